@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all the set-up by themselves; see README.md.
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-all lint fmt bench docs clean
+.DEFAULT_GOAL := test
+
+# MindSpore 2.10 has wheels for these Pythons. A name on PATH may be a shim that fails, so each is run.
+$(VENV)/.installed: pyproject.toml
+	@for python in $(PYTHON) $(if $(PYTHON),,python3 python3.12 python3.11 python3.10 python); do \
+	  if $$python -c 'import sys; raise SystemExit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null; then \
+	    found=$$python; break; fi; done; \
+	if [ -z "$$found" ]; then \
+	  echo "densenet needs Python 3.10, 3.11 or 3.12; found $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1). Try: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; fi; \
+	echo "Setting up $(VENV) with $$($$found --version) (MindSpore is large: a minute or more)" && \
+	$$found -m venv --clear $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py
+
+test: lint
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/test_docs.py
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

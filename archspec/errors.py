@@ -1,0 +1,62 @@
+"""One tree of errors. Each error carries diagnostics: code, place, message, and the likely cure.
+
+Codes are stable and documented in docs/errors.md:
+Y reading YAML, S the spec or recipe, G the graph, R reading a model file, D data, T training, E the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One fault: `where` is `file:line:column`, a file, or the name of an operator or region."""
+
+    code: str
+    message: str
+    where: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where} " if self.where else ""
+        cure = f" ({self.hint})" if self.hint else ""
+        return f"{place}{self.code} {self.message}{cure}"
+
+
+class ArchspecError(Exception):
+    """The user's input is wrong. Holds every fault found, not only the first; the CLI exits with 1."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(map(str, self.diagnostics)))
+
+    @classmethod
+    def one(cls, code: str, message: str, where: str = "", hint: str = "") -> ArchspecError:
+        """Return an error with a single diagnostic."""
+        return cls([Diagnostic(code, message, where, hint)])
+
+
+class SpecError(ArchspecError):
+    """A spec or a recipe cannot be read or breaks a rule (codes Y and S)."""
+
+
+class GraphError(ArchspecError):
+    """A graph breaks a rule of the IR, of its connectivity or of its channels (codes G)."""
+
+
+class ModelFileError(ArchspecError):
+    """A MINDIR or checkpoint file cannot be read or does not fit (codes R)."""
+
+
+class DataError(ArchspecError):
+    """Images or labels cannot be used (codes D)."""
+
+
+class TrainingError(ArchspecError):
+    """A run cannot start, go on or end well (codes T)."""
+
+
+class EnvironmentFault(ArchspecError):
+    """The installation or the machine lacks something (codes E)."""

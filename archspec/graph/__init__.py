@@ -1,0 +1,1 @@
+"""The IR: operators, regions, connectivity, digests, and the builder from a spec."""

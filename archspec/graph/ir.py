@@ -1,0 +1,99 @@
+"""The IR: operators with ordered inputs, grouped in regions. Everything else is derived from these two.
+
+A graph is immutable; its edges (a `networkx.DiGraph`), the ports of its regions and its direct connections
+are computed, never stored beside the operators, so they cannot disagree with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import networkx as nx
+
+Attrs = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An operator with one output. Its name is its place: `features.denseblock1.denselayer1.conv1`."""
+
+    name: str
+    kind: str
+    """A key of `archspec.graph.operators.OPERATORS`."""
+    inputs: tuple[str, ...]
+    """Names of the operators whose outputs it reads, in order."""
+    attrs: Attrs = field(default_factory=dict)
+    region: str = ""
+    """Name of the innermost region that it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stem, dense_block, dense_layer, transition or head, and what the spec declares of it."""
+
+    name: str
+    kind: str
+    parent: str = ""
+    attrs: Attrs = field(default_factory=dict)
+    origin: tuple[str | int, ...] = ()
+    """The path in the spec that the region comes from, `("blocks", 2)`."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operators by name, in an order in which they can run, and regions by name."""
+
+    name: str
+    ops: Mapping[str, Op]
+    regions: Mapping[str, Region] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, ops: Iterable[Op], regions: Iterable[Region] = ()) -> Graph:
+        """Return a graph of operators and regions, each found by its name."""
+        by_name = {op.name: op for op in ops}
+        return cls(name, MappingProxyType(by_name), MappingProxyType({r.name: r for r in regions}))
+
+    @cached_property
+    def digraph(self) -> nx.DiGraph:
+        """The operators as a frozen `networkx.DiGraph`; an edge leads from a value's maker to its reader."""
+        digraph = nx.DiGraph()
+        digraph.add_nodes_from(self.ops)
+        digraph.add_edges_from((source, op.name) for op in self.ops.values() for source in op.inputs)
+        return nx.freeze(digraph)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the network's inputs."""
+        return tuple(op.name for op in self.ops.values() if op.kind == "input")
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the operators that nothing reads: the network's outputs."""
+        read = {source for op in self.ops.values() for source in op.inputs}
+        return tuple(name for name in self.ops if name not in read)
+
+    @cached_property
+    def members(self) -> Mapping[str, tuple[Op, ...]]:
+        """The operators of each region, those of nested regions left to these."""
+        found: dict[str, list[Op]] = {name: [] for name in self.regions}
+        for op in self.ops.values():
+            found.setdefault(op.region, []).append(op)
+        return {name: tuple(ops) for name, ops in found.items()}
+
+    def regions_of(self, kind: str, parent: str | None = None) -> tuple[Region, ...]:
+        """Return the regions of a kind (below a parent), in order."""
+        return tuple(
+            r for r in self.regions.values() if r.kind == kind and (parent is None or r.parent == parent)
+        )
+
+    def with_op(self, op: Op) -> Graph:
+        """Return the graph with the operator of that name replaced, or added."""
+        return replace(self, ops=MappingProxyType({**self.ops, op.name: op}))
+
+    def without_op(self, name: str) -> Graph:
+        """Return the graph without an operator; what read it still names it."""
+        return replace(self, ops=MappingProxyType({n: op for n, op in self.ops.items() if n != name}))

@@ -1,0 +1,37 @@
+"""Shapes of every value of a graph, and every operator whose inputs do not fit it."""
+
+from __future__ import annotations
+
+import networkx as nx
+
+from archspec.errors import Diagnostic
+from archspec.graph.ir import Graph
+from archspec.graph.operators import OPERATORS, Shape, ShapeFault
+
+
+def infer_shapes(graph: Graph) -> tuple[dict[str, Shape], tuple[Diagnostic, ...]]:
+    """Return the shape of each operator's output, (C, H, W) or (C,), and a G006 fault for each that has none.
+
+    What reads an operator without a shape has none either, and is not reported again.
+    """
+    shapes: dict[str, Shape] = {}
+    faults: list[Diagnostic] = []
+    for name in running_order(graph):
+        op = graph.ops[name]
+        if any(source not in shapes for source in op.inputs):
+            continue
+        try:
+            shapes[name] = OPERATORS[op.kind].shape(op.attrs, [shapes[source] for source in op.inputs])
+        except ShapeFault as fault:
+            faults.append(Diagnostic("G006", str(fault), name))
+    return shapes, tuple(faults)
+
+
+def running_order(graph: Graph) -> list[str]:
+    """Return the names in an order in which the operators can run: their own, where that is one."""
+    seen: set[str] = set()
+    for name, op in graph.ops.items():
+        if not seen.issuperset(op.inputs):
+            return list(nx.topological_sort(graph.digraph))
+        seen.add(name)
+    return list(graph.ops)

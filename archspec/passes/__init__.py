@@ -1,0 +1,1 @@
+"""Verifiers and analyses over a graph, one file each."""

@@ -1,0 +1,121 @@
+"""What a graph amounts to: parameters, MACs, connections, depth, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from archspec.graph.connections import block_connections, ports
+from archspec.graph.connectivity import RULES
+from archspec.graph.ir import Graph
+from archspec.graph.operators import OPERATORS, Shape
+from archspec.graph.shapes import infer_shapes, running_order
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReport:
+    """A dense block: channels, and its direct connections as found beside the closed form."""
+
+    name: str
+    layers: int
+    growth_rate: int
+    in_channels: int
+    out_channels: int
+    edges: int
+    expected_edges: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """A stem, dense block, transition or head; `output` is (C, H, W) or (C,)."""
+
+    name: str
+    kind: str
+    output: Shape
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Counts of a whole graph; `flops` is 2 x `macs`, `depth` counts convolutions and dense layers."""
+
+    name: str
+    input: Shape
+    output: Shape
+    params: int
+    params_with_stats: int
+    macs: int
+    flops: int
+    edges: int
+    depth: int
+    blocks: tuple[BlockReport, ...]
+    stages: tuple[StageReport, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def report(graph: Graph) -> Report:
+    """Return the counts of a graph that `verify` finds right."""
+    shapes, _ = infer_shapes(graph)
+    params = {op.name: OPERATORS[op.kind].params(op.attrs) for op in graph.ops.values()}
+    stats = sum(OPERATORS[op.kind].stats(op.attrs) for op in graph.ops.values())
+    macs = {op.name: OPERATORS[op.kind].macs(op.attrs, shapes[op.name]) for op in graph.ops.values()}
+    blocks = _blocks(graph, shapes)
+    total = sum(macs.values())
+    return Report(
+        name=graph.name,
+        input=shapes[graph.inputs[0]],
+        output=shapes[graph.outputs[0]],
+        params=sum(params.values()),
+        params_with_stats=sum(params.values()) + stats,
+        macs=total,
+        flops=2 * total,
+        edges=sum(block.edges for block in blocks),
+        depth=_depth(graph),
+        blocks=blocks,
+        stages=_stages(graph, shapes, params, macs),
+    )
+
+
+def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:
+    found = ports(graph)
+    return tuple(
+        BlockReport(
+            name=block.name,
+            layers=len(connections.sources),
+            growth_rate=block.attrs["growth_rate"],
+            in_channels=shapes[found[block.name].entering[0]][0],
+            out_channels=shapes[found[block.name].leaving[0]][0],
+            edges=connections.edges,
+            expected_edges=RULES[block.attrs["connectivity"]].count(block.attrs["num_layers"]),
+        )
+        for block, connections in zip(graph.regions_of("dense_block"), block_connections(graph), strict=True)
+    )
+
+
+def _stages(
+    graph: Graph, shapes: Mapping[str, Shape], params: Mapping[str, int], macs: Mapping[str, int]
+) -> tuple[StageReport, ...]:
+    found = ports(graph)
+    stages = []
+    for region in (r for r in graph.regions.values() if not r.parent):
+        nested = {region.name, *(r.name for r in graph.regions.values() if r.parent == region.name)}
+        names = [op.name for name in nested for op in graph.members[name]]
+        output = shapes[found[region.name].leaving[0]]
+        counts = (sum(params[name] for name in names), sum(macs[name] for name in names))
+        stages.append(StageReport(region.name, region.kind, output, *counts))
+    return tuple(stages)
+
+
+def _depth(graph: Graph) -> int:
+    """Operators with weights, norms aside, on the longest way from input to output (121 in densenet121)."""
+    depths: dict[str, int] = {}
+    for name in running_order(graph):
+        op = graph.ops[name]
+        before = max((depths[source] for source in op.inputs), default=0)
+        depths[name] = before + (op.kind in {"conv", "dense"})
+    return max(depths.values())

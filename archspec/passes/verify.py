@@ -1,0 +1,176 @@
+"""Prove a graph right: every verifier in one ordered list, every fault reported.
+
+A later verifier relies on what an earlier one holds, so a group runs only when those before it found nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import networkx as nx
+
+from archspec.errors import Diagnostic, GraphError
+from archspec.graph.connections import block_connections, layers_of, ports
+from archspec.graph.connectivity import RULES
+from archspec.graph.ir import Graph, Region
+from archspec.graph.operators import OPERATORS, Shape
+from archspec.graph.shapes import infer_shapes
+from archspec.spec.model import compressed
+
+Verifier = Callable[[Graph], Iterator[Diagnostic]]
+
+
+def verify(graph: Graph) -> tuple[Diagnostic, ...]:
+    """Return every fault of a graph; none means that it is proved right, as far as VERIFIERS say."""
+    for group in VERIFIERS:
+        faults = tuple(fault for verifier in group for fault in verifier(graph))
+        if faults:
+            return faults
+    return ()
+
+
+def verified(graph: Graph) -> Graph:
+    """Return the graph itself.
+
+    Raises:
+        GraphError: G001..G010, every fault that `verify` finds.
+    """
+    faults = verify(graph)
+    if faults:
+        raise GraphError(faults)
+    return graph
+
+
+def well_formed(graph: Graph) -> Iterator[Diagnostic]:
+    """Kinds are known, inputs exist and are as many as the kind takes, regions exist."""
+    for op in graph.ops.values():
+        if op.kind not in OPERATORS:
+            yield Diagnostic("G001", f"unknown kind of operator {op.kind!r}", op.name)
+            continue
+        for source in op.inputs:
+            if source not in graph.ops:
+                yield Diagnostic("G002", f"reads {source!r}, which does not exist", op.name)
+        arity = OPERATORS[op.kind].arity
+        if (arity is None and not op.inputs) or (arity is not None and len(op.inputs) != arity):
+            yield Diagnostic("G002", f"takes {arity or 'at least 1'} inputs, has {len(op.inputs)}", op.name)
+        if op.region and op.region not in graph.regions:
+            yield Diagnostic("G001", f"belongs to region {op.region!r}, which does not exist", op.name)
+
+
+def acyclic(graph: Graph) -> Iterator[Diagnostic]:
+    """No operator reads what depends on it."""
+    if not nx.is_directed_acyclic_graph(graph.digraph):
+        cycle = [source for source, _ in nx.find_cycle(graph.digraph)]
+        yield Diagnostic("G003", f"reads its own output: {' -> '.join([*cycle, cycle[0]][:8])}", cycle[0])
+
+
+def connected(graph: Graph) -> Iterator[Diagnostic]:
+    """One input, one output, and every operator lies on a way from the one to the other."""
+    for what, names in (("input", graph.inputs), ("output", graph.outputs)):
+        if len(names) != 1:
+            yield Diagnostic(
+                "G004", f"has {len(names)} {what}s ({', '.join(names[:5])}), must have one", graph.name
+            )
+    if not graph.inputs or not graph.outputs:
+        return
+    reachable = nx.descendants(graph.digraph, graph.inputs[0])
+    needed = set().union(*(nx.ancestors(graph.digraph, output) for output in graph.outputs[-1:]))
+    for name in graph.ops:
+        if name not in reachable and name not in graph.inputs:
+            yield Diagnostic("G005", "is not reached from the input", name)
+        if name not in needed and name not in graph.outputs:
+            yield Diagnostic("G005", "does not lead to the output", name)
+
+
+def shaped(graph: Graph) -> Iterator[Diagnostic]:
+    """Every operator fits the shapes that it reads."""
+    yield from infer_shapes(graph)[1]
+
+
+def one_way_through(graph: Graph) -> Iterator[Diagnostic]:
+    """Every region reads one value from outside and gives one."""
+    for name, found in ports(graph).items():
+        for what, values in (("reads", found.entering), ("gives", found.leaving)):
+            if len(values) != 1:
+                shown = ", ".join(values[:5]) or "nothing"
+                yield Diagnostic("G007", f"{what} {len(values)} values ({shown}), must be one", name)
+
+
+def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
+    """Each block has the layers that it declares, and its derived connections are its rule's, one by one."""
+    blocks = graph.regions_of("dense_block")
+    for block, found in zip(blocks, block_connections(graph), strict=True):
+        rule, declared = RULES[block.attrs["connectivity"]], block.attrs["num_layers"]
+        layers = len(found.sources)
+        if layers != declared:
+            yield Diagnostic("G008", f"has {layers} layers, the spec says {declared}", block.name)
+            continue
+        for number, sources in enumerate(found.sources, start=1):
+            yield from _compare(f"layer {number}", sources, set(rule.sources(number)), block)
+        yield from _compare("its output", found.gathered, set(rule.gathers(layers)), block)
+        if found.edges != rule.count(layers):
+            message = f"has {found.edges} direct connections, {rule.count(layers)} expected"
+            yield Diagnostic("G008", message, block.name)
+
+
+def _compare(reader: str, found: frozenset[int], expected: set[int], block: Region) -> Iterator[Diagnostic]:
+    if found == expected:
+        return
+    for source in sorted(expected - found):
+        yield Diagnostic("G008", f"{reader} does not read {_source(source)}", block.name)
+    for source in sorted(found - expected):
+        yield Diagnostic("G008", f"{reader} reads {_source(source)}, the rule says it does not", block.name)
+
+
+def _source(number: int) -> str:
+    return f"layer {number}" if number else "the block's input"
+
+
+def channels_add_up(graph: Graph) -> Iterator[Diagnostic]:
+    """Layer l reads k0 + k(l-1) channels and gives k; a transition gives floor(compression x channels)."""
+    shapes, _ = infer_shapes(graph)
+    found = ports(graph)
+
+    def width(name: str, side: str) -> int:
+        return shapes[getattr(found[name], side)[0]][0]
+
+    for block in graph.regions_of("dense_block"):
+        growth = block.attrs["growth_rate"]
+        for number, layer in enumerate(layers_of(graph, block), start=1):
+            reads = block.attrs["in_channels"] + growth * (number - 1)
+            yield from _expect(width(layer.name, "entering"), reads, "reads", layer)
+            yield from _expect(width(layer.name, "leaving"), growth, "gives", layer)
+            yield from _bottleneck(graph, layer, shapes)
+        total = block.attrs["in_channels"] + growth * block.attrs["num_layers"]
+        yield from _expect(width(block.name, "leaving"), total, "gives", block)
+    for transition in graph.regions_of("transition"):
+        kept = compressed(width(transition.name, "entering"), transition.attrs["compression"])
+        yield from _expect(width(transition.name, "leaving"), kept, "gives", transition)
+    for stem in graph.regions_of("stem"):
+        yield from _expect(width(stem.name, "leaving"), stem.attrs["out_channels"], "gives", stem)
+    for head in graph.regions_of("head"):
+        yield from _expect(width(head.name, "leaving"), head.attrs["num_classes"], "gives", head)
+
+
+def _bottleneck(graph: Graph, layer: Region, shapes: dict[str, Shape]) -> Iterator[Diagnostic]:
+    """A convolution inside a layer, but its last, is `bottleneck` times as wide as the growth rate."""
+    convs = [op.name for op in graph.members[layer.name] if op.kind == "conv"]
+    width = layer.attrs["bottleneck"] * layer.attrs["growth_rate"]
+    for name in convs[:-1]:
+        if shapes[name][0] != width:
+            message = f"gives {shapes[name][0]} channels, bottleneck x growth_rate is {width}"
+            yield Diagnostic("G009", message, name)
+
+
+def _expect(found: int, expected: int, verb: str, region: Region) -> Iterator[Diagnostic]:
+    if found != expected:
+        yield Diagnostic("G009", f"{verb} {found} channels, the spec says {expected}", region.name)
+
+
+VERIFIERS: tuple[tuple[Verifier, ...], ...] = (
+    (well_formed,),
+    (acyclic,),
+    (connected, shaped),
+    (one_way_through,),
+    (densely_connected, channels_add_up),
+)

@@ -1,0 +1,1 @@
+"""Model files of frameworks, read into a graph."""

@@ -1,0 +1,1 @@
+"""The spec language: reading YAML, checking it, finding shipped specs."""

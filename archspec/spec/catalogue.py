@@ -1,0 +1,46 @@
+"""The specs and recipes that ship with the package, found by name."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+
+from archspec.errors import SpecError
+
+DEFAULT_SPEC = "densenetbc_digits"
+DEFAULT_RECIPE = "digits"
+
+
+@cache
+def specs_folder() -> Path:
+    """Return the folder of the shipped specs: inside the wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "specs"
+    return inside if inside.is_dir() else package.parent / "specs"
+
+
+def shipped(kind: str = "spec") -> dict[str, Path]:
+    """Return the shipped specs (or `kind="recipe"`) by name, sorted."""
+    folder = specs_folder() if kind == "spec" else specs_folder() / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: str = "") -> Path:
+    """Return the file that `name` means: a path (relative to `beside`), or the name of a shipped one.
+
+    Raises:
+        SpecError: S010, neither a file nor a shipped name; proposes the nearest.
+    """
+    looks_like_path = "/" in name or name.endswith((".yaml", ".yml"))
+    if looks_like_path:
+        path = Path(name).expanduser()
+        return path if path.is_absolute() or beside is None else beside / path
+    known = shipped(kind)
+    if name in known:
+        return known[name]
+    if Path(name).is_file():
+        return Path(name)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(known)}"
+    raise SpecError.one("S010", f"there is no {kind} {name!r}, neither shipped nor a file", place, hint)

@@ -1,0 +1,100 @@
+"""A YAML document as plain values that remember where each of them was written.
+
+A path is a tuple of keys and indices, `("blocks", 2, "growth_rate")`; a place is `file:line:column`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from archspec.errors import SpecError
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain values (mapping, list, scalar), the place of every value, and the place of every key."""
+
+    value: Any
+    places: Mapping[Path, str] = field(default_factory=dict)
+    keys: Mapping[Path, str] = field(default_factory=dict)
+
+    def place(self, path: Path, *, key: bool = False) -> str:
+        """Return the place of the value (or key) at `path`, else of the nearest thing that encloses it."""
+        if key and path in self.keys:
+            return self.keys[path]
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, "")
+
+
+def merge(parent: Document, child: Document) -> Document:
+    """Return `parent` overridden by `child`: mappings merge key by key, all else is replaced whole."""
+    replaced = _replaced(parent.value, child.value)
+    kept = {path: place for path, place in parent.places.items() if not _inside(path, replaced)}
+    kept_keys = {path: place for path, place in parent.keys.items() if not _inside(path, replaced)}
+    return Document(
+        _merged(parent.value, child.value), kept | dict(child.places), kept_keys | dict(child.keys)
+    )
+
+
+def set_path(document: Document, path: Path, value: Document) -> Document:
+    """Return the document with the value at `path` replaced; mappings on the way are made where absent.
+
+    Raises:
+        SpecError: S011, an index beyond a list's end or a key into something that holds no keys.
+    """
+    place = value.place(())
+    replaced = _with(document.value, path, value.value, place, path)
+    places = {p: q for p, q in document.places.items() if p[: len(path)] != path}
+    places |= {path[:end]: place for end in range(1, len(path)) if path[:end] not in places}
+    keys = {p: q for p, q in document.keys.items() if p[: len(path)] != path} | {path: place}
+    return Document(
+        replaced,
+        places | {path + p: q for p, q in value.places.items()},
+        keys | {path + p: q for p, q in value.keys.items()},
+    )
+
+
+def dotted(path: Path) -> str:
+    """Return `blocks[2].growth_rate` for `("blocks", 2, "growth_rate")`."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
+    return "".join(parts).lstrip(".")
+
+
+def _merged(parent: Any, child: Any) -> Any:
+    if not (isinstance(parent, dict) and isinstance(child, dict)):
+        return child
+    shared = {key: _merged(parent[key], child[key]) for key in parent.keys() & child.keys()}
+    return {**parent, **child, **shared}
+
+
+def _replaced(parent: Any, child: Any, path: Path = ()) -> set[Path]:
+    """Paths below which nothing of the parent is left."""
+    if not (isinstance(parent, dict) and isinstance(child, dict)):
+        return {path}
+    nested = (_replaced(parent[key], child[key], (*path, key)) for key in parent.keys() & child.keys())
+    return set().union(*nested)
+
+
+def _inside(path: Path, roots: set[Path]) -> bool:
+    return any(path[:end] in roots for end in range(len(path) + 1))
+
+
+def _with(holder: Any, path: Path, value: Any, place: str, whole: Path) -> Any:
+    if not path:
+        return value
+    head, rest = path[0], path[1:]
+    if isinstance(head, int):
+        if not isinstance(holder, list) or head >= len(holder):
+            length = len(holder) if isinstance(holder, list) else 0
+            raise SpecError.one("S011", f"{dotted(whole)}: there are {length} entries, counted from 0", place)
+        return [_with(v, rest, value, place, whole) if i == head else v for i, v in enumerate(holder)]
+    if holder is not None and not isinstance(holder, dict):
+        raise SpecError.one(
+            "S011", f"{dotted(whole)}: {head!r} is no key of a {type(holder).__name__}", place
+        )
+    return {**(holder or {}), head: _with((holder or {}).get(head), rest, value, place, whole)}
