@@ -1,7 +1,8 @@
 """One tree of errors. Each error carries diagnostics: code, place, message, and the likely cure.
 
 Codes are stable and documented in docs/errors.md:
-Y reading YAML, S the spec or recipe, G the graph, R reading a model file, D data, T training, E the environment.
+Y reading YAML, S the spec or recipe, G the graph, W writing, R reading a model file, D data, T training,
+E the environment.
 """
 
 from __future__ import annotations

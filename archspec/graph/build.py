@@ -51,6 +51,11 @@ class _Builder:
         self.ops: list[Op] = []
         self.regions: list[Region] = []
         self.channels: dict[str, int] = {}
+        self.style = {
+            "activation": spec.activation,
+            "eps": spec.norm.eps,
+            "momentum": spec.norm.momentum,
+        }
 
     def op(self, name: str, kind: str, inputs: tuple[str, ...], region: str = "", **attrs: Any) -> str:
         self.ops.append(Op(name, kind, inputs, MappingProxyType(attrs), region))
@@ -99,7 +104,18 @@ class _Builder:
 
     def stem(self, value: str) -> str:
         stem = self.spec.stem
-        self.region("stem", "stem", "", ("stem",), out_channels=self.spec.stem_channels)
+        self.region(
+            "stem",
+            "stem",
+            "",
+            ("stem",),
+            out_channels=self.spec.stem_channels,
+            kernel=stem.kernel,
+            stride=stem.stride,
+            norm=stem.norm,
+            pool=stem.pool,
+            **self.style,
+        )
         value = self.conv("features.conv0", value, "stem", self.spec.stem_channels, stem.kernel, stem.stride)
         if stem.norm:
             value = self.norm_act("features.norm0", "features.relu0", value, "stem")
@@ -146,6 +162,9 @@ class _Builder:
             in_channels=self.channels[value],
             growth_rate=block.growth_rate,
             bottleneck=block.bottleneck,
+            template=block.template,
+            rate=block.drop_rate,
+            **self.style,
         )
         widths = {"growth": block.growth_rate, "bottleneck": block.bottleneck * block.growth_rate}
         for step in LAYERS[block.template]:
@@ -175,6 +194,8 @@ class _Builder:
             in_channels=channels,
             out_channels=out,
             compression=transition.compression,
+            pool=transition.pool,
+            **self.style,
         )
         value = self.norm_act(f"{name}.norm", f"{name}.relu", value, name)
         value = self.conv(f"{name}.conv", value, name, out, 1)
@@ -186,7 +207,15 @@ class _Builder:
 
     def head(self, value: str) -> str:
         head = self.spec.head
-        self.region("head", "head", "", ("head",), num_classes=head.num_classes)
+        self.region(
+            "head",
+            "head",
+            "",
+            ("head",),
+            num_classes=head.num_classes,
+            rate=head.dropout,
+            **self.style,
+        )
         value = self.norm_act("features.norm5", "relu5", value, "head")
         value = self.op("pool", "global_avg_pool", (value,), "head")
         value = self.dropout("dropout", value, "head", head.dropout)

@@ -7,7 +7,7 @@ norm, activation, pooling, dropout). The ports are derived too: what crosses int
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from archspec.graph.ir import Graph, Region
@@ -40,26 +40,29 @@ class BlockConnections:
 
 def ports(graph: Graph) -> dict[str, Ports]:
     """Return the ports of every region, nested regions belonging to the outer one as well."""
-    chains = {name: tuple(_chain(graph, name)) for name in ("", *graph.regions)}
     entering: dict[str, dict[str, None]] = {name: {} for name in graph.regions}
     leaving: dict[str, dict[str, None]] = {name: {} for name in graph.regions}
-    for op in graph.ops.values():
-        inside = chains.get(op.region, ())
-        for source in op.inputs:
-            maker = graph.ops.get(source)
-            outside = chains.get(maker.region, ()) if maker else ()
-            if inside is outside:
-                continue
-            for region in inside:
-                if region not in outside:
-                    entering[region][source] = None
-            for region in outside:
-                if region not in inside:
-                    leaving[region][source] = None
-    for name in graph.outputs:
-        for region in chains.get(graph.ops[name].region, ()):
-            leaving[region][name] = None
+    for value, maker, reader in _crossings(graph):
+        for region in reader:
+            if region not in maker:
+                entering[region][value] = None
+        for region in maker:
+            if region not in reader:
+                leaving[region][value] = None
     return {name: Ports(tuple(entering[name]), tuple(leaving[name])) for name in graph.regions}
+
+
+def _crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Yield each value that crosses a region's border, with the regions of its maker and of its reader."""
+    chains = {name: tuple(_chain(graph, name)) for name in ("", *graph.regions)}
+    for op in graph.ops.values():
+        reader = chains.get(op.region, ())
+        for source in op.inputs:
+            maker = chains.get(graph.ops[source].region, ()) if source in graph.ops else ()
+            if maker is not reader:
+                yield source, maker, reader
+    for name in graph.outputs:
+        yield name, chains.get(graph.ops[name].region, ()), ()
 
 
 def layers_of(graph: Graph, block: Region) -> tuple[Region, ...]:

@@ -1,36 +1,55 @@
 """Two digests of a graph: of its structure alone, and of its structure with its names.
 
 Equal structure digests mean the same operators wired in the same way, whatever they are called and in
-whatever order they are listed. Two operators that compute the same from the same input count twice: they
+whatever order they are listed. Two operators that compute the same from the same input are still two: they
 hold different weights.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
+import networkx as nx
+
 from archspec.graph.ir import Graph, Op
-from archspec.graph.shapes import running_order
 
 
 def structure_digest(graph: Graph) -> str:
     """Return 64 hex digits that depend on kinds, attributes and wiring, and on no name.
 
-    Every operator's own digest covers all that leads to it; the graph's is that of the sorted digests.
+    A walk from the output, inputs in their order, meets the operators in an order that is the same for
+    equal structures; the digest is that of all of them, each with the numbers of its inputs. Of several
+    outputs, those with the smaller digests of their own come first.
     """
-    own: dict[str, bytes] = {}
-    for name in running_order(graph):
+    outputs: Sequence[str] = graph.outputs
+    if len(outputs) > 1:
+        outputs = sorted(outputs, key=lambda output: _digest(graph, [output]))
+    return _digest(graph, outputs)
+
+
+def _digest(graph: Graph, outputs: Sequence[str]) -> str:
+    digest, numbers = sha256(), dict[str, int]()
+    for name in _walk(graph, outputs):
         op = graph.ops[name]
-        digest = sha256(_kind_and_attrs(op).encode())
-        for source in op.inputs:
-            digest.update(own[source])
-        own[name] = digest.digest()
-    return sha256(b"".join(sorted(own.values()))).hexdigest()
+        digest.update(f"{_kind_and_attrs(op)} {[numbers[source] for source in op.inputs]}\n".encode())
+        numbers[name] = len(numbers)
+    return digest.hexdigest()
+
+
+def _walk(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
+    """Yield every operator that leads to the outputs, its inputs before it."""
+    backwards = graph.digraph.reverse(copy=False)
+    seen: set[str] = set()
+    for output in outputs:
+        fresh = [name for name in nx.dfs_postorder_nodes(backwards, output) if name not in seen]
+        seen.update(fresh)
+        yield from fresh
 
 
 def named_digest(graph: Graph) -> str:
-    """Return 64 hex digits that depend on the names of operators and regions as well, but not on the order."""
+    """Return 64 hex digits that depend on the names of operators and regions too, but not on the order."""
     ops = sorted(f"{op.name} {op.region} {_kind_and_attrs(op)} {op.inputs}" for op in graph.ops.values())
     regions = sorted(
         f"{r.name} {r.kind} {r.parent} {sorted(r.attrs.items())}" for r in graph.regions.values()

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import networkx as nx
+
+from archspec.errors import GraphError
 
 Attrs = Mapping[str, Any]
 
@@ -43,6 +45,9 @@ class Region:
     """The path in the spec that the region comes from, `("blocks", 2)`."""
 
 
+Named = TypeVar("Named", Op, Region)
+
+
 @dataclass(frozen=True)
 class Graph:
     """Operators by name, in an order in which they can run, and regions by name."""
@@ -53,9 +58,12 @@ class Graph:
 
     @classmethod
     def of(cls, name: str, ops: Iterable[Op], regions: Iterable[Region] = ()) -> Graph:
-        """Return a graph of operators and regions, each found by its name."""
-        by_name = {op.name: op for op in ops}
-        return cls(name, MappingProxyType(by_name), MappingProxyType({r.name: r for r in regions}))
+        """Return a graph of operators and regions, each found by its name.
+
+        Raises:
+            GraphError: G001, two of them have one name.
+        """
+        return cls(name, _by_name(ops), _by_name(regions))
 
     @cached_property
     def digraph(self) -> nx.DiGraph:
@@ -97,3 +105,12 @@ class Graph:
     def without_op(self, name: str) -> Graph:
         """Return the graph without an operator; what read it still names it."""
         return replace(self, ops=MappingProxyType({n: op for n, op in self.ops.items() if n != name}))
+
+
+def _by_name(items: Iterable[Named]) -> Mapping[str, Named]:
+    found: dict[str, Named] = {}
+    for item in items:
+        if item.name in found:
+            raise GraphError.one("G001", "the name stands for two things", item.name)
+        found[item.name] = item
+    return MappingProxyType(found)

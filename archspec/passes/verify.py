@@ -13,8 +13,10 @@ from archspec.errors import Diagnostic, GraphError
 from archspec.graph.connections import block_connections, layers_of, ports
 from archspec.graph.connectivity import RULES
 from archspec.graph.ir import Graph, Region
-from archspec.graph.operators import OPERATORS, Shape
+from archspec.graph.operators import Shape
 from archspec.graph.shapes import infer_shapes
+from archspec.passes.composition import composed
+from archspec.passes.well_formed import well_formed
 from archspec.spec.model import compressed
 
 Verifier = Callable[[Graph], Iterator[Diagnostic]]
@@ -39,22 +41,6 @@ def verified(graph: Graph) -> Graph:
     if faults:
         raise GraphError(faults)
     return graph
-
-
-def well_formed(graph: Graph) -> Iterator[Diagnostic]:
-    """Kinds are known, inputs exist and are as many as the kind takes, regions exist."""
-    for op in graph.ops.values():
-        if op.kind not in OPERATORS:
-            yield Diagnostic("G001", f"unknown kind of operator {op.kind!r}", op.name)
-            continue
-        for source in op.inputs:
-            if source not in graph.ops:
-                yield Diagnostic("G002", f"reads {source!r}, which does not exist", op.name)
-        arity = OPERATORS[op.kind].arity
-        if (arity is None and not op.inputs) or (arity is not None and len(op.inputs) != arity):
-            yield Diagnostic("G002", f"takes {arity or 'at least 1'} inputs, has {len(op.inputs)}", op.name)
-        if op.region and op.region not in graph.regions:
-            yield Diagnostic("G001", f"belongs to region {op.region!r}, which does not exist", op.name)
 
 
 def acyclic(graph: Graph) -> Iterator[Diagnostic]:
@@ -173,4 +159,5 @@ VERIFIERS: tuple[tuple[Verifier, ...], ...] = (
     (connected, shaped),
     (one_way_through,),
     (densely_connected, channels_add_up),
+    (composed,),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from functools import cache
 from pathlib import Path
 
@@ -29,18 +30,18 @@ def shipped(kind: str = "spec") -> dict[str, Path]:
 def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: str = "") -> Path:
     """Return the file that `name` means: a path (relative to `beside`), or the name of a shipped one.
 
+    A path is returned whether or not it can be read; where `place` says who wants it, it must be a file.
+
     Raises:
         SpecError: S010, neither a file nor a shipped name; proposes the nearest.
     """
-    looks_like_path = "/" in name or name.endswith((".yaml", ".yml"))
-    if looks_like_path:
-        path = Path(name).expanduser()
-        return path if path.is_absolute() or beside is None else beside / path
     known = shipped(kind)
     if name in known:
         return known[name]
-    if Path(name).is_file():
-        return Path(name)
-    near = difflib.get_close_matches(name, known, n=1)
+    path = (beside or Path()) / os.path.expanduser(name)  # pathlib's own raises for an unknown user
+    looks_like_path = not place and ("/" in name or name.endswith((".yaml", ".yml")))
+    if looks_like_path or os.path.isfile(path):
+        return path
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     hint = f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(known)}"
-    raise SpecError.one("S010", f"there is no {kind} {name!r}, neither shipped nor a file", place, hint)
+    raise SpecError.one("S010", f"there is no {kind} {name[:60]!r}, neither shipped nor a file", place, hint)

@@ -65,6 +65,22 @@ def dotted(path: Path) -> str:
     return "".join(parts).lstrip(".")
 
 
+def without(document: Document, key: str) -> Document:
+    """Return the document without a top-level key."""
+    return Document(
+        {k: v for k, v in document.value.items() if k != key},
+        {path: place for path, place in document.places.items() if path[:1] != (key,)},
+        {path: place for path, place in document.keys.items() if path[:1] != (key,)},
+    )
+
+
+def short(value: Any) -> str:
+    """Return a value as YAML writes it, on one line and of at most 40 characters."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = text if len(text) <= 40 else f"{text[:37]}..."
+    return text if text.isprintable() else repr(text)
+
+
 def _merged(parent: Any, child: Any) -> Any:
     if not (isinstance(parent, dict) and isinstance(child, dict)):
         return child
@@ -89,12 +105,12 @@ def _with(holder: Any, path: Path, value: Any, place: str, whole: Path) -> Any:
         return value
     head, rest = path[0], path[1:]
     if isinstance(head, int):
-        if not isinstance(holder, list) or head >= len(holder):
-            length = len(holder) if isinstance(holder, list) else 0
-            raise SpecError.one("S011", f"{dotted(whole)}: there are {length} entries, counted from 0", place)
+        length = len(holder) if isinstance(holder, list) else 0
+        if head >= length:
+            what = f"an index below {length}" if length else "a key: there is no list"
+            raise SpecError.one("S011", f"{dotted(whole)}: {head} must be {what}", place)
         return [_with(v, rest, value, place, whole) if i == head else v for i, v in enumerate(holder)]
     if holder is not None and not isinstance(holder, dict):
-        raise SpecError.one(
-            "S011", f"{dotted(whole)}: {head!r} is no key of a {type(holder).__name__}", place
-        )
+        what = "an index of the list" if isinstance(holder, list) else "below a mapping, not a value"
+        raise SpecError.one("S011", f"{dotted(whole)}: {head!r} must be {what}", place)
     return {**(holder or {}), head: _with((holder or {}).get(head), rest, value, place, whole)}

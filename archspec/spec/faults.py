@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic
-from archspec.spec.document import Document, Path, dotted
+from archspec.spec.document import Document, Path, dotted, short
 
 # Keys that users of other zoos know -> what to write here.
 ELSEWHERE: Mapping[str, str] = {
@@ -21,12 +21,18 @@ ELSEWHERE: Mapping[str, str] = {
     "reduction": "compression",  # Keras, MMPretrain
     "theta": "compression",
     "compression_rate": "compression",
+    "compression_factor": "compression",  # MMPretrain
     "k": "growth_rate",
     "growth": "growth_rate",
     "nb_layers": "block_config",
+    "nb_layers_per_block": "block_config",  # Keras
     "layers_per_block": "block_config",
+    "depths": "block_config",  # MMPretrain
+    "depth": "block_config, the layers of each block",  # Keras
+    "nb_dense_block": "block_config, the layers of each block",  # Keras
     "num_layers": "layers",
-    "dropout_rate": "drop_rate",
+    "dropout_rate": "drop_rate",  # Keras
+    "proj_drop_rate": "drop_rate",  # timm
     "dropout": "drop_rate, or head.dropout for the classifier",
     "num_classes": "head.num_classes",
     "classes": "head.num_classes",
@@ -34,11 +40,16 @@ ELSEWHERE: Mapping[str, str] = {
     "in_channels": "input.channels",
     "image_size": "input.height and input.width",
     "input_size": "input.height and input.width",
+    "input_shape": "input.channels, input.height and input.width",  # Keras
     "act": "activation",
-    "act_layer": "activation",
-    "norm_layer": "norm",
+    "act_layer": "activation",  # timm
+    "act_cfg": "activation",  # MMPretrain
+    "norm_layer": "norm",  # timm
+    "norm_cfg": "norm",  # MMPretrain
     "bn_eps": "norm.eps",
     "memory_efficient": "nothing: it does not change the function",
+    "<<": "extends, for whole specs; YAML 1.2 has no merge keys",
+    "weight_decay": "weight_decay (in the recipe)",
     "lr": "learning_rate (in the recipe)",
     "epoch_size": "epochs (in the recipe)",
 }
@@ -54,7 +65,6 @@ _TYPES: Mapping[str, str] = {
     "model_type": "must be a mapping of keys to values",
     "model_attributes_type": "must be a mapping of keys to values",
     "dict_type": "must be a mapping of keys to values",
-    "finite_number": "must be a finite number",
 }
 
 _RULES: Mapping[str, str] = {
@@ -62,6 +72,7 @@ _RULES: Mapping[str, str] = {
     "greater_than_equal": "must be >= {ge}",
     "less_than": "must be < {lt}",
     "less_than_equal": "must be <= {le}",
+    "finite_number": "must be a finite number",
     "literal_error": "must be one of {expected}",
     "too_short": "must have at least {min_length} entry",
     "too_long": "must have at most {max_length} entries",
@@ -69,11 +80,19 @@ _RULES: Mapping[str, str] = {
     "string_too_long": "must have at most {max_length} characters",
 }
 
+_NUMBERS = ("int_type", "int_from_float", "float_type")
+_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
+
 
 def diagnose(error: ValidationError, model: type[BaseModel], document: Document) -> tuple[Diagnostic, ...]:
     """Return one diagnostic for each fault in `error`, in the order in which they stand in the file."""
-    found = [_diagnostic(detail, model, document) for detail in error.errors(include_url=False)]
-    return tuple(sorted(found, key=_reading_order))
+    details = [detail for detail in error.errors(include_url=False) if not _is_echo(detail)]
+    return tuple(sorted((_diagnostic(detail, model, document) for detail in details), key=_reading_order))
+
+
+def _is_echo(detail: Mapping[str, Any]) -> bool:
+    """Pydantic counts the faulty entries of a list as missing."""
+    return detail["type"] == "too_short" and bool(len(detail["input"]) >= detail["ctx"]["min_length"])
 
 
 def _reading_order(diagnostic: Diagnostic) -> tuple[str, int, int]:
@@ -89,38 +108,66 @@ def _diagnostic(detail: Mapping[str, Any], model: type[BaseModel], document: Doc
     if kind == "extra_forbidden":
         return _unknown_key(path, model, document)
     if kind == "missing":
-        owner = dotted(path[:-1]) or "the spec"
-        return Diagnostic("S002", f"{owner} must have the key {path[-1]!r}", document.place(path[:-1]))
+        return _missing_key(path, document)
     if kind == "broken_rule":
         return Diagnostic("S006", context["message"], document.place((*path, context["field"])))
-    shown = f"{dotted(path) or 'the file'} (={_short(detail['input'])})"
+    value, place = detail["input"], document.place(path)
+    shown = f"{_as_written(path, document) or 'the file'} (={short(value)})"
+    hint = _hint(kind, path, value) or _nearest_choice(value, context.get("expected", ""))
     if kind in _TYPES:
-        return Diagnostic(
-            "S003", f"{shown} {_TYPES[kind]}", document.place(path), _hint(path, detail["input"])
-        )
-    rule = _RULES.get(kind)
-    if rule is None:
-        return Diagnostic("S003", f"{shown}: {detail['msg']}", document.place(path))
-    code = "S005" if kind == "literal_error" else "S004"
-    hint = _hint(path, detail["input"]) or _nearest_choice(detail["input"], context.get("expected", ""))
-    return Diagnostic(code, f"{shown} {rule.format(**context)}", document.place(path), hint)
+        return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
+    if kind not in _RULES:
+        return Diagnostic("S003", f"{shown}: {detail['msg']}", place)
+    rule = _RULES[kind].format(**context)
+    interval = _interval(model, path) if kind in _BOUNDS else ""
+    if interval:
+        rule = f"{'must be a finite number' if kind == 'finite_number' else 'must be'} in {interval}"
+    return Diagnostic("S005" if kind == "literal_error" else "S004", f"{shown} {rule}", place, hint)
 
 
 def _unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diagnostic:
-    key = str(path[-1])
+    key, place = str(path[-1]), document.place(path, key=True)
+    if path == ("block_config",) and "blocks" in document.value:
+        return Diagnostic("S006", "block_config and blocks say the same thing; keep one", place)
     owner = _model_at(model, path[:-1])
     known = [*owner.model_fields, *(("block_config", "extends") if owner is model else ())]
     near = difflib.get_close_matches(key, known, n=1)
-    elsewhere = ELSEWHERE.get(key)
-    if elsewhere in known and elsewhere == key:
-        elsewhere = None
-    if near:
+    if key in ELSEWHERE:
+        hint = f"write {ELSEWHERE[key]}"
+    elif near:
         hint = f"did you mean {near[0]!r}?"
-    elif elsewhere:
-        hint = f"here it is called {elsewhere}"
     else:
         hint = f"known keys: {', '.join(known)}"
-    return Diagnostic("S001", f"unknown key {dotted(path)!r}", document.place(path, key=True), hint)
+    return Diagnostic("S001", f"unknown key {dotted(path)[:60]!r}", place, hint)
+
+
+def _missing_key(path: Path, document: Document) -> Diagnostic:
+    owner = dotted(path[:-1]) or "the file"
+    hint = "or its short form block_config" if path == ("blocks",) else ""
+    return Diagnostic("S002", f"{owner} must have the key {path[-1]!r}", document.place(path[:-1]), hint)
+
+
+def _as_written(path: Path, document: Document) -> str:
+    """Return `block_config[1]` for that entry's `blocks[1].layers`, else the path itself."""
+    is_short = ("block_config",) in document.keys and ("blocks",) not in document.keys
+    is_entry = path[:1] == ("blocks",) and path[2:] in ((), ("layers",)) and path not in document.keys
+    return dotted(("block_config", *path[1:2]) if is_short and is_entry else path)
+
+
+def _interval(model: type[BaseModel], path: Path) -> str:
+    """Return `(0, 1]` from the constraints of the field at `path`, or '' where it has not both bounds."""
+    field = next((part for part in reversed(path) if isinstance(part, str)), "")
+    properties = _model_at(model, path[:-1]).model_json_schema()["properties"]
+    schema = _bounded(properties.get(field, {}))
+    low = f"[{schema['minimum']}" if "minimum" in schema else f"({schema.get('exclusiveMinimum', '')}"
+    high = f"{schema['maximum']}]" if "maximum" in schema else f"{schema.get('exclusiveMaximum', '')})"
+    return "" if low == "(" or high == ")" else f"{low}, {high}".replace(".0", "")
+
+
+def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a field's JSON schema that has bounds: of an optional field or of a list's items too."""
+    parts = [schema, *schema.get("anyOf", ()), schema.get("items", {})]
+    return next((part for part in parts if any(key.lower().endswith("imum") for key in part)), {})
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
@@ -145,7 +192,7 @@ def _real_path(location: tuple[str | int, ...], value: Any) -> Path:
         is_last = position == len(location) - 1
         if isinstance(value, dict) and (part in value or is_last):
             value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+        elif isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value):
             value = value[part]
         else:
             continue
@@ -153,19 +200,22 @@ def _real_path(location: tuple[str | int, ...], value: Any) -> Path:
     return tuple(path)
 
 
-def _short(value: Any) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _hint(path: Path, value: Any) -> str:
-    if path and path[-1] == "bottleneck" and value in (None, False, 0, "none"):
+def _hint(kind: str, path: Path, value: Any) -> str:
+    if path[-1:] == ("bottleneck",) and value in (None, False, 0, "none"):
         return "for layers without a bottleneck write `layer: basic`"
-    if isinstance(value, str) and value.replace(".", "", 1).isdigit():
-        return "without the quotes"
-    if isinstance(value, bool):
+    if path[:1] == ("blocks",) and len(path) == 2:
+        return "the short form is `block_config: [6, 12]`"
+    if kind in _NUMBERS and isinstance(value, bool):
         return "true and false are no numbers"
+    if kind == "string_type" and isinstance(value, (int, float)):
+        return "in quotes"
+    if kind in {*_NUMBERS, "literal_error"} and _is_number(value):
+        return "without the quotes"
     return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, str) and value.replace(".", "", 1).isdecimal()
 
 
 def _nearest_choice(value: Any, expected: str) -> str:

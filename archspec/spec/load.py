@@ -5,6 +5,7 @@ The same four steps serve recipes (archspec/train/recipe.py).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path as FilePath
@@ -14,14 +15,18 @@ from pydantic import BaseModel, ValidationError
 
 from archspec.errors import ArchspecError, Diagnostic, SpecError
 from archspec.spec.catalogue import locate
-from archspec.spec.document import Document, Path, merge, set_path
+from archspec.spec.document import Document, Path, merge, set_path, short, without
 from archspec.spec.faults import diagnose
 from archspec.spec.model import Spec
-from archspec.spec.reader import read_file, read_value
+from archspec.spec.reader import MAX_DEPTH, read_file, read_value
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_INDEX = re.compile(r"\[(\d{1,6})\]")
+MAX_KEY = 200
+"""Characters in the key path of an override."""
+
+_INDEX = re.compile(r"\[(\d+)\]")
+_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 def load_spec(name: str | FilePath, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Spec:
@@ -49,7 +54,9 @@ def load_document(
         SpecError: Y..., S010 for a missing parent or a cycle of `extends`.
     """
     path = locate(name, kind=kind, beside=beside, place=place)
-    real = path.resolve()
+    real = FilePath(os.path.realpath(path))  # pathlib's own raises for a loop of links
+    if len(above) == MAX_DEPTH:
+        raise SpecError.one("S010", f"extends a chain of more than {MAX_DEPTH} files", place)
     if real in above:
         chain = " -> ".join(step.name for step in (*above[above.index(real) :], real))
         raise SpecError.one("S010", f"extends itself: {chain}", place)
@@ -62,11 +69,13 @@ def load_document(
         return document
     parent_name, parent_place = document.value["extends"], document.place(("extends",))
     if not isinstance(parent_name, str):
-        raise SpecError.one("S003", f"extends (={parent_name}) must be a name or a path", parent_place)
+        raise SpecError.one("S003", f"extends (={short(parent_name)}) must be a name or a path", parent_place)
     parent = load_document(
         parent_name, kind=kind, beside=path.parent, place=parent_place, above=(*above, real)
     )
-    return merge(parent, _without(document, "extends"))
+    if kind == "spec":  # another network, so another name
+        parent = without(parent, "name")
+    return merge(parent, without(document, "extends"))
 
 
 def override(
@@ -75,17 +84,16 @@ def override(
     *,
     expand: Callable[[Document], Document] = lambda document: document,
 ) -> Document:
-    """Apply `key.path=value` texts (or a mapping of key paths to values) in order.
+    """Apply `key.path=value` texts, whose values are YAML, or a mapping of key paths to plain values.
 
     Raises:
         SpecError: S011, every override that is no `key=value` or that leads nowhere.
     """
     faults: list[Diagnostic] = []
-    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_split, overrides)
-    for key, value in pairs:
-        place = f"--set {key}={value}" if isinstance(value, str) or value is None else f"override {key}"
+    for given in overrides.items() if isinstance(overrides, Mapping) else overrides:
         try:
-            document = _overridden(document, key, value, place, expand)
+            path, value = _read_override(given)
+            document = expand(_overridden(document, path, value))
         except ArchspecError as error:
             faults.extend(error.diagnostics)
     if faults:
@@ -115,27 +123,36 @@ def _named(document: Document) -> Document:
     return Document({**document.value, "name": name}, document.places, document.keys)
 
 
-def _split(text: str) -> tuple[str, str | None]:
-    key, equals, value = text.partition("=")
-    return key.strip(), value if equals else None
-
-
-def _overridden(
-    document: Document, key: str, value: Any, place: str, expand: Callable[[Document], Document]
-) -> Document:
-    if value is None:
-        raise SpecError.one("S011", "an override is key.path=value", f"--set {key}")
-    path: Path = tuple(
-        int(part) if part.isdigit() else part for part in _INDEX.sub(r".\1", key).split(".") if part
-    )
-    if not path:
+def _read_override(given: str | tuple[str, Any]) -> tuple[Path, Document]:
+    if isinstance(given, tuple):
+        key, value = given
+        place = f"override {short(key)}"
+        return _key_path(key, place), Document(value, {(): place})
+    key, equals, text = given.partition("=")
+    place = f"--set {short(given)}"
+    if not equals:
         raise SpecError.one("S011", "an override is key.path=value", place)
+    return _key_path(key, place), read_value(text, place)
+
+
+def _key_path(key: str, place: str) -> Path:
+    """`blocks[2].growth_rate` or `blocks.2.growth_rate` -> `("blocks", 2, "growth_rate")`."""
+    parts = [part for part in _INDEX.sub(r".\1", key.strip()).split(".") if part]
+    if not 1 <= len(parts) <= MAX_DEPTH or len(key) > MAX_KEY:
+        raise SpecError.one("S011", "an override is key.path=value", place)
+    return tuple(int(part) if _NUMBER.fullmatch(part) else part for part in parts)
+
+
+def _overridden(document: Document, path: Path, value: Document) -> Document:
+    if path[0] == "extends":
+        raise SpecError.one("S011", "extends cannot be overridden: name that spec instead", value.place(()))
+    if path[0] == "block_config" and len(path) == 2:
+        path = ("blocks", path[1], "layers")
     if path[0] == "transitions" and len(path) > 1 and document.value.get("transitions") is None:
         document = _listed_transitions(document)
     if path == ("block_config",):
-        document = _without(document, "blocks")
-    new = read_value(value, place) if isinstance(value, str) else Document(value, {(): place})
-    return expand(set_path(document, path, new))
+        document = without(document, "blocks")
+    return set_path(document, path, value)
 
 
 def _listed_transitions(document: Document) -> Document:
@@ -147,28 +164,18 @@ def _listed_transitions(document: Document) -> Document:
 
 
 def _expanded(document: Document) -> Document:
-    """`block_config: [6, 12]` -> `blocks: [{layers: 6}, {layers: 12}]`, each at its own place."""
-    config = document.value.get("block_config")
-    if "block_config" not in document.value:
+    """`block_config: [6, 12]` -> `blocks: [{layers: 6}, {layers: 12}]`, each at its own place.
+
+    What is no list becomes `blocks` as it is, and both keys side by side stay: faults.py tells the user.
+    """
+    if "block_config" not in document.value or "blocks" in document.value:
         return document
-    where = document.place(("block_config",))
-    if not isinstance(config, list):
-        raise SpecError.one("S003", f"block_config (={config}) must be a list of layers per block", where)
-    if "blocks" in document.value:
-        raise SpecError.one("S006", "block_config and blocks say the same thing; keep one", where)
-    places = {
-        path: place
-        for path, place in document.places.items()
-        if path[:1] not in (("block_config",), ("blocks",))
-    }
-    places[("blocks",)] = where
-    for index in range(len(config)):
-        places |= dict.fromkeys(
-            [("blocks", index), ("blocks", index, "layers")], document.place(("block_config", index))
-        )
+    config = document.value["block_config"]
+    entries = [{"layers": layers} for layers in config] if isinstance(config, (list, tuple)) else config
+    places = {path: place for path, place in document.places.items() if path[:1] != ("block_config",)}
+    places[("blocks",)] = document.place(("block_config",))
+    for index in range(len(entries) if isinstance(entries, list) else 0):
+        block = ("blocks", index)
+        places |= dict.fromkeys([block, (*block, "layers")], document.place(("block_config", index)))
     value = {k: v for k, v in document.value.items() if k != "block_config"}
-    return Document({**value, "blocks": [{"layers": n} for n in config]}, places, document.keys)
-
-
-def _without(document: Document, key: str) -> Document:
-    return Document({k: v for k, v in document.value.items() if k != key}, document.places, document.keys)
+    return Document({**value, "blocks": entries}, places, document.keys)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from archspec.spec.document import Document, Path
 
@@ -24,6 +24,15 @@ Growth = Annotated[int, Field(strict=True, ge=1, le=4_096)]
 Factor = Annotated[int, Field(strict=True, ge=1, le=64)]
 Compression = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
 Pixels = Annotated[int, Field(strict=True, ge=1, le=8_192)]
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):  # Python's True equals 1
+        raise PydanticKnownError("int_type")
+    return value
+
+
+Kernel = Annotated[Literal[1, 3, 5, 7], BeforeValidator(_no_truth)]
 
 MAX_CONNECTIONS = 4_000_000
 """Direct connections in all blocks together; two blocks of 2,000 layers."""
@@ -48,7 +57,7 @@ class StemSpec(SpecModel):
 
     channels: Channels | None = None
     """Output channels of the convolution; 2 x growth_rate where absent (the paper's BC networks)."""
-    kernel: Literal[1, 3, 5, 7] = 7
+    kernel: Kernel = 7
     stride: Annotated[int, Field(strict=True, ge=1, le=4)] = 2
     norm: Annotated[bool, Field(strict=True)] = True
     """Norm and activation after the convolution; the paper's CIFAR networks have none here."""
@@ -169,6 +178,10 @@ class Spec(SpecModel):
         return tuple(
             TransitionSpec(compression=t.compression or self.compression, pool=t.pool) for t in listed
         )
+
+    def __eq__(self, other: object) -> bool:
+        """Equal settings make equal specs, wherever they were written."""
+        return isinstance(other, Spec) and self.__dict__ == other.__dict__
 
     def place(self, path: Path) -> str:
         """Return `file:line:column` of the value at `path`, else of what encloses it, else ''."""

@@ -8,26 +8,37 @@ they are used, so an alias bomb meets the same bound). Scalars follow the core s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
 
-from archspec.errors import SpecError
+from archspec.errors import Diagnostic, SpecError
 from archspec.spec.document import Document, Path
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
-MAX_VALUES = 20_000
+MAX_VALUES = 5_000
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# What YAML does not count as text, the byte order mark inside a text included.
+_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+_HINTS: Mapping[str, str] = {
+    "found character that cannot start any token": "indent with spaces, not tabs; quote signs",
+    "found a tab character that violates indentation": "indent with spaces, not tabs",
+    "mapping values are not allowed in this context": "check the indentation; quote text that holds ': '",
+    "found another document": "a file holds one document",
+}
 
 _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"(null|Null|NULL|~|)"), lambda _: None),
     (re.compile(r"(true|True|TRUE)"), lambda _: True),
     (re.compile(r"(false|False|FALSE)"), lambda _: False),
-    (re.compile(r"[-+]?[0-9][0-9_]*"), lambda text: int(text) if len(text) < 400 else float("inf")),
+    (re.compile(r"[-+]?[0-9]+"), lambda text: int(text) if len(text) < 300 else float(text)),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
     (re.compile(r"\.(nan|NaN|NAN)"), lambda _: float("nan")),
@@ -45,10 +56,7 @@ def read_file(path: FilePath) -> Document:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SpecError.one("Y001", f"cannot be read: {error.strerror}", str(path)) from None
-    if len(raw) > MAX_BYTES:
-        raise SpecError.one(
-            "Y002", f"is larger than {MAX_BYTES // 1024} KiB, the most a spec may have", str(path)
-        )
+    _bound_size(len(raw), str(path))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -62,15 +70,13 @@ def read_text(text: str, source: str) -> Document:
     Raises:
         SpecError: Y002..Y009, each with `source:line:column`.
     """
-    if len(text) > MAX_BYTES:
-        raise SpecError.one(
-            "Y002", f"is larger than {MAX_BYTES // 1024} KiB, the most a spec may have", source
-        )
+    _bound_size(len(text), source)
+    _refuse_control_characters(text, source)
     try:
-        _bound_nesting(text, source)
+        _bound_events(text, source)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise SpecError([_syntax_fault(error, source)]) from None
+        raise _syntax_fault(error, source) from None
     if root is None:
         raise SpecError.one("Y004", "is empty", source, "try: densenet inspect densenet121 --yaml")
     return _Composer(source).document(root)
@@ -78,32 +84,59 @@ def read_text(text: str, source: str) -> Document:
 
 def read_value(text: str, place: str) -> Document:
     """Return one value given on the command line (`--set key=VALUE`); its parts all have the one place."""
-    document = read_text(text, place) if text.strip() else Document(None, {(): place})
+    try:
+        document = read_text(text, place) if text.strip() else Document(None, {(): place})
+    except SpecError as error:
+        raise SpecError(replace(fault, where=place) for fault in error.diagnostics) from None
     return Document(
         document.value, dict.fromkeys(document.places, place), dict.fromkeys(document.keys, place)
     )
 
 
-def _bound_nesting(text: str, source: str) -> None:
-    """Count nesting on the event stream, which needs no recursion, before anything recursive reads it."""
+def _bound_size(size: int, source: str) -> None:
+    if size > MAX_BYTES:
+        raise SpecError.one(
+            "Y002", f"is larger than {MAX_BYTES // 1024} KiB, the most a spec may have", source
+        )
+
+
+def _refuse_control_characters(text: str, source: str) -> None:
+    found = _CONTROL.search(text)
+    if found:
+        line = text.count("\n", 0, found.start()) + 1
+        column = found.start() - text.rfind("\n", 0, found.start())
+        message = f"holds the control character {found.group()!r}, which is no text"
+        raise SpecError.one("Y003", message, f"{source}:{line}:{column}")
+
+
+def _bound_events(text: str, source: str) -> None:
+    """Bound nesting and refuse tags on the event stream, before anything recursive reads the text."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.events.CollectionStartEvent):
-            depth += 1
-        if isinstance(event, yaml.events.CollectionEndEvent):
-            depth -= 1
+        place = _place(source, event.start_mark)
+        depth += isinstance(event, yaml.events.CollectionStartEvent)
+        depth -= isinstance(event, yaml.events.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise SpecError.one(
-                "Y005", f"is nested deeper than {MAX_DEPTH} levels", _place(source, event.start_mark)
-            )
+            raise _too_deep(place)
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise SpecError.one("Y008", f"the tag {tag!r} is not allowed: a spec holds plain values", place)
 
 
-def _syntax_fault(error: yaml.YAMLError, source: str) -> Any:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
-    hint = "indent with spaces" if "\\t" in problem or "tab" in problem else ""
-    message = f"is not YAML: {problem}"
-    return SpecError.one("Y006", message, _place(source, mark), hint).diagnostics[0]
+def _too_deep(place: str) -> SpecError:
+    return SpecError([Diagnostic("Y005", f"is nested deeper than {MAX_DEPTH} levels", place)])
+
+
+def _syntax_fault(error: yaml.YAMLError, source: str) -> SpecError:
+    mark, begin = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    problem = (getattr(error, "problem", None) or "unreadable").removeprefix("but ")
+    if "nesting depth" in problem:  # libyaml has a bound of its own, and looks ahead
+        return _too_deep(_place(source, mark))
+    hint = _HINTS.get(problem, "")
+    context = getattr(error, "context", None) or ""
+    if begin and mark and begin.line != mark.line and context.startswith("while"):
+        problem = f"{problem} {context} (from line {begin.line + 1})"
+    return SpecError([Diagnostic("Y006", f"is not YAML: {problem}", _place(source, mark), hint)])
 
 
 def _place(source: str, mark: Any) -> str:
@@ -130,11 +163,13 @@ class _Composer:
             raise SpecError.one(
                 "Y007", f"holds more than {MAX_VALUES} values, aliases counted each time", place
             )
+        if len(path) > MAX_DEPTH:  # by aliases; the text itself is no deeper
+            raise _too_deep(place)
         if id(node) in self.open:
             raise SpecError.one("Y007", "has an alias that contains itself", place)
         self.places[path] = place
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node, place)
+            return _scalar(node)
         self.open.add(id(node))
         read = self.mapping if isinstance(node, yaml.MappingNode) else self.sequence
         result = read(node, path)
@@ -142,7 +177,6 @@ class _Composer:
         return result
 
     def mapping(self, node: Any, path: Path) -> dict[str, Any]:
-        _refuse_tag(node, "tag:yaml.org,2002:map", _place(self.source, node.start_mark))
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             place = _place(self.source, key_node.start_mark)
@@ -159,21 +193,12 @@ class _Composer:
         return result
 
     def sequence(self, node: Any, path: Path) -> list[Any]:
-        _refuse_tag(node, "tag:yaml.org,2002:seq", _place(self.source, node.start_mark))
         return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
 
 
-def _refuse_tag(node: yaml.Node, expected: str, place: str) -> None:
-    if node.tag != expected:
-        raise SpecError.one("Y008", f"the tag {node.tag!r} is not allowed: a spec holds plain values", place)
-
-
-def _scalar(node: Any, place: str) -> Any:
-    if node.style in {"'", '"', "|", ">"}:
-        _refuse_tag(node, "tag:yaml.org,2002:str", place)
+def _scalar(node: yaml.ScalarNode) -> Any:
+    if node.style:  # quoted
         return node.value
-    if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-        raise SpecError.one("Y008", f"the tag {node.tag!r} is not allowed: a spec holds plain values", place)
     for pattern, convert in _SCALARS:
         if pattern.fullmatch(node.value):
             return convert(node.value)

@@ -1,0 +1,1 @@
+"""Recipes, data, the training step and loop, evaluation, checkpoints, launching."""

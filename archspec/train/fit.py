@@ -1,0 +1,279 @@
+"""The training loop of one process: epochs of steps, validation, checkpoints, events.
+
+It reads all it needs from the run directory and goes on from `last.ckpt` where there is one. Everything that
+is random in an epoch follows from (seed, epoch), so a resumed run repeats the one that was not interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archspec.errors import TrainingError
+from archspec.runtime import prepare
+from archspec.train import checkpoint
+from archspec.train.data import Preprocess, batches, epoch_indices, held_out_indices
+from archspec.train.evaluate import Accuracy, evaluate
+from archspec.train.launch import all_reduce_sum, join_group
+from archspec.train.recipe import Recipe
+from archspec.train.run import Run
+from archspec.train.schedule import learning_rates
+from archspec.train.sources import Source, Splits, open_splits
+from archspec.spec.model import Spec
+from archspec.writers.load import create_model
+
+Event = Mapping[str, Any]
+Report = Callable[[Event], None]
+
+SECONDS_BETWEEN_EVENTS = 2.0
+
+
+def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
+    """Return what happens to an image on its way into the network."""
+    channels = spec.input.channels
+    data = recipe.data
+    return Preprocess(
+        image_size=(spec.input.height, spec.input.width),
+        channels=channels,
+        mean=_per_channel(data.mean, channels),
+        std=_per_channel(data.std, channels),
+        crop_pct=data.crop_pct,
+        augment=data.augment,
+        color_jitter=data.color_jitter,
+    )
+
+
+def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def fit(run: Run, report: Report) -> Accuracy:
+    """Train to the last epoch and return the best checkpoint's accuracy on images that did not choose it.
+
+    Those are the test images; where the data set has none, the validation images, and the event says so.
+
+    Raises:
+        DataError: an image cannot be read, or the batch is larger than the data set.
+        TrainingError: a checkpoint cannot be written; the loss is no number.
+    """
+    prepare()
+    rank, world = join_group(run.settings.device_target)
+    report = report if rank == 0 else _silent
+    trainer = _Trainer.start(run, rank, world)
+    report({"event": "start", **trainer.plan()})
+    for epoch in range(trainer.epochs_done, run.recipe.epochs):
+        started = time.monotonic()
+        trained = trainer.train_epoch(epoch, report)
+        trainer.share_statistics()
+        held_out = trainer.evaluate(trainer.splits.val)
+        trainer.keep(epoch, held_out)
+        seconds = time.monotonic() - started
+        report(
+            {"event": "epoch", "epoch": epoch + 1, **trained, **_named("val", held_out), "seconds": seconds}
+        )
+    checkpoint.restore(run.best, trainer.network.get_parameters())
+    part, source = ("test", trainer.splits.test) if trainer.splits.test else ("val", trainer.splits.val)
+    accuracy = trainer.evaluate(source)
+    report({"event": "end", "part": part, **asdict(accuracy)})
+    return accuracy
+
+
+def _silent(event: Event) -> None:
+    """What ranks other than 0 report."""
+
+
+def _named(prefix: str, accuracy: Accuracy) -> dict[str, float]:
+    return {f"{prefix}_{key}": value for key, value in asdict(accuracy).items()}
+
+
+@dataclass
+class _Trainer:
+    """What lives as long as a run: network, compiled step, data, and the best accuracy so far."""
+
+    run: Run
+    rank: int
+    world: int
+    splits: Splits
+    network: Any
+    optimizer: Any
+    step: Any
+    epochs_done: int
+    best: float
+
+    @classmethod
+    def start(cls, run: Run, rank: int, world: int) -> _Trainer:
+        """Build, initialise and, where there is a checkpoint, restore."""
+        import mindspore as ms
+
+        from archspec.train.step import TrainStep, initialise, sgd
+
+        recipe = run.recipe
+        data_dir = Path(run.settings.data_dir) if run.settings.data_dir else None
+        splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
+        ms.set_seed(recipe.seed)
+        network = create_model(run.spec)
+        initialise(network, recipe)
+        network = ms.amp.auto_mixed_precision(network, recipe.amp)
+        steps = _steps_per_epoch(splits.train, recipe, world)
+        rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
+        optimizer = sgd(network, recipe, rates)
+        step = TrainStep(network, optimizer, recipe, world)
+        trainer = cls(run, rank, world, splits, network, optimizer, step, epochs_done=0, best=-1.0)
+        trainer.resume()
+        return trainer
+
+    def state(self) -> list[Any]:
+        """Parameters of the network and state of the optimizer, each once."""
+        return list(
+            {p.name: p for p in (*self.network.get_parameters(), *self.optimizer.get_parameters())}.values()
+        )
+
+    def resume(self) -> None:
+        """Take up the last whole checkpoint, if there is one."""
+        if not self.run.last.is_file():
+            return
+        held = checkpoint.restore(self.run.last, self.state())
+        self.epochs_done = int(held[checkpoint.EPOCH].asnumpy())
+        self.best = float(held[checkpoint.BEST].asnumpy())
+
+    def plan(self) -> dict[str, Any]:
+        """What a progress bar needs to know."""
+        recipe = self.run.recipe
+        return {
+            "epochs": recipe.epochs,
+            "epochs_done": self.epochs_done,
+            "steps": _steps_per_epoch(self.splits.train, recipe, self.world),
+            "train_images": len(self.splits.train),
+            "val_images": len(self.splits.val),
+            "devices": self.world,
+            "global_batch": recipe.batch_size * self.world,
+        }
+
+    def train_epoch(self, epoch: int, report: Report) -> dict[str, float]:
+        """Run one epoch and return its mean loss and accuracy over this device's images."""
+        from mindspore import Tensor
+
+        self.network.set_train(True)
+        meter = _Meter(self.run.recipe.log_every, self.run.recipe.batch_size * self.world)
+        steps = _steps_per_epoch(self.splits.train, self.run.recipe, self.world)
+        rates = learning_rates(self.run.recipe.schedule, epochs=self.run.recipe.epochs, steps_per_epoch=steps)
+        for number, (images, labels) in enumerate(self.batches_of(epoch), start=1):
+            loss, right = self.step(Tensor(images), Tensor(labels))
+            meter.add(loss, right, len(labels))
+            if not meter.due(last=number == steps):
+                continue
+            rate = rates[epoch * steps + number - 1]
+            report(
+                {"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate, **meter.read()}
+            )
+        return meter.totals(epoch + 1)
+
+    def batches_of(self, epoch: int) -> Iterator[tuple[Any, Any]]:
+        """This device's batches of an epoch."""
+        recipe, source = self.run.recipe, self.splits.train
+        indices = epoch_indices(len(source), seed=recipe.seed, epoch=epoch, rank=self.rank, world=self.world)
+        return batches(
+            source,
+            indices=indices,
+            preprocess=preprocess_of(self.run.spec, recipe),
+            training=True,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed + 1_000_003 * epoch + self.rank,
+            workers=recipe.data.workers,
+        )
+
+    def evaluate(self, source: Source) -> Accuracy:
+        """Return the network's accuracy over a source, all devices together."""
+        recipe = self.run.recipe
+        mine = held_out_indices(len(source), self.rank, self.world)
+        return evaluate(
+            self.network,
+            batches(
+                source,
+                indices=mine,
+                preprocess=preprocess_of(self.run.spec, recipe),
+                training=False,
+                batch_size=recipe.batch_size,
+                seed=0,
+                workers=recipe.data.workers,
+            ),
+        )
+
+    def share_statistics(self) -> None:
+        """Average the moving statistics over the devices.
+
+        Under data parallelism each device's batch norms see other images, and their statistics drift apart;
+        what is validated and saved must be one network.
+        """
+        if self.world == 1:
+            return
+        import mindspore as ms
+
+        moving = [p for p in self.network.get_parameters() if p.name.rpartition(".")[2].startswith("moving_")]
+        flat = np.concatenate([p.asnumpy().astype(np.float32).ravel() for p in moving])
+        shared = all_reduce_sum(flat) / self.world
+        for parameter, values in zip(
+            moving, np.split(shared, np.cumsum([p.size for p in moving])[:-1]), strict=True
+        ):
+            parameter.set_data(ms.Tensor(values.reshape(parameter.shape), parameter.dtype))
+
+    def keep(self, epoch: int, held_out: Accuracy) -> None:
+        """Write the checkpoints; the best first, so that a kill between the two loses nothing."""
+        is_best = held_out.top1 >= self.best
+        self.best = max(self.best, held_out.top1)
+        if self.rank != 0:
+            return
+        if is_best:
+            checkpoint.save(self.run.best, self.network.get_parameters(), epoch=epoch + 1, best=self.best)
+        checkpoint.save(self.run.last, self.state(), epoch=epoch + 1, best=self.best)
+
+
+def _steps_per_epoch(source: Source, recipe: Recipe, world: int) -> int:
+    return len(source) // world // recipe.batch_size
+
+
+class _Meter:
+    """Collects losses on the device and fetches them when a report is due, not at every step."""
+
+    def __init__(self, every: int, global_batch: int) -> None:
+        self.every, self.global_batch = every, global_batch
+        self.waiting: list[tuple[Any, Any, int]] = []
+        self.sums = np.zeros(3)
+        self.since = time.monotonic()
+
+    def add(self, loss: Any, right: Any, images: int) -> None:
+        self.waiting.append((loss, right, images))
+
+    def due(self, *, last: bool) -> bool:
+        late = time.monotonic() - self.since > SECONDS_BETWEEN_EVENTS
+        return last or late or len(self.waiting) >= self.every
+
+    def read(self) -> dict[str, float]:
+        """Return mean loss, accuracy and images per second since the last reading."""
+        rows = [(float(loss.asnumpy()) * n, float(right.asnumpy()), n) for loss, right, n in self.waiting]
+        sums, steps = np.sum(rows, axis=0), len(rows)
+        now = time.monotonic()
+        speed = steps * self.global_batch / max(now - self.since, 1e-9)
+        self.sums, self.waiting, self.since = self.sums + sums, [], now
+        return {"loss": sums[0] / sums[2], "accuracy": sums[1] / sums[2], "images_per_second": speed}
+
+    def totals(self, epoch: int) -> dict[str, float]:
+        """Return the epoch's means.
+
+        Raises:
+            TrainingError: T006, the loss is no number.
+        """
+        loss, right, images = self.sums
+        if not np.isfinite(loss):
+            raise TrainingError.one(
+                "T006",
+                f"the loss is no number in epoch {epoch}",
+                "",
+                "a lower --lr, or a recipe with warm-up",
+            )
+        return {"loss": loss / images, "accuracy": right / images}

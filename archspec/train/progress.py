@@ -1,0 +1,124 @@
+"""Events of a run: written as JSON lines, read back by a launcher, and shown as one bar or as plain lines."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from archspec.errors import TrainingError
+
+Event = Mapping[str, Any]
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def append_event(path: Path, event: Event) -> None:
+    """Add an event to a file of JSON lines.
+
+    Raises:
+        TrainingError: T002, the file cannot be written.
+    """
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+    except OSError as error:
+        raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(path)) from None
+
+
+class EventTail:
+    """Reads the events that have been added to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = path.stat().st_size if path.exists() else 0
+
+    def new(self) -> Iterator[Event]:
+        """Yield whole new lines; one that is still being written waits for the next look."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self.offset += len(line)
+                yield json.loads(line)
+
+
+class Display:
+    """Shows events: a rich bar on a terminal, else a plain line an epoch and one every ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar: Progress | None = None
+        self.plan: Event = {}
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        if event["event"] == "start":
+            self._start(event)
+        elif event["event"] == "step":
+            self._step(event)
+        elif event["event"] == "epoch":
+            self._epoch(event)
+
+    def _start(self, event: Event) -> None:
+        self.plan = event
+        resumed = f", {event['epochs_done']} epochs done" if event["epochs_done"] else ""
+        self.console.print(
+            f"{event['train_images']:,} images to train on, {event['val_images']:,} to choose by; "
+            f"{event['epochs']} epochs of {event['steps']} steps, global batch {event['global_batch']}{resumed}; "
+            "compiling the network with the first step",
+            highlight=False,
+        )
+        if not self.console.is_terminal:
+            return
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self.bar.add_task("epoch 1", total=event["epochs"] * event["steps"], figures="")
+        self.bar.update(self.bar.task_ids[0], completed=event["epochs_done"] * event["steps"])
+        self.bar.start()
+
+    def _step(self, event: Event) -> None:
+        figures = (
+            f"loss {event['loss']:.3f}  accuracy {event['accuracy']:.1%}  "
+            f"lr {event['learning_rate']:.4f}  {event['images_per_second']:.0f} images/s"
+        )
+        epoch = f"epoch {event['epoch']}/{self.plan['epochs']}"
+        if self.bar is not None:
+            done = (event["epoch"] - 1) * self.plan["steps"] + event["step"]
+            self.bar.update(self.bar.task_ids[0], completed=done, description=epoch, figures=figures)
+        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
+            self._line(f"{epoch} step {event['step']}/{self.plan['steps']}  {figures}")
+
+    def _epoch(self, event: Event) -> None:
+        self._line(
+            f"epoch {event['epoch']}/{self.plan['epochs']}  loss {event['loss']:.4f}  "
+            f"accuracy {event['accuracy']:.2%}  val loss {event['val_loss']:.4f}  "
+            f"val accuracy {event['val_top1']:.2%}  {event['seconds']:.1f} s"
+        )
+
+    def _line(self, text: str) -> None:
+        self.last_line = time.monotonic()
+        self.console.print(text, highlight=False, soft_wrap=True)

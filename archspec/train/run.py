@@ -1,0 +1,125 @@
+"""The run directory: everything that a run is, so that it can be resumed, validated and understood later.
+
+spec.yaml recipe.yaml   as resolved, nothing left to look up
+run.json                data, classes, devices, digests, versions
+network.py              the emitted module
+metrics.jsonl           one event a line
+log.txt, workers/       what MindSpore and the workers print
+checkpoints/            last.ckpt to resume from, best.ckpt by validation accuracy
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from archspec.errors import TrainingError
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+from archspec.train.recipe import Recipe, load_recipe
+from archspec.writers.whole import to_yaml, write_whole
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run needs beside spec and recipe."""
+
+    data_dir: str | None
+    """Absolute; None is the embedded digits."""
+    data_kind: str
+    classes: tuple[str, ...]
+    device_target: str
+    devices: int
+    structure_digest: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory."""
+
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        """What the libraries print."""
+        return self.path / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        """Events, a JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def workers(self) -> Path:
+        """Logs of the processes of a distributed run."""
+        return self.path / "workers"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best accuracy on the validation images."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The resolved spec."""
+        return load_spec(self.path / "spec.yaml")
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return load_recipe(self.path / "recipe.yaml")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Data, classes, devices, digests, versions."""
+        values = json.loads((self.path / "run.json").read_text())
+        return Settings(**{**values, "classes": tuple(values["classes"])})
+
+
+def create_run(path: Path, spec: Spec, recipe: Recipe, settings: Settings, network: str) -> Run:
+    """Make a run directory.
+
+    Raises:
+        TrainingError: T001, it exists and is not empty; T002, it cannot be written.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise TrainingError.one(
+            "T001", "exists and is not empty", str(path), "choose another --out, or go on with --resume"
+        )
+    run = Run(path.resolve())
+    try:
+        (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        write_whole(run.path / "spec.yaml", to_yaml(spec.resolved()))
+        write_whole(run.path / "recipe.yaml", to_yaml(recipe.resolved()))
+        write_whole(run.path / "network.py", network)
+        write_whole(run.path / "run.json", json.dumps(asdict(settings), indent=2) + "\n")
+    except OSError as error:
+        raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(path)) from None
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """Return an existing run.
+
+    Raises:
+        TrainingError: T004, the folder is no run directory.
+    """
+    if not (path / "run.json").is_file():
+        raise TrainingError.one("T004", "is no run directory: it has no run.json", str(path))
+    return Run(path.resolve())
+
+
+def default_path(spec: Spec) -> Path:
+    """Return `runs/NAME-DATE-TIME`."""
+    return Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -1,0 +1,179 @@
+"""From what the user asks to a run: resolve spec, recipe and data, make the run directory, train in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from archspec.errors import ArchspecError, TrainingError
+from archspec.graph.build import build_graph
+from archspec.graph.digest import structure_digest
+from archspec.passes.verify import verified
+from archspec.runtime import prepare
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+from archspec.train.launch import free_port, launch_environment, msrun_command, supervise
+from archspec.train.progress import EventTail, append_event
+from archspec.train.recipe import Recipe, load_recipe
+from archspec.train.run import Run, Settings, create_run, default_path
+from archspec.train.sources import Splits, open_splits
+from archspec.writers.module import write_module
+
+# The recipe of each kind of data set, where the user names none.
+RECIPES = {
+    "digits": "digits",
+    "folder": "imagefolder",
+    "cifar10": "cifar_paper",
+    "cifar100": "cifar_paper",
+    "mnist": "mnist",
+}
+ASCEND_PORT = 8118
+WORKER = "archspec.train.worker"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before a run directory exists."""
+
+    spec: Spec
+    recipe: Recipe
+    settings: Settings
+    train_images: int
+
+
+def plan_run(
+    spec_name: str,
+    *,
+    data_dir: Path | None = None,
+    recipe_name: str | None = None,
+    spec_overrides: Sequence[str] = (),
+    recipe_overrides: Sequence[str] = (),
+    num_classes: int | None = None,
+    device_target: str = "CPU",
+    devices: int = 1,
+) -> Plan:
+    """Return a checked plan: the spec with the data's number of classes unless it is given, the recipe.
+
+    Raises:
+        ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few classes;
+            T007, a batch that is larger than the data set.
+    """
+    faults: list[ArchspecError] = []
+    spec = _collected(faults, lambda: load_spec(spec_name, spec_overrides))
+    splits = _collected(faults, lambda: open_splits(data_dir))
+    kind = splits.kind if splits else "folder"
+    recipe = _collected(faults, lambda: load_recipe(recipe_name or RECIPES[kind], recipe_overrides))
+    if faults or spec is None or splits is None or recipe is None:
+        raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
+    overrides = {
+        **recipe.overrides,
+        "head.num_classes": num_classes or _classes(spec, splits, spec_overrides),
+    }
+    spec = load_spec(spec_name, [*spec_overrides, *(f"{key}={value}" for key, value in overrides.items())])
+    _check_fit(spec, recipe, splits, devices)
+    graph = verified(build_graph(spec))
+    settings = Settings(
+        data_dir=str(data_dir.resolve()) if data_dir else None,
+        data_kind=splits.kind,
+        classes=splits.classes,
+        device_target=device_target,
+        devices=devices,
+        structure_digest=structure_digest(graph),
+        versions={"densenet-archspec": version("densenet-archspec"), "mindspore": version("mindspore")},
+    )
+    return Plan(spec, recipe, settings, len(splits.train))
+
+
+def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except ArchspecError as error:
+        faults.append(error)
+        return None
+
+
+def _classes(spec: Spec, splits: Splits, overrides: Sequence[str]) -> int:
+    is_set = any(text.partition("=")[0].strip() == "head.num_classes" for text in overrides)
+    return spec.head.num_classes if is_set else len(splits.classes)
+
+
+def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
+    if spec.head.num_classes < len(splits.classes):
+        raise TrainingError.one(
+            "T005",
+            f"num_classes (={spec.head.num_classes}) must be at least the {len(splits.classes)} of the data",
+            spec.place(("head", "num_classes")),
+        )
+    share = len(splits.train) // devices
+    if recipe.batch_size > share:
+        raise TrainingError.one(
+            "T007",
+            f"batch_size (={recipe.batch_size}) must be at most the {share} training images of a device",
+            splits.train.name,
+            f"--batch-size {max(1, share)} or less",
+        )
+
+
+def create(plan: Plan, path: Path | None) -> Run:
+    """Make the run directory of a plan. Raises TrainingError (T001, T002)."""
+    network = write_module(build_graph(plan.spec))
+    return create_run(path or default_path(plan.spec), plan.spec, plan.recipe, plan.settings, network)
+
+
+def launch_command(run_path: Path, settings: Settings, port: int | None = None) -> list[str]:
+    """Return the `msrun` command that trains in a run directory."""
+    on_cpu = settings.device_target == "CPU"
+    return msrun_command(
+        devices=settings.devices,
+        device_target=settings.device_target,
+        log_dir=run_path / "workers",
+        port=port or (free_port() if on_cpu else ASCEND_PORT),
+        module=WORKER,
+        arguments=[str(run_path)],
+    )
+
+
+def train(run: Run, show: Callable[[Any], None]) -> Any:
+    """Train in a run directory, in this process or in as many as the run has devices; return the end event.
+
+    Raises:
+        DataError, TrainingError, EnvironmentFault: see `fit`; an error of a worker is raised here as it was there.
+    """
+    prepare()
+    events: list[Any] = []
+
+    def seen(event: Any) -> None:
+        events.append(event)
+        show(event)
+
+    if run.settings.devices > 1:
+        _train_distributed(run, seen)
+    else:
+        _train_here(run, seen)
+    return events[-1]
+
+
+def _train_here(run: Run, seen: Callable[[Any], None]) -> None:
+    from archspec.train.fit import fit
+
+    def report(event: Any) -> None:
+        append_event(run.metrics, event)
+        seen(event)
+
+    fit(run, report)
+
+
+def _train_distributed(run: Run, seen: Callable[[Any], None]) -> None:
+    tail = EventTail(run.metrics)
+    run.workers.mkdir(exist_ok=True)
+
+    def poll() -> None:
+        for event in tail.new():
+            seen(event)
+
+    environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
+    supervise(launch_command(run.path, run.settings), environment=environment, log_dir=run.workers, poll=poll)

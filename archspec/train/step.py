@@ -1,0 +1,94 @@
+"""One optimisation step as a compiled cell, and what it needs: initial values, optimizer, loss.
+
+Imports mindspore; call `archspec.runtime.prepare` before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mindspore as ms
+from mindspore import nn, ops
+from mindspore.common.initializer import HeNormal, HeUniform, Zero, initializer
+
+from archspec.train.recipe import Recipe
+
+
+def initialise(network: Any, recipe: Recipe) -> None:
+    """Fill in initial values: convolutions He normal, dense layers He uniform (a = sqrt 5) with bias 0.
+
+    MindCV's DenseNet uses fan-out, torchvision's fan-in. Norms keep gamma 1, beta 0.
+    """
+    mode = recipe.initialisation.removeprefix("he_normal_")
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, nn.Conv2d):
+            _fill(cell.weight, HeNormal(mode=mode, nonlinearity="relu"))
+        elif isinstance(cell, nn.Dense):
+            _fill(cell.weight, HeUniform(negative_slope=5**0.5))
+            if cell.has_bias:
+                _fill(cell.bias, Zero())
+
+
+def _fill(parameter: Any, values: Any) -> None:
+    parameter.set_data(initializer(values, parameter.shape, parameter.dtype).init_data())
+
+
+def sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:
+    """Return SGD with momentum whose rate follows `rates` step by step."""
+    settings = recipe.optimizer
+    decayed = [p for p in network.trainable_params() if settings.decay_norm_and_bias or p.ndim > 1]
+    spared = [p for p in network.trainable_params() if not settings.decay_norm_and_bias and p.ndim == 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}]
+    if spared:
+        groups.append({"params": spared, "weight_decay": 0.0})
+    groups.append({"order_params": network.trainable_params()})
+    return nn.Momentum(
+        groups,
+        learning_rate=list(rates),
+        momentum=settings.momentum,
+        weight_decay=0.0,
+        loss_scale=recipe.loss_scale,
+        use_nesterov=settings.nesterov,
+    )
+
+
+class Loss(nn.Cell):
+    """Cross entropy of logits (N, classes) and labels (N,), scaled for half precision."""
+
+    def __init__(self, network: Any, recipe: Recipe) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.entropy = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        self.scale = recipe.loss_scale
+
+    def construct(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        """Return the scaled loss and the logits."""
+        logits = ops.cast(self.network(images), ms.float32)
+        return self.entropy(logits, labels) * self.scale, logits
+
+
+class TrainStep(nn.Cell):
+    """Images (N, C, H, W) float32 and labels (N,) int32 -> loss, number of right answers; updates the weights.
+
+    Under data parallelism gradients are averaged over the devices before the update.
+    """
+
+    def __init__(self, network: Any, optimizer: Any, recipe: Recipe, world: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.loss = Loss(network, recipe)
+        self.optimizer = optimizer
+        self.scale = recipe.loss_scale
+        self.gradient = ms.value_and_grad(self.loss, None, weights=optimizer.parameters, has_aux=True)
+        self.parallel = world > 1
+        if self.parallel:
+            self.average = nn.DistributedGradReducer(optimizer.parameters)
+
+    def construct(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        """Return the unscaled loss and the number of right answers in the batch."""
+        (loss, logits), gradients = self.gradient(images, labels)
+        if self.parallel:
+            gradients = self.average(gradients)
+        loss = ops.depend(loss / self.scale, self.optimizer(gradients))
+        right = ops.cast(ops.argmax(logits, 1) == labels, ms.float32)
+        return loss, ops.sum(right)

@@ -1,0 +1,1 @@
+"""A graph written as MindSpore cells, pictures, tables and JSON."""

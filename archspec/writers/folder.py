@@ -1,0 +1,35 @@
+"""What `densenet build` saves: the resolved spec, the report, the module."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from archspec.errors import ArchspecError
+from archspec.graph.build import build_graph
+from archspec.graph.digest import named_digest, structure_digest
+from archspec.passes.report import report
+from archspec.passes.verify import verified
+from archspec.spec.model import Spec
+from archspec.writers.module import write_module
+from archspec.writers.whole import to_yaml, write_whole
+
+
+def build_folder(spec: Spec, folder: Path) -> int:
+    """Write `spec.yaml`, `report.json` and `network.py` into a folder; return the module's lines.
+
+    Raises:
+        GraphError: the spec's graph breaks a rule; nothing is written.
+        ArchspecError: W002, the folder cannot be written.
+    """
+    graph = verified(build_graph(spec))
+    module = write_module(graph)
+    digests = {"structure_digest": structure_digest(graph), "named_digest": named_digest(graph)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "spec.yaml", to_yaml(spec.resolved()))
+        write_whole(folder / "report.json", json.dumps(report(graph).as_json() | digests, indent=2) + "\n")
+        write_whole(folder / "network.py", module)
+    except OSError as error:
+        raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(folder)) from None
+    return module.count("\n")

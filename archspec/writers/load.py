@@ -1,0 +1,79 @@
+"""The emitted text imported: the live network is the module that `build` saves, line for line.
+
+This is the one place that runs text as code, and only text that our own writer made from a checked graph.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph
+from archspec.passes.verify import verified
+from archspec.runtime import prepare
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+from archspec.writers.module import write_module
+
+
+def create_model(
+    spec: str | Path | Spec, num_classes: int | None = None, overrides: Iterable[str] | Mapping[str, Any] = ()
+) -> Any:
+    """Return a `mindspore.nn.Cell` that maps images (N, C, H, W) to logits (N, num_classes).
+
+    Args:
+        spec: a shipped name, a path or a Spec.
+        num_classes: replaces the spec's `head.num_classes`.
+        overrides: as for `load_spec`.
+
+    Raises:
+        SpecError: the spec breaks a rule.
+        GraphError: its graph does.
+        EnvironmentFault: MindSpore is not installed.
+    """
+    if not isinstance(spec, Spec):
+        spec = load_spec(spec, overrides)
+    if num_classes is not None:
+        head = spec.head.model_copy(update={"num_classes": num_classes})
+        spec = spec.model_copy(update={"head": head})
+    return network_of(verified(build_graph(spec)))
+
+
+def network_of(graph: Graph) -> Any:
+    """Return the network of a verified graph, its parameters as MindSpore initialises them."""
+    prepare()
+    return import_text(write_module(graph), graph.name).Network()
+
+
+def import_text(text: str, name: str) -> ModuleType:
+    """Import emitted text as a module of its own.
+
+    MindSpore's compiler asks for the source of what it compiles, by way of `sys.modules` and a real file.
+    """
+    digest = sha256(text.encode()).hexdigest()[:16]
+    module_name = f"archspec_emitted_{digest}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    file = _folder() / f"{name}_{digest}.py"
+    file.write_text(text)
+    module = ModuleType(module_name)
+    module.__file__ = str(file)
+    sys.modules[module_name] = module
+    exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102  our own text, see above
+    return module
+
+
+@cache
+def _folder() -> Path:
+    """Where the text lies for MindSpore's compiler and for tracebacks, as long as the process lives."""
+    folder = tempfile.TemporaryDirectory(prefix="archspec-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)

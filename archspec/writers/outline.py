@@ -1,0 +1,85 @@
+"""A graph as nested containers, one for each level of its operators' names, ready to be written as classes.
+
+`features.denseblock1.denselayer1.conv1` lies in container `features.denseblock1.denselayer1`, which lies in
+`features.denseblock1`, and so on up to the network itself, `""`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from archspec.graph.ir import Graph, Op
+from archspec.graph.shapes import running_order
+
+
+@dataclass(frozen=True)
+class Container:
+    """A level of names: its operators and nested containers in running order."""
+
+    path: str
+    kind: str
+    """The region's kind, else the last part of the path; `network` at the top."""
+    items: tuple[Op | Container, ...]
+    entering: tuple[str, ...]
+    """Values made outside that something inside reads, in order of first use."""
+    leaving: tuple[str, ...]
+    """Values made inside that something outside reads, or that are the network's outputs."""
+    attrs: Mapping[str, Any]
+    """What the spec declares of the region."""
+
+    def local(self, item: Op | Container) -> str:
+        """Return an item's name inside this container."""
+        return path_of(item)[len(self.path) + 1 if self.path else 0 :]
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """The nested containers alone."""
+        return tuple(item for item in self.items if isinstance(item, Container))
+
+
+def path_of(item: Op | Container) -> str:
+    """Return an item's full name."""
+    return item.name if isinstance(item, Op) else item.path
+
+
+def makes(item: Op | Container) -> tuple[str, ...]:
+    """Return the values that an item gives."""
+    return (item.name,) if isinstance(item, Op) else item.leaving
+
+
+def reads(item: Op | Container) -> tuple[str, ...]:
+    """Return the values that an item takes."""
+    return item.inputs if isinstance(item, Op) else item.entering
+
+
+def outline(graph: Graph) -> Container:
+    """Return the network's container, all others nested in it."""
+    ops = [graph.ops[name] for name in running_order(graph) if graph.ops[name].kind != "input"]
+    readers: dict[str, list[str]] = {}
+    for op in ops:
+        for source in op.inputs:
+            readers.setdefault(source, []).append(op.name)
+    return _container(graph, "", ops, readers)
+
+
+def _container(graph: Graph, path: str, ops: list[Op], readers: Mapping[str, list[str]]) -> Container:
+    prefix = f"{path}." if path else ""
+    groups: dict[str, list[Op]] = {}
+    for op in ops:
+        groups.setdefault(prefix + op.name[len(prefix) :].partition(".")[0], []).append(op)
+    items = tuple(
+        group[0] if group[0].name == name else _container(graph, name, group, readers)
+        for name, group in groups.items()
+    )
+    inside = {op.name for op in ops}
+    region = graph.regions.get(path)
+    return Container(
+        path,
+        region.kind if region else path.rpartition(".")[2] or "network",
+        items,
+        tuple(dict.fromkeys(s for op in ops for s in op.inputs if s not in inside)),
+        tuple(op.name for op in ops if not inside.issuperset(readers.get(op.name, ("",)))),
+        region.attrs if region else {},
+    )

@@ -1,0 +1,1 @@
+"""The command `densenet`: one file a command, each a thin wrapper over one plain function."""

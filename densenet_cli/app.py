@@ -1,0 +1,41 @@
+"""The commands of `densenet`, in the order in which help lists them."""
+
+from __future__ import annotations
+
+import typer
+
+from densenet_cli.build import build
+from densenet_cli.certify import certify
+from densenet_cli.check import check
+from densenet_cli.export import export
+from densenet_cli.inspect import inspect
+from densenet_cli.list import list_specs
+from densenet_cli.predict import predict
+from densenet_cli.train import train
+from densenet_cli.validate import validate
+
+app = typer.Typer(
+    name="densenet",
+    help="Compile a YAML spec of a densely connected network to MindSpore: check, build, train, certify.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(list_specs)
+app.command()(check)
+app.command()(inspect)
+app.command()(build)
+app.command()(train)
+app.command()(validate)
+app.command()(predict)
+app.command()(export)
+app.command()(certify)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"densenet-archspec {installed('densenet-archspec')}")
+        raise typer.Exit

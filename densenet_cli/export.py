@@ -1,0 +1,33 @@
+"""densenet export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from densenet_cli.options import Checkpoint, Overrides, Target, console, quiet_screen
+
+
+def export(
+    target: Target,
+    ckpt: Checkpoint = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file (default: NAME.mindir).")] = None,
+    file_format: Annotated[Literal["mindir"], typer.Option("--format", help="The kind of file.")] = "mindir",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="A fixed batch; free where absent.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write a trained network as MINDIR, in evaluation mode.
+
+    Example: densenet export runs/demo --format mindir -o digits.mindir
+    """
+    from archspec.train.trained import open_trained
+    from archspec.writers.mindir import export_mindir
+
+    with quiet_screen():
+        trained = open_trained(target, ckpt=ckpt, overrides=overrides or ())
+        file = output or Path(f"{trained.spec.name}.{file_format}")
+        size = trained.spec.input
+        export_mindir(trained.network(), (size.channels, size.height, size.width), file, batch_size)
+    console.print(f"wrote {file}\nNext: densenet certify {file} {target}")

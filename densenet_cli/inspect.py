@@ -1,0 +1,50 @@
+"""densenet inspect."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archspec.graph.build import build_graph
+from archspec.passes.report import report
+from archspec.passes.verify import verified
+from archspec.spec.load import load_spec
+from archspec.writers.text import stage_table, summary, tree
+from densenet_cli.options import Overrides, SpecName, console
+
+
+def inspect(
+    spec: SpecName,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the resolved spec as YAML.")] = False,
+    with_tree: Annotated[bool, typer.Option("--tree/--no-tree", help="Show the operators too.")] = True,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Draw it: a .svg, .png, .dot or .html file.")
+    ] = None,
+) -> None:
+    """Show a network's stages, counts and direct connections, found beside expected; or draw it.
+
+    Example: densenet inspect densenet121 -o graph.html
+    """
+    loaded = load_spec(spec, overrides or ())
+    graph = verified(build_graph(loaded))
+    if output is not None:
+        from archspec.writers.draw import draw
+
+        draw(graph, output)
+        console.print(f"drew {output}")
+    elif as_json:
+        typer.echo(json.dumps(report(graph).as_json(), indent=2))
+    elif as_yaml:
+        from archspec.writers.whole import to_yaml
+
+        typer.echo(to_yaml(loaded.resolved()), nl=False)
+    else:
+        found = report(graph)
+        console.print(summary(found), stage_table(found), sep="\n\n")
+        if with_tree:
+            console.print(tree(graph))

@@ -1,0 +1,54 @@
+"""Arguments and options that several commands share, and the console they print on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from archspec.runtime import quiet
+from archspec.spec.catalogue import shipped
+
+console = Console(highlight=False)
+
+
+def complete_spec(incomplete: str) -> list[str]:
+    """Names of shipped specs for shell completion."""
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
+SpecName = Annotated[
+    str, typer.Argument(help="A shipped spec (see `densenet list`) or a YAML file.", autocompletion=complete_spec)
+]
+Target = Annotated[str, typer.Argument(help="A run directory, or a spec together with --ckpt.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key: growth_rate=24, blocks.2.layers=6. Repeatable.")
+]
+Checkpoint = Annotated[Path | None, typer.Option("--ckpt", help="A MindSpore checkpoint (default: the run's best).")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="An image folder, CIFAR-10/100 (binary) or MNIST (idx).")
+]
+
+
+@contextmanager
+def quiet_screen(log: Path | None = None) -> Iterator[Console]:
+    """Keep MindSpore's output off the screen: into the run's log, or into a file that is thrown away."""
+    if log is not None:
+        with quiet(log) as screen:
+            yield screen
+        return
+    folder = tempfile.mkdtemp(prefix="densenet-")
+    with quiet(Path(folder) / "log.txt") as screen:
+        yield screen
+
+
+def split_overrides(texts: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Return the overrides of the spec, and those of the recipe (`recipe.epochs=5`)."""
+    texts = list(texts or ())
+    for_recipe = [text.removeprefix("recipe.") for text in texts if text.startswith("recipe.")]
+    return [text for text in texts if not text.startswith("recipe.")], for_recipe

@@ -1,0 +1,133 @@
+"""Errors in a spec: every fault at once, each at its place, with the rule it breaks and the likely cure.
+
+Each file of tests/invalid opens with one `# expect: LINE:COLUMN CODE message` for every diagnostic.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from archspec.errors import SpecError
+from archspec.spec.load import load_spec
+
+INVALID = Path(__file__).resolve().parents[1] / "invalid"
+FILES = sorted(INVALID.glob("*.yaml"))
+BASE = "growth_rate: 12\nblock_config: [2, 2]\n"
+
+
+def faults(path: Path, *overrides: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        load_spec(path, overrides)
+    return [str(fault) for fault in caught.value.diagnostics]
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "net.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_an_invalid_spec_gives_exactly_the_faults_that_it_announces(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every expected diagnostic, and no other, in the order of the file."""
+    monkeypatch.chdir(INVALID)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    expected = [line.removeprefix("# expect: ") for line in lines if line.startswith("# expect: ")]
+    found = [fault.removeprefix(f"{path.name}:") for fault in faults(Path(path.name))]
+    assert found == expected
+
+
+def test_the_invalid_files_cover_every_code_of_reading_and_checking() -> None:
+    """A code that no file expects would be untested; Y001 and Y002 need other files than text."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
+    codes = [*(f"Y00{n}" for n in range(3, 10)), *(f"S00{n}" for n in range(1, 7)), "S010"]
+    assert [code for code in codes if f" {code} " not in text] == []
+
+
+def test_a_fault_of_a_command_line_override_says_so(tmp_path: Path) -> None:
+    """Faults of --set and of the file stand side by side, each with its own place."""
+    path = written(tmp_path, BASE + "drop_rate: 2\n")
+    assert faults(path, "compression=1.5", "stem.kernal=3", "head={num_classes: 0}") == [
+        "--set compression=1.5 S004 compression (=1.5) must be in (0, 1]",
+        "--set head={num_classes: 0} S004 head.num_classes (=0) must be in [1, 1000000]",
+        "--set stem.kernal=3 S001 unknown key 'stem.kernal' (did you mean 'kernel'?)",
+        f"{path}:3:12 S004 drop_rate (=2) must be in [0, 1)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("growth_rate", "--set growth_rate S011 an override is key.path=value"),
+        ("=3", "--set =3 S011 an override is key.path=value"),
+        ("...=3", "--set ...=3 S011 an override is key.path=value"),
+        ("blocks.4.layers=3", "--set blocks.4.layers=3 S011 blocks[4].layers: 4 must be an index below 2"),
+        (
+            "blocks.-1.layers=3",
+            "--set blocks.-1.layers=3 S011 blocks.-1.layers: '-1' must be an index of the list",
+        ),
+        ("blocks.²=3", "--set blocks.²=3 S011 blocks.²: '²' must be an index of the list"),
+        (
+            "growth_rate.k=3",
+            "--set growth_rate.k=3 S011 growth_rate.k: 'k' must be below a mapping, not a value",
+        ),
+        (
+            "transitions.1.pool=max",
+            "--set transitions.1.pool=max S011 transitions[1].pool: 1 must be an index below 1",
+        ),
+        ("stem=[1", "--set stem=[1 Y006 is not YAML: did not find expected ',' or ']'"),
+        ("stem={a: 1, a: 2}", "--set stem={a: 1, a: 2} Y009 the key 'a' stands twice"),
+        ("stem=!!python/name:os.x", "--set stem=!!python/name:os.x Y008 the tag"),
+        (
+            "extends=densenet121",
+            "--set extends=densenet121 S011 extends cannot be overridden: name that spec instead",
+        ),
+        ("stem.channels=no", "--set stem.channels=no S003 stem.channels (=no) must be a whole number"),
+    ],
+)
+def test_an_override_that_leads_nowhere_is_one_clear_error(tmp_path: Path, text: str, fault: str) -> None:
+    """No `=`, no key, an index beyond the end, a key into a number, text that is no YAML."""
+    found = faults(written(tmp_path, BASE), text)
+    assert len(found) == 1
+    assert found[0].startswith(fault)
+
+
+def test_all_faulty_overrides_are_reported_at_once(tmp_path: Path) -> None:
+    """The second broken override is not hidden by the first."""
+    found = faults(written(tmp_path, BASE), "nothing", "blocks.9.layers=1", "stem.kernel=3")
+    assert [fault.split(" S011 ")[0] for fault in found] == ["--set nothing", "--set blocks.9.layers=1"]
+
+
+def test_hostile_overrides_are_cut_short_and_printable(tmp_path: Path) -> None:
+    """A path of 50,000 keys, a value of 200 KB, escape codes for the terminal: one short line each."""
+    path = written(tmp_path, BASE)
+    for text in (
+        "a." * 50_000 + "b=1",
+        "name=" + "x" * 200_000,
+        'name="\\e[31m\\n"',
+        "blocks." + "9" * 9_000 + "=1",
+    ):
+        (found,) = faults(path, text)
+        assert len(found) < 250
+        assert found.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("compression: 1.5", "3:14 S004 compression (=1.5) must be in (0, 1]"),
+        ("compression: .nan", "3:14 S004 compression (=nan) must be a finite number in (0, 1]"),
+        ("drop_rate: 1", "3:12 S004 drop_rate (=1) must be in [0, 1)"),
+        ("bottleneck: 65", "3:13 S004 bottleneck (=65) must be in [1, 64]"),
+        ("stem: {channels: 0}", "3:18 S004 stem.channels (=0) must be in [1, 65536]"),
+        ("transitions: [{compression: 2}]", "3:29 S004 transitions[0].compression (=2) must be in (0, 1]"),
+    ],
+)
+def test_a_range_is_named_with_both_ends_as_the_field_declares_them(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    """Open and closed ends, optional fields and fields of list entries alike."""
+    path = written(tmp_path, BASE + text + "\n")
+    assert faults(path) == [f"{path}:{message}"]
