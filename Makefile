@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python examples/demo.py
+	@run=runs/demo-$$(date +%Y%m%d-%H%M%S); $(BIN)/densenet train --out $$run && $(BIN)/densenet validate $$run
 
 test: lint
 	$(BIN)/python -m pytest -m 'not slow'

@@ -7,6 +7,8 @@
 >>> network = create_model("densenet121", num_classes=10)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from archspec.errors import ArchspecError, Diagnostic
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op, Region
@@ -14,6 +16,19 @@ from archspec.passes.report import Report, report
 from archspec.passes.verify import verify
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
+
+if TYPE_CHECKING:
+    from archspec.writers.load import create_model
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Fetch what needs MindSpore when it is asked for: importing the package alone stays quick."""
+        if name != "create_model":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from archspec.writers.load import create_model
+
+        return create_model
+
 
 __all__ = [
     "ArchspecError",
@@ -24,6 +39,7 @@ __all__ = [
     "Report",
     "Spec",
     "build_graph",
+    "create_model",
     "load_spec",
     "report",
     "verify",

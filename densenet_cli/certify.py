@@ -1,3 +1,5 @@
 """densenet certify (placeholder while wiring)."""
+
+
 def certify() -> None:
     """x"""

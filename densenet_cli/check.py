@@ -15,7 +15,8 @@ from densenet_cli.options import Overrides, console
 
 
 def check(
-    specs: Annotated[list[str], typer.Argument(help="Shipped specs or YAML files.")], overrides: Overrides = None
+    specs: Annotated[list[str], typer.Argument(help="Shipped specs or YAML files.")],
+    overrides: Overrides = None,
 ) -> None:
     """Check specs: keys, values, rules, and the proof of the graph. Reports every fault with its place.
 

@@ -14,7 +14,12 @@ from rich.console import Console
 from archspec.runtime import quiet
 from archspec.spec.catalogue import shipped
 
-console = Console(highlight=False)
+WIDTH_OF_A_FILE = 120
+"""Columns where there is no terminal to ask."""
+
+console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console = Console(highlight=False, soft_wrap=True, width=WIDTH_OF_A_FILE)
 
 
 def complete_spec(incomplete: str) -> list[str]:
@@ -23,11 +28,13 @@ def complete_spec(incomplete: str) -> list[str]:
 
 
 SpecName = Annotated[
-    str, typer.Argument(help="A shipped spec (see `densenet list`) or a YAML file.", autocompletion=complete_spec)
+    str,
+    typer.Argument(help="A shipped spec (see `densenet list`) or a YAML file.", autocompletion=complete_spec),
 ]
 Target = Annotated[str, typer.Argument(help="A run directory, or a spec together with --ckpt.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a key: growth_rate=24, blocks.2.layers=6. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="Override a key: growth_rate=24, blocks.2.layers=6. Repeatable."),
 ]
 Checkpoint = Annotated[Path | None, typer.Option("--ckpt", help="A MindSpore checkpoint (default: the run's best).")]
 DataDir = Annotated[

@@ -120,9 +120,7 @@ class _Builder:
         if stem.norm:
             value = self.norm_act("features.norm0", "features.relu0", value, "stem")
         if stem.pool != "none":
-            value = self.op(
-                "features.pool0", f"{stem.pool}_pool", (value,), "stem", kernel=3, stride=2, padding=1
-            )
+            value = self.op("features.pool0", f"{stem.pool}_pool", (value,), "stem", kernel=3, stride=2, padding=1)
         return value
 
     def dense_block(self, name: str, block: Layers, value: str, number: int) -> str:
@@ -151,9 +149,7 @@ class _Builder:
             return sources[chosen[0]]
         return self.op(name, "concat", tuple(sources[index] for index in chosen), region)
 
-    def dense_layer(
-        self, name: str, block: Layers, value: str, parent: str, origin: tuple[str | int, ...]
-    ) -> str:
+    def dense_layer(self, name: str, block: Layers, value: str, parent: str, origin: tuple[str | int, ...]) -> str:
         self.region(
             name,
             "dense_layer",
@@ -200,9 +196,7 @@ class _Builder:
         value = self.norm_act(f"{name}.norm", f"{name}.relu", value, name)
         value = self.conv(f"{name}.conv", value, name, out, 1)
         if transition.pool != "none":
-            value = self.op(
-                f"{name}.pool", f"{transition.pool}_pool", (value,), name, kernel=2, stride=2, padding=0
-            )
+            value = self.op(f"{name}.pool", f"{transition.pool}_pool", (value,), name, kernel=2, stride=2, padding=0)
         return value
 
     def head(self, value: str) -> str:

@@ -55,12 +55,13 @@ def ports(graph: Graph) -> dict[str, Ports]:
 def _crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     """Yield each value that crosses a region's border, with the regions of its maker and of its reader."""
     chains = {name: tuple(_chain(graph, name)) for name in ("", *graph.regions)}
-    for op in graph.ops.values():
-        reader = chains.get(op.region, ())
-        for source in op.inputs:
-            maker = chains.get(graph.ops[source].region, ()) if source in graph.ops else ()
-            if maker is not reader:
-                yield source, maker, reader
+    # A layer's output is read by all concatenations behind it: of equal crossings, look at one.
+    readings = dict.fromkeys((source, op.region) for op in graph.ops.values() for source in op.inputs)
+    for source, region in readings:
+        maker = chains.get(graph.ops[source].region, ()) if source in graph.ops else ()
+        reader = chains.get(region, ())
+        if maker is not reader:
+            yield source, maker, reader
     for name in graph.outputs:
         yield name, chains.get(graph.ops[name].region, ()), ()
 
@@ -77,14 +78,11 @@ def block_connections(graph: Graph) -> tuple[BlockConnections, ...]:
     for layer in graph.regions_of("dense_layer"):
         by_parent.setdefault(layer.parent, []).append(layer)
     return tuple(
-        _connections(graph, block, by_parent.get(block.name, []), found)
-        for block in graph.regions_of("dense_block")
+        _connections(graph, block, by_parent.get(block.name, []), found) for block in graph.regions_of("dense_block")
     )
 
 
-def _connections(
-    graph: Graph, block: Region, layers: Sequence[Region], found: Mapping[str, Ports]
-) -> BlockConnections:
+def _connections(graph: Graph, block: Region, layers: Sequence[Region], found: Mapping[str, Ports]) -> BlockConnections:
     numbers: dict[str, int] = dict.fromkeys(found[block.name].entering, 0)
     for number, layer in enumerate(layers, start=1):
         numbers |= dict.fromkeys(found[layer.name].leaving, number)

@@ -51,9 +51,7 @@ def _walk(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
 def named_digest(graph: Graph) -> str:
     """Return 64 hex digits that depend on the names of operators and regions too, but not on the order."""
     ops = sorted(f"{op.name} {op.region} {_kind_and_attrs(op)} {op.inputs}" for op in graph.ops.values())
-    regions = sorted(
-        f"{r.name} {r.kind} {r.parent} {sorted(r.attrs.items())}" for r in graph.regions.values()
-    )
+    regions = sorted(f"{r.name} {r.kind} {r.parent} {sorted(r.attrs.items())}" for r in graph.regions.values())
     return sha256("\n".join([*ops, *regions]).encode()).hexdigest()
 
 

@@ -94,9 +94,7 @@ class Graph:
 
     def regions_of(self, kind: str, parent: str | None = None) -> tuple[Region, ...]:
         """Return the regions of a kind (below a parent), in order."""
-        return tuple(
-            r for r in self.regions.values() if r.kind == kind and (parent is None or r.parent == parent)
-        )
+        return tuple(r for r in self.regions.values() if r.kind == kind and (parent is None or r.parent == parent))
 
     def with_op(self, op: Op) -> Graph:
         """Return the graph with the operator of that name replaced, or added."""

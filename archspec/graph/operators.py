@@ -16,7 +16,14 @@ Shape = tuple[int, ...]
 
 
 class ShapeFault(Exception):
-    """Input shapes do not fit an operator; the message says which and why."""
+    """Input shapes do not fit an operator; the message says which and why.
+
+    `inputs` are the positions of the inputs that the message speaks of.
+    """
+
+    def __init__(self, message: str, inputs: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.inputs = tuple(inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +63,7 @@ def _window(attrs: Attrs, shape: Shape) -> tuple[int, int]:
     reach = attrs.get("dilation", 1) * (attrs["kernel"] - 1) + 1
     height, width = ((size + 2 * attrs["padding"] - reach) // attrs["stride"] + 1 for size in shape[1:])
     if height < 1 or width < 1:
-        raise ShapeFault(
-            f"a {attrs['kernel']} x {attrs['kernel']} window leaves no pixel of {shape[1]} x {shape[2]}"
-        )
+        raise ShapeFault(f"a {attrs['kernel']} x {attrs['kernel']} window leaves no pixel of {shape[1]} x {shape[2]}")
     return height, width
 
 
@@ -72,9 +77,10 @@ def _norm_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 
 
 def _concat_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
-    sizes = {shape[1:] for shape in inputs}
-    if len(sizes) > 1:
-        raise ShapeFault(f"joins feature maps of different size: {', '.join(map(_pixels, sorted(sizes)))}")
+    first_of_size = {shape[1:]: position for position, shape in reversed(list(enumerate(inputs)))}
+    if len(first_of_size) > 1:
+        sizes = ", ".join(map(_pixels, first_of_size))
+        raise ShapeFault(f"joins feature maps of different size: {sizes}", list(first_of_size.values()))
     return (sum(shape[0] for shape in inputs), *inputs[0][1:])
 
 

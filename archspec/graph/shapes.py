@@ -23,7 +23,9 @@ def infer_shapes(graph: Graph) -> tuple[dict[str, Shape], tuple[Diagnostic, ...]
         try:
             shapes[name] = OPERATORS[op.kind].shape(op.attrs, [shapes[source] for source in op.inputs])
         except ShapeFault as fault:
-            faults.append(Diagnostic("G006", str(fault), name))
+            blamed = [op.inputs[position] for position in fault.inputs]
+            message = f"{fault}, from {' and '.join(blamed)}" if blamed else str(fault)
+            faults.append(Diagnostic("G006", message, name))
     return shapes, tuple(faults)
 
 

@@ -36,9 +36,7 @@ def merge(parent: Document, child: Document) -> Document:
     replaced = _replaced(parent.value, child.value)
     kept = {path: place for path, place in parent.places.items() if not _inside(path, replaced)}
     kept_keys = {path: place for path, place in parent.keys.items() if not _inside(path, replaced)}
-    return Document(
-        _merged(parent.value, child.value), kept | dict(child.places), kept_keys | dict(child.keys)
-    )
+    return Document(_merged(parent.value, child.value), kept | dict(child.places), kept_keys | dict(child.keys))
 
 
 def set_path(document: Document, path: Path, value: Document) -> Document:

@@ -21,6 +21,8 @@ from archspec.spec.model import Spec
 from archspec.spec.reader import MAX_DEPTH, read_file, read_value
 
 Model = TypeVar("Model", bound=BaseModel)
+Overrides = Mapping[str, Any] | Iterable[str | tuple[str, Any]]
+"""`key.path=value` as for `--set`, or pairs of a key path and a plain value."""
 
 MAX_KEY = 200
 """Characters in the key path of an override."""
@@ -29,7 +31,7 @@ _INDEX = re.compile(r"\[(\d+)\]")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
-def load_spec(name: str | FilePath, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Spec:
+def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
     """Return the spec of a shipped name or of a YAML file.
 
     Args:
@@ -70,9 +72,7 @@ def load_document(
     parent_name, parent_place = document.value["extends"], document.place(("extends",))
     if not isinstance(parent_name, str):
         raise SpecError.one("S003", f"extends (={short(parent_name)}) must be a name or a path", parent_place)
-    parent = load_document(
-        parent_name, kind=kind, beside=path.parent, place=parent_place, above=(*above, real)
-    )
+    parent = load_document(parent_name, kind=kind, beside=path.parent, place=parent_place, above=(*above, real))
     if kind == "spec":  # another network, so another name
         parent = without(parent, "name")
     return merge(parent, without(document, "extends"))
@@ -80,7 +80,7 @@ def load_document(
 
 def override(
     document: Document,
-    overrides: Iterable[str] | Mapping[str, Any],
+    overrides: Overrides,
     *,
     expand: Callable[[Document], Document] = lambda document: document,
 ) -> Document:
@@ -158,9 +158,7 @@ def _overridden(document: Document, path: Path, value: Document) -> Document:
 def _listed_transitions(document: Document) -> Document:
     blocks = document.value.get("blocks")
     count = len(blocks) - 1 if isinstance(blocks, list) else 0
-    return Document(
-        {**document.value, "transitions": [{} for _ in range(count)]}, document.places, document.keys
-    )
+    return Document({**document.value, "transitions": [{} for _ in range(count)]}, document.places, document.keys)
 
 
 def _expanded(document: Document) -> Document:

@@ -142,8 +142,7 @@ class Spec(SpecModel):
         if self.transitions is not None and len(self.transitions) != len(self.blocks) - 1:
             raise broken_rule(
                 "transitions",
-                f"transitions (={len(self.transitions)} entries) must be one fewer than blocks "
-                f"(={len(self.blocks)})",
+                f"transitions (={len(self.transitions)} entries) must be one fewer than blocks (={len(self.blocks)})",
             )
         return self
 
@@ -175,9 +174,7 @@ class Spec(SpecModel):
     def between_blocks(self) -> tuple[TransitionSpec, ...]:
         """Return the transitions with the spec's compression filled in."""
         listed = self.transitions or (TransitionSpec(),) * (len(self.blocks) - 1)
-        return tuple(
-            TransitionSpec(compression=t.compression or self.compression, pool=t.pool) for t in listed
-        )
+        return tuple(TransitionSpec(compression=t.compression or self.compression, pool=t.pool) for t in listed)
 
     def __eq__(self, other: object) -> bool:
         """Equal settings make equal specs, wherever they were written."""

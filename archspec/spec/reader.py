@@ -34,7 +34,7 @@ _HINTS: Mapping[str, str] = {
     "found another document": "a file holds one document",
 }
 
-_SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
+SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"(null|Null|NULL|~|)"), lambda _: None),
     (re.compile(r"(true|True|TRUE)"), lambda _: True),
     (re.compile(r"(false|False|FALSE)"), lambda _: False),
@@ -88,16 +88,12 @@ def read_value(text: str, place: str) -> Document:
         document = read_text(text, place) if text.strip() else Document(None, {(): place})
     except SpecError as error:
         raise SpecError(replace(fault, where=place) for fault in error.diagnostics) from None
-    return Document(
-        document.value, dict.fromkeys(document.places, place), dict.fromkeys(document.keys, place)
-    )
+    return Document(document.value, dict.fromkeys(document.places, place), dict.fromkeys(document.keys, place))
 
 
 def _bound_size(size: int, source: str) -> None:
     if size > MAX_BYTES:
-        raise SpecError.one(
-            "Y002", f"is larger than {MAX_BYTES // 1024} KiB, the most a spec may have", source
-        )
+        raise SpecError.one("Y002", f"is larger than {MAX_BYTES // 1024} KiB, the most a spec may have", source)
 
 
 def _refuse_control_characters(text: str, source: str) -> None:
@@ -160,9 +156,7 @@ class _Composer:
         place = _place(self.source, node.start_mark)
         self.count += 1
         if self.count > MAX_VALUES:
-            raise SpecError.one(
-                "Y007", f"holds more than {MAX_VALUES} values, aliases counted each time", place
-            )
+            raise SpecError.one("Y007", f"holds more than {MAX_VALUES} values, aliases counted each time", place)
         if len(path) > MAX_DEPTH:  # by aliases; the text itself is no deeper
             raise _too_deep(place)
         if id(node) in self.open:
@@ -185,9 +179,7 @@ class _Composer:
             key = key_node.value
             here = (*path, key)
             if key in result:
-                raise SpecError.one(
-                    "Y009", f"the key {key!r} stands twice; first at {self.keys[here]}", place
-                )
+                raise SpecError.one("Y009", f"the key {key!r} stands twice; first at {self.keys[here]}", place)
             self.keys[here] = place
             result[key] = self.value(value_node, here)
         return result
@@ -199,7 +191,7 @@ class _Composer:
 def _scalar(node: yaml.ScalarNode) -> Any:
     if node.style:  # quoted
         return node.value
-    for pattern, convert in _SCALARS:
+    for pattern, convert in SCALARS:
         if pattern.fullmatch(node.value):
             return convert(node.value)
     return node.value

@@ -64,9 +64,7 @@ def read(path: Path) -> Mapping[str, Any]:
         return ms.load_checkpoint(str(path))  # type: ignore[no-any-return]
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelFileError.one(
-            "R002", f"is no whole MindSpore checkpoint: {reason[:120]}", str(path)
-        ) from None
+        raise ModelFileError.one("R002", f"is no whole MindSpore checkpoint: {reason[:120]}", str(path)) from None
 
 
 def restore(path: Path, parameters: Any) -> Mapping[str, Any]:

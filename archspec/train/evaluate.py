@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archspec.train.launch import all_reduce_sum
+from archspec.train.group import all_reduce_sum
 
 Batches = Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]
 

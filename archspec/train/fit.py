@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,15 @@ import numpy as np
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
+from archspec.spec.model import Spec
 from archspec.train import checkpoint
 from archspec.train.data import Preprocess, batches, epoch_indices, held_out_indices
 from archspec.train.evaluate import Accuracy, evaluate
-from archspec.train.launch import all_reduce_sum, join_group
+from archspec.train.group import all_reduce_sum, join_group
 from archspec.train.recipe import Recipe
 from archspec.train.run import Run
 from archspec.train.schedule import learning_rates
 from archspec.train.sources import Source, Splits, open_splits
-from archspec.spec.model import Spec
 from archspec.writers.load import create_model
 
 Event = Mapping[str, Any]
@@ -34,9 +35,17 @@ SECONDS_BETWEEN_EVENTS = 2.0
 
 
 def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
-    """Return what happens to an image on its way into the network."""
-    channels = spec.input.channels
-    data = recipe.data
+    """Return what happens to an image on its way into the network.
+
+    Raises:
+        TrainingError: T008, the network reads neither grey nor colour images.
+    """
+    channels, data = spec.input.channels, recipe.data
+    if channels != 1 and channels != 3:
+        place = spec.place(("input", "channels"))
+        raise TrainingError.one(
+            "T008", f"input.channels (={channels}) must be 1 or 3: images are grey or colour", place
+        )
     return Preprocess(
         image_size=(spec.input.height, spec.input.width),
         channels=channels,
@@ -73,9 +82,8 @@ def fit(run: Run, report: Report) -> Accuracy:
         held_out = trainer.evaluate(trainer.splits.val)
         trainer.keep(epoch, held_out)
         seconds = time.monotonic() - started
-        report(
-            {"event": "epoch", "epoch": epoch + 1, **trained, **_named("val", held_out), "seconds": seconds}
-        )
+        report({"event": "epoch", "epoch": epoch + 1, **trained, **_named("val", held_out), "seconds": seconds})
+    print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201  to this worker's log
     checkpoint.restore(run.best, trainer.network.get_parameters())
     part, source = ("test", trainer.splits.test) if trainer.splits.test else ("val", trainer.splits.val)
     accuracy = trainer.evaluate(source)
@@ -102,6 +110,7 @@ class _Trainer:
     network: Any
     optimizer: Any
     step: Any
+    rates: list[float]
     epochs_done: int
     best: float
 
@@ -119,19 +128,22 @@ class _Trainer:
         network = create_model(run.spec)
         initialise(network, recipe)
         network = ms.amp.auto_mixed_precision(network, recipe.amp)
-        steps = _steps_per_epoch(splits.train, recipe, world)
+        steps = len(splits.train) // world // recipe.batch_size
         rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
         optimizer = sgd(network, recipe, rates)
         step = TrainStep(network, optimizer, recipe, world)
-        trainer = cls(run, rank, world, splits, network, optimizer, step, epochs_done=0, best=-1.0)
+        trainer = cls(run, rank, world, splits, network, optimizer, step, rates, epochs_done=0, best=-1.0)
         trainer.resume()
         return trainer
 
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return len(self.rates) // self.run.recipe.epochs
+
     def state(self) -> list[Any]:
         """Parameters of the network and state of the optimizer, each once."""
-        return list(
-            {p.name: p for p in (*self.network.get_parameters(), *self.optimizer.get_parameters())}.values()
-        )
+        return list({p.name: p for p in (*self.network.get_parameters(), *self.optimizer.get_parameters())}.values())
 
     def resume(self) -> None:
         """Take up the last whole checkpoint, if there is one."""
@@ -147,7 +159,7 @@ class _Trainer:
         return {
             "epochs": recipe.epochs,
             "epochs_done": self.epochs_done,
-            "steps": _steps_per_epoch(self.splits.train, recipe, self.world),
+            "steps": self.steps,
             "train_images": len(self.splits.train),
             "val_images": len(self.splits.val),
             "devices": self.world,
@@ -160,17 +172,13 @@ class _Trainer:
 
         self.network.set_train(True)
         meter = _Meter(self.run.recipe.log_every, self.run.recipe.batch_size * self.world)
-        steps = _steps_per_epoch(self.splits.train, self.run.recipe, self.world)
-        rates = learning_rates(self.run.recipe.schedule, epochs=self.run.recipe.epochs, steps_per_epoch=steps)
         for number, (images, labels) in enumerate(self.batches_of(epoch), start=1):
             loss, right = self.step(Tensor(images), Tensor(labels))
             meter.add(loss, right, len(labels))
-            if not meter.due(last=number == steps):
+            if not meter.due(last=number == self.steps):
                 continue
-            rate = rates[epoch * steps + number - 1]
-            report(
-                {"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate, **meter.read()}
-            )
+            rate = self.rates[epoch * self.steps + number - 1]
+            report({"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate, **meter.read()})
         return meter.totals(epoch + 1)
 
     def batches_of(self, epoch: int) -> Iterator[tuple[Any, Any]]:
@@ -217,10 +225,15 @@ class _Trainer:
         moving = [p for p in self.network.get_parameters() if p.name.rpartition(".")[2].startswith("moving_")]
         flat = np.concatenate([p.asnumpy().astype(np.float32).ravel() for p in moving])
         shared = all_reduce_sum(flat) / self.world
-        for parameter, values in zip(
-            moving, np.split(shared, np.cumsum([p.size for p in moving])[:-1]), strict=True
-        ):
+        for parameter, values in zip(moving, np.split(shared, np.cumsum([p.size for p in moving])[:-1]), strict=True):
             parameter.set_data(ms.Tensor(values.reshape(parameter.shape), parameter.dtype))
+
+    def digest(self) -> str:
+        """Return a digest of all parameters, equal on every device as long as training is sound."""
+        digest = sha256()
+        for parameter in self.network.get_parameters():
+            digest.update(parameter.asnumpy().tobytes())
+        return digest.hexdigest()
 
     def keep(self, epoch: int, held_out: Accuracy) -> None:
         """Write the checkpoints; the best first, so that a kill between the two loses nothing."""
@@ -231,10 +244,6 @@ class _Trainer:
         if is_best:
             checkpoint.save(self.run.best, self.network.get_parameters(), epoch=epoch + 1, best=self.best)
         checkpoint.save(self.run.last, self.state(), epoch=epoch + 1, best=self.best)
-
-
-def _steps_per_epoch(source: Source, recipe: Recipe, world: int) -> int:
-    return len(source) // world // recipe.batch_size
 
 
 class _Meter:

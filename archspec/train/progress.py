@@ -84,6 +84,7 @@ class Display:
             f"{event['epochs']} epochs of {event['steps']} steps, global batch {event['global_batch']}{resumed}; "
             "compiling the network with the first step",
             highlight=False,
+            soft_wrap=True,
         )
         if not self.console.is_terminal:
             return

@@ -23,13 +23,11 @@ Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 class DataRecipe(SpecModel):
     """What happens to an image before the network reads it; mean and std in 0-255 units."""
 
-    augment: Literal["none", "shift", "pad_crop_flip", "random_resized_crop"] = "none"
+    augment: Literal["none", "affine", "pad_crop_flip", "random_resized_crop"] = "none"
     color_jitter: Share = 0.0
     """Brightness, contrast and saturation, with `random_resized_crop`."""
     mean: Annotated[tuple[PixelValue, ...], Field(min_length=1, max_length=3)] = (127.5,)
-    std: Annotated[tuple[Annotated[float, Field(strict=True, gt=0, le=255)], ...], Field(min_length=1)] = (
-        127.5,
-    )
+    std: Annotated[tuple[Annotated[float, Field(strict=True, gt=0, le=255)], ...], Field(min_length=1)] = (127.5,)
     crop_pct: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
     """Evaluation: the shorter side is resized to size / crop_pct, then the centre is cropped."""
     val_fraction: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1

@@ -16,11 +16,12 @@ from archspec.passes.verify import verified
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.train.launch import free_port, launch_environment, msrun_command, supervise
+from archspec.train.launch import free_port, launch_environment, msrun_command
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe import Recipe, load_recipe
 from archspec.train.run import Run, Settings, create_run, default_path
 from archspec.train.sources import Splits, open_splits
+from archspec.train.supervise import supervise
 from archspec.writers.module import write_module
 
 # The recipe of each kind of data set, where the user names none.
@@ -69,11 +70,8 @@ def plan_run(
     recipe = _collected(faults, lambda: load_recipe(recipe_name or RECIPES[kind], recipe_overrides))
     if faults or spec is None or splits is None or recipe is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
-    overrides = {
-        **recipe.overrides,
-        "head.num_classes": num_classes or _classes(spec, splits, spec_overrides),
-    }
-    spec = load_spec(spec_name, [*spec_overrides, *(f"{key}={value}" for key, value in overrides.items())])
+    classes = _classes(spec, splits, spec_overrides) if num_classes is None else num_classes
+    spec = load_spec(spec_name, [*recipe.overrides.items(), *spec_overrides, ("head.num_classes", classes)])
     _check_fit(spec, recipe, splits, devices)
     graph = verified(build_graph(spec))
     settings = Settings(

@@ -59,9 +59,7 @@ class Trained:
 
     def _own_held_out(self) -> Source:
         if self.run is None:
-            raise DataError.one(
-                "D009", "there is no data to validate with", str(self.checkpoint), "--data-dir DIR"
-            )
+            raise DataError.one("D009", "there is no data to validate with", str(self.checkpoint), "--data-dir DIR")
         settings, recipe = self.run.settings, self.recipe
         data_dir = Path(settings.data_dir) if settings.data_dir else None
         splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
@@ -82,9 +80,7 @@ def open_trained(
         return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
     if ckpt is None:
         load_spec(target, overrides)
-        raise ModelFileError.one(
-            "R004", f"{target} is a spec; it needs weights", "", "--ckpt FILE, or name a run"
-        )
+        raise ModelFileError.one("R004", f"{target} is a spec; it needs weights", "", "--ckpt FILE, or name a run")
     return Trained(
         load_spec(target, [*overrides, *_classes_of(ckpt, overrides)]),
         load_recipe(recipe or "imagefolder"),
@@ -133,16 +129,13 @@ def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[
         DataError: every file that is no image.
     """
     names = trained.classes or tuple(f"class {n}" for n in range(trained.spec.head.num_classes))
-    source = source_of_files(tuple(images), names)
+    source = Source("images", names, np.zeros(len(images), np.int32), files=tuple(images))
     network = trained.network()
     from mindspore import Tensor
 
-    logits = [
-        network(Tensor(batch)).asnumpy() for batch, _ in _batches(trained, source, min(32, len(source)))
-    ]
+    logits = [network(Tensor(batch)).asnumpy() for batch, _ in _batches(trained, source, min(32, len(source)))]
     return [
-        [(names[index], share) for index, share in best]
-        for best in top_guesses(np.concatenate(logits)[: len(source)])
+        [(names[index], share) for index, share in best] for best in top_guesses(np.concatenate(logits)[: len(source)])
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from archspec.train.launch import die_with_parent, faults_reported
+from archspec.train.group import die_with_parent, faults_reported
 
 
 def main(path: Path) -> None:

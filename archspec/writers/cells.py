@@ -1,6 +1,7 @@
 """How each kind of operator is written in MindSpore: a cell that holds state, or a function call.
 
-Arguments whose defaults MindSpore has announced to change (momentum, pad_mode, stride, p) are always written out.
+Arguments whose defaults MindSpore has announced to change (momentum, pad_mode, stride, p) are always written
+out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 
 from archspec.graph.ir import Op
 
-# Cells: what stands behind `self.NAME = `. {ins} and {outs} are widths, the rest are the operator's attributes.
+# Cells: what stands behind `self.NAME = `. {ins} and {outs} are widths, the rest the operator's attributes.
 CELLS: Mapping[str, str] = {
     "conv": "conv({ins}, {outs}, {kernel}{stride_argument})",
     "batch_norm": "norm({ins})",

@@ -49,9 +49,7 @@ def _label(stage: StageReport) -> str:
     return f'label="{label}", fillcolor="{STAGES[stage.kind][0]}"'
 
 
-def _block(
-    own: str, stage: StageReport, block: BlockReport, found: BlockConnections, graph: Graph
-) -> Iterator[str]:
+def _block(own: str, stage: StageReport, block: BlockReport, found: BlockConnections, graph: Graph) -> Iterator[str]:
     layers = len(found.sources)
     yield f"  subgraph cluster_{own} {{"
     yield f"    label={quoted(f'{block.name}: {sentence(block, graph)}')};"

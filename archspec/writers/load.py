@@ -19,8 +19,9 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.passes.verify import verified
 from archspec.runtime import prepare
-from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.document import Document
+from archspec.spec.load import load_spec, validate
+from archspec.spec.model import HeadSpec, Spec
 from archspec.writers.module import write_module
 
 
@@ -32,7 +33,7 @@ def create_model(
     Args:
         spec: a shipped name, a path or a Spec.
         num_classes: replaces the spec's `head.num_classes`.
-        overrides: as for `load_spec`.
+        overrides: as for `load_spec`, where `spec` is a name or a path.
 
     Raises:
         SpecError: the spec breaks a rule.
@@ -42,8 +43,8 @@ def create_model(
     if not isinstance(spec, Spec):
         spec = load_spec(spec, overrides)
     if num_classes is not None:
-        head = spec.head.model_copy(update={"num_classes": num_classes})
-        spec = spec.model_copy(update={"head": head})
+        head = Document({**spec.head.model_dump(), "num_classes": num_classes})
+        spec = spec.model_copy(update={"head": validate(HeadSpec, head)})
     return network_of(verified(build_graph(spec)))
 
 
@@ -67,7 +68,11 @@ def import_text(text: str, name: str) -> ModuleType:
     module = ModuleType(module_name)
     module.__file__ = str(file)
     sys.modules[module_name] = module
-    exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102  our own text, see above
+    try:
+        exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102  our own text, see above
+    except BaseException:  # an import of MindSpore that fails or is interrupted: nothing half-made stays behind
+        del sys.modules[module_name]
+        raise
     return module
 
 

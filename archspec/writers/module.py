@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from itertools import chain, count
 from math import prod
 
+from archspec.errors import Diagnostic, GraphError
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
 from archspec.writers.cells import CELLS, CONV, NORM, call, cell
 from archspec.writers.outline import Container, makes, outline, reads
+from archspec.writers.widths import PARAMETERS, Widths
 
 HEADER = '''\
 """{title}, written by densenet-archspec.
@@ -61,10 +63,10 @@ class {name}(nn.Cell):
 {body}
 '''
 
-# Widths that a region may declare, in the order in which a class takes them.
-PARAMETERS = ("num_layers", "in_channels", "out_channels", "growth_rate", "bottleneck")
-
 LINE_LENGTH = 88
+
+TITLE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+PLACE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
 
 # Kinds that are written into the call that reads them: conv(relu(norm(x))) is one line.
 FOLDED = frozenset({"batch_norm", "relu", "relu6", "silu", "gelu", "hard_swish", "global_avg_pool"})
@@ -80,7 +82,12 @@ class Class:
 
 
 def write_module(graph: Graph) -> str:
-    """Return the module's text; its class `Network` maps images (N, C, H, W) to logits (N, classes)."""
+    """Return the module's text; its class `Network` maps images (N, C, H, W) to logits (N, classes).
+
+    Raises:
+        GraphError: W003, a name of the graph or of an operator cannot stand in Python text.
+    """
+    _check_names(graph)
     alike: dict[str, list[Container]] = {}
     for container in _innermost_first(outline(graph)):
         alike.setdefault(_likeness(container), []).append(container)
@@ -90,6 +97,17 @@ def write_module(graph: Graph) -> str:
         write = _loop_class if _is_running_concat(containers[0]) else _straight_class
         classes[likeness] = write(name, containers, classes)
     return _header(graph) + "\n\n".join([*_helpers(graph), *(made.text for made in classes.values())])
+
+
+def _check_names(graph: Graph) -> None:
+    """Names are all that enters the text as it is, so none may say more than a name."""
+    faults = [
+        Diagnostic("W003", f"{name!r} is no name for Python text", graph.name)
+        for name, pattern in ((graph.name, TITLE), *((op, PLACE) for op in graph.ops))
+        if not pattern.fullmatch(name)
+    ]
+    if faults:
+        raise GraphError(faults)
 
 
 def _innermost_first(container: Container) -> Iterator[Container]:
@@ -142,7 +160,7 @@ def _fixed(op: Op) -> list[tuple[str, object]]:
 
 
 def _is_running_concat(container: Container) -> bool:
-    """Each child reads the container's input and the outputs of all children before it; so does the output."""
+    """Each child reads the container's input and the outputs of all before it; so does the output."""
     children = container.containers
     if not children or len({_likeness(child) for child in children}) != 1 or len(container.entering) != 1:
         return False
@@ -181,18 +199,17 @@ def _loop_class(name: str, alike: Sequence[Container], classes: Mapping[str, Cla
 def _per_layer(parameter: str, alike: Sequence[Container]) -> str:
     """The argument of layer i as an expression that holds for every layer of every block."""
     rows = [(block.attrs, index, layer) for block in alike for index, layer in enumerate(block.containers)]
-    for expression, value in (
-        (parameter, lambda attrs, i: attrs.get(parameter)),
-        (f"{parameter} + i * growth_rate", lambda attrs, i: attrs[parameter] + i * attrs["growth_rate"]),
-    ):
-        if all(value(attrs, index) == layer.attrs[parameter] for attrs, index, layer in rows):
-            return expression
+    steps = [(layer.attrs[parameter] - attrs[parameter], i * attrs["growth_rate"]) for attrs, i, layer in rows]
+    if not any(step for step, _ in steps):
+        return parameter
+    if all(step == grown for step, grown in steps):
+        return f"{parameter} + i * growth_rate"
     raise AssertionError(f"{parameter} of the layers follows no rule")
 
 
 def _straight_class(name: str, alike: Sequence[Container], classes: Mapping[str, Class]) -> Class:
     """A container whose cells are made one by one and run in order."""
-    widths = _Widths(alike)
+    widths = Widths(alike)
     first = alike[0]
     cells = [
         _wrapped(f"        self.{first.local(item)} = {made}")
@@ -210,7 +227,7 @@ def _straight_class(name: str, alike: Sequence[Container], classes: Mapping[str,
     return Class(name, parameters, text)
 
 
-def _made(position: int, item: Op | Container, widths: _Widths, classes: Mapping[str, Class]) -> str:
+def _made(position: int, item: Op | Container, widths: Widths, classes: Mapping[str, Class]) -> str:
     """The expression that makes an item's cell, or '' for a function."""
     if isinstance(item, Container):
         made = classes[_likeness(item)]
@@ -221,81 +238,21 @@ def _made(position: int, item: Op | Container, widths: _Widths, classes: Mapping
     return cell(item, widths.of_value(item.inputs[0]), widths.of_value(item.name))
 
 
-class _Widths:
-    """Channels of the values in alike containers, written as expressions that hold for all of them.
-
-    A width is a parameter where the region declares it, a product of two, or else the number itself.
-    """
-
-    def __init__(self, alike: Sequence[Container]) -> None:
-        self.alike = alike
-        declared = {p: [c.attrs.get(p) for c in alike] for p in PARAMETERS}
-        self.parameters = {p: values for p, values in declared.items() if None not in values}
-        self.expressions: dict[str, str] = {}
-        self.used: set[str] = set()
-        for value in alike[0].entering:
-            self.expressions[value] = "in_channels" if "in_channels" in self.parameters else ""
-        for position, item in enumerate(alike[0].items):
-            self._follow(position, item)
-
-    def of_value(self, value: str) -> str:
-        expression = self.expressions[value]
-        self.used.update(re.findall(r"[a-z_]+", expression))
-        return expression
-
-    def of_child(self, position: int, parameter: str) -> str:
-        values = [_child(container, position).attrs[parameter] for container in self.alike]
-        expression = self._expression(values)
-        self.used.update(re.findall(r"[a-z_]+", expression))
-        return expression
-
-    def _follow(self, position: int, item: Op | Container) -> None:
-        """Note the width of what an item gives; operators that make no channels keep that of their input."""
-        if isinstance(item, Container):
-            self.expressions |= dict.fromkeys(item.leaving, "")
-        elif "out_channels" in item.attrs:
-            rows = [container.items[position] for container in self.alike]
-            self.expressions[item.name] = self._expression(
-                [row.attrs["out_channels"] for row in rows if isinstance(row, Op)]
-            )
-            self.expressions[item.inputs[0]] = self.expressions[item.inputs[0]] or str(
-                item.attrs["in_channels"]
-            )
-        elif "channels" in item.attrs:
-            width = self.expressions[item.inputs[0]] or str(item.attrs["channels"])
-            self.expressions |= {item.inputs[0]: width, item.name: width}
-        else:
-            self.expressions[item.name] = self.expressions[item.inputs[0]]
-
-    def _expression(self, values: Sequence[int]) -> str:
-        for name in ("out_channels", "growth_rate", "in_channels", "bottleneck"):
-            if self.parameters.get(name) == list(values):
-                return name
-        growth, factor = self.parameters.get("growth_rate"), self.parameters.get("bottleneck")
-        if growth and factor and [g * f for g, f in zip(growth, factor, strict=True)] == list(values):
-            return "bottleneck * growth_rate"
-        if len(set(values)) == 1:
-            return str(values[0])
-        raise AssertionError(f"the widths {values} follow no declared parameter")
-
-
-def _child(container: Container, position: int) -> Container:
-    child = container.items[position]
-    assert isinstance(child, Container)  # noqa: S101  alike containers hold alike items
-    return child
-
-
-def _doc(container: Container, widths: _Widths) -> str:
+def _doc(container: Container, widths: Widths) -> str:
     """What a class is made of, and its shapes where its widths have names."""
     parts = [container.local(item) for item in container.items]
     made_of = ", ".join(parts if len(parts) <= 8 else [*parts[:4], "...", parts[-1]])
     before, after = (widths.expressions[names[0]] for names in (container.entering, container.leaving))
     if not before or not after:
         return made_of + "."
-    ops = [item for item in container.items if isinstance(item, Op)]
-    stride = prod(op.attrs.get("stride", 1) for op in ops)
+    stride = _stride(container)
     size = f"H / {stride}, W / {stride}" if stride > 1 else "H, W"
     return f"{made_of}.\n\n    (N, {before}, H, W) -> (N, {after}, {size}).\n    "
+
+
+def _stride(container: Container) -> int:
+    """By how much a container divides the height and the width, those nested in it too."""
+    return prod(item.attrs.get("stride", 1) if isinstance(item, Op) else _stride(item) for item in container.items)
 
 
 def _wrapped(line: str) -> str:

@@ -7,7 +7,6 @@ files. Connections are those derived from the graph, never those that the rule w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate, groupby
 from math import inf
@@ -18,97 +17,7 @@ from archspec.graph.connections import BlockConnections, block_connections
 from archspec.graph.ir import Graph
 from archspec.graph.operators import Shape
 from archspec.passes.report import BlockReport, Report, StageReport, report
-
-Point = tuple[float, float]
-Data = tuple[tuple[str, str | int | float], ...]
-"""What a reader of the file, or a page's script, may ask of a primitive: `(("source", 0), ("layer", 3))`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle with its upper left corner at (x, y)."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    fill: str
-    stroke: str = "none"
-    radius: float = 0
-    data: Data = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Straight strokes from point to point; filled where it is an arrow's head."""
-
-    points: tuple[Point, ...]
-    stroke: str
-    width: float = 1.2
-    fill: str = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Arc:
-    """The upper half of an ellipse, from (left, y) to (right, y)."""
-
-    left: float
-    right: float
-    y: float
-    height: float
-    stroke: str
-    width: float
-    data: Data = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """A circle around (x, y); the title is what a mouse that rests on it shows."""
-
-    x: float
-    y: float
-    radius: float
-    fill: str
-    stroke: str
-    title: str = ""
-    data: Data = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """One line of text on the base line y."""
-
-    x: float
-    y: float
-    text: str
-    size: float = 11
-    anchor: str = "start"
-    """`start`, `middle`, `end`: which part of the text is at x."""
-    fill: str = "#3c4450"
-    bold: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Primitives that belong together, moved down by `down`."""
-
-    items: tuple[Primitive, ...]
-    down: float = 0
-    data: Data = ()
-
-
-Primitive = Box | Line | Arc | Dot | Text | Group
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture on a white ground."""
-
-    title: str
-    width: float
-    height: float
-    items: tuple[Primitive, ...]
-
+from archspec.writers.primitives import Arc, Box, Data, Dot, Group, Line, Picture, Primitive, Text
 
 INK, FAINT, WRONG, PANEL = "#1d2430", "#7b8592", "#b23a00", "#f6f7f9"
 STAGES = {
@@ -141,9 +50,7 @@ def layout(graph: Graph) -> Picture:
     """Return the picture of a graph whose shapes can be inferred (`archspec.passes.report`)."""
     facts = report(graph)
     found = zip(facts.blocks, block_connections(graph), strict=True)
-    blocks = {
-        block.name: _block(block, graph, connections, len(facts.blocks)) for block, connections in found
-    }
+    blocks = {block.name: _block(block, graph, connections, len(facts.blocks)) for block, connections in found}
     items, y = [*_header(facts)], 132.0
     if not all(diagram.data for diagram in blocks.values()):
         items.append(Text(DIAGRAM_LEFT, 108, HOW_TO_READ_ARCS))
@@ -229,9 +136,7 @@ def _header(facts: Report) -> Iterator[Primitive]:
 def _arrow(top: float, bottom: float) -> Iterator[Primitive]:
     x = MARGIN + STAGE_WIDTH / 2
     yield Line(((x, top), (x, bottom - 5)), INK)
-    yield Line(
-        ((x - 4, bottom - 7), (x + 4, bottom - 7), (x, bottom - 1), (x - 4, bottom - 7)), INK, 0.5, INK
-    )
+    yield Line(((x - 4, bottom - 7), (x + 4, bottom - 7), (x, bottom - 1), (x - 4, bottom - 7)), INK, 0.5, INK)
 
 
 def _stage(stage: StageReport, y: float, height: float) -> Iterator[Primitive]:
@@ -311,9 +216,7 @@ def _rail(gathered: frozenset[int], x: list[float], line: float, radius: float) 
         yield Line(((x[number], line), (x[number], rail)), FAINT, 1)
     if gathered:
         yield Line(((x[min(gathered)], rail), (x[-1], rail), (x[-1], line)), FAINT, 1)
-    yield Box(
-        x[-1] - radius, line - radius, 2 * radius, 2 * radius, FAINT, radius=2, data=(("node", "output"),)
-    )
+    yield Box(x[-1] - radius, line - radius, 2 * radius, 2 * radius, FAINT, radius=2, data=(("node", "output"),))
     yield Text(x[0] - radius, low, "input", 10)
     yield Text(x[-1] + radius, low, "output", 10, "end")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 
-from archspec.writers.picture import Arc, Box, Dot, Group, Line, Picture, Primitive, Text
+from archspec.writers.primitives import Arc, Box, Dot, Group, Line, Picture, Primitive, Text
 
 PIXELS_PER_UNIT = 2.0
 ANCHORS: Mapping[str, Any] = {"start": "left", "middle": "center", "end": "right"}
@@ -64,9 +64,7 @@ def _arc(arc: Arc, down: float, order: int) -> Any:
 
     centre, width = ((arc.left + arc.right) / 2, arc.y + down), arc.right - arc.left
     # y grows downwards, so the upper half is that from 180 to 360 degrees.
-    return Ellipse(
-        centre, width, 2 * arc.height, theta1=180, theta2=360, color=arc.stroke, lw=arc.width, zorder=order
-    )
+    return Ellipse(centre, width, 2 * arc.height, theta1=180, theta2=360, color=arc.stroke, lw=arc.width, zorder=order)
 
 
 def _dot(dot: Dot, down: float, order: int) -> Any:

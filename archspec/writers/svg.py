@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from archspec.writers.picture import Arc, Box, Data, Dot, Group, Line, Picture, Primitive, Text
+from archspec.writers.primitives import Arc, Box, Data, Dot, Group, Line, Picture, Primitive, Text
 
 FONTS = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 

@@ -22,10 +22,10 @@ def summary(report: Report) -> str:
 
 def stage_table(report: Report) -> Table:
     """Return a row for each stage; connections are shown as found, beside what the rule's closed form says."""
-    table = Table(box=None, header_style="bold")
-    table.add_column("stage")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("stage", no_wrap=True)
     for name in ("layers", "k", "output", "params", "MMACs", "connections", "expected"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     blocks = {block.name: block for block in report.blocks}
     for stage in report.stages:
         block = blocks.get(stage.name)
@@ -49,7 +49,7 @@ def tree(graph: Graph) -> Tree:
             if 2 < number < len(layers):
                 continue
             if number == len(layers) and number > 3:
-                branch.add(f"... {len(layers) - 3} more layers, each {layer.attrs['growth_rate']} channels wider")
+                branch.add(f"... {len(layers) - 3} more, each reads {layer.attrs['growth_rate']} channels more")
             leaf = branch.add(layer.name.rpartition(".")[2])
             for op in graph.members[layer.name]:
                 leaf.add(_line(op, shapes))
@@ -64,5 +64,5 @@ def _line(op: Op, shapes: dict[str, Shape]) -> str:
 
 
 def pixels(shape: Shape) -> str:
-    """Return `3 x 224 x 224`."""
-    return " x ".join(map(str, shape))
+    """Return `3x224x224`: narrow enough for a table."""
+    return "x".join(map(str, shape))

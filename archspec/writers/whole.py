@@ -9,10 +9,23 @@ from typing import Any
 
 import yaml
 
+from archspec.spec.reader import SCALARS
+
 
 def to_yaml(values: Mapping[str, Any]) -> str:
-    """Return YAML that reads back as the same values, keys in their own order."""
-    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=100)
+    """Return YAML that our reader reads back as the same values, keys in their own order."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes words that our reader would take for something else, such as 1e-4: PyYAML knows YAML 1.1 alone."""
+
+    def quoted(self, text: str) -> yaml.ScalarNode:
+        style = "'" if any(pattern.fullmatch(text) for pattern, _ in SCALARS) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _Dumper.quoted)
 
 
 def write_whole(path: Path, text: str) -> None:

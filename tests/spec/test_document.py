@@ -13,7 +13,7 @@ CHILD = read_text("d: [3]\na: {c: {x: 9}}\nf: 6\n", "child")
 
 scalars = st.sampled_from([0, 1, 2.5, "x", "", True, None])
 mappings = st.dictionaries(st.sampled_from("abc"), st.deferred(lambda: trees), max_size=3)
-trees = scalars | st.lists(scalars, max_size=2) | mappings
+trees: st.SearchStrategy[object] = scalars | st.lists(scalars, max_size=2) | mappings
 
 
 def plain_merge(parent: object, child: object) -> object:
@@ -22,9 +22,7 @@ def plain_merge(parent: object, child: object) -> object:
         return child
     keys = [*parent, *(key for key in child if key not in parent)]
     return {
-        key: plain_merge(parent[key], child[key])
-        if key in parent and key in child
-        else {**parent, **child}[key]
+        key: plain_merge(parent[key], child[key]) if key in parent and key in child else {**parent, **child}[key]
         for key in keys
     }
 

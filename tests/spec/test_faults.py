@@ -125,9 +125,7 @@ def test_hostile_overrides_are_cut_short_and_printable(tmp_path: Path) -> None:
         ("transitions: [{compression: 2}]", "3:29 S004 transitions[0].compression (=2) must be in (0, 1]"),
     ],
 )
-def test_a_range_is_named_with_both_ends_as_the_field_declares_them(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_a_range_is_named_with_both_ends_as_the_field_declares_them(tmp_path: Path, text: str, message: str) -> None:
     """Open and closed ends, optional fields and fields of list entries alike."""
     path = written(tmp_path, BASE + text + "\n")
     assert faults(path) == [f"{path}:{message}"]

@@ -105,9 +105,7 @@ def test_either_way_of_listing_blocks_overrides_the_other(tmp_path: Path, parent
         ("blocks: [{layers: 2}]", "block_config: [0]", "block_config[0]"),
     ],
 )
-def test_a_fault_names_the_key_that_the_user_wrote(
-    tmp_path: Path, parent: str, child: str, field: str
-) -> None:
+def test_a_fault_names_the_key_that_the_user_wrote(tmp_path: Path, parent: str, child: str, field: str) -> None:
     """Though both are blocks inside, a fault in block_config is told of block_config."""
     write(tmp_path, "parent.yaml", f"growth_rate: 12\n{parent}\n")
     assert f" S004 {field} (=0) must be in [1, 4096]" in fault(
@@ -121,9 +119,7 @@ def test_a_cycle_of_extends_is_told_with_all_its_files(tmp_path: Path) -> None:
     write(tmp_path, "b.yaml", "name: b\nextends: sub/../c.yaml\n")
     (tmp_path / "sub").mkdir()
     write(tmp_path, "c.yaml", "extends: ./a.yaml\n")
-    assert fault(tmp_path / "a.yaml").endswith(
-        "c.yaml:1:10 S010 extends itself: a.yaml -> b.yaml -> c.yaml -> a.yaml"
-    )
+    assert fault(tmp_path / "a.yaml").endswith("c.yaml:1:10 S010 extends itself: a.yaml -> b.yaml -> c.yaml -> a.yaml")
     itself = write(tmp_path, "self.yaml", "extends: self.yaml\n")
     assert fault(itself) == f"{itself}:1:10 S010 extends itself: self.yaml -> self.yaml"
 
@@ -196,9 +192,7 @@ def test_an_override_of_one_transition_leaves_the_others() -> None:
 
 def test_lists_are_replaced_whole_and_overrides_apply_in_order() -> None:
     """The last of two overrides of one key wins; a later index goes into an earlier list."""
-    spec = load_spec(
-        "densenet121", ["block_config=[2, 2]", "blocks[1].layers=5", "growth_rate=8", "growth_rate=9"]
-    )
+    spec = load_spec("densenet121", ["block_config=[2, 2]", "blocks[1].layers=5", "growth_rate=8", "growth_rate=9"])
     assert (layers(spec), spec.growth_rate) == ([2, 5], 9)
     spec = load_spec("densenet121", ["blocks=[{layers: 7}]", "block_config=[1, 2, 3]"])
     assert layers(spec) == [1, 2, 3]
@@ -209,10 +203,14 @@ def test_overrides_from_python_are_plain_values() -> None:
     overrides = {"description": "a: b", "stem.channels": None, "block_config": (2, 3), "name": "no"}
     spec = load_spec("densenetbc100_k12", overrides)
     assert (spec.description, spec.stem.channels, layers(spec), spec.name) == ("a: b", None, [2, 3], "no")
-    with pytest.raises(
-        SpecError, match=r"^override growth_rate S004 growth_rate \(=0\) must be in \[1, 4096\]$"
-    ):
+    with pytest.raises(SpecError, match=r"^override growth_rate S004 growth_rate \(=0\) must be in \[1, 4096\]$"):
         load_spec("densenet121", {"growth_rate": 0})
+
+
+def test_texts_and_pairs_may_be_mixed() -> None:
+    """A command's --set texts and its own flags, in one list and in that order."""
+    spec = load_spec("densenet121", ["growth_rate=8", ("growth_rate", 9), ("stem.channels", None)])
+    assert (spec.growth_rate, spec.stem.channels) == (9, None)
 
 
 def test_an_override_knows_its_place() -> None:
@@ -291,11 +289,13 @@ transitions = st.fixed_dictionaries(
 )
 
 
+def bounded(listed: Any) -> bool:
+    return bool(sum(block["layers"] for block in listed) < 2800)
+
+
 @st.composite
 def settings_of_specs(draw: st.DrawFn) -> dict[str, Any]:
-    listed = draw(
-        st.lists(blocks, min_size=1, max_size=3).filter(lambda bs: sum(b["layers"] for b in bs) < 2800)
-    )
+    listed = draw(st.lists(blocks, min_size=1, max_size=3).filter(bounded))
     between = st.lists(transitions, min_size=len(listed) - 1, max_size=len(listed) - 1)
     optional: dict[str, st.SearchStrategy[Any]] = {
         "name": st.sampled_from(["net", "no", "null", "Infinity", "e1", "on"]),
@@ -313,9 +313,7 @@ def settings_of_specs(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=100, deadline=None)
 @given(settings_of_specs())
-def test_any_resolved_spec_reads_back_equal(
-    tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
-) -> None:
+def test_any_resolved_spec_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]) -> None:
     """Dumped as YAML and read again: the same spec, whatever its numbers and texts."""
     spec = Spec.model_validate(values)
     path = tmp_path_factory.getbasetemp() / "resolved.yaml"

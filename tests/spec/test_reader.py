@@ -167,10 +167,7 @@ def test_hostile_files_are_refused_in_bounded_memory(hostile: dict[str, Path]) -
 
 def test_a_missing_file_is_one_error_that_names_it(tmp_path: Path) -> None:
     """No traceback, the operating system's reason."""
-    assert (
-        fault(tmp_path / "none.yaml")
-        == f"{tmp_path}/none.yaml Y001 cannot be read: No such file or directory"
-    )
+    assert fault(tmp_path / "none.yaml") == f"{tmp_path}/none.yaml Y001 cannot be read: No such file or directory"
 
 
 def test_a_directory_is_one_error(tmp_path: Path) -> None:
@@ -260,9 +257,7 @@ def test_aliases_work_within_the_bounds(tmp_path: Path) -> None:
     assert spec.place(("blocks", 2, "layers")) == f"{path}:2:22"
 
 
-@pytest.mark.parametrize(
-    "text", ["\ufeff" + BASE, BASE.replace("\n", "\r\n"), "\ufeff" + BASE.replace("\n", "\r\n")]
-)
+@pytest.mark.parametrize("text", ["\ufeff" + BASE, BASE.replace("\n", "\r\n"), "\ufeff" + BASE.replace("\n", "\r\n")])
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path, text: str) -> None:
     """As Notepad writes them, with the places that an editor shows."""
     path = tmp_path / "net.yaml"

@@ -45,9 +45,7 @@ def noise(count: int, size: int, channels: int = 3) -> Source:
 def gradient(count: int, size: int) -> Source:
     """Images whose red says x, and whose green says y."""
     steps = np.arange(size, dtype=np.uint8)
-    image = np.stack(
-        [np.tile(steps, (size, 1)), np.tile(steps[:, None], (1, size)), np.zeros((size, size))], 2
-    )
+    image = np.stack([np.tile(steps, (size, 1)), np.tile(steps[:, None], (1, size)), np.zeros((size, size))], 2)
     arrays = np.broadcast_to(image.astype(np.uint8), (count, size, size, 3))
     return Source("gradient", ("a",), np.zeros(count, np.int32), arrays=arrays)
 
@@ -149,9 +147,7 @@ def test_the_seed_alone_decides_the_batches(tmp_path, augment):
     first = epoch(source, preprocess, seed=3)
     np.random.seed(99)
     other = epoch(source, preprocess, seed=4)
-    begun = iter(
-        batches(source, indices=np.arange(20), preprocess=preprocess, training=True, batch_size=8, seed=5)
-    )
+    begun = iter(batches(source, indices=np.arange(20), preprocess=preprocess, training=True, batch_size=8, seed=5))
     next(begun)
     again = epoch(source, preprocess, seed=3, workers=500)
     assert len(first) == 2
@@ -206,9 +202,7 @@ def test_shifts_and_flips_are_of_the_right_set_uniform_and_independent(augment, 
     result = images(source, raw((size, size), augment=augment), batch_size=100).astype(np.uint8)
     drawn = np.array([known[image.tobytes()] for image in result])
     for one, other in ((0, 1), (0, 2), (1, 2)):
-        table = np.histogram2d(
-            drawn[:, one], drawn[:, other], bins=[np.ptp(drawn[:, k]) + 1 for k in (one, other)]
-        )
+        table = np.histogram2d(drawn[:, one], drawn[:, other], bins=[np.ptp(drawn[:, k]) + 1 for k in (one, other)])
         assert min(table[0].shape) == 1 or chi2_contingency(table[0]).pvalue > 1e-4
     assert np.bincount(drawn[:, 0]).min() > 0.7 * 2000 / (2 * most + 1)
     assert set(drawn[:, 2]) == set(flips)
@@ -252,9 +246,7 @@ def test_colour_jitter_changes_brightness_within_its_strength():
 # ---- indices
 
 
-@given(
-    length=st.integers(0, 300), world=st.integers(1, 9), seed=st.integers(0, 2**40), number=st.integers(0, 99)
-)
+@given(length=st.integers(0, 300), world=st.integers(1, 9), seed=st.integers(0, 2**40), number=st.integers(0, 99))
 def test_ranks_share_an_epoch_equally_without_overlap(length, world, seed, number):
     """Every rank has floor(length / world) images, no image is had twice."""
     shares = [epoch_indices(length, seed=seed, epoch=number, rank=rank, world=world) for rank in range(world)]
@@ -293,9 +285,7 @@ def test_files_that_break_after_opening_are_named_without_mindspores_words(tmp_p
     with pytest.raises(DataError) as caught:
         epoch(source, raw((16, 16), augment="random_resized_crop"), workers=2)
     text = str(caught.value)
-    assert sorted(fault.where for fault in caught.value.diagnostics) == [
-        str(file) for file in source.files[1:5]
-    ]
+    assert sorted(fault.where for fault in caught.value.diagnostics) == [str(file) for file in source.files[1:5]]
     assert f"{source.files[4]} D001 cannot be read: No such file or directory" in text
     assert "mindspore" not in text.lower()
     assert "Traceback" not in text

@@ -386,9 +386,7 @@ def test_the_environment_puts_this_python_first() -> None:
 def test_without_msrun_nothing_starts(tmp_path: Path) -> None:
     """An environment without msrun on PATH is an error of the installation, said before anything is made."""
     with pytest.raises(EnvironmentFault, match="E003 msrun is not on PATH"):
-        launch.supervise(
-            ["msrun"], environment={"PATH": str(tmp_path)}, log_dir=tmp_path / "logs", poll=lambda: None
-        )
+        launch.supervise(["msrun"], environment={"PATH": str(tmp_path)}, log_dir=tmp_path / "logs", poll=lambda: None)
     assert not (tmp_path / "logs").exists()
 
 
@@ -412,7 +410,5 @@ def test_the_scheduler_reports_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_an_absent_device_is_told() -> None:
     """A machine without NPUs names the device that was asked for, without a traceback of MindSpore's."""
     prepare()
-    with pytest.raises(
-        EnvironmentFault, match=r"^E004 device_target \(='TPU'\) cannot be used: The argument"
-    ):
+    with pytest.raises(EnvironmentFault, match=r"^E004 device_target \(='TPU'\) cannot be used: The argument"):
         launch.join_group("TPU")

@@ -449,9 +449,7 @@ def test_cut_gzip_missing_labels_and_wrong_labels_are_reported_at_once(tmp_path)
     labels.write_bytes(gzip.compress(idx(np.full(40, 11, np.uint8))))
     found = faults(tmp_path)
     assert found[0].startswith(f"{images} D006 is not a whole gzip file")
-    assert (
-        found[1] == f"{tmp_path / 'train-labels-idx1-ubyte'} D001 cannot be read: No such file or directory"
-    )
+    assert found[1] == f"{tmp_path / 'train-labels-idx1-ubyte'} D001 cannot be read: No such file or directory"
     assert found[2] == f"{labels} D007 record 0 has the label 11, not one of 0..9"
     assert found[-1] == "D007 and 22 more"
 

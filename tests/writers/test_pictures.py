@@ -26,7 +26,8 @@ from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.writers.draw import draw
-from archspec.writers.picture import Group, Text, layout, runs
+from archspec.writers.picture import layout, runs
+from archspec.writers.primitives import Group, Text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -184,9 +185,7 @@ def hostile_graph(name: str = HOSTILE) -> Graph:
     ops = (replace(op, region=name if op.region == BLOCK else op.region) for op in graph.ops.values())
     named = {BLOCK: name}
     regions = (
-        replace(
-            region, name=named.get(region.name, region.name), parent=named.get(region.parent, region.parent)
-        )
+        replace(region, name=named.get(region.name, region.name), parent=named.get(region.parent, region.parent))
         for region in graph.regions.values()
     )
     return Graph.of(name, ops, regions)
@@ -286,13 +285,9 @@ def test_no_text_overlaps_another_or_leaves_the_page(name: str) -> None:
         width, _, _ = renderer.get_text_width_height_descent(text.text, font, ismath=False)
         left = text.x - {"start": 0, "middle": width / 2, "end": width}[text.anchor]
         boxes.append((left, text.y - 0.75 * text.size, left + width, text.y + 0.2 * text.size, text.text))
-    assert all(
-        left >= 0 and right <= picture.width and low <= picture.height for left, _, right, low, _ in boxes
-    )
+    assert all(left >= 0 and right <= picture.width and low <= picture.height for left, _, right, low, _ in boxes)
     overlapping = [
-        (a[4], b[4])
-        for a, b in combinations(boxes, 2)
-        if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        (a[4], b[4]) for a, b in combinations(boxes, 2) if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
     ]
     assert not overlapping
 
@@ -407,9 +402,7 @@ def test_the_same_graph_gives_the_same_bytes_in_every_process(tmp_path: Path) ->
             check=True,
         )
     for suffix in ("svg", "png", "dot", "html"):
-        assert (tmp_path / "1" / f"graph.{suffix}").read_bytes() == (
-            tmp_path / "2" / f"graph.{suffix}"
-        ).read_bytes()
+        assert (tmp_path / "1" / f"graph.{suffix}").read_bytes() == (tmp_path / "2" / f"graph.{suffix}").read_bytes()
 
 
 LISTEN = "<script>window.faults = []; addEventListener('error', e => faults.push(e.message));</script>"

@@ -1,0 +1,119 @@
+"""Training on several devices: what one worker of the group does.
+
+A worker may do nothing with side effects before `join_group`: msrun's scheduler runs the same module so far.
+Run as a program, this module ties itself to its parent's life and becomes the command in its arguments.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import psutil
+
+from archspec.errors import ArchspecError, EnvironmentFault
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+SUPERVISOR = "ARCHSPEC_SUPERVISOR"  # "pid:token" in the environment marks every process of one job
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however that ends; a worker's first act.
+
+    `supervise` cannot tidy up after its own SIGKILL, and msrun gives each worker a session of its own.
+    Does nothing in a process that `supervise` did not start.
+    """
+    job = os.environ.get(SUPERVISOR)
+    if job is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = os.getppid()
+    if str(parent) == job.partition(":")[0]:
+        return
+    with suppress(psutil.Error):
+        if psutil.Process(parent).environ().get(SUPERVISOR) == job:
+            return
+    os._exit(1)  # the parent ended before the call above, so no signal will come
+
+
+def rank() -> int:
+    """Return this process's number among the workers, 0 where msrun did not start it."""
+    return int(os.environ.get("RANK_ID", "0")) if "MS_ROLE" in os.environ else 0
+
+
+def world() -> int:
+    """Return the number of workers, 1 where msrun did not start this process."""
+    return int(os.environ.get("MS_WORKER_NUM", "1")) if "MS_ROLE" in os.environ else 1
+
+
+def join_group(device_target: str) -> tuple[int, int]:
+    """Choose the device and graph mode, join the other workers, and return (rank, world).
+
+    Seeds, networks and data come after it. The scheduler never returns from here. Raises EnvironmentFault
+    (E004) where this machine's MindSpore does not drive `device_target`.
+    """
+    import mindspore as ms
+    from mindspore.communication import init
+
+    try:
+        ms.set_device(device_target)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition(". ")[0].strip()
+        raise EnvironmentFault.one("E004", f"device_target (={device_target!r}) cannot be used: {reason}") from None
+    ms.set_context(mode=ms.GRAPH_MODE)
+    if "MS_ROLE" in os.environ:
+        ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True)
+        init()
+    return rank(), world()
+
+
+def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the sum over all workers of a float32 array of any shape; every worker must call it.
+
+    On a CPU only float32 works; counts stay exact up to 2**24.
+    """
+    if world() == 1:
+        return values
+    import mindspore as ms
+    from mindspore import ops
+
+    summed = ops.AllReduce(ops.ReduceOp.SUM)(ms.Tensor(values, ms.float32)).asnumpy()
+    return cast("npt.NDArray[np.float32]", summed)
+
+
+def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
+    """Leave the error where `supervise` finds it; the scheduler leaves none, as its workers meet the same."""
+    if os.environ.get("MS_ROLE") == "MS_SCHED":
+        return
+    report = {"kind": type(error).__name__, "diagnostics": [asdict(fault) for fault in error.diagnostics]}
+    path = log_dir / f"fault_rank{rank}.json"
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(report), encoding="utf-8")
+    draft.replace(path)
+
+
+@contextmanager
+def faults_reported(log_dir: Path) -> Iterator[None]:
+    """Report an ArchspecError of the block to the parent and exit with 1; a bug passes through to the log."""
+    try:
+        yield
+    except ArchspecError as error:
+        report_fault(error, log_dir, rank())
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606  # a list of arguments, no shell; the tie to the parent outlasts exec

@@ -1,0 +1,169 @@
+"""Image files and folders of them: which there are, whether they are whole, and what is in them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from archspec.errors import ArchspecError, DataError, Diagnostic
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # Pillow would also run Ghostscript on a file named .jpg
+# Pillow verifies a WebP file's length when it opens it; a format without a mark is decoded to be sure.
+END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "WEBP": b""}
+TAIL_BYTES = 64
+MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte; Pillow only warns there
+MAX_CHECKED = 20_000  # about two seconds; a larger set meets its faults while it is read
+Parts = dict[str, tuple[Path, ...]]  # the paths of "train", "val", "test", or "all"
+PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+
+def read_image(path: Path, channels: int) -> Image.Image:
+    """Return an image file decoded in grey (channels 1) or RGB (3), without alpha, as it lies in the file.
+
+    Raises DataError (D001, D005) naming the file.
+    """
+    return cast("Image.Image", _with_image(path, partial(_decoded, channels=channels)))
+
+
+def _decoded(image: Image.Image, _: IO[bytes], channels: int) -> Image.Image:
+    from PIL import Image
+
+    image.info.pop("transparency", None)  # Pillow warns when it drops this itself
+    if image.mode.startswith("I"):  # 16 bits: convert() would clip to 255 instead of scaling
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _with_image(path: Path, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any:
+    """Call `use` on the opened image; Pillow's readers raise almost anything on a broken file."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height <= MAX_PIXELS:
+                return use(image, file)
+            reason = f"has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
+    except UnidentifiedImageError:
+        reason = "is not a whole JPEG, PNG, BMP or WebP image"
+    except Exception as error:
+        code = "D001" if isinstance(error, OSError) and error.errno else "D005"
+        raise DataError.one(code, f"cannot be read: {reason(error)}", str(path)) from None
+    raise DataError.one("D005", reason, str(path))
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, without the path that Python adds to it."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _check_end(image: Image.Image, file: IO[bytes]) -> None:
+    """Look for the format's end mark, much cheaper than decoding; decode where it stands elsewhere."""
+    place = file.tell()
+    file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+    tail = file.read()
+    file.seek(place)
+    mark = END_MARKS.get(image.format or "")
+    if mark is None or mark not in tail:
+        image.load()
+
+
+def _check_images(files: Sequence[Path], faults: list[Diagnostic]) -> None:
+    if len(files) > MAX_CHECKED:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of too many pixels and of odd metadata: what matters is an error here
+        for file in files:
+            collect(faults, _with_image, file, _check_end)
+
+
+def collect(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what `read` returns, or add its faults and return None."""
+    try:
+        return read(*arguments)
+    except ArchspecError as error:
+        faults.extend(error.diagnostics)
+    except OSError as error:
+        faults.append(Diagnostic("D001", f"cannot be read: {reason(error)}", str(error.filename or arguments[0])))
+    return None
+
+
+# ---- image folders
+
+
+def find_folder(root: Path) -> Parts:
+    """Return the folders of the parts, `all` where the root holds the class folders, none where there are none."""
+    parts: Parts = {
+        part: (root / name,)
+        for part, names in PART_FOLDERS.items()
+        for name in names
+        if (root / name).is_dir() and not _image_entries(root / name)  # with images in it, it is a class
+    }
+    if parts:
+        return parts
+    return {"all": (root,)} if _class_folders(root) else {}
+
+
+def read_folder(root: Path) -> dict[str, tuple[Path, ...]]:
+    """Return the image files of each class folder, both sorted. Raises DataError (D001, D003, D005), all faults at once."""
+    faults: list[Diagnostic] = []
+    folders = _class_folders(root)
+    if not folders:
+        faults.append(Diagnostic("D003", "holds no class folders", str(root)))
+    found = {folder.name: tuple(collect(faults, _class_images, folder) or ()) for folder in folders}
+    _check_images([file for files in found.values() for file in files], faults)
+    if faults:
+        raise DataError(faults)
+    return found
+
+
+def _class_folders(root: Path) -> list[Path]:
+    with os.scandir(root) as entries:
+        return sorted(root / entry.name for entry in entries if _shown(entry) and entry.is_dir())
+
+
+def _image_entries(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if _shown(entry) and entry.name.lower().endswith(IMAGE_SUFFIXES) and _is_file(entry)
+        )
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file() or (entry.is_symlink() and not entry.is_dir())  # a broken link is a fault, a pipe none
+
+
+def _shown(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".")  # .DS_Store, ._001.jpg, .ipynb_checkpoints
+
+
+def _class_images(folder: Path) -> list[Path]:
+    files = [folder / name for name in _image_entries(folder)]
+    if files:
+        return files
+    what = "holds no image" if any(folder.iterdir()) else "is an empty class folder"
+    hint = f"images end in {', '.join(IMAGE_SUFFIXES)} and stand directly in their class's folder"
+    raise DataError.one("D003", what, str(folder), hint)
+
+
+def class_faults(roots: Sequence[Path]) -> list[Diagnostic]:
+    """Compare the class folders of each part with those of the first, which is `train` if there is one."""
+    names = {root: {folder.name for folder in _class_folders(root)} for root in roots}
+    first = roots[0]
+    pairs = [(first, other) for other in roots[1:]] + [(other, first) for other in roots[1:]]
+    return [
+        Diagnostic("D004", f"lacks the class {name!r} of {other}", str(root))
+        for root, other in pairs
+        for name in sorted(names[other] - names[root])
+    ]

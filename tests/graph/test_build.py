@@ -1,0 +1,227 @@
+"""Graphs built from any spec: proved right, and equal to counts made without the builder."""
+
+from typing import Any
+
+import networkx as nx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archspec.errors import GraphError
+from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph, Op, Region
+from archspec.graph.operators import OPERATORS
+from archspec.graph.shapes import infer_shapes
+from archspec.passes.report import report
+from archspec.passes.verify import verify
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+
+blocks = st.fixed_dictionaries(
+    {"layers": st.integers(1, 8)},
+    optional={
+        "growth_rate": st.integers(1, 12),
+        "layer": st.sampled_from(["basic", "bottleneck"]),
+        "bottleneck": st.integers(1, 4),
+        "drop_rate": st.sampled_from([0.0, 0.2]),
+    },
+)
+transitions = st.fixed_dictionaries(
+    {},
+    optional={
+        "compression": st.sampled_from([1.0, 0.5, 0.7, 0.25]),
+        "pool": st.sampled_from(["avg", "max", "none"]),
+    },
+)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Spec:
+    """Small networks of every shape that the language can say."""
+    listed = draw(st.lists(blocks, min_size=1, max_size=4))
+    between = st.lists(transitions, min_size=len(listed) - 1, max_size=len(listed) - 1)
+    stem = st.fixed_dictionaries(
+        {"channels": st.integers(4, 20)},
+        optional={
+            "kernel": st.sampled_from([1, 3, 5, 7]),
+            "stride": st.integers(1, 3),
+            "norm": st.booleans(),
+            "pool": st.sampled_from(["max", "avg", "none"]),
+        },
+    )
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "transitions": between,
+        "layer": st.sampled_from(["basic", "bottleneck"]),
+        "activation": st.sampled_from(["relu", "silu", "gelu"]),
+        "drop_rate": st.sampled_from([0.0, 0.1]),
+        "head": st.fixed_dictionaries({"num_classes": st.integers(1, 20), "dropout": st.sampled_from([0.0, 0.5])}),
+    }
+    fixed = {
+        "growth_rate": st.integers(1, 12),
+        "stem": stem,
+        "input": st.fixed_dictionaries(
+            {"channels": st.integers(1, 4), "height": st.integers(64, 90), "width": st.integers(64, 90)}
+        ),
+    }
+    return Spec.model_validate({**draw(st.fixed_dictionaries(fixed, optional=optional)), "blocks": listed})
+
+
+def halved(size: int) -> int:
+    return size // 2
+
+
+def counted(spec: Spec) -> tuple[int, int, list[tuple[int, ...]]]:
+    """Parameters, BN statistics, and the shape behind each block: the paper's arithmetic in a plain loop."""
+    stem = spec.stem
+    channels = stem.channels or 2 * spec.growth_rate
+    params = spec.input.channels * channels * stem.kernel**2 + (2 * channels if stem.norm else 0)
+    norms = channels if stem.norm else 0
+    # A window of odd size with padding of half its size keeps ceil(size / stride) pixels.
+    sizes = [-(-size // stem.stride) for size in (spec.input.height, spec.input.width)]
+    sizes = [-(-size // 2) for size in sizes] if stem.pool != "none" else sizes
+    shapes: list[tuple[int, ...]] = []
+    for number, block in enumerate(spec.blocks):
+        k = block.growth_rate or spec.growth_rate
+        wide = (block.bottleneck or spec.bottleneck) * k
+        for _ in range(block.layers):
+            if (block.layer or spec.layer) == "basic":
+                params += 2 * channels + 9 * channels * k
+                norms += channels
+            else:
+                params += 2 * channels + channels * wide + 2 * wide + 9 * wide * k
+                norms += channels + wide
+            channels += k
+        shapes.append((channels, *sizes))
+        if number == len(spec.blocks) - 1:
+            break
+        transition = spec.transitions[number] if spec.transitions else None
+        share = (transition.compression if transition else None) or spec.compression
+        kept = channels * round(share * 100) // 100
+        params += 2 * channels + channels * kept
+        norms += channels
+        channels = kept
+        if transition is None or transition.pool != "none":
+            sizes = [halved(size) for size in sizes]
+    params += 2 * channels + (channels + 1) * spec.head.num_classes
+    return params, 2 * (norms + channels), shapes
+
+
+@settings(max_examples=100, deadline=None)
+@given(specs())
+def test_any_spec_gives_a_graph_that_is_proved_right(spec: Spec) -> None:
+    """No verifier finds a fault in what the builder makes."""
+    assert verify(build_graph(spec)) == ()
+
+
+@settings(max_examples=100, deadline=None)
+@given(specs())
+def test_any_graph_has_the_papers_counts_and_shapes(spec: Spec) -> None:
+    """Parameters, BN statistics and the shape behind each block equal a count from the spec alone."""
+    found = report(build_graph(spec))
+    params, stats, shapes = counted(spec)
+    assert (found.params, found.params_with_stats) == (params, params + stats)
+    outputs = [stage.output for stage in found.stages if stage.kind == "dense_block"]
+    assert outputs == shapes
+    assert found.output == (spec.head.num_classes,)
+
+
+@settings(max_examples=50, deadline=None)
+@given(specs())
+def test_any_graph_is_one_flow_in_running_order(spec: Spec) -> None:
+    """One source, one sink, acyclic, each operator behind its inputs, every name unlike all others."""
+    graph = build_graph(spec)
+    assert nx.is_directed_acyclic_graph(graph.digraph)
+    assert [n for n, degree in graph.digraph.in_degree() if not degree] == list(graph.inputs) == ["input"]
+    assert [n for n, degree in graph.digraph.out_degree() if not degree] == list(graph.outputs)
+    order = {name: index for index, name in enumerate(graph.ops)}
+    assert all(order[source] < order[op.name] for op in graph.ops.values() for source in op.inputs)
+    assert {op.kind for op in graph.ops.values()} <= set(OPERATORS)
+
+
+def test_operators_are_named_after_torchvisions_places() -> None:
+    """So that weights find theirs: the places of densenet121 in torchvision."""
+    graph = build_graph(load_spec("densenet121"))
+    layers = [6, 12, 24, 16]
+    expected = {"features.conv0", "features.norm0", "features.norm5", "classifier"}
+    for block, count in enumerate(layers, start=1):
+        for layer in range(1, count + 1):
+            place = f"features.denseblock{block}.denselayer{layer}"
+            expected |= {f"{place}.{part}" for part in ("norm1", "conv1", "norm2", "conv2")}
+        if block < len(layers):
+            expected |= {f"features.transition{block}.{part}" for part in ("norm", "conv")}
+    weighty = {"conv", "batch_norm", "dense"}
+    assert {op.name for op in graph.ops.values() if op.kind in weighty} == expected
+
+
+def test_a_longer_block_renames_nothing_elsewhere() -> None:
+    """Names depend on the place in a block, never on the number of layers before it."""
+    short = set(build_graph(load_spec("densenet121", ["block_config=[2, 2, 2]"])).ops)
+    long = set(build_graph(load_spec("densenet121", ["block_config=[2, 5, 2]"])).ops)
+    assert short < long
+    assert all(name.startswith("features.denseblock2.") for name in long - short)
+
+
+def test_an_image_that_is_too_small_is_told_with_the_operator() -> None:
+    """A 4 x 4 image has no pixel left for the last transition."""
+    with pytest.raises(GraphError) as caught:
+        build_graph(load_spec("densenet121", ["input.height=8", "input.width=8"]))
+    (fault,) = caught.value.diagnostics
+    assert fault.code == "G006"
+    assert fault.message == "features.transition2.pool: a 2 x 2 window leaves no pixel of 1 x 1"
+    assert fault.where.endswith("densenet121.yaml:2:1")
+
+
+def test_a_transition_that_keeps_no_channel_is_told_at_its_line() -> None:
+    """Compression of 0.001 leaves none of a few channels."""
+    with pytest.raises(GraphError) as caught:
+        build_graph(load_spec("densenetbc_digits", ["transitions.0.compression=0.001"]))
+    (fault,) = caught.value.diagnostics
+    assert fault.where == "--set transitions.0.compression=0.001"
+    assert fault.message == "features.transition1.conv: has 0 output channels; at least 1 is needed"
+
+
+def test_two_operators_of_one_name_are_refused() -> None:
+    """A graph never drops an operator silently."""
+    op = Op("a", "input", (), {"shape": (1, 2, 2)})
+    with pytest.raises(GraphError, match="a G001 the name stands for two things"):
+        Graph.of("net", [op, op])
+    with pytest.raises(GraphError, match="r G001"):
+        Graph.of("net", [op], [Region("r", "stem"), Region("r", "head")])
+
+
+def test_a_graph_is_a_value() -> None:
+    """Changing a graph gives another; operators, attributes and edges cannot be written to."""
+    graph = build_graph(load_spec("densenetbc_digits"))
+    conv = graph.ops["features.conv0"]
+    with pytest.raises(TypeError):
+        graph.ops["x"] = conv  # type: ignore[index]
+    with pytest.raises(TypeError):
+        conv.attrs["kernel"] = 5  # type: ignore[index]
+    with pytest.raises(nx.NetworkXError):
+        graph.digraph.add_edge("a", "b")
+    assert "features.conv0" not in graph.without_op("features.conv0").ops
+    assert "features.conv0" in graph.ops
+
+
+def test_shapes_do_not_depend_on_the_order_of_listing() -> None:
+    """Listed backwards, the operators still run in a right order."""
+    graph = build_graph(load_spec("densenetbc_digits"))
+    backwards = Graph.of(graph.name, reversed(list(graph.ops.values())), graph.regions.values())
+    assert infer_shapes(backwards) == infer_shapes(graph)
+    assert verify(backwards) == ()
+
+
+def test_one_fault_of_shape_is_reported_once() -> None:
+    """What reads an operator without a shape is not blamed for it."""
+    graph = build_graph(load_spec("densenetbc_digits"))
+    conv = graph.ops["features.conv0"]
+    broken = graph.with_op(Op(conv.name, "conv", conv.inputs, {**conv.attrs, "kernel": 99}, conv.region))
+    (fault,) = infer_shapes(broken)[1]
+    assert (fault.where, fault.code) == ("features.conv0", "G006")
+
+
+def test_a_block_of_a_thousand_layers_is_built_and_proved() -> None:
+    """500,500 direct connections."""
+    graph = build_graph(load_spec("densenetbc100_k12", ["block_config=[1000]", "growth_rate=1"]))
+    assert verify(graph) == ()
+    assert report(graph).edges == 500_500

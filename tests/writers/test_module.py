@@ -1,0 +1,303 @@
+"""The emitted text computes what the graph says, in both modes, whatever the spec; and reads well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy import signal
+
+from archspec.errors import GraphError
+from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph
+from archspec.passes.verify import verified
+from archspec.runtime import prepare
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+from archspec.writers.load import import_text, network_of
+from archspec.writers.module import write_module
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+TOLERANCE = 1e-5
+BARE = {"kernel": 3, "stride": 1, "norm": False, "pool": "none"}
+ACTIVATIONS = ("relu", "relu6", "silu", "gelu", "hard_swish")
+
+
+def graph_of(**settings_of_spec: Any) -> Graph:
+    """A verified graph; two blocks of two layers of 3 channels on 13 x 11 pixels where nothing else is said."""
+    usual = {
+        "input": {"channels": 2, "height": 13, "width": 11},
+        "stem": BARE,
+        "growth_rate": 3,
+        "blocks": [{"layers": 2}, {"layers": 2}],
+        "head": {"num_classes": 5},
+    }
+    return verified(build_graph(Spec.model_validate(usual | settings_of_spec)))
+
+
+CASES: dict[str, dict[str, Any]] = {
+    **{activation: {"activation": activation} for activation in ACTIVATIONS},
+    "stem with a max pool": {"stem": {"pool": "max", "channels": 4}, "input": {"height": 30, "width": 37}},
+    "stem with an avg pool": {"stem": {"kernel": 5, "stride": 1, "norm": False, "pool": "avg"}},
+    "stem without a pool": {"stem": {"kernel": 7, "stride": 3, "norm": True, "pool": "none"}},
+    "transitions on odd sizes": {
+        "input": {"height": 29, "width": 23},
+        "blocks": [{"layers": 1}, {"layers": 2}, {"layers": 3}, {"layers": 1}],
+        "transitions": [{"pool": "avg"}, {"pool": "max", "compression": 0.7}, {"pool": "none", "compression": 1.0}],
+    },
+    "templates mixed": {
+        "blocks": [
+            {"layers": 2, "layer": "basic", "growth_rate": 5},
+            {"layers": 3, "bottleneck": 2},
+            {"layers": 1, "layer": "basic"},
+            {"layers": 2, "bottleneck": 1, "growth_rate": 2},
+        ],
+        "transitions": [{"pool": "none"}] * 3,
+    },
+    "dropout": {"drop_rate": 0.5, "head": {"num_classes": 3, "dropout": 0.5}},
+    "norm": {"norm": {"eps": 0.1, "momentum": 0.5}},
+    "one block, one class": {"blocks": [{"layers": 4}], "head": {"num_classes": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def ms() -> Iterator[Any]:
+    prepare()
+    import mindspore
+
+    yield mindspore
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+
+
+def filled(ms: Any, graph: Graph, seed: int = 0) -> tuple[Any, dict[str, Any]]:
+    """The emitted network with random weights and statistics, and these."""
+    network, parameters = network_of(graph), oracle.random_parameters(graph.ops.values(), seed)
+    given_ones = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
+    assert ms.load_param_into_net(network, given_ones) == ([], [])
+    return network, parameters
+
+
+def images_for(graph: Graph, batch: int = 2) -> Any:
+    shape = graph.ops[graph.inputs[0]].attrs["shape"]
+    return np.random.default_rng(1).normal(size=(batch, *shape)).astype(np.float32)
+
+
+def run(ms: Any, network: Any, images: Any, mode: int) -> Any:
+    ms.set_context(mode=mode)
+    return network.set_train(False)(ms.Tensor(images)).asnumpy()
+
+
+def same_in_both_modes_and_near_the_oracle(ms: Any, graph: Graph, images: Any) -> None:
+    network, parameters = filled(ms, graph)
+    eager = run(ms, network, images, ms.PYNATIVE_MODE)
+    compiled = run(ms, network, images, ms.GRAPH_MODE)
+    expected = oracle.forward(graph.ops.values(), parameters, images)
+    assert oracle.distance(eager, expected) <= TOLERANCE
+    assert oracle.distance(compiled, expected) <= TOLERANCE
+    assert np.array_equal(eager, compiled)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_small_network_computes_what_its_graph_says(ms: Any, case: str) -> None:
+    """Graph mode, PyNative and a NumPy forward agree, with weights and statistics that hide nothing."""
+    graph = graph_of(**CASES[case])
+    same_in_both_modes_and_near_the_oracle(ms, graph, images_for(graph))
+
+
+def test_densenet121_computes_what_its_graph_says(ms: Any) -> None:
+    """The whole network at 64 x 64, in both modes."""
+    graph = build_graph(load_spec("densenet121", ["input.height=64", "input.width=64"]))
+    same_in_both_modes_and_near_the_oracle(ms, graph, images_for(graph))
+
+
+def test_the_stems_max_pool_does_not_take_its_padding_for_features(ms: Any) -> None:
+    """Where all features are negative, a border of zeros would win every window at the edge."""
+    graph = graph_of(stem={"kernel": 1, "stride": 1, "norm": False, "pool": "max"})
+    network, parameters = filled(ms, graph)
+    parameters["features.conv0.weight"] = -np.abs(parameters["features.conv0.weight"])
+    network.parameters_dict()["features.conv0.weight"].set_data(ms.Tensor(parameters["features.conv0.weight"]))
+    images = np.abs(images_for(graph)) + 0.1
+    pooled = dict(zip(graph.ops, oracle.values(graph.ops.values(), parameters, images), strict=True))
+    assert pooled["features.pool0"].max() < 0
+    for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE):
+        found = run(ms, network, images, mode)
+        assert oracle.distance(found, pooled["classifier"]) <= TOLERANCE
+
+
+def test_dropout_is_there_in_training_and_gone_in_evaluation(ms: Any) -> None:
+    """Two runs in training differ by what was dropped; two in evaluation do not."""
+    graph = graph_of(**CASES["dropout"], norm={"momentum": 1.0})
+    network, _ = filled(ms, graph)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    images = ms.Tensor(images_for(graph))
+    first, second = (network.set_train(True)(images).asnumpy() for _ in range(2))
+    assert not np.array_equal(first, second)
+    first, second = (network.set_train(False)(images).asnumpy() for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_the_oracles_convolution_is_scipys() -> None:
+    """The im2col of the oracle agrees with scipy.signal, stride and padding included."""
+    random = np.random.default_rng(0)
+    x, weight = random.normal(size=(2, 3, 9, 8)), random.normal(size=(4, 3, 3, 3))
+    attrs = {"kernel": 3, "stride": 2, "padding": 1}
+    found = oracle.KINDS["conv"]([x], {"weight": weight}, attrs)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    for image, out in np.ndindex(2, 4):
+        whole = signal.correlate(padded[image], weight[out], mode="valid")[0]
+        assert np.allclose(found[image, out], whole[::2, ::2])
+
+
+WIDTHS = st.sampled_from([1, 2, 3, 4, 8])  # few and small, so that widths often coincide by chance
+BLOCKS = st.fixed_dictionaries(
+    {"layers": st.integers(1, 3)},
+    optional={
+        "growth_rate": WIDTHS,
+        "bottleneck": st.sampled_from([1, 2, 4]),
+        "layer": st.sampled_from(["basic", "bottleneck"]),
+        "drop_rate": st.sampled_from([0.0, 0.2]),
+    },
+)
+TRANSITIONS = st.fixed_dictionaries(
+    {"compression": st.sampled_from([0.25, 0.5, 1.0]), "pool": st.sampled_from(["avg", "max", "none"])}
+)
+STEMS = st.fixed_dictionaries(
+    {
+        "kernel": st.sampled_from([1, 3, 5, 7]),
+        "stride": st.integers(1, 2),
+        "norm": st.booleans(),
+        "pool": st.sampled_from(["max", "avg", "none"]),
+    },
+    optional={"channels": WIDTHS},
+)
+
+
+@st.composite
+def graphs(draw: Any) -> Graph:
+    blocks = draw(st.lists(BLOCKS, min_size=1, max_size=4))
+    try:
+        return graph_of(
+            stem=draw(STEMS),
+            growth_rate=draw(WIDTHS),
+            bottleneck=draw(st.sampled_from([1, 2, 4])),
+            blocks=blocks,
+            transitions=draw(st.lists(TRANSITIONS, min_size=len(blocks) - 1, max_size=len(blocks) - 1)),
+            activation=draw(st.sampled_from(ACTIVATIONS)),
+            head={"num_classes": draw(st.integers(1, 4)), "dropout": draw(st.sampled_from([0.0, 0.1]))},
+        )
+    except GraphError:  # no pixel or no channel left
+        reject()
+
+
+def ruff(*arguments: str, text: str) -> None:
+    command = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--no-cache", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr + text
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(graph=graphs())
+def test_any_spec_gives_a_right_and_readable_module(ms: Any, graph: Graph) -> None:
+    """Parameters are the graph's by name and shape, logits the oracle's, the text as ruff would have it."""
+    network, parameters = filled(ms, graph)
+    found = {parameter.name: parameter.shape for parameter in network.get_parameters()}
+    assert found == oracle.shapes(graph.ops.values())
+    images = images_for(graph)
+    expected = oracle.forward(graph.ops.values(), parameters, images)
+    assert oracle.distance(run(ms, network, images, ms.PYNATIVE_MODE), expected) <= TOLERANCE
+    text = write_module(graph)
+    ruff("check", text=text)
+    ruff("format", "--check", text=text)
+
+
+def test_blocks_share_a_class_where_their_layers_are_alike() -> None:
+    """Widths are parameters; another template, or dropout, makes another class."""
+    widths = [{"layers": 2}, {"layers": 1, "growth_rate": 7}, {"layers": 3, "bottleneck": 2}]
+    assert classes(graph_of(blocks=widths)) == ["DenseLayer", "DenseBlock", "Transition", "Features", "Network"]
+    mixed = classes(graph_of(blocks=[{"layers": 2}, {"layers": 2, "layer": "basic"}, {"layers": 2}]))
+    assert mixed == [
+        *("DenseLayer", "DenseBlock", "Transition", "DenseLayer2", "DenseBlock2"),
+        *("Features", "Network"),
+    ]
+
+
+def test_widths_that_coincide_are_called_by_what_they_are() -> None:
+    """With a growth rate of 1, a bottleneck's width equals its factor; it is still their product."""
+    text = write_module(graph_of(growth_rate=1, blocks=[{"layers": 2}]))
+    assert "self.conv1 = conv(in_channels, bottleneck * growth_rate, 1)" in text
+    assert "self.conv2 = conv(bottleneck * growth_rate, growth_rate, 3)" in text
+
+
+def test_a_container_says_by_how_much_it_shrinks_the_image() -> None:
+    """The strides of nested cells count: densenet121's features are a 32nd as high."""
+    text = write_module(build_graph(load_spec("densenet121")))
+    assert "(N, 3, H, W) -> (N, 1024, H / 32, W / 32)." in text
+    assert "(N, in_channels, H, W) -> (N, out_channels, H / 2, W / 2)." in text
+
+
+def test_densenet121s_module_is_the_golden_one_and_of_a_persons_length() -> None:
+    """Every byte is settled (RENEW_GOLDEN=1 renews); about a hundred lines, few names repeated."""
+    text, file = write_module(build_graph(load_spec("densenet121"))), GOLDEN / "network_densenet121.py.txt"
+    if os.environ.get("RENEW_GOLDEN") == "1":
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+    assert 100 <= text.count("\n") <= 140
+    assert max(map(len, text.splitlines())) <= 88
+
+
+@pytest.mark.parametrize("name", ["A" + "-" * 63, "a.b..c", "Z_", "None", "import", "x" * 64])
+def test_any_name_that_a_spec_may_have_gives_a_module(ms: Any, name: str) -> None:
+    """It stands in the docstring and in a file's name alone."""
+    text = write_module(graph_of(name=name))
+    ruff("check", text=text)
+    ruff("format", "--check", text=text)
+    assert import_text(text, name).__doc__.startswith(f"{name}, written by")
+
+
+@pytest.mark.parametrize("name", ['a"""', "a\nimport os", "a\\", "a b", "{0}", "ä", "", "-a"])
+def test_no_other_name_comes_as_far_as_the_text(name: str) -> None:
+    """The spec refuses it, and so does the writer, for graphs that come from elsewhere."""
+    with pytest.raises(ValidationError):
+        graph_of(name=name)
+    with pytest.raises(GraphError, match="W003"):
+        write_module(replace(graph_of(), name=name))
+
+
+@pytest.mark.parametrize("name", ["features.x = 1", "x)", "a..b", ".a", "a.1", "ä", "a\n"])
+def test_no_operator_whose_name_is_not_one_is_written(name: str) -> None:
+    """Operators' names become attributes of cells."""
+    graph = graph_of()
+    last = replace(graph.ops["classifier"], name=name)
+    with pytest.raises(GraphError, match="W003"):
+        write_module(graph.without_op("classifier").with_op(last))
+
+
+def test_what_a_spec_says_for_people_does_not_enter_the_text() -> None:
+    """Description and source may hold anything."""
+    hostile = '"""\nimport os  # {title} %s \\'
+    assert write_module(graph_of(description=hostile, source=hostile)) == write_module(graph_of())
+
+
+def test_one_graph_gives_one_text(ms: Any) -> None:
+    """Byte for byte, and one module: what the spec does not say cannot change it."""
+    texts = [write_module(graph_of()) for _ in range(3)]
+    modules = [import_text(text, "network") for text in texts]
+    assert all(a == b for a, b in pairwise(texts))
+    assert all(a is b for a, b in pairwise(modules))
+
+
+def classes(graph: Graph) -> list[str]:
+    lines = write_module(graph).splitlines()
+    return [line.split()[1].partition("(")[0] for line in lines if line.startswith("class ")]
