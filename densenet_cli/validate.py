@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from archspec.runtime import prepare
 from densenet_cli.options import Checkpoint, DataDir, Overrides, Target, console, quiet_screen
 
 
@@ -27,11 +26,12 @@ def validate(
     """
     from archspec.train.trained import open_trained, validate_trained
 
-    prepare()
     with quiet_screen() as screen:
         trained = open_trained(target, ckpt=ckpt, recipe=recipe, overrides=overrides or ())
-        screen.print(f"validating {trained.checkpoint}" if not as_json else "", end="\n" if not as_json else "")
-        accuracy = validate_trained(trained, data_dir, batch_size)
+        source = trained.held_out(data_dir)
+        if not as_json:
+            screen.print(f"{trained.checkpoint} on {len(source):,} held-out images of {source.name}", soft_wrap=True)
+        accuracy = validate_trained(trained, source, batch_size)
     if as_json:
         typer.echo(json.dumps(asdict(accuracy)))
         return

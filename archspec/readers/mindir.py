@@ -151,10 +151,12 @@ def _protobuf_module() -> ModuleType:
         if name in sys.modules:
             return sys.modules[name]
     found = importlib.util.find_spec("mindspore")
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     file = Path(found.origin).parent / "train" / "mind_ir_pb2.py"
     spec = importlib.util.spec_from_file_location("mind_ir_pb2", file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules[spec.name] = module
@@ -434,6 +436,7 @@ class Call:
         return value
 
     def parameter(self, index: int, dims: int) -> Parameter:
+        """An input that is a weight of so many dims."""
         value = self.inputs[index]
         if not isinstance(value, Parameter) or len(value.dims) != dims or min(value.dims) < 1:
             raise _Strange("does not read a parameter where it must")
@@ -494,8 +497,9 @@ def _window(
 
 
 PAD_MODES: Mapping[Any, str] = {
-    **{"pad": "pad", "PAD": "pad", 0: "pad", "same": "same", "SAME": "same", 1: "same"},
-    **{"valid": "valid", "VALID": "valid", 2: "valid"},
+    **dict.fromkeys(("pad", "PAD", 0), "pad"),
+    **dict.fromkeys(("same", "SAME", 1), "same"),
+    **dict.fromkeys(("valid", "VALID", 2), "valid"),
 }
 
 

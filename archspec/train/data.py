@@ -39,7 +39,7 @@ class Preprocess:
 
     Evaluation resizes the shorter side to size / `crop_pct` and cuts the centre; None resizes to the size.
     Training does the same and then `augment`, but `random_resized_crop` (arXiv:1409.4842) does it all.
-    Raises DataError (D009) where the numbers of channels differ or a value is out of range.
+    Raises DataError (D010) where the numbers of channels differ or a value is out of range.
     """
 
     image_size: tuple[int, int]
@@ -53,11 +53,11 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels:
-                raise DataError.one("D009", f"{name} has {len(values)} values for {self.channels} channels")
+                raise DataError.one("D010", f"{name} has {len(values)} values for {self.channels} channels")
         if min(self.std) <= 0:
-            raise DataError.one("D009", f"std (={self.std}) must be above 0")
+            raise DataError.one("D010", f"std (={self.std}) must be above 0")
         if self.crop_pct is not None and not 0 < self.crop_pct <= 1:
-            raise DataError.one("D009", f"crop_pct (={self.crop_pct}) must be in (0, 1]")
+            raise DataError.one("D010", f"crop_pct (={self.crop_pct}) must be in (0, 1]")
 
 
 def batches(
@@ -237,7 +237,7 @@ def _affine(image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
     moved = rng.uniform(-MOST_MOVED, MOST_MOVED, 2) * image.size
     # Pillow's rotate moves by whole pixels only, which is much of an 8 x 8 digit.
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    middle = (np.array(image.size) - 1) / 2
+    middle = np.array(image.size) / 2
     x, y = middle - np.array([[cos, sin], [-sin, cos]]) @ (middle + moved)
     return image.transform(image.size, Image.Transform.AFFINE, (cos, sin, x, -sin, cos, y), BILINEAR)
 

@@ -57,11 +57,11 @@ def _with_image(path: Path, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any
         reason = "is not a whole JPEG, PNG, BMP or WebP image"
     except Exception as error:
         code = "D001" if isinstance(error, OSError) and error.errno else "D005"
-        raise DataError.one(code, f"cannot be read: {reason(error)}", str(path)) from None
+        raise DataError.one(code, f"cannot be read: {reason_of(error)}", str(path)) from None
     raise DataError.one("D005", reason, str(path))
 
 
-def reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return what an error says, without the path that Python adds to it."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
@@ -93,7 +93,7 @@ def collect(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any)
     except ArchspecError as error:
         faults.extend(error.diagnostics)
     except OSError as error:
-        faults.append(Diagnostic("D001", f"cannot be read: {reason(error)}", str(error.filename or arguments[0])))
+        faults.append(Diagnostic("D001", f"cannot be read: {reason_of(error)}", str(error.filename or arguments[0])))
     return None
 
 
@@ -114,7 +114,10 @@ def find_folder(root: Path) -> Parts:
 
 
 def read_folder(root: Path) -> dict[str, tuple[Path, ...]]:
-    """Return the image files of each class folder, both sorted. Raises DataError (D001, D003, D005), all faults at once."""
+    """Return the image files of each class folder, both sorted.
+
+    Raises DataError (D001, D003, D005), all faults at once.
+    """
     faults: list[Diagnostic] = []
     folders = _class_folders(root)
     if not folders:

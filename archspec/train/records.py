@@ -58,6 +58,7 @@ class Cifar:
 
     @property
     def record_bytes(self) -> int:
+        """The label bytes and three planes of 32 x 32."""
         return self.label_bytes + 3 * 32 * 32
 
 

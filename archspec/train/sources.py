@@ -27,7 +27,7 @@ from archspec.train.images import (
     find_folder,
     read_folder,
     read_image,
-    reason,
+    reason_of,
 )
 from archspec.train.records import (
     CIFAR10,
@@ -237,7 +237,7 @@ def _read_parts(root: Path, wanted: Iterable[str]) -> tuple[str, dict[str, Sourc
         kind, found = _find(root)
     except OSError as error:
         place = str(error.filename or root)
-        raise DataError.one("D001", f"cannot be read: {reason(error)}", place) from None
+        raise DataError.one("D001", f"cannot be read: {reason_of(error)}", place) from None
     parts = {part: paths for part, paths in found.items() if part in (*wanted, "all")}
     faults: list[Diagnostic] = []
     if kind.name == "folder" and parts:

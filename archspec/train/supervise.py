@@ -60,7 +60,7 @@ def supervise(
 
     However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, then all are
     killed. SIGINT ends as KeyboardInterrupt, SIGTERM and SIGHUP as SystemExit with 128 + signal. Raises a
-    worker's own ArchspecError where it reported one (see `faults_reported`), else TrainingError: T011 a
+    worker's own ArchspecError where it reported one (see `group.faults_reported`), else TrainingError: T011 a
     worker failed, T012 the scheduler, T013 msrun itself. Raises EnvironmentFault (E003) without an msrun.
     """
     job = f"{os.getpid()}:{uuid.uuid4().hex}"

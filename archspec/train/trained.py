@@ -116,9 +116,8 @@ def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tu
     return [[(int(i), float(row[i])) for i in best] for row, best in zip(shares, order, strict=True)]
 
 
-def validate_trained(trained: Trained, data_dir: Path | None, batch_size: int) -> Accuracy:
-    """Return top-1, top-5 and loss over every held-out image once. Raises DataError, ModelFileError."""
-    source = trained.held_out(data_dir)
+def validate_trained(trained: Trained, source: Source, batch_size: int) -> Accuracy:
+    """Return top-1, top-5 and loss over every image once. Raises DataError, ModelFileError."""
     return evaluate(trained.network(), _batches(trained, source, min(batch_size, len(source))))
 
 

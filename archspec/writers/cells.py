@@ -48,7 +48,7 @@ def conv(in_channels, out_channels, kernel_size, stride=1):
 
 NORM = '''\
 def norm(channels):
-    """Batch normalisation; momentum is the share of the moving statistics that is kept."""
+    """Batch normalisation; momentum is the share of the old statistics that stays."""
     return nn.BatchNorm2d(channels, eps={eps}, momentum={momentum})
 '''
 

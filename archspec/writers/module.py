@@ -26,7 +26,7 @@ HEADER = '''\
 """{title}, written by densenet-archspec.
 
 {shapes}
-Its structure's digest is {digest}.
+Structure digest {digest}.
 """
 
 {imports}

@@ -19,7 +19,8 @@ import pytest
 
 from archspec.errors import DataError, EnvironmentFault, TrainingError
 from archspec.runtime import prepare
-from archspec.train import launch
+from archspec.train import group, launch
+from archspec.train.supervise import supervise
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "LAUNCH_TEST_MARK"
@@ -28,7 +29,7 @@ WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 from archspec.errors import DataError, Diagnostic
-from archspec.train.launch import all_reduce_sum, die_with_parent, faults_reported, join_group, rank
+from archspec.train.group import all_reduce_sum, die_with_parent, faults_reported, join_group, rank
 
 def save_and_exit(number, frame):
     if rank() == 1:
@@ -73,7 +74,8 @@ import json, os, sys
 from pathlib import Path
 from archspec.errors import ArchspecError
 from archspec.runtime import prepare
-from archspec.train.launch import free_port, launch_environment, msrun_command, supervise
+from archspec.train.launch import free_port, launch_environment, msrun_command
+from archspec.train.supervise import supervise
 
 folder, module, behaviour, port = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4] or free_port())
 arguments = [str(folder), behaviour]
@@ -386,7 +388,7 @@ def test_the_environment_puts_this_python_first() -> None:
 def test_without_msrun_nothing_starts(tmp_path: Path) -> None:
     """An environment without msrun on PATH is an error of the installation, said before anything is made."""
     with pytest.raises(EnvironmentFault, match="E003 msrun is not on PATH"):
-        launch.supervise(["msrun"], environment={"PATH": str(tmp_path)}, log_dir=tmp_path / "logs", poll=lambda: None)
+        supervise(["msrun"], environment={"PATH": str(tmp_path)}, log_dir=tmp_path / "logs", poll=lambda: None)
     assert not (tmp_path / "logs").exists()
 
 
@@ -395,15 +397,15 @@ def test_a_single_process_is_rank_0_of_1(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("MS_ROLE", raising=False)
     monkeypatch.setenv("RANK_ID", "5")
     monkeypatch.setenv("MS_WORKER_NUM", "8")
-    assert (launch.rank(), launch.world()) == (0, 1)
+    assert (group.rank(), group.world()) == (0, 1)
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")
-    assert (launch.rank(), launch.world()) == (5, 8)
+    assert (group.rank(), group.world()) == (5, 8)
 
 
 def test_the_scheduler_reports_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It has rank 0's number and would overwrite rank 0's report."""
     monkeypatch.setenv("MS_ROLE", "MS_SCHED")
-    launch.report_fault(DataError.one("D999", "no"), tmp_path, 0)
+    group.report_fault(DataError.one("D999", "no"), tmp_path, 0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -411,4 +413,4 @@ def test_an_absent_device_is_told() -> None:
     """A machine without NPUs names the device that was asked for, without a traceback of MindSpore's."""
     prepare()
     with pytest.raises(EnvironmentFault, match=r"^E004 device_target \(='TPU'\) cannot be used: The argument"):
-        launch.join_group("TPU")
+        group.join_group("TPU")

@@ -15,8 +15,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from archspec.errors import DataError
-from archspec.train import sources
-from archspec.train.sources import Source, open_held_out, open_splits, read_image
+from archspec.train import images
+from archspec.train.images import read_image
+from archspec.train.sources import Source, open_held_out, open_splits
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 NOBODY = 65534
@@ -268,7 +269,7 @@ def test_larger_sets_are_not_opened_file_by_file(tmp_path, monkeypatch):
     folder(tmp_path, {"a": 3, "b": 3})
     text = tmp_path / "a" / "0.jpg"
     text.write_text("text")
-    monkeypatch.setattr(sources, "MAX_CHECKED", 5)
+    monkeypatch.setattr(images, "MAX_CHECKED", 5)
     with pytest.raises(DataError, match=f"{text} D005"):
         open_held_out(tmp_path).image(0, 3)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def filled(ms: Any, graph: Graph, seed: int = 0) -> tuple[Any, dict[str, Any]]:
 
 def images_for(graph: Graph, batch: int = 2) -> Any:
     shape = graph.ops[graph.inputs[0]].attrs["shape"]
-    return np.random.default_rng(1).normal(size=(batch, *shape)).astype(np.float32)
+    return np.random.default_rng(1).normal(0, 4, (batch, *shape)).astype(np.float32)  # relu6 has to cut
 
 
 def run(ms: Any, network: Any, images: Any, mode: int) -> Any:
@@ -114,6 +114,14 @@ def test_a_small_network_computes_what_its_graph_says(ms: Any, case: str) -> Non
     """Graph mode, PyNative and a NumPy forward agree, with weights and statistics that hide nothing."""
     graph = graph_of(**CASES[case])
     same_in_both_modes_and_near_the_oracle(ms, graph, images_for(graph))
+
+
+def test_the_small_networks_tell_activations_apart() -> None:
+    """A wrong one would be far outside the tolerance."""
+    graphs_ = [graph_of(**CASES[activation]) for activation in ACTIVATIONS]
+    parameters, images = oracle.random_parameters(graphs_[0].ops.values(), 0), images_for(graphs_[0])
+    logits = [oracle.forward(graph.ops.values(), parameters, images) for graph in graphs_]
+    assert all(oracle.distance(a, b) > 100 * TOLERANCE for a, b in combinations(logits, 2))
 
 
 def test_densenet121_computes_what_its_graph_says(ms: Any) -> None:

@@ -1,0 +1,136 @@
+"""An exported MINDIR computes in evaluation what the network does; a failed export leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+
+from archspec.errors import ArchspecError
+from archspec.graph.build import build_graph
+from archspec.runtime import prepare
+from archspec.spec.model import Spec
+from archspec.writers.load import create_model
+from archspec.writers.mindir import export_mindir
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SHAPE = (3, 14, 11)
+SPEC = Spec.model_validate(
+    {
+        "name": "exported",
+        "input": {"channels": SHAPE[0], "height": SHAPE[1], "width": SHAPE[2]},
+        "stem": {"kernel": 3, "stride": 1},
+        "growth_rate": 4,
+        "blocks": [{"layers": 2}, {"layers": 2, "layer": "basic"}],
+        "drop_rate": 0.3,
+        "head": {"num_classes": 6, "dropout": 0.2},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def ms() -> Iterator[Any]:
+    prepare()
+    import mindspore
+
+    mindspore.set_context(mode=mindspore.GRAPH_MODE)
+    yield mindspore
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+
+
+@pytest.fixture
+def network(ms: Any) -> Any:
+    """A network in training, whose statistics are far from those of any batch."""
+    made = create_model(SPEC)
+    values = oracle.random_parameters(build_graph(SPEC).ops.values(), seed=7)
+    parameters = {name: ms.Parameter(value, name=name) for name, value in values.items()}
+    assert ms.load_param_into_net(made, parameters) == ([], [])
+    return made.set_train(True)
+
+
+def images(batch: int) -> Any:
+    return np.random.default_rng(batch).normal(size=(batch, *SHAPE)).astype(np.float32)
+
+
+def loaded(ms: Any, file: Path) -> Any:
+    return ms.nn.GraphCell(ms.load(str(file)))
+
+
+def test_a_network_in_training_is_exported_in_evaluation_with_a_free_batch(
+    ms: Any, network: Any, tmp_path: Path
+) -> None:
+    """Read back, it gives the same bits for every batch size, and what the NumPy forward says."""
+    target = tmp_path / "network.mindir"
+    export_mindir(network, SHAPE, target)
+    assert os.listdir(tmp_path) == ["network.mindir"]
+    again = loaded(ms, target)
+    graph = build_graph(SPEC)
+    parameters = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    for batch in (1, 3, 5):
+        x = images(batch)
+        found = again(ms.Tensor(x)).asnumpy()
+        assert np.array_equal(found, network.set_train(False)(ms.Tensor(x)).asnumpy())
+        assert oracle.distance(found, oracle.forward(graph.ops.values(), parameters, x)) <= 1e-5
+
+
+def test_a_batch_that_is_asked_for_is_fixed(ms: Any, network: Any, tmp_path: Path) -> None:
+    """The same bits for that batch."""
+    target = tmp_path / "network.mindir"
+    export_mindir(network, SHAPE, target, batch=2)
+    x = ms.Tensor(images(2))
+    assert np.array_equal(loaded(ms, target)(x).asnumpy(), network.set_train(False)(x).asnumpy())
+
+
+def test_the_file_is_like_other_files_and_takes_an_older_ones_place(ms: Any, network: Any, tmp_path: Path) -> None:
+    """Readable and writable by its owner, whatever it is called: MindSpore alone writes 0400 and `.mindir`."""
+    target = tmp_path / "network.of.mine"
+    target.write_bytes(b"old")
+    export_mindir(network, SHAPE, target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    assert os.listdir(tmp_path) == ["network.of.mine"]
+    assert target.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("place", ["none/network.mindir", "file/network.mindir", "folder"])
+def test_a_place_that_cannot_be_written_is_told(ms: Any, network: Any, tmp_path: Path, place: str) -> None:
+    """No such folder, a file for a folder, a folder for the file: named, and nothing left behind."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ArchspecError, match="W002 cannot be written") as fault:
+        export_mindir(network, SHAPE, tmp_path / place)
+    assert fault.value.diagnostics[0].where == str(tmp_path / place)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+    assert os.listdir(tmp_path / "folder") == []
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
+    """A file of more than 4,000 bytes is refused by the system: one clear error, the older file is whole."""
+    target = tmp_path / "network.mindir"
+    target.write_bytes(b"old")
+    code = """if True:
+        import resource, sys
+        from pathlib import Path
+        from archspec.errors import ArchspecError
+        from archspec.writers.load import create_model
+        from archspec.writers.mindir import export_mindir
+        network = create_model("densenetbc_digits")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+        try:
+            export_mindir(network, (1, 8, 8), Path(sys.argv[1]))
+        except ArchspecError as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", code, str(target)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "W002 cannot be written" in done.stdout, done.stderr
+    assert os.listdir(tmp_path) == ["network.mindir"]
+    assert target.read_bytes() == b"old"
