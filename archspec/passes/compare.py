@@ -14,8 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import zip_longest
-from types import MappingProxyType
+from itertools import islice, zip_longest
 from typing import Any
 
 import networkx as nx
@@ -29,6 +28,9 @@ from archspec.spec.model import compressed
 MAX_JOINED = 8_000_000
 """Values that all concatenations join, nested ones written out: twice the most that a spec may connect."""
 
+MAX_LINES = 1_000
+"""Differences that are listed."""
+
 MAX_CELLS = 4_000_000
 """Cells of the table that pairs chains; beyond, they are paired one by one as they come."""
 
@@ -41,10 +43,7 @@ COMPARED = (
     "shape of the input",
     "evaluation mode",
 )
-NOT_MAX_CELLS = 4_000_000
-"""Cells of the table that pairs chains; beyond, they are paired one by one as they come."""
-
-COMPARED = (
+NOT_COMPARED = (
     "values of the weights (a connection whose weights are all zero counts as one)",
     "names",
     "dropout, which does nothing in evaluation mode",
@@ -153,6 +152,12 @@ class _Match:
         """The spec's chains by the value that they make."""
         return {expected.output: expected for expected, _ in self.pairs if expected is not None}
 
+    @cached_property
+    def entering(self) -> Mapping[str, tuple[str, ...]]:
+        """What the first layer of each of the spec's blocks reads."""
+        first = ((self.layers.get(chain.region), chain.reads) for chain in self.by_output.values())
+        return {layer[0]: reads for layer, reads in first if layer is not None and layer[1] == 1}
+
     def title(self, chain: _Chain) -> str:
         """`block 3, layer 17`, `transition 2`, `the stem`."""
         if chain.region not in self.layers:
@@ -172,8 +177,7 @@ class _Match:
         owner, number = self.layers.get(chain.region, ("", 0))
         if owner and owner == block:
             return f"layer {number}"
-        first = next((c for c in self.by_output.values() if self.layers.get(c.region) == (block, 1)), None)
-        return "the block's input" if first and value in first.reads else self.title(chain)
+        return "the block's input" if value in self.entering.get(block, ()) else self.title(chain)
 
     @property
     def both(self) -> Iterator[tuple[_Chain, _Chain]]:
@@ -192,14 +196,28 @@ def compare(spec_graph: Graph, found: Graph) -> Comparison:
     expected_chains, found_chains = _chains(spec_graph), _chains(found)
     match = _Match(spec_graph, _aligned(expected_chains, found_chains))
     blocks = _blocks(match, found.name)
-    differences = list(dict.fromkeys(_differences(match, blocks))) or list(_attributes(match, derived=True))
+    differences = _listed(_differences(match, blocks)) or _listed(_leftovers(match))
     return Comparison(
         blocks,
-        tuple(differences),
+        differences,
         tuple(_notes(match)),
         _params(op for chain in found_chains for op in chain.ops),
         _params(op for chain in expected_chains for op in chain.ops),
     )
+
+
+def _listed(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Each difference once, and as many as anyone reads."""
+    listed = tuple(dict.fromkeys(islice(differences, MAX_LINES)))
+    more = next(differences, None)
+    return (*listed, Diagnostic("R105", f"more than {MAX_LINES:,} differences")) if more else listed
+
+
+def _leftovers(match: _Match) -> Iterator[Diagnostic]:
+    """What no line above says: none is known, and equal means that there is none."""
+    yield from _attributes(match, derived=True)
+    if any(expected is None or found is None for expected, found in match.pairs):
+        yield Diagnostic("R102", "the network has other stages than the spec says")
 
 
 # Contraction
@@ -209,12 +227,13 @@ def _chains(graph: Graph) -> list[_Chain]:
     """Contract a graph to chains, each after those that it reads."""
     joins = _Joins(graph)
     readers = Counter(source for reads in joins.reads.values() for source in set(reads))
-    wide = {source for reads in joins.reads.values() if len(reads) > 1 for source in reads}
+    ends = {source for reads in joins.reads.values() if len(reads) > 1 for source in reads}
+    ends |= {source for source, count in readers.items() if count > 1} | set(graph.inputs)
     chains: dict[str, _Chain] = {}
     for name, reads in joins.reads.items():
-        op, source = graph.ops[name], reads[0] if reads else ""
-        if len(reads) == 1 and readers[source] == 1 and source not in wide:
-            before = chains.pop(source)
+        op = graph.ops[name]
+        if len(reads) == 1 and reads[0] not in ends:
+            before = chains.pop(reads[0])
             chains[name] = replace(before, ops=(*before.ops, op))
         else:
             chains[name] = _Chain((op,), reads, joins.regions.get(op.inputs[0], "") if op.inputs else "")
@@ -287,12 +306,14 @@ def _align(expected: Sequence[_Chain], found: Sequence[_Chain]) -> list[tuple[_C
     while row or column:
         here = costs[row][column]
         if row and here == costs[row - 1][column] + 1:
-            row, pair = row - 1, (expected[row - 1], None)
+            row -= 1
+            pairs.append((expected[row], None))
         elif column and here == costs[row][column - 1] + 1:
-            column, pair = column - 1, (None, found[column - 1])
+            column -= 1
+            pairs.append((None, found[column]))
         else:
-            row, column, pair = row - 1, column - 1, (expected[row - 1], found[column - 1])
-        pairs.append(pair)
+            row, column = row - 1, column - 1
+            pairs.append((expected[row], found[column]))
     return pairs[::-1]
 
 
@@ -379,15 +400,24 @@ def _differences(match: _Match, blocks: Sequence[BlockComparison]) -> Iterator[D
             message = f"{match.titles[block.block]} has {block.layers} layers, the spec says {block.expected_layers}"
             yield Diagnostic("R101", message)
     yield from _alone(match)
-    for expected, found in match.both:
-        if expected.classes != found.classes:
-            kinds = (", ".join(op.kind for op in chain.ops) for chain in (found, expected))
-            yield Diagnostic("R102", f"{match.title(expected)} consists of {{}}; the spec says {{}}".format(*kinds))
+    yield from _compositions(match)
     yield from _reads(match)
     for block in blocks:
         if block.layers == block.expected_layers:
             yield from _connections(match, block)
     yield from _attributes(match, derived=False)
+
+
+def _compositions(match: _Match) -> Iterator[Diagnostic]:
+    """Pairs of chains with different operators, those that differ alike in one line."""
+    alike: dict[str, list[str]] = {}
+    for expected, found in match.both:
+        if expected.classes != found.classes:
+            theirs, ours = (", ".join(op.kind for op in chain.ops) for chain in (found, expected))
+            alike.setdefault(f"{theirs}; the spec says {ours}", []).append(match.title(expected))
+    for words, titles in alike.items():
+        who = f"{titles[0]} and {len(titles) - 1} more consist" if titles[1:] else f"{titles[0]} consists"
+        yield Diagnostic("R102", f"{who} of {words}")
 
 
 def _alone(match: _Match) -> Iterator[Diagnostic]:
@@ -404,8 +434,9 @@ def _alone(match: _Match) -> Iterator[Diagnostic]:
 
 def _reads(match: _Match) -> Iterator[Diagnostic]:
     partners = {found.output: expected.output for expected, found in match.both}
+    paired = set(partners.values())
     for expected, found in match.both:
-        wanted = Counter(value for value in expected.reads if value in partners.values())
+        wanted = Counter(value for value in expected.reads if value in paired)
         there = Counter(partners[value] for value in found.reads if value in partners)
         for value in wanted - there:
             yield _edge(match.reader(expected), match.source(value, expected), "does not read")

@@ -22,8 +22,6 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.ir import Graph, Op
 from archspec.runtime import prepare
@@ -33,11 +31,14 @@ MAX_NODES = 200_000
 MAX_PIECE = 2 * 2**20
 """Bytes of one node, primitive or parameter without its values."""
 MAX_PIECES = 64 * 2**20
-MAX_FIELDS = 2_000_000
-MAX_STEPS = 5_000_000
-"""Values read while the functions run: a bound on time, and on tuples that grow."""
+MAX_FIELDS = 1_000_000
+MAX_STEPS = 10_000_000
+"""Values read while the functions run, a node counted as 16: a bound on time, and on tuples that grow."""
 MAX_DEPTH = 100
 MAX_CHANNELS = 2**31
+MAX_NAME = 200
+
+UNKNOWN = "is no operator of a dense network that is known here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class Feature:
     shape: tuple[Any, ...]
     pending: tuple[Any, ...] = ()
     """What still has to come before this is an operator's output: a padding, or part of a GELU."""
+    doubtful: bool = False
+    """It depends on an operator that is not known: what does not fit it is no fault of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,8 @@ def read_mindir(path: Path) -> Graph:
             functions cannot be followed; R008, operators that dense networks do not have.
     """
     proto = _protobuf_module()
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it comes with MindSpore
+
     try:
         if path.exists() and not path.is_file():
             raise ModelFileError.one("R005", "is no file", str(path))
@@ -361,7 +366,7 @@ class _Run:
 
     def run(self, node: Node, values: Mapping[str, Any], depth: int) -> Any:
         inputs = tuple(self.value(name, values) for name in node.inputs)
-        self.spend(1 + len(inputs))
+        self.spend(16 + len(inputs))
         primitive, attrs = self.model.primitives.get(node.primitive, (node.primitive, node.attrs))
         if node.primitive in values or node.primitive in self.model.functions:
             called = self.value(node.primitive, values)
@@ -386,7 +391,7 @@ class _Run:
         """Run an operator; one that is not known passes its input on, so that the others are looked at too."""
         try:
             if call.primitive not in PRIMITIVES:
-                raise _Strange("is no operator of a dense network that is known here")
+                raise _Strange(UNKNOWN)
             result = PRIMITIVES[call.primitive](call)
             self.spend(len(result) if isinstance(result, tuple) else 0)
             return result
@@ -399,8 +404,9 @@ class _Run:
             return Unknown(self.strange(_short(call.node), fault))
         name = self.free(_short(call.node))
         self.ops[name] = Op(name, "unknown", tuple(value.op for value in features))
-        self.faults[name] = fault
-        return Feature(name, features[0].shape)
+        if UNKNOWN in fault or not any(value.doubtful for value in features):
+            self.faults[name] = fault
+        return Feature(name, features[0].shape, doubtful=True)
 
     def shares(self, name: str, weights: Sequence[Parameter]) -> dict[str, str]:
         """The attribute of an operator some of whose weights another one has already."""
@@ -457,13 +463,13 @@ class Call:
         name = self.run.free(called or _short(self.node))
         attrs |= self.run.shares(name, weights)
         self.run.ops[name] = Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs))
-        return Feature(name, shape)
+        return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 
 
 def _short(name: str) -> str:
     """`CNode_47` of `network_construct_35:CNode_47:13`, `features.conv0.weight` of `...:features.conv0.weight`."""
     parts = name.split(":")
-    return reprlib.repr((parts[1] if len(parts) > 1 and parts[1] else parts[0]).partition("$")[0])[1:-1]
+    return (parts[1] if len(parts) > 1 and parts[1] else parts[0]).partition("$")[0][:MAX_NAME]
 
 
 def _square(value: Any, least: int = 1) -> int:
@@ -516,13 +522,13 @@ def _conv(call: Call) -> Feature:
 
 def _batch_norm(call: Call) -> tuple[Any, ...]:
     x, gamma = call.feature(), call.parameter(1, 1)
-    if call.option("is_training", 5, False):
-        raise _Strange("was exported in training mode")
     weights = [gamma, *(call.parameter(index, 1) for index in (2, 3, 4))]
     if any(weight.dims != (x.shape[1],) for weight in weights):
         raise _Strange(f"is made for {gamma.dims[0]} channels, reads {x.shape[1]}")
     eps = _decimal(call.option("epsilon", 6, 1e-5))
     made = call.op("batch_norm", [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
+    if call.option("is_training", 5, False):
+        call.run.faults[made.op] = "BatchNorm was exported in training mode"
     return (made, None, None, None, None)
 
 
@@ -628,11 +634,12 @@ def _squeeze(call: Call) -> Feature:
 
 
 def _reshape(call: Call) -> Feature:
-    """A reshape is followed where it changes nothing, or takes away pixels where there is one."""
+    """A reshape is followed where it changes nothing, or takes away a slice or pixels where there is one."""
     x = call.feature()
     target = call.inputs[1] if call.primitive == "Reshape" else (x.shape[0], -1)
     flat = x.shape[:2] if all(size == 1 for size in x.shape[2:]) else x.shape
-    for shape in (x.shape, flat):
+    one_slice = (*x.shape[:2], *x.shape[3:]) if len(x.shape) == 5 and x.shape[2] == 1 else x.shape
+    for shape in (x.shape, one_slice, flat):
         fits = (size in (-1, own) for size, own in zip(target, shape, strict=False))
         if len(target) == len(shape) and target.count(-1) <= 1 and all(fits):
             return replace(x, shape=shape)
@@ -664,7 +671,7 @@ def _add(call: Call) -> Feature:
     name = call.run.free(f"{op.name}+bias")
     attrs = {**{k: v for k, v in op.attrs.items() if k != "bias"}, **biased, **call.run.shares(name, [bias])}
     call.run.ops[name] = Op(name, op.kind, op.inputs, MappingProxyType(attrs))
-    return Feature(name, x.shape)
+    return Feature(name, x.shape, doubtful=x.doubtful)
 
 
 def _gelu(call: Call) -> Feature:
@@ -674,18 +681,18 @@ def _gelu(call: Call) -> Feature:
     x = max(parts, key=lambda part: len(part.pending))
     steps = x.pending[1] if x.pending else 0
     if {part.op for part in parts} != {x.op} or (x.pending and x.pending[0] != "gelu") or steps >= len(GELU):
-        raise _Strange("is no operator of a dense network that is known here")
+        raise _Strange(UNKNOWN)
     primitive, number = GELU[steps]
     factor = numbers[0] if numbers else None
     if call.primitive == "Mul" and primitive == "Div" and factor:
         factor = 1 / factor
     fits = (factor is None) == (number is None) and (number is None or isclose(factor or 0, number, rel_tol=1e-6))
     if call.primitive not in (primitive, "Mul" if primitive == "Div" else primitive) or not fits:
-        raise _Strange("is no operator of a dense network that is known here, or not in this place")
+        raise _Strange(UNKNOWN)
     if len(parts) != (2 if steps == 3 else 1) or (
         steps == 3 and any(part.pending[1:] not in ((), (3,)) for part in parts)
     ):
-        raise _Strange("is no operator of a dense network that is known here, or not in this place")
+        raise _Strange(UNKNOWN)
     plain = replace(x, pending=())
     return call.op("gelu", [plain], x.shape) if steps == 4 else replace(x, pending=("gelu", steps + 1))
 
@@ -736,7 +743,7 @@ def _scalar(compute: Callable[..., Any], call: Call) -> Any:
     """Arithmetic on ranks and sizes; MindSpore's scalars have the same meaning as Python's."""
     flat = [part for value in call.inputs for part in (value if isinstance(value, tuple) else (value,))]
     if any(part is not None and not isinstance(part, (bool, int, float, str)) for part in flat):
-        raise _Strange("is no operator of a dense network that is known here")
+        raise _Strange(UNKNOWN)
     return compute(*call.inputs)
 
 

@@ -28,8 +28,8 @@ NO_LABEL = -1  # of the zero images that fill the last batch of an evaluation
 SCALE = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
-MOST_DEGREES = 10.0
-MOST_MOVED = 1 / 16  # of the image's size
+MOST_DEGREES = 15.0
+MOST_MOVED = 1 / 10  # of the image's size
 BILINEAR = Image.Resampling.BILINEAR
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from archspec.errors import TrainingError
+from archspec.errors import DataError, TrainingError
 from archspec.runtime import prepare
 from archspec.spec.model import Spec
 from archspec.train import checkpoint
-from archspec.train.data import Preprocess, batches, epoch_indices, held_out_indices
+from archspec.train.data import Preprocess, batches, epoch_indices, epoch_seed, held_out_indices
 from archspec.train.evaluate import Accuracy, evaluate
 from archspec.train.group import all_reduce_sum, join_group
 from archspec.train.recipe import Recipe
@@ -61,13 +61,20 @@ def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
+def check_classes(source: Source, classes: tuple[str, ...]) -> None:
+    """Raise DataError (D009) where the images' classes are not those that the network was made for."""
+    if source.classes != classes:
+        theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])
+        raise DataError.one("D009", f"has the classes {theirs}; the checkpoint's are {ours}", source.name)
+
+
 def fit(run: Run, report: Report) -> Accuracy:
     """Train to the last epoch and return the best checkpoint's accuracy on images that did not choose it.
 
     Those are the test images; where the data set has none, the validation images, and the event says so.
 
     Raises:
-        DataError: an image cannot be read, or the batch is larger than the data set.
+        DataError: an image cannot be read, or the data's classes have changed (D009).
         TrainingError: a checkpoint cannot be written; the loss is no number.
     """
     prepare()
@@ -124,6 +131,7 @@ class _Trainer:
         recipe = run.recipe
         data_dir = Path(run.settings.data_dir) if run.settings.data_dir else None
         splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
+        check_classes(splits.train, run.settings.classes)
         ms.set_seed(recipe.seed)
         network = create_model(run.spec)
         initialise(network, recipe)
@@ -191,7 +199,7 @@ class _Trainer:
             preprocess=preprocess_of(self.run.spec, recipe),
             training=True,
             batch_size=recipe.batch_size,
-            seed=recipe.seed + 1_000_003 * epoch + self.rank,
+            seed=epoch_seed(recipe.seed, epoch),
             workers=recipe.data.workers,
         )
 

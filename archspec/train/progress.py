@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,9 +26,13 @@ def append_event(path: Path, event: Event) -> None:
     Raises:
         TrainingError: T002, the file cannot be written.
     """
+    line = (json.dumps({"time": round(time.time(), 3), **event}) + "\n").encode()
     try:
-        with path.open("a") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        with path.open("ab", buffering=0) as file:
+            start = file.tell()
+            if file.write(line) < len(line):
+                file.truncate(start)  # the half of a line would spoil the next one
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(path)) from None
 

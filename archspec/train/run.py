@@ -23,6 +23,8 @@ from archspec.spec.model import Spec
 from archspec.train.recipe import Recipe, load_recipe
 from archspec.writers.whole import to_yaml, write_whole
 
+WRITTEN_FILES = ("spec.yaml", "recipe.yaml", "run.json")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -82,8 +84,12 @@ class Run:
     @cached_property
     def settings(self) -> Settings:
         """Data, classes, devices, digests, versions."""
-        values = json.loads((self.path / "run.json").read_text())
-        return Settings(**{**values, "classes": tuple(values["classes"])})
+        file = self.path / "run.json"
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            return Settings(**{**values, "classes": tuple(values["classes"])})
+        except (ValueError, TypeError, KeyError):
+            raise TrainingError.one("T004", "is not what a run writes", str(file)) from None
 
 
 def create_run(path: Path, spec: Spec, recipe: Recipe, settings: Settings, network: str) -> Run:
@@ -112,10 +118,11 @@ def open_run(path: Path) -> Run:
     """Return an existing run.
 
     Raises:
-        TrainingError: T004, the folder is no run directory.
+        TrainingError: T004, the folder is no run directory or lacks a part of it.
     """
-    if not (path / "run.json").is_file():
-        raise TrainingError.one("T004", "is no run directory: it has no run.json", str(path))
+    missing = [name for name in WRITTEN_FILES if not (path / name).is_file()]
+    if missing:
+        raise TrainingError.one("T004", f"is no whole run directory: it has no {', '.join(missing)}", str(path))
     return Run(path.resolve())
 
 

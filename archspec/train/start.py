@@ -70,6 +70,7 @@ def plan_run(
     recipe = _collected(faults, lambda: load_recipe(recipe_name or RECIPES[kind], recipe_overrides))
     if faults or spec is None or splits is None or recipe is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
+    splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)  # as `fit` will
     classes = _classes(spec, splits, spec_overrides) if num_classes is None else num_classes
     spec = load_spec(spec_name, [*recipe.overrides.items(), *spec_overrides, ("head.num_classes", classes)])
     _check_fit(spec, recipe, splits, devices)

@@ -17,7 +17,7 @@ from archspec.spec.model import Spec
 from archspec.train import checkpoint
 from archspec.train.data import batches
 from archspec.train.evaluate import Accuracy, evaluate
-from archspec.train.fit import preprocess_of
+from archspec.train.fit import check_classes, preprocess_of
 from archspec.train.recipe import Recipe, load_recipe
 from archspec.train.run import Run, open_run
 from archspec.train.sources import Source, open_held_out, open_splits
@@ -98,11 +98,11 @@ def _classes_of(ckpt: Path, overrides: Sequence[str]) -> list[str]:
 
 
 def _check_classes(trained: Trained, source: Source) -> None:
-    if trained.classes and source.classes != trained.classes:
-        theirs, ours = ", ".join(source.classes[:10]), ", ".join(trained.classes[:10])
-        raise DataError.one("D009", f"has the classes {theirs}; the checkpoint's are {ours}", source.name)
+    if trained.classes:
+        check_classes(source, trained.classes)
+        return
     count = trained.spec.head.num_classes
-    if not trained.classes and len(source.classes) != count:
+    if len(source.classes) != count:
         raise DataError.one(
             "D009", f"has {len(source.classes)} classes; the checkpoint tells {count} apart", source.name
         )
@@ -127,7 +127,8 @@ def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[
     Raises:
         DataError: every file that is no image.
     """
-    names = trained.classes or tuple(f"class {n}" for n in range(trained.spec.head.num_classes))
+    known, count = trained.classes, trained.spec.head.num_classes
+    names = (*known, *(f"class {number}" for number in range(len(known), count)))
     source = Source("images", names, np.zeros(len(images), np.int32), files=tuple(images))
     network = trained.network()
     from mindspore import Tensor
