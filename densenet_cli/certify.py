@@ -1,5 +1,131 @@
-"""densenet certify (placeholder while wiring)."""
+"""densenet certify."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from archspec.graph.build import build_graph
+from archspec.graph.digest import structure_digest
+from archspec.graph.ir import Graph
+from archspec.passes.compare import COMPARED, NOT_COMPARED, Comparison, compare
+from archspec.passes.verify import verified
+from archspec.readers.mindir import read_mindir
+from archspec.spec.catalogue import shipped
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+from densenet_cli.options import Overrides, complete_spec, console
+
+DIFFERENT = 3
+LISTED = 40
+"""Differences on the screen; --json has them all."""
 
 
-def certify() -> None:
-    """x"""
+def certify(
+    file: Annotated[Path, typer.Argument(help="A MINDIR file.")],
+    spec: Annotated[
+        str, typer.Argument(help="A shipped spec, a YAML file or a run directory.", autocompletion=complete_spec)
+    ],
+    overrides: Overrides = None,
+    num_classes: Annotated[
+        int | None, typer.Option(min=1, help="Default: the spec's where it says one, else the file's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate or the differences as JSON.")] = False,
+) -> None:
+    """Prove that a model file is the network its spec says, by reading its operators back; exit with 3 if not.
+
+    Example: densenet certify digits.mindir runs/demo
+    """
+    given = [*(overrides or ()), *([f"head.num_classes={num_classes}"] if num_classes is not None else [])]
+    chosen = load_spec(Path(spec) / "spec.yaml" if Path(spec).is_dir() else spec, given)
+    found = read_mindir(file)
+    wanted, remark = _with_classes_of(found, chosen, _says_classes(spec, chosen, given))
+    graph = verified(build_graph(wanted))
+    comparison = compare(graph, found)
+    certificate = _certificate(file, graph, comparison, remark)
+    if as_json:
+        typer.echo(json.dumps(certificate, indent=2, ensure_ascii=False))
+    else:
+        _show(certificate, comparison, f"{file} is {'' if comparison.equal else 'not '}{spec}")
+    if not comparison.equal:
+        raise typer.Exit(DIFFERENT)
+
+
+def _says_classes(name: str, spec: Spec, given: Sequence[str]) -> bool:
+    """Did the user choose the number of classes? A shipped spec's is a default for its own data set."""
+    if any(text.startswith("head.num_classes=") for text in given):
+        return True
+    return name not in shipped() and "num_classes" in spec.head.model_fields_set
+
+
+def _with_classes_of(found: Graph, spec: Spec, fixed: bool) -> tuple[Spec, str]:
+    """The spec, with the file's number of classes where nobody said one, and a line that says so."""
+    last = found.ops[found.outputs[-1]]
+    classes = last.attrs["out_channels"] if last.kind == "dense" else spec.head.num_classes
+    if fixed or classes == spec.head.num_classes:
+        return spec, ""
+    remark = f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where nothing else is said"
+    head = spec.head.model_copy(update={"num_classes": classes})
+    return spec.model_copy(update={"head": head}), remark
+
+
+def _certificate(file: Path, graph: Graph, comparison: Comparison, remark: str) -> dict[str, Any]:
+    digest = sha256()
+    with file.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return {
+        "file": str(file),
+        "sha256": digest.hexdigest(),
+        "spec": graph.name,
+        "structure_digest": structure_digest(graph),
+        "equal": comparison.equal,
+        "blocks": [asdict(block) for block in comparison.blocks],
+        "params": comparison.params,
+        "expected_params": comparison.expected_params,
+        "differences": [difference.message for difference in comparison.differences],
+        "notes": [*([remark] if remark else []), *comparison.notes],
+        "compared": COMPARED,
+        "not_compared": NOT_COMPARED,
+    }
+
+
+def _show(certificate: dict[str, Any], comparison: Comparison, verdict: str) -> None:
+    lines = _certified(certificate) if comparison.equal else _differing(certificate)
+    for line in (verdict, *(f"note: {note}" for note in certificate["notes"]), *lines):
+        console.print(line, soft_wrap=True, markup=False)
+    if comparison.equal:
+        console.print(_table(comparison))
+
+
+def _certified(certificate: dict[str, Any]) -> Iterator[str]:
+    yield f"file          sha256 {certificate['sha256']}"
+    yield f"structure     sha256 {certificate['structure_digest']}"
+    yield f"parameters    {certificate['params']:,} found, {certificate['expected_params']:,} expected"
+    yield f"compared      {'; '.join(certificate['compared'])}"
+    yield f"not compared  {'; '.join(certificate['not_compared'])}"
+
+
+def _differing(certificate: dict[str, Any]) -> Iterator[str]:
+    differences = certificate["differences"]
+    yield from (f"different: {difference}" for difference in differences[:LISTED])
+    if len(differences) > LISTED:
+        yield f"... and {len(differences) - LISTED} more (--json lists them)"
+    if certificate["params"] != certificate["expected_params"]:
+        yield f"parameters: {certificate['params']:,} found, {certificate['expected_params']:,} expected"
+
+
+def _table(comparison: Comparison) -> Table:
+    table = Table("block", box=None, pad_edge=False)
+    for title in ("layers", "connections found", "expected"):
+        table.add_column(title, justify="right")
+    for block in comparison.blocks:
+        table.add_row(block.block, str(block.layers), f"{block.edges:,}", f"{block.expected_edges:,}")
+    return table

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from archspec.errors import TrainingError
+from archspec.errors import ArchspecError
 from archspec.spec.catalogue import DEFAULT_SPEC
 from densenet_cli.options import DataDir, Overrides, console, quiet_screen, split_overrides
 
@@ -17,6 +17,7 @@ Text = str | None
 
 
 def train(
+    context: typer.Context,
     spec: Annotated[str, typer.Argument(help="A shipped spec or a YAML file.")] = DEFAULT_SPEC,
     data_dir: DataDir = None,
     recipe: Annotated[Text, typer.Option(help="A shipped recipe or a YAML file (default: by the data).")] = None,
@@ -27,7 +28,7 @@ def train(
     num_classes: Annotated[int | None, typer.Option(help="Default: as many as the data has.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Height and width; default: the spec's.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
-    device_target: Annotated[str, typer.Option(help="CPU or Ascend.")] = "CPU",
+    device_target: Annotated[Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")] = "CPU",
     out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/NAME-DATE-TIME).")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
     overrides: Overrides = None,
@@ -41,6 +42,7 @@ def train(
     from archspec.train.start import create, launch_command, plan_run
 
     if resume is not None:
+        _refuse_others(context)
         _train(open_run(resume))
         return
     for_spec, for_recipe = split_overrides(overrides)
@@ -70,6 +72,15 @@ def train(
     _train(create(plan, out))
 
 
+def _refuse_others(context: typer.Context) -> None:
+    """A run is resumed as it was started; a flag that changed nothing would mislead."""
+    given = [p for p in context.command.params if str(context.get_parameter_source(p.name)).endswith("COMMANDLINE")]
+    others = [option.opts[0] for option in given if option.name != "resume"]
+    if others:
+        rule = f"a run goes on as it was started: leave out {', '.join(others)}"
+        raise typer.BadParameter(rule, param_hint="--resume")
+
+
 def _train(run: Any) -> None:
     from archspec.train.progress import Display
     from archspec.train.start import train as train_run
@@ -81,10 +92,9 @@ def _train(run: Any) -> None:
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. Go on with: densenet train --resume {run.path}")
         raise typer.Exit(130) from None
-    except TrainingError as error:
-        if run.last.is_file():
-            console.print(f"Stopped. After mending it, go on with: densenet train --resume {run.path}")
-        raise error from None
+    except ArchspecError:
+        console.print(f"Stopped. After mending it, go on with: densenet train --resume {run.path}")
+        raise
     part = "images that played no part in training or choosing" if end["part"] == "test" else "validation images"
     console.print(
         f"The best checkpoint is right on {end['top1']:.2%} of {end['images']} {part}. Run: {run.path}\n"

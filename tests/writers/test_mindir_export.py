@@ -27,7 +27,7 @@ SPEC = Spec.model_validate(
     {
         "name": "exported",
         "input": {"channels": SHAPE[0], "height": SHAPE[1], "width": SHAPE[2]},
-        "stem": {"kernel": 3, "stride": 1},
+        "stem": {"kernel": 3, "stride": 1, "pool": "max"},
         "growth_rate": 4,
         "blocks": [{"layers": 2}, {"layers": 2, "layer": "basic"}],
         "drop_rate": 0.3,
@@ -48,12 +48,20 @@ def ms() -> Iterator[Any]:
 
 @pytest.fixture
 def network(ms: Any) -> Any:
+    return in_training(ms, SPEC)
+
+
+def in_training(ms: Any, spec: Spec) -> Any:
     """A network in training, whose statistics are far from those of any batch."""
-    made = create_model(SPEC)
-    values = oracle.random_parameters(build_graph(SPEC).ops.values(), seed=7)
+    made = create_model(spec)
+    values = oracle.random_parameters(build_graph(spec).ops.values(), seed=7)
     parameters = {name: ms.Parameter(value, name=name) for name, value in values.items()}
     assert ms.load_param_into_net(made, parameters) == ([], [])
     return made.set_train(True)
+
+
+def with_pool(pool: str) -> Spec:
+    return SPEC.model_copy(update={"stem": SPEC.stem.model_copy(update={"pool": pool})})
 
 
 def images(batch: int) -> Any:
@@ -64,15 +72,20 @@ def loaded(ms: Any, file: Path) -> Any:
     return ms.nn.GraphCell(ms.load(str(file)))
 
 
-def test_a_network_in_training_is_exported_in_evaluation_with_a_free_batch(
-    ms: Any, network: Any, tmp_path: Path
-) -> None:
+RANKLESS = pytest.mark.xfail(
+    strict=True, reason="MindSpore's padded MaxPool2d forgets its rank where the batch is free: the file cannot run"
+)
+
+
+@pytest.mark.parametrize("pool", ["none", "avg", pytest.param("max", marks=RANKLESS)])
+def test_a_network_in_training_is_exported_in_evaluation_with_a_free_batch(ms: Any, tmp_path: Path, pool: str) -> None:
     """Read back, it gives the same bits for every batch size, and what the NumPy forward says."""
-    target = tmp_path / "network.mindir"
+    spec = with_pool(pool)
+    network, target = in_training(ms, spec), tmp_path / "network.mindir"
     export_mindir(network, SHAPE, target)
     assert os.listdir(tmp_path) == ["network.mindir"]
     again = loaded(ms, target)
-    graph = build_graph(SPEC)
+    graph = build_graph(spec)
     parameters = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
     for batch in (1, 3, 5):
         x = images(batch)
@@ -87,6 +100,18 @@ def test_a_batch_that_is_asked_for_is_fixed(ms: Any, network: Any, tmp_path: Pat
     export_mindir(network, SHAPE, target, batch=2)
     x = ms.Tensor(images(2))
     assert np.array_equal(loaded(ms, target)(x).asnumpy(), network.set_train(False)(x).asnumpy())
+
+
+def test_the_network_goes_on_as_before(ms: Any, network: Any, tmp_path: Path) -> None:
+    """An export changes no cell, no parameter and no output of the live network."""
+    x = ms.Tensor(images(2))
+    before = network.set_train(False)(x).asnumpy()
+    cells = [(name, id(cell)) for name, cell in network.cells_and_names()]
+    parameters = [parameter.name for parameter in network.get_parameters()]
+    export_mindir(network.set_train(True), SHAPE, tmp_path / "network.mindir")
+    assert [(name, id(cell)) for name, cell in network.cells_and_names()] == cells
+    assert [parameter.name for parameter in network.get_parameters()] == parameters
+    assert np.array_equal(network.set_train(False)(x).asnumpy(), before)
 
 
 def test_the_file_is_like_other_files_and_takes_an_older_ones_place(ms: Any, network: Any, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ BLOCKS = st.fixed_dictionaries(
         "growth_rate": WIDTHS,
         "bottleneck": st.sampled_from([1, 2, 4]),
         "layer": st.sampled_from(["basic", "bottleneck"]),
-        "drop_rate": st.sampled_from([0.0, 0.2]),
+        "drop_rate": st.sampled_from([0.0, 0.2, 0.5]),
     },
 )
 TRANSITIONS = st.fixed_dictionaries(
@@ -204,6 +204,7 @@ def graphs(draw: Any) -> Graph:
             transitions=draw(st.lists(TRANSITIONS, min_size=len(blocks) - 1, max_size=len(blocks) - 1)),
             activation=draw(st.sampled_from(ACTIVATIONS)),
             head={"num_classes": draw(st.integers(1, 4)), "dropout": draw(st.sampled_from([0.0, 0.1]))},
+            norm={"momentum": draw(st.sampled_from([0.9, 0.25]))},
         )
     except GraphError:  # no pixel or no channel left
         reject()
@@ -222,12 +223,23 @@ def test_any_spec_gives_a_right_and_readable_module(ms: Any, graph: Graph) -> No
     network, parameters = filled(ms, graph)
     found = {parameter.name: parameter.shape for parameter in network.get_parameters()}
     assert found == oracle.shapes(graph.ops.values())
+    setting = {"dropout": "rate", "batch_norm": "momentum"}
+    hidden = {op.name: op.attrs[setting[op.kind]] for op in graph.ops.values() if op.kind in setting}
+    assert hidden_settings(ms, network) == hidden
     images = images_for(graph)
     expected = oracle.forward(graph.ops.values(), parameters, images)
     assert oracle.distance(run(ms, network, images, ms.PYNATIVE_MODE), expected) <= TOLERANCE
     text = write_module(graph)
     ruff("check", text=text)
     ruff("format", "--check", text=text)
+
+
+def hidden_settings(ms: Any, network: Any) -> dict[str, float]:
+    """What evaluation does not show: rates of dropout, and how much of the statistics a training step keeps."""
+    cells = dict(network.cells_and_names())
+    rates = {name: cell.p for name, cell in cells.items() if isinstance(cell, ms.nn.Dropout)}
+    norms = {name: round(1 - cell.momentum, 6) for name, cell in cells.items() if isinstance(cell, ms.nn.BatchNorm2d)}
+    return rates | norms
 
 
 def test_blocks_share_a_class_where_their_layers_are_alike() -> None:

@@ -1,0 +1,133 @@
+"""`densenet certify` as a user runs it: real processes, real files, exit codes and texts."""
+
+import json
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from archspec.runtime import prepare
+from archspec.writers.load import create_model
+from archspec.writers.mindir import export_mindir
+
+prepare()
+
+
+def certify(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "densenet_cli", "certify", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """densenet121 as it is, and the demo's network with 7 classes."""
+    folder = tmp_path_factory.mktemp("certify")
+    export_mindir(create_model("densenet121"), (3, 224, 224), folder / "densenet121.mindir")
+    export_mindir(create_model("densenetbc_digits", num_classes=7), (1, 8, 8), folder / "seven.mindir")
+    return folder
+
+
+def test_the_right_file_gets_a_certificate(files: Path) -> None:
+    """Digest of the file, blocks found and expected, the published number of parameters, exit 0."""
+    file = files / "densenet121.mindir"
+    ended = certify(file, "densenet121")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"{file} is densenet121\n")
+    assert sha256(file.read_bytes()).hexdigest() in ended.stdout
+    assert "7,978,856 found, 7,978,856 expected" in ended.stdout
+    rows = [line.split()[1:] for line in ended.stdout.splitlines() if line.startswith("features.denseblock")]
+    assert rows == [["6", "21", "21"], ["12", "78", "78"], ["24", "300", "300"], ["16", "136", "136"]]
+    assert "not compared  values of the weights" in ended.stdout
+
+
+def test_the_certificate_is_json_too(files: Path) -> None:
+    """All of it, for programs."""
+    ended = certify(files / "densenet121.mindir", "densenet121", "--json")
+    certificate = json.loads(ended.stdout)
+    assert ended.returncode == 0
+    assert certificate["equal"] is True
+    assert certificate["differences"] == []
+    assert [block["edges"] for block in certificate["blocks"]] == [21, 78, 300, 136]
+    assert certificate["params"] == certificate["expected_params"] == 7_978_856
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (
+            "growth_rate=24",
+            [
+                "features.conv0 has 64 outputs, the spec says 48",
+                "features.denseblock1.denselayer1.conv1 and 57 more have 128 outputs, the spec says 96",
+                "features.denseblock1.denselayer1.conv2 and 57 more have 32 outputs, the spec says 24",
+            ],
+        ),
+        ("block_config=[6,11,24,16]", ["block 2 has 12 layers, the spec says 11"]),
+        ("transitions.1.compression=0.25", ["features.transition2.conv has 256 outputs, the spec says 128"]),
+        ("stem.stride=1", ["features.conv0 has stride 2, the spec says 1"]),
+    ],
+)
+def test_another_spec_is_different(files: Path, spec: str, expected: list[str]) -> None:
+    """Exit 3, one line for each fault."""
+    ended = certify(files / "densenet121.mindir", "densenet121", "--set", spec)
+    assert (ended.returncode, ended.stderr) == (3, "")
+    lines = ended.stdout.splitlines()
+    assert lines[0] == f"{files / 'densenet121.mindir'} is not densenet121"
+    assert [line.removeprefix("different: ") for line in lines if line.startswith("different: ")] == expected
+
+
+def test_classes_come_from_the_file_unless_they_are_said(files: Path) -> None:
+    """A shipped spec's 10 is a default; --num-classes and --set are the user's word."""
+    file = files / "seven.mindir"
+    ended = certify(file, "densenetbc_digits")
+    assert ended.returncode == 0
+    assert "note: 7 classes as in the file; densenetbc_digits has 10 where nothing else is said" in ended.stdout
+    for said in (["--num-classes", "10"], ["--set", "head.num_classes=10"]):
+        ended = certify(file, "densenetbc_digits", *said)
+        assert ended.returncode == 3
+        assert "different: classifier has 7 outputs, the spec says 10\n" in ended.stdout
+
+
+def test_a_specs_own_classes_hold(files: Path, tmp_path: Path) -> None:
+    """Those of a YAML file that names them, and those of a run directory."""
+    for classes, code in ((7, 0), (9, 3)):
+        text = f"extends: densenetbc_digits\nhead: {{num_classes: {classes}}}\n"
+        (tmp_path / "spec.yaml").write_text(text)
+        for spec in (tmp_path, tmp_path / "spec.yaml"):
+            assert certify(files / "seven.mindir", spec).returncode == code
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"", "R006"), (b"no model\n", "R006"), (b"\x3a\x00", "R007"), (None, "R005")]
+)
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None, code: str) -> None:
+    """Exit 1, the file and a code, no traceback."""
+    file = tmp_path / "bad.mindir"
+    if content is not None:
+        file.write_bytes(content)
+    ended = certify(file, "densenet121")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"{file} {code} ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_truncated_copy_is_refused(files: Path, tmp_path: Path) -> None:
+    """As after an interrupted download."""
+    shutil.copy(files / "seven.mindir", tmp_path / "cut.mindir")
+    with (tmp_path / "cut.mindir").open("r+b") as stream:
+        stream.truncate(100_000)
+    ended = certify(tmp_path / "cut.mindir", "densenetbc_digits")
+    assert ended.returncode == 1
+    assert "R006 is no MINDIR, or is cut short" in ended.stderr
+
+
+def test_faults_of_the_spec_are_said_as_everywhere(files: Path) -> None:
+    """An unknown name ends with 1, a missing argument with 2."""
+    ended = certify(files / "seven.mindir", "densenet122")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert certify(files / "seven.mindir").returncode == 2

@@ -1,0 +1,269 @@
+"""Every command does what its help says, on the screen and in files, and keeps MindSpore off the screen."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import EPOCHS_OF_DIGITS_RUN, densenet, passed, refused
+from PIL import Image
+from sklearn.datasets import load_digits
+
+COMMANDS = ("list", "check", "inspect", "build", "train", "validate", "predict", "export", "certify")
+WITHOUT_MINDSPORE = (
+    ("--help",),
+    ("--version",),
+    *((name, "--help") for name in COMMANDS),
+    ("list",),
+    ("check", "densenet121"),
+    ("inspect", "densenet201"),
+    ("inspect", "densenet121", "--json"),
+    ("inspect", "densenet121", "--yaml"),
+    ("inspect", "densenetbc_digits", "-o", "graph.html"),
+    ("build", "densenetbc_digits"),
+    ("train", "--dry-run"),
+    ("train", "--devices", "8", "--device-target", "Ascend", "--dry-run"),
+)
+# DenseNet-121 as published: torchvision counts 7,978,856 parameters and 2.83 G multiply-adds.
+DENSENET121 = {"name": "densenet121", "input": [3, 224, 224], "params": 7_978_856, "edges": 535, "depth": 121}
+DENSENET121_BLOCKS = [(6, 64, 256, 21), (12, 128, 512, 78), (24, 256, 1024, 300), (16, 512, 1024, 136)]
+LOAD_BACK = """
+import sys
+import numpy as np
+from archspec.runtime import prepare
+prepare()
+import mindspore as ms
+from archspec.train.trained import open_trained
+images = ms.Tensor(np.load(sys.argv[3]))
+ours = open_trained(sys.argv[1]).network()(images).asnumpy()
+loaded = ms.nn.GraphCell(ms.load(sys.argv[2]))(images).asnumpy()
+np.savez(sys.argv[4], ours=ours, loaded=loaded)
+"""
+
+
+@pytest.fixture(scope="session")
+def no_mindspore(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """An environment in which importing mindspore fails."""
+    folder = tmp_path_factory.mktemp("blocked")
+    (folder / "mindspore.py").write_text("raise RuntimeError('mindspore was imported')\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture(scope="session")
+def digit_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A picture of each digit, 0 to 9."""
+    folder = tmp_path_factory.mktemp("pictures")
+    scans = load_digits()
+    for digit in range(10):
+        pixels = scans.images[list(scans.target).index(digit)] / 16 * 255
+        Image.fromarray(pixels.round().astype(np.uint8)).save(folder / f"{digit}.png")
+    return sorted(folder.iterdir())
+
+
+def script(text: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    run = [sys.executable, "-c", text, *map(str, arguments)]
+    return subprocess.run(run, capture_output=True, text=True, timeout=600, check=False)
+
+
+# ---- help and usage
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_MINDSPORE, ids=" ".join)
+def test_commands_that_need_no_mindspore_never_import_it(arguments, no_mindspore, tmp_path):
+    """They answer although importing mindspore would fail."""
+    passed(densenet(*arguments, cwd=tmp_path, env=no_mindspore))
+
+
+def test_the_block_on_mindspore_does_block(digits_run, no_mindspore, tmp_path):
+    """A command that does need MindSpore fails under the environment of the test above."""
+    assert "mindspore was imported" in densenet("validate", digits_run, cwd=tmp_path, env=no_mindspore).stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example_of_the_command(name, tmp_path):
+    """A reader sees how to call it."""
+    assert f"Example: densenet {name}" in passed(densenet(name, "--help", cwd=tmp_path))
+
+
+def test_no_argument_at_all_shows_the_commands(tmp_path):
+    """It is a usage error, but one that helps."""
+    done = densenet(cwd=tmp_path)
+    assert done.returncode == 2
+    assert not [name for name in COMMANDS if name not in done.stdout + done.stderr]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("trian",), "trian"),
+        (("inspect",), "spec"),
+        (("inspect", "densenet121", "--jason"), "--jason"),
+        (("train", "--epochs", "many"), "--epochs"),
+        (("train", "--device-target", "TPU"), "TPU"),
+        (("train", "--devices", "0"), "--devices"),
+        (("train", "--resume", "run", "--epochs", "9"), "--epochs"),
+        (("predict", "run"), "images"),
+        (("export", "run", "--format", "tflite"), "tflite"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_command_line_exits_with_2_and_names_what_is_wrong(arguments, word, tmp_path):
+    """Usage errors are told apart from wrong input."""
+    done = densenet(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert word.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_version_names_the_distribution(tmp_path):
+    """Which is not called as the command is."""
+    assert passed(densenet("--version", cwd=tmp_path)).startswith("densenet-archspec ")
+
+
+# ---- list, check, inspect, build
+
+
+def test_list_shows_every_shipped_spec(tmp_path):
+    """With its parameters and connections."""
+    text = passed(densenet("list", cwd=tmp_path))
+    specs = Path(__file__).parents[2] / "specs"
+    assert not [file.stem for file in specs.glob("*.yaml") if f"{file.stem} " not in text]
+    assert "7,978,856" in text
+    assert "Next: densenet inspect" in text
+
+
+def test_check_says_what_is_right_and_lists_every_fault_of_every_file(tmp_path):
+    """A good spec beside two bad ones: all faults, each with its place, and exit code 1."""
+    (tmp_path / "a.yaml").write_text("name: a\ngrowth_rte: 12\ncompression: 1.5\nblock_config: [2, 2]\n")
+    (tmp_path / "b.yaml").write_text("name: b\nextends: densenetbc_digits\ndrop_rate: 2\n")
+    done = densenet("check", "densenet121", "a.yaml", "b.yaml", cwd=tmp_path)
+    lines = refused(done, "a.yaml:2:1 S001", "'growth_rate'", "a.yaml:3:14 S004", "b.yaml:3:12 S004")
+    assert "densenet121: right" in done.stdout
+    assert all(line.startswith(("a.yaml", "b.yaml")) for line in lines.splitlines())
+
+
+def test_inspect_gives_the_published_counts_as_json(tmp_path):
+    """Parameters, multiply-adds, connections and widths of DenseNet-121."""
+    found = json.loads(passed(densenet("inspect", "densenet121", "--json", cwd=tmp_path)))
+    assert {key: found[key] for key in DENSENET121} == DENSENET121
+    assert round(found["macs"] / 1e9, 2) == 2.83
+    assert found["flops"] == 2 * found["macs"]
+    # Moving mean and variance of each normalised channel: as many as gammas and betas.
+    assert found["params_with_stats"] - found["params"] == 83_648
+    keys = ("layers", "in_channels", "out_channels", "edges")
+    assert [tuple(block[key] for key in keys) for block in found["blocks"]] == DENSENET121_BLOCKS
+    assert {block["growth_rate"] for block in found["blocks"]} == {32}
+    assert all(block["edges"] == block["expected_edges"] for block in found["blocks"])
+
+
+def test_inspect_shows_found_connections_beside_the_expected_ones(tmp_path):
+    """A table for people, and the tree of operators unless it is not wanted."""
+    text = passed(densenet("inspect", "densenetbc_digits", "--set", "blocks.1.layers=6", cwd=tmp_path))
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("dense")}
+    assert rows["denseblock1"][-2:] == ["10", "10"]
+    assert rows["denseblock2"][-2:] == ["21", "21"]  # L (L + 1) / 2
+    assert "conv0" in text
+    assert "conv0" not in passed(densenet("inspect", "densenetbc_digits", "--no-tree", cwd=tmp_path))
+
+
+def test_inspect_yaml_reads_back_as_the_same_network(tmp_path):
+    """What is printed is a spec by itself, overrides included."""
+    override = ("--set", "growth_rate=20")
+    (tmp_path / "copy.yaml").write_text(
+        passed(densenet("inspect", "densenetbc_digits", *override, "--yaml", cwd=tmp_path))
+    )
+    again = passed(densenet("inspect", "copy.yaml", "--json", cwd=tmp_path))
+    assert again == passed(densenet("inspect", "densenetbc_digits", *override, "--json", cwd=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("g.svg", b"<?xml"), ("g.png", b"\x89PNG\r\n\x1a\n"), ("g.dot", b"digraph"), ("g.html", b"<!DOCTYPE html>")],
+)
+def test_inspect_draws_the_kind_of_picture_that_the_name_says(name, start, tmp_path):
+    """And says where it lies."""
+    assert name in passed(densenet("inspect", "densenetbc_digits", "-o", name, cwd=tmp_path))
+    assert (tmp_path / name).read_bytes().lower().startswith((start.lower(), b"<svg"))
+
+
+def test_build_saves_spec_report_and_a_module_of_its_own(tmp_path):
+    """The spec reads back, the report is inspect's, the module imports mindspore and nothing of ours."""
+    text = passed(densenet("build", "densenetbc_digits", "-o", "made", cwd=tmp_path))
+    assert "Next: densenet train made/spec.yaml" in text
+    report = json.loads((tmp_path / "made/report.json").read_text())
+    found = json.loads(passed(densenet("inspect", "made/spec.yaml", "--json", cwd=tmp_path)))
+    assert found.items() <= report.items()
+    tree = ast.parse((tmp_path / "made/network.py").read_text())
+    froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    plain = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert {str(name).partition(".")[0] for name in froms | plain} - set(sys.stdlib_module_names) == {"mindspore"}
+
+
+# ---- train, validate, predict, export of the run that all share
+
+
+def test_train_tells_what_it_does_and_how_well_it_did(digits_training):
+    """Classes, images, one line an epoch, the accuracy on untouched images, where the run lies."""
+    path, done = digits_training
+    text = passed(done)
+    assert "10 classes, images 8 x 8" in text
+    assert [f"epoch {epoch}/{EPOCHS_OF_DIGITS_RUN}  loss" in text for epoch in range(1, 5)] == [True] * 4
+    assert "359 images that played no part in training or choosing" in text
+    assert text.endswith(f"Run: {path}\nNext: densenet validate {path}\n")
+
+
+def test_validate_gives_the_figures_with_which_training_ended(digits_run, tmp_path):
+    """Whatever the batch size, over every one of the 359 held-out scans."""
+    end = json.loads((digits_run / "metrics.jsonl").read_text().splitlines()[-1])
+    found = json.loads(passed(densenet("validate", digits_run, "--json", "--batch-size", 50, cwd=tmp_path)))
+    assert {key: end[key] for key in ("top1", "top5", "images")} == {k: v for k, v in found.items() if k != "loss"}
+    assert found["loss"] == pytest.approx(end["loss"], rel=1e-5)
+    assert found["images"] == 359
+    assert found["top1"] <= found["top5"]
+
+
+def test_validate_names_checkpoint_and_data_for_people(digits_run, tmp_path):
+    """The same figures as text; a checkpoint to resume from serves as well."""
+    last = digits_run / "checkpoints/last.ckpt"
+    text = passed(densenet("validate", digits_run, "--ckpt", last, cwd=tmp_path))
+    assert str(last) in text
+    assert "over 359 images" in text
+
+
+def test_predict_names_five_classes_in_falling_order(digits_run, digit_files, tmp_path):
+    """A line an image: distinct classes, probabilities that add up to at most 1."""
+    lines = passed(densenet("predict", digits_run, *digit_files, cwd=tmp_path)).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [str(file) for file in digit_files]
+    right = 0
+    for digit, line in enumerate(lines):
+        guesses = [guess.split() for guess in line.partition(": ")[2].split(", ")]
+        shares = [float(share.rstrip("%")) / 100 for _, share in guesses]
+        assert len({name for name, _ in guesses}) == 5
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) <= 1 + 5 * 0.0005  # each is rounded to a thousandth
+        right += guesses[0][0] == str(digit)
+    assert right >= 7  # after four epochs; by chance it would be one
+
+
+def test_export_loads_back_and_gives_the_networks_outputs(digits_run, tmp_path):
+    """In evaluation mode, in another process, to float accuracy, for any number of images."""
+    assert "wrote digits.mindir" in passed(densenet("export", digits_run, "-o", "digits.mindir", cwd=tmp_path))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(7, 1, 8, 8)).astype(np.float32))
+    done = script(LOAD_BACK, digits_run, *(tmp_path / name for name in ("digits.mindir", "x.npy", "y.npz")))
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "y.npz") as outputs:
+        ours, loaded = outputs["ours"], outputs["loaded"]
+    assert ours.shape == (7, 10)
+    assert np.abs(ours - loaded).max() <= 1e-6 * np.abs(ours).max()
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+def test_export_of_a_fixed_batch_is_named_after_the_spec(digits_run, tmp_path):
+    """Without -o the file lies here."""
+    passed(densenet("export", digits_run, "--batch-size", 2, cwd=tmp_path))
+    assert (tmp_path / "densenetbc_digits.mindir").is_file()

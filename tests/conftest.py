@@ -1,0 +1,96 @@
+"""What tests of the command line share: the command in a process of its own, and one trained run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOISE = ("Traceback", "[WARNING]", "[ERROR]", "[CRITICAL]", "total_instance_count")
+EPOCHS_OF_DIGITS_RUN = 4
+PATIENCE_SECONDS = 600
+
+
+def densenet(
+    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run `densenet` with arguments in a process of its own; `env` is added to the environment."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "densenet_cli", *map(str, arguments)]
+
+
+def started(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
+    """Start `densenet` and return at once; Ctrl-C reaches it even where the test run itself ignores it."""
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_until(holds: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Wait for something that the process does; fail where it ends or takes too long instead."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.02)
+
+
+def passed(done: "subprocess.CompletedProcess[str]") -> str:
+    """Assert that a command ended well and without noise, and return what it printed."""
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert not [word for word in NOISE if word in done.stdout]
+    return done.stdout
+
+
+def refused(done: "subprocess.CompletedProcess[str]", *words: object) -> str:
+    """Assert that a command ended with 1 and says these words in lines of its own; return the lines."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert not [word for word in NOISE if word in done.stdout + done.stderr]
+    assert not [str(word) for word in words if str(word) not in done.stderr], done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="session")
+def digits_training(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, subprocess.CompletedProcess[str]]":
+    """Train the default network for a few epochs, once; the run directory, and how the command ended."""
+    folder = tmp_path_factory.mktemp("digits")
+    return folder / "run", densenet("train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run", cwd=folder)
+
+
+@pytest.fixture(scope="session")
+def digits_run(digits_training: "tuple[Path, subprocess.CompletedProcess[str]]") -> Path:
+    """Return the run directory of the default network, trained for a few epochs."""
+    path, done = digits_training
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of photographs and published facts beside the project's root."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"there is no folder {folder.name} beside the project's root")
+    return folder

@@ -1,0 +1,77 @@
+"""Top-1, top-5 and loss: every image once, and the figures that scikit-learn gives."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+
+from archspec.runtime import prepare
+from archspec.train.data import Preprocess, batches
+from archspec.train.evaluate import evaluate
+from archspec.train.sources import Source
+
+CLASSES = 10
+RAW = Preprocess((1, 1), 1, (0.0,), (1.0,))
+
+
+class Table:
+    """A network that reads an image's number from its only pixel and gives that row of a table."""
+
+    def __init__(self, logits):
+        prepare()
+        self.logits = logits
+        self.seen = []
+        self.training = None
+
+    def set_train(self, training):
+        self.training = training
+
+    def __call__(self, images):
+        from mindspore import Tensor
+
+        numbers = images.asnumpy()[:, 0, 0, 0].astype(int)
+        self.seen.append(numbers)
+        return Tensor(self.logits[numbers])
+
+
+def evaluated(logits, labels, batch_size):
+    """Evaluate through the real batches, of images whose pixel is their number."""
+    count = len(labels)
+    pixels = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
+    source = Source("numbers", tuple("0123456789"), labels.astype(np.int32), arrays=pixels)
+    network = Table(logits)
+    options = {"preprocess": RAW, "training": False, "batch_size": batch_size, "seed": 0}
+    return evaluate(network, batches(source, indices=np.arange(count), **options)), network
+
+
+@pytest.mark.parametrize("count", [1, 5, 63, 64, 65, 200])
+def test_figures_are_those_of_scikit_learn_whatever_the_batch_size(count):
+    """Also for the last batch, which is filled up with images that must not count."""
+    rng = np.random.default_rng(count)
+    logits = rng.normal(size=(count, CLASSES), scale=3).astype(np.float32)
+    labels = rng.integers(CLASSES, size=count)
+    shares = np.exp(logits.astype(np.float64))
+    shares /= shares.sum(axis=1, keepdims=True)
+    every = range(CLASSES)
+    for batch_size in (64, 7):
+        found, network = evaluated(logits, labels, batch_size)
+        assert found.images == count
+        assert found.top1 == pytest.approx(accuracy_score(labels, logits.argmax(1)), abs=1e-12)
+        assert found.top5 == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=every), abs=1e-12)
+        assert found.loss == pytest.approx(log_loss(labels, shares, labels=every), rel=1e-6)
+        assert np.concatenate(network.seen)[:count].tolist() == list(range(count))
+        assert {len(seen) for seen in network.seen} == {batch_size}
+        assert network.training is False
+
+
+def test_huge_logits_give_a_finite_loss():
+    """The exponentials do not overflow."""
+    logits = np.zeros((2, CLASSES), np.float32)
+    logits[:, 0] = 1e4
+    found, _ = evaluated(logits, np.array([0, 1]), 2)
+    assert found.loss == pytest.approx(5e3)
+
+
+def test_no_images_give_zeros_and_say_so():
+    """Such as the share of a device when there are fewer images than devices."""
+    found = evaluate(Table(np.zeros((1, CLASSES), np.float32)), [])
+    assert (found.images, found.top1, found.top5, found.loss) == (0, 0, 0, 0)
