@@ -17,7 +17,7 @@ from archspec.errors import Diagnostic, ModelFileError, TrainingError
 
 EPOCH, BEST = "archspec.epoch", "archspec.best"
 # What training checkpoints, ours and MindCV's, hold beside the network's parameters.
-TRAINING_STATE = re.compile(r"(archspec|moments|accum|ema)\.|(momentum|global_step|learning_rate|step)$")
+TRAINING_STATE = re.compile(r"(archspec|moments|accum|stat|ema)\.|(momentum|global_step|learning_rate|step)$")
 
 
 def save(path: Path, parameters: Any, *, epoch: int, best: float) -> None:

@@ -43,13 +43,15 @@ def sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:
     if spared:
         groups.append({"params": spared, "weight_decay": 0.0})
     groups.append({"order_params": network.trainable_params()})
-    return nn.Momentum(
+    # nn.Momentum would do, but MindSpore 2.10's kernel of it for CPUs ignores use_nesterov without a word.
+    return nn.SGD(
         groups,
         learning_rate=list(rates),
         momentum=settings.momentum,
+        dampening=0.0,
         weight_decay=0.0,
+        nesterov=settings.nesterov and settings.momentum > 0,
         loss_scale=recipe.loss_scale,
-        use_nesterov=settings.nesterov,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,52 @@ def export_mindir(network: Any, shape: tuple[int, int, int], target: Path, batch
         example = ms.ops.zeros((batch, *shape), ms.float32)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
-            ms.export(network, example, file_name=str(Path(folder) / "model"), file_format="MINDIR")
+            with _pools_of_known_rank(network):
+                ms.export(network, example, file_name=str(Path(folder) / "model"), file_format="MINDIR")
             made = Path(folder) / "model.mindir"
             made.chmod(0o644)  # MindSpore writes 0400
             os.replace(made, target)
     except OSError as error:
         raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(target)) from None
+
+
+@contextmanager
+def _pools_of_known_rank(network: Any) -> Iterator[None]:
+    """Put an equal cell in the place of every padded max pool.
+
+    MindSpore's own forgets the rank of its output where the batch is free; the batch norm behind it then leads to
+    a file that can be loaded but never run.
+    """
+    from mindspore import nn
+
+    places = [
+        (parent, name, cell) for _, parent in network.cells_and_names() for name, cell in parent.name_cells().items()
+    ]
+    padded = [place for place in places if isinstance(place[2], nn.MaxPool2d) and place[2].use_pad]
+    try:
+        for parent, name, pool in padded:
+            setattr(parent, name, _max_pool(pool))
+        yield
+    finally:
+        for parent, name, pool in padded:
+            setattr(parent, name, pool)
+
+
+def _max_pool(pool: Any) -> Any:
+    """Return a cell that computes what a padded `nn.MaxPool2d` does, and says the shape of its output."""
+    from mindspore import nn, ops
+
+    (_, kernel, _), (_, stride, _), (_, padding, _) = pool.max_pool.ksize, pool.max_pool.strides, pool.max_pool.pads
+
+    class MaxPool(nn.Cell):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.max_pool = pool.max_pool
+
+        def construct(self, x: Any) -> Any:
+            height = (x.shape[2] + 2 * padding - kernel) // stride + 1
+            width = (x.shape[3] + 2 * padding - kernel) // stride + 1
+            pooled, _ = self.max_pool(ops.expand_dims(x, 2))
+            return ops.reshape(pooled, (-1, x.shape[1], height, width))
+
+    return MaxPool()
