@@ -23,7 +23,7 @@ import mmap
 import struct
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,14 +67,14 @@ class Parameter:
     dims: tuple[int, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Model:
     """A file's functions, primitives by name, and constants and parameters, which all functions share."""
 
-    main: Function = Function((), (), ())
-    functions: dict[str, Function] = field(default_factory=dict)
-    primitives: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-    shared: dict[str, Any] = field(default_factory=dict)
+    main: Function
+    functions: Mapping[str, Function]
+    primitives: Mapping[str, tuple[str, Mapping[str, Any]]]
+    shared: Mapping[str, Any]
 
 
 class _Broken(Exception):
@@ -132,30 +132,29 @@ class _Parser:
     def __init__(self, data: mmap.mmap, proto: ModuleType) -> None:
         self.data = data
         self.proto = proto
-        self.result = Model()
+        self.shared: dict[str, Any] = {}
         self.fields_read = 0
         self.piece_bytes = 0
         self.nodes_read = 0
 
     def model(self) -> Model:
-        whole, has_graph = self.proto.ModelProto, False
-        for what, begin, end in self.fields(whole, 0, len(self.data)):
+        main, functions, primitives = None, {}, {}
+        for what, _, begin, end in self.fields(self.proto.ModelProto, 0, len(self.data)):
             if what == "primitives":
                 primitive = self.parsed(self.proto.PrimitiveProto, begin, end)
-                self.result.primitives[primitive.name] = (primitive.op_type, self.attrs(primitive.attribute))
+                primitives[_text(primitive.name)] = (_text(primitive.op_type), self.attrs(primitive.attribute))
             elif what == "functions":
                 name, function = self.function(begin, end)
-                self.result.functions[name] = function
+                functions[name] = function
             elif what == "graph":
-                _, self.result.main = self.function(begin, end)
-                has_graph = True
-        if not has_graph:
+                _, main = self.function(begin, end)
+        if main is None:
             raise _Broken("it holds no graph")
-        return self.result
+        return Model(main, functions, primitives, self.shared)
 
     def function(self, begin: int, end: int) -> tuple[str, Function]:
         name, inputs, nodes, outputs = "", list[tuple[str, tuple[int, ...]]](), list[Node](), list[str]()
-        for what, start, stop in self.fields(self.proto.GraphProto, begin, end):
+        for what, _, start, stop in self.fields(self.proto.GraphProto, begin, end):
             if what == "name":
                 name = self.piece(self.data[start:stop]).decode()
             elif what == "node":
@@ -164,17 +163,18 @@ class _Parser:
                 self.parameter(start, stop)
             elif what == "input":
                 value = self.parsed(self.proto.ValueInfoProto, start, stop)
-                inputs.append((value.name, tuple(value.tensor[0].dims) if value.tensor else ()))
+                inputs.append((_text(value.name), tuple(value.tensor[0].dims) if value.tensor else ()))
             elif what == "output":
-                outputs.append(self.parsed(self.proto.ValueInfoProto, start, stop).name)
+                outputs.append(_text(self.parsed(self.proto.ValueInfoProto, start, stop).name))
         return name, Function(tuple(inputs), tuple(nodes), tuple(outputs))
 
     def parameter(self, begin: int, end: int) -> None:
         """A weight without its values: its message is put together again without them."""
         proto = self.proto.TensorProto
-        kept = [self.data[at:stop] for what, at, stop in self.fields(proto, begin, end, True) if what != "raw_data"]
+        kept = [self.data[at:stop] for what, at, _, stop in self.fields(proto, begin, end) if what != "raw_data"]
         tensor = proto.FromString(self.piece(b"".join(kept)))
-        self.result.shared[tensor.name] = Parameter(tensor.name, tuple(tensor.dims))
+        name = _text(tensor.name)
+        self.shared[name] = Parameter(name, tuple(tensor.dims))
 
     def node(self, begin: int, end: int) -> Iterator[Node]:
         """Yield a node; a constant is no node but a value that is known."""
@@ -182,16 +182,16 @@ class _Parser:
         self.nodes_read += 1
         if self.nodes_read > MAX_NODES:
             raise _Broken(f"it has more than {MAX_NODES:,} nodes")
-        output = sys.intern(node.output[0] if node.output else node.name)
-        if node.op_type == "Constant":
-            self.result.shared[output] = self.plain(node.attribute[0]) if node.attribute else None
+        name, kind = _text(node.name), _text(node.op_type)
+        output = _text(node.output[0]) if node.output else name
+        if kind == "Constant":
+            self.shared[output] = self.plain(node.attribute[0]) if node.attribute else None
             return
-        primitive = sys.intern(node.op_type.removeprefix("REF::"))
-        attrs = {} if node.op_type.startswith("REF::") else self.attrs(node.attribute)
-        yield Node(node.name, primitive, tuple(map(sys.intern, node.input)), output, attrs)
+        attrs = {} if kind.startswith("REF::") else self.attrs(node.attribute)
+        yield Node(name, _text(kind.removeprefix("REF::")), tuple(map(_text, node.input)), output, attrs)
 
     def attrs(self, attributes: Any) -> Mapping[str, Any]:
-        return {attribute.name: self.plain(attribute) for attribute in attributes}
+        return {_text(attribute.name): self.plain(attribute) for attribute in attributes}
 
     def plain(self, attribute: Any) -> Any:
         """A number, text, or tuple of such; None for what is neither."""
@@ -220,9 +220,9 @@ class _Parser:
             raise _Broken(f"a node of more than {MAX_PIECE:,} bytes, or {MAX_PIECES:,} in all, weights aside")
         return piece
 
-    def fields(self, proto: Any, at: int, end: int, tagged: bool = False) -> Iterator[tuple[str, int, int]]:
-        """Yield each field of a message: its name, where its value (`tagged`: its tag) begins, and where it ends."""
-        names = {number: field.name for number, field in proto.DESCRIPTOR.fields_by_number.items()}
+    def fields(self, proto: Any, at: int, end: int) -> Iterator[tuple[str, int, int, int]]:
+        """Yield each field of a message: its name, where it begins, where its value begins, where it ends."""
+        known = proto.DESCRIPTOR.fields_by_number
         while at < end:
             self.fields_read += 1
             if self.fields_read > MAX_FIELDS:
@@ -231,7 +231,8 @@ class _Parser:
             begin, stop = self.extent(tag & 7, at, begin, end)
             if stop > end:
                 raise _Broken(f"the field at byte {at:,} goes on beyond the end")
-            yield names.get(tag >> 3, ""), at if tagged else begin, stop
+            number = tag >> 3
+            yield known[number].name if number in known else "", at, begin, stop
             at = stop
 
     def extent(self, kind: int, at: int, begin: int, end: int) -> tuple[int, int]:
@@ -257,3 +258,8 @@ class _Parser:
             if byte < 0x80:
                 return value, at
         raise _Broken(f"a number that does not end at byte {at:,}")
+
+
+def _text(text: str | bytes) -> str:
+    """A name, stored once however often it is used; protobuf gives bytes where it is not UTF-8."""
+    return sys.intern(text if isinstance(text, str) else text.decode())

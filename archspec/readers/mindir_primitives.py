@@ -49,11 +49,8 @@ def _concat(call: Call) -> Feature:
     if not parts or any(not isinstance(part, Feature) or part.pending for part in parts):
         raise Strange("joins something else than features")
     first = parts[0].shape
-    if (
-        len(first) != 4
-        or axis not in (1, -3)
-        or any((*p.shape[:1], *p.shape[2:]) != (first[0], *first[2:]) for p in parts)
-    ):
+    alike = all((part.shape[0], *part.shape[2:]) == (first[0], *first[2:]) for part in parts)
+    if len(first) != 4 or axis not in (1, -3) or not alike:
         raise Strange(f"joins along axis {reprlib.repr(axis)}, or feature maps of different size")
     if len(parts) == 1:
         return parts[0]  # type: ignore[no-any-return]
@@ -124,11 +121,13 @@ def _add(call: Call) -> Feature:
         return _gelu(call)
     x, bias = call.feature(), call.parameter(1, 1)
     op = call.found.ops[x.op]
-    biased = {"conv": {"bias": True}, "dense": {}}.get(op.kind)
-    if biased is None or bias.dims[0] != x.shape[1] or op.attrs.get("bias", op.kind == "dense"):
+    has_bias = op.attrs.get("bias", op.kind == "dense")
+    if op.kind not in ("conv", "dense") or bias.dims[0] != x.shape[1] or has_bias:
         raise Strange("is added to something else than a convolution or a dense layer without bias")
     name = call.found.free(f"{op.name}+bias")
-    attrs = {**{k: v for k, v in op.attrs.items() if k != "bias"}, **biased, **call.found.shares(name, [bias])}
+    attrs = {key: value for key, value in op.attrs.items() if key != "bias"} | call.found.shares(name, [bias])
+    if op.kind == "conv":
+        attrs["bias"] = True
     call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
     return Feature(name, x.shape, doubtful=x.doubtful)
 
@@ -149,7 +148,7 @@ def _gelu(call: Call) -> Feature:
     numbers = [value for value in call.inputs if isinstance(value, (int, float))]
     x, steps = parts[-1], _steps(parts[-1])
     is_x = len(parts) == 2 and parts[0] == replace(x, pending=())
-    besides = numbers[0] if numbers else "x" if is_x else None
+    besides: Any = numbers[0] if numbers else "x" if is_x else None
     expected = GELU[steps].get(call.primitive, "none")
     fits = isclose(besides, expected, rel_tol=1e-6) if numbers and isinstance(expected, float) else besides == expected
     if not fits or (call.primitive == "Div" and call.inputs[0] is not x):

@@ -12,7 +12,8 @@ import pytest
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
-from archspec.passes.compare import MAX_JOINED, MAX_LINES, Comparison, compare
+from archspec.passes.chains import MAX_JOINED
+from archspec.passes.compare import MAX_LINES, Comparison, compare
 from archspec.readers.mindir import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec

@@ -17,8 +17,9 @@ from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
 from archspec.passes.compare import compare
-from archspec.readers import mindir
 from archspec.readers.mindir import read_mindir
+from archspec.readers.mindir_calls import MAX_STEPS
+from archspec.readers.mindir_file import MAX_BYTES, protobuf_module
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.writers.load import create_model
@@ -250,6 +251,25 @@ def test_unknown_primitives_are_all_named(folder: Path) -> None:
     assert [d.message.split(": ")[1].split()[0] for d in caught.value.diagnostics] == ["Tanh", "Softmax"]
 
 
+def test_what_only_looks_like_a_gelu_is_refused(folder: Path) -> None:
+    """(1 + erf(x / sqrt 2)) squared has all five operators of a GELU in their order."""
+    from mindspore import nn, ops
+
+    class Squared(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv0 = nn.Conv2d(3, 8, 3)
+            self.classifier = nn.Dense(8, 4)
+
+        def construct(self, x: Any) -> Any:
+            x = 1 + ops.erf(self.conv0(x) / 2**0.5)
+            return self.classifier(ops.mean(x * x * 0.5, (2, 3)))
+
+    export_mindir(Squared(), (3, 8, 8), folder / "squared.mindir")
+    with pytest.raises(ModelFileError, match=r"R008 CNode_\d+: Mul is no operator"):
+        read_mindir(folder / "squared.mindir")
+
+
 def fault_of(path: Path) -> str:
     with pytest.raises(ModelFileError) as caught:
         read_mindir(path)
@@ -291,7 +311,7 @@ def test_what_is_no_file_says_so(tmp_path: Path) -> None:
 def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
     """Sparse, so it costs nothing here either."""
     with (tmp_path / "huge.mindir").open("wb") as stream:
-        stream.truncate(mindir.MAX_BYTES + 1)
+        stream.truncate(MAX_BYTES + 1)
     assert fault_of(tmp_path / "huge.mindir") == "R006 has 2,147,483,649 bytes, more than 2,147,483,648"
 
 
@@ -309,7 +329,7 @@ Edit = Callable[[Any], None]
 
 def rewritten(source: Path, target: Path, edit: Edit) -> Path:
     """The file with its protobuf message edited, weights left out to be small."""
-    message = mindir._protobuf_module().ModelProto.FromString(source.read_bytes())
+    message = protobuf_module().ModelProto.FromString(source.read_bytes())
     for parameter in message.graph.parameter:
         parameter.ClearField("raw_data")
     edit(message)
@@ -397,8 +417,8 @@ def wrong_width(message: Any) -> None:
         (text_input, "R007 its input has the shape (), must be (N, C, H, W)"),
         (free_pixels, "R007 its input has the shape (-1, 1, -1, 8), must be (N, C, H, W) with C, H, W fixed"),
         (calls_itself, "R007 a function"),
-        (calls_doubling, f"R007 running its functions takes more than {mindir.MAX_STEPS:,} steps"),
-        (tuple_doubling, f"R007 running its functions takes more than {mindir.MAX_STEPS:,} steps"),
+        (calls_doubling, f"R007 running its functions takes more than {MAX_STEPS:,} steps"),
+        (tuple_doubling, f"R007 running its functions takes more than {MAX_STEPS:,} steps"),
     ],
 )
 def test_hostile_graphs_end_in_one_fault(digits: Path, tmp_path: Path, edit: Edit, expected: str) -> None:
@@ -446,6 +466,15 @@ def test_random_damage_never_ends_in_a_traceback(digits: Path, tmp_path: Path) -
         except ModelFileError:
             refused += 1
     assert refused > 50
+
+
+def test_a_name_that_is_no_text_is_a_fault(digits: Path, tmp_path: Path) -> None:
+    """Protobuf hands on bytes that are not UTF-8, wherever a name may stand."""
+    sound = rewritten(digits, tmp_path / "sound.mindir", lambda message: None).read_bytes()
+    for name in (b"REF::Conv2D", b"features.conv0.weight", b"Conv2D:", b"stride"):
+        assert name in sound
+        (tmp_path / "bytes.mindir").write_bytes(sound.replace(name, b"\xff" + name[1:]))
+        assert fault_of(tmp_path / "bytes.mindir").startswith("R006 is no MINDIR")
 
 
 def test_mindspore_itself_is_not_imported(digits: Path) -> None:

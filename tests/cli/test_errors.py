@@ -1,0 +1,245 @@
+"""What users get wrong, through the command: exit 1, a line that names the file, nothing that looks whole."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE_SECONDS, command, densenet, passed, refused
+from PIL import Image
+
+SMALL = ("--set", "block_config=[1, 1]", "--set", "input.channels=3", "--batch-size", 2, "--epochs", 2)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """An image folder of two classes, four pictures each."""
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (12, 12), (60 * number, 0, 0)).save(tmp_path / "data" / part / name / f"{number}.jpg")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of 400 KB of its own: room for the small files and one checkpoint of two."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a small file system")
+    mounted = subprocess.run(options, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def train(folder: Path, *more: object) -> "subprocess.CompletedProcess[str]":
+    return densenet("train", *SMALL, "--data-dir", folder, "--out", "run", *more, cwd=folder.parent)
+
+
+def bound_by_permissions(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the command as one whom permissions bind, which is root only without two of its capabilities."""
+    dropped = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root may read everything, and there is no setpriv to give that up")
+    prefix = dropped if os.geteuid() == 0 else []
+    line = [*prefix, *command(*arguments)]
+    return subprocess.run(
+        line, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, env=dict(os.environ)
+    )
+
+
+# ---- data
+
+
+def test_an_empty_class_folder_is_named(folder):
+    """Before a run directory is made."""
+    (folder / "train" / "ant").mkdir()
+    refused(train(folder), folder / "train/ant", "D003")
+    assert not (folder.parent / "run").exists()
+
+
+def test_images_that_are_none_are_all_named_and_the_run_goes_on_once_they_are_mended(folder):
+    """A photograph cut short and a text that is called .jpg; then --resume, as the command says."""
+    cut, text = folder / "train/cat/1.jpg", folder / "train/dog/2.jpg"
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    text.write_text("this is no photograph\n")
+    done = train(folder)
+    refused(done, cut, text, "D005")
+    assert "densenet train --resume" in done.stdout
+    refused(densenet("validate", "run", cwd=folder.parent), "run/checkpoints/best.ckpt", "R001")
+    for file in (cut, text):
+        file.write_bytes(whole)
+    passed(densenet("train", "--resume", "run", cwd=folder.parent))
+    passed(densenet("validate", "run", cwd=folder.parent))
+
+
+def test_files_without_permission_are_named(folder):
+    """A folder that may not be entered, an image that may not be read, a place where nothing may be written."""
+    secret = folder / "train/cat"
+    arguments = ("train", *SMALL, "--data-dir", folder, "--out")
+    secret.chmod(0)
+    refused(bound_by_permissions(*arguments, "run", cwd=folder.parent), secret, "D001", "Permission denied")
+    secret.chmod(0o755)
+    (secret / "2.jpg").chmod(0)
+    done = bound_by_permissions(*arguments, "run", cwd=folder.parent)
+    refused(done, secret / "2.jpg", "D001", "Permission denied")
+    closed = folder.parent / "closed"
+    closed.mkdir(mode=0o500)
+    (secret / "2.jpg").chmod(0o644)
+    refused(bound_by_permissions(*arguments, closed / "run", cwd=folder.parent), closed / "run", "T002")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--batch-size", 9), ("data/train", "T007 batch_size (=9) must be at most the 8", "--batch-size 8")),
+        (("--devices", 8), ("T007 batch_size (=2) must be at most the 1 training images of a device",)),
+        (("--num-classes", 1), ("T005 num_classes (=1) must be at least the 2 of the data",)),
+        (("--epochs", 0, "--lr", -1), ("S004 epochs (=0)", "S004 schedule.learning_rate (=-1")),
+        (("--image-size", 0), ("S004 input.height (=0)", "S004 input.width (=0)")),
+        (("--set", "recipe.epoch=3"), ("S001 unknown key 'epoch' (did you mean 'epochs'?)",)),
+        (("--recipe", "nothing"), ("S010", "nothing")),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) and str(value[0]).startswith("--") else "",
+)
+def test_values_that_cannot_work_are_refused_before_anything_is_made(flags, words, folder):
+    """The message names the field, its value and the rule."""
+    refused(train(folder, *flags), *words)
+    assert not (folder.parent / "run").exists()
+
+
+def test_faults_of_spec_recipe_and_data_are_told_together(tmp_path):
+    """One round of mending is enough."""
+    (tmp_path / "net.yaml").write_text("name: net\nextends: densenetbc_digits\ncompression: 2\n")
+    (tmp_path / "how.yaml").write_text("extends: digits\nbatch_size: 0\n")
+    done = densenet("train", "net.yaml", "--recipe", "how.yaml", "--data-dir", "nowhere", cwd=tmp_path)
+    refused(done, "net.yaml:3:14 S004", "how.yaml:2:13 S004", "nowhere D001")
+
+
+def test_classes_that_differ_from_the_checkpoints_are_listed(digits_run, folder):
+    """Other names, or another number of them: a run, and a spec with a checkpoint."""
+    best = digits_run / "checkpoints/best.ckpt"
+    refused(
+        densenet("validate", digits_run, "--data-dir", folder, cwd=folder.parent),
+        f"{folder}/val D009 has the classes cat, dog; the checkpoint's are 0, 1, 2",
+    )
+    refused(
+        densenet("validate", "densenetbc_digits", "--ckpt", best, "--data-dir", folder, cwd=folder.parent),
+        f"{folder}/val D009 has 2 classes; the checkpoint tells 10 apart",
+    )
+
+
+def test_predict_names_every_file_that_is_no_image(digits_run, tmp_path):
+    """Absent ones and texts, at once."""
+    (tmp_path / "note.jpg").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    done = densenet("predict", digits_run, "note.jpg", "absent.png", "empty.png", cwd=tmp_path)
+    refused(done, "note.jpg D005", "absent.png D001", "empty.png D005")
+
+
+# ---- runs and checkpoints
+
+
+def test_a_run_directory_is_never_written_over(digits_run):
+    """--out that exists: what to do instead."""
+    before = sorted(path.stat().st_mtime_ns for path in digits_run.rglob("*"))
+    done = densenet("train", "--out", "run", cwd=digits_run.parent)
+    refused(done, "run T001 exists and is not empty", "--resume")
+    assert sorted(path.stat().st_mtime_ns for path in digits_run.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [("train", "--resume"), ("validate",), ("export",)], ids=" ".join)
+def test_a_folder_that_is_no_run_is_named_with_what_it_lacks(arguments, tmp_path):
+    """Empty, or with only a part of a run in it."""
+    (tmp_path / "run").mkdir()
+    refused(densenet(*arguments, "run", cwd=tmp_path), "run T004", "spec.yaml, recipe.yaml, run.json")
+    (tmp_path / "run/run.json").write_text("{}")
+    refused(densenet(*arguments, "run", cwd=tmp_path), "run T004", "it has no spec.yaml, recipe.yaml")
+
+
+def test_resuming_what_does_not_exist_is_refused(tmp_path):
+    """And makes nothing."""
+    refused(densenet("train", "--resume", "nowhere", cwd=tmp_path), "nowhere T004")
+    assert not list(tmp_path.iterdir())
+
+
+def test_checkpoints_that_are_none_are_named(digits_run, tmp_path):
+    """Text, cut short, absent: for every command that reads one."""
+    whole = (digits_run / "checkpoints/best.ckpt").read_bytes()
+    (tmp_path / "text.ckpt").write_text("hello")
+    (tmp_path / "cut.ckpt").write_bytes(whole[:5000])
+    refused(densenet("validate", digits_run, "--ckpt", "text.ckpt", cwd=tmp_path), "text.ckpt R002")
+    refused(densenet("export", digits_run, "--ckpt", "cut.ckpt", cwd=tmp_path), "cut.ckpt R002")
+    refused(densenet("validate", "densenetbc_digits", "--ckpt", "no.ckpt", cwd=tmp_path), "no.ckpt R001")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["cut.ckpt", "text.ckpt"]
+
+
+def test_a_checkpoint_of_another_network_lists_what_does_not_fit(digits_run, tmp_path):
+    """Names and shapes, not a warning."""
+    best = digits_run / "checkpoints/best.ckpt"
+    done = densenet("export", "densenetbc_digits", "--ckpt", best, "--set", "block_config=[4, 5]", cwd=tmp_path)
+    refused(done, best, "R003 lacks features.denseblock2.denselayer5", "R003 has classifier.weight as (10, 84)")
+    less = ("--set", "blocks.1.layers=3")
+    done = densenet("export", "densenetbc_digits", "--ckpt", best, *less, cwd=tmp_path)
+    refused(done, "R003 has features.denseblock2.denselayer4.conv1.weight, which the network lacks")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_spec_without_weights_says_what_is_missing(tmp_path):
+    """Of validate and export."""
+    refused(densenet("validate", "densenet121", cwd=tmp_path), "R004 densenet121 is a spec", "--ckpt FILE")
+    refused(densenet("export", "densenet211", cwd=tmp_path), "S010", "densenet211")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "densenetbc_digits", "-o", "nowhere/graph.svg"),
+        ("inspect", "densenetbc_digits", "-o", "graph.bmp"),
+        ("build", "densenetbc_digits", "-o", "file/folder"),
+    ],
+    ids=lambda value: value[-1],
+)
+def test_files_that_cannot_be_written_are_named(arguments, tmp_path):
+    """A folder that does not exist, a kind that is not known, a file in a folder's place."""
+    (tmp_path / "file").touch()
+    refused(densenet(*arguments, cwd=tmp_path), arguments[-1], "W00")
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_export_that_cannot_be_written_names_the_file(digits_run, tmp_path):
+    """W002, and no folder is left beside it."""
+    refused(densenet("export", digits_run, "-o", "nowhere/x.mindir", cwd=tmp_path), "nowhere/x.mindir W002")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_room(small_disk):
+    """T003 names the checkpoint; nothing half-written stays or counts; --resume after making room."""
+    flags = ("--epochs", 2, "--out", "run")
+    done = densenet("train", *flags, cwd=small_disk)
+    refused(done, small_disk / "run/checkpoints", "T003 the checkpoint cannot be written: No space left on device")
+    assert "densenet train --resume" in done.stdout
+    kept = {path.name for path in (small_disk / "run/checkpoints").iterdir()}
+    assert kept <= {"best.ckpt"}
+    subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
+    if "best.ckpt" in kept:
+        passed(densenet("validate", "run", cwd=small_disk))  # whole, if it is there
+    passed(densenet("train", "--resume", "run", cwd=small_disk))
+    assert {path.name for path in (small_disk / "run/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    passed(densenet("validate", "run", cwd=small_disk))
+
+
+def test_a_disk_too_full_for_a_run_directory_leaves_none_that_looks_whole(small_disk):
+    """T002 names the folder, and validate what it lacks."""
+    free = os.statvfs(small_disk)
+    (small_disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize))
+    refused(densenet("train", "--out", "run", cwd=small_disk), "run T002 cannot be written: No space left on device")
+    refused(densenet("validate", "run", cwd=small_disk), "run T004", "run.json")

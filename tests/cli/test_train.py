@@ -1,0 +1,272 @@
+"""Training through the command, in real processes: the same run whatever happens to it on the way."""
+
+import gzip
+import json
+import shlex
+import shutil
+import signal
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from conftest import EPOCHS_OF_DIGITS_RUN, densenet, passed, started, wait_until
+from PIL import Image
+
+from archspec.runtime import prepare
+from archspec.spec.load import load_spec
+from archspec.train.recipe import load_recipe
+
+TINY = ("--set", "block_config=[1, 1]", "--set", "growth_rate=4")
+TAKES_TIME = ("time", "seconds", "images_per_second")
+
+
+def events(run: Path, kind: str = "epoch") -> list[dict]:
+    """The events of a kind, without what depends on the clock."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [
+        {key: value for key, value in line.items() if key not in TAKES_TIME} for line in lines if line["event"] == kind
+    ]
+
+
+def parameters(run: Path, name: str) -> dict[str, bytes]:
+    """A checkpoint's tensors as bytes."""
+    prepare()
+    import mindspore as ms
+
+    held = ms.load_checkpoint(str(run / "checkpoints" / f"{name}.ckpt"))
+    return {key: value.asnumpy().tobytes() for key, value in held.items()}
+
+
+def left_running(run: Path) -> list[str]:
+    """Processes that work in a run directory; their command line names it."""
+    found = psutil.process_iter(["cmdline", "status"])
+    lines = [shlex.join(p.info["cmdline"] or []) for p in found if p.info["status"] != psutil.STATUS_ZOMBIE]
+    return [line for line in lines if str(run.resolve()) in line]
+
+
+def finished_epochs(run: Path) -> int:
+    return len(events(run)) if (run / "metrics.jsonl").is_file() else 0
+
+
+# ---- flags
+
+
+def test_flags_and_overrides_reach_what_the_run_saves(tmp_path):
+    """Every flag, `--set` for the spec and `--set recipe.` for the recipe."""
+    flags = ("--epochs", 1, "--batch-size", 32, "--lr", 0.02, "--seed", 5, "--image-size", 6, "--num-classes", 12)
+    rest = (*TINY, "--set", "recipe.label_smoothing=0.2", "--set", "drop_rate=0.1", "--out", "run")
+    text = passed(densenet("train", *flags, *rest, cwd=tmp_path))
+    assert "12 classes, images 6 x 6" in text
+    spec, recipe = load_spec(tmp_path / "run/spec.yaml"), load_recipe(tmp_path / "run/recipe.yaml")
+    assert (spec.input.height, spec.input.width, spec.head.num_classes, spec.drop_rate) == (6, 6, 12, 0.1)
+    assert [block.layers for block in spec.blocks] == [1, 1]
+    assert (recipe.epochs, recipe.batch_size, recipe.seed, recipe.label_smoothing) == (1, 32, 5, 0.2)
+    assert recipe.schedule.learning_rate == 0.02
+    # Classes beyond the data's have no name, but a network just begun may well guess them.
+    picture = tmp_path / "digit.png"
+    Image.new("L", (8, 8)).save(picture)
+    assert "%" in passed(densenet("predict", "run", picture, cwd=tmp_path))
+
+
+def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(tmp_path):
+    """Both worker counts, the join, core binding, the port, the log directory: eight Ascend devices."""
+    arguments = ("--devices", 8, "--device-target", "Ascend", "--out", "run", "--dry-run")
+    assert passed(densenet("train", *arguments, cwd=tmp_path)) == (
+        "msrun --worker_num=8 --local_worker_num=8 --master_port=8118 --join=True --bind_core=True "
+        f"--tail_worker_log=8 --log_dir={tmp_path}/run/workers "
+        f"python -m archspec.train.worker {tmp_path}/run\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+# ---- the same run
+
+
+def test_seeds_decide_the_weights_bit_for_bit(tmp_path):
+    """The same seed gives the same best checkpoint, another one another."""
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        passed(densenet("train", *TINY, "--epochs", 1, "--seed", seed, "--out", name, cwd=tmp_path))
+    first, same, other = (parameters(tmp_path / name, "best") for name in "abc")
+    assert first == same
+    assert first != other
+    assert events(tmp_path / "a") == events(tmp_path / "b")
+
+
+def test_a_run_that_is_interrupted_and_resumed_ends_as_one_in_one_go(digits_run, tmp_path):
+    """Ctrl-C after the second epoch: exit 130 and how to go on; then equal weights and figures, bit for bit."""
+    run = tmp_path / "run"
+    process = started("train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run", cwd=tmp_path)
+    wait_until(lambda: finished_epochs(run) >= 2, process)
+    process.send_signal(signal.SIGINT)
+    text, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "")
+    assert text.endswith(f"Interrupted. Go on with: densenet train --resume {run}\n")
+    text = passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    assert "epochs done" in text
+    assert "epoch 1/" not in text
+    assert parameters(run, "last") == parameters(digits_run, "last")
+    assert parameters(run, "best") == parameters(digits_run, "best")
+    latest = {event["epoch"]: event for event in events(run)}
+    assert list(latest.values()) == events(digits_run)
+    assert events(run, "end") == events(digits_run, "end")
+
+
+def test_resuming_a_finished_run_changes_nothing(digits_run, tmp_path):
+    """It says the figures once more."""
+    shutil.copytree(digits_run, tmp_path / "run")
+    passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    assert parameters(tmp_path / "run", "last") == parameters(digits_run, "last")
+    assert events(tmp_path / "run", "end") == events(digits_run, "end") * 2
+
+
+@pytest.mark.slow
+def test_the_default_network_reads_99_of_100_digits(tmp_path):
+    """`densenet train` alone, on scans that neither trained it nor chose the checkpoint."""
+    text = passed(densenet("train", cwd=tmp_path))
+    (run,) = (tmp_path / "runs").iterdir()
+    assert str(run) in text
+    (end,) = events(run, "end")
+    assert (end["part"], end["images"]) == ("test", 359)
+    assert end["top1"] >= 0.99
+
+
+# ---- several processes
+
+
+def assert_one_sound_run(run: Path, ranks: int, epochs: int) -> None:
+    """Equal weights on all ranks, each epoch reported once, no process left."""
+    ends = [(run / f"workers/worker_{rank}.log").read_text().split("ends with weights ") for rank in range(ranks)]
+    assert len({text[1].split()[0] for text in ends}) == 1
+    assert [event["epoch"] for event in events(run)] == list(range(1, epochs + 1))
+    assert len(events(run, "end")) == 1
+    assert left_running(run) == []
+
+
+def test_two_processes_train_one_network(tmp_path):
+    """Under msrun: equal weights, one set of figures, and those are what one process finds in the checkpoint."""
+    run = tmp_path / "run"
+    text = passed(densenet("train", *TINY, "--devices", 2, "--epochs", 2, "--out", "run", cwd=tmp_path))
+    assert "global batch 128" in text
+    assert text.count("epoch 1/2  loss") == 1
+    assert_one_sound_run(run, ranks=2, epochs=2)
+    found = json.loads(passed(densenet("validate", run, "--json", cwd=tmp_path)))
+    (end,) = events(run, "end")
+    assert {key: found[key] for key in ("images", "top1", "top5")} == {
+        key: end[key] for key in ("images", "top1", "top5")
+    }
+    assert found["loss"] == pytest.approx(end["loss"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_interrupted_leave_nothing_and_go_on(tmp_path):
+    """Ctrl-C to the launcher in the middle of training: exit 130, no process; then the run goes on to its end."""
+    run = tmp_path / "run"
+    process = started("train", *TINY, "--devices", 2, "--epochs", 20, "--out", "run", cwd=tmp_path)
+    wait_until(lambda: finished_epochs(run) >= 2, process)
+    process.send_signal(signal.SIGINT)
+    text, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "")
+    assert f"densenet train --resume {run}" in text
+    assert left_running(run) == []
+    passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    latest = {event["epoch"]: event for event in events(run)}
+    assert list(latest) == list(range(1, 21))
+    assert left_running(run) == []
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_validation_accuracy_that_one_finds(tmp_path):
+    """Of each epoch's best network over the 143 images that choose it, shared between the ranks unevenly."""
+    from archspec.train.evaluate import Accuracy
+    from archspec.train.sources import open_splits
+    from archspec.train.trained import open_trained, validate_trained
+
+    passed(densenet("train", "--devices", 2, "--epochs", 3, "--out", "run", cwd=tmp_path))
+    assert_one_sound_run(tmp_path / "run", ranks=2, epochs=3)
+    best = max(events(tmp_path / "run"), key=lambda event: (event["val_top1"], event["epoch"]))
+    trained = open_trained(str(tmp_path / "run"))
+    found: Accuracy = validate_trained(trained, open_splits(None, seed=trained.recipe.seed).val, 50)
+    assert (found.images, found.top1, found.top5) == (143, best["val_top1"], best["val_top5"])
+    assert found.loss == pytest.approx(best["val_loss"], rel=1e-5)
+
+
+# ---- data sets of every layout
+
+
+def pictures(root: Path, classes=("cat", "dog"), images=6) -> Path:
+    """A folder of pictures: class by class another brightness, JPEG and PNG, of several sizes."""
+    rng = np.random.default_rng(0)
+    for part, (label, name), number in product(("train", "val"), enumerate(classes), range(images)):
+        folder = root / part / name
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 100, (20 + number, 30, 3)) + 120 * label
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.{('jpg', 'png')[number % 2]}")
+    return root
+
+
+def cifar10(root: Path) -> Path:
+    """The official binary layout: a label byte, then 3 x 32 x 32 bytes, in six files."""
+    folder = root / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    (folder / "batches.meta.txt").write_text("\n".join(names) + "\n")
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        records = rng.integers(0, 256, (20, 3073), np.uint8)
+        records[:, 0] = np.arange(20) % 10
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
+    return root
+
+
+def idx(root: Path) -> Path:
+    """Idx files as MNIST's: big-endian sizes, then bytes; one of them gzipped."""
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for prefix, count in (("train", 60), ("t10k", 30)):
+        images = bytes([0, 0, 8, 3]) + np.array([count, 28, 28], ">i4").tobytes()
+        images += rng.integers(0, 256, (count, 28, 28), np.uint8).tobytes()
+        labels = (
+            bytes([0, 0, 8, 1]) + np.array([count], ">i4").tobytes() + (np.arange(count) % 10).astype("u1").tobytes()
+        )
+        (root / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (root / f"{prefix}-labels-idx1-ubyte").write_bytes(labels)
+    return root
+
+
+COLOUR = ("--set", "input.channels=3")
+LAYOUTS = {
+    "folder": (pictures, ("--batch-size", 4, "--image-size", 16, *COLOUR), "imagefolder", 2, 12),
+    "cifar10": (cifar10, ("--batch-size", 10, "--image-size", 32, *COLOUR), "cifar_paper", 10, 20),
+    "mnist": (idx, ("--batch-size", 10, "--image-size", 28), "mnist", 10, 30),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_data_sets_of_every_layout_train_and_validate(layout, tmp_path):
+    """The layout is noticed, the recipe and the number of classes follow from it, every image is validated."""
+    make, flags, recipe, classes, images = LAYOUTS[layout]
+    data = make(tmp_path / "data")
+    text = passed(densenet("train", *TINY, *flags, "--data-dir", data, "--epochs", 1, "--out", "run", cwd=tmp_path))
+    assert f"with recipe {recipe} on {layout}: {classes} classes" in text
+    found = json.loads(passed(densenet("validate", "run", "--json", cwd=tmp_path)))
+    assert found["images"] == images
+
+
+def test_photographs_train_validate_and_are_named(shared, tmp_path):
+    """A real image folder of ten classes: 600 images train, all 240 are validated, predict says class names."""
+    data = shared / "data" / "clothing"
+    if not data.is_dir():
+        pytest.skip("the photographs are not beside the project's root")
+    flags = ("--image-size", 32, *COLOUR, "--set", "block_config=[2, 2]", "--epochs", 1, "--out", "run")
+    text = passed(densenet("train", *flags, "--data-dir", data, cwd=tmp_path))
+    assert "10 classes, images 32 x 32" in text
+    assert "of 240 validation images" in text
+    found = json.loads(passed(densenet("validate", "run", "--json", cwd=tmp_path)))
+    assert found["images"] == 240
+    classes = {folder.name for folder in (data / "val").iterdir()}
+    line = passed(densenet("predict", "run", sorted((data / "val/hat").iterdir())[0], cwd=tmp_path))
+    named = [guess.rpartition(" ")[0] for guess in line.partition(": ")[2].split(", ")]
+    assert len(named) == 5
+    assert set(named) <= classes
