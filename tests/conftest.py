@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOISE = ("Traceback", "[WARNING]", "[ERROR]", "[CRITICAL]", "total_instance_count")
 EPOCHS_OF_DIGITS_RUN = 4
+TINY = ("--set", "block_config=[1, 1]", "--set", "growth_rate=4")
+SMALL_RUN = (*TINY, "--set", "recipe.schedule.kind=constant", "--set", "recipe.log_every=8", "--epochs", 2)
 PATIENCE_SECONDS = 600
 
 
@@ -85,6 +87,22 @@ def digits_run(digits_training: "tuple[Path, subprocess.CompletedProcess[str]]")
     path, done = digits_training
     assert done.returncode == 0, done.stderr
     return path
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run directory of two epochs of a very small network on the digits, at a constant rate."""
+    folder = tmp_path_factory.mktemp("small")
+    passed(densenet("train", *SMALL_RUN, "--out", "run", cwd=folder))
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def no_mindspore(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Return an environment in which importing mindspore fails."""
+    folder = tmp_path_factory.mktemp("blocked")
+    (folder / "mindspore.py").write_text("raise RuntimeError('mindspore was imported')\n")
+    return {"PYTHONPATH": str(folder)}
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,8 @@ def _fault(name: str, parameter: Any, held: Mapping[str, Any], path: Path) -> Di
         return Diagnostic("R003", f"lacks {name}", str(path), f"it has {near[0]}" if near else "")
     if tuple(held[name].shape) != tuple(parameter.shape):
         shapes = f"{tuple(held[name].shape)}, the network needs {tuple(parameter.shape)}"
-        hint = "it tells another number of classes apart" if name.startswith("classifier.") else ""
+        other_classes = name.startswith("classifier.") and held[name].shape[0] != parameter.shape[0]
+        hint = "it tells another number of classes apart" if other_classes else ""
         return Diagnostic("R003", f"has {name} as {shapes}", str(path), hint)
     return None
 

@@ -91,6 +91,7 @@ def fit(run: Run, report: Report) -> Accuracy:
         seconds = time.monotonic() - started
         report({"event": "epoch", "epoch": epoch + 1, **trained, **_named("val", held_out), "seconds": seconds})
     print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201  to this worker's log
+    all_reduce_sum(np.zeros(1, np.float32))  # a barrier: rank 0 may still be writing what all read now
     checkpoint.restore(run.best, trainer.network.get_parameters())
     part, source = ("test", trainer.splits.test) if trainer.splits.test else ("val", trainer.splits.val)
     accuracy = trainer.evaluate(source)

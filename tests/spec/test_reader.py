@@ -99,8 +99,8 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
 }
 
 # Reads each file once; no other work, so that the peak is the reader's.
-MEASURE = """
-import json, resource, sys, time
+MEASURE = r"""
+import json, re, resource, sys, time
 from archspec.errors import SpecError
 from archspec.spec.load import load_spec
 resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
@@ -111,7 +111,8 @@ for path in json.load(sys.stdin):
         load_spec(path)
     except SpecError as error:
         found.append([list(map(str, error.diagnostics)), time.perf_counter() - begin])
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# ru_maxrss would count the process that this one was forked from.
+peak = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())[1])
 print(json.dumps({"found": found, "peak": peak}))
 """
 

@@ -172,6 +172,18 @@ def test_all_parameters_that_do_not_fit_are_listed_at_once(saved):
     assert not wanted[0].asnumpy().any()
 
 
+def test_a_classifier_of_another_size_tells_the_likely_cause(tmp_path):
+    """Only where the number of classes differs, not where the features do."""
+    path = tmp_path / "best.ckpt"
+    held = parameters(w=np.zeros((10, 8)))
+    held[0].name = "classifier.weight"
+    checkpoint.save(path, held, epoch=1, best=0.0)
+    for shape, likely in (((12, 8), True), ((10, 9), False)):
+        wanted = parameters(w=np.zeros(shape))
+        wanted[0].name = "classifier.weight"
+        assert ("number of classes" in faults(path, wanted)[0]) is likely
+
+
 def test_more_than_twenty_faults_are_counted(tmp_path):
     """The first twenty in words, then the number of the others."""
     path = tmp_path / "small.ckpt"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import densenet, passed, refused
+from conftest import TINY, densenet, refused
 from PIL import Image
 
 from archspec.errors import TrainingError
@@ -17,48 +17,40 @@ from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe import load_recipe
-from archspec.train.run import Run, open_run
 from archspec.train.start import create, plan_run
 
-SMALL = ("--set", "block_config=[1, 1]", "--set", "growth_rate=4")
 
-
-@pytest.fixture(scope="module")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two epochs of a small network on the digits, at a constant rate."""
-    folder = tmp_path_factory.mktemp("small")
-    rest = ("--set", "recipe.schedule.kind=constant", "--set", "recipe.log_every=8", "--epochs", 2, "--out", "run")
-    passed(densenet("train", *SMALL, *rest, cwd=folder))
-    return open_run(folder / "run")
-
-
-def test_events_tell_the_plan_the_steps_the_epochs_and_the_end(small_run):
-    """All 1,295 + 143 + 359 scans appear; steps are counted within an epoch; rates follow the schedule."""
-    events = [json.loads(line) for line in small_run.metrics.read_text().splitlines()]
+def test_events_tell_the_plan_the_steps_the_epochs_and_the_end(digits_run):
+    """All 1,295 + 143 + 359 scans appear; steps are counted within an epoch; rates follow the cosine."""
+    events = [json.loads(line) for line in (digits_run / "metrics.jsonl").read_text().splitlines()]
     start, *middle, end = events
-    plan = {"epochs": 2, "epochs_done": 0, "steps": 20, "train_images": 1295, "val_images": 143, "devices": 1}
+    plan = {"epochs": 4, "epochs_done": 0, "steps": 20, "train_images": 1295, "val_images": 143, "devices": 1}
     assert plan.items() <= start.items()
     assert start["event"] == "start"
     assert start["global_batch"] == 64
     steps = [event for event in middle if event["event"] == "step"]
     epochs = [event for event in middle if event["event"] == "epoch"]
-    assert {(event["epoch"], event["step"]) for event in steps} >= {(1, 20), (2, 20)}
-    assert {event["learning_rate"] for event in steps} == {0.1}
-    assert [event["epoch"] for event in epochs] == [1, 2]
+    assert {(event["epoch"], event["step"]) for event in steps} >= {(epoch, 20) for epoch in range(1, 5)}
+    done = np.array([20 * (event["epoch"] - 1) + event["step"] - 1 for event in steps])
+    rates = [event["learning_rate"] for event in steps]
+    np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * done / 80)), rtol=1e-9)
+    assert [event["epoch"] for event in epochs] == [1, 2, 3, 4]
     assert all(np.isfinite(event["loss"]) and 0 <= event["accuracy"] <= 1 for event in epochs)
     assert {event["val_images"] for event in epochs} == {143}
     assert (end["event"], end["part"], end["images"]) == ("end", "test", 359)
     assert epochs[1]["loss"] < epochs[0]["loss"]
 
 
-def test_the_last_checkpoint_counts_steps_and_epochs_and_holds_the_optimizers_state(small_run):
+def test_the_last_checkpoint_counts_steps_and_epochs_and_holds_the_optimizers_state(digits_run):
     """All that a resumed run needs."""
     prepare()
     import mindspore as ms
 
-    held = {name: value.asnumpy() for name, value in ms.load_checkpoint(str(small_run.last)).items()}
-    assert int(held["global_step"].item()) == 40
-    assert int(held["archspec.epoch"]) == 2
+    held = {
+        name: value.asnumpy() for name, value in ms.load_checkpoint(str(digits_run / "checkpoints/last.ckpt")).items()
+    }
+    assert int(held["global_step"].item()) == 80
+    assert int(held["archspec.epoch"]) == 4
     weights = {name for name in held if name.startswith(("features.", "classifier."))}
     assert {f"accum.{name}" for name in weights if "moving_" not in name} <= held.keys()
 
@@ -66,7 +58,7 @@ def test_the_last_checkpoint_counts_steps_and_epochs_and_holds_the_optimizers_st
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_no_such_weights(tmp_path):
     """T006 names the epoch and the cure; no checkpoint is written from it."""
     wild = ("--lr", 100, "--set", "recipe.optimizer.weight_decay=1.0")
-    done = densenet("train", *SMALL, *wild, "--out", "run", cwd=tmp_path)
+    done = densenet("train", *TINY, *wild, "--out", "run", cwd=tmp_path)
     refused(done, "T006 the loss is no number in epoch", "a lower --lr")
     assert list((tmp_path / "run/checkpoints").iterdir()) == []
 

@@ -83,6 +83,24 @@ def test_twenty_steps_move_parameters_as_the_published_rules_do(case):
     assert [float(right.asnumpy()) for _, right in results] == rights
 
 
+def test_initial_weights_follow_from_the_seed():
+    """Equal for the same seed, others for another."""
+    prepare()
+    import mindspore as ms
+    from mindspore import nn
+
+    from archspec.train.step import initialise
+
+    def weights(seed):
+        ms.set_seed(seed)
+        network = nn.SequentialCell(nn.Conv2d(3, 8, 3, has_bias=False), nn.Dense(8, 4))
+        initialise(network, recipe_of({}))
+        return [p.asnumpy().tobytes() for p in network.get_parameters()]
+
+    assert weights(3) == weights(3)
+    assert weights(3)[0] != weights(4)[0]
+
+
 @pytest.mark.parametrize(("mode", "fan"), [("he_normal_fan_out", 64 * 9), ("he_normal_fan_in", 16 * 9)])
 def test_convolutions_start_he_normal_and_the_classifier_he_uniform(mode, fan):
     """Variance 2 / fan (arXiv 1502.01852); the dense layer within 1 / sqrt(inputs), bias 0; norms as they are."""
