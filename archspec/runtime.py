@@ -7,6 +7,7 @@ import ctypes
 import importlib.util
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,21 @@ def prepare() -> None:
     if platform.machine().lower() in ("x86_64", "amd64") and not chosen_by_user:
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
     os.environ.setdefault("GLOG_v", "3")  # errors only; MindSpore warns dozens of times in a healthy run
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block has ended, then raise KeyboardInterrupt."""
+    noted: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, lambda got, frame: noted.append(got)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if noted:
+        raise KeyboardInterrupt
 
 
 @contextmanager

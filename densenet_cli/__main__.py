@@ -9,7 +9,15 @@ from pathlib import Path
 
 def main() -> None:
     """Run `densenet`. Exit codes: 0 done or equal, 1 the input is wrong, 2 usage, 3 different."""
-    _refuse_foreign_archspec()
+    try:
+        _refuse_foreign_archspec()
+        _run()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted\n")
+        raise SystemExit(130) from None
+
+
+def _run() -> None:
     from archspec.errors import ArchspecError
     from densenet_cli.app import app
 

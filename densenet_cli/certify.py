@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -18,8 +18,7 @@ from archspec.graph.ir import Graph
 from archspec.passes.compare import COMPARED, NOT_COMPARED, Comparison, compare
 from archspec.passes.verify import verified
 from archspec.readers.mindir import read_mindir
-from archspec.spec.catalogue import shipped
-from archspec.spec.load import load_spec
+from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
 from densenet_cli.options import Overrides, complete_spec, console
 
@@ -46,7 +45,7 @@ def certify(
     given = [*(overrides or ()), *([f"head.num_classes={num_classes}"] if num_classes is not None else [])]
     chosen = load_spec(Path(spec) / "spec.yaml" if Path(spec).is_dir() else spec, given)
     found = read_mindir(file)
-    wanted, remark = _with_classes_of(found, chosen, _says_classes(spec, chosen, given))
+    wanted, remark = _with_classes_of(found, chosen, is_users_choice(chosen, ("head", "num_classes")))
     graph = verified(build_graph(wanted))
     comparison = compare(graph, found)
     certificate = _certificate(file, graph, comparison, remark)
@@ -56,13 +55,6 @@ def certify(
         _show(certificate, comparison, f"{file} is {'' if comparison.equal else 'not '}{spec}")
     if not comparison.equal:
         raise typer.Exit(DIFFERENT)
-
-
-def _says_classes(name: str, spec: Spec, given: Sequence[str]) -> bool:
-    """Did the user choose the number of classes? A shipped spec's is a default for its own data set."""
-    if any(text.startswith("head.num_classes=") for text in given):
-        return True
-    return name not in shipped() and "num_classes" in spec.head.model_fields_set
 
 
 def _with_classes_of(found: Graph, spec: Spec, fixed: bool) -> tuple[Spec, str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from archspec.errors import ArchspecError
 from densenet_cli.options import Checkpoint, Overrides, Target, console, quiet_screen
 
 
@@ -25,6 +26,8 @@ def export(
     from archspec.train.trained import open_trained
     from archspec.writers.mindir import export_mindir
 
+    if output is not None and output.suffix != f".{file_format}":
+        raise ArchspecError.one("W001", f"--output must end in .{file_format}", str(output))
     with quiet_screen():
         trained = open_trained(target, ckpt=ckpt, overrides=overrides or ())
         file = output or Path(f"{trained.spec.name}.{file_format}")

@@ -27,7 +27,7 @@ def validate(
     from archspec.train.trained import open_trained, validate_trained
 
     with quiet_screen() as screen:
-        trained = open_trained(target, ckpt=ckpt, recipe=recipe, overrides=overrides or ())
+        trained = open_trained(target, ckpt=ckpt, recipe=recipe, overrides=overrides or (), data_dir=data_dir)
         source = trained.held_out(data_dir)
         if not as_json:
             screen.print(f"{trained.checkpoint} on {len(source):,} held-out images of {source.name}", soft_wrap=True)

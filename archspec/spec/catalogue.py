@@ -10,7 +10,6 @@ from pathlib import Path
 from archspec.errors import SpecError
 
 DEFAULT_SPEC = "densenetbc_digits"
-DEFAULT_RECIPE = "digits"
 
 
 @cache

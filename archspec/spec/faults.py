@@ -130,7 +130,11 @@ def _unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diag
     if path == ("block_config",) and "blocks" in document.value:
         return Diagnostic("S006", "block_config and blocks say the same thing; keep one", place)
     owner = _model_at(model, path[:-1])
-    known = [*owner.model_fields, *(("block_config", "extends") if owner is model else ())]
+    known = [
+        *owner.model_fields,
+        *(("block_config",) if "blocks" in owner.model_fields else ()),
+        *(("extends",) if owner is model else ()),
+    ]
     near = difflib.get_close_matches(key, known, n=1)
     if key in ELSEWHERE:
         hint = f"write {ELSEWHERE[key]}"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from archspec.errors import ArchspecError, Diagnostic, SpecError
-from archspec.spec.catalogue import locate
+from archspec.spec.catalogue import locate, specs_folder
 from archspec.spec.document import Document, Path, merge, set_path, short, without
 from archspec.spec.faults import diagnose
 from archspec.spec.model import Spec
@@ -45,6 +45,14 @@ def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
     spec = validate(Spec, document)
     spec._document = document
     return spec
+
+
+def is_users_choice(spec: Spec, path: Path) -> bool:
+    """Is the value set by the user, on the command line or in a file of theirs, and not by a shipped spec?"""
+    place = spec._document.places.get(path)
+    if place is None:
+        return False
+    return specs_folder() not in FilePath(place.rsplit(":", 2)[0]).resolve().parents
 
 
 def load_document(

@@ -20,6 +20,16 @@ PixelValue = Annotated[float, Field(strict=True, ge=0, le=255, allow_inf_nan=Fal
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 
 
+# The recipe of each kind of data set, where the user names none.
+RECIPES = {
+    "digits": "digits",
+    "folder": "imagefolder",
+    "cifar10": "cifar_paper",
+    "cifar100": "cifar_paper",
+    "mnist": "mnist",
+}
+
+
 class DataRecipe(SpecModel):
     """What happens to an image before the network reads it; mean and std in 0-255 units."""
 

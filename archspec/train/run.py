@@ -88,6 +88,8 @@ class Run:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             return Settings(**{**values, "classes": tuple(values["classes"])})
+        except OSError as error:
+            raise TrainingError.one("T004", f"cannot be read: {error.strerror}", str(file)) from None
         except (ValueError, TypeError, KeyError):
             raise TrainingError.one("T004", "is not what a run writes", str(file)) from None
 
@@ -120,7 +122,10 @@ def open_run(path: Path) -> Run:
     Raises:
         TrainingError: T004, the folder is no run directory or lacks a part of it.
     """
-    missing = [name for name in WRITTEN_FILES if not (path / name).is_file()]
+    try:
+        missing = [name for name in WRITTEN_FILES if not (path / name).is_file()]
+    except OSError as error:
+        raise TrainingError.one("T004", f"cannot be read: {error.strerror}", str(path)) from None
     if missing:
         raise TrainingError.one("T004", f"is no whole run directory: it has no {', '.join(missing)}", str(path))
     return Run(path.resolve())

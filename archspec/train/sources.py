@@ -248,6 +248,14 @@ def _read_parts(root: Path, wanted: Iterable[str]) -> tuple[str, dict[str, Sourc
     return kind.name, sources
 
 
+def kind_of(root: Path) -> str:
+    """Return the kind of data set in a folder: `folder`, `cifar10`, `cifar100`, `mnist`. Raises DataError."""
+    try:
+        return _find(root)[0].name
+    except OSError as error:
+        raise DataError.one("D001", f"cannot be read: {error.strerror}", str(root)) from None
+
+
 def _find(root: Path) -> tuple[_Kind, Parts]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))

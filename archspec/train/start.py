@@ -13,25 +13,18 @@ from archspec.errors import ArchspecError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.passes.verify import verified
-from archspec.runtime import prepare
-from archspec.spec.load import load_spec
+from archspec.runtime import interrupts_held, prepare
+from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
+from archspec.train.fit import preprocess_of
 from archspec.train.launch import free_port, launch_environment, msrun_command
 from archspec.train.progress import EventTail, append_event
-from archspec.train.recipe import Recipe, load_recipe
+from archspec.train.recipe import RECIPES, Recipe, load_recipe
 from archspec.train.run import Run, Settings, create_run, default_path
 from archspec.train.sources import Splits, open_splits
 from archspec.train.supervise import supervise
 from archspec.writers.module import write_module
 
-# The recipe of each kind of data set, where the user names none.
-RECIPES = {
-    "digits": "digits",
-    "folder": "imagefolder",
-    "cifar10": "cifar_paper",
-    "cifar100": "cifar_paper",
-    "mnist": "mnist",
-}
 ASCEND_PORT = 8118
 WORKER = "archspec.train.worker"
 
@@ -71,9 +64,10 @@ def plan_run(
     if faults or spec is None or splits is None or recipe is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)  # as `fit` will
-    classes = _classes(spec, splits, spec_overrides) if num_classes is None else num_classes
+    classes = _classes(spec, splits) if num_classes is None else num_classes
     spec = load_spec(spec_name, [*recipe.overrides.items(), *spec_overrides, ("head.num_classes", classes)])
     _check_fit(spec, recipe, splits, devices)
+    preprocess_of(spec, recipe)
     graph = verified(build_graph(spec))
     settings = Settings(
         data_dir=str(data_dir.resolve()) if data_dir else None,
@@ -95,9 +89,8 @@ def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
         return None
 
 
-def _classes(spec: Spec, splits: Splits, overrides: Sequence[str]) -> int:
-    is_set = any(text.partition("=")[0].strip() == "head.num_classes" for text in overrides)
-    return spec.head.num_classes if is_set else len(splits.classes)
+def _classes(spec: Spec, splits: Splits) -> int:
+    return spec.head.num_classes if is_users_choice(spec, ("head", "num_classes")) else len(splits.classes)
 
 
 def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
@@ -158,6 +151,9 @@ def train(run: Run, show: Callable[[Any], None]) -> Any:
 
 def _train_here(run: Run, seen: Callable[[Any], None]) -> None:
     from archspec.train.fit import fit
+
+    with interrupts_held():
+        import mindspore  # noqa: F401  an interrupt in the middle of its import would end in a crash
 
     def report(event: Any) -> None:
         append_event(run.metrics, event)

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archspec.errors import DataError, ModelFileError
+from archspec.errors import DataError, ModelFileError, SpecError
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.train import checkpoint
 from archspec.train.data import batches
-from archspec.train.evaluate import Accuracy, evaluate
+from archspec.train.evaluate import Accuracy, evaluate, finite
 from archspec.train.fit import check_classes, preprocess_of
-from archspec.train.recipe import Recipe, load_recipe
+from archspec.train.recipe import RECIPES, Recipe, load_recipe
 from archspec.train.run import Run, open_run
-from archspec.train.sources import Source, open_held_out, open_splits
+from archspec.train.sources import Source, kind_of, open_held_out, open_splits
 
 CLASSIFIER = "classifier.weight"
 
@@ -67,15 +67,24 @@ class Trained:
 
 
 def open_trained(
-    target: str, *, ckpt: Path | None = None, recipe: str | None = None, overrides: Sequence[str] = ()
+    target: str,
+    *,
+    ckpt: Path | None = None,
+    recipe: str | None = None,
+    overrides: Sequence[str] = (),
+    data_dir: Path | None = None,
 ) -> Trained:
     """Return the trained network of a run directory, or of a spec with a checkpoint.
+
+    Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are prepared.
 
     Raises:
         ArchspecError: S..., T004, R001, R002; R004, a spec without a checkpoint.
     """
     if Path(target).is_dir():
         run = open_run(Path(target))
+        if overrides:
+            raise SpecError.one("S011", f"--set {overrides[0]}: a run's network is fixed", target, "leave --set out")
         chosen = load_recipe(recipe) if recipe else run.recipe
         return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
     if ckpt is None:
@@ -83,7 +92,7 @@ def open_trained(
         raise ModelFileError.one("R004", f"{target} is a spec; it needs weights", "", "--ckpt FILE, or name a run")
     return Trained(
         load_spec(target, [*overrides, *_classes_of(ckpt, overrides)]),
-        load_recipe(recipe or "imagefolder"),
+        load_recipe(recipe or RECIPES[kind_of(data_dir) if data_dir else "folder"]),
         ckpt,
     )
 
@@ -135,7 +144,8 @@ def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[
 
     logits = [network(Tensor(batch)).asnumpy() for batch, _ in _batches(trained, source, min(32, len(source)))]
     return [
-        [(names[index], share) for index, share in best] for best in top_guesses(np.concatenate(logits)[: len(source)])
+        [(names[index], share) for index, share in best]
+        for best in top_guesses(finite(np.concatenate(logits)[: len(source)]))
     ]
 
 
