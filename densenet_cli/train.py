@@ -92,6 +92,9 @@ def _train(run: Any) -> None:
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. Go on with: densenet train --resume {run.path}")
         raise typer.Exit(130) from None
+    except SystemExit:  # what SIGTERM and SIGHUP become where there are several processes
+        console.print(f"\nStopped. Go on with: densenet train --resume {run.path}")
+        raise
     except ArchspecError:
         console.print(f"Stopped. After mending it, go on with: densenet train --resume {run.path}")
         raise

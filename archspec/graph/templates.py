@@ -1,4 +1,4 @@
-"""What a dense layer, a transition and a head consist of: lists of operators, each `(name, kind, width)`.
+"""What a dense layer consists of: lists of operators, each `(name, kind, width)`.
 
 A width names the output channels of a convolution; the builder fills in the input's. Kernels are part of the
 name's row so that the table reads like the paper's.

@@ -237,3 +237,22 @@ def test_a_disk_too_full_for_a_run_directory_leaves_none_that_looks_whole(small_
     (small_disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize))
     refused(densenet("train", "--out", "run", cwd=small_disk), "run T002 cannot be written: No space left on device")
     refused(densenet("validate", "run", cwd=small_disk), "run T004", "run.json")
+
+
+def test_set_on_a_run_is_refused(digits_run):
+    """A run's network is fixed: an override that did nothing would mislead."""
+    refused(densenet("export", digits_run, "--set", "growth_rate=13"), "S011", "growth_rate=13", "fixed")
+
+
+def test_export_refuses_a_suffix_that_it_does_not_write(digits_run, tmp_path):
+    """A MINDIR that is called .onnx would mislead."""
+    refused(densenet("export", digits_run, "-o", tmp_path / "a.onnx"), "W001", ".mindir")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recipe_is_not_offered_the_keys_of_a_spec(tmp_path):
+    """`block_config` belongs to specs alone."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("epochs: 1\nbatch_size: 8\nblock_config: [1]\n")
+    text = refused(densenet("train", "--recipe", recipe, "--out", "run", cwd=tmp_path), "S001", "block_config")
+    assert "did you mean 'block_config'" not in text

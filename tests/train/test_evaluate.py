@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
+from archspec.errors import TrainingError
 from archspec.runtime import prepare
 from archspec.train.data import Preprocess, batches
-from archspec.train.evaluate import evaluate
+from archspec.train.evaluate import _sums, evaluate, finite
 from archspec.train.sources import Source
 
 CLASSES = 10
@@ -75,3 +76,17 @@ def test_no_images_give_zeros_and_say_so():
     """Such as the share of a device when there are fewer images than devices."""
     found = evaluate(Table(np.zeros((1, CLASSES), np.float32)), [])
     assert (found.images, found.top1, found.top5, found.loss) == (0, 0, 0, 0)
+
+
+def test_a_network_that_says_the_same_of_all_classes_is_right_by_chance_alone():
+    """Of equal logits the first class is the guess, as NumPy's argmax has it, and the first five are the five."""
+    labels = np.arange(10, dtype=np.int32)
+    sums = _sums(np.zeros((10, 10)), labels)
+    assert sums[1] == (np.zeros((10, 10)).argmax(axis=1) == labels).sum() == 1
+    assert sums[2] == 5
+
+
+def test_outputs_that_are_no_numbers_are_refused():
+    """NaN is not greater than anything, which must not make every guess right."""
+    with pytest.raises(TrainingError, match="T006"):
+        finite(np.array([[0.0, np.nan]]))
