@@ -13,6 +13,8 @@ from rich.console import Console
 
 from archspec.runtime import quiet
 from archspec.spec.catalogue import shipped
+from archspec.spec.document import short
+from archspec.spec.load import Override
 
 WIDTH_OF_A_FILE = 120
 """Columns where there is no terminal to ask."""
@@ -31,12 +33,22 @@ SpecName = Annotated[
     str,
     typer.Argument(help="A shipped spec (see `densenet list`) or a YAML file.", autocompletion=complete_spec),
 ]
-Target = Annotated[str, typer.Argument(help="A run directory, or a spec together with --ckpt.")]
+Target = Annotated[str, typer.Argument(help="A run directory, or a spec together with --ckpt or --pretrained.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key: growth_rate=24, blocks.2.layers=6. Repeatable."),
 ]
-Checkpoint = Annotated[Path | None, typer.Option("--ckpt", help="A MindSpore checkpoint (default: the run's best).")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option("--ckpt", help="A .ckpt, .safetensors or .pth, in any names that `convert` knows."),
+]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="The published weights of the spec's name (see `densenet weights list`).")
+]
+Mean = Annotated[
+    str | None, typer.Option(help="Of each channel in 0-255 units, 125.3,123.0,113.9 (default: the recipe's).")
+]
+Std = Annotated[str | None, typer.Option(help="Likewise.")]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="An image folder, CIFAR-10/100 (binary) or MNIST (idx).")
 ]
@@ -47,8 +59,25 @@ def quiet_screen(log: Path = Path(os.devnull)) -> AbstractContextManager[Console
     return quiet(log)
 
 
-def split_overrides(texts: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Return the overrides of the spec, and those of the recipe (`recipe.epochs=5`)."""
-    texts = list(texts or ())
-    for_recipe = [text.removeprefix("recipe.") for text in texts if text.startswith("recipe.")]
-    return [text for text in texts if not text.startswith("recipe.")], for_recipe
+def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], list[Override]]:
+    """Return the overrides of the spec, and those of the recipe (`recipe.epochs=5`), quoted as they were typed."""
+    for_spec: list[str | Override] = []
+    for_recipe: list[Override] = []
+    for text in texts or ():
+        setting = text.lstrip().removeprefix("recipe.")
+        if setting == text.lstrip():
+            for_spec.append(text)
+        else:
+            for_recipe.append(Override(setting, f"--set {short(text)}"))
+    return for_spec, for_recipe
+
+
+def flag(name: str, value: float | None, *keys: str) -> list[Override]:
+    """Return what a flag of its own sets, so that faults quote it as it was typed: `--epochs 3`."""
+    typed = f"{name} {repr(value).removesuffix('.0')}"
+    return [] if value is None else [Override((key, value), typed) for key in keys]
+
+
+def channels_flag(name: str, text: str | None, key: str) -> list[Override]:
+    """Return what a flag with one number for each channel sets: `--mean 125.3,123.0,113.9`."""
+    return [] if text is None else [Override(f"{key}=[{text}]", f"{name} {short(text)}")]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from archspec.errors import Diagnostic, GraphError
+from archspec.errors import GraphError
+from archspec.graph.causes import causes
 from archspec.graph.connectivity import RULES
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.shapes import infer_shapes
@@ -18,7 +18,7 @@ def build_graph(spec: Spec) -> Graph:
     """Return the graph of a spec: input, stem, dense blocks with transitions between them, head.
 
     Raises:
-        GraphError: G006, the image is too small for the network's strides, at the spec's place.
+        GraphError: G006, each setting of the spec that leaves no pixel or no channel, at its place.
     """
     builder = _Builder(spec)
     value = builder.op("input", "input", (), shape=(spec.input.channels, spec.input.height, spec.input.width))
@@ -32,15 +32,8 @@ def build_graph(spec: Spec) -> Graph:
     graph = Graph.of(spec.name, builder.ops, builder.regions)
     _, faults = infer_shapes(graph)
     if faults:
-        raise GraphError(_placed(fault, graph, spec) for fault in faults)
+        raise GraphError(causes(graph, spec, faults))
     return graph
-
-
-def _placed(fault: Diagnostic, graph: Graph, spec: Spec) -> Diagnostic:
-    """Lead a fault from the operator back to the line of the spec that its region comes from."""
-    region = graph.regions.get(graph.ops[fault.where].region)
-    place = spec.place(region.origin) if region else ""
-    return replace(fault, message=f"{fault.where}: {fault.message}", where=place or spec.name)
 
 
 class _Builder:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -80,14 +81,23 @@ _RULES: Mapping[str, str] = {
     "string_too_long": "must have at most {max_length} characters",
 }
 
+_PLACE = re.compile(r"(.*):(\d{1,9}):(\d{1,9})")
+_ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
+
 _NUMBERS = ("int_type", "int_from_float", "float_type")
+_LISTS = ("tuple_type", "list_type")
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 
 
 def diagnose(error: ValidationError, model: type[BaseModel], document: Document) -> tuple[Diagnostic, ...]:
     """Return one diagnostic for each fault in `error`, in the order in which they stand in the file."""
     details = [detail for detail in error.errors(include_url=False) if not _is_echo(detail)]
-    return tuple(sorted((_diagnostic(detail, model, document) for detail in details), key=_reading_order))
+    return in_reading_order(_diagnostic(detail, model, document) for detail in details)
+
+
+def in_reading_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Return the faults of files line by line, then those without a line (of overrides) as they came."""
+    return tuple(sorted(diagnostics, key=_reading_order))
 
 
 def _is_echo(detail: Mapping[str, Any]) -> bool:
@@ -95,11 +105,9 @@ def _is_echo(detail: Mapping[str, Any]) -> bool:
     return detail["type"] == "too_short" and bool(len(detail["input"]) >= detail["ctx"]["min_length"])
 
 
-def _reading_order(diagnostic: Diagnostic) -> tuple[str, int, int]:
-    file, _, rest = diagnostic.where.partition(":")
-    numbers = [int(part) for part in rest.split(":")[-2:] if part.isdigit()]
-    line, column = numbers if len(numbers) == 2 else (0, 0)
-    return file, line, column
+def _reading_order(diagnostic: Diagnostic) -> tuple[bool, str, int, int]:
+    place = _PLACE.fullmatch(diagnostic.where)
+    return (False, place[1], int(place[2]), int(place[3])) if place else (True, "", 0, 0)
 
 
 def _diagnostic(detail: Mapping[str, Any], model: type[BaseModel], document: Document) -> Diagnostic:
@@ -135,9 +143,9 @@ def _unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diag
         *(("block_config",) if "blocks" in owner.model_fields else ()),
         *(("extends",) if owner is model else ()),
     ]
-    near = difflib.get_close_matches(key, known, n=1)
-    if key in ELSEWHERE:
-        hint = f"write {ELSEWHERE[key]}"
+    near = difflib.get_close_matches(key.lower(), known, n=1)
+    if key.lower() in ELSEWHERE:
+        hint = f"write {ELSEWHERE[key.lower()]}"
     elif near:
         hint = f"did you mean {near[0]!r}?"
     else:
@@ -205,6 +213,8 @@ def _real_path(location: tuple[str | int, ...], value: Any) -> Path:
 
 
 def _hint(kind: str, path: Path, value: Any) -> str:
+    if kind in _LISTS and path != ("transitions",) and isinstance(value, (str, int, float)):
+        return _in_brackets(path, str(value)[:100])
     if path[-1:] == ("bottleneck",) and value in (None, False, 0, "none"):
         return "for layers without a bottleneck write `layer: basic`"
     if path[:1] == ("blocks",) and len(path) == 2:
@@ -218,11 +228,18 @@ def _hint(kind: str, path: Path, value: Any) -> str:
     return ""
 
 
+def _in_brackets(path: Path, text: str) -> str:
+    if not _ROW_OF_NUMBERS.fullmatch(text):
+        return ""
+    key = "block_config: " if path == ("blocks",) else ""
+    return f"write {key}[{', '.join(re.findall(r'[0-9.]+', text))}]"
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, str) and value.replace(".", "", 1).isdecimal()
 
 
 def _nearest_choice(value: Any, expected: str) -> str:
     choices = [choice.strip(" '") for choice in expected.replace(" or ", ", ").split(", ")]
-    near = difflib.get_close_matches(str(value), choices, n=1)
+    near = difflib.get_close_matches(str(value).lower(), choices, n=1)
     return f"did you mean {near[0]!r}?" if near else ""

@@ -7,26 +7,41 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from archspec.errors import ArchspecError, Diagnostic, SpecError
-from archspec.spec.catalogue import locate, specs_folder
+from archspec.errors import Diagnostic, SpecError
+from archspec.spec.catalogue import locate, nearest, specs_folder
 from archspec.spec.document import Document, Path, merge, set_path, short, without
-from archspec.spec.faults import diagnose
-from archspec.spec.model import Spec
+from archspec.spec.faults import diagnose, in_reading_order
+from archspec.spec.model import Spec, WrittenModel
 from archspec.spec.reader import MAX_DEPTH, read_file, read_value
 
 Model = TypeVar("Model", bound=BaseModel)
-Overrides = Mapping[str, Any] | Iterable[str | tuple[str, Any]]
-"""`key.path=value` as for `--set`, or pairs of a key path and a plain value."""
+Written = TypeVar("Written", bound=WrittenModel)
+Setting = str | tuple[str, Any]
+"""`key.path=value`, whose value is YAML, or a key path and a plain value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A setting that was not typed as `--set`, and the place that its faults name: `--epochs 3`."""
+
+    setting: Setting
+    place: str
+
+
+Overrides = Mapping[str, Any] | Iterable[Setting | Override]
 
 MAX_KEY = 200
 """Characters in the key path of an override."""
 
+_GIVEN = ("--", "override ")
+"""How the place of an override begins: as a flag, or as one from Python."""
 _INDEX = re.compile(r"\[(\d+)\]")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
@@ -41,10 +56,24 @@ def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
     Raises:
         SpecError: every fault found, each with its place.
     """
-    document = override(_named(load_document(str(name), kind="spec")), overrides, expand=_expanded)
-    spec = validate(Spec, document)
-    spec._document = document
-    return spec
+    return load_model(Spec, str(name), overrides, kind="spec")
+
+
+def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: str) -> Written:
+    """Return the model of a shipped name or of a YAML file; the overrides that can be read are validated with it.
+
+    Raises:
+        SpecError: every fault of the file and of the overrides, those of the file first.
+    """
+    settings, faults = _read_overrides(overrides)
+    try:
+        document = load_document(name, kind=kind)
+    except SpecError as error:
+        raise SpecError([*error.diagnostics, *faults]) from None
+    document, misled = _overridden(_named(document) if kind == "spec" else document, settings, kind)
+    found = validate(model, document, [*faults, *misled])
+    found._document = document
+    return found
 
 
 def is_users_choice(spec: Spec, path: Path) -> bool:
@@ -52,7 +81,12 @@ def is_users_choice(spec: Spec, path: Path) -> bool:
     place = spec._document.places.get(path)
     if place is None:
         return False
-    return specs_folder() not in FilePath(place.rsplit(":", 2)[0]).resolve().parents
+    return is_overridden(spec, path) or specs_folder() not in FilePath(place.rsplit(":", 2)[0]).resolve().parents
+
+
+def is_overridden(spec: Spec, path: Path) -> bool:
+    """Is the value set on the command line or from Python, and not by a file?"""
+    return spec._document.places.get(path, "").startswith(_GIVEN)
 
 
 def load_document(
@@ -70,7 +104,7 @@ def load_document(
     if real in above:
         chain = " -> ".join(step.name for step in (*above[above.index(real) :], real))
         raise SpecError.one("S010", f"extends itself: {chain}", place)
-    document = read_file(path)
+    document = read_file(path, absent=nearest(path.stem, kind))
     if not isinstance(document.value, dict):
         raise SpecError.one("S003", f"a {kind} must be a mapping of keys to values", document.place(()))
     if kind == "spec":
@@ -86,39 +120,19 @@ def load_document(
     return merge(parent, without(document, "extends"))
 
 
-def override(
-    document: Document,
-    overrides: Overrides,
-    *,
-    expand: Callable[[Document], Document] = lambda document: document,
-) -> Document:
-    """Apply `key.path=value` texts, whose values are YAML, or a mapping of key paths to plain values.
+def validate(model: type[Model], document: Document, faults: Sequence[Diagnostic] = ()) -> Model:
+    """Return the model of a document in which nothing else is wrong.
 
     Raises:
-        SpecError: S011, every override that is no `key=value` or that leads nowhere.
-    """
-    faults: list[Diagnostic] = []
-    for given in overrides.items() if isinstance(overrides, Mapping) else overrides:
-        try:
-            path, value = _read_override(given)
-            document = expand(_overridden(document, path, value))
-        except ArchspecError as error:
-            faults.extend(error.diagnostics)
-    if faults:
-        raise SpecError(faults)
-    return document
-
-
-def validate(model: type[Model], document: Document) -> Model:
-    """Return the model of a document.
-
-    Raises:
-        SpecError: S001..S006, every fault with its place.
+        SpecError: S001..S006, every fault with its place, and the `faults` that are known already.
     """
     try:
-        return model.model_validate(document.value)
+        found = model.model_validate(document.value)
     except ValidationError as error:
-        raise SpecError(diagnose(error, model, document)) from None
+        raise SpecError(in_reading_order([*faults, *diagnose(error, model, document)])) from None
+    if faults:
+        raise SpecError(faults)
+    return found
 
 
 def _named(document: Document) -> Document:
@@ -131,13 +145,27 @@ def _named(document: Document) -> Document:
     return Document({**document.value, "name": name}, document.places, document.keys)
 
 
-def _read_override(given: str | tuple[str, Any]) -> tuple[Path, Document]:
-    if isinstance(given, tuple):
-        key, value = given
-        place = f"override {short(key)}"
+def _read_overrides(overrides: Overrides) -> tuple[list[tuple[Path, Document]], list[Diagnostic]]:
+    """The key paths and values of the overrides that can be read, and the faults of the others."""
+    settings: list[tuple[Path, Document]] = []
+    faults: list[Diagnostic] = []
+    for given in overrides.items() if isinstance(overrides, Mapping) else overrides:
+        try:
+            settings.append(_read_override(given))
+        except SpecError as error:
+            faults.extend(error.diagnostics)
+    return settings, faults
+
+
+def _read_override(given: Setting | Override) -> tuple[Path, Document]:
+    if isinstance(given, Override):
+        setting, place = given.setting, given.place
+    else:
+        setting, place = given, f"--set {short(given)}" if isinstance(given, str) else f"override {short(given[0])}"
+    if isinstance(setting, tuple):
+        key, value = setting
         return _key_path(key, place), Document(value, {(): place})
-    key, equals, text = given.partition("=")
-    place = f"--set {short(given)}"
+    key, equals, text = setting.partition("=")
     if not equals:
         raise SpecError.one("S011", "an override is key.path=value", place)
     return _key_path(key, place), read_value(text, place)
@@ -151,7 +179,22 @@ def _key_path(key: str, place: str) -> Path:
     return tuple(int(part) if _NUMBER.fullmatch(part) else part for part in parts)
 
 
-def _overridden(document: Document, path: Path, value: Document) -> Document:
+def _overridden(
+    document: Document, settings: Iterable[tuple[Path, Document]], kind: str
+) -> tuple[Document, list[Diagnostic]]:
+    """The document with every setting that leads somewhere, and an S011 for each that does not."""
+    faults: list[Diagnostic] = []
+    for path, value in settings:
+        try:
+            changed = _with_setting(document, path, value)
+        except SpecError as error:
+            faults.extend(error.diagnostics)
+        else:
+            document = _expanded(changed) if kind == "spec" else changed
+    return document, faults
+
+
+def _with_setting(document: Document, path: Path, value: Document) -> Document:
     if path[0] == "extends":
         raise SpecError.one("S011", "extends cannot be overridden: name that spec instead", value.place(()))
     if path[0] == "block_config" and len(path) == 2:

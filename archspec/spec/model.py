@@ -44,6 +44,25 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class WrittenModel(SpecModel):
+    """A whole document, which knows where each of its values was written."""
+
+    _document: Document = PrivateAttr(default_factory=lambda: Document(None))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal settings make equal models, wherever they were written."""
+        return type(other) is type(self) and self.__dict__ == other.__dict__
+
+    def place(self, *paths: Path) -> str:
+        """Return where the first of `paths` that is written at all stands, else what encloses the first, else ''."""
+        written = (path for path in paths if path in self._document.places)
+        return self._document.place(next(written, paths[0]))
+
+    def resolved(self) -> dict[str, Any]:
+        """Return plain values from which the equal model is read again: no `extends`, defaults written out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
 class InputSpec(SpecModel):
     """The image that the network reads, (N, channels, height, width)."""
 
@@ -110,7 +129,7 @@ class Layers(SpecModel):
     drop_rate: float
 
 
-class Spec(SpecModel):
+class Spec(WrittenModel):
     """A densely connected network; `block_config: [6, 12]` is short for two `blocks` of 6 and 12 layers."""
 
     name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")] = "network"
@@ -135,14 +154,13 @@ class Spec(SpecModel):
     """Dropout after the last convolution of every dense layer, as in torchvision."""
     head: HeadSpec = HeadSpec()
 
-    _document: Document = PrivateAttr(default_factory=lambda: Document(None))
-
     @model_validator(mode="after")
     def _one_transition_between_blocks(self) -> Spec:
         if self.transitions is not None and len(self.transitions) != len(self.blocks) - 1:
+            entries = "1 entry" if len(self.transitions) == 1 else f"{len(self.transitions)} entries"
             raise broken_rule(
                 "transitions",
-                f"transitions (={len(self.transitions)} entries) must be one fewer than blocks (={len(self.blocks)})",
+                f"transitions (={entries}) must be one fewer than blocks (={len(self.blocks)})",
             )
         return self
 
@@ -175,18 +193,6 @@ class Spec(SpecModel):
         """Return the transitions with the spec's compression filled in."""
         listed = self.transitions or (TransitionSpec(),) * (len(self.blocks) - 1)
         return tuple(TransitionSpec(compression=t.compression or self.compression, pool=t.pool) for t in listed)
-
-    def __eq__(self, other: object) -> bool:
-        """Equal settings make equal specs, wherever they were written."""
-        return isinstance(other, Spec) and self.__dict__ == other.__dict__
-
-    def place(self, path: Path) -> str:
-        """Return `file:line:column` of the value at `path`, else of what encloses it, else ''."""
-        return self._document.place(path)
-
-    def resolved(self) -> dict[str, Any]:
-        """Return plain values from which the equal spec is read again: no `extends`, defaults written out."""
-        return self.model_dump(mode="json", exclude_none=True)
 
 
 def compressed(channels: int, compression: float) -> int:

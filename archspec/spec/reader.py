@@ -45,8 +45,8 @@ SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
 )
 
 
-def read_file(path: FilePath) -> Document:
-    """Return the document in a YAML file.
+def read_file(path: FilePath, absent: str = "") -> Document:
+    """Return the document in a YAML file; `absent` is the hint where there is no such file.
 
     Raises:
         SpecError: Y001..Y009, each with `file:line:column`.
@@ -55,7 +55,8 @@ def read_file(path: FilePath) -> Document:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SpecError.one("Y001", f"cannot be read: {error.strerror}", str(path)) from None
+        hint = absent if isinstance(error, FileNotFoundError) else ""
+        raise SpecError.one("Y001", f"cannot be read: {error.strerror}", str(path), hint) from None
     _bound_size(len(raw), str(path))
     try:
         text = raw.decode("utf-8-sig")

@@ -1,5 +1,7 @@
 """Graphs built from any spec: proved right, and equal to counts made without the builder."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -7,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archspec.errors import GraphError
+from archspec.errors import Diagnostic, GraphError
 from archspec.graph.build import build_graph
+from archspec.graph.causes import causes
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.operators import OPERATORS
 from archspec.graph.shapes import infer_shapes
 from archspec.passes.report import report
 from archspec.passes.verify import verify
-from archspec.spec.load import load_spec
+from archspec.spec.load import Override, load_spec
 from archspec.spec.model import Spec
 
 blocks = st.fixed_dictionaries(
@@ -161,23 +164,102 @@ def test_a_longer_block_renames_nothing_elsewhere() -> None:
     assert all(name.startswith("features.denseblock2.") for name in long - short)
 
 
-def test_an_image_that_is_too_small_is_told_with_the_operator() -> None:
-    """A 4 x 4 image has no pixel left for the last transition."""
+def faults_of(*overrides: str | Override, spec: str | Path = "densenetbc_digits") -> list[str]:
     with pytest.raises(GraphError) as caught:
-        build_graph(load_spec("densenet121", ["input.height=8", "input.width=8"]))
-    (fault,) = caught.value.diagnostics
-    assert fault.code == "G006"
-    assert fault.message == "features.transition2.pool: a 2 x 2 window leaves no pixel of 1 x 1"
-    assert fault.where.endswith("densenet121.yaml:2:1")
+        build_graph(load_spec(spec, overrides))
+    assert {fault.code for fault in caught.value.diagnostics} == {"G006"}
+    return [f"{fault.where} {fault.message}" for fault in caught.value.diagnostics]
 
 
-def test_a_transition_that_keeps_no_channel_is_told_at_its_line() -> None:
-    """Compression of 0.001 leaves none of a few channels."""
+def test_an_image_that_is_too_small_is_told_at_its_height_and_width() -> None:
+    """An image of 8 x 8 has no pixel left for densenet121's second transition; 29 is the least, as building shows."""
+    why = "(=8) must be at least 29: features.transition2.pool has no pixel left for its 2-pixel window"
+    assert faults_of("input.height=8", "input.width=8", spec="densenet121") == [
+        f"--set input.height=8 input.height {why}",
+        f"--set input.width=8 input.width {why}",
+    ]
+    (one,) = faults_of("input.width=28", spec="densenet121")
+    assert "features.transition3.pool" in one
+    build_graph(load_spec("densenet121", ["input.height=29", "input.width=29"]))
+
+
+def test_one_flag_that_makes_an_image_too_small_is_one_fault() -> None:
+    """Height and width that were written in one place, and those that nobody wrote: then it is the blocks."""
+    flag = [Override((f"input.{side}", 1), "--image-size 1") for side in ("height", "width")]
+    (found,) = faults_of(*flag)
+    assert found.startswith("--image-size 1 input.height and input.width (=1) must be at least 2: ")
+    (found,) = faults_of(f"block_config={[1] * 9}", spec="densenet121")
+    assert found.startswith(f"--set block_config={[1] * 9}"[:40])
+    assert "input.height and input.width (=224) must be at least 1021: " in found
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("compression: 0.001", ["3:14 compression (=0.001) leaves features.transition1 no channel of its 48"]),
+        (
+            "transitions: [{pool: max}, {compression: 0.01}]\ncompression: 0.02",
+            [
+                "4:14 compression (=0.02) leaves features.transition1 no channel of its 48",
+                "3:42 transitions[1].compression (=0.01) leaves features.transition2 no channel of its 24",
+            ],
+        ),
+        (
+            "transitions: [{compression: 0.02}, {compression: 0.01}]\ninput: {width: 1}",
+            [
+                "3:29 transitions[0].compression (=0.02) leaves features.transition1 no channel of its 48",
+                "3:50 transitions[1].compression (=0.01) leaves features.transition2 no channel of its 24",
+                "4:16 input.width (=1) must be at least 13: features.transition1.pool has no pixel left for its "
+                "2-pixel window",
+            ],
+        ),
+    ],
+    ids=["one key for all", "one key and one transition", "each its own, and the image"],
+)
+def test_what_leaves_no_channel_is_told_at_the_key_that_says_it(tmp_path: Path, text: str, faults: list[str]) -> None:
+    """All causes at once, each once, however many transitions follow it."""
+    path = tmp_path / "net.yaml"
+    path.write_text(f"growth_rate: 12\nblock_config: [2, 2, 2]\n{text}\n", encoding="utf-8")
+    assert faults_of(spec=path) == [f"{path}:{fault}" for fault in faults]
+
+
+def test_the_proposed_compression_leaves_one_channel() -> None:
+    """What the hint says builds, and a network of one channel in that place is found."""
     with pytest.raises(GraphError) as caught:
         build_graph(load_spec("densenetbc_digits", ["transitions.0.compression=0.001"]))
     (fault,) = caught.value.diagnostics
-    assert fault.where == "--set transitions.0.compression=0.001"
-    assert fault.message == "features.transition1.conv: has 0 output channels; at least 1 is needed"
+    assert (fault.where, fault.hint) == ("--set transitions.0.compression=0.001", "0.014 or more")
+    graph = build_graph(load_spec("densenetbc_digits", ["transitions.0.compression=0.014"]))
+    assert graph.ops["features.transition1.conv"].attrs["out_channels"] == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(["avg", "none"]), max_size=5),
+    st.fixed_dictionaries(
+        {"kernel": st.sampled_from([1, 3, 5, 7]), "stride": st.integers(1, 4), "pool": st.sampled_from(["max", "none"])}
+    ),
+)
+def test_the_proposed_image_size_is_the_least_that_builds(pools: list[str], stem: dict[str, Any]) -> None:
+    """Of any strides: the size in the message builds, one pixel less does not."""
+
+    def spec(size: int) -> Spec:
+        sizes = {"channels": 1, "height": size, "width": size}
+        listed = [{"pool": pool} for pool in pools]
+        blocks = [{"layers": 1}] * (len(pools) + 1)
+        return Spec.model_validate(
+            {"growth_rate": 2, "input": sizes, "stem": stem, "blocks": blocks, "transitions": listed}
+        )
+
+    if "avg" not in pools:
+        build_graph(spec(1))
+        return
+    with pytest.raises(GraphError, match=r"net.* G006 input.height and input.width \(=1\) must be at least") as caught:
+        build_graph(spec(1))
+    least = int(re.findall(r"at least (\d+)", str(caught.value))[0])
+    build_graph(spec(least))
+    with pytest.raises(GraphError):
+        build_graph(spec(least - 1))
 
 
 def test_two_operators_of_one_name_are_refused() -> None:
@@ -225,3 +307,13 @@ def test_a_block_of_a_thousand_layers_is_built_and_proved() -> None:
     graph = build_graph(load_spec("densenetbc100_k12", ["block_config=[1000]", "growth_rate=1"]))
     assert verify(graph) == ()
     assert report(graph).edges == 500_500
+
+
+def test_a_fault_of_shape_that_no_setting_explains_is_told_at_its_regions_line() -> None:
+    """Though no spec gives one: a fault of a convolution's channels stays what it is."""
+    spec = load_spec("densenetbc_digits", ["input.height=1"])
+    graph = build_graph(load_spec("densenetbc_digits"))
+    fault = Diagnostic("G006", "is made for 3 channels, reads 1", "features.conv0")
+    small, other = causes(graph, spec, [fault])
+    assert small.where == "--set input.height=1"
+    assert str(other).endswith(":5:7 G006 features.conv0: is made for 3 channels, reads 1")

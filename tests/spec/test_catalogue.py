@@ -147,6 +147,7 @@ def test_names_and_paths_are_told_apart(tmp_path: Path, monkeypatch: pytest.Monk
     [
         ("densenet12", "densenet121"),
         ("densnet169", "densenet169"),
+        ("DenseNet-121", "densenet121"),
         ("resnet50", "shipped: densenet100_k12, "),
     ],
 )
@@ -155,6 +156,23 @@ def test_an_unknown_name_gets_the_nearest_or_the_list(name: str, hint: str) -> N
     with pytest.raises(SpecError, match=f"S010 there is no spec '{name}'") as caught:
         load_spec(name)
     assert hint in caught.value.diagnostics[0].hint
+
+
+def test_an_absent_file_called_like_a_shipped_spec_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types the file's name learns that the name alone will do; any other absent file gets no guess."""
+    monkeypatch.chdir(tmp_path)
+    hints = []
+    for name in ("densenet121.yaml", "nets/DenseNet169.yml", "mine.yaml"):
+        with pytest.raises(SpecError, match=f"^{name} Y001 cannot be read: No such file or directory") as caught:
+            load_spec(name)
+        hints.append(caught.value.diagnostics[0].hint)
+    assert hints == [
+        "did you mean the shipped spec 'densenet121'?",
+        "did you mean the shipped spec 'densenet169'?",
+        "",
+    ]
 
 
 def test_shipped_specs_describe_every_key_that_they_use() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from archspec.errors import SpecError
-from archspec.spec.load import load_spec
+from archspec.spec.load import Override, load_spec
 
 INVALID = Path(__file__).resolve().parents[1] / "invalid"
 FILES = sorted(INVALID.glob("*.yaml"))
 BASE = "growth_rate: 12\nblock_config: [2, 2]\n"
 
 
-def faults(path: Path, *overrides: str) -> list[str]:
+def faults(path: Path, *overrides: str | Override) -> list[str]:
     with pytest.raises(SpecError) as caught:
         load_spec(path, overrides)
     return [str(fault) for fault in caught.value.diagnostics]
@@ -50,11 +50,59 @@ def test_a_fault_of_a_command_line_override_says_so(tmp_path: Path) -> None:
     """Faults of --set and of the file stand side by side, each with its own place."""
     path = written(tmp_path, BASE + "drop_rate: 2\n")
     assert faults(path, "compression=1.5", "stem.kernal=3", "head={num_classes: 0}") == [
+        f"{path}:3:12 S004 drop_rate (=2) must be in [0, 1)",
+        "--set stem.kernal=3 S001 unknown key 'stem.kernal' (did you mean 'kernel'?)",
         "--set compression=1.5 S004 compression (=1.5) must be in (0, 1]",
         "--set head={num_classes: 0} S004 head.num_classes (=0) must be in [1, 1000000]",
-        "--set stem.kernal=3 S001 unknown key 'stem.kernal' (did you mean 'kernel'?)",
-        f"{path}:3:12 S004 drop_rate (=2) must be in [0, 1)",
     ]
+
+
+def test_an_unreadable_override_hides_no_other_fault(tmp_path: Path) -> None:
+    """The overrides that can be read apply, what they leave is checked, and all faults come: the file's first."""
+    path = written(tmp_path, BASE + "drop_rate: 2\nactivation: ReLU\ncompression: 3\n")
+    found = faults(path, "nothing", "compression=0.5", "stem=[1", "blocks.9.layers=1", "bottleneck=0")
+    assert [fault.replace(str(path), "net.yaml").partition(" (")[0] for fault in found] == [
+        "net.yaml:3:12 S004 drop_rate",
+        "net.yaml:4:13 S005 activation",
+        "--set nothing S011 an override is key.path=value",
+        "--set stem=[1 Y006 is not YAML: did not find expected ',' or ']' while parsing a flow sequence",
+        "--set blocks.9.layers=1 S011 blocks[9].layers: 9 must be an index below 2",
+        "--set bottleneck=0 S004 bottleneck",
+    ]
+
+
+def test_overrides_that_cannot_be_read_are_told_beside_a_file_that_cannot(tmp_path: Path) -> None:
+    """One round of mending is enough, even where there is nothing to override."""
+    path = written(tmp_path, "a: [1")
+    found = faults(path, "nothing", "growth_rate=3")
+    assert found[0].startswith(f"{path}:2:1 Y006 ")
+    assert found[1:] == ["--set nothing S011 an override is key.path=value"]
+
+
+def test_an_override_from_elsewhere_is_told_at_its_own_place(tmp_path: Path) -> None:
+    """A flag of its own, a key with a prefix: what the user typed, whether it is unreadable, lost or wrong."""
+    overrides = [
+        Override("drop_rate", "--set x.drop_rate"),
+        Override("blocks.7.layers=1", "--set x.blocks.7.layers=1"),
+        Override(("head.num_classes", 0), "--num-classes 0"),
+        Override(("name", "1.5"), "--name 1.5"),
+    ]
+    found = faults(written(tmp_path, BASE), *overrides)
+    assert [fault.partition(" (")[0] for fault in found] == [
+        "--set x.drop_rate S011 an override is key.path=value",
+        "--set x.blocks.7.layers=1 S011 blocks[7].layers: 7 must be an index below 2",
+        "--name 1.5 S004 name",
+        "--num-classes 0 S004 head.num_classes",
+    ]
+
+
+def test_faults_of_files_come_line_by_line_whatever_the_file_is_called(tmp_path: Path) -> None:
+    """Line 10 after line 9, colons and blanks in the name."""
+    path = tmp_path / "a 7:3 b.yaml"
+    path.write_text(
+        "growth_rate: 12\nblock_config: [2]\n" + "\n" * 6 + "drop_rate: 2\ncompression: 0\n", encoding="utf-8"
+    )
+    assert [fault.split(" S004")[0] for fault in faults(path)] == [f"{path}:9:12", f"{path}:10:14"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from archspec.errors import SpecError
 from archspec.spec.catalogue import shipped
-from archspec.spec.load import load_spec
+from archspec.spec.load import is_overridden, is_users_choice, load_spec
 from archspec.spec.model import Spec, compressed
 
 PARENT = """\
@@ -218,6 +218,19 @@ def test_an_override_knows_its_place() -> None:
     spec = load_spec("densenet121", ["blocks.1.growth_rate=8"])
     assert spec.place(("blocks", 1, "growth_rate")) == "--set blocks.1.growth_rate=8"
     assert spec.place(("blocks", 0)).endswith("densenet121.yaml:5:16")
+
+
+@pytest.mark.parametrize("text", ["head.num_classes=7", " head.num_classes =7", "head={num_classes: 7}"])
+def test_a_value_of_the_command_line_is_told_from_one_of_a_file(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the override is spelt and wherever one stands; a shipped spec's value is nobody's choice."""
+    path = ("head", "num_classes")
+    monkeypatch.chdir(shipped()["densenet121"].parent)
+    own = load_spec(write(tmp_path, "own.yaml", "extends: densenetbc_digits\nhead: {num_classes: 7}\n"))
+    plain, given = load_spec("densenetbc_digits"), load_spec("densenetbc_digits", [text])
+    assert [is_users_choice(spec, path) for spec in (own, plain, given)] == [True, False, True]
+    assert [is_overridden(spec, path) for spec in (own, plain, given)] == [False, False, True]
 
 
 @pytest.mark.parametrize(
