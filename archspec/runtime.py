@@ -1,18 +1,24 @@
-"""What must hold before and around MindSpore: its environment variables, and a quiet screen."""
+"""What must hold before and around MindSpore: its environment variables, signals, and a quiet screen."""
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import ctypes
+import errno
 import importlib.util
+import io
 import os
 import platform
 import signal
+import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from types import FrameType
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -20,6 +26,9 @@ from archspec.errors import EnvironmentFault
 
 STDOUT, STDERR = 1, 2
 LOG_MODE = 0o644
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GONE = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
+"""Failures to write where nobody reads any more, and the signals that other programs end by there."""
 
 
 def prepare() -> None:
@@ -37,19 +46,77 @@ def prepare() -> None:
     os.environ.setdefault("GLOG_v", "3")  # errors only; MindSpore warns dozens of times in a healthy run
 
 
+def take_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Have a handler take SIGINT, SIGTERM and SIGHUP; one that is ignored (nohup) stays so."""
+    for number in ENDING:
+        if signal.getsignal(number) not in (None, signal.SIG_IGN):
+            signal.signal(number, handler)
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End the process at once: for as long as nothing has been made that would want tidying up.
+
+    An exception would do harm in the middle of importing an extension module.
+    """
+    os._exit(128 + number)
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """Raise what the signal stands for."""
+    raise ended_by(number)
+
+
+def watch_interrupts() -> None:
+    """Keep SIGINT from MindSpore, whose own handler makes a SIGTERM of it; call before anything starts threads.
+
+    All threads block it but one, which waits for it and has Python's handler called in the main thread.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    threading.Thread(target=_pass_on_interrupts, daemon=True).start()
+
+
+def _pass_on_interrupts() -> None:
+    while True:
+        signal.sigwait([signal.SIGINT])
+        _thread.interrupt_main()
+
+
+def ended_by(number: int) -> BaseException:
+    """Return what a signal is raised as: KeyboardInterrupt for SIGINT, else SystemExit with 128 + number."""
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+
+
 @contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block has ended, then raise KeyboardInterrupt."""
+def signals_noted() -> Iterator[list[int]]:
+    """Yield a list to which SIGINT, SIGTERM and SIGHUP are added instead of doing what they did."""
     noted: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    former = {number: signal.signal(number, lambda got, frame: noted.append(got)) for number in numbers}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # only the main thread may set handlers
+        return
+    former = {number: signal.getsignal(number) for number in ENDING}
+    former = {number: old for number, old in former.items() if old not in (None, signal.SIG_IGN)}  # nohup
+    for number in former:
+        signal.signal(number, note)
     try:
-        yield
+        yield noted
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended, then raise them (see `ended_by`)."""
+    with signals_noted() as noted:
+        yield
     if noted:
-        raise KeyboardInterrupt
+        raise ended_by(noted[0])
 
 
 @contextmanager
@@ -70,15 +137,16 @@ def quiet(log: Path) -> Iterator[Console]:
     try:
         yield Console(file=stream, width=_hidden_width(screen))
     finally:
-        _flush()
-        stream.flush()
-        os.dup2(screen, STDOUT)
-        os.dup2(errors, STDERR)
-        os.close(errors)
-        if stream is not sys.stdout:
-            stream.close()
-        os.close(screen)
-        _keep_exit_quiet(log.absolute())
+        try:
+            _flush()
+            stream.flush()
+        finally:
+            os.dup2(screen, STDOUT)
+            os.dup2(errors, STDERR)
+            os.close(errors)
+            _close(stream)
+            os.close(screen)
+            _keep_exit_quiet(log.absolute())
 
 
 def _open_log(log: Path) -> int:
@@ -97,7 +165,36 @@ def _screen_stream(screen: int) -> TextIO:
         on_descriptor = False
     if not on_descriptor:
         return sys.stdout
-    return open(screen, "w", buffering=1, encoding=sys.stdout.encoding, errors="replace", closefd=False)
+    return screen_writer(screen, sys.stdout.encoding, line_buffering=True)
+
+
+def screen_writer(descriptor: int, encoding: str, *, line_buffering: bool) -> TextIO:
+    """Return a text stream on the screen; what its encoding lacks becomes a replacement character.
+
+    Writing raises EnvironmentFault (E006) where the screen takes no more, and SystemExit with 128 + signal
+    where nobody reads any more: SIGPIPE's for a pipe, SIGHUP's for a terminal.
+    """
+    raw = _Screen(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="replace", line_buffering=line_buffering)
+
+
+class _Screen(io.FileIO):
+    """Tells failures of the screen apart from those of files, whoever writes and flushes."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            number = GONE.get(error.errno or 0)
+            if number == signal.SIGPIPE or (number and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)):
+                raise SystemExit(128 + number) from None
+            raise EnvironmentFault.one("E006", f"cannot write to the screen: {error.strerror}") from None
+
+
+def _close(stream: TextIO) -> None:
+    if stream is not sys.stdout:
+        with suppress(EnvironmentFault, SystemExit):  # a flush has said it
+            stream.close()
 
 
 def _hidden_width(screen: int) -> int | None:
@@ -129,8 +226,8 @@ def _keep_exit_quiet(log: Path) -> None:
 def _exit_into(log: Path) -> None:
     _flush()
     try:
-        descriptor = _open_log(log)
-    except EnvironmentFault:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, LOG_MODE)
+    except OSError:  # such as a run directory that has been taken away
         descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, STDOUT)
     os.dup2(descriptor, STDERR)

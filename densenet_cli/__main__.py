@@ -1,31 +1,85 @@
-"""Entry point: notices a foreign `archspec`, runs the app, and turns errors of the user's into lines."""
+"""Entry point: notices a foreign `archspec`, runs the app, and turns errors of the user's into lines.
+
+Exit codes: 0 done or equal, 1 the input or the machine is wrong, 2 usage, 3 different; after a signal 128 and its
+number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, and 141, quietly, where the reader of our output has gone (`| head`).
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
 def main() -> None:
-    """Run `densenet`. Exit codes: 0 done or equal, 1 the input is wrong, 2 usage, 3 different."""
+    """Run `densenet`."""
+    _fill_closed_descriptors()
     try:
         _refuse_foreign_archspec()
+        _refuse_closed_screen()
+        _refuse_lost_folder()
         _run()
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted\n")
+        _say("Interrupted")
         raise SystemExit(130) from None
+    finally:
+        _drop_what_cannot_be_written()
 
 
 def _run() -> None:
     from archspec.errors import ArchspecError
+    from archspec.runtime import STDOUT, screen_writer
     from densenet_cli.app import app
 
+    sys.stdout = screen_writer(STDOUT, sys.stdout.encoding, line_buffering=bool(sys.stdout.line_buffering))
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except ArchspecError as error:
         for diagnostic in error.diagnostics:
-            sys.stderr.write(f"{diagnostic}\n")
+            _say(str(diagnostic))
+        raise SystemExit(1) from None
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # there is nowhere else to say it
+        sys.stderr.write(f"{line}\n")
+
+
+def _fill_closed_descriptors() -> None:
+    """A file opened later must not take the number of a closed stream: what libraries print would land in it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest number that is free
+        pass
+    os.close(descriptor)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)  # None where it was closed
+
+
+def _drop_what_cannot_be_written() -> None:
+    """The interpreter flushes once more at its end, and would complain in words of its own."""
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+    except BaseException:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+
+
+def _refuse_closed_screen() -> None:
+    if sys.stdout is None:
+        _say("E006 cannot write to the screen: standard output is closed")
+        raise SystemExit(1)
+
+
+def _refuse_lost_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        _say(f"E007 the working directory cannot be used: {error.strerror} (cd to one that exists)")
         raise SystemExit(1) from None
 
 
@@ -35,10 +89,10 @@ def _refuse_foreign_archspec() -> None:
     folder = Path(found.origin).parent if found and found.origin else None
     if folder is not None and (folder / "spec" / "model.py").is_file():
         return
-    sys.stderr.write(
+    _say(
         f"E005 another package is imported as 'archspec' ({folder}): the labels of CPU architectures that come "
         "with conda and spack, not densenet-archspec's (install densenet-archspec into an environment of its "
-        "own: python -m venv venv && venv/bin/pip install densenet-archspec)\n"
+        "own: python -m venv venv && venv/bin/pip install densenet-archspec)"
     )
     raise SystemExit(1)
 

@@ -62,21 +62,34 @@ def join_group(device_target: str) -> tuple[int, int]:
     """Choose the device and graph mode, join the other workers, and return (rank, world).
 
     Seeds, networks and data come after it. The scheduler never returns from here. Raises EnvironmentFault
-    (E004) where this machine's MindSpore does not drive `device_target`.
+    (E004) where this machine's MindSpore does not drive `device_target`, or computes on another one already.
     """
     import mindspore as ms
     from mindspore.communication import init
 
-    try:
-        ms.set_device(device_target)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).partition(". ")[0].strip()
-        raise EnvironmentFault.one("E004", f"device_target (={device_target!r}) cannot be used: {reason}") from None
+    _choose_device(device_target)
     ms.set_context(mode=ms.GRAPH_MODE)
     if "MS_ROLE" in os.environ:
         ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True)
         init()
     return rank(), world()
+
+
+def _choose_device(device_target: str) -> None:
+    import mindspore as ms
+
+    try:
+        ms.set_device(device_target)
+        return
+    except (RuntimeError, ValueError) as error:
+        reason, cure = str(error).partition(". ")[0].strip(), ""
+    if "runtime has been initialized" in reason:  # something was computed before in this process
+        current = ms.get_current_device().device_target
+        if current == device_target:
+            return
+        reason = f"MindSpore has begun to compute on {current} in this process"
+        cure = "choose it before anything is computed, or in another process"
+    raise EnvironmentFault.one("E004", f"device_target (={device_target!r}) cannot be used: {reason}", hint=cure)
 
 
 def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -116,4 +129,5 @@ def faults_reported(log_dir: Path) -> Iterator[None]:
 
 if __name__ == "__main__":
     die_with_parent()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # see `runtime.watch_interrupts`
     os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606  # a list of arguments, no shell; the tie to the parent outlasts exec

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import socket
 import sys
 import sysconfig
@@ -20,26 +22,21 @@ def msrun_command(
     port: int,
     module: str,
     arguments: Sequence[str],
-    nodes: int = 1,
-    node_rank: int = 0,
-    master: str = "127.0.0.1",
 ) -> list[str]:
-    """Return the command that runs `python -m module arguments` once per device, `devices` on each node.
+    """Return the command that runs `python -m module arguments` once per device of this machine.
 
     Raises TrainingError (T010), a diagnostic for each value that msrun would not take.
     """
-    _check_layout(devices, port, nodes, node_rank)
-    workers = nodes * devices
+    _check_layout(devices, port)
     return [
         "msrun",
-        f"--worker_num={workers}",
+        f"--worker_num={devices}",
         f"--local_worker_num={devices}",
-        *([f"--master_addr={master}", f"--node_rank={node_rank}"] if nodes > 1 else []),
         f"--master_port={port}",
         "--join=True",
         *(["--bind_core=True"] if device_target == "Ascend" else []),
         # A rank that does not exist: no `tail -f` is started, which would outlive an msrun that is killed.
-        f"--tail_worker_log={workers}",
+        f"--tail_worker_log={devices}",
         f"--log_dir={log_dir}",
         _python_name(),
         "-m",
@@ -48,19 +45,31 @@ def msrun_command(
     ]
 
 
-def _check_layout(devices: int, port: int, nodes: int, node_rank: int) -> None:
+def _check_layout(devices: int, port: int) -> None:
     rules = (
         (devices >= 1, f"devices (={devices}) must be at least 1"),
-        (nodes >= 1, f"nodes (={nodes}) must be at least 1"),
-        (
-            0 <= node_rank < max(nodes, 1),
-            f"node_rank (={node_rank}) must be from 0 to nodes - 1 (={nodes - 1})",
-        ),
         (1024 <= port <= 65535, f"port (={port}) must be from 1024 to 65535"),
     )
     faults = [Diagnostic("T010", message) for holds, message in rules if not holds]
     if faults:
         raise TrainingError(faults)
+
+
+def shell_line(command: Sequence[str]) -> str:
+    """Return an msrun command as a line for a shell, with a PATH where msrun or its python is another on the shell's.
+
+    What else `launch_environment` sets is for `supervise`: a line that is run by hand does without it.
+    """
+    folders, names = _own_folders(), (command[0], _python_name())
+    own_path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
+    if all(shutil.which(name) == shutil.which(name, path=own_path) for name in names):
+        return shlex.join(command)
+    return f'env PATH={shlex.quote(os.pathsep.join(folders))}:"$PATH" {shlex.join(command)}'
+
+
+def _own_folders() -> list[str]:
+    """Return where this environment's programs lie."""
+    return list(dict.fromkeys([str(Path(sys.executable).parent), sysconfig.get_path("scripts")]))
 
 
 def _python_name() -> str:
@@ -80,7 +89,7 @@ def launch_environment(base: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for `supervise`: `base`, and what msrun and the workers need to find and say."""
     root, library = str(Path(__file__).resolve().parents[2]), sysconfig.get_path("purelib")
     python_path = [base.get("PYTHONPATH", ""), "" if root == library else root]
-    search_path = [str(Path(sys.executable).parent), sysconfig.get_path("scripts"), base.get("PATH", "")]
+    search_path = [*_own_folders(), base.get("PATH", "")]
     return {
         **base,
         "PATH": os.pathsep.join(filter(None, dict.fromkeys(search_path))),  # msrun looks up `python` there

@@ -11,6 +11,7 @@ checkpoints/            last.ckpt to resume from, best.ckpt by validation accura
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -67,6 +68,11 @@ class Run:
         return self.path / "checkpoints" / "last.ckpt"
 
     @property
+    def initial(self) -> Path:
+        """The weights to begin with, where they are another file's."""
+        return self.path / "checkpoints" / "initial.safetensors"
+
+    @property
     def best(self) -> Path:
         """The checkpoint with the best accuracy on the validation images."""
         return self.path / "checkpoints" / "best.ckpt"
@@ -94,16 +100,30 @@ class Run:
             raise TrainingError.one("T004", "is not what a run writes", str(file)) from None
 
 
+def check_free(path: Path) -> None:
+    """Raise TrainingError (T001) where there is something in the way of a new run directory."""
+    try:
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
+    except OSError as error:
+        raise TrainingError.one("T002", f"cannot be read: {error.strerror}", str(path)) from None
+    raise TrainingError.one(
+        "T001", "exists and is not empty", str(path), "choose another --out, or go on with --resume"
+    )
+
+
+def discard_run(run: Run) -> None:
+    """Take away the directory of a run that has not begun."""
+    shutil.rmtree(run.path, ignore_errors=True)
+
+
 def create_run(path: Path, spec: Spec, recipe: Recipe, settings: Settings, network: str) -> Run:
     """Make a run directory.
 
     Raises:
         TrainingError: T001, it exists and is not empty; T002, it cannot be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise TrainingError.one(
-            "T001", "exists and is not empty", str(path), "choose another --out, or go on with --resume"
-        )
+    check_free(path)
     run = Run(path.resolve())
     try:
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)

@@ -9,18 +9,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
 from archspec import errors
 from archspec.errors import ArchspecError, Diagnostic, EnvironmentFault, TrainingError
+from archspec.runtime import ended_by, signals_noted
 from archspec.train.group import SUPERVISOR
 
 GRACE_SECONDS = 10.0  # from SIGTERM to SIGKILL: a worker may finish writing its checkpoint
@@ -59,15 +58,15 @@ def supervise(
     """Run an msrun command to its end, calling `poll` meanwhile and once after; return 0.
 
     However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, then all are
-    killed. SIGINT ends as KeyboardInterrupt, SIGTERM and SIGHUP as SystemExit with 128 + signal. Raises a
-    worker's own ArchspecError where it reported one (see `group.faults_reported`), else TrainingError: T011 a
-    worker failed, T012 the scheduler, T013 msrun itself. Raises EnvironmentFault (E003) without an msrun.
+    killed. SIGINT, SIGTERM and SIGHUP are raised after that (see `runtime.ended_by`). Raises a worker's own
+    ArchspecError where it reported one (see `group.faults_reported`), else TrainingError: T011 a worker
+    failed, T012 the scheduler, T013 msrun itself. Raises EnvironmentFault (E003) without an msrun.
     """
     job = f"{os.getpid()}:{uuid.uuid4().hex}"
     program = _find_program(command[0], environment)
     _clear(log_dir)
     watch = _Watch(log_dir)
-    with _signals_noted() as received:
+    with signals_noted() as received:
         try:
             process = _start([program, *command[1:]], {**environment, SUPERVISOR: job}, log_dir)
             fault = None
@@ -78,7 +77,7 @@ def supervise(
         finally:
             _end(job)
     if received:
-        raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+        raise ended_by(received[0])
     fault = fault or watch.fault(process.pid) or watch.fault_of_msrun(process.wait())
     if fault:
         raise fault
@@ -117,29 +116,6 @@ def _start(command: Sequence[str], environment: Mapping[str, str], log_dir: Path
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-@contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Yield a list to which SIGINT, SIGTERM and SIGHUP are added instead of doing what they did."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may set handlers
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    earlier = {number: signal.getsignal(number) for number in numbers}
-    earlier = {number: old for number, old in earlier.items() if old not in (None, signal.SIG_IGN)}  # nohup
-    for number in earlier:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 class _Watch:

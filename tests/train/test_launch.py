@@ -298,24 +298,6 @@ def test_the_command_for_eight_ascend_devices(monkeypatch: pytest.MonkeyPatch, t
     )
 
 
-def test_the_command_for_the_second_of_two_nodes() -> None:
-    """Two nodes count their workers together, name the master, and each says which one it is."""
-    command = launch.msrun_command(
-        devices=8,
-        device_target="Ascend",
-        log_dir=Path("logs"),
-        port=8118,
-        module="m",
-        arguments=[],
-        nodes=2,
-        node_rank=1,
-        master="10.0.0.1",
-    )
-    assert shlex.join(command[:6]) == (
-        "msrun --worker_num=16 --local_worker_num=8 --master_addr=10.0.0.1 --node_rank=1 --master_port=8118"
-    )
-
-
 def test_msrun_itself_takes_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """MindSpore's own argument parser reads the command as meant, also arguments that look like its own."""
     prepare()
@@ -328,13 +310,11 @@ def test_msrun_itself_takes_the_command(monkeypatch: pytest.MonkeyPatch) -> None
         port=8118,
         module="m",
         arguments=["--join", "--", "-x"],
-        nodes=2,
-        node_rank=1,
     )
     monkeypatch.setattr(sys, "argv", command)
     got = get_args()
-    assert (got.worker_num, got.local_worker_num, got.node_rank, got.master_port) == (4, 2, 1, 8118)
-    assert (got.join, got.bind_core, got.log_dir, got.tail_worker_log) == (True, True, "a b", "4")
+    assert (got.worker_num, got.local_worker_num, got.node_rank, got.master_port) == (2, 2, -1, 8118)
+    assert (got.join, got.bind_core, got.log_dir, got.tail_worker_log) == (True, True, "a b", "2")
     assert [got.task_script, *got.task_script_args] == ["python", "-m", "m", "--join", "--", "-x"]
 
 
@@ -347,21 +327,11 @@ def test_a_cpu_binds_no_cores() -> None:
 
 
 def test_every_impossible_layout_is_told_at_once() -> None:
-    """No devices, a rank beyond the nodes and a privileged port: three faults in one error."""
+    """No devices and a privileged port: two faults in one error."""
     with pytest.raises(TrainingError) as caught:
-        launch.msrun_command(
-            devices=0,
-            device_target="CPU",
-            log_dir=Path("logs"),
-            port=80,
-            module="m",
-            arguments=[],
-            nodes=2,
-            node_rank=2,
-        )
+        launch.msrun_command(devices=0, device_target="CPU", log_dir=Path("logs"), port=80, module="m", arguments=[])
     assert str(caught.value).splitlines() == [
         "T010 devices (=0) must be at least 1",
-        "T010 node_rank (=2) must be from 0 to nodes - 1 (=1)",
         "T010 port (=80) must be from 1024 to 65535",
     ]
 
@@ -414,3 +384,36 @@ def test_an_absent_device_is_told() -> None:
     prepare()
     with pytest.raises(EnvironmentFault, match=r"^E004 device_target \(='TPU'\) cannot be used: The argument"):
         group.join_group("TPU")
+
+
+COMPUTED_BEFORE = """
+from archspec.errors import EnvironmentFault
+from archspec.runtime import prepare
+from archspec.train.group import join_group
+
+prepare()
+import mindspore as ms
+
+(ms.Tensor([1.0]) + 1).asnumpy()
+print(join_group("CPU"), join_group("CPU"))
+
+def initialised(target):
+    raise RuntimeError("The runtime has been initialized, please set it before the kernel is executed. And so on.")
+
+ms.set_device = initialised  # what a machine with Ascend says
+try:
+    join_group("Ascend")
+except EnvironmentFault as fault:
+    print(fault)
+"""
+
+
+def test_a_process_that_has_computed_trains_on_the_same_device_and_on_no_other() -> None:
+    """As a notebook has: the device in use serves; another is refused with the true reason."""
+    run = [sys.executable, "-c", COMPUTED_BEFORE]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.splitlines() == [
+        "(0, 1) (0, 1)",
+        "E004 device_target (='Ascend') cannot be used: MindSpore has begun to compute on CPU in this process "
+        "(choose it before anything is computed, or in another process)",
+    ], done.stderr
