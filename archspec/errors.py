@@ -2,7 +2,7 @@
 
 Codes are stable and documented in docs/errors.md:
 Y reading YAML, S the spec or recipe, G the graph, W writing, R reading a model file, D data, T training,
-E the environment.
+E the environment, N published weights and the network.
 """
 
 from __future__ import annotations
@@ -59,5 +59,14 @@ class TrainingError(ArchspecError):
     """A run cannot start, go on or end well (codes T)."""
 
 
+class DownloadError(ArchspecError):
+    """Published weights cannot be fetched, trusted or kept (codes N)."""
+
+
 class EnvironmentFault(ArchspecError):
     """The installation or the machine lacks something (codes E)."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 layer`, `2 layers`, `1,024 layers`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from archspec.errors import ArchspecError, Diagnostic
+from archspec.errors import ArchspecError, Diagnostic, counted
 from archspec.graph.build import build_graph
 from archspec.graph.connections import block_connections
 from archspec.passes.verify import verified
@@ -33,5 +33,7 @@ def _check(name: str, overrides: list[str]) -> tuple[Diagnostic, ...]:
     except ArchspecError as error:
         return error.diagnostics
     edges = sum(block.edges for block in block_connections(graph))
-    console.print(f"{name}: right, {len(graph.ops)} operators, {edges:,} direct connections as the rules say")
+    console.out(
+        f"{name}: right, {counted(len(graph.ops), 'operator')}, {counted(edges, 'direct connection')} as the rules say"
+    )
     return ()

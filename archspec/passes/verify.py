@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import networkx as nx
 
-from archspec.errors import Diagnostic, GraphError
+from archspec.errors import Diagnostic, GraphError, counted
 from archspec.graph.connections import block_connections, layers_of, ports
 from archspec.graph.connectivity import RULES
 from archspec.graph.ir import Graph, Region
@@ -96,7 +96,7 @@ def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
     for block in graph.regions_of("dense_block"):
         layers, declared = len(layers_of(graph, block)), block.attrs["num_layers"]
         if layers != declared:
-            yield Diagnostic("G008", f"has {layers} layers, the spec says {declared}", block.name)
+            yield Diagnostic("G008", f"has {counted(layers, 'layer')}, the spec says {declared}", block.name)
 
 
 def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
@@ -108,7 +108,7 @@ def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
             yield from _compare(f"layer {number}", sources, set(rule.sources(number)), block)
         yield from _compare("its output", found.gathered, set(rule.gathers(layers)), block)
         if found.edges != rule.count(layers):
-            message = f"has {found.edges} direct connections, {rule.count(layers)} expected"
+            message = f"has {counted(found.edges, 'direct connection')}, {rule.count(layers)} expected"
             yield Diagnostic("G008", message, block.name)
 
 

@@ -1,10 +1,12 @@
-"""Top-1, top-5 and loss over exactly every image once.
+"""Top-1, top-5 and loss over exactly every image once, and what training reports of its steps.
 
-Batches all have one size, so one compiled graph serves; the last is filled up and the filling masked.
+Batches of an evaluation all have one size, so one compiled graph serves; the last is filled up and the filling
+masked.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ import numpy.typing as npt
 from archspec.errors import TrainingError
 from archspec.train.group import all_reduce_sum
 
+SECONDS_BETWEEN_EVENTS = 2.0
 Batches = Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]
 
 
@@ -62,3 +65,47 @@ def _sums(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int32]) -> npt
     ahead = (logits > own) | ((logits == own) & (np.arange(logits.shape[1]) < labels[:, None]))
     better = ahead.sum(axis=1)
     return np.array([losses.sum(), (better < 1).sum(), (better < 5).sum(), len(labels)])
+
+
+class Meter:
+    """Collects losses on the device and fetches them when a report is due, not at every step."""
+
+    def __init__(self, every: int, global_batch: int) -> None:
+        self.every, self.global_batch = every, global_batch
+        self.waiting: list[tuple[Any, Any, int]] = []
+        self.sums = np.zeros(3)
+        self.since = time.monotonic()
+
+    def add(self, loss: Any, right: Any, images: int) -> None:
+        """Take a step's mean loss and right answers, still on the device."""
+        self.waiting.append((loss, right, images))
+
+    def due(self, *, last: bool) -> bool:
+        """Return whether enough steps or time have passed to read what was collected."""
+        late = time.monotonic() - self.since > SECONDS_BETWEEN_EVENTS
+        return last or late or len(self.waiting) >= self.every
+
+    def read(self) -> dict[str, float]:
+        """Return mean loss, accuracy and images per second since the last reading."""
+        rows = [(float(loss.asnumpy()) * n, float(right.asnumpy()), n) for loss, right, n in self.waiting]
+        sums, steps = np.sum(rows, axis=0), len(rows)
+        now = time.monotonic()
+        speed = steps * self.global_batch / max(now - self.since, 1e-9)
+        self.sums, self.waiting, self.since = self.sums + sums, [], now
+        return {"loss": sums[0] / sums[2], "accuracy": sums[1] / sums[2], "images_per_second": speed}
+
+    def totals(self, epoch: int) -> dict[str, float]:
+        """Return the epoch's means.
+
+        Raises:
+            TrainingError: T006, the loss is no number.
+        """
+        loss, right, images = self.sums
+        if not np.isfinite(loss):
+            raise TrainingError.one(
+                "T006",
+                f"the loss is no number in epoch {epoch}",
+                "",
+                "a lower --lr, or a recipe with warm-up",
+            )
+        return {"loss": loss / images, "accuracy": right / images}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -23,12 +26,13 @@ END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "WEBP": b""}
 TAIL_BYTES = 64
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte; Pillow only warns there
 MAX_CHECKED = 20_000  # about two seconds; a larger set meets its faults while it is read
+MAX_KINDS = 10  # of files that are skipped, named one by one
 Parts = dict[str, tuple[Path, ...]]  # the paths of "train", "val", "test", or "all"
 PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
 def read_image(path: Path, channels: int) -> Image.Image:
-    """Return an image file decoded in grey (channels 1) or RGB (3), without alpha, as it lies in the file.
+    """Return an image file decoded in grey (channels 1) or RGB (3), without alpha, upright as viewers show it.
 
     Raises DataError (D001, D005) naming the file.
     """
@@ -36,8 +40,11 @@ def read_image(path: Path, channels: int) -> Image.Image:
 
 
 def _decoded(image: Image.Image, _: IO[bytes], channels: int) -> Image.Image:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
+    image.load()
+    with suppress(Exception):  # metadata that cannot be read spoil no pixels
+        image = ImageOps.exif_transpose(image)  # cameras turn a picture by a note in its EXIF alone
     image.info.pop("transparency", None)  # Pillow warns when it drops this itself
     if image.mode.startswith("I"):  # 16 bits: convert() would clip to 255 instead of scaling
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -106,41 +113,71 @@ def find_folder(root: Path) -> Parts:
         part: (root / name,)
         for part, names in PART_FOLDERS.items()
         for name in names
-        if (root / name).is_dir() and not _image_entries(root / name)  # with images in it, it is a class
+        if (root / name).is_dir() and not _is_class(root / name)
     }
     if parts:
         return parts
     return {"all": (root,)} if _class_folders(root) else {}
 
 
-def read_folder(root: Path) -> dict[str, tuple[Path, ...]]:
-    """Return the image files of each class folder, both sorted.
+def _is_class(folder: Path) -> bool:
+    """A folder `train` with images and no folders in it is a class of that name."""
+    return bool(_entries(folder)[0]) and not _class_folders(folder)
 
-    Raises DataError (D001, D003, D005), all faults at once.
-    """
+
+@dataclass(frozen=True)
+class Folder:
+    """The image files of each class, both sorted, and how many entries of which kind were left aside."""
+
+    classes: dict[str, tuple[Path, ...]]
+    skipped: Counter[str]
+
+    def notes(self, root: Path) -> tuple[str, ...]:
+        """Return a line about what was left aside, none where nothing was."""
+        if not self.skipped:
+            return ()
+        kinds = [f"{kind} ({count:,})" for kind, count in self.skipped.most_common()]
+        more = [f"{len(kinds) - MAX_KINDS} kinds more"] if len(kinds) > MAX_KINDS else []
+        return (f"{root}: skipped {', '.join(kinds[:MAX_KINDS] + more)}; images are {', '.join(IMAGE_SUFFIXES)}",)
+
+
+def read_folder(root: Path) -> Folder:
+    """Return the image files of each class folder. Raises DataError (D001, D003, D005), all faults at once."""
     faults: list[Diagnostic] = []
+    skipped = Counter({"images beside the class folders": len(_entries(root)[0])})
     folders = _class_folders(root)
     if not folders:
         faults.append(Diagnostic("D003", "holds no class folders", str(root)))
-    found = {folder.name: tuple(collect(faults, _class_images, folder) or ()) for folder in folders}
+    found = {folder.name: tuple(collect(faults, _class_images, folder, skipped) or ()) for folder in folders}
     _check_images([file for files in found.values() for file in files], faults)
     if faults:
         raise DataError(faults)
-    return found
+    return Folder(found, +skipped)
 
 
 def _class_folders(root: Path) -> list[Path]:
     with os.scandir(root) as entries:
-        return sorted(root / entry.name for entry in entries if _shown(entry) and entry.is_dir())
+        return sorted(root / entry.name for entry in entries if _shown(entry) and _is_folder(entry))
 
 
-def _image_entries(folder: Path) -> list[str]:
+def _entries(folder: Path) -> tuple[list[str], Counter[str]]:
+    """Return the names of the image files, sorted, and how many others there are of each kind."""
+    names, others = [], Counter[str]()
     with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if _shown(entry) and entry.name.lower().endswith(IMAGE_SUFFIXES) and _is_file(entry)
-        )
+        for entry in filter(_shown, entries):
+            if entry.name.lower().endswith(IMAGE_SUFFIXES) and _is_file(entry):
+                names.append(entry.name)
+            else:
+                others[_kind(entry)] += 1
+    return sorted(names), others
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    return "folders" if entry.is_dir() else Path(entry.name).suffix.lower() or "files without a suffix"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))  # a broken link is a fault
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
@@ -151,8 +188,10 @@ def _shown(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".")  # .DS_Store, ._001.jpg, .ipynb_checkpoints
 
 
-def _class_images(folder: Path) -> list[Path]:
-    files = [folder / name for name in _image_entries(folder)]
+def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
+    names, others = _entries(folder)
+    skipped.update(others)
+    files = [folder / name for name in names]
     if files:
         return files
     what = "holds no image" if any(folder.iterdir()) else "is an empty class folder"

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from archspec.errors import TrainingError
+from archspec.errors import TrainingError, counted
 
 Event = Mapping[str, Any]
 
@@ -84,10 +84,13 @@ class Display:
 
     def _start(self, event: Event) -> None:
         self.plan = event
+        for note in event.get("notes", ()):
+            self.console.out(note, highlight=False)
         resumed = f", {event['epochs_done']} epochs done" if event["epochs_done"] else ""
         self.console.print(
-            f"{event['train_images']:,} images to train on, {event['val_images']:,} to choose by; "
-            f"{event['epochs']} epochs of {event['steps']} steps, global batch {event['global_batch']}{resumed}; "
+            f"{counted(event['train_images'], 'image')} to train on, {event['val_images']:,} to choose by; "
+            f"{counted(event['epochs'], 'epoch')} of {counted(event['steps'], 'step')}, "
+            f"global batch {event['global_batch']}{resumed}; "
             "compiling the network with the first step",
             highlight=False,
             soft_wrap=True,

@@ -21,12 +21,16 @@ MAX_RECORD_BYTES = 1 << 30
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Images (N, H, W, C) uint8 with `labels` (N,) int32 that count `classes`, from `files` (name, images)."""
+    """Images (N, H, W, C) uint8 with `labels` (N,) int32 that count `classes`, from `files` (name, images).
+
+    `notes`, each a line, tell what the user should know of them.
+    """
 
     classes: tuple[str, ...]
     labels: npt.NDArray[np.int32]
     arrays: npt.NDArray[np.uint8]
     files: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_digits() -> Records:
@@ -94,7 +98,14 @@ def read_cifar(paths: Sequence[Path], *, layout: Cifar) -> Records:
         labels=records[:, layout.label_bytes - 1].astype(np.int32),
         arrays=np.ascontiguousarray(planes.transpose(0, 2, 3, 1)),
         files=tuple((path.name, len(batch)) for path, batch in zip(paths, batches, strict=True)),
+        notes=_missing_batches(paths, layout),
     )
+
+
+def _missing_batches(paths: Sequence[Path], layout: Cifar) -> tuple[str, ...]:
+    """A part of the official files is a data set too, but an unpacking cut short looks just like it."""
+    missing = layout.train[len(paths) :] if paths[0].name in layout.train else ()
+    return (f"{paths[0].parent}: has no {', '.join(missing)}; training without",) if missing else ()
 
 
 def _cifar_names(path: Path, classes: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,8 @@ MAX_FAULTS = 20
 class Source:
     """Labelled images, each reachable by its number: `arrays` (N, H, W, C) uint8 or else `files`, N of them.
 
-    `labels` (N,) int32 count `classes`; `rows` and `records` (file, images) tell where an array came from.
+    `labels` (N,) int32 count `classes`; `rows` are the numbers of its arrays in the files that they came from;
+    `notes`, each a line, tell what the user should know, such as which files were skipped.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Source:
     arrays: npt.NDArray[np.uint8] | None = None
     files: tuple[Path, ...] = ()
     rows: npt.NDArray[np.int64] | None = None
-    records: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,17 +76,6 @@ class Source:
             files=tuple(self.files[i] for i in chosen) if self.files else (),
             rows=chosen if self.rows is None else self.rows[chosen],
         )
-
-    def describe(self, index: int) -> str:
-        """Return the image's file, or the file and the number (from 0) of its record."""
-        if self.files:
-            return str(self.files[index])
-        row = int(index if self.rows is None else self.rows[index])
-        for file, count in self.records:
-            if row < count:
-                return f"{file} record {row}"
-            row -= count
-        return f"{self.name} record {row}"
 
     def image(self, index: int, channels: int) -> Image.Image:
         """Return one image, decoded, in grey (channels 1) or RGB (3). Raises DataError (D001, D005)."""
@@ -106,6 +97,25 @@ class Splits:
     test: Source | None
     classes: tuple[str, ...]
     kind: str
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """The parts that there are."""
+        return (self.train, self.val) if self.test is None else (self.train, self.val, self.test)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the data, each a line and said once."""
+        return tuple(dict.fromkeys(chain.from_iterable(part.notes for part in self.parts)))
+
+    @property
+    def digest(self) -> str:
+        """Tell this data set from others, wherever it lies: by its classes, labels and names of files."""
+        digest = sha256(repr(self.classes).encode())
+        for part in self.parts:
+            digest.update(part.labels.tobytes())
+            digest.update("/".join(file.name for file in part.files).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
 
 def open_splits(data_dir: Path | None, *, val_fraction: float = 0.1, seed: int = 0) -> Splits:
@@ -183,13 +193,15 @@ def _of_records(paths: Sequence[Path], *, read: Callable[[Sequence[Path]], Recor
 
 
 def _source(name: str, found: Records) -> Source:
-    return Source(name, found.classes, found.labels, found.arrays, records=found.files)
+    return Source(name, found.classes, found.labels, found.arrays, notes=found.notes)
 
 
 def _of_folder(paths: Sequence[Path]) -> Source:
     found = read_folder(paths[0])
-    labels = np.repeat(np.arange(len(found), dtype=np.int32), [len(files) for files in found.values()])
-    return Source(str(paths[0]), tuple(found), labels, files=tuple(chain.from_iterable(found.values())))
+    classes = found.classes
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(files) for files in classes.values()])
+    files = tuple(chain.from_iterable(classes.values()))
+    return Source(str(paths[0]), tuple(classes), labels, files=files, notes=found.notes(paths[0]))
 
 
 # ---- the table of kinds

@@ -13,6 +13,7 @@ from math import inf
 from string import ascii_lowercase, digits
 from typing import NamedTuple
 
+from archspec.errors import counted
 from archspec.graph.connections import BlockConnections, block_connections
 from archspec.graph.ir import Graph
 from archspec.graph.operators import Shape
@@ -91,7 +92,7 @@ def giga(count: int) -> str:
 def totals(facts: Report) -> str:
     """Return the line of totals."""
     return (
-        f"{facts.params:,} parameters · {giga(facts.macs)} GMACs · {facts.edges:,} direct connections · "
+        f"{facts.params:,} parameters · {giga(facts.macs)} GMACs · {counted(facts.edges, 'direct connection')} · "
         f"depth {facts.depth}"
     )
 

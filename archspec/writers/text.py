@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.tree import Tree
 
+from archspec.errors import counted
 from archspec.graph.ir import Graph, Op
 from archspec.graph.operators import Shape
 from archspec.graph.shapes import infer_shapes
@@ -15,8 +16,8 @@ def summary(report: Report) -> str:
     """Return the totals in two lines."""
     return (
         f"{report.name}: ({pixels(report.input)}) -> ({pixels(report.output)}), depth {report.depth}\n"
-        f"{report.params:,} parameters ({report.params_with_stats:,} with moving statistics), "
-        f"{report.macs / 1e9:.3f} GMACs, {report.flops / 1e9:.3f} GFLOPs, {report.edges:,} direct connections"
+        f"{counted(report.params, 'parameter')} ({report.params_with_stats:,} with moving statistics), "
+        f"{report.macs / 1e9:.3f} GMACs, {report.flops / 1e9:.3f} GFLOPs, {counted(report.edges, 'direct connection')}"
     )
 
 

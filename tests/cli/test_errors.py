@@ -1,5 +1,6 @@
 """What users get wrong, through the command: exit 1, a line that names the file, nothing that looks whole."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,11 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_SECONDS, TINY, command, densenet, passed, refused
+from conftest import PATIENCE_SECONDS, TINY, command, densenet, passed, refused, started, wait_until
 from PIL import Image
+from weights.networks import weights_of
 
+from archspec.errors import DataError
 from archspec.runtime import prepare
 from archspec.train import checkpoint
+from archspec.train.run import open_run
+from archspec.train.start import create, plan_run
+from archspec.train.trained import relocate
+from archspec.weights.tensors import write_tensors
 
 SMALL = ("--set", "block_config=[1, 1]", "--set", "input.channels=3", "--batch-size", 2, "--epochs", 2)
 
@@ -81,6 +88,64 @@ def test_images_that_are_none_are_all_named_and_training_works_once_they_are_men
     passed(train(folder))
 
 
+def test_an_image_damaged_between_planning_and_training_is_named(folder):
+    """The run exists already; it goes on once the image is mended."""
+    options = {"spec_overrides": ["block_config=[1, 1]", "input.channels=3"]}
+    options["recipe_overrides"] = ["epochs=1", "batch_size=2"]
+    create(plan_run("densenetbc_digits", data_dir=folder, **options), folder.parent / "run")
+    damaged = folder / "train/cat/1.jpg"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[: len(whole) // 2])
+    refused(densenet("train", "--resume", "run", cwd=folder.parent), f"{damaged} D005 cannot be read: ")
+    damaged.write_bytes(whole)
+    passed(densenet("train", "--resume", "run", cwd=folder.parent))
+
+
+def test_an_image_damaged_while_a_run_trains_is_named_and_the_run_goes_on_once_it_is_mended(folder):
+    """After the first epoch, when all of them had been whole: exit 1, the file, no traceback."""
+    run, damaged = folder.parent / "run", folder / "train/dog/2.jpg"
+    process = started("train", *SMALL, "--data-dir", folder, "--epochs", 400, "--out", "run", cwd=folder.parent)
+    wait_until(lambda: (run / "checkpoints/last.ckpt").is_file(), process)
+    whole = damaged.read_bytes()
+    damaged.write_text("no image any more\n")
+    text, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    refused(
+        subprocess.CompletedProcess((), process.returncode, text, errors),
+        f"{damaged} D005 is not a whole JPEG, PNG, BMP or WebP image",
+        "densenet train --resume",
+    )
+    damaged.write_bytes(whole)
+    file = run / "recipe.yaml"
+    (start, *_, last) = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    done = last["epoch"]
+    assert done < start["epochs"]
+    file.write_text(file.read_text().replace("epochs: 400", f"epochs: {done + 1}"))
+    passed(densenet("train", "--resume", "run", cwd=folder.parent))
+
+
+def test_a_data_set_that_was_moved_is_missed_by_name_and_found_again(folder):
+    """`validate --data-dir` judges by the same images as before; a run that was told the new place goes on."""
+    for part in ("cat", "dog"):
+        shutil.move(folder / "train" / part, folder / part)
+    shutil.rmtree(folder / "train")
+    shutil.rmtree(folder / "val")
+    passed(train(folder, "--set", "recipe.data.val_fraction=0.5"))
+    before = passed(densenet("validate", "run", "--json", cwd=folder.parent))
+    moved = folder.rename(folder.parent / "moved")
+    for arguments in (("validate", "run"), ("train", "--resume", "run")):
+        done = densenet(*arguments, cwd=folder.parent)
+        refused(done, f"{folder} D001 does not exist; the run's data set was there", "--data-dir DIR")
+    assert passed(densenet("validate", "run", "--data-dir", "moved", "--json", cwd=folder.parent)) == before
+    assert json.loads(before)["images"] == 4
+    passed(densenet("train", "--resume", "run", "--data-dir", "moved", cwd=folder.parent))
+    assert open_run(folder.parent / "run").settings.data_dir == str(moved)
+    (moved / "cat/3.jpg").unlink()
+    with pytest.raises(DataError, match="D009 is not the data set that the run began with"):
+        relocate(open_run(folder.parent / "run"), moved)
+    other = json.loads(passed(densenet("validate", "run", "--data-dir", "moved", "--json", cwd=folder.parent)))
+    assert other["images"] == 7  # other data: all of it
+
+
 def test_files_without_permission_are_named(folder):
     """A folder that may not be entered, an image that may not be read, a place where nothing may be written."""
     secret = folder / "train/cat"
@@ -101,7 +166,7 @@ def test_files_without_permission_are_named(folder):
     ("flags", "words"),
     [
         (("--batch-size", 9), ("data/train", "T007 batch_size (=9) must be at most the 8", "--batch-size 8")),
-        (("--devices", 8), ("T007 batch_size (=2) must be at most the 1 training images of a device",)),
+        (("--devices", 8), ("T007 batch_size (=2) must be at most the 1 training image of a device",)),
         (("--num-classes", 1), ("T005 num_classes (=1) must be at least the 2 of the data",)),
         (("--epochs", 0, "--lr", -1), ("S004 epochs (=0)", "S004 schedule.learning_rate (=-1")),
         (("--image-size", 0), ("S004 input.height (=0)", "S004 input.width (=0)")),
@@ -193,6 +258,15 @@ def test_a_spec_without_weights_says_what_is_missing(tmp_path):
     refused(densenet("export", "densenet211", cwd=tmp_path), "S010", "densenet211")
 
 
+def test_a_checkpoint_of_a_network_for_colour_needs_data_to_be_validated(tmp_path):
+    """The embedded digits are grey; one line says what to give."""
+    write_tensors(tmp_path / "colour.safetensors", weights_of("densenetbc_digits", "input.channels=3"))
+    given = ("--set", "input.channels=3", "--ckpt", "colour.safetensors")
+    done = densenet("validate", "densenetbc_digits", *given, cwd=tmp_path)
+    text = refused(done, "D001", "the embedded digits are grey", "--data-dir DIR")
+    assert len(text.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -220,7 +294,7 @@ def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_roo
     flags = (*TINY, "--epochs", 2, "--out", "run")
     done = densenet("train", *flags, cwd=small_disk)
     refused(done, small_disk / "run/checkpoints", "T003 the checkpoint cannot be written: No space left on device")
-    assert "densenet train --resume" in done.stdout
+    assert "densenet train --resume" in done.stderr
     kept = {path.name for path in (small_disk / "run/checkpoints").iterdir()}
     assert kept <= {"best.ckpt", "last.ckpt"}
     subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)

@@ -128,7 +128,7 @@ def test_folder_with_train_and_val_reads_classes_from_sorted_names(tmp_path):
     assert splits.train.labels.tolist() == [0, 0, 1, 1, 1]
     assert splits.train.labels.dtype == np.int32
     assert splits.test is None
-    assert splits.val.describe(1) == str(tmp_path / "val" / "zebra" / "0.PNG")
+    assert splits.val.files[1] == tmp_path / "val" / "zebra" / "0.PNG"
     assert open_held_out(tmp_path).files == splits.val.files
 
 
@@ -172,6 +172,54 @@ def test_validation_images_alone_can_be_validated_but_not_trained_on(tmp_path):
     folder(tmp_path / "val", {"a": 1, "b": 2})
     assert len(open_held_out(tmp_path)) == 3
     assert faults(tmp_path)[0].startswith(f"{tmp_path} D002 holds no training images (expected: train/CLASS")
+
+
+def test_what_is_skipped_is_said_once_for_each_part(tmp_path):
+    """By suffix and number: other formats, folders within a class, images in no class; hidden files are nobody's."""
+    for part in ("train", "test"):
+        folder(tmp_path / part, {"a": 5, "b": 5})
+    for name in ("a/x.GIF", "a/y.gif", "b/z.gif", "b/notes", "b/Thumbs.db", "a/.hidden.gif"):
+        (tmp_path / "train" / name).touch()
+    photo(tmp_path / "train" / "a" / "more" / "9.jpg")
+    photo(tmp_path / "train" / "stray.jpg")
+    splits = open_splits(tmp_path)  # the training part is split in two, and still has one line
+    kinds = "images beside the class folders (1), .gif (3), folders (1), files without a suffix (1), .db (1)"
+    (note,) = splits.notes
+    start, rest = note.partition(" skipped ")[::2]
+    assert start == f"{tmp_path / 'train'}:"
+    assert rest.endswith("; images are .jpg, .jpeg, .png, .bmp, .webp")
+    assert sorted(rest.partition(";")[0].split(", ")) == sorted(kinds.split(", "))
+    assert rest.startswith(".gif (3)")
+    assert (len(splits.train) + len(splits.val), open_held_out(tmp_path).notes) == (10, ())
+
+
+def test_many_kinds_of_skipped_files_make_one_short_line(tmp_path):
+    """Ten of them by name."""
+    folder(tmp_path, {"a": 2, "b": 2})
+    for number in range(14):
+        (tmp_path / "a" / f"x.{number:02}").touch()
+    assert ".09 (1), 4 kinds more; images are" in open_splits(tmp_path).notes[0]
+
+
+def test_a_data_set_is_known_again_where_it_was_moved_to_and_not_when_it_was_changed(tmp_path):
+    """The digest rests on classes, labels and names of files."""
+    before = open_splits(folder(tmp_path / "old", {"a": 4, "b": 4})).digest
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert open_splits(tmp_path / "new").digest == before
+    assert open_splits(tmp_path / "new", seed=1).digest != before
+    (tmp_path / "new" / "a" / "0.jpg").rename(tmp_path / "new" / "a" / "9.jpg")
+    assert open_splits(tmp_path / "new").digest != before
+
+
+def test_class_folders_may_be_links_and_have_names_of_any_script(tmp_path):
+    """A link to a folder elsewhere is a class; one to nothing is a fault, since it may have been one."""
+    folder(tmp_path / "data", {"größe": 2, "猫 2": 2})
+    folder(tmp_path, {"elsewhere": 3})
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    assert open_splits(tmp_path / "data").classes == ("größe", "linked", "猫 2")
+    (tmp_path / "elsewhere").rename(tmp_path / "gone")
+    expected = f"{tmp_path / 'data' / 'linked'} D001 cannot be read: No such file or directory"
+    assert faults(tmp_path / "data") == [expected]
 
 
 def test_every_fault_of_a_folder_is_reported_at_once(tmp_path):
@@ -329,6 +377,39 @@ def test_decoding_equals_pillows_and_numpys(tmp_path):
         assert np.array_equal(read_image(tmp_path / "palette.png", 3), np.asarray(palette.convert("RGB")))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_stand_upright_as_cameras_noted_in_exif(tmp_path, orientation):
+    """The eight ways of the EXIF standard, by what each says of the image's first row and column."""
+    sides = {1: "TL", 2: "TR", 3: "BR", 4: "BL", 5: "LT", 6: "RT", 7: "RB", 8: "LB"}  # first row, first column
+    upright = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)
+    first_row, first_column = sides[orientation]
+    stored = upright if first_row in "TB" else upright.transpose(1, 0, 2)
+    stored = stored[::-1] if first_row in "BR" else stored
+    stored = stored[:, ::-1] if first_column in "BR" else stored
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "x.png", 3), upright)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_spoils_no_pixels(tmp_path):
+    """An image is whole where only its metadata are not."""
+    path = photo(tmp_path / "x.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+    plain = photo(tmp_path / "plain.jpg")
+    assert np.array_equal(read_image(path, 3), read_image(plain, 3))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_images_of_every_mode_become_grey_and_colour(tmp_path, mode):
+    """Also of one pixel, without a warning."""
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    Image.new("RGB", (1, 1), (255, 255, 255)).convert(mode).save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [np.asarray(read_image(path, channels)).tolist() for channels in (1, 3)] == [[[255]], [[[255] * 3]]]
+
+
 def test_arrays_change_their_channels_like_files():
     """Grey gives three equal channels, colour gives Pillow's grey."""
     rng = np.random.default_rng(0)
@@ -362,9 +443,7 @@ def test_cifar10_reads_the_official_layout(tmp_path, nested):
         assert np.array_equal(part.labels, np.where(part.rows < 40, part.rows, part.rows - 40) % 10)
     assert np.array_equal(splits.test.arrays, tested)
     assert splits.test.labels.tolist() == [9, 0]
-    last = int(np.argmax(splits.train.rows))
-    row = splits.train.rows[last]
-    assert splits.train.describe(last) == f"data_batch_2.bin record {row - 40}"
+    assert splits.notes == (f"{where}: has no data_batch_3.bin, data_batch_4.bin, data_batch_5.bin; training without",)
     assert np.array_equal(open_held_out(tmp_path).arrays, tested)
 
 
@@ -413,7 +492,7 @@ def test_mnist_reads_idx_files(tmp_path, dot, zipped):
     assert np.array_equal(splits.test.arrays[..., 0], pixels)
     assert splits.test.labels.tolist() == [i % 10 for i in range(40)]
     assert (len(splits.train), len(splits.val)) == (30, 10)
-    assert splits.test.describe(3).endswith("ubyte.gz record 3" if zipped else "ubyte record 3")
+    assert splits.notes == ()
 
 
 @pytest.mark.parametrize(
