@@ -91,11 +91,7 @@ class HandwrittenDenseNet(nn.Cell):
         block_class: type[ListBlock] = ListBlock,
     ) -> None:
         super().__init__()
-        steps: OrderedDict[str, nn.Cell] = OrderedDict()
-        steps["conv0"] = nn.Conv2d(3, stem, 7, stride=2, pad_mode="pad", padding=3, has_bias=False)
-        steps["norm0"] = batch_norm(stem)
-        steps["relu0"] = nn.ReLU()
-        steps["pool0"] = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)
+        steps = self.stem(stem)
         channels = stem
         for number, layers in enumerate(blocks, start=1):
             if number > 1:
@@ -108,8 +104,24 @@ class HandwrittenDenseNet(nn.Cell):
         self.features = nn.SequentialCell(steps)
         self.classifier = nn.Dense(channels, num_classes, has_bias=True)
 
+    def stem(self, channels: int) -> OrderedDict[str, nn.Cell]:
+        steps: OrderedDict[str, nn.Cell] = OrderedDict()
+        steps["conv0"] = nn.Conv2d(3, channels, 7, stride=2, pad_mode="pad", padding=3, has_bias=False)
+        steps["norm0"] = batch_norm(channels)
+        steps["relu0"] = nn.ReLU()
+        steps["pool0"] = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)
+        return steps
+
     def construct(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).mean((2, 3)))
+
+
+class HandwrittenCifarDenseNet(HandwrittenDenseNet):
+    """The paper's for 32 x 32 images: a stem of one 3 x 3 convolution."""
+
+    def stem(self, channels: int) -> OrderedDict[str, nn.Cell]:
+        conv = nn.Conv2d(3, channels, 3, stride=1, pad_mode="pad", padding=1, has_bias=False)
+        return OrderedDict(conv0=conv)
 
 
 def our_name(theirs: str) -> str:

@@ -152,9 +152,9 @@ class _Rows:
 
     def _augmented(self, image: Image.Image, index: int) -> Image.Image:
         rng = np.random.default_rng((self.seed, index))
-        if self.preprocess.color_jitter:
-            image = _jittered(image, self.preprocess.color_jitter, rng)
-        return AUGMENTS[self.preprocess.augment](image, self.preprocess, rng)
+        image = AUGMENTS[self.preprocess.augment](image, self.preprocess, rng)
+        strength = self.preprocess.color_jitter
+        return _jittered(image, strength, rng) if strength else image
 
 
 def _epoch(rows: _Rows, batch_size: int, workers: int) -> Iterator[Batch]:
@@ -253,8 +253,10 @@ def _flipped(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _jittered(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-        image = enhancer(image).enhance(rng.uniform(max(0.0, 1 - strength), 1 + strength))
+    """In random order, as MindSpore's RandomColorAdjust and torchvision's ColorJitter do it."""
+    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for number in rng.permutation(len(enhancers)):
+        image = enhancers[number](image).enhance(rng.uniform(max(0.0, 1 - strength), 1 + strength))
     return image
 
 

@@ -11,19 +11,23 @@ def learning_rates(schedule: ScheduleRecipe, *, epochs: int, steps_per_epoch: in
     """Return the rate of every step of the run.
 
     Cosine: final + (start - final) (1 + cos(pi t / T)) / 2 (Loshchilov & Hutter 2017; MindCV, per step).
-    Step: divided at shares of the run (Huang et al. 2017, section 4.2). Warm-up is linear from 0, exclusive.
+    Step: divided after shares of the run, or after epochs (Huang et al. 2017, section 4.2: 50 and 75 % on CIFAR,
+    epochs 30 and 60 on ImageNet). Warm-up is linear from 0, exclusive; shares are of what follows it.
     """
     warmup = min(schedule.warmup_epochs, epochs) * steps_per_epoch
-    total = epochs * steps_per_epoch
+    total = epochs * steps_per_epoch - warmup
     ramp = [schedule.learning_rate * (step + 1) / warmup for step in range(warmup)]
-    return ramp + [_rate(schedule, step, total - warmup) for step in range(total - warmup)]
+    drops = [
+        math.floor(milestone * total if milestone < 1 else milestone * steps_per_epoch - warmup)
+        for milestone in schedule.milestones
+    ]
+    return ramp + [_rate(schedule, step, total, drops) for step in range(total)]
 
 
-def _rate(schedule: ScheduleRecipe, step: int, total: int) -> float:
+def _rate(schedule: ScheduleRecipe, step: int, total: int, drops: list[int]) -> float:
     if schedule.kind == "cosine":
         swing = (1 + math.cos(math.pi * step / total)) / 2
         return schedule.final + (schedule.learning_rate - schedule.final) * swing
     if schedule.kind == "step":
-        passed = sum(step >= math.floor(share * total) for share in schedule.milestones)
-        return schedule.learning_rate * schedule.factor**passed
+        return schedule.learning_rate * schedule.factor ** sum(step >= drop for drop in drops)
     return schedule.learning_rate

@@ -26,6 +26,14 @@ def test_step_divides_by_ten_at_half_and_three_quarters():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+def test_step_takes_epochs_as_well_as_shares():
+    """The paper on ImageNet: 90 epochs, divided at epochs 30 and 60, counted with those of a warm-up."""
+    for warmup in (0, 2):
+        found = rates(90, 7, kind="step", learning_rate=0.1, milestones=(30, 60), warmup_epochs=warmup)
+        expected = [0.1] * (210 - 7 * warmup) + [0.01] * 210 + [0.001] * 210
+        np.testing.assert_allclose(found[7 * warmup :], expected, rtol=1e-12)
+
+
 def test_constant_stays():
     """One rate for all steps."""
     assert rates(2, 3, kind="constant", learning_rate=0.25) == [0.25] * 6

@@ -122,3 +122,60 @@ def test_convolutions_start_he_normal_and_the_classifier_he_uniform(mode, fan):
     assert not bias.any()
     assert (norm.gamma.asnumpy() == 1).all()
     assert not norm.beta.asnumpy().any()
+
+
+def initial(recipe, *cells):
+    """The cells' weights after initialisation."""
+    import mindspore as ms
+    from mindspore import nn
+
+    from archspec.train.step import initialise
+
+    ms.set_seed(1)
+    network = nn.SequentialCell(*cells)
+    initialise(network, recipe)
+    return [cell.weight.asnumpy() for cell in cells]
+
+
+def test_initial_values_are_bit_for_bit_those_of_mindcvs_initialisers():
+    """`HeNormal(sqrt 5, fan_out, relu)` and `HeUniform(sqrt 5, fan_in, leaky_relu)`, drawn with the same seed."""
+    prepare()
+    import mindspore as ms
+    from mindspore import nn
+    from mindspore.common import initializer as init
+
+    found = initial(recipe_of({}), nn.Conv2d(16, 64, 3, has_bias=False), nn.Dense(64, 500))
+    ms.set_seed(1)
+    theirs = (init.HeNormal(5**0.5, "fan_out", "relu"), init.HeUniform(5**0.5, "fan_in", "leaky_relu"))
+    for weight, values in zip(found, theirs, strict=True):
+        expected = init.initializer(values, weight.shape, ms.float32).init_data().asnumpy()
+        np.testing.assert_array_equal(weight, expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "grouped", "depthwise", "transposed"),
+    [("he_normal_fan_out", 32 * 9, 9, 128 * 4), ("he_normal_fan_in", 16 * 9, 9, 64 * 4)],
+)
+def test_fans_are_counted_within_a_group_and_the_right_way_round(mode, grouped, depthwise, transposed):
+    """What an output reads or an input reaches: 64 -> 128 channels in 4 groups, one by one, and transposed."""
+    prepare()
+    from mindspore import nn
+
+    weights = initial(
+        recipe_of({}, initialisation=mode),
+        nn.Conv2d(64, 128, 3, group=4, has_bias=False),
+        nn.Conv2d(512, 512, 3, group=512, has_bias=False),
+        nn.Conv2dTranspose(64, 128, 2, stride=2, has_bias=False),
+    )
+    for weight, fan in zip(weights, (grouped, depthwise, transposed), strict=True):
+        assert weight.std() == pytest.approx((2 / fan) ** 0.5, rel=0.05)
+
+
+def test_biases_of_convolutions_start_at_zero():
+    """As all biases; MindSpore's own start is none of the published ones."""
+    prepare()
+    from mindspore import nn
+
+    conv = nn.Conv2d(4, 8, 3, has_bias=True, bias_init="ones")
+    initial(recipe_of({}), conv)
+    assert not conv.bias.asnumpy().any()
