@@ -237,9 +237,4 @@ def _notes(match: Match) -> Iterator[str]:
 
 def _params(ops: Iterator[Op]) -> int:
     """Learnable values, those that several operators share counted once."""
-    total = 0
-    for op in ops:
-        if "weights_of" not in op.attrs:
-            bias = {"conv": int(op.attrs.get("bias", False)), "dense": int(op.attrs.get("bias", True)) - 1}
-            total += OPERATORS[op.kind].params(op.attrs) + bias.get(op.kind, 0) * op.attrs.get("out_channels", 0)
-    return total
+    return sum(OPERATORS[op.kind].params(op.attrs) for op in ops if "weights_of" not in op.attrs)

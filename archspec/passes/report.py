@@ -63,7 +63,10 @@ def report(graph: Graph) -> Report:
     shapes, _ = infer_shapes(graph)
     params = {op.name: OPERATORS[op.kind].params(op.attrs) for op in graph.ops.values()}
     stats = sum(OPERATORS[op.kind].stats(op.attrs) for op in graph.ops.values())
-    macs = {op.name: OPERATORS[op.kind].macs(op.attrs, shapes[op.name]) for op in graph.ops.values()}
+    macs = {
+        op.name: OPERATORS[op.kind].macs(op.attrs, [shapes[source] for source in op.inputs], shapes[op.name])
+        for op in graph.ops.values()
+    }
     blocks = _blocks(graph, shapes)
     total = sum(macs.values())
     return Report(

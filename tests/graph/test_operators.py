@@ -61,8 +61,8 @@ def test_a_convolutions_weights_and_macs_are_counted_one_by_one(
     kernel = range(attrs["kernel"])
     weights = sum(1 for _ in product(range(outs * groups), range(ins), kernel, kernel))
     assert OPERATORS["conv"].params(attrs) == weights
-    shape = out("conv", attrs, (ins * groups, size, size))
-    assert OPERATORS["conv"].macs(attrs, shape) == weights * pixels[0] * pixels[1]
+    read = (ins * groups, size, size)
+    assert OPERATORS["conv"].macs(attrs, [read], out("conv", attrs, read)) == weights * pixels[0] * pixels[1]
 
 
 def test_a_dense_layer_has_a_weight_for_each_pair_and_a_bias() -> None:
@@ -70,17 +70,19 @@ def test_a_dense_layer_has_a_weight_for_each_pair_and_a_bias() -> None:
     attrs = {"in_channels": 1024, "out_channels": 1000}
     assert out("dense", attrs, (1024,)) == (1000,)
     assert OPERATORS["dense"].params(attrs) == 1_025_000
-    assert OPERATORS["dense"].macs(attrs, (1000,)) == 1_024_000
+    assert OPERATORS["dense"].macs(attrs, [(1024,)], (1000,)) == 1_024_000
 
 
 def test_batch_norm_learns_two_values_and_keeps_two_statistics_for_each_channel() -> None:
     """Gamma and beta are learnt, mean and variance are not; no MACs are counted."""
     norm = OPERATORS["batch_norm"]
     assert (norm.params({"channels": 7}), norm.stats({"channels": 7})) == (14, 14)
-    assert norm.macs({"channels": 7}, (7, 2, 2)) == 0
+    assert norm.macs({"channels": 7}, [(7, 2, 2)], (7, 2, 2)) == 0
 
 
-@pytest.mark.parametrize("kind", ["relu", "relu6", "silu", "gelu", "hard_swish", "dropout"])
+@pytest.mark.parametrize(
+    "kind", ["relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "sigmoid", "hard_sigmoid", "dropout"]
+)
 def test_pointwise_operators_change_no_shape_and_have_no_parameters(kind: str) -> None:
     """Feature maps and vectors alike."""
     assert out(kind, {}, (3, 4, 5)) == (3, 4, 5)
@@ -130,6 +132,6 @@ def test_a_convolution_that_does_not_fit_is_said(change: dict[str, int], message
 
 
 def test_only_operators_without_weights_that_mix_carry_a_direct_connection() -> None:
-    """A convolution or a dense layer makes new features; everything else passes features on."""
+    """Convolutions, dense layers and sums make new features; everything else passes features on."""
     makers = {kind for kind, operator in OPERATORS.items() if not operator.carries}
-    assert makers == {"input", "conv", "dense"}
+    assert makers == {"input", "conv", "conv_transpose", "dense", "add"}

@@ -1,0 +1,1 @@
+"""Weights from elsewhere and back: kinds of files, namings, and what fits which network."""

@@ -1,0 +1,83 @@
+"""MindSpore's own checkpoint files: read whole, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from archspec.errors import ModelFileError
+
+# What training checkpoints, ours and MindCV's, hold beside the network's parameters.
+TRAINING_STATE = re.compile(
+    r"(archspec|moments|moment[12]|accum|grad_accumulation|stat|ema)\."
+    r"|(momentum|global_step|learning_rate|step|beta[12]_power|scale_sense|updates)$"
+)
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """Return a checkpoint's tensors by name, as MindSpore's parameters.
+
+    Raises:
+        ModelFileError: R001, absent or unreadable; R002, not a checkpoint or cut short.
+    """
+    import mindspore as ms
+
+    _check_readable(path)
+    try:
+        return ms.load_checkpoint(str(path))  # type: ignore[no-any-return]
+    except (OSError, ValueError, RuntimeError, TypeError):  # whose words are about MindSpore's own parameters
+        hint = "it was cut short or is another kind of file"
+        raise ModelFileError.one("R002", "is no whole MindSpore checkpoint", str(path), hint) from None
+
+
+def _check_readable(path: Path) -> None:
+    if not path.is_file():
+        raise ModelFileError.one("R001", "there is no such checkpoint", str(path))
+    if path.suffix != ".ckpt":
+        raise ModelFileError.one("R002", "must be a .ckpt file", str(path))
+    try:
+        with path.open("rb") as file:
+            is_empty = not file.read(1)
+    except OSError as error:
+        raise ModelFileError.one("R001", f"cannot be read: {error.strerror}", str(path)) from None
+    if is_empty:
+        raise ModelFileError.one("R002", "is empty", str(path))
+
+
+def write(path: Path, entries: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> None:
+    """Write entries of `name` and `data` (a MindSpore tensor), and plain numbers in `extra`, atomically.
+
+    Raises:
+        OSError, RuntimeError, ValueError: as MindSpore does; what was there before is untouched.
+    """
+    import mindspore as ms
+
+    partial = path.with_name(f".{path.stem}.partial.ckpt")
+    try:
+        _sweep(partial)
+        ms.save_checkpoint(list(entries), str(partial), append_dict=dict(extra or {}))
+        _flush(partial)
+        partial.chmod(0o644)  # MindSpore writes 0400, which the next epoch could not replace
+        os.replace(partial, path)
+    finally:
+        _sweep(partial)
+
+
+def reason(error: Exception) -> str:
+    """Return in one line why a file could not be written."""
+    return getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _sweep(partial: Path) -> None:
+    """Remove what an interrupted write left; MindSpore writes a `.tmp` beside the name that it is given."""
+    for left in (partial, partial.with_suffix(".tmp")):
+        left.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """A rename may reach the disk before the data does, unless these are flushed first."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,152 @@
+"""Weights of one file into another: recognised, matched with the network of a spec, written in the names asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from archspec.errors import ArchspecError
+from archspec.graph.build import build_graph
+from archspec.graph.parameters import Parameter, parameters
+from archspec.passes.verify import verified
+from archspec.spec.load import is_users_choice
+from archspec.spec.model import Spec
+from archspec.weights import ckpt
+from archspec.weights.by_order import paired_by_order
+from archspec.weights.matching import fitted
+from archspec.weights.naming import TITLES, recognise, their_names
+from archspec.weights.numbers import Floats
+from archspec.weights.rules import load_rules, renamed
+from archspec.weights.suggest import suggested
+from archspec.weights.tensors import Weights, check_target, read_weights, write_tensors
+from archspec.writers.whole import write_whole
+
+OURS = "mindspore"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion found."""
+
+    tensors: Mapping[str, Floats]
+    """By our names, in the network's order."""
+    kind: str
+    """Of file: `torch .pth file`."""
+    naming: str
+    """In words: `MindCV's`, `by order`."""
+    pairs: Mapping[str, str]
+    """The file's name of each tensor -> ours."""
+    set_aside: Mapping[str, int]
+    """What else the file holds: the first part of the names, and how many begin so."""
+    remark: str
+    """Empty, or that the number of classes is the file's."""
+
+    @property
+    def params(self) -> int:
+        """Learnable values."""
+        return sum(tensor.size for tensor in self.tensors.values()) - self.stats
+
+    @property
+    def stats(self) -> int:
+        """Moving statistics."""
+        return sum(tensor.size for name, tensor in self.tensors.items() if ".moving_" in name)
+
+
+def convert(
+    file: Path,
+    spec: Spec,
+    output: Path | None = None,
+    *,
+    source: str | None = None,
+    target: str = OURS,
+    rules: Path | None = None,
+    by_order: bool = False,
+    suggest: Path | None = None,
+    any_classes: bool = False,
+) -> Converted:
+    """Read a file of weights for the network of a spec, and write it in another naming.
+
+    Args:
+        file: a MindSpore checkpoint, .safetensors or torch .pth.
+        spec: where nobody chose its number of classes, the file's is taken.
+        output: .ckpt or .safetensors; None: nothing is written.
+        source: a key of `NAMINGS`; None: recognised.
+        target: a key of `NAMINGS`.
+        rules: a file of rules, applied to the file's names before its naming is recognised.
+        by_order: pair tensors by order instead.
+        suggest: where to write the pairing as rules.
+        any_classes: the file's number of classes is taken whatever the spec says.
+
+    Raises:
+        ModelFileError: R001, R002, R003, R010..R013.
+        SpecError: the rules are not rules.
+        ArchspecError: W001, W002.
+    """
+    _check_output(file, output)
+    weights = read_weights(file)
+    spec, remark = _with_classes_of(weights, spec, any_classes)
+    wanted = parameters(verified(build_graph(spec)))
+    if by_order:
+        pairs, naming = paired_by_order(weights.tensors, wanted, str(file)), "by order"
+    else:
+        pairs, naming = _paired(weights, wanted, file, source, rules)
+    named = {name: weights.tensors[theirs] for theirs, name in pairs.items()}
+    converted = Converted(
+        {name: named[name] for name in wanted}, weights.kind, naming, pairs, _counted(weights.set_aside), remark
+    )
+    _write(converted, output, target, suggest)
+    return converted
+
+
+def _check_output(file: Path, output: Path | None) -> None:
+    if output is None:
+        return
+    check_target(output)
+    if output.exists() and file.exists() and output.samefile(file):
+        raise ArchspecError.one("W002", "would replace the file that is read", str(output))
+
+
+def _with_classes_of(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec, str]:
+    """The spec, with the file's number of classes where nobody said one, and a line that says so."""
+    dense = [tensor.shape for tensor in weights.tensors.values() if tensor.ndim == 2]
+    if len(dense) != 1 or (is_users_choice(spec, ("head", "num_classes")) and not any_classes):
+        return spec, ""
+    classes = dense[0][0]
+    if classes == spec.head.num_classes or classes < 1:
+        return spec, ""
+    remark = f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where nothing else is said"
+    head = spec.head.model_copy(update={"num_classes": classes})
+    return spec.model_copy(update={"head": head}), remark
+
+
+def _paired(
+    weights: Weights, wanted: Mapping[str, Parameter], file: Path, source: str | None, rules: Path | None
+) -> tuple[dict[str, str], str]:
+    """Their name of each tensor -> ours, by rules and a naming; and that naming in words."""
+    names = dict.fromkeys(weights.tensors)
+    given = renamed(names, load_rules(rules), str(file)) if rules else {name: name for name in names}
+    found = recognise(tuple(given.values()), wanted, str(file), source)
+    shapes = {theirs: wanted[name].shape for name, theirs in found.theirs.items()}
+    fitted({given[name]: tensor for name, tensor in weights.tensors.items()}, shapes, str(file))
+    own = {new: name for name, new in given.items()}
+    title = TITLES[found.naming] + (f", each after {found.prefix!r}" if found.prefix else "")
+    return {own[theirs]: name for name, theirs in found.theirs.items()}, title
+
+
+def _counted(names: tuple[str, ...]) -> dict[str, int]:
+    counters = ("num_batches_tracked",)
+    heads = (name.rpartition(".")[2] if name.endswith(counters) else name.partition(".")[0] for name in names)
+    return dict(Counter(heads))
+
+
+def _write(converted: Converted, output: Path | None, target: str, suggest: Path | None) -> None:
+    if suggest is not None:
+        try:
+            write_whole(suggest, suggested(converted.pairs))
+        except OSError as error:
+            raise ArchspecError.one("W002", f"cannot be written: {ckpt.reason(error)}", str(suggest)) from None
+    if output is not None:
+        theirs = their_names(target, converted.tensors)
+        write_tensors(output, {theirs[name]: tensor for name, tensor in converted.tensors.items()})

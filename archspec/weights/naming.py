@@ -1,0 +1,107 @@
+"""How others call the parameters of a network: rules from our names to theirs, and which of them a file follows.
+
+A naming is read backwards over the names that a network has, so a file that was renamed and named back is the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from archspec.errors import ModelFileError
+
+Replacement = str | Callable[[re.Match[str]], str]
+Naming = tuple[tuple[str, Replacement], ...]
+
+_TORCH_NORMS: Naming = (
+    (r"\.gamma$", ".weight"),
+    (r"\.beta$", ".bias"),
+    (r"\.moving_mean$", ".running_mean"),
+    (r"\.moving_variance$", ".running_var"),
+    (r"\.w$", ".weight"),  # of a PReLU
+)
+
+NAMINGS: Mapping[str, Naming] = {
+    "mindspore": (),  # ours: torchvision's places with MindSpore's suffixes
+    "mindcv": (  # mindcv/models/densenet.py: layers count from 0, a transition is a cell with `features`
+        (r"\.denselayer(\d+)\.", lambda found: f".cell_list.{int(found[1]) - 1}."),
+        (r"\.(transition\d+)\.", r".\1.features."),
+    ),
+    "torchvision": _TORCH_NORMS,  # torchvision/models/densenet.py
+    "timm": _TORCH_NORMS,  # timm/models/densenet.py
+    "torchvision_old": (  # the files of 2017, which torchvision's `_load_state_dict` renames
+        (r"\.(denselayer\d+)\.(norm|conv)([12])\.", r".\1.\2.\3."),
+        *_TORCH_NORMS,
+    ),
+}
+TITLES: Mapping[str, str] = {
+    "mindspore": "MindSpore's own, as here",
+    "mindcv": "MindCV's",
+    "torchvision": "torchvision's and timm's",
+    "timm": "torchvision's and timm's",
+    "torchvision_old": "torchvision's of 2017",
+}
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A naming, what stands before all names of the file, and the file's name of each of our parameters."""
+
+    naming: str
+    prefix: str
+    theirs: Mapping[str, str]
+
+
+def their_names(naming: str, names: Iterable[str]) -> dict[str, str]:
+    """Return for each of our names what a naming calls it.
+
+    Raises:
+        ModelFileError: R011, the naming has one name for two of them.
+    """
+    theirs: dict[str, str] = {}
+    ours: dict[str, str] = {}
+    for name in names:
+        renamed = name
+        for pattern, replacement in NAMINGS[naming]:
+            renamed = re.sub(pattern, replacement, renamed)
+        if renamed in ours:
+            raise ModelFileError.one("R011", f"calls both {ours[renamed]} and {name} {renamed}", f"naming {naming}")
+        theirs[name], ours[renamed] = renamed, name
+    return theirs
+
+
+def recognise(found: Collection[str], names: Collection[str], where: str, only: str | None = None) -> Recognised:
+    """Return the naming and the prefix under which most names of a file are names of the network.
+
+    Args:
+        found: the file's names.
+        names: our names of the network's parameters.
+        where: the file, for the error.
+        only: the naming, where it is known.
+
+    Raises:
+        ModelFileError: R011, less than half of the network's names are found in any naming.
+    """
+    candidates = [
+        Recognised(naming, prefix, {name: prefix + theirs for name, theirs in their_names(naming, names).items()})
+        for naming in ([only] if only else NAMINGS)
+        for prefix in _prefixes(found)
+    ]
+    held = set(found)
+    cover = {index: sum(name in held for name in c.theirs.values()) for index, c in enumerate(candidates)}
+    best = max(cover, key=lambda index: cover[index])  # the first of equals
+    if only is None and cover[best] * 2 < len(names):
+        shown = ", ".join(list(found)[:3])
+        hint = "--map FILE, or --by-order"
+        raise ModelFileError.one("R011", f"follows no naming that is known here: {shown}, ...", where, hint)
+    return candidates[best]
+
+
+def _prefixes(found: Collection[str]) -> list[str]:
+    """`""`, `"module."`, `"module.network."`, as far as all names of the file share them."""
+    prefixes, rest = [""], [name.split(".") for name in found]
+    while all(len(parts) > 1 for parts in rest) and len({parts[0] for parts in rest}) == 1:
+        prefixes.append(f"{prefixes[-1]}{rest[0][0]}.")
+        rest = [parts[1:] for parts in rest]
+    return prefixes

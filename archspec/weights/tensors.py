@@ -1,0 +1,194 @@
+"""Files of weights: which kind a file is, its content tells; what is read are arrays by name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archspec.errors import ArchspecError, Diagnostic, ModelFileError
+from archspec.runtime import prepare
+from archspec.weights import ckpt
+from archspec.weights.described import Refused
+from archspec.weights.numbers import FLOATS, LAYOUT, Floats, as_floats
+from archspec.weights.pth import read_pth
+
+MAX_BYTES = 2 * 2**30
+MAX_NAME = 200
+"""Characters in a tensor's name."""
+WRITTEN = (".ckpt", ".safetensors")
+
+_STRANGERS: Mapping[bytes, str] = {
+    b"\x89HDF": "it is Keras's HDF5; save the weights as .safetensors",
+    b"\x93NUM": "it is a NumPy array; save the weights as .safetensors",
+}
+_TAR = "it is torch's format of 2016; torch.load and torch.save write it anew"
+_KINDS = "a MindSpore .ckpt, a .safetensors or a torch .pth file is needed"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file holds: the tensors of a network, and the names of what is none."""
+
+    kind: str
+    tensors: Mapping[str, Floats]
+    set_aside: tuple[str, ...]
+    """Optimizer state, moving averages of weights, counters."""
+
+
+def read_tensors(path: Path) -> Mapping[str, Floats]:
+    """Return the tensors of a network in a file, by the file's names, as 32-bit floats. Raises as `read_weights`."""
+    return read_weights(path).tensors
+
+
+def read_weights(path: Path) -> Weights:
+    """Return what a MindSpore checkpoint, a .safetensors or a torch .pth file holds; nothing of it is run.
+
+    Raises:
+        ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth that is refused.
+    """
+    raw = _bytes_of(path)
+    kind = _kind_of(raw, path)
+    if kind == "MindSpore":
+        weights = _read_mindspore(path)
+    elif kind == "safetensors":
+        weights = _read_safetensors(raw, path)
+    else:
+        weights = _read_torch(raw, path)
+    _check_names(weights.tensors, path)
+    return weights
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ModelFileError.one("R001", f"cannot be read: {error.strerror}", str(path)) from None
+    if not raw:
+        raise ModelFileError.one("R002", "is empty", str(path))
+    if len(raw) > MAX_BYTES:
+        raise ModelFileError.one("R002", f"is larger than {MAX_BYTES // 2**30} GiB", str(path))
+    return raw
+
+
+def _kind_of(raw: bytes, path: Path) -> str:
+    if raw.startswith((b"PK\x03\x04", b"\x80")):
+        return "torch"
+    if raw[8:9] == b"{" and int.from_bytes(raw[:8], "little") <= len(raw) - 8:
+        return "safetensors"
+    if raw.startswith(b"\n"):  # field 1 of a protobuf message, a tensor
+        return "MindSpore"
+    hint = _TAR if raw[257:262] == b"ustar" else _STRANGERS.get(raw[:4], _KINDS)
+    raise ModelFileError.one("R002", "is no file of weights that is known here", str(path), hint)
+
+
+def _read_mindspore(path: Path) -> Weights:
+    prepare()
+    import mindspore as ms
+
+    with tempfile.TemporaryDirectory() as folder:  # MindSpore goes by the suffix
+        link = Path(folder) / "weights.ckpt"
+        link.symlink_to(path.resolve())
+        try:
+            held = ckpt.read(link)
+        except ModelFileError as error:
+            raise ModelFileError(Diagnostic(f.code, f.message, str(path), f.hint) for f in error.diagnostics) from None
+    state = {name for name in held if ckpt.TRAINING_STATE.match(name)}
+    kinds = (ms.float32, ms.float16, ms.bfloat16, ms.float64)
+    floats = {n: t for n, t in held.items() if n not in state and getattr(t, "dtype", None) in kinds}
+    tensors = {name: np.array(tensor.astype(ms.float32).asnumpy()) for name, tensor in floats.items()}
+    return Weights("MindSpore checkpoint", tensors, tuple(name for name in held if name not in floats))
+
+
+def _read_safetensors(raw: bytes, path: Path) -> Weights:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        held = dict(sorted(deserialize(raw)))  # type: ignore[no-untyped-call]  # the file has no order of its own
+    except SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing: ")
+        raise ModelFileError.one("R002", f"is no whole .safetensors file: {reason}", str(path)) from None
+    floats = {name: given for name, given in held.items() if given["dtype"] in FLOATS}
+    unknown = [name for name, given in held.items() if given["dtype"] not in LAYOUT]
+    if unknown:
+        kinds = ", ".join(sorted({held[name]["dtype"] for name in unknown}))
+        raise ModelFileError.one("R002", f"holds numbers of an unknown kind: {kinds}", str(path))
+    return Weights(
+        ".safetensors file",
+        {name: _array(given) for name, given in floats.items()},
+        tuple(name for name in held if name not in floats),
+    )
+
+
+def _array(given: Mapping[str, Any]) -> Floats:
+    numbers = np.frombuffer(given["data"], LAYOUT[given["dtype"]]).reshape(given["shape"])
+    return as_floats(numbers, given["dtype"])
+
+
+def _read_torch(raw: bytes, path: Path) -> Weights:
+    try:
+        state = read_pth(raw)
+    except Refused as refused:
+        hint = "save the state_dict alone, or as .safetensors"
+        raise ModelFileError.one("R010", f"is no .pth file that can be read: {refused}", str(path), hint) from None
+    return Weights("torch .pth file", state.tensors, state.beside)
+
+
+def _check_names(tensors: Mapping[str, Floats], path: Path) -> None:
+    """Names go into messages, patterns and other files."""
+    for name in tensors:
+        if not name or len(name) > MAX_NAME or not name.isprintable():
+            raise ModelFileError.one("R002", f"has a tensor whose name is none: {name[:40]!r}", str(path))
+    if not tensors:
+        raise ModelFileError.one("R002", "holds no tensors of a network", str(path))
+
+
+def check_target(path: Path) -> None:
+    """Raise ArchspecError (W001) where a file of this suffix cannot be written."""
+    if path.suffix not in WRITTEN:
+        hint = "torch reads .safetensors too" if path.suffix in (".pth", ".pt") else ""
+        raise ArchspecError.one("W001", f"must end in {' or '.join(WRITTEN)}", str(path), hint)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
+    """Write tensors as a MindSpore checkpoint or as .safetensors, by the suffix; whole or not at all.
+
+    Raises:
+        ArchspecError: W001, another suffix; W002, it cannot be written.
+    """
+    check_target(path)
+    try:
+        if path.suffix == ".ckpt":
+            _write_mindspore(path, tensors)
+        else:
+            _write_safetensors(path, tensors)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ArchspecError.one("W002", f"cannot be written: {ckpt.reason(error)}", str(path)) from None
+
+
+def _write_mindspore(path: Path, tensors: Mapping[str, Floats]) -> None:
+    prepare()
+    import mindspore as ms
+
+    ckpt.write(path, [{"name": name, "data": ms.Tensor(array)} for name, array in tensors.items()])
+
+
+def _write_safetensors(path: Path, tensors: Mapping[str, Floats]) -> None:
+    from safetensors.numpy import save
+
+    raw = save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""densenet convert."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from archspec.spec.load import load_spec
+from densenet_cli.options import Overrides, complete_spec, console, quiet_screen
+
+if TYPE_CHECKING:
+    from archspec.weights.convert import Converted
+
+Naming = Literal["mindspore", "mindcv", "torchvision", "timm", "torchvision_old"]
+
+
+def convert(
+    file: Annotated[Path, typer.Argument(help="A MindSpore .ckpt, a .safetensors or a torch .pth file.")],
+    spec: Annotated[str, typer.Option("--spec", help="A shipped spec or a YAML file.", autocompletion=complete_spec)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A .ckpt or .safetensors file.")] = None,
+    source: Annotated[Naming | None, typer.Option("--from", help="The file's names (default: recognised).")] = None,
+    target: Annotated[Naming, typer.Option("--to", help="The names to write; only mindspore's are trained on.")] = (
+        "mindspore"
+    ),
+    rules: Annotated[Path | None, typer.Option("--map", help="Rules from the file's names to ours, in YAML.")] = None,
+    by_order: Annotated[bool, typer.Option("--by-order", help="Pair tensors by kind and order, not by name.")] = False,
+    suggest: Annotated[Path | None, typer.Option(help="Write the pairing as rules for --map, for you to read.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Take over weights from MindCV, torchvision, timm or your own training; or write ours in their names.
+
+    Example: densenet convert densenet121-120_5004_Ascend.ckpt --spec densenet121 -o densenet121.ckpt
+    """
+    from archspec.weights.convert import convert as converted_by
+
+    if output is None and suggest is None:
+        raise typer.BadParameter("give -o FILE for the weights, or --suggest FILE for the names alone")
+    if by_order and (rules is not None or source is not None):
+        raise typer.BadParameter("--by-order goes without names, so without --map and --from")
+    loaded = load_spec(spec, overrides or ())
+    with quiet_screen():
+        converted = converted_by(
+            file, loaded, output, source=source, target=target, rules=rules, by_order=by_order, suggest=suggest
+        )
+    for line in _lines(file, converted, suggest):
+        console.print(line, markup=False)
+    if output is not None:
+        console.print(f"wrote {output}", markup=False)
+    if output is not None and output.suffix == ".ckpt" and target == "mindspore":
+        given = "".join(f" --set {shlex.quote(text)}" for text in overrides or ())
+        console.print(
+            f"Next: densenet validate {shlex.quote(spec)} --ckpt {shlex.quote(str(output))}{given} --data-dir DIR",
+            markup=False,
+        )
+
+
+def _lines(file: Path, converted: Converted, suggest: Path | None) -> Iterator[str]:
+    names = "paired by order" if converted.naming == "by order" else f"names: {converted.naming}"
+    yield f"{file} is a {converted.kind}, {names}"
+    yield f"{len(converted.tensors)} tensors: {converted.params:,} parameters, {converted.stats:,} moving statistics"
+    if converted.set_aside:
+        yield f"set aside: {', '.join(f'{name} ({count})' for name, count in converted.set_aside.items())}"
+    if converted.remark:
+        yield f"note: {converted.remark}"
+    if suggest is not None:
+        yield f"wrote {suggest}: read it, then --map {suggest}"

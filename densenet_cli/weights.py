@@ -1,0 +1,143 @@
+"""densenet weights: get, list."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from densenet_cli.options import console
+
+SECONDS_BETWEEN_LINES = 10.0
+
+weights = typer.Typer(
+    help="Get and list published weights.\n\nExample: densenet weights get densenet121", no_args_is_help=True
+)
+
+
+def _names() -> list[str]:
+    from archspec.weights.published import PUBLISHED
+
+    return list(PUBLISHED)
+
+
+@weights.command()
+def get(
+    name: Annotated[str, typer.Argument(help="A name of `densenet weights list`.", autocompletion=_names)],
+    from_file: Annotated[
+        Path | None, typer.Option(help="A file that was downloaded elsewhere, for a machine without network.")
+    ] = None,
+) -> None:
+    """Download published weights into the cache folder, or find them there, and check them.
+
+    An interrupted download goes on where it stopped. A file must have the sha256 that the first one had.
+
+    DENSENET_CACHE: the cache folder, instead of ~/.cache/densenet-archspec.
+
+    DENSENET_WEIGHTS_URL: an https folder that has the same files, such as a mirror's.
+
+    SSL_CERT_FILE, HTTPS_PROXY: authorities to trust, and a proxy.
+
+    Example: densenet weights get densenet121
+    """
+    from archspec.weights.published import keep_file, kept
+
+    file = published_weights(name) if from_file is None else keep_file(name, from_file)
+    note = kept(file)
+    if note:
+        console.out(f"{file}\n{note.bytes:,} bytes, sha256 {note.sha256}", highlight=False)
+    console.out(f"Next: densenet validate {name} --pretrained --data-dir IMAGENET", highlight=False)
+
+
+@weights.command("list")
+def list_weights() -> None:
+    """List published weights with their addresses, and those that are in the cache folder with their sha256.
+
+    Example: densenet weights list
+    """
+    from archspec.weights.published import PUBLISHED, address, cache_folder, cached_file, kept
+
+    for name in PUBLISHED:
+        file = cached_file(name)
+        note = kept(file)
+        state = f"cached, {file.stat().st_size:,} bytes" if file.is_file() else "not cached"
+        console.out(f"{name}  {state}\n  {address(name)}", highlight=False)
+        if note:
+            console.out(f"  sha256 {note.sha256}", highlight=False)
+    console.out(f"cache folder: {cache_folder()}\nNext: densenet weights get densenet121", highlight=False)
+
+
+def published_weights(name: str, screen: Console = console) -> Path:
+    """Return the published weights of a name as a file in the cache folder, and show a download on the screen.
+
+    Raises:
+        DownloadError, ModelFileError: as `archspec.weights.published.weights_file` does.
+    """
+    from archspec.weights.published import cached_file, weights_file
+
+    try:
+        with _Bar(screen) as bar:
+            return weights_file(name, bar.show)
+    except (KeyboardInterrupt, SystemExit):
+        partial = Path(f"{cached_file(name)}.partial")
+        if partial.is_file() and os.path.getsize(partial):
+            typer.echo(f"{partial} is kept; the same command goes on from there", err=True)
+        raise
+
+
+def weights_for(target: str, ckpt: Path | None, pretrained: bool, screen: Console = console) -> Path | None:
+    """Return the file of weights that --ckpt or --pretrained mean, None for neither. Raises as `published_weights`."""
+    if not pretrained:
+        return ckpt
+    if ckpt is not None:
+        raise typer.BadParameter("--pretrained is one file of weights, --ckpt or --init-from another: give one of them")
+    from archspec.spec.load import load_spec
+    from archspec.weights.published import PUBLISHED
+
+    return published_weights(target if target in PUBLISHED else load_spec(target).name, screen)
+
+
+class _Bar:
+    """A rich bar on a terminal, else a line at the beginning and one every ten seconds."""
+
+    def __init__(self, screen: Console) -> None:
+        self.screen = screen
+        self.bar: Progress | None = None
+        self.what = ""
+        self.last_line = 0.0
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Show how far it is; see `archspec.weights.download.Show`."""
+        if self.screen.is_terminal and total:
+            self._draw(what, done, total)
+        elif what != self.what or time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
+            self.what, self.last_line = what, time.monotonic()
+            self.screen.out(f"{what}{f'  {done:,} of {total:,} bytes' if total else ''}", highlight=False)
+
+    def _draw(self, what: str, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                console=self.screen,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self.bar.add_task(what, total=total, completed=done)
+            self.bar.start()
+        self.bar.update(self.bar.task_ids[0], completed=done)

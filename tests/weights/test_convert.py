@@ -1,0 +1,147 @@
+"""From a file of somebody else's to ours and back, and every way in which that is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from weights.networks import OWN_RULES, own_name, same, weights_of
+from weights.torch_files import save
+
+from archspec.errors import ArchspecError, ModelFileError
+from archspec.spec.load import load_spec
+from archspec.weights.convert import convert
+from archspec.weights.naming import their_names
+from archspec.weights.tensors import read_tensors, write_tensors
+
+DIGITS = load_spec("densenetbc_digits")
+WEIGHTS = weights_of("densenetbc_digits")
+
+
+def lines(file: Path, *arguments, **options) -> list[str]:
+    with pytest.raises(ArchspecError) as caught:
+        convert(file, *arguments, **options)
+    return [str(fault).replace(str(file), "FILE") for fault in caught.value.diagnostics]
+
+
+def in_names(naming: str, prefix: str = "") -> dict[str, np.ndarray]:
+    theirs = their_names(naming, WEIGHTS)
+    return {prefix + theirs[name]: array for name, array in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+@pytest.mark.parametrize("target", ["mindcv", "torchvision", "torchvision_old", "mindspore"])
+@pytest.mark.parametrize("name", ["densenetbc_digits", "densenet121"])
+def test_there_and_back_is_the_same(name, target, suffix, tmp_path):
+    """Bit for bit and in order; the naming is recognised."""
+    spec, weights = load_spec(name), weights_of(name)
+    write_tensors(tmp_path / "ours.ckpt", weights)
+    convert(tmp_path / "ours.ckpt", spec, tmp_path / f"theirs{suffix}", target=target)
+    assert set(read_tensors(tmp_path / f"theirs{suffix}")) == set(their_names(target, weights).values())
+    convert(tmp_path / f"theirs{suffix}", spec, tmp_path / "back.ckpt")
+    assert same(read_tensors(tmp_path / "back.ckpt"), weights)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_torchs_files_are_taken_over(prefix, legacy, tmp_path):
+    """As `torch.save` writes them after training on several devices, with counters of batches."""
+    theirs = in_names("torchvision", prefix)
+    theirs[f"{prefix}features.norm5.num_batches_tracked"] = np.array(9, np.int64)
+    file = save(tmp_path / "theirs.pth", theirs, legacy=legacy, wrap="state_dict")
+    found = convert(file, DIGITS)
+    assert same(dict(found.tensors), WEIGHTS)
+    assert found.naming == "torchvision's and timm's" + (", each after 'module.'" if prefix else "")
+    assert found.set_aside == {"epoch": 1, "optimizer": 1, "num_batches_tracked": 1}
+    assert found.params + found.stats == sum(array.size for array in WEIGHTS.values())
+
+
+def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
+    """In MindCV's structure, saved by MindSpore from a training step with momentum and moving averages."""
+    import mindspore as ms
+    from handwritten import HandwrittenDenseNet
+    from mindspore import nn
+
+    network = HandwrittenDenseNet(8, (2, 3), 16, num_classes=5)
+    optimizer = nn.Momentum(network.trainable_params(), 0.1, 0.9)
+    averages = ms.ParameterTuple(network.get_parameters()).clone("ema", init="same")
+    every = [*network.get_parameters(), *optimizer.get_parameters(), *averages]
+    entries = [{"name": name, "data": p} for name, p in {p.name: p for p in every}.items()]
+    ms.save_checkpoint(entries, str(tmp_path / "theirs.ckpt"))
+    spec = load_spec("densenet121", ["growth_rate=8", "block_config=[2, 3]", "stem.channels=16"])
+    found = convert(tmp_path / "theirs.ckpt", spec, tmp_path / "ours.ckpt")
+    assert found.naming == "MindCV's"
+    assert found.remark.startswith("5 classes as in the file; ")
+    assert set(found.set_aside) >= {"moments", "ema"}
+    values = {p.name: p.asnumpy() for p in network.get_parameters()}
+    assert {theirs: found.tensors[ours].tobytes() for theirs, ours in found.pairs.items()} == {
+        name: value.tobytes() for name, value in values.items()
+    }
+
+
+def test_names_of_ones_own_by_rules_by_order_and_by_what_was_suggested(tmp_path):
+    """Three ways to the same tensors."""
+    file = save(tmp_path / "mine.pth", {own_name(name): array for name, array in WEIGHTS.items()})
+    (tmp_path / "rules.yaml").write_text(OWN_RULES)
+    suggestion = tmp_path / "suggested.yaml"
+    by_rules = convert(file, DIGITS, rules=tmp_path / "rules.yaml")
+    by_order = convert(file, DIGITS, by_order=True, suggest=suggestion)
+    again = convert(file, DIGITS, rules=suggestion)
+    assert by_order.naming == "by order"
+    assert same(dict(by_rules.tensors), WEIGHTS)
+    assert dict(by_rules.pairs) == dict(by_order.pairs) == dict(again.pairs)
+    assert len(suggestion.read_text().splitlines()) < 25
+
+
+def test_what_differs_is_listed_in_the_files_names(tmp_path):
+    """Missing with the nearest, of another shape, surplus; the number of those that are not listed."""
+    theirs = in_names("torchvision")
+    theirs["features.norm5.extra"] = theirs.pop("features.norm5.weight")
+    theirs["features.conv0.weight"] = np.zeros((24, 3, 3, 3), np.float32)
+    save_file(theirs, tmp_path / "x.safetensors")
+    assert lines(tmp_path / "x.safetensors", DIGITS) == [
+        "FILE R003 has features.conv0.weight as (24, 3, 3, 3), the network needs (24, 1, 3, 3)",
+        "FILE R003 lacks features.norm5.weight (it has features.norm5.extra)",
+        "FILE R003 has features.norm5.extra, which the network lacks",
+    ]
+    found = lines(tmp_path / "x.safetensors", load_spec("densenetbc_digits", ["growth_rate=8"]))
+    assert (len(found), found[-1][-24:]) == (21, "more parameters do not fit"[-24:])
+
+
+def test_a_naming_that_is_said_is_believed(tmp_path):
+    """`--from`: what the file lacks is told in that naming."""
+    save_file(in_names("torchvision"), tmp_path / "x.safetensors")
+    found = lines(tmp_path / "x.safetensors", DIGITS, source="mindcv")
+    assert found[0].startswith("FILE R003 lacks features.denseblock1.cell_list.0.norm1.moving_mean")
+
+
+def test_the_files_classes_count_unless_somebody_chose_them(tmp_path):
+    """As for certify; where the user chose, a classifier of another size is told as such."""
+    save_file(weights_of("densenetbc_digits", "head.num_classes=7"), tmp_path / "x.safetensors")
+    found = convert(tmp_path / "x.safetensors", DIGITS)
+    assert found.tensors["classifier.weight"].shape[0] == 7
+    assert found.remark == "7 classes as in the file; densenetbc_digits has 10 where nothing else is said"
+    assert convert(tmp_path / "x.safetensors", DIGITS, by_order=False).params == found.params
+    refused = lines(tmp_path / "x.safetensors", load_spec("densenetbc_digits", ["head.num_classes=10"]))
+    assert len(refused) == 2
+    assert "another number of classes" in refused[0]
+
+
+def test_nothing_is_written_where_something_is_wrong(tmp_path):
+    """Neither the weights nor the suggestion; the file itself is never replaced."""
+    file = tmp_path / "x.safetensors"
+    save_file({"a.weight": np.zeros(3, np.float32)}, file)
+    assert "R011" in lines(file, DIGITS, tmp_path / "out.ckpt", suggest=tmp_path / "map.yaml")[0]
+    assert lines(file, DIGITS, file) == ["FILE W002 would replace the file that is read"]
+    assert "W001" in lines(file, DIGITS, tmp_path / "out.pth")[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+    save_file(WEIGHTS, file)
+    assert "W002 cannot be written" in lines(file, DIGITS, suggest=tmp_path / "no" / "map.yaml")[0]
+
+
+def test_rules_that_give_the_wrong_names_are_told_in_the_new_names(tmp_path):
+    """They are matched as any other naming."""
+    save_file(WEIGHTS, tmp_path / "x.safetensors")
+    (tmp_path / "rules.yaml").write_text("- 'features\\.conv0\\.(.*)': 'features.conv9.{1}'\n- '(.*)': '{1}'\n")
+    with pytest.raises(ModelFileError, match=r"lacks features\.conv0\.weight \(it has features\.conv9\.weight\)"):
+        convert(tmp_path / "x.safetensors", DIGITS, rules=tmp_path / "rules.yaml")
