@@ -7,12 +7,14 @@ import typer
 from densenet_cli.build import build
 from densenet_cli.certify import certify
 from densenet_cli.check import check
+from densenet_cli.convert import convert
 from densenet_cli.export import export
 from densenet_cli.inspect import inspect
 from densenet_cli.list import list_specs
 from densenet_cli.predict import predict
 from densenet_cli.train import train
 from densenet_cli.validate import validate
+from densenet_cli.weights import weights
 
 app = typer.Typer(
     name="densenet",
@@ -29,7 +31,9 @@ app.command()(train)
 app.command()(validate)
 app.command()(predict)
 app.command()(export)
+app.command()(convert)
 app.command()(certify)
+app.add_typer(weights, name="weights")
 
 
 @app.callback(invoke_without_command=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from archspec.spec.load import load_spec
-from archspec.writers.folder import build_folder
 from densenet_cli.options import Overrides, SpecName, console
 
 
@@ -21,8 +21,10 @@ def build(
 
     Example: densenet build specs/densenet169.yaml -o build/densenet169
     """
+    from archspec.writers.folder import build_folder
+
     loaded = load_spec(spec, overrides or ())
     folder = output or Path("build") / loaded.name
     lines = build_folder(loaded, folder)
-    console.print(f"wrote {folder}/network.py ({lines} lines), spec.yaml, report.json")
-    console.print(f"Next: densenet train {folder}/spec.yaml")
+    console.out(f"wrote {folder}/network.py ({lines} lines), spec.yaml, report.json")
+    console.out(f"Next: densenet train {shlex.quote(str(folder / 'spec.yaml'))}")

@@ -20,7 +20,7 @@ from archspec.passes.verify import verified
 from archspec.readers.mindir import read_mindir
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
-from densenet_cli.options import Overrides, complete_spec, console
+from densenet_cli.options import Overrides, complete_spec, console, flag
 
 DIFFERENT = 3
 LISTED = 40
@@ -42,8 +42,8 @@ def certify(
 
     Example: densenet certify digits.mindir runs/demo
     """
-    given = [*(overrides or ()), *([f"head.num_classes={num_classes}"] if num_classes is not None else [])]
-    chosen = load_spec(Path(spec) / "spec.yaml" if Path(spec).is_dir() else spec, given)
+    given = [*(overrides or ()), *flag("--num-classes", num_classes, "head.num_classes")]
+    chosen = load_spec(_spec_in(Path(spec)) if Path(spec).is_dir() else spec, given)
     found = read_mindir(file)
     wanted, remark = _with_classes_of(found, chosen, is_users_choice(chosen, ("head", "num_classes")))
     graph = verified(build_graph(wanted))
@@ -55,6 +55,14 @@ def certify(
         _show(certificate, comparison, f"{file} is {'' if comparison.equal else 'not '}{spec}")
     if not comparison.equal:
         raise typer.Exit(DIFFERENT)
+
+
+def _spec_in(folder: Path) -> Path:
+    """Of a run, or of what `densenet build` wrote."""
+    from archspec.train.run import open_run
+
+    file = folder / "spec.yaml"
+    return file if file.is_file() else open_run(folder).path
 
 
 def _with_classes_of(found: Graph, spec: Spec, fixed: bool) -> tuple[Spec, str]:

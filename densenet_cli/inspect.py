@@ -30,13 +30,16 @@ def inspect(
 
     Example: densenet inspect densenet121 -o graph.html
     """
+    forms = [name for name, given in (("--json", as_json), ("--yaml", as_yaml), ("-o", output)) if given]
+    if len(forms) > 1:
+        raise typer.BadParameter(f"each of {' and '.join(forms)} says what to put out: give one of them")
     loaded = load_spec(spec, overrides or ())
     graph = verified(build_graph(loaded))
     if output is not None:
         from archspec.writers.draw import draw
 
         draw(graph, output)
-        console.print(f"drew {output}")
+        console.out(f"drew {output}")
     elif as_json:
         typer.echo(json.dumps(report(graph).as_json(), indent=2))
     elif as_yaml:

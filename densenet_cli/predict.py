@@ -7,14 +7,29 @@ from typing import Annotated
 
 import typer
 
-from densenet_cli.options import Checkpoint, Overrides, Target, console, quiet_screen
+from densenet_cli.options import (
+    Checkpoint,
+    Mean,
+    Overrides,
+    Pretrained,
+    Std,
+    Target,
+    channels_flag,
+    console,
+    quiet_screen,
+    split_overrides,
+)
+from densenet_cli.weights import weights_for
 
 
 def predict(
     target: Target,
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     ckpt: Checkpoint = None,
+    pretrained: Pretrained = False,
     recipe: Annotated[str | None, typer.Option(help="Whose mean, std and crop to use.")] = None,
+    mean: Mean = None,
+    std: Std = None,
     overrides: Overrides = None,
 ) -> None:
     """Name the five likeliest classes of each image.
@@ -23,8 +38,11 @@ def predict(
     """
     from archspec.train.trained import open_trained, predict_images
 
+    for_spec, for_recipe = split_overrides(overrides)
+    for_recipe += [*channels_flag("--mean", mean, "data.mean"), *channels_flag("--std", std, "data.std")]
+    ckpt = weights_for(target, ckpt, pretrained)
     with quiet_screen():
-        trained = open_trained(target, ckpt=ckpt, recipe=recipe, overrides=overrides or ())
+        trained = open_trained(target, ckpt=ckpt, recipe=recipe, overrides=for_spec, recipe_overrides=for_recipe)
         guesses = predict_images(trained, images)
     for image, best in zip(images, guesses, strict=True):
-        console.print(f"{image}: " + ", ".join(f"{name} {share:.1%}" for name, share in best), soft_wrap=True)
+        console.out(f"{image}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, EnvironmentFault
+from archspec.runtime import end, leave, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
-from densenet_cli.options import DataDir, Overrides, console, quiet_screen, split_overrides
+from densenet_cli.options import DataDir, Overrides, Pretrained, SpecName, console, flag, quiet_screen, split_overrides
+from densenet_cli.weights import weights_for
 
 Text = str | None
+NO_CURE = {"T006"}
+"""Faults that a run, whose spec and recipe are fixed, meets again when it goes on."""
 
 
 def train(
     context: typer.Context,
-    spec: Annotated[str, typer.Argument(help="A shipped spec or a YAML file.")] = DEFAULT_SPEC,
+    spec: SpecName = DEFAULT_SPEC,
     data_dir: DataDir = None,
     recipe: Annotated[Text, typer.Option(help="A shipped recipe or a YAML file (default: by the data).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
@@ -30,6 +33,10 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
     device_target: Annotated[Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")] = "CPU",
     out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/NAME-DATE-TIME).")] = None,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Begin with the weights of a .ckpt, .safetensors or .pth.")
+    ] = None,
+    pretrained: Pretrained = False,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
@@ -38,72 +45,101 @@ def train(
 
     Example: densenet train densenet121 --data-dir photos --devices 2 --epochs 30
     """
-    from archspec.train.run import default_path, open_run
-    from archspec.train.start import create, launch_command, plan_run
+    watch_interrupts()
+    take_signals(leave)
+    from archspec.train.run import open_run
+    from archspec.train.start import create, plan_run
+    from archspec.train.trained import relocate
 
     if resume is not None:
         _refuse_others(context)
-        _train(open_run(resume))
+        run = open_run(resume)
+        _train(relocate(run, data_dir) if data_dir is not None else run, is_new=False)
         return
     for_spec, for_recipe = split_overrides(overrides)
-    for key, value in (("input.height", image_size), ("input.width", image_size)):
-        for_spec += [f"{key}={value}"] if value is not None else []
-    flags = {"epochs": epochs, "batch_size": batch_size, "schedule.learning_rate": lr, "seed": seed}
-    for_recipe += [f"{key}={value}" for key, value in flags.items() if value is not None]
+    for_spec += flag("--image-size", image_size, "input.height", "input.width")
+    for_spec += flag("--num-classes", num_classes, "head.num_classes")
+    for_recipe += [*flag("--epochs", epochs, "epochs"), *flag("--batch-size", batch_size, "batch_size")]
+    for_recipe += [*flag("--lr", lr, "schedule.learning_rate"), *flag("--seed", seed, "seed")]
+    initial = weights_for(spec, init_from, pretrained)
     plan = plan_run(
         spec,
         data_dir=data_dir,
         recipe_name=recipe,
         spec_overrides=for_spec,
         recipe_overrides=for_recipe,
-        num_classes=num_classes,
+        initial=initial,
         device_target=device_target,
         devices=devices,
     )
     if dry_run:
-        path = out or default_path(plan.spec)
-        command = launch_command(path.resolve(), plan.settings) if devices > 1 else ["(in this process)"]
-        typer.echo(shlex.join(command) if devices > 1 else command[0])
+        _show_launch(plan, out)
         return
-    console.print(
+    console.out(
         f"{plan.spec.name} with recipe {plan.recipe.name} on {plan.settings.data_kind}: "
         f"{plan.spec.head.num_classes} classes, images {plan.spec.input.height} x {plan.spec.input.width}"
     )
-    _train(create(plan, out))
+    for note in plan.notes:
+        console.out(note)
+    _train(create(plan, out), is_new=True)
+
+
+def _show_launch(plan: Any, out: Path | None) -> None:
+    from archspec.train.launch import shell_line
+    from archspec.train.run import check_free, default_path
+    from archspec.train.start import launch_command
+
+    chosen = out or default_path(plan.spec)
+    check_free(chosen)
+    path = chosen.resolve()
+    if plan.settings.devices == 1:
+        console.out("(in this process)")
+        return
+    console.out(shell_line(launch_command(path, plan.settings)))
+    typer.echo(
+        f"Nothing was started or written. The line above needs the run directory {shlex.quote(str(path))}, which "
+        "only a real start makes: without --dry-run it is made, the line is run, and its processes are watched.",
+        err=True,
+    )
 
 
 def _refuse_others(context: typer.Context) -> None:
-    """A run is resumed as it was started; a flag that changed nothing would mislead."""
+    """A run is resumed as it was started; a flag that changed nothing would mislead. Its data may have moved."""
     given = [p for p in context.command.params if str(context.get_parameter_source(p.name)).endswith("COMMANDLINE")]
-    others = [option.opts[0] for option in given if option.name != "resume"]
+    others = [option.opts[0] for option in given if option.name not in ("resume", "data_dir")]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
         raise typer.BadParameter(rule, param_hint="--resume")
 
 
-def _train(run: Any) -> None:
+def _train(run: Any, *, is_new: bool) -> None:
     from archspec.train.progress import Display
     from archspec.train.start import train as train_run
 
-    signal.signal(signal.SIGTERM, _interrupted)
+    path = shlex.quote(str(run.path))
+    take_signals(end)
     try:
         with quiet_screen(run.log) as screen, Display(screen) as display:
-            end = train_run(run, display.show)
-    except KeyboardInterrupt:
-        console.print(f"\nInterrupted. Go on with: densenet train --resume {run.path}")
-        raise typer.Exit(130) from None
-    except SystemExit:  # what SIGTERM and SIGHUP become where there are several processes
-        console.print(f"\nStopped. Go on with: densenet train --resume {run.path}")
+            last = train_run(run, display.show)
+    except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.ended_by`
+        console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
+        raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
+    except ArchspecError as error:
+        _after_fault(run, error, is_new)
         raise
-    except ArchspecError:
-        console.print(f"Stopped. After mending it, go on with: densenet train --resume {run.path}")
-        raise
-    part = "images that played no part in training or choosing" if end["part"] == "test" else "validation images"
-    console.print(
-        f"The best checkpoint is right on {end['top1']:.2%} of {end['images']} {part}. Run: {run.path}\n"
-        f"Next: densenet validate {run.path}"
+    part = "images that played no part in training or choosing" if last["part"] == "test" else "validation images"
+    console.out(
+        f"The best checkpoint is right on {last['top1']:.2%} of {last['images']} {part}. Run: {run.path}\n"
+        f"Next: densenet validate {path}"
     )
 
 
-def _interrupted(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
+    """Say how to go on where that can succeed; a run that the machine did not let begin leaves nothing."""
+    from archspec.train.run import discard_run
+
+    if is_new and isinstance(error, EnvironmentFault) and not run.metrics.exists():
+        discard_run(run)
+    elif not NO_CURE & {diagnostic.code for diagnostic in error.diagnostics}:
+        hint = f"Stopped. After mending what follows, go on with: densenet train --resume {shlex.quote(str(run.path))}"
+        typer.echo(hint, err=True)

@@ -4,38 +4,65 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from densenet_cli.options import Checkpoint, DataDir, Overrides, Target, console, quiet_screen
+from densenet_cli.options import (
+    Checkpoint,
+    DataDir,
+    Mean,
+    Overrides,
+    Pretrained,
+    Std,
+    Target,
+    channels_flag,
+    console,
+    quiet_screen,
+    split_overrides,
+)
+from densenet_cli.weights import weights_for
 
 
 def validate(
     target: Target,
     ckpt: Checkpoint = None,
+    pretrained: Pretrained = False,
     data_dir: DataDir = None,
     recipe: Annotated[str | None, typer.Option(help="Whose mean, std and crop to use.")] = None,
+    mean: Mean = None,
+    std: Std = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per step; changes no figure.")] = 64,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Give top-1, top-5 and loss over every held-out image once.
 
-    Example: densenet validate densenet121 --ckpt densenet121.ckpt --data-dir imagenet
+    Example: densenet validate densenet121 --pretrained --data-dir imagenet
     """
     from archspec.train.trained import open_trained, validate_trained
 
+    for_spec, for_recipe = split_overrides(overrides)
+    for_recipe += [*channels_flag("--mean", mean, "data.mean"), *channels_flag("--std", std, "data.std")]
+    ckpt = weights_for(target, ckpt, pretrained, Console(stderr=True) if as_json else console)
     with quiet_screen() as screen:
-        trained = open_trained(target, ckpt=ckpt, recipe=recipe, overrides=overrides or (), data_dir=data_dir)
+        trained = open_trained(
+            target, ckpt=ckpt, recipe=recipe, overrides=for_spec, recipe_overrides=for_recipe, data_dir=data_dir
+        )
         source = trained.held_out(data_dir)
         if not as_json:
-            screen.print(f"{trained.checkpoint} on {len(source):,} held-out images of {source.name}", soft_wrap=True)
+            screen.out("\n".join((*source.notes, _what(trained, source))), highlight=False)
         accuracy = validate_trained(trained, source, batch_size)
     if as_json:
         typer.echo(json.dumps(asdict(accuracy)))
         return
-    console.print(
+    console.out(
         f"top-1 {accuracy.top1:.2%}  top-5 {accuracy.top5:.2%}  loss {accuracy.loss:.4f}  "
         f"over {accuracy.images:,} images"
     )
+
+
+def _what(trained: Any, source: Any) -> str:
+    recipe = trained.recipe.name
+    return f"{trained.checkpoint} on {len(source):,} held-out images of {source.name}, prepared as in recipe {recipe}"

@@ -6,8 +6,11 @@ is random in an epoch follows from (seed, epoch), so a resumed run repeats the o
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,23 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from archspec.errors import DataError, TrainingError
+from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.runtime import prepare
 from archspec.spec.model import Spec
 from archspec.train import checkpoint
 from archspec.train.data import Preprocess, batches, epoch_indices, epoch_seed, held_out_indices
-from archspec.train.evaluate import Accuracy, evaluate
+from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.group import all_reduce_sum, join_group
+from archspec.train.initial import begin_with
 from archspec.train.recipe import Recipe
 from archspec.train.run import Run
 from archspec.train.schedule import learning_rates
 from archspec.train.sources import Source, Splits, open_splits
+from archspec.weights.tensors import read_tensors
 from archspec.writers.load import create_model
 
 Event = Mapping[str, Any]
 Report = Callable[[Event], None]
 
-SECONDS_BETWEEN_EVENTS = 2.0
+COLOURS = 3
 
 
 def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
@@ -39,6 +44,7 @@ def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
 
     Raises:
         TrainingError: T008, the network reads neither grey nor colour images.
+        DataError: D010, mean or std are neither one value nor three.
     """
     channels, data = spec.input.channels, recipe.data
     if channels != 1 and channels != 3:
@@ -46,6 +52,7 @@ def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
         raise TrainingError.one(
             "T008", f"input.channels (={channels}) must be 1 or 3: images are grey or colour", place
         )
+    _check_values(recipe)
     return Preprocess(
         image_size=(spec.input.height, spec.input.width),
         channels=channels,
@@ -57,8 +64,48 @@ def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
     )
 
 
+def _check_values(recipe: Recipe) -> None:
+    faults = [
+        Diagnostic(
+            "D010",
+            f"data.{name} (={list(values)}) must have one value, or three for red, green and blue",
+            recipe.place(("data", name)),
+            f"data.{name}: [{values[0]:g}], or with three values",
+        )
+        for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std))
+        if len(values) not in (1, COLOURS)
+    ]
+    if faults:
+        raise DataError(faults)
+
+
 def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value serves every channel; grey takes the mean of a colour recipe's."""
     return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def splits_of(run: Run) -> Splits:
+    """Return the run's data set, split as the run splits it. Raises DataError (D001 where it lies there no more)."""
+    data_dir = run.settings.data_dir
+    if data_dir is not None and not os.path.exists(data_dir):
+        cure = "put it back, or say where it lies now: --data-dir DIR"
+        raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
+    return split_as(run.recipe, Path(data_dir) if data_dir else None)
+
+
+def split_as(recipe: Recipe, data_dir: Path | None) -> Splits:
+    """Return a data set, split as the recipe says. Raises DataError (D001..D008)."""
+    return open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
+
+
+def data_digest(run: Run) -> str | None:
+    """Return the digest of the data set that the run was last trained on, None where no run has begun."""
+    try:
+        lines = run.metrics.read_text("utf-8").splitlines()
+        starts = [json.loads(line) for line in lines if '"event": "start"' in line]
+        return str(starts[-1]["data_digest"]) if starts else None
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def check_classes(source: Source, classes: tuple[str, ...]) -> None:
@@ -81,7 +128,10 @@ def fit(run: Run, report: Report) -> Accuracy:
     rank, world = join_group(run.settings.device_target)
     report = report if rank == 0 else _silent
     trainer = _Trainer.start(run, rank, world)
-    report({"event": "start", **trainer.plan()})
+    plan = trainer.plan()
+    for note in plan["notes"]:
+        print(note, flush=True)  # noqa: T201  to this process's log; the event takes it to the screen
+    report({"event": "start", **plan})
     for epoch in range(trainer.epochs_done, run.recipe.epochs):
         started = time.monotonic()
         trained = trainer.train_epoch(epoch, report)
@@ -130,12 +180,13 @@ class _Trainer:
         from archspec.train.step import TrainStep, initialise, sgd
 
         recipe = run.recipe
-        data_dir = Path(run.settings.data_dir) if run.settings.data_dir else None
-        splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
+        splits = splits_of(run)
         check_classes(splits.train, run.settings.classes)
         ms.set_seed(recipe.seed)
         network = create_model(run.spec)
         initialise(network, recipe)
+        if run.initial.is_file():
+            begin_with(network, read_tensors(run.initial))
         network = ms.amp.auto_mixed_precision(network, recipe.amp)
         steps = len(splits.train) // world // recipe.batch_size
         rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
@@ -151,16 +202,21 @@ class _Trainer:
         return len(self.rates) // self.run.recipe.epochs
 
     def state(self) -> list[Any]:
-        """Parameters of the network and state of the optimizer, each once."""
-        return list({p.name: p for p in (*self.network.get_parameters(), *self.optimizer.get_parameters())}.values())
+        """Parameters of the network and state of the optimizer, each once, but for the rates: the recipe has them."""
+        every = (*self.network.get_parameters(), *self.optimizer.get_parameters())
+        return list({p.name: p for p in every if p.name != "learning_rate"}.values())
 
     def resume(self) -> None:
         """Take up the last whole checkpoint, if there is one."""
         if not self.run.last.is_file():
             return
+        import mindspore as ms
+
         held = checkpoint.restore(self.run.last, self.state())
         self.epochs_done = int(held[checkpoint.EPOCH].asnumpy())
         self.best = float(held[checkpoint.BEST].asnumpy())
+        step = self.optimizer.global_step  # where an image was taken away, an epoch may have other steps than it had
+        step.set_data(ms.Tensor(np.full(step.shape, self.epochs_done * self.steps), step.dtype))
 
     def plan(self) -> dict[str, Any]:
         """What a progress bar needs to know."""
@@ -171,16 +227,24 @@ class _Trainer:
             "steps": self.steps,
             "train_images": len(self.splits.train),
             "val_images": len(self.splits.val),
+            "notes": self.notes(),
+            "data_digest": self.splits.digest,
             "devices": self.world,
             "global_batch": recipe.batch_size * self.world,
         }
+
+    def notes(self) -> list[str]:
+        """What the user should know of the data, each a line."""
+        is_changed = data_digest(self.run) not in (None, self.splits.digest)
+        changed = f"{self.splits.train.name}: the data set has changed since this run began"
+        return [*self.splits.notes, *([changed] if is_changed else [])]
 
     def train_epoch(self, epoch: int, report: Report) -> dict[str, float]:
         """Run one epoch and return its mean loss and accuracy over this device's images."""
         from mindspore import Tensor
 
         self.network.set_train(True)
-        meter = _Meter(self.run.recipe.log_every, self.run.recipe.batch_size * self.world)
+        meter = Meter(self.run.recipe.log_every, self.run.recipe.batch_size * self.world)
         for number, (images, labels) in enumerate(self.batches_of(epoch), start=1):
             loss, right = self.step(Tensor(images), Tensor(labels))
             meter.add(loss, right, len(labels))
@@ -245,53 +309,29 @@ class _Trainer:
         return digest.hexdigest()
 
     def keep(self, epoch: int, held_out: Accuracy) -> None:
-        """Write the checkpoints; the best first, so that a kill between the two loses nothing."""
+        """Write the checkpoints; the last one last, so that a kill between them loses nothing."""
         is_best = held_out.top1 >= self.best
         self.best = max(self.best, held_out.top1)
         if self.rank != 0:
             return
         if is_best:
             checkpoint.save(self.run.best, self.network.get_parameters(), epoch=epoch + 1, best=self.best)
-        checkpoint.save(self.run.last, self.state(), epoch=epoch + 1, best=self.best)
+        kept, last = self.run.recipe.keep_checkpoints, self.run.last
+        if kept:
+            checkpoint.save(_epochs_own(last, epoch + 1), self.state(), epoch=epoch + 1, best=self.best)
+        checkpoint.save(last, self.state(), epoch=epoch + 1, best=self.best)
+        _prune(last, epoch + 1 - kept)
 
 
-class _Meter:
-    """Collects losses on the device and fetches them when a report is due, not at every step."""
+def _epochs_own(last: Path, epoch: int) -> Path:
+    """Where the checkpoint of one epoch lies, which serves as `last` does: to resume from, too."""
+    return last.with_name(f"epoch-{epoch:04d}.ckpt")
 
-    def __init__(self, every: int, global_batch: int) -> None:
-        self.every, self.global_batch = every, global_batch
-        self.waiting: list[tuple[Any, Any, int]] = []
-        self.sums = np.zeros(3)
-        self.since = time.monotonic()
 
-    def add(self, loss: Any, right: Any, images: int) -> None:
-        self.waiting.append((loss, right, images))
-
-    def due(self, *, last: bool) -> bool:
-        late = time.monotonic() - self.since > SECONDS_BETWEEN_EVENTS
-        return last or late or len(self.waiting) >= self.every
-
-    def read(self) -> dict[str, float]:
-        """Return mean loss, accuracy and images per second since the last reading."""
-        rows = [(float(loss.asnumpy()) * n, float(right.asnumpy()), n) for loss, right, n in self.waiting]
-        sums, steps = np.sum(rows, axis=0), len(rows)
-        now = time.monotonic()
-        speed = steps * self.global_batch / max(now - self.since, 1e-9)
-        self.sums, self.waiting, self.since = self.sums + sums, [], now
-        return {"loss": sums[0] / sums[2], "accuracy": sums[1] / sums[2], "images_per_second": speed}
-
-    def totals(self, epoch: int) -> dict[str, float]:
-        """Return the epoch's means.
-
-        Raises:
-            TrainingError: T006, the loss is no number.
-        """
-        loss, right, images = self.sums
-        if not np.isfinite(loss):
-            raise TrainingError.one(
-                "T006",
-                f"the loss is no number in epoch {epoch}",
-                "",
-                "a lower --lr, or a recipe with warm-up",
-            )
-        return {"loss": loss / images, "accuracy": right / images}
+def _prune(last: Path, newest: int) -> None:
+    """Remove the checkpoints of epochs up to `newest`, and no other file."""
+    for path in last.parent.glob("epoch-*.ckpt"):
+        number = path.stem.removeprefix("epoch-")
+        if number.isdecimal() and path == _epochs_own(last, int(number)) and int(number) <= newest:
+            with suppress(OSError):  # a file too many is no reason to stop
+                path.unlink()

@@ -14,15 +14,17 @@ from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.passes.verify import verified
 from archspec.runtime import interrupts_held, prepare
-from archspec.spec.load import is_users_choice, load_spec
+from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
 from archspec.train.fit import preprocess_of
+from archspec.train.initial import Initial, initial_weights
 from archspec.train.launch import free_port, launch_environment, msrun_command
 from archspec.train.progress import EventTail, append_event
-from archspec.train.recipe import RECIPES, Recipe, load_recipe
+from archspec.train.recipe import RECIPES, Recipe, load_recipe, scaled
 from archspec.train.run import Run, Settings, create_run, default_path
 from archspec.train.sources import Splits, open_splits
 from archspec.train.supervise import supervise
+from archspec.weights.tensors import write_tensors
 from archspec.writers.module import write_module
 
 ASCEND_PORT = 8118
@@ -37,6 +39,9 @@ class Plan:
     recipe: Recipe
     settings: Settings
     train_images: int
+    notes: tuple[str, ...] = ()
+    """What the number of devices or the batch changed in the recipe, and what the run begins with; each a line."""
+    initial: Initial | None = None
 
 
 def plan_run(
@@ -44,9 +49,9 @@ def plan_run(
     *,
     data_dir: Path | None = None,
     recipe_name: str | None = None,
-    spec_overrides: Sequence[str] = (),
-    recipe_overrides: Sequence[str] = (),
-    num_classes: int | None = None,
+    spec_overrides: Sequence[Setting | Override] = (),
+    recipe_overrides: Sequence[Setting | Override] = (),
+    initial: Path | None = None,
     device_target: str = "CPU",
     devices: int = 1,
 ) -> Plan:
@@ -54,18 +59,18 @@ def plan_run(
 
     Raises:
         ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few classes;
-            T007, a batch that is larger than the data set.
+            T007, a batch that is larger than the data set; T010, devices that cannot share the global batch.
     """
     faults: list[ArchspecError] = []
     spec = _collected(faults, lambda: load_spec(spec_name, spec_overrides))
     splits = _collected(faults, lambda: open_splits(data_dir))
     kind = splits.kind if splits else "folder"
-    recipe = _collected(faults, lambda: load_recipe(recipe_name or RECIPES[kind], recipe_overrides))
-    if faults or spec is None or splits is None or recipe is None:
+    found = _collected(faults, lambda: _scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices))
+    if faults or spec is None or splits is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
+    recipe, notes = found
     splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)  # as `fit` will
-    classes = _classes(spec, splits) if num_classes is None else num_classes
-    spec = load_spec(spec_name, [*recipe.overrides.items(), *spec_overrides, ("head.num_classes", classes)])
+    spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, _classes(spec, splits)])
     _check_fit(spec, recipe, splits, devices)
     preprocess_of(spec, recipe)
     graph = verified(build_graph(spec))
@@ -78,7 +83,14 @@ def plan_run(
         structure_digest=structure_digest(graph),
         versions={"densenet-archspec": version("densenet-archspec"), "mindspore": version("mindspore")},
     )
-    return Plan(spec, recipe, settings, len(splits.train))
+    begin = initial_weights(initial, spec) if initial is not None else None
+    return Plan(spec, recipe, settings, len(splits.train), (*notes, *([begin.note] if begin else [])), begin)
+
+
+def _scaled_recipe(name: str, overrides: Sequence[Setting | Override], devices: int) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe for so many devices, and what that changed: saved so, since a run that goes on repeats it."""
+    scaling = scaled(load_recipe(name, overrides), devices)
+    return load_recipe(name, [*overrides, *scaling.overrides]), (scaling.note,) if scaling.note else ()
 
 
 def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
@@ -89,8 +101,12 @@ def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
         return None
 
 
-def _classes(spec: Spec, splits: Splits) -> int:
-    return spec.head.num_classes if is_users_choice(spec, ("head", "num_classes")) else len(splits.classes)
+def _classes(spec: Spec, splits: Splits) -> Override:
+    """The user's number of classes, whatever a recipe says of it, else as many as the data has."""
+    path = ("head", "num_classes")
+    if is_users_choice(spec, path):
+        return Override(("head.num_classes", spec.head.num_classes), spec.place(path))
+    return Override(("head.num_classes", len(splits.classes)), splits.train.name)
 
 
 def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
@@ -104,16 +120,20 @@ def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None
     if recipe.batch_size > share:
         raise TrainingError.one(
             "T007",
-            f"batch_size (={recipe.batch_size}) must be at most the {share} training images of a device",
-            splits.train.name,
+            f"batch_size (={recipe.batch_size}) must be at most the {share} training image{'s' * (share != 1)} "
+            f"of a device in {splits.train.name}",
+            recipe.place(("batch_size",)),
             f"--batch-size {max(1, share)} or less",
         )
 
 
 def create(plan: Plan, path: Path | None) -> Run:
-    """Make the run directory of a plan. Raises TrainingError (T001, T002)."""
+    """Make the run directory of a plan. Raises TrainingError (T001, T002), ArchspecError (W002)."""
     network = write_module(build_graph(plan.spec))
-    return create_run(path or default_path(plan.spec), plan.spec, plan.recipe, plan.settings, network)
+    run = create_run(path or default_path(plan.spec), plan.spec, plan.recipe, plan.settings, network)
+    if plan.initial is not None:
+        write_tensors(run.initial, plan.initial.tensors)
+    return run
 
 
 def launch_command(run_path: Path, settings: Settings, port: int | None = None) -> list[str]:

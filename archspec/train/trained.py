@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from archspec.errors import DataError, ModelFileError, SpecError
+from archspec.errors import DataError, ModelFileError, SpecError, TrainingError
 from archspec.runtime import prepare
-from archspec.spec.load import load_spec
+from archspec.spec.catalogue import nearest, shipped
+from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
-from archspec.train import checkpoint
 from archspec.train.data import batches
 from archspec.train.evaluate import Accuracy, evaluate, finite
-from archspec.train.fit import check_classes, preprocess_of
+from archspec.train.fit import check_classes, data_digest, preprocess_of, split_as, splits_of
+from archspec.train.initial import begin_with
 from archspec.train.recipe import RECIPES, Recipe, load_recipe
 from archspec.train.run import Run, open_run
-from archspec.train.sources import Source, kind_of, open_held_out, open_splits
+from archspec.train.sources import Source, kind_of, open_held_out
+from archspec.weights.convert import convert
+from archspec.weights.numbers import Floats
+from archspec.writers.whole import write_whole
 
 CLASSIFIER = "classifier.weight"
 
@@ -34,36 +41,56 @@ class Trained:
     checkpoint: Path
     classes: tuple[str, ...] = ()
     run: Run | None = None
+    tensors: Mapping[str, Floats] | None = None
+    """The checkpoint's, where it was read already."""
 
     def network(self) -> Any:
-        """Return the network with its weights, in evaluation mode. Raises ModelFileError (R001..R003)."""
+        """Return the network with its weights, in evaluation mode. Raises ModelFileError, see `convert`."""
         prepare()
         import mindspore as ms
 
         from archspec.writers.load import create_model
 
         ms.set_context(mode=ms.GRAPH_MODE)
+        tensors = self.tensors or convert(self.checkpoint, self.spec).tensors
         network = create_model(self.spec)
-        checkpoint.restore(self.checkpoint, network.get_parameters())
+        begin_with(network, tensors)
         return network.set_train(False)
 
     def held_out(self, data_dir: Path | None) -> Source:
-        """Return the images to validate with: of `data_dir`, else the run's own.
+        """Return the images to validate with: of `data_dir`, else the run's own, else the digits for a grey network.
 
         Raises:
             DataError: D..., or D009 where the data's classes are not the checkpoint's.
         """
-        source = self._own_held_out() if data_dir is None else open_held_out(data_dir)
+        source = _held_out_of_others(self.spec, data_dir) if self.run is None else _held_out_of(self.run, data_dir)
         _check_classes(self, source)
         return source
 
-    def _own_held_out(self) -> Source:
-        if self.run is None:
-            raise DataError.one("D009", "there is no data to validate with", str(self.checkpoint), "--data-dir DIR")
-        settings, recipe = self.run.settings, self.recipe
-        data_dir = Path(settings.data_dir) if settings.data_dir else None
-        splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
-        return splits.test or splits.val
+
+def _held_out_of(run: Run, data_dir: Path | None) -> Source:
+    """The run's data set gives what the run held out, wherever it lies; any other one all that it has to judge by."""
+    splits = splits_of(run) if data_dir is None else None
+    if data_dir is not None and data_digest(run) is not None:
+        with suppress(DataError):  # of training images; those to judge by are looked at below
+            moved = split_as(run.recipe, data_dir)
+            splits = moved if moved.digest == data_digest(run) else None
+    return open_held_out(data_dir) if splits is None else splits.test or splits.val
+
+
+def _held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
+    if data_dir is None and not _reads_digits(spec):
+        message = (
+            f"--data-dir is missing: the embedded digits are grey, {spec.name} reads {spec.input.channels} channels"
+        )
+        raise DataError.one(
+            "D001", message, "", "--data-dir DIR: an image folder, CIFAR-10/100 (binary) or MNIST (idx)"
+        )
+    return open_held_out(data_dir)
+
+
+def _reads_digits(spec: Spec) -> bool:
+    return spec.input.channels == 1
 
 
 def open_trained(
@@ -71,39 +98,59 @@ def open_trained(
     *,
     ckpt: Path | None = None,
     recipe: str | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[Setting | Override] = (),
+    recipe_overrides: Sequence[Override] = (),
     data_dir: Path | None = None,
 ) -> Trained:
     """Return the trained network of a run directory, or of a spec with a checkpoint.
 
-    Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are prepared.
+    Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are prepared, and
+    without data a grey network is taken for one of digits.
 
     Raises:
         ArchspecError: S..., T004, R001, R002; R004, a spec without a checkpoint.
     """
-    if Path(target).is_dir():
+    if os.path.isdir(target):  # pathlib's own raises for a name that is too long
         run = open_run(Path(target))
         if overrides:
             raise SpecError.one("S011", f"--set {overrides[0]}: a run's network is fixed", target, "leave --set out")
-        chosen = load_recipe(recipe) if recipe else run.recipe
+        chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
         return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
+    if target not in shipped() and not os.path.exists(os.path.expanduser(target)):
+        hint = nearest(Path(target).stem) or "densenet list names the shipped specs"
+        raise SpecError.one("S010", f"there is no {target[:60]!r}, neither a run directory nor a spec", "", hint)
+    spec = load_spec(target, overrides)
     if ckpt is None:
-        load_spec(target, overrides)
-        raise ModelFileError.one("R004", f"{target} is a spec; it needs weights", "", "--ckpt FILE, or name a run")
-    return Trained(
-        load_spec(target, [*overrides, *_classes_of(ckpt, overrides)]),
-        load_recipe(recipe or RECIPES[kind_of(data_dir) if data_dir else "folder"]),
-        ckpt,
-    )
+        raise ModelFileError.one(
+            "R004", f"{target} is a spec; it needs weights", "", "--ckpt FILE or --pretrained, or name a run"
+        )
+    found = convert(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
+    (classes,) = {tensor.shape[0] for name, tensor in found.tensors.items() if name == CLASSIFIER} or {0}
+    if classes and classes != spec.head.num_classes:
+        spec = load_spec(target, [*overrides, Override(("head.num_classes", classes), str(ckpt))])
+    kind = kind_of(data_dir) if data_dir else "digits" if _reads_digits(spec) else "folder"
+    return Trained(spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors)
 
 
-def _classes_of(ckpt: Path, overrides: Sequence[str]) -> list[str]:
-    """The checkpoint knows how many classes it tells apart, unless the user says it."""
-    if any(text.startswith("head.num_classes=") for text in overrides):
-        return []
-    prepare()
-    weight = checkpoint.read(ckpt).get(CLASSIFIER)
-    return [] if weight is None else [f"head.num_classes={weight.shape[0]}"]
+def relocate(run: Run, data_dir: Path) -> Run:
+    """Write down where the run's data set lies now, and return the run.
+
+    Raises:
+        DataError: D001..D008; D009, what lies there is not the run's data set.
+        TrainingError: T002, run.json cannot be written.
+    """
+    splits = split_as(run.recipe, data_dir)
+    check_classes(splits.train, run.settings.classes)
+    if data_digest(run) not in (None, splits.digest):
+        hint = "the folder must hold the same files as before; other data need a run of their own"
+        raise DataError.one("D009", "is not the data set that the run began with", str(data_dir), hint)
+    settings = asdict(replace(run.settings, data_dir=str(data_dir.resolve())))
+    file = run.path / "run.json"
+    try:
+        write_whole(file, json.dumps(settings, indent=2) + "\n")
+    except OSError as error:
+        raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(file)) from None
+    return Run(run.path)
 
 
 def _check_classes(trained: Trained, source: Source) -> None:
@@ -112,9 +159,8 @@ def _check_classes(trained: Trained, source: Source) -> None:
         return
     count = trained.spec.head.num_classes
     if len(source.classes) != count:
-        raise DataError.one(
-            "D009", f"has {len(source.classes)} classes; the checkpoint tells {count} apart", source.name
-        )
+        noun = "1 class" if len(source.classes) == 1 else f"{len(source.classes):,} classes"
+        raise DataError.one("D009", f"has {noun}; the checkpoint tells {count:,} apart", source.name)
 
 
 def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tuple[int, float]]]:

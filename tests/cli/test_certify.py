@@ -132,3 +132,10 @@ def test_faults_of_the_spec_are_said_as_everywhere(files: Path) -> None:
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert certify(files / "seven.mindir").returncode == 2
+
+
+def test_a_folder_that_is_no_run_is_said_to_be_none(files: Path, tmp_path: Path) -> None:
+    """Not a missing spec.yaml of the user's."""
+    ended = certify(files / "seven.mindir", tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"{tmp_path} T004 is no whole run directory: it has no spec.yaml")

@@ -16,7 +16,19 @@ from sklearn.datasets import load_digits
 from archspec.runtime import prepare
 from archspec.train.trained import open_trained
 
-COMMANDS = ("list", "check", "inspect", "build", "train", "validate", "predict", "export", "certify")
+COMMANDS = (
+    "list",
+    "check",
+    "inspect",
+    "build",
+    "train",
+    "validate",
+    "predict",
+    "export",
+    "certify",
+    "convert",
+    "weights",
+)
 # DenseNet-121 as published: torchvision counts 7,978,856 parameters and 2.83 G multiply-adds.
 DENSENET121 = {"name": "densenet121", "input": [3, 224, 224], "params": 7_978_856, "edges": 535, "depth": 121}
 DENSENET121_BLOCKS = [(6, 64, 256, 21), (12, 128, 512, 78), (24, 256, 1024, 300), (16, 512, 1024, 136)]
@@ -133,6 +145,14 @@ def test_inspect_shows_found_connections_beside_the_expected_ones(no_mindspore, 
     assert "conv0" not in passed(densenet("inspect", "densenetbc_digits", "--no-tree", cwd=tmp_path, env=no_mindspore))
 
 
+def test_inspect_puts_out_one_thing_at_a_time(no_mindspore, tmp_path):
+    """Asked for two, it would have to leave one out without a word."""
+    done = densenet("inspect", "densenet121", "--json", "-o", "x.svg", cwd=tmp_path, env=no_mindspore)
+    assert done.returncode == 2
+    assert "--json and -o" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_inspect_yaml_reads_back_as_the_same_network(no_mindspore, tmp_path):
     """What is printed is a spec by itself, overrides included."""
 
@@ -196,6 +216,28 @@ def test_validate_names_checkpoint_and_data_for_people(digits_run, tmp_path):
     text = passed(densenet("validate", digits_run, "--ckpt", last, cwd=tmp_path))
     assert str(last) in text
     assert "over 359 images" in text
+
+
+def test_validate_takes_a_grey_network_with_a_checkpoint_to_the_digits(digits_run, tmp_path):
+    """With the digits' own recipe, so that the figures are the run's, and it says so."""
+    arguments = ("validate", "densenetbc_digits", "--ckpt", digits_run / "checkpoints/best.ckpt")
+    text = passed(densenet(*arguments, cwd=tmp_path))
+    assert "on 359 held-out images of digits, prepared as in recipe digits\n" in text
+    found = json.loads(passed(densenet(*arguments, "--json", cwd=tmp_path)))
+    assert found == json.loads(passed(densenet("validate", digits_run, "--json", cwd=tmp_path)))
+
+
+def test_validate_says_which_files_of_a_folder_were_no_images(digits_run, tmp_path):
+    """A line before the figures."""
+    scans = load_digits()
+    for number in range(20):
+        (tmp_path / f"data/{number % 10}").mkdir(parents=True, exist_ok=True)
+        pixels = (scans.images[number] * 15.9).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"data/{number % 10}/{number}.png")
+        Image.fromarray(pixels).save(tmp_path / f"data/{number % 10}/{number}.gif")
+    text = passed(densenet("validate", digits_run, "--data-dir", "data", cwd=tmp_path))
+    assert text.startswith("data: skipped .gif (20); images are .jpg, .jpeg, .png, .bmp, .webp\n")
+    assert "over 20 images" in text
 
 
 def test_predict_names_five_classes_in_falling_order(digits_run, digit_files, tmp_path):

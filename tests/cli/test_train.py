@@ -2,24 +2,29 @@
 
 import gzip
 import json
+import os
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from conftest import EPOCHS_OF_DIGITS_RUN, SMALL_RUN, TINY, densenet, passed, started, wait_until
+from conftest import EPOCHS_OF_DIGITS_RUN, SMALL_RUN, TINY, densenet, passed, refused, started, wait_until
 from PIL import Image
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.recipe import load_recipe
 from archspec.train.sources import open_splits
+from archspec.train.start import create, plan_run
 from archspec.train.trained import open_trained, predict_images, validate_trained
 
+BARE_PATH = "/usr/bin:/bin"
 TAKES_TIME = ("time", "seconds", "images_per_second")
 
 
@@ -76,15 +81,54 @@ def test_flags_and_overrides_reach_what_the_run_saves(tmp_path):
 def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mindspore, tmp_path):
     """Both worker counts, the join, core binding, the port, the log directory: eight Ascend devices.
 
-    It answers where MindSpore cannot be imported, and so does one for this process alone.
+    It answers where MindSpore cannot be imported, and so does one for this process alone. What the line wants is
+    said beside it.
     """
     assert "in this process" in passed(densenet("train", "--dry-run", cwd=tmp_path, env=no_mindspore))
     arguments = ("--devices", 8, "--device-target", "Ascend", "--out", "run", "--dry-run")
-    assert passed(densenet("train", *arguments, cwd=tmp_path, env=no_mindspore)) == (
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = densenet("train", *arguments, cwd=tmp_path, env={**no_mindspore, "PATH": path})
+    assert done.returncode == 0
+    assert f"needs the run directory {tmp_path}/run, which only a real start makes" in done.stderr
+    assert done.stdout == (
         "msrun --worker_num=8 --local_worker_num=8 --master_port=8118 --join=True --bind_core=True "
         f"--tail_worker_log=8 --log_dir={tmp_path}/run/workers "
         f"python -m archspec.train.worker {tmp_path}/run\n"
     )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_where_there_is_a_run_is_refused_as_the_start_would_be(tmp_path):
+    """By this process or several."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").touch()
+    real = refused(densenet("train", "--out", "run", cwd=tmp_path), "run T001 exists and is not empty")
+    assert refused(densenet("train", "--out", "run", "--dry-run", cwd=tmp_path)) == real
+    assert refused(densenet("train", "--out", "run", "--dry-run", "--devices", 2, cwd=tmp_path)) == real
+
+
+@pytest.mark.slow
+def test_the_line_of_a_dry_run_works_in_a_shell_that_knows_nothing_of_this_python(tmp_path):
+    """Once there is a run directory, also one with a space in its name."""
+    done = densenet("train", "--devices", 2, "--out", "a run", "--dry-run", cwd=tmp_path, env={"PATH": BARE_PATH})
+    assert done.stdout.startswith(f'env PATH={Path(sys.executable).parent}:"$PATH" msrun ')
+    overrides = {"spec_overrides": ["block_config=[1, 1]"], "recipe_overrides": ["epochs=1"]}
+    create(plan_run("densenetbc_digits", devices=2, **overrides), tmp_path / "a run")
+    shell = subprocess.run(["/bin/sh", "-c", done.stdout], cwd=tmp_path, env={"PATH": BARE_PATH}, check=False)
+    assert shell.returncode == 0
+    assert_one_sound_run(tmp_path / "a run", ranks=2, epochs=1)
+
+
+# ---- what cannot start
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_start_that_the_machine_does_not_allow_leaves_nothing(devices, tmp_path):
+    """No device of that kind: an error, no advice to go on with what never began, no run directory."""
+    arguments = ("--device-target", "Ascend", "--devices", devices, "--out", "run")
+    done = densenet("train", *arguments, cwd=tmp_path)
+    assert refused(done, "E004 device_target (='Ascend')").count("\n") == 1
+    assert "--resume" not in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -173,20 +217,39 @@ def test_two_processes_train_one_network(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_that_are_interrupted_leave_nothing_and_go_on(tmp_path):
-    """Ctrl-C to the launcher in the middle of training: exit 130, no process; then the run goes on to its end."""
-    run = tmp_path / "run"
-    process = started("train", *TINY, "--devices", 2, "--epochs", 20, "--out", "run", cwd=tmp_path)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_run_that_a_signal_ends_says_how_to_go_on(devices, number, tmp_path):
+    """In one process and in several: exit code 128 + signal, one line, no process left; and the line works."""
+    run = tmp_path / "a run"
+    process = started("train", *TINY, "--devices", devices, "--epochs", 10, "--out", run.name, cwd=tmp_path)
     wait_until(lambda: finished_epochs(run) >= 2, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     text, errors = process.communicate()
-    assert (process.returncode, errors) == (130, "")
-    assert f"densenet train --resume {run}" in text
+    assert (process.returncode, errors) == (128 + number, "")
+    line = text.rpartition("\n\n")[2]
+    assert line == f"Interrupted. Go on with: densenet train --resume '{run}'\n"
     assert left_running(run) == []
-    passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    words = shlex.split(line.partition(": ")[2])[1:]
+    passed(densenet(*words, cwd=tmp_path))
     latest = {event["epoch"]: event for event in events(run)}
-    assert list(latest) == list(range(1, 21))
+    assert list(latest) == list(range(1, 11))
     assert left_running(run) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_before_its_first_epoch_goes_on_from_there(number, tmp_path):
+    """While MindSpore is imported or the network compiled."""
+    run = tmp_path / "run"
+    process = started("train", *TINY, "--epochs", 1, "--out", "run", cwd=tmp_path)
+    wait_until((run / "log.txt").is_file, process)
+    process.send_signal(number)
+    text, errors = process.communicate()
+    assert (process.returncode, errors) == (128 + number, "")
+    assert f"Go on with: densenet train --resume {run}\n" in text
+    passed(densenet("train", "--resume", run, cwd=tmp_path))
+    assert [event["epoch"] for event in events(run)] == [1]
 
 
 @pytest.mark.slow

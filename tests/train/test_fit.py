@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, densenet, refused
+from conftest import TINY, densenet, passed, refused
 from PIL import Image
 
-from archspec.errors import TrainingError
+from archspec.errors import DataError, TrainingError
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.progress import EventTail, append_event
@@ -55,6 +55,27 @@ def test_the_last_checkpoint_counts_steps_and_epochs_and_holds_the_optimizers_st
     assert {f"accum.{name}" for name in weights if "moving_" not in name} <= held.keys()
 
 
+def test_checkpoints_of_the_last_epochs_are_kept_and_no_other_file_is_touched(tmp_path):
+    """Two of three epochs; then, going on with one to keep, the last alone. Each serves to validate and to resume."""
+    keep = ("--set", "recipe.keep_checkpoints=2", "--epochs", 3)
+    passed(densenet("train", *TINY, *keep, "--out", "run", cwd=tmp_path))
+    recipe, folder = tmp_path / "run/recipe.yaml", tmp_path / "run/checkpoints"
+    kept = {"epoch-0002.ckpt", "epoch-0003.ckpt", "last.ckpt", "best.ckpt"}
+    assert {path.name for path in folder.iterdir()} == kept
+    assert (folder / "epoch-0003.ckpt").read_bytes() == (folder / "last.ckpt").read_bytes()
+    passed(densenet("validate", "run", "--ckpt", folder / "epoch-0002.ckpt", cwd=tmp_path))
+    (folder / "epoch-0002.ckpt").replace(folder / "last.ckpt")
+    mine = {"epoch-1.ckpt", "epoch-0001-mine.ckpt", "epoch-.ckpt", "epoch-00001.ckpt"}
+    for name in mine:
+        (folder / name).touch()
+    recipe.write_text(
+        recipe.read_text().replace("epochs: 3", "epochs: 4").replace("_checkpoints: 2", "_checkpoints: 1")
+    )
+    text = passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    assert "2 epochs done" in text
+    assert {path.name for path in folder.iterdir()} == {"epoch-0004.ckpt", "last.ckpt", "best.ckpt", *mine}
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_no_such_weights(tmp_path):
     """T006 names the epoch and the cure; no checkpoint is written from it."""
     wild = ("--lr", 100, "--set", "recipe.optimizer.weight_decay=1.0")
@@ -80,6 +101,44 @@ def test_a_recipe_for_colour_serves_grey_images_with_the_mean_of_its_channels():
     assert grey.mean == pytest.approx((np.mean([123.675, 116.28, 103.53]),))
     colour = preprocess_of(load_spec("densenet121"), load_recipe("digits"))
     assert (colour.mean, colour.std) == ((78.0,) * 3, (96.0,) * 3)
+
+
+def test_means_of_neither_one_value_nor_three_are_refused_before_a_run_is_made():
+    """Both fields at once, each with its value, the rule and what to write."""
+    values = ["data.mean=[1, 2]", "data.std=[3, 4, 5, 6]"]
+    with pytest.raises(DataError) as caught:
+        plan_run("densenet121", data_dir=None, spec_overrides=["input.channels=1"], recipe_overrides=values)
+    mean, std = map(str, caught.value.diagnostics)
+    rule = "must have one value, or three for red, green and blue"
+    assert f"D010 data.mean (=[1.0, 2.0]) {rule} (data.mean: [1], or with three values)" in mean
+    assert f"D010 data.std (=[3.0, 4.0, 5.0, 6.0]) {rule}" in std
+
+
+def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
+    """A damaged image that was deleted: the rates follow the new number of steps an epoch, from the next epoch on."""
+    for name, number in product(("cat", "dog"), range(8)):
+        (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "data" / name / f"{number}.png")
+    flags = (*TINY, "--set", "input.channels=3", "--batch-size", 2, "--set", "recipe.log_every=1", "--epochs", 2)
+    passed(densenet("train", *flags, "--data-dir", "data", "--out", "run", cwd=tmp_path))
+    run = tmp_path / "run"
+    (run / "recipe.yaml").write_text((run / "recipe.yaml").read_text().replace("epochs: 2", "epochs: 4"))
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name / "0.png").unlink()
+    passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    start = [line for line in lines if line["event"] == "start"][1]
+    assert (start["steps"], start["epochs_done"]) == (6, 2)
+    assert start["notes"] == [f"{tmp_path / 'data'}: the data set has changed since this run began"]
+    assert start["notes"][0] in (run / "log.txt").read_text()
+    rates = [line["learning_rate"] for line in lines if line["event"] == "step" and line["epoch"] > 2]
+    peak = load_recipe(run / "recipe.yaml").schedule.learning_rate
+    expected = peak / 2 * (1 + np.cos(np.pi * np.arange(6, 18) / 18))  # after an epoch of warm-up
+    np.testing.assert_allclose(rates, expected, rtol=1e-9)
+    prepare()
+    import mindspore as ms
+
+    assert int(ms.load_checkpoint(str(run / "checkpoints/last.ckpt"))["global_step"].asnumpy().item()) == 24
 
 
 def test_data_whose_classes_have_changed_since_is_refused(tmp_path):
