@@ -3,6 +3,7 @@
 import pytest
 from conftest import densenet, refused
 
+from archspec.errors import ModelFileError
 from archspec.spec.load import Override
 from archspec.train.trained import open_trained
 from densenet_cli.options import flag, split_overrides
@@ -70,14 +71,18 @@ def test_a_target_that_is_neither_run_nor_spec_is_told_as_such(target, fault, tm
     assert refused(densenet("validate", target, cwd=tmp_path, env=no_mindspore)).startswith(fault)
 
 
-@pytest.mark.parametrize(
-    ("text", "classes"),
-    [("head={dropout: 0.5}", 10), (" head.num_classes =3", 3), ("head={num_classes: 3}", 3)],
-)
-def test_a_checkpoint_says_how_many_classes_there_are_unless_an_override_does(text, classes, digits_run):
-    """However the override is spelt; one that sets the head anew without them leaves it to the checkpoint."""
+@pytest.mark.parametrize("text", [" head.num_classes =3", "head={num_classes: 3}"])
+def test_an_override_of_the_classes_holds_against_the_checkpoint(text, digits_run):
+    """However it is spelt: the checkpoint of ten classes does not fit then."""
+    with pytest.raises(ModelFileError, match=r"R003 has classifier.weight as \(10, 84\), the network needs \(3, 84\)"):
+        open_trained("densenetbc_digits", ckpt=digits_run / "checkpoints/best.ckpt", overrides=[text])
+
+
+def test_the_checkpoint_says_how_many_classes_there_are_where_no_override_does(digits_run):
+    """An override that sets the head anew without them leaves it to the checkpoint."""
     best = digits_run / "checkpoints/best.ckpt"
-    assert open_trained("densenetbc_digits", ckpt=best, overrides=[text]).spec.head.num_classes == classes
+    found = open_trained("densenetbc_digits", ckpt=best, overrides=["head={dropout: 0.5}"])
+    assert found.spec.head.num_classes == 10
 
 
 def test_flags_become_overrides_that_quote_them():
