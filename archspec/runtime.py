@@ -46,6 +46,23 @@ def prepare() -> None:
     os.environ.setdefault("GLOG_v", "3")  # errors only; MindSpore warns dozens of times in a healthy run
 
 
+def cache_folder() -> Path:
+    """Return `DENSENET_CACHE`, else `densenet-archspec` in `XDG_CACHE_HOME` or in `~/.cache`.
+
+    Raises:
+        EnvironmentFault: E008, the user has no home folder, and the environment names no other.
+    """
+    own, xdg = os.environ.get("DENSENET_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
+    if own:
+        return Path(os.path.expanduser(own)).absolute()
+    parent = xdg if os.path.isabs(xdg) else os.path.expanduser("~/.cache")
+    if not os.path.isabs(parent):
+        raise EnvironmentFault.one(
+            "E008", "there is no home folder for the cache", hint="set DENSENET_CACHE to a folder"
+        )
+    return Path(parent) / "densenet-archspec"
+
+
 def take_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     """Have a handler take SIGINT, SIGTERM and SIGHUP; one that is ignored (nohup) stays so."""
     for number in ENDING:

@@ -11,7 +11,9 @@ from densenet_cli.convert import convert
 from densenet_cli.export import export
 from densenet_cli.inspect import inspect
 from densenet_cli.list import list_specs
+from densenet_cli.new import new
 from densenet_cli.predict import predict
+from densenet_cli.schema import schema
 from densenet_cli.train import train
 from densenet_cli.validate import validate
 from densenet_cli.weights import weights
@@ -24,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("list")(list_specs)
+app.command()(new)
 app.command()(check)
 app.command()(inspect)
 app.command()(build)
@@ -33,6 +36,7 @@ app.command()(predict)
 app.command()(export)
 app.command()(convert)
 app.command()(certify)
+app.command()(schema)
 app.add_typer(weights, name="weights")
 
 

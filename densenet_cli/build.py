@@ -9,22 +9,27 @@ from typing import Annotated
 import typer
 
 from archspec.spec.load import load_spec
-from densenet_cli.options import Overrides, SpecName, console
+from densenet_cli.options import Certify, Overrides, SpecName, console
 
 
 def build(
     spec: SpecName,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder (default: build/NAME).")] = None,
+    certify: Certify = True,
     overrides: Overrides = None,
 ) -> None:
-    """Compile a spec: save the resolved spec, the report and a module of MindSpore cells.
+    """Compile a spec: save the resolved spec, the report, a module of MindSpore cells and its certificate.
 
     Example: densenet build specs/densenet169.yaml -o build/densenet169
     """
+    from archspec.certify.built import certify_built, words
     from archspec.writers.folder import build_folder
 
     loaded = load_spec(spec, overrides or ())
     folder = output or Path("build") / loaded.name
-    lines = build_folder(loaded, folder)
+    with console.status("certifying what MindSpore compiles, once for each network"):
+        lines, found = build_folder(loaded, folder, certify_built if certify else None)
     console.out(f"wrote {folder}/network.py ({lines} lines), spec.yaml, report.json")
+    if found is not None:
+        console.out(words(found))
     console.out(f"Next: densenet train {shlex.quote(str(folder / 'spec.yaml'))}")

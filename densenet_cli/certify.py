@@ -18,6 +18,8 @@ from archspec.graph.ir import Graph
 from archspec.passes.compare import COMPARED, NOT_COMPARED, Comparison, compare
 from archspec.passes.verify import verified
 from archspec.readers.mindir import read_mindir
+from archspec.readers.onnx import read_onnx
+from archspec.readers.onnx_file import is_onnx
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
 from densenet_cli.options import Overrides, complete_spec, console, flag
@@ -28,7 +30,7 @@ LISTED = 40
 
 
 def certify(
-    file: Annotated[Path, typer.Argument(help="A MINDIR file.")],
+    file: Annotated[Path, typer.Argument(help="A MINDIR or ONNX file.")],
     spec: Annotated[
         str, typer.Argument(help="A shipped spec, a YAML file or a run directory.", autocompletion=complete_spec)
     ],
@@ -44,7 +46,7 @@ def certify(
     """
     given = [*(overrides or ()), *flag("--num-classes", num_classes, "head.num_classes")]
     chosen = load_spec(_spec_in(Path(spec)) if Path(spec).is_dir() else spec, given)
-    found = read_mindir(file)
+    found = read_onnx(file) if is_onnx(file) else read_mindir(file)
     wanted, remark = _with_classes_of(found, chosen, is_users_choice(chosen, ("head", "num_classes")))
     graph = verified(build_graph(wanted))
     comparison = compare(graph, found)

@@ -48,6 +48,6 @@ def inspect(
         typer.echo(to_yaml(loaded.resolved()), nl=False)
     else:
         found = report(graph)
-        console.print(summary(found), stage_table(found), sep="\n\n")
+        console.print(summary(found), stage_table(found, graph), sep="\n\n")
         if with_tree:
             console.print(tree(graph))

@@ -2,36 +2,65 @@
 
 from __future__ import annotations
 
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
 from rich.table import Table
 
 from archspec.graph.build import build_graph
 from archspec.passes.report import report
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.writers.text import pixels
 from densenet_cli.options import console
 
 
-def list_specs() -> None:
-    """List the shipped specs with their parameters, MACs and direct connections.
+def list_specs(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """List the shipped specs: parameters, MACs, direct connections, and accuracies as published.
 
     Example: densenet list
     """
+    rows = [_row(name) for name in shipped()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    console.print(_table(rows))
+    console.print("\naccuracies are the publishers' own; nothing of them was measured here")
+    console.print("Next: densenet inspect densenet121")
+
+
+def _row(name: str) -> dict[str, Any]:
+    spec = load_spec(name)
+    found = report(build_graph(spec))
+    return {
+        "name": name,
+        "params": found.params,
+        "macs": found.macs,
+        "edges": found.edges,
+        "source": spec.source,
+        "published": [entry.model_dump(exclude_none=True) for entry in spec.published],
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("spec", no_wrap=True)
-    for name in ("params", "GMACs", "connections", "input"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("source")
-    for name in shipped():
-        spec = load_spec(name)
-        found = report(build_graph(spec))
-        table.add_row(
-            name,
-            f"{found.params:,}",
-            f"{found.macs / 1e9:.3f}",
-            f"{found.edges:,}",
-            pixels(found.input),
-            spec.source,
-        )
-    console.print(table)
-    console.print("\nNext: densenet inspect densenet121")
+    for title in ("params", "GMACs", "connections", "top-1 %", "top-5 %"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("on", no_wrap=True)
+    table.add_column("published in")
+    for row in rows:
+        counts = (row["name"], f"{row['params']:,}", f"{row['macs'] / 1e9:.3f}", f"{row['edges']:,}")
+        published = row["published"] or [{"data": "", "source": row["source"]}]
+        for number, entry in enumerate(published):
+            texts = (_percent(entry.get("top1")), _percent(entry.get("top5")), entry["data"], entry["source"])
+            table.add_row(*(counts if number == 0 else ("",) * 4), *(escape(str(text)) for text in texts))
+    return table
+
+
+def _percent(value: float | None) -> str:
+    """As published: two decimals or more."""
+    return "" if value is None else max(f"{value:.2f}", str(value), key=len)

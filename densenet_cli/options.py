@@ -42,6 +42,9 @@ Checkpoint = Annotated[
     Path | None,
     typer.Option("--ckpt", help="A .ckpt, .safetensors or .pth, in any names that `convert` knows."),
 ]
+Certify = Annotated[
+    bool, typer.Option("--certify/--no-certify", help="Compile the network, read it back and compare it with the spec.")
+]
 Pretrained = Annotated[
     bool, typer.Option("--pretrained", help="The published weights of the spec's name (see `densenet weights list`).")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +12,17 @@ import typer
 from archspec.errors import ArchspecError, EnvironmentFault
 from archspec.runtime import end, leave, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
-from densenet_cli.options import DataDir, Overrides, Pretrained, SpecName, console, flag, quiet_screen, split_overrides
+from densenet_cli.options import (
+    Certify,
+    DataDir,
+    Overrides,
+    Pretrained,
+    SpecName,
+    console,
+    flag,
+    quiet_screen,
+    split_overrides,
+)
 from densenet_cli.weights import weights_for
 
 Text = str | None
@@ -38,6 +49,7 @@ def train(
     ] = None,
     pretrained: Pretrained = False,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
+    certify: Certify = True,
     overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
 ) -> None:
@@ -47,6 +59,7 @@ def train(
     """
     watch_interrupts()
     take_signals(leave)
+    from archspec.certify.built import words
     from archspec.train.run import open_run
     from archspec.train.start import create, plan_run
     from archspec.train.trained import relocate
@@ -81,7 +94,11 @@ def train(
     )
     for note in plan.notes:
         console.out(note)
-    _train(create(plan, out), is_new=True)
+    with console.status("certifying what MindSpore compiles, once for each network"):
+        run = create(plan, out, certify=certify)
+    if certify:
+        console.out(words(json.loads(run.certificate.read_text("utf-8"))))
+    _train(run, is_new=True)
 
 
 def _show_launch(plan: Any, out: Path | None) -> None:

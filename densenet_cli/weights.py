@@ -60,7 +60,8 @@ def list_weights() -> None:
 
     Example: densenet weights list
     """
-    from archspec.weights.published import PUBLISHED, address, cache_folder, cached_file, kept
+    from archspec.runtime import cache_folder
+    from archspec.weights.published import PUBLISHED, address, cached_file, kept
 
     for name in PUBLISHED:
         file = cached_file(name)

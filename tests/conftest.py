@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,11 @@ EPOCHS_OF_DIGITS_RUN = 4
 TINY = ("--set", "block_config=[1, 1]", "--set", "growth_rate=4")
 SMALL_RUN = (*TINY, "--set", "recipe.schedule.kind=constant", "--set", "recipe.log_every=8", "--epochs", 2)
 PATIENCE_SECONDS = 600
+
+
+def pytest_configure() -> None:
+    """One cache folder for all tests, away from the user's: each network is certified once."""
+    os.environ["DENSENET_CACHE"] = tempfile.mkdtemp(prefix="densenet-cache-")
 
 
 def densenet(

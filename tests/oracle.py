@@ -54,6 +54,7 @@ def random_parameters(ops: Iterable[Any], seed: int) -> dict[str, Array]:
         "moving_variance": lambda shape: random.uniform(0.5, 2, shape),
         "weight": lambda shape: random.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape),
         "bias": lambda shape: random.normal(0, 0.3, shape),
+        "w": lambda shape: random.uniform(0.1, 0.4, shape),
     }
     return {name: draw[name.rpartition(".")[2]](shape).astype(np.float32) for name, shape in shapes(ops).items()}
 
@@ -68,26 +69,61 @@ def distance(found: Array, expected: Array) -> float:
 def _shapes(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     if kind == "conv":
         kernel = (attrs["kernel"], attrs["kernel"])
-        return {"weight": (attrs["out_channels"], attrs["in_channels"] // attrs.get("groups", 1), *kernel)}
+        shapes = {"weight": (attrs["out_channels"], attrs["in_channels"] // attrs.get("groups", 1), *kernel)}
+        return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias") else {})
+    if kind == "conv_transpose":
+        shapes = {"weight": (attrs["in_channels"], attrs["out_channels"], attrs["kernel"], attrs["kernel"])}
+        return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias") else {})
+    if kind in ("layer_norm", "group_norm"):
+        return dict.fromkeys(("gamma", "beta"), (attrs["channels"],))
+    if kind == "prelu":
+        return {"w": (attrs["channels"],)}
     if kind == "batch_norm":
         channels = (attrs["channels"],)
         return dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), channels)
     if kind == "dense":
-        return {"weight": (attrs["out_channels"], attrs["in_channels"]), "bias": (attrs["out_channels"],)}
+        shapes = {"weight": (attrs["out_channels"], attrs["in_channels"])}
+        return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias", True) else {})
     return {}
 
 
 def _windows(x: Array, attrs: Mapping[str, Any], filler: float) -> Array:
     """All windows of a padded feature map: (N, C, H, W) -> (N, C, H', W', kernel, kernel)."""
-    kernel, stride, padding = attrs["kernel"], attrs["stride"], attrs["padding"]
-    around = ((0, 0), (0, 0), (padding, padding), (padding, padding))
+    kernel, stride, padding, dilation = attrs["kernel"], attrs["stride"], attrs["padding"], attrs.get("dilation", 1)
+    beyond = [-(size + 2 * padding - kernel) % stride if attrs.get("ceil") else 0 for size in x.shape[2:]]
+    around = ((0, 0), (0, 0), *((padding, padding + more) for more in beyond))
     padded = np.pad(x, around, constant_values=filler)
-    return sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+    reach = dilation * (kernel - 1) + 1
+    windows = sliding_window_view(padded, (reach, reach), axis=(2, 3))[:, :, ::stride, ::stride]
+    if attrs.get("ceil"):  # a window that starts beyond the image and its left border is left out
+        height, width = (-(-(size + padding) // stride) for size in x.shape[2:])
+        windows = windows[:, :, :height, :width]
+    return windows[..., ::dilation, ::dilation]
 
 
 def _conv(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
-    windows = _windows(inputs[0], attrs, 0.0)
-    return np.tensordot(windows, mine["weight"], axes=((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
+    groups = attrs.get("groups", 1)
+    parts = zip(np.split(inputs[0], groups, 1), np.split(mine["weight"], groups), strict=True)
+    made = [np.tensordot(_windows(x, attrs, 0.0), weight, axes=((1, 4, 5), (1, 2, 3))) for x, weight in parts]
+    return np.concatenate(made, -1).transpose(0, 3, 1, 2) + mine.get("bias", np.zeros(1))[:, None, None]
+
+
+def _conv_transpose(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """Each input pixel adds its copy of the kernel to the output; the padding is cut off its edges."""
+    x, weight = inputs[0], mine["weight"]
+    kernel, stride, padding = attrs["kernel"], attrs["stride"], attrs["padding"]
+    height, width = ((size - 1) * stride + kernel for size in x.shape[2:])
+    out = np.zeros((len(x), weight.shape[1], height, width))
+    for row in range(kernel):
+        for column in range(kernel):
+            added = np.einsum("nihw,io->nohw", x, weight[:, :, row, column])
+            rows, columns = (
+                slice(at, at + (n - 1) * stride + 1, stride) for at, n in zip((row, column), x.shape[2:], strict=True)
+            )
+            out[:, :, rows, columns] += added
+    return (
+        out[:, :, padding : height - padding, padding : width - padding] + mine.get("bias", np.zeros(1))[:, None, None]
+    )
 
 
 def _batch_norm(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
@@ -98,7 +134,76 @@ def _batch_norm(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[s
 
 
 def _dense(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
-    return inputs[0] @ mine["weight"].T + mine["bias"]
+    return inputs[0] @ mine["weight"].T + mine.get("bias", 0)
+
+
+def _group_norm(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """Wu and He 2018: mean and variance over the pixels and channels of each group."""
+    x = inputs[0].reshape(len(inputs[0]), attrs["groups"], -1)
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + attrs["eps"])
+    return mine["gamma"][:, None, None] * x.reshape(inputs[0].shape) + mine["beta"][:, None, None]
+
+
+def _layer_norm(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """Over the channels of each pixel."""
+    x = inputs[0] - inputs[0].mean(1, keepdims=True)
+    x = x / np.sqrt((x**2).mean(1, keepdims=True) + attrs["eps"])
+    gamma, beta = (mine[role].reshape(-1, *[1] * (x.ndim - 2)) for role in ("gamma", "beta"))
+    return gamma * x + beta
+
+
+def _blur_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """Zhang 2019: the binomial filter, edges reflected."""
+    row = np.array([[1, 2, 1], [1, 4, 6, 4, 1]][attrs["kernel"] == 5], float)
+    pad = (attrs["padding"],) * 2
+    padded = np.pad(inputs[0], ((0, 0), (0, 0), pad, pad), mode="reflect")
+    windows = _windows(padded, {**attrs, "padding": 0}, 0.0)
+    return np.einsum("nchwij,i,j->nchw", windows, row / row.sum(), row / row.sum())
+
+
+def _avg_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """The zeros of the border count, as PyTorch documents it (count_include_pad); what `ceil` adds does not."""
+    border = ((0, 0), (0, 0), *((attrs["padding"],) * 2,) * 2)
+    counted = np.pad(np.ones_like(inputs[0]), border, constant_values=1)
+    padded = np.pad(inputs[0], border)
+    added = {**attrs, "padding": 0}
+    sums, counts = (_windows(x, added, 0.0).sum((4, 5)) for x in (padded, counted))
+    height, width = _windows(inputs[0], attrs, 0.0).shape[2:4]
+    return sums[:, :, :height, :width] / counts[:, :, :height, :width]
+
+
+def _bilinear(x: Array, factor: int) -> Array:
+    """Between the centres of pixels, each at (i + 1/2) / factor - 1/2, the border repeated."""
+    for axis in (2, 3):
+        at = np.clip((np.arange(x.shape[axis] * factor) + 0.5) / factor - 0.5, 0, x.shape[axis] - 1)
+        low = np.floor(at).astype(int)
+        high, share = np.minimum(low + 1, x.shape[axis] - 1), at - low
+        share = share.reshape([-1 if n == axis else 1 for n in range(4)])
+        x = np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share
+    return x
+
+
+def _upsample(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    factor = attrs["factor"]
+    if attrs["mode"] == "nearest":
+        return inputs[0].repeat(factor, 2).repeat(factor, 3)
+    return _bilinear(inputs[0], factor)
+
+
+def _crop(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    (height, width), x = attrs["size"], inputs[0]
+    top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
+    return x[:, :, top : top + height, left : left + width]
+
+
+def _shuffle(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """Zhang et al. 2018: the first channel of each group, then the second of each, and so on."""
+    n, channels, *size = inputs[0].shape
+    return inputs[0].reshape(n, attrs["groups"], -1, *size).swapaxes(1, 2).reshape(n, channels, *size)
+
+
+def _global_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    return inputs[0].mean((2, 3), keepdims=bool(attrs.get("keep")))
 
 
 def _hard_swish(x: Array) -> Array:
@@ -111,7 +216,6 @@ def _gelu(x: Array) -> Array:
     return x * special.ndtr(x)
 
 
-# A padded average counts the zeros of the border, as PyTorch's does (count_include_pad).
 KINDS: Mapping[str, Any] = {
     "input": lambda inputs, mine, attrs: inputs[0],
     "conv": _conv,
@@ -125,6 +229,21 @@ KINDS: Mapping[str, Any] = {
     "dropout": lambda inputs, mine, attrs: inputs[0],
     "concat": lambda inputs, mine, attrs: np.concatenate(inputs, axis=1),
     "max_pool": lambda inputs, mine, attrs: _windows(inputs[0], attrs, -np.inf).max((4, 5)),
-    "avg_pool": lambda inputs, mine, attrs: _windows(inputs[0], attrs, 0.0).mean((4, 5)),
-    "global_avg_pool": lambda inputs, mine, attrs: inputs[0].mean((2, 3)),
+    "avg_pool": _avg_pool,
+    "global_avg_pool": _global_pool,
+    "conv_transpose": _conv_transpose,
+    "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
+    "blur_pool": _blur_pool,
+    "upsample": _upsample,
+    "crop": _crop,
+    "leaky_relu": lambda inputs, mine, attrs: np.where(inputs[0] > 0, inputs[0], attrs["slope"] * inputs[0]),
+    "prelu": lambda inputs, mine, attrs: np.where(inputs[0] > 0, inputs[0], mine["w"][:, None, None] * inputs[0]),
+    "sigmoid": lambda inputs, mine, attrs: special.expit(inputs[0]),
+    "hard_sigmoid": lambda inputs, mine, attrs: np.clip(inputs[0] + 3, 0, 6) / 6,
+    "shuffle": _shuffle,
+    "slice": lambda inputs, mine, attrs: inputs[0][:, attrs["start"] : attrs["stop"]],
+    "add": lambda inputs, mine, attrs: sum(inputs),
+    "multiply": lambda inputs, mine, attrs: inputs[0] * inputs[1],
+    "output": lambda inputs, mine, attrs: inputs[0],
 }

@@ -5,14 +5,24 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from archspec.graph.build import build_graph
+from archspec.graph.connectivity import RULES, count, sources
+from archspec.passes.verify import verify
 from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+from archspec.spec.parts import BlockSpec
+from archspec.spec.steps import ActivationKind, NormKind, StepSpec
+from archspec.spec.templates import templates
+from archspec.spec.wiring import ConnectivitySpec
 from archspec.train.recipe import load_recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LANGUAGE = (ROOT / "docs/spec-language.md").read_text()
 TEXT = "\n".join(page.read_text() for page in PAGES)
 YAML = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^\$ (densenet [^#\n]*)", TEXT, re.MULTILINE)
@@ -68,3 +78,74 @@ def test_yaml_examples_are_proved_right(tmp_path):
     """Each spec of examples/ passes `densenet check`."""
     for spec in sorted((ROOT / "examples").glob("*.yaml")):
         assert run(f"densenet check {spec}", tmp_path).returncode == 0
+
+
+# ---- the page of the spec language
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", LANGUAGE, re.DOTALL))
+def test_every_spec_of_the_language_page_is_proved_right(text, tmp_path):
+    """Built, and no verifier finds a fault."""
+    file = tmp_path / "example.yaml"
+    file.write_text(text)
+    assert verify(build_graph(load_spec(file))) == ()
+
+
+def test_commands_of_the_language_page_run_one_after_the_other(tmp_path):
+    """As a reader types them."""
+    commands = re.findall(r"^\$ (densenet [^#\n]*)", LANGUAGE, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        done = run(command, tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def rows(*headings):
+    """The cells of the rows below a table's headings."""
+    table = LANGUAGE.partition(f"| {' | '.join(headings)}")[2]
+    lines = table.partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def names(cell):
+    return re.findall(r"`(\w+)", cell)
+
+
+@pytest.mark.parametrize(
+    ("heading", "known"),
+    [
+        ("key", {*Spec.model_fields, "block_config"}),
+        ("step", {*StepSpec.model_fields} - {"name"}),
+        ("rule", RULES),
+        *((f"`{part}:`", templates(f"{part}s")) for part in ("layer", "stem", "transition", "head")),
+    ],
+)
+def test_a_table_of_the_language_page_is_complete(heading, known):
+    """Every key, step, rule and template has a row, and no other."""
+    assert {name for row in rows(heading) for name in names(row[0])} == {*known}
+
+
+def test_a_row_of_the_table_of_steps_has_every_setting():
+    """And no other; those of norm and activation stand in a section of their own."""
+    for row in rows("step"):
+        for kind in {*names(row[0])} - {"norm", "activation"}:
+            model = get_args(StepSpec.model_fields[kind].annotation)[0]
+            assert {*names(row[1].partition(";")[0])} == {*model.model_fields}, kind
+
+
+def test_the_table_of_rules_counts_right():
+    """Sources of layer 12, connections of 16 layers."""
+    for rule, *_, of_layer, of_block in rows("rule"):
+        (name, *_) = names(rule)
+        if name == "edges":
+            continue
+        wiring = ConnectivitySpec(rule=name, window=3 if name == "window" else None)
+        assert ", ".join(map(str, sources(wiring, 12))) == of_layer
+        assert str(count(wiring, 16)) == of_block
+
+
+def test_the_language_page_names_every_kind_of_norm_and_activation_and_setting_of_a_block():
+    """A reader has no other page."""
+    named = {*names(LANGUAGE)}
+    known = {*get_args(NormKind), *get_args(ActivationKind), *BlockSpec.model_fields, *ConnectivitySpec.model_fields}
+    assert known - named == {"rule"}

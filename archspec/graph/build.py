@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from archspec.errors import GraphError
+from archspec.errors import Diagnostic, GraphError
 from archspec.graph.causes import causes
-from archspec.graph.connectivity import RULES
+from archspec.graph.connectivity import around, bypasses, gathered, sources
 from archspec.graph.ir import Graph, Op, Region
+from archspec.graph.operators import OPERATORS, Shape, ShapeFault
+from archspec.graph.parts import Part, expand
 from archspec.graph.shapes import infer_shapes
-from archspec.graph.templates import LAYERS
-from archspec.spec.model import Layers, Spec, TransitionSpec, compressed
+from archspec.spec.document import Path
+from archspec.spec.faults import in_reading_order
+from archspec.spec.model import Block, Spec
+from archspec.spec.parts import TransitionSpec
+from archspec.spec.templates import steps_of
+from archspec.spec.wiring import ConnectivitySpec
 
 
 def build_graph(spec: Spec) -> Graph:
     """Return the graph of a spec: input, stem, dense blocks with transitions between them, head.
 
     Raises:
-        GraphError: G006, each setting of the spec that leaves no pixel or no channel, at its place.
+        GraphError: G006, each setting of the spec that leaves no pixel or no channel, and each list of steps that
+            gives other channels than the spec says, at its place.
     """
     builder = _Builder(spec)
     value = builder.op("input", "input", (), shape=(spec.input.channels, spec.input.height, spec.input.width))
     value = builder.stem(value)
-    transitions = (*spec.between_blocks(), None)
-    for number, (block, transition) in enumerate(zip(spec.dense_blocks(), transitions, strict=True), start=1):
+    transitions = spec.transitions_in_order()
+    outputs: list[str] = []
+    for number, block in enumerate(spec.dense_blocks(), start=1):
         value = builder.dense_block(f"features.denseblock{number}", block, value, number)
-        if transition is not None:
-            value = builder.transition(f"features.transition{number}", transition, value, number)
+        outputs.append(value)
+        if number == spec.last_block:
+            break
+        if number <= len(transitions):
+            value = builder.transition(f"features.transition{number}", transitions[number - 1], value, number, outputs)
+    for number in spec.features:
+        builder.op(f"feature{number}", "output", (outputs[number - 1],))
     builder.head(value)
     graph = Graph.of(spec.name, builder.ops, builder.regions)
     _, faults = infer_shapes(graph)
-    if faults:
-        raise GraphError(causes(graph, spec, faults))
+    if faults or builder.unlike:
+        raise GraphError([*causes(graph, spec, faults, builder.origins), *in_reading_order(builder.unlike.values())])
     return graph
 
 
@@ -44,137 +60,179 @@ class _Builder:
         self.ops: list[Op] = []
         self.regions: list[Region] = []
         self.channels: dict[str, int] = {}
-        self.style = {
-            "activation": spec.activation,
-            "eps": spec.norm.eps,
-            "momentum": spec.norm.momentum,
-        }
+        self.shapes: dict[str, Shape] = {}
+        self.origins: dict[str, Path] = {}
+        """The path in the spec of the step that each operator comes from."""
+        self.unlike: dict[str, Diagnostic] = {}
+        """By place: steps that give other channels than the spec says."""
 
     def op(self, name: str, kind: str, inputs: tuple[str, ...], region: str = "", **attrs: Any) -> str:
+        name = self.free(name)
         self.ops.append(Op(name, kind, inputs, MappingProxyType(attrs), region))
-        self.channels[name] = self._out_channels(kind, inputs, attrs)
+        self._measure(self.ops[-1])
         return name
 
-    def _out_channels(self, kind: str, inputs: tuple[str, ...], attrs: dict[str, Any]) -> int:
-        if "out_channels" in attrs:
-            return int(attrs["out_channels"])
-        if kind == "concat":
-            return sum(self.channels[source] for source in inputs)
-        return self.channels[inputs[0]] if inputs else int(attrs["shape"][0])
+    def free(self, name: str) -> str:
+        """Return the name, or where an operator has it, as a step that the user named may, one that none has."""
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        return next(free for free in itertools.chain([name], numbered) if free not in self.channels)
 
-    def region(self, name: str, kind: str, parent: str, origin: tuple[str | int, ...], **attrs: Any) -> None:
+    def _measure(self, op: Op) -> None:
+        """Note what the operator gives; where its inputs do not fit, at least its channels."""
+        if all(source in self.shapes for source in op.inputs):
+            try:
+                self.shapes[op.name] = OPERATORS[op.kind].shape(op.attrs, [self.shapes[s] for s in op.inputs])
+                self.channels[op.name] = self.shapes[op.name][0]
+                return
+            except ShapeFault:  # told by build_graph, with all others
+                pass
+        widths = [self.channels[source] for source in op.inputs]
+        usual = sum(widths) if op.kind == "concat" else widths[0]
+        self.channels[op.name] = op.attrs.get("out_channels", usual)
+
+    def region(self, name: str, kind: str, parent: str, origin: Path, **attrs: Any) -> None:
         self.regions.append(Region(name, kind, parent, MappingProxyType(attrs), origin))
 
-    def conv(self, name: str, value: str, region: str, out: int, kernel: int, stride: int = 1) -> str:
-        return self.op(
-            name,
-            "conv",
-            (value,),
-            region,
-            in_channels=self.channels[value],
-            out_channels=out,
-            kernel=kernel,
-            stride=stride,
-            padding=kernel // 2,
-            groups=1,
-            dilation=1,
-        )
+    def part(self, part: Part, prefix: str, value: str, region: str, key: str = "steps") -> str:
+        """Append a part's operators, called after `prefix`; return the one that gives its output.
 
-    def norm(self, name: str, value: str, region: str) -> str:
-        norm = self.spec.norm
-        return self.op(
-            name,
-            "batch_norm",
-            (value,),
-            region,
-            channels=self.channels[value],
-            eps=norm.eps,
-            momentum=norm.momentum,
-        )
+        `key` is where the spec has its steps.
+        """
+        region_made = self.regions[-1]
+        names: list[str] = []
+        for piece in expand(part):
+            inputs = tuple(value if index < 0 else names[index] for index in piece.reads)
+            names.append(self.op(f"{prefix}{piece.name}", piece.kind, inputs, region, **piece.attrs))
+            self.origins[names[-1]] = (*region_made.origin, key, *piece.path)
+        return names[-1] if names else value
 
-    def norm_act(self, norm: str, act: str, value: str, region: str) -> str:
-        return self.op(act, self.spec.activation, (self.norm(norm, value, region),), region)
+    def declared(self, steps: Any, value: str, rate: float = 0.0, first: int | None = 1, **widths: int) -> Part:
+        """Return the declaration of a part that reads `value`, in the spec's style."""
+        spec = self.spec
+        return Part(steps, self.channels[value], tuple(widths.items()), spec.norm, spec.activation, rate, first)
 
     def stem(self, value: str) -> str:
-        stem = self.spec.stem
-        self.region(
-            "stem",
-            "stem",
-            "",
-            ("stem",),
-            out_channels=self.spec.stem_channels,
-            kernel=stem.kernel,
-            stride=stem.stride,
-            norm=stem.norm,
-            pool=stem.pool,
-            **self.style,
-        )
-        value = self.conv("features.conv0", value, "stem", self.spec.stem_channels, stem.kernel, stem.stride)
-        if stem.norm:
-            value = self.norm_act("features.norm0", "features.relu0", value, "stem")
-        if stem.pool != "none":
-            value = self.op("features.pool0", f"{stem.pool}_pool", (value,), "stem", kernel=3, stride=2, padding=1)
-        return value
+        spec = self.spec
+        growth = {} if spec.growth_rate is None else {"k": spec.growth_rate}
+        out = spec.stem.channels or 2 * growth.get("k", 0)
+        widths = {**growth, **({"out": out} if out else {})}
+        part = self.declared(spec.stem.listed(), value, first=0, **widths)
+        declared = {"in_channels": self.channels[value], "part": part, **({"out_channels": out} if out else {})}
+        if not expand(part):
+            return value
+        self.region("stem", "stem", "", ("stem",), **declared)
+        return self.part(part, "features.", value, "stem")
 
-    def dense_block(self, name: str, block: Layers, value: str, number: int) -> str:
-        rule = RULES["dense"]
-        origin = ("blocks", number - 1)
+    def dense_block(self, name: str, block: Block, value: str, number: int) -> str:
+        wiring, layers, origin = block.connectivity, len(block.widths), ("blocks", number - 1)
         self.region(
             name,
             "dense_block",
             "",
             origin,
-            connectivity="dense",
-            num_layers=block.layers,
+            connectivity=wiring,
+            num_layers=layers,
             in_channels=self.channels[value],
             growth_rate=block.growth_rate,
             bottleneck=block.bottleneck,
+            widths=block.widths,
+            aggregated=block.aggregate is not None,
+            residual=block.residual,
         )
-        sources = [value]
-        for index in range(1, block.layers + 1):
-            joined = self.join(f"{name}.concat{index}", sources, rule.sources(index), name)
-            sources.append(self.dense_layer(f"{name}.denselayer{index}", block, joined, name, origin))
-        return self.join(f"{name}.concat", sources, rule.gathers(block.layers), name)
+        bypass, entering = self.split(name, block, value)
+        made = [entering]
+        for index in range(1, layers + 1):
+            joined = self.join(f"{name}.concat{index}", [made[j] for j in sources(wiring, index)], name)
+            made.append(self.dense_layer(f"{name}.denselayer{index}", block, index, joined, name))
+        self.all_read(name, wiring, layers, origin)
+        value_out = self.join(f"{name}.concat", [made[j] for j in gathered(wiring, layers)], name)
+        value_out = self.aggregate(f"{name}.aggregate", block, value_out, name, number)
+        value_out = self.join(f"{name}.fuse", [*bypass, value_out], name)
+        if block.residual:
+            return self.op(f"{name}.sum", "add", (value_out, value), name)
+        return value_out
 
-    def join(self, name: str, sources: list[str], chosen: tuple[int, ...], region: str) -> str:
-        """One source is read as it is, several are concatenated."""
-        if len(chosen) == 1:
-            return sources[chosen[0]]
-        return self.op(name, "concat", tuple(sources[index] for index in chosen), region)
+    def all_read(self, name: str, wiring: ConnectivitySpec, layers: int, origin: Path) -> None:
+        """Note a fault where neither a later layer nor the output reads a layer."""
+        read = set(gathered(wiring, layers)).union(*(sources(wiring, index) for index in range(1, layers + 1)))
+        unread = [str(index) for index in range(1, layers + 1) if index not in read]
+        if unread:
+            paths = [("connectivity", "output"), ("connectivity", "edges"), ("connectivity",)]
+            message = f"{name}: nothing reads layer {', '.join(unread[:5])}"
+            hint = "let a later layer or the output read it"
+            self.fault(message, [*((*origin, *path) for path in paths), *paths], hint)
 
-    def dense_layer(self, name: str, block: Layers, value: str, parent: str, origin: tuple[str | int, ...]) -> str:
+    def join(self, name: str, values: Sequence[str], region: str) -> str:
+        """One value is read as it is, several are concatenated."""
+        return values[0] if len(values) == 1 else self.op(name, "concat", tuple(values), region)
+
+    def split(self, name: str, block: Block, value: str) -> tuple[list[str], str]:
+        """Return what goes round the layers of a block, if anything, and what enters them."""
+        if not bypasses(block.connectivity):
+            return [], value
+        channels = self.channels[value]
+        border = around(block.connectivity, channels)
+        bypass = self.op(f"{name}.bypass", "slice", (value,), name, start=0, stop=border)
+        entering = self.op(f"{name}.entering", "slice", (value,), name, start=border, stop=channels)
+        return [bypass], entering
+
+    def dense_layer(self, name: str, block: Block, index: int, value: str, parent: str) -> str:
+        growth = block.widths[index - 1]
+        widths = {"out": growth, "k": growth, "bottleneck": block.bottleneck * growth}
+        part = self.declared(block.steps, value, block.drop_rate, **widths)
         self.region(
             name,
             "dense_layer",
             parent,
-            origin,
+            self.layer_origin(),
             in_channels=self.channels[value],
-            growth_rate=block.growth_rate,
+            growth_rate=growth,
             bottleneck=block.bottleneck,
-            template=block.template,
-            rate=block.drop_rate,
-            **self.style,
+            part=part,
         )
-        widths = {"growth": block.growth_rate, "bottleneck": block.bottleneck * block.growth_rate}
-        for step in LAYERS[block.template]:
-            place = f"{name}.{step.name}"
-            if step.kind == "conv":
-                value = self.conv(place, value, name, widths[step.width], step.kernel)
-            elif step.kind == "norm":
-                value = self.norm(place, value, name)
-            elif step.kind == "activation":
-                value = self.op(place, self.spec.activation, (value,), name)
-            else:
-                value = self.dropout(place, value, name, block.drop_rate)
+        made = self.part(part, f"{name}.", value, name, "layer")
+        paths = (*self.layer_origin(), "layer"), ("layer",), self.layer_origin()
+        self.gives(made, growth, f"{name}: the layer", "growth_rate", paths)
+        if made == value:
+            self.fault(f"{name}: the layer has no operator", paths, "it must give its growth rate's channels")
+        return made
+
+    def gives(self, value: str, channels: int, what: str, key: str, paths: Sequence[Path]) -> None:
+        """Note a fault where a part's steps give other channels than the spec says."""
+        found = self.channels[value]
+        if found != channels:
+            message = f"{what} gives {found} channels, {key} (={channels}) says another number"
+            self.fault(message, paths, "end it with a convolution of width `out`")
+
+    def fault(self, message: str, paths: Sequence[Path], hint: str) -> None:
+        place = self.spec.place(*paths) or self.spec.name
+        self.unlike.setdefault(place, Diagnostic("G006", message, place, hint))
+
+    def layer_origin(self) -> Path:
+        return next(region.origin for region in reversed(self.regions) if region.kind == "dense_block")
+
+    def aggregate(self, name: str, block: Block, value: str, parent: str, number: int) -> str:
+        if block.aggregate is None:
+            return value
+        out = block.aggregate.wide(self.channels[value])
+        part = self.declared(block.aggregate.listed(), value, first=None, out=out)
+        origin = ("blocks", number - 1, "aggregate")
+        attrs = {"in_channels": self.channels[value], "out_channels": out, "part": part}
+        if expand(part):
+            self.region(name, "aggregation", parent, origin, **attrs)
+            value = self.part(part, f"{name}.", value, name)
+        if block.aggregate.channels is not None:
+            self.gives(value, out, name, "channels", ((*origin, "channels"), origin))
         return value
 
-    def dropout(self, name: str, value: str, region: str, rate: float) -> str:
-        return self.op(name, "dropout", (value,), region, rate=rate) if rate else value
-
-    def transition(self, name: str, transition: TransitionSpec, value: str, number: int) -> str:
-        assert transition.compression is not None
-        channels = self.channels[value]
-        out = compressed(channels, transition.compression)
+    def transition(self, name: str, transition: TransitionSpec, value: str, number: int, blocks: list[str]) -> str:
+        channels, out = self.channels[value], transition.wide(self.channels[value])
+        part = self.declared(transition.listed(), value, first=None, out=out)
+        said = (("transitions", number - 1, "channels"), ("transition", "channels"))
+        if not expand(part) and transition.skip is None:
+            self.gives(value, transition.channels or channels, name, "channels", said)
+            return value
+        skip = blocks[transition.skip - 1] if transition.skip else ""
         self.region(
             name,
             "transition",
@@ -183,34 +241,47 @@ class _Builder:
             in_channels=channels,
             out_channels=out,
             compression=transition.compression,
-            pool=transition.pool,
-            **self.style,
+            part=part,
+            skip=transition.skip or 0,
+            crop=transition.crop,
+            join=transition.join,
+            after=self.after(transition, part, skip),
         )
-        value = self.norm_act(f"{name}.norm", f"{name}.relu", value, name)
-        value = self.conv(f"{name}.conv", value, name, out, 1)
-        if transition.pool != "none":
-            value = self.op(f"{name}.pool", f"{transition.pool}_pool", (value,), name, kernel=2, stride=2, padding=0)
-        return value
+        after = self.regions[-1].attrs["after"]
+        value = self.part(part, f"{name}.", value, name)
+        self.gives(value, transition.channels or self.channels[value], name, "channels", said)
+        if not skip:
+            return value
+        if transition.crop:
+            value = self.crop(f"{name}.crop", value, skip, name)
+        value = self.op(f"{name}.join", transition.join, (value, skip), name)
+        return self.part(after, f"{name}.after.", value, name, "after")
+
+    def after(self, transition: TransitionSpec, part: Part, skip: str) -> Part:
+        """Return the declaration of what stands behind a transition's join."""
+        pieces = expand(part)
+        channels = pieces[-1].channels if pieces else part.channels
+        joined = channels + self.channels[skip] if skip and transition.join == "concat" else channels
+        return replace(part, steps=steps_of("transitions", transition.after or "none"), channels=joined)
+
+    def crop(self, name: str, value: str, model: str, region: str) -> str:
+        """Cut the centre out of a feature map, of the size of another."""
+        size, there = (self.shapes.get(v, (1, 1, 1))[1:] for v in (model, value))
+        corner = tuple((a - b) // 2 for a, b in zip(there, size, strict=True))
+        return self.op(name, "crop", (value,), region, size=size, corner=corner)
 
     def head(self, value: str) -> str:
         head = self.spec.head
-        self.region(
-            "head",
-            "head",
-            "",
-            ("head",),
-            num_classes=head.num_classes,
-            rate=head.dropout,
-            **self.style,
-        )
-        value = self.norm_act("features.norm5", "relu5", value, "head")
-        value = self.op("pool", "global_avg_pool", (value,), "head")
-        value = self.dropout("dropout", value, "head", head.dropout)
-        return self.op(
-            "classifier",
-            "dense",
-            (value,),
-            "head",
-            in_channels=self.channels[value],
-            out_channels=head.num_classes,
-        )
+        part = self.declared(head.listed(), value, head.dropout, first=None, out=head.num_classes)
+        pieces = expand(part)
+        if not pieces:
+            return value
+        features = all(OPERATORS[piece.kind].carries for piece in pieces)
+        classes = pieces[-1].channels if features else head.num_classes
+        self.region("head", "head", "", ("head",), in_channels=part.channels, num_classes=classes, part=part)
+        made = self.part(part, "", value, "head")
+        self.gives(made, classes, "the head", "head.num_classes", _HEAD)
+        return made
+
+
+_HEAD: Sequence[Path] = (("head", "steps"), ("head",))

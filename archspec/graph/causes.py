@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 
 from archspec.errors import Diagnostic
-from archspec.graph.ir import Graph, Op, Region
+from archspec.graph.ir import Graph, Region
+from archspec.graph.operators import OPERATORS, Shape, ShapeFault
+from archspec.graph.shapes import infer_shapes, running_order
 from archspec.spec.document import Path, dotted, short
 from archspec.spec.model import Spec
 
+MAX_PIXELS = 8_192
+"""The largest image that a spec may have."""
 
-def causes(graph: Graph, spec: Spec, faults: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+
+def causes(
+    graph: Graph, spec: Spec, faults: Sequence[Diagnostic], origins: Mapping[str, Path]
+) -> tuple[Diagnostic, ...]:
     """Return a G006 for each setting that leaves a feature map without channels or without pixels.
 
-    A fault of another kind stays what it is, at the place in the spec that its region comes from.
+    A fault of another kind stays what it is, at the place of the step (`origins`) or of the part that it comes from.
     """
-    empty = [r for r in graph.regions.values() if r.kind == "transition" and r.attrs["out_channels"] < 1]
-    windows = [op for op in graph.ops.values() if "stride" in op.attrs]
-    sizes = {"height": spec.input.height, "width": spec.input.width}
-    failing = {field: op for field, size in sizes.items() if (op := _first_without_pixels(windows, size))}
-    explained = {region.name for region in empty} | {op.name for op in failing.values()}
+    parts = [*graph.regions_of("transition"), *graph.regions_of("aggregation")]
+    empty = [region for region in parts if region.attrs["out_channels"] < 1 <= region.attrs["in_channels"]]
+    failing = {field: found for field in _SIDES if (found := _too_small(graph, field))}
+    explained = {region.name for region in empty} | {name for name, _ in failing.values()}
     others = [fault for fault in faults if not explained & {fault.where, graph.ops[fault.where].region}]
     return (
         *_compressions(empty, spec),
-        *_sizes(failing, _least_size(windows), spec),
-        *(_placed(fault, graph, spec) for fault in others),
+        *_sizes(graph, failing, spec),
+        *(_placed(fault, graph, spec, origins) for fault in others),
     )
 
 
@@ -34,42 +42,70 @@ def _compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagnostic]:
     """Transitions that share one compression have one fault, told of the first."""
     told: set[Path] = set()
     for region in empty:
-        listed = spec.transitions and spec.transitions[int(region.origin[-1])].compression
-        path: Path = (*region.origin, "compression") if listed else ("compression",)
+        compression, path = _compression(spec, region)
         if path in told:
             continue
         told.add(path)
-        channels, compression = region.attrs["in_channels"], region.attrs["compression"]
+        channels = region.attrs["in_channels"]
         message = f"{dotted(path)} (={short(compression)}) leaves {region.name} no channel of its {channels}"
         yield _fault(spec, message, f"{_least_share(channels)} or more", path)
 
 
-def _sizes(failing: dict[str, Op], least: int, spec: Spec) -> Iterator[Diagnostic]:
+def _compression(spec: Spec, region: Region) -> tuple[float | None, Path]:
+    """Return the compression of a transition or an aggregation, and where it is said."""
+    own, number = (*region.origin, "compression"), int(region.origin[1])
+    if region.kind == "aggregation":
+        aggregate = spec.blocks[number].aggregate
+        return aggregate.compression if aggregate else None, own
+    compression = spec.transitions_in_order()[number].compression
+    if spec.transitions and spec.transitions[number].compression:
+        return compression, own
+    return compression, ("transition", "compression") if spec.transition.compression else ("compression",)
+
+
+def _sizes(graph: Graph, failing: Mapping[str, tuple[str, int]], spec: Spec) -> Iterator[Diagnostic]:
     """Height and width that were written in one place, as by one flag, have one fault."""
-    sizes = {"height": spec.input.height, "width": spec.input.width}
     places = {_place(spec, ("input", field)) for field in failing}
     together = len(failing) == 2 and len(places) == 1 and spec.input.height == spec.input.width
     for field in [*failing][: 1 if together else 2]:
-        named = "input.height and input.width" if together else f"input.{field}"
-        why = f"{failing[field].name} has no pixel left for its {failing[field].attrs['kernel']}-pixel window"
-        message = f"{named} (={sizes[field]}) must be at least {least}: {why}"
+        named, (op, least) = "input.height and input.width" if together else f"input.{field}", failing[field]
+        why = f"{op} has no pixel left for its {graph.ops[op].attrs['kernel']}-pixel window"
+        message = f"{named} (={getattr(spec.input, field)}) must be at least {least}: {why}"
         yield _fault(spec, message, "or less stride and pooling in stem and transitions", ("input", field))
 
 
-def _first_without_pixels(windows: Sequence[Op], size: int) -> Op | None:
-    for op in windows:
-        size = (size + 2 * op.attrs["padding"] - op.attrs["kernel"]) // op.attrs["stride"] + 1
-        if size < 1:
-            return op
-    return None
+_SIDES = {"height": 1, "width": 2}
 
 
-def _least_size(windows: Sequence[Op]) -> int:
-    """Pixels of the image that leave each window one: the windows' arithmetic backwards."""
-    least = 1
-    for op in reversed(windows):
-        least = max(1, (least - 1) * op.attrs["stride"] + op.attrs["kernel"] - 2 * op.attrs["padding"])
-    return least
+def _too_small(graph: Graph, field: str) -> tuple[str, int] | None:
+    """Return the first window that one side of the image leaves no pixel, and the least side that does not."""
+    side = _SIDES[field]
+    size = graph.ops[graph.inputs[0]].attrs["shape"][side]
+    starved = _starved(graph, side, size)
+    if not starved or _starved(graph, side, MAX_PIXELS):
+        return None
+    sizes = range(size, MAX_PIXELS)
+    return starved, size + bisect_left(sizes, True, key=lambda pixels: not _starved(graph, side, pixels))
+
+
+def _starved(graph: Graph, side: int, size: int) -> str:
+    """Return the first window without a pixel in an image with this side, the other side being large, or ''."""
+    sizes: dict[str, Shape] = {}
+    for name in running_order(graph):
+        op = graph.ops[name]
+        image = [1, MAX_PIXELS, MAX_PIXELS]
+        image[side] = size
+        attrs = {**op.attrs, **_ONE_CHANNEL, "shape": tuple(image)}
+        try:
+            sizes[name] = OPERATORS[op.kind].shape(attrs, [sizes[source] for source in op.inputs])
+        except ShapeFault:
+            return name if "kernel" in op.attrs and op.kind != "conv_transpose" else ""
+        sizes[name] = (1, *sizes[name][1:])
+    return ""
+
+
+# Pixels alone are followed: whatever is wrong with channels is another fault.
+_ONE_CHANNEL = {"in_channels": 1, "out_channels": 1, "channels": 1, "groups": 1, "start": 0, "stop": 1}
 
 
 def _least_share(channels: int) -> float:
@@ -87,7 +123,75 @@ def _place(spec: Spec, path: Path) -> str:
     return spec.place(path, path[:1], ("blocks",))
 
 
-def _placed(fault: Diagnostic, graph: Graph, spec: Spec) -> Diagnostic:
-    region = graph.regions.get(graph.ops[fault.where].region)
-    place = spec.place(region.origin) if region else ""
-    return replace(fault, message=f"{fault.where}: {fault.message}", where=place or spec.name)
+def _usual(path: Path) -> Path:
+    """Where the spec says for all blocks, or transitions, what one of them does not say itself."""
+    if path[:1] == ("blocks",):
+        return path[2:]
+    return ("transition", *path[2:]) if path[:1] == ("transitions",) else path
+
+
+def _placed(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]) -> Diagnostic:
+    paths = [*_suspects(fault, graph, spec, origins), ("blocks",)]
+    place = spec.place(*(path for path in paths if path)) or spec.name
+    hint = fault.hint or _HINTS.get(graph.ops[fault.where].kind, "")
+    return replace(fault, message=f"{fault.where}: {fault.message}", where=place, hint=hint)
+
+
+_HINTS: Mapping[str, str] = {
+    "concat": "what is joined must have one height and width: the same strides and pooling",
+    "add": "what is added must have the same channels, height and width",
+    "multiply": "the second branch must have the first's channels, and its height and width or 1 x 1",
+    "crop": "only what is larger can be cropped: enlarge by more",
+    "slice": "at least one channel must be left of those there are",
+    "dense": "a global_pool before it gives a vector",
+    "group_norm": "feature maps, and a divisor of their channels",
+    "batch_norm": "before a global_pool, or `keep: true` there",
+    "shuffle": "a divisor of the channels",
+}
+
+
+_BLAMED = {"add": ("residual",), "slice": ("connectivity", "share")}
+
+
+def _suspects(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]) -> Iterator[Path]:
+    """Where the cause of a fault may be written, the likeliest first."""
+    op = graph.ops[fault.where]
+    region = graph.regions.get(op.region)
+    path, origin = origins.get(op.name, ()), region.origin if region else ()
+    yield from _settings(fault.message, path, spec)
+    if op.kind == "group_norm":
+        yield from (("norm", "groups"), ("norm",))
+    if region and region.kind == "dense_block":
+        blamed = _BLAMED.get(op.kind, ())
+        ends = range(len(blamed), 0, -1)
+        resizing = origins.get(_resizing(graph, op.inputs), ())
+        yield from (*((*origin, *blamed[:end]) for end in ends), *(blamed[:end] for end in ends))
+        yield from (resizing, _usual(resizing))
+    if region and region.kind == "transition" and not path:
+        yield (*origin, "skip")
+    yield from (path, _usual(path), origin)
+
+
+def _settings(message: str, path: Path, spec: Spec) -> Iterator[Path]:
+    """Where a step's setting is written that the message names first, `groups (=5)`."""
+    setting = _SETTING.match(message)
+    if setting is None or not path:
+        return
+    for step in (path, _usual(path)):
+        yield from (written for written in spec.written() if written[:-2] == step and written[-1] == setting[1])
+
+
+_SETTING = re.compile(r"(\w+) \(=")
+
+
+def _resizing(graph: Graph, values: Sequence[str]) -> str:
+    """Return the first operator of a layer, which gives one of `values`, that changes height or width, or ''."""
+    shapes, _ = infer_shapes(graph)
+    layers = (graph.ops[value].region for value in values)
+    members = (op for layer in layers if layer in graph.regions for op in graph.members[layer])
+    for op in members:
+        if graph.regions[op.region].kind != "dense_layer" or op.name not in shapes or not op.inputs:
+            continue
+        if shapes[op.name][1:] != shapes[op.inputs[0]][1:]:
+            return op.name
+    return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from archspec.graph.connectivity import RULES, count
 from archspec.graph.ir import Graph, Region
 from archspec.graph.operators import OPERATORS
 
@@ -30,12 +31,16 @@ class BlockConnections:
     sources: tuple[frozenset[int], ...]
     """`sources[i - 1]` feeds layer i."""
     gathered: frozenset[int]
-    """What the block's output joins."""
+    """What the block's output, or its aggregation, joins."""
+    aggregated: bool = False
+    """A layer of the rule reads what is gathered: connections too."""
+    bypassed: bool = False
+    """Some of the input's channels reach the block's output round all layers: one more connection."""
 
     @property
     def edges(self) -> int:
         """Number of direct connections."""
-        return sum(map(len, self.sources))
+        return sum(map(len, self.sources)) + self.aggregated * len(self.gathered) + self.bypassed
 
 
 def ports(graph: Graph) -> dict[str, Ports]:
@@ -82,33 +87,57 @@ def block_connections(graph: Graph) -> tuple[BlockConnections, ...]:
     )
 
 
+def expected_edges(block: Region) -> int:
+    """Return the closed-form number of a block's direct connections, as its declaration says them."""
+    return count(block.attrs["connectivity"], block.attrs["num_layers"], block.attrs["aggregated"])
+
+
 def _connections(graph: Graph, block: Region, layers: Sequence[Region], found: Mapping[str, Ports]) -> BlockConnections:
     numbers: dict[str, int] = dict.fromkeys(found[block.name].entering, 0)
     for number, layer in enumerate(layers, start=1):
         numbers |= dict.fromkeys(found[layer.name].leaving, number)
+    aggregations = graph.regions_of("aggregation", block.name)
+    slices = [op for op in graph.members[block.name] if op.kind == "slice"]
+    around = {op.name for op in slices}
+    for layer in layers if around else ():
+        around -= _walk(graph, found[layer.name].entering, numbers)
+    gathers = [found[region.name].entering for region in aggregations] or [found[block.name].leaving]
+    gathers = [_summands(graph, values, block.name) for values in gathers]
     return BlockConnections(
         block.name,
         tuple(_reached(graph, found[layer.name].entering, numbers) for layer in layers),
-        _reached(graph, found[block.name].leaving, numbers),
+        frozenset().union(*(_reached(graph, values, numbers, around) for values in gathers)),
+        bool(aggregations) and RULES[block.attrs["connectivity"].kind].aggregates,
+        bool(around & set(_walk(graph, _summands(graph, found[block.name].leaving, block.name), numbers))),
     )
 
 
-def _reached(graph: Graph, values: Iterable[str], numbers: Mapping[str, int]) -> frozenset[int]:
-    """Walk back from values to the numbered sources through operators that carry features."""
-    reached: set[int] = set()
-    waiting, seen = list(values), set[str]()
+def _summands(graph: Graph, values: Iterable[str], block: str) -> tuple[str, ...]:
+    """What a block's output joins, its input, that a residual block adds to it, left aside."""
+    adds = {value for value in values if (op := graph.ops[value]).kind == "add" and op.region == block}
+    return tuple(graph.ops[value].inputs[0] if value in adds else value for value in values)
+
+
+def _reached(
+    graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()
+) -> frozenset[int]:
+    """Return the sources that values come from; what runs through `around` does not count."""
+    return frozenset(numbers[value] for value in _walk(graph, values, numbers, around) if value in numbers)
+
+
+def _walk(graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()) -> set[str]:
+    """Walk back from values to the numbered sources through operators that carry features; return all values met."""
+    seen = set(around)
+    waiting = list(values)
     while waiting:
         value = waiting.pop()
         if value in seen:
             continue
         seen.add(value)
-        if value in numbers:
-            reached.add(numbers[value])
-            continue
         op = graph.ops.get(value)
-        if op is not None and OPERATORS[op.kind].carries:
+        if value not in numbers and op is not None and OPERATORS[op.kind].carries:
             waiting.extend(op.inputs)
-    return frozenset(reached)
+    return seen.difference(around)
 
 
 def _chain(graph: Graph, region: str) -> Iterable[str]:

@@ -35,7 +35,7 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A stem, dense_block, dense_layer, transition or head, and what the spec declares of it."""
+    """A stem, dense_block, dense_layer, aggregation, transition or head, and what the spec declares of it."""
 
     name: str
     kind: str
@@ -80,7 +80,7 @@ class Graph:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the operators that nothing reads: the network's outputs."""
+        """Names of the operators that nothing reads: the network's outputs, the head's last."""
         read = {source for op in self.ops.values() for source in op.inputs}
         return tuple(name for name in self.ops if name not in read)
 

@@ -72,6 +72,9 @@ def _window(attrs: Attrs, shape: Shape) -> tuple[int, int]:
     reach = attrs.get("dilation", 1) * (attrs["kernel"] - 1) + 1
     part = attrs["stride"] - 1 if attrs.get("ceil") else 0
     height, width = ((size + 2 * attrs["padding"] - reach + part) // attrs["stride"] + 1 for size in shape[1:])
+    if part:  # a window that would start beyond the image and its left border is left out
+        lasts = ((size + attrs["padding"] - 1) // attrs["stride"] + 1 for size in shape[1:])
+        height, width = map(min, (height, width), lasts)
     if height < 1 or width < 1:
         raise ShapeFault(f"a {attrs['kernel']} x {attrs['kernel']} window leaves no pixel of {shape[1]} x {shape[2]}")
     return height, width
@@ -89,6 +92,12 @@ def _norm_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 def _group_norm_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     if attrs["channels"] % attrs["groups"]:
         raise ShapeFault(f"groups (={attrs['groups']}) of the norm must divide {attrs['channels']} channels")
+    return _map_norm_shape(attrs, inputs)
+
+
+def _map_norm_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    """Over pixels: a vector has none."""
+    _map(inputs[0])
     return _norm_shape(attrs, inputs)
 
 
@@ -137,6 +146,12 @@ def _slice_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     if not 0 <= attrs["start"] < attrs["stop"] <= channels:
         raise ShapeFault(f"takes channels {attrs['start']} to {attrs['stop']} of {channels}")
     return (attrs["stop"] - attrs["start"], *inputs[0][1:])
+
+
+def _shuffle_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    if _map(inputs[0])[0] % attrs["groups"]:
+        raise ShapeFault(f"groups (={attrs['groups']}) of the shuffle must divide {inputs[0][0]} channels")
+    return inputs[0]
 
 
 def _add_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
@@ -215,7 +230,7 @@ OPERATORS: Mapping[str, Operator] = {
     "conv": Operator(1, _conv_shape, _conv_tensors, _conv_macs),
     "conv_transpose": Operator(1, _conv_transpose_shape, _conv_transpose_tensors, _conv_transpose_macs),
     "dense": Operator(1, _dense_shape, _dense_tensors, _dense_macs),
-    "batch_norm": Operator(1, _norm_shape, _batch_norm_tensors, carries=True),
+    "batch_norm": Operator(1, _map_norm_shape, _batch_norm_tensors, carries=True),
     "layer_norm": Operator(1, _norm_shape, _affine_tensors, carries=True),
     "group_norm": Operator(1, _group_norm_shape, _affine_tensors, carries=True),
     "relu": Operator(1, _same, carries=True),
@@ -235,6 +250,7 @@ OPERATORS: Mapping[str, Operator] = {
     "upsample": Operator(1, _upsample_shape, carries=True),
     "crop": Operator(1, _crop_shape, carries=True),
     "slice": Operator(1, _slice_shape, carries=True),
+    "shuffle": Operator(1, _shuffle_shape, carries=True),
     "concat": Operator(None, _concat_shape, carries=True),
     "multiply": Operator(2, _multiply_shape, carries=True),
     "add": Operator(None, _add_shape),

@@ -24,7 +24,7 @@ MAX_CELLS = 4_000_000
 
 # Kinds that may stand for one another.
 _CLASSES: Mapping[str, str] = {
-    **dict.fromkeys(("relu", "relu6", "silu", "gelu", "hard_swish"), "activation"),
+    **dict.fromkeys(("relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu"), "activation"),
     **dict.fromkeys(("max_pool", "avg_pool"), "pool"),
 }
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from archspec.errors import Diagnostic
+from archspec.errors import Diagnostic, counted
 from archspec.graph.ir import Graph, Op
 from archspec.graph.operators import OPERATORS
 from archspec.passes.chains import contracted, paired
+from archspec.passes.folding import folded_norms, unfolded
 from archspec.passes.stages import BlockComparison, Match, compared_blocks, surplus_layers
-from archspec.spec.model import compressed
+from archspec.spec.parts import compressed
 
 MAX_LINES = 1_000
 """Differences that are listed."""
@@ -50,7 +51,10 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "conv": {"groups": 1, "dilation": 1, "bias": False, "weights_of": None},
     "dense": {"bias": True, "weights_of": None},
     "batch_norm": {"weights_of": None},
+    "conv_transpose": {"bias": False, "weights_of": None},
     "gelu": {"approximate": "none"},
+    "max_pool": {"ceil": False},
+    "avg_pool": {"ceil": False},
 }
 _WORDS: Mapping[str, str] = {
     "out_channels": "has {found} outputs, the spec says {expected}",
@@ -83,14 +87,17 @@ def compare(spec_graph: Graph, found: Graph) -> Comparison:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
     expected_chains, found_chains = contracted(spec_graph), contracted(found)
+    params = _params(op for chain in found_chains for op in chain.ops)
+    folds = folded_norms(expected_chains, found_chains)
+    found_chains = contracted(unfolded(found, folds)) if folds else found_chains
     match = Match(spec_graph, paired(expected_chains, found_chains))
     blocks = compared_blocks(match, found.name)
     differences = _listed(_differences(match, blocks)) or _listed(_leftovers(match))
     return Comparison(
         blocks,
         differences,
-        tuple(_notes(match)),
-        _params(op for chain in found_chains for op in chain.ops),
+        (*_norm_notes(len(folds), match), *_notes(match)),
+        params,
         _params(op for chain in expected_chains for op in chain.ops),
     )
 
@@ -195,7 +202,12 @@ def _of_operator(match: Match, expected: Op, found: Op, derived: bool) -> Iterat
     defaults = _DEFAULTS.get(expected.kind, {})
     ours, theirs = {**defaults, **expected.attrs}, {**defaults, **found.attrs}
     for name in ours.keys() | theirs.keys():
-        if name in _IGNORED or (name in _DERIVED) != derived or _same(ours.get(name), theirs.get(name)):
+        if (
+            name in _IGNORED
+            or (name in _DERIVED) != derived
+            or _untold(name, found)
+            or _same(ours.get(name), theirs.get(name))
+        ):
             continue
         if name == "out_channels" and _follows(match, expected, theirs):
             continue
@@ -203,12 +215,18 @@ def _of_operator(match: Match, expected: Op, found: Op, derived: bool) -> Iterat
         yield words.format(found=_shown(theirs.get(name)), expected=_shown(ours.get(name)))
 
 
+def _untold(name: str, found: Op) -> bool:
+    """The file does not tell: the eps of a norm that is folded or written out, the slope that a PReLU starts from."""
+    return name in found.attrs and found.attrs[name] is None
+
+
 def _follows(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
     """A transition whose width is right for what it reads: another line says why it reads something else."""
     region = match.spec.regions.get(expected.region)
     if region is None or region.kind != "transition" or theirs["in_channels"] == expected.attrs["in_channels"]:
         return False
-    return bool(theirs["out_channels"] == compressed(theirs["in_channels"], region.attrs["compression"]))
+    compression = region.attrs["compression"]
+    return bool(compression and theirs["out_channels"] == compressed(theirs["in_channels"], compression))
 
 
 def _same(expected: Any, found: Any) -> bool:
@@ -220,6 +238,18 @@ def _same(expected: Any, found: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _norm_notes(folded: int, match: Match) -> Iterator[str]:
+    """Norms that are there but do not stand in the file as such."""
+    found = (op for _, chain in match.both for op in chain.ops if op.kind == "batch_norm")
+    written = sum(_untold("eps", op) for op in found) - folded
+    if folded:
+        verb = "is" if folded == 1 else "are"
+        yield f"{counted(folded, 'batch norm')} {verb} folded into the convolution before: eps is not compared there"
+    if written:
+        verb = "is" if written == 1 else "are"
+        yield f"{counted(written, 'batch norm')} {verb} written as a scale and a shift: eps is not compared there"
 
 
 def _notes(match: Match) -> Iterator[str]:

@@ -1,67 +1,116 @@
-"""Does each region consist of the operators that the spec declares for it, in that order and no others?
+"""Does each region consist of the operators that its declaration comes to, wired so, and of no others?
 
-Connections and widths alone do not tell a layer from one without its activation. Expected here: what the
-region's declared template, kernel, pool, norm and rate come to, spelt out beside the builder, not by it.
+Connections and widths alone do not tell a layer from one without its activation. A part's steps are expanded
+anew (archspec/graph/parts.py) and compared with the operators that the graph has; blocks only join.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
 from archspec.errors import Diagnostic
-from archspec.graph.connections import layers_of, ports
-from archspec.graph.ir import Attrs, Graph, Op, Region
+from archspec.graph.connections import Ports, layers_of, ports
+from archspec.graph.connectivity import bypasses
+from archspec.graph.ir import Graph, Op, Region
+from archspec.graph.parts import Part, expand
 from archspec.graph.shapes import running_order
-from archspec.graph.templates import LAYERS
 
-Steps = list[tuple[str, Mapping[str, Any]]]
+# What follows from the values that an operator reads; other verifiers hold it.
+_FOLLOWS = frozenset({"in_channels", "channels"})
 
 
 def composed(graph: Graph) -> Iterator[Diagnostic]:
-    """Stem, layers, transitions and head are the chains that their templates list; blocks only join."""
+    """Stem, layers, aggregations, transitions and head have their steps' operators; blocks only join."""
     position = {name: index for index, name in enumerate(running_order(graph))}
+    found = ports(graph)
+    blocks = graph.regions_of("dense_block")
     for region in graph.regions.values():
         members = sorted(graph.members[region.name], key=lambda op: position[op.name])
         if region.kind == "dense_block":
-            yield from _only_joins(graph, region, members)
+            yield from _only_joins(graph, region, members, found)
         else:
-            yield from _chain(region, members, STEPS[region.kind](region.attrs))
+            skip = region.attrs.get("skip", 0)
+            beside = found[blocks[skip - 1].name].leaving if 0 < skip <= len(blocks) else ()
+            yield from _part(region, members, beside)
     for op in graph.members.get("", ()):
-        if op.kind != "input" and graph.regions:
+        if op.kind not in ("input", "output") and graph.regions:
             yield Diagnostic("G010", "belongs to no region", op.name)
 
 
-def _chain(region: Region, members: Sequence[Op], steps: Steps) -> Iterator[Diagnostic]:
-    found, expected = [op.kind for op in members], [kind for kind, _ in steps]
-    if found != expected:
-        message = f"consists of {', '.join(found)}; the spec says {', '.join(expected)}"
+def _part(region: Region, members: Sequence[Op], beside: Sequence[str]) -> Iterator[Diagnostic]:
+    expected = _expected(region.attrs["part"])
+    if region.attrs.get("crop"):
+        expected.append(("crop", {}, (len(expected) - 1,)))
+    if region.attrs.get("skip"):
+        expected.append((region.attrs["join"], {}, (len(expected) - 1, OUTSIDE)))
+        expected += _expected(region.attrs["after"], len(expected))
+    yield from _compared(region, members, expected, beside)
+
+
+Expected = tuple[str, Mapping[str, Any], tuple[int, ...]]
+"""Kind, attributes, and the numbers of what it reads."""
+
+
+def _expected(part: Part, before: int = 0) -> list[Expected]:
+    return [(piece.kind, piece.attrs, tuple(before + read for read in piece.reads)) for piece in expand(part)]
+
+
+INPUT, OUTSIDE = -1, -2
+"""What a piece reads that is not another piece: the part's input, the output of an earlier block."""
+
+
+def _compared(
+    region: Region, members: Sequence[Op], expected: Sequence[Expected], beside: Sequence[str]
+) -> Iterator[Diagnostic]:
+    kinds, wanted = [op.kind for op in members], [kind for kind, _, _ in expected]
+    if kinds != wanted:
+        message = f"consists of {', '.join(kinds) or 'nothing'}; the spec says {', '.join(wanted)}"
         yield Diagnostic("G010", message, region.name)
         return
-    for before, op in pairwise(members):
-        if op.inputs != (before.name,):
-            yield Diagnostic("G010", f"reads {', '.join(op.inputs)}, must read {before.name}", op.name)
-    for op, (_, attrs) in zip(members, steps, strict=True):
-        for name, value in attrs.items():
-            if op.attrs.get(name, 1) != value:
-                message = f"{name} (={op.attrs.get(name, 1)}) must be {value}"
-                yield Diagnostic("G010", message, op.name)
+    index = {op.name: number for number, op in enumerate(members)}
+    for op, (_, attrs, reads) in zip(members, expected, strict=True):
+        found = tuple(index.get(source, OUTSIDE if source in beside else INPUT) for source in op.inputs)
+        if found != reads:
+            outside = {INPUT: "what enters the part", OUTSIDE: "the skip"}
+            must = ", ".join(outside[number] if number < 0 else members[number].name for number in reads)
+            yield Diagnostic("G010", f"reads {', '.join(op.inputs)}, must read {must}", op.name)
+        yield from _attributes(op, attrs)
 
 
-def _only_joins(graph: Graph, block: Region, members: Sequence[Op]) -> Iterator[Diagnostic]:
+def _attributes(op: Op, attrs: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    for name in sorted((attrs.keys() | op.attrs.keys()) - _FOLLOWS - {"size", "corner"}):
+        usual = op.kind == "dense" if name == "bias" else _USUAL.get(name)
+        found, wanted = op.attrs.get(name, usual), attrs.get(name, usual)
+        if found != wanted:
+            yield Diagnostic("G010", f"{name} (={found}) must be {wanted}", op.name)
+
+
+_USUAL: Mapping[str, Any] = {"groups": 1, "dilation": 1, "ceil": False, "keep": False}
+
+
+AROUND = -1
+"""The number of what bypasses a block's layers: it is joined first."""
+
+
+def _only_joins(graph: Graph, block: Region, members: Sequence[Op], found: Mapping[str, Ports]) -> Iterator[Diagnostic]:
     """A concatenation lists its sources first to last: another order is another function of the weights."""
-    found = ports(graph)
     sources: dict[str, tuple[int, ...]] = dict.fromkeys(found[block.name].entering, (0,))
     for number, layer in enumerate(layers_of(graph, block), start=1):
         sources |= dict.fromkeys(found[layer.name].leaving, (number,))
+    for region in graph.regions_of("aggregation", block.name):
+        sources |= dict.fromkeys(found[region.name].leaving, (block.attrs["num_layers"] + 1,))
+    kinds = {"concat": True, "slice": bypasses(block.attrs["connectivity"]), "add": block.attrs["residual"]}
     for op in members:
-        if op.kind != "concat":
+        if not kinds.get(op.kind):
             yield Diagnostic("G010", f"is a {op.kind}; a dense_block itself only joins", op.name)
             continue
+        if op.kind == "add" and tuple(op.inputs[1:]) != found[block.name].entering:
+            yield Diagnostic("G010", f"adds {', '.join(op.inputs)}, must add the block's input to its output", op.name)
         joined = tuple(chain.from_iterable(sources.get(source, ()) for source in op.inputs))
-        sources[op.name] = joined
-        if any(later <= earlier for earlier, later in pairwise(joined)):
+        sources[op.name] = (AROUND,) if op.kind == "slice" and op.attrs["start"] == 0 else joined
+        if op.kind == "concat" and any(later <= earlier for earlier, later in pairwise(joined)):
             message = f"joins sources in the order {_listed(joined)}, must join them first to last"
             yield Diagnostic("G010", message, op.name)
 
@@ -69,50 +118,3 @@ def _only_joins(graph: Graph, block: Region, members: Sequence[Op]) -> Iterator[
 def _listed(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:20]))
     return f"{shown}, ..." if len(numbers) > 20 else shown
-
-
-def _norm_act(declared: Attrs) -> Steps:
-    norm = {"eps": declared["eps"], "momentum": declared["momentum"]}
-    return [("batch_norm", norm), (declared["activation"], {})]
-
-
-def _conv(kernel: int, stride: int = 1) -> tuple[str, Mapping[str, Any]]:
-    window = {"kernel": kernel, "stride": stride, "padding": kernel // 2}
-    return "conv", {**window, "groups": 1, "dilation": 1}
-
-
-def _pool(kind: str, kernel: int, padding: int) -> Steps:
-    attrs = {"kernel": kernel, "stride": 2, "padding": padding}
-    return [] if kind == "none" else [(f"{kind}_pool", attrs)]
-
-
-def _dropout(declared: Attrs) -> Steps:
-    return [("dropout", {"rate": declared["rate"]})] if declared["rate"] else []
-
-
-def _stem(declared: Attrs) -> Steps:
-    norm_act = _norm_act(declared) if declared["norm"] else []
-    return [_conv(declared["kernel"], declared["stride"]), *norm_act, *_pool(declared["pool"], 3, 1)]
-
-
-def _dense_layer(declared: Attrs) -> Steps:
-    (norm, activation), dropout = _norm_act(declared), _dropout(declared)
-    steps = {"norm": [norm], "activation": [activation], "dropout": dropout}
-    template = LAYERS[declared["template"]]
-    return [part for step in template for part in steps.get(step.kind, [_conv(step.kernel)])]
-
-
-def _transition(declared: Attrs) -> Steps:
-    return [*_norm_act(declared), _conv(1), *_pool(declared["pool"], 2, 0)]
-
-
-def _head(declared: Attrs) -> Steps:
-    return [*_norm_act(declared), ("global_avg_pool", {}), *_dropout(declared), ("dense", {})]
-
-
-STEPS: Mapping[str, Callable[[Attrs], Steps]] = {
-    "stem": _stem,
-    "dense_layer": _dense_layer,
-    "transition": _transition,
-    "head": _head,
-}

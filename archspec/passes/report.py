@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archspec.graph.connections import block_connections, ports
-from archspec.graph.connectivity import RULES
+from archspec.graph.connections import block_connections, expected_edges, ports
 from archspec.graph.ir import Graph
 from archspec.graph.operators import OPERATORS, Shape
 from archspec.graph.shapes import infer_shapes, running_order
@@ -38,6 +37,16 @@ class StageReport:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureReport:
+    """A block's output that the network gives, as timm's feature_info."""
+
+    block: int
+    channels: int
+    stride: int
+    """Of the input's height."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Counts of a whole graph; `flops` is 2 x `macs`, `depth` counts convolutions and dense layers."""
 
@@ -51,6 +60,7 @@ class Report:
     edges: int
     depth: int
     blocks: tuple[BlockReport, ...]
+    features: tuple[FeatureReport, ...]
     stages: tuple[StageReport, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -72,7 +82,7 @@ def report(graph: Graph) -> Report:
     return Report(
         name=graph.name,
         input=shapes[graph.inputs[0]],
-        output=shapes[graph.outputs[0]],
+        output=shapes[_main(graph)],
         params=sum(params.values()),
         params_with_stats=sum(params.values()) + stats,
         macs=total,
@@ -80,8 +90,14 @@ def report(graph: Graph) -> Report:
         edges=sum(block.edges for block in blocks),
         depth=_depth(graph),
         blocks=blocks,
+        features=_features(graph, shapes),
         stages=_stages(graph, shapes, params, macs),
     )
+
+
+def _main(graph: Graph) -> str:
+    """The output that is no feature; of a backbone whose last block is one, that."""
+    return next((name for name in graph.outputs if graph.ops[name].kind != "output"), graph.outputs[-1])
 
 
 def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:
@@ -94,9 +110,17 @@ def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...
             in_channels=shapes[found[block.name].entering[0]][0],
             out_channels=shapes[found[block.name].leaving[0]][0],
             edges=connections.edges,
-            expected_edges=RULES[block.attrs["connectivity"]].count(block.attrs["num_layers"]),
+            expected_edges=expected_edges(block),
         )
         for block, connections in zip(graph.regions_of("dense_block"), block_connections(graph), strict=True)
+    )
+
+
+def _features(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[FeatureReport, ...]:
+    height = shapes[graph.inputs[0]][1]
+    given = ((op.name, shapes[op.name]) for op in graph.ops.values() if op.kind == "output")
+    return tuple(
+        FeatureReport(int(name.removeprefix("feature")), shape[0], round(height / shape[1])) for name, shape in given
     )
 
 
@@ -120,5 +144,5 @@ def _depth(graph: Graph) -> int:
     for name in running_order(graph):
         op = graph.ops[name]
         before = max((depths[source] for source in op.inputs), default=0)
-        depths[name] = before + (op.kind in {"conv", "dense"})
+        depths[name] = before + (op.kind in {"conv", "conv_transpose", "dense"})
     return max(depths.values())

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 import networkx as nx
 
 from archspec.errors import Diagnostic, GraphError, counted
-from archspec.graph.connections import block_connections, layers_of, ports
-from archspec.graph.connectivity import RULES
+from archspec.graph.connections import block_connections, expected_edges, layers_of, ports
+from archspec.graph.connectivity import around, bypasses, gathered, sources
 from archspec.graph.ir import Graph, Region
-from archspec.graph.operators import Shape
 from archspec.graph.shapes import infer_shapes
 from archspec.passes.composition import composed
 from archspec.passes.well_formed import well_formed
-from archspec.spec.model import compressed
 
 Verifier = Callable[[Graph], Iterator[Diagnostic]]
 
@@ -61,19 +59,25 @@ def acyclic(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def connected(graph: Graph) -> Iterator[Diagnostic]:
-    """One input, one output, and every operator lies on a way from the one to the other."""
-    for what, names in (("input", graph.inputs), ("output", graph.outputs)):
-        if len(names) != 1:
-            yield Diagnostic("G004", f"has {len(names)} {what}s ({', '.join(names[:5])}), must have one", graph.name)
+    """One input, one output beside the features, and every operator lies on a way from the input to an output."""
+    ends = tuple(name for name in graph.outputs if graph.ops[name].kind != "output")
+    features_alone = len(ends) < len(graph.outputs) and not graph.regions_of("head")
+    for what, names, wanted_number in (("input", graph.inputs, 1), ("output", ends, 0 if features_alone else 1)):
+        if len(names) != wanted_number:
+            must = "none beside its features" if wanted_number == 0 else "one"
+            shown = f"{counted(len(names), what)} ({', '.join(names[:5])})"
+            yield Diagnostic("G004", f"has {shown}, must have {must}", graph.name)
     if not graph.inputs or not graph.outputs:
         return
     reachable = nx.descendants(graph.digraph, graph.inputs[0])
     leading = {output: nx.ancestors(graph.digraph, output) for output in graph.outputs}
-    main = max(leading, key=lambda output: len(leading[output]))
+    main = max(ends, key=lambda output: len(leading[output]), default="")
+    wanted = {name for name in graph.outputs if name == main or graph.ops[name].kind == "output"}
+    useful = wanted.union(*(leading[name] for name in wanted))
     for name in graph.ops:
         if name not in reachable and name not in graph.inputs:
             yield Diagnostic("G005", "is not reached from the input", name)
-        if name not in leading[main] and name != main:
+        if name not in useful:
             yield Diagnostic("G005", "does not lead to the output", name)
 
 
@@ -83,12 +87,18 @@ def shaped(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def one_way_through(graph: Graph) -> Iterator[Diagnostic]:
-    """Every region reads one value from outside and gives one."""
-    for name, found in ports(graph).items():
-        for what, values in (("reads", found.entering), ("gives", found.leaving)):
-            if len(values) != 1:
+    """Every region reads one value from outside, a transition with a skip that block's output too, and gives one."""
+    found = ports(graph)
+    blocks = graph.regions_of("dense_block")
+    for name, port in found.items():
+        skip = graph.regions[name].attrs.get("skip", 0)
+        beside = found[blocks[skip - 1].name].leaving if skip else ()
+        for what, values in (("reads", port.entering), ("gives", port.leaving)):
+            must = 1 + (what == "reads" and bool(skip))
+            if len(values) != must or (must == 2 and not set(beside) <= set(values)):
                 shown = ", ".join(values[:5]) or "nothing"
-                yield Diagnostic("G007", f"{what} {len(values)} values ({shown}), must be one", name)
+                rule = f"one and the output of block {skip}" if must == 2 else "one"
+                yield Diagnostic("G007", f"{what} {counted(len(values), 'value')} ({shown}), must be {rule}", name)
 
 
 def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
@@ -103,12 +113,13 @@ def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
     """Each block's derived connections are its rule's, one by one and in number."""
     blocks = graph.regions_of("dense_block")
     for block, found in zip(blocks, block_connections(graph), strict=True):
-        rule, layers = RULES[block.attrs["connectivity"]], len(found.sources)
-        for number, sources in enumerate(found.sources, start=1):
-            yield from _compare(f"layer {number}", sources, set(rule.sources(number)), block)
-        yield from _compare("its output", found.gathered, set(rule.gathers(layers)), block)
-        if found.edges != rule.count(layers):
-            message = f"has {counted(found.edges, 'direct connection')}, {rule.count(layers)} expected"
+        wiring, layers = block.attrs["connectivity"], len(found.sources)
+        for number, read in enumerate(found.sources, start=1):
+            yield from _compare(f"layer {number}", read, set(sources(wiring, number)), block)
+        yield from _compare("its output", found.gathered, set(gathered(wiring, layers)), block)
+        expected = expected_edges(block)
+        if found.edges != expected:
+            message = f"has {counted(found.edges, 'direct connection')}, {expected:,} expected"
             yield Diagnostic("G008", message, block.name)
 
 
@@ -126,40 +137,65 @@ def _source(number: int) -> str:
 
 
 def channels_add_up(graph: Graph) -> Iterator[Diagnostic]:
-    """Layer l reads k0 + k(l-1) channels and gives k; a transition gives floor(compression x channels)."""
+    """A layer reads the sum of its sources (k0 + k (l - 1) where all are dense) and gives its growth rate.
+
+    That a transition gives floor(compression x channels), and a bottleneck its multiple of the growth rate,
+    `composed` holds.
+    """
     shapes, _ = infer_shapes(graph)
     found = ports(graph)
-    order = {name: position for position, name in enumerate(shapes)}  # shapes stand in running order
 
     def width(name: str, side: str) -> int:
         return shapes[getattr(found[name], side)[0]][0]
 
     for block in graph.regions_of("dense_block"):
-        growth = block.attrs["growth_rate"]
-        for number, layer in enumerate(layers_of(graph, block), start=1):
-            reads = block.attrs["in_channels"] + growth * (number - 1)
+        layers, wiring, channels = layers_of(graph, block), block.attrs["connectivity"], block.attrs["in_channels"]
+        yield from _expect(width(block.name, "entering"), channels, "reads", block)
+        bypass = around(wiring, channels)
+        widths = (channels - bypass, *block.attrs["widths"])
+        for number, layer in enumerate(layers, start=1):
+            reads = sum(widths[source] for source in sources(wiring, number))
             yield from _expect(width(layer.name, "entering"), reads, "reads", layer)
-            yield from _expect(width(layer.name, "leaving"), growth, "gives", layer)
-            yield from _bottleneck(graph, layer, shapes, order)
-        total = block.attrs["in_channels"] + growth * block.attrs["num_layers"]
-        yield from _expect(width(block.name, "leaving"), total, "gives", block)
-    for transition in graph.regions_of("transition"):
-        kept = compressed(width(transition.name, "entering"), transition.attrs["compression"])
-        yield from _expect(width(transition.name, "leaving"), kept, "gives", transition)
-    for stem in graph.regions_of("stem"):
-        yield from _expect(width(stem.name, "leaving"), stem.attrs["out_channels"], "gives", stem)
+            yield from _expect(width(layer.name, "leaving"), widths[number], "gives", layer)
+        if not block.attrs["aggregated"]:
+            total = bypass + sum(widths[source] for source in gathered(wiring, len(layers)))
+            yield from _expect(width(block.name, "leaving"), total, "gives", block)
     for head in graph.regions_of("head"):
         yield from _expect(width(head.name, "leaving"), head.attrs["num_classes"], "gives", head)
 
 
-def _bottleneck(graph: Graph, layer: Region, shapes: dict[str, Shape], order: dict[str, int]) -> Iterator[Diagnostic]:
-    """A convolution inside a layer, but its last, is `bottleneck` times as wide as the growth rate."""
-    convs = sorted((op.name for op in graph.members[layer.name] if op.kind == "conv"), key=order.__getitem__)
-    width = layer.attrs["bottleneck"] * layer.attrs["growth_rate"]
-    for name in convs[:-1]:
-        if shapes[name][0] != width:
-            message = f"gives {shapes[name][0]} channels, bottleneck x growth_rate is {width}"
-            yield Diagnostic("G009", message, name)
+def rightly_cut(graph: Graph) -> Iterator[Diagnostic]:
+    """What goes round a block's layers is the first of its channels; a feature map is cropped at its centre."""
+    shapes, _ = infer_shapes(graph)
+    found = ports(graph)
+    for block in graph.regions_of("dense_block"):
+        channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
+        border = around(wiring, channels)
+        parts = [(op.attrs["start"], op.attrs["stop"]) for op in graph.members[block.name] if op.kind == "slice"]
+        if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
+            yield Diagnostic("G009", f"is split {parts}, must be at {border} of {channels} channels", block.name)
+        first = graph.ops[found[layers_of(graph, block)[0].name].entering[0]]
+        if first.kind == "slice" and first.attrs["start"] != border:
+            yield Diagnostic("G009", f"must begin at channel {border}: the others go round the layers", first.name)
+    for op in graph.ops.values():
+        if op.kind == "crop":
+            sizes = zip(shapes[op.inputs[0]][1:], op.attrs["size"], strict=True)
+            corner = tuple((whole - size) // 2 for whole, size in sizes)
+            if tuple(op.attrs["corner"]) != corner:
+                yield Diagnostic("G010", f"corner (={op.attrs['corner']}) must be {corner}, of the centre", op.name)
+
+
+def features_of_blocks(graph: Graph) -> Iterator[Diagnostic]:
+    """A marked output, `feature3`, gives the output of that block."""
+    found, blocks = ports(graph), graph.regions_of("dense_block")
+    for op in graph.ops.values():
+        if op.kind != "output" or not graph.regions:
+            continue
+        number = op.name.removeprefix("feature")
+        index = int(number) if number.isdecimal() else 0
+        leaving = found[blocks[index - 1].name].leaving if 0 < index <= len(blocks) else ()
+        if tuple(op.inputs) != tuple(leaving):
+            yield Diagnostic("G007", f"gives {', '.join(op.inputs)}, must be the output of block {number}", op.name)
 
 
 def _expect(found: int, expected: int, verb: str, region: Region) -> Iterator[Diagnostic]:
@@ -176,6 +212,8 @@ VERIFIERS: tuple[tuple[Verifier, tuple[Verifier, ...]], ...] = (
     (all_layers_there, (well_formed,)),
     (one_way_through, (connected, shaped)),
     (densely_connected, (one_way_through, all_layers_there)),
-    (channels_add_up, (one_way_through,)),
+    (channels_add_up, (one_way_through, all_layers_there)),
+    (rightly_cut, (one_way_through, all_layers_there)),
+    (features_of_blocks, (one_way_through,)),
 )
 """Each with the verifiers that it relies on."""

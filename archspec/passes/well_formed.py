@@ -6,33 +6,52 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archspec.errors import Diagnostic
-from archspec.graph.connectivity import RULES
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.operators import OPERATORS
-from archspec.graph.templates import LAYERS
+from archspec.graph.parts import Part
+from archspec.spec.wiring import ConnectivitySpec
 
 _WINDOW = ("kernel", "stride", "padding")
-_STYLE = ("activation", "eps", "momentum")
+_CONV = ("in_channels", "out_channels", *_WINDOW)
+_POOLS = dict.fromkeys(("max_pool", "avg_pool", "blur_pool"), _WINDOW)
 
 # Attributes that an operator, or a region, of a kind must have.
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "input": ("shape",),
-    "conv": ("in_channels", "out_channels", *_WINDOW),
-    "batch_norm": ("channels", "eps", "momentum"),
-    "dropout": ("rate",),
-    "max_pool": _WINDOW,
-    "avg_pool": _WINDOW,
+    "conv": _CONV,
+    "conv_transpose": _CONV,
     "dense": ("in_channels", "out_channels"),
+    "batch_norm": ("channels", "eps", "momentum"),
+    "layer_norm": ("channels", "eps"),
+    "group_norm": ("channels", "eps", "groups"),
+    "leaky_relu": ("slope",),
+    "prelu": ("channels", "slope"),
+    "dropout": ("rate",),
+    "upsample": ("factor", "mode"),
+    "crop": ("size", "corner"),
+    "slice": ("start", "stop"),
+    "shuffle": ("groups",),
+    **_POOLS,
 }
 NEEDED_OF_REGIONS: Mapping[str, tuple[str, ...]] = {
-    "stem": ("out_channels", "kernel", "stride", "norm", "pool", *_STYLE),
-    "dense_block": ("connectivity", "num_layers", "in_channels", "growth_rate", "bottleneck"),
-    "dense_layer": ("in_channels", "growth_rate", "bottleneck", "template", "rate", *_STYLE),
-    "transition": ("in_channels", "out_channels", "compression", "pool", *_STYLE),
-    "head": ("num_classes", "rate", *_STYLE),
+    "stem": ("part",),
+    "dense_block": (
+        "connectivity",
+        "num_layers",
+        "in_channels",
+        "growth_rate",
+        "bottleneck",
+        "widths",
+        "aggregated",
+        "residual",
+    ),
+    "dense_layer": ("in_channels", "growth_rate", "bottleneck", "part"),
+    "aggregation": ("in_channels", "out_channels", "part"),
+    "transition": ("in_channels", "out_channels", "part", "skip", "join", "after"),
+    "head": ("num_classes", "part"),
 }
 
-PARENTS: Mapping[str, str] = {"dense_layer": "dense_block"}
+PARENTS: Mapping[str, str] = {"dense_layer": "dense_block", "aggregation": "dense_block"}
 """Kinds of region that stand inside another; all others stand alone."""
 
 _LEAST: Mapping[str, int] = {
@@ -48,14 +67,15 @@ _LEAST: Mapping[str, int] = {
     "bottleneck": 1,
     "num_layers": 1,
     "num_classes": 1,
+    "factor": 1,
 }
-_SHARES = ("eps", "momentum", "rate", "compression")
-_CHOICES: Mapping[str, tuple[Any, ...]] = {
-    "connectivity": tuple(RULES),
-    "template": tuple(LAYERS),
-    "activation": ("relu", "relu6", "silu", "gelu", "hard_swish"),
-    "norm": (True, False),
-    "pool": ("max", "avg", "none"),
+_SHARES = ("eps", "momentum", "rate", "slope")
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "connectivity": (ConnectivitySpec, "a ConnectivitySpec"),
+    "part": (Part, "a Part"),
+    "after": (Part, "a Part"),
+    "widths": (tuple, "a tuple"),
+    "skip": (int, "the number of a block"),
 }
 
 
@@ -113,8 +133,10 @@ def _broken(name: str, value: Any) -> str:
         return "one to three whole numbers >= 1"
     if name in _SHARES and not (isinstance(value, (int, float)) and 0 <= value <= 1):
         return "a number in [0, 1]"
-    if name in _CHOICES and value not in _CHOICES[name]:
-        return f"one of {', '.join(map(str, _CHOICES[name]))}"
+    if name == "compression" and not (value is None or 0 < value <= 1):
+        return "a number in (0, 1]"
+    if name in _KINDS and not isinstance(value, _KINDS[name][0]):
+        return _KINDS[name][1]
     return ""
 
 

@@ -24,7 +24,7 @@ from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.ir import Graph
 from archspec.readers.mindir_calls import run_model
 from archspec.readers.mindir_file import read_model
-from archspec.readers.mindir_values import Found
+from archspec.readers.mindir_values import Feature, Found
 
 
 def read_mindir(path: Path) -> Graph:
@@ -39,8 +39,15 @@ def read_mindir(path: Path) -> Graph:
         ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short; R007, its
             functions cannot be followed; R008, operators that dense networks do not have.
     """
-    model = read_model(path)
-    found, output = run_model(model, path)
+    return graph_of(*run_model(read_model(path), path), path)
+
+
+def graph_of(found: Found, output: Feature, path: Path) -> Graph:
+    """Return the operators that lead to the output as a graph.
+
+    Raises:
+        ModelFileError: R008, some of them are not what dense networks have.
+    """
     if output.pending:
         found.faults[output.op] = f"the output is part of a {output.pending[0]}"
     used = _leading_to(output.op, found)

@@ -12,8 +12,7 @@ A MINDIR is one protobuf message, as `mind_ir.proto` of MindSpore says:
       node         op_type, names of inputs, name of the output; or op_type Constant and its value
       output       name
 
-The file is untrusted. It is walked field by field, so that the weights' values stay on the disk and each piece
-that MindSpore's own protobuf module parses is small; all is bounded before it is done.
+The file is untrusted: it is walked (`wire`), and MindSpore's own protobuf module parses small pieces of it.
 """
 
 from __future__ import annotations
@@ -28,15 +27,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from archspec.errors import ModelFileError
+from archspec.readers.wire import Broken, Wire, mapped, text_of
 from archspec.runtime import prepare
 
-MAX_BYTES = 2 * 2**30
 MAX_NODES = 200_000
-MAX_PIECE = 2 * 2**20
-"""Bytes of one node, primitive or parameter without its values."""
-MAX_PIECES = 64 * 2**20
-MAX_FIELDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +71,6 @@ class Model:
     shared: Mapping[str, Any]
 
 
-class _Broken(Exception):
-    """The bytes are no MINDIR."""
-
-
 def read_model(path: Path) -> Model:
     """Return what a MINDIR file holds.
 
@@ -89,22 +79,8 @@ def read_model(path: Path) -> Model:
         ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short.
     """
     proto = protobuf_module()
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it comes with MindSpore
-
-    try:
-        if path.exists() and not path.is_file():
-            raise ModelFileError.one("R005", "is no file", str(path))
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            if not 0 < size <= MAX_BYTES:
-                message = "is empty" if not size else f"has {size:,} bytes, more than {MAX_BYTES:,}"
-                raise ModelFileError.one("R006", message, str(path))
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Parser(data, proto).model()
-    except OSError as error:
-        raise ModelFileError.one("R005", f"cannot be read: {error.strerror}", str(path)) from None
-    except (_Broken, DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelFileError.one("R006", f"is no MINDIR, or is cut short: {error}", str(path)) from None
+    with mapped(path, "MINDIR") as data:
+        return _Parser(data, proto).model()
 
 
 def protobuf_module() -> ModuleType:
@@ -126,15 +102,13 @@ def protobuf_module() -> ModuleType:
     return module
 
 
-class _Parser:
-    """Walks a file's bytes and builds its model; counts what it reads against the bounds."""
+class _Parser(Wire):
+    """Builds a file's model of its bytes."""
 
     def __init__(self, data: mmap.mmap, proto: ModuleType) -> None:
-        self.data = data
+        super().__init__(data)
         self.proto = proto
         self.shared: dict[str, Any] = {}
-        self.fields_read = 0
-        self.piece_bytes = 0
         self.nodes_read = 0
 
     def model(self) -> Model:
@@ -142,14 +116,14 @@ class _Parser:
         for what, _, begin, end in self.fields(self.proto.ModelProto, 0, len(self.data)):
             if what == "primitives":
                 primitive = self.parsed(self.proto.PrimitiveProto, begin, end)
-                primitives[_text(primitive.name)] = (_text(primitive.op_type), self.attrs(primitive.attribute))
+                primitives[text_of(primitive.name)] = (text_of(primitive.op_type), self.attrs(primitive.attribute))
             elif what == "functions":
                 name, function = self.function(begin, end)
                 functions[name] = function
             elif what == "graph":
                 _, main = self.function(begin, end)
         if main is None:
-            raise _Broken("it holds no graph")
+            raise Broken("it holds no graph")
         return Model(main, functions, primitives, self.shared)
 
     def function(self, begin: int, end: int) -> tuple[str, Function]:
@@ -163,9 +137,9 @@ class _Parser:
                 self.parameter(start, stop)
             elif what == "input":
                 value = self.parsed(self.proto.ValueInfoProto, start, stop)
-                inputs.append((_text(value.name), tuple(value.tensor[0].dims) if value.tensor else ()))
+                inputs.append((text_of(value.name), tuple(value.tensor[0].dims) if value.tensor else ()))
             elif what == "output":
-                outputs.append(_text(self.parsed(self.proto.ValueInfoProto, start, stop).name))
+                outputs.append(text_of(self.parsed(self.proto.ValueInfoProto, start, stop).name))
         return name, Function(tuple(inputs), tuple(nodes), tuple(outputs))
 
     def parameter(self, begin: int, end: int) -> None:
@@ -173,7 +147,7 @@ class _Parser:
         proto = self.proto.TensorProto
         kept = [self.data[at:stop] for what, at, _, stop in self.fields(proto, begin, end) if what != "raw_data"]
         tensor = proto.FromString(self.piece(b"".join(kept)))
-        name = _text(tensor.name)
+        name = text_of(tensor.name)
         self.shared[name] = Parameter(name, tuple(tensor.dims))
 
     def node(self, begin: int, end: int) -> Iterator[Node]:
@@ -181,17 +155,17 @@ class _Parser:
         node = self.parsed(self.proto.NodeProto, begin, end)
         self.nodes_read += 1
         if self.nodes_read > MAX_NODES:
-            raise _Broken(f"it has more than {MAX_NODES:,} nodes")
-        name, kind = _text(node.name), _text(node.op_type)
-        output = _text(node.output[0]) if node.output else name
+            raise Broken(f"it has more than {MAX_NODES:,} nodes")
+        name, kind = text_of(node.name), text_of(node.op_type)
+        output = text_of(node.output[0]) if node.output else name
         if kind == "Constant":
             self.shared[output] = self.plain(node.attribute[0]) if node.attribute else None
             return
         attrs = {} if kind.startswith("REF::") else self.attrs(node.attribute)
-        yield Node(name, _text(kind.removeprefix("REF::")), tuple(map(_text, node.input)), output, attrs)
+        yield Node(name, text_of(kind.removeprefix("REF::")), tuple(map(text_of, node.input)), output, attrs)
 
     def attrs(self, attributes: Any) -> Mapping[str, Any]:
-        return {_text(attribute.name): self.plain(attribute) for attribute in attributes}
+        return {text_of(attribute.name): self.plain(attribute) for attribute in attributes}
 
     def plain(self, attribute: Any) -> Any:
         """A number, text, or tuple of such; None for what is neither."""
@@ -209,57 +183,3 @@ class _Parser:
             return (attribute.strings[0] if attribute.strings else attribute.s).decode()
         number = {"FLOAT": "f", "DOUBLE": "d"}.get(kind, "i" if "INT" in kind else "")
         return getattr(attribute, number) if number else None
-
-    def parsed(self, proto: Any, begin: int, end: int) -> Any:
-        return proto.FromString(self.piece(self.data[begin:end]))
-
-    def piece(self, piece: bytes) -> bytes:
-        """Count a part of the file before it is parsed: parsing small fields takes many times their size."""
-        self.piece_bytes += len(piece)
-        if len(piece) > MAX_PIECE or self.piece_bytes > MAX_PIECES:
-            raise _Broken(f"a node of more than {MAX_PIECE:,} bytes, or {MAX_PIECES:,} in all, weights aside")
-        return piece
-
-    def fields(self, proto: Any, at: int, end: int) -> Iterator[tuple[str, int, int, int]]:
-        """Yield each field of a message: its name, where it begins, where its value begins, where it ends."""
-        known = proto.DESCRIPTOR.fields_by_number
-        while at < end:
-            self.fields_read += 1
-            if self.fields_read > MAX_FIELDS:
-                raise _Broken(f"it has more than {MAX_FIELDS:,} fields")
-            tag, begin = self.varint(at, end)
-            begin, stop = self.extent(tag & 7, at, begin, end)
-            if stop > end:
-                raise _Broken(f"the field at byte {at:,} goes on beyond the end")
-            number = tag >> 3
-            yield known[number].name if number in known else "", at, begin, stop
-            at = stop
-
-    def extent(self, kind: int, at: int, begin: int, end: int) -> tuple[int, int]:
-        """Where the value of a field of a protobuf wire type begins and ends."""
-        if kind == 0:
-            return begin, self.varint(begin, end)[1]
-        if kind == 2:
-            length, begin = self.varint(begin, end)
-            return begin, begin + length
-        if kind in (1, 5):
-            return begin, begin + (8 if kind == 1 else 4)
-        raise _Broken(f"a field of unknown type at byte {at:,}")
-
-    def varint(self, at: int, end: int) -> tuple[int, int]:
-        """A number of seven bits a byte, the lowest first, and where it ends."""
-        value = 0
-        for shift in range(0, 70, 7):
-            if at >= end:
-                break
-            byte = self.data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, at
-        raise _Broken(f"a number that does not end at byte {at:,}")
-
-
-def _text(text: str | bytes) -> str:
-    """A name, stored once however often it is used; protobuf gives bytes where it is not UTF-8."""
-    return sys.intern(text if isinstance(text, str) else text.decode())

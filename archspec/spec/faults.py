@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -57,6 +57,7 @@ ELSEWHERE: Mapping[str, str] = {
 
 _TYPES: Mapping[str, str] = {
     "int_type": "must be a whole number",
+    "missing": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
@@ -75,7 +76,7 @@ _RULES: Mapping[str, str] = {
     "less_than_equal": "must be <= {le}",
     "finite_number": "must be a finite number",
     "literal_error": "must be one of {expected}",
-    "too_short": "must have at least {min_length} entry",
+    "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
     "string_pattern_mismatch": "must match {pattern}",
     "string_too_long": "must have at most {max_length} characters",
@@ -91,8 +92,8 @@ _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal",
 
 def diagnose(error: ValidationError, model: type[BaseModel], document: Document) -> tuple[Diagnostic, ...]:
     """Return one diagnostic for each fault in `error`, in the order in which they stand in the file."""
-    details = [detail for detail in error.errors(include_url=False) if not _is_echo(detail)]
-    return in_reading_order(_diagnostic(detail, model, document) for detail in details)
+    details = [detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)]
+    return in_reading_order(fault for detail in details for fault in _diagnostics(detail, model, document))
 
 
 def in_reading_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -100,8 +101,12 @@ def in_reading_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...
     return tuple(sorted(diagnostics, key=_reading_order))
 
 
-def _is_echo(detail: Mapping[str, Any]) -> bool:
-    """Pydantic counts the faulty entries of a list as missing."""
+def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
+    """Pydantic counts the faulty entries of a list as missing, and where blocks are faulty, what they say."""
+    if detail["type"] == "missing" and detail["loc"] == ("growth_rate",):
+        blocks = document.value.get("blocks")
+        own = [isinstance(b, dict) and b.get("growth_rate") is not None for b in blocks or ()]
+        return isinstance(blocks, list) and all(own)
     return detail["type"] == "too_short" and bool(len(detail["input"]) >= detail["ctx"]["min_length"])
 
 
@@ -110,23 +115,34 @@ def _reading_order(diagnostic: Diagnostic) -> tuple[bool, str, int, int]:
     return (False, place[1], int(place[2]), int(place[3])) if place else (True, "", 0, 0)
 
 
+def _diagnostics(detail: Mapping[str, Any], model: type[BaseModel], document: Document) -> Iterator[Diagnostic]:
+    if detail["type"] != "broken_rules":
+        yield _diagnostic(detail, model, document)
+        return
+    for below, message in detail["ctx"]["faults"]:
+        yield Diagnostic("S006", message, document.place((*_real_path(detail["loc"], document.value), *below)))
+
+
 def _diagnostic(detail: Mapping[str, Any], model: type[BaseModel], document: Document) -> Diagnostic:
     kind, context = detail["type"], detail.get("ctx", {})
     path = _real_path(detail["loc"], document.value)
     if kind == "extra_forbidden":
         return _unknown_key(path, model, document)
-    if kind == "missing":
-        return _missing_key(path, document)
+    if kind == "missing" and not (path == ("growth_rate",) and path in document.places):  # null is no growth rate
+        return _missing_key(path, str(detail["loc"][-1]), document)
     if kind == "broken_rule":
-        return Diagnostic("S006", context["message"], document.place((*path, context["field"])))
+        return Diagnostic("S006", context["message"], document.place((*path, *context["path"])))
     value, place = detail["input"], document.place(path)
     shown = f"{_as_written(path, document) or 'the file'} (={short(value)})"
     hint = _hint(kind, path, value) or _nearest_choice(value, context.get("expected", ""))
     if kind in _TYPES:
         return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
+    if kind == "width":
+        return Diagnostic("S004", f"{shown} {detail['msg']}", place)
     if kind not in _RULES:
         return Diagnostic("S003", f"{shown}: {detail['msg']}", place)
     rule = _RULES[kind].format(**context)
+    rule = rule.replace("1 entries", "1 entry") if kind == "too_short" and context["min_length"] == 1 else rule
     interval = _interval(model, path) if kind in _BOUNDS else ""
     if interval:
         rule = f"{'must be a finite number' if kind == 'finite_number' else 'must be'} in {interval}"
@@ -150,17 +166,20 @@ def _unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diag
         hint = f"did you mean {near[0]!r}?"
     else:
         hint = f"known keys: {', '.join(known)}"
-    return Diagnostic("S001", f"unknown key {dotted(path)[:60]!r}", place, hint)
+    return Diagnostic("S001", f"unknown key {_as_written(path, document)[:60]!r}", place, hint)
 
 
-def _missing_key(path: Path, document: Document) -> Diagnostic:
-    owner = dotted(path[:-1]) or "the file"
+def _missing_key(path: Path, key: str, document: Document) -> Diagnostic:
+    """A step that is its kind alone has no key in the document: then `path` is the step's own."""
+    holder = path[:-1] if path[-1:] == (key,) else path
+    owner = _as_written(holder, document) or "the file"
     hint = "or its short form block_config" if path == ("blocks",) else ""
-    return Diagnostic("S002", f"{owner} must have the key {path[-1]!r}", document.place(path[:-1]), hint)
+    return Diagnostic("S002", f"{owner} must have the key {key!r}", document.place(holder), hint)
 
 
 def _as_written(path: Path, document: Document) -> str:
-    """Return `block_config[1]` for that entry's `blocks[1].layers`, else the path itself."""
+    """Return `block_config[1]` for that entry's `blocks[1].layers`, `stem[0]` for `stem.steps[0]`, else the path."""
+    path = tuple(part for at, part in enumerate(path) if part != "steps" or path[: at + 1] in document.keys or not at)
     is_short = ("block_config",) in document.keys and ("blocks",) not in document.keys
     is_entry = path[:1] == ("blocks",) and path[2:] in ((), ("layers",)) and path not in document.keys
     return dotted(("block_config", *path[1:2]) if is_short and is_entry else path)
@@ -178,8 +197,10 @@ def _interval(model: type[BaseModel], path: Path) -> str:
 
 def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a field's JSON schema that has bounds: of an optional field or of a list's items too."""
-    parts = [schema, *schema.get("anyOf", ()), schema.get("items", {})]
-    return next((part for part in parts if any(key.lower().endswith("imum") for key in part)), {})
+    if any(key.lower().endswith("imum") for key in schema):
+        return schema
+    parts = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *([schema["items"]] if "items" in schema else [])]
+    return next(filter(None, map(_bounded, parts)), {})
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:

@@ -18,8 +18,10 @@ from archspec.errors import Diagnostic, SpecError
 from archspec.spec.catalogue import locate, nearest, specs_folder
 from archspec.spec.document import Document, Path, merge, set_path, short, without
 from archspec.spec.faults import diagnose, in_reading_order
-from archspec.spec.model import Spec, WrittenModel
+from archspec.spec.fields import WrittenModel
+from archspec.spec.model import Spec
 from archspec.spec.reader import MAX_DEPTH, read_file, read_value
+from archspec.spec.shorthand import expanded, inherited
 
 Model = TypeVar("Model", bound=BaseModel)
 Written = TypeVar("Written", bound=WrittenModel)
@@ -42,6 +44,7 @@ MAX_KEY = 200
 
 _GIVEN = ("--", "override ")
 """How the place of an override begins: as a flag, or as one from Python."""
+_IN_A_FILE = re.compile(r"(.*):\d+:\d+")
 _INDEX = re.compile(r"\[(\d+)\]")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
@@ -71,7 +74,7 @@ def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: s
     except SpecError as error:
         raise SpecError([*error.diagnostics, *faults]) from None
     document, misled = _overridden(_named(document) if kind == "spec" else document, settings, kind)
-    found = validate(model, document, [*faults, *misled])
+    found = validate(model, document, [*faults, *misled, *_outdated(document, kind)])
     found._document = document
     return found
 
@@ -108,15 +111,15 @@ def load_document(
     if not isinstance(document.value, dict):
         raise SpecError.one("S003", f"a {kind} must be a mapping of keys to values", document.place(()))
     if kind == "spec":
-        document = _expanded(document)
+        document = expanded(document)
     if "extends" not in document.value:
         return document
     parent_name, parent_place = document.value["extends"], document.place(("extends",))
     if not isinstance(parent_name, str):
         raise SpecError.one("S003", f"extends (={short(parent_name)}) must be a name or a path", parent_place)
     parent = load_document(parent_name, kind=kind, beside=path.parent, place=parent_place, above=(*above, real))
-    if kind == "spec":  # another network, so another name
-        parent = without(parent, "name")
+    if kind == "spec":
+        parent = inherited(parent, document)
     return merge(parent, without(document, "extends"))
 
 
@@ -133,6 +136,26 @@ def validate(model: type[Model], document: Document, faults: Sequence[Diagnostic
     if faults:
         raise SpecError(faults)
     return found
+
+
+def _outdated(document: Document, kind: str) -> list[Diagnostic]:
+    """Transitions that were listed for another number of blocks: one would silently move behind the last block."""
+    place = document.places.get(("transitions",), "")
+    written, count = _IN_A_FILE.fullmatch(place), len(_listed(document, "transitions"))
+    blocks = len(_listed(document, "blocks"))
+    if written is None or count - blocks not in (-1, 0):
+        return []
+    meant = len(_listed(load_document(os.path.abspath(written[1]), kind=kind), "blocks"))
+    if meant == blocks or count - meant not in (-1, 0):
+        return []
+    entries = "1 entry" if count == 1 else f"{count} entries"
+    message = f"transitions (={entries}) were listed for {meant} blocks, blocks (={blocks}) are another number"
+    return [Diagnostic("S006", message, place, "list them anew")]
+
+
+def _listed(document: Document, key: str) -> Sequence[Any]:
+    found = document.value.get(key)
+    return found if isinstance(found, (list, tuple)) else ()
 
 
 def _named(document: Document) -> Document:
@@ -190,7 +213,7 @@ def _overridden(
         except SpecError as error:
             faults.extend(error.diagnostics)
         else:
-            document = _expanded(changed) if kind == "spec" else changed
+            document = expanded(changed) if kind == "spec" else changed
     return document, faults
 
 
@@ -210,21 +233,3 @@ def _listed_transitions(document: Document) -> Document:
     blocks = document.value.get("blocks")
     count = len(blocks) - 1 if isinstance(blocks, list) else 0
     return Document({**document.value, "transitions": [{} for _ in range(count)]}, document.places, document.keys)
-
-
-def _expanded(document: Document) -> Document:
-    """`block_config: [6, 12]` -> `blocks: [{layers: 6}, {layers: 12}]`, each at its own place.
-
-    What is no list becomes `blocks` as it is, and both keys side by side stay: faults.py tells the user.
-    """
-    if "block_config" not in document.value or "blocks" in document.value:
-        return document
-    config = document.value["block_config"]
-    entries = [{"layers": layers} for layers in config] if isinstance(config, (list, tuple)) else config
-    places = {path: place for path, place in document.places.items() if path[:1] != ("block_config",)}
-    places[("blocks",)] = document.place(("block_config",))
-    for index in range(len(entries) if isinstance(entries, list) else 0):
-        block = ("blocks", index)
-        places |= dict.fromkeys([block, (*block, "layers")], document.place(("block_config", index)))
-    value = {k: v for k, v in document.value.items() if k != "block_config"}
-    return Document({**value, "blocks": entries}, places, document.keys)

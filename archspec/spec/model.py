@@ -6,200 +6,217 @@ What stands here changes the function; initialisation, optimisation and data sta
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from fractions import Fraction
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticKnownError
 
-from archspec.spec.document import Document, Path
+from archspec.spec.document import Path
+from archspec.spec.fields import Factor, Growth, Rate, Share, SpecModel, WrittenModel, told
+from archspec.spec.parts import (
+    AggregateSpec,
+    BlockSpec,
+    Head,
+    HeadSpec,
+    InputSpec,
+    Multiplier,
+    Stem,
+    StemSpec,
+    Transition,
+    TransitionSpec,
+    faulty_widths,
+)
+from archspec.spec.steps import Activation, ActivationSpec, Norm, NormSpec, StepSpec, named_widths
+from archspec.spec.templates import LayerSteps, steps_of
+from archspec.spec.wiring import Connectivity, ConnectivitySpec
 
-Activation = Literal["relu", "relu6", "silu", "gelu", "hard_swish"]
-Template = Literal["bottleneck", "basic"]
-Channels = Annotated[int, Field(strict=True, ge=1, le=65_536)]
-Rate = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
-Growth = Annotated[int, Field(strict=True, ge=1, le=4_096)]
-Factor = Annotated[int, Field(strict=True, ge=1, le=64)]
-Compression = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
-Pixels = Annotated[int, Field(strict=True, ge=1, le=8_192)]
-
-
-def _no_truth(value: Any) -> Any:
-    if isinstance(value, bool):  # Python's True equals 1
-        raise PydanticKnownError("int_type")
-    return value
-
-
-Kernel = Annotated[Literal[1, 3, 5, 7], BeforeValidator(_no_truth)]
+Value = TypeVar("Value")
 
 MAX_CONNECTIONS = 4_000_000
 """Direct connections in all blocks together; two blocks of 2,000 layers."""
 
 
-class SpecModel(BaseModel):
-    """What every part of a spec or recipe shares."""
+class PublishedSpec(SpecModel):
+    """A published accuracy, in percent, of a network trained by whoever published it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class WrittenModel(SpecModel):
-    """A whole document, which knows where each of its values was written."""
-
-    _document: Document = PrivateAttr(default_factory=lambda: Document(None))
-
-    def __eq__(self, other: object) -> bool:
-        """Equal settings make equal models, wherever they were written."""
-        return type(other) is type(self) and self.__dict__ == other.__dict__
-
-    def place(self, *paths: Path) -> str:
-        """Return where the first of `paths` that is written at all stands, else what encloses the first, else ''."""
-        written = (path for path in paths if path in self._document.places)
-        return self._document.place(next(written, paths[0]))
-
-    def resolved(self) -> dict[str, Any]:
-        """Return plain values from which the equal model is read again: no `extends`, defaults written out."""
-        return self.model_dump(mode="json", exclude_none=True)
+    data: Annotated[str, Field(strict=True, max_length=64)]
+    """The data set, `ImageNet`."""
+    top1: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+    """Percent of the images whose likeliest class is right."""
+    top5: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    """Percent of the images of which one of the five likeliest classes is right."""
+    source: Annotated[str, Field(strict=True, max_length=200)]
+    """Who published it, and where."""
 
 
-class InputSpec(SpecModel):
-    """The image that the network reads, (N, channels, height, width)."""
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block with all that its spec leaves to the defaults filled in."""
 
-    channels: Annotated[int, Field(strict=True, ge=1, le=1_024)] = 3
-    height: Pixels = 224
-    width: Pixels = 224
-
-
-class StemSpec(SpecModel):
-    """Convolution, then norm and activation, then pooling."""
-
-    channels: Channels | None = None
-    """Output channels of the convolution; 2 x growth_rate where absent (the paper's BC networks)."""
-    kernel: Kernel = 7
-    stride: Annotated[int, Field(strict=True, ge=1, le=4)] = 2
-    norm: Annotated[bool, Field(strict=True)] = True
-    """Norm and activation after the convolution; the paper's CIFAR networks have none here."""
-    pool: Literal["max", "avg", "none"] = "max"
-    """3 x 3 pooling with stride 2 and padding 1 at the stem's end."""
-
-
-class BlockSpec(SpecModel):
-    """A dense block: layer i reads the block's input and the outputs of layers 1..i-1."""
-
-    layers: Annotated[int, Field(strict=True, ge=1, le=4_096)]
-    growth_rate: Growth | None = None
-    """Channels that each layer adds (k); the spec's growth_rate where absent."""
-    layer: Template | None = None
-    bottleneck: Factor | None = None
-    drop_rate: Rate | None = None
-
-
-class TransitionSpec(SpecModel):
-    """Norm, activation, 1 x 1 convolution to floor(compression x channels), 2 x 2 pooling."""
-
-    compression: Compression | None = None
-    """Share of the channels that the convolution keeps (theta); the spec's compression where absent."""
-    pool: Literal["avg", "max", "none"] = "avg"
-
-
-class NormSpec(SpecModel):
-    """Batch normalisation. Defaults: torchvision's eps, and MindSpore's momentum (PyTorch's 0.1)."""
-
-    kind: Literal["batch"] = "batch"
-    eps: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1e-5
-    momentum: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = 0.9
-    """Share of the moving statistics that a step keeps: MindSpore's sense, 1 - PyTorch's."""
-
-
-class HeadSpec(SpecModel):
-    """Norm, activation, global average pooling, dropout, dense layer."""
-
-    num_classes: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1000
-    dropout: Rate = 0.0
-
-
-class Layers(SpecModel):
-    """The settings of one block with the spec's defaults filled in."""
-
-    layers: int
+    widths: tuple[int, ...]
+    """Channels that each layer adds."""
     growth_rate: int
-    template: Template
+    """The first of them."""
     bottleneck: int
+    steps: tuple[StepSpec, ...]
     drop_rate: float
+    connectivity: ConnectivitySpec
+    aggregate: AggregateSpec | None
+    residual: bool
+
+
+def _said_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | None:
+    """A growth rate for all may be left out only where each block has its own."""
+    blocks = info.data.get("blocks")
+    if growth_rate is None and (blocks is None or any(block.growth_rate is None for block in blocks)):
+        raise PydanticKnownError("missing")
+    return growth_rate
 
 
 class Spec(WrittenModel):
     """A densely connected network; `block_config: [6, 12]` is short for two `blocks` of 6 and 12 layers."""
 
     name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")] = "network"
+    """The network's name; the file's where absent."""
     description: Annotated[str, Field(strict=True, max_length=1_000)] = ""
+    """What the network is, in words."""
     source: Annotated[str, Field(strict=True, max_length=1_000)] = ""
     """Where the network is described: a paper, a file."""
+    published: tuple[PublishedSpec, ...] = ()
+    """What accuracy was published of it, and by whom."""
     input: InputSpec = InputSpec()
-    stem: StemSpec = StemSpec()
-    growth_rate: Growth
-    """Channels that each layer adds (k), where its block does not say otherwise."""
-    layer: Template = "bottleneck"
-    """`bottleneck`: norm-act-conv1x1-norm-act-conv3x3; `basic`: norm-act-conv3x3."""
+    stem: Stem = StemSpec()
+    growth_multiplier: Multiplier | None = None
+    """Of layer i's growth, once for each time that 2 divides i, rounded to an even number (HarDNet's m)."""
+    layer: LayerSteps = "bottleneck"
+    """What each layer consists of: `bottleneck` is norm-act-conv1x1-norm-act-conv3x3, `basic` norm-act-conv3x3."""
     bottleneck: Factor = 4
     """Width of a bottleneck's 1 x 1 convolution, in multiples of the growth rate."""
+    connectivity: Connectivity = ConnectivitySpec()
+    """Which sources each layer reads, where its block does not say otherwise."""
     blocks: Annotated[tuple[BlockSpec, ...], Field(min_length=1, max_length=64)]
-    compression: Compression = 0.5
-    transitions: tuple[TransitionSpec, ...] | None = None
-    """One between each pair of blocks; where absent, all alike with the spec's compression."""
-    norm: NormSpec = NormSpec()
-    activation: Activation = "relu"
+    """The dense blocks, first to last."""
+    growth_rate: Annotated[Growth | None, AfterValidator(_said_somewhere), Field(validate_default=True)] = None
+    """Channels that each layer adds (k), where its block does not say otherwise."""
+    compression: Share = 0.5
+    """Share of the channels that each transition keeps (theta), rounded down."""
+    transition: Transition = TransitionSpec()
+    """What each transition does that `transitions` does not say."""
+    transitions: tuple[Transition, ...] | None = None
+    """One between each pair of blocks, and one more behind the last block if that has one too."""
+    norm: Norm = NormSpec()
+    activation: Activation = ActivationSpec()
     drop_rate: Rate = 0.0
-    """Dropout after the last convolution of every dense layer, as in torchvision."""
-    head: HeadSpec = HeadSpec()
+    """Dropout at the end of every dense layer, as in torchvision."""
+    head: Head = HeadSpec()
+    features: tuple[Annotated[int, Field(strict=True, ge=1, le=64)], ...] = ()
+    """Numbers of blocks whose outputs the network gives as well, before the head's; without a head it ends with the
+    last of them."""
 
     @model_validator(mode="after")
-    def _one_transition_between_blocks(self) -> Spec:
-        if self.transitions is not None and len(self.transitions) != len(self.blocks) - 1:
-            entries = "1 entry" if len(self.transitions) == 1 else f"{len(self.transitions)} entries"
-            raise broken_rule(
-                "transitions",
-                f"transitions (={entries}) must be one fewer than blocks (={len(self.blocks)})",
-            )
+    def _fits_together(self) -> Spec:
+        told([*self._misplaced(), *self._unknown_widths(), *self._misfits()])
         return self
 
-    @model_validator(mode="after")
-    def _bounded_connections(self) -> Spec:
+    def _misplaced(self) -> Iterator[tuple[Path, str]]:
+        """Transitions that do not fit between the blocks, and features that are no blocks."""
+        blocks, count = len(self.blocks), len(self.transitions or ())
+        if self.transitions is not None and count not in (blocks - 1, blocks):
+            entries = "1 entry" if count == 1 else f"{count} entries"
+            rule = f"must be one fewer than blocks (={blocks}), or as many"
+            yield ("transitions",), f"transitions (={entries}) {rule}"
+        for index, transition in enumerate(self.transitions or ()):
+            if transition.skip is not None and transition.skip > index:
+                rule = f"skip (={transition.skip}) must be a block before block {index + 1}"
+                yield ("transitions", index, "skip"), rule
+        for index, number in enumerate(self.features):
+            if number > blocks or number in self.features[:index]:
+                yield ("features", index), f"features (={number}) must name blocks 1 to {blocks}, each once"
+
+    def _unknown_widths(self) -> Iterator[tuple[Path, str]]:
+        """Widths of what nobody says."""
+        yield from faulty_widths(self.layer, ("in", "out", "k", "bottleneck"), "layer")
+        if self.growth_rate is not None:
+            return
+        widths = {name for step in self.stem.listed() for name in named_widths(step)}
+        if "out" in widths and self.stem.channels is None:
+            yield ("stem",), "stem.channels must be said where there is no growth_rate for all blocks"
+        if "k" in widths:
+            known = ("in", "out") if self.stem.channels else ("in",)
+            yield from ((("stem", *path), rule) for path, rule in faulty_widths(self.stem.steps, known))
+
+    def _misfits(self) -> Iterator[tuple[Path, str]]:
+        """A connectivity for all blocks that does not fit one of them, and blocks that are too large."""
+        own = [block.connectivity is not None for block in self.blocks]
+        sizes = dict.fromkeys(block.layers for block, has in zip(self.blocks, own, strict=True) if not has)
+        for layers in sizes:
+            yield from ((("connectivity", *path), rule) for path, rule in self.connectivity.misfits(layers))
         connections = sum(block.layers * (block.layers + 1) // 2 for block in self.blocks)
         if connections > MAX_CONNECTIONS:
-            raise broken_rule(
-                "blocks", f"blocks have {connections:,} direct connections; at most {MAX_CONNECTIONS:,} fit"
-            )
-        return self
+            limit = f"at most {MAX_CONNECTIONS:,} fit"
+            yield ("blocks",), f"blocks have {connections:,} direct connections; {limit}"
 
     @property
-    def stem_channels(self) -> int:
-        """Output channels of the stem."""
-        return self.stem.channels or 2 * self.growth_rate
+    def last_block(self) -> int | None:
+        """The number of the block that the network ends with, where that is a feature and no head follows."""
+        return max(self.features) if self.features and not self.head.listed() else None
 
-    def dense_blocks(self) -> Iterator[Layers]:
-        """Yield each block's settings with the spec's defaults filled in."""
+    def dense_blocks(self) -> Iterator[Block]:
+        """Yield each block with the spec's defaults filled in."""
         for block in self.blocks:
-            yield Layers(
-                layers=block.layers,
-                growth_rate=block.growth_rate or self.growth_rate,
-                template=block.layer or self.layer,
-                bottleneck=block.bottleneck or self.bottleneck,
-                drop_rate=self.drop_rate if block.drop_rate is None else block.drop_rate,
+            growth = _first(block.growth_rate, self.growth_rate)
+            multiplier = _first(block.growth_multiplier, self.growth_multiplier or 1.0)
+            widths = growth if isinstance(growth, tuple) else grown(growth, multiplier, block.layers)
+            yield Block(
+                widths=widths,
+                growth_rate=widths[0],
+                bottleneck=_first(block.bottleneck, self.bottleneck),
+                steps=steps_of("layers", _first(block.layer, self.layer)),
+                drop_rate=_first(block.drop_rate, self.drop_rate),
+                connectivity=_first(block.connectivity, self.connectivity),
+                aggregate=block.aggregate,
+                residual=block.residual,
             )
 
-    def between_blocks(self) -> tuple[TransitionSpec, ...]:
-        """Return the transitions with the spec's compression filled in."""
-        listed = self.transitions or (TransitionSpec(),) * (len(self.blocks) - 1)
-        return tuple(TransitionSpec(compression=t.compression or self.compression, pool=t.pool) for t in listed)
+    def transitions_in_order(self) -> tuple[TransitionSpec, ...]:
+        """Return the transitions, the first behind the first block, with the defaults filled in."""
+        listed = self.transitions if self.transitions is not None else (TransitionSpec(),) * (len(self.blocks) - 1)
+        usual = {"compression": self.compression, **_said(self.transition)}
+        return tuple(TransitionSpec.model_construct(**_completed(usual, given)) for given in listed)
 
 
-def compressed(channels: int, compression: float) -> int:
-    """Return floor(compression x channels), exact in decimals: 0.29 x 100 is 29, not 28."""
-    return math.floor(Fraction(str(compression)) * channels)
+def _said(transition: TransitionSpec) -> dict[str, Any]:
+    values = {key: getattr(transition, key) for key in transition.model_fields_set}
+    return {key: value for key, value in values.items() if value is not None}
 
 
-def broken_rule(field: str, message: str) -> PydanticCustomError:
-    """Return an error that names the top-level field which breaks a rule between fields."""
-    return PydanticCustomError("broken_rule", "{message}", {"message": message, "field": field})
+def _completed(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
+    """Channels replace a compression, and steps that say it all the usual pooling."""
+    said = _said(given)
+    left_out = {"compression"} if "channels" in said else {"channels"} if "compression" in said else set[str]()
+    if given.says_it_all:
+        left_out.add("pool")
+    return {**{key: value for key, value in usual.items() if key not in left_out}, **said}
+
+
+def _first(value: Value | None, usual: Value | None) -> Any:
+    return usual if value is None else value
+
+
+def grown(growth_rate: int, multiplier: float, layers: int) -> tuple[int, ...]:
+    """Return the channels that each of a block's layers adds.
+
+    With a multiplier m, layer i adds k m^v, v being how often 2 divides i, rounded half up to an even number
+    (Chao et al. 2019, as PingoLH/Pytorch-HarDNet computes it).
+    """
+    if multiplier == 1:
+        return (growth_rate,) * layers
+    widths = []
+    for layer in range(1, layers + 1):
+        width = float(growth_rate)
+        while layer % 2 == 0:
+            width, layer = width * multiplier, layer // 2
+        widths.append(int(int(width + 1) / 2) * 2)
+    return tuple(widths)

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from archspec.errors import TrainingError, counted
+from archspec.spec.fields import SpecModel, WrittenModel
 from archspec.spec.load import Override, Overrides, load_model
-from archspec.spec.model import SpecModel, WrittenModel
 
 Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -37,24 +37,31 @@ class DataRecipe(SpecModel):
     """What happens to an image before the network reads it; mean and std in 0-255 units."""
 
     augment: Literal["none", "affine", "pad_crop_flip", "random_resized_crop"] = "none"
+    """What changes training images at random."""
     color_jitter: Share = 0.0
     """Brightness, contrast and saturation, after `augment`: a factor within 1 - x and 1 + x of each, in any order."""
     mean: Annotated[tuple[PixelValue, ...], Field(min_length=1, max_length=3)] = (127.5,)
+    """Subtracted from each channel."""
     std: Annotated[tuple[Annotated[float, Field(strict=True, gt=0, le=255)], ...], Field(min_length=1)] = (127.5,)
+    """Each channel is divided by it."""
     crop_pct: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
     """Evaluation: the shorter side is resized to size / crop_pct, then the centre is cropped; where absent, the
     image is resized to the size. MindCV's, torchvision's and the paper's: 0.875, 256 for 224 pixels."""
     val_fraction: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
     """Share of the training images that is held out to choose the checkpoint, where there is no val set."""
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
+    """Processes that read and change images."""
 
 
 class OptimizerRecipe(SpecModel):
     """Stochastic gradient descent with momentum."""
 
     momentum: Share = 0.9
+    """Share of the last step's direction that is kept."""
     nesterov: Annotated[bool, Field(strict=True)] = False
+    """Whether the gradient is taken one step ahead."""
     weight_decay: Annotated[float, Field(strict=True, ge=0, le=1)] = 1e-4
+    """Times the weights, added to the gradient."""
     decay_norm_and_bias: Annotated[bool, Field(strict=True)] = True
     """Whether the decay reaches gammas, betas and biases too, as in MindCV's and the paper's recipes."""
 
@@ -63,21 +70,28 @@ class ScheduleRecipe(SpecModel):
     """The learning rate, stepped every iteration."""
 
     kind: Literal["cosine", "step", "constant"] = "cosine"
+    """How the rate falls over the run."""
     learning_rate: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] = 0.1
+    """The rate at the start, after the warm-up."""
     final: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
     """Cosine: the rate at the end."""
     milestones: tuple[Milestone, ...] = (0.5, 0.75)
     """Step: after which the rate is multiplied by `factor`; below 1 shares of the run, from 1 on epochs."""
     factor: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
+    """Step: what the rate is multiplied by."""
     warmup_epochs: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
+    """Epochs in which the rate rises from 0."""
 
 
 class Recipe(WrittenModel):
     """How a network is trained."""
 
     name: Annotated[str, Field(strict=True, max_length=64)] = "recipe"
+    """The recipe's name."""
     source: Annotated[str, Field(strict=True, max_length=1_000)] = ""
+    """Where the recipe is described: a paper, a file."""
     epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)]
+    """Times that all training images are seen."""
     batch_size: Batch
     """Images per device and step; `global_batch` where absent."""
     global_batch: Annotated[int, Field(strict=True, ge=1, le=2**24)] | None = None
@@ -87,12 +101,14 @@ class Recipe(WrittenModel):
     """What another number of devices or another batch changes: `keep_global_batch` gives each device an equal share
     of `global_batch`, `scale_rate` multiplies the rate by devices x batch_size / global_batch (arXiv 1706.02677)."""
     seed: Seed = 0
+    """Of all that is drawn at random."""
     initialisation: Literal["he_normal_fan_out", "he_normal_fan_in"] = "he_normal_fan_out"
     """Of convolutions, variance 2 / fan (arXiv 1502.01852). Fan-out is MindCV's (`HeNormal(sqrt 5, "fan_out", "relu")`,
     where relu ignores the slope) and that of the paper's own code (liuzhuang13/DenseNet, densenet.lua); fan-in is
     torchvision's (`kaiming_normal_`). The classifier is the same in all three: He uniform (a = sqrt 5, fan-in), which
     is within 1 / sqrt(inputs), and bias 0; norms 1 and 0."""
     label_smoothing: Share = 0.0
+    """Share of the target that is spread over all classes."""
     amp: Literal["O0", "O2"] = "O0"
     """O2: half precision but for norms, as `mindspore.amp` defines it; validation too."""
     loss_scale: Positive = 1.0

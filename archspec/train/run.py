@@ -3,6 +3,7 @@
 spec.yaml recipe.yaml   as resolved, nothing left to look up
 run.json                data, classes, devices, digests, versions
 network.py              the emitted module
+certificate.json        that MindSpore compiles it to the spec's network
 metrics.jsonl           one event a line
 log.txt, workers/       what MindSpore and the workers print
 checkpoints/            last.ckpt to resume from, best.ckpt by validation accuracy
@@ -66,6 +67,11 @@ class Run:
     def last(self) -> Path:
         """The checkpoint to resume from."""
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def certificate(self) -> Path:
+        """That the network which MindSpore compiled is the spec's."""
+        return self.path / "certificate.json"
 
     @property
     def initial(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from archspec.certify.built import certify_built
 from archspec.errors import ArchspecError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
@@ -21,11 +23,12 @@ from archspec.train.initial import Initial, initial_weights
 from archspec.train.launch import free_port, launch_environment, msrun_command
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe import RECIPES, Recipe, load_recipe, scaled
-from archspec.train.run import Run, Settings, create_run, default_path
+from archspec.train.run import Run, Settings, check_free, create_run, default_path
 from archspec.train.sources import Splits, open_splits
 from archspec.train.supervise import supervise
 from archspec.weights.tensors import write_tensors
 from archspec.writers.module import write_module
+from archspec.writers.whole import write_whole
 
 ASCEND_PORT = 8118
 WORKER = "archspec.train.worker"
@@ -127,10 +130,20 @@ def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None
         )
 
 
-def create(plan: Plan, path: Path | None) -> Run:
-    """Make the run directory of a plan. Raises TrainingError (T001, T002), ArchspecError (W002)."""
-    network = write_module(build_graph(plan.spec))
-    run = create_run(path or default_path(plan.spec), plan.spec, plan.recipe, plan.settings, network)
+def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
+    """Make the run directory of a plan, with a certificate of the network if one is asked for.
+
+    Raises:
+        TrainingError: T001, T002.
+        ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
+    """
+    path, graph = path or default_path(plan.spec), build_graph(plan.spec)
+    check_free(path)
+    network = write_module(graph)
+    found = certify_built(plan.spec, graph, network) if certify else None
+    run = create_run(path, plan.spec, plan.recipe, plan.settings, network)
+    if found is not None:
+        write_whole(run.certificate, json.dumps(found, indent=2) + "\n")
     if plan.initial is not None:
         write_tensors(run.initial, plan.initial.tensors)
     return run

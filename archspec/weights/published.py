@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from archspec.errors import DownloadError, ModelFileError
+from archspec.runtime import cache_folder
 from archspec.weights.download import LARGEST, Show, disk_faults, drop_part, fetch, locked
 from archspec.writers.whole import write_whole
 
@@ -78,21 +79,6 @@ def address(name: str) -> str:
     """Return where the weights of that name are downloaded from: the publisher's, or the mirror's address."""
     found, mirror = published(name), os.environ.get(MIRROR)
     return f"{mirror.rstrip('/')}/{found.file}" if mirror else found.address
-
-
-def cache_folder() -> Path:
-    """Return `DENSENET_CACHE`, else `densenet-archspec` in `XDG_CACHE_HOME` or in `~/.cache`.
-
-    Raises:
-        DownloadError: N008, the user has no home folder, and the environment names no other.
-    """
-    own, xdg = os.environ.get("DENSENET_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
-    if own:
-        return Path(os.path.expanduser(own)).absolute()
-    parent = xdg if os.path.isabs(xdg) else os.path.expanduser("~/.cache")
-    if not os.path.isabs(parent):
-        raise DownloadError.one("N008", "there is no home folder for the cache", hint="set DENSENET_CACHE to a folder")
-    return Path(parent) / "densenet-archspec"
 
 
 def cached_file(name: str) -> Path:

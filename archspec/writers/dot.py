@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from archspec.graph.connections import BlockConnections, block_connections
 from archspec.graph.ir import Graph
 from archspec.passes.report import BlockReport, StageReport, report
-from archspec.writers.picture import STAGES, colour, dimensions, sentence, shown, totals
+from archspec.writers.diagrams import colour
+from archspec.writers.picture import STAGES
+from archspec.writers.words import adds_input, dimensions, sentence, shown, skips, totals
 
 
 def to_dot(graph: Graph) -> str:
     """Return DOT text; a block is a cluster of its input, its layers and its output.
 
-    The edges into the output (dashed) are what it joins; they are no direct connections of layers.
+    The edges into the output or aggregation (dashed) are what it joins; what goes round the layers is dotted.
     """
     facts = report(graph)
     found = zip(facts.blocks, block_connections(graph), strict=True)
@@ -24,7 +26,7 @@ def to_dot(graph: Graph) -> str:
         "  node [shape=box, style=filled, fontname=sans, fontsize=11]; edge [arrowsize=0.5];",
         f"  input [label={quoted(f'input {dimensions(facts.input)}')}, fillcolor=white];",
     ]
-    end = "input"
+    end, ends = "input", dict[str, str]()
     for number, stage in enumerate(facts.stages):
         own = f"s{number}"
         if stage.name in blocks:
@@ -34,6 +36,9 @@ def to_dot(graph: Graph) -> str:
         else:
             lines += [f"  {own} [{_label(stage)}];", f"  {end} -> {own};"]
             end = own
+        ends[stage.name] = end
+    for source, target in skips(graph):
+        lines.append(f"  {ends[source]} -> {ends[target]} [style=dashed, color=gray];")
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -61,6 +66,12 @@ def _block(own: str, stage: StageReport, block: BlockReport, found: BlockConnect
         readers = [f"{own}_{n}" for n, sources in enumerate(found.sources, start=1) if source in sources]
         if readers:
             yield f'    {own}_{source} -> {{{" ".join(readers)}}} [color="{colour(source, layers)}"];'
-    gathered = " ".join(f"{own}_{source}" for source in sorted(found.gathered))
-    yield f"    {{{gathered}}} -> {own}_out [style=dashed, color=gray];"
+    gathered, joined = " ".join(f"{own}_{source}" for source in sorted(found.gathered)), f"{own}_out"
+    for region in graph.regions_of("aggregation", block.name):
+        joined = f"{own}_aggregate"
+        yield f'    {joined} [label="aggregate, {region.attrs["out_channels"]} channels", fillcolor=white];'
+        yield f"    {joined} -> {own}_out [color=gray];"
+    yield f"    {{{gathered}}} -> {joined} [style=dashed, color=gray];"
+    if found.bypassed or adds_input(block.name, graph):
+        yield f"    {own}_0 -> {own}_out [style=dotted];"
     yield "  }"

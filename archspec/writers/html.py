@@ -10,8 +10,9 @@ from html import escape
 
 from archspec.graph.ir import Graph
 from archspec.passes.report import BlockReport, StageReport, report
-from archspec.writers.picture import dimensions, giga, layout, shown
+from archspec.writers.picture import layout
 from archspec.writers.svg import to_svg
+from archspec.writers.words import dimensions, giga, growth, shown
 
 STYLE = """
 body { margin: 0 auto; max-width: 1180px; padding: 16px; background: #fff; color: #1d2430;
@@ -138,7 +139,7 @@ def to_html(graph: Graph) -> str:
     """Return the page; it loads nothing, and its policy forbids it to."""
     facts = report(graph)
     blocks = {block.name: block for block in facts.blocks}
-    rows = "\n".join(_row(_cells(stage, blocks.get(stage.name))) for stage in facts.stages)
+    rows = "\n".join(_row(_cells(stage, blocks.get(stage.name), graph)) for stage in facts.stages)
     total = ("all", "", f"{facts.params:,}", giga(facts.macs), "", "", "", f"{facts.edges:,}")
     expected = f"{sum(block.expected_edges for block in facts.blocks):,}"
     return f"""<!doctype html>
@@ -169,14 +170,14 @@ def to_html(graph: Graph) -> str:
 """
 
 
-def _cells(stage: StageReport, block: BlockReport | None) -> Iterator[str]:
+def _cells(stage: StageReport, block: BlockReport | None, graph: Graph) -> Iterator[str]:
     yield from (shown(stage.name), dimensions(stage.output), f"{stage.params:,}", giga(stage.macs))
     if block is None:
         yield from [""] * 5
         return
     yield from (
         f"{block.layers:,}",
-        f"{block.growth_rate:,}",
+        growth(block.name, graph),
         f"{block.in_channels} → {block.out_channels}",
     )
     yield from (f"{block.edges:,}", f"{block.expected_edges:,}")

@@ -15,14 +15,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from archspec.errors import GraphError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.passes.verify import verified
 from archspec.runtime import prepare
 from archspec.spec.document import Document
 from archspec.spec.load import load_spec, validate
-from archspec.spec.model import HeadSpec, Spec
+from archspec.spec.model import Spec
+from archspec.spec.parts import HeadSpec
 from archspec.writers.module import write_module
+from archspec.writers.names import name_faults
 
 
 def create_model(
@@ -49,8 +52,17 @@ def create_model(
 
 
 def network_of(graph: Graph) -> Any:
-    """Return the network of a verified graph, its parameters as MindSpore initialises them."""
+    """Return the network of a verified graph, its parameters as MindSpore initialises them.
+
+    Raises:
+        GraphError: W003, a name of the graph cannot stand in Python text, or is one that every cell has.
+        EnvironmentFault: MindSpore is not installed.
+    """
     prepare()
+    from mindspore import nn
+
+    if faults := name_faults(graph, frozenset(dir(nn.Cell()))):  # of the version that is installed
+        raise GraphError(faults)
     return import_text(write_module(graph), graph.name).Network()
 
 

@@ -63,14 +63,21 @@ def _max_pool(pool: Any) -> Any:
 
     (_, kernel, _), (_, stride, _), (_, padding, _) = pool.max_pool.ksize, pool.max_pool.strides, pool.max_pool.pads
 
+    ceil = pool.max_pool.ceil_mode
+
+    def pixels(size: Any) -> Any:
+        if not ceil:
+            return (size + 2 * padding - kernel) // stride + 1
+        # A window that would start beyond the image and its left border is left out.
+        return min(-(-(size + 2 * padding - kernel) // stride), (size + padding - 1) // stride) + 1
+
     class MaxPool(nn.Cell):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.max_pool = pool.max_pool
 
         def construct(self, x: Any) -> Any:
-            height = (x.shape[2] + 2 * padding - kernel) // stride + 1
-            width = (x.shape[3] + 2 * padding - kernel) // stride + 1
+            height, width = pixels(x.shape[2]), pixels(x.shape[3])
             pooled, _ = self.max_pool(ops.expand_dims(x, 2))
             return ops.reshape(pooled, (-1, x.shape[1], height, width))
 

@@ -105,8 +105,19 @@ def test_list_shows_every_shipped_spec(no_mindspore, tmp_path):
     text = passed(densenet("list", cwd=tmp_path, env=no_mindspore))
     specs = Path(__file__).parents[2] / "specs"
     assert not [file.stem for file in specs.glob("*.yaml") if f"{file.stem} " not in text]
-    assert "7,978,856" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("densenet121 ")]
+    assert line.split()[1:7] == ["7,978,856", "2.834", "535", "75.64", "92.84", "ImageNet"]
+    assert "MindCV" in line
     assert "Next: densenet inspect" in text
+
+
+def test_list_gives_the_accuracies_that_mindcv_publishes(no_mindspore, tmp_path):
+    """configs/densenet/README.md: 75.64, 79.09, 77.26, 78.14 % top-1; no child inherits its parent's."""
+    rows = {row["name"]: row for row in json.loads(passed(densenet("list", "--json", cwd=tmp_path, env=no_mindspore)))}
+    top1 = {name: [p["top1"] for p in row["published"] if "MindCV" in p["source"]] for name, row in rows.items()}
+    found = {name: values for name, values in top1.items() if values}
+    assert found == {"densenet121": [75.64], "densenet161": [79.09], "densenet169": [77.26], "densenet201": [78.14]}
+    assert rows["densenet264"]["published"] == []
 
 
 def test_check_says_what_is_right_and_lists_every_fault_of_every_file(no_mindspore, tmp_path):

@@ -135,3 +135,143 @@ def test_only_operators_without_weights_that_mix_carry_a_direct_connection() -> 
     """Convolutions, dense layers and sums make new features; everything else passes features on."""
     makers = {kind for kind, operator in OPERATORS.items() if not operator.carries}
     assert makers == {"input", "conv", "conv_transpose", "dense", "add"}
+
+
+# The operators beyond the classifier, each against NumPy that really does it.
+
+small = st.integers(1, 9)
+
+
+def slid_up(kernel: int, stride: int, padding: int, height: int, width: int) -> Any:
+    """How many input pixels add to each output pixel of a transposed convolution, counted by adding them."""
+    counts = np.zeros(((height - 1) * stride + kernel, (width - 1) * stride + kernel), int)
+    for row, column in product(range(height), range(width)):
+        counts[row * stride : row * stride + kernel, column * stride : column * stride + kernel] += 1
+    return counts[padding : counts.shape[0] - padding, padding : counts.shape[1] - padding]
+
+
+@given(st.integers(1, 5), st.integers(1, 3), st.integers(0, 2), small, small)
+def test_a_transposed_convolution_adds_a_window_for_each_pixel(
+    kernel: int, stride: int, padding: int, height: int, width: int
+) -> None:
+    """Shape, weights (in, out, rows, columns), and a MAC for each weight and input pixel."""
+    attrs = {"in_channels": 2, "out_channels": 3, "kernel": kernel, "stride": stride, "padding": padding}
+    least = (min(height, width) - 1) * stride + kernel - 2 * padding
+    if least < 1:
+        with pytest.raises(ShapeFault, match=r"padding \(=\d\) leaves no pixel"):
+            out("conv_transpose", attrs, (2, height, width))
+        return
+    made = slid_up(kernel, stride, padding, height, width)
+    assert out("conv_transpose", attrs, (2, height, width)) == (3, *made.shape)
+    operator = OPERATORS["conv_transpose"]
+    assert operator.tensors(attrs)["weight"] == (2, 3, kernel, kernel)
+    assert operator.params({**attrs, "bias": True}) == operator.params(attrs) + 3 == 6 * kernel**2 + 3
+    whole = slid_up(kernel, stride, 0, height, width)
+    assert operator.macs(attrs, [(2, height, width)], (3, *made.shape)) == 2 * 3 * whole.sum()
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.sampled_from(["max_pool", "avg_pool"]), st.integers(5, 20))
+def test_a_pool_with_ceil_has_a_window_for_each_pixel_that_is_left(
+    kernel: int, stride: int, kind: str, size: int
+) -> None:
+    """A window more where the last one would leave pixels out, unless it would begin behind the image."""
+    floored = len(range(0, size - kernel + 1, stride))
+    left_out = size - ((floored - 1) * stride + kernel)
+    attrs = {"kernel": kernel, "stride": stride, "padding": 0}
+    assert out(kind, attrs, (3, size, size)) == (3, floored, floored)
+    more = floored + (left_out > 0 and floored * stride < size)
+    assert out(kind, {**attrs, "ceil": True}, (3, size, size)) == (3, more, more)
+
+
+@given(st.sampled_from([3, 5]), st.integers(1, 3), st.integers(6, 20), st.integers(6, 20))
+def test_a_blur_pool_slides_over_reflected_edges(kernel: int, stride: int, height: int, width: int) -> None:
+    """The padding that keeps ceil(size / stride) pixels; no parameters."""
+    padding = (stride - 1 + kernel - 1) // 2
+    image = np.pad(np.zeros((height, width)), padding, mode="reflect")
+    views = sliding_window_view(image, (kernel, kernel))[::stride, ::stride]
+    attrs = {"kernel": kernel, "stride": stride, "padding": padding}
+    assert out("blur_pool", attrs, (4, height, width)) == (4, *views.shape[:2])
+    assert OPERATORS["blur_pool"].params(attrs) == 0
+
+
+@given(small, small, small, st.integers(2, 4), st.sampled_from(["nearest", "bilinear"]))
+def test_upsampling_repeats_rows_and_columns(channels: int, height: int, width: int, factor: int, mode: str) -> None:
+    """Nearest or between: the same shape."""
+    repeated = np.zeros((channels, height, width)).repeat(factor, 1).repeat(factor, 2)
+    assert out("upsample", {"factor": factor, "mode": mode}, (channels, height, width)) == repeated.shape
+
+
+@given(small, small, small, small, small)
+def test_a_crop_and_a_slice_take_what_numpy_takes(channels: int, height: int, width: int, a: int, b: int) -> None:
+    """Never more than there is."""
+    image = np.zeros((channels, height, width))
+    crop, cut = {"size": (a, b), "corner": (0, 0)}, {"start": a - 1, "stop": b}
+    if a <= height and b <= width:
+        assert out("crop", crop, image.shape) == image[:, :a, :b].shape
+    else:
+        with pytest.raises(ShapeFault, match="cannot be cropped from"):
+            out("crop", crop, image.shape)
+    if a - 1 < b <= channels:
+        assert out("slice", cut, image.shape) == image[a - 1 : b].shape
+        assert out("slice", cut, (channels,)) == (b - a + 1,)
+    else:
+        with pytest.raises(ShapeFault, match="takes channels"):
+            out("slice", cut, image.shape)
+
+
+@given(small, small, small)
+def test_sums_and_gates_keep_the_first_shape(channels: int, height: int, width: int) -> None:
+    """A gate has one value for each channel, or one for each value."""
+    image = (channels, height, width)
+    assert out("add", {}, image, image, image) == image
+    assert out("multiply", {}, image, image) == out("multiply", {}, image, (channels, 1, 1)) == image
+    assert np.broadcast_shapes(image, (channels, 1, 1)) == image
+    for kind in ("add", "multiply"):
+        with pytest.raises(ShapeFault):
+            out(kind, {}, image, (channels + 1, height, width))
+    with pytest.raises(ShapeFault):
+        out("add", {}, image, (channels, height + 1, width))
+
+
+@given(st.integers(1, 24), st.integers(1, 24))
+def test_groups_of_channels_must_come_out_even(channels: int, groups: int) -> None:
+    """As NumPy splits them, for a norm of groups and for a shuffle."""
+    image = np.zeros((channels, 2, 2))
+    attrs = {"channels": channels, "groups": groups}
+    for kind in ("group_norm", "shuffle"):
+        try:
+            np.split(image, groups)
+        except ValueError:
+            with pytest.raises(ShapeFault, match=r"groups \(=\d+\) of the"):
+                out(kind, attrs, image.shape)
+        else:
+            assert out(kind, attrs, image.shape) == image.shape
+
+
+@pytest.mark.parametrize("kind", ["layer_norm", "group_norm"])
+def test_norms_without_statistics_learn_two_values_for_each_channel(kind: str) -> None:
+    """Gamma and beta; nothing moves."""
+    attrs = {"channels": 6, "groups": 3, "eps": 1e-5}
+    assert (OPERATORS[kind].params(attrs), OPERATORS[kind].stats(attrs)) == (12, 0)
+    with pytest.raises(ShapeFault, match="is made for 6 channels, reads 9"):
+        out(kind, attrs, (9, 2, 2))
+
+
+def test_a_prelu_learns_a_slope_for_each_channel() -> None:
+    """He et al. 2015, channel-wise."""
+    assert OPERATORS["prelu"].params({"channels": 7}) == 7
+    assert out("prelu", {"channels": 7}, (7, 3, 3)) == (7, 3, 3)
+
+
+def test_a_global_pool_gives_a_vector_or_keeps_a_pixel() -> None:
+    """A gate multiplies feature maps, a classifier reads vectors."""
+    assert out("global_avg_pool", {}, (5, 4, 3)) == (5,)
+    assert out("global_avg_pool", {"keep": True}, (5, 4, 3)) == (5, 1, 1)
+
+
+def test_biases_are_counted_and_groups_divide_weights() -> None:
+    """A depthwise convolution has one kernel for each channel."""
+    attrs = {"in_channels": 8, "out_channels": 8, "kernel": 3, "stride": 1, "padding": 1, "groups": 8}
+    assert OPERATORS["conv"].params(attrs) == 72
+    assert OPERATORS["conv"].params({**attrs, "bias": True}) == 80
+    assert OPERATORS["dense"].params({"in_channels": 3, "out_channels": 2, "bias": False}) == 6

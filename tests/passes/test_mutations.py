@@ -7,6 +7,7 @@ region, or what reads it.
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,19 @@ from archspec.graph.ir import Graph, Op
 from archspec.passes.verify import VERIFIERS, verify
 from archspec.spec.load import load_spec
 
-GRAPHS = {name: build_graph(load_spec(name)) for name in ("densenetbc_digits", "densenet121")}
+SMALL = {"input.height": 96, "input.width": 96}
+GRAPHS = {
+    **{name: build_graph(load_spec(name)) for name in ("densenetbc_digits", "densenet121")},
+    **{
+        name: build_graph(load_spec(name, SMALL))
+        for name in ("hardnet68", "vovnet39", "peleenet", "fcdensenet103", "cspdensenet121")
+    },
+    "a backbone": build_graph(load_spec("densenet121", {**SMALL, "features": [1, 3], "head": "none"})),
+    "gates, groups and skips": build_graph(load_spec(Path(__file__).parent / "gates.yaml")),
+}
+DIGITS, GATES = "densenetbc_digits", "gates, groups and skips"
 CONCATS = "concat"
-WINDOWS = ("conv", "max_pool", "avg_pool")
+WINDOWS = ("conv", "max_pool", "avg_pool", "conv_transpose", "blur_pool")
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ def pick(graph: Graph, rng: random.Random, *kinds: str) -> Op:
 def mutant(what: str, graph: Graph, changed: Iterable[Op], touched: Iterable[str] = ()) -> Mutant:
     places = set(touched)
     for op in changed:
-        places |= {op.name, op.region}
+        places |= {op.name, op.region, graph.regions[op.region].parent if op.region in graph.regions else ""}
         graph = graph.with_op(op)
     return Mutant(f"{what}: {', '.join(sorted(places))}", graph, frozenset(places - {""}))
 
@@ -60,7 +71,7 @@ def drop_an_edge(graph: Graph, rng: random.Random) -> Mutant:
     op = pick(graph, rng, CONCATS)
     gone = rng.choice(op.inputs)
     kept = tuple(source for source in op.inputs if source != gone)
-    return mutant(f"drop {gone}", graph, [replace(op, inputs=kept)])
+    return mutant(f"drop {gone}", graph, [replace(op, inputs=kept)], [gone])
 
 
 def refitted(broken: Mutant | None) -> Mutant | None:
@@ -70,11 +81,23 @@ def refitted(broken: Mutant | None) -> Mutant | None:
     ops: dict[str, Op] = {}
     width: dict[str, int] = {}
     for op in broken.graph.ops.values():
-        reads = sum(width[source] for source in op.inputs)
-        declared = {"conv": "in_channels", "dense": "in_channels", "batch_norm": "channels"}.get(op.kind)
-        ops[op.name] = with_attrs(op, **{declared: reads}) if declared else op
-        width[op.name] = op.attrs.get("out_channels", reads) if op.inputs else op.attrs["shape"][0]
+        reads = [width[source] for source in op.inputs]
+        declared = DECLARED.get(op.kind)
+        ops[op.name] = with_attrs(op, **{declared: sum(reads)}) if declared else op
+        width[op.name] = op.attrs["shape"][0] if op.kind == "input" else given(op, reads)
     return Mutant(broken.what, replace(broken.graph, ops=ops), broken.touched)
+
+
+NORMS = ("batch_norm", "layer_norm", "group_norm", "prelu")
+DECLARED = {**dict.fromkeys(("conv", "conv_transpose", "dense"), "in_channels"), **dict.fromkeys(NORMS, "channels")}
+
+
+def given(op: Op, reads: list[int]) -> int:
+    """Channels that an operator gives."""
+    if op.kind == "slice":
+        return int(op.attrs["stop"] - op.attrs["start"])
+    usual = reads[0] if op.kind in ("add", "multiply") else sum(reads)
+    return int(op.attrs.get("out_channels", usual))
 
 
 def drop_an_edge_and_refit(graph: Graph, rng: random.Random) -> Mutant | None:
@@ -140,15 +163,21 @@ def change_a_width(graph: Graph, rng: random.Random) -> Mutant:
 
 def widen_a_bottleneck(graph: Graph, rng: random.Random) -> Mutant:
     """The inner width of a layer changes in all its operators, so that every shape still fits."""
-    conv = rng.choice([op for op in graph.ops.values() if op.name.endswith("conv1")])
+    stem = rng.choice(bottlenecks(graph))
+    conv = graph.ops[f"{stem}conv1"]
     width = rng.choice([1, 3, conv.attrs["out_channels"] + 4])
-    stem = conv.name.removesuffix("conv1")
     ops = [
         with_attrs(conv, out_channels=width),
         with_attrs(graph.ops[f"{stem}norm2"], channels=width),
         with_attrs(graph.ops[f"{stem}conv2"], in_channels=width),
     ]
     return mutant("bottleneck", graph, ops)
+
+
+def bottlenecks(graph: Graph) -> list[str]:
+    """Beginnings of the names of a layer's two convolutions with a norm between them, first of the layer that come."""
+    stems = [name.removesuffix("conv1") for name in graph.ops if name.endswith(".conv1")]
+    return [stem for stem in stems if graph.ops.get(f"{stem}relu2", graph.ops["input"]).inputs == (f"{stem}norm2",)]
 
 
 def change_a_window(graph: Graph, rng: random.Random) -> Mutant:
@@ -169,19 +198,87 @@ def change_a_window(graph: Graph, rng: random.Random) -> Mutant:
 
 def change_a_setting(graph: Graph, rng: random.Random) -> Mutant:
     """What changes no shape at all: eps, momentum, groups, the kind of an activation or a pool."""
-    op = pick(graph, rng, "batch_norm", "conv", "relu", "max_pool", "avg_pool")
-    changes: Mapping[str, list[Op]] = {
-        "batch_norm": [with_attrs(op, eps=1e-3), with_attrs(op, momentum=0.99)],
-        "conv": [with_attrs(op, groups=op.attrs.get("groups", 1) + 1)],
-        "relu": [
-            replace(op, kind="gelu"),
-            replace(op, kind="relu6"),
-            replace(op, kind="dropout", attrs={"rate": 0.5}),
-        ],
-        "max_pool": [replace(op, kind="avg_pool")],
-        "avg_pool": [replace(op, kind="max_pool")],
-    }
-    return mutant("setting", graph, [rng.choice(changes[op.kind])])
+    op = pick(graph, rng, *{op.kind for op in graph.ops.values()} & set(SETTINGS))
+    return mutant("setting", graph, [rng.choice(SETTINGS[op.kind](op))])
+
+
+SETTINGS: Mapping[str, Callable[[Op], list[Op]]] = {
+    "batch_norm": lambda op: [with_attrs(op, eps=1e-3), with_attrs(op, momentum=0.99), replace(op, kind="layer_norm")],
+    "layer_norm": lambda op: [with_attrs(op, eps=1e-3)],
+    "group_norm": lambda op: [with_attrs(op, eps=1e-3), with_attrs(op, groups=1)],
+    "conv": lambda op: [
+        with_attrs(op, groups=op.attrs.get("groups", 1) + 1),
+        with_attrs(op, bias=not op.attrs.get("bias", False)),
+    ],
+    "conv_transpose": lambda op: [with_attrs(op, bias=not op.attrs.get("bias", False))],
+    "dense": lambda op: [with_attrs(op, bias=not op.attrs.get("bias", True))],
+    "relu": lambda op: [
+        replace(op, kind="gelu"),
+        replace(op, kind="relu6"),
+        replace(op, kind="dropout", attrs={"rate": 0.5}),
+    ],
+    "relu6": lambda op: [replace(op, kind="relu")],
+    "gelu": lambda op: [replace(op, kind="silu")],
+    "sigmoid": lambda op: [replace(op, kind="hard_sigmoid")],
+    "leaky_relu": lambda op: [with_attrs(op, slope=0.2)],
+    "prelu": lambda op: [with_attrs(op, slope=0.3)],
+    "dropout": lambda op: [with_attrs(op, rate=0.7)],
+    "max_pool": lambda op: [replace(op, kind="avg_pool"), with_attrs(op, ceil=not op.attrs.get("ceil", False))],
+    "avg_pool": lambda op: [replace(op, kind="max_pool"), with_attrs(op, ceil=not op.attrs.get("ceil", False))],
+    "blur_pool": lambda op: [replace(op, kind="avg_pool"), with_attrs(op, kernel=5, padding=2)],
+    "upsample": lambda op: [with_attrs(op, mode="nearest"), with_attrs(op, factor=3)],
+    "shuffle": lambda op: [with_attrs(op, groups=2)],
+    "slice": lambda op: [
+        with_attrs(op, start=op.attrs["start"] + 1, stop=op.attrs["stop"] + 1),
+        with_attrs(op, stop=op.attrs["stop"] - 1),
+    ],
+    "crop": lambda op: [with_attrs(op, corner=tuple(at + 1 for at in op.attrs["corner"]))],
+    "multiply": lambda op: [replace(op, kind="add"), replace(op, inputs=op.inputs[::-1])],
+}
+
+
+def move_the_border_of_a_bypass(graph: Graph, rng: random.Random) -> Mutant | None:
+    """More channels go round a block's layers than the spec says, or the last instead of the first; widths fit."""
+    block = rng.choice(split_blocks(graph))
+    bypass, entering = (graph.ops[f"{block}.{end}"] for end in ("bypass", "entering"))
+    border, channels = bypass.attrs["stop"], entering.attrs["stop"]
+    first, last = rng.choice([(border - 4, border - 4), (channels - border, 0)])
+    moved = [
+        with_attrs(bypass, start=0 if last else first, stop=first if last else channels),
+        with_attrs(entering, start=last, stop=channels if last else first),
+    ]
+    return refitted(mutant("border", graph, moved))
+
+
+def split_blocks(graph: Graph) -> list[str]:
+    return [name.removesuffix(".bypass") for name in graph.ops if name.endswith(".bypass")]
+
+
+def swap_what_a_join_reads(graph: Graph, rng: random.Random) -> Mutant | None:
+    """A transition reads the skip and joins what it should have read."""
+    op = pick(graph, rng, "concat")
+    region = graph.regions[op.region]
+    if region.kind != "transition":
+        return None
+    blocks = graph.regions_of("dense_block")
+    (skip,) = [source for source in op.inputs if graph.ops[source].region == blocks[region.attrs["skip"] - 1].name]
+    members = {member.name for member in graph.members[region.name]}
+    inside = [member for member in graph.members[region.name] if members.isdisjoint(member.inputs)]
+    (entering,) = {source for member in inside for source in member.inputs}
+    moved = [replace(member, inputs=(skip,)) for member in inside]
+    return refitted(
+        mutant("swap", graph, [*moved, replace(op, inputs=tuple(entering if s == skip else s for s in op.inputs))])
+    )
+
+
+def give_another_feature(graph: Graph, rng: random.Random) -> Mutant | None:
+    """A backbone's output is that of another block, or of a layer."""
+    op = pick(graph, rng, "output")
+    new = rng.choice([name for name in graph.ops if "denseblock" in name])
+    if new in op.inputs:
+        return None
+    region = graph.regions[graph.ops[new].region]
+    return mutant(f"give {new}", graph, [replace(op, inputs=(new,))], [region.name, region.parent, *op.inputs])
 
 
 def remove_an_operator(graph: Graph, rng: random.Random) -> Mutant:
@@ -192,7 +289,12 @@ def remove_an_operator(graph: Graph, rng: random.Random) -> Mutant:
     for reader in after:
         at = reader.inputs.index(op.name)
         moved.append(replace(reader, inputs=(*reader.inputs[:at], *op.inputs, *reader.inputs[at + 1 :])))
-    return mutant(f"remove {op.name}", graph.without_op(op.name), moved, [op.name, op.region])
+    return mutant(
+        f"remove {op.name}",
+        graph.without_op(op.name),
+        moved,
+        [op.name, op.region, *(op.inputs if op.kind == "output" else ())],
+    )
 
 
 def insert_an_operator(graph: Graph, rng: random.Random) -> Mutant:
@@ -216,7 +318,8 @@ def remove_a_layer(graph: Graph, rng: random.Random) -> Mutant:
     regions = [region for region in graph.regions.values() if region != layer]
     sources = {source for op in graph.members[layer.name] for source in op.inputs} - gone
     mutated = Graph.of(graph.name, kept, regions)
-    return Mutant(f"remove {layer.name}", mutated, frozenset({layer.parent, *sources}))
+    starved = [op.name for op in kept if not op.inputs and op.kind != "input"]
+    return Mutant(f"remove {layer.name}", mutated, frozenset({layer.parent, *sources, *starved}))
 
 
 def move_to_another_region(graph: Graph, rng: random.Random) -> Mutant | None:
@@ -244,7 +347,18 @@ MUTATIONS: tuple[Mutation, ...] = (
     insert_an_operator,
     remove_a_layer,
     move_to_another_region,
+    move_the_border_of_a_bypass,
+    swap_what_a_join_reads,
+    give_another_feature,
 )
+PLACES: Mapping[Mutation, Callable[[Graph], bool]] = {
+    widen_a_bottleneck: lambda graph: bool(bottlenecks(graph)),
+    move_the_border_of_a_bypass: lambda graph: bool(split_blocks(graph)),
+    swap_what_a_join_reads: lambda graph: any(region.attrs.get("skip") for region in graph.regions.values()),
+    give_another_feature: lambda graph: any(op.kind == "output" for op in graph.ops.values()),
+}
+"""Whether a graph has a place for a mutation that needs one."""
+CASES = [(name, m) for name, graph in GRAPHS.items() for m in MUTATIONS if m not in PLACES or PLACES[m](graph)]
 
 
 def names_a_place(found: Iterable[Diagnostic], touched: Iterable[str]) -> bool:
@@ -252,8 +366,15 @@ def names_a_place(found: Iterable[Diagnostic], touched: Iterable[str]) -> bool:
     return not words.isdisjoint(touched)
 
 
-@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutation: mutation.__name__)
-@pytest.mark.parametrize("name", GRAPHS)
+def told_at(graph: Graph, changed: str) -> Iterable[str]:
+    """What reads a changed operator, and where that takes whatever it gets, what reads that."""
+    for op in readers(graph, changed):
+        yield op.name
+        if op.kind not in ("conv", "conv_transpose", "dense", "concat"):
+            yield from told_at(graph, op.name)
+
+
+@pytest.mark.parametrize(("name", "mutate"), CASES, ids=lambda part: getattr(part, "__name__", part))
 def test_every_mutation_is_caught_at_its_place(name: str, mutate: Mutation) -> None:
     """Thirty mutations of each kind on each graph: none passes, each is told where it is."""
     graph, rng = GRAPHS[name], random.Random(f"{name} {mutate.__name__}")
@@ -264,7 +385,7 @@ def test_every_mutation_is_caught_at_its_place(name: str, mutate: Mutation) -> N
             continue
         tried += 1
         found = verify(broken.graph)
-        touched = {*broken.touched, *(op.name for t in broken.touched for op in readers(graph, t))}
+        touched = {*broken.touched, *(name for t in broken.touched for name in told_at(graph, t))}
         if not found:
             missed.append(broken.what)
         elif not names_a_place(found, touched):
@@ -272,7 +393,7 @@ def test_every_mutation_is_caught_at_its_place(name: str, mutate: Mutation) -> N
     assert (missed, misplaced) == ([], [])
 
 
-@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutation: mutation.__name__)
+@pytest.mark.parametrize("mutate", [m for m in MUTATIONS if (DIGITS, m) in CASES], ids=lambda m: m.__name__)
 def test_a_mutation_is_another_structure_or_another_grouping(mutate: Mutation) -> None:
     """The digest tells them apart too, but for operators that only changed their region."""
     graph, rng = GRAPHS["densenetbc_digits"], random.Random(mutate.__name__)
@@ -285,8 +406,16 @@ def test_a_mutation_is_another_structure_or_another_grouping(mutate: Mutation) -
 
 def test_every_verifier_can_fail() -> None:
     """Each of them finds a fault in some mutant that those it relies on let pass."""
-    graph, rng = GRAPHS["densenetbc_digits"], random.Random(0)
-    broken = [m.graph for mutate in MUTATIONS for _ in range(8) if (m := mutate(graph, rng))]
+    graph, rng = GRAPHS[DIGITS], random.Random(0)
+    broken = [
+        m.graph
+        for name, mutate in CASES
+        if name in (DIGITS, GATES)
+        for _ in range(8)
+        if (m := mutate(GRAPHS[name], rng))
+    ]
+    feature = GRAPHS[GATES].ops["feature2"]
+    broken.append(GRAPHS[GATES].with_op(replace(feature, inputs=("features.denseblock1.concat",))))
     broken.append(graph.with_op(replace(graph.ops["relu5"], kind="eval")))
     fallible = set()
     for graph in broken:

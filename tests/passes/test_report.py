@@ -48,7 +48,7 @@ def test_densenet121_stage_by_stage() -> None:
 def test_depth_is_the_longest_way_through_weights(name: str) -> None:
     """networkx finds the same longest path, where an edge into an operator with weights counts 1."""
     graph = built(name)
-    weighty = {op.name for op in graph.ops.values() if op.kind in {"conv", "dense"}}
+    weighty = {op.name for op in graph.ops.values() if op.kind in {"conv", "conv_transpose", "dense"}}
     weighted = nx.DiGraph()
     weighted.add_weighted_edges_from((a, b, int(b in weighty)) for a, b in graph.digraph.edges)
     assert report(graph).depth == nx.dag_longest_path_length(weighted)

@@ -124,7 +124,7 @@ def test_verified_returns_the_graph_or_raises_every_fault() -> None:
     broken = broken.with_op(with_attrs(broken.ops["features.conv0"], in_channels=5))
     with pytest.raises(GraphError) as caught:
         verified(broken)
-    assert [fault.where for fault in caught.value.diagnostics] == ["features.conv0"]
+    assert [fault.where for fault in caught.value.diagnostics] == ["features.conv0", "classifier"]
     faults = verify(graph.with_op(replace(graph.ops["relu5"], kind="a")).with_op(replace(graph.ops["pool"], kind="b")))
     assert [fault.where for fault in faults] == ["relu5", "pool"]
 
@@ -192,7 +192,7 @@ GARBAGE: Mapping[str, Graph] = {
     "a block in its own layer": replaced_region(DIGITS, "features.denseblock1", parent=LAYER),
     "an unknown kind of region": replaced_region(DIGITS, "stem", kind="root"),
     "a stem called head": replaced_region(DIGITS, "stem", kind="head"),
-    "an unknown template": replaced_region(DIGITS, LAYER, attrs={**DIGITS.regions[LAYER].attrs, "template": "x"}),
+    "a part in words": replaced_region(DIGITS, LAYER, attrs={**DIGITS.regions[LAYER].attrs, "part": "bottleneck"}),
     "a transition with NaN": replaced_region(
         DIGITS,
         "features.transition1",

@@ -19,7 +19,8 @@ from archspec.graph.shapes import infer_shapes
 from archspec.passes.compare import compare
 from archspec.readers.mindir import read_mindir
 from archspec.readers.mindir_calls import MAX_STEPS
-from archspec.readers.mindir_file import MAX_BYTES, protobuf_module
+from archspec.readers.mindir_file import protobuf_module
+from archspec.readers.wire import MAX_BYTES
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.writers.load import create_model

@@ -72,6 +72,20 @@ def loaded(ms: Any, file: Path) -> Any:
     return ms.nn.GraphCell(ms.load(str(file)))
 
 
+WITH_CEIL = [{"conv": {"width": 8, "kernel": 3}}, {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}}]
+START_BEYOND = [{"max_pool": {"kernel": 1, "stride": 2, "ceil": True}}, {"conv": {"width": 8, "kernel": 3}}]
+
+
+@pytest.mark.parametrize("steps", [WITH_CEIL, START_BEYOND])
+def test_a_pool_that_reaches_over_the_edge_is_exported(ms: Any, tmp_path: Path, steps: list[Any]) -> None:
+    """With a free batch too, on 14 x 11 pixels: 7 x 5 windows and, of one pixel each, 7 x 6."""
+    spec = Spec.model_validate({**SPEC.model_dump(), "stem": {"steps": steps}})
+    network, target = in_training(ms, spec), tmp_path / "network.mindir"
+    export_mindir(network, SHAPE, target)
+    x = ms.Tensor(images(2))
+    assert np.array_equal(loaded(ms, target)(x).asnumpy(), network.set_train(False)(x).asnumpy())
+
+
 @pytest.mark.parametrize("pool", ["none", "avg", "max"])
 def test_a_network_in_training_is_exported_in_evaluation_with_a_free_batch(ms: Any, tmp_path: Path, pool: str) -> None:
     """Read back, it gives the same bits for every batch size, and what the NumPy forward says."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -210,15 +208,9 @@ def graphs(draw: Any) -> Graph:
         reject()
 
 
-def ruff(*arguments: str, text: str) -> None:
-    command = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--no-cache", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr + text
-
-
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(graph=graphs())
-def test_any_spec_gives_a_right_and_readable_module(ms: Any, graph: Graph) -> None:
+def test_any_spec_gives_a_right_and_readable_module(ms: Any, graph: Graph, as_ruff_has_it: Any) -> None:
     """Parameters are the graph's by name and shape, logits the oracle's, the text as ruff would have it."""
     network, parameters = filled(ms, graph)
     found = {parameter.name: parameter.shape for parameter in network.get_parameters()}
@@ -230,8 +222,7 @@ def test_any_spec_gives_a_right_and_readable_module(ms: Any, graph: Graph) -> No
     expected = oracle.forward(graph.ops.values(), parameters, images)
     assert oracle.distance(run(ms, network, images, ms.PYNATIVE_MODE), expected) <= TOLERANCE
     text = write_module(graph)
-    ruff("check", text=text)
-    ruff("format", "--check", text=text)
+    as_ruff_has_it(text)
 
 
 def hidden_settings(ms: Any, network: Any) -> dict[str, float]:
@@ -278,11 +269,10 @@ def test_densenet121s_module_is_the_golden_one_and_of_a_persons_length() -> None
 
 
 @pytest.mark.parametrize("name", ["A" + "-" * 63, "a.b..c", "Z_", "None", "import", "x" * 64])
-def test_any_name_that_a_spec_may_have_gives_a_module(ms: Any, name: str) -> None:
+def test_any_name_that_a_spec_may_have_gives_a_module(ms: Any, name: str, as_ruff_has_it: Any) -> None:
     """It stands in the docstring and in a file's name alone."""
     text = write_module(graph_of(name=name))
-    ruff("check", text=text)
-    ruff("format", "--check", text=text)
+    as_ruff_has_it(text)
     assert import_text(text, name).__doc__.startswith(f"{name}, written by")
 
 

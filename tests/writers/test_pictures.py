@@ -25,8 +25,9 @@ from archspec.graph.ir import Graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
+from archspec.writers.diagrams import runs
 from archspec.writers.draw import draw
-from archspec.writers.picture import layout, runs
+from archspec.writers.picture import layout
 from archspec.writers.primitives import Group, Text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -454,3 +455,87 @@ class Result(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "body":
             self.result = json.loads(dict(attrs)["data-result"])
+
+
+def relative(**settings: object) -> Graph:
+    """Two blocks of three layers on 16 x 16 pixels, as the settings have them."""
+    usual = {
+        "input": {"channels": 1, "height": 16, "width": 16},
+        "stem": {"kernel": 3, "stride": 1, "norm": False, "pool": "none", "channels": 8},
+        "growth_rate": 4,
+        "blocks": ({"layers": 3}, {"layers": 3}),
+        "head": {"num_classes": 10},
+    }
+    return build_graph(Spec.model_validate(usual | settings))
+
+
+def texts_in(file: Path) -> list[str | None]:
+    return [element.text for element in ET.parse(file).iter(f"{SVG}text")]
+
+
+def test_other_rules_are_drawn_by_their_connections_and_named(tmp_path: Path) -> None:
+    """Arcs as derived from the graph; the sentence has both counts and the rule; the layers' growth as a span."""
+    graph = relative(blocks=({"layers": 5, "growth_rate": [3, 9, 4, 4, 4]},), connectivity="log")
+    file = drawn(graph, tmp_path, ".svg")
+    assert sorted(arcs_between_nodes(blocks_of(file)[BLOCK])) == sorted(derived(graph))
+    assert "11 of 11 direct connections (log)" in texts_in(file)
+    assert "layers 5 · growth rate 3 to 9 · channels 8 → 17" in texts_in(file)
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"connectivity": "one_shot", "aggregate": {"channels": 8}}, "aggregated to 8"),
+        ({"connectivity": "cross_stage_partial"}, "a share of the input goes round the layers"),
+        ({"aggregate": {"channels": 8}, "residual": True}, "the input is added to the output"),
+    ],
+)
+def test_what_a_block_does_beside_its_layers_is_seen(tmp_path: Path, block: dict[str, object], words: str) -> None:
+    """An aggregation is a box before the output, what goes round the layers a second rail; words say the same."""
+    graph = relative(blocks=({"layers": 3, **block},))
+    file = drawn(graph, tmp_path, ".svg")
+    assert any(words in (text or "") for text in texts_in(file))
+    nodes = [rect.get("data-node") for rect in blocks_of(file)[BLOCK].iter(f"{SVG}rect")]
+    assert ("aggregation" in nodes) == ("aggregate" in block)
+    rails = [line for line in blocks_of(file)[BLOCK].iter(f"{SVG}polyline") if line.get("stroke-width") == "2"]
+    assert len(rails) == ("round" in words or "added" in words)
+    dot = drawn(graph, tmp_path, ".dot").read_text()
+    assert ("s1_aggregate -> s1_out" in dot) == ("aggregate" in block)
+    assert ("s1_0 -> s1_out [style=dotted]" in dot) == bool(rails)
+
+
+def test_a_skip_and_a_feature_map_are_seen(tmp_path: Path) -> None:
+    """A line on the left and a word on the right for the skip, the stride in the box of the feature map."""
+    graph = relative(
+        blocks=({"layers": 1}, {"layers": 1}, {"layers": 1}),
+        transitions=[{}, {"steps": [{"upsample": {}}], "skip": 1}],
+        features=(2,),
+    )
+    texts = texts_in(drawn(graph, tmp_path, ".svg"))
+    assert f"joins the output of {BLOCK}" in texts
+    assert texts.count("a feature map, stride 2") == 1
+    assert "s1_out -> s4 [style=dashed, color=gray]" in drawn(graph, tmp_path, ".dot").read_text()
+
+
+def test_the_tree_and_the_table_say_it_in_words() -> None:
+    """Growth of each layer, aggregation, skips and feature maps."""
+    from rich.console import Console
+
+    from archspec.passes.report import report
+    from archspec.writers.text import stage_table, summary, tree
+
+    graph = relative(
+        blocks=({"layers": 3, "growth_rate": [4, 6, 5], "aggregate": {"channels": 9}}, {"layers": 4}, {"layers": 1}),
+        transitions=[{}, {"steps": [{"upsample": {}}], "skip": 1}],
+        features=(1, 2),
+    )
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(summary(report(graph)), stage_table(report(graph), graph), tree(graph))
+    text = captured.get()
+    assert "feature maps: block 1 (9 channels, stride 1), block 2 (20 channels, stride 2)" in text
+    assert "layers add 4, 6, 5 channels" in text
+    assert "aggregate" in text
+    assert f"joins the output of {BLOCK}" in text
+    assert "... 1 more, each reads 4 channels more" in text
+    assert "4 to 6" in text

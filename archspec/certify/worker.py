@@ -1,0 +1,42 @@
+"""The child process of `certify_built`: `python -m archspec.certify.worker FOLDER` with spec.yaml and network.py."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from archspec.certify.certificate import certificate
+from archspec.errors import ArchspecError
+from archspec.graph.build import build_graph
+from archspec.passes.compare import compare
+from archspec.passes.verify import verified
+from archspec.readers.mindir import read_mindir
+from archspec.runtime import prepare
+from archspec.spec.load import load_spec
+
+
+def main(folder: Path) -> None:
+    """Compile and export network.py, read the file back, and write certificate.json."""
+    prepare()
+    import mindspore as ms
+
+    from archspec.writers.load import import_text
+    from archspec.writers.mindir import export_mindir
+
+    ms.set_device("CPU")
+    spec = load_spec(folder / "spec.yaml")
+    graph = verified(build_graph(spec))
+    network = import_text((folder / "network.py").read_text("utf-8"), spec.name).Network()
+    file, size = folder / "network.mindir", spec.input
+    export_mindir(network, (size.channels, size.height, size.width), file, batch=1)
+    found = certificate(file, graph, compare(graph, read_mindir(file)))
+    (folder / "certificate.json").write_text(json.dumps(found), "utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except ArchspecError as error:
+        sys.stderr.write(f"{error.diagnostics[0]}\n")
+        raise SystemExit(1) from None

@@ -1,0 +1,152 @@
+"""ONNX to Graph: the network of an ONNX file, from whichever framework it comes.
+
+A file of a convolution and a norm holds, in the words of `onnx_file`:
+
+    input      x             dims (-1, 3, 224, 224)
+    constant   conv0.weight  dims (64, 3, 7, 7), and so on
+    node       a = Conv(x, conv0.weight), strides (2, 2), pads (3, 3, 3, 3)
+    node       b = BatchNormalization(a, norm0.weight, norm0.bias, norm0.running_mean, norm0.running_var)
+    output     b
+
+and gives an input, a conv and a batch_norm. The path of a file is onnx_file (bytes to nodes), `read_onnx` (nodes
+run on shapes), and what each operator is: onnx_windows, onnx_shapes, onnx_elements with onnx_patterns, and
+onnx_constants for what a file computes of constants alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from archspec.errors import ArchspecError, Diagnostic, ModelFileError
+from archspec.graph.ir import Graph, Op
+from archspec.readers import onnx_shapes as shapes
+from archspec.readers import onnx_windows as windows
+from archspec.readers.mindir import graph_of
+from archspec.readers.mindir_values import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange, Unknown
+from archspec.readers.onnx_constants import CONSTANTS, passed_on
+from archspec.readers.onnx_elements import ELEMENTS
+from archspec.readers.onnx_file import Model, Node, read_model
+from archspec.readers.onnx_values import Call
+
+OPERATORS: Mapping[str, Callable[[Call], Any]] = {
+    **ELEMENTS,
+    "Conv": windows.conv,
+    "ConvTranspose": windows.conv_transpose,
+    "MaxPool": windows.max_pool,
+    "AveragePool": windows.avg_pool,
+    "Pad": windows.pad,
+    "Slice": windows.slices,
+    "Split": windows.split,
+    **dict.fromkeys(("Resize", "Upsample"), windows.resize),
+    "GlobalAveragePool": shapes.global_pool,
+    "ReduceMean": shapes.mean,
+    "Flatten": shapes.flatten,
+    "Squeeze": shapes.squeeze,
+    "Reshape": shapes.reshape,
+    "Transpose": shapes.transpose,
+    "Concat": shapes.concat,
+    "MatMul": shapes.matmul,
+    "Gemm": shapes.gemm,
+}
+_BOTH: Mapping[str, Callable[[Call], Any]] = {
+    **dict.fromkeys(("Identity", "Cast", "Dropout"), passed_on),
+    "Shape": CONSTANTS["Shape"],
+}
+"""What does the same to features and to constants."""
+
+_NOT_AS_KNOWN = (TypeError, IndexError, KeyError, ValueError, OverflowError, ZeroDivisionError, struct.error)
+
+
+def read_onnx(path: Path) -> Graph:
+    """Return the graph of an ONNX file: operators without regions, those alone that lead to the output.
+
+    Weights' values are not read, nor is anything outside the file. Uneven padding stays in `padding` as (top,
+    bottom, left, right). An attribute that a file does not tell is None: the `eps` of a batch norm written as a
+    scale and a shift, `ceil` where both give the same size. An operator that uses filters a second time has
+    `weights_of` the first.
+
+    Raises:
+        ModelFileError: R005, the file cannot be read; R006, it is no ONNX or is cut short; R007, its
+            nodes cannot be followed; R008, operators that dense networks do not have.
+    """
+    return graph_of(*_Run(read_model(path), path).run(), path)
+
+
+class _Run:
+    """Runs a file's nodes on shapes alone, and collects the operators that it meets."""
+
+    def __init__(self, model: Model, path: Path) -> None:
+        self.model = model
+        self.path = path
+        self.found = Found()
+        self.shapes: dict[str, tuple[Any, ...]] = {}
+        self.values: dict[str, Any] = {"": None, **model.constants}
+
+    def run(self) -> tuple[Found, Feature]:
+        """Return the operators that were met, and the output."""
+        if len(self.model.inputs) != 1 or len(self.model.outputs) != 1:
+            counts = f"{len(self.model.inputs)} inputs and {len(self.model.outputs)} outputs"
+            raise self.fault(f"has {counts}; only networks with one of each are known")
+        self.image(*self.model.inputs[0])
+        for node in self.model.nodes:
+            results = self.node(node)
+            given = results if isinstance(results, tuple) else (results, *[None] * (len(node.outputs) - 1))
+            self.values.update(zip(node.outputs, given, strict=False))
+        output = self.value(self.model.outputs[0])
+        if isinstance(output, Unknown):
+            raise ModelFileError([output.fault])
+        if not isinstance(output, Feature):
+            raise self.fault("its output is not one tensor that depends on its input")
+        return self.found, output
+
+    def image(self, name: str, dims: tuple[int, ...]) -> None:
+        if len(dims) != 4 or any(not 0 < size < MAX_CHANNELS for size in dims[1:]):
+            shape = tuple(size if size > 0 else "free" for size in dims)
+            raise self.fault(f"its input has the shape {shape}, must be (N, C, H, W) with C, H, W fixed")
+        called = self.found.free(name)
+        self.found.add(Op(called, "input", (), MappingProxyType({"shape": dims[1:]})))
+        self.shapes[called] = (dims[0] if dims[0] > 0 else "N", *dims[1:])
+        self.values[name] = Feature(called, self.shapes[called])
+
+    def value(self, name: str) -> Any:
+        if name not in self.values:
+            raise self.fault(f"{name[:200]} is read before anything makes it: it is missing, or a cycle")
+        return self.values[name]
+
+    def node(self, node: Node) -> Any:
+        inputs = tuple(map(self.value, node.inputs))
+        unknown = next((value for value in inputs if isinstance(value, Unknown)), None)
+        if unknown is not None:
+            return (unknown,) * len(node.outputs)
+        used = sum(map(bool, node.outputs))
+        call = Call(self.found, node.name, node.kind, self.model.opset, inputs, node.attrs, used, self.shapes)
+        return self.operate(call, node)
+
+    def operate(self, call: Call, node: Node) -> Any:
+        """Run an operator; one that is not known passes its input on, so that the others are looked at too."""
+        features = [value for value in call.inputs if isinstance(value, Feature)]
+        table = _BOTH if call.kind in _BOTH else OPERATORS if features else CONSTANTS
+        try:
+            if call.kind not in table:
+                raise Strange(UNKNOWN)
+            return table[call.kind](call)
+        except Strange as strange:
+            fault = f"{call.kind} {strange}"
+        except _NOT_AS_KNOWN:
+            fault = f"{call.kind} has inputs or attributes of another form than is known here"
+        if not features:
+            diagnostic = Diagnostic("R008", f"{call.node[:200]}: {fault[:1000]}", str(self.path))
+            return (Unknown(diagnostic),) * len(node.outputs)
+        name = self.found.free(call.node[:200])
+        self.found.add(Op(name, "unknown", tuple(value.op for value in features)))
+        self.shapes[name] = features[0].shape
+        if UNKNOWN in fault or not any(value.doubtful for value in features):
+            self.found.faults[name] = fault[:1000]
+        return (Feature(name, features[0].shape, doubtful=True),) * len(node.outputs)
+
+    def fault(self, message: str) -> ArchspecError:
+        return ModelFileError.one("R007", message, str(self.path))

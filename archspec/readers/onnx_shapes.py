@@ -1,0 +1,205 @@
+"""Operators of an ONNX that change no value, only the shape of what they read; and the classifier.
+
+A feature that a file flattens becomes a vector at once: the pool before it loses its pixels, and a convolution of
+one pixel is a dense layer.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from archspec.graph.ir import Op
+from archspec.graph.operators import OPERATORS
+from archspec.readers.mindir_values import Feature, Strange
+from archspec.readers.onnx_values import Call, Tensor
+
+MAX_DEPTH = 8
+"""Operators between a pool and where its pixels are taken away."""
+
+TO_LAST, TO_FIRST, SHUFFLED = (0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3, 4)
+
+GROUPED = "grouped"
+_GROUPINGS: Mapping[str, str] = {"group norm": "group_norm", "shuffle": "shuffle"}
+"""What is done to channels in groups, and the operator that it is once they are together again."""
+
+_BY_ELEMENT = frozenset(
+    kind for kind, known in OPERATORS.items() if known.shape is OPERATORS["relu"].shape and kind != "output"
+)
+_POINT: Mapping[str, Any] = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1}
+
+
+def global_pool(call: Call) -> Feature:
+    """Return (N, C, 1, 1)."""
+    x = call.feature(dims=4)
+    return call.op("global_avg_pool", [x], (*x.shape[:2], 1, 1), keep=True)
+
+
+def mean(call: Call) -> Feature:
+    """Return the mean of each channel, (N, C) or (N, C, 1, 1); or of each pixel, a part of a layer norm."""
+    permuted = bool(call.feature(pending="permuted").pending)
+    x = call.feature(dims=4, pending="permuted")
+    axes, keep = call.option("axes", 1, ()), call.attrs.get("keepdims", 1)
+    axes = sorted(axis % 4 for axis in axes)
+    if axes == ([3] if permuted else [1]) and keep:
+        return replace(call.part("mean", [x], x.shape), pending=x.pending)
+    if permuted or axes != [2, 3]:
+        raise Strange(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
+    kept = call.op("global_avg_pool", [x], (*x.shape[:2], 1, 1), keep=True)
+    return kept if keep else _vector(call, kept)
+
+
+def _vector(call: Call, x: Feature, depth: int = 0) -> Feature:
+    """Return (N, C) of (N, C, 1, 1), made by the operators that the IR has for it."""
+    if len(x.shape) == 2:
+        return x
+    if x.shape[2:] != (1, 1) or depth > MAX_DEPTH:
+        raise Strange(f"makes a vector of {x.shape}")
+    op, shape = call.found.ops[x.op], x.shape[:2]
+    if op.kind == "global_avg_pool":
+        return _remade(call, op, op.inputs, shape)
+    if op.kind == "avg_pool" and not op.attrs["padding"] and call.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2:
+        return _remade(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
+    if op.kind == "conv" and all(op.attrs[name] == value for name, value in _POINT.items()):
+        source = _vector(call, call.known(op.inputs[0]), depth + 1)
+        sizes = {name: op.attrs[name] for name in ("in_channels", "out_channels", "weights_of") if name in op.attrs}
+        attrs = sizes if op.attrs.get("bias") else {**sizes, "bias": False}
+        return _remade(call, replace(op, kind="dense", attrs=attrs), (source.op,), shape)
+    if op.kind in _BY_ELEMENT:
+        source = _vector(call, call.known(op.inputs[0]), depth + 1)
+        return _remade(call, op, (source.op,), shape)
+    return call.op("global_avg_pool", [x], shape)
+
+
+def _remade(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...]) -> Feature:
+    attrs = {name: value for name, value in op.attrs.items() if name != "keep"}
+    if op.kind == "global_avg_pool":
+        attrs = {}
+    name = call.found.free(op.name)
+    call.found.add(Op(name, op.kind, inputs, MappingProxyType(attrs)))
+    if op.name in call.found.faults:
+        call.found.faults[name] = call.found.faults[op.name]
+    call.shapes[name] = shape
+    return Feature(name, shape)
+
+
+def flatten(call: Call) -> Feature:
+    """Return (N, C)."""
+    x = call.feature()
+    if call.attrs.get("axis", 1) % len(x.shape) != 1:
+        raise Strange("joins the batch with the channels")
+    return _vector(call, x)
+
+
+def squeeze(call: Call) -> Feature:
+    """Return a feature map without pixels, where it has one."""
+    x, gone = call.feature(pending="squeezed"), call.option("axes", 1)
+    shape = x.pending[1] if x.pending else x.shape
+    axes = {axis % len(shape) for axis in (gone if isinstance(gone, tuple) else (gone,))}
+    if any(shape[axis] != 1 for axis in axes) or 0 in axes or 1 in axes:
+        raise Strange(f"takes away dimensions {sorted(axes)} of {shape}, which are not 1")
+    left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
+    plain = replace(x, pending=())
+    return _vector(call, plain) if len(left) == 2 else replace(plain, pending=("squeezed", left))
+
+
+def reshape(call: Call) -> Feature:
+    """A reshape is followed where it changes nothing, takes away one pixel, or groups channels and back."""
+    x = call.feature(pending=next((name for name in (GROUPED, *_GROUPINGS) if _is_pending(call, name)), ""))
+    target = _wanted(call, x.shape)
+    if x.pending:
+        return _ungrouped(call, x, target)
+    if _fits(target, x.shape):
+        return x
+    if _fits(target, x.shape[:2]) and x.shape[2:] == (1, 1):
+        return _vector(call, x)
+    if len(target) >= 3 and target[0] in (x.shape[0], -1) and type(target[1]) is int and target[1] > 0:
+        channels = x.shape[1] // target[1]
+        pixels = x.shape[2:]
+        all_alike = [(-1,), (channels * pixels[0] * pixels[1],), (channels, *pixels), (-1, *pixels), (channels, -1)]
+        if len(pixels) == 2 and x.shape[1] % target[1] == 0 and target[2:] in all_alike:
+            return replace(x, pending=(GROUPED, target[1], len(target)))
+    raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
+
+
+def _is_pending(call: Call, what: str) -> bool:
+    x = call.inputs[0]
+    return isinstance(x, Feature) and x.pending[:1] == (what,)
+
+
+def _wanted(call: Call, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The sizes that a reshape names; 0 stands for the size that is there."""
+    target = call.option("shape", 1)
+    if not isinstance(target, tuple):
+        raise Strange("makes a shape that is no list of sizes")
+    copied = zip(target, (*shape, *[0] * len(target)), strict=False)
+    return tuple(own if size == 0 else size for size, own in copied)
+
+
+def _fits(target: tuple[Any, ...], shape: tuple[Any, ...]) -> bool:
+    fits = (size in (-1, own) for size, own in zip(target, shape, strict=False))
+    return len(target) == len(shape) and target.count(-1) <= 1 and all(fits)
+
+
+def _ungrouped(call: Call, x: Feature, target: tuple[Any, ...]) -> Feature:
+    if not _fits(target, x.shape) or x.pending[0] not in _GROUPINGS:
+        raise Strange(f"makes {reprlib.repr(target)} of {x.shape} in groups")
+    kind, groups, eps = x.pending
+    own = {"channels": x.shape[1], "eps": eps} if kind == "group norm" else {}
+    return call.op(_GROUPINGS[kind], [replace(x, pending=())], x.shape, groups=groups, **own)
+
+
+def transpose(call: Call) -> Feature:
+    """Channels last for a layer norm, and first again; or channels of different groups beside each other."""
+    axes = call.attrs.get("perm")
+    if _is_pending(call, GROUPED):
+        x = call.feature(pending=GROUPED)
+        if axes != SHUFFLED or x.pending[2] != len(SHUFFLED):
+            raise Strange(f"moves the dimensions of groups of channels to {reprlib.repr(axes)}")
+        return replace(x, pending=("shuffle", x.pending[1], None))
+    x = call.feature(dims=4, pending="permuted")
+    if axes != (TO_FIRST if x.pending else TO_LAST):
+        raise Strange(f"moves the dimensions of its input to {reprlib.repr(axes)}")
+    return replace(x, pending=() if x.pending else ("permuted",))
+
+
+def concat(call: Call) -> Feature:
+    """Return feature maps joined along the channels, (N, C + C + .., H, W)."""
+    parts, axis = [call.feature(index, dims=4) for index in range(len(call.inputs))], call.attrs.get("axis", 1)
+    if not parts:
+        raise Strange("joins nothing")
+    first = parts[0].shape
+    if axis not in (1, -3) or any((part.shape[0], *part.shape[2:]) != (first[0], *first[2:]) for part in parts):
+        raise Strange(f"joins along axis {axis}, or feature maps of different size")
+    if len(parts) == 1:
+        return parts[0]
+    return call.op("concat", parts, (first[0], sum(part.shape[1] for part in parts), *first[2:]))
+
+
+def matmul(call: Call) -> Feature:
+    """Return (N, out_channels) of (N, in_channels); a bias that is added to it becomes its own."""
+    return _dense(call, call.weight(1, 2), transposed=False, bias=False)
+
+
+def gemm(call: Call) -> Feature:
+    """Return (N, out_channels) of (N, in_channels)."""
+    a = call.attrs
+    if a.get("alpha", 1.0) != 1 or a.get("transA") or (call.has(2) and a.get("beta", 1.0) != 1):
+        raise Strange("scales or transposes what it multiplies")
+    weight, bias = call.weight(1, 2), call.inputs[2] if call.has(2) else None
+    out = weight.dims[0 if a.get("transB") else 1]
+    if bias is not None and (not isinstance(bias, Tensor) or bias.dims not in ((out,), (1, out))):
+        raise Strange(f"adds a bias that is not one value for each of {out} outputs")
+    return _dense(call, weight, bool(a.get("transB")), bias is not None)
+
+
+def _dense(call: Call, weight: Tensor, transposed: bool, bias: bool) -> Feature:
+    x = call.feature(dims=2)
+    out, channels = weight.dims if transposed else weight.dims[::-1]
+    if channels != x.shape[1]:
+        raise Strange(f"is made for {channels} channels, reads {x.shape}")
+    attrs = {"in_channels": channels, "out_channels": out, **({} if bias else {"bias": False})}
+    return call.op("dense", [x], (x.shape[0], out), weights=(weight,), **attrs)

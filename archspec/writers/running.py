@@ -1,0 +1,53 @@
+"""Layers that each read all that came before them: what a loop with one running concatenation computes.
+
+Measured: MindSpore compiles that loop as fast as lines written one by one; any other loop over sources, 2 to 4
+times slower. So this wiring alone becomes a loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from archspec.graph.ir import Op
+from archspec.writers.outline import Container, makes, reads
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The part of a block that is one loop."""
+
+    layers: tuple[Container, ...]
+    source: str
+    """The value that the first layer reads."""
+    gathered: str
+    """The value that the loop gives."""
+    new_alone: bool
+    """Whether it leaves out the source."""
+    others: tuple[Op | Container, ...]
+    """The items of the block before and behind the loop."""
+
+
+def running(block: Container) -> Running | None:
+    """Return the loop that a block's layers come to, or None where they are wired otherwise."""
+    layers = tuple(child for child in block.containers if child.kind == "dense_layer")
+    if not layers or any(len(layer.entering) != 1 or len(layer.leaving) != 1 for layer in layers):
+        return None
+    joins = {item.name: item.inputs for item in block.items if isinstance(item, Op) and item.kind == "concat"}
+    source, made = layers[0].entering[0], tuple(layer.leaving[0] for layer in layers)
+    for number, layer in enumerate(layers):
+        if joins.get(layer.entering[0], layer.entering) != (source, *made[:number]):
+            return None
+    gathered = _gathered(joins, source, made)
+    inside = {*(layer.entering[0] for layer in layers[1:]), *made, gathered}
+    others = tuple(item for item in block.items if inside.isdisjoint(makes(item)))
+    read = {*block.leaving, *(value for item in others for value in reads(item))}
+    if not gathered or read & inside > {gathered}:
+        return None
+    return Running(layers, source, gathered, joins.get(gathered, made) == made, others)
+
+
+def _gathered(joins: Mapping[str, tuple[str, ...]], source: str, made: tuple[str, ...]) -> str:
+    """The join of all that the layers give, with or without what they read first, or ''."""
+    found = [value for value, inputs in joins.items() if inputs in ((source, *made), made)]
+    return found[0] if found else made[0] if len(made) == 1 else ""

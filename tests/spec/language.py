@@ -1,0 +1,167 @@
+"""Random specs over the whole language, as plain values: most of them build, the others must be refused well."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+Values = dict[str, Any]
+
+ACTIVATIONS = ("relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid")
+activations = st.one_of(
+    st.sampled_from(ACTIVATIONS),
+    st.fixed_dictionaries({"kind": st.sampled_from(["leaky_relu", "prelu"]), "slope": st.floats(0, 1)}),
+)
+norms = st.one_of(
+    st.sampled_from(["batch", "layer", "none"]),
+    st.fixed_dictionaries({}, optional={"eps": st.floats(1e-9, 1), "momentum": st.floats(0, 1)}),
+    st.fixed_dictionaries({"kind": st.just("group"), "groups": st.sampled_from([1, 2, 4])}),
+)
+widths = st.sampled_from([1, 4, 6, 8, 16, "in", "2in", "in/2", "out", "out/2", "1.5out"])
+windows = {"kernel": st.integers(1, 4), "stride": st.integers(1, 2)}
+
+
+def of(kind: str, settings: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return settings.map(lambda values: {kind: values})
+
+
+def convs(width: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "width": width,
+        "groups": st.sampled_from([1, 1, 2, "depthwise"]),
+        "bias": st.booleans(),
+        "dilation": st.integers(1, 2),
+    }
+    return of("conv", st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional))
+
+
+keeping = st.one_of(
+    st.just("norm"),
+    st.just("activation"),
+    of("norm", norms),
+    of("activation", activations),
+    of("dropout", st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.0, 0.3])})),
+    of("squeeze_excite", st.fixed_dictionaries({}, optional={"reduction": st.integers(1, 8)})),
+    of("shuffle", st.fixed_dictionaries({"groups": st.sampled_from([1, 2])})),
+    convs(widths),
+)
+"""Steps that keep height and width."""
+resizing = st.one_of(
+    of("max_pool", st.fixed_dictionaries(windows, optional={"ceil": st.booleans()})),
+    of("avg_pool", st.fixed_dictionaries(windows)),
+    of("blur_pool", st.fixed_dictionaries({}, optional={"kernel": st.sampled_from([3, 5])})),
+    of("conv_transpose", st.fixed_dictionaries({"kernel": st.integers(2, 3), "stride": st.just(2)})),
+    of("upsample", st.fixed_dictionaries({}, optional={"mode": st.sampled_from(["nearest", "bilinear"])})),
+)
+
+
+def branching(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Side by side: concatenated, a residual that keeps its width, a gate."""
+    lists = st.lists(inner, max_size=2)
+    plain = st.lists(st.sampled_from(["norm", "activation"]), max_size=2)
+    gate = [{"global_pool": {"keep": True}}, {"conv": {"kernel": 1, "bias": True}}, {"activation": "sigmoid"}]
+    return st.one_of(
+        of("branches", st.fixed_dictionaries({"of": st.lists(lists, min_size=2, max_size=3)})),
+        of("branches", plain.map(lambda steps: {"join": "add", "of": [[], steps]})),
+        st.just({"branches": {"join": "multiply", "of": [[], gate]}}),
+    )
+
+
+steps = st.one_of(keeping, keeping, branching(keeping))
+layers = st.one_of(
+    st.sampled_from(["basic", "bottleneck", "post_activation", "post_bottleneck", "depthwise_separable", "two_way"]),
+    st.tuples(st.lists(steps, max_size=3), convs(st.just("k"))).map(lambda parts: [*parts[0], parts[1]]),
+)
+transition_steps = st.one_of(
+    st.sampled_from(["pre_activation", "post_activation", "conv", "none"]),
+    st.lists(st.one_of(steps, resizing), min_size=1, max_size=4),
+)
+shares = st.sampled_from([1.0, 0.5, 0.3])
+
+
+@st.composite
+def wirings(draw: st.DrawFn, count: int) -> Any:
+    """A connectivity for a block of `count` layers."""
+    rules = ("dense", "log", "harmonic", "one_shot", "cross_stage_partial")
+    named = st.fixed_dictionaries({"rule": st.sampled_from(rules)}, optional={"share": st.sampled_from([0.25, 0.5])})
+    window = st.fixed_dictionaries({"window": st.integers(1, 4)})
+    sources = [st.lists(st.integers(0, i), min_size=1, unique=True) for i in range(count)]
+    edges = st.fixed_dictionaries({"edges": st.tuples(*sources).map(list)})
+    wiring: Values = draw(st.one_of(named, window, edges))
+    listed = st.lists(st.integers(0, count), min_size=1, unique=True)
+    output = draw(st.one_of(st.none(), st.sampled_from(["all", "new", "last"]), listed))
+    return wiring if output is None else {**wiring, "output": output}
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> Values:
+    count = draw(st.integers(1, 5))
+    growths = st.integers(1, 12)
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "growth_rate": st.one_of(growths, st.lists(growths, min_size=count, max_size=count)),
+        "growth_multiplier": st.sampled_from([1.0, 1.7, 2.0]),
+        "layer": layers,
+        "bottleneck": st.integers(1, 4),
+        "drop_rate": st.sampled_from([0.0, 0.2]),
+        "connectivity": wirings(count),
+        "aggregate": st.fixed_dictionaries({}, optional={"compression": shares, "steps": st.just("pre_activation")}),
+        "residual": st.booleans(),
+    }
+    return draw(st.fixed_dictionaries({"layers": st.just(count)}, optional=optional))
+
+
+@st.composite
+def transitions(draw: st.DrawFn, index: int) -> Any:
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "pool": st.sampled_from(["avg", "max", "none"]),
+        "steps": transition_steps,
+        **draw(st.sampled_from([{}, {"compression": shares}, {"channels": st.sampled_from([4, 12])}])),
+    }
+    if index and draw(st.booleans()):
+        optional |= {
+            "skip": st.integers(1, index),
+            "crop": st.booleans(),
+            "join": st.sampled_from(["concat", "add"]),
+            "after": st.just("post_activation"),
+        }
+    values: Values = draw(st.fixed_dictionaries({}, optional=optional))
+    return values if "skip" in values else {k: v for k, v in values.items() if k not in ("crop", "join", "after")}
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Values:
+    """The plain values of a spec."""
+    listed = draw(st.lists(blocks(), min_size=1, max_size=4))
+    number = len(listed) - draw(st.sampled_from([0, 1, 1]))
+    stem_settings: dict[str, st.SearchStrategy[Any]] = {
+        "kernel": st.sampled_from([1, 3, 7]),
+        "stride": st.integers(1, 2),
+        "norm": st.booleans(),
+        "pool": st.sampled_from(["max", "avg", "none"]),
+    }
+    channels = {"channels": st.sampled_from([4, 8, 12])}
+    stem_steps = st.one_of(st.sampled_from(["deep", "two_way"]), st.lists(steps, min_size=1, max_size=3))
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "transitions": st.tuples(*(transitions(index) for index in range(number))).map(list),
+        "transition": st.fixed_dictionaries({}, optional={"pool": st.sampled_from(["avg", "max", "none"])}),
+        "layer": layers,
+        "growth_multiplier": st.sampled_from([1.0, 1.6]),
+        "connectivity": st.sampled_from(["dense", "log", "harmonic", "one_shot", "cross_stage_partial"]),
+        "compression": shares,
+        "norm": norms,
+        "activation": activations,
+        "drop_rate": st.sampled_from([0.0, 0.1]),
+        "stem": st.one_of(
+            st.fixed_dictionaries(channels, optional=stem_settings),
+            st.fixed_dictionaries({**channels, "steps": stem_steps}),
+            stem_steps,
+        ),
+        "features": st.lists(st.integers(1, len(listed)), unique=True, max_size=3),
+        "head": st.one_of(
+            st.sampled_from(["classifier", "pooled", "per_pixel", "none"]),
+            st.fixed_dictionaries({"num_classes": st.integers(1, 20)}, optional={"dropout": st.just(0.2)}),
+            st.lists(steps, min_size=1, max_size=2),
+        ),
+    }
+    sizes = st.fixed_dictionaries({"height": st.integers(24, 70), "width": st.integers(24, 70)})
+    fixed = {"growth_rate": st.integers(2, 12), "input": sizes, "blocks": st.just(listed)}
+    return draw(st.fixed_dictionaries(fixed, optional=optional))

@@ -1,0 +1,222 @@
+"""Every operator, rule and template in small networks: graph mode and PyNative agree with a NumPy forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import numpy as np
+import oracle
+import pytest
+
+from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph
+from archspec.graph.operators import OPERATORS
+from archspec.passes.verify import verified
+from archspec.runtime import prepare
+from archspec.spec.model import Spec
+from archspec.spec.templates import templates
+from archspec.spec.wiring import RuleName
+from archspec.writers.load import network_of
+from archspec.writers.module import write_module
+
+TOLERANCE = 1e-5
+BARE = {"kernel": 3, "stride": 1, "norm": False, "pool": "none"}
+LAYER = [{"conv": {"width": "k", "kernel": 3}}, "norm", "activation"]
+
+
+def layer(*steps: Any) -> dict[str, Any]:
+    return {"layer": [*steps, *LAYER]}
+
+
+def between(*steps: Any, **settings: Any) -> dict[str, Any]:
+    return {"transition": {"steps": list(steps), **settings}}
+
+
+def head(*steps: Any) -> dict[str, Any]:
+    return {"head": {"steps": list(steps), "num_classes": 3}}
+
+
+def activation(kind: str, **settings: Any) -> dict[str, Any]:
+    return {"activation": {"kind": kind, **settings}}
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "leaky relu": activation("leaky_relu", slope=0.3),
+    "prelu": activation("prelu"),
+    "sigmoid": activation("sigmoid"),
+    "hard sigmoid": activation("hard_sigmoid"),
+    "layer norm": {"norm": {"kind": "layer", "eps": 0.01}},
+    "group norm": {"norm": {"kind": "group", "groups": 3}},
+    "no norm": {"norm": "none"},
+    "norms of three kinds": {
+        "layer": ["norm", *LAYER],
+        **between({"norm": {"kind": "layer"}}, {"norm": {"kind": "batch", "eps": 0.2}}, {"norm": {"kind": "batch"}}),
+    },
+    "groups and a shuffle": layer({"conv": {"width": 12, "kernel": 3, "groups": 3}}, {"shuffle": {"groups": 2}}),
+    "depthwise": layer({"conv": {"kernel": 5, "groups": "depthwise"}}),
+    "dilation, padding and bias": {
+        **layer(
+            {"conv": {"width": 4, "kernel": 3, "dilation": 2, "bias": True}},
+            {"conv": {"width": "in", "kernel": 3, "padding": 3}},
+            {"conv": {"width": "2k", "kernel": 5, "padding": 0}},
+        ),
+        **head({"global_pool": {}}, {"dense": {"bias": False}}),
+    },
+    "transposed convolutions": between(
+        {"conv_transpose": {"width": 5, "kernel": 3, "stride": 2, "padding": 1, "bias": True}},
+        {"conv_transpose": {"kernel": 2, "stride": 3}},
+    ),
+    "blur pools": between({"blur_pool": {}}, {"blur_pool": {"kernel": 5, "stride": 1}}),
+    "pools with ceil": between(
+        {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}}, {"avg_pool": {"kernel": 2, "stride": 2, "ceil": True}}
+    ),
+    "pools with padding": between(
+        {"max_pool": {"kernel": 3, "stride": 2, "padding": 1}}, {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}}
+    ),
+    "nearest": between({"upsample": {"factor": 3}}),
+    "bilinear": between({"upsample": {"mode": "bilinear"}}),
+    "squeeze-excite": {
+        "layer": [*LAYER, {"squeeze_excite": {"reduction": 2}}],
+        **between("norm", {"squeeze_excite": {"reduction": 20, "activation": "silu", "gate": "hard_sigmoid"}}),
+    },
+    "branches that are concatenated": layer({"branches": {"of": [[], LAYER, ["norm", "activation"]]}}),
+    "branches that are added": layer({"branches": {"join": "add", "of": [["norm"], [], ["activation"]]}}),
+    "branches that are multiplied": layer(
+        {"branches": {"join": "multiply", "of": [[], ["norm", {"branches": {"join": "add", "of": [[], ["norm"]]}}]]}}
+    ),
+    "named steps": layer({"name": "squeeze.reduce", "conv": {"width": 2, "kernel": 1}}, {"name": "self", "norm": None}),
+    "aggregate": {"blocks": [{"layers": 3, "aggregate": {"channels": 7}}, {"layers": 2, "aggregate": {}}]},
+    "residual": {
+        "blocks": [
+            {"layers": 2, "residual": True, "connectivity": rule, "aggregate": {"channels": wide}}
+            for rule, wide in (("one_shot", 6), ("dense", 8), ({"output": "new"}, 8))
+        ],
+        "transitions": [{"channels": 8}, {"steps": "none"}],
+    },
+    "uneven growth": {
+        "blocks": [
+            {"layers": 3, "growth_rate": [3, 5, 2]},
+            {"layers": 3, "growth_rate": [1, 1, 4]},
+            {"layers": 4, "growth_multiplier": 1.7, "connectivity": {"output": "new"}},
+            {"layers": 4, "growth_multiplier": 1.7, "connectivity": "harmonic"},
+        ]
+    },
+    "shares of the input": {
+        "blocks": [
+            {"layers": 3, "connectivity": {"rule": "cross_stage_partial", "share": 0.3}},
+            {"layers": 2, "connectivity": "cross_stage_partial", "aggregate": {"compression": 0.5}},
+            {"layers": 3, "connectivity": "cross_stage_partial", "growth_rate": [2, 3, 4], "aggregate": {}},
+            {"layers": 2, "connectivity": "cross_stage_partial", "residual": True, "aggregate": {"channels": 4}},
+        ],
+        "transitions": [{}, {}, {"channels": 8, "pool": "none"}],
+    },
+    "skips": {
+        "blocks": [{"layers": 2}, {"layers": 2}, {"layers": 2, "connectivity": {"output": "new"}}, {"layers": 1}],
+        "transitions": [
+            {"channels": 4},
+            {"steps": [{"conv_transpose": {"kernel": 3, "stride": 2}}], "skip": 1, "crop": True},
+            {"steps": "none", "skip": 1},
+        ],
+        "input": {"height": 12, "width": 10},
+        "head": {"steps": "per_pixel", "num_classes": 3},
+    },
+    "layers of two widths": {
+        "layer": [{"conv": {"width": 7, "kernel": 1}}, *LAYER],
+        "blocks": [{"layers": 2}, {"layers": 2, "layer": [{"conv": {"width": 9, "kernel": 1}}, *LAYER]}],
+    },
+    **{
+        f"stem {name}": {
+            "stem": {"steps": name, "channels": 4, "pool": "none"},
+            "input": {"height": 16, "width": 12},
+        }
+        for name in templates("stems")
+    },
+    "every template of a layer": {
+        "blocks": [{"layers": 2, "layer": name} for name in templates("layers")],
+        "transition": {"pool": "none"},
+        "growth_rate": 4,
+        "bottleneck": 2,
+    },
+    "every template of a transition": {
+        "input": {"height": 40, "width": 32},
+        "blocks": [{"layers": 1}] * (1 + len(templates("transitions"))),
+        "transitions": [{"steps": name} for name in templates("transitions")],
+    },
+    **{f"head {name}": {"head": {"steps": name, "num_classes": 3}} for name in ("pooled", "per_pixel", "none")},
+    "every rule that needs no setting": {
+        "blocks": [
+            {"layers": 5, "connectivity": {"rule": rule}}
+            for rule in get_args(RuleName)
+            if rule not in ("window", "edges")
+        ],
+        "transition": {"pool": "none"},
+    },
+    "rule window": {"connectivity": {"window": 2}, "blocks": [{"layers": 5}, {"layers": 1}]},
+    "rule edges": {
+        "blocks": [
+            {"layers": 3, "connectivity": {"edges": [[0], [1, 0], [1]], "output": [0, 2, 3]}},
+            {"layers": 3, "connectivity": {"edges": [[0], [0], [0]], "output": "new"}},
+        ]
+    },
+}
+
+
+def graph_of(**settings_of_spec: Any) -> Graph:
+    """A verified graph; two blocks of two layers of 3 channels on 13 x 11 pixels where nothing else is said."""
+    usual = {
+        "input": {"channels": 2, "height": 13, "width": 11},
+        "stem": BARE,
+        "growth_rate": 3,
+        "blocks": [{"layers": 2}, {"layers": 2}],
+        "head": {"num_classes": 3},
+    }
+    return verified(build_graph(Spec.model_validate(usual | settings_of_spec)))
+
+
+@pytest.fixture(scope="module")
+def ms() -> Iterator[Any]:
+    prepare()
+    import mindspore
+
+    yield mindspore
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+
+
+def outputs(ms: Any, network: Any, images: Any, mode: int) -> list[Any]:
+    ms.set_context(mode=mode)
+    made = network.set_train(False)(ms.Tensor(images))
+    return [each.asnumpy() for each in (made if isinstance(made, tuple) else (made,))]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_network_of_it_computes_what_its_graph_says(ms: Any, case: str, as_ruff_has_it: Any) -> None:
+    """Equal bits in both modes, near the NumPy forward; parameters by the graph's names; a text as ruff has it."""
+    graph = graph_of(**CASES[case])
+    network, parameters = network_of(graph), oracle.random_parameters(graph.ops.values(), 0)
+    given = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
+    assert ms.load_param_into_net(network, given) == ([], [])
+    images = np.random.default_rng(1).normal(0, 4, (2, *graph.ops["input"].attrs["shape"])).astype(np.float32)
+    made = dict(zip(graph.ops, oracle.values(graph.ops.values(), parameters, images), strict=True))
+    eager, compiled = (outputs(ms, network, images, mode) for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE))
+    for name, one, other in zip(graph.outputs, eager, compiled, strict=True):
+        assert oracle.distance(one, made[name]) <= TOLERANCE
+        assert oracle.distance(other, made[name]) <= TOLERANCE
+        assert np.array_equal(one, other)
+    text = write_module(graph)
+    as_ruff_has_it(text)
+
+
+def test_every_kind_of_operator_stands_in_one_of_these_networks() -> None:
+    """So that an operator that is new cannot be forgotten; test_module.py has the activations that are missing."""
+    kinds = {op.kind for case in CASES.values() for op in graph_of(**case).ops.values()}
+    elsewhere = {"relu6", "gelu", "hard_swish", "dropout", "output"}
+    assert kinds | elsewhere == set(OPERATORS)
+
+
+def test_blocks_that_differ_in_widths_alone_share_a_class() -> None:
+    """Also in those of their layers, of a share of the input, and of what is cut out."""
+    for case, classes in (("layers of two widths", 1), ("uneven growth", 3), ("skips", 2)):
+        text = write_module(graph_of(**CASES[case]))
+        assert text.count("\nclass DenseBlock") == classes, text
+        assert text.count("\nclass DenseLayer") == 1
