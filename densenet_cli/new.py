@@ -65,7 +65,7 @@ def new(
 
 def starting_file(spec: Spec) -> str:
     """Return YAML that loads to the same spec: what it says itself, and the defaults of all else as comments."""
-    said = spec.model_dump(mode="json", exclude_unset=True)
+    said = spec.model_dump(mode="json", exclude_unset=True, exclude={"published"})  # of another network
     keys = [key for key in Spec.model_fields if key != "growth_rate"]
     keys.insert(keys.index("growth_multiplier"), "growth_rate")
     paragraphs = (_paragraph(key, _short(key, said.get(key)), getattr(spec, key)) for key in keys)

@@ -30,9 +30,14 @@ COMMANDS = re.findall(r"^\$ (densenet [^#\n]*)", TEXT, re.MULTILINE)
 QUICK = [c.strip() for c in COMMANDS if "--dry-run" in c or "--yaml" in c]
 
 
+# What the README cannot bring along: photographs, somebody's weights, the network's published ones, a second process.
+NOT_AT_HAND = ("photos", "theirs", "--pretrained", "--devices 2")
+ROOM = re.compile(r"from (?:archspec(?:\.| import )(\w+)|(densenet_cli))")
+
+
 def run(command, cwd):
     arguments = [sys.executable, "-m", "densenet_cli", *shlex.split(command)[1:]]
-    return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.parametrize("text", YAML)
@@ -49,6 +54,37 @@ def test_quick_commands_run_as_written(command, tmp_path):
     """What the pages say to type exits with 0."""
     done = run(command, tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_run_one_after_the_other(tmp_path):
+    """From a spec to a certified file, as a reader types them."""
+    text = (ROOT / "README.md").read_text()
+    (tmp_path / "my_spec.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    commands = re.findall(r"^\$ (densenet [^#\n]*)", text, re.MULTILINE)
+    commands = [command for command in commands if not any(word in command for word in NOT_AT_HAND)]
+    assert len(commands) == 12
+    for command in commands:
+        done = run(command, tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+
+
+def rooms_of(file):
+    """The rooms that a file imports, anywhere in it: `spec`, `graph`."""
+    lines = (ROOM.match(line.strip()) for line in file.read_text().splitlines())
+    return {found[1] or found[2] for found in lines if found}
+
+
+def test_imports_go_the_way_that_the_architecture_says():
+    """No room imports what stands right of it, nor its neighbour between two arrows."""
+    (line,) = re.findall(r"^    (errors <- .*)$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    order = [step.split(", ") for step in line.split(" <- ")]
+    for number, step in enumerate(order):
+        left = {"runtime", *(room for earlier in order[:number] for room in earlier)}
+        for room in step:
+            folder = ROOT / "densenet_cli" if room == "densenet_cli" else ROOT / "archspec" / room
+            for file in folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]:
+                assert rooms_of(file) <= {*left, room}, file
 
 
 @pytest.mark.parametrize("command", sorted({c.split()[1] for c in COMMANDS}))

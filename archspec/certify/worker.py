@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from archspec.certify.certificate import certificate
+from archspec.certify.certificate import certificate, digest_of
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.passes.compare import compare
@@ -31,6 +31,8 @@ def main(folder: Path) -> None:
     file, size = folder / "network.mindir", spec.input
     export_mindir(network, (size.channels, size.height, size.width), file, batch=1)
     found = certificate(file, graph, compare(graph, read_mindir(file)))
+    module = folder / "network.py"  # the exported file goes away with its folder
+    found |= {"file": module.name, "sha256": digest_of(module)}
     (folder / "certificate.json").write_text(json.dumps(found), "utf-8")
 
 

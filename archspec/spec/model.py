@@ -131,6 +131,8 @@ class Spec(WrittenModel):
             if transition.skip is not None and transition.skip > index:
                 rule = f"skip (={transition.skip}) must be a block before block {index + 1}"
                 yield ("transitions", index, "skip"), rule
+        if self.transition.skip is not None:
+            yield ("transition", "skip"), "a skip belongs to one of `transitions`: for all it would be the same block's"
         for index, number in enumerate(self.features):
             if number > blocks or number in self.features[:index]:
                 yield ("features", index), f"features (={number}) must name blocks 1 to {blocks}, each once"

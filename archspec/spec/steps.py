@@ -34,16 +34,20 @@ WIDTHS = ("in", "out", "k", "bottleneck")
 WIDTH = re.compile(rf"(\d{{1,4}}(?:\.\d{{1,4}})?)? ?({'|'.join(WIDTHS)})(?: ?/ ?([1-9]\d{{0,3}}))?")
 
 
-def _checked_width(value: Any) -> Any:
+def _checked_width(value: Any, least: int = 1) -> Any:
     if isinstance(value, str):
         if not WIDTH.fullmatch(value):
             raise PydanticCustomError("width", "must be a number of channels, or of the form 4k, k/2, in/16, out")
         return value
     if isinstance(value, bool) or not isinstance(value, int):
         raise PydanticCustomError("width", "must be a number of channels, or of the form 4k, k/2, in/16, out")
-    if not 1 <= value <= 65_536:
-        raise PydanticCustomError("width", "must be in [1, 65536]")
+    if not least <= value <= 65_536:
+        raise PydanticCustomError("width", f"must be in [{least}, 65536]")
     return value
+
+
+def _checked_border(value: Any) -> Any:
+    return _checked_width(value, least=0)
 
 
 Width = Annotated[int | str, BeforeValidator(_checked_width)]
@@ -154,7 +158,7 @@ class UpsampleStep(SpecModel):
 class SliceStep(SpecModel):
     """Some of the channels: from `start`, counted from 0, up to but without `stop`."""
 
-    start: Width | None = None
+    start: Annotated[int | str, BeforeValidator(_checked_border)] | None = None
     """The first where absent."""
     stop: Width | None = None
     """All the others where absent."""

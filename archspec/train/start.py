@@ -14,6 +14,8 @@ from archspec.certify.built import certify_built
 from archspec.errors import ArchspecError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
+from archspec.graph.ir import Graph
+from archspec.graph.shapes import infer_shapes
 from archspec.passes.verify import verified
 from archspec.runtime import interrupts_held, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
@@ -77,6 +79,7 @@ def plan_run(
     _check_fit(spec, recipe, splits, devices)
     preprocess_of(spec, recipe)
     graph = verified(build_graph(spec))
+    _check_outputs(spec, graph)
     settings = Settings(
         data_dir=str(data_dir.resolve()) if data_dir else None,
         data_kind=splits.kind,
@@ -128,6 +131,17 @@ def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None
             recipe.place(("batch_size",)),
             f"--batch-size {max(1, share)} or less",
         )
+
+
+def _check_outputs(spec: Spec, graph: Graph) -> None:
+    """Training is by one row of logits for each image."""
+    shapes, _ = infer_shapes(graph)
+    given = [shapes[name] for name in graph.outputs]
+    if given != [(spec.head.num_classes,)]:
+        shown = ", ".join(" x ".join(map(str, shape)) for shape in given)
+        rule = f"gives {shown}; to be trained it must give {spec.head.num_classes} logits alone"
+        hint = "no features, and a head that ends with global_pool and dense"
+        raise TrainingError.one("T011", rule, spec.place(("head",), ("features",)), hint)
 
 
 def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
