@@ -96,8 +96,10 @@ def report(graph: Graph) -> Report:
 
 
 def _main(graph: Graph) -> str:
-    """The output that is no feature; of a backbone whose last block is one, that."""
-    return next((name for name in graph.outputs if graph.ops[name].kind != "output"), graph.outputs[-1])
+    """The output that is no feature; of a backbone, the last block's."""
+    position = {name: number for number, name in enumerate(graph.ops)}
+    ends = [name for name in graph.outputs if graph.ops[name].kind != "output"]
+    return ends[0] if ends else max(graph.outputs, key=lambda name: position[graph.ops[name].inputs[0]])
 
 
 def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:

@@ -170,7 +170,7 @@ def test_devices_that_cannot_share_the_global_batch_are_refused_with_a_cure():
     assert "S010" in spec
     rule = "T010 global_batch (=256) must be a multiple of the 3 devices that share it"
     assert devices.endswith(
-        f"recipes/imagenet_paper.yaml:5:15 {rule} (--devices 2, or --batch-size N, which scales the learning rate)"
+        f"recipes/imagenet_paper.yaml:6:15 {rule} (--devices 2, or --batch-size N, which scales the learning rate)"
     )
     assert plan_with(KEPT, "batch_size=8", devices=3).recipe.batch_size == 8
 
@@ -185,7 +185,7 @@ def test_a_share_that_is_larger_than_the_data_names_the_global_batch():
 
 def test_a_scaled_rate_obeys_the_rules_of_rates():
     """One that no run could read back is refused before there is a run."""
-    with pytest.raises(TrainingError, match=r"digits.yaml:8:41 x 1024 / 1 S004 schedule.learning_rate \(=102.4\)"):
+    with pytest.raises(TrainingError, match=r"digits.yaml:9:41 x 1024 / 1 S004 schedule.learning_rate \(=102.4\)"):
         plan_with({"global_batch": 1, "scaling": "scale_rate"}, "batch_size=1024")
 
 

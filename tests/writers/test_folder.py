@@ -68,7 +68,7 @@ numpy.save(sys.argv[4], model.set_train(False)(images).asnumpy())
 def test_the_folder_holds_the_spec_the_report_and_the_module(tmp_path: Path) -> None:
     """Each reads back: the equal spec, the report with both digests, the writer's text and its length."""
     folder = tmp_path / "deep" / "er"
-    lines = build_folder(SMALL, folder)
+    lines, _ = build_folder(SMALL, folder)
     graph = build_graph(SMALL)
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert load_spec(folder / "spec.yaml") == SMALL
