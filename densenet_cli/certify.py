@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from archspec.certify.certificate import certificate
 from archspec.graph.build import build_graph
-from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
-from archspec.passes.compare import COMPARED, NOT_COMPARED, Comparison, compare
+from archspec.passes.compare import Comparison, compare
 from archspec.passes.verify import verified
 from archspec.readers.mindir import read_mindir
 from archspec.readers.onnx import read_onnx
@@ -38,6 +36,9 @@ def certify(
     num_classes: Annotated[
         int | None, typer.Option(min=1, help="Default: the spec's where it says one, else the file's.")
     ] = None,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Concatenations in another order are a difference, not a note.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate or the differences as JSON.")] = False,
 ) -> None:
     """Prove that a model file is the network its spec says, by reading its operators back; exit with 3 if not.
@@ -49,12 +50,12 @@ def certify(
     found = read_onnx(file) if is_onnx(file) else read_mindir(file)
     wanted, remark = _with_classes_of(found, chosen, is_users_choice(chosen, ("head", "num_classes")))
     graph = verified(build_graph(wanted))
-    comparison = compare(graph, found)
-    certificate = _certificate(file, graph, comparison, remark)
+    comparison = compare(graph, found, ordered=ordered)
+    known = certificate(file, graph, comparison, remark)
     if as_json:
-        typer.echo(json.dumps(certificate, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(known, indent=2, ensure_ascii=False))
     else:
-        _show(certificate, comparison, f"{file} is {'' if comparison.equal else 'not '}{spec}")
+        _show(known, comparison, f"{file} is {'' if comparison.equal else 'not '}{spec}")
     if not comparison.equal:
         raise typer.Exit(DIFFERENT)
 
@@ -78,50 +79,29 @@ def _with_classes_of(found: Graph, spec: Spec, fixed: bool) -> tuple[Spec, str]:
     return spec.model_copy(update={"head": head}), remark
 
 
-def _certificate(file: Path, graph: Graph, comparison: Comparison, remark: str) -> dict[str, Any]:
-    digest = sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return {
-        "file": str(file),
-        "sha256": digest.hexdigest(),
-        "spec": graph.name,
-        "structure_digest": structure_digest(graph),
-        "equal": comparison.equal,
-        "blocks": [asdict(block) for block in comparison.blocks],
-        "params": comparison.params,
-        "expected_params": comparison.expected_params,
-        "differences": [difference.message for difference in comparison.differences],
-        "notes": [*([remark] if remark else []), *comparison.notes],
-        "compared": COMPARED,
-        "not_compared": NOT_COMPARED,
-    }
-
-
-def _show(certificate: dict[str, Any], comparison: Comparison, verdict: str) -> None:
-    lines = _certified(certificate) if comparison.equal else _differing(certificate)
-    for line in (verdict, *(f"note: {note}" for note in certificate["notes"]), *lines):
+def _show(known: dict[str, Any], comparison: Comparison, verdict: str) -> None:
+    lines = _certified(known) if comparison.equal else _differing(known)
+    for line in (verdict, *(f"note: {note}" for note in known["notes"]), *lines):
         console.print(line, soft_wrap=True, markup=False)
     if comparison.equal:
         console.print(_table(comparison))
 
 
-def _certified(certificate: dict[str, Any]) -> Iterator[str]:
-    yield f"file          sha256 {certificate['sha256']}"
-    yield f"structure     sha256 {certificate['structure_digest']}"
-    yield f"parameters    {certificate['params']:,} found, {certificate['expected_params']:,} expected"
-    yield f"compared      {'; '.join(certificate['compared'])}"
-    yield f"not compared  {'; '.join(certificate['not_compared'])}"
+def _certified(known: dict[str, Any]) -> Iterator[str]:
+    yield f"file          sha256 {known['sha256']}"
+    yield f"structure     sha256 {known['structure_digest']}"
+    yield f"parameters    {known['params']:,} found, {known['expected_params']:,} expected"
+    yield f"compared      {'; '.join(known['compared'])}"
+    yield f"not compared  {'; '.join(known['not_compared'])}"
 
 
-def _differing(certificate: dict[str, Any]) -> Iterator[str]:
-    differences = certificate["differences"]
+def _differing(known: dict[str, Any]) -> Iterator[str]:
+    differences = known["differences"]
     yield from (f"different: {difference}" for difference in differences[:LISTED])
     if len(differences) > LISTED:
         yield f"... and {len(differences) - LISTED} more (--json lists them)"
-    if certificate["params"] != certificate["expected_params"]:
-        yield f"parameters: {certificate['params']:,} found, {certificate['expected_params']:,} expected"
+    if known["params"] != known["expected_params"]:
+        yield f"parameters: {known['params']:,} found, {known['expected_params']:,} expected"
 
 
 def _table(comparison: Comparison) -> Table:

@@ -10,23 +10,23 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import Any
 
-import networkx as nx
-
-from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
-
-MAX_JOINED = 8_000_000
-"""Values that all concatenations join, nested ones written out: twice the most that a spec may connect."""
+from archspec.passes.joins import Joins
 
 MAX_CELLS = 4_000_000
 """Cells of the table that pairs chains; beyond, they are paired one by one as they come."""
 
 # Kinds that may stand for one another.
 _CLASSES: Mapping[str, str] = {
-    **dict.fromkeys(("relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu"), "activation"),
-    **dict.fromkeys(("max_pool", "avg_pool"), "pool"),
+    **dict.fromkeys(
+        ("relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid"), "activation"
+    ),
+    **dict.fromkeys(("max_pool", "avg_pool", "blur_pool"), "pool"),
+    **dict.fromkeys(("batch_norm", "layer_norm", "group_norm"), "norm"),
 }
+_SIZES = ("out_channels", "kernel", "stride", "padding", "start", "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ class Chain:
         return self.ops[-1].name
 
     @property
+    def is_output(self) -> bool:
+        """It is what the network gives, no operator."""
+        return self.ops[0].kind == "output"
+
+    @property
     def region(self) -> str:
         """The region that it begins in."""
         return self.ops[0].region
@@ -59,68 +64,92 @@ Pair = tuple[Chain | None, Chain | None]
 
 
 def contracted(graph: Graph) -> list[Chain]:
-    """Return a graph as chains, each after those that it reads.
+    """Return a graph as chains, each after those that it reads, and at the end one for each output.
 
     Raises:
         ModelFileError: R009, the graph's concatenations join more values than any spec may.
     """
-    joins = _Joins(graph)
+    joins = Joins(graph)
+    outputs = [(name, joins.written[name]) for name in joins.graph.outputs]
     readers = Counter(source for reads in joins.reads.values() for source in set(reads))
     ends = {source for reads in joins.reads.values() if len(reads) > 1 for source in reads}
     ends |= {source for source, count in readers.items() if count > 1} | set(graph.inputs)
+    ends |= {source for _, reads in outputs for source in reads}
     chains: dict[str, Chain] = {}
     for name, reads in joins.reads.items():
-        op = graph.ops[name]
+        op = joins.ops[name]
         if len(reads) == 1 and reads[0] not in ends:
             before = chains.pop(reads[0])
             chains[name] = replace(before, ops=(*before.ops, op))
         else:
-            chains[name] = Chain((op,), reads, joins.regions.get(op.inputs[0], "") if op.inputs else "")
-    return list(chains.values())
+            chains[name] = Chain((op,), reads, _joined(joins, op))
+    last = [
+        Chain((Op(f"output {number} of the network", "output", (name,)),), reads, joins.regions.get(name, ""))
+        for number, (name, reads) in enumerate(outputs, start=1)
+    ]
+    return [*_in_order(chains, last), *last]
 
 
-class _Joins:
-    """What each operator reads, dropout passed by and nested concatenations written out, in running order."""
+def _joined(joins: Joins, op: Op) -> str:
+    """The region of the concatenation that an operator reads, or that it is itself."""
+    if op.kind == "concat":
+        return op.region
+    return joins.regions.get(op.inputs[0], "") if op.inputs else ""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.reads: dict[str, tuple[str, ...]] = {}
-        self.regions: dict[str, str] = {}
-        self.written: dict[str, tuple[str, ...]] = {}
-        total = 0
-        for name in self.order():
-            op = graph.ops[name]
-            sources = tuple(part for source in op.inputs for part in self.written[source])
-            total += len(sources)
-            if total > MAX_JOINED:
-                raise ModelFileError.one("R009", f"joins more than {MAX_JOINED:,} values in all", graph.name)
-            passed_by = op.kind in ("concat", "dropout")
-            self.written[name] = sources if passed_by else (name,)
-            if op.kind == "concat":
-                self.regions[name] = op.region
-            if not passed_by:
-                self.reads[name] = sources
 
-    def order(self) -> Iterator[str]:
-        """A walk from the output, inputs in their order: the same for equal graphs, however they are listed."""
-        backwards = nx.DiGraph()
-        for name, op in self.graph.ops.items():
-            backwards.add_node(name)
-            backwards.add_edges_from((name, source) for source in op.inputs)
-        yield from nx.dfs_postorder_nodes(backwards, self.graph.outputs[-1])
+def _in_order(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator[Chain]:
+    """A walk from the outputs, what is read first by its depth: the same for equal graphs, however they are listed."""
+    keys = _keys(chains)
+    seen = set[str]()
+    first = [value for chain in outputs for value in sorted(chain.reads, key=keys.__getitem__)]
+    waiting = [(value, False) for value in reversed(first)]
+    while waiting:
+        value, done = waiting.pop()
+        if done:
+            yield chains[value]
+        elif value not in seen:
+            seen.add(value)
+            waiting.append((value, True))
+            before = (source for source in {*chains[value].reads} if source not in seen)
+            waiting.extend((source, False) for source in sorted(before, key=keys.__getitem__, reverse=True))
+
+
+def _keys(chains: Mapping[str, Chain]) -> Mapping[str, Any]:
+    """What tells chains that are joined from one another; what nothing tells apart stays as it is listed."""
+    depth: dict[str, int] = {}
+    reads, read_by = (dict.fromkeys(chains, (0, 0)) for _ in range(2))
+    for name, chain in chains.items():
+        depth[name] = len(chain.ops) + max((depth[source] for source in chain.reads), default=0)
+        sources = {*chain.reads}
+        reads[name] = len(sources), sum(depth[source] for source in sources)
+        read_by |= {source: (read_by[source][0] + 1, read_by[source][1] + depth[name]) for source in sources}
+    return {
+        name: (depth[name], chain.classes, _sizes(chain), reads[name], read_by[name], position)
+        for position, (name, chain) in enumerate(chains.items())
+    }
+
+
+def _sizes(chain: Chain) -> str:
+    return str([[op.attrs.get(size, "") for size in _SIZES] for op in chain.ops])
 
 
 def paired(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...]:
     """Return two sequences of chains paired at the least cost, each in its order (Needleman and Wunsch 1970).
 
-    Equal beginnings and ends are paired first; what is left between them is short unless all differs.
+    Equal beginnings and ends are paired first; what is left between them is short unless all differs. Outputs are
+    paired where there are as many.
     """
+    ours: list[Chain | None] = [chain for chain in expected if chain.is_output]
+    theirs: list[Chain | None] = [chain for chain in found if chain.is_output]
+    expected, found = ([chain for chain in chains if not chain.is_output] for chains in (expected, found))
     head = _alike(expected, found)
     tail = _alike(expected[head:][::-1], found[head:][::-1])
     middle = _align(expected[head : len(expected) - tail], found[head : len(found) - tail])
     before = list(zip(expected[:head], found[:head], strict=True))
     after = list(zip(expected[len(expected) - tail :], found[len(found) - tail :], strict=True))
-    return (*before, *middle, *after)
+    if len(ours) != len(theirs):
+        ours, theirs = [*ours, *[None] * len(theirs)], [*[None] * len(ours), *theirs]
+    return (*before, *middle, *after, *zip(ours, theirs, strict=True))
 
 
 def _alike(expected: Sequence[Chain], found: Sequence[Chain]) -> int:

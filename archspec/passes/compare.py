@@ -9,17 +9,20 @@ weights that read them and nothing else: that is a note.
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from archspec.errors import Diagnostic, counted
 from archspec.graph.ir import Graph, Op
 from archspec.graph.operators import OPERATORS
-from archspec.passes.chains import contracted, paired
+from archspec.passes.blocks import blocks_found
+from archspec.passes.chains import Chain, contracted, paired
 from archspec.passes.folding import folded_norms, unfolded
+from archspec.passes.order import Order, order_of
+from archspec.passes.pieces import cut
+from archspec.passes.reads import connection_lines
 from archspec.passes.stages import BlockComparison, Match, compared_blocks, surplus_layers
 from archspec.spec.parts import compressed
 
@@ -40,7 +43,7 @@ NOT_COMPARED = (
     "names",
     "dropout, which does nothing in evaluation mode",
     "momentum of batch norms",
-    "order inside concatenations",
+    "order inside concatenations where it only permutes channels of weights",
     "number types and casts",
 )
 
@@ -55,6 +58,7 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "gelu": {"approximate": "none"},
     "max_pool": {"ceil": False},
     "avg_pool": {"ceil": False},
+    "global_avg_pool": {"keep": False},
 }
 _WORDS: Mapping[str, str] = {
     "out_channels": "has {found} outputs, the spec says {expected}",
@@ -80,25 +84,29 @@ class Comparison:
         return not self.differences
 
 
-def compare(spec_graph: Graph, found: Graph) -> Comparison:
+def compare(spec_graph: Graph, found: Graph, ordered: bool = False) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
+
+    A concatenation in another order, where only channels of weights are permuted, is a note, or with `ordered` a
+    difference.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
     expected_chains, found_chains = contracted(spec_graph), contracted(found)
-    params = _params(op for chain in found_chains for op in chain.ops)
+    params = _params(op for part in found_chains for op in part.ops)
     folds = folded_norms(expected_chains, found_chains)
     found_chains = contracted(unfolded(found, folds)) if folds else found_chains
-    match = Match(spec_graph, paired(expected_chains, found_chains))
-    blocks = compared_blocks(match, found.name)
-    differences = _listed(_differences(match, blocks)) or _listed(_leftovers(match))
+    match = Match(spec_graph, cut(paired(expected_chains, found_chains)))
+    blocks, order = compared_blocks(match, found.name), order_of(match)
+    lines = chain(_differences(match, blocks), _orders(order, ordered))
+    differences = _listed(lines) or _listed(_leftovers(match))
     return Comparison(
         blocks,
         differences,
-        (*_norm_notes(len(folds), match), *_notes(match)),
+        (*_norm_notes(len(folds), match), *(() if ordered else _notes(order))),
         params,
-        _params(op for chain in expected_chains for op in chain.ops),
+        _params(op for part in expected_chains for op in part.ops),
     )
 
 
@@ -117,13 +125,20 @@ def _leftovers(match: Match) -> Iterator[Diagnostic]:
 
 
 def _differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Diagnostic]:
+    alone = list(_alone(match))
+    number, expected = blocks_found(match) if alone else None, len(blocks)
+    if number is not None and number != expected:
+        yield Diagnostic("R101", f"the file has {counted(number, 'block')}, the spec says {expected}")
+    ours, theirs = (sum(c is not None and c.is_output for c in each) for each in zip(*match.pairs, strict=True))
+    if ours != theirs:
+        yield Diagnostic("R101", f"the network has {counted(theirs, 'output')}, the spec says {ours}")
     for block in blocks:
         if block.layers != block.expected_layers:
             message = f"{match.titles[block.block]} has {block.layers} layers, the spec says {block.expected_layers}"
             yield Diagnostic("R101", message)
-    yield from _alone(match)
+    yield from alone
     yield from _compositions(match)
-    yield from _reads(match)
+    yield from (Diagnostic("R103", line) for line in connection_lines(match))
     for block in blocks:
         if block.layers == block.expected_layers:
             yield from _connections(match, block)
@@ -144,27 +159,35 @@ def _compositions(match: Match) -> Iterator[Diagnostic]:
 
 def _alone(match: Match) -> Iterator[Diagnostic]:
     """Chains without a partner that are no layers of a block."""
-    after = "the input"
-    for (expected, found), block in zip(match.pairs, surplus_layers(match), strict=True):
-        if expected is None and found is not None and not block:
+    after, there = "the input", {expected.region for expected, _ in match.both}
+    for (expected, found), layer in zip(match.pairs, surplus_layers(match), strict=True):
+        if any(chain is not None and chain.is_output for chain in (expected, found)):
+            return
+        if expected is None and found is not None and layer is None and found.ops[0].kind != "concat":
             kinds = ", ".join(op.kind for op in found.ops)
             yield Diagnostic("R102", f"{after} is followed by {kinds}, which the spec does not have")
-        elif found is None and expected is not None and expected.region not in match.layers:
-            yield Diagnostic("R102", f"{match.title(expected)} is missing")
+        elif found is None and expected is not None:
+            yield from _missing(match, expected, expected.region in there)
         after = match.title(expected) if expected else after
 
 
-def _reads(match: Match) -> Iterator[Diagnostic]:
-    partners = {found.output: expected.output for expected, found in match.both}
-    with_partner = set(partners.values())
-    for expected, found in match.both:
-        wanted = Counter(value for value in expected.reads if value in with_partner)
-        there = Counter(partners[value] for value in found.reads if value in partners)
-        for value in wanted - there:
-            yield _edge(match.reader(expected), match.source(value, expected), "does not read")
-        for value in there - wanted:
-            verb = "reads twice" if value in wanted else "must not read"
-            yield _edge(match.reader(expected), match.source(value, expected), verb)
+def _missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnostic]:
+    """A chain of the spec that the file has not, the part that it belongs to otherwise there or not."""
+    first, region = expected.ops[0], match.spec.regions.get(expected.region)
+    if region is not None and region.attrs.get("skip") and first.kind == region.attrs["join"] and in_part:
+        yield Diagnostic("R103", f"{match.title(expected)} does not read {match.skip_title(region.name)}")
+    elif region is not None and region.kind == "dense_block" and first.kind == "add":
+        yield Diagnostic("R103", f"{match.titles[region.name]} does not add its input to its output")
+    elif expected.region in match.layers and in_part:
+        yield Diagnostic("R102", f"{match.title(expected)} lacks {', '.join(op.kind for op in expected.ops)}")
+    elif expected.region not in match.layers and first.kind != "concat":
+        yield Diagnostic("R102", f"{match.title(expected)} is missing")
+
+
+def _orders(order: Order, ordered: bool) -> Iterator[Diagnostic]:
+    yield from (Diagnostic("R103", fault) for fault in order.faults)
+    if ordered:
+        yield from (Diagnostic("R103", f"{reader} joins its sources in another order") for reader in order.reordered)
 
 
 def _connections(match: Match, block: BlockComparison) -> Iterator[Diagnostic]:
@@ -225,6 +248,8 @@ def _follows(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
     region = match.spec.regions.get(expected.region)
     if region is None or region.kind != "transition" or theirs["in_channels"] == expected.attrs["in_channels"]:
         return False
+    if expected.attrs["out_channels"] == expected.attrs["in_channels"]:
+        return bool(theirs["out_channels"] == theirs["in_channels"])
     compression = region.attrs["compression"]
     return bool(compression and theirs["out_channels"] == compressed(theirs["in_channels"], compression))
 
@@ -252,17 +277,11 @@ def _norm_notes(folded: int, match: Match) -> Iterator[str]:
         yield f"{counted(written, 'batch norm')} {verb} written as a scale and a shift: eps is not compared there"
 
 
-def _notes(match: Match) -> Iterator[str]:
-    partners = {found.output: expected.output for expected, found in match.both}
-    moved = [
-        match.reader(expected)
-        for expected, found in match.both
-        if expected.reads != (reads := tuple(partners.get(value, "") for value in found.reads))
-        and Counter(reads) == Counter(expected.reads)
-    ]
-    if moved:
-        more = f" and {len(moved) - 1} more join their" if moved[1:] else " joins its"
-        yield f"{moved[0]}{more} sources in another order: the same network with the channels of weights permuted"
+def _notes(order: Order) -> Iterator[str]:
+    if order.reordered and not order.faults:
+        more = f" and {len(order.reordered) - 1} more join their" if order.reordered[1:] else " joins its"
+        words = "sources in another order: the same network with the channels of weights permuted"
+        yield f"{order.reordered[0]}{more} {words}"
 
 
 def _params(ops: Iterator[Op]) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from functools import cached_property
 
 from archspec.graph.connections import BlockConnections, block_connections, layers_of
 from archspec.graph.ir import Graph, Op, Region
 from archspec.passes.chains import Chain, Pair
+from archspec.passes.joins import COMMUTATIVE
+
+_IN_BLOCK: Mapping[str, str] = {"slice": "share of its input", "add": "residual sum"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Match:
         titles = {"": "the input", "stem": "the stem", "head": "the head"}
         for kind, word in (("dense_block", "block"), ("transition", "transition")):
             titles |= {r.name: f"{word} {n}" for n, r in enumerate(self.spec.regions_of(kind), start=1)}
-        return titles
+        return titles | {r.name: f"{titles[r.parent]}'s aggregation" for r in self.spec.regions_of("aggregation")}
 
     @cached_property
     def by_output(self) -> Mapping[str, Chain]:
@@ -54,29 +59,85 @@ class Match:
     @cached_property
     def entering(self) -> Mapping[str, tuple[str, ...]]:
         """What the first layer of each of the spec's blocks reads."""
-        first = ((self.layers.get(chain.region), chain.reads) for chain in self.by_output.values())
-        return {layer[0]: reads for layer, reads in first if layer is not None and layer[1] == 1}
+        found: dict[str, tuple[str, ...]] = {}
+        for chain in self.by_output.values():
+            block, number = self.layers.get(chain.region, ("", 0))
+            if number == 1:
+                outside = (value for value in chain.reads if self.by_output[value].region != chain.region)
+                found[block] = (*found.get(block, ()), *outside)
+        return found
+
+    @cached_property
+    def readers(self) -> Counter[str]:
+        """How many of the spec's chains read each value."""
+        return Counter(value for chain in self.by_output.values() for value in {*chain.reads})
 
     def title(self, chain: Chain) -> str:
         """Return `block 3, layer 17`, `transition 2`, `the stem`."""
-        if chain.region not in self.layers:
-            return self.titles.get(chain.region, chain.region)
-        block, number = self.layers[chain.region]
-        return f"{self.titles[block]}, layer {number}"
+        if chain.is_output:
+            number = sum(before.is_output for before in self.by_output.values())
+            return "the output" if number == 1 else chain.output
+        if chain.region in self.layers:
+            block, number = self.layers[chain.region]
+            return f"{self.titles[block]}, layer {number}"
+        title = self.titles.get(chain.region, chain.region)
+        region = self.spec.regions.get(chain.region)
+        if region is None or region.kind != "dense_block":
+            return title
+        around = chain.ops[0].kind == "slice" and chain.ops[0].attrs["start"] == 0
+        what = "bypass" if around else _IN_BLOCK.get(chain.ops[0].kind, "")
+        return f"{title}'s {what}" if what else f"the output of {title}"
 
     def reader(self, chain: Chain) -> str:
         """Return what a chain is called as the reader of a join: what follows a block reads the block's output."""
-        joins_a_block = chain.joined in self.titles and chain.region not in self.layers
+        region = self.spec.regions.get(chain.joined)
+        own = chain.region == chain.joined or chain.region in self.layers or self.is_aggregation(chain)
+        joins_a_block = region is not None and region.kind == "dense_block" and not own
         return f"the output of {self.titles[chain.joined]}" if joins_a_block else self.title(chain)
+
+    def is_aggregation(self, chain: Chain) -> bool:
+        """Whether it begins in what aggregates a block's layers."""
+        region = self.spec.regions.get(chain.region)
+        return region is not None and region.kind == "aggregation"
+
+    def skip_title(self, transition: str) -> str:
+        """Return `block 5 (its skip)`."""
+        return f"block {self.spec.regions[transition].attrs['skip']} (its skip)"
 
     def source(self, value: str, reader: Chain) -> str:
         """Return what a value of the spec is called in the words of a block: `layer 4`, `the block's input`."""
         chain = self.by_output[value]
+        if chain.region == reader.region and chain.region:
+            return value
         block = self.layers.get(reader.region, (reader.joined, 0))[0]
+        block = self.spec.regions[reader.region].parent if self.is_aggregation(reader) else block
         owner, number = self.layers.get(chain.region, ("", 0))
         if owner and owner == block:
             return f"layer {number}"
         return "the block's input" if value in self.entering.get(block, ()) else self.title(chain)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
+        """The operators of the chains of the last layer of each of the spec's blocks."""
+        found: dict[str, str] = {}
+        shapes: dict[str, tuple[tuple[str, ...], ...]] = {}
+        for chain in self.by_output.values():
+            block = self.layers.get(chain.region, ("", 0))[0]
+            before = shapes[block] if block in shapes and found[block] == chain.region else ()
+            found[block], shapes[block] = chain.region, (*before, chain.classes)
+        return {block: shape for block, shape in shapes.items() if block}
+
+    @cached_property
+    def rank(self) -> Mapping[tuple[str, str], int]:
+        """By a sum or product of the file and what it reads: where its partner reads the same."""
+        partners = {found.output: expected.output for expected, found in self.both}
+        sums = [(expected, found) for expected, found in self.both if found.ops[0].kind in COMMUTATIVE]
+        return {
+            (found.output, value): expected.reads.index(partners[value])
+            for expected, found in sums
+            for value in found.reads
+            if partners.get(value) in expected.reads
+        }
 
     @property
     def both(self) -> Iterator[tuple[Chain, Chain]]:
@@ -111,39 +172,60 @@ def _edges(block: BlockConnections) -> set[tuple[int, int]]:
 def _with_regions(match: Match, name: str) -> Graph:
     """The file's operators in the regions of their partners, with one concatenation for each join."""
     regions = {region.name: region for region in match.spec.regions.values() if region.kind != "dense_layer"}
+    numbers, last = dict[str, int](), 0
     ops: list[Op] = []
-    for (expected, found), block in zip(match.pairs, surplus_layers(match), strict=True):
-        if found is None:
+    for (expected, found), surplus in zip(match.pairs, surplus_layers(match), strict=True):
+        if found is None or found.is_output:
             continue
-        region = expected.region if expected else ""
-        if block:
-            region = f"{block}.surplus of {found.output}"
-            regions[region] = Region(region, "dense_layer", block)
-        elif region in match.layers:
-            block = match.layers[region][0]
-            regions[region] = match.spec.regions[region]
-        reads = found.reads
-        if len(reads) > 1:
-            joined = Op(f"{found.ops[0].name} reads", "concat", reads, region=block or (expected or found).joined)
-            ops.append(joined)
-            reads = (joined.name,)
-        for op in found.ops:
-            ops.append(replace(op, inputs=reads, region=region))
-            reads = (op.name,)
-    return Graph.of(name, ops, regions.values())
+        places = [surplus.name if surplus else ""] * len(found.ops) if expected is None else _places(expected, found)
+        for place in places:
+            if place in match.layers or surplus:
+                regions[place] = surplus or match.spec.regions[place]
+                last = numbers[place] = match.layers.get(place, ("", last))[1]
+        within = places[0] if places[0] in numbers else (expected or found).joined
+        ops.extend(_placed(match, found, places, within))
+    return Graph.of(name, ops, sorted(regions.values(), key=lambda region: numbers.get(region.name, 0)))
 
 
-def surplus_layers(match: Match) -> list[str]:
-    """Return for each pair the block that its chain is a surplus layer of, or ''."""
-    blocks, last = list[str](), ""
-    classes = {
-        match.layers[chain.region][0]: chain.classes
-        for chain in match.by_output.values()
-        if chain.region in match.layers
-    }
+def _placed(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
+    """A chain's operators in their regions, and the concatenation that it reads, if any, in the region `within`."""
+    reads, first = found.reads, found.ops[0]
+    if first.kind in COMMUTATIVE:
+        reads = tuple(sorted(reads, key=lambda value: match.rank.get((found.output, value), len(reads))))
+    elif len(reads) > 1 and first.kind != "concat":
+        joined = Op(f"{first.name} reads", "concat", reads, region=within)
+        yield joined
+        reads = (joined.name,)
+    for op, place in zip(found.ops, places, strict=True):
+        yield replace(op, inputs=reads, region=place)
+        reads = (op.name,)
+
+
+def _places(expected: Chain, found: Chain) -> list[str]:
+    """The regions of the operators of a file's chain: those of the spec's that they stand for, or of the one before."""
+    regions = dict.fromkeys(range(len(found.ops)), "")
+    same = SequenceMatcher(None, expected.classes, found.classes, autojunk=False).get_matching_blocks()
+    for ours, theirs, size in same:
+        regions |= {theirs + n: expected.ops[ours + n].region for n in range(size)}
+    last, filled = expected.region, list[str]()
+    for region in regions.values():
+        last = region or last
+        filled.append(last)
+    return filled
+
+
+def surplus_layers(match: Match) -> list[Region | None]:
+    """Return for each pair the layer that its chain is a part of where the file has more layers than the spec."""
+    layers: list[Region | None] = []
+    block, run = "", list[Chain]()
     for expected, found in match.pairs:
         if expected is not None:
-            last = match.layers.get(expected.region, ("", 0))[0]
-        is_layer = expected is None and found is not None and last and found.classes == classes[last]
-        blocks.append(last if is_layer else "")
-    return blocks
+            block, run = match.layers.get(expected.region, ("", 0))[0], []
+        shape = match.shapes.get(block, ())
+        if expected is not None or found is None or not shape or found.classes != shape[len(run) % len(shape)]:
+            layers.append(None)
+            continue
+        run.append(found)
+        first = run[(len(run) - 1) // len(shape) * len(shape)]
+        layers.append(Region(f"{block}.surplus of {first.output}", "dense_layer", block))
+    return layers

@@ -17,11 +17,11 @@ and gives an input, a conv and a batch_norm. The path of a file is mindir_file (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from archspec.errors import Diagnostic, ModelFileError
-from archspec.graph.ir import Graph
+from archspec.graph.ir import Graph, Op
 from archspec.readers.mindir_calls import run_model
 from archspec.readers.mindir_file import read_model
 from archspec.readers.mindir_values import Feature, Found
@@ -39,26 +39,41 @@ def read_mindir(path: Path) -> Graph:
         ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short; R007, its
             functions cannot be followed; R008, operators that dense networks do not have.
     """
-    return graph_of(*run_model(read_model(path), path), path)
+    found, outputs = run_model(read_model(path), path)
+    return graph_of(found, outputs, path)
 
 
-def graph_of(found: Found, output: Feature, path: Path) -> Graph:
-    """Return the operators that lead to the output as a graph.
+def graph_of(found: Found, outputs: Sequence[Feature] | Feature, path: Path) -> Graph:
+    """Return the operators that lead to the outputs as a graph, whose outputs stand in the same order.
 
     Raises:
         ModelFileError: R008, some of them are not what dense networks have.
     """
-    if output.pending:
-        found.faults[output.op] = f"the output is part of a {output.pending[0]}"
-    used = _leading_to(output.op, found)
+    outputs = [outputs] if isinstance(outputs, Feature) else outputs
+    for output in outputs:
+        if output.pending:
+            found.faults[output.op] = f"an output is part of a {output.pending[0]}"
+    used = _leading_to([output.op for output in outputs], found)
     if faults := list(_faults(found, used, path)):
         raise ModelFileError(faults)
-    return Graph.of(path.stem, [found.ops[name] for name in used])
+    return Graph.of(path.stem, _with_outputs([found.ops[name] for name in used], [x.op for x in outputs], found))
 
 
-def _leading_to(output: str, found: Found) -> list[str]:
-    """Names of the operators that the output depends on, in running order."""
-    used, waiting = set[str](), [output]
+def _with_outputs(ops: list[Op], outputs: Sequence[str], found: Found) -> list[Op]:
+    """Outputs are what nothing reads: the last one itself where that is so, an `output` of each of the others."""
+    if len(outputs) == 1:
+        return ops
+    *before, last = outputs
+    read = {source for op in ops for source in op.inputs} | {*before}
+    marked = before if last not in read else outputs
+    marks = [Op(found.free(f"output {number}"), "output", (name,)) for number, name in enumerate(marked, start=1)]
+    ends = [op for op in ops if op.name == last and last not in read]
+    return [*(op for op in ops if op not in ends), *marks, *ends]
+
+
+def _leading_to(outputs: Sequence[str], found: Found) -> list[str]:
+    """Names of the operators that the outputs depend on, in running order."""
+    used, waiting = set[str](), [*outputs]
     while waiting:
         name = waiting.pop()
         if name not in used:

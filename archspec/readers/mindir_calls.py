@@ -33,19 +33,23 @@ MAX_STEPS = 10_000_000
 MAX_DEPTH = 100
 
 
-def run_model(model: Model, path: Path) -> tuple[Found, Feature]:
-    """Return the operators that the main function runs, and its output.
+def run_model(model: Model, path: Path) -> tuple[Found, tuple[Feature, ...]]:
+    """Return the operators that the main function runs, and its outputs.
 
     Raises:
         ModelFileError: R007, a function cannot be followed; R008, neither can what the output is made of.
     """
     run = _Run(model, path)
     output = run.call(model.main, [run.image(name, dims) for name, dims in model.main.inputs], 0)
-    if isinstance(output, Unknown):
-        raise ModelFileError([output.fault])
-    if not isinstance(output, Feature):
-        raise run.fault("its output is not one tensor that depends on its input")
-    return run.found, output
+    outputs = output if isinstance(output, tuple) else (output,)
+    for each in outputs:
+        if isinstance(each, Unknown):
+            raise ModelFileError([each.fault])
+        if not isinstance(each, Feature):
+            raise run.fault("one of its outputs is not a tensor that depends on its input")
+    if not outputs:
+        raise run.fault("it has no output")
+    return run.found, outputs
 
 
 class _Run:
@@ -96,7 +100,8 @@ class _Run:
     def result(self, call: Call) -> Any:
         if call.primitive in PLUMBING:
             return PLUMBING[call.primitive](*call.inputs) if call.inputs else None
-        unknown = next((value for value in call.inputs if isinstance(value, Unknown)), None)
+        parts = (part for value in call.inputs for part in (value if isinstance(value, tuple) else (value,)))
+        unknown = next((part for part in parts if isinstance(part, Unknown)), None)
         return unknown or self.operate(call)
 
     def operate(self, call: Call) -> Any:

@@ -19,13 +19,15 @@ from __future__ import annotations
 
 import importlib.util
 import mmap
-import struct
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from archspec.readers.wire import Broken, Wire, mapped, text_of
 from archspec.runtime import prepare
@@ -59,6 +61,13 @@ class Parameter:
 
     name: str
     dims: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A tensor that stands in the file by itself, such as fixed filters, and its values as a NumPy array."""
+
+    values: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +181,8 @@ class _Parser(Wire):
         kind = self.proto.AttributeProto.AttributeType.Name(attribute.type)
         if kind in ("TUPLE", "LIST"):
             return tuple(self.plain(value) for value in attribute.values)
-        if kind == "TENSORS" and attribute.tensors and len(attribute.tensors[0].raw_data) == 4:
-            return float(struct.unpack("<f", attribute.tensors[0].raw_data)[0])
+        if kind == "TENSORS" and attribute.tensors:
+            return _constant(attribute.tensors[0])
         for listed in (attribute.ints, attribute.floats, attribute.doubles):
             if listed:
                 return listed[0] if len(listed) == 1 else tuple(listed)
@@ -183,3 +192,16 @@ class _Parser(Wire):
             return (attribute.strings[0] if attribute.strings else attribute.s).decode()
         number = {"FLOAT": "f", "DOUBLE": "d"}.get(kind, "i" if "INT" in kind else "")
         return getattr(attribute, number) if number else None
+
+
+# Of TensorProto.DataType, what NumPy calls it.
+_FLOATS: Mapping[int, str] = {1: "<f4", 10: "<f2", 11: "<f8"}
+
+
+def _constant(tensor: Any) -> float | Constant | None:
+    """A single number, or a tensor of floats; None for what is neither."""
+    name, size = _FLOATS.get(tensor.data_type, ""), prod(tensor.dims)
+    if not name or len(tensor.raw_data) != size * np.dtype(name).itemsize:
+        return None
+    values = np.frombuffer(tensor.raw_data, name).reshape(tensor.dims)
+    return float(values.reshape(-1)[0]) if size == 1 else Constant(values)

@@ -7,41 +7,19 @@ from __future__ import annotations
 
 import operator
 import reprlib
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from math import isclose, sqrt
-from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from archspec.graph.ir import Op
+from archspec.readers import mindir_elements as elements
+from archspec.readers import mindir_pixels as pixels
 from archspec.readers import mindir_windows as windows
-from archspec.readers.mindir_file import Parameter
+from archspec.readers.mindir_file import Constant, Parameter
 from archspec.readers.mindir_values import UNKNOWN, Call, Closure, Feature, Strange
-
-
-def _batch_norm(call: Call) -> tuple[Any, ...]:
-    x, gamma = call.feature(), call.parameter(1, 1)
-    weights = [gamma, *(call.parameter(index, 1) for index in (2, 3, 4))]
-    if any(weight.dims != (x.shape[1],) for weight in weights):
-        raise Strange(f"is made for {gamma.dims[0]} channels, reads {x.shape[1]}")
-    eps = _decimal(call.option("epsilon", 6, 1e-5))
-    made = call.op("batch_norm", [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
-    if call.option("is_training", 5, False):
-        call.found.faults[made.op] = "BatchNorm was exported in training mode"
-    return (made, None, None, None, None)
-
-
-def _decimal(stored: float) -> float:
-    """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 stores as it is stored."""
-    decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
-    return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)
-
-
-def _activation(kind: str, call: Call, **attrs: Any) -> Feature:
-    x = call.feature()
-    return call.op(kind, [x], x.shape, **attrs)
 
 
 def _concat(call: Call) -> Feature:
@@ -70,8 +48,19 @@ def _adaptive_pool(call: Call) -> Feature:
     return _global_pool(call, call.feature(dims=4), True)
 
 
-def _global_pool(call: Call, x: Feature, keep_dims: bool) -> Feature:
-    return call.op("global_avg_pool", [x], (*x.shape[:2], *((1, 1) if keep_dims else ())))
+def _global_pool(call: Call, x: Feature, keep: bool) -> Feature:
+    shape = (*x.shape[:2], 1, 1) if keep else x.shape[:2]
+    return call.op("global_avg_pool", [x], shape, **({"keep": True} if keep else {}))
+
+
+def _without_pixel(call: Call, x: Feature) -> Feature:
+    """A vector of the one pixel that there is, (N, C); the pool before it, if any, keeps none then."""
+    op = call.found.ops[x.op]
+    if op.kind != "global_avg_pool":
+        return replace(x, shape=x.shape[:2])
+    name = call.found.free(op.name)
+    call.found.add(Op(name, op.kind, op.inputs))
+    return replace(x, op=name, shape=x.shape[:2])
 
 
 def _expand(call: Call) -> Feature:
@@ -86,7 +75,8 @@ def _squeeze(call: Call) -> Feature:
     axes = {axis % len(x.shape) for axis in (axes if isinstance(axes, tuple) else (axes,))}
     if any(x.shape[axis] != 1 for axis in axes):
         raise Strange(f"takes away dimensions {sorted(axes)} of {x.shape}, which are not 1")
-    return replace(x, shape=tuple(size for axis, size in enumerate(x.shape) if axis not in axes))
+    shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+    return _without_pixel(call, x) if len(shape) == 2 else replace(x, shape=shape)
 
 
 def _reshape(call: Call) -> Feature:
@@ -98,7 +88,7 @@ def _reshape(call: Call) -> Feature:
     for shape in (x.shape, one_slice, flat):
         fits = (size in (-1, own) for size, own in zip(target, shape, strict=False))
         if len(target) == len(shape) and target.count(-1) <= 1 and all(fits):
-            return replace(x, shape=shape)
+            return _without_pixel(call, x) if len(shape) < len(x.shape) == 4 else replace(x, shape=shape)
     raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
 
 
@@ -115,56 +105,6 @@ def _matmul(call: Call) -> Feature:
     return call.op("dense", [x], (x.shape[0], out), weights=(weight,), **attrs)
 
 
-def _add(call: Call) -> Feature:
-    """A bias is part of the convolution or dense layer that it is added to."""
-    if call.primitive == "Add" and not isinstance(call.inputs[1], Parameter):
-        return _gelu(call)
-    x, bias = call.feature(), call.parameter(1, 1)
-    op = call.found.ops[x.op]
-    has_bias = op.attrs.get("bias", op.kind == "dense")
-    if op.kind not in ("conv", "dense") or bias.dims[0] != x.shape[1] or has_bias:
-        raise Strange("is added to something else than a convolution or a dense layer without bias")
-    name = call.found.free(f"{op.name}+bias")
-    attrs = {key: value for key, value in op.attrs.items() if key != "bias"} | call.found.shares(name, [bias])
-    if op.kind == "conv":
-        attrs["bias"] = True
-    call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
-    return Feature(name, x.shape, doubtful=x.doubtful)
-
-
-# x (1 + erf(x / sqrt 2)) / 2 in the five operators that MindSpore makes of it, and what each one takes besides.
-GELU: tuple[Mapping[str, float | str | None], ...] = (
-    {"Div": sqrt(2), "Mul": sqrt(1 / 2)},
-    {"Erf": None},
-    {"Add": 1.0},
-    {"Mul": "x"},
-    {"Mul": 0.5},
-)
-
-
-def _gelu(call: Call) -> Feature:
-    """One step of a GELU, pending until the last: each knows how many steps there were before it."""
-    parts = sorted((value for value in call.inputs if isinstance(value, Feature)), key=_steps)
-    numbers = [value for value in call.inputs if isinstance(value, (int, float))]
-    x, steps = parts[-1], _steps(parts[-1])
-    is_x = len(parts) == 2 and parts[0] == replace(x, pending=())
-    besides: Any = numbers[0] if numbers else "x" if is_x else None
-    expected = GELU[steps].get(call.primitive, "none")
-    fits = isclose(besides, expected, rel_tol=1e-6) if numbers and isinstance(expected, float) else besides == expected
-    if not fits or (call.primitive == "Div" and call.inputs[0] is not x):
-        raise Strange(UNKNOWN)
-    plain = replace(x, pending=())
-    done = steps + 1 == len(GELU)
-    return call.op("gelu", [plain], x.shape) if done else replace(plain, pending=("gelu", steps + 1))
-
-
-def _steps(x: Feature) -> int:
-    """How many steps of a GELU made it."""
-    if x.pending and x.pending[0] != "gelu":
-        raise Strange(UNKNOWN)
-    return x.pending[1] if x.pending else 0
-
-
 def _dropout(call: Call) -> Any:
     if call.option("keep_prob", 1, 0.5) != 1:
         raise Strange("drops features at random: exported in training mode")
@@ -176,16 +116,37 @@ def _item(call: Call) -> Any:
     return values[index]
 
 
-def _transpose(call: Call) -> Parameter:
-    weight = call.parameter(0, 2)
-    if tuple(call.inputs[1]) != (1, 0):
-        raise Strange("moves the dimensions of its input")
-    return replace(weight, dims=weight.dims[::-1])
-
-
 def _shape(call: Call) -> tuple[Any, ...]:
     value = call.inputs[0]
-    return value.dims if isinstance(value, Parameter) else call.feature().shape
+    if isinstance(value, Parameter):
+        return value.dims
+    for padding in windows.PADDINGS.values():
+        if call.is_pending(padding):
+            return windows.padded(call.feature(pending=padding))
+    return call.feature().shape
+
+
+def _numbers(call: Call) -> tuple[float, ...]:
+    value = call.inputs[0]
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, Constant) and value.values.ndim == 1:
+        return tuple(value.values.tolist())
+    raise Strange("makes sizes of a tensor that is not known")
+
+
+def _arithmetic(call: Call) -> Any:
+    """Of features, or of the sizes that a resize computes."""
+    if any(isinstance(value, Feature) for value in call.inputs) or call.primitive not in _OF_SIZES:
+        return elements.arithmetic(call)
+    values = [value.values if isinstance(value, Constant) else np.array(value) for value in call.inputs]
+    if any(value.ndim > 1 or value.size > MAX_SIZES or value.dtype.kind not in "fi" for value in values):
+        raise Strange(UNKNOWN)
+    return Constant(_OF_SIZES[call.primitive](*values))
+
+
+MAX_SIZES = 8
+_OF_SIZES: Mapping[str, Callable[[Any, Any], Any]] = {"Mul": np.multiply, "TruncateDiv": lambda a, b: np.trunc(a / b)}
 
 
 def _switch(call: Call) -> Any:
@@ -208,7 +169,9 @@ def _scalar(compute: Callable[..., Any], call: Call) -> Any:
 
 # What carries values about and computes nothing. Effects (UpdateState and monads) are None.
 PLUMBING: Mapping[str, Callable[..., Any]] = {
-    **dict.fromkeys(("Load", "Depend", "Cast", "Identity", "identity", "StopGradient"), lambda x, *_: x),
+    **dict.fromkeys(
+        ("Load", "Depend", "Cast", "Identity", "identity", "StopGradient", "TupleToTensor"), lambda x, *_: x
+    ),
     "UpdateState": lambda *_: None,
     **dict.fromkeys(("MakeTuple", "MakeList", "make_list"), lambda *values: values),
     "Partial": _closure,
@@ -216,12 +179,14 @@ PLUMBING: Mapping[str, Callable[..., Any]] = {
 
 PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "Conv2D": windows.conv,
-    "BatchNorm": _batch_norm,
-    "ReLU": partial(_activation, "relu"),
-    "ReLU6": partial(_activation, "relu6"),
-    "SiLU": partial(_activation, "silu"),
-    "GeLU": partial(_activation, "gelu", approximate="tanh"),
-    "HSwish": partial(_activation, "hard_swish"),
+    "Conv2DTranspose": windows.conv_transpose,
+    "BatchNorm": elements.batch_norm,
+    "LayerNorm": elements.layer_norm,
+    "GroupNorm": elements.group_norm,
+    **{primitive: partial(elements.activation, kind) for primitive, kind in elements.ACTIVATIONS.items()},
+    "GeLU": partial(elements.activation, "gelu", approximate="tanh"),
+    "PReLU": elements.prelu,
+    "Maximum": elements.larger,
     "Concat": _concat,
     "MaxPool": partial(windows.pool, "max_pool"),
     "AvgPool": partial(windows.pool, "avg_pool"),
@@ -230,26 +195,34 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "AvgPool3D": partial(windows.pool_in_3d, "avg_pool"),
     "Pad": windows.pad,
     "PadV3": windows.pad,
+    "StridedSlice": pixels.strided_slice,
+    "ResizeNearestNeighborV2": partial(pixels.upsample, "nearest"),
+    "ResizeBilinearV2": partial(pixels.upsample, "bilinear"),
+    "ChannelShuffle": pixels.shuffle,
     "ReduceMean": _mean,
     "AdaptiveAvgPool2D": _adaptive_pool,
     "ExpandDims": _expand,
     "Squeeze": _squeeze,
     **dict.fromkeys(("Reshape", "Flatten"), _reshape),
     **dict.fromkeys(("MatMul", "MatMulExt", "Dense"), _matmul),
-    **dict.fromkeys(("BiasAdd", "Add"), _add),
-    **dict.fromkeys(("Div", "Erf", "Mul"), _gelu),
+    "BiasAdd": elements.bias,
+    **dict.fromkeys((*elements.SIGNS, "TruncateDiv"), _arithmetic),
+    **{primitive: partial(elements.part, primitive.lower()) for primitive in ("Erf", "Tanh")},
     "Dropout": _dropout,
-    "Transpose": _transpose,
+    "Transpose": elements.transpose,
     **dict.fromkeys(("TupleGetItem", "ListGetItem", "tuple_getitem"), _item),
     "Shape": _shape,
     "Rank": lambda call: len(call.feature().shape),
     "Switch": _switch,
+    "TensorToTuple": _numbers,
     "sequence_len": partial(_scalar, len),
     "ScalarEq": partial(_scalar, operator.eq),
     "ScalarLt": partial(_scalar, operator.lt),
     "ScalarLe": partial(_scalar, operator.le),
     "ScalarGt": partial(_scalar, operator.gt),
     "ScalarGe": partial(_scalar, operator.ge),
+    "ScalarMod": partial(_scalar, operator.mod),
+    "is_": partial(_scalar, operator.is_),
     "ScalarUsub": partial(_scalar, operator.neg),
     "BoolNot": partial(_scalar, operator.not_),
     "InSequence": partial(_scalar, lambda value, values: value in values),

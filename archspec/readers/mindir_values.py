@@ -27,8 +27,8 @@ class Feature:
     op: str
     shape: tuple[Any, ...]
     pending: tuple[Any, ...] = ()
-    """What still has to come before this is an operator's output: ("padding", (top, bottom, left, right)), or
-    ("gelu", steps done)."""
+    """What still has to come before this is an operator's output: a window behind ("padding", (top, bottom, left,
+    right)) or ("mirrored padding", the same), channels first again behind ("channels last",)."""
     doubtful: bool = False
     """It depends on an operator that is not known: what does not fit it is no fault of its own."""
 
@@ -100,6 +100,11 @@ class Call:
             raise Strange(f"reads a tensor of shape {value.shape}, must have {dims} dimensions")
         return value
 
+    def is_pending(self, what: str) -> bool:
+        """Return whether the first input is a feature of which this is to come."""
+        x = self.inputs[0]
+        return isinstance(x, Feature) and x.pending[:1] == (what,)
+
     def parameter(self, index: int, dims: int) -> Parameter:
         """Return an input that is a weight of so many dims."""
         value = self.inputs[index]
@@ -123,6 +128,12 @@ class Call:
         attrs |= self.found.shares(name, weights)
         self.found.add(Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs)))
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
+
+    def part(self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any) -> Feature:
+        """Add what is no operator of the IR but may be a part of one; by itself it is a fault."""
+        made = self.op(kind, inputs, shape, **attrs)
+        self.found.faults[made.op] = f"{self.primitive} {UNKNOWN}"
+        return made
 
 
 def short_name(name: str) -> str:

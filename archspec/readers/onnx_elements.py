@@ -133,7 +133,7 @@ def _of_features(call: Call) -> Feature:
     if call.kind in ("Add", "Sum"):
         if len(set(shapes)) > 1:
             raise Strange(f"adds features of different shape: {shapes[0]} and {shapes[1]}")
-        return _emit(call, "add", parts, shapes[0], whole=True)
+        return replace(_emit(call, "add", parts, shapes[0], whole=True), pending=pending)
     if call.kind == "Mul":
         parts = sorted(parts, key=lambda part: part.shape[2:] == (1, 1))
         first, second = (part.shape for part in parts)

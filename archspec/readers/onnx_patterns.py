@@ -77,7 +77,7 @@ def _matches(ops: Mapping[str, Op], name: str, pattern: Pattern, bound: dict[str
     value: Any = op.attrs.get("value")
     if isinstance(number, str):
         bound = {**bound, number: value}
-    elif number is not None and not isclose(value, number, rel_tol=2e-3):
+    elif number is not None and not isclose(value, number, rel_tol=1e-3):
         return
     orders = set(permutations(op.inputs)) if kind in ("add", "multiply") else {op.inputs}
     for inputs in sorted(orders):

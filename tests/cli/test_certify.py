@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from archspec.graph.build import build_graph
 from archspec.runtime import prepare
-from archspec.writers.load import create_model
+from archspec.spec.load import load_spec
+from archspec.writers.load import create_model, import_text
 from archspec.writers.mindir import export_mindir
+from archspec.writers.module import write_module
 
 prepare()
 
@@ -139,3 +142,17 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(files: Path, tmp_path: Path)
     ended = certify(files / "seven.mindir", tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{tmp_path} T004 is no whole run directory: it has no spec.yaml")
+
+
+def test_another_order_inside_concatenations_is_a_difference_when_asked_for(tmp_path: Path) -> None:
+    """The same network with permuted channels: a note, or exit 3 with --ordered."""
+    spec = tmp_path / "two.yaml"
+    spec.write_text("extends: densenetbc_digits\nblock_config: [2, 2]\ngrowth_rate: 4\n")
+    text = write_module(build_graph(load_spec(spec)))
+    turned = text.replace("ops.concat((x, layer(x)), 1)", "ops.concat((layer(x), x), 1)")
+    assert turned != text
+    export_mindir(import_text(turned, "turned").Network(), (1, 8, 8), tmp_path / "turned.mindir", batch=1)
+    ended = certify(tmp_path / "turned.mindir", spec)
+    assert ended.returncode == 0, ended.stdout
+    assert "note: " in ended.stdout
+    assert certify(tmp_path / "turned.mindir", spec, "--ordered").returncode == 3

@@ -1,0 +1,69 @@
+"""Operators of a MINDIR that move pixels or channels and compute nothing, or only between neighbours."""
+
+from __future__ import annotations
+
+import reprlib
+
+from archspec.readers.mindir_values import Call, Feature, Strange
+
+
+def strided_slice(call: Call) -> Feature:
+    """Return some channels, or a cutout of the pixels, or both."""
+    x = call.feature(dims=4)
+    starts, stops, steps = (tuple(call.inputs[index]) for index in (1, 2, 3))
+    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    begins, ends, *others = (call.option(name, index, 0) for index, name in enumerate(masks, start=4))
+    if any(others) or any(step != 1 for step in steps) or not len(starts) == len(stops) == len(steps) <= 4:
+        raise Strange("slices with steps, or takes dimensions away")
+    bounds: list[tuple[int, int] | None] = [None] * 4
+    for axis, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        first, last = (0 if begins >> axis & 1 else start), (None if ends >> axis & 1 else stop)
+        if axis == 0 and (first, last) != (0, None):
+            raise Strange("slices the batch")
+        if (first, last) != (0, None):
+            bounds[axis] = slice(first, last).indices(x.shape[axis])[:2]
+    return _channels(call, _cutout(call, x, bounds[2], bounds[3]), bounds[1])
+
+
+Bounds = tuple[int, int] | None
+
+
+def _cutout(call: Call, x: Feature, rows: Bounds, columns: Bounds) -> Feature:
+    if rows is None and columns is None:
+        return x
+    (top, bottom), (left, right) = rows or (0, x.shape[2]), columns or (0, x.shape[3])
+    size = (bottom - top, right - left)
+    if min(size) < 1:
+        raise Strange("leaves no pixel")
+    return call.op("crop", [x], (*x.shape[:2], *size), size=size, corner=(top, left))
+
+
+def _channels(call: Call, x: Feature, bounds: Bounds) -> Feature:
+    if bounds is None:
+        return x
+    start, stop = bounds
+    if stop <= start:
+        raise Strange("leaves no channel")
+    return call.op("slice", [x], (x.shape[0], stop - start, *x.shape[2:]), start=start, stop=stop)
+
+
+def upsample(mode: str, call: Call) -> Feature:
+    """Return (N, C, factor x H, factor x W): pixels repeated, or interpolated between their middles."""
+    x, size = call.feature(dims=4), tuple(call.option("size", 1))
+    height, width = x.shape[2:]
+    factor = int(size[0] // height)
+    if size != (factor * height, factor * width) or factor < 1:
+        raise Strange(f"makes {reprlib.repr(size)} pixels of {height} x {width}, which is no whole factor")
+    if call.option("align_corners", 2, False) or (
+        mode == "bilinear" and not call.option("half_pixel_centers", 3, False)
+    ):
+        raise Strange("does not interpolate between the middles of pixels")
+    return call.op("upsample", [x], (*x.shape[:2], factor * height, factor * width), factor=factor, mode=mode)
+
+
+def shuffle(call: Call) -> Feature:
+    """Return the channels of all groups interleaved."""
+    x, groups = call.feature(dims=4), call.option("group", 1)
+    if type(groups) is not int or groups < 1 or x.shape[1] % groups:
+        raise Strange(f"has {groups} groups for {x.shape[1]} channels")
+    return call.op("shuffle", [x], x.shape, groups=groups)

@@ -1,0 +1,345 @@
+"""Every operator, rule and skip that a spec may have, read back from what MindSpore compiled of our network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archspec.errors import ModelFileError
+from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph
+from archspec.graph.operators import OPERATORS
+from archspec.passes.compare import Comparison, compare
+from archspec.passes.verify import verified
+from archspec.readers.mindir import read_mindir
+from archspec.runtime import prepare
+from archspec.spec.catalogue import shipped
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+from archspec.writers.load import network_of
+from archspec.writers.mindir import export_mindir
+
+prepare()
+
+CONV = {"conv": {"width": "k", "kernel": 3}}
+Document = dict[str, Any]
+
+
+def activations(*kinds: str) -> list[Any]:
+    return [{"activation": kind} for kind in kinds]
+
+
+LAYERS: Document = {
+    "windows": [
+        {"conv": {"width": 12, "kernel": 3, "groups": 4, "bias": True}},
+        {"shuffle": {"groups": 2}},
+        {"conv": {"kernel": 5, "groups": "depthwise"}},
+        {"conv": {"width": 7, "kernel": 3, "dilation": 2}},
+        {"slice": {"start": 2, "stop": 6}},
+        CONV,
+    ],
+    "gate": ["norm", CONV, {"squeeze_excite": {"reduction": 1, "activation": "silu", "gate": "hard_sigmoid"}}],
+    "branches": [
+        {"branches": {"join": "add", "of": [["norm"], [], [{"activation": "sigmoid"}]]}},
+        {"branches": {"join": "multiply", "of": [[], [{"norm": {"kind": "layer", "eps": 0.01}}]]}},
+        {"branches": {"of": [[CONV, "activation"], [CONV, "norm", "activation"]]}},
+        CONV,
+    ],
+    "activations": [
+        {"activation": {"kind": "leaky_relu", "slope": 0.3}},
+        *activations("prelu", "relu6", "silu", "gelu", "hard_swish", "sigmoid", "hard_sigmoid", "relu"),
+        {"norm": {"kind": "group", "groups": 2, "eps": 0.001}},
+        CONV,
+    ],
+}
+TRANSITIONS: Document = {
+    "ceil": [
+        {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}},
+        {"avg_pool": {"kernel": 2, "stride": 2, "ceil": True}},
+    ],
+    "larger": [
+        {"conv_transpose": {"width": 6, "kernel": 3, "stride": 2, "padding": 1, "bias": True}},
+        {"upsample": {"factor": 2}},
+        {"upsample": {"factor": 2, "mode": "bilinear"}},
+    ],
+    "blurred": [{"blur_pool": {}}, {"blur_pool": {"kernel": 5, "stride": 1}}, {"conv": {"width": 6, "kernel": 1}}],
+}
+OPERATORS_OF_ALL_KINDS: Document = {
+    "name": "operators",
+    "input": {"channels": 2, "height": 13, "width": 11},
+    "stem": {"kernel": 3, "stride": 1, "norm": False, "pool": "none"},
+    "growth_rate": 4,
+    "blocks": [{"layers": 2, "layer": layer} for layer in LAYERS.values()],
+    "transitions": [{"steps": steps} for steps in TRANSITIONS.values()],
+    "head": {
+        "steps": ["norm", {"global_pool": {"keep": True}}, {"conv": {"width": "out", "kernel": 1}}],
+        "num_classes": 3,
+    },
+}
+WIRING: Document = {
+    "name": "wiring",
+    "input": {"channels": 2, "height": 12, "width": 10},
+    "stem": {"kernel": 3, "stride": 1, "norm": False, "pool": "none"},
+    "growth_rate": 3,
+    "layer": [CONV, "norm", "activation"],
+    "blocks": [
+        {"layers": 3, "connectivity": {"rule": "cross_stage_partial", "share": 0.3}, "aggregate": {"channels": 7}},
+        {"layers": 3, "connectivity": "one_shot", "residual": True, "aggregate": {"channels": 6}},
+        {"layers": 4, "connectivity": {"rule": "harmonic", "output": "new"}},
+        {"layers": 4, "connectivity": "log"},
+        {"layers": 3, "connectivity": {"edges": [[0], [0, 1], [1]], "output": [0, 2, 3]}},
+        {"layers": 3, "connectivity": {"window": 2}},
+    ],
+    "transitions": [
+        {"channels": 6},
+        {"channels": 5, "pool": "none"},
+        {"steps": [{"conv_transpose": {"kernel": 3, "stride": 2}}], "skip": 1, "crop": True},
+        {"steps": "none", "skip": 1},
+        {"channels": 8, "pool": "none"},
+    ],
+    "features": [4, 1],
+    "head": {"steps": "per_pixel", "num_classes": 3},
+}
+
+
+def graph_of(document: Document) -> Graph:
+    return verified(build_graph(Spec.model_validate(document)))
+
+
+def read_back(graph: Graph, path: Path, batch: int | None = 1) -> Graph:
+    export_mindir(network_of(graph), graph.ops["input"].attrs["shape"], path, batch=batch)
+    return read_mindir(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("operators")
+
+
+@pytest.fixture(scope="module")
+def operators(folder: Path) -> Graph:
+    return read_back(graph_of(OPERATORS_OF_ALL_KINDS), folder / "operators.mindir")
+
+
+@pytest.fixture(scope="module")
+def wiring(folder: Path) -> Graph:
+    return read_back(graph_of(WIRING), folder / "wiring.mindir")
+
+
+def assert_equal(comparison: Comparison) -> None:
+    assert comparison.differences == ()
+    assert comparison.notes == ()
+    assert comparison.params == comparison.expected_params
+    for block in comparison.blocks:
+        assert (block.edges, block.missing, block.surplus) == (block.expected_edges, (), ())
+
+
+def test_every_kind_of_operator_is_read_back(operators: Graph, wiring: Graph) -> None:
+    """Both networks equal their specs, and together they have all operators but dropout and the dense layer."""
+    assert_equal(compare(graph_of(OPERATORS_OF_ALL_KINDS), operators))
+    assert_equal(compare(graph_of(WIRING), wiring))
+    kinds = {op.kind for graph in (operators, wiring) for op in graph.ops.values()}
+    assert kinds == set(OPERATORS) - {"dropout", "dense"}
+
+
+@pytest.mark.parametrize("document", [OPERATORS_OF_ALL_KINDS, WIRING], ids=["operators", "wiring"])
+def test_a_free_batch_changes_nothing(folder: Path, document: Document) -> None:
+    """MindSpore leaves computations of sizes and branches on them in the file then."""
+    graph = graph_of(document)
+    assert_equal(compare(graph, read_back(graph, folder / f"free {document['name']}.mindir", batch=None)))
+
+
+Edit = Callable[[Document], None]
+
+
+def setting(*path: Any, to: Any) -> Edit:
+    def edit(document: Document) -> None:
+        for key in path[:-1]:
+            document = document[key]
+        document[path[-1]] = to
+
+    return edit
+
+
+def lines(document: Document, edit: Edit, found: Graph) -> list[str]:
+    changed = deepcopy(document)
+    edit(changed)
+    return [difference.message for difference in compare(graph_of(changed), found).differences]
+
+
+B, T = "features.denseblock", "features.transition"
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (
+            setting("blocks", 0, "layer", 0, "conv", "groups", to=1),
+            [f"{B}1.denselayer{n}.conv1 has groups 4, the spec says 1" for n in (1, 2)],
+        ),
+        (
+            setting("blocks", 0, "layer", 3, "conv", "dilation", to=1),
+            [
+                f"{B}1.denselayer{n}.conv3 has {what}"
+                for n in (1, 2)
+                for what in ("dilation 2, the spec says 1", "padding 2, the spec says 1")
+            ],
+        ),
+        (
+            setting("blocks", 0, "layer", 4, "slice", to={"start": 1, "stop": 5}),
+            [
+                f"{B}1.denselayer{n}.slice1 has {bound}"
+                for n in (1, 2)
+                for bound in ("start 2, the spec says 1", "stop 6, the spec says 5")
+            ],
+        ),
+        (
+            setting("blocks", 1, "layer", 2, "squeeze_excite", "gate", to="sigmoid"),
+            [f"{B}2.denselayer{n}.se_gate1 is hard_sigmoid, the spec says sigmoid" for n in (1, 2)],
+        ),
+        (
+            setting("blocks", 3, "layer", 0, "activation", "slope", to=0.2),
+            [f"{B}4.denselayer{n}.leaky_relu1 has slope 0.3, the spec says 0.2" for n in (1, 2)],
+        ),
+        (
+            setting("blocks", 3, "layer", 9, "norm", "groups", to=1),
+            [f"{B}4.denselayer{n}.norm1 has groups 2, the spec says 1" for n in (1, 2)],
+        ),
+        (
+            setting("transitions", 1, "steps", 2, "upsample", "mode", to="nearest"),
+            [f"{T}2.upsample2 has mode bilinear, the spec says nearest"],
+        ),
+        (
+            setting("transitions", 2, "steps", 1, "blur_pool", "kernel", to=3),
+            [f"{T}3.pool2 has kernel 5, the spec says 3", f"{T}3.pool2 has padding 2, the spec says 1"],
+        ),
+    ],
+)
+def test_another_operator_is_named(operators: Graph, edit: Edit, expected: list[str]) -> None:
+    """The file against a spec that says otherwise: one line for each operator that differs, no other."""
+    assert sorted(lines(OPERATORS_OF_ALL_KINDS, edit, operators)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (
+            setting("blocks", 0, "connectivity", "share", to=0.6),
+            [f"{B}1.bypass has stop 4, the spec says 2", f"{B}1.entering has start 4, the spec says 2"],
+        ),
+        (
+            setting("blocks", 0, "aggregate", "channels", to=9),
+            [f"{B}1.aggregate.conv has 7 outputs, the spec says 9"],
+        ),
+        (
+            setting("blocks", 2, "connectivity", "output", to="all"),
+            ["the output of block 3 does not read the block's input"],
+        ),
+        (
+            setting("blocks", 5, "connectivity", "window", to=3),
+            [
+                "block 6, layer 3 does not read the block's input",
+                "the output of block 6 does not read layer 1",
+            ],
+        ),
+        (
+            setting("blocks", 1, "residual", to=False),
+            ["block 2's aggregation is followed by add, which the spec does not have"],
+        ),
+        (
+            setting("features", to=[1, 4]),
+            [
+                f"output {n} of the network {verb} block {block}"
+                for verb, blocks in (("does not read", (1, 4)), ("must not read", (4, 1)))
+                for n, block in enumerate(blocks, start=1)
+            ],
+        ),
+        (setting("features", to=[1]), ["the network has 3 outputs, the spec says 2"]),
+    ],
+)
+def test_other_connections_are_named(wiring: Graph, edit: Edit, expected: list[str]) -> None:
+    """In the words of a user: blocks, layers, aggregations, skips."""
+    found = lines(WIRING, edit, wiring)
+    assert found == expected, found
+
+
+def test_a_missing_skip_is_one_line(wiring: Graph) -> None:
+    """All layers of block 4, and its output, read it: it is transition 3 that lacks it."""
+    crop = next(op.name for op in wiring.ops.values() if op.kind == "crop")
+    join = next(op for op in wiring.ops.values() if op.kind == "concat" and op.inputs[0] == crop)
+    found = compare(graph_of(WIRING), wiring.with_op(replace(join, inputs=(crop,))))
+    assert [difference.message for difference in found.differences] == ["transition 3 does not read block 1 (its skip)"]
+
+
+def test_ordered_makes_an_error_of_another_order(wiring: Graph) -> None:
+    """A note otherwise."""
+    crop = next(op.name for op in wiring.ops.values() if op.kind == "crop")
+    join = next(op for op in wiring.ops.values() if op.kind == "concat" and op.inputs[0] == crop)
+    reversed_join = wiring.with_op(replace(join, inputs=join.inputs[::-1]))
+    found = compare(graph_of(WIRING), reversed_join, ordered=True)
+    assert found.notes == ()
+    assert found.differences[0].message == "block 4, layer 1 joins its sources in another order"
+
+
+def refused(path: Path, what: str) -> str:
+    """What is said of a network of a convolution and something else."""
+    from mindspore import nn, ops
+
+    class Shifted(nn.Cell):
+        def construct(self, x: Any) -> Any:
+            return x + 1
+
+    class Halved(nn.Cell):
+        def construct(self, x: Any) -> Any:
+            return x[:, :, ::2]
+
+    class Stretched(nn.Cell):
+        def construct(self, x: Any) -> Any:
+            return ops.interpolate(x, size=(16, 16), mode="bilinear", align_corners=True)
+
+    class Mirrored(nn.Cell):
+        def construct(self, x: Any) -> Any:
+            return ops.relu(ops.pad(x, (1, 1, 1, 1), mode="reflect"))
+
+    class Enlarged(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2dTranspose(8, 8, 3, stride=2, pad_mode="same")
+
+        def construct(self, x: Any) -> Any:
+            return self.conv(x)
+
+    network = nn.SequentialCell(nn.Conv2d(3, 8, 3), locals()[what](), nn.Conv2d(8, 4, 1))
+    export_mindir(network, (3, 8, 8), path, batch=1)
+    with pytest.raises(ModelFileError) as caught:
+        read_mindir(path)
+    return caught.value.diagnostics[0].message
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("Shifted", ": Add"),
+        ("Halved", "StridedSlice slices with steps"),
+        ("Stretched", "ResizeBilinearV2 does not interpolate between the middles of pixels"),
+        ("Mirrored", "ReLU reads part of a mirrored padding"),
+        ("Enlarged", "Conv2DTranspose pads in a way that is not known"),
+    ],
+)
+def test_what_a_spec_cannot_say_is_refused_by_its_primitive(tmp_path: Path, what: str, expected: str) -> None:
+    """Never taken for an operator that looks like it."""
+    assert expected in refused(tmp_path / "other.mindir", what)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_network_is_read_back(tmp_path: Path, name: str) -> None:
+    """Of 64 x 64 pixels at most, so that MindSpore is soon done with it."""
+    size = min(64, load_spec(name).input.height)
+    graph = verified(build_graph(load_spec(name, {"input.height": size, "input.width": size})))
+    assert_equal(compare(graph, read_back(graph, tmp_path / f"{name}.mindir")))
