@@ -21,11 +21,14 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	@run=runs/demo-$$(date +%Y%m%d-%H%M%S); $(BIN)/densenet train --out $$run && $(BIN)/densenet validate $$run
 
+# Each test process may start others, each of which takes two cores: more than four at once are no quicker.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+
 test: lint
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-all: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -20,8 +20,9 @@ PATIENCE_SECONDS = 600
 
 
 def pytest_configure() -> None:
-    """One cache folder for all tests, away from the user's: each network is certified once."""
-    os.environ["DENSENET_CACHE"] = tempfile.mkdtemp(prefix="densenet-cache-")
+    """One cache folder for all tests and their processes, away from the user's: each network is certified once."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ["DENSENET_CACHE"] = tempfile.mkdtemp(prefix="densenet-cache-")
 
 
 def densenet(

@@ -229,6 +229,7 @@ def test_validate_names_checkpoint_and_data_for_people(digits_run, tmp_path):
     assert "over 359 images" in text
 
 
+@pytest.mark.slow
 def test_validate_takes_a_grey_network_with_a_checkpoint_to_the_digits(digits_run, tmp_path):
     """With the digits' own recipe, so that the figures are the run's, and it says so."""
     arguments = ("validate", "densenetbc_digits", "--ckpt", digits_run / "checkpoints/best.ckpt")

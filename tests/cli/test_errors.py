@@ -101,6 +101,7 @@ def test_an_image_damaged_between_planning_and_training_is_named(folder):
     passed(densenet("train", "--resume", "run", cwd=folder.parent))
 
 
+@pytest.mark.slow
 def test_an_image_damaged_while_a_run_trains_is_named_and_the_run_goes_on_once_it_is_mended(folder):
     """After the first epoch, when all of them had been whole: exit 1, the file, no traceback."""
     run, damaged = folder.parent / "run", folder / "train/dog/2.jpg"
@@ -123,6 +124,7 @@ def test_an_image_damaged_while_a_run_trains_is_named_and_the_run_goes_on_once_i
     passed(densenet("train", "--resume", "run", cwd=folder.parent))
 
 
+@pytest.mark.slow
 def test_a_data_set_that_was_moved_is_missed_by_name_and_found_again(folder):
     """`validate --data-dir` judges by the same images as before; a run that was told the new place goes on."""
     for part in ("cat", "dog"):

@@ -98,6 +98,7 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_dry_run_where_there_is_a_run_is_refused_as_the_start_would_be(tmp_path):
     """By this process or several."""
     (tmp_path / "run").mkdir()

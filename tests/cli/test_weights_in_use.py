@@ -51,6 +51,7 @@ def test_two_sources_of_weights_are_one_too_many(tmp_path):
     assert "give one of them" in done.stderr
 
 
+@pytest.mark.slow
 def test_mean_and_std_are_those_of_the_command_line(digits_run, tmp_path):
     """The recipe's own change nothing; others change the loss; no number is a fault."""
     figures = [

@@ -168,6 +168,7 @@ def test_twenty_steps_of_a_recipe_are_those_of_a_plain_loop(ms, name):
         assert np.abs(value - before[own]).max() > 50 * PARAMETER_TOLERANCE, own
 
 
+@pytest.mark.slow
 def test_gradients_of_densenet121_are_those_of_the_handwritten_network(ms):
     """Each tensor's to 1e-5 of its largest value, under label smoothing and a loss scale of 1024.
 
@@ -197,6 +198,7 @@ def test_gradients_of_densenet121_are_those_of_the_handwritten_network(ms):
     assert max(wrong.values()) <= GRADIENT_TOLERANCE, wrong
 
 
+@pytest.mark.slow
 def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
     """`amp: O2` with the recipe's loss scale runs on a CPU: losses within 1 %, weights kept in float32."""
     from archspec.train.step import TrainStep, initialise, sgd

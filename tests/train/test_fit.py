@@ -55,6 +55,7 @@ def test_the_last_checkpoint_counts_steps_and_epochs_and_holds_the_optimizers_st
     assert {f"accum.{name}" for name in weights if "moving_" not in name} <= held.keys()
 
 
+@pytest.mark.slow
 def test_checkpoints_of_the_last_epochs_are_kept_and_no_other_file_is_touched(tmp_path):
     """Two of three epochs; then, going on with one to keep, the last alone. Each serves to validate and to resume."""
     keep = ("--set", "recipe.keep_checkpoints=2", "--epochs", 3)
@@ -114,6 +115,7 @@ def test_means_of_neither_one_value_nor_three_are_refused_before_a_run_is_made()
     assert f"D010 data.std (=[3.0, 4.0, 5.0, 6.0]) {rule}" in std
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
     """A damaged image that was deleted: the rates follow the new number of steps an epoch, from the next epoch on."""
     for name, number in product(("cat", "dog"), range(8)):

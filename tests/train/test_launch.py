@@ -160,6 +160,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
                 os.kill(process, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_two_workers_join_and_get_equal_sums(start: Callable[..., Job]) -> None:
     """All-reduce adds up arrays of several shapes on both ranks; the parent polls, and all ends with 0."""
     job = start("work")
