@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 NOISE = ("Traceback", "[WARNING]", "[ERROR]", "[CRITICAL]", "total_instance_count")
@@ -17,6 +18,10 @@ EPOCHS_OF_DIGITS_RUN = 4
 TINY = ("--set", "block_config=[1, 1]", "--set", "growth_rate=4")
 SMALL_RUN = (*TINY, "--set", "recipe.schedule.kind=constant", "--set", "recipe.log_every=8", "--epochs", 2)
 PATIENCE_SECONDS = 600
+
+# A busy machine is no fault: no example has a deadline.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

@@ -106,10 +106,15 @@ class _Builder:
             self.origins[names[-1]] = (*region_made.origin, key, *piece.path)
         return names[-1] if names else value
 
-    def declared(self, steps: Any, value: str, rate: float = 0.0, first: int | None = 1, **widths: int) -> Part:
-        """Return the declaration of a part that reads `value`, in the spec's style."""
+    def declared(self, steps: Any, value: str, first: int | None = 1, **widths: int) -> Part:
+        """Return the declaration of a part that reads `value`, in the spec's style, without dropout."""
         spec = self.spec
-        return Part(steps, self.channels[value], tuple(widths.items()), spec.norm, spec.activation, rate, first)
+        return Part(steps, self.channels[value], tuple(widths.items()), spec.norm, spec.activation, first=first)
+
+    def dropping(self, part: Part) -> Part:
+        """Return the declaration of a part between layers, which drops where every convolution is followed by it."""
+        spec = self.spec
+        return replace(part, drop_rate=spec.drop_rate, drop_after="conv") if spec.drop_after == "conv" else part
 
     def stem(self, value: str) -> str:
         spec = self.spec
@@ -179,7 +184,8 @@ class _Builder:
     def dense_layer(self, name: str, block: Block, index: int, value: str, parent: str) -> str:
         growth = block.widths[index - 1]
         widths = {"out": growth, "k": growth, "bottleneck": block.bottleneck * growth}
-        part = self.declared(block.steps, value, block.drop_rate, **widths)
+        part = self.declared(block.steps, value, **widths)
+        part = replace(part, drop_rate=block.drop_rate, drop_after=self.spec.drop_after)
         self.region(
             name,
             "dense_layer",
@@ -215,7 +221,7 @@ class _Builder:
         if block.aggregate is None:
             return value
         out = block.aggregate.wide(self.channels[value])
-        part = self.declared(block.aggregate.listed(), value, first=None, out=out)
+        part = self.dropping(self.declared(block.aggregate.listed(), value, first=None, out=out))
         origin = ("blocks", number - 1, "aggregate")
         attrs = {"in_channels": self.channels[value], "out_channels": out, "part": part}
         if expand(part):
@@ -227,7 +233,7 @@ class _Builder:
 
     def transition(self, name: str, transition: TransitionSpec, value: str, number: int, blocks: list[str]) -> str:
         channels, out = self.channels[value], transition.wide(self.channels[value])
-        part = self.declared(transition.listed(), value, first=None, out=out)
+        part = self.dropping(self.declared(transition.listed(), value, first=None, out=out))
         said = (("transitions", number - 1, "channels"), ("transition", "channels"))
         if not expand(part) and transition.skip is None:
             self.gives(value, transition.channels or channels, name, "channels", said)
@@ -272,7 +278,7 @@ class _Builder:
 
     def head(self, value: str) -> str:
         head = self.spec.head
-        part = self.declared(head.listed(), value, head.dropout, first=None, out=head.num_classes)
+        part = replace(self.declared(head.listed(), value, first=None, out=head.num_classes), drop_rate=head.dropout)
         pieces = expand(part)
         if not pieces:
             return value

@@ -31,6 +31,8 @@ class Part:
     norm: NormSpec
     activation: ActivationSpec
     drop_rate: float = 0.0
+    drop_after: str = "layer"
+    """`conv`: dropout stands behind each convolution, and steps that name no rate of their own say nothing."""
     first: int | None = 1
     """The number of the first operator of a kind; None: a number only where there are several."""
 
@@ -106,6 +108,8 @@ class _Expansion:
             return (self.activation(step).kind,)
         if step.kind == "squeeze_excite":
             return ("se_pool", "se_reduce", f"se_{step.settings.activation.kind}", "se_expand", "se_gate", "se")
+        if step.kind == "conv" and self.part.drop_rate and self.part.drop_after == "conv":
+            return ("drop", "conv")
         return _BASES.get(step.kind, (step.kind,))
 
     def activate(self, step: StepSpec, activation: ActivationSpec, value: int, path: Path, prefix: str = "") -> int:
@@ -118,6 +122,10 @@ class _Expansion:
 
     def activation(self, step: StepSpec) -> ActivationSpec:
         return step.settings or self.part.activation
+
+    def drop(self, step: StepSpec, value: int, path: Path, rate: float) -> int:
+        """A rate of 0 is no operator."""
+        return self.add(step, "drop", "dropout", (value,), self.width(value), path, {"rate": rate}) if rate else value
 
 
 def _all(steps: tuple[StepSpec, ...]) -> Iterator[StepSpec]:
@@ -142,7 +150,8 @@ def _conv(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path
     window = {"kernel": conv.kernel, "stride": conv.stride, "padding": padding, "dilation": conv.dilation}
     groups = ins if conv.groups == "depthwise" else conv.groups
     attrs = {"in_channels": ins, "out_channels": outs, **window, "groups": groups, **_set(bias=conv.bias)}
-    return made.add(step, "conv", "conv", (value,), outs, path, attrs)
+    value = made.add(step, "conv", "conv", (value,), outs, path, attrs)
+    return made.drop(step, value, path, made.part.drop_rate) if made.part.drop_after == "conv" else value
 
 
 def _conv_transpose(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
@@ -189,8 +198,8 @@ def _upsample(made: _Expansion, step: StepSpec, value: int, known: Known, path: 
 
 
 def _dropout(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    rate = made.part.drop_rate if step.settings.rate is None else step.settings.rate
-    return made.add(step, "drop", "dropout", (value,), made.width(value), path, {"rate": rate}) if rate else value
+    usual = made.part.drop_rate if made.part.drop_after == "layer" else 0.0
+    return made.drop(step, value, path, usual if step.settings.rate is None else step.settings.rate)
 
 
 def _dense(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticKnownError
@@ -109,7 +109,10 @@ class Spec(WrittenModel):
     norm: Norm = NormSpec()
     activation: Activation = ActivationSpec()
     drop_rate: Rate = 0.0
-    """Dropout at the end of every dense layer, as in torchvision."""
+    """Rate of the layers' dropout."""
+    drop_after: Literal["layer", "conv"] = "layer"
+    """Where it stands: at the end of every dense layer, as in torchvision and timm, or behind every convolution of
+    layers and transitions, as in the paper's code."""
     head: Head = HeadSpec()
     features: tuple[Annotated[int, Field(strict=True, ge=1, le=64)], ...] = ()
     """Numbers of blocks whose outputs the network gives as well, before the head's; without a head it ends with the

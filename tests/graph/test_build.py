@@ -109,14 +109,14 @@ def counted(spec: Spec) -> tuple[int, int, list[tuple[int, ...]]]:
     return params, 2 * (norms + channels), shapes
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(specs())
 def test_any_spec_gives_a_graph_that_is_proved_right(spec: Spec) -> None:
     """No verifier finds a fault in what the builder makes."""
     assert verify(build_graph(spec)) == ()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(specs())
 def test_any_graph_has_the_papers_counts_and_shapes(spec: Spec) -> None:
     """Parameters, BN statistics and the shape behind each block equal a count from the spec alone."""
@@ -128,7 +128,7 @@ def test_any_graph_has_the_papers_counts_and_shapes(spec: Spec) -> None:
     assert found.output == (spec.head.num_classes,)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(specs())
 def test_any_graph_is_one_flow_in_running_order(spec: Spec) -> None:
     """One source, one sink, acyclic, each operator behind its inputs, every name unlike all others."""
@@ -169,6 +169,19 @@ def faults_of(*overrides: str | Override, spec: str | Path = "densenetbc_digits"
         build_graph(load_spec(spec, overrides))
     assert {fault.code for fault in caught.value.diagnostics} == {"G006"}
     return [f"{fault.where} {fault.message}" for fault in caught.value.diagnostics]
+
+
+@pytest.mark.parametrize(("name", "convolutions"), [("densenet40_k12", 39), ("densenetbc100_k12", 99)])
+def test_dropout_stands_behind_every_convolution_but_the_first(name: str, convolutions: int) -> None:
+    """Huang et al. 2017, section 4.2, where a network of depth L has L - 1 convolutions; else at each layer's end."""
+    graph = build_graph(load_spec(name, {"drop_rate": 0.2, "drop_after": "conv"}))
+    dropped = [graph.ops[op.inputs[0]].name for op in graph.ops.values() if op.kind == "dropout"]
+    convs = [op.name for op in graph.ops.values() if op.kind == "conv"]
+    assert len(convs) == convolutions
+    assert dropped == convs[1:]
+    usual = build_graph(load_spec(name, {"drop_rate": 0.2}))
+    ends = [op.name for op in usual.ops.values() if op.kind == "dropout"]
+    assert ends == [f"{region.name}.drop" for region in usual.regions.values() if region.kind == "dense_layer"]
 
 
 def test_an_image_that_is_too_small_is_told_at_its_height_and_width() -> None:
@@ -233,7 +246,7 @@ def test_the_proposed_compression_leaves_one_channel() -> None:
     assert graph.ops["features.transition1.conv"].attrs["out_channels"] == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from(["avg", "none"]), max_size=5),
     st.fixed_dictionaries(

@@ -70,7 +70,7 @@ def reaching(graph: Graph, starts: list[set[str]], passing: set[str], target: se
             yield number
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(small_specs())
 def test_derived_connections_equal_a_search_over_paths(spec: Spec) -> None:
     """Layer by layer and source by source, and all of them are the paper's."""
@@ -82,7 +82,7 @@ def test_derived_connections_equal_a_search_over_paths(spec: Spec) -> None:
         assert found.edges == len(sources) * (len(sources) + 1) // 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(small_specs(), st.data())
 def test_with_edges_missing_the_search_still_agrees(spec: Spec, data: st.DataObject) -> None:
     """Concatenations lose some of their inputs: what is derived is what is there, not what should be."""
@@ -98,7 +98,7 @@ def test_with_edges_missing_the_search_still_agrees(spec: Spec, data: st.DataObj
         assert set(found.gathered) == gathered
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(small_specs())
 def test_ports_are_the_edges_that_cross_a_border(spec: Spec) -> None:
     """For every region, nested ones included; each has one value in and one out."""

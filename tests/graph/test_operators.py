@@ -36,7 +36,7 @@ def slid(attrs: dict[str, int], height: int, width: int) -> tuple[int, int]:
     return views.shape[0], views.shape[1]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(windows, st.integers(1, 20), st.integers(1, 20), st.sampled_from(["conv", "max_pool", "avg_pool"]))
 def test_windows_slide_as_numpy_slides_them(attrs: dict[str, int], height: int, width: int, kind: str) -> None:
     """Kernel, stride, padding and dilation together; where no pixel is left, a fault says so."""
@@ -49,7 +49,7 @@ def test_windows_slide_as_numpy_slides_them(attrs: dict[str, int], height: int, 
     assert out(kind, attrs, (3, height, width)) == (5 if kind == "conv" else 3, *expected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(windows, st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(5, 9))
 def test_a_convolutions_weights_and_macs_are_counted_one_by_one(
     attrs: dict[str, int], ins: int, outs: int, groups: int, size: int

@@ -150,6 +150,7 @@ def specs(draw: st.DrawFn) -> Values:
         "norm": norms,
         "activation": activations,
         "drop_rate": st.sampled_from([0.0, 0.1]),
+        "drop_after": st.sampled_from(["layer", "conv"]),
         "stem": st.one_of(
             st.fixed_dictionaries(channels, optional=stem_settings),
             st.fixed_dictionaries({**channels, "steps": stem_steps}),

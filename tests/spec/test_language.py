@@ -225,7 +225,7 @@ def test_connectivity_can_be_overridden(override: str, rule: str, tmp_path: Path
 # Any network.
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(specs())
 def test_any_spec_is_refused_at_a_place_or_proved_right(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
@@ -265,7 +265,7 @@ def test_most_random_specs_build() -> None:
     """A strategy whose networks are all refused would test nothing."""
     built = Counter[bool]()
 
-    @settings(max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(specs())
     def count(values: dict[str, Any]) -> None:
         try:

@@ -327,7 +327,7 @@ def settings_of_specs(draw: st.DrawFn) -> dict[str, Any]:
     return {**rest, "blocks": listed}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(settings_of_specs())
 def test_any_resolved_spec_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]) -> None:
     """Dumped as YAML and read again: the same spec, whatever its numbers and texts."""

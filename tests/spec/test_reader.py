@@ -277,7 +277,7 @@ def test_nothing_at_all_is_null_on_the_command_line() -> None:
     assert given_list.place((1, "a")) == "--set x=..."
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(alphabet=st.sampled_from("ab:-[]{},&*!|>'\"%@#? \n\t01.eé\0"), max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Soup of YAML's signs: a value or a SpecError, nothing else."""
@@ -290,7 +290,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert [fault.where.partition(":")[0] for fault in found] == ["soup"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=60))
 def test_any_file_is_a_spec_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     """Random bytes never get past the reader as anything but an error."""
@@ -314,7 +314,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(["k", "l"]), json_values, min_size=1))
 def test_what_json_and_yaml_writers_write_reads_back_the_same(values: dict[str, Any]) -> None:
     """JSON is YAML, and so is what PyYAML dumps: plain values survive both."""

@@ -82,7 +82,8 @@ def test_without_augmentation_the_papers_recipe_drops_a_fifth():
     plain, usual = load_recipe("cifar_paper_plain"), load_recipe("cifar_paper")
     assert (plain.data.augment, usual.data.augment, usual.overrides) == ("none", "pad_crop_flip", {})
     assert (plain.optimizer, plain.schedule, plain.epochs) == (usual.optimizer, usual.schedule, usual.epochs)
-    assert load_spec("densenet40_k12", plain.spec_overrides()).drop_rate == 0.2
+    spec = load_spec("densenet40_k12", plain.spec_overrides())
+    assert (spec.drop_rate, spec.drop_after) == (0.2, "conv")
 
 
 # ---- other numbers of devices, other batches

@@ -114,7 +114,7 @@ def test_a_suggestion_is_read_back_as_the_same_pairing(naming, tmp_path):
     assert r"'features.denseblock{1}.denselayer{2" in text
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cf", "Zl", "Zp", "Zs", "Co", "Cn"))),

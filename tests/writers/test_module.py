@@ -64,6 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
         ],
         "transitions": [{"pool": "none"}] * 3,
     },
+    "dropout after each convolution": {"drop_rate": 0.5, "drop_after": "conv"},
     "dropout": {"drop_rate": 0.5, "head": {"num_classes": 3, "dropout": 0.5}},
     "norm": {"norm": {"eps": 0.1, "momentum": 0.5}},
     "one block, one class": {"blocks": [{"layers": 4}], "head": {"num_classes": 1}},
@@ -208,7 +209,7 @@ def graphs(draw: Any) -> Graph:
         reject()
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60, derandomize=True, database=None)
 @given(graph=graphs())
 def test_any_spec_gives_a_right_and_readable_module(ms: Any, graph: Graph, as_ruff_has_it: Any) -> None:
     """Parameters are the graph's by name and shape, logits the oracle's, the text as ruff would have it."""
