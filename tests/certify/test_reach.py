@@ -34,7 +34,11 @@ def test_every_kind_of_operator_has_a_row() -> None:
 
 def seen(kind: str, attrs: Mapping[str, Any], weights: Mapping[str, Any]) -> Any:
     """Booleans (channels, sources): which channel moves with which source, by the oracle's arithmetic."""
-    ops = [*(Op(name, "input", ()) for name in SOURCES), Op("joined", "concat", SOURCES), Op("x", kind, ("joined",), attrs)]
+    ops = [
+        *(Op(name, "input", ()) for name in SOURCES),
+        Op("joined", "concat", SOURCES),
+        Op("x", kind, ("joined",), attrs),
+    ]
     draw = np.random.default_rng(1)
     base = {name: draw.normal(size=(1, CHANNELS, 4, 4)) for name in SOURCES}
     before = oracle.values_of(ops, weights, base)["x"]
