@@ -87,9 +87,9 @@ def is_users_choice(spec: Spec, path: Path) -> bool:
     return is_overridden(spec, path) or specs_folder() not in FilePath(place.rsplit(":", 2)[0]).resolve().parents
 
 
-def is_overridden(spec: Spec, path: Path) -> bool:
+def is_overridden(model: WrittenModel, path: Path) -> bool:
     """Is the value set on the command line or from Python, and not by a file?"""
-    return spec._document.places.get(path, "").startswith(_GIVEN)
+    return model._document.places.get(path, "").startswith(_GIVEN)
 
 
 def load_document(

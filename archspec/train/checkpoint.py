@@ -7,6 +7,7 @@ written under a temporary name in its folder and renamed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from archspec.weights import ckpt
 from archspec.weights.ckpt import TRAINING_STATE, read
 from archspec.weights.matching import fitted
 
-__all__ = ["BEST", "EPOCH", "TRAINING_STATE", "read", "restore", "save"]
+__all__ = ["BEST", "EPOCH", "TRAINING_STATE", "of_epoch", "prune", "read", "restore", "save"]
 
 EPOCH, BEST = "archspec.epoch", "archspec.best"
 
@@ -52,3 +53,17 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
     for name, parameter in fresh.items():
         parameter.set_data(values[name].value())
     return held
+
+
+def of_epoch(last: Path, epoch: int) -> Path:
+    """Return where the checkpoint of one epoch lies, which serves as `last` does: to resume from, too."""
+    return last.with_name(f"epoch-{epoch:04d}.ckpt")
+
+
+def prune(last: Path, newest: int) -> None:
+    """Remove the checkpoints of epochs up to `newest`, and no other file."""
+    for path in last.parent.glob("epoch-*.ckpt"):
+        number = path.stem.removeprefix("epoch-")
+        if number.isdecimal() and path == of_epoch(last, int(number)) and int(number) <= newest:
+            with suppress(OSError):  # a file too many is no reason to stop
+                path.unlink()

@@ -6,113 +6,29 @@ is random in an epoch follows from (seed, epoch), so a resumed run repeats the o
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.runtime import prepare
-from archspec.spec.model import Spec
 from archspec.train import checkpoint
-from archspec.train.data import Preprocess, batches, epoch_indices, epoch_seed, held_out_indices
+from archspec.train.data import batches, epoch_indices, epoch_seed, held_out_indices
 from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.group import all_reduce_sum, join_group
 from archspec.train.initial import begin_with
-from archspec.train.recipe import Recipe
+from archspec.train.inputs import check_classes, data_digest, preprocess_of, splits_of
 from archspec.train.run import Run
 from archspec.train.schedule import learning_rates
-from archspec.train.sources import Source, Splits, open_splits
+from archspec.train.sources import Source, Splits
 from archspec.weights.tensors import read_tensors
 from archspec.writers.load import create_model
 
 Event = Mapping[str, Any]
 Report = Callable[[Event], None]
-
-COLOURS = 3
-
-
-def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
-    """Return what happens to an image on its way into the network.
-
-    Raises:
-        TrainingError: T008, the network reads neither grey nor colour images.
-        DataError: D010, mean or std are neither one value nor three.
-    """
-    channels, data = spec.input.channels, recipe.data
-    if channels != 1 and channels != 3:
-        place = spec.place(("input", "channels"))
-        raise TrainingError.one(
-            "T008", f"input.channels (={channels}) must be 1 or 3: images are grey or colour", place
-        )
-    _check_values(recipe)
-    return Preprocess(
-        image_size=(spec.input.height, spec.input.width),
-        channels=channels,
-        mean=_per_channel(data.mean, channels),
-        std=_per_channel(data.std, channels),
-        crop_pct=data.crop_pct,
-        augment=data.augment,
-        color_jitter=data.color_jitter,
-    )
-
-
-def _check_values(recipe: Recipe) -> None:
-    faults = [
-        Diagnostic(
-            "D010",
-            f"data.{name} (={list(values)}) must have one value, or three for red, green and blue",
-            recipe.place(("data", name)),
-            f"data.{name}: [{values[0]:g}], or with three values",
-        )
-        for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std))
-        if len(values) not in (1, COLOURS)
-    ]
-    if faults:
-        raise DataError(faults)
-
-
-def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """One value serves every channel; grey takes the mean of a colour recipe's."""
-    return values if len(values) == channels else (sum(values) / len(values),) * channels
-
-
-def splits_of(run: Run) -> Splits:
-    """Return the run's data set, split as the run splits it. Raises DataError (D001 where it lies there no more)."""
-    data_dir = run.settings.data_dir
-    if data_dir is not None and not os.path.exists(data_dir):
-        cure = "put it back, or say where it lies now: --data-dir DIR"
-        raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
-    return split_as(run.recipe, Path(data_dir) if data_dir else None)
-
-
-def split_as(recipe: Recipe, data_dir: Path | None) -> Splits:
-    """Return a data set, split as the recipe says. Raises DataError (D001..D008)."""
-    return open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
-
-
-def data_digest(run: Run) -> str | None:
-    """Return the digest of the data set that the run was last trained on, None where no run has begun."""
-    try:
-        lines = run.metrics.read_text("utf-8").splitlines()
-        starts = [json.loads(line) for line in lines if '"event": "start"' in line]
-        return str(starts[-1]["data_digest"]) if starts else None
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def check_classes(source: Source, classes: tuple[str, ...]) -> None:
-    """Raise DataError (D009) where the images' classes are not those that the network was made for."""
-    if source.classes != classes:
-        theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])
-        raise DataError.one("D009", f"has the classes {theirs}; the checkpoint's are {ours}", source.name)
 
 
 def fit(run: Run, report: Report) -> Accuracy:
@@ -318,20 +234,6 @@ class _Trainer:
             checkpoint.save(self.run.best, self.network.get_parameters(), epoch=epoch + 1, best=self.best)
         kept, last = self.run.recipe.keep_checkpoints, self.run.last
         if kept:
-            checkpoint.save(_epochs_own(last, epoch + 1), self.state(), epoch=epoch + 1, best=self.best)
+            checkpoint.save(checkpoint.of_epoch(last, epoch + 1), self.state(), epoch=epoch + 1, best=self.best)
         checkpoint.save(last, self.state(), epoch=epoch + 1, best=self.best)
-        _prune(last, epoch + 1 - kept)
-
-
-def _epochs_own(last: Path, epoch: int) -> Path:
-    """Where the checkpoint of one epoch lies, which serves as `last` does: to resume from, too."""
-    return last.with_name(f"epoch-{epoch:04d}.ckpt")
-
-
-def _prune(last: Path, newest: int) -> None:
-    """Remove the checkpoints of epochs up to `newest`, and no other file."""
-    for path in last.parent.glob("epoch-*.ckpt"):
-        number = path.stem.removeprefix("epoch-")
-        if number.isdecimal() and path == _epochs_own(last, int(number)) and int(number) <= newest:
-            with suppress(OSError):  # a file too many is no reason to stop
-                path.unlink()
+        checkpoint.prune(last, epoch + 1 - kept)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from archspec.errors import TrainingError, counted
 from archspec.spec.fields import SpecModel, WrittenModel
-from archspec.spec.load import Override, Overrides, load_model
+from archspec.spec.load import Override, Overrides, is_overridden, load_model
 
 Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -132,10 +132,6 @@ class Recipe(WrittenModel):
         is_sound = type(batch) is int and batch >= 1  # where not, the fault is global_batch's alone
         return {**written, "batch_size": min(batch, 65_536) if is_sound else 1}
 
-    def is_given(self, *path: str) -> bool:
-        """Was the value given on the command line or from Python, and not by a file?"""
-        return self.place(path).startswith(("--", "override "))
-
     def spec_overrides(self) -> tuple[Override, ...]:
         """Return what the recipe sets in the spec, each at its place in the recipe."""
         return tuple(Override((key, value), self.place(("overrides", key))) for key, value in self.overrides.items())
@@ -167,7 +163,7 @@ def scaled(recipe: Recipe, devices: int) -> Scaling:
         TrainingError: T010, the devices cannot share the global batch equally.
     """
     whole = recipe.global_batch
-    if whole is not None and recipe.scaling == "keep_global_batch" and not recipe.is_given("batch_size"):
+    if whole is not None and recipe.scaling == "keep_global_batch" and not is_overridden(recipe, ("batch_size",)):
         return _kept(recipe, whole, devices)
     shares = _shares(devices, recipe.batch_size)
     if whole is None:
@@ -200,7 +196,7 @@ def _rate_scaled(recipe: Recipe, whole: int, devices: int) -> Scaling:
     actual, schedule = devices * recipe.batch_size, recipe.schedule
     place = f"{recipe.place(('schedule', 'learning_rate'))} x {actual} / {whole}"
     told = f"{_shares(devices, recipe.batch_size)} instead of {whole:,}"
-    if recipe.is_given("schedule", "learning_rate"):
+    if is_overridden(recipe, ("schedule", "learning_rate")):
         changed: dict[str, float] = {}
         note = f"{told}; learning rate {schedule.learning_rate:g} as given, not scaled"
     else:

@@ -20,8 +20,8 @@ from archspec.passes.verify import verified
 from archspec.runtime import interrupts_held, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.train.fit import preprocess_of
 from archspec.train.initial import Initial, initial_weights
+from archspec.train.inputs import preprocess_of
 from archspec.train.launch import free_port, launch_environment, msrun_command
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe import RECIPES, Recipe, load_recipe, scaled
