@@ -11,12 +11,14 @@ import typer
 from rich.table import Table
 
 from archspec.certify.certificate import certificate
+from archspec.certify.life import life_of
+from archspec.certify.probe import probe_of
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.passes.compare import Comparison, compare
 from archspec.passes.verify import verified
-from archspec.readers.mindir import read_mindir
-from archspec.readers.onnx import read_onnx
+from archspec.readers.mindir import mindir_reading
+from archspec.readers.onnx import OnnxReading, onnx_reading
 from archspec.readers.onnx_file import is_onnx
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
@@ -39,24 +41,32 @@ def certify(
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Concatenations in another order are a difference, not a note.")
     ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Run each layer of an ONNX, and see whether it moves with what it reads.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate or the differences as JSON.")] = False,
 ) -> None:
     """Prove that a model file is the network its spec says, by reading its operators back; exit with 3 if not.
 
     Example: densenet certify digits.mindir runs/demo
     """
+    if probe and not is_onnx(file):
+        raise typer.BadParameter("runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe")
     given = [*(overrides or ()), *flag("--num-classes", num_classes, "head.num_classes")]
     chosen = load_spec(_spec_in(Path(spec)) if Path(spec).is_dir() else spec, given)
-    found = read_onnx(file) if is_onnx(file) else read_mindir(file)
-    wanted, remark = _with_classes_of(found, chosen, is_users_choice(chosen, ("head", "num_classes")))
+    reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
+    wanted, remark = _with_classes_of(reading.graph, chosen, is_users_choice(chosen, ("head", "num_classes")))
     graph = verified(build_graph(wanted))
-    comparison = compare(graph, found, ordered=ordered)
-    known = certificate(file, graph, comparison, remark)
+    comparison = compare(graph, reading.graph, ordered=ordered)
+    life = life_of(comparison.match, reading, file) if comparison.equal else None
+    probed = probe_of(life, reading, file) if life and probe and isinstance(reading, OnnxReading) else None
+    skipped = "not probed: the network is another one" if probe and not probed else ""
+    known = certificate(file, graph, comparison, remark, skipped, life=life, probe=probed)
     if as_json:
         typer.echo(json.dumps(known, indent=2, ensure_ascii=False))
     else:
-        _show(known, comparison, f"{file} is {'' if comparison.equal else 'not '}{spec}")
-    if not comparison.equal:
+        _show(known, comparison, f"{file} is {'' if known['equal'] else 'not '}{spec}")
+    if not known["equal"]:
         raise typer.Exit(DIFFERENT)
 
 
@@ -80,10 +90,10 @@ def _with_classes_of(found: Graph, spec: Spec, fixed: bool) -> tuple[Spec, str]:
 
 
 def _show(known: dict[str, Any], comparison: Comparison, verdict: str) -> None:
-    lines = _certified(known) if comparison.equal else _differing(known)
+    lines = _certified(known) if known["equal"] else _differing(known)
     for line in (verdict, *(f"note: {note}" for note in known["notes"]), *lines):
         console.print(line, soft_wrap=True, markup=False)
-    if comparison.equal:
+    if known["equal"]:
         console.print(_table(comparison))
 
 
@@ -91,6 +101,8 @@ def _certified(known: dict[str, Any]) -> Iterator[str]:
     yield f"file          sha256 {known['sha256']}"
     yield f"structure     sha256 {known['structure_digest']}"
     yield f"parameters    {known['params']:,} found, {known['expected_params']:,} expected"
+    yield f"connections   {known['connections']:,} carry features, those of stem, transitions and head included"
+    yield from _probed(known)
     yield f"compared      {'; '.join(known['compared'])}"
     yield f"not compared  {'; '.join(known['not_compared'])}"
 
@@ -100,8 +112,15 @@ def _differing(known: dict[str, Any]) -> Iterator[str]:
     yield from (f"different: {difference}" for difference in differences[:LISTED])
     if len(differences) > LISTED:
         yield f"... and {len(differences) - LISTED} more (--json lists them)"
-    if known["params"] != known["expected_params"]:
+    yield from _probed(known)
+    if "dead" not in known and known["params"] != known["expected_params"]:
         yield f"parameters: {known['params']:,} found, {known['expected_params']:,} expected"
+
+
+def _probed(known: dict[str, Any]) -> Iterator[str]:
+    if "probe" in known:
+        probe = known["probe"]
+        yield f"probe         {probe['confirmed']:,} of {probe['connections']:,} connections confirmed by ONNX Runtime"
 
 
 def _table(comparison: Comparison) -> Table:

@@ -7,27 +7,62 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from archspec.certify.life import Life
+from archspec.certify.probe import Probe
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.passes.compare import COMPARED, NOT_COMPARED, Comparison
 
+WEIGHTS_LOOKED_AT = "weights and scales that are all zero, so that a connection carries nothing"
+WEIGHTS_NOT_COMPARED = "values of the weights but for zeros"
 
-def certificate(file: Path, graph: Graph, comparison: Comparison, *remarks: str) -> dict[str, Any]:
-    """Return digests of both sides, blocks with connections found and expected, differences, what was compared."""
+
+def certificate(
+    file: Path,
+    graph: Graph,
+    comparison: Comparison,
+    *remarks: str,
+    life: Life | None = None,
+    probe: Probe | None = None,
+) -> dict[str, Any]:
+    """Return digests of both sides, blocks with connections found and expected, differences, what was compared.
+
+    Without `life` nobody looked at the weights, and without `probe` nobody ran the layers; that is said.
+    """
+    seen = [each for each in (comparison, life, probe) if each is not None]
+    differences = [difference for each in seen for difference in each.differences]
     return {
         "file": str(file),
         "sha256": digest_of(file),
         "spec": graph.name,
         "structure_digest": structure_digest(graph),
-        "equal": comparison.equal,
+        "equal": not differences,
         "blocks": [asdict(block) for block in comparison.blocks],
         "params": comparison.params,
         "expected_params": comparison.expected_params,
-        "differences": [difference.message for difference in comparison.differences],
-        "notes": [*(remark for remark in remarks if remark), *comparison.notes],
+        "differences": [difference.message for difference in differences],
+        "notes": [*(remark for remark in remarks if remark), *(note for each in seen for note in each.notes)],
         "compared": COMPARED,
         "not_compared": NOT_COMPARED,
+        **(_looked_at(life) if life else {}),
+        **(_probed(probe) if probe else {}),
     }
+
+
+def _looked_at(life: Life) -> dict[str, Any]:
+    """What the weights say."""
+    return {
+        "compared": (*COMPARED, WEIGHTS_LOOKED_AT),
+        "not_compared": (WEIGHTS_NOT_COMPARED, *NOT_COMPARED[1:]),
+        "connections": life.connections,
+        "dead": [asdict(dead) for dead in life.dead],
+        "not_looked_at": life.unread,
+    }
+
+
+def _probed(probe: Probe) -> dict[str, Any]:
+    """What ONNX Runtime says."""
+    return {"probe": {"connections": probe.connections, "confirmed": probe.confirmed, "not_run": probe.not_run}}
 
 
 def digest_of(file: Path) -> str:

@@ -77,6 +77,8 @@ class Comparison:
     notes: tuple[str, ...]
     params: int
     expected_params: int
+    match: Match
+    """Which operators of the file are which of the spec's."""
 
     @property
     def equal(self) -> bool:
@@ -107,6 +109,7 @@ def compare(spec_graph: Graph, found: Graph, ordered: bool = False) -> Compariso
         (*_norm_notes(len(folds), match), *(() if ordered else _notes(order))),
         params,
         _params(op for part in expected_chains for op in part.ops),
+        match,
     )
 
 

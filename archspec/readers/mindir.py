@@ -25,6 +25,7 @@ from archspec.graph.ir import Graph, Op
 from archspec.readers.mindir_calls import run_model
 from archspec.readers.mindir_file import read_model
 from archspec.readers.mindir_values import Feature, Found
+from archspec.readers.weights import Reading
 
 
 def read_mindir(path: Path) -> Graph:
@@ -39,8 +40,14 @@ def read_mindir(path: Path) -> Graph:
         ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short; R007, its
             functions cannot be followed; R008, operators that dense networks do not have.
     """
+    return mindir_reading(path).graph
+
+
+def mindir_reading(path: Path) -> Reading:
+    """Return the graph as `read_mindir` does, and where the weights of its operators are."""
     found, outputs = run_model(read_model(path), path)
-    return graph_of(found, outputs, path)
+    graph = graph_of(found, outputs, path)
+    return Reading(graph, found.weights_of(graph))
 
 
 def graph_of(found: Found, outputs: Sequence[Feature] | Feature, path: Path) -> Graph:

@@ -15,6 +15,7 @@ from archspec.graph.ir import Op
 from archspec.readers.mindir_file import Parameter
 from archspec.readers.mindir_values import UNKNOWN, Call, Feature, Strange
 from archspec.readers.onnx_patterns import recognised
+from archspec.readers.weights import transposed
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -114,6 +115,7 @@ def bias(call: Call) -> Feature:
     if op.kind != "dense":
         attrs["bias"] = True
     call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
+    call.found.copy(op.name, name, added)
     return Feature(name, x.shape, doubtful=x.doubtful)
 
 
@@ -169,7 +171,7 @@ def transpose(call: Call) -> Any:
         weight = call.parameter(0, 2)
         if axes != (1, 0):
             raise Strange("moves the dimensions of its input")
-        return replace(weight, dims=weight.dims[::-1])
+        return replace(weight, dims=weight.dims[::-1], source=transposed(weight.source, weight.dims))
     last = call.is_pending("channels last")
     x = call.feature(dims=4, pending="channels last" if last else "")
     if axes != (TO_FIRST if last else TO_LAST):

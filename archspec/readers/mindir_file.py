@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.readers.weights import Source, stored
 from archspec.readers.wire import Broken, Wire, mapped, text_of
 from archspec.runtime import prepare
 
@@ -61,6 +62,13 @@ class Parameter:
 
     name: str
     dims: tuple[int, ...]
+    source: Source = None
+    """Where its values are."""
+
+    @property
+    def place(self) -> Source:
+        """Where its values are had."""
+        return self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +161,16 @@ class _Parser(Wire):
 
     def parameter(self, begin: int, end: int) -> None:
         """A weight without its values: its message is put together again without them."""
-        proto = self.proto.TensorProto
-        kept = [self.data[at:stop] for what, at, _, stop in self.fields(proto, begin, end) if what != "raw_data"]
+        proto, kept, at_values = self.proto.TensorProto, list[bytes](), (0, -1)
+        for what, at, start, stop in self.fields(proto, begin, end):
+            if what == "raw_data":
+                at_values = (start, stop)
+            else:
+                kept.append(self.data[at:stop])
         tensor = proto.FromString(self.piece(b"".join(kept)))
-        name = text_of(tensor.name)
-        self.shared[name] = Parameter(name, tuple(tensor.dims))
+        name, dims = text_of(tensor.name), tuple(tensor.dims)
+        source = None if tensor.compression_type else stored(tensor.data_type, dims, *at_values)
+        self.shared[name] = Parameter(name, dims, source)
 
     def node(self, begin: int, end: int) -> Iterator[Node]:
         """Yield a node; a constant is no node but a value that is known."""

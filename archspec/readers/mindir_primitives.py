@@ -20,6 +20,7 @@ from archspec.readers import mindir_pixels as pixels
 from archspec.readers import mindir_windows as windows
 from archspec.readers.mindir_file import Constant, Parameter
 from archspec.readers.mindir_values import UNKNOWN, Call, Closure, Feature, Strange
+from archspec.readers.weights import transposed as turned
 
 
 def _concat(call: Call) -> Feature:
@@ -100,9 +101,13 @@ def _matmul(call: Call) -> Feature:
     if (not dense and call.option("transpose_a", 2, False)) or channels != x.shape[1]:
         raise Strange(f"is made for {channels} channels, reads {x.shape}")
     attrs = {"in_channels": channels, "out_channels": out, "bias": False}
-    if dense and len(call.inputs) > 2 and isinstance(call.inputs[2], Parameter):
+    biases = [value for value in call.inputs[2:3] if dense and isinstance(value, Parameter)]
+    if biases:
         attrs.pop("bias")
-    return call.op("dense", [x], (x.shape[0], out), weights=(weight,), **attrs)
+    by_rows = weight if transposed else replace(weight, source=turned(weight.source, weight.dims))
+    made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
+    call.found.copy(made.op, made.op, *biases)
+    return made
 
 
 def _dropout(call: Call) -> Any:

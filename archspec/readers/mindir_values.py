@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.errors import Diagnostic
-from archspec.graph.ir import Op
+from archspec.graph.ir import Graph, Op
 from archspec.readers.mindir_file import Parameter
+from archspec.readers.weights import Weights
 
 MAX_CHANNELS = 2**31
 MAX_NAME = 200
@@ -61,11 +62,33 @@ class Found:
     owners: dict[str, str] = field(default_factory=dict)
     """The operator that used a weight first, by the weight."""
     taken: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, Weights] = field(default_factory=dict)
+    """Where the values of an operator's weights are, by its name; operators without any have none."""
 
     def add(self, op: Op) -> str:
         """Add an operator and return its name."""
         self.ops[op.name] = op
         return op.name
+
+    def note(self, name: str, weights: Sequence[Parameter]) -> None:
+        """Note where an operator's weights are, the filters or scales first."""
+        if weights:
+            first, *others = (weight.place for weight in weights)
+            self.weights[name] = Weights((first,), tuple(others))
+
+    def copy(self, op: str, name: str, *shifts: Parameter) -> None:
+        """Note that an operator has the weights of another one, and more that are added."""
+        known = self.weights.get(op, Weights())
+        self.weights[name] = Weights(known.scales, (*known.others, *(weight.place for weight in shifts)))
+
+    def weights_of(self, graph: Graph) -> dict[str, Weights]:
+        """Return where the weights of a graph's operators are."""
+        return {name: self.weights[name] for name in graph.ops if name in self.weights}
+
+    def rescale(self, op: str, weight: Parameter) -> None:
+        """Note that an operator scales its channels once more."""
+        known = self.weights.get(op, Weights())
+        self.weights[op] = Weights((*known.scales, weight.place), known.others)
 
     def shares(self, name: str, weights: Sequence[Parameter]) -> dict[str, str]:
         """Return the attribute of an operator some of whose weights another one has already."""
@@ -127,6 +150,7 @@ class Call:
         name = self.found.free(called or short_name(self.node))
         attrs |= self.found.shares(name, weights)
         self.found.add(Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs)))
+        self.found.note(name, weights)
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 
     def part(self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any) -> Feature:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,6 +32,7 @@ from archspec.readers.onnx_constants import CONSTANTS, passed_on
 from archspec.readers.onnx_elements import ELEMENTS
 from archspec.readers.onnx_file import Model, Node, read_model
 from archspec.readers.onnx_values import Call
+from archspec.readers.weights import Reading
 
 OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTS,
@@ -57,6 +59,8 @@ _BOTH: Mapping[str, Callable[[Call], Any]] = {
     "Shape": CONSTANTS["Shape"],
 }
 """What does the same to features and to constants."""
+KNOWN = frozenset({*OPERATORS, *CONSTANTS, *_BOTH})
+"""Kinds of nodes that are read; a file with any other on the way to its output is refused."""
 
 _NOT_AS_KNOWN = (TypeError, IndexError, KeyError, ValueError, OverflowError, ZeroDivisionError, struct.error)
 
@@ -73,7 +77,26 @@ def read_onnx(path: Path) -> Graph:
         ModelFileError: R005, the file cannot be read; R006, it is no ONNX or is cut short; R007, its
             nodes cannot be followed; R008, operators that dense networks do not have.
     """
-    return graph_of(*_Run(read_model(path), path).run(), path)
+    return onnx_reading(path).graph
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxReading(Reading):
+    """What an ONNX file holds, and what its tensors are in the graph."""
+
+    model: Model
+    features: Mapping[str, Feature]
+    """Tensors that are an operator's output, by their names in the file."""
+
+
+def onnx_reading(path: Path) -> OnnxReading:
+    """Return the graph as `read_onnx` does, where the weights of its operators are, and its nodes."""
+    model = read_model(path)
+    run = _Run(model, path)
+    found, output = run.run()
+    features = {name: value for name, value in run.values.items() if isinstance(value, Feature) and not value.pending}
+    graph = graph_of(found, output, path)
+    return OnnxReading(graph, found.weights_of(graph), model, features)
 
 
 class _Run:

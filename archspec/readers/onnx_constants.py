@@ -14,6 +14,7 @@ import numpy as np
 
 from archspec.readers.mindir_values import UNKNOWN, Feature, Strange
 from archspec.readers.onnx_values import MAX_COMPUTED, Array, Call, Tensor, constant
+from archspec.readers.weights import computed
 
 
 def shape(call: Call) -> Tensor:
@@ -66,7 +67,12 @@ def _moved(call: Call, move: Callable[[Array], Array]) -> Tensor:
         values = move(tensor.values)
         return replace(tensor, dims=values.shape, values=values)
     likeness = np.broadcast_to(np.zeros(()), tensor.dims)
-    return replace(tensor, dims=move(likeness).shape)
+    return _reordered(tensor, move(likeness).shape)
+
+
+def _reordered(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """A constant of another shape whose values, which are not known yet, stand in the same order."""
+    return replace(tensor, dims=dims, source=computed("Reshape", dims, tensor.source))
 
 
 def _axes(call: Call) -> tuple[int, ...]:
@@ -75,7 +81,11 @@ def _axes(call: Call) -> tuple[int, ...]:
 
 
 def _transposed(call: Call) -> Tensor:
-    return _moved(call, lambda values: np.transpose(values, call.attrs.get("perm")))
+    axes, tensor = call.attrs.get("perm"), call.inputs[0]
+    made = _moved(call, lambda values: np.transpose(values, axes))
+    if made.values is not None:
+        return made
+    return replace(made, source=computed("Transpose", made.dims, tensor.source, axes=axes))
 
 
 def _reshaped(call: Call) -> Tensor:
@@ -83,7 +93,7 @@ def _reshaped(call: Call) -> Tensor:
     wanted = [int(size) for size in call.option("shape", 1)]
     sizes = [tensor.dims[at] if size == 0 else size for at, size in enumerate(wanted)]
     if tensor.values is None:
-        return replace(tensor, dims=_filled_in(tensor.dims, sizes))
+        return _reordered(tensor, _filled_in(tensor.dims, sizes))
     values = tensor.values.reshape(sizes)
     return replace(tensor, dims=values.shape, values=values)
 
@@ -138,12 +148,13 @@ def _computed(call: Call) -> Tensor:
     dims = np.broadcast_shapes(*(tensor.dims for tensor in tensors))
     arrays = [tensor.values for tensor in tensors]
     if any(array is None for array in arrays) or len(arrays) > 2 or prod(dims) > MAX_COMPUTED:
-        return Tensor(max(tensors, key=lambda tensor: len(tensor.dims)).name, dims)
+        name = max(tensors, key=lambda tensor: len(tensor.dims)).name
+        return Tensor(name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors)))
     if any(isinstance(value, str) for array in arrays for value in array.reshape(-1).tolist()):
         raise Strange("computes with the size of a batch that is free")
     rule = _ARITHMETIC.get(call.kind)
     if rule is None or rule[0] != len(arrays):
-        return Tensor(tensors[0].name, dims)
+        return Tensor(tensors[0].name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors)))
     values = rule[1](*(np.asarray(array.tolist(), _kind_of(array)) for array in arrays))
     return replace(constant(np.asarray(values)), name=tensors[0].name)
 

@@ -18,6 +18,7 @@ from archspec.readers.mindir_values import UNKNOWN, Feature, Strange
 from archspec.readers.onnx_patterns import recognised
 from archspec.readers.onnx_shapes import GROUPED
 from archspec.readers.onnx_values import Call, Tensor, decimal
+from archspec.readers.weights import computed
 
 NORMS = frozenset({"batch_norm", "layer_norm", "group_norm"})
 UNBOUNDED = 1e30
@@ -206,13 +207,17 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Add a value to each channel: a bias, or a part of a norm."""
     op = call.found.ops[x.op]
     if op.kind in NORMS:
+        call.found.copy(op.name, op.name, weight)
         return x
     if op.kind == "scale":
-        return _affine(call, call.known(op.inputs[0]), weight)
+        made = _affine(call, call.known(op.inputs[0]), weight)
+        call.found.copy(op.name, made.op, weight)
+        return made
     if op.kind in ("conv", "conv_transpose", "dense") and not op.attrs.get("bias", op.kind == "dense"):
         name = call.found.free(f"{op.name}+{BARE}")
         attrs = {**op.attrs, "bias": True}
         call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
+        call.found.copy(op.name, name, weight)
         call.shapes[name] = x.shape
         return Feature(name, x.shape, doubtful=x.doubtful)
     return _part_of_norm(call, "shift", x, weight)
@@ -221,14 +226,17 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
 def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Multiply each channel by a value: a part of a norm."""
     op = call.found.ops[x.op]
-    if op.kind in NORMS:
+    if call.kind == "Div":
+        weight = replace(weight, values=None, source=computed("Reciprocal", weight.dims, weight.place))
+    if op.kind in NORMS or op.kind == "scale":
+        call.found.rescale(op.name, weight)
         return x
     if op.kind == "shift":
         return _affine(call, call.known(op.inputs[0]), weight)
     bare = op.name.rpartition(f"+{BARE}")[0]
     if bare in call.found.ops:
         return _affine(call, call.known(bare), weight)
-    return x if op.kind == "scale" else _part_of_norm(call, "scale", x, weight)
+    return _part_of_norm(call, "scale", x, weight)
 
 
 def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:

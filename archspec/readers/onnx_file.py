@@ -14,7 +14,7 @@ An ONNX file is one protobuf message, as `onnx.proto` says:
 The file is untrusted: it is walked (`wire`), and onnx's protobuf classes parse small pieces of it. Nothing else of
 the onnx package is used: its loader parses a whole file, two bytes of which may become an object of a hundred, and
 its checker and shape inference are C++ that was not written for hostile files. Of a weight, shape and type are
-enough; values that are kept outside the file are never looked for.
+enough; its values are read when someone asks for them (`weights`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,17 @@ from pathlib import Path
 from typing import Any
 
 from archspec.readers.onnx_values import Tensor, decoded
+from archspec.readers.weights import Stored, stored
 from archspec.readers.wire import Broken, Wire, mapped, text_of
 
 MAX_NODES = 100_000
 MAX_DIMS = 32
+MAX_DIGITS = 18
 MAX_VALUES = 64 * 2**10
 """Bytes of a tensor whose values are read: sizes, bounds, filters of blurs; beyond, it is a weight."""
+
+Span = tuple[int, int]
+"""Where bytes begin and end."""
 
 _FIRST_OF_ONNX, _FIRST_OF_MINDIR = b"\x08", b"\x0a"
 """The version of the format comes first in both: a number in ONNX, a text in MINDIR."""
@@ -50,6 +55,8 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attrs: Mapping[str, Any]
+    span: Span = (0, 0)
+    """Where it stands in the file."""
 
 
 @dataclass(slots=True)
@@ -61,6 +68,10 @@ class Model:
     constants: dict[str, Tensor] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    types: dict[str, int] = field(default_factory=dict)
+    """What kind of numbers inputs are, as onnx counts them."""
+    spans: dict[str, Span] = field(default_factory=dict)
+    """Where initializers stand in the file."""
 
 
 def is_onnx(path: Path) -> bool:
@@ -118,11 +129,13 @@ class _Parser(Wire):
             elif what == "initializer":
                 tensor = self.tensor(start, stop)
                 self.made.constants[tensor.name] = tensor
+                self.made.spans[tensor.name] = (start, stop)
             elif what == "input":
                 value = self.parsed(self.proto.ValueInfoProto, start, stop)
                 dims = value.type.tensor_type.shape.dim
                 sizes = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
                 self.made.inputs.append((text_of(value.name), sizes))
+                self.made.types[text_of(value.name)] = value.type.tensor_type.elem_type
             elif what == "output":
                 self.made.outputs.append(text_of(self.parsed(self.proto.ValueInfoProto, start, stop).name))
 
@@ -138,7 +151,7 @@ class _Parser(Wire):
         kind, domain = text_of(node.op_type), text_of(node.domain)
         kind = kind if domain in ("", "ai.onnx") else f"{domain}::{kind}"
         inputs, outputs = tuple(map(text_of, node.input)), tuple(map(text_of, node.output))
-        return Node(text_of(node.name) or next(iter(outputs), kind), kind, inputs, outputs, attrs)
+        return Node(text_of(node.name) or next(iter(outputs), kind), kind, inputs, outputs, attrs, (begin, end))
 
     def attribute(self, begin: int, end: int) -> tuple[str, Any]:
         """A number, text, tuple of such, or tensor; None for what is none of them, such as a graph inside."""
@@ -160,16 +173,37 @@ class _Parser(Wire):
         return {"FLOAT": attribute.f, "INT": attribute.i}.get(kind)
 
     def tensor(self, begin: int, end: int) -> Tensor:
-        """A tensor's shape and type, and its values where they are few and in the file."""
-        proto = self.proto.TensorProto
-        kept = b"".join(self.kept_of(proto, begin, end))
+        """A tensor's shape and type, and its values where they are few and in the file, or else where they are."""
+        proto, spans = self.proto.TensorProto, dict[str, Span]()
+        kept = b"".join(self.kept_of(proto, begin, end, spans))
         tensor = proto.FromString(self.piece(kept))
         if len(tensor.dims) > MAX_DIMS:
             raise Broken(f"a tensor of more than {MAX_DIMS} dimensions")
         outside = tensor.data_location == proto.EXTERNAL or len(tensor.external_data) > 0
-        return Tensor(text_of(tensor.name), tuple(tensor.dims), None if outside else decoded(tensor))
+        values = None if outside else decoded(tensor)
+        where = None if values is not None else _outside(tensor) if outside else _inside(tensor, spans)
+        return Tensor(text_of(tensor.name), tuple(tensor.dims), where, values)
 
-    def kept_of(self, proto: Any, begin: int, end: int) -> Iterator[bytes]:
-        for what, at, _, stop in self.fields(proto, begin, end):
+    def kept_of(self, proto: Any, begin: int, end: int, spans: dict[str, Span]) -> Iterator[bytes]:
+        """Yield the fields of a tensor but for many values, and note where values stand, (0, 0) if in pieces."""
+        for what, at, start, stop in self.fields(proto, begin, end):
+            if what in _VALUES:
+                spans[what] = (0, 0) if what in spans else (start, stop)
             if what not in _VALUES or stop - at <= MAX_VALUES:
                 yield self.data[at:stop]
+
+
+def _inside(tensor: Any, spans: Mapping[str, Span]) -> Stored | None:
+    """Where values stand in the file; a list of float32 or float64 is as good as the raw bytes."""
+    as_bytes = ("raw_data", {1: "float_data", 11: "double_data"}.get(tensor.data_type))
+    begin, end = next(iter(spans.values())) if len(spans) == 1 and next(iter(spans)) in as_bytes else (0, 0)
+    return stored(tensor.data_type, tuple(tensor.dims), begin, end)
+
+
+def _outside(tensor: Any) -> Stored | None:
+    """Where values stand in another file, which is looked for when they are asked for."""
+    said = {entry.key: text_of(entry.value) for entry in tensor.external_data}
+    begin, dims = said.get("offset", "0"), tuple(tensor.dims)
+    if not said.get("location") or len(begin) > MAX_DIGITS or not begin.isdecimal():
+        return None
+    return stored(tensor.data_type, dims, int(begin), None, said["location"])

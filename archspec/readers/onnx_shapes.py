@@ -16,6 +16,7 @@ from archspec.graph.ir import Op
 from archspec.graph.operators import OPERATORS
 from archspec.readers.mindir_values import Feature, Strange
 from archspec.readers.onnx_values import Call, Tensor
+from archspec.readers.weights import transposed as turned
 
 MAX_DEPTH = 8
 """Operators between a pool and where its pixels are taken away."""
@@ -80,6 +81,7 @@ def _remade(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...])
         attrs = {}
     name = call.found.free(op.name)
     call.found.add(Op(name, op.kind, inputs, MappingProxyType(attrs)))
+    call.found.copy(op.name, name)
     if op.name in call.found.faults:
         call.found.faults[name] = call.found.faults[op.name]
     call.shapes[name] = shape
@@ -181,7 +183,7 @@ def concat(call: Call) -> Feature:
 
 def matmul(call: Call) -> Feature:
     """Return (N, out_channels) of (N, in_channels); a bias that is added to it becomes its own."""
-    return _dense(call, call.weight(1, 2), transposed=False, bias=False)
+    return _dense(call, call.weight(1, 2), transposed=False, bias=None)
 
 
 def gemm(call: Call) -> Feature:
@@ -193,13 +195,23 @@ def gemm(call: Call) -> Feature:
     out = weight.dims[0 if a.get("transB") else 1]
     if bias is not None and (not isinstance(bias, Tensor) or bias.dims not in ((out,), (1, out))):
         raise Strange(f"adds a bias that is not one value for each of {out} outputs")
-    return _dense(call, weight, bool(a.get("transB")), bias is not None)
+    return _dense(call, weight, bool(a.get("transB")), bias)
 
 
-def _dense(call: Call, weight: Tensor, transposed: bool, bias: bool) -> Feature:
+def _dense(call: Call, weight: Tensor, transposed: bool, bias: Tensor | None) -> Feature:
     x = call.feature(dims=2)
     out, channels = weight.dims if transposed else weight.dims[::-1]
     if channels != x.shape[1]:
         raise Strange(f"is made for {channels} channels, reads {x.shape}")
-    attrs = {"in_channels": channels, "out_channels": out, **({} if bias else {"bias": False})}
-    return call.op("dense", [x], (x.shape[0], out), weights=(weight,), **attrs)
+    attrs = {"in_channels": channels, "out_channels": out, **({} if bias is not None else {"bias": False})}
+    by_rows = weight if transposed else _turned(weight)
+    made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
+    call.found.copy(made.op, made.op, *([] if bias is None else [bias]))
+    return made
+
+
+def _turned(weight: Tensor) -> Tensor:
+    """The same filters with a row for each output."""
+    if weight.values is not None:
+        return replace(weight, dims=weight.dims[::-1], values=weight.values.T)
+    return replace(weight, dims=weight.dims[::-1], source=turned(weight.source, weight.dims))

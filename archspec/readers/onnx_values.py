@@ -18,6 +18,7 @@ import numpy as np
 from archspec.graph.ir import Op
 from archspec.readers.mindir_file import Parameter
 from archspec.readers.mindir_values import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange
+from archspec.readers.weights import Source
 
 MAX_COMPUTED = 4_096
 """Values of a constant that is computed from others."""
@@ -39,6 +40,11 @@ class Tensor(Parameter):
     """A constant, called as the initializer that it was made of; None: its values are not known."""
 
     values: Array = None
+
+    @property
+    def place(self) -> Source:
+        """Where its values are had."""
+        return self.source if self.values is None else self.values
 
     @property
     def number(self) -> float | None:
@@ -67,7 +73,7 @@ def constant(values: Any, name: str = "") -> Tensor:
     array = values if isinstance(values, np.ndarray) else np.asarray(values, object)
     if array.size > MAX_COMPUTED:
         raise Strange(f"computes more than {MAX_COMPUTED:,} sizes")
-    return Tensor(name, array.shape, array)
+    return Tensor(name, array.shape, values=array)
 
 
 def decimal(stored: float) -> float:
@@ -145,6 +151,7 @@ class Call:
         # Exporters store equal vectors once, such as the gammas of untrained norms: only filters tell sharing.
         attrs |= self.found.shares(name, [weight for weight in weights if len(weight.dims) > 1 and weight.name])
         self.found.add(Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs)))
+        self.found.note(name, weights)
         self.shapes[name] = shape
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 

@@ -33,13 +33,17 @@ def conv(call: Call) -> Feature:
     dilation = square(call.attrs.get("dilations", 1))
     attrs, size = _window(call, x, weight.dims, dilation)
     attrs |= {"in_channels": x.shape[1], "out_channels": out, "dilation": dilation, "groups": groups}
-    return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight,), **attrs, **_bias(call, out))
+    biases = _biases(call, out)
+    attrs |= {"bias": True} if biases else {}
+    return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight, *biases), **attrs)
 
 
-def _bias(call: Call, out: int) -> dict[str, bool]:
-    if call.has(2) and call.weight(2, 1).dims != (out,):
-        raise Strange(f"has a bias of {call.weight(2, 1).dims} for {out} outputs")
-    return {"bias": True} if call.has(2) else {}
+def _biases(call: Call, out: int) -> list[Tensor]:
+    """The bias, if there is one."""
+    biases = [call.weight(2, 1)] if call.has(2) else []
+    if any(bias.dims != (out,) for bias in biases):
+        raise Strange(f"has a bias of {biases[0].dims} for {out} outputs")
+    return biases
 
 
 def _blur(call: Call, x: Feature, weight: Tensor) -> Feature:
@@ -70,8 +74,9 @@ def conv_transpose(call: Call) -> Feature:
     if min(size) < 1:
         raise Strange(f"has a padding of {pads[0]} that leaves no pixel")
     attrs = {"in_channels": x.shape[1], "out_channels": out, "kernel": kernel, "stride": stride, "padding": pads[0]}
-    shape = (x.shape[0], out, *size)
-    return call.op("conv_transpose", [x], shape, weights=(weight,), **attrs, **_bias(call, out))
+    biases, shape = _biases(call, out), (x.shape[0], out, *size)
+    attrs |= {"bias": True} if biases else {}
+    return call.op("conv_transpose", [x], shape, weights=(weight, *biases), **attrs)
 
 
 def max_pool(call: Call) -> Feature:

@@ -1,7 +1,9 @@
 """Connections that are there in form alone: files with weights that are zero, and ONNX Runtime's word on them."""
 
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from readers.onnx_styles import STYLES, densenet, run, written
 
 from archspec.certify.certificate import certificate
 from archspec.certify.life import Life, life_of
+from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.passes.compare import NOT_COMPARED, compare
@@ -346,3 +349,19 @@ def test_certify_ends_with_3_and_lists_them(mindir: Path) -> None:
         "operator": f"{layer(1, 3)}.conv1",
         "message": "block 1, layer 3 reads layer 1 with weights that are all zero",
     }
+
+
+@pytest.mark.parametrize("number", [20, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_a_damaged_file_is_refused_or_looked_at(number: int, tmp_path: Path) -> None:
+    """Bytes are changed, taken out and put in anywhere: there is no other end than an error with a code."""
+    draw, file = random.Random(number), tmp_path / "model.onnx"
+    whole, looked_at = changed("scale and shift").SerializeToString(), 0
+    for _ in range(number):
+        content, at = bytearray(whole), draw.randrange(len(whole))
+        content[at : at + draw.randrange(2)] = draw.randbytes(draw.randrange(3))
+        file.write_bytes(content)
+        with suppress(ArchspecError):
+            reading = onnx_reading(file)
+            comparison = compare(DIGITS, reading.graph)
+            looked_at += comparison.equal and life_of(comparison.match, reading, file).connections == CONNECTIONS
+    assert looked_at

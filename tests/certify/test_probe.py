@@ -1,6 +1,6 @@
 """Layers that ONNX Runtime runs by themselves: does each move with what it reads?"""
 
-from collections.abc import Mapping
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ import onnx
 import pytest
 from certify.test_life import CONNECTIONS, DIGITS, VARIANT, changed, channels, kept_outside, layer, life, without
 from conftest import densenet as command
-from conftest import refused
 from onnx import TensorProto, helper, numpy_helper
 from readers.onnx_styles import STYLES, written
 
 from archspec.certify.cutout import Cutter, Uncut
-from archspec.certify.probe import Probe, probe_of
+from archspec.certify.probe import Probe, onnx_runtime, probe_of
+from archspec.errors import EnvironmentFault
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.readers.onnx import onnx_reading
@@ -172,12 +172,17 @@ def test_certify_probes_as_it_is_told(dead: Path) -> None:
     ]
 
 
-def test_a_probe_needs_an_onnx_and_onnx_runtime(dead: Path, tmp_path: Path) -> None:
+def test_a_probe_needs_an_onnx_that_is_equal_otherwise(dead: Path, tmp_path: Path) -> None:
     (tmp_path / "some.mindir").write_bytes(b"\x0a")
     usage = command("certify", tmp_path / "some.mindir", "densenetbc_digits", "--probe")
     assert usage.returncode == 2
     assert "--probe" in usage.stderr
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError\n")
-    env: Mapping[str, str] = {"PYTHONPATH": str(tmp_path)}
-    error = refused(command("certify", dead, "densenetbc_digits", "--probe", env=env), "E009")
-    assert "pip install onnxruntime" in error
+    other = command("certify", dead, "densenetbc_digits", "--set", "growth_rate=8", "--probe")
+    assert other.returncode == 3
+    assert "note: not probed: the network is another one" in other.stdout.splitlines()
+
+
+def test_a_machine_without_onnx_runtime_is_told_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EnvironmentFault, match=r"E009 .* \(pip install onnxruntime\)"):
+        onnx_runtime()

@@ -1,0 +1,224 @@
+"""Does a connection carry features? One whose weights or scales are all zero is there in form alone.
+
+A connection is alive where some channel of the reader's output depends on the source, when the source alone depends
+on the image. That is followed channel by channel through the reader's operators: a convolution passes what a weight
+of it that is not zero reads, a norm what its scale is not zero for, and all others pass what they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archspec.certify.parts import Part, parts_of
+from archspec.certify.reach import CARRIED, FILTERS, JOINS, Reach, filtered, joined
+from archspec.errors import Diagnostic
+from archspec.graph.ir import Op
+from archspec.passes.compare import MAX_LINES
+from archspec.passes.stages import Match
+from archspec.readers.weights import Reading, Values, Weights, values_of
+
+NORMS = frozenset({"batch_norm", "layer_norm", "group_norm"})
+
+Array = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A connection that carries nothing; without a source, what gives the same for every image."""
+
+    reader: str
+    source: str
+    operator: str
+    """Where it ends, as the spec calls it."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What the weights of a file say of its connections."""
+
+    parts: tuple[Part, ...]
+    live: Mapping[str, Array]
+    """Which channels of each value depend on the image."""
+    carried: Mapping[str, Array]
+    """Which of a part's sources its output depends on, by the part's name."""
+    dead: tuple[Dead, ...]
+    broken: tuple[str, ...]
+    """Operators with weights that are no finite numbers."""
+    unread: tuple[str, ...]
+    """Operators whose weights could not be had: taken for alive."""
+
+    @property
+    def connections(self) -> int:
+        """How many there are, those of stem, transitions and head included."""
+        return sum(len(part.sources) for part in self.parts)
+
+    @property
+    def differences(self) -> tuple[Diagnostic, ...]:
+        """What makes it another network than the spec's, in the user's words."""
+        lines = [*self._broken(), *(Diagnostic("R109", dead.message, dead.operator) for dead in self.dead[:MAX_LINES])]
+        more = len(self.dead) > MAX_LINES
+        return (*lines, Diagnostic("R105", f"more than {MAX_LINES:,} differences")) if more else tuple(lines)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was not looked at."""
+        if not self.unread:
+            return ()
+        words = "their values cannot be read" if self.unread[1:] else "its values cannot be read"
+        return (f"the weights of {_named(self.unread)} are taken for alive: {words}",)
+
+    def _broken(self) -> Iterator[Diagnostic]:
+        if self.broken:
+            verb = "have" if self.broken[1:] else "has"
+            message = f"{_named(self.broken)} {verb} weights that are not finite numbers"
+            yield Diagnostic("R110", message, self.broken[0])
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
+
+
+def life_of(match: Match, reading: Reading, path: Path) -> Life:
+    """Return which connections of a file's network are alive; it must be equal to the spec's.
+
+    Raises:
+        ModelFileError: R005, R006, the file cannot be read any more.
+    """
+    with values_of(path) as values:
+        walk = _Walk(match, reading, values)
+        walk.run()
+    parts = walk.parts.all
+    dead = tuple(islice((line for part in parts for line in walk.dead(part)), MAX_LINES + 1))
+    carried = {part.name: walk.carried(part) for part in parts}
+    return Life(parts, walk.live, carried, dead, tuple(walk.broken), tuple(walk.unread))
+
+
+@dataclass
+class _Walk:
+    match: Match
+    reading: Reading
+    values: Values
+    live: dict[str, Array] = field(default_factory=dict)
+    reaches: dict[str, Reach] = field(default_factory=dict)
+    """Which of its part's sources each channel of a value depends on."""
+    tables: dict[str, Array] = field(default_factory=dict)
+    ends: dict[str, dict[int, Op]] = field(default_factory=dict)
+    """By the part's name and a source's number, the operator behind which nothing depends on the source."""
+    zero: set[str] = field(default_factory=set)
+    """Operators whose weights or scales are all zero."""
+    broken: dict[str, None] = field(default_factory=dict)
+    unread: dict[str, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.parts = parts_of(self.match)
+        ops = self.reading.graph.ops
+        norms = (op for _, found in self.match.both for op in found.ops if op.kind == "batch_norm")
+        # A norm that is folded is called as the convolution of the file that it is a part of.
+        self.folded = {op.inputs[0]: op.name for op in norms if ops[op.name].kind != op.kind}
+        self.held = {*self.folded.values()}
+        self.numbers = {
+            (part.name, value): number
+            for part in self.parts.all
+            for number, values in enumerate(part.sources.values(), start=1)
+            for value in values
+        }
+
+    def run(self) -> None:
+        for expected, found in self.match.both:
+            if found.ops[0].kind == "input":
+                self.live[found.output] = np.ones(found.ops[0].attrs["shape"][0], bool)
+            elif found.output in self.parts.of:
+                part = self.parts.of[found.output]
+                read = [self._read(part, value) for value in found.reads]
+                for ours, theirs in zip(expected.ops, found.ops, strict=True):
+                    read = [self._operate(part, ours, theirs, read)]
+                self.reaches[found.output], self.live[found.output] = read[0], read[0].live
+
+    def _read(self, part: Part, value: str) -> Reach:
+        """A value of the part itself, or one from outside, whose channels depend on one source."""
+        if value in self.parts.joins:
+            return joined([self._read(part, each) for each in self.parts.joins[value]])
+        if self.parts.of.get(value) is part:
+            return self.reaches[value]
+        if part.name not in self.tables:
+            self.tables[part.name] = np.eye(len(part.sources) + 1, len(part.sources), -1, bool)
+        return Reach(self.tables[part.name], np.where(self.live[value], self.numbers[part.name, value], 0))
+
+    def _operate(self, part: Part, ours: Op, op: Op, read: Sequence[Reach]) -> Reach:
+        if op.kind in JOINS:
+            return JOINS[op.kind](read)
+        x = joined(read) if len(read) > 1 else read[0]
+        made = self._through_filters(ours, op, x) if op.kind in FILTERS else self._scaled(ours, op, x)
+        if made is not x:
+            ends = self.ends.setdefault(part.name, {})
+            for number in np.flatnonzero(x.sources & ~made.sources).tolist():
+                ends.pop(number, None)
+                ends[number] = ours
+        return made
+
+    def _through_filters(self, ours: Op, op: Op, x: Reach) -> Reach:
+        groups, known = op.attrs.get("groups", 1), self._weights(ours, op)
+        filters = np.ones((op.attrs["out_channels"], len(x.at) // groups), bool)
+        for values in known:
+            taps = (values != 0).reshape(*values.shape[:2], -1).any(axis=2)
+            filters = filters & (taps.T if op.kind == "conv_transpose" else taps)
+        self._note_zero(ours, filters)
+        return filtered(x, filters, groups)
+
+    def _scaled(self, ours: Op, op: Op, x: Reach) -> Reach:
+        made = CARRIED[op.kind](op, x)
+        for values in self._weights(ours, op):
+            passes = values.reshape(-1) != 0
+            made = made if op.kind not in NORMS or passes.all() else made.where(passes)
+            self._note_zero(ours, passes)
+        return made
+
+    def _note_zero(self, ours: Op, passes: Array) -> None:
+        if not passes.any():
+            self.zero.add(ours.name)
+
+    def _weights(self, ours: Op, op: Op) -> list[Array]:
+        """The values of an operator's filters or scales that can be had; what is strange in them is noted."""
+        name = self.folded.get(op.name, op.name)
+        known = Weights() if name == op.name in self.held else self.reading.weights.get(name, Weights())
+        scales, others = ([self.values.of(source) for source in each] for each in (known.scales, known.others))
+        if any(values is None for values in scales) or (op.kind in FILTERS and not scales):
+            self.unread[ours.name] = None
+        if not all(np.isfinite(values).all() for values in (*scales, *others) if values is not None):
+            self.broken[ours.name] = None
+        return [values for values in scales if values is not None]
+
+    def dead(self, part: Part) -> Iterator[Dead]:
+        """Yield what of a part carries nothing, what has its reason elsewhere left out."""
+        carried = self.carried(part)
+        reads = [any(self.live[value].any() for value in values) for values in part.sources.values()]
+        if any(reads) and not carried.any():
+            yield self._constant(part)
+            return
+        for number, (source, live) in enumerate(zip(part.sources, reads, strict=True)):
+            if live and not carried[number]:
+                end = self.ends[part.name][number]
+                words = "a scale that is" if end.kind in NORMS else "weights that are"
+                yield Dead(part.title, source, end.name, f"{part.title} reads {source} with {words} all zero")
+
+    def carried(self, part: Part) -> Array:
+        """Return which of a part's sources its output depends on."""
+        carried = np.zeros(len(part.sources), bool)
+        for output in part.outputs:
+            carried |= self.reaches[output].sources
+        return carried
+
+    def _constant(self, part: Part) -> Dead:
+        """Said of the part, not of all that read it: where the last of its sources ends."""
+        end = list(self.ends[part.name].values())[-1]
+        what = "scale of {} is" if end.kind in NORMS else "weights of {} are"
+        how = "all zero" if end.name in self.zero else "zero for all that depends on it"
+        message = f"{part.title} gives the same output for every image: the {what.format(end.name)} {how}"
+        return Dead(part.title, "", end.name, message)
