@@ -10,19 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from archspec.certify.certificate import certificate
-from archspec.certify.life import life_of
-from archspec.certify.probe import probe_of
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.passes.compare import Comparison, compare
 from archspec.passes.verify import verified
-from archspec.readers.mindir import mindir_reading
-from archspec.readers.onnx import OnnxReading, onnx_reading
-from archspec.readers.onnx_file import is_onnx
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
-from densenet_cli.options import Overrides, complete_spec, console, flag
+from densenet_cli.options import Overrides, complete_spec, console, flag, save
 
 DIFFERENT = 3
 LISTED = 40
@@ -44,30 +37,54 @@ def certify(
     probe: Annotated[
         bool, typer.Option("--probe", help="Run each layer of an ONNX, and see whether it moves with what it reads.")
     ] = False,
+    names: Annotated[
+        bool, typer.Option("--names", help="What has weights must be called as in the spec, too.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write the certificate or the differences, as JSON.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate or the differences as JSON.")] = False,
 ) -> None:
     """Prove that a model file is the network its spec says, by reading its operators back; exit with 3 if not.
 
     Example: densenet certify digits.mindir runs/demo
     """
-    if probe and not is_onnx(file):
-        raise typer.BadParameter("runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe")
     given = [*(overrides or ()), *flag("--num-classes", num_classes, "head.num_classes")]
     chosen = load_spec(_spec_in(Path(spec)) if Path(spec).is_dir() else spec, given)
+    known = _known(file, chosen, ordered, names, probe)
+    text = json.dumps(known, indent=2, ensure_ascii=False)
+    if output is not None:
+        save(output, f"{text}\n")
+    if as_json:
+        typer.echo(text)
+    else:
+        _show(known, f"{file} is {'' if known['equal'] else 'not '}{spec}")
+        if output is not None:
+            console.print(f"wrote {output}", soft_wrap=True, markup=False)
+    if not known["equal"]:
+        raise typer.Exit(DIFFERENT)
+
+
+def _known(file: Path, chosen: Spec, ordered: bool, names: bool, probe: bool) -> dict[str, Any]:
+    """What is known after the comparison; NumPy is not imported before, so that help and other commands are quick."""
+    from archspec.certify.certificate import certificate
+    from archspec.certify.life import life_of
+    from archspec.certify.probe import probe_of
+    from archspec.passes.compare import compare
+    from archspec.readers.mindir import mindir_reading
+    from archspec.readers.onnx import OnnxReading, onnx_reading
+    from archspec.readers.onnx_file import is_onnx
+
+    if probe and not is_onnx(file):
+        raise typer.BadParameter("runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe")
     reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
     wanted, remark = _with_classes_of(reading.graph, chosen, is_users_choice(chosen, ("head", "num_classes")))
     graph = verified(build_graph(wanted))
-    comparison = compare(graph, reading.graph, ordered=ordered)
+    comparison = compare(graph, reading.graph, ordered=ordered, named=names)
     life = life_of(comparison.match, reading, file) if comparison.equal else None
     probed = probe_of(life, reading, file) if life and probe and isinstance(reading, OnnxReading) else None
     skipped = "not probed: the network is another one" if probe and not probed else ""
-    known = certificate(file, graph, comparison, remark, skipped, life=life, probe=probed)
-    if as_json:
-        typer.echo(json.dumps(known, indent=2, ensure_ascii=False))
-    else:
-        _show(known, comparison, f"{file} is {'' if known['equal'] else 'not '}{spec}")
-    if not known["equal"]:
-        raise typer.Exit(DIFFERENT)
+    return certificate(file, graph, comparison, remark, skipped, life=life, probe=probed)
 
 
 def _spec_in(folder: Path) -> Path:
@@ -89,12 +106,12 @@ def _with_classes_of(found: Graph, spec: Spec, fixed: bool) -> tuple[Spec, str]:
     return spec.model_copy(update={"head": head}), remark
 
 
-def _show(known: dict[str, Any], comparison: Comparison, verdict: str) -> None:
+def _show(known: dict[str, Any], verdict: str) -> None:
     lines = _certified(known) if known["equal"] else _differing(known)
     for line in (verdict, *(f"note: {note}" for note in known["notes"]), *lines):
         console.print(line, soft_wrap=True, markup=False)
     if known["equal"]:
-        console.print(_table(comparison))
+        console.print(_table(known))
 
 
 def _certified(known: dict[str, Any]) -> Iterator[str]:
@@ -123,10 +140,10 @@ def _probed(known: dict[str, Any]) -> Iterator[str]:
         yield f"probe         {probe['confirmed']:,} of {probe['connections']:,} connections confirmed by ONNX Runtime"
 
 
-def _table(comparison: Comparison) -> Table:
+def _table(known: dict[str, Any]) -> Table:
     table = Table("block", box=None, pad_edge=False)
     for title in ("layers", "connections found", "expected"):
         table.add_column(title, justify="right")
-    for block in comparison.blocks:
-        table.add_row(block.block, str(block.layers), f"{block.edges:,}", f"{block.expected_edges:,}")
+    for block in known["blocks"]:
+        table.add_row(block["block"], str(block["layers"]), f"{block['edges']:,}", f"{block['expected_edges']:,}")
     return table

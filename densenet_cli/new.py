@@ -12,11 +12,10 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from archspec.errors import ArchspecError
 from archspec.spec.load import Override, load_spec
 from archspec.spec.model import Spec
 from archspec.spec.parts import BlockSpec
-from densenet_cli.options import complete_spec, console
+from densenet_cli.options import complete_spec, console, save
 
 COLUMNS = 120
 SCHEMA = "spec.schema.json"
@@ -49,17 +48,10 @@ def new(
 
     Example: densenet new my_net --like densenet121
     """
-    from archspec.writers.whole import write_whole
-
     name = name.removesuffix(".yaml")
     text = starting_file(load_spec(like, [Override(("name", name), f"NAME {name}")]))
     file = output or Path(f"{name}.yaml")
-    if file.exists() or file.is_symlink():
-        raise ArchspecError.one("W002", "exists, and is not overwritten", str(file), "-o names another file")
-    try:
-        write_whole(file, text)
-    except OSError as error:
-        raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(file)) from None
+    save(file, text, replace=False)
     console.out(f"wrote {file}\nNext: densenet check {shlex.quote(str(file))}")
 
 

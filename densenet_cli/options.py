@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from archspec.errors import ArchspecError
 from archspec.runtime import quiet
 from archspec.spec.catalogue import shipped
 from archspec.spec.document import short
@@ -84,3 +85,19 @@ def flag(name: str, value: float | None, *keys: str) -> list[Override]:
 def channels_flag(name: str, text: str | None, key: str) -> list[Override]:
     """Return what a flag with one number for each channel sets: `--mean 125.3,123.0,113.9`."""
     return [] if text is None else [Override(f"{key}=[{text}]", f"{name} {short(text)}")]
+
+
+def save(file: Path, text: str, replace: bool = True) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        ArchspecError: W002, it cannot be written, or exists and nobody said that it may be replaced.
+    """
+    from archspec.writers.whole import write_whole
+
+    if not replace and (file.exists() or file.is_symlink()):
+        raise ArchspecError.one("W002", "exists, and is not overwritten", str(file), "-o names another file")
+    try:
+        write_whole(file, text)
+    except OSError as error:
+        raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(file)) from None

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from archspec.errors import ArchspecError
-from densenet_cli.options import console
+from densenet_cli.options import console, save
 
 
 def schema(
@@ -23,15 +22,11 @@ def schema(
     from archspec.spec.model import Spec
     from archspec.spec.schema import schema_of
     from archspec.train.recipe import Recipe
-    from archspec.writers.whole import write_whole
 
     text = json.dumps(schema_of(Spec if kind == "spec" else Recipe), indent=2)
     if output is None:
         typer.echo(text)
         return
-    try:
-        write_whole(output, f"{text}\n")
-    except OSError as error:
-        raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(output)) from None
+    save(output, f"{text}\n")
     console.out(f"wrote {output}\nNext: write into the first line of a {kind} beside it")
     console.out(f"      # yaml-language-server: $schema={output.name}")

@@ -11,7 +11,7 @@ from archspec.certify.life import Life
 from archspec.certify.probe import Probe
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
-from archspec.passes.compare import COMPARED, NOT_COMPARED, Comparison
+from archspec.passes.compare import Comparison
 
 WEIGHTS_LOOKED_AT = "weights and scales that are all zero, so that a connection carries nothing"
 WEIGHTS_NOT_COMPARED = "values of the weights but for zeros"
@@ -42,18 +42,18 @@ def certificate(
         "expected_params": comparison.expected_params,
         "differences": [difference.message for difference in differences],
         "notes": [*(remark for remark in remarks if remark), *(note for each in seen for note in each.notes)],
-        "compared": COMPARED,
-        "not_compared": NOT_COMPARED,
-        **(_looked_at(life) if life else {}),
+        "compared": comparison.compared,
+        "not_compared": comparison.not_compared,
+        **(_looked_at(life, comparison) if life else {}),
         **(_probed(probe) if probe else {}),
     }
 
 
-def _looked_at(life: Life) -> dict[str, Any]:
+def _looked_at(life: Life, comparison: Comparison) -> dict[str, Any]:
     """What the weights say."""
     return {
-        "compared": (*COMPARED, WEIGHTS_LOOKED_AT),
-        "not_compared": (WEIGHTS_NOT_COMPARED, *NOT_COMPARED[1:]),
+        "compared": (*comparison.compared, WEIGHTS_LOOKED_AT),
+        "not_compared": (WEIGHTS_NOT_COMPARED, *comparison.not_compared[1:]),
         "connections": life.connections,
         "dead": [asdict(dead) for dead in life.dead],
         "not_looked_at": life.unread,

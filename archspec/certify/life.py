@@ -52,7 +52,7 @@ class Life:
     broken: tuple[str, ...]
     """Operators with weights that are no finite numbers."""
     unread: tuple[str, ...]
-    """Operators whose weights could not be had: taken for alive."""
+    """Operators whose weights could not be had: what reads through them is taken for alive, and that is said."""
 
     @property
     def connections(self) -> int:
@@ -71,8 +71,7 @@ class Life:
         """What was not looked at."""
         if not self.unread:
             return ()
-        words = "their values cannot be read" if self.unread[1:] else "its values cannot be read"
-        return (f"the weights of {_named(self.unread)} are taken for alive: {words}",)
+        return (f"the weights of {_named(self.unread)} cannot be read: nobody looked whether they are zero",)
 
     def _broken(self) -> Iterator[Diagnostic]:
         if self.broken:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from archspec.passes.chains import Chain
 from archspec.passes.stages import Match
@@ -11,15 +12,15 @@ from archspec.passes.stages import Match
 KINDS = frozenset({"stem", "dense_layer", "aggregation", "transition", "head"})
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """A layer, transition, head and so on; values are called as the file's graph calls them."""
 
     name: str
     title: str
-    sources: dict[str, dict[str, None]] = field(default_factory=dict)
+    sources: Mapping[str, tuple[str, ...]]
     """Values that it reads, by what the user calls their makers."""
-    outputs: dict[str, None] = field(default_factory=dict)
+    outputs: tuple[str, ...]
     """Values that others read, or that the network gives."""
 
 
@@ -27,35 +28,41 @@ class Part:
 class Parts:
     """The parts of a network."""
 
+    all: tuple[Part, ...]
+    """In running order."""
     of: Mapping[str, Part]
     """By the values that they make; the input is in none."""
     joins: Mapping[str, tuple[str, ...]]
     """Concatenations that stand by themselves, and what they join: they are their readers'."""
 
-    @property
-    def all(self) -> tuple[Part, ...]:
-        """Each part once, in running order."""
-        return tuple({part.name: part for part in self.of.values()}.values())
+
+Values = dict[str, None]
+"""In order, each once."""
 
 
 def parts_of(match: Match) -> Parts:
     """Return the parts of two equal graphs."""
     partners = {found.output: expected.output for expected, found in match.both}
     joins = {found.output: found.reads for _, found in match.both if found.ops[0].kind == "concat"}
-    by_name, of = dict[str, Part](), dict[str, Part]()
+    owners, titles = dict[str, str](), dict[str, str]()
     for expected, found in match.both:
         if found.ops[0].kind not in ("input", "output", "concat"):
-            name = _name(match, expected)
-            of[found.output] = by_name.setdefault(name, Part(name, match.title(expected)))
+            owners[found.output] = _name(match, expected)
+            titles.setdefault(owners[found.output], match.title(expected))
+    outputs, sources = defaultdict[str, Values](dict), defaultdict[str, dict[str, Values]](dict)
     for expected, found in match.both:
-        own = of.get(found.output)
+        reader = owners.get(found.output)
         for value in _leaves(found.reads, joins) if found.output not in joins else ():
-            maker = of.get(value)
-            if maker is not None and maker is not own:
-                maker.outputs[value] = None
-            if own is not None and maker is not own:
-                own.sources.setdefault(match.source(partners[value], expected), {})[value] = None
-    return Parts(of, joins)
+            maker = owners.get(value)
+            if maker is not None and maker != reader:
+                outputs[maker][value] = None
+            if reader is not None and maker != reader:
+                sources[reader].setdefault(match.source(partners[value], expected), {})[value] = None
+    parts = {
+        name: Part(name, title, {who: tuple(values) for who, values in sources[name].items()}, tuple(outputs[name]))
+        for name, title in titles.items()
+    }
+    return Parts(tuple(parts.values()), {value: parts[name] for value, name in owners.items()}, joins)
 
 
 def _leaves(values: tuple[str, ...], joins: Mapping[str, tuple[str, ...]]) -> Iterator[str]:

@@ -114,7 +114,7 @@ def onnx_runtime() -> Any:
 
 def _probed(part: Part, life: Life, cutter: Cutter, runtime: Any) -> Iterator[Moves]:
     sources = [value for values in part.sources.values() for value in values]
-    cutout = cutter.cut(sources, [*part.outputs])
+    cutout = cutter.cut(sources, part.outputs)
     run = _Run(cutout, runtime)
     for (source, values), alive in zip(part.sources.items(), life.carried[part.name].tolist(), strict=True):
         live = {value: life.live[value] for value in values}
@@ -174,7 +174,8 @@ def _refused() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise Uncut(f"ONNX Runtime: {str(error).splitlines()[0][:200]}") from None
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise Uncut(f"ONNX Runtime: {lines[0][:200]}") from None
 
 
 def _differ(before: Array, after: Array) -> bool:

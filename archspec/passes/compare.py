@@ -24,11 +24,14 @@ from archspec.passes.order import Order, order_of
 from archspec.passes.pieces import cut
 from archspec.passes.reads import connection_lines
 from archspec.passes.stages import BlockComparison, Match, compared_blocks, surplus_layers
+from archspec.passes.titles import nameless, other_names
 from archspec.spec.parts import compressed
 
 MAX_LINES = 1_000
 """Differences that are listed."""
 
+NAMES = "names of what has weights"
+ORDER = "order inside concatenations where it only permutes channels of weights"
 COMPARED = (
     "operators and their order",
     "what each of them reads",
@@ -40,10 +43,10 @@ COMPARED = (
 )
 NOT_COMPARED = (
     "values of the weights (a connection whose weights are all zero counts as one)",
-    "names",
+    NAMES,
     "dropout, which does nothing in evaluation mode",
     "momentum of batch norms",
-    "order inside concatenations where it only permutes channels of weights",
+    ORDER,
     "number types and casts",
 )
 
@@ -79,18 +82,30 @@ class Comparison:
     expected_params: int
     match: Match
     """Which operators of the file are which of the spec's."""
+    asked: tuple[str, ...] = ()
+    """What was compared because someone asked for it."""
 
     @property
     def equal(self) -> bool:
         """The file's network is the spec's."""
         return not self.differences
 
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """In words, what was compared."""
+        return (*COMPARED, *self.asked)
 
-def compare(spec_graph: Graph, found: Graph, ordered: bool = False) -> Comparison:
+    @property
+    def not_compared(self) -> tuple[str, ...]:
+        """In words, what was not."""
+        return tuple(words for words in NOT_COMPARED if words not in self.asked)
+
+
+def compare(spec_graph: Graph, found: Graph, ordered: bool = False, named: bool = False) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
     A concatenation in another order, where only channels of weights are permuted, is a note, or with `ordered` a
-    difference.
+    difference; another name is one with `named` alone, of graphs that are equal but for names.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
@@ -103,13 +118,15 @@ def compare(spec_graph: Graph, found: Graph, ordered: bool = False) -> Compariso
     blocks, order = compared_blocks(match, found.name), order_of(match)
     lines = chain(_differences(match, blocks), _orders(order, ordered))
     differences = _listed(lines) or _listed(_leftovers(match))
+    named = named and not differences  # of another network, other names say nothing
     return Comparison(
         blocks,
-        differences,
-        (*_norm_notes(len(folds), match), *(() if ordered else _notes(order))),
+        _listed(other_names(match)) if named else differences,
+        (*_norm_notes(len(folds), match), *(() if ordered else _notes(order)), *(nameless(match) if named else ())),
         params,
         _params(op for part in expected_chains for op in part.ops),
         match,
+        tuple(words for words, is_asked in ((NAMES, named), (ORDER, ordered)) if is_asked),
     )
 
 

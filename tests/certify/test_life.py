@@ -223,7 +223,7 @@ def test_what_could_not_be_looked_at_is_said(tmp_path: Path) -> None:
     """Nobody claims that it is alive."""
     model = kept_outside(changed("torch"), f"{layer(1, 4)}.conv1.weight", "gone.data")
     found = life(model, tmp_path)
-    note = f"the weights of {layer(1, 4)}.conv1 are taken for alive: its values cannot be read"
+    note = f"the weights of {layer(1, 4)}.conv1 cannot be read: nobody looked whether they are zero"
     assert (lines(found), found.unread, found.notes) == ([], (f"{layer(1, 4)}.conv1",), (note,))
     known = certificate(tmp_path / "model.onnx", DIGITS, compare(DIGITS, DIGITS), life=found)
     assert known["not_looked_at"] == (f"{layer(1, 4)}.conv1",)

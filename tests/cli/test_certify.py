@@ -156,3 +156,36 @@ def test_another_order_inside_concatenations_is_a_difference_when_asked_for(tmp_
     assert ended.returncode == 0, ended.stdout
     assert "note: " in ended.stdout
     assert certify(tmp_path / "turned.mindir", spec, "--ordered").returncode == 3
+
+
+def test_other_names_are_a_difference_when_asked_for(tmp_path: Path) -> None:
+    """By themselves they play no part."""
+    spec = tmp_path / "two.yaml"
+    spec.write_text("extends: densenetbc_digits\nblock_config: [2, 2]\ngrowth_rate: 4\n")
+    text = write_module(build_graph(load_spec(spec))).replace("self.classifier", "self.fc")
+    export_mindir(import_text(text, "renamed").Network(), (1, 8, 8), tmp_path / "renamed.mindir", batch=1)
+    plain = json.loads(certify(tmp_path / "renamed.mindir", spec, "--json").stdout)
+    assert (plain["equal"], [words for words in plain["not_compared"] if "names" in words]) == (
+        True,
+        ["names of what has weights"],
+    )
+    ended = certify(tmp_path / "renamed.mindir", spec, "--names", "-o", tmp_path / "certificate.json")
+    assert ended.returncode == 3
+    assert "different: classifier is called fc in the file\n" in ended.stdout
+    assert ended.stdout.endswith(f"wrote {tmp_path / 'certificate.json'}\n")
+    held = json.loads((tmp_path / "certificate.json").read_text())
+    assert held["differences"] == ["classifier is called fc in the file"]
+    assert "names of what has weights" in held["compared"]
+
+
+def test_a_certificate_that_cannot_be_written_is_told(files: Path, tmp_path: Path) -> None:
+    """Exit 1, the file, and nothing else."""
+    ended = certify(files / "seven.mindir", "densenetbc_digits", "-o", tmp_path / "none/certificate.json")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "W002 cannot be written" in ended.stderr
+
+
+def test_our_own_files_have_the_specs_names(files: Path) -> None:
+    """Each of 364 operators with weights."""
+    ended = certify(files / "densenet121.mindir", "densenet121", "--names", "--ordered")
+    assert ended.returncode == 0, ended.stdout

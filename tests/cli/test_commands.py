@@ -55,6 +55,13 @@ def test_the_block_on_mindspore_does_block(no_mindspore):
     assert "mindspore was imported" in done.stderr
 
 
+def test_no_command_starts_a_thread_before_it_is_asked_for():
+    """NumPy's would take a Ctrl-C meant for the training loop: `runtime.watch_interrupts` must come first."""
+    code = "import os, sys, densenet_cli.app; print('numpy' in sys.modules, len(os.listdir('/proc/self/task')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False 1\n"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_an_example_of_the_command(name, no_mindspore, tmp_path):
     """A reader sees how to call it, and does not wait for MindSpore."""
