@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -34,16 +34,16 @@ def build_graph(spec: Spec) -> Graph:
     value = builder.op("input", "input", (), shape=(spec.input.channels, spec.input.height, spec.input.width))
     value = builder.stem(value)
     transitions = spec.transitions_in_order()
-    outputs: list[str] = []
+    outputs: dict[int | str, str] = {"stem": value}
     for number, block in enumerate(spec.dense_blocks(), start=1):
         value = builder.dense_block(f"features.denseblock{number}", block, value, number)
-        outputs.append(value)
+        outputs[number] = value
         if number == spec.last_block:
             break
         if number <= len(transitions):
             value = builder.transition(f"features.transition{number}", transitions[number - 1], value, number, outputs)
     for number in spec.features:
-        builder.op(f"feature{number}", "output", (outputs[number - 1],))
+        builder.op(f"feature{number}", "output", (outputs[number],))
     builder.head(value)
     graph = Graph.of(spec.name, builder.ops, builder.regions)
     _, faults = infer_shapes(graph)
@@ -93,17 +93,17 @@ class _Builder:
     def region(self, name: str, kind: str, parent: str, origin: Path, **attrs: Any) -> None:
         self.regions.append(Region(name, kind, parent, MappingProxyType(attrs), origin))
 
-    def part(self, part: Part, prefix: str, value: str, region: str, key: str = "steps") -> str:
+    def part(self, part: Part, prefix: str, value: str, region: str, *key: str) -> str:
         """Append a part's operators, called after `prefix`; return the one that gives its output.
 
-        `key` is where the spec has its steps.
+        `key` is where the part's origin has its steps.
         """
         region_made = self.regions[-1]
         names: list[str] = []
         for piece in expand(part):
             inputs = tuple(value if index < 0 else names[index] for index in piece.reads)
             names.append(self.op(f"{prefix}{piece.name}", piece.kind, inputs, region, **piece.attrs))
-            self.origins[names[-1]] = (*region_made.origin, key, *piece.path)
+            self.origins[names[-1]] = (*region_made.origin, *key, *piece.path)
         return names[-1] if names else value
 
     def declared(self, steps: Any, value: str, first: int | None = 1, **widths: int) -> Part:
@@ -126,7 +126,7 @@ class _Builder:
         if not expand(part):
             return value
         self.region("stem", "stem", "", ("stem",), **declared)
-        return self.part(part, "features.", value, "stem")
+        return self.part(part, "features.", value, "stem", "steps")
 
     def dense_block(self, name: str, block: Block, value: str, number: int) -> str:
         wiring, layers, origin = block.connectivity, len(block.widths), ("blocks", number - 1)
@@ -184,20 +184,22 @@ class _Builder:
     def dense_layer(self, name: str, block: Block, index: int, value: str, parent: str) -> str:
         growth = block.widths[index - 1]
         widths = {"out": growth, "k": growth, "bottleneck": block.bottleneck * growth}
-        part = self.declared(block.steps, value, **widths)
+        part = self.declared(block.steps_of_layer(index), value, **widths)
         part = replace(part, drop_rate=block.drop_rate, drop_after=self.spec.drop_after)
+        origin = self.block_origin()
+        own = (*origin, "layer_at", str(index)) if index in block.steps_at else ()
         self.region(
             name,
             "dense_layer",
             parent,
-            self.layer_origin(),
+            own or origin,
             in_channels=self.channels[value],
             growth_rate=growth,
             bottleneck=block.bottleneck,
             part=part,
         )
-        made = self.part(part, f"{name}.", value, name, "layer")
-        paths = (*self.layer_origin(), "layer"), ("layer",), self.layer_origin()
+        made = self.part(part, f"{name}.", value, name, *([] if own else ["layer"]))
+        paths = (own, origin) if own else ((*origin, "layer"), ("layer",), origin)
         self.gives(made, growth, f"{name}: the layer", "growth_rate", paths)
         if made == value:
             self.fault(f"{name}: the layer has no operator", paths, "it must give its growth rate's channels")
@@ -214,7 +216,7 @@ class _Builder:
         place = self.spec.place(*paths) or self.spec.name
         self.unlike.setdefault(place, Diagnostic("G006", message, place, hint))
 
-    def layer_origin(self) -> Path:
+    def block_origin(self) -> Path:
         return next(region.origin for region in reversed(self.regions) if region.kind == "dense_block")
 
     def aggregate(self, name: str, block: Block, value: str, parent: str, number: int) -> str:
@@ -226,19 +228,21 @@ class _Builder:
         attrs = {"in_channels": self.channels[value], "out_channels": out, "part": part}
         if expand(part):
             self.region(name, "aggregation", parent, origin, **attrs)
-            value = self.part(part, f"{name}.", value, name)
+            value = self.part(part, f"{name}.", value, name, "steps")
         if block.aggregate.channels is not None:
             self.gives(value, out, name, "channels", ((*origin, "channels"), origin))
         return value
 
-    def transition(self, name: str, transition: TransitionSpec, value: str, number: int, blocks: list[str]) -> str:
+    def transition(
+        self, name: str, transition: TransitionSpec, value: str, number: int, made: Mapping[int | str, str]
+    ) -> str:
         channels, out = self.channels[value], transition.wide(self.channels[value])
         part = self.dropping(self.declared(transition.listed(), value, first=None, out=out))
         said = (("transitions", number - 1, "channels"), ("transition", "channels"))
         if not expand(part) and transition.skip is None:
             self.gives(value, transition.channels or channels, name, "channels", said)
             return value
-        skip = blocks[transition.skip - 1] if transition.skip else ""
+        skip = made[transition.skip] if transition.skip else ""
         self.region(
             name,
             "transition",
@@ -254,7 +258,7 @@ class _Builder:
             after=self.after(transition, part, skip),
         )
         after = self.regions[-1].attrs["after"]
-        value = self.part(part, f"{name}.", value, name)
+        value = self.part(part, f"{name}.", value, name, "steps")
         self.gives(value, transition.channels or self.channels[value], name, "channels", said)
         if not skip:
             return value
@@ -285,7 +289,7 @@ class _Builder:
         features = all(OPERATORS[piece.kind].carries for piece in pieces)
         classes = pieces[-1].channels if features else head.num_classes
         self.region("head", "head", "", ("head",), in_channels=part.channels, num_classes=classes, part=part)
-        made = self.part(part, "", value, "head")
+        made = self.part(part, "", value, "head", "steps")
         self.gives(made, classes, "the head", "head.num_classes", _HEAD)
         return made
 

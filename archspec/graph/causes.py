@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import ceil
 
 from archspec.errors import Diagnostic
+from archspec.graph.connections import layers_of
 from archspec.graph.ir import Graph, Region
 from archspec.graph.operators import OPERATORS, Shape, ShapeFault
 from archspec.graph.shapes import infer_shapes, running_order
@@ -164,7 +165,7 @@ def _suspects(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str,
     if region and region.kind == "dense_block":
         blamed = _BLAMED.get(op.kind, ())
         ends = range(len(blamed), 0, -1)
-        resizing = origins.get(_resizing(graph, op.inputs), ())
+        resizing = origins.get(_resizing(graph, region), ())
         yield from (*((*origin, *blamed[:end]) for end in ends), *(blamed[:end] for end in ends))
         yield from (resizing, _usual(resizing))
     if region and region.kind == "transition" and not path:
@@ -184,14 +185,12 @@ def _settings(message: str, path: Path, spec: Spec) -> Iterator[Path]:
 _SETTING = re.compile(r"(\w+) \(=")
 
 
-def _resizing(graph: Graph, values: Sequence[str]) -> str:
-    """Return the first operator of a layer, which gives one of `values`, that changes height or width, or ''."""
+def _resizing(graph: Graph, block: Region) -> str:
+    """Return the operator by which a layer of a block comes to give another height or width than it reads, or ''."""
     shapes, _ = infer_shapes(graph)
-    layers = (graph.ops[value].region for value in values)
-    members = (op for layer in layers if layer in graph.regions for op in graph.members[layer])
-    for op in members:
-        if graph.regions[op.region].kind != "dense_layer" or op.name not in shapes or not op.inputs:
-            continue
-        if shapes[op.name][1:] != shapes[op.inputs[0]][1:]:
-            return op.name
+    for layer in layers_of(graph, block):
+        ops = [op for op in graph.members[layer.name] if op.inputs and {op.name, op.inputs[0]} <= shapes.keys()]
+        sizes = [(shapes[op.inputs[0]][1:], shapes[op.name][1:], op.name) for op in ops]
+        if sizes and sizes[0][0] != sizes[-1][1]:
+            return [name for before, after, name in sizes if before == sizes[0][0] != after][-1]
     return ""

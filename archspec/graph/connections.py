@@ -71,6 +71,15 @@ def _crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, 
         yield name, chains.get(graph.ops[name].region, ()), ()
 
 
+def beside(graph: Graph, region: Region, found: Mapping[str, Ports]) -> tuple[str, ...]:
+    """Return what a transition's skip names: the output of a block or of the stem; nothing without a skip."""
+    skip = region.attrs.get("skip", 0)
+    if skip == "stem":
+        return found[skip].leaving if skip in found else graph.inputs
+    blocks = graph.regions_of("dense_block")
+    return found[blocks[skip - 1].name].leaving if 0 < skip <= len(blocks) else ()
+
+
 def layers_of(graph: Graph, block: Region) -> tuple[Region, ...]:
     """Return a block's layers, first to last."""
     return graph.regions_of("dense_layer", block.name)

@@ -244,7 +244,7 @@ def _of_operator(match: Match, expected: Op, found: Op, derived: bool) -> Iterat
         return
     defaults = _DEFAULTS.get(expected.kind, {})
     ours, theirs = {**defaults, **expected.attrs}, {**defaults, **found.attrs}
-    for name in ours.keys() | theirs.keys():
+    for name in {**ours, **theirs}:
         if (
             name in _IGNORED
             or (name in _DERIVED) != derived

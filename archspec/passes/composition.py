@@ -11,7 +11,7 @@ from itertools import chain, pairwise
 from typing import Any
 
 from archspec.errors import Diagnostic
-from archspec.graph.connections import Ports, layers_of, ports
+from archspec.graph.connections import Ports, beside, layers_of, ports
 from archspec.graph.connectivity import bypasses
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.parts import Part, expand
@@ -25,28 +25,25 @@ def composed(graph: Graph) -> Iterator[Diagnostic]:
     """Stem, layers, aggregations, transitions and head have their steps' operators; blocks only join."""
     position = {name: index for index, name in enumerate(running_order(graph))}
     found = ports(graph)
-    blocks = graph.regions_of("dense_block")
     for region in graph.regions.values():
         members = sorted(graph.members[region.name], key=lambda op: position[op.name])
         if region.kind == "dense_block":
             yield from _only_joins(graph, region, members, found)
         else:
-            skip = region.attrs.get("skip", 0)
-            beside = found[blocks[skip - 1].name].leaving if 0 < skip <= len(blocks) else ()
-            yield from _part(region, members, beside)
+            yield from _part(region, members, beside(graph, region, found))
     for op in graph.members.get("", ()):
         if op.kind not in ("input", "output") and graph.regions:
             yield Diagnostic("G010", "belongs to no region", op.name)
 
 
-def _part(region: Region, members: Sequence[Op], beside: Sequence[str]) -> Iterator[Diagnostic]:
+def _part(region: Region, members: Sequence[Op], skip: Sequence[str]) -> Iterator[Diagnostic]:
     expected = _expected(region.attrs["part"])
     if region.attrs.get("crop"):
         expected.append(("crop", {}, (len(expected) - 1,)))
     if region.attrs.get("skip"):
         expected.append((region.attrs["join"], {}, (len(expected) - 1, OUTSIDE)))
         expected += _expected(region.attrs["after"], len(expected))
-    yield from _compared(region, members, expected, beside)
+    yield from _compared(region, members, expected, skip)
 
 
 Expected = tuple[str, Mapping[str, Any], tuple[int, ...]]
@@ -58,11 +55,11 @@ def _expected(part: Part, before: int = 0) -> list[Expected]:
 
 
 INPUT, OUTSIDE = -1, -2
-"""What a piece reads that is not another piece: the part's input, the output of an earlier block."""
+"""What a piece reads that is not another piece: the part's input, the output of an earlier block or the stem."""
 
 
 def _compared(
-    region: Region, members: Sequence[Op], expected: Sequence[Expected], beside: Sequence[str]
+    region: Region, members: Sequence[Op], expected: Sequence[Expected], skip: Sequence[str]
 ) -> Iterator[Diagnostic]:
     kinds, wanted = [op.kind for op in members], [kind for kind, _, _ in expected]
     if kinds != wanted:
@@ -71,7 +68,7 @@ def _compared(
         return
     index = {op.name: number for number, op in enumerate(members)}
     for op, (_, attrs, reads) in zip(members, expected, strict=True):
-        found = tuple(index.get(source, OUTSIDE if source in beside else INPUT) for source in op.inputs)
+        found = tuple(index.get(source, OUTSIDE if source in skip else INPUT) for source in op.inputs)
         if found != reads:
             outside = {INPUT: "what enters the part", OUTSIDE: "the skip"}
             must = ", ".join(outside[number] if number < 0 else members[number].name for number in reads)

@@ -25,12 +25,14 @@ def _alike(pair: Pair) -> bool:
 
 
 def _cut(run: Sequence[Pair], alike: bool) -> Iterator[Pair]:
-    if not alike:
-        yield from _recut(run) or run
+    recut = [] if alike else _recut(run)
+    if recut:
+        yield from recut
         return
     for expected, found in run:
-        assert expected is not None
-        assert found is not None
+        if expected is None or found is None or len(expected.ops) != len(found.ops):
+            yield expected, found
+            continue
         pieces = _parts(expected)
         yield from zip(pieces, _pieces(found, [len(piece.ops) for piece in pieces]), strict=True)
 

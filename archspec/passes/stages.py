@@ -48,7 +48,7 @@ class Match:
         """What the user calls each region that is not a layer."""
         titles = {"": "the input", "stem": "the stem", "head": "the head"}
         for kind, word in (("dense_block", "block"), ("transition", "transition")):
-            titles |= {r.name: f"{word} {n}" for n, r in enumerate(self.spec.regions_of(kind), start=1)}
+            titles |= {r.name: f"{word} {_number(r, n)}" for n, r in enumerate(self.spec.regions_of(kind), start=1)}
         return titles | {r.name: f"{titles[r.parent]}'s aggregation" for r in self.spec.regions_of("aggregation")}
 
     @cached_property
@@ -101,8 +101,9 @@ class Match:
         return region is not None and region.kind == "aggregation"
 
     def skip_title(self, transition: str) -> str:
-        """Return `block 5 (its skip)`."""
-        return f"block {self.spec.regions[transition].attrs['skip']} (its skip)"
+        """Return `block 5 (its skip)`, `the stem (its skip)`."""
+        skip = self.spec.regions[transition].attrs["skip"]
+        return f"{self.titles[skip] if skip == 'stem' else f'block {skip}'} (its skip)"
 
     def source(self, value: str, reader: Chain) -> str:
         """Return what a value of the spec is called in the words of a block: `layer 4`, `the block's input`."""
@@ -145,6 +146,11 @@ class Match:
         for expected, found in self.pairs:
             if expected is not None and found is not None:
                 yield expected, found
+
+
+def _number(region: Region, usual: int) -> int:
+    """The number that the spec gives a block or transition; one of no operators before it has no region."""
+    return int(region.origin[1]) + 1 if len(region.origin) > 1 else usual
 
 
 def compared_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import networkx as nx
 
 from archspec.errors import Diagnostic, GraphError, counted
-from archspec.graph.connections import block_connections, expected_edges, layers_of, ports
+from archspec.graph.connections import beside, block_connections, expected_edges, layers_of, ports
 from archspec.graph.connectivity import around, bypasses, gathered, sources
 from archspec.graph.ir import Graph, Region
 from archspec.graph.shapes import infer_shapes
@@ -87,17 +87,17 @@ def shaped(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def one_way_through(graph: Graph) -> Iterator[Diagnostic]:
-    """Every region reads one value from outside, a transition with a skip that block's output too, and gives one."""
+    """Every region reads one value from outside, a transition with a skip what that names too, and gives one."""
     found = ports(graph)
-    blocks = graph.regions_of("dense_block")
     for name, port in found.items():
         skip = graph.regions[name].attrs.get("skip", 0)
-        beside = found[blocks[skip - 1].name].leaving if skip else ()
+        skipped = beside(graph, graph.regions[name], found)
         for what, values in (("reads", port.entering), ("gives", port.leaving)):
             must = 1 + (what == "reads" and bool(skip))
-            if len(values) != must or (must == 2 and not set(beside) <= set(values)):
+            if len(values) != must or (must == 2 and not set(skipped) <= set(values)):
                 shown = ", ".join(values[:5]) or "nothing"
-                rule = f"one and the output of block {skip}" if must == 2 else "one"
+                owner = "the stem" if skip == "stem" else f"block {skip}"
+                rule = f"one and the output of {owner}" if must == 2 else "one"
                 yield Diagnostic("G007", f"{what} {counted(len(values), 'value')} ({shown}), must be {rule}", name)
 
 

@@ -75,7 +75,6 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     "part": (Part, "a Part"),
     "after": (Part, "a Part"),
     "widths": (tuple, "a tuple"),
-    "skip": (int, "the number of a block"),
 }
 
 
@@ -135,6 +134,8 @@ def _broken(name: str, value: Any) -> str:
         return "a number in [0, 1]"
     if name == "compression" and not (value is None or 0 < value <= 1):
         return "a number in (0, 1]"
+    if name == "skip" and value != "stem" and not _is_count(value, 0):
+        return "the number of a block, or stem"
     if name in _KINDS and not isinstance(value, _KINDS[name][0]):
         return _KINDS[name][1]
     return ""

@@ -5,6 +5,7 @@ A path is a tuple of keys and indices, `("blocks", 2, "growth_rate")`; a place i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from archspec.errors import SpecError
 
 Path = tuple[str | int, ...]
+
+_NUMBER = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def set_path(document: Document, path: Path, value: Document) -> Document:
 
 
 def dotted(path: Path) -> str:
-    """Return `blocks[2].growth_rate` for `("blocks", 2, "growth_rate")`."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
+    """Return `blocks[2].growth_rate` for `("blocks", 2, "growth_rate")`; keys that are numbers in brackets too."""
+    parts = [f"[{part}]" if at and _NUMBER.fullmatch(str(part)) else f".{part}" for at, part in enumerate(path)]
     return "".join(parts).lstrip(".")
 
 

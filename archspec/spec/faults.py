@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic
 from archspec.spec.document import Document, Path, dotted, short
+from archspec.spec.shorthand import ALONE
 
 # Keys that users of other zoos know -> what to write here.
 ELSEWHERE: Mapping[str, str] = {
@@ -85,6 +86,9 @@ _RULES: Mapping[str, str] = {
 _PLACE = re.compile(r"(.*):(\d{1,9}):(\d{1,9})")
 _ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
 
+_IMPLIED = frozenset(ALONE.values())
+"""Keys that short forms leave out."""
+
 _NUMBERS = ("int_type", "int_from_float", "float_type")
 _LISTS = ("tuple_type", "list_type")
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
@@ -125,7 +129,7 @@ def _diagnostics(detail: Mapping[str, Any], model: type[BaseModel], document: Do
 
 def _diagnostic(detail: Mapping[str, Any], model: type[BaseModel], document: Document) -> Diagnostic:
     kind, context = detail["type"], detail.get("ctx", {})
-    path = _real_path(detail["loc"], document.value)
+    path = _real_path(detail["loc"], document.value, kind == "missing")
     if kind == "extra_forbidden":
         return _unknown_key(path, model, document)
     if kind == "missing" and not (path == ("growth_rate",) and path in document.places):  # null is no growth rate
@@ -137,7 +141,7 @@ def _diagnostic(detail: Mapping[str, Any], model: type[BaseModel], document: Doc
     hint = _hint(kind, path, value) or _nearest_choice(value, context.get("expected", ""))
     if kind in _TYPES:
         return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
-    if kind == "width":
+    if kind in ("width", "layer"):
         return Diagnostic("S004", f"{shown} {detail['msg']}", place)
     if kind not in _RULES:
         return Diagnostic("S003", f"{shown}: {detail['msg']}", place)
@@ -179,7 +183,9 @@ def _missing_key(path: Path, key: str, document: Document) -> Diagnostic:
 
 def _as_written(path: Path, document: Document) -> str:
     """Return `block_config[1]` for that entry's `blocks[1].layers`, `stem[0]` for `stem.steps[0]`, else the path."""
-    path = tuple(part for at, part in enumerate(path) if part != "steps" or path[: at + 1] in document.keys or not at)
+    path = tuple(
+        part for at, part in enumerate(path) if part not in _IMPLIED or path[: at + 1] in document.keys or not at
+    )
     is_short = ("block_config",) in document.keys and ("blocks",) not in document.keys
     is_entry = path[:1] == ("blocks",) and path[2:] in ((), ("layers",)) and path not in document.keys
     return dotted(("block_config", *path[1:2]) if is_short and is_entry else path)
@@ -218,12 +224,15 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
     return next(filter(None, map(_nested_model, get_args(annotation))), None)
 
 
-def _real_path(location: tuple[str | int, ...], value: Any) -> Path:
-    """Drop the parts of pydantic's location that name a union's member and no key of the document."""
+def _real_path(location: tuple[str | int, ...], value: Any, absent: bool = False) -> Path:
+    """Drop the parts of pydantic's location that name a union's member and no key of the document.
+
+    The last part of an `absent` key's location is the key.
+    """
     path: list[str | int] = []
     for position, part in enumerate(location):
         is_last = position == len(location) - 1
-        if isinstance(value, dict) and (part in value or is_last):
+        if isinstance(value, dict) and (part in value or (is_last and absent)):
             value = value.get(part)
         elif isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value):
             value = value[part]

@@ -47,6 +47,8 @@ _GIVEN = ("--", "override ")
 _IN_A_FILE = re.compile(r"(.*):\d+:\d+")
 _INDEX = re.compile(r"\[(\d+)\]")
 _NUMBER = re.compile(r"[0-9]{1,6}")
+_KEYED = ("layer_at",)
+"""What has numbers for keys: none of them is an index."""
 
 
 def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
@@ -199,7 +201,9 @@ def _key_path(key: str, place: str) -> Path:
     parts = [part for part in _INDEX.sub(r".\1", key.strip()).split(".") if part]
     if not 1 <= len(parts) <= MAX_DEPTH or len(key) > MAX_KEY:
         raise SpecError.one("S011", "an override is key.path=value", place)
-    return tuple(int(part) if _NUMBER.fullmatch(part) else part for part in parts)
+    before = ("", *parts)
+    numbers = [_NUMBER.fullmatch(part) and holder not in _KEYED for holder, part in zip(before, parts, strict=False)]
+    return tuple(int(part) if number else part for number, part in zip(numbers, parts, strict=True))
 
 
 def _overridden(

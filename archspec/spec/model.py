@@ -6,7 +6,7 @@ What stands here changes the function; initialisation, optimisation and data sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,10 +26,10 @@ from archspec.spec.parts import (
     StemSpec,
     Transition,
     TransitionSpec,
-    faulty_widths,
 )
 from archspec.spec.steps import Activation, ActivationSpec, Norm, NormSpec, StepSpec, named_widths
 from archspec.spec.templates import LayerSteps, steps_of
+from archspec.spec.widths import OF_A_LAYER, faulty_widths
 from archspec.spec.wiring import Connectivity, ConnectivitySpec
 
 Value = TypeVar("Value")
@@ -61,10 +61,16 @@ class Block:
     """The first of them."""
     bottleneck: int
     steps: tuple[StepSpec, ...]
+    steps_at: Mapping[int, tuple[StepSpec, ...]]
+    """By number: of the layers that consist of others."""
     drop_rate: float
     connectivity: ConnectivitySpec
     aggregate: AggregateSpec | None
     residual: bool
+
+    def steps_of_layer(self, number: int) -> tuple[StepSpec, ...]:
+        """Return what a layer consists of; layers are counted from 1."""
+        return self.steps_at.get(number, self.steps)
 
 
 def _said_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | None:
@@ -131,18 +137,18 @@ class Spec(WrittenModel):
             rule = f"must be one fewer than blocks (={blocks}), or as many"
             yield ("transitions",), f"transitions (={entries}) {rule}"
         for index, transition in enumerate(self.transitions or ()):
-            if transition.skip is not None and transition.skip > index:
+            if isinstance(transition.skip, int) and transition.skip > index:
                 rule = f"skip (={transition.skip}) must be a block before block {index + 1}"
                 yield ("transitions", index, "skip"), rule
         if self.transition.skip is not None:
-            yield ("transition", "skip"), "a skip belongs to one of `transitions`: for all it would be the same block's"
+            yield ("transition", "skip"), "a skip belongs to one of `transitions`: for all it would be the same"
         for index, number in enumerate(self.features):
             if number > blocks or number in self.features[:index]:
                 yield ("features", index), f"features (={number}) must name blocks 1 to {blocks}, each once"
 
     def _unknown_widths(self) -> Iterator[tuple[Path, str]]:
         """Widths of what nobody says."""
-        yield from faulty_widths(self.layer, ("in", "out", "k", "bottleneck"), "layer")
+        yield from faulty_widths(self.layer, OF_A_LAYER, "layer")
         if self.growth_rate is not None:
             return
         widths = {name for step in self.stem.listed() for name in named_widths(step)}
@@ -179,6 +185,7 @@ class Spec(WrittenModel):
                 growth_rate=widths[0],
                 bottleneck=_first(block.bottleneck, self.bottleneck),
                 steps=steps_of("layers", _first(block.layer, self.layer)),
+                steps_at={number: steps_of("layers", given) for number, given in (block.layer_at or {}).items()},
                 drop_rate=_first(block.drop_rate, self.drop_rate),
                 connectivity=_first(block.connectivity, self.connectivity),
                 aggregate=block.aggregate,

@@ -7,7 +7,8 @@ come to. A bare name or list in place of a part's settings is short for its `ste
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from archspec.spec.document import Path
 from archspec.spec.fields import (
@@ -36,8 +38,9 @@ from archspec.spec.fields import (
     broken_rule,
     told,
 )
-from archspec.spec.steps import ConvStep, PoolStep, StepSpec, named_widths
+from archspec.spec.steps import ConvStep, PoolStep, StepSpec
 from archspec.spec.templates import HeadSteps, LayerSteps, StemSteps, TransitionSteps, steps_of
+from archspec.spec.widths import OF_A_LAYER, faulty_widths
 from archspec.spec.wiring import Connectivity
 
 Multiplier = Annotated[float, Field(strict=True, gt=0, le=16, allow_inf_nan=False)]
@@ -45,6 +48,18 @@ PerLayer = Annotated[
     Annotated[Growth, Tag("number")] | Annotated[tuple[Growth, ...], Field(min_length=1), Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, (list, tuple)) else "number"),
 ]
+
+LAYER = re.compile(r"[1-9][0-9]{0,3}")
+"""A layer's number as a key of YAML, which is a word."""
+
+
+def _numbered_layer(value: Any) -> int:
+    if isinstance(value, bool) or not (isinstance(value, (int, str)) and LAYER.fullmatch(str(value))):
+        raise PydanticCustomError("layer", "must be the number of a layer")
+    return int(value)
+
+
+LayerNumber = Annotated[int, BeforeValidator(_numbered_layer)]
 
 
 class InputSpec(SpecModel):
@@ -153,6 +168,8 @@ class BlockSpec(SpecModel):
     """As the spec's, for this block alone."""
     layer: LayerSteps | None = None
     """What each layer consists of, as the spec's, for this block alone."""
+    layer_at: Mapping[LayerNumber, LayerSteps] | None = None
+    """By number, counted from 1: layers that consist of other steps than `layer` says, `{1: basic, 4: [...]}`."""
     bottleneck: Factor | None = None
     """As the spec's, for this block alone."""
     drop_rate: Rate | None = None
@@ -165,7 +182,7 @@ class BlockSpec(SpecModel):
 
     @model_validator(mode="after")
     def _fits_its_layers(self) -> BlockSpec:
-        faults = list(faulty_widths(self.layer, ("in", "out", "k", "bottleneck"), "layer"))
+        faults = [*faulty_widths(self.layer, OF_A_LAYER, "layer"), *self._misfit_layers()]
         if isinstance(self.growth_rate, tuple) and len(self.growth_rate) != self.layers:
             listed = f"growth_rate (={len(self.growth_rate)} entries)"
             faults.append((("growth_rate",), f"{listed} must have one for each of the layers (={self.layers})"))
@@ -174,7 +191,26 @@ class BlockSpec(SpecModel):
         told(faults)
         return self
 
+    def _misfit_layers(self) -> Iterator[tuple[Path, str]]:
+        """Layers of `layer_at` that the block does not have, and faulty widths of the others."""
+        for number, steps in (self.layer_at or {}).items():
+            if number > self.layers:
+                rule = f"no such layer; the block has layers 1 to {self.layers}"
+                yield ("layer_at", str(number)), f"layer_at[{number}]: {rule}"
+            yield from faulty_widths(steps, OF_A_LAYER, "layer_at", str(number))
 
+
+def _known_skip(value: str) -> str:
+    if value != "stem":
+        raise PydanticKnownError("literal_error", {"expected": "'stem' or the number of a block"})
+    return value
+
+
+Skip = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=64), Tag("number")]
+    | Annotated[Literal["stem"], BeforeValidator(_known_skip), Tag("stem")],
+    Discriminator(lambda value: "stem" if isinstance(value, str) else "number"),
+]
 _OF_A_SKIP = {"crop": "to whose size it cuts", "join": "which it joins", "after": "behind whose join it stands"}
 
 
@@ -188,8 +224,8 @@ class TransitionSpec(WidthSpec):
     """2 x 2 pooling with stride 2 at its end; `avg` where absent, none after a list of steps."""
     steps: TransitionSteps | None = None
     """A template of transitions.yaml or a list of steps; `pre_activation` where absent."""
-    skip: Annotated[int, Field(strict=True, ge=1, le=64)] | None = None
-    """The number of an earlier block whose output is joined at the transition's end."""
+    skip: Skip | None = None
+    """The number of an earlier block, or `stem`, whose output is joined at the transition's end."""
     crop: Flag = False
     """Whether what was enlarged is cut, at its centre, to the size of the skip."""
     join: Literal["concat", "add"] = "concat"
@@ -239,27 +275,6 @@ class HeadSpec(SpecModel):
 
 def _step(kind: str, settings: Any = None) -> StepSpec:
     return StepSpec.model_construct({kind}, **{kind: settings})
-
-
-def faulty_widths(steps: Any, known: tuple[str, ...], field: str = "steps") -> Iterator[tuple[Path, str]]:
-    """Yield each width that names what a part does not have, and each step with an earlier one's name."""
-    names: set[str] = set()
-    for path, step in _nested(steps):
-        for name in named_widths(step):
-            if name not in known:
-                rule = f"has no {name!r} here; known are {', '.join(known)} and numbers"
-                yield (field, *path), f"the width of {step.kind} {rule}"
-        if step.name in names:
-            yield (field, *path, "name"), f"name (={step.name}) stands for two steps"
-        names |= {step.name} - {""}
-
-
-def _nested(steps: Any, path: Path = ()) -> Iterator[tuple[Path, StepSpec]]:
-    for index, step in enumerate(steps if isinstance(steps, tuple) else ()):
-        here = (*path, index)
-        yield here, step
-        for number, branch in enumerate(step.branches.of if step.branches else ()):
-            yield from _nested(branch, (*here, "branches", "of", number))
 
 
 def _steps_alone(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from archspec.spec.fields import WrittenModel
+from archspec.spec.parts import LAYER
 from archspec.spec.steps import WIDTH, Step
 from archspec.spec.templates import templates
 
@@ -34,6 +35,7 @@ _STANDS_ALONE: Mapping[str, str] = {
 _TEMPLATES: Mapping[tuple[str, str], str] = {
     ("Spec", "layer"): "layers",
     ("BlockSpec", "layer"): "layers",
+    ("BlockSpec", "layer_at"): "layers",
     ("StemSpec", "steps"): "stems",
     ("AggregateSpec", "steps"): "transitions",
     ("TransitionSpec", "steps"): "transitions",
@@ -94,7 +96,9 @@ def _schema(kind: type[BaseModel] | Any) -> Schema:
 def _complete(owner: str, field: str, setting: Schema, parts: Schema) -> None:
     """Say what pydantic does not know of a field, and what a field without words of its own holds."""
     if (owner, field) in _TEMPLATES:
-        setting["oneOf"][0] = {"enum": [*templates(_TEMPLATES[owner, field])]}
+        by_layer = setting.get("additionalProperties")
+        setting |= {"propertyNames": {"pattern": f"^{LAYER.pattern}$"}} if by_layer else {}
+        (by_layer or setting)["oneOf"][0] = {"enum": [*templates(_TEMPLATES[owner, field])]}
     if setting.get("anyOf") == _NUMBER_OR_TEXT:
         setting["anyOf"] = _WIDTHS
     if "$ref" in setting:

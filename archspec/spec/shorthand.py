@@ -3,6 +3,8 @@
 block_config: [6, 12]      blocks: [{layers: 6}, {layers: 12}]
 head: pooled               head: {steps: pooled}
 stem: [norm, activation]   stem: {steps: [norm, activation]}
+norm: group                norm: {kind: group}
+connectivity: log          connectivity: {rule: log}
 """
 
 from __future__ import annotations
@@ -12,26 +14,41 @@ from typing import Any
 
 from archspec.spec.document import Document, Path, without
 
-PARTS = ("stem", "transition", "head")
-"""Mappings that a bare template's name or list of steps may stand for; so may each of `transitions`."""
+ALONE: Mapping[str, str] = {
+    "stem": "steps",
+    "transition": "steps",
+    "head": "steps",
+    "norm": "kind",
+    "activation": "kind",
+    "connectivity": "rule",
+}
+"""What a name that stands in place of a mapping says; steps may be a list too. So may each of `transitions`."""
 
 # What a child's own value leaves nothing of in the parent's part.
 _REPLACED: Mapping[str, tuple[str, ...]] = {
     "stem": ("kernel", "stride", "norm", "pool"),
     "transition": ("pool",),
 }
+_KINDS: Mapping[str, str] = {"norm": "batch", "activation": "relu"}
+"""What has settings of a kind, and the kind where none is said."""
 
 
 def expanded(document: Document) -> Document:
     """Return the document with its short forms written out, every value at the place where it was written."""
     document = _blocks(document)
-    paths: list[Path] = [(part,) for part in PARTS]
-    transitions = document.value.get("transitions")
-    if isinstance(transitions, (list, tuple)):
-        paths += [("transitions", index) for index in range(len(transitions))]
-    for path in paths:
-        document = _steps(document, path)
+    for part, alone in ALONE.items():
+        document = _named(document, (part,), alone)
+    for index in range(_length(document, "transitions")):
+        document = _named(document, ("transitions", index), "steps")
+    for index in range(_length(document, "blocks")):
+        if isinstance(document.value["blocks"][index], dict):
+            document = _named(document, ("blocks", index, "connectivity"), "rule")
     return document
+
+
+def _length(document: Document, key: str) -> int:
+    listed = document.value.get(key)
+    return len(listed) if isinstance(listed, (list, tuple)) else 0
 
 
 def inherited(parent: Document, child: Document) -> Document:
@@ -41,6 +58,10 @@ def inherited(parent: Document, child: Document) -> Document:
     for part, settings in _REPLACED.items():
         if "steps" in _mapping(child, part):
             parent = _left_out(parent, part, settings)
+    for part, usual in _KINDS.items():
+        kinds = [_mapping(document, part).get("kind", usual) for document in (parent, child)]
+        if "kind" in _mapping(child, part) and kinds[0] != kinds[1]:
+            parent = without(parent, part)
     return parent
 
 
@@ -57,22 +78,22 @@ def _left_out(document: Document, part: str, settings: tuple[str, ...]) -> Docum
     return Document({**document.value, **({part: left} if part in document.value else {})}, places, keys)
 
 
-def _steps(document: Document, path: Path) -> Document:
-    """A bare name or list becomes the part's `steps`."""
+def _named(document: Document, path: Path, alone: str) -> Document:
+    """A bare name or list of steps becomes the one setting that it says."""
     holder = document.value
     for key in path[:-1]:
         holder = holder[key]
     given = holder.get(path[-1]) if isinstance(holder, dict) else holder[path[-1]]
-    if not isinstance(given, (str, list, tuple)):
+    if not isinstance(given, (str, list, tuple) if alone == "steps" else str):
         return document
-    places = {_moved(old, path): place for old, place in document.places.items()}
+    places = {_moved(old, path, alone): place for old, place in document.places.items()}
     places[path] = document.place(path)
-    keys = {_moved(old, path) if len(old) > len(path) else old: place for old, place in document.keys.items()}
-    return Document(_with(document.value, path, {"steps": given}), places, keys)
+    keys = {_moved(old, path, alone) if len(old) > len(path) else old: place for old, place in document.keys.items()}
+    return Document(_with(document.value, path, {alone: given}), places, keys)
 
 
-def _moved(old: Path, path: Path) -> Path:
-    return (*path, "steps", *old[len(path) :]) if old[: len(path)] == path else old
+def _moved(old: Path, path: Path, alone: str) -> Path:
+    return (*path, alone, *old[len(path) :]) if old[: len(path)] == path else old
 
 
 def _with(holder: Any, path: Path, value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -175,6 +175,9 @@ def _named_kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
+_OF_ONE_NORM: Mapping[str, str] = {"momentum": "batch", "groups": "group"}
+
+
 class NormSpec(SpecModel):
     """Normalisation. Defaults: torchvision's eps, and MindSpore's momentum (PyTorch's 0.1)."""
 
@@ -183,9 +186,20 @@ class NormSpec(SpecModel):
     eps: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1e-5
     """Added to the variance."""
     momentum: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = 0.9
-    """Share of the moving statistics that a step keeps: MindSpore's sense, 1 - PyTorch's."""
+    """Of `batch` alone: share of the moving statistics that a step keeps, MindSpore's sense, 1 - PyTorch's."""
     groups: Channels = 32
     """Of `group` alone."""
+
+    @model_validator(mode="after")
+    def _settings_of_the_kind(self) -> NormSpec:
+        for key, kind in _OF_ONE_NORM.items():
+            if key in self.model_fields_set and self.kind != kind:
+                raise broken_rule(key, f"{key} is a setting of the norm {kind}, not of {self.kind}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _its_own(self, whole: SerializerFunctionWrapHandler) -> Any:
+        return {key: value for key, value in whole(self).items() if _OF_ONE_NORM.get(key, self.kind) == self.kind}
 
 
 class ActivationSpec(SpecModel):
@@ -195,6 +209,12 @@ class ActivationSpec(SpecModel):
     """Of the function."""
     slope: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = None
     """Of negative values: of leaky_relu (0.01 where absent), at the start of prelu (0.25)."""
+
+    @model_validator(mode="after")
+    def _slope_of_the_kind(self) -> ActivationSpec:
+        if self.slope is not None and self.kind not in ("leaky_relu", "prelu"):
+            raise broken_rule("slope", f"slope is a setting of leaky_relu and prelu, not of {self.kind}")
+        return self
 
     @model_serializer(mode="wrap")
     def _short(self, whole: SerializerFunctionWrapHandler) -> Any:

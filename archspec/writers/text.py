@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 from rich.table import Table
 from rich.tree import Tree
 
 from archspec.errors import counted
-from archspec.graph.ir import Graph, Op
+from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.operators import Shape
 from archspec.graph.shapes import infer_shapes
 from archspec.passes.report import Report
@@ -40,7 +43,7 @@ def stage_table(report: Report, graph: Graph) -> Table:
 
 
 def tree(graph: Graph) -> Tree:
-    """Return the stages with their operators; of a block's layers the first and the last are opened."""
+    """Return the stages with their operators; of layers that are alike the first two and the last are opened."""
     shapes, _ = infer_shapes(graph)
     joined = {target: source for source, target in skips(graph)}
     root = Tree(f"[bold]{graph.name}[/bold]")
@@ -61,17 +64,23 @@ def _add_layers(branch: Tree, graph: Graph, block: str, shapes: dict[str, Shape]
     layers = graph.regions_of("dense_layer", block)
     if len({layer.attrs["growth_rate"] for layer in layers}) > 1:
         branch.add(f"layers add {', '.join(str(layer.attrs['growth_rate']) for layer in layers)} channels")
-    for number, layer in enumerate(layers, start=1):
-        if 2 < number < len(layers):
-            continue
-        if number == len(layers) and number > 3:
-            branch.add(f"... {len(layers) - 3} more{_each_reads(block, graph)}")
-        _add_operators(branch.add(_local(layer.name)), graph, layer.name, shapes)
+    for _, alike in groupby(layers, key=lambda layer: layer.attrs["part"].steps):
+        _add_run(branch, graph, [*alike], _each_reads(block, graph), shapes)
     for region in graph.regions_of("aggregation", block):
         _add_operators(branch.add(_local(region.name)), graph, region.name, shapes)
     for op in graph.members[block]:
         if op.kind != "concat":
             branch.add(_line(op, shapes))
+
+
+def _add_run(branch: Tree, graph: Graph, layers: Sequence[Region], each_reads: str, shapes: dict[str, Shape]) -> None:
+    """Successive layers of the same steps: the first two and the last are opened."""
+    for number, layer in enumerate(layers, start=1):
+        if 2 < number < len(layers):
+            continue
+        if number == len(layers) and number > 3:
+            branch.add(f"... {len(layers) - 3} more{each_reads}")
+        _add_operators(branch.add(_local(layer.name)), graph, layer.name, shapes)
 
 
 def _each_reads(block: str, graph: Graph) -> str:

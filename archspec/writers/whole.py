@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import yaml
 
 from archspec.spec.reader import SCALARS
 
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
 
 def to_yaml(values: Mapping[str, Any]) -> str:
     """Return YAML that our reader reads back as the same values, keys in their own order."""
@@ -18,11 +21,19 @@ def to_yaml(values: Mapping[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes words that our reader would take for something else, such as 1e-4: PyYAML knows YAML 1.1 alone."""
+    """Quotes words that our reader would take for something else, such as 1e-4: PyYAML knows YAML 1.1 alone.
+
+    Keys are words to our reader whatever they look like, so those that are numbers go without quotes.
+    """
 
     def quoted(self, text: str) -> yaml.ScalarNode:
         style = "'" if any(pattern.fullmatch(text) for pattern, _ in SCALARS) else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        pairs = mapping.items()
+        numbered = {int(key) if _NUMBER.fullmatch(str(key)) else key: value for key, value in pairs}
+        return super().represent_mapping(tag, numbered, flow_style)
 
 
 _Dumper.add_representer(str, _Dumper.quoted)

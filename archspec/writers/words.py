@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from itertools import accumulate, pairwise
 from math import inf
@@ -65,10 +66,20 @@ def growth(block: str, graph: Graph) -> str:
 
 
 def extras(block: str, graph: Graph, bypassed: bool) -> list[str]:
-    """Return what else a block does: its aggregation, and what of its input goes round its layers."""
+    """Return what else a block does: its aggregation, layers of other steps, what of its input goes round them."""
     found = [f"aggregated to {region.attrs['out_channels']:,}" for region in graph.regions_of("aggregation", block)]
+    if others := unlike(block, graph):
+        numbers = ", ".join([*map(str, others[:8]), *["..."] * (len(others) > 8)])
+        found.append(f"{'layer' if len(others) == 1 else 'layers'} {numbers} of other steps")
     found += ["a share of the input goes round the layers"] * bypassed
     return found + ["the input is added to the output"] * adds_input(block, graph)
+
+
+def unlike(block: str, graph: Graph) -> tuple[int, ...]:
+    """Return the numbers of a block's layers that consist of other steps than most; of equally many, the first."""
+    steps = [layer.attrs["part"].steps for layer in graph.regions_of("dense_layer", block)]
+    usual = Counter(reversed(steps)).most_common(1)
+    return tuple(number for number, own in enumerate(steps, start=1) if own != usual[0][0])
 
 
 def adds_input(block: str, graph: Graph) -> bool:

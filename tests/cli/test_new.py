@@ -16,6 +16,8 @@ OTHERS = {
     "listed": "growth_rate: 8\nblocks: [{layers: 2, connectivity: {edges: [[0], [1]]}}]\nfeatures: [1]\n",
     "own_growth": "stem: {channels: 8}\nblocks: [{layers: 2, growth_rate: [4, 8], layer: [squeeze_excite, norm]}]\n",
     "text": f"growth_rate: 8\nblock_config: [1]\ndescription: \"it's # {{x: y}} {'long ' * 60}\"\nsource: '1e-4'\n",
+    "own_layers": "growth_rate: 8\nblocks: [{layers: 3, layer_at: {1: basic, 3: [conv: {width: k, kernel: 3}]}}]\n"
+    "transitions: [{pool: none, skip: stem}]\n",
     "published": "growth_rate: 8\nblock_config: [1]\npublished: [{data: x, top1: 9, source: y}]\ntransitions: [none]\n",
 }
 

@@ -79,6 +79,7 @@ SHORT_FORMS = [
     "layer: [squeeze_excite, norm: , activation: gelu, conv: {width: k/2, kernel: 3, groups: depthwise}]",
     "layer: [norm: , {name: x, dropout: }, {name: a.b, norm: group}]",
     "layer: [branches: {join: add, of: [[], [global_pool: {keep: true}, dropout]]}]",
+    "transitions: [{skip: stem}]",
 ]
 
 
@@ -116,14 +117,16 @@ WRONG = [
     "activation: {kind: silu, alpha: 1}",
     "norm: {kind: batch, eps: 0}",
     "blocks: [{growth_rate: 8}]",
+    *(f"blocks: [{{layers: 2, layer_at: {at}}}]" for at in ("{1: bsaic}", "{0: basic}", "{x: basic}", "{1: []}", "[]")),
     "features: 1",
+    "transitions: [{skip: root}]",
 ]
 
 
 @pytest.mark.parametrize("text", WRONG)
 def test_what_does_not_load_is_wrong_by_the_schema(text, tmp_path):
     """The loader and the editor agree."""
-    base = "growth_rate: 8\n" if text == WRONG[-2] else BASE
+    base = "growth_rate: 8\n" if text.startswith("blocks") and text != WRONG[0] else BASE
     assert not judge(written(f"{base}{text}\n"), SCHEMAS["spec"])
     (tmp_path / "wrong.yaml").write_text(f"{base}{text}\n")
     with pytest.raises(SpecError):

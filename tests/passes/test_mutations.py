@@ -7,6 +7,7 @@ region, or what reads it.
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from archspec.errors import Diagnostic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
-from archspec.graph.ir import Graph, Op
+from archspec.graph.ir import Graph, Op, Region
 from archspec.passes.verify import VERIFIERS, verify
 from archspec.spec.load import load_spec
 
@@ -28,6 +29,7 @@ GRAPHS = {
     },
     "a backbone": build_graph(load_spec("densenet121", {**SMALL, "features": [1, 3], "head": "none"})),
     "gates, groups and skips": build_graph(load_spec(Path(__file__).parent / "gates.yaml")),
+    "layers of their own": build_graph(load_spec(Path(__file__).parent / "own_layers.yaml")),
 }
 DIGITS, GATES = "densenetbc_digits", "gates, groups and skips"
 CONCATS = "concat"
@@ -260,8 +262,7 @@ def swap_what_a_join_reads(graph: Graph, rng: random.Random) -> Mutant | None:
     region = graph.regions[op.region]
     if region.kind != "transition":
         return None
-    blocks = graph.regions_of("dense_block")
-    (skip,) = [source for source in op.inputs if graph.ops[source].region == blocks[region.attrs["skip"] - 1].name]
+    skip = op.inputs[1]
     members = {member.name for member in graph.members[region.name]}
     inside = [member for member in graph.members[region.name] if members.isdisjoint(member.inputs)]
     (entering,) = {source for member in inside for source in member.inputs}
@@ -331,6 +332,22 @@ def move_to_another_region(graph: Graph, rng: random.Random) -> Mutant | None:
     return mutant("swap", graph, swapped, [*first.inputs, *second.inputs])
 
 
+def declare_a_layer_as_another(graph: Graph, rng: random.Random) -> Mutant:
+    """A layer's region declares the steps of another layer of its block, which consists of others."""
+    first, second = rng.choice(unlike_layers(graph))
+    part = replace(first.attrs["part"], steps=second.attrs["part"].steps)
+    region = replace(first, attrs={**first.attrs, "part": part})
+    regions = {**graph.regions, first.name: region}
+    touched = frozenset({first.name, *(op.name for op in graph.members[first.name])})
+    return Mutant(f"{first.name} as {second.name}", replace(graph, regions=regions), touched)
+
+
+def unlike_layers(graph: Graph) -> list[tuple[Region, Region]]:
+    blocks = [graph.regions_of("dense_layer", block.name) for block in graph.regions_of("dense_block")]
+    pairs = [pair for layers in blocks for pair in permutations(layers, 2)]
+    return [(a, b) for a, b in pairs if a.attrs["part"].steps != b.attrs["part"].steps]
+
+
 MUTATIONS: tuple[Mutation, ...] = (
     drop_an_edge,
     drop_an_edge_and_refit,
@@ -350,11 +367,13 @@ MUTATIONS: tuple[Mutation, ...] = (
     move_the_border_of_a_bypass,
     swap_what_a_join_reads,
     give_another_feature,
+    declare_a_layer_as_another,
 )
 PLACES: Mapping[Mutation, Callable[[Graph], bool]] = {
     widen_a_bottleneck: lambda graph: bool(bottlenecks(graph)),
     move_the_border_of_a_bypass: lambda graph: bool(split_blocks(graph)),
     swap_what_a_join_reads: lambda graph: any(region.attrs.get("skip") for region in graph.regions.values()),
+    declare_a_layer_as_another: lambda graph: bool(unlike_layers(graph)),
     give_another_feature: lambda graph: any(op.kind == "output" for op in graph.ops.values()),
 }
 """Whether a graph has a place for a mutation that needs one."""

@@ -142,6 +142,11 @@ def replaced_region(graph: Graph, name: str, **changes: Any) -> Graph:
     return Graph.of(graph.name, graph.ops.values(), regions)
 
 
+def skipping(graph: Graph, skip: Any) -> Graph:
+    name = "features.transition1"
+    return replaced_region(graph, name, attrs={**graph.regions[name].attrs, "skip": skip})
+
+
 OPS = list(DIGITS.ops.values())
 LAYER = "features.denseblock1.denselayer1"
 CONV_ATTRS = {"in_channels": 1, "out_channels": 1, "kernel": 1, "stride": 1, "padding": 0}
@@ -198,6 +203,7 @@ GARBAGE: Mapping[str, Graph] = {
         "features.transition1",
         attrs={**DIGITS.regions["features.transition1"].attrs, "compression": float("nan")},
     ),
+    **{f"a skip of {skip!r}": skipping(DIGITS, skip) for skip in (9, -1, True, "root", "", None, [1], "stem")},
     "attributes missing": one(kernel=None),
     "all attributes missing": Graph.of(
         "x", [Op("x", "conv", ("x",)), Op("y", "dense", ("x",)), Op("z", "avg_pool", ("y",))]
@@ -250,6 +256,13 @@ def test_a_region_is_judged_by_what_the_spec_declares() -> None:
     found = verify(mixed)
     assert {fault.code for fault in found} == {"G010"}
     assert [fault.where for fault in found] == [r.name for r in basic.regions_of("dense_layer")]
+
+
+def test_a_transition_must_read_what_its_skip_names() -> None:
+    """The stem's output as well as a block's."""
+    found = verify(skipping(DIGITS, "stem"))
+    assert any("must be one and the output of the stem" in fault.message for fault in found)
+    assert [fault.code for fault in found] == ["G010", "G007"]
 
 
 def test_a_region_without_parent_attributes_is_named() -> None:

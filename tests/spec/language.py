@@ -100,6 +100,7 @@ def blocks(draw: st.DrawFn) -> Values:
         "growth_rate": st.one_of(growths, st.lists(growths, min_size=count, max_size=count)),
         "growth_multiplier": st.sampled_from([1.0, 1.7, 2.0]),
         "layer": layers,
+        "layer_at": st.dictionaries(st.integers(1, count), layers, max_size=2),
         "bottleneck": st.integers(1, 4),
         "drop_rate": st.sampled_from([0.0, 0.2]),
         "connectivity": wirings(count),
@@ -116,9 +117,9 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
         "steps": transition_steps,
         **draw(st.sampled_from([{}, {"compression": shares}, {"channels": st.sampled_from([4, 12])}])),
     }
-    if index and draw(st.booleans()):
+    if draw(st.booleans()):
         optional |= {
-            "skip": st.integers(1, index),
+            "skip": st.sampled_from(["stem", *range(1, index + 1)]),
             "crop": st.booleans(),
             "join": st.sampled_from(["concat", "add"]),
             "after": st.just("post_activation"),

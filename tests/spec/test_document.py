@@ -99,7 +99,8 @@ def test_without_a_key_nothing_of_it_is_left() -> None:
 def test_paths_are_written_as_users_write_them() -> None:
     """Dots for keys, brackets for indices."""
     assert dotted(("blocks", 2, "growth_rate")) == "blocks[2].growth_rate"
-    assert dotted(()) == ""
+    assert dotted(("blocks", 0, "layer_at", "7", 1, "conv")) == "blocks[0].layer_at[7][1].conv"
+    assert (dotted(()), dotted(("7",))) == ("", "7")
 
 
 @pytest.mark.parametrize(

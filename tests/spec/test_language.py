@@ -15,6 +15,7 @@ from spec.language import specs
 
 from archspec.errors import ArchspecError, Diagnostic, GraphError
 from archspec.graph.build import build_graph
+from archspec.graph.digest import named_digest
 from archspec.graph.parameters import parameters
 from archspec.graph.parts import Part, expand
 from archspec.passes.report import report
@@ -23,6 +24,8 @@ from archspec.spec.load import load_spec
 from archspec.spec.model import Spec, grown
 from archspec.spec.steps import ActivationSpec, NormSpec, Width, width_of
 from archspec.spec.templates import templates
+from archspec.writers.module import write_module
+from archspec.writers.whole import to_yaml
 
 WIDTHS = TypeAdapter(Width)
 STATISTICS = ("moving_mean", "moving_variance")
@@ -220,6 +223,99 @@ def test_a_childs_layer_and_head_replace_the_parents(tmp_path: Path) -> None:
 def test_connectivity_can_be_overridden(override: str, rule: str, tmp_path: Path) -> None:
     """By name, by one setting, by a mapping."""
     assert load(tmp_path, SHORT, override).connectivity.kind == rule
+
+
+# Layers of other steps, and the stem's output further on.
+
+CONV = "[conv: {width: k, kernel: 3}, norm, activation]"
+POINT = "[conv: {width: k, kernel: 1}, norm, activation]"
+AGGREGATION = f"""\
+growth_rate: 16
+stem: {{channels: 12}}
+layer: {CONV}
+blocks:
+  - layers: 6
+    connectivity: {{edges: [[0], [0], [2], [3], [4], [5]], output: [1, 2, 4, 6]}}
+    layer_at: {{1: &point {POINT}, 2: *point}}
+    aggregate: {{channels: 40}}
+head: pooled
+"""
+
+
+def test_named_layers_consist_of_their_own_steps(tmp_path: Path) -> None:
+    """Two 1 x 1 convolutions of the input, a chain of four 3 x 3, a join of four: counted by hand, norms included."""
+    spec = load(tmp_path, AGGREGATION)
+    (block,) = spec.dense_blocks()
+    assert [block.steps_of_layer(n)[0].conv.kernel for n in range(1, 7)] == [1, 1, 3, 3, 3, 3]
+    graph = build_graph(spec)
+    found = {stage.name: stage.params for stage in report(graph).stages}["features.denseblock1"]
+    assert found == 2 * (12 * 16 + 32) + 4 * (16 * 16 * 9 + 32) + 4 * 16 * 40 + 80
+    assert verify(graph) == ()
+
+
+@pytest.mark.parametrize("wiring", ["dense", "log", "one_shot", "cross_stage_partial"])
+def test_naming_every_layer_is_the_same_as_one_list_for_all(wiring: str, tmp_path: Path) -> None:
+    """Operator by operator, names included; and the module is written as a loop again where it was one."""
+    text = f"growth_rate: 4\nconnectivity: {wiring}\nstem: {{channels: 8}}\n"
+    usual = load(tmp_path, f"{text}blocks: [{{layers: 3, layer: basic}}]\n")
+    each = load(tmp_path, f"{text}blocks: [{{layers: 3, layer_at: {{1: basic, 2: basic, 3: basic}}}}]\n")
+    graphs = build_graph(usual), build_graph(each)
+    assert named_digest(graphs[0]) == named_digest(graphs[1])
+    assert write_module(graphs[0]) == write_module(graphs[1])
+
+
+def test_layers_of_their_own_can_be_overridden_and_inherited(tmp_path: Path) -> None:
+    """`--set` by number where the block has some and where it has none, from Python too; a child's blocks are whole."""
+    text = f"{SHORT}layer: basic\n"
+    changed = load(tmp_path, text, "blocks.1.layer_at.2=bottleneck", "blocks[0].layer_at={1: post_activation}")
+    assert [dict(block.layer_at or {}) for block in changed.blocks] == [{1: "post_activation"}, {2: "bottleneck"}]
+    again = load(tmp_path, AGGREGATION, "blocks.0.layer_at.2.0.conv.kernel=5", "blocks[0].layer_at.6=basic")
+    (block,) = again.dense_blocks()
+    assert [block.steps_of_layer(n)[0].kind for n in (1, 2, 6)] == ["conv", "conv", "norm"]
+    assert [block.steps_of_layer(n)[0].conv.kernel for n in (1, 2, 3)] == [1, 5, 3]  # type: ignore[union-attr]
+    given = load_spec(tmp_path / "net.yaml", {"blocks.0.layer_at": {3: "basic"}, "blocks.0.layer_at.4": "basic"})
+    assert [*(given.blocks[0].layer_at or {})] == [3, 4]
+    write(tmp_path, "parent.yaml", AGGREGATION)
+    child = load(tmp_path, "extends: parent.yaml\ngrowth_rate: 8\n", name="child.yaml")
+    assert [*(child.blocks[0].layer_at or {})] == [1, 2]
+    other = load(tmp_path, "extends: parent.yaml\nblocks: [{layers: 2}]\n", name="other.yaml")
+    assert other.blocks[0].layer_at is None
+
+
+def test_numbers_of_layers_are_written_without_quotes(tmp_path: Path) -> None:
+    """As people write them; a file that is saved reads back equal."""
+    spec = load(tmp_path, AGGREGATION)
+    text = to_yaml(spec.resolved())
+    assert "\n    1:\n" in text
+    assert load(tmp_path, text, name="again.yaml") == spec.model_copy(update={"name": "net"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "channels"),
+    [
+        ("{steps: conv, pool: none, channels: 9, skip: stem}", 9 + 12),
+        ("{steps: conv, pool: none, channels: 12, skip: stem, join: add}", 12),
+        ("{steps: conv, pool: none, channels: 9, skip: stem, after: conv}", 9),
+        ("{steps: [upsample, conv: {width: out, kernel: 1}], channels: 9, skip: stem, crop: true}", 9 + 12),
+        ("{steps: none, skip: stem}", 12 + 2 * 5 + 12),
+    ],
+)
+def test_the_stems_output_is_joined_as_a_blocks_is(settings: str, channels: int, tmp_path: Path) -> None:
+    """Behind the last block, and behind the first, before which there is no other block to skip from."""
+    text = "growth_rate: 5\ninput: {height: 32, width: 40}\nstem: {channels: 12, kernel: 3, stride: 1, pool: none}\n"
+    graph = build_graph(load(tmp_path, f"{text}blocks: [{{layers: 2}}]\ntransitions: [{settings}]\n"))
+    assert verify(graph) == ()
+    join = graph.ops["features.transition1.join"]
+    assert join.inputs[1] == "features.relu0"
+    assert report(graph).stages[2].output[0] == channels
+
+
+def test_a_stem_of_no_operator_passes_on_the_image(tmp_path: Path) -> None:
+    """Then a skip of it joins the image."""
+    text = "growth_rate: 4\nnorm: none\nstem: {steps: [norm], pool: none}\nblocks: [{layers: 2, layer: basic}]\n"
+    graph = build_graph(load(tmp_path, f"{text}transitions: [{{steps: none, skip: stem}}]\n"))
+    assert graph.ops["features.transition1.join"].inputs[1] == "input"
+    assert verify(graph) == ()
 
 
 # Any network.

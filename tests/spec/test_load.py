@@ -116,6 +116,41 @@ def test_a_fault_names_the_key_that_the_user_wrote(tmp_path: Path, parent: str, 
     )
 
 
+@pytest.mark.parametrize(
+    ("parent", "child", "resolved"),
+    [
+        ("norm: group", "norm: {groups: 16}", {"norm": {"kind": "group", "eps": 1e-5, "groups": 16}}),
+        (
+            "norm: {kind: group, eps: 0.1}",
+            "norm: {kind: group, groups: 8}",
+            {"norm": {"kind": "group", "eps": 0.1, "groups": 8}},
+        ),
+        ("norm: {kind: group, groups: 16}", "norm: layer", {"norm": {"kind": "layer", "eps": 1e-5}}),
+        ("activation: leaky_relu", "activation: {slope: 0.3}", {"activation": {"kind": "leaky_relu", "slope": 0.3}}),
+        ("activation: {kind: leaky_relu, slope: 0.3}", "activation: silu", {"activation": "silu"}),
+    ],
+)
+def test_a_short_form_is_extended_as_the_long_one_is(
+    tmp_path: Path, parent: str, child: str, resolved: dict[str, object]
+) -> None:
+    """Settings are added to a kind that a parent names; another kind leaves nothing of the parent's settings."""
+    write(tmp_path, "parent.yaml", f"growth_rate: 16\nblock_config: [2]\nstem: {{channels: 64}}\n{parent}\n")
+    spec = load_spec(write(tmp_path, "child.yaml", f"extends: parent.yaml\n{child}\n")).resolved()
+    assert {key: spec[key] for key in resolved} == resolved
+
+
+def test_settings_below_a_short_form_can_be_set(tmp_path: Path) -> None:
+    """Of norm, activation and connectivity, for the spec and for a block."""
+    write(tmp_path, "net.yaml", "growth_rate: 16\nblocks: [{layers: 4, connectivity: log}]\nnorm: group\n")
+    given = ["norm.groups=8", "activation=leaky_relu", "activation.slope=0.3", "blocks.0.connectivity.output=all"]
+    spec = load_spec(tmp_path / "net.yaml", given)
+    assert (spec.norm.kind, spec.norm.groups) == ("group", 8)
+    assert (spec.activation.kind, spec.activation.slope) == ("leaky_relu", 0.3)
+    wiring = spec.blocks[0].connectivity
+    assert wiring is not None
+    assert (wiring.kind, wiring.output) == ("log", "all")
+
+
 def test_a_cycle_of_extends_is_told_with_all_its_files(tmp_path: Path) -> None:
     """Of three files, of two by another spelling of the path, of one; at the line that closes the circle."""
     write(tmp_path, "a.yaml", "extends: b.yaml\n")

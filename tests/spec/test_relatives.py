@@ -69,16 +69,27 @@ FORMULAS: Mapping[str, Callable[[int], int]] = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "cspdarknet53"])
+OTHER_ENDS = {
+    # L connections, one for what the aggregation reads, one for the half that goes round.
+    "cspdarknet53": [3, 4, 10, 10, 6],
+    # A chain of two layers, the last of which is the output; and six layers that read one source each.
+    "unet": [2] * 8,
+    "yolov7_backbone": [6] * 4,
+}
+"""Connections of the blocks whose output joins other layers than their rule's."""
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in OTHER_ENDS])
 def test_a_relatives_connections_follow_its_formula(name: str) -> None:
     """Block by block, as the table of published figures has them."""
     for block, declared in zip(report(graph_of(name)).blocks, spec_of(name).dense_blocks(), strict=True):
         assert block.edges == block.expected_edges == FORMULAS[declared.connectivity.kind](block.layers)
 
 
-def test_a_chain_round_which_half_of_the_channels_go() -> None:
-    """CSPDarknet: L connections, one for what the aggregation reads, one for the half that goes round."""
-    assert [block.edges for block in report(graph_of("cspdarknet53")).blocks] == [3, 4, 10, 10, 6]
+@pytest.mark.parametrize("name", OTHER_ENDS)
+def test_a_chain_with_an_end_of_its_own_has_its_connections(name: str) -> None:
+    """Block by block, counted by hand."""
+    assert [block.edges for block in report(graph_of(name)).blocks] == OTHER_ENDS[name]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -102,3 +113,20 @@ def test_a_pixels_classes_come_out_at_the_images_size() -> None:
     """The way up doubles as often as the way down halves, cropped or not."""
     assert report(graph_of("fcdensenet56")).output == (11, 224, 224)
     assert report(graph_of("fchardnet70")).output == (19, 256, 256)
+    assert report(graph_of("unet")).output == (1, 256, 256)
+
+
+def test_each_part_has_the_parameters_that_the_authors_program_prints() -> None:
+    """YOLOv7, row by row: four convolutions, then efficient layer aggregations with poolings between them."""
+    rows = {
+        "stem": [928, 18_560, 36_992, 73_984],
+        "features.denseblock1": [8_320, 8_320, *[36_992] * 4, 66_048],
+        "features.transition1": [33_024, 33_024, 147_712],
+        "features.denseblock2": [33_024, 33_024, *[147_712] * 4, 263_168],
+        "features.transition2": [131_584, 131_584, 590_336],
+        "features.denseblock3": [131_584, 131_584, *[590_336] * 4, 1_050_624],
+        "features.transition3": [525_312, 525_312, 2_360_320],
+        "features.denseblock4": [262_656, 262_656, *[590_336] * 4, 1_050_624],
+    }
+    found = {stage.name: stage.params for stage in report(graph_of("yolov7_backbone")).stages}
+    assert found == {name: sum(numbers) for name, numbers in rows.items()}

@@ -64,6 +64,28 @@ CASES: dict[str, dict[str, Any]] = {
         ],
         "transitions": [{"pool": "none"}] * 3,
     },
+    "layers of other steps": {
+        "blocks": [
+            {"layers": 4, "layer_at": {1: "basic", 3: "depthwise_separable"}, "growth_rate": [3, 2, 4, 3]},
+            {"layers": 3, "layer_at": {2: "basic"}, "connectivity": {"output": "new"}},
+            {
+                "layers": 3,
+                "layer_at": {3: "basic"},
+                "connectivity": "log",
+                "residual": True,
+                "aggregate": {"compression": 0.4},
+            },
+        ],
+        "drop_rate": 0.3,
+    },
+    "the stem's output at the end of transitions": {
+        "blocks": [{"layers": 2}, {"layers": 2}, {"layers": 1}],
+        "transitions": [
+            {"pool": "none", "skip": "stem"},
+            {"pool": "none", "channels": 6, "skip": "stem", "join": "add", "after": "post_activation"},
+            {"steps": "none", "skip": "stem"},
+        ],
+    },
     "dropout after each convolution": {"drop_rate": 0.5, "drop_after": "conv"},
     "dropout": {"drop_rate": 0.5, "head": {"num_classes": 3, "dropout": 0.5}},
     "norm": {"norm": {"eps": 0.1, "momentum": 0.5}},
@@ -174,6 +196,7 @@ BLOCKS = st.fixed_dictionaries(
         "growth_rate": WIDTHS,
         "bottleneck": st.sampled_from([1, 2, 4]),
         "layer": st.sampled_from(["basic", "bottleneck"]),
+        "layer_at": st.just({1: "post_activation"}),
         "drop_rate": st.sampled_from([0.0, 0.2, 0.5]),
     },
 )
@@ -243,6 +266,19 @@ def test_blocks_share_a_class_where_their_layers_are_alike() -> None:
         *("DenseLayer", "DenseBlock", "Transition", "DenseLayer2", "DenseBlock2"),
         *("Features", "Network"),
     ]
+
+
+def test_a_block_is_a_loop_unless_a_layer_of_it_differs() -> None:
+    """A class for each kind of layer; blocks whose layers are alike, by whatever key, share the loop."""
+    unlike = {"layers": 3, "layer_at": {2: "basic"}}
+    graph = graph_of(blocks=[{"layers": 3}, unlike, {"layers": 2, "layer_at": {1: "bottleneck"}}, unlike])
+    assert classes(graph) == [
+        *("DenseLayer", "DenseBlock", "Transition", "DenseLayer2", "DenseBlock2"),
+        *("Features", "Network"),
+    ]
+    text = write_module(graph)
+    assert text.count("for i in range(num_layers)") == 1
+    assert "self.denselayer2 = DenseLayer2(in_channels + growth_rate, growth_rate)" in text
 
 
 def test_widths_that_coincide_are_called_by_what_they_are() -> None:

@@ -488,6 +488,8 @@ def test_other_rules_are_drawn_by_their_connections_and_named(tmp_path: Path) ->
         ({"connectivity": "one_shot", "aggregate": {"channels": 8}}, "aggregated to 8"),
         ({"connectivity": "cross_stage_partial"}, "a share of the input goes round the layers"),
         ({"aggregate": {"channels": 8}, "residual": True}, "the input is added to the output"),
+        ({"layer_at": {2: "basic"}}, "channels 8 → 20 · layer 2 of other steps"),
+        ({"layers": 5, "layer_at": {1: "basic", 3: "basic"}}, "layers 1, 3 of other steps"),
     ],
 )
 def test_what_a_block_does_beside_its_layers_is_seen(tmp_path: Path, block: dict[str, object], words: str) -> None:
@@ -508,12 +510,13 @@ def test_a_skip_and_a_feature_map_are_seen(tmp_path: Path) -> None:
     """A line on the left and a word on the right for the skip, the stride in the box of the feature map."""
     graph = relative(
         blocks=({"layers": 1}, {"layers": 1}, {"layers": 1}),
-        transitions=[{}, {"steps": [{"upsample": {}}], "skip": 1}],
+        transitions=[{}, {"steps": [{"upsample": {}}], "skip": 1}, {"steps": "none", "skip": "stem"}],
         features=(2,),
     )
     texts = texts_in(drawn(graph, tmp_path, ".svg"))
     assert f"joins the output of {BLOCK}" in texts
     assert texts.count("a feature map, stride 2") == 1
+    assert "joins the output of stem" in texts
     assert "s1_out -> s4 [style=dashed, color=gray]" in drawn(graph, tmp_path, ".dot").read_text()
 
 
@@ -539,3 +542,17 @@ def test_the_tree_and_the_table_say_it_in_words() -> None:
     assert f"joins the output of {BLOCK}" in text
     assert "... 1 more, each reads 4 channels more" in text
     assert "4 to 6" in text
+
+
+def test_the_tree_opens_each_run_of_layers_that_are_alike() -> None:
+    """The first two of a run and its last; what lies between them is counted."""
+    from rich.console import Console
+
+    from archspec.writers.text import tree
+
+    graph = relative(blocks=({"layers": 9, "layer_at": {1: "basic", 2: "basic"}},))
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(tree(graph))
+    named = [line.split()[-1] for line in captured.get().splitlines() if "denselayer" in line or "more" in line]
+    assert named == [*(f"denselayer{number}" for number in (1, 2, 3, 4)), "more", "denselayer9"]
