@@ -10,6 +10,7 @@ from densenet_cli.check import check
 from densenet_cli.convert import convert
 from densenet_cli.export import export
 from densenet_cli.inspect import inspect
+from densenet_cli.lift import lift
 from densenet_cli.list import list_specs
 from densenet_cli.new import new
 from densenet_cli.predict import predict
@@ -36,6 +37,7 @@ app.command()(predict)
 app.command()(export)
 app.command()(convert)
 app.command()(certify)
+app.command()(lift)
 app.command()(schema)
 app.add_typer(weights, name="weights")
 

@@ -88,9 +88,9 @@ RULES: Mapping[str, Rule] = {
     "cross_stage_partial": Rule(_all_before, _all, _triangle, bypass=True),
     # What the spec lists, layer by layer.
     "edges": Rule(
-        lambda layer, wiring: wiring.listed[layer - 1],
+        lambda layer, wiring: tuple(sorted((wiring.edges or ())[layer - 1])),
         lambda layers, wiring: _all(layers, wiring),
-        lambda layers, wiring: sum(map(len, wiring.listed)),
+        lambda layers, wiring: sum(map(len, wiring.edges or ())),
     ),
 }
 

@@ -32,7 +32,7 @@ ELSEWHERE: Mapping[str, str] = {
     "depths": "block_config",  # MMPretrain
     "depth": "block_config, the layers of each block",  # Keras
     "nb_dense_block": "block_config, the layers of each block",  # Keras
-    "num_layers": "layers",
+    "num_layers": "block_config, or the layers of each of `blocks`",
     "dropout_rate": "drop_rate",  # Keras
     "proj_drop_rate": "drop_rate",  # timm
     "dropout": "drop_rate, or head.dropout for the classifier",
@@ -50,9 +50,23 @@ ELSEWHERE: Mapping[str, str] = {
     "norm_cfg": "norm",  # MMPretrain
     "bn_eps": "norm.eps",
     "memory_efficient": "nothing: it does not change the function",
+    "aa_layer": "blur_pool, a step of the stem and of transitions",  # timm
+    "arch": "extends: densenet121, and what differs",  # MMPretrain
+    "out_indices": "features, which count blocks from 1",  # MMPretrain, timm
+    "features_only": "features, and head: none",  # timm
+    "frozen_stages": "nothing: it does not change the function",  # MMPretrain
+    "global_pool": "head.steps",  # timm
+    "pooling": "head.steps",  # Keras
+    "include_top": "head: none, for features alone",  # Keras
+    "img_size": "input.height and input.width",
+    "weights": "nothing: --pretrained, --ckpt and --init-from are flags",  # torchvision, Keras
+    "pretrained": "nothing: --pretrained is a flag",  # timm
     "<<": "extends, for whole specs; YAML 1.2 has no merge keys",
     "weight_decay": "weight_decay (in the recipe)",
     "lr": "learning_rate (in the recipe)",
+    "epochs": "epochs (in the recipe)",
+    "batch_size": "batch_size (in the recipe)",
+    "optimizer": "optimizer (in the recipe)",
     "epoch_size": "epochs (in the recipe)",
 }
 
@@ -91,6 +105,8 @@ _IMPLIED = frozenset(ALONE.values())
 
 _NUMBERS = ("int_type", "int_from_float", "float_type")
 _LISTS = ("tuple_type", "list_type")
+_STEPS = (("transitions",), ("layer",), ("steps",), ("after",))
+"""Lists whose items are no numbers."""
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 
 
@@ -243,7 +259,12 @@ def _real_path(location: tuple[str | int, ...], value: Any, absent: bool = False
 
 
 def _hint(kind: str, path: Path, value: Any) -> str:
-    if kind in _LISTS and path != ("transitions",) and isinstance(value, (str, int, float)):
+    if (
+        kind in _LISTS
+        and path[-1:] not in _STEPS
+        and path[-2:-1] != ("layer_at",)
+        and isinstance(value, (str, int, float))
+    ):
         return _in_brackets(path, str(value)[:100])
     if path[-1:] == ("bottleneck",) and value in (None, False, 0, "none"):
         return "for layers without a bottleneck write `layer: basic`"

@@ -149,9 +149,13 @@ class _Composer:
         self.places: dict[Path, str] = {}
         self.keys: dict[Path, str] = {}
         self.open: set[int] = set()
+        self.twice: list[Diagnostic] = []
 
     def document(self, root: yaml.Node) -> Document:
-        return Document(self.value(root, ()), self.places, self.keys)
+        value = self.value(root, ())
+        if self.twice:
+            raise SpecError(self.twice)
+        return Document(value, self.places, self.keys)
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         place = _place(self.source, node.start_mark)
@@ -180,7 +184,9 @@ class _Composer:
             key = key_node.value
             here = (*path, key)
             if key in result:
-                raise SpecError.one("Y009", f"the key {key!r} stands twice; first at {self.keys[here]}", place)
+                message = f"the key {key!r} stands twice; first at {self.keys[here]}"
+                self.twice.append(Diagnostic("Y009", message, place))
+                continue
             self.keys[here] = place
             result[key] = self.value(value_node, here)
         return result

@@ -76,12 +76,6 @@ class ConnectivitySpec(SpecModel):
         assert self.window is not None
         return self.window
 
-    @property
-    def listed(self) -> tuple[tuple[int, ...], ...]:
-        """The sources of each layer, first to last."""
-        assert self.edges is not None
-        return tuple(tuple(sorted(sources)) for sources in self.edges)
-
 
 def _named_rule(value: Any) -> Any:
     return {"rule": value} if isinstance(value, str) else value

@@ -86,12 +86,14 @@ class Display:
         self.plan = event
         for note in event.get("notes", ()):
             self.console.out(note, highlight=False)
-        resumed = f", {event['epochs_done']} epochs done" if event["epochs_done"] else ""
+        resumed = f", {counted(event['epochs_done'], 'epoch')} done" if event["epochs_done"] else ""
+        is_over = event["epochs_done"] >= event["epochs"]
+        comes = "nothing is left to train" if is_over else "compiling the network with the first step"
         self.console.print(
             f"{counted(event['train_images'], 'image')} to train on, {event['val_images']:,} to choose by; "
             f"{counted(event['epochs'], 'epoch')} of {counted(event['steps'], 'step')}, "
             f"global batch {event['global_batch']}{resumed}; "
-            "compiling the network with the first step",
+            f"{comes}",
             highlight=False,
             soft_wrap=True,
         )

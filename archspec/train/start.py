@@ -141,7 +141,7 @@ def _check_outputs(spec: Spec, graph: Graph) -> None:
         shown = ", ".join(" x ".join(map(str, shape)) for shape in given)
         rule = f"gives {shown}; to be trained it must give {spec.head.num_classes} logits alone"
         hint = "no features, and a head that ends with global_pool and dense"
-        raise TrainingError.one("T011", rule, spec.place(("head",), ("features",)), hint)
+        raise TrainingError.one("T014", rule, spec.place(("head",), ("features",)), hint)
 
 
 def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:

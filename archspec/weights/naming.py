@@ -81,7 +81,7 @@ def recognise(found: Collection[str], names: Collection[str], where: str, only: 
         only: the naming, where it is known.
 
     Raises:
-        ModelFileError: R011, less than half of the network's names are found in any naming.
+        ModelFileError: R011, in no naming are half of the network's names found, or half of the file's.
     """
     candidates = [
         Recognised(naming, prefix, {name: prefix + theirs for name, theirs in their_names(naming, names).items()})
@@ -91,7 +91,7 @@ def recognise(found: Collection[str], names: Collection[str], where: str, only: 
     held = set(found)
     cover = {index: sum(name in held for name in c.theirs.values()) for index, c in enumerate(candidates)}
     best = max(cover, key=lambda index: cover[index])  # the first of equals
-    if only is None and cover[best] * 2 < len(names):
+    if only is None and cover[best] * 2 < min(len(names), len(held)):
         shown = ", ".join(list(found)[:3])
         hint = "--map FILE, or --by-order"
         raise ModelFileError.one("R011", f"follows no naming that is known here: {shown}, ...", where, hint)

@@ -21,6 +21,7 @@ COMMANDS = (
     "check",
     "inspect",
     "build",
+    "lift",
     "train",
     "validate",
     "predict",

@@ -1,0 +1,255 @@
+"""What lies between two nodes as a dense block: its layers, what each reads, what the output joins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from archspec.lift.network import Network, Node, Unliftable, narrows
+from archspec.lift.steps import Step, flat, kinds_of, steps_between
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer: its sources (0 is the block's input), steps, and channels that it reads and gives."""
+
+    op: str
+    sources: tuple[int, ...]
+    steps: tuple[Step, ...]
+    ins: int
+    growth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A dense block as a file has it."""
+
+    op: str
+    """The join or sum that ends it."""
+    ins: int
+    around: int
+    """Channels that go round the layers."""
+    layers: tuple[Layer, ...]
+    gathered: tuple[int, ...]
+    aggregate: tuple[Step, ...]
+    residual: bool
+    outs: int
+
+    @property
+    def is_uniform(self) -> bool:
+        """All layers have the same steps."""
+        return len({kinds_of(layer.steps) for layer in self.layers}) == 1
+
+    @property
+    def joined(self) -> int:
+        """Channels that the output joins, without those that go round."""
+        widths = [self.ins - self.around, *(layer.growth for layer in self.layers)]
+        return sum(widths[source] for source in self.gathered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Values that are one layer's output, and the node that the layer reads."""
+
+    ends: tuple[str, ...]
+    start: Node
+
+
+def block_between(network: Network, entry: str, end: str) -> Block | None:
+    """Return the dense block between two nodes, or None where it is none.
+
+    Raises:
+        Unliftable: a layer consists of what no steps say.
+    """
+    node, residual = network.nodes[end], False
+    if node.kind == "add" and len(node.reads) == 2 and entry in node.reads:
+        inner = node.reads[1] if node.reads[0] == entry else node.reads[0]
+        node, residual = network.nodes[inner], True
+    bypass, enters, leaves = _split(network, entry, node)
+    whole = Block(end, network.channels(entry), network.channels(*bypass), (), (), (), residual, network.channels(end))
+    gathers = leaves
+    if len(leaves) == 1:
+        gather = _join_before(network, enters, leaves)
+        if gather is None:
+            return _chain(whole, steps_between(network, enters, leaves)) if bypass else None
+        gathers, whole = gather.reads, replace(whole, aggregate=steps_between(network, gather.name, leaves))
+    return _nearest(_of_layers(network, whole, enters, gathers, key) for key in _TOGETHER)
+
+
+def _nearest(tries: Iterable[Block | None]) -> Block | None:
+    """The first block whose layers have the same steps, else the first."""
+    first = None
+    for block in tries:
+        if block is not None and block.is_uniform:
+            return block
+        first = first or block
+    return first
+
+
+def _of_layers(network: Network, whole: Block, enters: str, gathers: Sequence[str], key: Key) -> Block | None:
+    """The block with its layers; values of one key are one layer's."""
+    found = _layers(network, enters, gathers, key)
+    if not found or not _is_dense(network, enters, gathers, found):
+        return None
+    numbers = {name: number for number, layer in enumerate(found, start=1) for name in layer.ends} | {enters: 0}
+    try:
+        layers = tuple(_layer(network, layer, numbers, enters) for layer in found)
+    except Unliftable:
+        return None
+    gathered = tuple(sorted({numbers[name] for name in gathers}))
+    return _divided(replace(whole, layers=layers, gathered=gathered)) if _are_layers(layers) else None
+
+
+def _are_layers(layers: Sequence[Layer]) -> bool:
+    """Each makes new maps, by operators of its own."""
+    ops = [[step for step in flat(layer.steps) if not step.branches] for layer in layers]
+    names = [step.op for own in ops for step in own]
+    return len({*names}) == len(names) and all(any(step.kind == "conv" for step in own) for own in ops)
+
+
+def _chain(whole: Block, steps: tuple[Step, ...]) -> Block | None:
+    """A block whose layers read one another and whose output is the last one's, as often as their steps repeat."""
+    for length in range(1, len(steps) // 2 + 1):
+        first, count = kinds_of(steps[:length]), 1
+        while kinds_of(steps[count * length : (count + 1) * length]) == first:
+            count += 1
+        if count > 1:
+            ins, outs = steps[0].ins, steps[count * length - 1].outs
+            layer = Layer(steps[count * length - 1].op, (0,), steps[: count * length], ins, outs)
+            layers = tuple(_parts(layer, count, 0, (0,)))
+            return replace(whole, layers=layers, gathered=(count,), aggregate=steps[count * length :])
+    return None
+
+
+def _split(network: Network, entry: str, node: Node) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """What goes round the layers, what enters them, and what is joined of them."""
+    leaves = node.reads if node.is_join else (node.name,)
+    slices = [name for name in network.readers[entry] if network.nodes[name].kind == "slice"]
+    if len(slices) == len(network.readers[entry]) == 2 and leaves[0] in slices:
+        around = leaves[0]
+        (enters,) = (name for name in slices if name != around)
+        first, second = (network.nodes[name].op.attrs for name in (around, enters))
+        whole = network.channels(entry)
+        if first["start"] == 0 and first["stop"] == second["start"] and second["stop"] == whole and leaves[1:]:
+            return (around,), enters, leaves[1:]
+    return (), entry, leaves
+
+
+def _join_before(network: Network, enters: str, leaves: Sequence[str]) -> Node | None:
+    """The join that a chain of operators reads."""
+    for node, _ in narrows(network, leaves):
+        if node.is_join:
+            return node
+        if network.position[node.name] <= network.position[enters]:
+            return None
+    return None
+
+
+def _layers(network: Network, enters: str, gathers: Sequence[str], key: Key) -> list[_Found]:
+    """What is joined, walked back to what it is made of."""
+    found: dict[tuple[str, ...], _Found] = {}
+    met = {enters}
+    waiting = [*_together(network, gathers, met, key)]
+    while waiting:
+        ends = waiting.pop()
+        if met.issuperset(ends):
+            continue
+        met.update(ends)
+        start = _start(network, enters, ends)
+        if start is None:
+            return []
+        found[ends] = _Found(ends, start)
+        waiting.extend(_together(network, _sources(start, enters), met, key))
+    return sorted(found.values(), key=lambda layer: network.position[layer.ends[-1]])
+
+
+def _together(network: Network, names: Iterable[str], met: AbstractSet[str], key: Key) -> Iterable[tuple[str, ...]]:
+    groups: dict[Any, list[str]] = {}
+    for name in names:
+        if name not in met:
+            groups.setdefault(key(network, name), []).append(name)
+    return (tuple(group) for group in groups.values())
+
+
+def _joins(network: Network, name: str) -> tuple[str, ...]:
+    return tuple(reader for reader in network.readers[name] if network.nodes[reader].is_join)
+
+
+Key = Callable[[Network, str], Any]
+
+_TOGETHER: tuple[Key, ...] = (
+    lambda network, name: network.readers[name],
+    lambda network, name: name,
+    _joins,
+)
+"""Which values are one layer's: those that the same operators read, else each by itself, else those of the same joins,
+some of which are made of others."""
+
+
+def _start(network: Network, enters: str, ends: tuple[str, ...]) -> Node | None:
+    """The nearest node before a layer's ends that others read as well, or whose parts others read."""
+    for node, behind in narrows(network, ends):
+        if node.name in ends:
+            continue
+        if node.name == enters or _escapes(network, node, behind):
+            return node
+        if network.position[node.name] <= network.position[enters]:
+            return None
+    return None
+
+
+def _sources(start: Node, enters: str) -> tuple[str, ...]:
+    """What a layer reads; a join that enters the block is one value."""
+    return start.reads if start.is_join and start.name != enters else (start.name,)
+
+
+def _escapes(network: Network, node: Node, behind: AbstractSet[str]) -> bool:
+    parts = node.reads if node.is_join else (node.name,)
+    inside = {*behind, node.name}
+    return any(reader not in inside for part in parts for reader in network.readers[part])
+
+
+def _is_dense(network: Network, enters: str, gathers: Sequence[str], found: Sequence[_Found]) -> bool:
+    """Layers keep the pixels, and something joins what several of them, or the input and one behind it, give."""
+    known = {enters}.union(*(layer.ends for layer in found))
+    size = network.nodes[enters].shape[1:]
+    if not size or any(network.nodes[name].shape[1:] != size for name in known):
+        return False
+    parts = [_sources(layer.start, enters) for layer in found]
+    whole = all(known.issuperset(names) for names in (*parts, gathers))
+    return whole and len({*gathers}) == len(gathers) and (len(found) > 1 or gathers[0] == enters)
+
+
+def _layer(network: Network, found: _Found, numbers: Mapping[str, int], enters: str) -> Layer:
+    start = found.start
+    sources = {numbers[name] for name in _sources(start, enters)}
+    steps = steps_between(network, start.name, found.ends)
+    widths = network.channels(start.name), network.channels(*found.ends)
+    return Layer(found.ends[-1], tuple(sorted(sources)), steps, *widths)
+
+
+def _divided(block: Block) -> Block:
+    """Layers that are the only ones to read the one before are found as one with it: they are parted again."""
+    kinds = [kinds_of(layer.steps) for layer in block.layers]
+    shortest = min(kinds, key=len)
+    times = [len(own) // len(shortest) if own == shortest * (len(own) // len(shortest)) else 1 for own in kinds]
+    if max(times) == 1:
+        return block
+    lasts = [0]
+    for count in times:
+        lasts.append(lasts[-1] + count)
+    layers: list[Layer] = []
+    for layer, (before, last) in zip(block.layers, pairwise(lasts), strict=True):
+        layers.extend(_parts(layer, last - before, before, lasts))
+    return replace(block, layers=tuple(layers), gathered=tuple(lasts[source] for source in block.gathered))
+
+
+def _parts(layer: Layer, count: int, before: int, lasts: Sequence[int]) -> Iterable[Layer]:
+    length = len(layer.steps) // count
+    for part in range(count):
+        steps = layer.steps[part * length : (part + 1) * length]
+        sources = (before + part,) if part else tuple(lasts[source] for source in layer.sources)
+        yield Layer(steps[-1].op, sources, steps, steps[0].ins, steps[-1].outs)

@@ -1,0 +1,180 @@
+"""A file's graph with its concatenations written out: what each operator reads is single values or one join of them.
+
+    concat(concat(u, a), b) -> batch_norm      the norm reads the join (u, a, b), which is one node
+
+Nodes that all paths lead through cut the network in pieces; `narrows` finds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import cached_property
+from heapq import heapify, heappop, heappush
+
+from archspec.errors import Diagnostic, ModelFileError
+from archspec.graph.ir import Graph, Op
+from archspec.graph.operators import Shape
+from archspec.graph.shapes import infer_shapes
+from archspec.passes.joins import COMMUTATIVE, Joins
+
+MAX_JOINED = 400_000
+"""Values that all operators of a file that is lifted read, concatenations written out; a block of 600 layers."""
+
+
+class Unliftable(Exception):
+    """What stands at an operator cannot be said in the language; the message is a part of a sentence."""
+
+    def __init__(self, op: str, message: str) -> None:
+        super().__init__(message)
+        self.op = op
+
+    def diagnostic(self, where: str) -> Diagnostic:
+        """Return it as the user reads it."""
+        return Diagnostic("R108", f"{self.op}: {self}", where)
+
+
+def named(ops: Sequence[str]) -> str:
+    """Return the operators as the user reads of them: `conv1 and 2 more`."""
+    return f"{ops[0]} and {len(ops) - 1} more" if ops[1:] else ops[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An operator, or a join of several values: a concatenation with nested ones written out."""
+
+    op: Op
+    reads: tuple[str, ...]
+    shape: Shape
+
+    @property
+    def name(self) -> str:
+        """Its name in the file."""
+        return self.op.name
+
+    @property
+    def kind(self) -> str:
+        """Its kind, `concat` of a join."""
+        return self.op.kind
+
+    @property
+    def is_join(self) -> bool:
+        """It joins several values."""
+        return self.op.kind == "concat"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Nodes by name in running order, and those that the network gives."""
+
+    nodes: Mapping[str, Node]
+    outputs: tuple[str, ...]
+
+    @cached_property
+    def position(self) -> Mapping[str, int]:
+        """Where each node stands in running order."""
+        return {name: index for index, name in enumerate(self.nodes)}
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[str, ...]]:
+        """The nodes that read each node."""
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for node in self.nodes.values():
+            for source in dict.fromkeys(node.reads):
+                found[source].append(node.name)
+        return {name: tuple(readers) for name, readers in found.items()}
+
+    def channels(self, *names: str) -> int:
+        """Return the channels of nodes together."""
+        return sum(self.nodes[name].shape[0] for name in names)
+
+
+def network_of(graph: Graph, where: str) -> Network:
+    """Return the network of a graph that was read from the file `where`.
+
+    Raises:
+        ModelFileError: R009, its concatenations join more values than any spec may; R108, more than are lifted, or
+            shapes that do not fit.
+    """
+    joins = Joins(graph)
+    if joins.total > MAX_JOINED:
+        message = f"operators read {joins.total:,} values in all; at most {MAX_JOINED:,} are lifted"
+        raise ModelFileError.one("R108", message, where)
+    shapes, faults = infer_shapes(joins.graph)
+    if faults:
+        raise ModelFileError(Diagnostic("R108", f"{fault.where}: {fault.message}", where) for fault in faults)
+    concats = (name for name, op in joins.graph.ops.items() if op.kind == "concat")
+    named: dict[tuple[str, ...], str] = {}
+    for name in concats:
+        named.setdefault(joins.written[name], name)
+    collected = _Collected(joins, shapes, named)
+    for name, reads in joins.reads.items():
+        collected.add(joins.ops[name], reads)
+    outputs = tuple(collected.joined(joins.written[name]) for name in joins.graph.outputs)
+    return Network(collected.nodes, outputs)
+
+
+@dataclass
+class _Collected:
+    joins: Joins
+    shapes: Mapping[str, Shape]
+    named: Mapping[tuple[str, ...], str]
+
+    def __post_init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.same: dict[str, str] = {}
+        """Concatenations that an operator of their own reads, and the join that each is."""
+
+    def add(self, op: Op, reads: tuple[str, ...]) -> None:
+        if op.kind == "concat":
+            self.same[op.name] = self.joined(reads)
+            return
+        if op.kind in COMMUTATIVE:
+            reads = tuple(self.same.get(source, source) for source in reads)
+        elif reads:
+            reads = (self.joined(reads),)
+        self.nodes[op.name] = Node(op, reads, self.shapes[op.name])
+
+    def joined(self, reads: tuple[str, ...]) -> str:
+        """Return the node of one value, or of the join of several."""
+        if len(reads) == 1:
+            return reads[0]
+        name = self.named[reads]
+        if name not in self.nodes:
+            op = replace(self.joins.graph.ops[name], kind="concat", attrs={})
+            self.nodes[name] = Node(op, reads, self.shapes[name])
+        return name
+
+
+def with_whole_joins(network: Network) -> Network:
+    """Return the network with a join, all parts of which are always read together, as one value of larger joins."""
+    nodes = dict(network.nodes)
+    for join in network.nodes.values():
+        readers = network.readers[join.reads[0]] if join.is_join else ()
+        if len(readers) > 1 and all(network.readers[part] == readers for part in join.reads):
+            for name in {*readers} - {join.name}:
+                nodes[name] = replace(nodes[name], reads=_with_whole(nodes[name].reads, join))
+    return replace(network, nodes=nodes)
+
+
+def _with_whole(reads: tuple[str, ...], join: Node) -> tuple[str, ...]:
+    """What is read, with the join where its first part stood."""
+    whole = (join.name if source == join.reads[0] else source for source in reads)
+    return tuple(source for source in whole if source not in join.reads)
+
+
+def narrows(network: Network, ends: Sequence[str]) -> Iterator[tuple[Node, AbstractSet[str]]]:
+    """Yield each node that all paths to the ends lead through, the last first, with the nodes behind it."""
+    waiting = [(-network.position[name], name) for name in {*ends}]
+    heapify(waiting)
+    met, behind = {*ends}, set[str]()
+    while waiting:
+        _, name = heappop(waiting)
+        if not waiting:
+            yield network.nodes[name], behind
+        behind.add(name)
+        for source in network.nodes[name].reads:
+            if source not in met:
+                met.add(source)
+                heappush(waiting, (-network.position[source], source))

@@ -1,0 +1,78 @@
+"""On a way up, what is enlarged joins a block's output from the way down: such a join becomes one step.
+
+    (up, u, a, b), (up, u, a, b, c)    joins that mix maps from before an enlargement with maps from behind it
+    skip(up), (skip, c)                where (u, a, b) is a node: a block's output
+
+Without these edges a network is a line of blocks, whichever way it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from archspec.lift.network import Network, Node, Unliftable
+
+_ENLARGING = frozenset({"conv_transpose", "upsample"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Skip:
+    """A join of what was enlarged and of an older value."""
+
+    node: Node
+    made: frozenset[str]
+    """What was enlarged."""
+    older: frozenset[str]
+
+
+def without_skips(network: Network) -> Network:
+    """Return the network with each join of an older block's output as one step that reads the newer value alone.
+
+    Raises:
+        Unliftable: a join of more than two values of different age, or of an older one that is no single value.
+    """
+    mixed = [*_mixed(network)]
+    if not mixed:
+        return network
+    whole = {frozenset(node.reads): node.name for node in network.nodes.values() if node.is_join}
+    firsts: dict[frozenset[str], _Skip] = {}
+    for skip in sorted(mixed, key=lambda skip: len(skip.made)):
+        firsts.setdefault(skip.older, skip)
+    nodes = dict(network.nodes)
+    for skip in mixed:
+        nodes[skip.node.name] = _parted(skip, firsts[skip.older], whole)
+    return replace(network, nodes=nodes)
+
+
+def _mixed(network: Network) -> list[_Skip]:
+    """Joins and sums of values with a different number of enlargements behind them."""
+    ages: dict[str, int] = {}
+    found = []
+    for node in network.nodes.values():
+        reads = [ages[source] for source in node.reads]
+        ages[node.name] = max(reads, default=0) + (node.kind in _ENLARGING)
+        if len({*reads}) > 1 and node.kind in ("concat", "add"):
+            older = frozenset(source for source in node.reads if ages[source] < max(reads))
+            if len({*reads}) > 2:
+                raise Unliftable(node.name, "joins maps of three sizes of a way up")
+            found.append(_Skip(node, frozenset(node.reads) - older, older))
+    return found
+
+
+def _parted(skip: _Skip, first: _Skip, whole: Mapping[frozenset[str], str]) -> Node:
+    """The first join of a skip as the step that it is; a later one as a join of that step and what is newer."""
+    node, older = skip.node, skip.older
+    if skip is not first:
+        if node.kind != "concat" or not first.made <= skip.made:
+            raise Unliftable(node.name, "joins an older value that others join in another way")
+        newer = tuple(source for source in node.reads if source not in first.made | older)
+        return replace(node, reads=(first.node.name, *newer))
+    source = next(iter(older)) if len(older) == 1 else whole.get(older, "")
+    if len(first.made) > 1 or not source:
+        raise Unliftable(node.name, "joins an older value that is no block's output")
+    attrs = {"skip": source, "join": node.kind}
+    made = next(iter(first.made))
+    op = replace(node.op, kind="skip", inputs=(made,), attrs=MappingProxyType(attrs))
+    return replace(node, op=op, reads=(made,))

@@ -1,0 +1,50 @@
+"""densenet lift."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archspec.spec.load import Override, load_spec
+from densenet_cli.options import console, save
+
+
+def lift(
+    file: Annotated[Path, typer.Argument(help="A MINDIR or ONNX file.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The spec (default: the screen).")] = None,
+    name: Annotated[str | None, typer.Option(help="The network's name (default: the file's).")] = None,
+) -> None:
+    """Write the spec of the network in a model file: what `certify` then finds equal.
+
+    Example: densenet lift theirs.onnx -o theirs.yaml
+    """
+    from archspec.lift.lift import lift as lifted_from
+    from archspec.readers.mindir import read_mindir
+    from archspec.readers.onnx import read_onnx
+    from archspec.readers.onnx_file import is_onnx
+
+    called = _named(file) if name is None else _checked(name)
+    found = read_onnx(file) if is_onnx(file) else read_mindir(file)
+    lifted = lifted_from(found, called, str(file))
+    if output is None:
+        typer.echo(lifted.text, nl=False)
+    else:
+        save(output, lifted.text, replace=False)
+        console.out(f"wrote {output}\nNext: densenet certify {shlex.quote(str(file))} {shlex.quote(str(output))}")
+    for note in lifted.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _checked(name: str) -> str:
+    """Return the name, if a spec may have it."""
+    return load_spec("densenet121", [Override(("name", name), f"--name {name}")]).name
+
+
+def _named(file: Path) -> str:
+    """A file's name as a spec's, which begins with a letter."""
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "_", file.stem)
+    return (stem if re.match(r"[A-Za-z]", stem) else f"network_{stem}")[:64]
