@@ -23,6 +23,7 @@ HEADER = '''\
 
 {before} -> {after}.
 Structure digest {digest}.
+On an x86 CPU start Python with ONEDNN_MAX_CPU_ISA=AVX2: convolutions are slow without.
 """
 
 {imports}
