@@ -13,6 +13,7 @@ from rich.table import Table
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.passes.verify import verified
+from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
 from densenet_cli.options import Overrides, complete_spec, console, flag, save
@@ -50,8 +51,9 @@ def certify(
     Example: densenet certify digits.mindir runs/demo
     """
     given = [*(overrides or ()), *flag("--num-classes", num_classes, "head.num_classes")]
-    chosen = load_spec(_spec_in(Path(spec)) if Path(spec).is_dir() else spec, given)
-    known = _known(file, chosen, ordered, names, probe)
+    named = str(_spec_in(Path(spec))) if Path(spec).is_dir() else spec
+    chosen = load_spec(named, given)
+    known = _known(file, locate(named), chosen, ordered, names, probe)
     text = json.dumps(known, indent=2, ensure_ascii=False)
     if output is not None:
         save(output, f"{text}\n")
@@ -65,7 +67,7 @@ def certify(
         raise typer.Exit(DIFFERENT)
 
 
-def _known(file: Path, chosen: Spec, ordered: bool, names: bool, probe: bool) -> dict[str, Any]:
+def _known(file: Path, spec_file: Path, chosen: Spec, ordered: bool, names: bool, probe: bool) -> dict[str, Any]:
     """What is known after the comparison; NumPy is not imported before, so that help and other commands are quick."""
     from archspec.certify.certificate import certificate
     from archspec.certify.life import life_of
@@ -84,7 +86,7 @@ def _known(file: Path, chosen: Spec, ordered: bool, names: bool, probe: bool) ->
     life = life_of(comparison.match, reading, file) if comparison.equal else None
     probed = probe_of(life, reading, file) if life and probe and isinstance(reading, OnnxReading) else None
     skipped = "not probed: the network is another one" if probe and not probed else ""
-    return certificate(file, graph, comparison, remark, skipped, life=life, probe=probed)
+    return certificate(file, graph, comparison, remark, skipped, spec_file=spec_file, life=life, probe=probed)
 
 
 def _spec_in(folder: Path) -> Path:
@@ -116,6 +118,7 @@ def _show(known: dict[str, Any], verdict: str) -> None:
 
 def _certified(known: dict[str, Any]) -> Iterator[str]:
     yield f"file          sha256 {known['sha256']}"
+    yield f"spec          sha256 {known['spec_sha256']}"
     yield f"structure     sha256 {known['structure_digest']}"
     yield f"parameters    {known['params']:,} found, {known['expected_params']:,} expected"
     yield f"connections   {known['connections']:,} carry features, those of stem, transitions and head included"

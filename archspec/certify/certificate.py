@@ -22,6 +22,7 @@ def certificate(
     graph: Graph,
     comparison: Comparison,
     *remarks: str,
+    spec_file: Path | None = None,
     life: Life | None = None,
     probe: Probe | None = None,
 ) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def certificate(
         "file": str(file),
         "sha256": digest_of(file),
         "spec": graph.name,
+        **({"spec_file": str(spec_file), "spec_sha256": digest_of(spec_file)} if spec_file else {}),
         "structure_digest": structure_digest(graph),
         "equal": not differences,
         "blocks": [asdict(block) for block in comparison.blocks],
