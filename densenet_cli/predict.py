@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ def predict(
     mean: Mean = None,
     std: Std = None,
     overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print names and probabilities as JSON.")] = False,
 ) -> None:
     """Name the five likeliest classes of each image.
 
@@ -44,5 +46,10 @@ def predict(
     with quiet_screen():
         trained = open_trained(target, ckpt=ckpt, recipe=recipe, overrides=for_spec, recipe_overrides=for_recipe)
         guesses = predict_images(trained, images)
+    if as_json:
+        named = [[{"class": name, "probability": share} for name, share in best] for best in guesses]
+        found = [{"image": str(image), "classes": best} for image, best in zip(images, named, strict=True)]
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
     for image, best in zip(images, guesses, strict=True):
         console.out(f"{image}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))

@@ -273,6 +273,13 @@ def test_predict_names_five_classes_in_falling_order(digits_run, digit_files, tm
         assert sum(shares) <= 1 + 5 * 0.0005  # each is rounded to a thousandth
         right += guesses[0][0] == str(digit)
     assert right >= 7  # after four epochs; by chance it would be one
+    found = json.loads(passed(densenet("predict", digits_run, *digit_files, "--json", cwd=tmp_path)))
+    assert [f"{each['image']}: " + ", ".join(map(shown, each["classes"])) for each in found] == lines
+
+
+def shown(guess):
+    """One of the five, as the text has it."""
+    return f"{guess['class']} {guess['probability']:.1%}"
 
 
 def test_export_loads_back_and_gives_the_networks_outputs(digits_run, tmp_path):
