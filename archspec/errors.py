@@ -7,7 +7,7 @@ E the environment, N published weights and the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -65,6 +65,11 @@ class DownloadError(ArchspecError):
 
 class EnvironmentFault(ArchspecError):
     """The installation or the machine lacks something (codes E)."""
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return `conv1`, or of several `conv1 and 2 more`."""
+    return f"{names[0]} and {len(names) - 1:,} more" if names[1:] else names[0]
 
 
 def counted(number: int, noun: str) -> str:

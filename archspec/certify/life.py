@@ -17,7 +17,7 @@ import numpy as np
 
 from archspec.certify.parts import Part, parts_of
 from archspec.certify.reach import CARRIED, FILTERS, JOINS, Reach, filtered, joined
-from archspec.errors import Diagnostic
+from archspec.errors import Diagnostic, first_of
 from archspec.graph.ir import Op
 from archspec.passes.compare import MAX_LINES
 from archspec.passes.stages import Match
@@ -71,17 +71,13 @@ class Life:
         """What was not looked at."""
         if not self.unread:
             return ()
-        return (f"the weights of {_named(self.unread)} cannot be read: nobody looked whether they are zero",)
+        return (f"the weights of {first_of(self.unread)} cannot be read: nobody looked whether they are zero",)
 
     def _broken(self) -> Iterator[Diagnostic]:
         if self.broken:
             verb = "have" if self.broken[1:] else "has"
-            message = f"{_named(self.broken)} {verb} weights that are not finite numbers"
+            message = f"{first_of(self.broken)} {verb} weights that are not finite numbers"
             yield Diagnostic("R110", message, self.broken[0])
-
-
-def _named(names: Sequence[str]) -> str:
-    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
 
 
 def life_of(match: Match, reading: Reading, path: Path) -> Life:

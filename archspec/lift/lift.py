@@ -7,11 +7,11 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
-from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError, counted
+from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError, counted, first_of
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.lift.form import values_of
-from archspec.lift.network import Network, Unliftable, named, network_of, with_whole_joins
+from archspec.lift.network import Network, Unliftable, network_of, with_whole_joins
 from archspec.lift.short import shortened
 from archspec.lift.skips import without_skips
 from archspec.lift.stages import Stages, stages_of
@@ -85,7 +85,7 @@ def _unsayable(found: Graph, where: str) -> list[Diagnostic]:
             alike.setdefault("uses another operator's weights; each step has its own", []).append(op.name)
         if op.attrs.get("approximate", "none") != "none":
             alike.setdefault("is approximated by tanh; the language's gelu is exact", []).append(op.name)
-    return [Diagnostic("R108", f"{named(names)}: {words}", where) for words, names in alike.items()]
+    return [Diagnostic("R108", f"{first_of(names)}: {words}", where) for words, names in alike.items()]
 
 
 def _compared(text: str, found: Graph, where: str) -> Comparison:

@@ -35,11 +35,6 @@ class Unliftable(Exception):
         return Diagnostic("R108", f"{self.op}: {self}", where)
 
 
-def named(ops: Sequence[str]) -> str:
-    """Return the operators as the user reads of them: `conv1 and 2 more`."""
-    return f"{ops[0]} and {len(ops) - 1} more" if ops[1:] else ops[0]
-
-
 @dataclass(frozen=True, slots=True)
 class Node:
     """An operator, or a join of several values: a concatenation with nested ones written out."""

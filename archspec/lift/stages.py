@@ -6,9 +6,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from archspec.errors import Diagnostic, ModelFileError
+from archspec.errors import Diagnostic, ModelFileError, first_of
 from archspec.lift.blocks import Block, block_between
-from archspec.lift.network import Network, Node, Unliftable, named, narrows
+from archspec.lift.network import Network, Node, Unliftable, narrows
 from archspec.lift.steps import Step, steps_between
 
 _ENDS = frozenset({"conv", "conv_transpose", "max_pool", "avg_pool", "blur_pool", "global_avg_pool", "upsample"})
@@ -105,7 +105,7 @@ def _nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
     for step in joins:
         alike.setdefault(_WORDS.get(step.kind, "scales"), []).append(step.op)
     outside = "feature maps, and nothing in the file is a dense block"
-    return [Diagnostic("R108", f"{named(ops)}: {verb} {outside}", where) for verb, ops in alike.items()]
+    return [Diagnostic("R108", f"{first_of(ops)}: {verb} {outside}", where) for verb, ops in alike.items()]
 
 
 def _features(network: Network, last: str, blocks: list[Block], where: str) -> tuple[int, ...]:

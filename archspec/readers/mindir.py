@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from archspec.errors import Diagnostic, ModelFileError
+from archspec.errors import Diagnostic, ModelFileError, first_of
 from archspec.graph.ir import Graph, Op
 from archspec.readers.mindir_calls import run_model
 from archspec.readers.mindir_file import read_model
@@ -96,5 +96,4 @@ def _faults(found: Found, names: Iterable[str], path: Path) -> Iterator[Diagnost
         if name in found.faults:
             alike.setdefault(found.faults[name], []).append(name)
     for message, nodes in alike.items():
-        who = f"{nodes[0]} and {len(nodes) - 1} more" if nodes[1:] else nodes[0]
-        yield Diagnostic("R008", f"{who}: {message}", str(path))
+        yield Diagnostic("R008", f"{first_of(nodes)}: {message}", str(path))
