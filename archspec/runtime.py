@@ -43,7 +43,9 @@ def prepare() -> None:
     chosen_by_user = {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} & os.environ.keys()
     if platform.machine().lower() in ("x86_64", "amd64") and not chosen_by_user:
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
-    os.environ.setdefault("GLOG_v", "3")  # errors only; MindSpore warns dozens of times in a healthy run
+    os.environ.setdefault(
+        "GLOG_v", "3"
+    )  # errors only; MindSpore warns dozens of times in a healthy run
 
 
 def cache_folder() -> Path:
@@ -117,7 +119,9 @@ def signals_noted() -> Iterator[list[int]]:
         yield noted  # only the main thread may set handlers
         return
     former = {number: signal.getsignal(number) for number in ENDING}
-    former = {number: old for number, old in former.items() if old not in (None, signal.SIG_IGN)}  # nohup
+    former = {
+        number: old for number, old in former.items() if old not in (None, signal.SIG_IGN)
+    }  # nohup
     for number in former:
         signal.signal(number, note)
     try:
@@ -171,7 +175,9 @@ def _open_log(log: Path) -> int:
         log.parent.mkdir(parents=True, exist_ok=True)
         return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, LOG_MODE)
     except OSError as error:
-        raise EnvironmentFault.one("E002", f"the log cannot be written: {error.strerror}", str(log)) from None
+        raise EnvironmentFault.one(
+            "E002", f"the log cannot be written: {error.strerror}", str(log)
+        ) from None
 
 
 def _screen_stream(screen: int) -> TextIO:
@@ -192,7 +198,9 @@ def screen_writer(descriptor: int, encoding: str, *, line_buffering: bool) -> Te
     where nobody reads any more: SIGPIPE's for a pipe, SIGHUP's for a terminal.
     """
     raw = _Screen(descriptor, "w", closefd=False)
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="replace", line_buffering=line_buffering)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding, errors="replace", line_buffering=line_buffering
+    )
 
 
 class _Screen(io.FileIO):
@@ -203,9 +211,13 @@ class _Screen(io.FileIO):
             return super().write(data)
         except OSError as error:
             number = GONE.get(error.errno or 0)
-            if number == signal.SIGPIPE or (number and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)):
+            if number == signal.SIGPIPE or (
+                number and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
+            ):
                 raise SystemExit(128 + number) from None
-            raise EnvironmentFault.one("E006", f"cannot write to the screen: {error.strerror}") from None
+            raise EnvironmentFault.one(
+                "E006", f"cannot write to the screen: {error.strerror}"
+            ) from None
 
 
 def _close(stream: TextIO) -> None:
@@ -237,7 +249,9 @@ def _keep_exit_quiet(log: Path) -> None:
     if "mindspore" not in sys.modules:
         return
     atexit.unregister(_exit_into)
-    atexit.register(_exit_into, log)  # registered after MindSpore's own handlers, so it runs before them
+    atexit.register(
+        _exit_into, log
+    )  # registered after MindSpore's own handlers, so it runs before them
 
 
 def _exit_into(log: Path) -> None:

@@ -26,7 +26,9 @@ TRAIN, TEST = 1_000, 2_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A reduced DenseNet-BC on a subset of CIFAR-10.")
-    parser.add_argument("data", type=Path, nargs="?", default=Path("cifar10"), help="holds cifar-10-batches-bin")
+    parser.add_argument(
+        "data", type=Path, nargs="?", default=Path("cifar10"), help="holds cifar-10-batches-bin"
+    )
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--layers", type=int, default=6, help="in each of the three blocks")
     parser.add_argument("--seed", type=int, default=0)
@@ -38,21 +40,34 @@ def main() -> None:
         subset(arguments.data / "cifar-10-batches-bin", Path(folder) / "cifar-10-batches-bin")
         command = train_command(folder, arguments)
         print("densenet", *command)
-        subprocess.run([sys.executable, "-m", "densenet_cli", *command, "--out", f"{folder}/run"], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "densenet_cli", *command, "--out", f"{folder}/run"], check=True
+        )
         show(Path(folder) / "run" / "metrics.jsonl")
 
 
 def train_command(folder: str, arguments: argparse.Namespace) -> list[str]:
     blocks = f"block_config=[{', '.join([str(arguments.layers)] * 3)}]"
     given = ["--set", blocks, "--data-dir", folder, "--recipe", "cifar_paper"]
-    return ["train", "densenetbc100_k12", *given, "--epochs", str(arguments.epochs), "--seed", str(arguments.seed)]
+    return [
+        "train",
+        "densenetbc100_k12",
+        *given,
+        "--epochs",
+        str(arguments.epochs),
+        "--seed",
+        str(arguments.seed),
+    ]
 
 
 def subset(whole: Path, part: Path) -> None:
     """Lay out the first images of each file as the official files are."""
     part.mkdir(parents=True)
     shutil.copy(whole / "batches.meta.txt", part)
-    for name, count in [*((f"data_batch_{n}.bin", TRAIN) for n in range(1, 6)), ("test_batch.bin", TEST)]:
+    for name, count in [
+        *((f"data_batch_{n}.bin", TRAIN) for n in range(1, 6)),
+        ("test_batch.bin", TEST),
+    ]:
         with (whole / name).open("rb") as file:
             (part / name).write_bytes(file.read(count * RECORD))
 
@@ -62,7 +77,9 @@ def show(metrics: Path) -> None:
     events = [json.loads(line) for line in metrics.read_text().splitlines()]
     print("epoch  loss    train   val")
     for event in (event for event in events if event["event"] == "epoch"):
-        print(f"{event['epoch']:5}  {event['loss']:.3f}  {event['accuracy']:6.2%}  {event['val_top1']:6.2%}")
+        print(
+            f"{event['epoch']:5}  {event['loss']:.3f}  {event['accuracy']:6.2%}  {event['val_top1']:6.2%}"
+        )
     print(f"test: {events[-1]['top1']:.2%} of {events[-1]['images']:,} images")
 
 

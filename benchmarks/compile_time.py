@@ -25,7 +25,9 @@ GOAL = 1.1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compile time of densenet121, emitted and hand-written.")
+    parser = argparse.ArgumentParser(
+        description="Compile time of densenet121, emitted and hand-written."
+    )
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--size", type=int, default=64, help="pixels")
     parser.add_argument("--batch", type=int, default=4)
@@ -85,7 +87,9 @@ def training_step(network: Any) -> Any:
     """Forward, backward and update as one cell."""
     from mindspore import nn
 
-    optimizer = nn.Momentum(network.trainable_params(), learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
+    optimizer = nn.Momentum(
+        network.trainable_params(), learning_rate=0.1, momentum=0.9, weight_decay=1e-4
+    )
     loss = nn.CrossEntropyLoss()
     return nn.TrainOneStepCell(nn.WithLossCell(network, loss), optimizer).set_train(True)
 

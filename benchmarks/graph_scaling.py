@@ -34,7 +34,11 @@ def main() -> None:
     print("layers  connections  build s  verify s  total s  peak MB  us / connection")
     costs = [show(layers, arguments.repetitions) for layers in arguments.layers]
     print(f"cost per connection, last to first: x {costs[-1] / costs[0]:.2f}")
-    print(f"                     last to second-last: x {costs[-1] / costs[-2]:.2f}" if costs[1:] else "")
+    print(
+        f"                     last to second-last: x {costs[-1] / costs[-2]:.2f}"
+        if costs[1:]
+        else ""
+    )
 
 
 def show(layers: int, repetitions: int) -> float:

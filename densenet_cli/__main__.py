@@ -33,7 +33,9 @@ def _run() -> None:
     from archspec.runtime import STDOUT, screen_writer
     from densenet_cli.app import app
 
-    sys.stdout = screen_writer(STDOUT, sys.stdout.encoding, line_buffering=bool(sys.stdout.line_buffering))
+    sys.stdout = screen_writer(
+        STDOUT, sys.stdout.encoding, line_buffering=bool(sys.stdout.line_buffering)
+    )
     try:
         try:
             app()

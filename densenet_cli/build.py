@@ -14,7 +14,9 @@ from densenet_cli.options import Certify, Overrides, SpecName, console
 
 def build(
     spec: SpecName,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder (default: build/NAME).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The folder (default: build/NAME).")
+    ] = None,
     certify: Certify = True,
     overrides: Overrides = None,
 ) -> None:

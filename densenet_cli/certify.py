@@ -26,25 +26,41 @@ LISTED = 40
 def certify(
     file: Annotated[Path, typer.Argument(help="A MINDIR or ONNX file.")],
     spec: Annotated[
-        str, typer.Argument(help="A shipped spec, a YAML file or a run directory.", autocompletion=complete_spec)
+        str,
+        typer.Argument(
+            help="A shipped spec, a YAML file or a run directory.", autocompletion=complete_spec
+        ),
     ],
     overrides: Overrides = None,
     num_classes: Annotated[
-        int | None, typer.Option(min=1, help="Default: the spec's where it says one, else the file's.")
+        int | None,
+        typer.Option(min=1, help="Default: the spec's where it says one, else the file's."),
     ] = None,
     ordered: Annotated[
-        bool, typer.Option("--ordered", help="Concatenations in another order are a difference, not a note.")
+        bool,
+        typer.Option(
+            "--ordered", help="Concatenations in another order are a difference, not a note."
+        ),
     ] = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Run each layer of an ONNX, and see whether it moves with what it reads.")
+        bool,
+        typer.Option(
+            "--probe",
+            help="Run each layer of an ONNX, and see whether it moves with what it reads.",
+        ),
     ] = False,
     names: Annotated[
         bool, typer.Option("--names", help="What has weights must be called as in the spec, too.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to write the certificate or the differences, as JSON.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Where to write the certificate or the differences, as JSON."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate or the differences as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the certificate or the differences as JSON.")
+    ] = False,
 ) -> None:
     """Prove that a model file is the network its spec says, by reading its operators back; exit with 3 if not.
 
@@ -67,7 +83,9 @@ def certify(
         raise typer.Exit(DIFFERENT)
 
 
-def _known(file: Path, spec_file: Path, chosen: Spec, ordered: bool, names: bool, probe: bool) -> dict[str, Any]:
+def _known(
+    file: Path, spec_file: Path, chosen: Spec, ordered: bool, names: bool, probe: bool
+) -> dict[str, Any]:
     """What is known after the comparison; NumPy is not imported before, so that help and other commands are quick."""
     from archspec.certify.certificate import certificate
     from archspec.certify.life import life_of
@@ -78,15 +96,25 @@ def _known(file: Path, spec_file: Path, chosen: Spec, ordered: bool, names: bool
     from archspec.readers.onnx_file import is_onnx
 
     if probe and not is_onnx(file):
-        raise typer.BadParameter("runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe")
+        raise typer.BadParameter(
+            "runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe"
+        )
     reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
-    wanted, remark = _with_classes_of(reading.graph, chosen, is_users_choice(chosen, ("head", "num_classes")))
+    wanted, remark = _with_classes_of(
+        reading.graph, chosen, is_users_choice(chosen, ("head", "num_classes"))
+    )
     graph = verified(build_graph(wanted))
     comparison = compare(graph, reading.graph, ordered=ordered, named=names)
     life = life_of(comparison.match, reading, file) if comparison.equal else None
-    probed = probe_of(life, reading, file) if life and probe and isinstance(reading, OnnxReading) else None
+    probed = (
+        probe_of(life, reading, file)
+        if life and probe and isinstance(reading, OnnxReading)
+        else None
+    )
     skipped = "not probed: the network is another one" if probe and not probed else ""
-    return certificate(file, graph, comparison, remark, skipped, spec_file=spec_file, life=life, probe=probed)
+    return certificate(
+        file, graph, comparison, remark, skipped, spec_file=spec_file, life=life, probe=probed
+    )
 
 
 def _spec_in(folder: Path) -> Path:
@@ -148,5 +176,10 @@ def _table(known: dict[str, Any]) -> Table:
     for title in ("layers", "connections found", "expected"):
         table.add_column(title, justify="right")
     for block in known["blocks"]:
-        table.add_row(block["block"], str(block["layers"]), f"{block['edges']:,}", f"{block['expected_edges']:,}")
+        table.add_row(
+            block["block"],
+            str(block["layers"]),
+            f"{block['edges']:,}",
+            f"{block['expected_edges']:,}",
+        )
     return table

@@ -19,16 +19,31 @@ Naming = Literal["mindspore", "mindcv", "torchvision", "timm", "torchvision_old"
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="A MindSpore .ckpt, a .safetensors or a torch .pth file.")],
-    spec: Annotated[str, typer.Option("--spec", help="A shipped spec or a YAML file.", autocompletion=complete_spec)],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A .ckpt or .safetensors file.")] = None,
-    source: Annotated[Naming | None, typer.Option("--from", help="The file's names (default: recognised).")] = None,
-    target: Annotated[Naming, typer.Option("--to", help="The names to write; only mindspore's are trained on.")] = (
-        "mindspore"
-    ),
-    rules: Annotated[Path | None, typer.Option("--map", help="Rules from the file's names to ours, in YAML.")] = None,
-    by_order: Annotated[bool, typer.Option("--by-order", help="Pair tensors by kind and order, not by name.")] = False,
-    suggest: Annotated[Path | None, typer.Option(help="Write the pairing as rules for --map, for you to read.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="A MindSpore .ckpt, a .safetensors or a torch .pth file.")
+    ],
+    spec: Annotated[
+        str,
+        typer.Option("--spec", help="A shipped spec or a YAML file.", autocompletion=complete_spec),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A .ckpt or .safetensors file.")
+    ] = None,
+    source: Annotated[
+        Naming | None, typer.Option("--from", help="The file's names (default: recognised).")
+    ] = None,
+    target: Annotated[
+        Naming, typer.Option("--to", help="The names to write; only mindspore's are trained on.")
+    ] = ("mindspore"),
+    rules: Annotated[
+        Path | None, typer.Option("--map", help="Rules from the file's names to ours, in YAML.")
+    ] = None,
+    by_order: Annotated[
+        bool, typer.Option("--by-order", help="Pair tensors by kind and order, not by name.")
+    ] = False,
+    suggest: Annotated[
+        Path | None, typer.Option(help="Write the pairing as rules for --map, for you to read.")
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Take over weights from MindCV, torchvision, timm or your own training; or write ours in their names.
@@ -38,13 +53,22 @@ def convert(
     from archspec.weights.convert import convert as converted_by
 
     if output is None and suggest is None:
-        raise typer.BadParameter("give -o FILE for the weights, or --suggest FILE for the names alone")
+        raise typer.BadParameter(
+            "give -o FILE for the weights, or --suggest FILE for the names alone"
+        )
     if by_order and (rules is not None or source is not None):
         raise typer.BadParameter("--by-order goes without names, so without --map and --from")
     loaded = load_spec(spec, overrides or ())
     with quiet_screen():
         converted = converted_by(
-            file, loaded, output, source=source, target=target, rules=rules, by_order=by_order, suggest=suggest
+            file,
+            loaded,
+            output,
+            source=source,
+            target=target,
+            rules=rules,
+            by_order=by_order,
+            suggest=suggest,
         )
     for line in _lines(file, converted, suggest):
         console.print(line, markup=False)

@@ -17,9 +17,15 @@ def export(
     target: Target,
     ckpt: Checkpoint = None,
     pretrained: Pretrained = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file (default: NAME.mindir).")] = None,
-    file_format: Annotated[Literal["mindir"], typer.Option("--format", help="The kind of file.")] = "mindir",
-    batch_size: Annotated[int | None, typer.Option(min=1, help="A fixed batch; free where absent.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file (default: NAME.mindir).")
+    ] = None,
+    file_format: Annotated[
+        Literal["mindir"], typer.Option("--format", help="The kind of file.")
+    ] = "mindir",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="A fixed batch; free where absent.")
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Write a trained network as MINDIR, in evaluation mode.

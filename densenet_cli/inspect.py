@@ -20,19 +20,28 @@ def inspect(
     spec: SpecName,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the resolved spec as YAML.")] = False,
-    with_tree: Annotated[bool, typer.Option("--tree/--no-tree", help="Show the operators too.")] = True,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the resolved spec as YAML.")
+    ] = False,
+    with_tree: Annotated[
+        bool, typer.Option("--tree/--no-tree", help="Show the operators too.")
+    ] = True,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Draw it: a .svg, .png, .dot or .html file.")
+        Path | None,
+        typer.Option("-o", "--output", help="Draw it: a .svg, .png, .dot or .html file."),
     ] = None,
 ) -> None:
     """Show a network's stages, counts and direct connections, found beside expected; or draw it.
 
     Example: densenet inspect densenet121 -o graph.html
     """
-    forms = [name for name, given in (("--json", as_json), ("--yaml", as_yaml), ("-o", output)) if given]
+    forms = [
+        name for name, given in (("--json", as_json), ("--yaml", as_yaml), ("-o", output)) if given
+    ]
     if len(forms) > 1:
-        raise typer.BadParameter(f"each of {' and '.join(forms)} says what to put out: give one of them")
+        raise typer.BadParameter(
+            f"each of {' and '.join(forms)} says what to put out: give one of them"
+        )
     loaded = load_spec(spec, overrides or ())
     graph = verified(build_graph(loaded))
     if output is not None:

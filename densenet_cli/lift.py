@@ -15,8 +15,12 @@ from densenet_cli.options import console, save
 
 def lift(
     file: Annotated[Path, typer.Argument(help="A MINDIR or ONNX file.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The spec (default: the screen).")] = None,
-    name: Annotated[str | None, typer.Option(help="The network's name (default: the file's).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The spec (default: the screen).")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The network's name (default: the file's).")
+    ] = None,
 ) -> None:
     """Write the spec of the network in a model file: what `certify` then finds equal.
 
@@ -34,7 +38,9 @@ def lift(
         typer.echo(lifted.text, nl=False)
     else:
         save(output, lifted.text, replace=False)
-        console.out(f"wrote {output}\nNext: densenet certify {shlex.quote(str(file))} {shlex.quote(str(output))}")
+        console.out(
+            f"wrote {output}\nNext: densenet certify {shlex.quote(str(file))} {shlex.quote(str(output))}"
+        )
     for note in lifted.notes:
         typer.echo(f"note: {note}", err=True)
 

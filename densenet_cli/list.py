@@ -53,11 +53,23 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("on", no_wrap=True)
     table.add_column("published in")
     for row in rows:
-        counts = (row["name"], f"{row['params']:,}", f"{row['macs'] / 1e9:.3f}", f"{row['edges']:,}")
+        counts = (
+            row["name"],
+            f"{row['params']:,}",
+            f"{row['macs'] / 1e9:.3f}",
+            f"{row['edges']:,}",
+        )
         published = row["published"] or [{"data": "", "source": row["source"]}]
         for number, entry in enumerate(published):
-            texts = (_percent(entry.get("top1")), _percent(entry.get("top5")), entry["data"], entry["source"])
-            table.add_row(*(counts if number == 0 else ("",) * 4), *(escape(str(text)) for text in texts))
+            texts = (
+                _percent(entry.get("top1")),
+                _percent(entry.get("top5")),
+                entry["data"],
+                entry["source"],
+            )
+            table.add_row(
+                *(counts if number == 0 else ("",) * 4), *(escape(str(text)) for text in texts)
+            )
     return table
 
 

@@ -40,9 +40,14 @@ _ALONE: Mapping[str, str] = {
 def new(
     name: Annotated[str, typer.Argument(help="The new network's name.")],
     like: Annotated[
-        str, typer.Option(help="What to start from: a shipped spec or a YAML file.", autocompletion=complete_spec)
+        str,
+        typer.Option(
+            help="What to start from: a shipped spec or a YAML file.", autocompletion=complete_spec
+        ),
     ] = "densenet121",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file (default: NAME.yaml).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file (default: NAME.yaml).")
+    ] = None,
 ) -> None:
     """Write a commented spec to start from: another one's settings, and the defaults of all that it leaves unsaid.
 
@@ -57,7 +62,9 @@ def new(
 
 def starting_file(spec: Spec) -> str:
     """Return YAML that loads to the same spec: what it says itself, and the defaults of all else as comments."""
-    said = spec.model_dump(mode="json", exclude_unset=True, exclude={"published"})  # of another network
+    said = spec.model_dump(
+        mode="json", exclude_unset=True, exclude={"published"}
+    )  # of another network
     keys = [key for key in Spec.model_fields if key != "growth_rate"]
     keys.insert(keys.index("growth_multiplier"), "growth_rate")
     paragraphs = (_paragraph(key, _short(key, said.get(key)), getattr(spec, key)) for key in keys)
@@ -79,7 +86,9 @@ def _paragraph(key: str, said: Any, value: Any) -> Iterator[str]:
     yield from (f"#{line}" for line in _yaml(key, default)) if said is None else _yaml(key, said)
 
 
-def _settings(key: str, said: Mapping[str, Any] | None, fields: Sequence[tuple[str, FieldInfo]]) -> Iterator[str]:
+def _settings(
+    key: str, said: Mapping[str, Any] | None, fields: Sequence[tuple[str, FieldInfo]]
+) -> Iterator[str]:
     """A part's settings, a comment behind each, or above where there is no room."""
     whole = "#" if said is None else ""
     yield f"{whole}{key}:"
@@ -101,7 +110,9 @@ def _blocks(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield from _comment(BLOCK_CONFIG)
         yield from _yaml("block_config", [block["layers"] for block in blocks])
         return
-    yield from _comment(f"{_words(Spec.model_fields['blocks'])} Each may say {', '.join(BlockSpec.model_fields)}.")
+    yield from _comment(
+        f"{_words(Spec.model_fields['blocks'])} Each may say {', '.join(BlockSpec.model_fields)}."
+    )
     yield from _yaml("blocks", blocks)
 
 

@@ -32,29 +32,45 @@ def complete_spec(incomplete: str) -> list[str]:
 
 SpecName = Annotated[
     str,
-    typer.Argument(help="A shipped spec (see `densenet list`) or a YAML file.", autocompletion=complete_spec),
+    typer.Argument(
+        help="A shipped spec (see `densenet list`) or a YAML file.", autocompletion=complete_spec
+    ),
 ]
-Target = Annotated[str, typer.Argument(help="A run directory, or a spec together with --ckpt or --pretrained.")]
+Target = Annotated[
+    str, typer.Argument(help="A run directory, or a spec together with --ckpt or --pretrained.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key: growth_rate=24, blocks.2.layers=6. Repeatable."),
 ]
 Checkpoint = Annotated[
     Path | None,
-    typer.Option("--ckpt", help="A .ckpt, .safetensors or .pth, in any names that `convert` knows."),
+    typer.Option(
+        "--ckpt", help="A .ckpt, .safetensors or .pth, in any names that `convert` knows."
+    ),
 ]
 Certify = Annotated[
-    bool, typer.Option("--certify/--no-certify", help="Compile the network, read it back and compare it with the spec.")
+    bool,
+    typer.Option(
+        "--certify/--no-certify",
+        help="Compile the network, read it back and compare it with the spec.",
+    ),
 ]
 Pretrained = Annotated[
-    bool, typer.Option("--pretrained", help="The published weights of the spec's name (see `densenet weights list`).")
+    bool,
+    typer.Option(
+        "--pretrained",
+        help="The published weights of the spec's name (see `densenet weights list`).",
+    ),
 ]
 Mean = Annotated[
-    str | None, typer.Option(help="Of each channel in 0-255 units, 125.3,123.0,113.9 (default: the recipe's).")
+    str | None,
+    typer.Option(help="Of each channel in 0-255 units, 125.3,123.0,113.9 (default: the recipe's)."),
 ]
 Std = Annotated[str | None, typer.Option(help="Likewise.")]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="An image folder, CIFAR-10/100 (binary) or MNIST (idx).")
+    Path | None,
+    typer.Option("--data-dir", help="An image folder, CIFAR-10/100 (binary) or MNIST (idx)."),
 ]
 
 
@@ -96,7 +112,9 @@ def save(file: Path, text: str, replace: bool = True) -> None:
     from archspec.writers.whole import write_whole
 
     if not replace and (file.exists() or file.is_symlink()):
-        raise ArchspecError.one("W002", "exists, and is not overwritten", str(file), "-o names another file")
+        raise ArchspecError.one(
+            "W002", "exists, and is not overwritten", str(file), "-o names another file"
+        )
     try:
         write_whole(file, text)
     except OSError as error:

@@ -32,7 +32,9 @@ def predict(
     mean: Mean = None,
     std: Std = None,
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print names and probabilities as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print names and probabilities as JSON.")
+    ] = False,
 ) -> None:
     """Name the five likeliest classes of each image.
 
@@ -41,14 +43,24 @@ def predict(
     from archspec.train.trained import open_trained, predict_images
 
     for_spec, for_recipe = split_overrides(overrides)
-    for_recipe += [*channels_flag("--mean", mean, "data.mean"), *channels_flag("--std", std, "data.std")]
+    for_recipe += [
+        *channels_flag("--mean", mean, "data.mean"),
+        *channels_flag("--std", std, "data.std"),
+    ]
     ckpt = weights_for(target, ckpt, pretrained)
     with quiet_screen():
-        trained = open_trained(target, ckpt=ckpt, recipe=recipe, overrides=for_spec, recipe_overrides=for_recipe)
+        trained = open_trained(
+            target, ckpt=ckpt, recipe=recipe, overrides=for_spec, recipe_overrides=for_recipe
+        )
         guesses = predict_images(trained, images)
     if as_json:
-        named = [[{"class": name, "probability": share} for name, share in best] for best in guesses]
-        found = [{"image": str(image), "classes": best} for image, best in zip(images, named, strict=True)]
+        named = [
+            [{"class": name, "probability": share} for name, share in best] for best in guesses
+        ]
+        found = [
+            {"image": str(image), "classes": best}
+            for image, best in zip(images, named, strict=True)
+        ]
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     for image, best in zip(images, guesses, strict=True):

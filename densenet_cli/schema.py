@@ -13,7 +13,9 @@ from densenet_cli.options import console, save
 
 def schema(
     kind: Annotated[Literal["spec", "recipe"], typer.Argument(help="Of which files.")] = "spec",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file (default: the screen).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file (default: the screen).")
+    ] = None,
 ) -> None:
     """Print the JSON Schema of specs or recipes, from which an editor completes and checks them.
 

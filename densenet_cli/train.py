@@ -34,16 +34,28 @@ def train(
     context: typer.Context,
     spec: SpecName = DEFAULT_SPEC,
     data_dir: DataDir = None,
-    recipe: Annotated[Text, typer.Option(help="A shipped recipe or a YAML file (default: by the data).")] = None,
+    recipe: Annotated[
+        Text, typer.Option(help="A shipped recipe or a YAML file (default: by the data).")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per device and step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of initial values, order and augmentation.")] = None,
-    num_classes: Annotated[int | None, typer.Option(help="Default: as many as the data has.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Height and width; default: the spec's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of initial values, order and augmentation.")
+    ] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(help="Default: as many as the data has.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Height and width; default: the spec's.")
+    ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
-    device_target: Annotated[Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")] = "CPU",
-    out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/NAME-DATE-TIME).")] = None,
+    device_target: Annotated[
+        Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")
+    ] = "CPU",
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory (default: runs/NAME-DATE-TIME).")
+    ] = None,
     init_from: Annotated[
         Path | None, typer.Option(help="Begin with the weights of a .ckpt, .safetensors or .pth.")
     ] = None,
@@ -51,7 +63,9 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
     certify: Certify = True,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run, and stop.")
+    ] = False,
 ) -> None:
     """Train a network; without arguments, a small one on the embedded handwritten digits.
 
@@ -72,7 +86,10 @@ def train(
     for_spec, for_recipe = split_overrides(overrides)
     for_spec += flag("--image-size", image_size, "input.height", "input.width")
     for_spec += flag("--num-classes", num_classes, "head.num_classes")
-    for_recipe += [*flag("--epochs", epochs, "epochs"), *flag("--batch-size", batch_size, "batch_size")]
+    for_recipe += [
+        *flag("--epochs", epochs, "epochs"),
+        *flag("--batch-size", batch_size, "batch_size"),
+    ]
     for_recipe += [*flag("--lr", lr, "schedule.learning_rate"), *flag("--seed", seed, "seed")]
     initial = weights_for(spec, init_from, pretrained)
     plan = plan_run(
@@ -122,7 +139,11 @@ def _show_launch(plan: Any, out: Path | None) -> None:
 
 def _refuse_others(context: typer.Context) -> None:
     """A run is resumed as it was started; a flag that changed nothing would mislead. Its data may have moved."""
-    given = [p for p in context.command.params if str(context.get_parameter_source(p.name)).endswith("COMMANDLINE")]
+    given = [
+        p
+        for p in context.command.params
+        if str(context.get_parameter_source(p.name)).endswith("COMMANDLINE")
+    ]
     others = [option.opts[0] for option in given if option.name not in ("resume", "data_dir")]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
@@ -144,7 +165,11 @@ def _train(run: Any, *, is_new: bool) -> None:
     except ArchspecError as error:
         _after_fault(run, error, is_new)
         raise
-    part = "images that played no part in training or choosing" if last["part"] == "test" else "validation images"
+    part = (
+        "images that played no part in training or choosing"
+        if last["part"] == "test"
+        else "validation images"
+    )
     console.out(
         f"The best checkpoint is right on {last['top1']:.2%} of {last['images']} {part}. Run: {run.path}\n"
         f"Next: densenet validate {path}"

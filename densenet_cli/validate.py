@@ -33,7 +33,9 @@ def validate(
     recipe: Annotated[str | None, typer.Option(help="Whose mean, std and crop to use.")] = None,
     mean: Mean = None,
     std: Std = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per step; changes no figure.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images per step; changes no figure.")
+    ] = 64,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -44,11 +46,19 @@ def validate(
     from archspec.train.trained import open_trained, validate_trained
 
     for_spec, for_recipe = split_overrides(overrides)
-    for_recipe += [*channels_flag("--mean", mean, "data.mean"), *channels_flag("--std", std, "data.std")]
+    for_recipe += [
+        *channels_flag("--mean", mean, "data.mean"),
+        *channels_flag("--std", std, "data.std"),
+    ]
     ckpt = weights_for(target, ckpt, pretrained, Console(stderr=True) if as_json else console)
     with quiet_screen() as screen:
         trained = open_trained(
-            target, ckpt=ckpt, recipe=recipe, overrides=for_spec, recipe_overrides=for_recipe, data_dir=data_dir
+            target,
+            ckpt=ckpt,
+            recipe=recipe,
+            overrides=for_spec,
+            recipe_overrides=for_recipe,
+            data_dir=data_dir,
         )
         source = trained.held_out(data_dir)
         if not as_json:

@@ -9,14 +9,22 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from densenet_cli.options import console
 
 SECONDS_BETWEEN_LINES = 10.0
 
 weights = typer.Typer(
-    help="Get and list published weights.\n\nExample: densenet weights get densenet121", no_args_is_help=True
+    help="Get and list published weights.\n\nExample: densenet weights get densenet121",
+    no_args_is_help=True,
 )
 
 
@@ -28,9 +36,12 @@ def _names() -> list[str]:
 
 @weights.command()
 def get(
-    name: Annotated[str, typer.Argument(help="A name of `densenet weights list`.", autocompletion=_names)],
+    name: Annotated[
+        str, typer.Argument(help="A name of `densenet weights list`.", autocompletion=_names)
+    ],
     from_file: Annotated[
-        Path | None, typer.Option(help="A file that was downloaded elsewhere, for a machine without network.")
+        Path | None,
+        typer.Option(help="A file that was downloaded elsewhere, for a machine without network."),
     ] = None,
 ) -> None:
     """Download published weights into the cache folder, or find them there, and check them.
@@ -70,7 +81,9 @@ def list_weights() -> None:
         console.out(f"{name}  {state}\n  {address(name)}", highlight=False)
         if note:
             console.out(f"  sha256 {note.sha256}", highlight=False)
-    console.out(f"cache folder: {cache_folder()}\nNext: densenet weights get densenet121", highlight=False)
+    console.out(
+        f"cache folder: {cache_folder()}\nNext: densenet weights get densenet121", highlight=False
+    )
 
 
 def published_weights(name: str, screen: Console = console) -> Path:
@@ -91,12 +104,16 @@ def published_weights(name: str, screen: Console = console) -> Path:
         raise
 
 
-def weights_for(target: str, ckpt: Path | None, pretrained: bool, screen: Console = console) -> Path | None:
+def weights_for(
+    target: str, ckpt: Path | None, pretrained: bool, screen: Console = console
+) -> Path | None:
     """Return the file of weights that --ckpt or --pretrained mean, None for neither. Raises as `published_weights`."""
     if not pretrained:
         return ckpt
     if ckpt is not None:
-        raise typer.BadParameter("--pretrained is one file of weights, --ckpt or --init-from another: give one of them")
+        raise typer.BadParameter(
+            "--pretrained is one file of weights, --ckpt or --init-from another: give one of them"
+        )
     from archspec.spec.load import load_spec
     from archspec.weights.published import PUBLISHED
 
@@ -125,7 +142,9 @@ class _Bar:
             self._draw(what, done, total)
         elif what != self.what or time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self.what, self.last_line = what, time.monotonic()
-            self.screen.out(f"{what}{f'  {done:,} of {total:,} bytes' if total else ''}", highlight=False)
+            self.screen.out(
+                f"{what}{f'  {done:,} of {total:,} bytes' if total else ''}", highlight=False
+            )
 
     def _draw(self, what: str, done: int, total: int) -> None:
         if self.bar is None:

@@ -7,4 +7,6 @@ graph = build_graph(load_spec("densenet121", {"growth_rate": 24, "compression": 
 assert verify(graph) == ()
 variant = report(graph)
 print(f"{variant.edges} direct connections, as many as the parent's {parent.edges}")
-print(f"{variant.params / parent.params:.2f} x the parameters, {variant.macs / parent.macs:.2f} x the MACs")
+print(
+    f"{variant.params / parent.params:.2f} x the parameters, {variant.macs / parent.macs:.2f} x the MACs"
+)

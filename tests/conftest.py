@@ -16,7 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 NOISE = ("Traceback", "[WARNING]", "[ERROR]", "[CRITICAL]", "total_instance_count")
 EPOCHS_OF_DIGITS_RUN = 4
 TINY = ("--set", "block_config=[1, 1]", "--set", "growth_rate=4")
-SMALL_RUN = (*TINY, "--set", "recipe.schedule.kind=constant", "--set", "recipe.log_every=8", "--epochs", 2)
+SMALL_RUN = (
+    *TINY,
+    "--set",
+    "recipe.schedule.kind=constant",
+    "--set",
+    "recipe.log_every=8",
+    "--epochs",
+    2,
+)
 PATIENCE_SECONDS = 600
 
 # A busy machine is no fault: no example has a deadline.
@@ -87,10 +95,14 @@ def refused(done: "subprocess.CompletedProcess[str]", *words: object) -> str:
 
 
 @pytest.fixture(scope="session")
-def digits_training(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, subprocess.CompletedProcess[str]]":
+def digits_training(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "tuple[Path, subprocess.CompletedProcess[str]]":
     """Train the default network for a few epochs, once; the run directory, and how the command ended."""
     folder = tmp_path_factory.mktemp("digits")
-    return folder / "run", densenet("train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run", cwd=folder)
+    return folder / "run", densenet(
+        "train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run", cwd=folder
+    )
 
 
 @pytest.fixture(scope="session")

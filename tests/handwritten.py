@@ -33,7 +33,9 @@ class BottleneckLayer(nn.Cell):
         self.conv1 = nn.Conv2d(ins, 4 * growth_rate, 1, pad_mode="valid", has_bias=False)
         self.norm2 = batch_norm(4 * growth_rate)
         self.relu2 = nn.ReLU()
-        self.conv2 = nn.Conv2d(4 * growth_rate, growth_rate, 3, pad_mode="pad", padding=1, has_bias=False)
+        self.conv2 = nn.Conv2d(
+            4 * growth_rate, growth_rate, 3, pad_mode="pad", padding=1, has_bias=False
+        )
 
     def construct(self, x: Tensor) -> Tensor:
         x = self.conv1(self.relu1(self.norm1(x)))
@@ -45,7 +47,9 @@ class ListBlock(nn.Cell):
 
     def __init__(self, layers: int, ins: int, growth_rate: int) -> None:
         super().__init__()
-        self.cell_list = nn.CellList([BottleneckLayer(ins + i * growth_rate, growth_rate) for i in range(layers)])
+        self.cell_list = nn.CellList(
+            [BottleneckLayer(ins + i * growth_rate, growth_rate) for i in range(layers)]
+        )
 
     def construct(self, x: Tensor) -> Tensor:
         maps = [x]
@@ -106,7 +110,9 @@ class HandwrittenDenseNet(nn.Cell):
 
     def stem(self, channels: int) -> OrderedDict[str, nn.Cell]:
         steps: OrderedDict[str, nn.Cell] = OrderedDict()
-        steps["conv0"] = nn.Conv2d(3, channels, 7, stride=2, pad_mode="pad", padding=3, has_bias=False)
+        steps["conv0"] = nn.Conv2d(
+            3, channels, 7, stride=2, pad_mode="pad", padding=3, has_bias=False
+        )
         steps["norm0"] = batch_norm(channels)
         steps["relu0"] = nn.ReLU()
         steps["pool0"] = nn.MaxPool2d(3, stride=2, pad_mode="pad", padding=1)

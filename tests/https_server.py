@@ -38,7 +38,18 @@ def certificate(folder: Path, name: str = "DNS:localhost") -> tuple[Path, Path]:
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl to make a certificate with")
     cert, key = folder / "cert.pem", folder / "key.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test",
+    ]
     files = ["-addext", f"subjectAltName={name}", "-keyout", str(key), "-out", str(cert)]
     subprocess.run([*make, *files], check=True, capture_output=True)
     return cert, key
@@ -51,7 +62,9 @@ def serving(cert: Path, key: Path) -> Iterator[Site]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"site": site}))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
     site.url = f"https://localhost:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -86,18 +99,31 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, wanted: str | None) -> None:
         site, size = self.site, len(self.site.content)
-        if site.knows_if_range and self.headers.get("If-Range", site.tag) not in (site.tag, site.modified):
+        if site.knows_if_range and self.headers.get("If-Range", site.tag) not in (
+            site.tag,
+            site.modified,
+        ):
             wanted = None
-        headers = {"ETag": site.tag, "Last-Modified": site.modified, "Accept-Ranges": "bytes", **site.headers}
+        headers = {
+            "ETag": site.tag,
+            "Last-Modified": site.modified,
+            "Accept-Ranges": "bytes",
+            **site.headers,
+        }
         headers = {key: value for key, value in headers.items() if value}
         if wanted is None:
-            self._answer(200, site.content, {"Content-Length": str(site.announced or size), **headers})
+            self._answer(
+                200, site.content, {"Content-Length": str(site.announced or size), **headers}
+            )
             return
         start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start >= size:
             self._answer(416, b"", {"Content-Range": f"bytes */{size}"})
             return
-        span = {"Content-Range": f"bytes {start}-{size - 1}/{size}", "Content-Length": str(size - start)}
+        span = {
+            "Content-Range": f"bytes {start}-{size - 1}/{size}",
+            "Content-Length": str(size - start),
+        }
         self._answer(206, site.content[start:], {**span, **headers})
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:

@@ -48,7 +48,9 @@ def random_parameters(ops: Iterable[Any], seed: int) -> dict[str, Array]:
     """Return float32 parameters, none of them trivial: no gamma is 1, no beta and no mean is 0."""
     random = np.random.default_rng(seed)
     draw = {
-        "gamma": lambda shape: random.uniform(0.5, 1.5, shape) * random.choice([-1, 1, 1, 1], shape),
+        "gamma": lambda shape: (
+            random.uniform(0.5, 1.5, shape) * random.choice([-1, 1, 1, 1], shape)
+        ),
         "beta": lambda shape: random.normal(0, 0.3, shape),
         "moving_mean": lambda shape: random.normal(0, 0.3, shape),
         "moving_variance": lambda shape: random.uniform(0.5, 2, shape),
@@ -56,7 +58,10 @@ def random_parameters(ops: Iterable[Any], seed: int) -> dict[str, Array]:
         "bias": lambda shape: random.normal(0, 0.3, shape),
         "w": lambda shape: random.uniform(0.1, 0.4, shape),
     }
-    return {name: draw[name.rpartition(".")[2]](shape).astype(np.float32) for name, shape in shapes(ops).items()}
+    return {
+        name: draw[name.rpartition(".")[2]](shape).astype(np.float32)
+        for name, shape in shapes(ops).items()
+    }
 
 
 def distance(found: Array, expected: Array) -> float:
@@ -69,10 +74,23 @@ def distance(found: Array, expected: Array) -> float:
 def _shapes(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     if kind == "conv":
         kernel = (attrs["kernel"], attrs["kernel"])
-        shapes = {"weight": (attrs["out_channels"], attrs["in_channels"] // attrs.get("groups", 1), *kernel)}
+        shapes = {
+            "weight": (
+                attrs["out_channels"],
+                attrs["in_channels"] // attrs.get("groups", 1),
+                *kernel,
+            )
+        }
         return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias") else {})
     if kind == "conv_transpose":
-        shapes = {"weight": (attrs["in_channels"], attrs["out_channels"], attrs["kernel"], attrs["kernel"])}
+        shapes = {
+            "weight": (
+                attrs["in_channels"],
+                attrs["out_channels"],
+                attrs["kernel"],
+                attrs["kernel"],
+            )
+        }
         return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias") else {})
     if kind in ("layer_norm", "group_norm"):
         return dict.fromkeys(("gamma", "beta"), (attrs["channels"],))
@@ -89,8 +107,15 @@ def _shapes(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _windows(x: Array, attrs: Mapping[str, Any], filler: float) -> Array:
     """All windows of a padded feature map: (N, C, H, W) -> (N, C, H', W', kernel, kernel)."""
-    kernel, stride, padding, dilation = attrs["kernel"], attrs["stride"], attrs["padding"], attrs.get("dilation", 1)
-    beyond = [-(size + 2 * padding - kernel) % stride if attrs.get("ceil") else 0 for size in x.shape[2:]]
+    kernel, stride, padding, dilation = (
+        attrs["kernel"],
+        attrs["stride"],
+        attrs["padding"],
+        attrs.get("dilation", 1),
+    )
+    beyond = [
+        -(size + 2 * padding - kernel) % stride if attrs.get("ceil") else 0 for size in x.shape[2:]
+    ]
     around = ((0, 0), (0, 0), *((padding, padding + more) for more in beyond))
     padded = np.pad(x, around, constant_values=filler)
     reach = dilation * (kernel - 1) + 1
@@ -104,11 +129,19 @@ def _windows(x: Array, attrs: Mapping[str, Any], filler: float) -> Array:
 def _conv(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
     groups = attrs.get("groups", 1)
     parts = zip(np.split(inputs[0], groups, 1), np.split(mine["weight"], groups), strict=True)
-    made = [np.tensordot(_windows(x, attrs, 0.0), weight, axes=((1, 4, 5), (1, 2, 3))) for x, weight in parts]
-    return np.concatenate(made, -1).transpose(0, 3, 1, 2) + mine.get("bias", np.zeros(1))[:, None, None]
+    made = [
+        np.tensordot(_windows(x, attrs, 0.0), weight, axes=((1, 4, 5), (1, 2, 3)))
+        for x, weight in parts
+    ]
+    return (
+        np.concatenate(made, -1).transpose(0, 3, 1, 2)
+        + mine.get("bias", np.zeros(1))[:, None, None]
+    )
 
 
-def _conv_transpose(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+def _conv_transpose(
+    inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]
+) -> Array:
     """Each input pixel adds its copy of the kernel to the output; the padding is cut off its edges."""
     x, weight = inputs[0], mine["weight"]
     kernel, stride, padding = attrs["kernel"], attrs["stride"], attrs["padding"]
@@ -118,11 +151,13 @@ def _conv_transpose(inputs: list[Array], mine: Mapping[str, Array], attrs: Mappi
         for column in range(kernel):
             added = np.einsum("nihw,io->nohw", x, weight[:, :, row, column])
             rows, columns = (
-                slice(at, at + (n - 1) * stride + 1, stride) for at, n in zip((row, column), x.shape[2:], strict=True)
+                slice(at, at + (n - 1) * stride + 1, stride)
+                for at, n in zip((row, column), x.shape[2:], strict=True)
             )
             out[:, :, rows, columns] += added
     return (
-        out[:, :, padding : height - padding, padding : width - padding] + mine.get("bias", np.zeros(1))[:, None, None]
+        out[:, :, padding : height - padding, padding : width - padding]
+        + mine.get("bias", np.zeros(1))[:, None, None]
     )
 
 
@@ -199,7 +234,9 @@ def _crop(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, An
 def _shuffle(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
     """Zhang et al. 2018: the first channel of each group, then the second of each, and so on."""
     n, channels, *size = inputs[0].shape
-    return inputs[0].reshape(n, attrs["groups"], -1, *size).swapaxes(1, 2).reshape(n, channels, *size)
+    return (
+        inputs[0].reshape(n, attrs["groups"], -1, *size).swapaxes(1, 2).reshape(n, channels, *size)
+    )
 
 
 def _global_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
@@ -237,8 +274,12 @@ KINDS: Mapping[str, Any] = {
     "blur_pool": _blur_pool,
     "upsample": _upsample,
     "crop": _crop,
-    "leaky_relu": lambda inputs, mine, attrs: np.where(inputs[0] > 0, inputs[0], attrs["slope"] * inputs[0]),
-    "prelu": lambda inputs, mine, attrs: np.where(inputs[0] > 0, inputs[0], mine["w"][:, None, None] * inputs[0]),
+    "leaky_relu": lambda inputs, mine, attrs: np.where(
+        inputs[0] > 0, inputs[0], attrs["slope"] * inputs[0]
+    ),
+    "prelu": lambda inputs, mine, attrs: np.where(
+        inputs[0] > 0, inputs[0], mine["w"][:, None, None] * inputs[0]
+    ),
     "sigmoid": lambda inputs, mine, attrs: special.expit(inputs[0]),
     "hard_sigmoid": lambda inputs, mine, attrs: np.clip(inputs[0] + 3, 0, 6) / 6,
     "shuffle": _shuffle,

@@ -37,7 +37,9 @@ ROOM = re.compile(r"from (?:archspec(?:\.| import )(\w+)|(densenet_cli))")
 
 def run(command, cwd):
     arguments = [sys.executable, "-m", "densenet_cli", *shlex.split(command)[1:]]
-    return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        arguments, cwd=cwd, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 @pytest.mark.parametrize("text", YAML)
@@ -77,7 +79,9 @@ def rooms_of(file):
 
 def test_imports_go_the_way_that_the_architecture_says():
     """No room imports what stands right of it, nor its neighbour between two arrows."""
-    (line,) = re.findall(r"^    (errors <- .*)$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    (line,) = re.findall(
+        r"^    (errors <- .*)$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
+    )
     order = [step.split(", ") for step in line.split(" <- ")]
     for number, step in enumerate(order):
         left = {"runtime", *(room for earlier in order[:number] for room in earlier)}
@@ -98,15 +102,23 @@ def test_every_command_that_is_named_exists_and_has_an_example(command, tmp_path
 def test_errors_page_lists_the_codes_of_the_code():
     """No code is undocumented, and none is documented that cannot occur."""
     sources = [*(ROOT / "archspec").rglob("*.py"), *(ROOT / "densenet_cli").glob("*.py")]
-    used = {code for file in sources for code in re.findall(r'"([YSGWRDTEN]\d{3})[" ]', file.read_text())}
-    listed = set(re.findall(r"^\| ([A-Z]\d{3}) \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE))
+    used = {
+        code
+        for file in sources
+        for code in re.findall(r'"([YSGWRDTEN]\d{3})[" ]', file.read_text())
+    }
+    listed = set(
+        re.findall(r"^\| ([A-Z]\d{3}) \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    )
     assert used == listed
 
 
 def test_python_examples_run():
     """Each program of examples/ ends well."""
     for program in sorted((ROOT / "examples").glob("*.py")):
-        done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            [sys.executable, program], capture_output=True, text=True, timeout=120, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -153,7 +165,10 @@ def names(cell):
         ("key", {*Spec.model_fields, "block_config"}),
         ("step", {*StepSpec.model_fields} - {"name"}),
         ("rule", RULES),
-        *((f"`{part}:`", templates(f"{part}s")) for part in ("layer", "stem", "transition", "head")),
+        *(
+            (f"`{part}:`", templates(f"{part}s"))
+            for part in ("layer", "stem", "transition", "head")
+        ),
     ],
 )
 def test_a_table_of_the_language_page_is_complete(heading, known):
@@ -183,5 +198,10 @@ def test_the_table_of_rules_counts_right():
 def test_the_language_page_names_every_kind_of_norm_and_activation_and_setting_of_a_block():
     """A reader has no other page."""
     named = {*names(LANGUAGE)}
-    known = {*get_args(NormKind), *get_args(ActivationKind), *BlockSpec.model_fields, *ConnectivitySpec.model_fields}
+    known = {
+        *get_args(NormKind),
+        *get_args(ActivationKind),
+        *BlockSpec.model_fields,
+        *ConnectivitySpec.model_fields,
+    }
     assert known - named == {"rule"}

@@ -71,7 +71,9 @@ def run(script: str, tmp_path: Path, *arguments: str) -> "subprocess.CompletedPr
     program.write_text(script, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(program), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.fixture
@@ -112,7 +114,9 @@ def test_prepare_lets_the_users_setting_win(name: str, monkeypatch: pytest.Monke
 def test_prepare_says_how_to_get_mindspore(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation without MindSpore is told so, with the command that cures it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EnvironmentFault, match=r"E001 MindSpore is not installed \(pip install 'mindspore==2\.10"):
+    with pytest.raises(
+        EnvironmentFault, match=r"E001 MindSpore is not installed \(pip install 'mindspore==2\.10"
+    ):
         prepare()
 
 
@@ -120,7 +124,11 @@ def test_only_the_console_reaches_the_screen(tmp_path: Path) -> None:
     """A net that runs in a quiet block, noise from Python, C and the interpreter's exit: all in the log."""
     log = tmp_path / "logs" / "run.log"
     done = run(NOISY_TRAINING, tmp_path, str(log))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "before\nshape (1, 4, 8, 8)\nafter\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "before\nshape (1, 4, 8, 8)\nafter\n",
+        "",
+    )
     noise = (
         "descriptor 2",
         "C's buffer",
@@ -163,7 +171,12 @@ def test_a_terminal_is_still_known_as_one(tmp_path: Path) -> None:
     subprocess.run(["stty", "cols", "133"], stdin=theirs, check=True)
     command = [sys.executable, str(program), str(tmp_path / "run.log")]
     subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, check=False
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        check=False,
     )
     os.close(theirs)
     assert os.read(ours, 1000).decode().split()[:2] == ["True", "133"]
@@ -180,7 +193,9 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_captured_stdout_gets_the_consoles_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_captured_stdout_gets_the_consoles_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where sys.stdout is no descriptor (a notebook, a test runner), the console writes to that object."""
     with quiet(tmp_path / "run.log") as console:
         console.print("hello")

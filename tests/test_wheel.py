@@ -21,7 +21,9 @@ BUILDERS = {
 def run(*arguments: object, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, *map(str, arguments)]
     env = {**os.environ, **environment}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +45,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if importlib.util.find_spec("pip") is None:
         pytest.skip("there is no pip to install with")
     target = tmp_path_factory.mktemp("target")
-    done = run("-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel, cwd=target)
+    done = run(
+        "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel, cwd=target
+    )
     assert done.returncode == 0, done.stderr
     return target
 
@@ -52,7 +56,11 @@ def test_specs_and_recipes_lie_inside_the_package(wheel):
     """As archspec/specs, all of them, and never as a top-level package."""
     names = set(zipfile.ZipFile(wheel).namelist())
     shipped = {f"archspec/{file.relative_to(ROOT)}" for file in (ROOT / "specs").rglob("*.yaml")}
-    assert {"archspec/specs/densenet121.yaml", "archspec/specs/recipes/digits.yaml"} <= shipped <= names
+    assert (
+        {"archspec/specs/densenet121.yaml", "archspec/specs/recipes/digits.yaml"}
+        <= shipped
+        <= names
+    )
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"archspec", "densenet_cli"}
 
@@ -61,7 +69,9 @@ def test_the_wheel_holds_every_module_and_no_tests(wheel):
     """What the checkout imports is there as well."""
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {
-        str(file.relative_to(ROOT)) for top in ("archspec", "densenet_cli") for file in (ROOT / top).rglob("*.py")
+        str(file.relative_to(ROOT))
+        for top in ("archspec", "densenet_cli")
+        for file in (ROOT / top).rglob("*.py")
     }
     assert modules <= names
     assert not [name for name in names if "test" in name]
@@ -69,7 +79,9 @@ def test_the_wheel_holds_every_module_and_no_tests(wheel):
 
 def test_the_installed_command_knows_the_shipped_specs_from_any_directory(installed, tmp_path):
     """Its own archspec, not the checkout's; the published counts of DenseNet-121."""
-    where = run("-c", "import archspec; print(archspec.__file__)", cwd=tmp_path, PYTHONPATH=str(installed))
+    where = run(
+        "-c", "import archspec; print(archspec.__file__)", cwd=tmp_path, PYTHONPATH=str(installed)
+    )
     assert Path(where.stdout.strip()).parent == installed / "archspec"
     (command,) = (installed / "bin").glob("densenet")
     done = run(command, "inspect", "densenet121", "--json", cwd=tmp_path, PYTHONPATH=str(installed))
@@ -84,7 +96,9 @@ def test_the_installed_command_checks_every_shipped_spec_and_plans_a_run(install
     command = installed / "bin/densenet"
     done = run(command, "check", *specs, cwd=tmp_path, PYTHONPATH=str(installed))
     assert (done.returncode, done.stdout.count(": right, ")) == (0, len(specs))
-    assert run(command, "train", "--dry-run", cwd=tmp_path, PYTHONPATH=str(installed)).returncode == 0
+    assert (
+        run(command, "train", "--dry-run", cwd=tmp_path, PYTHONPATH=str(installed)).returncode == 0
+    )
 
 
 def test_a_foreign_package_of_the_same_name_is_noticed(installed, tmp_path):
@@ -94,6 +108,8 @@ def test_a_foreign_package_of_the_same_name_is_noticed(installed, tmp_path):
     path = f"{tmp_path / 'conda'}{os.pathsep}{installed}"
     done = run("-m", "densenet_cli", "--help", cwd=tmp_path, PYTHONPATH=path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"E005 another package is imported as 'archspec' ({tmp_path}/conda/archspec)")
+    assert done.stderr.startswith(
+        f"E005 another package is imported as 'archspec' ({tmp_path}/conda/archspec)"
+    )
     assert "install densenet-archspec into an environment of its own" in done.stderr
     assert done.stderr.count("\n") == 1

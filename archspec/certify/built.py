@@ -97,7 +97,11 @@ def _made(spec: Spec, module: str) -> Mapping[str, Any]:
         )
         found = _read(folder / "certificate.json")
     if found is None:
-        lines = [line for line in ended.stderr.splitlines() if line.strip()] or [f"exit code {ended.returncode}"]
+        lines = [line for line in ended.stderr.splitlines() if line.strip()] or [
+            f"exit code {ended.returncode}"
+        ]
         message = f"could not be compiled and read back: {lines[-1].strip()[:300]}"
-        raise ModelFileError.one("R107", message, spec.name, "--no-certify goes on without a certificate")
+        raise ModelFileError.one(
+            "R107", message, spec.name, "--no-certify goes on without a certificate"
+        )
     return found

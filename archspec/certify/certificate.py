@@ -43,7 +43,10 @@ def certificate(
         "params": comparison.params,
         "expected_params": comparison.expected_params,
         "differences": [difference.message for difference in differences],
-        "notes": [*(remark for remark in remarks if remark), *(note for each in seen for note in each.notes)],
+        "notes": [
+            *(remark for remark in remarks if remark),
+            *(note for each in seen for note in each.notes),
+        ],
         "compared": comparison.compared,
         "not_compared": comparison.not_compared,
         **(_looked_at(life, comparison) if life else {}),
@@ -64,7 +67,13 @@ def _looked_at(life: Life, comparison: Comparison) -> dict[str, Any]:
 
 def _probed(probe: Probe) -> dict[str, Any]:
     """What ONNX Runtime says."""
-    return {"probe": {"connections": probe.connections, "confirmed": probe.confirmed, "not_run": probe.not_run}}
+    return {
+        "probe": {
+            "connections": probe.connections,
+            "confirmed": probe.confirmed,
+            "not_run": probe.not_run,
+        }
+    }
 
 
 def digest_of(file: Path) -> str:

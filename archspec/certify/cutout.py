@@ -40,7 +40,9 @@ class Cutter:
     def __init__(self, reading: OnnxReading, values: Values) -> None:
         self.reading = reading
         self.values = values
-        self.makers = {output: node for node in reading.model.nodes for output in node.outputs if output}
+        self.makers = {
+            output: node for node in reading.model.nodes for output in node.outputs if output
+        }
         self.order = {node.span: position for position, node in enumerate(reading.model.nodes)}
         self.tensors = {feature.op: name for name, feature in reading.features.items()}
         self.types = dict(reading.model.types)
@@ -85,14 +87,25 @@ class Cutter:
         return [nodes[position] for position in sorted(nodes)], constants, inputs
 
     def _model(
-        self, nodes: Sequence[Node], constants: Iterable[str], inputs: Mapping[str, Feature], ends: Sequence[str]
+        self,
+        nodes: Sequence[Node],
+        constants: Iterable[str],
+        inputs: Mapping[str, Feature],
+        ends: Sequence[str],
     ) -> bytes:
         import onnx
         from onnx import helper
 
         data, spans, kinds = self.values.data, self.reading.model.spans, self.types
-        protos = [onnx.NodeProto.FromString(data[begin:end]) for begin, end in (node.span for node in nodes)]
-        tensors = [onnx.TensorProto.FromString(data[slice(*spans[name])]) for name in constants if name in spans]
+        protos = [
+            onnx.NodeProto.FromString(data[begin:end])
+            for begin, end in (node.span for node in nodes)
+        ]
+        tensors = [
+            onnx.TensorProto.FromString(data[slice(*spans[name])])
+            for name in constants
+            if name in spans
+        ]
         for tensor in tensors:
             self._fill(tensor, self.reading.model.constants[tensor.name])
         for node, proto in zip(nodes, protos, strict=True):
@@ -102,7 +115,10 @@ class Cutter:
         graph = helper.make_graph(
             protos,
             "part",
-            [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), sizes(x)) for name, x in inputs.items()],
+            [
+                helper.make_tensor_value_info(name, kinds.get(name, FLOAT), sizes(x))
+                for name, x in inputs.items()
+            ],
             [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), None) for name in ends],
             tensors,
         )

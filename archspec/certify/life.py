@@ -62,16 +62,25 @@ class Life:
     @property
     def differences(self) -> tuple[Diagnostic, ...]:
         """What makes it another network than the spec's, in the user's words."""
-        lines = [*self._broken(), *(Diagnostic("R109", dead.message, dead.operator) for dead in self.dead[:MAX_LINES])]
+        lines = [
+            *self._broken(),
+            *(Diagnostic("R109", dead.message, dead.operator) for dead in self.dead[:MAX_LINES]),
+        ]
         more = len(self.dead) > MAX_LINES
-        return (*lines, Diagnostic("R105", f"more than {MAX_LINES:,} differences")) if more else tuple(lines)
+        return (
+            (*lines, Diagnostic("R105", f"more than {MAX_LINES:,} differences"))
+            if more
+            else tuple(lines)
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was not looked at."""
         if not self.unread:
             return ()
-        return (f"the weights of {first_of(self.unread)} cannot be read: nobody looked whether they are zero",)
+        return (
+            f"the weights of {first_of(self.unread)} cannot be read: nobody looked whether they are zero",
+        )
 
     def _broken(self) -> Iterator[Diagnostic]:
         if self.broken:
@@ -144,13 +153,17 @@ class _Walk:
             return self.reaches[value]
         if part.name not in self.tables:
             self.tables[part.name] = np.eye(len(part.sources) + 1, len(part.sources), -1, bool)
-        return Reach(self.tables[part.name], np.where(self.live[value], self.numbers[part.name, value], 0))
+        return Reach(
+            self.tables[part.name], np.where(self.live[value], self.numbers[part.name, value], 0)
+        )
 
     def _operate(self, part: Part, ours: Op, op: Op, read: Sequence[Reach]) -> Reach:
         if op.kind in JOINS:
             return JOINS[op.kind](read)
         x = joined(read) if len(read) > 1 else read[0]
-        made = self._through_filters(ours, op, x) if op.kind in FILTERS else self._scaled(ours, op, x)
+        made = (
+            self._through_filters(ours, op, x) if op.kind in FILTERS else self._scaled(ours, op, x)
+        )
         if made is not x:
             ends = self.ends.setdefault(part.name, {})
             for number in np.flatnonzero(x.sources & ~made.sources).tolist():
@@ -182,18 +195,26 @@ class _Walk:
     def _weights(self, ours: Op, op: Op) -> list[Array]:
         """The values of an operator's filters or scales that can be had; what is strange in them is noted."""
         name = self.folded.get(op.name, op.name)
-        known = Weights() if name == op.name in self.held else self.reading.weights.get(name, Weights())
-        scales, others = ([self.values.of(source) for source in each] for each in (known.scales, known.others))
+        known = (
+            Weights() if name == op.name in self.held else self.reading.weights.get(name, Weights())
+        )
+        scales, others = (
+            [self.values.of(source) for source in each] for each in (known.scales, known.others)
+        )
         if any(values is None for values in scales) or (op.kind in FILTERS and not scales):
             self.unread[ours.name] = None
-        if not all(np.isfinite(values).all() for values in (*scales, *others) if values is not None):
+        if not all(
+            np.isfinite(values).all() for values in (*scales, *others) if values is not None
+        ):
             self.broken[ours.name] = None
         return [values for values in scales if values is not None]
 
     def dead(self, part: Part) -> Iterator[Dead]:
         """Yield what of a part carries nothing, what has its reason elsewhere left out."""
         carried = self.carried(part)
-        reads = [any(self.live[value].any() for value in values) for values in part.sources.values()]
+        reads = [
+            any(self.live[value].any() for value in values) for values in part.sources.values()
+        ]
         if any(reads) and not carried.any():
             yield self._constant(part)
             return
@@ -201,7 +222,12 @@ class _Walk:
             if live and not carried[number]:
                 end = self.ends[part.name][number]
                 words = "a scale that is" if end.kind in NORMS else "weights that are"
-                yield Dead(part.title, source, end.name, f"{part.title} reads {source} with {words} all zero")
+                yield Dead(
+                    part.title,
+                    source,
+                    end.name,
+                    f"{part.title} reads {source} with {words} all zero",
+                )
 
     def carried(self, part: Part) -> Array:
         """Return which of a part's sources its output depends on."""
@@ -215,5 +241,7 @@ class _Walk:
         end = list(self.ends[part.name].values())[-1]
         what = "scale of {} is" if end.kind in NORMS else "weights of {} are"
         how = "all zero" if end.name in self.zero else "zero for all that depends on it"
-        message = f"{part.title} gives the same output for every image: the {what.format(end.name)} {how}"
+        message = (
+            f"{part.title} gives the same output for every image: the {what.format(end.name)} {how}"
+        )
         return Dead(part.title, "", end.name, message)

@@ -57,12 +57,21 @@ def parts_of(match: Match) -> Parts:
             if maker is not None and maker != reader:
                 outputs[maker][value] = None
             if reader is not None and maker != reader:
-                sources[reader].setdefault(match.source(partners[value], expected), {})[value] = None
+                sources[reader].setdefault(match.source(partners[value], expected), {})[value] = (
+                    None
+                )
     parts = {
-        name: Part(name, title, {who: tuple(values) for who, values in sources[name].items()}, tuple(outputs[name]))
+        name: Part(
+            name,
+            title,
+            {who: tuple(values) for who, values in sources[name].items()},
+            tuple(outputs[name]),
+        )
         for name, title in titles.items()
     }
-    return Parts(tuple(parts.values()), {value: parts[name] for value, name in owners.items()}, joins)
+    return Parts(
+        tuple(parts.values()), {value: parts[name] for value, name in owners.items()}, joins
+    )
 
 
 def _leaves(values: tuple[str, ...], joins: Mapping[str, tuple[str, ...]]) -> Iterator[str]:

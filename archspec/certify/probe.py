@@ -25,7 +25,11 @@ from archspec.readers.onnx import OnnxReading
 from archspec.readers.weights import values_of
 
 # How far a source is moved, one after another until the output moves: a ReLU may hide a small change.
-STEPS: Mapping[int, tuple[float, ...]] = {1: (1.0, 1e2, 1e4), 11: (1.0, 1e2, 1e4), 10: (1.0, 30.0, 1e3)}
+STEPS: Mapping[int, tuple[float, ...]] = {
+    1: (1.0, 1e2, 1e4),
+    11: (1.0, 1e2, 1e4),
+    10: (1.0, 30.0, 1e3),
+}
 SEED = 0
 
 Array = Any
@@ -107,7 +111,10 @@ def onnx_runtime() -> Any:
         import onnxruntime  # type: ignore[import-untyped]
     except ImportError:
         raise EnvironmentFault.one(
-            "E009", "onnxruntime, which --probe runs, is not installed", sys.executable, "pip install onnxruntime"
+            "E009",
+            "onnxruntime, which --probe runs, is not installed",
+            sys.executable,
+            "pip install onnxruntime",
         ) from None
     return onnxruntime
 
@@ -116,7 +123,9 @@ def _probed(part: Part, life: Life, cutter: Cutter, runtime: Any) -> Iterator[Mo
     sources = [value for values in part.sources.values() for value in values]
     cutout = cutter.cut(sources, part.outputs)
     run = _Run(cutout, runtime)
-    for (source, values), alive in zip(part.sources.items(), life.carried[part.name].tolist(), strict=True):
+    for (source, values), alive in zip(
+        part.sources.items(), life.carried[part.name].tolist(), strict=True
+    ):
         live = {value: life.live[value] for value in values}
         if any(channels.any() for channels in live.values()):
             yield Moves(part.title, source, alive, run.moves(live))
@@ -132,7 +141,9 @@ class _Run:
         if not kinds <= STEPS.keys():
             raise Uncut("its numbers are of a type that is not known here")
         self.inputs = {name: x.op for name, x in cutout.inputs.items()}
-        self.dtypes = {name: tensor_dtype_to_np_dtype(cutout.types.get(name, FLOAT)) for name in cutout.inputs}
+        self.dtypes = {
+            name: tensor_dtype_to_np_dtype(cutout.types.get(name, FLOAT)) for name in cutout.inputs
+        }
         self.steps = min((STEPS[kind] for kind in kinds), default=())
         self.random = np.random.default_rng(SEED)
         self.base = {x.op: self.random.normal(size=sizes(x)) for x in cutout.inputs.values()}
@@ -141,13 +152,19 @@ class _Run:
         options.intra_op_num_threads = 1
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         with _refused():
-            self.session = runtime.InferenceSession(cutout.model, options, providers=["CPUExecutionProvider"])
+            self.session = runtime.InferenceSession(
+                cutout.model, options, providers=["CPUExecutionProvider"]
+            )
         self.given = self._given(self.base)
         self.before = self._outputs(self.given)
 
     def _given(self, maps: Mapping[str, Array]) -> dict[str, Array]:
         """Feature maps by the names of the model's inputs; several of these may be one value of the file's graph."""
-        return {name: maps[op].astype(self.dtypes[name]) for name, op in self.inputs.items() if op in maps}
+        return {
+            name: maps[op].astype(self.dtypes[name])
+            for name, op in self.inputs.items()
+            if op in maps
+        }
 
     def _outputs(self, given: Mapping[str, Array]) -> list[Array]:
         with _refused():

@@ -111,7 +111,9 @@ def _same(op: Op, x: Reach) -> Reach:
 CARRIED: Mapping[str, Callable[[Op, Reach], Reach]] = {
     **dict.fromkeys(("relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu"), _same),
     **dict.fromkeys(("sigmoid", "hard_sigmoid", "dropout", "output"), _same),
-    **dict.fromkeys(("max_pool", "avg_pool", "blur_pool", "global_avg_pool", "upsample", "crop"), _same),
+    **dict.fromkeys(
+        ("max_pool", "avg_pool", "blur_pool", "global_avg_pool", "upsample", "crop"), _same
+    ),
     "batch_norm": _same,
     **dict.fromkeys(("layer_norm", "group_norm"), _mixed),
     "slice": _slice,
@@ -122,5 +124,9 @@ CARRIED: Mapping[str, Callable[[Op, Reach], Reach]] = {
 FILTERS = ("conv", "conv_transpose", "dense")
 """Kinds that make channels by weights."""
 
-JOINS: Mapping[str, Callable[[Sequence[Reach]], Reach]] = {"concat": joined, "add": added, "multiply": added}
+JOINS: Mapping[str, Callable[[Sequence[Reach]], Reach]] = {
+    "concat": joined,
+    "add": added,
+    "multiply": added,
+}
 """Kinds that read several values: a product depends on each of its factors."""

@@ -31,7 +31,9 @@ def build_graph(spec: Spec) -> Graph:
             gives other channels than the spec says, at its place.
     """
     builder = _Builder(spec)
-    value = builder.op("input", "input", (), shape=(spec.input.channels, spec.input.height, spec.input.width))
+    value = builder.op(
+        "input", "input", (), shape=(spec.input.channels, spec.input.height, spec.input.width)
+    )
     value = builder.stem(value)
     transitions = spec.transitions_in_order()
     outputs: dict[int | str, str] = {"stem": value}
@@ -41,14 +43,21 @@ def build_graph(spec: Spec) -> Graph:
         if number == spec.last_block:
             break
         if number <= len(transitions):
-            value = builder.transition(f"features.transition{number}", transitions[number - 1], value, number, outputs)
+            value = builder.transition(
+                f"features.transition{number}", transitions[number - 1], value, number, outputs
+            )
     for number in spec.features:
         builder.op(f"feature{number}", "output", (outputs[number],))
     builder.head(value)
     graph = Graph.of(spec.name, builder.ops, builder.regions)
     _, faults = infer_shapes(graph)
     if faults or builder.unlike:
-        raise GraphError([*causes(graph, spec, faults, builder.origins), *in_reading_order(builder.unlike.values())])
+        raise GraphError(
+            [
+                *causes(graph, spec, faults, builder.origins),
+                *in_reading_order(builder.unlike.values()),
+            ]
+        )
     return graph
 
 
@@ -66,7 +75,9 @@ class _Builder:
         self.unlike: dict[str, Diagnostic] = {}
         """By place: steps that give other channels than the spec says."""
 
-    def op(self, name: str, kind: str, inputs: tuple[str, ...], region: str = "", **attrs: Any) -> str:
+    def op(
+        self, name: str, kind: str, inputs: tuple[str, ...], region: str = "", **attrs: Any
+    ) -> str:
         name = self.free(name)
         self.ops.append(Op(name, kind, inputs, MappingProxyType(attrs), region))
         self._measure(self.ops[-1])
@@ -81,7 +92,9 @@ class _Builder:
         """Note what the operator gives; where its inputs do not fit, at least its channels."""
         if all(source in self.shapes for source in op.inputs):
             try:
-                self.shapes[op.name] = OPERATORS[op.kind].shape(op.attrs, [self.shapes[s] for s in op.inputs])
+                self.shapes[op.name] = OPERATORS[op.kind].shape(
+                    op.attrs, [self.shapes[s] for s in op.inputs]
+                )
                 self.channels[op.name] = self.shapes[op.name][0]
                 return
             except ShapeFault:  # told by build_graph, with all others
@@ -102,19 +115,32 @@ class _Builder:
         names: list[str] = []
         for piece in expand(part):
             inputs = tuple(value if index < 0 else names[index] for index in piece.reads)
-            names.append(self.op(f"{prefix}{piece.name}", piece.kind, inputs, region, **piece.attrs))
+            names.append(
+                self.op(f"{prefix}{piece.name}", piece.kind, inputs, region, **piece.attrs)
+            )
             self.origins[names[-1]] = (*region_made.origin, *key, *piece.path)
         return names[-1] if names else value
 
     def declared(self, steps: Any, value: str, first: int | None = 1, **widths: int) -> Part:
         """Return the declaration of a part that reads `value`, in the spec's style, without dropout."""
         spec = self.spec
-        return Part(steps, self.channels[value], tuple(widths.items()), spec.norm, spec.activation, first=first)
+        return Part(
+            steps,
+            self.channels[value],
+            tuple(widths.items()),
+            spec.norm,
+            spec.activation,
+            first=first,
+        )
 
     def dropping(self, part: Part) -> Part:
         """Return the declaration of a part between layers, which drops where every convolution is followed by it."""
         spec = self.spec
-        return replace(part, drop_rate=spec.drop_rate, drop_after="conv") if spec.drop_after == "conv" else part
+        return (
+            replace(part, drop_rate=spec.drop_rate, drop_after="conv")
+            if spec.drop_after == "conv"
+            else part
+        )
 
     def stem(self, value: str) -> str:
         spec = self.spec
@@ -122,7 +148,11 @@ class _Builder:
         out = spec.stem.channels or 2 * growth.get("k", 0)
         widths = {**growth, **({"out": out} if out else {})}
         part = self.declared(spec.stem.listed(), value, first=0, **widths)
-        declared = {"in_channels": self.channels[value], "part": part, **({"out_channels": out} if out else {})}
+        declared = {
+            "in_channels": self.channels[value],
+            "part": part,
+            **({"out_channels": out} if out else {}),
+        }
         if not expand(part):
             return value
         self.region("stem", "stem", "", ("stem",), **declared)
@@ -147,7 +177,9 @@ class _Builder:
         bypass, entering = self.split(name, block, value)
         made = [entering]
         for index in range(1, layers + 1):
-            joined = self.join(f"{name}.concat{index}", [made[j] for j in sources(wiring, index)], name)
+            joined = self.join(
+                f"{name}.concat{index}", [made[j] for j in sources(wiring, index)], name
+            )
             made.append(self.dense_layer(f"{name}.denselayer{index}", block, index, joined, name))
         self.all_read(name, wiring, layers, origin)
         value_out = self.join(f"{name}.concat", [made[j] for j in gathered(wiring, layers)], name)
@@ -159,7 +191,9 @@ class _Builder:
 
     def all_read(self, name: str, wiring: ConnectivitySpec, layers: int, origin: Path) -> None:
         """Note a fault where neither a later layer nor the output reads a layer."""
-        read = set(gathered(wiring, layers)).union(*(sources(wiring, index) for index in range(1, layers + 1)))
+        read = set(gathered(wiring, layers)).union(
+            *(sources(wiring, index) for index in range(1, layers + 1))
+        )
         unread = [str(index) for index in range(1, layers + 1) if index not in read]
         if unread:
             paths = [("connectivity", "output"), ("connectivity", "edges"), ("connectivity",)]
@@ -202,7 +236,11 @@ class _Builder:
         paths = (own, origin) if own else ((*origin, "layer"), ("layer",), origin)
         self.gives(made, growth, f"{name}: the layer", "growth_rate", paths)
         if made == value:
-            self.fault(f"{name}: the layer has no operator", paths, "it must give its growth rate's channels")
+            self.fault(
+                f"{name}: the layer has no operator",
+                paths,
+                "it must give its growth rate's channels",
+            )
         return made
 
     def gives(self, value: str, channels: int, what: str, key: str, paths: Sequence[Path]) -> None:
@@ -217,7 +255,9 @@ class _Builder:
         self.unlike.setdefault(place, Diagnostic("G006", message, place, hint))
 
     def block_origin(self) -> Path:
-        return next(region.origin for region in reversed(self.regions) if region.kind == "dense_block")
+        return next(
+            region.origin for region in reversed(self.regions) if region.kind == "dense_block"
+        )
 
     def aggregate(self, name: str, block: Block, value: str, parent: str, number: int) -> str:
         if block.aggregate is None:
@@ -234,7 +274,12 @@ class _Builder:
         return value
 
     def transition(
-        self, name: str, transition: TransitionSpec, value: str, number: int, made: Mapping[int | str, str]
+        self,
+        name: str,
+        transition: TransitionSpec,
+        value: str,
+        number: int,
+        made: Mapping[int | str, str],
     ) -> str:
         channels, out = self.channels[value], transition.wide(self.channels[value])
         part = self.dropping(self.declared(transition.listed(), value, first=None, out=out))
@@ -271,8 +316,12 @@ class _Builder:
         """Return the declaration of what stands behind a transition's join."""
         pieces = expand(part)
         channels = pieces[-1].channels if pieces else part.channels
-        joined = channels + self.channels[skip] if skip and transition.join == "concat" else channels
-        return replace(part, steps=steps_of("transitions", transition.after or "none"), channels=joined)
+        joined = (
+            channels + self.channels[skip] if skip and transition.join == "concat" else channels
+        )
+        return replace(
+            part, steps=steps_of("transitions", transition.after or "none"), channels=joined
+        )
 
     def crop(self, name: str, value: str, model: str, region: str) -> str:
         """Cut the centre out of a feature map, of the size of another."""
@@ -282,13 +331,18 @@ class _Builder:
 
     def head(self, value: str) -> str:
         head = self.spec.head
-        part = replace(self.declared(head.listed(), value, first=None, out=head.num_classes), drop_rate=head.dropout)
+        part = replace(
+            self.declared(head.listed(), value, first=None, out=head.num_classes),
+            drop_rate=head.dropout,
+        )
         pieces = expand(part)
         if not pieces:
             return value
         features = all(OPERATORS[piece.kind].carries for piece in pieces)
         classes = pieces[-1].channels if features else head.num_classes
-        self.region("head", "head", "", ("head",), in_channels=part.channels, num_classes=classes, part=part)
+        self.region(
+            "head", "head", "", ("head",), in_channels=part.channels, num_classes=classes, part=part
+        )
         made = self.part(part, "", value, "head", "steps")
         self.gives(made, classes, "the head", "head.num_classes", _HEAD)
         return made

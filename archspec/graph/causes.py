@@ -28,10 +28,16 @@ def causes(
     A fault of another kind stays what it is, at the place of the step (`origins`) or of the part that it comes from.
     """
     parts = [*graph.regions_of("transition"), *graph.regions_of("aggregation")]
-    empty = [region for region in parts if region.attrs["out_channels"] < 1 <= region.attrs["in_channels"]]
+    empty = [
+        region
+        for region in parts
+        if region.attrs["out_channels"] < 1 <= region.attrs["in_channels"]
+    ]
     failing = {field: found for field in _SIDES if (found := _too_small(graph, field))}
     explained = {region.name for region in empty} | {name for name, _ in failing.values()}
-    others = [fault for fault in faults if not explained & {fault.where, graph.ops[fault.where].region}]
+    others = [
+        fault for fault in faults if not explained & {fault.where, graph.ops[fault.where].region}
+    ]
     return (
         *_compressions(empty, spec),
         *_sizes(graph, failing, spec),
@@ -61,18 +67,27 @@ def _compression(spec: Spec, region: Region) -> tuple[float | None, Path]:
     compression = spec.transitions_in_order()[number].compression
     if spec.transitions and spec.transitions[number].compression:
         return compression, own
-    return compression, ("transition", "compression") if spec.transition.compression else ("compression",)
+    return compression, ("transition", "compression") if spec.transition.compression else (
+        "compression",
+    )
 
 
-def _sizes(graph: Graph, failing: Mapping[str, tuple[str, int]], spec: Spec) -> Iterator[Diagnostic]:
+def _sizes(
+    graph: Graph, failing: Mapping[str, tuple[str, int]], spec: Spec
+) -> Iterator[Diagnostic]:
     """Height and width that were written in one place, as by one flag, have one fault."""
     places = {_place(spec, ("input", field)) for field in failing}
     together = len(failing) == 2 and len(places) == 1 and spec.input.height == spec.input.width
     for field in [*failing][: 1 if together else 2]:
-        named, (op, least) = "input.height and input.width" if together else f"input.{field}", failing[field]
+        named, (op, least) = (
+            "input.height and input.width" if together else f"input.{field}",
+            failing[field],
+        )
         why = f"{op} has no pixel left for its {graph.ops[op].attrs['kernel']}-pixel window"
         message = f"{named} (={getattr(spec.input, field)}) must be at least {least}: {why}"
-        yield _fault(spec, message, "or less stride and pooling in stem and transitions", ("input", field))
+        yield _fault(
+            spec, message, "or less stride and pooling in stem and transitions", ("input", field)
+        )
 
 
 _SIDES = {"height": 1, "width": 2}
@@ -86,7 +101,9 @@ def _too_small(graph: Graph, field: str) -> tuple[str, int] | None:
     if not starved or _starved(graph, side, MAX_PIXELS):
         return None
     sizes = range(size, MAX_PIXELS)
-    return starved, size + bisect_left(sizes, True, key=lambda pixels: not _starved(graph, side, pixels))
+    return starved, size + bisect_left(
+        sizes, True, key=lambda pixels: not _starved(graph, side, pixels)
+    )
 
 
 def _starved(graph: Graph, side: int, size: int) -> str:
@@ -106,7 +123,14 @@ def _starved(graph: Graph, side: int, size: int) -> str:
 
 
 # Pixels alone are followed: whatever is wrong with channels is another fault.
-_ONE_CHANNEL = {"in_channels": 1, "out_channels": 1, "channels": 1, "groups": 1, "start": 0, "stop": 1}
+_ONE_CHANNEL = {
+    "in_channels": 1,
+    "out_channels": 1,
+    "channels": 1,
+    "groups": 1,
+    "start": 0,
+    "stop": 1,
+}
 
 
 def _least_share(channels: int) -> float:
@@ -154,7 +178,9 @@ _HINTS: Mapping[str, str] = {
 _BLAMED = {"add": ("residual",), "slice": ("connectivity", "share")}
 
 
-def _suspects(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]) -> Iterator[Path]:
+def _suspects(
+    fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]
+) -> Iterator[Path]:
     """Where the cause of a fault may be written, the likeliest first."""
     op = graph.ops[fault.where]
     region = graph.regions.get(op.region)
@@ -179,7 +205,11 @@ def _settings(message: str, path: Path, spec: Spec) -> Iterator[Path]:
     if setting is None or not path:
         return
     for step in (path, _usual(path)):
-        yield from (written for written in spec.written() if written[:-2] == step and written[-1] == setting[1])
+        yield from (
+            written
+            for written in spec.written()
+            if written[:-2] == step and written[-1] == setting[1]
+        )
 
 
 _SETTING = re.compile(r"(\w+) \(=")
@@ -189,7 +219,11 @@ def _resizing(graph: Graph, block: Region) -> str:
     """Return the operator by which a layer of a block comes to give another height or width than it reads, or ''."""
     shapes, _ = infer_shapes(graph)
     for layer in layers_of(graph, block):
-        ops = [op for op in graph.members[layer.name] if op.inputs and {op.name, op.inputs[0]} <= shapes.keys()]
+        ops = [
+            op
+            for op in graph.members[layer.name]
+            if op.inputs and {op.name, op.inputs[0]} <= shapes.keys()
+        ]
         sizes = [(shapes[op.inputs[0]][1:], shapes[op.name][1:], op.name) for op in ops]
         if sizes and sizes[0][0] != sizes[-1][1]:
             return [name for before, after, name in sizes if before == sizes[0][0] != after][-1]

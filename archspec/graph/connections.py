@@ -61,7 +61,9 @@ def _crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, 
     """Yield each value that crosses a region's border, with the regions of its maker and of its reader."""
     chains = {name: tuple(_chain(graph, name)) for name in ("", *graph.regions)}
     # A layer's output is read by all concatenations behind it: of equal crossings, look at one.
-    readings = dict.fromkeys((source, op.region) for op in graph.ops.values() for source in op.inputs)
+    readings = dict.fromkeys(
+        (source, op.region) for op in graph.ops.values() for source in op.inputs
+    )
     for source, region in readings:
         maker = chains.get(graph.ops[source].region, ()) if source in graph.ops else ()
         reader = chains.get(region, ())
@@ -92,7 +94,8 @@ def block_connections(graph: Graph) -> tuple[BlockConnections, ...]:
     for layer in graph.regions_of("dense_layer"):
         by_parent.setdefault(layer.parent, []).append(layer)
     return tuple(
-        _connections(graph, block, by_parent.get(block.name, []), found) for block in graph.regions_of("dense_block")
+        _connections(graph, block, by_parent.get(block.name, []), found)
+        for block in graph.regions_of("dense_block")
     )
 
 
@@ -101,7 +104,9 @@ def expected_edges(block: Region) -> int:
     return count(block.attrs["connectivity"], block.attrs["num_layers"], block.attrs["aggregated"])
 
 
-def _connections(graph: Graph, block: Region, layers: Sequence[Region], found: Mapping[str, Ports]) -> BlockConnections:
+def _connections(
+    graph: Graph, block: Region, layers: Sequence[Region], found: Mapping[str, Ports]
+) -> BlockConnections:
     numbers: dict[str, int] = dict.fromkeys(found[block.name].entering, 0)
     for number, layer in enumerate(layers, start=1):
         numbers |= dict.fromkeys(found[layer.name].leaving, number)
@@ -110,20 +115,27 @@ def _connections(graph: Graph, block: Region, layers: Sequence[Region], found: M
     around = {op.name for op in slices}
     for layer in layers if around else ():
         around -= _walk(graph, found[layer.name].entering, numbers)
-    gathers = [found[region.name].entering for region in aggregations] or [found[block.name].leaving]
+    gathers = [found[region.name].entering for region in aggregations] or [
+        found[block.name].leaving
+    ]
     gathers = [_summands(graph, values, block.name) for values in gathers]
     return BlockConnections(
         block.name,
         tuple(_reached(graph, found[layer.name].entering, numbers) for layer in layers),
         frozenset().union(*(_reached(graph, values, numbers, around) for values in gathers)),
         bool(aggregations) and RULES[block.attrs["connectivity"].kind].aggregates,
-        bool(around & set(_walk(graph, _summands(graph, found[block.name].leaving, block.name), numbers))),
+        bool(
+            around
+            & set(_walk(graph, _summands(graph, found[block.name].leaving, block.name), numbers))
+        ),
     )
 
 
 def _summands(graph: Graph, values: Iterable[str], block: str) -> tuple[str, ...]:
     """What a block's output joins, its input, that a residual block adds to it, left aside."""
-    adds = {value for value in values if (op := graph.ops[value]).kind == "add" and op.region == block}
+    adds = {
+        value for value in values if (op := graph.ops[value]).kind == "add" and op.region == block
+    }
     return tuple(graph.ops[value].inputs[0] if value in adds else value for value in values)
 
 
@@ -131,10 +143,14 @@ def _reached(
     graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()
 ) -> frozenset[int]:
     """Return the sources that values come from; what runs through `around` does not count."""
-    return frozenset(numbers[value] for value in _walk(graph, values, numbers, around) if value in numbers)
+    return frozenset(
+        numbers[value] for value in _walk(graph, values, numbers, around) if value in numbers
+    )
 
 
-def _walk(graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()) -> set[str]:
+def _walk(
+    graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()
+) -> set[str]:
     """Walk back from values to the numbered sources through operators that carry features; return all values met."""
     seen = set(around)
     waiting = list(values)

@@ -79,11 +79,17 @@ RULES: Mapping[str, Rule] = {
     # The last `window` of them alone; the block's output reads as one more layer would.
     "window": Rule(_last, lambda layers, wiring: _last(layers + 1, wiring), _count_last),
     # SparseNet (Zhu et al. 2018), Log-DenseNet V2 (Hu et al. 2017): i - 1, i - 2, i - 4, ...
-    "log": Rule(_powers_back, lambda layers, wiring: _powers_back(layers + 1, wiring), _count_powers_back),
+    "log": Rule(
+        _powers_back, lambda layers, wiring: _powers_back(layers + 1, wiring), _count_powers_back
+    ),
     # HarDNet (Chao et al. 2019): i - 2^n where 2^n divides i; the output keeps odd layers and the last.
-    "harmonic": Rule(_dividing_powers_back, _odd_and_last, lambda layers, wiring: 2 * layers - layers.bit_count()),
+    "harmonic": Rule(
+        _dividing_powers_back, _odd_and_last, lambda layers, wiring: 2 * layers - layers.bit_count()
+    ),
     # VoVNet (Lee et al. 2019), one-shot aggregation: a chain of layers, all of which the output joins.
-    "one_shot": Rule(lambda layer, wiring: (layer - 1,), _all, lambda layers, wiring: layers, aggregates=True),
+    "one_shot": Rule(
+        lambda layer, wiring: (layer - 1,), _all, lambda layers, wiring: layers, aggregates=True
+    ),
     # CSPNet (Wang et al. 2020): dense on a share of the channels, the others bypass the layers.
     "cross_stage_partial": Rule(_all_before, _all, _triangle, bypass=True),
     # What the spec lists, layer by layer.

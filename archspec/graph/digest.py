@@ -33,7 +33,9 @@ def _digest(graph: Graph, outputs: Sequence[str]) -> str:
     digest, numbers = sha256(), dict[str, int]()
     for name in _walk(graph, outputs):
         op = graph.ops[name]
-        digest.update(f"{_kind_and_attrs(op)} {[numbers[source] for source in op.inputs]}\n".encode())
+        digest.update(
+            f"{_kind_and_attrs(op)} {[numbers[source] for source in op.inputs]}\n".encode()
+        )
         numbers[name] = len(numbers)
     return digest.hexdigest()
 
@@ -50,8 +52,12 @@ def _walk(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
 
 def named_digest(graph: Graph) -> str:
     """Return 64 hex digits that depend on the names of operators and regions too, but not on the order."""
-    ops = sorted(f"{op.name} {op.region} {_kind_and_attrs(op)} {op.inputs}" for op in graph.ops.values())
-    regions = sorted(f"{r.name} {r.kind} {r.parent} {sorted(r.attrs.items())}" for r in graph.regions.values())
+    ops = sorted(
+        f"{op.name} {op.region} {_kind_and_attrs(op)} {op.inputs}" for op in graph.ops.values()
+    )
+    regions = sorted(
+        f"{r.name} {r.kind} {r.parent} {sorted(r.attrs.items())}" for r in graph.regions.values()
+    )
     return sha256("\n".join([*ops, *regions]).encode()).hexdigest()
 
 

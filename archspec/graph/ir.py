@@ -70,7 +70,9 @@ class Graph:
         """The operators as a frozen `networkx.DiGraph`; an edge leads from a value's maker to its reader."""
         digraph = nx.DiGraph()
         digraph.add_nodes_from(self.ops)
-        digraph.add_edges_from((source, op.name) for op in self.ops.values() for source in op.inputs)
+        digraph.add_edges_from(
+            (source, op.name) for op in self.ops.values() for source in op.inputs
+        )
         return nx.freeze(digraph)
 
     @cached_property
@@ -94,7 +96,11 @@ class Graph:
 
     def regions_of(self, kind: str, parent: str | None = None) -> tuple[Region, ...]:
         """Return the regions of a kind (below a parent), in order."""
-        return tuple(r for r in self.regions.values() if r.kind == kind and (parent is None or r.parent == parent))
+        return tuple(
+            r
+            for r in self.regions.values()
+            if r.kind == kind and (parent is None or r.parent == parent)
+        )
 
     def with_op(self, op: Op) -> Graph:
         """Return the graph with the operator of that name replaced, or added."""
@@ -102,7 +108,9 @@ class Graph:
 
     def without_op(self, name: str) -> Graph:
         """Return the graph without an operator; what read it still names it."""
-        return replace(self, ops=MappingProxyType({n: op for n, op in self.ops.items() if n != name}))
+        return replace(
+            self, ops=MappingProxyType({n: op for n, op in self.ops.items() if n != name})
+        )
 
 
 def _by_name(items: Iterable[Named]) -> Mapping[str, Named]:

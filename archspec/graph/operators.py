@@ -41,7 +41,9 @@ class Operator:
 
     def params(self, attrs: Attrs) -> int:
         """Return the number of learnable values."""
-        return sum(prod(shape) for role, shape in self.tensors(attrs).items() if role not in STATISTICS)
+        return sum(
+            prod(shape) for role, shape in self.tensors(attrs).items() if role not in STATISTICS
+        )
 
     def stats(self, attrs: Attrs) -> int:
         """Return the number of moving statistics, which no gradient changes."""
@@ -61,7 +63,9 @@ def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     if attrs["out_channels"] < 1:
         raise ShapeFault(f"has {attrs['out_channels']} output channels; at least 1 is needed")
     if attrs["in_channels"] % groups or attrs["out_channels"] % groups:
-        raise ShapeFault(f"groups (={groups}) must divide {attrs['in_channels']} and {attrs['out_channels']}")
+        raise ShapeFault(
+            f"groups (={groups}) must divide {attrs['in_channels']} and {attrs['out_channels']}"
+        )
     return (attrs["out_channels"], *_window(attrs, inputs[0]))
 
 
@@ -71,12 +75,16 @@ def _window(attrs: Attrs, shape: Shape) -> tuple[int, int]:
         raise ShapeFault(f"needs a feature map (C, H, W), reads {shape}")
     reach = attrs.get("dilation", 1) * (attrs["kernel"] - 1) + 1
     part = attrs["stride"] - 1 if attrs.get("ceil") else 0
-    height, width = ((size + 2 * attrs["padding"] - reach + part) // attrs["stride"] + 1 for size in shape[1:])
+    height, width = (
+        (size + 2 * attrs["padding"] - reach + part) // attrs["stride"] + 1 for size in shape[1:]
+    )
     if part:  # a window that would start beyond the image and its left border is left out
         lasts = ((size + attrs["padding"] - 1) // attrs["stride"] + 1 for size in shape[1:])
         height, width = map(min, (height, width), lasts)
     if height < 1 or width < 1:
-        raise ShapeFault(f"a {attrs['kernel']} x {attrs['kernel']} window leaves no pixel of {shape[1]} x {shape[2]}")
+        raise ShapeFault(
+            f"a {attrs['kernel']} x {attrs['kernel']} window leaves no pixel of {shape[1]} x {shape[2]}"
+        )
     return height, width
 
 
@@ -91,7 +99,9 @@ def _norm_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 
 def _group_norm_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     if attrs["channels"] % attrs["groups"]:
-        raise ShapeFault(f"groups (={attrs['groups']}) of the norm must divide {attrs['channels']} channels")
+        raise ShapeFault(
+            f"groups (={attrs['groups']}) of the norm must divide {attrs['channels']} channels"
+        )
     return _map_norm_shape(attrs, inputs)
 
 
@@ -105,7 +115,9 @@ def _concat_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     first_of_size = {shape[1:]: position for position, shape in reversed(list(enumerate(inputs)))}
     if len(first_of_size) > 1:
         sizes = ", ".join(map(_pixels, first_of_size))
-        raise ShapeFault(f"joins feature maps of different size: {sizes}", list(first_of_size.values()))
+        raise ShapeFault(
+            f"joins feature maps of different size: {sizes}", list(first_of_size.values())
+        )
     return (sum(shape[0] for shape in inputs), *inputs[0][1:])
 
 
@@ -137,7 +149,9 @@ def _upsample_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 def _crop_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     channels, *sizes = _map(inputs[0])
     if any(size < wanted for size, wanted in zip(sizes, attrs["size"], strict=True)):
-        raise ShapeFault(f"cannot be cropped from {_pixels(tuple(sizes))} to {_pixels(attrs['size'])}")
+        raise ShapeFault(
+            f"cannot be cropped from {_pixels(tuple(sizes))} to {_pixels(attrs['size'])}"
+        )
     return (channels, *attrs["size"])
 
 
@@ -150,14 +164,18 @@ def _slice_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 
 def _shuffle_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     if _map(inputs[0])[0] % attrs["groups"]:
-        raise ShapeFault(f"groups (={attrs['groups']}) of the shuffle must divide {inputs[0][0]} channels")
+        raise ShapeFault(
+            f"groups (={attrs['groups']}) of the shuffle must divide {inputs[0][0]} channels"
+        )
     return inputs[0]
 
 
 def _add_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     for position, shape in enumerate(inputs):
         if shape != inputs[0]:
-            raise ShapeFault(f"adds {_pixels(inputs[0])} and {_pixels(shape)} (C x H x W)", (0, position))
+            raise ShapeFault(
+                f"adds {_pixels(inputs[0])} and {_pixels(shape)} (C x H x W)", (0, position)
+            )
     return inputs[0]
 
 
@@ -228,7 +246,9 @@ def _dense_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
 OPERATORS: Mapping[str, Operator] = {
     "input": Operator(0, lambda attrs, inputs: tuple(attrs["shape"])),
     "conv": Operator(1, _conv_shape, _conv_tensors, _conv_macs),
-    "conv_transpose": Operator(1, _conv_transpose_shape, _conv_transpose_tensors, _conv_transpose_macs),
+    "conv_transpose": Operator(
+        1, _conv_transpose_shape, _conv_transpose_tensors, _conv_transpose_macs
+    ),
     "dense": Operator(1, _dense_shape, _dense_tensors, _dense_macs),
     "batch_norm": Operator(1, _map_norm_shape, _batch_norm_tensors, carries=True),
     "layer_norm": Operator(1, _norm_shape, _affine_tensors, carries=True),

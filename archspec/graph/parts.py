@@ -64,7 +64,9 @@ class _Expansion:
 
     def __post_init__(self) -> None:
         self.taken = {step.name for step in _all(self.part.steps)}
-        self.numbered = Counter(base for step in _all(self.part.steps) for base in self._bases(step))
+        self.numbered = Counter(
+            base for step in _all(self.part.steps) for base in self._bases(step)
+        )
         self.run(self.part.steps, -1, ())
 
     def run(self, steps: tuple[StepSpec, ...], value: int, path: Path) -> int:
@@ -107,25 +109,43 @@ class _Expansion:
         if step.kind == "activation":
             return (self.activation(step).kind,)
         if step.kind == "squeeze_excite":
-            return ("se_pool", "se_reduce", f"se_{step.settings.activation.kind}", "se_expand", "se_gate", "se")
+            return (
+                "se_pool",
+                "se_reduce",
+                f"se_{step.settings.activation.kind}",
+                "se_expand",
+                "se_gate",
+                "se",
+            )
         if step.kind == "conv" and self.part.drop_rate and self.part.drop_after == "conv":
             return ("drop", "conv")
         return _BASES.get(step.kind, (step.kind,))
 
-    def activate(self, step: StepSpec, activation: ActivationSpec, value: int, path: Path, prefix: str = "") -> int:
+    def activate(
+        self, step: StepSpec, activation: ActivationSpec, value: int, path: Path, prefix: str = ""
+    ) -> int:
         channels, own = self.width(value), dict[str, Any]()
         if activation.kind == "leaky_relu":
             own = {"slope": 0.01 if activation.slope is None else activation.slope}
         if activation.kind == "prelu":
-            own = {"channels": channels, "slope": 0.25 if activation.slope is None else activation.slope}
-        return self.add(step, f"{prefix}{activation.kind}", activation.kind, (value,), channels, path, own)
+            own = {
+                "channels": channels,
+                "slope": 0.25 if activation.slope is None else activation.slope,
+            }
+        return self.add(
+            step, f"{prefix}{activation.kind}", activation.kind, (value,), channels, path, own
+        )
 
     def activation(self, step: StepSpec) -> ActivationSpec:
         return step.settings or self.part.activation
 
     def drop(self, step: StepSpec, value: int, path: Path, rate: float) -> int:
         """A rate of 0 is no operator."""
-        return self.add(step, "drop", "dropout", (value,), self.width(value), path, {"rate": rate}) if rate else value
+        return (
+            self.add(step, "drop", "dropout", (value,), self.width(value), path, {"rate": rate})
+            if rate
+            else value
+        )
 
 
 def _all(steps: tuple[StepSpec, ...]) -> Iterator[StepSpec]:
@@ -147,11 +167,26 @@ def _conv(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path
     conv, ins = step.settings, made.width(value)
     outs = ins if conv.width is None else width_of(conv.width, known)
     padding = conv.dilation * (conv.kernel - 1) // 2 if conv.padding is None else conv.padding
-    window = {"kernel": conv.kernel, "stride": conv.stride, "padding": padding, "dilation": conv.dilation}
+    window = {
+        "kernel": conv.kernel,
+        "stride": conv.stride,
+        "padding": padding,
+        "dilation": conv.dilation,
+    }
     groups = ins if conv.groups == "depthwise" else conv.groups
-    attrs = {"in_channels": ins, "out_channels": outs, **window, "groups": groups, **_set(bias=conv.bias)}
+    attrs = {
+        "in_channels": ins,
+        "out_channels": outs,
+        **window,
+        "groups": groups,
+        **_set(bias=conv.bias),
+    }
     value = made.add(step, "conv", "conv", (value,), outs, path, attrs)
-    return made.drop(step, value, path, made.part.drop_rate) if made.part.drop_after == "conv" else value
+    return (
+        made.drop(step, value, path, made.part.drop_rate)
+        if made.part.drop_after == "conv"
+        else value
+    )
 
 
 def _conv_transpose(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
@@ -166,7 +201,9 @@ def _norm(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path
     norm, channels = step.settings or made.part.norm, made.width(value)
     if norm.kind == "none":
         return value
-    own = {"batch": {"momentum": norm.momentum}, "group": {"groups": norm.groups}}.get(norm.kind, {})
+    own = {"batch": {"momentum": norm.momentum}, "group": {"groups": norm.groups}}.get(
+        norm.kind, {}
+    )
     attrs = {"channels": channels, "eps": norm.eps, **own}
     return made.add(step, "norm", f"{norm.kind}_norm", (value,), channels, path, attrs)
 
@@ -177,7 +214,12 @@ def _activation(made: _Expansion, step: StepSpec, value: int, known: Known, path
 
 def _pool(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
     pool = step.settings
-    attrs = {"kernel": pool.kernel, "stride": pool.stride, "padding": pool.padding, **_set(ceil=pool.ceil)}
+    attrs = {
+        "kernel": pool.kernel,
+        "stride": pool.stride,
+        "padding": pool.padding,
+        **_set(ceil=pool.ceil),
+    }
     return made.add(step, "pool", step.kind, (value,), made.width(value), path, attrs)
 
 
@@ -189,7 +231,15 @@ def _blur_pool(made: _Expansion, step: StepSpec, value: int, known: Known, path:
 
 
 def _global_pool(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    return made.add(step, "pool", "global_avg_pool", (value,), made.width(value), path, _set(keep=step.settings.keep))
+    return made.add(
+        step,
+        "pool",
+        "global_avg_pool",
+        (value,),
+        made.width(value),
+        path,
+        _set(keep=step.settings.keep),
+    )
 
 
 def _upsample(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
@@ -204,7 +254,11 @@ def _dropout(made: _Expansion, step: StepSpec, value: int, known: Known, path: P
 
 def _dense(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
     outs = width_of(step.settings.width, known)
-    attrs = {"in_channels": made.width(value), "out_channels": outs, **({} if step.settings.bias else {"bias": False})}
+    attrs = {
+        "in_channels": made.width(value),
+        "out_channels": outs,
+        **({} if step.settings.bias else {"bias": False}),
+    }
     return made.add(step, "dense", "dense", (value,), outs, path, attrs)
 
 
@@ -226,17 +280,28 @@ def _slice(made: _Expansion, step: StepSpec, value: int, known: Known, path: Pat
     start, stop = step.settings.start, step.settings.stop
     first = 0 if start is None else width_of(start, known)
     end = made.width(value) if stop is None else width_of(stop, known)
-    return made.add(step, "slice", "slice", (value,), end - first, path, {"start": first, "stop": end})
+    return made.add(
+        step, "slice", "slice", (value,), end - first, path, {"start": first, "stop": end}
+    )
 
 
 def _shuffle(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    return made.add(step, "shuffle", "shuffle", (value,), made.width(value), path, {"groups": step.settings.groups})
+    return made.add(
+        step,
+        "shuffle",
+        "shuffle",
+        (value,),
+        made.width(value),
+        path,
+        {"groups": step.settings.groups},
+    )
 
 
 def _branches(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
     branches = step.settings
     ends = tuple(
-        made.run(branch, value, (*path, "branches", "of", number)) for number, branch in enumerate(branches.of)
+        made.run(branch, value, (*path, "branches", "of", number))
+        for number, branch in enumerate(branches.of)
     )
     widths = [made.width(end) for end in ends]
     channels = sum(widths) if branches.join == "concat" else widths[0]

@@ -21,7 +21,9 @@ def infer_shapes(graph: Graph) -> tuple[dict[str, Shape], tuple[Diagnostic, ...]
         if any(source not in shapes for source in op.inputs):
             continue
         try:
-            shapes[name] = OPERATORS[op.kind].shape(op.attrs, [shapes[source] for source in op.inputs])
+            shapes[name] = OPERATORS[op.kind].shape(
+                op.attrs, [shapes[source] for source in op.inputs]
+            )
         except ShapeFault as fault:
             blamed = [op.inputs[position] for position in fault.inputs]
             message = f"{fault}, from {' and '.join(blamed)}" if blamed else str(fault)

@@ -69,13 +69,25 @@ def block_between(network: Network, entry: str, end: str) -> Block | None:
         inner = node.reads[1] if node.reads[0] == entry else node.reads[0]
         node, residual = network.nodes[inner], True
     bypass, enters, leaves = _split(network, entry, node)
-    whole = Block(end, network.channels(entry), network.channels(*bypass), (), (), (), residual, network.channels(end))
+    whole = Block(
+        end,
+        network.channels(entry),
+        network.channels(*bypass),
+        (),
+        (),
+        (),
+        residual,
+        network.channels(end),
+    )
     gathers = leaves
     if len(leaves) == 1:
         gather = _join_before(network, enters, leaves)
         if gather is None:
             return _chain(whole, steps_between(network, enters, leaves)) if bypass else None
-        gathers, whole = gather.reads, replace(whole, aggregate=steps_between(network, gather.name, leaves))
+        gathers, whole = (
+            gather.reads,
+            replace(whole, aggregate=steps_between(network, gather.name, leaves)),
+        )
     return _nearest(_of_layers(network, whole, enters, gathers, key) for key in _TOGETHER)
 
 
@@ -89,25 +101,33 @@ def _nearest(tries: Iterable[Block | None]) -> Block | None:
     return first
 
 
-def _of_layers(network: Network, whole: Block, enters: str, gathers: Sequence[str], key: Key) -> Block | None:
+def _of_layers(
+    network: Network, whole: Block, enters: str, gathers: Sequence[str], key: Key
+) -> Block | None:
     """The block with its layers; values of one key are one layer's."""
     found = _layers(network, enters, gathers, key)
     if not found or not _is_dense(network, enters, gathers, found):
         return None
-    numbers = {name: number for number, layer in enumerate(found, start=1) for name in layer.ends} | {enters: 0}
+    numbers = {
+        name: number for number, layer in enumerate(found, start=1) for name in layer.ends
+    } | {enters: 0}
     try:
         layers = tuple(_layer(network, layer, numbers, enters) for layer in found)
     except Unliftable:
         return None
     gathered = tuple(sorted({numbers[name] for name in gathers}))
-    return _divided(replace(whole, layers=layers, gathered=gathered)) if _are_layers(layers) else None
+    return (
+        _divided(replace(whole, layers=layers, gathered=gathered)) if _are_layers(layers) else None
+    )
 
 
 def _are_layers(layers: Sequence[Layer]) -> bool:
     """Each makes new maps, by operators of its own."""
     ops = [[step for step in flat(layer.steps) if not step.branches] for layer in layers]
     names = [step.op for own in ops for step in own]
-    return len({*names}) == len(names) and all(any(step.kind == "conv" for step in own) for own in ops)
+    return len({*names}) == len(names) and all(
+        any(step.kind == "conv" for step in own) for own in ops
+    )
 
 
 def _chain(whole: Block, steps: tuple[Step, ...]) -> Block | None:
@@ -120,11 +140,15 @@ def _chain(whole: Block, steps: tuple[Step, ...]) -> Block | None:
             ins, outs = steps[0].ins, steps[count * length - 1].outs
             layer = Layer(steps[count * length - 1].op, (0,), steps[: count * length], ins, outs)
             layers = tuple(_parts(layer, count, 0, (0,)))
-            return replace(whole, layers=layers, gathered=(count,), aggregate=steps[count * length :])
+            return replace(
+                whole, layers=layers, gathered=(count,), aggregate=steps[count * length :]
+            )
     return None
 
 
-def _split(network: Network, entry: str, node: Node) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+def _split(
+    network: Network, entry: str, node: Node
+) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
     """What goes round the layers, what enters them, and what is joined of them."""
     leaves = node.reads if node.is_join else (node.name,)
     slices = [name for name in network.readers[entry] if network.nodes[name].kind == "slice"]
@@ -133,7 +157,12 @@ def _split(network: Network, entry: str, node: Node) -> tuple[tuple[str, ...], s
         (enters,) = (name for name in slices if name != around)
         first, second = (network.nodes[name].op.attrs for name in (around, enters))
         whole = network.channels(entry)
-        if first["start"] == 0 and first["stop"] == second["start"] and second["stop"] == whole and leaves[1:]:
+        if (
+            first["start"] == 0
+            and first["stop"] == second["start"]
+            and second["stop"] == whole
+            and leaves[1:]
+        ):
             return (around,), enters, leaves[1:]
     return (), entry, leaves
 
@@ -166,7 +195,9 @@ def _layers(network: Network, enters: str, gathers: Sequence[str], key: Key) -> 
     return sorted(found.values(), key=lambda layer: network.position[layer.ends[-1]])
 
 
-def _together(network: Network, names: Iterable[str], met: AbstractSet[str], key: Key) -> Iterable[tuple[str, ...]]:
+def _together(
+    network: Network, names: Iterable[str], met: AbstractSet[str], key: Key
+) -> Iterable[tuple[str, ...]]:
     groups: dict[Any, list[str]] = {}
     for name in names:
         if name not in met:
@@ -212,7 +243,9 @@ def _escapes(network: Network, node: Node, behind: AbstractSet[str]) -> bool:
     return any(reader not in inside for part in parts for reader in network.readers[part])
 
 
-def _is_dense(network: Network, enters: str, gathers: Sequence[str], found: Sequence[_Found]) -> bool:
+def _is_dense(
+    network: Network, enters: str, gathers: Sequence[str], found: Sequence[_Found]
+) -> bool:
     """Layers keep the pixels, and something joins what several of them, or the input and one behind it, give."""
     known = {enters}.union(*(layer.ends for layer in found))
     size = network.nodes[enters].shape[1:]
@@ -235,7 +268,10 @@ def _divided(block: Block) -> Block:
     """Layers that are the only ones to read the one before are found as one with it: they are parted again."""
     kinds = [kinds_of(layer.steps) for layer in block.layers]
     shortest = min(kinds, key=len)
-    times = [len(own) // len(shortest) if own == shortest * (len(own) // len(shortest)) else 1 for own in kinds]
+    times = [
+        len(own) // len(shortest) if own == shortest * (len(own) // len(shortest)) else 1
+        for own in kinds
+    ]
     if max(times) == 1:
         return block
     lasts = [0]
@@ -244,7 +280,9 @@ def _divided(block: Block) -> Block:
     layers: list[Layer] = []
     for layer, (before, last) in zip(block.layers, pairwise(lasts), strict=True):
         layers.extend(_parts(layer, last - before, before, lasts))
-    return replace(block, layers=tuple(layers), gathered=tuple(lasts[source] for source in block.gathered))
+    return replace(
+        block, layers=tuple(layers), gathered=tuple(lasts[source] for source in block.gathered)
+    )
 
 
 def _parts(layer: Layer, count: int, before: int, lasts: Sequence[int]) -> Iterable[Layer]:

@@ -13,7 +13,13 @@ from archspec.lift.steps import ACTIVATIONS, Step, flat, kinds_of
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
 
 NORMS: Mapping[str, str] = {"batch_norm": "batch", "layer_norm": "layer", "group_norm": "group"}
-_DEFAULTS: Mapping[str, Any] = {"bias": False, "dilation": 1, "groups": 1, "ceil": False, "keep": False}
+_DEFAULTS: Mapping[str, Any] = {
+    "bias": False,
+    "dilation": 1,
+    "groups": 1,
+    "ceil": False,
+    "keep": False,
+}
 _UNTOLD = frozenset({"eps", "slope", "ceil"})
 """Attributes that are None where a file does not tell them."""
 _LEFT_OUT = frozenset({"momentum", "rate", "approximate", "weights_of"})
@@ -43,11 +49,25 @@ class Instance:
 
 def style_of(steps: Sequence[Step]) -> Style:
     """Return the norm and the activation that most of the operators have."""
-    norms = [(NORMS[step.kind], step.attrs.get("groups"), step.attrs["eps"]) for step in steps if step.kind in NORMS]
+    norms = [
+        (NORMS[step.kind], step.attrs.get("groups"), step.attrs["eps"])
+        for step in steps
+        if step.kind in NORMS
+    ]
     kind, groups = _most([norm[:2] for norm in norms]) or ("batch", None)
-    eps = _most([short_float(norm[2]) for norm in norms if norm[:2] == (kind, groups) and norm[2] is not None])
+    eps = _most(
+        [
+            short_float(norm[2])
+            for norm in norms
+            if norm[:2] == (kind, groups) and norm[2] is not None
+        ]
+    )
     told = {key: value for key, value in (("groups", groups), ("eps", eps)) if value is not None}
-    active = [(step.kind, short_float(step.attrs.get("slope"))) for step in steps if step.kind in ACTIVATIONS]
+    active = [
+        (step.kind, short_float(step.attrs.get("slope")))
+        for step in steps
+        if step.kind in ACTIVATIONS
+    ]
     activation, slope = _most(active) or ("relu", None)
     return Style(NormSpec(kind=kind, **told), ActivationSpec(kind=activation, slope=slope))
 
@@ -71,7 +91,9 @@ def same(ours: Any, theirs: Any) -> bool:
     return bool(ours == theirs)
 
 
-def comes_to(steps: tuple[StepSpec, ...], instances: Sequence[Instance], style: Style, **widths: int) -> bool:
+def comes_to(
+    steps: tuple[StepSpec, ...], instances: Sequence[Instance], style: Style, **widths: int
+) -> bool:
     """Return whether steps, in each of these places, come to the operators that are there.
 
     `widths` are multiples of k that have a name: bottleneck=4.
@@ -79,10 +101,17 @@ def comes_to(steps: tuple[StepSpec, ...], instances: Sequence[Instance], style: 
     return all(_comes_to(steps, instance, style, widths) for instance in instances)
 
 
-def _comes_to(steps: tuple[StepSpec, ...], instance: Instance, style: Style, widths: Mapping[str, int]) -> bool:
-    known = {**instance.known, **{name: times * instance.known["k"] for name, times in widths.items()}}
+def _comes_to(
+    steps: tuple[StepSpec, ...], instance: Instance, style: Style, widths: Mapping[str, int]
+) -> bool:
+    known = {
+        **instance.known,
+        **{name: times * instance.known["k"] for name, times in widths.items()},
+    }
     try:
-        pieces = expand(Part(steps, instance.ins, tuple(known.items()), style.norm, style.activation))
+        pieces = expand(
+            Part(steps, instance.ins, tuple(known.items()), style.norm, style.activation)
+        )
     except KeyError:  # a width that this part does not have
         return False
     found = list(flat(instance.steps))
@@ -98,6 +127,8 @@ def _alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
     defaults = {**_DEFAULTS, "bias": kind == "dense"}
     ours, theirs = {**defaults, **attrs}, {**defaults, **step.attrs}
     return all(
-        key in _LEFT_OUT or (key in _UNTOLD and theirs.get(key) is None) or same(ours.get(key), theirs.get(key))
+        key in _LEFT_OUT
+        or (key in _UNTOLD and theirs.get(key) is None)
+        or same(ours.get(key), theirs.get(key))
         for key in (ours.keys() | theirs.keys()) - {"inner"}
     )

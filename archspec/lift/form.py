@@ -68,7 +68,11 @@ class _Form:
         for values in _stems(steps[0]) if steps else ():
             if self.says(StemSpec, values, Instance(steps, ins, {"out": outs})):
                 return {"channels": outs, **values}
-        return {"steps": listed([Instance(steps, ins, {})], self.style, numbers=True)} if steps else {**NOTHING}
+        return (
+            {"steps": listed([Instance(steps, ins, {})], self.style, numbers=True)}
+            if steps
+            else {**NOTHING}
+        )
 
     def says(self, model: Any, values: Values, instance: Instance) -> bool:
         try:
@@ -96,12 +100,17 @@ class _Form:
         said = {number: {**form, **own} for number, form in zip(numbers, forms, strict=True)}
         for form in said.values():
             form.pop("pool", None)
-        return [{"aggregate": said[number]} if number in said else {} for number in range(len(blocks))]
+        return [
+            {"aggregate": said[number]} if number in said else {} for number in range(len(blocks))
+        ]
 
     def transitions(self, runs: Sequence[tuple[Step, ...]]) -> tuple[list[Values], Values]:
         """What stands between the blocks, and the share that all of them keep."""
         cut = [_at_a_skip(steps) for steps in runs]
-        parts = [_part(steps, block.outs) for (steps, _), block in zip(cut, self.stages.blocks, strict=False)]
+        parts = [
+            _part(steps, block.outs)
+            for (steps, _), block in zip(cut, self.stages.blocks, strict=False)
+        ]
         forms, theta = forms_of(parts, self.style)
         said = [{**form, **self.skip(rest)} for form, (_, rest) in zip(forms, cut, strict=True)]
         return said, {} if theta is None else {"compression": theta}
@@ -116,8 +125,15 @@ class _Form:
         numbers |= {block.op: number for number, block in enumerate(self.stages.blocks, start=1)}
         if join.attrs["skip"] not in numbers:
             raise Unliftable(join.op, f"joins {join.attrs['skip']}, which is no block's output")
-        behind = {"after": listed([Instance(tuple(after), join.outs, {})], self.style)} if after else {}
-        return {"skip": numbers[join.attrs["skip"]], "crop": crop, "join": join.attrs["join"], **behind}
+        behind = (
+            {"after": listed([Instance(tuple(after), join.outs, {})], self.style)} if after else {}
+        )
+        return {
+            "skip": numbers[join.attrs["skip"]],
+            "crop": crop,
+            "join": join.attrs["join"],
+            **behind,
+        }
 
     def end(self) -> tuple[tuple[Step, ...], Values]:
         """What stands behind the last block, as a transition and a head."""
@@ -129,7 +145,9 @@ class _Form:
             instance = Instance(tail[cut:], tail[cut].ins, {"out": classes})
             if _stands_alone(tail[:cut]) and self.says(HeadSpec, {"steps": name}, instance):
                 return tail[:cut], {"steps": name, "num_classes": classes}
-        cut = 0 if self.stages.features else _border(tail)  # without a head, a network ends with its last feature
+        cut = (
+            0 if self.stages.features else _border(tail)
+        )  # without a head, a network ends with its last feature
         if cut == len(tail):
             return tail, {"steps": "none"}
         steps = listed([_part(tail[cut:], tail[cut].ins)], self.style, numbers=True)
@@ -151,7 +169,12 @@ def _part(steps: tuple[Step, ...], ins: int) -> Instance:
 def _stems(first: Step) -> Iterator[Values]:
     """What a stem that begins so may say."""
     for pool, norm in product(POOLS, (True, False)):
-        yield {"kernel": first.attrs.get("kernel"), "stride": first.attrs.get("stride"), "norm": norm, "pool": pool}
+        yield {
+            "kernel": first.attrs.get("kernel"),
+            "stride": first.attrs.get("stride"),
+            "norm": norm,
+            "pool": pool,
+        }
     for pool, name in product(POOLS, templates("stems")):
         yield {"steps": name, "pool": pool}
 

@@ -16,7 +16,10 @@ from archspec.spec.templates import templates
 
 Values = dict[str, Any]
 
-MULTIPLIERS = (*(tenths / 10 for tenths in range(11, 41)), *(hundredths / 100 for hundredths in range(101, 400)))
+MULTIPLIERS = (
+    *(tenths / 10 for tenths in range(11, 41)),
+    *(hundredths / 100 for hundredths in range(101, 400)),
+)
 LAYERS_OF_A_RULE = 4
 """Fewer widths do not tell a multiplier from a list."""
 MAX_BOTTLENECK = 64
@@ -26,10 +29,15 @@ def growths_of(blocks: Sequence[Block]) -> list[Values]:
     """Return what each block says of the channels that its layers add: a number, with a multiplier, or a list."""
     widths = [tuple(layer.growth for layer in block.layers) for block in blocks]
     uneven = [own for own in widths if len({*own}) > 1]
-    times = next((m for m in MULTIPLIERS if all(grown(own[0], m, len(own)) == own for own in uneven)), None)
+    times = next(
+        (m for m in MULTIPLIERS if all(grown(own[0], m, len(own)) == own for own in uneven)), None
+    )
     if times is None or max(map(len, uneven), default=0) < LAYERS_OF_A_RULE:
         return [{"growth_rate": own[0] if len({*own}) == 1 else [*own]} for own in widths]
-    return [{"growth_rate": own[0], "growth_multiplier": times if own in uneven else 1.0} for own in widths]
+    return [
+        {"growth_rate": own[0], "growth_multiplier": times if own in uneven else 1.0}
+        for own in widths
+    ]
 
 
 def layers_of(blocks: Sequence[Block], style: Style) -> list[Values]:
@@ -45,9 +53,13 @@ def layers_of(blocks: Sequence[Block], style: Style) -> list[Values]:
     found = [_named(own, style) for own in usual]
     left = [number for number, said in enumerate(found) if not said]
     for numbers in alike([usual[number][0].kinds for number in left], left):
-        for number, steps in zip(numbers, _lists([usual[number] for number in numbers], style), strict=True):
+        for number, steps in zip(
+            numbers, _lists([usual[number] for number in numbers], style), strict=True
+        ):
             found[number] = {"layer": steps}
-    return [{**said, **_others(own[1:], said, style)} for said, own in zip(found, parts, strict=True)]
+    return [
+        {**said, **_others(own[1:], said, style)} for said, own in zip(found, parts, strict=True)
+    ]
 
 
 def _by_steps(block: Block) -> list[Mapping[int, Instance]]:
@@ -82,7 +94,9 @@ def _named(parts: Sequence[Instance], style: Style) -> Values:
 
 def _multiples(part: Instance) -> Iterable[int]:
     """What a bottleneck may be in multiples of k: widths, or twice them, for templates with two branches."""
-    widths = {step.outs * times for step in flat(part.steps) if step.kind == "conv" for times in (1, 2)}
+    widths = {
+        step.outs * times for step in flat(part.steps) if step.kind == "conv" for times in (1, 2)
+    }
     multiples = {width // part.known["k"] for width in widths if width % part.known["k"] == 0}
     return (0, *sorted(multiple for multiple in multiples if 0 < multiple <= MAX_BOTTLENECK))
 

@@ -80,12 +80,20 @@ def _unsayable(found: Graph, where: str) -> list[Diagnostic]:
         padding = op.attrs.get("padding")
         if isinstance(padding, tuple):
             sides = " x ".join(map(str, padding))
-            alike.setdefault(f"has a padding of {sides}; steps have the same on all sides", []).append(op.name)
+            alike.setdefault(
+                f"has a padding of {sides}; steps have the same on all sides", []
+            ).append(op.name)
         if op.attrs.get("weights_of"):
-            alike.setdefault("uses another operator's weights; each step has its own", []).append(op.name)
+            alike.setdefault("uses another operator's weights; each step has its own", []).append(
+                op.name
+            )
         if op.attrs.get("approximate", "none") != "none":
-            alike.setdefault("is approximated by tanh; the language's gelu is exact", []).append(op.name)
-    return [Diagnostic("R108", f"{first_of(names)}: {words}", where) for words, names in alike.items()]
+            alike.setdefault("is approximated by tanh; the language's gelu is exact", []).append(
+                op.name
+            )
+    return [
+        Diagnostic("R108", f"{first_of(names)}: {words}", where) for words, names in alike.items()
+    ]
 
 
 def _compared(text: str, found: Graph, where: str) -> Comparison:
@@ -96,7 +104,10 @@ def _compared(text: str, found: Graph, where: str) -> Comparison:
     except ArchspecError as error:
         raise _none_says_it(error, where) from None
     if not comparison.equal:
-        lines = [f"the nearest spec is another network: {fault.message}" for fault in comparison.differences]
+        lines = [
+            f"the nearest spec is another network: {fault.message}"
+            for fault in comparison.differences
+        ]
         raise ModelFileError(Diagnostic("R108", line, where) for line in lines[:MAX_DIFFERENCES])
     return comparison
 
@@ -110,9 +121,15 @@ def _none_says_it(error: ArchspecError, where: str) -> ModelFileError:
 def _biased(found: Graph) -> list[str]:
     """Convolutions that may hold a norm which a framework folded into them."""
     active = ACTIVATIONS - {"sigmoid", "hard_sigmoid"}
-    behind = Counter(source for op in found.ops.values() if op.kind in active for source in op.inputs)
+    behind = Counter(
+        source for op in found.ops.values() if op.kind in active for source in op.inputs
+    )
     gates = {op.name for op in found.ops.values() if op.kind == "global_avg_pool"}
-    convs = [op for op in found.ops.values() if op.kind == "conv" and op.attrs.get("bias") and behind[op.name]]
+    convs = [
+        op
+        for op in found.ops.values()
+        if op.kind == "conv" and op.attrs.get("bias") and behind[op.name]
+    ]
     count = sum(not gates.intersection(op.inputs) for op in convs)
     if not count:
         return []

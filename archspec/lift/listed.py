@@ -42,11 +42,18 @@ class _Listed:
     style: Style
     numbers: bool
 
-    def run(self, lists: Sequence[tuple[tuple[Step, ...], Instance]], ins: Sequence[int] = ()) -> list[Any]:
+    def run(
+        self, lists: Sequence[tuple[tuple[Step, ...], Instance]], ins: Sequence[int] = ()
+    ) -> list[Any]:
         ins = ins or [instance.ins for _, instance in lists]
-        known = [{**instance.known, "in": width} for width, (_, instance) in zip(ins, lists, strict=True)]
+        known = [
+            {**instance.known, "in": width} for width, (_, instance) in zip(ins, lists, strict=True)
+        ]
         columns = zip(*(steps for steps, _ in lists), strict=True)
-        return [self.step(list(zip(column, known, strict=True)), [i for _, i in lists]) for column in columns]
+        return [
+            self.step(list(zip(column, known, strict=True)), [i for _, i in lists])
+            for column in columns
+        ]
 
     def step(self, places: Sequence[Place], instances: Sequence[Instance]) -> Any:
         first = places[0][0]
@@ -60,7 +67,9 @@ class _Listed:
             _WRITTEN.validate_python(step)
         except ValidationError as error:
             detail = error.errors()[0]
-            raise Unliftable(first.op, f"{first.kind}: {detail['loc'][-1]}: {detail['msg']}") from None
+            raise Unliftable(
+                first.op, f"{first.kind}: {detail['loc'][-1]}: {detail['msg']}"
+            ) from None
         return step
 
     def gate(self, places: Sequence[Place]) -> Any:
@@ -68,7 +77,9 @@ class _Listed:
         if any(step.kind != "squeeze_excite" for step, _ in places):
             return None
         reductions = (16, *range(1, MAX_REDUCTION + 1))
-        fits = (r for r in reductions if all(max(1, s.ins // r) == s.attrs["inner"] for s, _ in places))
+        fits = (
+            r for r in reductions if all(max(1, s.ins // r) == s.attrs["inner"] for s, _ in places)
+        )
         reduction = next(fits, None)
         gates = [step.branches[1] for step, _ in places]
         acts, kinds = {gate[2].kind for gate in gates}, {gate[4].kind for gate in gates}
@@ -76,7 +87,9 @@ class _Listed:
             return None
         said = {"reduction": reduction, "activation": acts.pop(), "gate": kinds.pop()}
         usual = {"reduction": 16, "activation": "relu", "gate": "sigmoid"}
-        return _written("squeeze_excite", {key: said[key] for key in said if said[key] != usual[key]})
+        return _written(
+            "squeeze_excite", {key: said[key] for key in said if said[key] != usual[key]}
+        )
 
     def branches(self, places: Sequence[Place], instances: Sequence[Instance]) -> Any:
         kind = places[0][0].kind
@@ -101,16 +114,23 @@ class _Listed:
         found = next(iter([*exact, *number, *called] if self.numbers else [*called, *number]), None)
         if found is None:
             step = places[-1][0]
-            raise Unliftable(step.op, f"{step.kind} has {wanted[-1]} channels, by no rule that the others follow")
+            raise Unliftable(
+                step.op, f"{step.kind} has {wanted[-1]} channels, by no rule that the others follow"
+            )
         return found
 
 
-def _called(wanted: Sequence[int], known: Sequence[Mapping[str, int]], order: Sequence[str]) -> Iterator[str]:
+def _called(
+    wanted: Sequence[int], known: Sequence[Mapping[str, int]], order: Sequence[str]
+) -> Iterator[str]:
     """Names, multiples and parts of names that come to these widths."""
     for name in (name for name in order if name in known[0]):
         share = Fraction(wanted[0], known[0][name])
         for text in _texts(share, name):
-            if all(width_of(text, {**names}) == width for width, names in zip(wanted, known, strict=True)):
+            if all(
+                width_of(text, {**names}) == width
+                for width, names in zip(wanted, known, strict=True)
+            ):
                 yield text
 
 
@@ -138,7 +158,9 @@ def _common(places: Sequence[Place], key: str, default: Any) -> Any:
 
 
 def _without(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in usual or value != usual[key]}
+    return {
+        key: value for key, value in settings.items() if key not in usual or value != usual[key]
+    }
 
 
 def _written(kind: str, settings: Mapping[str, Any]) -> Any:
@@ -146,20 +168,36 @@ def _written(kind: str, settings: Mapping[str, Any]) -> Any:
 
 
 def _conv(made: _Listed, places: Sequence[Place]) -> Any:
-    said = {key: _common(places, key, usual) for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))}
+    said = {
+        key: _common(places, key, usual)
+        for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))
+    }
     dilation = _common(places, "dilation", 1)
     depthwise = all(step.is_depthwise for step, _ in places)
     groups = "depthwise" if depthwise else _common(places, "groups", 1)
     width = {} if depthwise else made.conv_width(places)
     said |= {"dilation": dilation, "groups": groups, "bias": _common(places, "bias", False)}
     usual = {"stride": 1, "dilation": 1, "groups": 1, "bias": False}
-    return {"conv": {**width, **_without(said, {**usual, "padding": dilation * (said["kernel"] - 1) // 2})}}
+    return {
+        "conv": {
+            **width,
+            **_without(said, {**usual, "padding": dilation * (said["kernel"] - 1) // 2}),
+        }
+    }
 
 
 def _conv_transpose(made: _Listed, places: Sequence[Place]) -> Any:
-    said = {key: _common(places, key, usual) for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))}
+    said = {
+        key: _common(places, key, usual)
+        for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))
+    }
     said["bias"] = _common(places, "bias", False)
-    return {"conv_transpose": {**made.conv_width(places), **_without(said, {"padding": 0, "bias": False})}}
+    return {
+        "conv_transpose": {
+            **made.conv_width(places),
+            **_without(said, {"padding": 0, "bias": False}),
+        }
+    }
 
 
 def _norm(made: _Listed, places: Sequence[Place]) -> Any:
@@ -167,7 +205,11 @@ def _norm(made: _Listed, places: Sequence[Place]) -> Any:
     eps = [step.attrs["eps"] for step, _ in places if step.attrs["eps"] is not None]
     if any(not same(eps[0], other) for other in eps):
         raise Unliftable(places[0][0].op, "has another eps than others in its place")
-    said = {"kind": NORMS[kind], "eps": short_float(eps[0]) if eps else made.style.norm.eps, "groups": groups}
+    said = {
+        "kind": NORMS[kind],
+        "eps": short_float(eps[0]) if eps else made.style.norm.eps,
+        "groups": groups,
+    }
     usual = made.style.norm.model_dump() if made.style.norm.kind == said["kind"] else {}
     if all(value is None or usual.get(key) == value for key, value in said.items()):
         return "norm"
@@ -186,7 +228,10 @@ def _activation(made: _Listed, places: Sequence[Place]) -> Any:
 
 
 def _pool(made: _Listed, places: Sequence[Place]) -> Any:
-    said = {key: _common(places, key, usual) for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))}
+    said = {
+        key: _common(places, key, usual)
+        for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))
+    }
     ceil = any(step.attrs.get("ceil") for step, _ in places)
     return {places[0][0].kind: _without({**said, "ceil": ceil}, {"padding": 0, "ceil": False})}
 
@@ -197,7 +242,9 @@ def _blur_pool(made: _Listed, places: Sequence[Place]) -> Any:
 
 
 def _global_pool(made: _Listed, places: Sequence[Place]) -> Any:
-    return _written("global_pool", _without({"keep": _common(places, "keep", False)}, {"keep": False}))
+    return _written(
+        "global_pool", _without({"keep": _common(places, "keep", False)}, {"keep": False})
+    )
 
 
 def _upsample(made: _Listed, places: Sequence[Place]) -> Any:

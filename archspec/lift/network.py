@@ -98,7 +98,9 @@ def network_of(graph: Graph, where: str) -> Network:
         raise ModelFileError.one("R108", message, where)
     shapes, faults = infer_shapes(joins.graph)
     if faults:
-        raise ModelFileError(Diagnostic("R108", f"{fault.where}: {fault.message}", where) for fault in faults)
+        raise ModelFileError(
+            Diagnostic("R108", f"{fault.where}: {fault.message}", where) for fault in faults
+        )
     concats = (name for name, op in joins.graph.ops.items() if op.kind == "concat")
     named: dict[tuple[str, ...], str] = {}
     for name in concats:

@@ -38,17 +38,29 @@ def _fits(block: Block, common: float | None) -> Iterator[Wiring]:
     for rule in rules or [edges]:
         for output in (*_OUTPUTS, list(block.gathered)):
             wiring = {**rule, **share, **({} if output is None else {"output": output})}
-            if gathered(ConnectivitySpec.model_validate(wiring), len(block.layers)) == block.gathered:
-                yield {"rule": "cross_stage_partial"} if wiring == {"rule": "dense", "share": 0.5} else wiring
+            if (
+                gathered(ConnectivitySpec.model_validate(wiring), len(block.layers))
+                == block.gathered
+            ):
+                yield (
+                    {"rule": "cross_stage_partial"}
+                    if wiring == {"rule": "dense", "share": 0.5}
+                    else wiring
+                )
 
 
 def _rules(block: Block) -> Iterator[Wiring]:
-    yield from ({"rule": rule} for rule in RULES if rule not in ("window", "edges", "cross_stage_partial"))
+    yield from (
+        {"rule": rule} for rule in RULES if rule not in ("window", "edges", "cross_stage_partial")
+    )
     yield {"window": len(block.layers[-1].sources)}
 
 
 def _reads(wiring: ConnectivitySpec, block: Block) -> bool:
-    return all(sources(wiring, number) == layer.sources for number, layer in enumerate(block.layers, start=1))
+    return all(
+        sources(wiring, number) == layer.sources
+        for number, layer in enumerate(block.layers, start=1)
+    )
 
 
 def _common_share(blocks: Sequence[Block]) -> float | None:

@@ -20,8 +20,27 @@ Values = dict[str, Any]
 Path = tuple[str | int, ...]
 
 ORDER = (
-    *("name", "input", "norm", "activation", "stem", "growth_rate", "growth_multiplier", "layer", "bottleneck"),
-    *("connectivity", "block_config", "blocks", "compression", "transition", "transitions", "head", "features"),
+    *(
+        "name",
+        "input",
+        "norm",
+        "activation",
+        "stem",
+        "growth_rate",
+        "growth_multiplier",
+        "layer",
+        "bottleneck",
+    ),
+    *(
+        "connectivity",
+        "block_config",
+        "blocks",
+        "compression",
+        "transition",
+        "transitions",
+        "head",
+        "features",
+    ),
 )
 _SAID_ONCE = ("growth_rate", "growth_multiplier", "layer", "bottleneck", "connectivity")
 _ALONE: Mapping[str, str] = {
@@ -32,8 +51,32 @@ _ALONE: Mapping[str, str] = {
 }
 """The setting that is written alone where nothing else is said: `head: pooled`."""
 _SETTINGS = (
-    *("kind", "rule", "window", "edges", "share", "output", "compression", "channels", "height", "width"),
-    *("steps", "kernel", "stride", "norm", "pool", "skip", "crop", "join", "after", "num_classes", "eps", "groups"),
+    *(
+        "kind",
+        "rule",
+        "window",
+        "edges",
+        "share",
+        "output",
+        "compression",
+        "channels",
+        "height",
+        "width",
+    ),
+    *(
+        "steps",
+        "kernel",
+        "stride",
+        "norm",
+        "pool",
+        "skip",
+        "crop",
+        "join",
+        "after",
+        "num_classes",
+        "eps",
+        "groups",
+    ),
     "slope",
 )
 """In this order."""
@@ -67,17 +110,32 @@ def meaning(spec: Spec) -> tuple[Any, ...]:
     out = spec.stem.channels or 2 * growth.get("k", 0)
     stem = _pieces(spec, spec.stem.listed(), spec.input.channels, {**growth, "out": out})
     blocks = tuple(_meant(spec, block) for block in spec.dense_blocks())
-    transitions = tuple((*_wide(spec, each), _skipped(spec, each)) for each in spec.transitions_in_order())
+    transitions = tuple(
+        (*_wide(spec, each), _skipped(spec, each)) for each in spec.transitions_in_order()
+    )
     head = _pieces(spec, spec.head.listed(), 1, {"out": spec.head.num_classes})
     return spec.input, stem, blocks, transitions, (head, spec.head.num_classes), spec.features
 
 
 def _meant(spec: Spec, block: Block) -> tuple[Any, ...]:
-    known = {"k": block.growth_rate, "out": block.growth_rate, "bottleneck": block.bottleneck * block.growth_rate}
+    known = {
+        "k": block.growth_rate,
+        "out": block.growth_rate,
+        "bottleneck": block.bottleneck * block.growth_rate,
+    }
     wiring, ends = block.connectivity, block.aggregate
-    connections = wiring.kind, wiring.window, wiring.edges, wiring.share, gathered(wiring, len(block.widths))
+    connections = (
+        wiring.kind,
+        wiring.window,
+        wiring.edges,
+        wiring.share,
+        gathered(wiring, len(block.widths)),
+    )
     aggregate = ends and _wide(spec, ends)
-    layers = {number: _pieces(spec, steps, 1, known) for number, steps in {0: block.steps, **block.steps_at}.items()}
+    layers = {
+        number: _pieces(spec, steps, 1, known)
+        for number, steps in {0: block.steps, **block.steps_at}.items()
+    }
     return block.widths, connections, aggregate, block.residual, layers
 
 
@@ -107,7 +165,9 @@ def _said_once(values: Values) -> Values:
     once = {key: _usual(values["blocks"], key) for key in _SAID_ONCE}
     steps, pool = _usual(values["transitions"], "steps"), None
     pool = _usual([each for each in values["transitions"] if each["steps"] == steps], "pool")
-    all_of_them = {key: value for key, value in (("steps", steps), ("pool", pool)) if value is not None}
+    all_of_them = {
+        key: value for key, value in (("steps", steps), ("pool", pool)) if value is not None
+    }
     once |= {"transition": all_of_them} if all_of_them else {}
     return {**values, **{key: value for key, value in once.items() if value is not None}}
 
@@ -169,7 +229,11 @@ def _shared(value: Any, known: dict[str, Any]) -> Any:
     if not isinstance(value, list):
         return value
     value = [_shared(item, known) for item in value]
-    return known.setdefault(str(value), value) if any(isinstance(item, dict) for item in value) else value
+    return (
+        known.setdefault(str(value), value)
+        if any(isinstance(item, dict) for item in value)
+        else value
+    )
 
 
 def _short(key: str, value: Any) -> Any:

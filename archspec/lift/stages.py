@@ -11,7 +11,9 @@ from archspec.lift.blocks import Block, block_between
 from archspec.lift.network import Network, Node, Unliftable, narrows
 from archspec.lift.steps import Step, steps_between
 
-_ENDS = frozenset({"conv", "conv_transpose", "max_pool", "avg_pool", "blur_pool", "global_avg_pool", "upsample"})
+_ENDS = frozenset(
+    {"conv", "conv_transpose", "max_pool", "avg_pool", "blur_pool", "global_avg_pool", "upsample"}
+)
 """Of an aggregation: what stands behind it is the transition's or the head's."""
 _WORDS = {"add": "adds", "multiply": "multiplies", "concat": "joins"}
 
@@ -55,11 +57,15 @@ def stages_of(network: Network, where: str) -> Stages:
     if faults or not blocks:
         raise ModelFileError(faults or _nothing_dense(runs[0], where))
     given = {*network.outputs} - {last}
-    pairs = [_aggregated(block, tuple(run), given) for block, run in zip(blocks, runs[1:], strict=True)]
+    pairs = [
+        _aggregated(block, tuple(run), given) for block, run in zip(blocks, runs[1:], strict=True)
+    ]
     features = _features(network, last, [block for block, _ in pairs], where)
     between = tuple(run for _, run in pairs)
     entry = runs[0][-1].op if runs[0] else nodes[0].name
-    return Stages(nodes[0].shape, tuple(runs[0]), entry, tuple(block for block, _ in pairs), between, features)
+    return Stages(
+        nodes[0].shape, tuple(runs[0]), entry, tuple(block for block, _ in pairs), between, features
+    )
 
 
 def _piece(network: Network, entry: str, end: Node) -> Block | tuple[Step, ...]:
@@ -76,7 +82,9 @@ def _piece(network: Network, entry: str, end: Node) -> Block | tuple[Step, ...]:
         raise Unliftable(end.name, message) from None
 
 
-def _aggregated(block: Block, run: tuple[Step, ...], given: AbstractSet[str]) -> tuple[Block, tuple[Step, ...]]:
+def _aggregated(
+    block: Block, run: tuple[Step, ...], given: AbstractSet[str]
+) -> tuple[Block, tuple[Step, ...]]:
     """What stands behind a block's join is the block's too: up to what the network gives, or behind a chain of layers.
 
     A chain, each layer of which reads the one before alone, is aggregated as far as the pixels are kept.
@@ -84,12 +92,20 @@ def _aggregated(block: Block, run: tuple[Step, ...], given: AbstractSet[str]) ->
     if block.aggregate or block.around or block.residual:
         return block, run
     end = next((number for number, step in enumerate(run, start=1) if step.op in given), 0)
-    if not end and _is_chain(block) and run and run[0].kind == "conv" and run[0].attrs["stride"] == 1:
+    if (
+        not end
+        and _is_chain(block)
+        and run
+        and run[0].kind == "conv"
+        and run[0].attrs["stride"] == 1
+    ):
         ends = (number for number, step in enumerate(run[1:], start=1) if step.kind in _ENDS)
         end = next(ends, len(run))
     if not end:
         return block, run
-    return replace(block, op=run[end - 1].op, aggregate=run[:end], outs=run[end - 1].outs), run[end:]
+    return replace(block, op=run[end - 1].op, aggregate=run[:end], outs=run[end - 1].outs), run[
+        end:
+    ]
 
 
 def _is_chain(block: Block) -> bool:
@@ -100,12 +116,19 @@ def _is_chain(block: Block) -> bool:
 def _nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
     joins = [step for step in steps if step.branches]
     if not joins:
-        return [Diagnostic("R108", "no layers of a dense block, of which a spec has at least one", where)]
+        return [
+            Diagnostic(
+                "R108", "no layers of a dense block, of which a spec has at least one", where
+            )
+        ]
     alike: dict[str, list[str]] = {}
     for step in joins:
         alike.setdefault(_WORDS.get(step.kind, "scales"), []).append(step.op)
     outside = "feature maps, and nothing in the file is a dense block"
-    return [Diagnostic("R108", f"{first_of(ops)}: {verb} {outside}", where) for verb, ops in alike.items()]
+    return [
+        Diagnostic("R108", f"{first_of(ops)}: {verb} {outside}", where)
+        for verb, ops in alike.items()
+    ]
 
 
 def _features(network: Network, last: str, blocks: list[Block], where: str) -> tuple[int, ...]:
@@ -115,6 +138,7 @@ def _features(network: Network, last: str, blocks: list[Block], where: str) -> t
     strange = [name for name in given if name not in numbers and name != last]
     if strange:
         raise ModelFileError(
-            Diagnostic("R108", f"{name}: is an output of the network, and no block's", where) for name in strange
+            Diagnostic("R108", f"{name}: is an output of the network, and no block's", where)
+            for name in strange
         )
     return tuple(numbers[name] for name in given if name in numbers)

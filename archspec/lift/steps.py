@@ -17,7 +17,17 @@ _GATE = ("global_avg_pool", "conv", "", "conv", "")
 _GATES = ("sigmoid", "hard_sigmoid")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
 ACTIVATIONS = frozenset(
-    {"relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid"}
+    {
+        "relu",
+        "relu6",
+        "silu",
+        "gelu",
+        "hard_swish",
+        "leaky_relu",
+        "prelu",
+        "sigmoid",
+        "hard_sigmoid",
+    }
 )
 
 
@@ -37,7 +47,9 @@ class Step:
     @property
     def is_depthwise(self) -> bool:
         """It has a filter for each channel."""
-        return self.kind == "conv" and bool(self.ins == self.outs == self.attrs.get("groups", 1) > 1)
+        return self.kind == "conv" and bool(
+            self.ins == self.outs == self.attrs.get("groups", 1) > 1
+        )
 
 
 def flat(steps: Sequence[Step]) -> Iterator[Step]:
@@ -50,11 +62,18 @@ def flat(steps: Sequence[Step]) -> Iterator[Step]:
 
 def kinds_of(steps: Sequence[Step]) -> tuple[Any, ...]:
     """Return what steps must have in common to be one list: their kinds and windows, those of branches nested."""
-    windows = ((step.kind, step.is_depthwise, *(step.attrs.get(key) for key in _WINDOW)) for step in steps)
-    return tuple((*window, *map(kinds_of, step.branches)) for window, step in zip(windows, steps, strict=True))
+    windows = (
+        (step.kind, step.is_depthwise, *(step.attrs.get(key) for key in _WINDOW)) for step in steps
+    )
+    return tuple(
+        (*window, *map(kinds_of, step.branches))
+        for window, step in zip(windows, steps, strict=True)
+    )
 
 
-def steps_between(network: Network, entry: str, ends: Sequence[str], ins: int = 0) -> tuple[Step, ...]:
+def steps_between(
+    network: Network, entry: str, ends: Sequence[str], ins: int = 0
+) -> tuple[Step, ...]:
     """Return the operators that lead from a node to others; several ends are joined by one more step.
 
     `ins` are the channels that the entry stands for, where these are not its own.
@@ -73,14 +92,20 @@ class _Walk:
 
     def run(self, entry: str, ends: Sequence[str], ins: int, depth: int) -> tuple[Step, ...]:
         if depth > MAX_NESTED:
-            raise Unliftable(ends[0], f"stands in more than {MAX_NESTED} branches inside one another")
+            raise Unliftable(
+                ends[0], f"stands in more than {MAX_NESTED} branches inside one another"
+            )
         nodes = self.cuts(entry, ends)
         steps: list[Step] = []
         for before, node in zip([entry, *(n.name for n in nodes)], nodes, strict=False):
             steps.append(self.step(before, node, steps[-1].outs if steps else ins, depth))
         if len(ends) > 1:
             before = nodes[-1].name if nodes else entry
-            steps.append(self.joined(before, ends, "concat", ends[-1], steps[-1].outs if steps else ins, depth))
+            steps.append(
+                self.joined(
+                    before, ends, "concat", ends[-1], steps[-1].outs if steps else ins, depth
+                )
+            )
         return tuple(steps)
 
     def cuts(self, entry: str, ends: Sequence[str]) -> list[Node]:
@@ -102,11 +127,15 @@ class _Walk:
         step = self.joined(before, node.reads, node.kind, node.name, ins, depth)
         return _gated(step) or step
 
-    def joined(self, before: str, reads: Sequence[str], kind: str, name: str, ins: int, depth: int) -> Step:
+    def joined(
+        self, before: str, reads: Sequence[str], kind: str, name: str, ins: int, depth: int
+    ) -> Step:
         """Branches and their join; of a product, what is passed on as it is comes first."""
         if kind == "multiply" and reads[1:] == (before,):
             reads = reads[::-1]
-        branches = tuple(() if end == before else self.run(before, (end,), ins, depth + 1) for end in reads)
+        branches = tuple(
+            () if end == before else self.run(before, (end,), ins, depth + 1) for end in reads
+        )
         widths = [branch[-1].outs if branch else ins for branch in branches]
         outs = sum(widths) if kind == "concat" else widths[0]
         return Step(name, kind, MappingProxyType({}), ins, outs, branches)
@@ -123,12 +152,20 @@ def _gated(step: Step) -> Step | None:
         return None
     gate = step.branches[1]
     kinds = tuple(part.kind for part in gate)
-    if len(kinds) != len(_GATE) or any(known not in ("", kind) for kind, known in zip(kinds, _GATE, strict=True)):
+    if len(kinds) != len(_GATE) or any(
+        known not in ("", kind) for kind, known in zip(kinds, _GATE, strict=True)
+    ):
         return None
     mean, reduce, active, expand, last = gate
-    points = all(part.attrs.get(key, False) == value for part in (reduce, expand) for key, value in _POINT.items())
+    points = all(
+        part.attrs.get(key, False) == value
+        for part in (reduce, expand)
+        for key, value in _POINT.items()
+    )
     plain = active.kind in ACTIVATIONS and not active.attrs.get("slope")
     if not (points and mean.attrs.get("keep") and plain and last.kind in _GATES):
         return None
     attrs = {"inner": reduce.outs}
-    return Step(step.op, "squeeze_excite", MappingProxyType(attrs), step.ins, step.outs, step.branches)
+    return Step(
+        step.op, "squeeze_excite", MappingProxyType(attrs), step.ins, step.outs, step.branches
+    )

@@ -25,7 +25,9 @@ _OUT = re.compile(r"'[0-9.]*out\b")
 """A width that is the part's own, or a multiple or share of it."""
 
 
-def forms_of(parts: Sequence[Instance], style: Style, pools: Sequence[str] = POOLS) -> tuple[list[Form], float | None]:
+def forms_of(
+    parts: Sequence[Instance], style: Style, pools: Sequence[str] = POOLS
+) -> tuple[list[Form], float | None]:
     """Return each part's steps and pooling, and the share of the channels that all of them keep, or their channels.
 
     Raises:
@@ -34,9 +36,15 @@ def forms_of(parts: Sequence[Instance], style: Style, pools: Sequence[str] = POO
     forms = [_named(part, style, pools) for part in parts]
     left = [number for number, form in enumerate(forms) if not form]
     for numbers in alike([parts[number].kinds for number in left], left):
-        for number, steps in zip(numbers, _lists([parts[number] for number in numbers], style), strict=True):
+        for number, steps in zip(
+            numbers, _lists([parts[number] for number in numbers], style), strict=True
+        ):
             forms[number] = {"steps": steps, "pool": "none"}
-    wide = [(form, part) for form, part in zip(forms, parts, strict=True) if _OUT.search(str(_steps(form)))]
+    wide = [
+        (form, part)
+        for form, part in zip(forms, parts, strict=True)
+        if _OUT.search(str(_steps(form)))
+    ]
     thetas = (*QUARTERS, *(TWENTIETHS if len(wide) > 1 else ()))
     theta = next((theta for theta in thetas if all(_keeps(part, theta) for _, part in wide)), None)
     for form, part in wide:
@@ -69,7 +77,9 @@ def _lists(parts: Sequence[Instance], style: Style) -> list[Any]:
 
 
 def _steps(form: Form) -> Any:
-    return templates("transitions")[form["steps"]] if isinstance(form["steps"], str) else form["steps"]
+    return (
+        templates("transitions")[form["steps"]] if isinstance(form["steps"], str) else form["steps"]
+    )
 
 
 def _keeps(part: Instance, theta: float) -> bool:

@@ -21,7 +21,18 @@ MAX_CELLS = 4_000_000
 # Kinds that may stand for one another.
 _CLASSES: Mapping[str, str] = {
     **dict.fromkeys(
-        ("relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid"), "activation"
+        (
+            "relu",
+            "relu6",
+            "silu",
+            "gelu",
+            "hard_swish",
+            "leaky_relu",
+            "prelu",
+            "sigmoid",
+            "hard_sigmoid",
+        ),
+        "activation",
     ),
     **dict.fromkeys(("max_pool", "avg_pool", "blur_pool"), "pool"),
     **dict.fromkeys(("batch_norm", "layer_norm", "group_norm"), "norm"),
@@ -84,7 +95,11 @@ def contracted(graph: Graph) -> list[Chain]:
         else:
             chains[name] = Chain((op,), reads, _joined(joins, op))
     last = [
-        Chain((Op(f"output {number} of the network", "output", (name,)),), reads, joins.regions.get(name, ""))
+        Chain(
+            (Op(f"output {number} of the network", "output", (name,)),),
+            reads,
+            joins.regions.get(name, ""),
+        )
         for number, (name, reads) in enumerate(outputs, start=1)
     ]
     return [*_in_order(chains, last), *last]
@@ -111,7 +126,9 @@ def _in_order(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator
             seen.add(value)
             waiting.append((value, True))
             before = (source for source in {*chains[value].reads} if source not in seen)
-            waiting.extend((source, False) for source in sorted(before, key=keys.__getitem__, reverse=True))
+            waiting.extend(
+                (source, False) for source in sorted(before, key=keys.__getitem__, reverse=True)
+            )
 
 
 def _keys(chains: Mapping[str, Chain]) -> Mapping[str, Any]:
@@ -122,7 +139,9 @@ def _keys(chains: Mapping[str, Chain]) -> Mapping[str, Any]:
         depth[name] = len(chain.ops) + max((depth[source] for source in chain.reads), default=0)
         sources = {*chain.reads}
         reads[name] = len(sources), sum(depth[source] for source in sources)
-        read_by |= {source: (read_by[source][0] + 1, read_by[source][1] + depth[name]) for source in sources}
+        read_by |= {
+            source: (read_by[source][0] + 1, read_by[source][1] + depth[name]) for source in sources
+        }
     return {
         name: (depth[name], chain.classes, _sizes(chain), reads[name], read_by[name], position)
         for position, (name, chain) in enumerate(chains.items())
@@ -141,7 +160,9 @@ def paired(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...
     """
     ours: list[Chain | None] = [chain for chain in expected if chain.is_output]
     theirs: list[Chain | None] = [chain for chain in found if chain.is_output]
-    expected, found = ([chain for chain in chains if not chain.is_output] for chains in (expected, found))
+    expected, found = (
+        [chain for chain in chains if not chain.is_output] for chains in (expected, found)
+    )
     head = _alike(expected, found)
     tail = _alike(expected[head:][::-1], found[head:][::-1])
     middle = _align(expected[head : len(expected) - tail], found[head : len(found) - tail])
@@ -154,7 +175,9 @@ def paired(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...
 
 def _alike(expected: Sequence[Chain], found: Sequence[Chain]) -> int:
     pairs = enumerate(zip(expected, found, strict=False))
-    return next((index for index, (a, b) in pairs if a.classes != b.classes), min(len(expected), len(found)))
+    return next(
+        (index for index, (a, b) in pairs if a.classes != b.classes), min(len(expected), len(found))
+    )
 
 
 def _align(expected: Sequence[Chain], found: Sequence[Chain]) -> list[Pair]:

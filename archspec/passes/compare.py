@@ -101,7 +101,9 @@ class Comparison:
         return tuple(words for words in NOT_COMPARED if words not in self.asked)
 
 
-def compare(spec_graph: Graph, found: Graph, ordered: bool = False, named: bool = False) -> Comparison:
+def compare(
+    spec_graph: Graph, found: Graph, ordered: bool = False, named: bool = False
+) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
     A concatenation in another order, where only channels of weights are permuted, is a note, or with `ordered` a
@@ -122,7 +124,11 @@ def compare(spec_graph: Graph, found: Graph, ordered: bool = False, named: bool 
     return Comparison(
         blocks,
         _listed(other_names(match)) if named else differences,
-        (*_norm_notes(len(folds), match), *(() if ordered else _notes(order)), *(nameless(match) if named else ())),
+        (
+            *_norm_notes(len(folds), match),
+            *(() if ordered else _notes(order)),
+            *(nameless(match) if named else ()),
+        ),
         params,
         _params(op for part in expected_chains for op in part.ops),
         match,
@@ -148,10 +154,16 @@ def _differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Di
     alone = list(_alone(match))
     number, expected = blocks_found(match) if alone else None, len(blocks)
     if number is not None and number != expected:
-        yield Diagnostic("R101", f"the file has {counted(number, 'block')}, the spec says {expected}")
-    ours, theirs = (sum(c is not None and c.is_output for c in each) for each in zip(*match.pairs, strict=True))
+        yield Diagnostic(
+            "R101", f"the file has {counted(number, 'block')}, the spec says {expected}"
+        )
+    ours, theirs = (
+        sum(c is not None and c.is_output for c in each) for each in zip(*match.pairs, strict=True)
+    )
     if ours != theirs:
-        yield Diagnostic("R101", f"the network has {counted(theirs, 'output')}, the spec says {ours}")
+        yield Diagnostic(
+            "R101", f"the network has {counted(theirs, 'output')}, the spec says {ours}"
+        )
     for block in blocks:
         if block.layers != block.expected_layers:
             message = f"{match.titles[block.block]} has {block.layers} layers, the spec says {block.expected_layers}"
@@ -173,7 +185,11 @@ def _compositions(match: Match) -> Iterator[Diagnostic]:
             theirs, ours = (", ".join(op.kind for op in chain.ops) for chain in (found, expected))
             alike.setdefault(f"{theirs}; the spec says {ours}", []).append(match.title(expected))
     for words, titles in alike.items():
-        who = f"{titles[0]} and {len(titles) - 1} more consist" if titles[1:] else f"{titles[0]} consists"
+        who = (
+            f"{titles[0]} and {len(titles) - 1} more consist"
+            if titles[1:]
+            else f"{titles[0]} consists"
+        )
         yield Diagnostic("R102", f"{who} of {words}")
 
 
@@ -183,9 +199,16 @@ def _alone(match: Match) -> Iterator[Diagnostic]:
     for (expected, found), layer in zip(match.pairs, surplus_layers(match), strict=True):
         if any(chain is not None and chain.is_output for chain in (expected, found)):
             return
-        if expected is None and found is not None and layer is None and found.ops[0].kind != "concat":
+        if (
+            expected is None
+            and found is not None
+            and layer is None
+            and found.ops[0].kind != "concat"
+        ):
             kinds = ", ".join(op.kind for op in found.ops)
-            yield Diagnostic("R102", f"{after} is followed by {kinds}, which the spec does not have")
+            yield Diagnostic(
+                "R102", f"{after} is followed by {kinds}, which the spec does not have"
+            )
         elif found is None and expected is not None:
             yield from _missing(match, expected, expected.region in there)
         after = match.title(expected) if expected else after
@@ -194,12 +217,23 @@ def _alone(match: Match) -> Iterator[Diagnostic]:
 def _missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnostic]:
     """A chain of the spec that the file has not, the part that it belongs to otherwise there or not."""
     first, region = expected.ops[0], match.spec.regions.get(expected.region)
-    if region is not None and region.attrs.get("skip") and first.kind == region.attrs["join"] and in_part:
-        yield Diagnostic("R103", f"{match.title(expected)} does not read {match.skip_title(region.name)}")
+    if (
+        region is not None
+        and region.attrs.get("skip")
+        and first.kind == region.attrs["join"]
+        and in_part
+    ):
+        yield Diagnostic(
+            "R103", f"{match.title(expected)} does not read {match.skip_title(region.name)}"
+        )
     elif region is not None and region.kind == "dense_block" and first.kind == "add":
-        yield Diagnostic("R103", f"{match.titles[region.name]} does not add its input to its output")
+        yield Diagnostic(
+            "R103", f"{match.titles[region.name]} does not add its input to its output"
+        )
     elif expected.region in match.layers and in_part:
-        yield Diagnostic("R102", f"{match.title(expected)} lacks {', '.join(op.kind for op in expected.ops)}")
+        yield Diagnostic(
+            "R102", f"{match.title(expected)} lacks {', '.join(op.kind for op in expected.ops)}"
+        )
     elif expected.region not in match.layers and first.kind != "concat":
         yield Diagnostic("R102", f"{match.title(expected)} is missing")
 
@@ -207,7 +241,10 @@ def _missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnosti
 def _orders(order: Order, ordered: bool) -> Iterator[Diagnostic]:
     yield from (Diagnostic("R103", fault) for fault in order.faults)
     if ordered:
-        yield from (Diagnostic("R103", f"{reader} joins its sources in another order") for reader in order.reordered)
+        yield from (
+            Diagnostic("R103", f"{reader} joins its sources in another order")
+            for reader in order.reordered
+        )
 
 
 def _connections(match: Match, block: BlockComparison) -> Iterator[Diagnostic]:
@@ -266,12 +303,18 @@ def _untold(name: str, found: Op) -> bool:
 def _follows(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
     """A transition whose width is right for what it reads: another line says why it reads something else."""
     region = match.spec.regions.get(expected.region)
-    if region is None or region.kind != "transition" or theirs["in_channels"] == expected.attrs["in_channels"]:
+    if (
+        region is None
+        or region.kind != "transition"
+        or theirs["in_channels"] == expected.attrs["in_channels"]
+    ):
         return False
     if expected.attrs["out_channels"] == expected.attrs["in_channels"]:
         return bool(theirs["out_channels"] == theirs["in_channels"])
     compression = region.attrs["compression"]
-    return bool(compression and theirs["out_channels"] == compressed(theirs["in_channels"], compression))
+    return bool(
+        compression and theirs["out_channels"] == compressed(theirs["in_channels"], compression)
+    )
 
 
 def _same(expected: Any, found: Any) -> bool:
@@ -299,7 +342,11 @@ def _norm_notes(folded: int, match: Match) -> Iterator[str]:
 
 def _notes(order: Order) -> Iterator[str]:
     if order.reordered and not order.faults:
-        more = f" and {len(order.reordered) - 1} more join their" if order.reordered[1:] else " joins its"
+        more = (
+            f" and {len(order.reordered) - 1} more join their"
+            if order.reordered[1:]
+            else " joins its"
+        )
         words = "sources in another order: the same network with the channels of weights permuted"
         yield f"{order.reordered[0]}{more} {words}"
 

@@ -51,7 +51,10 @@ Expected = tuple[str, Mapping[str, Any], tuple[int, ...]]
 
 
 def _expected(part: Part, before: int = 0) -> list[Expected]:
-    return [(piece.kind, piece.attrs, tuple(before + read for read in piece.reads)) for piece in expand(part)]
+    return [
+        (piece.kind, piece.attrs, tuple(before + read for read in piece.reads))
+        for piece in expand(part)
+    ]
 
 
 INPUT, OUTSIDE = -1, -2
@@ -68,10 +71,14 @@ def _compared(
         return
     index = {op.name: number for number, op in enumerate(members)}
     for op, (_, attrs, reads) in zip(members, expected, strict=True):
-        found = tuple(index.get(source, OUTSIDE if source in skip else INPUT) for source in op.inputs)
+        found = tuple(
+            index.get(source, OUTSIDE if source in skip else INPUT) for source in op.inputs
+        )
         if found != reads:
             outside = {INPUT: "what enters the part", OUTSIDE: "the skip"}
-            must = ", ".join(outside[number] if number < 0 else members[number].name for number in reads)
+            must = ", ".join(
+                outside[number] if number < 0 else members[number].name for number in reads
+            )
             yield Diagnostic("G010", f"reads {', '.join(op.inputs)}, must read {must}", op.name)
         yield from _attributes(op, attrs)
 
@@ -91,20 +98,30 @@ AROUND = -1
 """The number of what bypasses a block's layers: it is joined first."""
 
 
-def _only_joins(graph: Graph, block: Region, members: Sequence[Op], found: Mapping[str, Ports]) -> Iterator[Diagnostic]:
+def _only_joins(
+    graph: Graph, block: Region, members: Sequence[Op], found: Mapping[str, Ports]
+) -> Iterator[Diagnostic]:
     """A concatenation lists its sources first to last: another order is another function of the weights."""
     sources: dict[str, tuple[int, ...]] = dict.fromkeys(found[block.name].entering, (0,))
     for number, layer in enumerate(layers_of(graph, block), start=1):
         sources |= dict.fromkeys(found[layer.name].leaving, (number,))
     for region in graph.regions_of("aggregation", block.name):
         sources |= dict.fromkeys(found[region.name].leaving, (block.attrs["num_layers"] + 1,))
-    kinds = {"concat": True, "slice": bypasses(block.attrs["connectivity"]), "add": block.attrs["residual"]}
+    kinds = {
+        "concat": True,
+        "slice": bypasses(block.attrs["connectivity"]),
+        "add": block.attrs["residual"],
+    }
     for op in members:
         if not kinds.get(op.kind):
             yield Diagnostic("G010", f"is a {op.kind}; a dense_block itself only joins", op.name)
             continue
         if op.kind == "add" and tuple(op.inputs[1:]) != found[block.name].entering:
-            yield Diagnostic("G010", f"adds {', '.join(op.inputs)}, must add the block's input to its output", op.name)
+            yield Diagnostic(
+                "G010",
+                f"adds {', '.join(op.inputs)}, must add the block's input to its output",
+                op.name,
+            )
         joined = tuple(chain.from_iterable(sources.get(source, ()) for source in op.inputs))
         sources[op.name] = (AROUND,) if op.kind == "slice" and op.attrs["start"] == 0 else joined
         if op.kind == "concat" and any(later <= earlier for earlier, later in pairwise(joined)):

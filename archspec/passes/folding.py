@@ -38,7 +38,9 @@ def folded_norms(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Fol
     for a, b in pairs:
         if a is not None:
             last[a.classes] = ours[a.ops[0].name]
-        like = ours[a.ops[0].name] if a is not None else last.get(b.classes) if b is not None else None
+        like = (
+            ours[a.ops[0].name] if a is not None else last.get(b.classes) if b is not None else None
+        )
         if b is not None and like is not None:
             folds.extend(_in_chain(like, theirs[b.ops[0].name]))
     return tuple(folds)
@@ -47,7 +49,9 @@ def folded_norms(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Fol
 def unfolded(graph: Graph, folds: Sequence[Folded]) -> Graph:
     """Return a file's graph with the norms behind their convolutions, whose readers read the norms; eps is None."""
     by_name = {fold.found.name: fold for fold in folds}
-    return Graph.of(graph.name, [made for op in graph.ops.values() for made in _unfolded(op, by_name)])
+    return Graph.of(
+        graph.name, [made for op in graph.ops.values() for made in _unfolded(op, by_name)]
+    )
 
 
 def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
@@ -57,7 +61,12 @@ def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
     attrs = {**op.attrs, "bias": folds[op.name].expected.attrs.get("bias", False)}
     conv = replace(op, name=f"{op.name} without its norm", attrs=MappingProxyType(attrs))
     yield conv
-    yield Op(op.name, "batch_norm", (conv.name,), MappingProxyType({"channels": attrs["out_channels"], "eps": None}))
+    yield Op(
+        op.name,
+        "batch_norm",
+        (conv.name,),
+        MappingProxyType({"channels": attrs["out_channels"], "eps": None}),
+    )
 
 
 def _biased(op: Op) -> bool:
@@ -65,12 +74,18 @@ def _biased(op: Op) -> bool:
 
 
 def _without_norms(chain: Chain) -> Chain:
-    behind = (op for before, op in pairwise(chain.ops) if not (before.kind in _CONVS and op.kind == "batch_norm"))
+    behind = (
+        op
+        for before, op in pairwise(chain.ops)
+        if not (before.kind in _CONVS and op.kind == "batch_norm")
+    )
     return replace(chain, ops=(chain.ops[0], *behind))
 
 
 def _in_chain(expected: Chain, found: Chain) -> Iterator[Folded]:
-    for (ours, normed), (theirs, still_normed) in zip(_convs(expected), _convs(found), strict=False):
+    for (ours, normed), (theirs, still_normed) in zip(
+        _convs(expected), _convs(found), strict=False
+    ):
         if normed and not still_normed and _biased(theirs) and ours.kind == theirs.kind:
             yield Folded(theirs, ours)
 
@@ -78,4 +93,8 @@ def _in_chain(expected: Chain, found: Chain) -> Iterator[Folded]:
 def _convs(chain: Chain) -> Iterator[tuple[Op, bool]]:
     """The convolutions of a chain, and whether a batch norm follows."""
     followers = (*(op.kind for op in chain.ops[1:]), "")
-    return ((op, kind == "batch_norm") for op, kind in zip(chain.ops, followers, strict=True) if op.kind in _CONVS)
+    return (
+        (op, kind == "batch_norm")
+        for op, kind in zip(chain.ops, followers, strict=True)
+        if op.kind in _CONVS
+    )

@@ -40,7 +40,9 @@ class Joins:
         sources = tuple(part for source in op.inputs for part in self._parts(op, source))
         self.total += len(sources)
         if self.total > MAX_JOINED:
-            raise ModelFileError.one("R009", f"joins more than {MAX_JOINED:,} values in all", self.graph.name)
+            raise ModelFileError.one(
+                "R009", f"joins more than {MAX_JOINED:,} values in all", self.graph.name
+            )
         self.written[op.name] = sources if op.kind in PASSED_BY else (op.name,)
         if op.kind == "concat":
             self.regions[op.name] = op.region
@@ -67,7 +69,12 @@ def gated(graph: Graph) -> Graph:
         return graph
     changed = {name: made.get(name, op) for name, op in ops.items()}
     read = Counter(source for op in changed.values() for source in op.inputs)
-    gates = {gate for name in made for gate in ops[name].inputs if ops[gate].kind in _GATES and not read[gate]}
+    gates = {
+        gate
+        for name in made
+        for gate in ops[name].inputs
+        if ops[gate].kind in _GATES and not read[gate]
+    }
     return replace(graph, ops={name: op for name, op in changed.items() if name not in gates})
 
 
@@ -76,7 +83,11 @@ def summed(graph: Graph) -> Graph:
     read = Counter(source for op in graph.ops.values() for source in op.inputs)
     ops: dict[str, Op] = {}
     for op in graph.ops.values():
-        inner = [source for source in op.inputs if op.kind == ops[source].kind == "add" and read[source] == 1]
+        inner = [
+            source
+            for source in op.inputs
+            if op.kind == ops[source].kind == "add" and read[source] == 1
+        ]
         if inner:
             parts = ((ops[source].inputs if source in inner else (source,)) for source in op.inputs)
             op = replace(op, inputs=tuple(part for each in parts for part in each))

@@ -54,7 +54,9 @@ class _Walk:
                 yield from self._combined(expected)
             elif reads != expected.reads and Counter(reads) == Counter(expected.reads):
                 self.reordered.append(self.match.reader(expected))
-                yield from self._followed(expected, self.reordered[-1], (expected.reads, reads, moved))
+                yield from self._followed(
+                    expected, self.reordered[-1], (expected.reads, reads, moved)
+                )
             elif moved:
                 how = moved[0][1] if len(reads) == 1 else (expected.reads, reads, moved)
                 yield from self._followed(expected, moved[0][0], how)
@@ -96,7 +98,9 @@ class _Walk:
 
 def mixes(op: Op) -> bool:
     """Each of its outputs reads all channels, by weights of its own."""
-    return op.kind in ("conv_transpose", "dense") or (op.kind == "conv" and op.attrs.get("groups", 1) == 1)
+    return op.kind in ("conv_transpose", "dense") or (
+        op.kind == "conv" and op.attrs.get("groups", 1) == 1
+    )
 
 
 def tells_places(op: Op) -> bool:

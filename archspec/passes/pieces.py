@@ -65,7 +65,9 @@ def _key(chain: Chain) -> list[tuple[str, object]]:
 
 
 def _parts(chain: Chain) -> list[Chain]:
-    return _pieces(chain, [len(list(ops)) for _, ops in groupby(chain.ops, key=lambda op: op.region)])
+    return _pieces(
+        chain, [len(list(ops)) for _, ops in groupby(chain.ops, key=lambda op: op.region)]
+    )
 
 
 def _pieces(chain: Chain, sizes: Sequence[int]) -> list[Chain]:

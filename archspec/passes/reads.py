@@ -27,7 +27,10 @@ def connection_lines(match: Match) -> Iterator[str]:
             yield from (f"{who} {verb} {what}" for what in reads.sources(reader, owner, values))
     for output, doubled in reads.twice.items():
         chain = match.by_output[output]
-        yield from (f"{match.reader(chain)} reads twice {match.source(value, chain)}" for value in sorted(doubled))
+        yield from (
+            f"{match.reader(chain)} reads twice {match.source(value, chain)}"
+            for value in sorted(doubled)
+        )
 
 
 @dataclass
@@ -40,12 +43,22 @@ class _Reads:
     def __post_init__(self) -> None:
         partners = {found.output: expected.output for expected, found in self.match.both}
         known = set(partners.values())
-        ours = {chain.output: chain for chain, other in self.match.pairs if chain is not None and other is None}
-        theirs = {chain.output: chain for other, chain in self.match.pairs if chain is not None and other is None}
+        ours = {
+            chain.output: chain
+            for chain, other in self.match.pairs
+            if chain is not None and other is None
+        }
+        theirs = {
+            chain.output: chain
+            for other, chain in self.match.pairs
+            if chain is not None and other is None
+        }
         for expected, found in self.match.both:
             wanted = Counter(value for value in expected.reads if value in known)
             there = Counter(partners[value] for value in found.reads if value in partners)
-            excused = {partners[value] for value in _behind(found.reads, theirs) if value in partners}
+            excused = {
+                partners[value] for value in _behind(found.reads, theirs) if value in partners
+            }
             self.missing[expected.output] = frozenset((wanted - there).keys() - excused)
             extra = frozenset(there - wanted)
             self.surplus[expected.output] = extra - wanted.keys() - _behind(expected.reads, ours)
@@ -66,9 +79,13 @@ class _Reads:
     def owner(self, chain: str, value: str, lacks: Lacks) -> str:
         """The join that most chains read through, and all of these lack the value."""
         joins = [
-            join for join in self.trees[chain] if all(value in lacks.get(reader, ()) for reader in self.readers[join])
+            join
+            for join in self.trees[chain]
+            if all(value in lacks.get(reader, ()) for reader in self.readers[join])
         ]
-        return max(joins, key=lambda join: (len(self.readers[join]), -len(self.leaves[join])), default="")
+        return max(
+            joins, key=lambda join: (len(self.readers[join]), -len(self.leaves[join])), default=""
+        )
 
     @cached_property
     def position(self) -> Mapping[str, int]:
@@ -80,7 +97,9 @@ class _Reads:
         found: dict[str, tuple[str, ...]] = {}
         for op in self.match.spec.ops.values():
             if op.kind in ("concat", "dropout"):
-                found[op.name] = tuple(leaf for source in op.inputs for leaf in found.get(source, (source,)))
+                found[op.name] = tuple(
+                    leaf for source in op.inputs for leaf in found.get(source, (source,))
+                )
         return found
 
     @cached_property
@@ -89,10 +108,14 @@ class _Reads:
         ops, behind = self.match.spec.ops, dict[str, frozenset[str]]()
         for op in ops.values():
             if op.name in self.leaves:
-                below = frozenset().union(*(behind.get(source, frozenset()) for source in op.inputs))
+                below = frozenset().union(
+                    *(behind.get(source, frozenset()) for source in op.inputs)
+                )
                 behind[op.name] = below | {op.name} if op.kind == "concat" else below
         return {
-            chain.output: frozenset().union(*(behind.get(source, frozenset()) for source in _inputs(chain, ops)))
+            chain.output: frozenset().union(
+                *(behind.get(source, frozenset()) for source in _inputs(chain, ops))
+            )
             for chain in self.match.by_output.values()
         }
 
@@ -125,7 +148,9 @@ class _Reads:
         parts = defaultdict[str, list[str]](list)
         for value in rest:
             parts[self.match.source(value, chain)].append(value)
-        of_layers = Counter(self.match.by_output[value].region for value in self.leaves.get(owner, ()))
+        of_layers = Counter(
+            self.match.by_output[value].region for value in self.leaves.get(owner, ())
+        )
         for title, lacking in parts.items():
             region = self.match.by_output[lacking[0]].region
             part = region in self.match.layers and 0 < len(lacking) < of_layers[region]
@@ -139,7 +164,11 @@ class _Reads:
             skip = join.inputs[1]
             yield self.match.skip_title(region.name), {*self.leaves.get(skip, (skip,))} & known
         for block in self.match.spec.regions_of("dense_block"):
-            joins = [member.name for member in self.match.spec.members[block.name] if member.kind == "concat"]
+            joins = [
+                member.name
+                for member in self.match.spec.members[block.name]
+                if member.kind == "concat"
+            ]
             if joins and joins[-1] != owner:
                 yield self.match.titles[block.name], {*self.leaves[joins[-1]]} & known
 

@@ -74,7 +74,9 @@ def report(graph: Graph) -> Report:
     params = {op.name: OPERATORS[op.kind].params(op.attrs) for op in graph.ops.values()}
     stats = sum(OPERATORS[op.kind].stats(op.attrs) for op in graph.ops.values())
     macs = {
-        op.name: OPERATORS[op.kind].macs(op.attrs, [shapes[source] for source in op.inputs], shapes[op.name])
+        op.name: OPERATORS[op.kind].macs(
+            op.attrs, [shapes[source] for source in op.inputs], shapes[op.name]
+        )
         for op in graph.ops.values()
     }
     blocks = _blocks(graph, shapes)
@@ -99,7 +101,11 @@ def _main(graph: Graph) -> str:
     """The output that is no feature; of a backbone, the last block's."""
     position = {name: number for number, name in enumerate(graph.ops)}
     ends = [name for name in graph.outputs if graph.ops[name].kind != "output"]
-    return ends[0] if ends else max(graph.outputs, key=lambda name: position[graph.ops[name].inputs[0]])
+    return (
+        ends[0]
+        if ends
+        else max(graph.outputs, key=lambda name: position[graph.ops[name].inputs[0]])
+    )
 
 
 def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:
@@ -114,7 +120,9 @@ def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...
             edges=connections.edges,
             expected_edges=expected_edges(block),
         )
-        for block, connections in zip(graph.regions_of("dense_block"), block_connections(graph), strict=True)
+        for block, connections in zip(
+            graph.regions_of("dense_block"), block_connections(graph), strict=True
+        )
     )
 
 
@@ -122,7 +130,8 @@ def _features(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[FeatureReport,
     height = shapes[graph.inputs[0]][1]
     given = ((op.name, shapes[op.name]) for op in graph.ops.values() if op.kind == "output")
     return tuple(
-        FeatureReport(int(name.removeprefix("feature")), shape[0], round(height / shape[1])) for name, shape in given
+        FeatureReport(int(name.removeprefix("feature")), shape[0], round(height / shape[1]))
+        for name, shape in given
     )
 
 

@@ -41,15 +41,24 @@ class Match:
         """Block and number of each of the spec's layers, by the layer's region."""
         blocks = self.spec.regions_of("dense_block")
         numbered = ((block, enumerate(layers_of(self.spec, block), start=1)) for block in blocks)
-        return {layer.name: (block.name, number) for block, layers in numbered for number, layer in layers}
+        return {
+            layer.name: (block.name, number)
+            for block, layers in numbered
+            for number, layer in layers
+        }
 
     @cached_property
     def titles(self) -> Mapping[str, str]:
         """What the user calls each region that is not a layer."""
         titles = {"": "the input", "stem": "the stem", "head": "the head"}
         for kind, word in (("dense_block", "block"), ("transition", "transition")):
-            titles |= {r.name: f"{word} {_number(r, n)}" for n, r in enumerate(self.spec.regions_of(kind), start=1)}
-        return titles | {r.name: f"{titles[r.parent]}'s aggregation" for r in self.spec.regions_of("aggregation")}
+            titles |= {
+                r.name: f"{word} {_number(r, n)}"
+                for n, r in enumerate(self.spec.regions_of(kind), start=1)
+            }
+        return titles | {
+            r.name: f"{titles[r.parent]}'s aggregation" for r in self.spec.regions_of("aggregation")
+        }
 
     @cached_property
     def by_output(self) -> Mapping[str, Chain]:
@@ -63,7 +72,9 @@ class Match:
         for chain in self.by_output.values():
             block, number = self.layers.get(chain.region, ("", 0))
             if number == 1:
-                outside = (value for value in chain.reads if self.by_output[value].region != chain.region)
+                outside = (
+                    value for value in chain.reads if self.by_output[value].region != chain.region
+                )
                 found[block] = (*found.get(block, ()), *outside)
         return found
 
@@ -91,7 +102,11 @@ class Match:
     def reader(self, chain: Chain) -> str:
         """Return what a chain is called as the reader of a join: what follows a block reads the block's output."""
         region = self.spec.regions.get(chain.joined)
-        own = chain.region == chain.joined or chain.region in self.layers or self.is_aggregation(chain)
+        own = (
+            chain.region == chain.joined
+            or chain.region in self.layers
+            or self.is_aggregation(chain)
+        )
         joins_a_block = region is not None and region.kind == "dense_block" and not own
         return f"the output of {self.titles[chain.joined]}" if joins_a_block else self.title(chain)
 
@@ -132,7 +147,9 @@ class Match:
     def rank(self) -> Mapping[tuple[str, str], int]:
         """By a sum or product of the file and what it reads: where its partner reads the same."""
         partners = {found.output: expected.output for expected, found in self.both}
-        sums = [(expected, found) for expected, found in self.both if found.ops[0].kind in COMMUTATIVE]
+        sums = [
+            (expected, found) for expected, found in self.both if found.ops[0].kind in COMMUTATIVE
+        ]
         return {
             (found.output, value): expected.reads.index(partners[value])
             for expected, found in sums
@@ -177,27 +194,39 @@ def _edges(block: BlockConnections) -> set[tuple[int, int]]:
 
 def _with_regions(match: Match, name: str) -> Graph:
     """The file's operators in the regions of their partners, with one concatenation for each join."""
-    regions = {region.name: region for region in match.spec.regions.values() if region.kind != "dense_layer"}
+    regions = {
+        region.name: region
+        for region in match.spec.regions.values()
+        if region.kind != "dense_layer"
+    }
     numbers, last = dict[str, int](), 0
     ops: list[Op] = []
     for (expected, found), surplus in zip(match.pairs, surplus_layers(match), strict=True):
         if found is None or found.is_output:
             continue
-        places = [surplus.name if surplus else ""] * len(found.ops) if expected is None else _places(expected, found)
+        places = (
+            [surplus.name if surplus else ""] * len(found.ops)
+            if expected is None
+            else _places(expected, found)
+        )
         for place in places:
             if place in match.layers or surplus:
                 regions[place] = surplus or match.spec.regions[place]
                 last = numbers[place] = match.layers.get(place, ("", last))[1]
         within = places[0] if places[0] in numbers else (expected or found).joined
         ops.extend(_placed(match, found, places, within))
-    return Graph.of(name, ops, sorted(regions.values(), key=lambda region: numbers.get(region.name, 0)))
+    return Graph.of(
+        name, ops, sorted(regions.values(), key=lambda region: numbers.get(region.name, 0))
+    )
 
 
 def _placed(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
     """A chain's operators in their regions, and the concatenation that it reads, if any, in the region `within`."""
     reads, first = found.reads, found.ops[0]
     if first.kind in COMMUTATIVE:
-        reads = tuple(sorted(reads, key=lambda value: match.rank.get((found.output, value), len(reads))))
+        reads = tuple(
+            sorted(reads, key=lambda value: match.rank.get((found.output, value), len(reads)))
+        )
     elif len(reads) > 1 and first.kind != "concat":
         joined = Op(f"{first.name} reads", "concat", reads, region=within)
         yield joined
@@ -210,7 +239,9 @@ def _placed(match: Match, found: Chain, places: Sequence[str], within: str) -> I
 def _places(expected: Chain, found: Chain) -> list[str]:
     """The regions of the operators of a file's chain: those of the spec's that they stand for, or of the one before."""
     regions = dict.fromkeys(range(len(found.ops)), "")
-    same = SequenceMatcher(None, expected.classes, found.classes, autojunk=False).get_matching_blocks()
+    same = SequenceMatcher(
+        None, expected.classes, found.classes, autojunk=False
+    ).get_matching_blocks()
     for ours, theirs, size in same:
         regions |= {theirs + n: expected.ops[ours + n].region for n in range(size)}
     last, filled = expected.region, list[str]()
@@ -228,7 +259,12 @@ def surplus_layers(match: Match) -> list[Region | None]:
         if expected is not None:
             block, run = match.layers.get(expected.region, ("", 0))[0], []
         shape = match.shapes.get(block, ())
-        if expected is not None or found is None or not shape or found.classes != shape[len(run) % len(shape)]:
+        if (
+            expected is not None
+            or found is None
+            or not shape
+            or found.classes != shape[len(run) % len(shape)]
+        ):
             layers.append(None)
             continue
         run.append(found)

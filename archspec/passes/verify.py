@@ -62,7 +62,10 @@ def connected(graph: Graph) -> Iterator[Diagnostic]:
     """One input, one output beside the features, and every operator lies on a way from the input to an output."""
     ends = tuple(name for name in graph.outputs if graph.ops[name].kind != "output")
     features_alone = len(ends) < len(graph.outputs) and not graph.regions_of("head")
-    for what, names, wanted_number in (("input", graph.inputs, 1), ("output", ends, 0 if features_alone else 1)):
+    for what, names, wanted_number in (
+        ("input", graph.inputs, 1),
+        ("output", ends, 0 if features_alone else 1),
+    ):
         if len(names) != wanted_number:
             must = "none beside its features" if wanted_number == 0 else "one"
             shown = f"{counted(len(names), what)} ({', '.join(names[:5])})"
@@ -98,7 +101,11 @@ def one_way_through(graph: Graph) -> Iterator[Diagnostic]:
                 shown = ", ".join(values[:5]) or "nothing"
                 owner = "the stem" if skip == "stem" else f"block {skip}"
                 rule = f"one and the output of {owner}" if must == 2 else "one"
-                yield Diagnostic("G007", f"{what} {counted(len(values), 'value')} ({shown}), must be {rule}", name)
+                yield Diagnostic(
+                    "G007",
+                    f"{what} {counted(len(values), 'value')} ({shown}), must be {rule}",
+                    name,
+                )
 
 
 def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
@@ -106,7 +113,9 @@ def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
     for block in graph.regions_of("dense_block"):
         layers, declared = len(layers_of(graph, block)), block.attrs["num_layers"]
         if layers != declared:
-            yield Diagnostic("G008", f"has {counted(layers, 'layer')}, the spec says {declared}", block.name)
+            yield Diagnostic(
+                "G008", f"has {counted(layers, 'layer')}, the spec says {declared}", block.name
+            )
 
 
 def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
@@ -123,13 +132,17 @@ def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic("G008", message, block.name)
 
 
-def _compare(reader: str, found: frozenset[int], expected: set[int], block: Region) -> Iterator[Diagnostic]:
+def _compare(
+    reader: str, found: frozenset[int], expected: set[int], block: Region
+) -> Iterator[Diagnostic]:
     if found == expected:
         return
     for source in sorted(expected - found):
         yield Diagnostic("G008", f"{reader} does not read {_source(source)}", block.name)
     for source in sorted(found - expected):
-        yield Diagnostic("G008", f"{reader} reads {_source(source)}, the rule says it does not", block.name)
+        yield Diagnostic(
+            "G008", f"{reader} reads {_source(source)}, the rule says it does not", block.name
+        )
 
 
 def _source(number: int) -> str:
@@ -149,7 +162,11 @@ def channels_add_up(graph: Graph) -> Iterator[Diagnostic]:
         return shapes[getattr(found[name], side)[0]][0]
 
     for block in graph.regions_of("dense_block"):
-        layers, wiring, channels = layers_of(graph, block), block.attrs["connectivity"], block.attrs["in_channels"]
+        layers, wiring, channels = (
+            layers_of(graph, block),
+            block.attrs["connectivity"],
+            block.attrs["in_channels"],
+        )
         yield from _expect(width(block.name, "entering"), channels, "reads", block)
         bypass = around(wiring, channels)
         widths = (channels - bypass, *block.attrs["widths"])
@@ -171,18 +188,32 @@ def rightly_cut(graph: Graph) -> Iterator[Diagnostic]:
     for block in graph.regions_of("dense_block"):
         channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
         border = around(wiring, channels)
-        parts = [(op.attrs["start"], op.attrs["stop"]) for op in graph.members[block.name] if op.kind == "slice"]
+        parts = [
+            (op.attrs["start"], op.attrs["stop"])
+            for op in graph.members[block.name]
+            if op.kind == "slice"
+        ]
         if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
-            yield Diagnostic("G009", f"is split {parts}, must be at {border} of {channels} channels", block.name)
+            yield Diagnostic(
+                "G009", f"is split {parts}, must be at {border} of {channels} channels", block.name
+            )
         first = graph.ops[found[layers_of(graph, block)[0].name].entering[0]]
         if first.kind == "slice" and first.attrs["start"] != border:
-            yield Diagnostic("G009", f"must begin at channel {border}: the others go round the layers", first.name)
+            yield Diagnostic(
+                "G009",
+                f"must begin at channel {border}: the others go round the layers",
+                first.name,
+            )
     for op in graph.ops.values():
         if op.kind == "crop":
             sizes = zip(shapes[op.inputs[0]][1:], op.attrs["size"], strict=True)
             corner = tuple((whole - size) // 2 for whole, size in sizes)
             if tuple(op.attrs["corner"]) != corner:
-                yield Diagnostic("G010", f"corner (={op.attrs['corner']}) must be {corner}, of the centre", op.name)
+                yield Diagnostic(
+                    "G010",
+                    f"corner (={op.attrs['corner']}) must be {corner}, of the centre",
+                    op.name,
+                )
 
 
 def features_of_blocks(graph: Graph) -> Iterator[Diagnostic]:
@@ -195,7 +226,11 @@ def features_of_blocks(graph: Graph) -> Iterator[Diagnostic]:
         index = int(number) if number.isdecimal() else 0
         leaving = found[blocks[index - 1].name].leaving if 0 < index <= len(blocks) else ()
         if tuple(op.inputs) != tuple(leaving):
-            yield Diagnostic("G007", f"gives {', '.join(op.inputs)}, must be the output of block {number}", op.name)
+            yield Diagnostic(
+                "G007",
+                f"gives {', '.join(op.inputs)}, must be the output of block {number}",
+                op.name,
+            )
 
 
 def _expect(found: int, expected: int, verb: str, region: Region) -> Iterator[Diagnostic]:

@@ -111,7 +111,9 @@ def _place(graph: Graph, region: Region) -> Iterator[Diagnostic]:
     parent = graph.regions.get(region.parent)
     if (parent.kind if parent else region.parent) != expected:
         where = f"inside a {expected}" if expected else "in no other region"
-        yield Diagnostic("G001", f"a {region.kind} must stand {where}, not in {region.parent!r}", region.name)
+        yield Diagnostic(
+            "G001", f"a {region.kind} must stand {where}, not in {region.parent!r}", region.name
+        )
 
 
 def _attributes(owner: Op | Region, needed: Sequence[str]) -> Iterator[Diagnostic]:
@@ -146,4 +148,8 @@ def _is_count(value: Any, least: int) -> bool:
 
 
 def _is_shape(value: Any) -> bool:
-    return isinstance(value, tuple) and 1 <= len(value) <= 3 and all(_is_count(size, 1) for size in value)
+    return (
+        isinstance(value, tuple)
+        and 1 <= len(value) <= 3
+        and all(_is_count(size, 1) for size in value)
+    )

@@ -63,7 +63,9 @@ def graph_of(found: Found, outputs: Sequence[Feature] | Feature, path: Path) -> 
     used = _leading_to([output.op for output in outputs], found)
     if faults := list(_faults(found, used, path)):
         raise ModelFileError(faults)
-    return Graph.of(path.stem, _with_outputs([found.ops[name] for name in used], [x.op for x in outputs], found))
+    return Graph.of(
+        path.stem, _with_outputs([found.ops[name] for name in used], [x.op for x in outputs], found)
+    )
 
 
 def _with_outputs(ops: list[Op], outputs: Sequence[str], found: Found) -> list[Op]:
@@ -73,7 +75,10 @@ def _with_outputs(ops: list[Op], outputs: Sequence[str], found: Found) -> list[O
     *before, last = outputs
     read = {source for op in ops for source in op.inputs} | {*before}
     marked = before if last not in read else outputs
-    marks = [Op(found.free(f"output {number}"), "output", (name,)) for number, name in enumerate(marked, start=1)]
+    marks = [
+        Op(found.free(f"output {number}"), "output", (name,))
+        for number, name in enumerate(marked, start=1)
+    ]
     ends = [op for op in ops if op.name == last and last not in read]
     return [*(op for op in ops if op not in ends), *marks, *ends]
 

@@ -61,15 +61,23 @@ class _Run:
 
     def image(self, name: str, dims: tuple[int, ...]) -> Feature:
         if len(dims) != 4 or any(not 0 < size < MAX_CHANNELS for size in dims[1:]):
-            raise self.fault(f"its input has the shape {dims}, must be (N, C, H, W) with C, H, W fixed")
+            raise self.fault(
+                f"its input has the shape {dims}, must be (N, C, H, W) with C, H, W fixed"
+            )
         called = self.found.free(short_name(name))
         self.found.add(Op(called, "input", (), MappingProxyType({"shape": dims[1:]})))
         return Feature(called, (dims[0] if dims[0] > 0 else "N", *dims[1:]))
 
     def call(self, function: Function, arguments: Sequence[Any], depth: int) -> Any:
         """Run a function's nodes, each of which finds what it reads, and return the function's value."""
-        if depth > MAX_DEPTH or len(arguments) != len(function.inputs) or len(function.outputs) != 1:
-            raise self.fault("a function is called with too few values, has several, or calls itself")
+        if (
+            depth > MAX_DEPTH
+            or len(arguments) != len(function.inputs)
+            or len(function.outputs) != 1
+        ):
+            raise self.fault(
+                "a function is called with too few values, has several, or calls itself"
+            )
         values = {name: value for (name, _), value in zip(function.inputs, arguments, strict=True)}
         for node in function.nodes:
             values[node.output] = self.node(node, values, depth)
@@ -81,7 +89,9 @@ class _Run:
                 return known[name]
         if name in self.model.functions:
             return Closure(name)
-        raise self.fault(f"{short_name(name)} is read before anything makes it: it is missing, or a cycle")
+        raise self.fault(
+            f"{short_name(name)} is read before anything makes it: it is missing, or a cycle"
+        )
 
     def node(self, node: Node, values: Mapping[str, Any], depth: int) -> Any:
         inputs = tuple(self.value(name, values) for name in node.inputs)
@@ -89,7 +99,9 @@ class _Run:
         if node.primitive in values or node.primitive in self.model.functions:
             called = self.value(node.primitive, values)
             if isinstance(called, Closure):
-                return self.call(self.model.functions[called.function], (*called.bound, *inputs), depth + 1)
+                return self.call(
+                    self.model.functions[called.function], (*called.bound, *inputs), depth + 1
+                )
             return called if isinstance(called, Unknown) else None
         primitive, attrs = self.model.primitives.get(node.primitive, (node.primitive, node.attrs))
         result = self.result(Call(self.found, node.name, primitive, inputs, attrs))
@@ -100,7 +112,11 @@ class _Run:
     def result(self, call: Call) -> Any:
         if call.primitive in PLUMBING:
             return PLUMBING[call.primitive](*call.inputs) if call.inputs else None
-        parts = (part for value in call.inputs for part in (value if isinstance(value, tuple) else (value,)))
+        parts = (
+            part
+            for value in call.inputs
+            for part in (value if isinstance(value, tuple) else (value,))
+        )
         unknown = next((part for part in parts if isinstance(part, Unknown)), None)
         return unknown or self.operate(call)
 
@@ -112,7 +128,15 @@ class _Run:
             return PRIMITIVES[call.primitive](call)
         except Strange as strange:
             fault = f"{call.primitive} {strange}"
-        except (TypeError, IndexError, KeyError, ValueError, OverflowError, ZeroDivisionError, struct.error):
+        except (
+            TypeError,
+            IndexError,
+            KeyError,
+            ValueError,
+            OverflowError,
+            ZeroDivisionError,
+            struct.error,
+        ):
             fault = f"{call.primitive} has inputs or attributes of another form than is known here"
         features = [value for value in call.inputs if isinstance(value, Feature)]
         if not features:

@@ -20,7 +20,9 @@ from archspec.readers.weights import transposed
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 # With a number on the right, MindSpore may write `Muls` for `Mul`.
-SIGNS: Mapping[str, str] = {f"{sign}{end}": sign for sign in ("Add", "Sub", "Mul", "Div") for end in ("", "s")}
+SIGNS: Mapping[str, str] = {
+    f"{sign}{end}": sign for sign in ("Add", "Sub", "Mul", "Div") for end in ("", "s")
+}
 
 
 def activation(kind: str, call: Call, **attrs: Any) -> Feature:
@@ -108,10 +110,16 @@ def bias(call: Call) -> Feature:
     x, added = call.feature(), call.parameter(1, 1)
     op = call.found.ops[x.op]
     has_bias = op.attrs.get("bias", op.kind == "dense")
-    if op.kind not in ("conv", "conv_transpose", "dense") or added.dims[0] != x.shape[1] or has_bias:
+    if (
+        op.kind not in ("conv", "conv_transpose", "dense")
+        or added.dims[0] != x.shape[1]
+        or has_bias
+    ):
         raise Strange("is added to something else than a convolution or a dense layer without bias")
     name = call.found.free(f"{op.name}+bias")
-    attrs = {key: value for key, value in op.attrs.items() if key != "bias"} | call.found.shares(name, [added])
+    attrs = {key: value for key, value in op.attrs.items() if key != "bias"} | call.found.shares(
+        name, [added]
+    )
     if op.kind != "dense":
         attrs["bias"] = True
     call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
@@ -133,14 +141,21 @@ def group_norm(call: Call) -> tuple[Any, ...]:
     x, groups = call.feature(), call.option("num_groups", 1)
     if type(groups) is not int or groups < 1 or x.shape[1] % groups:
         raise Strange(f"has {groups} groups for {x.shape[1]} channels")
-    return (_norm(call, "group_norm", x, (2, 3), groups=groups, eps=_eps(call, 4, 1e-5)), None, None)
+    return (
+        _norm(call, "group_norm", x, (2, 3), groups=groups, eps=_eps(call, 4, 1e-5)),
+        None,
+        None,
+    )
 
 
 def layer_norm(call: Call) -> tuple[Any, ...]:
     """Return the same shape, channels last or a vector's: each pixel by itself."""
     last = call.is_pending("channels last")
     x = call.feature(pending="channels last" if last else "")
-    axes = [call.option(name, at, 1) % len(x.shape) for name, at in (("begin_norm_axis", 3), ("begin_params_axis", 4))]
+    axes = [
+        call.option(name, at, 1) % len(x.shape)
+        for name, at in (("begin_norm_axis", 3), ("begin_params_axis", 4))
+    ]
     if axes != [len(x.shape) - 1] * 2 or not (last or len(x.shape) == 2):
         raise Strange("does not norm the channels of each pixel")
     made = _norm(call, "layer_norm", replace(x, pending=()), (1, 2), eps=_eps(call, 5, 1e-7))
@@ -171,7 +186,9 @@ def transpose(call: Call) -> Any:
         weight = call.parameter(0, 2)
         if axes != (1, 0):
             raise Strange("moves the dimensions of its input")
-        return replace(weight, dims=weight.dims[::-1], source=transposed(weight.source, weight.dims))
+        return replace(
+            weight, dims=weight.dims[::-1], source=transposed(weight.source, weight.dims)
+        )
     last = call.is_pending("channels last")
     x = call.feature(dims=4, pending="channels last" if last else "")
     if axes != (TO_FIRST if last else TO_LAST):

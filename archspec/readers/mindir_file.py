@@ -133,7 +133,10 @@ class _Parser(Wire):
         for what, _, begin, end in self.fields(self.proto.ModelProto, 0, len(self.data)):
             if what == "primitives":
                 primitive = self.parsed(self.proto.PrimitiveProto, begin, end)
-                primitives[text_of(primitive.name)] = (text_of(primitive.op_type), self.attrs(primitive.attribute))
+                primitives[text_of(primitive.name)] = (
+                    text_of(primitive.op_type),
+                    self.attrs(primitive.attribute),
+                )
             elif what == "functions":
                 name, function = self.function(begin, end)
                 functions[name] = function
@@ -144,7 +147,12 @@ class _Parser(Wire):
         return Model(main, functions, primitives, self.shared)
 
     def function(self, begin: int, end: int) -> tuple[str, Function]:
-        name, inputs, nodes, outputs = "", list[tuple[str, tuple[int, ...]]](), list[Node](), list[str]()
+        name, inputs, nodes, outputs = (
+            "",
+            list[tuple[str, tuple[int, ...]]](),
+            list[Node](),
+            list[str](),
+        )
         for what, _, start, stop in self.fields(self.proto.GraphProto, begin, end):
             if what == "name":
                 name = self.piece(self.data[start:stop]).decode()
@@ -154,7 +162,9 @@ class _Parser(Wire):
                 self.parameter(start, stop)
             elif what == "input":
                 value = self.parsed(self.proto.ValueInfoProto, start, stop)
-                inputs.append((text_of(value.name), tuple(value.tensor[0].dims) if value.tensor else ()))
+                inputs.append(
+                    (text_of(value.name), tuple(value.tensor[0].dims) if value.tensor else ())
+                )
             elif what == "output":
                 outputs.append(text_of(self.parsed(self.proto.ValueInfoProto, start, stop).name))
         return name, Function(tuple(inputs), tuple(nodes), tuple(outputs))
@@ -184,7 +194,13 @@ class _Parser(Wire):
             self.shared[output] = self.plain(node.attribute[0]) if node.attribute else None
             return
         attrs = {} if kind.startswith("REF::") else self.attrs(node.attribute)
-        yield Node(name, text_of(kind.removeprefix("REF::")), tuple(map(text_of, node.input)), output, attrs)
+        yield Node(
+            name,
+            text_of(kind.removeprefix("REF::")),
+            tuple(map(text_of, node.input)),
+            output,
+            attrs,
+        )
 
     def attrs(self, attributes: Any) -> Mapping[str, Any]:
         return {text_of(attribute.name): self.plain(attribute) for attribute in attributes}

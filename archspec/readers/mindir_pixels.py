@@ -12,8 +12,14 @@ def strided_slice(call: Call) -> Feature:
     x = call.feature(dims=4)
     starts, stops, steps = (tuple(call.inputs[index]) for index in (1, 2, 3))
     masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-    begins, ends, *others = (call.option(name, index, 0) for index, name in enumerate(masks, start=4))
-    if any(others) or any(step != 1 for step in steps) or not len(starts) == len(stops) == len(steps) <= 4:
+    begins, ends, *others = (
+        call.option(name, index, 0) for index, name in enumerate(masks, start=4)
+    )
+    if (
+        any(others)
+        or any(step != 1 for step in steps)
+        or not len(starts) == len(stops) == len(steps) <= 4
+    ):
         raise Strange("slices with steps, or takes dimensions away")
     bounds: list[tuple[int, int] | None] = [None] * 4
     for axis, (start, stop) in enumerate(zip(starts, stops, strict=True)):
@@ -53,12 +59,16 @@ def upsample(mode: str, call: Call) -> Feature:
     height, width = x.shape[2:]
     factor = int(size[0] // height)
     if size != (factor * height, factor * width) or factor < 1:
-        raise Strange(f"makes {reprlib.repr(size)} pixels of {height} x {width}, which is no whole factor")
+        raise Strange(
+            f"makes {reprlib.repr(size)} pixels of {height} x {width}, which is no whole factor"
+        )
     if call.option("align_corners", 2, False) or (
         mode == "bilinear" and not call.option("half_pixel_centers", 3, False)
     ):
         raise Strange("does not interpolate between the middles of pixels")
-    return call.op("upsample", [x], (*x.shape[:2], factor * height, factor * width), factor=factor, mode=mode)
+    return call.op(
+        "upsample", [x], (*x.shape[:2], factor * height, factor * width), factor=factor, mode=mode
+    )
 
 
 def shuffle(call: Call) -> Feature:

@@ -24,7 +24,11 @@ from archspec.readers.weights import transposed as turned
 
 
 def _concat(call: Call) -> Feature:
-    parts, axis = (call.inputs[0], call.option("axis", 1)) if isinstance(call.inputs[0], tuple) else (call.inputs, 1)
+    parts, axis = (
+        (call.inputs[0], call.option("axis", 1))
+        if isinstance(call.inputs[0], tuple)
+        else (call.inputs, 1)
+    )
     if not parts or any(not isinstance(part, Feature) or part.pending for part in parts):
         raise Strange("joins something else than features")
     first = parts[0].shape
@@ -89,7 +93,11 @@ def _reshape(call: Call) -> Feature:
     for shape in (x.shape, one_slice, flat):
         fits = (size in (-1, own) for size, own in zip(target, shape, strict=False))
         if len(target) == len(shape) and target.count(-1) <= 1 and all(fits):
-            return _without_pixel(call, x) if len(shape) < len(x.shape) == 4 else replace(x, shape=shape)
+            return (
+                _without_pixel(call, x)
+                if len(shape) < len(x.shape) == 4
+                else replace(x, shape=shape)
+            )
     raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
 
 
@@ -144,14 +152,21 @@ def _arithmetic(call: Call) -> Any:
     """Of features, or of the sizes that a resize computes."""
     if any(isinstance(value, Feature) for value in call.inputs) or call.primitive not in _OF_SIZES:
         return elements.arithmetic(call)
-    values = [value.values if isinstance(value, Constant) else np.array(value) for value in call.inputs]
-    if any(value.ndim > 1 or value.size > MAX_SIZES or value.dtype.kind not in "fi" for value in values):
+    values = [
+        value.values if isinstance(value, Constant) else np.array(value) for value in call.inputs
+    ]
+    if any(
+        value.ndim > 1 or value.size > MAX_SIZES or value.dtype.kind not in "fi" for value in values
+    ):
         raise Strange(UNKNOWN)
     return Constant(_OF_SIZES[call.primitive](*values))
 
 
 MAX_SIZES = 8
-_OF_SIZES: Mapping[str, Callable[[Any, Any], Any]] = {"Mul": np.multiply, "TruncateDiv": lambda a, b: np.trunc(a / b)}
+_OF_SIZES: Mapping[str, Callable[[Any, Any], Any]] = {
+    "Mul": np.multiply,
+    "TruncateDiv": lambda a, b: np.trunc(a / b),
+}
 
 
 def _switch(call: Call) -> Any:
@@ -161,12 +176,18 @@ def _switch(call: Call) -> Any:
 
 
 def _closure(function: Any, *bound: Any) -> Any:
-    return Closure(function.function, (*function.bound, *bound)) if isinstance(function, Closure) else None
+    return (
+        Closure(function.function, (*function.bound, *bound))
+        if isinstance(function, Closure)
+        else None
+    )
 
 
 def _scalar(compute: Callable[..., Any], call: Call) -> Any:
     """Arithmetic on ranks and sizes; MindSpore's scalars have the same meaning as Python's."""
-    flat = [part for value in call.inputs for part in (value if isinstance(value, tuple) else (value,))]
+    flat = [
+        part for value in call.inputs for part in (value if isinstance(value, tuple) else (value,))
+    ]
     if any(part is not None and not isinstance(part, (bool, int, float, str)) for part in flat):
         raise Strange(UNKNOWN)
     return compute(*call.inputs)
@@ -175,7 +196,8 @@ def _scalar(compute: Callable[..., Any], call: Call) -> Any:
 # What carries values about and computes nothing. Effects (UpdateState and monads) are None.
 PLUMBING: Mapping[str, Callable[..., Any]] = {
     **dict.fromkeys(
-        ("Load", "Depend", "Cast", "Identity", "identity", "StopGradient", "TupleToTensor"), lambda x, *_: x
+        ("Load", "Depend", "Cast", "Identity", "identity", "StopGradient", "TupleToTensor"),
+        lambda x, *_: x,
     ),
     "UpdateState": lambda *_: None,
     **dict.fromkeys(("MakeTuple", "MakeList", "make_list"), lambda *values: values),
@@ -188,7 +210,10 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "BatchNorm": elements.batch_norm,
     "LayerNorm": elements.layer_norm,
     "GroupNorm": elements.group_norm,
-    **{primitive: partial(elements.activation, kind) for primitive, kind in elements.ACTIVATIONS.items()},
+    **{
+        primitive: partial(elements.activation, kind)
+        for primitive, kind in elements.ACTIVATIONS.items()
+    },
     "GeLU": partial(elements.activation, "gelu", approximate="tanh"),
     "PReLU": elements.prelu,
     "Maximum": elements.larger,

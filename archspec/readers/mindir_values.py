@@ -79,7 +79,9 @@ class Found:
     def copy(self, op: str, name: str, *shifts: Parameter) -> None:
         """Note that an operator has the weights of another one, and more that are added."""
         known = self.weights.get(op, Weights())
-        self.weights[name] = Weights(known.scales, (*known.others, *(weight.place for weight in shifts)))
+        self.weights[name] = Weights(
+            known.scales, (*known.others, *(weight.place for weight in shifts))
+        )
 
     def weights_of(self, graph: Graph) -> dict[str, Weights]:
         """Return where the weights of a graph's operators are."""
@@ -141,7 +143,9 @@ class Call:
             return self.attrs[name]
         return self.inputs[index] if index < len(self.inputs) else default
 
-    def op(self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any) -> Feature:
+    def op(
+        self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any
+    ) -> Feature:
         """Add an operator and return its output; it is called after its weights where it has any."""
         weights = attrs.pop("weights", ())
         if shape[1] > MAX_CHANNELS:
@@ -153,7 +157,9 @@ class Call:
         self.found.note(name, weights)
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 
-    def part(self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any) -> Feature:
+    def part(
+        self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any
+    ) -> Feature:
         """Add what is no operator of the IR but may be a part of one; by itself it is a fault."""
         made = self.op(kind, inputs, shape, **attrs)
         self.found.faults[made.op] = f"{self.primitive} {UNKNOWN}"

@@ -31,12 +31,21 @@ def conv(call: Call) -> Feature:
         return _blur(call)
     x, weight = call.feature(dims=4, pending="padding"), call.parameter(1, 4)
     a = call.attrs
-    out, per_group, groups = weight.dims[0], weight.dims[1], square(a.get("group", a.get("groups", 1)))
+    out, per_group, groups = (
+        weight.dims[0],
+        weight.dims[1],
+        square(a.get("group", a.get("groups", 1))),
+    )
     if per_group * groups != x.shape[1] or out % groups:
         raise Strange(f"is made for {per_group * groups} channels, reads {x.shape[1]}")
     dilation = square(a.get("dilation", 1))
     attrs, size = _window(x, weight.dims, a["stride"], a["pad_mode"], a["pad"], dilation)
-    attrs |= {"in_channels": x.shape[1], "out_channels": out, "dilation": dilation, "groups": groups}
+    attrs |= {
+        "in_channels": x.shape[1],
+        "out_channels": out,
+        "dilation": dilation,
+        "groups": groups,
+    }
     return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight,), **attrs)
 
 
@@ -46,7 +55,9 @@ def _blur(call: Call) -> Feature:
     shape = filters.values.shape if isinstance(filters, Constant) else ()
     row = np.array(BINOMIAL.get(shape[-1] if shape else 0, (0,)), float)
     square_filter = np.outer(row, row) / max(row.sum(), 1) ** 2
-    is_blur = shape == (x.shape[1], 1, len(row), len(row)) and np.allclose(filters.values, square_filter, rtol=1e-3)
+    is_blur = shape == (x.shape[1], 1, len(row), len(row)) and np.allclose(
+        filters.values, square_filter, rtol=1e-3
+    )
     if not is_blur or square(a.get("group", 1)) != x.shape[1] or square(a.get("dilation", 1)) != 1:
         raise Strange("reads mirrored edges and is no blur by the binomial filter")
     attrs, size = _window(x, len(row), a["stride"], a["pad_mode"], a["pad"])
@@ -58,7 +69,12 @@ def _blur(call: Call) -> Feature:
 def conv_transpose(call: Call) -> Feature:
     """Return (N, out_channels, (H - 1) * stride + kernel - 2 * padding, and so the width)."""
     x, weight, a = call.feature(dims=4), call.parameter(1, 4), call.attrs
-    kernel, stride, pads, out = square(weight.dims), square(a["stride"]), tuple(a["pad"]), weight.dims[1]
+    kernel, stride, pads, out = (
+        square(weight.dims),
+        square(a["stride"]),
+        tuple(a["pad"]),
+        weight.dims[1],
+    )
     if square(a.get("group", 1)) != 1 or square(a.get("dilation", 1)) != 1:
         raise Strange("has groups or dilation")
     if weight.dims[0] != x.shape[1]:
@@ -68,7 +84,13 @@ def conv_transpose(call: Call) -> Feature:
     size = tuple((pixels - 1) * stride + kernel - 2 * pads[0] for pixels in x.shape[2:])
     if min(size) < 1 or tuple(call.option("input_sizes", 2))[2:] != size:
         raise Strange("gives another number of pixels than its stride, kernel and padding say")
-    attrs = {"in_channels": x.shape[1], "out_channels": out, "kernel": kernel, "stride": stride, "padding": pads[0]}
+    attrs = {
+        "in_channels": x.shape[1],
+        "out_channels": out,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": pads[0],
+    }
     return call.op("conv_transpose", [x], (x.shape[0], out, *size), weights=(weight,), **attrs)
 
 
@@ -85,7 +107,11 @@ def pool(kind: str, call: Call) -> Feature:
 def pool_in_3d(kind: str, call: Call) -> Feature:
     """Return (N, C, 1, H, W) of a pool over one slice, which a padded MaxPool2d or AvgPool2d becomes."""
     x, a = call.feature(dims=5), call.attrs
-    kernel, stride, pad = a.get("ksize", a.get("kernel_size")), a["strides"], a.get("pads", a.get("pad_list"))
+    kernel, stride, pad = (
+        a.get("ksize", a.get("kernel_size")),
+        a["strides"],
+        a.get("pads", a.get("pad_list")),
+    )
     sides = tuple(side for side in pad[-2:] for _ in range(2)) if len(pad) == 3 else pad[-4:]
     if kernel[-3] != 1 or x.shape[2] != 1 or a.get("divisor_override"):
         raise Strange("divides by a number of its own, or pools over slices")
@@ -153,13 +179,20 @@ def _window(
     height, width = padded(x)[2:]
     pads = tuple(pad) if PAD_MODES.get(mode) == "pad" else (0, 0, 0, 0)
     if PAD_MODES.get(mode) == "same":
-        total = [max((-(-size // stride) - 1) * stride + reach - size, 0) for size in (height, width)]
+        total = [
+            max((-(-size // stride) - 1) * stride + reach - size, 0) for size in (height, width)
+        ]
         pads = tuple(part for size in total for part in (size // 2, size - size // 2))
     if mode not in PAD_MODES or len(pads) != 4 or not _are_sizes(pads):
         raise Strange(f"pads in a way that is not known: {reprlib.repr((mode, pad))}")
-    size_out = (height + pads[0] + pads[1] - reach) // stride + 1, (width + pads[2] + pads[3] - reach) // stride + 1
+    size_out = (
+        (height + pads[0] + pads[1] - reach) // stride + 1,
+        (width + pads[2] + pads[3] - reach) // stride + 1,
+    )
     if min(size_out) < 1:
-        raise Strange(f"has a {kernel} x {kernel} window that leaves no pixel of {height} x {width}")
+        raise Strange(
+            f"has a {kernel} x {kernel} window that leaves no pixel of {height} x {width}"
+        )
     whole = tuple(a + b for a, b in zip(before, pads, strict=True))
     padding = whole[0] if len(set(whole)) == 1 else whole
     return {"kernel": kernel, "stride": stride, "padding": padding}, size_out

@@ -62,7 +62,15 @@ _BOTH: Mapping[str, Callable[[Call], Any]] = {
 KNOWN = frozenset({*OPERATORS, *CONSTANTS, *_BOTH})
 """Kinds of nodes that are read; a file with any other on the way to its output is refused."""
 
-_NOT_AS_KNOWN = (TypeError, IndexError, KeyError, ValueError, OverflowError, ZeroDivisionError, struct.error)
+_NOT_AS_KNOWN = (
+    TypeError,
+    IndexError,
+    KeyError,
+    ValueError,
+    OverflowError,
+    ZeroDivisionError,
+    struct.error,
+)
 
 
 def read_onnx(path: Path) -> Graph:
@@ -94,7 +102,11 @@ def onnx_reading(path: Path) -> OnnxReading:
     model = read_model(path)
     run = _Run(model, path)
     found, output = run.run()
-    features = {name: value for name, value in run.values.items() if isinstance(value, Feature) and not value.pending}
+    features = {
+        name: value
+        for name, value in run.values.items()
+        if isinstance(value, Feature) and not value.pending
+    }
     graph = graph_of(found, output, path)
     return OnnxReading(graph, found.weights_of(graph), model, features)
 
@@ -117,7 +129,11 @@ class _Run:
         self.image(*self.model.inputs[0])
         for node in self.model.nodes:
             results = self.node(node)
-            given = results if isinstance(results, tuple) else (results, *[None] * (len(node.outputs) - 1))
+            given = (
+                results
+                if isinstance(results, tuple)
+                else (results, *[None] * (len(node.outputs) - 1))
+            )
             self.values.update(zip(node.outputs, given, strict=False))
         output = self.value(self.model.outputs[0])
         if isinstance(output, Unknown):
@@ -129,7 +145,9 @@ class _Run:
     def image(self, name: str, dims: tuple[int, ...]) -> None:
         if len(dims) != 4 or any(not 0 < size < MAX_CHANNELS for size in dims[1:]):
             shape = tuple(size if size > 0 else "free" for size in dims)
-            raise self.fault(f"its input has the shape {shape}, must be (N, C, H, W) with C, H, W fixed")
+            raise self.fault(
+                f"its input has the shape {shape}, must be (N, C, H, W) with C, H, W fixed"
+            )
         called = self.found.free(name)
         self.found.add(Op(called, "input", (), MappingProxyType({"shape": dims[1:]})))
         self.shapes[called] = (dims[0] if dims[0] > 0 else "N", *dims[1:])
@@ -137,7 +155,9 @@ class _Run:
 
     def value(self, name: str) -> Any:
         if name not in self.values:
-            raise self.fault(f"{name[:200]} is read before anything makes it: it is missing, or a cycle")
+            raise self.fault(
+                f"{name[:200]} is read before anything makes it: it is missing, or a cycle"
+            )
         return self.values[name]
 
     def node(self, node: Node) -> Any:
@@ -146,7 +166,16 @@ class _Run:
         if unknown is not None:
             return (unknown,) * len(node.outputs)
         used = sum(map(bool, node.outputs))
-        call = Call(self.found, node.name, node.kind, self.model.opset, inputs, node.attrs, used, self.shapes)
+        call = Call(
+            self.found,
+            node.name,
+            node.kind,
+            self.model.opset,
+            inputs,
+            node.attrs,
+            used,
+            self.shapes,
+        )
         return self.operate(call, node)
 
     def operate(self, call: Call, node: Node) -> Any:

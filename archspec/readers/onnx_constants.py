@@ -47,10 +47,14 @@ def filled(call: Call) -> Tensor:
 
 def folded(call: Call) -> Tensor:
     """Return what an operator makes of constants alone."""
-    if any(value is not None and not isinstance(value, Tensor) for value in call.inputs) or not call.has(0):
+    if any(
+        value is not None and not isinstance(value, Tensor) for value in call.inputs
+    ) or not call.has(0):
         raise Strange(UNKNOWN)
     made: Tensor = _FOLDED[call.kind](call)
-    return made if made.name or call.kind in _SIZES_ONLY else replace(made, name=call.inputs[0].name)
+    return (
+        made if made.name or call.kind in _SIZES_ONLY else replace(made, name=call.inputs[0].name)
+    )
 
 
 def _known(call: Call, index: int) -> Array:
@@ -154,7 +158,9 @@ def _computed(call: Call) -> Tensor:
         raise Strange("computes with the size of a batch that is free")
     rule = _ARITHMETIC.get(call.kind)
     if rule is None or rule[0] != len(arrays):
-        return Tensor(tensors[0].name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors)))
+        return Tensor(
+            tensors[0].name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors))
+        )
     values = rule[1](*(np.asarray(array.tolist(), _kind_of(array)) for array in arrays))
     return replace(constant(np.asarray(values)), name=tensors[0].name)
 
@@ -203,7 +209,11 @@ def passed_on(call: Call) -> Feature | Tensor:
     value = call.inputs[0]
     if not isinstance(value, (Feature, Tensor)):
         raise Strange(UNKNOWN)
-    if call.kind == "Cast" and isinstance(value, Feature) and call.attrs.get("to") not in (1, 10, 11, 16):
+    if (
+        call.kind == "Cast"
+        and isinstance(value, Feature)
+        and call.attrs.get("to") not in (1, 10, 11, 16)
+    ):
         raise Strange("makes whole numbers of features")
     if call.kind == "Dropout" and call.option("training_mode", 2, False):
         raise Strange("drops features at random: exported in training mode")

@@ -49,7 +49,9 @@ def hard_sigmoid(call: Call) -> Feature:
     """Return relu6(x + 3) / 6, the one that is known."""
     alpha, beta = call.attrs.get("alpha", 0.2), call.attrs.get("beta", 0.5)
     if abs(alpha - 1 / 6) > 1e-4 or beta != 0.5:
-        raise Strange(f"has the slope {decimal(alpha)} and the value {decimal(beta)} at 0; only 1/6 and 1/2 are known")
+        raise Strange(
+            f"has the slope {decimal(alpha)} and the value {decimal(beta)} at 0; only 1/6 and 1/2 are known"
+        )
     return activation("hard_sigmoid", call)
 
 
@@ -84,10 +86,16 @@ def batch_norm(call: Call) -> Feature:
 def layer_norm(call: Call) -> Feature:
     """Return the same shape, channels last: each pixel by itself."""
     x = call.feature(pending="permuted")
-    if not x.pending or call.attrs.get("axis", -1) not in (-1, 3) or call.weight(1, 1).dims != (x.shape[1],):
+    if (
+        not x.pending
+        or call.attrs.get("axis", -1) not in (-1, 3)
+        or call.weight(1, 1).dims != (x.shape[1],)
+    ):
         raise Strange("does not norm the channels of each pixel")
     eps = decimal(call.attrs.get("epsilon", 1e-5))
-    made = call.op("layer_norm", [x], x.shape, weights=[call.weight(1, 1)], channels=x.shape[1], eps=eps)
+    made = call.op(
+        "layer_norm", [x], x.shape, weights=[call.weight(1, 1)], channels=x.shape[1], eps=eps
+    )
     return replace(made, pending=x.pending)
 
 
@@ -95,8 +103,14 @@ def group_norm(call: Call) -> Feature:
     """Return the same shape."""
     x, groups = call.feature(), call.attrs["num_groups"]
     if call.weight(1, 1).dims != (x.shape[1],) or x.shape[1] % groups:
-        raise Strange(f"has {groups} groups and {call.weight(1, 1).dims[0]} scales for {x.shape[1]} channels")
-    attrs = {"channels": x.shape[1], "groups": groups, "eps": decimal(call.attrs.get("epsilon", 1e-5))}
+        raise Strange(
+            f"has {groups} groups and {call.weight(1, 1).dims[0]} scales for {x.shape[1]} channels"
+        )
+    attrs = {
+        "channels": x.shape[1],
+        "groups": groups,
+        "eps": decimal(call.attrs.get("epsilon", 1e-5)),
+    }
     return call.op("group_norm", [x], x.shape, weights=[call.weight(1, 1)], **attrs)
 
 
@@ -105,12 +119,16 @@ def instance_norm(call: Call) -> Feature:
     x = call.feature(pending=GROUPED)
     if not x.pending or call.weight(1, 1).dims != (x.pending[1],) or not _are_trivial(call):
         raise Strange(UNKNOWN)
-    return replace(x, pending=("group norm", x.pending[1], decimal(call.attrs.get("epsilon", 1e-5))))
+    return replace(
+        x, pending=("group norm", x.pending[1], decimal(call.attrs.get("epsilon", 1e-5)))
+    )
 
 
 def _are_trivial(call: Call) -> bool:
     scale, shift = call.weight(1, 1).values, call.weight(2, 1).values
-    return scale is not None and shift is not None and bool((scale == 1).all() and (shift == 0).all())
+    return (
+        scale is not None and shift is not None and bool((scale == 1).all() and (shift == 0).all())
+    )
 
 
 def binary(call: Call) -> Feature:
@@ -121,9 +139,13 @@ def binary(call: Call) -> Feature:
     x = call.feature(0 if call.inputs[1] is constants[0] else 1, pending="permuted")
     if (number := constants[0].number) is not None:
         return _with_number(call, x, float(number))
-    if not _is_per_channel(x, constants[0]) or (call.kind in ("Sub", "Div") and call.inputs[0] is constants[0]):
+    if not _is_per_channel(x, constants[0]) or (
+        call.kind in ("Sub", "Div") and call.inputs[0] is constants[0]
+    ):
         raise Strange(UNKNOWN)
-    return replace(_BY_CHANNEL[call.kind](call, replace(x, pending=()), constants[0]), pending=x.pending)
+    return replace(
+        _BY_CHANNEL[call.kind](call, replace(x, pending=()), constants[0]), pending=x.pending
+    )
 
 
 def _of_features(call: Call) -> Feature:
@@ -141,7 +163,10 @@ def _of_features(call: Call) -> Feature:
         if second not in (first, (*first[:2], *(1 for _ in first[2:]))):
             raise Strange(f"multiplies {first} by {second}")
         return replace(_emit(call, "multiply", parts, first, whole=True), pending=pending)
-    return replace(_emit(call, {"Sub": "subtract", "Div": "divide"}[call.kind], parts, shapes[0]), pending=pending)
+    return replace(
+        _emit(call, {"Sub": "subtract", "Div": "divide"}[call.kind], parts, shapes[0]),
+        pending=pending,
+    )
 
 
 # Number, and whether the feature comes first, to a kind and the number that is added, multiplied or the exponent.
@@ -181,10 +206,17 @@ def part(kind: str, call: Call) -> Feature:
 
 
 def _emit(
-    call: Call, kind: str, inputs: list[Feature], shape: tuple[Any, ...], whole: bool = False, **attrs: Any
+    call: Call,
+    kind: str,
+    inputs: list[Feature],
+    shape: tuple[Any, ...],
+    whole: bool = False,
+    **attrs: Any,
 ) -> Feature:
     """Add an operator, or the one that it completes; `whole` where it is one by itself."""
-    made = call.op(kind, inputs, shape, **attrs) if whole else call.part(kind, inputs, shape, **attrs)
+    made = (
+        call.op(kind, inputs, shape, **attrs) if whole else call.part(kind, inputs, shape, **attrs)
+    )
     known = recognised(call.found.ops, made.op)
     if known is None:
         return made
@@ -213,7 +245,9 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
         made = _affine(call, call.known(op.inputs[0]), weight)
         call.found.copy(op.name, made.op, weight)
         return made
-    if op.kind in ("conv", "conv_transpose", "dense") and not op.attrs.get("bias", op.kind == "dense"):
+    if op.kind in ("conv", "conv_transpose", "dense") and not op.attrs.get(
+        "bias", op.kind == "dense"
+    ):
         name = call.found.free(f"{op.name}+{BARE}")
         attrs = {**op.attrs, "bias": True}
         call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
@@ -227,7 +261,9 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Multiply each channel by a value: a part of a norm."""
     op = call.found.ops[x.op]
     if call.kind == "Div":
-        weight = replace(weight, values=None, source=computed("Reciprocal", weight.dims, weight.place))
+        weight = replace(
+            weight, values=None, source=computed("Reciprocal", weight.dims, weight.place)
+        )
     if op.kind in NORMS or op.kind == "scale":
         call.found.rescale(op.name, weight)
         return x
@@ -242,7 +278,9 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
 def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:
     made = call.part(kind, [x], x.shape, weights=[weight])
     other = "shift" if kind == "scale" else "scale"
-    call.found.faults[made.op] = f"{call.kind} is the {kind} of each channel without a {other} beside it"
+    call.found.faults[made.op] = (
+        f"{call.kind} is the {kind} of each channel without a {other} beside it"
+    )
     return made
 
 

@@ -42,7 +42,17 @@ Span = tuple[int, int]
 _FIRST_OF_ONNX, _FIRST_OF_MINDIR = b"\x08", b"\x0a"
 """The version of the format comes first in both: a number in ONNX, a text in MINDIR."""
 
-_VALUES = frozenset(("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data"))
+_VALUES = frozenset(
+    (
+        "raw_data",
+        "float_data",
+        "int32_data",
+        "int64_data",
+        "double_data",
+        "uint64_data",
+        "string_data",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +147,9 @@ class _Parser(Wire):
                 self.made.inputs.append((text_of(value.name), sizes))
                 self.made.types[text_of(value.name)] = value.type.tensor_type.elem_type
             elif what == "output":
-                self.made.outputs.append(text_of(self.parsed(self.proto.ValueInfoProto, start, stop).name))
+                self.made.outputs.append(
+                    text_of(self.parsed(self.proto.ValueInfoProto, start, stop).name)
+                )
 
     def node(self, begin: int, end: int) -> Node:
         proto, attrs, kept = self.proto.NodeProto, dict[str, Any](), list[bytes]()
@@ -151,7 +163,14 @@ class _Parser(Wire):
         kind, domain = text_of(node.op_type), text_of(node.domain)
         kind = kind if domain in ("", "ai.onnx") else f"{domain}::{kind}"
         inputs, outputs = tuple(map(text_of, node.input)), tuple(map(text_of, node.output))
-        return Node(text_of(node.name) or next(iter(outputs), kind), kind, inputs, outputs, attrs, (begin, end))
+        return Node(
+            text_of(node.name) or next(iter(outputs), kind),
+            kind,
+            inputs,
+            outputs,
+            attrs,
+            (begin, end),
+        )
 
     def attribute(self, begin: int, end: int) -> tuple[str, Any]:
         """A number, text, tuple of such, or tensor; None for what is none of them, such as a graph inside."""
@@ -181,7 +200,9 @@ class _Parser(Wire):
             raise Broken(f"a tensor of more than {MAX_DIMS} dimensions")
         outside = tensor.data_location == proto.EXTERNAL or len(tensor.external_data) > 0
         values = None if outside else decoded(tensor)
-        where = None if values is not None else _outside(tensor) if outside else _inside(tensor, spans)
+        where = (
+            None if values is not None else _outside(tensor) if outside else _inside(tensor, spans)
+        )
         return Tensor(text_of(tensor.name), tuple(tensor.dims), where, values)
 
     def kept_of(self, proto: Any, begin: int, end: int, spans: dict[str, Span]) -> Iterator[bytes]:
@@ -196,7 +217,9 @@ class _Parser(Wire):
 def _inside(tensor: Any, spans: Mapping[str, Span]) -> Stored | None:
     """Where values stand in the file; a list of float32 or float64 is as good as the raw bytes."""
     as_bytes = ("raw_data", {1: "float_data", 11: "double_data"}.get(tensor.data_type))
-    begin, end = next(iter(spans.values())) if len(spans) == 1 and next(iter(spans)) in as_bytes else (0, 0)
+    begin, end = (
+        next(iter(spans.values())) if len(spans) == 1 and next(iter(spans)) in as_bytes else (0, 0)
+    )
     return stored(tensor.data_type, tuple(tensor.dims), begin, end)
 
 

@@ -24,7 +24,11 @@ _CUBES: tuple[Pattern, ...] = (
     ("multiply", None, "x", ("power", 2.0, "x")),
 )
 _TANHS: tuple[Pattern, ...] = tuple(
-    ("plus", 1.0, ("tanh", None, ("times", sqrt(2 / pi), ("add", None, "x", ("times", 0.044715, cube)))))
+    (
+        "plus",
+        1.0,
+        ("tanh", None, ("times", sqrt(2 / pi), ("add", None, "x", ("times", 0.044715, cube)))),
+    )
     for cube in _CUBES
 )
 
@@ -45,12 +49,20 @@ _SQUARES: tuple[Pattern, ...] = (("power", 2.0, _CENTRED), ("multiply", None, _C
 PATTERNS: tuple[tuple[str, Mapping[str, Any], Pattern], ...] = (
     ("hard_sigmoid", {}, ("times", 1 / 6, ("relu6", None, ("plus", 3.0, "x")))),
     ("hard_swish", {}, ("multiply", None, "x", ("hard_sigmoid", None, "x"))),
-    ("hard_swish", {}, ("times", 1 / 6, ("multiply", None, "x", ("relu6", None, ("plus", 3.0, "x"))))),
+    (
+        "hard_swish",
+        {},
+        ("times", 1 / 6, ("multiply", None, "x", ("relu6", None, ("plus", 3.0, "x")))),
+    ),
     ("silu", {}, ("multiply", None, "x", ("sigmoid", None, "x"))),
     *(("gelu", {}, pattern) for pattern in _gated(_ERF)),
     *(("gelu", {"approximate": "tanh"}, pattern) for tanh in _TANHS for pattern in _gated(tanh)),
     *(
-        ("layer_norm", {}, ("divide", None, _CENTRED, ("sqrt", None, ("plus", "eps", ("mean", None, square)))))
+        (
+            "layer_norm",
+            {},
+            ("divide", None, _CENTRED, ("sqrt", None, ("plus", "eps", ("mean", None, square)))),
+        )
         for square in _SQUARES
     ),
 )
@@ -65,7 +77,9 @@ def recognised(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any]] |
     return None
 
 
-def _matches(ops: Mapping[str, Op], name: str, pattern: Pattern, bound: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _matches(
+    ops: Mapping[str, Op], name: str, pattern: Pattern, bound: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """Yield what the texts of a pattern stand for, for each way in which the value is one of it."""
     if isinstance(pattern, str):
         if bound.get(pattern, name) == name:

@@ -28,7 +28,9 @@ _GROUPINGS: Mapping[str, str] = {"group norm": "group_norm", "shuffle": "shuffle
 """What is done to channels in groups, and the operator that it is once they are together again."""
 
 _BY_ELEMENT = frozenset(
-    kind for kind, known in OPERATORS.items() if known.shape is OPERATORS["relu"].shape and kind != "output"
+    kind
+    for kind, known in OPERATORS.items()
+    if known.shape is OPERATORS["relu"].shape and kind != "output"
 )
 _POINT: Mapping[str, Any] = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1}
 
@@ -62,11 +64,19 @@ def _vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     op, shape = call.found.ops[x.op], x.shape[:2]
     if op.kind == "global_avg_pool":
         return _remade(call, op, op.inputs, shape)
-    if op.kind == "avg_pool" and not op.attrs["padding"] and call.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2:
+    if (
+        op.kind == "avg_pool"
+        and not op.attrs["padding"]
+        and call.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
+    ):
         return _remade(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
     if op.kind == "conv" and all(op.attrs[name] == value for name, value in _POINT.items()):
         source = _vector(call, call.known(op.inputs[0]), depth + 1)
-        sizes = {name: op.attrs[name] for name in ("in_channels", "out_channels", "weights_of") if name in op.attrs}
+        sizes = {
+            name: op.attrs[name]
+            for name in ("in_channels", "out_channels", "weights_of")
+            if name in op.attrs
+        }
         attrs = sizes if op.attrs.get("bias") else {**sizes, "bias": False}
         return _remade(call, replace(op, kind="dense", attrs=attrs), (source.op,), shape)
     if op.kind in _BY_ELEMENT:
@@ -110,7 +120,9 @@ def squeeze(call: Call) -> Feature:
 
 def reshape(call: Call) -> Feature:
     """A reshape is followed where it changes nothing, takes away one pixel, or groups channels and back."""
-    x = call.feature(pending=next((name for name in (GROUPED, *_GROUPINGS) if _is_pending(call, name)), ""))
+    x = call.feature(
+        pending=next((name for name in (GROUPED, *_GROUPINGS) if _is_pending(call, name)), "")
+    )
     target = _wanted(call, x.shape)
     if x.pending:
         return _ungrouped(call, x, target)
@@ -118,10 +130,21 @@ def reshape(call: Call) -> Feature:
         return x
     if _fits(target, x.shape[:2]) and x.shape[2:] == (1, 1):
         return _vector(call, x)
-    if len(target) >= 3 and target[0] in (x.shape[0], -1) and type(target[1]) is int and target[1] > 0:
+    if (
+        len(target) >= 3
+        and target[0] in (x.shape[0], -1)
+        and type(target[1]) is int
+        and target[1] > 0
+    ):
         channels = x.shape[1] // target[1]
         pixels = x.shape[2:]
-        all_alike = [(-1,), (channels * pixels[0] * pixels[1],), (channels, *pixels), (-1, *pixels), (channels, -1)]
+        all_alike = [
+            (-1,),
+            (channels * pixels[0] * pixels[1],),
+            (channels, *pixels),
+            (-1, *pixels),
+            (channels, -1),
+        ]
         if len(pixels) == 2 and x.shape[1] % target[1] == 0 and target[2:] in all_alike:
             return replace(x, pending=(GROUPED, target[1], len(target)))
     raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
@@ -170,11 +193,16 @@ def transpose(call: Call) -> Feature:
 
 def concat(call: Call) -> Feature:
     """Return feature maps joined along the channels, (N, C + C + .., H, W)."""
-    parts, axis = [call.feature(index, dims=4) for index in range(len(call.inputs))], call.attrs.get("axis", 1)
+    parts, axis = (
+        [call.feature(index, dims=4) for index in range(len(call.inputs))],
+        call.attrs.get("axis", 1),
+    )
     if not parts:
         raise Strange("joins nothing")
     first = parts[0].shape
-    if axis not in (1, -3) or any((part.shape[0], *part.shape[2:]) != (first[0], *first[2:]) for part in parts):
+    if axis not in (1, -3) or any(
+        (part.shape[0], *part.shape[2:]) != (first[0], *first[2:]) for part in parts
+    ):
         raise Strange(f"joins along axis {axis}, or feature maps of different size")
     if len(parts) == 1:
         return parts[0]
@@ -203,7 +231,11 @@ def _dense(call: Call, weight: Tensor, transposed: bool, bias: Tensor | None) ->
     out, channels = weight.dims if transposed else weight.dims[::-1]
     if channels != x.shape[1]:
         raise Strange(f"is made for {channels} channels, reads {x.shape}")
-    attrs = {"in_channels": channels, "out_channels": out, **({} if bias is not None else {"bias": False})}
+    attrs = {
+        "in_channels": channels,
+        "out_channels": out,
+        **({} if bias is not None else {"bias": False}),
+    }
     by_rows = weight if transposed else _turned(weight)
     made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
     call.found.copy(made.op, made.op, *([] if bias is None else [bias]))

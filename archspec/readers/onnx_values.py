@@ -26,7 +26,12 @@ MAX_COMPUTED = 4_096
 Array = Any
 
 # Numbers of onnx's types, the field of a tensor that holds them where raw_data does not, NumPy's name of them.
-FLOATS = {1: ("float_data", "<f4"), 11: ("double_data", "<f8"), 10: ("int32_data", "<f2"), 16: ("", "")}
+FLOATS = {
+    1: ("float_data", "<f4"),
+    11: ("double_data", "<f8"),
+    10: ("int32_data", "<f2"),
+    16: ("", ""),
+}
 _TYPES: Mapping[int, tuple[str, str]] = {
     **FLOATS,
     6: ("int32_data", "<i4"),
@@ -49,7 +54,11 @@ class Tensor(Parameter):
     @property
     def number(self) -> float | None:
         """Its one value."""
-        return None if self.values is None or self.values.size != 1 else self.values.reshape(-1)[0].item()
+        return (
+            None
+            if self.values is None or self.values.size != 1
+            else self.values.reshape(-1)[0].item()
+        )
 
 
 def decoded(tensor: Any) -> Array:
@@ -64,7 +73,11 @@ def decoded(tensor: Any) -> Array:
     given = getattr(tensor, listed)
     if len(given) != size:
         return None
-    halves = np.asarray(given, np.int64).astype(np.uint16).view(kind) if name == "<f2" else np.asarray(given, kind)
+    halves = (
+        np.asarray(given, np.int64).astype(np.uint16).view(kind)
+        if name == "<f2"
+        else np.asarray(given, kind)
+    )
     return halves.reshape(tensor.dims)
 
 
@@ -115,7 +128,11 @@ class Call:
     def weight(self, index: int, dims: int) -> Tensor:
         """Return an input that is a weight of so many dims."""
         value = self.inputs[index] if self.has(index) else None
-        if not isinstance(value, Tensor) or len(value.dims) != dims or any(size < 1 for size in value.dims):
+        if (
+            not isinstance(value, Tensor)
+            or len(value.dims) != dims
+            or any(size < 1 for size in value.dims)
+        ):
             raise Strange("does not read a parameter where it must")
         return value
 
@@ -126,7 +143,11 @@ class Call:
         if not self.has(index):
             return default
         value = self.inputs[index]
-        if not isinstance(value, Tensor) or value.values is None or value.values.size > MAX_COMPUTED:
+        if (
+            not isinstance(value, Tensor)
+            or value.values is None
+            or value.values.size > MAX_COMPUTED
+        ):
             raise Strange(f"has no {name} that the file tells")
         return tuple(value.values.tolist()) if value.values.ndim else value.values.item()
 
@@ -149,13 +170,17 @@ class Call:
         called = weights[0].name.rpartition(".")[0] if weights else ""
         name = self.found.free((called or self.node)[:200])
         # Exporters store equal vectors once, such as the gammas of untrained norms: only filters tell sharing.
-        attrs |= self.found.shares(name, [weight for weight in weights if len(weight.dims) > 1 and weight.name])
+        attrs |= self.found.shares(
+            name, [weight for weight in weights if len(weight.dims) > 1 and weight.name]
+        )
         self.found.add(Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs)))
         self.found.note(name, weights)
         self.shapes[name] = shape
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 
-    def part(self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any) -> Feature:
+    def part(
+        self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any
+    ) -> Feature:
         """Add what is no operator of the IR but may be a part of one; by itself it is a fault."""
         made = self.op(kind, inputs, shape, **attrs)
         self.found.faults[made.op] = f"{self.kind} {UNKNOWN}"

@@ -32,7 +32,12 @@ def conv(call: Call) -> Feature:
     _zeros(x)
     dilation = square(call.attrs.get("dilations", 1))
     attrs, size = _window(call, x, weight.dims, dilation)
-    attrs |= {"in_channels": x.shape[1], "out_channels": out, "dilation": dilation, "groups": groups}
+    attrs |= {
+        "in_channels": x.shape[1],
+        "out_channels": out,
+        "dilation": dilation,
+        "groups": groups,
+    }
     biases = _biases(call, out)
     attrs |= {"bias": True} if biases else {}
     return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight, *biases), **attrs)
@@ -51,8 +56,14 @@ def _blur(call: Call, x: Feature, weight: Tensor) -> Feature:
     kernel, channels = weight.dims[-1], x.shape[1]
     row = np.array(BINOMIAL.get(kernel, (0,)), float)
     filters: Any = weight.values
-    is_blur = weight.dims == (channels, 1, kernel, kernel) and kernel in BINOMIAL and filters is not None
-    if not is_blur or call.has(2) or not np.allclose(filters, np.outer(row, row) / row.sum() ** 2, rtol=1e-3):
+    is_blur = (
+        weight.dims == (channels, 1, kernel, kernel) and kernel in BINOMIAL and filters is not None
+    )
+    if (
+        not is_blur
+        or call.has(2)
+        or not np.allclose(filters, np.outer(row, row) / row.sum() ** 2, rtol=1e-3)
+    ):
         raise Strange("reads mirrored edges and is no blur by the binomial filter")
     attrs, size = _window(call, x, weight.dims)
     if attrs["padding"] != (attrs["stride"] + kernel - 2) // 2:
@@ -65,7 +76,10 @@ def conv_transpose(call: Call) -> Feature:
     x, weight = call.feature(dims=4), call.weight(1, 4)
     a, kernel, out = call.attrs, square(weight.dims), weight.dims[1]
     stride, pads = square(a.get("strides", 1)), a.get("pads", NO_PADS)
-    usual = a.get("auto_pad", "NOTSET") == "NOTSET" and a.get("group", 1) == square(a.get("dilations", 1)) == 1
+    usual = (
+        a.get("auto_pad", "NOTSET") == "NOTSET"
+        and a.get("group", 1) == square(a.get("dilations", 1)) == 1
+    )
     if not usual or any(a.get("output_padding", ())) or a.get("output_shape") or len({*pads}) != 1:
         raise Strange("has groups, dilation, uneven or output padding")
     if weight.dims[0] != x.shape[1] or not _are_sizes(pads):
@@ -73,7 +87,13 @@ def conv_transpose(call: Call) -> Feature:
     size = tuple((pixels - 1) * stride + kernel - 2 * pads[0] for pixels in x.shape[2:])
     if min(size) < 1:
         raise Strange(f"has a padding of {pads[0]} that leaves no pixel")
-    attrs = {"in_channels": x.shape[1], "out_channels": out, "kernel": kernel, "stride": stride, "padding": pads[0]}
+    attrs = {
+        "in_channels": x.shape[1],
+        "out_channels": out,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": pads[0],
+    }
     biases, shape = _biases(call, out), (x.shape[0], out, *size)
     attrs |= {"bias": True} if biases else {}
     return call.op("conv_transpose", [x], shape, weights=(weight, *biases), **attrs)
@@ -125,19 +145,32 @@ def _rounded_up(x: Feature, attrs: Mapping[str, Any]) -> tuple[int, int]:
 
 def _zeros(x: Feature) -> None:
     if x.pending and x.pending[2:] != (0.0, "constant"):
-        raise Strange(f"reads edges that are padded with {x.pending[2]}, mode {reprlib.repr(x.pending[3])}")
+        raise Strange(
+            f"reads edges that are padded with {x.pending[2]}, mode {reprlib.repr(x.pending[3])}"
+        )
 
 
 def pad(call: Call) -> Feature:
     """Return the same feature map with a padding pending, which the window behind it takes over; or a crop."""
     x, dims = call.feature(dims=4), 4
     given, axes = call.option("pads", 1, ()), call.option("axes", 3, tuple(range(dims)))
-    if len(given) != 2 * len(axes) or len(axes) > dims or any(not -dims <= axis < dims for axis in axes):
+    if (
+        len(given) != 2 * len(axes)
+        or len(axes) > dims
+        or any(not -dims <= axis < dims for axis in axes)
+    ):
         raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
-    both = {axis % dims: pair for axis, pair in zip(axes, zip(given, given[len(axes) :], strict=False), strict=False)}
+    both = {
+        axis % dims: pair
+        for axis, pair in zip(axes, zip(given, given[len(axes) :], strict=False), strict=False)
+    }
     pads = [both.get(axis, (0, 0)) for axis in range(dims)]
     sides = (*pads[2], *pads[3])
-    if pads[0] != (0, 0) or pads[1] != (0, 0) or not (_are_sizes(sides) or _are_sizes([-side for side in sides])):
+    if (
+        pads[0] != (0, 0)
+        or pads[1] != (0, 0)
+        or not (_are_sizes(sides) or _are_sizes([-side for side in sides]))
+    ):
         raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
     if not any(sides):
         return x
@@ -158,7 +191,8 @@ def crop(call: Call, x: Feature, size: tuple[int, int], corner: tuple[int, int])
     if size == x.shape[2:]:
         return x
     if min(size) < 1 or any(
-        at < 0 or at + pixels > whole for at, pixels, whole in zip(corner, size, x.shape[2:], strict=True)
+        at < 0 or at + pixels > whole
+        for at, pixels, whole in zip(corner, size, x.shape[2:], strict=True)
     ):
         raise Strange(f"takes {size} pixels of {x.shape[2:]}")
     if before.kind == "crop":
@@ -173,7 +207,10 @@ def slices(call: Call) -> Feature:
     """Return some channels, or a part of the pixels."""
     x = call.feature(dims=4)
     starts, ends = call.option("starts", 1), call.option("ends", 2)
-    axes, steps = call.option("axes", 3, tuple(range(len(starts)))), call.option("steps", 4, (1,) * len(starts))
+    axes, steps = (
+        call.option("axes", 3, tuple(range(len(starts)))),
+        call.option("steps", 4, (1,) * len(starts)),
+    )
     bounds = [(0, size) for size in x.shape]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if axis % 4 == 0 or step != 1:
@@ -208,12 +245,19 @@ def split(call: Call) -> tuple[Feature, ...]:
     parts = call.option("split", 1, tuple(usual))
     if sum(parts) != x.shape[1] or min(parts) < 1 or len(parts) != call.outputs:
         raise Strange(f"splits {x.shape[1]} channels into {reprlib.repr(parts)}")
-    return tuple(channels(call, x, end - part, end) for part, end in zip(parts, accumulate(parts), strict=True))
+    return tuple(
+        channels(call, x, end - part, end)
+        for part, end in zip(parts, accumulate(parts), strict=True)
+    )
 
 
 # Which pixel a pixel of a larger map is taken from, coordinates and rounding: those that give what the IR means.
 _NEAREST = frozenset(
-    {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}
+    {
+        ("asymmetric", "floor"),
+        ("half_pixel", "round_prefer_floor"),
+        ("half_pixel", "round_prefer_ceil"),
+    }
 )
 _BILINEAR = frozenset({"half_pixel", "pytorch_half_pixel"})
 
@@ -222,16 +266,24 @@ def resize(call: Call) -> Feature:
     """Return (N, C, H * factor, W * factor), nearest or bilinear."""
     x, old = call.feature(dims=4), call.kind == "Upsample" or call.opset < 11
     scales, sizes = call.option("scales", 1 if old else 2, ()), call.option("sizes", 3, ())
-    sizes = sizes or tuple(pixels * _factor(scale) for pixels, scale in zip(x.shape[2:], scales[2:], strict=True))
+    sizes = sizes or tuple(
+        pixels * _factor(scale) for pixels, scale in zip(x.shape[2:], scales[2:], strict=True)
+    )
     factors = {size / pixels for size, pixels in zip(sizes[-2:], x.shape[2:], strict=True)}
     factor = factors.pop()
     kept = sizes[:-2] in ((), x.shape[:2]) and tuple(scales[:2]) in ((), (1, 1))
     if factors or not kept or factor != int(factor) or call.attrs.get("antialias"):
-        raise Strange(f"resizes by {reprlib.repr(scales or sizes)}; only whole factors >= 1 are known")
+        raise Strange(
+            f"resizes by {reprlib.repr(scales or sizes)}; only whole factors >= 1 are known"
+        )
     mode, a = call.attrs.get("mode", "nearest"), call.attrs
     place = "asymmetric" if old else a.get("coordinate_transformation_mode", "half_pixel")
     rounding = "floor" if old else a.get("nearest_mode", "round_prefer_floor")
-    if not ((place, rounding) in _NEAREST if mode == "nearest" else mode == "linear" and place in _BILINEAR):
+    if not (
+        (place, rounding) in _NEAREST
+        if mode == "nearest"
+        else mode == "linear" and place in _BILINEAR
+    ):
         raise Strange(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
     shape = (*x.shape[:2], x.shape[2] * int(factor), x.shape[3] * int(factor))
     kind = "nearest" if mode == "nearest" else "bilinear"
@@ -244,7 +296,9 @@ def _factor(scale: float) -> int:
     return int(scale)
 
 
-def _window(call: Call, x: Feature, kernel: Any, dilation: int = 1) -> tuple[dict[str, Any], tuple[int, int]]:
+def _window(
+    call: Call, x: Feature, kernel: Any, dilation: int = 1
+) -> tuple[dict[str, Any], tuple[int, int]]:
     """A sliding window's attributes, and the pixels (H, W) of its output."""
     a, kernel = call.attrs, square(kernel)
     stride, reach = square(a.get("strides", 1)), dilation * (kernel - 1) + 1
@@ -253,7 +307,9 @@ def _window(call: Call, x: Feature, kernel: Any, dilation: int = 1) -> tuple[dic
     pads = _pads(call, pixels, stride, reach)
     room = pixels[0] + pads[0] + pads[1] - reach, pixels[1] + pads[2] + pads[3] - reach
     if min(room) < 0:
-        raise Strange(f"has a {kernel} x {kernel} window that leaves no pixel of {x.shape[2]} x {x.shape[3]}")
+        raise Strange(
+            f"has a {kernel} x {kernel} window that leaves no pixel of {x.shape[2]} x {x.shape[3]}"
+        )
     whole = tuple(a + b for a, b in zip(before, pads, strict=True))
     attrs: dict[str, Any] = {"kernel": kernel, "stride": stride}
     attrs["padding"] = whole[0] if len(set(whole)) == 1 else whole
@@ -268,7 +324,11 @@ def _pads(call: Call, pixels: Sequence[int], stride: int, reach: int) -> tuple[i
         less, more = [size // 2 for size in total], [size - size // 2 for size in total]
         first, last = (less, more) if mode == "SAME_UPPER" else (more, less)
         given = (*first, *last)
-    if mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER") or len(given) != 4 or not _are_sizes(given):
+    if (
+        mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+        or len(given) != 4
+        or not _are_sizes(given)
+    ):
         raise Strange(f"pads in a way that is not known: {reprlib.repr((mode, given))}")
     return NO_PADS if mode == "VALID" else (given[0], given[2], given[1], given[3])
 

@@ -76,7 +76,9 @@ class Reading:
     weights: Mapping[str, Weights]
 
 
-def stored(kind: int, dims: tuple[int, ...], begin: int, end: int | None, file: str = "") -> Stored | None:
+def stored(
+    kind: int, dims: tuple[int, ...], begin: int, end: int | None, file: str = ""
+) -> Stored | None:
     """Return where a tensor's values stand; None where they are no floats, or not as many as its shape says."""
     name = KINDS.get(kind, "")
     if not name or any(size < 0 for size in dims):
@@ -85,7 +87,9 @@ def stored(kind: int, dims: tuple[int, ...], begin: int, end: int | None, file: 
     return Stored(name, dims, begin, file) if whole else None
 
 
-def computed(operator: str, dims: tuple[int, ...], *inputs: Source, axes: tuple[int, ...] | None = None) -> Source:
+def computed(
+    operator: str, dims: tuple[int, ...], *inputs: Source, axes: tuple[int, ...] | None = None
+) -> Source:
     """Return what an operator makes of values; None where one of them is not known, or they are too many."""
     steps = 1 + sum(source.steps for source in inputs if isinstance(source, Computed))
     unknown = operator not in _OPERATORS or any(source is None for source in inputs)
@@ -136,7 +140,11 @@ class Values:
         with suppress(OSError, ValueError):
             folder = self.folder.resolve()
             file = (folder / source.file).resolve()
-            if file.is_relative_to(folder) and file.is_file() and file.stat().st_size >= source.begin + size:
+            if (
+                file.is_relative_to(folder)
+                and file.is_file()
+                and file.stat().st_size >= source.begin + size
+            ):
                 with file.open("rb") as stream:
                     stream.seek(source.begin)
                     return stream.read(size)

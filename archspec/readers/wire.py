@@ -48,7 +48,9 @@ def mapped(path: Path, what: str) -> Iterator[mmap.mmap]:
     except OSError as error:
         raise ModelFileError.one("R005", f"cannot be read: {error.strerror}", str(path)) from None
     except (Broken, DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelFileError.one("R006", f"is no {what}, or is cut short: {error}", str(path)) from None
+        raise ModelFileError.one(
+            "R006", f"is no {what}, or is cut short: {error}", str(path)
+        ) from None
 
 
 class Wire:
@@ -67,7 +69,9 @@ class Wire:
         """Count a part of the file before it is parsed: parsing small fields takes many times their size."""
         self.piece_bytes += len(piece)
         if len(piece) > MAX_PIECE or self.piece_bytes > MAX_PIECES:
-            raise Broken(f"a node of more than {MAX_PIECE:,} bytes, or {MAX_PIECES:,} in all, weights aside")
+            raise Broken(
+                f"a node of more than {MAX_PIECE:,} bytes, or {MAX_PIECES:,} in all, weights aside"
+            )
         return piece
 
     def fields(self, proto: Any, at: int, end: int) -> Iterator[tuple[str, int, int, int]]:

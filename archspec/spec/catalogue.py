@@ -42,7 +42,9 @@ def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: 
     if looks_like_path or os.path.isfile(path):
         return path
     hint = nearest(name, kind) or f"shipped: {', '.join(known)}"
-    raise SpecError.one("S010", f"there is no {kind} {name[:60]!r}, neither shipped nor a file", place, hint)
+    raise SpecError.one(
+        "S010", f"there is no {kind} {name[:60]!r}, neither shipped nor a file", place, hint
+    )
 
 
 def nearest(name: str, kind: str = "spec") -> str:

@@ -39,7 +39,9 @@ def merge(parent: Document, child: Document) -> Document:
     replaced = _replaced(parent.value, child.value)
     kept = {path: place for path, place in parent.places.items() if not _inside(path, replaced)}
     kept_keys = {path: place for path, place in parent.keys.items() if not _inside(path, replaced)}
-    return Document(_merged(parent.value, child.value), kept | dict(child.places), kept_keys | dict(child.keys))
+    return Document(
+        _merged(parent.value, child.value), kept | dict(child.places), kept_keys | dict(child.keys)
+    )
 
 
 def set_path(document: Document, path: Path, value: Document) -> Document:
@@ -62,7 +64,10 @@ def set_path(document: Document, path: Path, value: Document) -> Document:
 
 def dotted(path: Path) -> str:
     """Return `blocks[2].growth_rate` for `("blocks", 2, "growth_rate")`; keys that are numbers in brackets too."""
-    parts = [f"[{part}]" if at and _NUMBER.fullmatch(str(part)) else f".{part}" for at, part in enumerate(path)]
+    parts = [
+        f"[{part}]" if at and _NUMBER.fullmatch(str(part)) else f".{part}"
+        for at, part in enumerate(path)
+    ]
     return "".join(parts).lstrip(".")
 
 
@@ -77,7 +82,9 @@ def without(document: Document, key: str) -> Document:
 
 def short(value: Any) -> str:
     """Return a value as YAML writes it, on one line and of at most 40 characters."""
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
     text = text if len(text) <= 40 else f"{text[:37]}..."
     return text if text.isprintable() else repr(text)
 
@@ -93,7 +100,9 @@ def _replaced(parent: Any, child: Any, path: Path = ()) -> set[Path]:
     """Paths below which nothing of the parent is left."""
     if not (isinstance(parent, dict) and isinstance(child, dict)):
         return {path}
-    nested = (_replaced(parent[key], child[key], (*path, key)) for key in parent.keys() & child.keys())
+    nested = (
+        _replaced(parent[key], child[key], (*path, key)) for key in parent.keys() & child.keys()
+    )
     return set().union(*nested)
 
 
@@ -110,8 +119,12 @@ def _with(holder: Any, path: Path, value: Any, place: str, whole: Path) -> Any:
         if head >= length:
             what = f"an index below {length}" if length else "a key: there is no list"
             raise SpecError.one("S011", f"{dotted(whole)}: {head} must be {what}", place)
-        return [_with(v, rest, value, place, whole) if i == head else v for i, v in enumerate(holder)]
+        return [
+            _with(v, rest, value, place, whole) if i == head else v for i, v in enumerate(holder)
+        ]
     if holder is not None and not isinstance(holder, dict):
-        what = "an index of the list" if isinstance(holder, list) else "below a mapping, not a value"
+        what = (
+            "an index of the list" if isinstance(holder, list) else "below a mapping, not a value"
+        )
         raise SpecError.one("S011", f"{dotted(whole)}: {head!r} must be {what}", place)
     return {**(holder or {}), head: _with((holder or {}).get(head), rest, value, place, whole)}

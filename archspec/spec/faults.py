@@ -110,10 +110,16 @@ _STEPS = (("transitions",), ("layer",), ("steps",), ("after",))
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 
 
-def diagnose(error: ValidationError, model: type[BaseModel], document: Document) -> tuple[Diagnostic, ...]:
+def diagnose(
+    error: ValidationError, model: type[BaseModel], document: Document
+) -> tuple[Diagnostic, ...]:
     """Return one diagnostic for each fault in `error`, in the order in which they stand in the file."""
-    details = [detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)]
-    return in_reading_order(fault for detail in details for fault in _diagnostics(detail, model, document))
+    details = [
+        detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)
+    ]
+    return in_reading_order(
+        fault for detail in details for fault in _diagnostics(detail, model, document)
+    )
 
 
 def in_reading_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -127,7 +133,9 @@ def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
         blocks = document.value.get("blocks")
         own = [isinstance(b, dict) and b.get("growth_rate") is not None for b in blocks or ()]
         return isinstance(blocks, list) and all(own)
-    return detail["type"] == "too_short" and bool(len(detail["input"]) >= detail["ctx"]["min_length"])
+    return detail["type"] == "too_short" and bool(
+        len(detail["input"]) >= detail["ctx"]["min_length"]
+    )
 
 
 def _reading_order(diagnostic: Diagnostic) -> tuple[bool, str, int, int]:
@@ -135,20 +143,28 @@ def _reading_order(diagnostic: Diagnostic) -> tuple[bool, str, int, int]:
     return (False, place[1], int(place[2]), int(place[3])) if place else (True, "", 0, 0)
 
 
-def _diagnostics(detail: Mapping[str, Any], model: type[BaseModel], document: Document) -> Iterator[Diagnostic]:
+def _diagnostics(
+    detail: Mapping[str, Any], model: type[BaseModel], document: Document
+) -> Iterator[Diagnostic]:
     if detail["type"] != "broken_rules":
         yield _diagnostic(detail, model, document)
         return
     for below, message in detail["ctx"]["faults"]:
-        yield Diagnostic("S006", message, document.place((*_real_path(detail["loc"], document.value), *below)))
+        yield Diagnostic(
+            "S006", message, document.place((*_real_path(detail["loc"], document.value), *below))
+        )
 
 
-def _diagnostic(detail: Mapping[str, Any], model: type[BaseModel], document: Document) -> Diagnostic:
+def _diagnostic(
+    detail: Mapping[str, Any], model: type[BaseModel], document: Document
+) -> Diagnostic:
     kind, context = detail["type"], detail.get("ctx", {})
     path = _real_path(detail["loc"], document.value, kind == "missing")
     if kind == "extra_forbidden":
         return _unknown_key(path, model, document)
-    if kind == "missing" and not (path == ("growth_rate",) and path in document.places):  # null is no growth rate
+    if kind == "missing" and not (
+        path == ("growth_rate",) and path in document.places
+    ):  # null is no growth rate
         return _missing_key(path, str(detail["loc"][-1]), document)
     if kind == "broken_rule":
         return Diagnostic("S006", context["message"], document.place((*path, *context["path"])))
@@ -162,10 +178,16 @@ def _diagnostic(detail: Mapping[str, Any], model: type[BaseModel], document: Doc
     if kind not in _RULES:
         return Diagnostic("S003", f"{shown}: {detail['msg']}", place)
     rule = _RULES[kind].format(**context)
-    rule = rule.replace("1 entries", "1 entry") if kind == "too_short" and context["min_length"] == 1 else rule
+    rule = (
+        rule.replace("1 entries", "1 entry")
+        if kind == "too_short" and context["min_length"] == 1
+        else rule
+    )
     interval = _interval(model, path) if kind in _BOUNDS else ""
     if interval:
-        rule = f"{'must be a finite number' if kind == 'finite_number' else 'must be'} in {interval}"
+        rule = (
+            f"{'must be a finite number' if kind == 'finite_number' else 'must be'} in {interval}"
+        )
     return Diagnostic("S005" if kind == "literal_error" else "S004", f"{shown} {rule}", place, hint)
 
 
@@ -200,10 +222,14 @@ def _missing_key(path: Path, key: str, document: Document) -> Diagnostic:
 def _as_written(path: Path, document: Document) -> str:
     """Return `block_config[1]` for that entry's `blocks[1].layers`, `stem[0]` for `stem.steps[0]`, else the path."""
     path = tuple(
-        part for at, part in enumerate(path) if part not in _IMPLIED or path[: at + 1] in document.keys or not at
+        part
+        for at, part in enumerate(path)
+        if part not in _IMPLIED or path[: at + 1] in document.keys or not at
     )
     is_short = ("block_config",) in document.keys and ("blocks",) not in document.keys
-    is_entry = path[:1] == ("blocks",) and path[2:] in ((), ("layers",)) and path not in document.keys
+    is_entry = (
+        path[:1] == ("blocks",) and path[2:] in ((), ("layers",)) and path not in document.keys
+    )
     return dotted(("block_config", *path[1:2]) if is_short and is_entry else path)
 
 
@@ -212,8 +238,12 @@ def _interval(model: type[BaseModel], path: Path) -> str:
     field = next((part for part in reversed(path) if isinstance(part, str)), "")
     properties = _model_at(model, path[:-1]).model_json_schema()["properties"]
     schema = _bounded(properties.get(field, {}))
-    low = f"[{schema['minimum']}" if "minimum" in schema else f"({schema.get('exclusiveMinimum', '')}"
-    high = f"{schema['maximum']}]" if "maximum" in schema else f"{schema.get('exclusiveMaximum', '')})"
+    low = (
+        f"[{schema['minimum']}" if "minimum" in schema else f"({schema.get('exclusiveMinimum', '')}"
+    )
+    high = (
+        f"{schema['maximum']}]" if "maximum" in schema else f"{schema.get('exclusiveMaximum', '')})"
+    )
     return "" if low == "(" or high == ")" else f"{low}, {high}".replace(".0", "")
 
 
@@ -221,7 +251,11 @@ def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a field's JSON schema that has bounds: of an optional field or of a list's items too."""
     if any(key.lower().endswith("imum") for key in schema):
         return schema
-    parts = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *([schema["items"]] if "items" in schema else [])]
+    parts = [
+        *schema.get("anyOf", ()),
+        *schema.get("oneOf", ()),
+        *([schema["items"]] if "items" in schema else []),
+    ]
     return next(filter(None, map(_bounded, parts)), {})
 
 

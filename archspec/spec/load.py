@@ -86,7 +86,10 @@ def is_users_choice(spec: Spec, path: Path) -> bool:
     place = spec._document.places.get(path)
     if place is None:
         return False
-    return is_overridden(spec, path) or specs_folder() not in FilePath(place.rsplit(":", 2)[0]).resolve().parents
+    return (
+        is_overridden(spec, path)
+        or specs_folder() not in FilePath(place.rsplit(":", 2)[0]).resolve().parents
+    )
 
 
 def is_overridden(model: WrittenModel, path: Path) -> bool:
@@ -95,7 +98,12 @@ def is_overridden(model: WrittenModel, path: Path) -> bool:
 
 
 def load_document(
-    name: str, *, kind: str, beside: FilePath | None = None, place: str = "", above: tuple[FilePath, ...] = ()
+    name: str,
+    *,
+    kind: str,
+    beside: FilePath | None = None,
+    place: str = "",
+    above: tuple[FilePath, ...] = (),
 ) -> Document:
     """Read a YAML file and what it extends, merged.
 
@@ -111,15 +119,21 @@ def load_document(
         raise SpecError.one("S010", f"extends itself: {chain}", place)
     document = read_file(path, absent=nearest(path.stem, kind))
     if not isinstance(document.value, dict):
-        raise SpecError.one("S003", f"a {kind} must be a mapping of keys to values", document.place(()))
+        raise SpecError.one(
+            "S003", f"a {kind} must be a mapping of keys to values", document.place(())
+        )
     if kind == "spec":
         document = expanded(document)
     if "extends" not in document.value:
         return document
     parent_name, parent_place = document.value["extends"], document.place(("extends",))
     if not isinstance(parent_name, str):
-        raise SpecError.one("S003", f"extends (={short(parent_name)}) must be a name or a path", parent_place)
-    parent = load_document(parent_name, kind=kind, beside=path.parent, place=parent_place, above=(*above, real))
+        raise SpecError.one(
+            "S003", f"extends (={short(parent_name)}) must be a name or a path", parent_place
+        )
+    parent = load_document(
+        parent_name, kind=kind, beside=path.parent, place=parent_place, above=(*above, real)
+    )
     if kind == "spec":
         parent = inherited(parent, document)
     return merge(parent, without(document, "extends"))
@@ -186,7 +200,10 @@ def _read_override(given: Setting | Override) -> tuple[Path, Document]:
     if isinstance(given, Override):
         setting, place = given.setting, given.place
     else:
-        setting, place = given, f"--set {short(given)}" if isinstance(given, str) else f"override {short(given[0])}"
+        setting, place = (
+            given,
+            f"--set {short(given)}" if isinstance(given, str) else f"override {short(given[0])}",
+        )
     if isinstance(setting, tuple):
         key, value = setting
         return _key_path(key, place), Document(value, {(): place})
@@ -202,7 +219,10 @@ def _key_path(key: str, place: str) -> Path:
     if not 1 <= len(parts) <= MAX_DEPTH or len(key) > MAX_KEY:
         raise SpecError.one("S011", "an override is key.path=value", place)
     before = ("", *parts)
-    numbers = [_NUMBER.fullmatch(part) and holder not in _KEYED for holder, part in zip(before, parts, strict=False)]
+    numbers = [
+        _NUMBER.fullmatch(part) and holder not in _KEYED
+        for holder, part in zip(before, parts, strict=False)
+    ]
     return tuple(int(part) if number else part for number, part in zip(numbers, parts, strict=True))
 
 
@@ -223,7 +243,9 @@ def _overridden(
 
 def _with_setting(document: Document, path: Path, value: Document) -> Document:
     if path[0] == "extends":
-        raise SpecError.one("S011", "extends cannot be overridden: name that spec instead", value.place(()))
+        raise SpecError.one(
+            "S011", "extends cannot be overridden: name that spec instead", value.place(())
+        )
     if path[0] == "block_config" and len(path) == 2:
         path = ("blocks", path[1], "layers")
     if path[0] == "transitions" and len(path) > 1 and document.value.get("transitions") is None:
@@ -236,4 +258,8 @@ def _with_setting(document: Document, path: Path, value: Document) -> Document:
 def _listed_transitions(document: Document) -> Document:
     blocks = document.value.get("blocks")
     count = len(blocks) - 1 if isinstance(blocks, list) else 0
-    return Document({**document.value, "transitions": [{} for _ in range(count)]}, document.places, document.keys)
+    return Document(
+        {**document.value, "transitions": [{} for _ in range(count)]},
+        document.places,
+        document.keys,
+    )

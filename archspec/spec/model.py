@@ -76,7 +76,9 @@ class Block:
 def _said_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | None:
     """A growth rate for all may be left out only where each block has its own."""
     blocks = info.data.get("blocks")
-    if growth_rate is None and (blocks is None or any(block.growth_rate is None for block in blocks)):
+    if growth_rate is None and (
+        blocks is None or any(block.growth_rate is None for block in blocks)
+    ):
         raise PydanticKnownError("missing")
     return growth_rate
 
@@ -104,7 +106,9 @@ class Spec(WrittenModel):
     """Which sources each layer reads, where its block does not say otherwise."""
     blocks: Annotated[tuple[BlockSpec, ...], Field(min_length=1, max_length=64)]
     """The dense blocks, first to last."""
-    growth_rate: Annotated[Growth | None, AfterValidator(_said_somewhere), Field(validate_default=True)] = None
+    growth_rate: Annotated[
+        Growth | None, AfterValidator(_said_somewhere), Field(validate_default=True)
+    ] = None
     """Channels that each layer adds (k), where its block does not say otherwise."""
     compression: Share = 0.5
     """Share of the channels that each transition keeps (theta), rounded down."""
@@ -141,10 +145,16 @@ class Spec(WrittenModel):
                 rule = f"skip (={transition.skip}) must be a block before block {index + 1}"
                 yield ("transitions", index, "skip"), rule
         if self.transition.skip is not None:
-            yield ("transition", "skip"), "a skip belongs to one of `transitions`: for all it would be the same"
+            yield (
+                ("transition", "skip"),
+                "a skip belongs to one of `transitions`: for all it would be the same",
+            )
         for index, number in enumerate(self.features):
             if number > blocks or number in self.features[:index]:
-                yield ("features", index), f"features (={number}) must name blocks 1 to {blocks}, each once"
+                yield (
+                    ("features", index),
+                    f"features (={number}) must name blocks 1 to {blocks}, each once",
+                )
 
     def _unknown_widths(self) -> Iterator[tuple[Path, str]]:
         """Widths of what nobody says."""
@@ -153,17 +163,26 @@ class Spec(WrittenModel):
             return
         widths = {name for step in self.stem.listed() for name in named_widths(step)}
         if "out" in widths and self.stem.channels is None:
-            yield ("stem",), "stem.channels must be said where there is no growth_rate for all blocks"
+            yield (
+                ("stem",),
+                "stem.channels must be said where there is no growth_rate for all blocks",
+            )
         if "k" in widths:
             known = ("in", "out") if self.stem.channels else ("in",)
-            yield from ((("stem", *path), rule) for path, rule in faulty_widths(self.stem.steps, known))
+            yield from (
+                (("stem", *path), rule) for path, rule in faulty_widths(self.stem.steps, known)
+            )
 
     def _misfits(self) -> Iterator[tuple[Path, str]]:
         """A connectivity for all blocks that does not fit one of them, and blocks that are too large."""
         own = [block.connectivity is not None for block in self.blocks]
-        sizes = dict.fromkeys(block.layers for block, has in zip(self.blocks, own, strict=True) if not has)
+        sizes = dict.fromkeys(
+            block.layers for block, has in zip(self.blocks, own, strict=True) if not has
+        )
         for layers in sizes:
-            yield from ((("connectivity", *path), rule) for path, rule in self.connectivity.misfits(layers))
+            yield from (
+                (("connectivity", *path), rule) for path, rule in self.connectivity.misfits(layers)
+            )
         connections = sum(block.layers * (block.layers + 1) // 2 for block in self.blocks)
         if connections > MAX_CONNECTIONS:
             limit = f"at most {MAX_CONNECTIONS:,} fit"
@@ -179,13 +198,18 @@ class Spec(WrittenModel):
         for block in self.blocks:
             growth = _first(block.growth_rate, self.growth_rate)
             multiplier = _first(block.growth_multiplier, self.growth_multiplier or 1.0)
-            widths = growth if isinstance(growth, tuple) else grown(growth, multiplier, block.layers)
+            widths = (
+                growth if isinstance(growth, tuple) else grown(growth, multiplier, block.layers)
+            )
             yield Block(
                 widths=widths,
                 growth_rate=widths[0],
                 bottleneck=_first(block.bottleneck, self.bottleneck),
                 steps=steps_of("layers", _first(block.layer, self.layer)),
-                steps_at={number: steps_of("layers", given) for number, given in (block.layer_at or {}).items()},
+                steps_at={
+                    number: steps_of("layers", given)
+                    for number, given in (block.layer_at or {}).items()
+                },
                 drop_rate=_first(block.drop_rate, self.drop_rate),
                 connectivity=_first(block.connectivity, self.connectivity),
                 aggregate=block.aggregate,
@@ -194,7 +218,11 @@ class Spec(WrittenModel):
 
     def transitions_in_order(self) -> tuple[TransitionSpec, ...]:
         """Return the transitions, the first behind the first block, with the defaults filled in."""
-        listed = self.transitions if self.transitions is not None else (TransitionSpec(),) * (len(self.blocks) - 1)
+        listed = (
+            self.transitions
+            if self.transitions is not None
+            else (TransitionSpec(),) * (len(self.blocks) - 1)
+        )
         usual = {"compression": self.compression, **_said(self.transition)}
         return tuple(TransitionSpec.model_construct(**_completed(usual, given)) for given in listed)
 
@@ -207,7 +235,13 @@ def _said(transition: TransitionSpec) -> dict[str, Any]:
 def _completed(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
     """Channels replace a compression, and steps that say it all the usual pooling."""
     said = _said(given)
-    left_out = {"compression"} if "channels" in said else {"channels"} if "compression" in said else set[str]()
+    left_out = (
+        {"compression"}
+        if "channels" in said
+        else {"channels"}
+        if "compression" in said
+        else set[str]()
+    )
     if given.says_it_all:
         left_out.add("pool")
     return {**{key: value for key, value in usual.items() if key not in left_out}, **said}

@@ -45,7 +45,8 @@ from archspec.spec.wiring import Connectivity
 
 Multiplier = Annotated[float, Field(strict=True, gt=0, le=16, allow_inf_nan=False)]
 PerLayer = Annotated[
-    Annotated[Growth, Tag("number")] | Annotated[tuple[Growth, ...], Field(min_length=1), Tag("list")],
+    Annotated[Growth, Tag("number")]
+    | Annotated[tuple[Growth, ...], Field(min_length=1), Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, (list, tuple)) else "number"),
 ]
 
@@ -54,7 +55,9 @@ LAYER = re.compile(r"[1-9][0-9]{0,3}")
 
 
 def _numbered_layer(value: Any) -> int:
-    if isinstance(value, bool) or not (isinstance(value, (int, str)) and LAYER.fullmatch(str(value))):
+    if isinstance(value, bool) or not (
+        isinstance(value, (int, str)) and LAYER.fullmatch(str(value))
+    ):
         raise PydanticCustomError("layer", "must be the number of a layer")
     return int(value)
 
@@ -95,15 +98,28 @@ class StemSpec(SpecModel):
 
     @model_validator(mode="after")
     def _steps_say_it_all(self) -> StemSpec:
-        both = [key for key in _OF_THE_CONVOLUTION if self.steps is not None and key in self.model_fields_set]
+        both = [
+            key
+            for key in _OF_THE_CONVOLUTION
+            if self.steps is not None and key in self.model_fields_set
+        ]
         why = "belongs to the stem without steps; say it in the steps"
-        told([*(((key,), f"stem.{key} {why}") for key in both), *faulty_widths(self.steps, ("in", "out", "k"))])
+        told(
+            [
+                *(((key,), f"stem.{key} {why}") for key in both),
+                *faulty_widths(self.steps, ("in", "out", "k")),
+            ]
+        )
         return self
 
     @model_serializer(mode="wrap")
     def _without_what_the_steps_say(self, whole: SerializerFunctionWrapHandler) -> Any:
         values = whole(self)
-        return values if self.steps is None else {k: v for k, v in values.items() if k not in _OF_THE_CONVOLUTION}
+        return (
+            values
+            if self.steps is None
+            else {k: v for k, v in values.items() if k not in _OF_THE_CONVOLUTION}
+        )
 
     def listed(self) -> tuple[StepSpec, ...]:
         """Return the stem's steps."""
@@ -126,7 +142,9 @@ class WidthSpec(SpecModel):
     @model_validator(mode="after")
     def _one_width(self) -> WidthSpec:
         if self.compression is not None and self.channels is not None:
-            raise broken_rule("channels", "channels and compression both say how wide the part is; keep one")
+            raise broken_rule(
+                "channels", "channels and compression both say how wide the part is; keep one"
+            )
         return self
 
     def wide(self, channels: int) -> int:
@@ -185,9 +203,17 @@ class BlockSpec(SpecModel):
         faults = [*faulty_widths(self.layer, OF_A_LAYER, "layer"), *self._misfit_layers()]
         if isinstance(self.growth_rate, tuple) and len(self.growth_rate) != self.layers:
             listed = f"growth_rate (={len(self.growth_rate)} entries)"
-            faults.append((("growth_rate",), f"{listed} must have one for each of the layers (={self.layers})"))
+            faults.append(
+                (
+                    ("growth_rate",),
+                    f"{listed} must have one for each of the layers (={self.layers})",
+                )
+            )
         if self.connectivity is not None:
-            faults += ((("connectivity", *path), rule) for path, rule in self.connectivity.misfits(self.layers))
+            faults += (
+                (("connectivity", *path), rule)
+                for path, rule in self.connectivity.misfits(self.layers)
+            )
         told(faults)
         return self
 
@@ -211,7 +237,11 @@ Skip = Annotated[
     | Annotated[Literal["stem"], BeforeValidator(_known_skip), Tag("stem")],
     Discriminator(lambda value: "stem" if isinstance(value, str) else "number"),
 ]
-_OF_A_SKIP = {"crop": "to whose size it cuts", "join": "which it joins", "after": "behind whose join it stands"}
+_OF_A_SKIP = {
+    "crop": "to whose size it cuts",
+    "join": "which it joins",
+    "after": "behind whose join it stands",
+}
 
 
 class TransitionSpec(WidthSpec):
@@ -235,10 +265,16 @@ class TransitionSpec(WidthSpec):
 
     @model_validator(mode="after")
     def _says_what_it_skips(self) -> TransitionSpec:
-        said = [key for key in _OF_A_SKIP if getattr(self, key) != type(self).model_fields[key].default]
-        faults = [((key,), f"{key} needs a skip, {_OF_A_SKIP[key]}") for key in said if self.skip is None]
+        said = [
+            key for key in _OF_A_SKIP if getattr(self, key) != type(self).model_fields[key].default
+        ]
+        faults = [
+            ((key,), f"{key} needs a skip, {_OF_A_SKIP[key]}") for key in said if self.skip is None
+        ]
         known = ("in", "out")
-        told([*faults, *faulty_widths(self.steps, known), *faulty_widths(self.after, known, "after")])
+        told(
+            [*faults, *faulty_widths(self.steps, known), *faulty_widths(self.after, known, "after")]
+        )
         return self
 
     @property

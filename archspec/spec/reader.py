@@ -25,7 +25,9 @@ MAX_VALUES = 5_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What YAML does not count as text, the byte order mark inside a text included.
-_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_CONTROL = re.compile(
+    r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 
 _HINTS: Mapping[str, str] = {
     "found character that cannot start any token": "indent with spaces, not tabs; quote signs",
@@ -89,12 +91,16 @@ def read_value(text: str, place: str) -> Document:
         document = read_text(text, place) if text.strip() else Document(None, {(): place})
     except SpecError as error:
         raise SpecError(replace(fault, where=place) for fault in error.diagnostics) from None
-    return Document(document.value, dict.fromkeys(document.places, place), dict.fromkeys(document.keys, place))
+    return Document(
+        document.value, dict.fromkeys(document.places, place), dict.fromkeys(document.keys, place)
+    )
 
 
 def _bound_size(size: int, source: str) -> None:
     if size > MAX_BYTES:
-        raise SpecError.one("Y002", f"is larger than {MAX_BYTES // 1024} KiB, the most a spec may have", source)
+        raise SpecError.one(
+            "Y002", f"is larger than {MAX_BYTES // 1024} KiB, the most a spec may have", source
+        )
 
 
 def _refuse_control_characters(text: str, source: str) -> None:
@@ -117,7 +123,9 @@ def _bound_events(text: str, source: str) -> None:
             raise _too_deep(place)
         tag = getattr(event, "tag", None)
         if tag is not None:
-            raise SpecError.one("Y008", f"the tag {tag!r} is not allowed: a spec holds plain values", place)
+            raise SpecError.one(
+                "Y008", f"the tag {tag!r} is not allowed: a spec holds plain values", place
+            )
 
 
 def _too_deep(place: str) -> SpecError:
@@ -161,7 +169,9 @@ class _Composer:
         place = _place(self.source, node.start_mark)
         self.count += 1
         if self.count > MAX_VALUES:
-            raise SpecError.one("Y007", f"holds more than {MAX_VALUES} values, aliases counted each time", place)
+            raise SpecError.one(
+                "Y007", f"holds more than {MAX_VALUES} values, aliases counted each time", place
+            )
         if len(path) > MAX_DEPTH:  # by aliases; the text itself is no deeper
             raise _too_deep(place)
         if id(node) in self.open:

@@ -45,7 +45,10 @@ _TEMPLATES: Mapping[tuple[str, str], str] = {
 
 # A width as pydantic sees it, and as it is (archspec/spec/steps.py).
 _NUMBER_OR_TEXT = [{"type": "integer"}, {"type": "string"}]
-_WIDTHS = [{"type": "integer", "minimum": 1, "maximum": 65_536}, {"type": "string", "pattern": f"^{WIDTH.pattern}$"}]
+_WIDTHS = [
+    {"type": "integer", "minimum": 1, "maximum": 65_536},
+    {"type": "string", "pattern": f"^{WIDTH.pattern}$"},
+]
 
 
 def schema_of(model: type[WrittenModel]) -> Schema:
@@ -54,28 +57,45 @@ def schema_of(model: type[WrittenModel]) -> Schema:
     required = schema.pop("required")
     needed: list[Schema] = [{"required": required}]
     if "global_batch" in model.model_fields:  # which a recipe may give instead
-        needed = [{"required": [*(set(required) - {"batch_size"}), key]} for key in ("batch_size", "global_batch")]
+        needed = [
+            {"required": [*(set(required) - {"batch_size"}), key]}
+            for key in ("batch_size", "global_batch")
+        ]
     keys: Schema = {"extends": {"description": EXTENDS, "type": "string"}}
     if "blocks" in model.model_fields:
         layers = schema["$defs"]["BlockSpec"]["properties"]["layers"]
         count = {key: value for key, value in layers.items() if key != "description"}
-        keys["block_config"] = {**schema["properties"]["blocks"], "items": count, "description": BLOCK_CONFIG}
+        keys["block_config"] = {
+            **schema["properties"]["blocks"],
+            "items": count,
+            "description": BLOCK_CONFIG,
+        }
         schema["not"] = {"required": ["blocks", "block_config"]}
         own_growth = {"blocks": {"items": {"required": ["growth_rate"]}}}
         needed = [{"required": ["growth_rate", key]} for key in ("block_config", "blocks")]
         needed.append({"required": ["blocks"], "properties": own_growth})
     schema["properties"] = {**keys, **schema["properties"]}
-    return _titled(model.__name__.lower(), {**schema, "anyOf": [{"required": ["extends"]}, *needed]})
+    return _titled(
+        model.__name__.lower(), {**schema, "anyOf": [{"required": ["extends"]}, *needed]}
+    )
 
 
 def templates_schema() -> Schema:
     """Return the JSON Schema of the files of specs/templates."""
-    return _titled("templates", {"description": "Named lists of steps.", **_schema(dict[str, tuple[Step, ...]])})
+    return _titled(
+        "templates",
+        {"description": "Named lists of steps.", **_schema(dict[str, tuple[Step, ...]])},
+    )
 
 
 def _titled(name: str, schema: Schema) -> Schema:
     draft = "https://json-schema.org/draft/2020-12/schema"
-    return {"$schema": draft, "$id": f"urn:densenet-archspec:{name}", "title": f"densenet {name}", **schema}
+    return {
+        "$schema": draft,
+        "$id": f"urn:densenet-archspec:{name}",
+        "title": f"densenet {name}",
+        **schema,
+    }
 
 
 def _schema(kind: type[BaseModel] | Any) -> Schema:
@@ -86,7 +106,9 @@ def _schema(kind: type[BaseModel] | Any) -> Schema:
             _complete(name, field, setting, schema["$defs"])
     for name in schema["$defs"].keys() & _STANDS_ALONE.keys():
         setting = schema["$defs"][name]["properties"][_STANDS_ALONE[name]]
-        alone = {key: value for key, value in setting.items() if key not in ("description", "default")}
+        alone = {
+            key: value for key, value in setting.items() if key not in ("description", "default")
+        }
         schema["$defs"][name] = _either(schema["$defs"][name], alone)
     if "StepSpec" in schema["$defs"]:
         schema["$defs"]["StepSpec"] = _step(schema["$defs"])
@@ -109,16 +131,26 @@ def _step(parts: Schema) -> Schema:
     """One kind of step with its settings, or, where none is needed, without."""
     step = parts["StepSpec"]
     kinds = {kind: value for kind, value in step["properties"].items() if kind != "name"}
-    bare = [kind for kind, value in kinds.items() if "required" not in parts[value["$ref"].rpartition("/")[2]]]
+    bare = [
+        kind
+        for kind, value in kinds.items()
+        if "required" not in parts[value["$ref"].rpartition("/")[2]]
+    ]
     kinds |= {kind: _either(kinds[kind], {"type": "null"}) for kind in bare}
-    one = {"properties": {"name": step["properties"]["name"], **kinds}, "oneOf": [{"required": [k]} for k in kinds]}
+    one = {
+        "properties": {"name": step["properties"]["name"], **kinds},
+        "oneOf": [{"required": [k]} for k in kinds],
+    }
     return _either({**step, **one}, {"enum": bare})
 
 
 def _either(long: Schema, short: Schema) -> Schema:
     """Return a schema of one or the other, described as the long form is."""
     words: Schema = {key: long[key] for key in ("description", "default") if key in long}
-    return {**words, "anyOf": [{key: value for key, value in long.items() if key not in words}, short]}
+    return {
+        **words,
+        "anyOf": [{key: value for key, value in long.items() if key not in words}, short],
+    }
 
 
 def _plain(schema: Any) -> Any:

@@ -75,7 +75,9 @@ def _left_out(document: Document, part: str, settings: tuple[str, ...]) -> Docum
     gone = {(part, setting) for setting in settings}
     places = {path: place for path, place in document.places.items() if path[:2] not in gone}
     keys = {path: place for path, place in document.keys.items() if path[:2] not in gone}
-    return Document({**document.value, **({part: left} if part in document.value else {})}, places, keys)
+    return Document(
+        {**document.value, **({part: left} if part in document.value else {})}, places, keys
+    )
 
 
 def _named(document: Document, path: Path, alone: str) -> Document:
@@ -88,7 +90,10 @@ def _named(document: Document, path: Path, alone: str) -> Document:
         return document
     places = {_moved(old, path, alone): place for old, place in document.places.items()}
     places[path] = document.place(path)
-    keys = {_moved(old, path, alone) if len(old) > len(path) else old: place for old, place in document.keys.items()}
+    keys = {
+        _moved(old, path, alone) if len(old) > len(path) else old: place
+        for old, place in document.keys.items()
+    }
     return Document(_with(document.value, path, {alone: given}), places, keys)
 
 
@@ -110,11 +115,17 @@ def _blocks(document: Document) -> Document:
     if "block_config" not in document.value or "blocks" in document.value:
         return document
     config = document.value["block_config"]
-    entries = [{"layers": layers} for layers in config] if isinstance(config, (list, tuple)) else config
-    places = {path: place for path, place in document.places.items() if path[:1] != ("block_config",)}
+    entries = (
+        [{"layers": layers} for layers in config] if isinstance(config, (list, tuple)) else config
+    )
+    places = {
+        path: place for path, place in document.places.items() if path[:1] != ("block_config",)
+    }
     places[("blocks",)] = document.place(("block_config",))
     for index in range(len(entries) if isinstance(entries, list) else 0):
         block = ("blocks", index)
-        places |= dict.fromkeys([block, (*block, "layers")], document.place(("block_config", index)))
+        places |= dict.fromkeys(
+            [block, (*block, "layers")], document.place(("block_config", index))
+        )
     value = {k: v for k, v in document.value.items() if k != "block_config"}
     return Document({**value, "blocks": entries}, places, document.keys)

@@ -13,10 +13,26 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from archspec.spec.fields import Channels, Flag, Padding, Rate, SpecModel, Stride, Window, broken_rule, no_truth
+from archspec.spec.fields import (
+    Channels,
+    Flag,
+    Padding,
+    Rate,
+    SpecModel,
+    Stride,
+    Window,
+    broken_rule,
+    no_truth,
+)
 
 ActivationKind = Literal[
     "relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid"
@@ -37,10 +53,14 @@ WIDTH = re.compile(rf"(\d{{1,4}}(?:\.\d{{1,4}})?)? ?({'|'.join(WIDTHS)})(?: ?/ ?
 def _checked_width(value: Any, least: int = 1) -> Any:
     if isinstance(value, str):
         if not WIDTH.fullmatch(value):
-            raise PydanticCustomError("width", "must be a number of channels, or of the form 4k, k/2, in/16, out")
+            raise PydanticCustomError(
+                "width", "must be a number of channels, or of the form 4k, k/2, in/16, out"
+            )
         return value
     if isinstance(value, bool) or not isinstance(value, int):
-        raise PydanticCustomError("width", "must be a number of channels, or of the form 4k, k/2, in/16, out")
+        raise PydanticCustomError(
+            "width", "must be a number of channels, or of the form 4k, k/2, in/16, out"
+        )
     if not least <= value <= 65_536:
         raise PydanticCustomError("width", f"must be in [{least}, 65536]")
     return value
@@ -199,7 +219,11 @@ class NormSpec(SpecModel):
 
     @model_serializer(mode="wrap")
     def _its_own(self, whole: SerializerFunctionWrapHandler) -> Any:
-        return {key: value for key, value in whole(self).items() if _OF_ONE_NORM.get(key, self.kind) == self.kind}
+        return {
+            key: value
+            for key, value in whole(self).items()
+            if _OF_ONE_NORM.get(key, self.kind) == self.kind
+        }
 
 
 class ActivationSpec(SpecModel):
@@ -213,7 +237,9 @@ class ActivationSpec(SpecModel):
     @model_validator(mode="after")
     def _slope_of_the_kind(self) -> ActivationSpec:
         if self.slope is not None and self.kind not in ("leaky_relu", "prelu"):
-            raise broken_rule("slope", f"slope is a setting of leaky_relu and prelu, not of {self.kind}")
+            raise broken_rule(
+                "slope", f"slope is a setting of leaky_relu and prelu, not of {self.kind}"
+            )
         return self
 
     @model_serializer(mode="wrap")
@@ -271,9 +297,10 @@ class BranchesStep(SpecModel):
 class StepSpec(SpecModel):
     """One operator."""
 
-    name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_]{0,31}(\.[A-Za-z][A-Za-z0-9_]{0,31})?$")] = (
-        ""
-    )
+    name: Annotated[
+        str,
+        Field(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_]{0,31}(\.[A-Za-z][A-Za-z0-9_]{0,31})?$"),
+    ] = ""
     """Of its parameters; numbered by kind where absent (`conv1`, `norm2`)."""
     conv: ConvStep | None = None
     conv_transpose: ConvTransposeStep | None = None
@@ -296,7 +323,9 @@ class StepSpec(SpecModel):
         kinds = self.model_fields_set - {"name"}
         if len(kinds) != 1:
             given = ", ".join(sorted(kinds)) or "none"
-            raise broken_rule((), f"a step is one operator (given: {given}); write a list item for each")
+            raise broken_rule(
+                (), f"a step is one operator (given: {given}); write a list item for each"
+            )
         return self
 
     @model_serializer(mode="wrap")
@@ -304,8 +333,16 @@ class StepSpec(SpecModel):
         """As it is written: the kind alone where nothing else is said."""
         settings = whole(self).get(self.kind)
         if isinstance(settings, dict):
-            settings = {key: value for key, value in settings.items() if key in self.settings.model_fields_set}
-        if not self.name and not settings and (self.settings is None or self.kind not in _OF_THE_SPEC):
+            settings = {
+                key: value
+                for key, value in settings.items()
+                if key in self.settings.model_fields_set
+            }
+        if (
+            not self.name
+            and not settings
+            and (self.settings is None or self.kind not in _OF_THE_SPEC)
+        ):
             return self.kind
         return {**({"name": self.name} if self.name else {}), self.kind: settings}
 
@@ -328,7 +365,10 @@ def _whole_step(value: Any) -> Any:
     step = {value: None} if isinstance(value, str) else value
     if not isinstance(step, dict):
         return step
-    return {key: {} if given is None and key not in _OF_THE_SPEC else given for key, given in step.items()}
+    return {
+        key: {} if given is None and key not in _OF_THE_SPEC else given
+        for key, given in step.items()
+    }
 
 
 Step = Annotated[StepSpec, BeforeValidator(_whole_step)]

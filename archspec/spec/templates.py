@@ -29,7 +29,9 @@ def steps_of(kind: str, given: str | tuple[StepSpec, ...]) -> tuple[StepSpec, ..
 def _known(kind: str) -> Any:
     def check(name: str) -> str:
         if name not in templates(kind):
-            raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, templates(kind)))})
+            raise PydanticKnownError(
+                "literal_error", {"expected": ", ".join(map(repr, templates(kind)))}
+            )
         return name
 
     return AfterValidator(check)
@@ -41,14 +43,18 @@ def _is_name(value: Any) -> str:
 
 # A template's name or a list of steps. The tags never show: faults.py drops what is no key of the document.
 LayerSteps = Annotated[
-    Annotated[str, _known("layers"), Tag("template")] | Annotated[Steps, Tag("list")], Discriminator(_is_name)
+    Annotated[str, _known("layers"), Tag("template")] | Annotated[Steps, Tag("list")],
+    Discriminator(_is_name),
 ]
 StemSteps = Annotated[
-    Annotated[str, _known("stems"), Tag("template")] | Annotated[Steps, Tag("list")], Discriminator(_is_name)
+    Annotated[str, _known("stems"), Tag("template")] | Annotated[Steps, Tag("list")],
+    Discriminator(_is_name),
 ]
 TransitionSteps = Annotated[
-    Annotated[str, _known("transitions"), Tag("template")] | Annotated[Steps, Tag("list")], Discriminator(_is_name)
+    Annotated[str, _known("transitions"), Tag("template")] | Annotated[Steps, Tag("list")],
+    Discriminator(_is_name),
 ]
 HeadSteps = Annotated[
-    Annotated[str, _known("heads"), Tag("template")] | Annotated[Steps, Tag("list")], Discriminator(_is_name)
+    Annotated[str, _known("heads"), Tag("template")] | Annotated[Steps, Tag("list")],
+    Discriminator(_is_name),
 ]

@@ -46,7 +46,9 @@ class ConnectivitySpec(SpecModel):
             wrong = [source for source in sources if source >= layer]
             if wrong:
                 last = f"0 to {layer - 1}" if layer > 1 else "0, the block's input"
-                raise broken_rule("edges", f"edges: layer {layer} cannot read {wrong[0]}; before it are {last}")
+                raise broken_rule(
+                    "edges", f"edges: layer {layer} cannot read {wrong[0]}; before it are {last}"
+                )
             if len(set(sources)) < len(sources):
                 raise broken_rule("edges", f"edges: layer {layer} reads a source twice")
         return self

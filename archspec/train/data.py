@@ -53,7 +53,9 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels:
-                raise DataError.one("D010", f"{name} has {len(values)} values for {self.channels} channels")
+                raise DataError.one(
+                    "D010", f"{name} has {len(values)} values for {self.channels} channels"
+                )
         if min(self.std) <= 0:
             raise DataError.one("D010", f"std (={self.std}) must be above 0")
         if self.crop_pct is not None and not 0 < self.crop_pct <= 1:
@@ -81,7 +83,9 @@ def batches(
     """
     if training and len(indices) < batch_size:
         message = f"batch_size (={batch_size}) is larger than the number of training images (={len(indices)})"
-        hint = f"use a batch size of {len(indices)} or less, or fewer devices" if len(indices) else ""
+        hint = (
+            f"use a batch size of {len(indices)} or less, or fewer devices" if len(indices) else ""
+        )
         raise DataError.one("D008", message, source.name, hint)
     if not len(indices):
         return iter(())
@@ -89,7 +93,9 @@ def batches(
     return _epoch(rows, batch_size, max(1, min(workers, os.cpu_count() or 1)))
 
 
-def epoch_indices(length: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1) -> npt.NDArray[np.int64]:
+def epoch_indices(
+    length: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1
+) -> npt.NDArray[np.int64]:
     """Return this rank's share of a permutation that (seed, epoch) decides; shares are disjoint and equal.
 
     Up to `world` - 1 images are left out, other ones in each epoch, so that no rank waits for another.
@@ -165,7 +171,9 @@ def _epoch(rows: _Rows, batch_size: int, workers: int) -> Iterator[Batch]:
     mean, std = list(rows.preprocess.mean), list(rows.preprocess.std)
     normalise = [vision.Normalize(mean, std), vision.HWC2CHW()]
     decode = [rows.pixels] if rows.source.files else []
-    pipeline = dataset.GeneratorDataset(rows, ["image", "label"], shuffle=False, num_parallel_workers=1)
+    pipeline = dataset.GeneratorDataset(
+        rows, ["image", "label"], shuffle=False, num_parallel_workers=1
+    )
     pipeline = pipeline.map([*decode, *normalise], ["image"], num_parallel_workers=workers)
     pipeline = pipeline.batch(batch_size, drop_remainder=rows.training, num_parallel_workers=1)
     for images, labels in pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True):
@@ -188,7 +196,9 @@ def fit(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     if preprocess.crop_pct is None:
         return image if image.size == (width, height) else image.resize((width, height), BILINEAR)
     shorter = int(max(height, width) / preprocess.crop_pct)
-    whole = [shorter * side // min(image.size) for side in image.size]  # torchvision's rounding, also below
+    whole = [
+        shorter * side // min(image.size) for side in image.size
+    ]  # torchvision's rounding, also below
     steps = image.width / whole[0], image.height / whole[1]
     left, top = round((whole[0] - width) / 2) * steps[0], round((whole[1] - height) / 2) * steps[1]
     right, bottom = left + width * steps[0], top + height * steps[1]
@@ -200,7 +210,9 @@ def _plain(image: Image.Image, preprocess: Preprocess, _: np.random.Generator) -
     return fit(image, preprocess)
 
 
-def _random_resized_crop(image: Image.Image, preprocess: Preprocess, rng: np.random.Generator) -> Image.Image:
+def _random_resized_crop(
+    image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
+) -> Image.Image:
     height, width = preprocess.image_size
     return _flipped(image.resize((width, height), BILINEAR, _crop_box(image.size, rng)), rng)
 
@@ -220,13 +232,19 @@ def _crop_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[float, f
 
 
 def _box(
-    corner: npt.NDArray[np.float64], opposite: npt.NDArray[np.float64], whole: npt.NDArray[np.float64]
+    corner: npt.NDArray[np.float64],
+    opposite: npt.NDArray[np.float64],
+    whole: npt.NDArray[np.float64],
 ) -> tuple[float, float, float, float]:
-    right, bottom = np.minimum(opposite, whole)  # Pillow refuses a box that rounding puts beyond the edge
+    right, bottom = np.minimum(
+        opposite, whole
+    )  # Pillow refuses a box that rounding puts beyond the edge
     return float(corner[0]), float(corner[1]), float(right), float(bottom)
 
 
-def _pad_crop_flip(image: Image.Image, preprocess: Preprocess, rng: np.random.Generator) -> Image.Image:
+def _pad_crop_flip(
+    image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
+) -> Image.Image:
     return _flipped(_shifted(fit(image, preprocess), 4, rng), rng)
 
 
@@ -239,7 +257,9 @@ def _affine(image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     middle = np.array(image.size) / 2
     x, y = middle - np.array([[cos, sin], [-sin, cos]]) @ (middle + moved)
-    return image.transform(image.size, Image.Transform.AFFINE, (cos, sin, x, -sin, cos, y), BILINEAR)
+    return image.transform(
+        image.size, Image.Transform.AFFINE, (cos, sin, x, -sin, cos, y), BILINEAR
+    )
 
 
 def _shifted(image: Image.Image, most: int, rng: np.random.Generator) -> Image.Image:

@@ -51,11 +51,15 @@ def evaluate(network: Any, batches: Batches) -> Accuracy:
 def finite(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the logits. Raises TrainingError (T006) where one of them is no number."""
     if not np.isfinite(logits).all():
-        raise TrainingError.one("T006", "the network's outputs are no numbers: its weights or statistics are none")
+        raise TrainingError.one(
+            "T006", "the network's outputs are no numbers: its weights or statistics are none"
+        )
     return logits
 
 
-def _sums(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+def _sums(
+    logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float64]:
     """Summed loss, right first guesses, right among five guesses, number of images."""
     rows = np.arange(len(labels))
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -87,12 +91,19 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Return mean loss, accuracy and images per second since the last reading."""
-        rows = [(float(loss.asnumpy()) * n, float(right.asnumpy()), n) for loss, right, n in self.waiting]
+        rows = [
+            (float(loss.asnumpy()) * n, float(right.asnumpy()), n)
+            for loss, right, n in self.waiting
+        ]
         sums, steps = np.sum(rows, axis=0), len(rows)
         now = time.monotonic()
         speed = steps * self.global_batch / max(now - self.since, 1e-9)
         self.sums, self.waiting, self.since = self.sums + sums, [], now
-        return {"loss": sums[0] / sums[2], "accuracy": sums[1] / sums[2], "images_per_second": speed}
+        return {
+            "loss": sums[0] / sums[2],
+            "accuracy": sums[1] / sums[2],
+            "images_per_second": speed,
+        }
 
     def totals(self, epoch: int) -> dict[str, float]:
         """Return the epoch's means.

@@ -55,11 +55,23 @@ def fit(run: Run, report: Report) -> Accuracy:
         held_out = trainer.evaluate(trainer.splits.val)
         trainer.keep(epoch, held_out)
         seconds = time.monotonic() - started
-        report({"event": "epoch", "epoch": epoch + 1, **trained, **_named("val", held_out), "seconds": seconds})
+        report(
+            {
+                "event": "epoch",
+                "epoch": epoch + 1,
+                **trained,
+                **_named("val", held_out),
+                "seconds": seconds,
+            }
+        )
     print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201  to this worker's log
-    all_reduce_sum(np.zeros(1, np.float32))  # a barrier: rank 0 may still be writing what all read now
+    all_reduce_sum(
+        np.zeros(1, np.float32)
+    )  # a barrier: rank 0 may still be writing what all read now
     checkpoint.restore(run.best, trainer.network.get_parameters())
-    part, source = ("test", trainer.splits.test) if trainer.splits.test else ("val", trainer.splits.val)
+    part, source = (
+        ("test", trainer.splits.test) if trainer.splits.test else ("val", trainer.splits.val)
+    )
     accuracy = trainer.evaluate(source)
     report({"event": "end", "part": part, **asdict(accuracy)})
     return accuracy
@@ -108,7 +120,9 @@ class _Trainer:
         rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
         optimizer = sgd(network, recipe, rates)
         step = TrainStep(network, optimizer, recipe, world)
-        trainer = cls(run, rank, world, splits, network, optimizer, step, rates, epochs_done=0, best=-1.0)
+        trainer = cls(
+            run, rank, world, splits, network, optimizer, step, rates, epochs_done=0, best=-1.0
+        )
         trainer.resume()
         return trainer
 
@@ -131,7 +145,9 @@ class _Trainer:
         held = checkpoint.restore(self.run.last, self.state())
         self.epochs_done = int(held[checkpoint.EPOCH].asnumpy())
         self.best = float(held[checkpoint.BEST].asnumpy())
-        step = self.optimizer.global_step  # where an image was taken away, an epoch may have other steps than it had
+        step = (
+            self.optimizer.global_step
+        )  # where an image was taken away, an epoch may have other steps than it had
         step.set_data(ms.Tensor(np.full(step.shape, self.epochs_done * self.steps), step.dtype))
 
     def plan(self) -> dict[str, Any]:
@@ -167,13 +183,23 @@ class _Trainer:
             if not meter.due(last=number == self.steps):
                 continue
             rate = self.rates[epoch * self.steps + number - 1]
-            report({"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate, **meter.read()})
+            report(
+                {
+                    "event": "step",
+                    "epoch": epoch + 1,
+                    "step": number,
+                    "learning_rate": rate,
+                    **meter.read(),
+                }
+            )
         return meter.totals(epoch + 1)
 
     def batches_of(self, epoch: int) -> Iterator[tuple[Any, Any]]:
         """This device's batches of an epoch."""
         recipe, source = self.run.recipe, self.splits.train
-        indices = epoch_indices(len(source), seed=recipe.seed, epoch=epoch, rank=self.rank, world=self.world)
+        indices = epoch_indices(
+            len(source), seed=recipe.seed, epoch=epoch, rank=self.rank, world=self.world
+        )
         return batches(
             source,
             indices=indices,
@@ -211,10 +237,16 @@ class _Trainer:
             return
         import mindspore as ms
 
-        moving = [p for p in self.network.get_parameters() if p.name.rpartition(".")[2].startswith("moving_")]
+        moving = [
+            p
+            for p in self.network.get_parameters()
+            if p.name.rpartition(".")[2].startswith("moving_")
+        ]
         flat = np.concatenate([p.asnumpy().astype(np.float32).ravel() for p in moving])
         shared = all_reduce_sum(flat) / self.world
-        for parameter, values in zip(moving, np.split(shared, np.cumsum([p.size for p in moving])[:-1]), strict=True):
+        for parameter, values in zip(
+            moving, np.split(shared, np.cumsum([p.size for p in moving])[:-1]), strict=True
+        ):
             parameter.set_data(ms.Tensor(values.reshape(parameter.shape), parameter.dtype))
 
     def digest(self) -> str:
@@ -231,9 +263,13 @@ class _Trainer:
         if self.rank != 0:
             return
         if is_best:
-            checkpoint.save(self.run.best, self.network.get_parameters(), epoch=epoch + 1, best=self.best)
+            checkpoint.save(
+                self.run.best, self.network.get_parameters(), epoch=epoch + 1, best=self.best
+            )
         kept, last = self.run.recipe.keep_checkpoints, self.run.last
         if kept:
-            checkpoint.save(checkpoint.of_epoch(last, epoch + 1), self.state(), epoch=epoch + 1, best=self.best)
+            checkpoint.save(
+                checkpoint.of_epoch(last, epoch + 1), self.state(), epoch=epoch + 1, best=self.best
+            )
         checkpoint.save(last, self.state(), epoch=epoch + 1, best=self.best)
         checkpoint.prune(last, epoch + 1 - kept)

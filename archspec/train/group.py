@@ -89,7 +89,9 @@ def _choose_device(device_target: str) -> None:
             return
         reason = f"MindSpore has begun to compute on {current} in this process"
         cure = "choose it before anything is computed, or in another process"
-    raise EnvironmentFault.one("E004", f"device_target (={device_target!r}) cannot be used: {reason}", hint=cure)
+    raise EnvironmentFault.one(
+        "E004", f"device_target (={device_target!r}) cannot be used: {reason}", hint=cure
+    )
 
 
 def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -110,7 +112,10 @@ def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
     """Leave the error where `supervise` finds it; the scheduler leaves none, as its workers meet the same."""
     if os.environ.get("MS_ROLE") == "MS_SCHED":
         return
-    report = {"kind": type(error).__name__, "diagnostics": [asdict(fault) for fault in error.diagnostics]}
+    report = {
+        "kind": type(error).__name__,
+        "diagnostics": [asdict(fault) for fault in error.diagnostics],
+    }
     path = log_dir / f"fault_rank{rank}.json"
     draft = path.with_suffix(".part")
     draft.write_text(json.dumps(report), encoding="utf-8")

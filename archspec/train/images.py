@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # Pillow would also run Ghostscript on a file named .jpg
+IMAGE_FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "WEBP",
+)  # Pillow would also run Ghostscript on a file named .jpg
 # Pillow verifies a WebP file's length when it opens it; a format without a mark is decoded to be sure.
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "WEBP": b""}
 TAIL_BYTES = 64
@@ -88,7 +93,9 @@ def _check_images(files: Sequence[Path], faults: list[Diagnostic]) -> None:
     if len(files) > MAX_CHECKED:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of too many pixels and of odd metadata: what matters is an error here
+        warnings.simplefilter(
+            "ignore"
+        )  # of too many pixels and of odd metadata: what matters is an error here
         for file in files:
             collect(faults, _with_image, file, _check_end)
 
@@ -100,7 +107,11 @@ def collect(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any)
     except ArchspecError as error:
         faults.extend(error.diagnostics)
     except OSError as error:
-        faults.append(Diagnostic("D001", f"cannot be read: {reason_of(error)}", str(error.filename or arguments[0])))
+        faults.append(
+            Diagnostic(
+                "D001", f"cannot be read: {reason_of(error)}", str(error.filename or arguments[0])
+            )
+        )
     return None
 
 
@@ -138,7 +149,9 @@ class Folder:
             return ()
         kinds = [f"{kind} ({count:,})" for kind, count in self.skipped.most_common()]
         more = [f"{len(kinds) - MAX_KINDS} kinds more"] if len(kinds) > MAX_KINDS else []
-        return (f"{root}: skipped {', '.join(kinds[:MAX_KINDS] + more)}; images are {', '.join(IMAGE_SUFFIXES)}",)
+        return (
+            f"{root}: skipped {', '.join(kinds[:MAX_KINDS] + more)}; images are {', '.join(IMAGE_SUFFIXES)}",
+        )
 
 
 def read_folder(root: Path) -> Folder:
@@ -148,7 +161,10 @@ def read_folder(root: Path) -> Folder:
     folders = _class_folders(root)
     if not folders:
         faults.append(Diagnostic("D003", "holds no class folders", str(root)))
-    found = {folder.name: tuple(collect(faults, _class_images, folder, skipped) or ()) for folder in folders}
+    found = {
+        folder.name: tuple(collect(faults, _class_images, folder, skipped) or ())
+        for folder in folders
+    }
     _check_images([file for files in found.values() for file in files], faults)
     if faults:
         raise DataError(faults)
@@ -173,15 +189,21 @@ def _entries(folder: Path) -> tuple[list[str], Counter[str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    return "folders" if entry.is_dir() else Path(entry.name).suffix.lower() or "files without a suffix"
+    return (
+        "folders" if entry.is_dir() else Path(entry.name).suffix.lower() or "files without a suffix"
+    )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))  # a broken link is a fault
+    return entry.is_dir() or (
+        entry.is_symlink() and not os.path.exists(entry.path)
+    )  # a broken link is a fault
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file() or (entry.is_symlink() and not entry.is_dir())  # a broken link is a fault, a pipe none
+    return entry.is_file() or (
+        entry.is_symlink() and not entry.is_dir()
+    )  # a broken link is a fault, a pipe none
 
 
 def _shown(entry: os.DirEntry[str]) -> bool:

@@ -89,4 +89,6 @@ def check_classes(source: Source, classes: tuple[str, ...]) -> None:
     """Raise DataError (D009) where the images' classes are not those that the network was made for."""
     if source.classes != classes:
         theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])
-        raise DataError.one("D009", f"has the classes {theirs}; the checkpoint's are {ours}", source.name)
+        raise DataError.one(
+            "D009", f"has the classes {theirs}; the checkpoint's are {ours}", source.name
+        )

@@ -75,7 +75,11 @@ def _own_folders() -> list[str]:
 def _python_name() -> str:
     """Return the bare name msrun accepts that is this environment's Python."""
     bin_folder = Path(sys.executable).parent
-    return "python" if (bin_folder / "python").exists() or not (bin_folder / "python3").exists() else "python3"
+    return (
+        "python"
+        if (bin_folder / "python").exists() or not (bin_folder / "python3").exists()
+        else "python3"
+    )
 
 
 def free_port() -> int:
@@ -92,7 +96,9 @@ def launch_environment(base: Mapping[str, str]) -> dict[str, str]:
     search_path = [*_own_folders(), base.get("PATH", "")]
     return {
         **base,
-        "PATH": os.pathsep.join(filter(None, dict.fromkeys(search_path))),  # msrun looks up `python` there
+        "PATH": os.pathsep.join(
+            filter(None, dict.fromkeys(search_path))
+        ),  # msrun looks up `python` there
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         "PYTHONSAFEPATH": "1",  # a file json.py in the user's folder must not shadow the library's
         "PYTHONUNBUFFERED": "1",  # the last line before a kill is in the log

@@ -88,7 +88,9 @@ class Display:
             self.console.out(note, highlight=False)
         resumed = f", {counted(event['epochs_done'], 'epoch')} done" if event["epochs_done"] else ""
         is_over = event["epochs_done"] >= event["epochs"]
-        comes = "nothing is left to train" if is_over else "compiling the network with the first step"
+        comes = (
+            "nothing is left to train" if is_over else "compiling the network with the first step"
+        )
         self.console.print(
             f"{counted(event['train_images'], 'image')} to train on, {event['val_images']:,} to choose by; "
             f"{counted(event['epochs'], 'epoch')} of {counted(event['steps'], 'step')}, "
@@ -120,7 +122,9 @@ class Display:
         epoch = f"epoch {event['epoch']}/{self.plan['epochs']}"
         if self.bar is not None:
             done = (event["epoch"] - 1) * self.plan["steps"] + event["step"]
-            self.bar.update(self.bar.task_ids[0], completed=done, description=epoch, figures=figures)
+            self.bar.update(
+                self.bar.task_ids[0], completed=done, description=epoch, figures=figures
+            )
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self._line(f"{epoch} step {event['step']}/{self.plan['steps']}  {figures}")
 

@@ -42,7 +42,9 @@ class DataRecipe(SpecModel):
     """Brightness, contrast and saturation, after `augment`: a factor within 1 - x and 1 + x of each, in any order."""
     mean: Annotated[tuple[PixelValue, ...], Field(min_length=1, max_length=3)] = (127.5,)
     """Subtracted from each channel."""
-    std: Annotated[tuple[Annotated[float, Field(strict=True, gt=0, le=255)], ...], Field(min_length=1)] = (127.5,)
+    std: Annotated[
+        tuple[Annotated[float, Field(strict=True, gt=0, le=255)], ...], Field(min_length=1)
+    ] = (127.5,)
     """Each channel is divided by it."""
     crop_pct: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
     """Evaluation: the shorter side is resized to size / crop_pct, then the centre is cropped; where absent, the
@@ -126,7 +128,11 @@ class Recipe(WrittenModel):
     @model_validator(mode="before")
     @classmethod
     def _batch_of_one_device(cls, written: Any) -> Any:
-        if not isinstance(written, dict) or "batch_size" in written or "global_batch" not in written:
+        if (
+            not isinstance(written, dict)
+            or "batch_size" in written
+            or "global_batch" not in written
+        ):
             return written
         batch = written["global_batch"]
         is_sound = type(batch) is int and batch >= 1  # where not, the fault is global_batch's alone
@@ -134,7 +140,10 @@ class Recipe(WrittenModel):
 
     def spec_overrides(self) -> tuple[Override, ...]:
         """Return what the recipe sets in the spec, each at its place in the recipe."""
-        return tuple(Override((key, value), self.place(("overrides", key))) for key, value in self.overrides.items())
+        return tuple(
+            Override((key, value), self.place(("overrides", key)))
+            for key, value in self.overrides.items()
+        )
 
 
 def load_recipe(name: str | Path, overrides: Overrides = ()) -> Recipe:
@@ -163,7 +172,11 @@ def scaled(recipe: Recipe, devices: int) -> Scaling:
         TrainingError: T010, the devices cannot share the global batch equally.
     """
     whole = recipe.global_batch
-    if whole is not None and recipe.scaling == "keep_global_batch" and not is_overridden(recipe, ("batch_size",)):
+    if (
+        whole is not None
+        and recipe.scaling == "keep_global_batch"
+        and not is_overridden(recipe, ("batch_size",))
+    ):
         return _kept(recipe, whole, devices)
     shares = _shares(devices, recipe.batch_size)
     if whole is None:
@@ -187,7 +200,9 @@ def _kept(recipe: Recipe, whole: int, devices: int) -> Scaling:
         rule = f"global_batch (={whole}) must be a multiple of the {devices} devices that share it"
         raise TrainingError.one("T010", rule, place, cure)
     if share == recipe.batch_size:
-        return Scaling((), f"{_shares(devices, share)}, as the recipe has it" if devices > 1 else "")
+        return Scaling(
+            (), f"{_shares(devices, share)}, as the recipe has it" if devices > 1 else ""
+        )
     note = f"{_shares(devices, share)}: kept, so the learning rate stays {recipe.schedule.learning_rate:g}"
     return Scaling((Override(("batch_size", share), place),), note)
 

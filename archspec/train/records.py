@@ -121,7 +121,9 @@ def _cifar_records(path: Path, layout: Cifar) -> npt.NDArray[np.uint8]:
     size = path.stat().st_size
     if size == 0 or size % layout.record_bytes or size > MAX_RECORD_BYTES:
         rule = f"a multiple of {layout.record_bytes}, at most {MAX_RECORD_BYTES:,}"
-        raise DataError.one("D006", f"has {size:,} bytes, not {rule}: not a whole file of records", str(path))
+        raise DataError.one(
+            "D006", f"has {size:,} bytes, not {rule}: not a whole file of records", str(path)
+        )
     records = np.fromfile(path, np.uint8).reshape(-1, layout.record_bytes)
     _check_labels(records[:, layout.label_bytes - 1], layout.classes, path)
     return records
@@ -131,7 +133,9 @@ def _check_labels(labels: npt.NDArray[np.uint8], classes: int, path: Path) -> No
     wrong = np.flatnonzero(labels >= classes)
     if wrong.size:
         text = "record {} has the label {}, not one of 0.." + str(classes - 1)
-        raise DataError([Diagnostic("D007", text.format(row, labels[row]), str(path)) for row in wrong])
+        raise DataError(
+            [Diagnostic("D007", text.format(row, labels[row]), str(path)) for row in wrong]
+        )
 
 
 # ---- MNIST and Fashion-MNIST: idx files, big-endian, perhaps gzipped
@@ -141,10 +145,14 @@ def find_mnist(root: Path) -> Parts:
     """Return (images, labels) of each part of which one of the two is there."""
     parts: Parts = {}
     for part, prefix in (("train", "train"), ("test", "t10k")):
-        names = [f"{prefix}-{{}}{dot}idx{{}}-ubyte{zipped}" for dot in "-." for zipped in ("", ".gz")]
+        names = [
+            f"{prefix}-{{}}{dot}idx{{}}-ubyte{zipped}" for dot in "-." for zipped in ("", ".gz")
+        ]
         images = [root / name.format("images", 3) for name in names]
         labels = [root / name.format("labels", 1) for name in names]
-        present = [next((path for path in paths if path.is_file()), None) for paths in (images, labels)]
+        present = [
+            next((path for path in paths if path.is_file()), None) for paths in (images, labels)
+        ]
         if any(present):
             parts[part] = (present[0] or images[0], present[1] or labels[0])
     return parts
@@ -153,15 +161,21 @@ def find_mnist(root: Path) -> Parts:
 def read_mnist(paths: Sequence[Path]) -> Records:
     """Return images (N, H, W, 1) of (images, labels). Raises DataError (D001, D006, D007), all faults at once."""
     faults: list[Diagnostic] = []
-    images, labels = (collect(faults, _idx, path, ndim) for path, ndim in zip(paths, (3, 1), strict=True))
+    images, labels = (
+        collect(faults, _idx, path, ndim) for path, ndim in zip(paths, (3, 1), strict=True)
+    )
     if labels is not None:
         collect(faults, _check_labels, labels, 10, paths[1])
     if images is not None and labels is not None and len(images) != len(labels):
-        faults.append(Diagnostic("D006", f"has {len(labels)} labels for {len(images)} images", str(paths[1])))
+        faults.append(
+            Diagnostic("D006", f"has {len(labels)} labels for {len(images)} images", str(paths[1]))
+        )
     if faults:
         raise DataError(faults)
     classes = tuple(map(str, range(10)))
-    return Records(classes, labels.astype(np.int32), images[..., None], ((paths[0].name, len(images)),))
+    return Records(
+        classes, labels.astype(np.int32), images[..., None], ((paths[0].name, len(images)),)
+    )
 
 
 def _idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
@@ -177,7 +191,9 @@ def _idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
 def _idx_array(file: IO[bytes], path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     header = file.read(4 + 4 * ndim)
     if header[:4] != bytes((0, 0, 8, ndim)) or len(header) < 4 + 4 * ndim:
-        raise DataError.one("D006", f"does not begin as an idx file of {ndim}-dimensional bytes does", str(path))
+        raise DataError.one(
+            "D006", f"does not begin as an idx file of {ndim}-dimensional bytes does", str(path)
+        )
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
     announced = f"announces {' x '.join(map(str, shape))} bytes"
     size = math.prod(shape)

@@ -101,7 +101,9 @@ class Run:
             values = json.loads(file.read_text(encoding="utf-8"))
             return Settings(**{**values, "classes": tuple(values["classes"])})
         except OSError as error:
-            raise TrainingError.one("T004", f"cannot be read: {error.strerror}", str(file)) from None
+            raise TrainingError.one(
+                "T004", f"cannot be read: {error.strerror}", str(file)
+            ) from None
         except (ValueError, TypeError, KeyError):
             raise TrainingError.one("T004", "is not what a run writes", str(file)) from None
 
@@ -153,7 +155,9 @@ def open_run(path: Path) -> Run:
     except OSError as error:
         raise TrainingError.one("T004", f"cannot be read: {error.strerror}", str(path)) from None
     if missing:
-        raise TrainingError.one("T004", f"is no whole run directory: it has no {', '.join(missing)}", str(path))
+        raise TrainingError.one(
+            "T004", f"is no whole run directory: it has no {', '.join(missing)}", str(path)
+        )
     return Run(path.resolve())
 
 

@@ -85,7 +85,9 @@ class Source:
 
         pixels = self.arrays[index]
         image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        return image if channels == pixels.shape[2] else image.convert("L" if channels == 1 else "RGB")
+        return (
+            image if channels == pixels.shape[2] else image.convert("L" if channels == 1 else "RGB")
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,9 @@ class Splits:
         digest = sha256(repr(self.classes).encode())
         for part in self.parts:
             digest.update(part.labels.tobytes())
-            digest.update("/".join(file.name for file in part.files).encode("utf-8", "surrogateescape"))
+            digest.update(
+                "/".join(file.name for file in part.files).encode("utf-8", "surrogateescape")
+            )
         return digest.hexdigest()
 
 
@@ -126,17 +130,23 @@ def open_splits(data_dir: Path | None, *, val_fraction: float = 0.1, seed: int =
     """
     if not 0 < val_fraction < 1:
         raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")
-    kind, parts = ("digits", _digits()) if data_dir is None else _read_parts(data_dir, tuple(PART_FOLDERS))
+    kind, parts = (
+        ("digits", _digits()) if data_dir is None else _read_parts(data_dir, tuple(PART_FOLDERS))
+    )
     train = parts.get("train", parts.get("all"))
     if train is None:
         raise DataError.one("D002", "holds no training images", str(data_dir), _layout(kind))
     if len(train.classes) < 2:
-        raise DataError.one("D002", f"holds one class only: {train.classes[0]!r}", str(data_dir), _layout(kind))
+        raise DataError.one(
+            "D002", f"holds one class only: {train.classes[0]!r}", str(data_dir), _layout(kind)
+        )
     val = parts.get("val")
     if val is None:
         kept, held_out = stratified(train.labels, val_fraction, seed)
         if not held_out.size:
-            raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
+            raise DataError.one(
+                "D008", "holds too few images to split: one of each class", train.name
+            )
         train, val = train.subset(kept), train.subset(held_out)
     return Splits(train, val, parts.get("test"), train.classes, kind)
 
@@ -147,7 +157,9 @@ def open_held_out(data_dir: Path | None) -> Source:
 
     Raises DataError (D001..D007).
     """
-    kind, parts = ("digits", _digits()) if data_dir is None else _read_parts(data_dir, ("test", "val"))
+    kind, parts = (
+        ("digits", _digits()) if data_dir is None else _read_parts(data_dir, ("test", "val"))
+    )
     for part in ("test", "val", "all"):
         if part in parts:
             return parts[part]
@@ -199,7 +211,9 @@ def _source(name: str, found: Records) -> Source:
 def _of_folder(paths: Sequence[Path]) -> Source:
     found = read_folder(paths[0])
     classes = found.classes
-    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(files) for files in classes.values()])
+    labels = np.repeat(
+        np.arange(len(classes), dtype=np.int32), [len(files) for files in classes.values()]
+    )
     files = tuple(chain.from_iterable(classes.values()))
     return Source(str(paths[0]), tuple(classes), labels, files=files, notes=found.notes(paths[0]))
 
@@ -219,7 +233,9 @@ class _Kind:
 
 CIFAR10_LAYOUT = "cifar-10-batches-bin/data_batch_1.bin..5 and test_batch.bin"
 CIFAR100_LAYOUT = "cifar-100-binary/train.bin and test.bin"
-MNIST_LAYOUT = "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, each perhaps with .gz"
+MNIST_LAYOUT = (
+    "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, each perhaps with .gz"
+)
 FOLDER_LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg"
 KINDS = (
     _Kind(
@@ -272,11 +288,15 @@ def _find(root: Path) -> tuple[_Kind, Parts]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))
     if not root.is_dir():
-        raise DataError.one("D001", "is a file, not a folder", str(root), "an archive has to be unpacked")
+        raise DataError.one(
+            "D001", "is a file, not a folder", str(root), "an archive has to be unpacked"
+        )
     os.scandir(root).close()  # glob takes a folder that it may not read for an empty one
     for kind in KINDS:
         parts = kind.find(root)
         if parts:
             return kind, parts
     layouts = "; ".join(f"{kind.name}: {kind.layout}" for kind in KINDS)
-    raise DataError.one("D002", "holds no data set of a known layout", str(root), f"looked for {layouts}")
+    raise DataError.one(
+        "D002", "holds no data set of a known layout", str(root), f"looked for {layouts}"
+    )

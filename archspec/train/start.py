@@ -70,11 +70,15 @@ def plan_run(
     spec = _collected(faults, lambda: load_spec(spec_name, spec_overrides))
     splits = _collected(faults, lambda: open_splits(data_dir))
     kind = splits.kind if splits else "folder"
-    found = _collected(faults, lambda: _scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices))
+    found = _collected(
+        faults, lambda: _scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
+    )
     if faults or spec is None or splits is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     recipe, notes = found
-    splits = open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)  # as `fit` will
+    splits = open_splits(
+        data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed
+    )  # as `fit` will
     spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, _classes(spec, splits)])
     _check_fit(spec, recipe, splits, devices)
     preprocess_of(spec, recipe)
@@ -87,16 +91,25 @@ def plan_run(
         device_target=device_target,
         devices=devices,
         structure_digest=structure_digest(graph),
-        versions={"densenet-archspec": version("densenet-archspec"), "mindspore": version("mindspore")},
+        versions={
+            "densenet-archspec": version("densenet-archspec"),
+            "mindspore": version("mindspore"),
+        },
     )
     begin = initial_weights(initial, spec) if initial is not None else None
-    return Plan(spec, recipe, settings, len(splits.train), (*notes, *([begin.note] if begin else [])), begin)
+    return Plan(
+        spec, recipe, settings, len(splits.train), (*notes, *([begin.note] if begin else [])), begin
+    )
 
 
-def _scaled_recipe(name: str, overrides: Sequence[Setting | Override], devices: int) -> tuple[Recipe, tuple[str, ...]]:
+def _scaled_recipe(
+    name: str, overrides: Sequence[Setting | Override], devices: int
+) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe for so many devices, and what that changed: saved so, since a run that goes on repeats it."""
     scaling = scaled(load_recipe(name, overrides), devices)
-    return load_recipe(name, [*overrides, *scaling.overrides]), (scaling.note,) if scaling.note else ()
+    return load_recipe(name, [*overrides, *scaling.overrides]), (
+        scaling.note,
+    ) if scaling.note else ()
 
 
 def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
@@ -218,4 +231,9 @@ def _train_distributed(run: Run, seen: Callable[[Any], None]) -> None:
             seen(event)
 
     environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
-    supervise(launch_command(run.path, run.settings), environment=environment, log_dir=run.workers, poll=poll)
+    supervise(
+        launch_command(run.path, run.settings),
+        environment=environment,
+        log_dir=run.workers,
+        poll=poll,
+    )

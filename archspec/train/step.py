@@ -38,7 +38,9 @@ def _fan(conv: Any, recipe: Recipe) -> int:
     MindSpore's HeNormal takes the fans from the weight's shape: of a convolution in groups it counts the outputs of
     all groups, and of a transposed one it takes inputs for outputs. For a plain convolution this is the same.
     """
-    channels = conv.out_channels if recipe.initialisation == "he_normal_fan_out" else conv.in_channels
+    channels = (
+        conv.out_channels if recipe.initialisation == "he_normal_fan_out" else conv.in_channels
+    )
     return int(channels // conv.group * math.prod(conv.kernel_size))
 
 
@@ -50,7 +52,9 @@ def sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:
     """Return SGD with momentum whose rate follows `rates` step by step."""
     settings = recipe.optimizer
     decayed = [p for p in network.trainable_params() if settings.decay_norm_and_bias or p.ndim > 1]
-    spared = [p for p in network.trainable_params() if not settings.decay_norm_and_bias and p.ndim == 1]
+    spared = [
+        p for p in network.trainable_params() if not settings.decay_norm_and_bias and p.ndim == 1
+    ]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}]
     if spared:
         groups.append({"params": spared, "weight_decay": 0.0})
@@ -93,7 +97,9 @@ class TrainStep(nn.Cell):
         self.loss = Loss(network, recipe)
         self.optimizer = optimizer
         self.scale = recipe.loss_scale
-        self.gradient = ms.value_and_grad(self.loss, None, weights=optimizer.parameters, has_aux=True)
+        self.gradient = ms.value_and_grad(
+            self.loss, None, weights=optimizer.parameters, has_aux=True
+        )
         self.parallel = world > 1
         if self.parallel:
             self.average = nn.DistributedGradReducer(optimizer.parameters)

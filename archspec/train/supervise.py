@@ -23,7 +23,9 @@ from archspec.runtime import ended_by, signals_noted
 from archspec.train.group import SUPERVISOR
 
 GRACE_SECONDS = 10.0  # from SIGTERM to SIGKILL: a worker may finish writing its checkpoint
-SCHEDULER_PATIENCE_SECONDS = 3.0  # a scheduler that failed waits for a worker to tell the better reason
+SCHEDULER_PATIENCE_SECONDS = (
+    3.0  # a scheduler that failed waits for a worker to tell the better reason
+)
 KILL_SECONDS = 10.0
 TAIL_BYTES = 65536
 FAULT_KINDS = {
@@ -44,7 +46,9 @@ SIGNAL_HINTS = {
 }
 WORKER_DIED = re.compile(r"Worker process (\d+) exit with exception\. Error code: (-?\d+)")
 RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Fault|Interrupt|Exit)\b.*", re.MULTILINE)
-NOISE = re.compile(r"\[(?:WARNING|INFO|DEBUG)\]|-+$|- C\+\+ Call Stack|mindspore/ccsrc|Exception ignored|\s|$")
+NOISE = re.compile(
+    r"\[(?:WARNING|INFO|DEBUG)\]|-+$|- C\+\+ Call Stack|mindspore/ccsrc|Exception ignored|\s|$"
+)
 
 
 def supervise(
@@ -101,7 +105,9 @@ def _clear(log_dir: Path) -> None:
             stale.unlink()
 
 
-def _start(command: Sequence[str], environment: Mapping[str, str], log_dir: Path) -> subprocess.Popen[bytes]:
+def _start(
+    command: Sequence[str], environment: Mapping[str, str], log_dir: Path
+) -> subprocess.Popen[bytes]:
     """Start `group` as a program, which ties itself to our life and becomes msrun, in a session of its own.
 
     A preexec_fn could do the same, but is unsafe where threads run, such as a progress bar's.
@@ -142,7 +148,10 @@ class _Watch:
     def _fault_of_worker(self, rank: str | None, code: int) -> TrainingError:
         log = self.log_dir / f"worker_{rank}.log"
         if rank is None:  # it died before it was seen
-            log = next((path for path in sorted(self.log_dir.glob("worker_*.log")) if _last_words(path)), log)
+            log = next(
+                (path for path in sorted(self.log_dir.glob("worker_*.log")) if _last_words(path)),
+                log,
+            )
             rank = log.stem.removeprefix("worker_")
         return _process_fault("T011", f"rank {rank}", code, log)
 
@@ -191,7 +200,9 @@ def _process_fault(code: str, who: str, exit_code: int, log: Path) -> TrainingEr
         name = signal.Signals(-exit_code).name
         how, hint = f"was ended by {name}", SIGNAL_HINTS.get(name, hint)
     words = _last_words(log)
-    return TrainingError([Diagnostic(code, f"{who} {how}" + (f": {words}" if words else ""), str(log), hint)])
+    return TrainingError(
+        [Diagnostic(code, f"{who} {how}" + (f": {words}" if words else ""), str(log), hint)]
+    )
 
 
 def _last_words(log: Path) -> str:
@@ -217,7 +228,9 @@ def _read_faults(log_dir: Path) -> ArchspecError | None:
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     if not reports:
         return None
-    diagnostics = dict.fromkeys(Diagnostic(**fields) for report in reports for fields in report["diagnostics"])
+    diagnostics = dict.fromkeys(
+        Diagnostic(**fields) for report in reports for fields in report["diagnostics"]
+    )
     return FAULT_KINDS.get(reports[0]["kind"], ArchspecError)(diagnostics)
 
 
@@ -225,12 +238,16 @@ def _end(job: str) -> None:
     """End every process of the job, wherever in the tree and in whatever session it is."""
     members = _processes_of(job)
     for process in members:
-        if _role(process) == "":  # msrun kills all workers when one has failed: stopped, it leaves them their grace
+        if (
+            _role(process) == ""
+        ):  # msrun kills all workers when one has failed: stopped, it leaves them their grace
             _send(process, signal.SIGSTOP)
     for process in members:
         if _role(process) == "MS_WORKER":
             _send(process, signal.SIGTERM)
-    _wait_until(lambda: all(_role(process) != "MS_WORKER" for process in _processes_of(job)), GRACE_SECONDS)
+    _wait_until(
+        lambda: all(_role(process) != "MS_WORKER" for process in _processes_of(job)), GRACE_SECONDS
+    )
     _wait_until(lambda: _all_killed(job), KILL_SECONDS)
 
 

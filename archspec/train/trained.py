@@ -63,7 +63,11 @@ class Trained:
         Raises:
             DataError: D..., or D009 where the data's classes are not the checkpoint's.
         """
-        source = _held_out_of_others(self.spec, data_dir) if self.run is None else _held_out_of(self.run, data_dir)
+        source = (
+            _held_out_of_others(self.spec, data_dir)
+            if self.run is None
+            else _held_out_of(self.run, data_dir)
+        )
         _check_classes(self, source)
         return source
 
@@ -81,10 +85,14 @@ def _held_out_of(run: Run, data_dir: Path | None) -> Source:
 def _held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
     if data_dir is None and not _reads_digits(spec):
         message = (
-            f"--data-dir is missing: the embedded digits are grey, {spec.name} reads {spec.input.channels} channels"
+            "--data-dir is missing: the embedded digits are grey, "
+            f"{spec.name} reads {spec.input.channels} channels"
         )
         raise DataError.one(
-            "D001", message, "", "--data-dir DIR: an image folder, CIFAR-10/100 (binary) or MNIST (idx)"
+            "D001",
+            message,
+            "",
+            "--data-dir DIR: an image folder, CIFAR-10/100 (binary) or MNIST (idx)",
         )
     return open_held_out(data_dir)
 
@@ -113,23 +121,34 @@ def open_trained(
     if os.path.isdir(target):  # pathlib's own raises for a name that is too long
         run = open_run(Path(target))
         if overrides:
-            raise SpecError.one("S011", f"--set {overrides[0]}: a run's network is fixed", target, "leave --set out")
+            raise SpecError.one(
+                "S011", f"--set {overrides[0]}: a run's network is fixed", target, "leave --set out"
+            )
         chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
         return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
     if target not in shipped() and not os.path.exists(os.path.expanduser(target)):
         hint = nearest(Path(target).stem) or "densenet list names the shipped specs"
-        raise SpecError.one("S010", f"there is no {target[:60]!r}, neither a run directory nor a spec", "", hint)
+        raise SpecError.one(
+            "S010", f"there is no {target[:60]!r}, neither a run directory nor a spec", "", hint
+        )
     spec = load_spec(target, overrides)
     if ckpt is None:
         raise ModelFileError.one(
-            "R004", f"{target} is a spec; it needs weights", "", "--ckpt FILE or --pretrained, or name a run"
+            "R004",
+            f"{target} is a spec; it needs weights",
+            "",
+            "--ckpt FILE or --pretrained, or name a run",
         )
     found = convert(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
-    (classes,) = {tensor.shape[0] for name, tensor in found.tensors.items() if name == CLASSIFIER} or {0}
+    (classes,) = {
+        tensor.shape[0] for name, tensor in found.tensors.items() if name == CLASSIFIER
+    } or {0}
     if classes and classes != spec.head.num_classes:
         spec = load_spec(target, [*overrides, Override(("head.num_classes", classes), str(ckpt))])
     kind = kind_of(data_dir) if data_dir else "digits" if _reads_digits(spec) else "folder"
-    return Trained(spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors)
+    return Trained(
+        spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors
+    )
 
 
 def relocate(run: Run, data_dir: Path) -> Run:
@@ -143,7 +162,9 @@ def relocate(run: Run, data_dir: Path) -> Run:
     check_classes(splits.train, run.settings.classes)
     if data_digest(run) not in (None, splits.digest):
         hint = "the folder must hold the same files as before; other data need a run of their own"
-        raise DataError.one("D009", "is not the data set that the run began with", str(data_dir), hint)
+        raise DataError.one(
+            "D009", "is not the data set that the run began with", str(data_dir), hint
+        )
     settings = asdict(replace(run.settings, data_dir=str(data_dir.resolve())))
     file = run.path / "run.json"
     try:
@@ -160,7 +181,9 @@ def _check_classes(trained: Trained, source: Source) -> None:
     count = trained.spec.head.num_classes
     if len(source.classes) != count:
         noun = "1 class" if len(source.classes) == 1 else f"{len(source.classes):,} classes"
-        raise DataError.one("D009", f"has {noun}; the checkpoint tells {count:,} apart", source.name)
+        raise DataError.one(
+            "D009", f"has {noun}; the checkpoint tells {count:,} apart", source.name
+        )
 
 
 def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tuple[int, float]]]:
@@ -168,7 +191,9 @@ def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tu
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = shifted / shifted.sum(axis=1, keepdims=True)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
-    return [[(int(i), float(row[i])) for i in best] for row, best in zip(shares, order, strict=True)]
+    return [
+        [(int(i), float(row[i])) for i in best] for row, best in zip(shares, order, strict=True)
+    ]
 
 
 def validate_trained(trained: Trained, source: Source, batch_size: int) -> Accuracy:
@@ -188,7 +213,10 @@ def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[
     network = trained.network()
     from mindspore import Tensor
 
-    logits = [network(Tensor(batch)).asnumpy() for batch, _ in _batches(trained, source, min(32, len(source)))]
+    logits = [
+        network(Tensor(batch)).asnumpy()
+        for batch, _ in _batches(trained, source, min(32, len(source)))
+    ]
     return [
         [(names[index], share) for index, share in best]
         for best in top_guesses(finite(np.concatenate(logits)[: len(source)]))

@@ -23,7 +23,14 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "gamma": ("gamma", "weight", "scale"),
     "beta": ("beta", "bias", "offset", "shift"),
     "moving_mean": ("moving_mean", "running_mean", "mean"),
-    "moving_variance": ("moving_variance", "running_var", "running_variance", "moving_var", "variance", "var"),
+    "moving_variance": (
+        "moving_variance",
+        "running_var",
+        "running_variance",
+        "moving_var",
+        "variance",
+        "var",
+    ),
 }
 KINDS: Mapping[tuple[int, bool | None], str] = {
     (4, None): "conv",
@@ -41,7 +48,9 @@ Operators = Mapping[str, list[Operator]]
 """Those of each kind, in order."""
 
 
-def paired_by_order(tensors: Mapping[str, Any], wanted: Mapping[str, Parameter], where: str) -> dict[str, str]:
+def paired_by_order(
+    tensors: Mapping[str, Any], wanted: Mapping[str, Parameter], where: str
+) -> dict[str, str]:
     """Return for each name of a file our name, by order within each kind.
 
     Args:
@@ -72,7 +81,11 @@ def paired_by_order(tensors: Mapping[str, Any], wanted: Mapping[str, Parameter],
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts numbers as numbers: layer2 before layer10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part]
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", name)
+        if part
+    ]
 
 
 def _of_network(wanted: Mapping[str, Parameter]) -> Operators:
@@ -99,22 +112,31 @@ def _of_file(shapes: Mapping[str, Shape], where: str) -> Operators:
     for name, shape in shapes.items():
         gathered.setdefault(name.rpartition(".")[0], {})[name] = shape
     operators = {place: _by_role(members) for place, members in gathered.items()}
-    faults = [_told(place, gathered[place]) for place, operator in operators.items() if operator is None]
+    faults = [
+        _told(place, gathered[place]) for place, operator in operators.items() if operator is None
+    ]
     if faults:
         named = f"{'; '.join(faults[:LISTED])}{' and others' if len(faults) > LISTED else ''}"
         hint = "a norm's vectors are told apart by names such as gamma, weight, running_mean; or write a --map"
-        raise ModelFileError.one("R012", f"has tensors that make no conv, dense or norm: {named}", where, hint)
+        raise ModelFileError.one(
+            "R012", f"has tensors that make no conv, dense or norm: {named}", where, hint
+        )
     return _by_kind(operator for operator in operators.values() if operator)
 
 
 def _told(place: str, members: Mapping[str, Shape]) -> str:
-    return f"{place or next(iter(members))} ({', '.join(name.rpartition('.')[2] for name in members)})"
+    return (
+        f"{place or next(iter(members))} ({', '.join(name.rpartition('.')[2] for name in members)})"
+    )
 
 
 def _by_role(members: Mapping[str, Shape]) -> Operator | None:
     """An operator's tensors by MindSpore's roles, if each has one and no two the same."""
     kind = _kind(list(members.values()))
-    found = {_role(kind, name.rpartition(".")[2], shape): (name, shape) for name, shape in members.items()}
+    found = {
+        _role(kind, name.rpartition(".")[2], shape): (name, shape)
+        for name, shape in members.items()
+    }
     return None if "" in found or len(found) < len(members) else found
 
 
@@ -150,7 +172,10 @@ def _differences(found: Operators, network: Operators, where: str) -> list[Diagn
         if shape != wanted
     ]
     rest = len(faults) - LISTED
-    return [*faults[:LISTED], *([Diagnostic("R012", f"and {rest} more", where)] if rest > 0 else [])]
+    return [
+        *faults[:LISTED],
+        *([Diagnostic("R012", f"and {rest} more", where)] if rest > 0 else []),
+    ]
 
 
 def _listed(operator: Operator) -> str:

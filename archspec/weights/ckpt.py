@@ -28,9 +28,16 @@ def read(path: Path) -> Mapping[str, Any]:
     _check_readable(path)
     try:
         return ms.load_checkpoint(str(path))  # type: ignore[no-any-return]
-    except (OSError, ValueError, RuntimeError, TypeError):  # whose words are about MindSpore's own parameters
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+    ):  # whose words are about MindSpore's own parameters
         hint = "it was cut short or is another kind of file"
-        raise ModelFileError.one("R002", "is no whole MindSpore checkpoint", str(path), hint) from None
+        raise ModelFileError.one(
+            "R002", "is no whole MindSpore checkpoint", str(path), hint
+        ) from None
 
 
 def _check_readable(path: Path) -> None:
@@ -47,7 +54,9 @@ def _check_readable(path: Path) -> None:
         raise ModelFileError.one("R002", "is empty", str(path))
 
 
-def write(path: Path, entries: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> None:
+def write(
+    path: Path, entries: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None
+) -> None:
     """Write entries of `name` and `data` (a MindSpore tensor), and plain numbers in `extra`, atomically.
 
     Raises:
@@ -68,7 +77,10 @@ def write(path: Path, entries: Sequence[Mapping[str, Any]], extra: Mapping[str, 
 
 def reason(error: Exception) -> str:
     """Return in one line why a file could not be written."""
-    return getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        getattr(error, "strerror", None)
+        or (str(error).strip().splitlines() or [type(error).__name__])[0]
+    )
 
 
 def _sweep(partial: Path) -> None:

@@ -94,7 +94,12 @@ def convert(
         pairs, naming = _paired(weights, wanted, file, source, rules)
     named = {name: weights.tensors[theirs] for theirs, name in pairs.items()}
     converted = Converted(
-        {name: named[name] for name in wanted}, weights.kind, naming, pairs, _counted(weights.set_aside), remark
+        {name: named[name] for name in wanted},
+        weights.kind,
+        naming,
+        pairs,
+        _counted(weights.set_aside),
+        remark,
     )
     _write(converted, output, target, suggest)
     return converted
@@ -122,11 +127,17 @@ def _with_classes_of(weights: Weights, spec: Spec, any_classes: bool) -> tuple[S
 
 
 def _paired(
-    weights: Weights, wanted: Mapping[str, Parameter], file: Path, source: str | None, rules: Path | None
+    weights: Weights,
+    wanted: Mapping[str, Parameter],
+    file: Path,
+    source: str | None,
+    rules: Path | None,
 ) -> tuple[dict[str, str], str]:
     """Their name of each tensor -> ours, by rules and a naming; and that naming in words."""
     names = dict.fromkeys(weights.tensors)
-    given = renamed(names, load_rules(rules), str(file)) if rules else {name: name for name in names}
+    given = (
+        renamed(names, load_rules(rules), str(file)) if rules else {name: name for name in names}
+    )
     found = recognise(tuple(given.values()), wanted, str(file), source)
     shapes = {theirs: wanted[name].shape for name, theirs in found.theirs.items()}
     fitted({given[name]: tensor for name, tensor in weights.tensors.items()}, shapes, str(file))
@@ -137,7 +148,10 @@ def _paired(
 
 def _counted(names: tuple[str, ...]) -> dict[str, int]:
     counters = ("num_batches_tracked",)
-    heads = (name.rpartition(".")[2] if name.endswith(counters) else name.partition(".")[0] for name in names)
+    heads = (
+        name.rpartition(".")[2] if name.endswith(counters) else name.partition(".")[0]
+        for name in names
+    )
     return dict(Counter(heads))
 
 
@@ -146,7 +160,9 @@ def _write(converted: Converted, output: Path | None, target: str, suggest: Path
         try:
             write_whole(suggest, suggested(converted.pairs))
         except OSError as error:
-            raise ArchspecError.one("W002", f"cannot be written: {ckpt.reason(error)}", str(suggest)) from None
+            raise ArchspecError.one(
+                "W002", f"cannot be written: {ckpt.reason(error)}", str(suggest)
+            ) from None
     if output is not None:
         theirs = their_names(target, converted.tensors)
         write_tensors(output, {theirs[name]: tensor for name, tensor in converted.tensors.items()})

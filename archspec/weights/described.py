@@ -58,7 +58,11 @@ class Name:
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorView:
     whole = type(shape) is tuple and type(strides) is tuple and len(shape) == len(strides) <= 8
-    if type(storage) is not Storage or not whole or not all(map(is_count, (offset, *shape, *strides))):
+    if (
+        type(storage) is not Storage
+        or not whole
+        or not all(map(is_count, (offset, *shape, *strides)))
+    ):
         raise Refused("it describes a tensor in a way that torch does not")
     return TensorView(storage, offset, shape, strides)
 
@@ -75,7 +79,11 @@ def _parameter(data: Any = None, *rest: Any) -> TensorView:
 
 
 def _ordered(pairs: Any = (), *rest: Any) -> dict[str, Any]:
-    if rest or type(pairs) not in (list, tuple) or not all(type(p) in (list, tuple) and len(p) == 2 for p in pairs):
+    if (
+        rest
+        or type(pairs) not in (list, tuple)
+        or not all(type(p) in (list, tuple) and len(p) == 2 for p in pairs)
+    ):
         raise Refused("it fills an ordered dict in an unusual way")
     return {checked_key(key): value for key, value in pairs}
 

@@ -144,15 +144,24 @@ def _open(url: str, part: Part) -> tuple[HTTPResponse, int]:
             response.close()
     response = _ask(url, {})
     if response is None or response.status != HTTPStatus.OK:
-        raise DownloadError.one("N005", "the server answers with a part that was not asked for", url)
+        raise DownloadError.one(
+            "N005", "the server answers with a part that was not asked for", url
+        )
     return response, 0
 
 
 def _goes_on(response: HTTPResponse, part: Part) -> bool:
     """Tell whether it is the rest, and of the version whose beginning is there: not every server knows If-Range."""
     wanted = f"bytes {part.size}-{part.length - 1}/{part.length}"
-    is_rest = response.headers.get("Content-Range") == wanted and response.length == part.length - part.size
-    return response.status == HTTPStatus.PARTIAL_CONTENT and is_rest and _version(response) in ("", part.version)
+    is_rest = (
+        response.headers.get("Content-Range") == wanted
+        and response.length == part.length - part.size
+    )
+    return (
+        response.status == HTTPStatus.PARTIAL_CONTENT
+        and is_rest
+        and _version(response) in ("", part.version)
+    )
 
 
 def _version(response: HTTPResponse) -> str:
@@ -167,7 +176,9 @@ def _start(response: HTTPResponse, partial: Path, url: str) -> int:
     if not length or response.headers.get("Content-Encoding", "identity") != "identity":
         raise DownloadError.one("N005", "the server does not say how long the file is", url)
     if length > LARGEST:
-        raise DownloadError.one("N005", f"the file has {length:,} bytes, more than the {LARGEST:,} allowed", url)
+        raise DownloadError.one(
+            "N005", f"the file has {length:,} bytes, more than the {LARGEST:,} allowed", url
+        )
     partial.write_bytes(b"")
     note = {"address": url, "length": length, "version": _version(response)}
     write_whole(_beside(partial, ".json"), json.dumps(note) + "\n")
@@ -209,7 +220,9 @@ def _ask(url: str, headers: Mapping[str, str]) -> HTTPResponse | None:
         error.close()
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and headers:
             return None
-        raise DownloadError.one("N005", f"the server answers {error.code} {error.reason}", url) from None
+        raise DownloadError.one(
+            "N005", f"the server answers {error.code} {error.reason}", url
+        ) from None
     except URLError as error:
         raise _unreachable(url, error.reason) from None
     except (OSError, HTTPException, ValueError) as error:
@@ -238,7 +251,9 @@ def _require_https(url: str, place: str) -> None:
 def _unreachable(url: str, reason: object) -> ArchspecError:
     if isinstance(reason, ssl.SSLCertVerificationError):
         what = f"the server's certificate is not trusted: {reason.verify_message.rstrip('.')}"
-        cure = "where a proxy signs for it, SSL_CERT_FILE names the file with that proxy's authority"
+        cure = (
+            "where a proxy signs for it, SSL_CERT_FILE names the file with that proxy's authority"
+        )
         return DownloadError.one("N004", what, url, cure)
     return DownloadError.one("N003", f"cannot be reached: {_why(reason)}", url)
 

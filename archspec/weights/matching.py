@@ -16,7 +16,9 @@ Shape = tuple[int, ...]
 LISTED = 20
 
 
-def fitted(tensors: Mapping[str, Tensor], wanted: Mapping[str, Shape], where: str) -> dict[str, Tensor]:
+def fitted(
+    tensors: Mapping[str, Tensor], wanted: Mapping[str, Shape], where: str
+) -> dict[str, Tensor]:
     """Return the tensors that a network wants, in its order.
 
     Args:

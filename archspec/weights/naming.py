@@ -66,12 +66,16 @@ def their_names(naming: str, names: Iterable[str]) -> dict[str, str]:
         for pattern, replacement in NAMINGS[naming]:
             renamed = re.sub(pattern, replacement, renamed)
         if renamed in ours:
-            raise ModelFileError.one("R011", f"calls both {ours[renamed]} and {name} {renamed}", f"naming {naming}")
+            raise ModelFileError.one(
+                "R011", f"calls both {ours[renamed]} and {name} {renamed}", f"naming {naming}"
+            )
         theirs[name], ours[renamed] = renamed, name
     return theirs
 
 
-def recognise(found: Collection[str], names: Collection[str], where: str, only: str | None = None) -> Recognised:
+def recognise(
+    found: Collection[str], names: Collection[str], where: str, only: str | None = None
+) -> Recognised:
     """Return the naming and the prefix under which most names of a file are names of the network.
 
     Args:
@@ -84,17 +88,25 @@ def recognise(found: Collection[str], names: Collection[str], where: str, only: 
         ModelFileError: R011, in no naming are half of the network's names found, or half of the file's.
     """
     candidates = [
-        Recognised(naming, prefix, {name: prefix + theirs for name, theirs in their_names(naming, names).items()})
+        Recognised(
+            naming,
+            prefix,
+            {name: prefix + theirs for name, theirs in their_names(naming, names).items()},
+        )
         for naming in ([only] if only else NAMINGS)
         for prefix in _prefixes(found)
     ]
     held = set(found)
-    cover = {index: sum(name in held for name in c.theirs.values()) for index, c in enumerate(candidates)}
+    cover = {
+        index: sum(name in held for name in c.theirs.values()) for index, c in enumerate(candidates)
+    }
     best = max(cover, key=lambda index: cover[index])  # the first of equals
     if only is None and cover[best] * 2 < min(len(names), len(held)):
         shown = ", ".join(list(found)[:3])
         hint = "--map FILE, or --by-order"
-        raise ModelFileError.one("R011", f"follows no naming that is known here: {shown}, ...", where, hint)
+        raise ModelFileError.one(
+            "R011", f"follows no naming that is known here: {shown}, ...", where, hint
+        )
     return candidates[best]
 
 

@@ -12,7 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from archspec.weights.described import CALLS, STORAGES, Name, Refused, Storage, checked_key, is_count
+from archspec.weights.described import (
+    CALLS,
+    STORAGES,
+    Name,
+    Refused,
+    Storage,
+    checked_key,
+    is_count,
+)
 
 MAX_STEPS = 5_000_000
 MAX_WORD = 4096
@@ -107,14 +115,18 @@ class _Machine:
     def name(self, module: Any, name: Any) -> None:
         text = f"{module}.{name}"
         if text not in CALLS and text not in STORAGES:
-            raise Refused(f"it needs {text[:100]!r}, which no state dict does and which could run code")
+            raise Refused(
+                f"it needs {text[:100]!r}, which no state dict does and which could run code"
+            )
         self.stack.append(Name(text))
 
     def call(self) -> None:
         arguments, target = self.pop(), self.pop()
         if type(target) is not Name or target.text not in CALLS or type(arguments) is not tuple:
             raise Refused("it calls what is no tensor, parameter or ordered dict")
-        self.copied += sum(len(value) for value in (arguments, *arguments) if type(value) in (list, tuple))
+        self.copied += sum(
+            len(value) for value in (arguments, *arguments) if type(value) in (list, tuple)
+        )
         if self.copied > MAX_STEPS:  # the memo could hand the same list to any number of calls
             raise Refused("it copies more than it holds")
         self.stack.append(CALLS[target.text](*arguments))
@@ -130,10 +142,17 @@ class _Machine:
         if type(given) is not tuple or len(given) != self.parts_of_storage or given[0] != "storage":
             raise Refused("it refers to something beside the storages of tensors")
         _, kind, key, _, count, *view = given
-        if type(kind) is not Name or kind.text not in STORAGES or type(key) is not str or not is_count(count):
+        if (
+            type(kind) is not Name
+            or kind.text not in STORAGES
+            or type(key) is not str
+            or not is_count(count)
+        ):
             raise Refused("it describes a storage in a way that torch does not")
         if view not in ([], [None]):
-            raise Refused("it has storages that are views of others, which only very old files have")
+            raise Refused(
+                "it has storages that are views of others, which only very old files have"
+            )
         storage = Storage(key, STORAGES[kind.text], count)
         if self.storages.setdefault(key, storage) != storage:
             raise Refused("it describes a storage twice, and differently")
@@ -141,7 +160,15 @@ class _Machine:
 
 
 IGNORED = ("PROTO", "FRAME", "STOP")
-_WORDS = ("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "STRING", "SHORT_BINSTRING", "BINSTRING")
+_WORDS = (
+    "UNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE",
+    "BINUNICODE8",
+    "STRING",
+    "SHORT_BINSTRING",
+    "BINSTRING",
+)
 _NUMBERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT")
 _BYTES = ("BINBYTES", "SHORT_BINBYTES")
 LITERALS: Mapping[str, Callable[[Any], Any]] = {
@@ -168,7 +195,9 @@ STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "SETITEMS": lambda m, _: m.set_items(m.pop_mark()),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda m, index: m.remember(index)),
     "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, index: m.stack.append(m.memo[index])),
+    **dict.fromkeys(
+        ("GET", "BINGET", "LONG_BINGET"), lambda m, index: m.stack.append(m.memo[index])
+    ),
     "GLOBAL": lambda m, text: m.name(*text.split(" ", 1)),
     "STACK_GLOBAL": lambda m, _: m.name(*reversed([m.pop(), m.pop()])),
     "REDUCE": lambda m, _: m.call(),

@@ -31,7 +31,16 @@ from archspec.weights.pickled import described
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 MAX_PICKLE = 64 * 2**20
-NESTED = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
+NESTED = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "network",
+    "net",
+    "weights",
+    "params",
+)
 """Where training checkpoints keep the state dict, most telling first."""
 MAX_NESTING = 3
 MAX_SHARING = 2
@@ -87,7 +96,9 @@ def _inner(value: Mapping[str, Any]) -> str | None:
     known = [name for name in NESTED if type(value.get(name)) is dict]
     if known or _holds_tensors(value):
         return known[0] if known else None
-    holding = [name for name, inner in value.items() if type(inner) is dict and _holds_tensors(inner)]
+    holding = [
+        name for name, inner in value.items() if type(inner) is dict and _holds_tensors(inner)
+    ]
     return holding[0] if len(holding) == 1 else None
 
 
@@ -109,7 +120,9 @@ def _open_zip(raw: bytes) -> tuple[Any, Read]:
     def read(storage: Storage) -> npt.NDArray[Any]:
         entry = entries.get(f"{root}data/{storage.key}")
         if entry is None or entry.file_size != storage.count * size_of(storage.code):
-            raise Refused(f"its storage {storage.key[:20]!r} is missing or of another size than it declares")
+            raise Refused(
+                f"its storage {storage.key[:20]!r} is missing or of another size than it declares"
+            )
         try:
             return np.frombuffer(archive.read(entry), LAYOUT[storage.code])
         except _ZIP_FAULTS:
@@ -123,7 +136,9 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     entries = {info.filename: info for info in archive.infolist()}
     if len(entries) != len(archive.infolist()):
         raise Refused("its archive has a name twice")
-    if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in entries.values()):
+    if any(
+        info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in entries.values()
+    ):
         raise Refused("its archive is compressed or encrypted, which torch's are not")
     if sum(info.file_size for info in entries.values()) > size:
         raise Refused("its archive declares more bytes than the file has")
@@ -131,7 +146,11 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _root(entries: Mapping[str, zipfile.ZipInfo]) -> str:
-    roots = [name.removesuffix("data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
+    roots = [
+        name.removesuffix("data.pkl")
+        for name in entries
+        if name.count("/") == 1 and name.endswith("/data.pkl")
+    ]
     if len(roots) != 1:
         raise Refused("its archive is not one of torch's")
     if f"{roots[0]}constants.pkl" in entries:
@@ -150,7 +169,11 @@ def _open_stream(raw: bytes) -> tuple[Any, Read]:
         raise Refused("its numbers are big-endian")
     pickle = described(file, has_views=True)
     keys = described(file).value
-    if type(keys) is not list or not all(type(key) is str for key in keys) or len(set(keys)) != len(keys):
+    if (
+        type(keys) is not list
+        or not all(type(key) is str for key in keys)
+        or len(set(keys)) != len(keys)
+    ):
         raise Refused("its list of storages is damaged")
     starts = _starts(raw, file.tell(), [pickle.storages.get(key) for key in keys])
 
@@ -179,8 +202,12 @@ def _starts(raw: bytes, position: int, storages: Sequence[Storage | None]) -> di
 def _check_sizes(views: Mapping[str, TensorView], size: int) -> None:
     """Tensors may share storages, but not to make far more of them than the file holds."""
     for name, view in views.items():
-        last = view.offset + sum((n - 1) * step for n, step in zip(view.shape, view.strides, strict=True))
-        if 0 not in view.shape and (last >= view.storage.count or prod(view.shape) > view.storage.count):
+        last = view.offset + sum(
+            (n - 1) * step for n, step in zip(view.shape, view.strides, strict=True)
+        )
+        if 0 not in view.shape and (
+            last >= view.storage.count or prod(view.shape) > view.storage.count
+        ):
             raise Refused(f"its tensor {name[:100]!r} reaches beyond its storage")
     if sum(prod(view.shape) for view in views.values()) > MAX_SHARING * size:
         raise Refused("its tensors are many times larger than the file")
@@ -189,4 +216,7 @@ def _check_sizes(views: Mapping[str, TensorView], size: int) -> None:
 def _array(view: TensorView, read: Read) -> Floats:
     numbers = read(view.storage)[view.offset :]
     steps = [step * numbers.itemsize for step in view.strides]
-    return as_floats(np.lib.stride_tricks.as_strided(numbers, view.shape, steps, writeable=False), view.storage.code)
+    return as_floats(
+        np.lib.stride_tricks.as_strided(numbers, view.shape, steps, writeable=False),
+        view.storage.code,
+    )

@@ -39,16 +39,20 @@ class Published:
 # From the table of models in MindCV's configs/densenet/README.md.
 PUBLISHED: Mapping[str, Published] = {
     "densenet121": Published(
-        "https://download.mindspore.cn/toolkits/mindcv/densenet/densenet121-120_5004_Ascend.ckpt", "mindcv"
+        "https://download.mindspore.cn/toolkits/mindcv/densenet/densenet121-120_5004_Ascend.ckpt",
+        "mindcv",
     ),
     "densenet161": Published(
-        "https://download.mindspore.cn/toolkits/mindcv/densenet/densenet161-120_5004_Ascend.ckpt", "mindcv"
+        "https://download.mindspore.cn/toolkits/mindcv/densenet/densenet161-120_5004_Ascend.ckpt",
+        "mindcv",
     ),
     "densenet169": Published(
-        "https://download.mindspore.cn/toolkits/mindcv/densenet/densenet169-120_5004_Ascend.ckpt", "mindcv"
+        "https://download.mindspore.cn/toolkits/mindcv/densenet/densenet169-120_5004_Ascend.ckpt",
+        "mindcv",
     ),
     "densenet201": Published(
-        "https://download.mindspore.cn/toolkits/mindcv/densenet/densenet201-120_5004_Ascend.ckpt", "mindcv"
+        "https://download.mindspore.cn/toolkits/mindcv/densenet/densenet201-120_5004_Ascend.ckpt",
+        "mindcv",
     ),
 }
 
@@ -105,7 +109,9 @@ def weights_file(name: str, show: Show = lambda what, done, total: None) -> Path
     except DownloadError as error:
         command = f"densenet weights get {name} --from-file {target.name}"
         cure = f"without network: get this address elsewhere, then `{command}` copies it into {target.parent}"
-        raise DownloadError(replace(fault, hint=fault.hint or cure) for fault in error.diagnostics) from None
+        raise DownloadError(
+            replace(fault, hint=fault.hint or cure) for fault in error.diagnostics
+        ) from None
 
 
 def keep_file(name: str, source: Path) -> Path:
@@ -219,7 +225,9 @@ def _measure(file: Path) -> Kept:
 def _opened(source: Path) -> BinaryIO:
     try:
         if source.exists() and not (source.is_file() and source.stat().st_size <= LARGEST):
-            raise ModelFileError.one("R002", f"is no file of at most {LARGEST:,} bytes", str(source))
+            raise ModelFileError.one(
+                "R002", f"is no file of at most {LARGEST:,} bytes", str(source)
+            )
         return source.open("rb")
     except OSError as error:
         raise ModelFileError.one("R001", f"cannot be read: {error.strerror}", str(source)) from None

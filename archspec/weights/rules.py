@@ -51,7 +51,9 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     """
     document = read_file(path)
     if not isinstance(document.value, list):
-        raise SpecError.one("S003", "rules are a list of `- pattern: replacement`", document.place(()))
+        raise SpecError.one(
+            "S003", "rules are a list of `- pattern: replacement`", document.place(())
+        )
     faults: list[Diagnostic] = []
     rules = []
     for index, item in enumerate(document.value):
@@ -71,8 +73,14 @@ def _rule(document: Document, index: int) -> Rule:
 
 
 def _fault(item: Any, place: str) -> Diagnostic | None:
-    if not (isinstance(item, dict) and len(item) == 1 and all(isinstance(part, str) for part in item.values())):
-        return Diagnostic("S003", f"a rule (={short(item)}) must be `pattern: replacement`, one of each", place)
+    if not (
+        isinstance(item, dict)
+        and len(item) == 1
+        and all(isinstance(part, str) for part in item.values())
+    ):
+        return Diagnostic(
+            "S003", f"a rule (={short(item)}) must be `pattern: replacement`, one of each", place
+        )
     ((pattern, replacement),) = item.items()
     wrong = _what_is_wrong(pattern)
     if wrong:
@@ -81,7 +89,9 @@ def _fault(item: Any, place: str) -> Diagnostic | None:
     beyond = [hole[0] for hole in _HOLE.finditer(replacement) if not 1 <= int(hole[1]) <= groups]
     if beyond or re.search(r"[{}]", _HOLE.sub("", replacement)):
         what = f"{beyond[0] if beyond else short(replacement)} stands for no group"
-        return Diagnostic("R013", f"{what}; the pattern has {groups}", place, "{1}, {2+1}: groups count from 1")
+        return Diagnostic(
+            "R013", f"{what}; the pattern has {groups}", place, "{1}, {2+1}: groups count from 1"
+        )
     return None
 
 
@@ -110,7 +120,10 @@ def _wild(pieces: list[tuple[str, str]]) -> int:
     plain = [piece for piece in pieces if piece[0] != "bracket"]
     followers = [*plain[1:], ("end", "")]
     ends = [kind == "end" or (kind == "letter" and not text.isdigit()) for kind, text in followers]
-    counted = [kind == "wild" or (kind == "digits" and not end) for (kind, _), end in zip(plain, ends, strict=True)]
+    counted = [
+        kind == "wild" or (kind == "digits" and not end)
+        for (kind, _), end in zip(plain, ends, strict=True)
+    ]
     return sum(counted)
 
 

@@ -21,12 +21,16 @@ def suggested(ours: Mapping[str, str]) -> str:
     for pair in ours.items():
         families.setdefault(_NUMBER.sub("#", pair[0]), []).append(pair)
     lines = [line for pairs in families.values() for line in _lines(pairs)]
-    return "\n".join(["# Their names and ours: the first pattern that is the whole name counts.", *lines, ""])
+    return "\n".join(
+        ["# Their names and ours: the first pattern that is the whole name counts.", *lines, ""]
+    )
 
 
 def _lines(pairs: Sequence[Pair]) -> Iterator[str]:
     rule = _general(pairs) if len(pairs) > 1 else None
-    for pattern, replacement in [rule] if rule else [(re.escape(theirs), name) for theirs, name in pairs]:
+    for pattern, replacement in (
+        [rule] if rule else [(re.escape(theirs), name) for theirs, name in pairs]
+    ):
         yield f"- {_quoted(pattern)}: {_quoted(replacement)}"
 
 

@@ -98,12 +98,20 @@ def _read_mindspore(path: Path) -> Weights:
         try:
             held = ckpt.read(link)
         except ModelFileError as error:
-            raise ModelFileError(Diagnostic(f.code, f.message, str(path), f.hint) for f in error.diagnostics) from None
+            raise ModelFileError(
+                Diagnostic(f.code, f.message, str(path), f.hint) for f in error.diagnostics
+            ) from None
     state = {name for name in held if ckpt.TRAINING_STATE.match(name)}
     kinds = (ms.float32, ms.float16, ms.bfloat16, ms.float64)
-    floats = {n: t for n, t in held.items() if n not in state and getattr(t, "dtype", None) in kinds}
-    tensors = {name: np.array(tensor.astype(ms.float32).asnumpy()) for name, tensor in floats.items()}
-    return Weights("MindSpore checkpoint", tensors, tuple(name for name in held if name not in floats))
+    floats = {
+        n: t for n, t in held.items() if n not in state and getattr(t, "dtype", None) in kinds
+    }
+    tensors = {
+        name: np.array(tensor.astype(ms.float32).asnumpy()) for name, tensor in floats.items()
+    }
+    return Weights(
+        "MindSpore checkpoint", tensors, tuple(name for name in held if name not in floats)
+    )
 
 
 def _read_safetensors(raw: bytes, path: Path) -> Weights:
@@ -113,7 +121,9 @@ def _read_safetensors(raw: bytes, path: Path) -> Weights:
         held = dict(sorted(deserialize(raw)))  # type: ignore[no-untyped-call]  # the file has no order of its own
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing: ")
-        raise ModelFileError.one("R002", f"is no whole .safetensors file: {reason}", str(path)) from None
+        raise ModelFileError.one(
+            "R002", f"is no whole .safetensors file: {reason}", str(path)
+        ) from None
     floats = {name: given for name, given in held.items() if given["dtype"] in FLOATS}
     unknown = [name for name, given in held.items() if given["dtype"] not in LAYOUT]
     if unknown:
@@ -136,7 +146,9 @@ def _read_torch(raw: bytes, path: Path) -> Weights:
         state = read_pth(raw)
     except Refused as refused:
         hint = "save the state_dict alone, or as .safetensors"
-        raise ModelFileError.one("R010", f"is no .pth file that can be read: {refused}", str(path), hint) from None
+        raise ModelFileError.one(
+            "R010", f"is no .pth file that can be read: {refused}", str(path), hint
+        ) from None
     return Weights("torch .pth file", state.tensors, state.beside)
 
 
@@ -144,7 +156,9 @@ def _check_names(tensors: Mapping[str, Floats], path: Path) -> None:
     """Names go into messages, patterns and other files."""
     for name in tensors:
         if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise ModelFileError.one("R002", f"has a tensor whose name is none: {name[:40]!r}", str(path))
+            raise ModelFileError.one(
+                "R002", f"has a tensor whose name is none: {name[:40]!r}", str(path)
+            )
     if not tensors:
         raise ModelFileError.one("R002", "holds no tensors of a network", str(path))
 
@@ -169,7 +183,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
         else:
             _write_safetensors(path, tensors)
     except (OSError, RuntimeError, ValueError) as error:
-        raise ArchspecError.one("W002", f"cannot be written: {ckpt.reason(error)}", str(path)) from None
+        raise ArchspecError.one(
+            "W002", f"cannot be written: {ckpt.reason(error)}", str(path)
+        ) from None
 
 
 def _write_mindspore(path: Path, tensors: Mapping[str, Floats]) -> None:

@@ -61,7 +61,9 @@ def looped(container: Container, loop: Running) -> list[str]:
     entered = written[loop.source]
     lines += [f"{x} = {entered}"] * (entered != x)
     layers = "self.cell_list[: self.num_layers]" if loop.others else "self.cell_list"
-    if loop.new_alone:  # measured: a slice of the running concatenation instead costs a sixth of a training step
+    if (
+        loop.new_alone
+    ):  # measured: a slice of the running concatenation instead costs a sixth of a training step
         lines += ["made = []", f"for layer in {layers}:", f"    new = layer({x})"]
         lines += [f"    {x} = ops.concat(({x}, new), 1)", "    made.append(new)"]
     else:
@@ -86,7 +88,11 @@ def items_before(loop: Running) -> int:
 
 
 def _run(
-    container: Container, items: Sequence[Item], written: dict[str, str], in_a_row: bool = False, inline: str = ""
+    container: Container,
+    items: Sequence[Item],
+    written: dict[str, str],
+    in_a_row: bool = False,
+    inline: str = "",
 ) -> list[str]:
     """Lines for items in running order; `written` says how each value is written, and learns of new ones.
 
@@ -103,7 +109,9 @@ def _run(
             written[values[0]] = run
             continue
         names = ["x"] if in_a_row else _variables(container, item)
-        lines.append(f"{', '.join(names) if len(names) <= FEW else _safe(container.local(item))} = {run}")
+        lines.append(
+            f"{', '.join(names) if len(names) <= FEW else _safe(container.local(item))} = {run}"
+        )
         written |= dict(zip(values, names, strict=True))
     if items and items[-1] is container.items[-1]:
         lines.append(f"return {', '.join(written[value] for value in container.leaving)}")
@@ -113,7 +121,9 @@ def _run(
 def _call(container: Container, item: Item, written: Mapping[str, str]) -> str:
     inputs = [written[value] for value in reads(item)]
     local = container.local(item)
-    return call(item, local, inputs) if isinstance(item, Op) else f"self.{local}({', '.join(inputs)})"
+    return (
+        call(item, local, inputs) if isinstance(item, Op) else f"self.{local}({', '.join(inputs)})"
+    )
 
 
 def _folds(op: Op, container: Container) -> bool:
@@ -128,7 +138,8 @@ def _in_a_row(container: Container) -> bool:
     """Each item reads what the one before it gives, and nothing else is alive."""
     before = [container.entering, *(makes(item) for item in container.items)]
     return len(container.leaving) == 1 and all(
-        len(reads(item)) == 1 and reads(item) == given for given, item in zip(before, container.items, strict=False)
+        len(reads(item)) == 1 and reads(item) == given
+        for given, item in zip(before, container.items, strict=False)
     )
 
 

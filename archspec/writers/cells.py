@@ -116,7 +116,11 @@ class {name}(nn.LayerNorm):
         return ops.transpose(x, (0, 3, 1, 2))
 ''',
 }
-NORM_NAMES: Mapping[str, str] = {"batch_norm": "norm", "group_norm": "group_norm", "layer_norm": "LayerNorm2d"}
+NORM_NAMES: Mapping[str, str] = {
+    "batch_norm": "norm",
+    "group_norm": "group_norm",
+    "layer_norm": "LayerNorm2d",
+}
 
 SLICE = '''\
 class Slice(nn.Cell):
@@ -188,7 +192,10 @@ def helpers(ops: Iterable[Op]) -> tuple[list[str], dict[tuple[str, ...], str]]:
 
 def norm_key(op: Op) -> tuple[str, ...]:
     """Return what norms have in common that one function can make."""
-    return (op.kind, *(f"{key}={value}" for key, value in sorted(op.attrs.items()) if key != "channels"))
+    return (
+        op.kind,
+        *(f"{key}={value}" for key, value in sorted(op.attrs.items()) if key != "channels"),
+    )
 
 
 def cell(op: Op, ins: str, outs: str, norms: Mapping[tuple[str, ...], str], **varying: str) -> str:
@@ -199,12 +206,18 @@ def cell(op: Op, ins: str, outs: str, norms: Mapping[tuple[str, ...], str], **va
     padding = op.attrs.get("padding", 0)
     values = {
         "bias": op.kind == "dense",
-        **{key: value for key, value in op.attrs.items() if key not in ("in_channels", "out_channels")},
+        **{
+            key: value
+            for key, value in op.attrs.items()
+            if key not in ("in_channels", "out_channels")
+        },
         **varying,
         "ins": ins,
         "outs": outs,
         "norm": norms.get(norm_key(op), ""),
-        "pad": f'pad_mode="pad", padding={padding}' if padding or op.attrs.get("ceil") else 'pad_mode="valid"',
+        "pad": f'pad_mode="pad", padding={padding}'
+        if padding or op.attrs.get("ceil")
+        else 'pad_mode="valid"',
         "ceiling": ", ceil_mode=True" if op.attrs.get("ceil") else "",
         "unusual": _stride(op) + _unusual(op, ins) if op.kind == "conv" else "",
     }

@@ -15,7 +15,16 @@ from archspec.writers.cells import CELLS, TAKEN, VARYING, cell, is_depthwise
 from archspec.writers.lines import LINE_LENGTH, fitted
 from archspec.writers.outline import Container, makes, reads
 from archspec.writers.running import Running, running
-from archspec.writers.widths import PARAMETERS, Item, Sum, Widths, grows_evenly, layers_of, rates_of, text
+from archspec.writers.widths import (
+    PARAMETERS,
+    Item,
+    Sum,
+    Widths,
+    grows_evenly,
+    layers_of,
+    rates_of,
+    text,
+)
 
 STRAIGHT = '''\
 class {name}(nn.Cell):
@@ -90,7 +99,9 @@ class Classes:
         for item in loop.others if loop else container.items:
             local = container.local(item)
             values |= {value: f"{local}:{n}" for n, value in enumerate(makes(item))}
-            what = f"{item.kind} {_fixed(item)}" if isinstance(item, Op) else self.made[item.path].name
+            what = (
+                f"{item.kind} {_fixed(item)}" if isinstance(item, Op) else self.made[item.path].name
+            )
             lines.append(f"{local} = {what} {[values.get(value) for value in reads(item)]}")
         if loop:
             lines.append(f"loop {values[loop.source]}")
@@ -106,7 +117,10 @@ class Classes:
         if "in_channels" not in first or None in rates:
             return None
         for number, arguments in enumerate(given):
-            counted = {"in_channels": first["in_channels"] + sum(rates[:number]), "growth_rate": rates[number]}
+            counted = {
+                "in_channels": first["in_channels"] + sum(rates[:number]),
+                "growth_rate": rates[number],
+            }
             if arguments != {**first, **{k: v for k, v in counted.items() if k in first}}:
                 return None
         return loop
@@ -117,11 +131,19 @@ class Classes:
         rows = [loop.others for loop in found] or [container.items for container in alike]
         widths = Widths(alike, rows, self.made)
         written = self._looped(alike, found, widths) if found else self._straight(alike[0], widths)
-        used = [p for p in widths.parameters if any(re.search(rf"\b{p}\b", part) for part in written.values())]
-        parameters = sorted(used, key=lambda p: PARAMETERS.index(p) if p in PARAMETERS else len(PARAMETERS))
+        used = [
+            p
+            for p in widths.parameters
+            if any(re.search(rf"\b{p}\b", part) for part in written.values())
+        ]
+        parameters = sorted(
+            used, key=lambda p: PARAMETERS.index(p) if p in PARAMETERS else len(PARAMETERS)
+        )
         signature = fitted(f"    def __init__(self{''.join(f', {p}' for p in parameters)}):")
         inputs = ", ".join(inputs_of(alike[0]))
-        template = (LOOP if found else STRAIGHT).replace("    def __init__(self{parameters}):", "{signature}")
+        template = (LOOP if found else STRAIGHT).replace(
+            "    def __init__(self{parameters}):", "{signature}"
+        )
         doc = _doc(alike[0], widths)
         module = template.format(name=name, doc=doc, signature=signature, inputs=inputs, **written)
         arguments = {
@@ -137,11 +159,15 @@ class Classes:
             widths.count_layer_by_layer()
         cells = ["        c = (in_channels, *growth_rates)"] * uneven
         every = range(len(first.items))
-        cells += [f"        self.{local} = {made}" for local, made in self._cells(first, widths, every)]
+        cells += [
+            f"        self.{local} = {made}" for local, made in self._cells(first, widths, every)
+        ]
         body = [f"        {line}" for line in straight(first)]
         return {"cells": _lines(cells), "body": _lines(body)}
 
-    def _looped(self, alike: Sequence[Container], loops: Sequence[Running], widths: Widths) -> dict[str, str]:
+    def _looped(
+        self, alike: Sequence[Container], loops: Sequence[Running], widths: Widths
+    ) -> dict[str, str]:
         """A block whose layers are made in a loop, each reading all that came before it."""
         loop, first, even = loops[0], alike[0], all(map(grows_evenly, alike))
         behind = items_before(loop)
@@ -154,7 +180,10 @@ class Classes:
         widths.sums[loop.gathered] = Sum({added: 1} if loop.new_alone else {**start, added: 1})
         extra += self._cells(first, widths, range(behind, len(loop.others)))
         grown = "i * growth_rate" if even else "sum(growth_rates[:i])"
-        arguments = {"in_channels": f"{text(start)} + {grown}", "growth_rate": "growth_rate" if even else "k"}
+        arguments = {
+            "in_channels": f"{text(start)} + {grown}",
+            "growth_rate": "growth_rate" if even else "k",
+        }
         made = self.made[loop.layers[0].path]
         given = [arguments.get(p) or self._of_layers(p, loops, widths) for p in made.parameters]
         prefix = first.local(loop.layers[0]).rstrip("0123456789")
@@ -176,7 +205,9 @@ class Classes:
             return str(values[0])
         return widths.add(parameter, values)
 
-    def _cells(self, first: Container, widths: Widths, positions: Sequence[int]) -> list[tuple[str, str]]:
+    def _cells(
+        self, first: Container, widths: Widths, positions: Sequence[int]
+    ) -> list[tuple[str, str]]:
         """Names and expressions of the cells at some positions, in running order."""
         found = []
         for position in positions:
@@ -196,8 +227,14 @@ class Classes:
         return f"{made.name}({', '.join(arguments)})"
 
     def _own(self, position: int, op: Op, widths: Widths) -> str:
-        varying = {name: widths.of_attribute(position, name) for name in ("start", "stop", "size") if name in op.attrs}
-        return cell(op, widths.of_value(op.inputs[0]), widths.of_value(op.name), self.norms, **varying)
+        varying = {
+            name: widths.of_attribute(position, name)
+            for name in ("start", "stop", "size")
+            if name in op.attrs
+        }
+        return cell(
+            op, widths.of_value(op.inputs[0]), widths.of_value(op.name), self.norms, **varying
+        )
 
 
 def _lines(lines: Iterable[str]) -> str:
@@ -238,4 +275,7 @@ def _made_of(container: Container) -> str:
 
 def _stride(container: Container) -> int:
     """By how much a container divides the height and the width, those nested in it too."""
-    return prod(item.attrs.get("stride", 1) if isinstance(item, Op) else _stride(item) for item in container.items)
+    return prod(
+        item.attrs.get("stride", 1) if isinstance(item, Op) else _stride(item)
+        for item in container.items
+    )

@@ -47,7 +47,9 @@ class Diagram(NamedTuple):
     data: Data = ()
 
 
-def arcs(found: BlockConnections, top: float, aggregates: bool = False, goes_round: bool = False) -> Diagram:
+def arcs(
+    found: BlockConnections, top: float, aggregates: bool = False, goes_round: bool = False
+) -> Diagram:
     """Nodes in a row: the block's input, its layers, its output; an arc for each direct connection.
 
     An aggregation stands before the output; a second rail is what of the input goes round the layers.
@@ -56,7 +58,11 @@ def arcs(found: BlockConnections, top: float, aggregates: bool = False, goes_rou
     pitch = min(WIDEST_PITCH, (DIAGRAM_WIDTH - 20 - behind) / (layers + 1))
     radius = 9.0 if pitch >= NARROWEST_FOR_NUMBERS else 4.5
     x = [DIAGRAM_LEFT + 10 + pitch * number for number in range(layers + 2)]
-    pairs = [(source, layer) for layer, sources in enumerate(found.sources, start=1) for source in sources]
+    pairs = [
+        (source, layer)
+        for layer, sources in enumerate(found.sources, start=1)
+        for source in sources
+    ]
     rise = max((layer - source for source, layer in pairs), default=0) * pitch / 2 * FLATNESS
     line = top + rise + radius
     curves = (
@@ -71,22 +77,36 @@ def arcs(found: BlockConnections, top: float, aggregates: bool = False, goes_rou
         )
         for source, layer in sorted(pairs)
     )
-    nodes = (node for number in range(layers + 1) for node in _node(number, found, x[number], line, radius))
+    nodes = (
+        node
+        for number in range(layers + 1)
+        for node in _node(number, found, x[number], line, radius)
+    )
     low = 14 if radius > 5 else 28
     rail = line + radius + 8
     items = [*curves, *_rail(found.gathered, x, line, rail)]
     if goes_round:
         end = x[-1] + behind
         low += 6
-        items.append(Line(((x[0] - 3, line), (x[0] - 3, rail + 6), (end + 3, rail + 6), (end + 3, line)), FAINT, 2))
+        items.append(
+            Line(
+                ((x[0] - 3, line), (x[0] - 3, rail + 6), (end + 3, rail + 6), (end + 3, line)),
+                FAINT,
+                2,
+            )
+        )
     ends = _ends(x, line, radius, rail + low, aggregates)
     return Diagram((*items, *ends, *nodes), rail + low + 4)
 
 
-def _node(number: int, found: BlockConnections, x: float, line: float, radius: float) -> Iterator[Primitive]:
+def _node(
+    number: int, found: BlockConnections, x: float, line: float, radius: float
+) -> Iterator[Primitive]:
     layers = len(found.sources)
     readers = sum(number in sources for sources in found.sources)
-    name = f"layer {number}: reads {len(found.sources[number - 1])}" if number else "the block's input"
+    name = (
+        f"layer {number}: reads {len(found.sources[number - 1])}" if number else "the block's input"
+    )
     title, stroke = f"{name}, is read by {readers}", colour(number, layers)
     yield Dot(x, line, radius, "#ffffff", stroke, title, (("node", number),))
     if radius > 5:
@@ -95,7 +115,9 @@ def _node(number: int, found: BlockConnections, x: float, line: float, radius: f
         yield Text(x, line + radius + 22, str(number), 10, "middle")
 
 
-def _rail(gathered: frozenset[int], x: list[float], line: float, rail: float) -> Iterator[Primitive]:
+def _rail(
+    gathered: frozenset[int], x: list[float], line: float, rail: float
+) -> Iterator[Primitive]:
     """What the block's output joins: a rail below the nodes, with a stroke up to each that is joined."""
     for number in sorted(gathered):
         yield Line(((x[number], line), (x[number], rail)), FAINT, 1)
@@ -103,16 +125,34 @@ def _rail(gathered: frozenset[int], x: list[float], line: float, rail: float) ->
         yield Line(((x[min(gathered)], rail), (x[-1], rail), (x[-1], line)), FAINT, 1)
 
 
-def _ends(x: list[float], line: float, radius: float, low: float, aggregates: bool) -> Iterator[Primitive]:
+def _ends(
+    x: list[float], line: float, radius: float, low: float, aggregates: bool
+) -> Iterator[Primitive]:
     """The output behind the layers, and the aggregation before it."""
     side, output = 2 * radius, x[-1] + WIDEST_PITCH * aggregates
     if aggregates:
         yield Line(((x[-1], line), (output, line)), FAINT, 1)
-        yield Box(x[-1] - radius, line - radius, side, side, *AGGREGATION, radius=2, data=(("node", "aggregation"),))
+        yield Box(
+            x[-1] - radius,
+            line - radius,
+            side,
+            side,
+            *AGGREGATION,
+            radius=2,
+            data=(("node", "aggregation"),),
+        )
         yield Text(x[-1], low, "aggregate", 10, "middle")
-    yield Box(output - radius, line - radius, side, side, FAINT, radius=2, data=(("node", "output"),))
+    yield Box(
+        output - radius, line - radius, side, side, FAINT, radius=2, data=(("node", "output"),)
+    )
     yield Text(x[0] - radius, low, "input", 10)
-    yield Text(*((output - radius, low, "output", 10) if aggregates else (output + radius, low, "output", 10, "end")))
+    yield Text(
+        *(
+            (output - radius, low, "output", 10)
+            if aggregates
+            else (output + radius, low, "output", 10, "end")
+        )
+    )
 
 
 def matrix(found: BlockConnections, top: float) -> Diagram:
@@ -121,7 +161,9 @@ def matrix(found: BlockConnections, top: float) -> Diagram:
     cell = min(LARGEST_CELL, MATRIX_SIDE / (layers + 1))
     left, top, side = DIAGRAM_LEFT + 42, top + 8, layers * cell
     gap = 1 if cell > 4 else 0
-    readers = [[n for n in range(1, layers + 1) if j in found.sources[n - 1]] for j in range(layers + 1)]
+    readers = [
+        [n for n in range(1, layers + 1) if j in found.sources[n - 1]] for j in range(layers + 1)
+    ]
     cells = tuple(
         Box(
             left + source * cell,

@@ -54,7 +54,9 @@ def _label(stage: StageReport) -> str:
     return f'label="{label}", fillcolor="{STAGES[stage.kind][0]}"'
 
 
-def _block(own: str, stage: StageReport, block: BlockReport, found: BlockConnections, graph: Graph) -> Iterator[str]:
+def _block(
+    own: str, stage: StageReport, block: BlockReport, found: BlockConnections, graph: Graph
+) -> Iterator[str]:
     layers = len(found.sources)
     yield f"  subgraph cluster_{own} {{"
     yield f"    label={quoted(f'{block.name}: {sentence(block, graph)}')};"
@@ -63,10 +65,15 @@ def _block(own: str, stage: StageReport, block: BlockReport, found: BlockConnect
         yield f'    {own}_{layer} [label="layer {layer}", fillcolor=white, color="{colour(layer, layers)}"];'
     yield f"    {own}_out [{_label(stage)}];"
     for source in range(layers):
-        readers = [f"{own}_{n}" for n, sources in enumerate(found.sources, start=1) if source in sources]
+        readers = [
+            f"{own}_{n}" for n, sources in enumerate(found.sources, start=1) if source in sources
+        ]
         if readers:
             yield f'    {own}_{source} -> {{{" ".join(readers)}}} [color="{colour(source, layers)}"];'
-    gathered, joined = " ".join(f"{own}_{source}" for source in sorted(found.gathered)), f"{own}_out"
+    gathered, joined = (
+        " ".join(f"{own}_{source}" for source in sorted(found.gathered)),
+        f"{own}_out",
+    )
     for region in graph.regions_of("aggregation", block.name):
         joined = f"{own}_aggregate"
         yield f'    {joined} [label="aggregate, {region.attrs["out_channels"]} channels", fillcolor=white];'

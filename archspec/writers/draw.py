@@ -50,4 +50,6 @@ def _replace(target: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(target)) from None
+        raise ArchspecError.one(
+            "W002", f"cannot be written: {error.strerror}", str(target)
+        ) from None

@@ -38,10 +38,14 @@ def build_folder(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "spec.yaml", to_yaml(spec.resolved()))
-        write_whole(folder / "report.json", json.dumps(report(graph).as_json() | digests, indent=2) + "\n")
+        write_whole(
+            folder / "report.json", json.dumps(report(graph).as_json() | digests, indent=2) + "\n"
+        )
         write_whole(folder / "network.py", module)
         if certificate is not None:
             write_whole(folder / "certificate.json", json.dumps(certificate, indent=2) + "\n")
     except OSError as error:
-        raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(folder)) from None
+        raise ArchspecError.one(
+            "W002", f"cannot be written: {error.strerror}", str(folder)
+        ) from None
     return module.count("\n"), certificate

@@ -29,7 +29,9 @@ from archspec.writers.names import name_faults
 
 
 def create_model(
-    spec: str | Path | Spec, num_classes: int | None = None, overrides: Iterable[str] | Mapping[str, Any] = ()
+    spec: str | Path | Spec,
+    num_classes: int | None = None,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
 ) -> Any:
     """Return a `mindspore.nn.Cell` that maps images (N, C, H, W) to logits (N, num_classes).
 
@@ -82,7 +84,9 @@ def import_text(text: str, name: str) -> ModuleType:
     sys.modules[module_name] = module
     try:
         exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102  our own text, see above
-    except BaseException:  # an import of MindSpore that fails or is interrupted: nothing half-made stays behind
+    except (
+        BaseException
+    ):  # an import of MindSpore that fails or is interrupted: nothing half-made stays behind
         del sys.modules[module_name]
         raise
     return module

@@ -12,7 +12,9 @@ from typing import Any
 from archspec.errors import ArchspecError
 
 
-def export_mindir(network: Any, shape: tuple[int, int, int], target: Path, batch: int | None = None) -> None:
+def export_mindir(
+    network: Any, shape: tuple[int, int, int], target: Path, batch: int | None = None
+) -> None:
     """Write a network that reads (N, *shape) as MINDIR, in evaluation mode; N is free unless `batch` is given.
 
     Raises:
@@ -20,19 +22,25 @@ def export_mindir(network: Any, shape: tuple[int, int, int], target: Path, batch
     """
     import mindspore as ms
 
-    network.set_train(False)  # ms.export does not do it: batch norm would be exported in training mode
+    network.set_train(
+        False
+    )  # ms.export does not do it: batch norm would be exported in training mode
     example = ms.Tensor(shape=[batch, *shape], dtype=ms.float32)
     if batch:
         example = ms.ops.zeros((batch, *shape), ms.float32)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
             with _pools_of_known_rank(network):
-                ms.export(network, example, file_name=str(Path(folder) / "model"), file_format="MINDIR")
+                ms.export(
+                    network, example, file_name=str(Path(folder) / "model"), file_format="MINDIR"
+                )
             made = Path(folder) / "model.mindir"
             made.chmod(0o644)  # MindSpore writes 0400
             os.replace(made, target)
     except OSError as error:
-        raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(target)) from None
+        raise ArchspecError.one(
+            "W002", f"cannot be written: {error.strerror}", str(target)
+        ) from None
 
 
 @contextmanager
@@ -45,7 +53,9 @@ def _pools_of_known_rank(network: Any) -> Iterator[None]:
     from mindspore import nn
 
     places = [
-        (parent, name, cell) for _, parent in network.cells_and_names() for name, cell in parent.name_cells().items()
+        (parent, name, cell)
+        for _, parent in network.cells_and_names()
+        for name, cell in parent.name_cells().items()
     ]
     padded = [place for place in places if isinstance(place[2], nn.MaxPool2d) and place[2].use_pad]
     try:
@@ -61,7 +71,11 @@ def _max_pool(pool: Any) -> Any:
     """Return a cell that computes what a padded `nn.MaxPool2d` does, and says the shape of its output."""
     from mindspore import nn, ops
 
-    (_, kernel, _), (_, stride, _), (_, padding, _) = pool.max_pool.ksize, pool.max_pool.strides, pool.max_pool.pads
+    (_, kernel, _), (_, stride, _), (_, padding, _) = (
+        pool.max_pool.ksize,
+        pool.max_pool.strides,
+        pool.max_pool.pads,
+    )
 
     ceil = pool.max_pool.ceil_mode
 

@@ -45,7 +45,9 @@ def write_module(graph: Graph) -> str:
     network = outline(graph)
     for level in _levels(network):
         classes.write(level)
-    in_order = dict.fromkeys(classes.made[container.path].text for container in _nested_first(network))
+    in_order = dict.fromkeys(
+        classes.made[container.path].text for container in _nested_first(network)
+    )
     body = "\n\n".join([*texts, *in_order])
     return _header(graph, body) + body
 
@@ -76,6 +78,18 @@ def _header(graph: Graph, body: str) -> str:
         for names in (graph.inputs, graph.outputs)
     )
     imports = "from collections import OrderedDict\n\n" * ("OrderedDict" in body)
-    imports += "import mindspore\nfrom mindspore import Tensor, nn, ops\n\n" if "Tensor(" in body else ""
-    imports += "" if "Tensor(" in body else f"from mindspore import {'nn, ops' if 'ops.' in body else 'nn'}\n\n"
-    return HEADER.format(title=graph.name, before=before, after=after, digest=structure_digest(graph), imports=imports)
+    imports += (
+        "import mindspore\nfrom mindspore import Tensor, nn, ops\n\n" if "Tensor(" in body else ""
+    )
+    imports += (
+        ""
+        if "Tensor(" in body
+        else f"from mindspore import {'nn, ops' if 'ops.' in body else 'nn'}\n\n"
+    )
+    return HEADER.format(
+        title=graph.name,
+        before=before,
+        after=after,
+        digest=structure_digest(graph),
+        imports=imports,
+    )

@@ -52,8 +52,14 @@ def _faults(graph: Graph, taken: frozenset[str]) -> Iterator[Diagnostic]:
                 yield Diagnostic("W003", message, name, "give the step another name")
         for length in range(1, len(parts)):
             if (holder := ".".join(parts[:length])) in graph.ops:
-                yield Diagnostic("W003", f"{holder!r} names an operator, and others inside it", name)
+                yield Diagnostic(
+                    "W003", f"{holder!r} names an operator, and others inside it", name
+                )
 
 
 def _reason(part: str) -> str:
-    return "it is a word of Python" if iskeyword(part) else "every MindSpore cell has an attribute of that name"
+    return (
+        "it is a word of Python"
+        if iskeyword(part)
+        else "every MindSpore cell has an attribute of that name"
+    )

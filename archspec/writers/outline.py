@@ -64,13 +64,16 @@ def outline(graph: Graph) -> Container:
     return _container(graph, "", ops, readers)
 
 
-def _container(graph: Graph, path: str, ops: list[Op], readers: Mapping[str, list[str]]) -> Container:
+def _container(
+    graph: Graph, path: str, ops: list[Op], readers: Mapping[str, list[str]]
+) -> Container:
     prefix = f"{path}." if path else ""
     groups: dict[str, list[Op]] = {}
     for op in ops:
         groups.setdefault(prefix + op.name[len(prefix) :].partition(".")[0], []).append(op)
     items = tuple(
-        group[0] if group[0].name == name else _container(graph, name, group, readers) for name, group in groups.items()
+        group[0] if group[0].name == name else _container(graph, name, group, readers)
+        for name, group in groups.items()
     )
     inside = {op.name for op in ops}
     region = graph.regions.get(path)

@@ -13,7 +13,16 @@ from archspec.graph.ir import Graph
 from archspec.passes.report import BlockReport, Report, StageReport, report
 from archspec.writers.diagrams import DIAGRAM_LEFT, FAINT, INK, PANEL, Diagram, arcs, matrix
 from archspec.writers.primitives import Box, Group, Line, Picture, Primitive, Text
-from archspec.writers.words import adds_input, dimensions, extras, growth, sentence, shown, skips, totals
+from archspec.writers.words import (
+    adds_input,
+    dimensions,
+    extras,
+    growth,
+    sentence,
+    shown,
+    skips,
+    totals,
+)
 
 WRONG = "#b23a00"
 STAGES = {
@@ -38,7 +47,10 @@ def layout(graph: Graph) -> Picture:
     """Return the picture of a graph whose shapes can be inferred (`archspec.passes.report`)."""
     facts = report(graph)
     found = zip(facts.blocks, block_connections(graph), strict=True)
-    blocks = {block.name: _block(block, graph, connections, len(facts.blocks)) for block, connections in found}
+    blocks = {
+        block.name: _block(block, graph, connections, len(facts.blocks))
+        for block, connections in found
+    }
     strides = {facts.blocks[feature.block - 1].name: feature.stride for feature in facts.features}
     items, y, middles = [*_header(facts)], 132.0, dict[str, float]()
     if not all(diagram.data for diagram in blocks.values()):
@@ -49,7 +61,9 @@ def layout(graph: Graph) -> Picture:
         items.extend(_arrow(y - (GAP if index else 18), y))
         if diagram:
             items.append(Box(MARGIN, y, WIDTH - 2 * MARGIN, height, PANEL, radius=8))
-            items.append(Group(diagram.items, y + PADDING, (("block", shown(stage.name)), *diagram.data)))
+            items.append(
+                Group(diagram.items, y + PADDING, (("block", shown(stage.name)), *diagram.data))
+            )
         items.extend(_stage(stage, y, height, strides.get(stage.name)))
         middles[stage.name] = y + height / 2
         y += height + GAP
@@ -60,13 +74,20 @@ def layout(graph: Graph) -> Picture:
 def _header(facts: Report) -> Iterator[Primitive]:
     yield Text(MARGIN, 42, shown(facts.name, WIDTH - 2 * MARGIN, 22), 22, fill=INK, bold=True)
     yield Text(MARGIN, 66, totals(facts), 13)
-    yield Text(MARGIN + STAGE_WIDTH / 2, 108, f"input  {dimensions(facts.input)}", 12, "middle", INK)
+    yield Text(
+        MARGIN + STAGE_WIDTH / 2, 108, f"input  {dimensions(facts.input)}", 12, "middle", INK
+    )
 
 
 def _arrow(top: float, bottom: float) -> Iterator[Primitive]:
     x = MARGIN + STAGE_WIDTH / 2
     yield Line(((x, top), (x, bottom - 5)), INK)
-    yield Line(((x - 4, bottom - 7), (x + 4, bottom - 7), (x, bottom - 1), (x - 4, bottom - 7)), INK, 0.5, INK)
+    yield Line(
+        ((x - 4, bottom - 7), (x + 4, bottom - 7), (x, bottom - 1), (x - 4, bottom - 7)),
+        INK,
+        0.5,
+        INK,
+    )
 
 
 def _stage(stage: StageReport, y: float, height: float, stride: int | None) -> Iterator[Primitive]:
@@ -82,10 +103,21 @@ def _stage(stage: StageReport, y: float, height: float, stride: int | None) -> I
 
 def _skips(pairs: list[tuple[str, str]], middles: Mapping[str, float]) -> Iterator[Primitive]:
     """A line on the left for each stage that also reads an earlier one, and a word on the right."""
-    for number, (source, target) in enumerate(sorted(pairs, key=lambda pair: middles[pair[1]] - middles[pair[0]])):
-        x, top, bottom = MARGIN - 6 - (number + 1) * 16 / len(pairs), middles[source], middles[target]
+    for number, (source, target) in enumerate(
+        sorted(pairs, key=lambda pair: middles[pair[1]] - middles[pair[0]])
+    ):
+        x, top, bottom = (
+            MARGIN - 6 - (number + 1) * 16 / len(pairs),
+            middles[source],
+            middles[target],
+        )
         yield Line(((MARGIN, top), (x, top), (x, bottom), (MARGIN - 5, bottom)), FAINT, 1.2)
-        head = ((MARGIN - 7, bottom - 4), (MARGIN - 7, bottom + 4), (MARGIN - 1, bottom), (MARGIN - 7, bottom - 4))
+        head = (
+            (MARGIN - 7, bottom - 4),
+            (MARGIN - 7, bottom + 4),
+            (MARGIN - 1, bottom),
+            (MARGIN - 7, bottom - 4),
+        )
         yield Line(head, FAINT, 0.5, FAINT)
         yield Text(DIAGRAM_LEFT, bottom + 4, f"joins the output of {shown(source, 500)}", 12)
 

@@ -56,7 +56,9 @@ def _line(line: Line, down: float, order: int) -> Any:
     from matplotlib.path import Path
 
     path = Path([(x, y + down) for x, y in line.points])
-    return PathPatch(path, edgecolor=line.stroke, facecolor=line.fill, linewidth=line.width, zorder=order)
+    return PathPatch(
+        path, edgecolor=line.stroke, facecolor=line.fill, linewidth=line.width, zorder=order
+    )
 
 
 def _arc(arc: Arc, down: float, order: int) -> Any:
@@ -64,7 +66,16 @@ def _arc(arc: Arc, down: float, order: int) -> Any:
 
     centre, width = ((arc.left + arc.right) / 2, arc.y + down), arc.right - arc.left
     # y grows downwards, so the upper half is that from 180 to 360 degrees.
-    return Ellipse(centre, width, 2 * arc.height, theta1=180, theta2=360, color=arc.stroke, lw=arc.width, zorder=order)
+    return Ellipse(
+        centre,
+        width,
+        2 * arc.height,
+        theta1=180,
+        theta2=360,
+        color=arc.stroke,
+        lw=arc.width,
+        zorder=order,
+    )
 
 
 def _dot(dot: Dot, down: float, order: int) -> Any:

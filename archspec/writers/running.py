@@ -33,7 +33,11 @@ def running(block: Container) -> Running | None:
     layers = tuple(child for child in block.containers if child.kind == "dense_layer")
     if not layers or any(len(layer.entering) != 1 or len(layer.leaving) != 1 for layer in layers):
         return None
-    joins = {item.name: item.inputs for item in block.items if isinstance(item, Op) and item.kind == "concat"}
+    joins = {
+        item.name: item.inputs
+        for item in block.items
+        if isinstance(item, Op) and item.kind == "concat"
+    }
     source, made = layers[0].entering[0], tuple(layer.leaving[0] for layer in layers)
     for number, layer in enumerate(layers):
         if joins.get(layer.entering[0], layer.entering) != (source, *made[:number]):

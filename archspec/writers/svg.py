@@ -13,7 +13,10 @@ FONTS = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
 def to_svg(picture: Picture, *, inline: bool = False) -> str:
     """Return a whole SVG file, or with `inline` the element alone, as a page of HTML takes it."""
-    size = {"viewBox": f"0 0 {_number(picture.width)} {_number(picture.height)}", "font-family": FONTS}
+    size = {
+        "viewBox": f"0 0 {_number(picture.width)} {_number(picture.height)}",
+        "font-family": FONTS,
+    }
     if not inline:
         size |= {"width": _number(picture.width), "height": _number(picture.height)}
     root = ET.Element("svg", size if inline else {"xmlns": "http://www.w3.org/2000/svg", **size})
@@ -35,13 +38,19 @@ def _box(box: Box) -> ET.Element:
 
 def _line(line: Line) -> ET.Element:
     points = " ".join(f"{_number(x)},{_number(y)}" for x, y in line.points)
-    return _new("polyline", {"stroke-width": line.width}, points=points, stroke=line.stroke, fill=line.fill)
+    return _new(
+        "polyline", {"stroke-width": line.width}, points=points, stroke=line.stroke, fill=line.fill
+    )
 
 
 def _arc(arc: Arc) -> ET.Element:
     radii = f"{_number((arc.right - arc.left) / 2)} {_number(arc.height)}"
-    path = f"M{_number(arc.left)} {_number(arc.y)}A{radii} 0 0 1 {_number(arc.right)} {_number(arc.y)}"
-    return _new("path", {"stroke-width": arc.width}, arc.data, d=path, stroke=arc.stroke, fill="none")
+    path = (
+        f"M{_number(arc.left)} {_number(arc.y)}A{radii} 0 0 1 {_number(arc.right)} {_number(arc.y)}"
+    )
+    return _new(
+        "path", {"stroke-width": arc.width}, arc.data, d=path, stroke=arc.stroke, fill="none"
+    )
 
 
 def _dot(dot: Dot) -> ET.Element:
@@ -81,7 +90,9 @@ ELEMENTS: Mapping[type[Any], Callable[[Any], ET.Element]] = {
 def _new(tag: str, values: Mapping[str, float], data: Data = (), **attrs: str) -> ET.Element:
     """An element; SVG's own defaults, no rounding of corners and no stroke, are left out."""
     numbers = {name: _number(value) for name, value in values.items() if name != "rx" or value}
-    asked = {f"data-{name}": value if isinstance(value, str) else _number(value) for name, value in data}
+    asked = {
+        f"data-{name}": value if isinstance(value, str) else _number(value) for name, value in data
+    }
     if attrs.get("stroke") == "none":
         attrs.pop("stroke")
     return ET.Element(tag, {**numbers, **attrs, **asked})

@@ -38,7 +38,9 @@ def stage_table(report: Report, graph: Graph) -> Table:
         found = (str(block.layers), growth(block.name, graph)) if block else ("", "")
         edges = (f"{block.edges:,}", f"{block.expected_edges:,}") if block else ("", "")
         counts = (f"{stage.params:,}", f"{stage.macs / 1e6:,.1f}")
-        table.add_row(stage.name.removeprefix("features."), *found, pixels(stage.output), *counts, *edges)
+        table.add_row(
+            stage.name.removeprefix("features."), *found, pixels(stage.output), *counts, *edges
+        )
     return table
 
 
@@ -63,7 +65,9 @@ def tree(graph: Graph) -> Tree:
 def _add_layers(branch: Tree, graph: Graph, block: str, shapes: dict[str, Shape]) -> None:
     layers = graph.regions_of("dense_layer", block)
     if len({layer.attrs["growth_rate"] for layer in layers}) > 1:
-        branch.add(f"layers add {', '.join(str(layer.attrs['growth_rate']) for layer in layers)} channels")
+        branch.add(
+            f"layers add {', '.join(str(layer.attrs['growth_rate']) for layer in layers)} channels"
+        )
     for _, alike in groupby(layers, key=lambda layer: layer.attrs["part"].steps):
         _add_run(branch, graph, [*alike], _each_reads(block, graph), shapes)
     for region in graph.regions_of("aggregation", block):
@@ -73,7 +77,9 @@ def _add_layers(branch: Tree, graph: Graph, block: str, shapes: dict[str, Shape]
             branch.add(_line(op, shapes))
 
 
-def _add_run(branch: Tree, graph: Graph, layers: Sequence[Region], each_reads: str, shapes: dict[str, Shape]) -> None:
+def _add_run(
+    branch: Tree, graph: Graph, layers: Sequence[Region], each_reads: str, shapes: dict[str, Shape]
+) -> None:
     """Successive layers of the same steps: the first two and the last are opened."""
     for number, layer in enumerate(layers, start=1):
         if 2 < number < len(layers):
@@ -86,7 +92,9 @@ def _add_run(branch: Tree, graph: Graph, layers: Sequence[Region], each_reads: s
 def _each_reads(block: str, graph: Graph) -> str:
     """How the layers between differ, where that is one number."""
     attrs = graph.regions[block].attrs
-    even = {layer.attrs["growth_rate"] for layer in graph.regions_of("dense_layer", block)} == {attrs["growth_rate"]}
+    even = {layer.attrs["growth_rate"] for layer in graph.regions_of("dense_layer", block)} == {
+        attrs["growth_rate"]
+    }
     if not even or attrs["connectivity"].kind not in ("dense", "cross_stage_partial"):
         return ""
     return f", each reads {attrs['growth_rate']} channels more"

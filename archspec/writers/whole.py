@@ -17,7 +17,9 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 def to_yaml(values: Mapping[str, Any]) -> str:
     """Return YAML that our reader reads back as the same values, keys in their own order."""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)
+    return yaml.dump(
+        dict(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100
+    )
 
 
 class _Dumper(yaml.SafeDumper):
@@ -30,7 +32,9 @@ class _Dumper(yaml.SafeDumper):
         style = "'" if any(pattern.fullmatch(text) for pattern, _ in SCALARS) else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
-    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+    def represent_mapping(
+        self, tag: str, mapping: Any, flow_style: bool | None = None
+    ) -> yaml.MappingNode:
         pairs = mapping.items()
         numbered = {int(key) if _NUMBER.fullmatch(str(key)) else key: value for key, value in pairs}
         return super().represent_mapping(tag, numbered, flow_style)

@@ -11,7 +11,14 @@ from archspec.graph.ir import Op
 from archspec.writers.outline import Container, makes, path_of
 
 # Widths that a region may declare, in the order in which a class takes them.
-PARAMETERS = ("num_layers", "in_channels", "out_channels", "growth_rate", "growth_rates", "bottleneck")
+PARAMETERS = (
+    "num_layers",
+    "in_channels",
+    "out_channels",
+    "growth_rate",
+    "growth_rates",
+    "bottleneck",
+)
 
 Item = Op | Container
 Values = Sequence[Any]
@@ -37,11 +44,18 @@ class Widths:
     same for all, or else a parameter of its own. Items are followed in running order.
     """
 
-    def __init__(self, alike: Sequence[Container], rows: Sequence[Sequence[Item]], made: Mapping[str, Written]) -> None:
+    def __init__(
+        self,
+        alike: Sequence[Container],
+        rows: Sequence[Sequence[Item]],
+        made: Mapping[str, Written],
+    ) -> None:
         """`rows` has the items of each container that stand in the class one by one; those at one place are alike."""
         self.alike, self.rows, self.made = alike, rows, made
         declared = {p: [container.attrs.get(p) for container in alike] for p in PARAMETERS}
-        self.known: dict[str, Values] = {p: values for p, values in declared.items() if None not in values}
+        self.known: dict[str, Values] = {
+            p: values for p, values in declared.items() if None not in values
+        }
         self.parameters = dict(self.known)
         if "growth_rate" in self.known and "bottleneck" in self.known:
             pairs = zip(self.known["bottleneck"], self.known["growth_rate"], strict=True)
@@ -110,14 +124,20 @@ class Widths:
             if not self.holds(self.sums.get(source), self._of_all(position, name)):
                 self.sums[source] = self._attribute(position, name)
         makes_channels = "out_channels" in op.attrs
-        self.sums[op.name] = self._attribute(position, "out_channels") if makes_channels else self.sums.get(source)
+        self.sums[op.name] = (
+            self._attribute(position, "out_channels") if makes_channels else self.sums.get(source)
+        )
 
     def _given_by(self, position: int, child: Container) -> Sum | None:
         if len(child.leaving) != 1:
             return None
         if child.kind == "dense_layer":
             return self._growth(child)
-        return self._child(position, "out_channels") if "out_channels" in self._arguments(position)[0] else None
+        return (
+            self._child(position, "out_channels")
+            if "out_channels" in self._arguments(position)[0]
+            else None
+        )
 
     def _joined(self, inputs: Sequence[str]) -> Sum | None:
         parts = [self.sums.get(value) for value in inputs]
@@ -128,32 +148,50 @@ class Widths:
             joined.update(part)
         if self.alike[0].kind == "dense_block":
             return joined
-        return next((Sum([name]) for name in LIKELIEST if self.known.get(name) == self._values(joined)), joined)
+        return next(
+            (Sum([name]) for name in LIKELIEST if self.known.get(name) == self._values(joined)),
+            joined,
+        )
 
     def _arguments(self, position: int) -> list[Mapping[str, Any]]:
         paths = [path_of(row[position]) for row in self.rows]
         return [self.made[path].arguments[path] for path in paths]
 
     def _child(self, position: int, parameter: str) -> Sum:
-        child, values = self.rows[0][position], [given[parameter] for given in self._arguments(position)]
+        child, values = (
+            self.rows[0][position],
+            [given[parameter] for given in self._arguments(position)],
+        )
         assert isinstance(child, Container)
         guesses = [Sum([parameter])] if parameter in self.parameters else []
         if parameter == "in_channels" and child.entering:
             guesses.insert(0, self.sums.get(child.entering[0]) or Sum(["1"]))
-        if parameter == "growth_rate" and child.kind == "dense_layer" and (growth := self._growth(child)):
+        if (
+            parameter == "growth_rate"
+            and child.kind == "dense_layer"
+            and (growth := self._growth(child))
+        ):
             guesses.insert(0, growth)
         found = next((guess for guess in guesses if self.holds(guess, values)), None)
-        return found or _constant(values) or Sum([self.add(_named(self.alike[0].local(child), parameter), values)])
+        return (
+            found
+            or _constant(values)
+            or Sum([self.add(_named(self.alike[0].local(child), parameter), values)])
+        )
 
     def _attribute(self, position: int, name: str) -> Sum:
         values, local = self._of_all(position, name), self.alike[0].local(self.rows[0][position])
         likeliest = ("in_channels",) if name in ("start", "stop", "size") else LIKELIEST
         known = [expression for expression in likeliest if expression in self.known]
-        same = next((Sum([expression]) for expression in known if self.known[expression] == values), None)
+        same = next(
+            (Sum([expression]) for expression in known if self.known[expression] == values), None
+        )
         found = same or _constant(values)
         if found is not None:
             return found
-        multiples = (pair for expression in known for pair in _multiples(expression, self.known[expression]))
+        multiples = (
+            pair for expression in known for pair in _multiples(expression, self.known[expression])
+        )
         wording = next((wording for wording, multiple in multiples if multiple == values), "")
         if wording:
             self.known[wording] = values
@@ -165,7 +203,12 @@ class Widths:
 
     def _values(self, width: Sum) -> list[Any]:
         rows = range(len(self.alike))
-        return [sum(times * (1 if atom == "1" else self.known[atom][n]) for atom, times in width.items()) for n in rows]
+        return [
+            sum(
+                times * (1 if atom == "1" else self.known[atom][n]) for atom, times in width.items()
+            )
+            for n in rows
+        ]
 
 
 def layers_of(block: Container) -> tuple[Container, ...]:

@@ -67,7 +67,10 @@ def growth(block: str, graph: Graph) -> str:
 
 def extras(block: str, graph: Graph, bypassed: bool) -> list[str]:
     """Return what else a block does: its aggregation, layers of other steps, what of its input goes round them."""
-    found = [f"aggregated to {region.attrs['out_channels']:,}" for region in graph.regions_of("aggregation", block)]
+    found = [
+        f"aggregated to {region.attrs['out_channels']:,}"
+        for region in graph.regions_of("aggregation", block)
+    ]
     if others := unlike(block, graph):
         numbers = ", ".join([*map(str, others[:8]), *["..."] * (len(others) > 8)])
         found.append(f"{'layer' if len(others) == 1 else 'layers'} {numbers} of other steps")

@@ -42,7 +42,9 @@ def test_the_compiled_network_is_found_equal_and_remembered(cache):
 def test_a_module_that_computes_something_else_is_refused(cache):
     """A writer with a bug: one eps is another."""
     text = emitted()
-    broken = text.replace("norm(in_channels)", "nn.BatchNorm2d(in_channels, eps=0.001, momentum=0.9)")
+    broken = text.replace(
+        "norm(in_channels)", "nn.BatchNorm2d(in_channels, eps=0.001, momentum=0.9)"
+    )
     assert broken != text
     with pytest.raises(ModelFileError, match=r"R106 .*eps 0.001, the spec says 1e-05"):
         certify_built(SPEC, build_graph(SPEC), broken)
@@ -50,7 +52,9 @@ def test_a_module_that_computes_something_else_is_refused(cache):
 
 def test_a_module_that_cannot_be_compiled_is_said_so(cache):
     """And how to go on without a certificate."""
-    with pytest.raises(ModelFileError, match=r"R107 could not be compiled and read back: .*--no-certify"):
+    with pytest.raises(
+        ModelFileError, match=r"R107 could not be compiled and read back: .*--no-certify"
+    ):
         certify_built(SPEC, build_graph(SPEC), emitted().replace("ops.relu", "ops.rellu"))
     assert not cache.exists()
 
@@ -60,9 +64,13 @@ def test_build_and_train_certify_unless_told_not_to(cache, tmp_path):
     given = ("densenetbc_digits", "--set", "block_config=[2, 2]", "--set", "growth_rate=4")
     assert "certified: 6 of 6" in passed(densenet("build", *given, "-o", "made", cwd=tmp_path))
     assert json.loads((tmp_path / "made" / "certificate.json").read_text())["equal"] is True
-    assert "certified: 6 of 6" in passed(densenet("train", *given, "--epochs", 1, "--out", "run", cwd=tmp_path))
+    assert "certified: 6 of 6" in passed(
+        densenet("train", *given, "--epochs", 1, "--out", "run", cwd=tmp_path)
+    )
     assert json.loads((tmp_path / "run" / "certificate.json").read_text())["equal"] is True
     assert len(list(cache.iterdir())) == 1
-    assert "certified" not in passed(densenet("build", *given, "-o", "other", "--no-certify", cwd=tmp_path))
+    assert "certified" not in passed(
+        densenet("build", *given, "-o", "other", "--no-certify", cwd=tmp_path)
+    )
     assert not (tmp_path / "other" / "certificate.json").exists()
     refused(densenet("train", *given, "--out", "run", cwd=tmp_path), "T001")

@@ -136,7 +136,9 @@ def test_a_connection_ends_where_its_channels_end_one_by_one(tmp_path: Path) -> 
 def test_constant_channels_of_a_source_count_for_nothing(tmp_path: Path) -> None:
     """A layer reads one channel of the one before, and this one is the same for every image."""
     source = without(f"{layer(1, 1)}.conv2.weight", 3, axis=0)
-    others = [channel for channel in range(channels(1, 1).start, channels(1, 1).stop) if channel != 27]
+    others = [
+        channel for channel in range(channels(1, 1).start, channels(1, 1).stop) if channel != 27
+    ]
     found = life(changed("torch", source, without(f"{layer(1, 2)}.conv1.weight", others)), tmp_path)
     assert lines(found) == ["block 1, layer 2 reads layer 1 with weights that are all zero"]
 
@@ -158,7 +160,9 @@ def magnified(model: Any, block: int, number: int, source: int) -> Any:
     """The whole file, in which one layer alone reads three times what a source gives."""
     made = onnx.ModelProto.FromString(model.SerializeToString())
     maker = {output: node for node in made.graph.node for output in node.output}
-    reader = next(node for node in made.graph.node if f"{layer(block, number)}.conv1.weight" in node.input)
+    reader = next(
+        node for node in made.graph.node if f"{layer(block, number)}.conv1.weight" in node.input
+    )
     for _ in range(2 + (number > 1)):
         reader = maker[reader.input[0]]
     factor = numpy_helper.from_array(np.array(3, np.float32), "factor")
@@ -183,12 +187,19 @@ def test_onnx_runtime_says_the_same_of_every_connection(tmp_path: Path) -> None:
         for number in range(1, 5):
             for source in range(number):
                 if (run(magnified(model, block, number, source), images) == logits).all():
-                    still.add((f"block {block}, layer {number}", f"layer {source}" if source else "the block's input"))
+                    still.add(
+                        (
+                            f"block {block}, layer {number}",
+                            f"layer {source}" if source else "the block's input",
+                        )
+                    )
     assert still == {(dead.reader, dead.source) for dead in life(model, tmp_path).dead}
     assert len(still) == 4
 
 
-@pytest.mark.parametrize(("value", "role"), [(np.nan, "conv1.weight"), (np.inf, "norm2.moving_variance")])
+@pytest.mark.parametrize(
+    ("value", "role"), [(np.nan, "conv1.weight"), (np.inf, "norm2.moving_variance")]
+)
 def test_weights_that_are_no_numbers_are_said(value: float, role: str, tmp_path: Path) -> None:
     def put(weights: Weights) -> None:
         weights[f"{layer(1, 2)}.{role}"].flat[3] = value
@@ -292,7 +303,9 @@ def weights_of(graph: Graph, layers: Sequence[int], role: str) -> list[str]:
 def test_gates_and_groups_carry_features(style: str, variant: Graph, tmp_path: Path) -> None:
     """Zero behind a gate is alive still: the gate reads all channels, and each of its own depends on it."""
     last = weights_of(variant, (2, 2), "conv")[-1]
-    first = next(op for op in weights_of(variant, (2, 2), "conv") if variant.ops[op].attrs["kernel"] == 1)
+    first = next(
+        op for op in weights_of(variant, (2, 2), "conv") if variant.ops[op].attrs["kernel"] == 1
+    )
     ops = variant.ops.values()
     assert lines(life(changed(style, steps=ops), tmp_path, variant)) == []
     entering = variant.ops[first].attrs["in_channels"] - 8
@@ -363,5 +376,8 @@ def test_a_damaged_file_is_refused_or_looked_at(number: int, tmp_path: Path) -> 
         with suppress(ArchspecError):
             reading = onnx_reading(file)
             comparison = compare(DIGITS, reading.graph)
-            looked_at += comparison.equal and life_of(comparison.match, reading, file).connections == CONNECTIONS
+            looked_at += (
+                comparison.equal
+                and life_of(comparison.match, reading, file).connections == CONNECTIONS
+            )
     assert looked_at

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from certify.test_life import CONNECTIONS, DIGITS, VARIANT, changed, channels, kept_outside, layer, life, without
+from certify.test_life import (
+    CONNECTIONS,
+    DIGITS,
+    VARIANT,
+    changed,
+    channels,
+    kept_outside,
+    layer,
+    life,
+    without,
+)
 from conftest import densenet as command
 from onnx import TensorProto, helper, numpy_helper
 from readers.onnx_styles import STYLES, written
@@ -97,7 +107,11 @@ def in_halves(model: Any) -> Any:
     """The same network in float16."""
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+            tensor.CopyFrom(
+                numpy_helper.from_array(
+                    numpy_helper.to_array(tensor).astype(np.float16), tensor.name
+                )
+            )
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
     return model

@@ -46,7 +46,9 @@ def moved(ops: list[Op], weights: Mapping[str, Any]) -> Any:
     for source in range(SOURCES):
         other = images.copy()
         other[:, source * EACH : (source + 1) * EACH] += draw.normal(size=(1, EACH, 4, 4))
-        seen.append((np.abs(oracle.forward(ops, weights, other) - before) > 1e-9).any(axis=(0, 2, 3)))
+        seen.append(
+            (np.abs(oracle.forward(ops, weights, other) - before) > 1e-9).any(axis=(0, 2, 3))
+        )
     return np.stack(seen, axis=1)
 
 
@@ -56,7 +58,9 @@ def test_a_convolution_passes_what_its_weights_read(name: str, seed: int) -> Non
     draw, own = np.random.default_rng(seed), CONVS[name]
     attrs = {"stride": 1, "padding": 1, "in_channels": WIDTH, **own}
     filters = draw.random((own["out_channels"], WIDTH // own["groups"])) < 0.3
-    weight = filters[:, :, None, None] * draw.normal(size=(*filters.shape, own["kernel"], own["kernel"]))
+    weight = filters[:, :, None, None] * draw.normal(
+        size=(*filters.shape, own["kernel"], own["kernel"])
+    )
     expected = moved([Op("x", "conv", ("image",), attrs)], {"x.weight": weight})
     assert (filtered(READ, filters, own["groups"]).table == expected).all()
     assert 0 < expected.sum() < expected.size
@@ -65,7 +69,9 @@ def test_a_convolution_passes_what_its_weights_read(name: str, seed: int) -> Non
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_operators_carry_channels_as_they_compute_them(kind: str) -> None:
     op = Op("x", kind, ("image",), OTHERS[kind])
-    weights = {"x.gamma": np.ones(WIDTH), "x.beta": np.zeros(WIDTH)} if kind.endswith("norm") else {}
+    weights = (
+        {"x.gamma": np.ones(WIDTH), "x.beta": np.zeros(WIDTH)} if kind.endswith("norm") else {}
+    )
     assert (CARRIED[kind](op, READ).table == moved([op], weights)).all()
 
 
@@ -73,7 +79,9 @@ def test_joins_keep_the_order_and_sums_the_union() -> None:
     """Tables that are the same are not written twice, others stand below one another."""
     first = Reach(READ.rows, READ.at[:4])
     made = filtered(READ, np.eye(4, WIDTH, 5, dtype=bool))
-    assert (joined([first, made, first]).table == np.vstack([first.table, made.table, first.table])).all()
+    assert (
+        joined([first, made, first]).table == np.vstack([first.table, made.table, first.table])
+    ).all()
     assert joined([first, first]).rows is READ.rows
     assert (added([first, made]).table == first.table | made.table).all()
 

@@ -32,8 +32,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """densenet121 as it is, and the demo's network with 7 classes."""
     folder = tmp_path_factory.mktemp("certify")
     # A fixed batch compiles several times as fast; the demo's file has a free one.
-    export_mindir(create_model("densenet121"), (3, 224, 224), folder / "densenet121.mindir", batch=1)
-    export_mindir(create_model("densenetbc_digits", num_classes=7), (1, 8, 8), folder / "seven.mindir")
+    export_mindir(
+        create_model("densenet121"), (3, 224, 224), folder / "densenet121.mindir", batch=1
+    )
+    export_mindir(
+        create_model("densenetbc_digits", num_classes=7), (1, 8, 8), folder / "seven.mindir"
+    )
     return folder
 
 
@@ -46,8 +50,17 @@ def test_the_right_file_gets_a_certificate(files: Path) -> None:
     for each in (file, ROOT / "specs/densenet121.yaml"):
         assert sha256(each.read_bytes()).hexdigest() in ended.stdout
     assert "7,978,856 found, 7,978,856 expected" in ended.stdout
-    rows = [line.split()[1:] for line in ended.stdout.splitlines() if line.startswith("features.denseblock")]
-    assert rows == [["6", "21", "21"], ["12", "78", "78"], ["24", "300", "300"], ["16", "136", "136"]]
+    rows = [
+        line.split()[1:]
+        for line in ended.stdout.splitlines()
+        if line.startswith("features.denseblock")
+    ]
+    assert rows == [
+        ["6", "21", "21"],
+        ["12", "78", "78"],
+        ["24", "300", "300"],
+        ["16", "136", "136"],
+    ]
     assert "not compared  values of the weights" in ended.stdout
 
 
@@ -74,7 +87,10 @@ def test_the_certificate_is_json_too(files: Path) -> None:
             ],
         ),
         ("block_config=[6,11,24,16]", ["block 2 has 12 layers, the spec says 11"]),
-        ("transitions.1.compression=0.25", ["features.transition2.conv has 256 outputs, the spec says 128"]),
+        (
+            "transitions.1.compression=0.25",
+            ["features.transition2.conv has 256 outputs, the spec says 128"],
+        ),
         ("stem.stride=1", ["features.conv0 has stride 2, the spec says 1"]),
     ],
 )
@@ -84,7 +100,9 @@ def test_another_spec_is_different(files: Path, spec: str, expected: list[str]) 
     assert (ended.returncode, ended.stderr) == (3, "")
     lines = ended.stdout.splitlines()
     assert lines[0] == f"{files / 'densenet121.mindir'} is not densenet121"
-    assert [line.removeprefix("different: ") for line in lines if line.startswith("different: ")] == expected
+    assert [
+        line.removeprefix("different: ") for line in lines if line.startswith("different: ")
+    ] == expected
 
 
 def test_classes_come_from_the_file_unless_they_are_said(files: Path) -> None:
@@ -92,7 +110,10 @@ def test_classes_come_from_the_file_unless_they_are_said(files: Path) -> None:
     file = files / "seven.mindir"
     ended = certify(file, "densenetbc_digits")
     assert ended.returncode == 0
-    assert "note: 7 classes as in the file; densenetbc_digits has 10 where nothing else is said" in ended.stdout
+    assert (
+        "note: 7 classes as in the file; densenetbc_digits has 10 where nothing else is said"
+        in ended.stdout
+    )
     for said in (["--num-classes", "10"], ["--set", "head.num_classes=10"]):
         ended = certify(file, "densenetbc_digits", *said)
         assert ended.returncode == 3
@@ -109,7 +130,8 @@ def test_a_specs_own_classes_hold(files: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "code"), [(b"", "R006"), (b"no model\n", "R006"), (b"\x3a\x00", "R007"), (None, "R005")]
+    ("content", "code"),
+    [(b"", "R006"), (b"no model\n", "R006"), (b"\x3a\x00", "R007"), (None, "R005")],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None, code: str) -> None:
     """Exit 1, the file and a code, no traceback."""
@@ -144,7 +166,9 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(files: Path, tmp_path: Path)
     """Not a missing spec.yaml of the user's."""
     ended = certify(files / "seven.mindir", tmp_path)
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"{tmp_path} T004 is no whole run directory: it has no spec.yaml")
+    assert ended.stderr.startswith(
+        f"{tmp_path} T004 is no whole run directory: it has no spec.yaml"
+    )
 
 
 def test_another_order_inside_concatenations_is_a_difference_when_asked_for(tmp_path: Path) -> None:
@@ -154,7 +178,9 @@ def test_another_order_inside_concatenations_is_a_difference_when_asked_for(tmp_
     text = write_module(build_graph(load_spec(spec)))
     turned = text.replace("ops.concat((x, layer(x)), 1)", "ops.concat((layer(x), x), 1)")
     assert turned != text
-    export_mindir(import_text(turned, "turned").Network(), (1, 8, 8), tmp_path / "turned.mindir", batch=1)
+    export_mindir(
+        import_text(turned, "turned").Network(), (1, 8, 8), tmp_path / "turned.mindir", batch=1
+    )
     ended = certify(tmp_path / "turned.mindir", spec)
     assert ended.returncode == 0, ended.stdout
     assert "note: " in ended.stdout
@@ -166,13 +192,17 @@ def test_other_names_are_a_difference_when_asked_for(tmp_path: Path) -> None:
     spec = tmp_path / "two.yaml"
     spec.write_text("extends: densenetbc_digits\nblock_config: [2, 2]\ngrowth_rate: 4\n")
     text = write_module(build_graph(load_spec(spec))).replace("self.classifier", "self.fc")
-    export_mindir(import_text(text, "renamed").Network(), (1, 8, 8), tmp_path / "renamed.mindir", batch=1)
+    export_mindir(
+        import_text(text, "renamed").Network(), (1, 8, 8), tmp_path / "renamed.mindir", batch=1
+    )
     plain = json.loads(certify(tmp_path / "renamed.mindir", spec, "--json").stdout)
     assert (plain["equal"], [words for words in plain["not_compared"] if "names" in words]) == (
         True,
         ["names of what has weights"],
     )
-    ended = certify(tmp_path / "renamed.mindir", spec, "--names", "-o", tmp_path / "certificate.json")
+    ended = certify(
+        tmp_path / "renamed.mindir", spec, "--names", "-o", tmp_path / "certificate.json"
+    )
     assert ended.returncode == 3
     assert "different: classifier is called fc in the file\n" in ended.stdout
     assert ended.stdout.endswith(f"wrote {tmp_path / 'certificate.json'}\n")
@@ -183,7 +213,9 @@ def test_other_names_are_a_difference_when_asked_for(tmp_path: Path) -> None:
 
 def test_a_certificate_that_cannot_be_written_is_told(files: Path, tmp_path: Path) -> None:
     """Exit 1, the file, and nothing else."""
-    ended = certify(files / "seven.mindir", "densenetbc_digits", "-o", tmp_path / "none/certificate.json")
+    ended = certify(
+        files / "seven.mindir", "densenetbc_digits", "-o", tmp_path / "none/certificate.json"
+    )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "W002 cannot be written" in ended.stderr
 

@@ -31,8 +31,19 @@ COMMANDS = (
     "weights",
 )
 # DenseNet-121 as published: torchvision counts 7,978,856 parameters and 2.83 G multiply-adds.
-DENSENET121 = {"name": "densenet121", "input": [3, 224, 224], "params": 7_978_856, "edges": 535, "depth": 121}
-DENSENET121_BLOCKS = [(6, 64, 256, 21), (12, 128, 512, 78), (24, 256, 1024, 300), (16, 512, 1024, 136)]
+DENSENET121 = {
+    "name": "densenet121",
+    "input": [3, 224, 224],
+    "params": 7_978_856,
+    "edges": 535,
+    "depth": 121,
+}
+DENSENET121_BLOCKS = [
+    (6, 64, 256, 21),
+    (12, 128, 512, 78),
+    (24, 256, 1024, 300),
+    (16, 512, 1024, 136),
+]
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +63,9 @@ def digit_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_the_block_on_mindspore_does_block(no_mindspore):
     """Importing it fails in the environment in which the commands below answer."""
     run = [sys.executable, "-c", "import mindspore"]
-    done = subprocess.run(run, env={**os.environ, **no_mindspore}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        run, env={**os.environ, **no_mindspore}, capture_output=True, text=True, check=False
+    )
     assert "mindspore was imported" in done.stderr
 
 
@@ -66,7 +79,9 @@ def test_no_command_starts_a_thread_before_it_is_asked_for():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_an_example_of_the_command(name, no_mindspore, tmp_path):
     """A reader sees how to call it, and does not wait for MindSpore."""
-    assert f"Example: densenet {name}" in passed(densenet(name, "--help", cwd=tmp_path, env=no_mindspore))
+    assert f"Example: densenet {name}" in passed(
+        densenet(name, "--help", cwd=tmp_path, env=no_mindspore)
+    )
 
 
 def test_no_argument_at_all_shows_the_commands(tmp_path):
@@ -102,7 +117,9 @@ def test_a_wrong_command_line_exits_with_2_and_names_what_is_wrong(arguments, wo
 
 def test_version_names_the_distribution(no_mindspore, tmp_path):
     """Which is not called as the command is."""
-    assert passed(densenet("--version", cwd=tmp_path, env=no_mindspore)).startswith("densenet-archspec ")
+    assert passed(densenet("--version", cwd=tmp_path, env=no_mindspore)).startswith(
+        "densenet-archspec "
+    )
 
 
 # ---- list, check, inspect, build
@@ -121,26 +138,43 @@ def test_list_shows_every_shipped_spec(no_mindspore, tmp_path):
 
 def test_list_gives_the_accuracies_that_mindcv_publishes(no_mindspore, tmp_path):
     """configs/densenet/README.md: 75.64, 79.09, 77.26, 78.14 % top-1; no child inherits its parent's."""
-    rows = {row["name"]: row for row in json.loads(passed(densenet("list", "--json", cwd=tmp_path, env=no_mindspore)))}
-    top1 = {name: [p["top1"] for p in row["published"] if "MindCV" in p["source"]] for name, row in rows.items()}
+    rows = {
+        row["name"]: row
+        for row in json.loads(passed(densenet("list", "--json", cwd=tmp_path, env=no_mindspore)))
+    }
+    top1 = {
+        name: [p["top1"] for p in row["published"] if "MindCV" in p["source"]]
+        for name, row in rows.items()
+    }
     found = {name: values for name, values in top1.items() if values}
-    assert found == {"densenet121": [75.64], "densenet161": [79.09], "densenet169": [77.26], "densenet201": [78.14]}
+    assert found == {
+        "densenet121": [75.64],
+        "densenet161": [79.09],
+        "densenet169": [77.26],
+        "densenet201": [78.14],
+    }
     assert rows["densenet264"]["published"] == []
 
 
 def test_check_says_what_is_right_and_lists_every_fault_of_every_file(no_mindspore, tmp_path):
     """A good spec beside two bad ones: all faults, each with its place, and exit code 1."""
-    (tmp_path / "a.yaml").write_text("name: a\ngrowth_rte: 12\ncompression: 1.5\nblock_config: [2, 2]\n")
+    (tmp_path / "a.yaml").write_text(
+        "name: a\ngrowth_rte: 12\ncompression: 1.5\nblock_config: [2, 2]\n"
+    )
     (tmp_path / "b.yaml").write_text("name: b\nextends: densenetbc_digits\ndrop_rate: 2\n")
     done = densenet("check", "densenet121", "a.yaml", "b.yaml", cwd=tmp_path, env=no_mindspore)
-    lines = refused(done, "a.yaml:2:1 S001", "'growth_rate'", "a.yaml:3:14 S004", "b.yaml:3:12 S004")
+    lines = refused(
+        done, "a.yaml:2:1 S001", "'growth_rate'", "a.yaml:3:14 S004", "b.yaml:3:12 S004"
+    )
     assert "densenet121: right" in done.stdout
     assert all(line.startswith(("a.yaml", "b.yaml")) for line in lines.splitlines())
 
 
 def test_inspect_gives_the_published_counts_as_json(no_mindspore, tmp_path):
     """Parameters, multiply-adds, connections and widths of DenseNet-121."""
-    found = json.loads(passed(densenet("inspect", "densenet121", "--json", cwd=tmp_path, env=no_mindspore)))
+    found = json.loads(
+        passed(densenet("inspect", "densenet121", "--json", cwd=tmp_path, env=no_mindspore))
+    )
     assert {key: found[key] for key in DENSENET121} == DENSENET121
     assert round(found["macs"] / 1e9, 2) == 2.83
     assert found["flops"] == 2 * found["macs"]
@@ -155,18 +189,29 @@ def test_inspect_gives_the_published_counts_as_json(no_mindspore, tmp_path):
 def test_inspect_shows_found_connections_beside_the_expected_ones(no_mindspore, tmp_path):
     """A table for people, and the tree of operators unless it is not wanted."""
     text = passed(
-        densenet("inspect", "densenetbc_digits", "--set", "blocks.1.layers=6", cwd=tmp_path, env=no_mindspore)
+        densenet(
+            "inspect",
+            "densenetbc_digits",
+            "--set",
+            "blocks.1.layers=6",
+            cwd=tmp_path,
+            env=no_mindspore,
+        )
     )
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("dense")}
     assert rows["denseblock1"][-2:] == ["10", "10"]
     assert rows["denseblock2"][-2:] == ["21", "21"]  # L (L + 1) / 2
     assert "conv0" in text
-    assert "conv0" not in passed(densenet("inspect", "densenetbc_digits", "--no-tree", cwd=tmp_path, env=no_mindspore))
+    assert "conv0" not in passed(
+        densenet("inspect", "densenetbc_digits", "--no-tree", cwd=tmp_path, env=no_mindspore)
+    )
 
 
 def test_inspect_puts_out_one_thing_at_a_time(no_mindspore, tmp_path):
     """Asked for two, it would have to leave one out without a word."""
-    done = densenet("inspect", "densenet121", "--json", "-o", "x.svg", cwd=tmp_path, env=no_mindspore)
+    done = densenet(
+        "inspect", "densenet121", "--json", "-o", "x.svg", cwd=tmp_path, env=no_mindspore
+    )
     assert done.returncode == 2
     assert "--json and -o" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -185,25 +230,48 @@ def test_inspect_yaml_reads_back_as_the_same_network(no_mindspore, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "start"),
-    [("g.svg", b"<?xml"), ("g.png", b"\x89PNG\r\n\x1a\n"), ("g.dot", b"digraph"), ("g.html", b"<!DOCTYPE html>")],
+    [
+        ("g.svg", b"<?xml"),
+        ("g.png", b"\x89PNG\r\n\x1a\n"),
+        ("g.dot", b"digraph"),
+        ("g.html", b"<!DOCTYPE html>"),
+    ],
 )
 def test_inspect_draws_the_kind_of_picture_that_the_name_says(name, start, no_mindspore, tmp_path):
     """And says where it lies."""
-    assert name in passed(densenet("inspect", "densenetbc_digits", "-o", name, cwd=tmp_path, env=no_mindspore))
+    assert name in passed(
+        densenet("inspect", "densenetbc_digits", "-o", name, cwd=tmp_path, env=no_mindspore)
+    )
     assert (tmp_path / name).read_bytes().lower().startswith((start.lower(), b"<svg"))
 
 
 def test_build_saves_spec_report_and_a_module_of_its_own(no_mindspore, tmp_path):
     """The spec reads back, the report is inspect's, the module imports mindspore and nothing of ours."""
-    text = passed(densenet("build", "densenetbc_digits", "-o", "made", "--no-certify", cwd=tmp_path, env=no_mindspore))
+    text = passed(
+        densenet(
+            "build",
+            "densenetbc_digits",
+            "-o",
+            "made",
+            "--no-certify",
+            cwd=tmp_path,
+            env=no_mindspore,
+        )
+    )
     assert "Next: densenet train made/spec.yaml" in text
     report = json.loads((tmp_path / "made/report.json").read_text())
-    found = json.loads(passed(densenet("inspect", "made/spec.yaml", "--json", cwd=tmp_path, env=no_mindspore)))
+    found = json.loads(
+        passed(densenet("inspect", "made/spec.yaml", "--json", cwd=tmp_path, env=no_mindspore))
+    )
     assert found.items() <= report.items()
     tree = ast.parse((tmp_path / "made/network.py").read_text())
     froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    plain = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
-    assert {str(name).partition(".")[0] for name in froms | plain} - set(sys.stdlib_module_names) == {"mindspore"}
+    plain = {
+        name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    }
+    assert {str(name).partition(".")[0] for name in froms | plain} - set(
+        sys.stdlib_module_names
+    ) == {"mindspore"}
 
 
 # ---- train, validate, predict, export of the run that all share
@@ -214,7 +282,9 @@ def test_train_tells_what_it_does_and_how_well_it_did(digits_training):
     path, done = digits_training
     text = passed(done)
     assert "10 classes, images 8 x 8" in text
-    assert [f"epoch {epoch}/{EPOCHS_OF_DIGITS_RUN}  loss" in text for epoch in range(1, 5)] == [True] * 4
+    assert [f"epoch {epoch}/{EPOCHS_OF_DIGITS_RUN}  loss" in text for epoch in range(1, 5)] == [
+        True
+    ] * 4
     assert "359 images that played no part in training or choosing" in text
     assert text.endswith(f"Run: {path}\nNext: densenet validate {path}\n")
 
@@ -222,8 +292,12 @@ def test_train_tells_what_it_does_and_how_well_it_did(digits_training):
 def test_validate_gives_the_figures_with_which_training_ended(digits_run, tmp_path):
     """Whatever the batch size, over every one of the 359 held-out scans."""
     end = json.loads((digits_run / "metrics.jsonl").read_text().splitlines()[-1])
-    found = json.loads(passed(densenet("validate", digits_run, "--json", "--batch-size", 50, cwd=tmp_path)))
-    assert {key: end[key] for key in ("top1", "top5", "images")} == {k: v for k, v in found.items() if k != "loss"}
+    found = json.loads(
+        passed(densenet("validate", digits_run, "--json", "--batch-size", 50, cwd=tmp_path))
+    )
+    assert {key: end[key] for key in ("top1", "top5", "images")} == {
+        k: v for k, v in found.items() if k != "loss"
+    }
     assert found["loss"] == pytest.approx(end["loss"], rel=1e-5)
     assert found["images"] == 359
     assert found["top1"] <= found["top5"]
@@ -273,8 +347,12 @@ def test_predict_names_five_classes_in_falling_order(digits_run, digit_files, tm
         assert sum(shares) <= 1 + 5 * 0.0005  # each is rounded to a thousandth
         right += guesses[0][0] == str(digit)
     assert right >= 7  # after four epochs; by chance it would be one
-    found = json.loads(passed(densenet("predict", digits_run, *digit_files, "--json", cwd=tmp_path)))
-    assert [f"{each['image']}: " + ", ".join(map(shown, each["classes"])) for each in found] == lines
+    found = json.loads(
+        passed(densenet("predict", digits_run, *digit_files, "--json", cwd=tmp_path))
+    )
+    assert [
+        f"{each['image']}: " + ", ".join(map(shown, each["classes"])) for each in found
+    ] == lines
 
 
 def shown(guess):

@@ -28,11 +28,19 @@ def images(tmp_path):
 def test_torchs_weights_of_a_trained_network_validate(digits_run, images, tmp_path):
     """Ours to torchvision's names and back; the line that comes next works, with the same accuracy."""
     best = next((digits_run / "checkpoints").glob("best*.ckpt"))
-    out = passed(densenet("convert", best, *SPEC, "-o", "tv.safetensors", "--to", "torchvision", cwd=tmp_path))
+    out = passed(
+        densenet(
+            "convert", best, *SPEC, "-o", "tv.safetensors", "--to", "torchvision", cwd=tmp_path
+        )
+    )
     assert "Next:" not in out
     assert "set aside: archspec (2)" in out
     held = read_tensors(tmp_path / "tv.safetensors")
-    save(tmp_path / "tv.pth", {f"module.{name}": array for name, array in held.items()}, wrap="state_dict")
+    save(
+        tmp_path / "tv.pth",
+        {f"module.{name}": array for name, array in held.items()},
+        wrap="state_dict",
+    )
     out = passed(densenet("convert", "tv.pth", *SPEC, "-o", "back.ckpt", cwd=tmp_path))
     assert out.splitlines() == [
         "tv.pth is a torch .pth file, names: torchvision's and timm's, each after 'module.'",
@@ -45,7 +53,11 @@ def test_torchs_weights_of_a_trained_network_validate(digits_run, images, tmp_pa
     assert same(dict(back), {name: ours[name] for name in back})
     shutil.copy(best, tmp_path / "best.ckpt")
     found = [
-        passed(densenet("validate", "densenetbc_digits", "--ckpt", ckpt, "--data-dir", images, cwd=tmp_path))
+        passed(
+            densenet(
+                "validate", "densenetbc_digits", "--ckpt", ckpt, "--data-dir", images, cwd=tmp_path
+            )
+        )
         for ckpt in ("back.ckpt", "best.ckpt")
     ]
     assert "top-1" in found[0]
@@ -57,13 +69,22 @@ def test_names_of_ones_own(tmp_path):
     weights = weights_of("densenetbc_digits", "growth_rate=4", "head.num_classes=3")
     given = (*SPEC, "--set", "growth_rate=4")
     save(tmp_path / "mine.pth", {own_name(name): array for name, array in weights.items()})
-    refused(densenet("convert", "mine.pth", *given, "-o", "x.ckpt", cwd=tmp_path), "R011", "--by-order")
-    out = passed(densenet("convert", "mine.pth", *given, "--by-order", "--suggest", "map.yaml", cwd=tmp_path))
+    refused(
+        densenet("convert", "mine.pth", *given, "-o", "x.ckpt", cwd=tmp_path), "R011", "--by-order"
+    )
+    out = passed(
+        densenet("convert", "mine.pth", *given, "--by-order", "--suggest", "map.yaml", cwd=tmp_path)
+    )
     assert "mine.pth is a torch .pth file, paired by order" in out
     assert "note: 3 classes as in the file; densenetbc_digits has 10" in out
     assert "wrote map.yaml: read it, then --map map.yaml" in out
-    out = passed(densenet("convert", "mine.pth", *given, "--map", "map.yaml", "-o", "x.ckpt", cwd=tmp_path))
-    assert "Next: densenet validate densenetbc_digits --ckpt x.ckpt --set growth_rate=4 --data-dir DIR" in out
+    out = passed(
+        densenet("convert", "mine.pth", *given, "--map", "map.yaml", "-o", "x.ckpt", cwd=tmp_path)
+    )
+    assert (
+        "Next: densenet validate densenetbc_digits --ckpt x.ckpt --set growth_rate=4 --data-dir DIR"
+        in out
+    )
     assert same(read_tensors(tmp_path / "x.ckpt"), weights)
 
 
@@ -88,4 +109,8 @@ def test_wrong_use_is_told(tmp_path):
         done = densenet("convert", "x.safetensors", *SPEC, *arguments, cwd=tmp_path)
         assert done.returncode == 2
         assert word_of_it in done.stderr
-    refused(densenet("convert", "x.safetensors", *SPEC, "-o", "y.pth", cwd=tmp_path), "y.pth W001", ".safetensors")
+    refused(
+        densenet("convert", "x.safetensors", *SPEC, "-o", "y.pth", cwd=tmp_path),
+        "y.pth W001",
+        ".safetensors",
+    )

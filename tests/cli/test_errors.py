@@ -20,7 +20,16 @@ from archspec.train.start import create, plan_run
 from archspec.train.trained import relocate
 from archspec.weights.tensors import write_tensors
 
-SMALL = ("--set", "block_config=[1, 1]", "--set", "input.channels=3", "--batch-size", 2, "--epochs", 2)
+SMALL = (
+    "--set",
+    "block_config=[1, 1]",
+    "--set",
+    "input.channels=3",
+    "--batch-size",
+    2,
+    "--epochs",
+    2,
+)
 
 
 @pytest.fixture
@@ -30,7 +39,9 @@ def folder(tmp_path) -> Path:
         for name in ("cat", "dog"):
             (tmp_path / "data" / part / name).mkdir(parents=True)
             for number in range(4):
-                Image.new("RGB", (12, 12), (60 * number, 0, 0)).save(tmp_path / "data" / part / name / f"{number}.jpg")
+                Image.new("RGB", (12, 12), (60 * number, 0, 0)).save(
+                    tmp_path / "data" / part / name / f"{number}.jpg"
+                )
     return tmp_path / "data"
 
 
@@ -61,7 +72,13 @@ def bound_by_permissions(*arguments: object, cwd: Path) -> "subprocess.Completed
     prefix = dropped if os.geteuid() == 0 else []
     line = [*prefix, *command(*arguments)]
     return subprocess.run(
-        line, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, env=dict(os.environ)
+        line,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+        env=dict(os.environ),
     )
 
 
@@ -96,7 +113,9 @@ def test_an_image_damaged_between_planning_and_training_is_named(folder):
     damaged = folder / "train/cat/1.jpg"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
-    refused(densenet("train", "--resume", "run", cwd=folder.parent), f"{damaged} D005 cannot be read: ")
+    refused(
+        densenet("train", "--resume", "run", cwd=folder.parent), f"{damaged} D005 cannot be read: "
+    )
     damaged.write_bytes(whole)
     passed(densenet("train", "--resume", "run", cwd=folder.parent))
 
@@ -105,7 +124,9 @@ def test_an_image_damaged_between_planning_and_training_is_named(folder):
 def test_an_image_damaged_while_a_run_trains_is_named_and_the_run_goes_on_once_it_is_mended(folder):
     """After the first epoch, when all of them had been whole: exit 1, the file, no traceback."""
     run, damaged = folder.parent / "run", folder / "train/dog/2.jpg"
-    process = started("train", *SMALL, "--data-dir", folder, "--epochs", 400, "--out", "run", cwd=folder.parent)
+    process = started(
+        "train", *SMALL, "--data-dir", folder, "--epochs", 400, "--out", "run", cwd=folder.parent
+    )
     wait_until(lambda: (run / "checkpoints/last.ckpt").is_file(), process)
     whole = damaged.read_bytes()
     damaged.write_text("no image any more\n")
@@ -117,7 +138,9 @@ def test_an_image_damaged_while_a_run_trains_is_named_and_the_run_goes_on_once_i
     )
     damaged.write_bytes(whole)
     file = run / "recipe.yaml"
-    (start, *_, last) = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (start, *_, last) = [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
     done = last["epoch"]
     assert done < start["epochs"]
     file.write_text(file.read_text().replace("epochs: 400", f"epochs: {done + 1}"))
@@ -136,15 +159,22 @@ def test_a_data_set_that_was_moved_is_missed_by_name_and_found_again(folder):
     moved = folder.rename(folder.parent / "moved")
     for arguments in (("validate", "run"), ("train", "--resume", "run")):
         done = densenet(*arguments, cwd=folder.parent)
-        refused(done, f"{folder} D001 does not exist; the run's data set was there", "--data-dir DIR")
-    assert passed(densenet("validate", "run", "--data-dir", "moved", "--json", cwd=folder.parent)) == before
+        refused(
+            done, f"{folder} D001 does not exist; the run's data set was there", "--data-dir DIR"
+        )
+    assert (
+        passed(densenet("validate", "run", "--data-dir", "moved", "--json", cwd=folder.parent))
+        == before
+    )
     assert json.loads(before)["images"] == 4
     passed(densenet("train", "--resume", "run", "--data-dir", "moved", cwd=folder.parent))
     assert open_run(folder.parent / "run").settings.data_dir == str(moved)
     (moved / "cat/3.jpg").unlink()
     with pytest.raises(DataError, match="D009 is not the data set that the run began with"):
         relocate(open_run(folder.parent / "run"), moved)
-    other = json.loads(passed(densenet("validate", "run", "--data-dir", "moved", "--json", cwd=folder.parent)))
+    other = json.loads(
+        passed(densenet("validate", "run", "--data-dir", "moved", "--json", cwd=folder.parent))
+    )
     assert other["images"] == 7  # other data: all of it
 
 
@@ -153,7 +183,12 @@ def test_files_without_permission_are_named(folder):
     secret = folder / "train/cat"
     arguments = ("train", *SMALL, "--data-dir", folder, "--out")
     secret.chmod(0)
-    refused(bound_by_permissions(*arguments, "run", cwd=folder.parent), secret, "D001", "Permission denied")
+    refused(
+        bound_by_permissions(*arguments, "run", cwd=folder.parent),
+        secret,
+        "D001",
+        "Permission denied",
+    )
     secret.chmod(0o755)
     (secret / "2.jpg").chmod(0)
     done = bound_by_permissions(*arguments, "run", cwd=folder.parent)
@@ -161,21 +196,33 @@ def test_files_without_permission_are_named(folder):
     closed = folder.parent / "closed"
     closed.mkdir(mode=0o500)
     (secret / "2.jpg").chmod(0o644)
-    refused(bound_by_permissions(*arguments, closed / "run", cwd=folder.parent), closed / "run", "T002")
+    refused(
+        bound_by_permissions(*arguments, closed / "run", cwd=folder.parent), closed / "run", "T002"
+    )
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--batch-size", 9), ("data/train", "T007 batch_size (=9) must be at most the 8", "--batch-size 8")),
-        (("--devices", 8), ("T007 batch_size (=2) must be at most the 1 training image of a device",)),
+        (
+            ("--batch-size", 9),
+            ("data/train", "T007 batch_size (=9) must be at most the 8", "--batch-size 8"),
+        ),
+        (
+            ("--devices", 8),
+            ("T007 batch_size (=2) must be at most the 1 training image of a device",),
+        ),
         (("--num-classes", 1), ("T005 num_classes (=1) must be at least the 2 of the data",)),
         (("--epochs", 0, "--lr", -1), ("S004 epochs (=0)", "S004 schedule.learning_rate (=-1")),
         (("--image-size", 0), ("S004 input.height (=0)", "S004 input.width (=0)")),
         (("--set", "recipe.epoch=3"), ("S001 unknown key 'epoch' (did you mean 'epochs'?)",)),
         (("--recipe", "nothing"), ("S010", "nothing")),
     ],
-    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) and str(value[0]).startswith("--") else "",
+    ids=lambda value: (
+        " ".join(map(str, value))
+        if isinstance(value, tuple) and str(value[0]).startswith("--")
+        else ""
+    ),
 )
 def test_values_that_cannot_work_are_refused_before_anything_is_made(flags, words, folder):
     """The message names the field, its value and the rule."""
@@ -187,7 +234,9 @@ def test_faults_of_spec_recipe_and_data_are_told_together(tmp_path):
     """One round of mending is enough."""
     (tmp_path / "net.yaml").write_text("name: net\nextends: densenetbc_digits\ncompression: 2\n")
     (tmp_path / "how.yaml").write_text("extends: digits\nbatch_size: 0\n")
-    done = densenet("train", "net.yaml", "--recipe", "how.yaml", "--data-dir", "nowhere", cwd=tmp_path)
+    done = densenet(
+        "train", "net.yaml", "--recipe", "how.yaml", "--data-dir", "nowhere", cwd=tmp_path
+    )
     refused(done, "net.yaml:3:14 S004", "how.yaml:2:13 S004", "nowhere D001")
 
 
@@ -199,7 +248,9 @@ def test_classes_that_differ_from_the_checkpoints_are_listed(digits_run, folder)
         f"{folder}/val D009 has the classes cat, dog; the checkpoint's are 0, 1, 2",
     )
     refused(
-        densenet("validate", "densenetbc_digits", "--ckpt", best, "--data-dir", folder, cwd=folder.parent),
+        densenet(
+            "validate", "densenetbc_digits", "--ckpt", best, "--data-dir", folder, cwd=folder.parent
+        ),
         f"{folder}/val D009 has 2 classes; the checkpoint tells 10 apart",
     )
 
@@ -223,12 +274,16 @@ def test_a_run_directory_is_never_written_over(digits_run):
     assert sorted(path.stat().st_mtime_ns for path in digits_run.rglob("*")) == before
 
 
-@pytest.mark.parametrize("arguments", [("train", "--resume"), ("validate",), ("export",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("train", "--resume"), ("validate",), ("export",)], ids=" ".join
+)
 def test_a_folder_that_is_no_run_is_named_with_what_it_lacks(arguments, tmp_path):
     """Such as a folder with only a part of a run in it."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text("{}")
-    refused(densenet(*arguments, "run", cwd=tmp_path), "run T004", "it has no spec.yaml, recipe.yaml")
+    refused(
+        densenet(*arguments, "run", cwd=tmp_path), "run T004", "it has no spec.yaml, recipe.yaml"
+    )
 
 
 def test_resuming_what_does_not_exist_is_refused(tmp_path):
@@ -242,27 +297,42 @@ def test_checkpoints_that_are_none_are_named(digits_run, tmp_path):
     whole = (digits_run / "checkpoints/best.ckpt").read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(whole[:5000])
     refused(densenet("export", digits_run, "--ckpt", "cut.ckpt", cwd=tmp_path), "cut.ckpt R002")
-    refused(densenet("validate", "densenetbc_digits", "--ckpt", "no.ckpt", cwd=tmp_path), "no.ckpt R001")
+    refused(
+        densenet("validate", "densenetbc_digits", "--ckpt", "no.ckpt", cwd=tmp_path), "no.ckpt R001"
+    )
     assert [file.name for file in tmp_path.iterdir()] == ["cut.ckpt"]
 
 
 def test_a_checkpoint_of_another_network_lists_what_does_not_fit(digits_run, tmp_path):
     """Names and shapes, not a warning."""
     best = digits_run / "checkpoints/best.ckpt"
-    done = densenet("export", "densenetbc_digits", "--ckpt", best, "--set", "block_config=[4, 5]", cwd=tmp_path)
-    refused(done, best, "R003 lacks features.denseblock2.denselayer5", "R003 has classifier.weight as (10, 84)")
+    done = densenet(
+        "export", "densenetbc_digits", "--ckpt", best, "--set", "block_config=[4, 5]", cwd=tmp_path
+    )
+    refused(
+        done,
+        best,
+        "R003 lacks features.denseblock2.denselayer5",
+        "R003 has classifier.weight as (10, 84)",
+    )
     assert not list(tmp_path.iterdir())
 
 
 def test_a_spec_without_weights_says_what_is_missing(tmp_path):
     """Of validate and export."""
-    refused(densenet("validate", "densenet121", cwd=tmp_path), "R004 densenet121 is a spec", "--ckpt FILE")
+    refused(
+        densenet("validate", "densenet121", cwd=tmp_path),
+        "R004 densenet121 is a spec",
+        "--ckpt FILE",
+    )
     refused(densenet("export", "densenet211", cwd=tmp_path), "S010", "densenet211")
 
 
 def test_a_checkpoint_of_a_network_for_colour_needs_data_to_be_validated(tmp_path):
     """The embedded digits are grey; one line says what to give."""
-    write_tensors(tmp_path / "colour.safetensors", weights_of("densenetbc_digits", "input.channels=3"))
+    write_tensors(
+        tmp_path / "colour.safetensors", weights_of("densenetbc_digits", "input.channels=3")
+    )
     given = ("--set", "input.channels=3", "--ckpt", "colour.safetensors")
     done = densenet("validate", "densenetbc_digits", *given, cwd=tmp_path)
     text = refused(done, "D001", "the embedded digits are grey", "--data-dir DIR")
@@ -287,7 +357,10 @@ def test_files_that_cannot_be_written_are_named(arguments, tmp_path):
 
 def test_an_export_that_cannot_be_written_names_the_file(digits_run, tmp_path):
     """W002, and no folder is left beside it."""
-    refused(densenet("export", digits_run, "-o", "nowhere/x.mindir", cwd=tmp_path), "nowhere/x.mindir W002")
+    refused(
+        densenet("export", digits_run, "-o", "nowhere/x.mindir", cwd=tmp_path),
+        "nowhere/x.mindir W002",
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -295,7 +368,11 @@ def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_roo
     """T003 names the checkpoint; nothing half-written stays or counts; --resume after making room."""
     flags = (*TINY, "--epochs", 2, "--out", "run")
     done = densenet("train", *flags, cwd=small_disk)
-    refused(done, small_disk / "run/checkpoints", "T003 the checkpoint cannot be written: No space left on device")
+    refused(
+        done,
+        small_disk / "run/checkpoints",
+        "T003 the checkpoint cannot be written: No space left on device",
+    )
     assert "densenet train --resume" in done.stderr
     kept = {path.name for path in (small_disk / "run/checkpoints").iterdir()}
     assert kept <= {"best.ckpt", "last.ckpt"}
@@ -304,20 +381,28 @@ def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_roo
     for name in kept:
         assert checkpoint.read(small_disk / "run/checkpoints" / name)  # whole, if it is there
     passed(densenet("train", "--resume", "run", cwd=small_disk))
-    assert {path.name for path in (small_disk / "run/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (small_disk / "run/checkpoints").iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+    }
 
 
 def test_a_disk_too_full_for_a_run_directory_leaves_none_that_looks_whole(small_disk):
     """T002 names the folder, and validate what it lacks."""
     free = os.statvfs(small_disk)
     (small_disk / "ballast").write_bytes(bytes(free.f_bavail * free.f_bsize))
-    refused(densenet("train", "--out", "run", cwd=small_disk), "run T002 cannot be written: No space left on device")
+    refused(
+        densenet("train", "--out", "run", cwd=small_disk),
+        "run T002 cannot be written: No space left on device",
+    )
     refused(densenet("validate", "run", cwd=small_disk), "run T004", "run.json")
 
 
 def test_set_on_a_run_is_refused(digits_run):
     """A run's network is fixed: an override that did nothing would mislead."""
-    refused(densenet("export", digits_run, "--set", "growth_rate=13"), "S011", "growth_rate=13", "fixed")
+    refused(
+        densenet("export", digits_run, "--set", "growth_rate=13"), "S011", "growth_rate=13", "fixed"
+    )
 
 
 def test_export_refuses_a_suffix_that_it_does_not_write(digits_run, tmp_path):
@@ -330,5 +415,7 @@ def test_a_recipe_is_not_offered_the_keys_of_a_spec(tmp_path):
     """`block_config` belongs to specs alone."""
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("epochs: 1\nbatch_size: 8\nblock_config: [1]\n")
-    text = refused(densenet("train", "--recipe", recipe, "--out", "run", cwd=tmp_path), "S001", "block_config")
+    text = refused(
+        densenet("train", "--recipe", recipe, "--out", "run", cwd=tmp_path), "S001", "block_config"
+    )
     assert "did you mean 'block_config'" not in text

@@ -31,7 +31,9 @@ def model(folder: Path, style: str = "torch", name: str = "theirs.onnx") -> str:
 
 def nodes(folder: Path, *made: tuple[str, list[str], str], inputs: tuple[str, ...] = ("x",)) -> str:
     """A file of nodes (operator, inputs, output), the last one's output being the network's."""
-    images = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in inputs]
+    images = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in inputs
+    ]
     output = helper.make_tensor_value_info(made[-1][2], TensorProto.FLOAT, None)
     listed = [helper.make_node(kind, given, [name], name=name) for kind, given, name in made]
     graph = helper.make_graph(listed, "graph", images, [output])
@@ -51,10 +53,15 @@ def test_a_lifted_spec_is_certified_against_the_file(tmp_path: Path) -> None:
 
 def test_without_a_file_the_spec_is_on_the_screen_alone(tmp_path: Path) -> None:
     """Notes stand beside it, so that the output may be redirected."""
-    assert passed(densenet("lift", model(tmp_path), "--name", "mine", cwd=tmp_path)) == DIGITS.replace("theirs", "mine")
+    assert passed(
+        densenet("lift", model(tmp_path), "--name", "mine", cwd=tmp_path)
+    ) == DIGITS.replace("theirs", "mine")
     done = densenet("lift", model(tmp_path, "scale and shift", "5 %.onnx"), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, DIGITS.replace("theirs", "network_5__"))
-    assert done.stderr == "note: 18 batch norms are written as a scale and a shift: eps is not compared there\n"
+    assert (
+        done.stderr
+        == "note: 18 batch norms are written as a scale and a shift: eps is not compared there\n"
+    )
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -80,8 +87,12 @@ def fault(file: Path, output: Path | None = None, name: str | None = None) -> st
 def test_a_place_or_name_that_cannot_be_is_refused(tmp_path: Path) -> None:
     """Nothing is left behind."""
     file = tmp_path / model(tmp_path)
-    assert "nowhere/spec.yaml W002 cannot be written: No such file" in fault(file, tmp_path / "nowhere/spec.yaml")
-    assert "theirs.onnx/spec.yaml W002 cannot be written: Not a directory" in fault(file, file / "spec.yaml")
+    assert "nowhere/spec.yaml W002 cannot be written: No such file" in fault(
+        file, tmp_path / "nowhere/spec.yaml"
+    )
+    assert "theirs.onnx/spec.yaml W002 cannot be written: Not a directory" in fault(
+        file, file / "spec.yaml"
+    )
     assert fault(file, name="a b").startswith("--name a b S004 name (=a b) must match")
     assert [path.name for path in tmp_path.iterdir()] == ["theirs.onnx"]
 
@@ -90,8 +101,16 @@ def test_a_place_or_name_that_cannot_be_is_refused(tmp_path: Path) -> None:
     ("made", "inputs", "words"),
     [
         ([("Relu", ["x"], "a"), ("Elu", ["a"], "b")], ("x",), "other.onnx R008 b: Elu "),
-        ([("Relu", ["x"], "a"), ("Add", ["a", "x"], "b")], ("x",), "other.onnx R108 b: adds feature maps"),
-        ([("Relu", ["x"], "a"), ("Relu", ["a"], "b")], ("x",), "other.onnx R108 no layers of a dense block"),
+        (
+            [("Relu", ["x"], "a"), ("Add", ["a", "x"], "b")],
+            ("x",),
+            "other.onnx R108 b: adds feature maps",
+        ),
+        (
+            [("Relu", ["x"], "a"), ("Relu", ["a"], "b")],
+            ("x",),
+            "other.onnx R108 no layers of a dense block",
+        ),
         ([("Add", ["x", "y"], "a")], ("x", "y"), "other.onnx R007 has 2 inputs and 1 outputs"),
     ],
 )

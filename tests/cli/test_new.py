@@ -35,7 +35,11 @@ def uncommented(text):
 
 @pytest.fixture(params=[*shipped(), *OTHERS])
 def spec(request, tmp_path):
-    found = loaded(tmp_path, OTHERS[request.param]) if request.param in OTHERS else load_spec(request.param)
+    found = (
+        loaded(tmp_path, OTHERS[request.param])
+        if request.param in OTHERS
+        else load_spec(request.param)
+    )
     return found.model_copy(update={"published": ()})  # of another network: a new one has none
 
 
@@ -104,7 +108,10 @@ def test_nothing_is_overwritten(tmp_path):
         (("a b",), "NAME a b S004 name (=a b) must match"),
         (("../up",), "S004 name (=../up) must match"),
         (("mine", "--like", "densenet112"), "S010 there is no spec 'densenet112'"),
-        (("mine", "-o", "nowhere/mine.yaml"), "nowhere/mine.yaml W002 cannot be written: No such file"),
+        (
+            ("mine", "-o", "nowhere/mine.yaml"),
+            "nowhere/mine.yaml W002 cannot be written: No such file",
+        ),
     ],
 )
 def test_what_cannot_be_begun_is_refused(arguments, words, tmp_path):

@@ -16,8 +16,27 @@ def faults_of(text: str) -> list[str]:
 
 def test_every_fault_of_a_flag_quotes_the_flag_and_all_come_at_once(tmp_path, no_mindspore):
     """Flags of their own, `--set` for the spec, `--set recipe.` for the recipe; readable or not."""
-    flags = ("--epochs", 0, "--lr", -1, "--batch-size", 0, "--seed", -1, "--image-size", 0, "--num-classes", 0)
-    texts = ("recipe.foo=1", "recipe.seed", " recipe.data.3=2", "stem.kernal=3", "blocks.9.layers=1")
+    flags = (
+        "--epochs",
+        0,
+        "--lr",
+        -1,
+        "--batch-size",
+        0,
+        "--seed",
+        -1,
+        "--image-size",
+        0,
+        "--num-classes",
+        0,
+    )
+    texts = (
+        "recipe.foo=1",
+        "recipe.seed",
+        " recipe.data.3=2",
+        "stem.kernal=3",
+        "blocks.9.layers=1",
+    )
     sets = [part for text in texts for part in ("--set", text)]
     done = densenet("train", "--dry-run", *flags, *sets, cwd=tmp_path, env=no_mindspore)
     assert faults_of(refused(done)) == [
@@ -39,34 +58,59 @@ def test_every_fault_of_a_flag_quotes_the_flag_and_all_come_at_once(tmp_path, no
 @pytest.mark.parametrize(
     ("flags", "start"),
     [
-        (("--num-classes", 2), "--num-classes 2 T005 num_classes (=2) must be at least the 10 of the data"),
+        (
+            ("--num-classes", 2),
+            "--num-classes 2 T005 num_classes (=2) must be at least the 10 of the data",
+        ),
         (
             ("--set", "head.num_classes=2"),
             "--set head.num_classes=2 T005 num_classes (=2) must be at least the 10 of the data",
         ),
-        (("--batch-size", 3000), "--batch-size 3000 T007 batch_size (=3000) must be at most the 1295 training images"),
-        (("--image-size", 1), "--image-size 1 G006 input.height and input.width (=1) must be at least 2"),
-        (("--lr", "nan"), "--lr nan S004 schedule.learning_rate (=nan) must be a finite number in (0, 100]"),
-        (("--set", "input.channels=2"), "--set input.channels=2 T008 input.channels (=2) must be 1 or 3"),
+        (
+            ("--batch-size", 3000),
+            "--batch-size 3000 T007 batch_size (=3000) must be at most the 1295 training images",
+        ),
+        (
+            ("--image-size", 1),
+            "--image-size 1 G006 input.height and input.width (=1) must be at least 2",
+        ),
+        (
+            ("--lr", "nan"),
+            "--lr nan S004 schedule.learning_rate (=nan) must be a finite number in (0, 100]",
+        ),
+        (
+            ("--set", "input.channels=2"),
+            "--set input.channels=2 T008 input.channels (=2) must be 1 or 3",
+        ),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
 def test_a_conflict_that_shows_later_quotes_the_flag_too(flags, start, tmp_path, no_mindspore):
     """With the data, with the graph: the value still knows where it came from."""
-    (found,) = faults_of(refused(densenet("train", "--dry-run", *flags, cwd=tmp_path, env=no_mindspore)))
+    (found,) = faults_of(
+        refused(densenet("train", "--dry-run", *flags, cwd=tmp_path, env=no_mindspore))
+    )
     assert found.startswith(start)
 
 
 @pytest.mark.parametrize(
     ("target", "fault"),
     [
-        ("nothing", "S010 there is no 'nothing', neither a run directory nor a spec (densenet list names"),
-        ("runs/densenet121", "S010 there is no 'runs/densenet121', neither a run directory nor a spec (did you mean"),
+        (
+            "nothing",
+            "S010 there is no 'nothing', neither a run directory nor a spec (densenet list names",
+        ),
+        (
+            "runs/densenet121",
+            "S010 there is no 'runs/densenet121', neither a run directory nor a spec (did you mean",
+        ),
         ("a" * 300, f"S010 there is no '{'a' * 60}', neither a run directory nor a spec"),
     ],
     ids=["a word", "a path", "a name that no file can have"],
 )
-def test_a_target_that_is_neither_run_nor_spec_is_told_as_such(target, fault, tmp_path, no_mindspore):
+def test_a_target_that_is_neither_run_nor_spec_is_told_as_such(
+    target, fault, tmp_path, no_mindspore
+):
     """Whoever mistypes a run directory does not read of specs alone."""
     assert refused(densenet("validate", target, cwd=tmp_path, env=no_mindspore)).startswith(fault)
 
@@ -74,8 +118,13 @@ def test_a_target_that_is_neither_run_nor_spec_is_told_as_such(target, fault, tm
 @pytest.mark.parametrize("text", [" head.num_classes =3", "head={num_classes: 3}"])
 def test_an_override_of_the_classes_holds_against_the_checkpoint(text, digits_run):
     """However it is spelt: the checkpoint of ten classes does not fit then."""
-    with pytest.raises(ModelFileError, match=r"R003 has classifier.weight as \(10, 84\), the network needs \(3, 84\)"):
-        open_trained("densenetbc_digits", ckpt=digits_run / "checkpoints/best.ckpt", overrides=[text])
+    with pytest.raises(
+        ModelFileError,
+        match=r"R003 has classifier.weight as \(10, 84\), the network needs \(3, 84\)",
+    ):
+        open_trained(
+            "densenetbc_digits", ckpt=digits_run / "checkpoints/best.ckpt", overrides=[text]
+        )
 
 
 def test_the_checkpoint_says_how_many_classes_there_are_where_no_override_does(digits_run):
@@ -92,12 +141,21 @@ def test_flags_become_overrides_that_quote_them():
         Override(("a", 8), "--image-size 8"),
         Override(("b", 8), "--image-size 8"),
     ]
-    assert [flag("--lr", rate, "x")[0].place for rate in (1.0, 0.05, 1e-5)] == ["--lr 1", "--lr 0.05", "--lr 1e-05"]
+    assert [flag("--lr", rate, "x")[0].place for rate in (1.0, 0.05, 1e-5)] == [
+        "--lr 1",
+        "--lr 0.05",
+        "--lr 1e-05",
+    ]
 
 
 def test_overrides_are_split_between_spec_and_recipe():
     """In order; the recipe's lose the prefix and keep it in their place."""
-    for_spec, for_recipe = split_overrides(["growth_rate=3", "recipe.epochs=2", "recipes=1", "recipe.seed"])
+    for_spec, for_recipe = split_overrides(
+        ["growth_rate=3", "recipe.epochs=2", "recipes=1", "recipe.seed"]
+    )
     assert for_spec == ["growth_rate=3", "recipes=1"]
-    assert for_recipe == [Override("epochs=2", "--set recipe.epochs=2"), Override("seed", "--set recipe.seed")]
+    assert for_recipe == [
+        Override("epochs=2", "--set recipe.epochs=2"),
+        Override("seed", "--set recipe.seed"),
+    ]
     assert split_overrides(None) == ([], [])

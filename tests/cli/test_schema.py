@@ -20,8 +20,14 @@ from archspec.train.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {"spec": schema_of(Spec), "recipe": schema_of(Recipe), "templates": templates_schema()}
-FOLDERS = {"spec": ROOT / "specs", "recipe": ROOT / "specs/recipes", "templates": ROOT / "specs/templates"}
-SHIPPED = [(kind, path) for kind, folder in FOLDERS.items() for path in sorted(folder.glob("*.yaml"))]
+FOLDERS = {
+    "spec": ROOT / "specs",
+    "recipe": ROOT / "specs/recipes",
+    "templates": ROOT / "specs/templates",
+}
+SHIPPED = [
+    (kind, path) for kind, folder in FOLDERS.items() for path in sorted(folder.glob("*.yaml"))
+]
 EXAMPLES = [
     text
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,7 +35,11 @@ EXAMPLES = [
 ]
 # Faults that a schema sees: S001 unknown key, S002 missing, S003 type, S004 range, S005 choice.
 OF_A_SCHEMA = re.compile(r"# expect: \d+:\d+ S00[1-5] ")
-INVALID = [path for path in sorted((ROOT / "tests/invalid").glob("*.yaml")) if OF_A_SCHEMA.search(path.read_text())]
+INVALID = [
+    path
+    for path in sorted((ROOT / "tests/invalid").glob("*.yaml"))
+    if OF_A_SCHEMA.search(path.read_text())
+]
 BASE = "growth_rate: 8\nblock_config: [2]\n"
 
 
@@ -47,7 +57,9 @@ def written(text):
 # ---- what is right
 
 
-@pytest.mark.parametrize(("kind", "path"), SHIPPED, ids=[f"{kind}-{path.stem}" for kind, path in SHIPPED])
+@pytest.mark.parametrize(
+    ("kind", "path"), SHIPPED, ids=[f"{kind}-{path.stem}" for kind, path in SHIPPED]
+)
 def test_shipped_files_are_right_by_their_schema(kind, path):
     """Specs, recipes and templates, as they are written."""
     assert judge(read_file(path).value, SCHEMAS[kind])
@@ -59,7 +71,9 @@ def test_examples_of_the_pages_are_right_by_the_schema(text):
     assert judge(written(text), SCHEMAS["recipe" if "cifar_paper" in text else "spec"])
 
 
-@pytest.mark.parametrize("name", ["densenetbc_digits", "hardnet39ds", "peleenet", "fcdensenet103", "cspdensenet121"])
+@pytest.mark.parametrize(
+    "name", ["densenetbc_digits", "hardnet39ds", "peleenet", "fcdensenet103", "cspdensenet121"]
+)
 def test_a_resolved_spec_is_right_by_the_schema(name):
     """What `build` saves can be edited as what people write."""
     assert judge(json.loads(json.dumps(load_spec(name).resolved())), SCHEMAS["spec"])
@@ -117,7 +131,10 @@ WRONG = [
     "activation: {kind: silu, alpha: 1}",
     "norm: {kind: batch, eps: 0}",
     "blocks: [{growth_rate: 8}]",
-    *(f"blocks: [{{layers: 2, layer_at: {at}}}]" for at in ("{1: bsaic}", "{0: basic}", "{x: basic}", "{1: []}", "[]")),
+    *(
+        f"blocks: [{{layers: 2, layer_at: {at}}}]"
+        for at in ("{1: bsaic}", "{0: basic}", "{x: basic}", "{1: []}", "[]")
+    ),
     "features: 1",
     "transitions: [{skip: root}]",
 ]
@@ -133,7 +150,9 @@ def test_what_does_not_load_is_wrong_by_the_schema(text, tmp_path):
         load_spec(tmp_path / "wrong.yaml")
 
 
-@pytest.mark.parametrize("text", ["name: x", "epochs: 1", "epochs: 0\nbatch_size: 8", "extends: digits\nlr: 1"])
+@pytest.mark.parametrize(
+    "text", ["name: x", "epochs: 1", "epochs: 0\nbatch_size: 8", "extends: digits\nlr: 1"]
+)
 def test_a_wrong_recipe_is_wrong_by_the_schema(text):
     """Missing keys, a range, an unknown key."""
     assert not judge(written(text), SCHEMAS["recipe"])
@@ -145,7 +164,9 @@ def test_a_wrong_recipe_is_wrong_by_the_schema(text):
 def parts(schema):
     if isinstance(schema, dict):
         yield schema
-    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+    for part in (
+        schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    ):
         yield from parts(part)
 
 
@@ -159,7 +180,9 @@ def test_every_key_is_described(kind):
     assert len(fields) > 15
 
 
-@pytest.mark.parametrize("names", [[*templates("stems")], [*templates("heads")], [*get_args(RuleName)]])
+@pytest.mark.parametrize(
+    "names", [[*templates("stems")], [*templates("heads")], [*get_args(RuleName)]]
+)
 def test_names_of_templates_and_rules_complete(names):
     """They stand in the schema as choices, in the long form and alone."""
     assert json.dumps(SCHEMAS["spec"]).count(json.dumps(names)) == 2
@@ -176,7 +199,9 @@ def test_the_shipped_schema_is_in_step(kind):
     assert file.read_text() == text
 
 
-@pytest.mark.parametrize(("kind", "path"), SHIPPED, ids=[f"{kind}-{path.stem}" for kind, path in SHIPPED])
+@pytest.mark.parametrize(
+    ("kind", "path"), SHIPPED, ids=[f"{kind}-{path.stem}" for kind, path in SHIPPED]
+)
 def test_shipped_files_name_their_schema_in_the_first_line(kind, path):
     """Relative, so that it is found in a checkout and in an installed package."""
     first = path.read_text().splitlines()[0]
@@ -187,7 +212,9 @@ def test_shipped_files_name_their_schema_in_the_first_line(kind, path):
 def test_every_choice_of_a_template_or_a_list_names_the_templates():
     """None is left to be any text."""
     choices = [
-        part["oneOf"] for part in parts(SCHEMAS["spec"]) if "oneOf" in part and "required" not in part["oneOf"][0]
+        part["oneOf"]
+        for part in parts(SCHEMAS["spec"])
+        if "oneOf" in part and "required" not in part["oneOf"][0]
     ]
     assert [choice for choice in choices if {"type": "string"} in choice] == []
 
@@ -203,4 +230,7 @@ def test_the_command_prints_or_writes_the_schema(kind, tmp_path):
 
 def test_a_schema_that_cannot_be_written_is_an_error_in_a_line(tmp_path):
     """The folder does not exist."""
-    refused(densenet("schema", "-o", "no/s.json", cwd=tmp_path), "no/s.json W002 cannot be written: No such file")
+    refused(
+        densenet("schema", "-o", "no/s.json", cwd=tmp_path),
+        "no/s.json W002 cannot be written: No such file",
+    )

@@ -25,7 +25,13 @@ def in_shell(line: str, *arguments: object, cwd: Path) -> "subprocess.CompletedP
     """Run a line of bash in which "$@" is the command with these arguments."""
     words = ["bash", "-c", line, "bash", *command(*arguments)]
     return subprocess.run(
-        words, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, env=dict(os.environ)
+        words,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+        env=dict(os.environ),
     )
 
 
@@ -41,7 +47,10 @@ def test_a_file_that_may_not_grow_is_one_line(tmp_path):
     """The output goes into a file that reaches the limit of its size half-way."""
     (tmp_path / "text").write_text("x" * 900)
     done = in_shell("trap '' XFSZ; ulimit -f 1; exec \"$@\" >> text", "list", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (1, "E006 cannot write to the screen: File too large\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "E006 cannot write to the screen: File too large\n",
+    )
     assert (tmp_path / "text").stat().st_size == 1024
 
 
@@ -49,7 +58,10 @@ def test_a_file_that_may_not_grow_is_one_line(tmp_path):
 def test_a_closed_screen_is_said_before_anything_is_done(arguments, tmp_path):
     """Nobody would see what the command finds."""
     done = in_shell('"$@" >&-', *arguments, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (1, "E006 cannot write to the screen: standard output is closed\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "E006 cannot write to the screen: standard output is closed\n",
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -87,7 +99,12 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(arguments, tmp_path):
 def test_characters_that_the_screen_lacks_are_replaced(encoding, tmp_path):
     """Names of files and classes may hold any; boxes are drawn in plain characters."""
     (tmp_path / "плотная.yaml").write_text((ROOT / "specs" / "densenetbc_digits.yaml").read_text())
-    for arguments in (("check", "плотная.yaml"), ("inspect", "плотная.yaml"), ("list",), ("inspect", "--help")):
+    for arguments in (
+        ("check", "плотная.yaml"),
+        ("inspect", "плотная.yaml"),
+        ("list",),
+        ("inspect", "--help"),
+    ):
         done = subprocess.run(
             command(*arguments),
             cwd=tmp_path,
@@ -100,7 +117,9 @@ def test_characters_that_the_screen_lacks_are_replaced(encoding, tmp_path):
     assert done.stdout.startswith("???????.yaml: right")
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("train", "--epochs", "1"), ("build", "densenet121")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("list",), ("train", "--epochs", "1"), ("build", "densenet121")], ids=" ".join
+)
 def test_a_folder_that_is_gone_is_one_line(arguments, tmp_path):
     """The one in which the command is run."""
     done = in_shell('mkdir gone && cd gone && rmdir ../gone && "$@"', *arguments, cwd=tmp_path)

@@ -14,7 +14,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import EPOCHS_OF_DIGITS_RUN, SMALL_RUN, TINY, densenet, passed, refused, started, wait_until
+from conftest import (
+    EPOCHS_OF_DIGITS_RUN,
+    SMALL_RUN,
+    TINY,
+    densenet,
+    passed,
+    refused,
+    started,
+    wait_until,
+)
 from PIL import Image
 
 from archspec.runtime import prepare
@@ -32,7 +41,9 @@ def events(run: Path, kind: str = "epoch") -> list[dict]:
     """The events of a kind, without what depends on the clock."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [
-        {key: value for key, value in line.items() if key not in TAKES_TIME} for line in lines if line["event"] == kind
+        {key: value for key, value in line.items() if key not in TAKES_TIME}
+        for line in lines
+        if line["event"] == kind
     ]
 
 
@@ -48,7 +59,11 @@ def parameters(run: Path, name: str) -> dict[str, bytes]:
 def left_running(run: Path) -> list[str]:
     """Processes that work in a run directory; their command line names it."""
     found = psutil.process_iter(["cmdline", "status"])
-    lines = [shlex.join(p.info["cmdline"] or []) for p in found if p.info["status"] != psutil.STATUS_ZOMBIE]
+    lines = [
+        shlex.join(p.info["cmdline"] or [])
+        for p in found
+        if p.info["status"] != psutil.STATUS_ZOMBIE
+    ]
     return [line for line in lines if str(run.resolve()) in line]
 
 
@@ -61,14 +76,37 @@ def finished_epochs(run: Path) -> int:
 
 def test_flags_and_overrides_reach_what_the_run_saves(tmp_path):
     """Every flag, `--set` for the spec and `--set recipe.` for the recipe."""
-    flags = ("--epochs", 1, "--batch-size", 32, "--lr", 0.02, "--seed", 5, "--image-size", 6, "--num-classes", 12)
+    flags = (
+        "--epochs",
+        1,
+        "--batch-size",
+        32,
+        "--lr",
+        0.02,
+        "--seed",
+        5,
+        "--image-size",
+        6,
+        "--num-classes",
+        12,
+    )
     rest = (*TINY, "--set", "recipe.label_smoothing=0.2", "--set", "drop_rate=0.1", "--out", "run")
     text = passed(densenet("train", *flags, *rest, cwd=tmp_path))
     assert "12 classes, images 6 x 6" in text
     spec, recipe = load_spec(tmp_path / "run/spec.yaml"), load_recipe(tmp_path / "run/recipe.yaml")
-    assert (spec.input.height, spec.input.width, spec.head.num_classes, spec.drop_rate) == (6, 6, 12, 0.1)
+    assert (spec.input.height, spec.input.width, spec.head.num_classes, spec.drop_rate) == (
+        6,
+        6,
+        12,
+        0.1,
+    )
     assert [block.layers for block in spec.blocks] == [1, 1]
-    assert (recipe.epochs, recipe.batch_size, recipe.seed, recipe.label_smoothing) == (1, 32, 5, 0.2)
+    assert (recipe.epochs, recipe.batch_size, recipe.seed, recipe.label_smoothing) == (
+        1,
+        32,
+        5,
+        0.2,
+    )
     assert recipe.schedule.learning_rate == 0.02
     # Classes beyond the data's have no name, but a network just begun may well guess them.
     picture = tmp_path / "digit.png"
@@ -84,7 +122,9 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
     It answers where MindSpore cannot be imported, and so does one for this process alone. What the line wants is
     said beside it.
     """
-    assert "in this process" in passed(densenet("train", "--dry-run", cwd=tmp_path, env=no_mindspore))
+    assert "in this process" in passed(
+        densenet("train", "--dry-run", cwd=tmp_path, env=no_mindspore)
+    )
     arguments = ("--devices", 8, "--device-target", "Ascend", "--out", "run", "--dry-run")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = densenet("train", *arguments, cwd=tmp_path, env={**no_mindspore, "PATH": path})
@@ -103,19 +143,35 @@ def test_a_dry_run_where_there_is_a_run_is_refused_as_the_start_would_be(tmp_pat
     """By this process or several."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").touch()
-    real = refused(densenet("train", "--out", "run", cwd=tmp_path), "run T001 exists and is not empty")
+    real = refused(
+        densenet("train", "--out", "run", cwd=tmp_path), "run T001 exists and is not empty"
+    )
     assert refused(densenet("train", "--out", "run", "--dry-run", cwd=tmp_path)) == real
-    assert refused(densenet("train", "--out", "run", "--dry-run", "--devices", 2, cwd=tmp_path)) == real
+    assert (
+        refused(densenet("train", "--out", "run", "--dry-run", "--devices", 2, cwd=tmp_path))
+        == real
+    )
 
 
 @pytest.mark.slow
 def test_the_line_of_a_dry_run_works_in_a_shell_that_knows_nothing_of_this_python(tmp_path):
     """Once there is a run directory, also one with a space in its name."""
-    done = densenet("train", "--devices", 2, "--out", "a run", "--dry-run", cwd=tmp_path, env={"PATH": BARE_PATH})
+    done = densenet(
+        "train",
+        "--devices",
+        2,
+        "--out",
+        "a run",
+        "--dry-run",
+        cwd=tmp_path,
+        env={"PATH": BARE_PATH},
+    )
     assert done.stdout.startswith(f'env PATH={Path(sys.executable).parent}:"$PATH" msrun ')
     overrides = {"spec_overrides": ["block_config=[1, 1]"], "recipe_overrides": ["epochs=1"]}
     create(plan_run("densenetbc_digits", devices=2, **overrides), tmp_path / "a run")
-    shell = subprocess.run(["/bin/sh", "-c", done.stdout], cwd=tmp_path, env={"PATH": BARE_PATH}, check=False)
+    shell = subprocess.run(
+        ["/bin/sh", "-c", done.stdout], cwd=tmp_path, env={"PATH": BARE_PATH}, check=False
+    )
     assert shell.returncode == 0
     assert_one_sound_run(tmp_path / "a run", ranks=2, epochs=1)
 
@@ -195,7 +251,10 @@ def test_the_default_network_reads_99_of_100_digits(tmp_path):
 
 def assert_one_sound_run(run: Path, ranks: int, epochs: int) -> None:
     """Equal weights on all ranks, each epoch reported once, no process left."""
-    ends = [(run / f"workers/worker_{rank}.log").read_text().split("ends with weights ") for rank in range(ranks)]
+    ends = [
+        (run / f"workers/worker_{rank}.log").read_text().split("ends with weights ")
+        for rank in range(ranks)
+    ]
     assert len({text[1].split()[0] for text in ends}) == 1
     assert [event["epoch"] for event in events(run)] == list(range(1, epochs + 1))
     assert len(events(run, "end")) == 1
@@ -205,7 +264,9 @@ def assert_one_sound_run(run: Path, ranks: int, epochs: int) -> None:
 def test_two_processes_train_one_network(tmp_path):
     """Under msrun: equal weights, one set of figures, and those are what one process finds in the checkpoint."""
     run = tmp_path / "run"
-    text = passed(densenet("train", *TINY, "--devices", 2, "--epochs", 2, "--out", "run", cwd=tmp_path))
+    text = passed(
+        densenet("train", *TINY, "--devices", 2, "--epochs", 2, "--out", "run", cwd=tmp_path)
+    )
     assert "global batch 128" in text
     assert text.count("epoch 1/2  loss") == 1
     assert_one_sound_run(run, ranks=2, epochs=2)
@@ -223,7 +284,9 @@ def test_two_processes_train_one_network(tmp_path):
 def test_a_run_that_a_signal_ends_says_how_to_go_on(devices, number, tmp_path):
     """In one process and in several: exit code 128 + signal, one line, no process left; and the line works."""
     run = tmp_path / "a run"
-    process = started("train", *TINY, "--devices", devices, "--epochs", 10, "--out", run.name, cwd=tmp_path)
+    process = started(
+        "train", *TINY, "--devices", devices, "--epochs", 10, "--out", run.name, cwd=tmp_path
+    )
     wait_until(lambda: finished_epochs(run) >= 2, process)
     process.send_signal(number)
     text, errors = process.communicate()
@@ -275,7 +338,9 @@ def pictures(root: Path, classes=("cat", "dog"), images=6) -> Path:
         folder = root / part / name
         folder.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 100, (20 + number, 30, 3)) + 120 * label
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.{('jpg', 'png')[number % 2]}")
+        Image.fromarray(pixels.astype(np.uint8)).save(
+            folder / f"{number}.{('jpg', 'png')[number % 2]}"
+        )
     return root
 
 
@@ -283,7 +348,18 @@ def cifar10(root: Path) -> Path:
     """The official binary layout: a label byte, then 3 x 32 x 32 bytes, in six files."""
     folder = root / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    names = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
     (folder / "batches.meta.txt").write_text("\n".join(names) + "\n")
     rng = np.random.default_rng(0)
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
@@ -301,7 +377,9 @@ def idx(root: Path) -> Path:
         images = bytes([0, 0, 8, 3]) + np.array([count, 28, 28], ">i4").tobytes()
         images += rng.integers(0, 256, (count, 28, 28), np.uint8).tobytes()
         labels = (
-            bytes([0, 0, 8, 1]) + np.array([count], ">i4").tobytes() + (np.arange(count) % 10).astype("u1").tobytes()
+            bytes([0, 0, 8, 1])
+            + np.array([count], ">i4").tobytes()
+            + (np.arange(count) % 10).astype("u1").tobytes()
         )
         (root / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
         (root / f"{prefix}-labels-idx1-ubyte").write_bytes(labels)
@@ -321,7 +399,11 @@ def test_data_sets_of_every_layout_train(layout, tmp_path):
     """The layout is noticed, recipe and number of classes follow from it, every held-out image is judged."""
     make, flags, recipe, classes, images = LAYOUTS[layout]
     data = make(tmp_path / "data")
-    text = passed(densenet("train", *TINY, *flags, "--data-dir", data, "--epochs", 1, "--out", "run", cwd=tmp_path))
+    text = passed(
+        densenet(
+            "train", *TINY, *flags, "--data-dir", data, "--epochs", 1, "--out", "run", cwd=tmp_path
+        )
+    )
     assert f"with recipe {recipe} on {layout}: {classes} classes" in text
     (end,) = events(tmp_path / "run", "end")
     assert (end["part"], end["images"]) == ("val" if layout == "folder" else "test", images)
@@ -332,7 +414,17 @@ def test_photographs_train_validate_and_are_named(shared, tmp_path):
     data = shared / "data" / "clothing"
     if not data.is_dir():
         pytest.skip("the photographs are not beside the project's root")
-    flags = ("--image-size", 32, *COLOUR, "--set", "block_config=[2, 2]", "--epochs", 1, "--out", "run")
+    flags = (
+        "--image-size",
+        32,
+        *COLOUR,
+        "--set",
+        "block_config=[2, 2]",
+        "--epochs",
+        1,
+        "--out",
+        "run",
+    )
     text = passed(densenet("train", *flags, "--data-dir", data, cwd=tmp_path))
     assert "10 classes, images 32 x 32" in text
     assert "of 240 validation images" in text

@@ -31,8 +31,16 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def environment(identity, no_mindspore, tmp_path, monkeypatch) -> Mapping[str, str]:
     """A cache folder of the test's own, no way to the publishers' servers, and no MindSpore."""
-    values = {**no_mindspore, "DENSENET_CACHE": str(tmp_path / "cache"), "SSL_CERT_FILE": str(identity[0])}
-    values |= {"DENSENET_WEIGHTS_URL": "https://weights.invalid", "no_proxy": "*", "HOME": str(tmp_path)}
+    values = {
+        **no_mindspore,
+        "DENSENET_CACHE": str(tmp_path / "cache"),
+        "SSL_CERT_FILE": str(identity[0]),
+    }
+    values |= {
+        "DENSENET_WEIGHTS_URL": "https://weights.invalid",
+        "no_proxy": "*",
+        "HOME": str(tmp_path),
+    }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     return values
@@ -72,7 +80,10 @@ def test_get_prints_the_file_its_digest_and_what_to_do_next(site, tmp_path):
     assert file.read_bytes() == CONTENT
     assert passed(get(tmp_path)) == f"{file}\n{len(CONTENT):,} bytes, sha256 {DIGEST}\n{NEXT}\n"
     listed = passed(densenet("weights", "list", cwd=tmp_path))
-    assert f"densenet121  cached, {len(CONTENT):,} bytes\n  {site.url}/{FILE}\n  sha256 {DIGEST}\n" in listed
+    assert (
+        f"densenet121  cached, {len(CONTENT):,} bytes\n  {site.url}/{FILE}\n  sha256 {DIGEST}\n"
+        in listed
+    )
     assert "densenet161  not cached" in listed
 
 
@@ -100,7 +111,9 @@ def test_a_terminal_shows_a_bar(site, tmp_path):
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     line = command("weights", "get", "densenet121")
-    with subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=follower, stderr=follower) as process:
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=environment, stdout=follower, stderr=follower
+    ) as process:
         os.close(follower)
         screen = b""
         try:
@@ -118,7 +131,13 @@ def test_a_terminal_shows_a_bar(site, tmp_path):
 def test_a_name_without_weights_is_refused_with_the_list(environment, tmp_path):
     """And the nearest name."""
     done = densenet("weights", "get", "densenet122", cwd=tmp_path)
-    refused(done, "N001", "'densenet122'", "did you mean 'densenet121'?", "densenet161, densenet169, densenet201")
+    refused(
+        done,
+        "N001",
+        "'densenet122'",
+        "did you mean 'densenet121'?",
+        "densenet161, densenet169, densenet201",
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -143,7 +162,9 @@ def test_from_file_refuses_what_is_no_checkpoint(environment, tmp_path):
     """And makes nothing."""
     (tmp_path / FILE).write_bytes(CONTENT[:-1])
     refused(get(tmp_path, "--from-file", FILE), f"{FILE} R002 is no whole MindSpore checkpoint")
-    refused(get(tmp_path, "--from-file", "absent.ckpt"), "absent.ckpt R001 cannot be read: No such file")
+    refused(
+        get(tmp_path, "--from-file", "absent.ckpt"), "absent.ckpt R001 cannot be read: No such file"
+    )
     assert not (tmp_path / "cache" / FILE).exists()
 
 
@@ -223,7 +244,12 @@ def test_a_full_disk_is_told_and_the_download_goes_on_once_there_is_room(site, t
     if done.returncode != 0:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
     try:
-        refused(get(tmp_path), disk / FILE, "N008 cannot be used: No space left on device", "DENSENET_CACHE")
+        refused(
+            get(tmp_path),
+            disk / FILE,
+            "N008 cannot be used: No space left on device",
+            "DENSENET_CACHE",
+        )
         size = partial.stat().st_size
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         site.sent.clear()

@@ -22,12 +22,25 @@ def torch_file(path, tensors):
     save(path, {theirs[name]: array for name, array in tensors.items()})
 
 
-def test_training_begins_with_the_weights_of_a_file_and_a_fresh_head_where_classes_differ(digits_run, tmp_path):
+def test_training_begins_with_the_weights_of_a_file_and_a_fresh_head_where_classes_differ(
+    digits_run, tmp_path
+):
     """No step is taken at a rate of nearly 0: the run's weights are the file's, the classifier's are its own."""
     best = read_tensors(digits_run / "checkpoints" / "best.ckpt")
     torch_file(tmp_path / "theirs.pth", best)
-    still = ("--epochs", 1, "--lr", 1e-12, "--set", "recipe.optimizer.weight_decay=0.0", "--out", "run")
-    out = passed(densenet("train", "--init-from", "theirs.pth", *still, "--num-classes", 12, cwd=tmp_path))
+    still = (
+        "--epochs",
+        1,
+        "--lr",
+        1e-12,
+        "--set",
+        "recipe.optimizer.weight_decay=0.0",
+        "--out",
+        "run",
+    )
+    out = passed(
+        densenet("train", "--init-from", "theirs.pth", *still, "--num-classes", 12, cwd=tmp_path)
+    )
     assert "begins with theirs.pth (torch .pth file, torchvision's and timm's)" in out
     assert "a fresh classifier of 12 classes (the file has 10)" in out
     held = read_tensors(tmp_path / "run" / "checkpoints" / "best.ckpt")
@@ -40,7 +53,11 @@ def test_training_begins_with_the_weights_of_a_file_and_a_fresh_head_where_class
 def test_a_file_that_does_not_fit_is_refused_before_there_is_a_run(tmp_path):
     """Another network's weights: every difference is listed, nothing is left behind."""
     torch_file(tmp_path / "theirs.pth", weights_of("densenetbc_digits", "growth_rate=4"))
-    refused(densenet("train", "--init-from", "theirs.pth", "--out", "run", cwd=tmp_path), "R003", "theirs.pth")
+    refused(
+        densenet("train", "--init-from", "theirs.pth", "--out", "run", cwd=tmp_path),
+        "R003",
+        "theirs.pth",
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -59,7 +76,10 @@ def test_mean_and_std_are_those_of_the_command_line(digits_run, tmp_path):
         for given in ((), ("--mean", "78", "--std", "96"), ("--mean", "0", "--std", "255"))
     ]
     assert figures[0] == figures[1] != figures[2]
-    refused(densenet("validate", digits_run, "--mean", "grey", cwd=tmp_path), "--mean grey S003 data.mean[0] (=grey)")
+    refused(
+        densenet("validate", digits_run, "--mean", "grey", cwd=tmp_path),
+        "--mean grey S003 data.mean[0] (=grey)",
+    )
 
 
 @pytest.mark.slow
@@ -68,16 +88,35 @@ def test_published_weights_predict_and_are_fine_tuned(tmp_path, monkeypatch):
     monkeypatch.setenv("DENSENET_CACHE", str(tmp_path / "cache"))
     names = parameters(build_graph(load_spec("densenet121")))
     rng = np.random.default_rng(0)
-    tensors = {name: rng.uniform(0.01, 0.02, p.shape).astype(np.float32) for name, p in names.items()}
+    tensors = {
+        name: rng.uniform(0.01, 0.02, p.shape).astype(np.float32) for name, p in names.items()
+    }
     theirs = their_names("mindcv", tensors)
-    write_tensors(tmp_path / "theirs.ckpt", {theirs[name]: array for name, array in tensors.items()})
+    write_tensors(
+        tmp_path / "theirs.ckpt", {theirs[name]: array for name, array in tensors.items()}
+    )
     passed(densenet("weights", "get", "densenet121", "--from-file", "theirs.ckpt", cwd=tmp_path))
     for index in range(8):
         file = tmp_path / "photos" / ("train", "val")[index // 4] / str(index % 2) / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(file)
-    out = passed(densenet("predict", "densenet121", file, "--pretrained", "--set", "input.height=64", cwd=tmp_path))
+    out = passed(
+        densenet(
+            "predict", "densenet121", file, "--pretrained", "--set", "input.height=64", cwd=tmp_path
+        )
+    )
     assert out.count("class ") == 5
-    given = ("--data-dir", "photos", "--image-size", 32, "--epochs", 1, "--batch-size", 2, "--out", "run")
+    given = (
+        "--data-dir",
+        "photos",
+        "--image-size",
+        32,
+        "--epochs",
+        1,
+        "--batch-size",
+        2,
+        "--out",
+        "run",
+    )
     out = passed(densenet("train", "densenet121", "--pretrained", *given, cwd=tmp_path))
     assert "MindCV's) and a fresh classifier of 2 classes (the file has 1000)" in out

@@ -57,16 +57,24 @@ def specs(draw: st.DrawFn) -> Spec:
         "layer": st.sampled_from(["basic", "bottleneck"]),
         "activation": st.sampled_from(["relu", "silu", "gelu"]),
         "drop_rate": st.sampled_from([0.0, 0.1]),
-        "head": st.fixed_dictionaries({"num_classes": st.integers(1, 20), "dropout": st.sampled_from([0.0, 0.5])}),
+        "head": st.fixed_dictionaries(
+            {"num_classes": st.integers(1, 20), "dropout": st.sampled_from([0.0, 0.5])}
+        ),
     }
     fixed = {
         "growth_rate": st.integers(1, 12),
         "stem": stem,
         "input": st.fixed_dictionaries(
-            {"channels": st.integers(1, 4), "height": st.integers(64, 90), "width": st.integers(64, 90)}
+            {
+                "channels": st.integers(1, 4),
+                "height": st.integers(64, 90),
+                "width": st.integers(64, 90),
+            }
         ),
     }
-    return Spec.model_validate({**draw(st.fixed_dictionaries(fixed, optional=optional)), "blocks": listed})
+    return Spec.model_validate(
+        {**draw(st.fixed_dictionaries(fixed, optional=optional)), "blocks": listed}
+    )
 
 
 def halved(size: int) -> int:
@@ -134,7 +142,11 @@ def test_any_graph_is_one_flow_in_running_order(spec: Spec) -> None:
     """One source, one sink, acyclic, each operator behind its inputs, every name unlike all others."""
     graph = build_graph(spec)
     assert nx.is_directed_acyclic_graph(graph.digraph)
-    assert [n for n, degree in graph.digraph.in_degree() if not degree] == list(graph.inputs) == ["input"]
+    assert (
+        [n for n, degree in graph.digraph.in_degree() if not degree]
+        == list(graph.inputs)
+        == ["input"]
+    )
     assert [n for n, degree in graph.digraph.out_degree() if not degree] == list(graph.outputs)
     order = {name: index for index, name in enumerate(graph.ops)}
     assert all(order[source] < order[op.name] for op in graph.ops.values() for source in op.inputs)
@@ -171,8 +183,12 @@ def faults_of(*overrides: str | Override, spec: str | Path = "densenetbc_digits"
     return [f"{fault.where} {fault.message}" for fault in caught.value.diagnostics]
 
 
-@pytest.mark.parametrize(("name", "convolutions"), [("densenet40_k12", 39), ("densenetbc100_k12", 99)])
-def test_dropout_stands_behind_every_convolution_but_the_first(name: str, convolutions: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "convolutions"), [("densenet40_k12", 39), ("densenetbc100_k12", 99)]
+)
+def test_dropout_stands_behind_every_convolution_but_the_first(
+    name: str, convolutions: int
+) -> None:
     """Huang et al. 2017, section 4.2, where a network of depth L has L - 1 convolutions; else at each layer's end."""
     graph = build_graph(load_spec(name, {"drop_rate": 0.2, "drop_after": "conv"}))
     dropped = [graph.ops[op.inputs[0]].name for op in graph.ops.values() if op.kind == "dropout"]
@@ -181,7 +197,9 @@ def test_dropout_stands_behind_every_convolution_but_the_first(name: str, convol
     assert dropped == convs[1:]
     usual = build_graph(load_spec(name, {"drop_rate": 0.2}))
     ends = [op.name for op in usual.ops.values() if op.kind == "dropout"]
-    assert ends == [f"{region.name}.drop" for region in usual.regions.values() if region.kind == "dense_layer"]
+    assert ends == [
+        f"{region.name}.drop" for region in usual.regions.values() if region.kind == "dense_layer"
+    ]
 
 
 def test_an_image_that_is_too_small_is_told_at_its_height_and_width() -> None:
@@ -209,7 +227,10 @@ def test_one_flag_that_makes_an_image_too_small_is_one_fault() -> None:
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("compression: 0.001", ["3:14 compression (=0.001) leaves features.transition1 no channel of its 48"]),
+        (
+            "compression: 0.001",
+            ["3:14 compression (=0.001) leaves features.transition1 no channel of its 48"],
+        ),
         (
             "transitions: [{pool: max}, {compression: 0.01}]\ncompression: 0.02",
             [
@@ -229,7 +250,9 @@ def test_one_flag_that_makes_an_image_too_small_is_one_fault() -> None:
     ],
     ids=["one key for all", "one key and one transition", "each its own, and the image"],
 )
-def test_what_leaves_no_channel_is_told_at_the_key_that_says_it(tmp_path: Path, text: str, faults: list[str]) -> None:
+def test_what_leaves_no_channel_is_told_at_the_key_that_says_it(
+    tmp_path: Path, text: str, faults: list[str]
+) -> None:
     """All causes at once, each once, however many transitions follow it."""
     path = tmp_path / "net.yaml"
     path.write_text(f"growth_rate: 12\nblock_config: [2, 2, 2]\n{text}\n", encoding="utf-8")
@@ -250,10 +273,16 @@ def test_the_proposed_compression_leaves_one_channel() -> None:
 @given(
     st.lists(st.sampled_from(["avg", "none"]), max_size=5),
     st.fixed_dictionaries(
-        {"kernel": st.sampled_from([1, 3, 5, 7]), "stride": st.integers(1, 4), "pool": st.sampled_from(["max", "none"])}
+        {
+            "kernel": st.sampled_from([1, 3, 5, 7]),
+            "stride": st.integers(1, 4),
+            "pool": st.sampled_from(["max", "none"]),
+        }
     ),
 )
-def test_the_proposed_image_size_is_the_least_that_builds(pools: list[str], stem: dict[str, Any]) -> None:
+def test_the_proposed_image_size_is_the_least_that_builds(
+    pools: list[str], stem: dict[str, Any]
+) -> None:
     """Of any strides: the size in the message builds, one pixel less does not."""
 
     def spec(size: int) -> Spec:
@@ -261,13 +290,21 @@ def test_the_proposed_image_size_is_the_least_that_builds(pools: list[str], stem
         listed = [{"pool": pool} for pool in pools]
         blocks = [{"layers": 1}] * (len(pools) + 1)
         return Spec.model_validate(
-            {"growth_rate": 2, "input": sizes, "stem": stem, "blocks": blocks, "transitions": listed}
+            {
+                "growth_rate": 2,
+                "input": sizes,
+                "stem": stem,
+                "blocks": blocks,
+                "transitions": listed,
+            }
         )
 
     if "avg" not in pools:
         build_graph(spec(1))
         return
-    with pytest.raises(GraphError, match=r"net.* G006 input.height and input.width \(=1\) must be at least") as caught:
+    with pytest.raises(
+        GraphError, match=r"net.* G006 input.height and input.width \(=1\) must be at least"
+    ) as caught:
         build_graph(spec(1))
     least = int(re.findall(r"at least (\d+)", str(caught.value))[0])
     build_graph(spec(least))
@@ -310,7 +347,9 @@ def test_one_fault_of_shape_is_reported_once() -> None:
     """What reads an operator without a shape is not blamed for it."""
     graph = build_graph(load_spec("densenetbc_digits"))
     conv = graph.ops["features.conv0"]
-    broken = graph.with_op(Op(conv.name, "conv", conv.inputs, {**conv.attrs, "kernel": 99}, conv.region))
+    broken = graph.with_op(
+        Op(conv.name, "conv", conv.inputs, {**conv.attrs, "kernel": 99}, conv.region)
+    )
     (fault,) = infer_shapes(broken)[1]
     assert (fault.where, fault.code) == ("features.conv0", "G006")
 
@@ -330,4 +369,7 @@ def test_a_fault_of_shape_that_no_setting_explains_is_told_at_its_regions_line()
     fault = Diagnostic("G006", "is made for 3 channels, reads 1", "features.conv0")
     small, other = causes(graph, spec, [fault], {})
     assert small.where == "--set input.height=1"
-    assert str(other) == f"{spec.place(('stem',))} G006 features.conv0: is made for 3 channels, reads 1"
+    assert (
+        str(other)
+        == f"{spec.place(('stem',))} G006 features.conv0: is made for 3 channels, reads 1"
+    )

@@ -20,7 +20,9 @@ NEW_FEATURES = {"conv", "dense", "input"}
 def small_specs(draw: st.DrawFn) -> Spec:
     listed = draw(st.lists(st.integers(1, 8), min_size=1, max_size=4))
     layer = st.sampled_from(["basic", "bottleneck"])
-    entries = [{"layers": n, "growth_rate": draw(st.integers(1, 6)), "layer": draw(layer)} for n in listed]
+    entries = [
+        {"layers": n, "growth_rate": draw(st.integers(1, 6)), "layer": draw(layer)} for n in listed
+    ]
     drop = draw(st.sampled_from([0.0, 0.2]))
     return Spec.model_validate({"growth_rate": 4, "blocks": entries, "drop_rate": drop})
 
@@ -61,7 +63,9 @@ def layers_of_block(graph: Graph, block: str) -> tuple[Region, ...]:
     return graph.regions_of("dense_layer", block)
 
 
-def reaching(graph: Graph, starts: list[set[str]], passing: set[str], target: set[str]) -> Iterator[int]:
+def reaching(
+    graph: Graph, starts: list[set[str]], passing: set[str], target: set[str]
+) -> Iterator[int]:
     for number, sources in enumerate(starts):
         others = set().union(*starts) - sources
         walkable = graph.digraph.subgraph((passing | sources | target) - (others - target))
@@ -77,7 +81,11 @@ def test_derived_connections_equal_a_search_over_paths(spec: Spec) -> None:
     graph = build_graph(spec)
     for block, found in zip(graph.regions_of("dense_block"), block_connections(graph), strict=True):
         *sources, gathered = searched(graph, block.name)
-        assert [set(s) for s in found.sources] == sources == [set(range(i)) for i in range(1, len(sources) + 1)]
+        assert (
+            [set(s) for s in found.sources]
+            == sources
+            == [set(range(i)) for i in range(1, len(sources) + 1)]
+        )
         assert set(found.gathered) == gathered == set(range(len(sources) + 1))
         assert found.edges == len(sources) * (len(sources) + 1) // 2
 
@@ -128,7 +136,9 @@ def hand_made(*middle: Op, reads: str) -> Graph:
     return Graph.of("hand", ops, regions)
 
 
-@pytest.mark.parametrize("kind", ["relu", "dropout", "avg_pool", "max_pool", "batch_norm", "concat", "gelu"])
+@pytest.mark.parametrize(
+    "kind", ["relu", "dropout", "avg_pool", "max_pool", "batch_norm", "concat", "gelu"]
+)
 def test_a_connection_runs_through_what_only_carries_features(kind: str) -> None:
     """Norm, activation, pooling, dropout and concatenation do not break a direct connection."""
     graph = hand_made(Op("middle", kind, ("first",), {}, "block"), reads="middle")
@@ -138,7 +148,10 @@ def test_a_connection_runs_through_what_only_carries_features(kind: str) -> None
 def test_a_convolution_on_the_way_breaks_a_direct_connection() -> None:
     """Its output is new features: layer 2 then has no direct source at all."""
     middle = Op("middle", "conv", ("first",), {}, "block")
-    assert block_connections(hand_made(middle, reads="middle"))[0].sources == (frozenset({0}), frozenset())
+    assert block_connections(hand_made(middle, reads="middle"))[0].sources == (
+        frozenset({0}),
+        frozenset(),
+    )
 
 
 def test_two_ways_to_one_source_are_one_connection() -> None:
@@ -157,7 +170,9 @@ def test_the_search_agrees_on_the_hand_made_graph() -> None:
     """The oracle is not blind to missing or broken connections."""
     for reads in ("first", "before"):
         graph = hand_made(reads=reads)
-        assert [set(s) for s in block_connections(graph)[0].sources] == list(searched(graph, "block"))[:-1]
+        assert [set(s) for s in block_connections(graph)[0].sources] == list(
+            searched(graph, "block")
+        )[:-1]
 
 
 def test_densenet121_has_its_535_connections() -> None:

@@ -41,7 +41,9 @@ def brute(feeds: Feeds, layer: int) -> tuple[int, ...]:
 def listed(draw: st.DrawFn) -> list[list[int]]:
     """Sources of each layer, in any order."""
     layers = draw(st.integers(1, 12))
-    return [draw(st.lists(st.integers(0, i - 1), min_size=1, unique=True)) for i in range(1, layers + 1)]
+    return [
+        draw(st.lists(st.integers(0, i - 1), min_size=1, unique=True)) for i in range(1, layers + 1)
+    ]
 
 
 def test_the_names_of_the_language_are_those_of_the_table() -> None:
@@ -54,7 +56,9 @@ def test_the_names_of_the_language_are_those_of_the_table() -> None:
 def test_sources_are_those_that_the_definition_names(rule: RuleName, layers: int) -> None:
     """Layer by layer, and those of the block's output."""
     wiring = ConnectivitySpec(rule=rule)
-    assert [sources(wiring, i) for i in range(1, layers + 1)] == [brute(FEEDS[rule], i) for i in range(1, layers + 1)]
+    assert [sources(wiring, i) for i in range(1, layers + 1)] == [
+        brute(FEEDS[rule], i) for i in range(1, layers + 1)
+    ]
     assert list(gathered(wiring, layers)) == OUTPUTS[rule](layers)
 
 
@@ -82,7 +86,9 @@ def test_a_window_holds_the_last_sources(size: int, layers: int) -> None:
 def test_listed_edges_are_read_first_to_last(edges: list[list[int]]) -> None:
     """In whatever order they are written."""
     wiring = ConnectivitySpec.model_validate({"edges": edges})
-    assert [list(sources(wiring, i + 1)) for i in range(len(edges))] == [sorted(entry) for entry in edges]
+    assert [list(sources(wiring, i + 1)) for i in range(len(edges))] == [
+        sorted(entry) for entry in edges
+    ]
     assert count(wiring, len(edges)) == sum(map(len, edges))
 
 
@@ -90,7 +96,11 @@ def test_listed_edges_are_read_first_to_last(edges: list[list[int]]) -> None:
 def test_an_output_may_be_said_for_every_rule(layers: int, data: st.DataObject) -> None:
     """All, the new ones, the last, or a list in any order."""
     rule = data.draw(named)
-    for output, expected in (("all", [*range(layers + 1)]), ("new", [*range(1, layers + 1)]), ("last", [layers])):
+    for output, expected in (
+        ("all", [*range(layers + 1)]),
+        ("new", [*range(1, layers + 1)]),
+        ("last", [layers]),
+    ):
         assert list(gathered(ConnectivitySpec(rule=rule, output=output), layers)) == expected
     some = data.draw(st.lists(st.integers(0, layers), min_size=1, unique=True))
     assert list(gathered(ConnectivitySpec.model_validate({"output": some}), layers)) == sorted(some)
@@ -115,5 +125,7 @@ def test_what_is_built_has_the_rules_connections(wiring: object, aggregate: obje
     graph = build_graph(spec)
     (declared,), (found,) = spec.dense_blocks(), block_connections(graph)
     assert verify(graph) == ()
-    assert [sorted(read) for read in found.sources] == [list(sources(declared.connectivity, i)) for i in range(1, 6)]
+    assert [sorted(read) for read in found.sources] == [
+        list(sources(declared.connectivity, i)) for i in range(1, 6)
+    ]
     assert found.edges == count(declared.connectivity, 5, aggregated=aggregate is not None)

@@ -23,10 +23,19 @@ def renamed(graph: Graph, seed: int) -> Graph:
     """Every operator and region under a random other name."""
     rng = random.Random(seed)
     numbers = rng.sample(range(10**6), len(graph.ops) + len(graph.regions))
-    new = {name: f"n{number}" for name, number in zip([*graph.ops, *graph.regions], numbers, strict=True)}
+    new = {
+        name: f"n{number}"
+        for name, number in zip([*graph.ops, *graph.regions], numbers, strict=True)
+    }
     new[""] = ""
     ops = [
-        Op(new[op.name], op.kind, tuple(new[source] for source in op.inputs), op.attrs, new[op.region])
+        Op(
+            new[op.name],
+            op.kind,
+            tuple(new[source] for source in op.inputs),
+            op.attrs,
+            new[op.region],
+        )
         for op in graph.ops.values()
     ]
     regions = [replace(r, name=new[r.name], parent=new[r.parent]) for r in graph.regions.values()]
@@ -82,7 +91,9 @@ def test_any_changed_attribute_kind_or_wire_is_another_structure(overrides: list
             mutants.append(changed(graph, op.name, attrs={**op.attrs, key: other}))
         mutants.append(changed(graph, op.name, kind="gelu"))
         for index, source in enumerate(op.inputs):
-            mutants.append(changed(graph, op.name, inputs=op.inputs[:index] + op.inputs[index + 1 :]))
+            mutants.append(
+                changed(graph, op.name, inputs=op.inputs[:index] + op.inputs[index + 1 :])
+            )
             mutants.append(changed(graph, op.name, inputs=(*op.inputs, source)))
             if source != "input":
                 inputs = (*op.inputs[:index], "input", *op.inputs[index + 1 :])

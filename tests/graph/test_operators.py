@@ -37,8 +37,15 @@ def slid(attrs: dict[str, int], height: int, width: int) -> tuple[int, int]:
 
 
 @settings(max_examples=150)
-@given(windows, st.integers(1, 20), st.integers(1, 20), st.sampled_from(["conv", "max_pool", "avg_pool"]))
-def test_windows_slide_as_numpy_slides_them(attrs: dict[str, int], height: int, width: int, kind: str) -> None:
+@given(
+    windows,
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.sampled_from(["conv", "max_pool", "avg_pool"]),
+)
+def test_windows_slide_as_numpy_slides_them(
+    attrs: dict[str, int], height: int, width: int, kind: str
+) -> None:
     """Kernel, stride, padding and dilation together; where no pixel is left, a fault says so."""
     expected = slid(attrs, height, width)
     attrs = {**attrs, "in_channels": 3, "out_channels": 5}
@@ -62,7 +69,10 @@ def test_a_convolutions_weights_and_macs_are_counted_one_by_one(
     weights = sum(1 for _ in product(range(outs * groups), range(ins), kernel, kernel))
     assert OPERATORS["conv"].params(attrs) == weights
     read = (ins * groups, size, size)
-    assert OPERATORS["conv"].macs(attrs, [read], out("conv", attrs, read)) == weights * pixels[0] * pixels[1]
+    assert (
+        OPERATORS["conv"].macs(attrs, [read], out("conv", attrs, read))
+        == weights * pixels[0] * pixels[1]
+    )
 
 
 def test_a_dense_layer_has_a_weight_for_each_pair_and_a_bias() -> None:
@@ -81,7 +91,18 @@ def test_batch_norm_learns_two_values_and_keeps_two_statistics_for_each_channel(
 
 
 @pytest.mark.parametrize(
-    "kind", ["relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "sigmoid", "hard_sigmoid", "dropout"]
+    "kind",
+    [
+        "relu",
+        "relu6",
+        "silu",
+        "gelu",
+        "hard_swish",
+        "leaky_relu",
+        "sigmoid",
+        "hard_sigmoid",
+        "dropout",
+    ],
 )
 def test_pointwise_operators_change_no_shape_and_have_no_parameters(kind: str) -> None:
     """Feature maps and vectors alike."""
@@ -99,15 +120,32 @@ def test_concatenation_adds_channels() -> None:
 @pytest.mark.parametrize(
     ("kind", "attrs", "inputs", "message"),
     [
-        ("concat", {}, [(3, 4, 4), (3, 2, 2)], "joins feature maps of different size: 2 x 2, 4 x 4"),
+        (
+            "concat",
+            {},
+            [(3, 4, 4), (3, 2, 2)],
+            "joins feature maps of different size: 2 x 2, 4 x 4",
+        ),
         ("batch_norm", {"channels": 4}, [(3, 4, 4)], "is made for 4 channels, reads 3"),
-        ("dense", {"in_channels": 3, "out_channels": 2}, [(3, 1, 1)], "needs a vector (C,), reads (3, 1, 1)"),
+        (
+            "dense",
+            {"in_channels": 3, "out_channels": 2},
+            [(3, 1, 1)],
+            "needs a vector (C,), reads (3, 1, 1)",
+        ),
         ("dense", {"in_channels": 4, "out_channels": 2}, [(3,)], "is made for 4 channels, reads 3"),
         ("global_avg_pool", {}, [(3,)], "needs a feature map (C, H, W), reads (3,)"),
-        ("max_pool", {"kernel": 2, "stride": 2, "padding": 0}, [(3,)], "needs a feature map (C, H, W)"),
+        (
+            "max_pool",
+            {"kernel": 2, "stride": 2, "padding": 0},
+            [(3,)],
+            "needs a feature map (C, H, W)",
+        ),
     ],
 )
-def test_what_does_not_fit_is_said(kind: str, attrs: dict[str, int], inputs: list[Shape], message: str) -> None:
+def test_what_does_not_fit_is_said(
+    kind: str, attrs: dict[str, int], inputs: list[Shape], message: str
+) -> None:
     """The message has the numbers on both sides."""
     with pytest.raises(ShapeFault) as caught:
         out(kind, attrs, *inputs)
@@ -146,7 +184,9 @@ def slid_up(kernel: int, stride: int, padding: int, height: int, width: int) -> 
     """How many input pixels add to each output pixel of a transposed convolution, counted by adding them."""
     counts = np.zeros(((height - 1) * stride + kernel, (width - 1) * stride + kernel), int)
     for row, column in product(range(height), range(width)):
-        counts[row * stride : row * stride + kernel, column * stride : column * stride + kernel] += 1
+        counts[
+            row * stride : row * stride + kernel, column * stride : column * stride + kernel
+        ] += 1
     return counts[padding : counts.shape[0] - padding, padding : counts.shape[1] - padding]
 
 
@@ -155,7 +195,13 @@ def test_a_transposed_convolution_adds_a_window_for_each_pixel(
     kernel: int, stride: int, padding: int, height: int, width: int
 ) -> None:
     """Shape, weights (in, out, rows, columns), and a MAC for each weight and input pixel."""
-    attrs = {"in_channels": 2, "out_channels": 3, "kernel": kernel, "stride": stride, "padding": padding}
+    attrs = {
+        "in_channels": 2,
+        "out_channels": 3,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+    }
     least = (min(height, width) - 1) * stride + kernel - 2 * padding
     if least < 1:
         with pytest.raises(ShapeFault, match=r"padding \(=\d\) leaves no pixel"):
@@ -165,12 +211,19 @@ def test_a_transposed_convolution_adds_a_window_for_each_pixel(
     assert out("conv_transpose", attrs, (2, height, width)) == (3, *made.shape)
     operator = OPERATORS["conv_transpose"]
     assert operator.tensors(attrs)["weight"] == (2, 3, kernel, kernel)
-    assert operator.params({**attrs, "bias": True}) == operator.params(attrs) + 3 == 6 * kernel**2 + 3
+    assert (
+        operator.params({**attrs, "bias": True}) == operator.params(attrs) + 3 == 6 * kernel**2 + 3
+    )
     whole = slid_up(kernel, stride, 0, height, width)
     assert operator.macs(attrs, [(2, height, width)], (3, *made.shape)) == 2 * 3 * whole.sum()
 
 
-@given(st.integers(1, 5), st.integers(1, 4), st.sampled_from(["max_pool", "avg_pool"]), st.integers(5, 20))
+@given(
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.sampled_from(["max_pool", "avg_pool"]),
+    st.integers(5, 20),
+)
 def test_a_pool_with_ceil_has_a_window_for_each_pixel_that_is_left(
     kernel: int, stride: int, kind: str, size: int
 ) -> None:
@@ -184,7 +237,9 @@ def test_a_pool_with_ceil_has_a_window_for_each_pixel_that_is_left(
 
 
 @given(st.sampled_from([3, 5]), st.integers(1, 3), st.integers(6, 20), st.integers(6, 20))
-def test_a_blur_pool_slides_over_reflected_edges(kernel: int, stride: int, height: int, width: int) -> None:
+def test_a_blur_pool_slides_over_reflected_edges(
+    kernel: int, stride: int, height: int, width: int
+) -> None:
     """The padding that keeps ceil(size / stride) pixels; no parameters."""
     padding = (stride - 1 + kernel - 1) // 2
     image = np.pad(np.zeros((height, width)), padding, mode="reflect")
@@ -195,14 +250,21 @@ def test_a_blur_pool_slides_over_reflected_edges(kernel: int, stride: int, heigh
 
 
 @given(small, small, small, st.integers(2, 4), st.sampled_from(["nearest", "bilinear"]))
-def test_upsampling_repeats_rows_and_columns(channels: int, height: int, width: int, factor: int, mode: str) -> None:
+def test_upsampling_repeats_rows_and_columns(
+    channels: int, height: int, width: int, factor: int, mode: str
+) -> None:
     """Nearest or between: the same shape."""
     repeated = np.zeros((channels, height, width)).repeat(factor, 1).repeat(factor, 2)
-    assert out("upsample", {"factor": factor, "mode": mode}, (channels, height, width)) == repeated.shape
+    assert (
+        out("upsample", {"factor": factor, "mode": mode}, (channels, height, width))
+        == repeated.shape
+    )
 
 
 @given(small, small, small, small, small)
-def test_a_crop_and_a_slice_take_what_numpy_takes(channels: int, height: int, width: int, a: int, b: int) -> None:
+def test_a_crop_and_a_slice_take_what_numpy_takes(
+    channels: int, height: int, width: int, a: int, b: int
+) -> None:
     """Never more than there is."""
     image = np.zeros((channels, height, width))
     crop, cut = {"size": (a, b), "corner": (0, 0)}, {"start": a - 1, "stop": b}
@@ -224,7 +286,9 @@ def test_sums_and_gates_keep_the_first_shape(channels: int, height: int, width: 
     """A gate has one value for each channel, or one for each value."""
     image = (channels, height, width)
     assert out("add", {}, image, image, image) == image
-    assert out("multiply", {}, image, image) == out("multiply", {}, image, (channels, 1, 1)) == image
+    assert (
+        out("multiply", {}, image, image) == out("multiply", {}, image, (channels, 1, 1)) == image
+    )
     assert np.broadcast_shapes(image, (channels, 1, 1)) == image
     for kind in ("add", "multiply"):
         with pytest.raises(ShapeFault):
@@ -271,7 +335,14 @@ def test_a_global_pool_gives_a_vector_or_keeps_a_pixel() -> None:
 
 def test_biases_are_counted_and_groups_divide_weights() -> None:
     """A depthwise convolution has one kernel for each channel."""
-    attrs = {"in_channels": 8, "out_channels": 8, "kernel": 3, "stride": 1, "padding": 1, "groups": 8}
+    attrs = {
+        "in_channels": 8,
+        "out_channels": 8,
+        "kernel": 3,
+        "stride": 1,
+        "padding": 1,
+        "groups": 8,
+    }
     assert OPERATORS["conv"].params(attrs) == 72
     assert OPERATORS["conv"].params({**attrs, "bias": True}) == 80
     assert OPERATORS["dense"].params({"in_channels": 3, "out_channels": 2, "bias": False}) == 6

@@ -72,7 +72,9 @@ def read(steps: Any, style: str, folder: Path, **others: Any) -> Graph:
 def refusals(graph: Graph) -> list[str]:
     with pytest.raises(ModelFileError) as caught:
         lift(graph, "lifted", "model.onnx")
-    assert {(fault.code, fault.where) for fault in caught.value.diagnostics} == {("R108", "model.onnx")}
+    assert {(fault.code, fault.where) for fault in caught.value.diagnostics} == {
+        ("R108", "model.onnx")
+    }
     return [fault.message for fault in caught.value.diagnostics]
 
 
@@ -87,10 +89,15 @@ def refusals(graph: Graph) -> list[str]:
         ([6, 12, 48, 32], "running"),
     ],
 )
-def test_densenets_for_imagenet_come_out_in_three_lines(blocks: list[int], style: str, tmp_path: Path) -> None:
+def test_densenets_for_imagenet_come_out_in_three_lines(
+    blocks: list[int], style: str, tmp_path: Path
+) -> None:
     """121, 169 and 201 layers, in the ways in which frameworks write them."""
     found = read(densenet(blocks, 32, (3, 224, 224), 1000), style, tmp_path)
-    assert lift(found, "theirs", "model.onnx").text == f"name: theirs\ngrowth_rate: 32\nblock_config: {blocks}\n"
+    assert (
+        lift(found, "theirs", "model.onnx").text
+        == f"name: theirs\ngrowth_rate: 32\nblock_config: {blocks}\n"
+    )
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -109,7 +116,11 @@ def test_a_lifted_network_computes_what_the_file_computes(style: str, tmp_path: 
         "head: {num_classes: 10}",
     ]
     model, weights = written(steps, STYLES[style])
-    images = np.random.default_rng(3).normal(size=(3 if style == "mindcv" else 2, 1, 8, 8)).astype(np.float32)
+    images = (
+        np.random.default_rng(3)
+        .normal(size=(3 if style == "mindcv" else 2, 1, 8, 8))
+        .astype(np.float32)
+    )
     ours = oracle.forward(build_graph(spec_of(text)).ops.values(), weights, images)
     assert oracle.distance(run(model, images), ours) < 1e-5
 
@@ -146,7 +157,9 @@ def test_norms_that_a_file_does_not_tell_are_noted(tmp_path: Path) -> None:
     )
     words = "have a bias: a batch norm that was folded into one is not told from it, so the spec says the bias"
     assert folded == (f"4 convolutions {words}",)
-    assert affine == ("10 batch norms are written as a scale and a shift: eps is not compared there",)
+    assert affine == (
+        "10 batch norms are written as a scale and a shift: eps is not compared there",
+    )
     assert plain == ()
 
 
@@ -156,7 +169,9 @@ def test_norms_that_a_file_does_not_tell_are_noted(tmp_path: Path) -> None:
 QUICK = ("densenet40_k12", "peleenet", "sparsenet40_k24")
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in shipped()])
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in shipped()]
+)
 def test_a_shipped_spec_is_lifted_from_its_own_graph(name: str) -> None:
     """Lifting what was lifted changes nothing, and both have as many parameters as the shipped spec."""
     text = lifted(load_spec(name))
@@ -176,7 +191,11 @@ def test_lifted_relatives_read_as_a_person_writes_them(name: str) -> None:
 
 
 WRITTEN = dict(
-    re.findall(r"^# (.*)\n((?:[^#\n].*\n)+)", (Path(__file__).parent / "as_written.yaml.txt").read_text(), re.M)
+    re.findall(
+        r"^# (.*)\n((?:[^#\n].*\n)+)",
+        (Path(__file__).parent / "as_written.yaml.txt").read_text(),
+        re.M,
+    )
 )
 """Specs that come back letter by letter, by what they are of."""
 DENSE = WRITTEN["another bottleneck"]
@@ -203,7 +222,9 @@ def check(values: dict[str, Any]) -> None:
     assert codes <= {"R108", "R009"}
 
 
-RANDOM = settings(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+RANDOM = settings(
+    deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 
 
 @given(specs())
@@ -238,8 +259,12 @@ def test_every_relative_is_lifted(file: Path) -> None:
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_spec_is_lifted_from_onnx(name: str, style: str, tmp_path: Path) -> None:
     """In four styles; but where norms are folded, the text is the one of the spec's own graph."""
-    spec = load_spec(name, {"input.height": 64, "input.width": 64} if load_spec(name).input.height > 64 else {})
-    found = lift(read(build_graph(spec).ops.values(), style, tmp_path, opset=13), "lifted", "model.onnx")
+    spec = load_spec(
+        name, {"input.height": 64, "input.width": 64} if load_spec(name).input.height > 64 else {}
+    )
+    found = lift(
+        read(build_graph(spec).ops.values(), style, tmp_path, opset=13), "lifted", "model.onnx"
+    )
     if style != "torch folded" and name != "fcdensenet103":
         assert found.text == lifted(spec)
 
@@ -275,7 +300,9 @@ def test_a_residual_network_is_refused_by_its_sums(tmp_path: Path) -> None:
 
 def test_a_plain_network_is_refused() -> None:
     chain = [IMAGE, conv("a", "x"), Op("b", "relu", ("a",)), conv("c", "b")]
-    assert refusals(Graph.of("file", chain)) == ["no layers of a dense block, of which a spec has at least one"]
+    assert refusals(Graph.of("file", chain)) == [
+        "no layers of a dense block, of which a spec has at least one"
+    ]
 
 
 CONV = "features.denseblock1.denselayer2.conv2"
@@ -284,7 +311,10 @@ CONV = "features.denseblock1.denselayer2.conv2"
 @pytest.mark.parametrize(
     ("attrs", "words"),
     [
-        ({"padding": (0, 2, 1, 1)}, "has a padding of 0 x 2 x 1 x 1; steps have the same on all sides"),
+        (
+            {"padding": (0, 2, 1, 1)},
+            "has a padding of 0 x 2 x 1 x 1; steps have the same on all sides",
+        ),
         ({"weights_of": "conv1"}, "uses another operator's weights; each step has its own"),
     ],
 )
@@ -295,7 +325,11 @@ def test_settings_that_no_step_has_are_refused(attrs: dict[str, Any], words: str
 def test_all_that_is_wrong_is_said_at_once() -> None:
     """One line for each thing, those of several operators in one."""
     graph = changed(CONV, weights_of="conv1")
-    gelus = [replace(op, kind="gelu", attrs={"approximate": "tanh"}) for op in graph.ops.values() if op.kind == "relu"]
+    gelus = [
+        replace(op, kind="gelu", attrs={"approximate": "tanh"})
+        for op in graph.ops.values()
+        if op.kind == "relu"
+    ]
     for op in gelus:
         graph = graph.with_op(op)
     first = "features.denseblock1.denselayer1.relu1"
@@ -308,7 +342,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_a_setting_out_of_the_languages_range_is_refused_at_its_operator() -> None:
     graph = in_a_file(build_graph(spec_of(DENSE)))
     wide = replace(
-        graph.ops["features.conv0"], attrs={**graph.ops["features.conv0"].attrs, "kernel": 33, "padding": 16}
+        graph.ops["features.conv0"],
+        attrs={**graph.ops["features.conv0"].attrs, "kernel": 33, "padding": 16},
     )
     (line,) = refusals(graph.with_op(wide))
     assert line == "features.conv0: conv: kernel: Input should be less than or equal to 31"
@@ -318,16 +353,22 @@ def test_a_layer_that_reads_another_block_is_refused() -> None:
     """A spec has sources in one block alone; what ties the two blocks together is named."""
     graph = in_a_file(build_graph(spec_of(DENSE)))
     join, norm, conv = (
-        graph.ops[f"features.denseblock2.{name}"] for name in ("concat2", "denselayer2.norm1", "denselayer2.conv1")
+        graph.ops[f"features.denseblock2.{name}"]
+        for name in ("concat2", "denselayer2.norm1", "denselayer2.conv1")
     )
     channels = norm.attrs["channels"] + 8
     pool = Op(
-        "pooled", "avg_pool", ("features.denseblock1.denselayer1.conv2",), {"kernel": 2, "stride": 2, "padding": 0}
+        "pooled",
+        "avg_pool",
+        ("features.denseblock1.denselayer1.conv2",),
+        {"kernel": 2, "stride": 2, "padding": 0},
     )
     graph = graph.with_op(pool).with_op(replace(join, inputs=(*join.inputs, "pooled")))
     graph = graph.with_op(replace(norm, attrs={**norm.attrs, "channels": channels}))
     graph = graph.with_op(replace(conv, attrs={**conv.attrs, "in_channels": channels}))
-    ordered = Graph.of("file", [graph.ops[name] for name in nx.lexicographical_topological_sort(graph.digraph)])
+    ordered = Graph.of(
+        "file", [graph.ops[name] for name in nx.lexicographical_topological_sort(graph.digraph)]
+    )
     (line,) = refusals(ordered)
     words = "ends what is neither a dense block nor branches of steps"
     first = "features.denseblock1.denselayer1.norm1 is read by several branches that are joined"
@@ -337,16 +378,27 @@ def test_a_layer_that_reads_another_block_is_refused() -> None:
 def test_an_output_that_is_no_blocks_is_refused() -> None:
     graph = in_a_file(build_graph(spec_of(DENSE)))
     graph = graph.with_op(Op("output 1", "output", ("features.denseblock1.denselayer2.relu2",)))
-    assert refusals(graph) == ["features.denseblock1.denselayer2.relu2: is an output of the network, and no block's"]
+    assert refusals(graph) == [
+        "features.denseblock1.denselayer2.relu2: is an output of the network, and no block's"
+    ]
 
 
 def test_files_beyond_any_network_are_refused_at_once() -> None:
     """Operators, what they join, and what a concatenation of concatenations comes to."""
-    chain = [IMAGE, *(Op(f"r{n}", "relu", (f"r{n - 1}" if n else "x",)) for n in range(MAX_OPERATORS))]
-    assert refusals(Graph.of("file", chain)) == [f"has {MAX_OPERATORS + 1:,} operators; at most 10,000 are lifted"]
+    chain = [
+        IMAGE,
+        *(Op(f"r{n}", "relu", (f"r{n - 1}" if n else "x",)) for n in range(MAX_OPERATORS)),
+    ]
+    assert refusals(Graph.of("file", chain)) == [
+        f"has {MAX_OPERATORS + 1:,} operators; at most 10,000 are lifted"
+    ]
     layers = [conv(f"c{n}", "x", outs=1) for n in range(1_000)]
     joins = [Op(f"j{n}", "concat", ("x", *(f"c{i}" for i in range(n)))) for n in range(1, 1_000)]
-    (line,) = refusals(Graph.of("file", [IMAGE, *layers, *joins, Op("end", "concat", tuple(op.name for op in joins))]))
+    (line,) = refusals(
+        Graph.of(
+            "file", [IMAGE, *layers, *joins, Op("end", "concat", tuple(op.name for op in joins))]
+        )
+    )
     assert line.endswith(f"values in all; at most {MAX_JOINED:,} are lifted")
     doubled = [IMAGE, *(Op(f"j{n}", "concat", (f"j{n - 1}" if n else "x",) * 2) for n in range(60))]
     with pytest.raises(ModelFileError, match="R009"):

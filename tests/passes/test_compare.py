@@ -29,7 +29,10 @@ L1, L2 = "features.denseblock1.denselayer", "features.denseblock2.denselayer"
 def nameless(graph: Graph, seed: int = 0) -> Graph:
     """The graph as a file has it: no regions, other names, another order, no dropout, no momentum."""
     rng = random.Random(seed)
-    names = {name: f"n{index}" for index, name in enumerate(rng.sample(sorted(graph.ops), len(graph.ops)))}
+    names = {
+        name: f"n{index}"
+        for index, name in enumerate(rng.sample(sorted(graph.ops), len(graph.ops)))
+    }
     order = list(nx.lexicographical_topological_sort(graph.digraph, key=names.get))
     ops = (graph.ops[name] for name in order)
     return Graph.of(
@@ -50,14 +53,20 @@ def lines(comparison: Comparison) -> list[str]:
     return [difference.message for difference in comparison.differences]
 
 
-def changed(name: str, kind: str = "", inputs: tuple[str, ...] | None = None, **attrs: Any) -> Graph:
+def changed(
+    name: str, kind: str = "", inputs: tuple[str, ...] | None = None, **attrs: Any
+) -> Graph:
     """The spec's graph with one operator changed."""
     op = SPEC.ops[name]
     inputs = op.inputs if inputs is None else inputs
-    return SPEC.with_op(replace(op, kind=kind or op.kind, inputs=inputs, attrs={**op.attrs, **attrs}))
+    return SPEC.with_op(
+        replace(op, kind=kind or op.kind, inputs=inputs, attrs={**op.attrs, **attrs})
+    )
 
 
-@pytest.mark.parametrize("spec", ["densenet121", "densenet40_k12", "densenetbc_digits", "densenet161"])
+@pytest.mark.parametrize(
+    "spec", ["densenet121", "densenet40_k12", "densenetbc_digits", "densenet161"]
+)
 def test_a_graph_equals_its_spec_whatever_its_operators_are_called(spec: str) -> None:
     """Names, order and regions are taken away; connections are L(L+1)/2 in the file's graph too."""
     graph = build_graph(load_spec(spec))
@@ -78,7 +87,9 @@ def test_parameters_are_the_published_number() -> None:
 
 def test_dropout_is_passed_by() -> None:
     """It does nothing in evaluation mode, so a file does not have it."""
-    with_dropout = build_graph(load_spec("densenet121", [*SMALL, "drop_rate=0.2", "head.dropout=0.5"]))
+    with_dropout = build_graph(
+        load_spec("densenet121", [*SMALL, "drop_rate=0.2", "head.dropout=0.5"])
+    )
     assert compare(with_dropout, nameless(SPEC)).equal
     assert compare(SPEC, nameless(with_dropout)).equal
 
@@ -87,7 +98,11 @@ def running(graph: Graph) -> Graph:
     """The same network with every join added to the one before: concat(concat(x, a), b)."""
     for block in (1, 2):
         before = ""
-        for op in [op for op in graph.ops.values() if op.name.startswith(f"features.denseblock{block}.concat")]:
+        for op in [
+            op
+            for op in graph.ops.values()
+            if op.name.startswith(f"features.denseblock{block}.concat")
+        ]:
             if before:
                 graph = graph.with_op(replace(op, inputs=(before, op.inputs[-1])))
             before = op.name
@@ -97,7 +112,10 @@ def running(graph: Graph) -> Graph:
 def test_nested_joins_equal_flat_ones() -> None:
     """Both ways in which people write a dense block are one network."""
     nested = running(SPEC)
-    assert nested.ops["features.denseblock2.concat"].inputs != SPEC.ops["features.denseblock2.concat"].inputs
+    assert (
+        nested.ops["features.denseblock2.concat"].inputs
+        != SPEC.ops["features.denseblock2.concat"].inputs
+    )
     assert compare(SPEC, nameless(nested)).equal
 
 
@@ -117,7 +135,9 @@ def join(block: int, layer: int | str) -> str:
 
 FAULTS: list[tuple[Graph, list[str]]] = [
     (
-        changed(join(2, 4), inputs=SPEC.ops[join(2, 4)].inputs[:1] + SPEC.ops[join(2, 4)].inputs[2:]),
+        changed(
+            join(2, 4), inputs=SPEC.ops[join(2, 4)].inputs[:1] + SPEC.ops[join(2, 4)].inputs[2:]
+        ),
         ["block 2, layer 4 does not read layer 1"],
     ),
     (
@@ -125,11 +145,16 @@ FAULTS: list[tuple[Graph, list[str]]] = [
         ["block 2, layer 3 does not read the block's input"],
     ),
     (
-        changed(join(2, ""), inputs=SPEC.ops[join(2, "")].inputs[:2] + SPEC.ops[join(2, "")].inputs[3:]),
+        changed(
+            join(2, ""), inputs=SPEC.ops[join(2, "")].inputs[:2] + SPEC.ops[join(2, "")].inputs[3:]
+        ),
         ["the output of block 2 does not read layer 2"],
     ),
     (
-        changed(join(2, 3), inputs=(*SPEC.ops[join(2, 3)].inputs, "features.denseblock1.denselayer1.conv2")),
+        changed(
+            join(2, 3),
+            inputs=(*SPEC.ops[join(2, 3)].inputs, "features.denseblock1.denselayer1.conv2"),
+        ),
         ["block 2, layer 3 must not read block 1, layer 1"],
     ),
     (
@@ -138,7 +163,10 @@ FAULTS: list[tuple[Graph, list[str]]] = [
     ),
     (
         changed(f"{L1}3.norm1", inputs=(f"{L1}2.conv2",)).without_op(join(1, 3)),
-        ["block 1, layer 3 does not read the block's input", "block 1, layer 3 does not read layer 1"],
+        [
+            "block 1, layer 3 does not read the block's input",
+            "block 1, layer 3 does not read layer 1",
+        ],
     ),
     (changed("features.conv0", kernel=5), ["features.conv0 has kernel 5, the spec says 7"]),
     (changed("features.conv0", stride=1), ["features.conv0 has stride 1, the spec says 2"]),
@@ -195,7 +223,10 @@ def test_missing_edges_are_counted_in_the_files_own_graph() -> None:
     [
         ("block_config=[3,3]", ["block 2 has 4 layers, the spec says 3"]),
         ("block_config=[4,4]", ["block 1 has 3 layers, the spec says 4"]),
-        ("block_config=[2,5]", ["block 1 has 3 layers, the spec says 2", "block 2 has 4 layers, the spec says 5"]),
+        (
+            "block_config=[2,5]",
+            ["block 1 has 3 layers, the spec says 2", "block 2 has 4 layers, the spec says 5"],
+        ),
         ("compression=0.25", ["features.transition1.conv has 20 outputs, the spec says 10"]),
         (
             "growth_rate=6",
@@ -206,8 +237,14 @@ def test_missing_edges_are_counted_in_the_files_own_graph() -> None:
             ],
         ),
         ("norm.eps=0.001", ["features.norm0 and 16 more have eps 1e-05, the spec says 0.001"]),
-        ("stem.norm=false", ["the stem consists of conv, batch_norm, relu, max_pool; the spec says conv, max_pool"]),
-        ("transitions.0.pool=max", ["features.transition1.pool is avg_pool, the spec says max_pool"]),
+        (
+            "stem.norm=false",
+            ["the stem consists of conv, batch_norm, relu, max_pool; the spec says conv, max_pool"],
+        ),
+        (
+            "transitions.0.pool=max",
+            ["features.transition1.pool is avg_pool, the spec says max_pool"],
+        ),
         (
             "layer=basic",
             [
@@ -227,7 +264,10 @@ def test_a_missing_block_is_not_taken_for_anything_else() -> None:
     """The second block and its transition are missing in the file."""
     one_block = build_graph(load_spec("densenet121", [*SMALL[1:], "block_config=[3]"]))
     found = lines(compare(SPEC, nameless(one_block)))
-    assert found[:2] == ["the file has 1 block, the spec says 2", "block 2 has 0 layers, the spec says 4"]
+    assert found[:2] == [
+        "the file has 1 block, the spec says 2",
+        "block 2 has 0 layers, the spec says 4",
+    ]
     assert "transition 1 is missing" in found
 
 
@@ -244,7 +284,10 @@ def test_another_network_altogether_is_different() -> None:
 def test_eps_is_compared_as_it_is_stored() -> None:
     """A file has a float32: 1e-05 is 9.99999974e-06 there."""
     stored = 9.999999747378752e-06
-    ops = [replace(op, attrs={**op.attrs, "eps": stored}) if "eps" in op.attrs else op for op in SPEC.ops.values()]
+    ops = [
+        replace(op, attrs={**op.attrs, "eps": stored}) if "eps" in op.attrs else op
+        for op in SPEC.ops.values()
+    ]
     assert compare(SPEC, nameless(Graph.of("file", ops))).equal
 
 
@@ -253,7 +296,9 @@ def mutations(rng: random.Random) -> Iterator[Callable[[Graph], Graph]]:
 
     def bump(graph: Graph) -> Graph:
         op = rng.choice([op for op in graph.ops.values() if op.attrs])
-        key = rng.choice(sorted(set(op.attrs) - {"shape", "momentum", "in_channels", "channels"}) or ["groups"])
+        key = rng.choice(
+            sorted(set(op.attrs) - {"shape", "momentum", "in_channels", "channels"}) or ["groups"]
+        )
         value = op.attrs.get(key, 1) * 2 or 1
         return graph.with_op(replace(op, attrs={**op.attrs, key: value}))
 
@@ -261,7 +306,9 @@ def mutations(rng: random.Random) -> Iterator[Callable[[Graph], Graph]]:
         names = list(graph.ops)
         op = rng.choice([op for op in graph.ops.values() if op.inputs and op.inputs != (names[0],)])
         at = rng.randrange(len(op.inputs))
-        source = rng.choice([name for name in names[: names.index(op.name)] if name not in op.inputs])
+        source = rng.choice(
+            [name for name in names[: names.index(op.name)] if name not in op.inputs]
+        )
         return graph.with_op(replace(op, inputs=(*op.inputs[:at], source, *op.inputs[at + 1 :])))
 
     def drop(graph: Graph) -> Graph:
@@ -270,10 +317,14 @@ def mutations(rng: random.Random) -> Iterator[Callable[[Graph], Graph]]:
         return graph.with_op(replace(op, inputs=op.inputs[:at] + op.inputs[at + 1 :]))
 
     def cut(graph: Graph) -> Graph:
-        op = rng.choice([op for op in graph.ops.values() if len(op.inputs) == 1 and op.name != "classifier"])
+        op = rng.choice(
+            [op for op in graph.ops.values() if len(op.inputs) == 1 and op.name != "classifier"]
+        )
         readers = [r for r in graph.ops.values() if op.name in r.inputs]
         for reader in readers:
-            inputs = tuple(op.inputs[0] if source == op.name else source for source in reader.inputs)
+            inputs = tuple(
+                op.inputs[0] if source == op.name else source for source in reader.inputs
+            )
             graph = graph.with_op(replace(reader, inputs=inputs))
         return graph.without_op(op.name)
 
@@ -289,7 +340,10 @@ def reachable(graph: Graph) -> Graph:
 def same_function(graph: Graph) -> bool:
     """An oracle by another way: isomorphic as labelled graphs (networkx), joins' inputs written out."""
     return nx.is_isomorphic(
-        labelled(SPEC), labelled(graph), node_match=lambda a, b: a == b, edge_match=lambda a, b: a == b
+        labelled(SPEC),
+        labelled(graph),
+        node_match=lambda a, b: a == b,
+        edge_match=lambda a, b: a == b,
     )
 
 
@@ -297,9 +351,13 @@ def labelled(graph: Graph) -> nx.DiGraph:
     made = nx.DiGraph()
     for op in graph.ops.values():
         if op.kind != "concat":
-            made.add_node(op.name, what=(op.kind, tuple(sorted((k, str(v)) for k, v in op.attrs.items()))))
+            made.add_node(
+                op.name, what=(op.kind, tuple(sorted((k, str(v)) for k, v in op.attrs.items())))
+            )
             for source in flat(graph, op.inputs):
-                count = made.edges[source, op.name]["count"] if made.has_edge(source, op.name) else 0
+                count = (
+                    made.edges[source, op.name]["count"] if made.has_edge(source, op.name) else 0
+                )
                 made.add_edge(source, op.name, count=count + 1)
     return made
 
@@ -308,7 +366,9 @@ def flat(graph: Graph, names: tuple[str, ...]) -> list[str]:
     return [
         part
         for name in names
-        for part in (flat(graph, graph.ops[name].inputs) if graph.ops[name].kind == "concat" else [name])
+        for part in (
+            flat(graph, graph.ops[name].inputs) if graph.ops[name].kind == "concat" else [name]
+        )
     ]
 
 
@@ -320,7 +380,9 @@ def test_every_random_mutation_is_found() -> None:
         mutant = reachable(mutate(SPEC))
         same = same_function(mutant)
         unchanged += same
-        assert compare(SPEC, nameless(mutant, seed)).equal == same, lines(compare(SPEC, nameless(mutant)))
+        assert compare(SPEC, nameless(mutant, seed)).equal == same, lines(
+            compare(SPEC, nameless(mutant))
+        )
     assert unchanged < 30
 
 
@@ -328,7 +390,10 @@ def test_joins_that_double_without_end_are_refused() -> None:
     """concat(x, x) thirty times over would be written out as a thousand million values."""
     ops = [Op("x0", "input", (), {"shape": (3, 32, 32)})]
     ops += [Op(f"x{n}", "concat", (f"x{n - 1}", f"x{n - 1}")) for n in range(1, 31)]
-    ops += [Op("pool", "global_avg_pool", ("x30",)), Op("end", "dense", ("pool",), {"out_channels": 2})]
+    ops += [
+        Op("pool", "global_avg_pool", ("x30",)),
+        Op("end", "dense", ("pool",), {"out_channels": 2}),
+    ]
     with pytest.raises(ModelFileError, match=f"R009 joins more than {MAX_JOINED:,} values"):
         compare(SPEC, Graph.of("bomb", ops))
 
@@ -341,7 +406,9 @@ def test_the_list_of_differences_ends() -> None:
         norm = spec.ops[f"{L1}{index}.norm1"]
         chain = chain.with_op(replace(norm, inputs=(f"{L1}{index - 1}.conv2",)))
     used = nx.ancestors(chain.digraph, "classifier") | {"classifier"}
-    found = compare(spec, nameless(replace(chain, ops={n: op for n, op in chain.ops.items() if n in used})))
+    found = compare(
+        spec, nameless(replace(chain, ops={n: op for n, op in chain.ops.items() if n in used}))
+    )
     assert lines(found)[-1] == f"more than {MAX_LINES:,} differences"
     assert len(found.differences) == MAX_LINES + 1
     assert len(found.blocks[0].missing) == 80 * 79 // 2
@@ -382,9 +449,14 @@ def test_a_connection_lost_in_the_code_is_named(tmp_path: Path, emitted: str) ->
             x = ops.concat((x, made), 1)
         return x""",
     )
-    text = edited(text, "in_channels + i * growth_rate", "in_channels + (1 if i == 2 else i) * growth_rate")
+    text = edited(
+        text, "in_channels + i * growth_rate", "in_channels + (1 if i == 2 else i) * growth_rate"
+    )
     comparison = compare(SPEC, exported(text, tmp_path / "lost.mindir"))
-    assert lines(comparison) == ["block 1, layer 3 does not read layer 2", "block 2, layer 3 does not read layer 2"]
+    assert lines(comparison) == [
+        "block 1, layer 3 does not read layer 2",
+        "block 2, layer 3 does not read layer 2",
+    ]
     assert [block.missing for block in comparison.blocks] == [((3, 2),), ((3, 2),)]
 
 
@@ -399,7 +471,9 @@ def test_newest_first_is_the_same_network(tmp_path: Path, emitted: str) -> None:
 def test_a_sum_that_the_spec_does_not_have_is_named(tmp_path: Path, emitted: str) -> None:
     """x + x behind each layer's join, as a ResNet's user may add it."""
     text = edited(
-        emitted, "x = ops.concat((x, layer(x)), 1)", "x = ops.concat((x, layer(x)), 1)\n            x = x + x"
+        emitted,
+        "x = ops.concat((x, layer(x)), 1)",
+        "x = ops.concat((x, layer(x)), 1)\n            x = x + x",
     )
     found = lines(compare(SPEC, exported(text, tmp_path / "residual.mindir")))
     assert found[0] == "block 1, layer 1 is followed by add, which the spec does not have"

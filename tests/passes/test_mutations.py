@@ -27,7 +27,9 @@ GRAPHS = {
         name: build_graph(load_spec(name, SMALL))
         for name in ("hardnet68", "vovnet39", "peleenet", "fcdensenet103", "cspdensenet121")
     },
-    "a backbone": build_graph(load_spec("densenet121", {**SMALL, "features": [1, 3], "head": "none"})),
+    "a backbone": build_graph(
+        load_spec("densenet121", {**SMALL, "features": [1, 3], "head": "none"})
+    ),
     "gates, groups and skips": build_graph(load_spec(Path(__file__).parent / "gates.yaml")),
     "layers of their own": build_graph(load_spec(Path(__file__).parent / "own_layers.yaml")),
 }
@@ -49,13 +51,19 @@ Mutation = Callable[[Graph, random.Random], Mutant | None]
 
 
 def pick(graph: Graph, rng: random.Random, *kinds: str) -> Op:
-    return rng.choice([op for op in graph.ops.values() if (op.kind in kinds if kinds else op.inputs)])
+    return rng.choice(
+        [op for op in graph.ops.values() if (op.kind in kinds if kinds else op.inputs)]
+    )
 
 
 def mutant(what: str, graph: Graph, changed: Iterable[Op], touched: Iterable[str] = ()) -> Mutant:
     places = set(touched)
     for op in changed:
-        places |= {op.name, op.region, graph.regions[op.region].parent if op.region in graph.regions else ""}
+        places |= {
+            op.name,
+            op.region,
+            graph.regions[op.region].parent if op.region in graph.regions else "",
+        }
         graph = graph.with_op(op)
     return Mutant(f"{what}: {', '.join(sorted(places))}", graph, frozenset(places - {""}))
 
@@ -91,7 +99,10 @@ def refitted(broken: Mutant | None) -> Mutant | None:
 
 
 NORMS = ("batch_norm", "layer_norm", "group_norm", "prelu")
-DECLARED = {**dict.fromkeys(("conv", "conv_transpose", "dense"), "in_channels"), **dict.fromkeys(NORMS, "channels")}
+DECLARED = {
+    **dict.fromkeys(("conv", "conv_transpose", "dense"), "in_channels"),
+    **dict.fromkeys(NORMS, "channels"),
+}
 
 
 def given(op: Op, reads: list[int]) -> int:
@@ -111,7 +122,9 @@ def add_an_edge_and_refit(graph: Graph, rng: random.Random) -> Mutant | None:
     """A concatenation also reads a layer's inner convolution, or a source twice; widths fit."""
     op = pick(graph, rng, CONCATS)
     earlier = list(graph.ops)[: list(graph.ops).index(op.name)]
-    block = [name for name in earlier if name.startswith(op.region) and graph.ops[name].kind != "concat"]
+    block = [
+        name for name in earlier if name.startswith(op.region) and graph.ops[name].kind != "concat"
+    ]
     new = rng.choice(block or list(op.inputs))
     return refitted(mutant(f"add {new}", graph, [replace(op, inputs=(*op.inputs, new))]))
 
@@ -179,7 +192,11 @@ def widen_a_bottleneck(graph: Graph, rng: random.Random) -> Mutant:
 def bottlenecks(graph: Graph) -> list[str]:
     """Beginnings of the names of a layer's two convolutions with a norm between them, first of the layer that come."""
     stems = [name.removesuffix("conv1") for name in graph.ops if name.endswith(".conv1")]
-    return [stem for stem in stems if graph.ops.get(f"{stem}relu2", graph.ops["input"]).inputs == (f"{stem}norm2",)]
+    return [
+        stem
+        for stem in stems
+        if graph.ops.get(f"{stem}relu2", graph.ops["input"]).inputs == (f"{stem}norm2",)
+    ]
 
 
 def change_a_window(graph: Graph, rng: random.Random) -> Mutant:
@@ -195,7 +212,9 @@ def change_a_window(graph: Graph, rng: random.Random) -> Mutant:
             {"dilation": 2, "padding": padding + kernel // 2},
         ]
     )
-    return mutant(str(change), graph, [with_attrs(op, **change)], [r.name for r in readers(graph, op.name)])
+    return mutant(
+        str(change), graph, [with_attrs(op, **change)], [r.name for r in readers(graph, op.name)]
+    )
 
 
 def change_a_setting(graph: Graph, rng: random.Random) -> Mutant:
@@ -205,7 +224,11 @@ def change_a_setting(graph: Graph, rng: random.Random) -> Mutant:
 
 
 SETTINGS: Mapping[str, Callable[[Op], list[Op]]] = {
-    "batch_norm": lambda op: [with_attrs(op, eps=1e-3), with_attrs(op, momentum=0.99), replace(op, kind="layer_norm")],
+    "batch_norm": lambda op: [
+        with_attrs(op, eps=1e-3),
+        with_attrs(op, momentum=0.99),
+        replace(op, kind="layer_norm"),
+    ],
     "layer_norm": lambda op: [with_attrs(op, eps=1e-3)],
     "group_norm": lambda op: [with_attrs(op, eps=1e-3), with_attrs(op, groups=1)],
     "conv": lambda op: [
@@ -225,8 +248,14 @@ SETTINGS: Mapping[str, Callable[[Op], list[Op]]] = {
     "leaky_relu": lambda op: [with_attrs(op, slope=0.2)],
     "prelu": lambda op: [with_attrs(op, slope=0.3)],
     "dropout": lambda op: [with_attrs(op, rate=0.7)],
-    "max_pool": lambda op: [replace(op, kind="avg_pool"), with_attrs(op, ceil=not op.attrs.get("ceil", False))],
-    "avg_pool": lambda op: [replace(op, kind="max_pool"), with_attrs(op, ceil=not op.attrs.get("ceil", False))],
+    "max_pool": lambda op: [
+        replace(op, kind="avg_pool"),
+        with_attrs(op, ceil=not op.attrs.get("ceil", False)),
+    ],
+    "avg_pool": lambda op: [
+        replace(op, kind="max_pool"),
+        with_attrs(op, ceil=not op.attrs.get("ceil", False)),
+    ],
     "blur_pool": lambda op: [replace(op, kind="avg_pool"), with_attrs(op, kernel=5, padding=2)],
     "upsample": lambda op: [with_attrs(op, mode="nearest"), with_attrs(op, factor=3)],
     "shuffle": lambda op: [with_attrs(op, groups=2)],
@@ -268,7 +297,11 @@ def swap_what_a_join_reads(graph: Graph, rng: random.Random) -> Mutant | None:
     (entering,) = {source for member in inside for source in member.inputs}
     moved = [replace(member, inputs=(skip,)) for member in inside]
     return refitted(
-        mutant("swap", graph, [*moved, replace(op, inputs=tuple(entering if s == skip else s for s in op.inputs))])
+        mutant(
+            "swap",
+            graph,
+            [*moved, replace(op, inputs=tuple(entering if s == skip else s for s in op.inputs))],
+        )
     )
 
 
@@ -279,7 +312,9 @@ def give_another_feature(graph: Graph, rng: random.Random) -> Mutant | None:
     if new in op.inputs:
         return None
     region = graph.regions[graph.ops[new].region]
-    return mutant(f"give {new}", graph, [replace(op, inputs=(new,))], [region.name, region.parent, *op.inputs])
+    return mutant(
+        f"give {new}", graph, [replace(op, inputs=(new,))], [region.name, region.parent, *op.inputs]
+    )
 
 
 def remove_an_operator(graph: Graph, rng: random.Random) -> Mutant:
@@ -289,7 +324,9 @@ def remove_an_operator(graph: Graph, rng: random.Random) -> Mutant:
     moved = []
     for reader in after:
         at = reader.inputs.index(op.name)
-        moved.append(replace(reader, inputs=(*reader.inputs[:at], *op.inputs, *reader.inputs[at + 1 :])))
+        moved.append(
+            replace(reader, inputs=(*reader.inputs[:at], *op.inputs, *reader.inputs[at + 1 :]))
+        )
     return mutant(
         f"remove {op.name}",
         graph.without_op(op.name),
@@ -304,7 +341,9 @@ def insert_an_operator(graph: Graph, rng: random.Random) -> Mutant:
     region = rng.choice([op.region, op.region, ""])
     extra = Op(f"{op.name}.extra", "relu", op.inputs[:1], {}, region)
     places = [graph.ops[op.inputs[0]].region]
-    return mutant("insert", graph, [extra, replace(op, inputs=(extra.name, *op.inputs[1:]))], places)
+    return mutant(
+        "insert", graph, [extra, replace(op, inputs=(extra.name, *op.inputs[1:]))], places
+    )
 
 
 def remove_a_layer(graph: Graph, rng: random.Random) -> Mutant:
@@ -343,7 +382,9 @@ def declare_a_layer_as_another(graph: Graph, rng: random.Random) -> Mutant:
 
 
 def unlike_layers(graph: Graph) -> list[tuple[Region, Region]]:
-    blocks = [graph.regions_of("dense_layer", block.name) for block in graph.regions_of("dense_block")]
+    blocks = [
+        graph.regions_of("dense_layer", block.name) for block in graph.regions_of("dense_block")
+    ]
     pairs = [pair for layers in blocks for pair in permutations(layers, 2)]
     return [(a, b) for a, b in pairs if a.attrs["part"].steps != b.attrs["part"].steps]
 
@@ -372,16 +413,25 @@ MUTATIONS: tuple[Mutation, ...] = (
 PLACES: Mapping[Mutation, Callable[[Graph], bool]] = {
     widen_a_bottleneck: lambda graph: bool(bottlenecks(graph)),
     move_the_border_of_a_bypass: lambda graph: bool(split_blocks(graph)),
-    swap_what_a_join_reads: lambda graph: any(region.attrs.get("skip") for region in graph.regions.values()),
+    swap_what_a_join_reads: lambda graph: any(
+        region.attrs.get("skip") for region in graph.regions.values()
+    ),
     declare_a_layer_as_another: lambda graph: bool(unlike_layers(graph)),
     give_another_feature: lambda graph: any(op.kind == "output" for op in graph.ops.values()),
 }
 """Whether a graph has a place for a mutation that needs one."""
-CASES = [(name, m) for name, graph in GRAPHS.items() for m in MUTATIONS if m not in PLACES or PLACES[m](graph)]
+CASES = [
+    (name, m)
+    for name, graph in GRAPHS.items()
+    for m in MUTATIONS
+    if m not in PLACES or PLACES[m](graph)
+]
 
 
 def names_a_place(found: Iterable[Diagnostic], touched: Iterable[str]) -> bool:
-    words = {word.strip(",;()'") for fault in found for word in f"{fault.where} {fault.message}".split()}
+    words = {
+        word.strip(",;()'") for fault in found for word in f"{fault.where} {fault.message}".split()
+    }
     return not words.isdisjoint(touched)
 
 
@@ -393,7 +443,9 @@ def told_at(graph: Graph, changed: str) -> Iterable[str]:
             yield from told_at(graph, op.name)
 
 
-@pytest.mark.parametrize(("name", "mutate"), CASES, ids=lambda part: getattr(part, "__name__", part))
+@pytest.mark.parametrize(
+    ("name", "mutate"), CASES, ids=lambda part: getattr(part, "__name__", part)
+)
 def test_every_mutation_is_caught_at_its_place(name: str, mutate: Mutation) -> None:
     """Thirty mutations of each kind on each graph: none passes, each is told where it is."""
     graph, rng = GRAPHS[name], random.Random(f"{name} {mutate.__name__}")
@@ -412,7 +464,9 @@ def test_every_mutation_is_caught_at_its_place(name: str, mutate: Mutation) -> N
     assert (missed, misplaced) == ([], [])
 
 
-@pytest.mark.parametrize("mutate", [m for m in MUTATIONS if (DIGITS, m) in CASES], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "mutate", [m for m in MUTATIONS if (DIGITS, m) in CASES], ids=lambda m: m.__name__
+)
 def test_a_mutation_is_another_structure_or_another_grouping(mutate: Mutation) -> None:
     """The digest tells them apart too, but for operators that only changed their region."""
     graph, rng = GRAPHS["densenetbc_digits"], random.Random(mutate.__name__)

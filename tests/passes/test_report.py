@@ -19,7 +19,10 @@ def built(name: str, *overrides: str) -> Graph:
 def test_densenet121_block_by_block() -> None:
     """Table 1 of the paper: channels in and out, layers, and each block's connections as expected."""
     blocks = report(built("densenet121")).blocks
-    rows = [(b.layers, b.growth_rate, b.in_channels, b.out_channels, b.edges, b.expected_edges) for b in blocks]
+    rows = [
+        (b.layers, b.growth_rate, b.in_channels, b.out_channels, b.edges, b.expected_edges)
+        for b in blocks
+    ]
     assert rows == [
         (6, 32, 64, 256, 21, 21),
         (12, 32, 128, 512, 78, 78),
@@ -30,7 +33,10 @@ def test_densenet121_block_by_block() -> None:
 
 def test_densenet121_stage_by_stage() -> None:
     """Names, kinds and output sizes in the order of the network."""
-    found = [(stage.name.removeprefix("features."), stage.output) for stage in report(built("densenet121")).stages]
+    found = [
+        (stage.name.removeprefix("features."), stage.output)
+        for stage in report(built("densenet121")).stages
+    ]
     assert found == [
         ("stem", (64, 56, 56)),
         ("denseblock1", (256, 56, 56)),
@@ -48,7 +54,9 @@ def test_densenet121_stage_by_stage() -> None:
 def test_depth_is_the_longest_way_through_weights(name: str) -> None:
     """networkx finds the same longest path, where an edge into an operator with weights counts 1."""
     graph = built(name)
-    weighty = {op.name for op in graph.ops.values() if op.kind in {"conv", "conv_transpose", "dense"}}
+    weighty = {
+        op.name for op in graph.ops.values() if op.kind in {"conv", "conv_transpose", "dense"}
+    }
     weighted = nx.DiGraph()
     weighted.add_weighted_edges_from((a, b, int(b in weighty)) for a, b in graph.digraph.edges)
     assert report(graph).depth == nx.dag_longest_path_length(weighted)
@@ -57,14 +65,21 @@ def test_depth_is_the_longest_way_through_weights(name: str) -> None:
 def test_flops_are_twice_the_macs_and_statistics_are_not_learnt() -> None:
     """Two conventions that are often confused, both shown."""
     found = report(built("densenetbc_digits"))
-    norms = [op.attrs["channels"] for op in built("densenetbc_digits").ops.values() if op.kind == "batch_norm"]
+    norms = [
+        op.attrs["channels"]
+        for op in built("densenetbc_digits").ops.values()
+        if op.kind == "batch_norm"
+    ]
     assert found.flops == 2 * found.macs
     assert found.params_with_stats - found.params == 2 * sum(norms)
 
 
 def test_macs_follow_the_image_and_parameters_do_not() -> None:
     """Twice the sides, four times the multiply-accumulates of every convolution."""
-    small, large = (report(built("densenetbc100_k12", f"input.height={n}", f"input.width={n}")) for n in (32, 64))
+    small, large = (
+        report(built("densenetbc100_k12", f"input.height={n}", f"input.width={n}"))
+        for n in (32, 64)
+    )
     dense = large.stages[-1].macs
     assert small.params == large.params
     assert large.macs - dense == 4 * (small.macs - dense)

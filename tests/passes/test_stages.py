@@ -33,7 +33,10 @@ CASES: Sequence[tuple[str, str]] = [
         "blocks.0.layer_at={1: basic}",
         "block 1, layer 3 consists of batch_norm, relu, conv, batch_norm, relu, conv; the",
     ),
-    (f"blocks.1.layer_at={{1: {POINT}, 2: {POINT}, 4: {POINT}}}", "features.denseblock2.denselayer4.conv1 has "),
+    (
+        f"blocks.1.layer_at={{1: {POINT}, 2: {POINT}, 4: {POINT}}}",
+        "features.denseblock2.denselayer4.conv1 has ",
+    ),
     ("transitions.0={pool: none, channels: 52}", "transition 1 does not read the stem (its skip)"),
     ("blocks.0.layers=5", "block 1 has 5 layers, the spec says 4"),
 ]
@@ -47,7 +50,10 @@ def test_each_difference_is_told_at_its_layer(override: str, words: str) -> None
 
 def test_a_transition_has_the_specs_number() -> None:
     """Also where one before it does nothing and so is no part of the graph."""
-    spec, found = (graph_of("transitions.1=none", f"transitions.2={{pool: none{end}}}") for end in (", skip: stem", ""))
+    spec, found = (
+        graph_of("transitions.1=none", f"transitions.2={{pool: none{end}}}")
+        for end in (", skip: stem", "")
+    )
     message = compare(spec, found).differences[0].message
     assert message == "transition 3 does not read the stem (its skip)"
 
@@ -66,4 +72,8 @@ def test_an_exported_network_with_layers_of_their_own_is_the_specs(ms: Any, tmp_
     export_mindir(network_of(SPEC), (3, 32, 32), file)
     found = compare(SPEC, read_mindir(file))
     assert found.differences == ()
-    assert [(block.edges, block.expected_edges) for block in found.blocks] == [(10, 10), (6, 6), (3, 3)]
+    assert [(block.edges, block.expected_edges) for block in found.blocks] == [
+        (10, 10),
+        (6, 6),
+        (3, 3),
+    ]

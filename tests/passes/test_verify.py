@@ -41,7 +41,11 @@ def with_attrs(op: Op, **attrs: Any) -> Op:
             "reads 'x', which does not exist",
         ),
         (lambda g: g.with_op(replace(g.ops["relu5"], inputs=())), "G002", "takes 1 inputs, has 0"),
-        (lambda g: g.with_op(replace(g.ops["input"], inputs=("relu5",))), "G002", "takes 0 inputs, has 1"),
+        (
+            lambda g: g.with_op(replace(g.ops["input"], inputs=("relu5",))),
+            "G002",
+            "takes 0 inputs, has 1",
+        ),
         (
             lambda g: g.with_op(replace(g.ops["relu5"], inputs=("classifier",))),
             "G003",
@@ -57,7 +61,11 @@ def with_attrs(op: Op, **attrs: Any) -> Op:
             "G004",
             "has 2 outputs (classifier, x), must have",
         ),
-        (lambda g: g.with_op(Op("x", "relu", ("input",))), "G005", "x G005 does not lead to the output"),
+        (
+            lambda g: g.with_op(Op("x", "relu", ("input",))),
+            "G005",
+            "x G005 does not lead to the output",
+        ),
         (
             lambda g: g.with_op(with_attrs(g.ops["classifier"], in_channels=5)),
             "G006",
@@ -80,7 +88,9 @@ def with_attrs(op: Op, **attrs: Any) -> Op:
         ),
     ],
 )
-def test_each_rule_has_its_code_and_words(mutate: Callable[[Graph], Graph], code: str, text: str) -> None:
+def test_each_rule_has_its_code_and_words(
+    mutate: Callable[[Graph], Graph], code: str, text: str
+) -> None:
     """One broken rule, one known message."""
     found = verify(mutate(DIGITS))
     assert any(fault.code == code and text in str(fault) for fault in found), found
@@ -125,7 +135,11 @@ def test_verified_returns_the_graph_or_raises_every_fault() -> None:
     with pytest.raises(GraphError) as caught:
         verified(broken)
     assert [fault.where for fault in caught.value.diagnostics] == ["features.conv0", "classifier"]
-    faults = verify(graph.with_op(replace(graph.ops["relu5"], kind="a")).with_op(replace(graph.ops["pool"], kind="b")))
+    faults = verify(
+        graph.with_op(replace(graph.ops["relu5"], kind="a")).with_op(
+            replace(graph.ops["pool"], kind="b")
+        )
+    )
     assert [fault.where for fault in faults] == ["relu5", "pool"]
 
 
@@ -155,7 +169,9 @@ CONV_ATTRS = {"in_channels": 1, "out_channels": 1, "kernel": 1, "stride": 1, "pa
 def one(**attrs: Any) -> Graph:
     """An input and one convolution with some attributes changed, or taken away where None."""
     given = {key: value for key, value in {**CONV_ATTRS, **attrs}.items() if value is not None}
-    return Graph.of("one", [Op("x", "input", (), {"shape": (1, 2, 2)}), Op("y", "conv", ("x",), given)])
+    return Graph.of(
+        "one", [Op("x", "input", (), {"shape": (1, 2, 2)}), Op("y", "conv", ("x",), given)]
+    )
 
 
 GARBAGE: Mapping[str, Graph] = {
@@ -166,15 +182,23 @@ GARBAGE: Mapping[str, Graph] = {
     "an input of words": Graph.of("x", [Op("x", "input", (), {"shape": ("a", "b", "c")})]),
     "an input that reads itself": Graph.of("x", [Op("x", "input", ("x",), {"shape": (1, 2, 2)})]),
     "unknown kinds": Graph.of("x", [Op("x", "", ()), Op("y", "eval", ("x",))]),
-    "missing inputs": Graph.of("x", [Op("x", "relu", ("nothing",)), Op("y", "concat", ("x", "none"))]),
+    "missing inputs": Graph.of(
+        "x", [Op("x", "relu", ("nothing",)), Op("y", "concat", ("x", "none"))]
+    ),
     "a cycle of two": Graph.of("x", [Op("x", "relu", ("y",)), Op("y", "relu", ("x",))]),
     "a concat of nothing": Graph.of("x", [Op("x", "concat", ())]),
-    "two inputs": Graph.of("x", [*OPS, Op("in2", "input", (), {"shape": (1, 2, 2)})], DIGITS.regions.values()),
+    "two inputs": Graph.of(
+        "x", [*OPS, Op("in2", "input", (), {"shape": (1, 2, 2)})], DIGITS.regions.values()
+    ),
     "no outputs": Graph.of("x", [OPS[0], Op("y", "concat", ("input", "y"))]),
     "no regions": Graph.of("x", OPS),
-    "one region missing": Graph.of("x", OPS, [r for r in DIGITS.regions.values() if r.name != LAYER]),
+    "one region missing": Graph.of(
+        "x", OPS, [r for r in DIGITS.regions.values() if r.name != LAYER]
+    ),
     "the blocks missing": Graph.of("x", OPS, DIGITS.regions_of("dense_layer")),
-    "a block without layers": Graph.of("x", OPS, [r for r in DIGITS.regions.values() if r.kind != "dense_layer"]),
+    "a block without layers": Graph.of(
+        "x", OPS, [r for r in DIGITS.regions.values() if r.kind != "dense_layer"]
+    ),
     "an empty block": Graph.of(
         "x",
         OPS,
@@ -197,13 +221,18 @@ GARBAGE: Mapping[str, Graph] = {
     "a block in its own layer": replaced_region(DIGITS, "features.denseblock1", parent=LAYER),
     "an unknown kind of region": replaced_region(DIGITS, "stem", kind="root"),
     "a stem called head": replaced_region(DIGITS, "stem", kind="head"),
-    "a part in words": replaced_region(DIGITS, LAYER, attrs={**DIGITS.regions[LAYER].attrs, "part": "bottleneck"}),
+    "a part in words": replaced_region(
+        DIGITS, LAYER, attrs={**DIGITS.regions[LAYER].attrs, "part": "bottleneck"}
+    ),
     "a transition with NaN": replaced_region(
         DIGITS,
         "features.transition1",
         attrs={**DIGITS.regions["features.transition1"].attrs, "compression": float("nan")},
     ),
-    **{f"a skip of {skip!r}": skipping(DIGITS, skip) for skip in (9, -1, True, "root", "", None, [1], "stem")},
+    **{
+        f"a skip of {skip!r}": skipping(DIGITS, skip)
+        for skip in (9, -1, True, "root", "", None, [1], "stem")
+    },
     "attributes missing": one(kernel=None),
     "all attributes missing": Graph.of(
         "x", [Op("x", "conv", ("x",)), Op("y", "dense", ("x",)), Op("z", "avg_pool", ("y",))]
@@ -252,7 +281,9 @@ def test_a_region_is_judged_by_what_the_spec_declares() -> None:
     """A layer that is bottleneck in the spec and basic in the graph is caught, and the other way round."""
     basic = build_graph(load_spec("densenetbc_digits", ["layer=basic"]))
     declared = {r.name: r for r in DIGITS.regions.values()}
-    mixed = Graph.of("mixed", basic.ops.values(), [declared[r.name] for r in basic.regions.values()])
+    mixed = Graph.of(
+        "mixed", basic.ops.values(), [declared[r.name] for r in basic.regions.values()]
+    )
     found = verify(mixed)
     assert {fault.code for fault in found} == {"G010"}
     assert [fault.where for fault in found] == [r.name for r in basic.regions_of("dense_layer")]
@@ -270,5 +301,9 @@ def test_a_region_without_parent_attributes_is_named() -> None:
     assert [str(fault) for fault in verify(regrouped(DIGITS, num_layers=None))] == [
         "features.denseblock1 G001 a dense_block must have the attribute 'num_layers'"
     ]
-    stray = Graph.of("x", OPS, [*DIGITS.regions.values(), Region("lost", "dense_layer", "nowhere", {})])
-    assert "lost G001 a dense_layer must stand inside a dense_block, not in 'nowhere'" in map(str, verify(stray))
+    stray = Graph.of(
+        "x", OPS, [*DIGITS.regions.values(), Region("lost", "dense_layer", "nowhere", {})]
+    )
+    assert "lost G001 a dense_layer must stand inside a dense_block, not in 'nowhere'" in map(
+        str, verify(stray)
+    )

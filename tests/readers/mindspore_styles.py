@@ -37,7 +37,9 @@ STYLES: Mapping[str, Style] = {
     "each layer": Style("each layer", "{x}.mean((2, 3))"),
     "once per block": Style("once", "ops.mean({x}, (2, 3))", batch=None),
     "lists": Style("lists", "ops.flatten(ops.adaptive_avg_pool2d({x}, 1))"),
-    "mindcv": Style("lists", "nn.SequentialCell(nn.AdaptiveAvgPool2d(1), nn.Flatten())", nested=True, pads=True),
+    "mindcv": Style(
+        "lists", "nn.SequentialCell(nn.AdaptiveAvgPool2d(1), nn.Flatten())", nested=True, pads=True
+    ),
 }
 
 HEADER = '''"""A network."""
@@ -165,7 +167,9 @@ def chains_of(steps: Sequence[Step]) -> Iterator[list[Step]]:
     chain: list[Step] = []
     for step in steps:
         goes_on = chain and step.inputs == (chain[-1].name,) and readers.count(chain[-1].name) == 1
-        if chain and not (goes_on and step.kind != "concat" and chain[-1].kind not in ("input", "conv")):
+        if chain and not (
+            goes_on and step.kind != "concat" and chain[-1].kind not in ("input", "conv")
+        ):
             yield chain
             chain = []
         chain.append(step)
@@ -182,7 +186,9 @@ def written(steps: Sequence[Step], style: Style) -> tuple[str, dict[str, str]]:
         if chain[0].kind != "input":
             (_nested if style.nested else _flat)(text, chain, widths)
     body = {"cells": text.cells, "lines": text.lines}
-    indented = {name: "\n".join(f"        {line}" for line in lines) for name, lines in body.items()}
+    indented = {
+        name: "\n".join(f"        {line}" for line in lines) for name, lines in body.items()
+    }
     return HEADER.format(**indented, last=text.values[steps[-1].name]), text.places
 
 
@@ -196,7 +202,9 @@ def _flat(text: Text, chain: Sequence[Step], widths: Mapping[str, int]) -> None:
     elif step.kind == "global_avg_pool":
         text.assign(step, text.style.pooled.format(x=x))
     else:
-        text.assign(step, f"{text.cell(step, cell_of(step, widths[step.inputs[0]], text.style))}({x})")
+        text.assign(
+            step, f"{text.cell(step, cell_of(step, widths[step.inputs[0]], text.style))}({x})"
+        )
 
 
 def _nested(text: Text, chain: Sequence[Step], widths: Mapping[str, int]) -> None:
@@ -214,7 +222,9 @@ def _nested(text: Text, chain: Sequence[Step], widths: Mapping[str, int]) -> Non
     text.assign(last, f"self.stages[{number}]({given})")
 
 
-def network(steps: Sequence[Step], style: Style, path: Path, weights: Mapping[str, Array] | None = None) -> Any:
+def network(
+    steps: Sequence[Step], style: Style, path: Path, weights: Mapping[str, Array] | None = None
+) -> Any:
     """Write a network's text to a file, and return the network in evaluation mode; weights not given are drawn."""
     import mindspore as ms
 

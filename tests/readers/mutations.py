@@ -21,14 +21,23 @@ def replaced(steps: Steps, name: str, *by: Step) -> list[Step]:
 
 
 def redirected(steps: Steps, old: str, new: str) -> list[Step]:
-    return [step._replace(inputs=tuple(new if source == old else source for source in step.inputs)) for step in steps]
+    return [
+        step._replace(inputs=tuple(new if source == old else source for source in step.inputs))
+        for step in steps
+    ]
 
 
 def setting(steps: Steps, rng: random.Random) -> list[Step]:
     """Another number: of kernel, stride, padding, dilation, groups, channels, or eps; a bias."""
-    step = rng.choice([step for step in steps if step.attrs and step.kind not in ("input", "leaky_relu")])
-    key = rng.choice([*step.attrs, *(["dilation", "groups", "bias"] if step.kind == "conv" else [])])
-    value = {"eps": 0.1, "dilation": 2, "groups": 2, "bias": True}.get(key) or step.attrs[key] + rng.choice([-1, 1, 2])
+    step = rng.choice(
+        [step for step in steps if step.attrs and step.kind not in ("input", "leaky_relu")]
+    )
+    key = rng.choice(
+        [*step.attrs, *(["dilation", "groups", "bias"] if step.kind == "conv" else [])]
+    )
+    value = {"eps": 0.1, "dilation": 2, "groups": 2, "bias": True}.get(key) or step.attrs[
+        key
+    ] + rng.choice([-1, 1, 2])
     return replaced(steps, step.name, step._replace(attrs={**step.attrs, key: value}))
 
 
@@ -36,7 +45,9 @@ def kind(steps: Steps, rng: random.Random) -> list[Step]:
     """Another activation, another pool."""
     step = rng.choice([step for step in steps if step.kind in ("relu", "max_pool", "avg_pool")])
     others = {"max_pool": ["avg_pool"], "avg_pool": ["max_pool"]}
-    other = rng.choice(others.get(step.kind, ["relu6", "silu", "gelu", "hard_swish", "leaky_relu", "sigmoid"]))
+    other = rng.choice(
+        others.get(step.kind, ["relu6", "silu", "gelu", "hard_swish", "leaky_relu", "sigmoid"])
+    )
     attrs = {**step.attrs, "slope": 0.1} if other == "leaky_relu" else step.attrs
     return replaced(steps, step.name, step._replace(kind=other, attrs=attrs))
 
@@ -54,7 +65,9 @@ def fewer(steps: Steps, rng: random.Random) -> list[Step]:
     """A connection lost."""
     step = rng.choice([step for step in steps if step.kind == "concat"])
     at = rng.randrange(len(step.inputs))
-    return replaced(steps, step.name, step._replace(inputs=step.inputs[:at] + step.inputs[at + 1 :]))
+    return replaced(
+        steps, step.name, step._replace(inputs=step.inputs[:at] + step.inputs[at + 1 :])
+    )
 
 
 def more(steps: Steps, rng: random.Random) -> list[Step]:
@@ -75,7 +88,9 @@ def inserted(steps: Steps, rng: random.Random) -> list[Step]:
     step = rng.choice(steps[1:-2])
     conv = {"out_channels": 8, "kernel": 3, "stride": 1, "padding": 1}
     pool = {"kernel": 3, "stride": 1, "padding": 1}
-    what, attrs = rng.choice([("conv", conv), ("avg_pool", pool), ("max_pool", pool), ("relu", {}), ("silu", {})])
+    what, attrs = rng.choice(
+        [("conv", conv), ("avg_pool", pool), ("max_pool", pool), ("relu", {}), ("silu", {})]
+    )
     new = Step("added", what, (step.name,), attrs)
     at = steps.index(step) + 1
     return [*steps[:at], new, *redirected(steps[at:], step.name, "added")]
@@ -100,7 +115,9 @@ def alike(made: Array, right: Array) -> bool:
 
 def random_order(steps: Steps, rng: random.Random) -> Order:
     """For each join, where each of its inputs stood before."""
-    return {step.name: tuple(rng.sample(range(len(step.inputs)), len(step.inputs))) for step in steps}
+    return {
+        step.name: tuple(rng.sample(range(len(step.inputs)), len(step.inputs))) for step in steps
+    }
 
 
 def permuted(
@@ -108,13 +125,17 @@ def permuted(
 ) -> tuple[list[Step], dict[str, Array]]:
     """The network with its joins in another order, and, to keep the function, the weights behind them moved."""
     made = [
-        step._replace(inputs=tuple(step.inputs[at] for at in order[step.name])) if step.kind == "concat" else step
+        step._replace(inputs=tuple(step.inputs[at] for at in order[step.name]))
+        if step.kind == "concat"
+        else step
         for step in steps
     ]
     return made, {**weights, **(dict(_moved(made, weights, order)) if move else {})}
 
 
-def _moved(steps: Iterable[Step], weights: Mapping[str, Array], order: Order) -> Iterator[tuple[str, Array]]:
+def _moved(
+    steps: Iterable[Step], weights: Mapping[str, Array], order: Order
+) -> Iterator[tuple[str, Array]]:
     """Follow where each channel of a value was before, and give the weights that read it in the new order."""
     places: dict[str, Array] = {}
     for step in steps:

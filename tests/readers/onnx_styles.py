@@ -62,7 +62,11 @@ STYLES: Mapping[str, Style] = {
 
 
 def densenet(
-    blocks: Sequence[int], growth: int, image: tuple[int, int, int], classes: int, imagenet: bool = True
+    blocks: Sequence[int],
+    growth: int,
+    image: tuple[int, int, int],
+    classes: int,
+    imagenet: bool = True,
 ) -> list[Step]:
     """DenseNet-BC as torchvision has it; without its large stem for small images."""
     steps, width = [Step("input", "input", (), {"shape": image})], 2 * growth
@@ -115,7 +119,9 @@ def _drawn(name: str, shape: tuple[int, ...]) -> Array:
     rng, role = np.random.default_rng(crc32(name.encode())), name.rpartition(".")[2]
     if role == "weight":
         return rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape).astype(np.float32)
-    low, high = {"gamma": (0.5, 1.5), "moving_variance": (0.5, 2), "w": (0.1, 0.4)}.get(role, (-0.5, 0.5))
+    low, high = {"gamma": (0.5, 1.5), "moving_variance": (0.5, 2), "w": (0.1, 0.4)}.get(
+        role, (-0.5, 0.5)
+    )
     return rng.uniform(low, high, shape).astype(np.float32)
 
 
@@ -133,7 +139,9 @@ class File:
 
     def node(self, kind: str, *inputs: str, out: str = "", **attrs: Any) -> str:
         out = out or f"/{kind}_{len(self.nodes)}_output_0"
-        self.nodes.append(helper.make_node(kind, [*inputs], [out], name=out.removesuffix("_output_0"), **attrs))
+        self.nodes.append(
+            helper.make_node(kind, [*inputs], [out], name=out.removesuffix("_output_0"), **attrs)
+        )
         return out
 
     def constant(self, values: Any, name: str = "", kind: Any = np.float32) -> str:
@@ -178,7 +186,9 @@ class File:
 def _window(shape: tuple[int, ...], attrs: Mapping[str, Any]) -> tuple[int, int]:
     reach = attrs["dilation"] * (attrs["kernel"] - 1) + 1
     more = attrs["stride"] - 1 if attrs.get("ceil") else 0
-    height, width = ((size + 2 * attrs["padding"] - reach + more) // attrs["stride"] + 1 for size in shape[1:])
+    height, width = (
+        (size + 2 * attrs["padding"] - reach + more) // attrs["stride"] + 1 for size in shape[1:]
+    )
     return height, width
 
 
@@ -192,21 +202,35 @@ def _conv(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: An
     bias = file.draw(f"{step.name}.bias", (out,)) if attrs["bias"] else None
     if norm is not None:
         scale, shift = _scale_and_shift(file, norm, out)
-        weight, bias = weight * scale[:, None, None, None], shift + (0 if bias is None else bias * scale)
+        weight, bias = (
+            weight * scale[:, None, None, None],
+            shift + (0 if bias is None else bias * scale),
+        )
     x, pads = file.padded(sources[0], attrs)
     given = [file.constant(weight, f"{step.name}.weight")]
     given += [] if bias is None else [file.constant(bias, f"{step.name}.bias")]
-    own = {"kernel_shape": [kernel] * 2, "strides": [attrs["stride"]] * 2, "dilations": [attrs["dilation"]] * 2}
+    own = {
+        "kernel_shape": [kernel] * 2,
+        "strides": [attrs["stride"]] * 2,
+        "dilations": [attrs["dilation"]] * 2,
+    }
     value = file.node("Conv", x, *given, pads=pads, group=attrs["groups"], **own)
     return value, (out, *_window(shapes[0], attrs))
 
 
 def _conv_transpose(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
-    kernel, out, stride, padding = (attrs[name] for name in ("kernel", "out_channels", "stride", "padding"))
+    kernel, out, stride, padding = (
+        attrs[name] for name in ("kernel", "out_channels", "stride", "padding")
+    )
     given = [file.constant(file.draw(f"{step.name}.weight", (shapes[0][0], out, kernel, kernel)))]
     given += [file.constant(file.draw(f"{step.name}.bias", (out,)))] if attrs["bias"] else []
     value = file.node(
-        "ConvTranspose", sources[0], *given, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[padding] * 4
+        "ConvTranspose",
+        sources[0],
+        *given,
+        kernel_shape=[kernel] * 2,
+        strides=[stride] * 2,
+        pads=[padding] * 4,
     )
     return value, (out, *((size - 1) * stride + kernel - 2 * padding for size in shapes[0][1:]))
 
@@ -219,17 +243,22 @@ def _scale_and_shift(file: File, norm: Any, channels: int) -> tuple[Array, Array
 
 def _norm_weights(file: File, norm: Any, channels: int) -> list[Array]:
     return [
-        file.draw(f"{norm.name}.{role}", (channels,)) for role in ("gamma", "beta", "moving_mean", "moving_variance")
+        file.draw(f"{norm.name}.{role}", (channels,))
+        for role in ("gamma", "beta", "moving_mean", "moving_variance")
     ]
 
 
 def _batch_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     channels = shapes[0][0]
     if file.style.norm == "affine":
-        scale, shift = (file.constant(part[:, None, None]) for part in _scale_and_shift(file, step, channels))
+        scale, shift = (
+            file.constant(part[:, None, None]) for part in _scale_and_shift(file, step, channels)
+        )
         return file.node("Add", file.node("Mul", sources[0], scale), shift), shapes[0]
     weights = [file.constant(weight) for weight in _norm_weights(file, step, channels)]
-    return file.node("BatchNormalization", sources[0], *weights, epsilon=attrs["eps"], momentum=0.9), shapes[0]
+    return file.node(
+        "BatchNormalization", sources[0], *weights, epsilon=attrs["eps"], momentum=0.9
+    ), shapes[0]
 
 
 def _concat(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
@@ -237,7 +266,10 @@ def _concat(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: 
     file.joined[step.inputs] = step.name
     if file.style.joins == "running" and joined:
         sources = [file.values[joined], sources[-1]]
-    return file.node("Concat", *sources, axis=1), (sum(shape[0] for shape in shapes), *shapes[0][1:])
+    return file.node("Concat", *sources, axis=1), (
+        sum(shape[0] for shape in shapes),
+        *shapes[0][1:],
+    )
 
 
 def _pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
@@ -246,7 +278,9 @@ def _pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: An
     if file.style.opset > 9:
         own["ceil_mode"] = int(attrs.get("ceil", False))
     kind = {"max_pool": "MaxPool", "avg_pool": "AveragePool"}[step.kind]
-    value = file.node(kind, x, kernel_shape=[attrs["kernel"]] * 2, strides=[attrs["stride"]] * 2, pads=pads, **own)
+    value = file.node(
+        kind, x, kernel_shape=[attrs["kernel"]] * 2, strides=[attrs["stride"]] * 2, pads=pads, **own
+    )
     return value, (shapes[0][0], *_window(shapes[0], attrs))
 
 
@@ -268,14 +302,19 @@ def _global_pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, n
 def _computed_shape(file: File, x: str) -> str:
     """As torch's exporter writes x.view(x.size(0), -1)."""
     batch = file.node("Gather", file.node("Shape", x), file.constant(0, kind=np.int64), axis=0)
-    parts = file.node("Unsqueeze", batch, axes=[0]), file.node("Unsqueeze", file.constant(-1, kind=np.int64), axes=[0])
+    parts = (
+        file.node("Unsqueeze", batch, axes=[0]),
+        file.node("Unsqueeze", file.constant(-1, kind=np.int64), axes=[0]),
+    )
     return file.node("Reshape", x, file.node("Concat", *parts, axis=0))
 
 
 _FLAT: Mapping[str, Callable[[File, str], str]] = {
     "flatten": lambda file, x: file.node("Flatten", x, axis=1),
     "shape": _computed_shape,
-    "squeeze": lambda file, x: file.node("Squeeze", file.node("Squeeze", x, file.sizes(3)), file.sizes(2)),
+    "squeeze": lambda file, x: file.node(
+        "Squeeze", file.node("Squeeze", x, file.sizes(3)), file.sizes(2)
+    ),
     "window": lambda file, x: file.node("Reshape", x, file.sizes(0, -1)),
     "conv": lambda file, x: x,
 }
@@ -283,7 +322,10 @@ _FLAT: Mapping[str, Callable[[File, str], str]] = {
 
 def _dense(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     out, shape = attrs["out_channels"], (attrs["out_channels"],)
-    weight, bias = file.draw(f"{step.name}.weight", (out, shapes[0][0])), file.draw(f"{step.name}.bias", (out,))
+    weight, bias = (
+        file.draw(f"{step.name}.weight", (out, shapes[0][0])),
+        file.draw(f"{step.name}.bias", (out,)),
+    )
     given = [file.constant(bias)] if attrs["bias"] else []
     if file.style.head == "conv":
         made = file.node("Conv", sources[0], file.constant(weight[:, :, None, None]), *given)
@@ -296,13 +338,17 @@ def _dense(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: A
 
 def _activation(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     written = file.style.written_out and step.kind in _WRITTEN_OUT
-    made = (_WRITTEN_OUT if written else ACTIVATIONS)[step.kind](file, sources[0], step, shapes[0][0])
+    made = (_WRITTEN_OUT if written else ACTIVATIONS)[step.kind](
+        file, sources[0], step, shapes[0][0]
+    )
     return made, shapes[0]
 
 
 def _erf_gelu(file: File, x: str, step: Any, channels: int) -> str:
     erf = file.node("Erf", file.node("Div", x, file.constant(np.sqrt(2))))
-    return file.node("Mul", file.node("Mul", x, file.node("Add", erf, file.constant(1.0))), file.constant(0.5))
+    return file.node(
+        "Mul", file.node("Mul", x, file.node("Add", erf, file.constant(1.0))), file.constant(0.5)
+    )
 
 
 def _tanh_gelu(file: File, x: str, step: Any, channels: int) -> str:
@@ -333,10 +379,14 @@ ACTIVATIONS: Mapping[str, Callable[[File, str, Any, int], str]] = {
     "silu": lambda file, x, step, channels: file.node("Mul", x, file.node("Sigmoid", x)),
     "gelu": _erf_gelu,
     "gelu tanh": _tanh_gelu,
-    "hard_swish": lambda file, x, step, channels: file.node("Mul", x, _hard_sigmoid(file, x, step, channels)),
+    "hard_swish": lambda file, x, step, channels: file.node(
+        "Mul", x, _hard_sigmoid(file, x, step, channels)
+    ),
     "hard_sigmoid": _hard_sigmoid,
     "sigmoid": lambda file, x, step, channels: file.node("Sigmoid", x),
-    "leaky_relu": lambda file, x, step, channels: file.node("LeakyRelu", x, alpha=step.attrs["slope"]),
+    "leaky_relu": lambda file, x, step, channels: file.node(
+        "LeakyRelu", x, alpha=step.attrs["slope"]
+    ),
     "prelu": lambda file, x, step, channels: file.node(
         "PRelu", x, file.constant(file.draw(f"{step.name}.w", (channels,))[:, None, None])
     ),
@@ -352,7 +402,11 @@ _WRITTEN_OUT: Mapping[str, Callable[[File, str, Any, int], str]] = {
         file.node(
             "Mul",
             file.constant(0.5),
-            file.node("Add", file.constant(1.0), file.node("Erf", file.node("Mul", x, file.constant(0.5**0.5)))),
+            file.node(
+                "Add",
+                file.constant(1.0),
+                file.node("Erf", file.node("Mul", x, file.constant(0.5**0.5))),
+            ),
         ),
     ),
 }
@@ -382,9 +436,13 @@ def _shuffle(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm:
 
 def _upsample(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     factor, nearest = attrs["factor"], attrs["mode"] == "nearest"
-    own = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"} if nearest else {}
+    own = (
+        {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"} if nearest else {}
+    )
     mode = "nearest" if nearest else "linear"
-    value = file.node("Resize", sources[0], "", file.constant([1, 1, factor, factor]), mode=mode, **own)
+    value = file.node(
+        "Resize", sources[0], "", file.constant([1, 1, factor, factor]), mode=mode, **own
+    )
     return value, (shapes[0][0], *(size * factor for size in shapes[0][1:]))
 
 
@@ -424,7 +482,11 @@ def written(
     folded = dict[str, str]()
     for step in steps:
         behind = readers.get(step.name, [])
-        foldable = style.norm == "folded" and step.kind == "conv" and [r.kind for r in behind] == ["batch_norm"]
+        foldable = (
+            style.norm == "folded"
+            and step.kind == "conv"
+            and [r.kind for r in behind] == ["batch_norm"]
+        )
         if step.name not in folded:
             file.add(step, behind[0] if foldable else None)
         if foldable:
@@ -434,7 +496,9 @@ def written(
     return finished(file, image.name, given, file.values[last], made), file.weights
 
 
-def finished(file: File, image: str, shape: Sequence[Any], output: str, out: Sequence[Any] | None = None) -> Any:
+def finished(
+    file: File, image: str, shape: Sequence[Any], output: str, out: Sequence[Any] | None = None
+) -> Any:
     """Return a file's nodes as an `onnx.ModelProto`, from an image of a shape to an output."""
     given = helper.make_tensor_value_info(image, TensorProto.FLOAT, shape)
     made = helper.make_tensor_value_info(output, TensorProto.FLOAT, out)

@@ -74,7 +74,9 @@ def by_hand(folder: Path) -> Path:
     class DenseBlock(nn.Cell):
         def __init__(self, layers: int, ins: int, growth: int) -> None:
             super().__init__()
-            self.cell_list = nn.CellList([DenseLayer(ins + i * growth, growth) for i in range(layers)])
+            self.cell_list = nn.CellList(
+                [DenseLayer(ins + i * growth, growth) for i in range(layers)]
+            )
 
         def construct(self, x: Any) -> Any:
             features = [x]
@@ -91,7 +93,9 @@ def by_hand(folder: Path) -> Path:
             self.pool0 = nn.SequentialCell(pad, nn.MaxPool2d(3, 2))
             self.block1 = DenseBlock(2, 16, 8)
             narrow = nn.Conv2d(32, 16, 1, pad_mode="valid")
-            self.transition = nn.SequentialCell(nn.BatchNorm2d(32), nn.ReLU(), narrow, nn.AvgPool2d(2, 2))
+            self.transition = nn.SequentialCell(
+                nn.BatchNorm2d(32), nn.ReLU(), narrow, nn.AvgPool2d(2, 2)
+            )
             self.block2 = DenseBlock(3, 16, 8)
             self.norm5, self.relu5 = nn.BatchNorm2d(40), nn.ReLU()
             self.pool = nn.AdaptiveAvgPool2d(1)
@@ -166,7 +170,9 @@ def test_a_small_network_is_read_whole(digits: Path) -> None:
 def test_parameters_are_those_of_the_live_network(digits: Path) -> None:
     """MindSpore's own count of trainable values is the oracle."""
     spec = build_graph(load_spec("densenetbc_digits"))
-    params = sum(parameter.size for parameter in create_model("densenetbc_digits").trainable_params())
+    params = sum(
+        parameter.size for parameter in create_model("densenetbc_digits").trainable_params()
+    )
     comparison = compare(spec, read_mindir(digits))
     assert comparison.equal
     assert comparison.params == params
@@ -189,7 +195,9 @@ def test_our_own_file_gives_the_same_graph(pooled: Path, folder: Path, batch: in
     """`export_mindir` writes another file of the same network, without branches; so does a fixed batch."""
     network = create_model("densenet121", overrides=SMALL)
     export_mindir(network, (3, 32, 32), folder / "own.mindir", batch=batch)
-    assert structure_digest(read_mindir(folder / "own.mindir")) == structure_digest(read_mindir(pooled))
+    assert structure_digest(read_mindir(folder / "own.mindir")) == structure_digest(
+        read_mindir(pooled)
+    )
 
 
 def test_a_network_written_by_hand_is_recognised(by_hand: Path) -> None:
@@ -200,7 +208,9 @@ def test_a_network_written_by_hand_is_recognised(by_hand: Path) -> None:
     assert comparison.differences == ()
     assert comparison.notes == ()
     wrong = build_graph(load_spec("densenet121", [*SMALL, "block_config=[2,4]"]))
-    assert [d.message for d in compare(wrong, graph).differences] == ["block 2 has 3 layers, the spec says 4"]
+    assert [d.message for d in compare(wrong, graph).differences] == [
+        "block 2 has 3 layers, the spec says 4"
+    ]
 
 
 def test_every_form_of_an_operator_is_read(zoo: Graph) -> None:
@@ -225,7 +235,12 @@ def test_training_mode_is_a_fault(folder: Path) -> None:
     import mindspore as ms
 
     network = create_model("densenetbc_digits").set_train(True)
-    ms.export(network, ms.ops.zeros((2, 1, 8, 8)), file_name=str(folder / "training"), file_format="MINDIR")
+    ms.export(
+        network,
+        ms.ops.zeros((2, 1, 8, 8)),
+        file_name=str(folder / "training"),
+        file_format="MINDIR",
+    )
     with pytest.raises(ModelFileError) as caught:
         read_mindir(folder / "training.mindir")
     (fault,) = caught.value.diagnostics
@@ -249,7 +264,10 @@ def test_unknown_primitives_are_all_named(folder: Path) -> None:
     export_mindir(Other(), (3, 8, 8), folder / "other.mindir")
     with pytest.raises(ModelFileError) as caught:
         read_mindir(folder / "other.mindir")
-    assert [d.message.split(": ")[1].split()[0] for d in caught.value.diagnostics] == ["Tanh", "Softmax"]
+    assert [d.message.split(": ")[1].split()[0] for d in caught.value.diagnostics] == [
+        "Tanh",
+        "Softmax",
+    ]
 
 
 def test_what_only_looks_like_a_gelu_is_refused(folder: Path) -> None:
@@ -294,7 +312,10 @@ def fault_of(path: Path) -> str:
         (b"\x12\x00", "R006 is no MINDIR, or is cut short: it holds no graph"),
         (b"\x3a\x00", "R007"),
         (b"\x3a\x80\x80\x80\x80\x10", "R006 is no MINDIR"),
-        (b"\x0a\x00" * 1_000_001, "R006 is no MINDIR, or is cut short: it has more than 1,000,000 fields"),
+        (
+            b"\x0a\x00" * 1_000_001,
+            "R006 is no MINDIR, or is cut short: it has more than 1,000,000 fields",
+        ),
     ],
 )
 def test_what_is_no_mindir_says_so(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -315,7 +336,10 @@ def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
     """Sparse, so it costs nothing here either."""
     with (tmp_path / "huge.mindir").open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
-    assert fault_of(tmp_path / "huge.mindir") == "R006 has 2,147,483,649 bytes, more than 2,147,483,648"
+    assert (
+        fault_of(tmp_path / "huge.mindir")
+        == "R006 has 2,147,483,649 bytes, more than 2,147,483,648"
+    )
 
 
 def test_every_truncation_is_noticed(digits: Path, tmp_path: Path) -> None:
@@ -385,7 +409,12 @@ def calls_doubling(message: Any) -> None:
         function.name = f"f{n}"
         function.input.add().name = f"f{n}:x"
         for part in ("a", "b"):
-            function.node.add(op_type=f"REF::f{n + 1}", name=f"f{n}:{part}", input=[f"f{n}:x"], output=[f"f{n}:{part}"])
+            function.node.add(
+                op_type=f"REF::f{n + 1}",
+                name=f"f{n}:{part}",
+                input=[f"f{n}:x"],
+                output=[f"f{n}:{part}"],
+            )
         function.output.add().name = f"f{n}:b"
     message.functions.add().name = "f30"
     message.functions[-1].input.add().name = "f30:x"
@@ -397,7 +426,9 @@ def tuple_doubling(message: Any) -> None:
     add = message.primitives.add(name="SequenceAdd:1", op_type="SequenceAdd")
     for n in range(40):
         before = f"t{n}" if n else node(message, "MakeTuple").output[0]
-        made = message.graph.node.add(op_type=f"REF::{add.name}", input=[before, before], output=[f"t{n + 1}"])
+        made = message.graph.node.add(
+            op_type=f"REF::{add.name}", input=[before, before], output=[f"t{n + 1}"]
+        )
         made.name = f"g:t{n + 1}:0"
     tuple_of_numbers = message.graph.node.add(op_type="Constant", name="n0", output=["t"])
     tuple_of_numbers.attribute.add(name="value", type="TUPLE").values.add(type="INT64", ints=[1])
@@ -407,7 +438,11 @@ def tuple_doubling(message: Any) -> None:
 
 
 def wrong_width(message: Any) -> None:
-    next(p for p in message.graph.parameter if p.name.endswith("denseblock1.denselayer2.conv1.weight")).dims[1] = 25
+    next(
+        p
+        for p in message.graph.parameter
+        if p.name.endswith("denseblock1.denselayer2.conv1.weight")
+    ).dims[1] = 25
 
 
 @pytest.mark.parametrize(
@@ -418,20 +453,27 @@ def wrong_width(message: Any) -> None:
         (no_nodes, "R007"),
         (two_outputs, "R007"),
         (text_input, "R007 its input has the shape (), must be (N, C, H, W)"),
-        (free_pixels, "R007 its input has the shape (-1, 1, -1, 8), must be (N, C, H, W) with C, H, W fixed"),
+        (
+            free_pixels,
+            "R007 its input has the shape (-1, 1, -1, 8), must be (N, C, H, W) with C, H, W fixed",
+        ),
         (calls_itself, "R007 a function"),
         (calls_doubling, f"R007 running its functions takes more than {MAX_STEPS:,} steps"),
         (tuple_doubling, f"R007 running its functions takes more than {MAX_STEPS:,} steps"),
     ],
 )
-def test_hostile_graphs_end_in_one_fault(digits: Path, tmp_path: Path, edit: Edit, expected: str) -> None:
+def test_hostile_graphs_end_in_one_fault(
+    digits: Path, tmp_path: Path, edit: Edit, expected: str
+) -> None:
     """Cycles, missing values, recursion, and bombs that double."""
     assert expected in fault_of(rewritten(digits, tmp_path / "hostile.mindir", edit))
 
 
 def test_weights_that_do_not_fit_are_a_fault(digits: Path, tmp_path: Path) -> None:
     """Named with the primitive, and the numbers that do not agree."""
-    with pytest.raises(ModelFileError, match=r"R008 output.*: Conv2D is made for 25 channels, reads 36"):
+    with pytest.raises(
+        ModelFileError, match=r"R008 output.*: Conv2D is made for 25 channels, reads 36"
+    ):
         read_mindir(rewritten(digits, tmp_path / "wide.mindir", wrong_width))
 
 
@@ -440,7 +482,9 @@ def test_a_lost_connection_in_the_file_itself_is_named(digits: Path, tmp_path: P
 
     def lose(message: Any) -> None:
         last = node(message, "Concat", 1)
-        before = next(n for n in message.graph.node if n.output[0] == node(message, "Concat", 0).output[0])
+        before = next(
+            n for n in message.graph.node if n.output[0] == node(message, "Concat", 0).output[0]
+        )
         norm = next(n for n in message.graph.node if n.input and n.input[0] == last.output[0])
         norm.input[0] = before.output[0]
         for parameter in message.graph.parameter:

@@ -20,7 +20,13 @@ from archspec.spec.load import load_spec
 
 prepare()
 SHAPE = (3, 16, 16)
-SMALL = ["block_config=[2,2]", "growth_rate=4", "input.height=16", "input.width=16", "head.num_classes=10"]
+SMALL = [
+    "block_config=[2,2]",
+    "growth_rate=4",
+    "input.height=16",
+    "input.width=16",
+    "head.num_classes=10",
+]
 SPEC = build_graph(load_spec("densenet121", SMALL))
 STEPS = onnx_styles.densenet([2, 2], 4, SHAPE, 10)
 IMAGES = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype(np.float32)
@@ -84,7 +90,10 @@ def test_a_network_written_by_hand_is_not_accused(name: str, tmp_path: Path) -> 
 def test_a_permuted_network_is_not_accused(name: str, tmp_path: Path) -> None:
     """Joins in a random order, the channels of what reads them moved with them: the same outputs to a rounding."""
     style, weights = STYLES[name], onnx_styles.written(STEPS, onnx_styles.STYLES["torch"])[1]
-    right, order = run(network(STEPS, style, tmp_path / "right.py"), IMAGES), random_order(STEPS, random.Random(2))
+    right, order = (
+        run(network(STEPS, style, tmp_path / "right.py"), IMAGES),
+        random_order(STEPS, random.Random(2)),
+    )
     moved, kept = (
         network(steps, style, tmp_path / f"{move}.py", given)
         for move in (True, False)

@@ -43,7 +43,11 @@ LAYERS: Document = {
         {"slice": {"start": 2, "stop": 6}},
         CONV,
     ],
-    "gate": ["norm", CONV, {"squeeze_excite": {"reduction": 1, "activation": "silu", "gate": "hard_sigmoid"}}],
+    "gate": [
+        "norm",
+        CONV,
+        {"squeeze_excite": {"reduction": 1, "activation": "silu", "gate": "hard_sigmoid"}},
+    ],
     "branches": [
         {"branches": {"join": "add", "of": [["norm"], [], [{"activation": "sigmoid"}]]}},
         {"branches": {"join": "multiply", "of": [[], [{"norm": {"kind": "layer", "eps": 0.01}}]]}},
@@ -52,7 +56,9 @@ LAYERS: Document = {
     ],
     "activations": [
         {"activation": {"kind": "leaky_relu", "slope": 0.3}},
-        *activations("prelu", "relu6", "silu", "gelu", "hard_swish", "sigmoid", "hard_sigmoid", "relu"),
+        *activations(
+            "prelu", "relu6", "silu", "gelu", "hard_swish", "sigmoid", "hard_sigmoid", "relu"
+        ),
         {"norm": {"kind": "group", "groups": 2, "eps": 0.001}},
         CONV,
     ],
@@ -67,7 +73,11 @@ TRANSITIONS: Document = {
         {"upsample": {"factor": 2}},
         {"upsample": {"factor": 2, "mode": "bilinear"}},
     ],
-    "blurred": [{"blur_pool": {}}, {"blur_pool": {"kernel": 5, "stride": 1}}, {"conv": {"width": 6, "kernel": 1}}],
+    "blurred": [
+        {"blur_pool": {}},
+        {"blur_pool": {"kernel": 5, "stride": 1}},
+        {"conv": {"width": 6, "kernel": 1}},
+    ],
 }
 OPERATORS_OF_ALL_KINDS: Document = {
     "name": "operators",
@@ -88,7 +98,11 @@ WIRING: Document = {
     "growth_rate": 3,
     "layer": [CONV, "norm", "activation"],
     "blocks": [
-        {"layers": 3, "connectivity": {"rule": "cross_stage_partial", "share": 0.3}, "aggregate": {"channels": 7}},
+        {
+            "layers": 3,
+            "connectivity": {"rule": "cross_stage_partial", "share": 0.3},
+            "aggregate": {"channels": 7},
+        },
         {"layers": 3, "connectivity": "one_shot", "residual": True, "aggregate": {"channels": 6}},
         {"layers": 4, "connectivity": {"rule": "harmonic", "output": "new"}},
         {"layers": 4, "connectivity": "log"},
@@ -151,7 +165,9 @@ def test_every_kind_of_operator_is_read_back(operators: Graph, wiring: Graph) ->
 def test_a_free_batch_changes_nothing(folder: Path, document: Document) -> None:
     """MindSpore leaves computations of sizes and branches on them in the file then."""
     graph = graph_of(document)
-    assert_equal(compare(graph, read_back(graph, folder / f"free {document['name']}.mindir", batch=None)))
+    assert_equal(
+        compare(graph, read_back(graph, folder / f"free {document['name']}.mindir", batch=None))
+    )
 
 
 Edit = Callable[[Document], None]
@@ -216,7 +232,10 @@ B, T = "features.denseblock", "features.transition"
         ),
         (
             setting("transitions", 2, "steps", 1, "blur_pool", "kernel", to=3),
-            [f"{T}3.pool2 has kernel 5, the spec says 3", f"{T}3.pool2 has padding 2, the spec says 1"],
+            [
+                f"{T}3.pool2 has kernel 5, the spec says 3",
+                f"{T}3.pool2 has padding 2, the spec says 1",
+            ],
         ),
     ],
 )
@@ -230,7 +249,10 @@ def test_another_operator_is_named(operators: Graph, edit: Edit, expected: list[
     [
         (
             setting("blocks", 0, "connectivity", "share", to=0.6),
-            [f"{B}1.bypass has stop 4, the spec says 2", f"{B}1.entering has start 4, the spec says 2"],
+            [
+                f"{B}1.bypass has stop 4, the spec says 2",
+                f"{B}1.entering has start 4, the spec says 2",
+            ],
         ),
         (
             setting("blocks", 0, "aggregate", "channels", to=9),
@@ -273,7 +295,9 @@ def test_a_missing_skip_is_one_line(wiring: Graph) -> None:
     crop = next(op.name for op in wiring.ops.values() if op.kind == "crop")
     join = next(op for op in wiring.ops.values() if op.kind == "concat" and op.inputs[0] == crop)
     found = compare(graph_of(WIRING), wiring.with_op(replace(join, inputs=(crop,))))
-    assert [difference.message for difference in found.differences] == ["transition 3 does not read block 1 (its skip)"]
+    assert [difference.message for difference in found.differences] == [
+        "transition 3 does not read block 1 (its skip)"
+    ]
 
 
 def test_ordered_makes_an_error_of_another_order(wiring: Graph) -> None:
@@ -331,7 +355,9 @@ def refused(path: Path, what: str) -> str:
         ("Enlarged", "Conv2DTranspose pads in a way that is not known"),
     ],
 )
-def test_what_a_spec_cannot_say_is_refused_by_its_primitive(tmp_path: Path, what: str, expected: str) -> None:
+def test_what_a_spec_cannot_say_is_refused_by_its_primitive(
+    tmp_path: Path, what: str, expected: str
+) -> None:
     """Never taken for an operator that looks like it."""
     assert expected in refused(tmp_path / "other.mindir", what)
 

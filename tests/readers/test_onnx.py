@@ -46,12 +46,18 @@ def test_a_network_is_recognised_in_every_style(name: str, tmp_path: Path) -> No
     model, weights = written(DIGITS_STEPS, style)
     onnx.checker.check_model(model)
     images = normal(style.batch if isinstance(style.batch, int) else 2, 1, 8, 8)
-    assert oracle.distance(run(model, images), oracle.forward(DIGITS.ops.values(), weights, images)) < 1e-5
+    assert (
+        oracle.distance(run(model, images), oracle.forward(DIGITS.ops.values(), weights, images))
+        < 1e-5
+    )
     found = read(model, tmp_path)
     assert infer_shapes(found)[1] == ()
     comparison = compare(DIGITS, found)
     assert lines(comparison) == []
-    assert [(block.edges, block.expected_edges) for block in comparison.blocks] == [(10, 10), (10, 10)]
+    assert [(block.edges, block.expected_edges) for block in comparison.blocks] == [
+        (10, 10),
+        (10, 10),
+    ]
     assert comparison.params == comparison.expected_params - (384 if style.norm == "folded" else 0)
 
 
@@ -61,15 +67,21 @@ def test_norms_that_do_not_stand_in_the_file_are_said(tmp_path: Path) -> None:
         compare(DIGITS, read(written(DIGITS_STEPS, STYLES[name])[0], tmp_path)).notes
         for name in ("torch folded", "scale and shift", "torch")
     )
-    assert folded == ("8 batch norms are folded into the convolution before: eps is not compared there",)
-    assert affine == ("18 batch norms are written as a scale and a shift: eps is not compared there",)
+    assert folded == (
+        "8 batch norms are folded into the convolution before: eps is not compared there",
+    )
+    assert affine == (
+        "18 batch norms are written as a scale and a shift: eps is not compared there",
+    )
     assert plain == ()
 
 
 @pytest.mark.parametrize("name", ["torch", "torch folded", "mindcv"])
 def test_densenet121_has_its_published_numbers(name: str, tmp_path: Path) -> None:
     """7,978,856 parameters and 535 direct connections; folded, the norms' gammas are part of the filters."""
-    found = read(written(densenet([6, 12, 24, 16], 32, (3, 224, 224), 1000), STYLES[name])[0], tmp_path)
+    found = read(
+        written(densenet([6, 12, 24, 16], 32, (3, 224, 224), 1000), STYLES[name])[0], tmp_path
+    )
     comparison = compare(build_graph(load_spec("densenet121")), found)
     assert comparison.equal
     assert [block.edges for block in comparison.blocks] == [21, 78, 300, 136]
@@ -80,7 +92,9 @@ SLOW = ("hardnet68", "vovnet39", "fcdensenet103", "densenet161")
 RELATIVES = ("hardnet39ds", "peleenet", "cspdensenet121", "sparsenet40_k24")
 
 
-@pytest.mark.parametrize("name", [*RELATIVES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize(
+    "name", [*RELATIVES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 @pytest.mark.parametrize("style", ["torch", "torch folded"])
 def test_relatives_of_densenet_are_recognised(name: str, style: str, tmp_path: Path) -> None:
     """Harmonic, sparse, two-way and cross stage partial connections; transposed convolutions and crops."""
@@ -88,7 +102,10 @@ def test_relatives_of_densenet_are_recognised(name: str, style: str, tmp_path: P
     model, weights = written(spec.ops.values(), replace(STYLES[style], opset=13))
     if style == "torch folded":
         images = normal(2, *spec.ops["input"].attrs["shape"])
-        assert oracle.distance(run(model, images), oracle.forward(spec.ops.values(), weights, images)) < 1e-5
+        assert (
+            oracle.distance(run(model, images), oracle.forward(spec.ops.values(), weights, images))
+            < 1e-5
+        )
     assert lines(compare(spec, read(model, tmp_path))) == []
 
 
@@ -99,7 +116,10 @@ WRONG = [
         "stem.norm=true",
         ["the stem consists of conv; the spec says conv, batch_norm, relu"],
     ),
-    ("activation=silu", ["features.denseblock1.denselayer1.silu1 and 17 more are relu, the spec says silu"]),
+    (
+        "activation=silu",
+        ["features.denseblock1.denselayer1.silu1 and 17 more are relu, the spec says silu"],
+    ),
 ]
 
 
@@ -110,7 +130,9 @@ def test_another_spec_is_different_in_the_users_words(
 ) -> None:
     """The same lines however the file is written."""
     wrong = build_graph(load_spec("densenetbc_digits", [override]))
-    assert lines(compare(wrong, read(written(DIGITS_STEPS, STYLES[style])[0], tmp_path))) == expected
+    assert (
+        lines(compare(wrong, read(written(DIGITS_STEPS, STYLES[style])[0], tmp_path))) == expected
+    )
 
 
 def test_a_norm_that_is_neither_there_nor_folded_is_missed(tmp_path: Path) -> None:
@@ -134,7 +156,11 @@ CONV = {"in_channels": 4, "out_channels": 6, "kernel": 3, "stride": 1, "padding"
 POOL = {"kernel": 3, "stride": 2, "padding": 1}
 PLAIN, OUT = Style(), Style(written_out=True)
 FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
-    ("dilated and grouped", PLAIN, [("conv", {**CONV, "padding": 2, "dilation": 2, "groups": 2, "bias": True})]),
+    (
+        "dilated and grouped",
+        PLAIN,
+        [("conv", {**CONV, "padding": 2, "dilation": 2, "groups": 2, "bias": True})],
+    ),
     ("depthwise", PLAIN, [("conv", {**CONV, "out_channels": 4, "groups": 4})]),
     ("transposed", PLAIN, [("conv_transpose", {**CONV, "stride": 2, "padding": 1, "bias": True})]),
     ("max pool behind a pad", Style(pads=True), [("relu", {}), ("max_pool", POOL)]),
@@ -172,15 +198,21 @@ def ops_of(forms: list[tuple[str, dict[str, Any]]]) -> list[Step]:
     return steps
 
 
-@pytest.mark.parametrize(("style", "forms"), [form[1:] for form in FORMS], ids=[form[0] for form in FORMS])
-def test_every_form_of_an_operator(style: Style, forms: list[tuple[str, dict[str, Any]]], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("style", "forms"), [form[1:] for form in FORMS], ids=[form[0] for form in FORMS]
+)
+def test_every_form_of_an_operator(
+    style: Style, forms: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
     """Its kind and settings, and what ONNX Runtime computes is what the oracle says of them."""
     steps = ops_of(forms)
     model, weights = written(steps, style)
     images = normal(2, 4, 8, 8)
     if "transposed" not in str(forms):
         assert oracle.distance(run(model, images), oracle.forward(steps, weights, images)) < 1e-5
-    assert lines(compare(Graph.of("spec", [Op(*step) for step in steps]), read(model, tmp_path))) == []
+    assert (
+        lines(compare(Graph.of("spec", [Op(*step) for step in steps]), read(model, tmp_path))) == []
+    )
 
 
 def image(file: File, channels: int = 4) -> str:
@@ -209,7 +241,9 @@ def channelwise(file: File, *shape: int) -> str:
 def centred(file: File) -> str:
     x = file.node("Sub", "x", channelwise(file, 1, 4, 1, 1))
     x = file.node("Div", x, channelwise(file, 4, 1, 1))
-    return file.node("Add", channelwise(file, 4, 1, 1), file.node("Mul", channelwise(file, 4, 1, 1), x))
+    return file.node(
+        "Add", channelwise(file, 4, 1, 1), file.node("Mul", channelwise(file, 4, 1, 1), x)
+    )
 
 
 def unfolded_norm(file: File) -> str:
@@ -223,7 +257,9 @@ def unfolded_norm(file: File) -> str:
 
 def last_channels_norm(file: File) -> str:
     x = file.node("Transpose", "x", perm=[0, 2, 3, 1])
-    x = file.node("LayerNormalization", x, vector(file, "w"), vector(file, "b"), axis=-1, epsilon=1e-6)
+    x = file.node(
+        "LayerNormalization", x, vector(file, "w"), vector(file, "b"), axis=-1, epsilon=1e-6
+    )
     return file.node("Transpose", x, perm=[0, 3, 1, 2])
 
 
@@ -232,14 +268,20 @@ def written_layer_norm(file: File) -> str:
     square = file.node("ReduceMean", file.node("Pow", centre, file.constant(2.0)), axes=[1])
     root = file.node("Sqrt", file.node("Add", square, file.constant(1e-6)))
     x = file.node("Div", centre, root)
-    return file.node("Add", file.node("Mul", x, channelwise(file, 4, 1, 1)), channelwise(file, 4, 1, 1))
+    return file.node(
+        "Add", file.node("Mul", x, channelwise(file, 4, 1, 1)), channelwise(file, 4, 1, 1)
+    )
 
 
 def torch_group_norm(file: File) -> str:
     x = file.node("Reshape", "x", file.sizes(0, 2, -1))
-    x = file.node("InstanceNormalization", x, file.constant([1, 1]), file.constant([0, 0]), epsilon=1e-5)
+    x = file.node(
+        "InstanceNormalization", x, file.constant([1, 1]), file.constant([0, 0]), epsilon=1e-5
+    )
     x = file.node("Reshape", x, file.node("Shape", "x"))
-    return file.node("Add", file.node("Mul", x, channelwise(file, 4, 1, 1)), channelwise(file, 4, 1, 1))
+    return file.node(
+        "Add", file.node("Mul", x, channelwise(file, 4, 1, 1)), channelwise(file, 4, 1, 1)
+    )
 
 
 def gate(file: File) -> str:
@@ -303,7 +345,9 @@ BUILT = [
 
 
 @pytest.mark.parametrize(("build", "expected", "attrs"), BUILT)
-def test_what_several_nodes_come_to(build: Any, expected: list[str], attrs: dict[str, Any], tmp_path: Path) -> None:
+def test_what_several_nodes_come_to(
+    build: Any, expected: list[str], attrs: dict[str, Any], tmp_path: Path
+) -> None:
     """Norms, gates, blurs and activations as exporters write them; ONNX Runtime runs each of these files."""
     model = opened(build)
     run(model, normal(2, 4, 8, 8))
@@ -318,11 +362,15 @@ def test_what_several_nodes_come_to(build: Any, expected: list[str], attrs: dict
     ("mode", "stride", "expected"),
     [("SAME_UPPER", 1, 1), ("SAME_LOWER", 1, 1), ("VALID", 1, 0), ("SAME_UPPER", 2, (0, 1, 0, 1))],
 )
-def test_padding_by_a_rule_is_padding_by_numbers(mode: str, stride: int, expected: Any, tmp_path: Path) -> None:
+def test_padding_by_a_rule_is_padding_by_numbers(
+    mode: str, stride: int, expected: Any, tmp_path: Path
+) -> None:
     """Uneven padding stays what it is, and equals no spec's."""
 
     def build(file: File) -> str:
-        return file.node("Conv", "x", file.constant(normal(4, 4, 3, 3)), auto_pad=mode, strides=[stride] * 2)
+        return file.node(
+            "Conv", "x", file.constant(normal(4, 4, 3, 3)), auto_pad=mode, strides=[stride] * 2
+        )
 
     found = read(opened(build), tmp_path)
     assert found.ops[found.outputs[-1]].attrs["padding"] == expected
@@ -332,7 +380,10 @@ def test_equal_vectors_may_be_stored_once_but_filters_not(tmp_path: Path) -> Non
     """Exporters store the ones of untrained norms once; a filter that is used twice is another network."""
 
     def build(file: File) -> str:
-        ones, filters = file.constant(np.ones(4), "ones"), file.constant(normal(4, 4, 1, 1), "filters.weight")
+        ones, filters = (
+            file.constant(np.ones(4), "ones"),
+            file.constant(normal(4, 4, 1, 1), "filters.weight"),
+        )
         same, x = file.node("Identity", filters), "x"
         for weight in (filters, same):
             x = file.node("BatchNormalization", file.node("Conv", x, weight), *[ones] * 4)
@@ -365,18 +416,29 @@ def fault_of(model: Any, folder: Path) -> str:
 
 
 REFUSED = [
-    (lambda f: f.node("Softmax", "x"), "R008 /Softmax_0: Softmax is no operator of a dense network"),
+    (
+        lambda f: f.node("Softmax", "x"),
+        "R008 /Softmax_0: Softmax is no operator of a dense network",
+    ),
     (lambda f: f.node("Attention", "x", domain="my.ops"), "my.ops::Attention is no operator"),
-    (lambda f: f.node("Relu", f.node("Elu", f.node("Elu", "x"))), "/Elu_0 and 1 more: Elu is no operator"),
+    (
+        lambda f: f.node("Relu", f.node("Elu", f.node("Elu", "x"))),
+        "/Elu_0 and 1 more: Elu is no operator",
+    ),
     (
         lambda f: f.node("Dropout", "x", f.constant(0.5), f.constant(True, kind=bool)),
         "Dropout drops features at random",
     ),
     (
-        lambda f: f.node("BatchNormalization", "x", *[vector(f, n) for n in "abcd"], training_mode=1),
+        lambda f: f.node(
+            "BatchNormalization", "x", *[vector(f, n) for n in "abcd"], training_mode=1
+        ),
         "BatchNormalization was exported in training mode",
     ),
-    (lambda f: f.node("Mul", "x", channelwise(f, 4, 1, 1)), "Mul is the scale of each channel without a shift"),
+    (
+        lambda f: f.node("Mul", "x", channelwise(f, 4, 1, 1)),
+        "Mul is the scale of each channel without a shift",
+    ),
     (lambda f: f.node("HardSigmoid", "x"), "HardSigmoid has the slope 0.2 and the value 0.5 at 0"),
     (lambda f: f.node("Clip", "x", f.constant(-1.0), f.constant(1.0)), "Clip clips to [-1.0, 1.0]"),
     (lambda f: f.node("Transpose", "x", perm=[1, 0, 2, 3]), "Transpose moves the dimensions"),
@@ -386,12 +448,17 @@ REFUSED = [
     ),
     (
         lambda f: f.node(
-            "Conv", f.node("Pad", "x", f.sizes(0, 0, 1, 1, 0, 0, 1, 1), mode="edge"), f.constant(normal(4, 4, 3, 3))
+            "Conv",
+            f.node("Pad", "x", f.sizes(0, 0, 1, 1, 0, 0, 1, 1), mode="edge"),
+            f.constant(normal(4, 4, 3, 3)),
         ),
         "Conv reads edges that are padded with 0.0, mode 'edge'",
     ),
     (lambda f: f.node("Conv", "x", f.constant(normal(4, 4, 3, 1))), "only square ones"),
-    (lambda f: f.node("Conv", "x", f.constant(normal(4, 3, 3, 3))), "Conv is made for 3 channels, reads 4"),
+    (
+        lambda f: f.node("Conv", "x", f.constant(normal(4, 3, 3, 3))),
+        "Conv is made for 3 channels, reads 4",
+    ),
     (lambda f: f.node("Conv", "x", "x"), "Conv does not read a parameter where it must"),
     (lambda f: f.node("Conv"), "Conv"),
     (lambda f: f.node("Flatten", "x"), "Flatten makes a vector of"),
@@ -405,7 +472,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("build", "expected"), REFUSED)
-def test_what_no_dense_network_has_is_refused_by_name(build: Any, expected: str, tmp_path: Path) -> None:
+def test_what_no_dense_network_has_is_refused_by_name(
+    build: Any, expected: str, tmp_path: Path
+) -> None:
     """The operator, how often it is there, and what about it is not known."""
     assert expected in fault_of(opened(build), tmp_path)
 
@@ -413,28 +482,38 @@ def test_what_no_dense_network_has_is_refused_by_name(build: Any, expected: str,
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        (("N", 4, "h", "w"), "R007 its input has the shape ('free', 4, 'free', 'free'), must be (N, C, H, W)"),
+        (
+            ("N", 4, "h", "w"),
+            "R007 its input has the shape ('free', 4, 'free', 'free'), must be (N, C, H, W)",
+        ),
         ((4, 8), "R007 its input has the shape (4, 8)"),
         ((1, 2**40, 8, 8), "R007 its input has the shape"),
     ],
 )
 def test_an_input_that_is_no_image_is_refused(shape: Any, expected: str, tmp_path: Path) -> None:
     """Free pixels leave sizes open that a spec fixes."""
-    assert fault_of(opened(lambda file: file.node("Relu", "x"), shape=shape), tmp_path).startswith(expected)
+    assert fault_of(opened(lambda file: file.node("Relu", "x"), shape=shape), tmp_path).startswith(
+        expected
+    )
 
 
 def test_several_outputs_are_refused(tmp_path: Path) -> None:
     """Which one would be the network's?"""
     model = opened(lambda file: file.node("Relu", "x"))
     model.graph.output.add().CopyFrom(helper.make_tensor_value_info("x", 1, None))
-    assert fault_of(model, tmp_path) == "R007 has 1 inputs and 2 outputs; only networks with one of each are known"
+    assert (
+        fault_of(model, tmp_path)
+        == "R007 has 1 inputs and 2 outputs; only networks with one of each are known"
+    )
 
 
 def test_weights_that_stand_among_the_inputs_are_weights(tmp_path: Path) -> None:
     """As before version 4 of the format."""
     model = written(DIGITS_STEPS, STYLES["torch 1.4"])[0]
     for tensor in model.graph.initializer:
-        model.graph.input.add().CopyFrom(helper.make_tensor_value_info(tensor.name, 1, list(tensor.dims)))
+        model.graph.input.add().CopyFrom(
+            helper.make_tensor_value_info(tensor.name, 1, list(tensor.dims))
+        )
     assert compare(DIGITS, read(model, tmp_path)).equal
 
 
@@ -443,5 +522,9 @@ def test_values_may_be_listed_instead_of_raw(tmp_path: Path) -> None:
     model = written(DIGITS_STEPS, replace(STYLES["mindcv"], head="window"))[0]
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        tensor.CopyFrom(helper.make_tensor(tensor.name, tensor.data_type, tensor.dims, values.reshape(-1).tolist()))
+        tensor.CopyFrom(
+            helper.make_tensor(
+                tensor.name, tensor.data_type, tensor.dims, values.reshape(-1).tolist()
+            )
+        )
     assert compare(DIGITS, read(model, tmp_path)).equal

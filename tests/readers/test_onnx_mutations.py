@@ -15,7 +15,13 @@ from archspec.passes.compare import Comparison, compare
 from archspec.readers.onnx import read_onnx
 from archspec.spec.load import load_spec
 
-SMALL = ["block_config=[2,3]", "growth_rate=4", "input.height=32", "input.width=32", "head.num_classes=10"]
+SMALL = [
+    "block_config=[2,3]",
+    "growth_rate=4",
+    "input.height=32",
+    "input.width=32",
+    "head.num_classes=10",
+]
 SPEC = build_graph(load_spec("densenet121", SMALL))
 STEPS = densenet([2, 3], 4, (3, 32, 32), 10)
 CHANGES = 200
@@ -27,7 +33,9 @@ def hidden(steps: Steps, mutant: Steps, style: Style) -> bool:
     if changed is None or style.norm == "batch_norm" or len(mutant) != len(steps):
         return False
     normed = any(step.kind == "batch_norm" and changed.name in step.inputs for step in mutant)
-    return changed.attrs.get("eps") == 0.1 or (bool(changed.attrs.get("bias")) and normed and style.norm == "folded")
+    return changed.attrs.get("eps") == 0.1 or (
+        bool(changed.attrs.get("bias")) and normed and style.norm == "folded"
+    )
 
 
 def images(style: Style) -> Array:
@@ -59,7 +67,9 @@ SEEDS = [(name, 1) for name in QUICK]
 MORE = [(name, seed) for name in STYLES for seed in (1, 2, 3) if (name, seed) not in SEEDS]
 
 
-@pytest.mark.parametrize(("name", "seed"), [*SEEDS, *(pytest.param(*more, marks=pytest.mark.slow) for more in MORE)])
+@pytest.mark.parametrize(
+    ("name", "seed"), [*SEEDS, *(pytest.param(*more, marks=pytest.mark.slow) for more in MORE)]
+)
 def test_every_change_of_the_function_is_found(name: str, seed: int, tmp_path: Path) -> None:
     """200 of them; what ONNX Runtime shows to change nothing is left aside, and is rare."""
     style, changed, same, unfound = STYLES[name], 0, 0, list[bytes]()
@@ -83,7 +93,9 @@ def test_a_permuted_network_is_not_accused(name: str, tmp_path: Path) -> None:
     style = STYLES[name]
     model, weights = written(STEPS, style)
     right, order = run(model, images(style)), random_order(STEPS, random.Random(len(name)))
-    moved, kept = (written_again(style, *permuted(STEPS, order, weights, move)) for move in (True, False))
+    moved, kept = (
+        written_again(style, *permuted(STEPS, order, weights, move)) for move in (True, False)
+    )
     for content in (moved, kept):
         comparison = compared(content, tmp_path / "permuted.onnx")
         assert comparison.equal

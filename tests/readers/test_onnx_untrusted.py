@@ -60,7 +60,10 @@ def fault_of(content: bytes, folder: Path) -> str:
         (b"\x08\x08", "R006 is no ONNX, or is cut short: it holds no graph"),
         (b"\x3a\x00", "R007 has 0 inputs and 0 outputs"),
         (b"\x3a\x00\x3a\x00", "R006 is no ONNX, or is cut short: it holds 2 graphs"),
-        (b"\x42\x00" * (MAX_FIELDS + 1), f"R006 is no ONNX, or is cut short: it has more than {MAX_FIELDS:,} fields"),
+        (
+            b"\x42\x00" * (MAX_FIELDS + 1),
+            f"R006 is no ONNX, or is cut short: it has more than {MAX_FIELDS:,} fields",
+        ),
     ],
 )
 def test_what_is_no_onnx_says_so(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -97,7 +100,9 @@ def test_every_truncation_is_noticed(digits: Any, tmp_path: Path) -> None:
         assert compare(DIGITS, found).equal
 
 
-@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 30))])
+@pytest.mark.parametrize(
+    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 30))]
+)
 def test_broken_bytes_are_refused_or_read(digits: Any, seed: int, tmp_path: Path) -> None:
     """No other error, whatever bytes are changed, left out or put twice."""
     rng, model = random.Random(seed), onnx.ModelProto()
@@ -167,7 +172,9 @@ def test_deep_graphs_inside_are_not_followed(tmp_path: Path) -> None:
         node = field(1, b"x") + field(2, b"y") + field(4, b"If") + field(5, branch)
         inner = field(1, node) + field(11, image.SerializeToString()) + field(12, field(1, b"y"))
     content = b"\x08\x08" + field(7, inner)
-    assert fault_of(content, tmp_path).endswith("If is no operator of a dense network that is known here")
+    assert fault_of(content, tmp_path).endswith(
+        "If is no operator of a dense network that is known here"
+    )
 
 
 def doubled_sizes(file: File) -> str:
@@ -216,7 +223,9 @@ def flattened_tower(file: File) -> str:
 
 def squared_outer(file: File) -> str:
     a, b = file.sizes(*range(4000)), file.sizes(*range(4000))
-    outer = file.node("Mul", file.node("Unsqueeze", a, file.sizes(0)), file.node("Unsqueeze", b, file.sizes(1)))
+    outer = file.node(
+        "Mul", file.node("Unsqueeze", a, file.sizes(0)), file.node("Unsqueeze", b, file.sizes(1))
+    )
     return file.node("Reshape", "x", outer)
 
 
@@ -240,17 +249,34 @@ BOMBS = [
         lambda f: f.node("Split", "x", f.sizes(*[1] * 4096), axis=1),
         "Split splits 4 channels into",
     ),
-    (lambda f: f.node("MaxPool", "x", kernel_shape=[2**40] * 2, strides=[1, 1]), "MaxPool has the size"),
-    (lambda f: f.node("MaxPool", "x", kernel_shape=[3, 3], strides=[0, 0]), "MaxPool has the size (0, 0)"),
-    (lambda f: f.node("Conv", "x", f.constant(np.ones((4, 4, 3, 3))), pads=[2**60] * 4), "Conv pads in a way"),
+    (
+        lambda f: f.node("MaxPool", "x", kernel_shape=[2**40] * 2, strides=[1, 1]),
+        "MaxPool has the size",
+    ),
+    (
+        lambda f: f.node("MaxPool", "x", kernel_shape=[3, 3], strides=[0, 0]),
+        "MaxPool has the size (0, 0)",
+    ),
+    (
+        lambda f: f.node("Conv", "x", f.constant(np.ones((4, 4, 3, 3))), pads=[2**60] * 4),
+        "Conv pads in a way",
+    ),
     (lambda f: f.node("Relu", "x", alpha=float("nan"), beta=float("inf")), ""),
-    (lambda f: f.node("Clip", "x", f.constant(np.nan), f.constant(np.inf)), "Clip clips to [nan, inf]"),
-    (lambda f: f.node("Resize", "x", "", f.constant([1, 1, np.inf, np.nan])), "Resize has inputs or attributes"),
+    (
+        lambda f: f.node("Clip", "x", f.constant(np.nan), f.constant(np.inf)),
+        "Clip clips to [nan, inf]",
+    ),
+    (
+        lambda f: f.node("Resize", "x", "", f.constant([1, 1, np.inf, np.nan])),
+        "Resize has inputs or attributes",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("build", "expected"), BOMBS)
-def test_numbers_that_would_cost_memory_or_time_are_refused(build: Any, expected: str, tmp_path: Path) -> None:
+def test_numbers_that_would_cost_memory_or_time_are_refused(
+    build: Any, expected: str, tmp_path: Path
+) -> None:
     """Before anything of the size is made."""
     content = made(build)
     if not expected:
@@ -269,7 +295,9 @@ def densenet121(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As torch.onnx writes torchvision's in evaluation mode: norms folded where they can be; called as nobody would."""
     file = tmp_path_factory.mktemp("onnx") / "densenet121.pb"
     file.write_bytes(
-        written(densenet([6, 12, 24, 16], 32, (3, 224, 224), 1000), STYLES["torch folded"])[0].SerializeToString()
+        written(densenet([6, 12, 24, 16], 32, (3, 224, 224), 1000), STYLES["torch folded"])[
+            0
+        ].SerializeToString()
     )
     return file
 
@@ -280,11 +308,19 @@ def test_the_command_certifies_an_onnx(densenet121: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
     assert lines[0] == f"{densenet121} is densenet121"
-    assert lines[1] == "note: 59 batch norms are folded into the convolution before: eps is not compared there"
+    assert (
+        lines[1]
+        == "note: 59 batch norms are folded into the convolution before: eps is not compared there"
+    )
     assert sha256(densenet121.read_bytes()).hexdigest() in ended.stdout
     assert "7,971,368 found, 7,978,856 expected" in ended.stdout
     rows = [line.split()[1:] for line in lines if line.startswith("features.denseblock")]
-    assert rows == [["6", "21", "21"], ["12", "78", "78"], ["24", "300", "300"], ["16", "136", "136"]]
+    assert rows == [
+        ["6", "21", "21"],
+        ["12", "78", "78"],
+        ["24", "300", "300"],
+        ["16", "136", "136"],
+    ]
 
 
 def test_the_command_names_what_differs(densenet121: Path) -> None:
@@ -292,11 +328,15 @@ def test_the_command_names_what_differs(densenet121: Path) -> None:
     ended = certify(densenet121, "densenet121", "--set", "transitions.1.compression=0.25", "--json")
     certificate = json.loads(ended.stdout)
     assert (ended.returncode, ended.stderr) == (3, "")
-    assert certificate["differences"] == ["features.transition2.conv has 256 outputs, the spec says 128"]
+    assert certificate["differences"] == [
+        "features.transition2.conv has 256 outputs, the spec says 128"
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\x08", b"no model\n", None])
-def test_the_command_says_what_cannot_be_read_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_the_command_says_what_cannot_be_read_in_one_line(
+    tmp_path: Path, content: bytes | None
+) -> None:
     """Exit 1, the file and a code, no traceback."""
     file = tmp_path / "bad.onnx"
     if content is not None:
@@ -313,4 +353,7 @@ def test_the_command_takes_the_number_of_classes_from_the_file(tmp_path: Path) -
     (tmp_path / "seven.onnx").write_bytes(written(steps, STYLES["view"])[0].SerializeToString())
     ended = certify(tmp_path / "seven.onnx", "densenetbc_digits")
     assert ended.returncode == 0
-    assert "note: 7 classes as in the file; densenetbc_digits has 10 where nothing else is said" in ended.stdout
+    assert (
+        "note: 7 classes as in the file; densenetbc_digits has 10 where nothing else is said"
+        in ended.stdout
+    )

@@ -12,7 +12,16 @@ from readers.onnx_styles import STYLES, File, densenet, finished, written
 from archspec.graph.ir import Graph
 from archspec.readers.mindir import mindir_reading, read_mindir
 from archspec.readers.onnx import onnx_reading, read_onnx
-from archspec.readers.weights import MAX_STEPS, Computed, Stored, Values, computed, stored, transposed, values_of
+from archspec.readers.weights import (
+    MAX_STEPS,
+    Computed,
+    Stored,
+    Values,
+    computed,
+    stored,
+    transposed,
+    values_of,
+)
 from archspec.runtime import prepare
 
 Array = Any
@@ -50,7 +59,10 @@ FORMS = {
     "float64": (raw(11, WEIGHT.astype(np.float64).tobytes()), WEIGHT.astype(np.float64)),
     "bfloat16": (raw(16, BFLOAT16.tobytes()), (BFLOAT16.astype(np.uint32) << 16).view(np.float32)),
     "list of float32": (helper.make_tensor("conv.weight", 1, WEIGHT.shape, WEIGHT.ravel()), WEIGHT),
-    "list of float64": (helper.make_tensor("conv.weight", 11, WEIGHT.shape, WEIGHT.ravel()), WEIGHT.astype(float)),
+    "list of float64": (
+        helper.make_tensor("conv.weight", 11, WEIGHT.shape, WEIGHT.ravel()),
+        WEIGHT.astype(float),
+    ),
 }
 
 
@@ -71,9 +83,14 @@ def test_every_weight_of_a_network_is_found(style: str, tmp_path: Path) -> None:
     file.write_bytes(model.SerializeToString())
     reading = onnx_reading(file)
     with values_of(file) as values:
-        found = {name: [values.of(source) for source in known.scales] for name, known in reading.weights.items()}
+        found = {
+            name: [values.of(source) for source in known.scales]
+            for name, known in reading.weights.items()
+        }
     assert (found["features.denseblock1.denselayer1.conv2"][0].shape) == (12, 48, 3, 3)
-    classifier = next(values for name, values in found.items() if reading.graph.ops[name].kind == "dense")[0]
+    classifier = next(
+        values for name, values in found.items() if reading.graph.ops[name].kind == "dense"
+    )[0]
     assert np.allclose(classifier.reshape(10, -1), weights["classifier.weight"])
     used = [name for name, op in reading.graph.ops.items() if op.kind in ("conv", "dense")]
     assert all(len(found[name]) == 1 and found[name][0] is not None for name in used)
@@ -82,10 +99,19 @@ def test_every_weight_of_a_network_is_found(style: str, tmp_path: Path) -> None:
 def test_a_scale_that_the_file_computes_is_computed(tmp_path: Path) -> None:
     """x * (gamma / sqrt(variance + eps)) + beta in the file's own nodes, and a filter that is turned and reshaped."""
     file = File(STYLES["torch"])
-    gamma, variance, beta = (RANDOM.uniform(0.5, 2, (160, 1, 1)).astype(np.float32) for _ in range(3))
-    turned = file.node("Transpose", file.constant(WEIGHT.transpose(1, 2, 3, 0), "filters"), perm=[3, 0, 1, 2])
+    gamma, variance, beta = (
+        RANDOM.uniform(0.5, 2, (160, 1, 1)).astype(np.float32) for _ in range(3)
+    )
+    turned = file.node(
+        "Transpose", file.constant(WEIGHT.transpose(1, 2, 3, 0), "filters"), perm=[3, 0, 1, 2]
+    )
     flat = file.node("Reshape", turned, file.sizes(160, 363))
-    x = file.node("Conv", "image", file.node("Reshape", flat, file.sizes(160, 3, 11, 11)), kernel_shape=[11, 11])
+    x = file.node(
+        "Conv",
+        "image",
+        file.node("Reshape", flat, file.sizes(160, 3, 11, 11)),
+        kernel_shape=[11, 11],
+    )
     deviation = file.node("Sqrt", file.node("Add", file.constant(variance), file.constant(1e-5)))
     scaled = file.node("Mul", x, file.node("Div", file.constant(gamma), deviation))
     model = finished(file, "image", ("N", 3, 16, 16), file.node("Add", scaled, file.constant(beta)))
@@ -126,7 +152,9 @@ def outside(location: str, **more: str) -> Any:
 def test_values_may_stand_in_another_file_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "model.data").write_bytes(bytes(64) + WEIGHT.tobytes())
-    found = of_first_conv(outside("part/model.data", offset="64", length=str(WEIGHT.nbytes)), tmp_path)
+    found = of_first_conv(
+        outside("part/model.data", offset="64", length=str(WEIGHT.nbytes)), tmp_path
+    )
     assert found is not None
     assert (found == WEIGHT).all()
 
@@ -242,7 +270,9 @@ def test_values_of_a_mindir(tmp_path: Path) -> None:
             super().__init__()
             self.conv = nn.Conv2d(3, 8, 3, pad_mode="pad", padding=1, has_bias=True)
             self.norm = nn.BatchNorm2d(8)
-            self.turned = ms.Parameter(ms.Tensor(RANDOM.normal(size=(8, 5)).astype(np.float32)), name="turned")
+            self.turned = ms.Parameter(
+                ms.Tensor(RANDOM.normal(size=(8, 5)).astype(np.float32)), name="turned"
+            )
             self.dense = nn.Dense(5, 4)
 
         def construct(self, x: Any) -> Any:
@@ -255,13 +285,21 @@ def test_values_of_a_mindir(tmp_path: Path) -> None:
         found = {name: values.of(known.scales[0]) for name, known in reading.weights.items()}
         others = {name: len(known.others) for name, known in reading.weights.items()}
     expected = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
-    by_kind = {reading.graph.ops[name].kind: name for name in reading.weights if name in reading.graph.ops}
+    by_kind = {
+        reading.graph.ops[name].kind: name for name in reading.weights if name in reading.graph.ops
+    }
     assert (found[by_kind["conv"]] == expected["conv.weight"]).all()
     assert (found[by_kind["batch_norm"]] == expected["norm.gamma"]).all()
-    first, second = (found[name] for name in reading.graph.ops if reading.graph.ops[name].kind == "dense")
+    first, second = (
+        found[name] for name in reading.graph.ops if reading.graph.ops[name].kind == "dense"
+    )
     assert (first == expected["turned"].T).all()
     assert (second == expected["dense.weight"]).all()
-    assert (others[by_kind["conv"]], others[by_kind["batch_norm"]], others[by_kind["dense"]]) == (1, 3, 1)
+    assert (others[by_kind["conv"]], others[by_kind["batch_norm"]], others[by_kind["dense"]]) == (
+        1,
+        3,
+        1,
+    )
 
 
 def test_graphs_are_what_they_were(tmp_path: Path) -> None:

@@ -10,15 +10,25 @@ def dpn68() -> dict[str, Any]:
     for units, wide, more, stride in stages:
         dense = 2 * more
         for unit in range(units):
-            steps = _unit(wide, dense, more, 2 * wide, stride if unit == 0 else 1, project=unit == 0)
+            steps = _unit(
+                wide, dense, more, 2 * wide, stride if unit == 0 else 1, project=unit == 0
+            )
             blocks.append(
-                {"layers": 1, "growth_rate": wide + dense + more, "layer": steps, "connectivity": {"output": "last"}}
+                {
+                    "layers": 1,
+                    "growth_rate": wide + dense + more,
+                    "layer": steps,
+                    "connectivity": {"output": "last"},
+                }
             )
             dense += more
     return {
         "name": "dpn68",
         "norm": {"eps": 1e-3},
-        "stem": [*_conv(10, 3, stride=2, after=True), {"max_pool": {"kernel": 3, "stride": 2, "padding": 1}}],
+        "stem": [
+            *_conv(10, 3, stride=2, after=True),
+            {"max_pool": {"kernel": 3, "stride": 2, "padding": 1}},
+        ],
         "blocks": blocks,
         "transition": "none",
         "head": ["norm", "activation", "global_pool", "dense"],

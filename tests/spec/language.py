@@ -6,10 +6,22 @@ from hypothesis import strategies as st
 
 Values = dict[str, Any]
 
-ACTIVATIONS = ("relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid")
+ACTIVATIONS = (
+    "relu",
+    "relu6",
+    "silu",
+    "gelu",
+    "hard_swish",
+    "leaky_relu",
+    "prelu",
+    "sigmoid",
+    "hard_sigmoid",
+)
 activations = st.one_of(
     st.sampled_from(ACTIVATIONS),
-    st.fixed_dictionaries({"kind": st.sampled_from(["leaky_relu", "prelu"]), "slope": st.floats(0, 1)}),
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["leaky_relu", "prelu"]), "slope": st.floats(0, 1)}
+    ),
 )
 norms = st.one_of(
     st.sampled_from(["batch", "layer", "none"]),
@@ -31,7 +43,9 @@ def convs(width: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         "bias": st.booleans(),
         "dilation": st.integers(1, 2),
     }
-    return of("conv", st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional))
+    return of(
+        "conv", st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional)
+    )
 
 
 keeping = st.one_of(
@@ -49,8 +63,13 @@ resizing = st.one_of(
     of("max_pool", st.fixed_dictionaries(windows, optional={"ceil": st.booleans()})),
     of("avg_pool", st.fixed_dictionaries(windows)),
     of("blur_pool", st.fixed_dictionaries({}, optional={"kernel": st.sampled_from([3, 5])})),
-    of("conv_transpose", st.fixed_dictionaries({"kernel": st.integers(2, 3), "stride": st.just(2)})),
-    of("upsample", st.fixed_dictionaries({}, optional={"mode": st.sampled_from(["nearest", "bilinear"])})),
+    of(
+        "conv_transpose", st.fixed_dictionaries({"kernel": st.integers(2, 3), "stride": st.just(2)})
+    ),
+    of(
+        "upsample",
+        st.fixed_dictionaries({}, optional={"mode": st.sampled_from(["nearest", "bilinear"])}),
+    ),
 )
 
 
@@ -58,7 +77,11 @@ def branching(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Side by side: concatenated, a residual that keeps its width, a gate."""
     lists = st.lists(inner, max_size=2)
     plain = st.lists(st.sampled_from(["norm", "activation"]), max_size=2)
-    gate = [{"global_pool": {"keep": True}}, {"conv": {"kernel": 1, "bias": True}}, {"activation": "sigmoid"}]
+    gate = [
+        {"global_pool": {"keep": True}},
+        {"conv": {"kernel": 1, "bias": True}},
+        {"activation": "sigmoid"},
+    ]
     return st.one_of(
         of("branches", st.fixed_dictionaries({"of": st.lists(lists, min_size=2, max_size=3)})),
         of("branches", plain.map(lambda steps: {"join": "add", "of": [[], steps]})),
@@ -68,8 +91,19 @@ def branching(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 steps = st.one_of(keeping, keeping, branching(keeping))
 layers = st.one_of(
-    st.sampled_from(["basic", "bottleneck", "post_activation", "post_bottleneck", "depthwise_separable", "two_way"]),
-    st.tuples(st.lists(steps, max_size=3), convs(st.just("k"))).map(lambda parts: [*parts[0], parts[1]]),
+    st.sampled_from(
+        [
+            "basic",
+            "bottleneck",
+            "post_activation",
+            "post_bottleneck",
+            "depthwise_separable",
+            "two_way",
+        ]
+    ),
+    st.tuples(st.lists(steps, max_size=3), convs(st.just("k"))).map(
+        lambda parts: [*parts[0], parts[1]]
+    ),
 )
 transition_steps = st.one_of(
     st.sampled_from(["pre_activation", "post_activation", "conv", "none"]),
@@ -82,7 +116,9 @@ shares = st.sampled_from([1.0, 0.5, 0.3])
 def wirings(draw: st.DrawFn, count: int) -> Any:
     """A connectivity for a block of `count` layers."""
     rules = ("dense", "log", "harmonic", "one_shot", "cross_stage_partial")
-    named = st.fixed_dictionaries({"rule": st.sampled_from(rules)}, optional={"share": st.sampled_from([0.25, 0.5])})
+    named = st.fixed_dictionaries(
+        {"rule": st.sampled_from(rules)}, optional={"share": st.sampled_from([0.25, 0.5])}
+    )
     window = st.fixed_dictionaries({"window": st.integers(1, 4)})
     sources = [st.lists(st.integers(0, i), min_size=1, unique=True) for i in range(count)]
     edges = st.fixed_dictionaries({"edges": st.tuples(*sources).map(list)})
@@ -104,7 +140,9 @@ def blocks(draw: st.DrawFn) -> Values:
         "bottleneck": st.integers(1, 4),
         "drop_rate": st.sampled_from([0.0, 0.2]),
         "connectivity": wirings(count),
-        "aggregate": st.fixed_dictionaries({}, optional={"compression": shares, "steps": st.just("pre_activation")}),
+        "aggregate": st.fixed_dictionaries(
+            {}, optional={"compression": shares, "steps": st.just("pre_activation")}
+        ),
         "residual": st.booleans(),
     }
     return draw(st.fixed_dictionaries({"layers": st.just(count)}, optional=optional))
@@ -115,7 +153,9 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
     optional: dict[str, st.SearchStrategy[Any]] = {
         "pool": st.sampled_from(["avg", "max", "none"]),
         "steps": transition_steps,
-        **draw(st.sampled_from([{}, {"compression": shares}, {"channels": st.sampled_from([4, 12])}])),
+        **draw(
+            st.sampled_from([{}, {"compression": shares}, {"channels": st.sampled_from([4, 12])}])
+        ),
     }
     if draw(st.booleans()):
         optional |= {
@@ -125,7 +165,11 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
             "after": st.just("post_activation"),
         }
     values: Values = draw(st.fixed_dictionaries({}, optional=optional))
-    return values if "skip" in values else {k: v for k, v in values.items() if k not in ("crop", "join", "after")}
+    return (
+        values
+        if "skip" in values
+        else {k: v for k, v in values.items() if k not in ("crop", "join", "after")}
+    )
 
 
 @st.composite
@@ -140,13 +184,19 @@ def specs(draw: st.DrawFn) -> Values:
         "pool": st.sampled_from(["max", "avg", "none"]),
     }
     channels = {"channels": st.sampled_from([4, 8, 12])}
-    stem_steps = st.one_of(st.sampled_from(["deep", "two_way"]), st.lists(steps, min_size=1, max_size=3))
+    stem_steps = st.one_of(
+        st.sampled_from(["deep", "two_way"]), st.lists(steps, min_size=1, max_size=3)
+    )
     optional: dict[str, st.SearchStrategy[Any]] = {
         "transitions": st.tuples(*(transitions(index) for index in range(number))).map(list),
-        "transition": st.fixed_dictionaries({}, optional={"pool": st.sampled_from(["avg", "max", "none"])}),
+        "transition": st.fixed_dictionaries(
+            {}, optional={"pool": st.sampled_from(["avg", "max", "none"])}
+        ),
         "layer": layers,
         "growth_multiplier": st.sampled_from([1.0, 1.6]),
-        "connectivity": st.sampled_from(["dense", "log", "harmonic", "one_shot", "cross_stage_partial"]),
+        "connectivity": st.sampled_from(
+            ["dense", "log", "harmonic", "one_shot", "cross_stage_partial"]
+        ),
         "compression": shares,
         "norm": norms,
         "activation": activations,
@@ -160,7 +210,9 @@ def specs(draw: st.DrawFn) -> Values:
         "features": st.lists(st.integers(1, len(listed)), unique=True, max_size=3),
         "head": st.one_of(
             st.sampled_from(["classifier", "pooled", "per_pixel", "none"]),
-            st.fixed_dictionaries({"num_classes": st.integers(1, 20)}, optional={"dropout": st.just(0.2)}),
+            st.fixed_dictionaries(
+                {"num_classes": st.integers(1, 20)}, optional={"dropout": st.just(0.2)}
+            ),
             st.lists(steps, min_size=1, max_size=2),
         ),
     }

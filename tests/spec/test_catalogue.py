@@ -40,7 +40,10 @@ RELATIVES = {
     "vovnet39": (22_600_296, (11,) * 6),
     "peleenet": (2_802_248, (6, 10, 36, 21)),
     "fcdensenet103": (9_322_091, (10, 15, 28, 55, 78, 120, 78, 55, 28, 15, 10)),
-    "cspdensenet121": (5_921_123, (22, 79, 301, 137)),  # no count of it was published: the definition's own
+    "cspdensenet121": (
+        5_921_123,
+        (22, 79, 301, 137),
+    ),  # no count of it was published: the definition's own
 }
 UNPUBLISHED = ("cspdensenet121",)
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "facts" / "published.md"
@@ -52,7 +55,9 @@ def reports() -> dict[str, Report]:
 
 
 @pytest.mark.parametrize("name", IMAGENET)
-def test_imagenet_networks_have_the_published_figures(name: str, reports: dict[str, Report]) -> None:
+def test_imagenet_networks_have_the_published_figures(
+    name: str, reports: dict[str, Report]
+) -> None:
     """Parameters with and without BN statistics, multiply-accumulates, direct connections."""
     found = reports[name]
     gmacs = f"{found.macs / 1e9:.3f}"
@@ -61,7 +66,9 @@ def test_imagenet_networks_have_the_published_figures(name: str, reports: dict[s
 
 
 @pytest.mark.parametrize("name", CIFAR)
-def test_cifar_networks_have_the_published_parameters(name: str, reports: dict[str, Report]) -> None:
+def test_cifar_networks_have_the_published_parameters(
+    name: str, reports: dict[str, Report]
+) -> None:
     """The six networks of the paper's table 2 with ten classes."""
     assert reports[name].params == CIFAR[name]
 
@@ -193,7 +200,9 @@ def test_an_absent_file_called_like_a_shipped_spec_gets_its_name(
     monkeypatch.chdir(tmp_path)
     hints = []
     for name in ("densenet121.yaml", "nets/DenseNet169.yml", "mine.yaml"):
-        with pytest.raises(SpecError, match=f"^{name} Y001 cannot be read: No such file or directory") as caught:
+        with pytest.raises(
+            SpecError, match=f"^{name} Y001 cannot be read: No such file or directory"
+        ) as caught:
             load_spec(name)
         hints.append(caught.value.diagnostics[0].hint)
     assert hints == [
@@ -205,5 +214,9 @@ def test_an_absent_file_called_like_a_shipped_spec_gets_its_name(
 
 def test_shipped_specs_describe_every_key_that_they_use() -> None:
     """The language is small: what the shipped specs say is what a Spec has, block_config and extends."""
-    keys = {key for path in shipped().values() for key in yaml.safe_load(path.read_text(encoding="utf-8"))}
+    keys = {
+        key
+        for path in shipped().values()
+        for key in yaml.safe_load(path.read_text(encoding="utf-8"))
+    }
     assert keys <= {*Spec.model_fields, "block_config", "extends"}

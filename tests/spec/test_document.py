@@ -22,7 +22,9 @@ def plain_merge(parent: object, child: object) -> object:
         return child
     keys = [*parent, *(key for key in child if key not in parent)]
     return {
-        key: plain_merge(parent[key], child[key]) if key in parent and key in child else {**parent, **child}[key]
+        key: plain_merge(parent[key], child[key])
+        if key in parent and key in child
+        else {**parent, **child}[key]
         for key in keys
     }
 
@@ -105,7 +107,13 @@ def test_paths_are_written_as_users_write_them() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "null"), (True, "true"), (1e-4, "0.0001"), ("x" * 50, "x" * 37 + "..."), ("a\x1b", "'a\\x1b'")],
+    [
+        (None, "null"),
+        (True, "true"),
+        (1e-4, "0.0001"),
+        ("x" * 50, "x" * 37 + "..."),
+        ("a\x1b", "'a\\x1b'"),
+    ],
 )
 def test_values_are_shown_short_and_printable(value: object, text: str) -> None:
     """A message stays on one line and cannot steer the terminal."""

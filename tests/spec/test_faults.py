@@ -63,7 +63,9 @@ def test_a_fault_of_a_command_line_override_says_so(tmp_path: Path) -> None:
 def test_an_unreadable_override_hides_no_other_fault(tmp_path: Path) -> None:
     """The overrides that can be read apply, what they leave is checked, and all faults come: the file's first."""
     path = written(tmp_path, BASE + "drop_rate: 2\nactivation: ReLU\ncompression: 3\n")
-    found = faults(path, "nothing", "compression=0.5", "stem=[1", "blocks.9.layers=1", "bottleneck=0")
+    found = faults(
+        path, "nothing", "compression=0.5", "stem=[1", "blocks.9.layers=1", "bottleneck=0"
+    )
     assert [fault.replace(str(path), "net.yaml").partition(" (")[0] for fault in found] == [
         "net.yaml:3:12 S004 drop_rate",
         "net.yaml:4:13 S005 activation",
@@ -103,7 +105,8 @@ def test_faults_of_files_come_line_by_line_whatever_the_file_is_called(tmp_path:
     """Line 10 after line 9, colons and blanks in the name."""
     path = tmp_path / "a 7:3 b.yaml"
     path.write_text(
-        "growth_rate: 12\nblock_config: [2]\n" + "\n" * 6 + "drop_rate: 2\ncompression: 0\n", encoding="utf-8"
+        "growth_rate: 12\nblock_config: [2]\n" + "\n" * 6 + "drop_rate: 2\ncompression: 0\n",
+        encoding="utf-8",
     )
     assert [fault.split(" S004")[0] for fault in faults(path)] == [f"{path}:9:12", f"{path}:10:14"]
 
@@ -114,7 +117,10 @@ def test_faults_of_files_come_line_by_line_whatever_the_file_is_called(tmp_path:
         ("growth_rate", "--set growth_rate S011 an override is key.path=value"),
         ("=3", "--set =3 S011 an override is key.path=value"),
         ("...=3", "--set ...=3 S011 an override is key.path=value"),
-        ("blocks.4.layers=3", "--set blocks.4.layers=3 S011 blocks[4].layers: 4 must be an index below 2"),
+        (
+            "blocks.4.layers=3",
+            "--set blocks.4.layers=3 S011 blocks[4].layers: 4 must be an index below 2",
+        ),
         (
             "blocks.-1.layers=3",
             "--set blocks.-1.layers=3 S011 blocks.-1.layers: '-1' must be an index of the list",
@@ -135,10 +141,15 @@ def test_faults_of_files_come_line_by_line_whatever_the_file_is_called(tmp_path:
             "extends=densenet121",
             "--set extends=densenet121 S011 extends cannot be overridden: name that spec instead",
         ),
-        ("stem.channels=no", "--set stem.channels=no S003 stem.channels (=no) must be a whole number"),
+        (
+            "stem.channels=no",
+            "--set stem.channels=no S003 stem.channels (=no) must be a whole number",
+        ),
     ],
 )
-def test_an_override_that_leads_nowhere_is_one_clear_error(tmp_path: Path, text: str, fault: str) -> None:
+def test_an_override_that_leads_nowhere_is_one_clear_error(
+    tmp_path: Path, text: str, fault: str
+) -> None:
     """No `=`, no key, an index beyond the end, a key into a number, text that is no YAML."""
     found = faults(written(tmp_path, BASE), text)
     assert len(found) == 1
@@ -148,7 +159,10 @@ def test_an_override_that_leads_nowhere_is_one_clear_error(tmp_path: Path, text:
 def test_all_faulty_overrides_are_reported_at_once(tmp_path: Path) -> None:
     """The second broken override is not hidden by the first."""
     found = faults(written(tmp_path, BASE), "nothing", "blocks.9.layers=1", "stem.kernel=3")
-    assert [fault.split(" S011 ")[0] for fault in found] == ["--set nothing", "--set blocks.9.layers=1"]
+    assert [fault.split(" S011 ")[0] for fault in found] == [
+        "--set nothing",
+        "--set blocks.9.layers=1",
+    ]
 
 
 def test_hostile_overrides_are_cut_short_and_printable(tmp_path: Path) -> None:
@@ -173,10 +187,15 @@ def test_hostile_overrides_are_cut_short_and_printable(tmp_path: Path) -> None:
         ("drop_rate: 1", "3:12 S004 drop_rate (=1) must be in [0, 1)"),
         ("bottleneck: 65", "3:13 S004 bottleneck (=65) must be in [1, 64]"),
         ("stem: {channels: 0}", "3:18 S004 stem.channels (=0) must be in [1, 65536]"),
-        ("transitions: [{compression: 2}]", "3:29 S004 transitions[0].compression (=2) must be in (0, 1]"),
+        (
+            "transitions: [{compression: 2}]",
+            "3:29 S004 transitions[0].compression (=2) must be in (0, 1]",
+        ),
     ],
 )
-def test_a_range_is_named_with_both_ends_as_the_field_declares_them(tmp_path: Path, text: str, message: str) -> None:
+def test_a_range_is_named_with_both_ends_as_the_field_declares_them(
+    tmp_path: Path, text: str, message: str
+) -> None:
     """Open and closed ends, optional fields and fields of list entries alike."""
     path = written(tmp_path, BASE + text + "\n")
     assert faults(path) == [f"{path}:{message}"]

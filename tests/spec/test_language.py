@@ -54,7 +54,9 @@ def kinds(steps: Any) -> list[str]:
     st.sampled_from(["", "/2", "/16", " / 3"]),
     st.integers(1, 10_000),
 )
-def test_a_width_is_a_multiple_or_a_part_rounded_down(factor: str, name: str, part: str, value: int) -> None:
+def test_a_width_is_a_multiple_or_a_part_rounded_down(
+    factor: str, name: str, part: str, value: int
+) -> None:
     """Exact, as on paper: 1.25k/3 of 10 is floor(12.5 / 3)."""
     divisor = int(part.strip(" /") or 1)
     width = WIDTHS.validate_python(f"{factor}{name}{part}")
@@ -93,7 +95,9 @@ def test_a_width_is_never_divided_by_nothing(tmp_path: Path, divisor: str) -> No
         (10, 1.7, (10, 18)),
     ],
 )
-def test_growth_is_multiplied_and_rounded_as_published(k: int, m: float, widths: tuple[int, ...]) -> None:
+def test_growth_is_multiplied_and_rounded_as_published(
+    k: int, m: float, widths: tuple[int, ...]
+) -> None:
     """HarDNet's own code, for layers that 2 divides no, one, two, ... times; k=10 gives 18, not 16."""
     found = grown(k, m, 16)
     assert tuple(found[(1 << v) - 1] for v in range(len(widths))) == widths
@@ -114,7 +118,9 @@ def test_growth_may_differ_by_block_and_by_layer(tmp_path: Path) -> None:
 
 # Templates.
 
-TEMPLATES = [(kind, name) for kind in ("layers", "stems", "transitions", "heads") for name in templates(kind)]
+TEMPLATES = [
+    (kind, name) for kind in ("layers", "stems", "transitions", "heads") for name in templates(kind)
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), TEMPLATES)
@@ -136,7 +142,9 @@ def test_a_copied_template_is_the_template(kind: str, name: str, tmp_path: Path)
     if name == "none":
         pytest.skip("an empty list is written `none`")
     text = "growth_rate: 8\nblock_config: [2, 2]\n"
-    steps = yaml.safe_dump([step.model_dump(mode="json") for step in templates(kind)[name]], default_flow_style=True)
+    steps = yaml.safe_dump(
+        [step.model_dump(mode="json") for step in templates(kind)[name]], default_flow_style=True
+    )
     named = load(tmp_path, f"{text}{part}: {{steps: {name}, pool: none}}\n" if kind in ("stems", "transitions") else
                  f"{text}{part}: {name}\n")  # fmt: skip
     copied = load(tmp_path, f"{text}{part}: {steps}")
@@ -187,10 +195,18 @@ def test_one_setting_of_a_step_can_be_overridden(tmp_path: Path) -> None:
     assert spec.layer[1].conv.kernel == 7  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("child", ["stem: [conv: {width: 8, kernel: 3}, norm]", "stem: {steps: deep}", "stem: deep"])
-def test_a_childs_stem_leaves_nothing_of_the_parents_convolution(child: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "child", ["stem: [conv: {width: 8, kernel: 3}, norm]", "stem: {steps: deep}", "stem: deep"]
+)
+def test_a_childs_stem_leaves_nothing_of_the_parents_convolution(
+    child: str, tmp_path: Path
+) -> None:
     """Kernel, stride, norm and pool were the parent's stem; its channels still are `out`."""
-    write(tmp_path, "parent.yaml", f"{SHORT}stem: {{channels: 20, kernel: 3, stride: 1, norm: false, pool: none}}\n")
+    write(
+        tmp_path,
+        "parent.yaml",
+        f"{SHORT}stem: {{channels: 20, kernel: 3, stride: 1, norm: false, pool: none}}\n",
+    )
     spec = load(tmp_path, f"extends: parent.yaml\n{child}\n", name="child.yaml")
     assert spec.stem.channels == 20
     assert {"kernel", "stride", "norm", "pool"}.isdisjoint(spec.stem.model_fields_set)
@@ -202,23 +218,37 @@ def test_a_childs_connectivity_replaces_the_parents_whole(tmp_path: Path) -> Non
     """A window of the parent's is no setting of the child's rule."""
     write(tmp_path, "parent.yaml", f"{SHORT}connectivity: {{window: 2, output: all}}\n")
     spec = load(tmp_path, "extends: parent.yaml\nconnectivity: log\n", name="child.yaml")
-    assert (spec.connectivity.kind, spec.connectivity.window, spec.connectivity.output) == ("log", None, None)
+    assert (spec.connectivity.kind, spec.connectivity.window, spec.connectivity.output) == (
+        "log",
+        None,
+        None,
+    )
     same = load(tmp_path, "extends: parent.yaml\n", name="same.yaml")
     assert (same.connectivity.kind, same.connectivity.window) == ("window", 2)
 
 
 def test_a_childs_layer_and_head_replace_the_parents(tmp_path: Path) -> None:
     """Lists are replaced whole, whichever of name and list the parent had."""
-    write(tmp_path, "parent.yaml", f"{SHORT}layer: [conv: {{width: k, kernel: 3}}, norm]\nhead: [norm, activation]\n")
+    write(
+        tmp_path,
+        "parent.yaml",
+        f"{SHORT}layer: [conv: {{width: k, kernel: 3}}, norm]\nhead: [norm, activation]\n",
+    )
     spec = load(tmp_path, "extends: parent.yaml\nlayer: basic\nhead: pooled\n", name="child.yaml")
     assert (spec.layer, spec.head.steps) == ("basic", "pooled")
-    listed = load(tmp_path, "extends: parent.yaml\nlayer: [conv: {width: k, kernel: 5}]\n", name="other.yaml")
+    listed = load(
+        tmp_path, "extends: parent.yaml\nlayer: [conv: {width: k, kernel: 5}]\n", name="other.yaml"
+    )
     assert kinds(listed.layer) == ["conv"]
 
 
 @pytest.mark.parametrize(
     ("override", "rule"),
-    [("connectivity=log", "log"), ("connectivity.window=3", "window"), ("connectivity={rule: one_shot}", "one_shot")],
+    [
+        ("connectivity=log", "log"),
+        ("connectivity.window=3", "window"),
+        ("connectivity={rule: one_shot}", "one_shot"),
+    ],
 )
 def test_connectivity_can_be_overridden(override: str, rule: str, tmp_path: Path) -> None:
     """By name, by one setting, by a mapping."""
@@ -258,7 +288,9 @@ def test_naming_every_layer_is_the_same_as_one_list_for_all(wiring: str, tmp_pat
     """Operator by operator, names included; and the module is written as a loop again where it was one."""
     text = f"growth_rate: 4\nconnectivity: {wiring}\nstem: {{channels: 8}}\n"
     usual = load(tmp_path, f"{text}blocks: [{{layers: 3, layer: basic}}]\n")
-    each = load(tmp_path, f"{text}blocks: [{{layers: 3, layer_at: {{1: basic, 2: basic, 3: basic}}}}]\n")
+    each = load(
+        tmp_path, f"{text}blocks: [{{layers: 3, layer_at: {{1: basic, 2: basic, 3: basic}}}}]\n"
+    )
     graphs = build_graph(usual), build_graph(each)
     assert named_digest(graphs[0]) == named_digest(graphs[1])
     assert write_module(graphs[0]) == write_module(graphs[1])
@@ -267,13 +299,22 @@ def test_naming_every_layer_is_the_same_as_one_list_for_all(wiring: str, tmp_pat
 def test_layers_of_their_own_can_be_overridden_and_inherited(tmp_path: Path) -> None:
     """`--set` by number where the block has some and where it has none, from Python too; a child's blocks are whole."""
     text = f"{SHORT}layer: basic\n"
-    changed = load(tmp_path, text, "blocks.1.layer_at.2=bottleneck", "blocks[0].layer_at={1: post_activation}")
-    assert [dict(block.layer_at or {}) for block in changed.blocks] == [{1: "post_activation"}, {2: "bottleneck"}]
-    again = load(tmp_path, AGGREGATION, "blocks.0.layer_at.2.0.conv.kernel=5", "blocks[0].layer_at.6=basic")
+    changed = load(
+        tmp_path, text, "blocks.1.layer_at.2=bottleneck", "blocks[0].layer_at={1: post_activation}"
+    )
+    assert [dict(block.layer_at or {}) for block in changed.blocks] == [
+        {1: "post_activation"},
+        {2: "bottleneck"},
+    ]
+    again = load(
+        tmp_path, AGGREGATION, "blocks.0.layer_at.2.0.conv.kernel=5", "blocks[0].layer_at.6=basic"
+    )
     (block,) = again.dense_blocks()
     assert [block.steps_of_layer(n)[0].kind for n in (1, 2, 6)] == ["conv", "conv", "norm"]
     assert [block.steps_of_layer(n)[0].conv.kernel for n in (1, 2, 3)] == [1, 5, 3]  # type: ignore[union-attr]
-    given = load_spec(tmp_path / "net.yaml", {"blocks.0.layer_at": {3: "basic"}, "blocks.0.layer_at.4": "basic"})
+    given = load_spec(
+        tmp_path / "net.yaml", {"blocks.0.layer_at": {3: "basic"}, "blocks.0.layer_at.4": "basic"}
+    )
     assert [*(given.blocks[0].layer_at or {})] == [3, 4]
     write(tmp_path, "parent.yaml", AGGREGATION)
     child = load(tmp_path, "extends: parent.yaml\ngrowth_rate: 8\n", name="child.yaml")
@@ -296,14 +337,21 @@ def test_numbers_of_layers_are_written_without_quotes(tmp_path: Path) -> None:
         ("{steps: conv, pool: none, channels: 9, skip: stem}", 9 + 12),
         ("{steps: conv, pool: none, channels: 12, skip: stem, join: add}", 12),
         ("{steps: conv, pool: none, channels: 9, skip: stem, after: conv}", 9),
-        ("{steps: [upsample, conv: {width: out, kernel: 1}], channels: 9, skip: stem, crop: true}", 9 + 12),
+        (
+            "{steps: [upsample, conv: {width: out, kernel: 1}], channels: 9, skip: stem, crop: true}",
+            9 + 12,
+        ),
         ("{steps: none, skip: stem}", 12 + 2 * 5 + 12),
     ],
 )
-def test_the_stems_output_is_joined_as_a_blocks_is(settings: str, channels: int, tmp_path: Path) -> None:
+def test_the_stems_output_is_joined_as_a_blocks_is(
+    settings: str, channels: int, tmp_path: Path
+) -> None:
     """Behind the last block, and behind the first, before which there is no other block to skip from."""
     text = "growth_rate: 5\ninput: {height: 32, width: 40}\nstem: {channels: 12, kernel: 3, stride: 1, pool: none}\n"
-    graph = build_graph(load(tmp_path, f"{text}blocks: [{{layers: 2}}]\ntransitions: [{settings}]\n"))
+    graph = build_graph(
+        load(tmp_path, f"{text}blocks: [{{layers: 2}}]\ntransitions: [{settings}]\n")
+    )
     assert verify(graph) == ()
     join = graph.ops["features.transition1.join"]
     assert join.inputs[1] == "features.relu0"
@@ -321,7 +369,9 @@ def test_a_stem_of_no_operator_passes_on_the_image(tmp_path: Path) -> None:
 # Any network.
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(specs())
 def test_any_spec_is_refused_at_a_place_or_proved_right(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
@@ -361,7 +411,9 @@ def test_most_random_specs_build() -> None:
     """A strategy whose networks are all refused would test nothing."""
     built = Counter[bool]()
 
-    @settings(max_examples=150, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=150, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
     @given(specs())
     def count(values: dict[str, Any]) -> None:
         try:

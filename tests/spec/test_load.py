@@ -59,12 +59,19 @@ def test_a_path_to_a_parent_is_relative_to_the_child(tmp_path: Path) -> None:
     write(tmp_path, "plain", PARENT)
     child = write(tmp_path, "nets/child.yaml", "extends: ../base/mid.yaml\ncompression: 1\n")
     spec = load_spec(child)
-    assert (spec.growth_rate, spec.compression, spec.stem.kernel, spec.name) == (16, 1.0, 3, "child")
+    assert (spec.growth_rate, spec.compression, spec.stem.kernel, spec.name) == (
+        16,
+        1.0,
+        3,
+        "child",
+    )
     bare = load_spec(write(tmp_path, "bare.yaml", "extends: plain\n"))
     assert bare.growth_rate == 12
 
 
-def test_an_absolute_path_and_a_home_directory_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absolute_path_and_a_home_directory_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`~` is the user's home directory."""
     parent = write(tmp_path, "parent.yaml", PARENT)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -84,15 +91,25 @@ def test_a_nested_mapping_is_overridden_key_by_key(tmp_path: Path) -> None:
 def test_a_null_takes_an_optional_setting_of_the_parent_back(tmp_path: Path) -> None:
     """stem.channels: null means its default again, twice the growth rate."""
     write(tmp_path, "parent.yaml", PARENT)
-    spec = load_spec(write(tmp_path, "child.yaml", "extends: parent.yaml\nstem: {channels: null}\n"))
-    assert (spec.stem.channels, build_graph(spec).ops["features.conv0"].attrs["out_channels"]) == (None, 24)
+    spec = load_spec(
+        write(tmp_path, "child.yaml", "extends: parent.yaml\nstem: {channels: null}\n")
+    )
+    assert (spec.stem.channels, build_graph(spec).ops["features.conv0"].attrs["out_channels"]) == (
+        None,
+        24,
+    )
 
 
 @pytest.mark.parametrize(
     ("parent", "child"),
-    [("block_config: [2, 2]", "blocks: [{layers: 4}]"), ("blocks: [{layers: 2}]", "block_config: [4]")],
+    [
+        ("block_config: [2, 2]", "blocks: [{layers: 4}]"),
+        ("blocks: [{layers: 2}]", "block_config: [4]"),
+    ],
 )
-def test_either_way_of_listing_blocks_overrides_the_other(tmp_path: Path, parent: str, child: str) -> None:
+def test_either_way_of_listing_blocks_overrides_the_other(
+    tmp_path: Path, parent: str, child: str
+) -> None:
     """A child that lists its blocks replaces the parent's list, whichever key each of them uses."""
     write(tmp_path, "parent.yaml", f"growth_rate: 12\n{parent}\n")
     path = write(tmp_path, "child.yaml", f"extends: parent.yaml\n{child}\n")
@@ -108,7 +125,9 @@ def test_either_way_of_listing_blocks_overrides_the_other(tmp_path: Path, parent
         ("blocks: [{layers: 2}]", "block_config: [0]", "block_config[0]"),
     ],
 )
-def test_a_fault_names_the_key_that_the_user_wrote(tmp_path: Path, parent: str, child: str, field: str) -> None:
+def test_a_fault_names_the_key_that_the_user_wrote(
+    tmp_path: Path, parent: str, child: str, field: str
+) -> None:
     """Though both are blocks inside, a fault in block_config is told of block_config."""
     write(tmp_path, "parent.yaml", f"growth_rate: 12\n{parent}\n")
     assert f" S004 {field} (=0) must be in [1, 4096]" in fault(
@@ -119,14 +138,26 @@ def test_a_fault_names_the_key_that_the_user_wrote(tmp_path: Path, parent: str, 
 @pytest.mark.parametrize(
     ("parent", "child", "resolved"),
     [
-        ("norm: group", "norm: {groups: 16}", {"norm": {"kind": "group", "eps": 1e-5, "groups": 16}}),
+        (
+            "norm: group",
+            "norm: {groups: 16}",
+            {"norm": {"kind": "group", "eps": 1e-5, "groups": 16}},
+        ),
         (
             "norm: {kind: group, eps: 0.1}",
             "norm: {kind: group, groups: 8}",
             {"norm": {"kind": "group", "eps": 0.1, "groups": 8}},
         ),
-        ("norm: {kind: group, groups: 16}", "norm: layer", {"norm": {"kind": "layer", "eps": 1e-5}}),
-        ("activation: leaky_relu", "activation: {slope: 0.3}", {"activation": {"kind": "leaky_relu", "slope": 0.3}}),
+        (
+            "norm: {kind: group, groups: 16}",
+            "norm: layer",
+            {"norm": {"kind": "layer", "eps": 1e-5}},
+        ),
+        (
+            "activation: leaky_relu",
+            "activation: {slope: 0.3}",
+            {"activation": {"kind": "leaky_relu", "slope": 0.3}},
+        ),
         ("activation: {kind: leaky_relu, slope: 0.3}", "activation: silu", {"activation": "silu"}),
     ],
 )
@@ -134,15 +165,28 @@ def test_a_short_form_is_extended_as_the_long_one_is(
     tmp_path: Path, parent: str, child: str, resolved: dict[str, object]
 ) -> None:
     """Settings are added to a kind that a parent names; another kind leaves nothing of the parent's settings."""
-    write(tmp_path, "parent.yaml", f"growth_rate: 16\nblock_config: [2]\nstem: {{channels: 64}}\n{parent}\n")
+    write(
+        tmp_path,
+        "parent.yaml",
+        f"growth_rate: 16\nblock_config: [2]\nstem: {{channels: 64}}\n{parent}\n",
+    )
     spec = load_spec(write(tmp_path, "child.yaml", f"extends: parent.yaml\n{child}\n")).resolved()
     assert {key: spec[key] for key in resolved} == resolved
 
 
 def test_settings_below_a_short_form_can_be_set(tmp_path: Path) -> None:
     """Of norm, activation and connectivity, for the spec and for a block."""
-    write(tmp_path, "net.yaml", "growth_rate: 16\nblocks: [{layers: 4, connectivity: log}]\nnorm: group\n")
-    given = ["norm.groups=8", "activation=leaky_relu", "activation.slope=0.3", "blocks.0.connectivity.output=all"]
+    write(
+        tmp_path,
+        "net.yaml",
+        "growth_rate: 16\nblocks: [{layers: 4, connectivity: log}]\nnorm: group\n",
+    )
+    given = [
+        "norm.groups=8",
+        "activation=leaky_relu",
+        "activation.slope=0.3",
+        "blocks.0.connectivity.output=all",
+    ]
     spec = load_spec(tmp_path / "net.yaml", given)
     assert (spec.norm.kind, spec.norm.groups) == ("group", 8)
     assert (spec.activation.kind, spec.activation.slope) == ("leaky_relu", 0.3)
@@ -157,7 +201,9 @@ def test_a_cycle_of_extends_is_told_with_all_its_files(tmp_path: Path) -> None:
     write(tmp_path, "b.yaml", "name: b\nextends: sub/../c.yaml\n")
     (tmp_path / "sub").mkdir()
     write(tmp_path, "c.yaml", "extends: ./a.yaml\n")
-    assert fault(tmp_path / "a.yaml").endswith("c.yaml:1:10 S010 extends itself: a.yaml -> b.yaml -> c.yaml -> a.yaml")
+    assert fault(tmp_path / "a.yaml").endswith(
+        "c.yaml:1:10 S010 extends itself: a.yaml -> b.yaml -> c.yaml -> a.yaml"
+    )
     itself = write(tmp_path, "self.yaml", "extends: self.yaml\n")
     assert fault(itself) == f"{itself}:1:10 S010 extends itself: self.yaml -> self.yaml"
 
@@ -230,7 +276,10 @@ def test_an_override_of_one_transition_leaves_the_others() -> None:
 
 def test_lists_are_replaced_whole_and_overrides_apply_in_order() -> None:
     """The last of two overrides of one key wins; a later index goes into an earlier list."""
-    spec = load_spec("densenet121", ["block_config=[2, 2]", "blocks[1].layers=5", "growth_rate=8", "growth_rate=9"])
+    spec = load_spec(
+        "densenet121",
+        ["block_config=[2, 2]", "blocks[1].layers=5", "growth_rate=8", "growth_rate=9"],
+    )
     assert (layers(spec), spec.growth_rate) == ([2, 5], 9)
     spec = load_spec("densenet121", ["blocks=[{layers: 7}]", "block_config=[1, 2, 3]"])
     assert layers(spec) == [1, 2, 3]
@@ -240,8 +289,15 @@ def test_overrides_from_python_are_plain_values() -> None:
     """A mapping's texts are texts, not YAML; None takes a setting back; tuples will do for lists."""
     overrides = {"description": "a: b", "stem.channels": None, "block_config": (2, 3), "name": "no"}
     spec = load_spec("densenetbc100_k12", overrides)
-    assert (spec.description, spec.stem.channels, layers(spec), spec.name) == ("a: b", None, [2, 3], "no")
-    with pytest.raises(SpecError, match=r"^override growth_rate S004 growth_rate \(=0\) must be in \[1, 4096\]$"):
+    assert (spec.description, spec.stem.channels, layers(spec), spec.name) == (
+        "a: b",
+        None,
+        [2, 3],
+        "no",
+    )
+    with pytest.raises(
+        SpecError, match=r"^override growth_rate S004 growth_rate \(=0\) must be in \[1, 4096\]$"
+    ):
         load_spec("densenet121", {"growth_rate": 0})
 
 
@@ -258,14 +314,18 @@ def test_an_override_knows_its_place() -> None:
     assert spec.place(("blocks", 0)).endswith("densenet121.yaml:9:16")
 
 
-@pytest.mark.parametrize("text", ["head.num_classes=7", " head.num_classes =7", "head={num_classes: 7}"])
+@pytest.mark.parametrize(
+    "text", ["head.num_classes=7", " head.num_classes =7", "head={num_classes: 7}"]
+)
 def test_a_value_of_the_command_line_is_told_from_one_of_a_file(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However the override is spelt and wherever one stands; a shipped spec's value is nobody's choice."""
     path = ("head", "num_classes")
     monkeypatch.chdir(shipped()["densenet121"].parent)
-    own = load_spec(write(tmp_path, "own.yaml", "extends: densenetbc_digits\nhead: {num_classes: 7}\n"))
+    own = load_spec(
+        write(tmp_path, "own.yaml", "extends: densenetbc_digits\nhead: {num_classes: 7}\n")
+    )
     plain, given = load_spec("densenetbc_digits"), load_spec("densenetbc_digits", [text])
     assert [is_users_choice(spec, path) for spec in (own, plain, given)] == [True, False, True]
     assert [is_overridden(spec, path) for spec in (own, plain, given)] == [False, False, True]
@@ -273,9 +333,16 @@ def test_a_value_of_the_command_line_is_told_from_one_of_a_file(
 
 @pytest.mark.parametrize(
     ("file", "name"),
-    [("my_net.yaml", "my_net"), ("my net.yaml", "my_net"), ("7.yaml", "network_7"), ("ü.yml", "network__")],
+    [
+        ("my_net.yaml", "my_net"),
+        ("my net.yaml", "my_net"),
+        ("7.yaml", "network_7"),
+        ("ü.yml", "network__"),
+    ],
 )
-def test_a_spec_without_a_name_is_called_after_its_file(tmp_path: Path, file: str, name: str) -> None:
+def test_a_spec_without_a_name_is_called_after_its_file(
+    tmp_path: Path, file: str, name: str
+) -> None:
     """Signs that a name may not have are replaced."""
     assert load_spec(write(tmp_path, file, "growth_rate: 2\nblock_config: [1]\n")).name == name
 
@@ -336,7 +403,8 @@ blocks = st.fixed_dictionaries(
     },
 )
 transitions = st.fixed_dictionaries(
-    {}, optional={"compression": st.floats(1e-9, 1), "pool": st.sampled_from(["avg", "max", "none"])}
+    {},
+    optional={"compression": st.floats(1e-9, 1), "pool": st.sampled_from(["avg", "max", "none"])},
 )
 
 
@@ -355,8 +423,12 @@ def settings_of_specs(draw: st.DrawFn) -> dict[str, Any]:
         "compression": st.floats(1e-9, 1),
         "drop_rate": rates,
         "activation": st.sampled_from(["relu", "silu"]),
-        "norm": st.fixed_dictionaries({}, optional={"eps": st.floats(1e-12, 1), "momentum": st.floats(0, 1)}),
-        "stem": st.fixed_dictionaries({}, optional={"channels": st.integers(1, 9), "norm": st.booleans()}),
+        "norm": st.fixed_dictionaries(
+            {}, optional={"eps": st.floats(1e-12, 1), "momentum": st.floats(0, 1)}
+        ),
+        "stem": st.fixed_dictionaries(
+            {}, optional={"channels": st.integers(1, 9), "norm": st.booleans()}
+        ),
     }
     rest = draw(st.fixed_dictionaries({"growth_rate": st.integers(1, 4096)}, optional=optional))
     return {**rest, "blocks": listed}
@@ -364,7 +436,9 @@ def settings_of_specs(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=100)
 @given(settings_of_specs())
-def test_any_resolved_spec_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]) -> None:
+def test_any_resolved_spec_reads_back_equal(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
+) -> None:
     """Dumped as YAML and read again: the same spec, whatever its numbers and texts."""
     spec = Spec.model_validate(values)
     path = tmp_path_factory.getbasetemp() / "resolved.yaml"

@@ -33,7 +33,10 @@ def alias_bomb() -> str:
 HOSTILE: dict[str, tuple[str | bytes, str]] = {
     "10 MB": ("name: x\n" * 1_250_000, " Y002 is larger than 256 KiB"),
     "alias bomb": (alias_bomb(), ":1:26 Y007 holds more than 5000 values"),
-    "10,000 levels of flow lists": ("a: " + "[" * 10_000 + "]" * 10_000, " Y005 is nested deeper than 32"),
+    "10,000 levels of flow lists": (
+        "a: " + "[" * 10_000 + "]" * 10_000,
+        " Y005 is nested deeper than 32",
+    ),
     "10,000 levels of flow mappings": (
         "{a: " * 10_000 + "}" * 10_000,
         ":1:129 Y005 is nested deeper than 32",
@@ -49,10 +52,22 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
         ":1:10 Y005 is nested deeper than 32",
     ),
     "250,000 open brackets": ("[" * 250_000, " Y005 is nested deeper than 32"),
-    "20,000 unknown keys": ("\n".join(f"key{n}: 1" for n in range(20_000)), " Y007 holds more than 5000"),
-    "NaN": (BASE + "compression: .nan", ":3:14 S004 compression (=nan) must be a finite number in (0, 1]"),
-    "infinity": (BASE + "drop_rate: .inf", ":3:12 S004 drop_rate (=inf) must be a finite number in [0, 1)"),
-    "minus infinity": (BASE + "compression: -.inf", ":3:14 S004 compression (=-inf) must be a finite number"),
+    "20,000 unknown keys": (
+        "\n".join(f"key{n}: 1" for n in range(20_000)),
+        " Y007 holds more than 5000",
+    ),
+    "NaN": (
+        BASE + "compression: .nan",
+        ":3:14 S004 compression (=nan) must be a finite number in (0, 1]",
+    ),
+    "infinity": (
+        BASE + "drop_rate: .inf",
+        ":3:12 S004 drop_rate (=inf) must be a finite number in [0, 1)",
+    ),
+    "minus infinity": (
+        BASE + "compression: -.inf",
+        ":3:14 S004 compression (=-inf) must be a finite number",
+    ),
     "growth rate 1000000000": (
         "growth_rate: 1000000000\nblock_config: [2]",
         ":1:14 S004 growth_rate (=1000000000) must be in [1, 4096]",
@@ -65,8 +80,14 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
         BASE + "drop_rate: -" + "9" * 5_000,
         ":3:12 S004 drop_rate (=-inf) must be a finite number in [0, 1)",
     ),
-    "an exponent of nine digits": (BASE + "compression: 1e999999999", ":3:14 S004 compression (=inf)"),
-    "duplicate keys": (BASE + "growth_rate: 24", ":3:1 Y009 the key 'growth_rate' stands twice; first at "),
+    "an exponent of nine digits": (
+        BASE + "compression: 1e999999999",
+        ":3:14 S004 compression (=inf)",
+    ),
+    "duplicate keys": (
+        BASE + "growth_rate: 24",
+        ":3:1 Y009 the key 'growth_rate' stands twice; first at ",
+    ),
     "tabs": ("stem:\n\tkernel: 3", ":2:1 Y006 is not YAML: "),
     "a binary file": (bytes(range(256)) * 4, " Y003 is not UTF-8 text (byte 128)"),
     "UTF-16": (BASE.encode("utf-16"), " Y003 is not UTF-8 text (byte 0)"),
@@ -93,9 +114,18 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
     "two documents": ("a: 1\n---\nb: 2", ":2:1 Y006 is not YAML: found another document"),
     "a list as a key": (BASE + "? [a]\n: b", ":3:3 Y008 a key must be a plain word"),
     "a lone surrogate": (BASE + 'name: "\\uD800"', " Y006 is not YAML: found invalid Unicode"),
-    "a parent with NUL in its name": ('extends: "a\\0/b"', ":1:10 S010 there is no spec 'a\\x00/b'"),
-    "a parent with a name of 100,000": ("extends: " + "a" * 100_000, ":1:10 S010 there is no spec 'aaa"),
-    "a parent of an unknown user": ("extends: ~nobody_at_all/x.yaml", ":1:10 S010 there is no spec '~nobody"),
+    "a parent with NUL in its name": (
+        'extends: "a\\0/b"',
+        ":1:10 S010 there is no spec 'a\\x00/b'",
+    ),
+    "a parent with a name of 100,000": (
+        "extends: " + "a" * 100_000,
+        ":1:10 S010 there is no spec 'aaa",
+    ),
+    "a parent of an unknown user": (
+        "extends: ~nobody_at_all/x.yaml",
+        ":1:10 S010 there is no spec '~nobody",
+    ),
 }
 
 # Reads each file once; no other work, so that the peak is the reader's.
@@ -168,13 +198,19 @@ def test_hostile_files_are_refused_in_bounded_memory(hostile: dict[str, Path]) -
 
 def test_a_missing_file_is_one_error_that_names_it(tmp_path: Path) -> None:
     """No traceback, the operating system's reason."""
-    assert fault(tmp_path / "none.yaml") == f"{tmp_path}/none.yaml Y001 cannot be read: No such file or directory"
+    assert (
+        fault(tmp_path / "none.yaml")
+        == f"{tmp_path}/none.yaml Y001 cannot be read: No such file or directory"
+    )
 
 
 def test_a_directory_is_one_error(tmp_path: Path) -> None:
     """A folder where a file should be."""
     (tmp_path / "folder.yaml").mkdir()
-    assert fault(tmp_path / "folder.yaml") == f"{tmp_path}/folder.yaml Y001 cannot be read: Is a directory"
+    assert (
+        fault(tmp_path / "folder.yaml")
+        == f"{tmp_path}/folder.yaml Y001 cannot be read: Is a directory"
+    )
 
 
 def test_a_loop_of_links_is_one_error(tmp_path: Path) -> None:
@@ -252,13 +288,17 @@ def test_scalars_mean_what_yaml_1_2_says(text: str, value: Any) -> None:
 def test_aliases_work_within_the_bounds(tmp_path: Path) -> None:
     """An anchored block is used twice; a fault in it is told at the anchor."""
     path = tmp_path / "net.yaml"
-    path.write_text("growth_rate: 12\nblocks: [&b {layers: 2, growth_rate: 8}, *b, *b]\n", encoding="utf-8")
+    path.write_text(
+        "growth_rate: 12\nblocks: [&b {layers: 2, growth_rate: 8}, *b, *b]\n", encoding="utf-8"
+    )
     spec = load_spec(path)
     assert [(block.layers, block.growth_rate) for block in spec.blocks] == [(2, 8)] * 3
     assert spec.place(("blocks", 2, "layers")) == f"{path}:2:22"
 
 
-@pytest.mark.parametrize("text", ["\ufeff" + BASE, BASE.replace("\n", "\r\n"), "\ufeff" + BASE.replace("\n", "\r\n")])
+@pytest.mark.parametrize(
+    "text", ["\ufeff" + BASE, BASE.replace("\n", "\r\n"), "\ufeff" + BASE.replace("\n", "\r\n")]
+)
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path, text: str) -> None:
     """As Notepad writes them, with the places that an editor shows."""
     path = tmp_path / "net.yaml"
@@ -292,7 +332,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @settings(max_examples=60)
 @given(st.binary(max_size=60))
-def test_any_file_is_a_spec_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_file_is_a_spec_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     """Random bytes never get past the reader as anything but an error."""
     path = tmp_path_factory.getbasetemp() / "bytes.yaml"
     path.write_bytes(content)
@@ -305,7 +347,9 @@ json_values = st.recursive(
     | st.booleans()
     | st.integers(-(10**9), 10**9)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(["x", "two words", "", "é", "a: b", "# no", "no", "null", "line\nbreak", "12", "1.5"]),
+    | st.sampled_from(
+        ["x", "two words", "", "é", "a: b", "# no", "no", "null", "line\nbreak", "12", "1.5"]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["a", "b", "c d", "1", "true"]), inner, max_size=3)

@@ -82,8 +82,14 @@ OTHER_ENDS = {
 @pytest.mark.parametrize("name", [name for name in FILES if name not in OTHER_ENDS])
 def test_a_relatives_connections_follow_its_formula(name: str) -> None:
     """Block by block, as the table of published figures has them."""
-    for block, declared in zip(report(graph_of(name)).blocks, spec_of(name).dense_blocks(), strict=True):
-        assert block.edges == block.expected_edges == FORMULAS[declared.connectivity.kind](block.layers)
+    for block, declared in zip(
+        report(graph_of(name)).blocks, spec_of(name).dense_blocks(), strict=True
+    ):
+        assert (
+            block.edges
+            == block.expected_edges
+            == FORMULAS[declared.connectivity.kind](block.layers)
+        )
 
 
 @pytest.mark.parametrize("name", OTHER_ENDS)

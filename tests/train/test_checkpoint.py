@@ -37,7 +37,9 @@ def parameters(**values):
     prepare()
     import mindspore as ms
 
-    return [ms.Parameter(np.asarray(value, np.float32), name=name) for name, value in values.items()]
+    return [
+        ms.Parameter(np.asarray(value, np.float32), name=name) for name, value in values.items()
+    ]
 
 
 def layers(**values):
@@ -89,14 +91,18 @@ def test_saving_again_replaces_the_file(saved):
 def killed_while_saving(path: Path, after_seconds: float) -> None:
     """Kill a process that saves again and again, some time after its first checkpoint."""
     script = [sys.executable, "-c", SAVE_FOR_EVER, str(path)]
-    with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
         time.sleep(after_seconds)
         process.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))]
+)
 def test_a_kill_in_the_middle_of_a_write_leaves_a_whole_file(seed, tmp_path):
     """The checkpoint is that of one epoch altogether, and the next write clears away what was left."""
     path = tmp_path / "last.ckpt"
@@ -154,7 +160,9 @@ def test_no_cut_of_a_file_is_taken_for_whole(saved):
 def test_absent_unreadable_and_misnamed_files_are_told_apart(tmp_path):
     """R001 for what is not there or is no file, R002 for another kind of file."""
     (tmp_path / "weights.pth").write_bytes(b"PK")
-    assert faults(tmp_path / "none.ckpt", []) == [f"{tmp_path / 'none.ckpt'} R001 there is no such checkpoint"]
+    assert faults(tmp_path / "none.ckpt", []) == [
+        f"{tmp_path / 'none.ckpt'} R001 there is no such checkpoint"
+    ]
     assert " R001 " in faults(tmp_path, [])[0]
     assert "R002 must be a .ckpt file" in faults(tmp_path / "weights.pth", [])[0]
 

@@ -46,7 +46,9 @@ def noise(count: int, size: int, channels: int = 3) -> Source:
 def gradient(count: int, size: int) -> Source:
     """Images whose red says x, and whose green says y."""
     steps = np.arange(size, dtype=np.uint8)
-    image = np.stack([np.tile(steps, (size, 1)), np.tile(steps[:, None], (1, size)), np.zeros((size, size))], 2)
+    image = np.stack(
+        [np.tile(steps, (size, 1)), np.tile(steps[:, None], (1, size)), np.zeros((size, size))], 2
+    )
     arrays = np.broadcast_to(image.astype(np.uint8), (count, size, size, 3))
     return Source("gradient", ("a",), np.zeros(count, np.int32), arrays=arrays)
 
@@ -112,11 +114,15 @@ def test_evaluation_resizes_and_crops_as_pillow_does_in_two_steps(tmp_path, chan
         with Image.open(file) as image:
             image = image.convert("L" if channels == 1 else "RGB")
         scaled = [int(shorter * side / min(image.size)) for side in image.size]
-        whole = np.asarray(image.resize(tuple(scaled), Image.Resampling.BILINEAR)).reshape(*scaled[::-1], -1)
+        whole = np.asarray(image.resize(tuple(scaled), Image.Resampling.BILINEAR)).reshape(
+            *scaled[::-1], -1
+        )
         top, left = (round((a - b) / 2) for a, b in zip(whole.shape, size, strict=False))
         expected = whole[top : top + size[0], left : left + size[1]].astype(int)
         difference = np.abs(ours - expected)
-        assert difference.max() <= 2  # Pillow rounds between its two passes, at other places in one step
+        assert (
+            difference.max() <= 2
+        )  # Pillow rounds between its two passes, at other places in one step
         assert difference.mean() < 0.3  # a box half a pixel aside makes it about 3
 
 
@@ -126,7 +132,9 @@ def test_evaluation_without_crop_resizes_to_the_size(tmp_path):
     result = images(source, raw((20, 20)), training=False)
     for file, ours in zip(source.files, result, strict=False):
         with Image.open(file) as image:
-            assert np.array_equal(ours, np.asarray(image.resize((20, 20), Image.Resampling.BILINEAR)))
+            assert np.array_equal(
+                ours, np.asarray(image.resize((20, 20), Image.Resampling.BILINEAR))
+            )
     checks = Image.fromarray((np.indices((16, 16)).sum(0) % 2 * 255).astype(np.uint8))
     assert np.abs(np.asarray(fit(checks, raw((8, 8), 1))).astype(int) - 127).max() <= 16
 
@@ -148,7 +156,16 @@ def test_the_seed_alone_decides_the_batches(tmp_path, augment):
     first = epoch(source, preprocess, seed=3)
     np.random.seed(99)
     other = epoch(source, preprocess, seed=4)
-    begun = iter(batches(source, indices=np.arange(20), preprocess=preprocess, training=True, batch_size=8, seed=5))
+    begun = iter(
+        batches(
+            source,
+            indices=np.arange(20),
+            preprocess=preprocess,
+            training=True,
+            batch_size=8,
+            seed=5,
+        )
+    )
     next(begun)
     again = epoch(source, preprocess, seed=3, workers=500)
     assert len(first) == 2
@@ -172,7 +189,9 @@ def test_an_image_is_augmented_alike_wherever_it_stands_in_the_epoch():
     source = noise(16, 8)
     preprocess = raw((8, 8), augment="pad_crop_flip")
     order = np.random.default_rng(1).permutation(16)
-    assert np.array_equal(images(source, preprocess)[order], images(source, preprocess, indices=order))
+    assert np.array_equal(
+        images(source, preprocess)[order], images(source, preprocess, indices=order)
+    )
 
 
 def test_training_drops_the_remainder_and_keeps_labels_with_their_images():
@@ -180,7 +199,9 @@ def test_training_drops_the_remainder_and_keeps_labels_with_their_images():
     source = noise(20, 8)
     order = np.random.default_rng(2).permutation(20)
     result = epoch(source, raw((8, 8)), indices=order)
-    assert [y.tolist() for _, y in result] == [source.labels[order[k : k + 8]].tolist() for k in (0, 8)]
+    assert [y.tolist() for _, y in result] == [
+        source.labels[order[k : k + 8]].tolist() for k in (0, 8)
+    ]
     for (x, _), k in zip(result, (0, 8), strict=True):
         assert np.array_equal(x.transpose(0, 2, 3, 1), source.arrays[order[k : k + 8]])
 
@@ -193,16 +214,22 @@ def test_shifts_and_flips_are_of_the_right_set_uniform_and_independent():
     size, most, flips = 12, 4, (0, 1)
     source = gradient(2000, size)
     picture = source.arrays[0] + np.uint8(1)
-    source = Source("one", ("a",), source.labels, arrays=np.broadcast_to(picture, source.arrays.shape))
+    source = Source(
+        "one", ("a",), source.labels, arrays=np.broadcast_to(picture, source.arrays.shape)
+    )
     padded = np.pad(picture, ((most, most), (most, most), (0, 0)))
     known = {}
     for top, left, flip in product(range(2 * most + 1), range(2 * most + 1), flips):
         crop = padded[top : top + size, left : left + size]
         known[(crop[:, ::-1] if flip else crop).tobytes()] = (top, left, flip)
-    result = images(source, raw((size, size), augment="pad_crop_flip"), batch_size=100).astype(np.uint8)
+    result = images(source, raw((size, size), augment="pad_crop_flip"), batch_size=100).astype(
+        np.uint8
+    )
     drawn = np.array([known[image.tobytes()] for image in result])
     for one, other in ((0, 1), (0, 2), (1, 2)):
-        table = np.histogram2d(drawn[:, one], drawn[:, other], bins=[np.ptp(drawn[:, k]) + 1 for k in (one, other)])
+        table = np.histogram2d(
+            drawn[:, one], drawn[:, other], bins=[np.ptp(drawn[:, k]) + 1 for k in (one, other)]
+        )
         assert chi2_contingency(table[0]).pvalue > 1e-4
     assert np.bincount(drawn[:, 0]).min() > 0.7 * 2000 / (2 * most + 1)
     assert set(drawn[:, 2]) == set(flips)
@@ -239,16 +266,21 @@ def test_affine_without_a_turn_moves_by_the_pixels_drawn(channels, right, down):
 def test_affine_turns_about_the_centre(quarters):
     """A quarter turn is NumPy's rot90 to a grey level, so the image does not wander as it turns."""
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
-    turned = AUGMENTS["affine"](Image.fromarray(pixels), raw((8, 8), 1, augment="affine"), Drawn(90 * quarters, (0, 0)))
+    turned = AUGMENTS["affine"](
+        Image.fromarray(pixels), raw((8, 8), 1, augment="affine"), Drawn(90 * quarters, (0, 0))
+    )
     expected = min(
-        (np.rot90(pixels, k) for k in (quarters, -quarters)), key=lambda e: abs(e - np.array(turned, int)).sum()
+        (np.rot90(pixels, k) for k in (quarters, -quarters)),
+        key=lambda e: abs(e - np.array(turned, int)).sum(),
     )
     assert np.abs(np.array(turned, int) - expected).max() <= 1
 
 
 def test_random_resized_crop_draws_areas_and_shapes_in_their_ranges():
     """Read back from a gradient: area 0.08..1, ratio 3/4..4/3 evenly in its logarithm, half flipped."""
-    result = images(gradient(1000, 240), raw((60, 60), augment="random_resized_crop"), batch_size=100)
+    result = images(
+        gradient(1000, 240), raw((60, 60), augment="random_resized_crop"), batch_size=100
+    )
     scale = 60 / 59  # from the centres of the outer pixels to the edges of the box
     width = (result[:, 30, -1, 0] - result[:, 30, 0, 0]) * scale
     height = (result[:, -1, 30, 1] - result[:, 0, 30, 1]) * scale
@@ -257,7 +289,9 @@ def test_random_resized_crop_draws_areas_and_shapes_in_their_ranges():
     assert area.max() > 0.8
     assert ratio.min() > 3 / 4 * 0.96
     assert ratio.max() < 4 / 3 * 1.04
-    inner = np.log(ratio[area < 0.5]) / np.log(4 / 3)  # a large box may not fit, which favours square ones
+    inner = np.log(ratio[area < 0.5]) / np.log(
+        4 / 3
+    )  # a large box may not fit, which favours square ones
     assert kstest(inner, "uniform", (-1, 2)).pvalue > 1e-4
     assert 0.4 < (width < 0).mean() < 0.6
 
@@ -273,7 +307,9 @@ def test_random_resized_crop_takes_images_of_any_shape():
 
 def test_colour_jitter_changes_brightness_within_its_strength():
     """A flat grey image becomes one between 0.8 and 1.2 times as bright, drawn anew for each image."""
-    source = Source("grey", ("a",), np.zeros(200, np.int32), arrays=np.full((200, 4, 4, 3), 100, np.uint8))
+    source = Source(
+        "grey", ("a",), np.zeros(200, np.int32), arrays=np.full((200, 4, 4, 3), 100, np.uint8)
+    )
     levels = images(source, raw((4, 4), color_jitter=0.2), batch_size=200)[:, 0, 0, 0]
     assert levels.min() >= 79
     assert levels.max() <= 121
@@ -284,10 +320,18 @@ def test_colour_jitter_changes_brightness_within_its_strength():
 # ---- indices
 
 
-@given(length=st.integers(0, 300), world=st.integers(1, 9), seed=st.integers(0, 2**40), number=st.integers(0, 99))
+@given(
+    length=st.integers(0, 300),
+    world=st.integers(1, 9),
+    seed=st.integers(0, 2**40),
+    number=st.integers(0, 99),
+)
 def test_ranks_share_an_epoch_equally_without_overlap(length, world, seed, number):
     """Every rank has floor(length / world) images, no image is had twice."""
-    shares = [epoch_indices(length, seed=seed, epoch=number, rank=rank, world=world) for rank in range(world)]
+    shares = [
+        epoch_indices(length, seed=seed, epoch=number, rank=rank, world=world)
+        for rank in range(world)
+    ]
     assert {len(share) for share in shares} == {length // world}
     every = np.concatenate(shares)
     assert len(set(every.tolist())) == len(every)
@@ -323,7 +367,9 @@ def test_files_that_break_after_opening_are_named_without_mindspores_words(tmp_p
     with pytest.raises(DataError) as caught:
         epoch(source, raw((16, 16), augment="random_resized_crop"), workers=2)
     text = str(caught.value)
-    assert sorted(fault.where for fault in caught.value.diagnostics) == [str(file) for file in source.files[1:5]]
+    assert sorted(fault.where for fault in caught.value.diagnostics) == [
+        str(file) for file in source.files[1:5]
+    ]
     assert f"{source.files[4]} D001 cannot be read: No such file or directory" in text
     assert "mindspore" not in text.lower()
     assert "Traceback" not in text
@@ -341,7 +387,14 @@ def test_a_batch_larger_than_the_data_set_is_refused_at_once():
     """Both numbers and the cure; evaluation fills the batch instead."""
     source = noise(5, 8)
     with pytest.raises(DataError) as caught:
-        batches(source, indices=np.arange(5), preprocess=raw((8, 8)), training=True, batch_size=8, seed=0)
+        batches(
+            source,
+            indices=np.arange(5),
+            preprocess=raw((8, 8)),
+            training=True,
+            batch_size=8,
+            seed=0,
+        )
     assert str(caught.value) == (
         "noise D008 batch_size (=8) is larger than the number of training images (=5) "
         "(use a batch size of 5 or less, or fewer devices)"
@@ -405,7 +458,9 @@ print(next(epoch)[0].shape)
     assert not list(work.iterdir())
 
 
-@pytest.mark.skipif(not CLOTHING.exists(), reason="the clothing photographs are not beside the project")
+@pytest.mark.skipif(
+    not CLOTHING.exists(), reason="the clothing photographs are not beside the project"
+)
 def test_real_photographs_reach_the_batch_as_pillow_shows_them():
     """All 240 validation photographs, each once, close to Pillow's resize and crop."""
     held_out = open_splits(CLOTHING).val

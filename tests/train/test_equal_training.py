@@ -75,7 +75,10 @@ def with_weights_of(ours, theirs):
     from handwritten import our_name
 
     values = {parameter.name: parameter.asnumpy() for parameter in ours.get_parameters()}
-    named = {p.name: mindspore.Parameter(values[our_name(p.name)].copy()) for p in theirs.get_parameters()}
+    named = {
+        p.name: mindspore.Parameter(values[our_name(p.name)].copy())
+        for p in theirs.get_parameters()
+    }
     assert len(named) == len(values)
     assert mindspore.load_param_into_net(theirs, named) == ([], [])
     return theirs
@@ -114,7 +117,9 @@ def plain_loop(ms, network, smoothing, rate, update):
         found, gradients = gradient(ms.Tensor(images), ms.Tensor(targets(labels)))
         losses.append(float(found.asnumpy()))
         for i, weight in enumerate(weights):
-            values[i], velocities[i] = update(values[i], gradients[i].asnumpy(), velocities[i], rate(step))
+            values[i], velocities[i] = update(
+                values[i], gradients[i].asnumpy(), velocities[i], rate(step)
+            )
             weight.set_data(ms.Tensor(values[i].astype(np.float32)))
     return losses
 
@@ -144,7 +149,9 @@ def test_rates_are_those_of_the_published_rule(name):
 
 def parameters(network, names=lambda name: name):
     """A copy of each parameter and moving statistic."""
-    return {names(parameter.name): parameter.asnumpy().copy() for parameter in network.get_parameters()}
+    return {
+        names(parameter.name): parameter.asnumpy().copy() for parameter in network.get_parameters()
+    }
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -157,7 +164,9 @@ def test_twenty_steps_of_a_recipe_are_those_of_a_plain_loop(ms, name):
     ours, step = ours_under(ms, recipe, load_spec(spec_name, [*WIDTHS, *SIZES]))
     theirs = with_weights_of(ours, getattr(handwritten, peer)(4, (2, 2), 8, CLASSES))
     before = parameters(ours)
-    losses = [float(step(ms.Tensor(x), ms.Tensor(y))[0].asnumpy()) for x, y in zip(*data(), strict=True)]
+    losses = [
+        float(step(ms.Tensor(x), ms.Tensor(y))[0].asnumpy()) for x, y in zip(*data(), strict=True)
+    ]
     expected_losses = plain_loop(ms, theirs, smoothing, rate, update)
     np.testing.assert_allclose(losses, expected_losses, rtol=LOSS_TOLERANCE)
     found, expected = parameters(ours), parameters(theirs, handwritten.our_name)
@@ -180,21 +189,31 @@ def test_gradients_of_densenet121_are_those_of_the_handwritten_network(ms):
     recipe = load_recipe("imagenet_ascend", ["amp=O0"])
     sizes = ["input.height=64", "input.width=64"]
     ours, step = ours_under(ms, recipe, load_spec("densenet121", sizes))
-    theirs = with_weights_of(ours, handwritten.HandwrittenDenseNet(*handwritten.VARIANTS["densenet121"]))
+    theirs = with_weights_of(
+        ours, handwritten.HandwrittenDenseNet(*handwritten.VARIANTS["densenet121"])
+    )
     rng = np.random.default_rng(5)
     images = ms.Tensor(rng.normal(size=(2, 3, 64, 64)).astype(np.float32))
     labels = rng.integers(1000, size=2).astype(np.int32)
     _, found = step.gradient(images, ms.Tensor(labels))
-    found = {p.name: g.asnumpy() / 1024 for p, g in zip(step.optimizer.parameters, found, strict=True)}
+    found = {
+        p.name: g.asnumpy() / 1024 for p, g in zip(step.optimizer.parameters, found, strict=True)
+    }
     ms.set_context(mode=ms.PYNATIVE_MODE)
     loss, targets = smoothed_loss(theirs.set_train(True), recipe.label_smoothing, 1000)
     weights = theirs.trainable_params()
     _, gradients = ms.value_and_grad(loss, None, weights)(images, ms.Tensor(targets(labels)))
-    expected = {handwritten.our_name(w.name): g.asnumpy() for w, g in zip(weights, gradients, strict=True)}
+    expected = {
+        handwritten.our_name(w.name): g.asnumpy() for w, g in zip(weights, gradients, strict=True)
+    }
     assert found.keys() == expected.keys()
     largest = {name: float(np.abs(value).max()) for name, value in expected.items()}
-    largest |= dict.fromkeys(("features.norm0.gamma", "features.norm0.beta"), max(largest.values()) / 10)
-    wrong = {name: np.abs(found[name] - value).max() / largest[name] for name, value in expected.items()}
+    largest |= dict.fromkeys(
+        ("features.norm0.gamma", "features.norm0.beta"), max(largest.values()) / 10
+    )
+    wrong = {
+        name: np.abs(found[name] - value).max() / largest[name] for name, value in expected.items()
+    }
     assert max(wrong.values()) <= GRADIENT_TOLERANCE, wrong
 
 
@@ -213,7 +232,10 @@ def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
         initialise(network, recipe)
         network = ms.amp.auto_mixed_precision(network.set_train(True), amp)
         step = TrainStep(network, sgd(network, recipe, [0.1] * STEPS), recipe, world=1)
-        losses[amp] = [float(step(ms.Tensor(x), ms.Tensor(y))[0].asnumpy()) for x, y in zip(*data(), strict=True)][:5]
+        losses[amp] = [
+            float(step(ms.Tensor(x), ms.Tensor(y))[0].asnumpy())
+            for x, y in zip(*data(), strict=True)
+        ][:5]
         assert {parameter.dtype for parameter in network.get_parameters()} == {ms.float32}
     np.testing.assert_allclose(losses["O2"], losses["O0"], rtol=0.01)
     assert losses["O2"] != losses["O0"]

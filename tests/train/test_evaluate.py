@@ -57,7 +57,9 @@ def test_figures_are_those_of_scikit_learn_whatever_the_batch_size(count):
         found, network = evaluated(logits, labels, batch_size)
         assert found.images == count
         assert found.top1 == pytest.approx(accuracy_score(labels, logits.argmax(1)), abs=1e-12)
-        assert found.top5 == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=every), abs=1e-12)
+        assert found.top5 == pytest.approx(
+            top_k_accuracy_score(labels, logits, k=5, labels=every), abs=1e-12
+        )
         assert found.loss == pytest.approx(log_loss(labels, shares, labels=every), rel=1e-6)
         assert np.concatenate(network.seen)[:count].tolist() == list(range(count))
         assert {len(seen) for seen in network.seen} == {batch_size}

@@ -23,13 +23,22 @@ def test_events_tell_the_plan_the_steps_the_epochs_and_the_end(digits_run):
     """All 1,295 + 143 + 359 scans appear; steps are counted within an epoch; rates follow the cosine."""
     events = [json.loads(line) for line in (digits_run / "metrics.jsonl").read_text().splitlines()]
     start, *middle, end = events
-    plan = {"epochs": 4, "epochs_done": 0, "steps": 20, "train_images": 1295, "val_images": 143, "devices": 1}
+    plan = {
+        "epochs": 4,
+        "epochs_done": 0,
+        "steps": 20,
+        "train_images": 1295,
+        "val_images": 143,
+        "devices": 1,
+    }
     assert plan.items() <= start.items()
     assert start["event"] == "start"
     assert start["global_batch"] == 64
     steps = [event for event in middle if event["event"] == "step"]
     epochs = [event for event in middle if event["event"] == "epoch"]
-    assert {(event["epoch"], event["step"]) for event in steps} >= {(epoch, 20) for epoch in range(1, 5)}
+    assert {(event["epoch"], event["step"]) for event in steps} >= {
+        (epoch, 20) for epoch in range(1, 5)
+    }
     done = np.array([20 * (event["epoch"] - 1) + event["step"] - 1 for event in steps])
     rates = [event["learning_rate"] for event in steps]
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * done / 80)), rtol=1e-9)
@@ -46,7 +55,8 @@ def test_the_last_checkpoint_counts_steps_and_epochs_and_holds_the_optimizers_st
     import mindspore as ms
 
     held = {
-        name: value.asnumpy() for name, value in ms.load_checkpoint(str(digits_run / "checkpoints/last.ckpt")).items()
+        name: value.asnumpy()
+        for name, value in ms.load_checkpoint(str(digits_run / "checkpoints/last.ckpt")).items()
     }
     assert int(held["global_step"].item()) == 80
     assert int(held["archspec.epoch"]) == 4
@@ -69,11 +79,18 @@ def test_checkpoints_of_the_last_epochs_are_kept_and_no_other_file_is_touched(tm
     for name in mine:
         (folder / name).touch()
     recipe.write_text(
-        recipe.read_text().replace("epochs: 3", "epochs: 4").replace("_checkpoints: 2", "_checkpoints: 1")
+        recipe.read_text()
+        .replace("epochs: 3", "epochs: 4")
+        .replace("_checkpoints: 2", "_checkpoints: 1")
     )
     text = passed(densenet("train", "--resume", "run", cwd=tmp_path))
     assert "2 epochs done" in text
-    assert {path.name for path in folder.iterdir()} == {"epoch-0004.ckpt", "last.ckpt", "best.ckpt", *mine}
+    assert {path.name for path in folder.iterdir()} == {
+        "epoch-0004.ckpt",
+        "last.ckpt",
+        "best.ckpt",
+        *mine,
+    }
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_no_such_weights(tmp_path):
@@ -90,10 +107,22 @@ def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
     for name, number in product(("cat", "dog"), range(8)):
         (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "data" / name / f"{number}.png")
-    flags = (*TINY, "--set", "input.channels=3", "--batch-size", 2, "--set", "recipe.log_every=1", "--epochs", 2)
+    flags = (
+        *TINY,
+        "--set",
+        "input.channels=3",
+        "--batch-size",
+        2,
+        "--set",
+        "recipe.log_every=1",
+        "--epochs",
+        2,
+    )
     passed(densenet("train", *flags, "--data-dir", "data", "--out", "run", cwd=tmp_path))
     run = tmp_path / "run"
-    (run / "recipe.yaml").write_text((run / "recipe.yaml").read_text().replace("epochs: 2", "epochs: 4"))
+    (run / "recipe.yaml").write_text(
+        (run / "recipe.yaml").read_text().replace("epochs: 2", "epochs: 4")
+    )
     for name in ("cat", "dog"):
         (tmp_path / "data" / name / "0.png").unlink()
     passed(densenet("train", "--resume", "run", cwd=tmp_path))
@@ -102,14 +131,19 @@ def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
     assert (start["steps"], start["epochs_done"]) == (6, 2)
     assert start["notes"] == [f"{tmp_path / 'data'}: the data set has changed since this run began"]
     assert start["notes"][0] in (run / "log.txt").read_text()
-    rates = [line["learning_rate"] for line in lines if line["event"] == "step" and line["epoch"] > 2]
+    rates = [
+        line["learning_rate"] for line in lines if line["event"] == "step" and line["epoch"] > 2
+    ]
     peak = load_recipe(run / "recipe.yaml").schedule.learning_rate
     expected = peak / 2 * (1 + np.cos(np.pi * np.arange(6, 18) / 18))  # after an epoch of warm-up
     np.testing.assert_allclose(rates, expected, rtol=1e-9)
     prepare()
     import mindspore as ms
 
-    assert int(ms.load_checkpoint(str(run / "checkpoints/last.ckpt"))["global_step"].asnumpy().item()) == 24
+    assert (
+        int(ms.load_checkpoint(str(run / "checkpoints/last.ckpt"))["global_step"].asnumpy().item())
+        == 24
+    )
 
 
 def test_data_whose_classes_have_changed_since_is_refused(tmp_path):
@@ -123,13 +157,19 @@ def test_data_whose_classes_have_changed_since_is_refused(tmp_path):
     for part in ("train", "val"):
         (tmp_path / "data" / part / "dog").rename(tmp_path / "data" / part / "ant")
     done = densenet("train", "--resume", "run", cwd=tmp_path)
-    refused(done, tmp_path / "data/train", "D009 has the classes ant, cat; the checkpoint's are cat, dog")
+    refused(
+        done,
+        tmp_path / "data/train",
+        "D009 has the classes ant, cat; the checkpoint's are cat, dog",
+    )
 
 
 def test_the_plan_counts_the_images_that_training_will_have():
     """A large validation share leaves fewer than one batch: T007 before a run directory is made."""
     share = ["data.val_fraction=0.9", "batch_size=200"]
-    with pytest.raises(TrainingError, match=r"T007 batch_size \(=200\) must be at most the 145 training images"):
+    with pytest.raises(
+        TrainingError, match=r"T007 batch_size \(=200\) must be at most the 145 training images"
+    ):
         plan_run("densenetbc_digits", recipe_overrides=share)
 
 
@@ -159,7 +199,9 @@ def test_an_event_that_does_not_fit_on_the_disk_leaves_no_half_line(tmp_path):
     )
     path: Path = tmp_path / "metrics.jsonl"
     run = [sys.executable, "-c", script, str(path)]
-    done = subprocess.run(run, env=dict(os.environ), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        run, env=dict(os.environ), capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.stdout.startswith(f"{path} T002 cannot be written: "), done.stderr
     lines = path.read_text().splitlines()
     assert lines

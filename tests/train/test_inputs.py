@@ -29,7 +29,12 @@ def test_means_of_neither_one_value_nor_three_are_refused_before_a_run_is_made()
     """Both fields at once, each with its value, the rule and what to write."""
     values = ["data.mean=[1, 2]", "data.std=[3, 4, 5, 6]"]
     with pytest.raises(DataError) as caught:
-        plan_run("densenet121", data_dir=None, spec_overrides=["input.channels=1"], recipe_overrides=values)
+        plan_run(
+            "densenet121",
+            data_dir=None,
+            spec_overrides=["input.channels=1"],
+            recipe_overrides=values,
+        )
     mean, std = map(str, caught.value.diagnostics)
     rule = "must have one value, or three for red, green and blue"
     assert f"D010 data.mean (=[1.0, 2.0]) {rule} (data.mean: [1], or with three values)" in mean

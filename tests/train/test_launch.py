@@ -146,8 +146,17 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
         (tmp_path / "parent.py").write_text(PARENT, encoding="utf-8")
         folder, mark = tmp_path / "logs of a run", uuid.uuid4().hex
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}", MARK: mark}
-        command = [sys.executable, str(tmp_path / "parent.py"), str(folder), module, behaviour, port]
-        parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+        command = [
+            sys.executable,
+            str(tmp_path / "parent.py"),
+            str(folder),
+            module,
+            behaviour,
+            port,
+        ]
+        parent = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        )
         jobs.append(Job(parent, folder, mark))
         return jobs[-1]
 
@@ -202,7 +211,10 @@ def test_a_worker_that_fails_is_named_with_its_last_words(
     """The parent says which rank failed, how, why, and where the log is, and ends the other processes."""
     job = start(behaviour)
     log = str(job.folder / "worker_1.log")
-    assert job.result() == ["TrainingError", ["T011", message, log, "the log tells the whole story"]]
+    assert job.result() == [
+        "TrainingError",
+        ["T011", message, log, "the log tells the whole story"],
+    ]
     assert job.left() == {}
 
 
@@ -222,7 +234,8 @@ def test_a_worker_killed_from_outside_is_noticed(start: Callable[..., Job]) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "code"),
+    [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_an_interrupted_parent_ends_its_workers_first(
     number: signal.Signals, code: int, start: Callable[..., Job]
@@ -281,7 +294,9 @@ def test_a_missing_module_is_told(start: Callable[..., Job]) -> None:
     assert message.endswith("No module named no_such_module")
 
 
-def test_the_command_for_eight_ascend_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_for_eight_ascend_devices(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The exact text that a server with eight NPUs runs."""
     (tmp_path / "python").touch()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python3.11"))
@@ -314,7 +329,12 @@ def test_msrun_itself_takes_the_command(monkeypatch: pytest.MonkeyPatch) -> None
     )
     monkeypatch.setattr(sys, "argv", command)
     got = get_args()
-    assert (got.worker_num, got.local_worker_num, got.node_rank, got.master_port) == (2, 2, -1, 8118)
+    assert (got.worker_num, got.local_worker_num, got.node_rank, got.master_port) == (
+        2,
+        2,
+        -1,
+        8118,
+    )
     assert (got.join, got.bind_core, got.log_dir, got.tail_worker_log) == (True, True, "a b", "2")
     assert [got.task_script, *got.task_script_args] == ["python", "-m", "m", "--join", "--", "-x"]
 
@@ -330,7 +350,9 @@ def test_a_cpu_binds_no_cores() -> None:
 def test_every_impossible_layout_is_told_at_once() -> None:
     """No devices and a privileged port: two faults in one error."""
     with pytest.raises(TrainingError) as caught:
-        launch.msrun_command(devices=0, device_target="CPU", log_dir=Path("logs"), port=80, module="m", arguments=[])
+        launch.msrun_command(
+            devices=0, device_target="CPU", log_dir=Path("logs"), port=80, module="m", arguments=[]
+        )
     assert str(caught.value).splitlines() == [
         "T010 devices (=0) must be at least 1",
         "T010 port (=80) must be from 1024 to 65535",
@@ -359,7 +381,12 @@ def test_the_environment_puts_this_python_first() -> None:
 def test_without_msrun_nothing_starts(tmp_path: Path) -> None:
     """An environment without msrun on PATH is an error of the installation, said before anything is made."""
     with pytest.raises(EnvironmentFault, match="E003 msrun is not on PATH"):
-        supervise(["msrun"], environment={"PATH": str(tmp_path)}, log_dir=tmp_path / "logs", poll=lambda: None)
+        supervise(
+            ["msrun"],
+            environment={"PATH": str(tmp_path)},
+            log_dir=tmp_path / "logs",
+            poll=lambda: None,
+        )
     assert not (tmp_path / "logs").exists()
 
 
@@ -383,7 +410,9 @@ def test_the_scheduler_reports_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_an_absent_device_is_told() -> None:
     """A machine without NPUs names the device that was asked for, without a traceback of MindSpore's."""
     prepare()
-    with pytest.raises(EnvironmentFault, match=r"^E004 device_target \(='TPU'\) cannot be used: The argument"):
+    with pytest.raises(
+        EnvironmentFault, match=r"^E004 device_target \(='TPU'\) cannot be used: The argument"
+    ):
         group.join_group("TPU")
 
 

@@ -4,7 +4,14 @@ import pytest
 
 from archspec.errors import SpecError, TrainingError
 from archspec.spec.load import Override, load_spec
-from archspec.train.recipe import DataRecipe, OptimizerRecipe, Recipe, ScheduleRecipe, load_recipe, scaled
+from archspec.train.recipe import (
+    DataRecipe,
+    OptimizerRecipe,
+    Recipe,
+    ScheduleRecipe,
+    load_recipe,
+    scaled,
+)
 from archspec.train.start import create, plan_run
 from archspec.writers.whole import to_yaml
 
@@ -41,7 +48,11 @@ def test_the_papers_recipe_is_the_papers():
     """Section 4.2 of arXiv 1608.06993: 300 epochs of 64, SGD 0.1, Nesterov 0.9, decay 1e-4, steps at 50 and 75 %."""
     recipe = load_recipe("cifar_paper")
     assert (recipe.epochs, recipe.batch_size) == (300, 64)
-    assert (recipe.optimizer.momentum, recipe.optimizer.nesterov, recipe.optimizer.weight_decay) == (0.9, True, 1e-4)
+    assert (
+        recipe.optimizer.momentum,
+        recipe.optimizer.nesterov,
+        recipe.optimizer.weight_decay,
+    ) == (0.9, True, 1e-4)
     assert (recipe.schedule.kind, recipe.schedule.learning_rate) == ("step", 0.1)
     assert (recipe.schedule.milestones, recipe.schedule.factor) == ((0.5, 0.75), 0.1)
 
@@ -61,7 +72,9 @@ def test_mindcvs_recipe_is_mindcvs():
         amp="O2",
         loss_scale=1024.0,
         keep_checkpoints=10,
-        optimizer=OptimizerRecipe(momentum=0.9, nesterov=False, weight_decay=1e-4, decay_norm_and_bias=True),
+        optimizer=OptimizerRecipe(
+            momentum=0.9, nesterov=False, weight_decay=1e-4, decay_norm_and_bias=True
+        ),
         schedule=ScheduleRecipe(kind="cosine", learning_rate=0.1, final=0.0, warmup_epochs=0),
         data=DataRecipe(augment="random_resized_crop", color_jitter=0.4, workers=8, **IMAGENET),
     )
@@ -72,16 +85,30 @@ def test_the_papers_recipe_for_imagenet_is_the_papers():
     recipe = load_recipe("imagenet_paper")
     assert (recipe.epochs, recipe.batch_size, recipe.global_batch) == (90, 256, 256)
     assert recipe.optimizer == OptimizerRecipe(momentum=0.9, nesterov=True, weight_decay=1e-4)
-    assert recipe.schedule == ScheduleRecipe(kind="step", learning_rate=0.1, milestones=(30, 60), factor=0.1)
+    assert recipe.schedule == ScheduleRecipe(
+        kind="step", learning_rate=0.1, milestones=(30, 60), factor=0.1
+    )
     assert recipe.data == DataRecipe(augment="random_resized_crop", color_jitter=0.4, **IMAGENET)
-    assert (recipe.label_smoothing, recipe.amp, recipe.initialisation) == (0.0, "O0", "he_normal_fan_out")
+    assert (recipe.label_smoothing, recipe.amp, recipe.initialisation) == (
+        0.0,
+        "O0",
+        "he_normal_fan_out",
+    )
 
 
 def test_without_augmentation_the_papers_recipe_drops_a_fifth():
     """Else it is the recipe with augmentation; the rate reaches the network."""
     plain, usual = load_recipe("cifar_paper_plain"), load_recipe("cifar_paper")
-    assert (plain.data.augment, usual.data.augment, usual.overrides) == ("none", "pad_crop_flip", {})
-    assert (plain.optimizer, plain.schedule, plain.epochs) == (usual.optimizer, usual.schedule, usual.epochs)
+    assert (plain.data.augment, usual.data.augment, usual.overrides) == (
+        "none",
+        "pad_crop_flip",
+        {},
+    )
+    assert (plain.optimizer, plain.schedule, plain.epochs) == (
+        usual.optimizer,
+        usual.schedule,
+        usual.epochs,
+    )
     spec = load_spec("densenet40_k12", plain.spec_overrides())
     assert (spec.drop_rate, spec.drop_after) == (0.2, "conv")
 
@@ -135,12 +162,17 @@ def test_other_devices_keep_the_global_batch_or_scale_the_rate_as_the_recipe_say
     """Batch per device, rate, and the line that tells which was done."""
     settings, given, devices, batch_size, rate, line = CASES[case]
     plan = plan_with(settings, *given, devices=devices)
-    assert (plan.recipe.batch_size, plan.recipe.schedule.learning_rate) == (batch_size, pytest.approx(rate, rel=1e-12))
+    assert (plan.recipe.batch_size, plan.recipe.schedule.learning_rate) == (
+        batch_size,
+        pytest.approx(rate, rel=1e-12),
+    )
     assert plan.notes == (f"global batch {line}",)
     assert plan.recipe.global_batch in (None, batch_size * devices)
 
 
-@pytest.mark.parametrize("settings", [{}, {**KEPT, "global_batch": 64}, {**SCALED, "global_batch": 64}])
+@pytest.mark.parametrize(
+    "settings", [{}, {**KEPT, "global_batch": 64}, {**SCALED, "global_batch": 64}]
+)
 def test_one_device_with_the_recipes_batch_changes_nothing_and_says_nothing(settings):
     """The recipe is as it is written."""
     plan = plan_with(settings)
@@ -179,14 +211,21 @@ def test_devices_that_cannot_share_the_global_batch_are_refused_with_a_cure():
 def test_a_share_that_is_larger_than_the_data_names_the_global_batch():
     """T007 with the place of the value that the share came from."""
     with pytest.raises(
-        TrainingError, match=r"^GLOBAL T007 batch_size \(=1024\) must be at most the 647 training images"
+        TrainingError,
+        match=r"^GLOBAL T007 batch_size \(=1024\) must be at most the 647 training images",
     ):
-        plan_run("densenetbc_digits", recipe_overrides=[Override(("global_batch", 2048), "GLOBAL")], devices=2)
+        plan_run(
+            "densenetbc_digits",
+            recipe_overrides=[Override(("global_batch", 2048), "GLOBAL")],
+            devices=2,
+        )
 
 
 def test_a_scaled_rate_obeys_the_rules_of_rates():
     """One that no run could read back is refused before there is a run."""
-    with pytest.raises(TrainingError, match=r"digits.yaml:9:41 x 1024 / 1 S004 schedule.learning_rate \(=102.4\)"):
+    with pytest.raises(
+        TrainingError, match=r"digits.yaml:9:41 x 1024 / 1 S004 schedule.learning_rate \(=102.4\)"
+    ):
         plan_with({"global_batch": 1, "scaling": "scale_rate"}, "batch_size=1024")
 
 
@@ -194,11 +233,17 @@ def test_a_scaled_rate_obeys_the_rules_of_rates():
     ("text", "found"),
     [
         ("global_batch: 0", ["recipe.yaml:2:15 S004 global_batch (=0) must be in [1, 16777216]"]),
-        ("global_batch: many", ["recipe.yaml:2:15 S003 global_batch (=many) must be a whole number"]),
+        (
+            "global_batch: many",
+            ["recipe.yaml:2:15 S003 global_batch (=many) must be a whole number"],
+        ),
         ("label_smoothing: 0", ["recipe.yaml:1:1 S002 the file must have the key 'batch_size'"]),
         (
             "batch_size: 3\nscaling: none\nkeep_checkpoints: -1",
-            ["recipe.yaml:3:10 S005 scaling (=none)", "recipe.yaml:4:19 S004 keep_checkpoints (=-1)"],
+            [
+                "recipe.yaml:3:10 S005 scaling (=none)",
+                "recipe.yaml:4:19 S004 keep_checkpoints (=-1)",
+            ],
         ),
     ],
 )
@@ -258,7 +303,9 @@ def test_overrides_reach_nested_keys_and_leave_the_rest(tmp_path):
 
 def test_an_override_that_leads_nowhere_is_named():
     """With the nearest key."""
-    with pytest.raises(SpecError, match=r"--set epoch=3 S001 unknown key 'epoch' \(did you mean 'epochs'\?\)"):
+    with pytest.raises(
+        SpecError, match=r"--set epoch=3 S001 unknown key 'epoch' \(did you mean 'epochs'\?\)"
+    ):
         load_recipe("digits", ["epoch=3"])
 
 
@@ -266,7 +313,11 @@ def test_faults_of_overrides_and_of_the_file_come_together(tmp_path):
     """The file's first; then what cannot be read, what leads nowhere and what is wrong, as the user typed them."""
     file = tmp_path / "recipe.yaml"
     file.write_text("extends: digits\nbatch_size: 0\n")
-    flags = [Override("seed", "--set recipe.seed"), Override(("epochs", 0), "--epochs 0"), "data.3=1"]
+    flags = [
+        Override("seed", "--set recipe.seed"),
+        Override(("epochs", 0), "--epochs 0"),
+        "data.3=1",
+    ]
     with pytest.raises(SpecError) as caught:
         load_recipe(file, flags)
     assert [str(fault).partition(" (")[0] for fault in caught.value.diagnostics] == [

@@ -39,7 +39,10 @@ def test_a_run_reads_back_as_it_was_made(tmp_path):
     again = open_run(tmp_path / "run")
     assert again.path.is_absolute()
     assert (again.spec, again.recipe, again.settings) == (made.spec, made.recipe, SETTINGS)
-    assert (again.spec.blocks[0].growth_rate or again.spec.growth_rate, again.recipe.epochs) == (16, 3)
+    assert (again.spec.blocks[0].growth_rate or again.spec.growth_rate, again.recipe.epochs) == (
+        16,
+        3,
+    )
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"spec.yaml", "recipe.yaml", "run.json", "network.py", "checkpoints"}
 
@@ -74,7 +77,9 @@ def test_a_run_without_one_of_its_files_is_no_run(lost, tmp_path):
     assert found.message.endswith(f"it has no {lost}")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"classes": 3}', "null", '{"classes": [], "colour": 1}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"classes": 3}', "null", '{"classes": [], "colour": 1}', "\0"]
+)
 def test_settings_that_no_run_writes_are_one_error(text, tmp_path):
     """T004 names the file."""
     make(tmp_path / "run")

@@ -16,7 +16,9 @@ def rates(epochs=10, steps=7, **settings):
 def test_cosine_follows_loshchilov_and_hutter():
     """Final + (start - final) (1 + cos(pi t / T)) / 2 at step t of T: equation 5 of arXiv 1608.03983."""
     expected = 0.01 + (0.4 - 0.01) * (1 + np.cos(np.pi * np.arange(70) / 70)) / 2
-    np.testing.assert_allclose(rates(kind="cosine", learning_rate=0.4, final=0.01), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        rates(kind="cosine", learning_rate=0.4, final=0.01), expected, rtol=1e-12
+    )
 
 
 def test_step_divides_by_ten_at_half_and_three_quarters():
@@ -29,7 +31,9 @@ def test_step_divides_by_ten_at_half_and_three_quarters():
 def test_step_takes_epochs_as_well_as_shares():
     """The paper on ImageNet: 90 epochs, divided at epochs 30 and 60, counted with those of a warm-up."""
     for warmup in (0, 2):
-        found = rates(90, 7, kind="step", learning_rate=0.1, milestones=(30, 60), warmup_epochs=warmup)
+        found = rates(
+            90, 7, kind="step", learning_rate=0.1, milestones=(30, 60), warmup_epochs=warmup
+        )
         expected = [0.1] * (210 - 7 * warmup) + [0.01] * 210 + [0.001] * 210
         np.testing.assert_allclose(found[7 * warmup :], expected, rtol=1e-12)
 

@@ -93,7 +93,10 @@ def test_digits_are_scikit_learns_scans_scaled_to_bytes():
     for part in (splits.train, splits.val, splits.test):
         np.add.at(seen, part.rows, 1)
         assert np.array_equal(part.labels, scans.target[part.rows])
-        assert np.abs(part.arrays[..., 0] / 255 - scans.images[part.rows] / 16).max() <= 0.5 / 255 + 1e-12
+        assert (
+            np.abs(part.arrays[..., 0] / 255 - scans.images[part.rows] / 16).max()
+            <= 0.5 / 255 + 1e-12
+        )
     assert (seen == 1).all()
     assert splits.kind == "digits"
     assert splits.classes == tuple("0123456789")
@@ -171,7 +174,9 @@ def test_validation_images_alone_can_be_validated_but_not_trained_on(tmp_path):
     """`validate` needs no training images, `train` says what is missing."""
     folder(tmp_path / "val", {"a": 1, "b": 2})
     assert len(open_held_out(tmp_path)) == 3
-    assert faults(tmp_path)[0].startswith(f"{tmp_path} D002 holds no training images (expected: train/CLASS")
+    assert faults(tmp_path)[0].startswith(
+        f"{tmp_path} D002 holds no training images (expected: train/CLASS"
+    )
 
 
 def test_what_is_skipped_is_said_once_for_each_part(tmp_path):
@@ -252,7 +257,9 @@ def test_every_fault_of_a_folder_is_reported_at_once(tmp_path):
         f"{tmp_path / 'train'} D004 lacks the class 'only_val' of {tmp_path / 'val'}",
     }
     assert len(found) == len(expected)
-    assert {start for start in expected if any(fault.startswith(start) for fault in found)} == expected
+    assert {
+        start for start in expected if any(fault.startswith(start) for fault in found)
+    } == expected
 
 
 def test_more_than_twenty_faults_are_counted(tmp_path):
@@ -273,7 +280,13 @@ def test_whole_images_of_unusual_make_are_accepted(tmp_path):
     with (tmp_path / "a" / "trailer.jpg").open("ab") as file:
         file.write(b"\0" * 500)
     photo(tmp_path / "a" / "progressive.jpg", progressive=True)
-    for suffix, mode in ((".png", "P"), (".webp", "RGBA"), (".bmp", "RGB"), (".jpeg", "L"), (".jpg", "CMYK")):
+    for suffix, mode in (
+        (".png", "P"),
+        (".webp", "RGBA"),
+        (".bmp", "RGB"),
+        (".jpeg", "L"),
+        (".jpg", "CMYK"),
+    ):
         path = tmp_path / "b" / f"{mode}{suffix}"
         path.parent.mkdir(exist_ok=True)
         Image.open(tmp_path / "a" / "trailer.jpg").convert(mode).save(path)
@@ -294,7 +307,9 @@ def test_cut_webp_and_bmp_are_found_at_opening(tmp_path):
 def test_files_of_other_formats_named_jpg_are_never_interpreted(tmp_path):
     """A PostScript file would run a program, a GIF is not offered: both are refused."""
     folder(tmp_path, {"a": 1, "b": 1})
-    (tmp_path / "a" / "x.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
+    (tmp_path / "a" / "x.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
+    )
     Image.new("L", (4, 4)).save(tmp_path / "b" / "y.jpg", "GIF")
     assert len(faults(tmp_path)) == 2
 
@@ -347,7 +362,9 @@ def test_missing_permission_names_the_file_or_folder(what):
             target.chmod(0o755)
 
 
-@pytest.mark.skipif(not CLOTHING.exists(), reason="the clothing photographs are not beside the project")
+@pytest.mark.skipif(
+    not CLOTHING.exists(), reason="the clothing photographs are not beside the project"
+)
 def test_real_photographs_open_whole():
     """840 photographs of 10 classes in train/ and val/."""
     splits = open_splits(CLOTHING)
@@ -374,13 +391,24 @@ def test_decoding_equals_pillows_and_numpys(tmp_path):
     palette.save(tmp_path / "palette.png", transparency=bytes(range(100)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.array_equal(read_image(tmp_path / "palette.png", 3), np.asarray(palette.convert("RGB")))
+        assert np.array_equal(
+            read_image(tmp_path / "palette.png", 3), np.asarray(palette.convert("RGB"))
+        )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photographs_stand_upright_as_cameras_noted_in_exif(tmp_path, orientation):
     """The eight ways of the EXIF standard, by what each says of the image's first row and column."""
-    sides = {1: "TL", 2: "TR", 3: "BR", 4: "BL", 5: "LT", 6: "RT", 7: "RB", 8: "LB"}  # first row, first column
+    sides = {
+        1: "TL",
+        2: "TR",
+        3: "BR",
+        4: "BL",
+        5: "LT",
+        6: "RT",
+        7: "RB",
+        8: "LB",
+    }  # first row, first column
     upright = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)
     first_row, first_column = sides[orientation]
     stored = upright if first_row in "TB" else upright.transpose(1, 0, 2)
@@ -407,13 +435,19 @@ def test_images_of_every_mode_become_grey_and_colour(tmp_path, mode):
     Image.new("RGB", (1, 1), (255, 255, 255)).convert(mode).save(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert [np.asarray(read_image(path, channels)).tolist() for channels in (1, 3)] == [[[255]], [[[255] * 3]]]
+        assert [np.asarray(read_image(path, channels)).tolist() for channels in (1, 3)] == [
+            [[255]],
+            [[[255] * 3]],
+        ]
 
 
 def test_arrays_change_their_channels_like_files():
     """Grey gives three equal channels, colour gives Pillow's grey."""
     rng = np.random.default_rng(0)
-    grey, colour = rng.integers(0, 256, (1, 4, 5, 1), np.uint8), rng.integers(0, 256, (1, 4, 5, 3), np.uint8)
+    grey, colour = (
+        rng.integers(0, 256, (1, 4, 5, 1), np.uint8),
+        rng.integers(0, 256, (1, 4, 5, 3), np.uint8),
+    )
     zero = np.zeros(1, np.int32)
     spread = np.asarray(Source("x", ("a",), zero, arrays=grey).image(0, 3))
     assert np.array_equal(spread, np.repeat(grey[0], 3, axis=2))
@@ -431,7 +465,18 @@ def test_cifar10_reads_the_official_layout(tmp_path, nested):
     first = cifar(where / "data_batch_1.bin", [[i % 10] for i in range(40)], 1)
     second = cifar(where / "data_batch_2.bin", [[i % 10] for i in range(20)], 2)
     tested = cifar(where / "test_batch.bin", [[9], [0]], 3)
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    names = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
     (where / "batches.meta.txt").write_text("\n".join(names) + "\n\n")
     splits = open_splits(tmp_path)
     assert splits.kind == "cifar10"
@@ -443,7 +488,9 @@ def test_cifar10_reads_the_official_layout(tmp_path, nested):
         assert np.array_equal(part.labels, np.where(part.rows < 40, part.rows, part.rows - 40) % 10)
     assert np.array_equal(splits.test.arrays, tested)
     assert splits.test.labels.tolist() == [9, 0]
-    assert splits.notes == (f"{where}: has no data_batch_3.bin, data_batch_4.bin, data_batch_5.bin; training without",)
+    assert splits.notes == (
+        f"{where}: has no data_batch_3.bin, data_batch_4.bin, data_batch_5.bin; training without",
+    )
     assert np.array_equal(open_held_out(tmp_path).arrays, tested)
 
 
@@ -529,7 +576,10 @@ def test_cut_gzip_missing_labels_and_wrong_labels_are_reported_at_once(tmp_path)
     labels.write_bytes(gzip.compress(idx(np.full(40, 11, np.uint8))))
     found = faults(tmp_path)
     assert found[0].startswith(f"{images} D006 is not a whole gzip file")
-    assert found[1] == f"{tmp_path / 'train-labels-idx1-ubyte'} D001 cannot be read: No such file or directory"
+    assert (
+        found[1]
+        == f"{tmp_path / 'train-labels-idx1-ubyte'} D001 cannot be read: No such file or directory"
+    )
     assert found[2] == f"{labels} D007 record 0 has the label 11, not one of 0..9"
     assert found[-1] == "D007 and 22 more"
 
@@ -541,7 +591,9 @@ def test_unknown_layout_lists_what_was_looked_for(tmp_path):
     """The message names each layout, so that the user sees how to lay the files."""
     (tmp_path / "stray.txt").write_text("x")
     (fault,) = faults(tmp_path)
-    assert fault.startswith(f"{tmp_path} D002 holds no data set of a known layout (looked for cifar10: ")
+    assert fault.startswith(
+        f"{tmp_path} D002 holds no data set of a known layout (looked for cifar10: "
+    )
     for part in ("data_batch_1.bin", "cifar-100-binary", "idx3-ubyte", "train/CLASS"):
         assert part in fault
 
@@ -551,7 +603,9 @@ def test_paths_that_are_no_folder_say_so(tmp_path):
     assert faults(tmp_path / "no") == [f"{tmp_path / 'no'} D001 does not exist"]
     archive = tmp_path / "cifar.tar.gz"
     archive.write_bytes(b"x")
-    assert faults(archive) == [f"{archive} D001 is a file, not a folder (an archive has to be unpacked)"]
+    assert faults(archive) == [
+        f"{archive} D001 is a file, not a folder (an archive has to be unpacked)"
+    ]
 
 
 def test_too_few_classes_or_images_and_a_wrong_fraction_are_refused(tmp_path):

@@ -12,11 +12,18 @@ CASES = {
     "momentum": {"optimizer": {"momentum": 0.9, "weight_decay": 0.0}},
     "nesterov": {"optimizer": {"momentum": 0.9, "weight_decay": 0.0, "nesterov": True}},
     "decay of all": {"optimizer": {"momentum": 0.9, "weight_decay": 0.05}},
-    "decay of weights alone": {"optimizer": {"momentum": 0.9, "weight_decay": 0.05, "decay_norm_and_bias": False}},
+    "decay of weights alone": {
+        "optimizer": {"momentum": 0.9, "weight_decay": 0.05, "decay_norm_and_bias": False}
+    },
     "smoothing": {"optimizer": {"momentum": 0.9, "weight_decay": 0.0}, "label_smoothing": 0.1},
     "loss scale": {"optimizer": {"momentum": 0.9, "weight_decay": 0.05}, "loss_scale": 1024.0},
     "everything": {
-        "optimizer": {"momentum": 0.8, "weight_decay": 0.05, "nesterov": True, "decay_norm_and_bias": False},
+        "optimizer": {
+            "momentum": 0.8,
+            "weight_decay": 0.05,
+            "nesterov": True,
+            "decay_norm_and_bias": False,
+        },
         "label_smoothing": 0.2,
         "loss_scale": 8.0,
     },
@@ -47,14 +54,18 @@ def by_hand(recipe: Recipe, rates):
         logits = x @ parameters[0].T + parameters[1]
         logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         smoothing = recipe.label_smoothing
-        target = np.eye(CLASSES)[y] * (1 - smoothing) + smoothing / CLASSES  # arXiv 1512.00567, section 7
+        target = (
+            np.eye(CLASSES)[y] * (1 - smoothing) + smoothing / CLASSES
+        )  # arXiv 1512.00567, section 7
         losses.append(-(target * logs).sum(axis=1).mean())
         rights.append((logits.argmax(axis=1) == y).sum())
         slope = (np.exp(logs) - target) / IMAGES
         for i, gradient in enumerate((slope.T @ x, slope.sum(axis=0))):
             gradient = gradient + decays[i] * parameters[i]
             velocities[i] = settings.momentum * velocities[i] + gradient
-            move = gradient + settings.momentum * velocities[i] if settings.nesterov else velocities[i]
+            move = (
+                gradient + settings.momentum * velocities[i] if settings.nesterov else velocities[i]
+            )
             parameters[i] = parameters[i] - rate * move
     return parameters, losses, rights
 
@@ -101,7 +112,9 @@ def test_initial_weights_follow_from_the_seed():
     assert weights(3)[0] != weights(4)[0]
 
 
-@pytest.mark.parametrize(("mode", "fan"), [("he_normal_fan_out", 64 * 9), ("he_normal_fan_in", 16 * 9)])
+@pytest.mark.parametrize(
+    ("mode", "fan"), [("he_normal_fan_out", 64 * 9), ("he_normal_fan_in", 16 * 9)]
+)
 def test_convolutions_start_he_normal_and_the_classifier_he_uniform(mode, fan):
     """Variance 2 / fan (arXiv 1502.01852); the dense layer within 1 / sqrt(inputs), bias 0; norms as they are."""
     prepare()
@@ -114,7 +127,9 @@ def test_convolutions_start_he_normal_and_the_classifier_he_uniform(mode, fan):
     norm = nn.BatchNorm2d(64)
     network = nn.SequentialCell(nn.Conv2d(16, 64, 3, has_bias=False), norm, nn.Dense(64, 500))
     initialise(network, recipe_of({}, initialisation=mode))
-    kernel, dense, bias = (p.asnumpy() for p in (network[0].weight, network[2].weight, network[2].bias))
+    kernel, dense, bias = (
+        p.asnumpy() for p in (network[0].weight, network[2].weight, network[2].bias)
+    )
     assert kernel.std() == pytest.approx((2 / fan) ** 0.5, rel=0.05)
     assert abs(kernel.mean()) < 0.05 * kernel.std()
     assert np.abs(dense).max() <= 1 / 8
@@ -146,7 +161,10 @@ def test_initial_values_are_bit_for_bit_those_of_mindcvs_initialisers():
 
     found = initial(recipe_of({}), nn.Conv2d(16, 64, 3, has_bias=False), nn.Dense(64, 500))
     ms.set_seed(1)
-    theirs = (init.HeNormal(5**0.5, "fan_out", "relu"), init.HeUniform(5**0.5, "fan_in", "leaky_relu"))
+    theirs = (
+        init.HeNormal(5**0.5, "fan_out", "relu"),
+        init.HeUniform(5**0.5, "fan_in", "leaky_relu"),
+    )
     for weight, values in zip(found, theirs, strict=True):
         expected = init.initializer(values, weight.shape, ms.float32).init_data().asnumpy()
         np.testing.assert_array_equal(weight, expected)
@@ -156,7 +174,9 @@ def test_initial_values_are_bit_for_bit_those_of_mindcvs_initialisers():
     ("mode", "grouped", "depthwise", "transposed"),
     [("he_normal_fan_out", 32 * 9, 9, 128 * 4), ("he_normal_fan_in", 16 * 9, 9, 64 * 4)],
 )
-def test_fans_are_counted_within_a_group_and_the_right_way_round(mode, grouped, depthwise, transposed):
+def test_fans_are_counted_within_a_group_and_the_right_way_round(
+    mode, grouped, depthwise, transposed
+):
     """What an output reads or an input reaches: 64 -> 128 channels in 4 groups, one by one, and transposed."""
     prepare()
     from mindspore import nn

@@ -10,7 +10,12 @@ from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, parameters
 from archspec.spec.load import load_spec
 
-SUFFIXES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+SUFFIXES = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 
 
 def parameters_of(spec: str, *overrides: str) -> dict[str, Parameter]:
@@ -29,7 +34,9 @@ def own_name(name: str) -> str:
     head, _, last = name.rpartition(".")
     last = SUFFIXES.get(last, last)
     head = head.removeprefix("features.").replace("classifier", "fc")
-    head = re.sub(r"denseblock(\d+)\.denselayer(\d+)", lambda f: f"dense{f[1]}.{int(f[2]) - 1}", head)
+    head = re.sub(
+        r"denseblock(\d+)\.denselayer(\d+)", lambda f: f"dense{f[1]}.{int(f[2]) - 1}", head
+    )
     head = head.replace("transition", "trans").replace("norm", "bn")
     head = {"conv0": "stem.conv", "bn0": "stem.bn", "bn5": "last"}.get(head, head)
     return f"{head}.{last}"
@@ -50,4 +57,6 @@ OWN_RULES = r"""
 
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     """Bit for bit, and in the same order."""
-    return list(one) == list(other) and all(one[name].tobytes() == other[name].tobytes() for name in one)
+    return list(one) == list(other) and all(
+        one[name].tobytes() == other[name].tobytes() for name in one
+    )

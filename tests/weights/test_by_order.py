@@ -22,19 +22,32 @@ def faults(tensors, wanted=None):
 
 
 def of(names):
-    return {names(name): np.zeros(parameter.shape, np.float32) for name, parameter in WANTED.items()}
+    return {
+        names(name): np.zeros(parameter.shape, np.float32) for name, parameter in WANTED.items()
+    }
 
 
 def two_norms(*names):
     """Two norms of 4 channels, as a network has them and as a file calls and orders them."""
-    roles = {"moving_mean": "running_mean", "moving_variance": "running_var", "gamma": "weight", "beta": "bias"}
-    wanted = {f"{op}.{role}": Parameter("batch_norm", role, (4,), op) for op in ("one", "two") for role in roles}
+    roles = {
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+        "gamma": "weight",
+        "beta": "bias",
+    }
+    wanted = {
+        f"{op}.{role}": Parameter("batch_norm", role, (4,), op)
+        for op in ("one", "two")
+        for role in roles
+    }
     return {f"{name}.{last}": np.zeros(4) for name in names for last in roles.values()}, wanted
 
 
 def test_names_that_say_nothing_are_paired():
     """The operators of each kind one after the other; the four vectors of a norm by their names."""
-    assert paired_by_order(of(own_name), WANTED, "FILE") == {own_name(name): name for name in WANTED}
+    assert paired_by_order(of(own_name), WANTED, "FILE") == {
+        own_name(name): name for name in WANTED
+    }
 
 
 def test_convolutions_may_be_defined_before_their_norms():
@@ -46,7 +59,10 @@ def test_convolutions_may_be_defined_before_their_norms():
 
 def test_numbers_in_names_put_a_sorted_file_in_order():
     """`layer10` comes before `layer2` in a file that is sorted by name."""
-    wanted = {f"conv{k}.weight": Parameter("conv", "weight", (k, 1, 1, 1), f"conv{k}") for k in range(1, 13)}
+    wanted = {
+        f"conv{k}.weight": Parameter("conv", "weight", (k, 1, 1, 1), f"conv{k}")
+        for k in range(1, 13)
+    }
     tensors = {f"layer{k}.w": np.zeros((k, 1, 1, 1)) for k in sorted(range(1, 13), key=str)}
     assert paired_by_order(tensors, wanted, "FILE")["layer10.w"] == "conv10.weight"
 
@@ -77,7 +93,9 @@ def test_what_the_network_has_not_is_refused():
     assert faults(with_bias) == [
         "FILE R012 has stem.conv.weight, stem.conv.bias where the network has features.conv0.weight"
     ]
-    plain = {name: value for name, value in of(own_name).items() if not name.startswith("last.running")}
+    plain = {
+        name: value for name, value in of(own_name).items() if not name.startswith("last.running")
+    }
     assert faults(plain) == [
         "FILE R012 has last.weight, last.bias where the network has features.norm5.moving_mean, "
         "features.norm5.moving_variance, features.norm5.gamma, features.norm5.beta"
@@ -90,7 +108,10 @@ def test_numbers_and_shapes_that_differ_are_told():
     """One convolution too many; another growth rate, twenty lines and a count."""
     more = {**of(own_name), "extra.weight": np.zeros((1, 1, 1, 1))}
     assert faults(more) == ["FILE R012 has 19 of 18 conv operators"]
-    other = {own_name(n): np.zeros(p.shape) for n, p in parameters_of("densenetbc_digits", "growth_rate=8").items()}
+    other = {
+        own_name(n): np.zeros(p.shape)
+        for n, p in parameters_of("densenetbc_digits", "growth_rate=8").items()
+    }
     found = faults(other)
     assert found[0] == (
         "FILE R012 has stem.conv.weight as (16, 1, 3, 3) where the network has features.conv0.weight as (24, 1, 3, 3)"

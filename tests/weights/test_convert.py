@@ -37,7 +37,9 @@ def test_there_and_back_is_the_same(name, target, suffix, tmp_path):
     spec, weights = load_spec(name), weights_of(name)
     write_tensors(tmp_path / "ours.ckpt", weights)
     convert(tmp_path / "ours.ckpt", spec, tmp_path / f"theirs{suffix}", target=target)
-    assert set(read_tensors(tmp_path / f"theirs{suffix}")) == set(their_names(target, weights).values())
+    assert set(read_tensors(tmp_path / f"theirs{suffix}")) == set(
+        their_names(target, weights).values()
+    )
     convert(tmp_path / f"theirs{suffix}", spec, tmp_path / "back.ckpt")
     assert same(read_tensors(tmp_path / "back.ckpt"), weights)
 
@@ -120,9 +122,14 @@ def test_the_files_classes_count_unless_somebody_chose_them(tmp_path):
     save_file(weights_of("densenetbc_digits", "head.num_classes=7"), tmp_path / "x.safetensors")
     found = convert(tmp_path / "x.safetensors", DIGITS)
     assert found.tensors["classifier.weight"].shape[0] == 7
-    assert found.remark == "7 classes as in the file; densenetbc_digits has 10 where nothing else is said"
+    assert (
+        found.remark
+        == "7 classes as in the file; densenetbc_digits has 10 where nothing else is said"
+    )
     assert convert(tmp_path / "x.safetensors", DIGITS, by_order=False).params == found.params
-    refused = lines(tmp_path / "x.safetensors", load_spec("densenetbc_digits", ["head.num_classes=10"]))
+    refused = lines(
+        tmp_path / "x.safetensors", load_spec("densenetbc_digits", ["head.num_classes=10"])
+    )
     assert len(refused) == 2
     assert "another number of classes" in refused[0]
 
@@ -142,6 +149,10 @@ def test_nothing_is_written_where_something_is_wrong(tmp_path):
 def test_rules_that_give_the_wrong_names_are_told_in_the_new_names(tmp_path):
     """They are matched as any other naming."""
     save_file(WEIGHTS, tmp_path / "x.safetensors")
-    (tmp_path / "rules.yaml").write_text("- 'features\\.conv0\\.(.*)': 'features.conv9.{1}'\n- '(.*)': '{1}'\n")
-    with pytest.raises(ModelFileError, match=r"lacks features\.conv0\.weight \(it has features\.conv9\.weight\)"):
+    (tmp_path / "rules.yaml").write_text(
+        "- 'features\\.conv0\\.(.*)': 'features.conv9.{1}'\n- '(.*)': '{1}'\n"
+    )
+    with pytest.raises(
+        ModelFileError, match=r"lacks features\.conv0\.weight \(it has features\.conv9\.weight\)"
+    ):
         convert(tmp_path / "x.safetensors", DIGITS, rules=tmp_path / "rules.yaml")

@@ -137,7 +137,9 @@ def test_an_expired_certificate_is_refused(target, tmp_path, monkeypatch):
         refused(site, target, "N004", "certificate has expired")
 
 
-@pytest.mark.parametrize("address", ["http://localhost/x.ckpt", "ftp://localhost/x.ckpt", "file:///etc/hostname", "x"])
+@pytest.mark.parametrize(
+    "address", ["http://localhost/x.ckpt", "ftp://localhost/x.ckpt", "file:///etc/hostname", "x"]
+)
 def test_only_https_is_fetched(address, target):
     """Nothing is asked of anyone."""
     with pytest.raises(DownloadError, match="N002 is not https"):
@@ -149,7 +151,9 @@ def test_only_https_is_fetched(address, target):
 def test_a_redirect_away_from_https_is_refused(address, site, target):
     """The error names both addresses."""
     site.redirect = address
-    refused(site, target, "N002", f"{site.url}/weights.ckpt", f"leads to {address}, which is not https")
+    refused(
+        site, target, "N002", f"{site.url}/weights.ckpt", f"leads to {address}, which is not https"
+    )
     assert left(target) == set()
 
 
@@ -159,7 +163,13 @@ def test_a_redirect_away_from_https_is_refused(address, site, target):
 def test_a_cut_download_goes_on_where_it_stopped(site, target):
     """By the server's own record, only the rest is sent the second time."""
     site.cut_after = HALF
-    refused(site, target, "N006", f"after {HALF:,} of {len(CONTENT):,} bytes", "the same command goes on")
+    refused(
+        site,
+        target,
+        "N006",
+        f"after {HALF:,} of {len(CONTENT):,} bytes",
+        "the same command goes on",
+    )
     site.cut_after = None
     fetch(f"{site.url}/weights.ckpt", target)
     assert site.sent == [(None, HALF), (f"bytes={HALF}-", len(CONTENT) - HALF)]
@@ -225,7 +235,9 @@ def test_another_address_starts_over(site, target):
     assert site.sent == [(None, len(CONTENT))]
 
 
-@pytest.mark.parametrize("note", ["", "[]", "{}", '{"address": 1, "length": "x", "version": null}', "\xff"])
+@pytest.mark.parametrize(
+    "note", ["", "[]", "{}", '{"address": 1, "length": "x", "version": null}', "\xff"]
+)
 def test_a_damaged_note_of_the_part_starts_over(note, site, target):
     """It is not worth an error."""
     cut(site, target)
@@ -388,7 +400,10 @@ def test_several_at_once_download_the_file_once(site, target):
         if what.startswith("waiting"):
             waiting.release()
 
-    threads = [threading.Thread(target=fetch, args=(f"{site.url}/weights.ckpt", target, show)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=fetch, args=(f"{site.url}/weights.ckpt", target, show))
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for _ in threads[1:]:

@@ -76,5 +76,7 @@ def test_unknown_names_are_shown_with_what_to_do():
 def test_a_naming_with_one_name_for_two_is_refused(monkeypatch):
     """R011: such a file could not be read back."""
     monkeypatch.setattr(naming, "NAMINGS", {"short": ((r"norm\d", "norm"),)})
-    with pytest.raises(ModelFileError, match=r"R011 calls both features\.norm0\.gamma and features\.norm5\.gamma"):
+    with pytest.raises(
+        ModelFileError, match=r"R011 calls both features\.norm0\.gamma and features\.norm5\.gamma"
+    ):
         their_names("short", ["features.norm0.gamma", "features.norm5.gamma"])

@@ -50,4 +50,9 @@ def test_sizes_add_up_to_the_table_of_operators(spec):
 def test_mindspore_is_not_needed(no_mindspore):
     """Listing parameters and reading .pth or .safetensors works where importing MindSpore fails."""
     code = "import archspec.graph.parameters, archspec.weights.convert"
-    assert subprocess.run([sys.executable, "-c", code], env={"PATH": "", **no_mindspore}, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PATH": "", **no_mindspore}, check=False
+        ).returncode
+        == 0
+    )

@@ -69,7 +69,9 @@ def test_both_formats_give_the_numbers_that_were_written(legacy, tmp_path):
     weights = read_weights(save(tmp_path / "x.bin", ARRAYS, legacy=legacy))
     assert weights.kind == "torch .pth file"
     assert list(weights.tensors) == ["conv0.weight", "norm0.running_var", "classifier.bias"]
-    assert all(weights.tensors[name].tobytes() == ARRAYS[name].tobytes() for name in weights.tensors)
+    assert all(
+        weights.tensors[name].tobytes() == ARRAYS[name].tobytes() for name in weights.tensors
+    )
     assert weights.set_aside == ("norm0.num_batches_tracked",)
 
 
@@ -79,7 +81,12 @@ def test_python_itself_reads_the_tests_files_the_same(legacy):
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
     for kind in KINDS.values():
         setattr(torch, f"{kind}Storage", f"{kind}Storage")
-    utils._rebuild_tensor_v2 = lambda stored, offset, shape, strides, *rest: (stored, offset, shape, strides)
+    utils._rebuild_tensor_v2 = lambda stored, offset, shape, strides, *rest: (
+        stored,
+        offset,
+        shape,
+        strides,
+    )
 
     class Trusting(pickle.Unpickler):
         def find_class(self, module, name):
@@ -105,7 +112,13 @@ def test_a_training_checkpoint_is_looked_into(wrap, tmp_path):
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_every_protocol_of_pickle_is_understood(protocol):
     """Python's own pickler writes the containers; none but protocol 2 is torch's default."""
-    plainly = {"epoch": 3, "best": 0.5, "names": ["a", ("b", None, True)], "big": 2**70, "empty": ()}
+    plainly = {
+        "epoch": 3,
+        "best": 0.5,
+        "names": ["a", ("b", None, True)],
+        "big": 2**70,
+        "empty": (),
+    }
     body = pickle.dumps(plainly, protocol=protocol)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
@@ -117,7 +130,9 @@ def test_half_and_brain_floats_become_floats():
     """1.5 and -2.25 are exact in each."""
     half = one(tensor(storage("0", "Half", 2), (2,), (1,)), np.array([1.5, -2.25], "<f2").tobytes())
     brain = one(tensor(storage("0", "BFloat16", 2), (2,), (1,)), struct.pack("<HH", 0x3FC0, 0xC010))
-    double = one(tensor(storage("0", "Double", 2), (2,), (1,)), np.array([1.5, -2.25], "<f8").tobytes())
+    double = one(
+        tensor(storage("0", "Double", 2), (2,), (1,)), np.array([1.5, -2.25], "<f8").tobytes()
+    )
     for raw in (half, brain, double):
         assert read(raw)["w"].tolist() == [1.5, -2.25]
         assert read(raw)["w"].dtype == np.float32
@@ -162,7 +177,10 @@ ALIVE = ("os.system", "builtins.eval", "builtins.exec", "getattr", "stack_global
 def with_path(payload: bytes, path: object) -> bytes:
     """Fill the path in and mend the length before the word."""
     before, text = payload.rsplit(b"X", 1)
-    raw, rest = text[4 : 4 + struct.unpack("<I", text[:4])[0]], text[4 + struct.unpack("<I", text[:4])[0] :]
+    raw, rest = (
+        text[4 : 4 + struct.unpack("<I", text[:4])[0]],
+        text[4 + struct.unpack("<I", text[:4])[0] :],
+    )
     return before + word(raw.decode().replace("{}", str(path))) + rest
 
 
@@ -203,7 +221,11 @@ def test_a_hostile_file_is_one_line_with_its_name_and_a_cure(tmp_path):
 
 def test_the_tables_names_are_not_the_things():
     """No module of torch's, no attribute of ours and nothing of Python's is looked up by name."""
-    for name in (b"ctorch._utils\n__builtins__\n", b"carchspec.weights.pth\nread_pth\n", b"ccollections\nabc\n"):
+    for name in (
+        b"ctorch._utils\n__builtins__\n",
+        b"carchspec.weights.pth\nread_pth\n",
+        b"ccollections\nabc\n",
+    ):
         assert reason(one(name)).startswith("it needs")
     before = dict(sys.modules)
     reason(one(b"cantigravity\nthing\n"))
@@ -220,9 +242,15 @@ ABUSES = {
     "an ordered dict of an ordered dict": ORDERED_NAME + b"(" + ORDERED + b"tR",
     "an ordered dict of words": ORDERED_NAME + b"(](" + word("ab") + b"e" + b"tR",
     "a tensor without arguments": b"ctorch._utils\n_rebuild_tensor_v2\n)R",
-    "a tensor of a word": b"ctorch._utils\n_rebuild_tensor_v2\n(" + word("x") + number(0) + b")))tR",
+    "a tensor of a word": b"ctorch._utils\n_rebuild_tensor_v2\n("
+    + word("x")
+    + number(0)
+    + b")))tR",
     "a parameter of a word": b"ctorch._utils\n_rebuild_parameter\n(" + word("x") + b"tR",
-    "a shape that is a list": b"ctorch._utils\n_rebuild_tensor_v2\n(" + STORED + number(0) + b"])tR",
+    "a shape that is a list": b"ctorch._utils\n_rebuild_tensor_v2\n("
+    + STORED
+    + number(0)
+    + b"])tR",
     "a shape of words": b"ctorch._utils\n_rebuild_tensor_v2\n("
     + STORED
     + number(0)
@@ -236,13 +264,28 @@ ABUSES = {
     "an endless offset": tensor(STORED, (2,), (1,), 2**60),
     "more strides than sizes": tensor(STORED, (4,), (1, 1)),
     "nine dimensions": tensor(STORED, (1,) * 9, (1,) * 9),
-    "attributes of a tensor": tensor(STORED, (4,), (1,)) + b"}" + word("shape") + numbers((9,)) + b"sb",
+    "attributes of a tensor": tensor(STORED, (4,), (1,))
+    + b"}"
+    + word("shape")
+    + numbers((9,))
+    + b"sb",
     "attributes of a name": b"ctorch._utils\n_rebuild_tensor_v2\n}" + word("__code__") + b"Nsb",
     "a persistent id that is a word": word("storage") + b"Q",
-    "a persistent id of a module": b"(" + word("module") + ORDERED_NAME + word("f.py") + word("evil()") + b"NtQ",
+    "a persistent id of a module": b"("
+    + word("module")
+    + ORDERED_NAME
+    + word("f.py")
+    + word("evil()")
+    + b"NtQ",
     "a persistent id in text": b"Pstorage\n",
     "a storage of a made-up kind": storage("0", "Evil", 4),
-    "a storage of no kind": b"(" + word("storage") + word("x") + word("0") + word("cpu") + number(4) + b"tQ",
+    "a storage of no kind": b"("
+    + word("storage")
+    + word("x")
+    + word("0")
+    + word("cpu")
+    + number(4)
+    + b"tQ",
     "a storage whose key is a number": b"("
     + word("storage")
     + b"ctorch\nFloatStorage\n"
@@ -285,7 +328,9 @@ def test_cycles_and_depth_do_no_harm():
     assert reason(nested) == "its state dict is nested too deep"
     itself = archive(ordered({"w": tensor(STORED, (4,), (1,)), "x": b"]q\x01h\x01a"}), [FOUR])
     assert read_pth(itself).beside == ("x",)
-    deep = archive(ordered({"w": tensor(STORED, (4,), (1,)), "x": b")" + b"\x85" * 1_000_000}), [FOUR])
+    deep = archive(
+        ordered({"w": tensor(STORED, (4,), (1,)), "x": b")" + b"\x85" * 1_000_000}), [FOUR]
+    )
     assert read_pth(deep).beside == ("x",)
 
 
@@ -348,7 +393,9 @@ def test_archives_that_torch_does_not_write_are_refused():
 
 def test_an_archive_inside_itself_is_refused():
     """Entries that overlap declare more bytes than the file has."""
-    raw = bytearray(archive(ordered({"w": tensor(storage("0", "Float", 10**6), (10**6,), (1,))}), [FOUR]))
+    raw = bytearray(
+        archive(ordered({"w": tensor(storage("0", "Float", 10**6), (10**6,), (1,))}), [FOUR])
+    )
     for place in [k for k in range(len(raw)) if raw[k : k + 4] == b"PK\x01\x02"]:
         struct.pack_into("<II", raw, place + 20, 4 * 10**6, 4 * 10**6)
     assert reason(bytes(raw)) == "its archive declares more bytes than the file has"
@@ -391,4 +438,6 @@ def test_no_cut_and_no_flipped_byte_gives_anything_but_a_refusal(legacy, tmp_pat
 def test_a_plain_dict_of_plain_things_is_no_state_dict():
     """Words, numbers and lists of tensors."""
     for body in (plain({"a": number(1)}), number(3), b"](" + tensor(STORED, (4,), (1,)) + b"e"):
-        assert "state dict" in reason(archive(body, [FOUR])) or "no dict" in reason(archive(body, [FOUR]))
+        assert "state dict" in reason(archive(body, [FOUR])) or "no dict" in reason(
+            archive(body, [FOUR])
+        )

@@ -38,7 +38,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     file = tmp_path_factory.mktemp("ours") / "small.ckpt"
     shapes = ((), (1,), (3, 50), (64, 3, 7, 7))
-    values = [{"name": f"p{len(shape)}", "data": ms.Tensor(np.ones(shape, np.float32))} for shape in shapes]
+    values = [
+        {"name": f"p{len(shape)}", "data": ms.Tensor(np.ones(shape, np.float32))}
+        for shape in shapes
+    ]
     ms.save_checkpoint(values, str(file), append_dict={"epoch": 3})
     return file
 
@@ -88,14 +91,19 @@ def test_each_published_name_is_a_shipped_spec_with_mindcvs_address(monkeypatch)
         assert found.naming == "mindcv"
         assert address(name) == found.address
         assert re.fullmatch(
-            rf"https://download\.mindspore\.cn/toolkits/mindcv/densenet/{name}-120_5004_Ascend\.ckpt", found.address
+            rf"https://download\.mindspore\.cn/toolkits/mindcv/densenet/{name}-120_5004_Ascend\.ckpt",
+            found.address,
         )
 
 
-@pytest.mark.parametrize(("name", "near"), [("densenet12l", "'densenet121'"), ("resnet50", ""), ("../x", "")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("densenet12l", "'densenet121'"), ("resnet50", ""), ("../x", "")]
+)
 def test_a_name_without_weights_lists_those_with(name, near):
     """And the nearest of them, if any is near."""
-    with pytest.raises(DownloadError, match=r"N001 .*published: densenet121, densenet161") as caught:
+    with pytest.raises(
+        DownloadError, match=r"N001 .*published: densenet121, densenet161"
+    ) as caught:
         published(name)
     assert ("did you mean" in str(caught.value)) == bool(near)
     assert near in str(caught.value)
@@ -146,7 +154,9 @@ def test_another_file_under_the_same_name_is_refused(site, cache, checkpoint):
     """Trust on first use, even when the first file is gone; the error says how to trust the new one."""
     weights_file(NAME).unlink()
     site.content = checkpoint.read_bytes() * 2
-    with pytest.raises(DownloadError, match=r"N007 has the sha256 \w{64}, but \w{64} was kept") as caught:
+    with pytest.raises(
+        DownloadError, match=r"N007 has the sha256 \w{64}, but \w{64} was kept"
+    ) as caught:
         weights_file(NAME)
     assert left(cache) == {f"{FILE}.sha256"}
     cure = re.search(r"rm (\S+)\)", str(caught.value))
@@ -154,7 +164,9 @@ def test_another_file_under_the_same_name_is_refused(site, cache, checkpoint):
     assert weights_file(NAME).read_bytes() == site.content
 
 
-def test_a_cached_file_that_has_changed_is_refused_with_the_cure(site, cache, tmp_path, monkeypatch):
+def test_a_cached_file_that_has_changed_is_refused_with_the_cure(
+    site, cache, tmp_path, monkeypatch
+):
     """One bit; the cure works as it is written, in a folder whose name a shell would split."""
     monkeypatch.setenv("DENSENET_CACHE", str(tmp_path / "my cache's"))
     file = weights_file(NAME)
@@ -168,7 +180,9 @@ def test_a_cached_file_that_has_changed_is_refused_with_the_cure(site, cache, tm
     assert digest(weights_file(NAME)) == kept(file).sha256
 
 
-@pytest.mark.parametrize("note", ["", "{", "[]", '{"sha256": "abc", "bytes": 3}', '{"sha256": 7, "bytes": Infinity}'])
+@pytest.mark.parametrize(
+    "note", ["", "{", "[]", '{"sha256": "abc", "bytes": 3}', '{"sha256": 7, "bytes": Infinity}']
+)
 def test_a_damaged_note_is_refused_with_the_cure(note, site, cache):
     """It may not be taken for no note at all."""
     weights_file(NAME)
@@ -265,7 +279,13 @@ def test_files_that_are_none_are_refused_and_nothing_is_made(cache, checkpoint, 
     (tmp_path / "empty.ckpt").touch()
     with (tmp_path / "large.ckpt").open("wb") as large:
         large.truncate(LARGEST + 1)
-    names = {"absent.ckpt": "R001", "short.ckpt": "R002", "cat.jpg": "R002", "empty.ckpt": "R002", "": "R002"}
+    names = {
+        "absent.ckpt": "R001",
+        "short.ckpt": "R002",
+        "cat.jpg": "R002",
+        "empty.ckpt": "R002",
+        "": "R002",
+    }
     for name, code in {**names, "large.ckpt": "R002"}.items():
         with pytest.raises(ModelFileError, match=f"{name} {code}"):
             keep_file(NAME, tmp_path / name)

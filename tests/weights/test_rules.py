@@ -44,7 +44,9 @@ def test_the_first_rule_that_matches_the_whole_name_counts(tmp_path):
 
 def test_bad_rules_are_told_with_their_places_all_at_once(tmp_path):
     """No list entry of the right form, no regular expression, no such group."""
-    text = "- 'a(': x\n- 'ab': '{1}'\n- [a, b]\n- {a: b, c: d}\n- 'a{3}': x\n- 'ok': 3\n- 'b': 'x}'\n"
+    text = (
+        "- 'a(': x\n- 'ab': '{1}'\n- [a, b]\n- {a: b, c: d}\n- 'a{3}': x\n- 'ok': 3\n- 'b': 'x}'\n"
+    )
     assert faults(tmp_path, text) == [
         "rules.yaml:1:3 R013 the pattern a( is no regular expression: missing ), unterminated subpattern",
         "rules.yaml:2:3 R013 {1} stands for no group; the pattern has 0 ({1}, {2+1}: groups count from 1)",
@@ -55,7 +57,9 @@ def test_bad_rules_are_told_with_their_places_all_at_once(tmp_path):
         "rules.yaml:6:3 S003 a rule (={'ok': 3}) must be `pattern: replacement`, one of each",
         "rules.yaml:7:3 R013 x} stands for no group; the pattern has 0 ({1}, {2+1}: groups count from 1)",
     ]
-    assert faults(tmp_path, "a: b\n") == ["rules.yaml:1:1 S003 rules are a list of `- pattern: replacement`"]
+    assert faults(tmp_path, "a: b\n") == [
+        "rules.yaml:1:1 S003 rules are a list of `- pattern: replacement`"
+    ]
     assert " Y006 " in faults(tmp_path, "- 'a\n")[0]
 
 
@@ -99,7 +103,9 @@ def test_patterns_that_could_run_away_are_refused(name, tmp_path):
 
 def test_the_slowest_patterns_that_are_allowed_end(tmp_path):
     """Names are short, and at most two repeats share a text: this ends at once."""
-    rules = load_rules(written(tmp_path, "".join(f"- '.*{k}.*(a|a|a|a|a|a)b': x\n" for k in range(50))))
+    rules = load_rules(
+        written(tmp_path, "".join(f"- '.*{k}.*(a|a|a|a|a|a)b': x\n" for k in range(50)))
+    )
     with pytest.raises(ArchspecError, match="no rule matches"):
         renamed(["a" * 200] * 20, rules, "FILE")
 
@@ -117,7 +123,11 @@ def test_a_suggestion_is_read_back_as_the_same_pairing(naming, tmp_path):
 @settings(max_examples=50)
 @given(
     st.dictionaries(
-        st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cf", "Zl", "Zp", "Zs", "Co", "Cn"))),
+        st.text(
+            st.characters(
+                codec="utf-8", exclude_categories=("Cc", "Cs", "Cf", "Zl", "Zp", "Zs", "Co", "Cn")
+            )
+        ),
         st.from_regex(r"[a-z]{1,3}[0-9]{1,2}\.[a-z]{1,3}", fullmatch=True),
         min_size=1,
     ).filter(lambda pairs: len(set(pairs.values())) == len(pairs) and "" not in pairs)

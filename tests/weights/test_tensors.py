@@ -25,7 +25,9 @@ def saved_by_mindspore(path: Path, **more: object) -> Path:
     prepare()
     import mindspore as ms
 
-    entries = [{"name": name, "data": ms.Tensor(array)} for name, array in {**ARRAYS, **more}.items()]
+    entries = [
+        {"name": name, "data": ms.Tensor(array)} for name, array in {**ARRAYS, **more}.items()
+    ]
     ms.save_checkpoint(entries, str(path.with_suffix(".ckpt")))
     return path.with_suffix(".ckpt").rename(path)
 
@@ -74,14 +76,22 @@ def test_mindspore_and_safetensors_read_what_we_write(tmp_path):
     write_tensors(tmp_path / "x.safetensors", ARRAYS)
     held = ms.load_checkpoint(str(tmp_path / "x.ckpt"))
     assert same({name: held[name].asnumpy() for name in held}, ARRAYS)
-    assert same(dict(sorted(load_file(tmp_path / "x.safetensors").items())), dict(sorted(ARRAYS.items())))
+    assert same(
+        dict(sorted(load_file(tmp_path / "x.safetensors").items())), dict(sorted(ARRAYS.items()))
+    )
 
 
 def test_training_state_is_set_aside(tmp_path):
     """Of a MindCV run with momentum and moving averages of weights; counters of PyTorch's."""
-    state = {"moments.classifier.bias": np.zeros(3, np.float32), "ema.classifier.bias": np.zeros(3, np.float32)}
+    state = {
+        "moments.classifier.bias": np.zeros(3, np.float32),
+        "ema.classifier.bias": np.zeros(3, np.float32),
+    }
     scalars = {"momentum": 0.9, "global_step": np.array([5], np.int32), "learning_rate": 0.1}
-    values = {name: np.asarray(v, np.float32) if isinstance(v, float) else v for name, v in scalars.items()}
+    values = {
+        name: np.asarray(v, np.float32) if isinstance(v, float) else v
+        for name, v in scalars.items()
+    }
     weights = read_weights(saved_by_mindspore(tmp_path / "x.ckpt", **state, **values))
     assert same(dict(weights.tensors), ARRAYS)
     assert weights.set_aside == (*state, *scalars)
@@ -102,7 +112,9 @@ def test_half_and_brain_floats_become_floats(tmp_path):
     entries = [{"name": str(kind), "data": ms.Tensor([1.5, -2.25], kind)} for kind in kinds]
     ms.save_checkpoint(entries, str(tmp_path / "x.ckpt"))
     found = read_tensors(tmp_path / "x.ckpt")
-    assert [(array.tolist(), array.dtype) for array in found.values()] == [([1.5, -2.25], np.float32)] * 3
+    assert [(array.tolist(), array.dtype) for array in found.values()] == [
+        ([1.5, -2.25], np.float32)
+    ] * 3
 
 
 def test_other_files_are_refused_in_one_line(tmp_path):
@@ -113,8 +125,14 @@ def test_other_files_are_refused_in_one_line(tmp_path):
     for content, words in (
         (b"", "R002 is empty"),
         (b"\x89HDF\r\n\x1a\n", "R002 is no file of weights that is known here (it is Keras's HDF5"),
-        (bytes(257) + b"ustar", "R002 is no file of weights that is known here (it is torch's format of 2016"),
-        (b"epoch 1: all is well", "R002 is no file of weights that is known here (a MindSpore .ckpt"),
+        (
+            bytes(257) + b"ustar",
+            "R002 is no file of weights that is known here (it is torch's format of 2016",
+        ),
+        (
+            b"epoch 1: all is well",
+            "R002 is no file of weights that is known here (a MindSpore .ckpt",
+        ),
         (b"\n" * 99, "R002 is no whole MindSpore checkpoint"),
         (struct.pack("<Q", 4) + b"{}{}", "R002 is no whole .safetensors file"),
         (struct.pack("<Q", 2) + b"{}", "R002 holds no tensors of a network"),
@@ -132,13 +150,18 @@ def test_names_that_are_none_are_refused(name, tmp_path):
 
 def test_numbers_of_a_kind_that_no_network_has_are_refused(tmp_path):
     """Complex numbers, quantised weights: told, not dropped."""
-    save_file({"w": np.zeros(1, np.complex64), "v": np.zeros(1, np.float32)}, tmp_path / "x.safetensors")
+    save_file(
+        {"w": np.zeros(1, np.complex64), "v": np.zeros(1, np.float32)}, tmp_path / "x.safetensors"
+    )
     assert fault(tmp_path / "x.safetensors") == "R002 holds numbers of an unknown kind: C64"
 
 
 def test_files_that_cannot_be_written_leave_nothing(tmp_path):
     """W001 with the suffixes that there are, W002 for the folder; the older file stays."""
-    for target, words in (("x.pth", "W001 must end in .ckpt or .safetensors"), ("no/x.ckpt", "W002 cannot be written")):
+    for target, words in (
+        ("x.pth", "W001 must end in .ckpt or .safetensors"),
+        ("no/x.ckpt", "W002 cannot be written"),
+    ):
         with pytest.raises(ArchspecError, match=words):
             write_tensors(tmp_path / target, ARRAYS)
     (tmp_path / "no.safetensors").mkdir()

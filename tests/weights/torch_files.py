@@ -14,10 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-KINDS = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "uint16": "BFloat16"}
+KINDS = {
+    "float32": "Float",
+    "float64": "Double",
+    "float16": "Half",
+    "int64": "Long",
+    "uint16": "BFloat16",
+}
 ORDERED = b"ccollections\nOrderedDict\n)R"
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
-MACHINE = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+MACHINE = {
+    "protocol_version": 1001,
+    "little_endian": True,
+    "type_sizes": {"short": 2, "int": 4, "long": 4},
+}
 
 
 def word(text: str) -> bytes:
@@ -35,13 +45,28 @@ def numbers(values: Sequence[int]) -> bytes:
 
 
 def storage(key: str, kind: str, count: int, *, legacy: bool = False) -> bytes:
-    parts = word("storage") + f"ctorch\n{kind}Storage\n".encode() + word(key) + word("cpu") + number(count)
+    parts = (
+        word("storage")
+        + f"ctorch\n{kind}Storage\n".encode()
+        + word(key)
+        + word("cpu")
+        + number(count)
+    )
     return b"(" + parts + (b"N" if legacy else b"") + b"tQ"
 
 
 def tensor(stored: bytes, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> bytes:
     rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n("
-    return rebuild + stored + number(offset) + numbers(shape) + numbers(strides) + b"\x89" + ORDERED + b"tR"
+    return (
+        rebuild
+        + stored
+        + number(offset)
+        + numbers(shape)
+        + numbers(strides)
+        + b"\x89"
+        + ORDERED
+        + b"tR"
+    )
 
 
 def parameter(made: bytes) -> bytes:
@@ -66,7 +91,9 @@ def state_dict(arrays: Mapping[str, np.ndarray], *, legacy: bool = False) -> byt
     """The pickle of a state dict without its first and last opcode; storage k is that of the k-th tensor."""
     made = {
         name: tensor(
-            storage(str(index), KINDS[array.dtype.name], array.size, legacy=legacy), array.shape, steps_of(array)
+            storage(str(index), KINDS[array.dtype.name], array.size, legacy=legacy),
+            array.shape,
+            steps_of(array),
         )
         for index, (name, array) in enumerate(arrays.items())
     }
@@ -78,7 +105,12 @@ def whole(body: bytes) -> bytes:
 
 
 def archive(
-    body: bytes, storages: Sequence[bytes], *, root: str = "archive", compression: int = 0, order: str = "little"
+    body: bytes,
+    storages: Sequence[bytes],
+    *,
+    root: str = "archive",
+    compression: int = 0,
+    order: str = "little",
 ) -> bytes:
     """A file since torch 1.6."""
     file = io.BytesIO()
@@ -95,17 +127,34 @@ def stream(body: bytes, storages: Sequence[tuple[int, bytes]]) -> bytes:
     """A file before torch 1.6."""
     heads = b"".join(pickle.dumps(value, protocol=2) for value in (MAGIC, VERSION, MACHINE))
     keys = pickle.dumps([str(index) for index in range(len(storages))], protocol=2)
-    return heads + whole(body) + keys + b"".join(struct.pack("<q", count) + raw for count, raw in storages)
+    return (
+        heads
+        + whole(body)
+        + keys
+        + b"".join(struct.pack("<q", count) + raw for count, raw in storages)
+    )
 
 
-def save(path: Path, arrays: Mapping[str, np.ndarray], *, legacy: bool = False, wrap: str = "") -> Path:
+def save(
+    path: Path, arrays: Mapping[str, np.ndarray], *, legacy: bool = False, wrap: str = ""
+) -> Path:
     """Write a state dict, inside a dict `{"epoch": 3, wrap: ...}` where `wrap` is given."""
     body = state_dict(arrays, legacy=legacy)
     if wrap:
-        body = plain({"epoch": number(3), wrap: body, "optimizer": plain({"lr": b"G?\xb9\x99\x99\x99\x99\x99\x9a"})})
+        body = plain(
+            {
+                "epoch": number(3),
+                wrap: body,
+                "optimizer": plain({"lr": b"G?\xb9\x99\x99\x99\x99\x99\x9a"}),
+            }
+        )
     raws = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
     if legacy:
-        path.write_bytes(stream(body, [(array.size, raw) for array, raw in zip(arrays.values(), raws, strict=True)]))
+        path.write_bytes(
+            stream(
+                body, [(array.size, raw) for array, raw in zip(arrays.values(), raws, strict=True)]
+            )
+        )
     else:
         path.write_bytes(archive(body, raws))
     return path

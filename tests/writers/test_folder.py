@@ -108,7 +108,9 @@ def test_the_module_alone_gives_the_live_networks_outputs_bit_for_bit(tmp_path: 
     values = oracle.random_parameters(build_graph(SMALL).ops.values(), seed=5)
     parameters = {name: ms.Parameter(value, name=name) for name, value in values.items()}
     assert ms.load_param_into_net(live, parameters) == ([], [])
-    checkpoint, images, logits = (tmp_path / name for name in ("it.ckpt", "images.npy", "logits.npy"))
+    checkpoint, images, logits = (
+        tmp_path / name for name in ("it.ckpt", "images.npy", "logits.npy")
+    )
     ms.save_checkpoint(live, str(checkpoint))
     batch = np.random.default_rng(0).normal(size=(3, 3, 12, 10)).astype(np.float32)
     np.save(images, batch)

@@ -64,9 +64,15 @@ def peers(ms: Any) -> Any:
     from handwritten import HandwrittenDenseNet, our_name
 
     def make(spec: Spec, *widths: Any) -> tuple[Any, Any]:
-        ours, theirs = create_model(spec), HandwrittenDenseNet(*widths, num_classes=spec.head.num_classes)
+        ours, theirs = (
+            create_model(spec),
+            HandwrittenDenseNet(*widths, num_classes=spec.head.num_classes),
+        )
         values = oracle.random_parameters(build_graph(spec).ops.values(), seed=3)
-        named = {parameter.name: values[our_name(parameter.name)] for parameter in theirs.get_parameters()}
+        named = {
+            parameter.name: values[our_name(parameter.name)]
+            for parameter in theirs.get_parameters()
+        }
         assert len(named) == len(values)
         for network, given in ((ours, values), (theirs, named)):
             parameters = {name: ms.Parameter(value, name=name) for name, value in given.items()}
@@ -143,7 +149,8 @@ def test_a_shipped_network_has_as_many_parameters_as_reported(ms: Any, name: str
 def test_num_classes_changes_the_head_alone(ms: Any) -> None:
     """All other parameters keep their names and shapes."""
     usual, ten = (
-        {p.name: p.shape for p in create_model("densenet121", classes).get_parameters()} for classes in (None, 10)
+        {p.name: p.shape for p in create_model("densenet121", classes).get_parameters()}
+        for classes in (None, 10)
     )
     changed = {name for name in usual if usual[name] != ten[name]}
     assert usual.keys() == ten.keys()
@@ -152,7 +159,9 @@ def test_num_classes_changes_the_head_alone(ms: Any) -> None:
 
 
 @pytest.mark.parametrize("num_classes", [0, -1, 10**9, True, 2.5, "10"])
-@pytest.mark.parametrize("spec", ["densenetbc_digits", Spec(growth_rate=2, blocks=({"layers": 1},))])
+@pytest.mark.parametrize(
+    "spec", ["densenetbc_digits", Spec(growth_rate=2, blocks=({"layers": 1},))]
+)
 def test_a_wrong_number_of_classes_is_a_fault_of_the_spec(spec: Any, num_classes: Any) -> None:
     """The same rule as for `head.num_classes`; the value is named."""
     with pytest.raises(SpecError, match="num_classes"):

@@ -72,12 +72,20 @@ def loaded(ms: Any, file: Path) -> Any:
     return ms.nn.GraphCell(ms.load(str(file)))
 
 
-WITH_CEIL = [{"conv": {"width": 8, "kernel": 3}}, {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}}]
-START_BEYOND = [{"max_pool": {"kernel": 1, "stride": 2, "ceil": True}}, {"conv": {"width": 8, "kernel": 3}}]
+WITH_CEIL = [
+    {"conv": {"width": 8, "kernel": 3}},
+    {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}},
+]
+START_BEYOND = [
+    {"max_pool": {"kernel": 1, "stride": 2, "ceil": True}},
+    {"conv": {"width": 8, "kernel": 3}},
+]
 
 
 @pytest.mark.parametrize("steps", [WITH_CEIL, START_BEYOND])
-def test_a_pool_that_reaches_over_the_edge_is_exported(ms: Any, tmp_path: Path, steps: list[Any]) -> None:
+def test_a_pool_that_reaches_over_the_edge_is_exported(
+    ms: Any, tmp_path: Path, steps: list[Any]
+) -> None:
     """With a free batch too, on 14 x 11 pixels: 7 x 5 windows and, of one pixel each, 7 x 6."""
     spec = Spec.model_validate({**SPEC.model_dump(), "stem": {"steps": steps}})
     network, target = in_training(ms, spec), tmp_path / "network.mindir"
@@ -87,7 +95,9 @@ def test_a_pool_that_reaches_over_the_edge_is_exported(ms: Any, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("pool", ["none", "avg", "max"])
-def test_a_network_in_training_is_exported_in_evaluation_with_a_free_batch(ms: Any, tmp_path: Path, pool: str) -> None:
+def test_a_network_in_training_is_exported_in_evaluation_with_a_free_batch(
+    ms: Any, tmp_path: Path, pool: str
+) -> None:
     """Read back, it gives the same bits for every batch size, and what the NumPy forward says."""
     spec = with_pool(pool)
     network, target = in_training(ms, spec), tmp_path / "network.mindir"
@@ -123,7 +133,9 @@ def test_the_network_goes_on_as_before(ms: Any, network: Any, tmp_path: Path) ->
     assert np.array_equal(network.set_train(False)(x).asnumpy(), before)
 
 
-def test_the_file_is_like_other_files_and_takes_an_older_ones_place(ms: Any, network: Any, tmp_path: Path) -> None:
+def test_the_file_is_like_other_files_and_takes_an_older_ones_place(
+    ms: Any, network: Any, tmp_path: Path
+) -> None:
     """Readable and writable by its owner, whatever it is called: MindSpore alone writes 0400 and `.mindir`."""
     target = tmp_path / "network.of.mine"
     target.write_bytes(b"old")
@@ -134,7 +146,9 @@ def test_the_file_is_like_other_files_and_takes_an_older_ones_place(ms: Any, net
 
 
 @pytest.mark.parametrize("place", ["none/network.mindir", "file/network.mindir", "folder"])
-def test_a_place_that_cannot_be_written_is_told(ms: Any, network: Any, tmp_path: Path, place: str) -> None:
+def test_a_place_that_cannot_be_written_is_told(
+    ms: Any, network: Any, tmp_path: Path, place: str
+) -> None:
     """No such folder, a file for a folder, a folder for the file: named, and nothing left behind."""
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()

@@ -47,13 +47,20 @@ def graph_of(**settings_of_spec: Any) -> Graph:
 
 CASES: dict[str, dict[str, Any]] = {
     **{activation: {"activation": activation} for activation in ACTIVATIONS},
-    "stem with a max pool": {"stem": {"pool": "max", "channels": 4}, "input": {"height": 30, "width": 37}},
+    "stem with a max pool": {
+        "stem": {"pool": "max", "channels": 4},
+        "input": {"height": 30, "width": 37},
+    },
     "stem with an avg pool": {"stem": {"kernel": 5, "stride": 1, "norm": False, "pool": "avg"}},
     "stem without a pool": {"stem": {"kernel": 7, "stride": 3, "norm": True, "pool": "none"}},
     "transitions on odd sizes": {
         "input": {"height": 29, "width": 23},
         "blocks": [{"layers": 1}, {"layers": 2}, {"layers": 3}, {"layers": 1}],
-        "transitions": [{"pool": "avg"}, {"pool": "max", "compression": 0.7}, {"pool": "none", "compression": 1.0}],
+        "transitions": [
+            {"pool": "avg"},
+            {"pool": "max", "compression": 0.7},
+            {"pool": "none", "compression": 1.0},
+        ],
     },
     "templates mixed": {
         "blocks": [
@@ -66,7 +73,11 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "layers of other steps": {
         "blocks": [
-            {"layers": 4, "layer_at": {1: "basic", 3: "depthwise_separable"}, "growth_rate": [3, 2, 4, 3]},
+            {
+                "layers": 4,
+                "layer_at": {1: "basic", 3: "depthwise_separable"},
+                "growth_rate": [3, 2, 4, 3],
+            },
             {"layers": 3, "layer_at": {2: "basic"}, "connectivity": {"output": "new"}},
             {
                 "layers": 3,
@@ -82,7 +93,13 @@ CASES: dict[str, dict[str, Any]] = {
         "blocks": [{"layers": 2}, {"layers": 2}, {"layers": 1}],
         "transitions": [
             {"pool": "none", "skip": "stem"},
-            {"pool": "none", "channels": 6, "skip": "stem", "join": "add", "after": "post_activation"},
+            {
+                "pool": "none",
+                "channels": 6,
+                "skip": "stem",
+                "join": "add",
+                "after": "post_activation",
+            },
             {"steps": "none", "skip": "stem"},
         ],
     },
@@ -112,7 +129,9 @@ def filled(ms: Any, graph: Graph, seed: int = 0) -> tuple[Any, dict[str, Any]]:
 
 def images_for(graph: Graph, batch: int = 2) -> Any:
     shape = graph.ops[graph.inputs[0]].attrs["shape"]
-    return np.random.default_rng(1).normal(0, 4, (batch, *shape)).astype(np.float32)  # relu6 has to cut
+    return (
+        np.random.default_rng(1).normal(0, 4, (batch, *shape)).astype(np.float32)
+    )  # relu6 has to cut
 
 
 def run(ms: Any, network: Any, images: Any, mode: int) -> Any:
@@ -140,7 +159,10 @@ def test_a_small_network_computes_what_its_graph_says(ms: Any, case: str) -> Non
 def test_the_small_networks_tell_activations_apart() -> None:
     """A wrong one would be far outside the tolerance."""
     graphs_ = [graph_of(**CASES[activation]) for activation in ACTIVATIONS]
-    parameters, images = oracle.random_parameters(graphs_[0].ops.values(), 0), images_for(graphs_[0])
+    parameters, images = (
+        oracle.random_parameters(graphs_[0].ops.values(), 0),
+        images_for(graphs_[0]),
+    )
     logits = [oracle.forward(graph.ops.values(), parameters, images) for graph in graphs_]
     assert all(oracle.distance(a, b) > 100 * TOLERANCE for a, b in combinations(logits, 2))
 
@@ -156,9 +178,13 @@ def test_the_stems_max_pool_does_not_take_its_padding_for_features(ms: Any) -> N
     graph = graph_of(stem={"kernel": 1, "stride": 1, "norm": False, "pool": "max"})
     network, parameters = filled(ms, graph)
     parameters["features.conv0.weight"] = -np.abs(parameters["features.conv0.weight"])
-    network.parameters_dict()["features.conv0.weight"].set_data(ms.Tensor(parameters["features.conv0.weight"]))
+    network.parameters_dict()["features.conv0.weight"].set_data(
+        ms.Tensor(parameters["features.conv0.weight"])
+    )
     images = np.abs(images_for(graph)) + 0.1
-    pooled = dict(zip(graph.ops, oracle.values(graph.ops.values(), parameters, images), strict=True))
+    pooled = dict(
+        zip(graph.ops, oracle.values(graph.ops.values(), parameters, images), strict=True)
+    )
     assert pooled["features.pool0"].max() < 0
     for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE):
         found = run(ms, network, images, mode)
@@ -201,7 +227,10 @@ BLOCKS = st.fixed_dictionaries(
     },
 )
 TRANSITIONS = st.fixed_dictionaries(
-    {"compression": st.sampled_from([0.25, 0.5, 1.0]), "pool": st.sampled_from(["avg", "max", "none"])}
+    {
+        "compression": st.sampled_from([0.25, 0.5, 1.0]),
+        "pool": st.sampled_from(["avg", "max", "none"]),
+    }
 )
 STEMS = st.fixed_dictionaries(
     {
@@ -223,9 +252,14 @@ def graphs(draw: Any) -> Graph:
             growth_rate=draw(WIDTHS),
             bottleneck=draw(st.sampled_from([1, 2, 4])),
             blocks=blocks,
-            transitions=draw(st.lists(TRANSITIONS, min_size=len(blocks) - 1, max_size=len(blocks) - 1)),
+            transitions=draw(
+                st.lists(TRANSITIONS, min_size=len(blocks) - 1, max_size=len(blocks) - 1)
+            ),
             activation=draw(st.sampled_from(ACTIVATIONS)),
-            head={"num_classes": draw(st.integers(1, 4)), "dropout": draw(st.sampled_from([0.0, 0.1]))},
+            head={
+                "num_classes": draw(st.integers(1, 4)),
+                "dropout": draw(st.sampled_from([0.0, 0.1])),
+            },
             norm={"momentum": draw(st.sampled_from([0.9, 0.25]))},
         )
     except GraphError:  # no pixel or no channel left
@@ -234,13 +268,17 @@ def graphs(draw: Any) -> Graph:
 
 @settings(max_examples=60, derandomize=True, database=None)
 @given(graph=graphs())
-def test_any_spec_gives_a_right_and_readable_module(ms: Any, graph: Graph, as_ruff_has_it: Any) -> None:
+def test_any_spec_gives_a_right_and_readable_module(
+    ms: Any, graph: Graph, as_ruff_has_it: Any
+) -> None:
     """Parameters are the graph's by name and shape, logits the oracle's, the text as ruff would have it."""
     network, parameters = filled(ms, graph)
     found = {parameter.name: parameter.shape for parameter in network.get_parameters()}
     assert found == oracle.shapes(graph.ops.values())
     setting = {"dropout": "rate", "batch_norm": "momentum"}
-    hidden = {op.name: op.attrs[setting[op.kind]] for op in graph.ops.values() if op.kind in setting}
+    hidden = {
+        op.name: op.attrs[setting[op.kind]] for op in graph.ops.values() if op.kind in setting
+    }
     assert hidden_settings(ms, network) == hidden
     images = images_for(graph)
     expected = oracle.forward(graph.ops.values(), parameters, images)
@@ -253,15 +291,27 @@ def hidden_settings(ms: Any, network: Any) -> dict[str, float]:
     """What evaluation does not show: rates of dropout, and how much of the statistics a training step keeps."""
     cells = dict(network.cells_and_names())
     rates = {name: cell.p for name, cell in cells.items() if isinstance(cell, ms.nn.Dropout)}
-    norms = {name: round(1 - cell.momentum, 6) for name, cell in cells.items() if isinstance(cell, ms.nn.BatchNorm2d)}
+    norms = {
+        name: round(1 - cell.momentum, 6)
+        for name, cell in cells.items()
+        if isinstance(cell, ms.nn.BatchNorm2d)
+    }
     return rates | norms
 
 
 def test_blocks_share_a_class_where_their_layers_are_alike() -> None:
     """Widths are parameters; another template, or dropout, makes another class."""
     widths = [{"layers": 2}, {"layers": 1, "growth_rate": 7}, {"layers": 3, "bottleneck": 2}]
-    assert classes(graph_of(blocks=widths)) == ["DenseLayer", "DenseBlock", "Transition", "Features", "Network"]
-    mixed = classes(graph_of(blocks=[{"layers": 2}, {"layers": 2, "layer": "basic"}, {"layers": 2}]))
+    assert classes(graph_of(blocks=widths)) == [
+        "DenseLayer",
+        "DenseBlock",
+        "Transition",
+        "Features",
+        "Network",
+    ]
+    mixed = classes(
+        graph_of(blocks=[{"layers": 2}, {"layers": 2, "layer": "basic"}, {"layers": 2}])
+    )
     assert mixed == [
         *("DenseLayer", "DenseBlock", "Transition", "DenseLayer2", "DenseBlock2"),
         *("Features", "Network"),
@@ -271,7 +321,9 @@ def test_blocks_share_a_class_where_their_layers_are_alike() -> None:
 def test_a_block_is_a_loop_unless_a_layer_of_it_differs() -> None:
     """A class for each kind of layer; blocks whose layers are alike, by whatever key, share the loop."""
     unlike = {"layers": 3, "layer_at": {2: "basic"}}
-    graph = graph_of(blocks=[{"layers": 3}, unlike, {"layers": 2, "layer_at": {1: "bottleneck"}}, unlike])
+    graph = graph_of(
+        blocks=[{"layers": 3}, unlike, {"layers": 2, "layer_at": {1: "bottleneck"}}, unlike]
+    )
     assert classes(graph) == [
         *("DenseLayer", "DenseBlock", "Transition", "DenseLayer2", "DenseBlock2"),
         *("Features", "Network"),
@@ -297,7 +349,10 @@ def test_a_container_says_by_how_much_it_shrinks_the_image() -> None:
 
 def test_densenet121s_module_is_the_golden_one_and_of_a_persons_length() -> None:
     """Every byte is settled (RENEW_GOLDEN=1 renews); about a hundred lines, few names repeated."""
-    text, file = write_module(build_graph(load_spec("densenet121"))), GOLDEN / "network_densenet121.py.txt"
+    text, file = (
+        write_module(build_graph(load_spec("densenet121"))),
+        GOLDEN / "network_densenet121.py.txt",
+    )
     if os.environ.get("RENEW_GOLDEN") == "1":
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text(encoding="utf-8")
@@ -306,7 +361,9 @@ def test_densenet121s_module_is_the_golden_one_and_of_a_persons_length() -> None
 
 
 @pytest.mark.parametrize("name", ["A" + "-" * 63, "a.b..c", "Z_", "None", "import", "x" * 64])
-def test_any_name_that_a_spec_may_have_gives_a_module(ms: Any, name: str, as_ruff_has_it: Any) -> None:
+def test_any_name_that_a_spec_may_have_gives_a_module(
+    ms: Any, name: str, as_ruff_has_it: Any
+) -> None:
     """It stands in the docstring and in a file's name alone."""
     text = write_module(graph_of(name=name))
     as_ruff_has_it(text)

@@ -27,7 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def named(*names: str) -> Graph:
     steps = [{"name": name, "conv": {"width": "k", "kernel": 1}} for name in names]
-    return build_graph(Spec.model_validate({"growth_rate": 4, "blocks": [{"layers": 1}], "layer": steps}))
+    return build_graph(
+        Spec.model_validate({"growth_rate": 4, "blocks": [{"layers": 1}], "layer": steps})
+    )
 
 
 def test_the_names_that_are_refused_are_those_of_the_installed_cell() -> None:
@@ -38,13 +40,18 @@ def test_the_names_that_are_refused_are_those_of_the_installed_cell() -> None:
     assert {name for name in dir(nn.Cell()) if not name.startswith("_")} == CELL_NAMES
 
 
-@pytest.mark.parametrize("name", ["phase", "cells", "training", "compile", "construct", "to", "block.phase", "class"])
+@pytest.mark.parametrize(
+    "name", ["phase", "cells", "training", "compile", "construct", "to", "block.phase", "class"]
+)
 def test_a_name_that_would_replace_a_part_of_every_cell_is_refused(name: str) -> None:
     """W003 at the operator, by the writer and by what makes the network live; so are Python's words."""
     with pytest.raises(GraphError, match=r"W003 '(\w+)' cannot name an operator") as caught:
         write_module(named(name))
     (fault,) = caught.value.diagnostics
-    assert (fault.where, fault.hint) == (f"features.denseblock1.denselayer1.{name}", "give the step another name")
+    assert (fault.where, fault.hint) == (
+        f"features.denseblock1.denselayer1.{name}",
+        "give the step another name",
+    )
     with pytest.raises(GraphError, match="W003"):
         network_of(named(name))
 
@@ -59,7 +66,9 @@ def test_all_names_that_cannot_stand_are_told_at_once() -> None:
     ]
 
 
-def test_a_name_of_the_installed_version_alone_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_of_the_installed_version_alone_is_refused_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The live cell is asked before its text is imported."""
     prepare()
     from mindspore import nn
@@ -86,14 +95,20 @@ def test_no_shipped_spec_has_a_name_that_cannot_stand(name: str) -> None:
     assert name_faults(build_graph(load_spec(name))) == ()
 
 
-def test_build_refuses_it_where_mindspore_is_missing(tmp_path: Path, no_mindspore: Mapping[str, str]) -> None:
+def test_build_refuses_it_where_mindspore_is_missing(
+    tmp_path: Path, no_mindspore: Mapping[str, str]
+) -> None:
     """One line, exit code 1, and no folder."""
-    spec = "growth_rate: 4\nblock_config: [1]\nlayer: [{name: phase, conv: {width: k, kernel: 1}}]\n"
+    spec = (
+        "growth_rate: 4\nblock_config: [1]\nlayer: [{name: phase, conv: {width: k, kernel: 1}}]\n"
+    )
     (tmp_path / "mine.yaml").write_text(spec)
     path = os.pathsep.join([no_mindspore["PYTHONPATH"], str(ROOT)])
     command = [sys.executable, "-m", "densenet_cli", "build", "mine.yaml", "--output", "made"]
     environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "W003" in done.stderr
     assert "'phase' cannot name an operator" in done.stderr

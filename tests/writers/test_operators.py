@@ -51,9 +51,15 @@ CASES: dict[str, dict[str, Any]] = {
     "no norm": {"norm": "none"},
     "norms of three kinds": {
         "layer": ["norm", *LAYER],
-        **between({"norm": {"kind": "layer"}}, {"norm": {"kind": "batch", "eps": 0.2}}, {"norm": {"kind": "batch"}}),
+        **between(
+            {"norm": {"kind": "layer"}},
+            {"norm": {"kind": "batch", "eps": 0.2}},
+            {"norm": {"kind": "batch"}},
+        ),
     },
-    "groups and a shuffle": layer({"conv": {"width": 12, "kernel": 3, "groups": 3}}, {"shuffle": {"groups": 2}}),
+    "groups and a shuffle": layer(
+        {"conv": {"width": 12, "kernel": 3, "groups": 3}}, {"shuffle": {"groups": 2}}
+    ),
     "depthwise": layer({"conv": {"kernel": 5, "groups": "depthwise"}}),
     "dilation, padding and bias": {
         **layer(
@@ -69,24 +75,43 @@ CASES: dict[str, dict[str, Any]] = {
     ),
     "blur pools": between({"blur_pool": {}}, {"blur_pool": {"kernel": 5, "stride": 1}}),
     "pools with ceil": between(
-        {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}}, {"avg_pool": {"kernel": 2, "stride": 2, "ceil": True}}
+        {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}},
+        {"avg_pool": {"kernel": 2, "stride": 2, "ceil": True}},
     ),
     "pools with padding": between(
-        {"max_pool": {"kernel": 3, "stride": 2, "padding": 1}}, {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}}
+        {"max_pool": {"kernel": 3, "stride": 2, "padding": 1}},
+        {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
     ),
     "nearest": between({"upsample": {"factor": 3}}),
     "bilinear": between({"upsample": {"mode": "bilinear"}}),
     "squeeze-excite": {
         "layer": [*LAYER, {"squeeze_excite": {"reduction": 2}}],
-        **between("norm", {"squeeze_excite": {"reduction": 20, "activation": "silu", "gate": "hard_sigmoid"}}),
+        **between(
+            "norm",
+            {"squeeze_excite": {"reduction": 20, "activation": "silu", "gate": "hard_sigmoid"}},
+        ),
     },
-    "branches that are concatenated": layer({"branches": {"of": [[], LAYER, ["norm", "activation"]]}}),
-    "branches that are added": layer({"branches": {"join": "add", "of": [["norm"], [], ["activation"]]}}),
-    "branches that are multiplied": layer(
-        {"branches": {"join": "multiply", "of": [[], ["norm", {"branches": {"join": "add", "of": [[], ["norm"]]}}]]}}
+    "branches that are concatenated": layer(
+        {"branches": {"of": [[], LAYER, ["norm", "activation"]]}}
     ),
-    "named steps": layer({"name": "squeeze.reduce", "conv": {"width": 2, "kernel": 1}}, {"name": "self", "norm": None}),
-    "aggregate": {"blocks": [{"layers": 3, "aggregate": {"channels": 7}}, {"layers": 2, "aggregate": {}}]},
+    "branches that are added": layer(
+        {"branches": {"join": "add", "of": [["norm"], [], ["activation"]]}}
+    ),
+    "branches that are multiplied": layer(
+        {
+            "branches": {
+                "join": "multiply",
+                "of": [[], ["norm", {"branches": {"join": "add", "of": [[], ["norm"]]}}]],
+            }
+        }
+    ),
+    "named steps": layer(
+        {"name": "squeeze.reduce", "conv": {"width": 2, "kernel": 1}},
+        {"name": "self", "norm": None},
+    ),
+    "aggregate": {
+        "blocks": [{"layers": 3, "aggregate": {"channels": 7}}, {"layers": 2, "aggregate": {}}]
+    },
     "residual": {
         "blocks": [
             {"layers": 2, "residual": True, "connectivity": rule, "aggregate": {"channels": wide}}
@@ -106,13 +131,28 @@ CASES: dict[str, dict[str, Any]] = {
         "blocks": [
             {"layers": 3, "connectivity": {"rule": "cross_stage_partial", "share": 0.3}},
             {"layers": 2, "connectivity": "cross_stage_partial", "aggregate": {"compression": 0.5}},
-            {"layers": 3, "connectivity": "cross_stage_partial", "growth_rate": [2, 3, 4], "aggregate": {}},
-            {"layers": 2, "connectivity": "cross_stage_partial", "residual": True, "aggregate": {"channels": 4}},
+            {
+                "layers": 3,
+                "connectivity": "cross_stage_partial",
+                "growth_rate": [2, 3, 4],
+                "aggregate": {},
+            },
+            {
+                "layers": 2,
+                "connectivity": "cross_stage_partial",
+                "residual": True,
+                "aggregate": {"channels": 4},
+            },
         ],
         "transitions": [{}, {}, {"channels": 8, "pool": "none"}],
     },
     "skips": {
-        "blocks": [{"layers": 2}, {"layers": 2}, {"layers": 2, "connectivity": {"output": "new"}}, {"layers": 1}],
+        "blocks": [
+            {"layers": 2},
+            {"layers": 2},
+            {"layers": 2, "connectivity": {"output": "new"}},
+            {"layers": 1},
+        ],
         "transitions": [
             {"channels": 4},
             {"steps": [{"conv_transpose": {"kernel": 3, "stride": 2}}], "skip": 1, "crop": True},
@@ -123,7 +163,10 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "layers of two widths": {
         "layer": [{"conv": {"width": 7, "kernel": 1}}, *LAYER],
-        "blocks": [{"layers": 2}, {"layers": 2, "layer": [{"conv": {"width": 9, "kernel": 1}}, *LAYER]}],
+        "blocks": [
+            {"layers": 2},
+            {"layers": 2, "layer": [{"conv": {"width": 9, "kernel": 1}}, *LAYER]},
+        ],
     },
     **{
         f"stem {name}": {
@@ -143,7 +186,10 @@ CASES: dict[str, dict[str, Any]] = {
         "blocks": [{"layers": 1}] * (1 + len(templates("transitions"))),
         "transitions": [{"steps": name} for name in templates("transitions")],
     },
-    **{f"head {name}": {"head": {"steps": name, "num_classes": 3}} for name in ("pooled", "per_pixel", "none")},
+    **{
+        f"head {name}": {"head": {"steps": name, "num_classes": 3}}
+        for name in ("pooled", "per_pixel", "none")
+    },
     "every rule that needs no setting": {
         "blocks": [
             {"layers": 5, "connectivity": {"rule": rule}}
@@ -190,15 +236,23 @@ def outputs(ms: Any, network: Any, images: Any, mode: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_network_of_it_computes_what_its_graph_says(ms: Any, case: str, as_ruff_has_it: Any) -> None:
+def test_a_network_of_it_computes_what_its_graph_says(
+    ms: Any, case: str, as_ruff_has_it: Any
+) -> None:
     """Equal bits in both modes, near the NumPy forward; parameters by the graph's names; a text as ruff has it."""
     graph = graph_of(**CASES[case])
     network, parameters = network_of(graph), oracle.random_parameters(graph.ops.values(), 0)
     given = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
     assert ms.load_param_into_net(network, given) == ([], [])
-    images = np.random.default_rng(1).normal(0, 4, (2, *graph.ops["input"].attrs["shape"])).astype(np.float32)
+    images = (
+        np.random.default_rng(1)
+        .normal(0, 4, (2, *graph.ops["input"].attrs["shape"]))
+        .astype(np.float32)
+    )
     made = dict(zip(graph.ops, oracle.values(graph.ops.values(), parameters, images), strict=True))
-    eager, compiled = (outputs(ms, network, images, mode) for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE))
+    eager, compiled = (
+        outputs(ms, network, images, mode) for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE)
+    )
     for name, one, other in zip(graph.outputs, eager, compiled, strict=True):
         assert oracle.distance(one, made[name]) <= TOLERANCE
         assert oracle.distance(other, made[name]) <= TOLERANCE

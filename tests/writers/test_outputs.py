@@ -57,12 +57,16 @@ def tensors(given: Any) -> list[Any]:
 
 @pytest.mark.parametrize("head", ["classifier", "none"])
 @pytest.mark.parametrize("features", [(1, 2, 3), (3, 1)])
-def test_features_come_beside_the_heads_output(ms: Any, tmp_path: Path, features: tuple[int, ...], head: str) -> None:
+def test_features_come_beside_the_heads_output(
+    ms: Any, tmp_path: Path, features: tuple[int, ...], head: str
+) -> None:
     """Each as the NumPy forward says it, in graph mode, in PyNative and from a MINDIR with a free batch."""
     spec = spec_of(features, head)
     graph, network = build_graph(spec), create_model(spec)
     parameters = oracle.random_parameters(graph.ops.values(), 3)
-    assert ms.load_param_into_net(network, {k: ms.Parameter(v, name=k) for k, v in parameters.items()}) == ([], [])
+    assert ms.load_param_into_net(
+        network, {k: ms.Parameter(v, name=k) for k, v in parameters.items()}
+    ) == ([], [])
     x = images(2)
     made = dict(zip(graph.ops, oracle.values(graph.ops.values(), parameters, x), strict=True))
     assert len(graph.outputs) == len(features) + (head != "none")
@@ -92,7 +96,9 @@ def test_build_saves_a_backbone(ms: Any, tmp_path: Path) -> None:
     """The saved module gives the tuple, and the saved spec is read again."""
     build_folder(spec_of((2, 3), "none"), tmp_path / "made")
     module = import_text((tmp_path / "made/network.py").read_text(), "backbone")
-    assert [output.shape[:2] for output in module.Network().set_train(False)(ms.Tensor(images(1)))] == [
+    assert [
+        output.shape[:2] for output in module.Network().set_train(False)(ms.Tensor(images(1)))
+    ] == [
         (1, 12),
         (1, 12),
     ]

@@ -34,7 +34,9 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 SVG = "{http://www.w3.org/2000/svg}"
 BLOCK = "features.denseblock1"
 HOSTILE = 'a</title></script><script>alert(1)</script><b onload="x">&amp;\\N"$x$]]>\x00\x1b\ud800{}'
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 def small(*layers: int, name: str = "small") -> Graph:
@@ -90,7 +92,9 @@ def matrix_cells(block: ET.Element) -> list[tuple[int, int]]:
     for rect in (r for r in block.iter(f"{SVG}rect") if r.get("data-source")):
         x, y, height = (float(rect.get(key)) for key in ("x", "y", "height"))
         first = round((y - top) / cell) + 1
-        found += [(round((x - left) / cell), first + n) for n in range(max(1, round(height / cell)))]
+        found += [
+            (round((x - left) / cell), first + n) for n in range(max(1, round(height / cell)))
+        ]
     return found
 
 
@@ -134,7 +138,9 @@ def test_a_dropped_edge_is_not_drawn_and_the_block_says_what_it_lacks(tmp_path: 
     """The picture is that of the graph, not of the rule."""
     graph = without_edge(small(5), 2, 4)
     block = blocks_of(drawn(graph, tmp_path, ".svg"))[BLOCK]
-    assert sorted(arcs_between_nodes(block)) == sorted(dense(5) - {(2, 4)}) == sorted(derived(graph))
+    assert (
+        sorted(arcs_between_nodes(block)) == sorted(dense(5) - {(2, 4)}) == sorted(derived(graph))
+    )
     texts = [element.text for element in block.iter(f"{SVG}text")]
     assert "14 of 15 expected direct connections: this block breaks its rule" in texts
     assert 'class="wrong">14</td>' in drawn(graph, tmp_path, ".html").read_text()
@@ -152,7 +158,9 @@ def test_the_output_gathers_what_the_graph_joins(tmp_path: Path) -> None:
     """The rail below the nodes has one stroke for each joined source, and none for one that is left out."""
     graph = small(4)
     join = graph.ops[f"{BLOCK}.concat"]
-    twice = graph.with_op(replace(join, inputs=(*join.inputs[:2], join.inputs[3], *join.inputs[3:])))
+    twice = graph.with_op(
+        replace(join, inputs=(*join.inputs[:2], join.inputs[3], *join.inputs[3:]))
+    )
     for drawing, joined in ((graph, {0, 1, 2, 3, 4}), (twice, {0, 1, 3, 4})):
         block = blocks_of(drawn(drawing, tmp_path, ".svg"))[BLOCK]
         nodes = {node.get("cx"): int(node.get("data-node")) for node in block.iter(f"{SVG}circle")}
@@ -177,16 +185,26 @@ def test_dot_names_every_direct_connection(tmp_path: Path) -> None:
 def test_graphviz_reads_the_dot_file(tmp_path: Path, name: str) -> None:
     """Graphviz itself draws it, and finds as many edges as there are."""
     file = drawn(replace(small(3), name=name), tmp_path, ".dot")
-    plain = subprocess.run(["dot", "-Tplain", file], capture_output=True, text=True, check=True, timeout=60)
-    assert len(re.findall("^edge ", plain.stdout, re.MULTILINE)) == 6 + 4 + 3  # dense, joined, stages
+    plain = subprocess.run(
+        ["dot", "-Tplain", file], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (
+        len(re.findall("^edge ", plain.stdout, re.MULTILINE)) == 6 + 4 + 3
+    )  # dense, joined, stages
 
 
 def hostile_graph(name: str = HOSTILE) -> Graph:
     graph = small(3)
-    ops = (replace(op, region=name if op.region == BLOCK else op.region) for op in graph.ops.values())
+    ops = (
+        replace(op, region=name if op.region == BLOCK else op.region) for op in graph.ops.values()
+    )
     named = {BLOCK: name}
     regions = (
-        replace(region, name=named.get(region.name, region.name), parent=named.get(region.parent, region.parent))
+        replace(
+            region,
+            name=named.get(region.name, region.name),
+            parent=named.get(region.parent, region.parent),
+        )
         for region in graph.regions.values()
     )
     return Graph.of(name, ops, regions)
@@ -282,13 +300,22 @@ def test_no_text_overlaps_another_or_leaves_the_page(name: str) -> None:
     picture = layout(made[name]() if name in made else build_graph(load_spec(name)))
     boxes = []
     for text in texts_of(picture.items):
-        font = FontProperties(family="DejaVu Sans", size=text.size, weight="bold" if text.bold else "normal")
+        font = FontProperties(
+            family="DejaVu Sans", size=text.size, weight="bold" if text.bold else "normal"
+        )
         width, _, _ = renderer.get_text_width_height_descent(text.text, font, ismath=False)
         left = text.x - {"start": 0, "middle": width / 2, "end": width}[text.anchor]
-        boxes.append((left, text.y - 0.75 * text.size, left + width, text.y + 0.2 * text.size, text.text))
-    assert all(left >= 0 and right <= picture.width and low <= picture.height for left, _, right, low, _ in boxes)
+        boxes.append(
+            (left, text.y - 0.75 * text.size, left + width, text.y + 0.2 * text.size, text.text)
+        )
+    assert all(
+        left >= 0 and right <= picture.width and low <= picture.height
+        for left, _, right, low, _ in boxes
+    )
     overlapping = [
-        (a[4], b[4]) for a, b in combinations(boxes, 2) if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        (a[4], b[4])
+        for a, b in combinations(boxes, 2)
+        if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
     ]
     assert not overlapping
 
@@ -346,8 +373,13 @@ def test_a_graph_whose_channels_do_not_fit_is_refused(tmp_path: Path) -> None:
     graph = small(3)
     conv = graph.ops["features.conv0"]
     with pytest.raises(GraphError) as caught:
-        draw(graph.with_op(replace(conv, attrs={**conv.attrs, "in_channels": 7})), tmp_path / "graph.svg")
-    assert [(fault.code, fault.where) for fault in caught.value.diagnostics] == [("G006", "features.conv0")]
+        draw(
+            graph.with_op(replace(conv, attrs={**conv.attrs, "in_channels": 7})),
+            tmp_path / "graph.svg",
+        )
+    assert [(fault.code, fault.where) for fault in caught.value.diagnostics] == [
+        ("G006", "features.conv0")
+    ]
     assert not list(tmp_path.iterdir())
 
 
@@ -371,7 +403,11 @@ def test_a_write_that_fails_halfway_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "graph.svg"
     target.write_text("old")
     run = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, target], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", FULL_DISK, target],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert run.stdout.strip() == "W002"
     assert [file.name for file in tmp_path.iterdir()] == ["graph.svg"]
@@ -403,10 +439,14 @@ def test_the_same_graph_gives_the_same_bytes_in_every_process(tmp_path: Path) ->
             check=True,
         )
     for suffix in ("svg", "png", "dot", "html"):
-        assert (tmp_path / "1" / f"graph.{suffix}").read_bytes() == (tmp_path / "2" / f"graph.{suffix}").read_bytes()
+        assert (tmp_path / "1" / f"graph.{suffix}").read_bytes() == (
+            tmp_path / "2" / f"graph.{suffix}"
+        ).read_bytes()
 
 
-LISTEN = "<script>window.faults = []; addEventListener('error', e => faults.push(e.message));</script>"
+LISTEN = (
+    "<script>window.faults = []; addEventListener('error', e => faults.push(e.message));</script>"
+)
 HOVER = """<script>{
 const said = () => document.getElementById("readout").textContent;
 const marked = name => document.querySelectorAll("path." + name).length;
@@ -424,7 +464,14 @@ const second = [said(), large.querySelectorAll(".frame").length];
 document.body.dataset.result = JSON.stringify({first, back, second, faults});
 }</script></body>"""
 QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--dump-dom"),
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--dump-dom",
+    ),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 
@@ -442,7 +489,10 @@ def test_pointing_at_a_layer_shows_what_it_reads_and_what_reads_it(tmp_path: Pat
     assert parser.result == {
         "first": ["features.denseblock1, layer 2: reads 0 to 1 (2); is read by 3 to 4 (2)", 2, 2],
         "back": True,
-        "second": ["features.denseblock2, layer 10: reads 0 to 9 (10); is read by 11 to 56 (46)", 2],
+        "second": [
+            "features.denseblock2, layer 10: reads 0 to 9 (10); is read by 11 to 56 (46)",
+            2,
+        ],
         "faults": [],
     }
 
@@ -492,14 +542,20 @@ def test_other_rules_are_drawn_by_their_connections_and_named(tmp_path: Path) ->
         ({"layers": 5, "layer_at": {1: "basic", 3: "basic"}}, "layers 1, 3 of other steps"),
     ],
 )
-def test_what_a_block_does_beside_its_layers_is_seen(tmp_path: Path, block: dict[str, object], words: str) -> None:
+def test_what_a_block_does_beside_its_layers_is_seen(
+    tmp_path: Path, block: dict[str, object], words: str
+) -> None:
     """An aggregation is a box before the output, what goes round the layers a second rail; words say the same."""
     graph = relative(blocks=({"layers": 3, **block},))
     file = drawn(graph, tmp_path, ".svg")
     assert any(words in (text or "") for text in texts_in(file))
     nodes = [rect.get("data-node") for rect in blocks_of(file)[BLOCK].iter(f"{SVG}rect")]
     assert ("aggregation" in nodes) == ("aggregate" in block)
-    rails = [line for line in blocks_of(file)[BLOCK].iter(f"{SVG}polyline") if line.get("stroke-width") == "2"]
+    rails = [
+        line
+        for line in blocks_of(file)[BLOCK].iter(f"{SVG}polyline")
+        if line.get("stroke-width") == "2"
+    ]
     assert len(rails) == ("round" in words or "added" in words)
     dot = drawn(graph, tmp_path, ".dot").read_text()
     assert ("s1_aggregate -> s1_out" in dot) == ("aggregate" in block)
@@ -510,7 +566,11 @@ def test_a_skip_and_a_feature_map_are_seen(tmp_path: Path) -> None:
     """A line on the left and a word on the right for the skip, the stride in the box of the feature map."""
     graph = relative(
         blocks=({"layers": 1}, {"layers": 1}, {"layers": 1}),
-        transitions=[{}, {"steps": [{"upsample": {}}], "skip": 1}, {"steps": "none", "skip": "stem"}],
+        transitions=[
+            {},
+            {"steps": [{"upsample": {}}], "skip": 1},
+            {"steps": "none", "skip": "stem"},
+        ],
         features=(2,),
     )
     texts = texts_in(drawn(graph, tmp_path, ".svg"))
@@ -528,7 +588,11 @@ def test_the_tree_and_the_table_say_it_in_words() -> None:
     from archspec.writers.text import stage_table, summary, tree
 
     graph = relative(
-        blocks=({"layers": 3, "growth_rate": [4, 6, 5], "aggregate": {"channels": 9}}, {"layers": 4}, {"layers": 1}),
+        blocks=(
+            {"layers": 3, "growth_rate": [4, 6, 5], "aggregate": {"channels": 9}},
+            {"layers": 4},
+            {"layers": 1},
+        ),
         transitions=[{}, {"steps": [{"upsample": {}}], "skip": 1}],
         features=(1, 2),
     )
@@ -554,5 +618,9 @@ def test_the_tree_opens_each_run_of_layers_that_are_alike() -> None:
     console = Console(width=120)
     with console.capture() as captured:
         console.print(tree(graph))
-    named = [line.split()[-1] for line in captured.get().splitlines() if "denselayer" in line or "more" in line]
+    named = [
+        line.split()[-1]
+        for line in captured.get().splitlines()
+        if "denselayer" in line or "more" in line
+    ]
     assert named == [*(f"denselayer{number}" for number in (1, 2, 3, 4)), "more", "denselayer9"]

@@ -18,7 +18,15 @@ from archspec.writers.load import network_of
 from archspec.writers.module import write_module
 
 TOLERANCE = 1e-5
-RELATIVES = ("peleenet", "cspdensenet121", "fcdensenet103", "hardnet39ds", "hardnet68", "sparsenet40_k24", "vovnet39")
+RELATIVES = (
+    "peleenet",
+    "cspdensenet121",
+    "fcdensenet103",
+    "hardnet39ds",
+    "hardnet68",
+    "sparsenet40_k24",
+    "vovnet39",
+)
 LONGEST = 250
 
 
@@ -48,7 +56,9 @@ def images(ms: Any, graph: Graph, batch: int) -> Any:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_the_module_of_every_shipped_spec_is_as_ruff_would_have_it(name: str, as_ruff_has_it: Any) -> None:
+def test_the_module_of_every_shipped_spec_is_as_ruff_would_have_it(
+    name: str, as_ruff_has_it: Any
+) -> None:
     """Of a length that a person reads, no class unused, and nothing imported but MindSpore's and collections'."""
     text = write_module(build_graph(load_spec(name)))
     as_ruff_has_it(text)
