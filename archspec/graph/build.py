@@ -174,7 +174,7 @@ class _Builder:
             aggregated=block.aggregate is not None,
             residual=block.residual,
         )
-        bypass, entering = self.split(name, block, value)
+        around_layers, entering = self.split(name, block, value)
         made = [entering]
         for index in range(1, layers + 1):
             joined = self.join(
@@ -184,7 +184,10 @@ class _Builder:
         self.all_read(name, wiring, layers, origin)
         value_out = self.join(f"{name}.concat", [made[j] for j in gathered(wiring, layers)], name)
         value_out = self.aggregate(f"{name}.aggregate", block, value_out, name, number)
-        value_out = self.join(f"{name}.fuse", [*bypass, value_out], name)
+        parts = [*around_layers, value_out]
+        if wiring.bypass == "last":
+            parts.reverse()
+        value_out = self.join(f"{name}.fuse", parts, name)
         if block.residual:
             return self.op(f"{name}.sum", "add", (value_out, value), name)
         return value_out
@@ -300,6 +303,7 @@ class _Builder:
             skip=transition.skip or 0,
             crop=transition.crop,
             join=transition.join,
+            skip_first=transition.order == "skip_first",
             after=self.after(transition, part, skip),
         )
         after = self.regions[-1].attrs["after"]
@@ -309,7 +313,8 @@ class _Builder:
             return value
         if transition.crop:
             value = self.crop(f"{name}.crop", value, skip, name)
-        value = self.op(f"{name}.join", transition.join, (value, skip), name)
+        joined = (skip, value) if transition.order == "skip_first" else (value, skip)
+        value = self.op(f"{name}.join", transition.join, joined, name)
         return self.part(after, f"{name}.after.", value, name, "after")
 
     def after(self, transition: TransitionSpec, part: Part, skip: str) -> Part:

@@ -28,10 +28,10 @@ class BlockConnections:
     """What feeds each layer of a block, as found in the graph; source 0 is the block's input."""
 
     block: str
-    sources: tuple[frozenset[int], ...]
-    """`sources[i - 1]` feeds layer i."""
-    gathered: frozenset[int]
-    """What the block's output, or its aggregation, joins."""
+    sources: tuple[tuple[int, ...], ...]
+    """`sources[i - 1]` feeds layer i, in the order in which it joins them."""
+    gathered: tuple[int, ...]
+    """What the block's output, or its aggregation, joins, in order."""
     aggregated: bool = False
     """A layer of the rule reads what is gathered: connections too."""
     bypassed: bool = False
@@ -114,20 +114,15 @@ def _connections(
     slices = [op for op in graph.members[block.name] if op.kind == "slice"]
     around = {op.name for op in slices}
     for layer in layers if around else ():
-        around -= _walk(graph, found[layer.name].entering, numbers)
-    gathers = [found[region.name].entering for region in aggregations] or [
-        found[block.name].leaving
-    ]
-    gathers = [_summands(graph, values, block.name) for values in gathers]
+        around.difference_update(_walk(graph, found[layer.name].entering, numbers))
+    leaving = found[block.name].leaving
+    joined = [value for region in aggregations for value in found[region.name].entering] or leaving
     return BlockConnections(
         block.name,
         tuple(_reached(graph, found[layer.name].entering, numbers) for layer in layers),
-        frozenset().union(*(_reached(graph, values, numbers, around) for values in gathers)),
+        _reached(graph, _summands(graph, joined, block.name), numbers, around),
         bool(aggregations) and RULES[block.attrs["connectivity"].kind].aggregates,
-        bool(
-            around
-            & set(_walk(graph, _summands(graph, found[block.name].leaving, block.name), numbers))
-        ),
+        not around.isdisjoint(_walk(graph, _summands(graph, leaving, block.name), numbers)),
     )
 
 
@@ -141,28 +136,34 @@ def _summands(graph: Graph, values: Iterable[str], block: str) -> tuple[str, ...
 
 def _reached(
     graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()
-) -> frozenset[int]:
-    """Return the sources that values come from; what runs through `around` does not count."""
-    return frozenset(
-        numbers[value] for value in _walk(graph, values, numbers, around) if value in numbers
-    )
+) -> tuple[int, ...]:
+    """Return the sources that values come from, in the order in which they are joined.
+
+    What runs through `around` does not count.
+    """
+    met = _walk(graph, values, numbers, around)
+    return tuple(dict.fromkeys(numbers[value] for value in met if value in numbers))
 
 
 def _walk(
     graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()
-) -> set[str]:
-    """Walk back from values to the numbered sources through operators that carry features; return all values met."""
-    seen = set(around)
-    waiting = list(values)
+) -> tuple[str, ...]:
+    """Walk back from values to the numbered sources through operators that carry features.
+
+    Return all values met, the inputs of each operator in their order.
+    """
+    seen = dict.fromkeys(around)
+    left_out = len(seen)
+    waiting = [*values][::-1]
     while waiting:
         value = waiting.pop()
         if value in seen:
             continue
-        seen.add(value)
+        seen[value] = None
         op = graph.ops.get(value)
         if value not in numbers and op is not None and OPERATORS[op.kind].carries:
-            waiting.extend(op.inputs)
-    return seen.difference(around)
+            waiting.extend(reversed(op.inputs))
+    return tuple(seen)[left_out:]
 
 
 def _chain(graph: Graph, region: str) -> Iterable[str]:

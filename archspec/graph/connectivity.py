@@ -1,6 +1,7 @@
 """Which sources feed a layer: one small function a rule, in one table with its closed-form count.
 
-Sources are numbered 0 (the block's input) to L (its last layer); layers run from 1 to L.
+Sources are numbered 0 (the block's input) to L (its last layer); layers run from 1 to L. The order in which they
+are joined is the order in which they are given here: it decides which channels the weights behind the join meet.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ class Rule:
     """A connectivity rule; `wiring` holds what the spec says beside its name (a window, a list)."""
 
     sources: Callable[[int, ConnectivitySpec], Sources]
-    """The sources of layer i, first to last."""
+    """The sources of layer i, the oldest first."""
     gathers: Callable[[int, ConnectivitySpec], Sources]
-    """The sources that the output of a block of L layers joins."""
+    """The sources that the output of a block of L layers joins, the oldest first."""
     count: Callable[[int, ConnectivitySpec], int]
     """Direct connections of a block's L layers, in closed form."""
     aggregates: bool = False
@@ -92,9 +93,9 @@ RULES: Mapping[str, Rule] = {
     ),
     # CSPNet (Wang et al. 2020): dense on a share of the channels, the others bypass the layers.
     "cross_stage_partial": Rule(_all_before, _all, _triangle, bypass=True),
-    # What the spec lists, layer by layer.
+    # What the spec lists, layer by layer, in its own order.
     "edges": Rule(
-        lambda layer, wiring: tuple(sorted((wiring.edges or ())[layer - 1])),
+        lambda layer, wiring: (wiring.edges or ())[layer - 1],
         lambda layers, wiring: _all(layers, wiring),
         lambda layers, wiring: sum(map(len, wiring.edges or ())),
     ),
@@ -102,17 +103,18 @@ RULES: Mapping[str, Rule] = {
 
 
 def sources(wiring: ConnectivitySpec, layer: int) -> Sources:
-    """Return the sources of a layer, first to last."""
-    return RULES[wiring.kind].sources(layer, wiring)
+    """Return the sources of a layer in the order in which it joins them."""
+    found = RULES[wiring.kind].sources(layer, wiring)
+    return found[::-1] if wiring.is_newest_first else found
 
 
 def gathered(wiring: ConnectivitySpec, layers: int) -> Sources:
-    """Return the sources that a block's output joins: those that the spec lists, else its rule's."""
-    if wiring.output is None:
-        return RULES[wiring.kind].gathers(layers, wiring)
-    if isinstance(wiring.output, str):
-        return _OUTPUTS[wiring.output](layers)
-    return tuple(sorted(wiring.output))
+    """Return the sources that a block's output joins, in order: those that the spec lists, else its rule's."""
+    if isinstance(wiring.output, tuple):
+        return wiring.output
+    gathers = RULES[wiring.kind].gathers
+    found = _OUTPUTS[wiring.output](layers) if wiring.output else gathers(layers, wiring)
+    return found[::-1] if wiring.is_output_newest_first else found
 
 
 def count(wiring: ConnectivitySpec, layers: int, aggregated: bool = False) -> int:

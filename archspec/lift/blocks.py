@@ -14,7 +14,7 @@ from archspec.lift.steps import Step, flat, kinds_of, steps_between
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer: its sources (0 is the block's input), steps, and channels that it reads and gives."""
+    """A layer: its sources (0 is the block's input) as it joins them, steps, channels that it reads and gives."""
 
     op: str
     sources: tuple[int, ...]
@@ -32,6 +32,8 @@ class Block:
     ins: int
     around: int
     """Channels that go round the layers."""
+    is_around_last: bool
+    """Whether they stand behind what the layers give."""
     layers: tuple[Layer, ...]
     gathered: tuple[int, ...]
     aggregate: tuple[Step, ...]
@@ -73,6 +75,7 @@ def block_between(network: Network, entry: str, end: str) -> Block | None:
         end,
         network.channels(entry),
         network.channels(*bypass),
+        bool(bypass) and bypass[0] == node.reads[-1],
         (),
         (),
         (),
@@ -115,7 +118,7 @@ def _of_layers(
         layers = tuple(_layer(network, layer, numbers, enters) for layer in found)
     except Unliftable:
         return None
-    gathered = tuple(sorted({numbers[name] for name in gathers}))
+    gathered = tuple(dict.fromkeys(numbers[name] for name in gathers))
     return (
         _divided(replace(whole, layers=layers, gathered=gathered)) if _are_layers(layers) else None
     )
@@ -152,19 +155,20 @@ def _split(
     """What goes round the layers, what enters them, and what is joined of them."""
     leaves = node.reads if node.is_join else (node.name,)
     slices = [name for name in network.readers[entry] if network.nodes[name].kind == "slice"]
-    if len(slices) == len(network.readers[entry]) == 2 and leaves[0] in slices:
-        around = leaves[0]
-        (enters,) = (name for name in slices if name != around)
-        first, second = (network.nodes[name].op.attrs for name in (around, enters))
-        whole = network.channels(entry)
-        if (
-            first["start"] == 0
-            and first["stop"] == second["start"]
-            and second["stop"] == whole
-            and leaves[1:]
-        ):
-            return (around,), enters, leaves[1:]
+    if len(slices) != 2 or len(network.readers[entry]) != 2 or len(leaves) < 2:
+        return (), entry, leaves
+    for around, rest in ((leaves[0], leaves[1:]), (leaves[-1], leaves[:-1])):
+        enters = next((name for name in slices if name != around), "")
+        if around in slices and _halves(network, entry, around, enters):
+            return (around,), enters, rest
     return (), entry, leaves
+
+
+def _halves(network: Network, entry: str, around: str, enters: str) -> bool:
+    """The first channels go round, all others enter the layers."""
+    first, second = (network.nodes[name].op.attrs for name in (around, enters))
+    borders = (first["start"], first["stop"], second["stop"])
+    return borders == (0, second["start"], network.channels(entry))
 
 
 def _join_before(network: Network, enters: str, leaves: Sequence[str]) -> Node | None:
@@ -258,10 +262,10 @@ def _is_dense(
 
 def _layer(network: Network, found: _Found, numbers: Mapping[str, int], enters: str) -> Layer:
     start = found.start
-    sources = {numbers[name] for name in _sources(start, enters)}
+    sources = dict.fromkeys(numbers[name] for name in _sources(start, enters))
     steps = steps_between(network, start.name, found.ends)
     widths = network.channels(start.name), network.channels(*found.ends)
-    return Layer(found.ends[-1], tuple(sorted(sources)), steps, *widths)
+    return Layer(found.ends[-1], tuple(sources), steps, *widths)
 
 
 def _divided(block: Block) -> Block:

@@ -132,6 +132,7 @@ class _Form:
             "skip": numbers[join.attrs["skip"]],
             "crop": crop,
             "join": join.attrs["join"],
+            "order": join.attrs["order"],
             **behind,
         }
 

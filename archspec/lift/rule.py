@@ -8,11 +8,12 @@ from typing import Any
 
 from archspec.graph.connectivity import RULES, around, gathered, sources
 from archspec.lift.blocks import Block
-from archspec.spec.wiring import ConnectivitySpec
+from archspec.spec.wiring import ConnectivitySpec, Order
 
 Wiring = Mapping[str, Any]
 
 _OUTPUTS = (None, "all", "new", "last")
+_ORDERS: tuple[Order, ...] = ("oldest_first", "newest_first")
 _DIGITS = 6
 """Of a share: enough for any number of channels."""
 
@@ -32,28 +33,49 @@ def wirings_of(blocks: Sequence[Block]) -> list[Wiring]:
 
 def _fits(block: Block, common: float | None) -> Iterator[Wiring]:
     """The wirings that say what a block's layers read and what its output joins, the plainest first."""
-    share = {} if not block.around else {"share": common or _share_of(block)}
+    share = _shared(block, common) if block.around else {}
     edges: Wiring = {"edges": [list(layer.sources) for layer in block.layers]}
     rules = [rule for rule in _rules(block) if _reads(ConnectivitySpec.model_validate(rule), block)]
     for rule in rules or [edges]:
-        for output in (*_OUTPUTS, list(block.gathered)):
-            wiring = {**rule, **share, **({} if output is None else {"output": output})}
-            if (
-                gathered(ConnectivitySpec.model_validate(wiring), len(block.layers))
-                == block.gathered
-            ):
-                yield (
-                    {"rule": "cross_stage_partial"}
-                    if wiring == {"rule": "dense", "share": 0.5}
-                    else wiring
-                )
+        for output in _outputs(block):
+            wiring = {**rule, **share, **output}
+            said = ConnectivitySpec.model_validate(wiring)
+            if gathered(said, len(block.layers)) == block.gathered:
+                yield _named(wiring)
+
+
+def _shared(block: Block, common: float | None) -> Wiring:
+    """How many of the input's channels enter the layers, and at which end of the output the others stand."""
+    end = {"bypass": "last"} if block.is_around_last else {}
+    return {"share": common or _share_of(block), **end}
+
+
+def _outputs(block: Block) -> Iterator[Wiring]:
+    """What the output may join, in either order; a list says any."""
+    for output in _OUTPUTS:
+        said = {} if output is None else {"output": output}
+        yield said
+        if output != "last":
+            yield from ({**said, "output_order": order} for order in _ORDERS)
+    yield {"output": list(block.gathered)}
+
+
+def _named(wiring: Wiring) -> Wiring:
+    """Half of the channels on a dense way is what cross_stage_partial says."""
+    partial = {"rule": "dense", "share": 0.5}
+    if partial.items() <= wiring.items():
+        rest = {key: value for key, value in wiring.items() if key not in partial}
+        return {"rule": "cross_stage_partial", **rest}
+    return wiring
 
 
 def _rules(block: Block) -> Iterator[Wiring]:
-    yield from (
-        {"rule": rule} for rule in RULES if rule not in ("window", "edges", "cross_stage_partial")
-    )
-    yield {"window": len(block.layers[-1].sources)}
+    """Each rule in either order."""
+    plain = [rule for rule in RULES if rule not in ("window", "edges", "cross_stage_partial")]
+    rules: list[Wiring] = [{"rule": rule} for rule in plain]
+    rules.append({"window": len(block.layers[-1].sources)})
+    yield from rules
+    yield from ({**rule, "order": "newest_first"} for rule in rules)
 
 
 def _reads(wiring: ConnectivitySpec, block: Block) -> bool:

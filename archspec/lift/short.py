@@ -57,6 +57,7 @@ _SETTINGS = (
         "window",
         "edges",
         "share",
+        "bypass",
         "output",
         "compression",
         "channels",
@@ -72,6 +73,8 @@ _SETTINGS = (
         "skip",
         "crop",
         "join",
+        "order",
+        "output_order",
         "after",
         "num_classes",
         "eps",
@@ -129,6 +132,8 @@ def _meant(spec: Spec, block: Block) -> tuple[Any, ...]:
         wiring.window,
         wiring.edges,
         wiring.share,
+        wiring.bypass == "last",
+        wiring.is_newest_first,
         gathered(wiring, len(block.widths)),
     )
     aggregate = ends and _wide(spec, ends)
@@ -146,7 +151,7 @@ def _wide(spec: Spec, part: AggregateSpec | TransitionSpec) -> tuple[Any, ...]:
 
 def _skipped(spec: Spec, part: TransitionSpec) -> tuple[Any, ...]:
     after = steps_of("transitions", part.after or "none")
-    return part.skip, part.crop, part.join, after, _pieces(spec, after, 1, {"out": 1})
+    return part.skip, part.crop, part.join, part.order, after, _pieces(spec, after, 1, {"out": 1})
 
 
 def _pieces(spec: Spec, steps: Any, channels: int, widths: Mapping[str, int]) -> tuple[Piece, ...]:

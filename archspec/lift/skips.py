@@ -72,7 +72,9 @@ def _parted(skip: _Skip, first: _Skip, whole: Mapping[frozenset[str], str]) -> N
     source = next(iter(older)) if len(older) == 1 else whole.get(older, "")
     if len(first.made) > 1 or not source:
         raise Unliftable(node.name, "joins an older value that is no block's output")
-    attrs = {"skip": source, "join": node.kind}
+    is_first = node.kind == "concat" and node.reads[0] in older
+    order = "skip_first" if is_first else "skip_last"
+    attrs = {"skip": source, "join": node.kind, "order": order}
     made = next(iter(first.made))
     op = replace(node.op, kind="skip", inputs=(made,), attrs=MappingProxyType(attrs))
     return replace(node, op=op, reads=(made,))

@@ -7,7 +7,7 @@ anew (archspec/graph/parts.py) and compared with the operators that the graph ha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 from archspec.errors import Diagnostic
@@ -41,7 +41,10 @@ def _part(region: Region, members: Sequence[Op], skip: Sequence[str]) -> Iterato
     if region.attrs.get("crop"):
         expected.append(("crop", {}, (len(expected) - 1,)))
     if region.attrs.get("skip"):
-        expected.append((region.attrs["join"], {}, (len(expected) - 1, OUTSIDE)))
+        joined = (len(expected) - 1, OUTSIDE)
+        if region.attrs["skip_first"]:
+            joined = joined[::-1]
+        expected.append((region.attrs["join"], {}, joined))
         expected += _expected(region.attrs["after"], len(expected))
     yield from _compared(region, members, expected, skip)
 
@@ -95,21 +98,25 @@ _USUAL: Mapping[str, Any] = {"groups": 1, "dilation": 1, "ceil": False, "keep": 
 
 
 AROUND = -1
-"""The number of what bypasses a block's layers: it is joined first."""
+"""The number of what bypasses a block's layers."""
 
 
 def _only_joins(
     graph: Graph, block: Region, members: Sequence[Op], found: Mapping[str, Ports]
 ) -> Iterator[Diagnostic]:
-    """A concatenation lists its sources first to last: another order is another function of the weights."""
+    """A block joins its layers' outputs, each once, and what goes round them at one end.
+
+    In which order layers and output join them, `densely_connected` holds.
+    """
     sources: dict[str, tuple[int, ...]] = dict.fromkeys(found[block.name].entering, (0,))
     for number, layer in enumerate(layers_of(graph, block), start=1):
         sources |= dict.fromkeys(found[layer.name].leaving, (number,))
     for region in graph.regions_of("aggregation", block.name):
         sources |= dict.fromkeys(found[region.name].leaving, (block.attrs["num_layers"] + 1,))
+    wiring = block.attrs["connectivity"]
     kinds = {
         "concat": True,
-        "slice": bypasses(block.attrs["connectivity"]),
+        "slice": bypasses(wiring),
         "add": block.attrs["residual"],
     }
     for op in members:
@@ -124,8 +131,12 @@ def _only_joins(
             )
         joined = tuple(chain.from_iterable(sources.get(source, ()) for source in op.inputs))
         sources[op.name] = (AROUND,) if op.kind == "slice" and op.attrs["start"] == 0 else joined
-        if op.kind == "concat" and any(later <= earlier for earlier, later in pairwise(joined)):
-            message = f"joins sources in the order {_listed(joined)}, must join them first to last"
+        if op.kind == "concat" and len({*joined}) < len(joined):
+            message = f"joins sources {_listed(joined)}, must join each once"
+            yield Diagnostic("G010", message, op.name)
+        wrong_places = joined[:-1] if wiring.bypass == "last" else joined[1:]
+        if op.kind == "concat" and AROUND in wrong_places:
+            message = f"must join what goes round the layers {wiring.bypass or 'first'}"
             yield Diagnostic("G010", message, op.name)
 
 

@@ -161,7 +161,7 @@ class _Reads:
         join = self.match.spec.ops.get(owner)
         region = self.match.spec.regions.get(join.region) if join else None
         if join and region and region.attrs.get("skip"):
-            skip = join.inputs[1]
+            skip = join.inputs[0 if region.attrs["skip_first"] else 1]
             yield self.match.skip_title(region.name), {*self.leaves.get(skip, (skip,))} & known
         for block in self.match.spec.regions_of("dense_block"):
             joins = [

@@ -5,7 +5,7 @@ A verifier relies on what others hold, so it runs only where those found nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import networkx as nx
 
@@ -119,13 +119,13 @@ def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
-    """Each block's derived connections are its rule's, one by one and in number."""
+    """Each block's derived connections are its rule's, one by one, in their order and in number."""
     blocks = graph.regions_of("dense_block")
     for block, found in zip(blocks, block_connections(graph), strict=True):
         wiring, layers = block.attrs["connectivity"], len(found.sources)
         for number, read in enumerate(found.sources, start=1):
-            yield from _compare(f"layer {number}", read, set(sources(wiring, number)), block)
-        yield from _compare("its output", found.gathered, set(gathered(wiring, layers)), block)
+            yield from _compare(f"layer {number}", read, sources(wiring, number), block)
+        yield from _compare("its output", found.gathered, gathered(wiring, layers), block)
         expected = expected_edges(block)
         if found.edges != expected:
             message = f"has {counted(found.edges, 'direct connection')}, {expected:,} expected"
@@ -133,16 +133,19 @@ def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def _compare(
-    reader: str, found: frozenset[int], expected: set[int], block: Region
+    reader: str, found: Sequence[int], expected: Sequence[int], block: Region
 ) -> Iterator[Diagnostic]:
-    if found == expected:
-        return
-    for source in sorted(expected - found):
+    for source in sorted({*expected} - {*found}):
         yield Diagnostic("G008", f"{reader} does not read {_source(source)}", block.name)
-    for source in sorted(found - expected):
+    for source in sorted({*found} - {*expected}):
         yield Diagnostic(
             "G008", f"{reader} reads {_source(source)}, the rule says it does not", block.name
         )
+    if sorted(found) == sorted(expected) and tuple(found) != tuple(expected):
+        wrong = next(at for at, source in enumerate(found) if source != expected[at])
+        rule = f"the spec says {_source(expected[wrong])}"
+        message = f"{reader} joins {_source(found[wrong])} at place {wrong + 1}, {rule}"
+        yield Diagnostic("G008", message, block.name)
 
 
 def _source(number: int) -> str:

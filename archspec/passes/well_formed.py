@@ -47,7 +47,7 @@ NEEDED_OF_REGIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "dense_layer": ("in_channels", "growth_rate", "bottleneck", "part"),
     "aggregation": ("in_channels", "out_channels", "part"),
-    "transition": ("in_channels", "out_channels", "part", "skip", "join", "after"),
+    "transition": ("in_channels", "out_channels", "part", "skip", "skip_first", "join", "after"),
     "head": ("num_classes", "part"),
 }
 

@@ -240,6 +240,7 @@ Skip = Annotated[
 _OF_A_SKIP = {
     "crop": "to whose size it cuts",
     "join": "which it joins",
+    "order": "whose place in the join it says",
     "after": "behind whose join it stands",
 }
 
@@ -260,6 +261,8 @@ class TransitionSpec(WidthSpec):
     """Whether what was enlarged is cut, at its centre, to the size of the skip."""
     join: Literal["concat", "add"] = "concat"
     """How the skip is joined."""
+    order: Literal["skip_last", "skip_first"] = "skip_last"
+    """Whether a concatenation has the skip behind what the steps give (the U-Net's authors) or before it."""
     after: TransitionSteps | None = None
     """Steps behind the skip's join."""
 
@@ -271,6 +274,8 @@ class TransitionSpec(WidthSpec):
         faults = [
             ((key,), f"{key} needs a skip, {_OF_A_SKIP[key]}") for key in said if self.skip is None
         ]
+        if self.order == "skip_first" and self.join == "add":
+            faults.append((("order",), "order does nothing beside join: add, which has none"))
         known = ("in", "out")
         told(
             [*faults, *faulty_widths(self.steps, known), *faulty_widths(self.after, known, "after")]

@@ -94,7 +94,7 @@ class Classes:
         values = {value: f"in{n}" for n, value in enumerate(container.entering)}
         lines = [container.kind]
         if loop:
-            values[loop.gathered] = f"all but the input: {loop.new_alone}"
+            values[loop.gathered] = f"new alone: {loop.new_alone}, first: {loop.is_newest_first}"
             lines.append(f"{self.made[loop.layers[0].path].name} {[grows_evenly(container)]}")
         for item in loop.others if loop else container.items:
             local = container.local(item)

@@ -5,7 +5,7 @@ Connections are those derived from the graph, never those that the rule would gi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -115,9 +115,7 @@ def _node(
         yield Text(x, line + radius + 22, str(number), 10, "middle")
 
 
-def _rail(
-    gathered: frozenset[int], x: list[float], line: float, rail: float
-) -> Iterator[Primitive]:
+def _rail(gathered: Sequence[int], x: list[float], line: float, rail: float) -> Iterator[Primitive]:
     """What the block's output joins: a rail below the nodes, with a stroke up to each that is joined."""
     for number in sorted(gathered):
         yield Line(((x[number], line), (x[number], rail)), FAINT, 1)

@@ -12,7 +12,7 @@ from archspec.graph.connections import block_connections
 from archspec.graph.connectivity import RULES, count, gathered, sources
 from archspec.passes.verify import verify
 from archspec.spec.model import Spec
-from archspec.spec.wiring import ConnectivitySpec, RuleName
+from archspec.spec.wiring import ConnectivitySpec, Order, RuleName
 
 Feeds = Callable[[int, int], bool]
 FEEDS: dict[str, Feeds] = {
@@ -83,18 +83,34 @@ def test_a_window_holds_the_last_sources(size: int, layers: int) -> None:
 
 
 @given(listed())
-def test_listed_edges_are_read_first_to_last(edges: list[list[int]]) -> None:
-    """In whatever order they are written."""
+def test_listed_edges_are_joined_as_they_are_written(edges: list[list[int]]) -> None:
+    """Another order is another function of the weights."""
     wiring = ConnectivitySpec.model_validate({"edges": edges})
-    assert [list(sources(wiring, i + 1)) for i in range(len(edges))] == [
-        sorted(entry) for entry in edges
-    ]
+    assert [list(sources(wiring, i + 1)) for i in range(len(edges))] == edges
     assert count(wiring, len(edges)) == sum(map(len, edges))
+
+
+ORDERS = ("oldest_first", "newest_first")
+
+
+@given(named, st.integers(1, 60), st.sampled_from(ORDERS), st.sampled_from([None, *ORDERS]))
+def test_an_order_turns_what_a_rule_reads_and_no_more(
+    rule: RuleName, layers: int, order: Order, output_order: Order | None
+) -> None:
+    """The output follows the layers where nothing else is said; the connections stay the same."""
+    usual = ConnectivitySpec(rule=rule)
+    wiring = ConnectivitySpec(rule=rule, order=order, output_order=output_order)
+    turned = slice(None, None, -1 if order == "newest_first" else 1)
+    for layer in range(1, layers + 1):
+        assert sources(wiring, layer) == sources(usual, layer)[turned]
+    turned = slice(None, None, -1 if (output_order or order) == "newest_first" else 1)
+    assert gathered(wiring, layers) == gathered(usual, layers)[turned]
+    assert count(wiring, layers) == count(usual, layers)
 
 
 @given(st.integers(1, 40), st.data())
 def test_an_output_may_be_said_for_every_rule(layers: int, data: st.DataObject) -> None:
-    """All, the new ones, the last, or a list in any order."""
+    """All, the new ones, the last, or a list, which is joined as it is written."""
     rule = data.draw(named)
     for output, expected in (
         ("all", [*range(layers + 1)]),
@@ -103,7 +119,7 @@ def test_an_output_may_be_said_for_every_rule(layers: int, data: st.DataObject) 
     ):
         assert list(gathered(ConnectivitySpec(rule=rule, output=output), layers)) == expected
     some = data.draw(st.lists(st.integers(0, layers), min_size=1, unique=True))
-    assert list(gathered(ConnectivitySpec.model_validate({"output": some}), layers)) == sorted(some)
+    assert list(gathered(ConnectivitySpec.model_validate({"output": some}), layers)) == some
 
 
 @pytest.mark.parametrize(
@@ -114,18 +130,20 @@ def test_an_output_may_be_said_for_every_rule(layers: int, data: st.DataObject) 
         {"edges": [[0], [1, 0], [1], [3, 0], [2]], "output": [5, 4, 3, 0]},
         {"rule": "log", "share": 0.5, "output": "all"},
         {"rule": "one_shot", "share": 0.25},
+        {"order": "newest_first"},
+        {"rule": "harmonic", "order": "newest_first", "output_order": "oldest_first"},
+        {"rule": "log", "order": "newest_first", "share": 0.5},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("aggregate", [None, {"channels": 7}], ids=["joined", "aggregated"])
 def test_what_is_built_has_the_rules_connections(wiring: object, aggregate: object) -> None:
-    """Derived from the operators, layer by layer, and as many as the closed form says."""
+    """Derived from the operators, layer by layer, in their order, and as many as the closed form says."""
     block = {"layers": 5, "growth_rate": 4, "connectivity": wiring, "aggregate": aggregate}
     spec = Spec.model_validate({"blocks": [block], "stem": {"channels": 8}, "transitions": []})
     graph = build_graph(spec)
     (declared,), (found,) = spec.dense_blocks(), block_connections(graph)
     assert verify(graph) == ()
-    assert [sorted(read) for read in found.sources] == [
-        list(sources(declared.connectivity, i)) for i in range(1, 6)
-    ]
+    assert found.sources == tuple(sources(declared.connectivity, i) for i in range(1, 6))
+    assert found.gathered == gathered(declared.connectivity, 5)
     assert found.edges == count(declared.connectivity, 5, aggregated=aggregate is not None)

@@ -126,7 +126,8 @@ def add_an_edge_and_refit(graph: Graph, rng: random.Random) -> Mutant | None:
         name for name in earlier if name.startswith(op.region) and graph.ops[name].kind != "concat"
     ]
     new = rng.choice(block or list(op.inputs))
-    return refitted(mutant(f"add {new}", graph, [replace(op, inputs=(*op.inputs, new))]))
+    wider = replace(op, inputs=(*op.inputs, new))
+    return refitted(mutant(f"add {new}", graph, [wider], [new]))  # an edge has two ends
 
 
 def read_one_twice_for_another(graph: Graph, rng: random.Random) -> Mutant | None:

@@ -107,7 +107,7 @@ def test_a_connection_that_is_missing_is_told_by_layer() -> None:
         )
     )
     assert [str(fault) for fault in verify(twice)] == [
-        f"{block}.concat3 G010 joins sources in the order 0, 2, 2, must join them first to last",
+        f"{block}.concat3 G010 joins sources 0, 2, 2, must join each once",
         f"{block} G008 layer 3 does not read layer 1",
         f"{block} G008 has 9 direct connections, 10 expected",
     ]

@@ -110,6 +110,7 @@ transition_steps = st.one_of(
     st.lists(st.one_of(steps, resizing), min_size=1, max_size=4),
 )
 shares = st.sampled_from([1.0, 0.5, 0.3])
+orders = st.sampled_from(["oldest_first", "newest_first"])
 
 
 @st.composite
@@ -117,15 +118,22 @@ def wirings(draw: st.DrawFn, count: int) -> Any:
     """A connectivity for a block of `count` layers."""
     rules = ("dense", "log", "harmonic", "one_shot", "cross_stage_partial")
     named = st.fixed_dictionaries(
-        {"rule": st.sampled_from(rules)}, optional={"share": st.sampled_from([0.25, 0.5])}
+        {"rule": st.sampled_from(rules)},
+        optional={"share": st.sampled_from([0.25, 0.5]), "order": orders},
     )
-    window = st.fixed_dictionaries({"window": st.integers(1, 4)})
+    window = st.fixed_dictionaries({"window": st.integers(1, 4)}, optional={"order": orders})
     sources = [st.lists(st.integers(0, i), min_size=1, unique=True) for i in range(count)]
     edges = st.fixed_dictionaries({"edges": st.tuples(*sources).map(list)})
     wiring: Values = draw(st.one_of(named, window, edges))
     listed = st.lists(st.integers(0, count), min_size=1, unique=True)
     output = draw(st.one_of(st.none(), st.sampled_from(["all", "new", "last"]), listed))
-    return wiring if output is None else {**wiring, "output": output}
+    if output is not None:
+        wiring = {**wiring, "output": output}
+    if output in (None, "all", "new") and draw(st.booleans()):
+        wiring = {**wiring, "output_order": draw(orders)}
+    if ("share" in wiring or wiring.get("rule") == "cross_stage_partial") and draw(st.booleans()):
+        wiring = {**wiring, "bypass": draw(st.sampled_from(["first", "last"]))}
+    return wiring
 
 
 @st.composite
@@ -158,18 +166,16 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
         ),
     }
     if draw(st.booleans()):
-        optional |= {
+        join = draw(st.sampled_from(["concat", "add"]))
+        of_the_skip: Values = {
             "skip": st.sampled_from(["stem", *range(1, index + 1)]),
-            "crop": st.booleans(),
-            "join": st.sampled_from(["concat", "add"]),
-            "after": st.just("post_activation"),
+            "join": st.just(join),
         }
-    values: Values = draw(st.fixed_dictionaries({}, optional=optional))
-    return (
-        values
-        if "skip" in values
-        else {k: v for k, v in values.items() if k not in ("crop", "join", "after")}
-    )
+        optional |= {"crop": st.booleans(), "after": st.just("post_activation")}
+        if join == "concat":
+            optional["order"] = st.sampled_from(["skip_last", "skip_first"])
+        return draw(st.fixed_dictionaries(of_the_skip, optional=optional))
+    return draw(st.fixed_dictionaries({}, optional=optional))
 
 
 @st.composite
