@@ -14,7 +14,7 @@ from typing import Any
 
 from archspec.graph.ir import Attrs
 from archspec.spec.document import Path
-from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec, width_of
+from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec, same_padding, width_of
 
 NONE: Attrs = MappingProxyType({})
 
@@ -166,7 +166,9 @@ def _set(**flags: bool) -> dict[str, bool]:
 def _conv(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
     conv, ins = step.settings, made.width(value)
     outs = ins if conv.width is None else width_of(conv.width, known)
-    padding = conv.dilation * (conv.kernel - 1) // 2 if conv.padding is None else conv.padding
+    padding = conv.padding
+    if padding is None:
+        padding = same_padding(conv.kernel, conv.dilation)
     window = {
         "kernel": conv.kernel,
         "stride": conv.stride,

@@ -13,7 +13,7 @@ from archspec.lift.fit import NORMS, Instance, Style, same, short_float
 from archspec.lift.network import Unliftable
 from archspec.lift.steps import ACTIVATIONS, Step
 from archspec.spec.steps import Step as Written
-from archspec.spec.steps import StepSpec, width_of
+from archspec.spec.steps import StepSpec, same_padding, width_of
 
 MAX_MULTIPLE = 64
 MAX_PARTS = 32
@@ -181,7 +181,7 @@ def _conv(made: _Listed, places: Sequence[Place]) -> Any:
     return {
         "conv": {
             **width,
-            **_without(said, {**usual, "padding": dilation * (said["kernel"] - 1) // 2}),
+            **_without(said, {**usual, "padding": same_padding(said["kernel"], dilation)}),
         }
     }
 

@@ -103,6 +103,15 @@ def named_widths(step: StepSpec) -> Iterator[str]:
             yield found[2]
 
 
+def same_padding(kernel: int, dilation: int) -> int | None:
+    """Return the pixels on each side with which a stride of 1 keeps height and width, the one default there is.
+
+    None where dilation x (kernel - 1) is odd: such a window has no middle, and frameworks round either way.
+    """
+    around = dilation * (kernel - 1)
+    return None if around % 2 else around // 2
+
+
 class ConvStep(SpecModel):
     """A convolution, padded so that a stride of 1 keeps height and width."""
 
@@ -113,13 +122,23 @@ class ConvStep(SpecModel):
     stride: Stride = 1
     """Pixels from window to window."""
     padding: Padding | None = None
-    """Pixels on each side; dilation x (kernel - 1) / 2 where absent."""
+    """Pixels on each side; dilation x (kernel - 1) / 2 where absent, which must be a whole number."""
     dilation: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     """Pixels from tap to tap of the window."""
     groups: Channels | Literal["depthwise"] = 1
     """`depthwise`: as many groups as it reads channels."""
     bias: Flag = False
     """Whether it adds a number to each channel."""
+
+    @model_validator(mode="after")
+    def _says_a_padding_that_no_rule_gives(self) -> ConvStep:
+        around = self.dilation * (self.kernel - 1)
+        if self.padding is None and same_padding(self.kernel, self.dilation) is None:
+            halves = " or ".join(str(half) for half in (around // 2, around // 2 + 1) if half)
+            choice = f"say padding: 0, as a patch stem has it, or the rounded half, {halves}"
+            why = f"dilation x (kernel - 1) (={around}) is odd, so the window has no middle"
+            raise broken_rule("padding", f"padding must be said where {why}; {choice}")
+        return self
 
 
 class ConvTransposeStep(SpecModel):

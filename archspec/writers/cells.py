@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from archspec.graph.ir import Op
+from archspec.spec.steps import same_padding
 
 # Cells: what stands behind `self.NAME = `. {ins} and {outs} are widths, {norm} the name of the module's own
 # function for such a norm, the rest the operator's attributes.
@@ -23,7 +24,7 @@ CELLS: Mapping[str, str] = {
     "group_norm": "{norm}({ins})",
     "max_pool": "nn.MaxPool2d({kernel}, stride={stride}, {pad}{ceiling})",
     "avg_pool": "nn.AvgPool2d({kernel}, stride={stride}, {pad}{ceiling})",
-    "blur_pool": "BlurPool({ins}, {kernel}, {stride})",
+    "blur_pool": "BlurPool({ins}, {kernel}, {stride}, {padding})",
     "prelu": "nn.PReLU({ins}, {slope})",
     "dropout": "nn.Dropout(p={rate})",
     "dense": "nn.Dense({ins}, {outs}, has_bias={bias})",
@@ -151,12 +152,12 @@ BLUR_POOL = '''\
 class BlurPool(nn.Cell):
     """A fixed binomial filter with reflected edges (Zhang 2019), which shrinks by its stride."""
 
-    def __init__(self, channels, kernel_size, stride):
+    def __init__(self, channels, kernel_size, stride, padding):
         super().__init__()
         row = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1)}[kernel_size]
         square = [[a * b / sum(row) ** 2 for a in row] for b in row]
         self.filters = Tensor([[square]] * channels, mindspore.float32)
-        self.pads = ((stride + kernel_size - 2) // 2,) * 4
+        self.pads = (padding,) * 4
         self.channels, self.stride = channels, stride
 
     def construct(self, x):
@@ -232,8 +233,9 @@ def _unusual(op: Op, ins: str) -> str:
     """The arguments of a convolution that most do not have."""
     attrs = op.attrs
     kernel, dilation, groups = attrs["kernel"], attrs.get("dilation", 1), attrs.get("groups", 1)
+    usual = same_padding(kernel, dilation)
     given = {
-        "padding": attrs["padding"] if attrs["padding"] != dilation * (kernel - 1) // 2 else None,
+        "padding": attrs["padding"] if attrs["padding"] != usual else None,
         "dilation": dilation if dilation != 1 else None,
         "groups": (ins if is_depthwise(op) else groups) if groups != 1 else None,
         "bias": True if attrs.get("bias") else None,

@@ -36,41 +36,85 @@ def of(kind: str, settings: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return settings.map(lambda values: {kind: values})
 
 
-def convs(width: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+@st.composite
+def convs(draw: st.DrawFn, width: st.SearchStrategy[Any], is_keeping: bool = True) -> Any:
+    """A convolution, which keeps height and width or is placed anyhow: even kernels, strides, paddings."""
     optional: dict[str, st.SearchStrategy[Any]] = {
         "width": width,
         "groups": st.sampled_from([1, 1, 2, "depthwise"]),
         "bias": st.booleans(),
         "dilation": st.integers(1, 2),
     }
-    return of(
-        "conv", st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional)
-    )
+    if is_keeping:
+        kernel = st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional)
+        return {"conv": draw(kernel)}
+    fixed = {"kernel": st.integers(1, 6), "stride": st.integers(1, 3)}
+    values = draw(st.fixed_dictionaries(fixed, optional=optional))
+    if values.get("dilation", 1) * (values["kernel"] - 1) % 2 or draw(st.booleans()):
+        values["padding"] = draw(st.integers(0, 3))
+    return {"conv": values}
 
 
+slices = st.sampled_from([{"stop": "in/2"}, {"start": "in/2"}, {"start": 1}, {"stop": 1}, {}])
+rates = st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.0, 0.3])})
+gates = st.fixed_dictionaries(
+    {},
+    optional={
+        "reduction": st.integers(1, 8),
+        "activation": activations,
+        "gate": st.sampled_from(["sigmoid", "hard_sigmoid"]),
+    },
+)
 keeping = st.one_of(
     st.just("norm"),
     st.just("activation"),
     of("norm", norms),
     of("activation", activations),
-    of("dropout", st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.0, 0.3])})),
-    of("squeeze_excite", st.fixed_dictionaries({}, optional={"reduction": st.integers(1, 8)})),
+    of("dropout", rates),
+    of("squeeze_excite", gates),
     of("shuffle", st.fixed_dictionaries({"groups": st.sampled_from([1, 2])})),
+    of("slice", slices),
     convs(widths),
 )
 """Steps that keep height and width."""
+bordered = {"padding": st.integers(0, 1), "ceil": st.booleans()}
 resizing = st.one_of(
-    of("max_pool", st.fixed_dictionaries(windows, optional={"ceil": st.booleans()})),
-    of("avg_pool", st.fixed_dictionaries(windows)),
-    of("blur_pool", st.fixed_dictionaries({}, optional={"kernel": st.sampled_from([3, 5])})),
+    convs(widths, is_keeping=False),
+    of("max_pool", st.fixed_dictionaries(windows, optional=bordered)),
+    of("avg_pool", st.fixed_dictionaries(windows, optional=bordered)),
     of(
-        "conv_transpose", st.fixed_dictionaries({"kernel": st.integers(2, 3), "stride": st.just(2)})
+        "blur_pool",
+        st.fixed_dictionaries(
+            {}, optional={"kernel": st.sampled_from([3, 5]), "stride": st.integers(1, 3)}
+        ),
+    ),
+    of(
+        "conv_transpose",
+        st.fixed_dictionaries(
+            {"kernel": st.integers(2, 4), "stride": st.integers(1, 3)},
+            optional={"padding": st.integers(0, 1), "bias": st.booleans(), "width": widths},
+        ),
     ),
     of(
         "upsample",
-        st.fixed_dictionaries({}, optional={"mode": st.sampled_from(["nearest", "bilinear"])}),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "mode": st.sampled_from(["nearest", "bilinear"]),
+                "factor": st.integers(2, 3),
+            },
+        ),
     ),
 )
+of_vectors = st.one_of(
+    st.just("activation"),
+    of("norm", st.just("layer")),
+    of("activation", activations.filter(lambda value: "prelu" not in str(value))),
+    of("dropout", rates),
+    of("slice", slices),
+    of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()})),
+)
+"""Steps that take what `global_pool` gives."""
 
 
 def branching(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -179,6 +223,18 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
 
 
 @st.composite
+def vector_heads(draw: st.DrawFn) -> Any:
+    """A head that goes on behind the mean over the pixels, and says what it gives."""
+    before, behind = (draw(st.lists(each, max_size=2)) for each in (steps, of_vectors))
+    if draw(st.booleans()):
+        behind.append(
+            {"branches": {"join": "concat", "of": [[], draw(st.lists(of_vectors, max_size=2))]}}
+        )
+    pool: Values = {"keep": True} if not behind and draw(st.booleans()) else {}
+    return [*before, {"global_pool": pool}, *behind]
+
+
+@st.composite
 def specs(draw: st.DrawFn) -> Values:
     """The plain values of a spec."""
     listed = draw(st.lists(blocks(), min_size=1, max_size=4))
@@ -220,8 +276,12 @@ def specs(draw: st.DrawFn) -> Values:
                 {"num_classes": st.integers(1, 20)}, optional={"dropout": st.just(0.2)}
             ),
             st.lists(steps, min_size=1, max_size=2),
+            vector_heads(),
         ),
     }
-    sizes = st.fixed_dictionaries({"height": st.integers(24, 70), "width": st.integers(24, 70)})
+    sizes = st.fixed_dictionaries(
+        {"height": st.integers(24, 70), "width": st.integers(24, 70)},
+        optional={"channels": st.sampled_from([1, 3, 4])},
+    )
     fixed = {"growth_rate": st.integers(2, 12), "input": sizes, "blocks": st.just(listed)}
     return draw(st.fixed_dictionaries(fixed, optional=optional))
