@@ -105,14 +105,13 @@ class _Trainer:
         """Build, initialise and, where there is a checkpoint, restore."""
         import mindspore as ms
 
-        from archspec.train.step import TrainStep, initialise, sgd
+        from archspec.train.step import TrainStep, sgd
 
         recipe = run.recipe
         splits = splits_of(run)
         check_classes(splits.train, run.settings.classes)
         ms.set_seed(recipe.seed)
-        network = create_model(run.spec)
-        initialise(network, recipe)
+        network = create_model(run.spec, initialisation=recipe.initialisation)
         if run.initial.is_file():
             begin_with(network, read_tensors(run.initial))
         network = ms.amp.auto_mixed_precision(network, recipe.amp)

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from archspec.errors import TrainingError, counted
 from archspec.spec.fields import SpecModel, WrittenModel
 from archspec.spec.load import Override, Overrides, is_overridden, load_model
+from archspec.writers.initial import USUAL, Initialisation
 
 Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -104,7 +105,7 @@ class Recipe(WrittenModel):
     of `global_batch`, `scale_rate` multiplies the rate by devices x batch_size / global_batch (arXiv 1706.02677)."""
     seed: Seed = 0
     """Of all that is drawn at random."""
-    initialisation: Literal["he_normal_fan_out", "he_normal_fan_in"] = "he_normal_fan_out"
+    initialisation: Initialisation = USUAL
     """Of convolutions, variance 2 / fan (arXiv 1502.01852). Fan-out is MindCV's (`HeNormal(sqrt 5, "fan_out", "relu")`,
     where relu ignores the slope) and that of the paper's own code (liuzhuang13/DenseNet, densenet.lua); fan-in is
     torchvision's (`kaiming_normal_`). The classifier is the same in all three: He uniform (a = sqrt 5, fan-in), which

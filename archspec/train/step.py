@@ -1,51 +1,17 @@
-"""One optimisation step as a compiled cell, and what it needs: initial values, optimizer, loss.
+"""One optimisation step as a compiled cell, and what it needs: optimizer, loss.
 
 Imports mindspore; call `archspec.runtime.prepare` before.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import mindspore as ms
 from mindspore import nn, ops
-from mindspore.common.initializer import HeUniform, Normal, Zero, initializer
 
 from archspec.train.recipe import Recipe
-
-
-def initialise(network: Any, recipe: Recipe) -> None:
-    """Fill in initial values: convolutions He normal, dense layers He uniform (a = sqrt 5), biases 0.
-
-    `Recipe.initialisation` says whose they are. Norms keep gamma 1, beta 0.
-    """
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, nn.Conv2d | nn.Conv2dTranspose):
-            _fill(cell.weight, Normal(sigma=math.sqrt(2 / _fan(cell, recipe))))
-        elif isinstance(cell, nn.Dense):
-            _fill(cell.weight, HeUniform(negative_slope=5**0.5))
-        else:
-            continue
-        if cell.has_bias:
-            _fill(cell.bias, Zero())
-
-
-def _fan(conv: Any, recipe: Recipe) -> int:
-    """Return how many inputs an output pixel reads, or how many outputs an input pixel reaches.
-
-    MindSpore's HeNormal takes the fans from the weight's shape: of a convolution in groups it counts the outputs of
-    all groups, and of a transposed one it takes inputs for outputs. For a plain convolution this is the same.
-    """
-    channels = (
-        conv.out_channels if recipe.initialisation == "he_normal_fan_out" else conv.in_channels
-    )
-    return int(channels // conv.group * math.prod(conv.kernel_size))
-
-
-def _fill(parameter: Any, values: Any) -> None:
-    parameter.set_data(initializer(values, parameter.shape, parameter.dtype).init_data())
 
 
 def sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:

@@ -162,6 +162,8 @@ class Classes:
         cells += [
             f"        self.{local} = {made}" for local, made in self._cells(first, widths, every)
         ]
+        if not first.path:  # the network itself, once all of it is there
+            cells.append("        initialise(self)")
         body = [f"        {line}" for line in straight(first)]
         return {"cells": _lines(cells), "body": _lines(body)}
 

@@ -24,6 +24,7 @@ from archspec.spec.document import Document
 from archspec.spec.load import load_spec, validate
 from archspec.spec.model import Spec
 from archspec.spec.parts import HeadSpec
+from archspec.writers.initial import USUAL, Initialisation
 from archspec.writers.module import write_module
 from archspec.writers.names import name_faults
 
@@ -32,6 +33,7 @@ def create_model(
     spec: str | Path | Spec,
     num_classes: int | None = None,
     overrides: Iterable[str] | Mapping[str, Any] = (),
+    initialisation: Initialisation = USUAL,
 ) -> Any:
     """Return a `mindspore.nn.Cell` that maps images (N, C, H, W) to logits (N, num_classes).
 
@@ -39,6 +41,7 @@ def create_model(
         spec: a shipped name, a path or a Spec.
         num_classes: replaces the spec's `head.num_classes`.
         overrides: as for `load_spec`, where `spec` is a name or a path.
+        initialisation: how the convolutions start, as `Recipe.initialisation` says it.
 
     Raises:
         SpecError: the spec breaks a rule.
@@ -50,11 +53,11 @@ def create_model(
     if num_classes is not None:
         head = Document({**spec.head.model_dump(), "num_classes": num_classes})
         spec = spec.model_copy(update={"head": validate(HeadSpec, head)})
-    return network_of(verified(build_graph(spec)))
+    return network_of(verified(build_graph(spec)), initialisation)
 
 
-def network_of(graph: Graph) -> Any:
-    """Return the network of a verified graph, its parameters as MindSpore initialises them.
+def network_of(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
+    """Return the network of a verified graph, with fresh initial values.
 
     Raises:
         GraphError: W003, a name of the graph cannot stand in Python text, or is one that every cell has.
@@ -65,7 +68,11 @@ def network_of(graph: Graph) -> Any:
 
     if faults := name_faults(graph, frozenset(dir(nn.Cell()))):  # of the version that is installed
         raise GraphError(faults)
-    return import_text(write_module(graph), graph.name).Network()
+    module = import_text(write_module(graph), graph.name)
+    network = module.Network()
+    if initialisation != USUAL:
+        module.initialise(network, initialisation)
+    return network
 
 
 def import_text(text: str, name: str) -> ModuleType:

@@ -15,6 +15,7 @@ from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
 from archspec.writers.cells import helpers
 from archspec.writers.classes import Classes
+from archspec.writers.initial import INITIALISE
 from archspec.writers.names import name_faults
 from archspec.writers.outline import Container, outline
 
@@ -48,7 +49,7 @@ def write_module(graph: Graph) -> str:
     in_order = dict.fromkeys(
         classes.made[container.path].text for container in _nested_first(network)
     )
-    body = "\n\n".join([*texts, *in_order])
+    body = "\n\n".join([*texts, INITIALISE, *in_order])
     return _header(graph, body) + body
 
 
@@ -77,19 +78,28 @@ def _header(graph: Graph, body: str) -> str:
         ", ".join(f"(N, {', '.join(map(str, shapes[name]))})" for name in names)
         for names in (graph.inputs, graph.outputs)
     )
-    imports = "from collections import OrderedDict\n\n" * ("OrderedDict" in body)
-    imports += (
-        "import mindspore\nfrom mindspore import Tensor, nn, ops\n\n" if "Tensor(" in body else ""
-    )
-    imports += (
-        ""
-        if "Tensor(" in body
-        else f"from mindspore import {'nn, ops' if 'ops.' in body else 'nn'}\n\n"
-    )
     return HEADER.format(
         title=graph.name,
         before=before,
         after=after,
         digest=structure_digest(graph),
-        imports=imports,
+        imports=_imports(body),
     )
+
+
+def _imports(body: str) -> str:
+    """The lines that fetch what the text uses, sorted as formatters sort them."""
+    lines = ["import math"]
+    if "OrderedDict" in body:
+        lines.append("from collections import OrderedDict")
+    lines.append("")
+    names = [name for name, use in _USES.items() if use in body]
+    if "Tensor" in names:
+        lines.append("import mindspore")
+    lines.append(f"from mindspore import {', '.join(names)}")
+    lines.append("from mindspore.common.initializer import HeUniform, Normal, initializer")
+    return "\n".join([*lines, "", ""])
+
+
+_USES = {"Tensor": "Tensor(", "nn": "nn.", "ops": "ops."}
+"""Names of MindSpore, and what tells that a text uses them."""

@@ -14,9 +14,11 @@ from PIL import Image
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
+from archspec.train.fit import _Trainer
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe import load_recipe
 from archspec.train.start import create, plan_run
+from archspec.writers.load import create_model
 
 
 def test_events_tell_the_plan_the_steps_the_epochs_and_the_end(digits_run):
@@ -144,6 +146,22 @@ def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
         int(ms.load_checkpoint(str(run / "checkpoints/last.ckpt"))["global_step"].asnumpy().item())
         == 24
     )
+
+
+@pytest.mark.parametrize("kind", ["he_normal_fan_out", "he_normal_fan_in"])
+def test_training_starts_where_a_network_of_ones_own_starts(tmp_path, kind):
+    """`create_model` under the recipe's seed has the very values: a loop of one's own begins at the same place."""
+    prepare()
+    import mindspore as ms
+
+    overrides = ["seed=7", f"initialisation={kind}"]
+    run = create(plan_run("densenetbc_digits", recipe_overrides=overrides), tmp_path / "run")
+    theirs = _Trainer.start(run, rank=0, world=1).network
+    ms.set_seed(7)
+    ours = create_model("densenetbc_digits", initialisation=kind)
+    for one, other in zip(theirs.get_parameters(), ours.get_parameters(), strict=True):
+        assert one.name == other.name
+        np.testing.assert_array_equal(one.asnumpy(), other.asnumpy())
 
 
 def test_data_whose_classes_have_changed_since_is_refused(tmp_path):

@@ -1,0 +1,37 @@
+"""The values with which a network starts: a function of the emitted module, which its network calls.
+
+So a network is the same wherever it is made: by `train`, by `create_model` for a loop of one's own, or by the saved
+module without this package.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Initialisation = Literal["he_normal_fan_out", "he_normal_fan_in"]
+"""Of convolutions, what the emitted function knows; a recipe may choose another than the usual one."""
+USUAL: Initialisation = "he_normal_fan_out"
+
+# MindSpore's own HeNormal takes the fans from the weight's shape: of a convolution in groups it counts the outputs of
+# all groups, and of a transposed one it takes inputs for outputs. For a plain convolution this is the same.
+INITIALISE = '''\
+def initialise(network, kind="he_normal_fan_out"):
+    """Convolutions start He normal, dense layers He uniform, biases at 0."""
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, (nn.Conv2d, nn.Conv2dTranspose)):
+            outwards = kind == "he_normal_fan_out"
+            channels = cell.out_channels if outwards else cell.in_channels
+            fan = channels // cell.group * math.prod(cell.kernel_size)
+            start(cell.weight, Normal(math.sqrt(2 / fan)))
+        elif isinstance(cell, nn.Dense):
+            start(cell.weight, HeUniform(math.sqrt(5)))
+        else:
+            continue
+        if cell.has_bias:
+            start(cell.bias, "zeros")
+
+
+def start(parameter, values):
+    values = initializer(values, parameter.shape, parameter.dtype)
+    parameter.set_data(values.init_data())
+'''
