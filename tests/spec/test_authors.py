@@ -1,9 +1,9 @@
 """With an author's weights, the outputs of the author's code: the joins stand in the order that the weights were for.
 
 `tests/cases/authors.npz` holds what PyTorch 2.13 gave, on a CPU, for networks as their authors' files define them:
-PingoLH/Pytorch-HarDNet, `hardnet.py`; Lyken17/SparseNet, `src/pytorch/denselink.py`; kuangliu/pytorch-cifar,
-`models/densenet.py`. Weights and images follow from seeds, tensor by tensor in PyTorch's order; of the outputs the
-first 100 are kept.
+PingoLH/Pytorch-HarDNet, `hardnet.py`; Lyken17/SparseNet, `src/pytorch/denselink.py`; Robert-JunWang/PeleeNet,
+`peleenet.py`; RuiyangJu/ThreshNet, `ThreshNet79.py`; kuangliu/pytorch-cifar, `models/densenet.py`. Weights and
+images follow from seeds, tensor by tensor in PyTorch's order; of the outputs the first 100 are kept.
 """
 
 from __future__ import annotations
@@ -22,13 +22,20 @@ from archspec.graph.operators import OPERATORS
 from archspec.spec.load import load_spec
 
 OUTPUTS = np.load(Path(__file__).parents[1] / "cases" / "authors.npz")
+RELATIVES = Path(__file__).parent / "relatives"
 SMALL = ("input.height=64", "input.width=64")
 CIFAR = ("blocks=[{layers: 3}, {layers: 4}, {layers: 3}, {layers: 2}]", "growth_rate=8")
 NETWORKS = {
     "hardnet68": ("hardnet68", SMALL),
     "hardnet39ds": ("hardnet39ds", SMALL),
     "sparsenet40_k24": ("sparsenet40_k24", ("stem.channels=24",)),
+    "peleenet": ("peleenet", SMALL),
+    "threshnet79": (f"{RELATIVES}/threshnet79.yaml", SMALL),
     "newest_first": ("densenetbc100_k12", (*CIFAR, "connectivity.order=newest_first")),
+}
+TURNED = {
+    "peleenet": "connectivity.order=newest_first",
+    "threshnet79": "blocks.3.connectivity.order=oldest_first",
 }
 TORCH_ORDER = ("weight", "gamma", "bias", "beta", "moving_mean", "moving_variance")
 
@@ -70,5 +77,5 @@ def test_a_spec_gives_the_outputs_of_its_authors_code(author: str) -> None:
 def test_another_order_gives_other_outputs(author: str) -> None:
     """So that the test above tells orders apart."""
     name, overrides = NETWORKS[author]
-    turned = (*overrides, "connectivity.order=oldest_first")
+    turned = (*overrides, TURNED.get(author, "connectivity.order=oldest_first"))
     assert oracle.distance(output(name, turned), OUTPUTS[author]) > 0.1
