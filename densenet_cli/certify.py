@@ -104,7 +104,9 @@ def _known(
         reading.graph, chosen, is_users_choice(chosen, ("head", "num_classes"))
     )
     graph = verified(build_graph(wanted))
-    comparison = compare(graph, reading.graph, ordered=ordered, named=names)
+    comparison = compare(
+        graph, reading.graph, ordered=ordered, named=names, zero_biases=is_onnx(file)
+    )
     life = life_of(comparison.match, reading, file) if comparison.equal else None
     probed = (
         probe_of(life, reading, file)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from archspec.errors import Diagnostic, counted
+from archspec.errors import Diagnostic, counted, first_of
 from archspec.graph.ir import Graph, Op
 from archspec.graph.operators import OPERATORS
 from archspec.passes.blocks import blocks_found
 from archspec.passes.chains import Chain, contracted, paired
-from archspec.passes.folding import folded_norms, unfolded
+from archspec.passes.folding import Folded, folded_norms, unfolded, with_zero_biases
 from archspec.passes.order import Order, order_of
 from archspec.passes.pieces import cut
 from archspec.passes.reads import connection_lines
@@ -102,21 +102,28 @@ class Comparison:
 
 
 def compare(
-    spec_graph: Graph, found: Graph, ordered: bool = False, named: bool = False
+    spec_graph: Graph,
+    found: Graph,
+    ordered: bool = False,
+    named: bool = False,
+    zero_biases: bool = False,
 ) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
     A concatenation in another order, where only channels of weights are permuted, is a note, or with `ordered` a
-    difference; another name is one with `named` alone, of graphs that are equal but for names.
+    difference; another name is one with `named` alone, of graphs that are equal but for names. With `zero_biases`
+    a bias that is absent from the file is one of zeros, which exporters of ONNX drop.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
     expected_chains, found_chains = contracted(spec_graph), contracted(found)
     params = _params(op for part in found_chains for op in part.ops)
-    folds = folded_norms(expected_chains, found_chains)
+    folds = folded_norms(expected_chains, found_chains, zero_biases)
     found_chains = contracted(unfolded(found, folds)) if folds else found_chains
-    match = Match(spec_graph, cut(paired(expected_chains, found_chains)))
+    pairs = cut(paired(expected_chains, found_chains))
+    biased, dropped = with_zero_biases(pairs if zero_biases else ())
+    match = Match(spec_graph, biased or pairs)
     blocks, order = compared_blocks(match, found.name), order_of(match)
     lines = chain(_differences(match, blocks), _orders(order, ordered))
     differences = _listed(lines) or _listed(_leftovers(match))
@@ -125,7 +132,8 @@ def compare(
         blocks,
         _listed(other_names(match)) if named else differences,
         (
-            *_norm_notes(len(folds), match),
+            *_norm_notes(folds, match),
+            *_bias_notes(dropped),
             *(() if ordered else _notes(order)),
             *(nameless(match) if named else ()),
         ),
@@ -328,16 +336,33 @@ def _shown(value: Any) -> str:
     return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _norm_notes(folded: int, match: Match) -> Iterator[str]:
+def _norm_notes(folds: Sequence[Folded], match: Match) -> Iterator[str]:
     """Norms that are there but do not stand in the file as such."""
     found = (op for _, chain in match.both for op in chain.ops if op.kind == "batch_norm")
-    written = sum(_untold("eps", op) for op in found) - folded
-    if folded:
-        verb = "is" if folded == 1 else "are"
-        yield f"{counted(folded, 'batch norm')} {verb} folded into the convolution before: eps is not compared there"
+    written = sum(_untold("eps", op) for op in found) - len(folds)
+    traceless = sum(not fold.found.attrs.get("bias") for fold in folds)
+    if len(folds) > traceless:
+        yield _norm_note(len(folds) - traceless, "folded into the convolution before")
+    if traceless:
+        yield _norm_note(
+            traceless,
+            "folded into a convolution that has no bias in the file",
+            ", and a norm that shifts by zero is not told from none",
+        )
     if written:
-        verb = "is" if written == 1 else "are"
-        yield f"{counted(written, 'batch norm')} {verb} written as a scale and a shift: eps is not compared there"
+        yield _norm_note(written, "written as a scale and a shift")
+
+
+def _norm_note(number: int, how: str, more: str = "") -> str:
+    verb = "is" if number == 1 else "are"
+    return f"{counted(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
+
+
+def _bias_notes(dropped: Sequence[str]) -> Iterator[str]:
+    """Biases that a file may leave out."""
+    if dropped:
+        verb = "have" if dropped[1:] else "has"
+        yield f"{first_of(dropped)} {verb} no bias in the file: it counts as one of zeros"
 
 
 def _notes(order: Order) -> Iterator[str]:

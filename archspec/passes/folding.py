@@ -1,7 +1,8 @@
 """Batch norms that a framework folded into the convolutions before them, put back where the spec has them.
 
 A folded norm leaves a convolution with a bias and nothing else behind, so only the spec tells that there was one:
-what it has as conv, batch_norm is a conv with a bias in the file.
+what it has as conv, batch_norm is a conv with a bias in the file. Exporters that drop biases of zeros leave less: of
+a network that was never trained, each norm shifts by zero, and its convolution has no bias either.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from archspec.graph.ir import Graph, Op
-from archspec.passes.chains import Chain, paired
+from archspec.passes.chains import Chain, Pair, paired
 
 _CONVS = ("conv", "conv_transpose")
 
@@ -25,13 +26,33 @@ class Folded:
     expected: Op
 
 
-def folded_norms(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Folded, ...]:
+def folded_norms(
+    expected: Sequence[Chain], found: Sequence[Chain], zero_biases: bool = False
+) -> tuple[Folded, ...]:
     """Return the convolutions of a file that must hold the norm that the spec has behind them.
+
+    With `zero_biases` a bias that is absent is one of zeros: norms may be folded without a trace. What folds them
+    folds all, and the norms of a trained network all shift: so no norm may stand behind a convolution of the file,
+    and none of those that hold one may have a bias that the spec does not tell.
+    """
+    biased = any(_biased(op) for chain in found for op in chain.ops)
+    traceless = zero_biases and not any(
+        is_normed for chain in found for _, is_normed in _convs(chain)
+    )
+    if not (biased or traceless):
+        return ()
+    bare = _bare(expected, found)
+    is_trained = any(_biased(fold.found) and not _biased(fold.expected) for fold in bare)
+    if traceless and not is_trained:
+        return bare
+    return tuple(fold for fold in bare if _biased(fold.found))
+
+
+def _bare(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Folded, ...]:
+    """Convolutions behind which the spec has a norm and the file none.
 
     A chain that the spec does not have, such as a layer too many, is taken for one like the last of its kind.
     """
-    if not any(_biased(op) for chain in found for op in chain.ops):
-        return ()
     pairs = paired(*([_without_norms(chain) for chain in chains] for chains in (expected, found)))
     ours, theirs = ({chain.ops[0].name: chain for chain in chains} for chains in (expected, found))
     folds, last = list[Folded](), dict[tuple[str, ...], Chain]()
@@ -69,6 +90,31 @@ def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
     )
 
 
+def with_zero_biases(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """Return pairs of chains in which the file has each bias of the spec, and the names of those that it lacks."""
+    lacking = dict[str, Op]()
+    for expected, found in pairs:
+        both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
+        lacking |= {theirs.name: ours for ours, theirs in both if _lacks_bias(ours, theirs)}
+    biased = tuple((a, None if b is None else _with_biases(b, lacking)) for a, b in pairs)
+    return biased, tuple(op.name for op in lacking.values())
+
+
+def _lacks_bias(expected: Op, found: Op) -> bool:
+    ours, theirs = (op.attrs.get("bias", op.kind == "dense") for op in (expected, found))
+    return expected.kind == found.kind and bool(ours) and not theirs
+
+
+def _with_biases(chain: Chain, lacking: Mapping[str, Op]) -> Chain:
+    return replace(chain, ops=tuple(_with_bias(op, lacking) for op in chain.ops))
+
+
+def _with_bias(op: Op, lacking: Mapping[str, Op]) -> Op:
+    if op.name not in lacking:
+        return op
+    return replace(op, attrs=MappingProxyType({**op.attrs, "bias": True}))
+
+
 def _biased(op: Op) -> bool:
     return op.kind in _CONVS and bool(op.attrs.get("bias"))
 
@@ -86,7 +132,7 @@ def _in_chain(expected: Chain, found: Chain) -> Iterator[Folded]:
     for (ours, normed), (theirs, still_normed) in zip(
         _convs(expected), _convs(found), strict=False
     ):
-        if normed and not still_normed and _biased(theirs) and ours.kind == theirs.kind:
+        if normed and not still_normed and ours.kind == theirs.kind:
             yield Folded(theirs, ours)
 
 

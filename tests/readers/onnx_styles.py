@@ -47,6 +47,8 @@ class Style:
     """Activations in several nodes."""
     nodes: bool = False
     """Constants, weights too, in nodes of their own."""
+    drops_zeros: bool = False
+    """Biases of zeros are left out."""
 
 
 STYLES: Mapping[str, Style] = {
@@ -208,7 +210,7 @@ def _conv(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: An
         )
     x, pads = file.padded(sources[0], attrs)
     given = [file.constant(weight, f"{step.name}.weight")]
-    given += [] if bias is None else [file.constant(bias, f"{step.name}.bias")]
+    given += [] if _is_left_out(file, bias) else [file.constant(bias, f"{step.name}.bias")]
     own = {
         "kernel_shape": [kernel] * 2,
         "strides": [attrs["stride"]] * 2,
@@ -216,6 +218,10 @@ def _conv(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: An
     }
     value = file.node("Conv", x, *given, pads=pads, group=attrs["groups"], **own)
     return value, (out, *_window(shapes[0], attrs))
+
+
+def _is_left_out(file: File, bias: Array | None) -> bool:
+    return bias is None or (file.style.drops_zeros and not bias.any())
 
 
 def _conv_transpose(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
@@ -326,7 +332,8 @@ def _dense(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: A
         file.draw(f"{step.name}.weight", (out, shapes[0][0])),
         file.draw(f"{step.name}.bias", (out,)),
     )
-    given = [file.constant(bias)] if attrs["bias"] else []
+    bias = bias if attrs["bias"] else None
+    given = [] if _is_left_out(file, bias) else [file.constant(bias)]
     if file.style.head == "conv":
         made = file.node("Conv", sources[0], file.constant(weight[:, :, None, None]), *given)
         return file.node("Flatten", made), shape
