@@ -113,9 +113,10 @@ def _known(
         if life and probe and isinstance(reading, OnnxReading)
         else None
     )
+    remarks = (*reading.notes, remark)
     skipped = "not probed: the network is another one" if probe and not probed else ""
     return certificate(
-        file, graph, comparison, remark, skipped, spec_file=spec_file, life=life, probe=probed
+        file, graph, comparison, *remarks, skipped, spec_file=spec_file, life=life, probe=probed
     )
 
 

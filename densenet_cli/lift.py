@@ -27,13 +27,13 @@ def lift(
     Example: densenet lift theirs.onnx -o theirs.yaml
     """
     from archspec.lift.lift import lift as lifted_from
-    from archspec.readers.mindir import read_mindir
-    from archspec.readers.onnx import read_onnx
+    from archspec.readers.mindir import mindir_reading
+    from archspec.readers.onnx import onnx_reading
     from archspec.readers.onnx_file import is_onnx
 
     called = _named(file) if name is None else _checked(name)
-    found = read_onnx(file) if is_onnx(file) else read_mindir(file)
-    lifted = lifted_from(found, called, str(file))
+    reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
+    lifted = lifted_from(reading.graph, called, str(file))
     if output is None:
         typer.echo(lifted.text, nl=False)
     else:
@@ -41,7 +41,7 @@ def lift(
         console.out(
             f"wrote {output}\nNext: densenet certify {shlex.quote(str(file))} {shlex.quote(str(output))}"
         )
-    for note in lifted.notes:
+    for note in (*reading.notes, *lifted.notes):
         typer.echo(f"note: {note}", err=True)
 
 

@@ -18,6 +18,7 @@ and gives an input, a conv and a batch_norm. The path of a file is mindir_file (
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from archspec.errors import Diagnostic, ModelFileError, first_of
@@ -26,6 +27,9 @@ from archspec.readers.mindir_calls import run_model
 from archspec.readers.mindir_file import read_model
 from archspec.readers.mindir_values import Feature, Found
 from archspec.readers.weights import Reading
+
+SOFTMAX = (("Softmax",), ("LogSoftmax",))
+"""What is pending of logits that a file's end makes probabilities of."""
 
 
 def read_mindir(path: Path) -> Graph:
@@ -45,18 +49,26 @@ def read_mindir(path: Path) -> Graph:
 
 def mindir_reading(path: Path) -> Reading:
     """Return the graph as `read_mindir` does, and where the weights of its operators are."""
-    found, outputs = run_model(read_model(path), path)
+    found, ends = run_model(read_model(path), path)
+    outputs, notes = without_softmax(ends)
     graph = graph_of(found, outputs, path)
-    return Reading(graph, found.weights_of(graph))
+    return Reading(graph, found.weights_of(graph), notes=notes)
 
 
-def graph_of(found: Found, outputs: Sequence[Feature] | Feature, path: Path) -> Graph:
+def without_softmax(ends: Sequence[Feature]) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
+    """Return a file's outputs before the softmax that it may end in, and the notes that say so."""
+    kinds = dict.fromkeys(end.pending[0] for end in ends if end.pending in SOFTMAX)
+    outputs = (replace(end, pending=()) if end.pending in SOFTMAX else end for end in ends)
+    words = "which no spec has: what is compared is the network before it"
+    return tuple(outputs), tuple(f"the file ends in {kind}, {words}" for kind in kinds)
+
+
+def graph_of(found: Found, outputs: Sequence[Feature], path: Path) -> Graph:
     """Return the operators that lead to the outputs as a graph, whose outputs stand in the same order.
 
     Raises:
         ModelFileError: R008, some of them are not what dense networks have.
     """
-    outputs = [outputs] if isinstance(outputs, Feature) else outputs
     for output in outputs:
         if output.pending:
             found.faults[output.op] = f"an output is part of a {output.pending[0]}"

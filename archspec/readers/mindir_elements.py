@@ -49,6 +49,15 @@ def larger(call: Call) -> Feature:
     raise Strange(UNKNOWN)
 
 
+def probabilities(call: Call) -> Feature:
+    """Return what a network makes of its logits at its end: no operator of the IR, and nothing may read it."""
+    x, axis = call.feature(), call.option("axis", 1, -1)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if axes not in ((1,), (1 - len(x.shape),)):
+        raise Strange("is not taken over the channels of each pixel")
+    return replace(x, pending=(call.primitive,))
+
+
 def part(kind: str, call: Call) -> Feature:
     """A function that dense networks have only as a part of another."""
     x = call.feature()

@@ -216,6 +216,7 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     },
     "GeLU": partial(elements.activation, "gelu", approximate="tanh"),
     "PReLU": elements.prelu,
+    **dict.fromkeys(("Softmax", "LogSoftmax"), elements.probabilities),
     "Maximum": elements.larger,
     "Concat": _concat,
     "MaxPool": partial(windows.pool, "max_pool"),

@@ -16,26 +16,29 @@ onnx_constants for what a file computes of constants alone.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from archspec.errors import ArchspecError, Diagnostic, ModelFileError
+from archspec.errors import ArchspecError, Diagnostic, ModelFileError, counted
 from archspec.graph.ir import Graph, Op
+from archspec.readers import onnx_quantised as quantised
 from archspec.readers import onnx_shapes as shapes
 from archspec.readers import onnx_windows as windows
-from archspec.readers.mindir import graph_of
+from archspec.readers.mindir import graph_of, without_softmax
 from archspec.readers.mindir_values import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange, Unknown
 from archspec.readers.onnx_constants import CONSTANTS, passed_on
 from archspec.readers.onnx_elements import ELEMENTS
 from archspec.readers.onnx_file import Model, Node, read_model
-from archspec.readers.onnx_values import Call
+from archspec.readers.onnx_values import Call, Tensor
 from archspec.readers.weights import Reading
 
 OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTS,
+    **quantised.FEATURES,
     "Conv": windows.conv,
     "ConvTranspose": windows.conv_transpose,
     "MaxPool": windows.max_pool,
@@ -54,12 +57,13 @@ OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     "MatMul": shapes.matmul,
     "Gemm": shapes.gemm,
 }
+_CONSTANTS: Mapping[str, Callable[[Call], Any]] = {**CONSTANTS, **quantised.WEIGHTS}
 _BOTH: Mapping[str, Callable[[Call], Any]] = {
     **dict.fromkeys(("Identity", "Cast", "Dropout"), passed_on),
     "Shape": CONSTANTS["Shape"],
 }
 """What does the same to features and to constants."""
-KNOWN = frozenset({*OPERATORS, *CONSTANTS, *_BOTH})
+KNOWN = frozenset({*OPERATORS, *_CONSTANTS, *_BOTH})
 """Kinds of nodes that are read; a file with any other on the way to its output is refused."""
 
 _NOT_AS_KNOWN = (
@@ -101,14 +105,28 @@ def onnx_reading(path: Path) -> OnnxReading:
     """Return the graph as `read_onnx` does, where the weights of its operators are, and its nodes."""
     model = read_model(path)
     run = _Run(model, path)
-    found, output = run.run()
+    found, ends = run.run()
+    outputs, notes = without_softmax(ends)
     features = {
         name: value
         for name, value in run.values.items()
         if isinstance(value, Feature) and not value.pending
     }
-    graph = graph_of(found, output, path)
-    return OnnxReading(graph, found.weights_of(graph), model, features)
+    graph = graph_of(found, outputs, path)
+    notes = (*notes, *_quantised(model, run.values))
+    return OnnxReading(graph, found.weights_of(graph), model, features, notes=notes)
+
+
+def _quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:
+    """Pairs of QuantizeLinear and DequantizeLinear, which leave no operator in the graph."""
+    kinds = Counter(
+        type(values.get(node.outputs[0]))
+        for node in model.nodes
+        if node.kind == "DequantizeLinear" and node.outputs
+    )
+    if kinds[Feature] or kinds[Tensor]:
+        maps, weights = counted(kinds[Feature], "feature map"), counted(kinds[Tensor], "weight")
+        yield f"{maps} and {weights} are quantised: rounding and clipping are not compared"
 
 
 class _Run:
@@ -121,11 +139,11 @@ class _Run:
         self.shapes: dict[str, tuple[Any, ...]] = {}
         self.values: dict[str, Any] = {"": None, **model.constants}
 
-    def run(self) -> tuple[Found, Feature]:
-        """Return the operators that were met, and the output."""
-        if len(self.model.inputs) != 1 or len(self.model.outputs) != 1:
+    def run(self) -> tuple[Found, tuple[Feature, ...]]:
+        """Return the operators that were met, and the outputs."""
+        if len(self.model.inputs) != 1 or not self.model.outputs:
             counts = f"{len(self.model.inputs)} inputs and {len(self.model.outputs)} outputs"
-            raise self.fault(f"has {counts}; only networks with one of each are known")
+            raise self.fault(f"has {counts}; must have one input, and at least one output")
         self.image(*self.model.inputs[0])
         for node in self.model.nodes:
             results = self.node(node)
@@ -135,12 +153,16 @@ class _Run:
                 else (results, *[None] * (len(node.outputs) - 1))
             )
             self.values.update(zip(node.outputs, given, strict=False))
-        output = self.value(self.model.outputs[0])
+        return self.found, tuple(map(self.output, self.model.outputs))
+
+    def output(self, name: str) -> Feature:
+        """Return what the network gives."""
+        output = self.value(name)
         if isinstance(output, Unknown):
             raise ModelFileError([output.fault])
         if not isinstance(output, Feature):
-            raise self.fault("its output is not one tensor that depends on its input")
-        return self.found, output
+            raise self.fault("one of its outputs is not a tensor that depends on its input")
+        return output
 
     def image(self, name: str, dims: tuple[int, ...]) -> None:
         if len(dims) != 4 or any(not 0 < size < MAX_CHANNELS for size in dims[1:]):
@@ -174,6 +196,7 @@ class _Run:
             inputs,
             node.attrs,
             used,
+            next(iter(node.outputs), ""),
             self.shapes,
         )
         return self.operate(call, node)
@@ -181,7 +204,7 @@ class _Run:
     def operate(self, call: Call, node: Node) -> Any:
         """Run an operator; one that is not known passes its input on, so that the others are looked at too."""
         features = [value for value in call.inputs if isinstance(value, Feature)]
-        table = _BOTH if call.kind in _BOTH else OPERATORS if features else CONSTANTS
+        table = _BOTH if call.kind in _BOTH else OPERATORS if features else _CONSTANTS
         try:
             if call.kind not in table:
                 raise Strange(UNKNOWN)

@@ -14,6 +14,7 @@ import numpy as np
 
 from archspec.readers.mindir_values import UNKNOWN, Feature, Strange
 from archspec.readers.onnx_values import MAX_COMPUTED, Array, Call, Tensor, constant
+from archspec.readers.weights import MAX_COMPUTED as MAX_FILLED
 from archspec.readers.weights import computed
 
 
@@ -28,21 +29,21 @@ def literal(call: Call) -> Tensor:
     """Return the value of a Constant node."""
     for name, value in call.attrs.items():
         if isinstance(value, Tensor):
-            return replace(value, name=value.name or call.node)
+            return replace(value, name=call.output)  # exporters call all such tensors alike
         if name.startswith("value_"):
             return constant(np.asarray(value, object))
     raise Strange("has a value that is neither a tensor nor numbers")
 
 
 def filled(call: Call) -> Tensor:
-    """Return the one value as often as the sizes say, of which no more than a few are followed."""
-    sizes, value = _known(call, 0), call.attrs.get("value")
-    if any(type(size) is not int or not 0 <= size <= MAX_COMPUTED for size in sizes):
+    """Return the one value as often as the sizes say; where these are many, they are not written out."""
+    sizes, value = tuple(_known(call, 0).reshape(-1).tolist()), call.attrs.get("value")
+    if any(type(size) is not int or not 0 <= size <= MAX_FILLED for size in sizes):
         raise Strange("makes a constant of a size that is not known")
-    if np.prod(np.asarray(sizes, float)) > MAX_COMPUTED:
-        raise Strange(f"computes more than {MAX_COMPUTED:,} sizes")
     fill = value.number if isinstance(value, Tensor) and value.number is not None else 0.0
-    return constant(np.full(tuple(sizes), fill, object))
+    if prod(sizes) <= MAX_COMPUTED:
+        return constant(np.full(sizes, fill, object), call.output)
+    return Tensor(call.output, sizes, computed("Expand", sizes, np.array(fill, float)))
 
 
 def folded(call: Call) -> Tensor:

@@ -61,6 +61,16 @@ def gelu(call: Call) -> Feature:
     return activation("gelu", call, **({} if how == "none" else {"approximate": how}))
 
 
+def probabilities(call: Call) -> Feature:
+    """Return what a network makes of its logits at its end: no operator of the IR, and nothing may read it."""
+    x, usual = call.feature(), -1 if call.opset >= 13 else 1
+    axis, dims = call.attrs.get("axis", usual), len(x.shape)
+    flattens = call.opset < 13 and dims > 2
+    if axis not in (1, 1 - dims) or flattens:
+        raise Strange("is not taken over the channels of each pixel")
+    return replace(x, pending=(call.kind,))
+
+
 def clip(call: Call) -> Feature:
     """Return ReLU6 or ReLU: no other bounds are known."""
     low, high = call.option("min", 1, -inf), call.option("max", 2, inf)
@@ -308,6 +318,7 @@ ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
     "Erf": partial(part, "erf"),
     "Tanh": partial(part, "tanh"),
     "Sqrt": partial(part, "sqrt"),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), probabilities),
     "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm,
     "GroupNormalization": group_norm,

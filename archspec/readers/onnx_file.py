@@ -20,9 +20,10 @@ enough; its values are read when someone asks for them (`weights`).
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,26 @@ class Node:
     attrs: Mapping[str, Any]
     span: Span = (0, 0)
     """Where it stands in the file."""
+
+
+def in_running_order(nodes: Sequence[Node]) -> list[Node]:
+    """Return nodes each after those that it reads, else as they are listed; what a cycle holds up comes last."""
+    makers = {name: at for at, node in enumerate(nodes) for name in node.outputs if name}
+    reads = [{makers[name] for name in node.inputs if name in makers} for node in nodes]
+    readers: dict[int, list[int]] = {}
+    for at, sources in enumerate(reads):
+        for source in sources:
+            readers.setdefault(source, []).append(at)
+    missing = [*map(len, reads)]
+    ready, order = [at for at, count in enumerate(missing) if not count], list[int]()
+    while ready:
+        order.append(heappop(ready))
+        for reader in readers.get(order[-1], ()):
+            missing[reader] -= 1
+            if not missing[reader]:
+                heappush(ready, reader)
+    held_up = (at for at, count in enumerate(missing) if count)
+    return [nodes[at] for at in (*order, *held_up)]
 
 
 @dataclass(slots=True)
@@ -126,6 +147,7 @@ class _Parser(Wire):
                 self.graph(begin, end)
         if graphs != 1:
             raise Broken("it holds no graph" if not graphs else f"it holds {graphs} graphs")
+        self.made.nodes = in_running_order(self.made.nodes)
         weights = self.made.constants
         self.made.inputs = [given for given in self.made.inputs if given[0] not in weights]
         return self.made

@@ -34,6 +34,10 @@ FLOATS = {
 }
 _TYPES: Mapping[int, tuple[str, str]] = {
     **FLOATS,
+    2: ("int32_data", "|u1"),
+    3: ("int32_data", "|i1"),
+    4: ("int32_data", "<u2"),
+    5: ("int32_data", "<i2"),
     6: ("int32_data", "<i4"),
     7: ("int64_data", "<i8"),
     9: ("int32_data", "|b1"),
@@ -107,6 +111,8 @@ class Call:
     """An input that is left out is None."""
     attrs: Mapping[str, Any]
     outputs: int
+    output: str
+    """The name of the first."""
     shapes: dict[str, tuple[Any, ...]]
     """Of the operators that were met, by name."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,18 @@ MAX_COMPUTED = 64 * 2**20
 """Values of a weight that is computed."""
 
 BFLOAT16 = "bfloat16"
-KINDS: Mapping[int, str] = {1: "<f4", 10: "<f2", 11: "<f8", 16: BFLOAT16}
-"""What NumPy calls the floats of a TensorProto.DataType, the same numbers in ONNX and MINDIR."""
+KINDS: Mapping[int, str] = {
+    1: "<f4",
+    10: "<f2",
+    11: "<f8",
+    16: BFLOAT16,
+    2: "|u1",
+    3: "|i1",
+    4: "<u2",
+    5: "<i2",
+    6: "<i4",
+}
+"""What NumPy calls the numbers of a TensorProto.DataType, the same in ONNX and MINDIR: floats, quantised ones."""
 
 Array = Any
 
@@ -52,7 +62,7 @@ class Computed:
     dims: tuple[int, ...]
     inputs: tuple[Source, ...]
     axes: tuple[int, ...] | None = None
-    """Of a Transpose: where each dimension comes from."""
+    """Of a Transpose: where each dimension comes from; of quantised values: along which one the scales are."""
     steps: int = 1
 
 
@@ -74,12 +84,14 @@ class Reading:
 
     graph: Graph
     weights: Mapping[str, Weights]
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    """What of the file does not stand in the graph."""
 
 
 def stored(
     kind: int, dims: tuple[int, ...], begin: int, end: int | None, file: str = ""
 ) -> Stored | None:
-    """Return where a tensor's values stand; None where they are no floats, or not as many as its shape says."""
+    """Return where a tensor's values stand; None where they are no such numbers, or not as many as its shape says."""
     name = KINDS.get(kind, "")
     if not name or any(size < 0 for size in dims):
         return None
@@ -117,12 +129,7 @@ class Values:
         if not isinstance(source, Computed):
             return None if source is None else _floats(source)
         arrays = [self.of(each) for each in source.inputs]
-        if any(array is None for array in arrays):
-            return None
-        with np.errstate(all="ignore"), suppress(ValueError, TypeError):
-            made = _OPERATORS[source.operator](source, *arrays)
-            return made if made.shape == source.dims else None
-        return None
+        return None if any(array is None for array in arrays) else _made(source, *arrays)
 
     def _stored(self, source: Stored) -> Array | None:
         size = prod(source.dims) * _itemsize(source.kind)
@@ -151,6 +158,18 @@ class Values:
         return b""
 
 
+def evaluated(source: Computed) -> Array | None:
+    """Return what an operator makes of values that are here, None where it makes nothing of them."""
+    return _made(source, *(_floats(each) for each in source.inputs))
+
+
+def _made(source: Computed, *arrays: Array) -> Array | None:
+    with np.errstate(all="ignore"), suppress(ValueError, TypeError):
+        made = _OPERATORS[source.operator](source, *arrays)
+        return made if made.shape == source.dims else None
+    return None
+
+
 @contextmanager
 def values_of(path: Path) -> Iterator[Values]:
     """Give what reads the weights of a model file.
@@ -173,9 +192,30 @@ def _floats(values: Array) -> Array | None:
     return None
 
 
+def _quantised(source: Computed, values: Array, scale: Array, zero: Array, bounds: Array) -> Array:
+    whole = np.rint(values / _along(source, scale)) + _along(source, zero)
+    return np.clip(whole, *bounds)
+
+
+def _dequantised(source: Computed, values: Array, scale: Array, zero: Array) -> Array:
+    made: Array = (values - _along(source, zero).astype(float)) * _along(source, scale)
+    return made
+
+
+def _along(source: Computed, values: Array) -> Array:
+    """One number for all, or one for each place along an axis."""
+    if values.size == 1:
+        return values.reshape(())
+    (axis,) = source.axes or (0,)
+    return values.reshape(-1, *[1] * (len(source.dims) - 1 - axis))
+
+
 _OPERATORS: Mapping[str, Callable[..., Array]] = {
     "Reshape": lambda source, values: values.reshape(source.dims),
     "Transpose": lambda source, values: np.transpose(values, source.axes),
+    "Expand": lambda source, values: np.broadcast_to(values, source.dims),
+    "QuantizeLinear": _quantised,
+    "DequantizeLinear": _dequantised,
     "Add": lambda source, a, b: a + b,
     "Sub": lambda source, a, b: a - b,
     "Mul": lambda source, a, b: a * b,

@@ -478,9 +478,15 @@ _WRITERS: Mapping[str, Callable[..., Any]] = {
 
 
 def written(
-    steps: Iterable[Any], style: Style, weights: Mapping[str, Array] | None = None
+    steps: Iterable[Any],
+    style: Style,
+    weights: Mapping[str, Array] | None = None,
+    outputs: Sequence[str] = (),
 ) -> tuple[Any, dict[str, Array]]:
-    """Return a network as an `onnx.ModelProto`, and its weights by the oracle's names, those drawn that none gives."""
+    """Return a network as an `onnx.ModelProto`, and its weights by the oracle's names, those drawn that none gives.
+
+    It gives what the steps called `outputs` give, and then the last one's.
+    """
     steps, file = list(steps), File(style, dict(weights or {}))
     readers: dict[str, list[Any]] = {}
     for step in steps:
@@ -500,7 +506,15 @@ def written(
             folded[behind[0].name] = step.name
     image, last = steps[0], steps[-1].name
     given, made = (style.batch, *image.attrs["shape"]), (style.batch, *file.shapes[last])
-    return finished(file, image.name, given, file.values[last], made), file.weights
+    model = finished(file, image.name, given, file.values[last], made)
+    more = [(file.values[name], (style.batch, *file.shapes[name])) for name in outputs]
+    given_too = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in more
+    ]
+    ends = [*given_too, *model.graph.output]
+    del model.graph.output[:]
+    model.graph.output.extend(ends)
+    return model, file.weights
 
 
 def finished(
@@ -524,4 +538,4 @@ def run(model: Any, images: Array) -> Array:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     content = model if isinstance(model, bytes) else model.SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[0]
+    return session.run(None, {session.get_inputs()[0].name: images})[-1]

@@ -17,7 +17,7 @@ from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
 from archspec.passes.compare import compare
-from archspec.readers.mindir import read_mindir
+from archspec.readers.mindir import mindir_reading, read_mindir
 from archspec.readers.mindir_calls import MAX_STEPS
 from archspec.readers.mindir_file import protobuf_module
 from archspec.readers.wire import MAX_BYTES
@@ -248,8 +248,26 @@ def test_training_mode_is_a_fault(folder: Path) -> None:
     assert fault.message.endswith("and 17 more: BatchNorm was exported in training mode")
 
 
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
+def test_a_file_may_end_in_a_softmax(kind: str, folder: Path) -> None:
+    """The network is what comes before it, and a note says so; over the batch it is another function."""
+    from mindspore import nn
+
+    digits = create_model("densenetbc_digits")
+    for axis in (1, -1):
+        file = folder / f"{kind}{axis}.mindir"
+        export_mindir(nn.SequentialCell(digits, getattr(nn, kind)(axis)), (1, 8, 8), file)
+        reading = mindir_reading(file)
+        assert compare(build_graph(load_spec("densenetbc_digits")), reading.graph).equal
+        assert reading.notes == (
+            f"the file ends in {kind}, which no spec has: what is compared is the network before it",
+        )
+    export_mindir(nn.SequentialCell(digits, getattr(nn, kind)(0)), (1, 8, 8), folder / "bad.mindir")
+    assert f"{kind} is not taken over the channels" in fault_of(folder / "bad.mindir")
+
+
 def test_unknown_primitives_are_all_named(folder: Path) -> None:
-    """Both Tanh and Softmax, not only the first."""
+    """Both Tanh and Sin, not only the first."""
     from mindspore import nn, ops
 
     class Other(nn.Cell):
@@ -259,14 +277,14 @@ def test_unknown_primitives_are_all_named(folder: Path) -> None:
             self.classifier = nn.Dense(8, 4)
 
         def construct(self, x: Any) -> Any:
-            return ops.softmax(self.classifier(ops.mean(ops.tanh(self.conv0(x)), (2, 3))))
+            return ops.sin(self.classifier(ops.mean(ops.tanh(self.conv0(x)), (2, 3))))
 
     export_mindir(Other(), (3, 8, 8), folder / "other.mindir")
     with pytest.raises(ModelFileError) as caught:
         read_mindir(folder / "other.mindir")
     assert [d.message.split(": ")[1].split()[0] for d in caught.value.diagnostics] == [
         "Tanh",
-        "Softmax",
+        "Sin",
     ]
 
 
@@ -526,7 +544,7 @@ def test_a_name_that_is_no_text_is_a_fault(digits: Path, tmp_path: Path) -> None
 
 def test_mindspore_itself_is_not_imported(digits: Path) -> None:
     """Its import takes seconds and 400 MB; its protobuf module alone does."""
-    code = "import sys; from pathlib import Path; from archspec.readers.mindir import read_mindir\n"
+    code = "import sys; from pathlib import Path; from archspec.readers.mindir import mindir_reading, read_mindir\n"
     code += f"assert len(read_mindir(Path({str(digits)!r})).ops) == 66\nassert 'mindspore' not in sys.modules\n"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -417,8 +417,8 @@ def fault_of(model: Any, folder: Path) -> str:
 
 REFUSED = [
     (
-        lambda f: f.node("Softmax", "x"),
-        "R008 /Softmax_0: Softmax is no operator of a dense network",
+        lambda f: f.node("Hardmax", "x"),
+        "R008 /Hardmax_0: Hardmax is no operator of a dense network",
     ),
     (lambda f: f.node("Attention", "x", domain="my.ops"), "my.ops::Attention is no operator"),
     (
@@ -497,14 +497,12 @@ def test_an_input_that_is_no_image_is_refused(shape: Any, expected: str, tmp_pat
     )
 
 
-def test_several_outputs_are_refused(tmp_path: Path) -> None:
-    """Which one would be the network's?"""
+def test_several_inputs_are_refused(tmp_path: Path) -> None:
+    """Which one would be the image?"""
     model = opened(lambda file: file.node("Relu", "x"))
-    model.graph.output.add().CopyFrom(helper.make_tensor_value_info("x", 1, None))
-    assert (
-        fault_of(model, tmp_path)
-        == "R007 has 1 inputs and 2 outputs; only networks with one of each are known"
-    )
+    model.graph.input.add().CopyFrom(helper.make_tensor_value_info("y", 1, ["N", 4, 8, 8]))
+    expected = "R007 has 2 inputs and 1 outputs; must have one input, and at least one output"
+    assert fault_of(model, tmp_path) == expected
 
 
 def test_weights_that_stand_among_the_inputs_are_weights(tmp_path: Path) -> None:

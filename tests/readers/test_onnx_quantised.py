@@ -1,0 +1,230 @@
+"""Quantised networks: pairs of QuantizeLinear and DequantizeLinear, as quantisers write them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from readers.onnx_styles import STYLES, Array, densenet, run, written
+
+from archspec.certify.life import life_of
+from archspec.errors import ModelFileError
+from archspec.graph.build import build_graph
+from archspec.passes.compare import Comparison, compare
+from archspec.readers.onnx import OnnxReading, onnx_reading
+from archspec.spec.load import load_spec
+
+DIGITS = build_graph(load_spec("densenetbc_digits"))
+STEPS = densenet([4, 4], 12, (1, 8, 8), 10, imagenet=False)
+IMAGES = np.random.default_rng(4).normal(size=(2, 1, 8, 8)).astype(np.float32)
+
+
+class Quantiser:
+    """Puts pairs into a model, as ONNX Runtime's and TensorRT's quantisers do."""
+
+    def __init__(self, style: str, weights: dict[str, Array] | None = None) -> None:
+        model = written(STEPS, replace(STYLES[style], opset=17, batch="N"), weights)[0]
+        self.graph, self.model = model.graph, model
+        self.float_model = onnx.ModelProto.FromString(model.SerializeToString())
+        self.first: list[Any] = []
+
+    def constant(self, values: Array, name: str) -> str:
+        self.graph.initializer.append(numpy_helper.from_array(values, name))
+        return name
+
+    def whole_weights(self, per_channel: bool) -> None:
+        """Filters and biases as int8 and int32, and what makes floats of them."""
+        for tensor in list(self.graph.initializer):
+            values = numpy_helper.to_array(tensor)
+            if values.dtype == np.float32 and values.ndim:
+                self.graph.initializer.remove(tensor)
+                self._whole(tensor.name, values, per_channel and values.ndim == 4)
+
+    def _whole(self, name: str, values: Array, per_channel: bool) -> None:
+        kind = np.int8 if values.ndim > 1 else np.int32
+        top = 127 if values.ndim > 1 else 2**20
+        axes = tuple(range(1, values.ndim)) if per_channel else None
+        scale = np.asarray(np.abs(values).max(axis=axes) / top, np.float32)
+        spread = scale.reshape(-1, *[1] * (values.ndim - 1)) if per_channel else scale
+        given = [
+            self.constant(np.rint(values / spread).astype(kind), f"{name}_quantized"),
+            self.constant(scale, f"{name}_scale"),
+            self.constant(np.zeros(scale.shape, kind), f"{name}_zero_point"),
+        ]
+        axis = {"axis": 0} if per_channel else {}
+        self.first.append(helper.make_node("DequantizeLinear", given, [name], **axis))
+
+    def rounded_weights(self) -> None:
+        """Floats that are made whole and floats again in the file, as after training with quantisation."""
+        for tensor in self.graph.initializer:
+            if len(tensor.dims) == 4:
+                self._pair(tensor.name, *self._grid(tensor.name, 0.01, np.array(0, np.int8)))
+
+    def _grid(self, name: str, scale: float, zero: Array) -> tuple[str, str]:
+        return (
+            self.constant(np.array(scale, np.float32), f"{name}_s"),
+            self.constant(zero, f"{name}_z"),
+        )
+
+    def _pair(self, name: str, *grid: str) -> None:
+        for node in self.graph.node:
+            node.input[:] = [f"{name}_d" if source == name else source for source in node.input]
+        self.first.append(helper.make_node("QuantizeLinear", [name, *grid], [f"{name}_q"]))
+        self.first.append(helper.make_node("DequantizeLinear", [f"{name}_q", *grid], [f"{name}_d"]))
+
+    def features(self, zero_of: Callable[[str], Array]) -> None:
+        """A pair behind each node but the last; `zero_of` a kind of node is the zero point."""
+        nodes = [node for node in self.graph.node if node.output[0] != self.graph.output[0].name]
+        for node in nodes:
+            name = node.output[0]
+            self._pair(name, *self._grid(name, 0.5, zero_of(node.op_type)))
+
+    def without_relus(self) -> None:
+        """Behind each there is a pair that gives nothing below zero."""
+        gone = {node.output[0]: node.input[0] for node in self.graph.node if node.op_type == "Relu"}
+        nodes = [node for node in self.graph.node if node.op_type != "Relu"]
+        del self.graph.node[:]
+        self.graph.node.extend(nodes)
+        for node in (*self.graph.node, *self.first):
+            node.input[:] = [gone.get(source, source) for source in node.input]
+
+    def made(self) -> Any:
+        nodes = [*self.first, *self.graph.node]
+        del self.graph.node[:]
+        self.graph.node.extend(nodes)
+        return self.model
+
+
+def sided(kind: str) -> Array:
+    """Nothing below zero behind a ReLU and what follows one."""
+    return np.array(-128 if kind in ("Relu", "GlobalAveragePool", "Flatten") else 3, np.int8)
+
+
+def reading_of(model: Any, folder: Path) -> OnnxReading:
+    run(model, IMAGES)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return onnx_reading(folder / "model.onnx")
+
+
+def lines(comparison: Comparison) -> list[str]:
+    return [difference.message for difference in comparison.differences]
+
+
+def whole(quantiser: Quantiser) -> None:
+    quantiser.whole_weights(per_channel=False)
+
+
+def by_channel(quantiser: Quantiser) -> None:
+    quantiser.whole_weights(per_channel=True)
+
+
+def rounded(quantiser: Quantiser) -> None:
+    quantiser.rounded_weights()
+
+
+def features(quantiser: Quantiser) -> None:
+    quantiser.features(sided)
+
+
+def relus_left_out(quantiser: Quantiser) -> None:
+    quantiser.features(sided)
+    quantiser.without_relus()
+
+
+def unsigned(quantiser: Quantiser) -> None:
+    quantiser.features(lambda kind: (sided(kind).astype(int) + 128).astype(np.uint8))
+    quantiser.without_relus()
+
+
+WAYS = {
+    way.__name__: way for way in (whole, by_channel, rounded, features, relus_left_out, unsigned)
+}
+
+
+@pytest.mark.parametrize("style", ["torch", "torch folded"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_quantised_network_is_recognised(style: str, way: str, tmp_path: Path) -> None:
+    """Rounding aside it is the same network; the note counts what was read so. All of it is alive."""
+    quantiser = Quantiser(style)
+    WAYS[way](quantiser)
+    reading = reading_of(quantiser.made(), tmp_path)
+    comparison = compare(DIGITS, reading.graph)
+    assert lines(comparison) == []
+    pairs = [node.op_type for node in quantiser.model.graph.node].count("DequantizeLinear")
+    (note,) = reading.notes
+    assert note.endswith("are quantised: rounding and clipping are not compared")
+    assert sum(int(word) for word in note.split() if word.isdecimal()) == pairs
+    life = life_of(comparison.match, reading, tmp_path / "model.onnx")
+    assert (life.dead, life.broken, life.unread) == ((), (), ())
+
+
+def test_weights_are_what_the_file_computes(tmp_path: Path) -> None:
+    """Those that round to zero carry nothing, as ONNX Runtime has it too."""
+    name = "features.denseblock1.denselayer2.conv2.weight"
+    tiny = {name: np.full((12, 48, 3, 3), 1e-3, np.float32)}
+    quantiser = Quantiser("torch", tiny)
+    rounded(quantiser)
+    reading = reading_of(quantiser.made(), tmp_path)
+    comparison = compare(DIGITS, reading.graph)
+    life = life_of(comparison.match, reading, tmp_path / "model.onnx")
+    assert [dead.operator for dead in life.dead] == [name.removesuffix(".weight")]
+
+
+def test_a_pair_that_clips_what_may_be_negative_is_a_relu(tmp_path: Path) -> None:
+    """Behind a convolution that no activation follows it changes the function, and is a difference."""
+    quantiser = Quantiser("torch")
+    quantiser.features(lambda kind: np.array(-128, np.int8) if kind == "Conv" else sided(kind))
+    assert lines(compare(DIGITS, reading_of(quantiser.made(), tmp_path).graph))
+
+
+def test_a_relu_that_no_pair_stands_for_is_missed(tmp_path: Path) -> None:
+    quantiser = Quantiser("torch")
+    quantiser.features(lambda kind: np.array(3, np.int8))
+    quantiser.without_relus()
+    found = lines(compare(DIGITS, reading_of(quantiser.made(), tmp_path).graph))
+    assert "block 1, layer 1 and 7 more consist of batch_norm, conv, batch_norm, conv" in found[0]
+
+
+def spoilt(model: Any) -> Iterator[tuple[str, str]]:
+    """Change the second node of a pair, or what it reads, and give what is said of it."""
+    node = next(node for node in model.graph.node if node.op_type == "DequantizeLinear")
+    scale = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[1])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.7, np.float32), "other"))
+    node.input[1] = "other"
+    yield "another scale", "has another scale or zero point than the QuantizeLinear before it"
+    node.input[1] = scale.name
+    del node.input[2]
+    yield "no zero point", "has another scale or zero point than the QuantizeLinear before it"
+    scale.CopyFrom(numpy_helper.from_array(np.array(-0.5, np.float32), scale.name))
+    yield "a negative scale", "has a scale that is not positive"
+    model.graph.initializer.remove(scale)
+    model.graph.input.append(helper.make_tensor_value_info(scale.name, 1, []))
+    yield "no scale", "has 2 inputs"
+
+
+def test_a_pair_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    quantiser = Quantiser("torch")
+    features(quantiser)
+    model = quantiser.made()
+    for what, expected in spoilt(model):
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(ModelFileError) as caught:
+            onnx_reading(tmp_path / "model.onnx")
+        assert expected in str(caught.value), what
+
+
+def test_half_a_pair_is_refused(tmp_path: Path) -> None:
+    """Whole numbers are nothing that a network reads."""
+    quantiser = Quantiser("torch")
+    features(quantiser)
+    model = quantiser.made()
+    node = next(node for node in model.graph.node if node.op_type == "DequantizeLinear")
+    node.op_type = "Identity"
+    del node.input[1:]
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="reads part of a quantised value"):
+        onnx_reading(tmp_path / "model.onnx")
