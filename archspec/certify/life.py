@@ -51,6 +51,8 @@ class Life:
     dead: tuple[Dead, ...]
     broken: tuple[str, ...]
     """Operators with weights that are no finite numbers."""
+    rootless: tuple[str, ...]
+    """Norms of which a variance and eps together are not above zero."""
     unread: tuple[str, ...]
     """Operators whose weights could not be had: what reads through them is taken for alive, and that is said."""
 
@@ -83,10 +85,16 @@ class Life:
         )
 
     def _broken(self) -> Iterator[Diagnostic]:
-        if self.broken:
-            verb = "have" if self.broken[1:] else "has"
-            message = f"{first_of(self.broken)} {verb} weights that are not finite numbers"
-            yield Diagnostic("R110", message, self.broken[0])
+        for names, what in (
+            (self.broken, "weights that are not finite numbers"),
+            (
+                self.rootless,
+                "a variance that with eps is not above zero: what it gives is no number",
+            ),
+        ):
+            if names:
+                verb = "have" if names[1:] else "has"
+                yield Diagnostic("R110", f"{first_of(names)} {verb} {what}", names[0])
 
 
 def life_of(match: Match, reading: Reading, path: Path) -> Life:
@@ -101,7 +109,8 @@ def life_of(match: Match, reading: Reading, path: Path) -> Life:
     parts = walk.parts.all
     dead = tuple(islice((line for part in parts for line in walk.dead(part)), MAX_LINES + 1))
     carried = {part.name: walk.carried(part) for part in parts}
-    return Life(parts, walk.live, carried, dead, tuple(walk.broken), tuple(walk.unread))
+    broken, rootless, unread = map(tuple, (walk.broken, walk.rootless, walk.unread))
+    return Life(parts, walk.live, carried, dead, broken, rootless, unread)
 
 
 @dataclass
@@ -118,6 +127,7 @@ class _Walk:
     zero: set[str] = field(default_factory=set)
     """Operators whose weights or scales are all zero."""
     broken: dict[str, None] = field(default_factory=dict)
+    rootless: dict[str, None] = field(default_factory=dict)
     unread: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -207,6 +217,8 @@ class _Walk:
             np.isfinite(values).all() for values in (*scales, *others) if values is not None
         ):
             self.broken[ours.name] = None
+        if _is_rootless(self.values.of(known.variance), op.attrs.get("eps")):
+            self.rootless[ours.name] = None
         return [values for values in scales if values is not None]
 
     def dead(self, part: Part) -> Iterator[Dead]:
@@ -245,3 +257,10 @@ class _Walk:
             f"{part.title} gives the same output for every image: the {what.format(end.name)} {how}"
         )
         return Dead(part.title, "", end.name, message)
+
+
+def _is_rootless(variance: Array | None, eps: float | None) -> bool:
+    """Say whether a norm divides by no positive number, in the precision of the file."""
+    if variance is None or eps is None:
+        return False
+    return bool((variance + np.asarray(eps, variance.dtype) <= 0).any())

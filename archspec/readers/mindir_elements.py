@@ -140,6 +140,7 @@ def batch_norm(call: Call) -> tuple[Any, ...]:
     """Return the same shape, and what training alone has; training mode is a fault."""
     x = call.feature()
     made = _norm(call, "batch_norm", x, (1, 2, 3, 4), eps=_eps(call, 6, 1e-5))
+    call.found.varies(made.op, call.parameter(4, 1))
     if call.option("is_training", 5, False):
         call.found.faults[made.op] = "BatchNorm was exported in training mode"
     return (made, None, None, None, None)

@@ -6,7 +6,7 @@ A weight is a `Parameter` of mindir_file; sizes, texts and tuples are Python's o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -76,12 +76,15 @@ class Found:
             first, *others = (weight.place for weight in weights)
             self.weights[name] = Weights((first,), tuple(others))
 
+    def varies(self, name: str, variance: Parameter) -> None:
+        """Note which of a norm's weights is the variance."""
+        self.weights[name] = replace(self.weights[name], variance=variance.place)
+
     def copy(self, op: str, name: str, *shifts: Parameter) -> None:
         """Note that an operator has the weights of another one, and more that are added."""
         known = self.weights.get(op, Weights())
-        self.weights[name] = Weights(
-            known.scales, (*known.others, *(weight.place for weight in shifts))
-        )
+        others = (*known.others, *(weight.place for weight in shifts))
+        self.weights[name] = replace(known, others=others)
 
     def weights_of(self, graph: Graph) -> dict[str, Weights]:
         """Return where the weights of a graph's operators are."""
@@ -90,7 +93,7 @@ class Found:
     def rescale(self, op: str, weight: Parameter) -> None:
         """Note that an operator scales its channels once more."""
         known = self.weights.get(op, Weights())
-        self.weights[op] = Weights((*known.scales, weight.place), known.others)
+        self.weights[op] = replace(known, scales=(*known.scales, weight.place))
 
     def shares(self, name: str, weights: Sequence[Parameter]) -> dict[str, str]:
         """Return the attribute of an operator some of whose weights another one has already."""

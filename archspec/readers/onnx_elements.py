@@ -88,6 +88,7 @@ def batch_norm(call: Call) -> Feature:
         raise Strange(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
     eps = decimal(call.attrs.get("epsilon", 1e-5))
     made = call.op("batch_norm", [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
+    call.found.varies(made.op, weights[3])
     if call.attrs.get("training_mode") or call.outputs > 1:
         call.found.faults[made.op] = f"{call.kind} was exported in training mode"
     return made
@@ -104,7 +105,7 @@ def layer_norm(call: Call) -> Feature:
         raise Strange("does not norm the channels of each pixel")
     eps = decimal(call.attrs.get("epsilon", 1e-5))
     made = call.op(
-        "layer_norm", [x], x.shape, weights=[call.weight(1, 1)], channels=x.shape[1], eps=eps
+        "layer_norm", [x], x.shape, weights=_scale_and_shift(call), channels=x.shape[1], eps=eps
     )
     return replace(made, pending=x.pending)
 
@@ -121,7 +122,12 @@ def group_norm(call: Call) -> Feature:
         "groups": groups,
         "eps": decimal(call.attrs.get("epsilon", 1e-5)),
     }
-    return call.op("group_norm", [x], x.shape, weights=[call.weight(1, 1)], **attrs)
+    return call.op("group_norm", [x], x.shape, weights=_scale_and_shift(call), **attrs)
+
+
+def _scale_and_shift(call: Call) -> list[Tensor]:
+    """A norm's weights, of which the second may be left out."""
+    return [call.weight(index, 1) for index in (1, 2) if index == 1 or call.has(index)]
 
 
 def instance_norm(call: Call) -> Feature:

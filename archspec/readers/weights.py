@@ -76,6 +76,8 @@ class Weights:
 
     scales: tuple[Source, ...] = ()
     others: tuple[Source, ...] = ()
+    variance: Source = None
+    """Of a batch norm, which takes the root of this and eps; it is one of the others too."""
 
 
 @dataclass(frozen=True, slots=True)

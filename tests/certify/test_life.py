@@ -211,6 +211,60 @@ def test_weights_that_are_no_numbers_are_said(value: float, role: str, tmp_path:
     ]
 
 
+def computed_norms(model: Any) -> Any:
+    """Each norm as an exporter writes it that computes nothing beforehand."""
+    made, nodes = onnx.ModelProto.FromString(model.SerializeToString()), list[Any]()
+    made.graph.initializer.append(numpy_helper.from_array(np.array(1e-5, np.float32), "eps"))
+    made.graph.initializer.append(numpy_helper.from_array(np.array([1, 2]), "pixels"))
+
+    def node(kind: str, *inputs: str, out: str = "") -> str:
+        nodes.append(helper.make_node(kind, inputs, [out or f"{kind} {len(nodes)}"]))
+        return str(nodes[-1].output[0])
+
+    for old in made.graph.node:
+        if old.op_type != "BatchNormalization":
+            nodes.append(old)
+            continue
+        root = node("Sqrt", node("Add", old.input[4], "eps"))
+        scale, shift, mean, root = (
+            node("Unsqueeze", each, "pixels") for each in (*old.input[1:4], root)
+        )
+        normed = node("Div", node("Sub", old.input[0], mean), root)
+        node("Add", node("Mul", normed, scale), shift, out=old.output[0])
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    return made
+
+
+VARIANCES = {-0.5: "R110", -1e-5: "R110", -0.5e-5: "", 0.0: ""}
+IMAGES = np.random.default_rng(5).normal(size=(2, 1, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("form", ["a node", "many nodes", "folded"])
+def test_a_variance_without_a_root_is_said(variance: float, form: str, tmp_path: Path) -> None:
+    """As many as give no number in ONNX Runtime: below -eps, and just there; eps carries those above."""
+
+    def put(weights: Weights) -> None:
+        weights[f"{layer(1, 2)}.norm2.moving_variance"][3] = variance
+        weights[f"{layer(2, 1)}.norm2.moving_variance"][5] = variance
+
+    with np.errstate(all="ignore"):
+        model = changed("torch folded" if form == "folded" else "torch", put)
+    model = computed_norms(model) if form == "many nodes" else model
+    found = life(model, tmp_path)
+    assert [line.code for line in found.differences] == [VARIANCES[variance]] * bool(
+        VARIANCES[variance]
+    )
+    assert found.unread == ()
+    assert np.isfinite(run(model, IMAGES)).all() == (not VARIANCES[variance])
+    if form == "a node" and found.rootless:
+        assert lines(found) == [
+            f"{layer(1, 2)}.norm2 and 1 more have a variance that with eps is not above zero: "
+            "what it gives is no number"
+        ]
+
+
 def kept_outside(model: Any, name: str, location: str) -> Any:
     """The values of one weight in another file."""
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
@@ -315,27 +369,43 @@ def test_gates_and_groups_carry_features(style: str, variant: Graph, tmp_path: P
     assert [(dead.reader, dead.operator) for dead in constant.dead] == [("block 2, layer 2", last)]
 
 
-@pytest.fixture(scope="module")
-def mindir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's network as MindSpore writes it, some of its weights zero."""
+def exported(file: Path, values: Mapping[str, tuple[Any, float]]) -> Path:
+    """The demo's network as MindSpore writes it, some of its weights set."""
     prepare()
     from mindspore import Tensor
 
     network = create_model("densenetbc_digits")
+    for parameter in network.get_parameters():
+        if parameter.name in values:
+            where, value = values[parameter.name]
+            changed_values = parameter.asnumpy().copy()
+            changed_values[where] = value
+            parameter.set_data(Tensor(changed_values))
+    export_mindir(network, (1, 8, 8), file)
+    return file
+
+
+def test_a_variance_without_a_root_is_said_of_what_mindspore_writes(tmp_path: Path) -> None:
+    """And one that eps carries is not."""
+    name = f"{layer(1, 2)}.norm1"
+    for value, expected in ((-0.1, [name]), (-1e-6, [])):
+        file = exported(tmp_path / "model.mindir", {f"{name}.moving_variance": (2, value)})
+        reading = mindir_reading(file)
+        found = life_of(compare(DIGITS, reading.graph).match, reading, file)
+        assert [line.where for line in found.differences if line.code == "R110"] == expected
+
+
+@pytest.fixture(scope="module")
+def mindir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's network as MindSpore writes it, some of its weights zero."""
     zeros: Mapping[str, Any] = {
         f"{layer(1, 3)}.conv1.weight": (slice(None), channels(1, 1)),
         f"{layer(2, 4)}.norm1.gamma": (channels(2, 2),),
         f"{layer(2, 1)}.conv2.weight": (slice(None),),
         "classifier.weight": (slice(None), channels(2, 3)),
     }
-    for parameter in network.get_parameters():
-        if parameter.name in zeros:
-            values = parameter.asnumpy().copy()
-            values[zeros[parameter.name]] = 0
-            parameter.set_data(Tensor(values))
-    folder = tmp_path_factory.mktemp("mindir")
-    export_mindir(network, (1, 8, 8), folder / "zeros.mindir")
-    return folder / "zeros.mindir"
+    file = tmp_path_factory.mktemp("mindir") / "zeros.mindir"
+    return exported(file, {name: (where, 0) for name, where in zeros.items()})
 
 
 def test_zeros_are_found_in_what_mindspore_writes(mindir: Path) -> None:
