@@ -94,12 +94,15 @@ def _known(
     from archspec.readers.mindir import mindir_reading
     from archspec.readers.onnx import OnnxReading, onnx_reading
     from archspec.readers.onnx_file import is_onnx
+    from archspec.readers.onnx_valid import refuse_invalid
 
     if probe and not is_onnx(file):
         raise typer.BadParameter(
             "runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe"
         )
     reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
+    if isinstance(reading, OnnxReading):
+        refuse_invalid(file, reading.model)
     wanted, remark = _with_classes_of(
         reading.graph, chosen, is_users_choice(chosen, ("head", "num_classes"))
     )

@@ -28,11 +28,14 @@ def lift(
     """
     from archspec.lift.lift import lift as lifted_from
     from archspec.readers.mindir import mindir_reading
-    from archspec.readers.onnx import onnx_reading
+    from archspec.readers.onnx import OnnxReading, onnx_reading
     from archspec.readers.onnx_file import is_onnx
+    from archspec.readers.onnx_valid import refuse_invalid
 
     called = _named(file) if name is None else _checked(name)
     reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
+    if isinstance(reading, OnnxReading):
+        refuse_invalid(file, reading.model)
     lifted = lifted_from(reading.graph, called, str(file))
     if output is None:
         typer.echo(lifted.text, nl=False)

@@ -11,10 +11,10 @@ An ONNX file is one protobuf message, as `onnx.proto` says:
       node          op_type, names of inputs and outputs, attributes
       output        name
 
-The file is untrusted: it is walked (`wire`), and onnx's protobuf classes parse small pieces of it. Nothing else of
-the onnx package is used: its loader parses a whole file, two bytes of which may become an object of a hundred, and
-its checker and shape inference are C++ that was not written for hostile files. Of a weight, shape and type are
-enough; its values are read when someone asks for them (`weights`).
+The file is untrusted: it is walked (`wire`), and onnx's protobuf classes parse small pieces of it.
+Its loader is not used: it parses a whole file, two bytes of which may become an object of a hundred.
+Of a weight, shape and type are enough; its values are read when someone asks for them (`weights`).
+Whether the file is valid says `onnx_valid`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ MAX_DIGITS = 18
 MAX_VALUES = 64 * 2**10
 """Bytes of a tensor whose values are read: sizes, bounds, filters of blurs; beyond, it is a weight."""
 
+OWN_DOMAIN = ("", "ai.onnx")
+"""ONNX's own operators, by either name."""
+
 Span = tuple[int, int]
 """Where bytes begin and end."""
 
 _FIRST_OF_ONNX, _FIRST_OF_MINDIR = b"\x08", b"\x0a"
 """The version of the format comes first in both: a number in ONNX, a text in MINDIR."""
 
-_VALUES = frozenset(
+VALUES = frozenset(
     (
         "raw_data",
         "float_data",
@@ -68,6 +71,8 @@ class Node:
     attrs: Mapping[str, Any]
     span: Span = (0, 0)
     """Where it stands in the file."""
+    called: str = ""
+    """Its name there, which may be none: then it is named after its output."""
 
 
 def in_running_order(nodes: Sequence[Node]) -> list[Node]:
@@ -141,7 +146,8 @@ class _Parser(Wire):
         for what, _, begin, end in self.fields(self.proto.ModelProto, 0, len(self.data)):
             if what == "opset_import":
                 opset = self.parsed(self.proto.OperatorSetIdProto, begin, end)
-                self.made.opset = self.made.opset if opset.domain else opset.version
+                if text_of(opset.domain) in OWN_DOMAIN:
+                    self.made.opset = opset.version
             elif what == "graph":
                 graphs += 1
                 self.graph(begin, end)
@@ -183,7 +189,7 @@ class _Parser(Wire):
                 kept.append(self.data[at:stop])
         node = proto.FromString(self.piece(b"".join(kept)))
         kind, domain = text_of(node.op_type), text_of(node.domain)
-        kind = kind if domain in ("", "ai.onnx") else f"{domain}::{kind}"
+        kind = kind if domain in OWN_DOMAIN else f"{domain}::{kind}"
         inputs, outputs = tuple(map(text_of, node.input)), tuple(map(text_of, node.output))
         return Node(
             text_of(node.name) or next(iter(outputs), kind),
@@ -192,6 +198,7 @@ class _Parser(Wire):
             outputs,
             attrs,
             (begin, end),
+            text_of(node.name),
         )
 
     def attribute(self, begin: int, end: int) -> tuple[str, Any]:
@@ -230,9 +237,9 @@ class _Parser(Wire):
     def kept_of(self, proto: Any, begin: int, end: int, spans: dict[str, Span]) -> Iterator[bytes]:
         """Yield the fields of a tensor but for many values, and note where values stand, (0, 0) if in pieces."""
         for what, at, start, stop in self.fields(proto, begin, end):
-            if what in _VALUES:
+            if what in VALUES:
                 spans[what] = (0, 0) if what in spans else (start, stop)
-            if what not in _VALUES or stop - at <= MAX_VALUES:
+            if what not in VALUES or stop - at <= MAX_VALUES:
                 yield self.data[at:stop]
 
 

@@ -30,9 +30,9 @@ FLOATS = {
     1: ("float_data", "<f4"),
     11: ("double_data", "<f8"),
     10: ("int32_data", "<f2"),
-    16: ("", ""),
+    16: ("int32_data", ""),
 }
-_TYPES: Mapping[int, tuple[str, str]] = {
+TYPES: Mapping[int, tuple[str, str]] = {
     **FLOATS,
     2: ("int32_data", "|u1"),
     3: ("int32_data", "|i1"),
@@ -67,7 +67,7 @@ class Tensor(Parameter):
 
 def decoded(tensor: Any) -> Array:
     """Return the values of an `onnx.TensorProto`, None where they are missing, left out, or of another type."""
-    listed, name = _TYPES.get(tensor.data_type, ("", ""))
+    listed, name = TYPES.get(tensor.data_type, ("", ""))
     size = prod(tensor.dims)
     if not name or size < 0:
         return None
