@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError, counted, first_of
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
+from archspec.lift.bounds import beyond_bounds
 from archspec.lift.form import values_of
 from archspec.lift.network import Network, Unliftable, network_of, with_whole_joins
 from archspec.lift.short import shortened
@@ -74,7 +75,7 @@ def _stages(network: Network, where: str) -> Stages:
 
 
 def _unsayable(found: Graph, where: str) -> list[Diagnostic]:
-    """Settings of operators that no step has, those that say the same in one line."""
+    """Settings of operators that no step may have, those that say the same in one line."""
     alike: dict[str, list[str]] = {}
     for op in found.ops.values():
         padding = op.attrs.get("padding")
@@ -91,6 +92,8 @@ def _unsayable(found: Graph, where: str) -> list[Diagnostic]:
             alike.setdefault("is approximated by tanh; the language's gelu is exact", []).append(
                 op.name
             )
+        for words in beyond_bounds(op):
+            alike.setdefault(words, []).append(op.name)
     return [
         Diagnostic("R108", f"{first_of(names)}: {words}", where) for words, names in alike.items()
     ]

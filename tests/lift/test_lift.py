@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,61 @@ def test_settings_that_no_step_has_are_refused(attrs: dict[str, Any], words: str
     assert refusals(changed(CONV, **attrs)) == [f"{CONV}: {words}"]
 
 
+BEYOND: list[tuple[str, dict[str, Any], str]] = [
+    ("norm1", {"eps": 0.0}, "norm.eps (=0.0) must be in (0, 1]"),
+    ("norm1", {"eps": 1.5}, "norm.eps (=1.5) must be in (0, 1]"),
+    ("norm1", {"eps": -1e-5}, "norm.eps (=-1e-05) must be in (0, 1]"),
+    ("norm1", {"eps": float("nan")}, "norm.eps (=nan) must be a finite number in (0, 1]"),
+    ("norm1", {"eps": float("inf")}, "norm.eps (=inf) must be a finite number in (0, 1]"),
+    ("conv2", {"kernel": 33}, "conv.kernel (=33) must be in [1, 31]"),
+    ("conv2", {"stride": 9}, "conv.stride (=9) must be in [1, 8]"),
+    ("conv2", {"padding": 32}, "conv.padding (=32) must be in [0, 31]"),
+    ("conv2", {"dilation": 65}, "conv.dilation (=65) must be in [1, 64]"),
+    ("conv2", {"out_channels": 65_537}, "conv.width (=65537) must be in [1, 65536]"),
+]
+
+
+@pytest.mark.parametrize(("name", "attrs", "words"), BEYOND)
+def test_settings_beyond_the_bounds_of_steps_are_refused_by_name(
+    name: str, attrs: dict[str, Any], words: str
+) -> None:
+    """Whatever a file says: its reader has no such bounds."""
+    name = f"features.denseblock1.denselayer2.{name}"
+    assert refusals(changed(name, **attrs)) == [f"{name}: {words}"]
+
+
+def test_every_number_of_a_file_is_lifted_or_refused() -> None:
+    """Of every kind of operator, every setting, far below and above what the language allows."""
+    graph = in_a_file(build_graph(load_spec("peleenet", ["input.height=64", "input.width=64"])))
+    first = {op.kind: op for op in reversed(graph.ops.values())}
+    for op in first.values():
+        for key, value in op.attrs.items():
+            numbers = (-1, 0, 2**31) if type(value) is int else (0.0, -1.0, 1e30, float("nan"))
+            for number in numbers if type(value) in (int, float) else ():
+                other = graph.with_op(replace(op, attrs={**op.attrs, key: number}))
+                with suppress(ModelFileError):
+                    lift(other, "small", "model.onnx")
+
+
+@pytest.mark.parametrize(("eps", "shown"), [(0.0, "0.0"), (2.0, "2.0"), (-0.5, "-0.5")])
+def test_an_eps_of_a_file_beyond_the_bounds_is_refused(
+    eps: float, shown: str, tmp_path: Path
+) -> None:
+    """All norms in one line."""
+    steps = [
+        step._replace(attrs={"eps": eps}) if step.kind == "batch_norm" else step
+        for step in densenet([2, 2], 4, (1, 8, 8), 10, imagenet=False)
+    ]
+    (line,) = refusals(read(steps, "torch", tmp_path))
+    assert line.endswith(f" and 9 more: norm.eps (={shown}) must be in (0, 1]")
+
+
+def test_an_image_beyond_the_bounds_is_refused() -> None:
+    graph = in_a_file(build_graph(spec_of(DENSE)))
+    image = replace(graph.ops["input"], attrs={"shape": (3, 16_384, 32)})
+    assert "input.height (=16384) must be in [1, 8192]" in refusals(graph.with_op(image))[0]
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     """One line for each thing, those of several operators in one."""
     graph = changed(CONV, weights_of="conv1")
@@ -346,7 +402,7 @@ def test_a_setting_out_of_the_languages_range_is_refused_at_its_operator() -> No
         attrs={**graph.ops["features.conv0"].attrs, "kernel": 33, "padding": 16},
     )
     (line,) = refusals(graph.with_op(wide))
-    assert line == "features.conv0: conv: kernel: Input should be less than or equal to 31"
+    assert line == "features.conv0: conv.kernel (=33) must be in [1, 31]"
 
 
 def test_a_layer_that_reads_another_block_is_refused() -> None:
