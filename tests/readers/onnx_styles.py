@@ -158,8 +158,8 @@ class File:
         return self.constant(values, kind=np.int64)
 
     def draw(self, name: str, shape: Sequence[int]) -> Array:
-        """A weight, none of them trivial."""
-        if name in self.weights:
+        """A weight, none of them trivial; anew where another shape is wanted than that of the one there is."""
+        if name in self.weights and self.weights[name].shape == tuple(shape):
             return self.weights[name]
         self.weights[name] = _drawn(name, tuple(shape))
         return self.weights[name]
@@ -186,12 +186,17 @@ class File:
 
 
 def _window(shape: tuple[int, ...], attrs: Mapping[str, Any]) -> tuple[int, int]:
-    reach = attrs["dilation"] * (attrs["kernel"] - 1) + 1
-    more = attrs["stride"] - 1 if attrs.get("ceil") else 0
-    height, width = (
-        (size + 2 * attrs["padding"] - reach + more) // attrs["stride"] + 1 for size in shape[1:]
-    )
+    height, width = (_places(size, attrs) for size in shape[1:])
     return height, width
+
+
+def _places(size: int, attrs: Mapping[str, Any]) -> int:
+    """Of a window along one side; with `ceil` over the edge too, but not where it would start beyond it."""
+    kernel, stride, padding = (attrs[name] for name in ("kernel", "stride", "padding"))
+    room = size + 2 * padding - attrs["dilation"] * (kernel - 1) - 1
+    if not attrs.get("ceil"):
+        return room // stride + 1
+    return min(-(-room // stride), (size + padding - 1) // stride) + 1
 
 
 def _input(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
@@ -433,6 +438,43 @@ def _crop(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: An
     return value, (shapes[0][0], *attrs["size"])
 
 
+def _layer_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    """Over the channels of each pixel: they have to stand last."""
+    weights = [file.constant(file.draw(f"{step.name}.{role}", shapes[0][:1])) for role in _AFFINE]
+    is_map = len(shapes[0]) == 3
+    x = file.node("Transpose", sources[0], perm=[0, 2, 3, 1]) if is_map else sources[0]
+    x = file.node("LayerNormalization", x, *weights, axis=-1, epsilon=attrs["eps"])
+    return (file.node("Transpose", x, perm=[0, 3, 1, 2]) if is_map else x), shapes[0]
+
+
+def _group_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    """As torch's exporter writes it."""
+    groups, channels = attrs["groups"], shapes[0][0]
+    x = file.node("Reshape", sources[0], file.sizes(0, groups, -1))
+    ones, zeros = (file.constant([value] * groups) for value in (1, 0))
+    x = file.node("InstanceNormalization", x, ones, zeros, epsilon=attrs["eps"])
+    x = file.node("Reshape", x, file.node("Shape", sources[0]))
+    scale, shift = (
+        file.constant(file.draw(f"{step.name}.{role}", (channels,))[:, None, None])
+        for role in _AFFINE
+    )
+    return file.node("Add", file.node("Mul", x, scale), shift), shapes[0]
+
+
+_AFFINE = ("gamma", "beta")
+
+
+def _blur_pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    """Zhang 2019."""
+    channels, padding = shapes[0][0], attrs["padding"]
+    x = file.node("Pad", sources[0], file.sizes(*[0, 0, padding, padding] * 2), mode="reflect")
+    row = np.array({3: [1, 2, 1], 5: [1, 4, 6, 4, 1]}[attrs["kernel"]], float)
+    filters = np.tile(np.outer(row, row) / row.sum() ** 2, (channels, 1, 1, 1))
+    strides = [attrs["stride"]] * 2
+    value = file.node("Conv", x, file.constant(filters), group=channels, strides=strides)
+    return value, (channels, *_window(shapes[0], attrs))
+
+
 def _shuffle(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     """Zhang 2018."""
     channels, height, width = shapes[0]
@@ -470,6 +512,10 @@ _WRITERS: Mapping[str, Callable[..., Any]] = {
     "slice": _slice,
     "crop": _crop,
     "shuffle": _shuffle,
+    "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
+    "blur_pool": _blur_pool,
+    "output": _same("Identity"),
     "upsample": _upsample,
     "add": _same("Add"),
     "multiply": _same("Mul"),
@@ -529,7 +575,12 @@ def finished(
 
 
 def run(model: Any, images: Array) -> Array:
-    """Return the output of ONNX Runtime, optimisations left out."""
+    """Return the last output of ONNX Runtime, optimisations left out."""
+    return outputs_of(model, images)[-1]
+
+
+def outputs_of(model: Any, images: Array) -> list[Array]:
+    """Return the outputs of ONNX Runtime, optimisations left out."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -538,4 +589,4 @@ def run(model: Any, images: Array) -> Array:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     content = model if isinstance(model, bytes) else model.SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[-1]
+    return session.run(None, {session.get_inputs()[0].name: images})

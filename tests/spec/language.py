@@ -1,5 +1,6 @@
 """Random specs over the whole language, as plain values: most of them build, the others must be refused well."""
 
+import re
 from typing import Any
 
 from hypothesis import strategies as st
@@ -47,12 +48,18 @@ def convs(draw: st.DrawFn, width: st.SearchStrategy[Any], is_keeping: bool = Tru
     }
     if is_keeping:
         kernel = st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional)
-        return {"conv": draw(kernel)}
+        values = draw(kernel)
+        return {**draw(st.sampled_from([{}, {}, {}, {"name": name_of(values)}])), "conv": values}
     fixed = {"kernel": st.integers(1, 6), "stride": st.integers(1, 3)}
     values = draw(st.fixed_dictionaries(fixed, optional=optional))
     if values.get("dilation", 1) * (values["kernel"] - 1) % 2 or draw(st.booleans()):
         values["padding"] = draw(st.integers(0, 3))
-    return {"conv": values}
+    return {**draw(st.sampled_from([{}, {}, {}, {"name": name_of(values)}])), "conv": values}
+
+
+def name_of(settings: Values) -> str:
+    """A name that two steps of a part share only where they are alike, which is refused."""
+    return "own_" + re.sub(r"[^a-z0-9]", "", str(settings).lower())[:24]
 
 
 slices = st.sampled_from([{"stop": "in/2"}, {"start": "in/2"}, {"start": 1}, {"stop": 1}, {}])
@@ -78,6 +85,29 @@ keeping = st.one_of(
 )
 """Steps that keep height and width."""
 bordered = {"padding": st.integers(0, 1), "ceil": st.booleans()}
+transposed = of(
+    "conv_transpose",
+    st.fixed_dictionaries(
+        {"kernel": st.integers(2, 4), "stride": st.integers(1, 3)},
+        optional={"padding": st.integers(0, 1), "bias": st.booleans(), "width": widths},
+    ),
+)
+upsampled = of(
+    "upsample",
+    st.fixed_dictionaries(
+        {},
+        optional={"mode": st.sampled_from(["nearest", "bilinear"]), "factor": st.integers(2, 3)},
+    ),
+)
+enlarging = st.one_of(
+    of(
+        "conv_transpose", st.fixed_dictionaries({"kernel": st.integers(3, 4), "stride": st.just(2)})
+    ),
+    of("upsample", st.fixed_dictionaries({"factor": st.just(3)})),
+    transposed,
+    upsampled,
+)
+"""Most of them give at least the size before a pooling by two, which is then cut out."""
 resizing = st.one_of(
     convs(widths, is_keeping=False),
     of("max_pool", st.fixed_dictionaries(windows, optional=bordered)),
@@ -88,23 +118,8 @@ resizing = st.one_of(
             {}, optional={"kernel": st.sampled_from([3, 5]), "stride": st.integers(1, 3)}
         ),
     ),
-    of(
-        "conv_transpose",
-        st.fixed_dictionaries(
-            {"kernel": st.integers(2, 4), "stride": st.integers(1, 3)},
-            optional={"padding": st.integers(0, 1), "bias": st.booleans(), "width": widths},
-        ),
-    ),
-    of(
-        "upsample",
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "mode": st.sampled_from(["nearest", "bilinear"]),
-                "factor": st.integers(2, 3),
-            },
-        ),
-    ),
+    transposed,
+    upsampled,
 )
 of_vectors = st.one_of(
     st.just("activation"),
@@ -149,10 +164,9 @@ layers = st.one_of(
         lambda parts: [*parts[0], parts[1]]
     ),
 )
-transition_steps = st.one_of(
-    st.sampled_from(["pre_activation", "post_activation", "conv", "none"]),
-    st.lists(st.one_of(steps, resizing), min_size=1, max_size=4),
-)
+placed = st.one_of(steps, resizing)
+transition_templates = st.sampled_from(["pre_activation", "post_activation", "conv", "none"])
+pools = st.sampled_from(["avg", "max", "none"])
 shares = st.sampled_from([1.0, 0.5, 0.3])
 orders = st.sampled_from(["oldest_first", "newest_first"])
 
@@ -165,9 +179,13 @@ def wirings(draw: st.DrawFn, count: int) -> Any:
         {"rule": st.sampled_from(rules)},
         optional={"share": st.sampled_from([0.25, 0.5]), "order": orders},
     )
-    window = st.fixed_dictionaries({"window": st.integers(1, 4)}, optional={"order": orders})
+    window = st.fixed_dictionaries(
+        {"window": st.integers(1, 4)}, optional={"order": orders, "rule": st.just("window")}
+    )
     sources = [st.lists(st.integers(0, i), min_size=1, unique=True) for i in range(count)]
-    edges = st.fixed_dictionaries({"edges": st.tuples(*sources).map(list)})
+    edges = st.fixed_dictionaries(
+        {"edges": st.tuples(*sources).map(list)}, optional={"rule": st.just("edges")}
+    )
     wiring: Values = draw(st.one_of(named, window, edges))
     listed = st.lists(st.integers(0, count), min_size=1, unique=True)
     output = draw(st.one_of(st.none(), st.sampled_from(["all", "new", "last"]), listed))
@@ -183,7 +201,7 @@ def wirings(draw: st.DrawFn, count: int) -> Any:
 @st.composite
 def blocks(draw: st.DrawFn) -> Values:
     count = draw(st.integers(1, 5))
-    growths = st.integers(1, 12)
+    growths = st.sampled_from([2, 4, 6, 8, 12, 3])
     optional: dict[str, st.SearchStrategy[Any]] = {
         "growth_rate": st.one_of(growths, st.lists(growths, min_size=count, max_size=count)),
         "growth_multiplier": st.sampled_from([1.0, 1.7, 2.0]),
@@ -192,34 +210,47 @@ def blocks(draw: st.DrawFn) -> Values:
         "bottleneck": st.integers(1, 4),
         "drop_rate": st.sampled_from([0.0, 0.2]),
         "connectivity": wirings(count),
-        "aggregate": st.fixed_dictionaries(
-            {}, optional={"compression": shares, "steps": st.just("pre_activation")}
+        "aggregate": st.one_of(
+            st.fixed_dictionaries(
+                {}, optional={"compression": shares, "steps": transition_templates}
+            ),
+            st.fixed_dictionaries({"channels": st.sampled_from([4, 8])}),
         ),
-        "residual": st.booleans(),
+        "residual": st.sampled_from([False, False, False, True]),
     }
     return draw(st.fixed_dictionaries({"layers": st.just(count)}, optional=optional))
 
 
 @st.composite
 def transitions(draw: st.DrawFn, index: int) -> Any:
-    optional: dict[str, st.SearchStrategy[Any]] = {
-        "pool": st.sampled_from(["avg", "max", "none"]),
-        "steps": transition_steps,
-        **draw(
-            st.sampled_from([{}, {"compression": shares}, {"channels": st.sampled_from([4, 12])}])
-        ),
+    """A usual one, a list of steps, or behind the first block one that goes up to an earlier one's size."""
+    width = draw(
+        st.sampled_from([{}, {"compression": shares}, {"channels": st.sampled_from([4, 12])}])
+    )
+    kinds = ["usual", "usual", "list", "up"] if index else ["usual", "list"]
+    kind = draw(st.sampled_from(kinds))
+    if kind == "list":
+        return draw(
+            st.fixed_dictionaries(
+                {"steps": st.lists(placed, min_size=1, max_size=4)}, optional=width
+            )
+        )
+    if kind == "usual":
+        optional = {"pool": pools, "steps": transition_templates, **width}
+        return draw(st.fixed_dictionaries({}, optional=optional))
+    join = draw(st.sampled_from(["concat", "concat", "concat", "add"]))
+    fixed: dict[str, st.SearchStrategy[Any]] = {
+        "steps": st.lists(enlarging, min_size=1, max_size=1),
+        "skip": st.sampled_from(["stem", *range(1, index + 1)]),
+        "crop": st.sampled_from([True, True, False]),
+        "join": st.just(join),
     }
-    if draw(st.booleans()):
-        join = draw(st.sampled_from(["concat", "add"]))
-        of_the_skip: Values = {
-            "skip": st.sampled_from(["stem", *range(1, index + 1)]),
-            "join": st.just(join),
-        }
-        optional |= {"crop": st.booleans(), "after": st.just("post_activation")}
-        if join == "concat":
-            optional["order"] = st.sampled_from(["skip_last", "skip_first"])
-        return draw(st.fixed_dictionaries(of_the_skip, optional=optional))
-    return draw(st.fixed_dictionaries({}, optional=optional))
+    others: dict[str, st.SearchStrategy[Any]] = {
+        "after": st.sampled_from(["conv", "post_activation", "pre_activation"])
+    }
+    if join == "concat":
+        others["order"] = st.sampled_from(["skip_last", "skip_first"])
+    return draw(st.fixed_dictionaries(fixed, optional=others))
 
 
 @st.composite
@@ -240,14 +271,14 @@ def specs(draw: st.DrawFn) -> Values:
     listed = draw(st.lists(blocks(), min_size=1, max_size=4))
     number = len(listed) - draw(st.sampled_from([0, 1, 1]))
     stem_settings: dict[str, st.SearchStrategy[Any]] = {
-        "kernel": st.sampled_from([1, 3, 7]),
+        "kernel": st.sampled_from([1, 3, 5, 7]),
         "stride": st.integers(1, 2),
         "norm": st.booleans(),
         "pool": st.sampled_from(["max", "avg", "none"]),
     }
     channels = {"channels": st.sampled_from([4, 8, 12])}
     stem_steps = st.one_of(
-        st.sampled_from(["deep", "two_way"]), st.lists(steps, min_size=1, max_size=3)
+        st.sampled_from(["deep", "two_way"]), st.lists(placed, min_size=1, max_size=3)
     )
     optional: dict[str, st.SearchStrategy[Any]] = {
         "transitions": st.tuples(*(transitions(index) for index in range(number))).map(list),
@@ -259,6 +290,7 @@ def specs(draw: st.DrawFn) -> Values:
         "connectivity": st.sampled_from(
             ["dense", "log", "harmonic", "one_shot", "cross_stage_partial"]
         ),
+        "bottleneck": st.integers(1, 3),
         "compression": shares,
         "norm": norms,
         "activation": activations,
@@ -270,18 +302,23 @@ def specs(draw: st.DrawFn) -> Values:
             stem_steps,
         ),
         "features": st.lists(st.integers(1, len(listed)), unique=True, max_size=3),
-        "head": st.one_of(
-            st.sampled_from(["classifier", "pooled", "per_pixel", "none"]),
-            st.fixed_dictionaries(
-                {"num_classes": st.integers(1, 20)}, optional={"dropout": st.just(0.2)}
-            ),
-            st.lists(steps, min_size=1, max_size=2),
-            vector_heads(),
-        ),
     }
+    head = st.one_of(
+        st.sampled_from(["classifier", "pooled", "per_pixel", "none"]),
+        st.fixed_dictionaries(
+            {"num_classes": st.integers(1, 20)}, optional={"dropout": st.just(0.2)}
+        ),
+        st.lists(steps, min_size=1, max_size=2),
+        vector_heads(),
+    )
     sizes = st.fixed_dictionaries(
         {"height": st.integers(24, 70), "width": st.integers(24, 70)},
         optional={"channels": st.sampled_from([1, 3, 4])},
     )
-    fixed = {"growth_rate": st.integers(2, 12), "input": sizes, "blocks": st.just(listed)}
+    fixed = {
+        "growth_rate": st.sampled_from([2, 4, 6, 8, 12, 5]),
+        "input": sizes,
+        "blocks": st.just(listed),
+        "head": head,
+    }
     return draw(st.fixed_dictionaries(fixed, optional=optional))
