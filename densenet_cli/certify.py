@@ -108,7 +108,7 @@ def _known(
     )
     graph = verified(build_graph(wanted))
     comparison = compare(
-        graph, reading.graph, ordered=ordered, named=names, zero_biases=is_onnx(file)
+        graph, reading.graph, ordered=ordered, named=names, zero_biases=reading.zero_biases
     )
     life = life_of(comparison.match, reading, file) if comparison.equal else None
     probed = (

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from archspec.errors import Diagnostic, counted, first_of
+from archspec.errors import Diagnostic, counted
 from archspec.graph.ir import Graph, Op
 from archspec.graph.operators import OPERATORS
+from archspec.passes.biases import Settled, settled
 from archspec.passes.blocks import blocks_found
 from archspec.passes.chains import Chain, contracted, paired
-from archspec.passes.folding import Folded, folded_norms, unfolded, with_zero_biases
+from archspec.passes.folding import Folded, folded_norms, unfolded
 from archspec.passes.order import Order, order_of
 from archspec.passes.pieces import cut
 from archspec.passes.reads import connection_lines
@@ -106,24 +108,25 @@ def compare(
     found: Graph,
     ordered: bool = False,
     named: bool = False,
-    zero_biases: bool = False,
+    zero_biases: AbstractSet[str] | None = None,
 ) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
     A concatenation in another order, where only channels of weights are permuted, is a note, or with `ordered` a
-    difference; another name is one with `named` alone, of graphs that are equal but for names. With `zero_biases`
-    a bias that is absent from the file is one of zeros, which exporters of ONNX drop.
+    difference; another name is one with `named` alone, of graphs that are equal but for names. With
+    `zero_biases`, the file's operators whose bias is all zero, a bias that is absent is such a one too, which
+    exporters of ONNX drop.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
     expected_chains, found_chains = contracted(spec_graph), contracted(found)
     params = _params(op for part in found_chains for op in part.ops)
-    folds = folded_norms(expected_chains, found_chains, zero_biases)
+    folds = folded_norms(expected_chains, found_chains, zero_biases is not None)
     found_chains = contracted(unfolded(found, folds)) if folds else found_chains
     pairs = cut(paired(expected_chains, found_chains))
-    biased, dropped = with_zero_biases(pairs if zero_biases else ())
-    match = Match(spec_graph, biased or pairs)
+    biases = Settled(pairs) if zero_biases is None else settled(pairs, zero_biases)
+    match = Match(spec_graph, biases.pairs)
     blocks, order = compared_blocks(match, found.name), order_of(match)
     lines = chain(_differences(match, blocks), _orders(order, ordered))
     differences = _listed(lines) or _listed(_leftovers(match))
@@ -133,7 +136,7 @@ def compare(
         _listed(other_names(match)) if named else differences,
         (
             *_norm_notes(folds, match),
-            *_bias_notes(dropped),
+            *biases.notes,
             *(() if ordered else _notes(order)),
             *(nameless(match) if named else ()),
         ),
@@ -356,13 +359,6 @@ def _norm_notes(folds: Sequence[Folded], match: Match) -> Iterator[str]:
 def _norm_note(number: int, how: str, more: str = "") -> str:
     verb = "is" if number == 1 else "are"
     return f"{counted(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
-
-
-def _bias_notes(dropped: Sequence[str]) -> Iterator[str]:
-    """Biases that a file may leave out."""
-    if dropped:
-        verb = "have" if dropped[1:] else "has"
-        yield f"{first_of(dropped)} {verb} no bias in the file: it counts as one of zeros"
 
 
 def _notes(order: Order) -> Iterator[str]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from archspec.graph.ir import Graph, Op
-from archspec.passes.chains import Chain, Pair, paired
+from archspec.passes.chains import Chain, paired
 
 _CONVS = ("conv", "conv_transpose")
 
@@ -88,31 +88,6 @@ def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
         (conv.name,),
         MappingProxyType({"channels": attrs["out_channels"], "eps": None}),
     )
-
-
-def with_zero_biases(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """Return pairs of chains in which the file has each bias of the spec, and the names of those that it lacks."""
-    lacking = dict[str, Op]()
-    for expected, found in pairs:
-        both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
-        lacking |= {theirs.name: ours for ours, theirs in both if _lacks_bias(ours, theirs)}
-    biased = tuple((a, None if b is None else _with_biases(b, lacking)) for a, b in pairs)
-    return biased, tuple(op.name for op in lacking.values())
-
-
-def _lacks_bias(expected: Op, found: Op) -> bool:
-    ours, theirs = (op.attrs.get("bias", op.kind == "dense") for op in (expected, found))
-    return expected.kind == found.kind and bool(ours) and not theirs
-
-
-def _with_biases(chain: Chain, lacking: Mapping[str, Op]) -> Chain:
-    return replace(chain, ops=tuple(_with_bias(op, lacking) for op in chain.ops))
-
-
-def _with_bias(op: Op, lacking: Mapping[str, Op]) -> Op:
-    if op.name not in lacking:
-        return op
-    return replace(op, attrs=MappingProxyType({**op.attrs, "bias": True}))
 
 
 def _biased(op: Op) -> bool:

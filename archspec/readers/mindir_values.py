@@ -61,6 +61,8 @@ class Found:
     faults: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     """The operator that used a weight first, by the weight."""
+    implied: set[str] = field(default_factory=set)
+    """ReLUs for which no node stands: a quantised value does without them."""
     taken: dict[str, int] = field(default_factory=dict)
     weights: dict[str, Weights] = field(default_factory=dict)
     """Where the values of an operator's weights are, by its name; operators without any have none."""

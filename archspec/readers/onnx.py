@@ -18,10 +18,12 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError, counted
 from archspec.graph.ir import Graph, Op
@@ -31,15 +33,27 @@ from archspec.readers import onnx_windows as windows
 from archspec.readers.mindir import graph_of, without_softmax
 from archspec.readers.mindir_values import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange, Unknown
 from archspec.readers.onnx_constants import CONSTANTS, passed_on
-from archspec.readers.onnx_elements import ELEMENTS
+from archspec.readers.onnx_elements import ELEMENTS, activation
 from archspec.readers.onnx_file import Model, Node, read_model
 from archspec.readers.onnx_values import Call, Tensor
-from archspec.readers.weights import Reading
+from archspec.readers.weights import Reading, Source, Weights
+
+
+def fused_conv(call: Call) -> Feature:
+    """Return a convolution and the activation that ONNX Runtime put into it."""
+    kind = _FUSED.get(call.attrs.get("activation", ""))
+    if kind is None or call.has(3):
+        raise Strange(UNKNOWN)
+    return activation(kind, replace(call, inputs=(windows.conv(call),)))
+
+
+_FUSED: Mapping[str, str] = {"Relu": "relu", "Sigmoid": "sigmoid"}
 
 OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTS,
     **quantised.FEATURES,
     "Conv": windows.conv,
+    "com.microsoft::FusedConv": fused_conv,
     "ConvTranspose": windows.conv_transpose,
     "MaxPool": windows.max_pool,
     "AveragePool": windows.avg_pool,
@@ -113,8 +127,29 @@ def onnx_reading(path: Path) -> OnnxReading:
         if isinstance(value, Feature) and not value.pending
     }
     graph = graph_of(found, outputs, path)
-    notes = (*notes, *_quantised(model, run.values))
-    return OnnxReading(graph, found.weights_of(graph), model, features, notes=notes)
+    weights = found.weights_of(graph)
+    return OnnxReading(
+        graph,
+        weights,
+        model,
+        features,
+        zero_biases=_zero_biases(graph, weights),
+        notes=(*notes, *_quantised(model, run.values)),
+    )
+
+
+def _zero_biases(graph: Graph, weights: Mapping[str, Weights]) -> frozenset[str]:
+    """Operators whose bias is all zero, of which the values are known."""
+    biases = {
+        name: known.others
+        for name, known in weights.items()
+        if graph.ops[name].kind in ("conv", "conv_transpose", "dense") and known.others
+    }
+    return frozenset(name for name, others in biases.items() if all(map(_is_zero, others)))
+
+
+def _is_zero(source: Source) -> bool:
+    return isinstance(source, np.ndarray) and not source.any()
 
 
 def _quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:
@@ -122,7 +157,7 @@ def _quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:
     kinds = Counter(
         type(values.get(node.outputs[0]))
         for node in model.nodes
-        if node.kind == "DequantizeLinear" and node.outputs
+        if node.kind.endswith("DequantizeLinear") and node.outputs
     )
     if kinds[Feature] or kinds[Tensor]:
         maps, weights = counted(kinds[Feature], "feature map"), counted(kinds[Tensor], "weight")

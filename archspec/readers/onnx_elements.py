@@ -29,6 +29,8 @@ BARE = "bare"
 def activation(kind: str, call: Call, **attrs: Any) -> Feature:
     """Return the same shape, each value by itself."""
     x = call.feature(pending="permuted")
+    if x.op in call.found.implied and kind in ("relu", "relu6"):
+        x = replace(x, op=call.found.ops[x.op].inputs[0])  # what clips below zero once more
     return replace(call.op(kind, [x], x.shape, **attrs), pending=x.pending)
 
 

@@ -39,6 +39,7 @@ def quantise(call: Call) -> Feature:
     lowest = _range(zero)[0]
     if (zero == lowest).all() and not _is_never_negative(call.found, x.op):
         x = call.op("relu", [x], x.shape)
+        call.found.implied.add(x.op)
     return replace(x, pending=(QUANTISED, scale.tolist(), zero.tolist(), axis))
 
 
@@ -68,7 +69,8 @@ def _made(call: Call, *more: Source) -> Tensor:
     axes = (axis % max(len(tensor.dims), 1),)
     if scale.size > 1 and tensor.dims[axes[0]] != scale.size:
         raise Strange(f"has {scale.size} scales for {tensor.dims[axes[0]]} places")
-    source = computed(call.kind, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
+    kind = call.kind.rpartition("::")[2]
+    source = computed(kind, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
     few = tensor.values is not None and tensor.values.size <= MAX_COMPUTED
     values = evaluated(source) if few and isinstance(source, Computed) else None
     return Tensor(tensor.name, tensor.dims, source, values)
@@ -115,8 +117,13 @@ def _is_never_negative(found: Found, name: str) -> bool:
     return not waiting
 
 
-FEATURES: Mapping[str, Any] = {"QuantizeLinear": quantise, "DequantizeLinear": dequantise}
+_MAKES = ("QuantizeLinear", "com.microsoft::QuantizeLinear")
+_READS = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
+FEATURES: Mapping[str, Any] = {
+    **dict.fromkeys(_MAKES, quantise),
+    **dict.fromkeys(_READS, dequantise),
+}
 WEIGHTS: Mapping[str, Any] = {
-    "QuantizeLinear": quantise_weight,
-    "DequantizeLinear": dequantise_weight,
+    **dict.fromkeys(_MAKES, quantise_weight),
+    **dict.fromkeys(_READS, dequantise_weight),
 }

@@ -24,6 +24,7 @@ MAX_DEPTH = 8
 TO_LAST, TO_FIRST, SHUFFLED = (0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3, 4)
 
 GROUPED = "grouped"
+HALF = "mean of one axis"
 _GROUPINGS: Mapping[str, str] = {"group norm": "group_norm", "shuffle": "shuffle"}
 """What is done to channels in groups, and the operator that it is once they are together again."""
 
@@ -43,14 +44,33 @@ def global_pool(call: Call) -> Feature:
 
 def mean(call: Call) -> Feature:
     """Return the mean of each channel, (N, C) or (N, C, 1, 1); or of each pixel, a part of a layer norm."""
+    if _is_pending(call, GROUPED) or _is_pending(call, HALF):
+        return _rest_of_mean(call)
     permuted = bool(call.feature(pending="permuted").pending)
     x = call.feature(dims=4, pending="permuted")
     axes, keep = call.option("axes", 1, ()), call.attrs.get("keepdims", 1)
     axes = sorted(axis % 4 for axis in axes)
     if axes == ([3] if permuted else [1]) and keep:
         return replace(call.part("mean", [x], x.shape), pending=x.pending)
+    if axes in ([2], [3]) and not permuted:
+        return replace(x, pending=(HALF, 4 if keep else 3, 5 - axes[0] if keep else 2))
     if permuted or axes != [2, 3]:
         raise Strange(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
+    return _mean_of_pixels(call, x, bool(keep))
+
+
+def _rest_of_mean(call: Call) -> Feature:
+    """The mean of the pixels of each channel in a row, or of the axis that the mean before left."""
+    x = call.feature(pending=HALF if _is_pending(call, HALF) else GROUPED)
+    keep, axes = bool(call.attrs.get("keepdims", 1)), call.option("axes", 1, ())
+    dims, last = x.pending[1:] if x.pending[0] == HALF else (x.pending[2], 2)
+    in_rows = x.pending[0] == HALF or (x.pending[1] == x.shape[1] and dims == 3 and not keep)
+    if [axis % dims for axis in axes] != [last] or not in_rows or keep != (dims == 4):
+        raise Strange(f"averages over the axes {reprlib.repr(axes)} of a {x.pending[0]}")
+    return _mean_of_pixels(call, replace(x, pending=()), keep)
+
+
+def _mean_of_pixels(call: Call, x: Feature, keep: bool) -> Feature:
     kept = call.op("global_avg_pool", [x], (*x.shape[:2], 1, 1), keep=True)
     return kept if keep else _vector(call, kept)
 

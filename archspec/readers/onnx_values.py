@@ -58,11 +58,10 @@ class Tensor(Parameter):
     @property
     def number(self) -> float | None:
         """Its one value."""
-        return (
-            None
-            if self.values is None or self.values.size != 1
-            else self.values.reshape(-1)[0].item()
-        )
+        if self.values is None or self.values.size != 1:
+            return None
+        (number,) = self.values.reshape(-1).tolist()
+        return number if isinstance(number, int | float) else None
 
 
 def decoded(tensor: Any) -> Array:

@@ -86,6 +86,8 @@ class Reading:
 
     graph: Graph
     weights: Mapping[str, Weights]
+    zero_biases: frozenset[str] | None = field(default=None, kw_only=True)
+    """Operators whose bias is all zero; None: nothing drops such biases on the way into a file."""
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     """What of the file does not stand in the graph."""
 

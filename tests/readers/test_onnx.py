@@ -341,6 +341,18 @@ BUILT = [
     (nothing, ["relu"], {}),
     (tanh_gelu, ["gelu"], {"approximate": "tanh"}),
     (lambda file: file.node("Add", "x", file.node("Relu", "x")), ["relu", "add"], {}),
+    (
+        lambda f: f.node("ReduceMean", f.node("ReduceMean", "x", axes=[2]), axes=[3]),
+        ["global_avg_pool"],
+        {"keep": True},
+    ),
+    (
+        lambda f: f.node(
+            "ReduceMean", f.node("ReduceMean", "x", axes=[-2], keepdims=0), axes=[-1], keepdims=0
+        ),
+        ["global_avg_pool"],
+        {},
+    ),
 ]
 
 
@@ -468,6 +480,17 @@ REFUSED = [
     (lambda f: f.node("Relu", f.constant(1.0)), "Relu is no operator"),
     (lambda f: f.node("Relu", "nowhere"), "R007 nowhere is read before anything makes it"),
     (lambda f: f.node("Sigmoid", f.node("Erf", "x")), "Erf is no operator"),
+    (
+        lambda f: f.node("ReduceMean", f.node("ReduceMean", "x", axes=[3]), axes=[3]),
+        "ReduceMean averages over the axes (3,) of a mean of one axis",
+    ),
+    (
+        lambda f: f.node(
+            "ReduceMean", f.node("Reshape", "x", f.sizes(0, 2, -1)), axes=[2], keepdims=0
+        ),
+        "ReduceMean averages over the axes (2,) of a grouped",
+    ),
+    (lambda f: f.node("ReduceMean", "x", axes=[2]), "an output is part of a mean of one axis"),
 ]
 
 

@@ -11,7 +11,7 @@ from readers.onnx_styles import STYLES, Array, Step, densenet, run, written
 
 from archspec.graph.build import build_graph
 from archspec.passes.compare import Comparison, compare
-from archspec.readers.onnx import read_onnx
+from archspec.readers.onnx import onnx_reading, read_onnx
 from archspec.spec.load import load_spec
 
 SPEC = build_graph(load_spec("densenetbc_digits"))
@@ -41,7 +41,8 @@ def compared(
 ) -> Comparison:
     file = folder / "model.onnx"
     file.write_bytes(written(steps, replace(DYNAMO, **others), weights)[0].SerializeToString())
-    return compare(SPEC, read_onnx(file), zero_biases=True)
+    reading = onnx_reading(file)
+    return compare(SPEC, reading.graph, zero_biases=reading.zero_biases)
 
 
 def lines(comparison: Comparison) -> list[str]:
@@ -127,6 +128,28 @@ def test_a_norm_that_no_convolution_could_hold_is_missed(
     for weights in (None, fresh(steps)):
         (line,) = lines(compared(tmp_path, steps, weights))
         assert line.startswith(expected)
+
+
+@pytest.mark.parametrize("norm", ["batch_norm", "folded", "affine"])
+def test_a_bias_of_zeros_that_the_spec_does_not_have_counts_as_none(
+    norm: str, tmp_path: Path
+) -> None:
+    """Of a convolution, of which nothing else in the file tells; one value that is not zero is a difference."""
+    name = f"{SECOND}.conv2"
+    steps = [
+        step._replace(attrs={**step.attrs, "bias": True}) if step.name == name else step
+        for step in STEPS
+    ]
+    zeros = np.zeros(12, np.float32)
+    written_out = {"norm": norm, "drops_zeros": False}
+    comparison = compared(tmp_path, steps, {f"{name}.bias": zeros}, **written_out)
+    assert lines(comparison) == []
+    assert comparison.notes[-1] == (
+        f"{name} has a bias of zeros in the file, which the spec does not have: it counts as none"
+    )
+    zeros[5] = 1e-30
+    comparison = compared(tmp_path, steps, {f"{name}.bias": zeros}, **written_out)
+    assert lines(comparison) == [f"{name} has bias True, the spec says False"]
 
 
 def test_a_bias_that_no_norm_explains_is_a_difference(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from readers.onnx_styles import STYLES, Array, Style, densenet, run, written
 
 from archspec.graph.build import build_graph
 from archspec.passes.compare import Comparison, compare
-from archspec.readers.onnx import read_onnx
+from archspec.readers.onnx import onnx_reading
 from archspec.spec.load import load_spec
 
 SMALL = [
@@ -59,7 +59,8 @@ def mutants(style: Style, seed: int) -> Iterator[tuple[bytes, Array]]:
 
 def compared(content: bytes, path: Path) -> Comparison:
     path.write_bytes(content)
-    return compare(SPEC, read_onnx(path), zero_biases=True)
+    reading = onnx_reading(path)
+    return compare(SPEC, reading.graph, zero_biases=reading.zero_biases)
 
 
 QUICK = ("torch", "torch folded", "scale and shift", "mindcv")

@@ -140,8 +140,25 @@ def unsigned(quantiser: Quantiser) -> None:
     quantiser.without_relus()
 
 
+def relus_kept(quantiser: Quantiser) -> None:
+    """What a ReLU reads gives nothing below zero already."""
+    quantiser.features(lambda kind: sided("Relu" if kind == "BatchNormalization" else kind))
+
+
+def of_another_domain(quantiser: Quantiser) -> None:
+    """As ONNX Runtime writes them for whole numbers that ONNX's own do not take."""
+    relus_left_out(quantiser)
+    for node in quantiser.first:
+        node.domain = "com.microsoft"
+    quantiser.model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+
+
 WAYS = {
-    way.__name__: way for way in (whole, by_channel, rounded, features, relus_left_out, unsigned)
+    way.__name__: way
+    for way in (
+        *(whole, by_channel, rounded, features, relus_left_out, unsigned),
+        *(relus_kept, of_another_domain),
+    )
 }
 
 
