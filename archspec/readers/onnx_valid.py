@@ -171,12 +171,12 @@ class _Copy(Wire):
 
     def tensor(self, begin: int, end: int) -> Any:
         """A tensor, without its values where these are many."""
-        proto, kept, values = self.onnx.TensorProto, list[bytes](), Counter[str]()
+        proto, kept, values = self.onnx.TensorProto, list[bytes](), dict[str, int]()
         for what, at, start, stop in self.fields(proto, begin, end):
             if what not in VALUES or end - begin <= MAX_KEPT:
                 kept.append(self.data[at:stop])
             if what in VALUES:
-                values[what] += self.count(what, start, stop)
+                values[what] = values.get(what, 0) + self.count(what, start, stop)
         tensor = proto.FromString(self.piece(b"".join(kept)))
         if not tensor.external_data:
             _refuse_other_size(tensor, values)
@@ -193,15 +193,14 @@ class _Copy(Wire):
 _WIDTHS: Mapping[str, int] = {"raw_data": 1, "float_data": 4, "double_data": 8}
 
 
-def _refuse_other_size(tensor: Any, values: Counter[str]) -> None:
+def _refuse_other_size(tensor: Any, values: Mapping[str, int]) -> None:
     """Values must stand in the one field that their type has, as many as the shape says."""
     if tensor.data_type not in TYPES:
         return
     (listed, kind), size = TYPES[tensor.data_type], prod(tensor.dims)
     width = np.dtype(kind).itemsize if kind else 2
-    if +values not in ({"raw_data": size * width}, {listed: size}, {}) or bool(+values) != bool(
-        size
-    ):
+    forms: list[dict[str, int]] = [{"raw_data": size * width}, {listed: size}]
+    if values not in (forms if size else [*forms, {}]):
         raise Broken(f"the values of {tensor.name[:200]} are not {size:,} of its type")
 
 

@@ -249,6 +249,14 @@ def longer_listed_values(model: Any) -> None:
     model.graph.initializer.append(tensor)
 
 
+def no_bytes_beside_numbers(model: Any) -> None:
+    tensor = model.graph.initializer[-1]
+    values = numpy_helper.to_array(tensor)
+    listed = helper.make_tensor(tensor.name, 1, values.shape, values.reshape(-1).tolist())
+    listed.raw_data = b""
+    tensor.CopyFrom(listed)
+
+
 def other_input(model: Any) -> None:
     name = model.graph.initializer[0].name
     model.graph.input.append(helper.make_tensor_value_info(name, 1, [1, 2, 3]))
@@ -270,6 +278,7 @@ INVALID: list[tuple[Callable[[Any], object], str]] = [
     (half_a_weight, "inconsistent type"),
     (longer_values, "are not"),
     (longer_listed_values, "the values of spare are not 3,000 of its type"),
+    (no_bytes_beside_numbers, "are not 160 of its type"),
     (other_input, "is another input than its values"),
     (no_version, "must specify opset_import"),
     (lambda model: setattr(model.opset_import[0], "version", 99), "opset 99"),
