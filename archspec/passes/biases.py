@@ -1,4 +1,4 @@
-"""Biases of zeros, which change nothing: a file may leave out what the spec has, or have what the spec has not."""
+"""Biases of zeros change nothing: a file may lack one of the spec's, or have one of its own."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Settled:
             yield f"{who} no bias in the file: it counts as one of zeros"
         if self.idle:
             who = f"{first_of(self.idle)} {'have' if self.idle[1:] else 'has'}"
-            yield f"{who} a bias of zeros in the file, which the spec does not have: it counts as none"
+            yield f"{who} a bias of zeros in the file and none in the spec: it counts as none"
 
 
 def settled(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> Settled:
-    """Return pairs with biases as the spec has them; `zeros` are the file's operators whose bias is all zero."""
+    """Return pairs with the spec's biases; `zeros` are the file's operators whose bias is zero."""
     dropped, idle = dict[str, str](), dict[str, str]()
     for ours, theirs in _operators(pairs):
         if _has_bias(ours) and not _has_bias(theirs):

@@ -112,10 +112,10 @@ def compare(
 ) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
-    A concatenation in another order, where only channels of weights are permuted, is a note, or with `ordered` a
-    difference; another name is one with `named` alone, of graphs that are equal but for names. With
-    `zero_biases`, the file's operators whose bias is all zero, a bias that is absent is such a one too, which
-    exporters of ONNX drop.
+    A concatenation in another order, where only channels of weights are permuted, is a note, or
+    with `ordered` a difference; another name is one with `named` alone, of graphs that are equal
+    but for names. `zero_biases` are the file's operators whose bias is all zero; where that is not
+    None, a bias that is absent is such a one too: exporters of ONNX drop them.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.

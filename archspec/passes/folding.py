@@ -1,8 +1,9 @@
 """Batch norms that a framework folded into the convolutions before them, put back where the spec has them.
 
-A folded norm leaves a convolution with a bias and nothing else behind, so only the spec tells that there was one:
-what it has as conv, batch_norm is a conv with a bias in the file. Exporters that drop biases of zeros leave less: of
-a network that was never trained, each norm shifts by zero, and its convolution has no bias either.
+A folded norm leaves a convolution with a bias and nothing else behind, so only the spec tells that
+there was one: what it has as conv, batch_norm is a conv with a bias in the file. Exporters that
+drop biases of zeros leave less: of a network that was never trained, each norm shifts by zero, and
+its convolution has no bias either.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ def folded_norms(
 ) -> tuple[Folded, ...]:
     """Return the convolutions of a file that must hold the norm that the spec has behind them.
 
-    With `zero_biases` a bias that is absent is one of zeros: norms may be folded without a trace. What folds them
-    folds all, and the norms of a trained network all shift: so no norm may stand behind a convolution of the file,
-    and none of those that hold one may have a bias that the spec does not tell.
+    With `zero_biases` a bias that is absent is one of zeros: norms may be folded without a trace.
+    What folds them folds all, and the norms of a trained network all shift: so no norm may stand
+    behind a convolution of the file, and none of those that hold one may have a bias that the spec
+    does not tell.
     """
     biased = any(_biased(op) for chain in found for op in chain.ops)
     traceless = zero_biases and not any(
@@ -51,7 +53,8 @@ def folded_norms(
 def _bare(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Folded, ...]:
     """Convolutions behind which the spec has a norm and the file none.
 
-    A chain that the spec does not have, such as a layer too many, is taken for one like the last of its kind.
+    A chain that the spec does not have, such as a layer too many, is taken for one like the last of
+    its kind.
     """
     pairs = paired(*([_without_norms(chain) for chain in chains] for chains in (expected, found)))
     ours, theirs = ({chain.ops[0].name: chain for chain in chains} for chains in (expected, found))

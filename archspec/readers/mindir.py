@@ -59,7 +59,7 @@ def without_softmax(ends: Sequence[Feature]) -> tuple[tuple[Feature, ...], tuple
     """Return a file's outputs before the softmax that it may end in, and the notes that say so."""
     kinds = dict.fromkeys(end.pending[0] for end in ends if end.pending in SOFTMAX)
     outputs = (replace(end, pending=()) if end.pending in SOFTMAX else end for end in ends)
-    words = "which no spec has: what is compared is the network before it"
+    words = "which no spec has: the network before it is compared"
     return tuple(outputs), tuple(f"the file ends in {kind}, {words}" for kind in kinds)
 
 

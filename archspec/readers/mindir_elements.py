@@ -50,7 +50,7 @@ def larger(call: Call) -> Feature:
 
 
 def probabilities(call: Call) -> Feature:
-    """Return what a network makes of its logits at its end: no operator of the IR, and nothing may read it."""
+    """Return what a file makes of its logits at its end, which nothing may read."""
     x, axis = call.feature(), call.option("axis", 1, -1)
     axes = axis if isinstance(axis, tuple) else (axis,)
     if axes not in ((1,), (1 - len(x.shape),)):

@@ -36,7 +36,7 @@ def literal(call: Call) -> Tensor:
 
 
 def filled(call: Call) -> Tensor:
-    """Return the one value as often as the sizes say; where these are many, they are not written out."""
+    """Return the one value as often as the sizes say; many of them are not written out."""
     sizes, value = tuple(_known(call, 0).reshape(-1).tolist()), call.attrs.get("value")
     if any(type(size) is not int or not 0 <= size <= MAX_FILLED for size in sizes):
         raise Strange("makes a constant of a size that is not known")

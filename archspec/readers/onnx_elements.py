@@ -64,7 +64,7 @@ def gelu(call: Call) -> Feature:
 
 
 def probabilities(call: Call) -> Feature:
-    """Return what a network makes of its logits at its end: no operator of the IR, and nothing may read it."""
+    """Return what a file makes of its logits at its end, which nothing may read."""
     x, usual = call.feature(), -1 if call.opset >= 13 else 1
     axis, dims = call.attrs.get("axis", usual), len(x.shape)
     flattens = call.opset < 13 and dims > 2

@@ -12,9 +12,9 @@ An ONNX file is one protobuf message, as `onnx.proto` says:
       output        name
 
 The file is untrusted: it is walked (`wire`), and onnx's protobuf classes parse small pieces of it.
-Its loader is not used: it parses a whole file, two bytes of which may become an object of a hundred.
-Of a weight, shape and type are enough; its values are read when someone asks for them (`weights`).
-Whether the file is valid says `onnx_valid`.
+The package's loader is not used: it parses a whole file, two bytes of which may become an object
+of a hundred. Of a weight, shape and type are enough; its values are read when someone asks for
+them (`weights`). Whether the file is valid says `onnx_valid`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Node:
 
 
 def in_running_order(nodes: Sequence[Node]) -> list[Node]:
-    """Return nodes each after those that it reads, else as they are listed; what a cycle holds up comes last."""
+    """Return nodes each after those that it reads, else as listed; those of a cycle last."""
     makers = {name: at for at, node in enumerate(nodes) for name in node.outputs if name}
     reads = [{makers[name] for name in node.inputs if name in makers} for node in nodes]
     readers: dict[int, list[int]] = {}

@@ -1,7 +1,8 @@
-"""Quantised networks in an ONNX: pairs of QuantizeLinear and DequantizeLinear, on features and on weights.
+"""Quantised networks in an ONNX: pairs of QuantizeLinear and DequantizeLinear.
 
-What such a pair does beside rounding is clipping. Where the smallest whole number stands for zero, it gives nothing
-below zero: quantisers leave out the ReLU before, so that the pair is read as one.
+They stand on features and on weights. What such a pair does beside rounding is clipping. Where the
+smallest whole number stands for zero, it gives nothing below zero: quantisers leave out the ReLU
+before, so that the pair is read as one.
 """
 
 from __future__ import annotations

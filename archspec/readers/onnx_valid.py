@@ -1,8 +1,9 @@
-"""Is an ONNX file valid? The onnx package's checker and shape inference say it, of the file without its weights.
+"""Is an ONNX file valid? The onnx package's checker and shape inference say it.
 
-They are C++ that parses a whole file, and were not written for hostile ones. So they never see the file, but a small
-copy that is put together of pieces within bounds: weights stand among its inputs, their values are counted here, and
-its nodes come in running order, which ONNX Runtime does not ask for and the checker does.
+They are C++ that parses a whole file, and were not written for hostile ones. So they never see the
+file, but a small copy that is put together of pieces within bounds: weights stand among its
+inputs, their values are counted here, and its nodes come in running order, which the checker asks
+for and ONNX Runtime does not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from archspec.readers.wire import Broken, Wire, mapped
 MAX_BYTES = 4 * 2**20
 """Of messages in the copy that are not walked, of which each two bytes may become an object."""
 MAX_KEPT = 2**10
-"""Bytes of a constant whose values are kept, such as the sizes of a reshape; beyond, it is a weight."""
+"""Bytes of a constant whose values are kept, such as sizes of a reshape; beyond, it is a weight."""
 MAX_SAID = 300
 
 _COMMENTS = frozenset({"doc_string", "metadata_props"})
@@ -37,7 +38,8 @@ def refuse_invalid(path: Path, model: Model) -> None:
     """Check a file whose model was read.
 
     Raises:
-        ModelFileError: R005, the file cannot be read any more; R006, it is no valid ONNX, or too large to be checked.
+        ModelFileError: R005, the file cannot be read any more; R006, it is no valid ONNX, or too
+            large to be checked.
     """
     import onnx
 
@@ -113,7 +115,7 @@ class _Copy(Wire):
         return b"".join(kept)
 
     def initializers(self, graph: Any) -> Iterator[Any]:
-        """Add small constants to a graph, and yield all others as inputs, as which some stand there already."""
+        """Add small constants to a graph, and yield others as inputs, which some are already."""
         given = {value.name: value.type.tensor_type for value in graph.input}
         for begin, end in self.constants:
             tensor = self.tensor(begin, end)
@@ -125,7 +127,7 @@ class _Copy(Wire):
                 yield self.as_input(tensor.name, tensor)
 
     def nodes(self, graph: Any) -> Iterator[Any]:
-        """Add nodes to a graph; of a Constant that is a weight the form, and yield what it makes as an input."""
+        """Add nodes to a graph, of Constants that are weights the form; and yield the weights."""
         for number, node in enumerate(self.model.nodes):
             made, weights = self.node(node), list[Any]()
             if node.kind == "Constant" and len(made.output) == 1:
@@ -183,7 +185,7 @@ class _Copy(Wire):
         return tensor
 
     def count(self, what: str, begin: int, end: int) -> int:
-        """How many values a field has; bytes, if it is raw. Whole numbers end at a byte below 128."""
+        """How many values a field has, bytes if raw; whole numbers end at a byte below 128."""
         if what in _WIDTHS:
             return (end - begin) // _WIDTHS[what]
         pieces = (self.data[at : min(at + MAX_BYTES, end)] for at in range(begin, end, MAX_BYTES))

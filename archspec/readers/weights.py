@@ -37,7 +37,7 @@ KINDS: Mapping[int, str] = {
     5: "<i2",
     6: "<i4",
 }
-"""What NumPy calls the numbers of a TensorProto.DataType, the same in ONNX and MINDIR: floats, quantised ones."""
+"""What NumPy calls the numbers of a TensorProto.DataType, the same in ONNX and MINDIR."""
 
 Array = Any
 
@@ -62,7 +62,7 @@ class Computed:
     dims: tuple[int, ...]
     inputs: tuple[Source, ...]
     axes: tuple[int, ...] | None = None
-    """Of a Transpose: where each dimension comes from; of quantised values: along which one the scales are."""
+    """Of a Transpose: where each dimension comes from; of whole numbers: that of their scales."""
     steps: int = 1
 
 
@@ -95,7 +95,7 @@ class Reading:
 def stored(
     kind: int, dims: tuple[int, ...], begin: int, end: int | None, file: str = ""
 ) -> Stored | None:
-    """Return where a tensor's values stand; None where they are no such numbers, or not as many as its shape says."""
+    """Return where a tensor's values stand; None where their kind or number is another."""
     name = KINDS.get(kind, "")
     if not name or any(size < 0 for size in dims):
         return None
@@ -163,7 +163,7 @@ class Values:
 
 
 def evaluated(source: Computed) -> Array | None:
-    """Return what an operator makes of values that are here, None where it makes nothing of them."""
+    """Return what an operator makes of values that are here, None where it makes nothing."""
     return _made(source, *(_floats(each) for each in source.inputs))
 
 

@@ -243,7 +243,7 @@ IMAGES = np.random.default_rng(5).normal(size=(2, 1, 8, 8)).astype(np.float32)
 @pytest.mark.parametrize("variance", VARIANCES)
 @pytest.mark.parametrize("form", ["a node", "many nodes", "folded"])
 def test_a_variance_without_a_root_is_said(variance: float, form: str, tmp_path: Path) -> None:
-    """As many as give no number in ONNX Runtime: below -eps, and just there; eps carries those above."""
+    """Those that give no number in ONNX Runtime: up to -eps; eps carries those above."""
 
     def put(weights: Weights) -> None:
         weights[f"{layer(1, 2)}.norm2.moving_variance"][3] = variance

@@ -1,4 +1,4 @@
-"""Changes of an ONNX file's messages that a careless writer makes, most of which leave no valid file."""
+"""Changes of an ONNX file that a careless writer makes, most of which leave no valid file."""
 
 from __future__ import annotations
 

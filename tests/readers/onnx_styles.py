@@ -529,9 +529,10 @@ def written(
     weights: Mapping[str, Array] | None = None,
     outputs: Sequence[str] = (),
 ) -> tuple[Any, dict[str, Array]]:
-    """Return a network as an `onnx.ModelProto`, and its weights by the oracle's names, those drawn that none gives.
+    """Return a network as an `onnx.ModelProto`, and its weights by the oracle's names.
 
-    It gives what the steps called `outputs` give, and then the last one's.
+    Weights that are not given are drawn. The network gives what the steps called `outputs` give,
+    and then what the last one gives.
     """
     steps, file = list(steps), File(style, dict(weights or {}))
     readers: dict[str, list[Any]] = {}

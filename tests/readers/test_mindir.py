@@ -250,7 +250,7 @@ def test_training_mode_is_a_fault(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
 def test_a_file_may_end_in_a_softmax(kind: str, folder: Path) -> None:
-    """The network is what comes before it, and a note says so; over the batch it is another function."""
+    """The network is what comes before it, and a note says so; over the batch it is refused."""
     from mindspore import nn
 
     digits = create_model("densenetbc_digits")
@@ -260,7 +260,7 @@ def test_a_file_may_end_in_a_softmax(kind: str, folder: Path) -> None:
         reading = mindir_reading(file)
         assert compare(build_graph(load_spec("densenetbc_digits")), reading.graph).equal
         assert reading.notes == (
-            f"the file ends in {kind}, which no spec has: what is compared is the network before it",
+            f"the file ends in {kind}, which no spec has: the network before it is compared",
         )
     export_mindir(nn.SequentialCell(digits, getattr(nn, kind)(0)), (1, 8, 8), folder / "bad.mindir")
     assert f"{kind} is not taken over the channels" in fault_of(folder / "bad.mindir")

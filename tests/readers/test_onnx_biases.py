@@ -1,4 +1,4 @@
-"""Biases of zeros that an exporter leaves out, and norms that it folds without a trace: none of them is missed."""
+"""Biases of zeros that an exporter leaves out, and norms that it folds without a trace."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,8 @@ DYNAMO = replace(STYLES["torch folded"], drops_zeros=True, batch="batch", opset=
 """PyTorch's default exporter."""
 SECOND = "features.denseblock1.denselayer2"
 TRACELESS = (
-    "8 batch norms are folded into a convolution that has no bias in the file: eps is not compared there, "
-    "and a norm that shifts by zero is not told from none"
+    "8 batch norms are folded into a convolution that has no bias in the file: eps is not compared "
+    "there, and a norm that shifts by zero is not told from none"
 )
 NO_BIAS = "classifier has no bias in the file: it counts as one of zeros"
 
@@ -63,7 +63,7 @@ def lacking(*names: str) -> list[Step]:
 
 
 def test_a_network_that_was_never_trained_is_not_accused(tmp_path: Path) -> None:
-    """Its file has no bias at all, and ONNX Runtime gives what the spec's network gives; the notes say what is seen."""
+    """Its file has no bias at all, and is the spec's network; the notes say what is seen."""
     weights = fresh(STEPS)
     model, drawn = written(STEPS, DYNAMO, weights)
     assert not any("bias" in tensor.name for tensor in model.graph.initializer)
@@ -94,12 +94,15 @@ def test_a_bias_of_zeros_is_left_out_by_itself(tmp_path: Path) -> None:
     ]
 
 
-NORMLESS = "batch_norm, relu, conv, relu, conv; the spec says batch_norm, relu, conv, batch_norm, relu, conv"
+NORMLESS = (
+    "batch_norm, relu, conv, relu, conv; "
+    "the spec says batch_norm, relu, conv, batch_norm, relu, conv"
+)
 
 
 @pytest.mark.parametrize("norm", ["batch_norm", "folded", "affine"])
 def test_a_norm_that_is_missing_beside_others_is_missed(norm: str, tmp_path: Path) -> None:
-    """Whether the others stand in the file or left their biases: what folds norms folds all of them."""
+    """Whether the others stand in the file or left their biases: what folds norms folds all."""
     comparison = compared(tmp_path, lacking(f"{SECOND}.norm2"), norm=norm)
     assert lines(comparison) == [f"block 1, layer 2 consists of {NORMLESS}"]
 
@@ -134,7 +137,7 @@ def test_a_norm_that_no_convolution_could_hold_is_missed(
 def test_a_bias_of_zeros_that_the_spec_does_not_have_counts_as_none(
     norm: str, tmp_path: Path
 ) -> None:
-    """Of a convolution, of which nothing else in the file tells; one value that is not zero is a difference."""
+    """Of a convolution; one value that is not zero is a difference."""
     name = f"{SECOND}.conv2"
     steps = [
         step._replace(attrs={**step.attrs, "bias": True}) if step.name == name else step
@@ -145,7 +148,7 @@ def test_a_bias_of_zeros_that_the_spec_does_not_have_counts_as_none(
     comparison = compared(tmp_path, steps, {f"{name}.bias": zeros}, **written_out)
     assert lines(comparison) == []
     assert comparison.notes[-1] == (
-        f"{name} has a bias of zeros in the file, which the spec does not have: it counts as none"
+        f"{name} has a bias of zeros in the file and none in the spec: it counts as none"
     )
     zeros[5] = 1e-30
     comparison = compared(tmp_path, steps, {f"{name}.bias": zeros}, **written_out)

@@ -1,4 +1,4 @@
-"""Five networks written node by node, each in other forms of the same, as people and tools write."""
+"""Five networks written node by node, each in other forms, as people and tools write them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -264,7 +264,7 @@ def test_a_network_written_by_hand_is_certified(name: str, tmp_path: Path) -> No
 
 
 def optimised(model: Any, folder: Path) -> Iterator[Any]:
-    """What ONNX Runtime itself saves, with norms folded, and with activations put into convolutions."""
+    """What ONNX Runtime saves: norms folded, and then activations put into convolutions."""
     import onnxruntime
 
     for level in ("ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED"):

@@ -1,4 +1,4 @@
-"""How an ONNX file begins and ends, and the order of its nodes: softmax, several outputs, constants that are filled."""
+"""How an ONNX file ends, the order of its nodes, and constants that are filled."""
 
 import random
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_a_file_may_end_in_a_softmax(
     reading = reading_of(model, tmp_path)
     assert lines(compare(DIGITS, reading.graph)) == []
     assert reading.notes == (
-        f"the file ends in {kind}, which no spec has: what is compared is the network before it",
+        f"the file ends in {kind}, which no spec has: the network before it is compared",
     )
 
 
@@ -213,7 +213,7 @@ def test_weights_may_be_filled(channels: int, tmp_path: Path) -> None:
 
 
 def test_constants_of_one_name_are_not_shared(tmp_path: Path) -> None:
-    """Exporters call the tensor of each Constant node `value`, and may call all such nodes alike."""
+    """Exporters call the tensor of each Constant `value`, and may call all such nodes alike."""
     model = written(STEPS, STYLES["view"])[0]
     for node in model.graph.node:
         if node.op_type == "Constant":

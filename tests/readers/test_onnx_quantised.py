@@ -59,7 +59,7 @@ class Quantiser:
         self.first.append(helper.make_node("DequantizeLinear", given, [name], **axis))
 
     def rounded_weights(self) -> None:
-        """Floats that are made whole and floats again in the file, as after training with quantisation."""
+        """Floats that are made whole and floats again, as after training with quantisation."""
         for tensor in self.graph.initializer:
             if len(tensor.dims) == 4:
                 self._pair(tensor.name, *self._grid(tensor.name, 0.01, np.array(0, np.int8)))
@@ -165,7 +165,7 @@ WAYS = {
 @pytest.mark.parametrize("style", ["torch", "torch folded"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_quantised_network_is_recognised(style: str, way: str, tmp_path: Path) -> None:
-    """Rounding aside it is the same network; the note counts what was read so. All of it is alive."""
+    """Rounding aside it is the same network, and alive; the note counts what was read so."""
     quantiser = Quantiser(style)
     WAYS[way](quantiser)
     reading = reading_of(quantiser.made(), tmp_path)
@@ -192,7 +192,7 @@ def test_weights_are_what_the_file_computes(tmp_path: Path) -> None:
 
 
 def test_a_pair_that_clips_what_may_be_negative_is_a_relu(tmp_path: Path) -> None:
-    """Behind a convolution that no activation follows it changes the function, and is a difference."""
+    """Behind a convolution that no activation follows it is a difference."""
     quantiser = Quantiser("torch")
     quantiser.features(lambda kind: np.array(-128, np.int8) if kind == "Conv" else sided(kind))
     assert lines(compare(DIGITS, reading_of(quantiser.made(), tmp_path).graph))

@@ -1,4 +1,4 @@
-"""ONNX files that are no valid graphs are refused, those that ONNX Runtime refuses all, and no others."""
+"""ONNX files that are no valid graphs: all that ONNX Runtime refuses, and no others."""
 
 import random
 from collections import Counter
@@ -79,7 +79,7 @@ def verdict(file: Path) -> str:
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))]
 )
 def test_what_onnx_runtime_refuses_is_never_called_equal(seed: int, tmp_path: Path) -> None:
-    """Attributes, inputs, outputs, names, types, versions and weights, each changed at random in each style."""
+    """Attributes, inputs, outputs, names, types, versions and weights, changed at random."""
     rng, verdicts, wrong = random.Random(seed), Counter[str](), list[str]()
     for style in STYLES.values():
         whole = written(STEPS, style)[0]
@@ -296,7 +296,7 @@ INVALID: list[tuple[Callable[[Any], object], str]] = [
 def test_what_is_invalid_is_said_in_one_line(
     change: Callable[[Any], object], expected: str, tmp_path: Path
 ) -> None:
-    """The checker's words, or ours where it looks away; ONNX Runtime refuses all but two of these."""
+    """In the checker's words, or ours where it looks away."""
     model = changed(change)
     said = fault_of(model, tmp_path)
     assert expected in said
@@ -319,7 +319,7 @@ def test_certify_and_lift_refuse_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [7, 25])
 def test_a_flood_of_small_messages_is_not_parsed(number: int, tmp_path: Path) -> None:
-    """Nodes inside of a branch or of a function, two bytes each: a hundred times their size in memory."""
+    """Nodes inside of a branch or a function, two bytes each: far more in memory."""
     flood = (
         b"\x0a\x00" * (MAX_BYTES // 2 + 1) if number == 7 else b"\x3a\x00" * (MAX_BYTES // 2 + 1)
     )
