@@ -11,6 +11,8 @@ from archspec.errors import first_of
 from archspec.graph.ir import Op
 from archspec.passes.chains import Chain, Pair
 
+_BIASED = ("conv", "conv_transpose", "dense")
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -47,10 +49,11 @@ def settled(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> Settled:
 
 
 def _operators(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
-    """Operators of one kind in pairs."""
+    """Operators that may have a bias, in pairs; a folded norm is called as its convolution."""
     for expected, found in pairs:
         both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
-        yield from ((ours, theirs) for ours, theirs in both if ours.kind == theirs.kind)
+        alike = (pair for pair in both if pair[0].kind == pair[1].kind)
+        yield from (pair for pair in alike if pair[0].kind in _BIASED)
 
 
 def _has_bias(op: Op) -> bool:

@@ -23,6 +23,7 @@ TRACELESS = (
     "8 batch norms are folded into a convolution that has no bias in the file: eps is not compared "
     "there, and a norm that shifts by zero is not told from none"
 )
+FOLDED = "8 batch norms are folded into the convolution before: eps is not compared there"
 NO_BIAS = "classifier has no bias in the file: it counts as one of zeros"
 
 
@@ -75,12 +76,17 @@ def test_a_network_that_was_never_trained_is_not_accused(tmp_path: Path) -> None
     assert comparison.notes == (TRACELESS, NO_BIAS)
 
 
+def test_an_exporter_that_keeps_biases_of_zeros_is_not_accused(tmp_path: Path) -> None:
+    """PyTorch's older one: they are the folded norms', and the classifier's own."""
+    comparison = compared(tmp_path, STEPS, fresh(STEPS), drops_zeros=False)
+    assert lines(comparison) == []
+    assert comparison.notes == (FOLDED,)
+
+
 def test_a_trained_network_has_the_notes_that_it_had(tmp_path: Path) -> None:
     comparison = compared(tmp_path, STEPS)
     assert lines(comparison) == []
-    assert comparison.notes == (
-        "8 batch norms are folded into the convolution before: eps is not compared there",
-    )
+    assert comparison.notes == (FOLDED,)
 
 
 def test_a_bias_of_zeros_is_left_out_by_itself(tmp_path: Path) -> None:
