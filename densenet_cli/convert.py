@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +15,8 @@ from densenet_cli.options import Overrides, complete_spec, console, quiet_screen
 if TYPE_CHECKING:
     from archspec.weights.convert import Converted
 
+LISTED = 10
+MAX_WORD = 60
 Naming = Literal["mindspore", "mindcv", "torchvision", "timm", "torchvision_old"]
 
 
@@ -87,8 +89,18 @@ def _lines(file: Path, converted: Converted, suggest: Path | None) -> Iterator[s
     yield f"{file} is a {converted.kind}, {names}"
     yield f"{len(converted.tensors)} tensors: {converted.params:,} parameters, {converted.stats:,} moving statistics"
     if converted.set_aside:
-        yield f"set aside: {', '.join(f'{name} ({count})' for name, count in converted.set_aside.items())}"
-    if converted.remark:
-        yield f"note: {converted.remark}"
+        yield f"set aside: {_listed(converted.set_aside)}"
+    for remark in converted.remarks:
+        yield f"note: {remark}"
     if suggest is not None:
         yield f"wrote {suggest}: read it, then --map {suggest}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """`epoch (1), optimizer (1)`; a stranger's words are cut and cannot move the cursor."""
+    named = [
+        f"{name[:MAX_WORD].encode('unicode_escape').decode()} ({count})"
+        for name, count in list(counts.items())[:LISTED]
+    ]
+    more = [f"and {len(counts) - LISTED:,} more"] if len(counts) > LISTED else []
+    return ", ".join([*named, *more])

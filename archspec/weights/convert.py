@@ -24,6 +24,8 @@ from archspec.weights.tensors import Weights, check_target, read_weights, write_
 from archspec.writers.whole import write_whole
 
 OURS = "mindspore"
+NAMED = 3
+"""Classes that a line names."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Converted:
     """The file's name of each tensor -> ours."""
     set_aside: Mapping[str, int]
     """What else the file holds: the first part of the names, and how many begin so."""
-    remark: str
-    """Empty, or that the number of classes is the file's."""
+    remarks: tuple[str, ...]
+    """What to know of it: whose the number of classes is, what of the file was not run."""
 
     @property
     def params(self) -> int:
@@ -99,7 +101,7 @@ def convert(
         naming,
         pairs,
         _counted(weights.set_aside),
-        remark,
+        tuple(filter(None, (remark, _unrun(weights.foreign)))),
     )
     _write(converted, output, target, suggest)
     return converted
@@ -144,6 +146,15 @@ def _paired(
     own = {new: name for name, new in given.items()}
     title = TITLES[found.naming] + (f", each after {found.prefix!r}" if found.prefix else "")
     return {own[theirs]: name for name, theirs in found.theirs.items()}, title
+
+
+def _unrun(foreign: tuple[str, ...]) -> str:
+    """A line that says which classes and functions were left alone."""
+    if not foreign:
+        return ""
+    named = ", ".join(repr(name[:60])[1:-1] for name in foreign[:NAMED])
+    more = f" and {len(foreign) - NAMED:,} more" if foreign[NAMED:] else ""
+    return f"the file asks for {named}{more} beside its numbers; nothing of it was run"
 
 
 def _counted(names: tuple[str, ...]) -> dict[str, int]:

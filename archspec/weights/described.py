@@ -1,6 +1,7 @@
-"""What the pickle of a state dict may name: tensors as windows on storages, parameters, ordered dicts.
+"""What a pickle of weights names: tensors as windows on storages, parameters, dicts, and what is foreign here.
 
-Each call that a pickle makes of these gives a value of this module, after its arguments are checked.
+Each call that a pickle makes of what is known gives a value of this module, after its arguments are checked. A call
+of anything else gives a `Foreign`: the name and what it was given, inert.
 """
 
 from __future__ import annotations
@@ -56,7 +57,63 @@ class Name:
     text: str
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorView:
+@dataclass(eq=False, slots=True)
+class Foreign:
+    """An object of a class, or the result of a call, that the pickle asks for and that is not made here.
+
+    It is equal to itself alone, so that it may stand for a key of a dict.
+    """
+
+    name: str
+    """`pathlib.PosixPath`"""
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+    """What the pickle says of its attributes."""
+
+
+HARMFUL_MODULES = (
+    "ctypes",
+    "importlib",
+    "nt",
+    "os",
+    "posix",
+    "pty",
+    "runpy",
+    "shutil",
+    "socket",
+    "subprocess",
+    "sys",
+    "webbrowser",
+)
+HARMFUL_BUILTINS = (
+    "__import__",
+    "breakpoint",
+    "compile",
+    "eval",
+    "exec",
+    "execfile",
+    "input",
+    "open",
+)
+
+
+def is_harmful(name: str) -> bool:
+    """Does a name stand for what runs commands, opens files or imports modules?
+
+    Nothing is run whatever the name is. A file that asks for these is made by somebody who means harm, so its
+    weights are not taken either, and whoever would open it elsewhere next is warned.
+    """
+    *modules, last = name.split(".")
+    if modules[:1] in (["builtins"], ["__builtin__"]) and last in HARMFUL_BUILTINS:
+        return True
+    return any(module in HARMFUL_MODULES for module in modules)
+
+
+def _tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
+) -> TensorView | Foreign:
+    if type(storage) is Foreign:
+        return storage
     whole = type(shape) is tuple and type(strides) is tuple and len(shape) == len(strides) <= 8
     if (
         type(storage) is not Storage
@@ -72,35 +129,42 @@ def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < MAX_COUNT
 
 
-def _parameter(data: Any = None, *rest: Any) -> TensorView:
-    if type(data) is not TensorView:
+def _parameter(data: Any = None, *rest: Any) -> TensorView | Foreign:
+    if type(data) not in (TensorView, Foreign):
         raise Refused("it describes a parameter in a way that torch does not")
-    return data
+    return data  # type: ignore[no-any-return]
 
 
-def _ordered(pairs: Any = (), *rest: Any) -> dict[str, Any]:
+def _ordered(pairs: Any = (), *rest: Any) -> dict[Any, Any]:
     if (
         rest
         or type(pairs) not in (list, tuple)
         or not all(type(p) in (list, tuple) and len(p) == 2 for p in pairs)
     ):
         raise Refused("it fills an ordered dict in an unusual way")
-    return {checked_key(key): value for key, value in pairs}
+    return {as_key(key): value for key, value in pairs}
+
+
+def _with_defaults(factory: Any = None, *rest: Any) -> dict[Any, Any]:
+    """A defaultdict; what it would fill in, nobody asks for."""
+    return _ordered(*rest)
 
 
 CALLS: Mapping[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered,
+    "collections.defaultdict": _with_defaults,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
 }
 STORAGES: Mapping[str, str] = {
     f"{module}.{name}": code for module in ("torch", "torch.cuda") for name, code in DTYPES.items()
 }
 
 
-def checked_key(key: Any) -> Any:
-    """Return the key of a dict if it is a word or a number. Raises Refused."""
-    if type(key) not in (str, int):  # hashing a deep tuple could exhaust the stack
-        raise Refused("it has a key that is no word")
-    return key
+def as_key(key: Any) -> Any:
+    """Return a key for a dict: the word or the number that it is, or else something that equals no other key."""
+    if type(key) in (str, int):
+        return key
+    return Foreign("a key")  # hashing a deep tuple could exhaust the stack

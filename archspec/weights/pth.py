@@ -26,23 +26,12 @@ import numpy.typing as npt
 
 from archspec.weights.described import Refused, Storage, TensorView
 from archspec.weights.numbers import FLOATS, LAYOUT, Floats, as_floats, size_of
-from archspec.weights.pickled import described
+from archspec.weights.pickled import Description, described, needs
+from archspec.weights.state_dict import state_dict_in
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 MAX_PICKLE = 64 * 2**20
-NESTED = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "network",
-    "net",
-    "weights",
-    "params",
-)
-"""Where training checkpoints keep the state dict, most telling first."""
-MAX_NESTING = 3
 MAX_SHARING = 2
 """Numbers of all tensors for each byte of the file."""
 
@@ -58,55 +47,34 @@ class StateDict:
 
     tensors: Mapping[str, Floats]
     beside: tuple[str, ...]
+    foreign: tuple[str, ...]
+    """Names of classes and functions that the pickle asks for beside the tensors; none was run."""
 
 
 def read_pth(raw: bytes) -> StateDict:
     """Return the state dict in the bytes of a .pth file; nothing of the file is run.
 
     Raises:
-        Refused: it is not whole, holds no state dict, or would run code.
+        Refused: it is not whole, holds no state dict that is plain, or asks for what does harm.
     """
-    value, read = _open_zip(raw) if raw.startswith(b"PK\x03\x04") else _open_stream(raw)
-    state, beside = _state_dict(value)
-    views = {name: view for name, view in state.items() if type(view) is TensorView}
-    floats = {name: view for name, view in views.items() if view.storage.code in FLOATS}
-    if not floats:
-        raise Refused("it holds no state dict of tensors")
+    pickle, read = _open_zip(raw) if raw.startswith(b"PK\x03\x04") else _open_stream(raw)
+    held = state_dict_in(pickle.value)
+    floats = _floats(held.state) if held else {}
+    if held is None or not floats:
+        nothing = "it holds no state dict of tensors"
+        raise Refused(needs(pickle.foreign[0]) if pickle.foreign else nothing)
     _check_sizes(floats, len(raw))
     tensors = {name: _array(view, read) for name, view in floats.items()}
-    return StateDict(tensors, (*beside, *(name for name in state if name not in floats)))
+    beside = (*held.beside, *(name for name in held.state if name not in floats))
+    return StateDict(tensors, beside, pickle.foreign)
 
 
-def _state_dict(value: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The dict of tensors, wherever a training checkpoint keeps it, and the names of what lies beside it."""
-    beside: tuple[str, ...] = ()
-    for _ in range(MAX_NESTING):
-        if type(value) is not dict or not all(type(key) is str for key in value):
-            raise Refused("it holds no dict of tensors by name")
-        inner = _inner(value)
-        if inner is None:
-            return value, beside
-        beside += tuple(name for name in value if name != inner)
-        value = value[inner]
-    raise Refused("its state dict is nested too deep")
+def _floats(state: Mapping[str, Any]) -> dict[str, TensorView]:
+    views = {name: view for name, view in state.items() if type(view) is TensorView}
+    return {name: view for name, view in views.items() if view.storage.code in FLOATS}
 
 
-def _inner(value: Mapping[str, Any]) -> str | None:
-    """The key of the dict to look into: one of torch's habits, or else the only one that holds tensors."""
-    known = [name for name in NESTED if type(value.get(name)) is dict]
-    if known or _holds_tensors(value):
-        return known[0] if known else None
-    holding = [
-        name for name, inner in value.items() if type(inner) is dict and _holds_tensors(inner)
-    ]
-    return holding[0] if len(holding) == 1 else None
-
-
-def _holds_tensors(value: Mapping[str, Any]) -> bool:
-    return any(type(item) is TensorView for item in value.values())
-
-
-def _open_zip(raw: bytes) -> tuple[Any, Read]:
+def _open_zip(raw: bytes) -> tuple[Description, Read]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(raw))
         entries = _entries(archive, len(raw))
@@ -128,7 +96,7 @@ def _open_zip(raw: bytes) -> tuple[Any, Read]:
         except _ZIP_FAULTS:
             raise Refused(f"its storage {storage.key[:20]!r} is damaged") from None
 
-    return described(io.BytesIO(pickle)).value, read
+    return described(io.BytesIO(pickle)), read
 
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -160,7 +128,7 @@ def _root(entries: Mapping[str, zipfile.ZipInfo]) -> str:
     return roots[0]
 
 
-def _open_stream(raw: bytes) -> tuple[Any, Read]:
+def _open_stream(raw: bytes) -> tuple[Description, Read]:
     file = io.BytesIO(raw)
     if described(file).value != MAGIC or described(file).value != VERSION:
         raise Refused("it is a pickle, but none of torch's")
@@ -182,7 +150,7 @@ def _open_stream(raw: bytes) -> tuple[Any, Read]:
             raise Refused(f"its storage {storage.key[:20]!r} is missing")
         return np.frombuffer(raw, LAYOUT[storage.code], storage.count, starts[storage.key])
 
-    return pickle.value, read
+    return pickle, read
 
 
 def _starts(raw: bytes, position: int, storages: Sequence[Storage | None]) -> dict[str, int]:

@@ -39,6 +39,8 @@ class Weights:
     tensors: Mapping[str, Floats]
     set_aside: tuple[str, ...]
     """Optimizer state, moving averages of weights, counters."""
+    foreign: tuple[str, ...] = ()
+    """Classes and functions that a .pth asks for beside its tensors, by name; none was run."""
 
 
 def read_tensors(path: Path) -> Mapping[str, Floats]:
@@ -149,7 +151,7 @@ def _read_torch(raw: bytes, path: Path) -> Weights:
         raise ModelFileError.one(
             "R010", f"is no .pth file that can be read: {refused}", str(path), hint
         ) from None
-    return Weights("torch .pth file", state.tensors, state.beside)
+    return Weights("torch .pth file", state.tensors, state.beside, state.foreign)
 
 
 def _check_names(tensors: Mapping[str, Floats], path: Path) -> None:

@@ -3,25 +3,38 @@
 from pathlib import Path
 
 import numpy as np
+import oracle
 import pytest
 from safetensors.numpy import save_file
 from weights.networks import OWN_RULES, own_name, same, weights_of
 from weights.torch_files import save
 
 from archspec.errors import ArchspecError, ModelFileError
+from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
-from archspec.weights.convert import convert
+from archspec.spec.model import Spec
+from archspec.weights.convert import Converted, convert
 from archspec.weights.naming import their_names
 from archspec.weights.tensors import read_tensors, write_tensors
 
 DIGITS = load_spec("densenetbc_digits")
 WEIGHTS = weights_of("densenetbc_digits")
+CASES = Path(__file__).parents[1] / "cases"
+"""Files that torch wrote, each with an input and the output that torch gave."""
+SMALL = load_spec(str(CASES / "small_net.yaml"))
 
 
 def lines(file: Path, *arguments, **options) -> list[str]:
     with pytest.raises(ArchspecError) as caught:
         convert(file, *arguments, **options)
     return [str(fault).replace(str(file), "FILE") for fault in caught.value.diagnostics]
+
+
+def from_torchs(recorded: str, spec: Spec, found: Converted) -> float:
+    """How far the converted weights are from what torch gave, by the NumPy oracle."""
+    arrays = np.load(CASES / f"{recorded}.npz")
+    output = oracle.forward(build_graph(spec).ops.values(), found.tensors, arrays["x"])
+    return oracle.distance(output, arrays["y"])
 
 
 def in_names(naming: str, prefix: str = "") -> dict[str, np.ndarray]:
@@ -73,7 +86,7 @@ def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
     spec = load_spec("densenet121", ["growth_rate=8", "block_config=[2, 3]", "stem.channels=16"])
     found = convert(tmp_path / "theirs.ckpt", spec, tmp_path / "ours.ckpt")
     assert found.naming == "MindCV's"
-    assert found.remark.startswith("5 classes as in the file; ")
+    assert found.remarks[0].startswith("5 classes as in the file; ")
     assert set(found.set_aside) >= {"moments", "ema"}
     values = {p.name: p.asnumpy() for p in network.get_parameters()}
     assert {theirs: found.tensors[ours].tobytes() for theirs, ours in found.pairs.items()} == {
@@ -123,7 +136,7 @@ def test_the_files_classes_count_unless_somebody_chose_them(tmp_path):
     found = convert(tmp_path / "x.safetensors", DIGITS)
     assert found.tensors["classifier.weight"].shape[0] == 7
     assert (
-        found.remark
+        found.remarks[0]
         == "7 classes as in the file; densenetbc_digits has 10 where nothing else is said"
     )
     assert convert(tmp_path / "x.safetensors", DIGITS, by_order=False).params == found.params
@@ -156,3 +169,13 @@ def test_rules_that_give_the_wrong_names_are_told_in_the_new_names(tmp_path):
         ModelFileError, match=r"lacks features\.conv0\.weight \(it has features\.conv9\.weight\)"
     ):
         convert(tmp_path / "x.safetensors", DIGITS, rules=tmp_path / "rules.yaml")
+
+
+def test_a_pickled_module_gives_what_torch_gave():
+    """`torch.save(model)`, read without its class, by order: torch's recorded output."""
+    found = convert(CASES / "whole_module.pth", SMALL, by_order=True)
+    assert found.remarks == (
+        "the file asks for __main__.Net, __builtin__.set, torch.nn.modules.conv.Conv2d and 6 more "
+        "beside its numbers; nothing of it was run",
+    )
+    assert from_torchs("whole_module", SMALL, found) < 1e-5

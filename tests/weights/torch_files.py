@@ -83,6 +83,32 @@ def plain(items: Mapping[str, bytes]) -> bytes:
     return b"}(" + b"".join(word(name) + value for name, value in items.items()) + b"u"
 
 
+def foreign(name: str, arguments: bytes = b")", state: bytes = b"") -> bytes:
+    """What `name`, as `pathlib.PosixPath`, makes of a tuple of arguments, and its attributes."""
+    module, _, last = name.rpartition(".")
+    called = f"c{module}\n{last}\n".encode() + arguments + b"R"
+    return called + (state + b"b" if state else b"")
+
+
+def module(
+    parameters: Mapping[str, bytes] | None = None,
+    buffers: Mapping[str, bytes] | None = None,
+    children: Mapping[str, bytes] | None = None,
+    name: str = "my_nets.Net",
+    **more: bytes,
+) -> bytes:
+    """A pickled `torch.nn.Module`."""
+    parts = {
+        "training": b"\x88",
+        "_parameters": plain(parameters or {}),
+        "_buffers": plain(buffers or {}),
+        "_modules": plain(children or {}),
+        **more,
+    }
+    package, _, last = name.rpartition(".")
+    return f"c{package}\n{last}\n".encode() + b")\x81" + plain(parts) + b"b"
+
+
 def steps_of(array: np.ndarray) -> list[int]:
     return [stride // array.itemsize for stride in np.empty(array.shape, array.dtype).strides]
 
