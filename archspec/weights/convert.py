@@ -91,9 +91,10 @@ def convert(
     spec, remark = _with_classes_of(weights, spec, any_classes)
     wanted = parameters(verified(build_graph(spec)))
     if by_order:
-        pairs, naming = paired_by_order(weights.tensors, wanted, str(file)), "by order"
+        found = paired_by_order(weights.tensors, wanted, str(file))
+        pairs, naming, how = found.pairs, "by order", found.remark
     else:
-        pairs, naming = _paired(weights, wanted, file, source, rules)
+        (pairs, naming), how = _paired(weights, wanted, file, source, rules), ""
     named = {name: weights.tensors[theirs] for theirs, name in pairs.items()}
     converted = Converted(
         {name: named[name] for name in wanted},
@@ -101,7 +102,7 @@ def convert(
         naming,
         pairs,
         _counted(weights.set_aside),
-        tuple(filter(None, (remark, _unrun(weights.foreign)))),
+        tuple(filter(None, (remark, how, _unrun(weights.foreign)))),
     )
     _write(converted, output, target, suggest)
     return converted

@@ -94,7 +94,7 @@ def recognise(
             {name: prefix + theirs for name, theirs in their_names(naming, names).items()},
         )
         for naming in ([only] if only else NAMINGS)
-        for prefix in _prefixes(found)
+        for prefix in prefixes(found)
     ]
     held = set(found)
     cover = {
@@ -110,8 +110,8 @@ def recognise(
     return candidates[best]
 
 
-def _prefixes(found: Collection[str]) -> list[str]:
-    """`""`, `"module."`, `"module.network."`, as far as all names of the file share them."""
+def prefixes(found: Collection[str]) -> list[str]:
+    """Return `""`, `"module."`, `"module.network."`, as far as all names of a file share them."""
     prefixes, rest = [""], [name.split(".") for name in found]
     while all(len(parts) > 1 for parts in rest) and len({parts[0] for parts in rest}) == 1:
         prefixes.append(f"{prefixes[-1]}{rest[0][0]}.")

@@ -1,5 +1,7 @@
 """Pairing by order takes what can be meant in one way alone."""
 
+import re
+
 import numpy as np
 import pytest
 from weights.networks import own_name, parameters_of
@@ -9,6 +11,7 @@ from archspec.graph.parameters import Parameter
 from archspec.weights.by_order import paired_by_order
 
 WANTED = parameters_of("densenetbc_digits")
+NO_ORDER = " (in no order do the tensors fit: is it the spec's network? If so, write a --map)"
 
 
 def zeros(**shapes):
@@ -45,7 +48,7 @@ def two_norms(*names):
 
 def test_names_that_say_nothing_are_paired():
     """The operators of each kind one after the other; the four vectors of a norm by their names."""
-    assert paired_by_order(of(own_name), WANTED, "FILE") == {
+    assert paired_by_order(of(own_name), WANTED, "FILE").pairs == {
         own_name(name): name for name in WANTED
     }
 
@@ -54,7 +57,9 @@ def test_convolutions_may_be_defined_before_their_norms():
     """Order counts within a kind alone."""
     tensors = of(own_name)
     norms_last = dict(sorted(tensors.items(), key=lambda item: item[1].ndim == 1))
-    assert paired_by_order(norms_last, WANTED, "FILE") == {own_name(name): name for name in WANTED}
+    assert paired_by_order(norms_last, WANTED, "FILE").pairs == {
+        own_name(name): name for name in WANTED
+    }
 
 
 def test_numbers_in_names_put_a_sorted_file_in_order():
@@ -64,7 +69,7 @@ def test_numbers_in_names_put_a_sorted_file_in_order():
         for k in range(1, 13)
     }
     tensors = {f"layer{k}.w": np.zeros((k, 1, 1, 1)) for k in sorted(range(1, 13), key=str)}
-    assert paired_by_order(tensors, wanted, "FILE")["layer10.w"] == "conv10.weight"
+    assert paired_by_order(tensors, wanted, "FILE").pairs["layer10.w"] == "conv10.weight"
 
 
 def test_two_orders_that_fit_are_refused():
@@ -75,7 +80,69 @@ def test_two_orders_that_fit_are_refused():
         "in the names (write a --map)"
     ]
     tensors, wanted = two_norms("bn1", "bn2")
-    assert paired_by_order(tensors, wanted, "FILE")["bn2.bias"] == "two.beta"
+    assert paired_by_order(tensors, wanted, "FILE").pairs["bn2.bias"] == "two.beta"
+
+
+def test_the_files_own_order_goes_before_the_alphabet():
+    """Words that sort the other way say nothing: second and first, norm_out and norm_in."""
+    for names in (("second", "first"), ("norm_out.bn", "norm_in.bn")):
+        tensors, wanted = two_norms(*names)
+        found = paired_by_order(tensors, wanted, "FILE").pairs
+        assert found[f"{names[0]}.bias"] == "one.beta"
+
+
+LISTS_APART = {
+    "lists": (r"dense(\d+)", lambda f: f"blocks.{int(f[1]) - 1}"),
+    "attributes": (r"dense(\d+)", r"block\1"),
+    "below a prefix": (r"^", "module.net."),
+    "below a number": (r"^", "0.net."),
+    "below a number that is not shared": (r"^(?!fc)", "0."),
+}
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+@pytest.mark.parametrize("way", LISTS_APART)
+def test_lists_that_stand_apart_are_joined_by_shape(way, is_sorted):
+    """First all blocks, then all transitions, whatever they are called; in a sorted file too."""
+    names = {re.sub(*LISTS_APART[way], own_name(name)): name for name in WANTED}
+    apart = sorted(names, key=str if is_sorted else lambda name: "trans" in name)
+    tensors = {name: np.zeros(WANTED[names[name]].shape) for name in apart}
+    found = paired_by_order(tensors, WANTED, "FILE")
+    assert found.pairs == names
+    assert found.remark.startswith("the file's lists stand apart")
+
+
+def test_lists_that_fit_in_several_ways_are_refused():
+    """Two lists of equal norms, of which either could come first, and a convolution that is out of order."""
+    shapes = {"a": (4, 4, 1, 1), "b": (8, 4, 1, 1)}
+    wanted = {
+        f"{name}.weight": Parameter("conv", "weight", shape, name) for name, shape in shapes.items()
+    }
+    norms, of_norms = two_norms("left.0", "right.0")
+    tensors = {**norms, "x.0.weight": np.zeros(shapes["b"]), "y.0.weight": np.zeros(shapes["a"])}
+    (fault,) = faults(tensors, {**wanted, **of_norms})
+    assert fault.startswith("FILE R012 has lists that fit in several ways: left.0.running_mean is ")
+    assert "one.moving_mean" in fault
+    assert fault.endswith("(write a --map)")
+
+
+def test_more_ways_than_can_be_walked_are_refused():
+    """Twenty lists of twenty equal norms, and a convolution of another shape."""
+    of_norms = {
+        f"n{k}.{role}": Parameter("batch_norm", role, (4,), f"n{k}")
+        for k in range(400)
+        for role in ("gamma", "beta")
+    }
+    wanted = {**of_norms, "c.weight": Parameter("conv", "weight", (1, 1, 1, 1), "c")}
+    tensors = {
+        f"{chr(97 + a)}.{b}.{role}": np.zeros(4)
+        for a in range(20)
+        for b in range(20)
+        for role in ("weight", "bias")
+    }
+    found = faults({**tensors, "conv.weight": np.zeros((2, 1, 1, 1))}, wanted)
+    assert "R012 has conv.weight as (2, 1, 1, 1)" in found[0]
+    assert found[0].endswith(NO_ORDER)
 
 
 def test_norms_whose_vectors_cannot_be_told_apart_are_refused():
@@ -92,22 +159,25 @@ def test_what_the_network_has_not_is_refused():
     with_bias = {**of(own_name), "stem.conv.bias": np.zeros(24)}
     assert faults(with_bias) == [
         "FILE R012 has stem.conv.weight, stem.conv.bias where the network has features.conv0.weight"
+        + NO_ORDER
     ]
     plain = {
         name: value for name, value in of(own_name).items() if not name.startswith("last.running")
     }
     assert faults(plain) == [
         "FILE R012 has last.weight, last.bias where the network has features.norm5.moving_mean, "
-        "features.norm5.moving_variance, features.norm5.gamma, features.norm5.beta"
+        "features.norm5.moving_variance, features.norm5.gamma, features.norm5.beta" + NO_ORDER
     ]
     assert "odd (w)" in faults({**of(own_name), "odd.w": np.zeros((2, 2, 2))})[0]
-    assert faults({**of(own_name), "x.0": np.zeros(4)}) == ["FILE R012 has 1 of 0 slope operators"]
+    assert faults({**of(own_name), "x.0": np.zeros(4)}) == [
+        "FILE R012 has 1 of 0 slope operators" + NO_ORDER
+    ]
 
 
 def test_numbers_and_shapes_that_differ_are_told():
     """One convolution too many; another growth rate, twenty lines and a count."""
     more = {**of(own_name), "extra.weight": np.zeros((1, 1, 1, 1))}
-    assert faults(more) == ["FILE R012 has 19 of 18 conv operators"]
+    assert faults(more) == ["FILE R012 has 19 of 18 conv operators" + NO_ORDER]
     other = {
         own_name(n): np.zeros(p.shape)
         for n, p in parameters_of("densenetbc_digits", "growth_rate=8").items()
@@ -115,5 +185,6 @@ def test_numbers_and_shapes_that_differ_are_told():
     found = faults(other)
     assert found[0] == (
         "FILE R012 has stem.conv.weight as (16, 1, 3, 3) where the network has features.conv0.weight as (24, 1, 3, 3)"
+        + NO_ORDER
     )
     assert (len(found), found[-1][:14]) == (21, "FILE R012 and ")

@@ -179,3 +179,12 @@ def test_a_pickled_module_gives_what_torch_gave():
         "beside its numbers; nothing of it was run",
     )
     assert from_torchs("whole_module", SMALL, found) < 1e-5
+
+
+def test_lists_that_stand_apart_give_what_torch_gave():
+    """Blocks in one list, transitions in another: torch's recorded output."""
+    found = convert(CASES / "lists_apart.pth", SMALL, by_order=True)
+    assert found.remarks == (
+        "the file's lists stand apart; they were joined in the one way that shapes allow",
+    )
+    assert from_torchs("lists_apart", SMALL, found) < 1e-5

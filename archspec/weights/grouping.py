@@ -1,0 +1,113 @@
+"""Tensors gathered to operators: of a file by their names and shapes, of a network by what it is.
+
+What stands before the last dot of a tensor's name is its place, and tensors of one place make an operator. One of
+four dimensions makes a convolution, one of two a dense layer, several vectors make a norm; which vector is which,
+the last part of the name says. A single vector is the slope of a PReLU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from archspec.errors import ModelFileError
+from archspec.graph.parameters import Parameter
+
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "gamma": ("gamma", "weight", "scale"),
+    "beta": ("beta", "bias", "offset", "shift"),
+    "moving_mean": ("moving_mean", "running_mean", "mean"),
+    "moving_variance": (
+        "moving_variance",
+        "running_var",
+        "running_variance",
+        "moving_var",
+        "variance",
+        "var",
+    ),
+}
+KINDS: Mapping[tuple[int, bool | None], str] = {
+    (4, None): "conv",
+    (2, None): "dense",
+    (1, True): "norm",
+    (1, False): "slope",  # of a PReLU
+}
+"""By the most dimensions that a tensor of the operator has, and for vectors whether there are several."""
+LISTED = 20
+
+Shape = tuple[int, ...]
+Operator = Mapping[str, tuple[str, Shape]]
+"""An operator's tensors by role: name and shape."""
+Operators = Mapping[str, list[Operator]]
+"""Those of each kind, in order."""
+
+
+def of_network(wanted: Mapping[str, Parameter]) -> Operators:
+    """Return the operators of a network, in its order."""
+    operators: dict[str, dict[str, tuple[str, Shape]]] = {}
+    for name, parameter in wanted.items():
+        operators.setdefault(parameter.operator, {})[parameter.role] = (name, parameter.shape)
+    return by_kind(operators.values())
+
+
+def by_kind(operators: Iterable[Operator]) -> Operators:
+    """Return operators by their kind; every kind is there."""
+    kinds: dict[str, list[Operator]] = {kind: [] for kind in KINDS.values()}
+    for operator in operators:
+        kinds[_kind([shape for _, shape in operator.values()])].append(operator)
+    return kinds
+
+
+def of_file(shapes: Mapping[str, Shape], where: str) -> dict[str, Operator]:
+    """Return the operators of a file by their places, in the order of the names.
+
+    Raises:
+        ModelFileError: R012, tensors that are no operator's.
+    """
+    gathered: dict[str, dict[str, Shape]] = {}
+    for name, shape in shapes.items():
+        gathered.setdefault(name.rpartition(".")[0], {})[name] = shape
+    operators = {place: _by_role(members) for place, members in gathered.items()}
+    faults = [
+        _told(place, gathered[place]) for place, operator in operators.items() if operator is None
+    ]
+    if faults:
+        named = f"{'; '.join(faults[:LISTED])}{' and others' if len(faults) > LISTED else ''}"
+        hint = "a norm's vectors are told apart by names such as gamma, weight, running_mean; or write a --map"
+        raise ModelFileError.one(
+            "R012", f"has tensors that make no conv, dense or norm: {named}", where, hint
+        )
+    return {place: operator for place, operator in operators.items() if operator}
+
+
+def _kind(shapes: Sequence[Shape]) -> str:
+    dimensions = max(map(len, shapes))
+    return KINDS.get((dimensions, len(shapes) > 1 if dimensions == 1 else None), "")
+
+
+def _told(place: str, members: Mapping[str, Shape]) -> str:
+    return (
+        f"{place or next(iter(members))} ({', '.join(name.rpartition('.')[2] for name in members)})"
+    )
+
+
+def _by_role(members: Mapping[str, Shape]) -> Operator | None:
+    """An operator's tensors by MindSpore's roles, if each has one and no two the same."""
+    kind = _kind(list(members.values()))
+    found = {
+        _role(kind, name.rpartition(".")[2], shape): (name, shape)
+        for name, shape in members.items()
+    }
+    return None if "" in found or len(found) < len(members) else found
+
+
+def _role(kind: str, last: str, shape: Shape) -> str:
+    if kind == "norm":
+        return next((role for role, names in ROLES.items() if last in names), "")
+    if kind == "slope":
+        return "w"
+    return {"": ""}.get(kind, "weight" if len(shape) > 1 else "bias")
+
+
+def side_by_side(theirs: Operator, own: Operator) -> Iterable[tuple[str, Shape, str, Shape]]:
+    """Return for each tensor its name and shape in the file, and in the network."""
+    return [(*theirs[role], *own[role]) for role in own]
