@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from archspec.errors import Diagnostic, SpecError
+from archspec.kinds import HEAD, LFS, PACKED, PAGE, TEXT, kind_of
 from archspec.spec.document import Document, Path
 
 MAX_BYTES = 256 * 1024
@@ -34,6 +35,13 @@ _HINTS: Mapping[str, str] = {
     "found a tab character that violates indentation": "indent with spaces, not tabs",
     "mapping values are not allowed in this context": "check the indentation; quote text that holds ': '",
     "found another document": "a file holds one document",
+}
+
+_MODEL = "a spec is a YAML file; weights and models have arguments of their own"
+_STRANGERS: Mapping[str, str] = {
+    LFS: "git lfs pull fetches the file itself",
+    PACKED: "unpack it",
+    PAGE: "the download went wrong",
 }
 
 SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
@@ -59,6 +67,9 @@ def read_file(path: FilePath, absent: str = "") -> Document:
     except OSError as error:
         hint = absent if isinstance(error, FileNotFoundError) else ""
         raise SpecError.one("Y001", f"cannot be read: {error.strerror}", str(path), hint) from None
+    kind = kind_of(raw[:HEAD])
+    if kind not in ("", TEXT):
+        raise SpecError.one("Y003", f"is {kind}, no YAML", str(path), _STRANGERS.get(kind, _MODEL))
     _bound_size(len(raw), str(path))
     try:
         text = raw.decode("utf-8-sig")

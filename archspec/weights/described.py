@@ -28,7 +28,13 @@ DTYPES: Mapping[str, str] = {
 
 
 class Refused(Exception):
-    """The pickle does, or needs, what no file of weights has to."""
+    """The pickle does, or needs, what no file of weights has to; `cure` is what to do."""
+
+    def __init__(
+        self, why: str, cure: str = "save the state_dict alone, or as .safetensors"
+    ) -> None:
+        super().__init__(why)
+        self.cure = cure
 
 
 @dataclass(frozen=True, slots=True)

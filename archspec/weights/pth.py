@@ -35,6 +35,7 @@ MAX_PICKLE = 64 * 2**20
 MAX_SHARING = 2
 """Numbers of all tensors for each byte of the file."""
 
+_OF_PROGRAMS = ("/constants.pkl", "/code/__torch__.py", "/model.json")
 # What Python's reader raises for archives that are damaged, encrypted or patched (RuntimeError and its kin).
 _ZIP_FAULTS = (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, struct.error, OSError)
 
@@ -119,10 +120,13 @@ def _root(entries: Mapping[str, zipfile.ZipInfo]) -> str:
         for name in entries
         if name.count("/") == 1 and name.endswith("/data.pkl")
     ]
+    if any(name.endswith(_OF_PROGRAMS) for name in entries):
+        cure = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth') writes its weights"
+        raise Refused("it is a TorchScript archive, which holds a program", cure)
+    if entries and all(name.endswith(".npy") for name in entries):
+        raise Refused("it is NumPy's archive of arrays", "save the weights as .safetensors")
     if len(roots) != 1:
         raise Refused("its archive is not one of torch's")
-    if f"{roots[0]}constants.pkl" in entries:
-        raise Refused("it is a TorchScript program; save its state_dict instead")
     if entries[f"{roots[0]}data.pkl"].file_size > MAX_PICKLE:
         raise Refused(f"its pickle is larger than {MAX_PICKLE // 2**20} MiB")
     return roots[0]

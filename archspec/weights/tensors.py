@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec import kinds
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.runtime import prepare
 from archspec.weights import ckpt
@@ -23,12 +24,19 @@ MAX_NAME = 200
 """Characters in a tensor's name."""
 WRITTEN = (".ckpt", ".safetensors")
 
-_STRANGERS: Mapping[bytes, str] = {
-    b"\x89HDF": "it is Keras's HDF5; save the weights as .safetensors",
-    b"\x93NUM": "it is a NumPy array; save the weights as .safetensors",
+_KNOWN = "a MindSpore .ckpt, a .safetensors or a torch .pth file is needed"
+_OF_MODELS = "certify compares it with a spec, lift writes its spec; its weights are in the checkpoint it was made of"
+_STRANGERS: Mapping[str, str] = {
+    kinds.LFS: "git lfs pull fetches the file itself",
+    kinds.ONNX: _OF_MODELS,
+    kinds.MINDIR: _OF_MODELS,
+    kinds.HDF5: "save the weights as .safetensors",
+    kinds.NUMPY: "save the weights as .safetensors",
+    kinds.TAR: "torch.load and torch.save write it anew",
+    kinds.PACKED: "unpack it",
+    kinds.PAGE: "the download went wrong",
 }
-_TAR = "it is torch's format of 2016; torch.load and torch.save write it anew"
-_KINDS = "a MindSpore .ckpt, a .safetensors or a torch .pth file is needed"
+_BEST = "checkpoints/best.ckpt"
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,15 @@ def read_weights(path: Path) -> Weights:
 
 def _bytes_of(path: Path) -> bytes:
     try:
+        special = kinds.special_kind(path)
+        if special:  # which could wait, or go on, for ever
+            raise ModelFileError.one("R001", f"is {special}, no file", str(path), _KNOWN)
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ModelFileError.one("R001", f"cannot be read: {error.strerror}", str(path)) from None
+        hint = _in_folder(path) if isinstance(error, IsADirectoryError) else ""
+        message = f"cannot be read: {error.strerror}"
+        raise ModelFileError.one("R001", message, str(path), hint) from None
     if not raw:
         raise ModelFileError.one("R002", "is empty", str(path))
     if len(raw) > MAX_BYTES:
@@ -79,14 +92,23 @@ def _bytes_of(path: Path) -> bytes:
     return raw
 
 
+def _in_folder(path: Path) -> str:
+    if (path / _BEST).is_file():
+        return f"a run's weights are in {path / _BEST}"
+    return "name a file in it"
+
+
 def _kind_of(raw: bytes, path: Path) -> str:
     if raw.startswith((b"PK\x03\x04", b"\x80")):
         return "torch"
     if raw[8:9] == b"{" and int.from_bytes(raw[:8], "little") <= len(raw) - 8:
         return "safetensors"
-    if raw.startswith(b"\n"):  # field 1 of a protobuf message, a tensor
+    kind = kinds.kind_of(raw[: kinds.HEAD])
+    if raw.startswith(b"\n") and kind not in _STRANGERS:  # field 1 of a protobuf message, a tensor
         return "MindSpore"
-    hint = _TAR if raw[257:262] == b"ustar" else _STRANGERS.get(raw[:4], _KINDS)
+    hint = f"it is {kind}; {_STRANGERS[kind]}" if kind in _STRANGERS else _KNOWN
+    if kind == kinds.TEXT:
+        hint = f"{_KNOWN}; text, such as a spec, belongs after --spec"
     raise ModelFileError.one("R002", "is no file of weights that is known here", str(path), hint)
 
 
@@ -147,10 +169,8 @@ def _read_torch(raw: bytes, path: Path) -> Weights:
     try:
         state = read_pth(raw)
     except Refused as refused:
-        hint = "save the state_dict alone, or as .safetensors"
-        raise ModelFileError.one(
-            "R010", f"is no .pth file that can be read: {refused}", str(path), hint
-        ) from None
+        message = f"is no .pth file that can be read: {refused}"
+        raise ModelFileError.one("R010", message, str(path), refused.cure) from None
     return Weights("torch .pth file", state.tensors, state.beside, state.foreign)
 
 

@@ -90,6 +90,18 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
     ),
     "tabs": ("stem:\n\tkernel: 3", ":2:1 Y006 is not YAML: "),
     "a binary file": (bytes(range(256)) * 4, " Y003 is not UTF-8 text (byte 128)"),
+    "weights": (
+        b"PK\x03\x04" + bytes(300_000),
+        " Y003 is a zip archive, no YAML (a spec is a YAML",
+    ),
+    "an ONNX model": (
+        b"\x08\x07\x12\x07pytorch",
+        " Y003 is an ONNX model, no YAML (a spec is a YAML",
+    ),
+    "a Git LFS pointer": (
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d\n",
+        " Y003 is a Git LFS pointer instead of a file, no YAML (git lfs pull",
+    ),
     "UTF-16": (BASE.encode("utf-16"), " Y003 is not UTF-8 text (byte 0)"),
     "NUL bytes": (BASE + "name: a\0b", ":3:8 Y003 holds the control character '\\x00'"),
     "only NUL bytes": (b"\0" * 1_000, ":1:1 Y003 holds the control character '\\x00'"),

@@ -1,7 +1,10 @@
 """What kind of file it is, its content tells; files are written whole or not at all."""
 
 import os
+import re
+import socket
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +123,7 @@ def test_half_and_brain_floats_become_floats(tmp_path):
 def test_other_files_are_refused_in_one_line(tmp_path):
     """R001 for what cannot be read, R002 with a cure for other kinds and for files that were cut."""
     assert fault(tmp_path / "none.ckpt") == "R001 cannot be read: No such file or directory"
-    assert fault(tmp_path) == "R001 cannot be read: Is a directory"
+    assert fault(tmp_path) == "R001 cannot be read: Is a directory (name a file in it)"
     file = tmp_path / "file"
     for content, words in (
         (b"", "R002 is empty"),
@@ -139,6 +142,69 @@ def test_other_files_are_refused_in_one_line(tmp_path):
     ):
         file.write_bytes(content)
         assert fault(file).startswith(words)
+
+
+STRANGERS = {
+    "Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+        "git lfs pull",
+    ),
+    "ONNX": (b"\x08\x07\x12\x07pytorch\x1a\x062.14.1:\xe9\xbf\x05\n", "densenet|certify"),
+    "MINDIR": (b"\n\x031.1\x12\tMindSpore*\x062.10.0:\xce\xb9\x18\n", "densenet|certify"),
+    "compressed": (b"\x1f\x8b\x08\0", "unpack"),
+    "web page": (b"\n<!DOCTYPE html>\n<html>Not found", "download"),
+    "text, such as a spec": (b"growth_rate: 8\nblock_config: [2, 3]\n", "after --spec"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_files_of_another_kind_are_called_by_their_name(name, tmp_path):
+    """With what to do next; whatever they are called."""
+    content, cure = STRANGERS[name]
+    for suffix in (".pth", ".ckpt"):
+        file = tmp_path / f"weights{suffix}"
+        file.write_bytes(content)
+        line = fault(file)
+        assert line.startswith("R002 is no file of weights that is known here (")
+        assert name in line
+        assert re.search(cure, line)
+
+
+def test_archives_of_another_kind_are_called_by_their_name(tmp_path):
+    """TorchScript and NumPy's arrays are zip archives too."""
+    for names, words in (
+        (["x/data.pkl", "x/constants.pkl"], "a TorchScript archive.*torch.jit.load"),
+        (["x/model.json", "x/tensors/0"], "a TorchScript archive.*torch.jit.load"),
+        (["x.npy", "y.npy"], "NumPy's archive of arrays (save the weights as .safetensors"),
+        (["word/document.xml"], "not one of torch's"),
+    ):
+        with zipfile.ZipFile(tmp_path / "x.pth", "w") as made:
+            for name in names:
+                made.writestr(name, b".")
+        assert re.search(words.replace("(", r"\("), fault(tmp_path / "x.pth"))
+
+
+def test_a_runs_directory_leads_to_its_weights(tmp_path):
+    """Any other one to the files in it."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").touch()
+    assert fault(tmp_path).endswith(f"(a run's weights are in {tmp_path}/checkpoints/best.ckpt)")
+
+
+def test_what_waits_or_has_no_end_is_no_file(tmp_path):
+    """Pipes, sockets and devices are not opened; links to them neither."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for path, words in (
+            (tmp_path / "pipe", "is a pipe"),
+            (tmp_path / "link", "is a pipe"),
+            (tmp_path / "socket", "is a socket"),
+            (Path("/dev/zero"), "is a device"),
+            (Path("/dev/null"), "is a device"),
+        ):
+            assert fault(path).startswith(f"R001 {words}, no file")
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "\x1b[2J", "x" * 201])
