@@ -46,6 +46,9 @@ def convert(
     suggest: Annotated[
         Path | None, typer.Option(help="Write the pairing as rules for --map, for you to read.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take weights that are NaN, infinite or impossible too.")
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
     """Take over weights from MindCV, torchvision, timm or your own training; or write ours in their names.
@@ -71,12 +74,13 @@ def convert(
             rules=rules,
             by_order=by_order,
             suggest=suggest,
+            force=force,
         )
     for line in _lines(file, converted, suggest):
         console.print(line, markup=False)
     if output is not None:
         console.print(f"wrote {output}", markup=False)
-    if output is not None and output.suffix == ".ckpt" and target == "mindspore":
+    if output is not None and output.suffix == ".ckpt" and target == "mindspore" and not force:
         given = "".join(f" --set {shlex.quote(text)}" for text in overrides or ())
         console.print(
             f"Next: densenet validate {shlex.quote(spec)} --ckpt {shlex.quote(str(output))}{given} --data-dir DIR",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, parameters
 from archspec.passes.verify import verified
@@ -19,6 +19,7 @@ from archspec.weights.matching import fitted
 from archspec.weights.naming import TITLES, recognise, their_names
 from archspec.weights.numbers import Floats
 from archspec.weights.rules import load_rules, renamed
+from archspec.weights.sound import faults_of
 from archspec.weights.suggest import suggested
 from archspec.weights.tensors import Weights, check_target, read_weights, write_tensors
 from archspec.writers.whole import write_whole
@@ -67,6 +68,7 @@ def convert(
     by_order: bool = False,
     suggest: Path | None = None,
     any_classes: bool = False,
+    force: bool = False,
 ) -> Converted:
     """Read a file of weights for the network of a spec, and write it in another naming.
 
@@ -80,9 +82,10 @@ def convert(
         by_order: pair tensors by order instead.
         suggest: where to write the pairing as rules.
         any_classes: the file's number of classes is taken whatever the spec says.
+        force: take weights that are NaN, infinite, or variances below zero.
 
     Raises:
-        ModelFileError: R001, R002, R003, R010..R013.
+        ModelFileError: R001, R002, R003, R010..R013; R110, weights that are no numbers.
         SpecError: the rules are not rules.
         ArchspecError: W001, W002.
     """
@@ -95,6 +98,9 @@ def convert(
         pairs, naming, how = found.pairs, "by order", found.remark
     else:
         (pairs, naming), how = _paired(weights, wanted, file, source, rules), ""
+    broken = faults_of(weights.tensors, pairs, str(file))
+    if broken and not force:
+        raise ModelFileError(broken)
     named = {name: weights.tensors[theirs] for theirs, name in pairs.items()}
     converted = Converted(
         {name: named[name] for name in wanted},
@@ -102,7 +108,7 @@ def convert(
         naming,
         pairs,
         _counted(weights.set_aside),
-        tuple(filter(None, (remark, how, _unrun(weights.foreign)))),
+        tuple(filter(None, (remark, how, _forced(broken), _unrun(weights.foreign)))),
     )
     _write(converted, output, target, suggest)
     return converted
@@ -147,6 +153,15 @@ def _paired(
     own = {new: name for name, new in given.items()}
     title = TITLES[found.naming] + (f", each after {found.prefix!r}" if found.prefix else "")
     return {own[theirs]: name for name, theirs in found.theirs.items()}, title
+
+
+def _forced(broken: Sequence[Diagnostic]) -> str:
+    messages = [fault.message for fault in broken]
+    return (
+        f"taken by force: {'; '.join(messages[:NAMED])}{'; ...' * bool(messages[NAMED:])}"
+        if messages
+        else ""
+    )
 
 
 def _unrun(foreign: tuple[str, ...]) -> str:

@@ -23,10 +23,12 @@ def parameters_of(spec: str, *overrides: str) -> dict[str, Parameter]:
 
 
 def weights_of(spec: str, *overrides: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random weights by our names."""
+    """Random weights by our names; variances are positive."""
     rng = np.random.default_rng(seed)
     shapes = {name: parameter.shape for name, parameter in parameters_of(spec, *overrides).items()}
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    drawn = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    variances = {n: np.abs(array) for n, array in drawn.items() if n.endswith("_variance")}
+    return {**drawn, **variances}
 
 
 def own_name(name: str) -> str:

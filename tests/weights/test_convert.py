@@ -188,3 +188,45 @@ def test_lists_that_stand_apart_give_what_torch_gave():
         "the file's lists stand apart; they were joined in the one way that shapes allow",
     )
     assert from_torchs("lists_apart", SMALL, found) < 1e-5
+
+
+BROKEN = {
+    "a NaN": ("features.norm5.gamma", [np.nan], "1 value that is NaN or infinite"),
+    "infinities": ("classifier.bias", [np.inf, -np.inf], "2 values that are NaN or infinite"),
+    "a variance": (
+        "features.norm5.moving_variance",
+        [-1e-9],
+        "1 value below zero, and is a variance",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ["names", "by order"])
+@pytest.mark.parametrize("name", BROKEN)
+def test_weights_that_are_no_numbers_are_refused_by_name(name, way, tmp_path):
+    """By the file's names; nothing is written; by force they are taken as they are, and it is said."""
+    tensor, values, fault = BROKEN[name]
+    message = f"{tensor} has {fault}"
+    weights = {own: array.copy() for own, array in WEIGHTS.items()}
+    weights[tensor][: len(values)] = values
+    write_tensors(tmp_path / "x.safetensors", weights)
+    file, out = tmp_path / "x.safetensors", tmp_path / "out.safetensors"
+    options = {"by_order": way == "by order"}
+    (line,) = lines(file, DIGITS, out, **options)
+    assert line.startswith(f"FILE R110 {message} (")
+    assert "--force" in line
+    assert not out.exists()
+    found = convert(file, DIGITS, out, force=True, **options)
+    assert f"taken by force: {message}" in found.remarks
+    assert same(dict(found.tensors), weights)
+
+
+def test_many_broken_tensors_are_counted(tmp_path):
+    """Twenty lines, and how many more; small negative numbers that are no variances are welcome."""
+    save_file(
+        {name: np.full_like(array, np.nan) for name, array in WEIGHTS.items()},
+        tmp_path / "x.safetensors",
+    )
+    found = lines(tmp_path / "x.safetensors", DIGITS)
+    assert (len(found), found[-1]) == (21, f"FILE R110 and {len(WEIGHTS) - 20} more")
+    assert (WEIGHTS["features.norm5.moving_mean"] < 0).any()
