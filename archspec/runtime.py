@@ -48,6 +48,24 @@ def prepare() -> None:
     )  # errors only; MindSpore warns dozens of times in a healthy run
 
 
+def onnx_runtime() -> Any:
+    """Return the package that runs ONNX models.
+
+    Raises:
+        EnvironmentFault: E009, it is not installed.
+    """
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError:
+        raise EnvironmentFault.one(
+            "E009",
+            "onnxruntime, which runs ONNX models, is not installed",
+            sys.executable,
+            "pip install onnxruntime",
+        ) from None
+    return onnxruntime
+
+
 def cache_folder() -> Path:
     """Return `DENSENET_CACHE`, else `densenet-archspec` in `XDG_CACHE_HOME` or in `~/.cache`.
 

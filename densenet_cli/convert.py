@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from archspec.spec.load import load_spec
+from archspec.spec.wiring import Order
 from densenet_cli.options import Overrides, complete_spec, console, quiet_screen
 
 if TYPE_CHECKING:
@@ -46,6 +47,16 @@ def convert(
     suggest: Annotated[
         Path | None, typer.Option(help="Write the pairing as rules for --map, for you to read.")
     ] = None,
+    order: Annotated[
+        Order | None,
+        typer.Option(help="In which the file's network joins feature maps (default: the spec's)."),
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="An ONNX model, or an .npz of an input x and the output y: the order that gives it is taken."
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Take weights that are NaN, infinite or impossible too.")
     ] = False,
@@ -75,6 +86,8 @@ def convert(
             by_order=by_order,
             suggest=suggest,
             force=force,
+            order=order,
+            like=like,
         )
     for line in _lines(file, converted, suggest):
         console.print(line, markup=False)

@@ -7,7 +7,6 @@ with one of them changed. Nothing is trained or judged; only what the reader kno
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ import numpy as np
 from archspec.certify.cutout import FLOAT, Cutout, Cutter, Uncut, sizes
 from archspec.certify.life import Life
 from archspec.certify.parts import Part
-from archspec.errors import Diagnostic, EnvironmentFault
+from archspec.errors import Diagnostic
 from archspec.passes.compare import MAX_LINES
 from archspec.readers.onnx import OnnxReading
 from archspec.readers.weights import values_of
+from archspec.runtime import onnx_runtime
 
 # How far a source is moved, one after another until the output moves: a ReLU may hide a small change.
 STEPS: Mapping[int, tuple[float, ...]] = {
@@ -99,24 +99,6 @@ def probe_of(life: Life, reading: OnnxReading, path: Path) -> Probe:
             except Uncut as reason:
                 not_run.append(f"{part.title} ({reason})")
     return Probe(tuple(moves), tuple(not_run))
-
-
-def onnx_runtime() -> Any:
-    """Return the package.
-
-    Raises:
-        EnvironmentFault: E009, it is not installed.
-    """
-    try:
-        import onnxruntime  # type: ignore[import-untyped]
-    except ImportError:
-        raise EnvironmentFault.one(
-            "E009",
-            "onnxruntime, which --probe runs, is not installed",
-            sys.executable,
-            "pip install onnxruntime",
-        ) from None
-    return onnxruntime
 
 
 def _probed(part: Part, life: Life, cutter: Cutter, runtime: Any) -> Iterator[Moves]:

@@ -19,11 +19,11 @@ from archspec.train import checkpoint
 from archspec.train.data import batches, epoch_indices, epoch_seed, held_out_indices
 from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.group import all_reduce_sum, join_group
-from archspec.train.initial import begin_with
 from archspec.train.inputs import check_classes, data_digest, preprocess_of, splits_of
 from archspec.train.run import Run
 from archspec.train.schedule import learning_rates
 from archspec.train.sources import Source, Splits
+from archspec.weights.begin import begin_with
 from archspec.weights.tensors import read_tensors
 from archspec.writers.load import create_model
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import parameters
@@ -37,12 +36,3 @@ def initial_weights(file: Path, spec: Spec) -> Initial:
         theirs = found.tensors[fresh[0]].shape[0]
         head = f"a fresh classifier of {spec.head.num_classes} classes (the file has {theirs})"
     return Initial(kept, f"begins with {file} ({found.kind}, {found.naming}) and {head}")
-
-
-def begin_with(network: Any, tensors: Mapping[str, Floats]) -> None:
-    """Give a MindSpore network the tensors, by name; what they leave out keeps its initial values."""
-    import mindspore as ms
-
-    for parameter in network.get_parameters():
-        if parameter.name in tensors:
-            parameter.set_data(ms.Tensor(tensors[parameter.name], parameter.dtype))

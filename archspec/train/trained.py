@@ -20,11 +20,11 @@ from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
 from archspec.train.data import batches
 from archspec.train.evaluate import Accuracy, evaluate, finite
-from archspec.train.initial import begin_with
 from archspec.train.inputs import check_classes, data_digest, preprocess_of, split_as, splits_of
 from archspec.train.recipe import RECIPES, Recipe, load_recipe
 from archspec.train.run import Run, open_run
 from archspec.train.sources import Source, kind_of, open_held_out
+from archspec.weights.begin import begin_with
 from archspec.weights.convert import convert
 from archspec.weights.numbers import Floats
 from archspec.writers.whole import write_whole

@@ -13,8 +13,10 @@ from archspec.graph.parameters import Parameter, parameters
 from archspec.passes.verify import verified
 from archspec.spec.load import is_users_choice
 from archspec.spec.model import Spec
+from archspec.spec.wiring import Order
 from archspec.weights import ckpt
 from archspec.weights.by_order import paired_by_order
+from archspec.weights.joining import Ordered, as_said, as_witnessed, is_oldest_first
 from archspec.weights.matching import fitted
 from archspec.weights.naming import TITLES, recognise, their_names
 from archspec.weights.numbers import Floats
@@ -26,7 +28,7 @@ from archspec.writers.whole import write_whole
 
 OURS = "mindspore"
 NAMED = 3
-"""Classes that a line names."""
+"""Things that a line names."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def convert(
     suggest: Path | None = None,
     any_classes: bool = False,
     force: bool = False,
+    order: Order | None = None,
+    like: Path | None = None,
 ) -> Converted:
     """Read a file of weights for the network of a spec, and write it in another naming.
 
@@ -83,35 +87,52 @@ def convert(
         suggest: where to write the pairing as rules.
         any_classes: the file's number of classes is taken whatever the spec says.
         force: take weights that are NaN, infinite, or variances below zero.
+        order: that in which the file's network joins feature maps; None: the spec's.
+        like: an ONNX model, or an .npz of an input and its output, that settles the order.
 
     Raises:
-        ModelFileError: R001, R002, R003, R010..R013; R110, weights that are no numbers.
+        EnvironmentFault: E001, E009, what `like` needs is not installed.
+        ModelFileError: R001, R002, R003, R010..R014; R110, weights that are no numbers.
         SpecError: the rules are not rules.
         ArchspecError: W001, W002.
     """
     _check_output(file, output)
     weights = read_weights(file)
-    spec, remark = _with_classes_of(weights, spec, any_classes)
+    spec, classes = _with_classes_of(weights, spec, any_classes)
     wanted = parameters(verified(build_graph(spec)))
-    if by_order:
-        found = paired_by_order(weights.tensors, wanted, str(file))
-        pairs, naming, how = found.pairs, "by order", found.remark
-    else:
-        (pairs, naming), how = _paired(weights, wanted, file, source, rules), ""
-    broken = faults_of(weights.tensors, pairs, str(file))
+    pairing = (
+        _by_order(weights, wanted, file)
+        if by_order
+        else _by_names(weights, wanted, file, source, rules)
+    )
+    broken = faults_of(weights.tensors, pairing.pairs, str(file))
     if broken and not force:
         raise ModelFileError(broken)
-    named = {name: weights.tensors[theirs] for theirs, name in pairs.items()}
+    named = {name: weights.tensors[theirs] for theirs, name in pairing.pairs.items()}
+    ordered = _in_order({name: named[name] for name in wanted}, spec, pairing, order, like, file)
+    remarks = (classes, pairing.remark, ordered.remark, _forced(broken), _unrun(weights.foreign))
     converted = Converted(
-        {name: named[name] for name in wanted},
+        ordered.tensors,
         weights.kind,
-        naming,
-        pairs,
+        pairing.naming,
+        pairing.pairs,
         _counted(weights.set_aside),
-        tuple(filter(None, (remark, how, _forced(broken), _unrun(weights.foreign)))),
+        tuple(filter(None, remarks)),
     )
     _write(converted, output, target, suggest)
     return converted
+
+
+@dataclass(frozen=True)
+class _Pairing:
+    """The file's names and ours."""
+
+    pairs: Mapping[str, str]
+    naming: str
+    """In words."""
+    remark: str = ""
+    known: str = ""
+    """The key of the naming, where the file's own names follow one."""
 
 
 def _check_output(file: Path, output: Path | None) -> None:
@@ -135,14 +156,19 @@ def _with_classes_of(weights: Weights, spec: Spec, any_classes: bool) -> tuple[S
     return spec.model_copy(update={"head": head}), remark
 
 
-def _paired(
+def _by_order(weights: Weights, wanted: Mapping[str, Parameter], file: Path) -> _Pairing:
+    found = paired_by_order(weights.tensors, wanted, str(file))
+    return _Pairing(found.pairs, "by order", found.remark)
+
+
+def _by_names(
     weights: Weights,
     wanted: Mapping[str, Parameter],
     file: Path,
     source: str | None,
     rules: Path | None,
-) -> tuple[dict[str, str], str]:
-    """Their name of each tensor -> ours, by rules and a naming; and that naming in words."""
+) -> _Pairing:
+    """By rules and a naming."""
     names = dict.fromkeys(weights.tensors)
     given = (
         renamed(names, load_rules(rules), str(file)) if rules else {name: name for name in names}
@@ -152,16 +178,29 @@ def _paired(
     fitted({given[name]: tensor for name, tensor in weights.tensors.items()}, shapes, str(file))
     own = {new: name for name, new in given.items()}
     title = TITLES[found.naming] + (f", each after {found.prefix!r}" if found.prefix else "")
-    return {own[theirs]: name for name, theirs in found.theirs.items()}, title
+    pairs = {own[theirs]: name for name, theirs in found.theirs.items()}
+    return _Pairing(pairs, title, known="" if rules else found.naming)
+
+
+def _in_order(
+    tensors: Mapping[str, Floats],
+    spec: Spec,
+    pairing: _Pairing,
+    order: Order | None,
+    like: Path | None,
+    file: Path,
+) -> Ordered:
+    """The weights, their channels in the order in which the spec's network joins feature maps."""
+    if like is not None:
+        return as_witnessed(tensors, spec, order, like, str(file))
+    is_settled = pairing.known == OURS or (pairing.known != "" and is_oldest_first(spec))
+    return as_said(tensors, spec, order, is_settled, str(file))
 
 
 def _forced(broken: Sequence[Diagnostic]) -> str:
-    messages = [fault.message for fault in broken]
-    return (
-        f"taken by force: {'; '.join(messages[:NAMED])}{'; ...' * bool(messages[NAMED:])}"
-        if messages
-        else ""
-    )
+    messages = [fault.message for fault in broken[:NAMED]]
+    more = "; ..." if broken[NAMED:] else ""
+    return f"taken by force: {'; '.join(messages)}{more}" if messages else ""
 
 
 def _unrun(foreign: tuple[str, ...]) -> str:

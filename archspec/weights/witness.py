@@ -1,0 +1,164 @@
+"""What a network is known to give: an ONNX model that can be run, or one input and its output in an .npz."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archspec import kinds
+from archspec.errors import ModelFileError, counted
+from archspec.graph.ir import Graph
+from archspec.runtime import onnx_runtime, prepare
+from archspec.spec.model import Spec
+from archspec.weights.begin import begin_with
+from archspec.weights.numbers import Floats
+
+TOLERANCE = 1e-4
+"""Of the largest value of the output."""
+IMAGES = 8
+"""The first so many are run."""
+SEED = 0
+MAX_BYTES = 2**30
+NAMES = (("x", "y"), ("input", "output"))
+
+# What NumPy raises for archives that are damaged, or that hold objects and not numbers.
+_NPZ_FAULTS = (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Images (N, C, H, W) and what the network gives for them, (N, classes)."""
+
+    path: Path
+    images: Floats
+    outputs: Floats
+
+
+def read_witness(path: Path, spec: Spec) -> Witness:
+    """Return what a file says that the network of a spec gives.
+
+    Raises:
+        EnvironmentFault: E009, onnxruntime is not installed.
+        ModelFileError: R001, absent or no file; R002, neither .npz nor ONNX; R006, an ONNX model that does not run;
+            R014, arrays that are no images of the spec's size, or no numbers.
+    """
+    head = _head_of(path)
+    if kinds.kind_of(head) == kinds.ZIP:
+        images, outputs = _arrays(path)
+    elif kinds.kind_of(head) == kinds.ONNX:
+        images, outputs = _run_onnx(path, spec)
+    else:
+        needed = "an ONNX model, or an .npz of an input x and its output y, is needed"
+        raise ModelFileError.one("R002", "is no witness of a network", str(path), needed)
+    _check(images, outputs, spec, path)
+    return Witness(path, images[:IMAGES], outputs[:IMAGES])
+
+
+def _head_of(path: Path) -> bytes:
+    try:
+        special = kinds.special_kind(path)
+        if special:
+            raise ModelFileError.one("R001", f"is {special}, no file", str(path))
+        with path.open("rb") as file:
+            return file.read(kinds.HEAD)
+    except OSError as error:
+        raise ModelFileError.one("R001", f"cannot be read: {error.strerror}", str(path)) from None
+
+
+def _arrays(path: Path) -> tuple[Floats, Floats]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > MAX_BYTES:
+            raise ModelFileError.one("R014", f"holds more than {MAX_BYTES:,} bytes", str(path))
+        with np.load(path, allow_pickle=False) as held:
+            pair = next((pair for pair in NAMES if set(pair) <= set(held.files)), None)
+            if pair is None:
+                named = ", ".join(held.files[:5]) or "nothing"
+                hint = "np.savez(FILE, x=images, y=outputs)"
+                raise ModelFileError.one(
+                    "R014", f"holds {named[:200]!r} and not x and y", str(path), hint
+                )
+            x, y = (np.asarray(held[name], np.float32) for name in pair)
+            return x, y
+    except _NPZ_FAULTS:
+        raise ModelFileError.one("R002", "is no whole .npz of numbers", str(path)) from None
+
+
+def _run_onnx(path: Path, spec: Spec) -> tuple[Floats, Floats]:
+    runtime = onnx_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        (given,) = session.get_inputs()
+        images = _random(given.shape, spec)
+        outputs = session.run(None, {given.name: images})
+    except Exception as error:  # ONNX Runtime's errors have no class in common
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ModelFileError.one("R006", f"ONNX Runtime: {reason}", str(path)) from None
+    return images, np.asarray(outputs[0], np.float32)
+
+
+def _random(shape: Any, spec: Spec) -> Floats:
+    """Images of the size that the model was exported for; what it leaves open is the spec's."""
+    wanted = (2, spec.input.channels, spec.input.height, spec.input.width)
+    sizes = [
+        size if isinstance(size, int) else own for size, own in zip(shape, wanted, strict=True)
+    ]
+    if np.prod(sizes, dtype=object) * 4 > MAX_BYTES:
+        raise ValueError(f"its input has {sizes} values")
+    return np.random.default_rng(SEED).normal(size=sizes).astype(np.float32)
+
+
+def _check(images: Floats, outputs: Floats, spec: Spec, path: Path) -> None:
+    wanted = (spec.input.channels, spec.input.height, spec.input.width)
+    if images.ndim != 4 or images.shape[1:] != wanted:
+        sizes = " x ".join(map(str, wanted))
+        message = f"has an input of {images.shape}, the spec's network reads (N, {sizes})"
+        hint = "--set input.height=, input.width= say another size"
+        raise ModelFileError.one("R014", message, str(path), hint)
+    if not len(images) or outputs.shape[:1] != images.shape[:1]:
+        message = f"has {counted(len(images), 'image')} and an output of {outputs.shape}"
+        raise ModelFileError.one("R014", message, str(path))
+    if not (np.isfinite(images).all() and np.isfinite(outputs).all()):
+        raise ModelFileError.one("R014", "holds numbers that are NaN or infinite", str(path))
+
+
+class Runner:
+    """The network of a graph, run by MindSpore with one set of weights after another."""
+
+    def __init__(self, graph: Graph, witness: Witness) -> None:
+        prepare()
+        import mindspore as ms
+
+        from archspec.writers.load import network_of
+
+        ms.set_context(mode=ms.GRAPH_MODE)
+        self.network = network_of(graph).set_train(False)
+        self.images = ms.Tensor(witness.images)
+        self.witness = witness
+
+    def distance(self, tensors: Mapping[str, Floats]) -> float:
+        """Return max|output - witness's| / max|witness's|.
+
+        Raises:
+            ModelFileError: R014, the witness's output has another shape.
+        """
+        begin_with(self.network, tensors)
+        made = self.network(self.images)
+        last = made[-1] if isinstance(made, tuple) else made  # features come before
+        found: npt.NDArray[np.float32] = last.asnumpy()
+        expected = self.witness.outputs
+        if found.shape != expected.shape:
+            message = f"has an output of {expected.shape}, the network gives {found.shape}"
+            raise ModelFileError.one("R014", message, str(self.witness.path))
+        if not np.isfinite(found).all():
+            return float("inf")
+        return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
