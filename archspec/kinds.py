@@ -11,10 +11,11 @@ HEAD = 512
 """Bytes that tell a kind."""
 
 LFS = "a Git LFS pointer instead of a file"
-ZIP = "a zip archive"
+ZIP = "a zip archive, as torch's .pth files are"
 TORCH = "a pickle, as older torch files are"
 ONNX = "an ONNX model"
 MINDIR = "a MINDIR model"
+CHECKPOINT = "a MindSpore checkpoint"
 SAFETENSORS = "a .safetensors file"
 HDF5 = "Keras's HDF5"
 NUMPY = "a NumPy array"
@@ -29,11 +30,12 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"\x80[\x02-\x05]"), TORCH),
     (re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]"), ONNX),  # version, then its producer
     (re.compile(rb"\n[\x01-\x10][0-9.]+\x12\x09MindSpore"), MINDIR),
+    (re.compile(rb"\n[\x80-\xff]{1,4}[\x01-\x7f]\n.[\w.]+\x12"), CHECKPOINT),  # a value, its name
     (re.compile(rb".{6}\0\0\{", re.DOTALL), SAFETENSORS),
     (re.compile(rb"\x89HDF"), HDF5),
     (re.compile(rb"\x93NUMPY"), NUMPY),
     (re.compile(rb".{257}ustar", re.DOTALL), TAR),
-    (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd"), PACKED),
+    (re.compile(rb"\x1f\x8b|BZh[1-9]1AY|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd"), PACKED),
     (re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE), PAGE),
 )
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]+")

@@ -116,8 +116,7 @@ def _lines(file: Path, converted: Converted, suggest: Path | None) -> Iterator[s
 def _listed(counts: Mapping[str, int]) -> str:
     """`epoch (1), optimizer (1)`; a stranger's words are cut and cannot move the cursor."""
     named = [
-        f"{name[:MAX_WORD].encode('unicode_escape').decode()} ({count})"
-        for name, count in list(counts.items())[:LISTED]
+        f"{repr(name[:MAX_WORD])[1:-1]} ({count})" for name, count in list(counts.items())[:LISTED]
     ]
     more = [f"and {len(counts) - LISTED:,} more"] if len(counts) > LISTED else []
     return ", ".join([*named, *more])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import ModelFileError
+from archspec.kinds import HEAD, MINDIR, ONNX, TEXT, kind_of
 
 MAX_BYTES = 2 * 2**30
 MAX_PIECE = 2 * 2**20
@@ -44,6 +45,7 @@ def mapped(path: Path, what: str) -> Iterator[mmap.mmap]:
                 message = "is empty" if not size else f"has {size:,} bytes, more than {MAX_BYTES:,}"
                 raise ModelFileError.one("R006", message, str(path))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                _check_kind(data[:HEAD], what, path)
                 yield data
     except OSError as error:
         raise ModelFileError.one("R005", f"cannot be read: {error.strerror}", str(path)) from None
@@ -51,6 +53,13 @@ def mapped(path: Path, what: str) -> Iterator[mmap.mmap]:
         raise ModelFileError.one(
             "R006", f"is no {what}, or is cut short: {error}", str(path)
         ) from None
+
+
+def _check_kind(head: bytes, what: str, path: Path) -> None:
+    """A file of another kind is called by its name; what is not known may be damaged."""
+    kind = kind_of(head)
+    if kind not in ("", TEXT, MINDIR, ONNX):
+        raise ModelFileError.one("R006", f"is no {what}, but {kind}", str(path))
 
 
 class Wire:

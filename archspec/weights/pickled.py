@@ -128,7 +128,8 @@ class _Machine:
         holder = self.stack[-1]
         if type(holder) is not Foreign:
             raise Refused("it adds to what is no set")
-        holder.arguments = (*holder.arguments, items)
+        if holder.arguments and type(holder.arguments[0]) is list:
+            holder.arguments[0].extend(items)
 
     def name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str or len(module + name) > MAX_NAME:
@@ -228,7 +229,7 @@ LITERALS: Mapping[str, Callable[[Any], Any]] = {
     "EMPTY_DICT": lambda _: {},
     "EMPTY_LIST": lambda _: [],
     "EMPTY_TUPLE": lambda _: (),
-    "EMPTY_SET": lambda _: Foreign("a set"),
+    "EMPTY_SET": lambda _: Foreign("a set", ([],)),
     "BYTEARRAY8": lambda _: Foreign("bytes"),
 }
 STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {

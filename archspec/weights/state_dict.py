@@ -7,7 +7,7 @@ keeps its tensors in plain dicts: `_parameters`, `_buffers`, and its children in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,9 @@ NESTED = (
 MAX_NESTING = 4
 MAX_ENTRIES = 200_000
 """Modules and tensors that are looked at: modules may stand in several places, and in themselves."""
-MAX_PREFIX = 1000
+MAX_PREFIX = 200
+MAX_UNSAVED = 100
+"""Buffers of a module that its state dict leaves out."""
 _OF_MODULE = ("_parameters", "_buffers", "_modules")
 _NOT_PLAIN = ("torch._utils.", "torch._tensor.")
 
@@ -56,7 +58,7 @@ def state_dict_in(value: Any) -> Held | None:
     for key in path:
         beside += [name for name in value if name != key]
         value = value[key]
-    state = search.tensors_of(value) if _is_module(value) else value
+    state = search.tensors_of(value) if search.is_module(value) else value
     for name, entry in state.items():
         if type(entry) is Foreign and _would_be_tensor(entry):
             made = f"it is made by {entry.name[:100]!r}"
@@ -71,21 +73,26 @@ def _would_be_tensor(entry: Foreign) -> bool:
     )
 
 
-def _is_named(value: Any) -> bool:
-    return type(value) is dict and all(type(key) is str for key in value)
-
-
-def _is_module(value: Any) -> bool:
-    state = value.state if type(value) is Foreign else None
-    return type(state) is dict and all(_is_named(state.get(part)) for part in _OF_MODULE)
-
-
 class _Search:
     """Looks once at each dict and module, however often they are used."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[int, int], Path | None] = {}
+        self.named: dict[int, bool] = {}
         self.entries = 0
+
+    def is_named(self, value: Any) -> bool:
+        """Is it a dict whose keys are words?"""
+        if type(value) is not dict:
+            return False
+        if id(value) not in self.named:
+            self.named[id(value)] = all(type(key) is str for key in value)
+        return self.named[id(value)]
+
+    def is_module(self, value: Any) -> bool:
+        """Is it an object with the dicts in which torch keeps the tensors of a module?"""
+        state = value.state if type(value) is Foreign else None
+        return type(state) is dict and all(self.is_named(state.get(part)) for part in _OF_MODULE)
 
     def path(self, value: Any, depth: int) -> Path | None:
         """Return the keys that lead to the dict or the module that holds the tensors."""
@@ -96,9 +103,9 @@ class _Search:
         return self.known[place]
 
     def _path(self, value: Any, depth: int) -> Path | None:
-        if _is_module(value):
+        if self.is_module(value):
             return () if _has_tensor(self.tensors_of(value)) else None
-        if not _is_named(value):
+        if not self.is_named(value):
             return None
         for name in NESTED:
             found = self._below(name, value, depth)
@@ -136,33 +143,23 @@ class _Search:
         waiting = [("", module)]
         while waiting:
             prefix, part = waiting.pop()
-            own = dict(_own(part))
-            self.entries += 1 + len(own) + len(part.state["_modules"])
+            parameters, buffers, children = (part.state[name] for name in _OF_MODULE)
+            unsaved = _words(part.state.get("_non_persistent_buffers_set"))
+            self.entries += 1 + sum(map(len, (parameters, buffers, children, unsaved)))
             if self.entries > MAX_ENTRIES or len(prefix) > MAX_PREFIX:
                 raise Refused("its modules are nested too deep")
-            found |= {prefix + name: entry for name, entry in own.items()}
-            children = part.state["_modules"].items()
-            waiting += reversed(
-                [(f"{prefix}{n}.", child) for n, child in children if _is_module(child)]
-            )
+            for name, entry in (*parameters.items(), *buffers.items()):
+                if entry is not None and name not in unsaved:
+                    found[prefix + name] = entry
+            modules = [(f"{prefix}{n}.", child) for n, child in children.items()]
+            waiting += [pair for pair in reversed(modules) if self.is_module(pair[1])]
         return found
 
 
-def _own(module: Foreign) -> Iterator[tuple[str, Any]]:
-    parameters, buffers, _ = (module.state[part] for part in _OF_MODULE)
-    unsaved = _words(module.state.get("_non_persistent_buffers_set"))
-    for entries in (parameters, buffers):
-        yield from (
-            (n, entry) for n, entry in entries.items() if entry is not None and n not in unsaved
-        )
-
-
-def _words(value: Any) -> frozenset[str]:
-    """The words in a set, which is foreign: its elements stand in the lists that it was given."""
-    lists = value.arguments if type(value) is Foreign else ()
-    return frozenset(
-        word for words in lists if type(words) is list for word in words if type(word) is str
-    )
+def _words(value: Any) -> Sequence[Any]:
+    """The elements of a set, which is foreign: they stand in the list that it was given."""
+    given = value.arguments[0] if type(value) is Foreign and value.arguments else ()
+    return given if type(given) is list and len(given) <= MAX_UNSAVED else ()
 
 
 def _has_tensor(value: Mapping[str, Any]) -> bool:

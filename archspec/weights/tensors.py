@@ -108,7 +108,7 @@ def _kind_of(raw: bytes, path: Path) -> str:
         return "MindSpore"
     hint = f"it is {kind}; {_STRANGERS[kind]}" if kind in _STRANGERS else _KNOWN
     if kind == kinds.TEXT:
-        hint = f"{_KNOWN}; text, such as a spec, belongs after --spec"
+        hint = f"{_KNOWN}; this is text, such as a spec: convert WEIGHTS --spec SPEC"
     raise ModelFileError.one("R002", "is no file of weights that is known here", str(path), hint)
 
 

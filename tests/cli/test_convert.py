@@ -1,17 +1,28 @@
 """`densenet convert` as a user runs it: real processes, real files."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import densenet, passed, refused
 from PIL import Image
 from weights.networks import own_name, same, weights_of
-from weights.torch_files import archive, ordered, save, word
+from weights.torch_files import (
+    archive,
+    foreign,
+    number,
+    ordered,
+    plain,
+    save,
+    state_dict,
+    word,
+)
 
 from archspec.weights.tensors import read_tensors, write_tensors
 
 SPEC = ("--spec", "densenetbc_digits")
+CASES = Path(__file__).parents[1] / "cases"
 
 
 @pytest.fixture
@@ -113,4 +124,36 @@ def test_wrong_use_is_told(tmp_path):
         densenet("convert", "x.safetensors", *SPEC, "-o", "y.pth", cwd=tmp_path),
         "y.pth W001",
         ".safetensors",
+    )
+
+
+def test_what_a_checkpoint_does_not_say_is_said_and_settled(tmp_path):
+    """The order in which its network joins: a note, and with a witness the weights that torch's output proves."""
+    file, spec = CASES / "newest_first.pth", CASES / "small_net.yaml"
+    given = ("convert", file, "--spec", spec, "--by-order", "-o", "x.ckpt")
+    out = passed(densenet(*given, cwd=tmp_path))
+    assert out.count("note: a checkpoint does not say in which order") == 1
+    out = passed(densenet(*given, "--like", CASES / "newest_first.npz", cwd=tmp_path))
+    assert "note: joined newest_first, the network gives the output of" in out
+    refused(
+        densenet(*given[:-1], "y.ckpt", "--like", CASES / "lists_apart.npz", cwd=tmp_path),
+        "R014",
+        "in no order",
+    )
+    assert not (tmp_path / "y.ckpt").exists()
+
+
+def test_a_strangers_words_stay_in_their_line(tmp_path):
+    """Names beside the weights cannot move the cursor, and a hundred of them are a line."""
+    weights = weights_of("densenetbc_digits")
+    beside = {f"\x1b[2J\n{k}": number(k) for k in range(100)}
+    body = plain({"state_dict": state_dict(weights), **beside, "dir": foreign("pathlib.PosixPath")})
+    raws = [array.tobytes() for array in weights.values()]
+    (tmp_path / "x.pth").write_bytes(archive(body, raws))
+    out = passed(densenet("convert", "x.pth", *SPEC, "-o", "x.safetensors", cwd=tmp_path))
+    assert "\x1b" not in out
+    assert out.splitlines()[2].startswith(r"set aside: \x1b[2J\n0 (1), \x1b[2J\n1 (1), ")
+    assert out.splitlines()[2].endswith(", and 91 more")
+    assert out.splitlines()[3] == (
+        "note: the file asks for pathlib.PosixPath beside its numbers; nothing of it was run"
     )

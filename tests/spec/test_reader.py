@@ -92,7 +92,11 @@ HOSTILE: dict[str, tuple[str | bytes, str]] = {
     "a binary file": (bytes(range(256)) * 4, " Y003 is not UTF-8 text (byte 128)"),
     "weights": (
         b"PK\x03\x04" + bytes(300_000),
-        " Y003 is a zip archive, no YAML (a spec is a YAML",
+        " Y003 is a zip archive, as torch's .pth files are, no YAML (a spec is a YAML",
+    ),
+    "a checkpoint": (
+        b"\n\xa8\x03\n\x0eclassifier.bias\x12\x95\x03",
+        " Y003 is a MindSpore checkpoint, no YAML (a spec is a YAML",
     ),
     "an ONNX model": (
         b"\x08\x07\x12\x07pytorch",

@@ -289,3 +289,22 @@ def test_no_flipped_byte_of_a_module_gives_anything_but_a_refusal():
         raw[chance.randrange(len(raw))] = chance.randrange(256)
         with contextlib.suppress(Refused):
             read_pth(bytes(raw))
+
+
+def test_what_many_modules_share_is_looked_at_once():
+    """Twenty thousand modules on one dict of twenty thousand numbers, and on one set."""
+    numbers_of = b"}(" + b"".join(word(str(k)) + b"K\x01" for k in range(20_000)) + b"uq\x01"
+    elements = b"\x8f(" + b"".join(word(str(k)) for k in range(20_000)) + b"\x90q\x02"
+    name = b"cmine\nNet\nq\x03"
+    parts = plain({"_parameters": b"h\x01", "_buffers": b"}", "_modules": b"}"})
+    child = b"h\x03)\x81" + parts[:-1] + word("_non_persistent_buffers_set") + b"h\x02ub"
+    children = b"}(" + b"".join(word(str(k)) + child for k in range(20_000)) + b"u"
+    whole_net = b"h\x03)\x81" + plain({"_parameters": b"}", "_buffers": b"}", "_modules": children})
+    body = numbers_of + b"0" + elements + b"0" + name + b"0" + whole_net + b"b"
+    assert reason(body) == "its modules are nested too deep"
+
+
+def test_a_set_that_is_filled_over_and_over_is_no_way_to_grow():
+    """Two hundred thousand times, with one element each."""
+    body = plain({"model": STATE, "thing": b"\x8f" + b"(K\x01\x90" * 200_000})
+    assert read(body).beside == ("thing",)

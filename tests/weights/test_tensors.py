@@ -153,7 +153,7 @@ STRANGERS = {
     "MINDIR": (b"\n\x031.1\x12\tMindSpore*\x062.10.0:\xce\xb9\x18\n", "densenet|certify"),
     "compressed": (b"\x1f\x8b\x08\0", "unpack"),
     "web page": (b"\n<!DOCTYPE html>\n<html>Not found", "download"),
-    "text, such as a spec": (b"growth_rate: 8\nblock_config: [2, 3]\n", "after --spec"),
+    "text, such as a spec": (b"growth_rate: 8\nblock_config: [2, 3]\n", "WEIGHTS --spec SPEC"),
 }
 
 
