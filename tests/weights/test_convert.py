@@ -173,7 +173,7 @@ def test_rules_that_give_the_wrong_names_are_told_in_the_new_names(tmp_path):
 
 def test_a_pickled_module_gives_what_torch_gave():
     """`torch.save(model)`, read without its class, by order: torch's recorded output."""
-    found = convert(CASES / "whole_module.pth", SMALL, by_order=True)
+    found = convert(CASES / "whole_module.pth", SMALL, by_order=True, order="oldest_first")
     assert found.remarks == (
         "the file asks for __main__.Net, __builtin__.set, torch.nn.modules.conv.Conv2d and 6 more "
         "beside its numbers; nothing of it was run",
@@ -183,7 +183,7 @@ def test_a_pickled_module_gives_what_torch_gave():
 
 def test_lists_that_stand_apart_give_what_torch_gave():
     """Blocks in one list, transitions in another: torch's recorded output."""
-    found = convert(CASES / "lists_apart.pth", SMALL, by_order=True)
+    found = convert(CASES / "lists_apart.pth", SMALL, by_order=True, order="oldest_first")
     assert found.remarks == (
         "the file's lists stand apart; they were joined in the one way that shapes allow",
     )
