@@ -49,7 +49,7 @@ _SPECIAL: Mapping[int, str] = {
 
 
 def kind_of(head: bytes) -> str:
-    """Return what the file that begins so is: one of the kinds above, or "" for one that is not known."""
+    """Return what the file that begins so is, one of the kinds above; "" for one not known."""
     for pattern, kind in _PATTERNS:
         if pattern.match(head):
             return kind
@@ -57,7 +57,7 @@ def kind_of(head: bytes) -> str:
 
 
 def special_kind(path: Path) -> str:
-    """Return `a pipe`, `a socket`, `a device` for what has no end, or waits; "" for files, folders and nothing.
+    """Return `a pipe`, `a socket`, `a device`: what waits or has no end; "" for anything else.
 
     Raises:
         OSError: as os.stat does, but for what is not there.

@@ -54,7 +54,8 @@ def convert(
     like: Annotated[
         Path | None,
         typer.Option(
-            help="An ONNX model, or an .npz of an input x and the output y: the order that gives it is taken."
+            help="An ONNX model, or an .npz of an input x and the output y: the order that "
+            "gives it is taken."
         ),
     ] = None,
     force: Annotated[

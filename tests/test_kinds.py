@@ -1,4 +1,4 @@
-"""What a file is, its first bytes tell: files that other programs wrote, and texts that only look like them."""
+"""What a file is, its first bytes tell: files of other programs, and texts that look like them."""
 
 import gzip
 import io

@@ -25,7 +25,8 @@ def initial_weights(file: Path, spec: Spec) -> Initial:
     """Return the weights of a file, in any naming that `convert` knows, for the network of a spec.
 
     Raises:
-        ModelFileError: R001..R003, R010..R013; all but the classifier must fit. R110, weights that are no numbers.
+        ModelFileError: R001..R003, R010..R013; all but the classifier must fit. R110, weights
+            that are no numbers.
     """
     found = convert(file, spec, any_classes=True)
     shapes = {name: parameter.shape for name, parameter in parameters(build_graph(spec)).items()}

@@ -9,7 +9,7 @@ from archspec.weights.numbers import Floats
 
 
 def begin_with(network: Any, tensors: Mapping[str, Floats]) -> None:
-    """Give a MindSpore network the tensors, by name; what they leave out keeps its initial values."""
+    """Give a MindSpore network the tensors, by name; what they leave out stays as it is."""
     import mindspore as ms
 
     for parameter in network.get_parameters():

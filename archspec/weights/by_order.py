@@ -1,17 +1,17 @@
 """Pairing by order, for names that follow no rule: the k-th convolution is the k-th convolution.
 
-The operators of each kind are paired one by one, and every shape must agree. A file has two orders: that in which
-its tensors stand, which is that in which its author defined the network, and that of the numbers in its names
-(layer2 before layer10). The first that fits counts, unless the second fits too and contradicts it: bn2 before bn1.
-Names that stand sorted, as in a .safetensors file, have the second alone. Where neither fits, lists that stand apart
-are joined if their shapes leave one way.
+The operators of each kind are paired one by one, and every shape must agree. A file has two orders:
+that in which its tensors stand, which is that in which its author defined the network, and that of
+the numbers in its names (layer2 before layer10). The first that fits counts, unless the second fits
+too and contradicts it: bn2 before bn1. Names that stand sorted, as in a .safetensors file, have the
+second alone. Where neither fits, lists that stand apart are joined if their shapes leave one way.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archspec.errors import Diagnostic, ModelFileError
@@ -50,7 +50,8 @@ def paired_by_order(
         where: the file, for the error.
 
     Raises:
-        ModelFileError: R012, tensors that are no operator's, kinds that differ in number or shapes, or two ways.
+        ModelFileError: R012, tensors that are no operator's, kinds that differ in number or
+            shapes, or two ways.
     """
     network = of_network(wanted)
     orders = [
@@ -62,7 +63,10 @@ def paired_by_order(
     if fitting:
         pairings = [_pairs(by_kind(order.values()), network) for order in fitting]
         return _agreed(pairings, list(tensors), where)
-    return _of_lists(orders, network, where) or _refused(min(faults, key=len))
+    found = _of_lists(orders, network, where)
+    if found is None:
+        raise ModelFileError(_with_cure(min(faults, key=len)))
+    return found
 
 
 def _orders(names: list[str]) -> list[list[str]]:
@@ -81,7 +85,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _agreed(pairings: Sequence[Pairs], names: Sequence[str], where: str) -> ByOrder:
-    """The first pairing; refused where the numbers in the names run against the file's own order."""
+    """The first pairing; refused where numbers in the names run against the file's order."""
     taken, other = pairings[0], pairings[-1]
     if taken != other and names != sorted(names) and _runs_back(names):
         name = next(name for name in taken if taken[name] != other[name])
@@ -121,10 +125,10 @@ def _of_lists(
     return None
 
 
-def _refused(faults: Sequence[Diagnostic]) -> ByOrder:
+def _with_cure(faults: Sequence[Diagnostic]) -> list[Diagnostic]:
     first, *rest = faults
     hint = "in no order do the tensors fit: is it the spec's network? If so, write a --map"
-    raise ModelFileError([Diagnostic(first.code, first.message, first.where, hint), *rest])
+    return [replace(first, hint=hint), *rest]
 
 
 def _differences(found: Operators, network: Operators, where: str) -> list[Diagnostic]:

@@ -1,7 +1,8 @@
-"""What a pickle of weights names: tensors as windows on storages, parameters, dicts, and what is foreign here.
+"""What a pickle of weights names: tensors as windows on storages, parameters, dicts, and what is
+foreign here.
 
-Each call that a pickle makes of what is known gives a value of this module, after its arguments are checked. A call
-of anything else gives a `Foreign`: the name and what it was given, inert.
+Each call that a pickle makes of what is known gives a value of this module, after its arguments are
+checked. A call of anything else gives a `Foreign`: the name and what it was given, inert.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Name:
 
 @dataclass(eq=False, slots=True)
 class Foreign:
-    """An object of a class, or the result of a call, that the pickle asks for and that is not made here.
+    """An object, or the result of a call, that the pickle asks for and that is not made here.
 
     It is equal to itself alone, so that it may stand for a key of a dict.
     """
@@ -106,8 +107,8 @@ HARMFUL_BUILTINS = (
 def is_harmful(name: str) -> bool:
     """Does a name stand for what runs commands, opens files or imports modules?
 
-    Nothing is run whatever the name is. A file that asks for these is made by somebody who means harm, so its
-    weights are not taken either, and whoever would open it elsewhere next is warned.
+    Nothing is run whatever the name is, so the list guards nothing here. Whoever wrote a file that
+    asks for these means harm: its weights are not taken, and whoever would open it next is warned.
     """
     *modules, last = name.split(".")
     if modules[:1] in (["builtins"], ["__builtin__"]) and last in HARMFUL_BUILTINS:
@@ -170,7 +171,7 @@ STORAGES: Mapping[str, str] = {
 
 
 def as_key(key: Any) -> Any:
-    """Return a key for a dict: the word or the number that it is, or else something that equals no other key."""
+    """Return a key for a dict: the word or number that it is, else one that equals no other."""
     if type(key) in (str, int):
         return key
     return Foreign("a key")  # hashing a deep tuple could exhaust the stack

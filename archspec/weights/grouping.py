@@ -1,8 +1,9 @@
 """Tensors gathered to operators: of a file by their names and shapes, of a network by what it is.
 
-What stands before the last dot of a tensor's name is its place, and tensors of one place make an operator. One of
-four dimensions makes a convolution, one of two a dense layer, several vectors make a norm; which vector is which,
-the last part of the name says. A single vector is the slope of a PReLU.
+What stands before the last dot of a tensor's name is its place, and tensors of one place make an
+operator. One of four dimensions makes a convolution, one of two a dense layer, several vectors make
+a norm; which vector is which, the last part of the name says. A single vector is the slope of a
+PReLU.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ KINDS: Mapping[tuple[int, bool | None], str] = {
     (1, True): "norm",
     (1, False): "slope",  # of a PReLU
 }
-"""By the most dimensions that a tensor of the operator has, and for vectors whether there are several."""
+"""By the most dimensions of an operator's tensors; for vectors, whether there are several."""
 LISTED = 20
 
 Shape = tuple[int, ...]
@@ -72,7 +73,8 @@ def of_file(shapes: Mapping[str, Shape], where: str) -> dict[str, Operator]:
     ]
     if faults:
         named = f"{'; '.join(faults[:LISTED])}{' and others' if len(faults) > LISTED else ''}"
-        hint = "a norm's vectors are told apart by names such as gamma, weight, running_mean; or write a --map"
+        roles = "names such as gamma, weight, running_mean"
+        hint = f"a norm's vectors are told apart by {roles}; or write a --map"
         raise ModelFileError.one(
             "R012", f"has tensors that make no conv, dense or norm: {named}", where, hint
         )

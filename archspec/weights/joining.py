@@ -1,7 +1,8 @@
 """In which order a network joins feature maps. Shapes do not tell it, so a checkpoint cannot say.
 
-The file's network is the spec's, but for the order. Where that is another, the channels of all weights that read
-the joins are put in the spec's order, and the spec's network gives the outputs of the file's author.
+The file's network is the spec's, but for the order. Where that is another, the channels of all
+weights that read the joins are put in the spec's order, and the spec's network gives the outputs of
+the file's author.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Ordered:
 def as_said(
     tensors: Mapping[str, Floats], spec: Spec, order: Order | None, is_settled: bool, where: str
 ) -> Ordered:
-    """Return the weights of a file that joins in an order; None: in the spec's own, and a remark that nobody said so.
+    """Return the weights of a file that joins in an order; None: a remark says that nobody said it.
 
     Raises:
         ModelFileError: R014, the channels of an operator cannot be put in another order.
@@ -77,7 +78,8 @@ def as_witnessed(
 
     Raises:
         EnvironmentFault: E001, MindSpore, or E009, ONNX Runtime is not installed.
-        ModelFileError: R001, R002, R006, R014, the witness cannot be used, or no order gives its outputs.
+        ModelFileError: R001, R002, R006, R014, the witness cannot be used, or no order gives
+            its outputs.
     """
     witness = read_witness(like, spec)
     own = _candidate(spec)
@@ -98,7 +100,7 @@ def as_witnessed(
 
 
 def _candidates(spec: Spec, order: Order | None) -> Sequence[Candidate]:
-    """The networks that differ from the spec's in the order alone, each once: that which was said first."""
+    """The networks that differ from the spec's in the order alone; that which was said first."""
     found: list[Candidate] = []
     for candidate in _all(spec, order):
         if all(candidate.graph.ops != known.graph.ops for known in found):
@@ -123,12 +125,14 @@ def joined(spec: Spec, order: Order, output: Order | None = None) -> Spec:
     """
 
     def turned(wiring: ConnectivitySpec) -> ConnectivitySpec:
-        layers = wiring.order if wiring.edges is not None else order
-        gathers = output or wiring.output_order
-        listed = isinstance(wiring.output, tuple) or wiring.output == "last"
-        return wiring.model_copy(
-            update={"order": layers, "output_order": None if listed else gathers}
-        )
+        layers: Order | None
+        gathers: Order | None
+        layers, gathers = order, output or wiring.output_order
+        if wiring.edges is not None:
+            layers, gathers = None, gathers or order
+        if isinstance(wiring.output, tuple) or wiring.output == "last":
+            gathers = None
+        return wiring.model_copy(update={"order": layers, "output_order": gathers})
 
     blocks = tuple(
         block.model_copy(update={"connectivity": block.connectivity and turned(block.connectivity)})
@@ -172,7 +176,8 @@ def _moved(
 
 
 def _fits(theirs: Candidate, like: Path, distance: float) -> str:
-    return f"joined {theirs.title}, the network gives the output of {like} (to {distance:.0e} of its largest value)"
+    near = f"to {distance:.0e} of its largest value"
+    return f"joined {theirs.title}, the network gives the output of {like} ({near})"
 
 
 def _cannot(place: Fixed, theirs: Candidate, where: str) -> Diagnostic:

@@ -1,14 +1,16 @@
-"""Lists of parts that stand apart in a file, `blocks.0, blocks.1, trans.0`, joined as the network runs them.
+"""Lists that stand apart in a file, `blocks.0, blocks.1, trans.0`, joined as the network runs.
 
-A part is all that shares the text up to a number of the place: `blocks.0`. In the network a part's operators follow
-one another, and parts of one list keep their order. How the lists alternate, the shapes must say: all ways of
-joining them are walked at once, and the pairing counts if there is exactly one.
+A part is all that shares the text up to a number of the place: `blocks.0`. In the network a part's
+operators follow one another, and parts of one list keep their order. How the lists alternate, the
+shapes must say: all ways of joining them are walked at once, and the pairing counts if there is
+exactly one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from archspec.weights.grouping import Operator, Operators, by_kind, side_by_side
 
@@ -53,7 +55,7 @@ def _list_of(place: str, depth: int) -> tuple[str, str]:
 
 
 def _walked(lists: Sequence[Sequence[Operators]], network: Operators) -> list[Pairs]:
-    """All ways at once, a part a step; two ways that have taken the same parts share what follows."""
+    """All ways at once, a part a step; ways that have taken the same parts share what follows."""
     states: dict[At, list[Pairs]] = {(0,) * len(lists): [{}]}
     for _ in range(sum(map(len, lists))):
         following: dict[At, list[Pairs]] = {}
@@ -78,7 +80,7 @@ def _steps(
     at: At, lists: Sequence[Sequence[Operators]], network: Operators
 ) -> Iterator[tuple[At, Pairs]]:
     """Every part that may come next: its operators have the shapes of the network's next ones."""
-    taken = [part for parts, count in zip(lists, at, strict=True) for part in parts[:count]]
+    taken = list(chain(*(parts[:count] for parts, count in zip(lists, at, strict=True))))
     begins = {kind: sum(len(part[kind]) for part in taken) for kind in network}
     for index, parts in enumerate(lists):
         pairs = _pairs(parts[at[index]], network, begins) if at[index] < len(parts) else None

@@ -1,8 +1,9 @@
 """Weights for the same network with its concatenations in another order.
 
-Both graphs are walked in parallel. For each value it is known where its channels stand in the other network,
-`ours[c] = theirs[p[c]]`: a concatenation composes p, what works on each channel by itself passes it on, with its own
-vectors permuted alike, and a convolution or a dense layer ends it, with its weights permuted over what they read.
+Both graphs are walked in parallel. For each value it is known where its channels stand in the other
+network, `ours[c] = theirs[p[c]]`: a concatenation composes p, what works on each channel by itself
+passes it on, with its own vectors permuted alike, and a convolution or a dense layer ends it, with
+its weights permuted over what they read.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def permuted(own: Graph, theirs: Graph, tensors: Mapping[str, Floats]) -> dict[s
         tensors: by name.
 
     Raises:
-        Fixed: an operator tells channels apart by their place, or adds channels in different orders.
+        Fixed: an operator tells channels apart by their place, or adds differently joined ones.
     """
     walk = _Walk(own, theirs, dict(tensors))
     for op in own.ops.values():
@@ -52,7 +53,7 @@ def _is_moved(places: Places) -> bool:
 
 
 class _Walk:
-    """Both graphs, where the channels of each value stand, and the tensors, which change on the way."""
+    """Both graphs, where the channels of each value stand, and the tensors on their way."""
 
     def __init__(self, own: Graph, theirs: Graph, tensors: dict[str, Floats]) -> None:
         self.own = own
@@ -86,7 +87,7 @@ class _Walk:
         return np.concatenate([begins[name] + self.places[name] for name in own.inputs])
 
     def _bring(self, name: str, wanted: Places, reader: Op) -> None:
-        """Have another operand of a sum or product stand alike: what makes it may give its channels in any order."""
+        """Have another operand of a sum or product stand alike, if what makes it is free to."""
         if np.array_equal(self.places[name], wanted):
             return
         op = self.own.ops[name]

@@ -1,9 +1,9 @@
 """Reads the pickles of torch files as a description, and runs nothing.
 
-Python's unpickler calls what a pickle names, sets attributes and hashes whatever it built. This machine knows the
-opcodes of containers, numbers and words, and a table of the few names that state dicts need; a call of one of
-those makes a value of `described.py`. All else is foreign: it stands there by its name, unmade and unrun. Python's
-own `pickletools` takes the opcodes apart.
+Python's unpickler calls what a pickle names, sets attributes and hashes whatever it built. This
+machine knows the opcodes of containers, numbers and words, and a table of the few names that state
+dicts need; a call of one of those makes a value of `described.py`. All else is foreign: it stands
+there by its name, unmade and unrun. Python's own `pickletools` takes the opcodes apart.
 """
 
 from __future__ import annotations

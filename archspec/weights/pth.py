@@ -62,12 +62,17 @@ def read_pth(raw: bytes) -> StateDict:
     held = state_dict_in(pickle.value)
     floats = _floats(held.state) if held else {}
     if held is None or not floats:
-        nothing = "it holds no state dict of tensors"
-        raise Refused(needs(pickle.foreign[0]) if pickle.foreign else nothing)
+        raise Refused(_nothing(pickle.foreign))
     _check_sizes(floats, len(raw))
     tensors = {name: _array(view, read) for name, view in floats.items()}
     beside = (*held.beside, *(name for name in held.state if name not in floats))
     return StateDict(tensors, beside, pickle.foreign)
+
+
+def _nothing(foreign: tuple[str, ...]) -> str:
+    if foreign:
+        return f"{needs(foreign[0])}; outside of it there is no state dict of tensors"
+    return "it holds no state dict of tensors"
 
 
 def _floats(state: Mapping[str, Any]) -> dict[str, TensorView]:

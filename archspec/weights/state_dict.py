@@ -1,8 +1,9 @@
-"""Where in a description of a pickle the weights are: a dict of tensors by name, or a pickled module.
+"""Where in a pickle's description the weights are: a dict of tensors by name, or a module.
 
-A training checkpoint keeps the dict beside the epoch, the optimizer and whatever else its author saved; how deep and
-under which key, nobody agrees. A module, `torch.save(model)`, is an object whose class is not known here, but torch
-keeps its tensors in plain dicts: `_parameters`, `_buffers`, and its children in `_modules`.
+A training checkpoint keeps the dict beside the epoch, the optimizer and whatever else its author
+saved; how deep and under which key, nobody agrees. A module, `torch.save(model)`, is an object
+whose class is not known here, but torch keeps its tensors in plain dicts: `_parameters`,
+`_buffers`, and its children in `_modules`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ NESTED = (
 )
 """Where training checkpoints keep the state dict, most telling first."""
 MAX_NESTING = 4
+FAR_MORE = 4
 MAX_ENTRIES = 200_000
-"""Modules and tensors that are looked at: modules may stand in several places, and in themselves."""
+"""Modules and tensors looked at: modules may stand in several places, and in themselves."""
 MAX_PREFIX = 200
 MAX_UNSAVED = 100
 """Buffers of a module that its state dict leaves out."""
@@ -52,13 +54,15 @@ def state_dict_in(value: Any) -> Held | None:
     """
     search = _Search()
     path = search.path(value, MAX_NESTING)
+    if path is None and search.is_too_deep:
+        raise Refused("its state dict is nested too deep")
     if path is None:
         return None
     beside: list[str] = []
     for key in path:
         beside += [name for name in value if name != key]
         value = value[key]
-    state = search.tensors_of(value) if search.is_module(value) else value
+    state = search.state_of(value)
     for name, entry in state.items():
         if type(entry) is Foreign and _would_be_tensor(entry):
             made = f"it is made by {entry.name[:100]!r}"
@@ -79,6 +83,8 @@ class _Search:
     def __init__(self) -> None:
         self.known: dict[tuple[int, int], Path | None] = {}
         self.named: dict[int, bool] = {}
+        self.counts: dict[int, int] = {}
+        self.is_too_deep = False
         self.entries = 0
 
     def is_named(self, value: Any) -> bool:
@@ -103,42 +109,55 @@ class _Search:
         return self.known[place]
 
     def _path(self, value: Any, depth: int) -> Path | None:
-        if self.is_module(value):
-            return () if _has_tensor(self.tensors_of(value)) else None
+        if self.count(value):
+            return () if self.is_module(value) else self._known(value, depth) or ()
         if not self.is_named(value):
             return None
-        for name in NESTED:
-            found = self._below(name, value, depth)
-            if found is not None:
-                return found
-        return () if _has_tensor(value) else self._only_one(value, depth)
+        return self._known(value, depth) or self._largest(value, depth)
 
-    def _below(self, name: str, value: Mapping[str, Any], depth: int) -> Path | None:
+    def _known(self, value: Any, depth: int) -> Path | None:
+        """Below one of the words that torch's users have."""
+        paths = (self._below(name, value, depth) for name in NESTED)
+        return next((path for path in paths if path is not None), None)
+
+    def _below(self, name: str, value: Any, depth: int) -> Path | None:
         inner = value.get(name)
-        if type(inner) is dict and not depth and name in NESTED:
-            raise Refused("its state dict is nested too deep")
-        if type(inner) not in (dict, Foreign) or not depth:
+        if type(inner) not in (dict, Foreign):
+            return None
+        if not depth:
+            self.is_too_deep |= name in NESTED
             return None
         rest = self.path(inner, depth - 1)
         return None if rest is None else (name, *rest)
 
-    def _only_one(self, value: Mapping[str, Any], depth: int) -> Path | None:
-        """A dict goes before a module, which may be a loss with weights of its own."""
-        for kind in (dict, Foreign):
-            paths = [
-                found
-                for name, inner in value.items()
-                if type(inner) is kind and (found := self._below(name, value, depth)) is not None
-            ]
-            if paths[1:]:
-                several = " and ".join(repr(".".join(path)[:60]) for path in paths[:2])
-                raise Refused(f"it holds several state dicts, such as {several}")
-            if paths:
-                return paths[0]
-        return None
+    def _largest(self, value: Mapping[str, Any], depth: int) -> Path | None:
+        """Where far more tensors are than anywhere else: a loss, or statistics, may have some too."""
+        paths = [path for name in value if (path := self._below(name, value, depth)) is not None]
+        ranked = sorted(paths, key=lambda path: -self.count(_at(value, path)))
+        if not ranked:
+            return None
+        first, *others = (self.count(_at(value, path)) for path in ranked)
+        if others and first < FAR_MORE * others[0]:
+            several = " and ".join(repr(".".join(path)[:60]) for path in ranked[:2])
+            raise Refused(f"it holds several state dicts, such as {several}")
+        return ranked[0]
+
+    def count(self, value: Any) -> int:
+        """Return how many tensors a dict or a module has."""
+        if id(value) not in self.counts:
+            state = self.state_of(value)
+            tensors = [item for item in state.values() if type(item) is TensorView]
+            self.counts[id(value)] = len(tensors)
+        return self.counts[id(value)]
+
+    def state_of(self, value: Any) -> Mapping[str, Any]:
+        """Return the entries of a dict or a module by name; none of anything else."""
+        if self.is_module(value):
+            return self.tensors_of(value)
+        return value if self.is_named(value) else {}
 
     def tensors_of(self, module: Foreign) -> dict[str, Any]:
-        """Return a module's tensors by name, as its `state_dict()` would: its own, then its children's."""
+        """Return a module's tensors as its `state_dict()` does: its own, then its children's."""
         found: dict[str, Any] = {}
         waiting = [("", module)]
         while waiting:
@@ -162,5 +181,7 @@ def _words(value: Any) -> Sequence[Any]:
     return given if type(given) is list and len(given) <= MAX_UNSAVED else ()
 
 
-def _has_tensor(value: Mapping[str, Any]) -> bool:
-    return any(type(item) is TensorView for item in value.values())
+def _at(value: Any, path: Path) -> Any:
+    for key in path:
+        value = value[key]
+    return value

@@ -25,7 +25,10 @@ MAX_NAME = 200
 WRITTEN = (".ckpt", ".safetensors")
 
 _KNOWN = "a MindSpore .ckpt, a .safetensors or a torch .pth file is needed"
-_OF_MODELS = "certify compares it with a spec, lift writes its spec; its weights are in the checkpoint it was made of"
+_OF_MODELS = (
+    "certify compares it with a spec, lift writes its spec; "
+    "its weights are in the checkpoint that it was made of"
+)
 _STRANGERS: Mapping[str, str] = {
     kinds.LFS: "git lfs pull fetches the file itself",
     kinds.ONNX: _OF_MODELS,

@@ -1,4 +1,4 @@
-"""What a network is known to give: an ONNX model that can be run, or one input and its output in an .npz."""
+"""What a network is known to give: an ONNX model to run, or an input and output in an .npz."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ MAX_BYTES = 2**30
 NAMES = (("x", "y"), ("input", "output"))
 
 # What NumPy raises for archives that are damaged, or that hold objects and not numbers.
-_NPZ_FAULTS = (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, RuntimeError)
+_NPZ_FAULTS = (
+    zipfile.BadZipFile,
+    ValueError,
+    EOFError,
+    OSError,
+    KeyError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,8 @@ def read_witness(path: Path, spec: Spec) -> Witness:
 
     Raises:
         EnvironmentFault: E009, onnxruntime is not installed.
-        ModelFileError: R001, absent or no file; R002, neither .npz nor ONNX; R006, an ONNX model that does not run;
-            R014, arrays that are no images of the spec's size, or no numbers.
+        ModelFileError: R001, absent or no file; R002, neither .npz nor ONNX; R006, an ONNX model
+            that does not run; R014, arrays that are no images of the spec's size, or no numbers.
     """
     head = _head_of(path)
     if kinds.kind_of(head) == kinds.ZIP:

@@ -113,7 +113,7 @@ def test_lists_that_stand_apart_are_joined_by_shape(way, is_sorted):
 
 
 def test_lists_that_fit_in_several_ways_are_refused():
-    """Two lists of equal norms, of which either could come first, and a convolution that is out of order."""
+    """Two lists of equal norms, either of which could come first; convolutions out of order."""
     shapes = {"a": (4, 4, 1, 1), "b": (8, 4, 1, 1)}
     wanted = {
         f"{name}.weight": Parameter("conv", "weight", shape, name) for name, shape in shapes.items()

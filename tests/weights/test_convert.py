@@ -204,7 +204,7 @@ BROKEN = {
 @pytest.mark.parametrize("way", ["names", "by order"])
 @pytest.mark.parametrize("name", BROKEN)
 def test_weights_that_are_no_numbers_are_refused_by_name(name, way, tmp_path):
-    """By the file's names; nothing is written; by force they are taken as they are, and it is said."""
+    """By the file's names; nothing is written; by force they are taken, and it is said."""
     tensor, values, fault = BROKEN[name]
     message = f"{tensor} has {fault}"
     weights = {own: array.copy() for own, array in WEIGHTS.items()}

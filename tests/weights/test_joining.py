@@ -1,4 +1,4 @@
-"""A checkpoint does not say in which order its network joins: that is said, settled by a word or by a witness."""
+"""A checkpoint does not say in which order its network joins: that is said, and settled."""
 
 import re
 import socket
@@ -46,11 +46,12 @@ def fault(*arguments, **options) -> str:
 
 
 def test_an_order_that_is_said_gives_what_torch_gave():
-    """cat([out, x]) in the file: put in the spec's order, or as it is where the spec has the file's."""
+    """cat([out, x]) in the file: put in the spec's order, or left where that is the file's."""
     found = convert(RECORDED, SMALL, by_order=True, order="newest_first")
     assert off(SMALL, found) < 1e-5
     assert found.remarks == (
-        "the file joins newest_first, the spec oldest_first: channels of 25 tensors were put in the spec's order",
+        "the file joins newest_first, the spec oldest_first: channels of 25 tensors were put "
+        "in the spec's order",
     )
     found = convert(RECORDED, NEWEST, by_order=True, order="newest_first")
     assert (off(NEWEST, found) < 1e-5, found.remarks) == (True, ())
@@ -67,7 +68,7 @@ def test_an_order_that_nobody_said_is_told():
 
 
 def test_names_that_are_known_settle_it(tmp_path):
-    """Torchvision's, timm's, MindCV's networks join the oldest first, and a checkpoint of ours joins as its spec."""
+    """Torchvision's, timm's, MindCV's join the oldest first; a checkpoint of ours as its spec."""
     spec = load_spec("densenetbc_digits")
     weights, file = weights_of("densenetbc_digits"), tmp_path / "x.safetensors"
     for naming in ("mindspore", "mindcv", "torchvision", "torchvision_old"):
@@ -99,15 +100,17 @@ def test_nothing_is_told_where_no_order_matters(tmp_path):
 def test_an_order_that_cannot_be_undone_is_refused(tmp_path):
     """By the operator, with what to write instead; nothing is written."""
     (tmp_path / "groups.yaml").write_text(
-        "extends: densenetbc_digits\nlayer: [norm, activation, conv: {width: k, kernel: 3, groups: 4}]\n"
+        "extends: densenetbc_digits\n"
+        "layer: [norm, activation, conv: {width: k, kernel: 3, groups: 4}]\n"
     )
     spec = load_spec(str(tmp_path / "groups.yaml"))
     tensors = oracle.random_parameters(build_graph(spec).ops.values(), 0)
     file, out = tmp_path / "x.safetensors", tmp_path / "out.safetensors"
     save_file(tensors, file)
     assert fault(file, spec, out, order="newest_first") == (
-        f"{file} R014 joins newest_first, and features.denseblock1.denselayer2.conv1 cannot read its channels in "
-        "another order (write the file's order into the spec: connectivity: {order: ...})"
+        f"{file} R014 joins newest_first, and features.denseblock1.denselayer2.conv1 cannot read "
+        "its channels in another order (write the file's order into the spec: "
+        "connectivity: {order: ...})"
     )
     assert not out.exists()
 

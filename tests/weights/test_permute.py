@@ -1,4 +1,4 @@
-"""Weights of a network that concatenates in another order give its outputs, by the NumPy oracle, or are refused."""
+"""Weights of a network that joins in another order give its outputs, or are refused."""
 
 import itertools
 from pathlib import Path
@@ -45,17 +45,19 @@ NETWORKS = {
     "gates on what is joined": (
         "block_config: [3, 2]\nlayer:\n- squeeze_excite: {reduction: 2}\n- norm\n- activation\n"
         + LAYER
-        + "\nhead:\n  steps: [norm, squeeze_excite: {reduction: 2}, global_pool, dense]\n  num_classes: 5"
+        + "\nhead:\n  steps: [norm, squeeze_excite: {reduction: 2}, global_pool, dense]\n"
+        "  num_classes: 5"
     ),
     "a way down and up": (
         "blocks: [{layers: 2}, {layers: 3}, {layers: 2}]\ntransitions:\n"
-        "- {steps: [norm, activation, conv: {width: in, kernel: 1}, max_pool: {kernel: 2, stride: 2}]}\n"
+        "- steps: [norm, activation, conv: {width: in, kernel: 1},"
+        " max_pool: {kernel: 2, stride: 2}]\n"
         "- {steps: [conv_transpose: {kernel: 2, stride: 2, bias: true}], skip: 1}\n"
     ),
     "branches": (
         "block_config: [3, 2]\nlayer:\n- norm\n- activation\n- branches:\n    of:\n"
-        "    - [conv: {width: k/2, kernel: 3}]\n    - [max_pool: {kernel: 3, stride: 1, padding: 1},"
-        " conv: {width: k/2, kernel: 1}]"
+        "    - [conv: {width: k/2, kernel: 3}]\n"
+        "    - [max_pool: {kernel: 3, stride: 1, padding: 1}, conv: {width: k/2, kernel: 1}]"
     ),
 }
 FIXED = {
@@ -97,7 +99,7 @@ def graphs(text: str, folder: Path) -> list[Graph]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_specs_network_gives_what_the_other_one_gives(name, tmp_path):
-    """In every order of layers and outputs; where an order matters, the weights as they are give something else."""
+    """In every order of layers and outputs, in which the weights as they are give another."""
     own, *others = graphs(NETWORKS[name], tmp_path)
     images = np.random.default_rng(1).normal(size=(2, 3, 16, 16))
     matters = 0

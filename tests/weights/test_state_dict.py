@@ -1,4 +1,4 @@
-"""The weights are found wherever a checkpoint or a module keeps them; what lies beside them is left alone."""
+"""The weights are found wherever a file keeps them; what lies beside them is left alone."""
 
 import argparse
 import collections
@@ -183,7 +183,7 @@ def test_numbers_of_an_unknown_kind_are_no_weights():
 
 
 def test_the_weights_are_found_however_deep():
-    """Below words of one's own; a known word goes before another; several that could be meant are refused."""
+    """Below words of one's own; a known word goes first; several that could be meant, never."""
     assert read(
         plain({"ema": plain({"module": STATE, "decay": number(1)}), "epoch": number(3)})
     ).beside == ("epoch", "decay")
@@ -194,8 +194,20 @@ def test_the_weights_are_found_however_deep():
     )
     optimizer = plain({"state": b"}" + number(0) + plain({"exp_avg": W}) + b"s"})
     assert read(plain({"mine": STATE, "optimizer": optimizer})).beside == ("optimizer",)
+
+
+def test_what_has_far_more_tensors_than_the_rest_is_the_network():
+    """A loss with weights, statistics of the data and a deep configuration lie beside it."""
     loss = module({"weight": W}, name="torch.nn.modules.loss.CrossEntropyLoss")
-    assert read(plain({"mine": STATE, "criterion": loss})).beside == ("criterion",)
+    config = plain({"a": plain({"b": plain({"c": plain({"d": plain({"model": plain({})})})})})})
+    beside = {"criterion": loss, "mean": plain({"rgb": W}), "config": config}
+    many = {f"w{k}": W for k in range(4)}
+    for network in (ordered(many), module(many)):
+        found = read(plain({**beside, "mine": network}))
+        assert list(found.tensors) == list(many)
+        assert found.beside == tuple(beside)
+    few = plain({**beside, "mine": ordered({"v": W, "w": W})})
+    assert reason(few).startswith("it holds several state dicts, such as 'mine' and 'criterion'")
 
 
 def bag(*names: str) -> bytes:
@@ -203,7 +215,7 @@ def bag(*names: str) -> bytes:
 
 
 def test_a_module_gives_the_names_of_its_state_dict():
-    """Parameters, then buffers, then those of its children; None and what is not saved are left out."""
+    """Parameters, buffers, those of its children; None and what is not saved are left out."""
     inner = module(
         {"weight": parameter(W), "bias": b"N"},
         {"running_mean": W, "grid": W},
