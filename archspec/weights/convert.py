@@ -86,7 +86,7 @@ def convert(
         by_order: pair tensors by order instead.
         suggest: where to write the pairing as rules.
         any_classes: the file's number of classes is taken whatever the spec says.
-        force: take weights that are NaN, infinite, or variances below zero.
+        force: take weights that are NaN, infinite, or variances below zero too.
         order: that in which the file's network joins feature maps; None: the spec's.
         like: an ONNX model, or an .npz of an input and its output, that settles the order.
 
@@ -99,13 +99,14 @@ def convert(
     _check_output(file, output)
     weights = read_weights(file)
     spec, classes = _with_classes_of(weights, spec, any_classes)
-    wanted = parameters(verified(build_graph(spec)))
+    graph = verified(build_graph(spec))
+    wanted = parameters(graph)
     pairing = (
         _by_order(weights, wanted, file)
         if by_order
         else _by_names(weights, wanted, file, source, rules)
     )
-    broken = faults_of(weights.tensors, pairing.pairs, str(file))
+    broken = faults_of(weights.tensors, pairing.pairs, graph, str(file))
     if broken and not force:
         raise ModelFileError(broken)
     named = {name: weights.tensors[theirs] for theirs, name in pairing.pairs.items()}

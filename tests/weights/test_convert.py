@@ -195,8 +195,8 @@ BROKEN = {
     "infinities": ("classifier.bias", [np.inf, -np.inf], "2 values that are NaN or infinite"),
     "a variance": (
         "features.norm5.moving_variance",
-        [-1e-9],
-        "1 value below zero, and is a variance",
+        [-1.0, -1e-5],
+        "2 variances that with eps are not above zero",
     ),
 }
 
@@ -230,3 +230,11 @@ def test_many_broken_tensors_are_counted(tmp_path):
     found = lines(tmp_path / "x.safetensors", DIGITS)
     assert (len(found), found[-1]) == (21, f"FILE R110 and {len(WEIGHTS) - 20} more")
     assert (WEIGHTS["features.norm5.moving_mean"] < 0).any()
+
+
+def test_a_variance_a_trace_below_zero_has_a_root(tmp_path):
+    """Rounding makes such; with eps it is above zero."""
+    weights = {name: array.copy() for name, array in WEIGHTS.items()}
+    weights["features.norm5.moving_variance"][0] = -1e-9
+    save_file(weights, tmp_path / "x.safetensors")
+    assert convert(tmp_path / "x.safetensors", DIGITS).remarks == ()
