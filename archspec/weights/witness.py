@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ IMAGES = 8
 """The first so many are run."""
 SEED = 0
 MAX_BYTES = 2**30
+MAX_BATCH = 256
 NAMES = (("x", "y"), ("input", "output"))
 
 # What NumPy raises for archives that are damaged, or that hold objects and not numbers.
@@ -103,35 +105,52 @@ def _run_onnx(path: Path, spec: Spec) -> tuple[Floats, Floats]:
     runtime = onnx_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
-    try:
+    with _told(path):
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        (given,) = session.get_inputs()
-        images = _random(given.shape, spec)
-        outputs = session.run(None, {given.name: images})
-    except Exception as error:  # ONNX Runtime's errors have no class in common
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ModelFileError.one("R006", f"ONNX Runtime: {reason}", str(path)) from None
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        shapes = ", ".join(str(given.shape) for given in inputs[:5])
+        message = f"has inputs of {shapes}, and not one batch of images"
+        raise ModelFileError.one("R014", message, str(path))
+    images = _random(inputs[0].shape, spec, path)
+    with _told(path):
+        outputs = session.run(None, {inputs[0].name: images})
     return images, np.asarray(outputs[0], np.float32)
 
 
-def _random(shape: Any, spec: Spec) -> Floats:
-    """Images of the size that the model was exported for; what it leaves open is the spec's."""
-    wanted = (2, spec.input.channels, spec.input.height, spec.input.width)
-    sizes = [
-        size if isinstance(size, int) else own for size, own in zip(shape, wanted, strict=True)
-    ]
-    if np.prod(sizes, dtype=object) * 4 > MAX_BYTES:
-        raise ValueError(f"its input has {sizes} values")
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """ONNX Runtime's errors have no class in common."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ModelFileError.one("R006", f"ONNX Runtime: {reason}", str(path)) from None
+
+
+def _random(shape: Sequence[Any], spec: Spec, path: Path) -> Floats:
+    """Images of the size that a model was exported for; what it leaves open is the spec's."""
+    sizes = [2, spec.input.channels, spec.input.height, spec.input.width]
+    for axis, size in enumerate(shape):
+        if isinstance(size, int):
+            sizes[axis] = size
+    _check_size(sizes, spec, path)
+    if not 0 < sizes[0] <= MAX_BATCH:
+        raise ModelFileError.one("R014", f"reads {sizes[0]:,} images at once", str(path))
     return np.random.default_rng(SEED).normal(size=sizes).astype(np.float32)
 
 
-def _check(images: Floats, outputs: Floats, spec: Spec, path: Path) -> None:
+def _check_size(shape: Sequence[int], spec: Spec, path: Path) -> None:
     wanted = (spec.input.channels, spec.input.height, spec.input.width)
-    if images.ndim != 4 or images.shape[1:] != wanted:
-        sizes = " x ".join(map(str, wanted))
-        message = f"has an input of {images.shape}, the spec's network reads (N, {sizes})"
+    if tuple(shape[1:]) != wanted:
+        sizes = ", ".join(map(str, wanted))
+        message = f"has an input of {tuple(shape)}, the spec's network reads (N, {sizes})"
         hint = "--set input.height=, input.width= say another size"
         raise ModelFileError.one("R014", message, str(path), hint)
+
+
+def _check(images: Floats, outputs: Floats, spec: Spec, path: Path) -> None:
+    _check_size(images.shape, spec, path)
     if not len(images) or outputs.shape[:1] != images.shape[:1]:
         message = f"has {counted(len(images), 'image')} and an output of {outputs.shape}"
         raise ModelFileError.one("R014", message, str(path))

@@ -143,7 +143,7 @@ def test_an_onnx_model_is_a_witness(tmp_path):
     assert np.array_equal(moved, np.roll(tensors["classifier.weight"], 4, 1))
 
 
-def newest_first_model(tensors) -> onnx.ModelProto:
+def newest_first_model(tensors, shape=("N", 3, 8, 8), inputs=("x",)) -> onnx.ModelProto:
     """The network of the test above, with cat([out, x])."""
     nodes = [
         helper.make_node("Conv", ["x", "stem"], ["a"]),
@@ -155,10 +155,32 @@ def newest_first_model(tensors) -> onnx.ModelProto:
     ]
     names = ["stem", "layer", "weight", "bias"]
     held = [numpy_helper.from_array(t, n) for n, t in zip(names, tensors.values(), strict=True)]
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])
-    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
-    graph = helper.make_graph(nodes, "g", [given], [made], held)
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs]
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, [shape[0], 3])
+    graph = helper.make_graph(nodes, "g", given, [made], held)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+MODELS = {
+    "larger images": ((1, 3, 16, 16), ("x",), "R014 has an input of (1, 3, 16, 16), the spec's"),
+    "a batch": ((10**6, 3, 8, 8), ("x",), "R014 reads 1,000,000 images at once"),
+    "two inputs": ((1, 3, 8, 8), ("x", "z"), "R014 has inputs of [1, 3, 8, 8], [1, 3, 8, 8], and"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_that_read_something_else_are_refused(name, tmp_path):
+    """Before they are run."""
+    shape, inputs, words = MODELS[name]
+    spec = load_spec("densenetbc_digits", {"input.channels": 3})
+    tensors = oracle.random_parameters(build_graph(spec).ops.values(), 0)
+    save_file(tensors, tmp_path / "x.safetensors")
+    rng = np.random.default_rng(0)
+    shapes = [(4, 3, 1, 1), (4, 4, 1, 1), (3, 8), (3,)]
+    held = {k: rng.normal(size=sizes).astype(np.float32) for k, sizes in enumerate(shapes)}
+    onnx.save(newest_first_model(held, shape, inputs), tmp_path / "like.onnx")
+    line = fault(tmp_path / "x.safetensors", spec, like=tmp_path / "like.onnx")
+    assert line.startswith(f"{tmp_path}/like.onnx {words}")
 
 
 def test_a_witness_of_another_network_is_refused(tmp_path):
