@@ -25,13 +25,13 @@ PAGE = "a web page"
 TEXT = "text"
 
 _PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb".{6}\0\0\{", re.DOTALL), SAFETENSORS),  # its length first
     (re.compile(rb"version https://git-lfs"), LFS),
     (re.compile(rb"PK\x03\x04"), ZIP),
     (re.compile(rb"\x80[\x02-\x05]"), TORCH),
     (re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]"), ONNX),  # version, then its producer
     (re.compile(rb"\n[\x01-\x10][0-9.]+\x12\x09MindSpore"), MINDIR),
     (re.compile(rb"\n[\x80-\xff]{1,4}[\x01-\x7f]\n.[\w.]+\x12"), CHECKPOINT),  # a value, its name
-    (re.compile(rb".{6}\0\0\{", re.DOTALL), SAFETENSORS),
     (re.compile(rb"\x89HDF"), HDF5),
     (re.compile(rb"\x93NUMPY"), NUMPY),
     (re.compile(rb".{257}ustar", re.DOTALL), TAR),

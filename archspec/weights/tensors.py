@@ -102,10 +102,10 @@ def _in_folder(path: Path) -> str:
 
 
 def _kind_of(raw: bytes, path: Path) -> str:
+    if raw[8:9] == b"{" and int.from_bytes(raw[:8], "little") <= len(raw) - 8:
+        return "safetensors"  # whose length, which comes first, may look like another kind
     if raw.startswith((b"PK\x03\x04", b"\x80")):
         return "torch"
-    if raw[8:9] == b"{" and int.from_bytes(raw[:8], "little") <= len(raw) - 8:
-        return "safetensors"
     kind = kinds.kind_of(raw[: kinds.HEAD])
     if raw.startswith(b"\n") and kind not in _STRANGERS:  # field 1 of a protobuf message, a tensor
         return "MindSpore"

@@ -14,6 +14,7 @@ from weights.networks import same
 from weights.torch_files import save
 
 from archspec.errors import ArchspecError, ModelFileError
+from archspec.kinds import HEAD, SAFETENSORS, kind_of
 from archspec.runtime import prepare
 from archspec.weights.tensors import read_tensors, read_weights, write_tensors
 
@@ -57,6 +58,23 @@ def test_the_content_tells_the_kind(kind, suffix, tmp_path):
     weights = read_weights(file)
     assert (weights.kind, weights.set_aside) == (kind, ())
     assert same(dict(sorted(weights.tensors.items())), dict(sorted(ARRAYS.items())))
+
+
+def test_a_safetensors_file_of_any_length_of_header_is_one(tmp_path):
+    """The length comes first: 128 is the byte with which pickles begin, 10 that of checkpoints."""
+    file, first_bytes = tmp_path / "x", set()
+    for length in range(0, 40, 8):
+        name = "w" * length + "w"
+        save_file({name: np.ones(1, np.float32)}, file)
+        padded = file.read_bytes()
+        size = int.from_bytes(padded[:8], "little")
+        for more in range(0, 130, 2):
+            header = padded[8 : 8 + size] + b" " * more
+            file.write_bytes(struct.pack("<Q", len(header)) + header + padded[8 + size :])
+            first_bytes.add(len(header) % 256)
+            assert list(read_tensors(file)) == [name]
+            assert kind_of(file.read_bytes()[:HEAD]) == SAFETENSORS
+    assert 128 in first_bytes
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
