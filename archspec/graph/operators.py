@@ -92,6 +92,17 @@ def _pool_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     return (inputs[0][0], *_window(attrs, inputs[0]))
 
 
+def _blur_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    """Edges are mirrored: there must be more pixels than are mirrored at each."""
+    shape = _pool_shape(attrs, inputs)
+    if min(inputs[0][1:]) <= attrs["padding"]:
+        raise ShapeFault(
+            f"mirrors {attrs['padding']} at each edge of {inputs[0][1]} x {inputs[0][2]} pixels; "
+            "must be fewer than there are"
+        )
+    return shape
+
+
 def _norm_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     _expect_channels(attrs["channels"], inputs[0])
     return inputs[0]
@@ -265,7 +276,7 @@ OPERATORS: Mapping[str, Operator] = {
     "dropout": Operator(1, _same, carries=True),
     "max_pool": Operator(1, _pool_shape, carries=True),
     "avg_pool": Operator(1, _pool_shape, carries=True),
-    "blur_pool": Operator(1, _pool_shape, carries=True),
+    "blur_pool": Operator(1, _blur_shape, carries=True),
     "global_avg_pool": Operator(1, _global_pool_shape, carries=True),
     "upsample": Operator(1, _upsample_shape, carries=True),
     "crop": Operator(1, _crop_shape, carries=True),

@@ -8,17 +8,19 @@ from archspec.readers.mindir_values import Call, Feature, Strange
 
 
 def strided_slice(call: Call) -> Feature:
-    """Return some channels, or a cutout of the pixels, or both."""
-    x = call.feature(dims=4)
+    """Return some channels, or a cutout of the pixels, or both; of a vector (N, C) some channels."""
+    x = call.feature()
     starts, stops, steps = (tuple(call.inputs[index]) for index in (1, 2, 3))
     masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
     begins, ends, *others = (
         call.option(name, index, 0) for index, name in enumerate(masks, start=4)
     )
+    if len(x.shape) not in (2, 4):
+        raise Strange(f"slices a tensor of shape {x.shape}")
     if (
         any(others)
         or any(step != 1 for step in steps)
-        or not len(starts) == len(stops) == len(steps) <= 4
+        or not len(starts) == len(stops) == len(steps) <= len(x.shape)
     ):
         raise Strange("slices with steps, or takes dimensions away")
     bounds: list[tuple[int, int] | None] = [None] * 4

@@ -33,7 +33,7 @@ def _concat(call: Call) -> Feature:
         raise Strange("joins something else than features")
     first = parts[0].shape
     alike = all((part.shape[0], *part.shape[2:]) == (first[0], *first[2:]) for part in parts)
-    if len(first) != 4 or axis not in (1, -3) or not alike:
+    if len(first) not in (2, 4) or axis not in (1, 1 - len(first)) or not alike:
         raise Strange(f"joins along axis {reprlib.repr(axis)}, or feature maps of different size")
     if len(parts) == 1:
         return parts[0]  # type: ignore[no-any-return]

@@ -121,12 +121,13 @@ def pool_in_3d(kind: str, call: Call) -> Feature:
         raise Strange("leaves its padding out of the average")
     flat = replace(x, shape=(*x.shape[:2], *x.shape[3:]))
     mode = "pad" if "pads" in a else a["pad_mode"]
-    attrs, size = _window(flat, kernel, stride, mode, sides)
+    attrs, size = _sliding(flat, kernel, stride, mode, sides)
     up = _rounded_up(flat, attrs)
     if up == size:
         attrs["ceil"] = None
     elif a.get("ceil_mode"):
         attrs["ceil"], size = True, up
+    _expect_pixels(flat, attrs, size)
     return call.op(kind, [x], (*x.shape[:2], 1, *size), **attrs)
 
 
@@ -172,7 +173,24 @@ def square(value: Any) -> int:
 def _window(
     x: Feature, kernel: Any, stride: Any, mode: Any, pad: Any = None, dilation: int = 1
 ) -> tuple[dict[str, Any], tuple[int, int]]:
-    """A sliding window's attributes, and the pixels (H, W) of its output."""
+    """A sliding window's attributes, and the pixels (H, W) of its output: at least one."""
+    attrs, size = _sliding(x, kernel, stride, mode, pad, dilation)
+    _expect_pixels(x, attrs, size)
+    return attrs, size
+
+
+def _expect_pixels(x: Feature, attrs: Mapping[str, Any], size: tuple[int, int]) -> None:
+    if min(size) < 1:
+        kernel, (height, width) = attrs["kernel"], padded(x)[2:]
+        raise Strange(
+            f"has a {kernel} x {kernel} window that leaves no pixel of {height} x {width}"
+        )
+
+
+def _sliding(
+    x: Feature, kernel: Any, stride: Any, mode: Any, pad: Any = None, dilation: int = 1
+) -> tuple[dict[str, Any], tuple[int, int]]:
+    """The same, perhaps without a pixel: a window that is rounded up may still give one."""
     kernel, stride = square(kernel), square(stride)
     reach = dilation * (kernel - 1) + 1
     before = x.pending[1] if x.pending else (0, 0, 0, 0)
@@ -189,10 +207,6 @@ def _window(
         (height + pads[0] + pads[1] - reach) // stride + 1,
         (width + pads[2] + pads[3] - reach) // stride + 1,
     )
-    if min(size_out) < 1:
-        raise Strange(
-            f"has a {kernel} x {kernel} window that leaves no pixel of {height} x {width}"
-        )
     whole = tuple(a + b for a, b in zip(before, pads, strict=True))
     padding = whole[0] if len(set(whole)) == 1 else whole
     return {"kernel": kernel, "stride": stride, "padding": padding}, size_out

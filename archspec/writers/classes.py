@@ -65,8 +65,9 @@ class Class:
 class Classes:
     """Makes the classes level by level; a container's class stands in `made` once it is written."""
 
-    def __init__(self, norms: Norms) -> None:
+    def __init__(self, norms: Norms, channels: Mapping[str, int]) -> None:
         self.norms = norms
+        self.channels = channels
         self.written: list[Class] = []
         self.made: dict[str, Class] = {}
 
@@ -129,7 +130,7 @@ class Classes:
         loops = [self._loop(container) for container in alike]
         found = [loop for loop in loops if loop]
         rows = [loop.others for loop in found] or [container.items for container in alike]
-        widths = Widths(alike, rows, self.made)
+        widths = Widths(alike, rows, self.made, self.channels)
         written = self._looped(alike, found, widths) if found else self._straight(alike[0], widths)
         used = [
             p

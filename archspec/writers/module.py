@@ -42,7 +42,8 @@ def write_module(graph: Graph) -> str:
     if faults := name_faults(graph):
         raise GraphError(faults)
     texts, norms = helpers(graph.ops.values())
-    classes = Classes(norms)
+    shapes, _ = infer_shapes(graph)
+    classes = Classes(norms, {name: shape[0] for name, shape in shapes.items()})
     network = outline(graph)
     for level in _levels(network):
         classes.write(level)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
-from archspec.writers.outline import Container, makes, path_of
+from archspec.writers.outline import Container, makes, path_of, reads
 
 # Widths that a region may declare, in the order in which a class takes them.
 PARAMETERS = (
@@ -49,9 +49,17 @@ class Widths:
         alike: Sequence[Container],
         rows: Sequence[Sequence[Item]],
         made: Mapping[str, Written],
+        channels: Mapping[str, int],
     ) -> None:
-        """`rows` has the items of each container that stand in the class one by one; those at one place are alike."""
-        self.alike, self.rows, self.made = alike, rows, made
+        """Begin with what the regions declare.
+
+        Args:
+            alike: containers of one class.
+            rows: the items of each that stand in the class one by one; those at one place are alike.
+            made: the classes of nested containers, by path.
+            channels: of every value of the graph.
+        """
+        self.alike, self.rows, self.made, self.channels = alike, rows, made, channels
         declared = {p: [container.attrs.get(p) for container in alike] for p in PARAMETERS}
         self.known: dict[str, Values] = {
             p: values for p, values in declared.items() if None not in values
@@ -123,6 +131,9 @@ class Widths:
         for name in {"in_channels", "channels"} & op.attrs.keys():
             if not self.holds(self.sums.get(source), self._of_all(position, name)):
                 self.sums[source] = self._attribute(position, name)
+        if op.kind == "blur_pool" and self.sums.get(source) is None:  # it declares no channels
+            read = [self.channels[reads(row[position])[0]] for row in self.rows]
+            self.sums[source] = self._wording(position, "in_channels", read)
         makes_channels = "out_channels" in op.attrs
         self.sums[op.name] = (
             self._attribute(position, "out_channels") if makes_channels else self.sums.get(source)
@@ -180,7 +191,11 @@ class Widths:
         )
 
     def _attribute(self, position: int, name: str) -> Sum:
-        values, local = self._of_all(position, name), self.alike[0].local(self.rows[0][position])
+        return self._wording(position, name, self._of_all(position, name))
+
+    def _wording(self, position: int, name: str, values: list[Any]) -> Sum:
+        """Values of an attribute, or of what could be one, as an expression or a parameter."""
+        local = self.alike[0].local(self.rows[0][position])
         likeliest = ("in_channels",) if name in ("start", "stop", "size") else LIKELIEST
         known = [expression for expression in likeliest if expression in self.known]
         same = next(

@@ -249,6 +249,20 @@ def test_a_blur_pool_slides_over_reflected_edges(
     assert OPERATORS["blur_pool"].params(attrs) == 0
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "least"), [(3, 1, 2), (3, 2, 2), (5, 1, 3), (5, 2, 3)]
+)
+def test_a_blur_pool_mirrors_fewer_pixels_than_there_are(
+    kernel: int, stride: int, least: int
+) -> None:
+    """NumPy and MindSpore mirror an edge of the others, as often as there are others."""
+    attrs = {"kernel": kernel, "stride": stride, "padding": (stride - 1 + kernel - 1) // 2}
+    assert out("blur_pool", attrs, (4, least, least))
+    for height, width in ((least - 1, 9), (9, least - 1)):
+        with pytest.raises(ShapeFault, match=f"mirrors {least - 1} at each edge of {height} x"):
+            out("blur_pool", attrs, (4, height, width))
+
+
 @given(small, small, small, st.integers(2, 4), st.sampled_from(["nearest", "bilinear"]))
 def test_upsampling_repeats_rows_and_columns(
     channels: int, height: int, width: int, factor: int, mode: str

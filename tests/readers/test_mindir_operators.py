@@ -119,6 +119,41 @@ WIRING: Document = {
     "features": [4, 1],
     "head": {"steps": "per_pixel", "num_classes": 3},
 }
+HALVES = {"branches": {"of": [[{"slice": {"stop": "in/2"}}], [{"slice": {"start": "in/2"}}]]}}
+VECTORS: Document = {
+    "name": "vectors",
+    "input": {"channels": 2, "height": 8, "width": 8},
+    "growth_rate": 4,
+    "stem": [
+        {"conv": {"width": 8, "kernel": 3}},
+        {"global_pool": {"keep": True}},
+        {"max_pool": {"kernel": 2, "stride": 2, "ceil": True}},
+        {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
+        HALVES,
+        "norm",
+        {"global_pool": {}},
+    ],
+    "layer": [
+        {"norm": "layer"},
+        HALVES,
+        {"dense": {"width": "2k", "bias": False}},
+        {"activation": {"kind": "prelu", "slope": 0.1}},
+        {"slice": {"start": "k"}},
+    ],
+    "blocks": [{"layers": 3}, {"layers": 2, "connectivity": "cross_stage_partial"}],
+    "transitions": [{"steps": ["activation", {"dense": {"width": 6}}], "skip": "stem"}],
+    "head": [
+        {"branches": {"of": [[], ["activation"], [{"activation": "gelu"}, "dropout"]]}},
+        {"branches": {"join": "add", "of": [[], [{"activation": "silu"}]]}},
+        {
+            "branches": {
+                "join": "multiply",
+                "of": [[], [{"dense": {"width": "in"}}, {"activation": "sigmoid"}]],
+            }
+        },
+        "dense",
+    ],
+}
 
 
 def graph_of(document: Document) -> Graph:
@@ -161,7 +196,15 @@ def test_every_kind_of_operator_is_read_back(operators: Graph, wiring: Graph) ->
     assert kinds == set(OPERATORS) - {"dropout", "dense"}
 
 
-@pytest.mark.parametrize("document", [OPERATORS_OF_ALL_KINDS, WIRING], ids=["operators", "wiring"])
+def test_a_network_of_vectors_is_read_back(folder: Path) -> None:
+    """Of one pixel at first, then of none: all steps that take vectors; slices and joins are along channels."""
+    graph = graph_of(VECTORS)
+    assert_equal(compare(graph, read_back(graph, folder / "vectors.mindir")))
+
+
+@pytest.mark.parametrize(
+    "document", [OPERATORS_OF_ALL_KINDS, WIRING, VECTORS], ids=["operators", "wiring", "vectors"]
+)
 def test_a_free_batch_changes_nothing(folder: Path, document: Document) -> None:
     """MindSpore leaves computations of sizes and branches on them in the file then."""
     graph = graph_of(document)

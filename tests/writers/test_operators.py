@@ -74,6 +74,12 @@ CASES: dict[str, dict[str, Any]] = {
         {"conv_transpose": {"kernel": 2, "stride": 3}},
     ),
     "blur pools": between({"blur_pool": {}}, {"blur_pool": {"kernel": 5, "stride": 1}}),
+    "blur pools of what declares no width": {
+        **layer({"blur_pool": {"stride": 1}}),
+        **head(
+            {"blur_pool": {}}, {"blur_pool": {"kernel": 5, "stride": 1}}, "global_pool", "dense"
+        ),
+    },
     "pools with ceil": between(
         {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}},
         {"avg_pool": {"kernel": 2, "stride": 2, "ceil": True}},
