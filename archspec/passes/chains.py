@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from archspec.graph.ir import Graph, Op
-from archspec.passes.joins import Joins
+from archspec.graph.ir import Op
+from archspec.passes.joins import Flat
 
 MAX_CELLS = 4_000_000
 """Cells of the table that pairs chains; beyond, they are paired one by one as they come."""
@@ -46,6 +46,8 @@ class Chain:
 
     ops: tuple[Op, ...]
     reads: tuple[str, ...]
+    through: tuple[str, ...] = ()
+    """What the first reads in the graph itself, concatenations by their names."""
     joined: str = ""
     """The region of the concatenation that it reads."""
 
@@ -74,42 +76,27 @@ Pair = tuple[Chain | None, Chain | None]
 """The spec's chain and the file's; one without a partner stands beside None."""
 
 
-def contracted(graph: Graph) -> list[Chain]:
-    """Return a graph as chains, each after those that it reads, and at the end one for each output.
-
-    Raises:
-        ModelFileError: R009, the graph's concatenations join more values than any spec may.
-    """
-    joins = Joins(graph)
-    outputs = [(name, joins.written[name]) for name in joins.graph.outputs]
-    readers = Counter(source for reads in joins.reads.values() for source in set(reads))
-    ends = {source for reads in joins.reads.values() if len(reads) > 1 for source in reads}
-    ends |= {source for source, count in readers.items() if count > 1} | set(graph.inputs)
-    ends |= {source for _, reads in outputs for source in reads}
+def contracted(flat: Flat) -> list[Chain]:
+    """Return a graph as chains, each after those that it reads, and at the end one for each output."""
+    readers = Counter(source for op in flat.ops.values() for source in {*op.inputs})
+    ends = {source for op in flat.ops.values() if len(op.inputs) > 1 for source in op.inputs}
+    ends |= {source for source, count in readers.items() if count > 1}
+    ends |= {op.name for op in flat.ops.values() if op.kind == "input"}
+    ends |= {source for output in flat.outputs for source in output.inputs}
     chains: dict[str, Chain] = {}
-    for name, reads in joins.reads.items():
-        op = joins.ops[name]
-        if len(reads) == 1 and reads[0] not in ends:
-            before = chains.pop(reads[0])
+    for name, op in flat.ops.items():
+        if len(op.inputs) == 1 and op.inputs[0] not in ends:
+            before = chains.pop(op.inputs[0])
             chains[name] = replace(before, ops=(*before.ops, op))
         else:
-            chains[name] = Chain((op,), reads, _joined(joins, op))
-    last = [
-        Chain(
-            (Op(f"output {number} of the network", "output", (name,)),),
-            reads,
-            joins.regions.get(name, ""),
-        )
-        for number, (name, reads) in enumerate(outputs, start=1)
-    ]
+            chains[name] = _begun(flat, op)
+    last = [_begun(flat, op) for op in flat.outputs]
     return [*_in_order(chains, last), *last]
 
 
-def _joined(joins: Joins, op: Op) -> str:
-    """The region of the concatenation that an operator reads, or that it is itself."""
-    if op.kind == "concat":
-        return op.region
-    return joins.regions.get(op.inputs[0], "") if op.inputs else ""
+def _begun(flat: Flat, op: Op) -> Chain:
+    through = flat.through.get(op.name, ())
+    return Chain((op,), op.inputs, through, flat.regions.get(next(iter(through), ""), ""))
 
 
 def _in_order(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator[Chain]:
@@ -135,6 +122,7 @@ def _keys(chains: Mapping[str, Chain]) -> Mapping[str, Any]:
     """What tells chains that are joined from one another; what nothing tells apart stays as it is listed."""
     depth: dict[str, int] = {}
     reads, read_by = (dict.fromkeys(chains, (0, 0)) for _ in range(2))
+    places = _places(chains)
     for name, chain in chains.items():
         depth[name] = len(chain.ops) + max((depth[source] for source in chain.reads), default=0)
         sources = {*chain.reads}
@@ -143,9 +131,26 @@ def _keys(chains: Mapping[str, Chain]) -> Mapping[str, Any]:
             source: (read_by[source][0] + 1, read_by[source][1] + depth[name]) for source in sources
         }
     return {
-        name: (depth[name], chain.classes, _sizes(chain), reads[name], read_by[name], position)
+        name: (
+            depth[name],
+            chain.classes,
+            _sizes(chain),
+            reads[name],
+            read_by[name],
+            places[name],
+            position,
+        )
         for position, (name, chain) in enumerate(chains.items())
     }
+
+
+def _places(chains: Mapping[str, Chain]) -> Mapping[str, int]:
+    """Where values stand among those that they are joined with: layers that are alike are told apart by it."""
+    places = dict.fromkeys(chains, 0)
+    for chain in chains.values():
+        for place, source in enumerate(chain.reads):
+            places[source] += place
+    return places
 
 
 def _sizes(chain: Chain) -> str:

@@ -22,9 +22,13 @@ from archspec.passes.biases import Settled, settled
 from archspec.passes.blocks import blocks_found
 from archspec.passes.chains import Chain, contracted, paired
 from archspec.passes.folding import Folded, folded_norms, unfolded
+from archspec.passes.joins import flat
+from archspec.passes.merge import merged, parted
 from archspec.passes.order import Order, order_of
 from archspec.passes.pieces import cut
 from archspec.passes.reads import connection_lines
+from archspec.passes.simplify import without_whole_crops
+from archspec.passes.slices import sliced_alike
 from archspec.passes.stages import BlockComparison, Match, compared_blocks, surplus_layers
 from archspec.passes.titles import nameless, other_names
 from archspec.spec.parts import compressed
@@ -120,10 +124,13 @@ def compare(
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
-    expected_chains, found_chains = contracted(spec_graph), contracted(found)
-    params = _params(op for part in found_chains for op in part.ops)
-    folds = folded_norms(expected_chains, found_chains, zero_biases is not None)
-    found_chains = contracted(unfolded(found, folds)) if folds else found_chains
+    plain = without_whole_crops(spec_graph)
+    found = sliced_alike(plain, found)
+    ours, theirs = flat(plain), merged(flat(found))
+    params = _params(op for part in contracted(theirs) for op in part.ops)
+    folds = folded_norms(contracted(merged(ours)), contracted(theirs), zero_biases is not None)
+    theirs = merged(flat(unfolded(found, folds))) if folds else theirs
+    expected_chains, found_chains = contracted(ours), contracted(parted(theirs, ours))
     pairs = cut(paired(expected_chains, found_chains))
     biases = Settled(pairs) if zero_biases is None else settled(pairs, zero_biases)
     match = Match(spec_graph, biases.pairs)

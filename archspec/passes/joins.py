@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
+from archspec.passes.simplify import channels_of, gated, is_idle, summed
 
 MAX_JOINED = 8_000_000
 """Values that all concatenations join, nested ones written out: twice the most that a spec may connect."""
 
-PASSED_BY = ("concat", "dropout", "output")
+PASSED_BY = ("concat", "output")
 COMMUTATIVE = ("add", "multiply")
 """Kinds that take several values of equal shape: a concatenation among these stays an operator of its own."""
 
-_GATES: Mapping[str, str] = {"sigmoid": "silu", "hard_sigmoid": "hard_swish"}
-
 
 class Joins:
-    """What each operator reads, dropout passed by and nested concatenations written out, in running order.
+    """What each operator reads, idle ones passed by and nested concatenations written out, in running order.
 
     Raises:
         ModelFileError: R009, the graph's concatenations join more values than any spec may.
@@ -32,6 +30,7 @@ class Joins:
         self.reads: dict[str, tuple[str, ...]] = {}
         self.regions: dict[str, str] = {}
         self.written: dict[str, tuple[str, ...]] = {}
+        self.channels: dict[str, int] = {}
         self.total = 0
         for op in self.graph.ops.values():
             self._add(op)
@@ -43,11 +42,14 @@ class Joins:
             raise ModelFileError.one(
                 "R009", f"joins more than {MAX_JOINED:,} values in all", self.graph.name
             )
-        self.written[op.name] = sources if op.kind in PASSED_BY else (op.name,)
+        self.channels[op.name] = channels_of(op, self.channels)
+        if op.kind in PASSED_BY or (op.inputs and is_idle(op, self.channels[op.inputs[0]])):
+            self.written[op.name] = sources
+        else:
+            self.written[op.name] = (op.name,)
+            self.reads[op.name] = sources
         if op.kind == "concat":
             self.regions[op.name] = op.region
-        if op.kind not in PASSED_BY:
-            self.reads[op.name] = sources
 
     def _parts(self, op: Op, source: str) -> tuple[str, ...]:
         parts = self.written[source]
@@ -58,40 +60,38 @@ class Joins:
         return (source,)
 
 
-def gated(graph: Graph) -> Graph:
-    """Return the graph with x times sigmoid(x) as what it is, a SiLU; and so a hard swish."""
-    ops, made = graph.ops, dict[str, Op]()
-    for op in ops.values():
-        for x, gate in (op.inputs, op.inputs[::-1]) if op.kind == "multiply" else ():
-            if ops[gate].kind in _GATES and ops[gate].inputs == (x,):
-                made[op.name] = replace(op, kind=_GATES[ops[gate].kind], inputs=(x,))
-    if not made:
-        return graph
-    changed = {name: made.get(name, op) for name, op in ops.items()}
-    read = Counter(source for op in changed.values() for source in op.inputs)
-    gates = {
-        gate
-        for name in made
-        for gate in ops[name].inputs
-        if ops[gate].kind in _GATES and not read[gate]
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """A graph whose operators read values, or joins of them, with nothing between."""
+
+    ops: Mapping[str, Op]
+    """Their inputs are what they join; a concatenation among these is one that a sum or product reads."""
+    outputs: tuple[Op, ...]
+    """What the network gives."""
+    through: Mapping[str, tuple[str, ...]]
+    """What operators and outputs read in the graph itself, concatenations by their names."""
+    regions: Mapping[str, str]
+    """Of the concatenations."""
+
+
+def flat(graph: Graph) -> Flat:
+    """Return a graph with its concatenations written out.
+
+    Raises:
+        ModelFileError: R009, they join more values than any spec may.
+    """
+    joins = Joins(graph)
+    ends = {
+        f"output {number} of the network": name
+        for number, name in enumerate(joins.graph.outputs, start=1)
     }
-    return replace(graph, ops={name: op for name, op in changed.items() if name not in gates})
-
-
-def summed(graph: Graph) -> Graph:
-    """Return the graph with the sum of a sum and a value as one sum of three."""
-    read = Counter(source for op in graph.ops.values() for source in op.inputs)
-    ops: dict[str, Op] = {}
-    for op in graph.ops.values():
-        inner = [
-            source
-            for source in op.inputs
-            if op.kind == ops[source].kind == "add" and read[source] == 1
-        ]
-        if inner:
-            parts = ((ops[source].inputs if source in inner else (source,)) for source in op.inputs)
-            op = replace(op, inputs=tuple(part for each in parts for part in each))
-            for source in inner:
-                del ops[source]
-        ops[op.name] = op
-    return replace(graph, ops=ops) if len(ops) < len(graph.ops) else graph
+    through: dict[str, tuple[str, ...]] = {output: (name,) for output, name in ends.items()}
+    for name in joins.reads:
+        op = joins.ops[name]
+        through[name] = (name,) if op.kind == "concat" else op.inputs
+    return Flat(
+        {name: replace(joins.ops[name], inputs=reads) for name, reads in joins.reads.items()},
+        tuple(Op(output, "output", joins.written[name]) for output, name in ends.items()),
+        through,
+        joins.regions,
+    )

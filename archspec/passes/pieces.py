@@ -76,6 +76,8 @@ def _pieces(chain: Chain, sizes: Sequence[int]) -> list[Chain]:
     for size in filter(None, sizes):
         before = pieces[-1] if pieces else None
         piece = replace(chain, ops=chain.ops[at : at + size])
-        pieces.append(replace(piece, reads=(before.output,), joined="") if before else piece)
+        pieces.append(
+            replace(piece, reads=(before.output,), through=(), joined="") if before else piece
+        )
         at += size
     return pieces

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from archspec.graph.ir import Op
 from archspec.passes.chains import Chain
 from archspec.passes.stages import Match
 
@@ -28,7 +27,7 @@ def connection_lines(match: Match) -> Iterator[str]:
     for output, doubled in reads.twice.items():
         chain = match.by_output[output]
         yield from (
-            f"{match.reader(chain)} reads twice {match.source(value, chain)}"
+            f"{match.reader(chain)} reads {match.source(value, chain)} twice"
             for value in sorted(doubled)
         )
 
@@ -114,7 +113,7 @@ class _Reads:
                 behind[op.name] = below | {op.name} if op.kind == "concat" else below
         return {
             chain.output: frozenset().union(
-                *(behind.get(source, frozenset()) for source in _inputs(chain, ops))
+                *(behind.get(source, frozenset()) for source in chain.through)
             )
             for chain in self.match.by_output.values()
         }
@@ -183,11 +182,3 @@ def _behind(values: Iterable[str], unpaired: Mapping[str, Chain]) -> set[str]:
                 seen.add(source)
                 waiting.append(source)
     return seen
-
-
-def _inputs(chain: Chain, ops: Mapping[str, Op]) -> tuple[str, ...]:
-    """What the first operator reads; of a concatenation that stands by itself, its own name."""
-    first = chain.ops[0]
-    if first.kind == "concat":
-        return (first.name,)
-    return first.inputs

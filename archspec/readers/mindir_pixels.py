@@ -41,6 +41,8 @@ def _cutout(call: Call, x: Feature, rows: Bounds, columns: Bounds) -> Feature:
         return x
     (top, bottom), (left, right) = rows or (0, x.shape[2]), columns or (0, x.shape[3])
     size = (bottom - top, right - left)
+    if size == x.shape[2:]:
+        return x
     if min(size) < 1:
         raise Strange("leaves no pixel")
     return call.op("crop", [x], (*x.shape[:2], *size), size=size, corner=(top, left))

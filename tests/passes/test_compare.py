@@ -159,7 +159,7 @@ FAULTS: list[tuple[Graph, list[str]]] = [
     ),
     (
         changed(join(1, 3), inputs=(*SPEC.ops[join(1, 3)].inputs, f"{L1}1.conv2")),
-        ["block 1, layer 3 reads twice layer 1"],
+        ["block 1, layer 3 reads layer 1 twice"],
     ),
     (
         changed(f"{L1}3.norm1", inputs=(f"{L1}2.conv2",)).without_op(join(1, 3)),
@@ -477,3 +477,38 @@ def test_a_sum_that_the_spec_does_not_have_is_named(tmp_path: Path, emitted: str
     )
     found = lines(compare(SPEC, exported(text, tmp_path / "residual.mindir")))
     assert found[0] == "block 1, layer 1 is followed by add, which the spec does not have"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ("x[:, :-16], x[:, -16:-8], x[:, -8:]", []),
+        (
+            "x[:, :-16], x[:, -16:-8], x[:, -16:-8]",
+            [
+                line
+                for block in (1, 2)
+                for line in (
+                    f"block {block}, layer 3 does not read layer 2",
+                    f"block {block}, layer 3 reads layer 1 twice",
+                )
+            ],
+        ),
+    ],
+    ids=["in order", "one twice"],
+)
+def test_slices_of_the_running_maps_are_what_they_take(
+    tmp_path: Path, emitted: str, pieces: str, expected: list[str]
+) -> None:
+    """Layer 3 of every block reads the maps in three pieces."""
+    text = edited(
+        emitted,
+        LOOP,
+        f"""        for i, layer in enumerate(self.cell_list):
+            made = layer(ops.concat(({pieces}), 1) if i == 2 else x)
+            x = ops.concat((x, made), 1)
+        return x""",
+    )
+    comparison = compare(SPEC, exported(text, tmp_path / "sliced.mindir"))
+    assert sorted(lines(comparison)) == sorted(expected)
+    assert comparison.notes == ()

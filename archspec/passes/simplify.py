@@ -1,0 +1,104 @@
+"""Other ways to write one function, as one: what a compiler may do to a graph, or a person write in its place.
+
+None of this needs a weight. `joins` does it to both graphs before they are compared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from archspec.graph.ir import Graph, Op
+from archspec.graph.shapes import infer_shapes
+
+_GATES: Mapping[str, str] = {"sigmoid": "silu", "hard_sigmoid": "hard_swish"}
+
+
+def channels_of(op: Op, known: Mapping[str, int]) -> int:
+    """Return how many channels an operator gives, those of what it reads being known."""
+    if op.kind == "input":
+        return int(op.attrs["shape"][0])
+    if op.kind == "slice":
+        return int(op.attrs["stop"] - op.attrs["start"])
+    if op.kind == "concat":
+        return sum(known[source] for source in op.inputs)
+    return int(op.attrs.get("out_channels", known[op.inputs[0]]))
+
+
+def is_idle(op: Op, channels: int) -> bool:
+    """Return whether an operator that reads so many channels gives them as they are, in evaluation mode."""
+    if op.kind == "slice":
+        return bool(op.attrs["start"] == 0 and op.attrs["stop"] == channels)
+    if op.kind == "shuffle":
+        return op.attrs["groups"] in (1, channels)
+    if op.kind in ("max_pool", "avg_pool"):
+        return bool(op.attrs["kernel"] == op.attrs["stride"] == 1 and op.attrs["padding"] == 0)
+    return op.kind == "dropout"
+
+
+def without_whole_crops(graph: Graph) -> Graph:
+    """Return a spec's graph without the crops that cut nothing off; readers leave those of a file out."""
+    if not any(op.kind == "crop" for op in graph.ops.values()):
+        return graph
+    shapes, _ = infer_shapes(graph)
+    whole = {
+        op.name: op.inputs[0]
+        for op in graph.ops.values()
+        if op.kind == "crop" and tuple(op.attrs["size"]) == shapes[op.inputs[0]][1:]
+    }
+    kept = (op for op in graph.ops.values() if op.name not in whole)
+    read = (
+        replace(op, inputs=tuple(whole.get(source, source) for source in op.inputs)) for op in kept
+    )
+    return replace(graph, ops={op.name: op for op in read})
+
+
+def gated(graph: Graph) -> Graph:
+    """Return the graph with x times sigmoid(x) as what it is, a SiLU; and so a hard swish."""
+    ops, made = graph.ops, dict[str, Op]()
+    for op in ops.values():
+        for x, gate in (op.inputs, op.inputs[::-1]) if op.kind == "multiply" else ():
+            if ops[gate].kind in _GATES and ops[gate].inputs == (x,):
+                made[op.name] = replace(op, kind=_GATES[ops[gate].kind], inputs=(x,))
+    if not made:
+        return graph
+    changed = {name: made.get(name, op) for name, op in ops.items()}
+    read = Counter(source for op in changed.values() for source in op.inputs)
+    gates = {
+        gate
+        for name in made
+        for gate in ops[name].inputs
+        if ops[gate].kind in _GATES and not read[gate]
+    }
+    return replace(graph, ops={name: op for name, op in changed.items() if name not in gates})
+
+
+def summed(graph: Graph) -> Graph:
+    """Return the graph with the sum of a sum and a value as one sum of three."""
+    read = Counter(source for op in graph.ops.values() for source in op.inputs)
+    ops: dict[str, Op] = {}
+    for op in graph.ops.values():
+        inner = [
+            source
+            for source in op.inputs
+            if op.kind == ops[source].kind == "add" and read[source] == 1
+        ]
+        if inner:
+            parts = ((ops[source].inputs if source in inner else (source,)) for source in op.inputs)
+            op = replace(op, inputs=tuple(part for each in parts for part in each))
+            for source in inner:
+                del ops[source]
+        ops[op.name] = op
+    return replace(graph, ops=ops) if len(ops) < len(graph.ops) else graph
+
+
+def leading_to(ends: Iterable[str], ops: Mapping[str, Op]) -> dict[str, Op]:
+    """Return the operators that some values depend on, in their order."""
+    used, waiting = set[str](), [*ends]
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting.extend(ops[name].inputs)
+    return {name: op for name, op in ops.items() if name in used}

@@ -1,0 +1,66 @@
+"""Operators that give what they read: a compiler leaves them out, and a person writes them for nothing."""
+
+from typing import Any
+
+import pytest
+from passes.test_compare import lines, nameless
+from passes.test_merge import bypassed, conv, spec_of
+
+from archspec.passes.compare import compare
+
+IDLE: dict[str, Any] = {
+    "a max pool of one pixel": {"max_pool": {"kernel": 1, "stride": 1}},
+    "an average of one pixel": {"avg_pool": {"kernel": 1, "stride": 1}},
+    "a slice of all channels": {"slice": {}},
+    "a slice from the first to the last": {"slice": {"start": 0, "stop": 8}},
+    "a shuffle of one group": {"shuffle": {"groups": 1}},
+    "a shuffle of groups of one": {"shuffle": {"groups": 8}},
+    "a dropout": {"dropout": {"rate": 0.3}},
+}
+NOT_IDLE: dict[str, Any] = {
+    "a pool that leaves pixels out": {"max_pool": {"kernel": 1, "stride": 2}},
+    "a pool of more pixels": {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
+    "a slice of some channels": {"slice": {"stop": 7}},
+    "a shuffle": {"shuffle": {"groups": 2}},
+}
+
+
+@pytest.mark.parametrize("step", IDLE.values(), ids=IDLE)
+def test_what_gives_what_it_reads_may_be_left_out(step: Any) -> None:
+    """Of the file, or of the spec: in a layer's middle, at its start behind a join, in the stem."""
+    steps = [step, conv(8), step, conv("k")]
+    wide = {"growth_rate": 8, "blocks": [{"layers": 1}, {"layers": 1}]}
+    written = spec_of(**wide, layer=steps, stem=[conv(8), step])
+    plain = spec_of(**wide, layer=[conv(8), conv("k")], stem=[conv(8)])
+    for spec, file in ((written, plain), (plain, written), (written, written)):
+        found = compare(spec, nameless(file))
+        assert (lines(found), found.notes) == ([], ())
+        assert [block.edges for block in found.blocks] == [1, 1]
+
+
+@pytest.mark.parametrize("step", NOT_IDLE.values(), ids=NOT_IDLE)
+def test_what_changes_anything_is_not_left_out(step: Any) -> None:
+    """The like of it, with one setting changed."""
+    written, plain = (spec_of(stem=[conv(8), *steps, conv(8)]) for steps in ([step], []))
+    assert not compare(written, nameless(plain)).equal
+    assert not compare(plain, nameless(written)).equal
+
+
+def test_a_crop_that_cuts_nothing_off_may_be_left_out() -> None:
+    """`crop: true` of maps that have one size already; one pixel more, and it is a difference."""
+    skip = {"pool": "none", "skip": "stem"}
+    blocks = [{"layers": 1}, {"layers": 1}]
+    written = spec_of(layer=[conv("k")], blocks=blocks, transitions=[{**skip, "crop": True}])
+    plain = spec_of(layer=[conv("k")], blocks=blocks, transitions=[skip])
+    assert any(op.kind == "crop" for op in written.ops.values())
+    assert lines(compare(written, nameless(plain))) == []
+    assert lines(compare(plain, nameless(plain))) == []
+
+
+def test_a_crop_that_cuts_off_one_pixel_is_compared() -> None:
+    """Of 9 x 9 pixels to the 8 x 8 of the stem."""
+    larger = {"skip": "stem", "crop": True, "steps": [{"conv": {"kernel": 2, "padding": 1}}]}
+    spec = spec_of(layer=[conv("k")], blocks=[{"layers": 1}, {"layers": 1}], transitions=[larger])
+    assert lines(compare(spec, nameless(spec))) == []
+    [crop] = [op for op in spec.ops.values() if op.kind == "crop"]
+    assert lines(compare(spec, nameless(bypassed(spec, crop)))) != []
