@@ -40,8 +40,10 @@ def prelu(call: Call) -> Feature:
 
 
 def larger(call: Call) -> Feature:
-    """The larger one of x and x times a number below 1: a leaky ReLU."""
+    """The larger one of x and x times a number up to 1: a leaky ReLU; x times 1 is written as x."""
     first, second = call.feature(0), call.feature(1)
+    if first.op == second.op:
+        return call.op("leaky_relu", [first], first.shape, slope=1.0)
     for scaled, x in ((first, second), (second, first)):
         op = call.found.ops[scaled.op]
         if op.kind == "times" and op.inputs == (x.op,) and 0 <= op.attrs["value"] <= 1:
@@ -56,6 +58,13 @@ def probabilities(call: Call) -> Feature:
     if axes not in ((1,), (1 - len(x.shape),)):
         raise Strange("is not taken over the channels of each pixel")
     return replace(x, pending=(call.primitive,))
+
+
+def clamp(call: Call) -> Feature:
+    """Return the same shape, values below 0 and above 6 cut off: a ReLU6."""
+    if call.inputs[1:3] != (0, 6):
+        raise Strange(UNKNOWN)
+    return activation("relu6", call)
 
 
 def part(kind: str, call: Call) -> Feature:
@@ -94,14 +103,18 @@ def _product(call: Call, first: Feature, second: Feature) -> Feature:
 def _with_number(call: Call, number: float) -> Feature:
     first = isinstance(call.inputs[0], Feature)
     x = call.feature(0 if first else 1)
-    given = {"Add": ("plus", number), "Mul": ("times", number)}
-    if first:
-        given |= {"Sub": ("plus", -number), "Div": ("times", 1 / number)}
     sign = SIGNS.get(call.primitive, "")
-    if sign not in given:
+    is_backwards = sign in ("Sub", "Div") and not first
+    if not sign or is_backwards or (sign == "Div" and number == 0):
         raise Strange(UNKNOWN)
-    kind, value = given[sign]
-    return _complete(call, call.part(kind, [x], x.shape, value=decimal(value)))
+    kind, idle = ("plus", 0) if sign in ("Add", "Sub") else ("times", 1)
+    if sign == "Sub":
+        number = -number
+    if sign == "Div":
+        number = 1 / number
+    if number == idle:
+        return x
+    return _complete(call, call.part(kind, [x], x.shape, value=decimal(number)))
 
 
 def _complete(call: Call, made: Feature) -> Feature:

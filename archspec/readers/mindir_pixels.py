@@ -26,11 +26,40 @@ def strided_slice(call: Call) -> Feature:
     bounds: list[tuple[int, int] | None] = [None] * 4
     for axis, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         first, last = (0 if begins >> axis & 1 else start), (None if ends >> axis & 1 else stop)
-        if axis == 0 and (first, last) != (0, None):
+        if axis == 0 and (first, last) not in ((0, None), (0, x.shape[0])):
             raise Strange("slices the batch")
-        if (first, last) != (0, None):
+        if axis > 0 and (first, last) != (0, None):
             bounds[axis] = slice(first, last).indices(x.shape[axis])[:2]
     return _channels(call, _cutout(call, x, bounds[2], bounds[3]), bounds[1])
+
+
+def sized_slice(call: Call) -> Feature:
+    """Return as many channels and pixels as are said, from where it is said."""
+    x, starts, sizes = call.feature(), call.inputs[1], call.inputs[2]
+    if len(x.shape) not in (2, 4) or not len(starts) == len(sizes) == len(x.shape):
+        raise Strange(f"slices a tensor of shape {x.shape}")
+    if (starts[0], sizes[0]) not in ((0, x.shape[0]), (0, -1)):
+        raise Strange("slices the batch")
+    bounds: list[tuple[int, int] | None] = [None] * 4
+    for axis, (start, size) in enumerate(zip(starts[1:], sizes[1:], strict=True), start=1):
+        stop = x.shape[axis] if size == -1 else start + size
+        if not 0 <= start < stop <= x.shape[axis]:
+            raise Strange(f"takes {start} to {stop} of {x.shape[axis]}")
+        bounds[axis] = (start, stop)
+    return _channels(call, _cutout(call, x, bounds[2], bounds[3]), bounds[1])
+
+
+def split(call: Call) -> tuple[Feature, ...]:
+    """Return the channels in parts of one size."""
+    x, parts = call.feature(), call.option("output_num", 2)
+    axis, channels = call.option("axis", 1), x.shape[1]
+    if axis not in (1, 1 - len(x.shape)) or type(parts) is not int or parts < 1:
+        raise Strange(f"splits along axis {reprlib.repr(axis)}")
+    if channels % parts:
+        raise Strange(f"splits {channels} channels into {parts}")
+    size = channels // parts
+    starts = range(0, channels, size)
+    return tuple(_channels(call, x, (start, start + size)) for start in starts)
 
 
 Bounds = tuple[int, int] | None
@@ -49,7 +78,7 @@ def _cutout(call: Call, x: Feature, rows: Bounds, columns: Bounds) -> Feature:
 
 
 def _channels(call: Call, x: Feature, bounds: Bounds) -> Feature:
-    if bounds is None:
+    if bounds is None or bounds == (0, x.shape[1]):
         return x
     start, stop = bounds
     if stop <= start:
@@ -70,6 +99,8 @@ def upsample(mode: str, call: Call) -> Feature:
         mode == "bilinear" and not call.option("half_pixel_centers", 3, False)
     ):
         raise Strange("does not interpolate between the middles of pixels")
+    if factor == 1:
+        return x
     return call.op(
         "upsample", [x], (*x.shape[:2], factor * height, factor * width), factor=factor, mode=mode
     )

@@ -153,6 +153,8 @@ def pad(call: Call) -> Feature:
         raise Strange("pads with something else than zeros or mirrored padding")
     if len(pads) not in (4, 8) or any(pads[4:]) or not _are_sizes(pads):
         raise Strange(f"pads in a way that is not known: {reprlib.repr(pads)}")
+    if not any(pads):
+        return x
     return replace(x, pending=(PADDINGS[mode], (pads[2], pads[3], pads[0], pads[1])))
 
 

@@ -144,7 +144,7 @@ VECTORS: Document = {
     "blocks": [{"layers": 3}, {"layers": 2, "connectivity": "cross_stage_partial"}],
     "transitions": [{"steps": ["activation", {"dense": {"width": 6}}], "skip": "stem"}],
     "head": [
-        {"branches": {"of": [[], ["activation"], [{"activation": "gelu"}, "dropout"]]}},
+        {"branches": {"of": [[], ["activation"], [{"activation": {"kind": "leaky_relu", "slope": 1.0}}, "dropout"]]}},
         {"branches": {"join": "add", "of": [[], [{"activation": "silu"}]]}},
         {
             "branches": {
@@ -454,3 +454,59 @@ def test_every_shipped_network_is_read_back(tmp_path: Path, name: str) -> None:
     size = min(64, load_spec(name).input.height)
     graph = verified(build_graph(load_spec(name, {"input.height": size, "input.width": size})))
     assert_equal(compare(graph, read_back(graph, tmp_path / f"{name}.mindir")))
+
+
+def between_convolutions(cell: Any, path: Path, batch: int | None) -> list[Any]:
+    """What a cell of 8 channels and 8 x 8 pixels is read as, kinds and bounds."""
+    from mindspore import nn
+
+    network = nn.SequentialCell(nn.Conv2d(3, 8, 3), cell, nn.Conv2d(8, 4, 1))
+    export_mindir(network, (3, 8, 8), path, batch)
+    ops = list(read_mindir(path).ops.values())
+    assert [op.kind for op in (*ops[:2], ops[-1])] == ["input", "conv", "conv"]
+    return [(op.kind, *(op.attrs[name] for name in sorted(op.attrs))) for op in ops[2:-1]]
+
+
+@pytest.mark.parametrize("batch", [1, None])
+def test_what_changes_nothing_is_read_as_nothing(tmp_path: Path, batch: int | None) -> None:
+    """Arithmetic with zero and one, no padding, the size that there is, slices and cutouts of all."""
+    from mindspore import nn, ops
+
+    class Idle(nn.Cell):
+        def construct(self, x: Any) -> Any:
+            x = (x * 1.0 + 0.0) / 1.0 - 0.0
+            x = ops.interpolate(ops.pad(x, (0, 0, 0, 0)), size=(8, 8), mode="nearest")
+            x = ops.stop_gradient(x[:, 0:8])[:, :, 0:8, 0:8]
+            x = ops.transpose(ops.transpose(x, (0, 2, 3, 1)), (0, 3, 1, 2))
+            return ops.concat((x,), 1)
+
+    assert between_convolutions(Idle(), tmp_path / "idle.mindir", batch) == []
+
+
+@pytest.mark.parametrize("batch", [1, None])
+def test_every_way_to_take_some_channels_is_a_slice(tmp_path: Path, batch: int | None) -> None:
+    """Parts of one size or of several, by bounds or by a length, with a batch that is known or free."""
+    from mindspore import nn, ops
+
+    class Parts(nn.Cell):
+        def construct(self, x: Any) -> Any:
+            halves = ops.split(x, 4, axis=1)
+            uneven = ops.split(x, [2, 6], axis=1)
+            return ops.concat(
+                (
+                    ops.relu6(halves[1]),
+                    ops.clamp(uneven[0], 0, 6),
+                    ops.relu6(ops.narrow(x, 1, 3, 1)),
+                    ops.relu6(x[:, -1:]),
+                ),
+                1,
+            )
+
+    found = between_convolutions(Parts(), tmp_path / "parts.mindir", batch)
+    assert Counter(found) == Counter(
+        [
+            *(("slice", *bounds) for bounds in ((4, 8), (0, 2), (3, 4), (7, 8))),
+            *[("relu6",)] * 4,
+            ("concat",),
+        ]
+    )
