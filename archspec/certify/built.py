@@ -42,11 +42,12 @@ def certify_built(spec: Spec, graph: Graph, module: str) -> Mapping[str, Any]:
     """
     remembered = cache_folder() / "certificates" / f"{_key(graph, module)}.json"
     found = _read(remembered)
-    if found is None:
-        found = _made(spec, module)
-        _remember(remembered, found)
-    if not found["equal"]:
+    if found is not None and found["equal"]:
+        return found
+    found = _made(spec, module)
+    if not found["equal"]:  # and not remembered: the fault may be this program's, and mended
         raise ModelFileError(Diagnostic("R106", text, spec.name) for text in found["differences"])
+    _remember(remembered, found)
     return found
 
 

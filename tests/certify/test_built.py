@@ -27,7 +27,7 @@ def emitted() -> str:
 
 
 def test_the_compiled_network_is_found_equal_and_remembered(cache):
-    """The second time the certificate comes from the cache: what stands there is what is given."""
+    """The second time the certificate comes from the cache: what stands there is what is given, if it is equal."""
     graph = verified(build_graph(SPEC))
     found = certify_built(SPEC, graph, emitted())
     assert [block["edges"] for block in found["blocks"]] == [3, 3]
@@ -35,12 +35,14 @@ def test_the_compiled_network_is_found_equal_and_remembered(cache):
     (kept,) = cache.iterdir()
     kept.write_text(json.dumps({**found, "params": 7}))
     assert certify_built(SPEC, graph, emitted())["params"] == 7
+    kept.write_text(json.dumps({**found, "equal": False, "differences": ["of an older version"]}))
+    assert certify_built(SPEC, graph, emitted())["equal"]
     kept.write_text("{")
     assert certify_built(SPEC, graph, emitted())["params"] == found["params"]
 
 
 def test_a_module_that_computes_something_else_is_refused(cache):
-    """A writer with a bug: one eps is another."""
+    """A writer with a bug: one eps is another. It is not remembered."""
     text = emitted()
     broken = text.replace(
         "norm(in_channels)", "nn.BatchNorm2d(in_channels, eps=0.001, momentum=0.9)"
@@ -48,6 +50,7 @@ def test_a_module_that_computes_something_else_is_refused(cache):
     assert broken != text
     with pytest.raises(ModelFileError, match=r"R106 .*eps 0.001, the spec says 1e-05"):
         certify_built(SPEC, build_graph(SPEC), broken)
+    assert not cache.exists()
 
 
 def test_a_module_that_cannot_be_compiled_is_said_so(cache):

@@ -144,7 +144,15 @@ VECTORS: Document = {
     "blocks": [{"layers": 3}, {"layers": 2, "connectivity": "cross_stage_partial"}],
     "transitions": [{"steps": ["activation", {"dense": {"width": 6}}], "skip": "stem"}],
     "head": [
-        {"branches": {"of": [[], ["activation"], [{"activation": {"kind": "leaky_relu", "slope": 1.0}}, "dropout"]]}},
+        {
+            "branches": {
+                "of": [
+                    [],
+                    ["activation"],
+                    [{"activation": {"kind": "leaky_relu", "slope": 1.0}}, "dropout"],
+                ]
+            }
+        },
         {"branches": {"join": "add", "of": [[], [{"activation": "silu"}]]}},
         {
             "branches": {
