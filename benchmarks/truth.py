@@ -44,14 +44,17 @@ from readers.mutations import MUTATIONS  # noqa: E402
 from readers.onnx_styles import STYLES, Step, Style, outputs_of, written  # noqa: E402
 from spec.language import specs  # noqa: E402
 
+from archspec.certify.life import life_of  # noqa: E402
 from archspec.errors import ArchspecError  # noqa: E402
 from archspec.graph.build import build_graph  # noqa: E402
 from archspec.graph.digest import structure_digest  # noqa: E402
 from archspec.graph.ir import Graph  # noqa: E402
 from archspec.passes.compare import compare  # noqa: E402
 from archspec.passes.verify import verified  # noqa: E402
-from archspec.readers.mindir import read_mindir  # noqa: E402
-from archspec.readers.onnx import read_onnx  # noqa: E402
+from archspec.readers.mindir import mindir_reading  # noqa: E402
+from archspec.readers.onnx import onnx_reading  # noqa: E402
+from archspec.readers.onnx_valid import refuse_invalid  # noqa: E402
+from archspec.readers.weights import Reading  # noqa: E402
 from archspec.spec.fields import SpecModel  # noqa: E402
 from archspec.spec.model import Spec  # noqa: E402
 
@@ -171,7 +174,7 @@ def _files(
     yield "MINDIR", _alike(_by_mindspore(spec, weights, images, file), right), _said_of(graph, file)
     for other in others:
         if structure_digest(other) != structure_digest(graph):
-            yield "another spec's", False, _compared(other, read_mindir(file))
+            yield "another spec's", False, _said_of(other, file)
     steps = [Step(op.name, op.kind, op.inputs, op.attrs) for op in graph.ops.values()]
     file = folder / "model.onnx"
     for kind, model in _written(steps, weights, graph.outputs, rng):
@@ -274,18 +277,22 @@ def _mutant(
 def _said_of(graph: Graph, file: Path) -> str:
     """Return what certify says against a file; '' where it accepts it."""
     try:
-        found = read_mindir(file) if file.suffix == ".mindir" else read_onnx(file)
+        if file.suffix == ".mindir":
+            return _compared(graph, mindir_reading(file), file)
+        reading = onnx_reading(file)
+        refuse_invalid(file, reading.model)
+        return _compared(graph, reading, file)
     except ArchspecError as refused:
         return str(refused.diagnostics[0])
-    return _compared(graph, found)
 
 
-def _compared(graph: Graph, found: Graph) -> str:
-    try:
-        comparison = compare(graph, found, ordered=True)
-    except ArchspecError as refused:
-        return str(refused.diagnostics[0])
-    return "" if comparison.equal else str(comparison.differences[0])
+def _compared(graph: Graph, reading: Reading, file: Path) -> str:
+    found, zeros = reading.graph, reading.zero_biases
+    comparison = compare(graph, found, ordered=True, zero_biases=zeros)
+    differences = comparison.differences
+    if comparison.equal:
+        differences = life_of(comparison.match, reading, file).differences
+    return str(differences[0]) if differences else ""
 
 
 # ---- what was drawn
