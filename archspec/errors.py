@@ -9,6 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value was written; its text is for people, and nothing reads it back."""
+
+    source: str
+    """The path of a file, or the words that were typed: `--set growth_rate=24`."""
+    origin: Literal["file", "command line", "python", "found"] = "file"
+    """What `source` is: a file, a setting that was typed or came from Python, or what a value was found from, such
+    as the data that say the number of classes."""
+    line: int = 0
+    """Of a file, counted from 1; 0 is no line."""
+    column: int = 0
+    """Likewise."""
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +53,9 @@ class ArchspecError(Exception):
         super().__init__("\n".join(map(str, self.diagnostics)))
 
     @classmethod
-    def one(cls, code: str, message: str, where: str = "", hint: str = "") -> ArchspecError:
+    def one(cls, code: str, message: str, where: str | Place = "", hint: str = "") -> ArchspecError:
         """Return an error with a single diagnostic."""
-        return cls([Diagnostic(code, message, where, hint)])
+        return cls([Diagnostic(code, message, str(where), hint)])
 
 
 class SpecError(ArchspecError):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from archspec.spec.load import Override, load_spec
-from densenet_cli.options import console, save
+from densenet_cli.options import console, save, typed
 
 
 def lift(
@@ -50,7 +50,7 @@ def lift(
 
 def _checked(name: str) -> str:
     """Return the name, if a spec may have it."""
-    return load_spec("densenet121", [Override(("name", name), f"--name {name}")]).name
+    return load_spec("densenet121", [Override(("name", name), typed(f"--name {name}"))]).name
 
 
 def _named(file: Path) -> str:

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from archspec.spec.load import Override, load_spec
 from archspec.spec.model import Spec
 from archspec.spec.parts import BlockSpec
-from densenet_cli.options import complete_spec, console, save
+from densenet_cli.options import complete_spec, console, save, typed
 
 COLUMNS = 120
 SCHEMA = "spec.schema.json"
@@ -54,7 +54,7 @@ def new(
     Example: densenet new my_net --like densenet121
     """
     name = name.removesuffix(".yaml")
-    text = starting_file(load_spec(like, [Override(("name", name), f"NAME {name}")]))
+    text = starting_file(load_spec(like, [Override(("name", name), typed(f"NAME {name}"))]))
     file = output or Path(f"{name}.yaml")
     save(file, text, replace=False)
     console.out(f"wrote {file}\nNext: densenet check {shlex.quote(str(file))}")

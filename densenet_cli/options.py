@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, Place
 from archspec.runtime import quiet
 from archspec.spec.catalogue import shipped
 from archspec.spec.document import short
@@ -88,19 +88,24 @@ def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], 
         if setting == text.lstrip():
             for_spec.append(text)
         else:
-            for_recipe.append(Override(setting, f"--set {short(text)}"))
+            for_recipe.append(Override(setting, typed(f"--set {short(text)}")))
     return for_spec, for_recipe
+
+
+def typed(words: str) -> Place:
+    """Return the place of what was typed: its own words."""
+    return Place(words, "command line")
 
 
 def flag(name: str, value: float | None, *keys: str) -> list[Override]:
     """Return what a flag of its own sets, so that faults quote it as it was typed: `--epochs 3`."""
-    typed = f"{name} {repr(value).removesuffix('.0')}"
-    return [] if value is None else [Override((key, value), typed) for key in keys]
+    place = typed(f"{name} {repr(value).removesuffix('.0')}")
+    return [] if value is None else [Override((key, value), place) for key in keys]
 
 
 def channels_flag(name: str, text: str | None, key: str) -> list[Override]:
     """Return what a flag with one number for each channel sets: `--mean 125.3,123.0,113.9`."""
-    return [] if text is None else [Override(f"{key}=[{text}]", f"{name} {short(text)}")]
+    return [] if text is None else [Override(f"{key}=[{text}]", typed(f"{name} {short(text)}"))]
 
 
 def save(file: Path, text: str, replace: bool = True) -> None:

@@ -55,7 +55,7 @@ def build_graph(spec: Spec) -> Graph:
         raise GraphError(
             [
                 *causes(graph, spec, faults, builder.origins),
-                *in_reading_order(builder.unlike.values()),
+                *in_reading_order(builder.unlike.values(), spec.written().values()),
             ]
         )
     return graph

@@ -1,19 +1,21 @@
 """A YAML document as plain values that remember where each of them was written.
 
-A path is a tuple of keys and indices, `("blocks", 2, "growth_rate")`; a place is `file:line:column`.
+A path is a tuple of keys and indices, `("blocks", 2, "growth_rate")`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from archspec.errors import SpecError
+from archspec.errors import Place, SpecError
 
 Path = tuple[str | int, ...]
 
+NOWHERE = Place("", "found")
+"""Of values that nobody wrote."""
 _NUMBER = re.compile(r"[0-9]+")
 
 
@@ -22,16 +24,21 @@ class Document:
     """Plain values (mapping, list, scalar), the place of every value, and the place of every key."""
 
     value: Any
-    places: Mapping[Path, str] = field(default_factory=dict)
-    keys: Mapping[Path, str] = field(default_factory=dict)
+    places: Mapping[Path, Place] = field(default_factory=dict)
+    keys: Mapping[Path, Place] = field(default_factory=dict)
 
-    def place(self, path: Path, *, key: bool = False) -> str:
+    def place(self, path: Path, *, key: bool = False) -> Place:
         """Return the place of the value (or key) at `path`, else of the nearest thing that encloses it."""
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.places:
             path = path[:-1]
-        return self.places.get(path, "")
+        return self.places.get(path, NOWHERE)
+
+    def written(self) -> Iterator[Place]:
+        """Yield the place of every value and every key."""
+        yield from self.places.values()
+        yield from self.keys.values()
 
 
 def merge(parent: Document, child: Document) -> Document:
@@ -110,7 +117,7 @@ def _inside(path: Path, roots: set[Path]) -> bool:
     return any(path[:end] in roots for end in range(len(path) + 1))
 
 
-def _with(holder: Any, path: Path, value: Any, place: str, whole: Path) -> Any:
+def _with(holder: Any, path: Path, value: Any, place: Place, whole: Path) -> Any:
     if not path:
         return value
     head, rest = path[0], path[1:]

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from archspec.errors import Diagnostic
+from archspec.errors import Diagnostic, Place
 from archspec.spec.document import Document, Path, dotted, short
 from archspec.spec.shorthand import ALONE
 
@@ -97,7 +97,6 @@ _RULES: Mapping[str, str] = {
     "string_too_long": "must have at most {max_length} characters",
 }
 
-_PLACE = re.compile(r"(.*):(\d{1,9}):(\d{1,9})")
 _ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
 
 _IMPLIED = frozenset(ALONE.values())
@@ -117,14 +116,19 @@ def diagnose(
     details = [
         detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)
     ]
-    return in_reading_order(
-        fault for detail in details for fault in _diagnostics(detail, model, document)
-    )
+    found = (fault for detail in details for fault in _diagnostics(detail, model, document))
+    return in_reading_order(found, document.written())
 
 
-def in_reading_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return the faults of files line by line, then those without a line (of overrides) as they came."""
-    return tuple(sorted(diagnostics, key=_reading_order))
+def in_reading_order(
+    diagnostics: Iterable[Diagnostic], places: Iterable[Place]
+) -> tuple[Diagnostic, ...]:
+    """Return the faults at those of the `places` that are lines of files line by line, then the others as they came."""
+    lines = {str(place): (place.source, place.line, place.column) for place in places if place.line}
+    listed = list(diagnostics)
+    of_files = [fault for fault in listed if fault.where in lines]
+    others = [fault for fault in listed if fault.where not in lines]
+    return (*sorted(of_files, key=lambda fault: lines[fault.where]), *others)
 
 
 def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
@@ -138,11 +142,6 @@ def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
     )
 
 
-def _reading_order(diagnostic: Diagnostic) -> tuple[bool, str, int, int]:
-    place = _PLACE.fullmatch(diagnostic.where)
-    return (False, place[1], int(place[2]), int(place[3])) if place else (True, "", 0, 0)
-
-
 def _diagnostics(
     detail: Mapping[str, Any], model: type[BaseModel], document: Document
 ) -> Iterator[Diagnostic]:
@@ -150,9 +149,8 @@ def _diagnostics(
         yield _diagnostic(detail, model, document)
         return
     for below, message in detail["ctx"]["faults"]:
-        yield Diagnostic(
-            "S006", message, document.place((*_real_path(detail["loc"], document.value), *below))
-        )
+        place = document.place((*_real_path(detail["loc"], document.value), *below))
+        yield Diagnostic("S006", message, str(place))
 
 
 def _diagnostic(
@@ -167,8 +165,9 @@ def _diagnostic(
     ):  # null is no growth rate
         return _missing_key(path, str(detail["loc"][-1]), document)
     if kind == "broken_rule":
-        return Diagnostic("S006", context["message"], document.place((*path, *context["path"])))
-    value, place = detail["input"], document.place(path)
+        place = str(document.place((*path, *context["path"])))
+        return Diagnostic("S006", context["message"], place)
+    value, place = detail["input"], str(document.place(path))
     shown = f"{_as_written(path, document) or 'the file'} (={short(value)})"
     hint = _hint(kind, path, value) or _nearest_choice(value, context.get("expected", ""))
     if kind in _TYPES:
@@ -192,7 +191,7 @@ def _diagnostic(
 
 
 def _unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diagnostic:
-    key, place = str(path[-1]), document.place(path, key=True)
+    key, place = str(path[-1]), str(document.place(path, key=True))
     if path == ("block_config",) and "blocks" in document.value:
         return Diagnostic("S006", "block_config and blocks say the same thing; keep one", place)
     owner = _model_at(model, path[:-1])
@@ -216,7 +215,8 @@ def _missing_key(path: Path, key: str, document: Document) -> Diagnostic:
     holder = path[:-1] if path[-1:] == (key,) else path
     owner = _as_written(holder, document) or "the file"
     hint = "or its short form block_config" if path == ("blocks",) else ""
-    return Diagnostic("S002", f"{owner} must have the key {key!r}", document.place(holder), hint)
+    place = str(document.place(holder))
+    return Diagnostic("S002", f"{owner} must have the key {key!r}", place, hint)
 
 
 def _as_written(path: Path, document: Document) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from archspec.errors import Place
 from archspec.spec.document import Document, Path
 
 
@@ -27,12 +28,15 @@ class WrittenModel(SpecModel):
         return type(other) is type(self) and self.__dict__ == other.__dict__
 
     def place(self, *paths: Path) -> str:
-        """Return where the first of `paths` that is written at all stands, else what encloses the first, else ''."""
-        written = (path for path in paths if path in self._document.places)
-        return self._document.place(next(written, paths[0]))
+        """Return in words where the first of `paths` that is written at all stands, else what encloses the first.
 
-    def written(self) -> Iterable[Path]:
-        """Return the paths of all values that were written."""
+        That is '' where nobody wrote either.
+        """
+        written = (path for path in paths if path in self._document.places)
+        return str(self._document.place(next(written, paths[0])))
+
+    def written(self) -> Mapping[Path, Place]:
+        """Return the paths of all values that were written, each with its place."""
         return self._document.places
 
     def resolved(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from archspec.errors import Diagnostic, SpecError
+from archspec.errors import Diagnostic, Place, SpecError
 from archspec.spec.catalogue import locate, nearest, specs_folder
 from archspec.spec.document import Document, Path, merge, set_path, short, without
 from archspec.spec.faults import diagnose, in_reading_order
@@ -34,7 +34,7 @@ class Override:
     """A setting that was not typed as `--set`, and the place that its faults name: `--epochs 3`."""
 
     setting: Setting
-    place: str
+    place: Place
 
 
 Overrides = Mapping[str, Any] | Iterable[Setting | Override]
@@ -42,9 +42,6 @@ Overrides = Mapping[str, Any] | Iterable[Setting | Override]
 MAX_KEY = 200
 """Characters in the key path of an override."""
 
-_GIVEN = ("--", "override ")
-"""How the place of an override begins: as a flag, or as one from Python."""
-_IN_A_FILE = re.compile(r"(.*):\d+:\d+")
 _INDEX = re.compile(r"\[(\d+)\]")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _KEYED = ("layer_at",)
@@ -83,18 +80,17 @@ def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: s
 
 def is_users_choice(spec: Spec, path: Path) -> bool:
     """Is the value set by the user, on the command line or in a file of theirs, and not by a shipped spec?"""
-    place = spec._document.places.get(path)
+    place = spec.written().get(path)
     if place is None:
         return False
-    return (
-        is_overridden(spec, path)
-        or specs_folder() not in FilePath(place.rsplit(":", 2)[0]).resolve().parents
-    )
+    shipped = place.origin == "file" and specs_folder() in FilePath(place.source).resolve().parents
+    return not shipped
 
 
 def is_overridden(model: WrittenModel, path: Path) -> bool:
     """Is the value set on the command line or from Python, and not by a file?"""
-    return model._document.places.get(path, "").startswith(_GIVEN)
+    place = model.written().get(path)
+    return place is not None and place.origin in ("command line", "python")
 
 
 def load_document(
@@ -102,7 +98,7 @@ def load_document(
     *,
     kind: str,
     beside: FilePath | None = None,
-    place: str = "",
+    place: Place | None = None,
     above: tuple[FilePath, ...] = (),
 ) -> Document:
     """Read a YAML file and what it extends, merged.
@@ -110,13 +106,14 @@ def load_document(
     Raises:
         SpecError: Y..., S010 for a missing parent or a cycle of `extends`.
     """
-    path = locate(name, kind=kind, beside=beside, place=place)
+    wanted_at = "" if place is None else str(place)
+    path = locate(name, kind=kind, beside=beside, place=wanted_at)
     real = FilePath(os.path.realpath(path))  # pathlib's own raises for a loop of links
     if len(above) == MAX_DEPTH:
-        raise SpecError.one("S010", f"extends a chain of more than {MAX_DEPTH} files", place)
+        raise SpecError.one("S010", f"extends a chain of more than {MAX_DEPTH} files", wanted_at)
     if real in above:
         chain = " -> ".join(step.name for step in (*above[above.index(real) :], real))
-        raise SpecError.one("S010", f"extends itself: {chain}", place)
+        raise SpecError.one("S010", f"extends itself: {chain}", wanted_at)
     document = read_file(path, absent=nearest(path.stem, kind))
     if not isinstance(document.value, dict):
         raise SpecError.one(
@@ -146,27 +143,27 @@ def validate(model: type[Model], document: Document, faults: Sequence[Diagnostic
         SpecError: S001..S006, every fault with its place, and the `faults` that are known already.
     """
     try:
-        found = model.model_validate(document.value)
+        valid = model.model_validate(document.value)
     except ValidationError as error:
-        raise SpecError(in_reading_order([*faults, *diagnose(error, model, document)])) from None
+        found = [*faults, *diagnose(error, model, document)]
+        raise SpecError(in_reading_order(found, document.written())) from None
     if faults:
         raise SpecError(faults)
-    return found
+    return valid
 
 
 def _outdated(document: Document, kind: str) -> list[Diagnostic]:
     """Transitions that were listed for another number of blocks: one would silently move behind the last block."""
-    place = document.places.get(("transitions",), "")
-    written, count = _IN_A_FILE.fullmatch(place), len(_listed(document, "transitions"))
-    blocks = len(_listed(document, "blocks"))
-    if written is None or count - blocks not in (-1, 0):
+    place = document.places.get(("transitions",))
+    count, blocks = len(_listed(document, "transitions")), len(_listed(document, "blocks"))
+    if place is None or place.origin != "file" or count - blocks not in (-1, 0):
         return []
-    meant = len(_listed(load_document(os.path.abspath(written[1]), kind=kind), "blocks"))
+    meant = len(_listed(load_document(os.path.abspath(place.source), kind=kind), "blocks"))
     if meant == blocks or count - meant not in (-1, 0):
         return []
     entries = "1 entry" if count == 1 else f"{count} entries"
     message = f"transitions (={entries}) were listed for {meant} blocks, blocks (={blocks}) are another number"
-    return [Diagnostic("S006", message, place, "list them anew")]
+    return [Diagnostic("S006", message, str(place), "list them anew")]
 
 
 def _listed(document: Document, key: str) -> Sequence[Any]:
@@ -178,7 +175,7 @@ def _named(document: Document) -> Document:
     """A spec without a name is called after its file."""
     if document.value.get("name") is not None:
         return document
-    stem = FilePath(document.place(()).rsplit(":", 2)[0]).stem
+    stem = FilePath(document.place(()).source).stem
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)[:64]
     name = name if re.match(r"[A-Za-z]", name) else f"network_{name}"[:64]
     return Document({**document.value, "name": name}, document.places, document.keys)
@@ -199,11 +196,10 @@ def _read_overrides(overrides: Overrides) -> tuple[list[tuple[Path, Document]], 
 def _read_override(given: Setting | Override) -> tuple[Path, Document]:
     if isinstance(given, Override):
         setting, place = given.setting, given.place
+    elif isinstance(given, str):
+        setting, place = given, Place(f"--set {short(given)}", "command line")
     else:
-        setting, place = (
-            given,
-            f"--set {short(given)}" if isinstance(given, str) else f"override {short(given[0])}",
-        )
+        setting, place = given, Place(f"override {short(given[0])}", "python")
     if isinstance(setting, tuple):
         key, value = setting
         return _key_path(key, place), Document(value, {(): place})
@@ -213,7 +209,7 @@ def _read_override(given: Setting | Override) -> tuple[Path, Document]:
     return _key_path(key, place), read_value(text, place)
 
 
-def _key_path(key: str, place: str) -> Path:
+def _key_path(key: str, place: Place) -> Path:
     """`blocks[2].growth_rate` or `blocks.2.growth_rate` -> `("blocks", 2, "growth_rate")`."""
     parts = [part for part in _INDEX.sub(r".\1", key.strip()).split(".") if part]
     if not 1 <= len(parts) <= MAX_DEPTH or len(key) > MAX_KEY:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from archspec.errors import Diagnostic, SpecError
+from archspec.errors import Diagnostic, Place, SpecError
 from archspec.kinds import HEAD, LFS, PACKED, PAGE, TEXT, kind_of
 from archspec.spec.document import Document, Path
 
@@ -59,7 +59,7 @@ def read_file(path: FilePath, absent: str = "") -> Document:
     """Return the document in a YAML file; `absent` is the hint where there is no such file.
 
     Raises:
-        SpecError: Y001..Y009, each with `file:line:column`.
+        SpecError: Y001..Y009, each with its line and column.
     """
     try:
         with path.open("rb") as file:
@@ -82,7 +82,7 @@ def read_text(text: str, source: str) -> Document:
     """Return the document in YAML text; `source` names it in the places.
 
     Raises:
-        SpecError: Y002..Y009, each with `source:line:column`.
+        SpecError: Y002..Y009, each with its line and column.
     """
     _bound_size(len(text), source)
     _refuse_control_characters(text, source)
@@ -96,12 +96,13 @@ def read_text(text: str, source: str) -> Document:
     return _Composer(source).document(root)
 
 
-def read_value(text: str, place: str) -> Document:
+def read_value(text: str, place: Place) -> Document:
     """Return one value given on the command line (`--set key=VALUE`); its parts all have the one place."""
     try:
-        document = read_text(text, place) if text.strip() else Document(None, {(): place})
+        document = read_text(text, str(place)) if text.strip() else Document(None, {(): place})
     except SpecError as error:
-        raise SpecError(replace(fault, where=place) for fault in error.diagnostics) from None
+        faults = (replace(fault, where=str(place)) for fault in error.diagnostics)
+        raise SpecError(faults) from None
     return Document(
         document.value, dict.fromkeys(document.places, place), dict.fromkeys(document.keys, place)
     )
@@ -120,7 +121,7 @@ def _refuse_control_characters(text: str, source: str) -> None:
         line = text.count("\n", 0, found.start()) + 1
         column = found.start() - text.rfind("\n", 0, found.start())
         message = f"holds the control character {found.group()!r}, which is no text"
-        raise SpecError.one("Y003", message, f"{source}:{line}:{column}")
+        raise SpecError.one("Y003", message, Place(source, "file", line, column))
 
 
 def _bound_events(text: str, source: str) -> None:
@@ -139,8 +140,8 @@ def _bound_events(text: str, source: str) -> None:
             )
 
 
-def _too_deep(place: str) -> SpecError:
-    return SpecError([Diagnostic("Y005", f"is nested deeper than {MAX_DEPTH} levels", place)])
+def _too_deep(place: Place) -> SpecError:
+    return SpecError([Diagnostic("Y005", f"is nested deeper than {MAX_DEPTH} levels", str(place))])
 
 
 def _syntax_fault(error: yaml.YAMLError, source: str) -> SpecError:
@@ -152,11 +153,13 @@ def _syntax_fault(error: yaml.YAMLError, source: str) -> SpecError:
     context = getattr(error, "context", None) or ""
     if begin and mark and begin.line != mark.line and context.startswith("while"):
         problem = f"{problem} {context} (from line {begin.line + 1})"
-    return SpecError([Diagnostic("Y006", f"is not YAML: {problem}", _place(source, mark), hint)])
+    return SpecError(
+        [Diagnostic("Y006", f"is not YAML: {problem}", str(_place(source, mark)), hint)]
+    )
 
 
-def _place(source: str, mark: Any) -> str:
-    return f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+def _place(source: str, mark: Any) -> Place:
+    return Place(source, "file", mark.line + 1, mark.column + 1) if mark else Place(source)
 
 
 class _Composer:
@@ -165,8 +168,8 @@ class _Composer:
     def __init__(self, source: str) -> None:
         self.source = source
         self.count = 0
-        self.places: dict[Path, str] = {}
-        self.keys: dict[Path, str] = {}
+        self.places: dict[Path, Place] = {}
+        self.keys: dict[Path, Place] = {}
         self.open: set[int] = set()
         self.twice: list[Diagnostic] = []
 
@@ -206,7 +209,7 @@ class _Composer:
             here = (*path, key)
             if key in result:
                 message = f"the key {key!r} stands twice; first at {self.keys[here]}"
-                self.twice.append(Diagnostic("Y009", message, place))
+                self.twice.append(Diagnostic("Y009", message, str(place)))
                 continue
             self.keys[here] = place
             result[key] = self.value(value_node, here)

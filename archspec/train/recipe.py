@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from archspec.errors import TrainingError, counted
+from archspec.errors import Place, TrainingError, counted
 from archspec.spec.fields import SpecModel, WrittenModel
 from archspec.spec.load import Override, Overrides, is_overridden, load_model
 from archspec.writers.initial import USUAL, Initialisation
@@ -142,7 +142,7 @@ class Recipe(WrittenModel):
     def spec_overrides(self) -> tuple[Override, ...]:
         """Return what the recipe sets in the spec, each at its place in the recipe."""
         return tuple(
-            Override((key, value), self.place(("overrides", key)))
+            Override((key, value), self._document.place(("overrides", key)))
             for key, value in self.overrides.items()
         )
 
@@ -205,12 +205,13 @@ def _kept(recipe: Recipe, whole: int, devices: int) -> Scaling:
             (), f"{_shares(devices, share)}, as the recipe has it" if devices > 1 else ""
         )
     note = f"{_shares(devices, share)}: kept, so the learning rate stays {recipe.schedule.learning_rate:g}"
-    return Scaling((Override(("batch_size", share), place),), note)
+    return Scaling((Override(("batch_size", share), Place(place, "found")),), note)
 
 
 def _rate_scaled(recipe: Recipe, whole: int, devices: int) -> Scaling:
     actual, schedule = devices * recipe.batch_size, recipe.schedule
-    place = f"{recipe.place(('schedule', 'learning_rate'))} x {actual} / {whole}"
+    rate_place = recipe.place(("schedule", "learning_rate"))
+    place = Place(f"{rate_place} x {actual} / {whole}", "found")
     told = f"{_shares(devices, recipe.batch_size)} instead of {whole:,}"
     if is_overridden(recipe, ("schedule", "learning_rate")):
         changed: dict[str, float] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.certify.built import certify_built
-from archspec.errors import ArchspecError, TrainingError
+from archspec.errors import ArchspecError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
@@ -124,8 +124,9 @@ def _classes(spec: Spec, splits: Splits) -> Override:
     """The user's number of classes, whatever a recipe says of it, else as many as the data has."""
     path = ("head", "num_classes")
     if is_users_choice(spec, path):
-        return Override(("head.num_classes", spec.head.num_classes), spec.place(path))
-    return Override(("head.num_classes", len(splits.classes)), splits.train.name)
+        return Override(("head.num_classes", spec.head.num_classes), spec.written()[path])
+    place = Place(splits.train.name, "found")
+    return Override(("head.num_classes", len(splits.classes)), place)
 
 
 def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archspec.errors import DataError, ModelFileError, SpecError, TrainingError
+from archspec.errors import DataError, ModelFileError, Place, SpecError, TrainingError
 from archspec.runtime import prepare
 from archspec.spec.catalogue import nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
@@ -144,7 +144,8 @@ def open_trained(
         tensor.shape[0] for name, tensor in found.tensors.items() if name == CLASSIFIER
     } or {0}
     if classes and classes != spec.head.num_classes:
-        spec = load_spec(target, [*overrides, Override(("head.num_classes", classes), str(ckpt))])
+        found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
+        spec = load_spec(target, [*overrides, found_classes])
     kind = kind_of(data_dir) if data_dir else "digits" if _reads_digits(spec) else "folder"
     return Trained(
         spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors

@@ -57,7 +57,7 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     faults: list[Diagnostic] = []
     rules = []
     for index, item in enumerate(document.value):
-        fault = _fault(item, document.place((index,)))
+        fault = _fault(item, str(document.place((index,))))
         if fault:
             faults.append(fault)
         else:
@@ -69,7 +69,7 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
 
 def _rule(document: Document, index: int) -> Rule:
     ((pattern, replacement),) = document.value[index].items()
-    return Rule(re.compile(pattern), replacement, document.place((index,)))
+    return Rule(re.compile(pattern), replacement, str(document.place((index,))))
 
 
 def _fault(item: Any, place: str) -> Diagnostic | None:

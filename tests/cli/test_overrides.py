@@ -6,7 +6,7 @@ from conftest import densenet, refused
 from archspec.errors import ModelFileError
 from archspec.spec.load import Override
 from archspec.train.trained import open_trained
-from densenet_cli.options import flag, split_overrides
+from densenet_cli.options import flag, split_overrides, typed
 
 
 def faults_of(text: str) -> list[str]:
@@ -138,10 +138,10 @@ def test_flags_become_overrides_that_quote_them():
     """One for each key, none where the flag was not given; numbers as a person writes them."""
     assert flag("--epochs", None, "epochs") == []
     assert flag("--image-size", 8, "a", "b") == [
-        Override(("a", 8), "--image-size 8"),
-        Override(("b", 8), "--image-size 8"),
+        Override(("a", 8), typed("--image-size 8")),
+        Override(("b", 8), typed("--image-size 8")),
     ]
-    assert [flag("--lr", rate, "x")[0].place for rate in (1.0, 0.05, 1e-5)] == [
+    assert [str(flag("--lr", rate, "x")[0].place) for rate in (1.0, 0.05, 1e-5)] == [
         "--lr 1",
         "--lr 0.05",
         "--lr 1e-05",
@@ -155,7 +155,7 @@ def test_overrides_are_split_between_spec_and_recipe():
     )
     assert for_spec == ["growth_rate=3", "recipes=1"]
     assert for_recipe == [
-        Override("epochs=2", "--set recipe.epochs=2"),
-        Override("seed", "--set recipe.seed"),
+        Override("epochs=2", typed("--set recipe.epochs=2")),
+        Override("seed", typed("--set recipe.seed")),
     ]
     assert split_overrides(None) == ([], [])

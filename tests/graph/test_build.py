@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archspec.errors import Diagnostic, GraphError
+from archspec.errors import Diagnostic, GraphError, Place
 from archspec.graph.build import build_graph
 from archspec.graph.causes import causes
 from archspec.graph.ir import Graph, Op, Region
@@ -216,7 +216,10 @@ def test_an_image_that_is_too_small_is_told_at_its_height_and_width() -> None:
 
 def test_one_flag_that_makes_an_image_too_small_is_one_fault() -> None:
     """Height and width that were written in one place, and those that nobody wrote: then it is the blocks."""
-    flag = [Override((f"input.{side}", 1), "--image-size 1") for side in ("height", "width")]
+    flag = [
+        Override((f"input.{side}", 1), Place("--image-size 1", "command line"))
+        for side in ("height", "width")
+    ]
     (found,) = faults_of(*flag)
     assert found.startswith("--image-size 1 input.height and input.width (=1) must be at least 2: ")
     (found,) = faults_of(f"block_config={[1] * 9}", spec="densenet121")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archspec.errors import SpecError
+from archspec.errors import Place, SpecError
 from archspec.spec.document import Document, Path, dotted, merge, set_path, short, without
 from archspec.spec.reader import read_text
 
@@ -50,13 +50,13 @@ def test_mappings_merge_key_by_key_and_all_else_is_replaced() -> None:
 )
 def test_every_value_of_a_merged_document_knows_its_file(path: Path, place: str) -> None:
     """What the child overrides stands in the child's file, the rest in the parent's."""
-    assert merge(PARENT, CHILD).place(path) == place
+    assert str(merge(PARENT, CHILD).place(path)) == place
 
 
 def test_a_key_has_its_own_place() -> None:
     """A typo is underlined at the key, a bad value at the value."""
-    assert PARENT.place(("a", "c"), key=True) == "parent:1:11"
-    assert PARENT.place(("a", "c")) == "parent:1:14"
+    assert PARENT.place(("a", "c"), key=True) == Place("parent", "file", 1, 11)
+    assert PARENT.place(("a", "c")) == Place("parent", "file", 1, 14)
 
 
 @given(mappings, mappings)
@@ -72,14 +72,14 @@ def test_setting_a_value_replaces_it_and_leaves_the_original() -> None:
     new = read_text("{y: 1}", "new")
     changed = set_path(PARENT, ("d", 1), new)
     assert changed.value["d"] == [1, {"y": 1}]
-    assert changed.place(("d", 1, "y")) == "new:1:5"
-    assert changed.place(("d", 0)) == "parent:2:5"
+    assert changed.place(("d", 1, "y")) == Place("new", "file", 1, 5)
+    assert changed.place(("d", 0)) == Place("parent", "file", 2, 5)
     assert PARENT.value["d"] == [1, 2]
 
 
 def test_mappings_on_the_way_are_made() -> None:
     """Setting a nested key needs no parent key, and a null counts as absent."""
-    value = Document(7, {(): "here"})
+    value = Document(7, {(): Place("here")})
     assert set_path(PARENT, ("g", "h"), value).value["g"] == {"h": 7}
     assert set_path(Document({"g": None}), ("g", "h"), value).value == {"g": {"h": 7}}
 
@@ -88,7 +88,7 @@ def test_mappings_on_the_way_are_made() -> None:
 def test_setting_what_cannot_be_is_an_error_at_the_new_values_place(path: Path) -> None:
     """Beyond a list's end, a word into a list, anything into a number, an index into nothing."""
     with pytest.raises(SpecError, match=r"^here S011 "):
-        set_path(PARENT, path, Document(7, {(): "here"}))
+        set_path(PARENT, path, Document(7, {(): Place("here")}))
 
 
 def test_without_a_key_nothing_of_it_is_left() -> None:

@@ -331,6 +331,43 @@ def test_a_value_of_the_command_line_is_told_from_one_of_a_file(
     assert [is_overridden(spec, path) for spec in (own, plain, given)] == [False, False, True]
 
 
+NAMES_LIKE_PLACES = ("--set x.yaml", "override x.yaml", "--lr 3.yaml", "a:3:4.yaml", "a:b c.yaml")
+
+
+@pytest.mark.parametrize("name", NAMES_LIKE_PLACES)
+def test_a_file_is_a_file_whatever_it_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that begins as a setting does, or ends as a place does, changes neither origin nor order of faults."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, name, "extends: densenet121\nhead: {num_classes: 7}\n")
+    spec, path = load_spec(name), ("head", "num_classes")
+    assert (is_users_choice(spec, path), is_overridden(spec, path)) == (True, False)
+    assert spec.place(path) == f"{name}:2:21"
+    write(tmp_path, name, "growth_rate: 0\nblock_config: [0]\nnorm: 3\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(name, ["head.num_classes=0"])
+    assert [fault.where for fault in caught.value.diagnostics] == [
+        f"{name}:1:14",
+        f"{name}:2:16",
+        f"{name}:3:7",
+        "--set head.num_classes=0",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES_LIKE_PLACES)
+def test_transitions_listed_for_other_blocks_are_found_in_a_file_of_any_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent is read anew to see how many blocks its transitions were meant for."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, name, "growth_rate: 8\nblock_config: [1, 1, 1]\ntransitions: [{}, {}]\n")
+    with pytest.raises(
+        SpecError, match=r"S006 transitions \(=2 entries\) were listed for 3 blocks"
+    ):
+        load_spec(name, ["block_config=[1, 1]"])
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from archspec.errors import SpecError, TrainingError
+from archspec.errors import Place, SpecError, TrainingError
 from archspec.spec.load import Override, load_spec
 from archspec.train.recipe import (
     DataRecipe,
@@ -14,6 +14,7 @@ from archspec.train.recipe import (
 )
 from archspec.train.start import create, plan_run
 from archspec.writers.whole import to_yaml
+from densenet_cli.options import typed
 
 SHIPPED = (
     "digits",
@@ -121,7 +122,7 @@ SCALED = {"global_batch": 256, "scaling": "scale_rate"}
 
 def plan_with(settings, *given, devices=1):
     """The plan of training on the digits under a recipe with these settings, and what the user adds."""
-    written = [Override(setting, "recipe.yaml") for setting in settings.items()]
+    written = [Override(setting, Place("recipe.yaml")) for setting in settings.items()]
     return plan_run("densenetbc_digits", recipe_overrides=[*written, *given], devices=devices)
 
 
@@ -208,6 +209,15 @@ def test_devices_that_cannot_share_the_global_batch_are_refused_with_a_cure():
     assert plan_with(KEPT, "batch_size=8", devices=3).recipe.batch_size == 8
 
 
+@pytest.mark.parametrize("name", ["r.yaml", "override r.yaml", "--set r.yaml", "--lr 1:2:3.yaml"])
+def test_a_recipe_trains_alike_whatever_its_file_is_called(name, tmp_path, monkeypatch):
+    """Its rate is the file's, not one that was typed, so that it follows the batch."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(to_yaml({"extends": "digits", **SCALED, "batch_size": 64}))
+    plan = plan_run("densenetbc_digits", recipe_name=name)
+    assert plan.recipe.schedule.learning_rate == pytest.approx(0.1 * 64 / 256)
+
+
 def test_a_share_that_is_larger_than_the_data_names_the_global_batch():
     """T007 with the place of the value that the share came from."""
     with pytest.raises(
@@ -216,7 +226,7 @@ def test_a_share_that_is_larger_than_the_data_names_the_global_batch():
     ):
         plan_run(
             "densenetbc_digits",
-            recipe_overrides=[Override(("global_batch", 2048), "GLOBAL")],
+            recipe_overrides=[Override(("global_batch", 2048), Place("GLOBAL", "python"))],
             devices=2,
         )
 
@@ -314,8 +324,8 @@ def test_faults_of_overrides_and_of_the_file_come_together(tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text("extends: digits\nbatch_size: 0\n")
     flags = [
-        Override("seed", "--set recipe.seed"),
-        Override(("epochs", 0), "--epochs 0"),
+        Override("seed", typed("--set recipe.seed")),
+        Override(("epochs", 0), typed("--epochs 0")),
         "data.3=1",
     ]
     with pytest.raises(SpecError) as caught:
