@@ -37,7 +37,7 @@ def export(
 
     if output is not None and output.suffix != f".{file_format}":
         raise ArchspecError.one("W001", f"--output must end in .{file_format}", str(output))
-    ckpt = weights_for(target, ckpt, pretrained)
+    ckpt = weights_for(target, ckpt, pretrained, overrides or ())
     with quiet_screen():
         trained = open_trained(target, ckpt=ckpt, overrides=overrides or ())
         file = output or Path(f"{trained.spec.name}.{file_format}")

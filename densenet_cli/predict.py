@@ -47,7 +47,7 @@ def predict(
         *channels_flag("--mean", mean, "data.mean"),
         *channels_flag("--std", std, "data.std"),
     ]
-    ckpt = weights_for(target, ckpt, pretrained)
+    ckpt = weights_for(target, ckpt, pretrained, for_spec)
     with quiet_screen():
         trained = open_trained(
             target, ckpt=ckpt, recipe=recipe, overrides=for_spec, recipe_overrides=for_recipe

@@ -91,7 +91,7 @@ def train(
         *flag("--batch-size", batch_size, "batch_size"),
     ]
     for_recipe += [*flag("--lr", lr, "schedule.learning_rate"), *flag("--seed", seed, "seed")]
-    initial = weights_for(spec, init_from, pretrained)
+    initial = weights_for(spec, init_from, pretrained, for_spec)
     plan = plan_run(
         spec,
         data_dir=data_dir,

@@ -50,7 +50,8 @@ def validate(
         *channels_flag("--mean", mean, "data.mean"),
         *channels_flag("--std", std, "data.std"),
     ]
-    ckpt = weights_for(target, ckpt, pretrained, Console(stderr=True) if as_json else console)
+    to = Console(stderr=True) if as_json else console
+    ckpt = weights_for(target, ckpt, pretrained, for_spec, to)
     with quiet_screen() as screen:
         trained = open_trained(
             target,

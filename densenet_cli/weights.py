@@ -18,6 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from archspec.spec.load import Overrides
 from densenet_cli.options import console
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -105,9 +106,18 @@ def published_weights(name: str, screen: Console = console) -> Path:
 
 
 def weights_for(
-    target: str, ckpt: Path | None, pretrained: bool, screen: Console = console
+    target: str,
+    ckpt: Path | None,
+    pretrained: bool,
+    overrides: Overrides = (),
+    screen: Console = console,
 ) -> Path | None:
-    """Return the file of weights that --ckpt or --pretrained mean, None for neither. Raises as `published_weights`."""
+    """Return the file of weights that --ckpt or --pretrained mean, None for neither.
+
+    Raises:
+        SpecError: the spec or its overrides are wrong.
+        DownloadError, ModelFileError: N001, another network than any published one; as `published_weights`.
+    """
     if not pretrained:
         return ckpt
     if ckpt is not None:
@@ -115,9 +125,9 @@ def weights_for(
             "--pretrained is one file of weights, --ckpt or --init-from another: give one of them"
         )
     from archspec.spec.load import load_spec
-    from archspec.weights.published import PUBLISHED
+    from archspec.weights.published import published_of
 
-    return published_weights(target if target in PUBLISHED else load_spec(target).name, screen)
+    return published_weights(published_of(load_spec(target, overrides)), screen)
 
 
 class _Bar:

@@ -87,11 +87,16 @@ def without(document: Document, key: str) -> Document:
     )
 
 
+def to_text(value: Any) -> str:
+    """Return a value as YAML writes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def short(value: Any) -> str:
     """Return a value as YAML writes it, on one line and of at most 40 characters."""
-    text = (
-        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+    text = to_text(value)
     text = text if len(text) <= 40 else f"{text[:37]}..."
     return text if text.isprintable() else repr(text)
 

@@ -19,6 +19,7 @@ from archspec.spec.catalogue import locate, nearest, specs_folder
 from archspec.spec.document import Document, Path, merge, set_path, short, without
 from archspec.spec.faults import diagnose, in_reading_order
 from archspec.spec.fields import WrittenModel
+from archspec.spec.identity import leaves, taken_over
 from archspec.spec.model import Spec
 from archspec.spec.reader import MAX_DEPTH, read_file, read_value
 from archspec.spec.shorthand import expanded, inherited
@@ -72,7 +73,10 @@ def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: s
         document = load_document(name, kind=kind)
     except SpecError as error:
         raise SpecError([*error.diagnostics, *faults]) from None
-    document, misled = _overridden(_named(document) if kind == "spec" else document, settings, kind)
+    written = _named(document) if kind == "spec" else document
+    document, misled = _overridden(written, settings, kind)
+    if kind == "spec" and settings:
+        document = taken_over(written, document, {path: value.value for path, value in settings})
     found = validate(model, document, [*faults, *misled, *_outdated(document, kind)])
     found._document = document
     return found
@@ -131,9 +135,12 @@ def load_document(
     parent = load_document(
         parent_name, kind=kind, beside=path.parent, place=parent_place, above=(*above, real)
     )
-    if kind == "spec":
-        parent = inherited(parent, document)
-    return merge(parent, without(document, "extends"))
+    said = without(document, "extends")
+    if kind != "spec":
+        return merge(parent, said)
+    return taken_over(
+        _named(parent), merge(inherited(parent, document), said), dict(leaves(said.value))
+    )
 
 
 def validate(model: type[Model], document: Document, faults: Sequence[Diagnostic] = ()) -> Model:

@@ -16,6 +16,9 @@ from typing import BinaryIO
 
 from archspec.errors import DownloadError, ModelFileError
 from archspec.runtime import cache_folder
+from archspec.spec.identity import body
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
 from archspec.weights.download import LARGEST, Show, disk_faults, drop_part, fetch, locked
 from archspec.writers.whole import write_whole
 
@@ -77,6 +80,23 @@ def published(name: str) -> Published:
     question = f"did you mean {near[0]!r}? " if near else ""
     cure = f"{question}published: {', '.join(PUBLISHED)}"
     raise DownloadError.one("N001", f"there are no published weights of {name[:60]!r}", hint=cure)
+
+
+def published_of(spec: Spec) -> str:
+    """Return the name of the published checkpoint that fits a spec's network, but for the classifier.
+
+    Raises:
+        DownloadError: N001, none does: another network than the published one of that name is another network.
+    """
+    for name in PUBLISHED:
+        if body(load_spec(name)) == body(spec):
+            return name
+    message = f"there are no published weights of this network, {spec.name}"
+    if spec.name in PUBLISHED:
+        message = f"{spec.name} is published, but of another network than this one"
+    what = f"it is {spec.description[:200]}; " if spec.description else ""
+    cure = f"{what}published: {', '.join(PUBLISHED)}; --init-from and --ckpt take weights of yours"
+    raise DownloadError.one("N001", message, hint=cure)
 
 
 def address(name: str) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from archspec.runtime import prepare
+from archspec.spec.load import load_spec
 from archspec.train.trained import open_trained
 
 COMMANDS = (
@@ -243,6 +244,26 @@ def test_inspect_draws_the_kind_of_picture_that_the_name_says(name, start, no_mi
         densenet("inspect", "densenetbc_digits", "-o", name, cwd=tmp_path, env=no_mindspore)
     )
     assert (tmp_path / name).read_bytes().lower().startswith((start.lower(), b"<svg"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("growth_rate=24", "densenet121_growth_rate_24"),
+        ("head.num_classes=10", "densenet121"),
+    ],
+)
+def test_what_is_built_goes_by_no_other_networks_name_and_figures(
+    setting, name, no_mindspore, tmp_path
+):
+    """Folder, spec and report are those of the changed network."""
+    given = ("build", "densenet121", "--set", setting, "--no-certify")
+    passed(densenet(*given, cwd=tmp_path, env=no_mindspore))
+    folder = tmp_path / "build" / name
+    built = load_spec(folder / "spec.yaml")
+    assert (built.name, built.published) == (name, ())
+    assert built.description == f"densenet121 with {setting}"
+    assert json.loads((folder / "report.json").read_text())["name"] == name
 
 
 def test_build_saves_spec_report_and_a_module_of_its_own(no_mindspore, tmp_path):

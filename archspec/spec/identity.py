@@ -1,0 +1,149 @@
+"""Whether a changed spec is still the network that it was, and what is said of one that is not.
+
+A network is its body: another number of classes, another image size and dropout leave it what it is, as they leave
+its weights usable but for the classifier's. Published figures are of the very spec alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from typing import Any
+
+from pydantic import ValidationError
+
+from archspec.errors import counted
+from archspec.spec.document import Document, Path, dotted, to_text, without
+from archspec.spec.model import Spec
+from archspec.spec.shorthand import ALONE
+
+WORDS = ("name", "description", "source", "published")
+"""Keys that say nothing of what is computed."""
+MAX_NAME = 64
+MAX_VALUE = 40
+"""Characters of a value that a description shows."""
+MAX_LISTED = 5
+"""Settings that a description lists."""
+
+_OF_TRAINING = ("drop_rate", "drop_after", "momentum")
+_OF_THE_TASK = (("head", "num_classes"), ("input", "height"), ("input", "width"))
+
+
+def body(spec: Spec) -> Any:
+    """Return plain values that are equal where two specs say one network, whatever its task and its name."""
+    values = _computed(spec)
+    values["input"] = {"channels": spec.input.channels}
+    values["head"] = values["head"]["steps"]
+    return _without_training(values)
+
+
+def taken_over(parent: Document, changed: Document, said: Mapping[Path, Any]) -> Document:
+    """Return the changed document without the words in it that hold of its parent alone.
+
+    `said` is what changed it. Figures go, and a description says what was changed; where that is the body, source,
+    description and name go too. Words that were `said` stay.
+    """
+    was, now = _spec(parent), _spec(changed)
+    if now is None or (was is not None and _computed(was) == _computed(now)):
+        return changed
+    is_same = was is not None and body(was) == body(now)
+    settings = {path: value for path, value in said.items() if _differs(path, was, now)}
+    words = {"published": None, "description": f"{parent.value['name']} with {_listed(settings)}"}
+    if is_same and changed.value.get("description"):
+        words.pop("description")
+    if not is_same:
+        words["source"] = None
+    if not is_same and "name" in changed.value:
+        words["name"] = name_of(parent.value["name"], settings)
+    return _reworded(changed, {key: words[key] for key in words if (key,) not in said})
+
+
+def name_of(parent: str, settings: Mapping[Path, Any]) -> str:
+    """Return the name of a network that settings make of its parent: `densenet121_growth_rate_24`."""
+    of_the_body = {path: value for path, value in settings.items() if path not in _OF_THE_TASK}
+    told = [f"{key}_{said}" for key, said in _as_written(of_the_body)]
+    words = "_".join([parent, *told])
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", words).strip("_")
+    if len(name) <= MAX_NAME:
+        return name
+    return f"{name[: MAX_NAME - 9]}_{sha256(words.encode()).hexdigest()[:8]}"
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield what nested mappings say, each value with its path."""
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for key, item in value.items():
+        yield from leaves(item, (*path, key))
+
+
+def _spec(document: Document) -> Spec | None:
+    try:
+        return Spec.model_validate(document.value)
+    except ValidationError:
+        return None
+
+
+def _computed(spec: Spec) -> dict[str, Any]:
+    return {key: value for key, value in spec.resolved().items() if key not in WORDS}
+
+
+def _without_training(value: Any) -> Any:
+    """What does nothing in evaluation is no part of a network."""
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if key not in _OF_TRAINING}
+        return {key: _without_training(item) for key, item in kept.items()}
+    if isinstance(value, list):
+        return [_without_training(item) for item in value if not _is_dropout(item)]
+    return value
+
+
+def _is_dropout(step: Any) -> bool:
+    return step == "dropout" or (isinstance(step, dict) and "dropout" in step)
+
+
+def _differs(path: Path, was: Spec | None, now: Spec) -> bool:
+    """Does what is said change anything, and is no word?"""
+    if path[0] in WORDS:
+        return False
+    return was is None or _at(was.resolved(), path) != _at(now.resolved(), path)
+
+
+def _at(value: Any, path: Path) -> Any:
+    """The value at a path, or what encloses it where there is a short form."""
+    path = ("blocks", *path[1:]) if path[:1] == ("block_config",) else path
+    for part in path:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+    return value
+
+
+def _reworded(document: Document, words: Mapping[str, str | None]) -> Document:
+    """The document with these words, or without those that are None; nobody wrote them."""
+    for key in words:
+        document = without(document, key)
+    said = {key: value for key, value in words.items() if value is not None}
+    return Document({**document.value, **said}, document.places, document.keys)
+
+
+def _listed(settings: Mapping[Path, Any]) -> str:
+    texts = [
+        f"{key}={said}" if len(said) <= MAX_VALUE else f"{key} of its own"
+        for key, said in _as_written(settings)
+    ]
+    more = [f"{counted(len(texts) - MAX_LISTED, 'setting')} more"] * (len(texts) > MAX_LISTED)
+    return ", ".join([*texts[:MAX_LISTED], *more]) or "other settings"
+
+
+def _as_written(settings: Mapping[Path, Any]) -> Iterator[tuple[str, str]]:
+    """Yield `growth_rate`, `24` for each setting, short forms as people write them."""
+    for path, value in settings.items():
+        if path[1:] and ALONE.get(str(path[-2])) == path[-1]:
+            path = path[:-1]
+        if path == ("blocks",) and all([*block] == ["layers"] for block in value):
+            path, value = ("block_config",), [block["layers"] for block in value]
+        yield dotted(path), to_text(value).replace("'", "")
