@@ -126,7 +126,8 @@ def no_mindspore(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """Return an environment in which importing mindspore fails."""
     folder = tmp_path_factory.mktemp("blocked")
     (folder / "mindspore.py").write_text("raise RuntimeError('mindspore was imported')\n")
-    return {"PYTHONPATH": str(folder)}
+    paths = (str(folder), os.environ.get("PYTHONPATH", ""))
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @pytest.fixture(scope="session")
