@@ -1,7 +1,8 @@
 """The network that was really built, certified: exported by MindSpore, read back, compared with its spec's graph.
 
 MindSpore runs in a child process, on the CPU: whoever builds or launches must take no device. A certificate is
-remembered by the digest of all that it follows from, so the same network is certified once.
+remembered by the digest of all that it follows from, so the same network is certified once. What is remembered is
+believed only where it is a whole certificate of this very network; else it is made anew.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from archspec.certify.remembered import BuiltCertificate, read_certificate
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.digest import named_digest
 from archspec.graph.ir import Graph
@@ -41,14 +43,15 @@ def certify_built(spec: Spec, graph: Graph, module: str) -> Mapping[str, Any]:
         EnvironmentFault: E008, there is no cache folder.
     """
     remembered = cache_folder() / "certificates" / f"{_key(graph, module)}.json"
-    found = _read(remembered)
-    if found is not None and found["equal"]:
-        return found
-    found = _made(spec, module)
-    if not found["equal"]:  # and not remembered: the fault may be this program's, and mended
-        raise ModelFileError(Diagnostic("R106", text, spec.name) for text in found["differences"])
-    _remember(remembered, found)
-    return found
+    held = read_certificate(remembered, graph, module)
+    if held is not None and held.equal:
+        return held.model_dump(mode="json")
+    found = _made(spec, graph, module)
+    if not found.equal:
+        raise ModelFileError(Diagnostic("R106", text, spec.name) for text in found.differences)
+    values = found.model_dump(mode="json")
+    _remember(remembered, values)
+    return values
 
 
 def words(certificate: Mapping[str, Any]) -> str:
@@ -66,14 +69,6 @@ def _key(graph: Graph, module: str) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _read(file: Path) -> Mapping[str, Any] | None:
-    try:
-        found = json.loads(file.read_text("utf-8"))
-        return found if {"equal", "blocks", "params", "differences"} <= found.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
 def _remember(file: Path, certificate: Mapping[str, Any]) -> None:
     """Keep a certificate; where there is no place for it, the next time makes it again."""
     try:
@@ -83,7 +78,7 @@ def _remember(file: Path, certificate: Mapping[str, Any]) -> None:
         return
 
 
-def _made(spec: Spec, module: str) -> Mapping[str, Any]:
+def _made(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
     with tempfile.TemporaryDirectory(prefix="certify-") as name:
         folder = Path(name)
         (folder / "spec.yaml").write_text(to_yaml(spec.resolved()), "utf-8")
@@ -96,7 +91,7 @@ def _made(spec: Spec, module: str) -> Mapping[str, Any]:
             text=True,
             check=False,
         )
-        found = _read(folder / "certificate.json")
+        found = read_certificate(folder / "certificate.json", graph, module)
     if found is None:
         lines = [line for line in ended.stderr.splitlines() if line.strip()] or [
             f"exit code {ended.returncode}"
