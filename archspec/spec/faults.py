@@ -135,8 +135,9 @@ def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
     """Pydantic counts the faulty entries of a list as missing, and where blocks are faulty, what they say."""
     if detail["type"] == "missing" and detail["loc"] == ("growth_rate",):
         blocks = document.value.get("blocks")
-        own = [isinstance(b, dict) and b.get("growth_rate") is not None for b in blocks or ()]
-        return isinstance(blocks, list) and all(own)
+        listed = blocks if isinstance(blocks, (list, tuple)) else (None,)
+        own = [isinstance(b, dict) and b.get("growth_rate") is not None for b in listed]
+        return all(own)
     return detail["type"] == "too_short" and bool(
         len(detail["input"]) >= detail["ctx"]["min_length"]
     )

@@ -139,11 +139,17 @@ def _listed(settings: Mapping[Path, Any]) -> str:
     return ", ".join([*texts[:MAX_LISTED], *more]) or "other settings"
 
 
+def _are_layers_alone(blocks: Any) -> bool:
+    return isinstance(blocks, (list, tuple)) and all(
+        isinstance(block, dict) and [*block] == ["layers"] for block in blocks
+    )
+
+
 def _as_written(settings: Mapping[Path, Any]) -> Iterator[tuple[str, str]]:
     """Yield `growth_rate`, `24` for each setting, short forms as people write them."""
     for path, value in settings.items():
         if path[1:] and ALONE.get(str(path[-2])) == path[-1]:
             path = path[:-1]
-        if path == ("blocks",) and all([*block] == ["layers"] for block in value):
+        if path == ("blocks",) and _are_layers_alone(value):
             path, value = ("block_config",), [block["layers"] for block in value]
         yield dotted(path), to_text(value).replace("'", "")

@@ -232,15 +232,15 @@ class _Trainer:
         Under data parallelism each device's batch norms see other images, and their statistics drift apart;
         what is validated and saved must be one network.
         """
-        if self.world == 1:
-            return
-        import mindspore as ms
-
         moving = [
             p
             for p in self.network.get_parameters()
             if p.name.rpartition(".")[2].startswith("moving_")
         ]
+        if self.world == 1 or not moving:  # without batch norms there is nothing to share
+            return
+        import mindspore as ms
+
         flat = np.concatenate([p.asnumpy().astype(np.float32).ravel() for p in moving])
         shared = all_reduce_sum(flat) / self.world
         for parameter, values in zip(

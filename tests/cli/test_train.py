@@ -278,6 +278,16 @@ def test_two_processes_train_one_network(tmp_path):
     assert found["loss"] == pytest.approx(end["loss"], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "norm", ["none", pytest.param("{kind: group, groups: 2}", marks=pytest.mark.slow)]
+)
+def test_two_processes_train_a_network_without_moving_statistics(norm, tmp_path):
+    """There is nothing to share between them but the gradients."""
+    given = (*TINY, "--set", f"norm={norm}", "--lr", 0.01, "--devices", 2, "--epochs", 2)
+    passed(densenet("train", *given, "--no-certify", "--out", "run", cwd=tmp_path))
+    assert_one_sound_run(tmp_path / "run", ranks=2, epochs=2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("devices", [1, 2])

@@ -1,0 +1,222 @@
+"""Any value in place of any other gives errors with places: never a traceback, and never an error from nowhere."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from archspec.errors import ArchspecError
+from archspec.graph.build import build_graph
+from archspec.spec.document import Document
+from archspec.spec.document import Path as KeyPath
+from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
+from archspec.spec.shorthand import expanded
+from archspec.train.recipe import Recipe, load_recipe
+from archspec.writers.whole import to_yaml
+
+SPEC = yaml.safe_load("""
+name: every_key
+description: of the language
+source: this file
+published: [{data: mine, top1: 1, top5: 2, source: me}]
+input: {channels: 3, height: 64, width: 64}
+stem: {channels: 16, kernel: 3, stride: 2, norm: true, pool: max, steps: null}
+growth_rate: 8
+growth_multiplier: 1.0
+layer:
+  - norm: {kind: batch, eps: 1.0e-5, momentum: 0.9}
+  - activation: {kind: leaky_relu, slope: 0.1}
+  - name: one
+    conv: {width: 4k, kernel: 1, stride: 1, padding: 0, dilation: 1, groups: 1, bias: false}
+  - squeeze_excite: {reduction: 16, activation: relu, gate: sigmoid}
+  - branches: {join: concat, of: [[{slice: {start: 0, stop: 4}}], [{slice: {start: 4, stop: 8}}]]}
+  - shuffle: {groups: 2}
+  - dropout: {rate: 0.1}
+  - conv: {width: k, kernel: 3}
+bottleneck: 4
+connectivity: {rule: window, window: 2, output: all, share: 1.0}
+blocks:
+  - layers: 2
+    growth_rate: [8, 8]
+    growth_multiplier: 1.0
+    layer: bottleneck
+    layer_at: {'2': [norm, {conv: {width: k, kernel: 3}}]}
+    bottleneck: 2
+    drop_rate: 0.1
+    connectivity: {rule: edges, edges: [[0], [0, 1]], output: [0, 1, 2]}
+    aggregate: {compression: 0.5, steps: post_activation}
+    residual: false
+  - {layers: 2, aggregate: {channels: 8}}
+compression: 0.5
+transition: {pool: avg, steps: pre_activation}
+transitions:
+  - channels: 16
+    steps:
+      - upsample: {factor: 2, mode: nearest}
+      - conv_transpose: {width: out, kernel: 2, stride: 2, padding: 0, bias: true}
+      - avg_pool: {kernel: 2, stride: 2, padding: 0, ceil: false}
+      - max_pool: {kernel: 2, stride: 2}
+      - blur_pool: {kernel: 3, stride: 2}
+      - upsample
+    skip: stem
+    crop: true
+    join: concat
+    after: [{conv: {width: 16, kernel: 1}}]
+norm: {kind: group, eps: 1.0e-5, groups: 2}
+activation: relu
+drop_rate: 0.0
+drop_after: layer
+head: {num_classes: 5, dropout: 0.1, steps: [{global_pool: {keep: false}}, {dense: {width: out, bias: true}}]}
+features: [1]
+""")
+RECIPE = yaml.safe_load("""
+name: every_key
+source: this file
+epochs: 4
+batch_size: 8
+global_batch: 16
+scaling: scale_rate
+seed: 1
+initialisation: he_normal_fan_in
+label_smoothing: 0.1
+amp: O2
+loss_scale: 2.0
+optimizer: {momentum: 0.9, nesterov: true, weight_decay: 1.0e-4, decay_norm_and_bias: true}
+schedule: {kind: step, learning_rate: 0.1, milestones: [0.5, 0.75], factor: 0.1, warmup_epochs: 1}
+data:
+  augment: affine
+  color_jitter: 0.1
+  mean: [1, 2, 3]
+  std: [2.0, 3.0, 4.0]
+  crop_pct: 0.875
+  val_fraction: 0.1
+  workers: 1
+overrides: {drop_rate: 0.1}
+log_every: 2
+keep_checkpoints: 1
+""")
+SCALARS = (3, 0, -1, 3.5, 10**400, True, None, "", "x", "k/2", "\u00e9")
+OTHERS = (
+    *SCALARS,
+    *([value] for value in SCALARS),
+    *([], [[]], {}, [{}], {"a": 1}, [{"a": 1}], {"1": 3}),
+    *({key: 3} for key in ("kind", "steps", "rule", "layers", "conv", "of")),
+)
+
+
+def paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """All places of a value, the whole first."""
+    yield path
+    items = value if isinstance(value, dict) else {}
+    items = dict(enumerate(value)) if isinstance(value, list) else items
+    for key, item in items.items():
+        yield from paths(item, (*path, key))
+
+
+def put(value: Any, path: KeyPath, other: Any) -> Any:
+    """The value with another one at a path, where there is one still."""
+    if not path:
+        return other
+    if isinstance(value, dict):
+        return {k: put(v, path[1:], other) if k == path[0] else v for k, v in value.items()}
+    if isinstance(value, list):
+        return [put(v, path[1:], other) if i == path[0] else v for i, v in enumerate(value)]
+    return value
+
+
+def places(read: Callable[[], Any]) -> list[str]:
+    """Where the faults are that reading raises; none where nothing is wrong."""
+    try:
+        read()
+    except ArchspecError as error:
+        return [fault.where for fault in error.diagnostics]
+    return []
+
+
+def in_a_file(values: Any, folder: Path) -> Path:
+    file = folder / "any.yaml"
+    file.write_text(to_yaml(values) if isinstance(values, dict) else yaml.safe_dump(values))
+    return file
+
+
+def check_spec(values: Any, folder: Path) -> None:
+    """Load and build what may be anything; every fault has its place in the file."""
+    file = in_a_file(values, folder)
+    found = places(lambda: build_graph(load_spec(file)))
+    assert not [where for where in found if not where.startswith(str(file))]
+
+
+def check_recipe(values: Any, folder: Path) -> None:
+    """As a spec."""
+    file = in_a_file(values, folder)
+    found = places(lambda: load_recipe(file))
+    assert not [where for where in found if not where.startswith(str(file))]
+
+
+WHOLE = {check_spec: SPEC, check_recipe: RECIPE}
+
+
+def models(annotation: Any, seen: dict[str, type[BaseModel]]) -> Mapping[str, type[BaseModel]]:
+    """All models that a document consists of, by name."""
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if is_model and annotation.__name__ not in seen:
+        seen[annotation.__name__] = annotation
+        for field in annotation.model_fields.values():
+            models((field.annotation, *field.metadata), seen)
+    for part in annotation if isinstance(annotation, tuple) else get_args(annotation):
+        models(part, seen)
+    return seen
+
+
+@pytest.mark.parametrize(("model", "values"), [(Spec, SPEC), (Recipe, RECIPE)])
+def test_every_key_of_the_language_stands_in_the_examples(
+    model: type[BaseModel], values: Any
+) -> None:
+    """A key that is added later is to be tried too."""
+    found = {part for path in paths(values) for part in path}
+    keys = {key for each in models(model, {}).values() for key in each.model_fields}
+    assert keys - found - {"final"} == set()
+    assert model.model_validate(expanded(Document(values)).value)
+
+
+@pytest.mark.parametrize("check", WHOLE)
+@given(data=st.data())
+@settings(max_examples=120)
+def test_any_values_in_place_of_others_are_faults_with_places(
+    check: Any, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """One or several at once, at any depth."""
+    values = WHOLE[check]
+    for _ in range(data.draw(st.integers(1, 4))):
+        path = data.draw(st.sampled_from(sorted(paths(values), key=repr)))
+        values = put(values, path, data.draw(st.sampled_from(OTHERS)))
+    check(values, tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.parametrize("check", WHOLE)
+def test_any_key_alone_with_any_value_is_a_fault_with_a_place(check: Any, tmp_path: Path) -> None:
+    """`blocks: 3` and nothing else."""
+    for key in WHOLE[check]:
+        for value in OTHERS:
+            check({key: value}, tmp_path)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([*SPEC, "block_config"]), st.sampled_from(OTHERS)), max_size=3
+    )
+)
+@settings(max_examples=80)
+def test_any_override_and_any_child_is_a_fault_with_a_place(
+    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, Any]]
+) -> None:
+    """Of a shipped spec, whose own keys are right."""
+    found = places(lambda: build_graph(load_spec("densenetbc_digits", said)))
+    assert all(found)
+    check_spec({"extends": "densenetbc_digits", **dict(said)}, tmp_path_factory.getbasetemp())
