@@ -4,10 +4,12 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from PIL import Image
 
 from archspec.graph.build import build_graph
 from archspec.graph.connectivity import RULES, count, sources
@@ -35,6 +37,14 @@ NOT_AT_HAND = ("photos", "theirs", "--pretrained", "--devices 2")
 ROOM = re.compile(r"from (?:archspec(?:\.| import )(\w+)|(densenet_cli))")
 
 
+def bring_images(folder):
+    """What the pages call IMAGENET: enough images for a step of eight devices."""
+    for part, name, number in product(("train", "val"), ("cat", "dog"), range(128)):
+        file = folder / "IMAGENET" / part / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2)).save(file)
+
+
 def run(command, cwd):
     arguments = [sys.executable, "-m", "densenet_cli", *shlex.split(command)[1:]]
     return subprocess.run(
@@ -54,6 +64,8 @@ def test_every_yaml_example_is_a_valid_spec_or_recipe(text, tmp_path):
 @pytest.mark.parametrize("command", QUICK)
 def test_quick_commands_run_as_written(command, tmp_path):
     """What the pages say to type exits with 0."""
+    if "IMAGENET" in command:
+        bring_images(tmp_path)
     done = run(command, tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -65,6 +77,7 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path):
     (tmp_path / "my_spec.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
     commands = re.findall(r"^\$ (densenet [^#\n]*)", text, re.MULTILINE)
     commands = [command for command in commands if not any(word in command for word in NOT_AT_HAND)]
+    bring_images(tmp_path)
     assert len(commands) == 13
     for command in commands:
         done = run(command, tmp_path)

@@ -14,6 +14,34 @@ from archspec.train.run import Run
 from archspec.train.sources import Source, Splits, open_splits
 
 COLOURS = 3
+DIGITS_UP_TO = 32
+"""Pixels of the largest image that the embedded digits, of 8 x 8, are enlarged to."""
+
+
+def check_stand_in(spec: Spec, *, grey: bool = False) -> None:
+    """Raise DataError (D001) where the embedded digits cannot stand in for a data set.
+
+    Nobody means them who asks for a large network, nor who judges (`grey`) one that was trained on colours.
+    """
+    size = spec.input
+    faults = []
+    if grey and size.channels != 1:
+        faults.append(f"are grey, {spec.name} reads {size.channels} channels")
+    if max(size.height, size.width) > DIGITS_UP_TO:
+        faults.append(f"have 8 x 8 pixels, {spec.name} reads {size.height} x {size.width}")
+    if faults:
+        cure = "--data-dir DIR: an image folder, CIFAR-10/100 (binary) or MNIST (idx)"
+        message = f"--data-dir is missing: the embedded digits {' and '.join(faults)}"
+        raise DataError.one("D001", message, hint=cure)
+
+
+def stands_in(spec: Spec, *, grey: bool = False) -> bool:
+    """Return whether the embedded digits can stand in for a data set; see `check_stand_in`."""
+    try:
+        check_stand_in(spec, grey=grey)
+    except DataError:
+        return False
+    return True
 
 
 def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:

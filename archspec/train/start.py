@@ -21,7 +21,7 @@ from archspec.runtime import interrupts_held, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
 from archspec.train.initial import Initial, initial_weights
-from archspec.train.inputs import preprocess_of
+from archspec.train.inputs import check_stand_in, preprocess_of
 from archspec.train.launch import free_port, launch_environment, msrun_command
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe import RECIPES, Recipe, load_recipe, scaled
@@ -68,7 +68,7 @@ def plan_run(
     """
     faults: list[ArchspecError] = []
     spec = _collected(faults, lambda: load_spec(spec_name, spec_overrides))
-    splits = _collected(faults, lambda: open_splits(data_dir))
+    splits = _collected(faults, lambda: _splits(spec, data_dir))
     kind = splits.kind if splits else "folder"
     found = _collected(
         faults, lambda: _scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
@@ -100,6 +100,12 @@ def plan_run(
     return Plan(
         spec, recipe, settings, len(splits.train), (*notes, *([begin.note] if begin else [])), begin
     )
+
+
+def _splits(spec: Spec | None, data_dir: Path | None) -> Splits:
+    if data_dir is None and spec is not None:
+        check_stand_in(spec)
+    return open_splits(data_dir)
 
 
 def _scaled_recipe(

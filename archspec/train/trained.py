@@ -20,7 +20,15 @@ from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
 from archspec.train.data import batches
 from archspec.train.evaluate import Accuracy, evaluate, finite
-from archspec.train.inputs import check_classes, data_digest, preprocess_of, split_as, splits_of
+from archspec.train.inputs import (
+    check_classes,
+    check_stand_in,
+    data_digest,
+    preprocess_of,
+    split_as,
+    splits_of,
+    stands_in,
+)
 from archspec.train.recipe import RECIPES, Recipe, load_recipe
 from archspec.train.run import Run, open_run
 from archspec.train.sources import Source, kind_of, open_held_out
@@ -83,22 +91,9 @@ def _held_out_of(run: Run, data_dir: Path | None) -> Source:
 
 
 def _held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
-    if data_dir is None and not _reads_digits(spec):
-        message = (
-            "--data-dir is missing: the embedded digits are grey, "
-            f"{spec.name} reads {spec.input.channels} channels"
-        )
-        raise DataError.one(
-            "D001",
-            message,
-            "",
-            "--data-dir DIR: an image folder, CIFAR-10/100 (binary) or MNIST (idx)",
-        )
+    if data_dir is None:
+        check_stand_in(spec, grey=True)
     return open_held_out(data_dir)
-
-
-def _reads_digits(spec: Spec) -> bool:
-    return spec.input.channels == 1
 
 
 def open_trained(
@@ -146,7 +141,7 @@ def open_trained(
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
-    kind = kind_of(data_dir) if data_dir else "digits" if _reads_digits(spec) else "folder"
+    kind = kind_of(data_dir) if data_dir else "digits" if stands_in(spec, grey=True) else "folder"
     return Trained(
         spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors
     )

@@ -258,7 +258,8 @@ def test_what_is_built_goes_by_no_other_networks_name_and_figures(
 ):
     """Folder, spec and report are those of the changed network."""
     given = ("build", "densenet121", "--set", setting, "--no-certify")
-    passed(densenet(*given, cwd=tmp_path, env=no_mindspore))
+    text = passed(densenet(*given, cwd=tmp_path, env=no_mindspore))
+    assert f"Next: densenet train build/{name}/spec.yaml --data-dir DIR" in text
     folder = tmp_path / "build" / name
     built = load_spec(folder / "spec.yaml")
     assert (built.name, built.published) == (name, ())
@@ -279,7 +280,7 @@ def test_build_saves_spec_report_and_a_module_of_its_own(no_mindspore, tmp_path)
             env=no_mindspore,
         )
     )
-    assert "Next: densenet train made/spec.yaml" in text
+    assert "Next: densenet train made/spec.yaml\n" in text
     report = json.loads((tmp_path / "made/report.json").read_text())
     found = json.loads(
         passed(densenet("inspect", "made/spec.yaml", "--json", cwd=tmp_path, env=no_mindspore))

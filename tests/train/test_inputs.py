@@ -5,9 +5,50 @@ import pytest
 
 from archspec.errors import DataError, TrainingError
 from archspec.spec.load import load_spec
-from archspec.train.inputs import preprocess_of
+from archspec.train.inputs import check_stand_in, preprocess_of
 from archspec.train.recipe import load_recipe
 from archspec.train.start import plan_run
+from archspec.train.trained import Trained
+
+SMALL = (["input.height=32", "input.width=32"], ["input.height=1", "input.width=32"])
+LARGE = ([], ["input.height=32"], ["input.width=32"], ["input.height=33", "input.width=8"])
+
+
+@pytest.mark.parametrize("settings", SMALL)
+def test_digits_stand_in_for_small_images(settings):
+    """Colours too, where they are learnt from; they judge no network that was trained on colours."""
+    spec = load_spec("densenet121", settings)
+    check_stand_in(spec)
+    with pytest.raises(DataError, match=r"D001 .*are grey, densenet121 reads 3 channels"):
+        check_stand_in(spec, grey=True)
+
+
+@pytest.mark.parametrize("settings", LARGE)
+def test_nobody_who_trains_a_large_network_means_the_digits(settings):
+    """Neither side of the image may be large; the spec's other faults are told with it."""
+    spec = load_spec("densenet121", settings)
+    size = f"{spec.input.height} x {spec.input.width}"
+    rule = (
+        rf"--data-dir is missing: the embedded digits have 8 x 8 pixels, densenet121 reads {size}"
+    )
+    with pytest.raises(TrainingError, match=rf"D001 {rule} \(--data-dir DIR"):
+        plan_run("densenet121", spec_overrides=settings)
+    with pytest.raises(TrainingError) as caught:
+        plan_run("densenet121", spec_overrides=settings, recipe_overrides=["epochs=0"])
+    assert [fault.code for fault in caught.value.diagnostics] == ["D001", "S004"]
+
+
+def test_nor_who_validates_one(tmp_path):
+    """Both reasons, in one line."""
+    spec = load_spec("densenet121")
+    trained = Trained(spec, load_recipe("imagefolder"), tmp_path / "x.ckpt")
+    with pytest.raises(
+        DataError, match=r"are grey, .* 3 channels and have 8 x 8 pixels, .*224 x 224"
+    ):
+        trained.held_out(None)
+    grey = load_spec("densenet121", ["input.channels=1"])
+    with pytest.raises(DataError, match=r"the embedded digits have 8 x 8 pixels"):
+        Trained(grey, load_recipe("digits"), tmp_path / "x.ckpt").held_out(None)
 
 
 def test_a_network_for_neither_grey_nor_colour_images_is_refused_with_its_place():
@@ -30,9 +71,8 @@ def test_means_of_neither_one_value_nor_three_are_refused_before_a_run_is_made()
     values = ["data.mean=[1, 2]", "data.std=[3, 4, 5, 6]"]
     with pytest.raises(DataError) as caught:
         plan_run(
-            "densenet121",
+            "densenetbc_digits",
             data_dir=None,
-            spec_overrides=["input.channels=1"],
             recipe_overrides=values,
         )
     mean, std = map(str, caught.value.diagnostics)
