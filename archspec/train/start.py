@@ -14,8 +14,6 @@ from archspec.certify.built import certify_built
 from archspec.errors import ArchspecError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
-from archspec.graph.ir import Graph
-from archspec.graph.shapes import infer_shapes
 from archspec.passes.verify import verified
 from archspec.runtime import interrupts_held, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
@@ -23,6 +21,7 @@ from archspec.spec.model import Spec
 from archspec.train.initial import Initial, initial_weights
 from archspec.train.inputs import check_stand_in, preprocess_of
 from archspec.train.launch import free_port, launch_environment, msrun_command
+from archspec.train.logits import check_logits
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe import RECIPES, Recipe, load_recipe, scaled
 from archspec.train.run import Run, Settings, check_free, create_run, default_path
@@ -83,7 +82,7 @@ def plan_run(
     _check_fit(spec, recipe, splits, devices)
     preprocess_of(spec, recipe)
     graph = verified(build_graph(spec))
-    _check_outputs(spec, graph)
+    check_logits(spec, graph)
     settings = Settings(
         data_dir=str(data_dir.resolve()) if data_dir else None,
         data_kind=splits.kind,
@@ -151,17 +150,6 @@ def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None
             recipe.place(("batch_size",)),
             f"--batch-size {max(1, share)} or less",
         )
-
-
-def _check_outputs(spec: Spec, graph: Graph) -> None:
-    """Training is by one row of logits for each image."""
-    shapes, _ = infer_shapes(graph)
-    given = [shapes[name] for name in graph.outputs]
-    if given != [(spec.head.num_classes,)]:
-        shown = ", ".join(" x ".join(map(str, shape)) for shape in given)
-        rule = f"gives {shown}; to be trained it must give {spec.head.num_classes} logits alone"
-        hint = "no features, and a head that ends with global_pool and dense"
-        raise TrainingError.one("T014", rule, spec.place(("head",), ("features",)), hint)
 
 
 def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
