@@ -80,11 +80,25 @@ def dotted(path: Path) -> str:
 
 def without(document: Document, key: str) -> Document:
     """Return the document without a top-level key."""
+    return drop(document, (key,))
+
+
+def drop(document: Document, path: Path) -> Document:
+    """Return the document without what nested mappings say at a path, if they do."""
+    end = len(path)
     return Document(
-        {k: v for k, v in document.value.items() if k != key},
-        {path: place for path, place in document.places.items() if path[:1] != (key,)},
-        {path: place for path, place in document.keys.items() if path[:1] != (key,)},
+        _dropped(document.value, path),
+        {p: place for p, place in document.places.items() if p[:end] != path},
+        {p: place for p, place in document.keys.items() if p[:end] != path},
     )
+
+
+def _dropped(values: Any, path: Path) -> Any:
+    if not isinstance(values, dict) or path[0] not in values:
+        return values
+    if len(path) == 1:
+        return {key: value for key, value in values.items() if key != path[0]}
+    return {**values, path[0]: _dropped(values[path[0]], path[1:])}
 
 
 def to_text(value: Any) -> str:

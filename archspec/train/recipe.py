@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from archspec.errors import Place, TrainingError, counted
-from archspec.spec.fields import SpecModel, WrittenModel
+from archspec.spec.fields import SpecModel, WrittenModel, told
 from archspec.spec.load import Override, Overrides, is_overridden, load_model
+from archspec.train.useless import useless, without_meaning
 from archspec.writers.initial import USUAL, Initialisation
 
 Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
@@ -77,13 +78,13 @@ class ScheduleRecipe(SpecModel):
     learning_rate: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] = 0.1
     """The rate at the start, after the warm-up."""
     final: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
-    """Cosine: the rate at the end."""
+    """Cosine: the rate at the end, at most `learning_rate`."""
     milestones: tuple[Milestone, ...] = (0.5, 0.75)
-    """Step: after which the rate is multiplied by `factor`; below 1 shares of the run, from 1 on epochs."""
+    """Step: after which the rate is multiplied by `factor`; below 1 shares of the run, from 1 on epochs; rising."""
     factor: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
     """Step: what the rate is multiplied by."""
     warmup_epochs: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
-    """Epochs in which the rate rises from 0."""
+    """Epochs in which the rate rises from 0, at most all."""
 
 
 class Recipe(WrittenModel):
@@ -138,6 +139,21 @@ class Recipe(WrittenModel):
         batch = written["global_batch"]
         is_sound = type(batch) is int and batch >= 1  # where not, the fault is global_batch's alone
         return {**written, "batch_size": min(batch, 65_536) if is_sound else 1}
+
+    @model_validator(mode="after")
+    def _nothing_useless(self) -> Recipe:
+        told(useless(self))
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Return plain values from which the equal recipe is read again, without settings that mean nothing here."""
+        values = super().resolved()
+        for path in without_meaning(self):
+            holder = values
+            for key in path[:-1]:
+                holder = holder[str(key)]
+            holder.pop(str(path[-1]), None)
+        return values
 
     def spec_overrides(self) -> tuple[Override, ...]:
         """Return what the recipe sets in the spec, each at its place in the recipe."""
@@ -217,7 +233,9 @@ def _rate_scaled(recipe: Recipe, whole: int, devices: int) -> Scaling:
         changed: dict[str, float] = {}
         note = f"{told}; learning rate {schedule.learning_rate:g} as given, not scaled"
     else:
-        rates = {"learning_rate": schedule.learning_rate, "final": schedule.final}
+        rates = {"learning_rate": schedule.learning_rate}
+        if schedule.kind == "cosine":
+            rates["final"] = schedule.final
         changed = {f"schedule.{key}": rate * actual / whole for key, rate in rates.items()}
         after = changed["schedule.learning_rate"]
         note = f"{told}: learning rate scaled linearly, {schedule.learning_rate:g} -> {after:g}"

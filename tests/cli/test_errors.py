@@ -39,7 +39,8 @@ def folder(tmp_path) -> Path:
         for name in ("cat", "dog"):
             (tmp_path / "data" / part / name).mkdir(parents=True)
             for number in range(4):
-                Image.new("RGB", (12, 12), (60 * number, 0, 0)).save(
+                colour = (60 * number, 0, 200 * (part == "val"))
+                Image.new("RGB", (12, 12), colour).save(
                     tmp_path / "data" / part / name / f"{number}.jpg"
                 )
     return tmp_path / "data"

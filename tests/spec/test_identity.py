@@ -41,11 +41,6 @@ OTHER = {
         "densenet121_growth_rate_24",
         "growth_rate=24, head.num_classes=3",
     ),
-    "what was said first is gone": (
-        ["growth_rate=8", "bottleneck=2", "growth_rate=32"],
-        "densenet121_bottleneck_2",
-        "bottleneck=2",
-    ),
 }
 
 

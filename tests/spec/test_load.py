@@ -275,14 +275,49 @@ def test_an_override_of_one_transition_leaves_the_others() -> None:
 
 
 def test_lists_are_replaced_whole_and_overrides_apply_in_order() -> None:
-    """The last of two overrides of one key wins; a later index goes into an earlier list."""
-    spec = load_spec(
-        "densenet121",
-        ["block_config=[2, 2]", "blocks[1].layers=5", "growth_rate=8", "growth_rate=9"],
-    )
-    assert (layers(spec), spec.growth_rate) == ([2, 5], 9)
-    spec = load_spec("densenet121", ["blocks=[{layers: 7}]", "block_config=[1, 2, 3]"])
-    assert layers(spec) == [1, 2, 3]
+    """A later index goes into an earlier list, a later key into an earlier mapping."""
+    spec = load_spec("densenet121", ["block_config=[2, 2]", "blocks[1].layers=5"])
+    assert layers(spec) == [2, 5]
+    spec = load_spec("densenet121", ["head={dropout: 0.5}", "head.num_classes=7"])
+    assert (spec.head.dropout, spec.head.num_classes) == (0.5, 7)
+
+
+REPLACED = {
+    "another value": (["growth_rate=8", "growth_rate=9"], "growth_rate"),
+    "the list that it is in": (["blocks.1.layers=8", "block_config=[1, 2]"], "blocks[1].layers"),
+    "by its other name": (["blocks=[{layers: 7}]", "block_config=[1, 2, 3]"], "blocks"),
+    "an entry of it": (
+        ["block_config.1=8", "blocks=[{layers: 2}, {layers: 2}]"],
+        "blocks[1].layers",
+    ),
+    "the mapping that it is in": (["norm.eps=0.1", "norm=group"], "norm.eps"),
+    "a part's steps": (["stem.channels=8", "stem=[norm]"], "stem.channels"),
+    "from Python": ([("growth_rate", 8), ("growth_rate", 9)], "growth_rate"),
+}
+
+
+@pytest.mark.parametrize(("given", "key"), REPLACED.values(), ids=REPLACED)
+def test_an_override_that_a_later_one_replaces_is_refused(given: Any, key: str) -> None:
+    """It would do nothing, and its author does not know."""
+    with pytest.raises(SpecError) as caught:
+        load_spec("densenet121", given)
+    (fault,) = caught.value.diagnostics
+    assert fault.code == "S011"
+    assert fault.message.startswith(f"{key} is replaced by ")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["growth_rate=8", "growth_rate=8"],
+        ["blocks.1.layers=2", "block_config=[1, 2]"],
+        ["norm.kind=group", "norm={kind: group, groups: 8}"],
+        ["norm=layer", "norm.eps=0.1"],
+    ],
+)
+def test_saying_a_thing_twice_is_no_fault(given: list[str]) -> None:
+    """Nor is saying more of it."""
+    assert load_spec("densenet121", given)
 
 
 def test_overrides_from_python_are_plain_values() -> None:
@@ -303,7 +338,7 @@ def test_overrides_from_python_are_plain_values() -> None:
 
 def test_texts_and_pairs_may_be_mixed() -> None:
     """A command's --set texts and its own flags, in one list and in that order."""
-    spec = load_spec("densenet121", ["growth_rate=8", ("growth_rate", 9), ("stem.channels", None)])
+    spec = load_spec("densenet121", ["growth_rate=9", ("stem.channels", None)])
     assert (spec.growth_rate, spec.stem.channels) == (9, None)
 
 

@@ -169,7 +169,8 @@ def test_data_whose_classes_have_changed_since_is_refused(tmp_path):
     for part, name, number in product(("train", "val"), ("cat", "dog"), range(2)):
         folder = tmp_path / "data" / part / name
         folder.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+        colour = (0, 0, 200 * (part == "val"))
+        Image.new("RGB", (8, 8), colour).save(folder / f"{number}.png")
     options = {"spec_overrides": ["input.channels=3"], "recipe_overrides": ["batch_size=2"]}
     create(plan_run("densenetbc_digits", data_dir=tmp_path / "data", **options), tmp_path / "run")
     for part in ("train", "val"):

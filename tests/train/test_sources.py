@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import struct
 import tempfile
 import warnings
@@ -179,10 +180,51 @@ def test_validation_images_alone_can_be_validated_but_not_trained_on(tmp_path):
     )
 
 
+def linked(one: Path, other: Path) -> None:
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.symlink_to(one)
+
+
+def hard_linked(one: Path, other: Path) -> None:
+    shutil.copytree(one, other, copy_function=os.link)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize("made", [linked, hard_linked, shutil.copytree])
+def test_images_to_choose_by_are_not_those_to_learn_from(made, part, tmp_path):
+    """The same folder under two names, links to its files, or copies of them: every class is named."""
+    folder(tmp_path / "train", {"a": 3, "b": 120})
+    made(tmp_path / "train", tmp_path / part)
+    with pytest.raises(DataError) as caught:
+        open_splits(tmp_path)
+    assert [fault.code for fault in caught.value.diagnostics] == ["D011", "D011"]
+    assert {fault.where for fault in caught.value.diagnostics} == {str(tmp_path / part)}
+    words = f"class 'a' has the same images as in {tmp_path / 'train'}"
+    assert caught.value.diagnostics[0].message == words
+
+
+def test_a_single_class_that_stands_in_two_parts_is_found(tmp_path):
+    """By a link, say, where somebody had no images left."""
+    folder(tmp_path / "train", {"a": 3, "b": 4})
+    folder(tmp_path / "val", {"b": 2})
+    linked(tmp_path / "train" / "a", tmp_path / "val" / "a")
+    with pytest.raises(DataError, match=r"D011 class 'a'") as caught:
+        open_splits(tmp_path)
+    assert len(caught.value.diagnostics) == 1
+
+
+def test_images_of_equal_names_and_other_contents_are_apart(tmp_path):
+    """Numbered by whoever made the parts; some that are equal, or fewer, are no copy."""
+    folder(tmp_path / "train", {"a": 3, "b": 3})
+    folder(tmp_path / "val", {"a": 2, "b": 3})
+    photo(tmp_path / "val" / "b" / "2.jpg", seed=9)
+    assert len(open_splits(tmp_path).val) == 5
+
+
 def test_what_is_skipped_is_said_once_for_each_part(tmp_path):
     """By suffix and number: other formats, folders within a class, images in no class; hidden files are nobody's."""
-    for part in ("train", "test"):
-        folder(tmp_path / part, {"a": 5, "b": 5})
+    for part, count in (("train", 5), ("test", 4)):
+        folder(tmp_path / part, {"a": count, "b": count})
     for name in ("a/x.GIF", "a/y.gif", "b/z.gif", "b/notes", "b/Thumbs.db", "a/.hidden.gif"):
         (tmp_path / "train" / name).touch()
     photo(tmp_path / "train" / "a" / "more" / "9.jpg")
