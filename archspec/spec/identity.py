@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from archspec.errors import counted
 from archspec.spec.document import Document, Path, dotted, to_text, without
 from archspec.spec.model import Spec
-from archspec.spec.shorthand import ALONE
+from archspec.spec.shorthand import ALONE, of_blocks
 
 WORDS = ("name", "description", "source", "published")
 """Keys that say nothing of what is computed."""
@@ -113,8 +113,7 @@ def _differs(path: Path, was: Spec | None, now: Spec) -> bool:
 
 def _at(value: Any, path: Path) -> Any:
     """The value at a path, or what encloses it where there is a short form."""
-    path = ("blocks", *path[1:]) if path[:1] == ("block_config",) else path
-    for part in path:
+    for part in of_blocks(path):
         if isinstance(value, dict):
             value = value.get(part)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -17,13 +17,14 @@ from pydantic import BaseModel, ValidationError
 from archspec.errors import Diagnostic, Place, SpecError
 from archspec.spec.catalogue import locate, nearest, specs_folder
 from archspec.spec.dependent import inherited_settings
-from archspec.spec.document import Document, Path, dotted, merge, set_path, short, without
+from archspec.spec.document import Document, Path, merge, set_path, short, without
 from archspec.spec.faults import diagnose, in_reading_order
 from archspec.spec.fields import WrittenModel
 from archspec.spec.identity import leaves, taken_over
 from archspec.spec.model import Spec
+from archspec.spec.overwritten import overwritten
 from archspec.spec.reader import MAX_DEPTH, read_file, read_value
-from archspec.spec.shorthand import expanded, inherited
+from archspec.spec.shorthand import expanded, inherited, of_blocks
 
 Model = TypeVar("Model", bound=BaseModel)
 Written = TypeVar("Written", bound=WrittenModel)
@@ -44,7 +45,6 @@ Overrides = Mapping[str, Any] | Iterable[Setting | Override]
 MAX_KEY = 200
 """Characters in the key path of an override."""
 
-_NOTHING = object()
 _INDEX = re.compile(r"\[(\d+)\]")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _KEYED = ("layer_at",)
@@ -232,11 +232,10 @@ def _key_path(key: str, place: Place) -> Path:
 
 
 def _overridden(
-    document: Document, settings: Iterable[tuple[Path, Document]], kind: str
+    document: Document, settings: Sequence[tuple[Path, Document]], kind: str
 ) -> tuple[Document, list[Diagnostic]]:
     """The document with every setting that leads somewhere, and an S011 for each that does not or does nothing."""
-    settings = list(settings)
-    faults = list(_overwritten(settings))
+    faults = list(overwritten(settings))
     for path, value in settings:
         if kind == "recipe":
             document = inherited_settings(document, _nested(path, value.value))
@@ -247,40 +246,6 @@ def _overridden(
         else:
             document = expanded(changed) if kind == "spec" else changed
     return document, faults
-
-
-def _overwritten(settings: Sequence[tuple[Path, Document]]) -> Iterator[Diagnostic]:
-    """Of settings that were typed, each that a later one replaces by something else: which did the user mean?"""
-    typed = [
-        (_of_blocks(path), value, value.place(()))
-        for path, value in settings
-        if value.place(()).origin in ("command line", "python")
-    ]
-    for number, (path, value, place) in enumerate(typed):
-        for later, other, other_place in typed[number + 1 :]:
-            rest = path[len(later) :]
-            if path[: len(later)] == later and _part(other.value, rest) != value.value:
-                message = f"{dotted(path)} is replaced by {other_place}, so that this does nothing"
-                yield Diagnostic("S011", message, str(place), "give one of them")
-                break
-
-
-def _of_blocks(path: Path) -> Path:
-    if path[0] != "block_config":
-        return path
-    return ("blocks", path[1], "layers") if len(path) == 2 else ("blocks", *path[1:])
-
-
-def _part(value: Any, path: Path) -> Any:
-    """What a value says at a path; a list of numbers is short for blocks, and nothing equals what is not there."""
-    for key in path:
-        if key == "layers" and isinstance(value, int):
-            return value
-        try:
-            value = value[key]
-        except (TypeError, LookupError):
-            return _NOTHING
-    return value
 
 
 def _nested(path: Path, value: Any) -> Any:
@@ -294,8 +259,8 @@ def _with_setting(document: Document, path: Path, value: Document) -> Document:
         raise SpecError.one(
             "S011", "extends cannot be overridden: name that spec instead", value.place(())
         )
-    if path[0] == "block_config" and len(path) == 2:
-        path = ("blocks", path[1], "layers")
+    if len(path) > 1:
+        path = of_blocks(path)
     if path[0] == "transitions" and len(path) > 1 and document.value.get("transitions") is None:
         document = _listed_transitions(document)
     if path == ("block_config",):

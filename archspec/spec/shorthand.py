@@ -51,6 +51,13 @@ def _length(document: Document, key: str) -> int:
     return len(listed) if isinstance(listed, (list, tuple)) else 0
 
 
+def of_blocks(path: Path) -> Path:
+    """Return the path below `blocks` that one below `block_config` is short for: `block_config[1]` is its layers."""
+    if path[0] != "block_config":
+        return path
+    return ("blocks", path[1], "layers") if len(path) == 2 else ("blocks", *path[1:])
+
+
 def inherited(parent: Document, child: Document) -> Document:
     """Return what a child that extends the parent takes over of it: another network has another name."""
     for key in ("name", "published", *(["connectivity"] if "connectivity" in child.value else [])):

@@ -103,8 +103,8 @@ FINE = {
 }
 
 
-def written(tmp_path: Path, values: object, name: str = "r.yaml") -> Path:
-    (tmp_path / name).write_text(to_yaml(values))  # type: ignore[arg-type]
+def written(tmp_path: Path, values: dict[str, object], name: str = "r.yaml") -> Path:
+    (tmp_path / name).write_text(to_yaml(values))
     return tmp_path / name
 
 

@@ -1,0 +1,50 @@
+"""Settings of one command line that a later one replaces by something else: which did the user mean?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from archspec.errors import Diagnostic
+from archspec.spec.document import Document, Path, dotted
+from archspec.spec.shorthand import of_blocks
+
+_NOTHING = object()
+Set = tuple[Path, Document]
+
+
+def overwritten(settings: Sequence[Set]) -> Iterator[Diagnostic]:
+    """Yield an S011 for each setting that was typed, or came from Python, and does nothing.
+
+    Those of a recipe's `overrides` are defaults, which the user's replace.
+    """
+    typed = [
+        (of_blocks(path), value)
+        for path, value in settings
+        if value.place(()).origin in ("command line", "python")
+    ]
+    for number, setting in enumerate(typed):
+        path, value = setting
+        by = next((later for later in typed[number + 1 :] if _replaces(later, setting)), None)
+        if by is not None:
+            message = f"{dotted(path)} is replaced by {by[1].place(())}, so that this does nothing"
+            yield Diagnostic("S011", message, str(value.place(())), "give one of them")
+
+
+def _replaces(later: Set, earlier: Set) -> bool:
+    """Does it say something else of the same place, or of what encloses it?"""
+    path, value = earlier
+    whole, other = later
+    return path[: len(whole)] == whole and _part(other.value, path[len(whole) :]) != value.value
+
+
+def _part(value: Any, path: Path) -> Any:
+    """What a value says at a path; a number is short for a block, and nothing equals what is not there."""
+    for key in path:
+        if key == "layers" and isinstance(value, int):
+            return value
+        try:
+            value = value[key]
+        except (TypeError, LookupError):
+            return _NOTHING
+    return value
