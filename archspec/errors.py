@@ -19,8 +19,8 @@ class Place:
     source: str
     """The path of a file, or the words that were typed: `--set growth_rate=24`."""
     origin: Literal["file", "command line", "python", "found"] = "file"
-    """What `source` is: a file, a setting that was typed or came from Python, or what a value was found from, such
-    as the data that say the number of classes."""
+    """What `source` is: a file, a setting that was typed or came from Python, or what a value was
+    found from, such as the data that say the number of classes."""
     line: int = 0
     """Of a file, counted from 1; 0 is no line."""
     column: int = 0

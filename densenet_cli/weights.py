@@ -116,7 +116,7 @@ def weights_for(
 
     Raises:
         SpecError: the spec or its overrides are wrong.
-        DownloadError, ModelFileError: N001, another network than any published one; as `published_weights`.
+        DownloadError, ModelFileError: N001, no published network; else as `published_weights`.
     """
     if not pretrained:
         return ckpt

@@ -1,8 +1,9 @@
 """The network that was really built, certified: exported by MindSpore, read back, compared with its spec's graph.
 
 MindSpore runs in a child process, on the CPU: whoever builds or launches must take no device. A certificate is
-remembered by the digest of all that it follows from, so the same network is certified once. What is remembered is
-believed only where it is a whole certificate of this very network; else it is made anew.
+remembered by the digest of all that it follows from, so the same network is certified once. What is
+remembered is believed only where it is a whole certificate of this very network; else it is made
+anew.
 """
 
 from __future__ import annotations

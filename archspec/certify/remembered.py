@@ -1,6 +1,6 @@
 """A built network's certificate as a file holds it, and what it must say to be believed.
 
-The cache folder and the child process are no authorities: anyone may write there, and an older version did.
+The cache folder and the child process are no authorities: anyone may write there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class BuiltCertificate(_Held):
     not_compared: Lines
 
     def is_of(self, graph: Graph, module: str) -> bool:
-        """Is it about this module's text and this graph, and do its figures agree with each other?"""
+        """Is it about this module's text and this graph, and do its figures agree?"""
         counts = report(graph)
         blocks = [(block.name, block.layers, block.edges) for block in counts.blocks]
         expected = [(b.block, b.expected_layers, b.expected_edges) for b in self.blocks]
@@ -77,7 +77,7 @@ class BuiltCertificate(_Held):
 
 
 def read_certificate(file: Path, graph: Graph, module: str) -> BuiltCertificate | None:
-    """Return the certificate in a file, None where there is none of this module's text and this graph."""
+    """Return the certificate in a file, None where it is not of this module and this graph."""
     try:
         if not file.is_file():
             return None

@@ -1,7 +1,8 @@
 """Settings of a recipe that mean something beside some values of another setting alone.
 
-They are refused beside any other value (archspec/train/useless.py). But what a child or `--set` says replaces: it
-leaves nothing of its parent's that has lost its meaning so, as another kind of norm leaves no settings of the parent's.
+They are refused beside any other value (archspec/train/useless.py). But what a child or `--set`
+says replaces: it leaves nothing of its parent's that has lost its meaning so, as another kind of
+norm leaves no settings of the parent's.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def value_at(values: Any, path: Path) -> tuple[bool, Any]:
 
 
 def inherited_settings(parent: Document, said: Any) -> Document:
-    """Return the parent without the settings that what a child or an override says leaves without meaning.
+    """Return the parent without what loses its meaning by what a child or an override says.
 
-    What was typed stays, to be refused beside the other: of two things that are typed neither is a parent's.
+    What was typed stays, to be refused beside the other: neither of two such is a parent's.
     """
     for dependent in DEPENDENTS:
         is_said, value = value_at(said, dependent.on)

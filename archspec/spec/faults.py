@@ -123,7 +123,7 @@ def diagnose(
 def in_reading_order(
     diagnostics: Iterable[Diagnostic], places: Iterable[Place]
 ) -> tuple[Diagnostic, ...]:
-    """Return the faults at those of the `places` that are lines of files line by line, then the others as they came."""
+    """Return the faults at `places` in files line by line, then the others as they came."""
     lines = {str(place): (place.source, place.line, place.column) for place in places if place.line}
     listed = list(diagnostics)
     of_files = [fault for fault in listed if fault.where in lines]

@@ -28,9 +28,9 @@ class WrittenModel(SpecModel):
         return type(other) is type(self) and self.__dict__ == other.__dict__
 
     def place(self, *paths: Path) -> str:
-        """Return in words where the first of `paths` that is written at all stands, else what encloses the first.
+        """Return in words where the first of `paths` that is written at all stands.
 
-        That is '' where nobody wrote either.
+        Where none is, it is the place of what encloses the first, or '' where nobody wrote that.
         """
         written = (path for path in paths if path in self._document.places)
         return str(self._document.place(next(written, paths[0])))

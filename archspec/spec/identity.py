@@ -1,7 +1,8 @@
 """Whether a changed spec is still the network that it was, and what is said of one that is not.
 
-A network is its body: another number of classes, another image size and dropout leave it what it is, as they leave
-its weights usable but for the classifier's. Published figures are of the very spec alone.
+A network is its body: another number of classes, another image size and dropout leave it what it
+is, as they leave its weights usable but for the classifier's. Published figures are of the very
+spec alone.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _OF_THE_TASK = (("head", "num_classes"), ("input", "height"), ("input", "width")
 
 
 def body(spec: Spec) -> Any:
-    """Return plain values that are equal where two specs say one network, whatever its task and its name."""
+    """Return plain values, equal where two specs say one network, whatever its task and name."""
     values = _computed(spec)
     values["input"] = {"channels": spec.input.channels}
     values["head"] = values["head"]["steps"]
@@ -41,8 +42,8 @@ def body(spec: Spec) -> Any:
 def taken_over(parent: Document, changed: Document, said: Mapping[Path, Any]) -> Document:
     """Return the changed document without the words in it that hold of its parent alone.
 
-    `said` is what changed it. Figures go, and a description says what was changed; where that is the body, source,
-    description and name go too. Words that were `said` stay.
+    `said` is what changed it. Figures go, and a description says what was changed; where that is
+    the body, source, description and name go too. Words that were `said` stay.
     """
     was, now = _spec(parent), _spec(changed)
     if now is None or (was is not None and _computed(was) == _computed(now)):
@@ -60,7 +61,7 @@ def taken_over(parent: Document, changed: Document, said: Mapping[Path, Any]) ->
 
 
 def name_of(parent: str, settings: Mapping[Path, Any]) -> str:
-    """Return the name of a network that settings make of its parent: `densenet121_growth_rate_24`."""
+    """Return the name of what settings make of a parent: `densenet121_growth_rate_24`."""
     of_the_body = {path: value for path, value in settings.items() if path not in _OF_THE_TASK}
     told = [f"{key}_{said}" for key, said in _as_written(of_the_body)]
     words = "_".join([parent, *told])

@@ -234,7 +234,7 @@ def _key_path(key: str, place: Place) -> Path:
 def _overridden(
     document: Document, settings: Sequence[tuple[Path, Document]], kind: str
 ) -> tuple[Document, list[Diagnostic]]:
-    """The document with every setting that leads somewhere, and an S011 for each that does not or does nothing."""
+    """The document with every setting that leads somewhere, and an S011 for each other one."""
     faults = list(overwritten(settings))
     for path, value in settings:
         if kind == "recipe":

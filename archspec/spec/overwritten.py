@@ -1,4 +1,4 @@
-"""Settings of one command line that a later one replaces by something else: which did the user mean?"""
+"""Settings of one command line that a later one replaces: which did the user mean?"""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _replaces(later: Set, earlier: Set) -> bool:
 
 
 def _part(value: Any, path: Path) -> Any:
-    """What a value says at a path; a number is short for a block, and nothing equals what is not there."""
+    """What a value says at a path; a number is short for a block, nothing equals what is absent."""
     for key in path:
         if key == "layers" and isinstance(value, int):
             return value

@@ -52,7 +52,7 @@ def _length(document: Document, key: str) -> int:
 
 
 def of_blocks(path: Path) -> Path:
-    """Return the path below `blocks` that one below `block_config` is short for: `block_config[1]` is its layers."""
+    """Return the path below `blocks` that one below `block_config` is short for."""
     if path[0] != "block_config":
         return path
     return ("blocks", path[1], "layers") if len(path) == 2 else ("blocks", *path[1:])

@@ -1,4 +1,4 @@
-"""Whether the parts of a folder of images are apart: what is chosen by or judged with must not have been learnt."""
+"""Whether the parts of a folder of images are apart: nothing is judged with what was learnt."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from archspec.train.sources import Source
 
 MAX_COMPARED = 50
-"""Images of a class whose contents are compared; a copy differs in none, and other images in the first."""
+"""Images of a class whose contents are compared: of other images the first differs already."""
 _CURE = "keep them apart; where there is no val folder, a share of the training images is held out"
 
 
 def shared(train: Source, other: Source | None) -> Iterator[Diagnostic]:
-    """Yield a D011 for each class whose images in another part are the very training images, linked or copied."""
+    """Yield a D011 for each class whose images in another part are those of training.
+
+    They may be links to them, or copies.
+    """
     if other is None or not train.files:
         return
     learnt, others = _by_class(train), _by_class(other)

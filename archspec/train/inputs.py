@@ -21,7 +21,8 @@ DIGITS_UP_TO = 32
 def check_stand_in(spec: Spec, *, grey: bool = False) -> None:
     """Raise DataError (D001) where the embedded digits cannot stand in for a data set.
 
-    Nobody means them who asks for a large network, nor who judges (`grey`) one that was trained on colours.
+    Nobody means them who asks for a large network, nor who judges (`grey`) one that was trained on
+    colours.
     """
     size = spec.input
     faults = []

@@ -21,11 +21,11 @@ _CHANGES_LOGITS = ("activation", "norm", "dropout", "squeeze_excite", "branches"
 
 
 def check_logits(spec: Spec, graph: Graph) -> None:
-    """Check that the loss can read what a verified graph gives: cross entropy takes a softmax of it by itself.
+    """Check that cross entropy, which takes a softmax itself, can read what a verified graph gives.
 
     Raises:
-        TrainingError: T014, something else than one row of logits; T015, logits behind an activation, a norm or
-            dropout, which hold back what is learnt.
+        TrainingError: T014, something else than one row of logits; T015, logits behind an
+            activation, a norm or dropout, which hold back what is learnt.
     """
     shapes, _ = infer_shapes(graph)
     given = [shapes[name] for name in graph.outputs]
@@ -37,7 +37,8 @@ def check_logits(spec: Spec, graph: Graph) -> None:
     faults = [
         Diagnostic(
             "T015",
-            f"{op.name} ({op.kind}) stands behind the last weights; to be trained a network must give their logits",
+            f"{op.name} ({op.kind}) stands behind the last weights; "
+            "to be trained a network must give their logits",
             spec.place(*_suspects(spec)),
             f"leave the {op.kind} out: the loss takes its softmax itself, and so does predict",
         )

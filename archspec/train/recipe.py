@@ -80,7 +80,8 @@ class ScheduleRecipe(SpecModel):
     final: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
     """Cosine: the rate at the end, at most `learning_rate`."""
     milestones: tuple[Milestone, ...] = (0.5, 0.75)
-    """Step: after which the rate is multiplied by `factor`; below 1 shares of the run, from 1 on epochs; rising."""
+    """Step: after which the rate is multiplied by `factor`, rising; below 1 shares of the run, from
+    1 on epochs."""
     factor: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
     """Step: what the rate is multiplied by."""
     warmup_epochs: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
@@ -146,7 +147,10 @@ class Recipe(WrittenModel):
         return self
 
     def resolved(self) -> dict[str, Any]:
-        """Return plain values from which the equal recipe is read again, without settings that mean nothing here."""
+        """Return plain values from which the equal recipe is read again.
+
+        Settings that mean nothing beside the others are left out.
+        """
         values = super().resolved()
         for path in without_meaning(self):
             holder = values

@@ -2,7 +2,8 @@
 
 Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read, D002 unknown
 layout, D003 a class folder without images, D004 classes differ, D005 an image is not whole, D006 a record
-file is not whole, D007 a label out of range, D008 too few images, D011 the same images in two parts.
+file is not whole, D007 a label out of range, D008 too few images, D011 the same images in two
+parts.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def open_splits(data_dir: Path | None, *, val_fraction: float = 0.1, seed: int =
     """Return the parts of the data set in a folder, or of the embedded digits where there is no folder.
 
     Where no validation images are set apart, each class gives `val_fraction` of its training images for them;
-    test images are never used so, since validation chooses the checkpoint. Raises DataError (D001..D008, D011).
+    test images are never used so, since validation chooses the checkpoint. Raises DataError
+    (D001..D008, D011).
     """
     if not 0 < val_fraction < 1:
         raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")

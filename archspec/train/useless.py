@@ -27,7 +27,7 @@ def useless(recipe: Recipe) -> Iterator[tuple[Path, str]]:
 
 
 def without_meaning(recipe: Recipe) -> Iterator[Path]:
-    """Yield the paths of the settings that mean nothing beside the others, whether they are said or default."""
+    """Yield the paths of settings that mean nothing beside the others, said or default."""
     for dependent in DEPENDENTS:
         if not dependent.fits(_at(recipe, dependent.on)):
             yield dependent.path
@@ -49,8 +49,9 @@ def _is_said(recipe: Recipe, dependent: Dependent) -> bool:
 def _of_the_run(recipe: Recipe) -> Iterator[tuple[Path, str]]:
     schedule, epochs = recipe.schedule, recipe.epochs
     if schedule.warmup_epochs > epochs:
-        rule = f"warmup_epochs (={schedule.warmup_epochs}) must be at most the {counted(epochs, 'epoch')} of the run"
-        yield ("schedule", "warmup_epochs"), rule
+        rule = f"must be at most the {counted(epochs, 'epoch')} of the run"
+        named = f"warmup_epochs (={schedule.warmup_epochs})"
+        yield ("schedule", "warmup_epochs"), f"{named} {rule}"
     if schedule.kind == "cosine" and schedule.final > schedule.learning_rate:
         start = f"learning_rate (={schedule.learning_rate:g})"
         yield (

@@ -83,10 +83,10 @@ def published(name: str) -> Published:
 
 
 def published_of(spec: Spec) -> str:
-    """Return the name of the published checkpoint that fits a spec's network, but for the classifier.
+    """Return the name of the published checkpoint that fits a spec's network but for its head.
 
     Raises:
-        DownloadError: N001, none does: another network than the published one of that name is another network.
+        DownloadError: N001, none does.
     """
     for name in PUBLISHED:
         if body(load_spec(name)) == body(spec):

@@ -373,7 +373,7 @@ NAMES_LIKE_PLACES = ("--set x.yaml", "override x.yaml", "--lr 3.yaml", "a:3:4.ya
 def test_a_file_is_a_file_whatever_it_is_called(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that begins as a setting does, or ends as a place does, changes neither origin nor order of faults."""
+    """A name like a setting or a place changes neither the origin nor the order of faults."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path, name, "extends: densenet121\nhead: {num_classes: 7}\n")
     spec, path = load_spec(name), ("head", "num_classes")

@@ -1,4 +1,4 @@
-"""Any value in place of any other gives errors with places: never a traceback, and never an error from nowhere."""
+"""Any value in place of any other gives errors with places: no traceback, none from nowhere."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -72,7 +72,10 @@ norm: {kind: group, eps: 1.0e-5, groups: 2}
 activation: relu
 drop_rate: 0.0
 drop_after: layer
-head: {num_classes: 5, dropout: 0.1, steps: [{global_pool: {keep: false}}, {dense: {width: out, bias: true}}]}
+head:
+  num_classes: 5
+  dropout: 0.1
+  steps: [{global_pool: {keep: false}}, {dense: {width: out, bias: true}}]
 features: [1]
 """)
 RECIPE = yaml.safe_load("""

@@ -16,7 +16,7 @@ LARGE = ([], ["input.height=32"], ["input.width=32"], ["input.height=33", "input
 
 @pytest.mark.parametrize("settings", SMALL)
 def test_digits_stand_in_for_small_images(settings):
-    """Colours too, where they are learnt from; they judge no network that was trained on colours."""
+    """Colours too, where they are learnt from; they judge no network of colours."""
     spec = load_spec("densenet121", settings)
     check_stand_in(spec)
     with pytest.raises(DataError, match=r"D001 .*are grey, densenet121 reads 3 channels"):

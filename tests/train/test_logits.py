@@ -1,4 +1,4 @@
-"""Only a network that gives one row of logits is trained: cross entropy would read anything else without a word."""
+"""Only what gives one row of logits is trained: cross entropy would read anything silently."""
 
 import pytest
 

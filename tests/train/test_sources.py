@@ -192,7 +192,7 @@ def hard_linked(one: Path, other: Path) -> None:
 @pytest.mark.parametrize("part", ["val", "test"])
 @pytest.mark.parametrize("made", [linked, hard_linked, shutil.copytree])
 def test_images_to_choose_by_are_not_those_to_learn_from(made, part, tmp_path):
-    """The same folder under two names, links to its files, or copies of them: every class is named."""
+    """One folder under two names, links to its files, or copies of them: each class is named."""
     folder(tmp_path / "train", {"a": 3, "b": 120})
     made(tmp_path / "train", tmp_path / part)
     with pytest.raises(DataError) as caught:

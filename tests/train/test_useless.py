@@ -1,4 +1,4 @@
-"""Settings of a recipe that would do nothing are refused; what a child says leaves none of its parent's behind."""
+"""Settings of a recipe that would do nothing are refused; what a child says leaves none behind."""
 
 from pathlib import Path
 
@@ -78,10 +78,10 @@ UNITS = {
     "of 0-1": (
         {"data": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}},
         [
-            "mean (=[0.485, 0.456, 0.406]) must be in 0-255 units; what is [0.485, 0.456, 0.406] in 0-1 is "
-            "[123.675, 116.28, 103.53] here",
-            "std (=[0.229, 0.224, 0.225]) must be in 0-255 units, each 1 or more; what is [0.229, 0.224, 0.225] in "
-            "0-1 is [58.395, 57.12, 57.375] here",
+            "mean (=[0.485, 0.456, 0.406]) must be in 0-255 units; "
+            "what is [0.485, 0.456, 0.406] in 0-1 is [123.675, 116.28, 103.53] here",
+            "std (=[0.229, 0.224, 0.225]) must be in 0-255 units, each 1 or more; "
+            "what is [0.229, 0.224, 0.225] in 0-1 is [58.395, 57.12, 57.375] here",
         ],
     ),
     "half": ({"data": {"mean": [0.5]}}, ["mean (=[0.5]) must be in 0-255 units; what is"]),
@@ -180,7 +180,7 @@ def test_two_that_are_typed_are_refused_in_any_order(settings):
 
 
 def test_a_flag_against_a_setting_is_refused():
-    """--lr and --set recipe.schedule.learning_rate, where they differ; that is all the same for every flag."""
+    """--lr and --set recipe.schedule.learning_rate, where they differ; so it is for every flag."""
     settings = ["schedule.learning_rate=0.1", ("schedule.learning_rate", 0.2)]
     with pytest.raises(SpecError, match=r"S011 schedule.learning_rate is replaced by override"):
         load_recipe("digits", settings)
