@@ -87,7 +87,7 @@ def test_names_of_ones_own(tmp_path):
         densenet("convert", "mine.pth", *given, "--by-order", "--suggest", "map.yaml", cwd=tmp_path)
     )
     assert "mine.pth is a torch .pth file, paired by order" in out
-    assert "note: 3 classes as in the file; densenetbc_digits has 10" in out
+    assert "note: 3 classes as in the file; densenetbc_digits_growth_rate_4 has 10" in out
     assert "wrote map.yaml: read it, then --map map.yaml" in out
     out = passed(
         densenet("convert", "mine.pth", *given, "--map", "map.yaml", "-o", "x.ckpt", cwd=tmp_path)
