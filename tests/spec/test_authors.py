@@ -21,17 +21,17 @@ from archspec.graph.ir import Graph
 from archspec.graph.operators import OPERATORS
 from archspec.spec.load import load_spec
 
-OUTPUTS = np.load(Path(__file__).parents[1] / "cases" / "authors.npz")
+CASES = Path(__file__).parents[1] / "cases"
+OUTPUTS = np.load(CASES / "authors.npz")
 RELATIVES = Path(__file__).parent / "relatives"
 SMALL = ("input.height=64", "input.width=64")
-CIFAR = ("blocks=[{layers: 3}, {layers: 4}, {layers: 3}, {layers: 2}]", "growth_rate=8")
 NETWORKS = {
     "hardnet68": ("hardnet68", SMALL),
     "hardnet39ds": ("hardnet39ds", SMALL),
     "sparsenet40_k24": ("sparsenet40_k24", ("stem.channels=24",)),
     "peleenet": ("peleenet", SMALL),
     "threshnet79": (f"{RELATIVES}/threshnet79.yaml", SMALL),
-    "newest_first": ("densenetbc100_k12", (*CIFAR, "connectivity.order=newest_first")),
+    "kuangliu": (f"{CASES}/kuangliu_densenet.yaml", ()),
 }
 TURNED = {
     "peleenet": "connectivity.order=newest_first",

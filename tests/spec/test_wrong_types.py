@@ -40,7 +40,14 @@ layer:
   - dropout: {rate: 0.1}
   - conv: {width: k, kernel: 3}
 bottleneck: 4
-connectivity: {rule: window, window: 2, output: all, share: 1.0}
+connectivity:
+  rule: window
+  window: 2
+  order: newest_first
+  output: all
+  output_order: oldest_first
+  share: 1.0
+  bypass: last
 blocks:
   - layers: 2
     growth_rate: [8, 8]
@@ -67,6 +74,7 @@ transitions:
     skip: stem
     crop: true
     join: concat
+    order: skip_first
     after: [{conv: {width: 16, kernel: 1}}]
 norm: {kind: group, eps: 1.0e-5, groups: 2}
 activation: relu
