@@ -40,8 +40,6 @@ def build_graph(spec: Spec) -> Graph:
     for number, block in enumerate(spec.dense_blocks(), start=1):
         value = builder.dense_block(f"features.denseblock{number}", block, value, number)
         outputs[number] = value
-        if number == spec.last_block:
-            break
         if number <= len(transitions):
             value = builder.transition(
                 f"features.transition{number}", transitions[number - 1], value, number, outputs
@@ -171,7 +169,7 @@ class _Builder:
             growth_rate=block.growth_rate,
             bottleneck=block.bottleneck,
             widths=block.widths,
-            aggregated=block.aggregate is not None,
+            aggregated=self.aggregates(block, value),
             residual=block.residual,
         )
         around_layers, entering = self.split(name, block, value)
@@ -262,6 +260,13 @@ class _Builder:
             region.origin for region in reversed(self.regions) if region.kind == "dense_block"
         )
 
+    def aggregates(self, block: Block, value: str) -> bool:
+        """Whether operators stand behind a block's join: steps such as `none` come to nothing."""
+        if block.aggregate is None:
+            return False
+        steps = block.aggregate.listed()
+        return bool(expand(self.dropping(self.declared(steps, value, first=None, out=1))))
+
     def aggregate(self, name: str, block: Block, value: str, parent: str, number: int) -> str:
         if block.aggregate is None:
             return value
@@ -334,6 +339,18 @@ class _Builder:
         corner = tuple((a - b) // 2 for a, b in zip(there, size, strict=True))
         return self.op(name, "crop", (value,), region, size=size, corner=corner)
 
+    def end(self, value: str) -> None:
+        """Note a fault where features leave out the last block, which nothing behind it reads."""
+        features, last = self.spec.features, len(self.spec.blocks)
+        is_block = any(
+            region.kind == "dense_block" and value.startswith(f"{region.name}.")
+            for region in self.regions
+        )
+        if features and last not in features and is_block:
+            listed = ", ".join(map(str, features))
+            message = f"features (={listed}) must name block {last} too: without a head nothing else reads it"
+            self.fault(message, (("features",),), "name it, or leave the block out")
+
     def head(self, value: str) -> str:
         head = self.spec.head
         part = replace(
@@ -342,6 +359,7 @@ class _Builder:
         )
         pieces = expand(part)
         if not pieces:
+            self.end(value)
             return value
         features = all(OPERATORS[piece.kind].carries for piece in pieces)
         classes = pieces[-1].channels if features else head.num_classes

@@ -59,15 +59,12 @@ def acyclic(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def connected(graph: Graph) -> Iterator[Diagnostic]:
-    """One input, one output beside the features, and every operator lies on a way from the input to an output."""
+    """One input, one output beside the features (without a head perhaps none), and every operator lies on a way."""
     ends = tuple(name for name in graph.outputs if graph.ops[name].kind != "output")
-    features_alone = len(ends) < len(graph.outputs) and not graph.regions_of("head")
-    for what, names, wanted_number in (
-        ("input", graph.inputs, 1),
-        ("output", ends, 0 if features_alone else 1),
-    ):
-        if len(names) != wanted_number:
-            must = "none beside its features" if wanted_number == 0 else "one"
+    is_backbone = len(ends) < len(graph.outputs) and not graph.regions_of("head")
+    for what, names, least in (("input", graph.inputs, 1), ("output", ends, int(not is_backbone))):
+        if not least <= len(names) <= 1:
+            must = "one" if least else "at most one beside its features"
             shown = f"{counted(len(names), what)} ({', '.join(names[:5])})"
             yield Diagnostic("G004", f"has {shown}, must have {must}", graph.name)
     if not graph.inputs or not graph.outputs:
@@ -201,7 +198,8 @@ def rightly_cut(graph: Graph) -> Iterator[Diagnostic]:
                 "G009", f"is split {parts}, must be at {border} of {channels} channels", block.name
             )
         first = graph.ops[found[layers_of(graph, block)[0].name].entering[0]]
-        if first.kind == "slice" and first.attrs["start"] != border:
+        is_split = first.kind == "slice" and first.region == block.name
+        if is_split and first.attrs["start"] != border:
             yield Diagnostic(
                 "G009",
                 f"must begin at channel {border}: the others go round the layers",

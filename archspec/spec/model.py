@@ -125,8 +125,8 @@ class Spec(WrittenModel):
     layers and transitions, as in the paper's code."""
     head: Head = HeadSpec()
     features: tuple[Annotated[int, Field(strict=True, ge=1, le=64)], ...] = ()
-    """Numbers of blocks whose outputs the network gives as well, before the head's; without a head it ends with the
-    last of them."""
+    """Numbers of blocks whose outputs the network gives as well, before the head's; without a head the last block
+    must be one of them."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Spec:
@@ -187,11 +187,6 @@ class Spec(WrittenModel):
         if connections > MAX_CONNECTIONS:
             limit = f"at most {MAX_CONNECTIONS:,} fit"
             yield ("blocks",), f"blocks have {connections:,} direct connections; {limit}"
-
-    @property
-    def last_block(self) -> int | None:
-        """The number of the block that the network ends with, where that is a feature and no head follows."""
-        return max(self.features) if self.features and not self.head.listed() else None
 
     def dense_blocks(self) -> Iterator[Block]:
         """Yield each block with the spec's defaults filled in."""

@@ -26,6 +26,12 @@ SPEC = build_graph(load_spec("densenet121", SMALL))
 L1, L2 = "features.denseblock1.denselayer", "features.denseblock2.denselayer"
 
 
+def small_but(override: str) -> list[str]:
+    """The settings of the small network, one of them another."""
+    key = override.partition("=")[0]
+    return [*(setting for setting in SMALL if not setting.startswith(f"{key}=")), override]
+
+
 def nameless(graph: Graph, seed: int = 0) -> Graph:
     """The graph as a file has it: no regions, other names, another order, no dropout, no momentum."""
     rng = random.Random(seed)
@@ -256,7 +262,7 @@ def test_missing_edges_are_counted_in_the_files_own_graph() -> None:
 )
 def test_a_right_file_against_a_wrong_spec(override: str, expected: list[str]) -> None:
     """What follows from a fault, such as the width of what comes behind it, is not said again."""
-    wrong = build_graph(load_spec("densenet121", [*SMALL, override]))
+    wrong = build_graph(load_spec("densenet121", small_but(override)))
     assert lines(compare(wrong, nameless(SPEC))) == expected
 
 
@@ -400,7 +406,7 @@ def test_joins_that_double_without_end_are_refused() -> None:
 
 def test_the_list_of_differences_ends() -> None:
     """A block of 80 layers that read one another alone lacks 3,160 connections less those it has."""
-    spec = build_graph(load_spec("densenet121", [*SMALL, "block_config=[80]"]))
+    spec = build_graph(load_spec("densenet121", small_but("block_config=[80]")))
     chain = spec
     for index in range(2, 81):
         norm = spec.ops[f"{L1}{index}.norm1"]

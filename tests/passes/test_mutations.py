@@ -28,7 +28,7 @@ GRAPHS = {
         for name in ("hardnet68", "vovnet39", "peleenet", "fcdensenet103", "cspdensenet121")
     },
     "a backbone": build_graph(
-        load_spec("densenet121", {**SMALL, "features": [1, 3], "head": "none"})
+        load_spec("densenet121", {**SMALL, "features": [1, 4], "head": "none"})
     ),
     "gates, groups and skips": build_graph(load_spec(Path(__file__).parent / "gates.yaml")),
     "layers of their own": build_graph(load_spec(Path(__file__).parent / "own_layers.yaml")),
