@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from archspec.passes.chains import Chain
+from archspec.passes.joins import Joins
+from archspec.passes.simplify import without_whole_crops
 from archspec.passes.stages import Match
 
 Lacks = Mapping[str, frozenset[str]]
@@ -92,14 +94,9 @@ class _Reads:
 
     @cached_property
     def leaves(self) -> Mapping[str, tuple[str, ...]]:
-        """What each concatenation of the spec joins, nested ones written out."""
-        found: dict[str, tuple[str, ...]] = {}
-        for op in self.match.spec.ops.values():
-            if op.kind in ("concat", "dropout"):
-                found[op.name] = tuple(
-                    leaf for source in op.inputs for leaf in found.get(source, (source,))
-                )
-        return found
+        """What each concatenation of the spec joins, nested ones and idle operators written out."""
+        written = Joins(without_whole_crops(self.match.spec)).written
+        return {name: parts for name, parts in written.items() if parts != (name,)}
 
     @cached_property
     def trees(self) -> Mapping[str, frozenset[str]]:
