@@ -44,6 +44,8 @@ class Life:
     """What the weights of a file say of its connections."""
 
     parts: tuple[Part, ...]
+    connections: int
+    """How many there are, those of stem, transitions and head included; not what a slice of the spec cuts off."""
     live: Mapping[str, Array]
     """Which channels of each value depend on the image."""
     carried: Mapping[str, Array]
@@ -55,11 +57,6 @@ class Life:
     """Norms of which a variance and eps together are not above zero."""
     unread: tuple[str, ...]
     """Operators whose weights could not be had: what reads through them is taken for alive, and that is said."""
-
-    @property
-    def connections(self) -> int:
-        """How many there are, those of stem, transitions and head included."""
-        return sum(len(part.sources) for part in self.parts)
 
     @property
     def differences(self) -> tuple[Diagnostic, ...]:
@@ -104,13 +101,17 @@ def life_of(match: Match, reading: Reading, path: Path) -> Life:
         ModelFileError: R005, R006, the file cannot be read any more.
     """
     with values_of(path) as values:
-        walk = _Walk(match, reading, values)
+        walk, form = (_Walk(match, reading, values, by_form) for by_form in (False, True))
         walk.run()
+        form.run()
     parts = walk.parts.all
-    dead = tuple(islice((line for part in parts for line in walk.dead(part)), MAX_LINES + 1))
+    there = {part.name: form.carried(part) for part in parts}
+    lines = (line for part in parts for line in walk.dead(part, there[part.name]))
+    dead = tuple(islice(lines, MAX_LINES + 1))
     carried = {part.name: walk.carried(part) for part in parts}
+    connections = sum(int(each.sum()) for each in there.values())
     broken, rootless, unread = map(tuple, (walk.broken, walk.rootless, walk.unread))
-    return Life(parts, walk.live, carried, dead, broken, rootless, unread)
+    return Life(parts, connections, walk.live, carried, dead, broken, rootless, unread)
 
 
 @dataclass
@@ -118,6 +119,8 @@ class _Walk:
     match: Match
     reading: Reading
     values: Values
+    by_form: bool
+    """Whether every weight is taken for one that is not zero: what is cut then, the spec itself cuts, by a slice."""
     live: dict[str, Array] = field(default_factory=dict)
     reaches: dict[str, Reach] = field(default_factory=dict)
     """Which of its part's sources each channel of a value depends on."""
@@ -204,6 +207,8 @@ class _Walk:
 
     def _weights(self, ours: Op, op: Op) -> list[Array]:
         """The values of an operator's filters or scales that can be had; what is strange in them is noted."""
+        if self.by_form:
+            return []
         name = self.folded.get(op.name, op.name)
         known = (
             Weights() if name == op.name in self.held else self.reading.weights.get(name, Weights())
@@ -221,17 +226,20 @@ class _Walk:
             self.rootless[ours.name] = None
         return [values for values in scales if values is not None]
 
-    def dead(self, part: Part) -> Iterator[Dead]:
-        """Yield what of a part carries nothing, what has its reason elsewhere left out."""
+    def dead(self, part: Part, there: Array) -> Iterator[Dead]:
+        """Yield what of a part carries nothing, what has its reason elsewhere left out.
+
+        `there` says which of its sources reach its output by form.
+        """
         carried = self.carried(part)
         reads = [
             any(self.live[value].any() for value in values) for values in part.sources.values()
         ]
-        if any(reads) and not carried.any():
+        if any(reads) and there.any() and not carried.any():
             yield self._constant(part)
             return
         for number, (source, live) in enumerate(zip(part.sources, reads, strict=True)):
-            if live and not carried[number]:
+            if live and there[number] and not carried[number]:
                 end = self.ends[part.name][number]
                 words = "a scale that is" if end.kind in NORMS else "weights that are"
                 yield Dead(

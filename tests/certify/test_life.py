@@ -24,6 +24,7 @@ from archspec.readers.mindir import mindir_reading
 from archspec.readers.onnx import onnx_reading
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
+from archspec.spec.model import Spec
 from archspec.writers.load import create_model
 from archspec.writers.mindir import export_mindir
 
@@ -451,3 +452,25 @@ def test_a_damaged_file_is_refused_or_looked_at(number: int, tmp_path: Path) -> 
                 and life_of(comparison.match, reading, file).connections == CONNECTIONS
             )
     assert looked_at
+
+
+def test_what_the_spec_itself_cuts_off_is_not_called_dead(tmp_path: Path) -> None:
+    """A slice leaves out the last layer; half of what it leaves has weights of zero, which are told."""
+    values = {
+        "input": {"channels": 1, "height": 8, "width": 8},
+        "growth_rate": 4,
+        "stem": {"channels": 8, "kernel": 3, "stride": 1, "pool": "none"},
+        "blocks": [{"layers": 2}],
+        "head": {
+            "steps": ["norm", {"slice": {"stop": 12}}, "global_pool", "dense"],
+            "num_classes": 3,
+        },
+    }
+    graph = build_graph(Spec.model_validate(values))
+    content, weights = written(graph.ops.values(), STYLES["torch"])
+    found = life(content, tmp_path, graph)
+    assert (lines(found), found.unread) == ([], ())
+    name = next(name for name in weights if name.endswith("dense.weight"))
+    weights[name][:, 8:12] = 0
+    found = life(written(graph.ops.values(), STYLES["torch"], weights)[0], tmp_path, graph)
+    assert lines(found) == ["the head reads layer 1 with weights that are all zero"]
