@@ -9,8 +9,8 @@ A file of a convolution and a norm holds, in the words of `onnx_file`:
     output     b
 
 and gives an input, a conv and a batch_norm. The path of a file is onnx_file (bytes to nodes), `read_onnx` (nodes
-run on shapes), and what each operator is: onnx_windows, onnx_shapes, onnx_elements with onnx_patterns, and
-onnx_constants for what a file computes of constants alone.
+run on shapes), and what each operator is: onnx_windows, onnx_slices, onnx_shapes, onnx_elements with onnx_norms
+and onnx_patterns, and onnx_constants for what a file computes of constants alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from archspec.errors import ArchspecError, Diagnostic, ModelFileError, counted
 from archspec.graph.ir import Graph, Op
 from archspec.readers import onnx_quantised as quantised
 from archspec.readers import onnx_shapes as shapes
+from archspec.readers import onnx_slices as slices
 from archspec.readers import onnx_windows as windows
 from archspec.readers.mindir import graph_of, without_softmax
 from archspec.readers.mindir_values import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange, Unknown
@@ -58,8 +59,8 @@ OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     "MaxPool": windows.max_pool,
     "AveragePool": windows.avg_pool,
     "Pad": windows.pad,
-    "Slice": windows.slices,
-    "Split": windows.split,
+    "Slice": slices.slices,
+    "Split": slices.split,
     **dict.fromkeys(("Resize", "Upsample"), windows.resize),
     "GlobalAveragePool": shapes.global_pool,
     "ReduceMean": shapes.mean,

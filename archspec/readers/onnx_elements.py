@@ -1,7 +1,7 @@
-"""Operators of an ONNX that work element by element: activations, sums, products, norms and what stands for them.
+"""Operators of an ONNX that work element by element: activations, sums and products, and what stands for them.
 
-A norm may be written as a scale and a shift of each channel, in any number of steps; a bias may be added behind
-the convolution; an activation may be written out (`onnx_patterns`).
+An activation may be written out (`onnx_patterns`); what is added to each channel or multiplied with it is a
+bias or a part of a norm (`onnx_norms`).
 """
 
 from __future__ import annotations
@@ -10,20 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import inf
-from types import MappingProxyType
 from typing import Any
 
-from archspec.graph.ir import Op
+from archspec.readers import onnx_norms as norms
 from archspec.readers.mindir_values import UNKNOWN, Feature, Strange
 from archspec.readers.onnx_patterns import recognised
-from archspec.readers.onnx_shapes import GROUPED
 from archspec.readers.onnx_values import Call, Tensor, decimal
-from archspec.readers.weights import computed
 
-NORMS = frozenset({"batch_norm", "layer_norm", "group_norm"})
 UNBOUNDED = 1e30
-BARE = "bare"
-"""Suffix of the bias that is added to a convolution in a node of its own."""
 
 
 def activation(kind: str, call: Call, **attrs: Any) -> Feature:
@@ -41,10 +35,11 @@ def leaky_relu(call: Call) -> Feature:
 
 def prelu(call: Call) -> Feature:
     """Return the same shape; the slope that it starts from is not in a file."""
-    x, slope = call.feature(), call.inputs[1]
+    x, slope = call.feature(pending="permuted"), call.inputs[1]
     if not isinstance(slope, Tensor) or not _is_per_channel(x, slope):
         raise Strange("has not one slope for each channel")
-    return call.op("prelu", [x], x.shape, weights=[slope], channels=x.shape[1], slope=None)
+    made = call.op("prelu", [x], x.shape, weights=[slope], channels=x.shape[1], slope=None)
+    return replace(made, pending=x.pending)
 
 
 def hard_sigmoid(call: Call) -> Feature:
@@ -82,87 +77,21 @@ def clip(call: Call) -> Feature:
     raise Strange(f"clips to [{decimal(low)}, {decimal(high)}]; only [0, 6] and [0, inf) are known")
 
 
-def batch_norm(call: Call) -> Feature:
-    """Return the same shape; training mode is a fault."""
-    x = call.feature()
-    weights = [call.weight(index, 1) for index in (1, 2, 3, 4)]
-    if any(weight.dims != (x.shape[1],) for weight in weights):
-        raise Strange(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
-    eps = decimal(call.attrs.get("epsilon", 1e-5))
-    made = call.op("batch_norm", [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
-    call.found.varies(made.op, weights[3])
-    if call.attrs.get("training_mode") or call.outputs > 1:
-        call.found.faults[made.op] = f"{call.kind} was exported in training mode"
-    return made
-
-
-def layer_norm(call: Call) -> Feature:
-    """Return the same shape, channels last: each pixel by itself."""
-    x = call.feature(pending="permuted")
-    if (
-        not x.pending
-        or call.attrs.get("axis", -1) not in (-1, 3)
-        or call.weight(1, 1).dims != (x.shape[1],)
-    ):
-        raise Strange("does not norm the channels of each pixel")
-    eps = decimal(call.attrs.get("epsilon", 1e-5))
-    made = call.op(
-        "layer_norm", [x], x.shape, weights=_scale_and_shift(call), channels=x.shape[1], eps=eps
-    )
-    return replace(made, pending=x.pending)
-
-
-def group_norm(call: Call) -> Feature:
-    """Return the same shape."""
-    x, groups = call.feature(), call.attrs["num_groups"]
-    if call.weight(1, 1).dims != (x.shape[1],) or x.shape[1] % groups:
-        raise Strange(
-            f"has {groups} groups and {call.weight(1, 1).dims[0]} scales for {x.shape[1]} channels"
-        )
-    attrs = {
-        "channels": x.shape[1],
-        "groups": groups,
-        "eps": decimal(call.attrs.get("epsilon", 1e-5)),
-    }
-    return call.op("group_norm", [x], x.shape, weights=_scale_and_shift(call), **attrs)
-
-
-def _scale_and_shift(call: Call) -> list[Tensor]:
-    """A norm's weights, of which the second may be left out."""
-    return [call.weight(index, 1) for index in (1, 2) if index == 1 or call.has(index)]
-
-
-def instance_norm(call: Call) -> Feature:
-    """The part of a group norm that norms each group as if it were a channel."""
-    x = call.feature(pending=GROUPED)
-    if not x.pending or call.weight(1, 1).dims != (x.pending[1],) or not _are_trivial(call):
-        raise Strange(UNKNOWN)
-    return replace(
-        x, pending=("group norm", x.pending[1], decimal(call.attrs.get("epsilon", 1e-5)))
-    )
-
-
-def _are_trivial(call: Call) -> bool:
-    scale, shift = call.weight(1, 1).values, call.weight(2, 1).values
-    return (
-        scale is not None and shift is not None and bool((scale == 1).all() and (shift == 0).all())
-    )
-
-
 def binary(call: Call) -> Feature:
     """A sum, difference, product, quotient or power of two values, one of which may be a constant."""
     constants = [value for value in call.inputs if isinstance(value, Tensor)]
     if not constants:
         return _of_features(call)
     x = call.feature(0 if call.inputs[1] is constants[0] else 1, pending="permuted")
-    if (number := constants[0].number) is not None:
+    number = constants[0].number
+    if number is not None and not _is_for_one_channel(x, constants[0]):
         return _with_number(call, x, float(number))
     if not _is_per_channel(x, constants[0]) or (
         call.kind in ("Sub", "Div") and call.inputs[0] is constants[0]
     ):
         raise Strange(UNKNOWN)
     return replace(
-        _BY_CHANNEL[call.kind](call, replace(x, pending=()), constants[0]), pending=x.pending
+        norms.BY_CHANNEL[call.kind](call, replace(x, pending=()), constants[0]), pending=x.pending
     )
 
 
@@ -253,64 +182,10 @@ def _is_per_channel(x: Feature, weight: Tensor) -> bool:
     return dims == (1,) * before + (x.shape[1],) + (1,) * behind
 
 
-def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
-    """Add a value to each channel: a bias, or a part of a norm."""
-    op = call.found.ops[x.op]
-    if op.kind in NORMS:
-        call.found.copy(op.name, op.name, weight)
-        return x
-    if op.kind == "scale":
-        made = _affine(call, call.known(op.inputs[0]), weight)
-        call.found.copy(op.name, made.op, weight)
-        return made
-    if op.kind in ("conv", "conv_transpose", "dense") and not op.attrs.get(
-        "bias", op.kind == "dense"
-    ):
-        name = call.found.free(f"{op.name}+{BARE}")
-        attrs = {**op.attrs, "bias": True}
-        call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
-        call.found.copy(op.name, name, weight)
-        call.shapes[name] = x.shape
-        return Feature(name, x.shape, doubtful=x.doubtful)
-    return _part_of_norm(call, "shift", x, weight)
+def _is_for_one_channel(x: Feature, weight: Tensor) -> bool:
+    """The one channel that there is, said as one: another constant is a number."""
+    return len(weight.dims) >= len(x.shape) - 1 and _is_per_channel(x, weight)
 
-
-def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
-    """Multiply each channel by a value: a part of a norm."""
-    op = call.found.ops[x.op]
-    if call.kind == "Div":
-        weight = replace(
-            weight, values=None, source=computed("Reciprocal", weight.dims, weight.place)
-        )
-    if op.kind in NORMS or op.kind == "scale":
-        call.found.rescale(op.name, weight)
-        return x
-    if op.kind == "shift":
-        return _affine(call, call.known(op.inputs[0]), weight)
-    bare = op.name.rpartition(f"+{BARE}")[0]
-    if bare in call.found.ops:
-        return _affine(call, call.known(bare), weight)
-    return _part_of_norm(call, "scale", x, weight)
-
-
-def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:
-    made = call.part(kind, [x], x.shape, weights=[weight])
-    other = "shift" if kind == "scale" else "scale"
-    call.found.faults[made.op] = (
-        f"{call.kind} is the {kind} of each channel without a {other} beside it"
-    )
-    return made
-
-
-def _affine(call: Call, x: Feature, weight: Tensor) -> Feature:
-    """A batch norm written out: its eps is part of the scale."""
-    return call.op("batch_norm", [x], x.shape, weights=[weight], channels=x.shape[1], eps=None)
-
-
-_BY_CHANNEL: Mapping[str, Callable[[Call, Feature, Tensor], Feature]] = {
-    **dict.fromkeys(("Add", "Sub", "Sum"), shift),
-    **dict.fromkeys(("Mul", "Div"), scale),
-}
 
 ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
     "Relu": partial(activation, "relu"),
@@ -327,8 +202,8 @@ ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
     "Tanh": partial(part, "tanh"),
     "Sqrt": partial(part, "sqrt"),
     **dict.fromkeys(("Softmax", "LogSoftmax"), probabilities),
-    "BatchNormalization": batch_norm,
-    "LayerNormalization": layer_norm,
-    "GroupNormalization": group_norm,
-    "InstanceNormalization": instance_norm,
+    "BatchNormalization": norms.batch_norm,
+    "LayerNormalization": norms.layer_norm,
+    "GroupNormalization": norms.group_norm,
+    "InstanceNormalization": norms.instance_norm,
 }

@@ -15,13 +15,13 @@ from typing import Any
 from archspec.graph.ir import Op
 from archspec.graph.operators import OPERATORS
 from archspec.readers.mindir_values import Feature, Strange
-from archspec.readers.onnx_values import Call, Tensor
+from archspec.readers.onnx_values import TO_LAST, Call, Tensor, axis_of
 from archspec.readers.weights import transposed as turned
 
 MAX_DEPTH = 8
 """Operators between a pool and where its pixels are taken away."""
 
-TO_LAST, TO_FIRST, SHUFFLED = (0, 2, 3, 1), (0, 3, 1, 2), (0, 2, 1, 3, 4)
+TO_FIRST, SHUFFLED = (0, 3, 1, 2), (0, 2, 1, 3, 4)
 
 GROUPED = "grouped"
 HALF = "mean of one axis"
@@ -46,17 +46,17 @@ def mean(call: Call) -> Feature:
     """Return the mean of each channel, (N, C) or (N, C, 1, 1); or of each pixel, a part of a layer norm."""
     if _is_pending(call, GROUPED) or _is_pending(call, HALF):
         return _rest_of_mean(call)
-    permuted = bool(call.feature(pending="permuted").pending)
     x = call.feature(dims=4, pending="permuted")
-    axes, keep = call.option("axes", 1, ()), call.attrs.get("keepdims", 1)
-    axes = sorted(axis % 4 for axis in axes)
-    if axes == ([3] if permuted else [1]) and keep:
+    given, keep = call.option("axes", 1, ()), bool(call.attrs.get("keepdims", 1))
+    axes = sorted(axis_of(x, axis) for axis in given)
+    if axes == [1] and keep:
         return replace(call.part("mean", [x], x.shape), pending=x.pending)
-    if axes in ([2], [3]) and not permuted:
+    if axes in ([2], [3]) and not x.pending:
         return replace(x, pending=(HALF, 4 if keep else 3, 5 - axes[0] if keep else 2))
-    if permuted or axes != [2, 3]:
-        raise Strange(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
-    return _mean_of_pixels(call, x, bool(keep))
+    if axes != [2, 3]:
+        raise Strange(f"averages over the axes {reprlib.repr(given)}; only (2, 3) is known")
+    made = _mean_of_pixels(call, x, keep)
+    return replace(made, pending=x.pending) if keep else made
 
 
 def _rest_of_mean(call: Call) -> Feature:
@@ -128,9 +128,11 @@ def flatten(call: Call) -> Feature:
 
 def squeeze(call: Call) -> Feature:
     """Return a feature map without pixels, where it has one."""
-    x, gone = call.feature(pending="squeezed"), call.option("axes", 1)
-    shape = x.pending[1] if x.pending else x.shape
-    axes = {axis % len(shape) for axis in (gone if isinstance(gone, tuple) else (gone,))}
+    is_last = _is_pending(call, "permuted")
+    x, gone = call.feature(pending="permuted" if is_last else "squeezed"), call.option("axes", 1)
+    shape = x.pending[1] if x.pending and not is_last else x.shape
+    given = gone if isinstance(gone, tuple) else (gone,)
+    axes = {axis_of(x, axis) if is_last else axis % len(shape) for axis in given}
     if any(shape[axis] != 1 for axis in axes) or 0 in axes or 1 in axes:
         raise Strange(f"takes away dimensions {sorted(axes)} of {shape}, which are not 1")
     left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
@@ -140,34 +142,38 @@ def squeeze(call: Call) -> Feature:
 
 def reshape(call: Call) -> Feature:
     """A reshape is followed where it changes nothing, takes away one pixel, or groups channels and back."""
-    x = call.feature(
-        pending=next((name for name in (GROUPED, *_GROUPINGS) if _is_pending(call, name)), "")
-    )
-    target = _wanted(call, x.shape)
-    if x.pending:
-        return _ungrouped(call, x, target)
+    pending = ("permuted", GROUPED, *_GROUPINGS)
+    x = call.feature(pending=next((name for name in pending if _is_pending(call, name)), ""))
+    target, is_last = _wanted(call, x), _is_pending(call, "permuted")
+    is_alike_both_ways = x.shape[1] == 1 or x.shape[2:] == (1, 1)
+    if is_last and not is_alike_both_ways:
+        raise Strange(f"makes {reprlib.repr(target)} of {x.shape} with its channels last")
+    x = _ungrouped(call, x)
     if _fits(target, x.shape):
         return x
-    if _fits(target, x.shape[:2]) and x.shape[2:] == (1, 1):
+    last = replace(x, pending=("permuted",))
+    if len(x.shape) == 4 and is_alike_both_ways and _fits(target, _dims(last)):
+        return last
+    if x.shape[2:] == (1, 1) and _fits(target, x.shape[:2]):
         return _vector(call, x)
-    if (
-        len(target) >= 3
-        and target[0] in (x.shape[0], -1)
-        and type(target[1]) is int
-        and target[1] > 0
-    ):
-        channels = x.shape[1] // target[1]
-        pixels = x.shape[2:]
-        all_alike = [
-            (-1,),
-            (channels * pixels[0] * pixels[1],),
-            (channels, *pixels),
-            (-1, *pixels),
-            (channels, -1),
-        ]
-        if len(pixels) == 2 and x.shape[1] % target[1] == 0 and target[2:] in all_alike:
-            return replace(x, pending=(GROUPED, target[1], len(target)))
-    raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
+    if not _is_grouping(target, x.shape):
+        raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
+    return replace(x, pending=(GROUPED, target[1], len(target)))
+
+
+def _is_grouping(target: tuple[Any, ...], shape: tuple[Any, ...]) -> bool:
+    """Whether channels are parted into groups, each of which may be in a row with its pixels."""
+    groups = target[1] if len(target) >= 3 and target[0] in (shape[0], -1) else 0
+    if type(groups) is not int or groups < 1 or len(shape) != 4 or shape[1] % groups:
+        return False
+    channels, (height, width) = shape[1] // groups, shape[2:]
+    return target[2:] in [
+        (-1,),
+        (channels * height * width,),
+        (channels, height, width),
+        (-1, height, width),
+        (channels, -1),
+    ]
 
 
 def _is_pending(call: Call, what: str) -> bool:
@@ -175,9 +181,16 @@ def _is_pending(call: Call, what: str) -> bool:
     return isinstance(x, Feature) and x.pending[:1] == (what,)
 
 
-def _wanted(call: Call, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+def _dims(x: Feature) -> tuple[Any, ...]:
+    """The sizes that the file has there, as far as they are known."""
+    if x.pending[:1] == ("permuted",):
+        return tuple(x.shape[axis] for axis in TO_LAST)
+    return x.shape[:1] if x.pending else x.shape
+
+
+def _wanted(call: Call, x: Feature) -> tuple[Any, ...]:
     """The sizes that a reshape names; 0 stands for the size that is there."""
-    target = call.option("shape", 1)
+    target, shape = call.option("shape", 1), _dims(x)
     if not isinstance(target, tuple):
         raise Strange("makes a shape that is no list of sizes")
     copied = zip(target, (*shape, *[0] * len(target)), strict=False)
@@ -189,12 +202,14 @@ def _fits(target: tuple[Any, ...], shape: tuple[Any, ...]) -> bool:
     return len(target) == len(shape) and target.count(-1) <= 1 and all(fits)
 
 
-def _ungrouped(call: Call, x: Feature, target: tuple[Any, ...]) -> Feature:
-    if not _fits(target, x.shape) or x.pending[0] not in _GROUPINGS:
-        raise Strange(f"makes {reprlib.repr(target)} of {x.shape} in groups")
-    kind, groups, eps = x.pending
+def _ungrouped(call: Call, x: Feature) -> Feature:
+    """The same values without groups: as they were, where none has moved yet, or an operator's."""
+    kind, plain = next(iter(x.pending), ""), replace(x, pending=())
+    if kind not in _GROUPINGS:
+        return plain
+    _, groups, eps = x.pending
     own = {"channels": x.shape[1], "eps": eps} if kind == "group norm" else {}
-    return call.op(_GROUPINGS[kind], [replace(x, pending=())], x.shape, groups=groups, **own)
+    return call.op(_GROUPINGS[kind], [plain], x.shape, groups=groups, **own)
 
 
 def transpose(call: Call) -> Feature:
@@ -212,21 +227,21 @@ def transpose(call: Call) -> Feature:
 
 
 def concat(call: Call) -> Feature:
-    """Return feature maps joined along the channels, (N, C + C + .., H, W)."""
-    parts, axis = (
-        [call.feature(index, dims=4) for index in range(len(call.inputs))],
-        call.attrs.get("axis", 1),
-    )
+    """Return what is joined along the channels, (N, C + C + .., H, W) or (N, C + C + ..)."""
+    parts = [call.feature(index, pending="permuted") for index in range(len(call.inputs))]
     if not parts:
         raise Strange("joins nothing")
-    first = parts[0].shape
-    if axis not in (1, -3) or any(
-        (part.shape[0], *part.shape[2:]) != (first[0], *first[2:]) for part in parts
+    first, axis = parts[0], call.attrs.get("axis", 1)
+    batch, _, *pixels = first.shape
+    if axis_of(first, axis) != 1 or any(
+        (part.shape[0], *part.shape[2:], part.pending) != (batch, *pixels, first.pending)
+        for part in parts
     ):
         raise Strange(f"joins along axis {axis}, or feature maps of different size")
     if len(parts) == 1:
-        return parts[0]
-    return call.op("concat", parts, (first[0], sum(part.shape[1] for part in parts), *first[2:]))
+        return first
+    shape = (batch, sum(part.shape[1] for part in parts), *pixels)
+    return replace(call.op("concat", parts, shape), pending=first.pending)
 
 
 def matmul(call: Call) -> Feature:

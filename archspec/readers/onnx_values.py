@@ -98,6 +98,18 @@ def decimal(stored: float) -> float:
     return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)
 
 
+TO_LAST = (0, 2, 3, 1)
+"""What each dimension of a permuted feature map is: channels stand last."""
+
+
+def axis_of(x: Feature, axis: int) -> int:
+    """Return which of (N, C, H, W) or (N, C) an axis is; the file may have the channels last."""
+    dims = len(x.shape)
+    if not -dims <= axis < dims:
+        raise Strange(f"names axis {axis} of {dims}")
+    return TO_LAST[axis] if x.pending else axis % dims
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A node about to run."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from archspec.readers.mindir_values import Feature, Strange
 from archspec.readers.mindir_windows import MAX_PADDING, square
+from archspec.readers.onnx_slices import crop
 from archspec.readers.onnx_values import Call, Tensor
 
 NO_PADS = (0, 0, 0, 0)
@@ -183,72 +183,6 @@ def pad(call: Call) -> Feature:
 
 def _single(value: Any) -> float:
     return float(value[0] if isinstance(value, tuple) else value)
-
-
-def crop(call: Call, x: Feature, size: tuple[int, int], corner: tuple[int, int]) -> Feature:
-    """Return (N, C, *size) from a corner (top, left); a crop of a crop is one."""
-    before = call.found.ops[x.op]
-    if size == x.shape[2:]:
-        return x
-    if min(size) < 1 or any(
-        at < 0 or at + pixels > whole
-        for at, pixels, whole in zip(corner, size, x.shape[2:], strict=True)
-    ):
-        raise Strange(f"takes {size} pixels of {x.shape[2:]}")
-    if before.kind == "crop":
-        x, corner = (
-            call.known(before.inputs[0]),
-            tuple(a + b for a, b in zip(corner, before.attrs["corner"], strict=True)),
-        )
-    return call.op("crop", [x], (*x.shape[:2], *size), size=size, corner=corner)
-
-
-def slices(call: Call) -> Feature:
-    """Return some channels, or a part of the pixels."""
-    x = call.feature(dims=4)
-    starts, ends = call.option("starts", 1), call.option("ends", 2)
-    axes, steps = (
-        call.option("axes", 3, tuple(range(len(starts)))),
-        call.option("steps", 4, (1,) * len(starts)),
-    )
-    bounds = [(0, size) for size in x.shape]
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if axis % 4 == 0 or step != 1:
-            raise Strange("slices the batch, or takes every n-th")
-        bounds[axis % 4] = slice(start, end).indices(x.shape[axis % 4])[:2]
-    (top, bottom), (left, right) = bounds[2:]
-    x = crop(call, x, (bottom - top, right - left), (top, left))
-    return channels(call, x, *bounds[1])
-
-
-def channels(call: Call, x: Feature, start: int, stop: int) -> Feature:
-    """Return channels start to stop of a feature map; a slice of a slice is one."""
-    if (start, stop) == (0, x.shape[1]):
-        return x
-    if not 0 <= start < stop <= x.shape[1]:
-        raise Strange(f"takes channels {start} to {stop} of {x.shape[1]}")
-    shape = (x.shape[0], stop - start, *x.shape[2:])
-    before = call.found.ops[x.op]
-    if before.kind == "slice":
-        x, first = call.known(before.inputs[0]), before.attrs["start"]
-        start, stop = start + first, stop + first
-    return call.op("slice", [x], shape, start=start, stop=stop)
-
-
-def split(call: Call) -> tuple[Feature, ...]:
-    """Return parts of the channels."""
-    x = call.feature(dims=4)
-    if call.attrs.get("axis", 0) not in (1, -3):
-        raise Strange("splits something else than channels")
-    size = -(-x.shape[1] // max(call.outputs, 1))
-    usual = [min(size, x.shape[1] - size * n) for n in range(call.outputs)]
-    parts = call.option("split", 1, tuple(usual))
-    if sum(parts) != x.shape[1] or min(parts) < 1 or len(parts) != call.outputs:
-        raise Strange(f"splits {x.shape[1]} channels into {reprlib.repr(parts)}")
-    return tuple(
-        channels(call, x, end - part, end)
-        for part, end in zip(parts, accumulate(parts), strict=True)
-    )
 
 
 # Which pixel a pixel of a larger map is taken from, coordinates and rounding: those that give what the IR means.

@@ -1,0 +1,107 @@
+"""Norms and biases that a file writes as a scale and a shift: several in a row, and of a single channel."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from readers.onnx_styles import File, Step, Style, finished, run, written
+
+from archspec.graph.ir import Graph, Op
+from archspec.passes.compare import compare
+from archspec.readers.onnx import read_onnx
+
+SHAPE = (4, 6, 5)
+IMAGES = np.random.default_rng(5).normal(size=(2, *SHAPE)).astype(np.float32)
+BATCH = ("batch_norm", {"channels": 4, "eps": 1e-5})
+GROUP = ("group_norm", {"channels": 4, "groups": 2, "eps": 1e-5})
+LAYER = ("layer_norm", {"channels": 4, "eps": 1e-5})
+POINT = {"in_channels": 4, "kernel": 1, "stride": 1, "padding": 0}
+TO_ONE = ("conv", {**POINT, "out_channels": 1})
+OF_ONE = ("batch_norm", {"channels": 1, "eps": 1e-5})
+
+
+def read(model: Any, folder: Path) -> Graph:
+    file = folder / "model.onnx"
+    file.write_bytes(model.SerializeToString())
+    return read_onnx(file)
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        [BATCH, BATCH],
+        [BATCH, BATCH, BATCH, ("relu", {}), BATCH],
+        [GROUP, BATCH],
+        [LAYER, BATCH, BATCH],
+        [("conv", {**POINT, "out_channels": 4, "bias": True}), BATCH, BATCH],
+        [TO_ONE, OF_ONE, ("relu", {})],
+        [TO_ONE, OF_ONE, OF_ONE, ("gelu", {}), OF_ONE],
+        [("global_avg_pool", {}), ("dense", {"in_channels": 4, "out_channels": 1})],
+    ],
+)
+def test_each_norm_and_bias_is_one(forms: list[tuple[str, Any]], tmp_path: Path) -> None:
+    """As many norms as were written; a constant of one channel is no number."""
+    steps = [Step("x", "input", (), {"shape": SHAPE})]
+    for at, (kind, attrs) in enumerate(forms):
+        steps.append(Step(f"s{at}", kind, (steps[-1].name,), attrs))
+    model, weights = written(steps, Style(norm="affine", classifier="matmul", batch=2))
+    assert oracle.distance(run(model, IMAGES), oracle.forward(steps, weights, IMAGES)) < 1e-5
+    compared = compare(Graph.of("spec", [Op(*step) for step in steps]), read(model, tmp_path))
+    assert [each.message for each in compared.differences] == []
+
+
+def normed(file: File, x: str, gamma: Any, beta: Any) -> str:
+    """A norm as a node, with a mean and a variance that say something."""
+    weights = (gamma, beta, drawn(4), np.abs(drawn(4)) + 0.5)
+    return file.node("BatchNormalization", x, *map(file.constant, weights), epsilon=1e-5)
+
+
+def drawn(*shape: int) -> Any:
+    return np.random.default_rng(6).normal(size=shape)
+
+
+def affine(file: File, x: str) -> str:
+    scale, shift = (file.constant(drawn(4, 1, 1)) for _ in range(2))
+    return file.node("Add", file.node("Mul", x, scale), shift)
+
+
+def by_parts(file: File, x: str) -> str:
+    mean, root = (file.constant(drawn(1, 4, 1, 1) + 9) for _ in range(2))
+    return affine(file, file.node("Div", file.node("Sub", x, mean), root))
+
+
+def as_caffe_writes_it(file: File, x: str) -> str:
+    return affine(file, normed(file, x, np.ones(4), np.zeros(4)))
+
+
+def trained(file: File, x: str) -> str:
+    return normed(file, x, drawn(4), drawn(4))
+
+
+@pytest.mark.parametrize(
+    ("forms", "norms"),
+    [
+        ([by_parts], 1),
+        ([by_parts, by_parts], 2),
+        ([affine, by_parts], 2),
+        ([as_caffe_writes_it], 1),
+        ([as_caffe_writes_it, affine], 2),
+        ([as_caffe_writes_it, as_caffe_writes_it], 2),
+        ([trained, affine], 2),
+        ([affine, trained, as_caffe_writes_it], 3),
+    ],
+)
+def test_norms_in_a_row_are_parted(
+    forms: list[Callable[[File, str], str]], norms: int, tmp_path: Path
+) -> None:
+    """A shift comes last: what scales behind it is the next norm's, in whichever nodes they are written."""
+    file, x = File(Style(opset=17)), "x"
+    for form in forms:
+        x = form(file, x)
+    model = finished(file, "x", (2, *SHAPE), file.node("Relu", x))
+    run(model, IMAGES)
+    made = [op.kind for op in read(model, tmp_path).ops.values()]
+    assert made == ["input", *["batch_norm"] * norms, "relu"]
