@@ -41,7 +41,7 @@ import oracle  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 from readers.mutations import MUTATIONS  # noqa: E402
-from readers.onnx_styles import STYLES, Step, Style, outputs_of, written  # noqa: E402
+from readers.onnx_styles import STYLES, Step, Style, optimised, outputs_of, written  # noqa: E402
 from spec.language import specs  # noqa: E402
 
 from archspec.certify.life import life_of  # noqa: E402
@@ -243,7 +243,7 @@ def _written(
     model.graph.node.extend(nodes)
     yield "ONNX, shuffled", model.SerializeToString()
     plain = written(steps, _style("torch", steps, rng), weights, outputs[:-1])[0]
-    yield "ONNX, optimised", _optimised(plain.SerializeToString())
+    yield "ONNX, optimised", optimised(plain).SerializeToString()
 
 
 def _style(name: str, steps: Sequence[Step], rng: random.Random) -> Style:
@@ -255,20 +255,6 @@ def _style(name: str, steps: Sequence[Step], rng: random.Random) -> Style:
     is_padded = any(step.kind == "max_pool" and step.attrs["padding"] for step in steps)
     pads = STYLES[name].pads and not is_padded
     return replace(STYLES[name], opset=rng.choice([17, 18, 20]), head=head, batch=2, pads=pads)
-
-
-def _optimised(model: bytes) -> bytes:
-    """ONNX Runtime's basic level: constants are folded, norms too, and what does nothing is removed."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.graph_optimization_level = level
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = f"{folder}/model.onnx"
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return Path(folder, "model.onnx").read_bytes()
 
 
 def _mutant(

@@ -51,16 +51,12 @@ def crop(call: Call, x: Feature, size: tuple[int, int], corner: tuple[int, int])
 
 
 def channels(call: Call, x: Feature, start: int, stop: int) -> Feature:
-    """Return channels start to stop of a feature map or a vector; a slice of a slice is one."""
+    """Return channels start to stop of a feature map or a vector."""
     if (start, stop) == (0, x.shape[1]):
         return x
     if not 0 <= start < stop <= x.shape[1]:
         raise Strange(f"takes channels {start} to {stop} of {x.shape[1]}")
     shape = (x.shape[0], stop - start, *x.shape[2:])
-    before = call.found.ops[x.op]
-    if before.kind == "slice":
-        x, first = call.known(before.inputs[0]), before.attrs["start"]
-        start, stop = start + first, stop + first
     return call.op("slice", [x], shape, start=start, stop=stop)
 
 

@@ -18,6 +18,7 @@ NO_PADS = (0, 0, 0, 0)
 LOWEST = -1e30
 """A padding of at most this is never the maximum."""
 
+NO_BLUR = "reads mirrored edges and is no blur by the binomial filter"
 BINOMIAL = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1)}
 
 
@@ -27,8 +28,9 @@ def conv(call: Call) -> Feature:
     out, per_group, groups = weight.dims[0], weight.dims[1], call.attrs.get("group", 1)
     if per_group * groups != x.shape[1] or out % groups:
         raise Strange(f"is made for {per_group * groups} channels, reads {x.shape[1]}")
+    biases = _biases(call, out)
     if x.pending and x.pending[2:] == (0.0, "reflect"):
-        return _blur(call, x, weight)
+        return _blur(call, x, weight, biases)
     _zeros(x)
     dilation = square(call.attrs.get("dilations", 1))
     attrs, size = _window(call, x, weight.dims, dilation)
@@ -38,7 +40,6 @@ def conv(call: Call) -> Feature:
         "dilation": dilation,
         "groups": groups,
     }
-    biases = _biases(call, out)
     attrs |= {"bias": True} if biases else {}
     return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight, *biases), **attrs)
 
@@ -51,24 +52,29 @@ def _biases(call: Call, out: int) -> list[Tensor]:
     return biases
 
 
-def _blur(call: Call, x: Feature, weight: Tensor) -> Feature:
-    """Zhang 2019: a padding that mirrors the edges, and the binomial filter for each channel."""
+def _blur(call: Call, x: Feature, weight: Tensor, biases: list[Tensor]) -> Feature:
+    """Zhang 2019: a padding that mirrors the edges, and the binomial filter for each channel.
+
+    Filters that are multiples of it hold the batch norm that was behind.
+    """
     kernel, channels = weight.dims[-1], x.shape[1]
-    row = np.array(BINOMIAL.get(kernel, (0,)), float)
-    filters: Any = weight.values
-    is_blur = (
-        weight.dims == (channels, 1, kernel, kernel) and kernel in BINOMIAL and filters is not None
-    )
-    if (
-        not is_blur
-        or call.has(2)
-        or not np.allclose(filters, np.outer(row, row) / row.sum() ** 2, rtol=1e-3)
-    ):
-        raise Strange("reads mirrored edges and is no blur by the binomial filter")
+    row, filters = np.array(BINOMIAL.get(kernel, (0,)), float), weight.values
+    if weight.dims != (channels, 1, kernel, kernel) or kernel not in BINOMIAL or filters is None:
+        raise Strange(NO_BLUR)
+    scales = np.asarray(filters, float).sum((1, 2, 3))
+    binomial = np.outer(row, row) / row.sum() ** 2
+    if not np.allclose(filters, scales[:, None, None, None] * binomial, rtol=1e-3):
+        raise Strange(NO_BLUR)
     attrs, size = _window(call, x, weight.dims)
     if attrs["padding"] != (attrs["stride"] + kernel - 2) // 2:
         raise Strange(f"blurs with a padding of {attrs['padding']}")
-    return call.op("blur_pool", [x], (*x.shape[:2], *size), **attrs)
+    made = call.op("blur_pool", [x], (*x.shape[:2], *size), **attrs)
+    if np.allclose(scales, 1, rtol=1e-3) and not biases:
+        return made
+    scale = replace(weight, dims=(channels,), values=scales)
+    return call.op(
+        "batch_norm", [made], made.shape, weights=(scale, *biases), channels=channels, eps=None
+    )
 
 
 def conv_transpose(call: Call) -> Feature:

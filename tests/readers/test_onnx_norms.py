@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from readers.onnx_styles import File, Step, Style, finished, run, written
+from readers.onnx_styles import File, Step, Style, finished, optimised, run, written
 
+from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
 from archspec.passes.compare import compare
 from archspec.readers.onnx import read_onnx
@@ -105,3 +106,40 @@ def test_norms_in_a_row_are_parted(
     run(model, IMAGES)
     made = [op.kind for op in read(model, tmp_path).ops.values()]
     assert made == ["input", *["batch_norm"] * norms, "relu"]
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_a_norm_may_be_in_the_filters_of_a_blur(kernel: int, tmp_path: Path) -> None:
+    """As ONNX Runtime's optimiser puts it there: the filters are multiples of the binomial one."""
+    blur = ("blur_pool", {"kernel": kernel, "stride": 2, "padding": kernel // 2})
+    steps = [Step("x", "input", (), {"shape": SHAPE})]
+    for at, (kind, attrs) in enumerate([blur, BATCH]):
+        steps.append(Step(f"s{at}", kind, (steps[-1].name,), attrs))
+    model = optimised(written(steps, Style(opset=17, batch=2))[0])
+    assert [node.op_type for node in model.graph.node] == ["Pad", "Conv"]
+    compared = compare(Graph.of("spec", [Op(*step) for step in steps]), read(model, tmp_path))
+    assert [each.message for each in compared.differences] == []
+
+
+def blurred(file: File, scales: Any, filters: Any) -> str:
+    x = file.node("Pad", "x", file.sizes(*[0, 0, 1, 1] * 2), mode="reflect")
+    weights = np.asarray(scales)[:, None, None, None] * filters
+    return file.node("Conv", x, file.constant(weights), group=4, strides=[2, 2])
+
+
+BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]) / 16
+
+
+def test_a_blur_that_scales_is_no_blur_alone(tmp_path: Path) -> None:
+    file = File(Style(opset=17))
+    model = finished(file, "x", (2, *SHAPE), blurred(file, [1, 1, 2, 1], BINOMIAL))
+    kinds = [op.kind for op in read(model, tmp_path).ops.values()]
+    assert kinds == ["input", "blur_pool", "batch_norm"]
+
+
+@pytest.mark.parametrize("filters", [np.ones((3, 3)) / 9, BINOMIAL - np.eye(3) / 64])
+def test_other_filters_of_mirrored_edges_are_refused(filters: Any, tmp_path: Path) -> None:
+    file = File(Style(opset=17))
+    model = finished(file, "x", (2, *SHAPE), blurred(file, [1, 1, 2, 1], filters))
+    with pytest.raises(ModelFileError, match="binomial"):
+        read(model, tmp_path)
