@@ -183,8 +183,13 @@ def _layer_norm(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[s
     """Over the channels of each pixel."""
     x = inputs[0] - inputs[0].mean(1, keepdims=True)
     x = x / np.sqrt((x**2).mean(1, keepdims=True) + attrs["eps"])
-    gamma, beta = (mine[role].reshape(-1, *[1] * (x.ndim - 2)) for role in ("gamma", "beta"))
+    gamma, beta = (_by_channel(mine[role], x) for role in ("gamma", "beta"))
     return gamma * x + beta
+
+
+def _by_channel(values: Array, x: Array) -> Array:
+    """One value for each channel of a map (N, C, H, W) or a vector (N, C)."""
+    return values.reshape(-1, *[1] * (x.ndim - 2))
 
 
 def _blur_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
@@ -278,7 +283,7 @@ KINDS: Mapping[str, Any] = {
         inputs[0] > 0, inputs[0], attrs["slope"] * inputs[0]
     ),
     "prelu": lambda inputs, mine, attrs: np.where(
-        inputs[0] > 0, inputs[0], mine["w"][:, None, None] * inputs[0]
+        inputs[0] > 0, inputs[0], _by_channel(mine["w"], inputs[0]) * inputs[0]
     ),
     "sigmoid": lambda inputs, mine, attrs: special.expit(inputs[0]),
     "hard_sigmoid": lambda inputs, mine, attrs: np.clip(inputs[0] + 3, 0, 6) / 6,

@@ -9,8 +9,8 @@ A file of a convolution and a norm holds, in the words of `onnx_file`:
     output     b
 
 and gives an input, a conv and a batch_norm. The path of a file is onnx_file (bytes to nodes), `read_onnx` (nodes
-run on shapes), and what each operator is: onnx_windows, onnx_slices, onnx_shapes, onnx_elements with onnx_norms
-and onnx_patterns, and onnx_constants for what a file computes of constants alone.
+run on shapes), and what each operator is: onnx_windows, onnx_slices, onnx_shapes, onnx_layouts,
+onnx_elements with onnx_norms and onnx_patterns, and onnx_constants for what a file computes of constants alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError, counted
 from archspec.graph.ir import Graph, Op
+from archspec.readers import onnx_layouts as layouts
 from archspec.readers import onnx_quantised as quantised
 from archspec.readers import onnx_shapes as shapes
 from archspec.readers import onnx_slices as slices
@@ -34,7 +35,7 @@ from archspec.readers import onnx_windows as windows
 from archspec.readers.mindir import graph_of, without_softmax
 from archspec.readers.mindir_values import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange, Unknown
 from archspec.readers.onnx_constants import CONSTANTS, passed_on
-from archspec.readers.onnx_elements import ELEMENTS, activation
+from archspec.readers.onnx_elements import ELEMENTS
 from archspec.readers.onnx_file import Model, Node, read_model
 from archspec.readers.onnx_values import Call, Tensor
 from archspec.readers.weights import Reading, Source, Weights
@@ -42,13 +43,22 @@ from archspec.readers.weights import Reading, Source, Weights
 
 def fused_conv(call: Call) -> Feature:
     """Return a convolution and the activation that ONNX Runtime put into it."""
-    kind = _FUSED.get(call.attrs.get("activation", ""))
-    if kind is None or call.has(3):
+    kind, given = call.attrs.get("activation", ""), call.attrs.get("activation_params", ())
+    if kind not in _FUSED or len(given) != len(_FUSED[kind]) or call.has(3):
         raise Strange(UNKNOWN)
-    return activation(kind, replace(call, inputs=(windows.conv(call),)))
+    settings = dict(zip(_FUSED[kind], given, strict=True))
+    made = replace(call, kind=kind, inputs=(windows.conv(call),), attrs=settings)
+    return ELEMENTS[kind](made)
 
 
-_FUSED: Mapping[str, str] = {"Relu": "relu", "Sigmoid": "sigmoid"}
+_FUSED: Mapping[str, tuple[str, ...]] = {
+    "Relu": (),
+    "Sigmoid": (),
+    "LeakyRelu": ("alpha",),
+    "Clip": ("min", "max"),
+    "HardSigmoid": ("alpha", "beta"),
+}
+"""Activations in a convolution, and the names of what is said of them."""
 
 OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTS,
@@ -66,8 +76,8 @@ OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     "ReduceMean": shapes.mean,
     "Flatten": shapes.flatten,
     "Squeeze": shapes.squeeze,
-    "Reshape": shapes.reshape,
-    "Transpose": shapes.transpose,
+    "Reshape": layouts.reshape,
+    "Transpose": layouts.transpose,
     "Concat": shapes.concat,
     "MatMul": shapes.matmul,
     "Gemm": shapes.gemm,

@@ -58,6 +58,14 @@ def gelu(call: Call) -> Feature:
     return activation("gelu", call, **({} if how == "none" else {"approximate": how}))
 
 
+def quick_gelu(call: Call) -> Feature:
+    """Return x times sigmoid(x), a SiLU; with another factor inside it is none."""
+    alpha = call.attrs.get("alpha", 1.702)
+    if alpha != 1:
+        raise Strange(f"has the factor {decimal(alpha)}; only 1 is known, a SiLU")
+    return activation("silu", call)
+
+
 def probabilities(call: Call) -> Feature:
     """Return what a file makes of its logits at its end, which nothing may read."""
     x, usual = call.feature(), -1 if call.opset >= 13 else 1
@@ -195,6 +203,7 @@ ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
     "LeakyRelu": leaky_relu,
     "PRelu": prelu,
     **dict.fromkeys(("Gelu", "com.microsoft::Gelu"), gelu),
+    "com.microsoft::QuickGelu": quick_gelu,
     "Clip": clip,
     "Max": extreme,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Sum"), binary),

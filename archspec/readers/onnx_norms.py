@@ -13,8 +13,7 @@ import numpy as np
 
 from archspec.graph.ir import Op
 from archspec.readers.mindir_values import UNKNOWN, Feature, Strange
-from archspec.readers.onnx_shapes import GROUPED
-from archspec.readers.onnx_values import Call, Tensor, axis_of, decimal
+from archspec.readers.onnx_values import GROUPED, Call, Tensor, axis_of, decimal
 from archspec.readers.weights import Source, Weights, computed
 
 NORMS = frozenset({"batch_norm", "layer_norm", "group_norm"})
@@ -76,7 +75,11 @@ def _scale_and_shift(call: Call) -> list[Tensor]:
 def instance_norm(call: Call) -> Feature:
     """The part of a group norm that norms each group as if it were a channel."""
     x = call.feature(pending=GROUPED)
-    if not x.pending or call.weight(1, 1).dims != (x.pending[1],) or not _are_trivial(call):
+    if (
+        x.pending[2:][:1] not in [("NGR",), ("NGKP",), ("NGKHW",)]
+        or call.weight(1, 1).dims != (x.pending[1],)
+        or not _are_trivial(call)
+    ):
         raise Strange(UNKNOWN)
     return replace(
         x, pending=("group norm", x.pending[1], decimal(call.attrs.get("epsilon", 1e-5)))

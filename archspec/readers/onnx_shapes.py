@@ -1,4 +1,4 @@
-"""Operators of an ONNX that change no value, only the shape of what they read; and the classifier.
+"""Operators of an ONNX that take dimensions away, or join along one; and the classifier.
 
 A feature that a file flattens becomes a vector at once: the pool before it loses its pixels, and a convolution of
 one pixel is a dense layer.
@@ -15,18 +15,13 @@ from typing import Any
 from archspec.graph.ir import Op
 from archspec.graph.operators import OPERATORS
 from archspec.readers.mindir_values import Feature, Strange
-from archspec.readers.onnx_values import TO_LAST, Call, Tensor, axis_of
+from archspec.readers.onnx_values import GROUPED, Call, Tensor, axis_of
 from archspec.readers.weights import transposed as turned
 
 MAX_DEPTH = 8
 """Operators between a pool and where its pixels are taken away."""
 
-TO_FIRST, SHUFFLED = (0, 3, 1, 2), (0, 2, 1, 3, 4)
-
-GROUPED = "grouped"
 HALF = "mean of one axis"
-_GROUPINGS: Mapping[str, str] = {"group norm": "group_norm", "shuffle": "shuffle"}
-"""What is done to channels in groups, and the operator that it is once they are together again."""
 
 _BY_ELEMENT = frozenset(
     kind
@@ -44,7 +39,7 @@ def global_pool(call: Call) -> Feature:
 
 def mean(call: Call) -> Feature:
     """Return the mean of each channel, (N, C) or (N, C, 1, 1); or of each pixel, a part of a layer norm."""
-    if _is_pending(call, GROUPED) or _is_pending(call, HALF):
+    if call.is_pending(GROUPED) or call.is_pending(HALF):
         return _rest_of_mean(call)
     x = call.feature(dims=4, pending="permuted")
     given, keep = call.option("axes", 1, ()), bool(call.attrs.get("keepdims", 1))
@@ -61,9 +56,9 @@ def mean(call: Call) -> Feature:
 
 def _rest_of_mean(call: Call) -> Feature:
     """The mean of the pixels of each channel in a row, or of the axis that the mean before left."""
-    x = call.feature(pending=HALF if _is_pending(call, HALF) else GROUPED)
+    x = call.feature(pending=HALF if call.is_pending(HALF) else GROUPED)
     keep, axes = bool(call.attrs.get("keepdims", 1)), call.option("axes", 1, ())
-    dims, last = x.pending[1:] if x.pending[0] == HALF else (x.pending[2], 2)
+    dims, last = x.pending[1:] if x.pending[0] == HALF else (len(x.pending[2]), 2)
     in_rows = x.pending[0] == HALF or (x.pending[1] == x.shape[1] and dims == 3 and not keep)
     if [axis % dims for axis in axes] != [last] or not in_rows or keep != (dims == 4):
         raise Strange(f"averages over the axes {reprlib.repr(axes)} of a {x.pending[0]}")
@@ -72,10 +67,10 @@ def _rest_of_mean(call: Call) -> Feature:
 
 def _mean_of_pixels(call: Call, x: Feature, keep: bool) -> Feature:
     kept = call.op("global_avg_pool", [x], (*x.shape[:2], 1, 1), keep=True)
-    return kept if keep else _vector(call, kept)
+    return kept if keep else vector(call, kept)
 
 
-def _vector(call: Call, x: Feature, depth: int = 0) -> Feature:
+def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     """Return (N, C) of (N, C, 1, 1), made by the operators that the IR has for it."""
     if len(x.shape) == 2:
         return x
@@ -91,7 +86,7 @@ def _vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     ):
         return _remade(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
     if op.kind == "conv" and all(op.attrs[name] == value for name, value in _POINT.items()):
-        source = _vector(call, call.known(op.inputs[0]), depth + 1)
+        source = vector(call, call.known(op.inputs[0]), depth + 1)
         sizes = {
             name: op.attrs[name]
             for name in ("in_channels", "out_channels", "weights_of")
@@ -100,7 +95,7 @@ def _vector(call: Call, x: Feature, depth: int = 0) -> Feature:
         attrs = sizes if op.attrs.get("bias") else {**sizes, "bias": False}
         return _remade(call, replace(op, kind="dense", attrs=attrs), (source.op,), shape)
     if op.kind in _BY_ELEMENT:
-        source = _vector(call, call.known(op.inputs[0]), depth + 1)
+        source = vector(call, call.known(op.inputs[0]), depth + 1)
         return _remade(call, op, (source.op,), shape)
     return call.op("global_avg_pool", [x], shape)
 
@@ -123,12 +118,12 @@ def flatten(call: Call) -> Feature:
     x = call.feature()
     if call.attrs.get("axis", 1) % len(x.shape) != 1:
         raise Strange("joins the batch with the channels")
-    return _vector(call, x)
+    return vector(call, x)
 
 
 def squeeze(call: Call) -> Feature:
     """Return a feature map without pixels, where it has one."""
-    is_last = _is_pending(call, "permuted")
+    is_last = call.is_pending("permuted")
     x, gone = call.feature(pending="permuted" if is_last else "squeezed"), call.option("axes", 1)
     shape = x.pending[1] if x.pending and not is_last else x.shape
     given = gone if isinstance(gone, tuple) else (gone,)
@@ -137,93 +132,7 @@ def squeeze(call: Call) -> Feature:
         raise Strange(f"takes away dimensions {sorted(axes)} of {shape}, which are not 1")
     left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
     plain = replace(x, pending=())
-    return _vector(call, plain) if len(left) == 2 else replace(plain, pending=("squeezed", left))
-
-
-def reshape(call: Call) -> Feature:
-    """A reshape is followed where it changes nothing, takes away one pixel, or groups channels and back."""
-    pending = ("permuted", GROUPED, *_GROUPINGS)
-    x = call.feature(pending=next((name for name in pending if _is_pending(call, name)), ""))
-    target, is_last = _wanted(call, x), _is_pending(call, "permuted")
-    is_alike_both_ways = x.shape[1] == 1 or x.shape[2:] == (1, 1)
-    if is_last and not is_alike_both_ways:
-        raise Strange(f"makes {reprlib.repr(target)} of {x.shape} with its channels last")
-    x = _ungrouped(call, x)
-    if _fits(target, x.shape):
-        return x
-    last = replace(x, pending=("permuted",))
-    if len(x.shape) == 4 and is_alike_both_ways and _fits(target, _dims(last)):
-        return last
-    if x.shape[2:] == (1, 1) and _fits(target, x.shape[:2]):
-        return _vector(call, x)
-    if not _is_grouping(target, x.shape):
-        raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
-    return replace(x, pending=(GROUPED, target[1], len(target)))
-
-
-def _is_grouping(target: tuple[Any, ...], shape: tuple[Any, ...]) -> bool:
-    """Whether channels are parted into groups, each of which may be in a row with its pixels."""
-    groups = target[1] if len(target) >= 3 and target[0] in (shape[0], -1) else 0
-    if type(groups) is not int or groups < 1 or len(shape) != 4 or shape[1] % groups:
-        return False
-    channels, (height, width) = shape[1] // groups, shape[2:]
-    return target[2:] in [
-        (-1,),
-        (channels * height * width,),
-        (channels, height, width),
-        (-1, height, width),
-        (channels, -1),
-    ]
-
-
-def _is_pending(call: Call, what: str) -> bool:
-    x = call.inputs[0]
-    return isinstance(x, Feature) and x.pending[:1] == (what,)
-
-
-def _dims(x: Feature) -> tuple[Any, ...]:
-    """The sizes that the file has there, as far as they are known."""
-    if x.pending[:1] == ("permuted",):
-        return tuple(x.shape[axis] for axis in TO_LAST)
-    return x.shape[:1] if x.pending else x.shape
-
-
-def _wanted(call: Call, x: Feature) -> tuple[Any, ...]:
-    """The sizes that a reshape names; 0 stands for the size that is there."""
-    target, shape = call.option("shape", 1), _dims(x)
-    if not isinstance(target, tuple):
-        raise Strange("makes a shape that is no list of sizes")
-    copied = zip(target, (*shape, *[0] * len(target)), strict=False)
-    return tuple(own if size == 0 else size for size, own in copied)
-
-
-def _fits(target: tuple[Any, ...], shape: tuple[Any, ...]) -> bool:
-    fits = (size in (-1, own) for size, own in zip(target, shape, strict=False))
-    return len(target) == len(shape) and target.count(-1) <= 1 and all(fits)
-
-
-def _ungrouped(call: Call, x: Feature) -> Feature:
-    """The same values without groups: as they were, where none has moved yet, or an operator's."""
-    kind, plain = next(iter(x.pending), ""), replace(x, pending=())
-    if kind not in _GROUPINGS:
-        return plain
-    _, groups, eps = x.pending
-    own = {"channels": x.shape[1], "eps": eps} if kind == "group norm" else {}
-    return call.op(_GROUPINGS[kind], [plain], x.shape, groups=groups, **own)
-
-
-def transpose(call: Call) -> Feature:
-    """Channels last for a layer norm, and first again; or channels of different groups beside each other."""
-    axes = call.attrs.get("perm")
-    if _is_pending(call, GROUPED):
-        x = call.feature(pending=GROUPED)
-        if axes != SHUFFLED or x.pending[2] != len(SHUFFLED):
-            raise Strange(f"moves the dimensions of groups of channels to {reprlib.repr(axes)}")
-        return replace(x, pending=("shuffle", x.pending[1], None))
-    x = call.feature(dims=4, pending="permuted")
-    if axes != (TO_FIRST if x.pending else TO_LAST):
-        raise Strange(f"moves the dimensions of its input to {reprlib.repr(axes)}")
-    return replace(x, pending=() if x.pending else ("permuted",))
+    return vector(call, plain) if len(left) == 2 else replace(plain, pending=("squeezed", left))
 
 
 def concat(call: Call) -> Feature:

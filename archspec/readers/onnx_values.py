@@ -98,6 +98,8 @@ def decimal(stored: float) -> float:
     return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)
 
 
+GROUPED = "grouped"
+"""What is pending of channels in groups: ("grouped", how many, where each dimension stands as in `onnx_layouts`)."""
 TO_LAST = (0, 2, 3, 1)
 """What each dimension of a permuted feature map is: channels stand last."""
 
@@ -130,6 +132,11 @@ class Call:
     def has(self, index: int) -> bool:
         """An input is given."""
         return index < len(self.inputs) and self.inputs[index] is not None
+
+    def is_pending(self, what: str) -> bool:
+        """Return whether the first input is a feature of which this is to come."""
+        x = self.inputs[0]
+        return isinstance(x, Feature) and x.pending[:1] == (what,)
 
     def feature(self, index: int = 0, dims: int = 0, pending: str = "") -> Feature:
         """Return an input that depends on the image, of so many dims, pending as the caller allows."""

@@ -383,6 +383,13 @@ def _hard_swish(file: File, x: str, step: Any, channels: int) -> str:
     return file.node("Div", file.node("Mul", x, gate), file.constant(6.0))
 
 
+def _slopes(file: File, step: Any, channels: int) -> str:
+    """One for each channel, of a map or of a vector."""
+    pixels = file.shapes[step.inputs[0]][1:]
+    slopes = file.draw(f"{step.name}.w", (channels,))
+    return file.constant(slopes.reshape(channels, *[1] * len(pixels)))
+
+
 def _hard_sigmoid(file: File, x: str, step: Any, channels: int) -> str:
     return file.node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
@@ -401,9 +408,7 @@ ACTIVATIONS: Mapping[str, Callable[[File, str, Any, int], str]] = {
     "leaky_relu": lambda file, x, step, channels: file.node(
         "LeakyRelu", x, alpha=step.attrs["slope"]
     ),
-    "prelu": lambda file, x, step, channels: file.node(
-        "PRelu", x, file.constant(file.draw(f"{step.name}.w", (channels,))[:, None, None])
-    ),
+    "prelu": lambda file, x, step, channels: file.node("PRelu", x, _slopes(file, step, channels)),
     "dropout": lambda file, x, step, channels: file.node("Dropout", x),
 }
 _WRITTEN_OUT: Mapping[str, Callable[[File, str, Any, int], str]] = {

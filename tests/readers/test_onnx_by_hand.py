@@ -9,10 +9,21 @@ import numpy as np
 import oracle
 import pytest
 from onnx import helper
-from readers.onnx_styles import Array, File, Style, densenet, finished, optimised, run
+from readers.onnx_styles import (
+    Array,
+    File,
+    Step,
+    Style,
+    densenet,
+    finished,
+    optimised,
+    run,
+    written,
+)
 
 from archspec.certify.life import life_of
 from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph, Op
 from archspec.passes.compare import compare
 from archspec.readers.onnx import onnx_reading
 from archspec.readers.onnx_valid import refuse_invalid
@@ -286,6 +297,28 @@ def test_an_activation_in_a_convolution_is_compared(tmp_path: Path) -> None:
     file.write_bytes(model.SerializeToString())
     (line,) = compare(SPEC, onnx_reading(file).graph).differences
     assert line.message == "features.relu0 is sigmoid, the spec says relu"
+
+
+@pytest.mark.parametrize(
+    ("kind", "attrs"),
+    [("leaky_relu", {"slope": 0.1}), ("relu6", {}), ("sigmoid", {}), ("silu", {})],
+)
+def test_activations_that_onnx_runtime_fuses_are_read(
+    kind: str, attrs: Any, tmp_path: Path
+) -> None:
+    """Into a convolution, or two nodes into one."""
+    conv = {"in_channels": 3, "out_channels": 4, "kernel": 1, "stride": 1, "padding": 0}
+    steps = [
+        Step("x", "input", (), {"shape": (3, 32, 32)}),
+        Step("conv", "conv", ("x",), conv),
+        Step("end", kind, ("conv",), attrs),
+    ]
+    model = optimised(written(steps, Style(opset=17))[0], "EXTENDED")
+    assert {node.op_type for node in model.graph.node} & {"FusedConv", "QuickGelu"}
+    file = tmp_path / "model.onnx"
+    file.write_bytes(model.SerializeToString())
+    spec = Graph.of("spec", [Op(*step) for step in steps])
+    assert compare(spec, onnx_reading(file).graph).differences == ()
 
 
 def test_constants_that_are_numbers_are_followed(tmp_path: Path) -> None:

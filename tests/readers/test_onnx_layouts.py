@@ -1,4 +1,4 @@
-"""Slices, joins and reshapes: of vectors, of maps whose channels stand last, of channels in groups.
+"""Slices, joins, reshapes and transposes: of vectors, of maps with their channels last, of channels in groups.
 
 What is read is run by the oracle, and must give what ONNX Runtime gives for the file.
 """
@@ -14,7 +14,8 @@ from onnx import helper
 from readers.onnx_styles import File, Step, Style, finished, optimised, run, written
 
 from archspec.errors import ModelFileError
-from archspec.graph.ir import Graph
+from archspec.graph.ir import Graph, Op
+from archspec.passes.compare import compare
 from archspec.readers.onnx import read_onnx
 
 SHAPE = (4, 6, 5)
@@ -61,6 +62,7 @@ VECTORS = {
         step("a", "slice", "v", start=1, stop=4),
         step("end", "slice", "a", start=1, stop=3),
     ],
+    "a slope for each channel": [step("end", "prelu", "v", channels=4, slope=0.25)],
     "a sum and a product": [
         step("a", "sigmoid", "v"),
         step("b", "add", "a", "v"),
@@ -73,9 +75,11 @@ VECTORS = {
 @pytest.mark.parametrize("name", VECTORS)
 def test_vectors_are_sliced_and_joined(name: str, head: str, tmp_path: Path) -> None:
     steps = [*POOLED, *VECTORS[name]]
-    model, _ = written(steps, Style(opset=17, head=head))
-    expected = [each.kind for each in VECTORS[name]]
-    assert kinds_of_the_same(model, tmp_path) == ["global_avg_pool", *expected]
+    model, weights = written(steps, Style(opset=17, head=head))
+    right = oracle.forward(steps, weights, IMAGES)
+    assert oracle.distance(run(model, IMAGES), right) < 1e-5
+    spec = Graph.of("spec", [Op(*each) for each in steps])
+    assert compare(spec, read(model, tmp_path)).differences == ()
 
 
 @pytest.mark.parametrize("axis", [1, -1])
@@ -230,6 +234,81 @@ def test_a_shuffle_that_moves_nothing_may_be_reshapes(groups: int, tmp_path: Pat
         return file.node("Relu", x)
 
     assert kinds_of_the_same(opened(build), tmp_path) == ["relu"]
+
+
+def as_one_row_of_pixels(file: File) -> str:
+    """x.view(n, g, c / g, h * w).transpose(1, 2)"""
+    x = file.node("Reshape", "x", file.sizes(0, 2, 2, -1))
+    x = file.node("Transpose", x, perm=[0, 2, 1, 3])
+    return file.node("Reshape", x, file.sizes(0, -1, 6, 5))
+
+
+def from_channels_that_stand_last(file: File) -> str:
+    x = file.node("Reshape", last(file), file.sizes(2, 6, 5, 2, 2))
+    return file.node(
+        "Reshape", file.node("Transpose", x, perm=[0, 4, 3, 1, 2]), file.sizes(2, 4, 6, 5)
+    )
+
+
+def among_channels_that_stand_last(file: File) -> str:
+    x = file.node("Reshape", last(file), file.sizes(0, 0, 0, 2, 2))
+    x = file.node("Transpose", x, perm=[0, 1, 2, 4, 3])
+    return first(file, file.node("Reshape", x, file.sizes(0, 0, 0, -1)))
+
+
+def from_last_to_first_in_groups(file: File) -> str:
+    """Nothing is shuffled: the groups stand as they did."""
+    x = file.node("Reshape", last(file), file.sizes(2, 6, 5, 2, 2))
+    return file.node(
+        "Reshape", file.node("Transpose", x, perm=[0, 3, 4, 1, 2]), file.sizes(2, 4, 6, 5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (as_one_row_of_pixels, ["shuffle"]),
+        (from_channels_that_stand_last, ["shuffle"]),
+        (among_channels_that_stand_last, ["shuffle"]),
+        (from_last_to_first_in_groups, []),
+    ],
+)
+def test_dimensions_of_groups_may_stand_anywhere(
+    build: Any, expected: list[str], tmp_path: Path
+) -> None:
+    model = opened(lambda file: file.node("Relu", build(file)))
+    assert kinds_of_the_same(model, tmp_path) == [*expected, "relu"]
+
+
+def pixels_first(file: File) -> str:
+    x = file.node("Reshape", "x", file.sizes(2, 2, 2, 6, 5))
+    return file.node(
+        "Reshape", file.node("Transpose", x, perm=[0, 3, 4, 1, 2]), file.sizes(2, 4, 6, 5)
+    )
+
+
+def rows_turned(file: File) -> str:
+    x = file.node("Reshape", "x", file.sizes(2, 2, 2, 6, 5))
+    return file.node(
+        "Reshape", file.node("Transpose", x, perm=[0, 1, 2, 4, 3]), file.sizes(2, 4, 6, 5)
+    )
+
+
+def normed_across(file: File) -> str:
+    """A group norm of channels that were shuffled and stand apart still."""
+    x = file.node("Reshape", "x", file.sizes(2, 2, 2, 6, 5))
+    x = file.node("Transpose", x, perm=[0, 2, 1, 3, 4])
+    ones, zeros = (file.constant([value] * 2) for value in (1, 0))
+    x = file.node("InstanceNormalization", x, ones, zeros)
+    return file.node("Reshape", x, file.sizes(2, 4, 6, 5))
+
+
+@pytest.mark.parametrize("build", [pixels_first, rows_turned, normed_across])
+def test_other_orders_of_groups_are_refused(build: Any, tmp_path: Path) -> None:
+    model = opened(build)
+    run(model, IMAGES)
+    with pytest.raises(ModelFileError, match="R008"):
+        read(model, tmp_path)
 
 
 def test_groups_of_pixels_are_refused(tmp_path: Path) -> None:
