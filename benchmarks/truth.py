@@ -60,7 +60,7 @@ from archspec.spec.model import Spec  # noqa: E402
 
 CHUNK = 10
 """Specs of one process: MindSpore keeps what it has compiled."""
-TRIES = 20
+TRIES = 30
 """Specs that are drawn for each that is judged; about a third of them build."""
 MUTANTS = 3
 TOLERANCE = 1e-3
@@ -107,9 +107,9 @@ def _in_a_child(number: int) -> list[Values]:
 def drawn(number: int, count: int = CHUNK) -> list[Values]:
     """Return the values of so many specs that build; the same for the same seed.
 
-    hypothesis prefers what is simple: of more that are drawn, those are taken that say most.
+    hypothesis prefers what is simple: of more that are drawn, those are taken that say most that others do not.
     """
-    found: list[tuple[int, Values]] = []
+    found: list[tuple[frozenset[str], Values]] = []
 
     @seed(number)
     @settings(
@@ -126,11 +126,16 @@ def drawn(number: int, count: int = CHUNK) -> list[Values]:
             build_graph(spec)
         except (ArchspecError, ValidationError):
             return
-        found.append((len({*_said(spec)}), values))
+        found.append((frozenset(_said(spec)), values))
 
     collect()
-    richest = sorted(found, key=lambda each: -each[0])[: 3 * count]
-    return [values for _, values in random.Random(number).sample(richest, count)]
+    chosen, seen = list[Values](), Counter[str]()
+    while len(chosen) < count:
+        best = max(found, key=lambda each: sum(1 / (1 + seen[name]) for name in each[0]))
+        found.remove(best)
+        seen.update(best[0])
+        chosen.append(best[1])
+    return chosen
 
 
 def judged(number: int, count: int = CHUNK) -> Iterator[Values]:
@@ -151,8 +156,8 @@ def judged(number: int, count: int = CHUNK) -> Iterator[Values]:
                 if column.endswith("wrongly"):
                     wrong.append({"file": kind, "column": column, "verdict": verdict})
         others = [build_graph(spec)]
-        counted = dict(Counter(_said(spec)))
-        yield {"seed": number, "files": files, "wrong": wrong, "drawn": counted, "spec": values}
+        said = drawn_settings(values)
+        yield {"seed": number, "files": files, "wrong": wrong, "drawn": said, "spec": values}
 
 
 def _column(is_equal: bool, verdict: str) -> str:
@@ -291,6 +296,11 @@ def _compared(graph: Graph, reading: Reading, file: Path) -> str:
 
 
 # ---- what was drawn
+
+
+def drawn_settings(values: Values) -> dict[str, int]:
+    """Return how often a spec says each setting."""
+    return dict(Counter(_said(Spec.model_validate(values))))
 
 
 def _said(part: Any) -> Iterator[str]:

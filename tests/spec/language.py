@@ -128,6 +128,7 @@ of_vectors = st.one_of(
     of("dropout", rates),
     of("slice", slices),
     of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()})),
+    of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()})),
 )
 """Steps that take what `global_pool` gives."""
 
@@ -227,7 +228,7 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
     width = draw(
         st.sampled_from([{}, {"compression": shares}, {"channels": st.sampled_from([4, 12])}])
     )
-    kinds = ["usual", "usual", "list", "up"] if index else ["usual", "list"]
+    kinds = ["usual", "list", "up", "up"] if index else ["usual", "list"]
     kind = draw(st.sampled_from(kinds))
     if kind == "list":
         return draw(
@@ -281,7 +282,6 @@ def specs(draw: st.DrawFn) -> Values:
         st.sampled_from(["deep", "two_way"]), st.lists(placed, min_size=1, max_size=3)
     )
     optional: dict[str, st.SearchStrategy[Any]] = {
-        "transitions": st.tuples(*(transitions(index) for index in range(number))).map(list),
         "transition": st.fixed_dictionaries(
             {}, optional={"pool": st.sampled_from(["avg", "max", "none"])}
         ),
@@ -297,6 +297,7 @@ def specs(draw: st.DrawFn) -> Values:
         "drop_rate": st.sampled_from([0.0, 0.1]),
         "drop_after": st.sampled_from(["layer", "conv"]),
         "stem": st.one_of(
+            st.fixed_dictionaries(channels, optional=stem_settings),
             st.fixed_dictionaries(channels, optional=stem_settings),
             st.fixed_dictionaries({**channels, "steps": stem_steps}),
             stem_steps,
@@ -321,4 +322,6 @@ def specs(draw: st.DrawFn) -> Values:
         "blocks": st.just(listed),
         "head": head,
     }
+    if draw(st.sampled_from([True, True, True, False])):
+        fixed["transitions"] = st.tuples(*(transitions(index) for index in range(number))).map(list)
     return draw(st.fixed_dictionaries(fixed, optional=optional))
