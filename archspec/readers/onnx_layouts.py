@@ -20,14 +20,18 @@ PLAIN, LAST = (), ("permuted",)
 TO_FIRST = (0, 3, 1, 2)
 
 _PARTED: Mapping[tuple[str, ...], tuple[str, ...]] = {
-    PLAIN: ("NGR", "NGKP", "NGKHW"),
+    PLAIN: ("NGR", "NGKP", "NGKHW", "NKHWG"),
     LAST: ("NHWGK",),
 }
-"""How channels may be parted into groups where they stand."""
+"""How channels may be parted into groups where they stand; the last of the plain ones is of one group."""
 _JOINED: Mapping[str, tuple[bool, tuple[str, ...]]] = {
-    **{order: (False, layout) for layout, orders in _PARTED.items() for order in orders},
+    **dict.fromkeys(("NGR", "NGKP", "NGKHW"), (False, PLAIN)),
+    "NHWGK": (False, LAST),
     **dict.fromkeys(("NKGP", "NKGHW"), (True, PLAIN)),
     "NHWKG": (True, LAST),
+    # Of one group, one channel in each, or both, the dimension is left out.
+    **dict.fromkeys(("NKHW", "NGHW", "NHW"), (False, PLAIN)),
+    **dict.fromkeys(("NHWK", "NHWG"), (False, LAST)),
 }
 """Whether channels are shuffled that are together again, and where they stand."""
 
@@ -37,26 +41,33 @@ def reshape(call: Call) -> Feature:
     kinds = ("permuted", GROUPED, "group norm")
     x = call.feature(pending=next((kind for kind in kinds if call.is_pending(kind)), ""))
     target = _wanted(call, x)
-    x = _together(call, x)
-    if _fits(target, _dims(x)):
-        return x
-    if len(x.shape) == 4 and (x.shape[1] == 1 or x.shape[2:] == (1, 1)):
-        x = replace(x, pending=LAST if x.pending == PLAIN else PLAIN)  # the same values in a row
-        if _fits(target, _dims(x)):
-            return x
+    views = _views(_together(call, x))
+    for view in views:
+        if _fits(target, _dims(view)):
+            return view
     if x.shape[2:] == (1, 1) and _fits(target, x.shape[:2]):
-        return vector(call, replace(x, pending=PLAIN))
-    for order in _PARTED[x.pending] if len(x.shape) == 4 else ():
-        groups = _groups(x, order, target)
-        if groups:
-            return replace(x, pending=(GROUPED, groups, order))
-    raise Strange(f"makes {reprlib.repr(target)} of {_dims(x)}")
+        return vector(call, replace(views[0], pending=PLAIN))
+    for view in views:
+        for order in _PARTED[view.pending]:
+            groups = _groups(view, order, target)
+            if groups:
+                return replace(view, pending=(GROUPED, groups, order))
+    raise Strange(f"makes {reprlib.repr(target)} of {_dims(views[0])}")
+
+
+def _views(x: Feature) -> tuple[Feature, ...]:
+    """The same values in a row: of one channel, or of one pixel, channels stand first and last."""
+    if len(x.shape) != 4 or not (x.shape[1] == 1 or x.shape[2:] == (1, 1)):
+        return (x,)
+    return x, replace(x, pending=LAST if x.pending == PLAIN else PLAIN)
 
 
 def _groups(x: Feature, order: str, target: tuple[Any, ...]) -> int:
     """The number of groups where a reshape gives the dimensions in this order, else 0."""
-    groups = target[order.index("G")] if len(target) == len(order) else 0
+    groups = target[order.index("G")] if len(target) == len(order) and len(x.shape) == 4 else 0
     if type(groups) is not int or groups < 1 or x.shape[1] % groups:
+        return 0
+    if order == "NKHWG" and groups > 1:
         return 0
     return groups if _fits(target, _grouped(x, groups, order)) else 0
 
@@ -104,6 +115,9 @@ def _together(call: Call, x: Feature) -> Feature:
 
 def _beside(call: Call, plain: Feature, groups: int, order: str) -> Feature:
     """Channels of groups, one beside the other in the order in which they stand."""
+    if order not in _JOINED:
+        ones = {"G": groups == 1, "K": plain.shape[1] == groups}
+        order = "".join(letter for letter in order if not ones.get(letter))
     if order not in _JOINED:
         raise Strange("joins dimensions of groups that stand in another order")
     is_shuffled, layout = _JOINED[order]

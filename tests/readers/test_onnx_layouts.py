@@ -198,6 +198,26 @@ def flattened_last(file: File) -> str:
     return file.node("Reshape", last(file), file.sizes(2, 4, 6, 5))
 
 
+@pytest.mark.parametrize("size", [(1, 6, 5), (4, 1, 1)])
+@pytest.mark.parametrize("style", [Style(opset=17), Style(opset=17, batch=2)])
+def test_one_channel_and_one_pixel_are_grouped_as_any(
+    size: Any, style: Style, tmp_path: Path
+) -> None:
+    """A group norm and a shuffle, as they are written and as they are optimised."""
+    attrs = {"channels": size[0], "groups": 1, "eps": 1e-5}
+    steps = [
+        step("x", "input", shape=size),
+        step("a", "shuffle", "x", groups=1),
+        step("b", "group_norm", "a", **attrs),
+        step("c", "relu", "b"),
+        step("end", "shuffle", "c", groups=size[0]),
+    ]
+    model, _ = written(steps, style)
+    spec = Graph.of("spec", [Op(*each) for each in steps])
+    for each in (model, optimised(model)):
+        assert compare(spec, read(each, tmp_path)).differences == ()
+
+
 @pytest.mark.parametrize("build", [rows_joined, mixed, flattened_last])
 def test_what_moves_pixels_between_channels_is_refused(build: Any, tmp_path: Path) -> None:
     model = opened(build)
@@ -256,6 +276,14 @@ def among_channels_that_stand_last(file: File) -> str:
     return first(file, file.node("Reshape", x, file.sizes(0, 0, 0, -1)))
 
 
+def one_group_behind_the_pixels(file: File) -> str:
+    """As an optimiser leaves the shuffle of one group: nothing is shuffled."""
+    x = file.node("Reshape", "x", file.sizes(2, 4, 6, 5, 1))
+    return file.node(
+        "Reshape", file.node("Transpose", x, perm=[0, 4, 1, 2, 3]), file.sizes(2, 4, 6, 5)
+    )
+
+
 def from_last_to_first_in_groups(file: File) -> str:
     """Nothing is shuffled: the groups stand as they did."""
     x = file.node("Reshape", last(file), file.sizes(2, 6, 5, 2, 2))
@@ -271,6 +299,7 @@ def from_last_to_first_in_groups(file: File) -> str:
         (from_channels_that_stand_last, ["shuffle"]),
         (among_channels_that_stand_last, ["shuffle"]),
         (from_last_to_first_in_groups, []),
+        (one_group_behind_the_pixels, []),
     ],
 )
 def test_dimensions_of_groups_may_stand_anywhere(
@@ -303,7 +332,18 @@ def normed_across(file: File) -> str:
     return file.node("Reshape", x, file.sizes(2, 4, 6, 5))
 
 
-@pytest.mark.parametrize("build", [pixels_first, rows_turned, normed_across])
+def two_groups_behind_the_pixels(file: File) -> str:
+    """Pixels, not channels, are in two groups."""
+    x = file.node("Reshape", "x", file.sizes(2, 2, 6, 5, 2))
+    return file.node(
+        "Reshape", file.node("Transpose", x, perm=[0, 4, 1, 2, 3]), file.sizes(2, 4, 6, 5)
+    )
+
+
+REFUSED = [pixels_first, rows_turned, normed_across, two_groups_behind_the_pixels]
+
+
+@pytest.mark.parametrize("build", REFUSED)
 def test_other_orders_of_groups_are_refused(build: Any, tmp_path: Path) -> None:
     model = opened(build)
     run(model, IMAGES)
