@@ -287,8 +287,8 @@ def _said_of(graph: Graph, file: Path) -> str:
 
 
 def _compared(graph: Graph, reading: Reading, file: Path) -> str:
-    found, zeros = reading.graph, reading.zero_biases
-    comparison = compare(graph, found, ordered=True, zero_biases=zeros)
+    biases = {"zero_biases": reading.zero_biases, "norms_shift": reading.norms_shift}
+    comparison = compare(graph, reading.graph, ordered=True, **biases)
     differences = comparison.differences
     if comparison.equal:
         differences = life_of(comparison.match, reading, file).differences

@@ -108,7 +108,12 @@ def _known(
     )
     graph = verified(build_graph(wanted))
     comparison = compare(
-        graph, reading.graph, ordered=ordered, named=names, zero_biases=reading.zero_biases
+        graph,
+        reading.graph,
+        ordered=ordered,
+        named=names,
+        zero_biases=reading.zero_biases,
+        norms_shift=reading.norms_shift,
     )
     life = life_of(comparison.match, reading, file) if comparison.equal else None
     probed = (

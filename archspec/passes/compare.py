@@ -113,13 +113,15 @@ def compare(
     ordered: bool = False,
     named: bool = False,
     zero_biases: AbstractSet[str] | None = None,
+    norms_shift: bool = False,
 ) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
     A concatenation in another order, where only channels of weights are permuted, is a note, or
     with `ordered` a difference; another name is one with `named` alone, of graphs that are equal
     but for names. `zero_biases` are the file's operators whose bias is all zero; where that is not
-    None, a bias that is absent is such a one too: exporters of ONNX drop them.
+    None, a bias that is absent is such a one too: exporters of ONNX drop them. `norms_shift` says
+    that a norm of the file shifts: then one that was folded would have left a bias.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
@@ -128,7 +130,8 @@ def compare(
     found = sliced_alike(plain, found)
     ours, theirs = flat(plain), merged(flat(found))
     params = _params(op for part in contracted(theirs) for op in part.ops)
-    folds = folded_norms(contracted(merged(ours)), contracted(theirs), zero_biases is not None)
+    is_traceless = zero_biases is not None and not norms_shift
+    folds = folded_norms(contracted(merged(ours)), contracted(theirs), is_traceless)
     theirs = merged(flat(unfolded(found, folds))) if folds else theirs
     expected_chains, found_chains = contracted(ours), contracted(parted(theirs, ours))
     pairs = cut(paired(expected_chains, found_chains))

@@ -145,6 +145,7 @@ def onnx_reading(path: Path) -> OnnxReading:
         model,
         features,
         zero_biases=_zero_biases(graph, weights),
+        norms_shift=_norms_shift(graph, weights),
         notes=(*notes, *_quantised(model, run.values)),
     )
 
@@ -157,6 +158,13 @@ def _zero_biases(graph: Graph, weights: Mapping[str, Weights]) -> frozenset[str]
         if graph.ops[name].kind in ("conv", "conv_transpose", "dense") and known.others
     }
     return frozenset(name for name, others in biases.items() if all(map(_is_zero, others)))
+
+
+def _norms_shift(graph: Graph, weights: Mapping[str, Weights]) -> bool:
+    """Whether a beta or a mean is known that is not zero."""
+    norms = (weights[name] for name in weights if graph.ops[name].kind == "batch_norm")
+    shifts = (each for norm in norms for each in norm.others if each is not norm.variance)
+    return any(isinstance(shift, np.ndarray) and bool(shift.any()) for shift in shifts)
 
 
 def _is_zero(source: Source) -> bool:

@@ -88,6 +88,8 @@ class Reading:
     weights: Mapping[str, Weights]
     zero_biases: frozenset[str] | None = field(default=None, kw_only=True)
     """Operators whose bias is all zero; None: nothing drops such biases on the way into a file."""
+    norms_shift: bool = field(default=False, kw_only=True)
+    """A batch norm is known to add something: the network is not as it was before training."""
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     """What of the file does not stand in the graph."""
 

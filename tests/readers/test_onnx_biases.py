@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from readers.onnx_styles import STYLES, Array, Step, densenet, run, written
+from readers.onnx_styles import STYLES, Array, Step, Style, densenet, run, written
 
 from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph, Op
 from archspec.passes.compare import Comparison, compare
 from archspec.readers.onnx import onnx_reading, read_onnx
 from archspec.spec.load import load_spec
@@ -43,7 +44,9 @@ def compared(
     file = folder / "model.onnx"
     file.write_bytes(written(steps, replace(DYNAMO, **others), weights)[0].SerializeToString())
     reading = onnx_reading(file)
-    return compare(SPEC, reading.graph, zero_biases=reading.zero_biases)
+    return compare(
+        SPEC, reading.graph, zero_biases=reading.zero_biases, norms_shift=reading.norms_shift
+    )
 
 
 def lines(comparison: Comparison) -> list[str]:
@@ -119,6 +122,40 @@ def test_in_a_file_of_norms_none_is_folded_without_a_trace(norm: str, tmp_path: 
     steps = lacking(f"{SECOND}.norm2")
     comparison = compared(tmp_path, steps, fresh(steps), norm=norm)
     assert lines(comparison) == [f"block 1, layer 2 consists of {NORMLESS}"]
+
+
+def basic() -> list[Step]:
+    """Norms stand behind joins but for the stem's."""
+    conv = {"in_channels": 4, "out_channels": 4, "kernel": 3, "stride": 1, "padding": 1}
+    return [
+        Step("x", "input", (), {"shape": (4, 8, 8)}),
+        Step("conv0", "conv", ("x",), conv),
+        Step("norm0", "batch_norm", ("conv0",), {"channels": 4, "eps": 1e-5}),
+        Step("relu0", "relu", ("norm0",), {}),
+        Step("norm1", "batch_norm", ("relu0",), {"channels": 4, "eps": 1e-5}),
+        Step("relu1", "relu", ("norm1",), {}),
+        Step("conv1", "conv", ("relu1",), conv),
+    ]
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+@pytest.mark.parametrize("norm", ["batch_norm", "affine"])
+def test_the_only_norm_behind_a_convolution_is_missed_where_others_shift(
+    norm: str, is_trained: bool, tmp_path: Path
+) -> None:
+    """As it was before training nothing tells that it was folded; the note says so."""
+    steps = basic()
+    lacking = [*steps[:2], steps[3]._replace(inputs=("conv0",)), *steps[4:]]
+    weights = {} if is_trained else fresh(steps)
+    file = tmp_path / "model.onnx"
+    file.write_bytes(written(lacking, Style(norm=norm), weights)[0].SerializeToString())
+    spec = Graph.of("spec", [Op(*step) for step in steps])
+    reading = onnx_reading(file)
+    comparison = compare(
+        spec, reading.graph, zero_biases=reading.zero_biases, norms_shift=reading.norms_shift
+    )
+    assert comparison.equal is not is_trained
+    assert reading.norms_shift is is_trained
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,9 @@ def test_a_network_written_by_hand_is_certified(name: str, tmp_path: Path) -> No
     file.write_bytes(model.SerializeToString())
     reading = onnx_reading(file)
     refuse_invalid(file, reading.model)
-    comparison = compare(SPEC, reading.graph, zero_biases=reading.zero_biases)
+    comparison = compare(
+        SPEC, reading.graph, zero_biases=reading.zero_biases, norms_shift=reading.norms_shift
+    )
     assert [difference.message for difference in comparison.differences] == []
     life = life_of(comparison.match, reading, file)
     assert (life.differences, life.unread) == ((), ())
@@ -282,7 +284,9 @@ def test_what_onnx_runtime_optimised_is_certified(tmp_path: Path) -> None:
         file.write_bytes(model.SerializeToString())
         reading = onnx_reading(file)
         refuse_invalid(file, reading.model)
-        comparison = compare(SPEC, reading.graph, zero_biases=reading.zero_biases)
+        comparison = compare(
+            SPEC, reading.graph, zero_biases=reading.zero_biases, norms_shift=reading.norms_shift
+        )
         assert [difference.message for difference in comparison.differences] == []
     assert "FusedConv" in kinds
 

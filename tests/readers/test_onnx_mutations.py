@@ -60,7 +60,9 @@ def mutants(style: Style, seed: int) -> Iterator[tuple[bytes, Array]]:
 def compared(content: bytes, path: Path) -> Comparison:
     path.write_bytes(content)
     reading = onnx_reading(path)
-    return compare(SPEC, reading.graph, zero_biases=reading.zero_biases)
+    return compare(
+        SPEC, reading.graph, zero_biases=reading.zero_biases, norms_shift=reading.norms_shift
+    )
 
 
 QUICK = ("torch", "torch folded", "scale and shift", "mindcv")

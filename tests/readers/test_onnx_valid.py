@@ -69,7 +69,9 @@ def verdict(file: Path) -> str:
         refuse_invalid(file, reading.model)
     except ModelFileError as refused:
         return refused.diagnostics[0].code
-    comparison = compare(SPEC, reading.graph, zero_biases=reading.zero_biases)
+    comparison = compare(
+        SPEC, reading.graph, zero_biases=reading.zero_biases, norms_shift=reading.norms_shift
+    )
     if not comparison.equal:
         return "different"
     return "equal" if not life_of(comparison.match, reading, file).differences else "dead"
