@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -43,12 +43,23 @@ from archspec.readers.weights import Reading, Source, Weights
 
 def fused_conv(call: Call) -> Feature:
     """Return a convolution and the activation that ONNX Runtime put into it."""
-    kind, given = call.attrs.get("activation", ""), call.attrs.get("activation_params", ())
-    if kind not in _FUSED or len(given) != len(_FUSED[kind]) or call.has(3):
+    if call.has(3):
+        raise Strange(UNKNOWN)
+    return _fused(call, windows.conv, call.attrs.get("activation_params", ()))
+
+
+def fused_gemm(call: Call) -> Feature:
+    """Return a dense layer and the activation that ONNX Runtime put into it."""
+    names = ("activation_alpha", "activation_beta")
+    return _fused(call, shapes.gemm, [call.attrs[name] for name in names if name in call.attrs])
+
+
+def _fused(call: Call, operator: Callable[[Call], Feature], given: Sequence[float]) -> Feature:
+    kind = call.attrs.get("activation", "")
+    if kind not in _FUSED or len(given) != len(_FUSED[kind]):
         raise Strange(UNKNOWN)
     settings = dict(zip(_FUSED[kind], given, strict=True))
-    made = replace(call, kind=kind, inputs=(windows.conv(call),), attrs=settings)
-    return ELEMENTS[kind](made)
+    return ELEMENTS[kind](replace(call, kind=kind, inputs=(operator(call),), attrs=settings))
 
 
 _FUSED: Mapping[str, tuple[str, ...]] = {
@@ -58,13 +69,14 @@ _FUSED: Mapping[str, tuple[str, ...]] = {
     "Clip": ("min", "max"),
     "HardSigmoid": ("alpha", "beta"),
 }
-"""Activations in a convolution, and the names of what is said of them."""
+"""Activations in another operator, and the names of what is said of them."""
 
 OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTS,
     **quantised.FEATURES,
     "Conv": windows.conv,
     "com.microsoft::FusedConv": fused_conv,
+    "com.microsoft::FusedGemm": fused_gemm,
     "ConvTranspose": windows.conv_transpose,
     "MaxPool": windows.max_pool,
     "AveragePool": windows.avg_pool,

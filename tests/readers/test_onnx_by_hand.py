@@ -325,6 +325,22 @@ def test_activations_that_onnx_runtime_fuses_are_read(
     assert compare(spec, onnx_reading(file).graph).differences == ()
 
 
+@pytest.mark.parametrize(("kind", "attrs"), [("leaky_relu", {"slope": 0.1}), ("relu", {})])
+def test_activations_in_a_classifier_are_read(kind: str, attrs: Any, tmp_path: Path) -> None:
+    steps = [
+        Step("x", "input", (), {"shape": (3, 32, 32)}),
+        Step("pool", "global_avg_pool", ("x",), {}),
+        Step("dense", "dense", ("pool",), {"in_channels": 3, "out_channels": 4}),
+        Step("end", kind, ("dense",), attrs),
+    ]
+    model = optimised(written(steps, Style(opset=17))[0], "EXTENDED")
+    assert model.graph.node[-1].op_type == "FusedGemm"
+    file = tmp_path / "model.onnx"
+    file.write_bytes(model.SerializeToString())
+    spec = Graph.of("spec", [Op(*step) for step in steps])
+    assert compare(spec, onnx_reading(file).graph).differences == ()
+
+
 def test_constants_that_are_numbers_are_followed(tmp_path: Path) -> None:
     """A float, an int, and lists of them, in place of a tensor."""
     file = File(Style(opset=17))
