@@ -135,11 +135,7 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self.parts = parts_of(self.match)
-        ops = self.reading.graph.ops
-        norms = (op for _, found in self.match.both for op in found.ops if op.kind == "batch_norm")
-        # A norm that is folded is called as the convolution of the file that it is a part of.
-        self.folded = {op.inputs[0]: op.name for op in norms if ops[op.name].kind != op.kind}
-        self.held = {*self.folded.values()}
+        self.folded, self.held = _folded(self.match, self.reading)
         self.numbers = {
             (part.name, value): number
             for part in self.parts.all
@@ -265,6 +261,21 @@ class _Walk:
             f"{part.title} gives the same output for every image: the {what.format(end.name)} {how}"
         )
         return Dead(part.title, "", end.name, message)
+
+
+def _folded(match: Match, reading: Reading) -> tuple[dict[str, str], set[str]]:
+    """Return what the file calls each convolution that holds norms, and what these norms are called.
+
+    The last norm has the name of the file's convolution that all of them are a part of.
+    """
+    ops, folded, convs = reading.graph.ops, dict[str, str](), dict[str, str]()
+    for _, found in match.both:
+        for op in found.ops:
+            stands = op.name in ops and ops[op.name].kind == op.kind
+            if op.kind == "batch_norm" and not stands:
+                convs[op.name] = convs.get(op.inputs[0], op.inputs[0])
+                folded[convs[op.name]] = op.name
+    return folded, {*convs}
 
 
 def _is_rootless(variance: Array | None, eps: float | None) -> bool:

@@ -158,7 +158,9 @@ def _usual(path: Path) -> Path:
 def _placed(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]) -> Diagnostic:
     paths = [*_suspects(fault, graph, spec, origins), ("blocks",)]
     place = spec.place(*(path for path in paths if path)) or spec.name
-    hint = fault.hint or _HINTS.get(graph.ops[fault.where].kind, "")
+    is_empty = "at least 1 is needed" in fault.message
+    usual = "" if is_empty else _HINTS.get(graph.ops[fault.where].kind, "")
+    hint = fault.hint or usual
     return replace(fault, message=f"{fault.where}: {fault.message}", where=place, hint=hint)
 
 

@@ -60,8 +60,7 @@ def _same(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     _expect_channels(attrs["in_channels"], inputs[0])
     groups = attrs.get("groups", 1)
-    if attrs["out_channels"] < 1:
-        raise ShapeFault(f"has {attrs['out_channels']} output channels; at least 1 is needed")
+    _expect_outputs(attrs)
     if attrs["in_channels"] % groups or attrs["out_channels"] % groups:
         raise ShapeFault(
             f"groups (={groups}) must divide {attrs['in_channels']} and {attrs['out_channels']}"
@@ -145,6 +144,7 @@ def _global_pool_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 
 def _conv_transpose_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     _expect_channels(attrs["in_channels"], _map(inputs[0]))
+    _expect_outputs(attrs)
     reach = attrs["kernel"] - 2 * attrs["padding"]
     height, width = ((size - 1) * attrs["stride"] + reach for size in inputs[0][1:])
     if height < 1 or width < 1:
@@ -202,7 +202,13 @@ def _dense_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     if len(inputs[0]) != 1:
         raise ShapeFault(f"needs a vector (C,), reads {inputs[0]}")
     _expect_channels(attrs["in_channels"], inputs[0])
+    _expect_outputs(attrs)
     return (attrs["out_channels"],)
+
+
+def _expect_outputs(attrs: Attrs) -> None:
+    if attrs["out_channels"] < 1:
+        raise ShapeFault(f"has {attrs['out_channels']} output channels; at least 1 is needed")
 
 
 def _expect_channels(declared: int, shape: Shape) -> None:

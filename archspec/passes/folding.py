@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import takewhile
 from types import MappingProxyType
 
 from archspec.graph.ir import Graph, Op
@@ -25,6 +25,8 @@ class Folded:
 
     found: Op
     expected: Op
+    norms: int
+    """How many of the spec's it holds: several may stand in a row."""
 
 
 def folded_norms(
@@ -38,9 +40,7 @@ def folded_norms(
     does not tell.
     """
     biased = any(_biased(op) for chain in found for op in chain.ops)
-    traceless = zero_biases and not any(
-        is_normed for chain in found for _, is_normed in _convs(chain)
-    )
+    traceless = zero_biases and not any(norms for chain in found for _, norms in _convs(chain))
     if not (biased or traceless):
         return ()
     bare = _bare(expected, found)
@@ -82,15 +82,16 @@ def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
     if op.name not in folds:
         yield op
         return
-    attrs = {**op.attrs, "bias": folds[op.name].expected.attrs.get("bias", False)}
+    fold = folds[op.name]
+    attrs = {**op.attrs, "bias": fold.expected.attrs.get("bias", False)}
     conv = replace(op, name=f"{op.name} without its norm", attrs=MappingProxyType(attrs))
     yield conv
-    yield Op(
-        op.name,
-        "batch_norm",
-        (conv.name,),
-        MappingProxyType({"channels": attrs["out_channels"], "eps": None}),
-    )
+    norm, source = MappingProxyType({"channels": attrs["out_channels"], "eps": None}), conv.name
+    for number in range(1, fold.norms):
+        inner = Op(f"{op.name} norm {number}", "batch_norm", (source,), norm)
+        yield inner
+        source = inner.name
+    yield Op(op.name, "batch_norm", (source,), norm)
 
 
 def _biased(op: Op) -> bool:
@@ -98,27 +99,24 @@ def _biased(op: Op) -> bool:
 
 
 def _without_norms(chain: Chain) -> Chain:
-    behind = (
-        op
-        for before, op in pairwise(chain.ops)
-        if not (before.kind in _CONVS and op.kind == "batch_norm")
-    )
-    return replace(chain, ops=(chain.ops[0], *behind))
+    """A chain without the norms behind its convolutions, in a row or alone."""
+    ops: list[Op] = []
+    for op in chain.ops:
+        if op.kind != "batch_norm" or not ops or ops[-1].kind not in _CONVS:
+            ops.append(op)
+    return replace(chain, ops=tuple(ops))
 
 
 def _in_chain(expected: Chain, found: Chain) -> Iterator[Folded]:
-    for (ours, normed), (theirs, still_normed) in zip(
-        _convs(expected), _convs(found), strict=False
-    ):
-        if normed and not still_normed and ours.kind == theirs.kind:
-            yield Folded(theirs, ours)
+    pairs = zip(_convs(expected), _convs(found), strict=False)
+    for (ours, norms), (theirs, norms_left) in pairs:
+        if norms > norms_left and ours.kind == theirs.kind:
+            yield Folded(theirs, ours, norms - norms_left)
 
 
-def _convs(chain: Chain) -> Iterator[tuple[Op, bool]]:
-    """The convolutions of a chain, and whether a batch norm follows."""
-    followers = (*(op.kind for op in chain.ops[1:]), "")
-    return (
-        (op, kind == "batch_norm")
-        for op, kind in zip(chain.ops, followers, strict=True)
-        if op.kind in _CONVS
-    )
+def _convs(chain: Chain) -> Iterator[tuple[Op, int]]:
+    """The convolutions of a chain, and how many batch norms follow in a row."""
+    for at, op in enumerate(chain.ops):
+        if op.kind in _CONVS:
+            behind = takewhile(lambda each: each.kind == "batch_norm", chain.ops[at + 1 :])
+            yield op, len(list(behind))

@@ -168,6 +168,14 @@ class PoolStep(SpecModel):
     ceil: Flag = False
     """Whether a window that reaches over the edge counts."""
 
+    @model_validator(mode="after")
+    def _windows_that_hold_a_pixel(self) -> PoolStep:
+        """As PyTorch has it: a window beyond the edge would hold nothing but padding."""
+        if self.padding > self.kernel // 2:
+            rule = f"must be at most half of kernel (={self.kernel})"
+            raise broken_rule("padding", f"padding (={self.padding}) {rule}")
+        return self
+
 
 class BlurPoolStep(SpecModel):
     """A fixed binomial filter with reflected edges (Zhang 2019), which shrinks by its stride."""

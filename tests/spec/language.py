@@ -85,6 +85,13 @@ keeping = st.one_of(
 )
 """Steps that keep height and width."""
 bordered = {"padding": st.integers(0, 1), "ceil": st.booleans()}
+
+
+def with_room(pool: Values) -> Values:
+    """A kernel of one pixel has no room for a padding."""
+    return pool if pool["kernel"] > 1 else {k: v for k, v in pool.items() if k != "padding"}
+
+
 transposed = of(
     "conv_transpose",
     st.fixed_dictionaries(
@@ -110,8 +117,8 @@ enlarging = st.one_of(
 """Most of them give at least the size before a pooling by two, which is then cut out."""
 resizing = st.one_of(
     convs(widths, is_keeping=False),
-    of("max_pool", st.fixed_dictionaries(windows, optional=bordered)),
-    of("avg_pool", st.fixed_dictionaries(windows, optional=bordered)),
+    of("max_pool", st.fixed_dictionaries(windows, optional=bordered).map(with_room)),
+    of("avg_pool", st.fixed_dictionaries(windows, optional=bordered).map(with_room)),
     of(
         "blur_pool",
         st.fixed_dictionaries(
