@@ -150,7 +150,7 @@ def judged(number: int, count: int = CHUNK) -> Iterator[Values]:
         with tempfile.TemporaryDirectory() as folder:
             files = Counter[str]()
             wrong: list[Values] = []
-            for kind, is_equal, verdict in _files(spec, others, Path(folder), rng):
+            for kind, is_equal, verdict in _judged(spec, others, Path(folder), rng):
                 column = _column(is_equal, verdict)
                 files[f"{kind}: {column}"] += 1
                 if column.endswith("wrongly"):
@@ -158,6 +158,16 @@ def judged(number: int, count: int = CHUNK) -> Iterator[Values]:
         others = [build_graph(spec)]
         said = drawn_settings(values)
         yield {"seed": number, "files": files, "wrong": wrong, "drawn": said, "spec": values}
+
+
+def _judged(
+    spec: Spec, others: Sequence[Graph], folder: Path, rng: random.Random
+) -> Iterator[tuple[str, bool, str]]:
+    """The files of a spec; a crash is one that is accused."""
+    try:
+        yield from _files(spec, others, folder, rng)
+    except Exception as error:
+        yield "crash", True, f"{type(error).__name__}: {error}"
 
 
 def _column(is_equal: bool, verdict: str) -> str:

@@ -74,6 +74,23 @@ def gated(graph: Graph) -> Graph:
     return replace(graph, ops={name: op for name, op in changed.items() if name not in gates})
 
 
+def clamped(graph: Graph) -> Graph:
+    """Return the graph without a ReLU before another or before a ReLU6, which cut off the same and more."""
+    ops = graph.ops
+    passed = dict[str, str]()
+    for op in ops.values():
+        before = ops[op.inputs[0]] if op.kind in ("relu", "relu6") else op
+        if before is not op and before.kind == "relu":
+            passed[op.name] = passed.get(before.name, before.inputs[0])
+    if not passed:
+        return graph
+    kept = {
+        name: replace(op, inputs=(passed[name],)) if name in passed else op
+        for name, op in ops.items()
+    }
+    return replace(graph, ops=leading_to(graph.outputs, kept))
+
+
 def summed(graph: Graph) -> Graph:
     """Return the graph with the sum of a sum and a value as one sum of three."""
     read = Counter(source for op in graph.ops.values() for source in op.inputs)

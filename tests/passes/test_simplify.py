@@ -64,3 +64,36 @@ def test_a_crop_that_cuts_off_one_pixel_is_compared() -> None:
     assert lines(compare(spec, nameless(spec))) == []
     [crop] = [op for op in spec.ops.values() if op.kind == "crop"]
     assert lines(compare(spec, nameless(bypassed(spec, crop)))) != []
+
+
+CLAMPS = {
+    "relu, relu6": (["relu", "relu6"], ["relu6"]),
+    "relu, relu": (["relu", "relu"], ["relu"]),
+    "relu, relu, relu6": (["relu", "relu", "relu6"], ["relu6"]),
+}
+OTHERS = {
+    "relu6, relu": (["relu6", "relu"], ["relu"]),
+    "silu, relu": (["silu", "relu"], ["relu"]),
+    "relu, sigmoid": (["relu", "sigmoid"], ["sigmoid"]),
+}
+
+
+def behind_a_convolution(kinds: list[str]) -> Any:
+    steps = [conv(8), *({"activation": kind} for kind in kinds), conv("k")]
+    return spec_of(growth_rate=8, blocks=[{"layers": 1}], layer=steps)
+
+
+@pytest.mark.parametrize(("long", "short"), CLAMPS.values(), ids=CLAMPS)
+def test_a_relu_before_one_that_cuts_off_as_much_may_be_left_out(
+    long: list[str], short: list[str]
+) -> None:
+    """ONNX Runtime's optimiser does so."""
+    spec, file = behind_a_convolution(long), behind_a_convolution(short)
+    for ours, theirs in ((spec, file), (file, spec), (spec, spec)):
+        assert lines(compare(ours, nameless(theirs))) == []
+
+
+@pytest.mark.parametrize(("long", "short"), OTHERS.values(), ids=OTHERS)
+def test_another_activation_in_a_row_is_compared(long: list[str], short: list[str]) -> None:
+    """It changes values."""
+    assert lines(compare(behind_a_convolution(long), nameless(behind_a_convolution(short))))
