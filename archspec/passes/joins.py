@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
-from archspec.passes.simplify import channels_of, clamped, gated, is_idle, summed
+from archspec.passes.simplify import channels_of, clamped, gated, is_idle, summed, unshuffled
 
 MAX_JOINED = 8_000_000
 """Values that all concatenations join, nested ones written out: twice the most that a spec may connect."""
@@ -25,7 +25,7 @@ class Joins:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = summed(gated(clamped(graph)))
+        self.graph = summed(gated(clamped(unshuffled(graph))))
         self.ops = dict(self.graph.ops)
         self.reads: dict[str, tuple[str, ...]] = {}
         self.regions: dict[str, str] = {}

@@ -91,6 +91,25 @@ def clamped(graph: Graph) -> Graph:
     return replace(graph, ops=leading_to(graph.outputs, kept))
 
 
+def unshuffled(graph: Graph) -> Graph:
+    """Return the graph without two shuffles in a row of which the second undoes the first."""
+    ops, channels, passed = graph.ops, dict[str, int](), dict[str, str]()
+    for op in ops.values():
+        channels[op.name] = channels_of(op, channels)
+        before = ops[op.inputs[0]] if op.kind == "shuffle" else op
+        if before is op or before.kind != "shuffle" or op.name in graph.outputs:
+            continue
+        if before.attrs["groups"] * op.attrs["groups"] == channels[op.name]:
+            passed[op.name] = passed.get(before.inputs[0], before.inputs[0])
+    if not passed:
+        return graph
+    kept = {
+        name: replace(op, inputs=tuple(passed.get(source, source) for source in op.inputs))
+        for name, op in ops.items()
+    }
+    return replace(graph, ops=leading_to(graph.outputs, kept))
+
+
 def summed(graph: Graph) -> Graph:
     """Return the graph with the sum of a sum and a value as one sum of three."""
     read = Counter(source for op in graph.ops.values() for source in op.inputs)

@@ -97,3 +97,17 @@ def test_a_relu_before_one_that_cuts_off_as_much_may_be_left_out(
 def test_another_activation_in_a_row_is_compared(long: list[str], short: list[str]) -> None:
     """It changes values."""
     assert lines(compare(behind_a_convolution(long), nameless(behind_a_convolution(short))))
+
+
+def test_a_shuffle_that_undoes_another_may_be_left_out_with_it() -> None:
+    """Eight channels in two groups and then in four are as they were; in two groups again they are not."""
+    wide = {"growth_rate": 8, "blocks": [{"layers": 1}]}
+
+    def shuffled(*groups: int) -> Any:
+        shuffles = [{"shuffle": {"groups": number}} for number in groups]
+        return spec_of(**wide, layer=[conv(8), *shuffles, conv("k")])
+
+    assert lines(compare(shuffled(2, 4), nameless(shuffled()))) == []
+    assert lines(compare(shuffled(), nameless(shuffled(4, 2)))) == []
+    assert lines(compare(shuffled(2, 2), nameless(shuffled())))
+    assert lines(compare(shuffled(2, 4, 2), nameless(shuffled(2)))) == []
