@@ -45,7 +45,7 @@ def certify_built(spec: Spec, graph: Graph, module: str) -> Mapping[str, Any]:
     """
     remembered = cache_folder() / "certificates" / f"{_key(graph, module)}.json"
     held = read_certificate(remembered, graph, module)
-    if held is not None and held.equal:
+    if held is not None and held.equal and held.is_plain:
         return held.model_dump(mode="json")
     found = _made(spec, graph, module)
     if not found.equal:

@@ -49,7 +49,8 @@ def build_graph(spec: Spec) -> Graph:
     builder.head(value)
     graph = Graph.of(spec.name, builder.ops, builder.regions)
     _, faults = infer_shapes(graph)
-    if faults or builder.unlike:
+    widths = [region.attrs.get("out_channels", 1) for region in builder.regions]
+    if faults or builder.unlike or min(widths) < 1:
         raise GraphError(
             [
                 *causes(graph, spec, faults, builder.origins),

@@ -67,8 +67,9 @@ def _parted(skip: _Skip, first: _Skip, whole: Mapping[frozenset[str], str]) -> N
     if skip is not first:
         if node.kind != "concat" or not first.made <= skip.made:
             raise Unliftable(node.name, "joins an older value that others join in another way")
-        newer = tuple(source for source in node.reads if source not in first.made | older)
-        return replace(node, reads=(first.node.name, *newer))
+        whole_skip = first.made | older
+        reads = (first.node.name if name in whole_skip else name for name in node.reads)
+        return replace(node, reads=tuple(dict.fromkeys(reads)))
     source = next(iter(older)) if len(older) == 1 else whole.get(older, "")
     if len(first.made) > 1 or not source:
         raise Unliftable(node.name, "joins an older value that is no block's output")

@@ -352,7 +352,8 @@ def _shown(value: Any) -> str:
 def _norm_notes(folds: Sequence[Folded], match: Match) -> Iterator[str]:
     """Norms that are there but do not stand in the file as such."""
     found = (op for _, chain in match.both for op in chain.ops if op.kind == "batch_norm")
-    written = sum(_untold("eps", op) for op in found) - len(folds)
+    held = {fold.found.name for fold in folds}
+    written = sum(_untold("eps", op) and op.name.split(" norm ")[0] not in held for op in found)
     traceless = sum(not fold.found.attrs.get("bias") for fold in folds)
     if len(folds) > traceless:
         yield _norm_note(len(folds) - traceless, "folded into the convolution before")

@@ -198,6 +198,8 @@ _WIDTHS: Mapping[str, int] = {"raw_data": 1, "float_data": 4, "double_data": 8}
 def _refuse_other_size(tensor: Any, values: Mapping[str, int]) -> None:
     """Values must stand in the one field that their type has, as many as the shape says."""
     if tensor.data_type not in TYPES:
+        if tensor.data_type not in tensor.DataType.values():
+            raise Broken(f"{tensor.name[:200]} is of no known type: {tensor.data_type}")
         return
     (listed, kind), size = TYPES[tensor.data_type], prod(tensor.dims)
     width = np.dtype(kind).itemsize if kind else 2

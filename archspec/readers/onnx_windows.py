@@ -28,6 +28,7 @@ def conv(call: Call) -> Feature:
     out, per_group, groups = weight.dims[0], weight.dims[1], call.attrs.get("group", 1)
     if per_group * groups != x.shape[1] or out % groups:
         raise Strange(f"is made for {per_group * groups} channels, reads {x.shape[1]}")
+    _refuse_other_kernel(call, weight)
     biases = _biases(call, out)
     if x.pending and x.pending[2:] == (0.0, "reflect"):
         return _blur(call, x, weight, biases)
@@ -42,6 +43,13 @@ def conv(call: Call) -> Feature:
     }
     attrs |= {"bias": True} if biases else {}
     return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight, *biases), **attrs)
+
+
+def _refuse_other_kernel(call: Call, weight: Tensor) -> None:
+    """What a node says of its kernel, its weights must have: ONNX Runtime stops where it runs it."""
+    said = tuple(call.attrs.get("kernel_shape", weight.dims[2:]))
+    if said != tuple(weight.dims[2:]):
+        raise Strange(f"says a kernel of {said}, its weights have {tuple(weight.dims[2:])}")
 
 
 def _biases(call: Call, out: int) -> list[Tensor]:
@@ -90,6 +98,7 @@ def conv_transpose(call: Call) -> Feature:
         raise Strange("has groups, dilation, uneven or output padding")
     if weight.dims[0] != x.shape[1] or not _are_sizes(pads):
         raise Strange(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
+    _refuse_other_kernel(call, weight)
     size = tuple((pixels - 1) * stride + kernel - 2 * pads[0] for pixels in x.shape[2:])
     if min(size) < 1:
         raise Strange(f"has a padding of {pads[0]} that leaves no pixel")
@@ -156,6 +165,10 @@ def _zeros(x: Feature) -> None:
         )
 
 
+_PADDINGS = ("constant", "reflect", "edge", "wrap")
+"""Modes of a Pad that ONNX has."""
+
+
 def pad(call: Call) -> Feature:
     """Return the same feature map with a padding pending, which the window behind it takes over; or a crop."""
     x, dims = call.feature(dims=4), 4
@@ -178,12 +191,14 @@ def pad(call: Call) -> Feature:
         or not (_are_sizes(sides) or _are_sizes([-side for side in sides]))
     ):
         raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
+    mode = call.attrs.get("mode", "constant")
+    if mode not in _PADDINGS:
+        raise Strange(f"pads in a way that is not known: {reprlib.repr(mode)}")
     if not any(sides):
         return x
     if min(sides) < 0:
         size = (x.shape[2] + sides[0] + sides[1], x.shape[3] + sides[2] + sides[3])
         return crop(call, x, size, (-sides[0], -sides[2]))
-    mode = call.attrs.get("mode", "constant")
     return replace(x, pending=("padding", sides, _single(call.option("value", 2, 0.0)), mode))
 
 

@@ -88,7 +88,13 @@ def _spec(document: Document) -> Spec | None:
 
 
 def _computed(spec: Spec) -> dict[str, Any]:
-    return {key: value for key, value in spec.resolved().items() if key not in WORDS}
+    """Plain values, a default that is said like one that is not."""
+    values = {key: value for key, value in spec.resolved().items() if key not in WORDS}
+    values["connectivity"]["rule"] = spec.connectivity.kind
+    values["growth_multiplier"] = spec.growth_multiplier or 1.0
+    transitions = spec.transitions_in_order()
+    values["transitions"] = [each.model_dump(mode="json") for each in transitions]
+    return {key: value for key, value in values.items() if key not in ("transition", "compression")}
 
 
 def _without_training(value: Any) -> Any:

@@ -32,9 +32,12 @@ def overwritten(settings: Sequence[Set]) -> Iterator[Diagnostic]:
 
 
 def _replaces(later: Set, earlier: Set) -> bool:
-    """Does it say something else of the same place, or of what encloses it?"""
+    """Does it say something else of the same place, of what encloses it, or of a part that is said?"""
     path, value = earlier
     whole, other = later
+    if len(whole) > len(path) and whole[: len(path)] == path:
+        part = _part(value.value, whole[len(path) :])
+        return part is not _NOTHING and part != other.value
     return path[: len(whole)] == whole and _part(other.value, path[len(whole) :]) != value.value
 
 

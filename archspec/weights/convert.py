@@ -111,14 +111,15 @@ def convert(
         raise ModelFileError(broken)
     named = {name: weights.tensors[theirs] for theirs, name in pairing.pairs.items()}
     ordered = _in_order({name: named[name] for name in wanted}, spec, pairing, order, like, file)
-    remarks = (classes, pairing.remark, ordered.remark, _forced(broken), _unrun(weights.foreign))
+    foreign = _in_foreign_names(target, spec)
+    spoken = (classes, pairing.remark, ordered.remark, _forced(broken), _unrun(weights.foreign))
     converted = Converted(
         ordered.tensors,
         weights.kind,
         pairing.naming,
         pairing.pairs,
         _counted(weights.set_aside),
-        tuple(filter(None, remarks)),
+        tuple(filter(None, (*spoken, foreign))),
     )
     _write(converted, output, target, suggest)
     return converted
@@ -194,8 +195,15 @@ def _in_order(
     """The weights, their channels in the order in which the spec's network joins feature maps."""
     if like is not None:
         return as_witnessed(tensors, spec, order, like, str(file))
-    is_settled = pairing.known == OURS or (pairing.known != "" and is_oldest_first(spec))
+    is_settled = pairing.known != "" and is_oldest_first(spec)
     return as_said(tensors, spec, order, is_settled, str(file))
+
+
+def _in_foreign_names(target: str, spec: Spec) -> str:
+    """A line where the names that are written stand for networks that join in another order."""
+    if target == OURS or is_oldest_first(spec):
+        return ""
+    return f"networks of the names of {TITLES[target]} join the oldest first, {spec.name} does not"
 
 
 def _forced(broken: Sequence[Diagnostic]) -> str:

@@ -94,8 +94,10 @@ def as_witnessed(
             continue
         distances.append(runner.distance(found))
         if distances[-1] <= TOLERANCE:
-            moved = _moved(theirs, own, tensors, found)
-            return Ordered(found, f"{_fits(theirs, like, distances[-1])}{moved and f'; {moved}'}")
+            words = [_fits(theirs, like, distances[-1]), _moved(theirs, own, tensors, found)]
+            if order is not None and distances[1:]:
+                words.append(f"--order {order} does not")
+            return Ordered(found, "; ".join(filter(None, words)))
     raise ModelFileError([_unlike(like, distances, where), *faults])
 
 

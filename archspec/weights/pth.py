@@ -32,6 +32,8 @@ from archspec.weights.state_dict import state_dict_in
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 MAX_PICKLE = 64 * 2**20
+MAX_SIDE = 2**31
+"""Of a tensor in each dimension; an empty one may claim more than NumPy can say."""
 MAX_SHARING = 2
 """Numbers of all tensors for each byte of the file."""
 
@@ -182,6 +184,8 @@ def _check_sizes(views: Mapping[str, TensorView], size: int) -> None:
         last = view.offset + sum(
             (n - 1) * step for n, step in zip(view.shape, view.strides, strict=True)
         )
+        if max(view.shape, default=0) > MAX_SIDE:
+            raise Refused(f"its tensor {name[:100]!r} is larger than any network's")
         if 0 not in view.shape and (
             last >= view.storage.count or prod(view.shape) > view.storage.count
         ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from archspec.weights.pth import read_pth
 
 MAX_BYTES = 2 * 2**30
 MAX_NAME = 200
+MAX_DIMENSIONS = 16
+"""Of a tensor; NumPy knows no more than 32."""
 """Characters in a tensor's name."""
 WRITTEN = (".ckpt", ".safetensors")
 
@@ -74,7 +76,14 @@ def read_weights(path: Path) -> Weights:
     else:
         weights = _read_torch(raw, path)
     _check_names(weights.tensors, path)
-    return weights
+    return _without_counters(weights)
+
+
+def _without_counters(weights: Weights) -> Weights:
+    """PyTorch's norms count their batches; a file that was cast whole has the counts as floats."""
+    counters = [name for name in weights.tensors if name.endswith("num_batches_tracked")]
+    kept = {name: each for name, each in weights.tensors.items() if name not in counters}
+    return replace(weights, tensors=kept, set_aside=(*weights.set_aside, *counters))
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -151,6 +160,10 @@ def _read_safetensors(raw: bytes, path: Path) -> Weights:
         raise ModelFileError.one(
             "R002", f"is no whole .safetensors file: {reason}", str(path)
         ) from None
+    deep = [name for name, given in held.items() if len(given["shape"]) > MAX_DIMENSIONS]
+    if deep:
+        rule = f"has more than {MAX_DIMENSIONS} dimensions"
+        raise ModelFileError.one("R002", f"{deep[0][:100]!r} {rule}", str(path))
     floats = {name: given for name, given in held.items() if given["dtype"] in FLOATS}
     unknown = [name for name, given in held.items() if given["dtype"] not in LAYOUT]
     if unknown:

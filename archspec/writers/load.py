@@ -13,14 +13,14 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
-from archspec.errors import GraphError
+from archspec.errors import GraphError, SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.passes.verify import verified
 from archspec.runtime import prepare
-from archspec.spec.document import Document
+from archspec.spec.document import Document, short
 from archspec.spec.load import load_spec, validate
 from archspec.spec.model import Spec
 from archspec.spec.parts import HeadSpec
@@ -60,9 +60,14 @@ def network_of(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
     """Return the network of a verified graph, with fresh initial values.
 
     Raises:
+        SpecError: S005, no known initialisation.
         GraphError: W003, a name of the graph cannot stand in Python text, or is one that every cell has.
         EnvironmentFault: MindSpore is not installed.
     """
+    if initialisation not in get_args(Initialisation):
+        rule = f"initialisation (={short(initialisation)}) must be one of"
+        known = " or ".join(map(repr, get_args(Initialisation)))
+        raise SpecError.one("S005", f"{rule} {known}")
     prepare()
     from mindspore import nn
 

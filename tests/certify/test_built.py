@@ -12,6 +12,7 @@ from archspec.certify.remembered import MAX_BYTES, read_certificate
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
+from archspec.passes.compare import COMPARED, NOT_COMPARED
 from archspec.passes.report import report
 from archspec.passes.verify import verified
 from archspec.spec.load import load_spec
@@ -62,8 +63,9 @@ def test_the_compiled_network_is_found_equal_and_remembered(cache):
     assert [block["edges"] for block in found["blocks"]] == [3, 3]
     assert "6 of 6 direct connections" in words(found)
     (kept,) = cache.iterdir()
-    kept.write_text(json.dumps({**found, "notes": ["kept"]}))
-    assert certify_built(SPEC, graph, module)["notes"] == ["kept"]
+    written = kept.stat().st_mtime_ns
+    assert certify_built(SPEC, graph, module) == found
+    assert kept.stat().st_mtime_ns == written  # what is believed is not made anew
     empty = {"equal": True, "blocks": [], "params": 1, "differences": []}
     unequal = certificate_of(graph, module) | {"equal": False, "differences": ["nonsense"]}
     for planted in (empty, unequal):
@@ -79,6 +81,25 @@ def test_a_whole_certificate_is_believed(name, tmp_path):
     file = tmp_path / "held.json"
     file.write_text(json.dumps(certificate_of(graph, "text")))
     assert read_certificate(file, graph, "text") is not None
+
+
+WORDS = {
+    "a note": {"notes": ["nothing was left out"]},
+    "more compared": {"compared": ["everything"]},
+    "less not compared": {"not_compared": []},
+    "another file": {"file": "other.py"},
+}
+
+
+def test_only_words_of_this_program_are_believed(tmp_path):
+    """Figures and digests may be right where somebody else wrote what stands beside them."""
+    graph, file = build_graph(SPEC), tmp_path / "held.json"
+    own = certificate_of(graph, "text") | {"compared": COMPARED, "not_compared": NOT_COMPARED}
+    for changed in ({}, *WORDS.values()):
+        file.write_text(json.dumps({**own, **changed}))
+        held = read_certificate(file, graph, "text")
+        assert held is not None
+        assert held.is_plain == (not changed)
 
 
 FORGED = {

@@ -355,3 +355,34 @@ def test_graphs_inside_of_graphs_end_at_a_depth(tmp_path: Path) -> None:
     graph = field(7, model.graph.SerializeToString() + inner)
     content = b"\x08\x08" + graph + field(8, model.opset_import[0].SerializeToString())
     assert "is no valid ONNX, or is cut short" in fault_of(content, tmp_path)
+
+
+def test_what_only_running_would_show_is_refused_too(tmp_path: Path) -> None:
+    """A kernel that its weights do not have, a mode of a Pad that there is not, a type of numbers that is none."""
+    steps = densenet([2, 2], 4, (3, 32, 32), 10)
+
+    def kernel(model: Any) -> None:
+        conv = next(node for node in model.graph.node if node.op_type == "Conv")
+        shape = next(each for each in conv.attribute if each.name == "kernel_shape")
+        shape.ints[:] = [3, 3]
+
+    def mode(model: Any) -> None:
+        relu = next(node for node in model.graph.node if node.op_type == "Relu")
+        sizes = helper.make_tensor("sizes", TensorProto.INT64, [8], [0] * 8)
+        pad = helper.make_node("Pad", ["/unpadded", "sizes"], [relu.output[0]], mode="banana")
+        relu.output[0] = "/unpadded"
+        at = list(model.graph.node).index(relu) + 1
+        model.graph.node.insert(at, pad)
+        model.graph.initializer.append(sizes)
+
+    def number(model: Any) -> None:
+        model.graph.initializer.add(name="unread", dims=[1], raw_data=bytes(4)).data_type = 77
+
+    for change, code in ((kernel, "R008"), (mode, "R008"), (number, "R006")):
+        model = written(steps, STYLES["torch"])[0]
+        change(model)
+        file = tmp_path / "model.onnx"
+        file.write_bytes(model.SerializeToString())
+        with pytest.raises(ModelFileError) as caught:
+            refuse_invalid(file, onnx_reading(file).model)
+        assert caught.value.diagnostics[0].code == code

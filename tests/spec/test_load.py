@@ -276,8 +276,8 @@ def test_an_override_of_one_transition_leaves_the_others() -> None:
 
 def test_lists_are_replaced_whole_and_overrides_apply_in_order() -> None:
     """A later index goes into an earlier list, a later key into an earlier mapping."""
-    spec = load_spec("densenet121", ["block_config=[2, 2]", "blocks[1].layers=5"])
-    assert layers(spec) == [2, 5]
+    spec = load_spec("densenet121", ["block_config=[2, 5]", "blocks[1].growth_rate=8"])
+    assert (layers(spec), spec.blocks[1].growth_rate) == ([2, 5], 8)
     spec = load_spec("densenet121", ["head={dropout: 0.5}", "head.num_classes=7"])
     assert (spec.head.dropout, spec.head.num_classes) == (0.5, 7)
 
@@ -292,6 +292,8 @@ REPLACED = {
     ),
     "the mapping that it is in": (["norm.eps=0.1", "norm=group"], "norm.eps"),
     "a part's steps": (["stem.channels=8", "stem=[norm]"], "stem.channels"),
+    "a part of it": (["block_config=[2, 2]", "blocks.1.layers=5"], "blocks"),
+    "a key of the mapping": (["input={height: 64}", "input.height=32"], "input"),
     "from Python": ([("growth_rate", 8), ("growth_rate", 9)], "growth_rate"),
 }
 

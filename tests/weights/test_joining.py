@@ -68,7 +68,7 @@ def test_an_order_that_nobody_said_is_told():
 
 
 def test_names_that_are_known_settle_it(tmp_path):
-    """Torchvision's, timm's, MindCV's join the oldest first; a checkpoint of ours as its spec."""
+    """Torchvision's, timm's, MindCV's join the oldest first, and so does ours unless its spec says otherwise."""
     spec = load_spec("densenetbc_digits")
     weights, file = weights_of("densenetbc_digits"), tmp_path / "x.safetensors"
     for naming in ("mindspore", "mindcv", "torchvision", "torchvision_old"):
@@ -78,7 +78,9 @@ def test_names_that_are_known_settle_it(tmp_path):
     newest = joined(spec, "newest_first")
     assert convert(file, newest).remarks == (NOTE.format("newest_first"),)
     save_file(weights, file)
-    assert convert(file, newest).remarks == ()
+    assert convert(file, newest).remarks == (NOTE.format("newest_first"),)
+    remarks = convert(file, newest, target="torchvision").remarks
+    assert "join the oldest first, densenetbc_digits does not" in remarks[-1]
     save_file({own_name(name): tensor for name, tensor in weights.items()}, file)
     (tmp_path / "map.yaml").write_text(OWN_RULES)
     assert NOTE.format("oldest_first") in convert(file, spec, rules=tmp_path / "map.yaml").remarks

@@ -1,5 +1,6 @@
 """What kind of file it is, its content tells; files are written whole or not at all."""
 
+import json
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from weights.networks import same
-from weights.torch_files import save
+from weights.torch_files import archive, ordered, save, storage, tensor
 
 from archspec.errors import ArchspecError, ModelFileError
 from archspec.kinds import HEAD, SAFETENSORS, kind_of
@@ -252,3 +253,25 @@ def test_files_that_cannot_be_written_leave_nothing(tmp_path):
     with pytest.raises(ArchspecError, match="W002"):
         write_tensors(tmp_path / "no.safetensors", ARRAYS)
     assert os.listdir(tmp_path) == ["no.safetensors"]
+
+
+def test_counters_of_any_number_type_are_set_aside(tmp_path):
+    """`torch.save({k: v.half() for k, v in state.items()})` makes floats of them."""
+    values = {"bn.weight": np.ones(3, np.float16), "bn.num_batches_tracked": np.ones(1, np.float16)}
+    file = tmp_path / "half.safetensors"
+    save_file(values, file)
+    weights = read_weights(file)
+    assert list(weights.tensors) == ["bn.weight"]
+    assert weights.set_aside == ("bn.num_batches_tracked",)
+
+
+def test_shapes_that_no_array_has_are_refused(tmp_path):
+    """More dimensions than NumPy knows; an empty tensor of a vast size."""
+    header = json.dumps({"a.weight": {"dtype": "F32", "shape": [1] * 70, "data_offsets": [0, 4]}})
+    file = tmp_path / "deep.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0" * 4)
+    assert "R002 'a.weight' has more than 16 dimensions" in fault(file)
+    vast = tensor(storage("0", "Float", 4), (2**40, 2**40, 0), (1, 1, 1))
+    body = ordered({"conv.weight": vast})
+    (tmp_path / "vast.pth").write_bytes(archive(body, [np.zeros(4, np.float32).tobytes()]))
+    assert "larger than any network's" in fault(tmp_path / "vast.pth")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archspec.errors import SpecError
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
@@ -117,3 +118,12 @@ def test_biases_of_convolutions_start_at_zero(ms: Any) -> None:
     conv = ms.nn.Conv2d(4, 8, 3, has_bias=True, bias_init="ones")
     initial(ms, conv)
     assert not conv.bias.asnumpy().any()
+
+
+def test_no_other_initialisation_is_taken_for_one_of_these(ms: Any) -> None:
+    """A word that is none is told with those that are."""
+    with pytest.raises(SpecError) as caught:
+        create_model(SPEC, initialisation="xavier")  # type: ignore[arg-type]
+    assert "S005 initialisation (=xavier) must be one of 'he_normal_fan_out' or" in str(
+        caught.value
+    )
