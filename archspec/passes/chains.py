@@ -7,7 +7,7 @@ that is read more than once. What a spec calls a stem, a layer, a transition or 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
@@ -101,7 +101,7 @@ def _begun(flat: Flat, op: Op) -> Chain:
 
 def _in_order(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator[Chain]:
     """A walk from the outputs, what is read first by its depth: the same for equal graphs, however they are listed."""
-    keys = _keys(chains)
+    keys = _keys(chains, outputs)
     seen = set[str]()
     first = [value for chain in outputs for value in sorted(chain.reads, key=keys.__getitem__)]
     waiting = [(value, False) for value in reversed(first)]
@@ -118,11 +118,11 @@ def _in_order(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator
             )
 
 
-def _keys(chains: Mapping[str, Chain]) -> Mapping[str, Any]:
+def _keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Mapping[str, Any]:
     """What tells chains that are joined from one another; what nothing tells apart stays as it is listed."""
     depth: dict[str, int] = {}
     reads, read_by = (dict.fromkeys(chains, (0, 0)) for _ in range(2))
-    places = _places(chains)
+    places = _places(chains, [*chains.values(), *outputs])
     for name, chain in chains.items():
         depth[name] = len(chain.ops) + max((depth[source] for source in chain.reads), default=0)
         sources = {*chain.reads}
@@ -144,10 +144,10 @@ def _keys(chains: Mapping[str, Chain]) -> Mapping[str, Any]:
     }
 
 
-def _places(chains: Mapping[str, Chain]) -> Mapping[str, int]:
+def _places(chains: Iterable[str], readers: Iterable[Chain]) -> Mapping[str, int]:
     """Where values stand among those that they are joined with: layers that are alike are told apart by it."""
     places = dict.fromkeys(chains, 0)
-    for chain in chains.values():
+    for chain in readers:
         for place, source in enumerate(chain.reads):
             places[source] += place
     return places

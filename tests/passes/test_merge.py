@@ -230,3 +230,18 @@ def rewired(graph: Graph, rng: random.Random) -> Graph:
     at = rng.randrange(len(op.inputs))
     source = rng.choice(names[: names.index(op.name)])
     return graph.with_op(replace(op, inputs=(*op.inputs[:at], source, *op.inputs[at + 1 :])))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_branches_that_end_the_network_are_told_apart_by_their_place(seed: int) -> None:
+    """A ReLU and a hard sigmoid, each with a norm: whichever the file lists first, its place in the join is its own."""
+    ends = [[{"activation": "relu"}, "norm"], [], [{"activation": "hard_sigmoid"}, "norm"]]
+    spec = spec_of(head=[{"branches": {"of": ends}}])
+    listed = list(spec.ops.values())
+    last, middle, first = listed[-1], listed[-5:-1], listed[:-5]
+    pairs = [middle[:2], middle[2:]]
+    random.Random(seed).shuffle(pairs)
+    turned = [*first, *pairs[0], *pairs[1], last]
+    file = nameless(replace(spec, ops={op.name: op for op in turned}), seed)
+    found = compare(spec, file, ordered=True)
+    assert (found.differences, found.notes) == ((), ())
