@@ -144,13 +144,13 @@ def _keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Mapping[str,
     }
 
 
-def _places(chains: Iterable[str], readers: Iterable[Chain]) -> Mapping[str, int]:
+def _places(chains: Iterable[str], readers: Iterable[Chain]) -> Mapping[str, tuple[int, ...]]:
     """Where values stand among those that they are joined with: layers that are alike are told apart by it."""
-    places = dict.fromkeys(chains, 0)
+    places: dict[str, list[int]] = {name: [] for name in chains}
     for chain in readers:
         for place, source in enumerate(chain.reads):
-            places[source] += place
-    return places
+            places[source].append(place)
+    return {name: tuple(sorted(each)) for name, each in places.items()}
 
 
 def _sizes(chain: Chain) -> str:

@@ -245,3 +245,21 @@ def test_branches_that_end_the_network_are_told_apart_by_their_place(seed: int) 
     file = nameless(replace(spec, ops={op.name: op for op in turned}), seed)
     found = compare(spec, file, ordered=True)
     assert (found.differences, found.notes) == ((), ())
+
+
+def test_layers_that_are_alike_are_told_apart_by_all_their_places() -> None:
+    """Layers 1 and 3 read the input, are read twice, and stand at places of one sum: 0, 0, 4 and 0, 2, 2."""
+    edges = [[0], [1, 0], [0], [3], [2, 0, 3, 4, 1]]
+    block = {
+        "layers": 5,
+        "growth_rate": [8, 4, 8, 2, 8],
+        "connectivity": {"edges": edges, "output": "new"},
+    }
+    spec = spec_of(blocks=[block], layer="post_activation")
+    third = [op for op in spec.ops.values() if "denselayer3" in op.name]
+    others = [op for op in spec.ops.values() if op not in third]
+    at = next(number for number, op in enumerate(others) if "denselayer1" in op.name)
+    listed = [*others[:at], *third, *others[at:]]
+    file = nameless(replace(spec, ops={op.name: op for op in listed}), 3)
+    found = compare(spec, file, ordered=True)
+    assert (found.differences, found.notes) == ((), ())
