@@ -87,6 +87,7 @@ def _made(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         ended = subprocess.run(
             [sys.executable, "-m", WORKER, name],
+            cwd=name,  # MindSpore leaves files of a compilation that fails where it runs
             env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
             capture_output=True,
             text=True,

@@ -175,13 +175,16 @@ def test_a_module_that_computes_something_else_is_refused(cache):
     assert not cache.exists()
 
 
-def test_a_module_that_cannot_be_compiled_is_said_so(cache):
-    """And how to go on without a certificate."""
+def test_a_module_that_cannot_be_compiled_is_said_so(cache, tmp_path, monkeypatch):
+    """And how to go on without a certificate; what MindSpore leaves of it does not lie where the user works."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
     with pytest.raises(
         ModelFileError, match=r"R107 could not be compiled and read back: .*--no-certify"
     ):
         certify_built(SPEC, build_graph(SPEC), emitted().replace("ops.relu", "ops.rellu"))
     assert not cache.exists()
+    assert not list((tmp_path / "work").iterdir())
 
 
 def test_build_and_train_certify_unless_told_not_to(cache, tmp_path):
