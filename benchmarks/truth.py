@@ -14,8 +14,9 @@ Runtime, and compared with a NumPy forward of the spec's graph. Counted are file
     told apart        of these, those that certify does not call the spec's
     accepted wrongly  of these, those that it does
 
-Zero is right in the two wrong columns. A spec costs 2 to 4 s. Results are appended as they come, and the same command
-goes on where it was stopped. At the end stands how often each step and setting was drawn; each should be.
+Zero is right in the two wrong columns. A spec costs about 2 s of a core. Results are appended as
+they come, and the same command goes on where it was stopped. At the end stands how often each step
+and setting was drawn; each should be.
 """
 
 from __future__ import annotations
