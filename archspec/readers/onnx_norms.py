@@ -97,8 +97,9 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Add a value to each channel: a bias, or a part of a norm."""
     op = call.found.ops[x.op]
     if op.kind in NORMS:
-        call.found.copy(op.name, op.name, weight)
-        return x
+        made = _again(call, x)
+        call.found.copy(made.op, made.op, weight)
+        return made
     if op.kind == "scale":
         made = _affine(call, call.known(op.inputs[0]), weight)
         call.found.copy(op.name, made.op, weight)
@@ -123,14 +124,28 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
             weight, values=None, source=computed("Reciprocal", weight.dims, weight.place)
         )
     if op.kind == "scale" or (op.kind in NORMS and not _is_shifted(call, op)):
-        call.found.rescale(op.name, weight)
-        return x
+        made = _again(call, x)
+        call.found.rescale(made.op, weight)
+        return made
     if op.kind == "shift":
         return _affine(call, call.known(op.inputs[0]), weight)
     bare = op.name.rpartition(f"+{BARE}")[0]
     if bare in call.found.ops:
         return _affine(call, call.known(bare), weight)
     return _part_of_norm(call, "scale", x, weight)
+
+
+def _again(call: Call, x: Feature) -> Feature:
+    """The operator that gives x once more, with the same weights, to be scaled or shifted further.
+
+    Another node may read x as it is, or scale it otherwise: optimisers merge what norms have in common.
+    """
+    op = call.found.ops[x.op]
+    made = call.op(op.kind, [call.known(name) for name in op.inputs], x.shape, **op.attrs)
+    call.found.copy(op.name, made.op)
+    if op.name in call.found.faults:
+        call.found.faults[made.op] = call.found.faults[op.name]
+    return replace(made, doubtful=x.doubtful)
 
 
 def _is_shifted(call: Call, norm: Op) -> bool:

@@ -1,5 +1,6 @@
 """Norms and biases that a file writes as a scale and a shift: several in a row, and of a single channel."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,54 @@ def test_each_norm_and_bias_is_one(forms: list[tuple[str, Any]], tmp_path: Path)
     assert oracle.distance(run(model, IMAGES), oracle.forward(steps, weights, IMAGES)) < 1e-5
     compared = compare(Graph.of("spec", [Op(*step) for step in steps]), read(model, tmp_path))
     assert [each.message for each in compared.differences] == []
+
+
+@pytest.mark.parametrize("norms", [[GROUP, GROUP], [GROUP, GROUP, GROUP], [GROUP, GROUP, None]])
+def test_norms_that_share_what_has_no_weights_are_told_apart(
+    norms: list[tuple[str, Any] | None], tmp_path: Path
+) -> None:
+    """An optimiser norms a value once, where a gamma and a beta of their own, or a gate, follow."""
+    steps = [Step("x", "input", (), {"shape": SHAPE})]
+    ends = []
+    for at, norm in enumerate(norms):
+        kind, attrs = norm or ("sigmoid", {})
+        steps.append(Step(f"n{at}", kind, ("x",), attrs))
+        steps.append(Step(f"a{at}", "relu", (f"n{at}",), {}))
+        ends.append(f"a{at}")
+    steps.append(Step("join", "concat", tuple(ends), {}))
+    model, weights = written(steps, Style(batch=2))
+    merged = optimised(model)
+    assert kinds_of(merged)["InstanceNormalization"] == 1
+    assert oracle.distance(run(merged, IMAGES), oracle.forward(steps, weights, IMAGES)) < 1e-5
+    compared = compare(Graph.of("spec", [Op(*step) for step in steps]), read(merged, tmp_path))
+    assert [each.message for each in compared.differences] == []
+
+
+def kinds_of(model: Any) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def as_it_is_too(file: File, x: str) -> str:
+    """A norm whose output is read as it is, and scaled and shifted again."""
+    plain = normed(file, x, np.ones(4), np.zeros(4))
+    return file.node("Add", plain, file.node("Relu", affine(file, plain)))
+
+
+def twice_apart(file: File, x: str) -> str:
+    plain = normed(file, x, np.ones(4), np.zeros(4))
+    return file.node("Add", affine(file, plain), file.node("Relu", affine(file, plain)))
+
+
+@pytest.mark.parametrize("form", [as_it_is_too, twice_apart])
+def test_a_norm_that_several_read_is_one_for_each_way_to_go_on(
+    form: Callable[[File, str], str], tmp_path: Path
+) -> None:
+    file = File(Style(opset=17))
+    model = finished(file, "x", (2, *SHAPE), file.node("Relu", form(file, "x")))
+    run(model, IMAGES)
+    ops = read(model, tmp_path).ops
+    norms = [op for op in ops.values() if op.kind == "batch_norm"]
+    assert [ops[norm.inputs[0]].kind for norm in norms] == ["input", "input"]
 
 
 def normed(file: File, x: str, gamma: Any, beta: Any) -> str:

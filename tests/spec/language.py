@@ -128,14 +128,15 @@ resizing = st.one_of(
     transposed,
     upsampled,
 )
+dense = of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()}))
 of_vectors = st.one_of(
     st.just("activation"),
     of("norm", st.just("layer")),
     of("activation", activations.filter(lambda value: "prelu" not in str(value))),
     of("dropout", rates),
     of("slice", slices),
-    of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()})),
-    of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()})),
+    dense,
+    dense,
 )
 """Steps that take what `global_pool` gives."""
 
@@ -246,9 +247,12 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
     if kind == "usual":
         optional = {"pool": pools, "steps": transition_templates, **width}
         return draw(st.fixed_dictionaries({}, optional=optional))
-    join = draw(st.sampled_from(["concat", "concat", "concat", "add"]))
+    join = draw(st.sampled_from(["concat", "concat", "add"]))
+    steps = [draw(enlarging)]
+    if join == "add":  # as wide as a stem or an aggregation may be
+        steps.append({"conv": {"width": draw(st.sampled_from([4, 8])), "kernel": 1}})
     fixed: dict[str, st.SearchStrategy[Any]] = {
-        "steps": st.lists(enlarging, min_size=1, max_size=1),
+        "steps": st.just(steps),
         "skip": st.sampled_from(["stem", *range(1, index + 1)]),
         "crop": st.sampled_from([True, True, False]),
         "join": st.just(join),
@@ -265,6 +269,8 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
 def vector_heads(draw: st.DrawFn) -> Any:
     """A head that goes on behind the mean over the pixels, and says what it gives."""
     before, behind = (draw(st.lists(each, max_size=2)) for each in (steps, of_vectors))
+    if draw(st.booleans()):
+        behind.append(draw(dense))
     if draw(st.booleans()):
         behind.append(
             {"branches": {"join": "concat", "of": [[], draw(st.lists(of_vectors, max_size=2))]}}
@@ -317,6 +323,7 @@ def specs(draw: st.DrawFn) -> Values:
             {"num_classes": st.integers(1, 20)}, optional={"dropout": st.just(0.2)}
         ),
         st.lists(steps, min_size=1, max_size=2),
+        vector_heads(),
         vector_heads(),
     )
     sizes = st.fixed_dictionaries(
