@@ -74,7 +74,7 @@ def measure(side: str, size: int, batch: int) -> dict[str, float]:
 
 def network_of(side: str) -> Any:
     if side == "emitted":
-        from archspec.writers.load import create_model
+        from archspec.writers.mindspore.load import create_model
 
         return create_model("densenet121")
     from handwritten import VARIANTS, HandwrittenDenseNet, ListBlock, RunningBlock

@@ -65,8 +65,8 @@ def measure(layers: int) -> dict[str, float]:
     """Return seconds for the build and for the verification, and the process's peak memory in MB."""
     sys.path.insert(0, str(ROOT))
     from archspec.graph.build import build_graph
-    from archspec.passes.verify import verify
     from archspec.spec.model import Spec
+    from archspec.verifiers.verify import verify
 
     spec = Spec.model_validate(
         {"growth_rate": 12, "blocks": [{"layers": layers}], "input": {"height": 32, "width": 32}}

@@ -45,18 +45,18 @@ from readers.mutations import MUTATIONS  # noqa: E402
 from readers.onnx_styles import STYLES, Step, Style, optimised, outputs_of, written  # noqa: E402
 from spec.language import specs  # noqa: E402
 
-from archspec.certify.life import life_of  # noqa: E402
+from archspec.certify.liveness import life_of  # noqa: E402
+from archspec.compare.compare import compare  # noqa: E402
 from archspec.errors import ArchspecError  # noqa: E402
 from archspec.graph.build import build_graph  # noqa: E402
 from archspec.graph.ir import Graph  # noqa: E402
-from archspec.passes.compare import compare  # noqa: E402
-from archspec.passes.verify import verified  # noqa: E402
-from archspec.readers.mindir import mindir_reading  # noqa: E402
-from archspec.readers.onnx import onnx_reading  # noqa: E402
-from archspec.readers.onnx_valid import refuse_invalid  # noqa: E402
-from archspec.readers.weights import Reading  # noqa: E402
+from archspec.readers.mindir.read import mindir_reading  # noqa: E402
+from archspec.readers.onnx.checker import refuse_invalid  # noqa: E402
+from archspec.readers.onnx.read import onnx_reading  # noqa: E402
+from archspec.readers.tensors import Reading  # noqa: E402
 from archspec.spec.fields import SpecModel  # noqa: E402
 from archspec.spec.model import Spec  # noqa: E402
+from archspec.verifiers.verify import verified  # noqa: E402
 
 CHUNK = 10
 """Specs of one process: MindSpore keeps what it has compiled."""
@@ -246,8 +246,8 @@ def _by_mindspore(spec: Spec, weights: Mapping[str, Any], images: Any, file: Pat
     """Export the network of a spec, and return the outputs of the file."""
     import mindspore as ms
 
-    from archspec.writers.load import create_model
-    from archspec.writers.mindir import export_mindir
+    from archspec.writers.mindspore.export_mindir import export_mindir
+    from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
     network = create_model(spec)

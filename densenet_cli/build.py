@@ -24,9 +24,9 @@ def build(
 
     Example: densenet build specs/densenet169.yaml -o build/densenet169
     """
-    from archspec.certify.built import certify_built, words
-    from archspec.train.inputs import stands_in
-    from archspec.writers.folder import build_folder
+    from archspec.certify.built_network import certify_built, words
+    from archspec.train.data.inputs import stands_in
+    from archspec.writers.build_folder import build_folder
 
     loaded = load_spec(spec, overrides or ())
     folder = output or Path("build") / loaded.name

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.passes.verify import verified
 from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
+from archspec.verifiers.verify import verified
 from densenet_cli.options import Overrides, complete_spec, console, flag, save
 
 DIFFERENT = 3
@@ -88,13 +88,13 @@ def _known(
 ) -> dict[str, Any]:
     """What is known after the comparison; NumPy is not imported before, so that help and other commands are quick."""
     from archspec.certify.certificate import certificate
-    from archspec.certify.life import life_of
+    from archspec.certify.liveness import life_of
     from archspec.certify.probe import probe_of
-    from archspec.passes.compare import compare
-    from archspec.readers.mindir import mindir_reading
-    from archspec.readers.onnx import OnnxReading, onnx_reading
-    from archspec.readers.onnx_file import is_onnx
-    from archspec.readers.onnx_valid import refuse_invalid
+    from archspec.compare.compare import compare
+    from archspec.readers.mindir.read import mindir_reading
+    from archspec.readers.onnx.checker import refuse_invalid
+    from archspec.readers.onnx.decode import is_onnx
+    from archspec.readers.onnx.read import OnnxReading, onnx_reading
 
     if probe and not is_onnx(file):
         raise typer.BadParameter(
@@ -130,7 +130,7 @@ def _known(
 
 def _spec_in(folder: Path) -> Path:
     """Of a run, or of what `densenet build` wrote."""
-    from archspec.train.run import open_run
+    from archspec.train.run_directory import open_run
 
     file = folder / "spec.yaml"
     return file if file.is_file() else open_run(folder).path

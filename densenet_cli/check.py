@@ -9,8 +9,8 @@ import typer
 from archspec.errors import ArchspecError, Diagnostic, counted
 from archspec.graph.build import build_graph
 from archspec.graph.connections import block_connections
-from archspec.passes.verify import verified
 from archspec.spec.load import load_spec
+from archspec.verifiers.verify import verified
 from densenet_cli.options import Overrides, console
 
 

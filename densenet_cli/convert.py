@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from archspec.spec.connectivity import Order
 from archspec.spec.load import load_spec
-from archspec.spec.wiring import Order
 from densenet_cli.options import Overrides, complete_spec, console, quiet_screen
 
 if TYPE_CHECKING:

@@ -32,8 +32,8 @@ def export(
 
     Example: densenet export runs/demo --format mindir -o digits.mindir
     """
-    from archspec.train.trained import open_trained
-    from archspec.writers.mindir import export_mindir
+    from archspec.train.inference import open_trained
+    from archspec.writers.mindspore.export_mindir import export_mindir
 
     if output is not None and output.suffix != f".{file_format}":
         raise ArchspecError.one("W001", f"--output must end in .{file_format}", str(output))

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from archspec.graph.build import build_graph
-from archspec.passes.report import report
-from archspec.passes.verify import verified
+from archspec.graph.report import report
 from archspec.spec.load import load_spec
-from archspec.writers.text import stage_table, summary, tree
+from archspec.verifiers.verify import verified
+from archspec.writers.tables import stage_table, summary, tree
 from densenet_cli.options import Overrides, SpecName, console
 
 
@@ -45,14 +45,14 @@ def inspect(
     loaded = load_spec(spec, overrides or ())
     graph = verified(build_graph(loaded))
     if output is not None:
-        from archspec.writers.draw import draw
+        from archspec.writers.pictures.draw import draw
 
         draw(graph, output)
         console.out(f"drew {output}")
     elif as_json:
         typer.echo(json.dumps(report(graph).as_json(), indent=2))
     elif as_yaml:
-        from archspec.writers.whole import to_yaml
+        from archspec.files import to_yaml
 
         typer.echo(to_yaml(loaded.resolved()), nl=False)
     else:

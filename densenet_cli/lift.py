@@ -27,10 +27,10 @@ def lift(
     Example: densenet lift theirs.onnx -o theirs.yaml
     """
     from archspec.lift.lift import lift as lifted_from
-    from archspec.readers.mindir import mindir_reading
-    from archspec.readers.onnx import OnnxReading, onnx_reading
-    from archspec.readers.onnx_file import is_onnx
-    from archspec.readers.onnx_valid import refuse_invalid
+    from archspec.readers.mindir.read import mindir_reading
+    from archspec.readers.onnx.checker import refuse_invalid
+    from archspec.readers.onnx.decode import is_onnx
+    from archspec.readers.onnx.read import OnnxReading, onnx_reading
 
     called = _named(file) if name is None else _checked(name)
     reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from archspec.graph.build import build_graph
-from archspec.passes.report import report
+from archspec.graph.report import report
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from densenet_cli.options import console

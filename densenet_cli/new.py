@@ -132,7 +132,7 @@ def _words(described: Any) -> str:
 
 
 def _yaml(key: str, value: Any) -> list[str]:
-    from archspec.writers.whole import to_yaml
+    from archspec.files import to_yaml
 
     if value is None:
         return [f"{key}:"]

@@ -14,8 +14,8 @@ from rich.console import Console
 from archspec.errors import ArchspecError, Place
 from archspec.runtime import quiet
 from archspec.spec.catalogue import shipped
-from archspec.spec.document import short
 from archspec.spec.load import Override
+from archspec.spec.reading.document import short
 
 WIDTH_OF_A_FILE = 120
 """Columns where there is no terminal to ask."""
@@ -114,7 +114,7 @@ def save(file: Path, text: str, replace: bool = True) -> None:
     Raises:
         ArchspecError: W002, it cannot be written, or exists and nobody said that it may be replaced.
     """
-    from archspec.writers.whole import write_whole
+    from archspec.files import write_whole
 
     if not replace and (file.exists() or file.is_symlink()):
         raise ArchspecError.one(

@@ -23,7 +23,7 @@ def schema(
     """
     from archspec.spec.model import Spec
     from archspec.spec.schema import schema_of
-    from archspec.train.recipe import Recipe
+    from archspec.train.recipe.model import Recipe
 
     text = json.dumps(schema_of(Spec if kind == "spec" else Recipe), indent=2)
     if output is None:

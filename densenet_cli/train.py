@@ -73,10 +73,10 @@ def train(
     """
     watch_interrupts()
     take_signals(leave)
-    from archspec.certify.built import words
-    from archspec.train.run import open_run
-    from archspec.train.start import create, plan_run
-    from archspec.train.trained import relocate
+    from archspec.certify.built_network import words
+    from archspec.train.inference import relocate
+    from archspec.train.plan import create, plan_run
+    from archspec.train.run_directory import open_run
 
     if resume is not None:
         _refuse_others(context)
@@ -119,9 +119,9 @@ def train(
 
 
 def _show_launch(plan: Any, out: Path | None) -> None:
-    from archspec.train.launch import shell_line
-    from archspec.train.run import check_free, default_path
-    from archspec.train.start import launch_command
+    from archspec.train.distributed.msrun import shell_line
+    from archspec.train.plan import launch_command
+    from archspec.train.run_directory import check_free, default_path
 
     chosen = out or default_path(plan.spec)
     check_free(chosen)
@@ -151,8 +151,8 @@ def _refuse_others(context: typer.Context) -> None:
 
 
 def _train(run: Any, *, is_new: bool) -> None:
+    from archspec.train.plan import train as train_run
     from archspec.train.progress import Display
-    from archspec.train.start import train as train_run
 
     path = shlex.quote(str(run.path))
     take_signals(end)
@@ -178,7 +178,7 @@ def _train(run: Any, *, is_new: bool) -> None:
 
 def _after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
     """Say how to go on where that can succeed; a run that the machine did not let begin leaves nothing."""
-    from archspec.train.run import discard_run
+    from archspec.train.run_directory import discard_run
 
     if is_new and isinstance(error, EnvironmentFault) and not run.metrics.exists():
         discard_run(run)

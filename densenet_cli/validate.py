@@ -43,7 +43,7 @@ def validate(
 
     Example: densenet validate densenet121 --pretrained --data-dir imagenet
     """
-    from archspec.train.trained import open_trained, validate_trained
+    from archspec.train.inference import open_trained, validate_trained
 
     for_spec, for_recipe = split_overrides(overrides)
     for_recipe += [

@@ -11,16 +11,16 @@ from typing import get_args
 import pytest
 from PIL import Image
 
+from archspec.connectivity_rules import RULES, count, sources
 from archspec.graph.build import build_graph
-from archspec.graph.connectivity import RULES, count, sources
-from archspec.passes.verify import verify
+from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.spec.parts import BlockSpec
 from archspec.spec.steps import ActivationKind, NormKind, StepSpec
 from archspec.spec.templates import templates
-from archspec.spec.wiring import ConnectivitySpec
-from archspec.train.recipe import load_recipe
+from archspec.train.recipe.model import load_recipe
+from archspec.verifiers.verify import verify
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,11 +7,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from archspec.certify.life import Life
+from archspec.certify.liveness import Life
 from archspec.certify.probe import Probe
+from archspec.compare.compare import Comparison
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
-from archspec.passes.compare import Comparison
 
 WEIGHTS_LOOKED_AT = "weights and scales that are all zero, so that a connection carries nothing"
 WEIGHTS_NOT_COMPARED = "values of the weights but for zeros"

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from archspec.certify.cutout import FLOAT, Cutout, Cutter, Uncut, sizes
-from archspec.certify.life import Life
-from archspec.certify.parts import Part
+from archspec.certify.file_parts import Part
+from archspec.certify.liveness import Life
+from archspec.certify.subgraph import FLOAT, Cutout, Cutter, Uncut, sizes
+from archspec.compare.compare import MAX_LINES
 from archspec.errors import Diagnostic
-from archspec.passes.compare import MAX_LINES
-from archspec.readers.onnx import OnnxReading
-from archspec.readers.weights import values_of
+from archspec.readers.onnx.read import OnnxReading
+from archspec.readers.tensors import values_of
 from archspec.runtime import onnx_runtime
 
 # How far a source is moved, one after another until the output moves: a ReLU may hide a small change.

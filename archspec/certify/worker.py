@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from archspec.certify.certificate import certificate, digest_of
+from archspec.compare.compare import compare
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
-from archspec.passes.compare import compare
-from archspec.passes.verify import verified
-from archspec.readers.mindir import read_mindir
+from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
+from archspec.verifiers.verify import verified
 
 
 def main(folder: Path) -> None:
@@ -21,8 +21,8 @@ def main(folder: Path) -> None:
     prepare()
     import mindspore as ms
 
-    from archspec.writers.load import import_text
-    from archspec.writers.mindir import export_mindir
+    from archspec.writers.mindspore.export_mindir import export_mindir
+    from archspec.writers.mindspore.load import import_text
 
     ms.set_device("CPU")
     spec = load_spec(folder / "spec.yaml")

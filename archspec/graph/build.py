@@ -8,19 +8,19 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from archspec.connectivity_rules import around, bypasses, gathered, sources
 from archspec.errors import Diagnostic, GraphError
-from archspec.graph.causes import causes
-from archspec.graph.connectivity import around, bypasses, gathered, sources
+from archspec.graph.expand import Part, expand
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.operators import OPERATORS, Shape, ShapeFault
-from archspec.graph.parts import Part, expand
+from archspec.graph.shape_causes import causes
 from archspec.graph.shapes import infer_shapes
-from archspec.spec.document import Path
-from archspec.spec.faults import in_reading_order
+from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.model import Block, Spec
 from archspec.spec.parts import TransitionSpec
+from archspec.spec.reading.document import Path
+from archspec.spec.reading.validation_errors import in_reading_order
 from archspec.spec.templates import steps_of
-from archspec.spec.wiring import ConnectivitySpec
 
 
 def build_graph(spec: Spec) -> Graph:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from archspec.graph.connectivity import RULES, count
+from archspec.connectivity_rules import RULES, count
 from archspec.graph.ir import Graph, Region
 from archspec.graph.operators import OPERATORS
 

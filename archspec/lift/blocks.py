@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from archspec.lift.network import Network, Node, Unliftable, narrows
-from archspec.lift.steps import Step, flat, kinds_of, steps_between
+from archspec.lift.operators_to_steps import Step, flat, kinds_of, steps_between
 
 
 @dataclass(frozen=True, slots=True)

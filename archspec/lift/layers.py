@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from archspec.lift.blocks import Block
-from archspec.lift.fit import Instance, Style, comes_to
-from archspec.lift.listed import listed
+from archspec.lift.matching_steps import Instance, Style, comes_to
 from archspec.lift.network import Unliftable
-from archspec.lift.steps import flat
+from archspec.lift.operators_to_steps import flat
+from archspec.lift.step_lists import listed
 from archspec.lift.transitions import alike
 from archspec.spec.model import grown
 from archspec.spec.templates import templates

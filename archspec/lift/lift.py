@@ -7,23 +7,23 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
+from archspec.compare.compare import Comparison, compare
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError, counted, first_of
+from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.lift.bounds import beyond_bounds
-from archspec.lift.form import values_of
 from archspec.lift.network import Network, Unliftable, network_of, with_whole_joins
-from archspec.lift.short import shortened
+from archspec.lift.operators_to_steps import ACTIVATIONS
+from archspec.lift.setting_bounds import beyond_bounds
+from archspec.lift.shorten import shortened
 from archspec.lift.skips import without_skips
-from archspec.lift.stages import Stages, stages_of
-from archspec.lift.steps import ACTIVATIONS
-from archspec.passes.compare import Comparison, compare
-from archspec.passes.verify import verified
+from archspec.lift.spec_values import values_of
+from archspec.lift.structure import Stages, stages_of
 from archspec.spec.load import validate
 from archspec.spec.model import Spec
-from archspec.spec.reader import read_text
-from archspec.spec.shorthand import expanded
-from archspec.writers.whole import to_yaml
+from archspec.spec.reading.shorthand import expanded
+from archspec.spec.reading.yaml_reader import read_text
+from archspec.verifiers.verify import verified
 
 MAX_OPERATORS = 10_000
 MAX_DIFFERENCES = 20

@@ -7,9 +7,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from itertools import product
 from typing import Any, TypeVar
 
-from archspec.lift.fit import Instance, Style, comes_to
-from archspec.lift.listed import listed
+from archspec.lift.matching_steps import Instance, Style, comes_to
 from archspec.lift.network import Unliftable
+from archspec.lift.step_lists import listed
 from archspec.spec.parts import TransitionSpec, compressed
 from archspec.spec.templates import templates
 

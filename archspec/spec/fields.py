@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from archspec.errors import Place
-from archspec.spec.document import Document, Path
+from archspec.spec.reading.document import Document, Path
 
 
 class SpecModel(BaseModel):

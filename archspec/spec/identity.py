@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from archspec.errors import counted
-from archspec.spec.document import Document, Path, dotted, to_text, without
 from archspec.spec.model import Spec
-from archspec.spec.shorthand import ALONE, of_blocks
+from archspec.spec.reading.document import Document, Path, dotted, to_text, without
+from archspec.spec.reading.shorthand import ALONE, of_blocks
 
 WORDS = ("name", "description", "source", "published")
 """Keys that say nothing of what is computed."""

@@ -1,6 +1,6 @@
 """From a name, a path or text to a validated Spec: read, extend, override, validate.
 
-The same four steps serve recipes (archspec/train/recipe.py).
+The same four steps serve recipes (archspec/train/recipe/model.py).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place, SpecError
 from archspec.spec.catalogue import locate, nearest, specs_folder
-from archspec.spec.dependent import inherited_settings
-from archspec.spec.document import Document, Path, merge, set_path, short, without
-from archspec.spec.faults import diagnose, in_reading_order
 from archspec.spec.fields import WrittenModel
 from archspec.spec.identity import leaves, taken_over
 from archspec.spec.model import Spec
-from archspec.spec.overwritten import overwritten
-from archspec.spec.reader import MAX_DEPTH, read_file, read_value
-from archspec.spec.shorthand import expanded, inherited, of_blocks
+from archspec.spec.reading.document import Document, Path, merge, set_path, short, without
+from archspec.spec.reading.overrides import overwritten
+from archspec.spec.reading.shorthand import expanded, inherited, of_blocks
+from archspec.spec.reading.validation_errors import diagnose, in_reading_order
+from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_file, read_value
+from archspec.train.recipe.dependent_settings import inherited_settings
 
 Model = TypeVar("Model", bound=BaseModel)
 Written = TypeVar("Written", bound=WrittenModel)

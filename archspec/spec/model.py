@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticKnownError
 
-from archspec.spec.document import Path
+from archspec.spec.connectivity import Connectivity, ConnectivitySpec
 from archspec.spec.fields import Factor, Growth, Rate, Share, SpecModel, WrittenModel, told
 from archspec.spec.parts import (
     AggregateSpec,
@@ -27,10 +27,10 @@ from archspec.spec.parts import (
     Transition,
     TransitionSpec,
 )
+from archspec.spec.reading.document import Path
 from archspec.spec.steps import Activation, ActivationSpec, Norm, NormSpec, StepSpec, named_widths
 from archspec.spec.templates import LayerSteps, steps_of
 from archspec.spec.widths import OF_A_LAYER, faulty_widths
-from archspec.spec.wiring import Connectivity, ConnectivitySpec
 
 Value = TypeVar("Value")
 

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from archspec.spec.document import Path
+from archspec.spec.connectivity import Connectivity
 from archspec.spec.fields import (
     Channels,
     Factor,
@@ -38,10 +38,10 @@ from archspec.spec.fields import (
     broken_rule,
     told,
 )
+from archspec.spec.reading.document import Path
 from archspec.spec.steps import ConvStep, PoolStep, StepSpec
 from archspec.spec.templates import HeadSteps, LayerSteps, StemSteps, TransitionSteps, steps_of
 from archspec.spec.widths import OF_A_LAYER, faulty_widths
-from archspec.spec.wiring import Connectivity
 
 Multiplier = Annotated[float, Field(strict=True, gt=0, le=16, allow_inf_nan=False)]
 PerLayer = Annotated[

@@ -1,6 +1,6 @@
 """The JSON Schemas of specs and recipes as people write them, for an editor's completion and checks.
 
-Pydantic knows the long forms alone: the short ones (archspec/spec/shorthand.py), `extends` and the names of the
+Pydantic knows the long forms alone: the short ones (archspec/spec/reading/shorthand.py), `extends` and the names of the
 templates are added here. Rules between fields are left to `densenet check`.
 """
 

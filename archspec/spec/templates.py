@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Discriminator, Tag, TypeAdapter
 from pydantic_core import PydanticKnownError
 
 from archspec.spec.catalogue import specs_folder
-from archspec.spec.reader import read_file
+from archspec.spec.reading.yaml_reader import read_file
 from archspec.spec.steps import Step, Steps, StepSpec
 
 

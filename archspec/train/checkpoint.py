@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import TrainingError
-from archspec.weights import ckpt
-from archspec.weights.ckpt import TRAINING_STATE, read
-from archspec.weights.matching import fitted
+from archspec.weights.formats import ckpt
+from archspec.weights.formats.ckpt import TRAINING_STATE, read
+from archspec.weights.pairing.matching import fitted
 
 __all__ = ["BEST", "EPOCH", "TRAINING_STATE", "of_epoch", "prune", "read", "restore", "save"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import TrainingError
-from archspec.train.group import all_reduce_sum
+from archspec.train.distributed.worker_group import all_reduce_sum
 
 SECONDS_BETWEEN_EVENTS = 2.0
 Batches = Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]

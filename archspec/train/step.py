@@ -11,7 +11,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import nn, ops
 
-from archspec.train.recipe import Recipe
+from archspec.train.recipe.model import Recipe
 
 
 def sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:

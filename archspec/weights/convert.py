@@ -8,23 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
+from archspec.files import write_whole
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, parameters
-from archspec.passes.verify import verified
+from archspec.spec.connectivity import Order
 from archspec.spec.load import is_users_choice
 from archspec.spec.model import Spec
-from archspec.spec.wiring import Order
-from archspec.weights import ckpt
-from archspec.weights.by_order import paired_by_order
-from archspec.weights.joining import Ordered, as_said, as_witnessed, is_oldest_first
-from archspec.weights.matching import fitted
-from archspec.weights.naming import TITLES, recognise, their_names
-from archspec.weights.numbers import Floats
-from archspec.weights.rules import load_rules, renamed
-from archspec.weights.sound import faults_of
-from archspec.weights.suggest import suggested
-from archspec.weights.tensors import Weights, check_target, read_weights, write_tensors
-from archspec.writers.whole import write_whole
+from archspec.verifiers.verify import verified
+from archspec.weights.concat_orders.join_order import (
+    Ordered,
+    as_said,
+    as_witnessed,
+    is_oldest_first,
+)
+from archspec.weights.faulty_values import faults_of
+from archspec.weights.formats import ckpt
+from archspec.weights.formats.number_types import Floats
+from archspec.weights.formats.weight_files import Weights, check_target, read_weights, write_tensors
+from archspec.weights.pairing.by_order import paired_by_order
+from archspec.weights.pairing.matching import fitted
+from archspec.weights.pairing.name_rules import load_rules, renamed
+from archspec.weights.pairing.naming import TITLES, recognise, their_names
+from archspec.weights.pairing.suggest import suggested
 
 OURS = "mindspore"
 NAMED = 3

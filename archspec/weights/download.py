@@ -17,7 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from archspec.errors import ArchspecError, DownloadError
-from archspec.writers.whole import write_whole
+from archspec.files import write_whole
 
 Show = Callable[[str, int, int], None]
 """Is told what is going on, the bytes that are there, and the bytes in all (0 where they are not known)."""

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from archspec.errors import DownloadError, ModelFileError
+from archspec.files import write_whole
 from archspec.runtime import cache_folder
 from archspec.spec.identity import body
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.weights.download import LARGEST, Show, disk_faults, drop_part, fetch, locked
-from archspec.writers.whole import write_whole
 
 MIRROR = "DENSENET_WEIGHTS_URL"
 """An https folder that has the files of the table under their own names, instead of the publishers'."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from certify.test_life import (
+from certify.test_liveness import (
     CONNECTIONS,
     DIGITS,
     VARIANT,
@@ -23,13 +23,13 @@ from conftest import densenet as command
 from onnx import TensorProto, helper, numpy_helper
 from readers.onnx_styles import STYLES, written
 
-from archspec.certify.cutout import Cutter, Uncut
 from archspec.certify.probe import Probe, onnx_runtime, probe_of
+from archspec.certify.subgraph import Cutter, Uncut
 from archspec.errors import EnvironmentFault
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.readers.onnx import onnx_reading
-from archspec.readers.weights import values_of
+from archspec.readers.onnx.read import onnx_reading
+from archspec.readers.tensors import values_of
 from archspec.spec.load import load_spec
 
 

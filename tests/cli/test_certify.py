@@ -12,9 +12,9 @@ import pytest
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.writers.load import create_model, import_text
-from archspec.writers.mindir import export_mindir
-from archspec.writers.module import write_module
+from archspec.writers.mindspore.export_mindir import export_mindir
+from archspec.writers.mindspore.load import create_model, import_text
+from archspec.writers.mindspore.module import write_module
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.trained import open_trained
+from archspec.train.inference import open_trained
 
 COMMANDS = (
     "list",

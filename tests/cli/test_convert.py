@@ -19,7 +19,7 @@ from weights.torch_files import (
     word,
 )
 
-from archspec.weights.tensors import read_tensors, write_tensors
+from archspec.weights.formats.weight_files import read_tensors, write_tensors
 
 SPEC = ("--spec", "densenetbc_digits")
 CASES = Path(__file__).parents[1] / "cases"

@@ -5,7 +5,7 @@ from conftest import densenet, refused
 
 from archspec.errors import ModelFileError
 from archspec.spec.load import Override
-from archspec.train.trained import open_trained
+from archspec.train.inference import open_trained
 from densenet_cli.options import flag, split_overrides, typed
 
 

@@ -28,10 +28,10 @@ from PIL import Image
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.recipe import load_recipe
-from archspec.train.sources import open_splits
-from archspec.train.start import create, plan_run
-from archspec.train.trained import open_trained, predict_images, validate_trained
+from archspec.train.data.datasets import open_splits
+from archspec.train.inference import open_trained, predict_images, validate_trained
+from archspec.train.plan import create, plan_run
+from archspec.train.recipe.model import load_recipe
 
 BARE_PATH = "/usr/bin:/bin"
 TAKES_TIME = ("time", "seconds", "images_per_second")
@@ -133,7 +133,7 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
     assert done.stdout == (
         "msrun --worker_num=8 --local_worker_num=8 --master_port=8118 --join=True --bind_core=True "
         f"--tail_worker_log=8 --log_dir={tmp_path}/run/workers "
-        f"python -m archspec.train.worker {tmp_path}/run\n"
+        f"python -m archspec.train.distributed.worker {tmp_path}/run\n"
     )
     assert not list(tmp_path.iterdir())
 

@@ -12,8 +12,8 @@ from weights.torch_files import save
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import parameters
 from archspec.spec.load import load_spec
-from archspec.weights.naming import their_names
-from archspec.weights.tensors import read_tensors, write_tensors
+from archspec.weights.formats.weight_files import read_tensors, write_tensors
+from archspec.weights.pairing.naming import their_names
 
 
 def torch_file(path, tensors):

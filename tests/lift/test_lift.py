@@ -20,18 +20,18 @@ from spec.language import specs
 from archspec.errors import ArchspecError, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
+from archspec.graph.report import report
 from archspec.lift.lift import MAX_OPERATORS, lift
 from archspec.lift.network import MAX_JOINED
-from archspec.passes.report import report
-from archspec.readers.mindir import read_mindir
-from archspec.readers.onnx import read_onnx
+from archspec.readers.mindir.read import read_mindir
+from archspec.readers.onnx.read import read_onnx
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
-from archspec.spec.document import Document
 from archspec.spec.load import load_spec, validate
 from archspec.spec.model import Spec
-from archspec.spec.reader import read_text
-from archspec.spec.shorthand import expanded
+from archspec.spec.reading.document import Document
+from archspec.spec.reading.shorthand import expanded
+from archspec.spec.reading.yaml_reader import read_text
 
 prepare()
 
@@ -128,9 +128,9 @@ def test_a_lifted_network_computes_what_the_file_computes(style: str, tmp_path: 
 
 def test_a_mindir_is_lifted_too(tmp_path: Path) -> None:
     """What MindSpore compiled of a small network with two features and other norms."""
-    from archspec.writers.load import import_text
-    from archspec.writers.mindir import export_mindir
-    from archspec.writers.module import write_module
+    from archspec.writers.mindspore.export_mindir import export_mindir
+    from archspec.writers.mindspore.load import import_text
+    from archspec.writers.mindspore.module import write_module
 
     text = (
         "name: small\n"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from readers.onnx_styles import Array, Step
 
+from archspec.compare.compare import Comparison
 from archspec.errors import ModelFileError
-from archspec.passes.compare import Comparison
 
 Steps = Sequence[Step]
 Mutation = Callable[[Steps, random.Random], list[Step]]

@@ -12,9 +12,9 @@ from readers import onnx_styles
 from readers.mindspore_styles import STYLES, Array, Style, exported, network, run
 from readers.mutations import MUTATIONS, alike, is_found, permuted, random_order
 
+from archspec.compare.compare import Comparison, compare
 from archspec.graph.build import build_graph
-from archspec.passes.compare import Comparison, compare
-from archspec.readers.mindir import read_mindir
+from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
+from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.graph.operators import OPERATORS
-from archspec.passes.compare import Comparison, compare
-from archspec.passes.verify import verified
-from archspec.readers.mindir import read_mindir
+from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.writers.load import network_of
-from archspec.writers.mindir import export_mindir
+from archspec.verifiers.verify import verified
+from archspec.writers.mindspore.export_mindir import export_mindir
+from archspec.writers.mindspore.load import network_of
 
 prepare()
 

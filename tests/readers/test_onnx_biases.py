@@ -9,10 +9,10 @@ import oracle
 import pytest
 from readers.onnx_styles import STYLES, Array, Step, Style, densenet, run, written
 
+from archspec.compare.compare import Comparison, compare
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
-from archspec.passes.compare import Comparison, compare
-from archspec.readers.onnx import onnx_reading, read_onnx
+from archspec.readers.onnx.read import onnx_reading, read_onnx
 from archspec.spec.load import load_spec
 
 SPEC = build_graph(load_spec("densenetbc_digits"))

@@ -21,12 +21,12 @@ from readers.onnx_styles import (
     written,
 )
 
-from archspec.certify.life import life_of
+from archspec.certify.liveness import life_of
+from archspec.compare.compare import compare
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
-from archspec.passes.compare import compare
-from archspec.readers.onnx import onnx_reading
-from archspec.readers.onnx_valid import refuse_invalid
+from archspec.readers.onnx.checker import refuse_invalid
+from archspec.readers.onnx.read import onnx_reading
 from archspec.spec.load import load_spec
 
 SMALL = [

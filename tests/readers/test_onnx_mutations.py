@@ -10,9 +10,9 @@ import pytest
 from readers.mutations import MUTATIONS, Steps, alike, is_found, permuted, random_order
 from readers.onnx_styles import STYLES, Array, Style, densenet, run, written
 
+from archspec.compare.compare import Comparison, compare
 from archspec.graph.build import build_graph
-from archspec.passes.compare import Comparison, compare
-from archspec.readers.onnx import onnx_reading
+from archspec.readers.onnx.read import onnx_reading
 from archspec.spec.load import load_spec
 
 SMALL = [

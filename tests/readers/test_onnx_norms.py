@@ -10,10 +10,10 @@ import oracle
 import pytest
 from readers.onnx_styles import File, Step, Style, finished, optimised, run, written
 
+from archspec.compare.compare import compare
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
-from archspec.passes.compare import compare
-from archspec.readers.onnx import read_onnx
+from archspec.readers.onnx.read import read_onnx
 
 SHAPE = (4, 6, 5)
 IMAGES = np.random.default_rng(5).normal(size=(2, *SHAPE)).astype(np.float32)

@@ -11,11 +11,11 @@ import pytest
 from onnx import helper, numpy_helper
 from readers.onnx_styles import STYLES, Array, densenet, run, written
 
-from archspec.certify.life import life_of
+from archspec.certify.liveness import life_of
+from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
-from archspec.passes.compare import Comparison, compare
-from archspec.readers.onnx import OnnxReading, onnx_reading
+from archspec.readers.onnx.read import OnnxReading, onnx_reading
 from archspec.spec.load import load_spec
 
 DIGITS = build_graph(load_spec("densenetbc_digits"))

@@ -17,13 +17,13 @@ import pytest
 from onnx import TensorProto, helper
 from readers.onnx_styles import STYLES, File, Style, densenet, finished, written
 
+from archspec.compare.compare import compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.passes.compare import compare
-from archspec.readers.onnx import read_onnx
-from archspec.readers.onnx_file import MAX_NODES, is_onnx
-from archspec.readers.wire import MAX_BYTES, MAX_FIELDS
+from archspec.readers.onnx.decode import MAX_NODES, is_onnx
+from archspec.readers.onnx.read import read_onnx
+from archspec.readers.protobuf import MAX_BYTES, MAX_FIELDS
 from archspec.spec.load import load_spec
 
 DIGITS = build_graph(load_spec("densenetbc_digits"))

@@ -8,12 +8,12 @@ import yaml
 
 from archspec.errors import SpecError
 from archspec.graph.build import build_graph
-from archspec.passes.report import Report, report
-from archspec.passes.verify import verify
+from archspec.graph.report import Report, report
 from archspec.spec.catalogue import DEFAULT_SPEC, locate, shipped, specs_folder
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.spec.parts import compressed
+from archspec.verifiers.verify import verify
 
 # params, params with BN stats, GMACs to 3 decimals, edges. Huang et al. 2017 (arXiv 1608.06993), tables 1
 # and 2; torchvision's and MindCV's models; counted layer by layer. None: not published.

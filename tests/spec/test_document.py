@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archspec.errors import Place, SpecError
-from archspec.spec.document import Document, Path, dotted, merge, set_path, short, without
-from archspec.spec.reader import read_text
+from archspec.spec.reading.document import Document, Path, dotted, merge, set_path, short, without
+from archspec.spec.reading.yaml_reader import read_text
 
 PARENT = read_text("a: {b: 1, c: 2}\nd: [1, 2]\ne: 5\n", "parent")
 CHILD = read_text("d: [3]\na: {c: {x: 9}}\nf: 6\n", "child")

@@ -15,10 +15,10 @@ from spec.dpn import dpn68
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.graph.parameters import parameters
-from archspec.passes.report import report
-from archspec.passes.verify import verify
+from archspec.graph.report import report
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
+from archspec.verifiers.verify import verify
 
 FOLDER = Path(__file__).parent / "relatives"
 FILES = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from archspec.errors import ArchspecError
+from archspec.files import to_yaml
 from archspec.graph.build import build_graph
-from archspec.spec.document import Document
-from archspec.spec.document import Path as KeyPath
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.spec.shorthand import expanded
-from archspec.train.recipe import Recipe, load_recipe
-from archspec.writers.whole import to_yaml
+from archspec.spec.reading.document import Document
+from archspec.spec.reading.document import Path as KeyPath
+from archspec.spec.reading.shorthand import expanded
+from archspec.train.recipe.model import Recipe, load_recipe
 
 SPEC = yaml.safe_load("""
 name: every_key

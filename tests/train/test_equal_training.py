@@ -11,8 +11,8 @@ import pytest
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.recipe import load_recipe
-from archspec.train.schedule import learning_rates
+from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.schedule import learning_rates
 
 STEPS, STEPS_PER_EPOCH, EPOCHS = 20, 4, 5
 IMAGES, CLASSES, PIXELS = 8, 5, 32
@@ -127,7 +127,7 @@ def plain_loop(ms, network, smoothing, rate, update):
 def ours_under(ms, recipe, spec):
     """Our network with the recipe's initial values, and its step."""
     from archspec.train.step import TrainStep, sgd
-    from archspec.writers.load import create_model
+    from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_seed(11)
@@ -220,7 +220,7 @@ def test_gradients_of_densenet121_are_those_of_the_handwritten_network(ms):
 def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
     """`amp: O2` with the recipe's loss scale runs on a CPU: losses within 1 %, weights kept in float32."""
     from archspec.train.step import TrainStep, sgd
-    from archspec.writers.load import create_model
+    from archspec.writers.mindspore.load import create_model
 
     losses = {}
     for amp in ("O0", "O2"):

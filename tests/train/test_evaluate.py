@@ -6,9 +6,9 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
-from archspec.train.data import Preprocess, batches
+from archspec.train.data.batches import Preprocess, batches
+from archspec.train.data.datasets import Source
 from archspec.train.evaluate import _sums, evaluate, finite
-from archspec.train.sources import Source
 
 CLASSES = 10
 RAW = Preprocess((1, 1), 1, (0.0,), (1.0,))

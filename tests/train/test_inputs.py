@@ -5,10 +5,10 @@ import pytest
 
 from archspec.errors import DataError, TrainingError
 from archspec.spec.load import load_spec
-from archspec.train.inputs import check_stand_in, preprocess_of
-from archspec.train.recipe import load_recipe
-from archspec.train.start import plan_run
-from archspec.train.trained import Trained
+from archspec.train.data.inputs import check_stand_in, preprocess_of
+from archspec.train.inference import Trained
+from archspec.train.plan import plan_run
+from archspec.train.recipe.model import load_recipe
 
 SMALL = (["input.height=32", "input.width=32"], ["input.height=1", "input.width=32"])
 LARGE = ([], ["input.height=32"], ["input.width=32"], ["input.height=33", "input.width=8"])

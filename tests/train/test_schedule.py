@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from archspec.train.recipe import ScheduleRecipe
-from archspec.train.schedule import learning_rates
+from archspec.train.recipe.model import ScheduleRecipe
+from archspec.train.recipe.schedule import learning_rates
 
 
 def rates(epochs=10, steps=7, **settings):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archspec.runtime import prepare
-from archspec.train.recipe import OptimizerRecipe, Recipe
+from archspec.train.recipe.model import OptimizerRecipe, Recipe
 
 STEPS, IMAGES, FEATURES, CLASSES = 20, 12, 6, 4
 CASES = {

@@ -8,7 +8,7 @@ from weights.networks import own_name, parameters_of
 
 from archspec.errors import ModelFileError
 from archspec.graph.parameters import Parameter
-from archspec.weights.by_order import paired_by_order
+from archspec.weights.pairing.by_order import paired_by_order
 
 WANTED = parameters_of("densenetbc_digits")
 NO_ORDER = " (in no order do the tensors fit: is it the spec's network? If so, write a --map)"

@@ -14,8 +14,8 @@ from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.weights.convert import Converted, convert
-from archspec.weights.naming import their_names
-from archspec.weights.tensors import read_tensors, write_tensors
+from archspec.weights.formats.weight_files import read_tensors, write_tensors
+from archspec.weights.pairing.naming import their_names
 
 DIGITS = load_spec("densenetbc_digits")
 WEIGHTS = weights_of("densenetbc_digits")

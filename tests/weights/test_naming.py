@@ -5,8 +5,8 @@ from handwritten import VARIANTS, HandwrittenDenseNet
 from weights.networks import own_name, parameters_of
 
 from archspec.errors import ModelFileError
-from archspec.weights import naming
-from archspec.weights.naming import NAMINGS, recognise, their_names
+from archspec.weights.pairing import naming
+from archspec.weights.pairing.naming import NAMINGS, recognise, their_names
 
 NAMES = list(parameters_of("densenet121"))
 OTHERS = [name for name in NAMINGS if name != "timm"]  # torchvision's names

@@ -10,8 +10,8 @@ import pytest
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.spec.load import load_spec
-from archspec.weights.joining import ORDERS, joined
-from archspec.weights.permute import Fixed, permuted
+from archspec.weights.concat_orders.join_order import ORDERS, joined
+from archspec.weights.concat_orders.permute import Fixed, permuted
 
 SMALL = """
 input: {height: 16, width: 16}

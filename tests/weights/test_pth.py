@@ -34,9 +34,9 @@ from weights.torch_files import (
 )
 
 from archspec.errors import ModelFileError
-from archspec.weights.described import Refused
-from archspec.weights.pth import read_pth
-from archspec.weights.tensors import read_weights
+from archspec.weights.formats.pickle_description import Refused
+from archspec.weights.formats.pth import read_pth
+from archspec.weights.formats.weight_files import read_weights
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

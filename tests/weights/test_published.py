@@ -12,6 +12,7 @@ import pytest
 from https_server import certificate, serving
 
 from archspec.errors import DownloadError, ModelFileError
+from archspec.files import to_yaml
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
@@ -27,7 +28,6 @@ from archspec.weights.published import (
     published_of,
     weights_file,
 )
-from archspec.writers.whole import to_yaml
 
 NAME = "densenet121"
 FILE = "densenet121-120_5004_Ascend.ckpt"

@@ -32,8 +32,8 @@ from weights.torch_files import (
     word,
 )
 
-from archspec.weights.described import Refused
-from archspec.weights.pth import StateDict, read_pth
+from archspec.weights.formats.pickle_description import Refused
+from archspec.weights.formats.pth import StateDict, read_pth
 
 FOUR = np.arange(4, dtype="<f4").tobytes()
 W = tensor(storage("0", "Float", 4), (4,), (1,))

@@ -20,12 +20,12 @@ from scipy import signal
 from archspec.errors import GraphError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.passes.verify import verified
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.writers.load import import_text, network_of
-from archspec.writers.module import write_module
+from archspec.verifiers.verify import verified
+from archspec.writers.mindspore.load import import_text, network_of
+from archspec.writers.mindspore.module import write_module
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TOLERANCE = 1e-5

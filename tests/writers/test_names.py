@@ -18,9 +18,9 @@ from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.writers.load import network_of
-from archspec.writers.module import write_module
-from archspec.writers.names import CELL_NAMES, name_faults
+from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.module import write_module
+from archspec.writers.mindspore.names import CELL_NAMES, name_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 

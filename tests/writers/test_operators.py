@@ -12,13 +12,13 @@ import pytest
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.graph.operators import OPERATORS
-from archspec.passes.verify import verified
 from archspec.runtime import prepare
+from archspec.spec.connectivity import RuleName
 from archspec.spec.model import Spec
 from archspec.spec.templates import templates
-from archspec.spec.wiring import RuleName
-from archspec.writers.load import network_of
-from archspec.writers.module import write_module
+from archspec.verifiers.verify import verified
+from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5
 BARE = {"kernel": 3, "stride": 1, "norm": False, "pool": "none"}

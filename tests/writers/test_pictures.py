@@ -25,10 +25,10 @@ from archspec.graph.ir import Graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.writers.diagrams import runs
-from archspec.writers.draw import draw
-from archspec.writers.picture import layout
-from archspec.writers.primitives import Group, Text
+from archspec.writers.pictures.diagrams import runs
+from archspec.writers.pictures.draw import draw
+from archspec.writers.pictures.layout import layout
+from archspec.writers.pictures.primitives import Group, Text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -387,7 +387,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from archspec import ArchspecError, build_graph, load_spec
-from archspec.writers.draw import draw
+from archspec.writers.pictures.draw import draw
 graph = build_graph(load_spec("densenetbc_digits"))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
@@ -418,7 +418,7 @@ DRAW_ALL = """
 import sys
 from pathlib import Path
 from archspec import build_graph, load_spec
-from archspec.writers.draw import draw
+from archspec.writers.pictures.draw import draw
 graph = build_graph(load_spec("densenetbc_digits"))
 for suffix in ("svg", "dot", "html"):
     draw(graph, Path(sys.argv[1]) / f"graph.{suffix}")
@@ -584,8 +584,8 @@ def test_the_tree_and_the_table_say_it_in_words() -> None:
     """Growth of each layer, aggregation, skips and feature maps."""
     from rich.console import Console
 
-    from archspec.passes.report import report
-    from archspec.writers.text import stage_table, summary, tree
+    from archspec.graph.report import report
+    from archspec.writers.tables import stage_table, summary, tree
 
     graph = relative(
         blocks=(
@@ -612,7 +612,7 @@ def test_the_tree_opens_each_run_of_layers_that_are_alike() -> None:
     """The first two of a run and its last; what lies between them is counted."""
     from rich.console import Console
 
-    from archspec.writers.text import tree
+    from archspec.writers.tables import tree
 
     graph = relative(blocks=({"layers": 9, "layer_at": {1: "basic", 2: "basic"}},))
     console = Console(width=120)

@@ -14,8 +14,8 @@ from archspec.graph.ir import Graph
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.writers.load import network_of
-from archspec.writers.module import write_module
+from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5
 RELATIVES = (

@@ -1,0 +1,105 @@
+"""The network that was really built, certified: exported by MindSpore, read back, compared with its spec's graph.
+
+MindSpore runs in a child process, on the CPU: whoever builds or launches must take no device. A certificate is
+remembered by the digest of all that it follows from, so the same network is certified once. What is
+remembered is believed only where it is a whole certificate of this very network; else it is made
+anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from archspec.certify.certificate_cache import BuiltCertificate, read_certificate
+from archspec.errors import Diagnostic, ModelFileError
+from archspec.files import to_yaml, write_whole
+from archspec.graph.digest import named_digest
+from archspec.graph.ir import Graph
+from archspec.runtime import cache_folder
+from archspec.spec.model import Spec
+
+WORKER = "archspec.certify.worker"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def certify_built(spec: Spec, graph: Graph, module: str) -> Mapping[str, Any]:
+    """Return the certificate of a module's network, remembered or made now.
+
+    Args:
+        spec: what was asked for.
+        graph: its verified graph.
+        module: the emitted text.
+
+    Raises:
+        ModelFileError: R106, MindSpore compiled another network; R107, it could not be compiled or read back.
+        EnvironmentFault: E008, there is no cache folder.
+    """
+    remembered = cache_folder() / "certificates" / f"{_key(graph, module)}.json"
+    held = read_certificate(remembered, graph, module)
+    if held is not None and held.equal and held.is_plain:
+        return held.model_dump(mode="json")
+    found = _made(spec, graph, module)
+    if not found.equal:
+        raise ModelFileError(Diagnostic("R106", text, spec.name) for text in found.differences)
+    values = found.model_dump(mode="json")
+    _remember(remembered, values)
+    return values
+
+
+def words(certificate: Mapping[str, Any]) -> str:
+    """Return a certificate in one line."""
+    found = sum(block["edges"] for block in certificate["blocks"])
+    expected = sum(block["expected_edges"] for block in certificate["blocks"])
+    return (
+        f"certified: {found:,} of {expected:,} direct connections and {certificate['params']:,} parameters, "
+        "read back from what MindSpore compiled"
+    )
+
+
+def _key(graph: Graph, module: str) -> str:
+    parts = (module, named_digest(graph), version("densenet-archspec"), version("mindspore"))
+    return sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _remember(file: Path, certificate: Mapping[str, Any]) -> None:
+    """Keep a certificate; where there is no place for it, the next time makes it again."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps(certificate, indent=2) + "\n")
+    except OSError:
+        return
+
+
+def _made(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
+    with tempfile.TemporaryDirectory(prefix="certify-") as name:
+        folder = Path(name)
+        (folder / "spec.yaml").write_text(to_yaml(spec.resolved()), "utf-8")
+        (folder / "network.py").write_text(module, "utf-8")
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+        ended = subprocess.run(
+            [sys.executable, "-m", WORKER, name],
+            cwd=name,  # MindSpore leaves files of a compilation that fails where it runs
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found = read_certificate(folder / "certificate.json", graph, module)
+    if found is None:
+        lines = [line for line in ended.stderr.splitlines() if line.strip()] or [
+            f"exit code {ended.returncode}"
+        ]
+        message = f"could not be compiled and read back: {lines[-1].strip()[:300]}"
+        raise ModelFileError.one(
+            "R107", message, spec.name, "--no-certify goes on without a certificate"
+        )
+    return found

@@ -1,0 +1,86 @@
+"""A file's network in parts, and what each reads of others: layer 17 reads layer 4, the head reads layer 16."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from archspec.compare.chains import Chain
+from archspec.compare.match import Match
+
+KINDS = frozenset({"stem", "dense_layer", "aggregation", "transition", "head"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A layer, transition, head and so on; values are called as the file's graph calls them."""
+
+    name: str
+    title: str
+    sources: Mapping[str, tuple[str, ...]]
+    """Values that it reads, by what the user calls their makers."""
+    outputs: tuple[str, ...]
+    """Values that others read, or that the network gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a network."""
+
+    all: tuple[Part, ...]
+    """In running order."""
+    of: Mapping[str, Part]
+    """By the values that they make; the input is in none."""
+    joins: Mapping[str, tuple[str, ...]]
+    """Concatenations that stand by themselves, and what they join: they are their readers'."""
+
+
+Values = dict[str, None]
+"""In order, each once."""
+
+
+def parts_of(match: Match) -> Parts:
+    """Return the parts of two equal graphs."""
+    partners = {found.output: expected.output for expected, found in match.both}
+    joins = {found.output: found.reads for _, found in match.both if found.ops[0].kind == "concat"}
+    owners, titles = dict[str, str](), dict[str, str]()
+    for expected, found in match.both:
+        if found.ops[0].kind not in ("input", "output", "concat"):
+            owners[found.output] = _name(match, expected)
+            titles.setdefault(owners[found.output], match.title(expected))
+    outputs, sources = defaultdict[str, Values](dict), defaultdict[str, dict[str, Values]](dict)
+    for expected, found in match.both:
+        reader = owners.get(found.output)
+        for value in _leaves(found.reads, joins) if found.output not in joins else ():
+            maker = owners.get(value)
+            if maker is not None and maker != reader:
+                outputs[maker][value] = None
+            if reader is not None and maker != reader:
+                sources[reader].setdefault(match.source(partners[value], expected), {})[value] = (
+                    None
+                )
+    parts = {
+        name: Part(
+            name,
+            title,
+            {who: tuple(values) for who, values in sources[name].items()},
+            tuple(outputs[name]),
+        )
+        for name, title in titles.items()
+    }
+    return Parts(
+        tuple(parts.values()), {value: parts[name] for value, name in owners.items()}, joins
+    )
+
+
+def _leaves(values: tuple[str, ...], joins: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """What values are joined of."""
+    for value in values:
+        yield from joins.get(value, (value,))
+
+
+def _name(match: Match, chain: Chain) -> str:
+    """Its region; what stands between the parts of a block is a part by itself."""
+    region = match.spec.regions.get(chain.region)
+    return region.name if region is not None and region.kind in KINDS else chain.output

@@ -1,0 +1,148 @@
+"""A part of an ONNX file as a model by itself: from what a layer reads to what it gives.
+
+The file is untrusted: of it only the nodes between are taken, which the reader knows all, and the weights that these
+read. Weights that are kept outside the file are put in, so that nobody else opens what a file names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archspec.readers.onnx.call import Tensor
+from archspec.readers.onnx.decode import Node
+from archspec.readers.onnx.read import KNOWN, OnnxReading
+from archspec.readers.tensors import Values
+from archspec.readers.trace import Feature
+
+IR_VERSION = 8
+FLOAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """A model in bytes, and its inputs: what they are in the file's graph, by name."""
+
+    model: bytes
+    inputs: Mapping[str, Feature]
+    types: Mapping[str, int]
+    """What kind of numbers the inputs are, as onnx counts them."""
+
+
+class Uncut(Exception):
+    """A part that does not stand by itself in the file; the message is the reason."""
+
+
+class Cutter:
+    """Cuts parts out of an open file."""
+
+    def __init__(self, reading: OnnxReading, values: Values) -> None:
+        self.reading = reading
+        self.values = values
+        self.makers = {
+            output: node for node in reading.model.nodes for output in node.outputs if output
+        }
+        self.order = {node.span: position for position, node in enumerate(reading.model.nodes)}
+        self.tensors = {feature.op: name for name, feature in reading.features.items()}
+        self.types = dict(reading.model.types)
+        for node in reading.model.nodes:
+            known = (self.types[name] for name in node.inputs if name in self.types)
+            kind = node.attrs.get("to") if node.kind == "Cast" else next(known, None)
+            self.types |= dict.fromkeys(node.outputs, kind) if isinstance(kind, int) else {}
+
+    def cut(self, sources: Iterable[str], outputs: Sequence[str]) -> Cutout:
+        """Return what makes the outputs of the sources, both as the file's graph calls them.
+
+        Raises:
+            Uncut: it does not stand by itself in the file.
+        """
+        ends = [self.tensors.get(output, "") for output in outputs]
+        nodes, constants, inputs = self._between({*sources}, ends)
+        missing = {*sources} - {feature.op for feature in inputs.values()}
+        strange = [node.kind for node in nodes if node.kind not in KNOWN]
+        if missing or not all(ends) or strange:
+            raise Uncut("what it reads or gives is no tensor of the file")
+        return Cutout(self._model(nodes, constants, inputs, ends), inputs, self.types)
+
+    def _between(
+        self, sources: set[str], ends: Sequence[str]
+    ) -> tuple[list[Node], dict[str, None], dict[str, Feature]]:
+        """The nodes on the way back from the ends, in running order; constants and inputs that they read."""
+        nodes, constants, inputs = dict[int, Node](), dict[str, None](), dict[str, Feature]()
+        seen, waiting = set[str](), list(ends)
+        while waiting:
+            name = waiting.pop()
+            feature, node = self.reading.features.get(name), self.makers.get(name)
+            if name in seen or not name:
+                continue
+            seen.add(name)
+            if feature is not None and (feature.op in sources or node is None):
+                inputs[name] = feature
+            elif node is not None:
+                nodes[self.order[node.span]] = node
+                waiting.extend(node.inputs)
+            else:
+                constants[name] = None
+        return [nodes[position] for position in sorted(nodes)], constants, inputs
+
+    def _model(
+        self,
+        nodes: Sequence[Node],
+        constants: Iterable[str],
+        inputs: Mapping[str, Feature],
+        ends: Sequence[str],
+    ) -> bytes:
+        import onnx
+        from onnx import helper
+
+        data, spans, kinds = self.values.data, self.reading.model.spans, self.types
+        protos = [
+            onnx.NodeProto.FromString(data[begin:end])
+            for begin, end in (node.span for node in nodes)
+        ]
+        tensors = [
+            onnx.TensorProto.FromString(data[slice(*spans[name])])
+            for name in constants
+            if name in spans
+        ]
+        for tensor in tensors:
+            self._fill(tensor, self.reading.model.constants[tensor.name])
+        for node, proto in zip(nodes, protos, strict=True):
+            for attribute in proto.attribute:
+                if attribute.HasField("t"):
+                    self._fill(attribute.t, node.attrs[attribute.name])
+        graph = helper.make_graph(
+            protos,
+            "part",
+            [
+                helper.make_tensor_value_info(name, kinds.get(name, FLOAT), sizes(x))
+                for name, x in inputs.items()
+            ],
+            [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), None) for name in ends],
+            tensors,
+        )
+        domains = {proto.domain for proto in protos} - {"", "ai.onnx"}
+        opsets = [
+            helper.make_opsetid("", self.reading.model.opset),
+            *(helper.make_opsetid(each, 1) for each in domains),
+        ]
+        model: Any = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        content: bytes = model.SerializeToString()
+        return content
+
+    def _fill(self, tensor: Any, known: Tensor) -> None:
+        """Put in what a tensor's file keeps elsewhere."""
+        from onnx import numpy_helper
+
+        if tensor.data_location != tensor.EXTERNAL and not tensor.external_data:
+            return
+        values = self.values.of(known.place)
+        if values is None:
+            raise Uncut("it has weights that cannot be read")
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def sizes(x: Feature) -> tuple[int, ...]:
+    """Return a tensor's shape, of one image where the batch is free."""
+    return tuple(size if isinstance(size, int) else 1 for size in x.shape)

@@ -1,0 +1,113 @@
+"""Another order inside a concatenation: the channels of the weights behind it are permuted, or is it another network?
+
+Permuted channels pass through what works on each channel by itself, and end at a convolution or a dense layer,
+whose weights may be permuted alike. What tells channels apart by their place must not read them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from archspec.compare.chains import Chain
+from archspec.compare.concat_sources import COMMUTATIVE
+from archspec.compare.match import Match
+from archspec.graph.ir import Op
+
+
+@dataclass(frozen=True)
+class Order:
+    """Joins of a file whose sources stand in another order than the spec's."""
+
+    reordered: tuple[str, ...]
+    """What the user calls their readers."""
+    faults: tuple[str, ...]
+    """Of those that make another network: what depends on the order."""
+
+
+def order_of(match: Match) -> Order:
+    """Return the joins in another order, and whether that matters."""
+    walk = _Walk(match)
+    faults = tuple(dict.fromkeys(walk.run()))
+    return Order(tuple(walk.reordered), faults)
+
+
+Permutation = tuple[Any, ...]
+"""What tells one permutation of channels from another."""
+
+
+@dataclass
+class _Walk:
+    match: Match
+    reordered: list[str] = field(default_factory=list)
+    moved: dict[str, tuple[str, Permutation]] = field(default_factory=dict)
+    """Values whose channels stand in another order: the reader of the join that makes it so, and how they stand."""
+
+    def run(self) -> Iterator[str]:
+        partners = {found.output: expected.output for expected, found in self.match.both}
+        for expected, found in self.match.both:
+            reads = tuple(partners.get(value, "") for value in found.reads)
+            moved = tuple(self.moved[value] for value in expected.reads if value in self.moved)
+            if expected.ops[0].kind in COMMUTATIVE:
+                yield from self._combined(expected)
+            elif reads != expected.reads and Counter(reads) == Counter(expected.reads):
+                self.reordered.append(self.match.reader(expected))
+                yield from self._followed(
+                    expected, self.reordered[-1], (expected.reads, reads, moved)
+                )
+            elif moved:
+                how = moved[0][1] if len(reads) == 1 else (expected.reads, reads, moved)
+                yield from self._followed(expected, moved[0][0], how)
+
+    def _followed(self, chain: Chain, origin: str, how: Permutation) -> Iterator[str]:
+        """Follow permuted channels through a chain."""
+        for op in chain.ops:
+            if tells_places(op):
+                what = self.match.title(chain) if op.kind == "output" else op.name
+                yield f"{origin} joins its sources in another order, on which {what} depends"
+                return
+            if mixes(op):
+                return
+        self.moved[chain.output] = origin, how
+
+    def _combined(self, chain: Chain) -> Iterator[str]:
+        """A sum or product of channels that are permuted alike, or made by weights that may be permuted alike."""
+        moved = {value: self.moved[value] for value in chain.reads if value in self.moved}
+        if not moved:
+            return
+        origin, how = next(iter(moved.values()))
+        alike = all(other == how for _, other in moved.values())
+        if alike and all(value in moved or self._is_free(value) for value in chain.reads):
+            yield from self._followed(chain, origin, how)
+        else:
+            yield f"{origin} joins its sources in another order, on which {chain.ops[0].name} depends"
+
+    def _is_free(self, value: str) -> bool:
+        made = self.match.by_output[value]
+        if self.match.readers[value] != 1:
+            return False
+        for op in reversed(made.ops):
+            if mixes(op):
+                return True
+            if tells_places(op):
+                return False
+        return False
+
+
+def mixes(op: Op) -> bool:
+    """Each of its outputs reads all channels, by weights of its own."""
+    return op.kind in ("conv_transpose", "dense") or (
+        op.kind == "conv" and op.attrs.get("groups", 1) == 1
+    )
+
+
+def tells_places(op: Op) -> bool:
+    """What it does to a channel depends on the channel's place."""
+    if op.kind == "conv":
+        groups = op.attrs.get("groups", 1)
+        return groups > 1 and not groups == op.attrs["in_channels"] == op.attrs["out_channels"]
+    if op.kind == "group_norm":
+        return op.attrs["groups"] not in (1, op.attrs["channels"])
+    return op.kind in ("slice", "shuffle", "output")

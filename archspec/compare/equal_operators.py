@@ -1,0 +1,109 @@
+"""Equal operators without weights that read the same values: merged to one, and parted again as a spec has them.
+
+MindSpore merges them when it compiles, and so do others; a person writes `relu(x)` once for two readers, or twice.
+A file is compared as the spec has it, so that each layer keeps the operators that are its own there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from difflib import SequenceMatcher
+
+from archspec.compare.chain_pieces import cut
+from archspec.compare.chains import Pair, contracted, paired
+from archspec.compare.concat_sources import COMMUTATIVE, Flat
+from archspec.compare.simplify import leading_to
+from archspec.graph.ir import Op
+from archspec.graph.operators import OPERATORS
+
+
+def merged(flat: Flat) -> Flat:
+    """Return a graph with each of its equal operators once, under the name of the first."""
+    first = _firsts(flat)
+    if all(name == one for name, one in first.items()):
+        return flat
+    ops = {name: _renamed(op, first) for name, op in flat.ops.items() if first[name] == name}
+    return replace(flat, ops=ops, outputs=tuple(_renamed(op, first) for op in flat.outputs))
+
+
+def parted(found: Flat, spec: Flat) -> Flat:
+    """Return a file's graph, merged already, with as many equal operators as the spec has where it has them."""
+    members = defaultdict[str, list[str]](list)
+    for name, one in _firsts(spec).items():
+        members[one].append(name)
+    if len(members) == len(spec.ops):
+        return found
+    pairs = cut(paired(contracted(merged(spec)), contracted(found)))
+    return _Parting(found, spec, members, dict(_partners(pairs))).run()
+
+
+def _firsts(flat: Flat) -> dict[str, str]:
+    """The first of the operators that are equal to each one."""
+    first, known = dict[str, str](), dict[object, str]()
+    for name, op in flat.ops.items():
+        first[name] = name
+        if op.inputs and not OPERATORS[op.kind].tensors(op.attrs):
+            reads = [first[source] for source in op.inputs]
+            reads = sorted(reads) if op.kind in COMMUTATIVE else reads
+            key = op.kind, *reads, *sorted((key, repr(value)) for key, value in op.attrs.items())
+            first[name] = known.setdefault(key, name)
+    return first
+
+
+def _renamed(op: Op, names: Mapping[str, str]) -> Op:
+    return replace(op, inputs=tuple(names[source] for source in op.inputs))
+
+
+def _partners(pairs: Iterable[Pair]) -> Iterator[tuple[str, str]]:
+    """A file's operators and outputs, and the spec's that they stand for."""
+    for expected, found in pairs:
+        if expected is None or found is None:
+            continue
+        matcher = SequenceMatcher(None, expected.classes, found.classes, autojunk=False)
+        for ours, theirs, size in matcher.get_matching_blocks():
+            for at in range(size):
+                yield found.ops[theirs + at].name, expected.ops[ours + at].name
+
+
+class _Parting:
+    """Copies operators of a file: one for each of the spec's equal ones that they stand for."""
+
+    def __init__(
+        self,
+        found: Flat,
+        spec: Flat,
+        members: Mapping[str, list[str]],
+        partners: Mapping[str, str],
+    ) -> None:
+        self.found, self.members, self.partners = found, members, partners
+        self.ours = {**spec.ops, **{op.name: op for op in spec.outputs}}
+        self.first = {name: one for one, names in members.items() for name in names}
+
+    def run(self) -> Flat:
+        ops = {copy.name: copy for op in self.found.ops.values() for copy in self.copies(op)}
+        outputs = tuple(copy for op in self.found.outputs for copy in self.copies(op))
+        ends = (source for output in outputs for source in output.inputs)
+        return replace(self.found, ops=leading_to(ends, ops), outputs=outputs)
+
+    def copies(self, op: Op) -> Iterator[Op]:
+        partner = self.partners.get(op.name, "")
+        for ours in self.members.get(partner, [partner]):
+            yield replace(op, name=self.name(op.name, ours), inputs=self.reads(op, ours))
+
+    def name(self, value: str, ours: str) -> str:
+        """What the copy of a value is called that stands for one of the spec's; the first keeps its name."""
+        is_first = self.first.get(ours, ours) == ours
+        return value if is_first else f"{value}, for {ours}"
+
+    def reads(self, op: Op, ours: str) -> tuple[str, ...]:
+        """What a copy reads: of equal values, those that the spec's operator reads, in the same order."""
+        wanted = defaultdict[str, list[str]](list)
+        for source in self.ours[ours].inputs if ours else ():
+            wanted[self.first[source]].append(source)
+        reads = list[str]()
+        for source in op.inputs:
+            left = wanted[self.partners.get(source, "")]
+            reads.append(self.name(source, left.pop(0)) if left else source)
+        return tuple(reads)

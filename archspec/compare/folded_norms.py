@@ -1,0 +1,122 @@
+"""Batch norms that a framework folded into the convolutions before them, put back where the spec has them.
+
+A folded norm leaves a convolution with a bias and nothing else behind, so only the spec tells that
+there was one: what it has as conv, batch_norm is a conv with a bias in the file. Exporters that
+drop biases of zeros leave less: of a network that was never trained, each norm shifts by zero, and
+its convolution has no bias either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from types import MappingProxyType
+
+from archspec.compare.chains import Chain, paired
+from archspec.graph.ir import Graph, Op
+
+_CONVS = ("conv", "conv_transpose")
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A convolution of a file that holds a norm, and the spec's convolution."""
+
+    found: Op
+    expected: Op
+    norms: int
+    """How many of the spec's it holds: several may stand in a row."""
+
+
+def folded_norms(
+    expected: Sequence[Chain], found: Sequence[Chain], zero_biases: bool = False
+) -> tuple[Folded, ...]:
+    """Return the convolutions of a file that must hold the norm that the spec has behind them.
+
+    With `zero_biases` a bias that is absent is one of zeros: norms may be folded without a trace.
+    What folds them folds all, and the norms of a trained network all shift: so no norm may stand
+    behind a convolution of the file, and none of those that hold one may have a bias that the spec
+    does not tell.
+    """
+    biased = any(_biased(op) for chain in found for op in chain.ops)
+    traceless = zero_biases and not any(norms for chain in found for _, norms in _convs(chain))
+    if not (biased or traceless):
+        return ()
+    bare = _bare(expected, found)
+    is_trained = any(_biased(fold.found) and not _biased(fold.expected) for fold in bare)
+    if traceless and not is_trained:
+        return bare
+    return tuple(fold for fold in bare if _biased(fold.found))
+
+
+def _bare(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Folded, ...]:
+    """Convolutions behind which the spec has a norm and the file none.
+
+    A chain that the spec does not have, such as a layer too many, is taken for one like the last of
+    its kind.
+    """
+    pairs = paired(*([_without_norms(chain) for chain in chains] for chains in (expected, found)))
+    ours, theirs = ({chain.ops[0].name: chain for chain in chains} for chains in (expected, found))
+    folds, last = list[Folded](), dict[tuple[str, ...], Chain]()
+    for a, b in pairs:
+        if a is not None:
+            last[a.classes] = ours[a.ops[0].name]
+        like = (
+            ours[a.ops[0].name] if a is not None else last.get(b.classes) if b is not None else None
+        )
+        if b is not None and like is not None:
+            folds.extend(_in_chain(like, theirs[b.ops[0].name]))
+    return tuple(folds)
+
+
+def unfolded(graph: Graph, folds: Sequence[Folded]) -> Graph:
+    """Return a file's graph with the norms behind their convolutions, whose readers read the norms; eps is None."""
+    by_name = {fold.found.name: fold for fold in folds}
+    return Graph.of(
+        graph.name, [made for op in graph.ops.values() for made in _unfolded(op, by_name)]
+    )
+
+
+def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
+    if op.name not in folds:
+        yield op
+        return
+    fold = folds[op.name]
+    attrs = {**op.attrs, "bias": fold.expected.attrs.get("bias", False)}
+    conv = replace(op, name=f"{op.name} without its norm", attrs=MappingProxyType(attrs))
+    yield conv
+    norm, source = MappingProxyType({"channels": attrs["out_channels"], "eps": None}), conv.name
+    for number in range(1, fold.norms):
+        inner = Op(f"{op.name} norm {number}", "batch_norm", (source,), norm)
+        yield inner
+        source = inner.name
+    yield Op(op.name, "batch_norm", (source,), norm)
+
+
+def _biased(op: Op) -> bool:
+    return op.kind in _CONVS and bool(op.attrs.get("bias"))
+
+
+def _without_norms(chain: Chain) -> Chain:
+    """A chain without the norms behind its convolutions, in a row or alone."""
+    ops: list[Op] = []
+    for op in chain.ops:
+        if op.kind != "batch_norm" or not ops or ops[-1].kind not in _CONVS:
+            ops.append(op)
+    return replace(chain, ops=tuple(ops))
+
+
+def _in_chain(expected: Chain, found: Chain) -> Iterator[Folded]:
+    pairs = zip(_convs(expected), _convs(found), strict=False)
+    for (ours, norms), (theirs, norms_left) in pairs:
+        if norms > norms_left and ours.kind == theirs.kind:
+            yield Folded(theirs, ours, norms - norms_left)
+
+
+def _convs(chain: Chain) -> Iterator[tuple[Op, int]]:
+    """The convolutions of a chain, and how many batch norms follow in a row."""
+    for at, op in enumerate(chain.ops):
+        if op.kind in _CONVS:
+            behind = takewhile(lambda each: each.kind == "batch_norm", chain.ops[at + 1 :])
+            yield op, len(list(behind))

@@ -1,0 +1,273 @@
+"""Pairs of chains as the stages of a spec: what the user calls each, and the connections of the file's blocks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from functools import cached_property
+
+from archspec.compare.chains import Chain, Pair
+from archspec.compare.concat_sources import COMMUTATIVE
+from archspec.graph.connections import BlockConnections, block_connections, layers_of
+from archspec.graph.ir import Graph, Op, Region
+
+_IN_BLOCK: Mapping[str, str] = {"slice": "share of its input", "add": "residual sum"}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockComparison:
+    """A dense block's layers and direct connections in the file and in the spec; edges are (layer, source)."""
+
+    block: str
+    layers: int
+    expected_layers: int
+    edges: int
+    expected_edges: int
+    missing: tuple[tuple[int, int], ...]
+    surplus: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """Pairs of chains (the spec's, the file's); one without a partner stands beside None."""
+
+    spec: Graph
+    pairs: tuple[Pair, ...]
+
+    @cached_property
+    def layers(self) -> Mapping[str, tuple[str, int]]:
+        """Block and number of each of the spec's layers, by the layer's region."""
+        blocks = self.spec.regions_of("dense_block")
+        numbered = ((block, enumerate(layers_of(self.spec, block), start=1)) for block in blocks)
+        return {
+            layer.name: (block.name, number)
+            for block, layers in numbered
+            for number, layer in layers
+        }
+
+    @cached_property
+    def titles(self) -> Mapping[str, str]:
+        """What the user calls each region that is not a layer."""
+        titles = {"": "the input", "stem": "the stem", "head": "the head"}
+        for kind, word in (("dense_block", "block"), ("transition", "transition")):
+            titles |= {
+                r.name: f"{word} {_number(r, n)}"
+                for n, r in enumerate(self.spec.regions_of(kind), start=1)
+            }
+        return titles | {
+            r.name: f"{titles[r.parent]}'s aggregation" for r in self.spec.regions_of("aggregation")
+        }
+
+    @cached_property
+    def by_output(self) -> Mapping[str, Chain]:
+        """The spec's chains by the value that they make."""
+        return {expected.output: expected for expected, _ in self.pairs if expected is not None}
+
+    @cached_property
+    def entering(self) -> Mapping[str, tuple[str, ...]]:
+        """What the first layer of each of the spec's blocks reads."""
+        found: dict[str, tuple[str, ...]] = {}
+        for chain in self.by_output.values():
+            block, number = self.layers.get(chain.region, ("", 0))
+            if number == 1:
+                outside = (
+                    value for value in chain.reads if self.by_output[value].region != chain.region
+                )
+                found[block] = (*found.get(block, ()), *outside)
+        return found
+
+    @cached_property
+    def readers(self) -> Counter[str]:
+        """How many of the spec's chains read each value."""
+        return Counter(value for chain in self.by_output.values() for value in {*chain.reads})
+
+    def title(self, chain: Chain) -> str:
+        """Return `block 3, layer 17`, `transition 2`, `the stem`."""
+        if chain.is_output:
+            number = sum(before.is_output for before in self.by_output.values())
+            return "the output" if number == 1 else chain.output
+        if chain.region in self.layers:
+            block, number = self.layers[chain.region]
+            return f"{self.titles[block]}, layer {number}"
+        title = self.titles.get(chain.region, chain.region)
+        region = self.spec.regions.get(chain.region)
+        if region is None or region.kind != "dense_block":
+            return title
+        around = chain.ops[0].kind == "slice" and chain.ops[0].attrs["start"] == 0
+        what = "bypass" if around else _IN_BLOCK.get(chain.ops[0].kind, "")
+        return f"{title}'s {what}" if what else f"the output of {title}"
+
+    def reader(self, chain: Chain) -> str:
+        """Return what a chain is called as the reader of a join: what follows a block reads the block's output."""
+        region = self.spec.regions.get(chain.joined)
+        own = (
+            chain.region == chain.joined
+            or chain.region in self.layers
+            or self.is_aggregation(chain)
+        )
+        joins_a_block = region is not None and region.kind == "dense_block" and not own
+        return f"the output of {self.titles[chain.joined]}" if joins_a_block else self.title(chain)
+
+    def is_aggregation(self, chain: Chain) -> bool:
+        """Whether it begins in what aggregates a block's layers."""
+        region = self.spec.regions.get(chain.region)
+        return region is not None and region.kind == "aggregation"
+
+    def skip_title(self, transition: str) -> str:
+        """Return `block 5 (its skip)`, `the stem (its skip)`."""
+        skip = self.spec.regions[transition].attrs["skip"]
+        return f"{self.titles[skip] if skip == 'stem' else f'block {skip}'} (its skip)"
+
+    def source(self, value: str, reader: Chain) -> str:
+        """Return what a value of the spec is called in the words of a block: `layer 4`, `the block's input`."""
+        chain = self.by_output[value]
+        if chain.region == reader.region and chain.region:
+            return value
+        block = self.layers.get(reader.region, (reader.joined, 0))[0]
+        block = self.spec.regions[reader.region].parent if self.is_aggregation(reader) else block
+        owner, number = self.layers.get(chain.region, ("", 0))
+        if owner and owner == block:
+            return f"layer {number}"
+        return "the block's input" if value in self.entering.get(block, ()) else self.title(chain)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
+        """The operators of the chains of the last layer of each of the spec's blocks."""
+        found: dict[str, str] = {}
+        shapes: dict[str, tuple[tuple[str, ...], ...]] = {}
+        for chain in self.by_output.values():
+            block = self.layers.get(chain.region, ("", 0))[0]
+            before = shapes[block] if block in shapes and found[block] == chain.region else ()
+            found[block], shapes[block] = chain.region, (*before, chain.classes)
+        return {block: shape for block, shape in shapes.items() if block}
+
+    @cached_property
+    def rank(self) -> Mapping[tuple[str, str], int]:
+        """By a sum or product of the file and what it reads: where its partner reads the same."""
+        partners = {found.output: expected.output for expected, found in self.both}
+        sums = [
+            (expected, found) for expected, found in self.both if found.ops[0].kind in COMMUTATIVE
+        ]
+        return {
+            (found.output, value): expected.reads.index(partners[value])
+            for expected, found in sums
+            for value in found.reads
+            if partners.get(value) in expected.reads
+        }
+
+    @property
+    def both(self) -> Iterator[tuple[Chain, Chain]]:
+        """The pairs of which neither is missing."""
+        for expected, found in self.pairs:
+            if expected is not None and found is not None:
+                yield expected, found
+
+
+def _number(region: Region, usual: int) -> int:
+    """The number that the spec gives a block or transition; one of no operators before it has no region."""
+    return int(region.origin[1]) + 1 if len(region.origin) > 1 else usual
+
+
+def compared_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
+    """Return the connections of every block, the file's derived from its own operators as the spec's are."""
+    expected = {found.block: found for found in block_connections(match.spec)}
+    found = {found.block: found for found in block_connections(_with_regions(match, name))}
+    return tuple(
+        BlockComparison(
+            block,
+            len(found[block].sources),
+            len(expected[block].sources),
+            found[block].edges,
+            expected[block].edges,
+            tuple(sorted(_edges(expected[block]) - _edges(found[block]))),
+            tuple(sorted(_edges(found[block]) - _edges(expected[block]))),
+        )
+        for block in expected
+    )
+
+
+def _edges(block: BlockConnections) -> set[tuple[int, int]]:
+    return {(layer, j) for layer, sources in enumerate(block.sources, start=1) for j in sources}
+
+
+def _with_regions(match: Match, name: str) -> Graph:
+    """The file's operators in the regions of their partners, with one concatenation for each join."""
+    regions = {
+        region.name: region
+        for region in match.spec.regions.values()
+        if region.kind != "dense_layer"
+    }
+    numbers, last = dict[str, int](), 0
+    ops: list[Op] = []
+    for (expected, found), surplus in zip(match.pairs, surplus_layers(match), strict=True):
+        if found is None or found.is_output:
+            continue
+        places = (
+            [surplus.name if surplus else ""] * len(found.ops)
+            if expected is None
+            else _places(expected, found)
+        )
+        for place in places:
+            if place in match.layers or surplus:
+                regions[place] = surplus or match.spec.regions[place]
+                last = numbers[place] = match.layers.get(place, ("", last))[1]
+        within = places[0] if places[0] in numbers else (expected or found).joined
+        ops.extend(_placed(match, found, places, within))
+    return Graph.of(
+        name, ops, sorted(regions.values(), key=lambda region: numbers.get(region.name, 0))
+    )
+
+
+def _placed(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
+    """A chain's operators in their regions, and the concatenation that it reads, if any, in the region `within`."""
+    reads, first = found.reads, found.ops[0]
+    if first.kind in COMMUTATIVE:
+        reads = tuple(
+            sorted(reads, key=lambda value: match.rank.get((found.output, value), len(reads)))
+        )
+    elif len(reads) > 1 and first.kind != "concat":
+        joined = Op(f"{first.name} reads", "concat", reads, region=within)
+        yield joined
+        reads = (joined.name,)
+    for op, place in zip(found.ops, places, strict=True):
+        yield replace(op, inputs=reads, region=place)
+        reads = (op.name,)
+
+
+def _places(expected: Chain, found: Chain) -> list[str]:
+    """The regions of the operators of a file's chain: those of the spec's that they stand for, or of the one before."""
+    regions = dict.fromkeys(range(len(found.ops)), "")
+    same = SequenceMatcher(
+        None, expected.classes, found.classes, autojunk=False
+    ).get_matching_blocks()
+    for ours, theirs, size in same:
+        regions |= {theirs + n: expected.ops[ours + n].region for n in range(size)}
+    last, filled = expected.region, list[str]()
+    for region in regions.values():
+        last = region or last
+        filled.append(last)
+    return filled
+
+
+def surplus_layers(match: Match) -> list[Region | None]:
+    """Return for each pair the layer that its chain is a part of where the file has more layers than the spec."""
+    layers: list[Region | None] = []
+    block, run = "", list[Chain]()
+    for expected, found in match.pairs:
+        if expected is not None:
+            block, run = match.layers.get(expected.region, ("", 0))[0], []
+        shape = match.shapes.get(block, ())
+        if (
+            expected is not None
+            or found is None
+            or not shape
+            or found.classes != shape[len(run) % len(shape)]
+        ):
+            layers.append(None)
+            continue
+        run.append(found)
+        first = run[(len(run) - 1) // len(shape) * len(shape)]
+        layers.append(Region(f"{block}.surplus of {first.output}", "dense_layer", block))
+    return layers

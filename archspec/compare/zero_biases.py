@@ -1,0 +1,70 @@
+"""Biases of zeros change nothing: a file may lack one of the spec's, or have one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from archspec.compare.chains import Chain, Pair
+from archspec.errors import first_of
+from archspec.graph.ir import Op
+
+_BIASED = ("conv", "conv_transpose", "dense")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Pairs of chains in which the file's operators have a bias where the spec's have one."""
+
+    pairs: tuple[Pair, ...]
+    dropped: tuple[str, ...] = ()
+    """The spec's operators of which the file has no bias."""
+    idle: tuple[str, ...] = ()
+    """Those of which it has a bias of zeros that the spec does not have."""
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What a certificate must say of it."""
+        if self.dropped:
+            who = f"{first_of(self.dropped)} {'have' if self.dropped[1:] else 'has'}"
+            yield f"{who} no bias in the file: it counts as one of zeros"
+        if self.idle:
+            who = f"{first_of(self.idle)} {'have' if self.idle[1:] else 'has'}"
+            yield f"{who} a bias of zeros in the file and none in the spec: it counts as none"
+
+
+def settled(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> Settled:
+    """Return pairs with the spec's biases; `zeros` are the file's operators whose bias is zero."""
+    dropped, idle = dict[str, str](), dict[str, str]()
+    for ours, theirs in _operators(pairs):
+        if _has_bias(ours) and not _has_bias(theirs):
+            dropped[theirs.name] = ours.name
+        elif theirs.name in zeros and not _has_bias(ours):
+            idle[theirs.name] = ours.name
+    said = {**dict.fromkeys(dropped, True), **dict.fromkeys(idle, False)}
+    made = tuple((a, None if b is None else _with_biases(b, said)) for a, b in pairs)
+    return Settled(made, tuple(dropped.values()), tuple(idle.values()))
+
+
+def _operators(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
+    """Operators that may have a bias, in pairs; a folded norm is called as its convolution."""
+    for expected, found in pairs:
+        both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
+        alike = (pair for pair in both if pair[0].kind == pair[1].kind)
+        yield from (pair for pair in alike if pair[0].kind in _BIASED)
+
+
+def _has_bias(op: Op) -> bool:
+    return bool(op.attrs.get("bias", op.kind == "dense"))
+
+
+def _with_biases(chain: Chain, said: Mapping[str, bool]) -> Chain:
+    return replace(chain, ops=tuple(_with_bias(op, said) for op in chain.ops))
+
+
+def _with_bias(op: Op, said: Mapping[str, bool]) -> Op:
+    if op.name not in said:
+        return op
+    return replace(op, attrs=MappingProxyType({**op.attrs, "bias": said[op.name]}))

@@ -1,0 +1,57 @@
+"""Text files that are there whole or not at all, and YAML that reads back the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from archspec.spec.reading.yaml_reader import SCALARS
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Return YAML that our reader reads back as the same values, keys in their own order."""
+    return yaml.dump(
+        dict(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes words that our reader would take for something else, such as 1e-4: PyYAML knows YAML 1.1 alone.
+
+    Keys are words to our reader whatever they look like, so those that are numbers go without quotes.
+    """
+
+    def quoted(self, text: str) -> yaml.ScalarNode:
+        style = "'" if any(pattern.fullmatch(text) for pattern, _ in SCALARS) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+    def represent_mapping(
+        self, tag: str, mapping: Any, flow_style: bool | None = None
+    ) -> yaml.MappingNode:
+        pairs = mapping.items()
+        numbered = {int(key) if _NUMBER.fullmatch(str(key)) else key: value for key, value in pairs}
+        return super().represent_mapping(tag, numbered, flow_style)
+
+
+_Dumper.add_representer(str, _Dumper.quoted)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it: it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,134 @@
+"""Does a list of steps come to the operators of a file? And the norm and activation that a spec says for all."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archspec.graph.expand import Part, expand
+from archspec.lift.operators_to_steps import ACTIVATIONS, Step, flat, kinds_of
+from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
+
+NORMS: Mapping[str, str] = {"batch_norm": "batch", "layer_norm": "layer", "group_norm": "group"}
+_DEFAULTS: Mapping[str, Any] = {
+    "bias": False,
+    "dilation": 1,
+    "groups": 1,
+    "ceil": False,
+    "keep": False,
+}
+_UNTOLD = frozenset({"eps", "slope", "ceil"})
+"""Attributes that are None where a file does not tell them."""
+_LEFT_OUT = frozenset({"momentum", "rate", "approximate", "weights_of"})
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The norm and activation that the spec says for all parts."""
+
+    norm: NormSpec
+    activation: ActivationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One part with these steps: a layer, a transition; what `out` and `k` stand for in it."""
+
+    steps: tuple[Step, ...]
+    ins: int
+    known: Mapping[str, int]
+
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """Its steps' kinds and windows."""
+        return kinds_of(self.steps)
+
+
+def style_of(steps: Sequence[Step]) -> Style:
+    """Return the norm and the activation that most of the operators have."""
+    norms = [
+        (NORMS[step.kind], step.attrs.get("groups"), step.attrs["eps"])
+        for step in steps
+        if step.kind in NORMS
+    ]
+    kind, groups = _most([norm[:2] for norm in norms]) or ("batch", None)
+    eps = _most(
+        [
+            short_float(norm[2])
+            for norm in norms
+            if norm[:2] == (kind, groups) and norm[2] is not None
+        ]
+    )
+    told = {key: value for key, value in (("groups", groups), ("eps", eps)) if value is not None}
+    active = [
+        (step.kind, short_float(step.attrs.get("slope")))
+        for step in steps
+        if step.kind in ACTIVATIONS
+    ]
+    activation, slope = _most(active) or ("relu", None)
+    return Style(NormSpec(kind=kind, **told), ActivationSpec(kind=activation, slope=slope))
+
+
+def _most(values: Sequence[Any]) -> Any:
+    return Counter(values).most_common(1)[0][0] if values else None
+
+
+def short_float(value: float | None) -> float | None:
+    """Return the shortest number that is the same as a float32."""
+    if value is None:
+        return None
+    texts = (f"{value:.{digits}g}" for digits in range(1, 17))
+    return next((float(text) for text in texts if same(float(text), value)), value)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Return whether both are equal, or are stored as the same float32."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return struct.pack("f", ours) == struct.pack("f", theirs)
+    return bool(ours == theirs)
+
+
+def comes_to(
+    steps: tuple[StepSpec, ...], instances: Sequence[Instance], style: Style, **widths: int
+) -> bool:
+    """Return whether steps, in each of these places, come to the operators that are there.
+
+    `widths` are multiples of k that have a name: bottleneck=4.
+    """
+    return all(_comes_to(steps, instance, style, widths) for instance in instances)
+
+
+def _comes_to(
+    steps: tuple[StepSpec, ...], instance: Instance, style: Style, widths: Mapping[str, int]
+) -> bool:
+    known = {
+        **instance.known,
+        **{name: times * instance.known["k"] for name, times in widths.items()},
+    }
+    try:
+        pieces = expand(
+            Part(steps, instance.ins, tuple(known.items()), style.norm, style.activation)
+        )
+    except KeyError:  # a width that this part does not have
+        return False
+    found = list(flat(instance.steps))
+    return len(pieces) == len(found) and all(
+        _alike(piece.kind, piece.attrs, step) for piece, step in zip(pieces, found, strict=True)
+    )
+
+
+def _alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
+    """Compare an operator of the spec's with a step of the file's; a squeeze-and-excitation ends with its product."""
+    if kind != ("multiply" if step.kind == "squeeze_excite" else step.kind):
+        return False
+    defaults = {**_DEFAULTS, "bias": kind == "dense"}
+    ours, theirs = {**defaults, **attrs}, {**defaults, **step.attrs}
+    return all(
+        key in _LEFT_OUT
+        or (key in _UNTOLD and theirs.get(key) is None)
+        or same(ours.get(key), theirs.get(key))
+        for key in (ours.keys() | theirs.keys()) - {"inner"}
+    )

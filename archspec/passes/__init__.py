@@ -1,1 +1,0 @@
-"""Verifiers and analyses over a graph, one file each."""

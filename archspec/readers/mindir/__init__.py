@@ -1,0 +1,1 @@
+"""MINDIR files, MindSpore's own, read into a graph."""

@@ -1,0 +1,236 @@
+"""MINDIR, bytes to model: what the file holds, without its weights' values, and nothing interpreted yet.
+
+A MINDIR is one protobuf message, as `mind_ir.proto` of MindSpore says:
+
+    ModelProto
+      graph        the main function
+      functions    those that it calls: cells, loops, branches
+      primitives   "REF::Conv2D:12" of a node means the entry "Conv2D:12": op_type Conv2D, stride and the like
+    GraphProto     one function
+      input        name and dims        (an image: -1, 3, 224, 224)
+      parameter    name, dims, values   (the weights: nearly all of the bytes)
+      node         op_type, names of inputs, name of the output; or op_type Constant and its value
+      output       name
+
+The file is untrusted: it is walked (`wire`), and MindSpore's own protobuf module parses small pieces of it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import mmap
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from archspec.readers.protobuf import Broken, Wire, mapped, text_of
+from archspec.readers.tensors import Source, stored
+from archspec.runtime import prepare
+
+MAX_NODES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as it stands in the file: `primitive` is also the name of a function or of a value to call."""
+
+    name: str
+    primitive: str
+    inputs: tuple[str, ...]
+    output: str
+    attrs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function's inputs with their dims, its nodes in running order, and the values that it returns."""
+
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A weight by its name in the file."""
+
+    name: str
+    dims: tuple[int, ...]
+    source: Source = None
+    """Where its values are."""
+
+    @property
+    def place(self) -> Source:
+        """Where its values are had."""
+        return self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A tensor that stands in the file by itself, such as fixed filters, and its values as a NumPy array."""
+
+    values: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A file's functions, primitives by name, and constants and parameters, which all functions share."""
+
+    main: Function
+    functions: Mapping[str, Function]
+    primitives: Mapping[str, tuple[str, Mapping[str, Any]]]
+    shared: Mapping[str, Any]
+
+
+def read_model(path: Path) -> Model:
+    """Return what a MINDIR file holds.
+
+    Raises:
+        EnvironmentFault: E001, MindSpore, whose protobuf module is used, is not installed.
+        ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short.
+    """
+    proto = protobuf_module()
+    with mapped(path, "MINDIR") as data:
+        return _Parser(data, proto).model()
+
+
+def protobuf_module() -> ModuleType:
+    """Return MindSpore's module for the format, by its path: importing mindspore itself takes seconds."""
+    prepare()
+    for name in ("mindspore.train.mind_ir_pb2", "mind_ir_pb2"):
+        if name in sys.modules:
+            return sys.modules[name]
+    mindspore = importlib.util.find_spec("mindspore")
+    assert mindspore is not None
+    assert mindspore.origin is not None
+    file = Path(mindspore.origin).parent / "train" / "mind_ir_pb2.py"
+    spec = importlib.util.spec_from_file_location("mind_ir_pb2", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module
+    return module
+
+
+class _Parser(Wire):
+    """Builds a file's model of its bytes."""
+
+    def __init__(self, data: mmap.mmap, proto: ModuleType) -> None:
+        super().__init__(data)
+        self.proto = proto
+        self.shared: dict[str, Any] = {}
+        self.nodes_read = 0
+
+    def model(self) -> Model:
+        main, functions, primitives = None, {}, {}
+        for what, _, begin, end in self.fields(self.proto.ModelProto, 0, len(self.data)):
+            if what == "primitives":
+                primitive = self.parsed(self.proto.PrimitiveProto, begin, end)
+                primitives[text_of(primitive.name)] = (
+                    text_of(primitive.op_type),
+                    self.attrs(primitive.attribute),
+                )
+            elif what == "functions":
+                name, function = self.function(begin, end)
+                functions[name] = function
+            elif what == "graph":
+                _, main = self.function(begin, end)
+        if main is None:
+            raise Broken("it holds no graph")
+        return Model(main, functions, primitives, self.shared)
+
+    def function(self, begin: int, end: int) -> tuple[str, Function]:
+        name, inputs, nodes, outputs = (
+            "",
+            list[tuple[str, tuple[int, ...]]](),
+            list[Node](),
+            list[str](),
+        )
+        for what, _, start, stop in self.fields(self.proto.GraphProto, begin, end):
+            if what == "name":
+                name = self.piece(self.data[start:stop]).decode()
+            elif what == "node":
+                nodes.extend(self.node(start, stop))
+            elif what == "parameter":
+                self.parameter(start, stop)
+            elif what == "input":
+                value = self.parsed(self.proto.ValueInfoProto, start, stop)
+                inputs.append(
+                    (text_of(value.name), tuple(value.tensor[0].dims) if value.tensor else ())
+                )
+            elif what == "output":
+                outputs.append(text_of(self.parsed(self.proto.ValueInfoProto, start, stop).name))
+        return name, Function(tuple(inputs), tuple(nodes), tuple(outputs))
+
+    def parameter(self, begin: int, end: int) -> None:
+        """A weight without its values: its message is put together again without them."""
+        proto, kept, at_values = self.proto.TensorProto, list[bytes](), (0, -1)
+        for what, at, start, stop in self.fields(proto, begin, end):
+            if what == "raw_data":
+                at_values = (start, stop)
+            else:
+                kept.append(self.data[at:stop])
+        tensor = proto.FromString(self.piece(b"".join(kept)))
+        name, dims = text_of(tensor.name), tuple(tensor.dims)
+        source = None if tensor.compression_type else stored(tensor.data_type, dims, *at_values)
+        self.shared[name] = Parameter(name, dims, source)
+
+    def node(self, begin: int, end: int) -> Iterator[Node]:
+        """Yield a node; a constant is no node but a value that is known."""
+        node = self.parsed(self.proto.NodeProto, begin, end)
+        self.nodes_read += 1
+        if self.nodes_read > MAX_NODES:
+            raise Broken(f"it has more than {MAX_NODES:,} nodes")
+        name, kind = text_of(node.name), text_of(node.op_type)
+        output = text_of(node.output[0]) if node.output else name
+        if kind == "Constant":
+            self.shared[output] = self.plain(node.attribute[0]) if node.attribute else None
+            return
+        attrs = {} if kind.startswith("REF::") else self.attrs(node.attribute)
+        yield Node(
+            name,
+            text_of(kind.removeprefix("REF::")),
+            tuple(map(text_of, node.input)),
+            output,
+            attrs,
+        )
+
+    def attrs(self, attributes: Any) -> Mapping[str, Any]:
+        return {text_of(attribute.name): self.plain(attribute) for attribute in attributes}
+
+    def plain(self, attribute: Any) -> Any:
+        """A number, text, or tuple of such; None for what is neither."""
+        kind = self.proto.AttributeProto.AttributeType.Name(attribute.type)
+        if kind in ("TUPLE", "LIST"):
+            return tuple(self.plain(value) for value in attribute.values)
+        if kind == "TENSORS" and attribute.tensors:
+            return _constant(attribute.tensors[0])
+        for listed in (attribute.ints, attribute.floats, attribute.doubles):
+            if listed:
+                return listed[0] if len(listed) == 1 else tuple(listed)
+        if kind == "BOOL":
+            return bool(attribute.i)
+        if kind == "STRING":
+            return (attribute.strings[0] if attribute.strings else attribute.s).decode()
+        number = {"FLOAT": "f", "DOUBLE": "d"}.get(kind, "i" if "INT" in kind else "")
+        return getattr(attribute, number) if number else None
+
+
+# Of TensorProto.DataType, what NumPy calls it.
+_FLOATS: Mapping[int, str] = {1: "<f4", 10: "<f2", 11: "<f8"}
+
+
+def _constant(tensor: Any) -> float | Constant | None:
+    """A single number, or a tensor of floats; None for what is neither."""
+    name, size = _FLOATS.get(tensor.data_type, ""), prod(tensor.dims)
+    if not name or len(tensor.raw_data) != size * np.dtype(name).itemsize:
+        return None
+    values = np.frombuffer(tensor.raw_data, name).reshape(tensor.dims)
+    return float(values.reshape(-1)[0]) if size == 1 else Constant(values)

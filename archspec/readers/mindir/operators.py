@@ -1,0 +1,264 @@
+"""The table of primitives: what each operator of MindSpore is in the IR, or does to values that are known.
+
+`PRIMITIVES` says it for operators, `PLUMBING` for what only carries values about. What is in neither is refused.
+"""
+
+from __future__ import annotations
+
+import operator
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from archspec.graph.ir import Op
+from archspec.readers.mindir import elementwise as elements
+from archspec.readers.mindir import pixels, windows
+from archspec.readers.mindir.decode import Constant, Parameter
+from archspec.readers.tensors import transposed as turned
+from archspec.readers.trace import UNKNOWN, Call, Closure, Feature, Strange
+
+
+def _concat(call: Call) -> Feature:
+    parts, axis = (
+        (call.inputs[0], call.option("axis", 1))
+        if isinstance(call.inputs[0], tuple)
+        else (call.inputs, 1)
+    )
+    if not parts or any(not isinstance(part, Feature) or part.pending for part in parts):
+        raise Strange("joins something else than features")
+    first = parts[0].shape
+    alike = all((part.shape[0], *part.shape[2:]) == (first[0], *first[2:]) for part in parts)
+    if len(first) not in (2, 4) or axis not in (1, 1 - len(first)) or not alike:
+        raise Strange(f"joins along axis {reprlib.repr(axis)}, or feature maps of different size")
+    if len(parts) == 1:
+        return parts[0]  # type: ignore[no-any-return]
+    return call.op("concat", parts, (first[0], sum(part.shape[1] for part in parts), *first[2:]))
+
+
+def _mean(call: Call) -> Feature:
+    x, axes = call.feature(dims=4), call.option("axis", 1)
+    if sorted(axis % 4 for axis in axes) != [2, 3]:
+        raise Strange(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
+    return _global_pool(call, x, bool(call.option("keep_dims", 2, False)))
+
+
+def _adaptive_pool(call: Call) -> Feature:
+    if windows.square(call.option("output_size", 1)) != 1:
+        raise Strange("pools to more than one pixel")
+    return _global_pool(call, call.feature(dims=4), True)
+
+
+def _global_pool(call: Call, x: Feature, keep: bool) -> Feature:
+    shape = (*x.shape[:2], 1, 1) if keep else x.shape[:2]
+    return call.op("global_avg_pool", [x], shape, **({"keep": True} if keep else {}))
+
+
+def _without_pixel(call: Call, x: Feature) -> Feature:
+    """A vector of the one pixel that there is, (N, C); the pool before it, if any, keeps none then."""
+    op = call.found.ops[x.op]
+    if op.kind != "global_avg_pool":
+        return replace(x, shape=x.shape[:2])
+    name = call.found.free(op.name)
+    call.found.add(Op(name, op.kind, op.inputs))
+    return replace(x, op=name, shape=x.shape[:2])
+
+
+def _expand(call: Call) -> Feature:
+    x = call.feature(dims=4)
+    if call.option("axis", 1) not in (2, -3):
+        raise Strange("adds another dimension than the third")
+    return replace(x, shape=(*x.shape[:2], 1, *x.shape[2:]))
+
+
+def _squeeze(call: Call) -> Feature:
+    x, axes = call.feature(), call.option("axis", 1)
+    axes = {axis % len(x.shape) for axis in (axes if isinstance(axes, tuple) else (axes,))}
+    if any(x.shape[axis] != 1 for axis in axes):
+        raise Strange(f"takes away dimensions {sorted(axes)} of {x.shape}, which are not 1")
+    shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+    return _without_pixel(call, x) if len(shape) == 2 else replace(x, shape=shape)
+
+
+def _reshape(call: Call) -> Feature:
+    """A reshape is followed where it changes nothing, or takes away a slice or pixels where there is one."""
+    x = call.feature()
+    target = call.inputs[1] if call.primitive == "Reshape" else (x.shape[0], -1)
+    flat = x.shape[:2] if all(size == 1 for size in x.shape[2:]) else x.shape
+    one_slice = (*x.shape[:2], *x.shape[3:]) if len(x.shape) == 5 and x.shape[2] == 1 else x.shape
+    for shape in (x.shape, one_slice, flat):
+        fits = (size in (-1, own) for size, own in zip(target, shape, strict=False))
+        if len(target) == len(shape) and target.count(-1) <= 1 and all(fits):
+            return (
+                _without_pixel(call, x)
+                if len(shape) < len(x.shape) == 4
+                else replace(x, shape=shape)
+            )
+    raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
+
+
+def _matmul(call: Call) -> Feature:
+    x, weight = call.feature(dims=2), call.parameter(1, 2)
+    dense = call.primitive == "Dense"
+    transposed = dense or call.option("transpose_b", 3, False)
+    out, channels = weight.dims if transposed else weight.dims[::-1]
+    if (not dense and call.option("transpose_a", 2, False)) or channels != x.shape[1]:
+        raise Strange(f"is made for {channels} channels, reads {x.shape}")
+    attrs = {"in_channels": channels, "out_channels": out, "bias": False}
+    biases = [value for value in call.inputs[2:3] if dense and isinstance(value, Parameter)]
+    if biases:
+        attrs.pop("bias")
+    by_rows = weight if transposed else replace(weight, source=turned(weight.source, weight.dims))
+    made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
+    call.found.copy(made.op, made.op, *biases)
+    return made
+
+
+def _dropout(call: Call) -> Any:
+    if call.option("keep_prob", 1, 0.5) != 1:
+        raise Strange("drops features at random: exported in training mode")
+    return (call.feature(), None)
+
+
+def _item(call: Call) -> Any:
+    values, index = call.inputs
+    return values[index]
+
+
+def _shape(call: Call) -> tuple[Any, ...]:
+    value = call.inputs[0]
+    if isinstance(value, Parameter):
+        return value.dims
+    for padding in windows.PADDINGS.values():
+        if call.is_pending(padding):
+            return windows.padded(call.feature(pending=padding))
+    return call.feature().shape
+
+
+def _numbers(call: Call) -> tuple[float, ...]:
+    value = call.inputs[0]
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, Constant) and value.values.ndim == 1:
+        return tuple(value.values.tolist())
+    raise Strange("makes sizes of a tensor that is not known")
+
+
+def _arithmetic(call: Call) -> Any:
+    """Of features, or of the sizes that a resize computes."""
+    if any(isinstance(value, Feature) for value in call.inputs) or call.primitive not in _OF_SIZES:
+        return elements.arithmetic(call)
+    values = [
+        value.values if isinstance(value, Constant) else np.array(value) for value in call.inputs
+    ]
+    if any(
+        value.ndim > 1 or value.size > MAX_SIZES or value.dtype.kind not in "fi" for value in values
+    ):
+        raise Strange(UNKNOWN)
+    return Constant(_OF_SIZES[call.primitive](*values))
+
+
+MAX_SIZES = 8
+_OF_SIZES: Mapping[str, Callable[[Any, Any], Any]] = {
+    "Mul": np.multiply,
+    "TruncateDiv": lambda a, b: np.trunc(a / b),
+}
+
+
+def _switch(call: Call) -> Any:
+    if type(call.inputs[0]) not in (bool, int):
+        raise Strange("chooses by a value that the shapes alone do not tell")
+    return call.inputs[1 if call.inputs[0] else 2]
+
+
+def _closure(function: Any, *bound: Any) -> Any:
+    return (
+        Closure(function.function, (*function.bound, *bound))
+        if isinstance(function, Closure)
+        else None
+    )
+
+
+def _scalar(compute: Callable[..., Any], call: Call) -> Any:
+    """Arithmetic on ranks and sizes; MindSpore's scalars have the same meaning as Python's."""
+    flat = [
+        part for value in call.inputs for part in (value if isinstance(value, tuple) else (value,))
+    ]
+    if any(part is not None and not isinstance(part, (bool, int, float, str)) for part in flat):
+        raise Strange(UNKNOWN)
+    return compute(*call.inputs)
+
+
+# What carries values about and computes nothing. Effects (UpdateState and monads) are None.
+PLUMBING: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(
+        ("Load", "Depend", "Cast", "Identity", "identity", "StopGradient", "TupleToTensor"),
+        lambda x, *_: x,
+    ),
+    "UpdateState": lambda *_: None,
+    **dict.fromkeys(("MakeTuple", "MakeList", "make_list"), lambda *values: values),
+    "Partial": _closure,
+}
+
+PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
+    "Conv2D": windows.conv,
+    "Conv2DTranspose": windows.conv_transpose,
+    "BatchNorm": elements.batch_norm,
+    "LayerNorm": elements.layer_norm,
+    "GroupNorm": elements.group_norm,
+    **{
+        primitive: partial(elements.activation, kind)
+        for primitive, kind in elements.ACTIVATIONS.items()
+    },
+    "GeLU": partial(elements.activation, "gelu", approximate="tanh"),
+    "PReLU": elements.prelu,
+    **dict.fromkeys(("Softmax", "LogSoftmax"), elements.probabilities),
+    "Maximum": elements.larger,
+    "ClampScalar": elements.clamp,
+    "Concat": _concat,
+    "MaxPool": partial(windows.pool, "max_pool"),
+    "AvgPool": partial(windows.pool, "avg_pool"),
+    "MaxPool3DWithArgmax": lambda call: (windows.pool_in_3d("max_pool", call), None),
+    "MaxPool3D": partial(windows.pool_in_3d, "max_pool"),
+    "AvgPool3D": partial(windows.pool_in_3d, "avg_pool"),
+    "Pad": windows.pad,
+    "PadV3": windows.pad,
+    "StridedSlice": pixels.strided_slice,
+    "Slice": pixels.sized_slice,
+    "Split": pixels.split,
+    "ResizeNearestNeighborV2": partial(pixels.upsample, "nearest"),
+    "ResizeBilinearV2": partial(pixels.upsample, "bilinear"),
+    "ChannelShuffle": pixels.shuffle,
+    "ReduceMean": _mean,
+    "AdaptiveAvgPool2D": _adaptive_pool,
+    "ExpandDims": _expand,
+    "Squeeze": _squeeze,
+    **dict.fromkeys(("Reshape", "Flatten"), _reshape),
+    **dict.fromkeys(("MatMul", "MatMulExt", "Dense"), _matmul),
+    "BiasAdd": elements.bias,
+    **dict.fromkeys((*elements.SIGNS, "TruncateDiv"), _arithmetic),
+    **{primitive: partial(elements.part, primitive.lower()) for primitive in ("Erf", "Tanh")},
+    "Dropout": _dropout,
+    "Transpose": elements.transpose,
+    **dict.fromkeys(("TupleGetItem", "ListGetItem", "tuple_getitem"), _item),
+    "Shape": _shape,
+    "Rank": lambda call: len(call.feature().shape),
+    "Switch": _switch,
+    "TensorToTuple": _numbers,
+    "sequence_len": partial(_scalar, len),
+    "ScalarEq": partial(_scalar, operator.eq),
+    "ScalarLt": partial(_scalar, operator.lt),
+    "ScalarLe": partial(_scalar, operator.le),
+    "ScalarGt": partial(_scalar, operator.gt),
+    "ScalarGe": partial(_scalar, operator.ge),
+    "ScalarMod": partial(_scalar, operator.mod),
+    "is_": partial(_scalar, operator.is_),
+    "ScalarUsub": partial(_scalar, operator.neg),
+    "BoolNot": partial(_scalar, operator.not_),
+    "InSequence": partial(_scalar, lambda value, values: value in values),
+    "SequenceAdd": partial(_scalar, lambda values, more: (*values, *more)),
+    "SequenceSlice": partial(_scalar, lambda values, start, stop, step: values[start:stop:step]),
+}

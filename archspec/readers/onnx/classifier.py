@@ -1,0 +1,193 @@
+"""Operators of an ONNX that take dimensions away, or join along one; and the classifier.
+
+A feature that a file flattens becomes a vector at once: the pool before it loses its pixels, and a convolution of
+one pixel is a dense layer.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from archspec.graph.ir import Op
+from archspec.graph.operators import OPERATORS
+from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of
+from archspec.readers.tensors import transposed as turned
+from archspec.readers.trace import Feature, Strange
+
+MAX_DEPTH = 8
+"""Operators between a pool and where its pixels are taken away."""
+
+HALF = "mean of one axis"
+
+_BY_ELEMENT = frozenset(
+    kind
+    for kind, known in OPERATORS.items()
+    if known.shape is OPERATORS["relu"].shape and kind != "output"
+)
+_POINT: Mapping[str, Any] = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1}
+
+
+def global_pool(call: Call) -> Feature:
+    """Return (N, C, 1, 1)."""
+    x = call.feature(dims=4)
+    return call.op("global_avg_pool", [x], (*x.shape[:2], 1, 1), keep=True)
+
+
+def mean(call: Call) -> Feature:
+    """Return the mean of each channel, (N, C) or (N, C, 1, 1); or of each pixel, a part of a layer norm."""
+    if call.is_pending(GROUPED) or call.is_pending(HALF):
+        return _rest_of_mean(call)
+    x = call.feature(dims=4, pending="permuted")
+    given, keep = call.option("axes", 1, ()), bool(call.attrs.get("keepdims", 1))
+    axes = sorted(axis_of(x, axis) for axis in given)
+    if axes == [1] and keep:
+        return replace(call.part("mean", [x], x.shape), pending=x.pending)
+    if axes in ([2], [3]) and not x.pending:
+        return replace(x, pending=(HALF, 4 if keep else 3, 5 - axes[0] if keep else 2))
+    if axes != [2, 3]:
+        raise Strange(f"averages over the axes {reprlib.repr(given)}; only (2, 3) is known")
+    made = _mean_of_pixels(call, x, keep)
+    return replace(made, pending=x.pending) if keep else made
+
+
+def _rest_of_mean(call: Call) -> Feature:
+    """The mean of the pixels of each channel in a row, or of the axis that the mean before left."""
+    x = call.feature(pending=HALF if call.is_pending(HALF) else GROUPED)
+    keep, axes = bool(call.attrs.get("keepdims", 1)), call.option("axes", 1, ())
+    dims, last = x.pending[1:] if x.pending[0] == HALF else (len(x.pending[2]), 2)
+    in_rows = x.pending[0] == HALF or (x.pending[1] == x.shape[1] and dims == 3 and not keep)
+    if [axis % dims for axis in axes] != [last] or not in_rows or keep != (dims == 4):
+        raise Strange(f"averages over the axes {reprlib.repr(axes)} of a {x.pending[0]}")
+    return _mean_of_pixels(call, replace(x, pending=()), keep)
+
+
+def _mean_of_pixels(call: Call, x: Feature, keep: bool) -> Feature:
+    kept = call.op("global_avg_pool", [x], (*x.shape[:2], 1, 1), keep=True)
+    return kept if keep else vector(call, kept)
+
+
+def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
+    """Return (N, C) of (N, C, 1, 1), made by the operators that the IR has for it."""
+    if len(x.shape) == 2:
+        return x
+    if x.shape[2:] != (1, 1) or depth > MAX_DEPTH:
+        raise Strange(f"makes a vector of {x.shape}")
+    op, shape = call.found.ops[x.op], x.shape[:2]
+    if op.kind == "global_avg_pool":
+        return _remade(call, op, op.inputs, shape)
+    if (
+        op.kind == "avg_pool"
+        and not op.attrs["padding"]
+        and call.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
+    ):
+        return _remade(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
+    if op.kind == "conv" and all(op.attrs[name] == value for name, value in _POINT.items()):
+        source = vector(call, call.known(op.inputs[0]), depth + 1)
+        sizes = {
+            name: op.attrs[name]
+            for name in ("in_channels", "out_channels", "weights_of")
+            if name in op.attrs
+        }
+        attrs = sizes if op.attrs.get("bias") else {**sizes, "bias": False}
+        return _remade(call, replace(op, kind="dense", attrs=attrs), (source.op,), shape)
+    if op.kind in _BY_ELEMENT:
+        source = vector(call, call.known(op.inputs[0]), depth + 1)
+        return _remade(call, op, (source.op,), shape)
+    return call.op("global_avg_pool", [x], shape)
+
+
+def _remade(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...]) -> Feature:
+    attrs = {name: value for name, value in op.attrs.items() if name != "keep"}
+    if op.kind == "global_avg_pool":
+        attrs = {}
+    name = call.found.free(op.name)
+    call.found.add(Op(name, op.kind, inputs, MappingProxyType(attrs)))
+    call.found.copy(op.name, name)
+    if op.name in call.found.faults:
+        call.found.faults[name] = call.found.faults[op.name]
+    call.shapes[name] = shape
+    return Feature(name, shape)
+
+
+def flatten(call: Call) -> Feature:
+    """Return (N, C)."""
+    x = call.feature()
+    if call.attrs.get("axis", 1) % len(x.shape) != 1:
+        raise Strange("joins the batch with the channels")
+    return vector(call, x)
+
+
+def squeeze(call: Call) -> Feature:
+    """Return a feature map without pixels, where it has one."""
+    is_last = call.is_pending("permuted")
+    x, gone = call.feature(pending="permuted" if is_last else "squeezed"), call.option("axes", 1)
+    shape = x.pending[1] if x.pending and not is_last else x.shape
+    given = gone if isinstance(gone, tuple) else (gone,)
+    axes = {axis_of(x, axis) if is_last else axis % len(shape) for axis in given}
+    if any(shape[axis] != 1 for axis in axes) or 0 in axes or 1 in axes:
+        raise Strange(f"takes away dimensions {sorted(axes)} of {shape}, which are not 1")
+    left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
+    plain = replace(x, pending=())
+    return vector(call, plain) if len(left) == 2 else replace(plain, pending=("squeezed", left))
+
+
+def concat(call: Call) -> Feature:
+    """Return what is joined along the channels, (N, C + C + .., H, W) or (N, C + C + ..)."""
+    parts = [call.feature(index, pending="permuted") for index in range(len(call.inputs))]
+    if not parts:
+        raise Strange("joins nothing")
+    first, axis = parts[0], call.attrs.get("axis", 1)
+    batch, _, *pixels = first.shape
+    if axis_of(first, axis) != 1 or any(
+        (part.shape[0], *part.shape[2:], part.pending) != (batch, *pixels, first.pending)
+        for part in parts
+    ):
+        raise Strange(f"joins along axis {axis}, or feature maps of different size")
+    if len(parts) == 1:
+        return first
+    shape = (batch, sum(part.shape[1] for part in parts), *pixels)
+    return replace(call.op("concat", parts, shape), pending=first.pending)
+
+
+def matmul(call: Call) -> Feature:
+    """Return (N, out_channels) of (N, in_channels); a bias that is added to it becomes its own."""
+    return _dense(call, call.weight(1, 2), transposed=False, bias=None)
+
+
+def gemm(call: Call) -> Feature:
+    """Return (N, out_channels) of (N, in_channels)."""
+    a = call.attrs
+    if a.get("alpha", 1.0) != 1 or a.get("transA") or (call.has(2) and a.get("beta", 1.0) != 1):
+        raise Strange("scales or transposes what it multiplies")
+    weight, bias = call.weight(1, 2), call.inputs[2] if call.has(2) else None
+    out = weight.dims[0 if a.get("transB") else 1]
+    if bias is not None and (not isinstance(bias, Tensor) or bias.dims not in ((out,), (1, out))):
+        raise Strange(f"adds a bias that is not one value for each of {out} outputs")
+    return _dense(call, weight, bool(a.get("transB")), bias)
+
+
+def _dense(call: Call, weight: Tensor, transposed: bool, bias: Tensor | None) -> Feature:
+    x = call.feature(dims=2)
+    out, channels = weight.dims if transposed else weight.dims[::-1]
+    if channels != x.shape[1]:
+        raise Strange(f"is made for {channels} channels, reads {x.shape}")
+    attrs = {
+        "in_channels": channels,
+        "out_channels": out,
+        **({} if bias is not None else {"bias": False}),
+    }
+    by_rows = weight if transposed else _turned(weight)
+    made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
+    call.found.copy(made.op, made.op, *([] if bias is None else [bias]))
+    return made
+
+
+def _turned(weight: Tensor) -> Tensor:
+    """The same filters with a row for each output."""
+    if weight.values is not None:
+        return replace(weight, dims=weight.dims[::-1], values=weight.values.T)
+    return replace(weight, dims=weight.dims[::-1], source=turned(weight.source, weight.dims))

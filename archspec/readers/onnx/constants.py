@@ -1,0 +1,221 @@
+"""Operators of an ONNX on constants: sizes that are computed from shapes, and weights that are moved about.
+
+Of weights only the shape is followed; sizes are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, Tensor, constant
+from archspec.readers.tensors import MAX_COMPUTED as MAX_FILLED
+from archspec.readers.tensors import computed
+from archspec.readers.trace import UNKNOWN, Feature, Strange
+
+
+def shape(call: Call) -> Tensor:
+    """Return the sizes of a value; a free batch is "N"."""
+    value = call.inputs[0]
+    sizes = list(value.dims if isinstance(value, Tensor) else call.feature().shape)
+    return constant(np.array(sizes[call.attrs.get("start", 0) : call.attrs.get("end")], object))
+
+
+def literal(call: Call) -> Tensor:
+    """Return the value of a Constant node."""
+    for name, value in call.attrs.items():
+        if isinstance(value, Tensor):
+            return replace(value, name=call.output)  # exporters call all such tensors alike
+        if name.startswith("value_"):
+            return constant(np.asarray(value, object))
+    raise Strange("has a value that is neither a tensor nor numbers")
+
+
+def filled(call: Call) -> Tensor:
+    """Return the one value as often as the sizes say; many of them are not written out."""
+    sizes, value = tuple(_known(call, 0).reshape(-1).tolist()), call.attrs.get("value")
+    if any(type(size) is not int or not 0 <= size <= MAX_FILLED for size in sizes):
+        raise Strange("makes a constant of a size that is not known")
+    fill = value.number if isinstance(value, Tensor) and value.number is not None else 0.0
+    if prod(sizes) <= MAX_COMPUTED:
+        return constant(np.full(sizes, fill, object), call.output)
+    return Tensor(call.output, sizes, computed("Expand", sizes, np.array(fill, float)))
+
+
+def folded(call: Call) -> Tensor:
+    """Return what an operator makes of constants alone."""
+    if any(
+        value is not None and not isinstance(value, Tensor) for value in call.inputs
+    ) or not call.has(0):
+        raise Strange(UNKNOWN)
+    made: Tensor = _FOLDED[call.kind](call)
+    return (
+        made if made.name or call.kind in _SIZES_ONLY else replace(made, name=call.inputs[0].name)
+    )
+
+
+def _known(call: Call, index: int) -> Array:
+    value = call.inputs[index]
+    if not isinstance(value, Tensor) or value.values is None or value.values.size > MAX_COMPUTED:
+        raise Strange("needs the values of a constant that the file does not tell")
+    return value.values
+
+
+def _moved(call: Call, move: Callable[[Array], Array]) -> Tensor:
+    """Move a constant's dimensions about, its values with them where they are known."""
+    tensor: Tensor = call.inputs[0]
+    if tensor.values is not None:
+        values = move(tensor.values)
+        return replace(tensor, dims=values.shape, values=values)
+    likeness = np.broadcast_to(np.zeros(()), tensor.dims)
+    return _reordered(tensor, move(likeness).shape)
+
+
+def _reordered(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """A constant of another shape whose values, which are not known yet, stand in the same order."""
+    return replace(tensor, dims=dims, source=computed("Reshape", dims, tensor.source))
+
+
+def _axes(call: Call) -> tuple[int, ...]:
+    axes = call.option("axes", 1, ())
+    return axes if isinstance(axes, tuple) else (axes,)
+
+
+def _transposed(call: Call) -> Tensor:
+    axes, tensor = call.attrs.get("perm"), call.inputs[0]
+    made = _moved(call, lambda values: np.transpose(values, axes))
+    if made.values is not None:
+        return made
+    return replace(made, source=computed("Transpose", made.dims, tensor.source, axes=axes))
+
+
+def _reshaped(call: Call) -> Tensor:
+    tensor: Tensor = call.inputs[0]
+    wanted = [int(size) for size in call.option("shape", 1)]
+    sizes = [tensor.dims[at] if size == 0 else size for at, size in enumerate(wanted)]
+    if tensor.values is None:
+        return _reordered(tensor, _filled_in(tensor.dims, sizes))
+    values = tensor.values.reshape(sizes)
+    return replace(tensor, dims=values.shape, values=values)
+
+
+def _filled_in(dims: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
+    """A reshape's sizes with the one that is -1; np.reshape would copy a likeness of a large tensor."""
+    rest = prod(size for size in sizes if size != -1)
+    whole = [prod(dims) // rest if size == -1 else size for size in sizes]
+    if prod(whole) != prod(dims):
+        raise Strange(f"makes {tuple(sizes)} of {dims}")
+    return tuple(whole)
+
+
+def _gathered(call: Call) -> Tensor:
+    values, places = _known(call, 0), np.asarray(_known(call, 1), np.int64)
+    if values.ndim != 1:
+        raise Strange("takes from a constant that is no list of sizes")
+    return constant(_as_array(np.take(values, places)))
+
+
+def _joined(call: Call) -> Tensor:
+    parts = [_known(call, at) for at in range(len(call.inputs))]
+    if sum(part.size for part in parts) > MAX_COMPUTED:
+        raise Strange(f"computes more than {MAX_COMPUTED:,} sizes")
+    return constant(np.concatenate(parts, call.attrs.get("axis", 0)))
+
+
+def _sliced(call: Call) -> Tensor:
+    values = _known(call, 0)
+    starts, ends = call.option("starts", 1), call.option("ends", 2)
+    axes, steps = call.option("axes", 3, (0,)), call.option("steps", 4, (1,))
+    if values.ndim != 1 or len(starts) != 1 or tuple(axes) not in ((0,), (-1,)):
+        raise Strange("slices a constant that is no list of sizes")
+    return constant(values[starts[0] : ends[0] : steps[0]])
+
+
+def _squeezed(call: Call) -> Tensor:
+    return _moved(call, lambda values: np.squeeze(values, _axes(call) or None))
+
+
+def _unsqueezed(call: Call) -> Tensor:
+    return _moved(call, lambda values: np.expand_dims(values, _axes(call)))
+
+
+def _as_array(values: Any) -> Array:
+    return values if isinstance(values, np.ndarray) else np.asarray(values, object)
+
+
+def _computed(call: Call) -> Tensor:
+    """Arithmetic: on numbers if they are few and known, on shapes otherwise."""
+    tensors = [value for value in call.inputs if value is not None]
+    dims = np.broadcast_shapes(*(tensor.dims for tensor in tensors))
+    arrays = [tensor.values for tensor in tensors]
+    if any(array is None for array in arrays) or len(arrays) > 2 or prod(dims) > MAX_COMPUTED:
+        name = max(tensors, key=lambda tensor: len(tensor.dims)).name
+        return Tensor(name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors)))
+    if any(isinstance(value, str) for array in arrays for value in array.reshape(-1).tolist()):
+        raise Strange("computes with the size of a batch that is free")
+    rule = _ARITHMETIC.get(call.kind)
+    if rule is None or rule[0] != len(arrays):
+        return Tensor(
+            tensors[0].name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors))
+        )
+    values = rule[1](*(np.asarray(array.tolist(), _kind_of(array)) for array in arrays))
+    return replace(constant(np.asarray(values)), name=tensors[0].name)
+
+
+def _kind_of(array: Array) -> type:
+    whole = all(isinstance(value, int) for value in array.reshape(-1).tolist())
+    return np.int64 if whole else np.float64
+
+
+def _divided(a: Array, b: Array) -> Array:
+    return a // b if a.dtype == b.dtype == np.int64 else a / b
+
+
+_ARITHMETIC: Mapping[str, tuple[int, Callable[..., Array]]] = {
+    "Add": (2, np.add),
+    "Sub": (2, np.subtract),
+    "Mul": (2, np.multiply),
+    "Div": (2, _divided),
+    "Neg": (1, np.negative),
+    "Floor": (1, np.floor),
+    "Ceil": (1, np.ceil),
+}
+
+_SIZES_ONLY = frozenset({"Gather", "Concat", "Slice"})
+_FOLDED: Mapping[str, Callable[[Call], Tensor]] = {
+    "Transpose": _transposed,
+    "Reshape": _reshaped,
+    "Squeeze": _squeezed,
+    "Unsqueeze": _unsqueezed,
+    "Gather": _gathered,
+    "Concat": _joined,
+    "Slice": _sliced,
+    **dict.fromkeys(("Sqrt", "Reciprocal", "Pow", *_ARITHMETIC), _computed),
+}
+
+CONSTANTS: Mapping[str, Callable[[Call], Tensor]] = {
+    "Constant": literal,
+    "ConstantOfShape": filled,
+    "Shape": shape,
+    **dict.fromkeys(_FOLDED, folded),
+}
+
+
+def passed_on(call: Call) -> Feature | Tensor:
+    """Return the input of an operator that changes no value: a dropout, a cast between kinds of numbers."""
+    value = call.inputs[0]
+    if not isinstance(value, (Feature, Tensor)):
+        raise Strange(UNKNOWN)
+    if (
+        call.kind == "Cast"
+        and isinstance(value, Feature)
+        and call.attrs.get("to") not in (1, 10, 11, 16)
+    ):
+        raise Strange("makes whole numbers of features")
+    if call.kind == "Dropout" and call.option("training_mode", 2, False):
+        raise Strange("drops features at random: exported in training mode")
+    return value

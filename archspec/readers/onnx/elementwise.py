@@ -1,0 +1,218 @@
+"""Operators of an ONNX that work element by element: activations, sums and products, and what stands for them.
+
+An activation may be written out (`onnx_patterns`); what is added to each channel or multiplied with it is a
+bias or a part of a norm (`onnx_norms`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from math import inf
+from typing import Any
+
+from archspec.readers.fusion import recognised
+from archspec.readers.onnx import norms
+from archspec.readers.onnx.call import Call, Tensor, decimal
+from archspec.readers.trace import UNKNOWN, Feature, Strange
+
+UNBOUNDED = 1e30
+
+
+def activation(kind: str, call: Call, **attrs: Any) -> Feature:
+    """Return the same shape, each value by itself."""
+    x = call.feature(pending="permuted")
+    if x.op in call.found.implied and kind in ("relu", "relu6"):
+        x = replace(x, op=call.found.ops[x.op].inputs[0])  # what clips below zero once more
+    return replace(call.op(kind, [x], x.shape, **attrs), pending=x.pending)
+
+
+def leaky_relu(call: Call) -> Feature:
+    """Return the same shape."""
+    return activation("leaky_relu", call, slope=decimal(call.attrs.get("alpha", 0.01)))
+
+
+def prelu(call: Call) -> Feature:
+    """Return the same shape; the slope that it starts from is not in a file."""
+    x, slope = call.feature(pending="permuted"), call.inputs[1]
+    if not isinstance(slope, Tensor) or not _is_per_channel(x, slope):
+        raise Strange("has not one slope for each channel")
+    made = call.op("prelu", [x], x.shape, weights=[slope], channels=x.shape[1], slope=None)
+    return replace(made, pending=x.pending)
+
+
+def hard_sigmoid(call: Call) -> Feature:
+    """Return relu6(x + 3) / 6, the one that is known."""
+    alpha, beta = call.attrs.get("alpha", 0.2), call.attrs.get("beta", 0.5)
+    if abs(alpha - 1 / 6) > 1e-4 or beta != 0.5:
+        raise Strange(
+            f"has the slope {decimal(alpha)} and the value {decimal(beta)} at 0; only 1/6 and 1/2 are known"
+        )
+    return activation("hard_sigmoid", call)
+
+
+def gelu(call: Call) -> Feature:
+    """Return the same shape."""
+    how = call.attrs.get("approximate", "none")
+    return activation("gelu", call, **({} if how == "none" else {"approximate": how}))
+
+
+def quick_gelu(call: Call) -> Feature:
+    """Return x times sigmoid(x), a SiLU; with another factor inside it is none."""
+    alpha = call.attrs.get("alpha", 1.702)
+    if alpha != 1:
+        raise Strange(f"has the factor {decimal(alpha)}; only 1 is known, a SiLU")
+    return activation("silu", call)
+
+
+def probabilities(call: Call) -> Feature:
+    """Return what a file makes of its logits at its end, which nothing may read."""
+    x, usual = call.feature(), -1 if call.opset >= 13 else 1
+    axis, dims = call.attrs.get("axis", usual), len(x.shape)
+    flattens = call.opset < 13 and dims > 2
+    if axis not in (1, 1 - dims) or flattens:
+        raise Strange("is not taken over the channels of each pixel")
+    return replace(x, pending=(call.kind,))
+
+
+def clip(call: Call) -> Feature:
+    """Return ReLU6 or ReLU: no other bounds are known."""
+    low, high = call.option("min", 1, -inf), call.option("max", 2, inf)
+    low, high = (value[0] if isinstance(value, tuple) else value for value in (low, high))
+    if low == 0 and (high == 6 or high > UNBOUNDED):
+        return activation("relu6" if high == 6 else "relu", call)
+    raise Strange(f"clips to [{decimal(low)}, {decimal(high)}]; only [0, 6] and [0, inf) are known")
+
+
+def binary(call: Call) -> Feature:
+    """A sum, difference, product, quotient or power of two values, one of which may be a constant."""
+    constants = [value for value in call.inputs if isinstance(value, Tensor)]
+    if not constants:
+        return _of_features(call)
+    x = call.feature(0 if call.inputs[1] is constants[0] else 1, pending="permuted")
+    number = constants[0].number
+    if number is not None and not _is_for_one_channel(x, constants[0]):
+        return _with_number(call, x, float(number))
+    if not _is_per_channel(x, constants[0]) or (
+        call.kind in ("Sub", "Div") and call.inputs[0] is constants[0]
+    ):
+        raise Strange(UNKNOWN)
+    return replace(
+        norms.BY_CHANNEL[call.kind](call, replace(x, pending=()), constants[0]), pending=x.pending
+    )
+
+
+def _of_features(call: Call) -> Feature:
+    parts = [call.feature(index, pending="permuted") for index in range(len(call.inputs))]
+    shapes, pending = [part.shape for part in parts], parts[0].pending
+    if any(part.pending != pending for part in parts) or (call.kind == "Pow" or len(parts) < 2):
+        raise Strange(UNKNOWN)
+    if call.kind in ("Add", "Sum"):
+        if len(set(shapes)) > 1:
+            raise Strange(f"adds features of different shape: {shapes[0]} and {shapes[1]}")
+        return replace(_emit(call, "add", parts, shapes[0], whole=True), pending=pending)
+    if call.kind == "Mul":
+        parts = sorted(parts, key=lambda part: part.shape[2:] == (1, 1))
+        first, second = (part.shape for part in parts)
+        if second not in (first, (*first[:2], *(1 for _ in first[2:]))):
+            raise Strange(f"multiplies {first} by {second}")
+        return replace(_emit(call, "multiply", parts, first, whole=True), pending=pending)
+    return replace(
+        _emit(call, {"Sub": "subtract", "Div": "divide"}[call.kind], parts, shapes[0]),
+        pending=pending,
+    )
+
+
+# Number, and whether the feature comes first, to a kind and the number that is added, multiplied or the exponent.
+_NUMBERS: Mapping[tuple[str, bool], Callable[[float], tuple[str, float]]] = {
+    **dict.fromkeys((("Add", True), ("Add", False), ("Sum", True)), lambda c: ("plus", c)),
+    ("Sub", True): lambda c: ("plus", -c),
+    **dict.fromkeys((("Mul", True), ("Mul", False)), lambda c: ("times", c)),
+    ("Div", True): lambda c: ("times", 1 / c),
+    ("Pow", True): lambda c: ("power", c),
+}
+_NEUTRAL = {("plus", 0.0), ("times", 1.0), ("power", 1.0)}
+
+
+def _with_number(call: Call, x: Feature, number: float) -> Feature:
+    rule = _NUMBERS.get((call.kind, isinstance(call.inputs[0], Feature)))
+    if rule is None:
+        raise Strange(UNKNOWN)
+    kind, value = rule(number)
+    if (kind, value) in _NEUTRAL:
+        return x
+    return replace(_emit(call, kind, [x], x.shape, value=value), pending=x.pending)
+
+
+def extreme(call: Call) -> Feature:
+    """max(x, 0), which is a ReLU."""
+    bounds = [value.number for value in call.inputs if isinstance(value, Tensor)]
+    if len(call.inputs) != 2 or bounds != [0]:
+        raise Strange(UNKNOWN)
+    position = 0 if isinstance(call.inputs[0], Feature) else 1
+    return activation("relu", replace(call, inputs=(call.inputs[position],)))
+
+
+def part(kind: str, call: Call) -> Feature:
+    """A function that dense networks have only as a part of another."""
+    x = call.feature(pending="permuted")
+    return replace(_emit(call, kind, [x], x.shape), pending=x.pending)
+
+
+def _emit(
+    call: Call,
+    kind: str,
+    inputs: list[Feature],
+    shape: tuple[Any, ...],
+    whole: bool = False,
+    **attrs: Any,
+) -> Feature:
+    """Add an operator, or the one that it completes; `whole` where it is one by itself."""
+    made = (
+        call.op(kind, inputs, shape, **attrs) if whole else call.part(kind, inputs, shape, **attrs)
+    )
+    known = recognised(call.found.ops, made.op)
+    if known is None:
+        return made
+    what, bound = known
+    x = replace(call.known(bound.pop("x")), doubtful=made.doubtful)
+    if what == "layer_norm":
+        bound = {"channels": shape[1], "eps": decimal(bound["eps"])}
+    return call.op(what, [x], shape, **bound)
+
+
+def _is_per_channel(x: Feature, weight: Tensor) -> bool:
+    """One value for each channel of (N, C, H, W), (N, H, W, C) or (N, C)."""
+    behind = 0 if x.pending else len(x.shape) - 2
+    before = 1 + (len(x.shape) - 2 if x.pending else 0)
+    dims = (1,) * (before + 1 + behind - len(weight.dims)) + weight.dims
+    return dims == (1,) * before + (x.shape[1],) + (1,) * behind
+
+
+def _is_for_one_channel(x: Feature, weight: Tensor) -> bool:
+    """The one channel that there is, said as one: another constant is a number."""
+    return len(weight.dims) >= len(x.shape) - 1 and _is_per_channel(x, weight)
+
+
+ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
+    "Relu": partial(activation, "relu"),
+    "Sigmoid": partial(activation, "sigmoid"),
+    "HardSwish": partial(activation, "hard_swish"),
+    "HardSigmoid": hard_sigmoid,
+    "LeakyRelu": leaky_relu,
+    "PRelu": prelu,
+    **dict.fromkeys(("Gelu", "com.microsoft::Gelu"), gelu),
+    "com.microsoft::QuickGelu": quick_gelu,
+    "Clip": clip,
+    "Max": extreme,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Sum"), binary),
+    "Erf": partial(part, "erf"),
+    "Tanh": partial(part, "tanh"),
+    "Sqrt": partial(part, "sqrt"),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), probabilities),
+    "BatchNormalization": norms.batch_norm,
+    "LayerNormalization": norms.layer_norm,
+    "GroupNormalization": norms.group_norm,
+    "InstanceNormalization": norms.instance_norm,
+}

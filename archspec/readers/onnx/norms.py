@@ -1,0 +1,184 @@
+"""Norms of an ONNX: nodes of their own, or a scale and a shift of each channel in any number of steps.
+
+A scale and a shift behind a convolution may also be its bias, and what stands behind them a norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from archspec.graph.ir import Op
+from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of, decimal
+from archspec.readers.tensors import Source, Weights, computed
+from archspec.readers.trace import UNKNOWN, Feature, Strange
+
+NORMS = frozenset({"batch_norm", "layer_norm", "group_norm"})
+BARE = "bare"
+"""Suffix of the bias that is added to a convolution in a node of its own."""
+
+
+def batch_norm(call: Call) -> Feature:
+    """Return the same shape; training mode is a fault."""
+    x = call.feature()
+    weights = [call.weight(index, 1) for index in (1, 2, 3, 4)]
+    if any(weight.dims != (x.shape[1],) for weight in weights):
+        raise Strange(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
+    eps = decimal(call.attrs.get("epsilon", 1e-5))
+    made = call.op("batch_norm", [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
+    call.found.varies(made.op, weights[3])
+    if call.attrs.get("training_mode") or call.outputs > 1:
+        call.found.faults[made.op] = f"{call.kind} was exported in training mode"
+    return made
+
+
+def layer_norm(call: Call) -> Feature:
+    """Return the same shape, channels last: each pixel by itself, or a vector."""
+    x = call.feature(pending="permuted")
+    is_last = bool(x.pending) or len(x.shape) == 2
+    if (
+        not is_last
+        or axis_of(x, call.attrs.get("axis", -1)) != 1
+        or call.weight(1, 1).dims != (x.shape[1],)
+    ):
+        raise Strange("does not norm the channels of each pixel")
+    eps = decimal(call.attrs.get("epsilon", 1e-5))
+    made = call.op(
+        "layer_norm", [x], x.shape, weights=_scale_and_shift(call), channels=x.shape[1], eps=eps
+    )
+    return replace(made, pending=x.pending)
+
+
+def group_norm(call: Call) -> Feature:
+    """Return the same shape."""
+    x, groups = call.feature(), call.attrs["num_groups"]
+    if call.weight(1, 1).dims != (x.shape[1],) or x.shape[1] % groups:
+        raise Strange(
+            f"has {groups} groups and {call.weight(1, 1).dims[0]} scales for {x.shape[1]} channels"
+        )
+    attrs = {
+        "channels": x.shape[1],
+        "groups": groups,
+        "eps": decimal(call.attrs.get("epsilon", 1e-5)),
+    }
+    return call.op("group_norm", [x], x.shape, weights=_scale_and_shift(call), **attrs)
+
+
+def _scale_and_shift(call: Call) -> list[Tensor]:
+    """A norm's weights, of which the second may be left out."""
+    return [call.weight(index, 1) for index in (1, 2) if index == 1 or call.has(index)]
+
+
+def instance_norm(call: Call) -> Feature:
+    """The part of a group norm that norms each group as if it were a channel."""
+    x = call.feature(pending=GROUPED)
+    if (
+        x.pending[2:][:1] not in [("NGR",), ("NGKP",), ("NGKHW",)]
+        or call.weight(1, 1).dims != (x.pending[1],)
+        or not _are_trivial(call)
+    ):
+        raise Strange(UNKNOWN)
+    return replace(
+        x, pending=("group norm", x.pending[1], decimal(call.attrs.get("epsilon", 1e-5)))
+    )
+
+
+def _are_trivial(call: Call) -> bool:
+    scale, shift = call.weight(1, 1).values, call.weight(2, 1).values
+    return (
+        scale is not None and shift is not None and bool((scale == 1).all() and (shift == 0).all())
+    )
+
+
+def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
+    """Add a value to each channel: a bias, or a part of a norm."""
+    op = call.found.ops[x.op]
+    if op.kind in NORMS:
+        made = _again(call, x)
+        call.found.copy(made.op, made.op, weight)
+        return made
+    if op.kind == "scale":
+        made = _affine(call, call.known(op.inputs[0]), weight)
+        call.found.copy(op.name, made.op, weight)
+        return made
+    if op.kind in ("conv", "conv_transpose", "dense") and not op.attrs.get(
+        "bias", op.kind == "dense"
+    ):
+        name = call.found.free(f"{op.name}+{BARE}")
+        attrs = {**op.attrs, "bias": True}
+        call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
+        call.found.copy(op.name, name, weight)
+        call.shapes[name] = x.shape
+        return Feature(name, x.shape, doubtful=x.doubtful)
+    return _part_of_norm(call, "shift", x, weight)
+
+
+def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
+    """Multiply each channel by a value: a part of a norm."""
+    op = call.found.ops[x.op]
+    if call.kind == "Div":
+        weight = replace(
+            weight, values=None, source=computed("Reciprocal", weight.dims, weight.place)
+        )
+    if op.kind == "scale" or (op.kind in NORMS and not _is_shifted(call, op)):
+        made = _again(call, x)
+        call.found.rescale(made.op, weight)
+        return made
+    if op.kind == "shift":
+        return _affine(call, call.known(op.inputs[0]), weight)
+    bare = op.name.rpartition(f"+{BARE}")[0]
+    if bare in call.found.ops:
+        return _affine(call, call.known(bare), weight)
+    return _part_of_norm(call, "scale", x, weight)
+
+
+def _again(call: Call, x: Feature) -> Feature:
+    """The operator that gives x once more, with the same weights, to be scaled or shifted further.
+
+    Another node may read x as it is, or scale it otherwise: optimisers merge what norms have in common.
+    """
+    op = call.found.ops[x.op]
+    made = call.op(op.kind, [call.known(name) for name in op.inputs], x.shape, **op.attrs)
+    call.found.copy(op.name, made.op)
+    if op.name in call.found.faults:
+        call.found.faults[made.op] = call.found.faults[op.name]
+    return replace(made, doubtful=x.doubtful)
+
+
+def _is_shifted(call: Call, norm: Op) -> bool:
+    """A norm has its shift, which comes last: what scales behind it is the next one.
+
+    Caffe's batch norms have none, and leave ones and zeros: a scale and a shift in nodes of their own follow.
+    """
+    known = call.found.weights.get(norm.name, Weights())
+    if known.variance is None:
+        return bool(known.others)
+    beta = known.others[0]
+    return len(known.scales) > 1 or not (_are_all(known.scales[0], 1) and _are_all(beta, 0))
+
+
+def _are_all(values: Source, number: int) -> bool:
+    return isinstance(values, np.ndarray) and bool((values == number).all())
+
+
+def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:
+    made = call.part(kind, [x], x.shape, weights=[weight])
+    other = "shift" if kind == "scale" else "scale"
+    call.found.faults[made.op] = (
+        f"{call.kind} is the {kind} of each channel without a {other} beside it"
+    )
+    return made
+
+
+def _affine(call: Call, x: Feature, weight: Tensor) -> Feature:
+    """A batch norm written out: its eps is part of the scale."""
+    return call.op("batch_norm", [x], x.shape, weights=[weight], channels=x.shape[1], eps=None)
+
+
+BY_CHANNEL: Mapping[str, Callable[[Call, Feature, Tensor], Feature]] = {
+    **dict.fromkeys(("Add", "Sub", "Sum"), shift),
+    **dict.fromkeys(("Mul", "Div"), scale),
+}

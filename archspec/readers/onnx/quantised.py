@@ -1,0 +1,130 @@
+"""Quantised networks in an ONNX: pairs of QuantizeLinear and DequantizeLinear.
+
+They stand on features and on weights. What such a pair does beside rounding is clipping. Where the
+smallest whole number stands for zero, it gives nothing below zero: quantisers leave out the ReLU
+before, so that the pair is read as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, Tensor
+from archspec.readers.tensors import Computed, Source, computed, evaluated
+from archspec.readers.trace import Feature, Found, Strange
+
+MAX_LOOKED = 256
+"""Operators that are looked through for one that gives nothing below zero."""
+
+QUANTISED = "quantised value"
+_UNSIGNED = np.zeros((), np.uint8)
+"""The zero point where a node has none."""
+
+_NEVER_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hard_sigmoid", "input"})
+"""Of the input, the quantiser saw no pixel below zero."""
+_KEEPS_SIGN = frozenset(
+    {
+        *("concat", "slice", "crop", "shuffle", "add", "multiply", "upsample"),
+        *("max_pool", "avg_pool", "blur_pool", "global_avg_pool"),
+    }
+)
+
+
+def quantise(call: Call) -> Feature:
+    """Return the same feature, which a DequantizeLinear must read."""
+    x, (scale, zero, axis) = call.feature(), _grid(call)
+    lowest = _range(zero)[0]
+    if (zero == lowest).all() and not _is_never_negative(call.found, x.op):
+        x = call.op("relu", [x], x.shape)
+        call.found.implied.add(x.op)
+    return replace(x, pending=(QUANTISED, scale.tolist(), zero.tolist(), axis))
+
+
+def dequantise(call: Call) -> Feature:
+    """Return the feature before the QuantizeLinear, whose scale must be the same."""
+    x, (scale, zero, axis) = call.feature(pending=QUANTISED), _grid(call)
+    if x.pending[1:] != (scale.tolist(), zero.tolist(), axis):
+        raise Strange("has another scale or zero point than the QuantizeLinear before it")
+    return replace(x, pending=())
+
+
+def quantise_weight(call: Call) -> Tensor:
+    """Return a constant as whole numbers."""
+    _, zero, _ = _grid(call)
+    return _made(call, np.array(_range(zero), float))
+
+
+def dequantise_weight(call: Call) -> Tensor:
+    """Return whole numbers as what they stand for."""
+    return _made(call)
+
+
+def _made(call: Call, *more: Source) -> Tensor:
+    tensor, (scale, zero, axis) = call.inputs[0], _grid(call)
+    if not isinstance(tensor, Tensor):
+        raise Strange("reads something else than a constant")
+    axes = (axis % max(len(tensor.dims), 1),)
+    if scale.size > 1 and tensor.dims[axes[0]] != scale.size:
+        raise Strange(f"has {scale.size} scales for {tensor.dims[axes[0]]} places")
+    kind = call.kind.rpartition("::")[2]
+    source = computed(kind, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
+    few = tensor.values is not None and tensor.values.size <= MAX_COMPUTED
+    values = evaluated(source) if few and isinstance(source, Computed) else None
+    return Tensor(tensor.name, tensor.dims, source, values)
+
+
+def _grid(call: Call) -> tuple[Array, Array, int]:
+    """Scales, zero points and the axis along which these are several."""
+    scale, zero = _known(call, 1), _known(call, 2) if call.has(2) else _UNSIGNED
+    if not ((scale > 0) & np.isfinite(scale)).all() or zero.dtype.kind not in "iu":
+        raise Strange("has a scale that is not positive, or a zero point of an unknown type")
+    if scale.ndim > 1 or scale.size not in (1, max(zero.size, scale.size)):
+        raise Strange("has scales of blocks")
+    axis = call.attrs.get("axis", 1) if scale.size > 1 else 0
+    return scale.reshape(-1), zero.reshape(-1), axis
+
+
+def _known(call: Call, index: int) -> Array:
+    value: Any = call.inputs[index]
+    if (
+        not isinstance(value, Tensor)
+        or value.values is None
+        or value.values.dtype.kind not in "fiu"
+    ):
+        raise Strange("has a scale or zero point that the file does not tell")
+    return value.values
+
+
+def _range(zero: Array) -> tuple[int, int]:
+    limits = np.iinfo(zero.dtype)
+    return int(limits.min), int(limits.max)
+
+
+def _is_never_negative(found: Found, name: str) -> bool:
+    """Say whether a value is what ReLUs give, joined or pooled."""
+    seen, waiting = {name}, [name]
+    while waiting and len(seen) <= MAX_LOOKED:
+        op = found.ops[waiting.pop()]
+        if op.kind not in _NEVER_NEGATIVE:
+            if op.kind not in _KEEPS_SIGN:
+                return False
+            before = {*op.inputs} - seen
+            seen |= before
+            waiting.extend(before)
+    return not waiting
+
+
+_MAKES = ("QuantizeLinear", "com.microsoft::QuantizeLinear")
+_READS = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
+FEATURES: Mapping[str, Any] = {
+    **dict.fromkeys(_MAKES, quantise),
+    **dict.fromkeys(_READS, dequantise),
+}
+WEIGHTS: Mapping[str, Any] = {
+    **dict.fromkeys(_MAKES, quantise_weight),
+    **dict.fromkeys(_READS, dequantise_weight),
+}

@@ -1,0 +1,292 @@
+"""Operators of an ONNX that slide a window over (N, C, H, W), or change its pixels: convolutions, pools, resizes."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from archspec.readers.mindir.windows import MAX_PADDING, square
+from archspec.readers.onnx.call import Call, Tensor
+from archspec.readers.onnx.channels import crop
+from archspec.readers.trace import Feature, Strange
+
+NO_PADS = (0, 0, 0, 0)
+LOWEST = -1e30
+"""A padding of at most this is never the maximum."""
+
+NO_BLUR = "reads mirrored edges and is no blur by the binomial filter"
+BINOMIAL = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1)}
+
+
+def conv(call: Call) -> Feature:
+    """Return the output of a convolution, (N, out_channels, H, W); a padding before it becomes its own."""
+    x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
+    out, per_group, groups = weight.dims[0], weight.dims[1], call.attrs.get("group", 1)
+    if per_group * groups != x.shape[1] or out % groups:
+        raise Strange(f"is made for {per_group * groups} channels, reads {x.shape[1]}")
+    _refuse_other_kernel(call, weight)
+    biases = _biases(call, out)
+    if x.pending and x.pending[2:] == (0.0, "reflect"):
+        return _blur(call, x, weight, biases)
+    _zeros(x)
+    dilation = square(call.attrs.get("dilations", 1))
+    attrs, size = _window(call, x, weight.dims, dilation)
+    attrs |= {
+        "in_channels": x.shape[1],
+        "out_channels": out,
+        "dilation": dilation,
+        "groups": groups,
+    }
+    attrs |= {"bias": True} if biases else {}
+    return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight, *biases), **attrs)
+
+
+def _refuse_other_kernel(call: Call, weight: Tensor) -> None:
+    """What a node says of its kernel, its weights must have: ONNX Runtime stops where it runs it."""
+    said = tuple(call.attrs.get("kernel_shape", weight.dims[2:]))
+    if said != tuple(weight.dims[2:]):
+        raise Strange(f"says a kernel of {said}, its weights have {tuple(weight.dims[2:])}")
+
+
+def _biases(call: Call, out: int) -> list[Tensor]:
+    """The bias, if there is one."""
+    biases = [call.weight(2, 1)] if call.has(2) else []
+    if any(bias.dims != (out,) for bias in biases):
+        raise Strange(f"has a bias of {biases[0].dims} for {out} outputs")
+    return biases
+
+
+def _blur(call: Call, x: Feature, weight: Tensor, biases: list[Tensor]) -> Feature:
+    """Zhang 2019: a padding that mirrors the edges, and the binomial filter for each channel.
+
+    Filters that are multiples of it hold the batch norm that was behind.
+    """
+    kernel, channels = weight.dims[-1], x.shape[1]
+    row, filters = np.array(BINOMIAL.get(kernel, (0,)), float), weight.values
+    if weight.dims != (channels, 1, kernel, kernel) or kernel not in BINOMIAL or filters is None:
+        raise Strange(NO_BLUR)
+    scales = np.asarray(filters, float).sum((1, 2, 3))
+    binomial = np.outer(row, row) / row.sum() ** 2
+    if not np.allclose(filters, scales[:, None, None, None] * binomial, rtol=1e-3):
+        raise Strange(NO_BLUR)
+    attrs, size = _window(call, x, weight.dims)
+    if attrs["padding"] != (attrs["stride"] + kernel - 2) // 2:
+        raise Strange(f"blurs with a padding of {attrs['padding']}")
+    made = call.op("blur_pool", [x], (*x.shape[:2], *size), **attrs)
+    if np.allclose(scales, 1, rtol=1e-3) and not biases:
+        return made
+    scale = replace(weight, dims=(channels,), values=scales)
+    return call.op(
+        "batch_norm", [made], made.shape, weights=(scale, *biases), channels=channels, eps=None
+    )
+
+
+def conv_transpose(call: Call) -> Feature:
+    """Return (N, out_channels, (H - 1) * stride + kernel - 2 * padding, and so the width)."""
+    x, weight = call.feature(dims=4), call.weight(1, 4)
+    a, kernel, out = call.attrs, square(weight.dims), weight.dims[1]
+    stride, pads = square(a.get("strides", 1)), a.get("pads", NO_PADS)
+    usual = (
+        a.get("auto_pad", "NOTSET") == "NOTSET"
+        and a.get("group", 1) == square(a.get("dilations", 1)) == 1
+    )
+    if not usual or any(a.get("output_padding", ())) or a.get("output_shape") or len({*pads}) != 1:
+        raise Strange("has groups, dilation, uneven or output padding")
+    if weight.dims[0] != x.shape[1] or not _are_sizes(pads):
+        raise Strange(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
+    _refuse_other_kernel(call, weight)
+    size = tuple((pixels - 1) * stride + kernel - 2 * pads[0] for pixels in x.shape[2:])
+    if min(size) < 1:
+        raise Strange(f"has a padding of {pads[0]} that leaves no pixel")
+    attrs = {
+        "in_channels": x.shape[1],
+        "out_channels": out,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": pads[0],
+    }
+    biases, shape = _biases(call, out), (x.shape[0], out, *size)
+    attrs |= {"bias": True} if biases else {}
+    return call.op("conv_transpose", [x], shape, weights=(weight, *biases), **attrs)
+
+
+def max_pool(call: Call) -> Feature:
+    """Return (N, C, H, W); zeros of a padding before it are harmless behind an activation that gives none below."""
+    x = call.feature(dims=4, pending="padding")
+    if x.pending and (x.pending[3] != "constant" or x.pending[2] > LOWEST):
+        _zeros(x)
+        if call.found.ops[x.op].kind not in ("relu", "relu6"):
+            raise Strange("reads zeros from a padding beside what may be negative")
+    return _pool("max_pool", call, x)
+
+
+def avg_pool(call: Call) -> Feature:
+    """Return (N, C, H, W); the zeros of a padding count."""
+    x = call.feature(dims=4, pending="padding")
+    _zeros(x)
+    if any(call.attrs.get("pads", ())) and not call.attrs.get("count_include_pad", 0):
+        raise Strange("leaves its padding out of the average")
+    if call.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise Strange("leaves its padding out of the average")
+    return _pool("avg_pool", call, x)
+
+
+def _pool(kind: str, call: Call, x: Feature) -> Feature:
+    if square(call.attrs.get("dilations", 1)) != 1:
+        raise Strange("is dilated")
+    attrs, size = _window(call, x, call.attrs["kernel_shape"])
+    up = _rounded_up(x, attrs)
+    if up == size:
+        attrs["ceil"] = None
+    elif call.attrs.get("ceil_mode"):
+        attrs["ceil"], size = True, up
+    return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
+
+
+def _rounded_up(x: Feature, attrs: Mapping[str, Any]) -> tuple[int, int]:
+    """Pixels (H, W) with the windows that reach beyond the edge; none of them begins there."""
+    padding, kernel, stride = attrs["padding"], attrs["kernel"], attrs["stride"]
+    top, bottom, left, right = padding if isinstance(padding, tuple) else (padding,) * 4
+    height, width = (
+        min(-(-(before + pixels + after - kernel) // stride), (before + pixels - 1) // stride) + 1
+        for before, pixels, after in ((top, x.shape[2], bottom), (left, x.shape[3], right))
+    )
+    return height, width
+
+
+def _zeros(x: Feature) -> None:
+    if x.pending and x.pending[2:] != (0.0, "constant"):
+        raise Strange(
+            f"reads edges that are padded with {x.pending[2]}, mode {reprlib.repr(x.pending[3])}"
+        )
+
+
+_PADDINGS = ("constant", "reflect", "edge", "wrap")
+"""Modes of a Pad that ONNX has."""
+
+
+def pad(call: Call) -> Feature:
+    """Return the same feature map with a padding pending, which the window behind it takes over; or a crop."""
+    x, dims = call.feature(dims=4), 4
+    given, axes = call.option("pads", 1, ()), call.option("axes", 3, tuple(range(dims)))
+    if (
+        len(given) != 2 * len(axes)
+        or len(axes) > dims
+        or any(not -dims <= axis < dims for axis in axes)
+    ):
+        raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
+    both = {
+        axis % dims: pair
+        for axis, pair in zip(axes, zip(given, given[len(axes) :], strict=False), strict=False)
+    }
+    pads = [both.get(axis, (0, 0)) for axis in range(dims)]
+    sides = (*pads[2], *pads[3])
+    if (
+        pads[0] != (0, 0)
+        or pads[1] != (0, 0)
+        or not (_are_sizes(sides) or _are_sizes([-side for side in sides]))
+    ):
+        raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
+    mode = call.attrs.get("mode", "constant")
+    if mode not in _PADDINGS:
+        raise Strange(f"pads in a way that is not known: {reprlib.repr(mode)}")
+    if not any(sides):
+        return x
+    if min(sides) < 0:
+        size = (x.shape[2] + sides[0] + sides[1], x.shape[3] + sides[2] + sides[3])
+        return crop(call, x, size, (-sides[0], -sides[2]))
+    return replace(x, pending=("padding", sides, _single(call.option("value", 2, 0.0)), mode))
+
+
+def _single(value: Any) -> float:
+    return float(value[0] if isinstance(value, tuple) else value)
+
+
+# Which pixel a pixel of a larger map is taken from, coordinates and rounding: those that give what the IR means.
+_NEAREST = frozenset(
+    {
+        ("asymmetric", "floor"),
+        ("half_pixel", "round_prefer_floor"),
+        ("half_pixel", "round_prefer_ceil"),
+    }
+)
+_BILINEAR = frozenset({"half_pixel", "pytorch_half_pixel"})
+
+
+def resize(call: Call) -> Feature:
+    """Return (N, C, H * factor, W * factor), nearest or bilinear."""
+    x, old = call.feature(dims=4), call.kind == "Upsample" or call.opset < 11
+    scales, sizes = call.option("scales", 1 if old else 2, ()), call.option("sizes", 3, ())
+    sizes = sizes or tuple(
+        pixels * _factor(scale) for pixels, scale in zip(x.shape[2:], scales[2:], strict=True)
+    )
+    factors = {size / pixels for size, pixels in zip(sizes[-2:], x.shape[2:], strict=True)}
+    factor = factors.pop()
+    kept = sizes[:-2] in ((), x.shape[:2]) and tuple(scales[:2]) in ((), (1, 1))
+    if factors or not kept or factor != int(factor) or call.attrs.get("antialias"):
+        raise Strange(
+            f"resizes by {reprlib.repr(scales or sizes)}; only whole factors >= 1 are known"
+        )
+    mode, a = call.attrs.get("mode", "nearest"), call.attrs
+    place = "asymmetric" if old else a.get("coordinate_transformation_mode", "half_pixel")
+    rounding = "floor" if old else a.get("nearest_mode", "round_prefer_floor")
+    if not (
+        (place, rounding) in _NEAREST
+        if mode == "nearest"
+        else mode == "linear" and place in _BILINEAR
+    ):
+        raise Strange(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
+    shape = (*x.shape[:2], x.shape[2] * int(factor), x.shape[3] * int(factor))
+    kind = "nearest" if mode == "nearest" else "bilinear"
+    return x if factor == 1 else call.op("upsample", [x], shape, factor=int(factor), mode=kind)
+
+
+def _factor(scale: float) -> int:
+    if scale != int(scale) or not 1 <= scale < MAX_PADDING:
+        raise Strange(f"resizes by {scale}; only whole factors >= 1 are known")
+    return int(scale)
+
+
+def _window(
+    call: Call, x: Feature, kernel: Any, dilation: int = 1
+) -> tuple[dict[str, Any], tuple[int, int]]:
+    """A sliding window's attributes, and the pixels (H, W) of its output."""
+    a, kernel = call.attrs, square(kernel)
+    stride, reach = square(a.get("strides", 1)), dilation * (kernel - 1) + 1
+    before = x.pending[1] if x.pending else NO_PADS
+    pixels = x.shape[2] + before[0] + before[1], x.shape[3] + before[2] + before[3]
+    pads = _pads(call, pixels, stride, reach)
+    room = pixels[0] + pads[0] + pads[1] - reach, pixels[1] + pads[2] + pads[3] - reach
+    if min(room) < 0:
+        raise Strange(
+            f"has a {kernel} x {kernel} window that leaves no pixel of {x.shape[2]} x {x.shape[3]}"
+        )
+    whole = tuple(a + b for a, b in zip(before, pads, strict=True))
+    attrs: dict[str, Any] = {"kernel": kernel, "stride": stride}
+    attrs["padding"] = whole[0] if len(set(whole)) == 1 else whole
+    return attrs, (room[0] // stride + 1, room[1] // stride + 1)
+
+
+def _pads(call: Call, pixels: Sequence[int], stride: int, reach: int) -> tuple[int, ...]:
+    """Zeros (top, bottom, left, right)."""
+    mode, given = call.attrs.get("auto_pad", "NOTSET"), call.attrs.get("pads", NO_PADS)
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        total = [max((-(-size // stride) - 1) * stride + reach - size, 0) for size in pixels]
+        less, more = [size // 2 for size in total], [size - size // 2 for size in total]
+        first, last = (less, more) if mode == "SAME_UPPER" else (more, less)
+        given = (*first, *last)
+    if (
+        mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+        or len(given) != 4
+        or not _are_sizes(given)
+    ):
+        raise Strange(f"pads in a way that is not known: {reprlib.repr((mode, given))}")
+    return NO_PADS if mode == "VALID" else (given[0], given[2], given[1], given[3])
+
+
+def _are_sizes(pads: Sequence[Any]) -> bool:
+    return all(type(pad) is int and 0 <= pad < MAX_PADDING for pad in pads)

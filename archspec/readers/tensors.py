@@ -1,0 +1,233 @@
+"""Values of weights, read from a file when someone asks for them.
+
+The readers follow weights by shape alone, and note of each where it stands in the file (`Stored`), or what the file
+computes it of (`Computed`): a scale that is gamma / sqrt(variance + eps), a classifier's weight that is transposed.
+The file is untrusted: what lies outside of it, or outside its folder, is not read, and no value is larger than what
+is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archspec.graph.ir import Graph
+from archspec.readers.protobuf import mapped
+
+MAX_STEPS = 256
+"""Steps in which a file computes a weight of constants."""
+MAX_COMPUTED = 64 * 2**20
+"""Values of a weight that is computed."""
+
+BFLOAT16 = "bfloat16"
+KINDS: Mapping[int, str] = {
+    1: "<f4",
+    10: "<f2",
+    11: "<f8",
+    16: BFLOAT16,
+    2: "|u1",
+    3: "|i1",
+    4: "<u2",
+    5: "<i2",
+    6: "<i4",
+}
+"""What NumPy calls the numbers of a TensorProto.DataType, the same in ONNX and MINDIR."""
+
+Array = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Values that stand in the model file, or in a file of its folder, as they are."""
+
+    kind: str
+    """One of KINDS."""
+    dims: tuple[int, ...]
+    begin: int
+    file: str = ""
+    """A path in the model file's folder; empty: the model file itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What an operator makes of values."""
+
+    operator: str
+    dims: tuple[int, ...]
+    inputs: tuple[Source, ...]
+    axes: tuple[int, ...] | None = None
+    """Of a Transpose: where each dimension comes from; of whole numbers: that of their scales."""
+    steps: int = 1
+
+
+Source = Stored | Computed | Array | None
+"""Where a weight's values are had: in a file, of others, or here (an array); None: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """An operator's weights: the filters, or the scales that its channels are multiplied by, and all others."""
+
+    scales: tuple[Source, ...] = ()
+    others: tuple[Source, ...] = ()
+    variance: Source = None
+    """Of a batch norm, which takes the root of this and eps; it is one of the others too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A model file's graph, and the weights of its operators by their names there."""
+
+    graph: Graph
+    weights: Mapping[str, Weights]
+    zero_biases: frozenset[str] | None = field(default=None, kw_only=True)
+    """Operators whose bias is all zero; None: nothing drops such biases on the way into a file."""
+    norms_shift: bool = field(default=False, kw_only=True)
+    """A batch norm is known to add something: the network is not as it was before training."""
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    """What of the file does not stand in the graph."""
+
+
+def stored(
+    kind: int, dims: tuple[int, ...], begin: int, end: int | None, file: str = ""
+) -> Stored | None:
+    """Return where a tensor's values stand; None where their kind or number is another."""
+    name = KINDS.get(kind, "")
+    if not name or any(size < 0 for size in dims):
+        return None
+    whole = end is None or end - begin == prod(dims) * _itemsize(name)
+    return Stored(name, dims, begin, file) if whole else None
+
+
+def computed(
+    operator: str, dims: tuple[int, ...], *inputs: Source, axes: tuple[int, ...] | None = None
+) -> Source:
+    """Return what an operator makes of values; None where one of them is not known, or they are too many."""
+    steps = 1 + sum(source.steps for source in inputs if isinstance(source, Computed))
+    unknown = operator not in _OPERATORS or any(source is None for source in inputs)
+    if unknown or steps > MAX_STEPS or prod(dims) > MAX_COMPUTED:
+        return None
+    return Computed(operator, dims, inputs, axes, steps)
+
+
+def transposed(source: Source, dims: tuple[int, ...]) -> Source:
+    """Return a matrix of `dims` the other way round."""
+    return computed("Transpose", dims[::-1], source, axes=(1, 0))
+
+
+class Values:
+    """Reads weights of an open model file."""
+
+    def __init__(self, data: Any, folder: Path) -> None:
+        self.data = data
+        self.folder = folder
+
+    def of(self, source: Source) -> Array | None:
+        """Return values as an array of floats, None where they cannot be had."""
+        if isinstance(source, Stored):
+            return self._stored(source)
+        if not isinstance(source, Computed):
+            return None if source is None else _floats(source)
+        arrays = [self.of(each) for each in source.inputs]
+        return None if any(array is None for array in arrays) else _made(source, *arrays)
+
+    def _stored(self, source: Stored) -> Array | None:
+        size = prod(source.dims) * _itemsize(source.kind)
+        begin, end = source.begin, source.begin + size
+        piece = self._outside(source, size) if source.file else self.data[begin:end]
+        if len(piece) != size:
+            return None
+        if source.kind == BFLOAT16:
+            halves = np.frombuffer(piece, "<u2").astype("<u4") << 16
+            return halves.view("<f4").reshape(source.dims)
+        return np.frombuffer(piece, source.kind).reshape(source.dims)
+
+    def _outside(self, source: Stored, size: int) -> bytes:
+        """Bytes of a file in the model file's folder, none where it is elsewhere or too short."""
+        with suppress(OSError, ValueError):
+            folder = self.folder.resolve()
+            file = (folder / source.file).resolve()
+            if (
+                file.is_relative_to(folder)
+                and file.is_file()
+                and file.stat().st_size >= source.begin + size
+            ):
+                with file.open("rb") as stream:
+                    stream.seek(source.begin)
+                    return stream.read(size)
+        return b""
+
+
+def evaluated(source: Computed) -> Array | None:
+    """Return what an operator makes of values that are here, None where it makes nothing."""
+    return _made(source, *(_floats(each) for each in source.inputs))
+
+
+def _made(source: Computed, *arrays: Array) -> Array | None:
+    with np.errstate(all="ignore"), suppress(ValueError, TypeError):
+        made = _OPERATORS[source.operator](source, *arrays)
+        return made if made.shape == source.dims else None
+    return None
+
+
+@contextmanager
+def values_of(path: Path) -> Iterator[Values]:
+    """Give what reads the weights of a model file.
+
+    Raises:
+        ModelFileError: R005, the file cannot be read; R006, it is empty or too large.
+    """
+    with mapped(path, "model file") as data:
+        yield Values(data, path.parent)
+
+
+def _itemsize(kind: str) -> int:
+    return 2 if kind == BFLOAT16 else np.dtype(kind).itemsize
+
+
+def _floats(values: Array) -> Array | None:
+    with suppress(ValueError, TypeError):
+        array = np.asarray(values)
+        return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return None
+
+
+def _quantised(source: Computed, values: Array, scale: Array, zero: Array, bounds: Array) -> Array:
+    whole = np.rint(values / _along(source, scale)) + _along(source, zero)
+    return np.clip(whole, *bounds)
+
+
+def _dequantised(source: Computed, values: Array, scale: Array, zero: Array) -> Array:
+    made: Array = (values - _along(source, zero).astype(float)) * _along(source, scale)
+    return made
+
+
+def _along(source: Computed, values: Array) -> Array:
+    """One number for all, or one for each place along an axis."""
+    if values.size == 1:
+        return values.reshape(())
+    (axis,) = source.axes or (0,)
+    return values.reshape(-1, *[1] * (len(source.dims) - 1 - axis))
+
+
+_OPERATORS: Mapping[str, Callable[..., Array]] = {
+    "Reshape": lambda source, values: values.reshape(source.dims),
+    "Transpose": lambda source, values: np.transpose(values, source.axes),
+    "Expand": lambda source, values: np.broadcast_to(values, source.dims),
+    "QuantizeLinear": _quantised,
+    "DequantizeLinear": _dequantised,
+    "Add": lambda source, a, b: a + b,
+    "Sub": lambda source, a, b: a - b,
+    "Mul": lambda source, a, b: a * b,
+    "Div": lambda source, a, b: a / b,
+    "Pow": lambda source, a, b: a**b,
+    "Neg": lambda source, values: -values,
+    "Sqrt": lambda source, values: np.sqrt(values),
+    "Reciprocal": lambda source, values: 1 / values,
+}

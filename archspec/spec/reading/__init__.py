@@ -1,0 +1,1 @@
+"""From YAML text to checked values that know where they were written."""

@@ -1,0 +1,138 @@
+"""Short forms of a spec, written out in its document so that `extends`, `--set` and places know one form alone.
+
+block_config: [6, 12]      blocks: [{layers: 6}, {layers: 12}]
+head: pooled               head: {steps: pooled}
+stem: [norm, activation]   stem: {steps: [norm, activation]}
+norm: group                norm: {kind: group}
+connectivity: log          connectivity: {rule: log}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from archspec.spec.reading.document import Document, Path, without
+
+ALONE: Mapping[str, str] = {
+    "stem": "steps",
+    "transition": "steps",
+    "head": "steps",
+    "norm": "kind",
+    "activation": "kind",
+    "connectivity": "rule",
+}
+"""What a name that stands in place of a mapping says; steps may be a list too. So may each of `transitions`."""
+
+# What a child's own value leaves nothing of in the parent's part.
+_REPLACED: Mapping[str, tuple[str, ...]] = {
+    "stem": ("kernel", "stride", "norm", "pool"),
+    "transition": ("pool",),
+}
+_KINDS: Mapping[str, str] = {"norm": "batch", "activation": "relu"}
+"""What has settings of a kind, and the kind where none is said."""
+
+
+def expanded(document: Document) -> Document:
+    """Return the document with its short forms written out, every value at the place where it was written."""
+    document = _blocks(document)
+    for part, alone in ALONE.items():
+        document = _named(document, (part,), alone)
+    for index in range(_length(document, "transitions")):
+        document = _named(document, ("transitions", index), "steps")
+    for index in range(_length(document, "blocks")):
+        if isinstance(document.value["blocks"][index], dict):
+            document = _named(document, ("blocks", index, "connectivity"), "rule")
+    return document
+
+
+def _length(document: Document, key: str) -> int:
+    listed = document.value.get(key)
+    return len(listed) if isinstance(listed, (list, tuple)) else 0
+
+
+def of_blocks(path: Path) -> Path:
+    """Return the path below `blocks` that one below `block_config` is short for."""
+    if path[0] != "block_config":
+        return path
+    return ("blocks", path[1], "layers") if len(path) == 2 else ("blocks", *path[1:])
+
+
+def inherited(parent: Document, child: Document) -> Document:
+    """Return what a child that extends the parent takes over of it: another network has another name."""
+    for key in ("name", "published", *(["connectivity"] if "connectivity" in child.value else [])):
+        parent = without(parent, key)
+    for part, settings in _REPLACED.items():
+        if "steps" in _mapping(child, part):
+            parent = _left_out(parent, part, settings)
+    for part, usual in _KINDS.items():
+        kinds = [_mapping(document, part).get("kind", usual) for document in (parent, child)]
+        if "kind" in _mapping(child, part) and kinds[0] != kinds[1]:
+            parent = without(parent, part)
+    return parent
+
+
+def _mapping(document: Document, part: str) -> Mapping[str, Any]:
+    found = document.value.get(part)
+    return found if isinstance(found, dict) else {}
+
+
+def _left_out(document: Document, part: str, settings: tuple[str, ...]) -> Document:
+    left = {key: value for key, value in _mapping(document, part).items() if key not in settings}
+    gone = {(part, setting) for setting in settings}
+    places = {path: place for path, place in document.places.items() if path[:2] not in gone}
+    keys = {path: place for path, place in document.keys.items() if path[:2] not in gone}
+    return Document(
+        {**document.value, **({part: left} if part in document.value else {})}, places, keys
+    )
+
+
+def _named(document: Document, path: Path, alone: str) -> Document:
+    """A bare name or list of steps becomes the one setting that it says."""
+    holder = document.value
+    for key in path[:-1]:
+        holder = holder[key]
+    given = holder.get(path[-1]) if isinstance(holder, dict) else holder[path[-1]]
+    if not isinstance(given, (str, list, tuple) if alone == "steps" else str):
+        return document
+    places = {_moved(old, path, alone): place for old, place in document.places.items()}
+    places[path] = document.place(path)
+    keys = {
+        _moved(old, path, alone) if len(old) > len(path) else old: place
+        for old, place in document.keys.items()
+    }
+    return Document(_with(document.value, path, {alone: given}), places, keys)
+
+
+def _moved(old: Path, path: Path, alone: str) -> Path:
+    return (*path, alone, *old[len(path) :]) if old[: len(path)] == path else old
+
+
+def _with(holder: Any, path: Path, value: Any) -> Any:
+    if not path:
+        return value
+    key, rest = path[0], path[1:]
+    if isinstance(holder, dict):
+        return {**holder, key: _with(holder.get(key), rest, value)}
+    return [_with(item, rest, value) if index == key else item for index, item in enumerate(holder)]
+
+
+def _blocks(document: Document) -> Document:
+    """What is no list becomes `blocks` as it is, and both keys side by side stay: faults.py tells the user."""
+    if "block_config" not in document.value or "blocks" in document.value:
+        return document
+    config = document.value["block_config"]
+    entries = (
+        [{"layers": layers} for layers in config] if isinstance(config, (list, tuple)) else config
+    )
+    places = {
+        path: place for path, place in document.places.items() if path[:1] != ("block_config",)
+    }
+    places[("blocks",)] = document.place(("block_config",))
+    for index in range(len(entries) if isinstance(entries, list) else 0):
+        block = ("blocks", index)
+        places |= dict.fromkeys(
+            [block, (*block, "layers")], document.place(("block_config", index))
+        )
+    value = {k: v for k, v in document.value.items() if k != "block_config"}
+    return Document({**value, "blocks": entries}, places, document.keys)

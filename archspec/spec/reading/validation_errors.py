@@ -1,0 +1,331 @@
+"""What pydantic found, in the user's words: field, value, rule, place, and the nearest key for a typo."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from archspec.errors import Diagnostic, Place
+from archspec.spec.reading.document import Document, Path, dotted, short
+from archspec.spec.reading.shorthand import ALONE
+
+# Keys that users of other zoos know -> what to write here.
+ELSEWHERE: Mapping[str, str] = {
+    "num_init_features": "stem.channels",  # torchvision
+    "init_channels": "stem.channels",  # MMPretrain
+    "nb_filter": "stem.channels",  # Keras
+    "bn_size": "bottleneck",  # torchvision, timm
+    "bn_width": "bottleneck",
+    "reduction": "compression",  # Keras, MMPretrain
+    "theta": "compression",
+    "compression_rate": "compression",
+    "compression_factor": "compression",  # MMPretrain
+    "k": "growth_rate",
+    "growth": "growth_rate",
+    "nb_layers": "block_config",
+    "nb_layers_per_block": "block_config",  # Keras
+    "layers_per_block": "block_config",
+    "depths": "block_config",  # MMPretrain
+    "depth": "block_config, the layers of each block",  # Keras
+    "nb_dense_block": "block_config, the layers of each block",  # Keras
+    "num_layers": "block_config, or the layers of each of `blocks`",
+    "dropout_rate": "drop_rate",  # Keras
+    "proj_drop_rate": "drop_rate",  # timm
+    "dropout": "drop_rate, or head.dropout for the classifier",
+    "num_classes": "head.num_classes",
+    "classes": "head.num_classes",
+    "in_chans": "input.channels",  # timm
+    "in_channels": "input.channels",
+    "image_size": "input.height and input.width",
+    "input_size": "input.height and input.width",
+    "input_shape": "input.channels, input.height and input.width",  # Keras
+    "act": "activation",
+    "act_layer": "activation",  # timm
+    "act_cfg": "activation",  # MMPretrain
+    "norm_layer": "norm",  # timm
+    "norm_cfg": "norm",  # MMPretrain
+    "bn_eps": "norm.eps",
+    "memory_efficient": "nothing: it does not change the function",
+    "aa_layer": "blur_pool, a step of the stem and of transitions",  # timm
+    "arch": "extends: densenet121, and what differs",  # MMPretrain
+    "out_indices": "features, which count blocks from 1",  # MMPretrain, timm
+    "features_only": "features, and head: none",  # timm
+    "frozen_stages": "nothing: it does not change the function",  # MMPretrain
+    "global_pool": "head.steps",  # timm
+    "pooling": "head.steps",  # Keras
+    "include_top": "head: none, for features alone",  # Keras
+    "img_size": "input.height and input.width",
+    "weights": "nothing: --pretrained, --ckpt and --init-from are flags",  # torchvision, Keras
+    "pretrained": "nothing: --pretrained is a flag",  # timm
+    "<<": "extends, for whole specs; YAML 1.2 has no merge keys",
+    "weight_decay": "weight_decay (in the recipe)",
+    "lr": "learning_rate (in the recipe)",
+    "epochs": "epochs (in the recipe)",
+    "batch_size": "batch_size (in the recipe)",
+    "optimizer": "optimizer (in the recipe)",
+    "epoch_size": "epochs (in the recipe)",
+}
+
+_TYPES: Mapping[str, str] = {
+    "int_type": "must be a whole number",
+    "missing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "model_type": "must be a mapping of keys to values",
+    "model_attributes_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of keys to values",
+}
+
+_RULES: Mapping[str, str] = {
+    "greater_than": "must be > {gt}",
+    "greater_than_equal": "must be >= {ge}",
+    "less_than": "must be < {lt}",
+    "less_than_equal": "must be <= {le}",
+    "finite_number": "must be a finite number",
+    "literal_error": "must be one of {expected}",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_too_long": "must have at most {max_length} characters",
+}
+
+_ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
+
+_IMPLIED = frozenset(ALONE.values())
+"""Keys that short forms leave out."""
+
+_NUMBERS = ("int_type", "int_from_float", "float_type")
+_LISTS = ("tuple_type", "list_type")
+_STEPS = (("transitions",), ("layer",), ("steps",), ("after",))
+"""Lists whose items are no numbers."""
+_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
+
+
+def diagnose(
+    error: ValidationError, model: type[BaseModel], document: Document
+) -> tuple[Diagnostic, ...]:
+    """Return one diagnostic for each fault in `error`, in the order in which they stand in the file."""
+    details = [
+        detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)
+    ]
+    found = (fault for detail in details for fault in _diagnostics(detail, model, document))
+    return in_reading_order(found, document.written())
+
+
+def in_reading_order(
+    diagnostics: Iterable[Diagnostic], places: Iterable[Place]
+) -> tuple[Diagnostic, ...]:
+    """Return the faults at `places` in files line by line, then the others as they came."""
+    lines = {str(place): (place.source, place.line, place.column) for place in places if place.line}
+    listed = list(diagnostics)
+    of_files = [fault for fault in listed if fault.where in lines]
+    others = [fault for fault in listed if fault.where not in lines]
+    return (*sorted(of_files, key=lambda fault: lines[fault.where]), *others)
+
+
+def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
+    """Pydantic counts the faulty entries of a list as missing, and where blocks are faulty, what they say."""
+    if detail["type"] == "missing" and detail["loc"] == ("growth_rate",):
+        blocks = document.value.get("blocks")
+        listed = blocks if isinstance(blocks, (list, tuple)) else (None,)
+        own = [isinstance(b, dict) and b.get("growth_rate") is not None for b in listed]
+        return all(own)
+    return detail["type"] == "too_short" and bool(
+        len(detail["input"]) >= detail["ctx"]["min_length"]
+    )
+
+
+def _diagnostics(
+    detail: Mapping[str, Any], model: type[BaseModel], document: Document
+) -> Iterator[Diagnostic]:
+    if detail["type"] != "broken_rules":
+        yield _diagnostic(detail, model, document)
+        return
+    for below, message in detail["ctx"]["faults"]:
+        place = document.place((*_real_path(detail["loc"], document.value), *below))
+        yield Diagnostic("S006", message, str(place))
+
+
+def _diagnostic(
+    detail: Mapping[str, Any], model: type[BaseModel], document: Document
+) -> Diagnostic:
+    kind, context = detail["type"], detail.get("ctx", {})
+    path = _real_path(detail["loc"], document.value, kind == "missing")
+    if kind == "extra_forbidden":
+        return _unknown_key(path, model, document)
+    if kind == "missing" and not (
+        path == ("growth_rate",) and path in document.places
+    ):  # null is no growth rate
+        return _missing_key(path, str(detail["loc"][-1]), document)
+    if kind == "broken_rule":
+        place = str(document.place((*path, *context["path"])))
+        return Diagnostic("S006", context["message"], place)
+    value, place = detail["input"], str(document.place(path))
+    shown = f"{_as_written(path, document) or 'the file'} (={short(value)})"
+    hint = _hint(kind, path, value) or _nearest_choice(value, context.get("expected", ""))
+    if kind in _TYPES:
+        return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
+    if kind in ("width", "layer"):
+        return Diagnostic("S004", f"{shown} {detail['msg']}", place)
+    if kind not in _RULES:
+        return Diagnostic("S003", f"{shown}: {detail['msg']}", place)
+    rule = _RULES[kind].format(**context)
+    rule = (
+        rule.replace("1 entries", "1 entry")
+        if kind == "too_short" and context["min_length"] == 1
+        else rule
+    )
+    interval = _interval(model, path) if kind in _BOUNDS else ""
+    if interval:
+        rule = (
+            f"{'must be a finite number' if kind == 'finite_number' else 'must be'} in {interval}"
+        )
+    return Diagnostic("S005" if kind == "literal_error" else "S004", f"{shown} {rule}", place, hint)
+
+
+def _unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diagnostic:
+    key, place = str(path[-1]), str(document.place(path, key=True))
+    if path == ("block_config",) and "blocks" in document.value:
+        return Diagnostic("S006", "block_config and blocks say the same thing; keep one", place)
+    owner = _model_at(model, path[:-1])
+    known = [
+        *owner.model_fields,
+        *(("block_config",) if "blocks" in owner.model_fields else ()),
+        *(("extends",) if owner is model else ()),
+    ]
+    near = difflib.get_close_matches(key.lower(), known, n=1)
+    if key.lower() in ELSEWHERE:
+        hint = f"write {ELSEWHERE[key.lower()]}"
+    elif near:
+        hint = f"did you mean {near[0]!r}?"
+    else:
+        hint = f"known keys: {', '.join(known)}"
+    return Diagnostic("S001", f"unknown key {_as_written(path, document)[:60]!r}", place, hint)
+
+
+def _missing_key(path: Path, key: str, document: Document) -> Diagnostic:
+    """A step that is its kind alone has no key in the document: then `path` is the step's own."""
+    holder = path[:-1] if path[-1:] == (key,) else path
+    owner = _as_written(holder, document) or "the file"
+    hint = "or its short form block_config" if path == ("blocks",) else ""
+    place = str(document.place(holder))
+    return Diagnostic("S002", f"{owner} must have the key {key!r}", place, hint)
+
+
+def _as_written(path: Path, document: Document) -> str:
+    """Return `block_config[1]` for that entry's `blocks[1].layers`, `stem[0]` for `stem.steps[0]`, else the path."""
+    path = tuple(
+        part
+        for at, part in enumerate(path)
+        if part not in _IMPLIED or path[: at + 1] in document.keys or not at
+    )
+    is_short = ("block_config",) in document.keys and ("blocks",) not in document.keys
+    is_entry = (
+        path[:1] == ("blocks",) and path[2:] in ((), ("layers",)) and path not in document.keys
+    )
+    return dotted(("block_config", *path[1:2]) if is_short and is_entry else path)
+
+
+def _interval(model: type[BaseModel], path: Path) -> str:
+    """Return `(0, 1]` from the constraints of the field at `path`, or '' where it has not both bounds."""
+    field = next((part for part in reversed(path) if isinstance(part, str)), "")
+    properties = _model_at(model, path[:-1]).model_json_schema()["properties"]
+    schema = _bounded(properties.get(field, {}))
+    low = (
+        f"[{schema['minimum']}" if "minimum" in schema else f"({schema.get('exclusiveMinimum', '')}"
+    )
+    high = (
+        f"{schema['maximum']}]" if "maximum" in schema else f"{schema.get('exclusiveMaximum', '')})"
+    )
+    return "" if low == "(" or high == ")" else f"{low}, {high}".replace(".0", "")
+
+
+def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a field's JSON schema that has bounds: of an optional field or of a list's items too."""
+    if any(key.lower().endswith("imum") for key in schema):
+        return schema
+    parts = [
+        *schema.get("anyOf", ()),
+        *schema.get("oneOf", ()),
+        *([schema["items"]] if "items" in schema else []),
+    ]
+    return next(filter(None, map(_bounded, parts)), {})
+
+
+def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
+    """Follow field names through nested models; indices stay in the list's item model."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            model = _nested_model(field.annotation) or model
+    return model
+
+
+def _nested_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_nested_model, get_args(annotation))), None)
+
+
+def _real_path(location: tuple[str | int, ...], value: Any, absent: bool = False) -> Path:
+    """Drop the parts of pydantic's location that name a union's member and no key of the document.
+
+    The last part of an `absent` key's location is the key.
+    """
+    path: list[str | int] = []
+    for position, part in enumerate(location):
+        is_last = position == len(location) - 1
+        if isinstance(value, dict) and (part in value or (is_last and absent)):
+            value = value.get(part)
+        elif isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _hint(kind: str, path: Path, value: Any) -> str:
+    if (
+        kind in _LISTS
+        and path[-1:] not in _STEPS
+        and path[-2:-1] != ("layer_at",)
+        and isinstance(value, (str, int, float))
+    ):
+        return _in_brackets(path, str(value)[:100])
+    if path[-1:] == ("bottleneck",) and value in (None, False, 0, "none"):
+        return "for layers without a bottleneck write `layer: basic`"
+    if path[:1] == ("blocks",) and len(path) == 2:
+        return "the short form is `block_config: [6, 12]`"
+    if kind in _NUMBERS and isinstance(value, bool):
+        return "true and false are no numbers"
+    if kind == "string_type" and isinstance(value, (int, float)):
+        return "in quotes"
+    if kind in {*_NUMBERS, "literal_error"} and _is_number(value):
+        return "without the quotes"
+    return ""
+
+
+def _in_brackets(path: Path, text: str) -> str:
+    if not _ROW_OF_NUMBERS.fullmatch(text):
+        return ""
+    key = "block_config: " if path == ("blocks",) else ""
+    return f"write {key}[{', '.join(re.findall(r'[0-9.]+', text))}]"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, str) and value.replace(".", "", 1).isdecimal()
+
+
+def _nearest_choice(value: Any, expected: str) -> str:
+    choices = [choice.strip(" '") for choice in expected.replace(" or ", ", ").split(", ")]
+    near = difflib.get_close_matches(str(value).lower(), choices, n=1)
+    return f"did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,1 @@
+"""What a run learns from: files, data sets, batches."""

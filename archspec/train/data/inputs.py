@@ -1,0 +1,123 @@
+"""What a run learns from: its data set, split as its recipe says, and how an image enters the network."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from archspec.errors import DataError, Diagnostic, TrainingError
+from archspec.spec.model import Spec
+from archspec.train.data.batches import Preprocess
+from archspec.train.data.datasets import Source, Splits, open_splits
+from archspec.train.recipe.model import Recipe
+from archspec.train.run_directory import Run
+
+COLOURS = 3
+DIGITS_UP_TO = 32
+"""Pixels of the largest image that the embedded digits, of 8 x 8, are enlarged to."""
+
+
+def check_stand_in(spec: Spec, *, grey: bool = False) -> None:
+    """Raise DataError (D001) where the embedded digits cannot stand in for a data set.
+
+    Nobody means them who asks for a large network, nor who judges (`grey`) one that was trained on
+    colours.
+    """
+    size = spec.input
+    faults = []
+    if grey and size.channels != 1:
+        faults.append(f"are grey, {spec.name} reads {size.channels} channels")
+    if max(size.height, size.width) > DIGITS_UP_TO:
+        faults.append(f"have 8 x 8 pixels, {spec.name} reads {size.height} x {size.width}")
+    if faults:
+        cure = "--data-dir DIR: an image folder, CIFAR-10/100 (binary) or MNIST (idx)"
+        message = f"--data-dir is missing: the embedded digits {' and '.join(faults)}"
+        raise DataError.one("D001", message, hint=cure)
+
+
+def stands_in(spec: Spec, *, grey: bool = False) -> bool:
+    """Return whether the embedded digits can stand in for a data set; see `check_stand_in`."""
+    try:
+        check_stand_in(spec, grey=grey)
+    except DataError:
+        return False
+    return True
+
+
+def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
+    """Return what happens to an image on its way into the network.
+
+    Raises:
+        TrainingError: T008, the network reads neither grey nor colour images.
+        DataError: D010, mean or std are neither one value nor three.
+    """
+    channels, data = spec.input.channels, recipe.data
+    if channels != 1 and channels != 3:
+        place = spec.place(("input", "channels"))
+        raise TrainingError.one(
+            "T008", f"input.channels (={channels}) must be 1 or 3: images are grey or colour", place
+        )
+    _check_values(recipe)
+    return Preprocess(
+        image_size=(spec.input.height, spec.input.width),
+        channels=channels,
+        mean=_per_channel(data.mean, channels),
+        std=_per_channel(data.std, channels),
+        crop_pct=data.crop_pct,
+        augment=data.augment,
+        color_jitter=data.color_jitter,
+    )
+
+
+def _check_values(recipe: Recipe) -> None:
+    faults = [
+        Diagnostic(
+            "D010",
+            f"data.{name} (={list(values)}) must have one value, or three for red, green and blue",
+            recipe.place(("data", name)),
+            f"data.{name}: [{values[0]:g}], or with three values",
+        )
+        for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std))
+        if len(values) not in (1, COLOURS)
+    ]
+    if faults:
+        raise DataError(faults)
+
+
+def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value serves every channel; grey takes the mean of a colour recipe's."""
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def splits_of(run: Run) -> Splits:
+    """Return the run's data set, split as the run splits it. Raises DataError (D001 where it lies there no more)."""
+    data_dir = run.settings.data_dir
+    if data_dir is not None and not os.path.exists(data_dir):
+        cure = "put it back, or say where it lies now: --data-dir DIR"
+        raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
+    return split_as(run.recipe, Path(data_dir) if data_dir else None)
+
+
+def split_as(recipe: Recipe, data_dir: Path | None) -> Splits:
+    """Return a data set, split as the recipe says. Raises DataError (D001..D008)."""
+    return open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
+
+
+def data_digest(run: Run) -> str | None:
+    """Return the digest of the data set that the run was last trained on, None where no run has begun."""
+    try:
+        lines = run.metrics.read_text("utf-8").splitlines()
+        starts = [json.loads(line) for line in lines if '"event": "start"' in line]
+        return str(starts[-1]["data_digest"]) if starts else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def check_classes(source: Source, classes: tuple[str, ...]) -> None:
+    """Raise DataError (D009) where the images' classes are not those that the network was made for."""
+    if source.classes != classes:
+        theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])
+        raise DataError.one(
+            "D009", f"has the classes {theirs}; the checkpoint's are {ours}", source.name
+        )

@@ -1,0 +1,108 @@
+"""Training on several devices: the msrun command and its environment."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from archspec.errors import Diagnostic, TrainingError
+
+
+def msrun_command(
+    *,
+    devices: int,
+    device_target: str,
+    log_dir: Path,
+    port: int,
+    module: str,
+    arguments: Sequence[str],
+) -> list[str]:
+    """Return the command that runs `python -m module arguments` once per device of this machine.
+
+    Raises TrainingError (T010), a diagnostic for each value that msrun would not take.
+    """
+    _check_layout(devices, port)
+    return [
+        "msrun",
+        f"--worker_num={devices}",
+        f"--local_worker_num={devices}",
+        f"--master_port={port}",
+        "--join=True",
+        *(["--bind_core=True"] if device_target == "Ascend" else []),
+        # A rank that does not exist: no `tail -f` is started, which would outlive an msrun that is killed.
+        f"--tail_worker_log={devices}",
+        f"--log_dir={log_dir}",
+        _python_name(),
+        "-m",
+        module,
+        *arguments,
+    ]
+
+
+def _check_layout(devices: int, port: int) -> None:
+    rules = (
+        (devices >= 1, f"devices (={devices}) must be at least 1"),
+        (1024 <= port <= 65535, f"port (={port}) must be from 1024 to 65535"),
+    )
+    faults = [Diagnostic("T010", message) for holds, message in rules if not holds]
+    if faults:
+        raise TrainingError(faults)
+
+
+def shell_line(command: Sequence[str]) -> str:
+    """Return an msrun command as a line for a shell, with a PATH where msrun or its python is another on the shell's.
+
+    What else `launch_environment` sets is for `supervise`: a line that is run by hand does without it.
+    """
+    folders, names = _own_folders(), (command[0], _python_name())
+    own_path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
+    if all(shutil.which(name) == shutil.which(name, path=own_path) for name in names):
+        return shlex.join(command)
+    return f'env PATH={shlex.quote(os.pathsep.join(folders))}:"$PATH" {shlex.join(command)}'
+
+
+def _own_folders() -> list[str]:
+    """Return where this environment's programs lie."""
+    return list(dict.fromkeys([str(Path(sys.executable).parent), sysconfig.get_path("scripts")]))
+
+
+def _python_name() -> str:
+    """Return the bare name msrun accepts that is this environment's Python."""
+    bin_folder = Path(sys.executable).parent
+    return (
+        "python"
+        if (bin_folder / "python").exists() or not (bin_folder / "python3").exists()
+        else "python3"
+    )
+
+
+def free_port() -> int:
+    """Return a TCP port of this machine that nobody listens on at the moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def launch_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for `supervise`: `base`, and what msrun and the workers need to find and say."""
+    root, library = str(Path(__file__).resolve().parents[3]), sysconfig.get_path("purelib")
+    python_path = [base.get("PYTHONPATH", ""), "" if root == library else root]
+    search_path = [*_own_folders(), base.get("PATH", "")]
+    return {
+        **base,
+        "PATH": os.pathsep.join(
+            filter(None, dict.fromkeys(search_path))
+        ),  # msrun looks up `python` there
+        "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
+        "PYTHONSAFEPATH": "1",  # a file json.py in the user's folder must not shadow the library's
+        "PYTHONUNBUFFERED": "1",  # the last line before a kill is in the log
+        # supervise reads msrun's own error lines, so they must be written, and to its output.
+        "GLOG_v": min(base.get("GLOG_v", "3"), "3"),
+        "GLOG_logtostderr": "1",
+    }

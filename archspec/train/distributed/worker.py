@@ -1,0 +1,27 @@
+"""One process of a distributed run: `msrun ... python -m archspec.train.distributed.worker RUN`.
+
+msrun starts this for the scheduler too, which stays in `join_group`; nothing before it may have side effects.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from archspec.train.distributed.worker_group import die_with_parent, faults_reported
+
+
+def main(path: Path) -> None:
+    """Train in the run directory; rank 0 writes its events, which the launcher shows."""
+    from archspec.train.loop import fit
+    from archspec.train.progress import append_event
+    from archspec.train.run_directory import open_run
+
+    run = open_run(path)
+    with faults_reported(run.workers):
+        fit(run, lambda event: append_event(run.metrics, event))
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    main(Path(sys.argv[1]))

@@ -1,0 +1,231 @@
+"""A trained network: a run directory, or a spec with a checkpoint; validated, asked, exported."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archspec.errors import DataError, ModelFileError, Place, SpecError, TrainingError
+from archspec.files import write_whole
+from archspec.runtime import prepare
+from archspec.spec.catalogue import nearest, shipped
+from archspec.spec.load import Override, Setting, is_overridden, load_spec
+from archspec.spec.model import Spec
+from archspec.train.data.batches import batches
+from archspec.train.data.datasets import Source, kind_of, open_held_out
+from archspec.train.data.inputs import (
+    check_classes,
+    check_stand_in,
+    data_digest,
+    preprocess_of,
+    split_as,
+    splits_of,
+    stands_in,
+)
+from archspec.train.evaluate import Accuracy, evaluate, finite
+from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
+from archspec.train.run_directory import Run, open_run
+from archspec.weights.convert import convert
+from archspec.weights.formats.number_types import Floats
+from archspec.weights.load_into import begin_with
+
+CLASSIFIER = "classifier.weight"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is needed to use a trained network; `classes` is empty where only a checkpoint is known."""
+
+    spec: Spec
+    recipe: Recipe
+    checkpoint: Path
+    classes: tuple[str, ...] = ()
+    run: Run | None = None
+    tensors: Mapping[str, Floats] | None = None
+    """The checkpoint's, where it was read already."""
+
+    def network(self) -> Any:
+        """Return the network with its weights, in evaluation mode. Raises ModelFileError, see `convert`."""
+        prepare()
+        import mindspore as ms
+
+        from archspec.writers.mindspore.load import create_model
+
+        ms.set_context(mode=ms.GRAPH_MODE)
+        tensors = self.tensors or convert(self.checkpoint, self.spec).tensors
+        network = create_model(self.spec)
+        begin_with(network, tensors)
+        return network.set_train(False)
+
+    def held_out(self, data_dir: Path | None) -> Source:
+        """Return the images to validate with: of `data_dir`, else the run's own, else the digits for a grey network.
+
+        Raises:
+            DataError: D..., or D009 where the data's classes are not the checkpoint's.
+        """
+        source = (
+            _held_out_of_others(self.spec, data_dir)
+            if self.run is None
+            else _held_out_of(self.run, data_dir)
+        )
+        _check_classes(self, source)
+        return source
+
+
+def _held_out_of(run: Run, data_dir: Path | None) -> Source:
+    """The run's data set gives what the run held out, wherever it lies; any other one all that it has to judge by."""
+    splits = splits_of(run) if data_dir is None else None
+    if data_dir is not None and data_digest(run) is not None:
+        with suppress(DataError):  # of training images; those to judge by are looked at below
+            moved = split_as(run.recipe, data_dir)
+            splits = moved if moved.digest == data_digest(run) else None
+    return open_held_out(data_dir) if splits is None else splits.test or splits.val
+
+
+def _held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
+    if data_dir is None:
+        check_stand_in(spec, grey=True)
+    return open_held_out(data_dir)
+
+
+def open_trained(
+    target: str,
+    *,
+    ckpt: Path | None = None,
+    recipe: str | None = None,
+    overrides: Sequence[Setting | Override] = (),
+    recipe_overrides: Sequence[Override] = (),
+    data_dir: Path | None = None,
+) -> Trained:
+    """Return the trained network of a run directory, or of a spec with a checkpoint.
+
+    Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are prepared, and
+    without data a grey network is taken for one of digits.
+
+    Raises:
+        ArchspecError: S..., T004, R001, R002; R004, a spec without a checkpoint.
+    """
+    if os.path.isdir(target):  # pathlib's own raises for a name that is too long
+        run = open_run(Path(target))
+        if overrides:
+            raise SpecError.one(
+                "S011", f"--set {overrides[0]}: a run's network is fixed", target, "leave --set out"
+            )
+        chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
+        return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
+    if target not in shipped() and not os.path.exists(os.path.expanduser(target)):
+        hint = nearest(Path(target).stem) or "densenet list names the shipped specs"
+        raise SpecError.one(
+            "S010", f"there is no {target[:60]!r}, neither a run directory nor a spec", "", hint
+        )
+    spec = load_spec(target, overrides)
+    if ckpt is None:
+        raise ModelFileError.one(
+            "R004",
+            f"{target} is a spec; it needs weights",
+            "",
+            "--ckpt FILE or --pretrained, or name a run",
+        )
+    found = convert(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
+    (classes,) = {
+        tensor.shape[0] for name, tensor in found.tensors.items() if name == CLASSIFIER
+    } or {0}
+    if classes and classes != spec.head.num_classes:
+        found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
+        spec = load_spec(target, [*overrides, found_classes])
+    kind = kind_of(data_dir) if data_dir else "digits" if stands_in(spec, grey=True) else "folder"
+    return Trained(
+        spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors
+    )
+
+
+def relocate(run: Run, data_dir: Path) -> Run:
+    """Write down where the run's data set lies now, and return the run.
+
+    Raises:
+        DataError: D001..D008; D009, what lies there is not the run's data set.
+        TrainingError: T002, run.json cannot be written.
+    """
+    splits = split_as(run.recipe, data_dir)
+    check_classes(splits.train, run.settings.classes)
+    if data_digest(run) not in (None, splits.digest):
+        hint = "the folder must hold the same files as before; other data need a run of their own"
+        raise DataError.one(
+            "D009", "is not the data set that the run began with", str(data_dir), hint
+        )
+    settings = asdict(replace(run.settings, data_dir=str(data_dir.resolve())))
+    file = run.path / "run.json"
+    try:
+        write_whole(file, json.dumps(settings, indent=2) + "\n")
+    except OSError as error:
+        raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(file)) from None
+    return Run(run.path)
+
+
+def _check_classes(trained: Trained, source: Source) -> None:
+    if trained.classes:
+        check_classes(source, trained.classes)
+        return
+    count = trained.spec.head.num_classes
+    if len(source.classes) != count:
+        noun = "1 class" if len(source.classes) == 1 else f"{len(source.classes):,} classes"
+        raise DataError.one(
+            "D009", f"has {noun}; the checkpoint tells {count:,} apart", source.name
+        )
+
+
+def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tuple[int, float]]]:
+    """Return for each row of logits (N, classes) the classes with the highest probability, best first."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares = shifted / shifted.sum(axis=1, keepdims=True)
+    order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
+    return [
+        [(int(i), float(row[i])) for i in best] for row, best in zip(shares, order, strict=True)
+    ]
+
+
+def validate_trained(trained: Trained, source: Source, batch_size: int) -> Accuracy:
+    """Return top-1, top-5 and loss over every image once. Raises DataError, ModelFileError."""
+    return evaluate(trained.network(), _batches(trained, source, min(batch_size, len(source))))
+
+
+def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[str, float]]]:
+    """Return for each image its five likeliest classes with their probabilities.
+
+    Raises:
+        DataError: every file that is no image.
+    """
+    known, count = trained.classes, trained.spec.head.num_classes
+    names = (*known, *(f"class {number}" for number in range(len(known), count)))
+    source = Source("images", names, np.zeros(len(images), np.int32), files=tuple(images))
+    network = trained.network()
+    from mindspore import Tensor
+
+    logits = [
+        network(Tensor(batch)).asnumpy()
+        for batch, _ in _batches(trained, source, min(32, len(source)))
+    ]
+    return [
+        [(names[index], share) for index, share in best]
+        for best in top_guesses(finite(np.concatenate(logits)[: len(source)]))
+    ]
+
+
+def _batches(trained: Trained, source: Source, batch_size: int) -> Iterator[tuple[Any, Any]]:
+    return batches(
+        source,
+        indices=np.arange(len(source)),
+        preprocess=preprocess_of(trained.spec, trained.recipe),
+        training=False,
+        batch_size=batch_size,
+        seed=0,
+        workers=trained.recipe.data.workers,
+    )

@@ -1,0 +1,234 @@
+"""From what the user asks to a run: resolve spec, recipe and data, make the run directory, train in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from archspec.certify.built_network import certify_built
+from archspec.errors import ArchspecError, Place, TrainingError
+from archspec.files import write_whole
+from archspec.graph.build import build_graph
+from archspec.graph.digest import structure_digest
+from archspec.runtime import interrupts_held, prepare
+from archspec.spec.load import Override, Setting, is_users_choice, load_spec
+from archspec.spec.model import Spec
+from archspec.train.data.datasets import Splits, open_splits
+from archspec.train.data.inputs import check_stand_in, preprocess_of
+from archspec.train.distributed.msrun import free_port, launch_environment, msrun_command
+from archspec.train.distributed.supervise import supervise
+from archspec.train.pretrained import Initial, initial_weights
+from archspec.train.progress import EventTail, append_event
+from archspec.train.recipe.model import RECIPES, Recipe, load_recipe, scaled
+from archspec.train.run_directory import Run, Settings, check_free, create_run, default_path
+from archspec.train.trainable_output import check_logits
+from archspec.verifiers.verify import verified
+from archspec.weights.formats.weight_files import write_tensors
+from archspec.writers.mindspore.module import write_module
+
+ASCEND_PORT = 8118
+WORKER = "archspec.train.distributed.worker"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before a run directory exists."""
+
+    spec: Spec
+    recipe: Recipe
+    settings: Settings
+    train_images: int
+    notes: tuple[str, ...] = ()
+    """What the number of devices or the batch changed in the recipe, and what the run begins with; each a line."""
+    initial: Initial | None = None
+
+
+def plan_run(
+    spec_name: str,
+    *,
+    data_dir: Path | None = None,
+    recipe_name: str | None = None,
+    spec_overrides: Sequence[Setting | Override] = (),
+    recipe_overrides: Sequence[Setting | Override] = (),
+    initial: Path | None = None,
+    device_target: str = "CPU",
+    devices: int = 1,
+) -> Plan:
+    """Return a checked plan: the spec with the data's number of classes unless it is given, the recipe.
+
+    Raises:
+        ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few classes;
+            T007, a batch that is larger than the data set; T010, devices that cannot share the global batch.
+    """
+    faults: list[ArchspecError] = []
+    spec = _collected(faults, lambda: load_spec(spec_name, spec_overrides))
+    splits = _collected(faults, lambda: _splits(spec, data_dir))
+    kind = splits.kind if splits else "folder"
+    found = _collected(
+        faults, lambda: _scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
+    )
+    if faults or spec is None or splits is None or found is None:
+        raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
+    recipe, notes = found
+    splits = open_splits(
+        data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed
+    )  # as `fit` will
+    spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, _classes(spec, splits)])
+    _check_fit(spec, recipe, splits, devices)
+    preprocess_of(spec, recipe)
+    graph = verified(build_graph(spec))
+    check_logits(spec, graph)
+    settings = Settings(
+        data_dir=str(data_dir.resolve()) if data_dir else None,
+        data_kind=splits.kind,
+        classes=splits.classes,
+        device_target=device_target,
+        devices=devices,
+        structure_digest=structure_digest(graph),
+        versions={
+            "densenet-archspec": version("densenet-archspec"),
+            "mindspore": version("mindspore"),
+        },
+    )
+    begin = initial_weights(initial, spec) if initial is not None else None
+    return Plan(
+        spec, recipe, settings, len(splits.train), (*notes, *([begin.note] if begin else [])), begin
+    )
+
+
+def _splits(spec: Spec | None, data_dir: Path | None) -> Splits:
+    if data_dir is None and spec is not None:
+        check_stand_in(spec)
+    return open_splits(data_dir)
+
+
+def _scaled_recipe(
+    name: str, overrides: Sequence[Setting | Override], devices: int
+) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe for so many devices, and what that changed: saved so, since a run that goes on repeats it."""
+    scaling = scaled(load_recipe(name, overrides), devices)
+    return load_recipe(name, [*overrides, *scaling.overrides]), (
+        scaling.note,
+    ) if scaling.note else ()
+
+
+def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except ArchspecError as error:
+        faults.append(error)
+        return None
+
+
+def _classes(spec: Spec, splits: Splits) -> Override:
+    """The user's number of classes, whatever a recipe says of it, else as many as the data has."""
+    path = ("head", "num_classes")
+    if is_users_choice(spec, path):
+        return Override(("head.num_classes", spec.head.num_classes), spec.written()[path])
+    place = Place(splits.train.name, "found")
+    return Override(("head.num_classes", len(splits.classes)), place)
+
+
+def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
+    if spec.head.num_classes < len(splits.classes):
+        raise TrainingError.one(
+            "T005",
+            f"num_classes (={spec.head.num_classes}) must be at least the {len(splits.classes)} of the data",
+            spec.place(("head", "num_classes")),
+        )
+    share = len(splits.train) // devices
+    if recipe.batch_size > share:
+        raise TrainingError.one(
+            "T007",
+            f"batch_size (={recipe.batch_size}) must be at most the {share} training image{'s' * (share != 1)} "
+            f"of a device in {splits.train.name}",
+            recipe.place(("batch_size",)),
+            f"--batch-size {max(1, share)} or less",
+        )
+
+
+def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
+    """Make the run directory of a plan, with a certificate of the network if one is asked for.
+
+    Raises:
+        TrainingError: T001, T002.
+        ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
+    """
+    path, graph = path or default_path(plan.spec), build_graph(plan.spec)
+    check_free(path)
+    network = write_module(graph)
+    found = certify_built(plan.spec, graph, network) if certify else None
+    run = create_run(path, plan.spec, plan.recipe, plan.settings, network)
+    if found is not None:
+        write_whole(run.certificate, json.dumps(found, indent=2) + "\n")
+    if plan.initial is not None:
+        write_tensors(run.initial, plan.initial.tensors)
+    return run
+
+
+def launch_command(run_path: Path, settings: Settings, port: int | None = None) -> list[str]:
+    """Return the `msrun` command that trains in a run directory."""
+    on_cpu = settings.device_target == "CPU"
+    return msrun_command(
+        devices=settings.devices,
+        device_target=settings.device_target,
+        log_dir=run_path / "workers",
+        port=port or (free_port() if on_cpu else ASCEND_PORT),
+        module=WORKER,
+        arguments=[str(run_path)],
+    )
+
+
+def train(run: Run, show: Callable[[Any], None]) -> Any:
+    """Train in a run directory, in this process or in as many as the run has devices; return the end event.
+
+    Raises:
+        DataError, TrainingError, EnvironmentFault: see `fit`; an error of a worker is raised here as it was there.
+    """
+    prepare()
+    events: list[Any] = []
+
+    def seen(event: Any) -> None:
+        events.append(event)
+        show(event)
+
+    if run.settings.devices > 1:
+        _train_distributed(run, seen)
+    else:
+        _train_here(run, seen)
+    return events[-1]
+
+
+def _train_here(run: Run, seen: Callable[[Any], None]) -> None:
+    from archspec.train.loop import fit
+
+    with interrupts_held():
+        import mindspore  # noqa: F401  an interrupt in the middle of its import would end in a crash
+
+    def report(event: Any) -> None:
+        append_event(run.metrics, event)
+        seen(event)
+
+    fit(run, report)
+
+
+def _train_distributed(run: Run, seen: Callable[[Any], None]) -> None:
+    tail = EventTail(run.metrics)
+    run.workers.mkdir(exist_ok=True)
+
+    def poll() -> None:
+        for event in tail.new():
+            seen(event)
+
+    environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
+    supervise(
+        launch_command(run.path, run.settings),
+        environment=environment,
+        log_dir=run.workers,
+        poll=poll,
+    )

@@ -1,0 +1,39 @@
+"""Weights to begin with: another file's, with a fresh head where its number of classes is another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from archspec.graph.build import build_graph
+from archspec.graph.parameters import parameters
+from archspec.spec.model import Spec
+from archspec.weights.convert import convert
+from archspec.weights.formats.number_types import Floats
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Tensors by our names, without those that start fresh, and a line that says which."""
+
+    tensors: Mapping[str, Floats]
+    note: str
+
+
+def initial_weights(file: Path, spec: Spec) -> Initial:
+    """Return the weights of a file, in any naming that `convert` knows, for the network of a spec.
+
+    Raises:
+        ModelFileError: R001..R003, R010..R013; all but the classifier must fit. R110, weights
+            that are no numbers.
+    """
+    found = convert(file, spec, any_classes=True)
+    shapes = {name: parameter.shape for name, parameter in parameters(build_graph(spec)).items()}
+    kept = {name: tensor for name, tensor in found.tensors.items() if tensor.shape == shapes[name]}
+    fresh = [name for name in found.tensors if name not in kept]
+    head = "all its tensors"
+    if fresh:
+        theirs = found.tensors[fresh[0]].shape[0]
+        head = f"a fresh classifier of {spec.head.num_classes} classes (the file has {theirs})"
+    return Initial(kept, f"begins with {file} ({found.kind}, {found.naming}) and {head}")

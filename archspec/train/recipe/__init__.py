@@ -1,0 +1,1 @@
+"""The recipe: how a network is initialised, fed and optimised."""

@@ -1,0 +1,81 @@
+"""Settings of a recipe that mean something beside some values of another setting alone.
+
+They are refused beside any other value (archspec/train/recipe/ineffective_settings.py). But what a child or `--set`
+says replaces: it leaves nothing of its parent's that has lost its meaning so, as another kind of
+norm leaves no settings of the parent's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from operator import eq
+from typing import Any
+
+from archspec.spec.reading.document import Document, Path, drop
+
+
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """A setting, the one that it depends on, and what must hold of that one's value."""
+
+    path: Path
+    on: Path
+    fits: Callable[[Any], bool]
+    rule: str
+    """In words, with the other's value as `{0}`."""
+    idle: Any = None
+    """The value that turns the setting off: it may stand anywhere."""
+
+
+def _of_the_schedule(key: str, kind: str) -> Dependent:
+    rule = f"{key} is a setting of the schedule {kind}, not of {{0}}"
+    return Dependent(("schedule", key), ("schedule", "kind"), partial(eq, kind), rule)
+
+
+DEPENDENTS = (
+    _of_the_schedule("milestones", "step"),
+    _of_the_schedule("factor", "step"),
+    _of_the_schedule("final", "cosine"),
+    Dependent(
+        ("loss_scale",),
+        ("amp",),
+        partial(eq, "O2"),
+        "loss_scale is a setting of amp O2, not of {0}",
+        idle=1.0,
+    ),
+    Dependent(
+        ("optimizer", "nesterov"),
+        ("optimizer", "momentum"),
+        bool,
+        "nesterov needs a momentum above 0",
+        idle=False,
+    ),
+    Dependent(
+        ("scaling",), ("global_batch",), bool, "scaling needs a global_batch, kept or scaled by"
+    ),
+)
+
+
+def value_at(values: Any, path: Path) -> tuple[bool, Any]:
+    """Return whether nested mappings say something at a path, and what."""
+    for key in path:
+        if not isinstance(values, dict) or key not in values:
+            return False, None
+        values = values[key]
+    return True, values
+
+
+def inherited_settings(parent: Document, said: Any) -> Document:
+    """Return the parent without what loses its meaning by what a child or an override says.
+
+    What was typed stays, to be refused beside the other: neither of two such is a parent's.
+    """
+    for dependent in DEPENDENTS:
+        is_said, value = value_at(said, dependent.on)
+        place = parent.places.get(dependent.path)
+        is_typed = place is not None and place.origin in ("command line", "python")
+        if is_said and not is_typed and not dependent.fits(value):
+            parent = drop(parent, dependent.path)
+    return parent

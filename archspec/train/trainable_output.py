@@ -1,0 +1,72 @@
+"""What a network must give to be trained: one row of logits, as its last weights make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archspec.errors import Diagnostic, TrainingError
+from archspec.graph.ir import Graph, Op
+from archspec.graph.shapes import infer_shapes
+from archspec.spec.model import Spec
+from archspec.spec.reading.document import Path
+
+_MAKES_LOGITS = frozenset({"conv", "conv_transpose", "dense", "input"})
+"""Where the way back from the output ends: what comes before may be whatever it likes."""
+_PASSES_ON = frozenset(
+    {"output", "global_avg_pool", "avg_pool", "max_pool", "blur_pool", "upsample", "crop"}
+    | {"slice", "shuffle", "concat", "add", "multiply"}
+)
+_CHANGES_LOGITS = ("activation", "norm", "dropout", "squeeze_excite", "branches")
+"""Kinds of steps that may hold an operator which is in neither list."""
+
+
+def check_logits(spec: Spec, graph: Graph) -> None:
+    """Check that cross entropy, which takes a softmax itself, can read what a verified graph gives.
+
+    Raises:
+        TrainingError: T014, something else than one row of logits; T015, logits behind an
+            activation, a norm or dropout, which hold back what is learnt.
+    """
+    shapes, _ = infer_shapes(graph)
+    given = [shapes[name] for name in graph.outputs]
+    if given != [(spec.head.num_classes,)]:
+        shown = ", ".join(" x ".join(map(str, shape)) for shape in given)
+        rule = f"gives {shown}; to be trained it must give {spec.head.num_classes} logits alone"
+        hint = "no features, and a head that ends with global_pool and dense"
+        raise TrainingError.one("T014", rule, spec.place(("head",), ("features",)), hint)
+    faults = [
+        Diagnostic(
+            "T015",
+            f"{op.name} ({op.kind}) stands behind the last weights; "
+            "to be trained a network must give their logits",
+            spec.place(*_suspects(spec)),
+            f"leave the {op.kind} out: the loss takes its softmax itself, and so does predict",
+        )
+        for op in _behind_the_weights(graph)
+    ]
+    if faults:
+        raise TrainingError(faults)
+
+
+def _behind_the_weights(graph: Graph) -> Iterator[Op]:
+    """Walk back from the output; yield each operator that changes logits, the last first."""
+    waiting, seen = [*graph.outputs], set[str]()
+    while waiting:
+        op = graph.ops[waiting.pop(0)]
+        if op.name in seen or op.kind in _MAKES_LOGITS:
+            continue
+        seen.add(op.name)
+        if op.kind not in _PASSES_ON:
+            yield op
+        is_gated = op.kind == "multiply"  # a gate is an activation, but what it scales is not
+        waiting.extend(op.inputs[:1] if is_gated else op.inputs)
+
+
+def _suspects(spec: Spec) -> Iterator[Path]:
+    """Where the head says it: its last step that may be meant, else the whole."""
+    steps = spec.head.listed()
+    for index in reversed(range(len(steps))):
+        if steps[index].kind in _CHANGES_LOGITS:
+            yield ("head", "steps", index)
+            break
+    yield from (("head", "steps"), ("head",))

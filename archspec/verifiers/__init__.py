@@ -1,0 +1,1 @@
+"""Proofs over a graph: every verifier returns all faults that it finds."""

@@ -1,0 +1,255 @@
+"""Prove a graph right: every verifier in one ordered list, every fault reported.
+
+A verifier relies on what others hold, so it runs only where those found nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import networkx as nx
+
+from archspec.connectivity_rules import around, bypasses, gathered, sources
+from archspec.errors import Diagnostic, GraphError, counted
+from archspec.graph.connections import beside, block_connections, expected_edges, layers_of, ports
+from archspec.graph.ir import Graph, Region
+from archspec.graph.shapes import infer_shapes
+from archspec.verifiers.composition import composed
+from archspec.verifiers.well_formed import well_formed
+
+Verifier = Callable[[Graph], Iterator[Diagnostic]]
+
+
+def verify(graph: Graph) -> tuple[Diagnostic, ...]:
+    """Return every fault of a graph; none means that it is proved right, as far as VERIFIERS say."""
+    faults: list[Diagnostic] = []
+    failed: set[Verifier] = set()
+    for verifier, needs in VERIFIERS:
+        if not failed.isdisjoint(needs):
+            failed.add(verifier)
+            continue
+        found = list(verifier(graph))
+        if found:
+            failed.add(verifier)
+        faults.extend(found)
+    return tuple(faults)
+
+
+def verified(graph: Graph) -> Graph:
+    """Return the graph itself.
+
+    Raises:
+        GraphError: G001..G010, every fault that `verify` finds.
+    """
+    faults = verify(graph)
+    if faults:
+        raise GraphError(faults)
+    return graph
+
+
+def acyclic(graph: Graph) -> Iterator[Diagnostic]:
+    """No operator reads what depends on it; told of those that read what is listed behind them."""
+    position = {name: index for index, name in enumerate(graph.ops)}
+    components = nx.strongly_connected_components(graph.digraph)
+    component = {name: number for number, names in enumerate(components) for name in names}
+    for op in graph.ops.values():
+        for source in op.inputs:
+            if component[source] == component[op.name] and position[source] >= position[op.name]:
+                yield Diagnostic("G003", f"reads {source}, which depends on it", op.name)
+
+
+def connected(graph: Graph) -> Iterator[Diagnostic]:
+    """One input, one output beside the features (without a head perhaps none), and every operator lies on a way."""
+    ends = tuple(name for name in graph.outputs if graph.ops[name].kind != "output")
+    is_backbone = len(ends) < len(graph.outputs) and not graph.regions_of("head")
+    for what, names, least in (("input", graph.inputs, 1), ("output", ends, int(not is_backbone))):
+        if not least <= len(names) <= 1:
+            must = "one" if least else "at most one beside its features"
+            shown = f"{counted(len(names), what)} ({', '.join(names[:5])})"
+            yield Diagnostic("G004", f"has {shown}, must have {must}", graph.name)
+    if not graph.inputs or not graph.outputs:
+        return
+    reachable = nx.descendants(graph.digraph, graph.inputs[0])
+    leading = {output: nx.ancestors(graph.digraph, output) for output in graph.outputs}
+    main = max(ends, key=lambda output: len(leading[output]), default="")
+    wanted = {name for name in graph.outputs if name == main or graph.ops[name].kind == "output"}
+    useful = wanted.union(*(leading[name] for name in wanted))
+    for name in graph.ops:
+        if name not in reachable and name not in graph.inputs:
+            yield Diagnostic("G005", "is not reached from the input", name)
+        if name not in useful:
+            yield Diagnostic("G005", "does not lead to the output", name)
+
+
+def shaped(graph: Graph) -> Iterator[Diagnostic]:
+    """Every operator fits the shapes that it reads."""
+    yield from infer_shapes(graph)[1]
+
+
+def one_way_through(graph: Graph) -> Iterator[Diagnostic]:
+    """Every region reads one value from outside, a transition with a skip what that names too, and gives one."""
+    found = ports(graph)
+    for name, port in found.items():
+        skip = graph.regions[name].attrs.get("skip", 0)
+        skipped = beside(graph, graph.regions[name], found)
+        for what, values in (("reads", port.entering), ("gives", port.leaving)):
+            must = 1 + (what == "reads" and bool(skip))
+            if len(values) != must or (must == 2 and not set(skipped) <= set(values)):
+                shown = ", ".join(values[:5]) or "nothing"
+                owner = "the stem" if skip == "stem" else f"block {skip}"
+                rule = f"one and the output of {owner}" if must == 2 else "one"
+                yield Diagnostic(
+                    "G007",
+                    f"{what} {counted(len(values), 'value')} ({shown}), must be {rule}",
+                    name,
+                )
+
+
+def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
+    """Each block has as many layers as it declares."""
+    for block in graph.regions_of("dense_block"):
+        layers, declared = len(layers_of(graph, block)), block.attrs["num_layers"]
+        if layers != declared:
+            yield Diagnostic(
+                "G008", f"has {counted(layers, 'layer')}, the spec says {declared}", block.name
+            )
+
+
+def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
+    """Each block's derived connections are its rule's, one by one, in their order and in number."""
+    blocks = graph.regions_of("dense_block")
+    for block, found in zip(blocks, block_connections(graph), strict=True):
+        wiring, layers = block.attrs["connectivity"], len(found.sources)
+        for number, read in enumerate(found.sources, start=1):
+            yield from _compare(f"layer {number}", read, sources(wiring, number), block)
+        yield from _compare("its output", found.gathered, gathered(wiring, layers), block)
+        expected = expected_edges(block)
+        if found.edges != expected:
+            message = f"has {counted(found.edges, 'direct connection')}, {expected:,} expected"
+            yield Diagnostic("G008", message, block.name)
+
+
+def _compare(
+    reader: str, found: Sequence[int], expected: Sequence[int], block: Region
+) -> Iterator[Diagnostic]:
+    for source in sorted({*expected} - {*found}):
+        yield Diagnostic("G008", f"{reader} does not read {_source(source)}", block.name)
+    for source in sorted({*found} - {*expected}):
+        yield Diagnostic(
+            "G008", f"{reader} reads {_source(source)}, the rule says it does not", block.name
+        )
+    if sorted(found) == sorted(expected) and tuple(found) != tuple(expected):
+        wrong = next(at for at, source in enumerate(found) if source != expected[at])
+        rule = f"the spec says {_source(expected[wrong])}"
+        message = f"{reader} joins {_source(found[wrong])} at place {wrong + 1}, {rule}"
+        yield Diagnostic("G008", message, block.name)
+
+
+def _source(number: int) -> str:
+    return f"layer {number}" if number else "the block's input"
+
+
+def channels_add_up(graph: Graph) -> Iterator[Diagnostic]:
+    """A layer reads the sum of its sources (k0 + k (l - 1) where all are dense) and gives its growth rate.
+
+    That a transition gives floor(compression x channels), and a bottleneck its multiple of the growth rate,
+    `composed` holds.
+    """
+    shapes, _ = infer_shapes(graph)
+    found = ports(graph)
+
+    def width(name: str, side: str) -> int:
+        return shapes[getattr(found[name], side)[0]][0]
+
+    for block in graph.regions_of("dense_block"):
+        layers, wiring, channels = (
+            layers_of(graph, block),
+            block.attrs["connectivity"],
+            block.attrs["in_channels"],
+        )
+        yield from _expect(width(block.name, "entering"), channels, "reads", block)
+        bypass = around(wiring, channels)
+        widths = (channels - bypass, *block.attrs["widths"])
+        for number, layer in enumerate(layers, start=1):
+            reads = sum(widths[source] for source in sources(wiring, number))
+            yield from _expect(width(layer.name, "entering"), reads, "reads", layer)
+            yield from _expect(width(layer.name, "leaving"), widths[number], "gives", layer)
+        if not block.attrs["aggregated"]:
+            total = bypass + sum(widths[source] for source in gathered(wiring, len(layers)))
+            yield from _expect(width(block.name, "leaving"), total, "gives", block)
+    for head in graph.regions_of("head"):
+        yield from _expect(width(head.name, "leaving"), head.attrs["num_classes"], "gives", head)
+
+
+def rightly_cut(graph: Graph) -> Iterator[Diagnostic]:
+    """What goes round a block's layers is the first of its channels; a feature map is cropped at its centre."""
+    shapes, _ = infer_shapes(graph)
+    found = ports(graph)
+    for block in graph.regions_of("dense_block"):
+        channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
+        border = around(wiring, channels)
+        parts = [
+            (op.attrs["start"], op.attrs["stop"])
+            for op in graph.members[block.name]
+            if op.kind == "slice"
+        ]
+        if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
+            yield Diagnostic(
+                "G009", f"is split {parts}, must be at {border} of {channels} channels", block.name
+            )
+        first = graph.ops[found[layers_of(graph, block)[0].name].entering[0]]
+        is_split = first.kind == "slice" and first.region == block.name
+        if is_split and first.attrs["start"] != border:
+            yield Diagnostic(
+                "G009",
+                f"must begin at channel {border}: the others go round the layers",
+                first.name,
+            )
+    for op in graph.ops.values():
+        if op.kind == "crop":
+            sizes = zip(shapes[op.inputs[0]][1:], op.attrs["size"], strict=True)
+            corner = tuple((whole - size) // 2 for whole, size in sizes)
+            if tuple(op.attrs["corner"]) != corner:
+                yield Diagnostic(
+                    "G010",
+                    f"corner (={op.attrs['corner']}) must be {corner}, of the centre",
+                    op.name,
+                )
+
+
+def features_of_blocks(graph: Graph) -> Iterator[Diagnostic]:
+    """A marked output, `feature3`, gives the output of that block."""
+    found, blocks = ports(graph), graph.regions_of("dense_block")
+    for op in graph.ops.values():
+        if op.kind != "output" or not graph.regions:
+            continue
+        number = op.name.removeprefix("feature")
+        index = int(number) if number.isdecimal() else 0
+        leaving = found[blocks[index - 1].name].leaving if 0 < index <= len(blocks) else ()
+        if tuple(op.inputs) != tuple(leaving):
+            yield Diagnostic(
+                "G007",
+                f"gives {', '.join(op.inputs)}, must be the output of block {number}",
+                op.name,
+            )
+
+
+def _expect(found: int, expected: int, verb: str, region: Region) -> Iterator[Diagnostic]:
+    if found != expected:
+        yield Diagnostic("G009", f"{verb} {found} channels, the spec says {expected}", region.name)
+
+
+VERIFIERS: tuple[tuple[Verifier, tuple[Verifier, ...]], ...] = (
+    (well_formed, ()),
+    (acyclic, (well_formed,)),
+    (connected, (acyclic,)),
+    (shaped, (acyclic,)),
+    (composed, (acyclic,)),
+    (all_layers_there, (well_formed,)),
+    (one_way_through, (connected, shaped)),
+    (densely_connected, (one_way_through, all_layers_there)),
+    (channels_add_up, (one_way_through, all_layers_there)),
+    (rightly_cut, (one_way_through, all_layers_there)),
+    (features_of_blocks, (one_way_through,)),
+)
+"""Each with the verifiers that it relies on."""

@@ -1,0 +1,155 @@
+"""Is a graph put together from known parts at all? The first verifier; all others rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from archspec.errors import Diagnostic
+from archspec.graph.expand import Part
+from archspec.graph.ir import Graph, Op, Region
+from archspec.graph.operators import OPERATORS
+from archspec.spec.connectivity import ConnectivitySpec
+
+_WINDOW = ("kernel", "stride", "padding")
+_CONV = ("in_channels", "out_channels", *_WINDOW)
+_POOLS = dict.fromkeys(("max_pool", "avg_pool", "blur_pool"), _WINDOW)
+
+# Attributes that an operator, or a region, of a kind must have.
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "input": ("shape",),
+    "conv": _CONV,
+    "conv_transpose": _CONV,
+    "dense": ("in_channels", "out_channels"),
+    "batch_norm": ("channels", "eps", "momentum"),
+    "layer_norm": ("channels", "eps"),
+    "group_norm": ("channels", "eps", "groups"),
+    "leaky_relu": ("slope",),
+    "prelu": ("channels", "slope"),
+    "dropout": ("rate",),
+    "upsample": ("factor", "mode"),
+    "crop": ("size", "corner"),
+    "slice": ("start", "stop"),
+    "shuffle": ("groups",),
+    **_POOLS,
+}
+NEEDED_OF_REGIONS: Mapping[str, tuple[str, ...]] = {
+    "stem": ("part",),
+    "dense_block": (
+        "connectivity",
+        "num_layers",
+        "in_channels",
+        "growth_rate",
+        "bottleneck",
+        "widths",
+        "aggregated",
+        "residual",
+    ),
+    "dense_layer": ("in_channels", "growth_rate", "bottleneck", "part"),
+    "aggregation": ("in_channels", "out_channels", "part"),
+    "transition": ("in_channels", "out_channels", "part", "skip", "skip_first", "join", "after"),
+    "head": ("num_classes", "part"),
+}
+
+PARENTS: Mapping[str, str] = {"dense_layer": "dense_block", "aggregation": "dense_block"}
+"""Kinds of region that stand inside another; all others stand alone."""
+
+_LEAST: Mapping[str, int] = {
+    "in_channels": 1,
+    "out_channels": 1,
+    "channels": 1,
+    "kernel": 1,
+    "stride": 1,
+    "padding": 0,
+    "groups": 1,
+    "dilation": 1,
+    "growth_rate": 1,
+    "bottleneck": 1,
+    "num_layers": 1,
+    "num_classes": 1,
+    "factor": 1,
+}
+_SHARES = ("eps", "momentum", "rate", "slope")
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "connectivity": (ConnectivitySpec, "a ConnectivitySpec"),
+    "part": (Part, "a Part"),
+    "after": (Part, "a Part"),
+    "widths": (tuple, "a tuple"),
+}
+
+
+def well_formed(graph: Graph) -> Iterator[Diagnostic]:
+    """Kinds are known, attributes usable, inputs as many as the kind takes, all that is named exists."""
+    for op in graph.ops.values():
+        if op.kind not in OPERATORS:
+            yield Diagnostic("G001", f"unknown kind of operator {op.kind!r}", op.name)
+            continue
+        yield from _wiring(graph, op)
+        yield from _attributes(op, NEEDED.get(op.kind, ()))
+    for region in graph.regions.values():
+        if region.kind not in NEEDED_OF_REGIONS:
+            yield Diagnostic("G001", f"unknown kind of region {region.kind!r}", region.name)
+            continue
+        yield from _place(graph, region)
+        yield from _attributes(region, NEEDED_OF_REGIONS[region.kind])
+
+
+def _wiring(graph: Graph, op: Op) -> Iterator[Diagnostic]:
+    for source in op.inputs:
+        if source not in graph.ops:
+            yield Diagnostic("G002", f"reads {source!r}, which does not exist", op.name)
+    arity = OPERATORS[op.kind].arity
+    if (arity is None and not op.inputs) or (arity is not None and len(op.inputs) != arity):
+        takes = "at least 1" if arity is None else arity
+        yield Diagnostic("G002", f"takes {takes} inputs, has {len(op.inputs)}", op.name)
+    if op.region and op.region not in graph.regions:
+        yield Diagnostic("G001", f"belongs to region {op.region!r}, which does not exist", op.name)
+
+
+def _place(graph: Graph, region: Region) -> Iterator[Diagnostic]:
+    expected = PARENTS.get(region.kind, "")
+    parent = graph.regions.get(region.parent)
+    if (parent.kind if parent else region.parent) != expected:
+        where = f"inside a {expected}" if expected else "in no other region"
+        yield Diagnostic(
+            "G001", f"a {region.kind} must stand {where}, not in {region.parent!r}", region.name
+        )
+
+
+def _attributes(owner: Op | Region, needed: Sequence[str]) -> Iterator[Diagnostic]:
+    for name in needed:
+        if name not in owner.attrs:
+            yield Diagnostic("G001", f"a {owner.kind} must have the attribute {name!r}", owner.name)
+    for name, value in owner.attrs.items():
+        rule = _broken(name, value)
+        if rule:
+            yield Diagnostic("G001", f"{name} (={value}) must be {rule}", owner.name)
+
+
+def _broken(name: str, value: Any) -> str:
+    """Return the rule that an attribute breaks, or ''."""
+    if name in _LEAST and not _is_count(value, _LEAST[name]):
+        return f"a whole number >= {_LEAST[name]}"
+    if name == "shape" and not _is_shape(value):
+        return "one to three whole numbers >= 1"
+    if name in _SHARES and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+        return "a number in [0, 1]"
+    if name == "compression" and not (value is None or 0 < value <= 1):
+        return "a number in (0, 1]"
+    if name == "skip" and value != "stem" and not _is_count(value, 0):
+        return "the number of a block, or stem"
+    if name in _KINDS and not isinstance(value, _KINDS[name][0]):
+        return _KINDS[name][1]
+    return ""
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_shape(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and 1 <= len(value) <= 3
+        and all(_is_count(size, 1) for size in value)
+    )

@@ -1,0 +1,1 @@
+"""In which order a network joins feature maps, which no shape tells."""

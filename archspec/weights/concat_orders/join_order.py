@@ -1,0 +1,196 @@
+"""In which order a network joins feature maps. Shapes do not tell it, so a checkpoint cannot say.
+
+The file's network is the spec's, but for the order. Where that is another, the channels of all
+weights that read the joins are put in the spec's order, and the spec's network gives the outputs of
+the file's author.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from archspec.errors import Diagnostic, ModelFileError
+from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph
+from archspec.spec.connectivity import ConnectivitySpec, Order
+from archspec.spec.model import Spec
+from archspec.weights.concat_orders.permute import Fixed, permuted
+from archspec.weights.concat_orders.witness import TOLERANCE, Runner, read_witness
+from archspec.weights.formats.number_types import Floats
+
+ORDERS: tuple[Order, ...] = get_args(Order)
+_BY_HAND = "write the file's order into the spec: connectivity: {order: ...}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The network of the file, if it joins in this order."""
+
+    title: str
+    graph: Graph
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Weights whose channels stand in the order of the spec's network."""
+
+    tensors: Mapping[str, Floats]
+    remark: str = ""
+
+
+def as_said(
+    tensors: Mapping[str, Floats], spec: Spec, order: Order | None, is_settled: bool, where: str
+) -> Ordered:
+    """Return the weights of a file that joins in an order; None: a remark says that nobody said it.
+
+    Raises:
+        ModelFileError: R014, the channels of an operator cannot be put in another order.
+    """
+    if order is None and is_settled:
+        return Ordered(tensors)
+    if order is None:
+        own, *others = _candidates(spec, None)
+        return Ordered(tensors, _unsaid(own) if others else "")
+    own, theirs = _candidate(spec), _candidate(joined(spec, order))
+    if theirs.graph.ops == own.graph.ops:
+        return Ordered(tensors)
+    try:
+        found = permuted(own.graph, theirs.graph, tensors)
+    except Fixed as place:
+        raise ModelFileError([_cannot(place, theirs, where)]) from None
+    return Ordered(found, _moved(theirs, own, tensors, found))
+
+
+def as_witnessed(
+    tensors: Mapping[str, Floats], spec: Spec, order: Order | None, like: Path, where: str
+) -> Ordered:
+    """Return the weights in the first order in which the network gives the outputs of a witness.
+
+    Args:
+        tensors: by our names.
+        spec: the network.
+        order: the order that is tried first; None: the spec's own.
+        like: an ONNX model, or an .npz of one input and its output.
+        where: the file of the weights, for the error.
+
+    Raises:
+        EnvironmentFault: E001, MindSpore, or E009, ONNX Runtime is not installed.
+        ModelFileError: R001, R002, R006, R014, the witness cannot be used, or no order gives
+            its outputs.
+    """
+    witness = read_witness(like, spec)
+    own = _candidate(spec)
+    runner = Runner(own.graph, witness)
+    faults: list[Diagnostic] = []
+    distances: list[float] = []
+    for theirs in _candidates(spec, order):
+        try:
+            found = permuted(own.graph, theirs.graph, tensors)
+        except Fixed as place:
+            faults.append(_cannot(place, theirs, where))
+            continue
+        distances.append(runner.distance(found))
+        if distances[-1] <= TOLERANCE:
+            words = [_fits(theirs, like, distances[-1]), _moved(theirs, own, tensors, found)]
+            if order is not None and distances[1:]:
+                words.append(f"--order {order} does not")
+            return Ordered(found, "; ".join(filter(None, words)))
+    raise ModelFileError([_unlike(like, distances, where), *faults])
+
+
+def _candidates(spec: Spec, order: Order | None) -> Sequence[Candidate]:
+    """The networks that differ from the spec's in the order alone; that which was said first."""
+    found: list[Candidate] = []
+    for candidate in _all(spec, order):
+        if all(candidate.graph.ops != known.graph.ops for known in found):
+            found.append(candidate)
+    return found
+
+
+def _all(spec: Spec, order: Order | None) -> Iterator[Candidate]:
+    yield _candidate(spec if order is None else joined(spec, order))
+    for layers in ORDERS:
+        yield from (_candidate(joined(spec, layers, output)) for output in ORDERS)
+
+
+def _candidate(spec: Spec) -> Candidate:
+    return Candidate(_title(spec), build_graph(spec))
+
+
+def joined(spec: Spec, order: Order, output: Order | None = None) -> Spec:
+    """Return the spec with another order of its joins, where the spec does not list their sources.
+
+    `output` is the order of what a block's output joins; None: as each block says, else `order`.
+    """
+
+    def turned(wiring: ConnectivitySpec) -> ConnectivitySpec:
+        layers: Order | None
+        gathers: Order | None
+        layers, gathers = order, output or wiring.output_order
+        if wiring.edges is not None:
+            layers, gathers = None, gathers or order
+        if isinstance(wiring.output, tuple) or wiring.output == "last":
+            gathers = None
+        return wiring.model_copy(update={"order": layers, "output_order": gathers})
+
+    blocks = tuple(
+        block.model_copy(update={"connectivity": block.connectivity and turned(block.connectivity)})
+        for block in spec.blocks
+    )
+    return spec.model_copy(update={"connectivity": turned(spec.connectivity), "blocks": blocks})
+
+
+def is_oldest_first(spec: Spec) -> bool:
+    """Does every block join from its input on, as the networks whose names are known do?"""
+    wirings = [block.connectivity for block in spec.dense_blocks()]
+    return not any(w.is_newest_first or w.is_output_newest_first for w in wirings)
+
+
+def _title(spec: Spec) -> str:
+    """`newest_first`, or `newest_first with outputs oldest_first`."""
+    words = {
+        (w.is_newest_first, w.is_output_newest_first)
+        for w in (block.connectivity for block in spec.dense_blocks())
+    }
+    if len(words) != 1:
+        return "as the spec says"
+    (layers, output), *_ = words
+    title = ORDERS[layers]
+    return title if layers == output else f"{title} with outputs {ORDERS[output]}"
+
+
+def _unsaid(own: Candidate) -> str:
+    unsaid = "a checkpoint does not say in which order its network joins feature maps"
+    return f"{unsaid}; taken as {own.title}; --order or --like settles it"
+
+
+def _moved(
+    theirs: Candidate, own: Candidate, tensors: Mapping[str, Floats], found: Mapping[str, Floats]
+) -> str:
+    count = sum(found[name] is not tensors[name] for name in tensors)
+    if not count:
+        return ""
+    how = f"channels of {count} tensors were put in the spec's order"
+    return f"the file joins {theirs.title}, the spec {own.title}: {how}"
+
+
+def _fits(theirs: Candidate, like: Path, distance: float) -> str:
+    near = f"to {distance:.0e} of its largest value"
+    return f"joined {theirs.title}, the network gives the output of {like} ({near})"
+
+
+def _cannot(place: Fixed, theirs: Candidate, where: str) -> Diagnostic:
+    message = f"joins {theirs.title}, and {place} cannot read its channels in another order"
+    return Diagnostic("R014", message, where, _BY_HAND)
+
+
+def _unlike(like: Path, distances: Sequence[float], where: str) -> Diagnostic:
+    nearest = (
+        f"; the nearest is off by {min(distances):.2g} of its largest value" if distances else ""
+    )
+    message = f"gives the output of {like} in no order of its joins{nearest}"
+    hint = "another pairing of the tensors, another network, or another input"
+    return Diagnostic("R014", message, where, hint)

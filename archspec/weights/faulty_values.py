@@ -1,0 +1,53 @@
+"""Weights that no network can work with: numbers that are none, variances without a root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+import numpy as np
+
+from archspec.errors import Diagnostic, counted
+from archspec.graph.ir import Graph
+from archspec.weights.formats.number_types import Floats
+
+LISTED = 20
+CURE = "training went wrong, or the file is damaged; convert --force takes them as they are"
+
+
+def faults_of(
+    tensors: Mapping[str, Floats], ours: Mapping[str, str], graph: Graph, where: str
+) -> list[Diagnostic]:
+    """Return for each tensor, by the file's names, what is wrong with its numbers (R110).
+
+    Args:
+        tensors: by the file's names.
+        ours: our name of each that belongs to the network.
+        graph: the network, whose norms add an eps to their variance.
+        where: the file.
+    """
+    found = _faults({name: tensors[name] for name in ours}, ours, _eps(graph))
+    faults = [Diagnostic("R110", message, where, CURE) for message in islice(found, LISTED)]
+    rest = sum(1 for _ in found)
+    return [*faults, *([Diagnostic("R110", f"and {rest} more", where)] if rest else [])]
+
+
+def _eps(graph: Graph) -> dict[str, float]:
+    """By the names of variances."""
+    norms = [op for op in graph.ops.values() if op.kind == "batch_norm"]
+    return {f"{op.name}.moving_variance": op.attrs["eps"] for op in norms}
+
+
+def _faults(
+    tensors: Mapping[str, Floats], ours: Mapping[str, str], eps: Mapping[str, float]
+) -> Iterator[str]:
+    for name, tensor in tensors.items():
+        strange = tensor.size - int(np.isfinite(tensor).sum())
+        if strange:
+            verb = "is" if strange == 1 else "are"
+            yield f"{name} has {counted(strange, 'value')} that {verb} NaN or infinite"
+        added = eps.get(ours[name])
+        below = 0 if added is None else int((tensor + np.float32(added) <= 0).sum())
+        if below:
+            verb = "is" if below == 1 else "are"
+            yield f"{name} has {counted(below, 'variance')} that with eps {verb} not above zero"

@@ -1,0 +1,187 @@
+"""Where in a pickle's description the weights are: a dict of tensors by name, or a module.
+
+A training checkpoint keeps the dict beside the epoch, the optimizer and whatever else its author
+saved; how deep and under which key, nobody agrees. A module, `torch.save(model)`, is an object
+whose class is not known here, but torch keeps its tensors in plain dicts: `_parameters`,
+`_buffers`, and its children in `_modules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archspec.weights.formats.pickle_description import Foreign, Refused, TensorView
+
+NESTED = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "network",
+    "net",
+    "weights",
+    "params",
+)
+"""Where training checkpoints keep the state dict, most telling first."""
+MAX_NESTING = 4
+FAR_MORE = 4
+MAX_ENTRIES = 200_000
+"""Modules and tensors looked at: modules may stand in several places, and in themselves."""
+MAX_PREFIX = 200
+MAX_UNSAVED = 100
+"""Buffers of a module that its state dict leaves out."""
+_OF_MODULE = ("_parameters", "_buffers", "_modules")
+_NOT_PLAIN = ("torch._utils.", "torch._tensor.")
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A state dict, and the names of what lay beside it."""
+
+    state: Mapping[str, Any]
+    beside: tuple[str, ...]
+
+
+def state_dict_in(value: Any) -> Held | None:
+    """Return the tensors by name, wherever a training checkpoint keeps them; None: nowhere.
+
+    Raises:
+        Refused: several dicts could be meant, they are nested too deep, or a tensor is not plain.
+    """
+    search = _Search()
+    path = search.path(value, MAX_NESTING)
+    if path is None and search.is_too_deep:
+        raise Refused("its state dict is nested too deep")
+    if path is None:
+        return None
+    beside: list[str] = []
+    for key in path:
+        beside += [name for name in value if name != key]
+        value = value[key]
+    state = search.state_of(value)
+    for name, entry in state.items():
+        if type(entry) is Foreign and _would_be_tensor(entry):
+            made = f"it is made by {entry.name[:100]!r}"
+            raise Refused(f"its tensor {name[:100]!r} is not plain: {made}")
+    return Held(state, tuple(beside))
+
+
+def _would_be_tensor(entry: Foreign) -> bool:
+    """A quantised, sparse or otherwise special one, or one of numbers that are not known here."""
+    return entry.name.startswith(_NOT_PLAIN) or (
+        entry.name.startswith("torch.") and entry.name.endswith("Storage")
+    )
+
+
+class _Search:
+    """Looks once at each dict and module, however often they are used."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, int], Path | None] = {}
+        self.named: dict[int, bool] = {}
+        self.counts: dict[int, int] = {}
+        self.is_too_deep = False
+        self.entries = 0
+
+    def is_named(self, value: Any) -> bool:
+        """Is it a dict whose keys are words?"""
+        if type(value) is not dict:
+            return False
+        if id(value) not in self.named:
+            self.named[id(value)] = all(type(key) is str for key in value)
+        return self.named[id(value)]
+
+    def is_module(self, value: Any) -> bool:
+        """Is it an object with the dicts in which torch keeps the tensors of a module?"""
+        state = value.state if type(value) is Foreign else None
+        return type(state) is dict and all(self.is_named(state.get(part)) for part in _OF_MODULE)
+
+    def path(self, value: Any, depth: int) -> Path | None:
+        """Return the keys that lead to the dict or the module that holds the tensors."""
+        place = id(value), depth
+        if place not in self.known:
+            self.known[place] = None  # where it holds itself
+            self.known[place] = self._path(value, depth)
+        return self.known[place]
+
+    def _path(self, value: Any, depth: int) -> Path | None:
+        if self.count(value):
+            return () if self.is_module(value) else self._known(value, depth) or ()
+        if not self.is_named(value):
+            return None
+        return self._known(value, depth) or self._largest(value, depth)
+
+    def _known(self, value: Any, depth: int) -> Path | None:
+        """Below one of the words that torch's users have."""
+        paths = (self._below(name, value, depth) for name in NESTED)
+        return next((path for path in paths if path is not None), None)
+
+    def _below(self, name: str, value: Any, depth: int) -> Path | None:
+        inner = value.get(name)
+        if type(inner) not in (dict, Foreign):
+            return None
+        if not depth:
+            self.is_too_deep |= name in NESTED
+            return None
+        rest = self.path(inner, depth - 1)
+        return None if rest is None else (name, *rest)
+
+    def _largest(self, value: Mapping[str, Any], depth: int) -> Path | None:
+        """Where far more tensors are than anywhere else: a loss, or statistics, may have some too."""
+        paths = [path for name in value if (path := self._below(name, value, depth)) is not None]
+        ranked = sorted(paths, key=lambda path: -self.count(_at(value, path)))
+        if not ranked:
+            return None
+        first, *others = (self.count(_at(value, path)) for path in ranked)
+        if others and first < FAR_MORE * others[0]:
+            several = " and ".join(repr(".".join(path)[:60]) for path in ranked[:2])
+            raise Refused(f"it holds several state dicts, such as {several}")
+        return ranked[0]
+
+    def count(self, value: Any) -> int:
+        """Return how many tensors a dict or a module has."""
+        if id(value) not in self.counts:
+            state = self.state_of(value)
+            tensors = [item for item in state.values() if type(item) is TensorView]
+            self.counts[id(value)] = len(tensors)
+        return self.counts[id(value)]
+
+    def state_of(self, value: Any) -> Mapping[str, Any]:
+        """Return the entries of a dict or a module by name; none of anything else."""
+        if self.is_module(value):
+            return self.tensors_of(value)
+        return value if self.is_named(value) else {}
+
+    def tensors_of(self, module: Foreign) -> dict[str, Any]:
+        """Return a module's tensors as its `state_dict()` does: its own, then its children's."""
+        found: dict[str, Any] = {}
+        waiting = [("", module)]
+        while waiting:
+            prefix, part = waiting.pop()
+            parameters, buffers, children = (part.state[name] for name in _OF_MODULE)
+            unsaved = _words(part.state.get("_non_persistent_buffers_set"))
+            self.entries += 1 + sum(map(len, (parameters, buffers, children, unsaved)))
+            if self.entries > MAX_ENTRIES or len(prefix) > MAX_PREFIX:
+                raise Refused("its modules are nested too deep")
+            for name, entry in (*parameters.items(), *buffers.items()):
+                if entry is not None and name not in unsaved:
+                    found[prefix + name] = entry
+            modules = [(f"{prefix}{n}.", child) for n, child in children.items()]
+            waiting += [pair for pair in reversed(modules) if self.is_module(pair[1])]
+        return found
+
+
+def _words(value: Any) -> Sequence[Any]:
+    """The elements of a set, which is foreign: they stand in the list that it was given."""
+    given = value.arguments[0] if type(value) is Foreign and value.arguments else ()
+    return given if type(given) is list and len(given) <= MAX_UNSAVED else ()
+
+
+def _at(value: Any, path: Path) -> Any:
+    for key in path:
+        value = value[key]
+    return value

@@ -1,0 +1,174 @@
+"""Pairing by order, for names that follow no rule: the k-th convolution is the k-th convolution.
+
+The operators of each kind are paired one by one, and every shape must agree. A file has two orders:
+that in which its tensors stand, which is that in which its author defined the network, and that of
+the numbers in its names (layer2 before layer10). The first that fits counts, unless the second fits
+too and contradicts it: bn2 before bn1. Names that stand sorted, as in a .safetensors file, have the
+second alone. Where neither fits, lists that stand apart are joined if their shapes leave one way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from archspec.errors import Diagnostic, ModelFileError
+from archspec.graph.parameters import Parameter
+from archspec.weights.pairing.grouping import (
+    LISTED,
+    Operator,
+    Operators,
+    by_kind,
+    of_file,
+    of_network,
+    side_by_side,
+)
+from archspec.weights.pairing.naming import prefixes
+from archspec.weights.pairing.separate_lists import Pairs, joined
+
+
+@dataclass(frozen=True)
+class ByOrder:
+    """A pairing."""
+
+    pairs: Mapping[str, str]
+    """The file's name of each tensor -> ours."""
+    remark: str = ""
+    """How it was found, where that is not as the tensors stand."""
+
+
+def paired_by_order(
+    tensors: Mapping[str, Any], wanted: Mapping[str, Parameter], where: str
+) -> ByOrder:
+    """Return for each name of a file our name, by order within each kind.
+
+    Args:
+        tensors: anything with a `shape`, by the file's names and in the file's order.
+        wanted: the parameters of the network.
+        where: the file, for the error.
+
+    Raises:
+        ModelFileError: R012, tensors that are no operator's, kinds that differ in number or
+            shapes, or two ways.
+    """
+    network = of_network(wanted)
+    orders = [
+        of_file({name: tuple(tensors[name].shape) for name in names}, where)
+        for names in _orders(list(tensors))
+    ]
+    faults = [_differences(by_kind(order.values()), network, where) for order in orders]
+    fitting = [order for order, wrong in zip(orders, faults, strict=True) if not wrong]
+    if fitting:
+        pairings = [_pairs(by_kind(order.values()), network) for order in fitting]
+        return _agreed(pairings, list(tensors), where)
+    found = _of_lists(orders, network, where)
+    if found is None:
+        raise ModelFileError(_with_cure(min(faults, key=len)))
+    return found
+
+
+def _orders(names: list[str]) -> list[list[str]]:
+    """The file's own order first, unless it is that of the alphabet, which says nothing."""
+    by_numbers = sorted(names, key=_natural)
+    return [by_numbers, names] if names == sorted(names) else [names, by_numbers]
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts numbers as numbers: layer2 before layer10."""
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", name)
+        if part
+    ]
+
+
+def _agreed(pairings: Sequence[Pairs], names: Sequence[str], where: str) -> ByOrder:
+    """The first pairing; refused where numbers in the names run against the file's order."""
+    taken, other = pairings[0], pairings[-1]
+    if taken != other and names != sorted(names) and _runs_back(names):
+        name = next(name for name in taken if taken[name] != other[name])
+        both = f"{name} is {taken[name]} by its place, {other[name]} by the numbers in the names"
+        raise ModelFileError.one("R012", f"two orders fit: {both}", where, "write a --map")
+    return ByOrder(taken)
+
+
+def _runs_back(names: Sequence[str]) -> bool:
+    """Do names that differ in numbers alone stand in another order than these: bn2 before bn1?"""
+    last: dict[str, list[int]] = {}
+    for name in names:
+        numbers = [int(number) for number in re.findall(r"[0-9]+", name)]
+        text = re.sub(r"[0-9]+", "#", name)
+        if last.get(text, numbers) > numbers:
+            return True
+        last[text] = numbers
+    return False
+
+
+def _of_lists(
+    orders: Sequence[Mapping[str, Operator]], network: Operators, where: str
+) -> ByOrder | None:
+    shared = len(prefixes(list(orders[0]))[-1])
+    for order in orders:
+        pairings = joined({place[shared:]: operator for place, operator in order.items()}, network)
+        if pairings[1:]:
+            first, second = pairings
+            name = next(name for name in first if first[name] != second[name])
+            message = (
+                f"has lists that fit in several ways: {name} is {first[name]} or {second[name]}"
+            )
+            raise ModelFileError.one("R012", message, where, "write a --map")
+        if pairings:
+            how = "the file's lists stand apart; they were joined in the one way that shapes allow"
+            return ByOrder(pairings[0], how)
+    return None
+
+
+def _with_cure(faults: Sequence[Diagnostic]) -> list[Diagnostic]:
+    first, *rest = faults
+    hint = "in no order do the tensors fit: is it the spec's network? If so, write a --map"
+    return [replace(first, hint=hint), *rest]
+
+
+def _differences(found: Operators, network: Operators, where: str) -> list[Diagnostic]:
+    counts = [
+        f"{len(found[kind])} of {len(network[kind])} {kind}"
+        for kind in network
+        if len(found[kind]) != len(network[kind])
+    ]
+    if counts:
+        return [Diagnostic("R012", f"has {', '.join(counts)} operators", where)]
+    others = [
+        f"{_listed(theirs)} where the network has {_listed(own)}"
+        for kind in network
+        for theirs, own in zip(found[kind], network[kind], strict=True)
+        if theirs.keys() != own.keys()
+    ]
+    if others:
+        return [Diagnostic("R012", f"has {other}", where) for other in others[:LISTED]]
+    faults = [
+        Diagnostic("R012", f"has {name} as {shape} where the network has {ours} as {wanted}", where)
+        for kind in network
+        for theirs, own in zip(found[kind], network[kind], strict=True)
+        for name, shape, ours, wanted in side_by_side(theirs, own)
+        if shape != wanted
+    ]
+    rest = len(faults) - LISTED
+    return [
+        *faults[:LISTED],
+        *([Diagnostic("R012", f"and {rest} more", where)] if rest > 0 else []),
+    ]
+
+
+def _listed(operator: Operator) -> str:
+    return ", ".join(name for name, _ in operator.values())
+
+
+def _pairs(found: Operators, network: Operators) -> Pairs:
+    return {
+        name: ours
+        for kind in network
+        for theirs, own in zip(found[kind], network[kind], strict=True)
+        for name, _, ours, _ in side_by_side(theirs, own)
+    }

@@ -1,0 +1,105 @@
+"""Lists that stand apart in a file, `blocks.0, blocks.1, trans.0`, joined as the network runs.
+
+A part is all that shares the text up to a number of the place: `blocks.0`. In the network a part's
+operators follow one another, and parts of one list keep their order. How the lists alternate, the
+shapes must say: all ways of joining them are walked at once, and the pairing counts if there is
+exactly one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+
+from archspec.weights.pairing.grouping import Operator, Operators, by_kind, side_by_side
+
+DEPTHS = (1, 2)
+"""At which number of a place its list ends."""
+MAX_STATES = 5000
+
+Pairs = dict[str, str]
+At = tuple[int, ...]
+"""How many parts of each list have been taken."""
+
+
+def joined(operators: Mapping[str, Operator], network: Operators) -> list[Pairs]:
+    """Return the pairings that the shapes allow: none, one, or two of several.
+
+    Args:
+        operators: a file's, by place, without what all places begin with.
+        network: the operators to pair them with.
+    """
+    for depth in DEPTHS:
+        pairings = _walked(list(_lists(operators, depth).values()), network)
+        if pairings:
+            return pairings
+    return []
+
+
+def _lists(operators: Mapping[str, Operator], depth: int) -> dict[str, list[Operators]]:
+    """The parts of each list, in the order in which they first appear."""
+    parts: dict[tuple[str, str], list[Operator]] = {}
+    for place, operator in operators.items():
+        parts.setdefault(_list_of(place, depth), []).append(operator)
+    lists: dict[str, list[Operators]] = {}
+    for (name, _), members in parts.items():
+        lists.setdefault(name, []).append(by_kind(members))
+    return lists
+
+
+def _list_of(place: str, depth: int) -> tuple[str, str]:
+    """`("blocks.", "1")` of `blocks.1.0.bn1`; at the second number `("blocks.1.", "0")`."""
+    found = re.match(rf"((?:\D*\d+){{{depth - 1}}}\D*)(\d+)", place)
+    return (found[1], found[2]) if found else (place, "")
+
+
+def _walked(lists: Sequence[Sequence[Operators]], network: Operators) -> list[Pairs]:
+    """All ways at once, a part a step; ways that have taken the same parts share what follows."""
+    states: dict[At, list[Pairs]] = {(0,) * len(lists): [{}]}
+    for _ in range(sum(map(len, lists))):
+        following: dict[At, list[Pairs]] = {}
+        for at, pairings in states.items():
+            for to, pairs in _steps(at, lists, network):
+                _add(following.setdefault(to, []), pairings, pairs)
+        if len(following) > MAX_STATES:
+            return []
+        states = following
+    return states.get(tuple(map(len, lists)), [])
+
+
+def _add(known: list[Pairs], pairings: Sequence[Pairs], pairs: Pairs) -> None:
+    """Two that differ are enough to know that there is a choice."""
+    for pairing in pairings:
+        longer = {**pairing, **pairs}
+        if len(known) < 2 and longer not in known:
+            known.append(longer)
+
+
+def _steps(
+    at: At, lists: Sequence[Sequence[Operators]], network: Operators
+) -> Iterator[tuple[At, Pairs]]:
+    """Every part that may come next: its operators have the shapes of the network's next ones."""
+    taken = list(chain(*(parts[:count] for parts, count in zip(lists, at, strict=True))))
+    begins = {kind: sum(len(part[kind]) for part in taken) for kind in network}
+    for index, parts in enumerate(lists):
+        pairs = _pairs(parts[at[index]], network, begins) if at[index] < len(parts) else None
+        if pairs is not None:
+            yield (*at[:index], at[index] + 1, *at[index + 1 :]), pairs
+
+
+def _pairs(part: Operators, network: Operators, begins: Mapping[str, int]) -> Pairs | None:
+    pairs: Pairs = {}
+    for kind, operators in part.items():
+        begin = begins[kind]
+        own = network[kind][begin : begin + len(operators)]
+        if len(own) < len(operators):
+            return None
+        for theirs, ours in zip(operators, own, strict=True):
+            if theirs.keys() != ours.keys():
+                return None
+            tensors = side_by_side(theirs, ours)
+            if any(shape != wanted for _, shape, _, wanted in tensors):
+                return None
+            pairs |= {name: our_name for name, _, our_name, _ in tensors}
+    return pairs

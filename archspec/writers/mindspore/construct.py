@@ -1,0 +1,163 @@
+"""The lines of `construct`: the items of a container run in order, or a block's layers in a loop."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from keyword import iskeyword
+
+from archspec.graph.ir import Op
+from archspec.writers.mindspore.cells import OPERATIONS, call
+from archspec.writers.mindspore.containers import Container, makes, reads
+from archspec.writers.mindspore.dense_loop import Running
+from archspec.writers.mindspore.width_expressions import layers_of
+
+# Kinds that are written into the call that reads them: conv(relu(norm(x))) is one line.
+FOLDED = frozenset(
+    {
+        "batch_norm",
+        "layer_norm",
+        "group_norm",
+        "relu",
+        "relu6",
+        "silu",
+        "gelu",
+        "hard_swish",
+        "leaky_relu",
+        "prelu",
+        "sigmoid",
+        "hard_sigmoid",
+        "global_avg_pool",
+        "output",
+    }
+)
+FEW = 4
+"""Values that are given names of their own; more are elements of one tuple."""
+
+Item = Op | Container
+
+
+def inputs_of(container: Container) -> list[str]:
+    """Return what `construct` calls the values that enter: `x`, or `x1`, `x2`."""
+    number = len(container.entering)
+    return ["x"] if number == 1 else [f"x{n}" for n in range(1, number + 1)]
+
+
+def straight(container: Container) -> list[str]:
+    """Return the lines that run a container's items one by one."""
+    written = dict(zip(container.entering, inputs_of(container), strict=True))
+    return _run(container, container.items, written, in_a_row=_in_a_row(container))
+
+
+def looped(container: Container, loop: Running) -> list[str]:
+    """Return the lines that run a block whose layers are a loop."""
+    written = dict(zip(container.entering, inputs_of(container), strict=True))
+    at = items_before(loop)
+    before, after = loop.others[:at], loop.others[at:]
+    inline = "" if _reads_any(after, (loop.source,)) else loop.source
+    lines = _run(container, before, written, inline=inline)
+    x = "maps" if _reads_any(after, (loop.source, container.entering[0])) else "x"
+    entered = written[loop.source]
+    lines += [f"{x} = {entered}"] * (entered != x)
+    layers = "self.cell_list[: self.num_layers]" if loop.others else "self.cell_list"
+    if loop.new_alone:  # a slice of the running join instead costs a sixth of a training step
+        lines += ["made = []", f"for layer in {layers}:", f"    new = layer({x})"]
+        lines += [f"    {x} = {_joined(x, 'new', loop)}", "    made.append(new)"]
+        written[loop.gathered] = f"ops.concat(made{'[::-1]' * loop.is_newest_first}, 1)"
+    else:
+        lines += [f"for layer in {layers}:", f"    {x} = {_joined(x, f'layer({x})', loop)}"]
+        written[loop.gathered] = x
+    if after:
+        return [*lines, *_run(container, after, written)]
+    return [*lines, f"return {', '.join(written[value] for value in container.leaving)}"]
+
+
+def _joined(x: str, new: str, loop: Running) -> str:
+    first, second = (new, x) if loop.is_newest_first else (x, new)
+    return f"ops.concat(({first}, {second}), 1)"
+
+
+def _reads_any(items: Sequence[Item], values: Sequence[str]) -> bool:
+    return any(value in reads(item) for item in items for value in values)
+
+
+def items_before(loop: Running) -> int:
+    """Return how many of the items of a block stand before its loop: they do not need what it gives."""
+    needing = {loop.gathered}
+    for number, item in enumerate(loop.others):
+        if needing.intersection(reads(item)):
+            return number
+    return len(loop.others)
+
+
+def _run(
+    container: Container,
+    items: Sequence[Item],
+    written: dict[str, str],
+    in_a_row: bool = False,
+    inline: str = "",
+) -> list[str]:
+    """Lines for items in running order; `written` says how each value is written, and learns of new ones.
+
+    Where the items run in a row, each value is called x; `inline` is one that is written where it is read.
+    """
+    readers = Counter(value for item in container.items for value in reads(item))
+    lines: list[str] = []
+    for item in items:
+        values, run = makes(item), _call(container, item, written)
+        if item is container.items[-1] and values == container.leaving:
+            return [*lines, f"return {run}"]
+        folds = isinstance(item, Op) and readers[item.name] <= 1 and _folds(item, container)
+        if folds or inline in values:
+            written[values[0]] = run
+            continue
+        names = ["x"] if in_a_row else _variables(container, item)
+        lines.append(
+            f"{', '.join(names) if len(names) <= FEW else _safe(container.local(item))} = {run}"
+        )
+        written |= dict(zip(values, names, strict=True))
+    if items and items[-1] is container.items[-1]:
+        lines.append(f"return {', '.join(written[value] for value in container.leaving)}")
+    return lines
+
+
+def _call(container: Container, item: Item, written: Mapping[str, str]) -> str:
+    inputs = [written[value] for value in reads(item)]
+    local = container.local(item)
+    return (
+        call(item, local, inputs) if isinstance(item, Op) else f"self.{local}({', '.join(inputs)})"
+    )
+
+
+def _folds(op: Op, container: Container) -> bool:
+    """An operator is written into its one reader, but not into a sum, nor a join into an operator."""
+    reader = next((item for item in container.items if op.name in reads(item)), None)
+    if isinstance(reader, Op) and reader.kind in OPERATIONS:
+        return False
+    return op.kind in FOLDED or (op.kind == "concat" and isinstance(reader, Container))
+
+
+def _in_a_row(container: Container) -> bool:
+    """Each item reads what the one before it gives, and nothing else is alive."""
+    before = [container.entering, *(makes(item) for item in container.items)]
+    return len(container.leaving) == 1 and all(
+        len(reads(item)) == 1 and reads(item) == given
+        for given, item in zip(before, container.items, strict=False)
+    )
+
+
+def _variables(container: Container, item: Item) -> list[str]:
+    """What the values of an item are called; the outputs of a block's layers x1, x2, ..."""
+    number = len(makes(item))
+    if isinstance(item, Container) and item.kind == "dense_layer" and number == 1:
+        return [f"x{layers_of(container).index(item) + 1}"]
+    local = _safe(container.local(item))
+    if number == 1:
+        return [local]
+    return [f"{local}_{n}" if number <= FEW else f"{local}[{n - 1}]" for n in range(1, number + 1)]
+
+
+def _safe(local: str) -> str:
+    taken = re.fullmatch(r"x\d*|nn|ops|self|layer|maps|made|new", local) or iskeyword(local)
+    return f"{local}_" if taken else local

@@ -1,0 +1,1 @@
+"""A graph drawn: SVG, PNG, DOT and HTML."""

@@ -1,0 +1,84 @@
+"""A graph as Graphviz DOT text: stages, layers, and one edge for each direct connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archspec.graph.connections import BlockConnections, block_connections
+from archspec.graph.ir import Graph
+from archspec.graph.report import BlockReport, StageReport, report
+from archspec.writers.pictures.diagrams import colour
+from archspec.writers.pictures.layout import STAGES
+from archspec.writers.summary import adds_input, dimensions, sentence, shown, skips, totals
+
+
+def to_dot(graph: Graph) -> str:
+    """Return DOT text; a block is a cluster of its input, its layers and its output.
+
+    The edges into the output or aggregation (dashed) are what it joins; what goes round the layers is dotted.
+    """
+    facts = report(graph)
+    found = zip(facts.blocks, block_connections(graph), strict=True)
+    blocks = {block.name: (block, connections) for block, connections in found}
+    lines = [
+        f"digraph {quoted(graph.name)} {{",
+        f"  label={quoted(f'{shown(graph.name)}: {totals(facts)}')}; labelloc=t; fontname=sans; rankdir=TB;",
+        "  node [shape=box, style=filled, fontname=sans, fontsize=11]; edge [arrowsize=0.5];",
+        f"  input [label={quoted(f'input {dimensions(facts.input)}')}, fillcolor=white];",
+    ]
+    end, ends = "input", dict[str, str]()
+    for number, stage in enumerate(facts.stages):
+        own = f"s{number}"
+        if stage.name in blocks:
+            lines += _block(own, stage, *blocks[stage.name], graph)
+            lines.append(f"  {end} -> {own}_0;")
+            end = f"{own}_out"
+        else:
+            lines += [f"  {own} [{_label(stage)}];", f"  {end} -> {own};"]
+            end = own
+        ends[stage.name] = end
+    for source, target in skips(graph):
+        lines.append(f"  {ends[source]} -> {ends[target]} [style=dashed, color=gray];")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def quoted(text: str) -> str:
+    """Return a DOT string: quotes and backslashes (`\\N` would stand for the node's name) are text."""
+    return '"' + shown(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _label(stage: StageReport) -> str:
+    # The \n between the parts is DOT's line break, so only the parts are quoted.
+    parts = (stage.name, dimensions(stage.output), f"{stage.params:,} parameters")
+    label = "\\n".join(quoted(part)[1:-1] for part in parts)
+    return f'label="{label}", fillcolor="{STAGES[stage.kind][0]}"'
+
+
+def _block(
+    own: str, stage: StageReport, block: BlockReport, found: BlockConnections, graph: Graph
+) -> Iterator[str]:
+    layers = len(found.sources)
+    yield f"  subgraph cluster_{own} {{"
+    yield f"    label={quoted(f'{block.name}: {sentence(block, graph)}')};"
+    yield f'    {own}_0 [label="block\'s input", fillcolor=white];'
+    for layer in range(1, layers + 1):
+        yield f'    {own}_{layer} [label="layer {layer}", fillcolor=white, color="{colour(layer, layers)}"];'
+    yield f"    {own}_out [{_label(stage)}];"
+    for source in range(layers):
+        readers = [
+            f"{own}_{n}" for n, sources in enumerate(found.sources, start=1) if source in sources
+        ]
+        if readers:
+            yield f'    {own}_{source} -> {{{" ".join(readers)}}} [color="{colour(source, layers)}"];'
+    gathered, joined = (
+        " ".join(f"{own}_{source}" for source in sorted(found.gathered)),
+        f"{own}_out",
+    )
+    for region in graph.regions_of("aggregation", block.name):
+        joined = f"{own}_aggregate"
+        yield f'    {joined} [label="aggregate, {region.attrs["out_channels"]} channels", fillcolor=white];'
+        yield f"    {joined} -> {own}_out [color=gray];"
+    yield f"    {{{gathered}}} -> {joined} [style=dashed, color=gray];"
+    if found.bypassed or adds_input(block.name, graph):
+        yield f"    {own}_0 -> {own}_out [style=dotted];"
+    yield "  }"

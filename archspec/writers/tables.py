@@ -1,0 +1,121 @@
+"""A report as tables and a tree for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from rich.table import Table
+from rich.tree import Tree
+
+from archspec.errors import counted
+from archspec.graph.ir import Graph, Op, Region
+from archspec.graph.operators import Shape
+from archspec.graph.report import Report
+from archspec.graph.shapes import infer_shapes
+from archspec.writers.summary import growth, skips
+
+
+def summary(report: Report) -> str:
+    """Return the totals in two lines, and a third one for the feature maps that are given beside the output."""
+    maps = [f"block {f.block} ({f.channels} channels, stride {f.stride})" for f in report.features]
+    return (
+        f"{report.name}: ({pixels(report.input)}) -> ({pixels(report.output)}), depth {report.depth}\n"
+        f"{counted(report.params, 'parameter')} ({report.params_with_stats:,} with moving statistics), "
+        f"{report.macs / 1e9:.3f} GMACs, {report.flops / 1e9:.3f} GFLOPs, {counted(report.edges, 'direct connection')}"
+    ) + (f"\nfeature maps: {', '.join(maps)}" if maps else "")
+
+
+def stage_table(report: Report, graph: Graph) -> Table:
+    """Return a row for each stage; connections are shown as found, beside what the rule's closed form says."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    for name in ("layers", "k", "output", "params", "MMACs", "connections", "expected"):
+        table.add_column(name, justify="right", no_wrap=True)
+    blocks = {block.name: block for block in report.blocks}
+    for stage in report.stages:
+        block = blocks.get(stage.name)
+        found = (str(block.layers), growth(block.name, graph)) if block else ("", "")
+        edges = (f"{block.edges:,}", f"{block.expected_edges:,}") if block else ("", "")
+        counts = (f"{stage.params:,}", f"{stage.macs / 1e6:,.1f}")
+        table.add_row(
+            stage.name.removeprefix("features."), *found, pixels(stage.output), *counts, *edges
+        )
+    return table
+
+
+def tree(graph: Graph) -> Tree:
+    """Return the stages with their operators; of layers that are alike the first two and the last are opened."""
+    shapes, _ = infer_shapes(graph)
+    joined = {target: source for source, target in skips(graph)}
+    root = Tree(f"[bold]{graph.name}[/bold]")
+    for region in (r for r in graph.regions.values() if not r.parent):
+        branch = root.add(region.name)
+        if region.name in joined:
+            branch.add(f"joins the output of {joined[region.name]}")
+        if region.kind == "dense_block":
+            _add_layers(branch, graph, region.name, shapes)
+        else:
+            _add_operators(branch, graph, region.name, shapes)
+    for op in (op for op in graph.ops.values() if op.kind == "output"):
+        root.add(f"{op.name}  {op.inputs[0].rpartition('.')[0]}  {pixels(shapes[op.name])}")
+    return root
+
+
+def _add_layers(branch: Tree, graph: Graph, block: str, shapes: dict[str, Shape]) -> None:
+    layers = graph.regions_of("dense_layer", block)
+    if len({layer.attrs["growth_rate"] for layer in layers}) > 1:
+        branch.add(
+            f"layers add {', '.join(str(layer.attrs['growth_rate']) for layer in layers)} channels"
+        )
+    for _, alike in groupby(layers, key=lambda layer: layer.attrs["part"].steps):
+        _add_run(branch, graph, [*alike], _each_reads(block, graph), shapes)
+    for region in graph.regions_of("aggregation", block):
+        _add_operators(branch.add(_local(region.name)), graph, region.name, shapes)
+    for op in graph.members[block]:
+        if op.kind != "concat":
+            branch.add(_line(op, shapes))
+
+
+def _add_run(
+    branch: Tree, graph: Graph, layers: Sequence[Region], each_reads: str, shapes: dict[str, Shape]
+) -> None:
+    """Successive layers of the same steps: the first two and the last are opened."""
+    for number, layer in enumerate(layers, start=1):
+        if 2 < number < len(layers):
+            continue
+        if number == len(layers) and number > 3:
+            branch.add(f"... {len(layers) - 3} more{each_reads}")
+        _add_operators(branch.add(_local(layer.name)), graph, layer.name, shapes)
+
+
+def _each_reads(block: str, graph: Graph) -> str:
+    """How the layers between differ, where that is one number."""
+    attrs = graph.regions[block].attrs
+    even = {layer.attrs["growth_rate"] for layer in graph.regions_of("dense_layer", block)} == {
+        attrs["growth_rate"]
+    }
+    if not even or attrs["connectivity"].kind not in ("dense", "cross_stage_partial"):
+        return ""
+    return f", each reads {attrs['growth_rate']} channels more"
+
+
+def _add_operators(branch: Tree, graph: Graph, region: str, shapes: dict[str, Shape]) -> None:
+    for op in graph.members[region]:
+        branch.add(_line(op, shapes))
+
+
+def _local(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _line(op: Op, shapes: dict[str, Shape]) -> str:
+    size = f" {op.attrs['kernel']}x{op.attrs['kernel']}" if "kernel" in op.attrs else ""
+    stride = f"/{op.attrs['stride']}" if op.attrs.get("stride", 1) > 1 else ""
+    before = pixels(shapes[op.inputs[0]])
+    return f"{_local(op.name)}  {op.kind}{size}{stride}  {before} -> {pixels(shapes[op.name])}"
+
+
+def pixels(shape: Shape) -> str:
+    """Return `3x224x224`: narrow enough for a table."""
+    return "x".join(map(str, shape))

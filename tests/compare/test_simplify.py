@@ -1,0 +1,113 @@
+"""Operators that give what they read: a compiler leaves them out, and a person writes them for nothing."""
+
+from typing import Any
+
+import pytest
+from compare.test_compare import lines, nameless
+from compare.test_equal_operators import bypassed, conv, spec_of
+
+from archspec.compare.compare import compare
+
+IDLE: dict[str, Any] = {
+    "a max pool of one pixel": {"max_pool": {"kernel": 1, "stride": 1}},
+    "an average of one pixel": {"avg_pool": {"kernel": 1, "stride": 1}},
+    "a slice of all channels": {"slice": {}},
+    "a slice from the first to the last": {"slice": {"start": 0, "stop": 8}},
+    "a shuffle of one group": {"shuffle": {"groups": 1}},
+    "a shuffle of groups of one": {"shuffle": {"groups": 8}},
+    "a dropout": {"dropout": {"rate": 0.3}},
+}
+NOT_IDLE: dict[str, Any] = {
+    "a pool that leaves pixels out": {"max_pool": {"kernel": 1, "stride": 2}},
+    "a pool of more pixels": {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
+    "a slice of some channels": {"slice": {"stop": 7}},
+    "a shuffle": {"shuffle": {"groups": 2}},
+}
+
+
+@pytest.mark.parametrize("step", IDLE.values(), ids=IDLE)
+def test_what_gives_what_it_reads_may_be_left_out(step: Any) -> None:
+    """Of the file, or of the spec: in a layer's middle, at its start behind a join, in the stem."""
+    steps = [step, conv(8), step, conv("k")]
+    wide = {"growth_rate": 8, "blocks": [{"layers": 1}, {"layers": 1}]}
+    written = spec_of(**wide, layer=steps, stem=[conv(8), step])
+    plain = spec_of(**wide, layer=[conv(8), conv("k")], stem=[conv(8)])
+    for spec, file in ((written, plain), (plain, written), (written, written)):
+        found = compare(spec, nameless(file))
+        assert (lines(found), found.notes) == ([], ())
+        assert [block.edges for block in found.blocks] == [1, 1]
+
+
+@pytest.mark.parametrize("step", NOT_IDLE.values(), ids=NOT_IDLE)
+def test_what_changes_anything_is_not_left_out(step: Any) -> None:
+    """The like of it, with one setting changed."""
+    written, plain = (spec_of(stem=[conv(8), *steps, conv(8)]) for steps in ([step], []))
+    assert not compare(written, nameless(plain)).equal
+    assert not compare(plain, nameless(written)).equal
+
+
+def test_a_crop_that_cuts_nothing_off_may_be_left_out() -> None:
+    """`crop: true` of maps that have one size already; one pixel more, and it is a difference."""
+    skip = {"pool": "none", "skip": "stem"}
+    blocks = [{"layers": 1}, {"layers": 1}]
+    written = spec_of(layer=[conv("k")], blocks=blocks, transitions=[{**skip, "crop": True}])
+    plain = spec_of(layer=[conv("k")], blocks=blocks, transitions=[skip])
+    assert any(op.kind == "crop" for op in written.ops.values())
+    assert lines(compare(written, nameless(plain))) == []
+    assert lines(compare(plain, nameless(plain))) == []
+
+
+def test_a_crop_that_cuts_off_one_pixel_is_compared() -> None:
+    """Of 9 x 9 pixels to the 8 x 8 of the stem."""
+    larger = {"skip": "stem", "crop": True, "steps": [{"conv": {"kernel": 2, "padding": 1}}]}
+    spec = spec_of(layer=[conv("k")], blocks=[{"layers": 1}, {"layers": 1}], transitions=[larger])
+    assert lines(compare(spec, nameless(spec))) == []
+    [crop] = [op for op in spec.ops.values() if op.kind == "crop"]
+    assert lines(compare(spec, nameless(bypassed(spec, crop)))) != []
+
+
+CLAMPS = {
+    "relu, relu6": (["relu", "relu6"], ["relu6"]),
+    "relu, relu": (["relu", "relu"], ["relu"]),
+    "relu, relu, relu6": (["relu", "relu", "relu6"], ["relu6"]),
+}
+OTHERS = {
+    "relu6, relu": (["relu6", "relu"], ["relu"]),
+    "silu, relu": (["silu", "relu"], ["relu"]),
+    "relu, sigmoid": (["relu", "sigmoid"], ["sigmoid"]),
+}
+
+
+def behind_a_convolution(kinds: list[str]) -> Any:
+    steps = [conv(8), *({"activation": kind} for kind in kinds), conv("k")]
+    return spec_of(growth_rate=8, blocks=[{"layers": 1}], layer=steps)
+
+
+@pytest.mark.parametrize(("long", "short"), CLAMPS.values(), ids=CLAMPS)
+def test_a_relu_before_one_that_cuts_off_as_much_may_be_left_out(
+    long: list[str], short: list[str]
+) -> None:
+    """ONNX Runtime's optimiser does so."""
+    spec, file = behind_a_convolution(long), behind_a_convolution(short)
+    for ours, theirs in ((spec, file), (file, spec), (spec, spec)):
+        assert lines(compare(ours, nameless(theirs))) == []
+
+
+@pytest.mark.parametrize(("long", "short"), OTHERS.values(), ids=OTHERS)
+def test_another_activation_in_a_row_is_compared(long: list[str], short: list[str]) -> None:
+    """It changes values."""
+    assert lines(compare(behind_a_convolution(long), nameless(behind_a_convolution(short))))
+
+
+def test_a_shuffle_that_undoes_another_may_be_left_out_with_it() -> None:
+    """Eight channels in two groups and then in four are as they were; in two groups again they are not."""
+    wide = {"growth_rate": 8, "blocks": [{"layers": 1}]}
+
+    def shuffled(*groups: int) -> Any:
+        shuffles = [{"shuffle": {"groups": number}} for number in groups]
+        return spec_of(**wide, layer=[conv(8), *shuffles, conv("k")])
+
+    assert lines(compare(shuffled(2, 4), nameless(shuffled()))) == []
+    assert lines(compare(shuffled(), nameless(shuffled(4, 2)))) == []
+    assert lines(compare(shuffled(2, 2), nameless(shuffled())))
+    assert lines(compare(shuffled(2, 4, 2), nameless(shuffled(2)))) == []

@@ -1,0 +1,202 @@
+"""Settings of a recipe that would do nothing are refused; what a child says leaves none behind."""
+
+from pathlib import Path
+
+import pytest
+
+from archspec.errors import SpecError
+from archspec.files import to_yaml
+from archspec.spec.catalogue import shipped
+from archspec.train.plan import plan_run
+from archspec.train.recipe.model import Recipe, load_recipe
+
+BASE = {"epochs": 10, "batch_size": 8}
+STEP = {"kind": "step"}
+OF_ANOTHER_VALUE = {
+    "milestones beside cosine": (
+        {"schedule": {"milestones": [0.5]}},
+        ["milestones is a setting of the schedule step, not of cosine"],
+    ),
+    "factor beside constant": (
+        {"schedule": {"kind": "constant", "factor": 0.5}},
+        ["factor is a setting of the schedule step, not of constant"],
+    ),
+    "all of a step, beside cosine": (
+        {"schedule": {"kind": "cosine", "milestones": [0.5], "factor": 0.1}},
+        [
+            "milestones is a setting of the schedule step, not of cosine",
+            "factor is a setting of the schedule step, not of cosine",
+        ],
+    ),
+    "final beside constant": (
+        {"schedule": {"kind": "constant", "final": 0.0}},
+        ["final is a setting of the schedule cosine, not of constant"],
+    ),
+    "final beside step": (
+        {"schedule": {"kind": "step", "final": 0.01}},
+        ["final is a setting of the schedule cosine, not of step"],
+    ),
+    "loss scale in O0": ({"loss_scale": 1024.0}, ["loss_scale is a setting of amp O2, not of O0"]),
+    "nesterov alone": (
+        {"optimizer": {"momentum": 0.0, "nesterov": True}},
+        ["nesterov needs a momentum above 0"],
+    ),
+    "scaling alone": (
+        {"scaling": "scale_rate"},
+        ["scaling needs a global_batch, kept or scaled by"],
+    ),
+}
+OF_THE_RUN = {
+    "warm-up": (
+        {"schedule": {"warmup_epochs": 11}},
+        ["warmup_epochs (=11) must be at most the 10 epochs of the run"],
+    ),
+    "final": (
+        {"schedule": {"learning_rate": 0.01, "final": 0.1}},
+        ["final (=0.1) must be at most the learning_rate (=0.01) that it falls from"],
+    ),
+    "beyond the run": (
+        {"schedule": {**STEP, "milestones": [5, 10, 30]}},
+        ["[1] (=10)", "[2] (=30)"],
+    ),
+    "at the start": ({"schedule": {**STEP, "milestones": [0, 5]}}, ["[0] (=0) must lie between"]),
+    "within the warm-up": (
+        {"schedule": {**STEP, "milestones": [2, 6], "warmup_epochs": 3}},
+        ["[0] (=2) must lie between epochs 3 and 10"],
+    ),
+    "not in order": (
+        {"schedule": {**STEP, "milestones": [0.75, 0.5]}},
+        ["milestones[1] (=0.5) must come after the one before it"],
+    ),
+    "twice": ({"schedule": {**STEP, "milestones": [5, 5]}}, ["[1] (=5) must come after"]),
+    "a share and its epoch": (
+        {"schedule": {**STEP, "milestones": [0.5, 5]}},
+        ["[1] (=5) must come"],
+    ),
+}
+UNITS = {
+    "of 0-1": (
+        {"data": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}},
+        [
+            "mean (=[0.485, 0.456, 0.406]) must be in 0-255 units; "
+            "what is [0.485, 0.456, 0.406] in 0-1 is [123.675, 116.28, 103.53] here",
+            "std (=[0.229, 0.224, 0.225]) must be in 0-255 units, each 1 or more; "
+            "what is [0.229, 0.224, 0.225] in 0-1 is [58.395, 57.12, 57.375] here",
+        ],
+    ),
+    "half": ({"data": {"mean": [0.5]}}, ["mean (=[0.5]) must be in 0-255 units; what is"]),
+    "nearly nothing": (
+        {"data": {"std": [1e-30]}},
+        ["std (=[1e-30]) must be in 0-255 units, each 1 or more"],
+    ),
+    "one of three": ({"data": {"std": [60.0, 0.2, 60.0]}}, ["std (=[60, 0.2, 60]) must be"]),
+}
+REFUSED = OF_ANOTHER_VALUE | OF_THE_RUN | UNITS
+FINE = {
+    "raw pixels": {"data": {"mean": [0.0], "std": [1.0]}},
+    "black": {"data": {"mean": [0.0, 0.0, 10.0], "std": [1.0, 2.0, 3.0]}},
+    "warm-up alone": {"schedule": {"warmup_epochs": 10}},
+    "step": {"schedule": {"kind": "step", "milestones": [0.5, 6, 0.75], "factor": 0.5}},
+    "step behind a warm-up": {"schedule": {**STEP, "milestones": [3, 5], "warmup_epochs": 2}},
+    "nothing falls": {"schedule": {"learning_rate": 0.1, "final": 0.1}},
+    "off": {"loss_scale": 1.0, "optimizer": {"momentum": 0.0, "nesterov": False}},
+}
+
+
+def written(tmp_path: Path, values: dict[str, object], name: str = "r.yaml") -> Path:
+    (tmp_path / name).write_text(to_yaml(values))
+    return tmp_path / name
+
+
+@pytest.mark.parametrize(("values", "rules"), REFUSED.values(), ids=REFUSED)
+def test_a_setting_that_would_do_nothing_is_refused(values, rules, tmp_path):
+    """At its place, with the rule; all at once."""
+    with pytest.raises(SpecError) as caught:
+        load_recipe(written(tmp_path, BASE | values))
+    faults = caught.value.diagnostics
+    assert [fault.code for fault in faults] == ["S006"] * len(rules)
+    assert all(rule in fault.message for rule, fault in zip(rules, faults, strict=True))
+    assert all(":" in fault.where.removeprefix(str(tmp_path)) for fault in faults)
+
+
+@pytest.mark.parametrize("values", FINE.values(), ids=FINE)
+def test_a_setting_that_does_something_is_not(values, tmp_path):
+    """Nor is one that says that something is off; and what is saved reads back equal."""
+    recipe = load_recipe(written(tmp_path, BASE | values))
+    assert (
+        load_recipe(written(tmp_path, recipe.resolved(), "saved.yaml")).resolved()
+        == recipe.resolved()
+    )
+
+
+@pytest.mark.parametrize("name", shipped("recipe"))
+def test_shipped_recipes_say_nothing_useless_and_read_back(name, tmp_path):
+    """What a run saves of them has no setting that means nothing there."""
+    recipe = load_recipe(name)
+    values = recipe.resolved()
+    again = load_recipe(written(tmp_path, values))
+    assert again.resolved() == values
+    assert again == recipe
+    assert ("milestones" in values["schedule"]) == (recipe.schedule.kind == "step")
+
+
+REPLACING = {
+    "cifar_paper": ["schedule.kind=cosine"],
+    "imagenet_paper": ["schedule={kind: constant}"],
+    "imagenet_ascend": ["amp=O0", "schedule.kind=step"],
+    "mnist": ["optimizer.momentum=0.0"],
+    "imagefolder_finetune": ["global_batch=null"],
+}
+
+
+@pytest.mark.parametrize(("name", "settings"), REPLACING.items(), ids=REPLACING)
+def test_what_is_said_leaves_no_setting_of_the_other_value(name, settings, tmp_path):
+    """With --set and in a child alike."""
+    from_line = load_recipe(name, settings)
+    child: dict[str, object] = {"extends": name}
+    for setting in settings:
+        (path, value) = setting.split("=", 1)
+        keys = path.split(".")
+        plain = {"O0": "O0", "null": None, "0.0": 0.0}.get(value, value)
+        plain = {"kind": "constant"} if value.startswith("{") else plain
+        child[keys[0]] = {keys[1]: plain} if keys[1:] else plain
+    from_child = load_recipe(written(tmp_path, child))
+    assert from_child.resolved() | {"name": name} == from_line.resolved() | {"name": name}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["schedule.milestones=[0.5]", "schedule.kind=cosine"],
+        ["schedule.kind=cosine", "schedule.milestones=[0.5]"],
+        ["loss_scale=8.0", "amp=O0"],
+        ["optimizer.nesterov=true", "optimizer.momentum=0.0"],
+    ],
+)
+def test_two_that_are_typed_are_refused_in_any_order(settings):
+    """Neither is a parent's: the user means both."""
+    with pytest.raises(SpecError, match=r"^--set .* S006"):
+        load_recipe("imagenet_paper", settings)
+
+
+def test_a_flag_against_a_setting_is_refused():
+    """--lr and --set recipe.schedule.learning_rate, where they differ; so it is for every flag."""
+    settings = ["schedule.learning_rate=0.1", ("schedule.learning_rate", 0.2)]
+    with pytest.raises(SpecError, match=r"S011 schedule.learning_rate is replaced by override"):
+        load_recipe("digits", settings)
+    assert load_recipe("digits", [settings[0], ("schedule.learning_rate", 0.1)])
+
+
+def test_a_recipes_overrides_of_the_spec_give_way_to_the_users(tmp_path):
+    """They are its defaults; nobody typed them."""
+    recipe = written(tmp_path, {"extends": "digits", "overrides": {"drop_rate": 0.2}})
+    plan = plan_run("densenetbc_digits", recipe_name=str(recipe), spec_overrides=["drop_rate=0.1"])
+    assert plan.spec.drop_rate == 0.1
+
+
+def test_a_rate_that_is_scaled_leaves_other_schedules_alone(tmp_path):
+    """Only a cosine has an end to be scaled too."""
+    settings = {"extends": "cifar_paper", "scaling": "scale_rate", "batch_size": 32}
+    plan = plan_run("densenetbc_digits", recipe_name=str(written(tmp_path, settings)))
+    assert (plan.recipe.schedule.learning_rate, plan.recipe.schedule.kind) == (0.05, "step")
+    assert isinstance(plan.recipe, Recipe)
