@@ -54,7 +54,7 @@ from archspec.readers.mindir.read import mindir_reading  # noqa: E402
 from archspec.readers.onnx.checker import refuse_invalid  # noqa: E402
 from archspec.readers.onnx.read import onnx_reading  # noqa: E402
 from archspec.readers.tensors import Reading  # noqa: E402
-from archspec.spec.fields import SpecModel  # noqa: E402
+from archspec.settings import SpecModel  # noqa: E402
 from archspec.spec.model import Spec  # noqa: E402
 from archspec.verifiers.verify import verified  # noqa: E402
 

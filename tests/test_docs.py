@@ -97,7 +97,12 @@ def test_imports_go_the_way_that_the_architecture_says():
     )
     order = [step.split(", ") for step in line.split(" <- ")]
     for number, step in enumerate(order):
-        left = {"runtime", "kinds", *(room for earlier in order[:number] for room in earlier)}
+        left = {
+            "runtime",
+            "file_kinds",
+            "files",
+            *(room for earlier in order[:number] for room in earlier),
+        }
         for room in step:
             folder = ROOT / "densenet_cli" if room == "densenet_cli" else ROOT / "archspec" / room
             for file in folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]:

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from archspec.certify.file_parts import Part, parts_of
-from archspec.certify.reach import CARRIED, FILTERS, JOINS, Reach, filtered, joined
+from archspec.certify.reach import Reach, filtered
 from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
 from archspec.errors import Diagnostic, first_of
 from archspec.graph.ir import Op
+from archspec.operators.table import NORMS, OPERATORS
 from archspec.readers.tensors import Reading, Values, Weights, values_of
-
-NORMS = frozenset({"batch_norm", "layer_norm", "group_norm"})
 
 Array = Any
 
@@ -157,7 +156,8 @@ class _Walk:
     def _read(self, part: Part, value: str) -> Reach:
         """A value of the part itself, or one from outside, whose channels depend on one source."""
         if value in self.parts.joins:
-            return joined([self._read(part, each) for each in self.parts.joins[value]])
+            first, *others = (self._read(part, each) for each in self.parts.joins[value])
+            return first.beside(others)
         if self.parts.of.get(value) is part:
             return self.reaches[value]
         if part.name not in self.tables:
@@ -167,12 +167,13 @@ class _Walk:
         )
 
     def _operate(self, part: Part, ours: Op, op: Op, read: Sequence[Reach]) -> Reach:
-        if op.kind in JOINS:
-            return JOINS[op.kind](read)
-        x = joined(read) if len(read) > 1 else read[0]
-        made = (
-            self._through_filters(ours, op, x) if op.kind in FILTERS else self._scaled(ours, op, x)
-        )
+        row = OPERATORS[op.kind]
+        if row.arity != 1:
+            made: Reach = row.reach(op.attrs, read)
+            return made
+        x = read[0].beside(read[1:])
+        through = self._through_filters if row.has_filters else self._scaled
+        made = through(ours, op, x)
         if made is not x:
             ends = self.ends.setdefault(part.name, {})
             for number in np.flatnonzero(x.sources & ~made.sources).tolist():
@@ -190,7 +191,7 @@ class _Walk:
         return filtered(x, filters, groups)
 
     def _scaled(self, ours: Op, op: Op, x: Reach) -> Reach:
-        made = CARRIED[op.kind](op, x)
+        made: Reach = OPERATORS[op.kind].reach(op.attrs, [x])
         for values in self._weights(ours, op):
             passes = values.reshape(-1) != 0
             made = made if op.kind not in NORMS or passes.all() else made.where(passes)
@@ -212,7 +213,9 @@ class _Walk:
         scales, others = (
             [self.values.of(source) for source in each] for each in (known.scales, known.others)
         )
-        if any(values is None for values in scales) or (op.kind in FILTERS and not scales):
+        if any(values is None for values in scales) or (
+            OPERATORS[op.kind].has_filters and not scales
+        ):
             self.unread[ours.name] = None
         if not all(
             np.isfinite(values).all() for values in (*scales, *others) if values is not None

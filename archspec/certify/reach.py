@@ -6,13 +6,11 @@ sources: so channels are rows of a table, and alike ones share a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from archspec.graph.ir import Op
 
 Array = Any
 
@@ -48,22 +46,36 @@ class Reach:
         """Booleans, (channels, sources)."""
         return self.rows[self.at]
 
+    def sliced(self, start: int, stop: int) -> Reach:
+        """Return some of the channels."""
+        return Reach(self.rows, self.at[start:stop])
+
+    def shuffled(self, groups: int) -> Reach:
+        """Return the channels of all groups interleaved."""
+        return Reach(self.rows, self.at.reshape(groups, -1).T.reshape(-1))
+
+    def mixed(self, groups: int) -> Reach:
+        """Return channels each of which depends on all of its group."""
+        if groups == len(self.at):
+            return self
+        size = len(self.at) // groups
+        return filtered(self, np.ones((len(self.at), size), bool), groups)
+
+    def beside(self, others: Sequence[Reach]) -> Reach:
+        """Return the channels of several values, one after another."""
+        parts = [self, *others]
+        tables = {id(part.rows): part.rows for part in parts}
+        offsets = dict(zip(tables, np.cumsum([0, *map(len, tables.values())]), strict=False))
+        at = np.concatenate([part.at + offsets[id(part.rows)] for part in parts])
+        return Reach(self.rows if len(tables) == 1 else np.vstack(list(tables.values())), at)
+
+    def with_all_of(self, others: Sequence[Reach]) -> Reach:
+        """Return channels that depend on all that the values' channels of the same place depend on."""
+        return Reach.of(np.logical_or.reduce([self.table, *(part.table for part in others)]))
+
     def where(self, passes: Array) -> Reach:
         """Return the channels, those that do not pass without a source."""
         return Reach(self.rows, np.where(passes, self.at, 0))
-
-
-def joined(parts: Sequence[Reach]) -> Reach:
-    """Return the channels of several values, one after another."""
-    tables = {id(part.rows): part.rows for part in parts}
-    offsets = dict(zip(tables, np.cumsum([0, *map(len, tables.values())]), strict=False))
-    at = np.concatenate([part.at + offsets[id(part.rows)] for part in parts])
-    return Reach(parts[0].rows if len(tables) == 1 else np.vstack(list(tables.values())), at)
-
-
-def added(parts: Sequence[Reach]) -> Reach:
-    """Return channels that depend on all that the values' channels of the same place depend on."""
-    return Reach.of(np.logical_or.reduce([part.table for part in parts]))
 
 
 def filtered(x: Reach, filters: Array, groups: int = 1) -> Reach:
@@ -85,48 +97,3 @@ def _read(x: Reach, filters: Array) -> Array:
     rows, starts = np.unique(x.at[order], return_index=True)
     reads = np.logical_or.reduceat(filters[:, order], starts, axis=1)
     return (reads.astype(np.float32) @ x.rows[rows].astype(np.float32)) > 0
-
-
-def _mixed(op: Op, x: Reach) -> Reach:
-    """A norm over several channels: each of them depends on all."""
-    groups = op.attrs.get("groups", 1)
-    if groups == len(x.at):
-        return x
-    size = len(x.at) // groups
-    return filtered(x, np.ones((len(x.at), size), bool), groups)
-
-
-def _slice(op: Op, x: Reach) -> Reach:
-    return Reach(x.rows, x.at[op.attrs["start"] : op.attrs["stop"]])
-
-
-def _shuffle(op: Op, x: Reach) -> Reach:
-    return Reach(x.rows, x.at.reshape(op.attrs["groups"], -1).T.reshape(-1))
-
-
-def _same(op: Op, x: Reach) -> Reach:
-    return x
-
-
-CARRIED: Mapping[str, Callable[[Op, Reach], Reach]] = {
-    **dict.fromkeys(("relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu"), _same),
-    **dict.fromkeys(("sigmoid", "hard_sigmoid", "dropout", "output"), _same),
-    **dict.fromkeys(
-        ("max_pool", "avg_pool", "blur_pool", "global_avg_pool", "upsample", "crop"), _same
-    ),
-    "batch_norm": _same,
-    **dict.fromkeys(("layer_norm", "group_norm"), _mixed),
-    "slice": _slice,
-    "shuffle": _shuffle,
-}
-"""What becomes of the channels of one value where all weights pass them."""
-
-FILTERS = ("conv", "conv_transpose", "dense")
-"""Kinds that make channels by weights."""
-
-JOINS: Mapping[str, Callable[[Sequence[Reach]], Reach]] = {
-    "concat": joined,
-    "add": added,
-    "multiply": added,
-}
-"""Kinds that read several values: a product depends on each of its factors."""

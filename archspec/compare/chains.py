@@ -14,29 +14,11 @@ from typing import Any
 
 from archspec.compare.concat_sources import Flat
 from archspec.graph.ir import Op
+from archspec.operators.table import OPERATORS
 
 MAX_CELLS = 4_000_000
 """Cells of the table that pairs chains; beyond, they are paired one by one as they come."""
 
-# Kinds that may stand for one another.
-_CLASSES: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            "relu",
-            "relu6",
-            "silu",
-            "gelu",
-            "hard_swish",
-            "leaky_relu",
-            "prelu",
-            "sigmoid",
-            "hard_sigmoid",
-        ),
-        "activation",
-    ),
-    **dict.fromkeys(("max_pool", "avg_pool", "blur_pool"), "pool"),
-    **dict.fromkeys(("batch_norm", "layer_norm", "group_norm"), "norm"),
-}
 _SIZES = ("out_channels", "kernel", "stride", "padding", "start", "stop")
 
 
@@ -69,7 +51,7 @@ class Chain:
     @property
     def classes(self) -> tuple[str, ...]:
         """The kinds of its operators, those that may stand for one another alike."""
-        return tuple(_CLASSES.get(op.kind, op.kind) for op in self.ops)
+        return tuple(OPERATORS[op.kind].family or op.kind for op in self.ops)
 
 
 Pair = tuple[Chain | None, Chain | None]

@@ -30,7 +30,8 @@ from archspec.compare.weight_names import nameless, other_names
 from archspec.compare.zero_biases import Settled, settled
 from archspec.errors import Diagnostic, counted
 from archspec.graph.ir import Graph, Op
-from archspec.graph.operators import OPERATORS
+from archspec.operators.operator import DERIVED
+from archspec.operators.table import OPERATORS
 from archspec.spec.parts import compressed
 
 MAX_LINES = 1_000
@@ -56,19 +57,6 @@ NOT_COMPARED = (
     "number types and casts",
 )
 
-# Attributes that follow from others: from what an operator reads, or from training alone.
-_DERIVED = frozenset({"in_channels", "channels"})
-_IGNORED = frozenset({"momentum", "rate"})
-_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "conv": {"groups": 1, "dilation": 1, "bias": False, "weights_of": None},
-    "dense": {"bias": True, "weights_of": None},
-    "batch_norm": {"weights_of": None},
-    "conv_transpose": {"bias": False, "weights_of": None},
-    "gelu": {"approximate": "none"},
-    "max_pool": {"ceil": False},
-    "avg_pool": {"ceil": False},
-    "global_avg_pool": {"keep": False},
-}
 _WORDS: Mapping[str, str] = {
     "out_channels": "has {found} outputs, the spec says {expected}",
     "bias": "has bias {found}, the spec says {expected}",
@@ -300,12 +288,12 @@ def _of_operator(match: Match, expected: Op, found: Op, derived: bool) -> Iterat
     if expected.kind != found.kind:
         yield f"is {found.kind}, the spec says {expected.kind}"
         return
-    defaults = _DEFAULTS.get(expected.kind, {})
-    ours, theirs = {**defaults, **expected.attrs}, {**defaults, **found.attrs}
+    row = OPERATORS[expected.kind]
+    ours, theirs = {**row.defaults, **expected.attrs}, {**row.defaults, **found.attrs}
     for name in {**ours, **theirs}:
         if (
-            name in _IGNORED
-            or (name in _DERIVED) != derived
+            name in row.in_training
+            or (name in DERIVED) != derived
             or _untold(name, found)
             or _same(ours.get(name), theirs.get(name))
         ):

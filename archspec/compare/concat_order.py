@@ -14,7 +14,7 @@ from typing import Any
 from archspec.compare.chains import Chain
 from archspec.compare.concat_sources import COMMUTATIVE
 from archspec.compare.match import Match
-from archspec.graph.ir import Op
+from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class _Walk:
     def _followed(self, chain: Chain, origin: str, how: Permutation) -> Iterator[str]:
         """Follow permuted channels through a chain."""
         for op in chain.ops:
-            if tells_places(op):
+            if OPERATORS[op.kind].tells_places(op.attrs):
                 what = self.match.title(chain) if op.kind == "output" else op.name
                 yield f"{origin} joins its sources in another order, on which {what} depends"
                 return
-            if mixes(op):
+            if OPERATORS[op.kind].mixes(op.attrs):
                 return
         self.moved[chain.output] = origin, how
 
@@ -89,25 +89,8 @@ class _Walk:
         if self.match.readers[value] != 1:
             return False
         for op in reversed(made.ops):
-            if mixes(op):
+            if OPERATORS[op.kind].mixes(op.attrs):
                 return True
-            if tells_places(op):
+            if OPERATORS[op.kind].tells_places(op.attrs):
                 return False
         return False
-
-
-def mixes(op: Op) -> bool:
-    """Each of its outputs reads all channels, by weights of its own."""
-    return op.kind in ("conv_transpose", "dense") or (
-        op.kind == "conv" and op.attrs.get("groups", 1) == 1
-    )
-
-
-def tells_places(op: Op) -> bool:
-    """What it does to a channel depends on the channel's place."""
-    if op.kind == "conv":
-        groups = op.attrs.get("groups", 1)
-        return groups > 1 and not groups == op.attrs["in_channels"] == op.attrs["out_channels"]
-    if op.kind == "group_norm":
-        return op.attrs["groups"] not in (1, op.attrs["channels"])
-    return op.kind in ("slice", "shuffle", "output")

@@ -16,7 +16,7 @@ from archspec.compare.chains import Pair, contracted, paired
 from archspec.compare.concat_sources import COMMUTATIVE, Flat
 from archspec.compare.simplify import leading_to
 from archspec.graph.ir import Op
-from archspec.graph.operators import OPERATORS
+from archspec.operators.table import OPERATORS
 
 
 def merged(flat: Flat) -> Flat:

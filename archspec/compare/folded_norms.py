@@ -15,8 +15,7 @@ from types import MappingProxyType
 
 from archspec.compare.chains import Chain, paired
 from archspec.graph.ir import Graph, Op
-
-_CONVS = ("conv", "conv_transpose")
+from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +94,14 @@ def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
 
 
 def _biased(op: Op) -> bool:
-    return op.kind in _CONVS and bool(op.attrs.get("bias"))
+    return OPERATORS[op.kind].folds_norm and bool(op.attrs.get("bias"))
 
 
 def _without_norms(chain: Chain) -> Chain:
     """A chain without the norms behind its convolutions, in a row or alone."""
     ops: list[Op] = []
     for op in chain.ops:
-        if op.kind != "batch_norm" or not ops or ops[-1].kind not in _CONVS:
+        if op.kind != "batch_norm" or not ops or not OPERATORS[ops[-1].kind].folds_norm:
             ops.append(op)
     return replace(chain, ops=tuple(ops))
 
@@ -117,6 +116,6 @@ def _in_chain(expected: Chain, found: Chain) -> Iterator[Folded]:
 def _convs(chain: Chain) -> Iterator[tuple[Op, int]]:
     """The convolutions of a chain, and how many batch norms follow in a row."""
     for at, op in enumerate(chain.ops):
-        if op.kind in _CONVS:
+        if OPERATORS[op.kind].folds_norm:
             behind = takewhile(lambda each: each.kind == "batch_norm", chain.ops[at + 1 :])
             yield op, len(list(behind))

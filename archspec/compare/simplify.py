@@ -11,30 +11,17 @@ from dataclasses import replace
 
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-
-_GATES: Mapping[str, str] = {"sigmoid": "silu", "hard_sigmoid": "hard_swish"}
+from archspec.operators.table import OPERATORS
 
 
 def channels_of(op: Op, known: Mapping[str, int]) -> int:
     """Return how many channels an operator gives, those of what it reads being known."""
-    if op.kind == "input":
-        return int(op.attrs["shape"][0])
-    if op.kind == "slice":
-        return int(op.attrs["stop"] - op.attrs["start"])
-    if op.kind == "concat":
-        return sum(known[source] for source in op.inputs)
-    return int(op.attrs.get("out_channels", known[op.inputs[0]]))
+    return OPERATORS[op.kind].channels(op.attrs, [known[source] for source in op.inputs])
 
 
 def is_idle(op: Op, channels: int) -> bool:
     """Return whether an operator that reads so many channels gives them as they are, in evaluation mode."""
-    if op.kind == "slice":
-        return bool(op.attrs["start"] == 0 and op.attrs["stop"] == channels)
-    if op.kind == "shuffle":
-        return op.attrs["groups"] in (1, channels)
-    if op.kind in ("max_pool", "avg_pool"):
-        return bool(op.attrs["kernel"] == op.attrs["stride"] == 1 and op.attrs["padding"] == 0)
-    return op.kind == "dropout"
+    return OPERATORS[op.kind].is_idle(op.attrs, channels)
 
 
 def without_whole_crops(graph: Graph) -> Graph:
@@ -59,8 +46,9 @@ def gated(graph: Graph) -> Graph:
     ops, made = graph.ops, dict[str, Op]()
     for op in ops.values():
         for x, gate in (op.inputs, op.inputs[::-1]) if op.kind == "multiply" else ():
-            if ops[gate].kind in _GATES and ops[gate].inputs == (x,):
-                made[op.name] = replace(op, kind=_GATES[ops[gate].kind], inputs=(x,))
+            kind = OPERATORS[ops[gate].kind].times_input
+            if kind and ops[gate].inputs == (x,):
+                made[op.name] = replace(op, kind=kind, inputs=(x,))
     if not made:
         return graph
     changed = {name: made.get(name, op) for name, op in ops.items()}
@@ -69,7 +57,7 @@ def gated(graph: Graph) -> Graph:
         gate
         for name in made
         for gate in ops[name].inputs
-        if ops[gate].kind in _GATES and not read[gate]
+        if OPERATORS[ops[gate].kind].times_input and not read[gate]
     }
     return replace(graph, ops={name: op for name, op in changed.items() if name not in gates})
 

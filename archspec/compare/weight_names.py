@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from archspec.compare.match import Match
 from archspec.errors import Diagnostic, counted
-from archspec.graph.operators import OPERATORS
+from archspec.operators.table import OPERATORS
 
 # What the readers and `folding` add to the name of an operator that they put together of two, or take apart.
 _MADE_OF_TWO = re.compile(r"\+bias|\+bare| without its norm")

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from archspec.compare.chains import Chain, Pair
 from archspec.errors import first_of
 from archspec.graph.ir import Op
-
-_BIASED = ("conv", "conv_transpose", "dense")
+from archspec.operators.table import OPERATORS, attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +52,11 @@ def _operators(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
     for expected, found in pairs:
         both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
         alike = (pair for pair in both if pair[0].kind == pair[1].kind)
-        yield from (pair for pair in alike if pair[0].kind in _BIASED)
+        yield from (pair for pair in alike if OPERATORS[pair[0].kind].has_filters)
 
 
 def _has_bias(op: Op) -> bool:
-    return bool(op.attrs.get("bias", op.kind == "dense"))
+    return bool(attribute(op.kind, op.attrs, "bias"))
 
 
 def _with_biases(chain: Chain, said: Mapping[str, bool]) -> Chain:

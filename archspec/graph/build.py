@@ -12,13 +12,14 @@ from archspec.connectivity_rules import around, bypasses, gathered, sources
 from archspec.errors import Diagnostic, GraphError
 from archspec.graph.expand import Part, expand
 from archspec.graph.ir import Graph, Op, Region
-from archspec.graph.operators import OPERATORS, Shape, ShapeFault
 from archspec.graph.shape_causes import causes
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.shapes import Shape, ShapeFault
+from archspec.operators.table import OPERATORS
+from archspec.settings import Path
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.model import Block, Spec
 from archspec.spec.parts import TransitionSpec
-from archspec.spec.reading.document import Path
 from archspec.spec.reading.validation_errors import in_reading_order
 from archspec.spec.templates import steps_of
 
@@ -99,8 +100,7 @@ class _Builder:
             except ShapeFault:  # told by build_graph, with all others
                 pass
         widths = [self.channels[source] for source in op.inputs]
-        usual = sum(widths) if op.kind == "concat" else widths[0]
-        self.channels[op.name] = op.attrs.get("out_channels", usual)
+        self.channels[op.name] = OPERATORS[op.kind].channels(op.attrs, widths)
 
     def region(self, name: str, kind: str, parent: str, origin: Path, **attrs: Any) -> None:
         self.regions.append(Region(name, kind, parent, MappingProxyType(attrs), origin))

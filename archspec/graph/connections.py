@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from archspec.connectivity_rules import RULES, count
 from archspec.graph.ir import Graph, Region
-from archspec.graph.operators import OPERATORS
+from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ that the graph still has them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
-from archspec.graph.ir import Attrs
-from archspec.spec.reading.document import Path
-from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec, same_padding, width_of
+from archspec.operators.operator import Attrs
+from archspec.operators.table import OPERATORS, STEPS
+from archspec.settings import Path
+from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
 
 NONE: Attrs = MappingProxyType({})
 
@@ -85,12 +85,12 @@ class _Expansion:
         base: str,
         kind: str,
         reads: tuple[int, ...],
-        channels: int,
         path: Path,
         attrs: Attrs = NONE,
     ) -> int:
         """Append a piece; its name is the step's own where its kind is the step's, else numbered by `base`."""
         own = step.name if base == self._bases(step)[-1] else ""
+        channels = OPERATORS[kind].channels(attrs, [self.width(read) for read in reads])
         self.pieces.append(Piece(own or self._number(base), kind, attrs, reads, channels, path))
         return len(self.pieces) - 1
 
@@ -124,28 +124,20 @@ class _Expansion:
     def activate(
         self, step: StepSpec, activation: ActivationSpec, value: int, path: Path, prefix: str = ""
     ) -> int:
-        channels, own = self.width(value), dict[str, Any]()
-        if activation.kind == "leaky_relu":
-            own = {"slope": 0.01 if activation.slope is None else activation.slope}
-        if activation.kind == "prelu":
-            own = {
-                "channels": channels,
-                "slope": 0.25 if activation.slope is None else activation.slope,
-            }
-        return self.add(
-            step, f"{prefix}{activation.kind}", activation.kind, (value,), channels, path, own
-        )
+        own = dict(activation.own_settings)
+        if "channels" in OPERATORS[activation.kind].required:
+            own["channels"] = self.width(value)
+        base = f"{prefix}{activation.kind}"
+        return self.add(step, base, activation.kind, (value,), path, own)
 
     def activation(self, step: StepSpec) -> ActivationSpec:
         return step.settings or self.part.activation
 
     def drop(self, step: StepSpec, value: int, path: Path, rate: float) -> int:
         """A rate of 0 is no operator."""
-        return (
-            self.add(step, "drop", "dropout", (value,), self.width(value), path, {"rate": rate})
-            if rate
-            else value
-        )
+        if not rate:
+            return value
+        return self.add(step, "drop", "dropout", (value,), path, {"rate": rate})
 
 
 def _all(steps: tuple[StepSpec, ...]) -> Iterator[StepSpec]:
@@ -158,95 +150,30 @@ def _all(steps: tuple[StepSpec, ...]) -> Iterator[StepSpec]:
 Known = dict[str, int]
 
 
-def _set(**flags: bool) -> dict[str, bool]:
-    """The flags that are set: an operator's attributes leave the usual unsaid."""
-    return {name: True for name, given in flags.items() if given}
+def _operator(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
+    """A step that is one operator, as its row says."""
+    row = STEPS[step.kind]
+    assert row.step is not None
+    attrs = row.step.attrs(step.settings, made.width(value), known)
+    return made.add(step, row.step.base_name, row.kind, (value,), path, attrs)
 
 
 def _conv(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    conv, ins = step.settings, made.width(value)
-    outs = ins if conv.width is None else width_of(conv.width, known)
-    padding = conv.padding
-    if padding is None:
-        padding = same_padding(conv.kernel, conv.dilation)
-    window = {
-        "kernel": conv.kernel,
-        "stride": conv.stride,
-        "padding": padding,
-        "dilation": conv.dilation,
-    }
-    groups = ins if conv.groups == "depthwise" else conv.groups
-    attrs = {
-        "in_channels": ins,
-        "out_channels": outs,
-        **window,
-        "groups": groups,
-        **_set(bias=conv.bias),
-    }
-    value = made.add(step, "conv", "conv", (value,), outs, path, attrs)
-    return (
-        made.drop(step, value, path, made.part.drop_rate)
-        if made.part.drop_after == "conv"
-        else value
-    )
-
-
-def _conv_transpose(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    conv, ins = step.settings, made.width(value)
-    outs = ins if conv.width is None else width_of(conv.width, known)
-    window = {"kernel": conv.kernel, "stride": conv.stride, "padding": conv.padding}
-    attrs = {"in_channels": ins, "out_channels": outs, **window, **_set(bias=conv.bias)}
-    return made.add(step, "conv", "conv_transpose", (value,), outs, path, attrs)
+    value = _operator(made, step, value, known, path)
+    part = made.part
+    return made.drop(step, value, path, part.drop_rate) if part.drop_after == "conv" else value
 
 
 def _norm(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    norm, channels = step.settings or made.part.norm, made.width(value)
-    if norm.kind == "none":
+    norm = step.settings or made.part.norm
+    if not norm.operator:
         return value
-    own = {"batch": {"momentum": norm.momentum}, "group": {"groups": norm.groups}}.get(
-        norm.kind, {}
-    )
-    attrs = {"channels": channels, "eps": norm.eps, **own}
-    return made.add(step, "norm", f"{norm.kind}_norm", (value,), channels, path, attrs)
+    attrs = {"channels": made.width(value), **norm.own_settings}
+    return made.add(step, "norm", norm.operator, (value,), path, attrs)
 
 
 def _activation(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
     return made.activate(step, made.activation(step), value, path)
-
-
-def _pool(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    pool = step.settings
-    attrs = {
-        "kernel": pool.kernel,
-        "stride": pool.stride,
-        "padding": pool.padding,
-        **_set(ceil=pool.ceil),
-    }
-    return made.add(step, "pool", step.kind, (value,), made.width(value), path, attrs)
-
-
-def _blur_pool(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    kernel, stride = step.settings.kernel, step.settings.stride
-    padding = (stride - 1 + kernel - 1) // 2
-    attrs = {"kernel": kernel, "stride": stride, "padding": padding}
-    return made.add(step, "pool", "blur_pool", (value,), made.width(value), path, attrs)
-
-
-def _global_pool(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    return made.add(
-        step,
-        "pool",
-        "global_avg_pool",
-        (value,),
-        made.width(value),
-        path,
-        _set(keep=step.settings.keep),
-    )
-
-
-def _upsample(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    attrs = {"factor": step.settings.factor, "mode": step.settings.mode}
-    return made.add(step, "upsample", "upsample", (value,), made.width(value), path, attrs)
 
 
 def _dropout(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
@@ -254,49 +181,18 @@ def _dropout(made: _Expansion, step: StepSpec, value: int, known: Known, path: P
     return made.drop(step, value, path, usual if step.settings.rate is None else step.settings.rate)
 
 
-def _dense(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    outs = width_of(step.settings.width, known)
-    attrs = {
-        "in_channels": made.width(value),
-        "out_channels": outs,
-        **({} if step.settings.bias else {"bias": False}),
-    }
-    return made.add(step, "dense", "dense", (value,), outs, path, attrs)
-
-
 def _squeeze_excite(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
     gate, channels = step.settings, made.width(value)
     inner = max(1, channels // gate.reduction)
     point = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
-    mean = made.add(step, "se_pool", "global_avg_pool", (value,), channels, path, {"keep": True})
+    mean = made.add(step, "se_pool", "global_avg_pool", (value,), path, {"keep": True})
     down = {"in_channels": channels, "out_channels": inner, **point}
-    reduced = made.add(step, "se_reduce", "conv", (mean,), inner, path, down)
+    reduced = made.add(step, "se_reduce", "conv", (mean,), path, down)
     active = made.activate(step, gate.activation, reduced, path, "se_")
     up = {"in_channels": inner, "out_channels": channels, **point}
-    expanded = made.add(step, "se_expand", "conv", (active,), channels, path, up)
-    scale = made.add(step, "se_gate", gate.gate, (expanded,), channels, path)
-    return made.add(step, "se", "multiply", (value, scale), channels, path)
-
-
-def _slice(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    start, stop = step.settings.start, step.settings.stop
-    first = 0 if start is None else width_of(start, known)
-    end = made.width(value) if stop is None else width_of(stop, known)
-    return made.add(
-        step, "slice", "slice", (value,), end - first, path, {"start": first, "stop": end}
-    )
-
-
-def _shuffle(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    return made.add(
-        step,
-        "shuffle",
-        "shuffle",
-        (value,),
-        made.width(value),
-        path,
-        {"groups": step.settings.groups},
-    )
+    expanded = made.add(step, "se_expand", "conv", (active,), path, up)
+    scale = made.add(step, "se_gate", gate.gate, (expanded,), path)
+    return made.add(step, "se", "multiply", (value, scale), path)
 
 
 def _branches(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
@@ -305,36 +201,23 @@ def _branches(made: _Expansion, step: StepSpec, value: int, known: Known, path: 
         made.run(branch, value, (*path, "branches", "of", number))
         for number, branch in enumerate(branches.of)
     )
-    widths = [made.width(end) for end in ends]
-    channels = sum(widths) if branches.join == "concat" else widths[0]
-    return made.add(step, "join", branches.join, ends, channels, path)
+    return made.add(step, "join", branches.join, ends, path)
 
 
-_MAKERS = {
+_MAKERS: Mapping[str, Callable[[_Expansion, StepSpec, int, Known, Path], int]] = {
+    **dict.fromkeys(STEPS, _operator),
     "conv": _conv,
-    "conv_transpose": _conv_transpose,
     "norm": _norm,
     "activation": _activation,
-    "max_pool": _pool,
-    "avg_pool": _pool,
-    "blur_pool": _blur_pool,
-    "global_pool": _global_pool,
-    "upsample": _upsample,
     "dropout": _dropout,
-    "dense": _dense,
     "squeeze_excite": _squeeze_excite,
-    "slice": _slice,
-    "shuffle": _shuffle,
     "branches": _branches,
 }
+"""What makes the operators of a step; steps that are not one operator have their own."""
 
 # Base names of the operators that a step comes to, where they are not its kind.
 _BASES: Mapping[str, tuple[str, ...]] = {
-    "conv_transpose": ("conv",),
-    "max_pool": ("pool",),
-    "avg_pool": ("pool",),
-    "blur_pool": ("pool",),
-    "global_pool": ("pool",),
+    **{name: (row.step.base_name,) for name, row in STEPS.items() if row.step},
     "dropout": ("drop",),
     "branches": ("join",),
 }

@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import networkx as nx
 
 from archspec.errors import GraphError
-
-Attrs = Mapping[str, Any]
+from archspec.operators.operator import Attrs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Op:
 
     name: str
     kind: str
-    """A key of `archspec.graph.operators.OPERATORS`."""
+    """A key of `archspec.operators.table.OPERATORS`."""
     inputs: tuple[str, ...]
     """Names of the operators whose outputs it reads, in order."""
     attrs: Attrs = field(default_factory=dict)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from archspec.graph.ir import Graph
-from archspec.graph.operators import OPERATORS, Shape
+from archspec.operators.shapes import Shape
+from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from archspec.graph.connections import block_connections, expected_edges, ports
 from archspec.graph.ir import Graph
-from archspec.graph.operators import OPERATORS, Shape
 from archspec.graph.shapes import infer_shapes, running_order
+from archspec.operators.shapes import Shape
+from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ from math import ceil
 from archspec.errors import Diagnostic
 from archspec.graph.connections import layers_of
 from archspec.graph.ir import Graph, Region
-from archspec.graph.operators import OPERATORS, Shape, ShapeFault
 from archspec.graph.shapes import infer_shapes, running_order
+from archspec.operators.shapes import Shape, ShapeFault
+from archspec.operators.table import OPERATORS
+from archspec.settings import Path
 from archspec.spec.model import Spec
-from archspec.spec.reading.document import Path, dotted, short
+from archspec.spec.reading.document import dotted, short
 
 MAX_PIXELS = 8_192
 """The largest image that a spec may have."""
@@ -117,7 +119,7 @@ def _starved(graph: Graph, side: int, size: int) -> str:
         try:
             sizes[name] = OPERATORS[op.kind].shape(attrs, [sizes[source] for source in op.inputs])
         except ShapeFault:
-            return name if "kernel" in op.attrs and op.kind != "conv_transpose" else ""
+            return name if "kernel" in op.attrs and not OPERATORS[op.kind].enlarges else ""
         sizes[name] = (1, *sizes[name][1:])
     return ""
 
@@ -159,22 +161,9 @@ def _placed(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, P
     paths = [*_suspects(fault, graph, spec, origins), ("blocks",)]
     place = spec.place(*(path for path in paths if path)) or spec.name
     is_empty = "at least 1 is needed" in fault.message
-    usual = "" if is_empty else _HINTS.get(graph.ops[fault.where].kind, "")
+    usual = "" if is_empty else OPERATORS[graph.ops[fault.where].kind].hint
     hint = fault.hint or usual
     return replace(fault, message=f"{fault.where}: {fault.message}", where=place, hint=hint)
-
-
-_HINTS: Mapping[str, str] = {
-    "concat": "what is joined must have one height and width: the same strides and pooling",
-    "add": "what is added must have the same channels, height and width",
-    "multiply": "the second branch must have the first's channels, and its height and width or 1 x 1",
-    "crop": "only what is larger can be cropped: enlarge by more",
-    "slice": "at least one channel must be left of those there are",
-    "dense": "a global_pool before it gives a vector",
-    "group_norm": "feature maps, and a divisor of their channels",
-    "batch_norm": "before a global_pool, or `keep: true` there",
-    "shuffle": "a divisor of the channels",
-}
 
 
 _BLAMED = {"add": ("residual",), "slice": ("connectivity", "share")}

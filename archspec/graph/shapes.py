@@ -6,7 +6,8 @@ import networkx as nx
 
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph
-from archspec.graph.operators import OPERATORS, Shape, ShapeFault
+from archspec.operators.shapes import Shape, ShapeFault
+from archspec.operators.table import OPERATORS
 
 
 def infer_shapes(graph: Graph) -> tuple[dict[str, Shape], tuple[Diagnostic, ...]]:

@@ -13,12 +13,12 @@ from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.lift.network import Network, Unliftable, network_of, with_whole_joins
-from archspec.lift.operators_to_steps import ACTIVATIONS
 from archspec.lift.setting_bounds import beyond_bounds
 from archspec.lift.shorten import shortened
 from archspec.lift.skips import without_skips
 from archspec.lift.spec_values import values_of
 from archspec.lift.structure import Stages, stages_of
+from archspec.operators.table import ACTIVATIONS, OPERATORS
 from archspec.spec.load import validate
 from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expanded
@@ -123,7 +123,7 @@ def _none_says_it(error: ArchspecError, where: str) -> ModelFileError:
 
 def _biased(found: Graph) -> list[str]:
     """Convolutions that may hold a norm which a framework folded into them."""
-    active = ACTIVATIONS - {"sigmoid", "hard_sigmoid"}
+    active = {kind for kind in ACTIVATIONS if not OPERATORS[kind].is_gate}
     behind = Counter(
         source for op in found.ops.values() if op.kind in active for source in op.inputs
     )

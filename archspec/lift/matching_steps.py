@@ -9,20 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from archspec.graph.expand import Part, expand
-from archspec.lift.operators_to_steps import ACTIVATIONS, Step, flat, kinds_of
+from archspec.lift.operators_to_steps import Step, flat, kinds_of
+from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, norm_name
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
 
-NORMS: Mapping[str, str] = {"batch_norm": "batch", "layer_norm": "layer", "group_norm": "group"}
-_DEFAULTS: Mapping[str, Any] = {
-    "bias": False,
-    "dilation": 1,
-    "groups": 1,
-    "ceil": False,
-    "keep": False,
-}
-_UNTOLD = frozenset({"eps", "slope", "ceil"})
-"""Attributes that are None where a file does not tell them."""
-_LEFT_OUT = frozenset({"momentum", "rate", "approximate", "weights_of"})
+_LEFT_OUT = ("approximate", "weights_of")
+"""What `certify` says of the spec that was lifted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +42,7 @@ class Instance:
 def style_of(steps: Sequence[Step]) -> Style:
     """Return the norm and the activation that most of the operators have."""
     norms = [
-        (NORMS[step.kind], step.attrs.get("groups"), step.attrs["eps"])
+        (norm_name(step.kind), step.attrs.get("groups"), step.attrs["eps"])
         for step in steps
         if step.kind in NORMS
     ]
@@ -124,11 +116,12 @@ def _alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
     """Compare an operator of the spec's with a step of the file's; a squeeze-and-excitation ends with its product."""
     if kind != ("multiply" if step.kind == "squeeze_excite" else step.kind):
         return False
-    defaults = {**_DEFAULTS, "bias": kind == "dense"}
-    ours, theirs = {**defaults, **attrs}, {**defaults, **step.attrs}
+    row = OPERATORS[kind]
+    ours, theirs = {**row.defaults, **attrs}, {**row.defaults, **step.attrs}
+    left_out = {*row.in_training, *_LEFT_OUT}
     return all(
-        key in _LEFT_OUT
-        or (key in _UNTOLD and theirs.get(key) is None)
+        key in left_out
+        or (key in row.untold and theirs.get(key) is None)
         or same(ours.get(key), theirs.get(key))
         for key in (ours.keys() | theirs.keys()) - {"inner"}
     )

@@ -16,8 +16,8 @@ from heapq import heapify, heappop, heappush
 from archspec.compare.concat_sources import COMMUTATIVE, Joins
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.ir import Graph, Op
-from archspec.graph.operators import Shape
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.shapes import Shape
 
 MAX_JOINED = 400_000
 """Values that all operators of a file that is lifted read, concatenations written out; a block of 600 layers."""

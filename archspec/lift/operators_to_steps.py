@@ -8,27 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.lift.network import Network, Node, Unliftable, narrows
+from archspec.operators.table import ACTIVATIONS, OPERATORS
 
 MAX_NESTED = 8
 """Branches inside branches."""
 
 _WINDOW = ("kernel", "stride", "padding", "dilation", "bias", "keep", "factor", "mode")
 _GATE = ("global_avg_pool", "conv", "", "conv", "")
-_GATES = ("sigmoid", "hard_sigmoid")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
-ACTIVATIONS = frozenset(
-    {
-        "relu",
-        "relu6",
-        "silu",
-        "gelu",
-        "hard_swish",
-        "leaky_relu",
-        "prelu",
-        "sigmoid",
-        "hard_sigmoid",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +150,7 @@ def _gated(step: Step) -> Step | None:
         for key, value in _POINT.items()
     )
     plain = active.kind in ACTIVATIONS and not active.attrs.get("slope")
-    if not (points and mean.attrs.get("keep") and plain and last.kind in _GATES):
+    if not (points and mean.attrs.get("keep") and plain and OPERATORS[last.kind].is_gate):
         return None
     attrs = {"inner": reduce.outs}
     return Step(

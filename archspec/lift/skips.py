@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from archspec.lift.network import Network, Node, Unliftable
-
-_ENLARGING = frozenset({"conv_transpose", "upsample"})
+from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def _mixed(network: Network) -> list[_Skip]:
     found = []
     for node in network.nodes.values():
         reads = [ages[source] for source in node.reads]
-        ages[node.name] = max(reads, default=0) + (node.kind in _ENLARGING)
+        ages[node.name] = max(reads, default=0) + (OPERATORS[node.kind].enlarges)
         if len({*reads}) > 1 and node.kind in ("concat", "add"):
             older = frozenset(source for source in node.reads if ages[source] < max(reads))
             if len({*reads}) > 2:

@@ -18,6 +18,7 @@ from archspec.lift.operators_to_steps import Step, flat
 from archspec.lift.step_lists import listed
 from archspec.lift.structure import Stages
 from archspec.lift.transitions import POOLS, forms_of
+from archspec.operators.table import OPERATORS
 from archspec.spec.parts import HeadSpec, StemSpec
 from archspec.spec.templates import templates
 
@@ -195,7 +196,7 @@ def _border(tail: Sequence[Step]) -> int:
 def _per_pixel(tail: Sequence[Step]) -> int:
     """Where classes of each pixel begin: a last convolution with a bias, and what enlarges its result."""
     start = len(tail)
-    while start and tail[start - 1].kind in ("conv_transpose", "upsample"):
+    while start and OPERATORS[tail[start - 1].kind].enlarges:
         start -= 1
     last = tail[start - 1]
     return start - 1 if last.kind == "conv" and last.attrs.get("bias") else len(tail)

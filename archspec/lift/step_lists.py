@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from archspec.lift.matching_steps import NORMS, Instance, Style, same, short_float
+from archspec.lift.matching_steps import Instance, Style, same, short_float
 from archspec.lift.network import Unliftable
-from archspec.lift.operators_to_steps import ACTIVATIONS, Step
-from archspec.spec.steps import same_padding, width_of
+from archspec.lift.operators_to_steps import Step
+from archspec.operators.convolutions import same_padding
+from archspec.operators.operator import Operator
+from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, norm_name
+from archspec.operators.widths import width_of
 
 MAX_MULTIPLE = 64
 MAX_PARTS = 32
@@ -54,10 +57,7 @@ class _Listed:
         first = places[0][0]
         if first.branches:
             return self.gate(places) or self.branches(places, instances)
-        settings = _SETTINGS.get(first.kind, _activation if first.kind in ACTIVATIONS else None)
-        if settings is None:
-            raise Unliftable(first.op, f"is a {first.kind}, which no step says")
-        return settings(self, places)
+        return _SETTINGS.get(first.kind, _operator)(self, places)
 
     def gate(self, places: Sequence[Place]) -> Any:
         """A squeeze-and-excitation, where one share reduces all of them."""
@@ -85,6 +85,11 @@ class _Listed:
         of = [self.run(list(zip(branch, instances, strict=True)), widths) for branch in lists]
         join = {"squeeze_excite": "multiply"}.get(kind, kind)
         return {"branches": {**({} if join == "concat" else {"join": join}), "of": of}}
+
+    def widths(self, row: Operator, places: Sequence[Place]) -> dict[str, int | str]:
+        """The settings of a step that are widths."""
+        names = row.step.widths if row.step else ()
+        return {name: self.width(places) for name in names}
 
     def conv_width(self, places: Sequence[Place]) -> dict[str, int | str]:
         """The width of a convolution, unsaid where it gives as many channels as it reads and no growth rate."""
@@ -193,7 +198,7 @@ def _norm(made: _Listed, places: Sequence[Place]) -> Any:
     if any(not same(eps[0], other) for other in eps):
         raise Unliftable(places[0][0].op, "has another eps than others in its place")
     said = {
-        "kind": NORMS[kind],
+        "kind": norm_name(kind),
         "eps": short_float(eps[0]) if eps else made.style.norm.eps,
         "groups": groups,
     }
@@ -214,55 +219,32 @@ def _activation(made: _Listed, places: Sequence[Place]) -> Any:
     return {"activation": {"kind": kind, "slope": short_float(slopes[0])} if slopes else kind}
 
 
-def _pool(made: _Listed, places: Sequence[Place]) -> Any:
-    said = {
-        key: _common(places, key, usual)
-        for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))
-    }
-    ceil = any(step.attrs.get("ceil") for step, _ in places)
-    return {places[0][0].kind: _without({**said, "ceil": ceil}, {"padding": 0, "ceil": False})}
-
-
-def _blur_pool(made: _Listed, places: Sequence[Place]) -> Any:
-    said = {key: _common(places, key, None) for key in ("kernel", "stride")}
-    return _written("blur_pool", _without(said, {"kernel": 3, "stride": 2}))
-
-
-def _global_pool(made: _Listed, places: Sequence[Place]) -> Any:
-    return _written(
-        "global_pool", _without({"keep": _common(places, "keep", False)}, {"keep": False})
-    )
-
-
-def _upsample(made: _Listed, places: Sequence[Place]) -> Any:
-    said = {key: _common(places, key, None) for key in ("factor", "mode")}
-    return _written("upsample", _without(said, {"factor": 2, "mode": "nearest"}))
-
-
-def _dense(made: _Listed, places: Sequence[Place]) -> Any:
-    said = {"width": made.width(places), "bias": _common(places, "bias", True)}
-    return _written("dense", _without(said, {"width": "out", "bias": True}))
-
-
 def _slice(made: _Listed, places: Sequence[Place]) -> Any:
     made = _Listed(made.style, numbers=False)
     border = {key: made.width(places, key) for key in ("start", "stop")}
     return _written("slice", _without(border, {"start": 0, "stop": "in"}))
 
 
-def _shuffle(made: _Listed, places: Sequence[Place]) -> Any:
-    return {"shuffle": {"groups": _common(places, "groups", None)}}
+def _operator(made: _Listed, places: Sequence[Place]) -> Any:
+    """A step that is one operator, as its row says; what is said by default is left out."""
+    row = OPERATORS[places[0][0].kind]
+    step = row.step
+    if step is None:
+        raise Unliftable(places[0][0].op, f"is a {row.kind}, which no step says")
+    said = {
+        setting: _common(places, attribute, row.defaults.get(attribute))
+        for setting, attribute in step.said.items()
+    }
+    fields = step.settings.model_fields
+    usual = {name: field.default for name, field in fields.items() if not field.is_required()}
+    return _written(step.name, _without({**made.widths(row, places), **said}, usual))
 
 
 _SETTINGS: Mapping[str, Callable[[_Listed, Sequence[Place]], Any]] = {
     "conv": _conv,
     "conv_transpose": _conv_transpose,
-    **dict.fromkeys(NORMS, _norm),
-    **dict.fromkeys(("max_pool", "avg_pool"), _pool),
-    "blur_pool": _blur_pool,
-    "global_avg_pool": _global_pool,
-    "upsample": _upsample,
-    "dense": _dense,
     "slice": _slice,
-    "shuffle": _shuffle,
+    **dict.fromkeys(NORMS, _norm),
+    **dict.fromkeys(ACTIVATIONS, _activation),
 }
+"""Steps whose settings do not follow from the row alone."""

@@ -10,11 +10,8 @@ from archspec.errors import Diagnostic, ModelFileError, first_of
 from archspec.lift.blocks import Block, block_between
 from archspec.lift.network import Network, Node, Unliftable, narrows
 from archspec.lift.operators_to_steps import Step, steps_between
+from archspec.operators.table import OPERATORS
 
-_ENDS = frozenset(
-    {"conv", "conv_transpose", "max_pool", "avg_pool", "blur_pool", "global_avg_pool", "upsample"}
-)
-"""Of an aggregation: what stands behind it is the transition's or the head's."""
 _WORDS = {"add": "adds", "multiply": "multiplies", "concat": "joins"}
 
 
@@ -99,7 +96,9 @@ def _aggregated(
         and run[0].kind == "conv"
         and run[0].attrs["stride"] == 1
     ):
-        ends = (number for number, step in enumerate(run[1:], start=1) if step.kind in _ENDS)
+        # What stands behind an aggregation is the transition's or the head's.
+        behind = enumerate(run[1:], start=1)
+        ends = (number for number, step in behind if OPERATORS[step.kind].resizes)
         end = next(ends, len(run))
     if not end:
         return block, run

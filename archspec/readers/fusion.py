@@ -10,61 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import permutations
-from math import isclose, pi, sqrt
+from math import isclose
 from typing import Any
 
 from archspec.graph.ir import Op
+from archspec.operators.table import OPERATORS
 
 Pattern = Any
 
-_ERF: Pattern = ("plus", 1.0, ("erf", None, ("times", sqrt(1 / 2), "x")))
-_CUBES: tuple[Pattern, ...] = (
-    ("power", 3.0, "x"),
-    ("multiply", None, "x", ("multiply", None, "x", "x")),
-    ("multiply", None, "x", ("power", 2.0, "x")),
-)
-_TANHS: tuple[Pattern, ...] = tuple(
-    (
-        "plus",
-        1.0,
-        ("tanh", None, ("times", sqrt(2 / pi), ("add", None, "x", ("times", 0.044715, cube)))),
-    )
-    for cube in _CUBES
-)
-
-
-def _gated(gate: Pattern) -> tuple[Pattern, ...]:
-    """x times half a gate, as it is written."""
-    return (
-        ("times", 0.5, ("multiply", None, "x", gate)),
-        ("multiply", None, ("times", 0.5, "x"), gate),
-        ("multiply", None, "x", ("times", 0.5, gate)),
-    )
-
-
-_CENTRED: Pattern = ("subtract", None, "x", ("mean", None, "x"))
-_SQUARES: tuple[Pattern, ...] = (("power", 2.0, _CENTRED), ("multiply", None, _CENTRED, _CENTRED))
-
 # What a pattern is, the attributes that it has for certain, and the pattern.
-PATTERNS: tuple[tuple[str, Mapping[str, Any], Pattern], ...] = (
-    ("hard_sigmoid", {}, ("times", 1 / 6, ("relu6", None, ("plus", 3.0, "x")))),
-    ("hard_swish", {}, ("multiply", None, "x", ("hard_sigmoid", None, "x"))),
-    (
-        "hard_swish",
-        {},
-        ("times", 1 / 6, ("multiply", None, "x", ("relu6", None, ("plus", 3.0, "x")))),
-    ),
-    ("silu", {}, ("multiply", None, "x", ("sigmoid", None, "x"))),
-    *(("gelu", {}, pattern) for pattern in _gated(_ERF)),
-    *(("gelu", {"approximate": "tanh"}, pattern) for tanh in _TANHS for pattern in _gated(tanh)),
-    *(
-        (
-            "layer_norm",
-            {},
-            ("divide", None, _CENTRED, ("sqrt", None, ("plus", "eps", ("mean", None, square)))),
-        )
-        for square in _SQUARES
-    ),
+PATTERNS: tuple[tuple[str, Mapping[str, Any], Pattern], ...] = tuple(
+    (kind, attrs, pattern) for kind, row in OPERATORS.items() for attrs, pattern in row.patterns
 )
 
 

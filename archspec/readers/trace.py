@@ -5,6 +5,7 @@ A weight is a `Parameter` of mindir_file; sizes, texts and tuples are Python's o
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -162,6 +163,11 @@ class Call:
         self.found.note(name, weights)
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 
+    def elementwise(self, kind: str, **attrs: Any) -> Feature:
+        """Add an operator that changes each value by itself."""
+        x = self.feature()
+        return self.op(kind, [x], x.shape, **attrs)
+
     def part(
         self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any
     ) -> Feature:
@@ -169,6 +175,12 @@ class Call:
         made = self.op(kind, inputs, shape, **attrs)
         self.found.faults[made.op] = f"{self.primitive} {UNKNOWN}"
         return made
+
+
+def decimal(stored: float) -> float:
+    """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 stores as it is stored."""
+    decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
+    return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)
 
 
 def short_name(name: str) -> str:

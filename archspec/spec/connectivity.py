@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from archspec.spec.fields import Share, SpecModel, broken_rule
-from archspec.spec.reading.document import Path
+from archspec.connectivity_rules import RULES, bypasses
+from archspec.settings import Path, Share, SpecModel, broken_rule
 
-RuleName = Literal["dense", "window", "log", "harmonic", "one_shot", "cross_stage_partial", "edges"]
+if TYPE_CHECKING:
+    RuleName = str
+else:
+    RuleName = Literal[tuple(RULES)]
+
+_NEEDED = tuple(rule.needs for rule in RULES.values() if rule.needs)
+"""Keys that a rule takes, and that stand for it."""
 Order = Literal["oldest_first", "newest_first"]
 Source = Annotated[int, Field(strict=True, ge=0, le=4_096)]
 Sources = Annotated[tuple[Source, ...], Field(min_length=1, max_length=4_097)]
@@ -42,17 +48,19 @@ class ConnectivitySpec(SpecModel):
 
     @model_validator(mode="after")
     def _settings_of_the_rule(self) -> ConnectivitySpec:
-        for key, rule in (("window", "window"), ("edges", "edges")):
-            if getattr(self, key) is not None and self.kind != rule:
-                raise broken_rule(key, f"{key} is a setting of the rule {rule}, not of {self.kind}")
-        for key in ("window", "edges"):
-            if self.kind == key and getattr(self, key) is None:
-                raise broken_rule("rule", f"the rule {key} needs the key {key}")
+        needed = RULES[self.kind].needs
+        for key in _NEEDED:
+            if getattr(self, key) is not None and key != needed:
+                owner = next(name for name, rule in RULES.items() if rule.needs == key)
+                rule = f"{key} is a setting of the rule {owner}, not of {self.kind}"
+                raise broken_rule(key, rule)
+        if needed and getattr(self, needed) is None:
+            raise broken_rule("rule", f"the rule {self.kind} needs the key {needed}")
         return self
 
     @model_validator(mode="after")
     def _place_of_a_bypass(self) -> ConnectivitySpec:
-        if self.bypass and self.share is None and self.kind != "cross_stage_partial":
+        if self.bypass and not bypasses(self):
             raise broken_rule(
                 "bypass", "bypass needs a share, the rest of which goes round the layers"
             )
@@ -99,7 +107,8 @@ class ConnectivitySpec(SpecModel):
     @property
     def kind(self) -> RuleName:
         """The rule's name."""
-        return self.rule or ("window" if self.window else "edges" if self.edges else "dense")
+        said = (name for name, rule in RULES.items() if rule.needs and getattr(self, rule.needs))
+        return self.rule or next(said, next(iter(RULES)))
 
     @property
     def is_newest_first(self) -> bool:

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from archspec.errors import counted
+from archspec.settings import Path
 from archspec.spec.model import Spec
-from archspec.spec.reading.document import Document, Path, dotted, to_text, without
+from archspec.spec.reading.document import Document, dotted, to_text, without
 from archspec.spec.reading.shorthand import ALONE, of_blocks
 
 WORDS = ("name", "description", "source", "published")

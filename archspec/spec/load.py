@@ -15,16 +15,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place, SpecError
+from archspec.settings import Path
 from archspec.spec.catalogue import locate, nearest, specs_folder
-from archspec.spec.fields import WrittenModel
 from archspec.spec.identity import leaves, taken_over
 from archspec.spec.model import Spec
-from archspec.spec.reading.document import Document, Path, merge, set_path, short, without
+from archspec.spec.reading.dependent_settings import inherited_settings
+from archspec.spec.reading.document import Document, merge, set_path, short, without
 from archspec.spec.reading.overrides import overwritten
 from archspec.spec.reading.shorthand import expanded, inherited, of_blocks
 from archspec.spec.reading.validation_errors import diagnose, in_reading_order
 from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_file, read_value
-from archspec.train.recipe.dependent_settings import inherited_settings
+from archspec.spec.written_model import WrittenModel
 
 Model = TypeVar("Model", bound=BaseModel)
 Written = TypeVar("Written", bound=WrittenModel)

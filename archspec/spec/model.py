@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticKnownError
 
+from archspec.settings import Factor, Growth, Path, Rate, Share, SpecModel, raise_broken_rules
 from archspec.spec.connectivity import Connectivity, ConnectivitySpec
-from archspec.spec.fields import Factor, Growth, Rate, Share, SpecModel, WrittenModel, told
 from archspec.spec.parts import (
     AggregateSpec,
     BlockSpec,
@@ -27,10 +27,10 @@ from archspec.spec.parts import (
     Transition,
     TransitionSpec,
 )
-from archspec.spec.reading.document import Path
 from archspec.spec.steps import Activation, ActivationSpec, Norm, NormSpec, StepSpec, named_widths
 from archspec.spec.templates import LayerSteps, steps_of
 from archspec.spec.widths import OF_A_LAYER, faulty_widths
+from archspec.spec.written_model import WrittenModel
 
 Value = TypeVar("Value")
 
@@ -130,7 +130,7 @@ class Spec(WrittenModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Spec:
-        told([*self._misplaced(), *self._unknown_widths(), *self._misfits()])
+        raise_broken_rules([*self._misplaced(), *self._unknown_widths(), *self._misfits()])
         return self
 
     def _misplaced(self) -> Iterator[tuple[Path, str]]:

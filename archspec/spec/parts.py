@@ -23,23 +23,25 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from archspec.spec.connectivity import Connectivity
-from archspec.spec.fields import (
+from archspec.operators.convolutions import ConvStep
+from archspec.operators.pools import PoolStep
+from archspec.settings import (
     Channels,
     Factor,
     Flag,
     Growth,
     OddKernel,
+    Path,
     Pixels,
     Pooling,
     Rate,
     Share,
     SpecModel,
     broken_rule,
-    told,
+    raise_broken_rules,
 )
-from archspec.spec.reading.document import Path
-from archspec.spec.steps import ConvStep, PoolStep, StepSpec
+from archspec.spec.connectivity import Connectivity
+from archspec.spec.steps import StepSpec
 from archspec.spec.templates import HeadSteps, LayerSteps, StemSteps, TransitionSteps, steps_of
 from archspec.spec.widths import OF_A_LAYER, faulty_widths
 
@@ -104,7 +106,7 @@ class StemSpec(SpecModel):
             if self.steps is not None and key in self.model_fields_set
         ]
         why = "belongs to the stem without steps; say it in the steps"
-        told(
+        raise_broken_rules(
             [
                 *(((key,), f"stem.{key} {why}") for key in both),
                 *faulty_widths(self.steps, ("in", "out", "k")),
@@ -167,7 +169,7 @@ class AggregateSpec(WidthSpec):
 
     @model_validator(mode="after")
     def _known_widths(self) -> AggregateSpec:
-        told(faulty_widths(self.steps, ("in", "out")))
+        raise_broken_rules(faulty_widths(self.steps, ("in", "out")))
         return self
 
     def listed(self) -> tuple[StepSpec, ...]:
@@ -214,7 +216,7 @@ class BlockSpec(SpecModel):
                 (("connectivity", *path), rule)
                 for path, rule in self.connectivity.misfits(self.layers)
             )
-        told(faults)
+        raise_broken_rules(faults)
         return self
 
     def _misfit_layers(self) -> Iterator[tuple[Path, str]]:
@@ -277,7 +279,7 @@ class TransitionSpec(WidthSpec):
         if self.order == "skip_first" and self.join == "add":
             faults.append((("order",), "order does nothing beside join: add, which has none"))
         known = ("in", "out")
-        told(
+        raise_broken_rules(
             [*faults, *faulty_widths(self.steps, known), *faulty_widths(self.after, known, "after")]
         )
         return self
@@ -306,7 +308,7 @@ class HeadSpec(SpecModel):
 
     @model_validator(mode="after")
     def _known_widths(self) -> HeadSpec:
-        told(faulty_widths(self.steps, ("in", "out")))
+        raise_broken_rules(faulty_widths(self.steps, ("in", "out")))
         return self
 
     def listed(self) -> tuple[StepSpec, ...]:

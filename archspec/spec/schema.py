@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from archspec.spec.fields import WrittenModel
+from archspec.operators.widths import WIDTH
 from archspec.spec.parts import LAYER
-from archspec.spec.steps import WIDTH, Step
+from archspec.spec.steps import Step
 from archspec.spec.templates import templates
+from archspec.spec.written_model import WrittenModel
 
 Schema = dict[str, Any]
 

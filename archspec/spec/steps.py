@@ -2,276 +2,132 @@
 
     [norm, activation, {conv: {width: k, kernel: 3}}, {dropout: {rate: 0.2}}]
 
-A step is a mapping of one kind to its settings; where all are default, the kind alone will do.
+A step is a mapping of one kind to its settings; where all are default, the kind alone will do. Most are
+an operator each, whose row (archspec/operators/) has their settings; the others stand here.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
+    create_model,
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic_core import PydanticKnownError
+from typing_extensions import Self
 
-from archspec.spec.fields import (
-    Channels,
-    Flag,
-    Padding,
-    Rate,
-    SpecModel,
-    Stride,
-    Window,
-    broken_rule,
-    no_truth,
-)
+from archspec.operators.activations import ActivationSettings
+from archspec.operators.norms import NormSettings
+from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, STEPS, norm_name
+from archspec.operators.widths import WIDTH
+from archspec.settings import Rate, SpecModel, broken_rule
 
-ActivationKind = Literal[
-    "relu", "relu6", "silu", "gelu", "hard_swish", "leaky_relu", "prelu", "sigmoid", "hard_sigmoid"
-]
-NormKind = Literal["batch", "layer", "group", "none"]
+if TYPE_CHECKING:
+    ActivationKind = str
+    NormKind = str
+else:
+    ActivationKind = Literal[ACTIVATIONS]
+    NormKind = Literal[tuple(map(norm_name, NORMS)) + ("none",)]  # noqa: RUF005
 
 MAX_STEPS = 64
 
 _OF_THE_SPEC = ("name", "norm", "activation")
 """Keys of a step for which nothing has a meaning of its own."""
 
-WIDTHS = ("in", "out", "k", "bottleneck")
-"""What a width may be a multiple or a part of: see `Width`."""
-
-WIDTH = re.compile(rf"(\d{{1,4}}(?:\.\d{{1,4}})?)? ?({'|'.join(WIDTHS)})(?: ?/ ?([1-9]\d{{0,3}}))?")
-
-
-def _checked_width(value: Any, least: int = 1) -> Any:
-    if isinstance(value, str):
-        if not WIDTH.fullmatch(value):
-            raise PydanticCustomError(
-                "width", "must be a number of channels, or of the form 4k, k/2, in/16, out"
-            )
-        return value
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise PydanticCustomError(
-            "width", "must be a number of channels, or of the form 4k, k/2, in/16, out"
-        )
-    if not least <= value <= 65_536:
-        raise PydanticCustomError("width", f"must be in [{least}, 65536]")
-    return value
-
-
-def _checked_border(value: Any) -> Any:
-    return _checked_width(value, least=0)
-
-
-Width = Annotated[int | str, BeforeValidator(_checked_width)]
-"""Channels: a number, or a multiple or part, rounded down, of
-
-in          what enters the list of steps (or the branch)
-out         what the part gives: a layer's growth rate, a transition's channels, a head's classes
-k           the layer's growth rate
-bottleneck  bottleneck x k
-"""
-
-
-def width_of(width: int | str, known: dict[str, int]) -> int:
-    """Return the channels that a width comes to; `known` says how many `in`, `out`, `k`, `bottleneck` are.
-
-    Raises:
-        KeyError: the width names what this part does not have.
-    """
-    if isinstance(width, int):
-        return width
-    found = WIDTH.fullmatch(width)
-    assert found is not None
-    factor, name, divisor = found.groups()
-    return math.floor(Fraction(factor or 1) * known[name] / int(divisor or 1))
-
 
 def named_widths(step: StepSpec) -> Iterator[str]:
     """Yield what the widths of a step are multiples or parts of."""
-    for key in ("width", "start", "stop"):
-        width = getattr(step.settings, key, None)
+    row = STEPS.get(step.kind)
+    for key in row.step.widths if row and row.step else ():
+        width = getattr(step.settings, key)
         found = WIDTH.fullmatch(width) if isinstance(width, str) else None
         if found:
             yield found[2]
-
-
-def same_padding(kernel: int, dilation: int) -> int | None:
-    """Return the pixels on each side with which a stride of 1 keeps height and width, the one default there is.
-
-    None where dilation x (kernel - 1) is odd: such a window has no middle, and frameworks round either way.
-    """
-    around = dilation * (kernel - 1)
-    return None if around % 2 else around // 2
-
-
-class ConvStep(SpecModel):
-    """A convolution, padded so that a stride of 1 keeps height and width."""
-
-    width: Width | None = None
-    """Output channels; as many as it reads where absent."""
-    kernel: Window
-    """Pixels of the square window."""
-    stride: Stride = 1
-    """Pixels from window to window."""
-    padding: Padding | None = None
-    """Pixels on each side; dilation x (kernel - 1) / 2 where absent, which must be a whole number."""
-    dilation: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
-    """Pixels from tap to tap of the window."""
-    groups: Channels | Literal["depthwise"] = 1
-    """`depthwise`: as many groups as it reads channels."""
-    bias: Flag = False
-    """Whether it adds a number to each channel."""
-
-    @model_validator(mode="after")
-    def _says_a_padding_that_no_rule_gives(self) -> ConvStep:
-        around = self.dilation * (self.kernel - 1)
-        if self.padding is None and same_padding(self.kernel, self.dilation) is None:
-            halves = " or ".join(str(half) for half in (around // 2, around // 2 + 1) if half)
-            choice = f"say padding: 0, as a patch stem has it, or the rounded half, {halves}"
-            why = f"dilation x (kernel - 1) (={around}) is odd, so the window has no middle"
-            raise broken_rule("padding", f"padding must be said where {why}; {choice}")
-        return self
-
-
-class ConvTransposeStep(SpecModel):
-    """A transposed convolution, which enlarges height and width by its stride."""
-
-    width: Width | None = None
-    """Output channels; as many as it reads where absent."""
-    kernel: Window
-    """Pixels of the square window."""
-    stride: Stride
-    """How many times larger the result is; exactly so where kernel = stride + 2 x padding."""
-    padding: Padding = 0
-    """Pixels that are cut from each side of the result."""
-    bias: Flag = False
-    """Whether it adds a number to each channel."""
-
-
-class PoolStep(SpecModel):
-    """Pooling over windows."""
-
-    kernel: Window
-    """Pixels of the square window."""
-    stride: Stride
-    """Pixels from window to window."""
-    padding: Padding = 0
-    """Pixels on each side."""
-    ceil: Flag = False
-    """Whether a window that reaches over the edge counts."""
-
-    @model_validator(mode="after")
-    def _windows_that_hold_a_pixel(self) -> PoolStep:
-        """As PyTorch has it: a window beyond the edge would hold nothing but padding."""
-        if self.padding > self.kernel // 2:
-            rule = f"must be at most half of kernel (={self.kernel})"
-            raise broken_rule("padding", f"padding (={self.padding}) {rule}")
-        return self
-
-
-class BlurPoolStep(SpecModel):
-    """A fixed binomial filter with reflected edges (Zhang 2019), which shrinks by its stride."""
-
-    kernel: Annotated[Literal[3, 5], BeforeValidator(no_truth)] = 3
-    """Pixels of the filter."""
-    stride: Stride = 2
-    """Pixels from window to window."""
-
-
-class GlobalPoolStep(SpecModel):
-    """The mean over all pixels."""
-
-    keep: Flag = False
-    """Whether the result stays a feature map, (N, C, 1, 1), instead of (N, C)."""
-
-
-class UpsampleStep(SpecModel):
-    """Each pixel repeated, or interpolated between."""
-
-    factor: Annotated[int, Field(strict=True, ge=2, le=32)] = 2
-    """How many times higher and wider."""
-    mode: Literal["nearest", "bilinear"] = "nearest"
-    """Whether pixels are repeated or interpolated between."""
-
-
-class SliceStep(SpecModel):
-    """Some of the channels: from `start`, counted from 0, up to but without `stop`."""
-
-    start: Annotated[int | str, BeforeValidator(_checked_border)] | None = None
-    """The first where absent."""
-    stop: Width | None = None
-    """All the others where absent."""
-
-
-class ShuffleStep(SpecModel):
-    """The channels of all groups interleaved, so that a convolution with groups reads from each (Zhang et al. 2018)."""
-
-    groups: Channels
-    """How many."""
 
 
 def _named_kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-_OF_ONE_NORM: Mapping[str, str] = {"momentum": "batch", "groups": "group"}
+def _owners(kinds: tuple[str, ...], key: str) -> str:
+    """The kinds that have a setting, in words."""
+    owners = [kind for kind in kinds if key in OPERATORS[kind].settings]
+    return " and ".join(", ".join(owners).rsplit(", ", 1))
 
 
-class NormSpec(SpecModel):
+class NormSpec(NormSettings):
     """Normalisation. Defaults: torchvision's eps, and MindSpore's momentum (PyTorch's 0.1)."""
 
     kind: NormKind = "batch"
     """`layer` is over the channels of each pixel."""
-    eps: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1e-5
-    """Added to the variance."""
-    momentum: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = 0.9
-    """Of `batch` alone: share of the moving statistics that a step keeps, MindSpore's sense, 1 - PyTorch's."""
-    groups: Channels = 32
-    """Of `group` alone."""
 
     @model_validator(mode="after")
     def _settings_of_the_kind(self) -> NormSpec:
-        for key, kind in _OF_ONE_NORM.items():
-            if key in self.model_fields_set and self.kind != kind:
-                raise broken_rule(key, f"{key} is a setting of the norm {kind}, not of {self.kind}")
+        for key in _SETTINGS_OF_SOME_NORMS:
+            if key in self.model_fields_set and key not in self.own_settings:
+                owners = _owners(NORMS, key).replace("_norm", "")
+                rule = f"{key} is a setting of the norm {owners}, not of {self.kind}"
+                raise broken_rule(key, rule)
         return self
+
+    @property
+    def operator(self) -> str:
+        """The kind of operator; '' for none."""
+        return "" if self.kind == "none" else f"{self.kind}_norm"
+
+    @property
+    def own_settings(self) -> Mapping[str, Any]:
+        """The settings of its kind."""
+        settings = OPERATORS[self.operator].settings if self.operator else {"eps": self.eps}
+        return {key: getattr(self, key) for key in settings}
 
     @model_serializer(mode="wrap")
     def _its_own(self, whole: SerializerFunctionWrapHandler) -> Any:
-        return {
-            key: value
-            for key, value in whole(self).items()
-            if _OF_ONE_NORM.get(key, self.kind) == self.kind
-        }
+        kept = {"kind", *self.own_settings}
+        return {key: value for key, value in whole(self).items() if key in kept}
 
 
-class ActivationSpec(SpecModel):
+_SETTINGS_OF_SOME_NORMS = tuple(
+    key
+    for key in NormSettings.model_fields
+    if key != "kind" and any(key not in OPERATORS[kind].settings for kind in NORMS)
+)
+
+
+class ActivationSpec(ActivationSettings):
     """An activation; `silu` is short for `{kind: silu}`."""
 
     kind: ActivationKind = "relu"
     """Of the function."""
-    slope: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = None
-    """Of negative values: of leaky_relu (0.01 where absent), at the start of prelu (0.25)."""
 
     @model_validator(mode="after")
-    def _slope_of_the_kind(self) -> ActivationSpec:
-        if self.slope is not None and self.kind not in ("leaky_relu", "prelu"):
-            raise broken_rule(
-                "slope", f"slope is a setting of leaky_relu and prelu, not of {self.kind}"
-            )
+    def _settings_of_the_kind(self) -> ActivationSpec:
+        for key in self.said_settings:
+            if key not in OPERATORS[self.kind].settings:
+                owners = _owners(ACTIVATIONS, key)
+                raise broken_rule(key, f"{key} is a setting of {owners}, not of {self.kind}")
         return self
+
+    @property
+    def said_settings(self) -> Mapping[str, Any]:
+        """The settings that are not left to the kind's default."""
+        given = ((key, getattr(self, key)) for key in type(self).model_fields if key != "kind")
+        return {key: value for key, value in given if value is not None}
+
+    @property
+    def own_settings(self) -> Mapping[str, Any]:
+        """The settings of its kind, defaults included."""
+        return {**OPERATORS[self.kind].settings, **self.said_settings}
 
     @model_serializer(mode="wrap")
     def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
-        return self.kind if self.slope is None else whole(self)
+        return whole(self) if self.said_settings else self.kind
 
 
 Activation = Annotated[ActivationSpec, BeforeValidator(_named_kind)]
@@ -283,15 +139,6 @@ class DropoutStep(SpecModel):
 
     rate: Rate | None = None
     """Share of the values that are dropped in training."""
-
-
-class DenseStep(SpecModel):
-    """A dense layer over the channels."""
-
-    width: Width = "out"
-    """Output channels."""
-    bias: Flag = True
-    """Whether it adds a number to each channel."""
 
 
 class SqueezeExciteStep(SpecModel):
@@ -321,7 +168,7 @@ class BranchesStep(SpecModel):
         return self
 
 
-class StepSpec(SpecModel):
+class _OneStep(SpecModel):
     """One operator."""
 
     name: Annotated[
@@ -329,24 +176,9 @@ class StepSpec(SpecModel):
         Field(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_]{0,31}(\.[A-Za-z][A-Za-z0-9_]{0,31})?$"),
     ] = ""
     """Of its parameters; numbered by kind where absent (`conv1`, `norm2`)."""
-    conv: ConvStep | None = None
-    conv_transpose: ConvTransposeStep | None = None
-    norm: Norm | None = None
-    activation: Activation | None = None
-    max_pool: PoolStep | None = None
-    avg_pool: PoolStep | None = None
-    blur_pool: BlurPoolStep | None = None
-    global_pool: GlobalPoolStep | None = None
-    upsample: UpsampleStep | None = None
-    dropout: DropoutStep | None = None
-    dense: DenseStep | None = None
-    squeeze_excite: SqueezeExciteStep | None = None
-    slice: SliceStep | None = None
-    shuffle: ShuffleStep | None = None
-    branches: BranchesStep | None = None
 
     @model_validator(mode="after")
-    def _one_operator(self) -> StepSpec:
+    def _one_operator(self) -> Self:
         kinds = self.model_fields_set - {"name"}
         if len(kinds) != 1:
             given = ", ".join(sorted(kinds)) or "none"
@@ -382,6 +214,33 @@ class StepSpec(SpecModel):
     def settings(self) -> Any:
         """The operator's settings; None where the spec's own are meant (a bare `norm` or `activation`)."""
         return getattr(self, self.kind)
+
+
+_SETTINGS: dict[str, Any] = {
+    **{name: row.step.settings for name, row in STEPS.items() if row.step},
+    "norm": Norm,
+    "activation": Activation,
+    "dropout": DropoutStep,
+    "squeeze_excite": SqueezeExciteStep,
+    "branches": BranchesStep,
+}
+"""What each kind of step is set by: operators by their rows, the others by the models of this file."""
+
+if TYPE_CHECKING:
+
+    class StepSpec(_OneStep):
+        """One operator."""
+
+        branches: BranchesStep | None = None
+
+else:
+    StepSpec = create_model(
+        "StepSpec",
+        __base__=_OneStep,
+        __doc__=_OneStep.__doc__,
+        __module__=__name__,
+        **{kind: (settings | None, None) for kind, settings in _SETTINGS.items()},
+    )
 
 
 def _whole_step(value: Any) -> Any:

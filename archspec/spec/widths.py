@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from archspec.spec.reading.document import Path
+from archspec.settings import Path
 from archspec.spec.steps import StepSpec, named_widths
 
 OF_A_LAYER = ("in", "out", "k", "bottleneck")

@@ -7,17 +7,12 @@ from collections.abc import Iterator
 from archspec.errors import Diagnostic, TrainingError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.table import OPERATORS
+from archspec.settings import Path
 from archspec.spec.model import Spec
-from archspec.spec.reading.document import Path
 
-_MAKES_LOGITS = frozenset({"conv", "conv_transpose", "dense", "input"})
-"""Where the way back from the output ends: what comes before may be whatever it likes."""
-_PASSES_ON = frozenset(
-    {"output", "global_avg_pool", "avg_pool", "max_pool", "blur_pool", "upsample", "crop"}
-    | {"slice", "shuffle", "concat", "add", "multiply"}
-)
 _CHANGES_LOGITS = ("activation", "norm", "dropout", "squeeze_excite", "branches")
-"""Kinds of steps that may hold an operator which is in neither list."""
+"""Kinds of steps that may hold an operator which does not keep logits."""
 
 
 def check_logits(spec: Spec, graph: Graph) -> None:
@@ -53,13 +48,19 @@ def _behind_the_weights(graph: Graph) -> Iterator[Op]:
     waiting, seen = [*graph.outputs], set[str]()
     while waiting:
         op = graph.ops[waiting.pop(0)]
-        if op.name in seen or op.kind in _MAKES_LOGITS:
+        if op.name in seen or _makes_features(op):
             continue
         seen.add(op.name)
-        if op.kind not in _PASSES_ON:
+        if not OPERATORS[op.kind].keeps_logits:
             yield op
         is_gated = op.kind == "multiply"  # a gate is an activation, but what it scales is not
         waiting.extend(op.inputs[:1] if is_gated else op.inputs)
+
+
+def _makes_features(op: Op) -> bool:
+    """Where the way back from the output ends: what comes before may be whatever it likes."""
+    row = OPERATORS[op.kind]
+    return row.has_filters or row.arity == 0
 
 
 def _suspects(spec: Spec) -> Iterator[Path]:

@@ -16,9 +16,8 @@ from archspec.graph.connections import Ports, beside, layers_of, ports
 from archspec.graph.expand import Part, expand
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.shapes import running_order
-
-# What follows from the values that an operator reads; other verifiers hold it.
-_FOLLOWS = frozenset({"in_channels", "channels"})
+from archspec.operators.operator import DERIVED
+from archspec.operators.table import attribute
 
 
 def composed(graph: Graph) -> Iterator[Diagnostic]:
@@ -87,14 +86,10 @@ def _compared(
 
 
 def _attributes(op: Op, attrs: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    for name in sorted((attrs.keys() | op.attrs.keys()) - _FOLLOWS - {"size", "corner"}):
-        usual = op.kind == "dense" if name == "bias" else _USUAL.get(name)
-        found, wanted = op.attrs.get(name, usual), attrs.get(name, usual)
+    for name in sorted((attrs.keys() | op.attrs.keys()) - DERIVED - {"size", "corner"}):
+        found, wanted = attribute(op.kind, op.attrs, name), attribute(op.kind, attrs, name)
         if found != wanted:
             yield Diagnostic("G010", f"{name} (={found}) must be {wanted}", op.name)
-
-
-_USUAL: Mapping[str, Any] = {"groups": 1, "dilation": 1, "ceil": False, "keep": False}
 
 
 AROUND = -1

@@ -8,31 +8,10 @@ from typing import Any
 from archspec.errors import Diagnostic
 from archspec.graph.expand import Part
 from archspec.graph.ir import Graph, Op, Region
-from archspec.graph.operators import OPERATORS
+from archspec.operators.table import OPERATORS
 from archspec.spec.connectivity import ConnectivitySpec
 
-_WINDOW = ("kernel", "stride", "padding")
-_CONV = ("in_channels", "out_channels", *_WINDOW)
-_POOLS = dict.fromkeys(("max_pool", "avg_pool", "blur_pool"), _WINDOW)
-
-# Attributes that an operator, or a region, of a kind must have.
-NEEDED: Mapping[str, tuple[str, ...]] = {
-    "input": ("shape",),
-    "conv": _CONV,
-    "conv_transpose": _CONV,
-    "dense": ("in_channels", "out_channels"),
-    "batch_norm": ("channels", "eps", "momentum"),
-    "layer_norm": ("channels", "eps"),
-    "group_norm": ("channels", "eps", "groups"),
-    "leaky_relu": ("slope",),
-    "prelu": ("channels", "slope"),
-    "dropout": ("rate",),
-    "upsample": ("factor", "mode"),
-    "crop": ("size", "corner"),
-    "slice": ("start", "stop"),
-    "shuffle": ("groups",),
-    **_POOLS,
-}
+# Attributes that a region of a kind must have.
 NEEDED_OF_REGIONS: Mapping[str, tuple[str, ...]] = {
     "stem": ("part",),
     "dense_block": (
@@ -85,7 +64,7 @@ def well_formed(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic("G001", f"unknown kind of operator {op.kind!r}", op.name)
             continue
         yield from _wiring(graph, op)
-        yield from _attributes(op, NEEDED.get(op.kind, ()))
+        yield from _attributes(op, OPERATORS[op.kind].required)
     for region in graph.regions.values():
         if region.kind not in NEEDED_OF_REGIONS:
             yield Diagnostic("G001", f"unknown kind of region {region.kind!r}", region.name)

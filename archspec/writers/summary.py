@@ -11,8 +11,8 @@ from string import ascii_lowercase, digits
 from archspec.errors import counted
 from archspec.graph.connections import ports
 from archspec.graph.ir import Graph
-from archspec.graph.operators import Shape
 from archspec.graph.report import BlockReport, Report
+from archspec.operators.shapes import Shape
 
 NARROW = frozenset(ascii_lowercase + digits + "._- ")
 

@@ -10,9 +10,9 @@ from rich.tree import Tree
 
 from archspec.errors import counted
 from archspec.graph.ir import Graph, Op, Region
-from archspec.graph.operators import Shape
 from archspec.graph.report import Report
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.shapes import Shape
 from archspec.writers.summary import growth, skips
 
 

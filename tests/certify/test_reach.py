@@ -7,9 +7,9 @@ import numpy as np
 import oracle
 import pytest
 
-from archspec.certify.reach import CARRIED, FILTERS, JOINS, Reach, added, filtered, joined
+from archspec.certify.reach import Reach, filtered
 from archspec.graph.ir import Op
-from archspec.graph.operators import OPERATORS
+from archspec.operators.table import ACTIVATIONS, OPERATORS
 
 SOURCES, EACH = 4, 3
 WIDTH = SOURCES * EACH
@@ -22,19 +22,29 @@ CONVS: Mapping[str, Mapping[str, Any]] = {
     "one by one": {"out_channels": 24, "kernel": 3, "groups": 12},
 }
 OTHERS: Mapping[str, Mapping[str, Any]] = {
-    "shuffle": {"groups": 4},
-    "slice": {"start": 2, "stop": 8},
+    **{kind: {} for kind in ACTIVATIONS},
+    "leaky_relu": {"slope": 0.1},
+    "prelu": {"channels": WIDTH, "slope": 0.25},
+    "batch_norm": {"channels": WIDTH, "eps": 1e-5, "momentum": 0.9},
     "layer_norm": {"channels": WIDTH, "eps": 1e-5},
     "group_norm": {"channels": WIDTH, "groups": 6, "eps": 1e-5},
-    "silu": {},
+    "shuffle": {"groups": 4},
+    "slice": {"start": 2, "stop": 8},
     "upsample": {"factor": 2, "mode": "nearest"},
-    "max_pool": {"kernel": 2, "stride": 2, "padding": 0},
+    "crop": {"size": (2, 2), "corner": (1, 1)},
+    **{kind: {"kernel": 2, "stride": 2, "padding": 0} for kind in ("max_pool", "avg_pool")},
+    "blur_pool": {"kernel": 3, "stride": 2, "padding": 1},
+    "global_avg_pool": {"keep": True},
+    "dropout": {"rate": 0.1},
+    "output": {},
 }
+JOINS = ("concat", "add", "multiply")
 
 
-def test_every_kind_of_operator_has_a_row() -> None:
-    """A new one without would be alive in silence."""
-    assert {*CARRIED, *FILTERS, *JOINS, "input"} == {*OPERATORS}
+def test_every_kind_of_operator_is_held_to_numbers() -> None:
+    """A new one whose row says nothing would be taken for one that leaves channels alone."""
+    filters = {kind for kind, row in OPERATORS.items() if row.has_filters}
+    assert {*OTHERS, *filters, *JOINS, "input"} == {*OPERATORS}
 
 
 def moved(ops: list[Op], weights: Mapping[str, Any]) -> Any:
@@ -69,21 +79,21 @@ def test_a_convolution_passes_what_its_weights_read(name: str, seed: int) -> Non
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_operators_carry_channels_as_they_compute_them(kind: str) -> None:
     op = Op("x", kind, ("image",), OTHERS[kind])
-    weights = (
-        {"x.gamma": np.ones(WIDTH), "x.beta": np.zeros(WIDTH)} if kind.endswith("norm") else {}
-    )
-    assert (CARRIED[kind](op, READ).table == moved([op], weights)).all()
+    shapes = OPERATORS[kind].tensors(op.attrs)
+    weights = {f"x.{role}": np.full(shape, 0.5) for role, shape in shapes.items()}
+    assert (OPERATORS[kind].reach(op.attrs, [READ]).table == moved([op], weights)).all()
 
 
 def test_joins_keep_the_order_and_sums_the_union() -> None:
     """Tables that are the same are not written twice, others stand below one another."""
     first = Reach(READ.rows, READ.at[:4])
     made = filtered(READ, np.eye(4, WIDTH, 5, dtype=bool))
-    assert (
-        joined([first, made, first]).table == np.vstack([first.table, made.table, first.table])
-    ).all()
-    assert joined([first, first]).rows is READ.rows
-    assert (added([first, made]).table == first.table | made.table).all()
+    joined = OPERATORS["concat"].reach({}, [first, made, first])
+    assert (joined.table == np.vstack([first.table, made.table, first.table])).all()
+    assert OPERATORS["concat"].reach({}, [first, first]).rows is READ.rows
+    for kind in ("add", "multiply"):
+        union = OPERATORS[kind].reach({}, [first, made])
+        assert (union.table == first.table | made.table).all()
 
 
 def test_what_does_not_pass_depends_on_nothing() -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from archspec.errors import Diagnostic, GraphError, Place
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op, Region
-from archspec.graph.operators import OPERATORS
 from archspec.graph.report import report
 from archspec.graph.shape_causes import causes
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.table import OPERATORS
 from archspec.spec.load import Override, load_spec
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify

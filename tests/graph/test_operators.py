@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from archspec.graph.operators import OPERATORS, Shape, ShapeFault
+from archspec.operators.shapes import Shape, ShapeFault
+from archspec.operators.table import OPERATORS
 
 
 def out(kind: str, attrs: dict[str, Any], *inputs: Shape) -> Shape:

@@ -15,7 +15,7 @@ from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.graph.operators import OPERATORS
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped

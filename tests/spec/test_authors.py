@@ -18,7 +18,7 @@ import pytest
 
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.graph.operators import OPERATORS
+from archspec.operators.table import OPERATORS
 from archspec.spec.load import load_spec
 
 CASES = Path(__file__).parents[1] / "cases"

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archspec.errors import Place, SpecError
-from archspec.spec.reading.document import Document, Path, dotted, merge, set_path, short, without
+from archspec.settings import Path
+from archspec.spec.reading.document import Document, dotted, merge, set_path, short, without
 from archspec.spec.reading.yaml_reader import read_text
 
 PARENT = read_text("a: {b: 1, c: 2}\nd: [1, 2]\ne: 5\n", "parent")

@@ -20,10 +20,11 @@ from archspec.graph.digest import named_digest
 from archspec.graph.expand import Part, expand
 from archspec.graph.parameters import parameters
 from archspec.graph.report import report
+from archspec.operators.widths import Width, width_of
 from archspec.spec.identity import body
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec, grown
-from archspec.spec.steps import ActivationSpec, NormSpec, Width, width_of
+from archspec.spec.steps import ActivationSpec, NormSpec
 from archspec.spec.templates import templates
 from archspec.verifiers.verify import verify
 from archspec.writers.mindspore.module import write_module

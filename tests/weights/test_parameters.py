@@ -7,8 +7,8 @@ import pytest
 from weights.networks import parameters_of
 
 from archspec.graph.build import build_graph
-from archspec.graph.operators import OPERATORS
 from archspec.graph.parameters import parameters
+from archspec.operators.table import OPERATORS
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec

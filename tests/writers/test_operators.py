@@ -11,7 +11,7 @@ import pytest
 
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.graph.operators import OPERATORS
+from archspec.operators.table import OPERATORS
 from archspec.runtime import prepare
 from archspec.spec.connectivity import RuleName
 from archspec.spec.model import Spec

@@ -5,7 +5,6 @@ MindSpore writes some of them in several primitives; `onnx_patterns` knows which
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -15,7 +14,7 @@ from archspec.graph.ir import Op
 from archspec.readers.fusion import recognised
 from archspec.readers.mindir.decode import Parameter
 from archspec.readers.tensors import transposed
-from archspec.readers.trace import UNKNOWN, Call, Feature, Strange
+from archspec.readers.trace import UNKNOWN, Call, Feature, Strange, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -23,12 +22,6 @@ TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 SIGNS: Mapping[str, str] = {
     f"{sign}{end}": sign for sign in ("Add", "Sub", "Mul", "Div") for end in ("", "s")
 }
-
-
-def activation(kind: str, call: Call, **attrs: Any) -> Feature:
-    """Return the same shape, each value by itself."""
-    x = call.feature()
-    return call.op(kind, [x], x.shape, **attrs)
 
 
 def prelu(call: Call) -> Feature:
@@ -64,7 +57,7 @@ def clamp(call: Call) -> Feature:
     """Return the same shape, values below 0 and above 6 cut off: a ReLU6."""
     if call.inputs[1:3] != (0, 6):
         raise Strange(UNKNOWN)
-    return activation("relu6", call)
+    return call.elementwise("relu6")
 
 
 def part(kind: str, call: Call) -> Feature:
@@ -196,12 +189,6 @@ def _eps(call: Call, index: int, usual: float) -> float:
     return decimal(call.option("epsilon", index, usual))
 
 
-def decimal(stored: float) -> float:
-    """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 stores as it is stored."""
-    decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
-    return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)
-
-
 def transpose(call: Call) -> Any:
     """A weight the other way round; or channels last for a layer norm, and first again."""
     axes = tuple(call.inputs[1])
@@ -217,13 +204,3 @@ def transpose(call: Call) -> Any:
     if axes != (TO_FIRST if last else TO_LAST):
         raise Strange("moves the dimensions of its input")
     return replace(x, pending=() if last else ("channels last",))
-
-
-ACTIVATIONS: Mapping[str, str] = {
-    "ReLU": "relu",
-    "ReLU6": "relu6",
-    "SiLU": "silu",
-    "HSwish": "hard_swish",
-    "Sigmoid": "sigmoid",
-    "HSigmoid": "hard_sigmoid",
-}

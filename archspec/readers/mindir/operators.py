@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from archspec.graph.ir import Op
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir import elementwise as elements
 from archspec.readers.mindir import pixels, windows
 from archspec.readers.mindir.decode import Constant, Parameter
@@ -209,11 +210,7 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "BatchNorm": elements.batch_norm,
     "LayerNorm": elements.layer_norm,
     "GroupNorm": elements.group_norm,
-    **{
-        primitive: partial(elements.activation, kind)
-        for primitive, kind in elements.ACTIVATIONS.items()
-    },
-    "GeLU": partial(elements.activation, "gelu", approximate="tanh"),
+    **{primitive: read for row in OPERATORS.values() for primitive, read in row.mindir.items()},
     "PReLU": elements.prelu,
     **dict.fromkeys(("Softmax", "LogSoftmax"), elements.probabilities),
     "Maximum": elements.larger,

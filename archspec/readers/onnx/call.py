@@ -6,19 +6,18 @@ that a file computes from the shape of a feature map are such constants too; amo
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from archspec.graph.ir import Op
 from archspec.readers.mindir.decode import Parameter
 from archspec.readers.tensors import Source
-from archspec.readers.trace import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange
+from archspec.readers.trace import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange, decimal
 
 MAX_COMPUTED = 4_096
 """Values of a constant that is computed from others."""
@@ -90,12 +89,6 @@ def constant(values: Any, name: str = "") -> Tensor:
     if array.size > MAX_COMPUTED:
         raise Strange(f"computes more than {MAX_COMPUTED:,} sizes")
     return Tensor(name, array.shape, values=array)
-
-
-def decimal(stored: float) -> float:
-    """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 stores as it is stored."""
-    decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
-    return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)
 
 
 GROUPED = "grouped"
@@ -201,6 +194,25 @@ class Call:
         self.found.note(name, weights)
         self.shapes[name] = shape
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
+
+    def number(self, name: str, usual: float) -> float:
+        """Return an attribute, the shortest decimal that is stored so."""
+        return decimal(self.attrs.get(name, usual))
+
+    def text(self, name: str, usual: str) -> str:
+        """Return an attribute that is a word."""
+        return str(self.attrs.get(name, usual))
+
+    def refuse(self, why: str) -> NoReturn:
+        """Say that a node does what the IR cannot say; `why` is the predicate."""
+        raise Strange(why)
+
+    def elementwise(self, kind: str, **attrs: Any) -> Feature:
+        """Add an operator that changes each value by itself, wherever channels stand."""
+        x = self.feature(pending="permuted")
+        if x.op in self.found.implied and kind in ("relu", "relu6"):
+            x = replace(x, op=self.found.ops[x.op].inputs[0])  # what clips below zero once more
+        return replace(self.op(kind, [x], x.shape, **attrs), pending=x.pending)
 
     def part(
         self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any

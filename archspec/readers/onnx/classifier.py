@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.graph.operators import OPERATORS
+from archspec.operators.shapes import same_shape
+from archspec.operators.table import OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of
 from archspec.readers.tensors import transposed as turned
 from archspec.readers.trace import Feature, Strange
@@ -24,9 +25,7 @@ MAX_DEPTH = 8
 HALF = "mean of one axis"
 
 _BY_ELEMENT = frozenset(
-    kind
-    for kind, known in OPERATORS.items()
-    if known.shape is OPERATORS["relu"].shape and kind != "output"
+    kind for kind, known in OPERATORS.items() if known.shape is same_shape and kind != "output"
 )
 _POINT: Mapping[str, Any] = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1}
 

@@ -12,25 +12,13 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from archspec.operators.table import OPERATORS
 from archspec.readers.fusion import recognised
 from archspec.readers.onnx import norms
-from archspec.readers.onnx.call import Call, Tensor, decimal
-from archspec.readers.trace import UNKNOWN, Feature, Strange
+from archspec.readers.onnx.call import Call, Tensor
+from archspec.readers.trace import UNKNOWN, Feature, Strange, decimal
 
 UNBOUNDED = 1e30
-
-
-def activation(kind: str, call: Call, **attrs: Any) -> Feature:
-    """Return the same shape, each value by itself."""
-    x = call.feature(pending="permuted")
-    if x.op in call.found.implied and kind in ("relu", "relu6"):
-        x = replace(x, op=call.found.ops[x.op].inputs[0])  # what clips below zero once more
-    return replace(call.op(kind, [x], x.shape, **attrs), pending=x.pending)
-
-
-def leaky_relu(call: Call) -> Feature:
-    """Return the same shape."""
-    return activation("leaky_relu", call, slope=decimal(call.attrs.get("alpha", 0.01)))
 
 
 def prelu(call: Call) -> Feature:
@@ -40,30 +28,6 @@ def prelu(call: Call) -> Feature:
         raise Strange("has not one slope for each channel")
     made = call.op("prelu", [x], x.shape, weights=[slope], channels=x.shape[1], slope=None)
     return replace(made, pending=x.pending)
-
-
-def hard_sigmoid(call: Call) -> Feature:
-    """Return relu6(x + 3) / 6, the one that is known."""
-    alpha, beta = call.attrs.get("alpha", 0.2), call.attrs.get("beta", 0.5)
-    if abs(alpha - 1 / 6) > 1e-4 or beta != 0.5:
-        raise Strange(
-            f"has the slope {decimal(alpha)} and the value {decimal(beta)} at 0; only 1/6 and 1/2 are known"
-        )
-    return activation("hard_sigmoid", call)
-
-
-def gelu(call: Call) -> Feature:
-    """Return the same shape."""
-    how = call.attrs.get("approximate", "none")
-    return activation("gelu", call, **({} if how == "none" else {"approximate": how}))
-
-
-def quick_gelu(call: Call) -> Feature:
-    """Return x times sigmoid(x), a SiLU; with another factor inside it is none."""
-    alpha = call.attrs.get("alpha", 1.702)
-    if alpha != 1:
-        raise Strange(f"has the factor {decimal(alpha)}; only 1 is known, a SiLU")
-    return activation("silu", call)
 
 
 def probabilities(call: Call) -> Feature:
@@ -81,7 +45,7 @@ def clip(call: Call) -> Feature:
     low, high = call.option("min", 1, -inf), call.option("max", 2, inf)
     low, high = (value[0] if isinstance(value, tuple) else value for value in (low, high))
     if low == 0 and (high == 6 or high > UNBOUNDED):
-        return activation("relu6" if high == 6 else "relu", call)
+        return call.elementwise("relu6" if high == 6 else "relu")
     raise Strange(f"clips to [{decimal(low)}, {decimal(high)}]; only [0, 6] and [0, inf) are known")
 
 
@@ -151,7 +115,7 @@ def extreme(call: Call) -> Feature:
     if len(call.inputs) != 2 or bounds != [0]:
         raise Strange(UNKNOWN)
     position = 0 if isinstance(call.inputs[0], Feature) else 1
-    return activation("relu", replace(call, inputs=(call.inputs[position],)))
+    return replace(call, inputs=(call.inputs[position],)).elementwise("relu")
 
 
 def part(kind: str, call: Call) -> Feature:
@@ -196,14 +160,8 @@ def _is_for_one_channel(x: Feature, weight: Tensor) -> bool:
 
 
 ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
-    "Relu": partial(activation, "relu"),
-    "Sigmoid": partial(activation, "sigmoid"),
-    "HardSwish": partial(activation, "hard_swish"),
-    "HardSigmoid": hard_sigmoid,
-    "LeakyRelu": leaky_relu,
+    **{kind: read for row in OPERATORS.values() for kind, read in row.onnx.items()},
     "PRelu": prelu,
-    **dict.fromkeys(("Gelu", "com.microsoft::Gelu"), gelu),
-    "com.microsoft::QuickGelu": quick_gelu,
     "Clip": clip,
     "Max": extreme,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Sum"), binary),

@@ -12,11 +12,11 @@ from types import MappingProxyType
 import numpy as np
 
 from archspec.graph.ir import Op
-from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of, decimal
+from archspec.operators.table import NORMS
+from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of
 from archspec.readers.tensors import Source, Weights, computed
-from archspec.readers.trace import UNKNOWN, Feature, Strange
+from archspec.readers.trace import UNKNOWN, Feature, Strange, decimal
 
-NORMS = frozenset({"batch_norm", "layer_norm", "group_norm"})
 BARE = "bare"
 """Suffix of the bias that is added to a convolution in a node of its own."""
 

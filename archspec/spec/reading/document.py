@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archspec.errors import Place, SpecError
-
-Path = tuple[str | int, ...]
+from archspec.settings import Path
 
 NOWHERE = Place("", "found")
 """Of values that nobody wrote."""

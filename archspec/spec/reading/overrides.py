@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archspec.errors import Diagnostic
-from archspec.spec.reading.document import Document, Path, dotted
+from archspec.settings import Path
+from archspec.spec.reading.document import Document, dotted
 from archspec.spec.reading.shorthand import of_blocks
 
 _NOTHING = object()

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archspec.spec.reading.document import Document, Path, without
+from archspec.settings import Path
+from archspec.spec.reading.document import Document, without
 
 ALONE: Mapping[str, str] = {
     "stem": "steps",

@@ -10,7 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place
-from archspec.spec.reading.document import Document, Path, dotted, short
+from archspec.settings import Path
+from archspec.spec.reading.document import Document, dotted, short
 from archspec.spec.reading.shorthand import ALONE
 
 # Keys that users of other zoos know -> what to write here.

@@ -17,7 +17,8 @@ import yaml
 
 from archspec.errors import Diagnostic, Place, SpecError
 from archspec.file_kinds import HEAD, LFS, PACKED, PAGE, TEXT, kind_of
-from archspec.spec.reading.document import Document, Path
+from archspec.settings import Path
+from archspec.spec.reading.document import Document
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archspec.errors import counted
-from archspec.spec.reading.document import Path
-from archspec.train.recipe.dependent_settings import DEPENDENTS, Dependent
+from archspec.settings import Path
+from archspec.spec.reading.dependent_settings import DEPENDENTS, Dependent
 
 if TYPE_CHECKING:
     from archspec.train.recipe.model import DataRecipe, Recipe

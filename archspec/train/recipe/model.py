@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from archspec.errors import Place, TrainingError, counted
-from archspec.spec.fields import SpecModel, WrittenModel, told
+from archspec.settings import SpecModel, raise_broken_rules
 from archspec.spec.load import Override, Overrides, is_overridden, load_model
+from archspec.spec.written_model import WrittenModel
 from archspec.train.recipe.ineffective_settings import useless, without_meaning
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 
@@ -143,7 +144,7 @@ class Recipe(WrittenModel):
 
     @model_validator(mode="after")
     def _nothing_useless(self) -> Recipe:
-        told(useless(self))
+        raise_broken_rules(useless(self))
         return self
 
     def resolved(self) -> dict[str, Any]:

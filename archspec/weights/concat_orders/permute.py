@@ -13,10 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from archspec.compare.concat_order import mixes, tells_places
 from archspec.graph.ir import Graph, Op
-from archspec.graph.operators import OPERATORS
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.table import OPERATORS
 from archspec.weights.formats.number_types import Floats
 
 Places = npt.NDArray[np.intp]
@@ -70,12 +69,12 @@ class _Walk:
         unmoved = np.arange(self.shapes[op.name][0])
         if not moved:
             return unmoved
-        if tells_places(op):
+        if OPERATORS[op.kind].tells_places(op.attrs):
             raise Fixed(op.name)
         read = self.places[moved[0]]
         for name in op.inputs:
             self._bring(name, read, op)
-        if mixes(op):
+        if OPERATORS[op.kind].mixes(op.attrs):
             self._permute(op, "weight", read, _READS[op.kind])
             return unmoved
         self._permute_all(op, read)
@@ -92,9 +91,11 @@ class _Walk:
             return
         op = self.own.ops[name]
         is_shared = self.own.digraph.out_degree(name) > 1
-        if is_shared or len(op.inputs) != 1 or tells_places(op) or _is_moved(self.places[name]):
+        row = OPERATORS[op.kind]
+        is_fixed = row.tells_places(op.attrs) or _is_moved(self.places[name])
+        if is_shared or len(op.inputs) != 1 or is_fixed:
             raise Fixed(reader.name)
-        if mixes(op):
+        if row.mixes(op.attrs):
             self._permute(op, "weight", wanted, 1 - _READS[op.kind])
             self._permute(op, "bias", wanted)
         else:

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.writers.mindspore.cells import CELLS, TAKEN, VARYING, cell, is_depthwise
+from archspec.writers.mindspore.cells import TAKEN, VARYING, cell, is_cell, is_of_depthwise_conv
 from archspec.writers.mindspore.construct import inputs_of, items_before, looped, straight
 from archspec.writers.mindspore.containers import Container, makes, reads
 from archspec.writers.mindspore.dense_loop import Running, running
@@ -223,7 +223,7 @@ class Classes:
     def _cell(self, position: int, item: Item, widths: Widths) -> str:
         """The expression that makes an item's cell, or '' for a function."""
         if isinstance(item, Op):
-            return self._own(position, item, widths) if item.kind in CELLS else ""
+            return self._own(position, item, widths) if is_cell(item) else ""
         made = self.made[item.path]
         named = item.kind != "dense_layer"
         arguments = [f"{p}=" * named + widths.of_child(position, p) for p in made.parameters]
@@ -250,7 +250,7 @@ def _reads(alike: Sequence[Container]) -> list[int]:
 
 def _fixed(op: Op) -> list[tuple[str, object]]:
     """The attributes that a class has in common; groups that are as many as the channels may differ."""
-    own = (*VARYING, *(["groups"] if is_depthwise(op) else []))
+    own = (*VARYING, *(["groups"] if is_of_depthwise_conv(op) else []))
     return sorted((k, v) for k, v in op.attrs.items() if k not in own)
 
 

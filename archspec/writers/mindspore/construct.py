@@ -8,30 +8,12 @@ from collections.abc import Mapping, Sequence
 from keyword import iskeyword
 
 from archspec.graph.ir import Op
-from archspec.writers.mindspore.cells import OPERATIONS, call
+from archspec.operators.table import OPERATORS
+from archspec.writers.mindspore.cells import call
 from archspec.writers.mindspore.containers import Container, makes, reads
 from archspec.writers.mindspore.dense_loop import Running
 from archspec.writers.mindspore.width_expressions import layers_of
 
-# Kinds that are written into the call that reads them: conv(relu(norm(x))) is one line.
-FOLDED = frozenset(
-    {
-        "batch_norm",
-        "layer_norm",
-        "group_norm",
-        "relu",
-        "relu6",
-        "silu",
-        "gelu",
-        "hard_swish",
-        "leaky_relu",
-        "prelu",
-        "sigmoid",
-        "hard_sigmoid",
-        "global_avg_pool",
-        "output",
-    }
-)
 FEW = 4
 """Values that are given names of their own; more are elements of one tuple."""
 
@@ -133,9 +115,11 @@ def _call(container: Container, item: Item, written: Mapping[str, str]) -> str:
 def _folds(op: Op, container: Container) -> bool:
     """An operator is written into its one reader, but not into a sum, nor a join into an operator."""
     reader = next((item for item in container.items if op.name in reads(item)), None)
-    if isinstance(reader, Op) and reader.kind in OPERATIONS:
+    if isinstance(reader, Op) and OPERATORS[reader.kind].mindspore.sign:
         return False
-    return op.kind in FOLDED or (op.kind == "concat" and isinstance(reader, Container))
+    return OPERATORS[op.kind].mindspore.is_inline or (
+        op.kind == "concat" and isinstance(reader, Container)
+    )
 
 
 def _in_a_row(container: Container) -> bool:

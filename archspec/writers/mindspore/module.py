@@ -13,7 +13,7 @@ from archspec.errors import GraphError
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
-from archspec.writers.mindspore.cells import helpers
+from archspec.writers.mindspore.cells import definitions
 from archspec.writers.mindspore.classes import Classes
 from archspec.writers.mindspore.containers import Container, outline
 from archspec.writers.mindspore.initial_values import INITIALISE
@@ -41,7 +41,7 @@ def write_module(graph: Graph) -> str:
     """
     if faults := name_faults(graph):
         raise GraphError(faults)
-    texts, norms = helpers(graph.ops.values())
+    texts, norms = definitions(graph.ops.values())
     shapes, _ = infer_shapes(graph)
     classes = Classes(norms, {name: shape[0] for name, shape in shapes.items()})
     network = outline(graph)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
+from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.containers import Container, makes, path_of, reads
 
 # Widths that a region may declare, in the order in which a class takes them.
@@ -131,7 +132,8 @@ class Widths:
         for name in {"in_channels", "channels"} & op.attrs.keys():
             if not self.holds(self.sums.get(source), self._of_all(position, name)):
                 self.sums[source] = self._attribute(position, name)
-        if op.kind == "blur_pool" and self.sums.get(source) is None:  # it declares no channels
+        is_written = "{ins}" in OPERATORS[op.kind].mindspore.cell
+        if is_written and self.sums.get(source) is None:  # it declares no channels
             read = [self.channels[reads(row[position])[0]] for row in self.rows]
             self.sums[source] = self._wording(position, "in_channels", read)
         makes_channels = "out_channels" in op.attrs

@@ -13,7 +13,8 @@ from functools import partial
 from operator import eq
 from typing import Any
 
-from archspec.spec.reading.document import Document, Path, drop
+from archspec.settings import Path
+from archspec.spec.reading.document import Document, drop
 
 
 @dataclass(frozen=True, slots=True)

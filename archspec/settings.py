@@ -1,47 +1,21 @@
-"""What the models of specs and recipes share: their bases, and the bounds of numbers."""
+"""What all models of settings share: their base, the bounds of numbers, and rules between fields."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from archspec.errors import Place
-from archspec.spec.reading.document import Document, Path
+Path = tuple[str | int, ...]
+"""Keys and positions that lead to a value: `("blocks", 2, "growth_rate")`."""
 
 
 class SpecModel(BaseModel):
     """What every part of a spec or recipe shares."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class WrittenModel(SpecModel):
-    """A whole document, which knows where each of its values was written."""
-
-    _document: Document = PrivateAttr(default_factory=lambda: Document(None))
-
-    def __eq__(self, other: object) -> bool:
-        """Equal settings make equal models, wherever they were written."""
-        return type(other) is type(self) and self.__dict__ == other.__dict__
-
-    def place(self, *paths: Path) -> str:
-        """Return in words where the first of `paths` that is written at all stands.
-
-        Where none is, it is the place of what encloses the first, or '' where nobody wrote that.
-        """
-        written = (path for path in paths if path in self._document.places)
-        return str(self._document.place(next(written, paths[0])))
-
-    def written(self) -> Mapping[Path, Place]:
-        """Return the paths of all values that were written, each with its place."""
-        return self._document.places
-
-    def resolved(self) -> dict[str, Any]:
-        """Return plain values from which the equal model is read again: no `extends`, defaults written out."""
-        return self.model_dump(mode="json", exclude_none=True)
 
 
 def no_truth(value: Any) -> Any:
@@ -65,7 +39,7 @@ OddKernel = Annotated[Literal[1, 3, 5, 7], BeforeValidator(no_truth)]
 Pooling = Literal["max", "avg", "none"]
 
 
-def told(faults: Iterable[tuple[Path, str]]) -> None:
+def raise_broken_rules(faults: Iterable[tuple[Path, str]]) -> None:
     """Raise one error for all of the `faults`, the path below the model and the message of each, if there are any."""
     listed = list(faults)
     if listed:

@@ -1,0 +1,331 @@
+"""Operators that make channels by filters: convolutions, transposed ones, dense layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.shapes import (
+    Shape,
+    ShapeFault,
+    expect_channels,
+    expect_map,
+    expect_outputs,
+    window_pixels,
+)
+from archspec.operators.widths import Width, width_of
+from archspec.settings import Channels, Flag, Padding, SpecModel, Stride, Window, broken_rule
+
+
+def same_padding(kernel: int, dilation: int) -> int | None:
+    """Return the pixels on each side with which a stride of 1 keeps height and width, the one default there is.
+
+    None where dilation x (kernel - 1) is odd: such a window has no middle, and frameworks round either way.
+    """
+    around = dilation * (kernel - 1)
+    return None if around % 2 else around // 2
+
+
+class ConvStep(SpecModel):
+    """A convolution, padded so that a stride of 1 keeps height and width."""
+
+    width: Width | None = None
+    """Output channels; as many as it reads where absent."""
+    kernel: Window
+    """Pixels of the square window."""
+    stride: Stride = 1
+    """Pixels from window to window."""
+    padding: Padding | None = None
+    """Pixels on each side; dilation x (kernel - 1) / 2 where absent, which must be a whole number."""
+    dilation: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    """Pixels from tap to tap of the window."""
+    groups: Channels | Literal["depthwise"] = 1
+    """`depthwise`: as many groups as it reads channels."""
+    bias: Flag = False
+    """Whether it adds a number to each channel."""
+
+    @model_validator(mode="after")
+    def _says_a_padding_that_no_rule_gives(self) -> ConvStep:
+        around = self.dilation * (self.kernel - 1)
+        if self.padding is None and same_padding(self.kernel, self.dilation) is None:
+            halves = " or ".join(str(half) for half in (around // 2, around // 2 + 1) if half)
+            choice = f"say padding: 0, as a patch stem has it, or the rounded half, {halves}"
+            why = f"dilation x (kernel - 1) (={around}) is odd, so the window has no middle"
+            raise broken_rule("padding", f"padding must be said where {why}; {choice}")
+        return self
+
+
+class ConvTransposeStep(SpecModel):
+    """A transposed convolution, which enlarges height and width by its stride."""
+
+    width: Width | None = None
+    """Output channels; as many as it reads where absent."""
+    kernel: Window
+    """Pixels of the square window."""
+    stride: Stride
+    """How many times larger the result is; exactly so where kernel = stride + 2 x padding."""
+    padding: Padding = 0
+    """Pixels that are cut from each side of the result."""
+    bias: Flag = False
+    """Whether it adds a number to each channel."""
+
+
+class DenseStep(SpecModel):
+    """A dense layer over the channels."""
+
+    width: Width = "out"
+    """Output channels."""
+    bias: Flag = True
+    """Whether it adds a number to each channel."""
+
+
+def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
+    padding = conv.padding
+    if padding is None:
+        padding = same_padding(conv.kernel, conv.dilation)
+    attrs = {
+        "in_channels": ins,
+        "out_channels": ins if conv.width is None else width_of(conv.width, known),
+        "kernel": conv.kernel,
+        "stride": conv.stride,
+        "padding": padding,
+        "dilation": conv.dilation,
+        "groups": ins if conv.groups == "depthwise" else conv.groups,
+    }
+    return {**attrs, "bias": True} if conv.bias else attrs
+
+
+def _conv_transpose_attrs(conv: ConvTransposeStep, ins: int, known: Widths) -> Attrs:
+    attrs = {
+        "in_channels": ins,
+        "out_channels": ins if conv.width is None else width_of(conv.width, known),
+        "kernel": conv.kernel,
+        "stride": conv.stride,
+        "padding": conv.padding,
+    }
+    return {**attrs, "bias": True} if conv.bias else attrs
+
+
+def _dense_attrs(dense: DenseStep, ins: int, known: Widths) -> Attrs:
+    attrs = {"in_channels": ins, "out_channels": width_of(dense.width, known)}
+    return attrs if dense.bias else {**attrs, "bias": False}
+
+
+def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    expect_channels(attrs["in_channels"], inputs[0])
+    expect_outputs(attrs)
+    ins, outs, groups = attrs["in_channels"], attrs["out_channels"], attrs.get("groups", 1)
+    if ins % groups or outs % groups:
+        raise ShapeFault(f"groups (={groups}) must divide {ins} and {outs}")
+    return (outs, *window_pixels(attrs, inputs[0]))
+
+
+def _conv_transpose_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    expect_channels(attrs["in_channels"], expect_map(inputs[0]))
+    expect_outputs(attrs)
+    reach = attrs["kernel"] - 2 * attrs["padding"]
+    height, width = ((size - 1) * attrs["stride"] + reach for size in inputs[0][1:])
+    if height < 1 or width < 1:
+        raise ShapeFault(f"padding (={attrs['padding']}) leaves no pixel")
+    return (attrs["out_channels"], height, width)
+
+
+def _dense_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    if len(inputs[0]) != 1:
+        raise ShapeFault(f"needs a vector (C,), reads {inputs[0]}")
+    expect_channels(attrs["in_channels"], inputs[0])
+    expect_outputs(attrs)
+    return (attrs["out_channels"],)
+
+
+def _conv_tensors(attrs: Attrs) -> Mapping[str, Shape]:
+    kernel, outs = attrs["kernel"], attrs["out_channels"]
+    weight = (outs, attrs["in_channels"] // attrs.get("groups", 1), kernel, kernel)
+    return _with_bias(weight, outs, attrs.get("bias", False))
+
+
+def _conv_transpose_tensors(attrs: Attrs) -> Mapping[str, Shape]:
+    kernel, outs = attrs["kernel"], attrs["out_channels"]
+    return _with_bias((attrs["in_channels"], outs, kernel, kernel), outs, attrs.get("bias", False))
+
+
+def _dense_tensors(attrs: Attrs) -> Mapping[str, Shape]:
+    outs = attrs["out_channels"]
+    return _with_bias((outs, attrs["in_channels"]), outs, attrs.get("bias", True))
+
+
+def _with_bias(weight: Shape, outs: int, bias: bool) -> Mapping[str, Shape]:
+    return {"weight": weight, "bias": (outs,)} if bias else {"weight": weight}
+
+
+def _conv_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
+    return prod(_conv_tensors(attrs)["weight"]) * prod(output[1:])
+
+
+def _conv_transpose_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
+    return prod(_conv_transpose_tensors(attrs)["weight"]) * prod(inputs[0][1:])
+
+
+def _dense_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
+    return int(attrs["in_channels"] * attrs["out_channels"])
+
+
+def is_depthwise(attrs: Attrs) -> bool:
+    """Return whether a convolution filters each channel by itself."""
+    return bool(attrs.get("groups", 1) == attrs["in_channels"] > 1)
+
+
+def _has_one_group(attrs: Attrs) -> bool:
+    return bool(attrs.get("groups", 1) == 1)
+
+
+def _has_groups_of_several(attrs: Attrs) -> bool:
+    groups = attrs.get("groups", 1)
+    return groups > 1 and not groups == attrs["in_channels"] == attrs["out_channels"]
+
+
+def _always(attrs: Attrs) -> bool:
+    return True
+
+
+def _stride_and_unusual(attrs: Attrs, ins: str) -> Mapping[str, str]:
+    stride = f", stride={attrs['stride']}" if attrs["stride"] != 1 else ""
+    unusual = _unusual(attrs, ins)
+    return {"unusual": unusual, "settings": stride + unusual}
+
+
+def _unusual(attrs: Attrs, ins: str) -> str:
+    """The arguments of a convolution that most do not have."""
+    dilation, groups = attrs.get("dilation", 1), attrs.get("groups", 1)
+    given = dict[str, Any]()
+    if attrs["padding"] != same_padding(attrs["kernel"], dilation):
+        given["padding"] = attrs["padding"]
+    if dilation != 1:
+        given["dilation"] = dilation
+    if groups != 1:
+        given["groups"] = ins if is_depthwise(attrs) else groups
+    if attrs.get("bias"):
+        given["bias"] = True
+    return "".join(f", {name}={value}" for name, value in given.items())
+
+
+_CONV = '''\
+def conv(in_channels, out_channels, kernel_size, stride=1):
+    """A convolution without bias, padded so that a stride of 1 keeps H and W."""
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        pad_mode="pad",
+        padding=kernel_size // 2,
+        has_bias=False,
+    )
+'''
+_CONV_OF_ALL_KINDS = '''\
+def conv(
+    in_channels,
+    out_channels,
+    kernel_size,
+    stride=1,
+    padding=None,
+    dilation=1,
+    groups=1,
+    bias=False,
+):
+    """A convolution; without `padding`, a stride of 1 keeps H and W."""
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        pad_mode="pad",
+        padding=dilation * (kernel_size - 1) // 2 if padding is None else padding,
+        dilation=dilation,
+        group=groups,
+        has_bias=bias,
+    )
+'''
+
+_WINDOW = ("kernel", "stride", "padding")
+_SAID = {name: name for name in (*_WINDOW, "bias")}
+
+ROWS = (
+    Operator(
+        "conv",
+        _conv_shape,
+        MindSpore(
+            cell="conv({ins}, {outs}, {kernel}{settings})",
+            arguments=_stride_and_unusual,
+            definition=_CONV,
+            general=_CONV_OF_ALL_KINDS,
+        ),
+        tensors=_conv_tensors,
+        macs=_conv_macs,
+        carries=False,
+        required=("in_channels", "out_channels", *_WINDOW),
+        defaults={"groups": 1, "dilation": 1, "bias": False, "weights_of": None},
+        has_filters=True,
+        folds_norm=True,
+        mixes=_has_one_group,
+        tells_places=_has_groups_of_several,
+        resizes=True,
+        step=Step(
+            "conv",
+            ConvStep,
+            _conv_attrs,
+            said={**_SAID, "dilation": "dilation", "groups": "groups"},
+            widths={"width": "out_channels"},
+        ),
+    ),
+    Operator(
+        "conv_transpose",
+        _conv_transpose_shape,
+        MindSpore(
+            cell="nn.Conv2dTranspose({ins}, {outs}, {kernel}, stride={stride}, "
+            'pad_mode="pad", padding={padding}, has_bias={bias})',
+        ),
+        tensors=_conv_transpose_tensors,
+        macs=_conv_transpose_macs,
+        carries=False,
+        required=("in_channels", "out_channels", *_WINDOW),
+        defaults={"bias": False, "weights_of": None},
+        has_filters=True,
+        folds_norm=True,
+        mixes=_always,
+        enlarges=True,
+        resizes=True,
+        step=Step(
+            "conv_transpose",
+            ConvTransposeStep,
+            _conv_transpose_attrs,
+            base="conv",
+            said=_SAID,
+            widths={"width": "out_channels"},
+        ),
+    ),
+    Operator(
+        "dense",
+        _dense_shape,
+        MindSpore(cell="nn.Dense({ins}, {outs}, has_bias={bias})"),
+        tensors=_dense_tensors,
+        macs=_dense_macs,
+        carries=False,
+        required=("in_channels", "out_channels"),
+        defaults={"bias": True, "weights_of": None},
+        has_filters=True,
+        mixes=_always,
+        hint="a global_pool before it gives a vector",
+        step=Step(
+            "dense",
+            DenseStep,
+            _dense_attrs,
+            said={"bias": "bias"},
+            widths={"width": "out_channels"},
+        ),
+    ),
+)

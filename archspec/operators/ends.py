@@ -1,0 +1,39 @@
+"""What a graph begins and ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from archspec.operators.operator import Attrs, MindSpore, Operator
+from archspec.operators.shapes import Shape, same_shape
+
+
+def _image_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    return tuple(attrs["shape"])
+
+
+def _image_channels(attrs: Attrs, inputs: Sequence[int]) -> int:
+    return int(attrs["shape"][0])
+
+
+def _always(attrs: Attrs) -> bool:
+    return True
+
+
+ROWS = (
+    Operator(
+        "input",
+        _image_shape,
+        arity=0,
+        channels=_image_channels,
+        carries=False,
+        required=("shape",),
+    ),
+    Operator(
+        "output",
+        same_shape,
+        MindSpore(call="{x}", is_inline=True),
+        tells_places=_always,
+        keeps_logits=True,
+    ),
+)

@@ -1,0 +1,141 @@
+"""Normalisations. Each has a scale and a shift of each channel; they differ in what they average over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from archspec.operators.operator import Attrs, MindSpore, Operator
+from archspec.operators.shapes import Shape, ShapeFault, expect_map, of_its_channels
+from archspec.settings import Channels, SpecModel
+
+_CENTRED = ("subtract", None, "x", ("mean", None, "x"))
+_SQUARES = (("power", 2.0, _CENTRED), ("multiply", None, _CENTRED, _CENTRED))
+
+
+def _divided_by_root_of(square: Any) -> Any:
+    return ("divide", None, _CENTRED, ("sqrt", None, ("plus", "eps", ("mean", None, square))))
+
+
+EPS, MOMENTUM, GROUPS = 1e-5, 0.9, 32
+
+
+class NormSettings(SpecModel):
+    """Settings of all norms; each kind has some of them."""
+
+    kind: str = "batch"
+    eps: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = EPS
+    """Added to the variance."""
+    momentum: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = MOMENTUM
+    """Of `batch` alone: share of the moving statistics that a step keeps, MindSpore's sense, 1 - PyTorch's."""
+    groups: Channels = GROUPS
+    """Of `group` alone."""
+
+
+def _over_pixels(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    """Over pixels: a vector has none."""
+    expect_map(inputs[0])
+    return of_its_channels(attrs, inputs)
+
+
+def _group_norm_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    channels, groups = attrs["channels"], attrs["groups"]
+    if channels % groups:
+        raise ShapeFault(f"groups (={groups}) of the norm must divide {channels} channels")
+    return _over_pixels(attrs, inputs)
+
+
+def _affine_tensors(attrs: Attrs) -> Mapping[str, Shape]:
+    return dict.fromkeys(("gamma", "beta"), (attrs["channels"],))
+
+
+def _batch_norm_tensors(attrs: Attrs) -> Mapping[str, Shape]:
+    return dict.fromkeys(("moving_mean", "moving_variance", "gamma", "beta"), (attrs["channels"],))
+
+
+def _all_of_a_group(attrs: Attrs, parts: Sequence[Any]) -> Any:
+    """A norm over several channels: each of them depends on all."""
+    return parts[0].mixed(attrs.get("groups", 1))
+
+
+def _has_groups_of_several(attrs: Attrs) -> bool:
+    return attrs["groups"] not in (1, attrs["channels"])
+
+
+_BATCH_NORM = '''\
+def {name}(channels):
+    """Batch normalisation; momentum is the share of the old statistics that stays."""
+    return nn.BatchNorm2d(channels, eps={eps}, momentum={momentum})
+'''
+_GROUP_NORM = '''\
+def {name}(channels):
+    """Normalisation over {groups} groups of channels."""
+    return nn.GroupNorm({groups}, channels, eps={eps})
+'''
+_LAYER_NORM = '''\
+class {name}(nn.LayerNorm):
+    """Normalisation over the channels of each pixel, (N, C, H, W) -> (N, C, H, W), or of a vector, (N, C)."""
+
+    def __init__(self, channels):
+        super().__init__((channels,), epsilon={eps})
+
+    def construct(self, x):
+        if x.ndim == 2:
+            return super().construct(x)
+        x = super().construct(ops.transpose(x, (0, 2, 3, 1)))
+        return ops.transpose(x, (0, 3, 1, 2))
+'''
+
+
+def _defined_as(name: str, definition: str) -> MindSpore:
+    return MindSpore(
+        cell="{name}({ins})",
+        definition=definition,
+        name=name,
+        is_for_each_setting=True,
+        is_inline=True,
+    )
+
+
+ROWS = (
+    Operator(
+        "batch_norm",
+        _over_pixels,
+        _defined_as("norm", _BATCH_NORM),
+        tensors=_batch_norm_tensors,
+        family="norm",
+        required=("channels", "eps", "momentum"),
+        defaults={"weights_of": None},
+        in_training=frozenset({"momentum"}),
+        untold=frozenset({"eps"}),
+        hint="before a global_pool, or `keep: true` there",
+        settings={"eps": EPS, "momentum": MOMENTUM},
+    ),
+    Operator(
+        "layer_norm",
+        of_its_channels,
+        _defined_as("LayerNorm2d", _LAYER_NORM),
+        tensors=_affine_tensors,
+        family="norm",
+        required=("channels", "eps"),
+        untold=frozenset({"eps"}),
+        reach=_all_of_a_group,
+        settings={"eps": EPS},
+        patterns=tuple(({}, _divided_by_root_of(square)) for square in _SQUARES),
+    ),
+    Operator(
+        "group_norm",
+        _group_norm_shape,
+        _defined_as("group_norm", _GROUP_NORM),
+        tensors=_affine_tensors,
+        family="norm",
+        required=("channels", "eps", "groups"),
+        untold=frozenset({"eps"}),
+        tells_places=_has_groups_of_several,
+        reach=_all_of_a_group,
+        hint="feature maps, and a divisor of their channels",
+        settings={"eps": EPS, "groups": GROUPS},
+    ),
+)

@@ -1,0 +1,173 @@
+"""What is known of a kind of operator, and what a step of the language comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from archspec.operators.shapes import Shape
+from archspec.settings import SpecModel
+
+Attrs = Mapping[str, Any]
+Widths = Mapping[str, int]
+"""What the names in widths stand for: `in`, `out`, `k`, `bottleneck`."""
+
+STATISTICS = ("moving_mean", "moving_variance")
+DERIVED = frozenset({"in_channels", "channels"})
+"""Attributes that follow from what an operator reads."""
+
+
+def _no_tensors(attrs: Attrs) -> Mapping[str, Shape]:
+    return {}
+
+
+def _no_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
+    return 0
+
+
+def _no_arguments(attrs: Attrs, ins: str) -> Mapping[str, str]:
+    return {}
+
+
+def _never(attrs: Attrs) -> bool:
+    return False
+
+
+def _never_idle(attrs: Attrs, channels: int) -> bool:
+    return False
+
+
+def made_or_same(attrs: Attrs, inputs: Sequence[int]) -> int:
+    """Return the channels that an operator declares, else as many as it reads."""
+    return int(attrs.get("out_channels", inputs[0]))
+
+
+def each_alone(attrs: Attrs, parts: Sequence[Any]) -> Any:
+    """Channel c depends on channel c alone; `parts` are `Reach`es."""
+    return parts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How the language says an operator: `{max_pool: {kernel: 3, stride: 2}}`."""
+
+    name: str
+    """Its key in a list of steps."""
+    settings: type[SpecModel]
+    """The model of its settings, whose docstring is the schema's and the docs' line."""
+    attrs: Callable[[Any, int, Widths], Attrs]
+    """The operator's attributes: of the settings, the channels that it reads, and named widths."""
+    base: str = ""
+    """What the operator is called in its part, with a number: `pool1`; the step's key where empty."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Which attribute says a setting, for `lift`, which writes steps of a file's operators."""
+    widths: Mapping[str, str] = field(default_factory=dict)
+    """Which attribute says a setting that is a width."""
+
+    @property
+    def base_name(self) -> str:
+        """What operators of this step are numbered by."""
+        return self.base or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class MindSpore:
+    """How MindSpore code says an operator: a cell that holds state, a function call, or a sign.
+
+    In the texts {ins} and {outs} are widths, {x} what a function reads, {name} what the module's own
+    definition is called; the rest are attributes, and what `arguments` makes of them.
+    """
+
+    cell: str = ""
+    """What stands behind `self.NAME = `."""
+    call: str = ""
+    """The call of what has no state."""
+    sign: str = ""
+    """Python's own, such as ` + `."""
+    arguments: Callable[[Attrs, str], Mapping[str, str]] = _no_arguments
+    """More texts, of the attributes and the width that is read."""
+    definition: str = ""
+    """What the module defines for it, so that an operator fits on a line."""
+    general: str = ""
+    """The definition where some operator has arguments that `arguments` calls unusual."""
+    name: str = ""
+    """Of the definition."""
+    is_for_each_setting: bool = False
+    """There is a definition for each set of attributes, channels left out."""
+    is_inline: bool = False
+    """It is written into the call that reads it: conv(relu(norm(x))) is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What is known of a kind of operator."""
+
+    kind: str
+    shape: Callable[[Attrs, Sequence[Shape]], Shape]
+    """Of its output, (C, H, W) or (C,), or a `ShapeFault`."""
+    mindspore: MindSpore = MindSpore()
+    arity: int | None = 1
+    """Number of inputs; None: one or more."""
+    channels: Callable[[Attrs, Sequence[int]], int] = made_or_same
+    """Of its output, where pixels are not known."""
+    tensors: Callable[[Attrs], Mapping[str, Shape]] = _no_tensors
+    """Its parameters' shapes by role, as MindSpore calls them, moving statistics included."""
+    macs: Callable[[Attrs, Sequence[Shape], Shape], int] = _no_macs
+    """Multiply-accumulates, of convolutions and dense layers alone (torchvision's `_ops`)."""
+    carries: bool = True
+    """A direct connection runs through it: it selects, orders or rescales features but makes no new ones."""
+    family: str = ""
+    """`activation`, `norm` or `pool`: what may stand in for one another, and is said by one step."""
+    required: tuple[str, ...] = ()
+    """Attributes that it must have."""
+    defaults: Attrs = field(default_factory=dict)
+    """What attributes are that are absent; None: a file that does not say it is right too."""
+    in_training: frozenset[str] = frozenset()
+    """Attributes that change nothing in evaluation."""
+    untold: frozenset[str] = frozenset()
+    """Attributes that are None where a model file does not tell them."""
+    has_filters: bool = False
+    """It makes its channels by weights, which may be all zero."""
+    folds_norm: bool = False
+    """A batch norm behind it may be folded into its weights."""
+    mixes: Callable[[Attrs], bool] = _never
+    """Each output reads all channels, by weights of its own: their order is the weights' own."""
+    tells_places: Callable[[Attrs], bool] = _never
+    """What it does to a channel depends on the channel's place."""
+    reach: Callable[[Attrs, Sequence[Any]], Any] = each_alone
+    """What each channel depends on: of `Reach`es (archspec/certify/reach.py), one for each input."""
+    enlarges: bool = False
+    """It gives more pixels than it reads."""
+    resizes: bool = False
+    """It may give another number of pixels than it reads."""
+    is_idle: Callable[[Attrs, int], bool] = _never_idle
+    """It gives what it reads, so many channels, as they are, in evaluation."""
+    is_gate: bool = False
+    """It gives shares between 0 and 1, which scale something else."""
+    times_input: str = ""
+    """The kind of operator that its input times its output is: a SiLU, of a sigmoid."""
+    keeps_logits: bool = False
+    """Logits stay logits behind it."""
+    hint: str = ""
+    """The likely cure where shapes do not fit."""
+    step: Step | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of an activation or a norm: settings of its own with their defaults."""
+    patterns: tuple[tuple[Attrs, Any], ...] = ()
+    """How files write it out in several operators (archspec/readers/fusion.py), and the attributes that tells."""
+    mindir: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    """Primitives of MindSpore that are this operator, each with what reads it of a node."""
+    onnx: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    """Operators of ONNX that are this one, each with what reads it of a node."""
+
+    def params(self, attrs: Attrs) -> int:
+        """Return the number of learnable values."""
+        tensors = self.tensors(attrs).items()
+        return sum(prod(shape) for role, shape in tensors if role not in STATISTICS)
+
+    def stats(self, attrs: Attrs) -> int:
+        """Return the number of moving statistics, which no gradient changes."""
+        tensors = self.tensors(attrs).items()
+        return sum(prod(shape) for role, shape in tensors if role in STATISTICS)

@@ -1,0 +1,172 @@
+"""Pools: over windows, over windows with a fixed filter, and over all pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, model_validator
+
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.shapes import Shape, ShapeFault, expect_map, window_pixels
+from archspec.settings import Flag, Padding, SpecModel, Stride, Window, broken_rule, no_truth
+
+
+class PoolStep(SpecModel):
+    """Pooling over windows."""
+
+    kernel: Window
+    """Pixels of the square window."""
+    stride: Stride
+    """Pixels from window to window."""
+    padding: Padding = 0
+    """Pixels on each side."""
+    ceil: Flag = False
+    """Whether a window that reaches over the edge counts."""
+
+    @model_validator(mode="after")
+    def _windows_that_hold_a_pixel(self) -> PoolStep:
+        """As PyTorch has it: a window beyond the edge would hold nothing but padding."""
+        if self.padding > self.kernel // 2:
+            rule = f"must be at most half of kernel (={self.kernel})"
+            raise broken_rule("padding", f"padding (={self.padding}) {rule}")
+        return self
+
+
+class BlurPoolStep(SpecModel):
+    """A fixed binomial filter with reflected edges (Zhang 2019), which shrinks by its stride."""
+
+    kernel: Annotated[Literal[3, 5], BeforeValidator(no_truth)] = 3
+    """Pixels of the filter."""
+    stride: Stride = 2
+    """Pixels from window to window."""
+
+
+class GlobalPoolStep(SpecModel):
+    """The mean over all pixels."""
+
+    keep: Flag = False
+    """Whether the result stays a feature map, (N, C, 1, 1), instead of (N, C)."""
+
+
+def _pool_attrs(pool: PoolStep, ins: int, known: Widths) -> Attrs:
+    attrs = {"kernel": pool.kernel, "stride": pool.stride, "padding": pool.padding}
+    return {**attrs, "ceil": True} if pool.ceil else attrs
+
+
+def _blur_attrs(blur: BlurPoolStep, ins: int, known: Widths) -> Attrs:
+    padding = (blur.stride - 1 + blur.kernel - 1) // 2
+    return {"kernel": blur.kernel, "stride": blur.stride, "padding": padding}
+
+
+def _global_attrs(pool: GlobalPoolStep, ins: int, known: Widths) -> Attrs:
+    return {"keep": True} if pool.keep else {}
+
+
+def _pool_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    return (inputs[0][0], *window_pixels(attrs, inputs[0]))
+
+
+def _blur_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    """Edges are mirrored: there must be more pixels than are mirrored at each."""
+    shape = _pool_shape(attrs, inputs)
+    if min(inputs[0][1:]) <= attrs["padding"]:
+        raise ShapeFault(
+            f"mirrors {attrs['padding']} at each edge of {inputs[0][1]} x {inputs[0][2]} pixels; "
+            "must be fewer than there are"
+        )
+    return shape
+
+
+def _global_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    channels = expect_map(inputs[0])[0]
+    return (channels, 1, 1) if attrs.get("keep") else (channels,)
+
+
+def _is_of_one_pixel(attrs: Attrs, channels: int) -> bool:
+    return bool(attrs["kernel"] == attrs["stride"] == 1 and attrs["padding"] == 0)
+
+
+def _padding_and_ceil(attrs: Attrs, ins: str) -> Mapping[str, str]:
+    # MindSpore has announced other defaults of pad_mode and stride: both are always written.
+    if not (attrs["padding"] or attrs.get("ceil")):
+        return {"pad": 'pad_mode="valid"', "ceiling": ""}
+    pad = f'pad_mode="pad", padding={attrs["padding"]}'
+    return {"pad": pad, "ceiling": ", ceil_mode=True" if attrs.get("ceil") else ""}
+
+
+def _keeping(attrs: Attrs, ins: str) -> Mapping[str, str]:
+    return {"keeping": ", True" if attrs.get("keep") else ""}
+
+
+_BLUR_POOL = '''\
+class BlurPool(nn.Cell):
+    """A fixed binomial filter with reflected edges (Zhang 2019), which shrinks by its stride."""
+
+    def __init__(self, channels, kernel_size, stride, padding):
+        super().__init__()
+        row = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1)}[kernel_size]
+        square = [[a * b / sum(row) ** 2 for a in row] for b in row]
+        self.filters = Tensor([[square]] * channels, mindspore.float32)
+        self.pads = (padding,) * 4
+        self.channels, self.stride = channels, stride
+
+    def construct(self, x):
+        x = ops.pad(x, self.pads, mode="reflect")
+        return ops.conv2d(x, self.filters, stride=self.stride, groups=self.channels)
+'''
+
+_WINDOW = ("kernel", "stride", "padding")
+_SAID = {name: name for name in (*_WINDOW, "ceil")}
+
+
+def _over_windows(kind: str, cell: str) -> Operator:
+    text = f"nn.{cell}({{kernel}}, stride={{stride}}, {{pad}}{{ceiling}})"
+    return Operator(
+        kind,
+        _pool_shape,
+        MindSpore(cell=text, arguments=_padding_and_ceil),
+        family="pool",
+        required=_WINDOW,
+        defaults={"ceil": False},
+        untold=frozenset({"ceil"}),
+        is_idle=_is_of_one_pixel,
+        resizes=True,
+        keeps_logits=True,
+        step=Step(kind, PoolStep, _pool_attrs, base="pool", said=_SAID),
+    )
+
+
+ROWS = (
+    _over_windows("max_pool", "MaxPool2d"),
+    _over_windows("avg_pool", "AvgPool2d"),
+    Operator(
+        "blur_pool",
+        _blur_shape,
+        MindSpore(
+            cell="{name}({ins}, {kernel}, {stride}, {padding})",
+            definition=_BLUR_POOL,
+            name="BlurPool",
+        ),
+        family="pool",
+        required=_WINDOW,
+        resizes=True,
+        keeps_logits=True,
+        step=Step(
+            "blur_pool",
+            BlurPoolStep,
+            _blur_attrs,
+            base="pool",
+            said={"kernel": "kernel", "stride": "stride"},
+        ),
+    ),
+    Operator(
+        "global_avg_pool",
+        _global_shape,
+        MindSpore(call="ops.mean({x}, (2, 3){keeping})", arguments=_keeping, is_inline=True),
+        defaults={"keep": False},
+        resizes=True,
+        keeps_logits=True,
+        step=Step("global_pool", GlobalPoolStep, _global_attrs, base="pool", said={"keep": "keep"}),
+    ),
+)

@@ -1,0 +1,40 @@
+"""The one table of operators, and what follows from it: families, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from archspec.operators import (
+    activations,
+    channels,
+    convolutions,
+    dropouts,
+    ends,
+    norms,
+    pixels,
+    pools,
+)
+from archspec.operators.operator import Attrs, Operator
+
+_FAMILIES = (ends, convolutions, norms, activations, dropouts, pools, pixels, channels)
+_ROWS = (row for family in _FAMILIES for row in family.ROWS)
+
+OPERATORS: Mapping[str, Operator] = {row.kind: row for row in _ROWS}
+
+ACTIVATIONS = tuple(kind for kind, row in OPERATORS.items() if row.family == "activation")
+NORMS = tuple(kind for kind, row in OPERATORS.items() if row.family == "norm")
+"""Kinds of operators; a step says `batch` for `batch_norm`."""
+STEPS: Mapping[str, Operator] = {
+    row.step.name: row for row in OPERATORS.values() if row.step is not None
+}
+"""Operators that a step says, by the step's name."""
+
+
+def norm_name(kind: str) -> str:
+    """Return what the language calls a norm: `batch` of `batch_norm`."""
+    return kind.removesuffix("_norm")
+
+
+def attribute(kind: str, attrs: Attrs, name: str) -> object:
+    """Return an attribute of an operator, or what it is where it is absent."""
+    return attrs.get(name, OPERATORS[kind].defaults.get(name))
