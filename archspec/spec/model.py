@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticKnownError
+from typing_extensions import Self
 
 from archspec.spec.document import Path
 from archspec.spec.fields import Factor, Growth, Rate, Share, SpecModel, WrittenModel, told
@@ -129,7 +130,7 @@ class Spec(WrittenModel):
     must be one of them."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Spec:
+    def _fits_together(self) -> Self:
         told([*self._misplaced(), *self._unknown_widths(), *self._misfits()])
         return self
 

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
+from typing_extensions import Self
 
 from archspec.spec.fields import (
     Channels,
@@ -131,7 +132,7 @@ class ConvStep(SpecModel):
     """Whether it adds a number to each channel."""
 
     @model_validator(mode="after")
-    def _says_a_padding_that_no_rule_gives(self) -> ConvStep:
+    def _says_a_padding_that_no_rule_gives(self) -> Self:
         around = self.dilation * (self.kernel - 1)
         if self.padding is None and same_padding(self.kernel, self.dilation) is None:
             halves = " or ".join(str(half) for half in (around // 2, around // 2 + 1) if half)
@@ -169,7 +170,7 @@ class PoolStep(SpecModel):
     """Whether a window that reaches over the edge counts."""
 
     @model_validator(mode="after")
-    def _windows_that_hold_a_pixel(self) -> PoolStep:
+    def _windows_that_hold_a_pixel(self) -> Self:
         """As PyTorch has it: a window beyond the edge would hold nothing but padding."""
         if self.padding > self.kernel // 2:
             rule = f"must be at most half of kernel (={self.kernel})"
@@ -238,7 +239,7 @@ class NormSpec(SpecModel):
     """Of `group` alone."""
 
     @model_validator(mode="after")
-    def _settings_of_the_kind(self) -> NormSpec:
+    def _settings_of_the_kind(self) -> Self:
         for key, kind in _OF_ONE_NORM.items():
             if key in self.model_fields_set and self.kind != kind:
                 raise broken_rule(key, f"{key} is a setting of the norm {kind}, not of {self.kind}")
@@ -262,7 +263,7 @@ class ActivationSpec(SpecModel):
     """Of negative values: of leaky_relu (0.01 where absent), at the start of prelu (0.25)."""
 
     @model_validator(mode="after")
-    def _slope_of_the_kind(self) -> ActivationSpec:
+    def _slope_of_the_kind(self) -> Self:
         if self.slope is not None and self.kind not in ("leaky_relu", "prelu"):
             raise broken_rule(
                 "slope", f"slope is a setting of leaky_relu and prelu, not of {self.kind}"
@@ -314,7 +315,7 @@ class BranchesStep(SpecModel):
     """The lists of steps."""
 
     @model_validator(mode="after")
-    def _two_to_multiply(self) -> BranchesStep:
+    def _two_to_multiply(self) -> Self:
         if self.join == "multiply" and len(self.of) > 2:
             rule = "must be two to multiply: the second scales the first"
             raise broken_rule("of", f"of (={len(self.of)} branches) {rule}")
@@ -346,7 +347,7 @@ class StepSpec(SpecModel):
     branches: BranchesStep | None = None
 
     @model_validator(mode="after")
-    def _one_operator(self) -> StepSpec:
+    def _one_operator(self) -> Self:
         kinds = self.model_fields_set - {"name"}
         if len(kinds) != 1:
             given = ", ".join(sorted(kinds)) or "none"

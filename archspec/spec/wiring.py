@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
 from archspec.spec.document import Path
 from archspec.spec.fields import Share, SpecModel, broken_rule
@@ -41,7 +42,7 @@ class ConnectivitySpec(SpecModel):
     else as the rule says."""
 
     @model_validator(mode="after")
-    def _settings_of_the_rule(self) -> ConnectivitySpec:
+    def _settings_of_the_rule(self) -> Self:
         for key, rule in (("window", "window"), ("edges", "edges")):
             if getattr(self, key) is not None and self.kind != rule:
                 raise broken_rule(key, f"{key} is a setting of the rule {rule}, not of {self.kind}")
@@ -51,7 +52,7 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _place_of_a_bypass(self) -> ConnectivitySpec:
+    def _place_of_a_bypass(self) -> Self:
         if self.bypass and self.share is None and self.kind != "cross_stage_partial":
             raise broken_rule(
                 "bypass", "bypass needs a share, the rest of which goes round the layers"
@@ -59,7 +60,7 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _orders_of_what_no_list_says(self) -> ConnectivitySpec:
+    def _orders_of_what_no_list_says(self) -> Self:
         if self.order is not None and self.edges is not None:
             raise broken_rule("order", "order is a rule's; edges are joined as they are written")
         if self.output_order is not None and isinstance(self.output, tuple):
@@ -70,7 +71,7 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _sources_exist(self) -> ConnectivitySpec:
+    def _sources_exist(self) -> Self:
         for layer, sources in enumerate(self.edges or (), start=1):
             wrong = [source for source in sources if source >= layer]
             if wrong:
@@ -83,7 +84,7 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _each_once(self) -> ConnectivitySpec:
+    def _each_once(self) -> Self:
         if isinstance(self.output, tuple) and len(set(self.output)) < len(self.output):
             raise broken_rule("output", "output: a source is listed twice")
         return self

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from archspec.errors import Place, TrainingError, counted
 from archspec.spec.fields import SpecModel, WrittenModel, told
@@ -142,7 +143,7 @@ class Recipe(WrittenModel):
         return {**written, "batch_size": min(batch, 65_536) if is_sound else 1}
 
     @model_validator(mode="after")
-    def _nothing_useless(self) -> Recipe:
+    def _nothing_useless(self) -> Self:
         told(useless(self))
         return self
 
