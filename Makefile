@@ -3,7 +3,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint fmt bench docs clean
+.PHONY: demo test test-all coverage lint fmt hooks bench docs clean
 .DEFAULT_GOAL := test
 
 # MindSpore 2.10 has wheels for these Pythons. A name on PATH may be a shim that fails, so each is run.
@@ -30,6 +30,10 @@ test: lint
 test-all: lint
 	$(PYTEST)
 
+# Of lines and branches, in the processes that the tests start too; what is killed in the middle is not counted.
+coverage: $(VENV)/.installed
+	$(PYTEST) -m 'not slow' --cov --cov-report=term --cov-report=html:build/coverage
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,6 +42,9 @@ lint: $(VENV)/.installed
 fmt: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: $(VENV)/.installed
+	$(BIN)/pre-commit install
 
 bench: $(VENV)/.installed
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
