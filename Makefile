@@ -49,8 +49,15 @@ hooks: $(VENV)/.installed
 bench: $(VENV)/.installed
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-docs: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/test_docs.py
+# Only this target needs mkdocs and its theme.
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+# The pages of docs/ and the reference of the library, as site/, without the network; then what the pages say is tried.
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict --clean
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_public_api.py tests/test_site.py
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
