@@ -1,6 +1,6 @@
 """What mkdocs asks of us: files beside docs/ as pages, and their links led to where the pages are.
 
-On GitHub a page may link to `../README.md` or `../tests/oracle.py`. The built site has a page of the first, and
+In the checkout a page may link to `../README.md` or `../tests/oracle.py`. The site has a page of the first, and
 nothing of the second: there the text of the link stands alone.
 """
 
