@@ -3,7 +3,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint fmt bench docs clean
+.PHONY: demo test test-all coverage lint fmt hooks bench docs clean
 .DEFAULT_GOAL := test
 
 # MindSpore 2.10 has wheels for these Pythons. A name on PATH may be a shim that fails, so each is run.
@@ -30,6 +30,10 @@ test: lint
 test-all: lint
 	$(PYTEST)
 
+# Of lines and branches, in the processes that the tests start too; what is killed in the middle is not counted.
+coverage: $(VENV)/.installed
+	$(PYTEST) -m 'not slow' --cov --cov-report=term --cov-report=html:build/coverage
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,11 +43,21 @@ fmt: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+hooks: $(VENV)/.installed
+	$(BIN)/pre-commit install
+
 bench: $(VENV)/.installed
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-docs: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/test_docs.py
+# Only this target needs mkdocs and its theme.
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+# The pages of docs/ and the reference of the library, as site/, without the network; then what the pages say is tried.
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict --clean
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_public_api.py tests/test_site.py
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

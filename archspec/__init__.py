@@ -7,7 +7,7 @@
 >>> network = create_model("densenet121", num_classes=10)
 """
 
-from typing import TYPE_CHECKING, Any
+import typing
 
 from archspec.errors import ArchspecError, Diagnostic
 from archspec.graph.build import build_graph
@@ -17,11 +17,11 @@ from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from archspec.writers.mindspore.load import create_model
 else:
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> typing.Any:
         """Fetch what needs MindSpore when it is asked for: importing the package alone stays quick."""
         if name != "create_model":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -44,3 +44,8 @@ __all__ = [
     "report",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    """Offer what there is to import, fetched or not."""
+    return __all__

@@ -146,6 +146,19 @@ def test_yaml_examples_are_proved_right(tmp_path):
         assert run(f"densenet check {spec}", tmp_path).returncode == 0
 
 
+def test_contributing_names_files_and_targets_that_exist():
+    """A map with a place that has moved misleads."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:archspec|densenet_cli|tests|specs|benchmarks)\b[\w/.]*)`", text)
+    targets = re.findall(r"\bmake ([a-z-]+)`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert {*targets} <= {
+        *re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    }
+    assert {"test", "test-all", "docs", "coverage"} <= {*targets}
+
+
 # ---- the page of the spec language
 
 

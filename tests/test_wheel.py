@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 FOREIGN = '"""Labels of CPU architectures, as in the base environment of conda."""\nname = "zen4"\n'
@@ -52,6 +53,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def only_file(wheel: Path, ending: str) -> str:
+    """The text of the one file of the wheel's metadata that ends so."""
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = [name for name in file.namelist() if name.endswith(f".dist-info/{ending}")]
+        return file.read(name).decode()
+
+
 def test_specs_and_recipes_lie_inside_the_package(wheel):
     """As archspec/specs, all of them, and never as a top-level package."""
     names = set(zipfile.ZipFile(wheel).namelist())
@@ -75,6 +83,28 @@ def test_the_wheel_holds_every_module_and_no_tests(wheel):
     }
     assert modules <= names
     assert not [name for name in names if "test" in name]
+
+
+def test_type_checkers_are_told_that_both_packages_have_types(wheel):
+    """Without the marker of PEP 561 they take every name of ours for Any."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"archspec/py.typed", "densenet_cli/py.typed"} <= names
+
+
+def test_the_wheel_brings_its_licence_and_names_it(wheel):
+    """The whole text, and its name as an SPDX expression."""
+    text = only_file(wheel, "licenses/LICENSE")
+    assert "License-Expression: Apache-2.0" in only_file(wheel, "METADATA").splitlines()
+    assert text == (ROOT / "LICENSE").read_text()
+    assert text.split()[:3] == ["Apache", "License", "Version"]
+
+
+def test_a_citation_names_the_version_of_the_wheel(wheel):
+    """And the licence: they stand in pyproject.toml and in CITATION.cff."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    fields = only_file(wheel, "METADATA").splitlines()
+    assert f"Version: {cited['version']}" in fields
+    assert f"License-Expression: {cited['license']}" in fields
 
 
 def test_the_installed_command_knows_the_shipped_specs_from_any_directory(installed, tmp_path):
