@@ -1,8 +1,8 @@
 """The IR: operators with ordered inputs, grouped in regions. Everything else is derived from these two.
 
 A graph is immutable; its edges (a `networkx.DiGraph`), the ports of its regions and its direct connections
-are computed from the operators, each once for a graph (`once_per_graph`), and never given to it, so they cannot
-disagree with them.
+are computed from the operators, each once for a graph (`once_per_graph`), and never given to it,
+so they cannot disagree with them.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ Found = TypeVar("Found")
 
 
 def once_per_graph(derive: Callable[[Graph], Found]) -> Callable[[Graph], Found]:
-    """Return the function as one that derives of each graph once, and keeps with the graph what it found.
+    """Return the function as one that runs once for a graph and keeps with it what it found.
 
     A graph never changes, and neither may what is found: whoever asks is given the same object.
     """

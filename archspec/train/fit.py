@@ -37,8 +37,8 @@ def fit(
     """Train to the last epoch and return the best checkpoint's accuracy on images that did not choose it.
 
     Those are the test images; where the data set has none, the validation images, and the event says so.
-    `splits` is the run's data set where this process has opened it; `is_checked` says that another process has
-    looked whether its images are whole.
+    `splits` is the run's data set where this process has opened it; `is_checked` says that another
+    process has looked whether its images are whole.
 
     Raises:
         DataError: an image cannot be read, or the data's classes have changed (D009).

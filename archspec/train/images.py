@@ -119,9 +119,9 @@ def collect(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any)
 
 @dataclass(frozen=True)
 class Listing:
-    """Names of the folders and of the image files in a folder, both sorted, and how many others of each kind.
+    """Names of the folders and the image files in a folder, and how many others by kind.
 
-    Whoever needs to know what a folder holds is given its listing: a large data set takes many seconds to list.
+    Whoever asks what a folder holds is given this: a large data set takes many seconds to list.
     """
 
     root: Path
@@ -183,8 +183,9 @@ class Folder:
 
 
 def read_folder(listing: Listing, *, check: bool) -> Folder:
-    """Return the image files of each class folder of a part, each opened once to look whether it is whole (`check`).
+    """Return the image files of each class folder of a part.
 
+    With `check` each is opened once to see whether it is whole, unless there are very many.
     Raises DataError (D001, D003, D005), all faults at once.
     """
     faults: list[Diagnostic] = []

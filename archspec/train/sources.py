@@ -136,8 +136,9 @@ class DataSet:
     def split(self, *, val_fraction: float = 0.1, seed: int = 0) -> Splits:
         """Return the parts to train with.
 
-        Where no validation images are set apart, each class gives `val_fraction` of its training images for
-        them; test images are never used so, since validation chooses the checkpoint. Raises DataError (D008).
+        Where no validation images are set apart, each class gives `val_fraction` of its training
+        images for them; test images are never used so, since validation chooses the checkpoint.
+        Raises DataError (D008).
         """
         if not 0 < val_fraction < 1:
             raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")
@@ -151,8 +152,9 @@ class DataSet:
 def open_data(data_dir: Path | None, *, check: bool = True) -> DataSet:
     """Return the data set in a folder, or the embedded digits where there is no folder.
 
-    Each folder is listed once. With `check` each image is opened once to see whether it is whole, unless there are
-    very many, and parts are compared; without, another process has done that. Raises DataError (D001..D008, D011).
+    Each folder is listed once. With `check` each image is opened once to see whether it is whole,
+    unless there are very many, and parts are compared; without, another process has done that.
+    Raises DataError (D001..D008, D011).
     """
     kind, parts = _parts_of(data_dir, tuple(PART_FOLDERS), check=check)
     train, val = parts.get("train", parts.get("all")), parts.get("val")
@@ -242,9 +244,9 @@ def _of_folder(listing: Listing, *, check: bool) -> Source:
 
 @dataclass(frozen=True)
 class _Kind:
-    """`find` returns what each part is read from, nothing where the layout is another; `read` reads a part.
+    """`find` returns what each part is read from, nothing where the layout is another.
 
-    Records are read from their files, a folder of images from its listing.
+    `read` reads a part: records from their files, a folder of images from its listing.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""Training opens its data once: what the real command asks of the disk, counted by an audit hook in each process."""
+"""Training opens its data once: what the real command asks of the disk.
+
+An audit hook counts it in each process.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -13,9 +16,11 @@ HOOK = """
 import os, sys
 
 def note(event, arguments):
-    if event not in ("open", "os.scandir", "os.listdir") or not isinstance(arguments[0], (str, os.PathLike)):
+    if event not in ("open", "os.scandir", "os.listdir"):
         return
-    path = os.path.abspath(os.fspath(arguments[0]))
+    if not isinstance(arguments[0], (str, bytes, os.PathLike)):  # a number of an open file
+        return
+    path = os.path.abspath(os.fsdecode(arguments[0]))
     if path.startswith(os.environ["COUNTED"]):
         kind = "opened" if event == "open" else "listed"
         os.write(log, f"{os.getpid()} {kind} {path}\\n".encode())
@@ -41,7 +46,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def counted(*arguments: object, data: Path) -> tuple[Counter[str], dict[str, Counter[str]]]:
-    """Run the command; return how often each image was opened in all, and by process what was listed."""
+    """Run the command; return how often each image was opened, and by process what was listed."""
     folder, log = data.parent / "hook", data.parent / "counts"
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(HOOK)
@@ -71,7 +76,7 @@ def fresh(data: Path, *more: object) -> tuple[object, ...]:
 
 
 def test_a_run_lists_each_folder_once_and_opens_each_image_once_more_than_it_decodes_it(data):
-    """Once to look whether it is whole; to learn from it once an epoch, to choose by it once an epoch and at the end.
+    """Once to look whether it is whole; then once an epoch, and those to choose by at the end too.
 
     That holds for a new run, and for one that goes on where its data were moved to.
     """

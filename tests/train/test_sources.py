@@ -374,7 +374,7 @@ def test_image_of_absurd_size_is_refused_without_decoding(tmp_path):
 def test_images_that_another_process_looked_at_are_not_opened_and_folders_are_judged_all_the_same(
     tmp_path,
 ):
-    """The files and their digest are equal, whoever looked; a folder without images is a fault for both."""
+    """Files and digest are equal, whoever looked; a folder without images is a fault for both."""
     folder(tmp_path / "train", {"a": 3, "b": 3})
     looked, listed = (open_data(tmp_path, check=check).split() for check in (True, False))
     assert (listed.train.files, listed.digest) == (looked.train.files, looked.digest)
