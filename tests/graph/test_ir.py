@@ -10,8 +10,6 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from archspec.writers.module import write_module
-from archspec.writers.text import stage_table, tree
 
 from archspec.graph.build import build_graph
 from archspec.graph.connections import block_connections, ports
@@ -21,6 +19,8 @@ from archspec.graph.report import report
 from archspec.graph.shapes import infer_shapes, running_order
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import verified, verify
+from archspec.writers.mindspore.module import write_module
+from archspec.writers.tables import stage_table, tree
 from densenet_cli.check import check
 
 DERIVING = (
