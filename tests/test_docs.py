@@ -92,10 +92,9 @@ def rooms_of(file):
 
 def test_imports_go_the_way_that_the_architecture_says():
     """No room imports what stands right of it, nor its neighbour between two arrows."""
-    (line,) = re.findall(
-        r"^    (errors <- .*)$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
-    )
-    order = [step.split(", ") for step in line.split(" <- ")]
+    page = (ROOT / "docs/architecture.md").read_text()
+    line = re.search(r"^    errors <-(?:.|\n)*?\n\n", page, re.MULTILINE)[0]
+    order = [step.split(", ") for step in " ".join(line.split()).split(" <- ")]
     for number, step in enumerate(order):
         left = {
             "runtime",
@@ -107,6 +106,28 @@ def test_imports_go_the_way_that_the_architecture_says():
             folder = ROOT / "densenet_cli" if room == "densenet_cli" else ROOT / "archspec" / room
             for file in folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]:
                 assert rooms_of(file) <= {*left, room}, file
+
+
+def files_on_the_map():
+    """The files that the architecture's page names as answers to questions."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    answers = page.partition("## Which file answers")[2].partition("## From a key")[0]
+    folder, found = ROOT, set()
+    for part in re.findall(r"`([\w/]+(?:\.py|/))`", answers):
+        if part.endswith("/") and (ROOT / part).is_dir():
+            folder = ROOT / part
+        elif part.endswith(".py"):
+            found.add((ROOT if part.startswith("archspec/") else folder) / part)
+    return found
+
+
+def test_the_map_of_the_house_names_each_file_and_no_other():
+    """A newcomer finds the file by the question."""
+    below = {"file_kinds.py", "files.py", "runtime.py"}
+    files = {path for path in (ROOT / "archspec").rglob("*.py") if path.name != "__init__.py"}
+    on_the_map = files_on_the_map()
+    assert [str(path) for path in on_the_map if not path.is_file()] == []
+    assert {path.name for path in files - on_the_map} == below
 
 
 @pytest.mark.parametrize("command", sorted({c.split()[1] for c in COMMANDS}))
