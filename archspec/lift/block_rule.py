@@ -71,7 +71,7 @@ def _named(wiring: Wiring) -> Wiring:
 
 def _rules(block: Block) -> Iterator[Wiring]:
     """Each rule in either order."""
-    plain = [rule for rule in RULES if rule not in ("window", "edges", "cross_stage_partial")]
+    plain = [name for name, rule in RULES.items() if not rule.needs and not rule.bypass]
     rules: list[Wiring] = [{"rule": rule} for rule in plain]
     rules.append({"window": len(block.layers[-1].sources)})
     yield from rules

@@ -1,0 +1,100 @@
+"""What docs/extending.md says, done in a copy of the package: one row, and all rooms know it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+LANGUAGES = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", PAGE, re.DOTALL | re.MULTILINE)
+PYTHON = [text for language, text in LANGUAGES if language == "python"]
+
+# Run with the copy first on the path: spec.yaml and model.onnx lie in the working directory.
+ASKED = """
+import mindspore as ms, numpy as np
+from pathlib import Path
+import onnx, oracle
+from onnx import TensorProto, helper
+from archspec import build_graph, create_model, load_spec, verify
+from archspec.compare.compare import compare
+from archspec.graph.ir import Graph, Op
+from archspec.readers.mindir.read import read_mindir
+from archspec.readers.onnx.read import read_onnx
+from archspec.writers.mindspore.export_mindir import export_mindir
+
+spec = load_spec("spec.yaml")
+graph = build_graph(spec)
+assert verify(graph) == ()
+weights = oracle.random_parameters(graph.ops.values(), 0)
+images = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
+right = oracle.forward(graph.ops.values(), weights, images)
+for mode in (ms.GRAPH_MODE, ms.PYNATIVE_MODE):
+    ms.set_context(mode=mode)
+    network = create_model(spec)
+    ms.load_param_into_net(network, {k: ms.Parameter(v, name=k) for k, v in weights.items()})
+    made = network.set_train(False)(ms.Tensor(images)).asnumpy()
+    assert oracle.distance(made, right) < 1e-4, oracle.distance(made, right)
+ms.set_context(mode=ms.GRAPH_MODE)
+export_mindir(network, (3, 32, 32), Path("model.mindir"))
+assert not compare(graph, read_mindir(Path("model.mindir"))).differences
+shape = [None, 3, 32, 32]
+x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy")
+node = helper.make_node("Softsign", ["x"], ["y"])
+onnx.save(helper.make_model(helper.make_graph([node], "g", [x], [y])), "model.onnx")
+assert [op.kind for op in read_onnx(Path("model.onnx")).ops.values()] == ["input", "softsign"]
+"""
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, its specs and the oracle, with the page's rows in place."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("archspec", "densenet_cli", "specs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for path in ROOT.glob("tests/oracle*.py"):
+        shutil.copy(path, folder)
+    row, forward, rule = PYTHON
+    put(folder / "archspec/operators/activations.py", "\nROWS = (\n", row)
+    put(folder / "oracle.py", "\nKINDS: Mapping[str, Any] = {\n", forward)
+    put(folder / "archspec/connectivity_rules.py", "\nRULES: Mapping[str, Rule] = {\n", rule)
+    (spec,) = (text for language, text in LANGUAGES if language == "yaml")
+    (folder / "spec.yaml").write_text(spec, encoding="utf-8")
+    return folder
+
+
+def put(file: Path, opening: str, row: str) -> None:
+    """Add a row to a table; where in it does not matter."""
+    before, found, after = file.read_text(encoding="utf-8").partition(opening)
+    assert found, f"{file.name} has no table that opens so"
+    file.write_text(f"{before}{opening}{row}{after}", encoding="utf-8")
+
+
+def run(folder: Path, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_one_row_is_emitted_runs_is_read_and_lifted(copied: Path) -> None:
+    """In both modes as NumPy computes it; a network that is exported comes back as the spec."""
+    run(copied, "-c", ASKED)
+    assert '"softsign"' in run(copied, "-m", "densenet_cli", "schema")
+    assert "activation: softsign" in run(copied, "-m", "densenet_cli", "lift", "model.mindir")
+
+
+def test_a_rule_is_a_word_of_the_language(copied: Path) -> None:
+    """Built, proved and counted."""
+    text = (copied / "spec.yaml").read_text(encoding="utf-8")
+    file = copied / "rule.yaml"
+    file.write_text(f"{text}connectivity: every_second\n", encoding="utf-8")
+    assert "rule.yaml" in run(copied, "-m", "densenet_cli", "check", "rule.yaml")
