@@ -26,7 +26,10 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LANGUAGE = (ROOT / "docs/spec-language.md").read_text()
 TEXT = "\n".join(page.read_text() for page in PAGES)
-YAML = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+# What extending.md writes is valid with its row alone: test_extending.py has both.
+YAML = [
+    text for text in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL) if "softsign" not in text
+]
 COMMANDS = re.findall(r"^\$ (densenet [^#\n]*)", TEXT, re.MULTILINE)
 # Commands that are quick as they stand; the others are run by the tests of their command.
 QUICK = [c.strip() for c in COMMANDS if "--dry-run" in c or "--yaml" in c]
