@@ -67,7 +67,7 @@ def clamped(graph: Graph) -> Graph:
     ops = graph.ops
     passed = dict[str, str]()
     for op in ops.values():
-        before = ops[op.inputs[0]] if op.kind in ("relu", "relu6") else op
+        before = ops[op.inputs[0]] if OPERATORS[op.kind].is_clamp else op
         if before is not op and before.kind == "relu":
             passed[op.name] = passed.get(before.name, before.inputs[0])
     if not passed:

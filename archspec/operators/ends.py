@@ -28,6 +28,7 @@ ROWS = (
         channels=_image_channels,
         carries=False,
         required=("shape",),
+        is_never_negative=True,  # of an image: a quantiser saw no pixel below zero
     ),
     Operator(
         "output",

@@ -144,6 +144,12 @@ class Operator:
     """It may give another number of pixels than it reads."""
     is_idle: Callable[[Attrs, int], bool] = _never_idle
     """It gives what it reads, so many channels, as they are, in evaluation."""
+    is_clamp: bool = False
+    """It cuts off what is below zero."""
+    is_never_negative: bool = False
+    """It gives nothing below zero."""
+    keeps_sign: bool = False
+    """It gives nothing below zero where it reads nothing below zero."""
     is_gate: bool = False
     """It gives shares between 0 and 1, which scale something else."""
     times_input: str = ""

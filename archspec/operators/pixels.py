@@ -61,6 +61,7 @@ ROWS = (
         required=("factor", "mode"),
         enlarges=True,
         resizes=True,
+        keeps_sign=True,
         keeps_logits=True,
         step=Step(
             "upsample",
@@ -74,6 +75,7 @@ ROWS = (
         _crop_shape,
         MindSpore(cell="{name}({size}, {corner})", definition=_CROP, name="Crop"),
         required=("size", "corner"),
+        keeps_sign=True,
         keeps_logits=True,
         hint="only what is larger can be cropped: enlarge by more",
     ),

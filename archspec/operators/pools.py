@@ -132,6 +132,7 @@ def _over_windows(kind: str, cell: str) -> Operator:
         untold=frozenset({"ceil"}),
         is_idle=_is_of_one_pixel,
         resizes=True,
+        keeps_sign=True,
         keeps_logits=True,
         step=Step(kind, PoolStep, _pool_attrs, base="pool", said=_SAID),
     )
@@ -151,6 +152,7 @@ ROWS = (
         family="pool",
         required=_WINDOW,
         resizes=True,
+        keeps_sign=True,
         keeps_logits=True,
         step=Step(
             "blur_pool",
@@ -166,6 +168,7 @@ ROWS = (
         MindSpore(call="ops.mean({x}, (2, 3){keeping})", arguments=_keeping, is_inline=True),
         defaults={"keep": False},
         resizes=True,
+        keeps_sign=True,
         keeps_logits=True,
         step=Step("global_pool", GlobalPoolStep, _global_attrs, base="pool", said={"keep": "keep"}),
     ),

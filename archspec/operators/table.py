@@ -24,6 +24,8 @@ OPERATORS: Mapping[str, Operator] = {row.kind: row for row in _ROWS}
 ACTIVATIONS = tuple(kind for kind, row in OPERATORS.items() if row.family == "activation")
 NORMS = tuple(kind for kind, row in OPERATORS.items() if row.family == "norm")
 """Kinds of operators; a step says `batch` for `batch_norm`."""
+GATES = tuple(kind for kind, row in OPERATORS.items() if row.is_gate)
+"""Activations that end a gate."""
 STEPS: Mapping[str, Operator] = {
     row.step.name: row for row in OPERATORS.values() if row.step is not None
 }

@@ -24,15 +24,17 @@ from typing_extensions import Self
 
 from archspec.operators.activations import ActivationSettings
 from archspec.operators.norms import NormSettings
-from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, STEPS, norm_name
+from archspec.operators.table import ACTIVATIONS, GATES, NORMS, OPERATORS, STEPS, norm_name
 from archspec.operators.widths import WIDTH
 from archspec.settings import Rate, SpecModel, broken_rule
 
 if TYPE_CHECKING:
     ActivationKind = str
+    GateKind = str
     NormKind = str
 else:
     ActivationKind = Literal[ACTIVATIONS]
+    GateKind = Literal[GATES]
     NormKind = Literal[tuple(map(norm_name, NORMS)) + ("none",)]  # noqa: RUF005
 
 MAX_STEPS = 64
@@ -148,7 +150,7 @@ class SqueezeExciteStep(SpecModel):
     """The gate's inner width is the channels divided by this."""
     activation: Activation = ActivationSpec()
     """Inside the gate."""
-    gate: Literal["sigmoid", "hard_sigmoid"] = "sigmoid"
+    gate: GateKind = "sigmoid"
     """The function that ends the gate."""
 
 

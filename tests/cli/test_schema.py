@@ -32,6 +32,7 @@ EXAMPLES = [
     text
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    if page.name != "extending.md"  # whose spec needs the row beside it
 ]
 # Faults that a schema sees: S001 unknown key, S002 missing, S003 type, S004 range, S005 choice.
 OF_A_SCHEMA = re.compile(r"# expect: \d+:\d+ S00[1-5] ")

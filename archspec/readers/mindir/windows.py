@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.decode import Constant
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Strange
 
@@ -94,10 +95,15 @@ def conv_transpose(call: Call) -> Feature:
     return call.op("conv_transpose", [x], (x.shape[0], out, *size), weights=(weight,), **attrs)
 
 
+def _cuts_below_zero(call: Call, x: Feature) -> bool:
+    row = OPERATORS.get(call.found.ops[x.op].kind)
+    return row is not None and row.is_clamp
+
+
 def pool(kind: str, call: Call) -> Feature:
     """Return the output of a max_pool or avg_pool, (N, C, H, W); a padding before it becomes its own."""
     x = call.feature(dims=4, pending="padding")
-    if x.pending and kind == "max_pool" and call.found.ops[x.op].kind not in ("relu", "relu6"):
+    if x.pending and kind == "max_pool" and not _cuts_below_zero(call, x):
         raise Strange("reads zeros from a padding beside what may be negative")
     kernel, stride = call.option("kernel_size", 1), call.option("strides", 2)
     attrs, size = _window(x, kernel, stride, call.option("pad_mode", 3))

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from archspec.graph.ir import Op
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.decode import Parameter
 from archspec.readers.tensors import Source
 from archspec.readers.trace import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange, decimal
@@ -210,7 +211,7 @@ class Call:
     def elementwise(self, kind: str, **attrs: Any) -> Feature:
         """Add an operator that changes each value by itself, wherever channels stand."""
         x = self.feature(pending="permuted")
-        if x.op in self.found.implied and kind in ("relu", "relu6"):
+        if x.op in self.found.implied and OPERATORS[kind].is_clamp:
             x = replace(x, op=self.found.ops[x.op].inputs[0])  # what clips below zero once more
         return replace(self.op(kind, [x], x.shape, **attrs), pending=x.pending)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.table import OPERATORS
 from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, Tensor
 from archspec.readers.tensors import Computed, Source, computed, evaluated
 from archspec.readers.trace import Feature, Found, Strange
@@ -23,15 +24,6 @@ MAX_LOOKED = 256
 QUANTISED = "quantised value"
 _UNSIGNED = np.zeros((), np.uint8)
 """The zero point where a node has none."""
-
-_NEVER_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hard_sigmoid", "input"})
-"""Of the input, the quantiser saw no pixel below zero."""
-_KEEPS_SIGN = frozenset(
-    {
-        *("concat", "slice", "crop", "shuffle", "add", "multiply", "upsample"),
-        *("max_pool", "avg_pool", "blur_pool", "global_avg_pool"),
-    }
-)
 
 
 def quantise(call: Call) -> Feature:
@@ -109,9 +101,10 @@ def _is_never_negative(found: Found, name: str) -> bool:
     seen, waiting = {name}, [name]
     while waiting and len(seen) <= MAX_LOOKED:
         op = found.ops[waiting.pop()]
-        if op.kind not in _NEVER_NEGATIVE:
-            if op.kind not in _KEEPS_SIGN:
-                return False
+        row = OPERATORS.get(op.kind)
+        if row is None or not (row.is_never_negative or row.keeps_sign):
+            return False
+        if not row.is_never_negative:
             before = {*op.inputs} - seen
             seen |= before
             waiting.extend(before)

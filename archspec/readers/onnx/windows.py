@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.windows import MAX_PADDING, square
 from archspec.readers.onnx.call import Call, Tensor
 from archspec.readers.onnx.channels import crop
@@ -114,12 +115,17 @@ def conv_transpose(call: Call) -> Feature:
     return call.op("conv_transpose", [x], shape, weights=(weight, *biases), **attrs)
 
 
+def _cuts_below_zero(call: Call, x: Feature) -> bool:
+    row = OPERATORS.get(call.found.ops[x.op].kind)
+    return row is not None and row.is_clamp
+
+
 def max_pool(call: Call) -> Feature:
     """Return (N, C, H, W); zeros of a padding before it are harmless behind an activation that gives none below."""
     x = call.feature(dims=4, pending="padding")
     if x.pending and (x.pending[3] != "constant" or x.pending[2] > LOWEST):
         _zeros(x)
-        if call.found.ops[x.op].kind not in ("relu", "relu6"):
+        if not _cuts_below_zero(call, x):
             raise Strange("reads zeros from a padding beside what may be negative")
     return _pool("max_pool", call, x)
 

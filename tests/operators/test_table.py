@@ -1,0 +1,64 @@
+"""One row for each kind of operator, and no second list of kinds anywhere in the package."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, STEPS, norm_name
+from archspec.spec.steps import ActivationKind, NormKind, StepSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(
+    path
+    for package in ("archspec", "densenet_cli")
+    for path in (ROOT / package).rglob("*.py")
+    if (ROOT / "archspec/operators") not in path.parents
+)
+FAMILY = {*ACTIVATIONS, *NORMS, *map(norm_name, NORMS)} - {"group", "layer", "batch"}
+
+
+def words(node: ast.AST) -> set[str]:
+    """The texts that a tuple, a list, a set, or the keys of a mapping holds."""
+    parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+    return {part.value for part in parts if isinstance(part, ast.Constant)}
+
+
+def lists(path: Path) -> Iterator[tuple[int, set[str]]]:
+    """Literal collections of a file that name two activations or norms, or four kinds."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Tuple, ast.List, ast.Set, ast.Dict)):
+            found = words(node)
+            if len(found & FAMILY) > 1 or len(found & {*OPERATORS}) > 3:
+                yield node.lineno, found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_has_a_list_of_kinds_of_its_own(path: Path) -> None:
+    """A new operator would be missing in it, and nobody would know."""
+    assert list(lists(path)) == []
+
+
+def test_the_choices_of_the_language_are_the_rows() -> None:
+    """What can be written is there, and what is there can be written."""
+    assert get_args(ActivationKind) == ACTIVATIONS
+    assert get_args(NormKind) == (*map(norm_name, NORMS), "none")
+    assert {*STEPS} < {*StepSpec.model_fields}
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_row_says_how_its_operator_is_written(kind: str) -> None:
+    """As a cell, a call or a sign, one of them; an image alone is not written."""
+    code = OPERATORS[kind].mindspore
+    assert sum(map(bool, (code.cell, code.call, code.sign))) == (kind != "input")
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_rows_attributes_are_those_that_it_needs_or_has_a_default_for(kind: str) -> None:
+    """Nothing is both; settings of activations and norms are attributes."""
+    row = OPERATORS[kind]
+    assert not {*row.required} & {*row.defaults}
+    assert {*row.settings} <= {*row.required}
+    assert row.untold <= {*row.required, *row.defaults}
