@@ -15,8 +15,8 @@ Runtime, and compared with a NumPy forward of the spec's graph. Counted are file
     accepted wrongly  of these, those that it does
 
 Zero is right in the two wrong columns. A spec costs about 2 s of a core. Results are appended as
-they come, and the same command goes on where it was stopped. At the end stands how often each step
-and setting was drawn; each should be.
+they come, and the same command goes on where it was stopped. At the end stand the specs of which a
+file was judged wrongly, and how often each step and setting was drawn; each should be.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 import oracle  # noqa: E402
+import yaml  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 from readers.mutations import MUTATIONS  # noqa: E402
@@ -396,14 +397,28 @@ def summed(lines: Sequence[Values]) -> dict[str, dict[str, int]]:
     return {kind: {column: row[column] for column in COLUMNS} for kind, row in table.items()}
 
 
+def judged_wrongly(lines: Sequence[Values]) -> Iterator[str]:
+    """Yield for each spec of which files were judged wrongly where it is drawn, these, and itself."""
+    places = Counter[int]()
+    for line in lines:
+        number = line["seed"]
+        place = f"drawn({number})[{places[number]}]"
+        places[number] += 1
+        files = [
+            f"{place}: {wrong['file']} {wrong['column']}: {wrong['verdict']}\n"
+            for wrong in line["wrong"]
+        ]
+        if files:
+            yield "".join(files) + yaml.safe_dump(line["spec"], sort_keys=False)
+
+
 def show(lines: Sequence[Values]) -> None:
     print(f"\n{len(lines):,} specs")
     print(f"{'':24}" + "".join(f"{column:>18}" for column in COLUMNS))
     for kind, row in sorted(summed(lines).items()):
         print(f"{kind:24}" + "".join(f"{row[column]:>18,}" for column in COLUMNS))
-    for line in lines:
-        for wrong in line["wrong"]:
-            print(f"seed {line['seed']}: {wrong['file']} {wrong['column']}: {wrong['verdict']}")
+    for text in judged_wrongly(lines):
+        print(f"\n{text}")
     counts = Counter[str]()
     for line in lines:
         counts.update(line["drawn"])

@@ -58,3 +58,19 @@ def test_the_table_counts_each_file_once() -> None:
     assert table["MINDIR"] == dict(zip(truth.COLUMNS, (2, 2, 0, 4, 3, 1), strict=True))
     assert table["ONNX, a: b"] == dict(zip(truth.COLUMNS, (1, 0, 1, 0, 0, 0), strict=True))
     assert table["all"] == dict(zip(truth.COLUMNS, (3, 2, 1, 4, 3, 1), strict=True))
+
+
+def test_specs_that_were_judged_wrongly_are_shown() -> None:
+    """By the call that draws them, counted in their seed, with each file and the spec itself."""
+    truth = benchmark()
+    wrong = {"file": "MINDIR", "column": "accused wrongly", "verdict": "R102 the stem"}
+    lines = [
+        {"seed": 4, "wrong": [], "spec": {"growth_rate": 2}},
+        {"seed": 5, "wrong": [], "spec": {"growth_rate": 3}},
+        {"seed": 5, "wrong": [wrong, {**wrong, "file": "ONNX"}], "spec": {"growth_rate": 4}},
+    ]
+    assert list(truth.judged_wrongly(lines)) == [
+        "drawn(5)[1]: MINDIR accused wrongly: R102 the stem\n"
+        "drawn(5)[1]: ONNX accused wrongly: R102 the stem\n"
+        "growth_rate: 4\n"
+    ]

@@ -119,7 +119,7 @@ def compare(
     ours, theirs = flat(plain), merged(flat(found))
     params = _params(op for part in contracted(theirs) for op in part.ops)
     is_traceless = zero_biases is not None and not norms_shift
-    folds = folded_norms(contracted(merged(ours)), contracted(theirs), is_traceless)
+    folds = folded_norms(merged(ours), theirs, is_traceless)
     theirs = merged(flat(unfolded(found, folds))) if folds else theirs
     expected_chains, found_chains = contracted(ours), contracted(parted(theirs, ours))
     pairs = cut(paired(expected_chains, found_chains))
@@ -133,7 +133,7 @@ def compare(
         blocks,
         _listed(other_names(match)) if named else differences,
         (
-            *_norm_notes(folds, match),
+            *_norm_notes([fold for fold in folds if fold.is_conv], match),
             *biases.notes,
             *(() if ordered else _notes(order)),
             *(nameless(match) if named else ()),

@@ -1,76 +1,68 @@
-"""Batch norms that a framework folded into the convolutions before them, put back where the spec has them.
+"""Batch norms that a framework folded into convolutions, put back where the spec has them.
 
 A folded norm leaves a convolution with a bias and nothing else behind, so only the spec tells that
 there was one: what it has as conv, batch_norm is a conv with a bias in the file. Exporters that
 drop biases of zeros leave less: of a network that was never trained, each norm shifts by zero, and
 its convolution has no bias either.
+
+In the filters of a blur a norm does leave something, a scale, and the reader has it as a norm.
+Several in a row are one scale too, and again only the spec tells how many there were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from functools import cached_property
 from types import MappingProxyType
 
-from archspec.compare.chains import Chain, paired
+from archspec.compare.chains import Chain, contracted, paired
+from archspec.compare.concat_sources import Flat
 from archspec.graph.ir import Graph, Op
 from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A convolution of a file that holds a norm, and the spec's convolution."""
+    """What holds norms of the spec in a file: a convolution, or a norm in the filters of a blur."""
 
     found: Op
     expected: Op
+    """The spec's convolution; or the first of its norms behind the blur."""
     norms: int
     """How many of the spec's it holds: several may stand in a row."""
 
+    @property
+    def is_conv(self) -> bool:
+        """Whether it is a convolution, which is no norm itself."""
+        return OPERATORS[self.found.kind].folds_norm
 
-def folded_norms(
-    expected: Sequence[Chain], found: Sequence[Chain], zero_biases: bool = False
-) -> tuple[Folded, ...]:
-    """Return the convolutions of a file that must hold the norm that the spec has behind them.
+
+def folded_norms(expected: Flat, found: Flat, zero_biases: bool = False) -> tuple[Folded, ...]:
+    """Return what must hold norms of the spec: convolutions, and norms in the filters of a blur.
 
     With `zero_biases` a bias that is absent is one of zeros: norms may be folded without a trace.
     What folds them folds all, and the norms of a trained network all shift: so no norm may stand
     behind a convolution of the file, and none of those that hold one may have a bias that the spec
     does not tell.
     """
-    biased = any(_biased(op) for chain in found for op in chain.ops)
-    traceless = zero_biases and not any(norms for chain in found for _, norms in _convs(chain))
-    if not (biased or traceless):
+    ours, theirs = _Runs(expected), _Runs(found)
+    biased = any(_biased(op) for op in theirs.convs)
+    traceless = zero_biases and not any(theirs.norms[op.name] for op in theirs.convs)
+    if not (biased or traceless or theirs.in_blurs):
         return ()
-    bare = _bare(expected, found)
-    is_trained = any(_biased(fold.found) and not _biased(fold.expected) for fold in bare)
+    folds = tuple(_folds(ours, theirs))
+    is_trained = any(_biased(fold.found) and not _biased(fold.expected) for fold in folds)
     if traceless and not is_trained:
-        return bare
-    return tuple(fold for fold in bare if _biased(fold.found))
-
-
-def _bare(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Folded, ...]:
-    """Convolutions behind which the spec has a norm and the file none.
-
-    A chain that the spec does not have, such as a layer too many, is taken for one like the last of
-    its kind.
-    """
-    pairs = paired(*([_without_norms(chain) for chain in chains] for chains in (expected, found)))
-    ours, theirs = ({chain.ops[0].name: chain for chain in chains} for chains in (expected, found))
-    folds, last = list[Folded](), dict[tuple[str, ...], Chain]()
-    for a, b in pairs:
-        if a is not None:
-            last[a.classes] = ours[a.ops[0].name]
-        like = (
-            ours[a.ops[0].name] if a is not None else last.get(b.classes) if b is not None else None
-        )
-        if b is not None and like is not None:
-            folds.extend(_in_chain(like, theirs[b.ops[0].name]))
-    return tuple(folds)
+        return folds
+    return tuple(fold for fold in folds if _biased(fold.found) or not fold.is_conv)
 
 
 def unfolded(graph: Graph, folds: Sequence[Folded]) -> Graph:
-    """Return a file's graph with the norms behind their convolutions, whose readers read the norms; eps is None."""
+    """Return a file's graph with the norms behind what holds them, whose readers read the norms.
+
+    Their eps is None.
+    """
     by_name = {fold.found.name: fold for fold in folds}
     return Graph.of(
         graph.name, [made for op in graph.ops.values() for made in _unfolded(op, by_name)]
@@ -78,44 +70,112 @@ def unfolded(graph: Graph, folds: Sequence[Folded]) -> Graph:
 
 
 def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
+    """An operator and the norms that it holds, of which the last one has its name."""
     if op.name not in folds:
         yield op
         return
-    fold = folds[op.name]
-    attrs = {**op.attrs, "bias": fold.expected.attrs.get("bias", False)}
-    conv = replace(op, name=f"{op.name} without its norm", attrs=MappingProxyType(attrs))
-    yield conv
-    norm, source = MappingProxyType({"channels": attrs["out_channels"], "eps": None}), conv.name
+    fold, last = folds[op.name], op
+    if fold.is_conv:
+        attrs = {**op.attrs, "bias": fold.expected.attrs.get("bias", False)}
+        conv = replace(op, name=f"{op.name} without its norm", attrs=MappingProxyType(attrs))
+        yield conv
+        norm = MappingProxyType({"channels": attrs["out_channels"], "eps": None})
+        last = Op(op.name, "batch_norm", (conv.name,), norm)
     for number in range(1, fold.norms):
-        inner = Op(f"{op.name} norm {number}", "batch_norm", (source,), norm)
+        inner = replace(last, name=f"{op.name} norm {number}")
         yield inner
-        source = inner.name
-    yield Op(op.name, "batch_norm", (source,), norm)
+        last = replace(last, inputs=(inner.name,))
+    yield last
 
 
 def _biased(op: Op) -> bool:
     return OPERATORS[op.kind].folds_norm and bool(op.attrs.get("bias"))
 
 
-def _without_norms(chain: Chain) -> Chain:
-    """A chain without the norms behind its convolutions, in a row or alone."""
-    ops: list[Op] = []
-    for op in chain.ops:
-        if op.kind != "batch_norm" or not ops or not OPERATORS[ops[-1].kind].folds_norm:
-            ops.append(op)
-    return replace(chain, ops=tuple(ops))
+class _Runs:
+    """A graph's batch norms in rows, each counted at the convolution before it or at its first."""
+
+    def __init__(self, flat: Flat) -> None:
+        self.flat = flat
+        self.norms: dict[str, int] = {}
+        self.passed: dict[str, str] = {}
+        """Norms that are counted at another operator."""
+        for chain in contracted(flat):
+            self._count(chain)
+
+    def _count(self, chain: Chain) -> None:
+        holder = ""
+        for op in chain.ops:
+            if op.kind != "batch_norm":
+                holder = op.name if OPERATORS[op.kind].folds_norm else ""
+                self.norms |= {holder: 0} if holder else {}
+            elif holder:
+                self.norms[holder] += 1
+                self.passed[op.name] = holder
+            else:
+                holder = op.name
+                self.norms[holder] = 1
+
+    @cached_property
+    def convs(self) -> tuple[Op, ...]:
+        """Operators into which a norm may be folded."""
+        return tuple(op for op in self.flat.ops.values() if OPERATORS[op.kind].folds_norm)
+
+    @cached_property
+    def in_blurs(self) -> frozenset[str]:
+        """The norms that read a blur."""
+        ops = self.flat.ops
+        norms = (op for op in ops.values() if op.kind == "batch_norm")
+        return frozenset(op.name for op in norms if ops[op.inputs[0]].kind == "blur_pool")
+
+    def chains(self) -> list[Chain]:
+        """The graph's chains with no norm but those at which rows are counted.
+
+        So two graphs are alike, and their chains in the same order, whatever is folded in one.
+        """
+        kept = {
+            op.name: self._bare(op) for op in self.flat.ops.values() if op.name not in self.passed
+        }
+        outputs = tuple(map(self._bare, self.flat.outputs))
+        return contracted(replace(self.flat, ops=kept, outputs=outputs))
+
+    def _bare(self, op: Op) -> Op:
+        return replace(op, inputs=tuple(self.passed.get(source, source) for source in op.inputs))
 
 
-def _in_chain(expected: Chain, found: Chain) -> Iterator[Folded]:
-    pairs = zip(_convs(expected), _convs(found), strict=False)
-    for (ours, norms), (theirs, norms_left) in pairs:
-        if norms > norms_left and ours.kind == theirs.kind:
-            yield Folded(theirs, ours, norms - norms_left)
+def _folds(ours: _Runs, theirs: _Runs) -> Iterator[Folded]:
+    """Convolutions and blurs behind which the spec has norms that the file has not.
+
+    A chain that the spec does not have, such as a layer too many, is taken for one like the last of
+    its kind.
+    """
+    last = dict[tuple[str, ...], Chain]()
+    for expected, found in paired(ours.chains(), theirs.chains()):
+        if expected is not None:
+            last[expected.classes] = expected
+        like = expected
+        if like is None and found is not None:
+            like = last.get(found.classes)
+        if like is not None and found is not None:
+            yield from _in_convs(like, found, ours, theirs)
+            yield from _in_blurs(like, found, ours, theirs)
 
 
-def _convs(chain: Chain) -> Iterator[tuple[Op, int]]:
-    """The convolutions of a chain, and how many batch norms follow in a row."""
-    for at, op in enumerate(chain.ops):
-        if OPERATORS[op.kind].folds_norm:
-            behind = takewhile(lambda each: each.kind == "batch_norm", chain.ops[at + 1 :])
-            yield op, len(list(behind))
+def _in_convs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iterator[Folded]:
+    both = (
+        [op for op in chain.ops if OPERATORS[op.kind].folds_norm] for chain in (expected, found)
+    )
+    for a, b in zip(*both, strict=False):
+        more = ours.norms[a.name] - theirs.norms[b.name]
+        if more > 0 and a.kind == b.kind:
+            yield Folded(b, a, more)
+
+
+def _in_blurs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iterator[Folded]:
+    """Norms in the filters of a blur: they have no eps, and are fewer than the spec's there."""
+    a_norms = [op for op in expected.ops if op.name in ours.in_blurs]
+    b_norms = [op for op in found.ops if op.name in theirs.in_blurs]
+    for a, b in zip(a_norms, b_norms, strict=False):
+        more = ours.norms[a.name] - theirs.norms[b.name]
+        if more > 0 and b.attrs["eps"] is None:
+            yield Folded(b, a, more + 1)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from archspec.compare.concat_sources import MAX_JOINED, flat
-from archspec.compare.simplify import channels_of, leading_to
+from archspec.compare.simplify import channels_of, is_idle, leading_to
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
 
@@ -66,10 +66,16 @@ class _Unslicing:
             if op.kind in ("slice", "concat"):
                 self.count(op)
                 self.put(op, tuple(_together(self.parts(op))))
-            else:
-                self.ops[op.name] = op
-                self.pieces[op.name] = (Piece(op.name, 0, self.channels[op.name]),)
+                continue
+            self.ops[op.name] = op
+            self.pieces[op.name] = self.given(op)
         return replace(self.graph, ops=leading_to(self.graph.outputs, self.ops))
+
+    def given(self, op: Op) -> tuple[Piece, ...]:
+        """What an operator gives: a value of its own, or where it is idle (a dropout) what it reads."""
+        if op.inputs and is_idle(op, self.channels[op.inputs[0]]):
+            return self.pieces[op.inputs[0]]
+        return (Piece(op.name, 0, self.channels[op.name]),)
 
     def count(self, op: Op) -> None:
         self.total += sum(len(self.pieces[source]) for source in op.inputs)

@@ -64,6 +64,8 @@ class Found:
     """The operator that used a weight first, by the weight."""
     implied: set[str] = field(default_factory=set)
     """ReLUs for which no node stands: a quantised value does without them."""
+    wholes: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    """Operators that several nodes come to, by their kind, numbers and what they read."""
     taken: dict[str, int] = field(default_factory=dict)
     weights: dict[str, Weights] = field(default_factory=dict)
     """Where the values of an operator's weights are, by its name; operators without any have none."""

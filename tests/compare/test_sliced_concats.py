@@ -3,9 +3,11 @@
 import random
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from compare.test_compare import SPEC, lines, nameless
+from compare.test_equal_operators import conv, spec_of
 
 from archspec.compare.compare import compare
 from archspec.compare.concat_sources import MAX_JOINED
@@ -157,6 +159,37 @@ def test_what_a_spec_slices_stays_as_it_says() -> None:
     found = compare(spec, nameless(spec))
     assert (lines(found), found.notes) == ([], ())
     assert all(block.edges == block.expected_edges for block in found.blocks)
+
+
+IDLE = {
+    "a dropout": [{"dropout": {"rate": 0.3}}],
+    "a shuffle of one group": [{"shuffle": {"groups": 1}}],
+    "a pool of one pixel": [{"max_pool": {"kernel": 1, "stride": 1}}],
+    "two dropouts and a slice of all": ["dropout", {"slice": {}}, "dropout"],
+}
+
+
+@pytest.mark.parametrize("output", [[0, 2], [2, 1], "all", "last", "new"])
+@pytest.mark.parametrize("idle", IDLE.values(), ids=IDLE)
+def test_what_a_spec_slices_behind_an_idle_step_stays_as_it_says(idle: Any, output: Any) -> None:
+    """Of what a block gives, in a branch of the head and in a transition: files have no such step."""
+
+    def network(steps: list[Any], start: int = 1) -> Graph:
+        of = [[*steps, {"slice": {"start": start}}], []]
+        blocks = [{"layers": 2, "connectivity": {"rule": "dense", "output": output}}] * 2
+        return spec_of(
+            stem=[conv(8)],
+            blocks=blocks,
+            layer=[conv("k")],
+            transitions=[{"steps": [{"branches": {"of": of}}]}],
+            head=[{"branches": {"of": of}}, "global_pool", "dense"],
+        )
+
+    written, plain = network(idle), network([])
+    for spec, file in ((written, plain), (plain, written), (written, written)):
+        found = compare(spec, nameless(file), ordered=True)
+        assert (lines(found), found.notes) == ([], ())
+    assert not compare(written, nameless(network([], start=2))).equal
 
 
 def test_slices_that_multiply_without_end_are_refused() -> None:

@@ -231,6 +231,67 @@ def test_every_form_of_an_operator_is_read(zoo: Graph) -> None:
     assert next(op.attrs for op in zoo.ops.values() if op.kind == "dense")["bias"] is False
 
 
+def compiled(function: Callable[[Any, Any], Any], file: Path) -> Graph:
+    """What MindSpore makes of a function of a feature map and of its mean, (N, C)."""
+    from mindspore import nn
+
+    class Net(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def construct(self, x: Any) -> Any:
+            x = self.conv(x)
+            return function(x, x.mean((2, 3)))
+
+    export_mindir(Net(), (3, 8, 8), file, batch=2)
+    return read_mindir(file)
+
+
+@pytest.mark.parametrize("takes_mean", [False, True])
+def test_numbers_that_mindspore_multiplied_are_parted(folder: Path, takes_mean: bool) -> None:
+    """The half of a GELU and the slope behind it become one number; a slope of 1 becomes none."""
+    from mindspore import ops
+
+    def function(x: Any, mean: Any) -> Any:
+        x = mean if takes_mean else x
+        y = ops.gelu(x, approximate="none")
+        z = ops.gelu(ops.leaky_relu(y, 0.3), approximate="none")
+        parts = (ops.leaky_relu(y, 0.25), ops.leaky_relu(y, 0.0), y, ops.leaky_relu(z, 0.1))
+        return ops.concat(parts, axis=1)
+
+    found = compiled(function, folder / "multiples.mindir").ops
+    read = [(op.kind, found[op.inputs[0]].kind) for op in found.values() if len(op.inputs) == 1]
+    pool = ("global_avg_pool", "conv")
+    assert Counter(read) - Counter([pool] * takes_mean) == {
+        ("conv", "input"): 1,
+        ("gelu", "global_avg_pool" if takes_mean else "conv"): 1,
+        ("gelu", "leaky_relu"): 1,
+        ("leaky_relu", "gelu"): 4,
+    }
+    slopes = [op.attrs["slope"] for op in found.values() if op.kind == "leaky_relu"]
+    assert sorted(slopes) == [0.0, 0.1, 0.25, 0.3]
+
+
+@pytest.mark.parametrize("form", ["a multiple", "a larger multiple", "of another value"])
+def test_a_multiple_of_an_activation_is_no_leaky_relu(folder: Path, form: str) -> None:
+    """By itself; where it is the larger one; beside what is not the activation."""
+    from mindspore import ops
+
+    def multiple(x: Any, mean: Any) -> Any:
+        return ops.gelu(x, approximate="none") * 0.3
+
+    def larger(x: Any, mean: Any) -> Any:
+        return ops.maximum(ops.gelu(x, approximate="none"), multiple(x, mean) * 5.0)
+
+    def other(x: Any, mean: Any) -> Any:
+        return ops.maximum(x, multiple(x, mean))
+
+    forms = {"a multiple": multiple, "a larger multiple": larger, "of another value": other}
+    with pytest.raises(ModelFileError, match="R008"):
+        compiled(forms[form], folder / f"{form}.mindir")
+
+
 def test_training_mode_is_a_fault(folder: Path) -> None:
     """ms.export does not switch to evaluation; all norms are said in one line."""
     import mindspore as ms

@@ -170,6 +170,85 @@ def test_a_norm_may_be_in_the_filters_of_a_blur(kernel: int, tmp_path: Path) -> 
     assert [each.message for each in compared.differences] == []
 
 
+BLUR = ("blur_pool", {"kernel": 3, "stride": 1, "padding": 1})
+CONV = ("conv", {"in_channels": 4, "out_channels": 4, "kernel": 3, "stride": 1, "padding": 1})
+PLAIN = {"dilation": 1, "groups": 1, "bias": False}
+SEVERAL = {
+    "two": [[BLUR, BATCH, BATCH]],
+    "three, and two more behind an activation": [
+        [BLUR, BATCH, BATCH, BATCH, ("relu", {}), BLUR, BATCH, BATCH]
+    ],
+    "branches that differ in the number": [
+        [BLUR, BATCH, BATCH, BATCH],
+        [BLUR, BATCH],
+        [BLUR, BATCH, BATCH, ("relu", {})],
+        [BLUR],
+    ],
+    "branches of convolutions and blurs": [
+        [CONV, BATCH, BATCH, ("relu", {}), BLUR, BATCH, BATCH],
+        [BLUR, BATCH, BLUR, BATCH, BATCH],
+        [BLUR, BATCH, BATCH, CONV, BATCH],
+    ],
+}
+
+
+def branching(branches: list[list[tuple[str, Any]]]) -> list[Step]:
+    """Steps in a row for each branch, all of one input, which are joined and read by a norm."""
+    steps, ends = [Step("x", "input", (), {"shape": SHAPE})], []
+    for number, forms in enumerate(branches):
+        source = "x"
+        for at, (kind, attrs) in enumerate(forms):
+            own = {**attrs, **PLAIN} if kind == "conv" else attrs
+            steps.append(Step(f"b{number}s{at}", kind, (source,), own))
+            source = steps[-1].name
+        ends.append(source)
+    return [*steps, Step("join", "concat", tuple(ends), {}), Step("end", "relu", ("join",), {})]
+
+
+def spec_as(steps: list[Step]) -> Graph:
+    return Graph.of("spec", [Op(*step) for step in steps])
+
+
+@pytest.mark.parametrize("branches", SEVERAL.values(), ids=SEVERAL)
+def test_several_norms_may_be_in_the_filters_of_a_blur(
+    branches: list[list[tuple[str, Any]]], tmp_path: Path
+) -> None:
+    """However many, they are one scale there: the spec tells their number, branch by branch."""
+    steps = branching(branches)
+    model, weights = written(steps, Style(opset=17, batch=2))
+    merged = optimised(model)
+    assert kinds_of(merged)["BatchNormalization"] == 0
+    assert oracle.distance(run(merged, IMAGES), oracle.forward(steps, weights, IMAGES)) < 1e-5
+    compared = compare(spec_as(steps), read(merged, tmp_path), ordered=True)
+    assert [each.message for each in compared.differences] == []
+    assert any("eps is not compared there" in note for note in compared.notes)
+
+
+@pytest.mark.parametrize(
+    ("file", "spec"),
+    [
+        ([BLUR], [BLUR, BATCH, BATCH]),
+        ([BLUR, BATCH], [BLUR]),
+        ([BLUR, BATCH, ("relu", {})], [BLUR, BATCH, ("relu", {}), BATCH]),
+        ([BLUR, ("relu", {}), BATCH], [BLUR, ("relu", {}), BATCH, BATCH]),
+        ([("max_pool", BLUR[1]), BATCH], [BLUR, BATCH, BATCH]),
+    ],
+)
+def test_norms_that_no_filters_hold_are_missed(
+    file: list[tuple[str, Any]], spec: list[tuple[str, Any]], tmp_path: Path
+) -> None:
+    """Those behind a blur that does not scale, or behind something else."""
+    model = optimised(written(branching([file]), Style(opset=17, batch=2))[0])
+    assert not compare(spec_as(branching([spec])), read(model, tmp_path)).equal
+
+
+def test_a_norm_in_a_node_of_its_own_behind_a_blur_is_one(tmp_path: Path) -> None:
+    """It has an eps, so nothing was folded."""
+    model = written(branching([[BLUR, BATCH]]), Style(opset=17, batch=2))[0]
+    spec = spec_as(branching([[BLUR, BATCH, BATCH]]))
+    assert not compare(spec, read(model, tmp_path)).equal
+
+
 def blurred(file: File, scales: Any, filters: Any) -> str:
     x = file.node("Pad", "x", file.sizes(*[0, 0, 1, 1] * 2), mode="reflect")
     weights = np.asarray(scales)[:, None, None, None] * filters

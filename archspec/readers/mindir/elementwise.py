@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.readers.fusion import recognised
+from archspec.readers.fusion import multiplied, recognised
 from archspec.readers.mindir.decode import Parameter
 from archspec.readers.tensors import transposed
 from archspec.readers.trace import UNKNOWN, Call, Feature, Strange, decimal
@@ -111,13 +111,28 @@ def _with_number(call: Call, number: float) -> Feature:
 
 
 def _complete(call: Call, made: Feature) -> Feature:
-    """Return what a value is the last part of, else the value itself."""
+    """Return what a value is the last part of, or its multiple; else the value itself."""
     known = recognised(call.found.ops, made.op)
-    if known is None:
+    if known is not None:
+        return _whole(call, made, *known)
+    multiple = multiplied(call.found.ops, made.op)
+    if multiple is None:
         return made
-    kind, bound = known
+    kind, bound, factor = multiple
+    whole = _whole(call, made, kind, bound)
+    return call.part("times", [whole], made.shape, value=decimal(factor))
+
+
+def _whole(call: Call, made: Feature, kind: str, bound: dict[str, Any]) -> Feature:
+    """The operator that several nodes come to: one for its value and all its multiples."""
+    key = (kind, *sorted(bound.items()))
+    known = call.found.wholes.get(key)
+    if known is not None:
+        return replace(made, op=known)
     x = replace(made, op=bound.pop("x"))
-    return call.op(kind, [x], x.shape, **bound)
+    whole = call.op(kind, [x], x.shape, **bound)
+    call.found.wholes[key] = whole.op
+    return whole
 
 
 def bias(call: Call) -> Feature:
