@@ -22,7 +22,8 @@ from archspec.compare.match import Match
 from archspec.errors import Diagnostic, first_of
 from archspec.graph.ir import Op
 from archspec.operators.table import NORMS, OPERATORS
-from archspec.readers.tensors import Reading, Values, Weights, values_of
+from archspec.readers.reading import Reading
+from archspec.readers.tensors import Values, Weights, values_of
 
 Array = Any
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from archspec.readers.onnx.call import Tensor
 from archspec.readers.onnx.decode import Node
-from archspec.readers.onnx.read import KNOWN, OnnxReading
+from archspec.readers.onnx.operators import KNOWN
+from archspec.readers.onnx.read import OnnxReading
 from archspec.readers.tensors import Values
 from archspec.readers.trace import Feature
 

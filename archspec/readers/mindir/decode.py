@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from archspec.readers.protobuf import Broken, Wire, mapped, text_of
-from archspec.readers.tensors import Source, stored
+from archspec.readers.tensors import Tensor, stored
 from archspec.runtime import prepare
 
 MAX_NODES = 200_000
@@ -56,19 +56,7 @@ class Function:
     outputs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A weight by its name in the file."""
-
-    name: str
-    dims: tuple[int, ...]
-    source: Source = None
-    """Where its values are."""
-
-    @property
-    def place(self) -> Source:
-        """Where its values are had."""
-        return self.source
+Parameter = Tensor
 
 
 @dataclass(frozen=True, slots=True)

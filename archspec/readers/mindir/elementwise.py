@@ -137,7 +137,7 @@ def bias(call: Call) -> Feature:
     )
     if op.kind != "dense":
         attrs["bias"] = True
-    call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
+    call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)
     call.found.copy(op.name, name, added)
     return Feature(name, x.shape, doubtful=x.doubtful)
 

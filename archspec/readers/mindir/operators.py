@@ -18,9 +18,10 @@ from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 from archspec.readers.mindir import elementwise as elements
 from archspec.readers.mindir import pixels, windows
+from archspec.readers.mindir.call import Closure
 from archspec.readers.mindir.decode import Constant, Parameter
 from archspec.readers.tensors import transposed as turned
-from archspec.readers.trace import UNKNOWN, Call, Closure, Feature, Strange
+from archspec.readers.trace import UNKNOWN, Call, Feature, Strange
 
 
 def _concat(call: Call) -> Feature:
@@ -55,7 +56,8 @@ def _adaptive_pool(call: Call) -> Feature:
 
 def _global_pool(call: Call, x: Feature, keep: bool) -> Feature:
     shape = (*x.shape[:2], 1, 1) if keep else x.shape[:2]
-    return call.op("global_avg_pool", [x], shape, **({"keep": True} if keep else {}))
+    kept: dict[str, Any] = {"keep": True} if keep else {}
+    return call.op("global_avg_pool", [x], shape, **kept)
 
 
 def _without_pixel(call: Call, x: Feature) -> Feature:
@@ -64,7 +66,7 @@ def _without_pixel(call: Call, x: Feature) -> Feature:
     if op.kind != "global_avg_pool":
         return replace(x, shape=x.shape[:2])
     name = call.found.free(op.name)
-    call.found.add(Op(name, op.kind, op.inputs))
+    call.found.add(Op(name, op.kind, op.inputs), x.shape[:2])
     return replace(x, op=name, shape=x.shape[:2])
 
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from archspec.graph.ir import Op
-from archspec.readers.mindir.decode import Parameter
-from archspec.readers.tensors import Source
-from archspec.readers.trace import MAX_CHANNELS, UNKNOWN, Feature, Found, Strange, decimal
+from archspec.readers import tensors, trace
+from archspec.readers.trace import Feature, Strange
 
 MAX_COMPUTED = 4_096
 """Values of a constant that is computed from others."""
@@ -43,24 +40,7 @@ TYPES: Mapping[int, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor(Parameter):
-    """A constant, called as the initializer that it was made of; None: its values are not known."""
-
-    values: Array = None
-
-    @property
-    def place(self) -> Source:
-        """Where its values are had."""
-        return self.source if self.values is None else self.values
-
-    @property
-    def number(self) -> float | None:
-        """Its one value."""
-        if self.values is None or self.values.size != 1:
-            return None
-        (number,) = self.values.reshape(-1).tolist()
-        return number if isinstance(number, int | float) else None
+Tensor = tensors.Tensor
 
 
 def decoded(tensor: Any) -> Array:
@@ -106,52 +86,14 @@ def axis_of(x: Feature, axis: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A node about to run."""
+class Call(trace.Call):
+    """A node about to run; an input that is left out is None."""
 
-    found: Found
-    node: str
-    kind: str
     opset: int
-    inputs: tuple[Any, ...]
-    """An input that is left out is None."""
-    attrs: Mapping[str, Any]
     outputs: int
+    """How many of its outputs have a name."""
     output: str
     """The name of the first."""
-    shapes: dict[str, tuple[Any, ...]]
-    """Of the operators that were met, by name."""
-
-    def has(self, index: int) -> bool:
-        """An input is given."""
-        return index < len(self.inputs) and self.inputs[index] is not None
-
-    def is_pending(self, what: str) -> bool:
-        """Return whether the first input is a feature of which this is to come."""
-        x = self.inputs[0]
-        return isinstance(x, Feature) and x.pending[:1] == (what,)
-
-    def feature(self, index: int = 0, dims: int = 0, pending: str = "") -> Feature:
-        """Return an input that depends on the image, of so many dims, pending as the caller allows."""
-        value = self.inputs[index] if self.has(index) else None
-        if not isinstance(value, Feature):
-            raise Strange("does not read the image's features where it must")
-        if value.pending and value.pending[0] != pending:
-            raise Strange(f"reads part of a {value.pending[0]}")
-        if dims and len(value.shape) != dims:
-            raise Strange(f"reads a tensor of shape {value.shape}, must have {dims} dimensions")
-        return value
-
-    def weight(self, index: int, dims: int) -> Tensor:
-        """Return an input that is a weight of so many dims."""
-        value = self.inputs[index] if self.has(index) else None
-        if (
-            not isinstance(value, Tensor)
-            or len(value.dims) != dims
-            or any(size < 1 for size in value.dims)
-        ):
-            raise Strange("does not read a parameter where it must")
-        return value
 
     def option(self, name: str, index: int, default: Any = None) -> Any:
         """Return a setting, a number or a tuple: an attribute in older files, a constant input in newer ones."""
@@ -165,47 +107,8 @@ class Call:
             or value.values is None
             or value.values.size > MAX_COMPUTED
         ):
-            raise Strange(f"has no {name} that the file tells")
+            self.refuse(f"has no {name} that the file tells")
         return tuple(value.values.tolist()) if value.values.ndim else value.values.item()
-
-    def known(self, name: str) -> Feature:
-        """Return the output of an operator that was met before."""
-        return Feature(name, self.shapes[name])
-
-    def op(
-        self,
-        kind: str,
-        inputs: Sequence[Feature],
-        shape: tuple[Any, ...],
-        /,
-        weights: Sequence[Tensor] = (),
-        **attrs: Any,
-    ) -> Feature:
-        """Add an operator and return its output; it is called after its weights where it has any."""
-        if shape[1] > MAX_CHANNELS:
-            raise Strange(f"gives more than {MAX_CHANNELS:,} channels")
-        called = weights[0].name.rpartition(".")[0] if weights else ""
-        name = self.found.free((called or self.node)[:200])
-        # Exporters store equal vectors once, such as the gammas of untrained norms: only filters tell sharing.
-        attrs |= self.found.shares(
-            name, [weight for weight in weights if len(weight.dims) > 1 and weight.name]
-        )
-        self.found.add(Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs)))
-        self.found.note(name, weights)
-        self.shapes[name] = shape
-        return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
-
-    def number(self, name: str, usual: float) -> float:
-        """Return an attribute, the shortest decimal that is stored so."""
-        return decimal(self.attrs.get(name, usual))
-
-    def text(self, name: str, usual: str) -> str:
-        """Return an attribute that is a word."""
-        return str(self.attrs.get(name, usual))
-
-    def refuse(self, why: str) -> NoReturn:
-        """Say that a node does what the IR cannot say; `why` is the predicate."""
-        raise Strange(why)
 
     def elementwise(self, kind: str, **attrs: Any) -> Feature:
         """Add an operator that changes each value by itself, wherever channels stand."""
@@ -214,10 +117,6 @@ class Call:
             x = replace(x, op=self.found.ops[x.op].inputs[0])  # what clips below zero once more
         return replace(self.op(kind, [x], x.shape, **attrs), pending=x.pending)
 
-    def part(
-        self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any
-    ) -> Feature:
-        """Add what is no operator of the IR but may be a part of one; by itself it is a fault."""
-        made = self.op(kind, inputs, shape, **attrs)
-        self.found.faults[made.op] = f"{self.kind} {UNKNOWN}"
-        return made
+    def told_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Exporters store equal vectors once, such as the gammas of untrained norms: only filters tell sharing."""
+        return [weight for weight in weights if len(weight.dims) > 1 and weight.name]

@@ -81,7 +81,7 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     if (
         op.kind == "avg_pool"
         and not op.attrs["padding"]
-        and call.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
+        and call.found.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
     ):
         return _remade(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
     if op.kind == "conv" and all(op.attrs[name] == value for name, value in _POINT.items()):
@@ -104,11 +104,10 @@ def _remade(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...])
     if op.kind == "global_avg_pool":
         attrs = {}
     name = call.found.free(op.name)
-    call.found.add(Op(name, op.kind, inputs, MappingProxyType(attrs)))
+    call.found.add(Op(name, op.kind, inputs, MappingProxyType(attrs)), shape)
     call.found.copy(op.name, name)
     if op.name in call.found.faults:
         call.found.faults[name] = call.found.faults[op.name]
-    call.shapes[name] = shape
     return Feature(name, shape)
 
 

@@ -109,9 +109,8 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
     ):
         name = call.found.free(f"{op.name}+{BARE}")
         attrs = {**op.attrs, "bias": True}
-        call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
+        call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)
         call.found.copy(op.name, name, weight)
-        call.shapes[name] = x.shape
         return Feature(name, x.shape, doubtful=x.doubtful)
     return _part_of_norm(call, "shift", x, weight)
 
