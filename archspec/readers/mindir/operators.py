@@ -22,6 +22,7 @@ from archspec.readers.mindir.call import Closure
 from archspec.readers.mindir.decode import Constant, Parameter
 from archspec.readers.tensors import transposed as turned
 from archspec.readers.trace import UNKNOWN, Call, Feature, Strange
+from archspec.readers.windows import padded, square
 
 
 def _concat(call: Call) -> Feature:
@@ -49,7 +50,7 @@ def _mean(call: Call) -> Feature:
 
 
 def _adaptive_pool(call: Call) -> Feature:
-    if windows.square(call.option("output_size", 1)) != 1:
+    if square(call.option("output_size", 1)) != 1:
         raise Strange("pools to more than one pixel")
     return _global_pool(call, call.feature(dims=4), True)
 
@@ -137,7 +138,8 @@ def _shape(call: Call) -> tuple[Any, ...]:
         return value.dims
     for padding in windows.PADDINGS.values():
         if call.is_pending(padding):
-            return windows.padded(call.feature(pending=padding))
+            x = call.feature(pending=padding)
+            return (*x.shape[:2], *padded(x))
     return call.feature().shape
 
 
