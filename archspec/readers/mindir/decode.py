@@ -12,7 +12,7 @@ A MINDIR is one protobuf message, as `mind_ir.proto` of MindSpore says:
       node         op_type, names of inputs, name of the output; or op_type Constant and its value
       output       name
 
-The file is untrusted: it is walked (`wire`), and MindSpore's own protobuf module parses small pieces of it.
+The file is untrusted: it is walked (`protobuf`), and MindSpore's own protobuf module parses small pieces of it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Operators of a MINDIR that work element by element: activations, norms, sums and products.
 
-MindSpore writes some of them in several primitives; `onnx_patterns` knows which operator they come to.
+MindSpore writes some of them in several primitives; `fusion` knows which operator they come to.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def constant(values: Any, name: str = "") -> Tensor:
 
 
 GROUPED = "grouped"
-"""What is pending of channels in groups: ("grouped", how many, where each dimension stands as in `onnx_layouts`)."""
+"""What is pending of channels in groups: ("grouped", how many, where each dimension stands as in `layouts`)."""
 TO_LAST = (0, 2, 3, 1)
 """What each dimension of a permuted feature map is: channels stand last."""
 

@@ -1,7 +1,7 @@
 """Operators of an ONNX that work element by element: activations, sums and products, and what stands for them.
 
-An activation may be written out (`onnx_patterns`); what is added to each channel or multiplied with it is a
-bias or a part of a norm (`onnx_norms`).
+An activation may be written out (`fusion`); what is added to each channel or multiplied with it is a
+bias or a part of a norm (`norms`).
 """
 
 from __future__ import annotations
