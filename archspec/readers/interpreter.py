@@ -19,9 +19,9 @@ from archspec.readers.trace import (
     UNKNOWN,
     Call,
     Feature,
-    Found,
-    Strange,
+    Trace,
     Unknown,
+    Unsupported,
 )
 
 MAX_FAULT = 1_000
@@ -43,7 +43,7 @@ class Interpreter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.found = Found()
+        self.trace = Trace()
 
     def image(self, name: str, dims: tuple[int, ...]) -> Feature:
         """Return the network's input, (N, C, H, W); a size below 1 is free, as N may be.
@@ -57,34 +57,34 @@ class Interpreter:
                 f"its input has the shape {shape}, must be (N, C, H, W) with C, H, W fixed"
             )
         shape = (dims[0] if dims[0] > 0 else "N", *dims[1:])
-        op = Op(self.found.free(name), "input", (), MappingProxyType({"shape": dims[1:]}))
-        return Feature(self.found.add(op, shape), shape)
+        op = Op(self.trace.free(name), "input", (), MappingProxyType({"shape": dims[1:]}))
+        return Feature(self.trace.add(op, shape), shape)
 
     def operate(self, call: Call, table: Mapping[str, Callable[[Any], Any]]) -> Any:
         """Return what an operator gives.
 
         Raises:
-            Strange: it does what the IR cannot say, or has another form than is known.
+            Unsupported: it does what the IR cannot say, or has another form than is known.
         """
         if call.kind not in table:
-            raise Strange(UNKNOWN)
+            raise Unsupported(UNKNOWN)
         try:
             return table[call.kind](call)
         except _NOT_AS_KNOWN:
             known = "has inputs or attributes of another form than is known here"
-            raise Strange(known) from None
+            raise Unsupported(known) from None
 
-    def stand_in(self, call: Call, strange: Strange) -> Feature | Unknown:
+    def stand_in(self, call: Call, unsupported: Unsupported) -> Feature | Unknown:
         """Return what is read in place of an operator's output: its input, so that the others are looked at too."""
-        fault = f"{call.kind} {strange}"[:MAX_FAULT]
+        fault = f"{call.kind} {unsupported}"[:MAX_FAULT]
         called = call.short(call.node)[:MAX_NAME]
         features = [value for value in call.inputs if isinstance(value, Feature)]
         if not features:
             return Unknown(Diagnostic("R008", f"{called}: {fault}", str(self.path)))
-        name, shape = self.found.free(called), features[0].shape
-        self.found.add(Op(name, "unknown", tuple(value.op for value in features)), shape)
+        name, shape = self.trace.free(called), features[0].shape
+        self.trace.add(Op(name, "unknown", tuple(value.op for value in features)), shape)
         if UNKNOWN in fault or not any(value.doubtful for value in features):
-            self.found.faults[name] = fault
+            self.trace.faults[name] = fault
         return Feature(name, shape, doubtful=True)
 
     def outputs(self, values: Iterable[Any]) -> tuple[Feature, ...]:

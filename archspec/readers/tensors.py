@@ -95,7 +95,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class OperatorWeights:
     """An operator's weights: the filters, or the scales that its channels are multiplied by, and all others."""
 
     scales: tuple[Source, ...] = ()

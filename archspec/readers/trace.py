@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, Op
-from archspec.readers.tensors import Tensor, Weights
+from archspec.readers.tensors import OperatorWeights, Tensor
 
 MAX_CHANNELS = 2**31
 MAX_NAME = 200
@@ -41,12 +41,12 @@ class Unknown:
     fault: Diagnostic
 
 
-class Strange(Exception):
+class Unsupported(Exception):
     """A node does what the IR cannot say; the message is the predicate."""
 
 
 @dataclass(slots=True)
-class Found:
+class Trace:
     """The operators that were met, in running order, and what is wrong with some of them."""
 
     ops: dict[str, Op] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Found:
     implied: set[str] = field(default_factory=set)
     """ReLUs for which no node stands: a quantised value does without them."""
     taken: dict[str, int] = field(default_factory=dict)
-    weights: dict[str, Weights] = field(default_factory=dict)
+    weights: dict[str, OperatorWeights] = field(default_factory=dict)
     """Where the values of an operator's weights are, by its name; operators without any have none."""
 
     def add(self, op: Op, shape: tuple[Any, ...]) -> str:
@@ -71,7 +71,7 @@ class Found:
         """Note where an operator's weights are, the filters or scales first."""
         if weights:
             first, *others = (weight.place for weight in weights)
-            self.weights[name] = Weights((first,), tuple(others))
+            self.weights[name] = OperatorWeights((first,), tuple(others))
 
     def varies(self, name: str, variance: Tensor) -> None:
         """Note which of a norm's weights is the variance."""
@@ -79,17 +79,17 @@ class Found:
 
     def copy(self, op: str, name: str, *shifts: Tensor) -> None:
         """Note that an operator has the weights of another one, and more that are added."""
-        known = self.weights.get(op, Weights())
+        known = self.weights.get(op, OperatorWeights())
         others = (*known.others, *(weight.place for weight in shifts))
         self.weights[name] = replace(known, others=others)
 
-    def weights_of(self, graph: Graph) -> dict[str, Weights]:
+    def weights_of(self, graph: Graph) -> dict[str, OperatorWeights]:
         """Return where the weights of a graph's operators are."""
         return {name: self.weights[name] for name in graph.ops if name in self.weights}
 
     def rescale(self, op: str, weight: Tensor) -> None:
         """Note that an operator scales its channels once more."""
-        known = self.weights.get(op, Weights())
+        known = self.weights.get(op, OperatorWeights())
         self.weights[op] = replace(known, scales=(*known.scales, weight.place))
 
     def shares(self, name: str, weights: Sequence[Tensor]) -> dict[str, str]:
@@ -108,7 +108,7 @@ class Found:
 class Call:
     """An operator about to run; each format adds what it alone has."""
 
-    found: Found
+    trace: Trace
     node: str
     kind: str
     """What the format calls the operator: `Conv`, `com.microsoft::Gelu`, `BiasAdd`."""
@@ -128,11 +128,11 @@ class Call:
         """Return an input that depends on the image, of so many dims, pending as the caller allows."""
         value = self.inputs[index] if self.has(index) else None
         if not isinstance(value, Feature):
-            raise Strange("does not read the image's features where it must")
+            raise Unsupported("does not read the image's features where it must")
         if value.pending and value.pending[0] != pending:
-            raise Strange(f"reads part of a {value.pending[0]}")
+            raise Unsupported(f"reads part of a {value.pending[0]}")
         if dims and len(value.shape) != dims:
-            raise Strange(f"reads a tensor of shape {value.shape}, must have {dims} dimensions")
+            raise Unsupported(f"reads a tensor of shape {value.shape}, must have {dims} dimensions")
         return value
 
     def weight(self, index: int, dims: int) -> Tensor:
@@ -143,15 +143,8 @@ class Call:
             or len(value.dims) != dims
             or any(size < 1 for size in value.dims)
         ):
-            raise Strange("does not read a parameter where it must")
+            raise Unsupported("does not read a parameter where it must")
         return value
-
-    parameter = weight
-
-    @property
-    def primitive(self) -> str:
-        """Return the kind, as MindSpore says it."""
-        return self.kind
 
     def option(self, name: str, index: int, default: Any = None) -> Any:
         """Return a setting: an attribute in older files, a constant input in newer ones."""
@@ -169,11 +162,11 @@ class Call:
 
     def refuse(self, why: str) -> NoReturn:
         """Say that a node does what the IR cannot say; `why` is the predicate."""
-        raise Strange(why)
+        raise Unsupported(why)
 
     def known(self, name: str) -> Feature:
         """Return the output of an operator that was met before."""
-        return Feature(name, self.found.shapes[name])
+        return Feature(name, self.trace.shapes[name])
 
     def op(
         self,
@@ -186,13 +179,13 @@ class Call:
     ) -> Feature:
         """Add an operator and return its output; it is called after its weights where it has any."""
         if shape[1] > MAX_CHANNELS:
-            raise Strange(f"gives more than {MAX_CHANNELS:,} channels")
+            raise Unsupported(f"gives more than {MAX_CHANNELS:,} channels")
         called = self.short(weights[0].name).rpartition(".")[0] if weights else ""
-        name = self.found.free((called or self.short(self.node))[:MAX_NAME])
-        attrs |= self.found.shares(name, self.told_apart(weights))
+        name = self.trace.free((called or self.short(self.node))[:MAX_NAME])
+        attrs |= self.trace.shares(name, self.told_apart(weights))
         op = Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs))
-        self.found.add(op, shape)
-        self.found.note(name, weights)
+        self.trace.add(op, shape)
+        self.trace.note(name, weights)
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 
     def elementwise(self, kind: str, **attrs: Any) -> Feature:
@@ -205,7 +198,7 @@ class Call:
     ) -> Feature:
         """Add what is no operator of the IR but may be a part of one; by itself it is a fault."""
         made = self.op(kind, inputs, shape, **attrs)
-        self.found.faults[made.op] = f"{self.kind} {UNKNOWN}"
+        self.trace.faults[made.op] = f"{self.kind} {UNKNOWN}"
         return made
 
     def short(self, name: str) -> str:

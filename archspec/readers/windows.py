@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Strange
+from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
 
 MAX_PADDING = 2**20
 NO_PADDING = (0, 0, 0, 0)
@@ -29,7 +29,7 @@ def square(value: Any) -> int:
     """Return a size that is the same in height and width, given as one, two, or four numbers with those of N and C."""
     pair = value[-2:] if isinstance(value, tuple) else (value, value)
     if pair[0] != pair[1] or type(pair[0]) is not int or not 1 <= pair[0] < MAX_CHANNELS:
-        raise Strange(f"has the size {reprlib.repr(value)}; only square ones >= 1 are known")
+        raise Unsupported(f"has the size {reprlib.repr(value)}; only square ones >= 1 are known")
     return pair[0]
 
 
@@ -89,7 +89,7 @@ def expect_pixels(x: Feature, attrs: Mapping[str, Any], pixels: Pixels) -> None:
     if min(pixels) < 1:
         kernel, (height, width) = attrs["kernel"], padded(x)
         words = f"has a {kernel} x {kernel} window that leaves no pixel of {height} x {width}"
-        raise Strange(words)
+        raise Unsupported(words)
 
 
 def with_ceil(x: Feature, attrs: Attrs, pixels: Pixels, is_up: bool) -> tuple[Attrs, Pixels]:
@@ -120,13 +120,13 @@ def enlarged(x: Feature, kernel: int, stride: int, padding: int) -> Pixels:
 def expect_groups(x: Feature, dims: Sequence[int], groups: int) -> None:
     """Refuse filters (out_channels, in_channels / groups, ...) that are made for other channels."""
     if dims[1] * groups != x.shape[1] or dims[0] % groups:
-        raise Strange(f"is made for {dims[1] * groups} channels, reads {x.shape[1]}")
+        raise Unsupported(f"is made for {dims[1] * groups} channels, reads {x.shape[1]}")
 
 
 def expect_harmless_zeros(call: Call, x: Feature) -> None:
     """Refuse a maximum over the zeros of a padding where these may be larger than what is there."""
-    if call.found.ops[x.op].kind not in ("relu", "relu6"):
-        raise Strange("reads zeros from a padding beside what may be negative")
+    if call.trace.ops[x.op].kind not in ("relu", "relu6"):
+        raise Unsupported("reads zeros from a padding beside what may be negative")
 
 
 def binomial_filter(size: int) -> Array | None:
@@ -138,4 +138,4 @@ def binomial_filter(size: int) -> Array | None:
 def expect_blurs_padding(attrs: Mapping[str, Any]) -> None:
     """Refuse a blur that does not keep the middle of the map in the middle."""
     if attrs["padding"] != (attrs["stride"] + attrs["kernel"] - 2) // 2:
-        raise Strange(f"blurs with a padding of {attrs['padding']}")
+        raise Unsupported(f"blurs with a padding of {attrs['padding']}")

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from archspec.readers import windows
-from archspec.readers.trace import Feature, Strange
+from archspec.readers.trace import Feature, Unsupported
 
 SEEDS = range(25)
 
@@ -106,7 +106,7 @@ def test_a_padding_before_becomes_the_windows_own() -> None:
 @pytest.mark.parametrize("size", [0, -1, 2.0, True, "3", (2, 3), (1, 1, 2, 3), 2**40, None])
 def test_what_is_no_square_size_is_refused(size: Any) -> None:
     """Whatever a file holds there."""
-    with pytest.raises(Strange, match="has the size"):
+    with pytest.raises(Unsupported, match="has the size"):
         windows.square(size)
 
 

@@ -56,9 +56,6 @@ class Function:
     outputs: tuple[str, ...]
 
 
-Parameter = Tensor
-
-
 @dataclass(frozen=True, slots=True)
 class Constant:
     """A tensor that stands in the file by itself, such as fixed filters, and its values as a NumPy array."""
@@ -168,7 +165,7 @@ class _Parser(Wire):
         tensor = proto.FromString(self.piece(b"".join(kept)))
         name, dims = text_of(tensor.name), tuple(tensor.dims)
         source = None if tensor.compression_type else stored(tensor.data_type, dims, *at_values)
-        self.shared[name] = Parameter(name, dims, source)
+        self.shared[name] = Tensor(name, dims, source)
 
     def node(self, begin: int, end: int) -> Iterator[Node]:
         """Yield a node; a constant is no node but a value that is known."""

@@ -14,14 +14,14 @@ from archspec.readers.interpreter import Interpreter
 from archspec.readers.mindir.call import Call, Closure, short_name
 from archspec.readers.mindir.decode import Function, Model, Node
 from archspec.readers.mindir.operators import PLUMBING, PRIMITIVES
-from archspec.readers.trace import Feature, Found, Strange, Unknown
+from archspec.readers.trace import Feature, Trace, Unknown, Unsupported
 
 MAX_STEPS = 10_000_000
 """Values read while the functions run, a node counted as 16: a bound on time, and on tuples that grow."""
 MAX_DEPTH = 100
 
 
-def run_model(model: Model, path: Path) -> tuple[Found, tuple[Feature, ...]]:
+def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...]]:
     """Return the operators that the main function runs, and its outputs.
 
     Raises:
@@ -33,7 +33,7 @@ def run_model(model: Model, path: Path) -> tuple[Found, tuple[Feature, ...]]:
     outputs = run.outputs(output if isinstance(output, tuple) else (output,))
     if not outputs:
         raise run.fault("it has no output")
-    return run.found, outputs
+    return run.trace, outputs
 
 
 class _Run(Interpreter):
@@ -78,7 +78,7 @@ class _Run(Interpreter):
                 )
             return called if isinstance(called, Unknown) else None
         primitive, attrs = self.model.primitives.get(node.primitive, (node.primitive, node.attrs))
-        result = self.result(Call(self.found, node.name, primitive, inputs, attrs))
+        result = self.result(Call(self.trace, node.name, primitive, inputs, attrs))
         grown = result.bound if isinstance(result, Closure) else result
         self.spend(len(grown) if isinstance(grown, tuple) else 0)
         return result
@@ -96,8 +96,8 @@ class _Run(Interpreter):
             return unknown
         try:
             return self.operate(call, PRIMITIVES)
-        except Strange as strange:
-            return self.stand_in(call, strange)
+        except Unsupported as unsupported:
+            return self.stand_in(call, unsupported)
 
     def spend(self, steps: int) -> None:
         self.steps += steps

@@ -42,5 +42,5 @@ def read_mindir(path: Path) -> Graph:
 
 def mindir_reading(path: Path) -> Reading:
     """Return the graph as `read_mindir` does, and where the weights of its operators are."""
-    found, ends = run_model(read_model(path), path)
-    return reading_of(found, ends, path)
+    trace, ends = run_model(read_model(path), path)
+    return reading_of(trace, ends, path)

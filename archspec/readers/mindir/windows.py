@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from archspec.readers.mindir.decode import Constant
-from archspec.readers.trace import Call, Feature, Strange
+from archspec.readers.trace import Call, Feature, Unsupported
 from archspec.readers.windows import (
     NO_BLUR,
     NO_PADDING,
@@ -42,7 +42,7 @@ def conv(call: Call) -> Feature:
     """Return the output of a convolution, (N, out_channels, H, W); a padding before it becomes its own."""
     if call.is_pending("mirrored padding"):
         return _blur(call)
-    x, weight = call.feature(dims=4, pending="padding"), call.parameter(1, 4)
+    x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
     a = call.attrs
     out, groups = weight.dims[0], square(a.get("group", a.get("groups", 1)))
     expect_groups(x, weight.dims, groups)
@@ -63,21 +63,21 @@ def _blur(call: Call) -> Feature:
     shape = filters.values.shape if isinstance(filters, Constant) else (0,)
     kernel, binomial = shape[-1], binomial_filter(shape[-1])
     if shape != (x.shape[1], 1, kernel, kernel) or binomial is None:
-        raise Strange(NO_BLUR)
+        raise Unsupported(NO_BLUR)
     if square(a.get("group", 1)) != x.shape[1] or square(a.get("dilation", 1)) != 1:
-        raise Strange(NO_BLUR)
+        raise Unsupported(NO_BLUR)
     if not np.allclose(filters.values, binomial, rtol=1e-3):
-        raise Strange(NO_BLUR)
+        raise Unsupported(NO_BLUR)
     attrs, size = _window(x, kernel, a["stride"], a["pad_mode"], a["pad"])
     expect_blurs_padding(attrs)
     if any(a["pad"]):
-        raise Strange(f"blurs with a padding of {attrs['padding']}")
+        raise Unsupported(f"blurs with a padding of {attrs['padding']}")
     return call.op("blur_pool", [x], (*x.shape[:2], *size), **attrs)
 
 
 def conv_transpose(call: Call) -> Feature:
     """Return (N, out_channels, (H - 1) * stride + kernel - 2 * padding, and so the width)."""
-    x, weight, a = call.feature(dims=4), call.parameter(1, 4), call.attrs
+    x, weight, a = call.feature(dims=4), call.weight(1, 4), call.attrs
     kernel, stride, pads, out = (
         square(weight.dims),
         square(a["stride"]),
@@ -85,14 +85,14 @@ def conv_transpose(call: Call) -> Feature:
         weight.dims[1],
     )
     if square(a.get("group", 1)) != 1 or square(a.get("dilation", 1)) != 1:
-        raise Strange("has groups or dilation")
+        raise Unsupported("has groups or dilation")
     if weight.dims[0] != x.shape[1]:
-        raise Strange(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
+        raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     if PAD_MODES.get(a["pad_mode"]) == "same" or len({*pads}) != 1 or not are_sizes(pads):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr((a['pad_mode'], pads))}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr((a['pad_mode'], pads))}")
     size = enlarged(x, kernel, stride, pads[0])
     if min(size) < 1 or tuple(call.option("input_sizes", 2))[2:] != size:
-        raise Strange("gives another number of pixels than its stride, kernel and padding say")
+        raise Unsupported("gives another number of pixels than its stride, kernel and padding say")
     attrs = {
         "in_channels": x.shape[1],
         "out_channels": out,
@@ -123,11 +123,11 @@ def pool_in_3d(kind: str, call: Call) -> Feature:
     )
     sides = tuple(side for side in pad[-2:] for _ in range(2)) if len(pad) == 3 else pad[-4:]
     if kernel[-3] != 1 or x.shape[2] != 1 or a.get("divisor_override"):
-        raise Strange("divides by a number of its own, or pools over slices")
+        raise Unsupported("divides by a number of its own, or pools over slices")
     if square(a.get("dilation", 1)) != 1:
-        raise Strange("is dilated")
+        raise Unsupported("is dilated")
     if kind == "avg_pool" and any(sides) and not a.get("count_include_pad", True):
-        raise Strange("leaves its padding out of the average")
+        raise Unsupported("leaves its padding out of the average")
     flat = replace(x, shape=(*x.shape[:2], *x.shape[3:]))
     mode = "pad" if "pads" in a else a["pad_mode"]
     attrs, size = _sliding(flat, kernel, stride, mode, sides)
@@ -140,13 +140,13 @@ def pad(call: Call) -> Feature:
     """Return the same feature map with a padding pending, which the window behind it takes over."""
     x = call.feature(dims=4)
     pads = call.option("paddings", 1)
-    if call.primitive == "Pad":
+    if call.kind == "Pad":
         pads = sum(pads[::-1], ()) if pads[:2] == ((0, 0), (0, 0)) else (-1,)
     mode = call.attrs.get("mode", "constant")
     if mode not in ("constant", "reflect") or (mode == "constant" and call.option("value", 2, 0.0)):
-        raise Strange("pads with something else than zeros or mirrored padding")
+        raise Unsupported("pads with something else than zeros or mirrored padding")
     if len(pads) not in (4, 8) or any(pads[4:]) or not are_sizes(pads):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr(pads)}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(pads)}")
     if not any(pads):
         return x
     return replace(x, pending=(PADDINGS[mode], (pads[2], pads[3], pads[0], pads[1])))
@@ -170,5 +170,5 @@ def _sliding(
     if PAD_MODES.get(mode) == "same":
         pads = same_padding(padded(x), stride, dilation * (kernel - 1) + 1)
     if mode not in PAD_MODES or len(pads) != 4 or not are_sizes(pads):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr((mode, pad))}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr((mode, pad))}")
     return sliding(x, kernel, stride, pads, dilation)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers import tensors, trace
-from archspec.readers.trace import Feature, Strange
+from archspec.readers import trace
+from archspec.readers.tensors import Tensor
+from archspec.readers.trace import Feature, Unsupported
 
 MAX_COMPUTED = 4_096
 """Values of a constant that is computed from others."""
@@ -38,9 +39,6 @@ TYPES: Mapping[int, tuple[str, str]] = {
     7: ("int64_data", "<i8"),
     9: ("int32_data", "|b1"),
 }
-
-
-Tensor = tensors.Tensor
 
 
 def decoded(tensor: Any) -> Array:
@@ -67,7 +65,7 @@ def constant(values: Any, name: str = "") -> Tensor:
     """Return values that were computed as a constant."""
     array = values if isinstance(values, np.ndarray) else np.asarray(values, object)
     if array.size > MAX_COMPUTED:
-        raise Strange(f"computes more than {MAX_COMPUTED:,} sizes")
+        raise Unsupported(f"computes more than {MAX_COMPUTED:,} sizes")
     return Tensor(name, array.shape, values=array)
 
 
@@ -81,7 +79,7 @@ def axis_of(x: Feature, axis: int) -> int:
     """Return which of (N, C, H, W) or (N, C) an axis is; the file may have the channels last."""
     dims = len(x.shape)
     if not -dims <= axis < dims:
-        raise Strange(f"names axis {axis} of {dims}")
+        raise Unsupported(f"names axis {axis} of {dims}")
     return TO_LAST[axis] if x.pending else axis % dims
 
 
@@ -113,8 +111,8 @@ class Call(trace.Call):
     def elementwise(self, kind: str, **attrs: Any) -> Feature:
         """Add an operator that changes each value by itself, wherever channels stand."""
         x = self.feature(pending="permuted")
-        if x.op in self.found.implied and kind in ("relu", "relu6"):
-            x = replace(x, op=self.found.ops[x.op].inputs[0])  # what clips below zero once more
+        if x.op in self.trace.implied and kind in ("relu", "relu6"):
+            x = replace(x, op=self.trace.ops[x.op].inputs[0])  # what clips below zero once more
         return replace(self.op(kind, [x], x.shape, **attrs), pending=x.pending)
 
     def told_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -26,9 +26,9 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from archspec.readers.onnx.call import Tensor, decoded
+from archspec.readers.onnx.call import decoded
 from archspec.readers.protobuf import Broken, Wire, mapped, text_of
-from archspec.readers.tensors import Stored, stored
+from archspec.readers.tensors import Stored, Tensor, stored
 
 MAX_NODES = 100_000
 MAX_DIMS = 32

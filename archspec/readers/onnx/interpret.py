@@ -10,10 +10,10 @@ from archspec.readers.interpreter import Interpreter
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.decode import Model, Node
 from archspec.readers.onnx.operators import table_for
-from archspec.readers.trace import MAX_NAME, Feature, Found, Strange, Unknown
+from archspec.readers.trace import MAX_NAME, Feature, Trace, Unknown, Unsupported
 
 
-def run_model(model: Model, path: Path) -> tuple[Found, tuple[Feature, ...], Mapping[str, Any]]:
+def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...], Mapping[str, Any]]:
     """Return the operators that a file's nodes are, its outputs, and all values by their names.
 
     Raises:
@@ -21,7 +21,7 @@ def run_model(model: Model, path: Path) -> tuple[Found, tuple[Feature, ...], Map
     """
     run = _Run(model, path)
     outputs = run.run()
-    return run.found, outputs, run.values
+    return run.trace, outputs, run.values
 
 
 class _Run(Interpreter):
@@ -55,7 +55,7 @@ class _Run(Interpreter):
         if unknown is not None:
             return (unknown,) * len(node.outputs)
         call = Call(
-            self.found,
+            self.trace,
             node.name,
             node.kind,
             inputs,
@@ -66,6 +66,6 @@ class _Run(Interpreter):
         )
         try:
             made = self.operate(call, table_for(call))
-        except Strange as strange:
-            return (self.stand_in(call, strange),) * len(node.outputs)
+        except Unsupported as unsupported:
+            return (self.stand_in(call, unsupported),) * len(node.outputs)
         return made if isinstance(made, tuple) else (made, *[None] * (len(node.outputs) - 1))

@@ -12,13 +12,13 @@ from archspec.readers.onnx import layouts, quantised, windows
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.constants import CONSTANTS, passed_on
 from archspec.readers.onnx.elementwise import ELEMENTS
-from archspec.readers.trace import UNKNOWN, Feature, Strange
+from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
 
 def fused_conv(call: Call) -> Feature:
     """Return a convolution and the activation that ONNX Runtime put into it."""
     if call.has(3):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     return _fused(call, windows.conv, call.attrs.get("activation_params", ()))
 
 
@@ -31,7 +31,7 @@ def fused_gemm(call: Call) -> Feature:
 def _fused(call: Call, operator: Callable[[Call], Feature], given: Sequence[float]) -> Feature:
     kind = call.attrs.get("activation", "")
     if kind not in _FUSED or len(given) != len(_FUSED[kind]):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     settings = dict(zip(_FUSED[kind], given, strict=True))
     return ELEMENTS[kind](replace(call, kind=kind, inputs=(operator(call),), attrs=settings))
 

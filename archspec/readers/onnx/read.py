@@ -58,8 +58,8 @@ class OnnxReading(Reading):
 def onnx_reading(path: Path) -> OnnxReading:
     """Return the graph as `read_onnx` does, where the weights of its operators are, and its nodes."""
     model = read_model(path)
-    found, ends, values = run_model(model, path)
-    reading = reading_of(found, ends, path)
+    trace, ends, values = run_model(model, path)
+    reading = reading_of(trace, ends, path)
     features = {
         name: value
         for name, value in values.items()

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers.onnx.call import Call, Tensor
+from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.channels import crop
-from archspec.readers.trace import Feature, Strange
+from archspec.readers.tensors import Tensor
+from archspec.readers.trace import Feature, Unsupported
 from archspec.readers.windows import (
     MAX_PADDING,
     NO_BLUR,
@@ -60,14 +61,14 @@ def _refuse_other_kernel(call: Call, weight: Tensor) -> None:
     """What a node says of its kernel, its weights must have: ONNX Runtime stops where it runs it."""
     said = tuple(call.attrs.get("kernel_shape", weight.dims[2:]))
     if said != tuple(weight.dims[2:]):
-        raise Strange(f"says a kernel of {said}, its weights have {tuple(weight.dims[2:])}")
+        raise Unsupported(f"says a kernel of {said}, its weights have {tuple(weight.dims[2:])}")
 
 
 def _biases(call: Call, out: int) -> list[Tensor]:
     """The bias, if there is one."""
     biases = [call.weight(2, 1)] if call.has(2) else []
     if any(bias.dims != (out,) for bias in biases):
-        raise Strange(f"has a bias of {biases[0].dims} for {out} outputs")
+        raise Unsupported(f"has a bias of {biases[0].dims} for {out} outputs")
     return biases
 
 
@@ -79,10 +80,10 @@ def _blur(call: Call, x: Feature, weight: Tensor, biases: list[Tensor]) -> Featu
     kernel, channels = weight.dims[-1], x.shape[1]
     binomial, filters = binomial_filter(kernel), weight.values
     if weight.dims != (channels, 1, kernel, kernel) or binomial is None or filters is None:
-        raise Strange(NO_BLUR)
+        raise Unsupported(NO_BLUR)
     scales = np.asarray(filters, float).sum((1, 2, 3))
     if not np.allclose(filters, scales[:, None, None, None] * binomial, rtol=1e-3):
-        raise Strange(NO_BLUR)
+        raise Unsupported(NO_BLUR)
     attrs, size = _window(call, x, weight.dims)
     expect_blurs_padding(attrs)
     made = call.op("blur_pool", [x], (*x.shape[:2], *size), **attrs)
@@ -104,13 +105,13 @@ def conv_transpose(call: Call) -> Feature:
         and a.get("group", 1) == square(a.get("dilations", 1)) == 1
     )
     if not usual or any(a.get("output_padding", ())) or a.get("output_shape") or len({*pads}) != 1:
-        raise Strange("has groups, dilation, uneven or output padding")
+        raise Unsupported("has groups, dilation, uneven or output padding")
     if weight.dims[0] != x.shape[1] or not are_sizes(pads):
-        raise Strange(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
+        raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     _refuse_other_kernel(call, weight)
     size = enlarged(x, kernel, stride, pads[0])
     if min(size) < 1:
-        raise Strange(f"has a padding of {pads[0]} that leaves no pixel")
+        raise Unsupported(f"has a padding of {pads[0]} that leaves no pixel")
     attrs = {
         "in_channels": x.shape[1],
         "out_channels": out,
@@ -137,15 +138,15 @@ def avg_pool(call: Call) -> Feature:
     x = call.feature(dims=4, pending="padding")
     _zeros(x)
     if any(call.attrs.get("pads", ())) and not call.attrs.get("count_include_pad", 0):
-        raise Strange("leaves its padding out of the average")
+        raise Unsupported("leaves its padding out of the average")
     if call.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise Strange("leaves its padding out of the average")
+        raise Unsupported("leaves its padding out of the average")
     return _pool("avg_pool", call, x)
 
 
 def _pool(kind: str, call: Call, x: Feature) -> Feature:
     if square(call.attrs.get("dilations", 1)) != 1:
-        raise Strange("is dilated")
+        raise Unsupported("is dilated")
     attrs, size = _window(call, x, call.attrs["kernel_shape"])
     attrs, size = with_ceil(x, attrs, size, bool(call.attrs.get("ceil_mode")))
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
@@ -153,7 +154,7 @@ def _pool(kind: str, call: Call, x: Feature) -> Feature:
 
 def _zeros(x: Feature) -> None:
     if x.pending and x.pending[2:] != (0.0, "constant"):
-        raise Strange(
+        raise Unsupported(
             f"reads edges that are padded with {x.pending[2]}, mode {reprlib.repr(x.pending[3])}"
         )
 
@@ -171,7 +172,7 @@ def pad(call: Call) -> Feature:
         or len(axes) > dims
         or any(not -dims <= axis < dims for axis in axes)
     ):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(given)}")
     both = {
         axis % dims: pair
         for axis, pair in zip(axes, zip(given, given[len(axes) :], strict=False), strict=False)
@@ -183,10 +184,10 @@ def pad(call: Call) -> Feature:
         or pads[1] != (0, 0)
         or not (are_sizes(sides) or are_sizes([-side for side in sides]))
     ):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(given)}")
     mode = call.attrs.get("mode", "constant")
     if mode not in _PADDINGS:
-        raise Strange(f"pads in a way that is not known: {reprlib.repr(mode)}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(mode)}")
     if not any(sides):
         return x
     if min(sides) < 0:
@@ -221,7 +222,7 @@ def resize(call: Call) -> Feature:
     factor = factors.pop()
     kept = sizes[:-2] in ((), x.shape[:2]) and tuple(scales[:2]) in ((), (1, 1))
     if factors or not kept or factor != int(factor) or call.attrs.get("antialias"):
-        raise Strange(
+        raise Unsupported(
             f"resizes by {reprlib.repr(scales or sizes)}; only whole factors >= 1 are known"
         )
     mode, a = call.attrs.get("mode", "nearest"), call.attrs
@@ -232,7 +233,7 @@ def resize(call: Call) -> Feature:
         if mode == "nearest"
         else mode == "linear" and place in _BILINEAR
     ):
-        raise Strange(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
+        raise Unsupported(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
     shape = (*x.shape[:2], x.shape[2] * int(factor), x.shape[3] * int(factor))
     kind = "nearest" if mode == "nearest" else "bilinear"
     return x if factor == 1 else call.op("upsample", [x], shape, factor=int(factor), mode=kind)
@@ -240,7 +241,7 @@ def resize(call: Call) -> Feature:
 
 def _factor(scale: float) -> int:
     if scale != int(scale) or not 1 <= scale < MAX_PADDING:
-        raise Strange(f"resizes by {scale}; only whole factors >= 1 are known")
+        raise Unsupported(f"resizes by {scale}; only whole factors >= 1 are known")
     return int(scale)
 
 
@@ -266,5 +267,5 @@ def _pads(call: Call, pixels: Pixels, stride: int, reach: int) -> tuple[int, ...
         or len(given) != 4
         or not are_sizes(given)
     ):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr((mode, given))}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr((mode, given))}")
     return NO_PADDING if mode == "VALID" else (given[0], given[2], given[1], given[3])
