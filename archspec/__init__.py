@@ -7,6 +7,7 @@
 >>> network = create_model("densenet121", num_classes=10)
 """
 
+import importlib
 import typing
 
 from archspec.errors import ArchspecError, Diagnostic
@@ -18,28 +19,47 @@ from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify
 
 if typing.TYPE_CHECKING:
+    from archspec.certify.certificate import Certificate
+    from archspec.certify.certify_file import certify_file
+    from archspec.lift.lift import Lifted
+    from archspec.lift.lift_file import lift_file
+    from archspec.weights.convert import Converted, convert_file
     from archspec.writers.mindspore.load import create_model
 else:
+    # What needs MindSpore or NumPy is fetched when it is asked for: importing the package alone stays quick.
+    _ON_DEMAND = {
+        "Certificate": "archspec.certify.certificate",
+        "Converted": "archspec.weights.convert",
+        "Lifted": "archspec.lift.lift",
+        "certify_file": "archspec.certify.certify_file",
+        "convert_file": "archspec.weights.convert",
+        "create_model": "archspec.writers.mindspore.load",
+        "lift_file": "archspec.lift.lift_file",
+    }
 
     def __getattr__(name: str) -> typing.Any:
-        """Fetch what needs MindSpore when it is asked for: importing the package alone stays quick."""
-        if name != "create_model":
+        """Fetch what is offered and not imported yet."""
+        if name not in _ON_DEMAND:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from archspec.writers.mindspore.load import create_model
-
-        return create_model
+        return getattr(importlib.import_module(_ON_DEMAND[name]), name)
 
 
 __all__ = [
     "ArchspecError",
+    "Certificate",
+    "Converted",
     "Diagnostic",
     "Graph",
+    "Lifted",
     "Op",
     "Region",
     "Report",
     "Spec",
     "build_graph",
+    "certify_file",
+    "convert_file",
     "create_model",
+    "lift_file",
     "load_spec",
     "report",
     "verify",

@@ -51,10 +51,8 @@ from archspec.compare.compare import compare  # noqa: E402
 from archspec.errors import ArchspecError  # noqa: E402
 from archspec.graph.build import build_graph  # noqa: E402
 from archspec.graph.ir import Graph  # noqa: E402
-from archspec.readers.mindir.read import mindir_reading  # noqa: E402
-from archspec.readers.onnx.checker import refuse_invalid  # noqa: E402
-from archspec.readers.onnx.read import onnx_reading  # noqa: E402
-from archspec.readers.tensors import Reading  # noqa: E402
+from archspec.readers.frontends import read_model_file  # noqa: E402
+from archspec.readers.reading import Reading  # noqa: E402
 from archspec.settings import SpecModel  # noqa: E402
 from archspec.spec.model import Spec  # noqa: E402
 from archspec.verifiers.verify import verified  # noqa: E402
@@ -299,11 +297,7 @@ def _mutant(
 def _said_of(graph: Graph, file: Path) -> str:
     """Return what certify says against a file; '' where it accepts it."""
     try:
-        if file.suffix == ".mindir":
-            return _compared(graph, mindir_reading(file), file)
-        reading = onnx_reading(file)
-        refuse_invalid(file, reading.model)
-        return _compared(graph, reading, file)
+        return _compared(graph, read_model_file(file), file)
     except ArchspecError as refused:
         return str(refused.diagnostics[0])
 

@@ -10,12 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from archspec.graph.build import build_graph
-from archspec.graph.ir import Graph
-from archspec.spec.catalogue import locate
-from archspec.spec.load import is_users_choice, load_spec
-from archspec.spec.model import Spec
-from archspec.verifiers.verify import verified
 from densenet_cli.options import Overrides, complete_spec, console, flag, save
 
 DIFFERENT = 3
@@ -66,66 +60,29 @@ def certify(
 
     Example: densenet certify digits.mindir runs/demo
     """
+    # NumPy comes with these: help and other commands are quick without it.
+    from archspec.certify.certify_file import certify_file
+    from archspec.readers.frontends import frontend_of
+
     given = [*(overrides or ()), *flag("--num-classes", num_classes, "head.num_classes")]
     named = str(_spec_in(Path(spec))) if Path(spec).is_dir() else spec
-    chosen = load_spec(named, given)
-    known = _known(file, locate(named), chosen, ordered, names, probe)
+    if probe and not frontend_of(file).runs_in_onnx_runtime:
+        raise typer.BadParameter(
+            "runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe"
+        )
+    found = certify_file(file, named, given, ordered=ordered, names=names, probe=probe)
+    known = found.values()
     text = json.dumps(known, indent=2, ensure_ascii=False)
     if output is not None:
         save(output, f"{text}\n")
     if as_json:
         typer.echo(text)
     else:
-        _show(known, f"{file} is {'' if known['equal'] else 'not '}{spec}")
+        _show(known, f"{file} is {'' if found.equal else 'not '}{spec}")
         if output is not None:
             console.print(f"wrote {output}", soft_wrap=True, markup=False)
-    if not known["equal"]:
+    if not found.equal:
         raise typer.Exit(DIFFERENT)
-
-
-def _known(
-    file: Path, spec_file: Path, chosen: Spec, ordered: bool, names: bool, probe: bool
-) -> dict[str, Any]:
-    """What is known after the comparison; NumPy is not imported before, so that help and other commands are quick."""
-    from archspec.certify.certificate import certificate
-    from archspec.certify.liveness import life_of
-    from archspec.certify.probe import probe_of
-    from archspec.compare.compare import compare
-    from archspec.readers.mindir.read import mindir_reading
-    from archspec.readers.onnx.checker import refuse_invalid
-    from archspec.readers.onnx.decode import is_onnx
-    from archspec.readers.onnx.read import OnnxReading, onnx_reading
-
-    if probe and not is_onnx(file):
-        raise typer.BadParameter(
-            "runs ONNX files only: ONNX Runtime knows no other", param_hint="--probe"
-        )
-    reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
-    if isinstance(reading, OnnxReading):
-        refuse_invalid(file, reading.model)
-    wanted, remark = _with_classes_of(
-        reading.graph, chosen, is_users_choice(chosen, ("head", "num_classes"))
-    )
-    graph = verified(build_graph(wanted))
-    comparison = compare(
-        graph,
-        reading.graph,
-        ordered=ordered,
-        named=names,
-        zero_biases=reading.zero_biases,
-        norms_shift=reading.norms_shift,
-    )
-    life = life_of(comparison.match, reading, file) if comparison.equal else None
-    probed = (
-        probe_of(life, reading, file)
-        if life and probe and isinstance(reading, OnnxReading)
-        else None
-    )
-    remarks = (*reading.notes, remark)
-    skipped = "not probed: the network is another one" if probe and not probed else ""
-    return certificate(
-        file, graph, comparison, *remarks, skipped, spec_file=spec_file, life=life, probe=probed
-    )
 
 
 def _spec_in(folder: Path) -> Path:
@@ -134,17 +91,6 @@ def _spec_in(folder: Path) -> Path:
 
     file = folder / "spec.yaml"
     return file if file.is_file() else open_run(folder).path
-
-
-def _with_classes_of(found: Graph, spec: Spec, fixed: bool) -> tuple[Spec, str]:
-    """The spec, with the file's number of classes where nobody said one, and a line that says so."""
-    last = found.ops[found.outputs[-1]]
-    classes = last.attrs["out_channels"] if last.kind == "dense" else spec.head.num_classes
-    if fixed or classes == spec.head.num_classes:
-        return spec, ""
-    remark = f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where nothing else is said"
-    head = spec.head.model_copy(update={"num_classes": classes})
-    return spec.model_copy(update={"head": head}), remark
 
 
 def _show(known: dict[str, Any], verdict: str) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from archspec.spec.connectivity import Order
-from archspec.spec.load import load_spec
 from densenet_cli.options import Overrides, complete_spec, console, quiet_screen
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def convert(
 
     Example: densenet convert densenet121-120_5004_Ascend.ckpt --spec densenet121 -o densenet121.ckpt
     """
-    from archspec.weights.convert import convert as converted_by
+    from archspec.weights.convert import convert_file
 
     if output is None and suggest is None:
         raise typer.BadParameter(
@@ -75,12 +74,12 @@ def convert(
         )
     if by_order and (rules is not None or source is not None):
         raise typer.BadParameter("--by-order goes without names, so without --map and --from")
-    loaded = load_spec(spec, overrides or ())
     with quiet_screen():
-        converted = converted_by(
+        converted = convert_file(
             file,
-            loaded,
+            spec,
             output,
+            overrides=overrides or (),
             source=source,
             target=target,
             rules=rules,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -26,17 +25,9 @@ def lift(
 
     Example: densenet lift theirs.onnx -o theirs.yaml
     """
-    from archspec.lift.lift import lift as lifted_from
-    from archspec.readers.mindir.read import mindir_reading
-    from archspec.readers.onnx.checker import refuse_invalid
-    from archspec.readers.onnx.decode import is_onnx
-    from archspec.readers.onnx.read import OnnxReading, onnx_reading
+    from archspec.lift.lift_file import lift_file
 
-    called = _named(file) if name is None else _checked(name)
-    reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
-    if isinstance(reading, OnnxReading):
-        refuse_invalid(file, reading.model)
-    lifted = lifted_from(reading.graph, called, str(file))
+    lifted = lift_file(file, None if name is None else _checked(name))
     if output is None:
         typer.echo(lifted.text, nl=False)
     else:
@@ -44,16 +35,10 @@ def lift(
         console.out(
             f"wrote {output}\nNext: densenet certify {shlex.quote(str(file))} {shlex.quote(str(output))}"
         )
-    for note in (*reading.notes, *lifted.notes):
+    for note in lifted.notes:
         typer.echo(f"note: {note}", err=True)
 
 
 def _checked(name: str) -> str:
     """Return the name, if a spec may have it."""
     return load_spec("densenet121", [Override(("name", name), typed(f"--name {name}"))]).name
-
-
-def _named(file: Path) -> str:
-    """A file's name as a spec's, which begins with a letter."""
-    stem = re.sub(r"[^A-Za-z0-9_.-]", "_", file.stem)
-    return (stem if re.match(r"[A-Za-z]", stem) else f"network_{stem}")[:64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,74 @@ from typing import Any
 from archspec.certify.liveness import Life
 from archspec.certify.probe import Probe
 from archspec.compare.compare import Comparison
+from archspec.errors import Diagnostic
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 
 WEIGHTS_LOOKED_AT = "weights and scales that are all zero, so that a connection carries nothing"
 WEIGHTS_NOT_COMPARED = "values of the weights but for zeros"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What is known of a model file beside a spec's graph."""
+
+    file: Path
+    sha256: str
+    """Of the file."""
+    spec: str
+    """The spec's name."""
+    structure_digest: str
+    """Of the spec's graph, whatever things are called."""
+    comparison: Comparison
+    life: Life | None = None
+    """What its weights say; None: nobody looked."""
+    probe: Probe | None = None
+    """What ONNX Runtime says; None: nobody asked."""
+    remarks: tuple[str, ...] = ()
+    spec_file: Path | None = None
+    spec_sha256: str = ""
+
+    @property
+    def _seen(self) -> tuple[Comparison | Life | Probe, ...]:
+        given = (self.comparison, self.life, self.probe)
+        return tuple(each for each in given if each is not None)
+
+    @property
+    def equal(self) -> bool:
+        """The file is the spec's network."""
+        return not self.differences
+
+    @property
+    def differences(self) -> tuple[Diagnostic, ...]:
+        """What is not as the spec says, each with its code."""
+        return tuple(difference for each in self._seen for difference in each.differences)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know that is no difference."""
+        return (*self.remarks, *(note for each in self._seen for note in each.notes))
+
+    def values(self) -> dict[str, Any]:
+        """Return digests of both sides, blocks with connections found and expected, differences, what was compared."""
+        of_spec = {"spec_file": str(self.spec_file), "spec_sha256": self.spec_sha256}
+        return {
+            "file": str(self.file),
+            "sha256": self.sha256,
+            "spec": self.spec,
+            **(of_spec if self.spec_file else {}),
+            "structure_digest": self.structure_digest,
+            "equal": self.equal,
+            "blocks": [asdict(block) for block in self.comparison.blocks],
+            "params": self.comparison.params,
+            "expected_params": self.comparison.expected_params,
+            "differences": [difference.message for difference in self.differences],
+            "notes": [*self.notes],
+            "compared": self.comparison.compared,
+            "not_compared": self.comparison.not_compared,
+            **(_looked_at(self.life, self.comparison) if self.life else {}),
+            **(_probed(self.probe) if self.probe else {}),
+        }
 
 
 def certificate(
@@ -25,33 +88,20 @@ def certificate(
     spec_file: Path | None = None,
     life: Life | None = None,
     probe: Probe | None = None,
-) -> dict[str, Any]:
-    """Return digests of both sides, blocks with connections found and expected, differences, what was compared.
-
-    Without `life` nobody looked at the weights, and without `probe` nobody ran the layers; that is said.
-    """
-    seen = [each for each in (comparison, life, probe) if each is not None]
-    differences = [difference for each in seen for difference in each.differences]
-    return {
-        "file": str(file),
-        "sha256": digest_of(file),
-        "spec": graph.name,
-        **({"spec_file": str(spec_file), "spec_sha256": digest_of(spec_file)} if spec_file else {}),
-        "structure_digest": structure_digest(graph),
-        "equal": not differences,
-        "blocks": [asdict(block) for block in comparison.blocks],
-        "params": comparison.params,
-        "expected_params": comparison.expected_params,
-        "differences": [difference.message for difference in differences],
-        "notes": [
-            *(remark for remark in remarks if remark),
-            *(note for each in seen for note in each.notes),
-        ],
-        "compared": comparison.compared,
-        "not_compared": comparison.not_compared,
-        **(_looked_at(life, comparison) if life else {}),
-        **(_probed(probe) if probe else {}),
-    }
+) -> Certificate:
+    """Return the certificate of a file that was compared with a spec's graph; empty remarks are none."""
+    return Certificate(
+        file,
+        digest_of(file),
+        graph.name,
+        structure_digest(graph),
+        comparison,
+        life,
+        probe,
+        tuple(filter(None, remarks)),
+        spec_file,
+        digest_of(spec_file) if spec_file else "",
+    )
 
 
 def _looked_at(life: Life, comparison: Comparison) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from archspec.compare.match import Match
 from archspec.errors import Diagnostic, first_of
 from archspec.graph.ir import Op
 from archspec.operators.table import NORMS, OPERATORS
-from archspec.readers.tensors import Reading, Values, Weights, values_of
+from archspec.readers.reading import Reading
+from archspec.readers.tensors import OperatorWeights, Values, values_of
 
 Array = Any
 
@@ -208,7 +209,9 @@ class _Walk:
             return []
         name = self.folded.get(op.name, op.name)
         known = (
-            Weights() if name == op.name in self.held else self.reading.weights.get(name, Weights())
+            OperatorWeights()
+            if name == op.name in self.held
+            else self.reading.weights.get(name, OperatorWeights())
         )
         scales, others = (
             [self.values.of(source) for source in each] for each in (known.scales, known.others)

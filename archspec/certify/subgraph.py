@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archspec.readers.onnx.call import Tensor
 from archspec.readers.onnx.decode import Node
-from archspec.readers.onnx.read import KNOWN, OnnxReading
-from archspec.readers.tensors import Values
+from archspec.readers.onnx.operators import KNOWN
+from archspec.readers.onnx.read import OnnxReading
+from archspec.readers.tensors import Tensor, Values
 from archspec.readers.trace import Feature
 
 IR_VERSION = 8

@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
     network = import_text((folder / "network.py").read_text("utf-8"), spec.name).Network()
     file, size = folder / "network.mindir", spec.input
     export_mindir(network, (size.channels, size.height, size.width), file, batch=1)
-    found = certificate(file, graph, compare(graph, read_mindir(file)))
+    found = certificate(file, graph, compare(graph, read_mindir(file))).values()
     module = folder / "network.py"  # the exported file goes away with its folder
     found |= {"file": module.name, "sha256": digest_of(module)}
     (folder / "certificate.json").write_text(json.dumps(found), "utf-8")

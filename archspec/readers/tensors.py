@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from archspec.graph.ir import Graph
 from archspec.readers.protobuf import mapped
 
 MAX_STEPS = 256
@@ -71,27 +70,38 @@ Source = Stored | Computed | Array | None
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class Tensor:
+    """A constant by its name in the file: a weight, or sizes, bounds and the like, whose values are known."""
+
+    name: str
+    dims: tuple[int, ...]
+    source: Source = None
+    """Where its values are."""
+    values: Array = None
+    """Its values where they are few; None: they are not read."""
+
+    @property
+    def place(self) -> Source:
+        """Where its values are had."""
+        return self.source if self.values is None else self.values
+
+    @property
+    def number(self) -> float | None:
+        """Its one value."""
+        if self.values is None or self.values.size != 1:
+            return None
+        (number,) = self.values.reshape(-1).tolist()
+        return number if isinstance(number, int | float) else None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorWeights:
     """An operator's weights: the filters, or the scales that its channels are multiplied by, and all others."""
 
     scales: tuple[Source, ...] = ()
     others: tuple[Source, ...] = ()
     variance: Source = None
     """Of a batch norm, which takes the root of this and eps; it is one of the others too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A model file's graph, and the weights of its operators by their names there."""
-
-    graph: Graph
-    weights: Mapping[str, Weights]
-    zero_biases: frozenset[str] | None = field(default=None, kw_only=True)
-    """Operators whose bias is all zero; None: nothing drops such biases on the way into a file."""
-    norms_shift: bool = field(default=False, kw_only=True)
-    """A batch norm is known to add something: the network is not as it was before training."""
-    notes: tuple[str, ...] = field(default=(), kw_only=True)
-    """What of the file does not stand in the graph."""
 
 
 def stored(

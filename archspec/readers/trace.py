@@ -1,6 +1,6 @@
-"""What a MINDIR's functions compute with here: shapes, weights, closures; and an operator about to run.
+"""What the operators of a file compute with here, those that were met, and one that is about to run.
 
-A weight is a `Parameter` of mindir_file; sizes, texts and tuples are Python's own.
+A value that depends on the image is a `Feature`; a weight is a `Tensor`. What else there is, the format says.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, Op
-from archspec.readers.mindir.decode import Parameter
-from archspec.readers.tensors import Weights
+from archspec.readers.tensors import OperatorWeights, Tensor
 
 MAX_CHANNELS = 2**31
 MAX_NAME = 200
@@ -36,29 +35,23 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
-class Closure:
-    """A function with its first arguments."""
-
-    function: str
-    bound: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Unknown:
     """A value that is not followed; whatever needs it is not either."""
 
     fault: Diagnostic
 
 
-class Strange(Exception):
+class Unsupported(Exception):
     """A node does what the IR cannot say; the message is the predicate."""
 
 
 @dataclass(slots=True)
-class Found:
+class Trace:
     """The operators that were met, in running order, and what is wrong with some of them."""
 
     ops: dict[str, Op] = field(default_factory=dict)
+    shapes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Of their outputs, by the operators' names."""
     faults: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     """The operator that used a weight first, by the weight."""
@@ -67,40 +60,41 @@ class Found:
     wholes: dict[tuple[Any, ...], str] = field(default_factory=dict)
     """Operators that several nodes come to, by their kind, numbers and what they read."""
     taken: dict[str, int] = field(default_factory=dict)
-    weights: dict[str, Weights] = field(default_factory=dict)
+    weights: dict[str, OperatorWeights] = field(default_factory=dict)
     """Where the values of an operator's weights are, by its name; operators without any have none."""
 
-    def add(self, op: Op) -> str:
-        """Add an operator and return its name."""
+    def add(self, op: Op, shape: tuple[Any, ...]) -> str:
+        """Add an operator and the shape of its output, and return its name."""
         self.ops[op.name] = op
+        self.shapes[op.name] = shape
         return op.name
 
-    def note(self, name: str, weights: Sequence[Parameter]) -> None:
+    def note(self, name: str, weights: Sequence[Tensor]) -> None:
         """Note where an operator's weights are, the filters or scales first."""
         if weights:
             first, *others = (weight.place for weight in weights)
-            self.weights[name] = Weights((first,), tuple(others))
+            self.weights[name] = OperatorWeights((first,), tuple(others))
 
-    def varies(self, name: str, variance: Parameter) -> None:
+    def varies(self, name: str, variance: Tensor) -> None:
         """Note which of a norm's weights is the variance."""
         self.weights[name] = replace(self.weights[name], variance=variance.place)
 
-    def copy(self, op: str, name: str, *shifts: Parameter) -> None:
+    def copy(self, op: str, name: str, *shifts: Tensor) -> None:
         """Note that an operator has the weights of another one, and more that are added."""
-        known = self.weights.get(op, Weights())
+        known = self.weights.get(op, OperatorWeights())
         others = (*known.others, *(weight.place for weight in shifts))
         self.weights[name] = replace(known, others=others)
 
-    def weights_of(self, graph: Graph) -> dict[str, Weights]:
+    def weights_of(self, graph: Graph) -> dict[str, OperatorWeights]:
         """Return where the weights of a graph's operators are."""
         return {name: self.weights[name] for name in graph.ops if name in self.weights}
 
-    def rescale(self, op: str, weight: Parameter) -> None:
+    def rescale(self, op: str, weight: Tensor) -> None:
         """Note that an operator scales its channels once more."""
-        known = self.weights.get(op, Weights())
+        known = self.weights.get(op, OperatorWeights())
         self.weights[op] = replace(known, scales=(*known.scales, weight.place))
 
-    def shares(self, name: str, weights: Sequence[Parameter]) -> dict[str, str]:
+    def shares(self, name: str, weights: Sequence[Tensor]) -> dict[str, str]:
         """Return the attribute of an operator some of whose weights another one has already."""
         owners = [self.owners.setdefault(weight.name, name) for weight in weights]
         return next(({"weights_of": owner} for owner in owners if owner != name), {})
@@ -114,35 +108,44 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operator about to run."""
+    """An operator about to run; each format adds what it alone has."""
 
-    found: Found
+    trace: Trace
     node: str
-    primitive: str
+    kind: str
+    """What the format calls the operator: `Conv`, `com.microsoft::Gelu`, `BiasAdd`."""
     inputs: tuple[Any, ...]
     attrs: Mapping[str, Any]
 
-    def feature(self, index: int = 0, dims: int = 0, pending: str = "") -> Feature:
-        """Return an input that depends on the image, of so many dims, pending as the caller allows."""
-        value = self.inputs[index]
-        if not isinstance(value, Feature):
-            raise Strange("does not read the image's features where it must")
-        if value.pending and value.pending[0] != pending:
-            raise Strange(f"reads part of a {value.pending[0]}")
-        if dims and len(value.shape) != dims:
-            raise Strange(f"reads a tensor of shape {value.shape}, must have {dims} dimensions")
-        return value
+    def has(self, index: int) -> bool:
+        """An input is given."""
+        return index < len(self.inputs) and self.inputs[index] is not None
 
     def is_pending(self, what: str) -> bool:
         """Return whether the first input is a feature of which this is to come."""
         x = self.inputs[0]
         return isinstance(x, Feature) and x.pending[:1] == (what,)
 
-    def parameter(self, index: int, dims: int) -> Parameter:
+    def feature(self, index: int = 0, dims: int = 0, pending: str = "") -> Feature:
+        """Return an input that depends on the image, of so many dims, pending as the caller allows."""
+        value = self.inputs[index] if self.has(index) else None
+        if not isinstance(value, Feature):
+            raise Unsupported("does not read the image's features where it must")
+        if value.pending and value.pending[0] != pending:
+            raise Unsupported(f"reads part of a {value.pending[0]}")
+        if dims and len(value.shape) != dims:
+            raise Unsupported(f"reads a tensor of shape {value.shape}, must have {dims} dimensions")
+        return value
+
+    def weight(self, index: int, dims: int) -> Tensor:
         """Return an input that is a weight of so many dims."""
-        value = self.inputs[index]
-        if not isinstance(value, Parameter) or len(value.dims) != dims or min(value.dims) < 1:
-            raise Strange("does not read a parameter where it must")
+        value = self.inputs[index] if self.has(index) else None
+        if (
+            not isinstance(value, Tensor)
+            or len(value.dims) != dims
+            or any(size < 1 for size in value.dims)
+        ):
+            raise Unsupported("does not read a parameter where it must")
         return value
 
     def option(self, name: str, index: int, default: Any = None) -> Any:
@@ -151,18 +154,40 @@ class Call:
             return self.attrs[name]
         return self.inputs[index] if index < len(self.inputs) else default
 
+    def number(self, name: str, usual: float) -> float:
+        """Return an attribute, the shortest decimal that is stored so."""
+        return decimal(self.attrs.get(name, usual))
+
+    def text(self, name: str, usual: str) -> str:
+        """Return an attribute that is a word."""
+        return str(self.attrs.get(name, usual))
+
+    def refuse(self, why: str) -> NoReturn:
+        """Say that a node does what the IR cannot say; `why` is the predicate."""
+        raise Unsupported(why)
+
+    def known(self, name: str) -> Feature:
+        """Return the output of an operator that was met before."""
+        return Feature(name, self.trace.shapes[name])
+
     def op(
-        self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any
+        self,
+        kind: str,
+        inputs: Sequence[Feature],
+        shape: tuple[Any, ...],
+        /,
+        weights: Sequence[Tensor] = (),
+        **attrs: Any,
     ) -> Feature:
         """Add an operator and return its output; it is called after its weights where it has any."""
-        weights = attrs.pop("weights", ())
         if shape[1] > MAX_CHANNELS:
-            raise Strange(f"gives more than {MAX_CHANNELS:,} channels")
-        called = short_name(weights[0].name).rpartition(".")[0] if weights else ""
-        name = self.found.free(called or short_name(self.node))
-        attrs |= self.found.shares(name, weights)
-        self.found.add(Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs)))
-        self.found.note(name, weights)
+            raise Unsupported(f"gives more than {MAX_CHANNELS:,} channels")
+        called = self.short(weights[0].name).rpartition(".")[0] if weights else ""
+        name = self.trace.free((called or self.short(self.node))[:MAX_NAME])
+        attrs |= self.trace.shares(name, self.told_apart(weights))
+        op = Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs))
+        self.trace.add(op, shape)
+        self.trace.note(name, weights)
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 
     def elementwise(self, kind: str, **attrs: Any) -> Feature:
@@ -175,17 +200,19 @@ class Call:
     ) -> Feature:
         """Add what is no operator of the IR but may be a part of one; by itself it is a fault."""
         made = self.op(kind, inputs, shape, **attrs)
-        self.found.faults[made.op] = f"{self.primitive} {UNKNOWN}"
+        self.trace.faults[made.op] = f"{self.kind} {UNKNOWN}"
         return made
+
+    def short(self, name: str) -> str:
+        """Return what a node or a weight is called in the graph."""
+        return name
+
+    def told_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the weights by which an operator that runs a second time is known."""
+        return weights
 
 
 def decimal(stored: float) -> float:
     """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 stores as it is stored."""
     decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
     return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)
-
-
-def short_name(name: str) -> str:
-    """Return `CNode_47` of `network_construct_35:CNode_47:13`, `conv0.weight` of `Default:conv0.weight`."""
-    parts = name.split(":")
-    return (parts[1] if len(parts) > 1 and parts[1] else parts[0]).partition("$")[0][:MAX_NAME]

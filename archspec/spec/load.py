@@ -46,6 +46,9 @@ Overrides = Mapping[str, Any] | Iterable[Setting | Override]
 MAX_KEY = 200
 """Characters in the key path of an override."""
 
+MAX_NAME = 64
+"""Characters in a spec's name."""
+
 _INDEX = re.compile(r"\[(\d+)\]")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _KEYED = ("layer_at",)
@@ -63,6 +66,17 @@ def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
         SpecError: every fault found, each with its place.
     """
     return load_model(Spec, str(name), overrides, kind="spec")
+
+
+def spec_of(spec: str | FilePath | Spec, overrides: Overrides = ()) -> Spec:
+    """Return a Spec as it is, and that of a name or a path as `load_spec` does."""
+    return spec if isinstance(spec, Spec) else load_spec(spec, overrides)
+
+
+def name_of_file(path: FilePath) -> str:
+    """Return what a spec without a name is called: as its file, and with a letter first."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)
+    return (name if re.match(r"[A-Za-z]", name) else f"network_{name}")[:MAX_NAME]
 
 
 def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: str) -> Written:
@@ -185,9 +199,7 @@ def _named(document: Document) -> Document:
     """A spec without a name is called after its file."""
     if document.value.get("name") is not None:
         return document
-    stem = FilePath(document.place(()).source).stem
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)[:64]
-    name = name if re.match(r"[A-Za-z]", name) else f"network_{name}"[:64]
+    name = name_of_file(FilePath(document.place(()).source))
     return Document({**document.value, "name": name}, document.places, document.keys)
 
 

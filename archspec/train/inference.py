@@ -33,7 +33,7 @@ from archspec.train.data.inputs import (
 from archspec.train.evaluate import Accuracy, evaluate, finite
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
 from archspec.train.run_directory import Run, open_run
-from archspec.weights.convert import convert
+from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import begin_with
 
@@ -60,7 +60,7 @@ class Trained:
         from archspec.writers.mindspore.load import create_model
 
         ms.set_context(mode=ms.GRAPH_MODE)
-        tensors = self.tensors or convert(self.checkpoint, self.spec).tensors
+        tensors = self.tensors or convert_file(self.checkpoint, self.spec).tensors
         network = create_model(self.spec)
         begin_with(network, tensors)
         return network.set_train(False)
@@ -134,7 +134,7 @@ def open_trained(
             "",
             "--ckpt FILE or --pretrained, or name a run",
         )
-    found = convert(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
+    found = convert_file(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
     (classes,) = {
         tensor.shape[0] for name, tensor in found.tensors.items() if name == CLASSIFIER
     } or {0}

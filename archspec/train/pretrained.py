@@ -9,7 +9,7 @@ from pathlib import Path
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import parameters
 from archspec.spec.model import Spec
-from archspec.weights.convert import convert
+from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 
 
@@ -28,7 +28,7 @@ def initial_weights(file: Path, spec: Spec) -> Initial:
         ModelFileError: R001..R003, R010..R013; all but the classifier must fit. R110, weights
             that are no numbers.
     """
-    found = convert(file, spec, any_classes=True)
+    found = convert_file(file, spec, any_classes=True)
     shapes = {name: parameter.shape for name, parameter in parameters(build_graph(spec)).items()}
     kept = {name: tensor for name, tensor in found.tensors.items() if tensor.shape == shapes[name]}
     fresh = [name for name in found.tensors if name not in kept]

@@ -12,7 +12,7 @@ from archspec.files import write_whole
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, parameters
 from archspec.spec.connectivity import Order
-from archspec.spec.load import is_users_choice
+from archspec.spec.load import Overrides, is_users_choice, spec_of
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verified
 from archspec.weights.concat_orders.join_order import (
@@ -64,26 +64,28 @@ class Converted:
         return sum(tensor.size for name, tensor in self.tensors.items() if ".moving_" in name)
 
 
-def convert(
-    file: Path,
-    spec: Spec,
-    output: Path | None = None,
+def convert_file(
+    file: str | Path,
+    spec: str | Path | Spec,
+    output: str | Path | None = None,
     *,
+    overrides: Overrides = (),
     source: str | None = None,
     target: str = OURS,
-    rules: Path | None = None,
+    rules: str | Path | None = None,
     by_order: bool = False,
-    suggest: Path | None = None,
+    suggest: str | Path | None = None,
     any_classes: bool = False,
     force: bool = False,
     order: Order | None = None,
-    like: Path | None = None,
+    like: str | Path | None = None,
 ) -> Converted:
     """Read a file of weights for the network of a spec, and write it in another naming.
 
     Args:
         file: a MindSpore checkpoint, .safetensors or torch .pth.
-        spec: where nobody chose its number of classes, the file's is taken.
+        spec: a shipped name, a path or a Spec; where nobody chose its number of classes, the file's is taken.
+        overrides: as for `load_spec`, where `spec` is a name or a path.
         output: .ckpt or .safetensors; None: nothing is written.
         source: a key of `NAMINGS`; None: recognised.
         target: a key of `NAMINGS`.
@@ -98,9 +100,12 @@ def convert(
     Raises:
         EnvironmentFault: E001, E009, what `like` needs is not installed.
         ModelFileError: R001, R002, R003, R010..R014; R110, weights that are no numbers.
-        SpecError: the rules are not rules.
+        SpecError: the spec breaks a rule, or the rules are not rules.
+        GraphError: the spec's graph breaks a rule.
         ArchspecError: W001, W002.
     """
+    file, output, rules, like = Path(file), _path(output), _path(rules), _path(like)
+    spec = spec_of(spec, overrides)
     _check_output(file, output)
     weights = read_weights(file)
     spec, classes = _with_classes_of(weights, spec, any_classes)
@@ -126,8 +131,12 @@ def convert(
         _counted(weights.set_aside),
         tuple(filter(None, (*spoken, foreign))),
     )
-    _write(converted, output, target, suggest)
+    _write(converted, output, target, _path(suggest))
     return converted
+
+
+def _path(name: str | Path | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 @dataclass(frozen=True)

@@ -291,7 +291,9 @@ def test_what_could_not_be_looked_at_is_said(tmp_path: Path) -> None:
     found = life(model, tmp_path)
     note = f"the weights of {layer(1, 4)}.conv1 cannot be read: nobody looked whether they are zero"
     assert (lines(found), found.unread, found.notes) == ([], (f"{layer(1, 4)}.conv1",), (note,))
-    known = certificate(tmp_path / "model.onnx", DIGITS, compare(DIGITS, DIGITS), life=found)
+    known = certificate(
+        tmp_path / "model.onnx", DIGITS, compare(DIGITS, DIGITS), life=found
+    ).values()
     assert known["not_looked_at"] == (f"{layer(1, 4)}.conv1",)
     assert note in known["notes"]
 
@@ -299,11 +301,11 @@ def test_what_could_not_be_looked_at_is_said(tmp_path: Path) -> None:
 def test_a_certificate_says_whether_the_weights_were_looked_at(tmp_path: Path) -> None:
     found = life(changed("torch"), tmp_path)
     file, comparison = tmp_path / "model.onnx", compare(DIGITS, DIGITS)
-    without_life = certificate(file, DIGITS, comparison)
+    without_life = certificate(file, DIGITS, comparison).values()
     assert without_life["not_compared"] == NOT_COMPARED
     assert "counts as one" in NOT_COMPARED[0]
     assert "dead" not in without_life
-    known = certificate(file, DIGITS, comparison, life=found)
+    known = certificate(file, DIGITS, comparison, life=found).values()
     assert "counts as one" not in " ".join(known["not_compared"])
     assert "all zero" in known["compared"][-1]
     assert (known["dead"], known["connections"], known["equal"]) == ([], CONNECTIONS, True)

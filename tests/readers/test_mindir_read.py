@@ -535,7 +535,7 @@ def wrong_width(message: Any) -> None:
         (text_input, "R007 its input has the shape (), must be (N, C, H, W)"),
         (
             free_pixels,
-            "R007 its input has the shape (-1, 1, -1, 8), must be (N, C, H, W) with C, H, W fixed",
+            "R007 its input has the shape ('free', 1, 'free', 8), must be (N, C, H, W) with C, H, W fixed",
         ),
         (calls_itself, "R007 a function"),
         (calls_doubling, f"R007 running its functions takes more than {MAX_STEPS:,} steps"),

@@ -13,7 +13,7 @@ from archspec.errors import ArchspecError, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.weights.convert import Converted, convert
+from archspec.weights.convert import Converted, convert_file
 from archspec.weights.formats.weight_files import read_tensors, write_tensors
 from archspec.weights.pairing.naming import their_names
 
@@ -26,7 +26,7 @@ SMALL = load_spec(str(CASES / "small_net.yaml"))
 
 def lines(file: Path, *arguments, **options) -> list[str]:
     with pytest.raises(ArchspecError) as caught:
-        convert(file, *arguments, **options)
+        convert_file(file, *arguments, **options)
     return [str(fault).replace(str(file), "FILE") for fault in caught.value.diagnostics]
 
 
@@ -49,12 +49,24 @@ def test_there_and_back_is_the_same(name, target, suffix, tmp_path):
     """Bit for bit and in order; the naming is recognised."""
     spec, weights = load_spec(name), weights_of(name)
     write_tensors(tmp_path / "ours.ckpt", weights)
-    convert(tmp_path / "ours.ckpt", spec, tmp_path / f"theirs{suffix}", target=target)
+    convert_file(tmp_path / "ours.ckpt", spec, tmp_path / f"theirs{suffix}", target=target)
     assert set(read_tensors(tmp_path / f"theirs{suffix}")) == set(
         their_names(target, weights).values()
     )
-    convert(tmp_path / f"theirs{suffix}", spec, tmp_path / "back.ckpt")
+    convert_file(tmp_path / f"theirs{suffix}", spec, tmp_path / "back.ckpt")
     assert same(read_tensors(tmp_path / "back.ckpt"), weights)
+
+
+def test_a_program_may_name_spec_and_files_in_words(tmp_path, capfd):
+    """As on the command line, overrides too; nothing is printed, and the file is written."""
+    write_tensors(tmp_path / "ours.safetensors", WEIGHTS)
+    files = [str(tmp_path / name) for name in ("ours.safetensors", "theirs.safetensors")]
+    found = convert_file(files[0], "densenetbc_digits", files[1], target="torchvision")
+    assert same(dict(found.tensors), WEIGHTS)
+    assert set(read_tensors(Path(files[1]))) == set(their_names("torchvision", WEIGHTS).values())
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(ModelFileError, match="R003"):
+        convert_file(files[0], "densenetbc_digits", overrides={"growth_rate": 8})
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -64,7 +76,7 @@ def test_torchs_files_are_taken_over(prefix, legacy, tmp_path):
     theirs = in_names("torchvision", prefix)
     theirs[f"{prefix}features.norm5.num_batches_tracked"] = np.array(9, np.int64)
     file = save(tmp_path / "theirs.pth", theirs, legacy=legacy, wrap="state_dict")
-    found = convert(file, DIGITS)
+    found = convert_file(file, DIGITS)
     assert same(dict(found.tensors), WEIGHTS)
     assert found.naming == "torchvision's and timm's" + (", each after 'module.'" if prefix else "")
     assert found.set_aside == {"epoch": 1, "optimizer": 1, "num_batches_tracked": 1}
@@ -84,7 +96,7 @@ def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
     entries = [{"name": name, "data": p} for name, p in {p.name: p for p in every}.items()]
     ms.save_checkpoint(entries, str(tmp_path / "theirs.ckpt"))
     spec = load_spec("densenet121", ["growth_rate=8", "block_config=[2, 3]", "stem.channels=16"])
-    found = convert(tmp_path / "theirs.ckpt", spec, tmp_path / "ours.ckpt")
+    found = convert_file(tmp_path / "theirs.ckpt", spec, tmp_path / "ours.ckpt")
     assert found.naming == "MindCV's"
     assert found.remarks[0].startswith("5 classes as in the file; ")
     assert set(found.set_aside) >= {"moments", "ema"}
@@ -99,9 +111,9 @@ def test_names_of_ones_own_by_rules_by_order_and_by_what_was_suggested(tmp_path)
     file = save(tmp_path / "mine.pth", {own_name(name): array for name, array in WEIGHTS.items()})
     (tmp_path / "rules.yaml").write_text(OWN_RULES)
     suggestion = tmp_path / "suggested.yaml"
-    by_rules = convert(file, DIGITS, rules=tmp_path / "rules.yaml")
-    by_order = convert(file, DIGITS, by_order=True, suggest=suggestion)
-    again = convert(file, DIGITS, rules=suggestion)
+    by_rules = convert_file(file, DIGITS, rules=tmp_path / "rules.yaml")
+    by_order = convert_file(file, DIGITS, by_order=True, suggest=suggestion)
+    again = convert_file(file, DIGITS, rules=suggestion)
     assert by_order.naming == "by order"
     assert same(dict(by_rules.tensors), WEIGHTS)
     assert dict(by_rules.pairs) == dict(by_order.pairs) == dict(again.pairs)
@@ -133,13 +145,13 @@ def test_a_naming_that_is_said_is_believed(tmp_path):
 def test_the_files_classes_count_unless_somebody_chose_them(tmp_path):
     """As for certify; where the user chose, a classifier of another size is told as such."""
     save_file(weights_of("densenetbc_digits", "head.num_classes=7"), tmp_path / "x.safetensors")
-    found = convert(tmp_path / "x.safetensors", DIGITS)
+    found = convert_file(tmp_path / "x.safetensors", DIGITS)
     assert found.tensors["classifier.weight"].shape[0] == 7
     assert (
         found.remarks[0]
         == "7 classes as in the file; densenetbc_digits has 10 where nothing else is said"
     )
-    assert convert(tmp_path / "x.safetensors", DIGITS, by_order=False).params == found.params
+    assert convert_file(tmp_path / "x.safetensors", DIGITS, by_order=False).params == found.params
     refused = lines(
         tmp_path / "x.safetensors", load_spec("densenetbc_digits", ["head.num_classes=10"])
     )
@@ -168,12 +180,12 @@ def test_rules_that_give_the_wrong_names_are_told_in_the_new_names(tmp_path):
     with pytest.raises(
         ModelFileError, match=r"lacks features\.conv0\.weight \(it has features\.conv9\.weight\)"
     ):
-        convert(tmp_path / "x.safetensors", DIGITS, rules=tmp_path / "rules.yaml")
+        convert_file(tmp_path / "x.safetensors", DIGITS, rules=tmp_path / "rules.yaml")
 
 
 def test_a_pickled_module_gives_what_torch_gave():
     """`torch.save(model)`, read without its class, by order: torch's recorded output."""
-    found = convert(CASES / "whole_module.pth", SMALL, by_order=True, order="oldest_first")
+    found = convert_file(CASES / "whole_module.pth", SMALL, by_order=True, order="oldest_first")
     assert found.remarks == (
         "the file asks for __main__.Net, __builtin__.set, torch.nn.modules.conv.Conv2d and 6 more "
         "beside its numbers; nothing of it was run",
@@ -183,7 +195,7 @@ def test_a_pickled_module_gives_what_torch_gave():
 
 def test_lists_that_stand_apart_give_what_torch_gave():
     """Blocks in one list, transitions in another: torch's recorded output."""
-    found = convert(CASES / "lists_apart.pth", SMALL, by_order=True, order="oldest_first")
+    found = convert_file(CASES / "lists_apart.pth", SMALL, by_order=True, order="oldest_first")
     assert found.remarks == (
         "the file's lists stand apart; they were joined in the one way that shapes allow",
     )
@@ -216,7 +228,7 @@ def test_weights_that_are_no_numbers_are_refused_by_name(name, way, tmp_path):
     assert line.startswith(f"FILE R110 {message} (")
     assert "--force" in line
     assert not out.exists()
-    found = convert(file, DIGITS, out, force=True, **options)
+    found = convert_file(file, DIGITS, out, force=True, **options)
     assert f"taken by force: {message}" in found.remarks
     assert same(dict(found.tensors), weights)
 
@@ -237,4 +249,4 @@ def test_a_variance_a_trace_below_zero_has_a_root(tmp_path):
     weights = {name: array.copy() for name, array in WEIGHTS.items()}
     weights["features.norm5.moving_variance"][0] = -1e-9
     save_file(weights, tmp_path / "x.safetensors")
-    assert convert(tmp_path / "x.safetensors", DIGITS).remarks == ()
+    assert convert_file(tmp_path / "x.safetensors", DIGITS).remarks == ()

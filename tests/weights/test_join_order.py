@@ -19,7 +19,7 @@ from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.weights.concat_orders.join_order import joined
-from archspec.weights.convert import Converted, convert
+from archspec.weights.convert import Converted, convert_file
 from archspec.weights.pairing.naming import their_names
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -41,30 +41,30 @@ def off(spec: Spec, found: Converted, recorded: str = "newest_first") -> float:
 
 def fault(*arguments, **options) -> str:
     with pytest.raises(ArchspecError) as caught:
-        convert(*arguments, **options)
+        convert_file(*arguments, **options)
     return str(caught.value)
 
 
 def test_an_order_that_is_said_gives_what_torch_gave():
     """cat([out, x]) in the file: put in the spec's order, or left where that is the file's."""
-    found = convert(RECORDED, SMALL, by_order=True, order="newest_first")
+    found = convert_file(RECORDED, SMALL, by_order=True, order="newest_first")
     assert off(SMALL, found) < 1e-5
     assert found.remarks == (
         "the file joins newest_first, the spec oldest_first: channels of 25 tensors were put "
         "in the spec's order",
     )
-    found = convert(RECORDED, NEWEST, by_order=True, order="newest_first")
+    found = convert_file(RECORDED, NEWEST, by_order=True, order="newest_first")
     assert (off(NEWEST, found) < 1e-5, found.remarks) == (True, ())
-    found = convert(CASES / "lists_apart.pth", NEWEST, by_order=True, order="oldest_first")
+    found = convert_file(CASES / "lists_apart.pth", NEWEST, by_order=True, order="oldest_first")
     assert off(NEWEST, found, "lists_apart") < 1e-5
 
 
 def test_an_order_that_nobody_said_is_told():
     """The weights are taken as the spec joins, which is wrong here, and said."""
-    found = convert(RECORDED, SMALL, by_order=True)
+    found = convert_file(RECORDED, SMALL, by_order=True)
     assert found.remarks == (NOTE.format("oldest_first"),)
     assert off(SMALL, found) > 0.1
-    assert convert(RECORDED, NEWEST, by_order=True).remarks == (NOTE.format("newest_first"),)
+    assert convert_file(RECORDED, NEWEST, by_order=True).remarks == (NOTE.format("newest_first"),)
 
 
 def test_names_that_are_known_settle_it(tmp_path):
@@ -74,16 +74,18 @@ def test_names_that_are_known_settle_it(tmp_path):
     for naming in ("mindspore", "mindcv", "torchvision", "torchvision_old"):
         theirs = their_names(naming, weights)
         save_file({theirs[name]: tensor for name, tensor in weights.items()}, file)
-        assert convert(file, spec).remarks == ()
+        assert convert_file(file, spec).remarks == ()
     newest = joined(spec, "newest_first")
-    assert convert(file, newest).remarks == (NOTE.format("newest_first"),)
+    assert convert_file(file, newest).remarks == (NOTE.format("newest_first"),)
     save_file(weights, file)
-    assert convert(file, newest).remarks == (NOTE.format("newest_first"),)
-    remarks = convert(file, newest, target="torchvision").remarks
+    assert convert_file(file, newest).remarks == (NOTE.format("newest_first"),)
+    remarks = convert_file(file, newest, target="torchvision").remarks
     assert "join the oldest first, densenetbc_digits does not" in remarks[-1]
     save_file({own_name(name): tensor for name, tensor in weights.items()}, file)
     (tmp_path / "map.yaml").write_text(OWN_RULES)
-    assert NOTE.format("oldest_first") in convert(file, spec, rules=tmp_path / "map.yaml").remarks
+    assert (
+        NOTE.format("oldest_first") in convert_file(file, spec, rules=tmp_path / "map.yaml").remarks
+    )
 
 
 def test_nothing_is_told_where_no_order_matters(tmp_path):
@@ -96,7 +98,7 @@ def test_nothing_is_told_where_no_order_matters(tmp_path):
     spec = load_spec(str(tmp_path / "chain.yaml"))
     tensors = oracle.random_parameters(build_graph(spec).ops.values(), 0)
     file = save(tmp_path / "x.pth", {own_name(name): tensor for name, tensor in tensors.items()})
-    assert convert(file, spec, by_order=True).remarks == ()
+    assert convert_file(file, spec, by_order=True).remarks == ()
 
 
 def test_an_order_that_cannot_be_undone_is_refused(tmp_path):
@@ -123,7 +125,7 @@ def test_a_witness_settles_the_order(recorded, given, tmp_path):
     """Whatever was said first; MindSpore runs the network."""
     truth = "newest_first" if recorded == "newest_first" else "oldest_first"
     like = CASES / f"{recorded}.npz"
-    found = convert(CASES / f"{recorded}.pth", SMALL, by_order=True, order=given, like=like)
+    found = convert_file(CASES / f"{recorded}.pth", SMALL, by_order=True, order=given, like=like)
     assert off(SMALL, found, recorded) < 1e-5
     assert any(remark.startswith(f"joined {truth}, the network gives") for remark in found.remarks)
 
@@ -139,7 +141,7 @@ def test_an_onnx_model_is_a_witness(tmp_path):
     tensors = oracle.random_parameters(build_graph(spec).ops.values(), 0)
     save_file(tensors, tmp_path / "x.safetensors")
     onnx.save(newest_first_model(tensors), tmp_path / "like.onnx")
-    found = convert(tmp_path / "x.safetensors", spec, like=tmp_path / "like.onnx")
+    found = convert_file(tmp_path / "x.safetensors", spec, like=tmp_path / "like.onnx")
     assert found.remarks[0].startswith("joined oldest_first with outputs newest_first, the")
     moved = found.tensors["classifier.weight"]
     assert np.array_equal(moved, np.roll(tensors["classifier.weight"], 4, 1))
@@ -249,5 +251,5 @@ def test_input_and_output_are_names_too_and_few_images_are_run(tmp_path):
     arrays = np.load(CASES / "newest_first.npz")
     many = {"input": np.tile(arrays["x"], (50, 1, 1, 1)), "output": np.tile(arrays["y"], (50, 1))}
     np.savez_compressed(tmp_path / "like.npz", **many)
-    found = convert(RECORDED, SMALL, by_order=True, like=tmp_path / "like.npz")
+    found = convert_file(RECORDED, SMALL, by_order=True, like=tmp_path / "like.npz")
     assert off(SMALL, found) < 1e-5

@@ -12,7 +12,7 @@ A MINDIR is one protobuf message, as `mind_ir.proto` of MindSpore says:
       node         op_type, names of inputs, name of the output; or op_type Constant and its value
       output       name
 
-The file is untrusted: it is walked (`wire`), and MindSpore's own protobuf module parses small pieces of it.
+The file is untrusted: it is walked (`protobuf`), and MindSpore's own protobuf module parses small pieces of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from archspec.readers.protobuf import Broken, Wire, mapped, text_of
-from archspec.readers.tensors import Source, stored
+from archspec.readers.tensors import Tensor, stored
 from archspec.runtime import prepare
 
 MAX_NODES = 200_000
@@ -54,21 +54,6 @@ class Function:
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A weight by its name in the file."""
-
-    name: str
-    dims: tuple[int, ...]
-    source: Source = None
-    """Where its values are."""
-
-    @property
-    def place(self) -> Source:
-        """Where its values are had."""
-        return self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +165,7 @@ class _Parser(Wire):
         tensor = proto.FromString(self.piece(b"".join(kept)))
         name, dims = text_of(tensor.name), tuple(tensor.dims)
         source = None if tensor.compression_type else stored(tensor.data_type, dims, *at_values)
-        self.shared[name] = Parameter(name, dims, source)
+        self.shared[name] = Tensor(name, dims, source)
 
     def node(self, begin: int, end: int) -> Iterator[Node]:
         """Yield a node; a constant is no node but a value that is known."""

@@ -1,6 +1,6 @@
 """Operators of a MINDIR that work element by element: activations, norms, sums and products.
 
-MindSpore writes some of them in several primitives; `onnx_patterns` knows which operator they come to.
+MindSpore writes some of them in several primitives; `fusion` knows which operator they come to.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Any
 
 from archspec.graph.ir import Op
 from archspec.readers.fusion import multiplied, recognised
-from archspec.readers.mindir.decode import Parameter
-from archspec.readers.tensors import transposed
-from archspec.readers.trace import UNKNOWN, Call, Feature, Strange, decimal
+from archspec.readers.tensors import Tensor, transposed
+from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -26,9 +25,9 @@ SIGNS: Mapping[str, str] = {
 
 def prelu(call: Call) -> Feature:
     """Return the same shape; the slope that it starts from is not in a file."""
-    x, slope = call.feature(), call.parameter(1, 1)
+    x, slope = call.feature(), call.weight(1, 1)
     if slope.dims != (x.shape[1],):
-        raise Strange("has not one slope for each channel")
+        raise Unsupported("has not one slope for each channel")
     return call.op("prelu", [x], x.shape, weights=[slope], channels=x.shape[1], slope=None)
 
 
@@ -38,10 +37,10 @@ def larger(call: Call) -> Feature:
     if first.op == second.op:
         return call.op("leaky_relu", [first], first.shape, slope=1.0)
     for scaled, x in ((first, second), (second, first)):
-        op = call.found.ops[scaled.op]
+        op = call.trace.ops[scaled.op]
         if op.kind == "times" and op.inputs == (x.op,) and 0 <= op.attrs["value"] <= 1:
             return call.op("leaky_relu", [x], x.shape, slope=op.attrs["value"])
-    raise Strange(UNKNOWN)
+    raise Unsupported(UNKNOWN)
 
 
 def probabilities(call: Call) -> Feature:
@@ -49,14 +48,14 @@ def probabilities(call: Call) -> Feature:
     x, axis = call.feature(), call.option("axis", 1, -1)
     axes = axis if isinstance(axis, tuple) else (axis,)
     if axes not in ((1,), (1 - len(x.shape),)):
-        raise Strange("is not taken over the channels of each pixel")
-    return replace(x, pending=(call.primitive,))
+        raise Unsupported("is not taken over the channels of each pixel")
+    return replace(x, pending=(call.kind,))
 
 
 def clamp(call: Call) -> Feature:
     """Return the same shape, values below 0 and above 6 cut off: a ReLU6."""
     if call.inputs[1:3] != (0, 6):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     return call.elementwise("relu6")
 
 
@@ -68,8 +67,8 @@ def part(kind: str, call: Call) -> Feature:
 
 def arithmetic(call: Call) -> Feature:
     """A sum, difference, product or quotient of two features, or of one and a number; or a bias."""
-    sign = SIGNS.get(call.primitive, "")
-    if sign == "Add" and any(isinstance(value, Parameter) for value in call.inputs):
+    sign = SIGNS.get(call.kind, "")
+    if sign == "Add" and any(isinstance(value, Tensor) for value in call.inputs):
         return bias(call)
     numbers = [value for value in call.inputs if type(value) in (int, float)]
     if len(numbers) == 1:
@@ -78,9 +77,9 @@ def arithmetic(call: Call) -> Feature:
     if sign == "Mul":
         return _complete(call, _product(call, first, second))
     if sign != "Add":
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     if first.shape != second.shape:
-        raise Strange(f"adds features of different shape: {first.shape} and {second.shape}")
+        raise Unsupported(f"adds features of different shape: {first.shape} and {second.shape}")
     return _complete(call, call.op("add", [first, second], first.shape))
 
 
@@ -89,17 +88,17 @@ def _product(call: Call, first: Feature, second: Feature) -> Feature:
     if first.shape[2:] == (1, 1):
         first, second = second, first
     if second.shape not in (first.shape, (*first.shape[:2], *(1 for _ in first.shape[2:]))):
-        raise Strange(f"multiplies {first.shape} by {second.shape}")
+        raise Unsupported(f"multiplies {first.shape} by {second.shape}")
     return call.op("multiply", [first, second], first.shape)
 
 
 def _with_number(call: Call, number: float) -> Feature:
     first = isinstance(call.inputs[0], Feature)
     x = call.feature(0 if first else 1)
-    sign = SIGNS.get(call.primitive, "")
+    sign = SIGNS.get(call.kind, "")
     is_backwards = sign in ("Sub", "Div") and not first
     if not sign or is_backwards or (sign == "Div" and number == 0):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     kind, idle = ("plus", 0) if sign in ("Add", "Sub") else ("times", 1)
     if sign == "Sub":
         number = -number
@@ -112,10 +111,10 @@ def _with_number(call: Call, number: float) -> Feature:
 
 def _complete(call: Call, made: Feature) -> Feature:
     """Return what a value is the last part of, or its multiple; else the value itself."""
-    known = recognised(call.found.ops, made.op)
+    known = recognised(call.trace.ops, made.op)
     if known is not None:
         return _whole(call, made, *known)
-    multiple = multiplied(call.found.ops, made.op)
+    multiple = multiplied(call.trace.ops, made.op)
     if multiple is None:
         return made
     kind, bound, factor = multiple
@@ -126,34 +125,36 @@ def _complete(call: Call, made: Feature) -> Feature:
 def _whole(call: Call, made: Feature, kind: str, bound: dict[str, Any]) -> Feature:
     """The operator that several nodes come to: one for its value and all its multiples."""
     key = (kind, *sorted(bound.items()))
-    known = call.found.wholes.get(key)
+    known = call.trace.wholes.get(key)
     if known is not None:
         return replace(made, op=known)
     x = replace(made, op=bound.pop("x"))
     whole = call.op(kind, [x], x.shape, **bound)
-    call.found.wholes[key] = whole.op
+    call.trace.wholes[key] = whole.op
     return whole
 
 
 def bias(call: Call) -> Feature:
     """A bias is part of the convolution or dense layer that it is added to."""
-    x, added = call.feature(), call.parameter(1, 1)
-    op = call.found.ops[x.op]
+    x, added = call.feature(), call.weight(1, 1)
+    op = call.trace.ops[x.op]
     has_bias = op.attrs.get("bias", op.kind == "dense")
     if (
         op.kind not in ("conv", "conv_transpose", "dense")
         or added.dims[0] != x.shape[1]
         or has_bias
     ):
-        raise Strange("is added to something else than a convolution or a dense layer without bias")
-    name = call.found.free(f"{op.name}+bias")
-    attrs = {key: value for key, value in op.attrs.items() if key != "bias"} | call.found.shares(
+        raise Unsupported(
+            "is added to something else than a convolution or a dense layer without bias"
+        )
+    name = call.trace.free(f"{op.name}+bias")
+    attrs = {key: value for key, value in op.attrs.items() if key != "bias"} | call.trace.shares(
         name, [added]
     )
     if op.kind != "dense":
         attrs["bias"] = True
-    call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
-    call.found.copy(op.name, name, added)
+    call.trace.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)
+    call.trace.copy(op.name, name, added)
     return Feature(name, x.shape, doubtful=x.doubtful)
 
 
@@ -161,9 +162,9 @@ def batch_norm(call: Call) -> tuple[Any, ...]:
     """Return the same shape, and what training alone has; training mode is a fault."""
     x = call.feature()
     made = _norm(call, "batch_norm", x, (1, 2, 3, 4), eps=_eps(call, 6, 1e-5))
-    call.found.varies(made.op, call.parameter(4, 1))
+    call.trace.varies(made.op, call.weight(4, 1))
     if call.option("is_training", 5, False):
-        call.found.faults[made.op] = "BatchNorm was exported in training mode"
+        call.trace.faults[made.op] = "BatchNorm was exported in training mode"
     return (made, None, None, None, None)
 
 
@@ -171,7 +172,7 @@ def group_norm(call: Call) -> tuple[Any, ...]:
     """Return the same shape, and what training alone needs."""
     x, groups = call.feature(), call.option("num_groups", 1)
     if type(groups) is not int or groups < 1 or x.shape[1] % groups:
-        raise Strange(f"has {groups} groups for {x.shape[1]} channels")
+        raise Unsupported(f"has {groups} groups for {x.shape[1]} channels")
     return (
         _norm(call, "group_norm", x, (2, 3), groups=groups, eps=_eps(call, 4, 1e-5)),
         None,
@@ -188,15 +189,15 @@ def layer_norm(call: Call) -> tuple[Any, ...]:
         for name, at in (("begin_norm_axis", 3), ("begin_params_axis", 4))
     ]
     if axes != [len(x.shape) - 1] * 2 or not (last or len(x.shape) == 2):
-        raise Strange("does not norm the channels of each pixel")
+        raise Unsupported("does not norm the channels of each pixel")
     made = _norm(call, "layer_norm", replace(x, pending=()), (1, 2), eps=_eps(call, 5, 1e-7))
     return (replace(made, pending=x.pending), None, None)
 
 
 def _norm(call: Call, kind: str, x: Feature, places: tuple[int, ...], **attrs: Any) -> Feature:
-    weights = [call.parameter(index, 1) for index in places]
+    weights = [call.weight(index, 1) for index in places]
     if any(weight.dims != (x.shape[1],) for weight in weights):
-        raise Strange(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
+        raise Unsupported(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
     return call.op(kind, [x], x.shape, weights=weights, channels=x.shape[1], **attrs)
 
 
@@ -207,15 +208,15 @@ def _eps(call: Call, index: int, usual: float) -> float:
 def transpose(call: Call) -> Any:
     """A weight the other way round; or channels last for a layer norm, and first again."""
     axes = tuple(call.inputs[1])
-    if isinstance(call.inputs[0], Parameter):
-        weight = call.parameter(0, 2)
+    if isinstance(call.inputs[0], Tensor):
+        weight = call.weight(0, 2)
         if axes != (1, 0):
-            raise Strange("moves the dimensions of its input")
+            raise Unsupported("moves the dimensions of its input")
         return replace(
             weight, dims=weight.dims[::-1], source=transposed(weight.source, weight.dims)
         )
     last = call.is_pending("channels last")
     x = call.feature(dims=4, pending="channels last" if last else "")
     if axes != (TO_FIRST if last else TO_LAST):
-        raise Strange("moves the dimensions of its input")
+        raise Unsupported("moves the dimensions of its input")
     return replace(x, pending=() if last else ("channels last",))

@@ -1,72 +1,46 @@
 """Runs a MINDIR's functions on shapes alone, and collects the operators that it meets.
 
 Running them is needed: with a free batch MindSpore leaves branches on the rank of a feature map in the file. No
-name decides anything, except what an operator is called. What a primitive does is said in mindir_primitives.
+name decides anything, except what an operator is called. What a primitive does says the table of operators.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from archspec.errors import ArchspecError, Diagnostic, ModelFileError
-from archspec.graph.ir import Op
+from archspec.readers.interpreter import Interpreter
+from archspec.readers.mindir.call import Call, Closure, short_name
 from archspec.readers.mindir.decode import Function, Model, Node
 from archspec.readers.mindir.operators import PLUMBING, PRIMITIVES
-from archspec.readers.trace import (
-    MAX_CHANNELS,
-    UNKNOWN,
-    Call,
-    Closure,
-    Feature,
-    Found,
-    Strange,
-    Unknown,
-    short_name,
-)
+from archspec.readers.trace import Feature, Trace, Unknown, Unsupported
 
 MAX_STEPS = 10_000_000
 """Values read while the functions run, a node counted as 16: a bound on time, and on tuples that grow."""
 MAX_DEPTH = 100
 
 
-def run_model(model: Model, path: Path) -> tuple[Found, tuple[Feature, ...]]:
+def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...]]:
     """Return the operators that the main function runs, and its outputs.
 
     Raises:
         ModelFileError: R007, a function cannot be followed; R008, neither can what the output is made of.
     """
     run = _Run(model, path)
-    output = run.call(model.main, [run.image(name, dims) for name, dims in model.main.inputs], 0)
-    outputs = output if isinstance(output, tuple) else (output,)
-    for each in outputs:
-        if isinstance(each, Unknown):
-            raise ModelFileError([each.fault])
-        if not isinstance(each, Feature):
-            raise run.fault("one of its outputs is not a tensor that depends on its input")
+    inputs = [run.image(short_name(name), dims) for name, dims in model.main.inputs]
+    output = run.call(model.main, inputs, 0)
+    outputs = run.outputs(output if isinstance(output, tuple) else (output,))
     if not outputs:
         raise run.fault("it has no output")
-    return run.found, outputs
+    return run.trace, outputs
 
 
-class _Run:
+class _Run(Interpreter):
     def __init__(self, model: Model, path: Path) -> None:
+        super().__init__(path)
         self.model = model
-        self.path = path
-        self.found = Found()
         self.steps = 0
-
-    def image(self, name: str, dims: tuple[int, ...]) -> Feature:
-        if len(dims) != 4 or any(not 0 < size < MAX_CHANNELS for size in dims[1:]):
-            raise self.fault(
-                f"its input has the shape {dims}, must be (N, C, H, W) with C, H, W fixed"
-            )
-        called = self.found.free(short_name(name))
-        self.found.add(Op(called, "input", (), MappingProxyType({"shape": dims[1:]})))
-        return Feature(called, (dims[0] if dims[0] > 0 else "N", *dims[1:]))
 
     def call(self, function: Function, arguments: Sequence[Any], depth: int) -> Any:
         """Run a function's nodes, each of which finds what it reads, and return the function's value."""
@@ -104,53 +78,28 @@ class _Run:
                 )
             return called if isinstance(called, Unknown) else None
         primitive, attrs = self.model.primitives.get(node.primitive, (node.primitive, node.attrs))
-        result = self.result(Call(self.found, node.name, primitive, inputs, attrs))
+        result = self.result(Call(self.trace, node.name, primitive, inputs, attrs))
         grown = result.bound if isinstance(result, Closure) else result
         self.spend(len(grown) if isinstance(grown, tuple) else 0)
         return result
 
     def result(self, call: Call) -> Any:
-        if call.primitive in PLUMBING:
-            return PLUMBING[call.primitive](*call.inputs) if call.inputs else None
+        if call.kind in PLUMBING:
+            return PLUMBING[call.kind](*call.inputs) if call.inputs else None
         parts = (
             part
             for value in call.inputs
             for part in (value if isinstance(value, tuple) else (value,))
         )
         unknown = next((part for part in parts if isinstance(part, Unknown)), None)
-        return unknown or self.operate(call)
-
-    def operate(self, call: Call) -> Any:
-        """Run an operator; one that is not known passes its input on, so that the others are looked at too."""
+        if unknown is not None:
+            return unknown
         try:
-            if call.primitive not in PRIMITIVES:
-                raise Strange(UNKNOWN)
-            return PRIMITIVES[call.primitive](call)
-        except Strange as strange:
-            fault = f"{call.primitive} {strange}"
-        except (
-            TypeError,
-            IndexError,
-            KeyError,
-            ValueError,
-            OverflowError,
-            ZeroDivisionError,
-            struct.error,
-        ):
-            fault = f"{call.primitive} has inputs or attributes of another form than is known here"
-        features = [value for value in call.inputs if isinstance(value, Feature)]
-        if not features:
-            return Unknown(Diagnostic("R008", f"{short_name(call.node)}: {fault}", str(self.path)))
-        name = self.found.free(short_name(call.node))
-        self.found.add(Op(name, "unknown", tuple(value.op for value in features)))
-        if UNKNOWN in fault or not any(value.doubtful for value in features):
-            self.found.faults[name] = fault
-        return Feature(name, features[0].shape, doubtful=True)
+            return self.operate(call, PRIMITIVES)
+        except Unsupported as unsupported:
+            return self.stand_in(call, unsupported)
 
     def spend(self, steps: int) -> None:
         self.steps += steps
         if self.steps > MAX_STEPS:
             raise self.fault(f"running its functions takes more than {MAX_STEPS:,} steps")
-
-    def fault(self, message: str) -> ArchspecError:
-        return ModelFileError.one("R007", message, str(self.path))

@@ -18,9 +18,12 @@ from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 from archspec.readers.mindir import elementwise as elements
 from archspec.readers.mindir import pixels, windows
-from archspec.readers.mindir.decode import Constant, Parameter
+from archspec.readers.mindir.call import Closure
+from archspec.readers.mindir.decode import Constant
+from archspec.readers.tensors import Tensor
 from archspec.readers.tensors import transposed as turned
-from archspec.readers.trace import UNKNOWN, Call, Closure, Feature, Strange
+from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported
+from archspec.readers.windows import padded, square
 
 
 def _concat(call: Call) -> Feature:
@@ -30,11 +33,13 @@ def _concat(call: Call) -> Feature:
         else (call.inputs, 1)
     )
     if not parts or any(not isinstance(part, Feature) or part.pending for part in parts):
-        raise Strange("joins something else than features")
+        raise Unsupported("joins something else than features")
     first = parts[0].shape
     alike = all((part.shape[0], *part.shape[2:]) == (first[0], *first[2:]) for part in parts)
     if len(first) not in (2, 4) or axis not in (1, 1 - len(first)) or not alike:
-        raise Strange(f"joins along axis {reprlib.repr(axis)}, or feature maps of different size")
+        raise Unsupported(
+            f"joins along axis {reprlib.repr(axis)}, or feature maps of different size"
+        )
     if len(parts) == 1:
         return parts[0]  # type: ignore[no-any-return]
     return call.op("concat", parts, (first[0], sum(part.shape[1] for part in parts), *first[2:]))
@@ -43,35 +48,36 @@ def _concat(call: Call) -> Feature:
 def _mean(call: Call) -> Feature:
     x, axes = call.feature(dims=4), call.option("axis", 1)
     if sorted(axis % 4 for axis in axes) != [2, 3]:
-        raise Strange(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
+        raise Unsupported(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
     return _global_pool(call, x, bool(call.option("keep_dims", 2, False)))
 
 
 def _adaptive_pool(call: Call) -> Feature:
-    if windows.square(call.option("output_size", 1)) != 1:
-        raise Strange("pools to more than one pixel")
+    if square(call.option("output_size", 1)) != 1:
+        raise Unsupported("pools to more than one pixel")
     return _global_pool(call, call.feature(dims=4), True)
 
 
 def _global_pool(call: Call, x: Feature, keep: bool) -> Feature:
     shape = (*x.shape[:2], 1, 1) if keep else x.shape[:2]
-    return call.op("global_avg_pool", [x], shape, **({"keep": True} if keep else {}))
+    kept: dict[str, Any] = {"keep": True} if keep else {}
+    return call.op("global_avg_pool", [x], shape, **kept)
 
 
 def _without_pixel(call: Call, x: Feature) -> Feature:
     """A vector of the one pixel that there is, (N, C); the pool before it, if any, keeps none then."""
-    op = call.found.ops[x.op]
+    op = call.trace.ops[x.op]
     if op.kind != "global_avg_pool":
         return replace(x, shape=x.shape[:2])
-    name = call.found.free(op.name)
-    call.found.add(Op(name, op.kind, op.inputs))
+    name = call.trace.free(op.name)
+    call.trace.add(Op(name, op.kind, op.inputs), x.shape[:2])
     return replace(x, op=name, shape=x.shape[:2])
 
 
 def _expand(call: Call) -> Feature:
     x = call.feature(dims=4)
     if call.option("axis", 1) not in (2, -3):
-        raise Strange("adds another dimension than the third")
+        raise Unsupported("adds another dimension than the third")
     return replace(x, shape=(*x.shape[:2], 1, *x.shape[2:]))
 
 
@@ -79,7 +85,7 @@ def _squeeze(call: Call) -> Feature:
     x, axes = call.feature(), call.option("axis", 1)
     axes = {axis % len(x.shape) for axis in (axes if isinstance(axes, tuple) else (axes,))}
     if any(x.shape[axis] != 1 for axis in axes):
-        raise Strange(f"takes away dimensions {sorted(axes)} of {x.shape}, which are not 1")
+        raise Unsupported(f"takes away dimensions {sorted(axes)} of {x.shape}, which are not 1")
     shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
     return _without_pixel(call, x) if len(shape) == 2 else replace(x, shape=shape)
 
@@ -87,7 +93,7 @@ def _squeeze(call: Call) -> Feature:
 def _reshape(call: Call) -> Feature:
     """A reshape is followed where it changes nothing, or takes away a slice or pixels where there is one."""
     x = call.feature()
-    target = call.inputs[1] if call.primitive == "Reshape" else (x.shape[0], -1)
+    target = call.inputs[1] if call.kind == "Reshape" else (x.shape[0], -1)
     flat = x.shape[:2] if all(size == 1 for size in x.shape[2:]) else x.shape
     one_slice = (*x.shape[:2], *x.shape[3:]) if len(x.shape) == 5 and x.shape[2] == 1 else x.shape
     for shape in (x.shape, one_slice, flat):
@@ -98,29 +104,29 @@ def _reshape(call: Call) -> Feature:
                 if len(shape) < len(x.shape) == 4
                 else replace(x, shape=shape)
             )
-    raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
+    raise Unsupported(f"makes {reprlib.repr(target)} of {x.shape}")
 
 
 def _matmul(call: Call) -> Feature:
-    x, weight = call.feature(dims=2), call.parameter(1, 2)
-    dense = call.primitive == "Dense"
+    x, weight = call.feature(dims=2), call.weight(1, 2)
+    dense = call.kind == "Dense"
     transposed = dense or call.option("transpose_b", 3, False)
     out, channels = weight.dims if transposed else weight.dims[::-1]
     if (not dense and call.option("transpose_a", 2, False)) or channels != x.shape[1]:
-        raise Strange(f"is made for {channels} channels, reads {x.shape}")
+        raise Unsupported(f"is made for {channels} channels, reads {x.shape}")
     attrs = {"in_channels": channels, "out_channels": out, "bias": False}
-    biases = [value for value in call.inputs[2:3] if dense and isinstance(value, Parameter)]
+    biases = [value for value in call.inputs[2:3] if dense and isinstance(value, Tensor)]
     if biases:
         attrs.pop("bias")
     by_rows = weight if transposed else replace(weight, source=turned(weight.source, weight.dims))
     made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
-    call.found.copy(made.op, made.op, *biases)
+    call.trace.copy(made.op, made.op, *biases)
     return made
 
 
 def _dropout(call: Call) -> Any:
     if call.option("keep_prob", 1, 0.5) != 1:
-        raise Strange("drops features at random: exported in training mode")
+        raise Unsupported("drops features at random: exported in training mode")
     return (call.feature(), None)
 
 
@@ -131,11 +137,12 @@ def _item(call: Call) -> Any:
 
 def _shape(call: Call) -> tuple[Any, ...]:
     value = call.inputs[0]
-    if isinstance(value, Parameter):
+    if isinstance(value, Tensor):
         return value.dims
     for padding in windows.PADDINGS.values():
         if call.is_pending(padding):
-            return windows.padded(call.feature(pending=padding))
+            x = call.feature(pending=padding)
+            return (*x.shape[:2], *padded(x))
     return call.feature().shape
 
 
@@ -145,12 +152,12 @@ def _numbers(call: Call) -> tuple[float, ...]:
         return value
     if isinstance(value, Constant) and value.values.ndim == 1:
         return tuple(value.values.tolist())
-    raise Strange("makes sizes of a tensor that is not known")
+    raise Unsupported("makes sizes of a tensor that is not known")
 
 
 def _arithmetic(call: Call) -> Any:
     """Of features, or of the sizes that a resize computes."""
-    if any(isinstance(value, Feature) for value in call.inputs) or call.primitive not in _OF_SIZES:
+    if any(isinstance(value, Feature) for value in call.inputs) or call.kind not in _OF_SIZES:
         return elements.arithmetic(call)
     values = [
         value.values if isinstance(value, Constant) else np.array(value) for value in call.inputs
@@ -158,8 +165,8 @@ def _arithmetic(call: Call) -> Any:
     if any(
         value.ndim > 1 or value.size > MAX_SIZES or value.dtype.kind not in "fi" for value in values
     ):
-        raise Strange(UNKNOWN)
-    return Constant(_OF_SIZES[call.primitive](*values))
+        raise Unsupported(UNKNOWN)
+    return Constant(_OF_SIZES[call.kind](*values))
 
 
 MAX_SIZES = 8
@@ -171,7 +178,7 @@ _OF_SIZES: Mapping[str, Callable[[Any, Any], Any]] = {
 
 def _switch(call: Call) -> Any:
     if type(call.inputs[0]) not in (bool, int):
-        raise Strange("chooses by a value that the shapes alone do not tell")
+        raise Unsupported("chooses by a value that the shapes alone do not tell")
     return call.inputs[1 if call.inputs[0] else 2]
 
 
@@ -189,7 +196,7 @@ def _scalar(compute: Callable[..., Any], call: Call) -> Any:
         part for value in call.inputs for part in (value if isinstance(value, tuple) else (value,))
     ]
     if any(part is not None and not isinstance(part, (bool, int, float, str)) for part in flat):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     return compute(*call.inputs)
 
 

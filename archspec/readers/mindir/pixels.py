@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 
-from archspec.readers.trace import Call, Feature, Strange
+from archspec.readers.trace import Call, Feature, Unsupported
 
 
 def strided_slice(call: Call) -> Feature:
@@ -16,18 +16,18 @@ def strided_slice(call: Call) -> Feature:
         call.option(name, index, 0) for index, name in enumerate(masks, start=4)
     )
     if len(x.shape) not in (2, 4):
-        raise Strange(f"slices a tensor of shape {x.shape}")
+        raise Unsupported(f"slices a tensor of shape {x.shape}")
     if (
         any(others)
         or any(step != 1 for step in steps)
         or not len(starts) == len(stops) == len(steps) <= len(x.shape)
     ):
-        raise Strange("slices with steps, or takes dimensions away")
+        raise Unsupported("slices with steps, or takes dimensions away")
     bounds: list[tuple[int, int] | None] = [None] * 4
     for axis, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         first, last = (0 if begins >> axis & 1 else start), (None if ends >> axis & 1 else stop)
         if axis == 0 and (first, last) not in ((0, None), (0, x.shape[0])):
-            raise Strange("slices the batch")
+            raise Unsupported("slices the batch")
         if axis > 0 and (first, last) != (0, None):
             bounds[axis] = slice(first, last).indices(x.shape[axis])[:2]
     return _channels(call, _cutout(call, x, bounds[2], bounds[3]), bounds[1])
@@ -37,14 +37,14 @@ def sized_slice(call: Call) -> Feature:
     """Return as many channels and pixels as are said, from where it is said."""
     x, starts, sizes = call.feature(), call.inputs[1], call.inputs[2]
     if len(x.shape) not in (2, 4) or not len(starts) == len(sizes) == len(x.shape):
-        raise Strange(f"slices a tensor of shape {x.shape}")
+        raise Unsupported(f"slices a tensor of shape {x.shape}")
     if (starts[0], sizes[0]) not in ((0, x.shape[0]), (0, -1)):
-        raise Strange("slices the batch")
+        raise Unsupported("slices the batch")
     bounds: list[tuple[int, int] | None] = [None] * 4
     for axis, (start, size) in enumerate(zip(starts[1:], sizes[1:], strict=True), start=1):
         stop = x.shape[axis] if size == -1 else start + size
         if not 0 <= start < stop <= x.shape[axis]:
-            raise Strange(f"takes {start} to {stop} of {x.shape[axis]}")
+            raise Unsupported(f"takes {start} to {stop} of {x.shape[axis]}")
         bounds[axis] = (start, stop)
     return _channels(call, _cutout(call, x, bounds[2], bounds[3]), bounds[1])
 
@@ -54,9 +54,9 @@ def split(call: Call) -> tuple[Feature, ...]:
     x, parts = call.feature(), call.option("output_num", 2)
     axis, channels = call.option("axis", 1), x.shape[1]
     if axis not in (1, 1 - len(x.shape)) or type(parts) is not int or parts < 1:
-        raise Strange(f"splits along axis {reprlib.repr(axis)}")
+        raise Unsupported(f"splits along axis {reprlib.repr(axis)}")
     if channels % parts:
-        raise Strange(f"splits {channels} channels into {parts}")
+        raise Unsupported(f"splits {channels} channels into {parts}")
     size = channels // parts
     starts = range(0, channels, size)
     return tuple(_channels(call, x, (start, start + size)) for start in starts)
@@ -73,7 +73,7 @@ def _cutout(call: Call, x: Feature, rows: Bounds, columns: Bounds) -> Feature:
     if size == x.shape[2:]:
         return x
     if min(size) < 1:
-        raise Strange("leaves no pixel")
+        raise Unsupported("leaves no pixel")
     return call.op("crop", [x], (*x.shape[:2], *size), size=size, corner=(top, left))
 
 
@@ -82,7 +82,7 @@ def _channels(call: Call, x: Feature, bounds: Bounds) -> Feature:
         return x
     start, stop = bounds
     if stop <= start:
-        raise Strange("leaves no channel")
+        raise Unsupported("leaves no channel")
     return call.op("slice", [x], (x.shape[0], stop - start, *x.shape[2:]), start=start, stop=stop)
 
 
@@ -92,13 +92,13 @@ def upsample(mode: str, call: Call) -> Feature:
     height, width = x.shape[2:]
     factor = int(size[0] // height)
     if size != (factor * height, factor * width) or factor < 1:
-        raise Strange(
+        raise Unsupported(
             f"makes {reprlib.repr(size)} pixels of {height} x {width}, which is no whole factor"
         )
     if call.option("align_corners", 2, False) or (
         mode == "bilinear" and not call.option("half_pixel_centers", 3, False)
     ):
-        raise Strange("does not interpolate between the middles of pixels")
+        raise Unsupported("does not interpolate between the middles of pixels")
     if factor == 1:
         return x
     return call.op(
@@ -110,5 +110,5 @@ def shuffle(call: Call) -> Feature:
     """Return the channels of all groups interleaved."""
     x, groups = call.feature(dims=4), call.option("group", 1)
     if type(groups) is not int or groups < 1 or x.shape[1] % groups:
-        raise Strange(f"has {groups} groups for {x.shape[1]} channels")
+        raise Unsupported(f"has {groups} groups for {x.shape[1]} channels")
     return call.op("shuffle", [x], x.shape, groups=groups)

@@ -15,9 +15,10 @@ from typing import Any
 from archspec.graph.ir import Op
 from archspec.operators.shapes import same_shape
 from archspec.operators.table import OPERATORS
-from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of
+from archspec.readers.onnx.call import GROUPED, Call, axis_of
+from archspec.readers.tensors import Tensor
 from archspec.readers.tensors import transposed as turned
-from archspec.readers.trace import Feature, Strange
+from archspec.readers.trace import Feature, Unsupported
 
 MAX_DEPTH = 8
 """Operators between a pool and where its pixels are taken away."""
@@ -48,7 +49,7 @@ def mean(call: Call) -> Feature:
     if axes in ([2], [3]) and not x.pending:
         return replace(x, pending=(HALF, 4 if keep else 3, 5 - axes[0] if keep else 2))
     if axes != [2, 3]:
-        raise Strange(f"averages over the axes {reprlib.repr(given)}; only (2, 3) is known")
+        raise Unsupported(f"averages over the axes {reprlib.repr(given)}; only (2, 3) is known")
     made = _mean_of_pixels(call, x, keep)
     return replace(made, pending=x.pending) if keep else made
 
@@ -60,7 +61,7 @@ def _rest_of_mean(call: Call) -> Feature:
     dims, last = x.pending[1:] if x.pending[0] == HALF else (len(x.pending[2]), 2)
     in_rows = x.pending[0] == HALF or (x.pending[1] == x.shape[1] and dims == 3 and not keep)
     if [axis % dims for axis in axes] != [last] or not in_rows or keep != (dims == 4):
-        raise Strange(f"averages over the axes {reprlib.repr(axes)} of a {x.pending[0]}")
+        raise Unsupported(f"averages over the axes {reprlib.repr(axes)} of a {x.pending[0]}")
     return _mean_of_pixels(call, replace(x, pending=()), keep)
 
 
@@ -74,14 +75,14 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     if len(x.shape) == 2:
         return x
     if x.shape[2:] != (1, 1) or depth > MAX_DEPTH:
-        raise Strange(f"makes a vector of {x.shape}")
-    op, shape = call.found.ops[x.op], x.shape[:2]
+        raise Unsupported(f"makes a vector of {x.shape}")
+    op, shape = call.trace.ops[x.op], x.shape[:2]
     if op.kind == "global_avg_pool":
         return _remade(call, op, op.inputs, shape)
     if (
         op.kind == "avg_pool"
         and not op.attrs["padding"]
-        and call.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
+        and call.trace.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
     ):
         return _remade(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
     if op.kind == "conv" and all(op.attrs[name] == value for name, value in _POINT.items()):
@@ -103,12 +104,11 @@ def _remade(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...])
     attrs = {name: value for name, value in op.attrs.items() if name != "keep"}
     if op.kind == "global_avg_pool":
         attrs = {}
-    name = call.found.free(op.name)
-    call.found.add(Op(name, op.kind, inputs, MappingProxyType(attrs)))
-    call.found.copy(op.name, name)
-    if op.name in call.found.faults:
-        call.found.faults[name] = call.found.faults[op.name]
-    call.shapes[name] = shape
+    name = call.trace.free(op.name)
+    call.trace.add(Op(name, op.kind, inputs, MappingProxyType(attrs)), shape)
+    call.trace.copy(op.name, name)
+    if op.name in call.trace.faults:
+        call.trace.faults[name] = call.trace.faults[op.name]
     return Feature(name, shape)
 
 
@@ -116,7 +116,7 @@ def flatten(call: Call) -> Feature:
     """Return (N, C)."""
     x = call.feature()
     if call.attrs.get("axis", 1) % len(x.shape) != 1:
-        raise Strange("joins the batch with the channels")
+        raise Unsupported("joins the batch with the channels")
     return vector(call, x)
 
 
@@ -128,7 +128,7 @@ def squeeze(call: Call) -> Feature:
     given = gone if isinstance(gone, tuple) else (gone,)
     axes = {axis_of(x, axis) if is_last else axis % len(shape) for axis in given}
     if any(shape[axis] != 1 for axis in axes) or 0 in axes or 1 in axes:
-        raise Strange(f"takes away dimensions {sorted(axes)} of {shape}, which are not 1")
+        raise Unsupported(f"takes away dimensions {sorted(axes)} of {shape}, which are not 1")
     left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
     plain = replace(x, pending=())
     return vector(call, plain) if len(left) == 2 else replace(plain, pending=("squeezed", left))
@@ -138,14 +138,14 @@ def concat(call: Call) -> Feature:
     """Return what is joined along the channels, (N, C + C + .., H, W) or (N, C + C + ..)."""
     parts = [call.feature(index, pending="permuted") for index in range(len(call.inputs))]
     if not parts:
-        raise Strange("joins nothing")
+        raise Unsupported("joins nothing")
     first, axis = parts[0], call.attrs.get("axis", 1)
     batch, _, *pixels = first.shape
     if axis_of(first, axis) != 1 or any(
         (part.shape[0], *part.shape[2:], part.pending) != (batch, *pixels, first.pending)
         for part in parts
     ):
-        raise Strange(f"joins along axis {axis}, or feature maps of different size")
+        raise Unsupported(f"joins along axis {axis}, or feature maps of different size")
     if len(parts) == 1:
         return first
     shape = (batch, sum(part.shape[1] for part in parts), *pixels)
@@ -161,11 +161,11 @@ def gemm(call: Call) -> Feature:
     """Return (N, out_channels) of (N, in_channels)."""
     a = call.attrs
     if a.get("alpha", 1.0) != 1 or a.get("transA") or (call.has(2) and a.get("beta", 1.0) != 1):
-        raise Strange("scales or transposes what it multiplies")
+        raise Unsupported("scales or transposes what it multiplies")
     weight, bias = call.weight(1, 2), call.inputs[2] if call.has(2) else None
     out = weight.dims[0 if a.get("transB") else 1]
     if bias is not None and (not isinstance(bias, Tensor) or bias.dims not in ((out,), (1, out))):
-        raise Strange(f"adds a bias that is not one value for each of {out} outputs")
+        raise Unsupported(f"adds a bias that is not one value for each of {out} outputs")
     return _dense(call, weight, bool(a.get("transB")), bias)
 
 
@@ -173,7 +173,7 @@ def _dense(call: Call, weight: Tensor, transposed: bool, bias: Tensor | None) ->
     x = call.feature(dims=2)
     out, channels = weight.dims if transposed else weight.dims[::-1]
     if channels != x.shape[1]:
-        raise Strange(f"is made for {channels} channels, reads {x.shape}")
+        raise Unsupported(f"is made for {channels} channels, reads {x.shape}")
     attrs = {
         "in_channels": channels,
         "out_channels": out,
@@ -181,7 +181,7 @@ def _dense(call: Call, weight: Tensor, transposed: bool, bias: Tensor | None) ->
     }
     by_rows = weight if transposed else _turned(weight)
     made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
-    call.found.copy(made.op, made.op, *([] if bias is None else [bias]))
+    call.trace.copy(made.op, made.op, *([] if bias is None else [bias]))
     return made
 
 

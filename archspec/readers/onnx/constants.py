@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, Tensor, constant
+from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, constant
 from archspec.readers.tensors import MAX_COMPUTED as MAX_FILLED
-from archspec.readers.tensors import computed
-from archspec.readers.trace import UNKNOWN, Feature, Strange
+from archspec.readers.tensors import Tensor, computed
+from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
 
 def shape(call: Call) -> Tensor:
@@ -32,14 +32,14 @@ def literal(call: Call) -> Tensor:
             return replace(value, name=call.output)  # exporters call all such tensors alike
         if name.startswith("value_"):
             return constant(np.asarray(value, object))
-    raise Strange("has a value that is neither a tensor nor numbers")
+    raise Unsupported("has a value that is neither a tensor nor numbers")
 
 
 def filled(call: Call) -> Tensor:
     """Return the one value as often as the sizes say; many of them are not written out."""
     sizes, value = tuple(_known(call, 0).reshape(-1).tolist()), call.attrs.get("value")
     if any(type(size) is not int or not 0 <= size <= MAX_FILLED for size in sizes):
-        raise Strange("makes a constant of a size that is not known")
+        raise Unsupported("makes a constant of a size that is not known")
     fill = value.number if isinstance(value, Tensor) and value.number is not None else 0.0
     if prod(sizes) <= MAX_COMPUTED:
         return constant(np.full(sizes, fill, object), call.output)
@@ -51,7 +51,7 @@ def folded(call: Call) -> Tensor:
     if any(
         value is not None and not isinstance(value, Tensor) for value in call.inputs
     ) or not call.has(0):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     made: Tensor = _FOLDED[call.kind](call)
     return (
         made if made.name or call.kind in _SIZES_ONLY else replace(made, name=call.inputs[0].name)
@@ -61,7 +61,7 @@ def folded(call: Call) -> Tensor:
 def _known(call: Call, index: int) -> Array:
     value = call.inputs[index]
     if not isinstance(value, Tensor) or value.values is None or value.values.size > MAX_COMPUTED:
-        raise Strange("needs the values of a constant that the file does not tell")
+        raise Unsupported("needs the values of a constant that the file does not tell")
     return value.values
 
 
@@ -108,21 +108,21 @@ def _filled_in(dims: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
     rest = prod(size for size in sizes if size != -1)
     whole = [prod(dims) // rest if size == -1 else size for size in sizes]
     if prod(whole) != prod(dims):
-        raise Strange(f"makes {tuple(sizes)} of {dims}")
+        raise Unsupported(f"makes {tuple(sizes)} of {dims}")
     return tuple(whole)
 
 
 def _gathered(call: Call) -> Tensor:
     values, places = _known(call, 0), np.asarray(_known(call, 1), np.int64)
     if values.ndim != 1:
-        raise Strange("takes from a constant that is no list of sizes")
+        raise Unsupported("takes from a constant that is no list of sizes")
     return constant(_as_array(np.take(values, places)))
 
 
 def _joined(call: Call) -> Tensor:
     parts = [_known(call, at) for at in range(len(call.inputs))]
     if sum(part.size for part in parts) > MAX_COMPUTED:
-        raise Strange(f"computes more than {MAX_COMPUTED:,} sizes")
+        raise Unsupported(f"computes more than {MAX_COMPUTED:,} sizes")
     return constant(np.concatenate(parts, call.attrs.get("axis", 0)))
 
 
@@ -131,7 +131,7 @@ def _sliced(call: Call) -> Tensor:
     starts, ends = call.option("starts", 1), call.option("ends", 2)
     axes, steps = call.option("axes", 3, (0,)), call.option("steps", 4, (1,))
     if values.ndim != 1 or len(starts) != 1 or tuple(axes) not in ((0,), (-1,)):
-        raise Strange("slices a constant that is no list of sizes")
+        raise Unsupported("slices a constant that is no list of sizes")
     return constant(values[starts[0] : ends[0] : steps[0]])
 
 
@@ -156,7 +156,7 @@ def _computed(call: Call) -> Tensor:
         name = max(tensors, key=lambda tensor: len(tensor.dims)).name
         return Tensor(name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors)))
     if any(isinstance(value, str) for array in arrays for value in array.reshape(-1).tolist()):
-        raise Strange("computes with the size of a batch that is free")
+        raise Unsupported("computes with the size of a batch that is free")
     rule = _ARITHMETIC.get(call.kind)
     if rule is None or rule[0] != len(arrays):
         return Tensor(
@@ -209,13 +209,13 @@ def passed_on(call: Call) -> Feature | Tensor:
     """Return the input of an operator that changes no value: a dropout, a cast between kinds of numbers."""
     value = call.inputs[0]
     if not isinstance(value, (Feature, Tensor)):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     if (
         call.kind == "Cast"
         and isinstance(value, Feature)
         and call.attrs.get("to") not in (1, 10, 11, 16)
     ):
-        raise Strange("makes whole numbers of features")
+        raise Unsupported("makes whole numbers of features")
     if call.kind == "Dropout" and call.option("training_mode", 2, False):
-        raise Strange("drops features at random: exported in training mode")
+        raise Unsupported("drops features at random: exported in training mode")
     return value

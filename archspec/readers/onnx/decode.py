@@ -11,25 +11,24 @@ An ONNX file is one protobuf message, as `onnx.proto` says:
       node          op_type, names of inputs and outputs, attributes
       output        name
 
-The file is untrusted: it is walked (`wire`), and onnx's protobuf classes parse small pieces of it.
+The file is untrusted: it is walked (`protobuf`), and onnx's protobuf classes parse small pieces of it.
 The package's loader is not used: it parses a whole file, two bytes of which may become an object
 of a hundred. Of a weight, shape and type are enough; its values are read when someone asks for
-them (`weights`). Whether the file is valid says `onnx_valid`.
+them (`tensors`). Whether the file is valid says `checker`.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from archspec.readers.onnx.call import Tensor, decoded
+from archspec.readers.onnx.call import decoded
 from archspec.readers.protobuf import Broken, Wire, mapped, text_of
-from archspec.readers.tensors import Stored, stored
+from archspec.readers.tensors import Stored, Tensor, stored
 
 MAX_NODES = 100_000
 MAX_DIMS = 32
@@ -42,9 +41,6 @@ OWN_DOMAIN = ("", "ai.onnx")
 
 Span = tuple[int, int]
 """Where bytes begin and end."""
-
-_FIRST_OF_ONNX, _FIRST_OF_MINDIR = b"\x08", b"\x0a"
-"""The version of the format comes first in both: a number in ONNX, a text in MINDIR."""
 
 VALUES = frozenset(
     (
@@ -108,17 +104,6 @@ class Model:
     """What kind of numbers inputs are, as onnx counts them."""
     spans: dict[str, Span] = field(default_factory=dict)
     """Where initializers stand in the file."""
-
-
-def is_onnx(path: Path) -> bool:
-    """Say whether a model file is an ONNX rather than a MINDIR, by its first byte, or by its name where that says
-    nothing."""
-    first = b""
-    with suppress(OSError):
-        if path.is_file():  # a pipe would wait for ever
-            with path.open("rb") as file:
-                first = file.read(1)
-    return first == _FIRST_OF_ONNX or (first != _FIRST_OF_MINDIR and path.suffix.lower() == ".onnx")
 
 
 def read_model(path: Path) -> Model:

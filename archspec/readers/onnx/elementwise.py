@@ -1,7 +1,7 @@
 """Operators of an ONNX that work element by element: activations, sums and products, and what stands for them.
 
-An activation may be written out (`onnx_patterns`); what is added to each channel or multiplied with it is a
-bias or a part of a norm (`onnx_norms`).
+An activation may be written out (`fusion`); what is added to each channel or multiplied with it is a
+bias or a part of a norm (`norms`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 from archspec.operators.table import OPERATORS
 from archspec.readers.fusion import recognised
 from archspec.readers.onnx import norms
-from archspec.readers.onnx.call import Call, Tensor
-from archspec.readers.trace import UNKNOWN, Feature, Strange, decimal
+from archspec.readers.onnx.call import Call
+from archspec.readers.tensors import Tensor
+from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
 
 UNBOUNDED = 1e30
 
@@ -25,7 +26,7 @@ def prelu(call: Call) -> Feature:
     """Return the same shape; the slope that it starts from is not in a file."""
     x, slope = call.feature(pending="permuted"), call.inputs[1]
     if not isinstance(slope, Tensor) or not _is_per_channel(x, slope):
-        raise Strange("has not one slope for each channel")
+        raise Unsupported("has not one slope for each channel")
     made = call.op("prelu", [x], x.shape, weights=[slope], channels=x.shape[1], slope=None)
     return replace(made, pending=x.pending)
 
@@ -36,7 +37,7 @@ def probabilities(call: Call) -> Feature:
     axis, dims = call.attrs.get("axis", usual), len(x.shape)
     flattens = call.opset < 13 and dims > 2
     if axis not in (1, 1 - dims) or flattens:
-        raise Strange("is not taken over the channels of each pixel")
+        raise Unsupported("is not taken over the channels of each pixel")
     return replace(x, pending=(call.kind,))
 
 
@@ -46,7 +47,9 @@ def clip(call: Call) -> Feature:
     low, high = (value[0] if isinstance(value, tuple) else value for value in (low, high))
     if low == 0 and (high == 6 or high > UNBOUNDED):
         return call.elementwise("relu6" if high == 6 else "relu")
-    raise Strange(f"clips to [{decimal(low)}, {decimal(high)}]; only [0, 6] and [0, inf) are known")
+    raise Unsupported(
+        f"clips to [{decimal(low)}, {decimal(high)}]; only [0, 6] and [0, inf) are known"
+    )
 
 
 def binary(call: Call) -> Feature:
@@ -61,7 +64,7 @@ def binary(call: Call) -> Feature:
     if not _is_per_channel(x, constants[0]) or (
         call.kind in ("Sub", "Div") and call.inputs[0] is constants[0]
     ):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     return replace(
         norms.BY_CHANNEL[call.kind](call, replace(x, pending=()), constants[0]), pending=x.pending
     )
@@ -71,16 +74,16 @@ def _of_features(call: Call) -> Feature:
     parts = [call.feature(index, pending="permuted") for index in range(len(call.inputs))]
     shapes, pending = [part.shape for part in parts], parts[0].pending
     if any(part.pending != pending for part in parts) or (call.kind == "Pow" or len(parts) < 2):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     if call.kind in ("Add", "Sum"):
         if len(set(shapes)) > 1:
-            raise Strange(f"adds features of different shape: {shapes[0]} and {shapes[1]}")
+            raise Unsupported(f"adds features of different shape: {shapes[0]} and {shapes[1]}")
         return replace(_emit(call, "add", parts, shapes[0], whole=True), pending=pending)
     if call.kind == "Mul":
         parts = sorted(parts, key=lambda part: part.shape[2:] == (1, 1))
         first, second = (part.shape for part in parts)
         if second not in (first, (*first[:2], *(1 for _ in first[2:]))):
-            raise Strange(f"multiplies {first} by {second}")
+            raise Unsupported(f"multiplies {first} by {second}")
         return replace(_emit(call, "multiply", parts, first, whole=True), pending=pending)
     return replace(
         _emit(call, {"Sub": "subtract", "Div": "divide"}[call.kind], parts, shapes[0]),
@@ -102,7 +105,7 @@ _NEUTRAL = {("plus", 0.0), ("times", 1.0), ("power", 1.0)}
 def _with_number(call: Call, x: Feature, number: float) -> Feature:
     rule = _NUMBERS.get((call.kind, isinstance(call.inputs[0], Feature)))
     if rule is None:
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     kind, value = rule(number)
     if (kind, value) in _NEUTRAL:
         return x
@@ -113,7 +116,7 @@ def extreme(call: Call) -> Feature:
     """max(x, 0), which is a ReLU."""
     bounds = [value.number for value in call.inputs if isinstance(value, Tensor)]
     if len(call.inputs) != 2 or bounds != [0]:
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     position = 0 if isinstance(call.inputs[0], Feature) else 1
     return replace(call, inputs=(call.inputs[position],)).elementwise("relu")
 
@@ -136,7 +139,7 @@ def _emit(
     made = (
         call.op(kind, inputs, shape, **attrs) if whole else call.part(kind, inputs, shape, **attrs)
     )
-    known = recognised(call.found.ops, made.op)
+    known = recognised(call.trace.ops, made.op)
     if known is None:
         return made
     what, bound = known

@@ -14,7 +14,7 @@ from typing import Any
 
 from archspec.readers.onnx.call import GROUPED, TO_LAST, Call
 from archspec.readers.onnx.classifier import vector
-from archspec.readers.trace import Feature, Strange
+from archspec.readers.trace import Feature, Unsupported
 
 PLAIN, LAST = (), ("permuted",)
 TO_FIRST = (0, 3, 1, 2)
@@ -52,7 +52,7 @@ def reshape(call: Call) -> Feature:
             groups = _groups(view, order, target)
             if groups:
                 return replace(view, pending=(GROUPED, groups, order))
-    raise Strange(f"makes {reprlib.repr(target)} of {_dims(views[0])}")
+    raise Unsupported(f"makes {reprlib.repr(target)} of {_dims(views[0])}")
 
 
 def _views(x: Feature) -> tuple[Feature, ...]:
@@ -92,7 +92,7 @@ def _wanted(call: Call, x: Feature) -> tuple[Any, ...]:
     """The sizes that a reshape names; 0 stands for the size that is there."""
     target, dims = call.option("shape", 1), _dims(x)
     if not isinstance(target, tuple):
-        raise Strange("makes a shape that is no list of sizes")
+        raise Unsupported("makes a shape that is no list of sizes")
     copied = zip(target, (*dims, *[0] * len(target)), strict=False)
     return tuple(own if size == 0 else size for size, own in copied)
 
@@ -119,7 +119,7 @@ def _beside(call: Call, plain: Feature, groups: int, order: str) -> Feature:
         ones = {"G": groups == 1, "K": plain.shape[1] == groups}
         order = "".join(letter for letter in order if not ones.get(letter))
     if order not in _JOINED:
-        raise Strange("joins dimensions of groups that stand in another order")
+        raise Unsupported("joins dimensions of groups that stand in another order")
     is_shuffled, layout = _JOINED[order]
     made = call.op("shuffle", [plain], plain.shape, groups=groups) if is_shuffled else plain
     return replace(made, pending=layout)
@@ -132,9 +132,9 @@ def transpose(call: Call) -> Feature:
         x = call.feature(pending=GROUPED)
         _, groups, order = x.pending
         if not isinstance(axes, tuple) or sorted(axes) != list(range(len(order))):
-            raise Strange(f"moves the dimensions of groups of channels to {reprlib.repr(axes)}")
+            raise Unsupported(f"moves the dimensions of groups of channels to {reprlib.repr(axes)}")
         return replace(x, pending=(GROUPED, groups, "".join(order[axis] for axis in axes)))
     x = call.feature(dims=4, pending="permuted")
     if axes != (TO_FIRST if x.pending else TO_LAST):
-        raise Strange(f"moves the dimensions of its input to {reprlib.repr(axes)}")
+        raise Unsupported(f"moves the dimensions of its input to {reprlib.repr(axes)}")
     return replace(x, pending=PLAIN if x.pending else LAST)

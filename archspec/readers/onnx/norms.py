@@ -13,9 +13,9 @@ import numpy as np
 
 from archspec.graph.ir import Op
 from archspec.operators.table import NORMS
-from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of
-from archspec.readers.tensors import Source, Weights, computed
-from archspec.readers.trace import UNKNOWN, Feature, Strange, decimal
+from archspec.readers.onnx.call import GROUPED, Call, axis_of
+from archspec.readers.tensors import OperatorWeights, Source, Tensor, computed
+from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
 
 BARE = "bare"
 """Suffix of the bias that is added to a convolution in a node of its own."""
@@ -26,12 +26,12 @@ def batch_norm(call: Call) -> Feature:
     x = call.feature()
     weights = [call.weight(index, 1) for index in (1, 2, 3, 4)]
     if any(weight.dims != (x.shape[1],) for weight in weights):
-        raise Strange(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
+        raise Unsupported(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
     eps = decimal(call.attrs.get("epsilon", 1e-5))
     made = call.op("batch_norm", [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
-    call.found.varies(made.op, weights[3])
+    call.trace.varies(made.op, weights[3])
     if call.attrs.get("training_mode") or call.outputs > 1:
-        call.found.faults[made.op] = f"{call.kind} was exported in training mode"
+        call.trace.faults[made.op] = f"{call.kind} was exported in training mode"
     return made
 
 
@@ -44,7 +44,7 @@ def layer_norm(call: Call) -> Feature:
         or axis_of(x, call.attrs.get("axis", -1)) != 1
         or call.weight(1, 1).dims != (x.shape[1],)
     ):
-        raise Strange("does not norm the channels of each pixel")
+        raise Unsupported("does not norm the channels of each pixel")
     eps = decimal(call.attrs.get("epsilon", 1e-5))
     made = call.op(
         "layer_norm", [x], x.shape, weights=_scale_and_shift(call), channels=x.shape[1], eps=eps
@@ -56,7 +56,7 @@ def group_norm(call: Call) -> Feature:
     """Return the same shape."""
     x, groups = call.feature(), call.attrs["num_groups"]
     if call.weight(1, 1).dims != (x.shape[1],) or x.shape[1] % groups:
-        raise Strange(
+        raise Unsupported(
             f"has {groups} groups and {call.weight(1, 1).dims[0]} scales for {x.shape[1]} channels"
         )
     attrs = {
@@ -80,7 +80,7 @@ def instance_norm(call: Call) -> Feature:
         or call.weight(1, 1).dims != (x.pending[1],)
         or not _are_trivial(call)
     ):
-        raise Strange(UNKNOWN)
+        raise Unsupported(UNKNOWN)
     return replace(
         x, pending=("group norm", x.pending[1], decimal(call.attrs.get("epsilon", 1e-5)))
     )
@@ -95,42 +95,41 @@ def _are_trivial(call: Call) -> bool:
 
 def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Add a value to each channel: a bias, or a part of a norm."""
-    op = call.found.ops[x.op]
+    op = call.trace.ops[x.op]
     if op.kind in NORMS:
         made = _again(call, x)
-        call.found.copy(made.op, made.op, weight)
+        call.trace.copy(made.op, made.op, weight)
         return made
     if op.kind == "scale":
         made = _affine(call, call.known(op.inputs[0]), weight)
-        call.found.copy(op.name, made.op, weight)
+        call.trace.copy(op.name, made.op, weight)
         return made
     if op.kind in ("conv", "conv_transpose", "dense") and not op.attrs.get(
         "bias", op.kind == "dense"
     ):
-        name = call.found.free(f"{op.name}+{BARE}")
+        name = call.trace.free(f"{op.name}+{BARE}")
         attrs = {**op.attrs, "bias": True}
-        call.found.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)))
-        call.found.copy(op.name, name, weight)
-        call.shapes[name] = x.shape
+        call.trace.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)
+        call.trace.copy(op.name, name, weight)
         return Feature(name, x.shape, doubtful=x.doubtful)
     return _part_of_norm(call, "shift", x, weight)
 
 
 def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Multiply each channel by a value: a part of a norm."""
-    op = call.found.ops[x.op]
+    op = call.trace.ops[x.op]
     if call.kind == "Div":
         weight = replace(
             weight, values=None, source=computed("Reciprocal", weight.dims, weight.place)
         )
     if op.kind == "scale" or (op.kind in NORMS and not _is_shifted(call, op)):
         made = _again(call, x)
-        call.found.rescale(made.op, weight)
+        call.trace.rescale(made.op, weight)
         return made
     if op.kind == "shift":
         return _affine(call, call.known(op.inputs[0]), weight)
     bare = op.name.rpartition(f"+{BARE}")[0]
-    if bare in call.found.ops:
+    if bare in call.trace.ops:
         return _affine(call, call.known(bare), weight)
     return _part_of_norm(call, "scale", x, weight)
 
@@ -140,11 +139,11 @@ def _again(call: Call, x: Feature) -> Feature:
 
     Another node may read x as it is, or scale it otherwise: optimisers merge what norms have in common.
     """
-    op = call.found.ops[x.op]
+    op = call.trace.ops[x.op]
     made = call.op(op.kind, [call.known(name) for name in op.inputs], x.shape, **op.attrs)
-    call.found.copy(op.name, made.op)
-    if op.name in call.found.faults:
-        call.found.faults[made.op] = call.found.faults[op.name]
+    call.trace.copy(op.name, made.op)
+    if op.name in call.trace.faults:
+        call.trace.faults[made.op] = call.trace.faults[op.name]
     return replace(made, doubtful=x.doubtful)
 
 
@@ -153,7 +152,7 @@ def _is_shifted(call: Call, norm: Op) -> bool:
 
     Caffe's batch norms have none, and leave ones and zeros: a scale and a shift in nodes of their own follow.
     """
-    known = call.found.weights.get(norm.name, Weights())
+    known = call.trace.weights.get(norm.name, OperatorWeights())
     if known.variance is None:
         return bool(known.others)
     beta = known.others[0]
@@ -167,7 +166,7 @@ def _are_all(values: Source, number: int) -> bool:
 def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:
     made = call.part(kind, [x], x.shape, weights=[weight])
     other = "shift" if kind == "scale" else "scale"
-    call.found.faults[made.op] = (
+    call.trace.faults[made.op] = (
         f"{call.kind} is the {kind} of each channel without a {other} beside it"
     )
     return made

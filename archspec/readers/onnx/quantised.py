@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from archspec.operators.table import OPERATORS
-from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, Tensor
-from archspec.readers.tensors import Computed, Source, computed, evaluated
-from archspec.readers.trace import Feature, Found, Strange
+from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call
+from archspec.readers.tensors import Computed, Source, Tensor, computed, evaluated
+from archspec.readers.trace import Feature, Trace, Unsupported
 
 MAX_LOOKED = 256
 """Operators that are looked through for one that gives nothing below zero."""
@@ -30,9 +30,9 @@ def quantise(call: Call) -> Feature:
     """Return the same feature, which a DequantizeLinear must read."""
     x, (scale, zero, axis) = call.feature(), _grid(call)
     lowest = _range(zero)[0]
-    if (zero == lowest).all() and not _is_never_negative(call.found, x.op):
+    if (zero == lowest).all() and not _is_never_negative(call.trace, x.op):
         x = call.op("relu", [x], x.shape)
-        call.found.implied.add(x.op)
+        call.trace.implied.add(x.op)
     return replace(x, pending=(QUANTISED, scale.tolist(), zero.tolist(), axis))
 
 
@@ -40,7 +40,7 @@ def dequantise(call: Call) -> Feature:
     """Return the feature before the QuantizeLinear, whose scale must be the same."""
     x, (scale, zero, axis) = call.feature(pending=QUANTISED), _grid(call)
     if x.pending[1:] != (scale.tolist(), zero.tolist(), axis):
-        raise Strange("has another scale or zero point than the QuantizeLinear before it")
+        raise Unsupported("has another scale or zero point than the QuantizeLinear before it")
     return replace(x, pending=())
 
 
@@ -58,10 +58,10 @@ def dequantise_weight(call: Call) -> Tensor:
 def _made(call: Call, *more: Source) -> Tensor:
     tensor, (scale, zero, axis) = call.inputs[0], _grid(call)
     if not isinstance(tensor, Tensor):
-        raise Strange("reads something else than a constant")
+        raise Unsupported("reads something else than a constant")
     axes = (axis % max(len(tensor.dims), 1),)
     if scale.size > 1 and tensor.dims[axes[0]] != scale.size:
-        raise Strange(f"has {scale.size} scales for {tensor.dims[axes[0]]} places")
+        raise Unsupported(f"has {scale.size} scales for {tensor.dims[axes[0]]} places")
     kind = call.kind.rpartition("::")[2]
     source = computed(kind, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
     few = tensor.values is not None and tensor.values.size <= MAX_COMPUTED
@@ -73,9 +73,9 @@ def _grid(call: Call) -> tuple[Array, Array, int]:
     """Scales, zero points and the axis along which these are several."""
     scale, zero = _known(call, 1), _known(call, 2) if call.has(2) else _UNSIGNED
     if not ((scale > 0) & np.isfinite(scale)).all() or zero.dtype.kind not in "iu":
-        raise Strange("has a scale that is not positive, or a zero point of an unknown type")
+        raise Unsupported("has a scale that is not positive, or a zero point of an unknown type")
     if scale.ndim > 1 or scale.size not in (1, max(zero.size, scale.size)):
-        raise Strange("has scales of blocks")
+        raise Unsupported("has scales of blocks")
     axis = call.attrs.get("axis", 1) if scale.size > 1 else 0
     return scale.reshape(-1), zero.reshape(-1), axis
 
@@ -87,7 +87,7 @@ def _known(call: Call, index: int) -> Array:
         or value.values is None
         or value.values.dtype.kind not in "fiu"
     ):
-        raise Strange("has a scale or zero point that the file does not tell")
+        raise Unsupported("has a scale or zero point that the file does not tell")
     return value.values
 
 
@@ -96,11 +96,11 @@ def _range(zero: Array) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
-def _is_never_negative(found: Found, name: str) -> bool:
+def _is_never_negative(trace: Trace, name: str) -> bool:
     """Say whether a value is what ReLUs give, joined or pooled."""
     seen, waiting = {name}, [name]
     while waiting and len(seen) <= MAX_LOOKED:
-        op = found.ops[waiting.pop()]
+        op = trace.ops[waiting.pop()]
         row = OPERATORS.get(op.kind)
         if row is None or not (row.is_never_negative or row.keeps_sign):
             return False

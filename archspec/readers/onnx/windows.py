@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from archspec.operators.table import OPERATORS
-from archspec.readers.mindir.windows import MAX_PADDING, square
-from archspec.readers.onnx.call import Call, Tensor
+from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.channels import crop
-from archspec.readers.trace import Feature, Strange
+from archspec.readers.tensors import Tensor
+from archspec.readers.trace import Feature, Unsupported
+from archspec.readers.windows import (
+    MAX_PADDING,
+    NO_BLUR,
+    NO_PADDING,
+    Pixels,
+    are_sizes,
+    binomial_filter,
+    enlarged,
+    expect_blurs_padding,
+    expect_groups,
+    expect_harmless_zeros,
+    expect_pixels,
+    padded,
+    same_padding,
+    sliding,
+    square,
+    with_ceil,
+)
 
-NO_PADS = (0, 0, 0, 0)
 LOWEST = -1e30
 """A padding of at most this is never the maximum."""
-
-NO_BLUR = "reads mirrored edges and is no blur by the binomial filter"
-BINOMIAL = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1)}
 
 
 def conv(call: Call) -> Feature:
     """Return the output of a convolution, (N, out_channels, H, W); a padding before it becomes its own."""
     x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
-    out, per_group, groups = weight.dims[0], weight.dims[1], call.attrs.get("group", 1)
-    if per_group * groups != x.shape[1] or out % groups:
-        raise Strange(f"is made for {per_group * groups} channels, reads {x.shape[1]}")
+    out, groups = weight.dims[0], call.attrs.get("group", 1)
+    expect_groups(x, weight.dims, groups)
     _refuse_other_kernel(call, weight)
     biases = _biases(call, out)
     if x.pending and x.pending[2:] == (0.0, "reflect"):
@@ -50,14 +61,14 @@ def _refuse_other_kernel(call: Call, weight: Tensor) -> None:
     """What a node says of its kernel, its weights must have: ONNX Runtime stops where it runs it."""
     said = tuple(call.attrs.get("kernel_shape", weight.dims[2:]))
     if said != tuple(weight.dims[2:]):
-        raise Strange(f"says a kernel of {said}, its weights have {tuple(weight.dims[2:])}")
+        raise Unsupported(f"says a kernel of {said}, its weights have {tuple(weight.dims[2:])}")
 
 
 def _biases(call: Call, out: int) -> list[Tensor]:
     """The bias, if there is one."""
     biases = [call.weight(2, 1)] if call.has(2) else []
     if any(bias.dims != (out,) for bias in biases):
-        raise Strange(f"has a bias of {biases[0].dims} for {out} outputs")
+        raise Unsupported(f"has a bias of {biases[0].dims} for {out} outputs")
     return biases
 
 
@@ -67,16 +78,14 @@ def _blur(call: Call, x: Feature, weight: Tensor, biases: list[Tensor]) -> Featu
     Filters that are multiples of it hold the batch norm that was behind.
     """
     kernel, channels = weight.dims[-1], x.shape[1]
-    row, filters = np.array(BINOMIAL.get(kernel, (0,)), float), weight.values
-    if weight.dims != (channels, 1, kernel, kernel) or kernel not in BINOMIAL or filters is None:
-        raise Strange(NO_BLUR)
+    binomial, filters = binomial_filter(kernel), weight.values
+    if weight.dims != (channels, 1, kernel, kernel) or binomial is None or filters is None:
+        raise Unsupported(NO_BLUR)
     scales = np.asarray(filters, float).sum((1, 2, 3))
-    binomial = np.outer(row, row) / row.sum() ** 2
     if not np.allclose(filters, scales[:, None, None, None] * binomial, rtol=1e-3):
-        raise Strange(NO_BLUR)
+        raise Unsupported(NO_BLUR)
     attrs, size = _window(call, x, weight.dims)
-    if attrs["padding"] != (attrs["stride"] + kernel - 2) // 2:
-        raise Strange(f"blurs with a padding of {attrs['padding']}")
+    expect_blurs_padding(attrs)
     made = call.op("blur_pool", [x], (*x.shape[:2], *size), **attrs)
     if np.allclose(scales, 1, rtol=1e-3) and not biases:
         return made
@@ -90,19 +99,19 @@ def conv_transpose(call: Call) -> Feature:
     """Return (N, out_channels, (H - 1) * stride + kernel - 2 * padding, and so the width)."""
     x, weight = call.feature(dims=4), call.weight(1, 4)
     a, kernel, out = call.attrs, square(weight.dims), weight.dims[1]
-    stride, pads = square(a.get("strides", 1)), a.get("pads", NO_PADS)
+    stride, pads = square(a.get("strides", 1)), a.get("pads", NO_PADDING)
     usual = (
         a.get("auto_pad", "NOTSET") == "NOTSET"
         and a.get("group", 1) == square(a.get("dilations", 1)) == 1
     )
     if not usual or any(a.get("output_padding", ())) or a.get("output_shape") or len({*pads}) != 1:
-        raise Strange("has groups, dilation, uneven or output padding")
-    if weight.dims[0] != x.shape[1] or not _are_sizes(pads):
-        raise Strange(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
+        raise Unsupported("has groups, dilation, uneven or output padding")
+    if weight.dims[0] != x.shape[1] or not are_sizes(pads):
+        raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     _refuse_other_kernel(call, weight)
-    size = tuple((pixels - 1) * stride + kernel - 2 * pads[0] for pixels in x.shape[2:])
+    size = enlarged(x, kernel, stride, pads[0])
     if min(size) < 1:
-        raise Strange(f"has a padding of {pads[0]} that leaves no pixel")
+        raise Unsupported(f"has a padding of {pads[0]} that leaves no pixel")
     attrs = {
         "in_channels": x.shape[1],
         "out_channels": out,
@@ -115,18 +124,12 @@ def conv_transpose(call: Call) -> Feature:
     return call.op("conv_transpose", [x], shape, weights=(weight, *biases), **attrs)
 
 
-def _cuts_below_zero(call: Call, x: Feature) -> bool:
-    row = OPERATORS.get(call.found.ops[x.op].kind)
-    return row is not None and row.is_clamp
-
-
 def max_pool(call: Call) -> Feature:
     """Return (N, C, H, W); zeros of a padding before it are harmless behind an activation that gives none below."""
     x = call.feature(dims=4, pending="padding")
     if x.pending and (x.pending[3] != "constant" or x.pending[2] > LOWEST):
         _zeros(x)
-        if not _cuts_below_zero(call, x):
-            raise Strange("reads zeros from a padding beside what may be negative")
+        expect_harmless_zeros(call, x)
     return _pool("max_pool", call, x)
 
 
@@ -135,38 +138,23 @@ def avg_pool(call: Call) -> Feature:
     x = call.feature(dims=4, pending="padding")
     _zeros(x)
     if any(call.attrs.get("pads", ())) and not call.attrs.get("count_include_pad", 0):
-        raise Strange("leaves its padding out of the average")
+        raise Unsupported("leaves its padding out of the average")
     if call.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise Strange("leaves its padding out of the average")
+        raise Unsupported("leaves its padding out of the average")
     return _pool("avg_pool", call, x)
 
 
 def _pool(kind: str, call: Call, x: Feature) -> Feature:
     if square(call.attrs.get("dilations", 1)) != 1:
-        raise Strange("is dilated")
+        raise Unsupported("is dilated")
     attrs, size = _window(call, x, call.attrs["kernel_shape"])
-    up = _rounded_up(x, attrs)
-    if up == size:
-        attrs["ceil"] = None
-    elif call.attrs.get("ceil_mode"):
-        attrs["ceil"], size = True, up
+    attrs, size = with_ceil(x, attrs, size, bool(call.attrs.get("ceil_mode")))
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
-
-
-def _rounded_up(x: Feature, attrs: Mapping[str, Any]) -> tuple[int, int]:
-    """Pixels (H, W) with the windows that reach beyond the edge; none of them begins there."""
-    padding, kernel, stride = attrs["padding"], attrs["kernel"], attrs["stride"]
-    top, bottom, left, right = padding if isinstance(padding, tuple) else (padding,) * 4
-    height, width = (
-        min(-(-(before + pixels + after - kernel) // stride), (before + pixels - 1) // stride) + 1
-        for before, pixels, after in ((top, x.shape[2], bottom), (left, x.shape[3], right))
-    )
-    return height, width
 
 
 def _zeros(x: Feature) -> None:
     if x.pending and x.pending[2:] != (0.0, "constant"):
-        raise Strange(
+        raise Unsupported(
             f"reads edges that are padded with {x.pending[2]}, mode {reprlib.repr(x.pending[3])}"
         )
 
@@ -184,7 +172,7 @@ def pad(call: Call) -> Feature:
         or len(axes) > dims
         or any(not -dims <= axis < dims for axis in axes)
     ):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(given)}")
     both = {
         axis % dims: pair
         for axis, pair in zip(axes, zip(given, given[len(axes) :], strict=False), strict=False)
@@ -194,12 +182,12 @@ def pad(call: Call) -> Feature:
     if (
         pads[0] != (0, 0)
         or pads[1] != (0, 0)
-        or not (_are_sizes(sides) or _are_sizes([-side for side in sides]))
+        or not (are_sizes(sides) or are_sizes([-side for side in sides]))
     ):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr(given)}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(given)}")
     mode = call.attrs.get("mode", "constant")
     if mode not in _PADDINGS:
-        raise Strange(f"pads in a way that is not known: {reprlib.repr(mode)}")
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(mode)}")
     if not any(sides):
         return x
     if min(sides) < 0:
@@ -234,7 +222,7 @@ def resize(call: Call) -> Feature:
     factor = factors.pop()
     kept = sizes[:-2] in ((), x.shape[:2]) and tuple(scales[:2]) in ((), (1, 1))
     if factors or not kept or factor != int(factor) or call.attrs.get("antialias"):
-        raise Strange(
+        raise Unsupported(
             f"resizes by {reprlib.repr(scales or sizes)}; only whole factors >= 1 are known"
         )
     mode, a = call.attrs.get("mode", "nearest"), call.attrs
@@ -245,7 +233,7 @@ def resize(call: Call) -> Feature:
         if mode == "nearest"
         else mode == "linear" and place in _BILINEAR
     ):
-        raise Strange(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
+        raise Unsupported(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
     shape = (*x.shape[:2], x.shape[2] * int(factor), x.shape[3] * int(factor))
     kind = "nearest" if mode == "nearest" else "bilinear"
     return x if factor == 1 else call.op("upsample", [x], shape, factor=int(factor), mode=kind)
@@ -253,46 +241,31 @@ def resize(call: Call) -> Feature:
 
 def _factor(scale: float) -> int:
     if scale != int(scale) or not 1 <= scale < MAX_PADDING:
-        raise Strange(f"resizes by {scale}; only whole factors >= 1 are known")
+        raise Unsupported(f"resizes by {scale}; only whole factors >= 1 are known")
     return int(scale)
 
 
 def _window(
     call: Call, x: Feature, kernel: Any, dilation: int = 1
-) -> tuple[dict[str, Any], tuple[int, int]]:
-    """A sliding window's attributes, and the pixels (H, W) of its output."""
-    a, kernel = call.attrs, square(kernel)
-    stride, reach = square(a.get("strides", 1)), dilation * (kernel - 1) + 1
-    before = x.pending[1] if x.pending else NO_PADS
-    pixels = x.shape[2] + before[0] + before[1], x.shape[3] + before[2] + before[3]
-    pads = _pads(call, pixels, stride, reach)
-    room = pixels[0] + pads[0] + pads[1] - reach, pixels[1] + pads[2] + pads[3] - reach
-    if min(room) < 0:
-        raise Strange(
-            f"has a {kernel} x {kernel} window that leaves no pixel of {x.shape[2]} x {x.shape[3]}"
-        )
-    whole = tuple(a + b for a, b in zip(before, pads, strict=True))
-    attrs: dict[str, Any] = {"kernel": kernel, "stride": stride}
-    attrs["padding"] = whole[0] if len(set(whole)) == 1 else whole
-    return attrs, (room[0] // stride + 1, room[1] // stride + 1)
+) -> tuple[dict[str, Any], Pixels]:
+    """A sliding window's attributes, and the pixels of its output: at least one."""
+    kernel, stride = square(kernel), square(call.attrs.get("strides", 1))
+    pads = _pads(call, padded(x), stride, dilation * (kernel - 1) + 1)
+    attrs, size = sliding(x, kernel, stride, pads, dilation)
+    expect_pixels(x, attrs, size)
+    return attrs, size
 
 
-def _pads(call: Call, pixels: Sequence[int], stride: int, reach: int) -> tuple[int, ...]:
+def _pads(call: Call, pixels: Pixels, stride: int, reach: int) -> tuple[int, ...]:
     """Zeros (top, bottom, left, right)."""
-    mode, given = call.attrs.get("auto_pad", "NOTSET"), call.attrs.get("pads", NO_PADS)
+    mode, given = call.attrs.get("auto_pad", "NOTSET"), call.attrs.get("pads", NO_PADDING)
     if mode in ("SAME_UPPER", "SAME_LOWER"):
-        total = [max((-(-size // stride) - 1) * stride + reach - size, 0) for size in pixels]
-        less, more = [size // 2 for size in total], [size - size // 2 for size in total]
-        first, last = (less, more) if mode == "SAME_UPPER" else (more, less)
-        given = (*first, *last)
+        pads = same_padding(pixels, stride, reach, more_first=mode == "SAME_LOWER")
+        given = (pads[0], pads[2], pads[1], pads[3])
     if (
         mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
         or len(given) != 4
-        or not _are_sizes(given)
+        or not are_sizes(given)
     ):
-        raise Strange(f"pads in a way that is not known: {reprlib.repr((mode, given))}")
-    return NO_PADS if mode == "VALID" else (given[0], given[2], given[1], given[3])
-
-
-def _are_sizes(pads: Sequence[Any]) -> bool:
-    return all(type(pad) is int and 0 <= pad < MAX_PADDING for pad in pads)
+        raise Unsupported(f"pads in a way that is not known: {reprlib.repr((mode, given))}")
+    return NO_PADDING if mode == "VALID" else (given[0], given[2], given[1], given[3])

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from archspec import file_kinds
 from archspec.errors import ModelFileError, counted
 from archspec.graph.ir import Graph
+from archspec.readers.frontends import FRONTENDS
 from archspec.runtime import onnx_runtime, prepare
 from archspec.spec.model import Spec
 from archspec.weights.formats.number_types import Floats
@@ -61,7 +62,7 @@ def read_witness(path: Path, spec: Spec) -> Witness:
     head = _head_of(path)
     if file_kinds.kind_of(head) == file_kinds.ZIP:
         images, outputs = _arrays(path)
-    elif file_kinds.kind_of(head) == file_kinds.ONNX:
+    elif any(row.sniff(head) and row.runs_in_onnx_runtime for row in FRONTENDS):
         images, outputs = _run_onnx(path, spec)
     else:
         needed = "an ONNX model, or an .npz of an input x and its output y, is needed"

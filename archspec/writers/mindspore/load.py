@@ -19,7 +19,7 @@ from archspec.errors import GraphError, SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.runtime import prepare
-from archspec.spec.load import load_spec, validate
+from archspec.spec.load import spec_of, validate
 from archspec.spec.model import Spec
 from archspec.spec.parts import HeadSpec
 from archspec.spec.reading.document import Document, short
@@ -48,8 +48,7 @@ def create_model(
         GraphError: its graph does.
         EnvironmentFault: MindSpore is not installed.
     """
-    if not isinstance(spec, Spec):
-        spec = load_spec(spec, overrides)
+    spec = spec_of(spec, overrides)
     if num_classes is not None:
         head = Document({**spec.head.model_dump(), "num_classes": num_classes})
         spec = spec.model_copy(update={"head": validate(HeadSpec, head)})

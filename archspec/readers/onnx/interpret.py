@@ -1,0 +1,71 @@
+"""Runs an ONNX file's nodes on shapes alone. What a node does says the table of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from archspec.readers.interpreter import Interpreter
+from archspec.readers.onnx.call import Call
+from archspec.readers.onnx.decode import Model, Node
+from archspec.readers.onnx.operators import table_for
+from archspec.readers.trace import MAX_NAME, Feature, Trace, Unknown, Unsupported
+
+
+def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...], Mapping[str, Any]]:
+    """Return the operators that a file's nodes are, its outputs, and all values by their names.
+
+    Raises:
+        ModelFileError: R007, its nodes cannot be followed; R008, neither can what an output is made of.
+    """
+    run = _Run(model, path)
+    outputs = run.run()
+    return run.trace, outputs, run.values
+
+
+class _Run(Interpreter):
+    def __init__(self, model: Model, path: Path) -> None:
+        super().__init__(path)
+        self.model = model
+        self.values: dict[str, Any] = {"": None, **model.constants}
+
+    def run(self) -> tuple[Feature, ...]:
+        """Run all nodes, and return the network's outputs."""
+        if len(self.model.inputs) != 1 or not self.model.outputs:
+            counts = f"{len(self.model.inputs)} inputs and {len(self.model.outputs)} outputs"
+            raise self.fault(f"has {counts}; must have one input, and at least one output")
+        ((name, dims),) = self.model.inputs
+        self.values[name] = self.image(name, dims)
+        for node in self.model.nodes:
+            self.values.update(zip(node.outputs, self.node(node), strict=False))
+        return self.outputs(map(self.value, self.model.outputs))
+
+    def value(self, name: str) -> Any:
+        if name not in self.values:
+            raise self.fault(
+                f"{name[:MAX_NAME]} is read before anything makes it: it is missing, or a cycle"
+            )
+        return self.values[name]
+
+    def node(self, node: Node) -> tuple[Any, ...]:
+        """Return a node's outputs; those that nobody follows are None."""
+        inputs = tuple(map(self.value, node.inputs))
+        unknown = next((value for value in inputs if isinstance(value, Unknown)), None)
+        if unknown is not None:
+            return (unknown,) * len(node.outputs)
+        call = Call(
+            self.trace,
+            node.name,
+            node.kind,
+            inputs,
+            node.attrs,
+            opset=self.model.opset,
+            outputs=sum(map(bool, node.outputs)),
+            output=next(iter(node.outputs), ""),
+        )
+        try:
+            made = self.operate(call, table_for(call))
+        except Unsupported as unsupported:
+            return (self.stand_in(call, unsupported),) * len(node.outputs)
+        return made if isinstance(made, tuple) else (made, *[None] * (len(node.outputs) - 1))

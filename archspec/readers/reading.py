@@ -1,0 +1,91 @@
+"""What a file's run gives: the graph of the operators that lead to its outputs, and where their weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from archspec.errors import Diagnostic, ModelFileError, first_of
+from archspec.graph.ir import Graph, Op
+from archspec.readers.tensors import OperatorWeights
+from archspec.readers.trace import Feature, Trace
+
+SOFTMAX = (("Softmax",), ("LogSoftmax",))
+"""What is pending of logits that a file's end makes probabilities of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A model file's graph, and the weights of its operators by their names there."""
+
+    graph: Graph
+    weights: Mapping[str, OperatorWeights]
+    zero_biases: frozenset[str] | None = field(default=None, kw_only=True)
+    """Operators whose bias is all zero; None: nothing drops such biases on the way into a file."""
+    norms_shift: bool = field(default=False, kw_only=True)
+    """A batch norm is known to add something: the network is not as it was before training."""
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    """What of the file does not stand in the graph."""
+
+
+def reading_of(trace: Trace, ends: Sequence[Feature], path: Path) -> Reading:
+    """Return the operators that lead to a file's ends, whose outputs stand in the same order.
+
+    Raises:
+        ModelFileError: R008, some of them are not what dense networks have.
+    """
+    outputs, notes = _without_softmax(ends)
+    for output in outputs:
+        if output.pending:
+            trace.faults[output.op] = f"an output is part of a {output.pending[0]}"
+    used = _leading_to([output.op for output in outputs], trace)
+    if faults := list(_faults(trace, used, path)):
+        raise ModelFileError(faults)
+    ops = _with_outputs([trace.ops[name] for name in used], [x.op for x in outputs], trace)
+    graph = Graph.of(path.stem, ops)
+    return Reading(graph, trace.weights_of(graph), notes=notes)
+
+
+def _without_softmax(ends: Sequence[Feature]) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
+    """A file's outputs before the softmax that it may end in, and the notes that say so."""
+    kinds = dict.fromkeys(end.pending[0] for end in ends if end.pending in SOFTMAX)
+    outputs = (replace(end, pending=()) if end.pending in SOFTMAX else end for end in ends)
+    words = "which no spec has: the network before it is compared"
+    return tuple(outputs), tuple(f"the file ends in {kind}, {words}" for kind in kinds)
+
+
+def _with_outputs(ops: list[Op], outputs: Sequence[str], trace: Trace) -> list[Op]:
+    """Outputs are what nothing reads: the last one itself where that is so, an `output` of each of the others."""
+    if len(outputs) == 1:
+        return ops
+    *before, last = outputs
+    read = {source for op in ops for source in op.inputs} | {*before}
+    marked = before if last not in read else outputs
+    marks = [
+        Op(trace.free(f"output {number}"), "output", (name,))
+        for number, name in enumerate(marked, start=1)
+    ]
+    ends = [op for op in ops if op.name == last and last not in read]
+    return [*(op for op in ops if op not in ends), *marks, *ends]
+
+
+def _leading_to(outputs: Sequence[str], trace: Trace) -> list[str]:
+    """Names of the operators that the outputs depend on, in running order."""
+    used, waiting = set[str](), [*outputs]
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting.extend(trace.ops[name].inputs)
+    return [name for name in trace.ops if name in used]
+
+
+def _faults(trace: Trace, names: Iterable[str], path: Path) -> Iterator[Diagnostic]:
+    """The faults of operators, those that say the same in one line."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        if name in trace.faults:
+            alike.setdefault(trace.faults[name], []).append(name)
+    for message, nodes in alike.items():
+        yield Diagnostic("R008", f"{first_of(nodes)}: {message}", str(path))
