@@ -15,7 +15,7 @@ from archspec.graph.ir import Graph
 from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from densenet_cli.options import Overrides, complete_spec, console, flag, save
 
 DIFFERENT = 3
@@ -87,9 +87,9 @@ def _known(
     file: Path, spec_file: Path, chosen: Spec, ordered: bool, names: bool, probe: bool
 ) -> dict[str, Any]:
     """What is known after the comparison; NumPy is not imported before, so that help and other commands are quick."""
-    from archspec.certify.certificate import certificate
-    from archspec.certify.liveness import life_of
-    from archspec.certify.probe import probe_of
+    from archspec.certify.certificate import make_certificate
+    from archspec.certify.liveness import check_liveness
+    from archspec.certify.probe import probe_connections
     from archspec.compare.compare import compare
     from archspec.readers.mindir.read import mindir_reading
     from archspec.readers.onnx.checker import refuse_invalid
@@ -106,7 +106,7 @@ def _known(
     wanted, remark = _with_classes_of(
         reading.graph, chosen, is_users_choice(chosen, ("head", "num_classes"))
     )
-    graph = verified(build_graph(wanted))
+    graph = verify_or_raise(build_graph(wanted))
     comparison = compare(
         graph,
         reading.graph,
@@ -115,16 +115,23 @@ def _known(
         zero_biases=reading.zero_biases,
         norms_shift=reading.norms_shift,
     )
-    life = life_of(comparison.match, reading, file) if comparison.equal else None
+    liveness = check_liveness(comparison.match, reading, file) if comparison.is_equal else None
     probed = (
-        probe_of(life, reading, file)
-        if life and probe and isinstance(reading, OnnxReading)
+        probe_connections(liveness, reading, file)
+        if liveness and probe and isinstance(reading, OnnxReading)
         else None
     )
     remarks = (*reading.notes, remark)
     skipped = "not probed: the network is another one" if probe and not probed else ""
-    return certificate(
-        file, graph, comparison, *remarks, skipped, spec_file=spec_file, life=life, probe=probed
+    return make_certificate(
+        file,
+        graph,
+        comparison,
+        *remarks,
+        skipped,
+        spec_file=spec_file,
+        liveness=liveness,
+        probe=probed,
     )
 
 

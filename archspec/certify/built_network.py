@@ -43,19 +43,19 @@ def certify_built(spec: Spec, graph: Graph, module: str) -> Mapping[str, Any]:
         ModelFileError: R106, MindSpore compiled another network; R107, it could not be compiled or read back.
         EnvironmentFault: E008, there is no cache folder.
     """
-    remembered = cache_folder() / "certificates" / f"{_key(graph, module)}.json"
+    remembered = cache_folder() / "certificates" / f"{_cache_key(graph, module)}.json"
     held = read_certificate(remembered, graph, module)
     if held is not None and held.equal and held.is_plain:
         return held.model_dump(mode="json")
-    found = _made(spec, graph, module)
+    found = _make_certificate(spec, graph, module)
     if not found.equal:
         raise ModelFileError(Diagnostic("R106", text, spec.name) for text in found.differences)
     values = found.model_dump(mode="json")
-    _remember(remembered, values)
+    _store_certificate(remembered, values)
     return values
 
 
-def words(certificate: Mapping[str, Any]) -> str:
+def summarize_certificate(certificate: Mapping[str, Any]) -> str:
     """Return a certificate in one line."""
     found = sum(block["edges"] for block in certificate["blocks"])
     expected = sum(block["expected_edges"] for block in certificate["blocks"])
@@ -65,12 +65,12 @@ def words(certificate: Mapping[str, Any]) -> str:
     )
 
 
-def _key(graph: Graph, module: str) -> str:
+def _cache_key(graph: Graph, module: str) -> str:
     parts = (module, named_digest(graph), version("densenet-archspec"), version("mindspore"))
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _remember(file: Path, certificate: Mapping[str, Any]) -> None:
+def _store_certificate(file: Path, certificate: Mapping[str, Any]) -> None:
     """Keep a certificate; where there is no place for it, the next time makes it again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _remember(file: Path, certificate: Mapping[str, Any]) -> None:
         return
 
 
-def _made(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
+def _make_certificate(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
     with tempfile.TemporaryDirectory(prefix="certify-") as name:
         folder = Path(name)
         (folder / "spec.yaml").write_text(to_yaml(spec.resolved()), "utf-8")

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from archspec.certify.liveness import Life
+from archspec.certify.liveness import Liveness
 from archspec.certify.probe import Probe
 from archspec.compare.compare import Comparison
 from archspec.graph.digest import structure_digest
@@ -17,26 +17,26 @@ WEIGHTS_LOOKED_AT = "weights and scales that are all zero, so that a connection 
 WEIGHTS_NOT_COMPARED = "values of the weights but for zeros"
 
 
-def certificate(
+def make_certificate(
     file: Path,
     graph: Graph,
     comparison: Comparison,
     *remarks: str,
     spec_file: Path | None = None,
-    life: Life | None = None,
+    liveness: Liveness | None = None,
     probe: Probe | None = None,
 ) -> dict[str, Any]:
     """Return digests of both sides, blocks with connections found and expected, differences, what was compared.
 
-    Without `life` nobody looked at the weights, and without `probe` nobody ran the layers; that is said.
+    Without `liveness` nobody looked at the weights, and without `probe` nobody ran the layers; that is said.
     """
-    seen = [each for each in (comparison, life, probe) if each is not None]
+    seen = [each for each in (comparison, liveness, probe) if each is not None]
     differences = [difference for each in seen for difference in each.differences]
     return {
         "file": str(file),
-        "sha256": digest_of(file),
+        "sha256": sha256_of(file),
         "spec": graph.name,
-        **({"spec_file": str(spec_file), "spec_sha256": digest_of(spec_file)} if spec_file else {}),
+        **({"spec_file": str(spec_file), "spec_sha256": sha256_of(spec_file)} if spec_file else {}),
         "structure_digest": structure_digest(graph),
         "equal": not differences,
         "blocks": [asdict(block) for block in comparison.blocks],
@@ -49,23 +49,23 @@ def certificate(
         ],
         "compared": comparison.compared,
         "not_compared": comparison.not_compared,
-        **(_looked_at(life, comparison) if life else {}),
-        **(_probed(probe) if probe else {}),
+        **(_describe_liveness(liveness, comparison) if liveness else {}),
+        **(_describe_probe(probe) if probe else {}),
     }
 
 
-def _looked_at(life: Life, comparison: Comparison) -> dict[str, Any]:
+def _describe_liveness(liveness: Liveness, comparison: Comparison) -> dict[str, Any]:
     """What the weights say."""
     return {
         "compared": (*comparison.compared, WEIGHTS_LOOKED_AT),
         "not_compared": (WEIGHTS_NOT_COMPARED, *comparison.not_compared[1:]),
-        "connections": life.connections,
-        "dead": [asdict(dead) for dead in life.dead],
-        "not_looked_at": life.unread,
+        "connections": liveness.connections,
+        "dead": [asdict(dead) for dead in liveness.dead_connections],
+        "not_looked_at": liveness.unreadable,
     }
 
 
-def _probed(probe: Probe) -> dict[str, Any]:
+def _describe_probe(probe: Probe) -> dict[str, Any]:
     """What ONNX Runtime says."""
     return {
         "probe": {
@@ -76,7 +76,7 @@ def _probed(probe: Probe) -> dict[str, Any]:
     }
 
 
-def digest_of(file: Path) -> str:
+def sha256_of(file: Path) -> str:
     """Return the sha256 of a file."""
     digest = sha256()
     with file.open("rb") as stream:

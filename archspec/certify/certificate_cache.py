@@ -26,11 +26,11 @@ Lines = Annotated[tuple[Text, ...], Field(max_length=MAX_LINES + 1)]
 Edge = tuple[Count, Count]
 
 
-class _Held(BaseModel):
+class _StoredModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class CertifiedBlock(_Held):
+class CertifiedBlock(_StoredModel):
     """A dense block's layers and direct connections, as read back and as the spec has them."""
 
     block: Text
@@ -42,8 +42,8 @@ class CertifiedBlock(_Held):
     surplus: tuple[Edge, ...]
 
 
-class BuiltCertificate(_Held):
-    """What `archspec.certify.worker` finds out; see `certificate` for the meaning of each."""
+class BuiltCertificate(_StoredModel):
+    """What `archspec.certify.worker` finds out; see `make_certificate` for the meaning of each."""
 
     file: Text
     sha256: Digest

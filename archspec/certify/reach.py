@@ -59,7 +59,7 @@ class Reach:
         if groups == len(self.at):
             return self
         size = len(self.at) // groups
-        return filtered(self, np.ones((len(self.at), size), bool), groups)
+        return apply_filters(self, np.ones((len(self.at), size), bool), groups)
 
     def beside(self, others: Sequence[Reach]) -> Reach:
         """Return the channels of several values, one after another."""
@@ -78,21 +78,23 @@ class Reach:
         return Reach(self.rows, np.where(passes, self.at, 0))
 
 
-def filtered(x: Reach, filters: Array, groups: int = 1) -> Reach:
+def apply_filters(x: Reach, filters: Array, groups: int = 1) -> Reach:
     """Return channels that depend on what the filters (outputs, inputs / groups) read of a group each."""
     if groups == 1:
-        return Reach.of(_read(x, filters))
+        return Reach.of(_read_filters(x, filters))
     inputs, outputs = len(x.at) // groups, len(filters) // groups
     if inputs == 1:
         return Reach(x.rows, np.where(filters[:, 0], np.repeat(x.at, outputs), 0))
     pieces = (
-        _read(Reach(x.rows, x.at[group * inputs :][:inputs]), filters[group * outputs :][:outputs])
+        _read_filters(
+            Reach(x.rows, x.at[group * inputs :][:inputs]), filters[group * outputs :][:outputs]
+        )
         for group in range(groups)
     )
     return Reach.of(np.vstack(list(pieces)))
 
 
-def _read(x: Reach, filters: Array) -> Array:
+def _read_filters(x: Reach, filters: Array) -> Array:
     order = np.argsort(x.at, kind="stable")
     rows, starts = np.unique(x.at[order], return_index=True)
     reads = np.logical_or.reduceat(filters[:, order], starts, axis=1)

@@ -21,7 +21,7 @@ FLOAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Cutout:
+class Subgraph:
     """A model in bytes, and its inputs: what they are in the file's graph, by name."""
 
     model: bytes
@@ -30,12 +30,12 @@ class Cutout:
     """What kind of numbers the inputs are, as onnx counts them."""
 
 
-class Uncut(Exception):
+class NotExtractable(Exception):
     """A part that does not stand by itself in the file; the message is the reason."""
 
 
-class Cutter:
-    """Cuts parts out of an open file."""
+class SubgraphExtractor:
+    """Takes parts out of an open file."""
 
     def __init__(self, reading: OnnxReading, values: Values) -> None:
         self.reading = reading
@@ -51,21 +51,21 @@ class Cutter:
             kind = node.attrs.get("to") if node.kind == "Cast" else next(known, None)
             self.types |= dict.fromkeys(node.outputs, kind) if isinstance(kind, int) else {}
 
-    def cut(self, sources: Iterable[str], outputs: Sequence[str]) -> Cutout:
+    def extract(self, sources: Iterable[str], outputs: Sequence[str]) -> Subgraph:
         """Return what makes the outputs of the sources, both as the file's graph calls them.
 
         Raises:
             Uncut: it does not stand by itself in the file.
         """
         ends = [self.tensors.get(output, "") for output in outputs]
-        nodes, constants, inputs = self._between({*sources}, ends)
+        nodes, constants, inputs = self._find_nodes_between({*sources}, ends)
         missing = {*sources} - {feature.op for feature in inputs.values()}
         strange = [node.kind for node in nodes if node.kind not in KNOWN]
         if missing or not all(ends) or strange:
-            raise Uncut("what it reads or gives is no tensor of the file")
-        return Cutout(self._model(nodes, constants, inputs, ends), inputs, self.types)
+            raise NotExtractable("what it reads or gives is no tensor of the file")
+        return Subgraph(self._make_model(nodes, constants, inputs, ends), inputs, self.types)
 
-    def _between(
+    def _find_nodes_between(
         self, sources: set[str], ends: Sequence[str]
     ) -> tuple[list[Node], dict[str, None], dict[str, Feature]]:
         """The nodes on the way back from the ends, in running order; constants and inputs that they read."""
@@ -86,7 +86,7 @@ class Cutter:
                 constants[name] = None
         return [nodes[position] for position in sorted(nodes)], constants, inputs
 
-    def _model(
+    def _make_model(
         self,
         nodes: Sequence[Node],
         constants: Iterable[str],
@@ -107,16 +107,16 @@ class Cutter:
             if name in spans
         ]
         for tensor in tensors:
-            self._fill(tensor, self.reading.model.constants[tensor.name])
+            self._fill_external(tensor, self.reading.model.constants[tensor.name])
         for node, proto in zip(nodes, protos, strict=True):
             for attribute in proto.attribute:
                 if attribute.HasField("t"):
-                    self._fill(attribute.t, node.attrs[attribute.name])
+                    self._fill_external(attribute.t, node.attrs[attribute.name])
         graph = helper.make_graph(
             protos,
             "part",
             [
-                helper.make_tensor_value_info(name, kinds.get(name, FLOAT), sizes(x))
+                helper.make_tensor_value_info(name, kinds.get(name, FLOAT), fix_shape(x))
                 for name, x in inputs.items()
             ],
             [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), None) for name in ends],
@@ -131,7 +131,7 @@ class Cutter:
         content: bytes = model.SerializeToString()
         return content
 
-    def _fill(self, tensor: Any, known: Tensor) -> None:
+    def _fill_external(self, tensor: Any, known: Tensor) -> None:
         """Put in what a tensor's file keeps elsewhere."""
         from onnx import numpy_helper
 
@@ -139,10 +139,10 @@ class Cutter:
             return
         values = self.values.of(known.place)
         if values is None:
-            raise Uncut("it has weights that cannot be read")
+            raise NotExtractable("it has weights that cannot be read")
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
-def sizes(x: Feature) -> tuple[int, ...]:
+def fix_shape(x: Feature) -> tuple[int, ...]:
     """Return a tensor's shape, of one image where the batch is free."""
     return tuple(size if isinstance(size, int) else 1 for size in x.shape)

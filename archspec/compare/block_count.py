@@ -12,21 +12,21 @@ from archspec.compare.chains import Chain
 from archspec.compare.match import Match
 
 
-def blocks_found(match: Match) -> int | None:
+def count_blocks(match: Match) -> int | None:
     """Return how many blocks the file has; None where its blocks, or the spec's, cannot be counted in this way."""
     ours = [expected for expected, _ in match.pairs if expected is not None]
     theirs = [found for _, found in match.pairs if found is not None]
     blocks = len(match.spec.regions_of("dense_block"))
-    ends = list(_narrow_places(ours))
-    of_blocks = sum(chain.region != "stem" and chain.joined != "stem" for chain in ends)
-    found = list(_narrow_places(theirs))
+    ends = list(_find_narrow_places(ours))
+    of_blocks = sum(chain.region != "stem" and chain.join_region != "stem" for chain in ends)
+    found = list(_find_narrow_places(theirs))
     of_their_kind = {chain.classes for chain in found} <= {chain.classes for chain in ends}
     if of_blocks != blocks - (not match.spec.regions_of("head")) or not of_their_kind:
         return None
     return blocks + len(found) - len(ends)
 
 
-def _narrow_places(chains: Sequence[Chain]) -> Iterator[Chain]:
+def _find_narrow_places(chains: Sequence[Chain]) -> Iterator[Chain]:
     """The chains that read a join behind which nothing reads what was made before."""
     inner = [chain for chain in chains if not chain.is_output]
     last_read: dict[str, int] = {}

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from archspec.compare.concat_sources import Flat
+from archspec.compare.concat_sources import FlatGraph
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 
 MAX_CELLS = 4_000_000
 """Cells of the table that pairs chains; beyond, they are paired one by one as they come."""
 
-_SIZES = ("out_channels", "kernel", "stride", "padding", "start", "stop")
+_SIZE_ATTRS = ("out_channels", "kernel", "stride", "padding", "start", "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Chain:
 
     ops: tuple[Op, ...]
     reads: tuple[str, ...]
-    through: tuple[str, ...] = ()
+    direct_reads: tuple[str, ...] = ()
     """What the first reads in the graph itself, concatenations by their names."""
-    joined: str = ""
+    join_region: str = ""
     """The region of the concatenation that it reads."""
 
     @property
@@ -58,7 +58,7 @@ Pair = tuple[Chain | None, Chain | None]
 """The spec's chain and the file's; one without a partner stands beside None."""
 
 
-def contracted(flat: Flat) -> list[Chain]:
+def contract_to_chains(flat: FlatGraph) -> list[Chain]:
     """Return a graph as chains, each after those that it reads, and at the end one for each output."""
     readers = Counter(source for op in flat.ops.values() for source in {*op.inputs})
     ends = {source for op in flat.ops.values() if len(op.inputs) > 1 for source in op.inputs}
@@ -71,19 +71,19 @@ def contracted(flat: Flat) -> list[Chain]:
             before = chains.pop(op.inputs[0])
             chains[name] = replace(before, ops=(*before.ops, op))
         else:
-            chains[name] = _begun(flat, op)
-    last = [_begun(flat, op) for op in flat.outputs]
-    return [*_in_order(chains, last), *last]
+            chains[name] = _begin_chain(flat, op)
+    last = [_begin_chain(flat, op) for op in flat.outputs]
+    return [*_sort_chains(chains, last), *last]
 
 
-def _begun(flat: Flat, op: Op) -> Chain:
-    through = flat.through.get(op.name, ())
+def _begin_chain(flat: FlatGraph, op: Op) -> Chain:
+    through = flat.direct_reads.get(op.name, ())
     return Chain((op,), op.inputs, through, flat.regions.get(next(iter(through), ""), ""))
 
 
-def _in_order(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator[Chain]:
+def _sort_chains(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator[Chain]:
     """A walk from the outputs, what is read first by its depth: the same for equal graphs, however they are listed."""
-    keys = _keys(chains, outputs)
+    keys = _make_sort_keys(chains, outputs)
     seen = set[str]()
     first = [value for chain in outputs for value in sorted(chain.reads, key=keys.__getitem__)]
     waiting = [(value, False) for value in reversed(first)]
@@ -100,11 +100,11 @@ def _in_order(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator
             )
 
 
-def _keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Mapping[str, Any]:
+def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Mapping[str, Any]:
     """What tells chains that are joined from one another; what nothing tells apart stays as it is listed."""
     depth: dict[str, int] = {}
     reads, read_by = (dict.fromkeys(chains, (0, 0)) for _ in range(2))
-    places = _places(chains, [*chains.values(), *outputs])
+    places = _find_places_in_joins(chains, [*chains.values(), *outputs])
     for name, chain in chains.items():
         depth[name] = len(chain.ops) + max((depth[source] for source in chain.reads), default=0)
         sources = {*chain.reads}
@@ -116,7 +116,7 @@ def _keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Mapping[str,
         name: (
             depth[name],
             chain.classes,
-            _sizes(chain),
+            _format_sizes(chain),
             reads[name],
             read_by[name],
             places[name],
@@ -126,7 +126,9 @@ def _keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Mapping[str,
     }
 
 
-def _places(chains: Iterable[str], readers: Iterable[Chain]) -> Mapping[str, tuple[int, ...]]:
+def _find_places_in_joins(
+    chains: Iterable[str], readers: Iterable[Chain]
+) -> Mapping[str, tuple[int, ...]]:
     """Where values stand among those that they are joined with: layers that are alike are told apart by it."""
     places: dict[str, list[int]] = {name: [] for name in chains}
     for chain in readers:
@@ -135,11 +137,11 @@ def _places(chains: Iterable[str], readers: Iterable[Chain]) -> Mapping[str, tup
     return {name: tuple(sorted(each)) for name, each in places.items()}
 
 
-def _sizes(chain: Chain) -> str:
-    return str([[op.attrs.get(size, "") for size in _SIZES] for op in chain.ops])
+def _format_sizes(chain: Chain) -> str:
+    return str([[op.attrs.get(size, "") for size in _SIZE_ATTRS] for op in chain.ops])
 
 
-def paired(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...]:
+def pair_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...]:
     """Return two sequences of chains paired at the least cost, each in its order (Needleman and Wunsch 1970).
 
     Equal beginnings and ends are paired first; what is left between them is short unless all differs. Outputs are
@@ -150,9 +152,9 @@ def paired(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...
     expected, found = (
         [chain for chain in chains if not chain.is_output] for chains in (expected, found)
     )
-    head = _alike(expected, found)
-    tail = _alike(expected[head:][::-1], found[head:][::-1])
-    middle = _align(expected[head : len(expected) - tail], found[head : len(found) - tail])
+    head = _count_alike(expected, found)
+    tail = _count_alike(expected[head:][::-1], found[head:][::-1])
+    middle = _align_chains(expected[head : len(expected) - tail], found[head : len(found) - tail])
     before = list(zip(expected[:head], found[:head], strict=True))
     after = list(zip(expected[len(expected) - tail :], found[len(found) - tail :], strict=True))
     if len(ours) != len(theirs):
@@ -160,21 +162,21 @@ def paired(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...
     return (*before, *middle, *after, *zip(ours, theirs, strict=True))
 
 
-def _alike(expected: Sequence[Chain], found: Sequence[Chain]) -> int:
+def _count_alike(expected: Sequence[Chain], found: Sequence[Chain]) -> int:
     pairs = enumerate(zip(expected, found, strict=False))
     return next(
         (index for index, (a, b) in pairs if a.classes != b.classes), min(len(expected), len(found))
     )
 
 
-def _align(expected: Sequence[Chain], found: Sequence[Chain]) -> list[Pair]:
+def _align_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> list[Pair]:
     if len(expected) * len(found) > MAX_CELLS:
         return list(zip_longest(expected, found))
     costs = [[float(column) for column in range(len(found) + 1)]]
     for row, a in enumerate(expected, start=1):
         costs.append([float(row)])
         for column, b in enumerate(found, start=1):
-            together = costs[row - 1][column - 1] + _cost(a, b)
+            together = costs[row - 1][column - 1] + _pairing_cost(a, b)
             costs[row].append(min(together, costs[row - 1][column] + 1, costs[row][column - 1] + 1))
     pairs: list[Pair] = []
     row, column = len(expected), len(found)
@@ -192,7 +194,7 @@ def _align(expected: Sequence[Chain], found: Sequence[Chain]) -> list[Pair]:
     return pairs[::-1]
 
 
-def _cost(expected: Chain, found: Chain) -> float:
+def _pairing_cost(expected: Chain, found: Chain) -> float:
     """Of pairing two chains: less than leaving both alone (2) where they could stand for one another."""
     if expected.classes == found.classes:
         return 0

@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from archspec.compare.block_count import blocks_found
-from archspec.compare.chain_pieces import cut
-from archspec.compare.chains import Chain, contracted, paired
-from archspec.compare.concat_order import Order, order_of
-from archspec.compare.concat_sources import flat
-from archspec.compare.equal_operators import merged, parted
-from archspec.compare.folded_norms import Folded, folded_norms, unfolded
-from archspec.compare.match import BlockComparison, Match, compared_blocks, surplus_layers
-from archspec.compare.missing_connections import connection_lines
-from archspec.compare.simplify import without_whole_crops
-from archspec.compare.sliced_concats import sliced_alike
-from archspec.compare.weight_names import nameless, other_names
-from archspec.compare.zero_biases import Settled, settled
+from archspec.compare.block_count import count_blocks
+from archspec.compare.chain_pieces import cut_pairs
+from archspec.compare.chains import Chain, contract_to_chains, pair_chains
+from archspec.compare.concat_order import JoinOrders, compare_join_orders
+from archspec.compare.concat_sources import flatten
+from archspec.compare.equal_operators import merge_equal_ops, split_merged_ops
+from archspec.compare.folded_norms import FoldedNorm, find_folded_norms, unfold_norms
+from archspec.compare.match import BlockComparison, Match, compare_blocks, find_surplus_layers
+from archspec.compare.missing_connections import describe_connection_faults
+from archspec.compare.simplify import drop_whole_crops
+from archspec.compare.sliced_concats import resolve_slices_as_in
+from archspec.compare.weight_names import find_other_names, note_nameless
+from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
 from archspec.errors import Diagnostic, counted
 from archspec.graph.ir import Graph, Op
 from archspec.operators.operator import DERIVED
@@ -76,23 +76,23 @@ class Comparison:
     expected_params: int
     match: Match
     """Which operators of the file are which of the spec's."""
-    asked: tuple[str, ...] = ()
+    requested: tuple[str, ...] = ()
     """What was compared because someone asked for it."""
 
     @property
-    def equal(self) -> bool:
+    def is_equal(self) -> bool:
         """The file's network is the spec's."""
         return not self.differences
 
     @property
     def compared(self) -> tuple[str, ...]:
         """In words, what was compared."""
-        return (*COMPARED, *self.asked)
+        return (*COMPARED, *self.requested)
 
     @property
     def not_compared(self) -> tuple[str, ...]:
         """In words, what was not."""
-        return tuple(words for words in NOT_COMPARED if words not in self.asked)
+        return tuple(words for words in NOT_COMPARED if words not in self.requested)
 
 
 def compare(
@@ -114,54 +114,59 @@ def compare(
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
-    plain = without_whole_crops(spec_graph)
-    found = sliced_alike(plain, found)
-    ours, theirs = flat(plain), merged(flat(found))
-    params = _params(op for part in contracted(theirs) for op in part.ops)
+    plain = drop_whole_crops(spec_graph)
+    found = resolve_slices_as_in(plain, found)
+    ours, theirs = flatten(plain), merge_equal_ops(flatten(found))
+    params = _count_params(op for part in contract_to_chains(theirs) for op in part.ops)
     is_traceless = zero_biases is not None and not norms_shift
-    folds = folded_norms(contracted(merged(ours)), contracted(theirs), is_traceless)
-    theirs = merged(flat(unfolded(found, folds))) if folds else theirs
-    expected_chains, found_chains = contracted(ours), contracted(parted(theirs, ours))
-    pairs = cut(paired(expected_chains, found_chains))
-    biases = Settled(pairs) if zero_biases is None else settled(pairs, zero_biases)
+    folds = find_folded_norms(
+        contract_to_chains(merge_equal_ops(ours)), contract_to_chains(theirs), is_traceless
+    )
+    theirs = merge_equal_ops(flatten(unfold_norms(found, folds))) if folds else theirs
+    expected_chains, found_chains = (
+        contract_to_chains(ours),
+        contract_to_chains(split_merged_ops(theirs, ours)),
+    )
+    pairs = cut_pairs(pair_chains(expected_chains, found_chains))
+    biases = AgreedBiases(pairs) if zero_biases is None else agree_on_biases(pairs, zero_biases)
     match = Match(spec_graph, biases.pairs)
-    blocks, order = compared_blocks(match, found.name), order_of(match)
-    lines = chain(_differences(match, blocks), _orders(order, ordered))
-    differences = _listed(lines) or _listed(_leftovers(match))
+    blocks, order = compare_blocks(match, found.name), compare_join_orders(match)
+    lines = chain(_list_differences(match, blocks), _list_order_faults(order, ordered))
+    differences = _limit_lines(lines) or _limit_lines(_find_leftovers(match))
     named = named and not differences  # of another network, other names say nothing
     return Comparison(
         blocks,
-        _listed(other_names(match)) if named else differences,
+        _limit_lines(find_other_names(match)) if named else differences,
         (
-            *_norm_notes(folds, match),
+            *_write_norm_notes(folds, match),
             *biases.notes,
-            *(() if ordered else _notes(order)),
-            *(nameless(match) if named else ()),
+            *(() if ordered else _write_order_notes(order)),
+            *(note_nameless(match) if named else ()),
         ),
         params,
-        _params(op for part in expected_chains for op in part.ops),
+        _count_params(op for part in expected_chains for op in part.ops),
         match,
         tuple(words for words, is_asked in ((NAMES, named), (ORDER, ordered)) if is_asked),
     )
 
 
-def _listed(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
+def _limit_lines(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Each difference once, and as many as anyone reads."""
     listed = tuple(dict.fromkeys(islice(differences, MAX_LINES)))
     more = next(differences, None)
     return (*listed, Diagnostic("R105", f"more than {MAX_LINES:,} differences")) if more else listed
 
 
-def _leftovers(match: Match) -> Iterator[Diagnostic]:
+def _find_leftovers(match: Match) -> Iterator[Diagnostic]:
     """What no line above says: none is known, and equal means that there is none."""
-    yield from _attributes(match, derived=True)
+    yield from _compare_attributes(match, derived=True)
     if any(expected is None or found is None for expected, found in match.pairs):
         yield Diagnostic("R102", "the network has other stages than the spec says")
 
 
-def _differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Diagnostic]:
-    alone = list(_alone(match))
-    number, expected = blocks_found(match) if alone else None, len(blocks)
+def _list_differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Diagnostic]:
+    alone = list(_explain_unpaired(match))
+    number, expected = count_blocks(match) if alone else None, len(blocks)
     if number is not None and number != expected:
         yield Diagnostic(
             "R101", f"the file has {counted(number, 'block')}, the spec says {expected}"
@@ -178,21 +183,21 @@ def _differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Di
             message = f"{match.titles[block.block]} has {block.layers} layers, the spec says {block.expected_layers}"
             yield Diagnostic("R101", message)
     yield from alone
-    yield from _compositions(match)
-    yield from (Diagnostic("R103", line) for line in connection_lines(match))
+    yield from _compare_compositions(match)
+    yield from (Diagnostic("R103", line) for line in describe_connection_faults(match))
     for block in blocks:
         if block.layers == block.expected_layers:
-            yield from _connections(match, block)
-    yield from _attributes(match, derived=False)
+            yield from _compare_connections(match, block)
+    yield from _compare_attributes(match, derived=False)
 
 
-def _compositions(match: Match) -> Iterator[Diagnostic]:
+def _compare_compositions(match: Match) -> Iterator[Diagnostic]:
     """Pairs of chains with different operators, those that differ alike in one line."""
     alike: dict[str, list[str]] = {}
-    for expected, found in match.both:
+    for expected, found in match.complete_pairs:
         if expected.classes != found.classes:
             theirs, ours = (", ".join(op.kind for op in chain.ops) for chain in (found, expected))
-            alike.setdefault(f"{theirs}; the spec says {ours}", []).append(match.title(expected))
+            alike.setdefault(f"{theirs}; the spec says {ours}", []).append(match.title_of(expected))
     for words, titles in alike.items():
         who = (
             f"{titles[0]} and {len(titles) - 1} more consist"
@@ -202,10 +207,10 @@ def _compositions(match: Match) -> Iterator[Diagnostic]:
         yield Diagnostic("R102", f"{who} of {words}")
 
 
-def _alone(match: Match) -> Iterator[Diagnostic]:
+def _explain_unpaired(match: Match) -> Iterator[Diagnostic]:
     """Chains without a partner that are no layers of a block."""
-    after, there = "the input", {expected.region for expected, _ in match.both}
-    for (expected, found), layer in zip(match.pairs, surplus_layers(match), strict=True):
+    after, there = "the input", {expected.region for expected, _ in match.complete_pairs}
+    for (expected, found), layer in zip(match.pairs, find_surplus_layers(match), strict=True):
         if any(chain is not None and chain.is_output for chain in (expected, found)):
             return
         if (
@@ -219,11 +224,11 @@ def _alone(match: Match) -> Iterator[Diagnostic]:
                 "R102", f"{after} is followed by {kinds}, which the spec does not have"
             )
         elif found is None and expected is not None:
-            yield from _missing(match, expected, expected.region in there)
-        after = match.title(expected) if expected else after
+            yield from _explain_missing(match, expected, expected.region in there)
+        after = match.title_of(expected) if expected else after
 
 
-def _missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnostic]:
+def _explain_missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnostic]:
     """A chain of the spec that the file has not, the part that it belongs to otherwise there or not."""
     first, region = expected.ops[0], match.spec.regions.get(expected.region)
     if (
@@ -233,7 +238,7 @@ def _missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnosti
         and in_part
     ):
         yield Diagnostic(
-            "R103", f"{match.title(expected)} does not read {match.skip_title(region.name)}"
+            "R103", f"{match.title_of(expected)} does not read {match.skip_title(region.name)}"
         )
     elif region is not None and region.kind == "dense_block" and first.kind == "add":
         yield Diagnostic(
@@ -241,13 +246,13 @@ def _missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnosti
         )
     elif expected.region in match.layers and in_part:
         yield Diagnostic(
-            "R102", f"{match.title(expected)} lacks {', '.join(op.kind for op in expected.ops)}"
+            "R102", f"{match.title_of(expected)} lacks {', '.join(op.kind for op in expected.ops)}"
         )
     elif expected.region not in match.layers and first.kind != "concat":
-        yield Diagnostic("R102", f"{match.title(expected)} is missing")
+        yield Diagnostic("R102", f"{match.title_of(expected)} is missing")
 
 
-def _orders(order: Order, ordered: bool) -> Iterator[Diagnostic]:
+def _list_order_faults(order: JoinOrders, ordered: bool) -> Iterator[Diagnostic]:
     yield from (Diagnostic("R103", fault) for fault in order.faults)
     if ordered:
         yield from (
@@ -256,24 +261,24 @@ def _orders(order: Order, ordered: bool) -> Iterator[Diagnostic]:
         )
 
 
-def _connections(match: Match, block: BlockComparison) -> Iterator[Diagnostic]:
+def _compare_connections(match: Match, block: BlockComparison) -> Iterator[Diagnostic]:
     for edges, verb in ((block.missing, "does not read"), (block.surplus, "must not read")):
         for layer, source in edges:
             of = f"layer {source}" if source else "the block's input"
-            yield _edge(f"{match.titles[block.block]}, layer {layer}", of, verb)
+            yield _make_edge_fault(f"{match.titles[block.block]}, layer {layer}", of, verb)
 
 
-def _edge(reader: str, source: str, verb: str) -> Diagnostic:
+def _make_edge_fault(reader: str, source: str, verb: str) -> Diagnostic:
     return Diagnostic("R103", f"{reader} {verb} {source}")
 
 
-def _attributes(match: Match, derived: bool) -> Iterator[Diagnostic]:
+def _compare_attributes(match: Match, derived: bool) -> Iterator[Diagnostic]:
     """Compare operators in pairs; what several of them have in common is said once."""
     alike: dict[str, list[str]] = {}
-    for expected, found in match.both:
+    for expected, found in match.complete_pairs:
         if expected.classes == found.classes:
             for ours, theirs in zip(expected.ops, found.ops, strict=True):
-                for words in _of_operator(match, ours, theirs, derived):
+                for words in _compare_operators(match, ours, theirs, derived):
                     alike.setdefault(words, []).append(ours.name)
     for words, names in alike.items():
         if len(names) <= 3:
@@ -284,7 +289,7 @@ def _attributes(match: Match, derived: bool) -> Iterator[Diagnostic]:
         yield Diagnostic("R104", f"{names[0]} and {len(names) - 1} more {verb} {rest}", names[0])
 
 
-def _of_operator(match: Match, expected: Op, found: Op, derived: bool) -> Iterator[str]:
+def _compare_operators(match: Match, expected: Op, found: Op, derived: bool) -> Iterator[str]:
     if expected.kind != found.kind:
         yield f"is {found.kind}, the spec says {expected.kind}"
         return
@@ -294,22 +299,24 @@ def _of_operator(match: Match, expected: Op, found: Op, derived: bool) -> Iterat
         if (
             name in row.in_training
             or (name in DERIVED) != derived
-            or _untold(name, found)
-            or _same(ours.get(name), theirs.get(name))
+            or _is_untold(name, found)
+            or _is_same(ours.get(name), theirs.get(name))
         ):
             continue
-        if name == "out_channels" and _follows(match, expected, theirs):
+        if name == "out_channels" and _follows_input(match, expected, theirs):
             continue
         words = _WORDS.get(name, f"has {name} {{found}}, the spec says {{expected}}")
-        yield words.format(found=_shown(theirs.get(name)), expected=_shown(ours.get(name)))
+        yield words.format(
+            found=_format_value(theirs.get(name)), expected=_format_value(ours.get(name))
+        )
 
 
-def _untold(name: str, found: Op) -> bool:
+def _is_untold(name: str, found: Op) -> bool:
     """The file does not tell: the eps of a norm that is folded or written out, the slope that a PReLU starts from."""
     return name in found.attrs and found.attrs[name] is None
 
 
-def _follows(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
+def _follows_input(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
     """A transition whose width is right for what it reads: another line says why it reads something else."""
     region = match.spec.regions.get(expected.region)
     if (
@@ -326,41 +333,41 @@ def _follows(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
     )
 
 
-def _same(expected: Any, found: Any) -> bool:
+def _is_same(expected: Any, found: Any) -> bool:
     """Equal, or stored as the same float32."""
     if isinstance(expected, float) and isinstance(found, float):
         return struct.pack("f", expected) == struct.pack("f", found)
     return bool(expected == found)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _norm_notes(folds: Sequence[Folded], match: Match) -> Iterator[str]:
+def _write_norm_notes(folds: Sequence[FoldedNorm], match: Match) -> Iterator[str]:
     """Norms that are there but do not stand in the file as such."""
-    found = (op for _, chain in match.both for op in chain.ops if op.kind == "batch_norm")
+    found = (op for _, chain in match.complete_pairs for op in chain.ops if op.kind == "batch_norm")
     held = {fold.found.name for fold in folds}
-    written = sum(_untold("eps", op) and op.name.split(" norm ")[0] not in held for op in found)
+    written = sum(_is_untold("eps", op) and op.name.split(" norm ")[0] not in held for op in found)
     traceless = sum(not fold.found.attrs.get("bias") for fold in folds)
     if len(folds) > traceless:
-        yield _norm_note(len(folds) - traceless, "folded into the convolution before")
+        yield _write_norm_note(len(folds) - traceless, "folded into the convolution before")
     if traceless:
-        yield _norm_note(
+        yield _write_norm_note(
             traceless,
             "folded into a convolution that has no bias in the file",
             ", and a norm that shifts by zero is not told from none",
         )
     if written:
-        yield _norm_note(written, "written as a scale and a shift")
+        yield _write_norm_note(written, "written as a scale and a shift")
 
 
-def _norm_note(number: int, how: str, more: str = "") -> str:
+def _write_norm_note(number: int, how: str, more: str = "") -> str:
     verb = "is" if number == 1 else "are"
     return f"{counted(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
 
 
-def _notes(order: Order) -> Iterator[str]:
+def _write_order_notes(order: JoinOrders) -> Iterator[str]:
     if order.reordered and not order.faults:
         more = (
             f" and {len(order.reordered) - 1} more join their"
@@ -371,6 +378,6 @@ def _notes(order: Order) -> Iterator[str]:
         yield f"{order.reordered[0]}{more} {words}"
 
 
-def _params(ops: Iterator[Op]) -> int:
+def _count_params(ops: Iterator[Op]) -> int:
     """Learnable values, those that several operators share counted once."""
     return sum(OPERATORS[op.kind].params(op.attrs) for op in ops if "weights_of" not in op.attrs)

@@ -18,7 +18,7 @@ from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True)
-class Order:
+class JoinOrders:
     """Joins of a file whose sources stand in another order than the spec's."""
 
     reordered: tuple[str, ...]
@@ -27,11 +27,11 @@ class Order:
     """Of those that make another network: what depends on the order."""
 
 
-def order_of(match: Match) -> Order:
+def compare_join_orders(match: Match) -> JoinOrders:
     """Return the joins in another order, and whether that matters."""
-    walk = _Walk(match)
-    faults = tuple(dict.fromkeys(walk.run()))
-    return Order(tuple(walk.reordered), faults)
+    walk = _OrderWalk(match)
+    faults = tuple(dict.fromkeys(walk.find_faults()))
+    return JoinOrders(tuple(walk.reordered), faults)
 
 
 Permutation = tuple[Any, ...]
@@ -39,40 +39,40 @@ Permutation = tuple[Any, ...]
 
 
 @dataclass
-class _Walk:
+class _OrderWalk:
     match: Match
     reordered: list[str] = field(default_factory=list)
     moved: dict[str, tuple[str, Permutation]] = field(default_factory=dict)
     """Values whose channels stand in another order: the reader of the join that makes it so, and how they stand."""
 
-    def run(self) -> Iterator[str]:
-        partners = {found.output: expected.output for expected, found in self.match.both}
-        for expected, found in self.match.both:
+    def find_faults(self) -> Iterator[str]:
+        partners = {found.output: expected.output for expected, found in self.match.complete_pairs}
+        for expected, found in self.match.complete_pairs:
             reads = tuple(partners.get(value, "") for value in found.reads)
             moved = tuple(self.moved[value] for value in expected.reads if value in self.moved)
             if expected.ops[0].kind in COMMUTATIVE:
-                yield from self._combined(expected)
+                yield from self._combine(expected)
             elif reads != expected.reads and Counter(reads) == Counter(expected.reads):
-                self.reordered.append(self.match.reader(expected))
-                yield from self._followed(
+                self.reordered.append(self.match.reader_title(expected))
+                yield from self._follow(
                     expected, self.reordered[-1], (expected.reads, reads, moved)
                 )
             elif moved:
                 how = moved[0][1] if len(reads) == 1 else (expected.reads, reads, moved)
-                yield from self._followed(expected, moved[0][0], how)
+                yield from self._follow(expected, moved[0][0], how)
 
-    def _followed(self, chain: Chain, origin: str, how: Permutation) -> Iterator[str]:
+    def _follow(self, chain: Chain, origin: str, how: Permutation) -> Iterator[str]:
         """Follow permuted channels through a chain."""
         for op in chain.ops:
             if OPERATORS[op.kind].tells_places(op.attrs):
-                what = self.match.title(chain) if op.kind == "output" else op.name
+                what = self.match.title_of(chain) if op.kind == "output" else op.name
                 yield f"{origin} joins its sources in another order, on which {what} depends"
                 return
             if OPERATORS[op.kind].mixes(op.attrs):
                 return
         self.moved[chain.output] = origin, how
 
-    def _combined(self, chain: Chain) -> Iterator[str]:
+    def _combine(self, chain: Chain) -> Iterator[str]:
         """A sum or product of channels that are permuted alike, or made by weights that may be permuted alike."""
         moved = {value: self.moved[value] for value in chain.reads if value in self.moved}
         if not moved:
@@ -80,13 +80,13 @@ class _Walk:
         origin, how = next(iter(moved.values()))
         alike = all(other == how for _, other in moved.values())
         if alike and all(value in moved or self._is_free(value) for value in chain.reads):
-            yield from self._followed(chain, origin, how)
+            yield from self._follow(chain, origin, how)
         else:
             yield f"{origin} joins its sources in another order, on which {chain.ops[0].name} depends"
 
     def _is_free(self, value: str) -> bool:
         made = self.match.by_output[value]
-        if self.match.readers[value] != 1:
+        if self.match.reader_counts[value] != 1:
             return False
         for op in reversed(made.ops):
             if OPERATORS[op.kind].mixes(op.attrs):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from archspec.compare.simplify import channels_of, clamped, gated, is_idle, summed, unshuffled
+from archspec.compare.simplify import (
+    count_channels,
+    drop_repeated_relus,
+    drop_undone_shuffles,
+    fuse_gates,
+    is_idle,
+    merge_sums,
+)
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
 
@@ -17,7 +24,7 @@ COMMUTATIVE = ("add", "multiply")
 """Kinds that take several values of equal shape: a concatenation among these stays an operator of its own."""
 
 
-class Joins:
+class ResolvedReads:
     """What each operator reads, idle ones passed by and nested concatenations written out, in running order.
 
     Raises:
@@ -25,34 +32,34 @@ class Joins:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = summed(gated(clamped(unshuffled(graph))))
+        self.graph = merge_sums(fuse_gates(drop_repeated_relus(drop_undone_shuffles(graph))))
         self.ops = dict(self.graph.ops)
         self.reads: dict[str, tuple[str, ...]] = {}
         self.regions: dict[str, str] = {}
-        self.written: dict[str, tuple[str, ...]] = {}
+        self.leaves: dict[str, tuple[str, ...]] = {}
         self.channels: dict[str, int] = {}
         self.total = 0
         for op in self.graph.ops.values():
             self._add(op)
 
     def _add(self, op: Op) -> None:
-        sources = tuple(part for source in op.inputs for part in self._parts(op, source))
+        sources = tuple(part for source in op.inputs for part in self._resolve(op, source))
         self.total += len(sources)
         if self.total > MAX_JOINED:
             raise ModelFileError.one(
                 "R009", f"joins more than {MAX_JOINED:,} values in all", self.graph.name
             )
-        self.channels[op.name] = channels_of(op, self.channels)
+        self.channels[op.name] = count_channels(op, self.channels)
         if op.kind in PASSED_BY or (op.inputs and is_idle(op, self.channels[op.inputs[0]])):
-            self.written[op.name] = sources
+            self.leaves[op.name] = sources
         else:
-            self.written[op.name] = (op.name,)
+            self.leaves[op.name] = (op.name,)
             self.reads[op.name] = sources
         if op.kind == "concat":
             self.regions[op.name] = op.region
 
-    def _parts(self, op: Op, source: str) -> tuple[str, ...]:
-        parts = self.written[source]
+    def _resolve(self, op: Op, source: str) -> tuple[str, ...]:
+        parts = self.leaves[source]
         if op.kind not in COMMUTATIVE or len(parts) == 1:
             return parts
         self.reads[source] = parts
@@ -61,26 +68,26 @@ class Joins:
 
 
 @dataclass(frozen=True, slots=True)
-class Flat:
+class FlatGraph:
     """A graph whose operators read values, or joins of them, with nothing between."""
 
     ops: Mapping[str, Op]
     """Their inputs are what they join; a concatenation among these is one that a sum or product reads."""
     outputs: tuple[Op, ...]
     """What the network gives."""
-    through: Mapping[str, tuple[str, ...]]
+    direct_reads: Mapping[str, tuple[str, ...]]
     """What operators and outputs read in the graph itself, concatenations by their names."""
     regions: Mapping[str, str]
     """Of the concatenations."""
 
 
-def flat(graph: Graph) -> Flat:
+def flatten(graph: Graph) -> FlatGraph:
     """Return a graph with its concatenations written out.
 
     Raises:
         ModelFileError: R009, they join more values than any spec may.
     """
-    joins = Joins(graph)
+    joins = ResolvedReads(graph)
     ends = {
         f"output {number} of the network": name
         for number, name in enumerate(joins.graph.outputs, start=1)
@@ -89,9 +96,9 @@ def flat(graph: Graph) -> Flat:
     for name in joins.reads:
         op = joins.ops[name]
         through[name] = (name,) if op.kind == "concat" else op.inputs
-    return Flat(
+    return FlatGraph(
         {name: replace(joins.ops[name], inputs=reads) for name, reads in joins.reads.items()},
-        tuple(Op(output, "output", joins.written[name]) for output, name in ends.items()),
+        tuple(Op(output, "output", joins.leaves[name]) for output, name in ends.items()),
         through,
         joins.regions,
     )

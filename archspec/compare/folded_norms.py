@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from types import MappingProxyType
 
-from archspec.compare.chains import Chain, paired
+from archspec.compare.chains import Chain, pair_chains
 from archspec.graph.ir import Graph, Op
 from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class FoldedNorm:
     """A convolution of a file that holds a norm, and the spec's convolution."""
 
     found: Op
@@ -28,9 +28,9 @@ class Folded:
     """How many of the spec's it holds: several may stand in a row."""
 
 
-def folded_norms(
+def find_folded_norms(
     expected: Sequence[Chain], found: Sequence[Chain], zero_biases: bool = False
-) -> tuple[Folded, ...]:
+) -> tuple[FoldedNorm, ...]:
     """Return the convolutions of a file that must hold the norm that the spec has behind them.
 
     With `zero_biases` a bias that is absent is one of zeros: norms may be folded without a trace.
@@ -38,26 +38,28 @@ def folded_norms(
     behind a convolution of the file, and none of those that hold one may have a bias that the spec
     does not tell.
     """
-    biased = any(_biased(op) for chain in found for op in chain.ops)
-    traceless = zero_biases and not any(norms for chain in found for _, norms in _convs(chain))
+    biased = any(_is_biased_conv(op) for chain in found for op in chain.ops)
+    traceless = zero_biases and not any(norms for chain in found for _, norms in _walk_convs(chain))
     if not (biased or traceless):
         return ()
-    bare = _bare(expected, found)
-    is_trained = any(_biased(fold.found) and not _biased(fold.expected) for fold in bare)
+    bare = _find_bare_convs(expected, found)
+    is_trained = any(
+        _is_biased_conv(fold.found) and not _is_biased_conv(fold.expected) for fold in bare
+    )
     if traceless and not is_trained:
         return bare
-    return tuple(fold for fold in bare if _biased(fold.found))
+    return tuple(fold for fold in bare if _is_biased_conv(fold.found))
 
 
-def _bare(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Folded, ...]:
+def _find_bare_convs(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[FoldedNorm, ...]:
     """Convolutions behind which the spec has a norm and the file none.
 
     A chain that the spec does not have, such as a layer too many, is taken for one like the last of
     its kind.
     """
-    pairs = paired(*([_without_norms(chain) for chain in chains] for chains in (expected, found)))
+    pairs = pair_chains(*([_drop_norms(chain) for chain in chains] for chains in (expected, found)))
     ours, theirs = ({chain.ops[0].name: chain for chain in chains} for chains in (expected, found))
-    folds, last = list[Folded](), dict[tuple[str, ...], Chain]()
+    folds, last = list[FoldedNorm](), dict[tuple[str, ...], Chain]()
     for a, b in pairs:
         if a is not None:
             last[a.classes] = ours[a.ops[0].name]
@@ -65,19 +67,19 @@ def _bare(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Folded, ..
             ours[a.ops[0].name] if a is not None else last.get(b.classes) if b is not None else None
         )
         if b is not None and like is not None:
-            folds.extend(_in_chain(like, theirs[b.ops[0].name]))
+            folds.extend(_find_in_chain(like, theirs[b.ops[0].name]))
     return tuple(folds)
 
 
-def unfolded(graph: Graph, folds: Sequence[Folded]) -> Graph:
+def unfold_norms(graph: Graph, folds: Sequence[FoldedNorm]) -> Graph:
     """Return a file's graph with the norms behind their convolutions, whose readers read the norms; eps is None."""
     by_name = {fold.found.name: fold for fold in folds}
     return Graph.of(
-        graph.name, [made for op in graph.ops.values() for made in _unfolded(op, by_name)]
+        graph.name, [made for op in graph.ops.values() for made in _unfold(op, by_name)]
     )
 
 
-def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
+def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
     if op.name not in folds:
         yield op
         return
@@ -93,11 +95,11 @@ def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
     yield Op(op.name, "batch_norm", (source,), norm)
 
 
-def _biased(op: Op) -> bool:
+def _is_biased_conv(op: Op) -> bool:
     return OPERATORS[op.kind].folds_norm and bool(op.attrs.get("bias"))
 
 
-def _without_norms(chain: Chain) -> Chain:
+def _drop_norms(chain: Chain) -> Chain:
     """A chain without the norms behind its convolutions, in a row or alone."""
     ops: list[Op] = []
     for op in chain.ops:
@@ -106,14 +108,14 @@ def _without_norms(chain: Chain) -> Chain:
     return replace(chain, ops=tuple(ops))
 
 
-def _in_chain(expected: Chain, found: Chain) -> Iterator[Folded]:
-    pairs = zip(_convs(expected), _convs(found), strict=False)
+def _find_in_chain(expected: Chain, found: Chain) -> Iterator[FoldedNorm]:
+    pairs = zip(_walk_convs(expected), _walk_convs(found), strict=False)
     for (ours, norms), (theirs, norms_left) in pairs:
         if norms > norms_left and ours.kind == theirs.kind:
-            yield Folded(theirs, ours, norms - norms_left)
+            yield FoldedNorm(theirs, ours, norms - norms_left)
 
 
-def _convs(chain: Chain) -> Iterator[tuple[Op, int]]:
+def _walk_convs(chain: Chain) -> Iterator[tuple[Op, int]]:
     """The convolutions of a chain, and how many batch norms follow in a row."""
     for at, op in enumerate(chain.ops):
         if OPERATORS[op.kind].folds_norm:

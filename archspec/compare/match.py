@@ -10,7 +10,7 @@ from functools import cached_property
 
 from archspec.compare.chains import Chain, Pair
 from archspec.compare.concat_sources import COMMUTATIVE
-from archspec.graph.connections import BlockConnections, block_connections, layers_of
+from archspec.graph.connections import BlockConnections, derive_connections, layers_of
 from archspec.graph.ir import Graph, Op, Region
 
 _IN_BLOCK: Mapping[str, str] = {"slice": "share of its input", "add": "residual sum"}
@@ -53,7 +53,7 @@ class Match:
         titles = {"": "the input", "stem": "the stem", "head": "the head"}
         for kind, word in (("dense_block", "block"), ("transition", "transition")):
             titles |= {
-                r.name: f"{word} {_number(r, n)}"
+                r.name: f"{word} {_number_in_spec(r, n)}"
                 for n, r in enumerate(self.spec.regions_of(kind), start=1)
             }
         return titles | {
@@ -66,7 +66,7 @@ class Match:
         return {expected.output: expected for expected, _ in self.pairs if expected is not None}
 
     @cached_property
-    def entering(self) -> Mapping[str, tuple[str, ...]]:
+    def values_entering(self) -> Mapping[str, tuple[str, ...]]:
         """What the first layer of each of the spec's blocks reads."""
         found: dict[str, tuple[str, ...]] = {}
         for chain in self.by_output.values():
@@ -79,11 +79,11 @@ class Match:
         return found
 
     @cached_property
-    def readers(self) -> Counter[str]:
+    def reader_counts(self) -> Counter[str]:
         """How many of the spec's chains read each value."""
         return Counter(value for chain in self.by_output.values() for value in {*chain.reads})
 
-    def title(self, chain: Chain) -> str:
+    def title_of(self, chain: Chain) -> str:
         """Return `block 3, layer 17`, `transition 2`, `the stem`."""
         if chain.is_output:
             number = sum(before.is_output for before in self.by_output.values())
@@ -99,16 +99,20 @@ class Match:
         what = "bypass" if around else _IN_BLOCK.get(chain.ops[0].kind, "")
         return f"{title}'s {what}" if what else f"the output of {title}"
 
-    def reader(self, chain: Chain) -> str:
+    def reader_title(self, chain: Chain) -> str:
         """Return what a chain is called as the reader of a join: what follows a block reads the block's output."""
-        region = self.spec.regions.get(chain.joined)
+        region = self.spec.regions.get(chain.join_region)
         own = (
-            chain.region == chain.joined
+            chain.region == chain.join_region
             or chain.region in self.layers
             or self.is_aggregation(chain)
         )
         joins_a_block = region is not None and region.kind == "dense_block" and not own
-        return f"the output of {self.titles[chain.joined]}" if joins_a_block else self.title(chain)
+        return (
+            f"the output of {self.titles[chain.join_region]}"
+            if joins_a_block
+            else self.title_of(chain)
+        )
 
     def is_aggregation(self, chain: Chain) -> bool:
         """Whether it begins in what aggregates a block's layers."""
@@ -120,20 +124,24 @@ class Match:
         skip = self.spec.regions[transition].attrs["skip"]
         return f"{self.titles[skip] if skip == 'stem' else f'block {skip}'} (its skip)"
 
-    def source(self, value: str, reader: Chain) -> str:
+    def source_title(self, value: str, reader: Chain) -> str:
         """Return what a value of the spec is called in the words of a block: `layer 4`, `the block's input`."""
         chain = self.by_output[value]
         if chain.region == reader.region and chain.region:
             return value
-        block = self.layers.get(reader.region, (reader.joined, 0))[0]
+        block = self.layers.get(reader.region, (reader.join_region, 0))[0]
         block = self.spec.regions[reader.region].parent if self.is_aggregation(reader) else block
         owner, number = self.layers.get(chain.region, ("", 0))
         if owner and owner == block:
             return f"layer {number}"
-        return "the block's input" if value in self.entering.get(block, ()) else self.title(chain)
+        return (
+            "the block's input"
+            if value in self.values_entering.get(block, ())
+            else self.title_of(chain)
+        )
 
     @cached_property
-    def shapes(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
+    def last_layer_classes(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
         """The operators of the chains of the last layer of each of the spec's blocks."""
         found: dict[str, str] = {}
         shapes: dict[str, tuple[tuple[str, ...], ...]] = {}
@@ -144,11 +152,13 @@ class Match:
         return {block: shape for block, shape in shapes.items() if block}
 
     @cached_property
-    def rank(self) -> Mapping[tuple[str, str], int]:
+    def operand_ranks(self) -> Mapping[tuple[str, str], int]:
         """By a sum or product of the file and what it reads: where its partner reads the same."""
-        partners = {found.output: expected.output for expected, found in self.both}
+        partners = {found.output: expected.output for expected, found in self.complete_pairs}
         sums = [
-            (expected, found) for expected, found in self.both if found.ops[0].kind in COMMUTATIVE
+            (expected, found)
+            for expected, found in self.complete_pairs
+            if found.ops[0].kind in COMMUTATIVE
         ]
         return {
             (found.output, value): expected.reads.index(partners[value])
@@ -158,22 +168,22 @@ class Match:
         }
 
     @property
-    def both(self) -> Iterator[tuple[Chain, Chain]]:
+    def complete_pairs(self) -> Iterator[tuple[Chain, Chain]]:
         """The pairs of which neither is missing."""
         for expected, found in self.pairs:
             if expected is not None and found is not None:
                 yield expected, found
 
 
-def _number(region: Region, usual: int) -> int:
+def _number_in_spec(region: Region, usual: int) -> int:
     """The number that the spec gives a block or transition; one of no operators before it has no region."""
     return int(region.origin[1]) + 1 if len(region.origin) > 1 else usual
 
 
-def compared_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
+def compare_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
     """Return the connections of every block, the file's derived from its own operators as the spec's are."""
-    expected = {found.block: found for found in block_connections(match.spec)}
-    found = {found.block: found for found in block_connections(_with_regions(match, name))}
+    expected = {found.block: found for found in derive_connections(match.spec)}
+    found = {found.block: found for found in derive_connections(_put_in_regions(match, name))}
     return tuple(
         BlockComparison(
             block,
@@ -181,18 +191,18 @@ def compared_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
             len(expected[block].sources),
             found[block].edges,
             expected[block].edges,
-            tuple(sorted(_edges(expected[block]) - _edges(found[block]))),
-            tuple(sorted(_edges(found[block]) - _edges(expected[block]))),
+            tuple(sorted(_collect_edges(expected[block]) - _collect_edges(found[block]))),
+            tuple(sorted(_collect_edges(found[block]) - _collect_edges(expected[block]))),
         )
         for block in expected
     )
 
 
-def _edges(block: BlockConnections) -> set[tuple[int, int]]:
+def _collect_edges(block: BlockConnections) -> set[tuple[int, int]]:
     return {(layer, j) for layer, sources in enumerate(block.sources, start=1) for j in sources}
 
 
-def _with_regions(match: Match, name: str) -> Graph:
+def _put_in_regions(match: Match, name: str) -> Graph:
     """The file's operators in the regions of their partners, with one concatenation for each join."""
     regions = {
         region.name: region
@@ -201,31 +211,33 @@ def _with_regions(match: Match, name: str) -> Graph:
     }
     numbers, last = dict[str, int](), 0
     ops: list[Op] = []
-    for (expected, found), surplus in zip(match.pairs, surplus_layers(match), strict=True):
+    for (expected, found), surplus in zip(match.pairs, find_surplus_layers(match), strict=True):
         if found is None or found.is_output:
             continue
         places = (
             [surplus.name if surplus else ""] * len(found.ops)
             if expected is None
-            else _places(expected, found)
+            else _find_regions(expected, found)
         )
         for place in places:
             if place in match.layers or surplus:
                 regions[place] = surplus or match.spec.regions[place]
                 last = numbers[place] = match.layers.get(place, ("", last))[1]
-        within = places[0] if places[0] in numbers else (expected or found).joined
-        ops.extend(_placed(match, found, places, within))
+        within = places[0] if places[0] in numbers else (expected or found).join_region
+        ops.extend(_place_ops(match, found, places, within))
     return Graph.of(
         name, ops, sorted(regions.values(), key=lambda region: numbers.get(region.name, 0))
     )
 
 
-def _placed(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
+def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
     """A chain's operators in their regions, and the concatenation that it reads, if any, in the region `within`."""
     reads, first = found.reads, found.ops[0]
     if first.kind in COMMUTATIVE:
         reads = tuple(
-            sorted(reads, key=lambda value: match.rank.get((found.output, value), len(reads)))
+            sorted(
+                reads, key=lambda value: match.operand_ranks.get((found.output, value), len(reads))
+            )
         )
     elif len(reads) > 1 and first.kind != "concat":
         joined = Op(f"{first.name} reads", "concat", reads, region=within)
@@ -236,7 +248,7 @@ def _placed(match: Match, found: Chain, places: Sequence[str], within: str) -> I
         reads = (op.name,)
 
 
-def _places(expected: Chain, found: Chain) -> list[str]:
+def _find_regions(expected: Chain, found: Chain) -> list[str]:
     """The regions of the operators of a file's chain: those of the spec's that they stand for, or of the one before."""
     regions = dict.fromkeys(range(len(found.ops)), "")
     same = SequenceMatcher(
@@ -251,14 +263,14 @@ def _places(expected: Chain, found: Chain) -> list[str]:
     return filled
 
 
-def surplus_layers(match: Match) -> list[Region | None]:
+def find_surplus_layers(match: Match) -> list[Region | None]:
     """Return for each pair the layer that its chain is a part of where the file has more layers than the spec."""
     layers: list[Region | None] = []
     block, run = "", list[Chain]()
     for expected, found in match.pairs:
         if expected is not None:
             block, run = match.layers.get(expected.region, ("", 0))[0], []
-        shape = match.shapes.get(block, ())
+        shape = match.last_layer_classes.get(block, ())
         if (
             expected is not None
             or found is None

@@ -14,7 +14,7 @@ from archspec.graph.shapes import infer_shapes
 from archspec.operators.table import OPERATORS
 
 
-def channels_of(op: Op, known: Mapping[str, int]) -> int:
+def count_channels(op: Op, known: Mapping[str, int]) -> int:
     """Return how many channels an operator gives, those of what it reads being known."""
     return OPERATORS[op.kind].channels(op.attrs, [known[source] for source in op.inputs])
 
@@ -24,7 +24,7 @@ def is_idle(op: Op, channels: int) -> bool:
     return OPERATORS[op.kind].is_idle(op.attrs, channels)
 
 
-def without_whole_crops(graph: Graph) -> Graph:
+def drop_whole_crops(graph: Graph) -> Graph:
     """Return a spec's graph without the crops that cut nothing off; readers leave those of a file out."""
     if not any(op.kind == "crop" for op in graph.ops.values()):
         return graph
@@ -41,7 +41,7 @@ def without_whole_crops(graph: Graph) -> Graph:
     return replace(graph, ops={op.name: op for op in read})
 
 
-def gated(graph: Graph) -> Graph:
+def fuse_gates(graph: Graph) -> Graph:
     """Return the graph with x times sigmoid(x) as what it is, a SiLU; and so a hard swish."""
     ops, made = graph.ops, dict[str, Op]()
     for op in ops.values():
@@ -62,7 +62,7 @@ def gated(graph: Graph) -> Graph:
     return replace(graph, ops={name: op for name, op in changed.items() if name not in gates})
 
 
-def clamped(graph: Graph) -> Graph:
+def drop_repeated_relus(graph: Graph) -> Graph:
     """Return the graph without a ReLU before another or before a ReLU6, which cut off the same and more."""
     ops = graph.ops
     passed = dict[str, str]()
@@ -76,14 +76,14 @@ def clamped(graph: Graph) -> Graph:
         name: replace(op, inputs=(passed[name],)) if name in passed else op
         for name, op in ops.items()
     }
-    return replace(graph, ops=leading_to(graph.outputs, kept))
+    return replace(graph, ops=keep_leading_to(graph.outputs, kept))
 
 
-def unshuffled(graph: Graph) -> Graph:
+def drop_undone_shuffles(graph: Graph) -> Graph:
     """Return the graph without two shuffles in a row of which the second undoes the first."""
     ops, channels, passed = graph.ops, dict[str, int](), dict[str, str]()
     for op in ops.values():
-        channels[op.name] = channels_of(op, channels)
+        channels[op.name] = count_channels(op, channels)
         before = ops[op.inputs[0]] if op.kind == "shuffle" else op
         if before is op or before.kind != "shuffle" or op.name in graph.outputs:
             continue
@@ -95,10 +95,10 @@ def unshuffled(graph: Graph) -> Graph:
         name: replace(op, inputs=tuple(passed.get(source, source) for source in op.inputs))
         for name, op in ops.items()
     }
-    return replace(graph, ops=leading_to(graph.outputs, kept))
+    return replace(graph, ops=keep_leading_to(graph.outputs, kept))
 
 
-def summed(graph: Graph) -> Graph:
+def merge_sums(graph: Graph) -> Graph:
     """Return the graph with the sum of a sum and a value as one sum of three."""
     read = Counter(source for op in graph.ops.values() for source in op.inputs)
     ops: dict[str, Op] = {}
@@ -117,7 +117,7 @@ def summed(graph: Graph) -> Graph:
     return replace(graph, ops=ops) if len(ops) < len(graph.ops) else graph
 
 
-def leading_to(ends: Iterable[str], ops: Mapping[str, Op]) -> dict[str, Op]:
+def keep_leading_to(ends: Iterable[str], ops: Mapping[str, Op]) -> dict[str, Op]:
     """Return the operators that some values depend on, in their order."""
     used, waiting = set[str](), [*ends]
     while waiting:

@@ -18,30 +18,30 @@ _MADE_OF_TWO = re.compile(r"\+bias|\+bare| without its norm")
 _NUMBERED = re.compile(r"\w*Node_\d+")
 
 
-def other_names(match: Match) -> Iterator[Diagnostic]:
+def find_other_names(match: Match) -> Iterator[Diagnostic]:
     """Yield each operator with weights that the file calls otherwise than the spec."""
-    for name, called in _titles(match):
+    for name, called in _pair_names(match):
         if called and called != name:
             yield Diagnostic("R112", f"{name} is called {called} in the file", name)
 
 
-def nameless(match: Match) -> Iterator[str]:
+def note_nameless(match: Match) -> Iterator[str]:
     """Yield a note, where the file has no names for some operators with weights."""
-    count = sum(not called for _, called in _titles(match))
+    count = sum(not called for _, called in _pair_names(match))
     if count:
         yield f"the file has no names for the weights of {counted(count, 'operator')}: not compared there"
 
 
-def _titles(match: Match) -> Iterator[tuple[str, str]]:
+def _pair_names(match: Match) -> Iterator[tuple[str, str]]:
     """What the spec and the file call each operator with weights, but for norms that are folded in the file."""
-    for expected, found in match.both:
+    for expected, found in match.complete_pairs:
         for ours, theirs in zip(expected.ops, found.ops, strict=True):
             is_folded = theirs.kind == "batch_norm" and theirs.attrs["eps"] is None
             if OPERATORS[ours.kind].params(ours.attrs) and not is_folded:
-                yield ours.name, _place(_MADE_OF_TWO.sub("", theirs.name))
+                yield ours.name, _name_to_place(_MADE_OF_TWO.sub("", theirs.name))
 
 
-def _place(name: str) -> str:
+def _name_to_place(name: str) -> str:
     """The place that a name tells; none where nodes are just numbered."""
     if name.startswith("/"):
         return ".".join(name.split("/")[1:-1])

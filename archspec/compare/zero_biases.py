@@ -14,7 +14,7 @@ from archspec.operators.table import OPERATORS, attribute
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class AgreedBiases:
     """Pairs of chains in which the file's operators have a bias where the spec's have one."""
 
     pairs: tuple[Pair, ...]
@@ -34,20 +34,20 @@ class Settled:
             yield f"{who} a bias of zeros in the file and none in the spec: it counts as none"
 
 
-def settled(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> Settled:
+def agree_on_biases(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> AgreedBiases:
     """Return pairs with the spec's biases; `zeros` are the file's operators whose bias is zero."""
     dropped, idle = dict[str, str](), dict[str, str]()
-    for ours, theirs in _operators(pairs):
+    for ours, theirs in _pair_filter_ops(pairs):
         if _has_bias(ours) and not _has_bias(theirs):
             dropped[theirs.name] = ours.name
         elif theirs.name in zeros and not _has_bias(ours):
             idle[theirs.name] = ours.name
     said = {**dict.fromkeys(dropped, True), **dict.fromkeys(idle, False)}
-    made = tuple((a, None if b is None else _with_biases(b, said)) for a, b in pairs)
-    return Settled(made, tuple(dropped.values()), tuple(idle.values()))
+    made = tuple((a, None if b is None else _set_biases(b, said)) for a, b in pairs)
+    return AgreedBiases(made, tuple(dropped.values()), tuple(idle.values()))
 
 
-def _operators(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
+def _pair_filter_ops(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
     """Operators that may have a bias, in pairs; a folded norm is called as its convolution."""
     for expected, found in pairs:
         both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
@@ -59,11 +59,11 @@ def _has_bias(op: Op) -> bool:
     return bool(attribute(op.kind, op.attrs, "bias"))
 
 
-def _with_biases(chain: Chain, said: Mapping[str, bool]) -> Chain:
-    return replace(chain, ops=tuple(_with_bias(op, said) for op in chain.ops))
+def _set_biases(chain: Chain, said: Mapping[str, bool]) -> Chain:
+    return replace(chain, ops=tuple(_set_bias(op, said) for op in chain.ops))
 
 
-def _with_bias(op: Op, said: Mapping[str, bool]) -> Op:
+def _set_bias(op: Op, said: Mapping[str, bool]) -> Op:
     if op.name not in said:
         return op
     return replace(op, attrs=MappingProxyType({**op.attrs, "bias": said[op.name]}))

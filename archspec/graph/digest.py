@@ -25,22 +25,22 @@ def structure_digest(graph: Graph) -> str:
     """
     outputs: Sequence[str] = graph.outputs
     if len(outputs) > 1:
-        outputs = sorted(outputs, key=lambda output: _digest(graph, [output]))
-    return _digest(graph, outputs)
+        outputs = sorted(outputs, key=lambda output: _digest_from(graph, [output]))
+    return _digest_from(graph, outputs)
 
 
-def _digest(graph: Graph, outputs: Sequence[str]) -> str:
+def _digest_from(graph: Graph, outputs: Sequence[str]) -> str:
     digest, numbers = sha256(), dict[str, int]()
-    for name in _walk(graph, outputs):
+    for name in _walk_inputs_first(graph, outputs):
         op = graph.ops[name]
         digest.update(
-            f"{_kind_and_attrs(op)} {[numbers[source] for source in op.inputs]}\n".encode()
+            f"{_format_kind_and_attrs(op)} {[numbers[source] for source in op.inputs]}\n".encode()
         )
         numbers[name] = len(numbers)
     return digest.hexdigest()
 
 
-def _walk(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
+def _walk_inputs_first(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
     """Yield every operator that leads to the outputs, its inputs before it."""
     backwards = graph.digraph.reverse(copy=False)
     seen: set[str] = set()
@@ -53,7 +53,8 @@ def _walk(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
 def named_digest(graph: Graph) -> str:
     """Return 64 hex digits that depend on the names of operators and regions too, but not on the order."""
     ops = sorted(
-        f"{op.name} {op.region} {_kind_and_attrs(op)} {op.inputs}" for op in graph.ops.values()
+        f"{op.name} {op.region} {_format_kind_and_attrs(op)} {op.inputs}"
+        for op in graph.ops.values()
     )
     regions = sorted(
         f"{r.name} {r.kind} {r.parent} {sorted(r.attrs.items())}" for r in graph.regions.values()
@@ -61,5 +62,5 @@ def named_digest(graph: Graph) -> str:
     return sha256("\n".join([*ops, *regions]).encode()).hexdigest()
 
 
-def _kind_and_attrs(op: Op) -> str:
+def _format_kind_and_attrs(op: Op) -> str:
     return json.dumps([op.kind, sorted(op.attrs.items())])

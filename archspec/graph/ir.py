@@ -62,7 +62,7 @@ class Graph:
         Raises:
             GraphError: G001, two of them have one name.
         """
-        return cls(name, _by_name(ops), _by_name(regions))
+        return cls(name, _index_by_name(ops), _index_by_name(regions))
 
     @cached_property
     def digraph(self) -> nx.DiGraph:
@@ -112,7 +112,7 @@ class Graph:
         )
 
 
-def _by_name(items: Iterable[Named]) -> Mapping[str, Named]:
+def _index_by_name(items: Iterable[Named]) -> Mapping[str, Named]:
     found: dict[str, Named] = {}
     for item in items:
         if item.name in found:

@@ -21,7 +21,7 @@ class Parameter:
     operator: str
 
 
-def parameters(graph: Graph) -> dict[str, Parameter]:
+def list_parameters(graph: Graph) -> dict[str, Parameter]:
     """Return the tensors of a graph by name, moving statistics included."""
     return {
         f"{op.name}.{role}": Parameter(op.kind, role, shape, op.name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archspec.graph.connections import block_connections, expected_edges, ports
+from archspec.graph.connections import count_expected_edges, derive_connections, derive_ports
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes, running_order
 from archspec.operators.shapes import Shape
@@ -80,25 +80,25 @@ def report(graph: Graph) -> Report:
         )
         for op in graph.ops.values()
     }
-    blocks = _blocks(graph, shapes)
+    blocks = _report_blocks(graph, shapes)
     total = sum(macs.values())
     return Report(
         name=graph.name,
         input=shapes[graph.inputs[0]],
-        output=shapes[_main(graph)],
+        output=shapes[_find_main_output(graph)],
         params=sum(params.values()),
         params_with_stats=sum(params.values()) + stats,
         macs=total,
         flops=2 * total,
         edges=sum(block.edges for block in blocks),
-        depth=_depth(graph),
+        depth=_measure_depth(graph),
         blocks=blocks,
-        features=_features(graph, shapes),
-        stages=_stages(graph, shapes, params, macs),
+        features=_report_features(graph, shapes),
+        stages=_report_stages(graph, shapes, params, macs),
     )
 
 
-def _main(graph: Graph) -> str:
+def _find_main_output(graph: Graph) -> str:
     """The output that is no feature; of a backbone, the last block's."""
     position = {name: number for number, name in enumerate(graph.ops)}
     ends = [name for name in graph.outputs if graph.ops[name].kind != "output"]
@@ -109,8 +109,8 @@ def _main(graph: Graph) -> str:
     )
 
 
-def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:
-    found = ports(graph)
+def _report_blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:
+    found = derive_ports(graph)
     return tuple(
         BlockReport(
             name=block.name,
@@ -119,15 +119,15 @@ def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...
             in_channels=shapes[found[block.name].entering[0]][0],
             out_channels=shapes[found[block.name].leaving[0]][0],
             edges=connections.edges,
-            expected_edges=expected_edges(block),
+            expected_edges=count_expected_edges(block),
         )
         for block, connections in zip(
-            graph.regions_of("dense_block"), block_connections(graph), strict=True
+            graph.regions_of("dense_block"), derive_connections(graph), strict=True
         )
     )
 
 
-def _features(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[FeatureReport, ...]:
+def _report_features(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[FeatureReport, ...]:
     height = shapes[graph.inputs[0]][1]
     given = ((op.name, shapes[op.name]) for op in graph.ops.values() if op.kind == "output")
     return tuple(
@@ -136,10 +136,10 @@ def _features(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[FeatureReport,
     )
 
 
-def _stages(
+def _report_stages(
     graph: Graph, shapes: Mapping[str, Shape], params: Mapping[str, int], macs: Mapping[str, int]
 ) -> tuple[StageReport, ...]:
-    found = ports(graph)
+    found = derive_ports(graph)
     stages = []
     for region in (r for r in graph.regions.values() if not r.parent):
         nested = {region.name, *(r.name for r in graph.regions.values() if r.parent == region.name)}
@@ -150,7 +150,7 @@ def _stages(
     return tuple(stages)
 
 
-def _depth(graph: Graph) -> int:
+def _measure_depth(graph: Graph) -> int:
     """Operators with weights, norms aside, on the longest way from input to output (121 in densenet121)."""
     depths: dict[str, int] = {}
     for name in running_order(graph):

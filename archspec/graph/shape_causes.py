@@ -22,7 +22,7 @@ MAX_PIXELS = 8_192
 """The largest image that a spec may have."""
 
 
-def causes(
+def find_causes(
     graph: Graph, spec: Spec, faults: Sequence[Diagnostic], origins: Mapping[str, Path]
 ) -> tuple[Diagnostic, ...]:
     """Return a G006 for each setting that leaves a feature map without channels or without pixels.
@@ -35,32 +35,32 @@ def causes(
         for region in parts
         if region.attrs["out_channels"] < 1 <= region.attrs["in_channels"]
     ]
-    failing = {field: found for field in _SIDES if (found := _too_small(graph, field))}
+    failing = {field: found for field in _SIDES if (found := _find_least_side(graph, field))}
     explained = {region.name for region in empty} | {name for name, _ in failing.values()}
     others = [
         fault for fault in faults if not explained & {fault.where, graph.ops[fault.where].region}
     ]
     return (
-        *_compressions(empty, spec),
-        *_sizes(graph, failing, spec),
-        *(_placed(fault, graph, spec, origins) for fault in others),
+        *_explain_compressions(empty, spec),
+        *_explain_sizes(graph, failing, spec),
+        *(_place_fault(fault, graph, spec, origins) for fault in others),
     )
 
 
-def _compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagnostic]:
+def _explain_compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagnostic]:
     """Transitions that share one compression have one fault, told of the first."""
     told: set[Path] = set()
     for region in empty:
-        compression, path = _compression(spec, region)
+        compression, path = _find_compression(spec, region)
         if path in told:
             continue
         told.add(path)
         channels = region.attrs["in_channels"]
         message = f"{dotted(path)} (={short(compression)}) leaves {region.name} no channel of its {channels}"
-        yield _fault(spec, message, f"{_least_share(channels)} or more", path)
+        yield _make_fault(spec, message, f"{_round_share_up(channels)} or more", path)
 
 
-def _compression(spec: Spec, region: Region) -> tuple[float | None, Path]:
+def _find_compression(spec: Spec, region: Region) -> tuple[float | None, Path]:
     """Return the compression of a transition or an aggregation, and where it is said."""
     own, number = (*region.origin, "compression"), int(region.origin[1])
     if region.kind == "aggregation":
@@ -74,11 +74,11 @@ def _compression(spec: Spec, region: Region) -> tuple[float | None, Path]:
     )
 
 
-def _sizes(
+def _explain_sizes(
     graph: Graph, failing: Mapping[str, tuple[str, int]], spec: Spec
 ) -> Iterator[Diagnostic]:
     """Height and width that were written in one place, as by one flag, have one fault."""
-    places = {_place(spec, ("input", field)) for field in failing}
+    places = {_find_place(spec, ("input", field)) for field in failing}
     together = len(failing) == 2 and len(places) == 1 and spec.input.height == spec.input.width
     for field in [*failing][: 1 if together else 2]:
         named, (op, least) = (
@@ -87,7 +87,7 @@ def _sizes(
         )
         why = f"{op} has no pixel left for its {graph.ops[op].attrs['kernel']}-pixel window"
         message = f"{named} (={getattr(spec.input, field)}) must be at least {least}: {why}"
-        yield _fault(
+        yield _make_fault(
             spec, message, "or less stride and pooling in stem and transitions", ("input", field)
         )
 
@@ -95,20 +95,20 @@ def _sizes(
 _SIDES = {"height": 1, "width": 2}
 
 
-def _too_small(graph: Graph, field: str) -> tuple[str, int] | None:
+def _find_least_side(graph: Graph, field: str) -> tuple[str, int] | None:
     """Return the first window that one side of the image leaves no pixel, and the least side that does not."""
     side = _SIDES[field]
     size = graph.ops[graph.inputs[0]].attrs["shape"][side]
-    starved = _starved(graph, side, size)
-    if not starved or _starved(graph, side, MAX_PIXELS):
+    starved = _find_starved_window(graph, side, size)
+    if not starved or _find_starved_window(graph, side, MAX_PIXELS):
         return None
     sizes = range(size, MAX_PIXELS)
     return starved, size + bisect_left(
-        sizes, True, key=lambda pixels: not _starved(graph, side, pixels)
+        sizes, True, key=lambda pixels: not _find_starved_window(graph, side, pixels)
     )
 
 
-def _starved(graph: Graph, side: int, size: int) -> str:
+def _find_starved_window(graph: Graph, side: int, size: int) -> str:
     """Return the first window without a pixel in an image with this side, the other side being large, or ''."""
     sizes: dict[str, Shape] = {}
     for name in running_order(graph):
@@ -135,30 +135,32 @@ _ONE_CHANNEL = {
 }
 
 
-def _least_share(channels: int) -> float:
+def _round_share_up(channels: int) -> float:
     """1 / channels, rounded up to a decimal that a person would write."""
     scale: int = 10 ** (len(str(channels)) + 1)
     return ceil(scale / channels) / scale
 
 
-def _fault(spec: Spec, message: str, hint: str, path: Path) -> Diagnostic:
-    return Diagnostic("G006", message, _place(spec, path) or spec.name, hint)
+def _make_fault(spec: Spec, message: str, hint: str, path: Path) -> Diagnostic:
+    return Diagnostic("G006", message, _find_place(spec, path) or spec.name, hint)
 
 
-def _place(spec: Spec, path: Path) -> str:
+def _find_place(spec: Spec, path: Path) -> str:
     """What nobody wrote is a default, and then it is the number of blocks that is too much for it."""
     return spec.place(path, path[:1], ("blocks",))
 
 
-def _usual(path: Path) -> Path:
+def _path_for_all(path: Path) -> Path:
     """Where the spec says for all blocks, or transitions, what one of them does not say itself."""
     if path[:1] == ("blocks",):
         return path[2:]
     return ("transition", *path[2:]) if path[:1] == ("transitions",) else path
 
 
-def _placed(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]) -> Diagnostic:
-    paths = [*_suspects(fault, graph, spec, origins), ("blocks",)]
+def _place_fault(
+    fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]
+) -> Diagnostic:
+    paths = [*_list_suspects(fault, graph, spec, origins), ("blocks",)]
     place = spec.place(*(path for path in paths if path)) or spec.name
     is_empty = "at least 1 is needed" in fault.message
     usual = "" if is_empty else OPERATORS[graph.ops[fault.where].kind].hint
@@ -169,33 +171,33 @@ def _placed(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, P
 _BLAMED = {"add": ("residual",), "slice": ("connectivity", "share")}
 
 
-def _suspects(
+def _list_suspects(
     fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]
 ) -> Iterator[Path]:
     """Where the cause of a fault may be written, the likeliest first."""
     op = graph.ops[fault.where]
     region = graph.regions.get(op.region)
     path, origin = origins.get(op.name, ()), region.origin if region else ()
-    yield from _settings(fault.message, path, spec)
+    yield from _find_named_setting(fault.message, path, spec)
     if op.kind == "group_norm":
         yield from (("norm", "groups"), ("norm",))
     if region and region.kind == "dense_block":
         blamed = _BLAMED.get(op.kind, ())
         ends = range(len(blamed), 0, -1)
-        resizing = origins.get(_resizing(graph, region), ())
+        resizing = origins.get(_find_resizing_op(graph, region), ())
         yield from (*((*origin, *blamed[:end]) for end in ends), *(blamed[:end] for end in ends))
-        yield from (resizing, _usual(resizing))
+        yield from (resizing, _path_for_all(resizing))
     if region and region.kind == "transition" and not path:
         yield (*origin, "skip")
-    yield from (path, _usual(path), origin)
+    yield from (path, _path_for_all(path), origin)
 
 
-def _settings(message: str, path: Path, spec: Spec) -> Iterator[Path]:
+def _find_named_setting(message: str, path: Path, spec: Spec) -> Iterator[Path]:
     """Where a step's setting is written that the message names first, `groups (=5)`."""
     setting = _SETTING.match(message)
     if setting is None or not path:
         return
-    for step in (path, _usual(path)):
+    for step in (path, _path_for_all(path)):
         yield from (
             written
             for written in spec.written()
@@ -206,7 +208,7 @@ def _settings(message: str, path: Path, spec: Spec) -> Iterator[Path]:
 _SETTING = re.compile(r"(\w+) \(=")
 
 
-def _resizing(graph: Graph, block: Region) -> str:
+def _find_resizing_op(graph: Graph, block: Region) -> str:
     """Return the operator by which a layer of a block comes to give another height or width than it reads, or ''."""
     shapes, _ = infer_shapes(graph)
     for layer in layers_of(graph, block):

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from archspec.connectivity_rules import RULES, around, gathered, sources
-from archspec.lift.blocks import Block
+from archspec.lift.blocks import LiftedBlock
 from archspec.spec.connectivity import ConnectivitySpec, Order
 
 Wiring = Mapping[str, Any]
@@ -18,10 +18,10 @@ _DIGITS = 6
 """Of a share: enough for any number of channels."""
 
 
-def wirings_of(blocks: Sequence[Block]) -> list[Wiring]:
+def find_wirings(blocks: Sequence[LiftedBlock]) -> list[Wiring]:
     """Return what `connectivity` says of each block; as many blocks as can have the same."""
-    share = _common_share([block for block in blocks if block.around])
-    fits = [list(_fits(block, share)) for block in blocks]
+    share = _find_common_share([block for block in blocks if block.bypassed_channels])
+    fits = [list(_find_fitting(block, share)) for block in blocks]
     known: dict[str, Wiring] = {str(wiring): wiring for block in fits for wiring in block}
     found: dict[int, Wiring] = {}
     while len(found) < len(blocks):
@@ -31,26 +31,30 @@ def wirings_of(blocks: Sequence[Block]) -> list[Wiring]:
     return [found[number] for number in range(len(blocks))]
 
 
-def _fits(block: Block, common: float | None) -> Iterator[Wiring]:
+def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
     """The wirings that say what a block's layers read and what its output joins, the plainest first."""
-    share = _shared(block, common) if block.around else {}
+    share = _describe_share(block, common) if block.bypassed_channels else {}
     edges: Wiring = {"edges": [list(layer.sources) for layer in block.layers]}
-    rules = [rule for rule in _rules(block) if _reads(ConnectivitySpec.model_validate(rule), block)]
+    rules = [
+        rule
+        for rule in _list_rules(block)
+        if _is_read_by(ConnectivitySpec.model_validate(rule), block)
+    ]
     for rule in rules or [edges]:
-        for output in _outputs(block):
+        for output in _list_outputs(block):
             wiring = {**rule, **share, **output}
             said = ConnectivitySpec.model_validate(wiring)
             if gathered(said, len(block.layers)) == block.gathered:
-                yield _named(wiring)
+                yield _name_cross_stage_partial(wiring)
 
 
-def _shared(block: Block, common: float | None) -> Wiring:
+def _describe_share(block: LiftedBlock, common: float | None) -> Wiring:
     """How many of the input's channels enter the layers, and at which end of the output the others stand."""
-    end = {"bypass": "last"} if block.is_around_last else {}
-    return {"share": common or _share_of(block), **end}
+    end = {"bypass": "last"} if block.is_bypass_last else {}
+    return {"share": common or _find_shortest_share(block), **end}
 
 
-def _outputs(block: Block) -> Iterator[Wiring]:
+def _list_outputs(block: LiftedBlock) -> Iterator[Wiring]:
     """What the output may join, in either order; a list says any."""
     for output in _OUTPUTS:
         said = {} if output is None else {"output": output}
@@ -60,7 +64,7 @@ def _outputs(block: Block) -> Iterator[Wiring]:
     yield {"output": list(block.gathered)}
 
 
-def _named(wiring: Wiring) -> Wiring:
+def _name_cross_stage_partial(wiring: Wiring) -> Wiring:
     """Half of the channels on a dense way is what cross_stage_partial says."""
     partial = {"rule": "dense", "share": 0.5}
     if partial.items() <= wiring.items():
@@ -69,7 +73,7 @@ def _named(wiring: Wiring) -> Wiring:
     return wiring
 
 
-def _rules(block: Block) -> Iterator[Wiring]:
+def _list_rules(block: LiftedBlock) -> Iterator[Wiring]:
     """Each rule in either order."""
     plain = [rule for rule in RULES if rule not in ("window", "edges", "cross_stage_partial")]
     rules: list[Wiring] = [{"rule": rule} for rule in plain]
@@ -78,24 +82,26 @@ def _rules(block: Block) -> Iterator[Wiring]:
     yield from ({**rule, "order": "newest_first"} for rule in rules)
 
 
-def _reads(wiring: ConnectivitySpec, block: Block) -> bool:
+def _is_read_by(wiring: ConnectivitySpec, block: LiftedBlock) -> bool:
     return all(
         sources(wiring, number) == layer.sources
         for number, layer in enumerate(block.layers, start=1)
     )
 
 
-def _common_share(blocks: Sequence[Block]) -> float | None:
+def _find_common_share(blocks: Sequence[LiftedBlock]) -> float | None:
     """The shortest share of the channels that enters the layers of all blocks, if there is one."""
     shares = (0.5, *(parts / whole for whole in (4, 10, 100) for parts in range(1, whole)))
-    return next((share for share in shares if all(_enters(block, share) for block in blocks)), None)
+    return next(
+        (share for share in shares if all(_is_share_of(block, share) for block in blocks)), None
+    )
 
 
-def _share_of(block: Block) -> float:
-    exact = Fraction(block.ins - block.around, block.ins)
+def _find_shortest_share(block: LiftedBlock) -> float:
+    exact = Fraction(block.in_channels - block.bypassed_channels, block.in_channels)
     shares: list[float] = [int(exact * 10**digits) / 10**digits for digits in range(1, _DIGITS + 1)]
-    return min(share for share in shares if share > 0 and _enters(block, share))
+    return min(share for share in shares if share > 0 and _is_share_of(block, share))
 
 
-def _enters(block: Block, share: float) -> bool:
-    return around(ConnectivitySpec(share=share), block.ins) == block.around
+def _is_share_of(block: LiftedBlock, share: float) -> bool:
+    return around(ConnectivitySpec(share=share), block.in_channels) == block.bypassed_channels

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from archspec.lift.blocks import Block
-from archspec.lift.matching_steps import Instance, Style, comes_to
+from archspec.lift.blocks import LiftedBlock
+from archspec.lift.matching_steps import PartInstance, Style, matches_steps
 from archspec.lift.network import Unliftable
-from archspec.lift.operators_to_steps import flat
-from archspec.lift.step_lists import listed
-from archspec.lift.transitions import alike
+from archspec.lift.operators_to_steps import walk_steps
+from archspec.lift.step_lists import write_steps
+from archspec.lift.transitions import group_alike
 from archspec.spec.model import grown
 from archspec.spec.templates import templates
 
@@ -25,9 +25,9 @@ LAYERS_OF_A_RULE = 4
 MAX_BOTTLENECK = 64
 
 
-def growths_of(blocks: Sequence[Block]) -> list[Values]:
+def describe_growth_rates(blocks: Sequence[LiftedBlock]) -> list[Values]:
     """Return what each block says of the channels that its layers add: a number, with a multiplier, or a list."""
-    widths = [tuple(layer.growth for layer in block.layers) for block in blocks]
+    widths = [tuple(layer.growth_rate for layer in block.layers) for block in blocks]
     uneven = [own for own in widths if len({*own}) > 1]
     times = next(
         (m for m in MULTIPLIERS if all(grown(own[0], m, len(own)) == own for own in uneven)), None
@@ -40,7 +40,7 @@ def growths_of(blocks: Sequence[Block]) -> list[Values]:
     ]
 
 
-def layers_of(blocks: Sequence[Block], style: Style) -> list[Values]:
+def describe_layers(blocks: Sequence[LiftedBlock], style: Style) -> list[Values]:
     """Return what each block's layers consist of: one template or list for as many blocks as can have it.
 
     Layers of other steps than most of their block stand by themselves.
@@ -48,62 +48,70 @@ def layers_of(blocks: Sequence[Block], style: Style) -> list[Values]:
     Raises:
         Unliftable: steps that the language does not have.
     """
-    parts = [_by_steps(block) for block in blocks]
+    parts = [_group_by_steps(block) for block in blocks]
     usual = [[*own[0].values()] for own in parts]
-    found = [_named(own, style) for own in usual]
+    found = [_find_template(own, style) for own in usual]
     left = [number for number, said in enumerate(found) if not said]
-    for numbers in alike([usual[number][0].kinds for number in left], left):
+    for numbers in group_alike([usual[number][0].kinds for number in left], left):
         for number, steps in zip(
-            numbers, _lists([usual[number] for number in numbers], style), strict=True
+            numbers, _write_lists([usual[number] for number in numbers], style), strict=True
         ):
             found[number] = {"layer": steps}
     return [
-        {**said, **_others(own[1:], said, style)} for said, own in zip(found, parts, strict=True)
+        {**said, **_describe_others(own[1:], said, style)}
+        for said, own in zip(found, parts, strict=True)
     ]
 
 
-def _by_steps(block: Block) -> list[Mapping[int, Instance]]:
+def _group_by_steps(block: LiftedBlock) -> list[Mapping[int, PartInstance]]:
     """A block's layers by number, those of the same steps together, the most first."""
-    groups: dict[Any, dict[int, Instance]] = {}
+    groups: dict[Any, dict[int, PartInstance]] = {}
     for number, layer in enumerate(block.layers, start=1):
-        part = Instance(layer.steps, layer.ins, {"out": layer.growth, "k": layer.growth})
+        part = PartInstance(
+            layer.steps, layer.in_channels, {"out": layer.growth_rate, "k": layer.growth_rate}
+        )
         groups.setdefault(part.kinds, {})[number] = part
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _others(groups: Sequence[Mapping[int, Instance]], said: Values, style: Style) -> Values:
+def _describe_others(
+    groups: Sequence[Mapping[int, PartInstance]], said: Values, style: Style
+) -> Values:
     """What a block says of layers of other steps; templates among them share the block's bottleneck."""
     bottleneck, found = said.get("bottleneck"), dict[int, Any]()
     for group in groups:
-        own = _named([*group.values()], style)
+        own = _find_template([*group.values()], style)
         bottleneck = bottleneck or own.get("bottleneck")
         template = own.get("layer") if own.get("bottleneck", bottleneck) == bottleneck else None
-        found |= dict.fromkeys(group, template or listed([*group.values()], style))
+        found |= dict.fromkeys(group, template or write_steps([*group.values()], style))
     same = {"bottleneck": bottleneck} if bottleneck else {}
     return {**same, "layer_at": dict(sorted(found.items()))} if found else {}
 
 
-def _named(parts: Sequence[Instance], style: Style) -> Values:
+def _find_template(parts: Sequence[PartInstance], style: Style) -> Values:
     for name, steps in templates("layers").items():
-        for times in _multiples(parts[0]):
+        for times in _list_multiples(parts[0]):
             widths = {"bottleneck": times} if times else {}
-            if comes_to(steps, parts, style, **widths):
+            if matches_steps(steps, parts, style, **widths):
                 return {"layer": name, **widths}
     return {}
 
 
-def _multiples(part: Instance) -> Iterable[int]:
+def _list_multiples(part: PartInstance) -> Iterable[int]:
     """What a bottleneck may be in multiples of k: widths, or twice them, for templates with two branches."""
     widths = {
-        step.outs * times for step in flat(part.steps) if step.kind == "conv" for times in (1, 2)
+        step.out_channels * times
+        for step in walk_steps(part.steps)
+        if step.kind == "conv"
+        for times in (1, 2)
     }
     multiples = {width // part.known["k"] for width in widths if width % part.known["k"] == 0}
     return (0, *sorted(multiple for multiple in multiples if 0 < multiple <= MAX_BOTTLENECK))
 
 
-def _lists(blocks: Sequence[Sequence[Instance]], style: Style) -> list[Any]:
+def _write_lists(blocks: Sequence[Sequence[PartInstance]], style: Style) -> list[Any]:
     """One list for all of the blocks, else a list for each."""
     try:
-        return [listed([part for parts in blocks for part in parts], style)] * len(blocks)
+        return [write_steps([part for parts in blocks for part in parts], style)] * len(blocks)
     except Unliftable:
-        return [listed(parts, style) for parts in blocks]
+        return [write_steps(parts, style) for parts in blocks]

@@ -12,18 +12,18 @@ from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.lift.network import Network, Unliftable, network_of, with_whole_joins
-from archspec.lift.setting_bounds import beyond_bounds
-from archspec.lift.shorten import shortened
-from archspec.lift.skips import without_skips
-from archspec.lift.spec_values import values_of
-from archspec.lift.structure import Stages, stages_of
+from archspec.lift.network import Network, Unliftable, keep_whole_joins, make_network
+from archspec.lift.setting_bounds import find_beyond_bounds
+from archspec.lift.shorten import shorten
+from archspec.lift.skips import resolve_skips
+from archspec.lift.spec_values import make_spec_values
+from archspec.lift.structure import Stages, split_into_stages
 from archspec.operators.table import ACTIVATIONS, OPERATORS
 from archspec.spec.load import validate
 from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expanded
 from archspec.spec.reading.yaml_reader import read_text
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 
 MAX_OPERATORS = 10_000
 MAX_DIFFERENCES = 20
@@ -33,14 +33,14 @@ _ALIAS = re.compile(r"(?<=[ \n])([&*])id0*(\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Lifted:
+class LiftedSpec:
     """A spec as YAML text, which was compared with the file, and what the user should know of it."""
 
     text: str
     notes: tuple[str, ...]
 
 
-def lift(found: Graph, name: str, where: str) -> Lifted:
+def lift(found: Graph, name: str, where: str) -> LiftedSpec:
     """Return the spec of a graph that was read from the file `where`; it says the same network, or nothing is returned.
 
     Raises:
@@ -50,31 +50,31 @@ def lift(found: Graph, name: str, where: str) -> Lifted:
     if len(found.ops) > MAX_OPERATORS:
         message = f"has {len(found.ops):,} operators; at most {MAX_OPERATORS:,} are lifted"
         raise ModelFileError.one("R108", message, where)
-    faults = [*_unsayable(found, where)]
+    faults = [*_find_unsayable(found, where)]
     if faults:
         raise ModelFileError(faults)
     try:
-        stages = _stages(without_skips(network_of(found, where)), where)
-        text = _ALIAS.sub(r"\1steps\2", to_yaml(shortened(values_of(stages, name))))
+        stages = _find_stages(resolve_skips(make_network(found, where)), where)
+        text = _ALIAS.sub(r"\1steps\2", to_yaml(shorten(make_spec_values(stages, name))))
     except Unliftable as fault:
         raise ModelFileError([fault.diagnostic(where)]) from None
     except SpecError as error:
-        raise _none_says_it(error, where) from None
-    comparison = _compared(text, found, where)
-    return Lifted(text, (*comparison.notes, *_biased(found)))
+        raise _as_model_fault(error, where) from None
+    comparison = _compare_with_file(text, found, where)
+    return LiftedSpec(text, (*comparison.notes, *_note_biased_convs(found)))
 
 
-def _stages(network: Network, where: str) -> Stages:
+def _find_stages(network: Network, where: str) -> Stages:
     """Cut the network; where that fails, take what is always joined together for one value."""
     try:
-        return stages_of(network, where)
+        return split_into_stages(network, where)
     except ModelFileError as error:
         with suppress(ModelFileError):
-            return stages_of(with_whole_joins(network), where)
+            return split_into_stages(keep_whole_joins(network), where)
         raise error from None
 
 
-def _unsayable(found: Graph, where: str) -> list[Diagnostic]:
+def _find_unsayable(found: Graph, where: str) -> list[Diagnostic]:
     """Settings of operators that no step may have, those that say the same in one line."""
     alike: dict[str, list[str]] = {}
     for op in found.ops.values():
@@ -92,21 +92,21 @@ def _unsayable(found: Graph, where: str) -> list[Diagnostic]:
             alike.setdefault("is approximated by tanh; the language's gelu is exact", []).append(
                 op.name
             )
-        for words in beyond_bounds(op):
+        for words in find_beyond_bounds(op):
             alike.setdefault(words, []).append(op.name)
     return [
         Diagnostic("R108", f"{first_of(names)}: {words}", where) for words, names in alike.items()
     ]
 
 
-def _compared(text: str, found: Graph, where: str) -> Comparison:
+def _compare_with_file(text: str, found: Graph, where: str) -> Comparison:
     """Read the text as any spec, and compare what it says with the file."""
     try:
         spec = validate(Spec, expanded(read_text(text, "spec.yaml")))
-        comparison = compare(verified(build_graph(spec)), found)
+        comparison = compare(verify_or_raise(build_graph(spec)), found)
     except ArchspecError as error:
-        raise _none_says_it(error, where) from None
-    if not comparison.equal:
+        raise _as_model_fault(error, where) from None
+    if not comparison.is_equal:
         lines = [
             f"the nearest spec is another network: {fault.message}"
             for fault in comparison.differences
@@ -115,13 +115,13 @@ def _compared(text: str, found: Graph, where: str) -> Comparison:
     return comparison
 
 
-def _none_says_it(error: ArchspecError, where: str) -> ModelFileError:
+def _as_model_fault(error: ArchspecError, where: str) -> ModelFileError:
     """The language has bounds, of which a spec is told at its lines; here there is none."""
     lines = (f"no spec says it: {fault.message}" for fault in error.diagnostics[:MAX_DIFFERENCES])
     return ModelFileError(Diagnostic("R108", line, where) for line in lines)
 
 
-def _biased(found: Graph) -> list[str]:
+def _note_biased_convs(found: Graph) -> list[str]:
     """Convolutions that may hold a norm which a framework folded into them."""
     active = {kind for kind in ACTIVATIONS if not OPERATORS[kind].is_gate}
     behind = Counter(

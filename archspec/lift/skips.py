@@ -21,31 +21,31 @@ class _Skip:
     """A join of what was enlarged and of an older value."""
 
     node: Node
-    made: frozenset[str]
+    enlarged: frozenset[str]
     """What was enlarged."""
     older: frozenset[str]
 
 
-def without_skips(network: Network) -> Network:
+def resolve_skips(network: Network) -> Network:
     """Return the network with each join of an older block's output as one step that reads the newer value alone.
 
     Raises:
         Unliftable: a join of more than two values of different age, or of an older one that is no single value.
     """
-    mixed = [*_mixed(network)]
+    mixed = [*_find_mixed_joins(network)]
     if not mixed:
         return network
     whole = {frozenset(node.reads): node.name for node in network.nodes.values() if node.is_join}
     firsts: dict[frozenset[str], _Skip] = {}
-    for skip in sorted(mixed, key=lambda skip: len(skip.made)):
+    for skip in sorted(mixed, key=lambda skip: len(skip.enlarged)):
         firsts.setdefault(skip.older, skip)
     nodes = dict(network.nodes)
     for skip in mixed:
-        nodes[skip.node.name] = _parted(skip, firsts[skip.older], whole)
+        nodes[skip.node.name] = _resolve_skip(skip, firsts[skip.older], whole)
     return replace(network, nodes=nodes)
 
 
-def _mixed(network: Network) -> list[_Skip]:
+def _find_mixed_joins(network: Network) -> list[_Skip]:
     """Joins and sums of values with a different number of enlargements behind them."""
     ages: dict[str, int] = {}
     found = []
@@ -60,21 +60,21 @@ def _mixed(network: Network) -> list[_Skip]:
     return found
 
 
-def _parted(skip: _Skip, first: _Skip, whole: Mapping[frozenset[str], str]) -> Node:
+def _resolve_skip(skip: _Skip, first: _Skip, whole: Mapping[frozenset[str], str]) -> Node:
     """The first join of a skip as the step that it is; a later one as a join of that step and what is newer."""
     node, older = skip.node, skip.older
     if skip is not first:
-        if node.kind != "concat" or not first.made <= skip.made:
+        if node.kind != "concat" or not first.enlarged <= skip.enlarged:
             raise Unliftable(node.name, "joins an older value that others join in another way")
-        whole_skip = first.made | older
+        whole_skip = first.enlarged | older
         reads = (first.node.name if name in whole_skip else name for name in node.reads)
         return replace(node, reads=tuple(dict.fromkeys(reads)))
     source = next(iter(older)) if len(older) == 1 else whole.get(older, "")
-    if len(first.made) > 1 or not source:
+    if len(first.enlarged) > 1 or not source:
         raise Unliftable(node.name, "joins an older value that is no block's output")
     is_first = node.kind == "concat" and node.reads[0] in older
     order = "skip_first" if is_first else "skip_last"
     attrs = {"skip": source, "join": node.kind, "order": order}
-    made = next(iter(first.made))
+    made = next(iter(first.enlarged))
     op = replace(node.op, kind="skip", inputs=(made,), attrs=MappingProxyType(attrs))
     return replace(node, op=op, reads=(made,))

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from archspec.errors import Diagnostic, ModelFileError, first_of
-from archspec.lift.blocks import Block, block_between
-from archspec.lift.network import Network, Node, Unliftable, narrows
-from archspec.lift.operators_to_steps import Step, steps_between
+from archspec.lift.blocks import LiftedBlock, find_block
+from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
+from archspec.lift.operators_to_steps import Step, find_steps
 from archspec.operators.table import OPERATORS
 
-_WORDS = {"add": "adds", "multiply": "multiplies", "concat": "joins"}
+_VERBS = {"add": "adds", "multiply": "multiplies", "concat": "joins"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,41 +23,42 @@ class Stages:
     stem: tuple[Step, ...]
     entry: str
     """What the first block reads."""
-    blocks: tuple[Block, ...]
+    blocks: tuple[LiftedBlock, ...]
     between: tuple[tuple[Step, ...], ...]
     features: tuple[int, ...]
     """Numbers of the blocks whose outputs are given too."""
 
 
-def stages_of(network: Network, where: str) -> Stages:
+def split_into_stages(network: Network, where: str) -> Stages:
     """Return the stages of a network.
 
     Raises:
         ModelFileError: R108, each join that no language of dense blocks and steps says.
     """
     last = max(network.outputs, key=network.position.__getitem__)
-    nodes = [node for node, _ in narrows(network, (last,))][::-1]
+    nodes = [node for node, _ in walk_narrow_nodes(network, (last,))][::-1]
     runs: list[list[Step]] = [[]]
-    blocks: list[Block] = []
+    blocks: list[LiftedBlock] = []
     faults: list[Diagnostic] = []
     for before, node in pairwise(nodes):
         try:
-            piece = _piece(network, before.name, node)
+            piece = _lift_piece(network, before.name, node)
         except Unliftable as fault:
             faults.append(fault.diagnostic(where))
             continue
-        if isinstance(piece, Block):
+        if isinstance(piece, LiftedBlock):
             blocks.append(piece)
             runs.append([])
         else:
             runs[-1].extend(piece)
     if faults or not blocks:
-        raise ModelFileError(faults or _nothing_dense(runs[0], where))
+        raise ModelFileError(faults or _explain_nothing_dense(runs[0], where))
     given = {*network.outputs} - {last}
     pairs = [
-        _aggregated(block, tuple(run), given) for block, run in zip(blocks, runs[1:], strict=True)
+        _split_aggregate(block, tuple(run), given)
+        for block, run in zip(blocks, runs[1:], strict=True)
     ]
-    features = _features(network, last, [block for block, _ in pairs], where)
+    features = _find_features(network, last, [block for block, _ in pairs], where)
     between = tuple(run for _, run in pairs)
     entry = runs[0][-1].op if runs[0] else nodes[0].name
     return Stages(
@@ -65,13 +66,13 @@ def stages_of(network: Network, where: str) -> Stages:
     )
 
 
-def _piece(network: Network, entry: str, end: Node) -> Block | tuple[Step, ...]:
+def _lift_piece(network: Network, entry: str, end: Node) -> LiftedBlock | tuple[Step, ...]:
     """What lies between two nodes: an operator, a block, branches."""
-    block = None if end.reads == (entry,) else block_between(network, entry, end.name)
+    block = None if end.reads == (entry,) else find_block(network, entry, end.name)
     if block is not None and block.is_uniform:
         return block
     try:
-        return steps_between(network, entry, (end.name,))
+        return find_steps(network, entry, (end.name,))
     except Unliftable as fault:
         if block is not None:
             return block
@@ -79,14 +80,14 @@ def _piece(network: Network, entry: str, end: Node) -> Block | tuple[Step, ...]:
         raise Unliftable(end.name, message) from None
 
 
-def _aggregated(
-    block: Block, run: tuple[Step, ...], given: AbstractSet[str]
-) -> tuple[Block, tuple[Step, ...]]:
+def _split_aggregate(
+    block: LiftedBlock, run: tuple[Step, ...], given: AbstractSet[str]
+) -> tuple[LiftedBlock, tuple[Step, ...]]:
     """What stands behind a block's join is the block's too: up to what the network gives, or behind a chain of layers.
 
     A chain, each layer of which reads the one before alone, is aggregated as far as the pixels are kept.
     """
-    if block.aggregate or block.around or block.residual:
+    if block.aggregate or block.bypassed_channels or block.residual:
         return block, run
     end = next((number for number, step in enumerate(run, start=1) if step.op in given), 0)
     if (
@@ -102,17 +103,17 @@ def _aggregated(
         end = next(ends, len(run))
     if not end:
         return block, run
-    return replace(block, op=run[end - 1].op, aggregate=run[:end], outs=run[end - 1].outs), run[
-        end:
-    ]
+    return replace(
+        block, op=run[end - 1].op, aggregate=run[:end], out_channels=run[end - 1].out_channels
+    ), run[end:]
 
 
-def _is_chain(block: Block) -> bool:
+def _is_chain(block: LiftedBlock) -> bool:
     chain = all(layer.sources == (number,) for number, layer in enumerate(block.layers))
     return chain and len(block.gathered) > 1
 
 
-def _nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
+def _explain_nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
     joins = [step for step in steps if step.branches]
     if not joins:
         return [
@@ -122,7 +123,7 @@ def _nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
         ]
     alike: dict[str, list[str]] = {}
     for step in joins:
-        alike.setdefault(_WORDS.get(step.kind, "scales"), []).append(step.op)
+        alike.setdefault(_VERBS.get(step.kind, "scales"), []).append(step.op)
     outside = "feature maps, and nothing in the file is a dense block"
     return [
         Diagnostic("R108", f"{first_of(ops)}: {verb} {outside}", where)
@@ -130,7 +131,9 @@ def _nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
     ]
 
 
-def _features(network: Network, last: str, blocks: list[Block], where: str) -> tuple[int, ...]:
+def _find_features(
+    network: Network, last: str, blocks: list[LiftedBlock], where: str
+) -> tuple[int, ...]:
     """The blocks whose outputs the network gives, in that order; its own last output is none where more follows."""
     numbers = {block.op: number for number, block in enumerate(blocks, start=1)}
     given = network.outputs if len(network.outputs) > 1 else ()

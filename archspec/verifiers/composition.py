@@ -12,31 +12,31 @@ from typing import Any
 
 from archspec.connectivity_rules import bypasses
 from archspec.errors import Diagnostic
-from archspec.graph.connections import Ports, beside, layers_of, ports
-from archspec.graph.expand import Part, expand
+from archspec.graph.connections import Ports, derive_ports, find_skip_source, layers_of
+from archspec.graph.expand import Part, expand_part
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.shapes import running_order
 from archspec.operators.operator import DERIVED
 from archspec.operators.table import attribute
 
 
-def composed(graph: Graph) -> Iterator[Diagnostic]:
+def check_composition(graph: Graph) -> Iterator[Diagnostic]:
     """Stem, layers, aggregations, transitions and head have their steps' operators; blocks only join."""
     position = {name: index for index, name in enumerate(running_order(graph))}
-    found = ports(graph)
+    found = derive_ports(graph)
     for region in graph.regions.values():
         members = sorted(graph.members[region.name], key=lambda op: position[op.name])
         if region.kind == "dense_block":
-            yield from _only_joins(graph, region, members, found)
+            yield from _check_joins(graph, region, members, found)
         else:
-            yield from _part(region, members, beside(graph, region, found))
+            yield from _check_part(region, members, find_skip_source(graph, region, found))
     for op in graph.members.get("", ()):
         if op.kind not in ("input", "output") and graph.regions:
             yield Diagnostic("G010", "belongs to no region", op.name)
 
 
-def _part(region: Region, members: Sequence[Op], skip: Sequence[str]) -> Iterator[Diagnostic]:
-    expected = _expected(region.attrs["part"])
+def _check_part(region: Region, members: Sequence[Op], skip: Sequence[str]) -> Iterator[Diagnostic]:
+    expected = _list_expected_ops(region.attrs["part"])
     if region.attrs.get("crop"):
         expected.append(("crop", {}, (len(expected) - 1,)))
     if region.attrs.get("skip"):
@@ -44,18 +44,18 @@ def _part(region: Region, members: Sequence[Op], skip: Sequence[str]) -> Iterato
         if region.attrs["skip_first"]:
             joined = joined[::-1]
         expected.append((region.attrs["join"], {}, joined))
-        expected += _expected(region.attrs["after"], len(expected))
-    yield from _compared(region, members, expected, skip)
+        expected += _list_expected_ops(region.attrs["after"], len(expected))
+    yield from _compare_ops(region, members, expected, skip)
 
 
-Expected = tuple[str, Mapping[str, Any], tuple[int, ...]]
+ExpectedOp = tuple[str, Mapping[str, Any], tuple[int, ...]]
 """Kind, attributes, and the numbers of what it reads."""
 
 
-def _expected(part: Part, before: int = 0) -> list[Expected]:
+def _list_expected_ops(part: Part, before: int = 0) -> list[ExpectedOp]:
     return [
         (piece.kind, piece.attrs, tuple(before + read for read in piece.reads))
-        for piece in expand(part)
+        for piece in expand_part(part)
     ]
 
 
@@ -63,8 +63,8 @@ INPUT, OUTSIDE = -1, -2
 """What a piece reads that is not another piece: the part's input, the output of an earlier block or the stem."""
 
 
-def _compared(
-    region: Region, members: Sequence[Op], expected: Sequence[Expected], skip: Sequence[str]
+def _compare_ops(
+    region: Region, members: Sequence[Op], expected: Sequence[ExpectedOp], skip: Sequence[str]
 ) -> Iterator[Diagnostic]:
     kinds, wanted = [op.kind for op in members], [kind for kind, _, _ in expected]
     if kinds != wanted:
@@ -82,26 +82,26 @@ def _compared(
                 outside[number] if number < 0 else members[number].name for number in reads
             )
             yield Diagnostic("G010", f"reads {', '.join(op.inputs)}, must read {must}", op.name)
-        yield from _attributes(op, attrs)
+        yield from _compare_attributes(op, attrs)
 
 
-def _attributes(op: Op, attrs: Mapping[str, Any]) -> Iterator[Diagnostic]:
+def _compare_attributes(op: Op, attrs: Mapping[str, Any]) -> Iterator[Diagnostic]:
     for name in sorted((attrs.keys() | op.attrs.keys()) - DERIVED - {"size", "corner"}):
         found, wanted = attribute(op.kind, op.attrs, name), attribute(op.kind, attrs, name)
         if found != wanted:
             yield Diagnostic("G010", f"{name} (={found}) must be {wanted}", op.name)
 
 
-AROUND = -1
+BYPASS = -1
 """The number of what bypasses a block's layers."""
 
 
-def _only_joins(
+def _check_joins(
     graph: Graph, block: Region, members: Sequence[Op], found: Mapping[str, Ports]
 ) -> Iterator[Diagnostic]:
     """A block joins its layers' outputs, each once, and what goes round them at one end.
 
-    In which order layers and output join them, `densely_connected` holds.
+    In which order layers and output join them, `check_connections` holds.
     """
     sources: dict[str, tuple[int, ...]] = dict.fromkeys(found[block.name].entering, (0,))
     for number, layer in enumerate(layers_of(graph, block), start=1):
@@ -125,16 +125,16 @@ def _only_joins(
                 op.name,
             )
         joined = tuple(chain.from_iterable(sources.get(source, ()) for source in op.inputs))
-        sources[op.name] = (AROUND,) if op.kind == "slice" and op.attrs["start"] == 0 else joined
+        sources[op.name] = (BYPASS,) if op.kind == "slice" and op.attrs["start"] == 0 else joined
         if op.kind == "concat" and len({*joined}) < len(joined):
-            message = f"joins sources {_listed(joined)}, must join each once"
+            message = f"joins sources {_format_numbers(joined)}, must join each once"
             yield Diagnostic("G010", message, op.name)
         wrong_places = joined[:-1] if wiring.bypass == "last" else joined[1:]
-        if op.kind == "concat" and AROUND in wrong_places:
+        if op.kind == "concat" and BYPASS in wrong_places:
             message = f"must join what goes round the layers {wiring.bypass or 'first'}"
             yield Diagnostic("G010", message, op.name)
 
 
-def _listed(numbers: Sequence[int]) -> str:
+def _format_numbers(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:20]))
     return f"{shown}, ..." if len(numbers) > 20 else shown

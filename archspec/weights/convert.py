@@ -10,34 +10,34 @@ from pathlib import Path
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.files import write_whole
 from archspec.graph.build import build_graph
-from archspec.graph.parameters import Parameter, parameters
+from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.connectivity import Order
 from archspec.spec.load import is_users_choice
 from archspec.spec.model import Spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.concat_orders.join_order import (
-    Ordered,
-    as_said,
-    as_witnessed,
+    OrderedWeights,
     is_oldest_first,
+    reorder_as_said,
+    reorder_as_witnessed,
 )
-from archspec.weights.faulty_values import faults_of
+from archspec.weights.faulty_values import find_faulty_values
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import Weights, check_target, read_weights, write_tensors
-from archspec.weights.pairing.by_order import paired_by_order
-from archspec.weights.pairing.matching import fitted
-from archspec.weights.pairing.name_rules import load_rules, renamed
-from archspec.weights.pairing.naming import TITLES, recognise, their_names
-from archspec.weights.pairing.suggest import suggested
+from archspec.weights.pairing.by_order import pair_by_order
+from archspec.weights.pairing.matching import match_shapes
+from archspec.weights.pairing.name_rules import load_rules, rename_by_rules
+from archspec.weights.pairing.naming import TITLES, recognise_naming, translate_names
+from archspec.weights.pairing.suggest import suggest_rules
 
 OURS = "mindspore"
-NAMED = 3
+MAX_NAMED = 3
 """Things that a line names."""
 
 
 @dataclass(frozen=True)
-class Converted:
+class Conversion:
     """What a conversion found."""
 
     tensors: Mapping[str, Floats]
@@ -78,7 +78,7 @@ def convert(
     force: bool = False,
     order: Order | None = None,
     like: Path | None = None,
-) -> Converted:
+) -> Conversion:
     """Read a file of weights for the network of a spec, and write it in another naming.
 
     Args:
@@ -103,30 +103,38 @@ def convert(
     """
     _check_output(file, output)
     weights = read_weights(file)
-    spec, classes = _with_classes_of(weights, spec, any_classes)
-    graph = verified(build_graph(spec))
-    wanted = parameters(graph)
+    spec, classes = _take_classes(weights, spec, any_classes)
+    graph = verify_or_raise(build_graph(spec))
+    wanted = list_parameters(graph)
     pairing = (
-        _by_order(weights, wanted, file)
+        _pair_by_order(weights, wanted, file)
         if by_order
-        else _by_names(weights, wanted, file, source, rules)
+        else _pair_by_names(weights, wanted, file, source, rules)
     )
-    broken = faults_of(weights.tensors, pairing.pairs, graph, str(file))
+    broken = find_faulty_values(weights.tensors, pairing.pairs, graph, str(file))
     if broken and not force:
         raise ModelFileError(broken)
     named = {name: weights.tensors[theirs] for theirs, name in pairing.pairs.items()}
-    ordered = _in_order({name: named[name] for name in wanted}, spec, pairing, order, like, file)
-    foreign = _in_foreign_names(target, spec)
-    spoken = (classes, pairing.remark, ordered.remark, _forced(broken), _unrun(weights.foreign))
-    converted = Converted(
+    ordered = _put_in_order(
+        {name: named[name] for name in wanted}, spec, pairing, order, like, file
+    )
+    foreign = _remark_foreign_names(target, spec)
+    spoken = (
+        classes,
+        pairing.remark,
+        ordered.remark,
+        _remark_forced(broken),
+        _remark_unrun(weights.foreign),
+    )
+    converted = Conversion(
         ordered.tensors,
         weights.kind,
         pairing.naming,
         pairing.pairs,
-        _counted(weights.set_aside),
+        _count_set_aside(weights.set_aside),
         tuple(filter(None, (*spoken, foreign))),
     )
-    _write(converted, output, target, suggest)
+    _write_files(converted, output, target, suggest)
     return converted
 
 
@@ -150,7 +158,7 @@ def _check_output(file: Path, output: Path | None) -> None:
         raise ArchspecError.one("W002", "would replace the file that is read", str(output))
 
 
-def _with_classes_of(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec, str]:
+def _take_classes(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec, str]:
     """The spec, with the file's number of classes where nobody said one, and a line that says so."""
     dense = [tensor.shape for tensor in weights.tensors.values() if tensor.ndim == 2]
     if len(dense) != 1 or (is_users_choice(spec, ("head", "num_classes")) and not any_classes):
@@ -163,12 +171,12 @@ def _with_classes_of(weights: Weights, spec: Spec, any_classes: bool) -> tuple[S
     return spec.model_copy(update={"head": head}), remark
 
 
-def _by_order(weights: Weights, wanted: Mapping[str, Parameter], file: Path) -> _Pairing:
-    found = paired_by_order(weights.tensors, wanted, str(file))
+def _pair_by_order(weights: Weights, wanted: Mapping[str, Parameter], file: Path) -> _Pairing:
+    found = pair_by_order(weights.tensors, wanted, str(file))
     return _Pairing(found.pairs, "by order", found.remark)
 
 
-def _by_names(
+def _pair_by_names(
     weights: Weights,
     wanted: Mapping[str, Parameter],
     file: Path,
@@ -178,55 +186,59 @@ def _by_names(
     """By rules and a naming."""
     names = dict.fromkeys(weights.tensors)
     given = (
-        renamed(names, load_rules(rules), str(file)) if rules else {name: name for name in names}
+        rename_by_rules(names, load_rules(rules), str(file))
+        if rules
+        else {name: name for name in names}
     )
-    found = recognise(tuple(given.values()), wanted, str(file), source)
+    found = recognise_naming(tuple(given.values()), wanted, str(file), source)
     shapes = {theirs: wanted[name].shape for name, theirs in found.theirs.items()}
-    fitted({given[name]: tensor for name, tensor in weights.tensors.items()}, shapes, str(file))
+    match_shapes(
+        {given[name]: tensor for name, tensor in weights.tensors.items()}, shapes, str(file)
+    )
     own = {new: name for name, new in given.items()}
     title = TITLES[found.naming] + (f", each after {found.prefix!r}" if found.prefix else "")
     pairs = {own[theirs]: name for name, theirs in found.theirs.items()}
     return _Pairing(pairs, title, known="" if rules else found.naming)
 
 
-def _in_order(
+def _put_in_order(
     tensors: Mapping[str, Floats],
     spec: Spec,
     pairing: _Pairing,
     order: Order | None,
     like: Path | None,
     file: Path,
-) -> Ordered:
+) -> OrderedWeights:
     """The weights, their channels in the order in which the spec's network joins feature maps."""
     if like is not None:
-        return as_witnessed(tensors, spec, order, like, str(file))
+        return reorder_as_witnessed(tensors, spec, order, like, str(file))
     is_settled = pairing.known != "" and is_oldest_first(spec)
-    return as_said(tensors, spec, order, is_settled, str(file))
+    return reorder_as_said(tensors, spec, order, is_settled, str(file))
 
 
-def _in_foreign_names(target: str, spec: Spec) -> str:
+def _remark_foreign_names(target: str, spec: Spec) -> str:
     """A line where the names that are written stand for networks that join in another order."""
     if target == OURS or is_oldest_first(spec):
         return ""
     return f"networks of the names of {TITLES[target]} join the oldest first, {spec.name} does not"
 
 
-def _forced(broken: Sequence[Diagnostic]) -> str:
-    messages = [fault.message for fault in broken[:NAMED]]
-    more = "; ..." if broken[NAMED:] else ""
+def _remark_forced(broken: Sequence[Diagnostic]) -> str:
+    messages = [fault.message for fault in broken[:MAX_NAMED]]
+    more = "; ..." if broken[MAX_NAMED:] else ""
     return f"taken by force: {'; '.join(messages)}{more}" if messages else ""
 
 
-def _unrun(foreign: tuple[str, ...]) -> str:
+def _remark_unrun(foreign: tuple[str, ...]) -> str:
     """A line that says which classes and functions were left alone."""
     if not foreign:
         return ""
-    named = ", ".join(repr(name[:60])[1:-1] for name in foreign[:NAMED])
-    more = f" and {len(foreign) - NAMED:,} more" if foreign[NAMED:] else ""
+    named = ", ".join(repr(name[:60])[1:-1] for name in foreign[:MAX_NAMED])
+    more = f" and {len(foreign) - MAX_NAMED:,} more" if foreign[MAX_NAMED:] else ""
     return f"the file asks for {named}{more} beside its numbers; nothing of it was run"
 
 
-def _counted(names: tuple[str, ...]) -> dict[str, int]:
+def _count_set_aside(names: tuple[str, ...]) -> dict[str, int]:
     counters = ("num_batches_tracked",)
     heads = (
         name.rpartition(".")[2] if name.endswith(counters) else name.partition(".")[0]
@@ -235,14 +247,16 @@ def _counted(names: tuple[str, ...]) -> dict[str, int]:
     return dict(Counter(heads))
 
 
-def _write(converted: Converted, output: Path | None, target: str, suggest: Path | None) -> None:
+def _write_files(
+    converted: Conversion, output: Path | None, target: str, suggest: Path | None
+) -> None:
     if suggest is not None:
         try:
-            write_whole(suggest, suggested(converted.pairs))
+            write_whole(suggest, suggest_rules(converted.pairs))
         except OSError as error:
             raise ArchspecError.one(
-                "W002", f"cannot be written: {ckpt.reason(error)}", str(suggest)
+                "W002", f"cannot be written: {ckpt.explain_failure(error)}", str(suggest)
             ) from None
     if output is not None:
-        theirs = their_names(target, converted.tensors)
+        theirs = translate_names(target, converted.tensors)
         write_tensors(output, {theirs[name]: tensor for name, tensor in converted.tensors.items()})

@@ -42,8 +42,8 @@ def test_what_gives_what_it_reads_may_be_left_out(step: Any) -> None:
 def test_what_changes_anything_is_not_left_out(step: Any) -> None:
     """The like of it, with one setting changed."""
     written, plain = (spec_of(stem=[conv(8), *steps, conv(8)]) for steps in ([step], []))
-    assert not compare(written, nameless(plain)).equal
-    assert not compare(plain, nameless(written)).equal
+    assert not compare(written, nameless(plain)).is_equal
+    assert not compare(plain, nameless(written)).is_equal
 
 
 def test_a_crop_that_cuts_nothing_off_may_be_left_out() -> None:

@@ -47,7 +47,7 @@ def test_each_other_name_is_told_and_only_on_demand(tmp_path: Path) -> None:
         "features.conv0 is called backbone.stem in the file",
         "features.transition1.conv is called features.transition1.squeeze in the file",
     ]
-    assert compared(model, tmp_path / "n.onnx", named=False).equal
+    assert compared(model, tmp_path / "n.onnx", named=False).is_equal
 
 
 def test_weights_without_names_are_noted_and_no_difference(tmp_path: Path) -> None:

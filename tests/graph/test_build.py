@@ -13,7 +13,7 @@ from archspec.errors import Diagnostic, GraphError, Place
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.report import report
-from archspec.graph.shape_causes import causes
+from archspec.graph.shape_causes import find_causes
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.table import OPERATORS
 from archspec.spec.load import Override, load_spec
@@ -370,7 +370,7 @@ def test_a_fault_of_shape_that_no_setting_explains_is_told_at_its_regions_line()
     graph = build_graph(load_spec("densenetbc_digits"))
     graph = graph.with_op(Op("input", "input", (), {"shape": (1, 1, 8)}))
     fault = Diagnostic("G006", "is made for 3 channels, reads 1", "features.conv0")
-    small, other = causes(graph, spec, [fault], {})
+    small, other = find_causes(graph, spec, [fault], {})
     assert small.where == "--set input.height=1"
     assert (
         str(other)

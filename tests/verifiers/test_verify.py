@@ -13,7 +13,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph, Op, Region
 from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verified, verify
+from archspec.verifiers.verify import verify, verify_or_raise
 
 DIGITS = build_graph(load_spec("densenetbc_digits"))
 
@@ -128,12 +128,12 @@ def test_nested_joins_in_order_are_as_good_as_flat_ones() -> None:
 def test_verified_returns_the_graph_or_raises_every_fault() -> None:
     """The guard that rewrites and writers call."""
     graph = DIGITS
-    assert verified(graph) is graph
+    assert verify_or_raise(graph) is graph
     broken = graph.with_op(with_attrs(graph.ops["classifier"], out_channels=5))
     broken = broken.with_op(with_attrs(broken.ops["features.norm5"], channels=5))
     broken = broken.with_op(with_attrs(broken.ops["features.conv0"], in_channels=5))
     with pytest.raises(GraphError) as caught:
-        verified(broken)
+        verify_or_raise(broken)
     assert [fault.where for fault in caught.value.diagnostics] == ["features.conv0", "classifier"]
     faults = verify(
         graph.with_op(replace(graph.ops["relu5"], kind="a")).with_op(

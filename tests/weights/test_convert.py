@@ -13,9 +13,9 @@ from archspec.errors import ArchspecError, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.weights.convert import Converted, convert
+from archspec.weights.convert import Conversion, convert
 from archspec.weights.formats.weight_files import read_tensors, write_tensors
-from archspec.weights.pairing.naming import their_names
+from archspec.weights.pairing.naming import translate_names
 
 DIGITS = load_spec("densenetbc_digits")
 WEIGHTS = weights_of("densenetbc_digits")
@@ -30,7 +30,7 @@ def lines(file: Path, *arguments, **options) -> list[str]:
     return [str(fault).replace(str(file), "FILE") for fault in caught.value.diagnostics]
 
 
-def from_torchs(recorded: str, spec: Spec, found: Converted) -> float:
+def from_torchs(recorded: str, spec: Spec, found: Conversion) -> float:
     """How far the converted weights are from what torch gave, by the NumPy oracle."""
     arrays = np.load(CASES / f"{recorded}.npz")
     output = oracle.forward(build_graph(spec).ops.values(), found.tensors, arrays["x"])
@@ -38,7 +38,7 @@ def from_torchs(recorded: str, spec: Spec, found: Converted) -> float:
 
 
 def in_names(naming: str, prefix: str = "") -> dict[str, np.ndarray]:
-    theirs = their_names(naming, WEIGHTS)
+    theirs = translate_names(naming, WEIGHTS)
     return {prefix + theirs[name]: array for name, array in WEIGHTS.items()}
 
 
@@ -51,7 +51,7 @@ def test_there_and_back_is_the_same(name, target, suffix, tmp_path):
     write_tensors(tmp_path / "ours.ckpt", weights)
     convert(tmp_path / "ours.ckpt", spec, tmp_path / f"theirs{suffix}", target=target)
     assert set(read_tensors(tmp_path / f"theirs{suffix}")) == set(
-        their_names(target, weights).values()
+        translate_names(target, weights).values()
     )
     convert(tmp_path / f"theirs{suffix}", spec, tmp_path / "back.ckpt")
     assert same(read_tensors(tmp_path / "back.ckpt"), weights)

@@ -34,7 +34,7 @@ from weights.torch_files import (
 )
 
 from archspec.errors import ModelFileError
-from archspec.weights.formats.pickle_description import Refused
+from archspec.weights.formats.pickle_description import PickleRefused
 from archspec.weights.formats.pth import read_pth
 from archspec.weights.formats.weight_files import read_weights
 
@@ -53,7 +53,7 @@ def read(raw: bytes):
 
 
 def reason(raw: bytes) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(PickleRefused) as caught:
         read_pth(raw)
     return str(caught.value)
 
@@ -423,7 +423,7 @@ def test_no_cut_and_no_flipped_byte_gives_anything_but_a_refusal(legacy, tmp_pat
     """At every length, and with any byte changed: another number at most, never another error."""
     good = save(tmp_path / "x.pth", ARRAYS, legacy=legacy).read_bytes()
     for length in range(len(good)):
-        with pytest.raises(Refused):
+        with pytest.raises(PickleRefused):
             read_pth(good[:length])
     chance = random.Random(0)
     for _ in range(3000):
@@ -431,7 +431,7 @@ def test_no_cut_and_no_flipped_byte_gives_anything_but_a_refusal(legacy, tmp_pat
         raw[chance.randrange(len(raw))] = chance.randrange(256)
         try:
             read_pth(bytes(raw))
-        except Refused:
+        except PickleRefused:
             continue
 
 

@@ -16,7 +16,7 @@ from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.runtime import prepare
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.number_types import FLOATS, LAYOUT, Floats, as_floats
-from archspec.weights.formats.pickle_description import Refused
+from archspec.weights.formats.pickle_description import PickleRefused
 from archspec.weights.formats.pth import read_pth
 
 MAX_BYTES = 2 * 2**30
@@ -67,8 +67,8 @@ def read_weights(path: Path) -> Weights:
     Raises:
         ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth that is refused.
     """
-    raw = _bytes_of(path)
-    kind = _kind_of(raw, path)
+    raw = _read_bytes(path)
+    kind = _recognise_kind(raw, path)
     if kind == "MindSpore":
         weights = _read_mindspore(path)
     elif kind == "safetensors":
@@ -86,7 +86,7 @@ def _without_counters(weights: Weights) -> Weights:
     return replace(weights, tensors=kept, set_aside=(*weights.set_aside, *counters))
 
 
-def _bytes_of(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         special = file_kinds.special_kind(path)
         if special:  # which could wait, or go on, for ever
@@ -94,7 +94,7 @@ def _bytes_of(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = _in_folder(path) if isinstance(error, IsADirectoryError) else ""
+        hint = _hint_for_folder(path) if isinstance(error, IsADirectoryError) else ""
         message = f"cannot be read: {error.strerror}"
         raise ModelFileError.one("R001", message, str(path), hint) from None
     if not raw:
@@ -104,13 +104,13 @@ def _bytes_of(path: Path) -> bytes:
     return raw
 
 
-def _in_folder(path: Path) -> str:
+def _hint_for_folder(path: Path) -> str:
     if (path / _BEST).is_file():
         return f"a run's weights are in {path / _BEST}"
     return "name a file in it"
 
 
-def _kind_of(raw: bytes, path: Path) -> str:
+def _recognise_kind(raw: bytes, path: Path) -> str:
     if raw[8:9] == b"{" and int.from_bytes(raw[:8], "little") <= len(raw) - 8:
         return "safetensors"  # whose length, which comes first, may look like another kind
     if raw.startswith((b"PK\x03\x04", b"\x80")):
@@ -132,7 +132,7 @@ def _read_mindspore(path: Path) -> Weights:
         link = Path(folder) / "weights.ckpt"
         link.symlink_to(path.resolve())
         try:
-            held = ckpt.read(link)
+            held = ckpt.read_checkpoint(link)
         except ModelFileError as error:
             raise ModelFileError(
                 Diagnostic(f.code, f.message, str(path), f.hint) for f in error.diagnostics
@@ -171,12 +171,12 @@ def _read_safetensors(raw: bytes, path: Path) -> Weights:
         raise ModelFileError.one("R002", f"holds numbers of an unknown kind: {kinds}", str(path))
     return Weights(
         ".safetensors file",
-        {name: _array(given) for name, given in floats.items()},
+        {name: _make_array(given) for name, given in floats.items()},
         tuple(name for name in held if name not in floats),
     )
 
 
-def _array(given: Mapping[str, Any]) -> Floats:
+def _make_array(given: Mapping[str, Any]) -> Floats:
     numbers = np.frombuffer(given["data"], LAYOUT[given["dtype"]]).reshape(given["shape"])
     return as_floats(numbers, given["dtype"])
 
@@ -184,7 +184,7 @@ def _array(given: Mapping[str, Any]) -> Floats:
 def _read_torch(raw: bytes, path: Path) -> Weights:
     try:
         state = read_pth(raw)
-    except Refused as refused:
+    except PickleRefused as refused:
         message = f"is no .pth file that can be read: {refused}"
         raise ModelFileError.one("R010", message, str(path), refused.cure) from None
     return Weights("torch .pth file", state.tensors, state.beside, state.foreign)
@@ -222,7 +222,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
             _write_safetensors(path, tensors)
     except (OSError, RuntimeError, ValueError) as error:
         raise ArchspecError.one(
-            "W002", f"cannot be written: {ckpt.reason(error)}", str(path)
+            "W002", f"cannot be written: {ckpt.explain_failure(error)}", str(path)
         ) from None
 
 
@@ -230,7 +230,9 @@ def _write_mindspore(path: Path, tensors: Mapping[str, Floats]) -> None:
     prepare()
     import mindspore as ms
 
-    ckpt.write(path, [{"name": name, "data": ms.Tensor(array)} for name, array in tensors.items()])
+    ckpt.write_checkpoint(
+        path, [{"name": name, "data": ms.Tensor(array)} for name, array in tensors.items()]
+    )
 
 
 def _write_safetensors(path: Path, tensors: Mapping[str, Floats]) -> None:

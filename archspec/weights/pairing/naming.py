@@ -45,7 +45,7 @@ TITLES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Recognised:
+class RecognisedNaming:
     """A naming, what stands before all names of the file, and the file's name of each of our parameters."""
 
     naming: str
@@ -53,7 +53,7 @@ class Recognised:
     theirs: Mapping[str, str]
 
 
-def their_names(naming: str, names: Iterable[str]) -> dict[str, str]:
+def translate_names(naming: str, names: Iterable[str]) -> dict[str, str]:
     """Return for each of our names what a naming calls it.
 
     Raises:
@@ -73,9 +73,9 @@ def their_names(naming: str, names: Iterable[str]) -> dict[str, str]:
     return theirs
 
 
-def recognise(
+def recognise_naming(
     found: Collection[str], names: Collection[str], where: str, only: str | None = None
-) -> Recognised:
+) -> RecognisedNaming:
     """Return the naming and the prefix under which most names of a file are names of the network.
 
     Args:
@@ -88,13 +88,13 @@ def recognise(
         ModelFileError: R011, in no naming are half of the network's names found, or half of the file's.
     """
     candidates = [
-        Recognised(
+        RecognisedNaming(
             naming,
             prefix,
-            {name: prefix + theirs for name, theirs in their_names(naming, names).items()},
+            {name: prefix + theirs for name, theirs in translate_names(naming, names).items()},
         )
         for naming in ([only] if only else NAMINGS)
-        for prefix in prefixes(found)
+        for prefix in list_prefixes(found)
     ]
     held = set(found)
     cover = {
@@ -110,7 +110,7 @@ def recognise(
     return candidates[best]
 
 
-def prefixes(found: Collection[str]) -> list[str]:
+def list_prefixes(found: Collection[str]) -> list[str]:
     """Return `""`, `"module."`, `"module.network."`, as far as all names of a file share them."""
     prefixes, rest = [""], [name.split(".") for name in found]
     while all(len(parts) > 1 for parts in rest) and len({parts[0] for parts in rest}) == 1:
