@@ -1,9 +1,10 @@
-"""The network that was really built, certified: exported by MindSpore, read back, compared with its spec's graph.
+"""The network that was really built, certified:
+exported by MindSpore, read back, compared with its spec's graph.
 
-MindSpore runs in a child process, on the CPU: whoever builds or launches must take no device. A certificate is
-remembered by the digest of all that it follows from, so the same network is certified once. What is
-remembered is believed only where it is a whole certificate of this very network; else it is made
-anew.
+MindSpore runs in a child process, on the CPU: whoever builds or launches must take no device. A
+certificate is remembered by the digest of all that it follows from, so the same network is
+certified once. What is remembered is believed only where it is a whole certificate of this very
+network; else it is made anew.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def certify_built(spec: Spec, graph: Graph, module: str) -> Mapping[str, Any]:
         module: the emitted text.
 
     Raises:
-        ModelFileError: R106, MindSpore compiled another network; R107, it could not be compiled or read back.
+        ModelFileError: R106, MindSpore compiled another network; R107, it could not be compiled or
+            read back.
         EnvironmentFault: E008, there is no cache folder.
     """
     remembered = cache_folder() / "certificates" / f"{_cache_key(graph, module)}.json"
@@ -60,7 +62,8 @@ def summarize_certificate(certificate: Mapping[str, Any]) -> str:
     found = sum(block["edges"] for block in certificate["blocks"])
     expected = sum(block["expected_edges"] for block in certificate["blocks"])
     return (
-        f"certified: {found:,} of {expected:,} direct connections and {certificate['params']:,} parameters, "
+        f"certified: {found:,} of {expected:,} direct connections and "
+        f"{certificate['params']:,} parameters, "
         "read back from what MindSpore compiled"
     )
 

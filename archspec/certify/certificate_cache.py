@@ -60,7 +60,9 @@ class BuiltCertificate(_StoredModel):
 
     @property
     def is_plain(self) -> bool:
-        """Whether its words are this program's own: what was compared and what not, and no notes."""
+        """Whether its words are this program's own:
+        what was compared and what not, and no notes.
+        """
         words = (self.compared, self.not_compared, self.notes)
         return self.file == "network.py" and words == (COMPARED, NOT_COMPARED, ())
 

@@ -1,4 +1,6 @@
-"""A file's network in parts, and what each reads of others: layer 17 reads layer 4, the head reads layer 16."""
+"""A file's network in parts, and what each reads of others:
+layer 17 reads layer 4, the head reads layer 16.
+"""
 
 from __future__ import annotations
 

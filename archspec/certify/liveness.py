@@ -1,8 +1,11 @@
-"""Does a connection carry features? One whose weights or scales are all zero is there in form alone.
+"""Does a connection carry features?
 
-A connection is alive where some channel of the reader's output depends on the source, when the source alone depends
-on the image. That is followed channel by channel through the reader's operators: a convolution passes what a weight
-of it that is not zero reads, a norm what its scale is not zero for, and all others pass what they read.
+One whose weights or scales are all zero is there in form alone.
+
+A connection is alive where some channel of the reader's output depends on the source, when the
+source alone depends on the image. That is followed channel by channel through the reader's
+operators: a convolution passes what a weight of it that is not zero reads, a norm what its scale is
+not zero for, and all others pass what they read.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ class Liveness:
 
     parts: tuple[FilePart, ...]
     connections: int
-    """How many there are, those of stem, transitions and head included; not what a slice of the spec cuts off."""
+    """How many there are, those of stem, transitions and head included;
+    not what a slice of the spec cuts off."""
     live_channels: Mapping[str, Array]
     """Which channels of each value depend on the image."""
     carried_sources: Mapping[str, Array]
@@ -55,7 +59,8 @@ class Liveness:
     bad_variances: tuple[str, ...]
     """Norms of which a variance and eps together are not above zero."""
     unreadable: tuple[str, ...]
-    """Operators whose weights could not be had: what reads through them is taken for alive, and that is said."""
+    """Operators whose weights could not be had:
+    what reads through them is taken for alive, and that is said."""
 
     @property
     def differences(self) -> tuple[Diagnostic, ...]:
@@ -80,7 +85,10 @@ class Liveness:
         if not self.unreadable:
             return ()
         return (
-            f"the weights of {first_of(self.unreadable)} cannot be read: nobody looked whether they are zero",
+            (
+                f"the weights of {first_of(self.unreadable)} cannot be read: nobody looked "
+                "whether they are zero"
+            ),
         )
 
     def _list_bad_numbers(self) -> Iterator[Diagnostic]:
@@ -122,13 +130,15 @@ class _LivenessWalk:
     reading: Reading
     values: Values
     ignores_weights: bool
-    """Whether every weight is taken for one that is not zero: what is cut then, the spec itself cuts, by a slice."""
+    """Whether every weight is taken for one that is not zero:
+    what is cut then, the spec itself cuts, by a slice."""
     live_channels: dict[str, Array] = field(default_factory=dict)
     reaches: dict[str, Reach] = field(default_factory=dict)
     """Which of its part's sources each channel of a value depends on."""
     tables: dict[str, Array] = field(default_factory=dict)
     last_ops: dict[str, dict[int, Op]] = field(default_factory=dict)
-    """By the part's name and a source's number, the operator behind which nothing depends on the source."""
+    """By the part's name and a source's number,
+    the operator behind which nothing depends on the source."""
     zero: set[str] = field(default_factory=set)
     """Operators whose weights or scales are all zero."""
     nonfinite: dict[str, None] = field(default_factory=dict)
@@ -207,7 +217,9 @@ class _LivenessWalk:
             self.zero.add(ours.name)
 
     def _read_weights(self, ours: Op, op: Op) -> list[Array]:
-        """The values of an operator's filters or scales that can be had; what is strange in them is noted."""
+        """The values of an operator's filters or scales that can be had;
+        what is strange in them is noted.
+        """
         if self.ignores_weights:
             return []
         name = self.folded.get(op.name, op.name)
@@ -272,7 +284,8 @@ class _LivenessWalk:
 
 
 def _name_folded(match: Match, reading: Reading) -> tuple[dict[str, str], set[str]]:
-    """Return what the file calls each convolution that holds norms, and what these norms are called.
+    """Return what the file calls each convolution that holds norms,
+    and what these norms are called.
 
     The last norm has the name of the file's convolution that all of them are a part of.
     """

@@ -1,8 +1,11 @@
-"""Does the output of a layer move when what it reads does? ONNX Runtime is asked, a layer and a source at a time.
+"""Does the output of a layer move when what it reads does?
 
-The weights may say that a connection carries features, and it does not: behind a ReLU that is never positive, for
-example. Here each layer is run by itself, between random feature maps and its output: once as they are, and again
-with one of them changed. Nothing is trained or judged; only what the reader knows is run.
+ONNX Runtime is asked, a layer and a source at a time.
+
+The weights may say that a connection carries features, and it does not: behind a ReLU that is never
+positive, for example. Here each layer is run by itself, between random feature maps and its output:
+once as they are, and again with one of them changed. Nothing is trained or judged; only what the
+reader knows is run.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from archspec.readers.onnx.read import OnnxReading
 from archspec.readers.tensors import values_of
 from archspec.runtime import onnx_runtime
 
-# How far a source is moved, one after another until the output moves: a ReLU may hide a small change.
+# How far a source is moved, one after another until the output moves: a ReLU may hide a small
+# change.
 STEPS: Mapping[int, tuple[float, ...]] = {
     1: (1.0, 1e2, 1e4),
     11: (1.0, 1e2, 1e4),
@@ -84,7 +88,8 @@ def _describe_mismatch(moves: ProbedConnection) -> str:
 
 
 def probe_connections(liveness: Liveness, reading: OnnxReading, path: Path) -> Probe:
-    """Return which connections move their reader's output, those that start from constants left out.
+    """Return which connections move their reader's output,
+    those that start from constants left out.
 
     Raises:
         EnvironmentFault: E009, onnxruntime is not installed.
@@ -144,7 +149,9 @@ class _PartRunner:
         self.before = self._run_session(self.given)
 
     def _make_feeds(self, maps: Mapping[str, Array]) -> dict[str, Array]:
-        """Feature maps by the names of the model's inputs; several of these may be one value of the file's graph."""
+        """Feature maps by the names of the model's inputs;
+        several of these may be one value of the file's graph.
+        """
         return {
             name: maps[op].astype(self.dtypes[name])
             for name, op in self.inputs.items()
@@ -157,7 +164,9 @@ class _PartRunner:
         return made
 
     def has_effect(self, live: Mapping[str, Array]) -> bool:
-        """Return whether the output changes with the channels of some values that depend on the image."""
+        """Return whether the output changes with the channels of some
+        values that depend on the image.
+        """
         return any(self._has_effect_of_step(live, step) for step in self.steps)
 
     def _has_effect_of_step(self, live: Mapping[str, Array], step: float) -> bool:

@@ -1,7 +1,7 @@
 """Which sources each channel of a value depends on, and how operators carry that on.
 
-Channels that a convolution reads depend on one source each, and a layer may read thousands of them from hundreds of
-sources: so channels are rows of a table, and alike ones share a row.
+Channels that a convolution reads depend on one source each, and a layer may read thousands of them
+from hundreds of sources: so channels are rows of a table, and alike ones share a row.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class Reach:
         return Reach(self.rows if len(tables) == 1 else np.vstack(list(tables.values())), at)
 
     def with_all_of(self, others: Sequence[Reach]) -> Reach:
-        """Return channels that depend on all that the values' channels of the same place depend on."""
+        """Return channels that depend on all that the values' channels
+        of the same place depend on.
+        """
         return Reach.of(np.logical_or.reduce([self.table, *(part.table for part in others)]))
 
     def where(self, passes: Array) -> Reach:
@@ -79,7 +81,9 @@ class Reach:
 
 
 def apply_filters(x: Reach, filters: Array, groups: int = 1) -> Reach:
-    """Return channels that depend on what the filters (outputs, inputs / groups) read of a group each."""
+    """Return channels that depend on what the filters (outputs, inputs
+    / groups) read of a group each.
+    """
     if groups == 1:
         return Reach.of(_read_filters(x, filters))
     inputs, outputs = len(x.at) // groups, len(filters) // groups

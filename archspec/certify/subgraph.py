@@ -1,7 +1,8 @@
 """A part of an ONNX file as a model by itself: from what a layer reads to what it gives.
 
-The file is untrusted: of it only the nodes between are taken, which the reader knows all, and the weights that these
-read. Weights that are kept outside the file are put in, so that nobody else opens what a file names.
+The file is untrusted: of it only the nodes between are taken, which the reader knows all, and the
+weights that these read. Weights that are kept outside the file are put in, so that nobody else
+opens what a file names.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class SubgraphExtractor:
     def _find_nodes_between(
         self, sources: set[str], ends: Sequence[str]
     ) -> tuple[list[Node], dict[str, None], dict[str, Feature]]:
-        """The nodes on the way back from the ends, in running order; constants and inputs that they read."""
+        """The nodes on the way back from the ends, in running order;
+        constants and inputs that they read.
+        """
         nodes, constants, inputs = dict[int, Node](), dict[str, None](), dict[str, Feature]()
         seen, waiting = set[str](), list(ends)
         while waiting:

@@ -1,4 +1,6 @@
-"""The child process of `certify_built`: `python -m archspec.certify.worker FOLDER` with spec.yaml and network.py."""
+"""The child process of `certify_built`:
+`python -m archspec.certify.worker FOLDER` with spec.yaml and network.py.
+"""
 
 from __future__ import annotations
 

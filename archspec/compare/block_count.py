@@ -1,7 +1,10 @@
-"""How many blocks does a file have? Counted in its structure, for nothing else in it says what a block is.
+"""How many blocks does a file have?
 
-A block ends where all that was made before is joined and nothing of it is read later: only so many values stand
-between blocks. Where skips or features go round such a place, blocks cannot be counted so, and are not.
+Counted in its structure, for nothing else in it says what a block is.
+
+A block ends where all that was made before is joined and nothing of it is read later: only so many
+values stand between blocks. Where skips or features go round such a place, blocks cannot be counted
+so, and are not.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ from archspec.compare.match import Match
 
 
 def count_blocks(match: Match) -> int | None:
-    """Return how many blocks the file has; None where its blocks, or the spec's, cannot be counted in this way."""
+    """Return how many blocks the file has; None where its blocks, or the spec's,
+    cannot be counted in this way.
+    """
     ours = [expected for expected, _ in match.pairs if expected is not None]
     theirs = [found for _, found in match.pairs if found is not None]
     blocks = len(match.spec.regions_of("dense_block"))

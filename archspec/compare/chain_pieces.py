@@ -1,7 +1,9 @@
-"""Pairs of chains cut to the parts of the spec: a layer, an aggregation, a transition is a piece of its own.
+"""Pairs of chains cut to the parts of the spec:
+a layer, an aggregation, a transition is a piece of its own.
 
-Where a value has one reader, two parts are one chain. A connection that is lost makes one chain of two, one too
-many makes two of one; cut to parts, both graphs have the same pieces again, and the difference is the connection.
+Where a value has one reader, two parts are one chain. A connection that is lost makes one chain of
+two, one too many makes two of one; cut to parts, both graphs have the same pieces again, and the
+difference is the connection.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def _cut_run(run: Sequence[Pair], alike: bool) -> Iterator[Pair]:
 
 
 def _pair_parts_anew(run: Sequence[Pair]) -> list[Pair]:
-    """Pairs anew, where what the file has is a part after the other as the spec has them; else nothing."""
+    """Pairs anew, where what the file has is a part after the other as the spec has them;
+    else nothing.
+    """
     parts = [
         part for expected, _ in run if expected is not None for part in _split_by_region(expected)
     ]

@@ -1,7 +1,8 @@
 """A graph as chains, and the chains of two graphs in pairs; names play no part.
 
-A chain is a run of operators that each read one value, from a join to the next value that something joins or
-that is read more than once. What a spec calls a stem, a layer, a transition or a head is one chain.
+A chain is a run of operators that each read one value, from a join to the next value that something
+joins or that is read more than once. What a spec calls a stem, a layer, a transition or a head is
+one chain.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _SIZE_ATTRS = ("out_channels", "kernel", "stride", "padding", "start", "stop")
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Operators that read one another, first to last; what the first reads, concatenations written out."""
+    """Operators that read one another, first to last;
+    what the first reads, concatenations written out.
+    """
 
     ops: tuple[Op, ...]
     reads: tuple[str, ...]
@@ -59,7 +62,9 @@ Pair = tuple[Chain | None, Chain | None]
 
 
 def contract_to_chains(flat: FlatGraph) -> list[Chain]:
-    """Return a graph as chains, each after those that it reads, and at the end one for each output."""
+    """Return a graph as chains, each after those that it reads,
+    and at the end one for each output.
+    """
     readers = Counter(source for op in flat.ops.values() for source in {*op.inputs})
     ends = {source for op in flat.ops.values() if len(op.inputs) > 1 for source in op.inputs}
     ends |= {source for source, count in readers.items() if count > 1}
@@ -82,7 +87,9 @@ def _begin_chain(flat: FlatGraph, op: Op) -> Chain:
 
 
 def _sort_chains(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Iterator[Chain]:
-    """A walk from the outputs, what is read first by its depth: the same for equal graphs, however they are listed."""
+    """A walk from the outputs, what is read first by its depth:
+    the same for equal graphs, however they are listed.
+    """
     keys = _make_sort_keys(chains, outputs)
     seen = set[str]()
     first = [value for chain in outputs for value in sorted(chain.reads, key=keys.__getitem__)]
@@ -101,7 +108,9 @@ def _sort_chains(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Itera
 
 
 def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Mapping[str, Any]:
-    """What tells chains that are joined from one another; what nothing tells apart stays as it is listed."""
+    """What tells chains that are joined from one another;
+    what nothing tells apart stays as it is listed.
+    """
     depth: dict[str, int] = {}
     reads, read_by = (dict.fromkeys(chains, (0, 0)) for _ in range(2))
     places = _find_places_in_joins(chains, [*chains.values(), *outputs])
@@ -129,7 +138,9 @@ def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Ma
 def _find_places_in_joins(
     chains: Iterable[str], readers: Iterable[Chain]
 ) -> Mapping[str, tuple[int, ...]]:
-    """Where values stand among those that they are joined with: layers that are alike are told apart by it."""
+    """Where values stand among those that they are joined with:
+    layers that are alike are told apart by it.
+    """
     places: dict[str, list[int]] = {name: [] for name in chains}
     for chain in readers:
         for place, source in enumerate(chain.reads):
@@ -142,10 +153,11 @@ def _format_sizes(chain: Chain) -> str:
 
 
 def pair_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...]:
-    """Return two sequences of chains paired at the least cost, each in its order (Needleman and Wunsch 1970).
+    """Return two sequences of chains paired at the least cost,
+    each in its order (Needleman and Wunsch 1970).
 
-    Equal beginnings and ends are paired first; what is left between them is short unless all differs. Outputs are
-    paired where there are as many.
+    Equal beginnings and ends are paired first; what is left between them is short unless all
+    differs. Outputs are paired where there are as many.
     """
     ours: list[Chain | None] = [chain for chain in expected if chain.is_output]
     theirs: list[Chain | None] = [chain for chain in found if chain.is_output]
@@ -195,7 +207,9 @@ def _align_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> list[Pai
 
 
 def _pairing_cost(expected: Chain, found: Chain) -> float:
-    """Of pairing two chains: less than leaving both alone (2) where they could stand for one another."""
+    """Of pairing two chains:
+    less than leaving both alone (2) where they could stand for one another.
+    """
     if expected.classes == found.classes:
         return 0
     shared = sum((Counter(expected.classes) & Counter(found.classes)).values())

@@ -1,9 +1,9 @@
 """Is the network in a file the one that a spec says? Names play no part; every difference is said.
 
-Both graphs are contracted to chains (`chains`), which are paired in running order and get the names of the
-spec's stages (`stages`). A pair must have equal operators and read the outputs of paired chains. When all do,
-the graphs are equal but for names and for the order inside concatenations, which permutes the channels of the
-weights that read them and nothing else: that is a note.
+Both graphs are contracted to chains (`chains`), which are paired in running order and get the names
+of the spec's stages (`stages`). A pair must have equal operators and read the outputs of paired
+chains. When all do, the graphs are equal but for names and for the order inside concatenations,
+which permutes the channels of the weights that read them and nothing else: that is a note.
 """
 
 from __future__ import annotations
@@ -180,7 +180,10 @@ def _list_differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterat
         )
     for block in blocks:
         if block.layers != block.expected_layers:
-            message = f"{match.titles[block.block]} has {block.layers} layers, the spec says {block.expected_layers}"
+            message = (
+                f"{match.titles[block.block]} has {block.layers} layers, the spec says "
+                f"{block.expected_layers}"
+            )
             yield Diagnostic("R101", message)
     yield from alone
     yield from _compare_compositions(match)
@@ -229,7 +232,9 @@ def _explain_unpaired(match: Match) -> Iterator[Diagnostic]:
 
 
 def _explain_missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnostic]:
-    """A chain of the spec that the file has not, the part that it belongs to otherwise there or not."""
+    """A chain of the spec that the file has not,
+    the part that it belongs to otherwise there or not.
+    """
     first, region = expected.ops[0], match.spec.regions.get(expected.region)
     if (
         region is not None
@@ -312,12 +317,16 @@ def _compare_operators(match: Match, expected: Op, found: Op, derived: bool) -> 
 
 
 def _is_untold(name: str, found: Op) -> bool:
-    """The file does not tell: the eps of a norm that is folded or written out, the slope that a PReLU starts from."""
+    """The file does not tell: the eps of a norm that is folded or written out,
+    the slope that a PReLU starts from.
+    """
     return name in found.attrs and found.attrs[name] is None
 
 
 def _follows_input(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
-    """A transition whose width is right for what it reads: another line says why it reads something else."""
+    """A transition whose width is right for what it reads:
+    another line says why it reads something else.
+    """
     region = match.spec.regions.get(expected.region)
     if (
         region is None

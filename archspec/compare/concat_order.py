@@ -1,7 +1,9 @@
-"""Another order inside a concatenation: the channels of the weights behind it are permuted, or is it another network?
+"""Another order inside a concatenation: the channels of the weights behind it are permuted,
+or is it another network?
 
-Permuted channels pass through what works on each channel by itself, and end at a convolution or a dense layer,
-whose weights may be permuted alike. What tells channels apart by their place must not read them.
+Permuted channels pass through what works on each channel by itself, and end at a convolution or a
+dense layer, whose weights may be permuted alike. What tells channels apart by their place must not
+read them.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class _OrderWalk:
     match: Match
     reordered: list[str] = field(default_factory=list)
     moved: dict[str, tuple[str, Permutation]] = field(default_factory=dict)
-    """Values whose channels stand in another order: the reader of the join that makes it so, and how they stand."""
+    """Values whose channels stand in another order:
+    the reader of the join that makes it so, and how they stand."""
 
     def find_faults(self) -> Iterator[str]:
         partners = {found.output: expected.output for expected, found in self.match.complete_pairs}
@@ -73,7 +76,9 @@ class _OrderWalk:
         self.moved[chain.output] = origin, how
 
     def _combine(self, chain: Chain) -> Iterator[str]:
-        """A sum or product of channels that are permuted alike, or made by weights that may be permuted alike."""
+        """A sum or product of channels that are permuted alike,
+        or made by weights that may be permuted alike.
+        """
         moved = {value: self.moved[value] for value in chain.reads if value in self.moved}
         if not moved:
             return
@@ -82,7 +87,9 @@ class _OrderWalk:
         if alike and all(value in moved or self._is_free(value) for value in chain.reads):
             yield from self._follow(chain, origin, how)
         else:
-            yield f"{origin} joins its sources in another order, on which {chain.ops[0].name} depends"
+            yield (
+                f"{origin} joins its sources in another order, on which {chain.ops[0].name} depends"
+            )
 
     def _is_free(self, value: str) -> bool:
         made = self.match.by_output[value]

@@ -17,15 +17,18 @@ from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
 
 MAX_JOINED = 8_000_000
-"""Values that all concatenations join, nested ones written out: twice the most that a spec may connect."""
+"""Values that all concatenations join, nested ones written out:
+twice the most that a spec may connect."""
 
 PASSED_BY = ("concat", "output")
 COMMUTATIVE = ("add", "multiply")
-"""Kinds that take several values of equal shape: a concatenation among these stays an operator of its own."""
+"""Kinds that take several values of equal shape:
+a concatenation among these stays an operator of its own."""
 
 
 class ResolvedReads:
-    """What each operator reads, idle ones passed by and nested concatenations written out, in running order.
+    """What each operator reads, idle ones passed by and nested concatenations written out,
+    in running order.
 
     Raises:
         ModelFileError: R009, the graph's concatenations join more values than any spec may.
@@ -72,7 +75,8 @@ class FlatGraph:
     """A graph whose operators read values, or joins of them, with nothing between."""
 
     ops: Mapping[str, Op]
-    """Their inputs are what they join; a concatenation among these is one that a sum or product reads."""
+    """Their inputs are what they join;
+    a concatenation among these is one that a sum or product reads."""
     outputs: tuple[Op, ...]
     """What the network gives."""
     direct_reads: Mapping[str, tuple[str, ...]]

@@ -1,7 +1,9 @@
-"""Equal operators without weights that read the same values: merged to one, and parted again as a spec has them.
+"""Equal operators without weights that read the same values:
+merged to one, and parted again as a spec has them.
 
-MindSpore merges them when it compiles, and so do others; a person writes `relu(x)` once for two readers, or twice.
-A file is compared as the spec has it, so that each layer keeps the operators that are its own there.
+MindSpore merges them when it compiles, and so do others; a person writes `relu(x)` once for two
+readers, or twice. A file is compared as the spec has it, so that each layer keeps the operators
+that are its own there.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def merge_equal_ops(flat: FlatGraph) -> FlatGraph:
 
 
 def split_merged_ops(found: FlatGraph, spec: FlatGraph) -> FlatGraph:
-    """Return a file's graph, merged already, with as many equal operators as the spec has where it has them."""
+    """Return a file's graph, merged already,
+    with as many equal operators as the spec has where it has them.
+    """
     members = defaultdict[str, list[str]](list)
     for name, one in _find_firsts(spec).items():
         members[one].append(name)
@@ -97,12 +101,16 @@ class _OpSplitter:
             )
 
     def name_copy(self, value: str, ours: str) -> str:
-        """What the copy of a value is called that stands for one of the spec's; the first keeps its name."""
+        """What the copy of a value is called that stands for one of the spec's;
+        the first keeps its name.
+        """
         is_first = self.first.get(ours, ours) == ours
         return value if is_first else f"{value}, for {ours}"
 
     def choose_reads(self, op: Op, ours: str) -> tuple[str, ...]:
-        """What a copy reads: of equal values, those that the spec's operator reads, in the same order."""
+        """What a copy reads: of equal values, those that the spec's operator reads,
+        in the same order.
+        """
         wanted = defaultdict[str, list[str]](list)
         for source in self.ours[ours].inputs if ours else ():
             wanted[self.first[source]].append(source)

@@ -1,4 +1,5 @@
-"""Batch norms that a framework folded into the convolutions before them, put back where the spec has them.
+"""Batch norms that a framework folded into the convolutions before them,
+put back where the spec has them.
 
 A folded norm leaves a convolution with a bias and nothing else behind, so only the spec tells that
 there was one: what it has as conv, batch_norm is a conv with a bias in the file. Exporters that
@@ -72,7 +73,9 @@ def _find_bare_convs(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple
 
 
 def unfold_norms(graph: Graph, folds: Sequence[FoldedNorm]) -> Graph:
-    """Return a file's graph with the norms behind their convolutions, whose readers read the norms; eps is None."""
+    """Return a file's graph with the norms behind their convolutions,
+    whose readers read the norms; eps is None.
+    """
     by_name = {fold.found.name: fold for fold in folds}
     return Graph.of(
         graph.name, [made for op in graph.ops.values() for made in _unfold(op, by_name)]

@@ -1,4 +1,6 @@
-"""Pairs of chains as the stages of a spec: what the user calls each, and the connections of the file's blocks."""
+"""Pairs of chains as the stages of a spec: what the user calls each,
+and the connections of the file's blocks.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _IN_BLOCK: Mapping[str, str] = {"slice": "share of its input", "add": "residual 
 
 @dataclass(frozen=True, slots=True)
 class BlockComparison:
-    """A dense block's layers and direct connections in the file and in the spec; edges are (layer, source)."""
+    """A dense block's layers and direct connections in the file and in the spec;
+    edges are (layer, source).
+    """
 
     block: str
     layers: int
@@ -100,7 +104,9 @@ class Match:
         return f"{title}'s {what}" if what else f"the output of {title}"
 
     def reader_title(self, chain: Chain) -> str:
-        """Return what a chain is called as the reader of a join: what follows a block reads the block's output."""
+        """Return what a chain is called as the reader of a join:
+        what follows a block reads the block's output.
+        """
         region = self.spec.regions.get(chain.join_region)
         own = (
             chain.region == chain.join_region
@@ -125,7 +131,9 @@ class Match:
         return f"{self.titles[skip] if skip == 'stem' else f'block {skip}'} (its skip)"
 
     def source_title(self, value: str, reader: Chain) -> str:
-        """Return what a value of the spec is called in the words of a block: `layer 4`, `the block's input`."""
+        """Return what a value of the spec is called in the words of a block:
+        `layer 4`, `the block's input`.
+        """
         chain = self.by_output[value]
         if chain.region == reader.region and chain.region:
             return value
@@ -176,12 +184,16 @@ class Match:
 
 
 def _number_in_spec(region: Region, usual: int) -> int:
-    """The number that the spec gives a block or transition; one of no operators before it has no region."""
+    """The number that the spec gives a block or transition;
+    one of no operators before it has no region.
+    """
     return int(region.origin[1]) + 1 if len(region.origin) > 1 else usual
 
 
 def compare_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
-    """Return the connections of every block, the file's derived from its own operators as the spec's are."""
+    """Return the connections of every block,
+    the file's derived from its own operators as the spec's are.
+    """
     expected = {found.block: found for found in derive_connections(match.spec)}
     found = {found.block: found for found in derive_connections(_put_in_regions(match, name))}
     return tuple(
@@ -203,7 +215,9 @@ def _collect_edges(block: BlockConnections) -> set[tuple[int, int]]:
 
 
 def _put_in_regions(match: Match, name: str) -> Graph:
-    """The file's operators in the regions of their partners, with one concatenation for each join."""
+    """The file's operators in the regions of their partners,
+    with one concatenation for each join.
+    """
     regions = {
         region.name: region
         for region in match.spec.regions.values()
@@ -231,7 +245,9 @@ def _put_in_regions(match: Match, name: str) -> Graph:
 
 
 def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
-    """A chain's operators in their regions, and the concatenation that it reads, if any, in the region `within`."""
+    """A chain's operators in their regions, and the concatenation that it reads, if any,
+    in the region `within`.
+    """
     reads, first = found.reads, found.ops[0]
     if first.kind in COMMUTATIVE:
         reads = tuple(
@@ -249,7 +265,9 @@ def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -
 
 
 def _find_regions(expected: Chain, found: Chain) -> list[str]:
-    """The regions of the operators of a file's chain: those of the spec's that they stand for, or of the one before."""
+    """The regions of the operators of a file's chain:
+    those of the spec's that they stand for, or of the one before.
+    """
     regions = dict.fromkeys(range(len(found.ops)), "")
     same = SequenceMatcher(
         None, expected.classes, found.classes, autojunk=False
@@ -264,7 +282,9 @@ def _find_regions(expected: Chain, found: Chain) -> list[str]:
 
 
 def find_surplus_layers(match: Match) -> list[Region | None]:
-    """Return for each pair the layer that its chain is a part of where the file has more layers than the spec."""
+    """Return for each pair the layer that its chain is a part of where
+    the file has more layers than the spec.
+    """
     layers: list[Region | None] = []
     block, run = "", list[Chain]()
     for expected, found in match.pairs:

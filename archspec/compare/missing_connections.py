@@ -1,6 +1,7 @@
 """Connections that are missing in a file or too many, each said once, where it is lost.
 
-What a block's output, or a transition's with its skip, lacks, all who read it lack: it is the join's fault.
+What a block's output, or a transition's with its skip, lacks, all who read it lack: it is the
+join's fault.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ LackingValues = Mapping[str, frozenset[str]]
 
 
 def describe_connection_faults(match: Match) -> Iterator[str]:
-    """Yield what does not read what it should, and what reads what it must not, in the user's words."""
+    """Yield what does not read what it should, and what reads what it must not,
+    in the user's words.
+    """
     reads = _ConnectionFaults(match)
     for verb, lacks in (("does not read", reads.missing), ("must not read", reads.surplus)):
         for (reader, owner), values in reads.group_by_owner(lacks).items():
@@ -72,7 +75,9 @@ class _ConnectionFaults:
             self.doubled[expected.output] = extra & wanted.keys()
 
     def group_by_owner(self, lacks: LackingValues) -> Mapping[tuple[str, str], list[str]]:
-        """The values by whose fault they are lacking: a reader's, and a join's where all its readers lack them."""
+        """The values by whose fault they are lacking:
+        a reader's, and a join's where all its readers lack them.
+        """
         found = defaultdict[tuple[str, str], list[str]](list)
         for chain, values in lacks.items():
             for value in sorted(values, key=self.position.__getitem__):
@@ -140,7 +145,9 @@ class _ConnectionFaults:
         return self.match.reader_title(self.match.by_output[reader])
 
     def name_sources(self, reader: str, owner: str, values: Sequence[str]) -> Iterator[str]:
-        """What the user calls the values: a skip or a block as a whole where all of it is lacking."""
+        """What the user calls the values:
+        a skip or a block as a whole where all of it is lacking.
+        """
         rest = list(values)
         for title, whole in self.list_wholes(owner):
             if len(whole) > 0 and whole <= {*rest}:
@@ -176,7 +183,9 @@ class _ConnectionFaults:
 
 
 def _find_values_behind(values: Iterable[str], unpaired: Mapping[str, Chain]) -> set[str]:
-    """What stands behind values that have no partner: their absence, or presence, is said by itself."""
+    """What stands behind values that have no partner:
+    their absence, or presence, is said by itself.
+    """
     seen, waiting = set[str](), [value for value in values if value in unpaired]
     while waiting:
         value = waiting.pop()

@@ -1,4 +1,5 @@
-"""Other ways to write one function, as one: what a compiler may do to a graph, or a person write in its place.
+"""Other ways to write one function, as one: what a compiler may do to a graph,
+or a person write in its place.
 
 None of this needs a weight. `joins` does it to both graphs before they are compared.
 """
@@ -20,12 +21,16 @@ def count_channels(op: Op, known: Mapping[str, int]) -> int:
 
 
 def is_idle(op: Op, channels: int) -> bool:
-    """Return whether an operator that reads so many channels gives them as they are, in evaluation mode."""
+    """Return whether an operator that reads so many channels gives them as they are,
+    in evaluation mode.
+    """
     return OPERATORS[op.kind].is_idle(op.attrs, channels)
 
 
 def drop_whole_crops(graph: Graph) -> Graph:
-    """Return a spec's graph without the crops that cut nothing off; readers leave those of a file out."""
+    """Return a spec's graph without the crops that cut nothing off;
+    readers leave those of a file out.
+    """
     if not any(op.kind == "crop" for op in graph.ops.values()):
         return graph
     shapes, _ = infer_shapes(graph)
@@ -63,7 +68,9 @@ def fuse_gates(graph: Graph) -> Graph:
 
 
 def drop_repeated_relus(graph: Graph) -> Graph:
-    """Return the graph without a ReLU before another or before a ReLU6, which cut off the same and more."""
+    """Return the graph without a ReLU before another or before a ReLU6,
+    which cut off the same and more.
+    """
     ops = graph.ops
     passed = dict[str, str]()
     for op in ops.values():

@@ -1,4 +1,5 @@
-"""Slices of what is joined, written as joins of the parts themselves, so that each connection shows.
+"""Slices of what is joined, written as joins of the parts themselves,
+so that each connection shows.
 
 concat(u, a, b)[8:24]                 is concat(a, b) where u has 8 channels, and a and b 8 each
 concat(x[:4], x[4:])                  is x where x has no more channels
@@ -28,10 +29,11 @@ class ChannelRange:
 
 
 def resolve_slices_as_in(spec: Graph, found: Graph) -> Graph:
-    """Return a file's graph with its slices as joins of parts, if the spec's own slices cannot be written so.
+    """Return a file's graph with its slices as joins of parts,
+    if the spec's own slices cannot be written so.
 
-    A spec that slices what is joined, or joins slices, says more than which values are read: there the file is
-    left as it is.
+    A spec that slices what is joined, or joins slices, says more than which values are read: there
+    the file is left as it is.
 
     Raises:
         ModelFileError: R009, its concatenations join more values than any spec may.
@@ -42,7 +44,8 @@ def resolve_slices_as_in(spec: Graph, found: Graph) -> Graph:
 
 
 def resolve_slices(graph: Graph) -> Graph:
-    """Return the graph with slices of single values alone, none of which could be put together again.
+    """Return the graph with slices of single values alone,
+    none of which could be put together again.
 
     Raises:
         ModelFileError: R009, its concatenations join more values than any spec may.

@@ -28,8 +28,8 @@ def build_graph(spec: Spec) -> Graph:
     """Return the graph of a spec: input, stem, dense blocks with transitions between them, head.
 
     Raises:
-        GraphError: G006, each setting of the spec that leaves no pixel or no channel, and each list of steps that
-            gives other channels than the spec says, at its place.
+        GraphError: G006, each setting of the spec that leaves no pixel or no channel, and each list
+            of steps that gives other channels than the spec says, at its place.
     """
     builder = _GraphBuilder(spec)
     value = builder.add_op(
@@ -62,7 +62,9 @@ def build_graph(spec: Spec) -> Graph:
 
 
 class _GraphBuilder:
-    """Collects operators and regions while it walks the spec; a value is the name of the op that makes it."""
+    """Collects operators and regions while it walks the spec;
+    a value is the name of the op that makes it.
+    """
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -84,7 +86,9 @@ class _GraphBuilder:
         return name
 
     def find_free_name(self, name: str) -> str:
-        """Return the name, or where an operator has it, as a step that the user named may, one that none has."""
+        """Return the name, or where an operator has it, as a step that the user named may,
+        one that none has.
+        """
         numbered = (f"{name}_{number}" for number in itertools.count(2))
         return next(free for free in itertools.chain([name], numbered) if free not in self.channels)
 
@@ -121,7 +125,9 @@ class _GraphBuilder:
         return names[-1] if names else value
 
     def declare_part(self, steps: Any, value: str, first: int | None = 1, **widths: int) -> Part:
-        """Return the declaration of a part that reads `value`, in the spec's style, without dropout."""
+        """Return the declaration of a part that reads `value`, in the spec's style,
+        without dropout.
+        """
         spec = self.spec
         return Part(
             steps,
@@ -133,7 +139,9 @@ class _GraphBuilder:
         )
 
     def with_dropout(self, part: Part) -> Part:
-        """Return the declaration of a part between layers, which drops where every convolution is followed by it."""
+        """Return the declaration of a part between layers,
+        which drops where every convolution is followed by it.
+        """
         spec = self.spec
         return (
             replace(part, drop_rate=spec.drop_rate, drop_after="conv")
@@ -367,7 +375,10 @@ class _GraphBuilder:
         )
         if features and last not in features and is_block:
             listed = ", ".join(map(str, features))
-            message = f"features (={listed}) must name block {last} too: without a head nothing else reads it"
+            message = (
+                f"features (={listed}) must name block {last} too: without a head nothing else "
+                "reads it"
+            )
             self.note_fault(message, (("features",),), "name it, or leave the block out")
 
     def add_head(self, value: str) -> str:

@@ -1,8 +1,9 @@
 """Direct connections, derived: no builder writes them and nothing stores them.
 
-Layer i of a block has a direct connection from source j when a path leads from the block's input (j = 0) or
-from layer j's output to an operator of layer i through operators that only carry features (concatenation,
-norm, activation, pooling, dropout). The ports are derived too: what crosses into a region, what crosses out.
+Layer i of a block has a direct connection from source j when a path leads from the block's input (j
+= 0) or from layer j's output to an operator of layer i through operators that only carry features
+(concatenation, norm, activation, pooling, dropout). The ports are derived too: what crosses into a
+region, what crosses out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class BlockConnections:
     aggregated: bool = False
     """A layer of the rule reads what is gathered: connections too."""
     bypassed: bool = False
-    """Some of the input's channels reach the block's output round all layers: one more connection."""
+    """Some of the input's channels reach the block's output round all layers:
+    one more connection."""
 
     @property
     def edges(self) -> int:
@@ -58,7 +60,9 @@ def derive_ports(graph: Graph) -> dict[str, Ports]:
 
 
 def _walk_crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Yield each value that crosses a region's border, with the regions of its maker and of its reader."""
+    """Yield each value that crosses a region's border,
+    with the regions of its maker and of its reader.
+    """
     chains = {name: tuple(_enclosing_regions(graph, name)) for name in ("", *graph.regions)}
     # A layer's output is read by all concatenations behind it: of equal crossings, look at one.
     readings = dict.fromkeys(
@@ -74,7 +78,9 @@ def _walk_crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[
 
 
 def find_skip_source(graph: Graph, region: Region, found: Mapping[str, Ports]) -> tuple[str, ...]:
-    """Return what a transition's skip names: the output of a block or of the stem; nothing without a skip."""
+    """Return what a transition's skip names: the output of a block or of the stem;
+    nothing without a skip.
+    """
     skip = region.attrs.get("skip", 0)
     if skip == "stem":
         return found[skip].leaving if skip in found else graph.inputs
@@ -100,7 +106,9 @@ def derive_connections(graph: Graph) -> tuple[BlockConnections, ...]:
 
 
 def count_expected_edges(block: Region) -> int:
-    """Return the closed-form number of a block's direct connections, as its declaration says them."""
+    """Return the closed-form number of a block's direct connections,
+    as its declaration says them.
+    """
     return count(block.attrs["connectivity"], block.attrs["num_layers"], block.attrs["aggregated"])
 
 

@@ -1,8 +1,8 @@
 """Two digests of a graph: of its structure alone, and of its structure with its names.
 
-Equal structure digests mean the same operators wired in the same way, whatever they are called and in
-whatever order they are listed. Two operators that compute the same from the same input are still two: they
-hold different weights.
+Equal structure digests mean the same operators wired in the same way, whatever they are called and
+in whatever order they are listed. Two operators that compute the same from the same input are still
+two: they hold different weights.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from archspec.graph.ir import Graph, Op
 def structure_digest(graph: Graph) -> str:
     """Return 64 hex digits that depend on kinds, attributes and wiring, and on no name.
 
-    A walk from the output, inputs in their order, meets the operators in an order that is the same for
-    equal structures; the digest is that of all of them, each with the numbers of its inputs. Of several
-    outputs, those with the smaller digests of their own come first.
+    A walk from the output, inputs in their order, meets the operators in an order that is the same
+    for equal structures; the digest is that of all of them, each with the numbers of its inputs. Of
+    several outputs, those with the smaller digests of their own come first.
     """
     outputs: Sequence[str] = graph.outputs
     if len(outputs) > 1:
@@ -51,7 +51,9 @@ def _walk_inputs_first(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
 
 
 def named_digest(graph: Graph) -> str:
-    """Return 64 hex digits that depend on the names of operators and regions too, but not on the order."""
+    """Return 64 hex digits that depend on the names of operators and regions too,
+    but not on the order.
+    """
     ops = sorted(
         f"{op.name} {op.region} {_format_kind_and_attrs(op)} {op.inputs}"
         for op in graph.ops.values()

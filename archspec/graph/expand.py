@@ -1,7 +1,8 @@
-"""What a part of a network, a stem, a layer, a transition or a head, comes to: its steps as operators.
+"""What a part of a network, a stem, a layer, a transition or a head, comes to:
+its steps as operators.
 
-The builder makes a region's operators from this, and the verifier expands the region's declaration anew to see
-that the graph still has them.
+The builder makes a region's operators from this, and the verifier expands the region's declaration
+anew to see that the graph still has them.
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ class Part:
     activation: ActivationSpec
     drop_rate: float = 0.0
     drop_after: str = "layer"
-    """`conv`: dropout stands behind each convolution, and steps that name no rate of their own say nothing."""
+    """`conv`: dropout stands behind each convolution,
+    and steps that name no rate of their own say nothing."""
     first: int | None = 1
     """The number of the first operator of a kind; None: a number only where there are several."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpandedOp:
-    """One operator of a part: its local name, kind and attributes, and which pieces it reads (-1: the part's input)."""
+    """One operator of a part: its local name, kind and attributes,
+    and which pieces it reads (-1: the part's input).
+    """
 
     name: str
     kind: str
@@ -70,7 +74,9 @@ class _Expansion:
         self.add_steps(self.part.steps, -1, ())
 
     def add_steps(self, steps: tuple[StepSpec, ...], value: int, path: Path) -> int:
-        """Append the pieces of a list of steps that reads `value`; return what gives the list's output."""
+        """Append the pieces of a list of steps that reads `value`;
+        return what gives the list's output.
+        """
         known = {**dict(self.part.widths), "in": self.count_channels(value)}
         for index, step in enumerate(steps):
             value = _MAKERS[step.kind](self, step, value, known, (*path, index))
@@ -88,7 +94,9 @@ class _Expansion:
         path: Path,
         attrs: Attrs = NO_ATTRS,
     ) -> int:
-        """Append a piece; its name is the step's own where its kind is the step's, else numbered by `base`."""
+        """Append a piece; its name is the step's own where its kind is the step's,
+        else numbered by `base`.
+        """
         own = step.name if base == self._list_base_names(step)[-1] else ""
         channels = OPERATORS[kind].channels(attrs, [self.count_channels(read) for read in reads])
         self.pieces.append(

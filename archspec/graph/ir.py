@@ -1,7 +1,9 @@
-"""The IR: operators with ordered inputs, grouped in regions. Everything else is derived from these two.
+"""The IR: operators with ordered inputs, grouped in regions.
 
-A graph is immutable; its edges (a `networkx.DiGraph`), the ports of its regions and its direct connections
-are computed, never stored beside the operators, so they cannot disagree with them.
+Everything else is derived from these two.
+
+A graph is immutable; its edges (a `networkx.DiGraph`), the ports of its regions and its direct
+connections are computed, never stored beside the operators, so they cannot disagree with them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from archspec.operators.operator import Attrs
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """An operator with one output. Its name is its place: `features.denseblock1.denselayer1.conv1`."""
+    """An operator with one output.
+
+    Its name is its place: `features.denseblock1.denselayer1.conv1`.
+    """
 
     name: str
     kind: str
@@ -34,7 +39,9 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A stem, dense_block, dense_layer, aggregation, transition or head, and what the spec declares of it."""
+    """A stem, dense_block, dense_layer, aggregation, transition or head,
+    and what the spec declares of it.
+    """
 
     name: str
     kind: str
@@ -66,7 +73,9 @@ class Graph:
 
     @cached_property
     def digraph(self) -> nx.DiGraph:
-        """The operators as a frozen `networkx.DiGraph`; an edge leads from a value's maker to its reader."""
+        """The operators as a frozen `networkx.DiGraph`;
+        an edge leads from a value's maker to its reader.
+        """
         digraph = nx.DiGraph()
         digraph.add_nodes_from(self.ops)
         digraph.add_edges_from(

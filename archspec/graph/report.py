@@ -49,7 +49,9 @@ class FeatureReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Counts of a whole graph; `flops` is 2 x `macs`, `depth` counts convolutions and dense layers."""
+    """Counts of a whole graph; `flops` is 2 x `macs`,
+    `depth` counts convolutions and dense layers.
+    """
 
     name: str
     input: Shape
@@ -151,7 +153,9 @@ def _report_stages(
 
 
 def _measure_depth(graph: Graph) -> int:
-    """Operators with weights, norms aside, on the longest way from input to output (121 in densenet121)."""
+    """Operators with weights, norms aside,
+    on the longest way from input to output (121 in densenet121).
+    """
     depths: dict[str, int] = {}
     for name in running_order(graph):
         op = graph.ops[name]

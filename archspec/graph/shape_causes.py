@@ -1,4 +1,6 @@
-"""Faults of shape led back to the keys of the spec that cause them: one for each cause, however far it reaches."""
+"""Faults of shape led back to the keys of the spec that cause them:
+one for each cause, however far it reaches.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ def find_causes(
 ) -> tuple[Diagnostic, ...]:
     """Return a G006 for each setting that leaves a feature map without channels or without pixels.
 
-    A fault of another kind stays what it is, at the place of the step (`origins`) or of the part that it comes from.
+    A fault of another kind stays what it is, at the place of the step (`origins`) or of the part
+    that it comes from.
     """
     parts = [*graph.regions_of("transition"), *graph.regions_of("aggregation")]
     empty = [
@@ -56,7 +59,10 @@ def _explain_compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagn
             continue
         told.add(path)
         channels = region.attrs["in_channels"]
-        message = f"{dotted(path)} (={short(compression)}) leaves {region.name} no channel of its {channels}"
+        message = (
+            f"{dotted(path)} (={short(compression)}) leaves {region.name} no channel of its "
+            f"{channels}"
+        )
         yield _make_fault(spec, message, f"{_round_share_up(channels)} or more", path)
 
 
@@ -96,7 +102,9 @@ _SIDES = {"height": 1, "width": 2}
 
 
 def _find_least_side(graph: Graph, field: str) -> tuple[str, int] | None:
-    """Return the first window that one side of the image leaves no pixel, and the least side that does not."""
+    """Return the first window that one side of the image leaves no pixel,
+    and the least side that does not.
+    """
     side = _SIDES[field]
     size = graph.ops[graph.inputs[0]].attrs["shape"][side]
     starved = _find_starved_window(graph, side, size)
@@ -109,7 +117,9 @@ def _find_least_side(graph: Graph, field: str) -> tuple[str, int] | None:
 
 
 def _find_starved_window(graph: Graph, side: int, size: int) -> str:
-    """Return the first window without a pixel in an image with this side, the other side being large, or ''."""
+    """Return the first window without a pixel in an image with this side,
+    the other side being large, or ''.
+    """
     sizes: dict[str, Shape] = {}
     for name in running_order(graph):
         op = graph.ops[name]
@@ -146,7 +156,9 @@ def _make_fault(spec: Spec, message: str, hint: str, path: Path) -> Diagnostic:
 
 
 def _find_place(spec: Spec, path: Path) -> str:
-    """What nobody wrote is a default, and then it is the number of blocks that is too much for it."""
+    """What nobody wrote is a default,
+    and then it is the number of blocks that is too much for it.
+    """
     return spec.place(path, path[:1], ("blocks",))
 
 
@@ -209,7 +221,9 @@ _SETTING = re.compile(r"(\w+) \(=")
 
 
 def _find_resizing_op(graph: Graph, block: Region) -> str:
-    """Return the operator by which a layer of a block comes to give another height or width than it reads, or ''."""
+    """Return the operator by which a layer of a block comes to give
+    another height or width than it reads, or ''.
+    """
     shapes, _ = infer_shapes(graph)
     for layer in layers_of(graph, block):
         ops = [

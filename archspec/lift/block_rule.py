@@ -32,7 +32,9 @@ def find_wirings(blocks: Sequence[LiftedBlock]) -> list[Wiring]:
 
 
 def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
-    """The wirings that say what a block's layers read and what its output joins, the plainest first."""
+    """The wirings that say what a block's layers read and what its output joins,
+    the plainest first.
+    """
     share = _describe_share(block, common) if block.bypassed_channels else {}
     edges: Wiring = {"edges": [list(layer.sources) for layer in block.layers]}
     rules = [
@@ -49,7 +51,9 @@ def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
 
 
 def _describe_share(block: LiftedBlock, common: float | None) -> Wiring:
-    """How many of the input's channels enter the layers, and at which end of the output the others stand."""
+    """How many of the input's channels enter the layers,
+    and at which end of the output the others stand.
+    """
     end = {"bypass": "last"} if block.is_bypass_last else {}
     return {"share": common or _find_shortest_share(block), **end}
 

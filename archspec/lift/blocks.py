@@ -1,4 +1,6 @@
-"""What lies between two nodes as a dense block: its layers, what each reads, what the output joins."""
+"""What lies between two nodes as a dense block:
+its layers, what each reads, what the output joins.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from archspec.lift.operators_to_steps import Step, find_steps, kinds_of, walk_st
 
 @dataclass(frozen=True, slots=True)
 class LiftedLayer:
-    """A layer: its sources (0 is the block's input) as it joins them, steps, channels that it reads and gives."""
+    """A layer: its sources (0 is the block's input) as it joins them, steps,
+    channels that it reads and gives.
+    """
 
     op: str
     sources: tuple[int, ...]
@@ -139,7 +143,9 @@ def _are_layers(layers: Sequence[LiftedLayer]) -> bool:
 
 
 def _split_chain(whole: LiftedBlock, steps: tuple[Step, ...]) -> LiftedBlock | None:
-    """A block whose layers read one another and whose output is the last one's, as often as their steps repeat."""
+    """A block whose layers read one another and whose output is the last one's,
+    as often as their steps repeat.
+    """
     for length in range(1, len(steps) // 2 + 1):
         first, count = kinds_of(steps[:length]), 1
         while kinds_of(steps[count * length : (count + 1) * length]) == first:
@@ -229,12 +235,14 @@ _GROUPINGS: tuple[GroupKey, ...] = (
     lambda network, name: name,
     _joins_reading,
 )
-"""Which values are one layer's: those that the same operators read, else each by itself, else those of the same joins,
-some of which are made of others."""
+"""Which values are one layer's: those that the same operators read, else each by itself, else those
+of the same joins, some of which are made of others."""
 
 
 def _find_start(network: Network, enters: str, ends: tuple[str, ...]) -> Node | None:
-    """The nearest node before a layer's ends that others read as well, or whose parts others read."""
+    """The nearest node before a layer's ends that others read as well,
+    or whose parts others read.
+    """
     for node, behind in walk_narrow_nodes(network, ends):
         if node.name in ends:
             continue
@@ -259,7 +267,9 @@ def _is_read_elsewhere(network: Network, node: Node, behind: AbstractSet[str]) -
 def _is_dense(
     network: Network, enters: str, gathers: Sequence[str], found: Sequence[_FoundLayer]
 ) -> bool:
-    """Layers keep the pixels, and something joins what several of them, or the input and one behind it, give."""
+    """Layers keep the pixels, and something joins what several of them,
+    or the input and one behind it, give.
+    """
     known = {enters}.union(*(layer.ends for layer in found))
     size = network.nodes[enters].shape[1:]
     if not size or any(network.nodes[name].shape[1:] != size for name in known):
@@ -280,7 +290,9 @@ def _make_layer(
 
 
 def _divide_layers(block: LiftedBlock) -> LiftedBlock:
-    """Layers that are the only ones to read the one before are found as one with it: they are parted again."""
+    """Layers that are the only ones to read the one before are found as one with it:
+    they are parted again.
+    """
     kinds = [kinds_of(layer.steps) for layer in block.layers]
     shortest = min(kinds, key=len)
     times = [

@@ -26,7 +26,9 @@ MAX_BOTTLENECK = 64
 
 
 def describe_growth_rates(blocks: Sequence[LiftedBlock]) -> list[Values]:
-    """Return what each block says of the channels that its layers add: a number, with a multiplier, or a list."""
+    """Return what each block says of the channels that its layers add:
+    a number, with a multiplier, or a list.
+    """
     widths = [tuple(layer.growth_rate for layer in block.layers) for block in blocks]
     uneven = [own for own in widths if len({*own}) > 1]
     times = next(
@@ -41,7 +43,8 @@ def describe_growth_rates(blocks: Sequence[LiftedBlock]) -> list[Values]:
 
 
 def describe_layers(blocks: Sequence[LiftedBlock], style: Style) -> list[Values]:
-    """Return what each block's layers consist of: one template or list for as many blocks as can have it.
+    """Return what each block's layers consist of:
+    one template or list for as many blocks as can have it.
 
     Layers of other steps than most of their block stand by themselves.
 
@@ -77,7 +80,9 @@ def _group_by_steps(block: LiftedBlock) -> list[Mapping[int, PartInstance]]:
 def _describe_others(
     groups: Sequence[Mapping[int, PartInstance]], said: Values, style: Style
 ) -> Values:
-    """What a block says of layers of other steps; templates among them share the block's bottleneck."""
+    """What a block says of layers of other steps;
+    templates among them share the block's bottleneck.
+    """
     bottleneck, found = said.get("bottleneck"), dict[int, Any]()
     for group in groups:
         own = _find_template([*group.values()], style)
@@ -98,7 +103,9 @@ def _find_template(parts: Sequence[PartInstance], style: Style) -> Values:
 
 
 def _list_multiples(part: PartInstance) -> Iterable[int]:
-    """What a bottleneck may be in multiples of k: widths, or twice them, for templates with two branches."""
+    """What a bottleneck may be in multiples of k:
+    widths, or twice them, for templates with two branches.
+    """
     widths = {
         step.out_channels * times
         for step in walk_steps(part.steps)

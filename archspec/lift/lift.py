@@ -34,18 +34,21 @@ _ALIAS = re.compile(r"(?<=[ \n])([&*])id0*(\d+)\b")
 
 @dataclass(frozen=True, slots=True)
 class LiftedSpec:
-    """A spec as YAML text, which was compared with the file, and what the user should know of it."""
+    """A spec as YAML text, which was compared with the file,
+    and what the user should know of it.
+    """
 
     text: str
     notes: tuple[str, ...]
 
 
 def lift(found: Graph, name: str, where: str) -> LiftedSpec:
-    """Return the spec of a graph that was read from the file `where`; it says the same network, or nothing is returned.
+    """Return the spec of a graph that was read from the file `where`;
+    it says the same network, or nothing is returned.
 
     Raises:
-        ModelFileError: R108, each thing that the language cannot say; R009, concatenations that join more values
-            than any spec may.
+        ModelFileError: R108, each thing that the language cannot say; R009, concatenations that
+            join more values than any spec may.
     """
     if len(found.ops) > MAX_OPERATORS:
         message = f"has {len(found.ops):,} operators; at most {MAX_OPERATORS:,} are lifted"
@@ -137,5 +140,8 @@ def _note_biased_convs(found: Graph) -> list[str]:
     if not count:
         return []
     verb = "has" if count == 1 else "have"
-    words = "a bias: a batch norm that was folded into one is not told from it, so the spec says the bias"
+    words = (
+        "a bias: a batch norm that was folded into one is not told from it, so the spec says the "
+        "bias"
+    )
     return [f"{counted(count, 'convolution')} {verb} {words}"]

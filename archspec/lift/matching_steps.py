@@ -1,4 +1,7 @@
-"""Does a list of steps come to the operators of a file? And the norm and activation that a spec says for all."""
+"""Does a list of steps come to the operators of a file?
+
+And the norm and activation that a spec says for all.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,9 @@ def _matches_instance(
 
 
 def _is_alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
-    """Compare an operator of the spec's with a step of the file's; a squeeze-and-excitation ends with its product."""
+    """Compare an operator of the spec's with a step of the file's;
+    a squeeze-and-excitation ends with its product.
+    """
     if kind != ("multiply" if step.kind == "squeeze_excite" else step.kind):
         return False
     row = OPERATORS[kind]

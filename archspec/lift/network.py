@@ -1,4 +1,5 @@
-"""A file's graph with its concatenations written out: what each operator reads is single values or one join of them.
+"""A file's graph with its concatenations written out:
+what each operator reads is single values or one join of them.
 
     concat(concat(u, a), b) -> batch_norm      the norm reads the join (u, a, b), which is one node
 
@@ -20,11 +21,14 @@ from archspec.graph.shapes import infer_shapes
 from archspec.operators.shapes import Shape
 
 MAX_JOINED = 400_000
-"""Values that all operators of a file that is lifted read, concatenations written out; a block of 600 layers."""
+"""Values that all operators of a file that is lifted read, concatenations written out;
+a block of 600 layers."""
 
 
 class Unliftable(Exception):
-    """What stands at an operator cannot be said in the language; the message is a part of a sentence."""
+    """What stands at an operator cannot be said in the language;
+    the message is a part of a sentence.
+    """
 
     def __init__(self, op: str, message: str) -> None:
         super().__init__(message)
@@ -89,8 +93,8 @@ def make_network(graph: Graph, where: str) -> Network:
     """Return the network of a graph that was read from the file `where`.
 
     Raises:
-        ModelFileError: R009, its concatenations join more values than any spec may; R108, more than are lifted, or
-            shapes that do not fit.
+        ModelFileError: R009, its concatenations join more values than any spec may; R108, more than
+            are lifted, or shapes that do not fit.
     """
     joins = ResolvedReads(graph)
     if joins.total > MAX_JOINED:
@@ -145,7 +149,9 @@ class _NodeCollector:
 
 
 def keep_whole_joins(network: Network) -> Network:
-    """Return the network with a join, all parts of which are always read together, as one value of larger joins."""
+    """Return the network with a join, all parts of which are always read together,
+    as one value of larger joins.
+    """
     nodes = dict(network.nodes)
     for join in network.nodes.values():
         readers = network.readers[join.reads[0]] if join.is_join else ()
@@ -164,7 +170,9 @@ def _read_whole(reads: tuple[str, ...], join: Node) -> tuple[str, ...]:
 def walk_narrow_nodes(
     network: Network, ends: Sequence[str]
 ) -> Iterator[tuple[Node, AbstractSet[str]]]:
-    """Yield each node that all paths to the ends lead through, the last first, with the nodes behind it."""
+    """Yield each node that all paths to the ends lead through, the last first,
+    with the nodes behind it.
+    """
     waiting = [(-network.position[name], name) for name in {*ends}]
     heapify(waiting)
     met, behind = {*ends}, set[str]()

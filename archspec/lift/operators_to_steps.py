@@ -1,4 +1,6 @@
-"""Operators between two nodes as steps, each with what it reads and gives; widths are numbers still."""
+"""Operators between two nodes as steps, each with what it reads and gives;
+widths are numbers still.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 def kinds_of(steps: Sequence[Step]) -> tuple[Any, ...]:
-    """Return what steps must have in common to be one list: their kinds and windows, those of branches nested."""
+    """Return what steps must have in common to be one list:
+    their kinds and windows, those of branches nested.
+    """
     windows = (
         (step.kind, step.is_depthwise, *(step.attrs.get(key) for key in _WINDOW)) for step in steps
     )
@@ -61,7 +65,8 @@ def kinds_of(steps: Sequence[Step]) -> tuple[Any, ...]:
 def find_steps(
     network: Network, entry: str, ends: Sequence[str], in_channels: int = 0
 ) -> tuple[Step, ...]:
-    """Return the operators that lead from a node to others; several ends are joined by one more step.
+    """Return the operators that lead from a node to others;
+    several ends are joined by one more step.
 
     `in_channels` are the channels that the entry stands for, where these are not its own.
 

@@ -1,4 +1,6 @@
-"""The long form of a spec made short: what all blocks say is said once, and what means the same unsaid is left out."""
+"""The long form of a spec made short: what all blocks say is said once,
+and what means the same unsaid is left out.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ def _prune(values: Values, paths: Sequence[Path], wanted: tuple[Any, ...]) -> Va
 
 
 def describe_meaning(spec: Spec) -> tuple[Any, ...]:
-    """Return what a spec says of the network: equal for two specs of one network that are written differently."""
+    """Return what a spec says of the network:
+    equal for two specs of one network that are written differently.
+    """
     growth = {} if spec.growth_rate is None else {"k": spec.growth_rate}
     out = spec.stem.channels or 2 * growth.get("k", 0)
     stem = _expand_steps(
@@ -190,7 +194,9 @@ def _say_once(values: Values) -> Values:
 
 
 def _find_usual(entries: Sequence[Values], key: str) -> Any:
-    """What most of those that say it say; a growth rate that is not most blocks' own is each block's."""
+    """What most of those that say it say;
+    a growth rate that is not most blocks' own is each block's.
+    """
     said = [entry[key] for entry in entries if key in entry]
     if not said:
         return None

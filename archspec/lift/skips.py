@@ -1,6 +1,7 @@
-"""On a way up, what is enlarged joins a block's output from the way down: such a join becomes one step.
+"""On a way up, what is enlarged joins a block's output from the way down:
+such a join becomes one step.
 
-    (up, u, a, b), (up, u, a, b, c)    joins that mix maps from before an enlargement with maps from behind it
+    (up, u, a, b), (up, u, a, b, c)    joins of maps from before an enlargement and from behind it
     skip(up), (skip, c)                where (u, a, b) is a node: a block's output
 
 Without these edges a network is a line of blocks, whichever way it goes.
@@ -27,10 +28,12 @@ class _Skip:
 
 
 def resolve_skips(network: Network) -> Network:
-    """Return the network with each join of an older block's output as one step that reads the newer value alone.
+    """Return the network with each join of an older block's output as
+    one step that reads the newer value alone.
 
     Raises:
-        Unliftable: a join of more than two values of different age, or of an older one that is no single value.
+        Unliftable: a join of more than two values of different age, or of an older one that is no
+            single value.
     """
     mixed = [*_find_mixed_joins(network)]
     if not mixed:
@@ -61,7 +64,9 @@ def _find_mixed_joins(network: Network) -> list[_Skip]:
 
 
 def _resolve_skip(skip: _Skip, first: _Skip, whole: Mapping[frozenset[str], str]) -> Node:
-    """The first join of a skip as the step that it is; a later one as a join of that step and what is newer."""
+    """The first join of a skip as the step that it is;
+    a later one as a join of that step and what is newer.
+    """
     node, older = skip.node, skip.older
     if skip is not first:
         if node.kind != "concat" or not first.enlarged <= skip.enlarged:

@@ -1,4 +1,6 @@
-"""Stages as the values of a spec in its long form, every key said; `short` leaves out what needs no saying."""
+"""Stages as the values of a spec in its long form, every key said;
+`short` leaves out what needs no saying.
+"""
 
 from __future__ import annotations
 
@@ -197,19 +199,25 @@ def _list_stems(first: Step) -> Iterator[Values]:
 
 
 def _stands_alone(steps: Sequence[Step]) -> bool:
-    """They are a transition before the head, or nothing: a norm and an activation are the head's own."""
+    """They are a transition before the head, or nothing:
+    a norm and an activation are the head's own.
+    """
     return not steps or any(step.kind == "conv" for step in steps)
 
 
 def _find_head_start(tail: Sequence[Step]) -> int:
-    """Where a head of its own begins: at its mean over the pixels, or where nothing before it makes new maps."""
+    """Where a head of its own begins: at its mean over the pixels,
+    or where nothing before it makes new maps.
+    """
     kinds = [step.kind for step in tail]
     start = kinds.index("global_avg_pool") if "global_avg_pool" in kinds else _find_pixel_head(tail)
     return start if "conv" in kinds[:start] else 0
 
 
 def _find_pixel_head(tail: Sequence[Step]) -> int:
-    """Where classes of each pixel begin: a last convolution with a bias, and what enlarges its result."""
+    """Where classes of each pixel begin: a last convolution with a bias,
+    and what enlarges its result.
+    """
     start = len(tail)
     while start and OPERATORS[tail[start - 1].kind].enlarges:
         start -= 1

@@ -1,4 +1,6 @@
-"""A network cut into stem, dense blocks, what stands between them, and what stands behind the last."""
+"""A network cut into stem, dense blocks, what stands between them,
+and what stands behind the last.
+"""
 
 from __future__ import annotations
 
@@ -83,9 +85,11 @@ def _lift_piece(network: Network, entry: str, end: Node) -> LiftedBlock | tuple[
 def _split_aggregate(
     block: LiftedBlock, run: tuple[Step, ...], given: AbstractSet[str]
 ) -> tuple[LiftedBlock, tuple[Step, ...]]:
-    """What stands behind a block's join is the block's too: up to what the network gives, or behind a chain of layers.
+    """What stands behind a block's join is the block's too:
+    up to what the network gives, or behind a chain of layers.
 
-    A chain, each layer of which reads the one before alone, is aggregated as far as the pixels are kept.
+    A chain, each layer of which reads the one before alone, is aggregated as far as the pixels are
+    kept.
     """
     if block.aggregate or block.bypassed_channels or block.residual:
         return block, run
@@ -134,7 +138,9 @@ def _explain_nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
 def _find_features(
     network: Network, last: str, blocks: list[LiftedBlock], where: str
 ) -> tuple[int, ...]:
-    """The blocks whose outputs the network gives, in that order; its own last output is none where more follows."""
+    """The blocks whose outputs the network gives, in that order;
+    its own last output is none where more follows.
+    """
     numbers = {block.op: number for number, block in enumerate(blocks, start=1)}
     given = network.outputs if len(network.outputs) > 1 else ()
     strange = [name for name in given if name not in numbers and name != last]

@@ -1,7 +1,9 @@
-"""Does each region consist of the operators that its declaration comes to, wired so, and of no others?
+"""Does each region consist of the operators that its declaration comes to, wired so,
+and of no others?
 
-Connections and widths alone do not tell a layer from one without its activation. A part's steps are expanded
-anew (archspec/graph/expand.py) and compared with the operators that the graph has; blocks only join.
+Connections and widths alone do not tell a layer from one without its activation. A part's steps are
+expanded anew (archspec/graph/expand.py) and compared with the operators that the graph has; blocks
+only join.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from archspec.operators.table import attribute
 
 
 def check_composition(graph: Graph) -> Iterator[Diagnostic]:
-    """Stem, layers, aggregations, transitions and head have their steps' operators; blocks only join."""
+    """Stem, layers, aggregations, transitions and head have their steps' operators;
+    blocks only join.
+    """
     position = {name: index for index, name in enumerate(running_order(graph))}
     found = derive_ports(graph)
     for region in graph.regions.values():
@@ -60,7 +64,8 @@ def _list_expected_ops(part: Part, before: int = 0) -> list[ExpectedOp]:
 
 
 INPUT, OUTSIDE = -1, -2
-"""What a piece reads that is not another piece: the part's input, the output of an earlier block or the stem."""
+"""What a piece reads that is not another piece:
+the part's input, the output of an earlier block or the stem."""
 
 
 def _compare_ops(

@@ -27,7 +27,9 @@ Verifier = Callable[[Graph], Iterator[Diagnostic]]
 
 
 def verify(graph: Graph) -> tuple[Diagnostic, ...]:
-    """Return every fault of a graph; none means that it is proved right, as far as VERIFIERS say."""
+    """Return every fault of a graph; none means that it is proved right,
+    as far as VERIFIERS say.
+    """
     faults: list[Diagnostic] = []
     failed: set[Verifier] = set()
     for verifier, needs in VERIFIERS:
@@ -65,7 +67,9 @@ def check_acyclic(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def check_connected(graph: Graph) -> Iterator[Diagnostic]:
-    """One input, one output beside the features (without a head perhaps none), and every operator lies on a way."""
+    """One input, one output beside the features (without a head perhaps none),
+    and every operator lies on a way.
+    """
     ends = tuple(name for name in graph.outputs if graph.ops[name].kind != "output")
     is_backbone = len(ends) < len(graph.outputs) and not graph.regions_of("head")
     for what, names, least in (("input", graph.inputs, 1), ("output", ends, int(not is_backbone))):
@@ -93,7 +97,9 @@ def check_shapes(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def check_ports(graph: Graph) -> Iterator[Diagnostic]:
-    """Every region reads one value from outside, a transition with a skip what that names too, and gives one."""
+    """Every region reads one value from outside, a transition with a skip what that names too,
+    and gives one.
+    """
     found = derive_ports(graph)
     for name, port in found.items():
         skip = graph.regions[name].attrs.get("skip", 0)
@@ -156,10 +162,11 @@ def _name_source(number: int) -> str:
 
 
 def check_channels(graph: Graph) -> Iterator[Diagnostic]:
-    """A layer reads the sum of its sources (k0 + k (l - 1) where all are dense) and gives its growth rate.
+    """A layer reads the sum of its sources (k0 + k (l - 1) where all
+    are dense) and gives its growth rate.
 
-    That a transition gives floor(compression x channels), and a bottleneck its multiple of the growth rate,
-    `check_composition` holds.
+    That a transition gives floor(compression x channels), and a bottleneck its multiple of the
+    growth rate, `check_composition` holds.
     """
     shapes, _ = infer_shapes(graph)
     found = derive_ports(graph)
@@ -192,7 +199,9 @@ def check_channels(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def check_slices_and_crops(graph: Graph) -> Iterator[Diagnostic]:
-    """What goes round a block's layers is the first of its channels; a feature map is cropped at its centre."""
+    """What goes round a block's layers is the first of its channels;
+    a feature map is cropped at its centre.
+    """
     shapes, _ = infer_shapes(graph)
     found = derive_ports(graph)
     for block in graph.regions_of("dense_block"):

@@ -58,7 +58,9 @@ _KINDS: Mapping[str, tuple[type, str]] = {
 
 
 def check_well_formed(graph: Graph) -> Iterator[Diagnostic]:
-    """Kinds are known, attributes usable, inputs as many as the kind takes, all that is named exists."""
+    """Kinds are known, attributes usable, inputs as many as the kind takes,
+    all that is named exists.
+    """
     for op in graph.ops.values():
         if op.kind not in OPERATORS:
             yield Diagnostic("G001", f"unknown kind of operator {op.kind!r}", op.name)

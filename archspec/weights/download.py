@@ -1,4 +1,6 @@
-"""A file from an https server: verified, taken up again where it was cut, there whole or not at all."""
+"""A file from an https server: verified, taken up again where it was cut,
+there whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from archspec.errors import ArchspecError, DownloadError
 from archspec.files import write_whole
 
 ShowProgress = Callable[[str, int, int], None]
-"""Is told what is going on, the bytes that are there, and the bytes in all (0 where they are not known)."""
+"""Is told what is going on, the bytes that are there,
+and the bytes in all (0 where they are not known)."""
 
 TIMEOUT_SECONDS = 30.0
 LARGEST = 1 << 30
@@ -30,7 +33,9 @@ HEADERS: Mapping[str, str] = {"User-Agent": "densenet-archspec", "Accept-Encodin
 
 @dataclass(frozen=True, slots=True)
 class PartialDownload:
-    """The bytes that are there, of how many, and of which version: the server's ETag or Last-Modified."""
+    """The bytes that are there, of how many, and of which version:
+    the server's ETag or Last-Modified.
+    """
 
     size: int = 0
     length: int = 0
@@ -45,8 +50,8 @@ def fetch(
 ) -> Path:
     """Download `url` into `target` unless it is there, and return it.
 
-    What has arrived waits beside it in `.partial` for the next call. `accept` sees the whole file before it gets
-    its name; where it raises, the file is removed. Two processes at once take turns.
+    What has arrived waits beside it in `.partial` for the next call. `accept` sees the whole file
+    before it gets its name; where it raises, the file is removed. Two processes at once take turns.
 
     Raises:
         DownloadError: N002 to N006, the network; N008, the folder cannot be written.
@@ -123,7 +128,9 @@ def _download(url: str, partial: Path, show: ShowProgress) -> None:
 
 
 def _find_partial(partial: Path, url: str) -> PartialDownload:
-    """What is there to go on from; nothing where it is not certain to be of one version of the same file."""
+    """What is there to go on from;
+    nothing where it is not certain to be of one version of the same file.
+    """
     try:
         note = json.loads(_add_ending(partial, ".json").read_text())
         size = partial.stat().st_size
@@ -153,7 +160,9 @@ def _open_url(url: str, part: PartialDownload) -> tuple[HTTPResponse, int]:
 
 
 def _continues_partial(response: HTTPResponse, part: PartialDownload) -> bool:
-    """Tell whether it is the rest, and of the version whose beginning is there: not every server knows If-Range."""
+    """Tell whether it is the rest, and of the version whose beginning is there:
+    not every server knows If-Range.
+    """
     wanted = f"bytes {part.size}-{part.length - 1}/{part.length}"
     is_rest = (
         response.headers.get("Content-Range") == wanted
@@ -167,7 +176,10 @@ def _continues_partial(response: HTTPResponse, part: PartialDownload) -> bool:
 
 
 def _find_version(response: HTTPResponse) -> str:
-    """Return a strong ETag, else Last-Modified, else ''. Weak ETags do not promise the same bytes."""
+    """Return a strong ETag, else Last-Modified, else ''.
+
+    Weak ETags do not promise the same bytes.
+    """
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
@@ -216,7 +228,8 @@ def _read_piece(response: HTTPResponse) -> tuple[bytes, str]:
 
 def _send_request(url: str, headers: Mapping[str, str]) -> HTTPResponse | None:
     """Return the server's answer; None where it has no such range."""
-    request = Request(url, headers={**HEADERS, **headers})  # noqa: S310, https alone: _require_https
+    # S310 fears other schemes: `fetch` and each redirect have asked _require_https.
+    request = Request(url, headers={**HEADERS, **headers})  # noqa: S310
     opener = build_opener(HTTPSHandler(context=ssl.create_default_context()), _HttpsAlone())
     try:
         response: HTTPResponse = opener.open(request, timeout=TIMEOUT_SECONDS)

@@ -1,4 +1,6 @@
-"""Published checkpoints: where they are, and the cache folder in which they are kept with their sha256."""
+"""Published checkpoints: where they are,
+and the cache folder in which they are kept with their sha256.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ from archspec.weights.download import (
 )
 
 MIRROR = "DENSENET_WEIGHTS_URL"
-"""An https folder that has the files of the table under their own names, instead of the publishers'."""
+"""An https folder that has the files of the table under their own names,
+instead of the publishers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +110,30 @@ def find_published_for(spec: Spec) -> str:
 
 
 def find_address(name: str) -> str:
-    """Return where the weights of that name are downloaded from: the publisher's, or the mirror's address."""
+    """Return where the weights of that name are downloaded from:
+    the publisher's, or the mirror's address.
+    """
     found, mirror = find_published(name), os.environ.get(MIRROR)
     return f"{mirror.rstrip('/')}/{found.file}" if mirror else found.address
 
 
 def find_cached_file(name: str) -> Path:
-    """Return where in the cache folder the weights of that name belong, whether or not they are there."""
+    """Return where in the cache folder the weights of that name belong,
+    whether or not they are there.
+    """
     return cache_folder() / find_published(name).file
 
 
 def fetch_weights(name: str, show: ShowProgress = lambda what, done, total: None) -> Path:
-    """Return the published weights of that name as a file in the cache folder, downloaded if it is absent.
+    """Return the published weights of that name as a file in the cache folder,
+    downloaded if it is absent.
 
-    The sha256 of the first file is kept, and every later one must have it, whether it is downloaded or cached.
+    The sha256 of the first file is kept, and every later one must have it, whether it is downloaded
+    or cached.
 
     Raises:
-        DownloadError: N001, no such name; N002 to N006, the network; N007, another sha256; N008, the folder.
+        DownloadError: N001, no such name; N002 to N006, the network; N007, another sha256; N008,
+            the folder.
         ModelFileError: R002, what was downloaded is no whole checkpoint.
     """
     target, url = find_cached_file(name), find_address(name)
@@ -135,7 +145,10 @@ def fetch_weights(name: str, show: ShowProgress = lambda what, done, total: None
         return fetch(url, target, show, lambda file: _check_and_keep(file, target, url))
     except DownloadError as error:
         command = f"densenet weights get {name} --from-file {target.name}"
-        cure = f"without network: get this address elsewhere, then `{command}` copies it into {target.parent}"
+        cure = (
+            f"without network: get this address elsewhere, then `{command}` copies it into "
+            f"{target.parent}"
+        )
         raise DownloadError(
             replace(fault, hint=fault.hint or cure) for fault in error.diagnostics
         ) from None
@@ -145,7 +158,8 @@ def keep_local_file(name: str, source: Path) -> Path:
     """Copy a file that was downloaded elsewhere into the cache folder, and return the copy.
 
     Raises:
-        DownloadError: N001, no such name; N007, another sha256 than the one that is kept; N008, the folder.
+        DownloadError: N001, no such name; N007, another sha256 than the one that is kept; N008, the
+            folder.
         ModelFileError: R001, no such file; R002, no whole checkpoint.
     """
     target = find_cached_file(name)
@@ -218,9 +232,11 @@ def _check_and_keep(file: Path, target: Path, origin: str) -> None:
 
 
 def _is_checkpoint(file: Path) -> bool:
-    """Tell whether a file consists of records of a checkpoint, each of them a mark, a length and as many bytes.
+    """Tell whether a file consists of records of a checkpoint, each of them a mark,
+    a length and as many bytes.
 
-    MindSpore's checkpoint.proto: a message whose field 1 repeats a message, which begins with a field 1 as well.
+    MindSpore's checkpoint.proto: a message whose field 1 repeats a message, which begins with a
+    field 1 as well.
     """
     size, mark = file.stat().st_size, b"\x0a"
     with file.open("rb") as stream:
@@ -236,7 +252,9 @@ def _is_checkpoint(file: Path) -> bool:
 
 
 def _read_length(stream: BinaryIO) -> int:
-    """Read a whole number of protobuf's: seven bits a byte, the lowest first, the eighth set in all but the last."""
+    """Read a whole number of protobuf's: seven bits a byte, the lowest first,
+    the eighth set in all but the last.
+    """
     value = 0
     for shift in range(0, 35, 7):
         byte = int.from_bytes(stream.read(1), "little")

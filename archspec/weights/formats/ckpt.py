@@ -57,7 +57,8 @@ def _check_readable(path: Path) -> None:
 def write_checkpoint(
     path: Path, entries: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None
 ) -> None:
-    """Write entries of `name` and `data` (a MindSpore tensor), and plain numbers in `extra`, atomically.
+    """Write entries of `name` and `data` (a MindSpore tensor),
+    and plain numbers in `extra`, atomically.
 
     Raises:
         OSError, RuntimeError, ValueError: as MindSpore does; what was there before is untouched.
@@ -84,7 +85,9 @@ def explain_failure(error: Exception) -> str:
 
 
 def _remove_partial(partial: Path) -> None:
-    """Remove what an interrupted write left; MindSpore writes a `.tmp` beside the name that it is given."""
+    """Remove what an interrupted write left;
+    MindSpore writes a `.tmp` beside the name that it is given.
+    """
     for left in (partial, partial.with_suffix(".tmp")):
         left.unlink(missing_ok=True)
 

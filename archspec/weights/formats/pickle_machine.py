@@ -34,7 +34,9 @@ MAX_NAMES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A pickle's value, made of plain containers, numbers and words, and the storages that it names, by key."""
+    """A pickle's value, made of plain containers, numbers and words,
+    and the storages that it names, by key.
+    """
 
     value: Any
     storages: Mapping[str, Storage]
@@ -43,7 +45,8 @@ class Description:
 
 
 def describe_pickle(file: BinaryIO, *, has_views: bool = False) -> Description:
-    """Return what the pickle that starts at the file's position says, and leave the position behind it.
+    """Return what the pickle that starts at the file's position says,
+    and leave the position behind it.
 
     Args:
         file: in memory, so that a declared length cannot make it grow.

@@ -1,14 +1,15 @@
 """torch's .pth files, without torch and without running what they hold.
 
-Two formats, as `torch/serialization.py` writes them. Since torch 1.6 a zip archive, nothing compressed:
+Two formats, as `torch/serialization.py` writes them. Since torch 1.6 a zip archive, nothing
+compressed:
 
     NAME/data.pkl     the pickle; a storage is ("storage", type, key, location, count)
     NAME/data/KEY     the bytes of a storage
     NAME/byteorder    "little"
 
-Before, pickles one after the other: a magic number, a version, the machine's sizes, the object, the list of
-storage keys; then, for each key, the count as 8 bytes and the storage's bytes. The file is untrusted: whatever it
-declares is held against what it has.
+Before, pickles one after the other: a magic number, a version, the machine's sizes, the object, the
+list of storage keys; then, for each key, the count as 8 bytes and the storage's bytes. The file is
+untrusted: whatever it declares is held against what it has.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ MAX_SHARING = 2
 """Numbers of all tensors for each byte of the file."""
 
 _OF_PROGRAMS = ("/constants.pkl", "/code/__torch__.py", "/model.json")
-# What Python's reader raises for archives that are damaged, encrypted or patched (RuntimeError and its kin).
+# What Python's reader raises for archives that are damaged, encrypted or patched (RuntimeError and
+# its kin).
 _ZIP_FAULTS = (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, struct.error, OSError)
 
 ReadStorage = Callable[[Storage], npt.NDArray[Any]]
@@ -108,7 +110,9 @@ def _open_zip(raw: bytes) -> tuple[Description, ReadStorage]:
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries by name, where they are stored as torch does: nothing compressed, none twice."""
+    """The archive's entries by name, where they are stored as torch does:
+    nothing compressed, none twice.
+    """
     entries = {info.filename: info for info in archive.infolist()}
     if len(entries) != len(archive.infolist()):
         raise PickleRefused("its archive has a name twice")

@@ -131,7 +131,9 @@ class _Search:
         return None if rest is None else (name, *rest)
 
     def _find_largest(self, value: Mapping[str, Any], depth: int) -> Path | None:
-        """Where far more tensors are than anywhere else: a loss, or statistics, may have some too."""
+        """Where far more tensors are than anywhere else:
+        a loss, or statistics, may have some too.
+        """
         paths = [
             path for name in value if (path := self._find_below(name, value, depth)) is not None
         ]

@@ -57,15 +57,20 @@ class Weights:
 
 
 def read_tensors(path: Path) -> Mapping[str, Floats]:
-    """Return the tensors of a network in a file, by the file's names, as 32-bit floats. Raises as `read_weights`."""
+    """Return the tensors of a network in a file, by the file's names, as 32-bit floats.
+
+    Raises as `read_weights`.
+    """
     return read_weights(path).tensors
 
 
 def read_weights(path: Path) -> Weights:
-    """Return what a MindSpore checkpoint, a .safetensors or a torch .pth file holds; nothing of it is run.
+    """Return what a MindSpore checkpoint, a .safetensors or a torch .pth file holds;
+    nothing of it is run.
 
     Raises:
-        ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth that is refused.
+        ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth
+            that is refused.
     """
     raw = _read_bytes(path)
     kind = _recognise_kind(raw, path)
@@ -154,7 +159,8 @@ def _read_safetensors(raw: bytes, path: Path) -> Weights:
     from safetensors import SafetensorError, deserialize
 
     try:
-        held = dict(sorted(deserialize(raw)))  # type: ignore[no-untyped-call]  # the file has no order of its own
+        # Sorted, as the file has no order of its own.
+        held = dict(sorted(deserialize(raw)))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing: ")
         raise ModelFileError.one(
@@ -209,7 +215,8 @@ def check_target(path: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
-    """Write tensors as a MindSpore checkpoint or as .safetensors, by the suffix; whole or not at all.
+    """Write tensors as a MindSpore checkpoint or as .safetensors, by the suffix;
+    whole or not at all.
 
     Raises:
         ArchspecError: W001, another suffix; W002, it cannot be written.

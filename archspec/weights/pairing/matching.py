@@ -27,7 +27,8 @@ def match_shapes(
         where: the file, for the error.
 
     Raises:
-        ModelFileError: R003, every tensor that is missing (with the nearest name), surplus or of another shape.
+        ModelFileError: R003, every tensor that is missing (with the nearest name), surplus or of
+            another shape.
     """
     surplus = [name for name in tensors if name not in wanted]
     faults = list(islice(_list_faults(tensors, wanted, surplus, where), MAX_LISTED))

@@ -1,11 +1,13 @@
-"""Rules from somebody's own names to ours, as a YAML list that `--map` reads and `--suggest` writes.
+r"""Rules from somebody's own names to ours,
+as a YAML list that `--map` reads and `--suggest` writes.
 
-    - 'stem\\.conv\\.weight': features.conv0.weight
-    - 'dense(\\d+)\\.(\\d+)\\.bn1\\.(weight|bias)': 'features.denseblock{1}.denselayer{2+1}.norm1.{3}'
+    - 'stem\.conv\.weight': features.conv0.weight
+    - 'dense(\d+)\.(\d+)\.bn1\.(weight|bias)': 'features.denseblock{1}.denselayer{2+1}.norm1.{3}'
 
-The first rule whose pattern is a whole name gives the new one; `{2+1}` is the second group, a number, plus one.
-The new names may be ours or those of any naming that is known. Rules may come from a stranger, so patterns are a
-part of regular expressions that cannot run away: no repeated group, and few repeats that could take from another.
+The first rule whose pattern is a whole name gives the new one; `{2+1}` is the second group, a
+number, plus one. The new names may be ours or those of any naming that is known. Rules may come
+from a stranger, so patterns are a part of regular expressions that cannot run away: no repeated
+group, and few repeats that could take from another.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ def load_rules(path: Path) -> tuple[NameRule, ...]:
     """Return the rules in a YAML file.
 
     Raises:
-        SpecError: Y..., the YAML; S003, it is no list of `pattern: replacement`; R013, every bad rule; with places.
+        SpecError: Y..., the YAML; S003, it is no list of `pattern: replacement`; R013, every bad
+            rule; with places.
     """
     document = read_file(path)
     if not isinstance(document.value, list):
@@ -107,7 +110,10 @@ def _find_pattern_fault(pattern: str) -> str:
         pieces.append((str(found.lastgroup), found[0]))
         end = found.end()
     if _count_wild(pieces) > MAX_WILD or sum(kind == "choice" for kind, _ in pieces) > MAX_CHOICES:
-        return f"could take very long: at most {MAX_WILD} repeats beside \\d+, and {MAX_CHOICES} choices"
+        return (
+            f"could take very long: at most {MAX_WILD} repeats beside \\d+, and {MAX_CHOICES} "
+            "choices"
+        )
     try:
         re.compile(pattern)
     except re.error as error:
@@ -116,7 +122,9 @@ def _find_pattern_fault(pattern: str) -> str:
 
 
 def _count_wild(pieces: list[tuple[str, str]]) -> int:
-    """Repeats that could share a text with their neighbour; `\\d+` is none where a sign or a letter follows."""
+    """Repeats that could share a text with their neighbour;
+    `\\d+` is none where a sign or a letter follows.
+    """
     plain = [piece for piece in pieces if piece[0] != "bracket"]
     followers = [*plain[1:], ("end", "")]
     ends = [kind == "end" or (kind == "letter" and not text.isdigit()) for kind, text in followers]
@@ -131,7 +139,8 @@ def rename_by_rules(names: Iterable[str], rules: Iterable[NameRule], where: str)
     """Return the new name of each name.
 
     Raises:
-        ModelFileError: R013, names that no rule matches, that two of them share, or whose group is no number.
+        ModelFileError: R013, names that no rule matches, that two of them share, or whose group is
+            no number.
     """
     rules = tuple(rules)
     faults: list[Diagnostic] = []

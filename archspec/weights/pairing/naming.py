@@ -1,6 +1,8 @@
-"""How others call the parameters of a network: rules from our names to theirs, and which of them a file follows.
+"""How others call the parameters of a network:
+rules from our names to theirs, and which of them a file follows.
 
-A naming is read backwards over the names that a network has, so a file that was renamed and named back is the same.
+A naming is read backwards over the names that a network has, so a file that was renamed and named
+back is the same.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _TORCH_NORMS: Naming = (
 
 NAMINGS: Mapping[str, Naming] = {
     "mindspore": (),  # ours: torchvision's places with MindSpore's suffixes
-    "mindcv": (  # mindcv/models/densenet.py: layers count from 0, a transition is a cell with `features`
+    # mindcv/models/densenet.py: layers count from 0, a transition is a cell with `features`.
+    "mindcv": (
         (r"\.denselayer(\d+)\.", lambda found: f".cell_list.{int(found[1]) - 1}."),
         (r"\.(transition\d+)\.", r".\1.features."),
     ),
@@ -46,7 +49,9 @@ TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class RecognisedNaming:
-    """A naming, what stands before all names of the file, and the file's name of each of our parameters."""
+    """A naming, what stands before all names of the file,
+    and the file's name of each of our parameters.
+    """
 
     naming: str
     prefix: str
@@ -85,7 +90,8 @@ def recognise_naming(
         only: the naming, where it is known.
 
     Raises:
-        ModelFileError: R011, in no naming are half of the network's names found, or half of the file's.
+        ModelFileError: R011, in no naming are half of the network's names found, or half of the
+            file's.
     """
     candidates = [
         RecognisedNaming(

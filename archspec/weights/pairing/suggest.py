@@ -13,9 +13,11 @@ _NUMBER = re.compile(r"\d+")
 
 
 def suggest_rules(ours: Mapping[str, str]) -> str:
-    """Return rules, as YAML, that give each of their names ours: one rule for names that differ in numbers alone.
+    """Return rules, as YAML, that give each of their names ours:
+    one rule for names that differ in numbers alone.
 
-    Their names are the keys. Where our numbers do not follow from theirs, each name has a rule of its own.
+    Their names are the keys. Where our numbers do not follow from theirs, each name has a rule of
+    its own.
     """
     families: dict[str, list[Pair]] = {}
     for pair in ours.items():
@@ -49,7 +51,9 @@ def _generalise(pairs: Sequence[Pair]) -> Pair | None:
 
 
 def _find_hole(varying: Sequence[Sequence[str]], ours: Sequence[str]) -> str:
-    """How a number of ours comes from theirs: always the same, or a group and a constant; empty if neither."""
+    """How a number of ours comes from theirs: always the same, or a group and a constant;
+    empty if neither.
+    """
     if len(set(ours)) == 1:
         return ours[0]
     for group, column in enumerate(varying, start=1):
