@@ -72,10 +72,11 @@ def _pair_parts_anew(run: Sequence[Pair]) -> list[Pair]:
 
 def _key_of_ops(chain: Chain) -> list[tuple[str, object]]:
     """Slices of a value are told apart by their bounds alone."""
-    return [
-        (kind, (op.attrs["start"], op.attrs["stop"]) if kind == "slice" else ())
-        for kind, op in zip(chain.classes, chain.ops, strict=True)
-    ]
+    keys: list[tuple[str, object]] = []
+    for kind, op in zip(chain.classes, chain.ops, strict=True):
+        bounds = (op.attrs["start"], op.attrs["stop"]) if kind == "slice" else ()
+        keys.append((kind, bounds))
+    return keys
 
 
 def _split_by_region(chain: Chain) -> list[Chain]:

@@ -112,27 +112,23 @@ def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Ma
     what nothing tells apart stays as it is listed.
     """
     depth: dict[str, int] = {}
-    reads, read_by = (dict.fromkeys(chains, (0, 0)) for _ in range(2))
+    reads: dict[str, tuple[int, int]] = {}
+    read_by: dict[str, tuple[int, int]] = dict.fromkeys(chains, (0, 0))
     places = _find_places_in_joins(chains, [*chains.values(), *outputs])
     for name, chain in chains.items():
-        depth[name] = len(chain.ops) + max((depth[source] for source in chain.reads), default=0)
         sources = {*chain.reads}
-        reads[name] = len(sources), sum(depth[source] for source in sources)
-        read_by |= {
-            source: (read_by[source][0] + 1, read_by[source][1] + depth[name]) for source in sources
-        }
-    return {
-        name: (
-            depth[name],
-            chain.classes,
-            _format_sizes(chain),
-            reads[name],
-            read_by[name],
-            places[name],
-            position,
-        )
-        for position, (name, chain) in enumerate(chains.items())
-    }
+        depths = [depth[source] for source in sources]
+        depth[name] = len(chain.ops) + max(depths, default=0)
+        reads[name] = len(sources), sum(depths)
+        for source in sources:
+            count, total = read_by[source]
+            read_by[source] = count + 1, total + depth[name]
+    keys: dict[str, Any] = {}
+    # The cheapest marks first; a chain's place in the listing, which means nothing, decides last.
+    for position, (name, chain) in enumerate(chains.items()):
+        own = (depth[name], chain.classes, _format_sizes(chain))
+        keys[name] = (*own, reads[name], read_by[name], places[name], position)
+    return keys
 
 
 def _find_places_in_joins(
@@ -149,7 +145,11 @@ def _find_places_in_joins(
 
 
 def _format_sizes(chain: Chain) -> str:
-    return str([[op.attrs.get(size, "") for size in _SIZE_ATTRS] for op in chain.ops])
+    """Sizes as text: those that are absent, or not all of one type, sort all the same."""
+    sizes = []
+    for op in chain.ops:
+        sizes.append([op.attrs.get(size, "") for size in _SIZE_ATTRS])
+    return str(sizes)
 
 
 def pair_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...]:
@@ -161,15 +161,15 @@ def pair_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair
     """
     ours: list[Chain | None] = [chain for chain in expected if chain.is_output]
     theirs: list[Chain | None] = [chain for chain in found if chain.is_output]
-    expected, found = (
-        [chain for chain in chains if not chain.is_output] for chains in (expected, found)
-    )
+    expected = [chain for chain in expected if not chain.is_output]
+    found = [chain for chain in found if not chain.is_output]
     head = _count_alike(expected, found)
     tail = _count_alike(expected[head:][::-1], found[head:][::-1])
     middle = _align_chains(expected[head : len(expected) - tail], found[head : len(found) - tail])
     before = list(zip(expected[:head], found[:head], strict=True))
     after = list(zip(expected[len(expected) - tail :], found[len(found) - tail :], strict=True))
     if len(ours) != len(theirs):
+        # Nothing says which of them is too many: pairs by place would blame all behind it.
         ours, theirs = [*ours, *[None] * len(theirs)], [*[None] * len(ours), *theirs]
     return (*before, *middle, *after, *zip(ours, theirs, strict=True))
 
@@ -184,14 +184,11 @@ def _count_alike(expected: Sequence[Chain], found: Sequence[Chain]) -> int:
 def _align_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> list[Pair]:
     if len(expected) * len(found) > MAX_CELLS:
         return list(zip_longest(expected, found))
-    costs = [[float(column) for column in range(len(found) + 1)]]
-    for row, a in enumerate(expected, start=1):
-        costs.append([float(row)])
-        for column, b in enumerate(found, start=1):
-            together = costs[row - 1][column - 1] + _pairing_cost(a, b)
-            costs[row].append(min(together, costs[row - 1][column] + 1, costs[row][column - 1] + 1))
+    costs = _fill_costs(expected, found)
     pairs: list[Pair] = []
     row, column = len(expected), len(found)
+    # Back from the last cell. Of ways that cost the same one must always be taken: a chain of the
+    # spec that is left alone, then one of the file, then a pair.
     while row or column:
         here = costs[row][column]
         if row and here == costs[row - 1][column] + 1:
@@ -206,6 +203,17 @@ def _align_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> list[Pai
     return pairs[::-1]
 
 
+def _fill_costs(expected: Sequence[Chain], found: Sequence[Chain]) -> list[list[float]]:
+    """The least cost of pairing the first chains of both, so many of each."""
+    costs = [[float(column) for column in range(len(found) + 1)]]
+    for row, a in enumerate(expected, start=1):
+        costs.append([float(row)])
+        for column, b in enumerate(found, start=1):
+            together = costs[row - 1][column - 1] + _pairing_cost(a, b)
+            costs[row].append(min(together, costs[row - 1][column] + 1, costs[row][column - 1] + 1))
+    return costs
+
+
 def _pairing_cost(expected: Chain, found: Chain) -> float:
     """Of pairing two chains:
     less than leaving both alone (2) where they could stand for one another.
@@ -213,4 +221,6 @@ def _pairing_cost(expected: Chain, found: Chain) -> float:
     if expected.classes == found.classes:
         return 0
     shared = sum((Counter(expected.classes) & Counter(found.classes)).values())
+    # From 2.1, nothing in common, down to 0.5: a sixteenth of the operators shared is the border
+    # below which two chains are better left alone.
     return 2.1 - 1.6 * shared / max(len(expected.ops), len(found.ops))

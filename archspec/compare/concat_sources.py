@@ -65,6 +65,8 @@ class ResolvedReads:
         parts = self.leaves[source]
         if op.kind not in COMMUTATIVE or len(parts) == 1:
             return parts
+        # The operands of a sum are told apart, and one of them is a join: written out, its parts
+        # would become operands of the sum.
         self.reads[source] = parts
         self.ops[source] = replace(self.graph.ops[source], kind="concat", attrs={})
         return (source,)
@@ -92,17 +94,15 @@ def flatten(graph: Graph) -> FlatGraph:
         ModelFileError: R009, they join more values than any spec may.
     """
     joins = ResolvedReads(graph)
-    ends = {
-        f"output {number} of the network": name
-        for number, name in enumerate(joins.graph.outputs, start=1)
-    }
-    through: dict[str, tuple[str, ...]] = {output: (name,) for output, name in ends.items()}
+    outputs = []
+    direct_reads: dict[str, tuple[str, ...]] = {}
+    # What the network gives may be a join too: its output reads it as an operator would.
+    for number, name in enumerate(joins.graph.outputs, start=1):
+        output = Op(f"output {number} of the network", "output", joins.leaves[name])
+        outputs.append(output)
+        direct_reads[output.name] = (name,)
     for name in joins.reads:
         op = joins.ops[name]
-        through[name] = (name,) if op.kind == "concat" else op.inputs
-    return FlatGraph(
-        {name: replace(joins.ops[name], inputs=reads) for name, reads in joins.reads.items()},
-        tuple(Op(output, "output", joins.leaves[name]) for output, name in ends.items()),
-        through,
-        joins.regions,
-    )
+        direct_reads[name] = (name,) if op.kind == "concat" else op.inputs
+    ops = {name: replace(joins.ops[name], inputs=reads) for name, reads in joins.reads.items()}
+    return FlatGraph(ops, tuple(outputs), direct_reads, joins.regions)

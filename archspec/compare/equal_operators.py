@@ -14,7 +14,7 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 
 from archspec.compare.chain_pieces import cut_pairs
-from archspec.compare.chains import Pair, contract_to_chains, pair_chains
+from archspec.compare.chains import Chain, Pair, contract_to_chains, pair_chains
 from archspec.compare.concat_sources import COMMUTATIVE, FlatGraph
 from archspec.compare.simplify import keep_leading_to
 from archspec.graph.ir import Op
@@ -65,12 +65,16 @@ def _rename_inputs(op: Op, names: Mapping[str, str]) -> Op:
 def _pair_ops(pairs: Iterable[Pair]) -> Iterator[tuple[str, str]]:
     """A file's operators and outputs, and the spec's that they stand for."""
     for expected, found in pairs:
-        if expected is None or found is None:
-            continue
-        matcher = SequenceMatcher(None, expected.classes, found.classes, autojunk=False)
-        for ours, theirs, size in matcher.get_matching_blocks():
-            for at in range(size):
-                yield found.ops[theirs + at].name, expected.ops[ours + at].name
+        if expected is not None and found is not None:
+            yield from _pair_ops_of_chains(expected, found)
+
+
+def _pair_ops_of_chains(expected: Chain, found: Chain) -> Iterator[tuple[str, str]]:
+    # The two may differ still: the longest runs of equal kinds are taken for the same operators.
+    matcher = SequenceMatcher(None, expected.classes, found.classes, autojunk=False)
+    for ours, theirs, size in matcher.get_matching_blocks():
+        for at in range(size):
+            yield found.ops[theirs + at].name, expected.ops[ours + at].name
 
 
 class _OpSplitter:

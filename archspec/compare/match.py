@@ -218,30 +218,25 @@ def _put_in_regions(match: Match, name: str) -> Graph:
     """The file's operators in the regions of their partners,
     with one concatenation for each join.
     """
-    regions = {
-        region.name: region
-        for region in match.spec.regions.values()
-        if region.kind != "dense_layer"
-    }
+    regions = {r.name: r for r in match.spec.regions.values() if r.kind != "dense_layer"}
     numbers, last = dict[str, int](), 0
     ops: list[Op] = []
     for (expected, found), surplus in zip(match.pairs, find_surplus_layers(match), strict=True):
         if found is None or found.is_output:
             continue
-        places = (
-            [surplus.name if surplus else ""] * len(found.ops)
-            if expected is None
-            else _find_regions(expected, found)
-        )
+        places = [surplus.name if surplus else ""] * len(found.ops)
+        if expected is not None:
+            places = _find_regions(expected, found)
+        # Layers are counted as the file has them: one too many has the number of the one before.
         for place in places:
-            if place in match.layers or surplus:
-                regions[place] = surplus or match.spec.regions[place]
-                last = numbers[place] = match.layers.get(place, ("", last))[1]
+            if not surplus and place not in match.layers:
+                continue
+            regions[place] = surplus or match.spec.regions[place]
+            last = numbers[place] = match.layers.get(place, ("", last))[1]
         within = places[0] if places[0] in numbers else (expected or found).join_region
         ops.extend(_place_ops(match, found, places, within))
-    return Graph.of(
-        name, ops, sorted(regions.values(), key=lambda region: numbers.get(region.name, 0))
-    )
+    ordered = sorted(regions.values(), key=lambda region: numbers.get(region.name, 0))
+    return Graph.of(name, ops, ordered)
 
 
 def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:

@@ -49,55 +49,52 @@ class _ConnectionFaults:
     def __post_init__(self) -> None:
         partners = {found.output: expected.output for expected, found in self.match.complete_pairs}
         known = set(partners.values())
-        ours = {
-            chain.output: chain
-            for chain, other in self.match.pairs
-            if chain is not None and other is None
-        }
-        theirs = {
-            chain.output: chain
-            for other, chain in self.match.pairs
-            if chain is not None and other is None
-        }
+        ours, theirs = dict[str, Chain](), dict[str, Chain]()
+        for expected, found in self.match.pairs:
+            if expected is not None and found is None:
+                ours[expected.output] = expected
+            if found is not None and expected is None:
+                theirs[found.output] = found
         for expected, found in self.match.complete_pairs:
             wanted = Counter(value for value in expected.reads if value in known)
             there = Counter(partners[value] for value in found.reads if value in partners)
-            excused = {
-                partners[value]
-                for value in _find_values_behind(found.reads, theirs)
-                if value in partners
-            }
+            # Behind a chain too many stands what is read through it: not lost, only further away.
+            behind = _find_values_behind(found.reads, theirs)
+            excused = {partners[value] for value in behind if value in partners}
             self.missing[expected.output] = frozenset((wanted - there).keys() - excused)
             extra = frozenset(there - wanted)
-            self.surplus[expected.output] = (
-                extra - wanted.keys() - _find_values_behind(expected.reads, ours)
-            )
+            behind = _find_values_behind(expected.reads, ours)
+            self.surplus[expected.output] = extra - wanted.keys() - behind
             self.doubled[expected.output] = extra & wanted.keys()
 
     def group_by_owner(self, lacks: LackingValues) -> Mapping[tuple[str, str], list[str]]:
         """The values by whose fault they are lacking:
         a reader's, and a join's where all its readers lack them.
         """
-        found = defaultdict[tuple[str, str], list[str]](list)
-        for chain, values in lacks.items():
-            for value in sorted(values, key=self.position.__getitem__):
-                owner = self.find_owner(chain, value, lacks)
-                shared = owner and len(self.readers[owner]) > 1
-                reader = next(iter(self.readers[owner])) if shared else chain
-                if value not in found[reader, owner]:
-                    found[reader, owner].append(value)
-        return found
+        found = defaultdict[tuple[str, str], dict[str, None]](dict)
+        lacking = ((chain, value) for chain, values in lacks.items() for value in self.sort(values))
+        for chain, value in lacking:
+            owner = self.find_owner(chain, value, lacks)
+            shared = owner and len(self.readers[owner]) > 1
+            reader = next(iter(self.readers[owner])) if shared else chain
+            found[reader, owner][value] = None
+        return {who: list(values) for who, values in found.items()}
+
+    def sort(self, values: Iterable[str]) -> list[str]:
+        """Return values in the spec's order, in which a user finds them."""
+        return sorted(values, key=self.position.__getitem__)
 
     def find_owner(self, chain: str, value: str, lacks: LackingValues) -> str:
         """The join that most chains read through, and all of these lack the value."""
-        joins = [
-            join
-            for join in self.joins_read[chain]
-            if all(value in lacks.get(reader, ()) for reader in self.readers[join])
-        ]
-        return max(
-            joins, key=lambda join: (len(self.readers[join]), -len(self.leaves[join])), default=""
-        )
+        owner, most = "", (0, 0)
+        for join in self.joins_read[chain]:
+            readers = self.readers[join]
+            # Of joins with as many readers, the innermost is nearest to the fault.
+            rank = (len(readers), -len(self.leaves[join]))
+            is_to_blame = all(value in lacks.get(reader, ()) for reader in readers)
+            if is_to_blame and (not owner or rank > most):
+                owner, most = join, rank
+        return owner
 
     @cached_property
     def position(self) -> Mapping[str, int]:
@@ -112,19 +109,17 @@ class _ConnectionFaults:
     @cached_property
     def joins_read(self) -> Mapping[str, frozenset[str]]:
         """The concatenations that each chain reads through."""
-        ops, behind = self.match.spec.ops, dict[str, frozenset[str]]()
-        for op in ops.values():
+        behind: dict[str, frozenset[str]] = {}
+        nothing = frozenset[str]()
+        for op in self.match.spec.ops.values():
             if op.name in self.leaves:
-                below = frozenset().union(
-                    *(behind.get(source, frozenset()) for source in op.inputs)
-                )
+                below = nothing.union(*(behind.get(source, nothing) for source in op.inputs))
                 behind[op.name] = below | {op.name} if op.kind == "concat" else below
-        return {
-            chain.output: frozenset().union(
-                *(behind.get(source, frozenset()) for source in chain.direct_reads)
-            )
-            for chain in self.match.by_output.values()
-        }
+        found: dict[str, frozenset[str]] = {}
+        for chain in self.match.by_output.values():
+            through = (behind.get(source, nothing) for source in chain.direct_reads)
+            found[chain.output] = nothing.union(*through)
+        return found
 
     @cached_property
     def readers(self) -> Mapping[str, dict[str, None]]:
@@ -189,8 +184,7 @@ def _find_values_behind(values: Iterable[str], unpaired: Mapping[str, Chain]) ->
     seen, waiting = set[str](), [value for value in values if value in unpaired]
     while waiting:
         value = waiting.pop()
-        for source in unpaired[value].reads if value in unpaired else ():
-            if source not in seen:
-                seen.add(source)
-                waiting.append(source)
+        fresh = [source for source in unpaired[value].reads if source not in seen]
+        seen.update(fresh)
+        waiting.extend(source for source in fresh if source in unpaired)
     return seen

@@ -45,8 +45,10 @@ def _pair_names(match: Match) -> Iterator[tuple[str, str]]:
     """
     for expected, found in match.complete_pairs:
         for ours, theirs in zip(expected.ops, found.ops, strict=True):
+            # A folded norm has no weights of its own in the file, so nothing there names it.
             is_folded = theirs.kind == "batch_norm" and theirs.attrs["eps"] is None
-            if OPERATORS[ours.kind].params(ours.attrs) and not is_folded:
+            has_names = OPERATORS[ours.kind].params(ours.attrs) and not is_folded
+            if has_names:
                 yield ours.name, _name_to_place(_MADE_OF_TWO.sub("", theirs.name))
 
 

@@ -43,8 +43,10 @@ def agree_on_biases(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> AgreedBia
         elif theirs.name in zeros and not _has_bias(ours):
             idle[theirs.name] = ours.name
     said = {**dict.fromkeys(dropped, True), **dict.fromkeys(idle, False)}
-    made = tuple((a, None if b is None else _set_biases(b, said)) for a, b in pairs)
-    return AgreedBiases(made, tuple(dropped.values()), tuple(idle.values()))
+    agreed: list[Pair] = []
+    for expected, found in pairs:
+        agreed.append((expected, found and _set_biases(found, said)))
+    return AgreedBiases(tuple(agreed), tuple(dropped.values()), tuple(idle.values()))
 
 
 def _pair_filter_ops(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
