@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 from archspec.connectivity_rules import RULES, around, gathered, sources
@@ -37,17 +38,13 @@ def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
     """
     share = _describe_share(block, common) if block.bypassed_channels else {}
     edges: Wiring = {"edges": [list(layer.sources) for layer in block.layers]}
-    rules = [
-        rule
-        for rule in _list_rules(block)
-        if _is_read_by(ConnectivitySpec.model_validate(rule), block)
-    ]
-    for rule in rules or [edges]:
-        for output in _list_outputs(block):
-            wiring = {**rule, **share, **output}
-            said = ConnectivitySpec.model_validate(wiring)
-            if gathered(said, len(block.layers)) == block.gathered:
-                yield _name_cross_stage_partial(wiring)
+    rules = [rule for rule in _list_rules(block) if _is_read_by(rule, block)]
+    # A list of edges says any connections at all, so it is taken where no rule does.
+    for rule, output in product(rules or [edges], list(_list_outputs(block))):
+        wiring = {**rule, **share, **output}
+        said = ConnectivitySpec.model_validate(wiring)
+        if gathered(said, len(block.layers)) == block.gathered:
+            yield _name_cross_stage_partial(wiring)
 
 
 def _describe_share(block: LiftedBlock, common: float | None) -> Wiring:
@@ -86,19 +83,21 @@ def _list_rules(block: LiftedBlock) -> Iterator[Wiring]:
     yield from ({**rule, "order": "newest_first"} for rule in rules)
 
 
-def _is_read_by(wiring: ConnectivitySpec, block: LiftedBlock) -> bool:
-    return all(
-        sources(wiring, number) == layer.sources
-        for number, layer in enumerate(block.layers, start=1)
-    )
+def _is_read_by(rule: Wiring, block: LiftedBlock) -> bool:
+    """Whether all layers of a block read what a rule says."""
+    wiring = ConnectivitySpec.model_validate(rule)
+    numbered = enumerate(block.layers, start=1)
+    return all(sources(wiring, number) == layer.sources for number, layer in numbered)
 
 
 def _find_common_share(blocks: Sequence[LiftedBlock]) -> float | None:
     """The shortest share of the channels that enters the layers of all blocks, if there is one."""
+    # Quarters, tenths, hundredths: what a person would write. A half is the published share.
     shares = (0.5, *(parts / whole for whole in (4, 10, 100) for parts in range(1, whole)))
-    return next(
-        (share for share in shares if all(_is_share_of(block, share) for block in blocks)), None
-    )
+    for share in shares:
+        if all(_is_share_of(block, share) for block in blocks):
+            return share
+    return None
 
 
 def _find_shortest_share(block: LiftedBlock) -> float:

@@ -4,7 +4,7 @@ its layers, what each reads, what the output joins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,8 +16,8 @@ from archspec.lift.operators_to_steps import Step, find_steps, kinds_of, walk_st
 
 @dataclass(frozen=True, slots=True)
 class LiftedLayer:
-    """A layer: its sources (0 is the block's input) as it joins them, steps,
-    channels that it reads and gives.
+    """A layer: its sources (0 is the block's input) as it joins them,
+    steps, channels that it reads and gives.
     """
 
     op: str
@@ -79,26 +79,32 @@ def find_block(network: Network, entry: str, end: str) -> LiftedBlock | None:
         node, residual = network.nodes[inner], True
     bypass, enters, leaves = _split_bypass(network, entry, node)
     whole = LiftedBlock(
-        end,
-        network.channels(entry),
-        network.channels(*bypass),
-        bool(bypass) and bypass[0] == node.reads[-1],
-        (),
-        (),
-        (),
-        residual,
-        network.channels(end),
+        op=end,
+        in_channels=network.channels(entry),
+        bypassed_channels=network.channels(*bypass),
+        is_bypass_last=bool(bypass) and bypass[0] == node.reads[-1],
+        layers=(),
+        gathered=(),
+        aggregate=(),
+        residual=residual,
+        out_channels=network.channels(end),
     )
-    gathers = leaves
-    if len(leaves) == 1:
-        gather = _find_join_before(network, enters, leaves)
-        if gather is None:
-            return _split_chain(whole, find_steps(network, enters, leaves)) if bypass else None
-        gathers, whole = (
-            gather.reads,
-            replace(whole, aggregate=find_steps(network, gather.name, leaves)),
-        )
-    return _choose_block(_find_with_key(network, whole, enters, gathers, key) for key in _GROUPINGS)
+    if len(leaves) > 1:
+        return _find_block_of(network, whole, enters, leaves)
+    # One value leaves: behind the join stand operators, the block's aggregation.
+    gather = _find_join_before(network, enters, leaves)
+    if gather is None:
+        # Without a join and without a bypass, a chain is no block: plain steps say it.
+        return _split_chain(whole, find_steps(network, enters, leaves)) if bypass else None
+    whole = replace(whole, aggregate=find_steps(network, gather.name, leaves))
+    return _find_block_of(network, whole, enters, gather.reads)
+
+
+def _find_block_of(
+    network: Network, whole: LiftedBlock, enters: str, gathers: Sequence[str]
+) -> LiftedBlock | None:
+    tries = (_find_with_key(network, whole, enters, gathers, key) for key in _GROUPINGS)
+    return _choose_block(tries)
 
 
 def _choose_block(tries: Iterable[LiftedBlock | None]) -> LiftedBlock | None:
@@ -118,47 +124,48 @@ def _find_with_key(
     found = _find_layers(network, enters, gathers, key)
     if not found or not _is_dense(network, enters, gathers, found):
         return None
-    numbers = {
-        name: number for number, layer in enumerate(found, start=1) for name in layer.ends
-    } | {enters: 0}
+    numbers: dict[str, int] = {}
+    for number, layer in enumerate(found, start=1):
+        numbers |= dict.fromkeys(layer.ends, number)
+    numbers[enters] = 0
     try:
         layers = tuple(_make_layer(network, layer, numbers, enters) for layer in found)
     except Unliftable:
+        return None  # another grouping may have layers that steps say
+    if not _are_layers(layers):
         return None
     gathered = tuple(dict.fromkeys(numbers[name] for name in gathers))
-    return (
-        _divide_layers(replace(whole, layers=layers, gathered=gathered))
-        if _are_layers(layers)
-        else None
-    )
+    return _divide_layers(replace(whole, layers=layers, gathered=gathered))
 
 
 def _are_layers(layers: Sequence[LiftedLayer]) -> bool:
     """Each makes new maps, by operators of its own."""
-    ops = [[step for step in walk_steps(layer.steps) if not step.branches] for layer in layers]
-    names = [step.op for own in ops for step in own]
-    return len({*names}) == len(names) and all(
-        any(step.kind == "conv" for step in own) for own in ops
-    )
+    taken: set[str] = set()
+    for layer in layers:
+        own = [step for step in walk_steps(layer.steps) if not step.branches]
+        names = {step.op for step in own}
+        if len(names) < len(own) or names & taken:
+            return False
+        if not any(step.kind == "conv" for step in own):
+            return False
+        taken |= names
+    return True
 
 
 def _split_chain(whole: LiftedBlock, steps: tuple[Step, ...]) -> LiftedBlock | None:
-    """A block whose layers read one another and whose output is the last one's,
-    as often as their steps repeat.
+    """A block whose layers read one another and whose output is the last
+    one's, as often as their steps repeat.
     """
+    # The shortest run that repeats is a layer: a longer one would be several.
     for length in range(1, len(steps) // 2 + 1):
         first, count = kinds_of(steps[:length]), 1
         while kinds_of(steps[count * length : (count + 1) * length]) == first:
             count += 1
         if count > 1:
-            ins, outs = steps[0].in_channels, steps[count * length - 1].out_channels
-            layer = LiftedLayer(
-                steps[count * length - 1].op, (0,), steps[: count * length], ins, outs
-            )
+            run, rest = steps[: count * length], steps[count * length :]
+            layer = LiftedLayer(run[-1].op, (0,), run, run[0].in_channels, run[-1].out_channels)
             layers = tuple(_divide_layer(layer, count, 0, (0,)))
-            return replace(
-                whole, layers=layers, gathered=(count,), aggregate=steps[count * length :]
-            )
+            return replace(whole, layers=layers, gathered=(count,), aggregate=rest)
     return None
 
 
@@ -240,8 +247,8 @@ of the same joins, some of which are made of others."""
 
 
 def _find_start(network: Network, enters: str, ends: tuple[str, ...]) -> Node | None:
-    """The nearest node before a layer's ends that others read as well,
-    or whose parts others read.
+    """The nearest node before a layer's ends that others read as
+    well, or whose parts others read.
     """
     for node, behind in walk_narrow_nodes(network, ends):
         if node.name in ends:
@@ -290,15 +297,12 @@ def _make_layer(
 
 
 def _divide_layers(block: LiftedBlock) -> LiftedBlock:
-    """Layers that are the only ones to read the one before are found as one with it:
-    they are parted again.
+    """Layers that are the only ones to read the one before are found as
+    one with it: they are parted again.
     """
     kinds = [kinds_of(layer.steps) for layer in block.layers]
     shortest = min(kinds, key=len)
-    times = [
-        len(own) // len(shortest) if own == shortest * (len(own) // len(shortest)) else 1
-        for own in kinds
-    ]
+    times = [_count_repeats(own, shortest) for own in kinds]
     if max(times) == 1:
         return block
     lasts = [0]
@@ -307,18 +311,24 @@ def _divide_layers(block: LiftedBlock) -> LiftedBlock:
     layers: list[LiftedLayer] = []
     for layer, (before, last) in zip(block.layers, pairwise(lasts), strict=True):
         layers.extend(_divide_layer(layer, last - before, before, lasts))
-    return replace(
-        block, layers=tuple(layers), gathered=tuple(lasts[source] for source in block.gathered)
-    )
+    gathered = tuple(lasts[source] for source in block.gathered)
+    return replace(block, layers=tuple(layers), gathered=gathered)
+
+
+def _count_repeats(steps: tuple[Any, ...], part: tuple[Any, ...]) -> int:
+    """How often a part makes up the steps; 1 where it does not."""
+    count = len(steps) // len(part)
+    return count if steps == part * count else 1
 
 
 def _divide_layer(
     layer: LiftedLayer, count: int, before: int, lasts: Sequence[int]
-) -> Iterable[LiftedLayer]:
+) -> Iterator[LiftedLayer]:
+    """The layers that one is made of: the first reads its sources, each other the one before."""
     length = len(layer.steps) // count
+    sources = tuple(lasts[source] for source in layer.sources)
     for part in range(count):
         steps = layer.steps[part * length : (part + 1) * length]
-        sources = (before + part,) if part else tuple(lasts[source] for source in layer.sources)
-        yield LiftedLayer(
-            steps[-1].op, sources, steps, steps[0].in_channels, steps[-1].out_channels
-        )
+        widths = steps[0].in_channels, steps[-1].out_channels
+        yield LiftedLayer(steps[-1].op, sources, steps, *widths)
+        sources = (before + part + 1,)

@@ -29,17 +29,31 @@ def describe_growth_rates(blocks: Sequence[LiftedBlock]) -> list[Values]:
     """Return what each block says of the channels that its layers add:
     a number, with a multiplier, or a list.
     """
-    widths = [tuple(layer.growth_rate for layer in block.layers) for block in blocks]
+    widths = [_list_widths(block) for block in blocks]
     uneven = [own for own in widths if len({*own}) > 1]
-    times = next(
-        (m for m in MULTIPLIERS if all(grown(own[0], m, len(own)) == own for own in uneven)), None
-    )
-    if times is None or max(map(len, uneven), default=0) < LAYERS_OF_A_RULE:
-        return [{"growth_rate": own[0] if len({*own}) == 1 else [*own]} for own in widths]
-    return [
-        {"growth_rate": own[0], "growth_multiplier": times if own in uneven else 1.0}
-        for own in widths
-    ]
+    longest = max(map(len, uneven), default=0)
+    times = _find_multiplier(uneven) if longest >= LAYERS_OF_A_RULE else None
+    return [_describe_growth(own, times) for own in widths]
+
+
+def _list_widths(block: LiftedBlock) -> tuple[int, ...]:
+    return tuple(layer.growth_rate for layer in block.layers)
+
+
+def _find_multiplier(uneven: Sequence[tuple[int, ...]]) -> float | None:
+    """The multiplier that gives the widths of all of these blocks, if one does."""
+    for times in MULTIPLIERS:
+        if all(grown(own[0], times, len(own)) == own for own in uneven):
+            return times
+    return None
+
+
+def _describe_growth(widths: tuple[int, ...], times: float | None) -> Values:
+    is_even = len({*widths}) == 1
+    if times is not None:
+        # One multiplier is said for all, so blocks of even widths must say that theirs is 1.
+        return {"growth_rate": widths[0], "growth_multiplier": 1.0 if is_even else times}
+    return {"growth_rate": widths[0] if is_even else [*widths]}
 
 
 def describe_layers(blocks: Sequence[LiftedBlock], style: Style) -> list[Values]:
@@ -53,17 +67,17 @@ def describe_layers(blocks: Sequence[LiftedBlock], style: Style) -> list[Values]
     """
     parts = [_group_by_steps(block) for block in blocks]
     usual = [[*own[0].values()] for own in parts]
+    # A template is a word; a list is written where no template has the steps.
     found = [_find_template(own, style) for own in usual]
     left = [number for number, said in enumerate(found) if not said]
     for numbers in group_alike([usual[number][0].kinds for number in left], left):
-        for number, steps in zip(
-            numbers, _write_lists([usual[number] for number in numbers], style), strict=True
-        ):
+        lists = _write_lists([usual[number] for number in numbers], style)
+        for number, steps in zip(numbers, lists, strict=True):
             found[number] = {"layer": steps}
-    return [
-        {**said, **_describe_others(own[1:], said, style)}
-        for said, own in zip(found, parts, strict=True)
-    ]
+    described = []
+    for said, own in zip(found, parts, strict=True):
+        described.append({**said, **_describe_others(own[1:], said, style)})
+    return described
 
 
 def _group_by_steps(block: LiftedBlock) -> list[Mapping[int, PartInstance]]:
@@ -94,11 +108,11 @@ def _describe_others(
 
 
 def _find_template(parts: Sequence[PartInstance], style: Style) -> Values:
-    for name, steps in templates("layers").items():
-        for times in _list_multiples(parts[0]):
-            widths = {"bottleneck": times} if times else {}
-            if matches_steps(steps, parts, style, **widths):
-                return {"layer": name, **widths}
+    named = ((name, times) for name in templates("layers") for times in _list_multiples(parts[0]))
+    for name, times in named:
+        widths = {"bottleneck": times} if times else {}
+        if matches_steps(templates("layers")[name], parts, style, **widths):
+            return {"layer": name, **widths}
     return {}
 
 
@@ -106,14 +120,13 @@ def _list_multiples(part: PartInstance) -> Iterable[int]:
     """What a bottleneck may be in multiples of k:
     widths, or twice them, for templates with two branches.
     """
-    widths = {
-        step.out_channels * times
-        for step in walk_steps(part.steps)
-        if step.kind == "conv"
-        for times in (1, 2)
-    }
-    multiples = {width // part.known["k"] for width in widths if width % part.known["k"] == 0}
-    return (0, *sorted(multiple for multiple in multiples if 0 < multiple <= MAX_BOTTLENECK))
+    growth = part.known["k"]
+    multiples = {0}  # no bottleneck
+    for step in walk_steps(part.steps):
+        for width in (step.out_channels, 2 * step.out_channels):
+            if step.kind == "conv" and width % growth == 0:
+                multiples.add(width // growth)
+    return sorted(multiple for multiple in multiples if multiple <= MAX_BOTTLENECK)
 
 
 def _write_lists(blocks: Sequence[Sequence[PartInstance]], style: Style) -> list[Any]:

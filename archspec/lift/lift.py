@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from archspec.compare.compare import Comparison, compare
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError, counted, first_of
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
-from archspec.graph.ir import Graph
+from archspec.graph.ir import Graph, Op
 from archspec.lift.network import Network, Unliftable, keep_whole_joins, make_network
 from archspec.lift.setting_bounds import find_beyond_bounds
 from archspec.lift.shorten import shorten
@@ -81,25 +81,24 @@ def _find_unsayable(found: Graph, where: str) -> list[Diagnostic]:
     """Settings of operators that no step may have, those that say the same in one line."""
     alike: dict[str, list[str]] = {}
     for op in found.ops.values():
-        padding = op.attrs.get("padding")
-        if isinstance(padding, tuple):
-            sides = " x ".join(map(str, padding))
-            alike.setdefault(
-                f"has a padding of {sides}; steps have the same on all sides", []
-            ).append(op.name)
-        if op.attrs.get("weights_of"):
-            alike.setdefault("uses another operator's weights; each step has its own", []).append(
-                op.name
-            )
-        if op.attrs.get("approximate", "none") != "none":
-            alike.setdefault("is approximated by tanh; the language's gelu is exact", []).append(
-                op.name
-            )
-        for words in find_beyond_bounds(op):
+        for words in _explain_unsayable(op):
             alike.setdefault(words, []).append(op.name)
-    return [
-        Diagnostic("R108", f"{first_of(names)}: {words}", where) for words, names in alike.items()
-    ]
+    faults = []
+    for words, names in alike.items():
+        faults.append(Diagnostic("R108", f"{first_of(names)}: {words}", where))
+    return faults
+
+
+def _explain_unsayable(op: Op) -> Iterator[str]:
+    padding = op.attrs.get("padding")
+    if isinstance(padding, tuple):
+        sides = " x ".join(map(str, padding))
+        yield f"has a padding of {sides}; steps have the same on all sides"
+    if op.attrs.get("weights_of"):
+        yield "uses another operator's weights; each step has its own"
+    if op.attrs.get("approximate", "none") != "none":
+        yield "is approximated by tanh; the language's gelu is exact"
+    yield from find_beyond_bounds(op)
 
 
 def _compare_with_file(text: str, found: Graph, where: str) -> Comparison:
@@ -126,22 +125,22 @@ def _as_model_fault(error: ArchspecError, where: str) -> ModelFileError:
 
 def _note_biased_convs(found: Graph) -> list[str]:
     """Convolutions that may hold a norm which a framework folded into them."""
+    # A norm would stand between a convolution and its activation. The convolutions of a
+    # squeeze-and-excitation have biases of their own: they follow the mean over the pixels, and
+    # gates end them.
     active = {kind for kind in ACTIVATIONS if not OPERATORS[kind].is_gate}
-    behind = Counter(
-        source for op in found.ops.values() if op.kind in active for source in op.inputs
-    )
-    gates = {op.name for op in found.ops.values() if op.kind == "global_avg_pool"}
-    convs = [
-        op
-        for op in found.ops.values()
-        if op.kind == "conv" and op.attrs.get("bias") and behind[op.name]
-    ]
-    count = sum(not gates.intersection(op.inputs) for op in convs)
+    activated, means = set[str](), set[str]()
+    for op in found.ops.values():
+        if op.kind in active:
+            activated.update(op.inputs)
+        if op.kind == "global_avg_pool":
+            means.add(op.name)
+    count = 0
+    for op in found.ops.values():
+        is_biased = op.kind == "conv" and op.attrs.get("bias")
+        count += bool(is_biased and op.name in activated and not means.intersection(op.inputs))
     if not count:
         return []
     verb = "has" if count == 1 else "have"
-    words = (
-        "a bias: a batch norm that was folded into one is not told from it, so the spec says the "
-        "bias"
-    )
-    return [f"{counted(count, 'convolution')} {verb} {words}"]
+    words = "a bias: a batch norm that was folded into one is not told from it"
+    return [f"{counted(count, 'convolution')} {verb} {words}, so the spec says the bias"]

@@ -21,8 +21,8 @@ from archspec.graph.shapes import infer_shapes
 from archspec.operators.shapes import Shape
 
 MAX_JOINED = 400_000
-"""Values that all operators of a file that is lifted read, concatenations written out;
-a block of 600 layers."""
+"""Values that all operators of a file that is lifted read,
+concatenations written out; a block of 600 layers."""
 
 
 class Unliftable(Exception):
@@ -149,30 +149,42 @@ class _NodeCollector:
 
 
 def keep_whole_joins(network: Network) -> Network:
-    """Return the network with a join, all parts of which are always read together,
-    as one value of larger joins.
+    """Return the network with a join,
+    all parts of which are always read together, as one value of larger joins.
     """
     nodes = dict(network.nodes)
     for join in network.nodes.values():
-        readers = network.readers[join.reads[0]] if join.is_join else ()
-        if len(readers) > 1 and all(network.readers[part] == readers for part in join.reads):
-            for name in {*readers} - {join.name}:
-                nodes[name] = replace(nodes[name], reads=_read_whole(nodes[name].reads, join))
+        if not join.is_join or not _is_read_as_one(network, join):
+            continue
+        for name in {*network.readers[join.reads[0]]} - {join.name}:
+            nodes[name] = replace(nodes[name], reads=_read_whole(nodes[name].reads, join))
     return replace(network, nodes=nodes)
+
+
+def _is_read_as_one(network: Network, join: Node) -> bool:
+    readers = network.readers[join.reads[0]]
+    return len(readers) > 1 and all(network.readers[part] == readers for part in join.reads)
 
 
 def _read_whole(reads: tuple[str, ...], join: Node) -> tuple[str, ...]:
     """What is read, with the join where its first part stood."""
-    whole = (join.name if source == join.reads[0] else source for source in reads)
-    return tuple(source for source in whole if source not in join.reads)
+    whole = []
+    for source in reads:
+        if source == join.reads[0]:
+            whole.append(join.name)
+        elif source not in join.reads:
+            whole.append(source)
+    return tuple(whole)
 
 
 def walk_narrow_nodes(
     network: Network, ends: Sequence[str]
 ) -> Iterator[tuple[Node, AbstractSet[str]]]:
-    """Yield each node that all paths to the ends lead through, the last first,
-    with the nodes behind it.
+    """Yield each node that all paths to the ends lead through,
+    the last first, with the nodes behind it.
     """
+    # The last node in running order first: when it is the only one that waits, no path goes
+    # round it, for what is read later stands before it.
     waiting = [(-network.position[name], name) for name in {*ends}]
     heapify(waiting)
     met, behind = {*ends}, set[str]()
@@ -181,7 +193,7 @@ def walk_narrow_nodes(
         if not waiting:
             yield network.nodes[name], behind
         behind.add(name)
-        for source in network.nodes[name].reads:
-            if source not in met:
-                met.add(source)
-                heappush(waiting, (-network.position[source], source))
+        fresh = [source for source in network.nodes[name].reads if source not in met]
+        met.update(fresh)
+        for source in dict.fromkeys(fresh):
+            heappush(waiting, (-network.position[source], source))

@@ -1,5 +1,5 @@
-"""Operators between two nodes as steps, each with what it reads and gives;
-widths are numbers still.
+"""Operators between two nodes as steps,
+each with what it reads and gives; widths are numbers still.
 """
 
 from __future__ import annotations
@@ -53,13 +53,11 @@ def kinds_of(steps: Sequence[Step]) -> tuple[Any, ...]:
     """Return what steps must have in common to be one list:
     their kinds and windows, those of branches nested.
     """
-    windows = (
-        (step.kind, step.is_depthwise, *(step.attrs.get(key) for key in _WINDOW)) for step in steps
-    )
-    return tuple(
-        (*window, *map(kinds_of, step.branches))
-        for window, step in zip(windows, steps, strict=True)
-    )
+    kinds = []
+    for step in steps:
+        window = [step.attrs.get(key) for key in _WINDOW]
+        kinds.append((step.kind, step.is_depthwise, *window, *map(kinds_of, step.branches)))
+    return tuple(kinds)
 
 
 def find_steps(
@@ -136,13 +134,16 @@ class _StepFinder:
         """Branches and their join; of a product, what is passed on as it is comes first."""
         if kind == "multiply" and reads[1:] == (before,):
             reads = reads[::-1]
-        branches = tuple(
-            () if end == before else self.find_steps(before, (end,), in_channels, depth + 1)
-            for end in reads
-        )
-        widths = [branch[-1].out_channels if branch else in_channels for branch in branches]
+        branches, widths = list[tuple[Step, ...]](), list[int]()
+        for end in reads:
+            # A branch without steps passes on what is read.
+            is_empty = end == before
+            branch = () if is_empty else self.find_steps(before, (end,), in_channels, depth + 1)
+            branches.append(branch)
+            widths.append(branch[-1].out_channels if branch else in_channels)
         out_channels = sum(widths) if kind == "concat" else widths[0]
-        return Step(name, kind, MappingProxyType({}), in_channels, out_channels, branches)
+        attrs: Mapping[str, Any] = MappingProxyType({})
+        return Step(name, kind, attrs, in_channels, out_channels, tuple(branches))
 
     def take_node(self, node: Node) -> None:
         if node.name in self.taken:
@@ -155,26 +156,21 @@ def _as_squeeze_excite(step: Step) -> Step | None:
     if step.kind != "multiply" or len(step.branches) != 2 or step.branches[0]:
         return None
     gate = step.branches[1]
-    kinds = tuple(part.kind for part in gate)
-    if len(kinds) != len(_GATE) or any(
-        known not in ("", kind) for kind, known in zip(kinds, _GATE, strict=True)
-    ):
+    if len(gate) != len(_GATE):
+        return None
+    if any(known not in ("", part.kind) for part, known in zip(gate, _GATE, strict=True)):
         return None
     mean, reduce, active, expand, last = gate
-    points = all(
-        part.attrs.get(key, False) == value
-        for part in (reduce, expand)
-        for key, value in _POINT.items()
-    )
-    plain = active.kind in ACTIVATIONS and not active.attrs.get("slope")
-    if not (points and mean.attrs.get("keep") and plain and OPERATORS[last.kind].is_gate):
+    # The step squeeze_excite has no settings for these, so each must be what the step makes.
+    is_plain = active.kind in ACTIVATIONS and not active.attrs.get("slope")
+    is_gated = mean.attrs.get("keep") and OPERATORS[last.kind].is_gate
+    if not (_is_pointwise(reduce) and _is_pointwise(expand) and is_plain and is_gated):
         return None
-    attrs = {"inner": reduce.out_channels}
+    attrs = MappingProxyType({"inner": reduce.out_channels})
     return Step(
-        step.op,
-        "squeeze_excite",
-        MappingProxyType(attrs),
-        step.in_channels,
-        step.out_channels,
-        step.branches,
+        step.op, "squeeze_excite", attrs, step.in_channels, step.out_channels, step.branches
     )
+
+
+def _is_pointwise(step: Step) -> bool:
+    return all(step.attrs.get(key, False) == value for key, value in _POINT.items())

@@ -233,7 +233,7 @@ def _drop_key(values: Any, path: Path) -> Any:
 def _replace_key(values: Any, key: Any, value: Any) -> Any:
     if isinstance(values, dict):
         return {**values, key: value}
-    return [value if index == key else item for index, item in enumerate(values)]
+    return [*values[:key], value, *values[key + 1 :]]
 
 
 def _write_short_forms(values: Values) -> Values:
@@ -256,23 +256,22 @@ def _share_lists(value: Any, known: dict[str, Any]) -> Any:
     if not isinstance(value, list):
         return value
     value = [_share_lists(item, known) for item in value]
-    return (
-        known.setdefault(str(value), value)
-        if any(isinstance(item, dict) for item in value)
-        else value
-    )
+    # A list of words or numbers alone is as short as a reference to it.
+    is_of_steps = any(isinstance(item, dict) for item in value)
+    return known.setdefault(str(value), value) if is_of_steps else value
 
 
 def _write_short(key: str, value: Any) -> Any:
     if key == "transitions":
         return [_write_short("transition", entry) for entry in value]
     if key == "blocks":
-        return [
-            {name: _write_short(name, setting) for name, setting in entry.items()}
-            for entry in value
-        ]
+        return [_write_short_block(block) for block in value]
     if not isinstance(value, dict) or key == "layer_at":
         return value
     if [*value] == [_SAID_ALONE.get(key)]:
         return value[_SAID_ALONE[key]]
     return {name: value[name] for name in sorted(value, key=_SETTING_ORDER.index)}
+
+
+def _write_short_block(block: Values) -> Values:
+    return {name: _write_short(name, setting) for name, setting in block.items()}

@@ -1,5 +1,5 @@
-"""On a way up, what is enlarged joins a block's output from the way down:
-such a join becomes one step.
+"""On a way up, what is enlarged joins a block's output from the way
+down: such a join becomes one step.
 
     (up, u, a, b), (up, u, a, b, c)    joins of maps from before an enlargement and from behind it
     skip(up), (skip, c)                where (u, a, b) is a node: a block's output
@@ -54,12 +54,14 @@ def _find_mixed_joins(network: Network) -> list[_Skip]:
     found = []
     for node in network.nodes.values():
         reads = [ages[source] for source in node.reads]
-        ages[node.name] = max(reads, default=0) + (OPERATORS[node.kind].enlarges)
-        if len({*reads}) > 1 and node.kind in ("concat", "add"):
-            older = frozenset(source for source in node.reads if ages[source] < max(reads))
-            if len({*reads}) > 2:
-                raise Unliftable(node.name, "joins maps of three sizes of a way up")
-            found.append(_Skip(node, frozenset(node.reads) - older, older))
+        newest = max(reads, default=0)
+        ages[node.name] = newest + OPERATORS[node.kind].enlarges
+        if len({*reads}) < 2 or node.kind not in ("concat", "add"):
+            continue
+        if len({*reads}) > 2:
+            raise Unliftable(node.name, "joins maps of three sizes of a way up")
+        older = frozenset(source for source in node.reads if ages[source] < newest)
+        found.append(_Skip(node, frozenset(node.reads) - older, older))
     return found
 
 
@@ -69,17 +71,27 @@ def _resolve_skip(skip: _Skip, first: _Skip, whole: Mapping[frozenset[str], str]
     """
     node, older = skip.node, skip.older
     if skip is not first:
-        if node.kind != "concat" or not first.enlarged <= skip.enlarged:
-            raise Unliftable(node.name, "joins an older value that others join in another way")
-        whole_skip = first.enlarged | older
-        reads = (first.node.name if name in whole_skip else name for name in node.reads)
-        return replace(node, reads=tuple(dict.fromkeys(reads)))
+        return _join_with_first(skip, first)
     source = next(iter(older)) if len(older) == 1 else whole.get(older, "")
     if len(first.enlarged) > 1 or not source:
         raise Unliftable(node.name, "joins an older value that is no block's output")
     is_first = node.kind == "concat" and node.reads[0] in older
     order = "skip_first" if is_first else "skip_last"
     attrs = {"skip": source, "join": node.kind, "order": order}
-    made = next(iter(first.enlarged))
-    op = replace(node.op, kind="skip", inputs=(made,), attrs=MappingProxyType(attrs))
-    return replace(node, op=op, reads=(made,))
+    enlarged = next(iter(first.enlarged))
+    op = replace(node.op, kind="skip", inputs=(enlarged,), attrs=MappingProxyType(attrs))
+    return replace(node, op=op, reads=(enlarged,))
+
+
+def _join_with_first(skip: _Skip, first: _Skip) -> Node:
+    """Layers behind a skip join all that was made since, the skip among it:
+    read the skip's step.
+    """
+    node = skip.node
+    if node.kind != "concat" or not first.enlarged <= skip.enlarged:
+        raise Unliftable(node.name, "joins an older value that others join in another way")
+    reads: dict[str, None] = {}
+    for name in node.reads:
+        is_of_skip = name in first.enlarged or name in skip.older
+        reads[first.node.name if is_of_skip else name] = None
+    return replace(node, reads=tuple(reads))

@@ -109,12 +109,11 @@ class _SpecWriter:
         ]
         forms, theta = describe_parts(parts, self.style, pools=("none",))
         own = {} if theta is None else {"compression": theta}
-        said = {number: {**form, **own} for number, form in zip(numbers, forms, strict=True)}
-        for form in said.values():
-            form.pop("pool", None)
-        return [
-            {"aggregate": said[number]} if number in said else {} for number in range(len(blocks))
-        ]
+        said: list[Values] = [{} for _ in blocks]
+        for number, form in zip(numbers, forms, strict=True):
+            form.pop("pool", None)  # of transitions alone
+            said[number] = {"aggregate": {**form, **own}}
+        return said
 
     def write_transitions(self, runs: Sequence[tuple[Step, ...]]) -> tuple[list[Values], Values]:
         """What stands between the blocks, and the share that all of them keep."""
@@ -215,8 +214,8 @@ def _find_head_start(tail: Sequence[Step]) -> int:
 
 
 def _find_pixel_head(tail: Sequence[Step]) -> int:
-    """Where classes of each pixel begin: a last convolution with a bias,
-    and what enlarges its result.
+    """Where classes of each pixel begin:
+    a last convolution with a bias, and what enlarges its result.
     """
     start = len(tail)
     while start and OPERATORS[tail[start - 1].kind].enlarges:

@@ -1,5 +1,5 @@
-"""A network cut into stem, dense blocks, what stands between them,
-and what stands behind the last.
+"""A network cut into stem, dense blocks,
+what stands between them, and what stands behind the last.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Transitions and aggregations: templates where they come to the same, else lists of steps;
-and how wide they are.
+"""Transitions and aggregations: templates where they come to the same,
+else lists of steps; and how wide they are.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _OUT = re.compile(r"'[0-9.]*out\b")
 def describe_parts(
     parts: Sequence[PartInstance], style: Style, pools: Sequence[str] = POOLS
 ) -> tuple[list[Form], float | None]:
-    """Return each part's steps and pooling, and the share of the channels that all of them keep,
-    or their channels.
+    """Return each part's steps and pooling,
+    and the share of the channels that all of them keep, or their channels.
 
     Raises:
         Unliftable: steps that the language does not have.
@@ -39,22 +39,25 @@ def describe_parts(
     forms = [_find_template(part, style, pools) for part in parts]
     left = [number for number, form in enumerate(forms) if not form]
     for numbers in group_alike([parts[number].kinds for number in left], left):
-        for number, steps in zip(
-            numbers, _write_lists([parts[number] for number in numbers], style), strict=True
-        ):
+        lists = _write_lists([parts[number] for number in numbers], style)
+        for number, steps in zip(numbers, lists, strict=True):
             forms[number] = {"steps": steps, "pool": "none"}
-    wide = [
-        (form, part)
-        for form, part in zip(forms, parts, strict=True)
-        if _OUT.search(str(_steps_of(form)))
-    ]
-    thetas = (*QUARTERS, *(TWENTIETHS if len(wide) > 1 else ()))
-    theta = next(
-        (theta for theta in thetas if all(_keeps_share(part, theta) for _, part in wide)), None
-    )
+    pairs = zip(forms, parts, strict=True)
+    wide = [(form, part) for form, part in pairs if _OUT.search(str(_steps_of(form)))]
+    theta = _find_share([part for _, part in wide])
     for form, part in wide:
         form |= {} if theta is not None else {"channels": part.known["out"]}
     return forms, theta if wide else None
+
+
+def _find_share(parts: Sequence[PartInstance]) -> float | None:
+    """The share of their channels that all parts keep, if there is one."""
+    # One part alone has some twentieth by chance too often: there a number says more.
+    shares = (*QUARTERS, *TWENTIETHS) if len(parts) > 1 else QUARTERS
+    for share in shares:
+        if all(_keeps_share(part, share) for part in parts):
+            return share
+    return None
 
 
 def group_alike(keys: Iterable[Key], numbers: Sequence[int]) -> list[list[int]]:
