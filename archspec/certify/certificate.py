@@ -32,23 +32,26 @@ def make_certificate(
     Without `liveness` nobody looked at the weights, and without `probe` nobody ran the layers; that
     is said.
     """
-    seen = [each for each in (comparison, liveness, probe) if each is not None]
-    differences = [difference for each in seen for difference in each.differences]
+    differences, notes = list[str](), [remark for remark in remarks if remark]
+    for each in (comparison, liveness, probe):
+        if each is not None:
+            differences.extend(difference.message for difference in each.differences)
+            notes.extend(each.notes)
+    spec_digest = {}
+    if spec_file is not None:
+        spec_digest = {"spec_file": str(spec_file), "spec_sha256": sha256_of(spec_file)}
     return {
         "file": str(file),
         "sha256": sha256_of(file),
         "spec": graph.name,
-        **({"spec_file": str(spec_file), "spec_sha256": sha256_of(spec_file)} if spec_file else {}),
+        **spec_digest,
         "structure_digest": structure_digest(graph),
         "equal": not differences,
         "blocks": [asdict(block) for block in comparison.blocks],
         "params": comparison.params,
         "expected_params": comparison.expected_params,
-        "differences": [difference.message for difference in differences],
-        "notes": [
-            *(remark for remark in remarks if remark),
-            *(note for each in seen for note in each.notes),
-        ],
+        "differences": differences,
+        "notes": notes,
         "compared": comparison.compared,
         "not_compared": comparison.not_compared,
         **(_describe_liveness(liveness, comparison) if liveness else {}),

@@ -45,39 +45,47 @@ Values = dict[str, None]
 def find_parts(match: Match) -> FileParts:
     """Return the parts of two equal graphs."""
     partners = {found.output: expected.output for expected, found in match.complete_pairs}
-    joins = {
-        found.output: found.reads
-        for _, found in match.complete_pairs
-        if found.ops[0].kind == "concat"
-    }
+    # A join has no weights: whoever reads it reads what it joins.
+    chains = [found for _, found in match.complete_pairs]
+    joins = {found.output: found.reads for found in chains if found.ops[0].kind == "concat"}
+    owners, titles = _find_owners(match)
+    outputs, sources = defaultdict[str, Values](dict), defaultdict[str, dict[str, Values]](dict)
+    for expected, found, value in _walk_readings(match, joins):
+        maker, reader = owners.get(value), owners.get(found.output)
+        if maker == reader:
+            continue  # within a part
+        if maker is not None:
+            outputs[maker][value] = None
+        if reader is not None:
+            title = match.source_title(partners[value], expected)
+            sources[reader].setdefault(title, {})[value] = None
+    parts: dict[str, FilePart] = {}
+    for name, title in titles.items():
+        read = {who: tuple(values) for who, values in sources[name].items()}
+        parts[name] = FilePart(name, title, read, tuple(outputs[name]))
+    by_value = {value: parts[name] for value, name in owners.items()}
+    return FileParts(tuple(parts.values()), by_value, joins)
+
+
+def _find_owners(match: Match) -> tuple[dict[str, str], dict[str, str]]:
+    """The part that makes each value, and what the user calls each part."""
     owners, titles = dict[str, str](), dict[str, str]()
     for expected, found in match.complete_pairs:
         if found.ops[0].kind not in ("input", "output", "concat"):
             owners[found.output] = _name_part(match, expected)
             titles.setdefault(owners[found.output], match.title_of(expected))
-    outputs, sources = defaultdict[str, Values](dict), defaultdict[str, dict[str, Values]](dict)
+    return owners, titles
+
+
+def _walk_readings(
+    match: Match, joins: Mapping[str, tuple[str, ...]]
+) -> Iterator[tuple[Chain, Chain, str]]:
+    """Yield each pair of chains that is no join with each value that it reads."""
     for expected, found in match.complete_pairs:
-        reader = owners.get(found.output)
-        for value in _walk_leaves(found.reads, joins) if found.output not in joins else ():
-            maker = owners.get(value)
-            if maker is not None and maker != reader:
-                outputs[maker][value] = None
-            if reader is not None and maker != reader:
-                sources[reader].setdefault(match.source_title(partners[value], expected), {})[
-                    value
-                ] = None
-    parts = {
-        name: FilePart(
-            name,
-            title,
-            {who: tuple(values) for who, values in sources[name].items()},
-            tuple(outputs[name]),
-        )
-        for name, title in titles.items()
-    }
-    return FileParts(
-        tuple(parts.values()), {value: parts[name] for value, name in owners.items()}, joins
-    )
+        if found.output in joins:
+            continue
+        for value in _walk_leaves(found.reads, joins):
+            yield expected, found, value
 
 
 def _walk_leaves(values: tuple[str, ...], joins: Mapping[str, tuple[str, ...]]) -> Iterator[str]:

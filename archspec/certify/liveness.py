@@ -10,7 +10,7 @@ not zero for, and all others pass what they read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from archspec.certify.file_parts import FilePart, find_parts
 from archspec.certify.reach import Reach, apply_filters
+from archspec.compare.chains import Chain
 from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
 from archspec.errors import Diagnostic, first_of
@@ -65,31 +66,20 @@ class Liveness:
     @property
     def differences(self) -> tuple[Diagnostic, ...]:
         """What makes it another network than the spec's, in the user's words."""
-        lines = [
-            *self._list_bad_numbers(),
-            *(
-                Diagnostic("R109", dead.message, dead.operator)
-                for dead in self.dead_connections[:MAX_LINES]
-            ),
-        ]
-        more = len(self.dead_connections) > MAX_LINES
-        return (
-            (*lines, Diagnostic("R105", f"more than {MAX_LINES:,} differences"))
-            if more
-            else tuple(lines)
-        )
+        lines = list(self._list_bad_numbers())
+        for dead in self.dead_connections[:MAX_LINES]:
+            lines.append(Diagnostic("R109", dead.message, dead.operator))
+        if len(self.dead_connections) > MAX_LINES:
+            lines.append(Diagnostic("R105", f"more than {MAX_LINES:,} differences"))
+        return tuple(lines)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was not looked at."""
         if not self.unreadable:
             return ()
-        return (
-            (
-                f"the weights of {first_of(self.unreadable)} cannot be read: nobody looked "
-                "whether they are zero"
-            ),
-        )
+        reason = "cannot be read: nobody looked whether they are zero"
+        return (f"the weights of {first_of(self.unreadable)} {reason}",)
 
     def _list_bad_numbers(self) -> Iterator[Diagnostic]:
         for names, what in (
@@ -156,15 +146,20 @@ class _LivenessWalk:
         }
 
     def run(self) -> None:
+        """Walk the network from its input: what a value depends on, its makers' inputs say."""
         for expected, found in self.match.complete_pairs:
+            part = self.parts.by_value.get(found.output)
             if found.ops[0].kind == "input":
                 self.live_channels[found.output] = np.ones(found.ops[0].attrs["shape"][0], bool)
-            elif found.output in self.parts.by_value:
-                part = self.parts.by_value[found.output]
-                read = [self._read_value(part, value) for value in found.reads]
-                for ours, theirs in zip(expected.ops, found.ops, strict=True):
-                    read = [self._apply_op(part, ours, theirs, read)]
-                self.reaches[found.output], self.live_channels[found.output] = read[0], read[0].live
+            elif part is not None:
+                reach = self._apply_chain(part, expected, found)
+                self.reaches[found.output], self.live_channels[found.output] = reach, reach.live
+
+    def _apply_chain(self, part: FilePart, expected: Chain, found: Chain) -> Reach:
+        read = [self._read_value(part, value) for value in found.reads]
+        for ours, theirs in zip(expected.ops, found.ops, strict=True):
+            read = [self._apply_op(part, ours, theirs, read)]
+        return read[0]
 
     def _read_value(self, part: FilePart, value: str) -> Reach:
         """A value of the part itself, or one from outside, whose channels depend on one source."""
@@ -188,11 +183,13 @@ class _LivenessWalk:
         x = read[0].beside(read[1:])
         through = self._apply_filters if row.has_filters else self._apply_scale
         made = through(ours, op, x)
-        if made is not x:
-            ends = self.last_ops.setdefault(part.name, {})
-            for number in np.flatnonzero(x.sources & ~made.sources).tolist():
-                ends.pop(number, None)
-                ends[number] = ours
+        if made is x:
+            return made
+        ends = self.last_ops.setdefault(part.name, {})
+        for number in np.flatnonzero(x.sources & ~made.sources).tolist():
+            # A source may end on several branches: the last one is told, so it moves to the end.
+            ends.pop(number, None)
+            ends[number] = ours
         return made
 
     def _apply_filters(self, ours: Op, op: Op, x: Reach) -> Reach:
@@ -223,19 +220,17 @@ class _LivenessWalk:
         if self.ignores_weights:
             return []
         name = self.folded.get(op.name, op.name)
-        known = (
-            Weights() if name == op.name in self.held else self.reading.weights.get(name, Weights())
-        )
-        scales, others = (
-            [self.values.of(source) for source in each] for each in (known.scales, known.others)
-        )
-        if any(values is None for values in scales) or (
-            OPERATORS[op.kind].has_filters and not scales
-        ):
+        known = self.reading.weights.get(name, Weights())
+        # The weights of a folded norm are its convolution's: a norm put back has none of its own.
+        if name == op.name in self.held:
+            known = Weights()
+        scales = [self.values.of(source) for source in known.scales]
+        others = [self.values.of(source) for source in known.others]
+        is_missing = OPERATORS[op.kind].has_filters and not scales
+        if is_missing or any(values is None for values in scales):
             self.unreadable[ours.name] = None
-        if not all(
-            np.isfinite(values).all() for values in (*scales, *others) if values is not None
-        ):
+        readable = [values for values in (*scales, *others) if values is not None]
+        if not all(np.isfinite(values).all() for values in readable):
             self.nonfinite[ours.name] = None
         if _has_bad_variance(self.values.of(known.variance), op.attrs.get("eps")):
             self.bad_variances[ours.name] = None
@@ -247,23 +242,19 @@ class _LivenessWalk:
         `there` says which of its sources reach its output by form.
         """
         carried = self.find_carried(part)
-        reads = [
-            any(self.live_channels[value].any() for value in values)
-            for values in part.sources.values()
-        ]
-        if any(reads) and there.any() and not carried.any():
+        is_read = [self._is_live(values) for values in part.sources.values()]
+        if any(is_read) and there.any() and not carried.any():
             yield self._explain_constant(part)
             return
-        for number, (source, live) in enumerate(zip(part.sources, reads, strict=True)):
+        for number, (source, live) in enumerate(zip(part.sources, is_read, strict=True)):
             if live and there[number] and not carried[number]:
                 end = self.last_ops[part.name][number]
                 words = "a scale that is" if end.kind in NORMS else "weights that are"
-                yield DeadConnection(
-                    part.title,
-                    source,
-                    end.name,
-                    f"{part.title} reads {source} with {words} all zero",
-                )
+                message = f"{part.title} reads {source} with {words} all zero"
+                yield DeadConnection(part.title, source, end.name, message)
+
+    def _is_live(self, values: Iterable[str]) -> bool:
+        return any(self.live_channels[value].any() for value in values)
 
     def find_carried(self, part: FilePart) -> Array:
         """Return which of a part's sources its output depends on."""
@@ -290,12 +281,12 @@ def _name_folded(match: Match, reading: Reading) -> tuple[dict[str, str], set[st
     The last norm has the name of the file's convolution that all of them are a part of.
     """
     ops, folded, convs = reading.graph.ops, dict[str, str](), dict[str, str]()
-    for _, found in match.complete_pairs:
-        for op in found.ops:
-            stands = op.name in ops and ops[op.name].kind == op.kind
-            if op.kind == "batch_norm" and not stands:
-                convs[op.name] = convs.get(op.inputs[0], op.inputs[0])
-                folded[convs[op.name]] = op.name
+    for op in (op for _, found in match.complete_pairs for op in found.ops):
+        is_of_file = op.name in ops and ops[op.name].kind == op.kind
+        if op.kind == "batch_norm" and not is_of_file:
+            # Norms in a row lead back to one convolution.
+            convs[op.name] = convs.get(op.inputs[0], op.inputs[0])
+            folded[convs[op.name]] = op.name
     return folded, {*convs}
 
 

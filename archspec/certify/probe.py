@@ -95,29 +95,29 @@ def probe_connections(liveness: Liveness, reading: OnnxReading, path: Path) -> P
         EnvironmentFault: E009, onnxruntime is not installed.
         ModelFileError: R005, R006, the file cannot be read any more.
     """
-    runtime, moves, not_run = onnx_runtime(), list[ProbedConnection](), list[str]()
+    runtime, probed, not_run = onnx_runtime(), list[ProbedConnection](), list[str]()
     with values_of(path) as values:
         extractor = SubgraphExtractor(reading, values)
         for part in liveness.parts:
             try:
-                moves.extend(list(_probe_part(part, liveness, extractor, runtime)))
+                # All of a part or nothing of it: its own run is what may fail.
+                probed.extend(list(_probe_part(part, liveness, extractor, runtime)))
             except NotExtractable as reason:
                 not_run.append(f"{part.title} ({reason})")
-    return Probe(tuple(moves), tuple(not_run))
+    return Probe(tuple(probed), tuple(not_run))
 
 
 def _probe_part(
     part: FilePart, liveness: Liveness, extractor: SubgraphExtractor, runtime: Any
 ) -> Iterator[ProbedConnection]:
     sources = [value for values in part.sources.values() for value in values]
-    subgraph = extractor.extract(sources, part.outputs)
-    run = _PartRunner(subgraph, runtime)
-    for (source, values), alive in zip(
-        part.sources.items(), liveness.carried_sources[part.name].tolist(), strict=True
-    ):
+    run = _PartRunner(extractor.extract(sources, part.outputs), runtime)
+    carried = liveness.carried_sources[part.name].tolist()
+    for (source, values), is_alive in zip(part.sources.items(), carried, strict=True):
         live = {value: liveness.live_channels[value] for value in values}
+        # What is the same for every image never moves, whatever the reader does with it.
         if any(channels.any() for channels in live.values()):
-            yield ProbedConnection(part.title, source, alive, run.has_effect(live))
+            yield ProbedConnection(part.title, source, is_alive, run.has_effect(live))
 
 
 class _PartRunner:

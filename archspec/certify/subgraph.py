@@ -56,7 +56,7 @@ class SubgraphExtractor:
         """Return what makes the outputs of the sources, both as the file's graph calls them.
 
         Raises:
-            Uncut: it does not stand by itself in the file.
+            NotExtractable: it does not stand by itself in the file.
         """
         ends = [self.tensors.get(output, "") for output in outputs]
         nodes, constants, inputs = self._find_nodes_between({*sources}, ends)
@@ -96,43 +96,50 @@ class SubgraphExtractor:
         inputs: Mapping[str, Feature],
         ends: Sequence[str],
     ) -> bytes:
-        import onnx
         from onnx import helper
 
-        data, spans, kinds = self.values.data, self.reading.model.spans, self.types
-        protos = [
-            onnx.NodeProto.FromString(data[begin:end])
-            for begin, end in (node.span for node in nodes)
-        ]
-        tensors = [
-            onnx.TensorProto.FromString(data[slice(*spans[name])])
-            for name in constants
-            if name in spans
-        ]
-        for tensor in tensors:
-            self._fill_external(tensor, self.reading.model.constants[tensor.name])
-        for node, proto in zip(nodes, protos, strict=True):
-            for attribute in proto.attribute:
-                if attribute.HasField("t"):
-                    self._fill_external(attribute.t, node.attrs[attribute.name])
-        graph = helper.make_graph(
-            protos,
-            "part",
-            [
-                helper.make_tensor_value_info(name, kinds.get(name, FLOAT), fix_shape(x))
-                for name, x in inputs.items()
-            ],
-            [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), None) for name in ends],
-            tensors,
-        )
-        domains = {proto.domain for proto in protos} - {"", "ai.onnx"}
-        opsets = [
-            helper.make_opsetid("", self.reading.model.opset),
-            *(helper.make_opsetid(each, 1) for each in domains),
-        ]
+        kinds = self.types
+        given = []
+        for name, x in inputs.items():
+            kind = kinds.get(name, FLOAT)
+            given.append(helper.make_tensor_value_info(name, kind, fix_shape(x)))
+        made = [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), None) for name in ends]
+        protos = self._copy_nodes(nodes)
+        tensors = self._copy_constants(constants)
+        graph = helper.make_graph(protos, "part", given, made, tensors)
+        opsets = [helper.make_opsetid("", self.reading.model.opset)]
+        # The reader knows operators of other domains in their first version alone.
+        for domain in {proto.domain for proto in protos} - {"", "ai.onnx"}:
+            opsets.append(helper.make_opsetid(domain, 1))
         model: Any = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         content: bytes = model.SerializeToString()
         return content
+
+    def _copy_nodes(self, nodes: Sequence[Node]) -> list[Any]:
+        """Copy nodes out of the file's bytes; their attributes may hold tensors, of Constant."""
+        import onnx
+
+        protos = []
+        for node in nodes:
+            begin, end = node.span
+            proto = onnx.NodeProto.FromString(self.values.data[begin:end])
+            for attribute in proto.attribute:
+                if attribute.HasField("t"):
+                    self._fill_external(attribute.t, node.attrs[attribute.name])
+            protos.append(proto)
+        return protos
+
+    def _copy_constants(self, names: Iterable[str]) -> list[Any]:
+        import onnx
+
+        model, tensors = self.reading.model, []
+        for name in names:
+            if name in model.spans:
+                begin, end = model.spans[name]
+                tensor = onnx.TensorProto.FromString(self.values.data[begin:end])
+                self._fill_external(tensor, model.constants[tensor.name])
+                tensors.append(tensor)
+        return tensors
 
     def _fill_external(self, tensor: Any, known: Tensor) -> None:
         """Put in what a tensor's file keeps elsewhere."""
@@ -148,4 +155,7 @@ class SubgraphExtractor:
 
 def fix_shape(x: Feature) -> tuple[int, ...]:
     """Return a tensor's shape, of one image where the batch is free."""
-    return tuple(size if isinstance(size, int) else 1 for size in x.shape)
+    sizes = []
+    for size in x.shape:
+        sizes.append(size if isinstance(size, int) else 1)
+    return tuple(sizes)

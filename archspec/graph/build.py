@@ -114,15 +114,17 @@ class _GraphBuilder:
 
         `key` is where the part's origin has its steps.
         """
-        region_made = self.regions[-1]
-        names: list[str] = []
+        origin = self.regions[-1].origin
+        made: list[str] = []
         for piece in expand_part(part):
-            inputs = tuple(value if index < 0 else names[index] for index in piece.reads)
-            names.append(
-                self.add_op(f"{prefix}{piece.name}", piece.kind, inputs, region, **piece.attrs)
-            )
-            self.origins[names[-1]] = (*region_made.origin, *key, *piece.path)
-        return names[-1] if names else value
+            # -1, what the part reads, may stand anywhere among what a sum or a join reads.
+            inputs = []
+            for index in piece.reads:
+                inputs.append(value if index < 0 else made[index])
+            name = f"{prefix}{piece.name}"
+            made.append(self.add_op(name, piece.kind, tuple(inputs), region, **piece.attrs))
+            self.origins[made[-1]] = (*origin, *key, *piece.path)
+        return made[-1] if made else value
 
     def declare_part(self, steps: Any, value: str, first: int | None = 1, **widths: int) -> Part:
         """Return the declaration of a part that reads `value`, in the spec's style,
@@ -313,14 +315,14 @@ class _GraphBuilder:
         made: Mapping[int | str, str],
     ) -> str:
         channels, out = self.channels[value], transition.output_channels(self.channels[value])
-        part = self.with_dropout(
-            self.declare_part(transition.steps_resolved(), value, first=None, out=out)
-        )
+        steps = transition.steps_resolved()
+        part = self.with_dropout(self.declare_part(steps, value, first=None, out=out))
         said = (("transitions", number - 1, "channels"), ("transition", "channels"))
         if not expand_part(part) and transition.skip is None:
             self.check_channels(value, transition.channels or channels, name, "channels", said)
             return value
         skip = made[transition.skip] if transition.skip else ""
+        after = self.declare_after_join(transition, part, skip)
         self.add_region(
             name,
             "transition",
@@ -334,31 +336,30 @@ class _GraphBuilder:
             crop=transition.crop,
             join=transition.join,
             skip_first=transition.order == "skip_first",
-            after=self.declare_after_join(transition, part, skip),
+            after=after,
         )
-        after = self.regions[-1].attrs["after"]
         value = self.add_part(part, f"{name}.", value, name, "steps")
-        self.check_channels(
-            value, transition.channels or self.channels[value], name, "channels", said
-        )
+        wanted = transition.channels or self.channels[value]
+        self.check_channels(value, wanted, name, "channels", said)
         if not skip:
             return value
+        value = self.join_skip(name, transition, value, skip)
+        return self.add_part(after, f"{name}.after.", value, name, "after")
+
+    def join_skip(self, name: str, transition: TransitionSpec, value: str, skip: str) -> str:
         if transition.crop:
             value = self.add_crop(f"{name}.crop", value, skip, name)
         joined = (skip, value) if transition.order == "skip_first" else (value, skip)
-        value = self.add_op(f"{name}.join", transition.join, joined, name)
-        return self.add_part(after, f"{name}.after.", value, name, "after")
+        return self.add_op(f"{name}.join", transition.join, joined, name)
 
     def declare_after_join(self, transition: TransitionSpec, part: Part, skip: str) -> Part:
         """Return the declaration of what stands behind a transition's join."""
         pieces = expand_part(part)
         channels = pieces[-1].channels if pieces else part.channels
-        joined = (
-            channels + self.channels[skip] if skip and transition.join == "concat" else channels
-        )
-        return replace(
-            part, steps=steps_of("transitions", transition.after or "none"), channels=joined
-        )
+        if skip and transition.join == "concat":
+            channels += self.channels[skip]
+        steps = steps_of("transitions", transition.after or "none")
+        return replace(part, steps=steps, channels=channels)
 
     def add_crop(self, name: str, value: str, model: str, region: str) -> str:
         """Cut the centre out of a feature map, of the size of another."""

@@ -138,10 +138,12 @@ def _derive_block(
 
 def _leave_out_residual(graph: Graph, values: Iterable[str], block: str) -> tuple[str, ...]:
     """What a block's output joins, its input, that a residual block adds to it, left aside."""
-    adds = {
-        value for value in values if (op := graph.ops[value]).kind == "add" and op.region == block
-    }
-    return tuple(graph.ops[value].inputs[0] if value in adds else value for value in values)
+    kept = []
+    for value in values:
+        op = graph.ops[value]
+        is_residual = op.kind == "add" and op.region == block
+        kept.append(op.inputs[0] if is_residual else value)
+    return tuple(kept)
 
 
 def _find_sources(

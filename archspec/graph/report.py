@@ -76,12 +76,10 @@ def report(graph: Graph) -> Report:
     shapes, _ = infer_shapes(graph)
     params = {op.name: OPERATORS[op.kind].params(op.attrs) for op in graph.ops.values()}
     stats = sum(OPERATORS[op.kind].stats(op.attrs) for op in graph.ops.values())
-    macs = {
-        op.name: OPERATORS[op.kind].macs(
-            op.attrs, [shapes[source] for source in op.inputs], shapes[op.name]
-        )
-        for op in graph.ops.values()
-    }
+    macs: dict[str, int] = {}
+    for op in graph.ops.values():
+        inputs = [shapes[source] for source in op.inputs]
+        macs[op.name] = OPERATORS[op.kind].macs(op.attrs, inputs, shapes[op.name])
     blocks = _report_blocks(graph, shapes)
     total = sum(macs.values())
     return Report(
@@ -102,13 +100,11 @@ def report(graph: Graph) -> Report:
 
 def _find_main_output(graph: Graph) -> str:
     """The output that is no feature; of a backbone, the last block's."""
+    for name in graph.outputs:
+        if graph.ops[name].kind != "output":
+            return name
     position = {name: number for number, name in enumerate(graph.ops)}
-    ends = [name for name in graph.outputs if graph.ops[name].kind != "output"]
-    return (
-        ends[0]
-        if ends
-        else max(graph.outputs, key=lambda name: position[graph.ops[name].inputs[0]])
-    )
+    return max(graph.outputs, key=lambda name: position[graph.ops[name].inputs[0]])
 
 
 def _report_blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:
@@ -144,11 +140,13 @@ def _report_stages(
     found = derive_ports(graph)
     stages = []
     for region in (r for r in graph.regions.values() if not r.parent):
-        nested = {region.name, *(r.name for r in graph.regions.values() if r.parent == region.name)}
+        # Layers and an aggregation stand in regions of their own inside their block's.
+        nested = [r.name for r in graph.regions.values() if region.name in (r.name, r.parent)]
         names = [op.name for name in nested for op in graph.members[name]]
         output = shapes[found[region.name].leaving[0]]
-        counts = (sum(params[name] for name in names), sum(macs[name] for name in names))
-        stages.append(StageReport(region.name, region.kind, output, *counts))
+        own_params = sum(params[name] for name in names)
+        own_macs = sum(macs[name] for name in names)
+        stages.append(StageReport(region.name, region.kind, output, own_params, own_macs))
     return tuple(stages)
 
 

@@ -33,21 +33,22 @@ def find_causes(
     that it comes from.
     """
     parts = [*graph.regions_of("transition"), *graph.regions_of("aggregation")]
-    empty = [
-        region
-        for region in parts
-        if region.attrs["out_channels"] < 1 <= region.attrs["in_channels"]
-    ]
-    failing = {field: found for field in _SIDES if (found := _find_least_side(graph, field))}
-    explained = {region.name for region in empty} | {name for name, _ in failing.values()}
-    others = [
-        fault for fault in faults if not explained & {fault.where, graph.ops[fault.where].region}
-    ]
-    return (
-        *_explain_compressions(empty, spec),
-        *_explain_sizes(graph, failing, spec),
-        *(_place_fault(fault, graph, spec, origins) for fault in others),
-    )
+    empty = []
+    for region in parts:
+        # Of parts that follow one another without channels, the first is the cause.
+        if region.attrs["out_channels"] < 1 <= region.attrs["in_channels"]:
+            empty.append(region)
+    explained, failing = {region.name for region in empty}, dict[str, tuple[str, int]]()
+    for field in _SIDES:
+        found = _find_least_side(graph, field)
+        if found is not None:
+            failing[field] = found
+            explained.add(found[0])
+    causes = [*_explain_compressions(empty, spec), *_explain_sizes(graph, failing, spec)]
+    for fault in faults:
+        if explained.isdisjoint({fault.where, graph.ops[fault.where].region}):
+            causes.append(_place_fault(fault, graph, spec, origins))
+    return tuple(causes)
 
 
 def _explain_compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagnostic]:
@@ -194,10 +195,13 @@ def _list_suspects(
     if op.kind == "group_norm":
         yield from (("norm", "groups"), ("norm",))
     if region and region.kind == "dense_block":
+        # What joins a block's values has no step of its own: a setting of the block, or else the
+        # step by which a layer changes its pixels.
         blamed = _BLAMED.get(op.kind, ())
         ends = range(len(blamed), 0, -1)
         resizing = origins.get(_find_resizing_op(graph, region), ())
-        yield from (*((*origin, *blamed[:end]) for end in ends), *(blamed[:end] for end in ends))
+        yield from ((*origin, *blamed[:end]) for end in ends)
+        yield from (blamed[:end] for end in ends)
         yield from (resizing, _path_for_all(resizing))
     if region and region.kind == "transition" and not path:
         yield (*origin, "skip")

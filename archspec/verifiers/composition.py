@@ -57,10 +57,11 @@ ExpectedOp = tuple[str, Mapping[str, Any], tuple[int, ...]]
 
 
 def _list_expected_ops(part: Part, before: int = 0) -> list[ExpectedOp]:
-    return [
-        (piece.kind, piece.attrs, tuple(before + read for read in piece.reads))
-        for piece in expand_part(part)
-    ]
+    expected: list[ExpectedOp] = []
+    for piece in expand_part(part):
+        reads = tuple(before + read for read in piece.reads)
+        expected.append((piece.kind, piece.attrs, reads))
+    return expected
 
 
 INPUT, OUTSIDE = -1, -2
@@ -71,21 +72,20 @@ the part's input, the output of an earlier block or the stem."""
 def _compare_ops(
     region: Region, members: Sequence[Op], expected: Sequence[ExpectedOp], skip: Sequence[str]
 ) -> Iterator[Diagnostic]:
-    kinds, wanted = [op.kind for op in members], [kind for kind, _, _ in expected]
+    kinds = [op.kind for op in members]
+    wanted = [kind for kind, _, _ in expected]
     if kinds != wanted:
         message = f"consists of {', '.join(kinds) or 'nothing'}; the spec says {', '.join(wanted)}"
         yield Diagnostic("G010", message, region.name)
         return
-    index = {op.name: number for number, op in enumerate(members)}
+    numbers = dict.fromkeys(skip, OUTSIDE)
+    numbers |= {op.name: number for number, op in enumerate(members)}
+    names = {INPUT: "what enters the part", OUTSIDE: "the skip"}
+    names |= {number: op.name for number, op in enumerate(members)}
     for op, (_, attrs, reads) in zip(members, expected, strict=True):
-        found = tuple(
-            index.get(source, OUTSIDE if source in skip else INPUT) for source in op.inputs
-        )
+        found = tuple(numbers.get(source, INPUT) for source in op.inputs)
         if found != reads:
-            outside = {INPUT: "what enters the part", OUTSIDE: "the skip"}
-            must = ", ".join(
-                outside[number] if number < 0 else members[number].name for number in reads
-            )
+            must = ", ".join(names[number] for number in reads)
             yield Diagnostic("G010", f"reads {', '.join(op.inputs)}, must read {must}", op.name)
         yield from _compare_attributes(op, attrs)
 
@@ -108,36 +108,44 @@ def _check_joins(
 
     In which order layers and output join them, `check_connections` holds.
     """
+    wiring, entering = block.attrs["connectivity"], found[block.name].entering
+    sources = _number_values(graph, block, found)
+    kinds = {"concat": True, "slice": bypasses(wiring), "add": block.attrs["residual"]}
+    for op in members:
+        if not kinds.get(op.kind):
+            yield Diagnostic("G010", f"is a {op.kind}; a dense_block itself only joins", op.name)
+            continue
+        if op.kind == "add" and tuple(op.inputs[1:]) != entering:
+            message = f"adds {', '.join(op.inputs)}, must add the block's input to its output"
+            yield Diagnostic("G010", message, op.name)
+        joined = tuple(chain.from_iterable(sources.get(source, ()) for source in op.inputs))
+        # Of the two slices of a block's input, the one with its first channels goes round.
+        is_bypass = op.kind == "slice" and op.attrs["start"] == 0
+        sources[op.name] = (BYPASS,) if is_bypass else joined
+        if op.kind == "concat":
+            yield from _check_join(op, joined, wiring.bypass)
+
+
+def _number_values(
+    graph: Graph, block: Region, found: Mapping[str, Ports]
+) -> dict[str, tuple[int, ...]]:
+    """The sources that a block's values stand for: 0 is its input, then its layers, aggregated."""
     sources: dict[str, tuple[int, ...]] = dict.fromkeys(found[block.name].entering, (0,))
     for number, layer in enumerate(layers_of(graph, block), start=1):
         sources |= dict.fromkeys(found[layer.name].leaving, (number,))
     for region in graph.regions_of("aggregation", block.name):
         sources |= dict.fromkeys(found[region.name].leaving, (block.attrs["num_layers"] + 1,))
-    wiring = block.attrs["connectivity"]
-    kinds = {
-        "concat": True,
-        "slice": bypasses(wiring),
-        "add": block.attrs["residual"],
-    }
-    for op in members:
-        if not kinds.get(op.kind):
-            yield Diagnostic("G010", f"is a {op.kind}; a dense_block itself only joins", op.name)
-            continue
-        if op.kind == "add" and tuple(op.inputs[1:]) != found[block.name].entering:
-            yield Diagnostic(
-                "G010",
-                f"adds {', '.join(op.inputs)}, must add the block's input to its output",
-                op.name,
-            )
-        joined = tuple(chain.from_iterable(sources.get(source, ()) for source in op.inputs))
-        sources[op.name] = (BYPASS,) if op.kind == "slice" and op.attrs["start"] == 0 else joined
-        if op.kind == "concat" and len({*joined}) < len(joined):
-            message = f"joins sources {_format_numbers(joined)}, must join each once"
-            yield Diagnostic("G010", message, op.name)
-        wrong_places = joined[:-1] if wiring.bypass == "last" else joined[1:]
-        if op.kind == "concat" and BYPASS in wrong_places:
-            message = f"must join what goes round the layers {wiring.bypass or 'first'}"
-            yield Diagnostic("G010", message, op.name)
+    return sources
+
+
+def _check_join(op: Op, joined: tuple[int, ...], bypass: str | None) -> Iterator[Diagnostic]:
+    if len({*joined}) < len(joined):
+        message = f"joins sources {_format_numbers(joined)}, must join each once"
+        yield Diagnostic("G010", message, op.name)
+    wrong_places = joined[:-1] if bypass == "last" else joined[1:]
+    if BYPASS in wrong_places:
+        message = f"must join what goes round the layers {bypass or 'first'}"
+        yield Diagnostic("G010", message, op.name)
 
 
 def _format_numbers(numbers: Sequence[int]) -> str:

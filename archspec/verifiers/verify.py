@@ -18,8 +18,9 @@ from archspec.graph.connections import (
     find_skip_source,
     layers_of,
 )
-from archspec.graph.ir import Graph, Region
+from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.shapes import Shape
 from archspec.verifiers.composition import check_composition
 from archspec.verifiers.well_formed import check_well_formed
 
@@ -58,12 +59,14 @@ def verify_or_raise(graph: Graph) -> Graph:
 def check_acyclic(graph: Graph) -> Iterator[Diagnostic]:
     """No operator reads what depends on it; told of those that read what is listed behind them."""
     position = {name: index for index, name in enumerate(graph.ops)}
-    components = nx.strongly_connected_components(graph.digraph)
-    component = {name: number for number, names in enumerate(components) for name in names}
-    for op in graph.ops.values():
-        for source in op.inputs:
-            if component[source] == component[op.name] and position[source] >= position[op.name]:
-                yield Diagnostic("G003", f"reads {source}, which depends on it", op.name)
+    component: dict[str, int] = {}
+    # Operators on one cycle, and those alone, are one strongly connected component.
+    for number, names in enumerate(nx.strongly_connected_components(graph.digraph)):
+        component |= dict.fromkeys(names, number)
+    reads = ((op.name, source) for op in graph.ops.values() for source in op.inputs)
+    for name, source in reads:
+        if component[source] == component[name] and position[source] >= position[name]:
+            yield Diagnostic("G003", f"reads {source}, which depends on it", name)
 
 
 def check_connected(graph: Graph) -> Iterator[Diagnostic]:
@@ -102,19 +105,29 @@ def check_ports(graph: Graph) -> Iterator[Diagnostic]:
     """
     found = derive_ports(graph)
     for name, port in found.items():
-        skip = graph.regions[name].attrs.get("skip", 0)
-        skipped = find_skip_source(graph, graph.regions[name], found)
-        for what, values in (("reads", port.entering), ("gives", port.leaving)):
-            must = 1 + (what == "reads" and bool(skip))
-            if len(values) != must or (must == 2 and not set(skipped) <= set(values)):
-                shown = ", ".join(values[:5]) or "nothing"
-                owner = "the stem" if skip == "stem" else f"block {skip}"
-                rule = f"one and the output of {owner}" if must == 2 else "one"
-                yield Diagnostic(
-                    "G007",
-                    f"{what} {counted(len(values), 'value')} ({shown}), must be {rule}",
-                    name,
-                )
+        region = graph.regions[name]
+        skipped = find_skip_source(graph, region, found)
+        skip = region.attrs.get("skip", 0)
+        yield from _check_entering(port.entering, skip, skipped, name)
+        if len(port.leaving) != 1:
+            yield Diagnostic("G007", f"gives {_show_values(port.leaving)}, must be one", name)
+
+
+def _check_entering(
+    values: Sequence[str], skip: int | str, skipped: Sequence[str], name: str
+) -> Iterator[Diagnostic]:
+    if not skip:
+        if len(values) != 1:
+            yield Diagnostic("G007", f"reads {_show_values(values)}, must be one", name)
+        return
+    if len(values) != 2 or not set(skipped) <= set(values):
+        owner = "the stem" if skip == "stem" else f"block {skip}"
+        rule = f"one and the output of {owner}"
+        yield Diagnostic("G007", f"reads {_show_values(values)}, must be {rule}", name)
+
+
+def _show_values(values: Sequence[str]) -> str:
+    return f"{counted(len(values), 'value')} ({', '.join(values[:5]) or 'nothing'})"
 
 
 def check_layer_counts(graph: Graph) -> Iterator[Diagnostic]:
@@ -205,35 +218,34 @@ def check_slices_and_crops(graph: Graph) -> Iterator[Diagnostic]:
     shapes, _ = infer_shapes(graph)
     found = derive_ports(graph)
     for block in graph.regions_of("dense_block"):
-        channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
-        border = around(wiring, channels)
-        parts = [
-            (op.attrs["start"], op.attrs["stop"])
-            for op in graph.members[block.name]
-            if op.kind == "slice"
-        ]
-        if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
-            yield Diagnostic(
-                "G009", f"is split {parts}, must be at {border} of {channels} channels", block.name
-            )
-        first = graph.ops[found[layers_of(graph, block)[0].name].entering[0]]
-        is_split = first.kind == "slice" and first.region == block.name
-        if is_split and first.attrs["start"] != border:
-            yield Diagnostic(
-                "G009",
-                f"must begin at channel {border}: the others go round the layers",
-                first.name,
-            )
+        first_layer = found[layers_of(graph, block)[0].name]
+        yield from _check_slices(graph, block, graph.ops[first_layer.entering[0]])
     for op in graph.ops.values():
         if op.kind == "crop":
-            sizes = zip(shapes[op.inputs[0]][1:], op.attrs["size"], strict=True)
-            corner = tuple((whole - size) // 2 for whole, size in sizes)
-            if tuple(op.attrs["corner"]) != corner:
-                yield Diagnostic(
-                    "G010",
-                    f"corner (={op.attrs['corner']}) must be {corner}, of the centre",
-                    op.name,
-                )
+            yield from _check_crop(op, shapes[op.inputs[0]])
+
+
+def _check_slices(graph: Graph, block: Region, entering: Op) -> Iterator[Diagnostic]:
+    """Check the slices of a block; `entering` is what its first layer reads."""
+    channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
+    border = around(wiring, channels)
+    slices = [op for op in graph.members[block.name] if op.kind == "slice"]
+    parts = [(op.attrs["start"], op.attrs["stop"]) for op in slices]
+    if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
+        message = f"is split {parts}, must be at {border} of {channels} channels"
+        yield Diagnostic("G009", message, block.name)
+    is_split = entering.kind == "slice" and entering.region == block.name
+    if is_split and entering.attrs["start"] != border:
+        message = f"must begin at channel {border}: the others go round the layers"
+        yield Diagnostic("G009", message, entering.name)
+
+
+def _check_crop(op: Op, shape: Shape) -> Iterator[Diagnostic]:
+    sizes = zip(shape[1:], op.attrs["size"], strict=True)
+    corner = tuple((whole - size) // 2 for whole, size in sizes)
+    if tuple(op.attrs["corner"]) != corner:
+        message = f"corner (={op.attrs['corner']}) must be {corner}, of the centre"
+        yield Diagnostic("G010", message, op.name)
 
 
 def check_features(graph: Graph) -> Iterator[Diagnostic]:

@@ -81,7 +81,9 @@ def test_a_relu_that_is_never_positive_is_found_out(tmp_path: Path) -> None:
 def test_what_moves_though_its_weights_deny_it_is_said(tmp_path: Path) -> None:
     """A fault of ours would be one: the two ways to the answer check each other."""
     found = life(changed("torch"), tmp_path)
-    wrong = replace(found, carried_sources={**found.carried, layer(1, 2): np.array([True, False])})
+    wrong = replace(
+        found, carried_sources={**found.carried_sources, layer(1, 2): np.array([True, False])}
+    )
     file = tmp_path / "model.onnx"
     assert lines(probe_connections(wrong, onnx_reading(file), file)) == [
         "block 1, layer 2 moves when layer 1 does, though its weights say that it cannot"

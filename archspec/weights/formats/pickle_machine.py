@@ -53,7 +53,7 @@ def describe_pickle(file: BinaryIO, *, has_views: bool = False) -> Description:
         has_views: storages are named with five values and not four, as in files before torch 1.6.
 
     Raises:
-        Refused: a name of what does harm, an opcode that torch does not write, or a damaged pickle.
+        PickleRefused: a name of what does harm, an opcode that torch does not write, or a damaged pickle.
     """
     machine = _PickleMachine(6 if has_views else 5)
     try:

@@ -60,7 +60,7 @@ def read_pth(raw: bytes) -> StateDict:
     """Return the state dict in the bytes of a .pth file; nothing of the file is run.
 
     Raises:
-        Refused: it is not whole, holds no state dict that is plain, or asks for what does harm.
+        PickleRefused: it is not whole, holds no state dict that is plain, or asks for what does harm.
     """
     pickle, read = _open_zip(raw) if raw.startswith(b"PK\x03\x04") else _open_stream(raw)
     held = find_state_dict(pickle.value)

@@ -50,7 +50,7 @@ def find_state_dict(value: Any) -> FoundStateDict | None:
     """Return the tensors by name, wherever a training checkpoint keeps them; None: nowhere.
 
     Raises:
-        Refused: several dicts could be meant, they are nested too deep, or a tensor is not plain.
+        PickleRefused: several dicts could be meant, they are nested too deep, or a tensor is not plain.
     """
     search = _Search()
     path = search.find_path(value, MAX_NESTING)
