@@ -1,5 +1,5 @@
-"""Weights of one file into another: recognised, matched with the network of a spec,
-written in the names asked for.
+"""Weights of one file into another: recognised,
+matched with the network of a spec, written in the names asked for.
 """
 
 from __future__ import annotations
@@ -108,25 +108,23 @@ def convert(
     spec, classes = _take_classes(weights, spec, any_classes)
     graph = verify_or_raise(build_graph(spec))
     wanted = list_parameters(graph)
-    pairing = (
-        _pair_by_order(weights, wanted, file)
-        if by_order
-        else _pair_by_names(weights, wanted, file, source, rules)
-    )
+    if by_order:
+        pairing = _pair_by_order(weights, wanted, file)
+    else:
+        pairing = _pair_by_names(weights, wanted, file, source, rules)
     broken = find_faulty_values(weights.tensors, pairing.pairs, graph, str(file))
     if broken and not force:
         raise ModelFileError(broken)
     named = {name: weights.tensors[theirs] for theirs, name in pairing.pairs.items()}
-    ordered = _put_in_order(
-        {name: named[name] for name in wanted}, spec, pairing, order, like, file
-    )
-    foreign = _remark_foreign_names(target, spec)
-    spoken = (
+    tensors = {name: named[name] for name in wanted}
+    ordered = _put_in_order(tensors, spec, pairing, order, like, file)
+    remarks = (
         classes,
         pairing.remark,
         ordered.remark,
         _remark_forced(broken),
         _remark_unrun(weights.foreign),
+        _remark_foreign_names(target, spec),
     )
     converted = Conversion(
         ordered.tensors,
@@ -134,7 +132,7 @@ def convert(
         pairing.naming,
         pairing.pairs,
         _count_set_aside(weights.set_aside),
-        tuple(filter(None, (*spoken, foreign))),
+        tuple(remark for remark in remarks if remark),
     )
     _write_files(converted, output, target, suggest)
     return converted
@@ -161,8 +159,8 @@ def _check_output(file: Path, output: Path | None) -> None:
 
 
 def _take_classes(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec, str]:
-    """The spec, with the file's number of classes where nobody said one,
-    and a line that says so.
+    """The spec, with the file's number of classes where nobody said
+    one, and a line that says so.
     """
     dense = [tensor.shape for tensor in weights.tensors.values() if tensor.ndim == 2]
     if len(dense) != 1 or (is_users_choice(spec, ("head", "num_classes")) and not any_classes):
@@ -246,12 +244,14 @@ def _remark_unrun(foreign: tuple[str, ...]) -> str:
 
 
 def _count_set_aside(names: tuple[str, ...]) -> dict[str, int]:
-    counters = ("num_batches_tracked",)
-    heads = (
-        name.rpartition(".")[2] if name.endswith(counters) else name.partition(".")[0]
-        for name in names
-    )
-    return dict(Counter(heads))
+    """Optimizer state is told by the beginning of a name, a norm's counter by its end."""
+    counts: Counter[str] = Counter()
+    for name in names:
+        if name.endswith("num_batches_tracked"):
+            counts[name.rpartition(".")[2]] += 1
+        else:
+            counts[name.partition(".")[0]] += 1
+    return dict(counts)
 
 
 def _write_files(

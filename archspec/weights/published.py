@@ -32,8 +32,8 @@ from archspec.weights.download import (
 )
 
 MIRROR = "DENSENET_WEIGHTS_URL"
-"""An https folder that has the files of the table under their own names,
-instead of the publishers'."""
+"""An https folder that has the files of the table under their own
+names, instead of the publishers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,15 @@ def find_address(name: str) -> str:
 
 
 def find_cached_file(name: str) -> Path:
-    """Return where in the cache folder the weights of that name belong,
-    whether or not they are there.
+    """Return where in the cache folder the weights of that name
+    belong, whether or not they are there.
     """
     return cache_folder() / find_published(name).file
 
 
 def fetch_weights(name: str, show: ShowProgress = lambda what, done, total: None) -> Path:
-    """Return the published weights of that name as a file in the cache folder,
-    downloaded if it is absent.
+    """Return the published weights of that name as a file in the cache
+    folder, downloaded if it is absent.
 
     The sha256 of the first file is kept, and every later one must have it, whether it is downloaded
     or cached.
@@ -232,8 +232,8 @@ def _check_and_keep(file: Path, target: Path, origin: str) -> None:
 
 
 def _is_checkpoint(file: Path) -> bool:
-    """Tell whether a file consists of records of a checkpoint, each of them a mark,
-    a length and as many bytes.
+    """Tell whether a file consists of records of a checkpoint,
+    each of them a mark, a length and as many bytes.
 
     MindSpore's checkpoint.proto: a message whose field 1 repeats a message, which begins with a
     field 1 as well.
@@ -241,13 +241,12 @@ def _is_checkpoint(file: Path) -> bool:
     size, mark = file.stat().st_size, b"\x0a"
     with file.open("rb") as stream:
         while stream.tell() < size:
-            if (
-                stream.read(1) != mark
-                or not (length := _read_length(stream))
-                or stream.read(1) != mark
-            ):
+            begins = stream.read(1) == mark
+            length = _read_length(stream)
+            if not begins or not length or stream.read(1) != mark:
                 return False
             stream.seek(length - 1, os.SEEK_CUR)
+        # A record that was cut short leads beyond the end.
         return 0 < size == stream.tell()
 
 

@@ -83,6 +83,7 @@ def reorder_as_witnessed(
     """
     witness = read_witness(like, spec)
     own = _make_candidate(spec)
+    # The spec's network is compiled once: other orders are other weights for it.
     runner = Runner(own.graph, witness)
     faults: list[Diagnostic] = []
     distances: list[float] = []
@@ -93,14 +94,13 @@ def reorder_as_witnessed(
             faults.append(_make_fixed_fault(place, theirs, where))
             continue
         distances.append(runner.distance(found))
-        if distances[-1] <= TOLERANCE:
-            words = [
-                _remark_fits(theirs, like, distances[-1]),
-                _remark_moved(theirs, own, tensors, found),
-            ]
-            if order is not None and distances[1:]:
-                words.append(f"--order {order} does not")
-            return OrderedWeights(found, "; ".join(filter(None, words)))
+        if distances[-1] > TOLERANCE:
+            continue
+        fits = _remark_fits(theirs, like, distances[-1])
+        words = [fits, _remark_moved(theirs, own, tensors, found)]
+        if order is not None and distances[1:]:
+            words.append(f"--order {order} does not")
+        return OrderedWeights(found, "; ".join(filter(None, words)))
     raise ModelFileError([_make_unlike_fault(like, distances, where), *faults])
 
 
@@ -154,10 +154,10 @@ def is_oldest_first(spec: Spec) -> bool:
 
 def _title_orders(spec: Spec) -> str:
     """`newest_first`, or `newest_first with outputs oldest_first`."""
-    words = {
-        (w.is_newest_first, w.is_output_newest_first)
-        for w in (block.connectivity for block in spec.dense_blocks())
-    }
+    words = set()
+    for block in spec.dense_blocks():
+        wiring = block.connectivity
+        words.add((wiring.is_newest_first, wiring.is_output_newest_first))
     if len(words) != 1:
         return "as the spec says"
     (layers, output), *_ = words

@@ -37,7 +37,8 @@ def permute_weights(own: Graph, theirs: Graph, tensors: Mapping[str, Floats]) ->
         tensors: by name.
 
     Raises:
-        FixedOrder: an operator tells channels apart by their place, or adds differently joined ones.
+        FixedOrder: an operator tells channels apart by their place, or adds differently joined
+            ones.
     """
     walk = _PermutationWalk(own, theirs, dict(tensors))
     for op in own.ops.values():

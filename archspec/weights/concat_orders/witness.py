@@ -87,18 +87,21 @@ def _read_npz(path: Path) -> tuple[Floats, Floats]:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > MAX_BYTES:
             raise ModelFileError.one("R014", f"holds more than {MAX_BYTES:,} bytes", str(path))
+        # Without pickles, which would run code.
         with np.load(path, allow_pickle=False) as held:
-            pair = next((pair for pair in NAMES if set(pair) <= set(held.files)), None)
-            if pair is None:
-                named = ", ".join(held.files[:5]) or "nothing"
-                hint = "np.savez(FILE, x=images, y=outputs)"
-                raise ModelFileError.one(
-                    "R014", f"holds {named[:200]!r} and not x and y", str(path), hint
-                )
-            x, y = (np.asarray(held[name], np.float32) for name in pair)
-            return x, y
+            x, y = _find_names(held.files, path)
+            return np.asarray(held[x], np.float32), np.asarray(held[y], np.float32)
     except _NPZ_FAULTS:
         raise ModelFileError.one("R002", "is no whole .npz of numbers", str(path)) from None
+
+
+def _find_names(held: Sequence[str], path: Path) -> tuple[str, str]:
+    for pair in NAMES:
+        if set(pair) <= set(held):
+            return pair
+    named = ", ".join(held[:5]) or "nothing"
+    hint = "np.savez(FILE, x=images, y=outputs)"
+    raise ModelFileError.one("R014", f"holds {named[:200]!r} and not x and y", str(path), hint)
 
 
 def _run_onnx(path: Path, spec: Spec) -> tuple[Floats, Floats]:

@@ -31,8 +31,8 @@ def size_of(code: str) -> int:
 
 
 def as_floats(numbers: npt.NDArray[Any], code: str) -> Floats:
-    """Return numbers that were read as `LAYOUT[code]`, one of `FLOATS`,
-    as contiguous 32-bit floats.
+    """Return numbers that were read as `LAYOUT[code]`,
+    one of `FLOATS`, as contiguous 32-bit floats.
     """
     if code == "BF16":
         return (numbers.astype(np.uint32) << 16).view(np.float32)

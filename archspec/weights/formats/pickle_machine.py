@@ -45,15 +45,16 @@ class Description:
 
 
 def describe_pickle(file: BinaryIO, *, has_views: bool = False) -> Description:
-    """Return what the pickle that starts at the file's position says,
-    and leave the position behind it.
+    """Return what the pickle that starts at the file's position
+    says, and leave the position behind it.
 
     Args:
         file: in memory, so that a declared length cannot make it grow.
         has_views: storages are named with five values and not four, as in files before torch 1.6.
 
     Raises:
-        PickleRefused: a name of what does harm, an opcode that torch does not write, or a damaged pickle.
+        PickleRefused: a name of what does harm, an opcode that torch does not write, or a damaged
+            pickle.
     """
     machine = _PickleMachine(6 if has_views else 5)
     try:

@@ -60,7 +60,8 @@ def read_pth(raw: bytes) -> StateDict:
     """Return the state dict in the bytes of a .pth file; nothing of the file is run.
 
     Raises:
-        PickleRefused: it is not whole, holds no state dict that is plain, or asks for what does harm.
+        PickleRefused: it is not whole, holds no state dict that is plain, or asks for what does
+            harm.
     """
     pickle, read = _open_zip(raw) if raw.startswith(b"PK\x03\x04") else _open_stream(raw)
     held = find_state_dict(pickle.value)
@@ -110,8 +111,8 @@ def _open_zip(raw: bytes) -> tuple[Description, ReadStorage]:
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries by name, where they are stored as torch does:
-    nothing compressed, none twice.
+    """The archive's entries by name,
+    where they are stored as torch does: nothing compressed, none twice.
     """
     entries = {info.filename: info for info in archive.infolist()}
     if len(entries) != len(archive.infolist()):

@@ -50,7 +50,8 @@ def find_state_dict(value: Any) -> FoundStateDict | None:
     """Return the tensors by name, wherever a training checkpoint keeps them; None: nowhere.
 
     Raises:
-        PickleRefused: several dicts could be meant, they are nested too deep, or a tensor is not plain.
+        PickleRefused: several dicts could be meant, they are nested too deep, or a tensor is not
+            plain.
     """
     search = _Search()
     path = search.find_path(value, MAX_NESTING)
@@ -134,17 +135,19 @@ class _Search:
         """Where far more tensors are than anywhere else:
         a loss, or statistics, may have some too.
         """
-        paths = [
-            path for name in value if (path := self._find_below(name, value, depth)) is not None
-        ]
-        ranked = sorted(paths, key=lambda path: -self.count_tensors(_follow_path(value, path)))
+        ranked = []
+        for name in value:
+            path = self._find_below(name, value, depth)
+            if path is not None:
+                ranked.append((self.count_tensors(_follow_path(value, path)), path))
         if not ranked:
             return None
-        first, *others = (self.count_tensors(_follow_path(value, path)) for path in ranked)
-        if others and first < FAR_MORE * others[0]:
-            several = " and ".join(repr(".".join(path)[:60]) for path in ranked[:2])
+        ranked.sort(key=lambda each: -each[0])
+        counts = [count for count, _ in ranked]
+        if counts[1:] and counts[0] < FAR_MORE * counts[1]:
+            several = " and ".join(repr(".".join(path)[:60]) for _, path in ranked[:2])
             raise PickleRefused(f"it holds several state dicts, such as {several}")
-        return ranked[0]
+        return ranked[0][1]
 
     def count_tensors(self, value: Any) -> int:
         """Return how many tensors a dict or a module has."""
@@ -168,6 +171,7 @@ class _Search:
             prefix, part = waiting.pop()
             parameters, buffers, children = (part.state[name] for name in _OF_MODULE)
             unsaved = _read_set(part.state.get("_non_persistent_buffers_set"))
+            # A file may name one module from many places, so what is looked at is counted.
             self.entries += 1 + sum(map(len, (parameters, buffers, children, unsaved)))
             if self.entries > MAX_ENTRIES or len(prefix) > MAX_PREFIX:
                 raise PickleRefused("its modules are nested too deep")

@@ -21,9 +21,9 @@ from archspec.weights.formats.pth import read_pth
 
 MAX_BYTES = 2 * 2**30
 MAX_NAME = 200
+"""Characters in a tensor's name."""
 MAX_DIMENSIONS = 16
 """Of a tensor; NumPy knows no more than 32."""
-"""Characters in a tensor's name."""
 WRITTEN = (".ckpt", ".safetensors")
 
 _KNOWN = "a MindSpore .ckpt, a .safetensors or a torch .pth file is needed"
@@ -65,8 +65,8 @@ def read_tensors(path: Path) -> Mapping[str, Floats]:
 
 
 def read_weights(path: Path) -> Weights:
-    """Return what a MindSpore checkpoint, a .safetensors or a torch .pth file holds;
-    nothing of it is run.
+    """Return what a MindSpore checkpoint,
+    a .safetensors or a torch .pth file holds; nothing of it is run.
 
     Raises:
         ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth
@@ -139,20 +139,18 @@ def _read_mindspore(path: Path) -> Weights:
         try:
             held = ckpt.read_checkpoint(link)
         except ModelFileError as error:
+            # The user knows the file, not the link.
             raise ModelFileError(
                 Diagnostic(f.code, f.message, str(path), f.hint) for f in error.diagnostics
             ) from None
-    state = {name for name in held if ckpt.TRAINING_STATE.match(name)}
     kinds = (ms.float32, ms.float16, ms.bfloat16, ms.float64)
-    floats = {
-        n: t for n, t in held.items() if n not in state and getattr(t, "dtype", None) in kinds
-    }
-    tensors = {
-        name: np.array(tensor.astype(ms.float32).asnumpy()) for name, tensor in floats.items()
-    }
-    return Weights(
-        "MindSpore checkpoint", tensors, tuple(name for name in held if name not in floats)
-    )
+    tensors: dict[str, Floats] = {}
+    for name, tensor in held.items():
+        is_state = ckpt.TRAINING_STATE.match(name)
+        if not is_state and getattr(tensor, "dtype", None) in kinds:
+            tensors[name] = np.array(tensor.astype(ms.float32).asnumpy())
+    set_aside = tuple(name for name in held if name not in tensors)
+    return Weights("MindSpore checkpoint", tensors, set_aside)
 
 
 def _read_safetensors(raw: bytes, path: Path) -> Weights:
@@ -163,23 +161,19 @@ def _read_safetensors(raw: bytes, path: Path) -> Weights:
         held = dict(sorted(deserialize(raw)))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing: ")
-        raise ModelFileError.one(
-            "R002", f"is no whole .safetensors file: {reason}", str(path)
-        ) from None
+        message = f"is no whole .safetensors file: {reason}"
+        raise ModelFileError.one("R002", message, str(path)) from None
     deep = [name for name, given in held.items() if len(given["shape"]) > MAX_DIMENSIONS]
     if deep:
         rule = f"has more than {MAX_DIMENSIONS} dimensions"
         raise ModelFileError.one("R002", f"{deep[0][:100]!r} {rule}", str(path))
-    floats = {name: given for name, given in held.items() if given["dtype"] in FLOATS}
-    unknown = [name for name, given in held.items() if given["dtype"] not in LAYOUT]
+    unknown = {given["dtype"] for given in held.values()} - LAYOUT.keys()
     if unknown:
-        kinds = ", ".join(sorted({held[name]["dtype"] for name in unknown}))
+        kinds = ", ".join(sorted(unknown))
         raise ModelFileError.one("R002", f"holds numbers of an unknown kind: {kinds}", str(path))
-    return Weights(
-        ".safetensors file",
-        {name: _make_array(given) for name, given in floats.items()},
-        tuple(name for name in held if name not in floats),
-    )
+    tensors = {name: _make_array(g) for name, g in held.items() if g["dtype"] in FLOATS}
+    set_aside = tuple(name for name in held if name not in tensors)
+    return Weights(".safetensors file", tensors, set_aside)
 
 
 def _make_array(given: Mapping[str, Any]) -> Floats:
@@ -215,8 +209,8 @@ def check_target(path: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
-    """Write tensors as a MindSpore checkpoint or as .safetensors, by the suffix;
-    whole or not at all.
+    """Write tensors as a MindSpore checkpoint or as .safetensors,
+    by the suffix; whole or not at all.
 
     Raises:
         ArchspecError: W001, another suffix; W002, it cannot be written.

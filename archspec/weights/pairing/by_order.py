@@ -54,19 +54,22 @@ def pair_by_order(
             shapes, or two ways.
     """
     network = group_network(wanted)
-    orders = [
-        group_file({name: tuple(tensors[name].shape) for name in names}, where)
-        for names in _list_orders(list(tensors))
-    ]
-    faults = [_find_differences(group_by_kind(order.values()), network, where) for order in orders]
-    fitting = [order for order, wrong in zip(orders, faults, strict=True) if not wrong]
-    if fitting:
-        pairings = [_pair_tensors(group_by_kind(order.values()), network) for order in fitting]
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    orders, faults, pairings = [], [], []
+    for names in _list_orders(list(tensors)):
+        order = group_file({name: shapes[name] for name in names}, where)
+        found = group_by_kind(order.values())
+        orders.append(order)
+        faults.append(_find_differences(found, network, where))
+        if not faults[-1]:
+            pairings.append(_pair_tensors(found, network))
+    if pairings:
         return _choose_pairing(pairings, list(tensors), where)
-    found = _pair_lists(orders, network, where)
-    if found is None:
+    joined = _pair_lists(orders, network, where)
+    if joined is None:
+        # Of both orders, the one that fits best is the one whose faults help.
         raise ModelFileError(_add_hint(min(faults, key=len)))
-    return found
+    return joined
 
 
 def _list_orders(names: list[str]) -> list[list[str]]:
@@ -77,11 +80,11 @@ def _list_orders(names: list[str]) -> list[list[str]]:
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts numbers as numbers: layer2 before layer10."""
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", name)
-        if part
-    ]
+    key = []
+    for part in filter(None, re.split(r"([0-9]+)", name)):
+        # Numbers come before words, with which they cannot be compared.
+        key.append((0, int(part), "") if part.isdigit() else (1, 0, part))
+    return key
 
 
 def _choose_pairing(pairings: Sequence[Pairs], names: Sequence[str], where: str) -> OrderPairing:

@@ -8,7 +8,7 @@ back is the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from archspec.errors import ModelFileError
@@ -93,33 +93,37 @@ def recognise_naming(
         ModelFileError: R011, in no naming are half of the network's names found, or half of the
             file's.
     """
-    candidates = [
-        RecognisedNaming(
-            naming,
-            prefix,
-            {name: prefix + theirs for name, theirs in translate_names(naming, names).items()},
-        )
-        for naming in ([only] if only else NAMINGS)
-        for prefix in list_prefixes(found)
-    ]
     held = set(found)
-    cover = {
-        index: sum(name in held for name in c.theirs.values()) for index, c in enumerate(candidates)
-    }
-    best = max(cover, key=lambda index: cover[index])  # the first of equals
-    if only is None and cover[best] * 2 < min(len(names), len(held)):
+    candidates = _list_candidates([only] if only else NAMINGS, names, list_prefixes(found))
+    covers = [len(held.intersection(each.theirs.values())) for each in candidates]
+    most = max(covers)
+    if only is None and most * 2 < min(len(names), len(held)):
         shown = ", ".join(list(found)[:3])
-        hint = "--map FILE, or --by-order"
-        raise ModelFileError.one(
-            "R011", f"follows no naming that is known here: {shown}, ...", where, hint
-        )
-    return candidates[best]
+        message = f"follows no naming that is known here: {shown}, ..."
+        raise ModelFileError.one("R011", message, where, "--map FILE, or --by-order")
+    # The first of equals: torchvision's names and timm's are the same.
+    return candidates[covers.index(most)]
+
+
+def _list_candidates(
+    namings: Iterable[str], names: Collection[str], prefixes: Sequence[str]
+) -> list[RecognisedNaming]:
+    candidates = []
+    for naming in namings:
+        translated = translate_names(naming, names)
+        for prefix in prefixes:
+            theirs = {name: prefix + other for name, other in translated.items()}
+            candidates.append(RecognisedNaming(naming, prefix, theirs))
+    return candidates
 
 
 def list_prefixes(found: Collection[str]) -> list[str]:
     """Return `""`, `"module."`, `"module.network."`, as far as all names of a file share them."""
     prefixes, rest = [""], [name.split(".") for name in found]
-    while all(len(parts) > 1 for parts in rest) and len({parts[0] for parts in rest}) == 1:
+    while rest and min(map(len, rest)) > 1:
+        firsts = {parts[0] for parts in rest}
+        if len(firsts) > 1:
+            break
         prefixes.append(f"{prefixes[-1]}{rest[0][0]}.")
         rest = [parts[1:] for parts in rest]
     return prefixes

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import product
 
 from archspec.weights.pairing.grouping import Operator, Operators, group_by_kind, pair_roles
 
@@ -58,14 +58,22 @@ def _walk_joinings(lists: Sequence[Sequence[Operators]], network: Operators) -> 
     """All ways at once, a part a step; ways that have taken the same parts share what follows."""
     states: dict[PartsTaken, list[Pairs]] = {(0,) * len(lists): [{}]}
     for _ in range(sum(map(len, lists))):
-        following: dict[PartsTaken, list[Pairs]] = {}
-        for at, pairings in states.items():
-            for to, pairs in _next_steps(at, lists, network):
-                _add_pairings(following.setdefault(to, []), pairings, pairs)
-        if len(following) > MAX_STATES:
+        states = _take_step(states, lists, network)
+        if len(states) > MAX_STATES:
             return []
-        states = following
     return states.get(tuple(map(len, lists)), [])
+
+
+def _take_step(
+    states: Mapping[PartsTaken, Sequence[Pairs]],
+    lists: Sequence[Sequence[Operators]],
+    network: Operators,
+) -> dict[PartsTaken, list[Pairs]]:
+    following: dict[PartsTaken, list[Pairs]] = {}
+    for at, pairings in states.items():
+        for to, pairs in _next_steps(at, lists, network):
+            _add_pairings(following.setdefault(to, []), pairings, pairs)
+    return following
 
 
 def _add_pairings(known: list[Pairs], pairings: Sequence[Pairs], pairs: Pairs) -> None:
@@ -80,8 +88,10 @@ def _next_steps(
     at: PartsTaken, lists: Sequence[Sequence[Operators]], network: Operators
 ) -> Iterator[tuple[PartsTaken, Pairs]]:
     """Every part that may come next: its operators have the shapes of the network's next ones."""
-    taken = list(chain(*(parts[:count] for parts, count in zip(lists, at, strict=True))))
-    begins = {kind: sum(len(part[kind]) for part in taken) for kind in network}
+    begins = dict.fromkeys(network, 0)
+    for parts, count in zip(lists, at, strict=True):
+        for kind, part in product(network, parts[:count]):
+            begins[kind] += len(part[kind])
     for index, parts in enumerate(lists):
         pairs = _pair_part(parts[at[index]], network, begins) if at[index] < len(parts) else None
         if pairs is not None:
@@ -96,10 +106,18 @@ def _pair_part(part: Operators, network: Operators, begins: Mapping[str, int]) -
         if len(own) < len(operators):
             return None
         for theirs, ours in zip(operators, own, strict=True):
-            if theirs.keys() != ours.keys():
+            found = _pair_operator(theirs, ours)
+            if found is None:
                 return None
-            tensors = pair_roles(theirs, ours)
-            if any(shape != wanted for _, shape, _, wanted in tensors):
-                return None
-            pairs |= {name: our_name for name, _, our_name, _ in tensors}
+            pairs |= found
     return pairs
+
+
+def _pair_operator(theirs: Operator, ours: Operator) -> Pairs | None:
+    """The tensors of two operators in pairs; None where a role or a shape is another."""
+    if theirs.keys() != ours.keys():
+        return None
+    tensors = pair_roles(theirs, ours)
+    if any(shape != wanted for _, shape, _, wanted in tensors):
+        return None
+    return {name: our_name for name, _, our_name, _ in tensors}

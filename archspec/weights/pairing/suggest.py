@@ -29,10 +29,9 @@ def suggest_rules(ours: Mapping[str, str]) -> str:
 
 
 def _write_rules(pairs: Sequence[Pair]) -> Iterator[str]:
-    rule = _generalise(pairs) if len(pairs) > 1 else None
-    for pattern, replacement in (
-        [rule] if rule else [(re.escape(theirs), name) for theirs, name in pairs]
-    ):
+    general = _generalise(pairs) if len(pairs) > 1 else None
+    rules = [(re.escape(theirs), name) for theirs, name in pairs] if general is None else [general]
+    for pattern, replacement in rules:
         yield f"- {_quote(pattern)}: {_quote(replacement)}"
 
 
@@ -40,19 +39,20 @@ def _generalise(pairs: Sequence[Pair]) -> Pair | None:
     """One rule for pairs that differ in their numbers alone, if ours follow from theirs."""
     if len({_NUMBER.sub("#", name) for _, name in pairs}) > 1:
         return None
-    theirs, ours = ([_NUMBER.findall(pair[side]) for pair in pairs] for side in (0, 1))
-    varying = [column for column in zip(*theirs, strict=True) if len(set(column)) > 1]
-    holes = [_find_hole(varying, column) for column in zip(*ours, strict=True)]
+    # A column is one number of the name, in all pairs.
+    theirs = list(zip(*(_NUMBER.findall(name) for name, _ in pairs), strict=True))
+    ours = list(zip(*(_NUMBER.findall(name) for _, name in pairs), strict=True))
+    varying = [column for column in theirs if len(set(column)) > 1]
+    holes = [_find_hole(varying, column) for column in ours]
     if len(varying) > MAX_GROUPS or "" in holes:
         return None
-    return _write_pattern(pairs[0][0], list(zip(*theirs, strict=True))), _insert_holes(
-        pairs[0][1], holes
-    )
+    their_name, our_name = pairs[0]
+    return _write_pattern(their_name, theirs), _insert_holes(our_name, holes)
 
 
 def _find_hole(varying: Sequence[Sequence[str]], ours: Sequence[str]) -> str:
-    """How a number of ours comes from theirs: always the same, or a group and a constant;
-    empty if neither.
+    """How a number of ours comes from theirs:
+    always the same, or a group and a constant; empty if neither.
     """
     if len(set(ours)) == 1:
         return ours[0]
@@ -66,8 +66,10 @@ def _find_hole(varying: Sequence[Sequence[str]], ours: Sequence[str]) -> str:
 
 
 def _write_pattern(name: str, columns: Sequence[Sequence[str]]) -> str:
-    pieces = iter(r"(\d+)" if len(set(column)) > 1 else column[0] for column in columns)
-    return _NUMBER.sub(lambda _: next(pieces), re.escape(name))
+    pieces = []
+    for column in columns:
+        pieces.append(r"(\d+)" if len(set(column)) > 1 else column[0])
+    return _insert_holes(re.escape(name), pieces)
 
 
 def _insert_holes(name: str, holes: Sequence[str]) -> str:
