@@ -26,8 +26,8 @@ def make_certificate(
     liveness: Liveness | None = None,
     probe: Probe | None = None,
 ) -> dict[str, Any]:
-    """Return digests of both sides, blocks with connections found and expected, differences,
-    what was compared.
+    """Return digests of both sides, blocks with connections found and expected,
+    differences, what was compared.
 
     Without `liveness` nobody looked at the weights, and without `probe` nobody ran the layers; that
     is said.

@@ -164,8 +164,8 @@ class _PartRunner:
         return made
 
     def has_effect(self, live: Mapping[str, Array]) -> bool:
-        """Return whether the output changes with the channels of some
-        values that depend on the image.
+        """Return whether the output changes with the channels of some values
+        that depend on the image.
         """
         return any(self._has_effect_of_step(live, step) for step in self.steps)
 

@@ -81,8 +81,8 @@ class Reach:
 
 
 def apply_filters(x: Reach, filters: Array, groups: int = 1) -> Reach:
-    """Return channels that depend on what the filters (outputs, inputs
-    / groups) read of a group each.
+    """Return channels that depend on what the filters (outputs, inputs / groups)
+    read of a group each.
     """
     if groups == 1:
         return Reach.of(_read_filters(x, filters))

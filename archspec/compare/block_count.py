@@ -16,8 +16,8 @@ from archspec.compare.match import Match
 
 
 def count_blocks(match: Match) -> int | None:
-    """Return how many blocks the file has; None where its blocks, or the spec's,
-    cannot be counted in this way.
+    """Return how many blocks the file has;
+    None where its blocks, or the spec's, cannot be counted in this way.
     """
     ours = [expected for expected, _ in match.pairs if expected is not None]
     theirs = [found for _, found in match.pairs if found is not None]

@@ -44,8 +44,8 @@ def _cut_run(run: Sequence[Pair], alike: bool) -> Iterator[Pair]:
 
 
 def _pair_parts_anew(run: Sequence[Pair]) -> list[Pair]:
-    """Pairs anew, where what the file has is a part after the other as the spec has them;
-    else nothing.
+    """Pairs anew, where what the file has is a part after the other
+    as the spec has them; else nothing.
     """
     parts = [
         part for expected, _ in run if expected is not None for part in _split_by_region(expected)

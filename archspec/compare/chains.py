@@ -65,11 +65,7 @@ def contract_to_chains(flat: FlatGraph) -> list[Chain]:
     """Return a graph as chains, each after those that it reads,
     and at the end one for each output.
     """
-    readers = Counter(source for op in flat.ops.values() for source in {*op.inputs})
-    ends = {source for op in flat.ops.values() if len(op.inputs) > 1 for source in op.inputs}
-    ends |= {source for source, count in readers.items() if count > 1}
-    ends |= {op.name for op in flat.ops.values() if op.kind == "input"}
-    ends |= {source for output in flat.outputs for source in output.inputs}
+    ends = _find_ends(flat)
     chains: dict[str, Chain] = {}
     for name, op in flat.ops.items():
         if len(op.inputs) == 1 and op.inputs[0] not in ends:
@@ -79,6 +75,21 @@ def contract_to_chains(flat: FlatGraph) -> list[Chain]:
             chains[name] = _begin_chain(flat, op)
     last = [_begin_chain(flat, op) for op in flat.outputs]
     return [*_sort_chains(chains, last), *last]
+
+
+def _find_ends(flat: FlatGraph) -> set[str]:
+    """The values with which chains end: what is joined, read more than once, or given."""
+    ends, once = set[str](), set[str]()
+    for op in (*flat.ops.values(), *flat.outputs):
+        sources = {*op.inputs}
+        # An output ends what it reads, though nothing else reads that.
+        if len(op.inputs) > 1 or op.kind == "output":
+            ends |= sources
+        ends |= sources & once
+        once |= sources
+    # The image is a chain by itself: a stem without operators is none.
+    ends |= {op.name for op in flat.ops.values() if op.kind == "input"}
+    return ends
 
 
 def _begin_chain(flat: FlatGraph, op: Op) -> Chain:
@@ -92,19 +103,22 @@ def _sort_chains(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Itera
     """
     keys = _make_sort_keys(chains, outputs)
     seen = set[str]()
-    first = [value for chain in outputs for value in sorted(chain.reads, key=keys.__getitem__)]
-    waiting = [(value, False) for value in reversed(first)]
+    waiting: list[tuple[str, bool]] = []
+    for output in reversed(outputs):
+        first = sorted(output.reads, key=keys.__getitem__, reverse=True)
+        waiting.extend((value, False) for value in first)
+    # By hand, as a network of a thousand layers is deeper than Python's stack. A value comes twice:
+    # before what it reads, and when all of that has been yielded.
     while waiting:
-        value, done = waiting.pop()
-        if done:
+        value, is_done = waiting.pop()
+        if is_done:
             yield chains[value]
         elif value not in seen:
             seen.add(value)
             waiting.append((value, True))
-            before = (source for source in {*chains[value].reads} if source not in seen)
-            waiting.extend(
-                (source, False) for source in sorted(before, key=keys.__getitem__, reverse=True)
-            )
+            before = {*chains[value].reads} - seen
+            order = sorted(before, key=keys.__getitem__, reverse=True)
+            waiting.extend((source, False) for source in order)
 
 
 def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Mapping[str, Any]:
@@ -215,8 +229,8 @@ def _fill_costs(expected: Sequence[Chain], found: Sequence[Chain]) -> list[list[
 
 
 def _pairing_cost(expected: Chain, found: Chain) -> float:
-    """Of pairing two chains:
-    less than leaving both alone (2) where they could stand for one another.
+    """Of pairing two chains: less than leaving both alone (2)
+    where they could stand for one another.
     """
     if expected.classes == found.classes:
         return 0

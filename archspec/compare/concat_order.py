@@ -1,5 +1,5 @@
-"""Another order inside a concatenation: the channels of the weights behind it are permuted,
-or is it another network?
+"""Another order inside a concatenation:
+the channels of the weights behind it are permuted, or is it another network?
 
 Permuted channels pass through what works on each channel by itself, and end at a convolution or a
 dense layer, whose weights may be permuted alike. What tells channels apart by their place must not
@@ -9,7 +9,7 @@ read them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,16 +53,16 @@ class _OrderWalk:
         for expected, found in self.match.complete_pairs:
             reads = tuple(partners.get(value, "") for value in found.reads)
             moved = tuple(self.moved[value] for value in expected.reads if value in self.moved)
+            # A join of permuted values permutes in a way of its own, as does one in another order.
+            joined = (expected.reads, reads, moved)
             if expected.ops[0].kind in COMMUTATIVE:
                 yield from self._combine(expected)
             elif reads != expected.reads and Counter(reads) == Counter(expected.reads):
                 self.reordered.append(self.match.reader_title(expected))
-                yield from self._follow(
-                    expected, self.reordered[-1], (expected.reads, reads, moved)
-                )
+                yield from self._follow(expected, self.reordered[-1], joined)
             elif moved:
-                how = moved[0][1] if len(reads) == 1 else (expected.reads, reads, moved)
-                yield from self._follow(expected, moved[0][0], how)
+                origin, how = moved[0]
+                yield from self._follow(expected, origin, how if len(reads) == 1 else joined)
 
     def _follow(self, chain: Chain, origin: str, how: Permutation) -> Iterator[str]:
         """Follow permuted channels through a chain."""
@@ -83,16 +83,23 @@ class _OrderWalk:
         if not moved:
             return
         origin, how = next(iter(moved.values()))
-        alike = all(other == how for _, other in moved.values())
-        if alike and all(value in moved or self._is_free(value) for value in chain.reads):
+        if self._may_combine(chain, moved, how):
             yield from self._follow(chain, origin, how)
-        else:
-            yield (
-                f"{origin} joins its sources in another order, on which {chain.ops[0].name} depends"
-            )
+            return
+        what = chain.ops[0].name
+        yield f"{origin} joins its sources in another order, on which {what} depends"
+
+    def _may_combine(
+        self, chain: Chain, moved: Mapping[str, tuple[str, Permutation]], how: Permutation
+    ) -> bool:
+        if any(other != how for _, other in moved.values()):
+            return False
+        return all(value in moved or self._is_free(value) for value in chain.reads)
 
     def _is_free(self, value: str) -> bool:
+        """Whether the weights that make a value may be permuted without anyone noticing."""
         made = self.match.by_output[value]
+        # Another reader would meet its channels in another order too.
         if self.match.reader_counts[value] != 1:
             return False
         for op in reversed(made.ops):

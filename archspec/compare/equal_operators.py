@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import SequenceMatcher
+from itertools import chain
 
 from archspec.compare.chain_pieces import cut_pairs
 from archspec.compare.chains import Chain, Pair, contract_to_chains, pair_chains
@@ -24,15 +25,19 @@ from archspec.operators.table import OPERATORS
 def merge_equal_ops(flat: FlatGraph) -> FlatGraph:
     """Return a graph with each of its equal operators once, under the name of the first."""
     first = _find_firsts(flat)
-    if all(name == one for name, one in first.items()):
+    ops: dict[str, Op] = {}
+    for name, op in flat.ops.items():
+        if first[name] == name:
+            ops[name] = _rename_inputs(op, first)
+    if len(ops) == len(flat.ops):
         return flat
-    ops = {name: _rename_inputs(op, first) for name, op in flat.ops.items() if first[name] == name}
-    return replace(flat, ops=ops, outputs=tuple(_rename_inputs(op, first) for op in flat.outputs))
+    outputs = tuple(_rename_inputs(op, first) for op in flat.outputs)
+    return replace(flat, ops=ops, outputs=outputs)
 
 
 def split_merged_ops(found: FlatGraph, spec: FlatGraph) -> FlatGraph:
-    """Return a file's graph, merged already,
-    with as many equal operators as the spec has where it has them.
+    """Return a file's graph, merged already, with as many equal operators
+    as the spec has where it has them.
     """
     members = defaultdict[str, list[str]](list)
     for name, one in _find_firsts(spec).items():
@@ -50,11 +55,14 @@ def _find_firsts(flat: FlatGraph) -> dict[str, str]:
     first, known = dict[str, str](), dict[object, str]()
     for name, op in flat.ops.items():
         first[name] = name
-        if op.inputs and not OPERATORS[op.kind].tensors(op.attrs):
-            reads = [first[source] for source in op.inputs]
-            reads = sorted(reads) if op.kind in COMMUTATIVE else reads
-            key = op.kind, *reads, *sorted((key, repr(value)) for key, value in op.attrs.items())
-            first[name] = known.setdefault(key, name)
+        # Two operators with weights are two, even where these start alike: training parts them.
+        if not op.inputs or OPERATORS[op.kind].tensors(op.attrs):
+            continue
+        reads = [first[source] for source in op.inputs]
+        if op.kind in COMMUTATIVE:
+            reads.sort()
+        attrs = sorted((key, repr(value)) for key, value in op.attrs.items())
+        first[name] = known.setdefault((op.kind, *reads, *attrs), name)
     return first
 
 
@@ -92,9 +100,12 @@ class _OpSplitter:
         self.first = {name: one for one, names in members.items() for name in names}
 
     def split(self) -> FlatGraph:
-        ops = {copy.name: copy for op in self.found.ops.values() for copy in self.copy_op(op)}
+        ops: dict[str, Op] = {}
+        for op in self.found.ops.values():
+            ops |= {copy.name: copy for copy in self.copy_op(op)}
         outputs = tuple(copy for op in self.found.outputs for copy in self.copy_op(op))
-        ends = (source for output in outputs for source in output.inputs)
+        # A copy that nothing reads stood for an operator that the file does not have after all.
+        ends = chain.from_iterable(output.inputs for output in outputs)
         return replace(self.found, ops=keep_leading_to(ends, ops), outputs=outputs)
 
     def copy_op(self, op: Op) -> Iterator[Op]:

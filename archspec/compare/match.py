@@ -1,5 +1,5 @@
-"""Pairs of chains as the stages of a spec: what the user calls each,
-and the connections of the file's blocks.
+"""Pairs of chains as the stages of a spec:
+what the user calls each, and the connections of the file's blocks.
 """
 
 from __future__ import annotations
@@ -75,11 +75,12 @@ class Match:
         found: dict[str, tuple[str, ...]] = {}
         for chain in self.by_output.values():
             block, number = self.layers.get(chain.region, ("", 0))
-            if number == 1:
-                outside = (
-                    value for value in chain.reads if self.by_output[value].region != chain.region
-                )
-                found[block] = (*found.get(block, ()), *outside)
+            if number != 1:
+                continue
+            # A layer may be several chains, which read one another.
+            makers = {value: self.by_output[value].region for value in chain.reads}
+            outside = (value for value in chain.reads if makers[value] != chain.region)
+            found[block] = (*found.get(block, ()), *outside)
         return found
 
     @cached_property
@@ -108,17 +109,11 @@ class Match:
         what follows a block reads the block's output.
         """
         region = self.spec.regions.get(chain.join_region)
-        own = (
-            chain.region == chain.join_region
-            or chain.region in self.layers
-            or self.is_aggregation(chain)
-        )
-        joins_a_block = region is not None and region.kind == "dense_block" and not own
-        return (
-            f"the output of {self.titles[chain.join_region]}"
-            if joins_a_block
-            else self.title_of(chain)
-        )
+        is_in_layer = chain.region in self.layers or self.is_aggregation(chain)
+        is_own = chain.region == chain.join_region or is_in_layer
+        if region is not None and region.kind == "dense_block" and not is_own:
+            return f"the output of {self.titles[chain.join_region]}"
+        return self.title_of(chain)
 
     def is_aggregation(self, chain: Chain) -> bool:
         """Whether it begins in what aggregates a block's layers."""
@@ -138,42 +133,42 @@ class Match:
         if chain.region == reader.region and chain.region:
             return value
         block = self.layers.get(reader.region, (reader.join_region, 0))[0]
-        block = self.spec.regions[reader.region].parent if self.is_aggregation(reader) else block
+        if self.is_aggregation(reader):
+            block = self.spec.regions[reader.region].parent
         owner, number = self.layers.get(chain.region, ("", 0))
         if owner and owner == block:
             return f"layer {number}"
-        return (
-            "the block's input"
-            if value in self.values_entering.get(block, ())
-            else self.title_of(chain)
-        )
+        if value in self.values_entering.get(block, ()):
+            return "the block's input"
+        return self.title_of(chain)
 
     @cached_property
     def last_layer_classes(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
         """The operators of the chains of the last layer of each of the spec's blocks."""
-        found: dict[str, str] = {}
-        shapes: dict[str, tuple[tuple[str, ...], ...]] = {}
+        layers: dict[str, str] = {}
+        classes: dict[str, tuple[tuple[str, ...], ...]] = {}
+        # In running order, so that what stays for a block is its last layer's.
         for chain in self.by_output.values():
             block = self.layers.get(chain.region, ("", 0))[0]
-            before = shapes[block] if block in shapes and found[block] == chain.region else ()
-            found[block], shapes[block] = chain.region, (*before, chain.classes)
-        return {block: shape for block, shape in shapes.items() if block}
+            if not block:
+                continue
+            is_same_layer = layers.get(block) == chain.region
+            before = classes[block] if is_same_layer else ()
+            layers[block], classes[block] = chain.region, (*before, chain.classes)
+        return classes
 
     @cached_property
     def operand_ranks(self) -> Mapping[tuple[str, str], int]:
         """By a sum or product of the file and what it reads: where its partner reads the same."""
         partners = {found.output: expected.output for expected, found in self.complete_pairs}
-        sums = [
-            (expected, found)
-            for expected, found in self.complete_pairs
-            if found.ops[0].kind in COMMUTATIVE
-        ]
-        return {
-            (found.output, value): expected.reads.index(partners[value])
-            for expected, found in sums
-            for value in found.reads
-            if partners.get(value) in expected.reads
-        }
+        ranks: dict[tuple[str, str], int] = {}
+        for expected, found in self.complete_pairs:
+            if found.ops[0].kind not in COMMUTATIVE:
+                continue
+            for value in found.reads:
+                if partners.get(value) in expected.reads:
+                    ranks[found.output, value] = expected.reads.index(partners[value])
+        return ranks
 
     @property
     def complete_pairs(self) -> Iterator[tuple[Chain, Chain]]:
@@ -191,8 +186,8 @@ def _number_in_spec(region: Region, usual: int) -> int:
 
 
 def compare_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
-    """Return the connections of every block,
-    the file's derived from its own operators as the spec's are.
+    """Return the connections of every block, the file's derived from its own operators
+    as the spec's are.
     """
     expected = {found.block: found for found in derive_connections(match.spec)}
     found = {found.block: found for found in derive_connections(_put_in_regions(match, name))}
@@ -240,8 +235,8 @@ def _put_in_regions(match: Match, name: str) -> Graph:
 
 
 def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
-    """A chain's operators in their regions, and the concatenation that it reads, if any,
-    in the region `within`.
+    """A chain's operators in their regions, and the concatenation that it reads,
+    if any, in the region `within`.
     """
     reads, first = found.reads, found.ops[0]
     if first.kind in COMMUTATIVE:
@@ -277,8 +272,8 @@ def _find_regions(expected: Chain, found: Chain) -> list[str]:
 
 
 def find_surplus_layers(match: Match) -> list[Region | None]:
-    """Return for each pair the layer that its chain is a part of where
-    the file has more layers than the spec.
+    """Return for each pair the layer that its chain is a part of
+    where the file has more layers than the spec.
     """
     layers: list[Region | None] = []
     block, run = "", list[Chain]()

@@ -21,8 +21,8 @@ LackingValues = Mapping[str, frozenset[str]]
 
 
 def describe_connection_faults(match: Match) -> Iterator[str]:
-    """Yield what does not read what it should, and what reads what it must not,
-    in the user's words.
+    """Yield what does not read what it should,
+    and what reads what it must not, in the user's words.
     """
     reads = _ConnectionFaults(match)
     for verb, lacks in (("does not read", reads.missing), ("must not read", reads.surplus)):

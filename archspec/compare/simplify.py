@@ -1,5 +1,5 @@
-"""Other ways to write one function, as one: what a compiler may do to a graph,
-or a person write in its place.
+"""Other ways to write one function, as one:
+what a compiler may do to a graph, or a person write in its place.
 
 None of this needs a weight. `joins` does it to both graphs before they are compared.
 """

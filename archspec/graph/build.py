@@ -86,8 +86,8 @@ class _GraphBuilder:
         return name
 
     def find_free_name(self, name: str) -> str:
-        """Return the name, or where an operator has it, as a step that the user named may,
-        one that none has.
+        """Return the name, or where an operator has it,
+        as a step that the user named may, one that none has.
         """
         numbered = (f"{name}_{number}" for number in itertools.count(2))
         return next(free for free in itertools.chain([name], numbered) if free not in self.channels)
@@ -127,8 +127,8 @@ class _GraphBuilder:
         return made[-1] if made else value
 
     def declare_part(self, steps: Any, value: str, first: int | None = 1, **widths: int) -> Part:
-        """Return the declaration of a part that reads `value`, in the spec's style,
-        without dropout.
+        """Return the declaration of a part that reads `value`,
+        in the spec's style, without dropout.
         """
         spec = self.spec
         return Part(

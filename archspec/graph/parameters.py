@@ -18,8 +18,8 @@ class Parameter:
     kind: str
     """The operator's: `conv`, `batch_norm`, `dense`."""
     role: str
-    """The last part of its name: `weight`, `bias`, `gamma`, `beta`,
-    `moving_mean`, `moving_variance`."""
+    """The last part of its name:
+    `weight`, `bias`, `gamma`, `beta`, `moving_mean`, `moving_variance`."""
     shape: Shape
     operator: str
 

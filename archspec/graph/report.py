@@ -49,8 +49,8 @@ class FeatureReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Counts of a whole graph; `flops` is 2 x `macs`,
-    `depth` counts convolutions and dense layers.
+    """Counts of a whole graph;
+    `flops` is 2 x `macs`, `depth` counts convolutions and dense layers.
     """
 
     name: str
@@ -151,8 +151,8 @@ def _report_stages(
 
 
 def _measure_depth(graph: Graph) -> int:
-    """Operators with weights, norms aside,
-    on the longest way from input to output (121 in densenet121).
+    """Operators with weights, norms aside, on the longest way from
+    input to output (121 in densenet121).
     """
     depths: dict[str, int] = {}
     for name in running_order(graph):

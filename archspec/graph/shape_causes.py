@@ -157,8 +157,8 @@ def _make_fault(spec: Spec, message: str, hint: str, path: Path) -> Diagnostic:
 
 
 def _find_place(spec: Spec, path: Path) -> str:
-    """What nobody wrote is a default,
-    and then it is the number of blocks that is too much for it.
+    """What nobody wrote is a default, and then it is the number of blocks
+    that is too much for it.
     """
     return spec.place(path, path[:1], ("blocks",))
 
@@ -225,8 +225,8 @@ _SETTING = re.compile(r"(\w+) \(=")
 
 
 def _find_resizing_op(graph: Graph, block: Region) -> str:
-    """Return the operator by which a layer of a block comes to give
-    another height or width than it reads, or ''.
+    """Return the operator by which a layer of a block comes to give another height
+    or width than it reads, or ''.
     """
     shapes, _ = infer_shapes(graph)
     for layer in layers_of(graph, block):

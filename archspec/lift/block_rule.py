@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 from archspec.connectivity_rules import RULES, around, gathered, sources
@@ -23,13 +23,20 @@ def find_wirings(blocks: Sequence[LiftedBlock]) -> list[Wiring]:
     """Return what `connectivity` says of each block; as many blocks as can have the same."""
     share = _find_common_share([block for block in blocks if block.bypassed_channels])
     fits = [list(_find_fitting(block, share)) for block in blocks]
-    known: dict[str, Wiring] = {str(wiring): wiring for block in fits for wiring in block}
+    # By text, as dicts cannot be keys; in the order of the blocks, so the first of equals wins.
+    known: dict[str, Wiring] = {}
+    for wiring in chain.from_iterable(fits):
+        known.setdefault(str(wiring), wiring)
     found: dict[int, Wiring] = {}
     while len(found) < len(blocks):
         left = [number for number in range(len(blocks)) if number not in found]
-        best = max(known, key=lambda text: sum(known[text] in fits[number] for number in left))
-        found |= {number: known[best] for number in left if known[best] in fits[number]}
+        best = _find_most_fitting(known.values(), [fits[number] for number in left])
+        found |= {number: best for number in left if best in fits[number]}
     return [found[number] for number in range(len(blocks))]
+
+
+def _find_most_fitting(wirings: Iterable[Wiring], fits: Sequence[Sequence[Wiring]]) -> Wiring:
+    return max(wirings, key=lambda wiring: sum(wiring in own for own in fits))
 
 
 def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
@@ -76,8 +83,11 @@ def _name_cross_stage_partial(wiring: Wiring) -> Wiring:
 
 def _list_rules(block: LiftedBlock) -> Iterator[Wiring]:
     """Each rule in either order."""
-    plain = [rule for rule in RULES if rule not in ("window", "edges", "cross_stage_partial")]
-    rules: list[Wiring] = [{"rule": rule} for rule in plain]
+    rules: list[Wiring] = []
+    for rule in RULES:
+        # A window has a size, edges are the last resort, and a share is found by itself.
+        if rule not in ("window", "edges", "cross_stage_partial"):
+            rules.append({"rule": rule})
     rules.append({"window": len(block.layers[-1].sources)})
     yield from rules
     yield from ({**rule, "order": "newest_first"} for rule in rules)

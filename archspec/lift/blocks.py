@@ -153,8 +153,8 @@ def _are_layers(layers: Sequence[LiftedLayer]) -> bool:
 
 
 def _split_chain(whole: LiftedBlock, steps: tuple[Step, ...]) -> LiftedBlock | None:
-    """A block whose layers read one another and whose output is the last
-    one's, as often as their steps repeat.
+    """A block whose layers read one another and whose output is the last one's,
+    as often as their steps repeat.
     """
     # The shortest run that repeats is a layer: a longer one would be several.
     for length in range(1, len(steps) // 2 + 1):
@@ -174,12 +174,16 @@ def _split_bypass(
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
     """What goes round the layers, what enters them, and what is joined of them."""
     leaves = node.reads if node.is_join else (node.name,)
-    slices = [name for name in network.readers[entry] if network.nodes[name].kind == "slice"]
-    if len(slices) != 2 or len(network.readers[entry]) != 2 or len(leaves) < 2:
+    readers = network.readers[entry]
+    slices = [name for name in readers if network.nodes[name].kind == "slice"]
+    # A block that slices its input reads all of it in two slices, and in nothing else.
+    if len(slices) != 2 or len(readers) != 2 or len(leaves) < 2:
         return (), entry, leaves
     for around, rest in ((leaves[0], leaves[1:]), (leaves[-1], leaves[:-1])):
-        enters = next((name for name in slices if name != around), "")
-        if around in slices and _are_halves(network, entry, around, enters):
+        if around not in slices:
+            continue
+        enters = slices[1] if slices[0] == around else slices[0]
+        if _are_halves(network, entry, around, enters):
             return (around,), enters, rest
     return (), entry, leaves
 
@@ -215,9 +219,10 @@ def _find_layers(
         met.update(ends)
         start = _find_start(network, enters, ends)
         if start is None:
-            return []
+            return []  # something before the block's input is read: it is no block
         found[ends] = _FoundLayer(ends, start)
         waiting.extend(_group_values(network, _list_sources(start, enters), met, key))
+    # A layer reads those before it, so running order is the order of their numbers.
     return sorted(found.values(), key=lambda layer: network.position[layer.ends[-1]])
 
 
@@ -242,13 +247,13 @@ _GROUPINGS: tuple[GroupKey, ...] = (
     lambda network, name: name,
     _joins_reading,
 )
-"""Which values are one layer's: those that the same operators read, else each by itself, else those
-of the same joins, some of which are made of others."""
+"""Which values are one layer's: those that the same operators read, else each by itself,
+else those of the same joins, some of which are made of others."""
 
 
 def _find_start(network: Network, enters: str, ends: tuple[str, ...]) -> Node | None:
-    """The nearest node before a layer's ends that others read as
-    well, or whose parts others read.
+    """The nearest node before a layer's ends that others read as well,
+    or whose parts others read.
     """
     for node, behind in walk_narrow_nodes(network, ends):
         if node.name in ends:
@@ -266,9 +271,10 @@ def _list_sources(start: Node, enters: str) -> tuple[str, ...]:
 
 
 def _is_read_elsewhere(network: Network, node: Node, behind: AbstractSet[str]) -> bool:
-    parts = node.reads if node.is_join else (node.name,)
+    """Whether others than the nodes behind it read a node, or a part of the join that it is."""
     inside = {*behind, node.name}
-    return any(reader not in inside for part in parts for reader in network.readers[part])
+    parts = node.reads if node.is_join else (node.name,)
+    return not all(inside.issuperset(network.readers[part]) for part in parts)
 
 
 def _is_dense(
@@ -281,9 +287,12 @@ def _is_dense(
     size = network.nodes[enters].shape[1:]
     if not size or any(network.nodes[name].shape[1:] != size for name in known):
         return False
-    parts = [_list_sources(layer.start, enters) for layer in found]
-    whole = all(known.issuperset(names) for names in (*parts, gathers))
-    return whole and len({*gathers}) == len(gathers) and (len(found) > 1 or gathers[0] == enters)
+    for layer in found:
+        if not known.issuperset(_list_sources(layer.start, enters)):
+            return False
+    if not known.issuperset(gathers) or len({*gathers}) < len(gathers):
+        return False
+    return len(found) > 1 or gathers[0] == enters
 
 
 def _make_layer(
@@ -297,8 +306,8 @@ def _make_layer(
 
 
 def _divide_layers(block: LiftedBlock) -> LiftedBlock:
-    """Layers that are the only ones to read the one before are found as
-    one with it: they are parted again.
+    """Layers that are the only ones to read the one before are found as one with it:
+    they are parted again.
     """
     kinds = [kinds_of(layer.steps) for layer in block.layers]
     shortest = min(kinds, key=len)

@@ -21,8 +21,8 @@ from archspec.graph.shapes import infer_shapes
 from archspec.operators.shapes import Shape
 
 MAX_JOINED = 400_000
-"""Values that all operators of a file that is lifted read,
-concatenations written out; a block of 600 layers."""
+"""Values that all operators of a file that is lifted read, concatenations written out;
+a block of 600 layers."""
 
 
 class Unliftable(Exception):
@@ -105,10 +105,11 @@ def make_network(graph: Graph, where: str) -> Network:
         raise ModelFileError(
             Diagnostic("R108", f"{fault.where}: {fault.message}", where) for fault in faults
         )
-    concats = (name for name, op in joins.graph.ops.items() if op.kind == "concat")
+    # Of concatenations that come to the same join, the first one's name is what the user finds.
     named: dict[tuple[str, ...], str] = {}
-    for name in concats:
-        named.setdefault(joins.leaves[name], name)
+    for name, op in joins.graph.ops.items():
+        if op.kind == "concat":
+            named.setdefault(joins.leaves[name], name)
     collected = _NodeCollector(joins, shapes, named)
     for name, reads in joins.reads.items():
         collected.add_node(joins.ops[name], reads)
@@ -149,8 +150,8 @@ class _NodeCollector:
 
 
 def keep_whole_joins(network: Network) -> Network:
-    """Return the network with a join,
-    all parts of which are always read together, as one value of larger joins.
+    """Return the network with a join, all parts of which are always read together,
+    as one value of larger joins.
     """
     nodes = dict(network.nodes)
     for join in network.nodes.values():

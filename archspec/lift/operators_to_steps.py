@@ -1,5 +1,5 @@
-"""Operators between two nodes as steps,
-each with what it reads and gives; widths are numbers still.
+"""Operators between two nodes as steps, each with what it reads and gives;
+widths are numbers still.
 """
 
 from __future__ import annotations
@@ -84,29 +84,16 @@ class _StepFinder:
         self, entry: str, ends: Sequence[str], in_channels: int, depth: int
     ) -> tuple[Step, ...]:
         if depth > MAX_NESTED:
-            raise Unliftable(
-                ends[0], f"stands in more than {MAX_NESTED} branches inside one another"
-            )
-        nodes = self.find_cuts(entry, ends)
+            message = f"stands in more than {MAX_NESTED} branches inside one another"
+            raise Unliftable(ends[0], message)
         steps: list[Step] = []
-        for before, node in zip([entry, *(n.name for n in nodes)], nodes, strict=False):
-            steps.append(
-                self.make_step(
-                    before, node, steps[-1].out_channels if steps else in_channels, depth
-                )
-            )
+        before, channels = entry, in_channels
+        for node in self.find_cuts(entry, ends):
+            steps.append(self.make_step(before, node, channels, depth))
+            before, channels = node.name, steps[-1].out_channels
         if len(ends) > 1:
-            before = nodes[-1].name if nodes else entry
-            steps.append(
-                self.make_join(
-                    before,
-                    ends,
-                    "concat",
-                    ends[-1],
-                    steps[-1].out_channels if steps else in_channels,
-                    depth,
-                )
-            )
+            # Several ends are a layer's that others read in a join, as if it had joined them.
+            steps.append(self.make_join(before, ends, "concat", ends[-1], channels, depth))
         return tuple(steps)
 
     def find_cuts(self, entry: str, ends: Sequence[str]) -> list[Node]:
@@ -121,10 +108,9 @@ class _StepFinder:
         raise Unliftable(ends[-1], "reads more than the steps before it give")
 
     def make_step(self, before: str, node: Node, in_channels: int, depth: int) -> Step:
-        if node.reads == (before,):
-            self.take_node(node)
-            return Step(node.name, node.kind, node.op.attrs, in_channels, node.shape[0])
         self.take_node(node)
+        if node.reads == (before,):
+            return Step(node.name, node.kind, node.op.attrs, in_channels, node.shape[0])
         step = self.make_join(before, node.reads, node.kind, node.name, in_channels, depth)
         return _as_squeeze_excite(step) or step
 

@@ -1,5 +1,5 @@
-"""The long form of a spec made short: what all blocks say is said once,
-and what means the same unsaid is left out.
+"""The long form of a spec made short:
+what all blocks say is said once, and what means the same unsaid is left out.
 """
 
 from __future__ import annotations
@@ -96,6 +96,8 @@ def shorten(values: Values) -> Values:
     values = _say_once(values)
     wanted = describe_meaning(validate(Spec, Document(values)))
     paths = [path for path in _walk_paths(values) if path != ("name",)]
+    # Pruning is greedy: of what both `transition` and `transitions` could say, it drops what it
+    # meets first. Which text is shorter depends on the network, so both orders are tried.
     for_all_last = sorted(paths, key=lambda path: path[0] == "transition")
     shorts = [_write_short_forms(_prune(values, each, wanted)) for each in (for_all_last, paths)]
     return min(shorts, key=lambda short: len(str(short)))
@@ -128,12 +130,8 @@ def describe_meaning(spec: Spec) -> tuple[Any, ...]:
 
 
 def _describe_block(spec: Spec, block: Block) -> tuple[Any, ...]:
-    known = {
-        "k": block.growth_rate,
-        "out": block.growth_rate,
-        "bottleneck": block.bottleneck * block.growth_rate,
-    }
-    wiring, ends = block.connectivity, block.aggregate
+    growth, wiring = block.growth_rate, block.connectivity
+    known = {"k": growth, "out": growth, "bottleneck": block.bottleneck * growth}
     connections = (
         wiring.kind,
         wiring.window,
@@ -143,11 +141,11 @@ def _describe_block(spec: Spec, block: Block) -> tuple[Any, ...]:
         wiring.is_newest_first,
         gathered(wiring, len(block.widths)),
     )
-    aggregate = ends and _describe_part(spec, ends)
-    layers = {
-        number: _expand_steps(spec, steps, 1, known)
-        for number, steps in {0: block.steps, **block.steps_at}.items()
-    }
+    aggregate = block.aggregate and _describe_part(spec, block.aggregate)
+    # Layer 0 stands for all that have no steps of their own.
+    layers = {0: _expand_steps(spec, block.steps, 1, known)}
+    for number, steps in block.steps_at.items():
+        layers[number] = _expand_steps(spec, steps, 1, known)
     return block.widths, connections, aggregate, block.residual, layers
 
 
@@ -184,13 +182,17 @@ def _has_meaning(values: Values, wanted: tuple[Any, ...]) -> bool:
 def _say_once(values: Values) -> Values:
     """What most of the blocks, or of the transitions, say is said for all."""
     once = {key: _find_usual(values["blocks"], key) for key in _SAID_ONCE}
-    steps, pool = _find_usual(values["transitions"], "steps"), None
-    pool = _find_usual([each for each in values["transitions"] if each["steps"] == steps], "pool")
-    all_of_them = {
-        key: value for key, value in (("steps", steps), ("pool", pool)) if value is not None
-    }
-    once |= {"transition": all_of_them} if all_of_them else {}
-    return {**values, **{key: value for key, value in once.items() if value is not None}}
+    steps = _find_usual(values["transitions"], "steps")
+    # A pool belongs to its steps: that of other transitions says nothing of these.
+    same = [each for each in values["transitions"] if each["steps"] == steps]
+    transition = _drop_unsaid({"steps": steps, "pool": _find_usual(same, "pool")})
+    if transition:
+        once["transition"] = transition
+    return {**values, **_drop_unsaid(once)}
+
+
+def _drop_unsaid(values: Values) -> Values:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _find_usual(entries: Sequence[Values], key: str) -> Any:
@@ -200,11 +202,13 @@ def _find_usual(entries: Sequence[Values], key: str) -> Any:
     said = [entry[key] for entry in entries if key in entry]
     if not said:
         return None
-    texts = Counter(map(str, said))
-    text, count = texts.most_common(1)[0]
+    # By text, as lists and mappings cannot be counted.
+    texts = list(map(str, said))
+    text, count = Counter(texts).most_common(1)[0]
+    # A spec's own growth rate is one number, which its stem may depend on.
     if key == "growth_rate" and (2 * count <= len(said) or text.startswith("[")):
         return None
-    return next(value for value in said if str(value) == text)
+    return said[texts.index(text)]
 
 
 def _walk_paths(values: Any, path: Path = ()) -> Iterator[Path]:
@@ -242,11 +246,11 @@ def _write_short_forms(values: Values) -> Values:
         values = {**values, "block_config": [block["layers"] for block in blocks]}
         del values["blocks"]
     shared: dict[str, Any] = {}
-    return {
-        key: _share_lists(_write_short(key, values[key]), shared)
-        for key in KEY_ORDER
-        if key in values
-    }
+    short: Values = {}
+    for key in KEY_ORDER:
+        if key in values:
+            short[key] = _share_lists(_write_short(key, values[key]), shared)
+    return short
 
 
 def _share_lists(value: Any, known: dict[str, Any]) -> Any:

@@ -1,5 +1,5 @@
-"""On a way up, what is enlarged joins a block's output from the way
-down: such a join becomes one step.
+"""On a way up, what is enlarged joins a block's output from the way down:
+such a join becomes one step.
 
     (up, u, a, b), (up, u, a, b, c)    joins of maps from before an enlargement and from behind it
     skip(up), (skip, c)                where (u, a, b) is a node: a block's output
@@ -28,8 +28,8 @@ class _Skip:
 
 
 def resolve_skips(network: Network) -> Network:
-    """Return the network with each join of an older block's output as
-    one step that reads the newer value alone.
+    """Return the network with each join of an older block's output
+    as one step that reads the newer value alone.
 
     Raises:
         Unliftable: a join of more than two values of different age, or of an older one that is no

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 from pydantic import ValidationError
@@ -36,9 +36,8 @@ def make_spec_values(stages: Stages, name: str) -> Values:
     Raises:
         Unliftable: steps that the language does not have, or layers of a block that are not alike.
     """
-    form = _SpecWriter(
-        stages, choose_style([step for steps in _walk_parts(stages) for step in walk_steps(steps)])
-    )
+    steps = list(chain.from_iterable(map(walk_steps, _walk_parts(stages))))
+    form = _SpecWriter(stages, choose_style(steps))
     last, head = form.write_end()
     runs = [*stages.between[:-1], *([last] if last else [])]
     transitions, compression = form.write_transitions(runs)
@@ -69,15 +68,17 @@ class _SpecWriter:
 
     def write_stem(self) -> Values:
         """A convolution as the language has it, a template, or a list."""
-        steps, ins, outs = self.stages.stem, self.stages.image[0], self.stages.blocks[0].in_channels
-        for values in _list_stems(steps[0]) if steps else ():
-            if self.is_said_by(StemSpec, values, PartInstance(steps, ins, {"out": outs})):
-                return {"channels": outs, **values}
-        return (
-            {"steps": write_steps([PartInstance(steps, ins, {})], self.style, numbers=True)}
-            if steps
-            else {**NO_STEM}
-        )
+        steps, channels = self.stages.stem, self.stages.image[0]
+        if not steps:
+            return {**NO_STEM}
+        out = self.stages.blocks[0].in_channels
+        instance = PartInstance(steps, channels, {"out": out})
+        for values in _list_stems(steps[0]):
+            if self.is_said_by(StemSpec, values, instance):
+                return {"channels": out, **values}
+        # In a list widths are numbers: `out` would have to be said beside it.
+        listed = write_steps([PartInstance(steps, channels, {})], self.style, numbers=True)
+        return {"steps": listed}
 
     def is_said_by(self, model: Any, values: Values, instance: PartInstance) -> bool:
         try:
@@ -89,24 +90,31 @@ class _SpecWriter:
     def write_blocks(self) -> list[Values]:
         """Each block with all that it says."""
         blocks = self.stages.blocks
-        columns = (
-            describe_growth_rates(blocks),
-            describe_layers(blocks, self.style),
-            self.write_aggregates(blocks),
-        )
-        found = []
-        for block, wiring, *others in zip(blocks, find_wirings(blocks), *columns, strict=True):
-            said = {key: value for other in others for key, value in other.items()}
-            residual = {"residual": True} if block.residual else {}
-            found.append({"layers": len(block.layers), **said, "connectivity": wiring, **residual})
-        return found
+        # Of all blocks at once: what several have in common is said in the same way.
+        growths = describe_growth_rates(blocks)
+        layers = describe_layers(blocks, self.style)
+        aggregates = self.write_aggregates(blocks)
+        wirings = find_wirings(blocks)
+        written = []
+        for number, block in enumerate(blocks):
+            values = {
+                "layers": len(block.layers),
+                **growths[number],
+                **layers[number],
+                **aggregates[number],
+                "connectivity": wirings[number],
+            }
+            if block.residual:
+                values["residual"] = True
+            written.append(values)
+        return written
 
     def write_aggregates(self, blocks: Sequence[LiftedBlock]) -> list[Values]:
-        numbers = [number for number, block in enumerate(blocks) if block.aggregate]
-        parts = [
-            _make_instance(blocks[number].aggregate, blocks[number].joined_channels)
-            for number in numbers
-        ]
+        numbers, parts = list[int](), list[PartInstance]()
+        for number, block in enumerate(blocks):
+            if block.aggregate:
+                numbers.append(number)
+                parts.append(_make_instance(block.aggregate, block.joined_channels))
         forms, theta = describe_parts(parts, self.style, pools=("none",))
         own = {} if theta is None else {"compression": theta}
         said: list[Values] = [{} for _ in blocks]
@@ -117,15 +125,13 @@ class _SpecWriter:
 
     def write_transitions(self, runs: Sequence[tuple[Step, ...]]) -> tuple[list[Values], Values]:
         """What stands between the blocks, and the share that all of them keep."""
-        cut = [_split_at_skip(steps) for steps in runs]
-        parts = [
-            _make_instance(steps, block.out_channels)
-            for (steps, _), block in zip(cut, self.stages.blocks, strict=False)
-        ]
+        parts, rests = list[PartInstance](), list[tuple[Step, ...]]()
+        for run, block in zip(runs, self.stages.blocks, strict=False):
+            steps, rest = _split_at_skip(run)
+            parts.append(_make_instance(steps, block.out_channels))
+            rests.append(rest)
         forms, theta = describe_parts(parts, self.style)
-        said = [
-            {**form, **self.write_skip(rest)} for form, (_, rest) in zip(forms, cut, strict=True)
-        ]
+        said = [{**form, **self.write_skip(rest)} for form, rest in zip(forms, rests, strict=True)]
         return said, {} if theta is None else {"compression": theta}
 
     def write_skip(self, steps: Sequence[Step]) -> Values:
@@ -138,18 +144,16 @@ class _SpecWriter:
         numbers |= {block.op: number for number, block in enumerate(self.stages.blocks, start=1)}
         if join.attrs["skip"] not in numbers:
             raise Unliftable(join.op, f"joins {join.attrs['skip']}, which is no block's output")
-        behind = (
-            {"after": write_steps([PartInstance(tuple(after), join.out_channels, {})], self.style)}
-            if after
-            else {}
-        )
-        return {
+        values: Values = {
             "skip": numbers[join.attrs["skip"]],
             "crop": crop,
             "join": join.attrs["join"],
             "order": join.attrs["order"],
-            **behind,
         }
+        if after:
+            behind = PartInstance(tuple(after), join.out_channels, {})
+            values["after"] = write_steps([behind], self.style)
+        return values
 
     def write_end(self) -> tuple[tuple[Step, ...], Values]:
         """What stands behind the last block, as a transition and a head."""
@@ -157,18 +161,17 @@ class _SpecWriter:
         if not tail:
             return (), {"steps": "none"}
         classes = tail[-1].out_channels
+        # All of it as a head first, then as short a head as a template has.
         for cut, name in product((0, *range(len(tail) - 1, 0, -1)), templates("heads")):
             instance = PartInstance(tail[cut:], tail[cut].in_channels, {"out": classes})
             if _stands_alone(tail[:cut]) and self.is_said_by(HeadSpec, {"steps": name}, instance):
                 return tail[:cut], {"steps": name, "num_classes": classes}
-        cut = (
-            0 if self.stages.features else _find_head_start(tail)
-        )  # without a head, a network ends with its last feature
+        # Without a head a network ends with its last feature: then all of the tail is a head.
+        cut = 0 if self.stages.features else _find_head_start(tail)
         if cut == len(tail):
             return tail, {"steps": "none"}
-        steps = write_steps(
-            [_make_instance(tail[cut:], tail[cut].in_channels)], self.style, numbers=True
-        )
+        instance = _make_instance(tail[cut:], tail[cut].in_channels)
+        steps = write_steps([instance], self.style, numbers=True)
         return tail[:cut], {"steps": steps, "num_classes": classes}
 
 
@@ -205,8 +208,8 @@ def _stands_alone(steps: Sequence[Step]) -> bool:
 
 
 def _find_head_start(tail: Sequence[Step]) -> int:
-    """Where a head of its own begins: at its mean over the pixels,
-    or where nothing before it makes new maps.
+    """Where a head of its own begins:
+    at its mean over the pixels, or where nothing before it makes new maps.
     """
     kinds = [step.kind for step in tail]
     start = kinds.index("global_avg_pool") if "global_avg_pool" in kinds else _find_pixel_head(tail)

@@ -100,8 +100,8 @@ class _StepWriter:
         return {name: self.write_width(places) for name in names}
 
     def write_conv_width(self, places: Sequence[Place]) -> dict[str, int | str]:
-        """The width of a convolution,
-        unsaid where it gives as many channels as it reads and no growth rate.
+        """The width of a convolution, unsaid where it gives as many channels
+        as it reads and no growth rate.
         """
         unsaid = all(
             step.in_channels == step.out_channels != names.get("k") for step, names in places
@@ -109,8 +109,8 @@ class _StepWriter:
         return {} if unsaid else {"width": self.write_width(places)}
 
     def write_width(self, places: Sequence[Place], border: str = "") -> int | str:
-        """What a width of all these places,
-        or an attribute that is a border between channels, is called.
+        """What a width of all these places, or an attribute
+        that is a border between channels, is called.
         """
         wanted = [step.attrs[border] if border else step.out_channels for step, _ in places]
         number: list[int | str] = [wanted[0]] if len({*wanted}) == 1 else []

@@ -1,5 +1,5 @@
-"""Transitions and aggregations: templates where they come to the same,
-else lists of steps; and how wide they are.
+"""Transitions and aggregations: templates where they come to the same, else lists of steps;
+and how wide they are.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _OUT = re.compile(r"'[0-9.]*out\b")
 def describe_parts(
     parts: Sequence[PartInstance], style: Style, pools: Sequence[str] = POOLS
 ) -> tuple[list[Form], float | None]:
-    """Return each part's steps and pooling,
-    and the share of the channels that all of them keep, or their channels.
+    """Return each part's steps and pooling, and the share of the channels that all of them keep,
+    or their channels.
 
     Raises:
         Unliftable: steps that the language does not have.

@@ -1,5 +1,5 @@
-"""Does each region consist of the operators that its declaration comes to, wired so,
-and of no others?
+"""Does each region consist of the operators that its declaration comes to,
+wired so, and of no others?
 
 Connections and widths alone do not tell a layer from one without its activation. A part's steps are
 expanded anew (archspec/graph/expand.py) and compared with the operators that the graph has; blocks

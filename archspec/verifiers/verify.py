@@ -28,8 +28,8 @@ Verifier = Callable[[Graph], Iterator[Diagnostic]]
 
 
 def verify(graph: Graph) -> tuple[Diagnostic, ...]:
-    """Return every fault of a graph; none means that it is proved right,
-    as far as VERIFIERS say.
+    """Return every fault of a graph;
+    none means that it is proved right, as far as VERIFIERS say.
     """
     faults: list[Diagnostic] = []
     failed: set[Verifier] = set()
@@ -100,8 +100,8 @@ def check_shapes(graph: Graph) -> Iterator[Diagnostic]:
 
 
 def check_ports(graph: Graph) -> Iterator[Diagnostic]:
-    """Every region reads one value from outside, a transition with a skip what that names too,
-    and gives one.
+    """Every region reads one value from outside,
+    a transition with a skip what that names too, and gives one.
     """
     found = derive_ports(graph)
     for name, port in found.items():
@@ -175,8 +175,8 @@ def _name_source(number: int) -> str:
 
 
 def check_channels(graph: Graph) -> Iterator[Diagnostic]:
-    """A layer reads the sum of its sources (k0 + k (l - 1) where all
-    are dense) and gives its growth rate.
+    """A layer reads the sum of its sources (k0 + k (l - 1) where all are dense)
+    and gives its growth rate.
 
     That a transition gives floor(compression x channels), and a bottleneck its multiple of the
     growth rate, `check_composition` holds.

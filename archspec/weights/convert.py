@@ -1,5 +1,5 @@
-"""Weights of one file into another: recognised,
-matched with the network of a spec, written in the names asked for.
+"""Weights of one file into another:
+recognised, matched with the network of a spec, written in the names asked for.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def _check_output(file: Path, output: Path | None) -> None:
 
 
 def _take_classes(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec, str]:
-    """The spec, with the file's number of classes where nobody said
-    one, and a line that says so.
+    """The spec, with the file's number of classes where nobody said one,
+    and a line that says so.
     """
     dense = [tensor.shape for tensor in weights.tensors.values() if tensor.ndim == 2]
     if len(dense) != 1 or (is_users_choice(spec, ("head", "num_classes")) and not any_classes):

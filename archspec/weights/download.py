@@ -1,5 +1,5 @@
-"""A file from an https server: verified,
-taken up again where it was cut, there whole or not at all.
+"""A file from an https server:
+verified, taken up again where it was cut, there whole or not at all.
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ def _open_url(url: str, part: PartialDownload) -> tuple[HTTPResponse, int]:
 
 
 def _continues_partial(response: HTTPResponse, part: PartialDownload) -> bool:
-    """Tell whether it is the rest,
-    and of the version whose beginning is there: not every server knows If-Range.
+    """Tell whether it is the rest, and of the version whose beginning is there:
+    not every server knows If-Range.
     """
     wanted = f"bytes {part.size}-{part.length - 1}/{part.length}"
     is_rest = (

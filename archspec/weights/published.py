@@ -1,5 +1,5 @@
-"""Published checkpoints: where they are,
-and the cache folder in which they are kept with their sha256.
+"""Published checkpoints: where they are, and the cache folder
+in which they are kept with their sha256.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from archspec.weights.download import (
 )
 
 MIRROR = "DENSENET_WEIGHTS_URL"
-"""An https folder that has the files of the table under their own
-names, instead of the publishers'."""
+"""An https folder that has the files of the table under their own names,
+instead of the publishers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,15 @@ def find_address(name: str) -> str:
 
 
 def find_cached_file(name: str) -> Path:
-    """Return where in the cache folder the weights of that name
-    belong, whether or not they are there.
+    """Return where in the cache folder the weights of that name belong,
+    whether or not they are there.
     """
     return cache_folder() / find_published(name).file
 
 
 def fetch_weights(name: str, show: ShowProgress = lambda what, done, total: None) -> Path:
-    """Return the published weights of that name as a file in the cache
-    folder, downloaded if it is absent.
+    """Return the published weights of that name as a file in the cache folder,
+    downloaded if it is absent.
 
     The sha256 of the first file is kept, and every later one must have it, whether it is downloaded
     or cached.
@@ -251,8 +251,8 @@ def _is_checkpoint(file: Path) -> bool:
 
 
 def _read_length(stream: BinaryIO) -> int:
-    """Read a whole number of protobuf's: seven bits a byte, the lowest first,
-    the eighth set in all but the last.
+    """Read a whole number of protobuf's:
+    seven bits a byte, the lowest first, the eighth set in all but the last.
     """
     value = 0
     for shift in range(0, 35, 7):

@@ -1,5 +1,5 @@
-"""Connections that are there in form alone: files with weights that are zero,
-and ONNX Runtime's word on them.
+"""Connections that are there in form alone:
+files with weights that are zero, and ONNX Runtime's word on them.
 """
 
 import json
@@ -36,8 +36,8 @@ GROWTH = 12
 ENTERING = {1: 24, 2: 36}
 """Channels that enter each block."""
 CONNECTIONS = 20 + 2 * 5 + 1
-"""Of layers; of the transition and the head, which read their block's input and its layers;
-of the stem."""
+"""Of layers; of the transition and the head,
+which read their block's input and its layers; of the stem."""
 
 Weights = dict[str, Any]
 
@@ -91,8 +91,8 @@ def test_a_network_with_weights_is_alive(style: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_what_is_zero_is_named_in_every_style(style: str, tmp_path: Path) -> None:
-    """A slice of a convolution, a slice of a scale, the whole of a layer's last convolution,
-    slices behind a block.
+    """A slice of a convolution, a slice of a scale,
+    the whole of a layer's last convolution, slices behind a block.
     """
     model = changed(
         style,
@@ -352,8 +352,8 @@ VARIANT = {
 
 @pytest.fixture(scope="module")
 def variant(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    """Layers that read one other alone,
-    so that a norm is folded into another layer; gates, groups.
+    """Layers that read one other alone, so that a norm is folded into another layer;
+    gates, groups.
     """
     file = tmp_path_factory.mktemp("variant") / "variant.yaml"
     file.write_text(json.dumps(VARIANT))
@@ -367,8 +367,8 @@ def weights_of(graph: Graph, layers: Sequence[int], role: str) -> list[str]:
 
 @pytest.mark.parametrize("style", ["torch", "torch folded", "scale and shift"])
 def test_gates_and_groups_carry_features(style: str, variant: Graph, tmp_path: Path) -> None:
-    """Zero behind a gate is alive still: the gate reads all channels,
-    and each of its own depends on it.
+    """Zero behind a gate is alive still:
+    the gate reads all channels, and each of its own depends on it.
     """
     last = weights_of(variant, (2, 2), "conv")[-1]
     first = next(
@@ -472,8 +472,8 @@ def test_a_damaged_file_is_refused_or_looked_at(number: int, tmp_path: Path) -> 
 
 
 def test_what_the_spec_itself_cuts_off_is_not_called_dead(tmp_path: Path) -> None:
-    """A slice leaves out the last layer; half of what it leaves has weights of zero,
-    which are told.
+    """A slice leaves out the last layer;
+    half of what it leaves has weights of zero, which are told.
     """
     values = {
         "input": {"channels": 1, "height": 8, "width": 8},

@@ -1,5 +1,5 @@
-"""Comparing a file's graph with a spec's: by structure alone, each fault named,
-permutations forgiven.
+"""Comparing a file's graph with a spec's:
+by structure alone, each fault named, permutations forgiven.
 """
 
 import random
@@ -35,8 +35,8 @@ def small_but(override: str) -> list[str]:
 
 
 def nameless(graph: Graph, seed: int = 0) -> Graph:
-    """The graph as a file has it: no regions, other names, another order,
-    no dropout, no momentum.
+    """The graph as a file has it:
+    no regions, other names, another order, no dropout, no momentum.
     """
     rng = random.Random(seed)
     names = {
@@ -352,8 +352,8 @@ def reachable(graph: Graph) -> Graph:
 
 
 def same_function(graph: Graph) -> bool:
-    """An oracle by another way: isomorphic as labelled graphs (networkx),
-    joins' inputs written out.
+    """An oracle by another way:
+    isomorphic as labelled graphs (networkx), joins' inputs written out.
     """
     return nx.is_isomorphic(
         labelled(SPEC),
@@ -389,8 +389,8 @@ def flat(graph: Graph, names: tuple[str, ...]) -> list[str]:
 
 
 def test_every_random_mutation_is_found() -> None:
-    """300 mutations; networkx's isomorphism says which of them change
-    nothing (none of those is accused).
+    """300 mutations; networkx's isomorphism says which of them
+    change nothing (none of those is accused).
     """
     rng = random.Random(11)
     unchanged = 0
@@ -417,8 +417,8 @@ def test_joins_that_double_without_end_are_refused() -> None:
 
 
 def test_the_list_of_differences_ends() -> None:
-    """A block of 80 layers that read one another alone lacks 3,160
-    connections less those it has.
+    """A block of 80 layers that read one another alone lacks
+    3,160 connections less those it has.
     """
     spec = build_graph(load_spec("densenet121", small_but("block_config=[80]")))
     chain = spec

@@ -1,5 +1,5 @@
-"""Comparing relatives of dense networks: each lost connection is one line,
-where it is lost; permutations forgiven.
+"""Comparing relatives of dense networks: each lost connection is one line, where it is lost;
+permutations forgiven.
 """
 
 from __future__ import annotations

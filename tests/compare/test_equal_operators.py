@@ -47,8 +47,8 @@ def branches(*steps: Step) -> Step:
 
 
 def spec_of(**settings: Any) -> Graph:
-    """A verified graph; one block of two layers of 4 channels on 8 x 8
-    pixels where nothing else is said.
+    """A verified graph; one block of two layers of 4 channels on 8 x 8 pixels
+    where nothing else is said.
     """
     usual = {
         "input": {"height": 8, "width": 8},

@@ -115,8 +115,8 @@ def given(op: Op, reads: list[int]) -> int:
 
 
 def drop_an_edge_and_refit(graph: Graph, rng: random.Random) -> Mutant | None:
-    """As a builder with a wrong rule would: one source fewer,
-    and every width as if that were right.
+    """As a builder with a wrong rule would:
+    one source fewer, and every width as if that were right.
     """
     return refitted(drop_an_edge(graph, rng))
 

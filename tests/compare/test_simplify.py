@@ -1,5 +1,5 @@
-"""Operators that give what they read: a compiler leaves them out,
-and a person writes them for nothing.
+"""Operators that give what they read:
+a compiler leaves them out, and a person writes them for nothing.
 """
 
 from typing import Any

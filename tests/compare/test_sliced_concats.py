@@ -82,8 +82,8 @@ def test_every_channel_is_what_it_was(seed: int) -> None:
 
 
 def sliced(*bounds: tuple[int, int]) -> Graph:
-    """The spec's graph, what layer 3 of block 2 reads put together of
-    slices of the join of all before it.
+    """The spec's graph, what layer 3 of block 2 reads put together
+    of slices of the join of all before it.
     """
     pieces = [
         Op(f"piece {number}", "slice", ("all",), {"start": start, "stop": stop})

@@ -129,8 +129,8 @@ def test_any_spec_gives_a_graph_that_is_proved_right(spec: Spec) -> None:
 @settings(max_examples=100)
 @given(specs())
 def test_any_graph_has_the_papers_counts_and_shapes(spec: Spec) -> None:
-    """Parameters, BN statistics and the shape behind each block equal
-    a count from the spec alone.
+    """Parameters, BN statistics and the shape behind each block
+    equal a count from the spec alone.
     """
     found = report(build_graph(spec))
     params, stats, shapes = counted(spec)

@@ -54,8 +54,8 @@ def test_densenet121_stage_by_stage() -> None:
 
 @pytest.mark.parametrize("name", shipped())
 def test_depth_is_the_longest_way_through_weights(name: str) -> None:
-    """networkx finds the same longest path,
-    where an edge into an operator with weights counts 1.
+    """networkx finds the same longest path, where an edge into an operator
+    with weights counts 1.
     """
     graph = built(name)
     weighty = {

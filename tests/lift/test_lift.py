@@ -1,5 +1,5 @@
-"""Lifting: the spec that a file's graph comes to is the one that a person would have written,
-or none.
+"""Lifting: the spec that a file's graph comes to is the one
+that a person would have written, or none.
 """
 
 from __future__ import annotations
@@ -238,8 +238,8 @@ RANDOM = settings(
 @given(specs())
 @settings(RANDOM, max_examples=15)
 def test_a_random_network_is_lifted_or_refused(values: dict[str, Any]) -> None:
-    """Over the whole language; nothing ends in another way,
-    and what is lifted has as many parameters.
+    """Over the whole language;
+    nothing ends in another way, and what is lifted has as many parameters.
     """
     check(values)
 

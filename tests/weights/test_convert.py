@@ -72,8 +72,8 @@ def test_torchs_files_are_taken_over(prefix, legacy, tmp_path):
 
 
 def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
-    """In MindCV's structure,
-    saved by MindSpore from a training step with momentum and moving averages.
+    """In MindCV's structure, saved by MindSpore from a training step
+    with momentum and moving averages.
     """
     import mindspore as ms
     from handwritten import HandwrittenDenseNet

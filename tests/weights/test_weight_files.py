@@ -142,8 +142,8 @@ def test_half_and_brain_floats_become_floats(tmp_path):
 
 
 def test_other_files_are_refused_in_one_line(tmp_path):
-    """R001 for what cannot be read,
-    R002 with a cure for other kinds and for files that were cut.
+    """R001 for what cannot be read, R002 with a cure for other kinds
+    and for files that were cut.
     """
     assert fault(tmp_path / "none.ckpt") == "R001 cannot be read: No such file or directory"
     assert fault(tmp_path) == "R001 cannot be read: Is a directory (name a file in it)"

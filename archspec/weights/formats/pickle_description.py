@@ -1,5 +1,5 @@
-"""What a pickle of weights names: tensors as windows on storages, parameters,
-dicts, and what is foreign here.
+"""What a pickle of weights names:
+tensors as windows on storages, parameters, dicts, and what is foreign here.
 
 Each call that a pickle makes of what is known gives a value of this module, after its arguments are
 checked. A call of anything else gives a `Foreign`: the name and what it was given, inert.

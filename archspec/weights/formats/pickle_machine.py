@@ -45,8 +45,8 @@ class Description:
 
 
 def describe_pickle(file: BinaryIO, *, has_views: bool = False) -> Description:
-    """Return what the pickle that starts at the file's position
-    says, and leave the position behind it.
+    """Return what the pickle that starts at the file's position says,
+    and leave the position behind it.
 
     Args:
         file: in memory, so that a declared length cannot make it grow.

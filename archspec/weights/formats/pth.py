@@ -111,8 +111,8 @@ def _open_zip(raw: bytes) -> tuple[Description, ReadStorage]:
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries by name,
-    where they are stored as torch does: nothing compressed, none twice.
+    """The archive's entries by name, where they are stored as torch does:
+    nothing compressed, none twice.
     """
     entries = {info.filename: info for info in archive.infolist()}
     if len(entries) != len(archive.infolist()):

@@ -65,8 +65,8 @@ def read_tensors(path: Path) -> Mapping[str, Floats]:
 
 
 def read_weights(path: Path) -> Weights:
-    """Return what a MindSpore checkpoint,
-    a .safetensors or a torch .pth file holds; nothing of it is run.
+    """Return what a MindSpore checkpoint, a .safetensors or a torch .pth file holds;
+    nothing of it is run.
 
     Raises:
         ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth
@@ -209,8 +209,8 @@ def check_target(path: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
-    """Write tensors as a MindSpore checkpoint or as .safetensors,
-    by the suffix; whole or not at all.
+    """Write tensors as a MindSpore checkpoint or as .safetensors, by the suffix;
+    whole or not at all.
 
     Raises:
         ArchspecError: W001, another suffix; W002, it cannot be written.
