@@ -69,6 +69,7 @@ def summarize_certificate(certificate: Mapping[str, Any]) -> str:
 
 
 def _cache_key(graph: Graph, module: str) -> str:
+    # All that a certificate follows from: another version of either may compile otherwise.
     parts = (module, named_digest(graph), version("densenet-archspec"), version("mindspore"))
     return sha256("\n".join(parts).encode()).hexdigest()
 
@@ -91,6 +92,7 @@ def _make_certificate(spec: Spec, graph: Graph, module: str) -> BuiltCertificate
         ended = subprocess.run(
             [sys.executable, "-m", WORKER, name],
             cwd=name,  # MindSpore leaves files of a compilation that fails where it runs
+            # Safe path: a file that lies there must not stand for a module of Python's.
             env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
             capture_output=True,
             text=True,

@@ -63,6 +63,7 @@ def _describe_liveness(liveness: Liveness, comparison: Comparison) -> dict[str, 
     """What the weights say."""
     return {
         "compared": (*comparison.compared, WEIGHTS_LOOKED_AT),
+        # The first of them says that no weights were looked at.
         "not_compared": (WEIGHTS_NOT_COMPARED, *comparison.not_compared[1:]),
         "connections": liveness.connections,
         "dead": [asdict(dead) for dead in liveness.dead_connections],

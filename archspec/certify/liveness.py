@@ -100,6 +100,8 @@ def check_liveness(match: Match, reading: Reading, path: Path) -> Liveness:
     Raises:
         ModelFileError: R005, R006, the file cannot be read any more.
     """
+    # Walked twice, with the weights and as if none were zero: what the spec itself cuts off, by a
+    # slice, is no connection that could be lost.
     with values_of(path) as values:
         walk, form = (_LivenessWalk(match, reading, values, by_form) for by_form in (False, True))
         walk.run()
@@ -168,6 +170,7 @@ class _LivenessWalk:
             return first.beside(others)
         if self.parts.by_value.get(value) is part:
             return self.reaches[value]
+        # Row 0 depends on no source, row i on source i alone.
         if part.name not in self.tables:
             self.tables[part.name] = np.eye(len(part.sources) + 1, len(part.sources), -1, bool)
         return Reach(
@@ -197,6 +200,8 @@ class _LivenessWalk:
         filters = np.ones((op.attrs["out_channels"], len(x.at) // groups), bool)
         for values in known:
             taps = (values != 0).reshape(*values.shape[:2], -1).any(axis=2)
+            # Filters are stored as (outputs, inputs), those of a transposed convolution the other
+            # way round.
             filters = filters & (taps.T if op.kind == "conv_transpose" else taps)
         self._note_zero(ours, filters)
         return apply_filters(x, filters, groups)
@@ -205,6 +210,7 @@ class _LivenessWalk:
         made: Reach = OPERATORS[op.kind].reach(op.attrs, [x])
         for values in self._read_weights(ours, op):
             passes = values.reshape(-1) != 0
+            # Only a norm's scale closes a channel: a PReLU of slope 0 passes what is positive.
             made = made if op.kind not in NORMS or passes.all() else made.where(passes)
             self._note_zero(ours, passes)
         return made

@@ -190,4 +190,5 @@ def _refusals_as_not_extractable() -> Iterator[None]:
 
 
 def _is_different(before: Array, after: Array) -> bool:
+    # A number that overflowed says nothing of what it depends on.
     return bool(((before != after) & np.isfinite(before) & np.isfinite(after)).any())

@@ -18,7 +18,9 @@ from archspec.readers.tensors import Values
 from archspec.readers.trace import Feature
 
 IR_VERSION = 8
+"""An old one, which every ONNX Runtime reads."""
 FLOAT = 1
+"""As onnx counts types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class SubgraphExtractor:
         self.types = dict(reading.model.types)
         for node in reading.model.nodes:
             known = (self.types[name] for name in node.inputs if name in self.types)
+            # Of the operators that are known here, Cast alone gives another type than it reads.
             kind = node.attrs.get("to") if node.kind == "Cast" else next(known, None)
             self.types |= dict.fromkeys(node.outputs, kind) if isinstance(kind, int) else {}
 

@@ -48,6 +48,7 @@ class ResolvedReads:
     def _add(self, op: Op) -> None:
         sources = tuple(part for source in op.inputs for part in self._resolve(op, source))
         self.total += len(sources)
+        # Joins of joins multiply: a file of kilobytes could name more values than memory holds.
         if self.total > MAX_JOINED:
             raise ModelFileError.one(
                 "R009", f"joins more than {MAX_JOINED:,} values in all", self.graph.name

@@ -58,15 +58,17 @@ def _find_bare_convs(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple
     A chain that the spec does not have, such as a layer too many, is taken for one like the last of
     its kind.
     """
-    pairs = pair_chains(*([_drop_norms(chain) for chain in chains] for chains in (expected, found)))
-    ours, theirs = ({chain.ops[0].name: chain for chain in chains} for chains in (expected, found))
+    # Without norms both networks have the same chains, so that these are paired as they should be.
+    pairs = pair_chains(list(map(_drop_norms, expected)), list(map(_drop_norms, found)))
+    ours = {chain.ops[0].name: chain for chain in expected}
+    theirs = {chain.ops[0].name: chain for chain in found}
     folds, last = list[FoldedNorm](), dict[tuple[str, ...], Chain]()
     for a, b in pairs:
+        like = None
         if a is not None:
-            last[a.classes] = ours[a.ops[0].name]
-        like = (
-            ours[a.ops[0].name] if a is not None else last.get(b.classes) if b is not None else None
-        )
+            like = last[a.classes] = ours[a.ops[0].name]
+        elif b is not None:
+            like = last.get(b.classes)
         if b is not None and like is not None:
             folds.extend(_find_in_chain(like, theirs[b.ops[0].name]))
     return tuple(folds)

@@ -239,6 +239,7 @@ def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -
     if any, in the region `within`.
     """
     reads, first = found.reads, found.ops[0]
+    # The operands of a sum have no order of their own: they are put in the spec's.
     if first.kind in COMMUTATIVE:
         reads = tuple(
             sorted(

@@ -52,6 +52,7 @@ def agree_on_biases(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> AgreedBia
 def _pair_filter_ops(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
     """Operators that may have a bias, in pairs; a folded norm is called as its convolution."""
     for expected, found in pairs:
+        # Chains of different operators are paired as far as they go: other lines say the rest.
         both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
         alike = (pair for pair in both if pair[0].kind == pair[1].kind)
         yield from (pair for pair in alike if OPERATORS[pair[0].kind].has_filters)

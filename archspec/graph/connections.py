@@ -120,6 +120,7 @@ def _derive_block(
         numbers |= dict.fromkeys(found[layer.name].leaving, number)
     aggregations = graph.regions_of("aggregation", block.name)
     slices = [op for op in graph.members[block.name] if op.kind == "slice"]
+    # A slice that no layer reads through is what goes round the layers.
     around = {op.name for op in slices}
     for layer in layers if around else ():
         around.difference_update(_walk_back(graph, found[layer.name].entering, numbers))

@@ -106,9 +106,11 @@ class _Expansion:
 
     def _choose_name(self, base: str) -> str:
         first = self.part.first
+        # As torchvision names them: norm1 and conv1 in a layer, norm and conv in a transition.
         if first is None and self.numbered[base] == 1 and base not in self.taken:
             return base
         number = self.names.get(base, 1 if first is None else first)
+        # A step that the user named may have the name already.
         while f"{base}{number}" in self.taken:
             number += 1
         self.names[base] = number + 1

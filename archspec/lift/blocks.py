@@ -74,6 +74,7 @@ def find_block(network: Network, entry: str, end: str) -> LiftedBlock | None:
         Unliftable: a layer consists of what no steps say.
     """
     node, residual = network.nodes[end], False
+    # A residual block adds its input to its output: the block itself ends before that sum.
     if node.kind == "add" and len(node.reads) == 2 and entry in node.reads:
         inner = node.reads[1] if node.reads[0] == entry else node.reads[0]
         node, residual = network.nodes[inner], True

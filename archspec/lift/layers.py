@@ -16,6 +16,7 @@ from archspec.spec.templates import templates
 
 Values = dict[str, Any]
 
+# Tenths first: what a person would write. Each multiplier is tried exactly, layer by layer.
 MULTIPLIERS = (
     *(tenths / 10 for tenths in range(11, 41)),
     *(hundredths / 100 for hundredths in range(101, 400)),

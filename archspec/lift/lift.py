@@ -57,12 +57,14 @@ def lift(found: Graph, name: str, where: str) -> LiftedSpec:
     if faults:
         raise ModelFileError(faults)
     try:
+        # Skips first: stages are looked for on a line, which a way up is without them.
         stages = _find_stages(resolve_skips(make_network(found, where)), where)
         text = _ALIAS.sub(r"\1steps\2", to_yaml(shorten(make_spec_values(stages, name))))
     except Unliftable as fault:
         raise ModelFileError([fault.diagnostic(where)]) from None
     except SpecError as error:
         raise _as_model_fault(error, where) from None
+    # Whatever was found, the text is what the user gets: it is read and compared as any spec.
     comparison = _compare_with_file(text, found, where)
     return LiftedSpec(text, (*comparison.notes, *_note_biased_convs(found)))
 

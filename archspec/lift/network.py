@@ -132,6 +132,7 @@ class _NodeCollector:
         if op.kind == "concat":
             self.same[op.name] = self.add_join(reads)
             return
+        # A sum tells its operands apart, so a join among them stays one; all else reads one join.
         if op.kind in COMMUTATIVE:
             reads = tuple(self.same.get(source, source) for source in reads)
         elif reads:

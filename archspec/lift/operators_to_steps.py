@@ -15,7 +15,9 @@ from archspec.operators.table import ACTIVATIONS, OPERATORS
 MAX_NESTED = 8
 """Branches inside branches."""
 
+# What parts must share to be one list of steps; widths may follow a rule.
 _WINDOW = ("kernel", "stride", "padding", "dilation", "bias", "keep", "factor", "mode")
+# The operators of a squeeze-and-excitation; "" is an activation, and then a gate.
 _GATE = ("global_avg_pool", "conv", "", "conv", "")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
 

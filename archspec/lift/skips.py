@@ -40,6 +40,8 @@ def resolve_skips(network: Network) -> Network:
         return network
     whole = {frozenset(node.reads): node.name for node in network.nodes.values() if node.is_join}
     firsts: dict[frozenset[str], _Skip] = {}
+    # The join that reads least of what was enlarged since is the skip itself; layers behind it
+    # join more.
     for skip in sorted(mixed, key=lambda skip: len(skip.enlarged)):
         firsts.setdefault(skip.older, skip)
     nodes = dict(network.nodes)

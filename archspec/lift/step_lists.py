@@ -47,15 +47,17 @@ class _StepWriter:
     def write_list(
         self, lists: Sequence[tuple[tuple[Step, ...], PartInstance]], ins: Sequence[int] = ()
     ) -> list[Any]:
-        ins = ins or [instance.in_channels for _, instance in lists]
-        known = [
-            {**instance.known, "in": width} for width, (_, instance) in zip(ins, lists, strict=True)
-        ]
-        columns = zip(*(steps for steps, _ in lists), strict=True)
-        return [
-            self.write_step(list(zip(column, known, strict=True)), [i for _, i in lists])
-            for column in columns
-        ]
+        instances = [instance for _, instance in lists]
+        ins = ins or [instance.in_channels for instance in instances]
+        known = []
+        for width, instance in zip(ins, instances, strict=True):
+            known.append({**instance.known, "in": width})
+        written = []
+        # A column is one step of the list, as each of the parts has it.
+        for column in zip(*(steps for steps, _ in lists), strict=True):
+            places = list(zip(column, known, strict=True))
+            written.append(self.write_step(places, instances))
+        return written
 
     def write_step(self, places: Sequence[Place], instances: Sequence[PartInstance]) -> Any:
         first = places[0][0]
@@ -67,22 +69,17 @@ class _StepWriter:
         """A squeeze-and-excitation, where one share reduces all of them."""
         if any(step.kind != "squeeze_excite" for step, _ in places):
             return None
-        reductions = (16, *range(1, MAX_REDUCTION + 1))
-        fits = (
-            r
-            for r in reductions
-            if all(max(1, s.in_channels // r) == s.attrs["inner"] for s, _ in places)
-        )
-        reduction = next(fits, None)
-        gates = [step.branches[1] for step, _ in places]
-        acts, kinds = {gate[2].kind for gate in gates}, {gate[4].kind for gate in gates}
-        if reduction is None or len(acts) > 1 or len(kinds) > 1:
+        reduction = _find_reduction([step for step, _ in places])
+        activations, gates = set[str](), set[str]()
+        for step, _ in places:
+            _, _, activation, _, gate = step.branches[1]
+            activations.add(activation.kind)
+            gates.add(gate.kind)
+        if reduction is None or len(activations) > 1 or len(gates) > 1:
             return None
-        said = {"reduction": reduction, "activation": acts.pop(), "gate": kinds.pop()}
+        said = {"reduction": reduction, "activation": activations.pop(), "gate": gates.pop()}
         usual = {"reduction": 16, "activation": "relu", "gate": "sigmoid"}
-        return _write_kind(
-            "squeeze_excite", {key: said[key] for key in said if said[key] != usual[key]}
-        )
+        return _write_kind("squeeze_excite", _drop_usual(said, usual))
 
     def write_branches(self, places: Sequence[Place], instances: Sequence[PartInstance]) -> Any:
         kind = places[0][0].kind
@@ -109,39 +106,54 @@ class _StepWriter:
         return {} if unsaid else {"width": self.write_width(places)}
 
     def write_width(self, places: Sequence[Place], border: str = "") -> int | str:
-        """What a width of all these places, or an attribute
-        that is a border between channels, is called.
+        """What a width of all these places is called, or an attribute that is a border
+        between channels.
         """
-        wanted = [step.attrs[border] if border else step.out_channels for step, _ in places]
+        wanted = []
+        for step, _ in places:
+            wanted.append(step.attrs[border] if border else step.out_channels)
         number: list[int | str] = [wanted[0]] if len({*wanted}) == 1 else []
+        # A width is likelier the part's own than that of what it happens to read; a border is a
+        # share of what is read.
         order = ("in", "k", "out") if border else ("k", "out", "in")
-        called = (
-            []
-            if wanted[0] < 1
-            else [*_find_width_names(wanted, [names for _, names in places], order)]
-        )
+        called = []
+        if wanted[0] >= 1:
+            called = [*_find_width_names(wanted, [names for _, names in places], order)]
         exact = [name for name in called if name in ("k", "out")]
-        found = next(iter([*exact, *number, *called] if self.numbers else [*called, *number]), None)
-        if found is None:
+        ranked = [*exact, *number, *called] if self.numbers else [*called, *number]
+        if not ranked:
             step = places[-1][0]
-            raise Unliftable(
-                step.op, f"{step.kind} has {wanted[-1]} channels, by no rule that the others follow"
-            )
-        return found
+            message = f"{step.kind} has {wanted[-1]} channels, by no rule that the others follow"
+            raise Unliftable(step.op, message)
+        return ranked[0]
+
+
+def _find_reduction(steps: Sequence[Step]) -> int | None:
+    """The share by which all of these reduce their channels, if there is one; the usual first."""
+    reductions: Sequence[int] = (16, *range(1, MAX_REDUCTION + 1))
+    for reduction in reductions:
+        if all(max(1, s.in_channels // reduction) == s.attrs["inner"] for s in steps):
+            return reduction
+    return None
 
 
 def _find_width_names(
     wanted: Sequence[int], known: Sequence[Mapping[str, int]], order: Sequence[str]
 ) -> Iterator[str]:
     """Names, multiples and parts of names that come to these widths."""
-    for name in (name for name in order if name in known[0]):
+    for name in order:
+        if name not in known[0]:
+            continue
+        # The first place proposes, all of them must agree.
         share = Fraction(wanted[0], known[0][name])
-        for text in _write_multiples(share, name):
-            if all(
-                width_of(text, {**names}) == width
-                for width, names in zip(wanted, known, strict=True)
-            ):
-                yield text
+        yield from (
+            text for text in _write_multiples(share, name) if _fits_all(text, wanted, known)
+        )
+
+
+def _fits_all(text: str, wanted: Sequence[int], known: Sequence[Mapping[str, int]]) -> bool:
+    pairs = zip(wanted, known, strict=True)
+    return all(width_of(text, {**names}) == width for width, names in pairs)
 
 
 def _write_multiples(share: Fraction, name: str) -> Iterator[str]:

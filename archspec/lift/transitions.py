@@ -79,6 +79,7 @@ def _find_template(part: PartInstance, style: Style, pools: Sequence[str]) -> Fo
 def _write_lists(parts: Sequence[PartInstance], style: Style) -> list[Any]:
     """One list for all of them, else a list for each."""
     try:
+        # One object, which YAML writes once and names.
         return [write_steps(parts, style)] * len(parts)
     except Unliftable:
         return [write_steps([part], style, numbers=True) for part in parts]

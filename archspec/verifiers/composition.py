@@ -44,6 +44,7 @@ def _check_part(region: Region, members: Sequence[Op], skip: Sequence[str]) -> I
     if region.attrs.get("crop"):
         expected.append(("crop", {}, (len(expected) - 1,)))
     if region.attrs.get("skip"):
+        # Behind its steps, and its crop, a transition joins what it made and what it skips to.
         joined = (len(expected) - 1, OUTSIDE)
         if region.attrs["skip_first"]:
             joined = joined[::-1]
@@ -91,6 +92,7 @@ def _compare_ops(
 
 
 def _compare_attributes(op: Op, attrs: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    # A crop's size and corner follow from the shapes, which other verifiers hold.
     for name in sorted((attrs.keys() | op.attrs.keys()) - DERIVED - {"size", "corner"}):
         found, wanted = attribute(op.kind, op.attrs, name), attribute(op.kind, attrs, name)
         if found != wanted:

@@ -34,6 +34,7 @@ def verify(graph: Graph) -> tuple[Diagnostic, ...]:
     faults: list[Diagnostic] = []
     failed: set[Verifier] = set()
     for verifier, needs in VERIFIERS:
+        # What was not run holds nothing: those that rely on it are not run either.
         if not failed.isdisjoint(needs):
             failed.add(verifier)
             continue
@@ -84,6 +85,8 @@ def check_connected(graph: Graph) -> Iterator[Diagnostic]:
         return
     reachable = nx.descendants(graph.digraph, graph.inputs[0])
     leading = {output: nx.ancestors(graph.digraph, output) for output in graph.outputs}
+    # Of several ends the one that most operators lead to is taken for the output: what leads
+    # elsewhere is then the little that is wrong.
     main = max(ends, key=lambda output: len(leading[output]), default="")
     wanted = {name for name in graph.outputs if name == main or graph.ops[name].kind == "output"}
     useful = wanted.union(*(leading[name] for name in wanted))

@@ -58,6 +58,7 @@ def fetch(
     """
     _require_https(url, url)
     partial = _add_ending(target, ".partial")
+    # Two processes may want one file: whoever waited finds it there.
     with lock_target(target, show):
         if target.is_file():
             return target

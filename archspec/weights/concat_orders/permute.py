@@ -91,6 +91,7 @@ class _PermutationWalk:
         if np.array_equal(self.places[name], wanted):
             return
         op = self.own.ops[name]
+        # Another reader would meet permuted channels too, and expects them as they are.
         is_shared = self.own.digraph.out_degree(name) > 1
         row = OPERATORS[op.kind]
         is_fixed = row.tells_places(op.attrs) or _is_moved(self.places[name])

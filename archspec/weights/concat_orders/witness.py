@@ -191,4 +191,5 @@ class Runner:
             raise ModelFileError.one("R014", message, str(self.witness.path))
         if not np.isfinite(found).all():
             return float("inf")
+        # An output of zeros alone has no largest value to measure by.
         return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))

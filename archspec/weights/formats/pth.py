@@ -114,6 +114,7 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Zip
     """The archive's entries by name, where they are stored as torch does:
     nothing compressed, none twice.
     """
+    # Of two entries of one name, readers differ in which they take.
     entries = {info.filename: info for info in archive.infolist()}
     if len(entries) != len(archive.infolist()):
         raise PickleRefused("its archive has a name twice")
@@ -195,6 +196,7 @@ def _check_sizes(views: Mapping[str, TensorView], size: int) -> None:
             last >= view.storage.count or prod(view.shape) > view.storage.count
         ):
             raise PickleRefused(f"its tensor {name[:100]!r} reaches beyond its storage")
+    # Shared storages could make a small file fill the memory.
     if sum(prod(view.shape) for view in views.values()) > MAX_SHARING * size:
         raise PickleRefused("its tensors are many times larger than the file")
 

@@ -90,6 +90,7 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
 def _choose_pairing(pairings: Sequence[Pairs], names: Sequence[str], where: str) -> OrderPairing:
     """The first pairing; refused where numbers in the names run against the file's order."""
     taken, other = pairings[0], pairings[-1]
+    # Sorted names say nothing of the order in which the network was defined.
     if taken != other and names != sorted(names) and _runs_back(names):
         name = next(name for name in taken if taken[name] != other[name])
         both = f"{name} is {taken[name]} by its place, {other[name]} by the numbers in the names"

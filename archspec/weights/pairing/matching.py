@@ -61,6 +61,7 @@ def _list_faults(
 
 
 def _make_shape_fault(name: str, found: Shape, wanted: Shape, where: str) -> Diagnostic:
+    # The most usual mistake: weights of another number of classes.
     other_classes = name.startswith("classifier.") and found[:1] != wanted[:1]
     hint = "it tells another number of classes apart" if other_classes else ""
     return Diagnostic("R003", f"has {name} as {found}, the network needs {wanted}", where, hint)

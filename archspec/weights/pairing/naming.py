@@ -68,6 +68,7 @@ def translate_names(naming: str, names: Iterable[str]) -> dict[str, str]:
     ours: dict[str, str] = {}
     for name in names:
         renamed = name
+        # One after the other: a later rule sees what an earlier one has made of the name.
         for pattern, replacement in NAMINGS[naming]:
             renamed = re.sub(pattern, replacement, renamed)
         if renamed in ours:

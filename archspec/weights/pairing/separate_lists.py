@@ -59,6 +59,7 @@ def _walk_joinings(lists: Sequence[Sequence[Operators]], network: Operators) -> 
     states: dict[PartsTaken, list[Pairs]] = {(0,) * len(lists): [{}]}
     for _ in range(sum(map(len, lists))):
         states = _take_step(states, lists, network)
+        # Lists whose shapes tell little apart have more ways than could be walked.
         if len(states) > MAX_STATES:
             return []
     return states.get(tuple(map(len, lists)), [])
