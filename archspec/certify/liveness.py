@@ -103,17 +103,28 @@ def check_liveness(match: Match, reading: Reading, path: Path) -> Liveness:
     # Walked twice, with the weights and as if none were zero: what the spec itself cuts off, by a
     # slice, is no connection that could be lost.
     with values_of(path) as values:
-        walk, form = (_LivenessWalk(match, reading, values, by_form) for by_form in (False, True))
+        walk = _LivenessWalk(match, reading, values, ignores_weights=False)
+        form = _LivenessWalk(match, reading, values, ignores_weights=True)
         walk.run()
         form.run()
-    parts = walk.parts.in_order
-    there = {part.name: form.find_carried(part) for part in parts}
-    lines = (line for part in parts for line in walk.find_dead(part, there[part.name]))
-    dead = tuple(islice(lines, MAX_LINES + 1))
-    carried = {part.name: walk.find_carried(part) for part in parts}
-    connections = sum(int(each.sum()) for each in there.values())
-    broken, rootless, unread = map(tuple, (walk.nonfinite, walk.bad_variances, walk.unreadable))
-    return Liveness(parts, connections, walk.live_channels, carried, dead, broken, rootless, unread)
+    carried, connections = dict[str, Array](), 0
+    dead: list[DeadConnection] = []
+    for part in walk.parts.in_order:
+        there = form.find_carried(part)
+        carried[part.name] = walk.find_carried(part)
+        connections += int(there.sum())
+        # One more than are listed, to know that there are more.
+        dead.extend(islice(walk.find_dead(part, there), MAX_LINES + 1 - len(dead)))
+    return Liveness(
+        parts=walk.parts.in_order,
+        connections=connections,
+        live_channels=walk.live_channels,
+        carried_sources=carried,
+        dead_connections=tuple(dead),
+        nonfinite=tuple(walk.nonfinite),
+        bad_variances=tuple(walk.bad_variances),
+        unreadable=tuple(walk.unreadable),
+    )
 
 
 @dataclass
@@ -140,12 +151,11 @@ class _LivenessWalk:
     def __post_init__(self) -> None:
         self.parts = find_parts(self.match)
         self.folded, self.held = _name_folded(self.match, self.reading)
-        self.numbers = {
-            (part.name, value): number
-            for part in self.parts.in_order
-            for number, values in enumerate(part.sources.values(), start=1)
-            for value in values
-        }
+        self.numbers: dict[tuple[str, str], int] = {}
+        for part in self.parts.in_order:
+            # From 1: row 0 of a table is that of no source.
+            for number, values in enumerate(part.sources.values(), start=1):
+                self.numbers |= {(part.name, value): number for value in values}
 
     def run(self) -> None:
         """Walk the network from its input: what a value depends on, its makers' inputs say."""

@@ -126,17 +126,17 @@ class _PartRunner:
     def __init__(self, subgraph: Subgraph, runtime: Any) -> None:
         from onnx.helper import tensor_dtype_to_np_dtype
 
-        kinds = {subgraph.types.get(name, FLOAT) for name in subgraph.inputs}
-        if not kinds <= STEPS.keys():
+        kinds = {name: subgraph.types.get(name, FLOAT) for name in subgraph.inputs}
+        if not STEPS.keys() >= {*kinds.values()}:
             raise NotExtractable("its numbers are of a type that is not known here")
         self.inputs = {name: x.op for name, x in subgraph.inputs.items()}
-        self.dtypes = {
-            name: tensor_dtype_to_np_dtype(subgraph.types.get(name, FLOAT))
-            for name in subgraph.inputs
-        }
-        self.steps = min((STEPS[kind] for kind in kinds), default=())
+        self.dtypes = {name: tensor_dtype_to_np_dtype(kind) for name, kind in kinds.items()}
+        # Of several types, the one that holds the smallest numbers bounds the steps.
+        self.steps = min((STEPS[kind] for kind in kinds.values()), default=())
         self.random = np.random.default_rng(SEED)
-        self.base = {x.op: self.random.normal(size=fix_shape(x)) for x in subgraph.inputs.values()}
+        self.base: dict[str, Array] = {}
+        for x in subgraph.inputs.values():
+            self.base[x.op] = self.random.normal(size=fix_shape(x))
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1

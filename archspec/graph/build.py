@@ -95,6 +95,7 @@ class _GraphBuilder:
     def _note_shape(self, op: Op) -> None:
         """Note what the operator gives; where its inputs do not fit, at least its channels."""
         if all(source in self.shapes for source in op.inputs):
+            # Widths of later steps may name this one's channels, so these are needed at once.
             try:
                 self.shapes[op.name] = OPERATORS[op.kind].shape(
                     op.attrs, [self.shapes[s] for s in op.inputs]
@@ -196,6 +197,7 @@ class _GraphBuilder:
         value_out = self.add_join(
             f"{name}.concat", [made[j] for j in gathered(wiring, layers)], name
         )
+        # What goes round the layers goes round their aggregation too.
         value_out = self.add_aggregation(f"{name}.aggregate", block, value_out, name, number)
         parts = [*around_layers, value_out]
         if wiring.bypass == "last":
@@ -392,6 +394,7 @@ class _GraphBuilder:
         if not pieces:
             self.check_last_block_is_read(value)
             return value
+        # A head that only carries features, such as a pooling, has no classes: it gives channels.
         features = all(OPERATORS[piece.kind].carries for piece in pieces)
         classes = pieces[-1].channels if features else head.num_classes
         self.add_region(

@@ -47,15 +47,14 @@ class BlockConnections:
 
 def derive_ports(graph: Graph) -> dict[str, Ports]:
     """Return the ports of every region, nested regions belonging to the outer one as well."""
+    # As keys of dicts, which keep the order in which values were met.
     entering: dict[str, dict[str, None]] = {name: {} for name in graph.regions}
     leaving: dict[str, dict[str, None]] = {name: {} for name in graph.regions}
     for value, maker, reader in _walk_crossings(graph):
-        for region in reader:
-            if region not in maker:
-                entering[region][value] = None
-        for region in maker:
-            if region not in reader:
-                leaving[region][value] = None
+        for region in {*reader} - {*maker}:
+            entering[region][value] = None
+        for region in {*maker} - {*reader}:
+            leaving[region][value] = None
     return {name: Ports(tuple(entering[name]), tuple(leaving[name])) for name in graph.regions}
 
 

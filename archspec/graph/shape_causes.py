@@ -74,11 +74,12 @@ def _find_compression(spec: Spec, region: Region) -> tuple[float | None, Path]:
         aggregate = spec.blocks[number].aggregate
         return aggregate.compression if aggregate else None, own
     compression = spec.transitions_in_order()[number].compression
+    # What a transition says itself comes before what is said of all, and that before the spec's.
     if spec.transitions and spec.transitions[number].compression:
         return compression, own
-    return compression, ("transition", "compression") if spec.transition.compression else (
-        "compression",
-    )
+    if spec.transition.compression:
+        return compression, ("transition", "compression")
+    return compression, ("compression",)
 
 
 def _explain_sizes(
@@ -86,17 +87,15 @@ def _explain_sizes(
 ) -> Iterator[Diagnostic]:
     """Height and width that were written in one place, as by one flag, have one fault."""
     places = {_find_place(spec, ("input", field)) for field in failing}
-    together = len(failing) == 2 and len(places) == 1 and spec.input.height == spec.input.width
+    is_square = len(failing) == 2 and spec.input.height == spec.input.width
+    together = is_square and len(places) == 1
     for field in [*failing][: 1 if together else 2]:
-        named, (op, least) = (
-            "input.height and input.width" if together else f"input.{field}",
-            failing[field],
-        )
+        named = "input.height and input.width" if together else f"input.{field}"
+        op, least = failing[field]
         why = f"{op} has no pixel left for its {graph.ops[op].attrs['kernel']}-pixel window"
         message = f"{named} (={getattr(spec.input, field)}) must be at least {least}: {why}"
-        yield _make_fault(
-            spec, message, "or less stride and pooling in stem and transitions", ("input", field)
-        )
+        hint = "or less stride and pooling in stem and transitions"
+        yield _make_fault(spec, message, hint, ("input", field))
 
 
 _SIDES = {"height": 1, "width": 2}
@@ -109,12 +108,13 @@ def _find_least_side(graph: Graph, field: str) -> tuple[str, int] | None:
     side = _SIDES[field]
     size = graph.ops[graph.inputs[0]].attrs["shape"][side]
     starved = _find_starved_window(graph, side, size)
+    # A window that no image feeds has another cause than the image.
     if not starved or _find_starved_window(graph, side, MAX_PIXELS):
         return None
+    # Halving is right here: a larger image leaves a window no fewer pixels.
     sizes = range(size, MAX_PIXELS)
-    return starved, size + bisect_left(
-        sizes, True, key=lambda pixels: not _find_starved_window(graph, side, pixels)
-    )
+    more = bisect_left(sizes, True, key=lambda each: not _find_starved_window(graph, side, each))
+    return starved, size + more
 
 
 def _find_starved_window(graph: Graph, side: int, size: int) -> str:
@@ -230,12 +230,11 @@ def _find_resizing_op(graph: Graph, block: Region) -> str:
     """
     shapes, _ = infer_shapes(graph)
     for layer in layers_of(graph, block):
-        ops = [
-            op
-            for op in graph.members[layer.name]
-            if op.inputs and {op.name, op.inputs[0]} <= shapes.keys()
-        ]
-        sizes = [(shapes[op.inputs[0]][1:], shapes[op.name][1:], op.name) for op in ops]
+        sizes = []
+        for op in graph.members[layer.name]:
+            # Behind a fault of shape there are no shapes.
+            if op.inputs and {op.name, op.inputs[0]} <= shapes.keys():
+                sizes.append((shapes[op.inputs[0]][1:], shapes[op.name][1:], op.name))
         if sizes and sizes[0][0] != sizes[-1][1]:
             return [name for before, after, name in sizes if before == sizes[0][0] != after][-1]
     return ""

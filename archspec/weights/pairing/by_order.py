@@ -10,8 +10,9 @@ second alone. Where neither fits, lists that stand apart are joined if their sha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from archspec.errors import Diagnostic, ModelFileError
@@ -113,17 +114,16 @@ def _runs_back(names: Sequence[str]) -> bool:
 def _pair_lists(
     orders: Sequence[Mapping[str, Operator]], network: Operators, where: str
 ) -> OrderPairing | None:
+    # What all places begin with, `module.`, says nothing of lists.
     shared = len(list_prefixes(list(orders[0]))[-1])
     for order in orders:
-        pairings = join_lists(
-            {place[shared:]: operator for place, operator in order.items()}, network
-        )
+        places = {place[shared:]: operator for place, operator in order.items()}
+        pairings = join_lists(places, network)
         if pairings[1:]:
             first, second = pairings
             name = next(name for name in first if first[name] != second[name])
-            message = (
-                f"has lists that fit in several ways: {name} is {first[name]} or {second[name]}"
-            )
+            both = f"{name} is {first[name]} or {second[name]}"
+            message = f"has lists that fit in several ways: {both}"
             raise ModelFileError.one("R012", message, where, "write a --map")
         if pairings:
             how = "the file's lists stand apart; they were joined in the one way that shapes allow"
@@ -138,33 +138,35 @@ def _add_hint(faults: Sequence[Diagnostic]) -> list[Diagnostic]:
 
 
 def _find_differences(found: Operators, network: Operators, where: str) -> list[Diagnostic]:
-    counts = [
-        f"{len(found[kind])} of {len(network[kind])} {kind}"
-        for kind in network
-        if len(found[kind]) != len(network[kind])
-    ]
+    # Numbers first: where these differ, all pairs behind the first fault are wrong.
+    counts = []
+    for kind in network:
+        if len(found[kind]) != len(network[kind]):
+            counts.append(f"{len(found[kind])} of {len(network[kind])} {kind}")
     if counts:
         return [Diagnostic("R012", f"has {', '.join(counts)} operators", where)]
-    others = [
-        f"{_format_names(theirs)} where the network has {_format_names(own)}"
-        for kind in network
-        for theirs, own in zip(found[kind], network[kind], strict=True)
-        if theirs.keys() != own.keys()
-    ]
+    pairs = list(_walk_pairs(found, network))
+    others = []
+    for theirs, own in pairs:
+        if theirs.keys() != own.keys():
+            others.append(f"{_format_names(theirs)} where the network has {_format_names(own)}")
     if others:
         return [Diagnostic("R012", f"has {other}", where) for other in others[:MAX_LISTED]]
-    faults = [
-        Diagnostic("R012", f"has {name} as {shape} where the network has {ours} as {wanted}", where)
-        for kind in network
-        for theirs, own in zip(found[kind], network[kind], strict=True)
-        for name, shape, ours, wanted in pair_roles(theirs, own)
-        if shape != wanted
-    ]
-    rest = len(faults) - MAX_LISTED
-    return [
-        *faults[:MAX_LISTED],
-        *([Diagnostic("R012", f"and {rest} more", where)] if rest > 0 else []),
-    ]
+    shapes = list(chain.from_iterable(_compare_shapes(theirs, own) for theirs, own in pairs))
+    faults = [Diagnostic("R012", f"has {shape}", where) for shape in shapes[:MAX_LISTED]]
+    rest = len(shapes) - MAX_LISTED
+    return [*faults, Diagnostic("R012", f"and {rest} more", where)] if rest > 0 else faults
+
+
+def _compare_shapes(theirs: Operator, own: Operator) -> Iterator[str]:
+    for name, shape, ours, wanted in pair_roles(theirs, own):
+        if shape != wanted:
+            yield f"{name} as {shape} where the network has {ours} as {wanted}"
+
+
+def _walk_pairs(found: Operators, network: Operators) -> Iterator[tuple[Operator, Operator]]:
+    for kind in network:
+        yield from zip(found[kind], network[kind], strict=True)
 
 
 def _format_names(operator: Operator) -> str:
@@ -172,9 +174,7 @@ def _format_names(operator: Operator) -> str:
 
 
 def _pair_tensors(found: Operators, network: Operators) -> Pairs:
-    return {
-        name: ours
-        for kind in network
-        for theirs, own in zip(found[kind], network[kind], strict=True)
-        for name, _, ours, _ in pair_roles(theirs, own)
-    }
+    pairs: Pairs = {}
+    for theirs, own in _walk_pairs(found, network):
+        pairs |= {name: ours for name, _, ours, _ in pair_roles(theirs, own)}
+    return pairs

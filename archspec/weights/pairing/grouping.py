@@ -91,19 +91,20 @@ def _recognise_kind(shapes: Sequence[Shape]) -> str:
 
 
 def _describe_place(place: str, members: Mapping[str, Shape]) -> str:
-    return (
-        f"{place or next(iter(members))} ({', '.join(name.rpartition('.')[2] for name in members)})"
-    )
+    last_parts = ", ".join(name.rpartition(".")[2] for name in members)
+    return f"{place or next(iter(members))} ({last_parts})"
 
 
 def _assign_roles(members: Mapping[str, Shape]) -> Operator | None:
     """An operator's tensors by MindSpore's roles, if each has one and no two the same."""
     kind = _recognise_kind(list(members.values()))
-    found = {
-        _find_role(kind, name.rpartition(".")[2], shape): (name, shape)
-        for name, shape in members.items()
-    }
-    return None if "" in found or len(found) < len(members) else found
+    found: dict[str, tuple[str, Shape]] = {}
+    for name, shape in members.items():
+        role = _find_role(kind, name.rpartition(".")[2], shape)
+        if not role or role in found:
+            return None
+        found[role] = (name, shape)
+    return found
 
 
 def _find_role(kind: str, last: str, shape: Shape) -> str:
@@ -111,7 +112,8 @@ def _find_role(kind: str, last: str, shape: Shape) -> str:
         return next((role for role, names in ROLES.items() if last in names), "")
     if kind == "slope":
         return "w"
-    return {"": ""}.get(kind, "weight" if len(shape) > 1 else "bias")
+    # Of a convolution or a dense layer the shape tells it, whatever the name.
+    return ("weight" if len(shape) > 1 else "bias") if kind else ""
 
 
 def pair_roles(theirs: Operator, own: Operator) -> Iterable[tuple[str, Shape, str, Shape]]:
