@@ -21,16 +21,16 @@ from archspec.verifiers.verify import verify
 if typing.TYPE_CHECKING:
     from archspec.certify.certificate import Certificate
     from archspec.certify.certify_file import certify_file
-    from archspec.lift.lift import Lifted
+    from archspec.lift.lift import LiftedSpec
     from archspec.lift.lift_file import lift_file
-    from archspec.weights.convert import Converted, convert_file
+    from archspec.weights.convert import Conversion, convert_file
     from archspec.writers.mindspore.load import create_model
 else:
     # What needs MindSpore or NumPy is fetched when it is asked for: importing the package alone stays quick.
     _ON_DEMAND = {
         "Certificate": "archspec.certify.certificate",
-        "Converted": "archspec.weights.convert",
-        "Lifted": "archspec.lift.lift",
+        "Conversion": "archspec.weights.convert",
+        "LiftedSpec": "archspec.lift.lift",
         "certify_file": "archspec.certify.certify_file",
         "convert_file": "archspec.weights.convert",
         "create_model": "archspec.writers.mindspore.load",
@@ -47,10 +47,10 @@ else:
 __all__ = [
     "ArchspecError",
     "Certificate",
-    "Converted",
+    "Conversion",
     "Diagnostic",
     "Graph",
-    "Lifted",
+    "LiftedSpec",
     "Op",
     "Region",
     "Report",

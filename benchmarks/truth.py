@@ -46,7 +46,7 @@ from readers.mutations import MUTATIONS  # noqa: E402
 from readers.onnx_styles import STYLES, Step, Style, optimised, outputs_of, written  # noqa: E402
 from spec.language import specs  # noqa: E402
 
-from archspec.certify.liveness import life_of  # noqa: E402
+from archspec.certify.liveness import check_liveness  # noqa: E402
 from archspec.compare.compare import compare  # noqa: E402
 from archspec.errors import ArchspecError  # noqa: E402
 from archspec.graph.build import build_graph  # noqa: E402
@@ -55,7 +55,7 @@ from archspec.readers.frontends import read_model_file  # noqa: E402
 from archspec.readers.reading import Reading  # noqa: E402
 from archspec.settings import SpecModel  # noqa: E402
 from archspec.spec.model import Spec  # noqa: E402
-from archspec.verifiers.verify import verified  # noqa: E402
+from archspec.verifiers.verify import verify_or_raise  # noqa: E402
 
 CHUNK = 10
 """Specs of one process: MindSpore keeps what it has compiled."""
@@ -179,7 +179,7 @@ def _files(
     spec: Spec, others: Sequence[Graph], folder: Path, rng: random.Random
 ) -> Iterator[tuple[str, bool, str]]:
     """Yield each file's kind, whether its outputs are the spec's, and what certify says against it."""
-    graph = verified(build_graph(spec))
+    graph = verify_or_raise(build_graph(spec))
     weights = oracle.random_parameters(graph.ops.values(), 0)
     shape = graph.ops[graph.inputs[0]].attrs["shape"]
     images = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
@@ -306,8 +306,8 @@ def _compared(graph: Graph, reading: Reading, file: Path) -> str:
     biases = {"zero_biases": reading.zero_biases, "norms_shift": reading.norms_shift}
     comparison = compare(graph, reading.graph, ordered=True, **biases)
     differences = comparison.differences
-    if comparison.equal:
-        differences = life_of(comparison.match, reading, file).differences
+    if comparison.is_equal:
+        differences = check_liveness(comparison.match, reading, file).differences
     return str(differences[0]) if differences else ""
 
 

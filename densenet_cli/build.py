@@ -24,7 +24,7 @@ def build(
 
     Example: densenet build specs/densenet169.yaml -o build/densenet169
     """
-    from archspec.certify.built_network import certify_built, words
+    from archspec.certify.built_network import certify_built, summarize_certificate
     from archspec.train.data.inputs import stands_in
     from archspec.writers.build_folder import build_folder
 
@@ -34,6 +34,6 @@ def build(
         lines, found = build_folder(loaded, folder, certify_built if certify else None)
     console.out(f"wrote {folder}/network.py ({lines} lines), spec.yaml, report.json")
     if found is not None:
-        console.out(words(found))
+        console.out(summarize_certificate(found))
     data = "" if stands_in(loaded) else " --data-dir DIR"
     console.out(f"Next: densenet train {shlex.quote(str(folder / 'spec.yaml'))}{data}")

@@ -78,10 +78,10 @@ def certify(
     if as_json:
         typer.echo(text)
     else:
-        _show(known, f"{file} is {'' if found.equal else 'not '}{spec}")
+        _show(known, f"{file} is {'' if found.is_equal else 'not '}{spec}")
         if output is not None:
             console.print(f"wrote {output}", soft_wrap=True, markup=False)
-    if not found.equal:
+    if not found.is_equal:
         raise typer.Exit(DIFFERENT)
 
 

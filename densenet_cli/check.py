@@ -8,9 +8,9 @@ import typer
 
 from archspec.errors import ArchspecError, Diagnostic, counted
 from archspec.graph.build import build_graph
-from archspec.graph.connections import block_connections
+from archspec.graph.connections import derive_connections
 from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from densenet_cli.options import Overrides, console
 
 
@@ -29,10 +29,10 @@ def check(
 
 def _check(name: str, overrides: list[str]) -> tuple[Diagnostic, ...]:
     try:
-        graph = verified(build_graph(load_spec(name, overrides)))
+        graph = verify_or_raise(build_graph(load_spec(name, overrides)))
     except ArchspecError as error:
         return error.diagnostics
-    edges = sum(block.edges for block in block_connections(graph))
+    edges = sum(block.edges for block in derive_connections(graph))
     console.out(
         f"{name}: right, {counted(len(graph.ops), 'operator')}, {counted(edges, 'direct connection')} as the rules say"
     )

@@ -13,7 +13,7 @@ from archspec.spec.connectivity import Order
 from densenet_cli.options import Overrides, complete_spec, console, quiet_screen
 
 if TYPE_CHECKING:
-    from archspec.weights.convert import Converted
+    from archspec.weights.convert import Conversion
 
 LISTED = 10
 MAX_WORD = 60
@@ -101,7 +101,7 @@ def convert(
         )
 
 
-def _lines(file: Path, converted: Converted, suggest: Path | None) -> Iterator[str]:
+def _lines(file: Path, converted: Conversion, suggest: Path | None) -> Iterator[str]:
     names = "paired by order" if converted.naming == "by order" else f"names: {converted.naming}"
     yield f"{file} is a {converted.kind}, {names}"
     yield f"{len(converted.tensors)} tensors: {converted.params:,} parameters, {converted.stats:,} moving statistics"

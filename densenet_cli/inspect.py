@@ -11,7 +11,7 @@ import typer
 from archspec.graph.build import build_graph
 from archspec.graph.report import report
 from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.tables import stage_table, summary, tree
 from densenet_cli.options import Overrides, SpecName, console
 
@@ -43,7 +43,7 @@ def inspect(
             f"each of {' and '.join(forms)} says what to put out: give one of them"
         )
     loaded = load_spec(spec, overrides or ())
-    graph = verified(build_graph(loaded))
+    graph = verify_or_raise(build_graph(loaded))
     if output is not None:
         from archspec.writers.pictures.draw import draw
 

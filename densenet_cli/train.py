@@ -73,7 +73,7 @@ def train(
     """
     watch_interrupts()
     take_signals(leave)
-    from archspec.certify.built_network import words
+    from archspec.certify.built_network import summarize_certificate
     from archspec.train.inference import relocate
     from archspec.train.plan import create, plan_run
     from archspec.train.run_directory import open_run
@@ -116,7 +116,7 @@ def train(
     with console.status("certifying what MindSpore compiles, once for each network"):
         run = create(plan, out, certify=certify)
     if certify:
-        console.out(words(json.loads(run.certificate.read_text("utf-8"))))
+        console.out(summarize_certificate(json.loads(run.certificate.read_text("utf-8"))))
     _train(run, plan.splits, is_new=True)
 
 

@@ -58,10 +58,10 @@ def get(
 
     Example: densenet weights get densenet121
     """
-    from archspec.weights.published import keep_file, kept
+    from archspec.weights.published import keep_local_file, read_kept
 
-    file = published_weights(name) if from_file is None else keep_file(name, from_file)
-    note = kept(file)
+    file = published_weights(name) if from_file is None else keep_local_file(name, from_file)
+    note = read_kept(file)
     if note:
         console.out(f"{file}\n{note.bytes:,} bytes, sha256 {note.sha256}", highlight=False)
     console.out(f"Next: densenet validate {name} --pretrained --data-dir IMAGENET", highlight=False)
@@ -74,13 +74,13 @@ def list_weights() -> None:
     Example: densenet weights list
     """
     from archspec.runtime import cache_folder
-    from archspec.weights.published import PUBLISHED, address, cached_file, kept
+    from archspec.weights.published import PUBLISHED, find_address, find_cached_file, read_kept
 
     for name in PUBLISHED:
-        file = cached_file(name)
-        note = kept(file)
+        file = find_cached_file(name)
+        note = read_kept(file)
         state = f"cached, {file.stat().st_size:,} bytes" if file.is_file() else "not cached"
-        console.out(f"{name}  {state}\n  {address(name)}", highlight=False)
+        console.out(f"{name}  {state}\n  {find_address(name)}", highlight=False)
         if note:
             console.out(f"  sha256 {note.sha256}", highlight=False)
     console.out(
@@ -92,15 +92,15 @@ def published_weights(name: str, screen: Console = console) -> Path:
     """Return the published weights of a name as a file in the cache folder, and show a download on the screen.
 
     Raises:
-        DownloadError, ModelFileError: as `archspec.weights.published.weights_file` does.
+        DownloadError, ModelFileError: as `archspec.weights.published.fetch_weights` does.
     """
-    from archspec.weights.published import cached_file, weights_file
+    from archspec.weights.published import fetch_weights, find_cached_file
 
     try:
         with _Bar(screen) as bar:
-            return weights_file(name, bar.show)
+            return fetch_weights(name, bar.show)
     except (KeyboardInterrupt, SystemExit):
-        partial = Path(f"{cached_file(name)}.partial")
+        partial = Path(f"{find_cached_file(name)}.partial")
         if partial.is_file() and os.path.getsize(partial):
             typer.echo(f"{partial} is kept; the same command goes on from there", err=True)
         raise
@@ -126,9 +126,9 @@ def weights_for(
             "--pretrained is one file of weights, --ckpt or --init-from another: give one of them"
         )
     from archspec.spec.load import load_spec
-    from archspec.weights.published import published_of
+    from archspec.weights.published import find_published_for
 
-    return published_weights(published_of(load_spec(target, overrides)), screen)
+    return published_weights(find_published_for(load_spec(target, overrides)), screen)
 
 
 class _Bar:
@@ -148,7 +148,7 @@ class _Bar:
             self.bar.stop()
 
     def show(self, what: str, done: int, total: int) -> None:
-        """Show how far it is; see `archspec.weights.download.Show`."""
+        """Show how far it is; see `archspec.weights.download.ShowProgress`."""
         if self.screen.is_terminal and total:
             self._draw(what, done, total)
         elif what != self.what or time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archspec.connectivity_rules import RULES, count, gathered, sources
 from archspec.graph.build import build_graph
-from archspec.graph.connections import block_connections
+from archspec.graph.connections import derive_connections
 from archspec.spec.connectivity import ConnectivitySpec, Order, RuleName
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify
@@ -142,7 +142,7 @@ def test_what_is_built_has_the_rules_connections(wiring: object, aggregate: obje
     block = {"layers": 5, "growth_rate": 4, "connectivity": wiring, "aggregate": aggregate}
     spec = Spec.model_validate({"blocks": [block], "stem": {"channels": 8}, "transitions": []})
     graph = build_graph(spec)
-    (declared,), (found,) = spec.dense_blocks(), block_connections(graph)
+    (declared,), (found,) = spec.dense_blocks(), derive_connections(graph)
     assert verify(graph) == ()
     assert found.sources == tuple(sources(declared.connectivity, i) for i in range(1, 6))
     assert found.gathered == gathered(declared.connectivity, 5)

@@ -1,9 +1,10 @@
-"""The network that was really built, certified: exported by MindSpore, read back, compared with its spec's graph.
+"""The network that was really built, certified:
+exported by MindSpore, read back, compared with its spec's graph.
 
-MindSpore runs in a child process, on the CPU: whoever builds or launches must take no device. A certificate is
-remembered by the digest of all that it follows from, so the same network is certified once. What is
-remembered is believed only where it is a whole certificate of this very network; else it is made
-anew.
+MindSpore runs in a child process, on the CPU: whoever builds or launches must take no device. A
+certificate is remembered by the digest of all that it follows from, so the same network is
+certified once. What is remembered is believed only where it is a whole certificate of this very
+network; else it is made anew.
 """
 
 from __future__ import annotations
@@ -40,37 +41,40 @@ def certify_built(spec: Spec, graph: Graph, module: str) -> Mapping[str, Any]:
         module: the emitted text.
 
     Raises:
-        ModelFileError: R106, MindSpore compiled another network; R107, it could not be compiled or read back.
+        ModelFileError: R106, MindSpore compiled another network; R107, it could not be compiled or
+            read back.
         EnvironmentFault: E008, there is no cache folder.
     """
-    remembered = cache_folder() / "certificates" / f"{_key(graph, module)}.json"
+    remembered = cache_folder() / "certificates" / f"{_cache_key(graph, module)}.json"
     held = read_certificate(remembered, graph, module)
     if held is not None and held.equal and held.is_plain:
         return held.model_dump(mode="json")
-    found = _made(spec, graph, module)
+    found = _make_certificate(spec, graph, module)
     if not found.equal:
         raise ModelFileError(Diagnostic("R106", text, spec.name) for text in found.differences)
     values = found.model_dump(mode="json")
-    _remember(remembered, values)
+    _store_certificate(remembered, values)
     return values
 
 
-def words(certificate: Mapping[str, Any]) -> str:
+def summarize_certificate(certificate: Mapping[str, Any]) -> str:
     """Return a certificate in one line."""
     found = sum(block["edges"] for block in certificate["blocks"])
     expected = sum(block["expected_edges"] for block in certificate["blocks"])
     return (
-        f"certified: {found:,} of {expected:,} direct connections and {certificate['params']:,} parameters, "
+        f"certified: {found:,} of {expected:,} direct connections and "
+        f"{certificate['params']:,} parameters, "
         "read back from what MindSpore compiled"
     )
 
 
-def _key(graph: Graph, module: str) -> str:
+def _cache_key(graph: Graph, module: str) -> str:
+    # All that a certificate follows from: another version of either may compile otherwise.
     parts = (module, named_digest(graph), version("densenet-archspec"), version("mindspore"))
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _remember(file: Path, certificate: Mapping[str, Any]) -> None:
+def _store_certificate(file: Path, certificate: Mapping[str, Any]) -> None:
     """Keep a certificate; where there is no place for it, the next time makes it again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +83,7 @@ def _remember(file: Path, certificate: Mapping[str, Any]) -> None:
         return
 
 
-def _made(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
+def _make_certificate(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
     with tempfile.TemporaryDirectory(prefix="certify-") as name:
         folder = Path(name)
         (folder / "spec.yaml").write_text(to_yaml(spec.resolved()), "utf-8")
@@ -88,6 +92,7 @@ def _made(spec: Spec, graph: Graph, module: str) -> BuiltCertificate:
         ended = subprocess.run(
             [sys.executable, "-m", WORKER, name],
             cwd=name,  # MindSpore leaves files of a compilation that fails where it runs
+            # Safe path: a file that lies there must not stand for a module of Python's.
             env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
             capture_output=True,
             text=True,

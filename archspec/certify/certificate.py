@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from archspec.certify.liveness import Life
+from archspec.certify.liveness import Liveness
 from archspec.certify.probe import Probe
 from archspec.compare.compare import Comparison
 from archspec.errors import Diagnostic
@@ -30,7 +30,7 @@ class Certificate:
     structure_digest: str
     """Of the spec's graph, whatever things are called."""
     comparison: Comparison
-    life: Life | None = None
+    liveness: Liveness | None = None
     """What its weights say; None: nobody looked."""
     probe: Probe | None = None
     """What ONNX Runtime says; None: nobody asked."""
@@ -39,12 +39,12 @@ class Certificate:
     spec_sha256: str = ""
 
     @property
-    def _seen(self) -> tuple[Comparison | Life | Probe, ...]:
-        given = (self.comparison, self.life, self.probe)
+    def _seen(self) -> tuple[Comparison | Liveness | Probe, ...]:
+        given = (self.comparison, self.liveness, self.probe)
         return tuple(each for each in given if each is not None)
 
     @property
-    def equal(self) -> bool:
+    def is_equal(self) -> bool:
         """The file is the spec's network."""
         return not self.differences
 
@@ -59,7 +59,9 @@ class Certificate:
         return (*self.remarks, *(note for each in self._seen for note in each.notes))
 
     def values(self) -> dict[str, Any]:
-        """Return digests of both sides, blocks with connections found and expected, differences, what was compared."""
+        """Return digests of both sides, blocks with connections found and expected,
+        differences, what was compared.
+        """
         of_spec = {"spec_file": str(self.spec_file), "spec_sha256": self.spec_sha256}
         return {
             "file": str(self.file),
@@ -67,7 +69,7 @@ class Certificate:
             "spec": self.spec,
             **(of_spec if self.spec_file else {}),
             "structure_digest": self.structure_digest,
-            "equal": self.equal,
+            "equal": self.is_equal,
             "blocks": [asdict(block) for block in self.comparison.blocks],
             "params": self.comparison.params,
             "expected_params": self.comparison.expected_params,
@@ -75,47 +77,50 @@ class Certificate:
             "notes": [*self.notes],
             "compared": self.comparison.compared,
             "not_compared": self.comparison.not_compared,
-            **(_looked_at(self.life, self.comparison) if self.life else {}),
-            **(_probed(self.probe) if self.probe else {}),
+            **(_describe_liveness(self.liveness, self.comparison) if self.liveness else {}),
+            **(_describe_probe(self.probe) if self.probe else {}),
         }
 
 
-def certificate(
+def make_certificate(
     file: Path,
     graph: Graph,
     comparison: Comparison,
     *remarks: str,
     spec_file: Path | None = None,
-    life: Life | None = None,
+    liveness: Liveness | None = None,
     probe: Probe | None = None,
 ) -> Certificate:
-    """Return the certificate of a file that was compared with a spec's graph; empty remarks are none."""
+    """Return the certificate of a file that was compared with a spec's graph;
+    empty remarks are none.
+    """
     return Certificate(
         file,
-        digest_of(file),
+        sha256_of(file),
         graph.name,
         structure_digest(graph),
         comparison,
-        life,
+        liveness,
         probe,
         tuple(filter(None, remarks)),
         spec_file,
-        digest_of(spec_file) if spec_file else "",
+        sha256_of(spec_file) if spec_file else "",
     )
 
 
-def _looked_at(life: Life, comparison: Comparison) -> dict[str, Any]:
+def _describe_liveness(liveness: Liveness, comparison: Comparison) -> dict[str, Any]:
     """What the weights say."""
     return {
         "compared": (*comparison.compared, WEIGHTS_LOOKED_AT),
+        # The first of them says that no weights were looked at.
         "not_compared": (WEIGHTS_NOT_COMPARED, *comparison.not_compared[1:]),
-        "connections": life.connections,
-        "dead": [asdict(dead) for dead in life.dead],
-        "not_looked_at": life.unread,
+        "connections": liveness.connections,
+        "dead": [asdict(dead) for dead in liveness.dead_connections],
+        "not_looked_at": liveness.unreadable,
     }
 
 
-def _probed(probe: Probe) -> dict[str, Any]:
+def _describe_probe(probe: Probe) -> dict[str, Any]:
     """What ONNX Runtime says."""
     return {
         "probe": {
@@ -126,7 +131,7 @@ def _probed(probe: Probe) -> dict[str, Any]:
     }
 
 
-def digest_of(file: Path) -> str:
+def sha256_of(file: Path) -> str:
     """Return the sha256 of a file."""
     digest = sha256()
     with file.open("rb") as stream:

@@ -26,11 +26,11 @@ Lines = Annotated[tuple[Text, ...], Field(max_length=MAX_LINES + 1)]
 Edge = tuple[Count, Count]
 
 
-class _Held(BaseModel):
+class _StoredModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class CertifiedBlock(_Held):
+class CertifiedBlock(_StoredModel):
     """A dense block's layers and direct connections, as read back and as the spec has them."""
 
     block: Text
@@ -42,8 +42,8 @@ class CertifiedBlock(_Held):
     surplus: tuple[Edge, ...]
 
 
-class BuiltCertificate(_Held):
-    """What `archspec.certify.worker` finds out; see `certificate` for the meaning of each."""
+class BuiltCertificate(_StoredModel):
+    """What `archspec.certify.worker` finds out; see `make_certificate` for the meaning of each."""
 
     file: Text
     sha256: Digest
@@ -60,7 +60,9 @@ class BuiltCertificate(_Held):
 
     @property
     def is_plain(self) -> bool:
-        """Whether its words are this program's own: what was compared and what not, and no notes."""
+        """Whether its words are this program's own:
+        what was compared and what not, and no notes.
+        """
         words = (self.compared, self.not_compared, self.notes)
         return self.file == "network.py" and words == (COMPARED, NOT_COMPARED, ())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from archspec.certify.certificate import Certificate, certificate
-from archspec.certify.liveness import life_of
-from archspec.certify.probe import probe_of
+from archspec.certify.certificate import Certificate, make_certificate
+from archspec.certify.liveness import check_liveness
+from archspec.certify.probe import probe_connections
 from archspec.compare.compare import compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
@@ -16,7 +16,7 @@ from archspec.readers.onnx.read import OnnxReading
 from archspec.spec.catalogue import locate
 from archspec.spec.load import Overrides, is_users_choice, spec_of
 from archspec.spec.model import Spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 
 
 def certify_file(
@@ -28,11 +28,13 @@ def certify_file(
     names: bool = False,
     probe: bool = False,
 ) -> Certificate:
-    """Return what is known of a model file beside a spec: whether they are equal, else every difference.
+    """Return what is known of a model file beside a spec:
+    whether they are equal, else every difference.
 
     Args:
         file: a MINDIR or an ONNX.
-        spec: a shipped name, a path or a Spec; where nobody chose its number of classes, the file's is taken.
+        spec: a shipped name, a path or a Spec; where nobody chose its number of classes, the file's
+            is taken.
         overrides: as for `load_spec`, where `spec` is a name or a path.
         ordered: concatenations in another order are a difference, not a note.
         names: what has weights must be called as in the spec, too.
@@ -43,8 +45,8 @@ def certify_file(
         GraphError: its graph does.
         EnvironmentFault: E001, MindSpore is not installed, which a MINDIR needs; E009, nor is
             onnxruntime, which `probe` needs.
-        ModelFileError: R005..R008, the file cannot be read, or not probed; R009, it joins more values
-            than any spec may.
+        ModelFileError: R005..R008, the file cannot be read, or not probed; R009, it joins more
+            values than any spec may.
     """
     path, chosen = Path(file), spec_of(spec, overrides)
     frontend = frontend_of(path)
@@ -52,7 +54,7 @@ def certify_file(
         raise ModelFileError.one("R006", "is no ONNX, and nothing else can be probed", str(path))
     reading = frontend.read(path)
     wanted, remark = _with_classes_of(reading.graph, chosen)
-    graph = verified(build_graph(wanted))
+    graph = verify_or_raise(build_graph(wanted))
     comparison = compare(
         graph,
         reading.graph,
@@ -61,28 +63,33 @@ def certify_file(
         zero_biases=reading.zero_biases,
         norms_shift=reading.norms_shift,
     )
-    life = life_of(comparison.match, reading, path) if comparison.equal else None
+    liveness = check_liveness(comparison.match, reading, path) if comparison.is_equal else None
     probed = None
-    if life and probe and isinstance(reading, OnnxReading):
-        probed = probe_of(life, reading, path)
+    if liveness and probe and isinstance(reading, OnnxReading):
+        probed = probe_connections(liveness, reading, path)
     skipped = "not probed: the network is another one" if probe and not probed else ""
-    return certificate(
+    return make_certificate(
         path,
         graph,
         comparison,
         *(*reading.notes, remark, skipped),
         spec_file=None if isinstance(spec, Spec) else locate(str(spec)),
-        life=life,
+        liveness=liveness,
         probe=probed,
     )
 
 
 def _with_classes_of(found: Graph, spec: Spec) -> tuple[Spec, str]:
-    """The spec, with the file's number of classes where nobody said one, and a line that says so."""
+    """The spec, with the file's number of classes where nobody said one,
+    and a line that says so.
+    """
     last = found.ops[found.outputs[-1]]
     classes = last.attrs["out_channels"] if last.kind == "dense" else spec.head.num_classes
     if classes == spec.head.num_classes or is_users_choice(spec, ("head", "num_classes")):
         return spec, ""
-    remark = f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where nothing else is said"
+    remark = (
+        f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where "
+        "nothing else is said"
+    )
     head = spec.head.model_copy(update={"num_classes": classes})
     return spec.model_copy(update={"head": head}), remark

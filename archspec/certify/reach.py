@@ -1,7 +1,7 @@
 """Which sources each channel of a value depends on, and how operators carry that on.
 
-Channels that a convolution reads depend on one source each, and a layer may read thousands of them from hundreds of
-sources: so channels are rows of a table, and alike ones share a row.
+Channels that a convolution reads depend on one source each, and a layer may read thousands of them
+from hundreds of sources: so channels are rows of a table, and alike ones share a row.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Reach:
         if groups == len(self.at):
             return self
         size = len(self.at) // groups
-        return filtered(self, np.ones((len(self.at), size), bool), groups)
+        return apply_filters(self, np.ones((len(self.at), size), bool), groups)
 
     def beside(self, others: Sequence[Reach]) -> Reach:
         """Return the channels of several values, one after another."""
@@ -71,7 +71,9 @@ class Reach:
         return Reach(self.rows if len(tables) == 1 else np.vstack(list(tables.values())), at)
 
     def with_all_of(self, others: Sequence[Reach]) -> Reach:
-        """Return channels that depend on all that the values' channels of the same place depend on."""
+        """Return channels that depend on all that the values' channels
+        of the same place depend on.
+        """
         return Reach.of(np.logical_or.reduce([self.table, *(part.table for part in others)]))
 
     def where(self, passes: Array) -> Reach:
@@ -79,21 +81,25 @@ class Reach:
         return Reach(self.rows, np.where(passes, self.at, 0))
 
 
-def filtered(x: Reach, filters: Array, groups: int = 1) -> Reach:
-    """Return channels that depend on what the filters (outputs, inputs / groups) read of a group each."""
+def apply_filters(x: Reach, filters: Array, groups: int = 1) -> Reach:
+    """Return channels that depend on what the filters (outputs, inputs / groups)
+    read of a group each.
+    """
     if groups == 1:
-        return Reach.of(_read(x, filters))
+        return Reach.of(_read_filters(x, filters))
     inputs, outputs = len(x.at) // groups, len(filters) // groups
     if inputs == 1:
         return Reach(x.rows, np.where(filters[:, 0], np.repeat(x.at, outputs), 0))
     pieces = (
-        _read(Reach(x.rows, x.at[group * inputs :][:inputs]), filters[group * outputs :][:outputs])
+        _read_filters(
+            Reach(x.rows, x.at[group * inputs :][:inputs]), filters[group * outputs :][:outputs]
+        )
         for group in range(groups)
     )
     return Reach.of(np.vstack(list(pieces)))
 
 
-def _read(x: Reach, filters: Array) -> Array:
+def _read_filters(x: Reach, filters: Array) -> Array:
     order = np.argsort(x.at, kind="stable")
     rows, starts = np.unique(x.at[order], return_index=True)
     reads = np.logical_or.reduceat(filters[:, order], starts, axis=1)

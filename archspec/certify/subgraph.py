@@ -1,7 +1,8 @@
 """A part of an ONNX file as a model by itself: from what a layer reads to what it gives.
 
-The file is untrusted: of it only the nodes between are taken, which the reader knows all, and the weights that these
-read. Weights that are kept outside the file are put in, so that nobody else opens what a file names.
+The file is untrusted: of it only the nodes between are taken, which the reader knows all, and the
+weights that these read. Weights that are kept outside the file are put in, so that nobody else
+opens what a file names.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from archspec.readers.tensors import Tensor, Values
 from archspec.readers.trace import Feature
 
 IR_VERSION = 8
+"""An old one, which every ONNX Runtime reads."""
 FLOAT = 1
+"""As onnx counts types."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cutout:
+class Subgraph:
     """A model in bytes, and its inputs: what they are in the file's graph, by name."""
 
     model: bytes
@@ -30,12 +33,12 @@ class Cutout:
     """What kind of numbers the inputs are, as onnx counts them."""
 
 
-class Uncut(Exception):
+class NotExtractable(Exception):
     """A part that does not stand by itself in the file; the message is the reason."""
 
 
-class Cutter:
-    """Cuts parts out of an open file."""
+class SubgraphExtractor:
+    """Takes parts out of an open file."""
 
     def __init__(self, reading: OnnxReading, values: Values) -> None:
         self.reading = reading
@@ -48,27 +51,30 @@ class Cutter:
         self.types = dict(reading.model.types)
         for node in reading.model.nodes:
             known = (self.types[name] for name in node.inputs if name in self.types)
+            # Of the operators that are known here, Cast alone gives another type than it reads.
             kind = node.attrs.get("to") if node.kind == "Cast" else next(known, None)
             self.types |= dict.fromkeys(node.outputs, kind) if isinstance(kind, int) else {}
 
-    def cut(self, sources: Iterable[str], outputs: Sequence[str]) -> Cutout:
+    def extract(self, sources: Iterable[str], outputs: Sequence[str]) -> Subgraph:
         """Return what makes the outputs of the sources, both as the file's graph calls them.
 
         Raises:
-            Uncut: it does not stand by itself in the file.
+            NotExtractable: it does not stand by itself in the file.
         """
         ends = [self.tensors.get(output, "") for output in outputs]
-        nodes, constants, inputs = self._between({*sources}, ends)
+        nodes, constants, inputs = self._find_nodes_between({*sources}, ends)
         missing = {*sources} - {feature.op for feature in inputs.values()}
         strange = [node.kind for node in nodes if node.kind not in KNOWN]
         if missing or not all(ends) or strange:
-            raise Uncut("what it reads or gives is no tensor of the file")
-        return Cutout(self._model(nodes, constants, inputs, ends), inputs, self.types)
+            raise NotExtractable("what it reads or gives is no tensor of the file")
+        return Subgraph(self._make_model(nodes, constants, inputs, ends), inputs, self.types)
 
-    def _between(
+    def _find_nodes_between(
         self, sources: set[str], ends: Sequence[str]
     ) -> tuple[list[Node], dict[str, None], dict[str, Feature]]:
-        """The nodes on the way back from the ends, in running order; constants and inputs that they read."""
+        """The nodes on the way back from the ends, in running order;
+        constants and inputs that they read.
+        """
         nodes, constants, inputs = dict[int, Node](), dict[str, None](), dict[str, Feature]()
         seen, waiting = set[str](), list(ends)
         while waiting:
@@ -86,52 +92,59 @@ class Cutter:
                 constants[name] = None
         return [nodes[position] for position in sorted(nodes)], constants, inputs
 
-    def _model(
+    def _make_model(
         self,
         nodes: Sequence[Node],
         constants: Iterable[str],
         inputs: Mapping[str, Feature],
         ends: Sequence[str],
     ) -> bytes:
-        import onnx
         from onnx import helper
 
-        data, spans, kinds = self.values.data, self.reading.model.spans, self.types
-        protos = [
-            onnx.NodeProto.FromString(data[begin:end])
-            for begin, end in (node.span for node in nodes)
-        ]
-        tensors = [
-            onnx.TensorProto.FromString(data[slice(*spans[name])])
-            for name in constants
-            if name in spans
-        ]
-        for tensor in tensors:
-            self._fill(tensor, self.reading.model.constants[tensor.name])
-        for node, proto in zip(nodes, protos, strict=True):
-            for attribute in proto.attribute:
-                if attribute.HasField("t"):
-                    self._fill(attribute.t, node.attrs[attribute.name])
-        graph = helper.make_graph(
-            protos,
-            "part",
-            [
-                helper.make_tensor_value_info(name, kinds.get(name, FLOAT), sizes(x))
-                for name, x in inputs.items()
-            ],
-            [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), None) for name in ends],
-            tensors,
-        )
-        domains = {proto.domain for proto in protos} - {"", "ai.onnx"}
-        opsets = [
-            helper.make_opsetid("", self.reading.model.opset),
-            *(helper.make_opsetid(each, 1) for each in domains),
-        ]
+        kinds = self.types
+        given = []
+        for name, x in inputs.items():
+            kind = kinds.get(name, FLOAT)
+            given.append(helper.make_tensor_value_info(name, kind, fix_shape(x)))
+        made = [helper.make_tensor_value_info(name, kinds.get(name, FLOAT), None) for name in ends]
+        protos = self._copy_nodes(nodes)
+        tensors = self._copy_constants(constants)
+        graph = helper.make_graph(protos, "part", given, made, tensors)
+        opsets = [helper.make_opsetid("", self.reading.model.opset)]
+        # The reader knows operators of other domains in their first version alone.
+        for domain in {proto.domain for proto in protos} - {"", "ai.onnx"}:
+            opsets.append(helper.make_opsetid(domain, 1))
         model: Any = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         content: bytes = model.SerializeToString()
         return content
 
-    def _fill(self, tensor: Any, known: Tensor) -> None:
+    def _copy_nodes(self, nodes: Sequence[Node]) -> list[Any]:
+        """Copy nodes out of the file's bytes; their attributes may hold tensors, of Constant."""
+        import onnx
+
+        protos = []
+        for node in nodes:
+            begin, end = node.span
+            proto = onnx.NodeProto.FromString(self.values.data[begin:end])
+            for attribute in proto.attribute:
+                if attribute.HasField("t"):
+                    self._fill_external(attribute.t, node.attrs[attribute.name])
+            protos.append(proto)
+        return protos
+
+    def _copy_constants(self, names: Iterable[str]) -> list[Any]:
+        import onnx
+
+        model, tensors = self.reading.model, []
+        for name in names:
+            if name in model.spans:
+                begin, end = model.spans[name]
+                tensor = onnx.TensorProto.FromString(self.values.data[begin:end])
+                self._fill_external(tensor, model.constants[tensor.name])
+                tensors.append(tensor)
+        return tensors
+
+    def _fill_external(self, tensor: Any, known: Tensor) -> None:
         """Put in what a tensor's file keeps elsewhere."""
         from onnx import numpy_helper
 
@@ -139,10 +152,13 @@ class Cutter:
             return
         values = self.values.of(known.place)
         if values is None:
-            raise Uncut("it has weights that cannot be read")
+            raise NotExtractable("it has weights that cannot be read")
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
-def sizes(x: Feature) -> tuple[int, ...]:
+def fix_shape(x: Feature) -> tuple[int, ...]:
     """Return a tensor's shape, of one image where the batch is free."""
-    return tuple(size if isinstance(size, int) else 1 for size in x.shape)
+    sizes = []
+    for size in x.shape:
+        sizes.append(size if isinstance(size, int) else 1)
+    return tuple(sizes)

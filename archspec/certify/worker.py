@@ -1,4 +1,6 @@
-"""The child process of `certify_built`: `python -m archspec.certify.worker FOLDER` with spec.yaml and network.py."""
+"""The child process of `certify_built`:
+`python -m archspec.certify.worker FOLDER` with spec.yaml and network.py.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,14 @@ import json
 import sys
 from pathlib import Path
 
-from archspec.certify.certificate import certificate, digest_of
+from archspec.certify.certificate import make_certificate, sha256_of
 from archspec.compare.compare import compare
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 
 
 def main(folder: Path) -> None:
@@ -26,13 +28,13 @@ def main(folder: Path) -> None:
 
     ms.set_device("CPU")
     spec = load_spec(folder / "spec.yaml")
-    graph = verified(build_graph(spec))
+    graph = verify_or_raise(build_graph(spec))
     network = import_text((folder / "network.py").read_text("utf-8"), spec.name).Network()
     file, size = folder / "network.mindir", spec.input
     export_mindir(network, (size.channels, size.height, size.width), file, batch=1)
-    found = certificate(file, graph, compare(graph, read_mindir(file))).values()
+    found = make_certificate(file, graph, compare(graph, read_mindir(file))).values()
     module = folder / "network.py"  # the exported file goes away with its folder
-    found |= {"file": module.name, "sha256": digest_of(module)}
+    found |= {"file": module.name, "sha256": sha256_of(module)}
     (folder / "certificate.json").write_text(json.dumps(found), "utf-8")
 
 

@@ -1,7 +1,10 @@
-"""How many blocks does a file have? Counted in its structure, for nothing else in it says what a block is.
+"""How many blocks does a file have?
 
-A block ends where all that was made before is joined and nothing of it is read later: only so many values stand
-between blocks. Where skips or features go round such a place, blocks cannot be counted so, and are not.
+Counted in its structure, for nothing else in it says what a block is.
+
+A block ends where all that was made before is joined and nothing of it is read later: only so many
+values stand between blocks. Where skips or features go round such a place, blocks cannot be counted
+so, and are not.
 """
 
 from __future__ import annotations
@@ -12,21 +15,26 @@ from archspec.compare.chains import Chain
 from archspec.compare.match import Match
 
 
-def blocks_found(match: Match) -> int | None:
-    """Return how many blocks the file has; None where its blocks, or the spec's, cannot be counted in this way."""
+def count_blocks(match: Match) -> int | None:
+    """Return how many blocks the file has;
+    None where its blocks, or the spec's, cannot be counted in this way.
+    """
     ours = [expected for expected, _ in match.pairs if expected is not None]
     theirs = [found for _, found in match.pairs if found is not None]
     blocks = len(match.spec.regions_of("dense_block"))
-    ends = list(_narrow_places(ours))
-    of_blocks = sum(chain.region != "stem" and chain.joined != "stem" for chain in ends)
-    found = list(_narrow_places(theirs))
-    of_their_kind = {chain.classes for chain in found} <= {chain.classes for chain in ends}
+    ends = list(_find_narrow_places(ours))
+    of_blocks = sum(chain.region != "stem" and chain.join_region != "stem" for chain in ends)
+    found = list(_find_narrow_places(theirs))
+    known_classes = {chain.classes for chain in ends}
+    of_their_kind = all(chain.classes in known_classes for chain in found)
+    # Without a head nothing reads the last block's join, so its end is no narrow place. Where the
+    # method does not find the spec's own blocks, it says nothing of the file's.
     if of_blocks != blocks - (not match.spec.regions_of("head")) or not of_their_kind:
         return None
     return blocks + len(found) - len(ends)
 
 
-def _narrow_places(chains: Sequence[Chain]) -> Iterator[Chain]:
+def _find_narrow_places(chains: Sequence[Chain]) -> Iterator[Chain]:
     """The chains that read a join behind which nothing reads what was made before."""
     inner = [chain for chain in chains if not chain.is_output]
     last_read: dict[str, int] = {}

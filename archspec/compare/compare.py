@@ -1,33 +1,33 @@
 """Is the network in a file the one that a spec says? Names play no part; every difference is said.
 
-Both graphs are contracted to chains (`chains`), which are paired in running order and get the names of the
-spec's stages (`stages`). A pair must have equal operators and read the outputs of paired chains. When all do,
-the graphs are equal but for names and for the order inside concatenations, which permutes the channels of the
-weights that read them and nothing else: that is a note.
+Both graphs are contracted to chains (`chains`), which are paired in running order and get the names
+of the spec's stages (`stages`). A pair must have equal operators and read the outputs of paired
+chains. When all do, the graphs are equal but for names and for the order inside concatenations,
+which permutes the channels of the weights that read them and nothing else: that is a note.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from archspec.compare.block_count import blocks_found
-from archspec.compare.chain_pieces import cut
-from archspec.compare.chains import Chain, contracted, paired
-from archspec.compare.concat_order import Order, order_of
-from archspec.compare.concat_sources import flat
-from archspec.compare.equal_operators import merged, parted
-from archspec.compare.folded_norms import Folded, folded_norms, unfolded
-from archspec.compare.match import BlockComparison, Match, compared_blocks, surplus_layers
-from archspec.compare.missing_connections import connection_lines
-from archspec.compare.simplify import without_whole_crops
-from archspec.compare.sliced_concats import sliced_alike
-from archspec.compare.weight_names import nameless, other_names
-from archspec.compare.zero_biases import Settled, settled
+from archspec.compare.block_count import count_blocks
+from archspec.compare.chain_pieces import cut_pairs
+from archspec.compare.chains import Chain, Pair, contract_to_chains, pair_chains
+from archspec.compare.concat_order import JoinOrders, compare_join_orders
+from archspec.compare.concat_sources import flatten
+from archspec.compare.equal_operators import merge_equal_ops, split_merged_ops
+from archspec.compare.folded_norms import FoldedNorm, find_folded_norms, unfold_norms
+from archspec.compare.match import BlockComparison, Match, compare_blocks, find_surplus_layers
+from archspec.compare.missing_connections import describe_connection_faults
+from archspec.compare.simplify import drop_whole_crops
+from archspec.compare.sliced_concats import resolve_slices_as_in
+from archspec.compare.weight_names import find_other_names, note_nameless
+from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
 from archspec.errors import Diagnostic, counted
 from archspec.graph.ir import Graph, Op
 from archspec.operators.operator import DERIVED
@@ -36,6 +36,8 @@ from archspec.spec.parts import compressed
 
 MAX_LINES = 1_000
 """Differences that are listed."""
+MAX_NAMED = 3
+"""Operators with the same fault that have a line each; more are one line."""
 
 NAMES = "names of what has weights"
 ORDER = "order inside concatenations where it only permutes channels of weights"
@@ -76,23 +78,33 @@ class Comparison:
     expected_params: int
     match: Match
     """Which operators of the file are which of the spec's."""
-    asked: tuple[str, ...] = ()
+    requested: tuple[str, ...] = ()
     """What was compared because someone asked for it."""
 
     @property
-    def equal(self) -> bool:
+    def is_equal(self) -> bool:
         """The file's network is the spec's."""
         return not self.differences
 
     @property
     def compared(self) -> tuple[str, ...]:
         """In words, what was compared."""
-        return (*COMPARED, *self.asked)
+        return (*COMPARED, *self.requested)
 
     @property
     def not_compared(self) -> tuple[str, ...]:
         """In words, what was not."""
-        return tuple(words for words in NOT_COMPARED if words not in self.asked)
+        return tuple(words for words in NOT_COMPARED if words not in self.requested)
+
+
+@dataclass(frozen=True, slots=True)
+class _Paired:
+    """Both networks as chains in pairs, and how many parameters each has."""
+
+    pairs: tuple[Pair, ...]
+    folds: tuple[FoldedNorm, ...]
+    params: int
+    expected_params: int
 
 
 def compare(
@@ -114,140 +126,150 @@ def compare(
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
-    plain = without_whole_crops(spec_graph)
-    found = sliced_alike(plain, found)
-    ours, theirs = flat(plain), merged(flat(found))
-    params = _params(op for part in contracted(theirs) for op in part.ops)
     is_traceless = zero_biases is not None and not norms_shift
-    folds = folded_norms(merged(ours), theirs, is_traceless)
-    theirs = merged(flat(unfolded(found, folds))) if folds else theirs
-    expected_chains, found_chains = contracted(ours), contracted(parted(theirs, ours))
-    pairs = cut(paired(expected_chains, found_chains))
-    biases = Settled(pairs) if zero_biases is None else settled(pairs, zero_biases)
+    both = _pair_networks(drop_whole_crops(spec_graph), found, is_traceless)
+    biases = AgreedBiases(both.pairs)
+    if zero_biases is not None:
+        biases = agree_on_biases(both.pairs, zero_biases)
     match = Match(spec_graph, biases.pairs)
-    blocks, order = compared_blocks(match, found.name), order_of(match)
-    lines = chain(_differences(match, blocks), _orders(order, ordered))
-    differences = _listed(lines) or _listed(_leftovers(match))
+    blocks, order = compare_blocks(match, found.name), compare_join_orders(match)
+    lines = chain(_list_differences(match, blocks), _list_order_faults(order, ordered))
+    differences = _limit_lines(lines) or _limit_lines(_find_leftovers(match))
+    folded = [fold for fold in both.folds if fold.is_conv]
+    notes = [*_write_norm_notes(folded, match), *biases.notes]
+    if not ordered:
+        notes.extend(_write_order_notes(order))
     named = named and not differences  # of another network, other names say nothing
+    if named:
+        differences = _limit_lines(find_other_names(match))
+        notes.extend(note_nameless(match))
+    requests = ((NAMES, named), (ORDER, ordered))
+    requested = tuple(words for words, is_asked in requests if is_asked)
     return Comparison(
-        blocks,
-        _listed(other_names(match)) if named else differences,
-        (
-            *_norm_notes([fold for fold in folds if fold.is_conv], match),
-            *biases.notes,
-            *(() if ordered else _notes(order)),
-            *(nameless(match) if named else ()),
-        ),
-        params,
-        _params(op for part in expected_chains for op in part.ops),
-        match,
-        tuple(words for words, is_asked in ((NAMES, named), (ORDER, ordered)) if is_asked),
+        blocks, differences, tuple(notes), both.params, both.expected_params, match, requested
     )
 
 
-def _listed(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
+def _pair_networks(plain: Graph, found: Graph, is_traceless: bool) -> _Paired:
+    """The order of these steps matters: each relies on what those before it have made alike."""
+    # First of all, as a slice of a join hides which values are read.
+    found = resolve_slices_as_in(plain, found)
+    ours, theirs = flatten(plain), merge_equal_ops(flatten(found))
+    # Counted before norms are put back: one that was folded away has no parameters in the file.
+    params = _count_params(contract_to_chains(theirs))
+    # Norms are looked for between merged graphs: how often an operator stands there may differ.
+    folds = find_folded_norms(merge_equal_ops(ours), theirs, is_traceless)
+    if folds:
+        theirs = merge_equal_ops(flatten(unfold_norms(found, folds)))
+    expected_chains = contract_to_chains(ours)
+    # Last, as the copies of an operator are told apart by what the spec's chains read.
+    found_chains = contract_to_chains(split_merged_ops(theirs, ours))
+    pairs = cut_pairs(pair_chains(expected_chains, found_chains))
+    return _Paired(pairs, folds, params, _count_params(expected_chains))
+
+
+def _limit_lines(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Each difference once, and as many as anyone reads."""
     listed = tuple(dict.fromkeys(islice(differences, MAX_LINES)))
     more = next(differences, None)
     return (*listed, Diagnostic("R105", f"more than {MAX_LINES:,} differences")) if more else listed
 
 
-def _leftovers(match: Match) -> Iterator[Diagnostic]:
+def _find_leftovers(match: Match) -> Iterator[Diagnostic]:
     """What no line above says: none is known, and equal means that there is none."""
-    yield from _attributes(match, derived=True)
+    yield from _compare_attributes(match, derived=True)
     if any(expected is None or found is None for expected, found in match.pairs):
         yield Diagnostic("R102", "the network has other stages than the spec says")
 
 
-def _differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Diagnostic]:
-    alone = list(_alone(match))
-    number, expected = blocks_found(match) if alone else None, len(blocks)
+def _list_differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Diagnostic]:
+    """Coarse faults first: whoever has a block too many need not read on about its layers."""
+    unpaired = list(_explain_unpaired(match))
+    yield from _compare_counts(match, blocks, bool(unpaired))
+    yield from unpaired
+    yield from _compare_compositions(match)
+    yield from (Diagnostic("R103", line) for line in describe_connection_faults(match))
+    for block in blocks:
+        # Where layers are missing, edges are counted from another number: each would be a fault.
+        if block.layers == block.expected_layers:
+            yield from _compare_connections(match, block)
+    yield from _compare_attributes(match, derived=False)
+
+
+def _compare_counts(
+    match: Match, blocks: Sequence[BlockComparison], is_unpaired: bool
+) -> Iterator[Diagnostic]:
+    """Numbers of blocks, of outputs, and of the layers of each block."""
+    number, expected = count_blocks(match) if is_unpaired else None, len(blocks)
     if number is not None and number != expected:
-        yield Diagnostic(
-            "R101", f"the file has {counted(number, 'block')}, the spec says {expected}"
-        )
-    ours, theirs = (
-        sum(c is not None and c.is_output for c in each) for each in zip(*match.pairs, strict=True)
-    )
+        message = f"the file has {counted(number, 'block')}, the spec says {expected}"
+        yield Diagnostic("R101", message)
+    ours = sum(a is not None and a.is_output for a, _ in match.pairs)
+    theirs = sum(b is not None and b.is_output for _, b in match.pairs)
     if ours != theirs:
-        yield Diagnostic(
-            "R101", f"the network has {counted(theirs, 'output')}, the spec says {ours}"
-        )
+        message = f"the network has {counted(theirs, 'output')}, the spec says {ours}"
+        yield Diagnostic("R101", message)
     for block in blocks:
         if block.layers != block.expected_layers:
-            message = f"{match.titles[block.block]} has {block.layers} layers, the spec says {block.expected_layers}"
+            title = match.titles[block.block]
+            message = f"{title} has {block.layers} layers, the spec says {block.expected_layers}"
             yield Diagnostic("R101", message)
-    yield from alone
-    yield from _compositions(match)
-    yield from (Diagnostic("R103", line) for line in connection_lines(match))
-    for block in blocks:
-        if block.layers == block.expected_layers:
-            yield from _connections(match, block)
-    yield from _attributes(match, derived=False)
 
 
-def _compositions(match: Match) -> Iterator[Diagnostic]:
+def _compare_compositions(match: Match) -> Iterator[Diagnostic]:
     """Pairs of chains with different operators, those that differ alike in one line."""
     alike: dict[str, list[str]] = {}
-    for expected, found in match.both:
+    for expected, found in match.complete_pairs:
         if expected.classes != found.classes:
-            theirs, ours = (", ".join(op.kind for op in chain.ops) for chain in (found, expected))
-            alike.setdefault(f"{theirs}; the spec says {ours}", []).append(match.title(expected))
+            words = f"{_list_kinds(found)}; the spec says {_list_kinds(expected)}"
+            alike.setdefault(words, []).append(match.title_of(expected))
     for words, titles in alike.items():
-        who = (
-            f"{titles[0]} and {len(titles) - 1} more consist"
-            if titles[1:]
-            else f"{titles[0]} consists"
-        )
+        who = f"{titles[0]} consists"
+        if titles[1:]:
+            who = f"{titles[0]} and {len(titles) - 1} more consist"
         yield Diagnostic("R102", f"{who} of {words}")
 
 
-def _alone(match: Match) -> Iterator[Diagnostic]:
+def _list_kinds(chain: Chain) -> str:
+    return ", ".join(op.kind for op in chain.ops)
+
+
+def _explain_unpaired(match: Match) -> Iterator[Diagnostic]:
     """Chains without a partner that are no layers of a block."""
-    after, there = "the input", {expected.region for expected, _ in match.both}
-    for (expected, found), layer in zip(match.pairs, surplus_layers(match), strict=True):
-        if any(chain is not None and chain.is_output for chain in (expected, found)):
-            return
-        if (
-            expected is None
-            and found is not None
-            and layer is None
-            and found.ops[0].kind != "concat"
-        ):
-            kinds = ", ".join(op.kind for op in found.ops)
-            yield Diagnostic(
-                "R102", f"{after} is followed by {kinds}, which the spec does not have"
-            )
+    after, there = "the input", {expected.region for expected, _ in match.complete_pairs}
+    for (expected, found), layer in zip(match.pairs, find_surplus_layers(match), strict=True):
+        if (expected and expected.is_output) or (found and found.is_output):
+            return  # outputs stand at the end, and are counted
+        if expected is None and found is not None:
+            # A layer too many is its block's fault, a join too many its reader's.
+            if layer is None and found.ops[0].kind != "concat":
+                rest = f"{_list_kinds(found)}, which the spec does not have"
+                yield Diagnostic("R102", f"{after} is followed by {rest}")
         elif found is None and expected is not None:
-            yield from _missing(match, expected, expected.region in there)
-        after = match.title(expected) if expected else after
+            yield from _explain_missing(match, expected, expected.region in there)
+        after = match.title_of(expected) if expected else after
 
 
-def _missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnostic]:
-    """A chain of the spec that the file has not, the part that it belongs to otherwise there or not."""
+def _explain_missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnostic]:
+    """A chain of the spec that the file has not,
+    the part that it belongs to otherwise there or not.
+    """
     first, region = expected.ops[0], match.spec.regions.get(expected.region)
-    if (
-        region is not None
-        and region.attrs.get("skip")
-        and first.kind == region.attrs["join"]
-        and in_part
-    ):
-        yield Diagnostic(
-            "R103", f"{match.title(expected)} does not read {match.skip_title(region.name)}"
-        )
-    elif region is not None and region.kind == "dense_block" and first.kind == "add":
-        yield Diagnostic(
-            "R103", f"{match.titles[region.name]} does not add its input to its output"
-        )
+    title, kind = match.title_of(expected), region.kind if region else ""
+    # What is lost with a join or a sum is the connection, and that is what the user looks for.
+    is_skip = region is not None and region.attrs.get("skip") and in_part
+    if region is not None and is_skip and first.kind == region.attrs["join"]:
+        yield Diagnostic("R103", f"{title} does not read {match.skip_title(region.name)}")
+    elif region is not None and kind == "dense_block" and first.kind == "add":
+        block = match.titles[region.name]
+        yield Diagnostic("R103", f"{block} does not add its input to its output")
     elif expected.region in match.layers and in_part:
-        yield Diagnostic(
-            "R102", f"{match.title(expected)} lacks {', '.join(op.kind for op in expected.ops)}"
-        )
+        yield Diagnostic("R102", f"{title} lacks {_list_kinds(expected)}")
     elif expected.region not in match.layers and first.kind != "concat":
-        yield Diagnostic("R102", f"{match.title(expected)} is missing")
+        yield Diagnostic("R102", f"{title} is missing")
 
 
-def _orders(order: Order, ordered: bool) -> Iterator[Diagnostic]:
+def _list_order_faults(order: JoinOrders, ordered: bool) -> Iterator[Diagnostic]:
     yield from (Diagnostic("R103", fault) for fault in order.faults)
     if ordered:
         yield from (
@@ -256,121 +278,127 @@ def _orders(order: Order, ordered: bool) -> Iterator[Diagnostic]:
         )
 
 
-def _connections(match: Match, block: BlockComparison) -> Iterator[Diagnostic]:
+def _compare_connections(match: Match, block: BlockComparison) -> Iterator[Diagnostic]:
     for edges, verb in ((block.missing, "does not read"), (block.surplus, "must not read")):
         for layer, source in edges:
             of = f"layer {source}" if source else "the block's input"
-            yield _edge(f"{match.titles[block.block]}, layer {layer}", of, verb)
+            yield _make_edge_fault(f"{match.titles[block.block]}, layer {layer}", of, verb)
 
 
-def _edge(reader: str, source: str, verb: str) -> Diagnostic:
+def _make_edge_fault(reader: str, source: str, verb: str) -> Diagnostic:
     return Diagnostic("R103", f"{reader} {verb} {source}")
 
 
-def _attributes(match: Match, derived: bool) -> Iterator[Diagnostic]:
+def _compare_attributes(match: Match, derived: bool) -> Iterator[Diagnostic]:
     """Compare operators in pairs; what several of them have in common is said once."""
     alike: dict[str, list[str]] = {}
-    for expected, found in match.both:
-        if expected.classes == found.classes:
-            for ours, theirs in zip(expected.ops, found.ops, strict=True):
-                for words in _of_operator(match, ours, theirs, derived):
-                    alike.setdefault(words, []).append(ours.name)
+    for expected, found in match.complete_pairs:
+        if expected.classes != found.classes:
+            continue  # said by _compare_compositions
+        for ours, theirs in zip(expected.ops, found.ops, strict=True):
+            for words in _compare_operators(match, ours, theirs, derived):
+                alike.setdefault(words, []).append(ours.name)
     for words, names in alike.items():
-        if len(names) <= 3:
-            yield from (Diagnostic("R104", f"{name} {words}", name) for name in names)
-            continue
-        verb, rest = words.split(" ", 1)
-        verb = {"has": "have", "is": "are", "shares": "share"}[verb]
-        yield Diagnostic("R104", f"{names[0]} and {len(names) - 1} more {verb} {rest}", names[0])
+        yield from _write_attribute_lines(words, names)
 
 
-def _of_operator(match: Match, expected: Op, found: Op, derived: bool) -> Iterator[str]:
+def _write_attribute_lines(words: str, names: Sequence[str]) -> Iterator[Diagnostic]:
+    if len(names) <= MAX_NAMED:
+        yield from (Diagnostic("R104", f"{name} {words}", name) for name in names)
+        return
+    verb, rest = words.split(" ", 1)
+    verb = {"has": "have", "is": "are", "shares": "share"}[verb]
+    yield Diagnostic("R104", f"{names[0]} and {len(names) - 1} more {verb} {rest}", names[0])
+
+
+def _compare_operators(match: Match, expected: Op, found: Op, derived: bool) -> Iterator[str]:
     if expected.kind != found.kind:
         yield f"is {found.kind}, the spec says {expected.kind}"
         return
     row = OPERATORS[expected.kind]
+    # A file may leave out what is the default, and so may the spec's graph.
     ours, theirs = {**row.defaults, **expected.attrs}, {**row.defaults, **found.attrs}
     for name in {**ours, **theirs}:
-        if (
-            name in row.in_training
-            or (name in DERIVED) != derived
-            or _untold(name, found)
-            or _same(ours.get(name), theirs.get(name))
-        ):
+        if name in row.in_training or (name in DERIVED) != derived:
             continue
-        if name == "out_channels" and _follows(match, expected, theirs):
+        if _is_untold(name, found) or _is_same(ours.get(name), theirs.get(name)):
+            continue
+        if name == "out_channels" and _follows_input(match, expected, theirs):
             continue
         words = _WORDS.get(name, f"has {name} {{found}}, the spec says {{expected}}")
-        yield words.format(found=_shown(theirs.get(name)), expected=_shown(ours.get(name)))
+        shown, wanted = _format_value(theirs.get(name)), _format_value(ours.get(name))
+        yield words.format(found=shown, expected=wanted)
 
 
-def _untold(name: str, found: Op) -> bool:
-    """The file does not tell: the eps of a norm that is folded or written out, the slope that a PReLU starts from."""
+def _is_untold(name: str, found: Op) -> bool:
+    """The file does not tell: the eps of a norm that is folded or written out,
+    the slope that a PReLU starts from.
+    """
     return name in found.attrs and found.attrs[name] is None
 
 
-def _follows(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
-    """A transition whose width is right for what it reads: another line says why it reads something else."""
+def _follows_input(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
+    """A transition whose width is right for what it reads:
+    another line says why it reads something else.
+    """
     region = match.spec.regions.get(expected.region)
-    if (
-        region is None
-        or region.kind != "transition"
-        or theirs["in_channels"] == expected.attrs["in_channels"]
-    ):
+    if region is None or region.kind != "transition":
+        return False
+    reads, gives = theirs["in_channels"], theirs["out_channels"]
+    if reads == expected.attrs["in_channels"]:
         return False
     if expected.attrs["out_channels"] == expected.attrs["in_channels"]:
-        return bool(theirs["out_channels"] == theirs["in_channels"])
+        return bool(gives == reads)
     compression = region.attrs["compression"]
-    return bool(
-        compression and theirs["out_channels"] == compressed(theirs["in_channels"], compression)
-    )
+    return bool(compression and gives == compressed(reads, compression))
 
 
-def _same(expected: Any, found: Any) -> bool:
+def _is_same(expected: Any, found: Any) -> bool:
     """Equal, or stored as the same float32."""
     if isinstance(expected, float) and isinstance(found, float):
+        # Model files hold 32-bit floats: an eps of 1e-5 comes back as 9.99999974738e-06.
         return struct.pack("f", expected) == struct.pack("f", found)
     return bool(expected == found)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _norm_notes(folds: Sequence[Folded], match: Match) -> Iterator[str]:
+def _write_norm_notes(folds: Sequence[FoldedNorm], match: Match) -> Iterator[str]:
     """Norms that are there but do not stand in the file as such."""
-    found = (op for _, chain in match.both for op in chain.ops if op.kind == "batch_norm")
+    found = (op for _, chain in match.complete_pairs for op in chain.ops if op.kind == "batch_norm")
     held = {fold.found.name for fold in folds}
-    written = sum(_untold("eps", op) and op.name.split(" norm ")[0] not in held for op in found)
+    written = sum(_is_untold("eps", op) and op.name.split(" norm ")[0] not in held for op in found)
     traceless = sum(not fold.found.attrs.get("bias") for fold in folds)
     if len(folds) > traceless:
-        yield _norm_note(len(folds) - traceless, "folded into the convolution before")
+        yield _write_norm_note(len(folds) - traceless, "folded into the convolution before")
     if traceless:
-        yield _norm_note(
+        yield _write_norm_note(
             traceless,
             "folded into a convolution that has no bias in the file",
             ", and a norm that shifts by zero is not told from none",
         )
     if written:
-        yield _norm_note(written, "written as a scale and a shift")
+        yield _write_norm_note(written, "written as a scale and a shift")
 
 
-def _norm_note(number: int, how: str, more: str = "") -> str:
+def _write_norm_note(number: int, how: str, more: str = "") -> str:
     verb = "is" if number == 1 else "are"
     return f"{counted(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
 
 
-def _notes(order: Order) -> Iterator[str]:
-    if order.reordered and not order.faults:
-        more = (
-            f" and {len(order.reordered) - 1} more join their"
-            if order.reordered[1:]
-            else " joins its"
-        )
-        words = "sources in another order: the same network with the channels of weights permuted"
-        yield f"{order.reordered[0]}{more} {words}"
+def _write_order_notes(order: JoinOrders) -> Iterator[str]:
+    if order.faults or not order.reordered:
+        return
+    who = f"{order.reordered[0]} joins its"
+    if order.reordered[1:]:
+        who = f"{order.reordered[0]} and {len(order.reordered) - 1} more join their"
+    words = "sources in another order: the same network with the channels of weights permuted"
+    yield f"{who} {words}"
 
 
-def _params(ops: Iterator[Op]) -> int:
+def _count_params(chains: Iterable[Chain]) -> int:
     """Learnable values, those that several operators share counted once."""
+    ops = (op for chain in chains for op in chain.ops)
     return sum(OPERATORS[op.kind].params(op.attrs) for op in ops if "weights_of" not in op.attrs)

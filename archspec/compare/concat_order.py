@@ -1,13 +1,15 @@
-"""Another order inside a concatenation: the channels of the weights behind it are permuted, or is it another network?
+"""Another order inside a concatenation:
+the channels of the weights behind it are permuted, or is it another network?
 
-Permuted channels pass through what works on each channel by itself, and end at a convolution or a dense layer,
-whose weights may be permuted alike. What tells channels apart by their place must not read them.
+Permuted channels pass through what works on each channel by itself, and end at a convolution or a
+dense layer, whose weights may be permuted alike. What tells channels apart by their place must not
+read them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +20,7 @@ from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True)
-class Order:
+class JoinOrders:
     """Joins of a file whose sources stand in another order than the spec's."""
 
     reordered: tuple[str, ...]
@@ -27,11 +29,11 @@ class Order:
     """Of those that make another network: what depends on the order."""
 
 
-def order_of(match: Match) -> Order:
+def compare_join_orders(match: Match) -> JoinOrders:
     """Return the joins in another order, and whether that matters."""
-    walk = _Walk(match)
-    faults = tuple(dict.fromkeys(walk.run()))
-    return Order(tuple(walk.reordered), faults)
+    walk = _OrderWalk(match)
+    faults = tuple(dict.fromkeys(walk.find_faults()))
+    return JoinOrders(tuple(walk.reordered), faults)
 
 
 Permutation = tuple[Any, ...]
@@ -39,54 +41,66 @@ Permutation = tuple[Any, ...]
 
 
 @dataclass
-class _Walk:
+class _OrderWalk:
     match: Match
     reordered: list[str] = field(default_factory=list)
     moved: dict[str, tuple[str, Permutation]] = field(default_factory=dict)
-    """Values whose channels stand in another order: the reader of the join that makes it so, and how they stand."""
+    """Values whose channels stand in another order:
+    the reader of the join that makes it so, and how they stand."""
 
-    def run(self) -> Iterator[str]:
-        partners = {found.output: expected.output for expected, found in self.match.both}
-        for expected, found in self.match.both:
+    def find_faults(self) -> Iterator[str]:
+        partners = {found.output: expected.output for expected, found in self.match.complete_pairs}
+        for expected, found in self.match.complete_pairs:
             reads = tuple(partners.get(value, "") for value in found.reads)
             moved = tuple(self.moved[value] for value in expected.reads if value in self.moved)
+            # A join of permuted values permutes in a way of its own, as does one in another order.
+            joined = (expected.reads, reads, moved)
             if expected.ops[0].kind in COMMUTATIVE:
-                yield from self._combined(expected)
+                yield from self._combine(expected)
             elif reads != expected.reads and Counter(reads) == Counter(expected.reads):
-                self.reordered.append(self.match.reader(expected))
-                yield from self._followed(
-                    expected, self.reordered[-1], (expected.reads, reads, moved)
-                )
+                self.reordered.append(self.match.reader_title(expected))
+                yield from self._follow(expected, self.reordered[-1], joined)
             elif moved:
-                how = moved[0][1] if len(reads) == 1 else (expected.reads, reads, moved)
-                yield from self._followed(expected, moved[0][0], how)
+                origin, how = moved[0]
+                yield from self._follow(expected, origin, how if len(reads) == 1 else joined)
 
-    def _followed(self, chain: Chain, origin: str, how: Permutation) -> Iterator[str]:
+    def _follow(self, chain: Chain, origin: str, how: Permutation) -> Iterator[str]:
         """Follow permuted channels through a chain."""
         for op in chain.ops:
             if OPERATORS[op.kind].tells_places(op.attrs):
-                what = self.match.title(chain) if op.kind == "output" else op.name
+                what = self.match.title_of(chain) if op.kind == "output" else op.name
                 yield f"{origin} joins its sources in another order, on which {what} depends"
                 return
             if OPERATORS[op.kind].mixes(op.attrs):
                 return
         self.moved[chain.output] = origin, how
 
-    def _combined(self, chain: Chain) -> Iterator[str]:
-        """A sum or product of channels that are permuted alike, or made by weights that may be permuted alike."""
+    def _combine(self, chain: Chain) -> Iterator[str]:
+        """A sum or product of channels that are permuted alike,
+        or made by weights that may be permuted alike.
+        """
         moved = {value: self.moved[value] for value in chain.reads if value in self.moved}
         if not moved:
             return
         origin, how = next(iter(moved.values()))
-        alike = all(other == how for _, other in moved.values())
-        if alike and all(value in moved or self._is_free(value) for value in chain.reads):
-            yield from self._followed(chain, origin, how)
-        else:
-            yield f"{origin} joins its sources in another order, on which {chain.ops[0].name} depends"
+        if self._may_combine(chain, moved, how):
+            yield from self._follow(chain, origin, how)
+            return
+        what = chain.ops[0].name
+        yield f"{origin} joins its sources in another order, on which {what} depends"
+
+    def _may_combine(
+        self, chain: Chain, moved: Mapping[str, tuple[str, Permutation]], how: Permutation
+    ) -> bool:
+        if any(other != how for _, other in moved.values()):
+            return False
+        return all(value in moved or self._is_free(value) for value in chain.reads)
 
     def _is_free(self, value: str) -> bool:
+        """Whether the weights that make a value may be permuted without anyone noticing."""
         made = self.match.by_output[value]
-        if self.match.readers[value] != 1:
+        # Another reader would meet its channels in another order too.
+        if self.match.reader_counts[value] != 1:
             return False
         for op in reversed(made.ops):
             if OPERATORS[op.kind].mixes(op.attrs):

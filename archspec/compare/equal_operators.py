@@ -1,7 +1,9 @@
-"""Equal operators without weights that read the same values: merged to one, and parted again as a spec has them.
+"""Equal operators without weights that read the same values:
+merged to one, and parted again as a spec has them.
 
-MindSpore merges them when it compiles, and so do others; a person writes `relu(x)` once for two readers, or twice.
-A file is compared as the spec has it, so that each layer keeps the operators that are its own there.
+MindSpore merges them when it compiles, and so do others; a person writes `relu(x)` once for two
+readers, or twice. A file is compared as the spec has it, so that each layer keeps the operators
+that are its own there.
 """
 
 from __future__ import annotations
@@ -10,70 +12,86 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import SequenceMatcher
+from itertools import chain
 
-from archspec.compare.chain_pieces import cut
-from archspec.compare.chains import Pair, contracted, paired
-from archspec.compare.concat_sources import COMMUTATIVE, Flat
-from archspec.compare.simplify import leading_to
+from archspec.compare.chain_pieces import cut_pairs
+from archspec.compare.chains import Chain, Pair, contract_to_chains, pair_chains
+from archspec.compare.concat_sources import COMMUTATIVE, FlatGraph
+from archspec.compare.simplify import keep_leading_to
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 
 
-def merged(flat: Flat) -> Flat:
+def merge_equal_ops(flat: FlatGraph) -> FlatGraph:
     """Return a graph with each of its equal operators once, under the name of the first."""
-    first = _firsts(flat)
-    if all(name == one for name, one in first.items()):
+    first = _find_firsts(flat)
+    ops: dict[str, Op] = {}
+    for name, op in flat.ops.items():
+        if first[name] == name:
+            ops[name] = _rename_inputs(op, first)
+    if len(ops) == len(flat.ops):
         return flat
-    ops = {name: _renamed(op, first) for name, op in flat.ops.items() if first[name] == name}
-    return replace(flat, ops=ops, outputs=tuple(_renamed(op, first) for op in flat.outputs))
+    outputs = tuple(_rename_inputs(op, first) for op in flat.outputs)
+    return replace(flat, ops=ops, outputs=outputs)
 
 
-def parted(found: Flat, spec: Flat) -> Flat:
-    """Return a file's graph, merged already, with as many equal operators as the spec has where it has them."""
+def split_merged_ops(found: FlatGraph, spec: FlatGraph) -> FlatGraph:
+    """Return a file's graph, merged already, with as many equal operators
+    as the spec has where it has them.
+    """
     members = defaultdict[str, list[str]](list)
-    for name, one in _firsts(spec).items():
+    for name, one in _find_firsts(spec).items():
         members[one].append(name)
     if len(members) == len(spec.ops):
         return found
-    pairs = cut(paired(contracted(merged(spec)), contracted(found)))
-    return _Parting(found, spec, members, dict(_partners(pairs))).run()
+    pairs = cut_pairs(
+        pair_chains(contract_to_chains(merge_equal_ops(spec)), contract_to_chains(found))
+    )
+    return _OpSplitter(found, spec, members, dict(_pair_ops(pairs))).split()
 
 
-def _firsts(flat: Flat) -> dict[str, str]:
+def _find_firsts(flat: FlatGraph) -> dict[str, str]:
     """The first of the operators that are equal to each one."""
     first, known = dict[str, str](), dict[object, str]()
     for name, op in flat.ops.items():
         first[name] = name
-        if op.inputs and not OPERATORS[op.kind].tensors(op.attrs):
-            reads = [first[source] for source in op.inputs]
-            reads = sorted(reads) if op.kind in COMMUTATIVE else reads
-            key = op.kind, *reads, *sorted((key, repr(value)) for key, value in op.attrs.items())
-            first[name] = known.setdefault(key, name)
+        # Two operators with weights are two, even where these start alike: training parts them.
+        if not op.inputs or OPERATORS[op.kind].tensors(op.attrs):
+            continue
+        reads = [first[source] for source in op.inputs]
+        if op.kind in COMMUTATIVE:
+            reads.sort()
+        attrs = sorted((key, repr(value)) for key, value in op.attrs.items())
+        first[name] = known.setdefault((op.kind, *reads, *attrs), name)
     return first
 
 
-def _renamed(op: Op, names: Mapping[str, str]) -> Op:
+def _rename_inputs(op: Op, names: Mapping[str, str]) -> Op:
     return replace(op, inputs=tuple(names[source] for source in op.inputs))
 
 
-def _partners(pairs: Iterable[Pair]) -> Iterator[tuple[str, str]]:
+def _pair_ops(pairs: Iterable[Pair]) -> Iterator[tuple[str, str]]:
     """A file's operators and outputs, and the spec's that they stand for."""
     for expected, found in pairs:
-        if expected is None or found is None:
-            continue
-        matcher = SequenceMatcher(None, expected.classes, found.classes, autojunk=False)
-        for ours, theirs, size in matcher.get_matching_blocks():
-            for at in range(size):
-                yield found.ops[theirs + at].name, expected.ops[ours + at].name
+        if expected is not None and found is not None:
+            yield from _pair_ops_of_chains(expected, found)
 
 
-class _Parting:
+def _pair_ops_of_chains(expected: Chain, found: Chain) -> Iterator[tuple[str, str]]:
+    # The two may differ still: the longest runs of equal kinds are taken for the same operators.
+    matcher = SequenceMatcher(None, expected.classes, found.classes, autojunk=False)
+    for ours, theirs, size in matcher.get_matching_blocks():
+        for at in range(size):
+            yield found.ops[theirs + at].name, expected.ops[ours + at].name
+
+
+class _OpSplitter:
     """Copies operators of a file: one for each of the spec's equal ones that they stand for."""
 
     def __init__(
         self,
-        found: Flat,
-        spec: Flat,
+        found: FlatGraph,
+        spec: FlatGraph,
         members: Mapping[str, list[str]],
         partners: Mapping[str, str],
     ) -> None:
@@ -81,29 +99,38 @@ class _Parting:
         self.ours = {**spec.ops, **{op.name: op for op in spec.outputs}}
         self.first = {name: one for one, names in members.items() for name in names}
 
-    def run(self) -> Flat:
-        ops = {copy.name: copy for op in self.found.ops.values() for copy in self.copies(op)}
-        outputs = tuple(copy for op in self.found.outputs for copy in self.copies(op))
-        ends = (source for output in outputs for source in output.inputs)
-        return replace(self.found, ops=leading_to(ends, ops), outputs=outputs)
+    def split(self) -> FlatGraph:
+        ops: dict[str, Op] = {}
+        for op in self.found.ops.values():
+            ops |= {copy.name: copy for copy in self.copy_op(op)}
+        outputs = tuple(copy for op in self.found.outputs for copy in self.copy_op(op))
+        # A copy that nothing reads stood for an operator that the file does not have after all.
+        ends = chain.from_iterable(output.inputs for output in outputs)
+        return replace(self.found, ops=keep_leading_to(ends, ops), outputs=outputs)
 
-    def copies(self, op: Op) -> Iterator[Op]:
+    def copy_op(self, op: Op) -> Iterator[Op]:
         partner = self.partners.get(op.name, "")
         for ours in self.members.get(partner, [partner]):
-            yield replace(op, name=self.name(op.name, ours), inputs=self.reads(op, ours))
+            yield replace(
+                op, name=self.name_copy(op.name, ours), inputs=self.choose_reads(op, ours)
+            )
 
-    def name(self, value: str, ours: str) -> str:
-        """What the copy of a value is called that stands for one of the spec's; the first keeps its name."""
+    def name_copy(self, value: str, ours: str) -> str:
+        """What the copy of a value is called that stands for one of the spec's;
+        the first keeps its name.
+        """
         is_first = self.first.get(ours, ours) == ours
         return value if is_first else f"{value}, for {ours}"
 
-    def reads(self, op: Op, ours: str) -> tuple[str, ...]:
-        """What a copy reads: of equal values, those that the spec's operator reads, in the same order."""
+    def choose_reads(self, op: Op, ours: str) -> tuple[str, ...]:
+        """What a copy reads: of equal values, those that the spec's operator reads,
+        in the same order.
+        """
         wanted = defaultdict[str, list[str]](list)
         for source in self.ours[ours].inputs if ours else ():
             wanted[self.first[source]].append(source)
         reads = list[str]()
         for source in op.inputs:
             left = wanted[self.partners.get(source, "")]
-            reads.append(self.name(source, left.pop(0)) if left else source)
+            reads.append(self.name_copy(source, left.pop(0)) if left else source)
         return tuple(reads)

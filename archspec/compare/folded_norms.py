@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
-from archspec.compare.chains import Chain, contracted, paired
-from archspec.compare.concat_sources import Flat
+from archspec.compare.chains import Chain, contract_to_chains, pair_chains
+from archspec.compare.concat_sources import FlatGraph
 from archspec.graph.ir import Graph, Op
 from archspec.operators.table import OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class FoldedNorm:
     """What holds norms of the spec in a file: a convolution, or a norm in the filters of a blur."""
 
     found: Op
@@ -38,7 +38,9 @@ class Folded:
         return OPERATORS[self.found.kind].folds_norm
 
 
-def folded_norms(expected: Flat, found: Flat, zero_biases: bool = False) -> tuple[Folded, ...]:
+def find_folded_norms(
+    expected: FlatGraph, found: FlatGraph, zero_biases: bool = False
+) -> tuple[FoldedNorm, ...]:
     """Return what must hold norms of the spec: convolutions, and norms in the filters of a blur.
 
     With `zero_biases` a bias that is absent is one of zeros: norms may be folded without a trace.
@@ -47,29 +49,31 @@ def folded_norms(expected: Flat, found: Flat, zero_biases: bool = False) -> tupl
     does not tell.
     """
     ours, theirs = _Runs(expected), _Runs(found)
-    biased = any(_biased(op) for op in theirs.convs)
+    biased = any(_is_biased_conv(op) for op in theirs.convs)
     traceless = zero_biases and not any(theirs.norms[op.name] for op in theirs.convs)
     if not (biased or traceless or theirs.in_blurs):
         return ()
     folds = tuple(_folds(ours, theirs))
-    is_trained = any(_biased(fold.found) and not _biased(fold.expected) for fold in folds)
+    is_trained = any(
+        _is_biased_conv(fold.found) and not _is_biased_conv(fold.expected) for fold in folds
+    )
     if traceless and not is_trained:
         return folds
-    return tuple(fold for fold in folds if _biased(fold.found) or not fold.is_conv)
+    return tuple(fold for fold in folds if _is_biased_conv(fold.found) or not fold.is_conv)
 
 
-def unfolded(graph: Graph, folds: Sequence[Folded]) -> Graph:
+def unfold_norms(graph: Graph, folds: Sequence[FoldedNorm]) -> Graph:
     """Return a file's graph with the norms behind what holds them, whose readers read the norms.
 
     Their eps is None.
     """
     by_name = {fold.found.name: fold for fold in folds}
     return Graph.of(
-        graph.name, [made for op in graph.ops.values() for made in _unfolded(op, by_name)]
+        graph.name, [made for op in graph.ops.values() for made in _unfold(op, by_name)]
     )
 
 
-def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
+def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
     """An operator and the norms that it holds, of which the last one has its name."""
     if op.name not in folds:
         yield op
@@ -88,19 +92,19 @@ def _unfolded(op: Op, folds: Mapping[str, Folded]) -> Iterator[Op]:
     yield last
 
 
-def _biased(op: Op) -> bool:
+def _is_biased_conv(op: Op) -> bool:
     return OPERATORS[op.kind].folds_norm and bool(op.attrs.get("bias"))
 
 
 class _Runs:
     """A graph's batch norms in rows, each counted at the convolution before it or at its first."""
 
-    def __init__(self, flat: Flat) -> None:
+    def __init__(self, flat: FlatGraph) -> None:
         self.flat = flat
         self.norms: dict[str, int] = {}
         self.passed: dict[str, str] = {}
         """Norms that are counted at another operator."""
-        for chain in contracted(flat):
+        for chain in contract_to_chains(flat):
             self._count(chain)
 
     def _count(self, chain: Chain) -> None:
@@ -137,20 +141,20 @@ class _Runs:
             op.name: self._bare(op) for op in self.flat.ops.values() if op.name not in self.passed
         }
         outputs = tuple(map(self._bare, self.flat.outputs))
-        return contracted(replace(self.flat, ops=kept, outputs=outputs))
+        return contract_to_chains(replace(self.flat, ops=kept, outputs=outputs))
 
     def _bare(self, op: Op) -> Op:
         return replace(op, inputs=tuple(self.passed.get(source, source) for source in op.inputs))
 
 
-def _folds(ours: _Runs, theirs: _Runs) -> Iterator[Folded]:
+def _folds(ours: _Runs, theirs: _Runs) -> Iterator[FoldedNorm]:
     """Convolutions and blurs behind which the spec has norms that the file has not.
 
     A chain that the spec does not have, such as a layer too many, is taken for one like the last of
     its kind.
     """
     last = dict[tuple[str, ...], Chain]()
-    for expected, found in paired(ours.chains(), theirs.chains()):
+    for expected, found in pair_chains(ours.chains(), theirs.chains()):
         if expected is not None:
             last[expected.classes] = expected
         like = expected
@@ -161,21 +165,21 @@ def _folds(ours: _Runs, theirs: _Runs) -> Iterator[Folded]:
             yield from _in_blurs(like, found, ours, theirs)
 
 
-def _in_convs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iterator[Folded]:
+def _in_convs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iterator[FoldedNorm]:
     both = (
         [op for op in chain.ops if OPERATORS[op.kind].folds_norm] for chain in (expected, found)
     )
     for a, b in zip(*both, strict=False):
         more = ours.norms[a.name] - theirs.norms[b.name]
         if more > 0 and a.kind == b.kind:
-            yield Folded(b, a, more)
+            yield FoldedNorm(b, a, more)
 
 
-def _in_blurs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iterator[Folded]:
+def _in_blurs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iterator[FoldedNorm]:
     """Norms in the filters of a blur: they have no eps, and are fewer than the spec's there."""
     a_norms = [op for op in expected.ops if op.name in ours.in_blurs]
     b_norms = [op for op in found.ops if op.name in theirs.in_blurs]
     for a, b in zip(a_norms, b_norms, strict=False):
         more = ours.norms[a.name] - theirs.norms[b.name]
         if more > 0 and b.attrs["eps"] is None:
-            yield Folded(b, a, more + 1)
+            yield FoldedNorm(b, a, more + 1)

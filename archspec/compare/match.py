@@ -1,4 +1,6 @@
-"""Pairs of chains as the stages of a spec: what the user calls each, and the connections of the file's blocks."""
+"""Pairs of chains as the stages of a spec:
+what the user calls each, and the connections of the file's blocks.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from functools import cached_property
 
 from archspec.compare.chains import Chain, Pair
 from archspec.compare.concat_sources import COMMUTATIVE
-from archspec.graph.connections import BlockConnections, block_connections, layers_of
+from archspec.graph.connections import BlockConnections, derive_connections, layers_of
 from archspec.graph.ir import Graph, Op, Region
 
 _IN_BLOCK: Mapping[str, str] = {"slice": "share of its input", "add": "residual sum"}
@@ -18,7 +20,9 @@ _IN_BLOCK: Mapping[str, str] = {"slice": "share of its input", "add": "residual 
 
 @dataclass(frozen=True, slots=True)
 class BlockComparison:
-    """A dense block's layers and direct connections in the file and in the spec; edges are (layer, source)."""
+    """A dense block's layers and direct connections in the file and in the spec;
+    edges are (layer, source).
+    """
 
     block: str
     layers: int
@@ -53,7 +57,7 @@ class Match:
         titles = {"": "the input", "stem": "the stem", "head": "the head"}
         for kind, word in (("dense_block", "block"), ("transition", "transition")):
             titles |= {
-                r.name: f"{word} {_number(r, n)}"
+                r.name: f"{word} {_number_in_spec(r, n)}"
                 for n, r in enumerate(self.spec.regions_of(kind), start=1)
             }
         return titles | {
@@ -66,24 +70,25 @@ class Match:
         return {expected.output: expected for expected, _ in self.pairs if expected is not None}
 
     @cached_property
-    def entering(self) -> Mapping[str, tuple[str, ...]]:
+    def values_entering(self) -> Mapping[str, tuple[str, ...]]:
         """What the first layer of each of the spec's blocks reads."""
         found: dict[str, tuple[str, ...]] = {}
         for chain in self.by_output.values():
             block, number = self.layers.get(chain.region, ("", 0))
-            if number == 1:
-                outside = (
-                    value for value in chain.reads if self.by_output[value].region != chain.region
-                )
-                found[block] = (*found.get(block, ()), *outside)
+            if number != 1:
+                continue
+            # A layer may be several chains, which read one another.
+            makers = {value: self.by_output[value].region for value in chain.reads}
+            outside = (value for value in chain.reads if makers[value] != chain.region)
+            found[block] = (*found.get(block, ()), *outside)
         return found
 
     @cached_property
-    def readers(self) -> Counter[str]:
+    def reader_counts(self) -> Counter[str]:
         """How many of the spec's chains read each value."""
         return Counter(value for chain in self.by_output.values() for value in {*chain.reads})
 
-    def title(self, chain: Chain) -> str:
+    def title_of(self, chain: Chain) -> str:
         """Return `block 3, layer 17`, `transition 2`, `the stem`."""
         if chain.is_output:
             number = sum(before.is_output for before in self.by_output.values())
@@ -99,16 +104,16 @@ class Match:
         what = "bypass" if around else _IN_BLOCK.get(chain.ops[0].kind, "")
         return f"{title}'s {what}" if what else f"the output of {title}"
 
-    def reader(self, chain: Chain) -> str:
-        """Return what a chain is called as the reader of a join: what follows a block reads the block's output."""
-        region = self.spec.regions.get(chain.joined)
-        own = (
-            chain.region == chain.joined
-            or chain.region in self.layers
-            or self.is_aggregation(chain)
-        )
-        joins_a_block = region is not None and region.kind == "dense_block" and not own
-        return f"the output of {self.titles[chain.joined]}" if joins_a_block else self.title(chain)
+    def reader_title(self, chain: Chain) -> str:
+        """Return what a chain is called as the reader of a join:
+        what follows a block reads the block's output.
+        """
+        region = self.spec.regions.get(chain.join_region)
+        is_in_layer = chain.region in self.layers or self.is_aggregation(chain)
+        is_own = chain.region == chain.join_region or is_in_layer
+        if region is not None and region.kind == "dense_block" and not is_own:
+            return f"the output of {self.titles[chain.join_region]}"
+        return self.title_of(chain)
 
     def is_aggregation(self, chain: Chain) -> bool:
         """Whether it begins in what aggregates a block's layers."""
@@ -120,60 +125,72 @@ class Match:
         skip = self.spec.regions[transition].attrs["skip"]
         return f"{self.titles[skip] if skip == 'stem' else f'block {skip}'} (its skip)"
 
-    def source(self, value: str, reader: Chain) -> str:
-        """Return what a value of the spec is called in the words of a block: `layer 4`, `the block's input`."""
+    def source_title(self, value: str, reader: Chain) -> str:
+        """Return what a value of the spec is called in the words of a block:
+        `layer 4`, `the block's input`.
+        """
         chain = self.by_output[value]
         if chain.region == reader.region and chain.region:
             return value
-        block = self.layers.get(reader.region, (reader.joined, 0))[0]
-        block = self.spec.regions[reader.region].parent if self.is_aggregation(reader) else block
+        block = self.layers.get(reader.region, (reader.join_region, 0))[0]
+        if self.is_aggregation(reader):
+            block = self.spec.regions[reader.region].parent
         owner, number = self.layers.get(chain.region, ("", 0))
         if owner and owner == block:
             return f"layer {number}"
-        return "the block's input" if value in self.entering.get(block, ()) else self.title(chain)
+        if value in self.values_entering.get(block, ()):
+            return "the block's input"
+        return self.title_of(chain)
 
     @cached_property
-    def shapes(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
+    def last_layer_classes(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
         """The operators of the chains of the last layer of each of the spec's blocks."""
-        found: dict[str, str] = {}
-        shapes: dict[str, tuple[tuple[str, ...], ...]] = {}
+        layers: dict[str, str] = {}
+        classes: dict[str, tuple[tuple[str, ...], ...]] = {}
+        # In running order, so that what stays for a block is its last layer's.
         for chain in self.by_output.values():
             block = self.layers.get(chain.region, ("", 0))[0]
-            before = shapes[block] if block in shapes and found[block] == chain.region else ()
-            found[block], shapes[block] = chain.region, (*before, chain.classes)
-        return {block: shape for block, shape in shapes.items() if block}
+            if not block:
+                continue
+            is_same_layer = layers.get(block) == chain.region
+            before = classes[block] if is_same_layer else ()
+            layers[block], classes[block] = chain.region, (*before, chain.classes)
+        return classes
 
     @cached_property
-    def rank(self) -> Mapping[tuple[str, str], int]:
+    def operand_ranks(self) -> Mapping[tuple[str, str], int]:
         """By a sum or product of the file and what it reads: where its partner reads the same."""
-        partners = {found.output: expected.output for expected, found in self.both}
-        sums = [
-            (expected, found) for expected, found in self.both if found.ops[0].kind in COMMUTATIVE
-        ]
-        return {
-            (found.output, value): expected.reads.index(partners[value])
-            for expected, found in sums
-            for value in found.reads
-            if partners.get(value) in expected.reads
-        }
+        partners = {found.output: expected.output for expected, found in self.complete_pairs}
+        ranks: dict[tuple[str, str], int] = {}
+        for expected, found in self.complete_pairs:
+            if found.ops[0].kind not in COMMUTATIVE:
+                continue
+            for value in found.reads:
+                if partners.get(value) in expected.reads:
+                    ranks[found.output, value] = expected.reads.index(partners[value])
+        return ranks
 
     @property
-    def both(self) -> Iterator[tuple[Chain, Chain]]:
+    def complete_pairs(self) -> Iterator[tuple[Chain, Chain]]:
         """The pairs of which neither is missing."""
         for expected, found in self.pairs:
             if expected is not None and found is not None:
                 yield expected, found
 
 
-def _number(region: Region, usual: int) -> int:
-    """The number that the spec gives a block or transition; one of no operators before it has no region."""
+def _number_in_spec(region: Region, usual: int) -> int:
+    """The number that the spec gives a block or transition;
+    one of no operators before it has no region.
+    """
     return int(region.origin[1]) + 1 if len(region.origin) > 1 else usual
 
 
-def compared_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
-    """Return the connections of every block, the file's derived from its own operators as the spec's are."""
-    expected = {found.block: found for found in block_connections(match.spec)}
-    found = {found.block: found for found in block_connections(_with_regions(match, name))}
+def compare_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
+    """Return the connections of every block, the file's derived from its own operators
+    as the spec's are.
+    """
+    expected = {found.block: found for found in derive_connections(match.spec)}
+    found = {found.block: found for found in derive_connections(_put_in_regions(match, name))}
     return tuple(
         BlockComparison(
             block,
@@ -181,51 +198,53 @@ def compared_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
             len(expected[block].sources),
             found[block].edges,
             expected[block].edges,
-            tuple(sorted(_edges(expected[block]) - _edges(found[block]))),
-            tuple(sorted(_edges(found[block]) - _edges(expected[block]))),
+            tuple(sorted(_collect_edges(expected[block]) - _collect_edges(found[block]))),
+            tuple(sorted(_collect_edges(found[block]) - _collect_edges(expected[block]))),
         )
         for block in expected
     )
 
 
-def _edges(block: BlockConnections) -> set[tuple[int, int]]:
+def _collect_edges(block: BlockConnections) -> set[tuple[int, int]]:
     return {(layer, j) for layer, sources in enumerate(block.sources, start=1) for j in sources}
 
 
-def _with_regions(match: Match, name: str) -> Graph:
-    """The file's operators in the regions of their partners, with one concatenation for each join."""
-    regions = {
-        region.name: region
-        for region in match.spec.regions.values()
-        if region.kind != "dense_layer"
-    }
+def _put_in_regions(match: Match, name: str) -> Graph:
+    """The file's operators in the regions of their partners,
+    with one concatenation for each join.
+    """
+    regions = {r.name: r for r in match.spec.regions.values() if r.kind != "dense_layer"}
     numbers, last = dict[str, int](), 0
     ops: list[Op] = []
-    for (expected, found), surplus in zip(match.pairs, surplus_layers(match), strict=True):
+    for (expected, found), surplus in zip(match.pairs, find_surplus_layers(match), strict=True):
         if found is None or found.is_output:
             continue
-        places = (
-            [surplus.name if surplus else ""] * len(found.ops)
-            if expected is None
-            else _places(expected, found)
-        )
+        places = [surplus.name if surplus else ""] * len(found.ops)
+        if expected is not None:
+            places = _find_regions(expected, found)
+        # Layers are counted as the file has them: one too many has the number of the one before.
         for place in places:
-            if place in match.layers or surplus:
-                regions[place] = surplus or match.spec.regions[place]
-                last = numbers[place] = match.layers.get(place, ("", last))[1]
-        within = places[0] if places[0] in numbers else (expected or found).joined
-        ops.extend(_placed(match, found, places, within))
-    return Graph.of(
-        name, ops, sorted(regions.values(), key=lambda region: numbers.get(region.name, 0))
-    )
+            if not surplus and place not in match.layers:
+                continue
+            regions[place] = surplus or match.spec.regions[place]
+            last = numbers[place] = match.layers.get(place, ("", last))[1]
+        within = places[0] if places[0] in numbers else (expected or found).join_region
+        ops.extend(_place_ops(match, found, places, within))
+    ordered = sorted(regions.values(), key=lambda region: numbers.get(region.name, 0))
+    return Graph.of(name, ops, ordered)
 
 
-def _placed(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
-    """A chain's operators in their regions, and the concatenation that it reads, if any, in the region `within`."""
+def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -> Iterator[Op]:
+    """A chain's operators in their regions, and the concatenation that it reads,
+    if any, in the region `within`.
+    """
     reads, first = found.reads, found.ops[0]
+    # The operands of a sum have no order of their own: they are put in the spec's.
     if first.kind in COMMUTATIVE:
         reads = tuple(
-            sorted(reads, key=lambda value: match.rank.get((found.output, value), len(reads)))
+            sorted(
+                reads, key=lambda value: match.operand_ranks.get((found.output, value), len(reads))
+            )
         )
     elif len(reads) > 1 and first.kind != "concat":
         joined = Op(f"{first.name} reads", "concat", reads, region=within)
@@ -236,8 +255,10 @@ def _placed(match: Match, found: Chain, places: Sequence[str], within: str) -> I
         reads = (op.name,)
 
 
-def _places(expected: Chain, found: Chain) -> list[str]:
-    """The regions of the operators of a file's chain: those of the spec's that they stand for, or of the one before."""
+def _find_regions(expected: Chain, found: Chain) -> list[str]:
+    """The regions of the operators of a file's chain:
+    those of the spec's that they stand for, or of the one before.
+    """
     regions = dict.fromkeys(range(len(found.ops)), "")
     same = SequenceMatcher(
         None, expected.classes, found.classes, autojunk=False
@@ -251,14 +272,16 @@ def _places(expected: Chain, found: Chain) -> list[str]:
     return filled
 
 
-def surplus_layers(match: Match) -> list[Region | None]:
-    """Return for each pair the layer that its chain is a part of where the file has more layers than the spec."""
+def find_surplus_layers(match: Match) -> list[Region | None]:
+    """Return for each pair the layer that its chain is a part of
+    where the file has more layers than the spec.
+    """
     layers: list[Region | None] = []
     block, run = "", list[Chain]()
     for expected, found in match.pairs:
         if expected is not None:
             block, run = match.layers.get(expected.region, ("", 0))[0], []
-        shape = match.shapes.get(block, ())
+        shape = match.last_layer_classes.get(block, ())
         if (
             expected is not None
             or found is None

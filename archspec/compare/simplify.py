@@ -1,4 +1,5 @@
-"""Other ways to write one function, as one: what a compiler may do to a graph, or a person write in its place.
+"""Other ways to write one function, as one:
+what a compiler may do to a graph, or a person write in its place.
 
 None of this needs a weight. `joins` does it to both graphs before they are compared.
 """
@@ -14,34 +15,43 @@ from archspec.graph.shapes import infer_shapes
 from archspec.operators.table import OPERATORS
 
 
-def channels_of(op: Op, known: Mapping[str, int]) -> int:
+def count_channels(op: Op, known: Mapping[str, int]) -> int:
     """Return how many channels an operator gives, those of what it reads being known."""
     return OPERATORS[op.kind].channels(op.attrs, [known[source] for source in op.inputs])
 
 
 def is_idle(op: Op, channels: int) -> bool:
-    """Return whether an operator that reads so many channels gives them as they are, in evaluation mode."""
+    """Return whether an operator that reads so many channels gives them as they are,
+    in evaluation mode.
+    """
     return OPERATORS[op.kind].is_idle(op.attrs, channels)
 
 
-def without_whole_crops(graph: Graph) -> Graph:
-    """Return a spec's graph without the crops that cut nothing off; readers leave those of a file out."""
-    if not any(op.kind == "crop" for op in graph.ops.values()):
+def drop_whole_crops(graph: Graph) -> Graph:
+    """Return a spec's graph without the crops that cut nothing off;
+    readers leave those of a file out.
+    """
+    crops = [op for op in graph.ops.values() if op.kind == "crop"]
+    if not crops:
         return graph
     shapes, _ = infer_shapes(graph)
-    whole = {
-        op.name: op.inputs[0]
-        for op in graph.ops.values()
-        if op.kind == "crop" and tuple(op.attrs["size"]) == shapes[op.inputs[0]][1:]
-    }
-    kept = (op for op in graph.ops.values() if op.name not in whole)
-    read = (
-        replace(op, inputs=tuple(whole.get(source, source) for source in op.inputs)) for op in kept
-    )
-    return replace(graph, ops={op.name: op for op in read})
+    whole: dict[str, str] = {}
+    for op in crops:
+        if tuple(op.attrs["size"]) == shapes[op.inputs[0]][1:]:
+            whole[op.name] = op.inputs[0]
+    ops: dict[str, Op] = {}
+    for name, op in graph.ops.items():
+        if name not in whole:
+            ops[name] = _reroute(op, whole)
+    return replace(graph, ops=ops)
 
 
-def gated(graph: Graph) -> Graph:
+def _reroute(op: Op, passed: Mapping[str, str]) -> Op:
+    """The operator, reading what stands before those that are passed by."""
+    return replace(op, inputs=tuple(passed.get(source, source) for source in op.inputs))
+
+
+def fuse_gates(graph: Graph) -> Graph:
     """Return the graph with x times sigmoid(x) as what it is, a SiLU; and so a hard swish."""
     ops, made = graph.ops, dict[str, Op]()
     for op in ops.values():
@@ -62,8 +72,10 @@ def gated(graph: Graph) -> Graph:
     return replace(graph, ops={name: op for name, op in changed.items() if name not in gates})
 
 
-def clamped(graph: Graph) -> Graph:
-    """Return the graph without a ReLU before another or before a ReLU6, which cut off the same and more."""
+def drop_repeated_relus(graph: Graph) -> Graph:
+    """Return the graph without a ReLU before another or before a ReLU6,
+    which cut off the same and more.
+    """
     ops = graph.ops
     passed = dict[str, str]()
     for op in ops.values():
@@ -72,52 +84,53 @@ def clamped(graph: Graph) -> Graph:
             passed[op.name] = passed.get(before.name, before.inputs[0])
     if not passed:
         return graph
-    kept = {
-        name: replace(op, inputs=(passed[name],)) if name in passed else op
-        for name, op in ops.items()
-    }
-    return replace(graph, ops=leading_to(graph.outputs, kept))
+    kept = dict(ops)
+    for name, source in passed.items():
+        kept[name] = replace(ops[name], inputs=(source,))
+    return replace(graph, ops=keep_leading_to(graph.outputs, kept))
 
 
-def unshuffled(graph: Graph) -> Graph:
+def drop_undone_shuffles(graph: Graph) -> Graph:
     """Return the graph without two shuffles in a row of which the second undoes the first."""
     ops, channels, passed = graph.ops, dict[str, int](), dict[str, str]()
     for op in ops.values():
-        channels[op.name] = channels_of(op, channels)
+        channels[op.name] = count_channels(op, channels)
         before = ops[op.inputs[0]] if op.kind == "shuffle" else op
         if before is op or before.kind != "shuffle" or op.name in graph.outputs:
             continue
+        # g groups of c are transposed to c groups of g, and so back again.
         if before.attrs["groups"] * op.attrs["groups"] == channels[op.name]:
             passed[op.name] = passed.get(before.inputs[0], before.inputs[0])
     if not passed:
         return graph
-    kept = {
-        name: replace(op, inputs=tuple(passed.get(source, source) for source in op.inputs))
-        for name, op in ops.items()
-    }
-    return replace(graph, ops=leading_to(graph.outputs, kept))
+    kept = {name: _reroute(op, passed) for name, op in ops.items()}
+    return replace(graph, ops=keep_leading_to(graph.outputs, kept))
 
 
-def summed(graph: Graph) -> Graph:
+def merge_sums(graph: Graph) -> Graph:
     """Return the graph with the sum of a sum and a value as one sum of three."""
     read = Counter(source for op in graph.ops.values() for source in op.inputs)
     ops: dict[str, Op] = {}
     for op in graph.ops.values():
-        inner = [
-            source
-            for source in op.inputs
-            if op.kind == ops[source].kind == "add" and read[source] == 1
-        ]
-        if inner:
-            parts = ((ops[source].inputs if source in inner else (source,)) for source in op.inputs)
-            op = replace(op, inputs=tuple(part for each in parts for part in each))
-            for source in inner:
-                del ops[source]
+        if op.kind == "add":
+            op = _take_in_sums(op, ops, read)
         ops[op.name] = op
     return replace(graph, ops=ops) if len(ops) < len(graph.ops) else graph
 
 
-def leading_to(ends: Iterable[str], ops: Mapping[str, Op]) -> dict[str, Op]:
+def _take_in_sums(op: Op, ops: dict[str, Op], read: Mapping[str, int]) -> Op:
+    """A sum with the parts of those sums that it alone reads, which are dropped from `ops`."""
+    parts = list[str]()
+    for source in op.inputs:
+        # A sum that others read is a value of its own.
+        if ops[source].kind == "add" and read[source] == 1:
+            parts.extend(ops.pop(source).inputs)
+        else:
+            parts.append(source)
+    return replace(op, inputs=tuple(parts))
+
+
+def keep_leading_to(ends: Iterable[str], ops: Mapping[str, Op]) -> dict[str, Op]:
     """Return the operators that some values depend on, in their order."""
     used, waiting = set[str](), [*ends]
     while waiting:

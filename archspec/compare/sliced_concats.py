@@ -1,4 +1,5 @@
-"""Slices of what is joined, written as joins of the parts themselves, so that each connection shows.
+"""Slices of what is joined, written as joins of the parts themselves,
+so that each connection shows.
 
 concat(u, a, b)[8:24]                 is concat(a, b) where u has 8 channels, and a and b 8 each
 concat(x[:4], x[4:])                  is x where x has no more channels
@@ -10,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from archspec.compare.concat_sources import MAX_JOINED, flat
-from archspec.compare.simplify import channels_of, is_idle, leading_to
+from archspec.compare.concat_sources import MAX_JOINED, flatten
+from archspec.compare.simplify import count_channels, is_idle, keep_leading_to
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ChannelRange:
     """Channels of a value that is neither a slice nor a concatenation."""
 
     value: str
@@ -27,63 +28,67 @@ class Piece:
     """The operator that gives just these, if there is one."""
 
 
-def sliced_alike(spec: Graph, found: Graph) -> Graph:
-    """Return a file's graph with its slices as joins of parts, if the spec's own slices cannot be written so.
+def resolve_slices_as_in(spec: Graph, found: Graph) -> Graph:
+    """Return a file's graph with its slices as joins of parts,
+    if the spec's own slices cannot be written so.
 
-    A spec that slices what is joined, or joins slices, says more than which values are read: there the file is
-    left as it is.
+    A spec that slices what is joined, or joins slices, says more than which values are read: there
+    the file is left as it is.
 
     Raises:
         ModelFileError: R009, its concatenations join more values than any spec may.
     """
-    other = unsliced(spec)
-    is_said = other is not spec and flat(other).ops != flat(spec).ops
-    return found if is_said else unsliced(found)
+    other = resolve_slices(spec)
+    is_said = other is not spec and flatten(other).ops != flatten(spec).ops
+    return found if is_said else resolve_slices(found)
 
 
-def unsliced(graph: Graph) -> Graph:
-    """Return the graph with slices of single values alone, none of which could be put together again.
+def resolve_slices(graph: Graph) -> Graph:
+    """Return the graph with slices of single values alone,
+    none of which could be put together again.
 
     Raises:
         ModelFileError: R009, its concatenations join more values than any spec may.
     """
     if not any(op.kind == "slice" for op in graph.ops.values()):
         return graph
-    return _Unslicing(graph).run()
+    return _SliceResolver(graph).resolve()
 
 
-class _Unslicing:
+class _SliceResolver:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.ops: dict[str, Op] = {}
         self.channels: dict[str, int] = {}
-        self.pieces: dict[str, tuple[Piece, ...]] = {}
+        self.pieces: dict[str, tuple[ChannelRange, ...]] = {}
         self.total = 0
 
-    def run(self) -> Graph:
+    def resolve(self) -> Graph:
         for op in self.graph.ops.values():
-            self.channels[op.name] = channels_of(op, self.channels)
+            self.channels[op.name] = count_channels(op, self.channels)
             if op.kind in ("slice", "concat"):
-                self.count(op)
-                self.put(op, tuple(_together(self.parts(op))))
+                self.count_parts(op)
+                self.add_op(op, tuple(_merge_adjacent(self.list_parts(op))))
                 continue
             self.ops[op.name] = op
             self.pieces[op.name] = self.given(op)
-        return replace(self.graph, ops=leading_to(self.graph.outputs, self.ops))
+        return replace(self.graph, ops=keep_leading_to(self.graph.outputs, self.ops))
 
-    def given(self, op: Op) -> tuple[Piece, ...]:
-        """What an operator gives: a value of its own, or where it is idle (a dropout) what it reads."""
+    def given(self, op: Op) -> tuple[ChannelRange, ...]:
+        """What an operator gives: a value of its own,
+        or where it is idle (a dropout) what it reads.
+        """
         if op.inputs and is_idle(op, self.channels[op.inputs[0]]):
             return self.pieces[op.inputs[0]]
-        return (Piece(op.name, 0, self.channels[op.name]),)
+        return (ChannelRange(op.name, 0, self.channels[op.name]),)
 
-    def count(self, op: Op) -> None:
+    def count_parts(self, op: Op) -> None:
         self.total += sum(len(self.pieces[source]) for source in op.inputs)
         if self.total > MAX_JOINED:
             message = f"joins more than {MAX_JOINED:,} values in all"
             raise ModelFileError.one("R009", message, self.graph.name)
 
-    def parts(self, op: Op) -> Iterator[Piece]:
+    def list_parts(self, op: Op) -> Iterator[ChannelRange]:
         """What a concatenation or a slice gives, value by value."""
         if op.kind == "concat":
             yield from (piece for source in op.inputs for piece in self.pieces[source])
@@ -95,44 +100,44 @@ class _Unslicing:
             if (first, last) == (0, size):
                 yield piece
             elif first < last:
-                yield Piece(piece.value, piece.start + first, piece.start + last)
+                yield ChannelRange(piece.value, piece.start + first, piece.start + last)
             at += size
 
-    def put(self, op: Op, pieces: tuple[Piece, ...]) -> None:
+    def add_op(self, op: Op, pieces: tuple[ChannelRange, ...]) -> None:
         """Add an operator that gives these pieces, under the name of the one that gave them."""
         if len(pieces) == 1 and not self.is_whole(pieces[0]):
             pieces = (replace(pieces[0], slice=op.name),)
-            self.ops[op.name] = _slice(op, pieces[0])
+            self.ops[op.name] = _make_slice(op, pieces[0])
         else:
-            pieces = tuple(self.sliced(op, piece) for piece in pieces)
+            pieces = tuple(self.ensure_slice(op, piece) for piece in pieces)
             inputs = tuple(piece.slice or piece.value for piece in pieces)
             self.ops[op.name] = replace(op, kind="concat", inputs=inputs, attrs={})
         self.pieces[op.name] = pieces
 
-    def sliced(self, op: Op, piece: Piece) -> Piece:
+    def ensure_slice(self, op: Op, piece: ChannelRange) -> ChannelRange:
         """Return a piece, the operator that gives it made where there is none."""
         if piece.slice or self.is_whole(piece):
             return piece
         name = f"channels {piece.start} to {piece.stop} of {piece.value}, for {op.name}"
         made = replace(piece, slice=name)
-        self.ops[name] = replace(_slice(op, made), name=name)
+        self.ops[name] = replace(_make_slice(op, made), name=name)
         return made
 
-    def is_whole(self, piece: Piece) -> bool:
+    def is_whole(self, piece: ChannelRange) -> bool:
         return piece.stop - piece.start == self.channels[piece.value]
 
 
-def _slice(op: Op, piece: Piece) -> Op:
+def _make_slice(op: Op, piece: ChannelRange) -> Op:
     bounds = {"start": piece.start, "stop": piece.stop}
     return replace(op, kind="slice", inputs=(piece.value,), attrs=bounds)
 
 
-def _together(pieces: Iterable[Piece]) -> Iterator[Piece]:
+def _merge_adjacent(pieces: Iterable[ChannelRange]) -> Iterator[ChannelRange]:
     """Pieces, those that follow one another in one value as one."""
-    last: Piece | None = None
+    last: ChannelRange | None = None
     for piece in pieces:
         if last is not None and last.value == piece.value and last.stop == piece.start:
-            last = Piece(last.value, last.start, piece.stop)
+            last = ChannelRange(last.value, last.start, piece.stop)
             continue
         if last is not None:
             yield last

@@ -1,7 +1,10 @@
-"""Do a file's weights have the names that the spec's operators have? Asked by `certify --names` alone.
+"""Do a file's weights have the names that the spec's operators have?
 
-An operator of a file is called after its weights, `features.conv0` where these are `features.conv0.weight` and so on;
-where they have no such names, after its node: `/features/conv0/Conv`, as PyTorch writes, tells the same.
+Asked by `certify --names` alone.
+
+An operator of a file is called after its weights, `features.conv0` where these are
+`features.conv0.weight` and so on; where they have no such names, after its node:
+`/features/conv0/Conv`, as PyTorch writes, tells the same.
 """
 
 from __future__ import annotations
@@ -13,35 +16,43 @@ from archspec.compare.match import Match
 from archspec.errors import Diagnostic, counted
 from archspec.operators.table import OPERATORS
 
-# What the readers and `folding` add to the name of an operator that they put together of two, or take apart.
+# What the readers and `folding` add to the name of an operator that they put together of two, or
+# take apart.
 _MADE_OF_TWO = re.compile(r"\+bias|\+bare| without its norm")
 _NUMBERED = re.compile(r"\w*Node_\d+")
 
 
-def other_names(match: Match) -> Iterator[Diagnostic]:
+def find_other_names(match: Match) -> Iterator[Diagnostic]:
     """Yield each operator with weights that the file calls otherwise than the spec."""
-    for name, called in _titles(match):
+    for name, called in _pair_names(match):
         if called and called != name:
             yield Diagnostic("R112", f"{name} is called {called} in the file", name)
 
 
-def nameless(match: Match) -> Iterator[str]:
+def note_nameless(match: Match) -> Iterator[str]:
     """Yield a note, where the file has no names for some operators with weights."""
-    count = sum(not called for _, called in _titles(match))
+    count = sum(not called for _, called in _pair_names(match))
     if count:
-        yield f"the file has no names for the weights of {counted(count, 'operator')}: not compared there"
+        yield (
+            f"the file has no names for the weights of {counted(count, 'operator')}: not "
+            "compared there"
+        )
 
 
-def _titles(match: Match) -> Iterator[tuple[str, str]]:
-    """What the spec and the file call each operator with weights, but for norms that are folded in the file."""
-    for expected, found in match.both:
+def _pair_names(match: Match) -> Iterator[tuple[str, str]]:
+    """What the spec and the file call each operator with weights,
+    but for norms that are folded in the file.
+    """
+    for expected, found in match.complete_pairs:
         for ours, theirs in zip(expected.ops, found.ops, strict=True):
+            # A folded norm has no weights of its own in the file, so nothing there names it.
             is_folded = theirs.kind == "batch_norm" and theirs.attrs["eps"] is None
-            if OPERATORS[ours.kind].params(ours.attrs) and not is_folded:
-                yield ours.name, _place(_MADE_OF_TWO.sub("", theirs.name))
+            has_names = OPERATORS[ours.kind].params(ours.attrs) and not is_folded
+            if has_names:
+                yield ours.name, _name_to_place(_MADE_OF_TWO.sub("", theirs.name))
 
 
-def _place(name: str) -> str:
+def _name_to_place(name: str) -> str:
     """The place that a name tells; none where nodes are just numbered."""
     if name.startswith("/"):
         return ".".join(name.split("/")[1:-1])

@@ -14,7 +14,7 @@ from archspec.operators.table import OPERATORS, attribute
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class AgreedBiases:
     """Pairs of chains in which the file's operators have a bias where the spec's have one."""
 
     pairs: tuple[Pair, ...]
@@ -34,22 +34,25 @@ class Settled:
             yield f"{who} a bias of zeros in the file and none in the spec: it counts as none"
 
 
-def settled(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> Settled:
+def agree_on_biases(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> AgreedBiases:
     """Return pairs with the spec's biases; `zeros` are the file's operators whose bias is zero."""
     dropped, idle = dict[str, str](), dict[str, str]()
-    for ours, theirs in _operators(pairs):
+    for ours, theirs in _pair_filter_ops(pairs):
         if _has_bias(ours) and not _has_bias(theirs):
             dropped[theirs.name] = ours.name
         elif theirs.name in zeros and not _has_bias(ours):
             idle[theirs.name] = ours.name
     said = {**dict.fromkeys(dropped, True), **dict.fromkeys(idle, False)}
-    made = tuple((a, None if b is None else _with_biases(b, said)) for a, b in pairs)
-    return Settled(made, tuple(dropped.values()), tuple(idle.values()))
+    agreed: list[Pair] = []
+    for expected, found in pairs:
+        agreed.append((expected, found and _set_biases(found, said)))
+    return AgreedBiases(tuple(agreed), tuple(dropped.values()), tuple(idle.values()))
 
 
-def _operators(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
+def _pair_filter_ops(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
     """Operators that may have a bias, in pairs; a folded norm is called as its convolution."""
     for expected, found in pairs:
+        # Chains of different operators are paired as far as they go: other lines say the rest.
         both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
         alike = (pair for pair in both if pair[0].kind == pair[1].kind)
         yield from (pair for pair in alike if OPERATORS[pair[0].kind].has_filters)
@@ -59,11 +62,11 @@ def _has_bias(op: Op) -> bool:
     return bool(attribute(op.kind, op.attrs, "bias"))
 
 
-def _with_biases(chain: Chain, said: Mapping[str, bool]) -> Chain:
-    return replace(chain, ops=tuple(_with_bias(op, said) for op in chain.ops))
+def _set_biases(chain: Chain, said: Mapping[str, bool]) -> Chain:
+    return replace(chain, ops=tuple(_set_bias(op, said) for op in chain.ops))
 
 
-def _with_bias(op: Op, said: Mapping[str, bool]) -> Op:
+def _set_bias(op: Op, said: Mapping[str, bool]) -> Op:
     if op.name not in said:
         return op
     return replace(op, attrs=MappingProxyType({**op.attrs, "bias": said[op.name]}))

@@ -10,9 +10,9 @@ from typing import Any
 
 from archspec.connectivity_rules import around, bypasses, gathered, sources
 from archspec.errors import Diagnostic, GraphError
-from archspec.graph.expand import Part, expand
+from archspec.graph.expand import Part, expand_part
 from archspec.graph.ir import Graph, Op, Region
-from archspec.graph.shape_causes import causes
+from archspec.graph.shape_causes import find_causes
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.shapes import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
@@ -28,41 +28,43 @@ def build_graph(spec: Spec) -> Graph:
     """Return the graph of a spec: input, stem, dense blocks with transitions between them, head.
 
     Raises:
-        GraphError: G006, each setting of the spec that leaves no pixel or no channel, and each list of steps that
-            gives other channels than the spec says, at its place.
+        GraphError: G006, each setting of the spec that leaves no pixel or no channel, and each list
+            of steps that gives other channels than the spec says, at its place.
     """
-    builder = _Builder(spec)
-    value = builder.op(
+    builder = _GraphBuilder(spec)
+    value = builder.add_op(
         "input", "input", (), shape=(spec.input.channels, spec.input.height, spec.input.width)
     )
-    value = builder.stem(value)
+    value = builder.add_stem(value)
     transitions = spec.transitions_in_order()
     outputs: dict[int | str, str] = {"stem": value}
     for number, block in enumerate(spec.dense_blocks(), start=1):
-        value = builder.dense_block(f"features.denseblock{number}", block, value, number)
+        value = builder.add_dense_block(f"features.denseblock{number}", block, value, number)
         outputs[number] = value
         if number <= len(transitions):
-            value = builder.transition(
+            value = builder.add_transition(
                 f"features.transition{number}", transitions[number - 1], value, number, outputs
             )
     for number in spec.features:
-        builder.op(f"feature{number}", "output", (outputs[number],))
-    builder.head(value)
+        builder.add_op(f"feature{number}", "output", (outputs[number],))
+    builder.add_head(value)
     graph = Graph.of(spec.name, builder.ops, builder.regions)
     _, faults = infer_shapes(graph)
     widths = [region.attrs.get("out_channels", 1) for region in builder.regions]
-    if faults or builder.unlike or min(widths) < 1:
+    if faults or builder.mismatches or min(widths) < 1:
         raise GraphError(
             [
-                *causes(graph, spec, faults, builder.origins),
-                *in_reading_order(builder.unlike.values(), spec.written().values()),
+                *find_causes(graph, spec, faults, builder.origins),
+                *in_reading_order(builder.mismatches.values(), spec.written().values()),
             ]
         )
     return graph
 
 
-class _Builder:
-    """Collects operators and regions while it walks the spec; a value is the name of the op that makes it."""
+class _GraphBuilder:
+    """Collects operators and regions while it walks the spec;
+    a value is the name of the op that makes it.
+    """
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -72,25 +74,28 @@ class _Builder:
         self.shapes: dict[str, Shape] = {}
         self.origins: dict[str, Path] = {}
         """The path in the spec of the step that each operator comes from."""
-        self.unlike: dict[str, Diagnostic] = {}
+        self.mismatches: dict[str, Diagnostic] = {}
         """By place: steps that give other channels than the spec says."""
 
-    def op(
+    def add_op(
         self, name: str, kind: str, inputs: tuple[str, ...], region: str = "", **attrs: Any
     ) -> str:
-        name = self.free(name)
+        name = self.find_free_name(name)
         self.ops.append(Op(name, kind, inputs, MappingProxyType(attrs), region))
-        self._measure(self.ops[-1])
+        self._note_shape(self.ops[-1])
         return name
 
-    def free(self, name: str) -> str:
-        """Return the name, or where an operator has it, as a step that the user named may, one that none has."""
+    def find_free_name(self, name: str) -> str:
+        """Return the name, or where an operator has it,
+        as a step that the user named may, one that none has.
+        """
         numbered = (f"{name}_{number}" for number in itertools.count(2))
         return next(free for free in itertools.chain([name], numbered) if free not in self.channels)
 
-    def _measure(self, op: Op) -> None:
+    def _note_shape(self, op: Op) -> None:
         """Note what the operator gives; where its inputs do not fit, at least its channels."""
         if all(source in self.shapes for source in op.inputs):
+            # Widths of later steps may name this one's channels, so these are needed at once.
             try:
                 self.shapes[op.name] = OPERATORS[op.kind].shape(
                     op.attrs, [self.shapes[s] for s in op.inputs]
@@ -102,26 +107,30 @@ class _Builder:
         widths = [self.channels[source] for source in op.inputs]
         self.channels[op.name] = OPERATORS[op.kind].channels(op.attrs, widths)
 
-    def region(self, name: str, kind: str, parent: str, origin: Path, **attrs: Any) -> None:
+    def add_region(self, name: str, kind: str, parent: str, origin: Path, **attrs: Any) -> None:
         self.regions.append(Region(name, kind, parent, MappingProxyType(attrs), origin))
 
-    def part(self, part: Part, prefix: str, value: str, region: str, *key: str) -> str:
+    def add_part(self, part: Part, prefix: str, value: str, region: str, *key: str) -> str:
         """Append a part's operators, called after `prefix`; return the one that gives its output.
 
         `key` is where the part's origin has its steps.
         """
-        region_made = self.regions[-1]
-        names: list[str] = []
-        for piece in expand(part):
-            inputs = tuple(value if index < 0 else names[index] for index in piece.reads)
-            names.append(
-                self.op(f"{prefix}{piece.name}", piece.kind, inputs, region, **piece.attrs)
-            )
-            self.origins[names[-1]] = (*region_made.origin, *key, *piece.path)
-        return names[-1] if names else value
+        origin = self.regions[-1].origin
+        made: list[str] = []
+        for piece in expand_part(part):
+            # -1, what the part reads, may stand anywhere among what a sum or a join reads.
+            inputs = []
+            for index in piece.reads:
+                inputs.append(value if index < 0 else made[index])
+            name = f"{prefix}{piece.name}"
+            made.append(self.add_op(name, piece.kind, tuple(inputs), region, **piece.attrs))
+            self.origins[made[-1]] = (*origin, *key, *piece.path)
+        return made[-1] if made else value
 
-    def declared(self, steps: Any, value: str, first: int | None = 1, **widths: int) -> Part:
-        """Return the declaration of a part that reads `value`, in the spec's style, without dropout."""
+    def declare_part(self, steps: Any, value: str, first: int | None = 1, **widths: int) -> Part:
+        """Return the declaration of a part that reads `value`,
+        in the spec's style, without dropout.
+        """
         spec = self.spec
         return Part(
             steps,
@@ -132,8 +141,10 @@ class _Builder:
             first=first,
         )
 
-    def dropping(self, part: Part) -> Part:
-        """Return the declaration of a part between layers, which drops where every convolution is followed by it."""
+    def with_dropout(self, part: Part) -> Part:
+        """Return the declaration of a part between layers,
+        which drops where every convolution is followed by it.
+        """
         spec = self.spec
         return (
             replace(part, drop_rate=spec.drop_rate, drop_after="conv")
@@ -141,25 +152,25 @@ class _Builder:
             else part
         )
 
-    def stem(self, value: str) -> str:
+    def add_stem(self, value: str) -> str:
         spec = self.spec
         growth = {} if spec.growth_rate is None else {"k": spec.growth_rate}
         out = spec.stem.channels or 2 * growth.get("k", 0)
         widths = {**growth, **({"out": out} if out else {})}
-        part = self.declared(spec.stem.listed(), value, first=0, **widths)
+        part = self.declare_part(spec.stem.steps_resolved(), value, first=0, **widths)
         declared = {
             "in_channels": self.channels[value],
             "part": part,
             **({"out_channels": out} if out else {}),
         }
-        if not expand(part):
+        if not expand_part(part):
             return value
-        self.region("stem", "stem", "", ("stem",), **declared)
-        return self.part(part, "features.", value, "stem", "steps")
+        self.add_region("stem", "stem", "", ("stem",), **declared)
+        return self.add_part(part, "features.", value, "stem", "steps")
 
-    def dense_block(self, name: str, block: Block, value: str, number: int) -> str:
+    def add_dense_block(self, name: str, block: Block, value: str, number: int) -> str:
         wiring, layers, origin = block.connectivity, len(block.widths), ("blocks", number - 1)
-        self.region(
+        self.add_region(
             name,
             "dense_block",
             "",
@@ -170,28 +181,35 @@ class _Builder:
             growth_rate=block.growth_rate,
             bottleneck=block.bottleneck,
             widths=block.widths,
-            aggregated=self.aggregates(block, value),
+            aggregated=self.has_aggregation(block, value),
             residual=block.residual,
         )
-        around_layers, entering = self.split(name, block, value)
+        around_layers, entering = self.split_input(name, block, value)
         made = [entering]
         for index in range(1, layers + 1):
-            joined = self.join(
+            joined = self.add_join(
                 f"{name}.concat{index}", [made[j] for j in sources(wiring, index)], name
             )
-            made.append(self.dense_layer(f"{name}.denselayer{index}", block, index, joined, name))
-        self.all_read(name, wiring, layers, origin)
-        value_out = self.join(f"{name}.concat", [made[j] for j in gathered(wiring, layers)], name)
-        value_out = self.aggregate(f"{name}.aggregate", block, value_out, name, number)
+            made.append(
+                self.add_dense_layer(f"{name}.denselayer{index}", block, index, joined, name)
+            )
+        self.check_layers_are_read(name, wiring, layers, origin)
+        value_out = self.add_join(
+            f"{name}.concat", [made[j] for j in gathered(wiring, layers)], name
+        )
+        # What goes round the layers goes round their aggregation too.
+        value_out = self.add_aggregation(f"{name}.aggregate", block, value_out, name, number)
         parts = [*around_layers, value_out]
         if wiring.bypass == "last":
             parts.reverse()
-        value_out = self.join(f"{name}.fuse", parts, name)
+        value_out = self.add_join(f"{name}.fuse", parts, name)
         if block.residual:
-            return self.op(f"{name}.sum", "add", (value_out, value), name)
+            return self.add_op(f"{name}.sum", "add", (value_out, value), name)
         return value_out
 
-    def all_read(self, name: str, wiring: ConnectivitySpec, layers: int, origin: Path) -> None:
+    def check_layers_are_read(
+        self, name: str, wiring: ConnectivitySpec, layers: int, origin: Path
+    ) -> None:
         """Note a fault where neither a later layer nor the output reads a layer."""
         read = set(gathered(wiring, layers)).union(
             *(sources(wiring, index) for index in range(1, layers + 1))
@@ -201,30 +219,32 @@ class _Builder:
             paths = [("connectivity", "output"), ("connectivity", "edges"), ("connectivity",)]
             message = f"{name}: nothing reads layer {', '.join(unread[:5])}"
             hint = "let a later layer or the output read it"
-            self.fault(message, [*((*origin, *path) for path in paths), *paths], hint)
+            self.note_fault(message, [*((*origin, *path) for path in paths), *paths], hint)
 
-    def join(self, name: str, values: Sequence[str], region: str) -> str:
+    def add_join(self, name: str, values: Sequence[str], region: str) -> str:
         """One value is read as it is, several are concatenated."""
-        return values[0] if len(values) == 1 else self.op(name, "concat", tuple(values), region)
+        return values[0] if len(values) == 1 else self.add_op(name, "concat", tuple(values), region)
 
-    def split(self, name: str, block: Block, value: str) -> tuple[list[str], str]:
+    def split_input(self, name: str, block: Block, value: str) -> tuple[list[str], str]:
         """Return what goes round the layers of a block, if anything, and what enters them."""
         if not bypasses(block.connectivity):
             return [], value
         channels = self.channels[value]
         border = around(block.connectivity, channels)
-        bypass = self.op(f"{name}.bypass", "slice", (value,), name, start=0, stop=border)
-        entering = self.op(f"{name}.entering", "slice", (value,), name, start=border, stop=channels)
+        bypass = self.add_op(f"{name}.bypass", "slice", (value,), name, start=0, stop=border)
+        entering = self.add_op(
+            f"{name}.entering", "slice", (value,), name, start=border, stop=channels
+        )
         return [bypass], entering
 
-    def dense_layer(self, name: str, block: Block, index: int, value: str, parent: str) -> str:
+    def add_dense_layer(self, name: str, block: Block, index: int, value: str, parent: str) -> str:
         growth = block.widths[index - 1]
         widths = {"out": growth, "k": growth, "bottleneck": block.bottleneck * growth}
-        part = self.declared(block.steps_of_layer(index), value, **widths)
+        part = self.declare_part(block.steps_of_layer(index), value, **widths)
         part = replace(part, drop_rate=block.drop_rate, drop_after=self.spec.drop_after)
-        origin = self.block_origin()
+        origin = self.find_block_origin()
         own = (*origin, "layer_at", str(index)) if index in block.steps_at else ()
-        self.region(
+        self.add_region(
             name,
             "dense_layer",
             parent,
@@ -234,55 +254,61 @@ class _Builder:
             bottleneck=block.bottleneck,
             part=part,
         )
-        made = self.part(part, f"{name}.", value, name, *([] if own else ["layer"]))
+        made = self.add_part(part, f"{name}.", value, name, *([] if own else ["layer"]))
         paths = (own, origin) if own else ((*origin, "layer"), ("layer",), origin)
-        self.gives(made, growth, f"{name}: the layer", "growth_rate", paths)
+        self.check_channels(made, growth, f"{name}: the layer", "growth_rate", paths)
         if made == value:
-            self.fault(
+            self.note_fault(
                 f"{name}: the layer has no operator",
                 paths,
                 "it must give its growth rate's channels",
             )
         return made
 
-    def gives(self, value: str, channels: int, what: str, key: str, paths: Sequence[Path]) -> None:
+    def check_channels(
+        self, value: str, channels: int, what: str, key: str, paths: Sequence[Path]
+    ) -> None:
         """Note a fault where a part's steps give other channels than the spec says."""
         found = self.channels[value]
         if found != channels:
             message = f"{what} gives {found} channels, {key} (={channels}) says another number"
-            self.fault(message, paths, "end it with a convolution of width `out`")
+            self.note_fault(message, paths, "end it with a convolution of width `out`")
 
-    def fault(self, message: str, paths: Sequence[Path], hint: str) -> None:
+    def note_fault(self, message: str, paths: Sequence[Path], hint: str) -> None:
         place = self.spec.place(*paths) or self.spec.name
-        self.unlike.setdefault(place, Diagnostic("G006", message, place, hint))
+        self.mismatches.setdefault(place, Diagnostic("G006", message, place, hint))
 
-    def block_origin(self) -> Path:
+    def find_block_origin(self) -> Path:
         return next(
             region.origin for region in reversed(self.regions) if region.kind == "dense_block"
         )
 
-    def aggregates(self, block: Block, value: str) -> bool:
+    def has_aggregation(self, block: Block, value: str) -> bool:
         """Whether operators stand behind a block's join: steps such as `none` come to nothing."""
         if block.aggregate is None:
             return False
-        steps = block.aggregate.listed()
-        return bool(expand(self.dropping(self.declared(steps, value, first=None, out=1))))
+        steps = block.aggregate.steps_resolved()
+        return bool(
+            expand_part(self.with_dropout(self.declare_part(steps, value, first=None, out=1)))
+        )
 
-    def aggregate(self, name: str, block: Block, value: str, parent: str, number: int) -> str:
+    def add_aggregation(self, name: str, block: Block, value: str, parent: str, number: int) -> str:
         if block.aggregate is None:
             return value
-        out = block.aggregate.wide(self.channels[value])
-        part = self.dropping(self.declared(block.aggregate.listed(), value, first=None, out=out))
+        out = block.aggregate.output_channels(self.channels[value])
+        part = self.with_dropout(
+            self.declare_part(block.aggregate.steps_resolved(), value, first=None, out=out)
+        )
         origin = ("blocks", number - 1, "aggregate")
         attrs = {"in_channels": self.channels[value], "out_channels": out, "part": part}
-        if expand(part):
-            self.region(name, "aggregation", parent, origin, **attrs)
-            value = self.part(part, f"{name}.", value, name, "steps")
+        if expand_part(part):
+            self.add_region(name, "aggregation", parent, origin, **attrs)
+            value = self.add_part(part, f"{name}.", value, name, "steps")
         if block.aggregate.channels is not None:
-            self.gives(value, out, name, "channels", ((*origin, "channels"), origin))
+            self.check_channels(value, out, name, "channels", ((*origin, "channels"), origin))
         return value
 
-    def transition(
+    def add_transition(
         self,
         name: str,
         transition: TransitionSpec,
@@ -290,14 +316,16 @@ class _Builder:
         number: int,
         made: Mapping[int | str, str],
     ) -> str:
-        channels, out = self.channels[value], transition.wide(self.channels[value])
-        part = self.dropping(self.declared(transition.listed(), value, first=None, out=out))
+        channels, out = self.channels[value], transition.output_channels(self.channels[value])
+        steps = transition.steps_resolved()
+        part = self.with_dropout(self.declare_part(steps, value, first=None, out=out))
         said = (("transitions", number - 1, "channels"), ("transition", "channels"))
-        if not expand(part) and transition.skip is None:
-            self.gives(value, transition.channels or channels, name, "channels", said)
+        if not expand_part(part) and transition.skip is None:
+            self.check_channels(value, transition.channels or channels, name, "channels", said)
             return value
         skip = made[transition.skip] if transition.skip else ""
-        self.region(
+        after = self.declare_after_join(transition, part, skip)
+        self.add_region(
             name,
             "transition",
             "",
@@ -310,37 +338,38 @@ class _Builder:
             crop=transition.crop,
             join=transition.join,
             skip_first=transition.order == "skip_first",
-            after=self.after(transition, part, skip),
+            after=after,
         )
-        after = self.regions[-1].attrs["after"]
-        value = self.part(part, f"{name}.", value, name, "steps")
-        self.gives(value, transition.channels or self.channels[value], name, "channels", said)
+        value = self.add_part(part, f"{name}.", value, name, "steps")
+        wanted = transition.channels or self.channels[value]
+        self.check_channels(value, wanted, name, "channels", said)
         if not skip:
             return value
+        value = self.join_skip(name, transition, value, skip)
+        return self.add_part(after, f"{name}.after.", value, name, "after")
+
+    def join_skip(self, name: str, transition: TransitionSpec, value: str, skip: str) -> str:
         if transition.crop:
-            value = self.crop(f"{name}.crop", value, skip, name)
+            value = self.add_crop(f"{name}.crop", value, skip, name)
         joined = (skip, value) if transition.order == "skip_first" else (value, skip)
-        value = self.op(f"{name}.join", transition.join, joined, name)
-        return self.part(after, f"{name}.after.", value, name, "after")
+        return self.add_op(f"{name}.join", transition.join, joined, name)
 
-    def after(self, transition: TransitionSpec, part: Part, skip: str) -> Part:
+    def declare_after_join(self, transition: TransitionSpec, part: Part, skip: str) -> Part:
         """Return the declaration of what stands behind a transition's join."""
-        pieces = expand(part)
+        pieces = expand_part(part)
         channels = pieces[-1].channels if pieces else part.channels
-        joined = (
-            channels + self.channels[skip] if skip and transition.join == "concat" else channels
-        )
-        return replace(
-            part, steps=steps_of("transitions", transition.after or "none"), channels=joined
-        )
+        if skip and transition.join == "concat":
+            channels += self.channels[skip]
+        steps = steps_of("transitions", transition.after or "none")
+        return replace(part, steps=steps, channels=channels)
 
-    def crop(self, name: str, value: str, model: str, region: str) -> str:
+    def add_crop(self, name: str, value: str, model: str, region: str) -> str:
         """Cut the centre out of a feature map, of the size of another."""
         size, there = (self.shapes.get(v, (1, 1, 1))[1:] for v in (model, value))
         corner = tuple((a - b) // 2 for a, b in zip(there, size, strict=True))
-        return self.op(name, "crop", (value,), region, size=size, corner=corner)
+        return self.add_op(name, "crop", (value,), region, size=size, corner=corner)
 
-    def end(self, value: str) -> None:
+    def check_last_block_is_read(self, value: str) -> None:
         """Note a fault where features leave out the last block, which nothing behind it reads."""
         features, last = self.spec.features, len(self.spec.blocks)
         is_block = any(
@@ -349,26 +378,30 @@ class _Builder:
         )
         if features and last not in features and is_block:
             listed = ", ".join(map(str, features))
-            message = f"features (={listed}) must name block {last} too: without a head nothing else reads it"
-            self.fault(message, (("features",),), "name it, or leave the block out")
+            message = (
+                f"features (={listed}) must name block {last} too: without a head nothing else "
+                "reads it"
+            )
+            self.note_fault(message, (("features",),), "name it, or leave the block out")
 
-    def head(self, value: str) -> str:
+    def add_head(self, value: str) -> str:
         head = self.spec.head
         part = replace(
-            self.declared(head.listed(), value, first=None, out=head.num_classes),
+            self.declare_part(head.steps_resolved(), value, first=None, out=head.num_classes),
             drop_rate=head.dropout,
         )
-        pieces = expand(part)
+        pieces = expand_part(part)
         if not pieces:
-            self.end(value)
+            self.check_last_block_is_read(value)
             return value
+        # A head that only carries features, such as a pooling, has no classes: it gives channels.
         features = all(OPERATORS[piece.kind].carries for piece in pieces)
         classes = pieces[-1].channels if features else head.num_classes
-        self.region(
+        self.add_region(
             "head", "head", "", ("head",), in_channels=part.channels, num_classes=classes, part=part
         )
-        made = self.part(part, "", value, "head", "steps")
-        self.gives(made, classes, "the head", "head.num_classes", _HEAD)
+        made = self.add_part(part, "", value, "head", "steps")
+        self.check_channels(made, classes, "the head", "head.num_classes", _HEAD)
         return made
 
 

@@ -1,8 +1,9 @@
 """Direct connections, derived: no builder writes them and nothing stores them.
 
-Layer i of a block has a direct connection from source j when a path leads from the block's input (j = 0) or
-from layer j's output to an operator of layer i through operators that only carry features (concatenation,
-norm, activation, pooling, dropout). The ports are derived too: what crosses into a region, what crosses out.
+Layer i of a block has a direct connection from source j when a path leads from the block's input (j
+= 0) or from layer j's output to an operator of layer i through operators that only carry features
+(concatenation, norm, activation, pooling, dropout). The ports are derived too: what crosses into a
+region, what crosses out.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class BlockConnections:
     aggregated: bool = False
     """A layer of the rule reads what is gathered: connections too."""
     bypassed: bool = False
-    """Some of the input's channels reach the block's output round all layers: one more connection."""
+    """Some of the input's channels reach the block's output round all layers:
+    one more connection."""
 
     @property
     def edges(self) -> int:
@@ -45,25 +47,25 @@ class BlockConnections:
 
 
 @once_per_graph
-def ports(graph: Graph) -> Mapping[str, Ports]:
+def derive_ports(graph: Graph) -> Mapping[str, Ports]:
     """Return the ports of every region, nested regions belonging to the outer one as well."""
+    # As keys of dicts, which keep the order in which values were met.
     entering: dict[str, dict[str, None]] = {name: {} for name in graph.regions}
     leaving: dict[str, dict[str, None]] = {name: {} for name in graph.regions}
-    for value, maker, reader in _crossings(graph):
-        for region in reader:
-            if region not in maker:
-                entering[region][value] = None
-        for region in maker:
-            if region not in reader:
-                leaving[region][value] = None
-    return MappingProxyType(
-        {name: Ports(tuple(entering[name]), tuple(leaving[name])) for name in graph.regions}
-    )
+    for value, maker, reader in _walk_crossings(graph):
+        for region in {*reader} - {*maker}:
+            entering[region][value] = None
+        for region in {*maker} - {*reader}:
+            leaving[region][value] = None
+    ports = {name: Ports(tuple(entering[name]), tuple(leaving[name])) for name in graph.regions}
+    return MappingProxyType(ports)
 
 
-def _crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Yield each value that crosses a region's border, with the regions of its maker and of its reader."""
-    chains = {name: tuple(_chain(graph, name)) for name in ("", *graph.regions)}
+def _walk_crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Yield each value that crosses a region's border,
+    with the regions of its maker and of its reader.
+    """
+    chains = {name: tuple(_enclosing_regions(graph, name)) for name in ("", *graph.regions)}
     # A layer's output is read by all concatenations behind it: of equal crossings, look at one.
     readings = dict.fromkeys(
         (source, op.region) for op in graph.ops.values() for source in op.inputs
@@ -77,8 +79,10 @@ def _crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, 
         yield name, chains.get(graph.ops[name].region, ()), ()
 
 
-def beside(graph: Graph, region: Region, found: Mapping[str, Ports]) -> tuple[str, ...]:
-    """Return what a transition's skip names: the output of a block or of the stem; nothing without a skip."""
+def find_skip_source(graph: Graph, region: Region, found: Mapping[str, Ports]) -> tuple[str, ...]:
+    """Return what a transition's skip names: the output of a block or of the stem;
+    nothing without a skip.
+    """
     skip = region.attrs.get("skip", 0)
     if skip == "stem":
         return found[skip].leaving if skip in found else graph.inputs
@@ -92,24 +96,26 @@ def layers_of(graph: Graph, block: Region) -> tuple[Region, ...]:
 
 
 @once_per_graph
-def block_connections(graph: Graph) -> tuple[BlockConnections, ...]:
+def derive_connections(graph: Graph) -> tuple[BlockConnections, ...]:
     """Return the direct connections of every dense block, in order."""
-    found = ports(graph)
+    found = derive_ports(graph)
     by_parent: dict[str, list[Region]] = {}
     for layer in graph.regions_of("dense_layer"):
         by_parent.setdefault(layer.parent, []).append(layer)
     return tuple(
-        _connections(graph, block, by_parent.get(block.name, []), found)
+        _derive_block(graph, block, by_parent.get(block.name, []), found)
         for block in graph.regions_of("dense_block")
     )
 
 
-def expected_edges(block: Region) -> int:
-    """Return the closed-form number of a block's direct connections, as its declaration says them."""
+def count_expected_edges(block: Region) -> int:
+    """Return the closed-form number of a block's direct connections,
+    as its declaration says them.
+    """
     return count(block.attrs["connectivity"], block.attrs["num_layers"], block.attrs["aggregated"])
 
 
-def _connections(
+def _derive_block(
     graph: Graph, block: Region, layers: Sequence[Region], found: Mapping[str, Ports]
 ) -> BlockConnections:
     numbers: dict[str, int] = dict.fromkeys(found[block.name].entering, 0)
@@ -117,40 +123,45 @@ def _connections(
         numbers |= dict.fromkeys(found[layer.name].leaving, number)
     aggregations = graph.regions_of("aggregation", block.name)
     slices = [op for op in graph.members[block.name] if op.kind == "slice"]
+    # A slice that no layer reads through is what goes round the layers.
     around = {op.name for op in slices}
     for layer in layers if around else ():
-        around.difference_update(_walk(graph, found[layer.name].entering, numbers))
+        around.difference_update(_walk_back(graph, found[layer.name].entering, numbers))
     leaving = found[block.name].leaving
     joined = [value for region in aggregations for value in found[region.name].entering] or leaving
     return BlockConnections(
         block.name,
-        tuple(_reached(graph, found[layer.name].entering, numbers) for layer in layers),
-        _reached(graph, _summands(graph, joined, block.name), numbers, around),
+        tuple(_find_sources(graph, found[layer.name].entering, numbers) for layer in layers),
+        _find_sources(graph, _leave_out_residual(graph, joined, block.name), numbers, around),
         bool(aggregations) and RULES[block.attrs["connectivity"].kind].aggregates,
-        not around.isdisjoint(_walk(graph, _summands(graph, leaving, block.name), numbers)),
+        not around.isdisjoint(
+            _walk_back(graph, _leave_out_residual(graph, leaving, block.name), numbers)
+        ),
     )
 
 
-def _summands(graph: Graph, values: Iterable[str], block: str) -> tuple[str, ...]:
+def _leave_out_residual(graph: Graph, values: Iterable[str], block: str) -> tuple[str, ...]:
     """What a block's output joins, its input, that a residual block adds to it, left aside."""
-    adds = {
-        value for value in values if (op := graph.ops[value]).kind == "add" and op.region == block
-    }
-    return tuple(graph.ops[value].inputs[0] if value in adds else value for value in values)
+    kept = []
+    for value in values:
+        op = graph.ops[value]
+        is_residual = op.kind == "add" and op.region == block
+        kept.append(op.inputs[0] if is_residual else value)
+    return tuple(kept)
 
 
-def _reached(
+def _find_sources(
     graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()
 ) -> tuple[int, ...]:
     """Return the sources that values come from, in the order in which they are joined.
 
     What runs through `around` does not count.
     """
-    met = _walk(graph, values, numbers, around)
+    met = _walk_back(graph, values, numbers, around)
     return tuple(dict.fromkeys(numbers[value] for value in met if value in numbers))
 
 
-def _walk(
+def _walk_back(
     graph: Graph, values: Iterable[str], numbers: Mapping[str, int], around: Iterable[str] = ()
 ) -> tuple[str, ...]:
     """Walk back from values to the numbered sources through operators that carry features.
@@ -171,7 +182,7 @@ def _walk(
     return tuple(seen)[left_out:]
 
 
-def _chain(graph: Graph, region: str) -> Iterable[str]:
+def _enclosing_regions(graph: Graph, region: str) -> Iterable[str]:
     """The region and all that enclose it."""
     while region in graph.regions:
         yield region

@@ -1,7 +1,8 @@
-"""What a part of a network, a stem, a layer, a transition or a head, comes to: its steps as operators.
+"""What a part of a network, a stem, a layer, a transition or a head, comes to:
+its steps as operators.
 
-The builder makes a region's operators from this, and the verifier expands the region's declaration anew to see
-that the graph still has them.
+The builder makes a region's operators from this, and the verifier expands the region's declaration
+anew to see that the graph still has them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
 
-NONE: Attrs = MappingProxyType({})
+NO_ATTRS: Attrs = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,17 @@ class Part:
     activation: ActivationSpec
     drop_rate: float = 0.0
     drop_after: str = "layer"
-    """`conv`: dropout stands behind each convolution, and steps that name no rate of their own say nothing."""
+    """`conv`: dropout stands behind each convolution,
+    and steps that name no rate of their own say nothing."""
     first: int | None = 1
     """The number of the first operator of a kind; None: a number only where there are several."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """One operator of a part: its local name, kind and attributes, and which pieces it reads (-1: the part's input)."""
+class ExpandedOp:
+    """One operator of a part: its local name, kind and attributes,
+    and which pieces it reads (-1: the part's input).
+    """
 
     name: str
     kind: str
@@ -51,7 +55,7 @@ class Piece:
     """Of its step in the part's list."""
 
 
-def expand(part: Part) -> tuple[Piece, ...]:
+def expand_part(part: Part) -> tuple[ExpandedOp, ...]:
     """Return the operators of a part in running order; the last one gives the part's output."""
     return tuple(_Expansion(part).pieces)
 
@@ -59,55 +63,63 @@ def expand(part: Part) -> tuple[Piece, ...]:
 @dataclass
 class _Expansion:
     part: Part
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[ExpandedOp] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.taken = {step.name for step in _all(self.part.steps)}
+        self.taken = {step.name for step in _walk_steps(self.part.steps)}
         self.numbered = Counter(
-            base for step in _all(self.part.steps) for base in self._bases(step)
+            base for step in _walk_steps(self.part.steps) for base in self._list_base_names(step)
         )
-        self.run(self.part.steps, -1, ())
+        self.add_steps(self.part.steps, -1, ())
 
-    def run(self, steps: tuple[StepSpec, ...], value: int, path: Path) -> int:
-        """Append the pieces of a list of steps that reads `value`; return what gives the list's output."""
-        known = {**dict(self.part.widths), "in": self.width(value)}
+    def add_steps(self, steps: tuple[StepSpec, ...], value: int, path: Path) -> int:
+        """Append the pieces of a list of steps that reads `value`;
+        return what gives the list's output.
+        """
+        known = {**dict(self.part.widths), "in": self.count_channels(value)}
         for index, step in enumerate(steps):
             value = _MAKERS[step.kind](self, step, value, known, (*path, index))
         return value
 
-    def width(self, value: int) -> int:
+    def count_channels(self, value: int) -> int:
         return self.part.channels if value < 0 else self.pieces[value].channels
 
-    def add(
+    def add_op(
         self,
         step: StepSpec,
         base: str,
         kind: str,
         reads: tuple[int, ...],
         path: Path,
-        attrs: Attrs = NONE,
+        attrs: Attrs = NO_ATTRS,
     ) -> int:
-        """Append a piece; its name is the step's own where its kind is the step's, else numbered by `base`."""
-        own = step.name if base == self._bases(step)[-1] else ""
-        channels = OPERATORS[kind].channels(attrs, [self.width(read) for read in reads])
-        self.pieces.append(Piece(own or self._number(base), kind, attrs, reads, channels, path))
+        """Append a piece; its name is the step's own where its kind is the step's,
+        else numbered by `base`.
+        """
+        own = step.name if base == self._list_base_names(step)[-1] else ""
+        channels = OPERATORS[kind].channels(attrs, [self.count_channels(read) for read in reads])
+        self.pieces.append(
+            ExpandedOp(own or self._choose_name(base), kind, attrs, reads, channels, path)
+        )
         return len(self.pieces) - 1
 
-    def _number(self, base: str) -> str:
+    def _choose_name(self, base: str) -> str:
         first = self.part.first
+        # As torchvision names them: norm1 and conv1 in a layer, norm and conv in a transition.
         if first is None and self.numbered[base] == 1 and base not in self.taken:
             return base
         number = self.names.get(base, 1 if first is None else first)
+        # A step that the user named may have the name already.
         while f"{base}{number}" in self.taken:
             number += 1
         self.names[base] = number + 1
         return f"{base}{number}"
 
-    def _bases(self, step: StepSpec) -> tuple[str, ...]:
+    def _list_base_names(self, step: StepSpec) -> tuple[str, ...]:
         """The base names of what a step comes to; the last one may bear the step's own name."""
         if step.kind == "activation":
-            return (self.activation(step).kind,)
+            return (self.choose_activation(step).kind,)
         if step.kind == "squeeze_excite":
             return (
                 "se_pool",
@@ -119,104 +131,124 @@ class _Expansion:
             )
         if step.kind == "conv" and self.part.drop_rate and self.part.drop_after == "conv":
             return ("drop", "conv")
-        return _BASES.get(step.kind, (step.kind,))
+        return _BASE_NAMES.get(step.kind, (step.kind,))
 
-    def activate(
+    def add_activation(
         self, step: StepSpec, activation: ActivationSpec, value: int, path: Path, prefix: str = ""
     ) -> int:
         own = dict(activation.own_settings)
         if "channels" in OPERATORS[activation.kind].required:
-            own["channels"] = self.width(value)
+            own["channels"] = self.count_channels(value)
         base = f"{prefix}{activation.kind}"
-        return self.add(step, base, activation.kind, (value,), path, own)
+        return self.add_op(step, base, activation.kind, (value,), path, own)
 
-    def activation(self, step: StepSpec) -> ActivationSpec:
+    def choose_activation(self, step: StepSpec) -> ActivationSpec:
         return step.settings or self.part.activation
 
-    def drop(self, step: StepSpec, value: int, path: Path, rate: float) -> int:
+    def add_dropout(self, step: StepSpec, value: int, path: Path, rate: float) -> int:
         """A rate of 0 is no operator."""
         if not rate:
             return value
-        return self.add(step, "drop", "dropout", (value,), path, {"rate": rate})
+        return self.add_op(step, "drop", "dropout", (value,), path, {"rate": rate})
 
 
-def _all(steps: tuple[StepSpec, ...]) -> Iterator[StepSpec]:
+def _walk_steps(steps: tuple[StepSpec, ...]) -> Iterator[StepSpec]:
     for step in steps:
         yield step
         for branch in step.branches.of if step.branches else ():
-            yield from _all(branch)
+            yield from _walk_steps(branch)
 
 
-Known = dict[str, int]
+KnownWidths = dict[str, int]
 
 
-def _operator(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
+def _add_operator(
+    expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
+) -> int:
     """A step that is one operator, as its row says."""
     row = STEPS[step.kind]
     assert row.step is not None
-    attrs = row.step.attrs(step.settings, made.width(value), known)
-    return made.add(step, row.step.base_name, row.kind, (value,), path, attrs)
+    attrs = row.step.attrs(step.settings, expansion.count_channels(value), known)
+    return expansion.add_op(step, row.step.base_name, row.kind, (value,), path, attrs)
 
 
-def _conv(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    value = _operator(made, step, value, known, path)
-    part = made.part
-    return made.drop(step, value, path, part.drop_rate) if part.drop_after == "conv" else value
+def _add_conv(
+    expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
+) -> int:
+    value = _add_operator(expansion, step, value, known, path)
+    part = expansion.part
+    return (
+        expansion.add_dropout(step, value, path, part.drop_rate)
+        if part.drop_after == "conv"
+        else value
+    )
 
 
-def _norm(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    norm = step.settings or made.part.norm
+def _add_norm(
+    expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
+) -> int:
+    norm = step.settings or expansion.part.norm
     if not norm.operator:
         return value
-    attrs = {"channels": made.width(value), **norm.own_settings}
-    return made.add(step, "norm", norm.operator, (value,), path, attrs)
+    attrs = {"channels": expansion.count_channels(value), **norm.own_settings}
+    return expansion.add_op(step, "norm", norm.operator, (value,), path, attrs)
 
 
-def _activation(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    return made.activate(step, made.activation(step), value, path)
+def _add_activation(
+    expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
+) -> int:
+    return expansion.add_activation(step, expansion.choose_activation(step), value, path)
 
 
-def _dropout(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    usual = made.part.drop_rate if made.part.drop_after == "layer" else 0.0
-    return made.drop(step, value, path, usual if step.settings.rate is None else step.settings.rate)
+def _add_dropout(
+    expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
+) -> int:
+    usual = expansion.part.drop_rate if expansion.part.drop_after == "layer" else 0.0
+    return expansion.add_dropout(
+        step, value, path, usual if step.settings.rate is None else step.settings.rate
+    )
 
 
-def _squeeze_excite(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
-    gate, channels = step.settings, made.width(value)
+def _add_squeeze_excite(
+    expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
+) -> int:
+    gate, channels = step.settings, expansion.count_channels(value)
     inner = max(1, channels // gate.reduction)
     point = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
-    mean = made.add(step, "se_pool", "global_avg_pool", (value,), path, {"keep": True})
+    mean = expansion.add_op(step, "se_pool", "global_avg_pool", (value,), path, {"keep": True})
     down = {"in_channels": channels, "out_channels": inner, **point}
-    reduced = made.add(step, "se_reduce", "conv", (mean,), path, down)
-    active = made.activate(step, gate.activation, reduced, path, "se_")
+    reduced = expansion.add_op(step, "se_reduce", "conv", (mean,), path, down)
+    active = expansion.add_activation(step, gate.activation, reduced, path, "se_")
     up = {"in_channels": inner, "out_channels": channels, **point}
-    expanded = made.add(step, "se_expand", "conv", (active,), path, up)
-    scale = made.add(step, "se_gate", gate.gate, (expanded,), path)
-    return made.add(step, "se", "multiply", (value, scale), path)
+    expanded = expansion.add_op(step, "se_expand", "conv", (active,), path, up)
+    scale = expansion.add_op(step, "se_gate", gate.gate, (expanded,), path)
+    return expansion.add_op(step, "se", "multiply", (value, scale), path)
 
 
-def _branches(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
+def _add_branches(
+    expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
+) -> int:
     branches = step.settings
     ends = tuple(
-        made.run(branch, value, (*path, "branches", "of", number))
+        expansion.add_steps(branch, value, (*path, "branches", "of", number))
         for number, branch in enumerate(branches.of)
     )
-    return made.add(step, "join", branches.join, ends, path)
+    return expansion.add_op(step, "join", branches.join, ends, path)
 
 
-_MAKERS: Mapping[str, Callable[[_Expansion, StepSpec, int, Known, Path], int]] = {
-    **dict.fromkeys(STEPS, _operator),
-    "conv": _conv,
-    "norm": _norm,
-    "activation": _activation,
-    "dropout": _dropout,
-    "squeeze_excite": _squeeze_excite,
-    "branches": _branches,
+_MAKERS: Mapping[str, Callable[[_Expansion, StepSpec, int, KnownWidths, Path], int]] = {
+    **dict.fromkeys(STEPS, _add_operator),
+    "conv": _add_conv,
+    "norm": _add_norm,
+    "activation": _add_activation,
+    "dropout": _add_dropout,
+    "squeeze_excite": _add_squeeze_excite,
+    "branches": _add_branches,
 }
 """What makes the operators of a step; steps that are not one operator have their own."""
 
 # Base names of the operators that a step comes to, where they are not its kind.
-_BASES: Mapping[str, tuple[str, ...]] = {
+_BASE_NAMES: Mapping[str, tuple[str, ...]] = {
     **{name: (row.step.base_name,) for name, row in STEPS.items() if row.step},
     "dropout": ("drop",),
     "branches": ("join",),

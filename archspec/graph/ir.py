@@ -1,8 +1,10 @@
-"""The IR: operators with ordered inputs, grouped in regions. Everything else is derived from these two.
+"""The IR: operators with ordered inputs, grouped in regions.
 
-A graph is immutable; its edges (a `networkx.DiGraph`), the ports of its regions and its direct connections
-are computed from the operators, each once for a graph (`once_per_graph`), and never given to it,
-so they cannot disagree with them.
+Everything else is derived from these two.
+
+A graph is immutable; its edges (a `networkx.DiGraph`), the ports of its regions and its direct
+connections are computed from the operators, each once for a graph (`once_per_graph`), and never
+given to it, so they cannot disagree with them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from archspec.operators.operator import Attrs
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """An operator with one output. Its name is its place: `features.denseblock1.denselayer1.conv1`."""
+    """An operator with one output.
+
+    Its name is its place: `features.denseblock1.denselayer1.conv1`.
+    """
 
     name: str
     kind: str
@@ -36,7 +41,9 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A stem, dense_block, dense_layer, aggregation, transition or head, and what the spec declares of it."""
+    """A stem, dense_block, dense_layer, aggregation, transition or head,
+    and what the spec declares of it.
+    """
 
     name: str
     kind: str
@@ -64,11 +71,13 @@ class Graph:
         Raises:
             GraphError: G001, two of them have one name.
         """
-        return cls(name, _by_name(ops), _by_name(regions))
+        return cls(name, _index_by_name(ops), _index_by_name(regions))
 
     @cached_property
     def digraph(self) -> nx.DiGraph:
-        """The operators as a frozen `networkx.DiGraph`; an edge leads from a value's maker to its reader."""
+        """The operators as a frozen `networkx.DiGraph`;
+        an edge leads from a value's maker to its reader.
+        """
         digraph = nx.DiGraph()
         digraph.add_nodes_from(self.ops)
         digraph.add_edges_from(
@@ -142,7 +151,7 @@ def once_per_graph(derive: Callable[[Graph], Found]) -> Callable[[Graph], Found]
     return known
 
 
-def _by_name(items: Iterable[Named]) -> Mapping[str, Named]:
+def _index_by_name(items: Iterable[Named]) -> Mapping[str, Named]:
     found: dict[str, Named] = {}
     for item in items:
         if item.name in found:

@@ -1,4 +1,6 @@
-"""Every tensor of a network, by MindSpore's names and in MindSpore's order: what a checkpoint of it must hold."""
+"""Every tensor of a network, by MindSpore's names and in MindSpore's order:
+what a checkpoint of it must hold.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,13 @@ class Parameter:
     kind: str
     """The operator's: `conv`, `batch_norm`, `dense`."""
     role: str
-    """The last part of its name: `weight`, `bias`, `gamma`, `beta`, `moving_mean`, `moving_variance`."""
+    """The last part of its name:
+    `weight`, `bias`, `gamma`, `beta`, `moving_mean`, `moving_variance`."""
     shape: Shape
     operator: str
 
 
-def parameters(graph: Graph) -> dict[str, Parameter]:
+def list_parameters(graph: Graph) -> dict[str, Parameter]:
     """Return the tensors of a graph by name, moving statistics included."""
     return {
         f"{op.name}.{role}": Parameter(op.kind, role, shape, op.name)

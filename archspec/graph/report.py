@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archspec.graph.connections import block_connections, expected_edges, ports
+from archspec.graph.connections import count_expected_edges, derive_connections, derive_ports
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes, running_order
 from archspec.operators.shapes import Shape
@@ -49,7 +49,9 @@ class FeatureReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Counts of a whole graph; `flops` is 2 x `macs`, `depth` counts convolutions and dense layers."""
+    """Counts of a whole graph;
+    `flops` is 2 x `macs`, `depth` counts convolutions and dense layers.
+    """
 
     name: str
     input: Shape
@@ -74,43 +76,39 @@ def report(graph: Graph) -> Report:
     shapes, _ = infer_shapes(graph)
     params = {op.name: OPERATORS[op.kind].params(op.attrs) for op in graph.ops.values()}
     stats = sum(OPERATORS[op.kind].stats(op.attrs) for op in graph.ops.values())
-    macs = {
-        op.name: OPERATORS[op.kind].macs(
-            op.attrs, [shapes[source] for source in op.inputs], shapes[op.name]
-        )
-        for op in graph.ops.values()
-    }
-    blocks = _blocks(graph, shapes)
+    macs: dict[str, int] = {}
+    for op in graph.ops.values():
+        inputs = [shapes[source] for source in op.inputs]
+        macs[op.name] = OPERATORS[op.kind].macs(op.attrs, inputs, shapes[op.name])
+    blocks = _report_blocks(graph, shapes)
     total = sum(macs.values())
     return Report(
         name=graph.name,
         input=shapes[graph.inputs[0]],
-        output=shapes[_main(graph)],
+        output=shapes[_find_main_output(graph)],
         params=sum(params.values()),
         params_with_stats=sum(params.values()) + stats,
         macs=total,
         flops=2 * total,
         edges=sum(block.edges for block in blocks),
-        depth=_depth(graph),
+        depth=_measure_depth(graph),
         blocks=blocks,
-        features=_features(graph, shapes),
-        stages=_stages(graph, shapes, params, macs),
+        features=_report_features(graph, shapes),
+        stages=_report_stages(graph, shapes, params, macs),
     )
 
 
-def _main(graph: Graph) -> str:
+def _find_main_output(graph: Graph) -> str:
     """The output that is no feature; of a backbone, the last block's."""
+    for name in graph.outputs:
+        if graph.ops[name].kind != "output":
+            return name
     position = {name: number for number, name in enumerate(graph.ops)}
-    ends = [name for name in graph.outputs if graph.ops[name].kind != "output"]
-    return (
-        ends[0]
-        if ends
-        else max(graph.outputs, key=lambda name: position[graph.ops[name].inputs[0]])
-    )
+    return max(graph.outputs, key=lambda name: position[graph.ops[name].inputs[0]])
 
 
-def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:
-    found = ports(graph)
+def _report_blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...]:
+    found = derive_ports(graph)
     return tuple(
         BlockReport(
             name=block.name,
@@ -119,15 +117,15 @@ def _blocks(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[BlockReport, ...
             in_channels=shapes[found[block.name].entering[0]][0],
             out_channels=shapes[found[block.name].leaving[0]][0],
             edges=connections.edges,
-            expected_edges=expected_edges(block),
+            expected_edges=count_expected_edges(block),
         )
         for block, connections in zip(
-            graph.regions_of("dense_block"), block_connections(graph), strict=True
+            graph.regions_of("dense_block"), derive_connections(graph), strict=True
         )
     )
 
 
-def _features(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[FeatureReport, ...]:
+def _report_features(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[FeatureReport, ...]:
     height = shapes[graph.inputs[0]][1]
     given = ((op.name, shapes[op.name]) for op in graph.ops.values() if op.kind == "output")
     return tuple(
@@ -136,22 +134,26 @@ def _features(graph: Graph, shapes: Mapping[str, Shape]) -> tuple[FeatureReport,
     )
 
 
-def _stages(
+def _report_stages(
     graph: Graph, shapes: Mapping[str, Shape], params: Mapping[str, int], macs: Mapping[str, int]
 ) -> tuple[StageReport, ...]:
-    found = ports(graph)
+    found = derive_ports(graph)
     stages = []
     for region in (r for r in graph.regions.values() if not r.parent):
-        nested = {region.name, *(r.name for r in graph.regions.values() if r.parent == region.name)}
+        # Layers and an aggregation stand in regions of their own inside their block's.
+        nested = [r.name for r in graph.regions.values() if region.name in (r.name, r.parent)]
         names = [op.name for name in nested for op in graph.members[name]]
         output = shapes[found[region.name].leaving[0]]
-        counts = (sum(params[name] for name in names), sum(macs[name] for name in names))
-        stages.append(StageReport(region.name, region.kind, output, *counts))
+        own_params = sum(params[name] for name in names)
+        own_macs = sum(macs[name] for name in names)
+        stages.append(StageReport(region.name, region.kind, output, own_params, own_macs))
     return tuple(stages)
 
 
-def _depth(graph: Graph) -> int:
-    """Operators with weights, norms aside, on the longest way from input to output (121 in densenet121)."""
+def _measure_depth(graph: Graph) -> int:
+    """Operators with weights, norms aside, on the longest way from
+    input to output (121 in densenet121).
+    """
     depths: dict[str, int] = {}
     for name in running_order(graph):
         op = graph.ops[name]

@@ -1,4 +1,6 @@
-"""Faults of shape led back to the keys of the spec that cause them: one for each cause, however far it reaches."""
+"""Faults of shape led back to the keys of the spec that cause them:
+one for each cause, however far it reaches.
+"""
 
 from __future__ import annotations
 
@@ -22,94 +24,103 @@ MAX_PIXELS = 8_192
 """The largest image that a spec may have."""
 
 
-def causes(
+def find_causes(
     graph: Graph, spec: Spec, faults: Sequence[Diagnostic], origins: Mapping[str, Path]
 ) -> tuple[Diagnostic, ...]:
     """Return a G006 for each setting that leaves a feature map without channels or without pixels.
 
-    A fault of another kind stays what it is, at the place of the step (`origins`) or of the part that it comes from.
+    A fault of another kind stays what it is, at the place of the step (`origins`) or of the part
+    that it comes from.
     """
     parts = [*graph.regions_of("transition"), *graph.regions_of("aggregation")]
-    empty = [
-        region
-        for region in parts
-        if region.attrs["out_channels"] < 1 <= region.attrs["in_channels"]
-    ]
-    failing = {field: found for field in _SIDES if (found := _too_small(graph, field))}
-    explained = {region.name for region in empty} | {name for name, _ in failing.values()}
-    others = [
-        fault for fault in faults if not explained & {fault.where, graph.ops[fault.where].region}
-    ]
-    return (
-        *_compressions(empty, spec),
-        *_sizes(graph, failing, spec),
-        *(_placed(fault, graph, spec, origins) for fault in others),
-    )
+    empty = []
+    for region in parts:
+        # Of parts that follow one another without channels, the first is the cause.
+        if region.attrs["out_channels"] < 1 <= region.attrs["in_channels"]:
+            empty.append(region)
+    explained, failing = {region.name for region in empty}, dict[str, tuple[str, int]]()
+    for field in _SIDES:
+        found = _find_least_side(graph, field)
+        if found is not None:
+            failing[field] = found
+            explained.add(found[0])
+    causes = [*_explain_compressions(empty, spec), *_explain_sizes(graph, failing, spec)]
+    for fault in faults:
+        if explained.isdisjoint({fault.where, graph.ops[fault.where].region}):
+            causes.append(_place_fault(fault, graph, spec, origins))
+    return tuple(causes)
 
 
-def _compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagnostic]:
+def _explain_compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagnostic]:
     """Transitions that share one compression have one fault, told of the first."""
     told: set[Path] = set()
     for region in empty:
-        compression, path = _compression(spec, region)
+        compression, path = _find_compression(spec, region)
         if path in told:
             continue
         told.add(path)
         channels = region.attrs["in_channels"]
-        message = f"{dotted(path)} (={short(compression)}) leaves {region.name} no channel of its {channels}"
-        yield _fault(spec, message, f"{_least_share(channels)} or more", path)
+        message = (
+            f"{dotted(path)} (={short(compression)}) leaves {region.name} no channel of its "
+            f"{channels}"
+        )
+        yield _make_fault(spec, message, f"{_round_share_up(channels)} or more", path)
 
 
-def _compression(spec: Spec, region: Region) -> tuple[float | None, Path]:
+def _find_compression(spec: Spec, region: Region) -> tuple[float | None, Path]:
     """Return the compression of a transition or an aggregation, and where it is said."""
     own, number = (*region.origin, "compression"), int(region.origin[1])
     if region.kind == "aggregation":
         aggregate = spec.blocks[number].aggregate
         return aggregate.compression if aggregate else None, own
     compression = spec.transitions_in_order()[number].compression
+    # What a transition says itself comes before what is said of all, and that before the spec's.
     if spec.transitions and spec.transitions[number].compression:
         return compression, own
-    return compression, ("transition", "compression") if spec.transition.compression else (
-        "compression",
-    )
+    if spec.transition.compression:
+        return compression, ("transition", "compression")
+    return compression, ("compression",)
 
 
-def _sizes(
+def _explain_sizes(
     graph: Graph, failing: Mapping[str, tuple[str, int]], spec: Spec
 ) -> Iterator[Diagnostic]:
     """Height and width that were written in one place, as by one flag, have one fault."""
-    places = {_place(spec, ("input", field)) for field in failing}
-    together = len(failing) == 2 and len(places) == 1 and spec.input.height == spec.input.width
+    places = {_find_place(spec, ("input", field)) for field in failing}
+    is_square = len(failing) == 2 and spec.input.height == spec.input.width
+    together = is_square and len(places) == 1
     for field in [*failing][: 1 if together else 2]:
-        named, (op, least) = (
-            "input.height and input.width" if together else f"input.{field}",
-            failing[field],
-        )
+        named = "input.height and input.width" if together else f"input.{field}"
+        op, least = failing[field]
         why = f"{op} has no pixel left for its {graph.ops[op].attrs['kernel']}-pixel window"
         message = f"{named} (={getattr(spec.input, field)}) must be at least {least}: {why}"
-        yield _fault(
-            spec, message, "or less stride and pooling in stem and transitions", ("input", field)
-        )
+        hint = "or less stride and pooling in stem and transitions"
+        yield _make_fault(spec, message, hint, ("input", field))
 
 
 _SIDES = {"height": 1, "width": 2}
 
 
-def _too_small(graph: Graph, field: str) -> tuple[str, int] | None:
-    """Return the first window that one side of the image leaves no pixel, and the least side that does not."""
+def _find_least_side(graph: Graph, field: str) -> tuple[str, int] | None:
+    """Return the first window that one side of the image leaves no pixel,
+    and the least side that does not.
+    """
     side = _SIDES[field]
     size = graph.ops[graph.inputs[0]].attrs["shape"][side]
-    starved = _starved(graph, side, size)
-    if not starved or _starved(graph, side, MAX_PIXELS):
+    starved = _find_starved_window(graph, side, size)
+    # A window that no image feeds has another cause than the image.
+    if not starved or _find_starved_window(graph, side, MAX_PIXELS):
         return None
+    # Halving is right here: a larger image leaves a window no fewer pixels.
     sizes = range(size, MAX_PIXELS)
-    return starved, size + bisect_left(
-        sizes, True, key=lambda pixels: not _starved(graph, side, pixels)
-    )
+    more = bisect_left(sizes, True, key=lambda each: not _find_starved_window(graph, side, each))
+    return starved, size + more
 
 
-def _starved(graph: Graph, side: int, size: int) -> str:
-    """Return the first window without a pixel in an image with this side, the other side being large, or ''."""
+def _find_starved_window(graph: Graph, side: int, size: int) -> str:
+    """Return the first window without a pixel in an image with this side,
+    the other side being large, or ''.
+    """
     sizes: dict[str, Shape] = {}
     for name in running_order(graph):
         op = graph.ops[name]
@@ -135,30 +146,34 @@ _ONE_CHANNEL = {
 }
 
 
-def _least_share(channels: int) -> float:
+def _round_share_up(channels: int) -> float:
     """1 / channels, rounded up to a decimal that a person would write."""
     scale: int = 10 ** (len(str(channels)) + 1)
     return ceil(scale / channels) / scale
 
 
-def _fault(spec: Spec, message: str, hint: str, path: Path) -> Diagnostic:
-    return Diagnostic("G006", message, _place(spec, path) or spec.name, hint)
+def _make_fault(spec: Spec, message: str, hint: str, path: Path) -> Diagnostic:
+    return Diagnostic("G006", message, _find_place(spec, path) or spec.name, hint)
 
 
-def _place(spec: Spec, path: Path) -> str:
-    """What nobody wrote is a default, and then it is the number of blocks that is too much for it."""
+def _find_place(spec: Spec, path: Path) -> str:
+    """What nobody wrote is a default, and then it is the number of blocks
+    that is too much for it.
+    """
     return spec.place(path, path[:1], ("blocks",))
 
 
-def _usual(path: Path) -> Path:
+def _path_for_all(path: Path) -> Path:
     """Where the spec says for all blocks, or transitions, what one of them does not say itself."""
     if path[:1] == ("blocks",):
         return path[2:]
     return ("transition", *path[2:]) if path[:1] == ("transitions",) else path
 
 
-def _placed(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]) -> Diagnostic:
-    paths = [*_suspects(fault, graph, spec, origins), ("blocks",)]
+def _place_fault(
+    fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]
+) -> Diagnostic:
+    paths = [*_list_suspects(fault, graph, spec, origins), ("blocks",)]
     place = spec.place(*(path for path in paths if path)) or spec.name
     is_empty = "at least 1 is needed" in fault.message
     usual = "" if is_empty else OPERATORS[graph.ops[fault.where].kind].hint
@@ -169,33 +184,36 @@ def _placed(fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, P
 _BLAMED = {"add": ("residual",), "slice": ("connectivity", "share")}
 
 
-def _suspects(
+def _list_suspects(
     fault: Diagnostic, graph: Graph, spec: Spec, origins: Mapping[str, Path]
 ) -> Iterator[Path]:
     """Where the cause of a fault may be written, the likeliest first."""
     op = graph.ops[fault.where]
     region = graph.regions.get(op.region)
     path, origin = origins.get(op.name, ()), region.origin if region else ()
-    yield from _settings(fault.message, path, spec)
+    yield from _find_named_setting(fault.message, path, spec)
     if op.kind == "group_norm":
         yield from (("norm", "groups"), ("norm",))
     if region and region.kind == "dense_block":
+        # What joins a block's values has no step of its own: a setting of the block, or else the
+        # step by which a layer changes its pixels.
         blamed = _BLAMED.get(op.kind, ())
         ends = range(len(blamed), 0, -1)
-        resizing = origins.get(_resizing(graph, region), ())
-        yield from (*((*origin, *blamed[:end]) for end in ends), *(blamed[:end] for end in ends))
-        yield from (resizing, _usual(resizing))
+        resizing = origins.get(_find_resizing_op(graph, region), ())
+        yield from ((*origin, *blamed[:end]) for end in ends)
+        yield from (blamed[:end] for end in ends)
+        yield from (resizing, _path_for_all(resizing))
     if region and region.kind == "transition" and not path:
         yield (*origin, "skip")
-    yield from (path, _usual(path), origin)
+    yield from (path, _path_for_all(path), origin)
 
 
-def _settings(message: str, path: Path, spec: Spec) -> Iterator[Path]:
+def _find_named_setting(message: str, path: Path, spec: Spec) -> Iterator[Path]:
     """Where a step's setting is written that the message names first, `groups (=5)`."""
     setting = _SETTING.match(message)
     if setting is None or not path:
         return
-    for step in (path, _usual(path)):
+    for step in (path, _path_for_all(path)):
         yield from (
             written
             for written in spec.written()
@@ -206,16 +224,17 @@ def _settings(message: str, path: Path, spec: Spec) -> Iterator[Path]:
 _SETTING = re.compile(r"(\w+) \(=")
 
 
-def _resizing(graph: Graph, block: Region) -> str:
-    """Return the operator by which a layer of a block comes to give another height or width than it reads, or ''."""
+def _find_resizing_op(graph: Graph, block: Region) -> str:
+    """Return the operator by which a layer of a block comes to give another height
+    or width than it reads, or ''.
+    """
     shapes, _ = infer_shapes(graph)
     for layer in layers_of(graph, block):
-        ops = [
-            op
-            for op in graph.members[layer.name]
-            if op.inputs and {op.name, op.inputs[0]} <= shapes.keys()
-        ]
-        sizes = [(shapes[op.inputs[0]][1:], shapes[op.name][1:], op.name) for op in ops]
+        sizes = []
+        for op in graph.members[layer.name]:
+            # Behind a fault of shape there are no shapes.
+            if op.inputs and {op.name, op.inputs[0]} <= shapes.keys():
+                sizes.append((shapes[op.inputs[0]][1:], shapes[op.name][1:], op.name))
         if sizes and sizes[0][0] != sizes[-1][1]:
             return [name for before, after, name in sizes if before == sizes[0][0] != after][-1]
     return ""

@@ -15,7 +15,8 @@ from archspec.operators.table import OPERATORS
 
 @once_per_graph
 def infer_shapes(graph: Graph) -> tuple[Mapping[str, Shape], tuple[Diagnostic, ...]]:
-    """Return the shape of each operator's output, (C, H, W) or (C,), and a G006 fault for each that has none.
+    """Return the shape of each operator's output, (C, H, W) or (C,),
+    and a G006 fault for each that has none.
 
     What reads an operator without a shape has none either, and is not reported again.
     """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import chain, product
 from typing import Any
 
 from archspec.connectivity_rules import RULES, around, gathered, sources
-from archspec.lift.blocks import Block
+from archspec.lift.blocks import LiftedBlock
 from archspec.spec.connectivity import ConnectivitySpec, Order
 
 Wiring = Mapping[str, Any]
@@ -18,39 +19,50 @@ _DIGITS = 6
 """Of a share: enough for any number of channels."""
 
 
-def wirings_of(blocks: Sequence[Block]) -> list[Wiring]:
+def find_wirings(blocks: Sequence[LiftedBlock]) -> list[Wiring]:
     """Return what `connectivity` says of each block; as many blocks as can have the same."""
-    share = _common_share([block for block in blocks if block.around])
-    fits = [list(_fits(block, share)) for block in blocks]
-    known: dict[str, Wiring] = {str(wiring): wiring for block in fits for wiring in block}
+    share = _find_common_share([block for block in blocks if block.bypassed_channels])
+    fits = [list(_find_fitting(block, share)) for block in blocks]
+    # By text, as dicts cannot be keys; in the order of the blocks, so the first of equals wins.
+    known: dict[str, Wiring] = {}
+    for wiring in chain.from_iterable(fits):
+        known.setdefault(str(wiring), wiring)
     found: dict[int, Wiring] = {}
     while len(found) < len(blocks):
         left = [number for number in range(len(blocks)) if number not in found]
-        best = max(known, key=lambda text: sum(known[text] in fits[number] for number in left))
-        found |= {number: known[best] for number in left if known[best] in fits[number]}
+        best = _find_most_fitting(known.values(), [fits[number] for number in left])
+        found |= {number: best for number in left if best in fits[number]}
     return [found[number] for number in range(len(blocks))]
 
 
-def _fits(block: Block, common: float | None) -> Iterator[Wiring]:
-    """The wirings that say what a block's layers read and what its output joins, the plainest first."""
-    share = _shared(block, common) if block.around else {}
+def _find_most_fitting(wirings: Iterable[Wiring], fits: Sequence[Sequence[Wiring]]) -> Wiring:
+    return max(wirings, key=lambda wiring: sum(wiring in own for own in fits))
+
+
+def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
+    """The wirings that say what a block's layers read and what its output joins,
+    the plainest first.
+    """
+    share = _describe_share(block, common) if block.bypassed_channels else {}
     edges: Wiring = {"edges": [list(layer.sources) for layer in block.layers]}
-    rules = [rule for rule in _rules(block) if _reads(ConnectivitySpec.model_validate(rule), block)]
-    for rule in rules or [edges]:
-        for output in _outputs(block):
-            wiring = {**rule, **share, **output}
-            said = ConnectivitySpec.model_validate(wiring)
-            if gathered(said, len(block.layers)) == block.gathered:
-                yield _named(wiring)
+    rules = [rule for rule in _list_rules(block) if _is_read_by(rule, block)]
+    # A list of edges says any connections at all, so it is taken where no rule does.
+    for rule, output in product(rules or [edges], list(_list_outputs(block))):
+        wiring = {**rule, **share, **output}
+        said = ConnectivitySpec.model_validate(wiring)
+        if gathered(said, len(block.layers)) == block.gathered:
+            yield _name_cross_stage_partial(wiring)
 
 
-def _shared(block: Block, common: float | None) -> Wiring:
-    """How many of the input's channels enter the layers, and at which end of the output the others stand."""
-    end = {"bypass": "last"} if block.is_around_last else {}
-    return {"share": common or _share_of(block), **end}
+def _describe_share(block: LiftedBlock, common: float | None) -> Wiring:
+    """How many of the input's channels enter the layers,
+    and at which end of the output the others stand.
+    """
+    end = {"bypass": "last"} if block.is_bypass_last else {}
+    return {"share": common or _find_shortest_share(block), **end}
 
 
-def _outputs(block: Block) -> Iterator[Wiring]:
+def _list_outputs(block: LiftedBlock) -> Iterator[Wiring]:
     """What the output may join, in either order; a list says any."""
     for output in _OUTPUTS:
         said = {} if output is None else {"output": output}
@@ -60,7 +72,7 @@ def _outputs(block: Block) -> Iterator[Wiring]:
     yield {"output": list(block.gathered)}
 
 
-def _named(wiring: Wiring) -> Wiring:
+def _name_cross_stage_partial(wiring: Wiring) -> Wiring:
     """Half of the channels on a dense way is what cross_stage_partial says."""
     partial = {"rule": "dense", "share": 0.5}
     if partial.items() <= wiring.items():
@@ -69,33 +81,40 @@ def _named(wiring: Wiring) -> Wiring:
     return wiring
 
 
-def _rules(block: Block) -> Iterator[Wiring]:
+def _list_rules(block: LiftedBlock) -> Iterator[Wiring]:
     """Each rule in either order."""
-    plain = [name for name, rule in RULES.items() if not rule.needs and not rule.bypass]
-    rules: list[Wiring] = [{"rule": rule} for rule in plain]
+    rules: list[Wiring] = []
+    for name, rule in RULES.items():
+        # What needs a window or edges is listed otherwise, and a share is found by itself.
+        if not rule.needs and not rule.bypass:
+            rules.append({"rule": name})
     rules.append({"window": len(block.layers[-1].sources)})
     yield from rules
     yield from ({**rule, "order": "newest_first"} for rule in rules)
 
 
-def _reads(wiring: ConnectivitySpec, block: Block) -> bool:
-    return all(
-        sources(wiring, number) == layer.sources
-        for number, layer in enumerate(block.layers, start=1)
-    )
+def _is_read_by(rule: Wiring, block: LiftedBlock) -> bool:
+    """Whether all layers of a block read what a rule says."""
+    wiring = ConnectivitySpec.model_validate(rule)
+    numbered = enumerate(block.layers, start=1)
+    return all(sources(wiring, number) == layer.sources for number, layer in numbered)
 
 
-def _common_share(blocks: Sequence[Block]) -> float | None:
+def _find_common_share(blocks: Sequence[LiftedBlock]) -> float | None:
     """The shortest share of the channels that enters the layers of all blocks, if there is one."""
+    # Quarters, tenths, hundredths: what a person would write. A half is the published share.
     shares = (0.5, *(parts / whole for whole in (4, 10, 100) for parts in range(1, whole)))
-    return next((share for share in shares if all(_enters(block, share) for block in blocks)), None)
+    for share in shares:
+        if all(_is_share_of(block, share) for block in blocks):
+            return share
+    return None
 
 
-def _share_of(block: Block) -> float:
-    exact = Fraction(block.ins - block.around, block.ins)
+def _find_shortest_share(block: LiftedBlock) -> float:
+    exact = Fraction(block.in_channels - block.bypassed_channels, block.in_channels)
     shares: list[float] = [int(exact * 10**digits) / 10**digits for digits in range(1, _DIGITS + 1)]
-    return min(share for share in shares if share > 0 and _enters(block, share))
+    return min(share for share in shares if share > 0 and _is_share_of(block, share))
 
 
-def _enters(block: Block, share: float) -> bool:
-    return around(ConnectivitySpec(share=share), block.ins) == block.around
+def _is_share_of(block: LiftedBlock, share: float) -> bool:
+    return around(ConnectivitySpec(share=share), block.in_channels) == block.bypassed_channels

@@ -1,44 +1,48 @@
-"""What lies between two nodes as a dense block: its layers, what each reads, what the output joins."""
+"""What lies between two nodes as a dense block:
+its layers, what each reads, what the output joins.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from archspec.lift.network import Network, Node, Unliftable, narrows
-from archspec.lift.operators_to_steps import Step, flat, kinds_of, steps_between
+from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
+from archspec.lift.operators_to_steps import Step, find_steps, kinds_of, walk_steps
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """A layer: its sources (0 is the block's input) as it joins them, steps, channels that it reads and gives."""
+class LiftedLayer:
+    """A layer: its sources (0 is the block's input) as it joins them,
+    steps, channels that it reads and gives.
+    """
 
     op: str
     sources: tuple[int, ...]
     steps: tuple[Step, ...]
-    ins: int
-    growth: int
+    in_channels: int
+    growth_rate: int
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class LiftedBlock:
     """A dense block as a file has it."""
 
     op: str
     """The join or sum that ends it."""
-    ins: int
-    around: int
+    in_channels: int
+    bypassed_channels: int
     """Channels that go round the layers."""
-    is_around_last: bool
+    is_bypass_last: bool
     """Whether they stand behind what the layers give."""
-    layers: tuple[Layer, ...]
+    layers: tuple[LiftedLayer, ...]
     gathered: tuple[int, ...]
     aggregate: tuple[Step, ...]
     residual: bool
-    outs: int
+    out_channels: int
 
     @property
     def is_uniform(self) -> bool:
@@ -46,55 +50,65 @@ class Block:
         return len({kinds_of(layer.steps) for layer in self.layers}) == 1
 
     @property
-    def joined(self) -> int:
+    def joined_channels(self) -> int:
         """Channels that the output joins, without those that go round."""
-        widths = [self.ins - self.around, *(layer.growth for layer in self.layers)]
+        widths = [
+            self.in_channels - self.bypassed_channels,
+            *(layer.growth_rate for layer in self.layers),
+        ]
         return sum(widths[source] for source in self.gathered)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _FoundLayer:
     """Values that are one layer's output, and the node that the layer reads."""
 
     ends: tuple[str, ...]
     start: Node
 
 
-def block_between(network: Network, entry: str, end: str) -> Block | None:
+def find_block(network: Network, entry: str, end: str) -> LiftedBlock | None:
     """Return the dense block between two nodes, or None where it is none.
 
     Raises:
         Unliftable: a layer consists of what no steps say.
     """
     node, residual = network.nodes[end], False
+    # A residual block adds its input to its output: the block itself ends before that sum.
     if node.kind == "add" and len(node.reads) == 2 and entry in node.reads:
         inner = node.reads[1] if node.reads[0] == entry else node.reads[0]
         node, residual = network.nodes[inner], True
-    bypass, enters, leaves = _split(network, entry, node)
-    whole = Block(
-        end,
-        network.channels(entry),
-        network.channels(*bypass),
-        bool(bypass) and bypass[0] == node.reads[-1],
-        (),
-        (),
-        (),
-        residual,
-        network.channels(end),
+    bypass, enters, leaves = _split_bypass(network, entry, node)
+    whole = LiftedBlock(
+        op=end,
+        in_channels=network.channels(entry),
+        bypassed_channels=network.channels(*bypass),
+        is_bypass_last=bool(bypass) and bypass[0] == node.reads[-1],
+        layers=(),
+        gathered=(),
+        aggregate=(),
+        residual=residual,
+        out_channels=network.channels(end),
     )
-    gathers = leaves
-    if len(leaves) == 1:
-        gather = _join_before(network, enters, leaves)
-        if gather is None:
-            return _chain(whole, steps_between(network, enters, leaves)) if bypass else None
-        gathers, whole = (
-            gather.reads,
-            replace(whole, aggregate=steps_between(network, gather.name, leaves)),
-        )
-    return _nearest(_of_layers(network, whole, enters, gathers, key) for key in _TOGETHER)
+    if len(leaves) > 1:
+        return _find_block_of(network, whole, enters, leaves)
+    # One value leaves: behind the join stand operators, the block's aggregation.
+    gather = _find_join_before(network, enters, leaves)
+    if gather is None:
+        # Without a join and without a bypass, a chain is no block: plain steps say it.
+        return _split_chain(whole, find_steps(network, enters, leaves)) if bypass else None
+    whole = replace(whole, aggregate=find_steps(network, gather.name, leaves))
+    return _find_block_of(network, whole, enters, gather.reads)
 
 
-def _nearest(tries: Iterable[Block | None]) -> Block | None:
+def _find_block_of(
+    network: Network, whole: LiftedBlock, enters: str, gathers: Sequence[str]
+) -> LiftedBlock | None:
+    tries = (_find_with_key(network, whole, enters, gathers, key) for key in _GROUPINGS)
+    return _choose_block(tries)
+
+
+def _choose_block(tries: Iterable[LiftedBlock | None]) -> LiftedBlock | None:
     """The first block whose layers have the same steps, else the first."""
     first = None
     for block in tries:
@@ -104,76 +118,87 @@ def _nearest(tries: Iterable[Block | None]) -> Block | None:
     return first
 
 
-def _of_layers(
-    network: Network, whole: Block, enters: str, gathers: Sequence[str], key: Key
-) -> Block | None:
+def _find_with_key(
+    network: Network, whole: LiftedBlock, enters: str, gathers: Sequence[str], key: GroupKey
+) -> LiftedBlock | None:
     """The block with its layers; values of one key are one layer's."""
-    found = _layers(network, enters, gathers, key)
+    found = _find_layers(network, enters, gathers, key)
     if not found or not _is_dense(network, enters, gathers, found):
         return None
-    numbers = {
-        name: number for number, layer in enumerate(found, start=1) for name in layer.ends
-    } | {enters: 0}
+    numbers: dict[str, int] = {}
+    for number, layer in enumerate(found, start=1):
+        numbers |= dict.fromkeys(layer.ends, number)
+    numbers[enters] = 0
     try:
-        layers = tuple(_layer(network, layer, numbers, enters) for layer in found)
+        layers = tuple(_make_layer(network, layer, numbers, enters) for layer in found)
     except Unliftable:
+        return None  # another grouping may have layers that steps say
+    if not _are_layers(layers):
         return None
     gathered = tuple(dict.fromkeys(numbers[name] for name in gathers))
-    return (
-        _divided(replace(whole, layers=layers, gathered=gathered)) if _are_layers(layers) else None
-    )
+    return _divide_layers(replace(whole, layers=layers, gathered=gathered))
 
 
-def _are_layers(layers: Sequence[Layer]) -> bool:
+def _are_layers(layers: Sequence[LiftedLayer]) -> bool:
     """Each makes new maps, by operators of its own."""
-    ops = [[step for step in flat(layer.steps) if not step.branches] for layer in layers]
-    names = [step.op for own in ops for step in own]
-    return len({*names}) == len(names) and all(
-        any(step.kind == "conv" for step in own) for own in ops
-    )
+    taken: set[str] = set()
+    for layer in layers:
+        own = [step for step in walk_steps(layer.steps) if not step.branches]
+        names = {step.op for step in own}
+        if len(names) < len(own) or names & taken:
+            return False
+        if not any(step.kind == "conv" for step in own):
+            return False
+        taken |= names
+    return True
 
 
-def _chain(whole: Block, steps: tuple[Step, ...]) -> Block | None:
-    """A block whose layers read one another and whose output is the last one's, as often as their steps repeat."""
+def _split_chain(whole: LiftedBlock, steps: tuple[Step, ...]) -> LiftedBlock | None:
+    """A block whose layers read one another and whose output is the last one's,
+    as often as their steps repeat.
+    """
+    # The shortest run that repeats is a layer: a longer one would be several.
     for length in range(1, len(steps) // 2 + 1):
         first, count = kinds_of(steps[:length]), 1
         while kinds_of(steps[count * length : (count + 1) * length]) == first:
             count += 1
         if count > 1:
-            ins, outs = steps[0].ins, steps[count * length - 1].outs
-            layer = Layer(steps[count * length - 1].op, (0,), steps[: count * length], ins, outs)
-            layers = tuple(_parts(layer, count, 0, (0,)))
-            return replace(
-                whole, layers=layers, gathered=(count,), aggregate=steps[count * length :]
-            )
+            run, rest = steps[: count * length], steps[count * length :]
+            layer = LiftedLayer(run[-1].op, (0,), run, run[0].in_channels, run[-1].out_channels)
+            layers = tuple(_divide_layer(layer, count, 0, (0,)))
+            return replace(whole, layers=layers, gathered=(count,), aggregate=rest)
     return None
 
 
-def _split(
+def _split_bypass(
     network: Network, entry: str, node: Node
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
     """What goes round the layers, what enters them, and what is joined of them."""
     leaves = node.reads if node.is_join else (node.name,)
-    slices = [name for name in network.readers[entry] if network.nodes[name].kind == "slice"]
-    if len(slices) != 2 or len(network.readers[entry]) != 2 or len(leaves) < 2:
+    readers = network.readers[entry]
+    slices = [name for name in readers if network.nodes[name].kind == "slice"]
+    # A block that slices its input reads all of it in two slices, and in nothing else.
+    if len(slices) != 2 or len(readers) != 2 or len(leaves) < 2:
         return (), entry, leaves
     for around, rest in ((leaves[0], leaves[1:]), (leaves[-1], leaves[:-1])):
-        enters = next((name for name in slices if name != around), "")
-        if around in slices and _halves(network, entry, around, enters):
+        if around not in slices:
+            continue
+        enters = slices[1] if slices[0] == around else slices[0]
+        if _are_halves(network, entry, around, enters):
             return (around,), enters, rest
     return (), entry, leaves
 
 
-def _halves(network: Network, entry: str, around: str, enters: str) -> bool:
+def _are_halves(network: Network, entry: str, around: str, enters: str) -> bool:
     """The first channels go round, all others enter the layers."""
     first, second = (network.nodes[name].op.attrs for name in (around, enters))
     borders = (first["start"], first["stop"], second["stop"])
     return borders == (0, second["start"], network.channels(entry))
 
 
-def _join_before(network: Network, enters: str, leaves: Sequence[str]) -> Node | None:
+def _find_join_before(network: Network, enters: str, leaves: Sequence[str]) -> Node | None:
     """The join that a chain of operators reads."""
-    for node, _ in narrows(network, leaves):
+    for node, _ in walk_narrow_nodes(network, leaves):
         if node.is_join:
             return node
         if network.position[node.name] <= network.position[enters]:
@@ -181,26 +206,29 @@ def _join_before(network: Network, enters: str, leaves: Sequence[str]) -> Node |
     return None
 
 
-def _layers(network: Network, enters: str, gathers: Sequence[str], key: Key) -> list[_Found]:
+def _find_layers(
+    network: Network, enters: str, gathers: Sequence[str], key: GroupKey
+) -> list[_FoundLayer]:
     """What is joined, walked back to what it is made of."""
-    found: dict[tuple[str, ...], _Found] = {}
+    found: dict[tuple[str, ...], _FoundLayer] = {}
     met = {enters}
-    waiting = [*_together(network, gathers, met, key)]
+    waiting = [*_group_values(network, gathers, met, key)]
     while waiting:
         ends = waiting.pop()
         if met.issuperset(ends):
             continue
         met.update(ends)
-        start = _start(network, enters, ends)
+        start = _find_start(network, enters, ends)
         if start is None:
-            return []
-        found[ends] = _Found(ends, start)
-        waiting.extend(_together(network, _sources(start, enters), met, key))
+            return []  # something before the block's input is read: it is no block
+        found[ends] = _FoundLayer(ends, start)
+        waiting.extend(_group_values(network, _list_sources(start, enters), met, key))
+    # A layer reads those before it, so running order is the order of their numbers.
     return sorted(found.values(), key=lambda layer: network.position[layer.ends[-1]])
 
 
-def _together(
-    network: Network, names: Iterable[str], met: AbstractSet[str], key: Key
+def _group_values(
+    network: Network, names: Iterable[str], met: AbstractSet[str], key: GroupKey
 ) -> Iterable[tuple[str, ...]]:
     groups: dict[Any, list[str]] = {}
     for name in names:
@@ -209,89 +237,108 @@ def _together(
     return (tuple(group) for group in groups.values())
 
 
-def _joins(network: Network, name: str) -> tuple[str, ...]:
+def _joins_reading(network: Network, name: str) -> tuple[str, ...]:
     return tuple(reader for reader in network.readers[name] if network.nodes[reader].is_join)
 
 
-Key = Callable[[Network, str], Any]
+GroupKey = Callable[[Network, str], Any]
 
-_TOGETHER: tuple[Key, ...] = (
+_GROUPINGS: tuple[GroupKey, ...] = (
     lambda network, name: network.readers[name],
     lambda network, name: name,
-    _joins,
+    _joins_reading,
 )
-"""Which values are one layer's: those that the same operators read, else each by itself, else those of the same joins,
-some of which are made of others."""
+"""Which values are one layer's: those that the same operators read, else each by itself,
+else those of the same joins, some of which are made of others."""
 
 
-def _start(network: Network, enters: str, ends: tuple[str, ...]) -> Node | None:
-    """The nearest node before a layer's ends that others read as well, or whose parts others read."""
-    for node, behind in narrows(network, ends):
+def _find_start(network: Network, enters: str, ends: tuple[str, ...]) -> Node | None:
+    """The nearest node before a layer's ends that others read as well,
+    or whose parts others read.
+    """
+    for node, behind in walk_narrow_nodes(network, ends):
         if node.name in ends:
             continue
-        if node.name == enters or _escapes(network, node, behind):
+        if node.name == enters or _is_read_elsewhere(network, node, behind):
             return node
         if network.position[node.name] <= network.position[enters]:
             return None
     return None
 
 
-def _sources(start: Node, enters: str) -> tuple[str, ...]:
+def _list_sources(start: Node, enters: str) -> tuple[str, ...]:
     """What a layer reads; a join that enters the block is one value."""
     return start.reads if start.is_join and start.name != enters else (start.name,)
 
 
-def _escapes(network: Network, node: Node, behind: AbstractSet[str]) -> bool:
-    parts = node.reads if node.is_join else (node.name,)
+def _is_read_elsewhere(network: Network, node: Node, behind: AbstractSet[str]) -> bool:
+    """Whether others than the nodes behind it read a node, or a part of the join that it is."""
     inside = {*behind, node.name}
-    return any(reader not in inside for part in parts for reader in network.readers[part])
+    parts = node.reads if node.is_join else (node.name,)
+    return not all(inside.issuperset(network.readers[part]) for part in parts)
 
 
 def _is_dense(
-    network: Network, enters: str, gathers: Sequence[str], found: Sequence[_Found]
+    network: Network, enters: str, gathers: Sequence[str], found: Sequence[_FoundLayer]
 ) -> bool:
-    """Layers keep the pixels, and something joins what several of them, or the input and one behind it, give."""
+    """Layers keep the pixels, and something joins what several of them,
+    or the input and one behind it, give.
+    """
     known = {enters}.union(*(layer.ends for layer in found))
     size = network.nodes[enters].shape[1:]
     if not size or any(network.nodes[name].shape[1:] != size for name in known):
         return False
-    parts = [_sources(layer.start, enters) for layer in found]
-    whole = all(known.issuperset(names) for names in (*parts, gathers))
-    return whole and len({*gathers}) == len(gathers) and (len(found) > 1 or gathers[0] == enters)
+    for layer in found:
+        if not known.issuperset(_list_sources(layer.start, enters)):
+            return False
+    if not known.issuperset(gathers) or len({*gathers}) < len(gathers):
+        return False
+    return len(found) > 1 or gathers[0] == enters
 
 
-def _layer(network: Network, found: _Found, numbers: Mapping[str, int], enters: str) -> Layer:
+def _make_layer(
+    network: Network, found: _FoundLayer, numbers: Mapping[str, int], enters: str
+) -> LiftedLayer:
     start = found.start
-    sources = dict.fromkeys(numbers[name] for name in _sources(start, enters))
-    steps = steps_between(network, start.name, found.ends)
+    sources = dict.fromkeys(numbers[name] for name in _list_sources(start, enters))
+    steps = find_steps(network, start.name, found.ends)
     widths = network.channels(start.name), network.channels(*found.ends)
-    return Layer(found.ends[-1], tuple(sources), steps, *widths)
+    return LiftedLayer(found.ends[-1], tuple(sources), steps, *widths)
 
 
-def _divided(block: Block) -> Block:
-    """Layers that are the only ones to read the one before are found as one with it: they are parted again."""
+def _divide_layers(block: LiftedBlock) -> LiftedBlock:
+    """Layers that are the only ones to read the one before are found as one with it:
+    they are parted again.
+    """
     kinds = [kinds_of(layer.steps) for layer in block.layers]
     shortest = min(kinds, key=len)
-    times = [
-        len(own) // len(shortest) if own == shortest * (len(own) // len(shortest)) else 1
-        for own in kinds
-    ]
+    times = [_count_repeats(own, shortest) for own in kinds]
     if max(times) == 1:
         return block
     lasts = [0]
     for count in times:
         lasts.append(lasts[-1] + count)
-    layers: list[Layer] = []
+    layers: list[LiftedLayer] = []
     for layer, (before, last) in zip(block.layers, pairwise(lasts), strict=True):
-        layers.extend(_parts(layer, last - before, before, lasts))
-    return replace(
-        block, layers=tuple(layers), gathered=tuple(lasts[source] for source in block.gathered)
-    )
+        layers.extend(_divide_layer(layer, last - before, before, lasts))
+    gathered = tuple(lasts[source] for source in block.gathered)
+    return replace(block, layers=tuple(layers), gathered=gathered)
 
 
-def _parts(layer: Layer, count: int, before: int, lasts: Sequence[int]) -> Iterable[Layer]:
+def _count_repeats(steps: tuple[Any, ...], part: tuple[Any, ...]) -> int:
+    """How often a part makes up the steps; 1 where it does not."""
+    count = len(steps) // len(part)
+    return count if steps == part * count else 1
+
+
+def _divide_layer(
+    layer: LiftedLayer, count: int, before: int, lasts: Sequence[int]
+) -> Iterator[LiftedLayer]:
+    """The layers that one is made of: the first reads its sources, each other the one before."""
     length = len(layer.steps) // count
+    sources = tuple(lasts[source] for source in layer.sources)
     for part in range(count):
         steps = layer.steps[part * length : (part + 1) * length]
-        sources = (before + part,) if part else tuple(lasts[source] for source in layer.sources)
-        yield Layer(steps[-1].op, sources, steps, steps[0].ins, steps[-1].outs)
+        widths = steps[0].in_channels, steps[-1].out_channels
+        yield LiftedLayer(steps[-1].op, sources, steps, *widths)
+        sources = (before + part + 1,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,19 +11,19 @@ from archspec.compare.compare import Comparison, compare
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError, counted, first_of
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
-from archspec.graph.ir import Graph
-from archspec.lift.network import Network, Unliftable, network_of, with_whole_joins
-from archspec.lift.setting_bounds import beyond_bounds
-from archspec.lift.shorten import shortened
-from archspec.lift.skips import without_skips
-from archspec.lift.spec_values import values_of
-from archspec.lift.structure import Stages, stages_of
+from archspec.graph.ir import Graph, Op
+from archspec.lift.network import Network, Unliftable, keep_whole_joins, make_network
+from archspec.lift.setting_bounds import find_beyond_bounds
+from archspec.lift.shorten import shorten
+from archspec.lift.skips import resolve_skips
+from archspec.lift.spec_values import make_spec_values
+from archspec.lift.structure import Stages, split_into_stages
 from archspec.operators.table import ACTIVATIONS, OPERATORS
 from archspec.spec.load import validate
 from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expanded
 from archspec.spec.reading.yaml_reader import read_text
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 
 MAX_OPERATORS = 10_000
 MAX_DIFFERENCES = 20
@@ -33,80 +33,84 @@ _ALIAS = re.compile(r"(?<=[ \n])([&*])id0*(\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Lifted:
-    """A spec as YAML text, which was compared with the file, and what the user should know of it."""
+class LiftedSpec:
+    """A spec as YAML text, which was compared with the file,
+    and what the user should know of it.
+    """
 
     text: str
     notes: tuple[str, ...]
 
 
-def lift(found: Graph, name: str, where: str) -> Lifted:
-    """Return the spec of a graph that was read from the file `where`; it says the same network, or nothing is returned.
+def lift(found: Graph, name: str, where: str) -> LiftedSpec:
+    """Return the spec of a graph that was read from the file `where`;
+    it says the same network, or nothing is returned.
 
     Raises:
-        ModelFileError: R108, each thing that the language cannot say; R009, concatenations that join more values
-            than any spec may.
+        ModelFileError: R108, each thing that the language cannot say; R009, concatenations that
+            join more values than any spec may.
     """
     if len(found.ops) > MAX_OPERATORS:
         message = f"has {len(found.ops):,} operators; at most {MAX_OPERATORS:,} are lifted"
         raise ModelFileError.one("R108", message, where)
-    faults = [*_unsayable(found, where)]
+    faults = [*_find_unsayable(found, where)]
     if faults:
         raise ModelFileError(faults)
     try:
-        stages = _stages(without_skips(network_of(found, where)), where)
-        text = _ALIAS.sub(r"\1steps\2", to_yaml(shortened(values_of(stages, name))))
+        # Skips first: stages are looked for on a line, which a way up is without them.
+        stages = _find_stages(resolve_skips(make_network(found, where)), where)
+        text = _ALIAS.sub(r"\1steps\2", to_yaml(shorten(make_spec_values(stages, name))))
     except Unliftable as fault:
         raise ModelFileError([fault.diagnostic(where)]) from None
     except SpecError as error:
-        raise _none_says_it(error, where) from None
-    comparison = _compared(text, found, where)
-    return Lifted(text, (*comparison.notes, *_biased(found)))
+        raise _as_model_fault(error, where) from None
+    # Whatever was found, the text is what the user gets: it is read and compared as any spec.
+    comparison = _compare_with_file(text, found, where)
+    return LiftedSpec(text, (*comparison.notes, *_note_biased_convs(found)))
 
 
-def _stages(network: Network, where: str) -> Stages:
+def _find_stages(network: Network, where: str) -> Stages:
     """Cut the network; where that fails, take what is always joined together for one value."""
     try:
-        return stages_of(network, where)
+        return split_into_stages(network, where)
     except ModelFileError as error:
         with suppress(ModelFileError):
-            return stages_of(with_whole_joins(network), where)
+            return split_into_stages(keep_whole_joins(network), where)
         raise error from None
 
 
-def _unsayable(found: Graph, where: str) -> list[Diagnostic]:
+def _find_unsayable(found: Graph, where: str) -> list[Diagnostic]:
     """Settings of operators that no step may have, those that say the same in one line."""
     alike: dict[str, list[str]] = {}
     for op in found.ops.values():
-        padding = op.attrs.get("padding")
-        if isinstance(padding, tuple):
-            sides = " x ".join(map(str, padding))
-            alike.setdefault(
-                f"has a padding of {sides}; steps have the same on all sides", []
-            ).append(op.name)
-        if op.attrs.get("weights_of"):
-            alike.setdefault("uses another operator's weights; each step has its own", []).append(
-                op.name
-            )
-        if op.attrs.get("approximate", "none") != "none":
-            alike.setdefault("is approximated by tanh; the language's gelu is exact", []).append(
-                op.name
-            )
-        for words in beyond_bounds(op):
+        for words in _explain_unsayable(op):
             alike.setdefault(words, []).append(op.name)
-    return [
-        Diagnostic("R108", f"{first_of(names)}: {words}", where) for words, names in alike.items()
-    ]
+    faults = []
+    for words, names in alike.items():
+        faults.append(Diagnostic("R108", f"{first_of(names)}: {words}", where))
+    return faults
 
 
-def _compared(text: str, found: Graph, where: str) -> Comparison:
+def _explain_unsayable(op: Op) -> Iterator[str]:
+    padding = op.attrs.get("padding")
+    if isinstance(padding, tuple):
+        sides = " x ".join(map(str, padding))
+        yield f"has a padding of {sides}; steps have the same on all sides"
+    if op.attrs.get("weights_of"):
+        yield "uses another operator's weights; each step has its own"
+    if op.attrs.get("approximate", "none") != "none":
+        yield "is approximated by tanh; the language's gelu is exact"
+    yield from find_beyond_bounds(op)
+
+
+def _compare_with_file(text: str, found: Graph, where: str) -> Comparison:
     """Read the text as any spec, and compare what it says with the file."""
     try:
         spec = validate(Spec, expanded(read_text(text, "spec.yaml")))
-        comparison = compare(verified(build_graph(spec)), found)
+        comparison = compare(verify_or_raise(build_graph(spec)), found)
     except ArchspecError as error:
-        raise _none_says_it(error, where) from None
-    if not comparison.equal:
+        raise _as_model_fault(error, where) from None
+    if not comparison.is_equal:
         lines = [
             f"the nearest spec is another network: {fault.message}"
             for fault in comparison.differences
@@ -115,27 +119,30 @@ def _compared(text: str, found: Graph, where: str) -> Comparison:
     return comparison
 
 
-def _none_says_it(error: ArchspecError, where: str) -> ModelFileError:
+def _as_model_fault(error: ArchspecError, where: str) -> ModelFileError:
     """The language has bounds, of which a spec is told at its lines; here there is none."""
     lines = (f"no spec says it: {fault.message}" for fault in error.diagnostics[:MAX_DIFFERENCES])
     return ModelFileError(Diagnostic("R108", line, where) for line in lines)
 
 
-def _biased(found: Graph) -> list[str]:
+def _note_biased_convs(found: Graph) -> list[str]:
     """Convolutions that may hold a norm which a framework folded into them."""
+    # A norm would stand between a convolution and its activation. The convolutions of a
+    # squeeze-and-excitation have biases of their own: they follow the mean over the pixels, and
+    # gates end them.
     active = {kind for kind in ACTIVATIONS if not OPERATORS[kind].is_gate}
-    behind = Counter(
-        source for op in found.ops.values() if op.kind in active for source in op.inputs
-    )
-    gates = {op.name for op in found.ops.values() if op.kind == "global_avg_pool"}
-    convs = [
-        op
-        for op in found.ops.values()
-        if op.kind == "conv" and op.attrs.get("bias") and behind[op.name]
-    ]
-    count = sum(not gates.intersection(op.inputs) for op in convs)
+    activated, means = set[str](), set[str]()
+    for op in found.ops.values():
+        if op.kind in active:
+            activated.update(op.inputs)
+        if op.kind == "global_avg_pool":
+            means.add(op.name)
+    count = 0
+    for op in found.ops.values():
+        is_biased = op.kind == "conv" and op.attrs.get("bias")
+        count += bool(is_biased and op.name in activated and not means.intersection(op.inputs))
     if not count:
         return []
     verb = "has" if count == 1 else "have"
-    words = "a bias: a batch norm that was folded into one is not told from it, so the spec says the bias"
-    return [f"{counted(count, 'convolution')} {verb} {words}"]
+    words = "a bias: a batch norm that was folded into one is not told from it"
+    return [f"{counted(count, 'convolution')} {verb} {words}, so the spec says the bias"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from archspec.lift.lift import Lifted, lift
+from archspec.lift.lift import LiftedSpec, lift
 from archspec.readers.frontends import read_model_file
 from archspec.spec.load import name_of_file
 
 
-def lift_file(file: str | Path, name: str | None = None) -> Lifted:
+def lift_file(file: str | Path, name: str | None = None) -> LiftedSpec:
     """Return the spec of a model file, as YAML text; `certify_file` finds both equal.
 
     Args:
@@ -19,8 +19,8 @@ def lift_file(file: str | Path, name: str | None = None) -> Lifted:
 
     Raises:
         EnvironmentFault: E001, MindSpore is not installed, which a MINDIR needs.
-        ModelFileError: R005..R008, the file cannot be read; R009, it joins more values than any spec
-            may; R108, each thing that the language cannot say.
+        ModelFileError: R005..R008, the file cannot be read; R009, it joins more values than any
+            spec may; R108, each thing that the language cannot say.
     """
     path = Path(file)
     reading = read_model_file(path)

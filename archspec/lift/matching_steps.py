@@ -1,4 +1,7 @@
-"""Does a list of steps come to the operators of a file? And the norm and activation that a spec says for all."""
+"""Does a list of steps come to the operators of a file?
+
+And the norm and activation that a spec says for all.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archspec.graph.expand import Part, expand
-from archspec.lift.operators_to_steps import Step, flat, kinds_of
+from archspec.graph.expand import Part, expand_part
+from archspec.lift.operators_to_steps import Step, kinds_of, walk_steps
 from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, norm_name
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
 
@@ -26,11 +29,11 @@ class Style:
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class PartInstance:
     """One part with these steps: a layer, a transition; what `out` and `k` stand for in it."""
 
     steps: tuple[Step, ...]
-    ins: int
+    in_channels: int
     known: Mapping[str, int]
 
     @property
@@ -39,81 +42,83 @@ class Instance:
         return kinds_of(self.steps)
 
 
-def style_of(steps: Sequence[Step]) -> Style:
+def choose_style(steps: Sequence[Step]) -> Style:
     """Return the norm and the activation that most of the operators have."""
     norms = [
         (norm_name(step.kind), step.attrs.get("groups"), step.attrs["eps"])
         for step in steps
         if step.kind in NORMS
     ]
-    kind, groups = _most([norm[:2] for norm in norms]) or ("batch", None)
-    eps = _most(
+    kind, groups = _find_most_common([norm[:2] for norm in norms]) or ("batch", None)
+    eps = _find_most_common(
         [
-            short_float(norm[2])
+            shorten_float(norm[2])
             for norm in norms
             if norm[:2] == (kind, groups) and norm[2] is not None
         ]
     )
     told = {key: value for key, value in (("groups", groups), ("eps", eps)) if value is not None}
     active = [
-        (step.kind, short_float(step.attrs.get("slope")))
+        (step.kind, shorten_float(step.attrs.get("slope")))
         for step in steps
         if step.kind in ACTIVATIONS
     ]
-    activation, slope = _most(active) or ("relu", None)
+    activation, slope = _find_most_common(active) or ("relu", None)
     return Style(NormSpec(kind=kind, **told), ActivationSpec(kind=activation, slope=slope))
 
 
-def _most(values: Sequence[Any]) -> Any:
+def _find_most_common(values: Sequence[Any]) -> Any:
     return Counter(values).most_common(1)[0][0] if values else None
 
 
-def short_float(value: float | None) -> float | None:
+def shorten_float(value: float | None) -> float | None:
     """Return the shortest number that is the same as a float32."""
     if value is None:
         return None
     texts = (f"{value:.{digits}g}" for digits in range(1, 17))
-    return next((float(text) for text in texts if same(float(text), value)), value)
+    return next((float(text) for text in texts if is_same_value(float(text), value)), value)
 
 
-def same(ours: Any, theirs: Any) -> bool:
+def is_same_value(ours: Any, theirs: Any) -> bool:
     """Return whether both are equal, or are stored as the same float32."""
     if isinstance(ours, float) and isinstance(theirs, float):
         return struct.pack("f", ours) == struct.pack("f", theirs)
     return bool(ours == theirs)
 
 
-def comes_to(
-    steps: tuple[StepSpec, ...], instances: Sequence[Instance], style: Style, **widths: int
+def matches_steps(
+    steps: tuple[StepSpec, ...], instances: Sequence[PartInstance], style: Style, **widths: int
 ) -> bool:
     """Return whether steps, in each of these places, come to the operators that are there.
 
     `widths` are multiples of k that have a name: bottleneck=4.
     """
-    return all(_comes_to(steps, instance, style, widths) for instance in instances)
+    return all(_matches_instance(steps, instance, style, widths) for instance in instances)
 
 
-def _comes_to(
-    steps: tuple[StepSpec, ...], instance: Instance, style: Style, widths: Mapping[str, int]
+def _matches_instance(
+    steps: tuple[StepSpec, ...], instance: PartInstance, style: Style, widths: Mapping[str, int]
 ) -> bool:
     known = {
         **instance.known,
         **{name: times * instance.known["k"] for name, times in widths.items()},
     }
     try:
-        pieces = expand(
-            Part(steps, instance.ins, tuple(known.items()), style.norm, style.activation)
+        pieces = expand_part(
+            Part(steps, instance.in_channels, tuple(known.items()), style.norm, style.activation)
         )
     except KeyError:  # a width that this part does not have
         return False
-    found = list(flat(instance.steps))
+    found = list(walk_steps(instance.steps))
     return len(pieces) == len(found) and all(
-        _alike(piece.kind, piece.attrs, step) for piece, step in zip(pieces, found, strict=True)
+        _is_alike(piece.kind, piece.attrs, step) for piece, step in zip(pieces, found, strict=True)
     )
 
 
-def _alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
-    """Compare an operator of the spec's with a step of the file's; a squeeze-and-excitation ends with its product."""
+def _is_alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
+    """Compare an operator of the spec's with a step of the file's;
+    a squeeze-and-excitation ends with its product.
+    """
     if kind != ("multiply" if step.kind == "squeeze_excite" else step.kind):
         return False
     row = OPERATORS[kind]
@@ -122,6 +127,6 @@ def _alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
     return all(
         key in left_out
         or (key in row.untold and theirs.get(key) is None)
-        or same(ours.get(key), theirs.get(key))
+        or is_same_value(ours.get(key), theirs.get(key))
         for key in (ours.keys() | theirs.keys()) - {"inner"}
     )

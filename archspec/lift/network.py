@@ -1,8 +1,9 @@
-"""A file's graph with its concatenations written out: what each operator reads is single values or one join of them.
+"""A file's graph with its concatenations written out:
+what each operator reads is single values or one join of them.
 
     concat(concat(u, a), b) -> batch_norm      the norm reads the join (u, a, b), which is one node
 
-Nodes that all paths lead through cut the network in pieces; `narrows` finds them.
+Nodes that all paths lead through cut the network in pieces; `walk_narrow_nodes` finds them.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 
-from archspec.compare.concat_sources import COMMUTATIVE, Joins
+from archspec.compare.concat_sources import COMMUTATIVE, ResolvedReads
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.shapes import Shape
 
 MAX_JOINED = 400_000
-"""Values that all operators of a file that is lifted read, concatenations written out; a block of 600 layers."""
+"""Values that all operators of a file that is lifted read, concatenations written out;
+a block of 600 layers."""
 
 
 class Unliftable(Exception):
-    """What stands at an operator cannot be said in the language; the message is a part of a sentence."""
+    """What stands at an operator cannot be said in the language;
+    the message is a part of a sentence.
+    """
 
     def __init__(self, op: str, message: str) -> None:
         super().__init__(message)
@@ -85,14 +89,14 @@ class Network:
         return sum(self.nodes[name].shape[0] for name in names)
 
 
-def network_of(graph: Graph, where: str) -> Network:
+def make_network(graph: Graph, where: str) -> Network:
     """Return the network of a graph that was read from the file `where`.
 
     Raises:
-        ModelFileError: R009, its concatenations join more values than any spec may; R108, more than are lifted, or
-            shapes that do not fit.
+        ModelFileError: R009, its concatenations join more values than any spec may; R108, more than
+            are lifted, or shapes that do not fit.
     """
-    joins = Joins(graph)
+    joins = ResolvedReads(graph)
     if joins.total > MAX_JOINED:
         message = f"operators read {joins.total:,} values in all; at most {MAX_JOINED:,} are lifted"
         raise ModelFileError.one("R108", message, where)
@@ -101,20 +105,21 @@ def network_of(graph: Graph, where: str) -> Network:
         raise ModelFileError(
             Diagnostic("R108", f"{fault.where}: {fault.message}", where) for fault in faults
         )
-    concats = (name for name, op in joins.graph.ops.items() if op.kind == "concat")
+    # Of concatenations that come to the same join, the first one's name is what the user finds.
     named: dict[tuple[str, ...], str] = {}
-    for name in concats:
-        named.setdefault(joins.written[name], name)
-    collected = _Collected(joins, shapes, named)
+    for name, op in joins.graph.ops.items():
+        if op.kind == "concat":
+            named.setdefault(joins.leaves[name], name)
+    collected = _NodeCollector(joins, shapes, named)
     for name, reads in joins.reads.items():
-        collected.add(joins.ops[name], reads)
-    outputs = tuple(collected.joined(joins.written[name]) for name in joins.graph.outputs)
+        collected.add_node(joins.ops[name], reads)
+    outputs = tuple(collected.add_join(joins.leaves[name]) for name in joins.graph.outputs)
     return Network(collected.nodes, outputs)
 
 
 @dataclass
-class _Collected:
-    joins: Joins
+class _NodeCollector:
+    joins: ResolvedReads
     shapes: Mapping[str, Shape]
     named: Mapping[tuple[str, ...], str]
 
@@ -123,17 +128,18 @@ class _Collected:
         self.same: dict[str, str] = {}
         """Concatenations that an operator of their own reads, and the join that each is."""
 
-    def add(self, op: Op, reads: tuple[str, ...]) -> None:
+    def add_node(self, op: Op, reads: tuple[str, ...]) -> None:
         if op.kind == "concat":
-            self.same[op.name] = self.joined(reads)
+            self.same[op.name] = self.add_join(reads)
             return
+        # A sum tells its operands apart, so a join among them stays one; all else reads one join.
         if op.kind in COMMUTATIVE:
             reads = tuple(self.same.get(source, source) for source in reads)
         elif reads:
-            reads = (self.joined(reads),)
+            reads = (self.add_join(reads),)
         self.nodes[op.name] = Node(op, reads, self.shapes[op.name])
 
-    def joined(self, reads: tuple[str, ...]) -> str:
+    def add_join(self, reads: tuple[str, ...]) -> str:
         """Return the node of one value, or of the join of several."""
         if len(reads) == 1:
             return reads[0]
@@ -144,25 +150,43 @@ class _Collected:
         return name
 
 
-def with_whole_joins(network: Network) -> Network:
-    """Return the network with a join, all parts of which are always read together, as one value of larger joins."""
+def keep_whole_joins(network: Network) -> Network:
+    """Return the network with a join, all parts of which are always read together,
+    as one value of larger joins.
+    """
     nodes = dict(network.nodes)
     for join in network.nodes.values():
-        readers = network.readers[join.reads[0]] if join.is_join else ()
-        if len(readers) > 1 and all(network.readers[part] == readers for part in join.reads):
-            for name in {*readers} - {join.name}:
-                nodes[name] = replace(nodes[name], reads=_with_whole(nodes[name].reads, join))
+        if not join.is_join or not _is_read_as_one(network, join):
+            continue
+        for name in {*network.readers[join.reads[0]]} - {join.name}:
+            nodes[name] = replace(nodes[name], reads=_read_whole(nodes[name].reads, join))
     return replace(network, nodes=nodes)
 
 
-def _with_whole(reads: tuple[str, ...], join: Node) -> tuple[str, ...]:
+def _is_read_as_one(network: Network, join: Node) -> bool:
+    readers = network.readers[join.reads[0]]
+    return len(readers) > 1 and all(network.readers[part] == readers for part in join.reads)
+
+
+def _read_whole(reads: tuple[str, ...], join: Node) -> tuple[str, ...]:
     """What is read, with the join where its first part stood."""
-    whole = (join.name if source == join.reads[0] else source for source in reads)
-    return tuple(source for source in whole if source not in join.reads)
+    whole = []
+    for source in reads:
+        if source == join.reads[0]:
+            whole.append(join.name)
+        elif source not in join.reads:
+            whole.append(source)
+    return tuple(whole)
 
 
-def narrows(network: Network, ends: Sequence[str]) -> Iterator[tuple[Node, AbstractSet[str]]]:
-    """Yield each node that all paths to the ends lead through, the last first, with the nodes behind it."""
+def walk_narrow_nodes(
+    network: Network, ends: Sequence[str]
+) -> Iterator[tuple[Node, AbstractSet[str]]]:
+    """Yield each node that all paths to the ends lead through,
+    the last first, with the nodes behind it.
+    """
+    # The last node in running order first: when it is the only one that waits, no path goes
+    # round it, for what is read later stands before it.
     waiting = [(-network.position[name], name) for name in {*ends}]
     heapify(waiting)
     met, behind = {*ends}, set[str]()
@@ -171,7 +195,7 @@ def narrows(network: Network, ends: Sequence[str]) -> Iterator[tuple[Node, Abstr
         if not waiting:
             yield network.nodes[name], behind
         behind.add(name)
-        for source in network.nodes[name].reads:
-            if source not in met:
-                met.add(source)
-                heappush(waiting, (-network.position[source], source))
+        fresh = [source for source in network.nodes[name].reads if source not in met]
+        met.update(fresh)
+        for source in dict.fromkeys(fresh):
+            heappush(waiting, (-network.position[source], source))

@@ -1,4 +1,6 @@
-"""Operators between two nodes as steps, each with what it reads and gives; widths are numbers still."""
+"""Operators between two nodes as steps, each with what it reads and gives;
+widths are numbers still.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from archspec.lift.network import Network, Node, Unliftable, narrows
+from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
 from archspec.operators.table import ACTIVATIONS, OPERATORS
 
 MAX_NESTED = 8
 """Branches inside branches."""
 
+# What parts must share to be one list of steps; widths may follow a rule.
 _WINDOW = ("kernel", "stride", "padding", "dilation", "bias", "keep", "factor", "mode")
+# The operators of a squeeze-and-excitation; "" is an activation, and then a gate.
 _GATE = ("global_avg_pool", "conv", "", "conv", "")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
 
@@ -26,8 +30,8 @@ class Step:
     """Its name in the file; of branches the join's."""
     kind: str
     attrs: Mapping[str, Any]
-    ins: int
-    outs: int
+    in_channels: int
+    out_channels: int
     branches: tuple[tuple[Step, ...], ...] = ()
     """Of a squeeze-and-excitation: nothing, and the gate."""
 
@@ -35,70 +39,69 @@ class Step:
     def is_depthwise(self) -> bool:
         """It has a filter for each channel."""
         return self.kind == "conv" and bool(
-            self.ins == self.outs == self.attrs.get("groups", 1) > 1
+            self.in_channels == self.out_channels == self.attrs.get("groups", 1) > 1
         )
 
 
-def flat(steps: Sequence[Step]) -> Iterator[Step]:
+def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
     """Yield the operators of steps in running order, those of branches before their join."""
     for step in steps:
         for branch in step.branches:
-            yield from flat(branch)
+            yield from walk_steps(branch)
         yield step
 
 
 def kinds_of(steps: Sequence[Step]) -> tuple[Any, ...]:
-    """Return what steps must have in common to be one list: their kinds and windows, those of branches nested."""
-    windows = (
-        (step.kind, step.is_depthwise, *(step.attrs.get(key) for key in _WINDOW)) for step in steps
-    )
-    return tuple(
-        (*window, *map(kinds_of, step.branches))
-        for window, step in zip(windows, steps, strict=True)
-    )
+    """Return what steps must have in common to be one list:
+    their kinds and windows, those of branches nested.
+    """
+    kinds = []
+    for step in steps:
+        window = [step.attrs.get(key) for key in _WINDOW]
+        kinds.append((step.kind, step.is_depthwise, *window, *map(kinds_of, step.branches)))
+    return tuple(kinds)
 
 
-def steps_between(
-    network: Network, entry: str, ends: Sequence[str], ins: int = 0
+def find_steps(
+    network: Network, entry: str, ends: Sequence[str], in_channels: int = 0
 ) -> tuple[Step, ...]:
-    """Return the operators that lead from a node to others; several ends are joined by one more step.
+    """Return the operators that lead from a node to others;
+    several ends are joined by one more step.
 
-    `ins` are the channels that the entry stands for, where these are not its own.
+    `in_channels` are the channels that the entry stands for, where these are not its own.
 
     Raises:
         Unliftable: they read something else too, or no steps join so.
     """
-    return _Walk(network).run(entry, ends, ins or network.channels(entry), 0)
+    return _StepFinder(network).find_steps(entry, ends, in_channels or network.channels(entry), 0)
 
 
 @dataclass
-class _Walk:
+class _StepFinder:
     network: Network
     taken: set[str] = field(default_factory=set)
     """Nodes that are a step's already: one that stands in two branches is no step."""
 
-    def run(self, entry: str, ends: Sequence[str], ins: int, depth: int) -> tuple[Step, ...]:
+    def find_steps(
+        self, entry: str, ends: Sequence[str], in_channels: int, depth: int
+    ) -> tuple[Step, ...]:
         if depth > MAX_NESTED:
-            raise Unliftable(
-                ends[0], f"stands in more than {MAX_NESTED} branches inside one another"
-            )
-        nodes = self.cuts(entry, ends)
+            message = f"stands in more than {MAX_NESTED} branches inside one another"
+            raise Unliftable(ends[0], message)
         steps: list[Step] = []
-        for before, node in zip([entry, *(n.name for n in nodes)], nodes, strict=False):
-            steps.append(self.step(before, node, steps[-1].outs if steps else ins, depth))
+        before, channels = entry, in_channels
+        for node in self.find_cuts(entry, ends):
+            steps.append(self.make_step(before, node, channels, depth))
+            before, channels = node.name, steps[-1].out_channels
         if len(ends) > 1:
-            before = nodes[-1].name if nodes else entry
-            steps.append(
-                self.joined(
-                    before, ends, "concat", ends[-1], steps[-1].outs if steps else ins, depth
-                )
-            )
+            # Several ends are a layer's that others read in a join, as if it had joined them.
+            steps.append(self.make_join(before, ends, "concat", ends[-1], channels, depth))
         return tuple(steps)
 
-    def cuts(self, entry: str, ends: Sequence[str]) -> list[Node]:
+    def find_cuts(self, entry: str, ends: Sequence[str]) -> list[Node]:
         """The nodes behind the entry that all paths to the ends lead through, first to last."""
         found: list[Node] = []
-        for node, _ in narrows(self.network, ends):
+        for node, _ in walk_narrow_nodes(self.network, ends):
             if node.name == entry:
                 return found[::-1]
             if self.network.position[node.name] < self.network.position[entry]:
@@ -106,53 +109,56 @@ class _Walk:
             found.append(node)
         raise Unliftable(ends[-1], "reads more than the steps before it give")
 
-    def step(self, before: str, node: Node, ins: int, depth: int) -> Step:
+    def make_step(self, before: str, node: Node, in_channels: int, depth: int) -> Step:
+        self.take_node(node)
         if node.reads == (before,):
-            self.take(node)
-            return Step(node.name, node.kind, node.op.attrs, ins, node.shape[0])
-        self.take(node)
-        step = self.joined(before, node.reads, node.kind, node.name, ins, depth)
-        return _gated(step) or step
+            return Step(node.name, node.kind, node.op.attrs, in_channels, node.shape[0])
+        step = self.make_join(before, node.reads, node.kind, node.name, in_channels, depth)
+        return _as_squeeze_excite(step) or step
 
-    def joined(
-        self, before: str, reads: Sequence[str], kind: str, name: str, ins: int, depth: int
+    def make_join(
+        self, before: str, reads: Sequence[str], kind: str, name: str, in_channels: int, depth: int
     ) -> Step:
         """Branches and their join; of a product, what is passed on as it is comes first."""
         if kind == "multiply" and reads[1:] == (before,):
             reads = reads[::-1]
-        branches = tuple(
-            () if end == before else self.run(before, (end,), ins, depth + 1) for end in reads
-        )
-        widths = [branch[-1].outs if branch else ins for branch in branches]
-        outs = sum(widths) if kind == "concat" else widths[0]
-        return Step(name, kind, MappingProxyType({}), ins, outs, branches)
+        branches, widths = list[tuple[Step, ...]](), list[int]()
+        for end in reads:
+            # A branch without steps passes on what is read.
+            is_empty = end == before
+            branch = () if is_empty else self.find_steps(before, (end,), in_channels, depth + 1)
+            branches.append(branch)
+            widths.append(branch[-1].out_channels if branch else in_channels)
+        out_channels = sum(widths) if kind == "concat" else widths[0]
+        attrs: Mapping[str, Any] = MappingProxyType({})
+        return Step(name, kind, attrs, in_channels, out_channels, tuple(branches))
 
-    def take(self, node: Node) -> None:
+    def take_node(self, node: Node) -> None:
         if node.name in self.taken:
             raise Unliftable(node.name, "is read by several branches that are joined")
         self.taken.add(node.name)
 
 
-def _gated(step: Step) -> Step | None:
+def _as_squeeze_excite(step: Step) -> Step | None:
     """Branches of a product as a squeeze-and-excitation, where they are one."""
     if step.kind != "multiply" or len(step.branches) != 2 or step.branches[0]:
         return None
     gate = step.branches[1]
-    kinds = tuple(part.kind for part in gate)
-    if len(kinds) != len(_GATE) or any(
-        known not in ("", kind) for kind, known in zip(kinds, _GATE, strict=True)
-    ):
+    if len(gate) != len(_GATE):
+        return None
+    if any(known not in ("", part.kind) for part, known in zip(gate, _GATE, strict=True)):
         return None
     mean, reduce, active, expand, last = gate
-    points = all(
-        part.attrs.get(key, False) == value
-        for part in (reduce, expand)
-        for key, value in _POINT.items()
-    )
-    plain = active.kind in ACTIVATIONS and not active.attrs.get("slope")
-    if not (points and mean.attrs.get("keep") and plain and OPERATORS[last.kind].is_gate):
+    # The step squeeze_excite has no settings for these, so each must be what the step makes.
+    is_plain = active.kind in ACTIVATIONS and not active.attrs.get("slope")
+    is_gated = mean.attrs.get("keep") and OPERATORS[last.kind].is_gate
+    if not (_is_pointwise(reduce) and _is_pointwise(expand) and is_plain and is_gated):
         return None
-    attrs = {"inner": reduce.outs}
+    attrs = MappingProxyType({"inner": reduce.out_channels})
     return Step(
-        step.op, "squeeze_excite", MappingProxyType(attrs), step.ins, step.outs, step.branches
+        step.op, "squeeze_excite", attrs, step.in_channels, step.out_channels, step.branches
     )
+
+
+def _is_pointwise(step: Step) -> bool:
+    return all(step.attrs.get(key, False) == value for key, value in _POINT.items())

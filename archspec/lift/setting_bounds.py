@@ -23,7 +23,7 @@ def _settings_of(kind: str) -> tuple[str, Mapping[str, str]]:
     return (row.family, own) if own or row.family == "activation" else ("", {})
 
 
-def beyond_bounds(op: Op) -> Iterator[str]:
+def find_beyond_bounds(op: Op) -> Iterator[str]:
     """Yield the settings of an operator that no step may have, each with its bounds."""
     step, names = _settings_of(op.kind)
     if not step:

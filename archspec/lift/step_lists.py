@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from archspec.lift.matching_steps import Instance, Style, same, short_float
+from archspec.lift.matching_steps import PartInstance, Style, is_same_value, shorten_float
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step
 from archspec.operators.convolutions import same_padding
@@ -20,7 +20,9 @@ MAX_PARTS = 32
 MAX_REDUCTION = 256
 
 
-def listed(instances: Sequence[Instance], style: Style, numbers: bool = False) -> list[Any]:
+def write_steps(
+    instances: Sequence[PartInstance], style: Style, numbers: bool = False
+) -> list[Any]:
     """Return the list of steps that these parts, whose kinds are the same, have in common.
 
     With `numbers` a width is said as a number where it can be.
@@ -28,7 +30,9 @@ def listed(instances: Sequence[Instance], style: Style, numbers: bool = False) -
     Raises:
         Unliftable: they have none.
     """
-    return _Listed(style, numbers).run([(instance.steps, instance) for instance in instances])
+    return _StepWriter(style, numbers).write_list(
+        [(instance.steps, instance) for instance in instances]
+    )
 
 
 Place = tuple[Step, Mapping[str, int]]
@@ -36,97 +40,123 @@ Place = tuple[Step, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
-class _Listed:
+class _StepWriter:
     style: Style
     numbers: bool
 
-    def run(
-        self, lists: Sequence[tuple[tuple[Step, ...], Instance]], ins: Sequence[int] = ()
+    def write_list(
+        self, lists: Sequence[tuple[tuple[Step, ...], PartInstance]], ins: Sequence[int] = ()
     ) -> list[Any]:
-        ins = ins or [instance.ins for _, instance in lists]
-        known = [
-            {**instance.known, "in": width} for width, (_, instance) in zip(ins, lists, strict=True)
-        ]
-        columns = zip(*(steps for steps, _ in lists), strict=True)
-        return [
-            self.step(list(zip(column, known, strict=True)), [i for _, i in lists])
-            for column in columns
-        ]
+        instances = [instance for _, instance in lists]
+        ins = ins or [instance.in_channels for instance in instances]
+        known = []
+        for width, instance in zip(ins, instances, strict=True):
+            known.append({**instance.known, "in": width})
+        written = []
+        # A column is one step of the list, as each of the parts has it.
+        for column in zip(*(steps for steps, _ in lists), strict=True):
+            places = list(zip(column, known, strict=True))
+            written.append(self.write_step(places, instances))
+        return written
 
-    def step(self, places: Sequence[Place], instances: Sequence[Instance]) -> Any:
+    def write_step(self, places: Sequence[Place], instances: Sequence[PartInstance]) -> Any:
         first = places[0][0]
         if first.branches:
-            return self.gate(places) or self.branches(places, instances)
-        return _SETTINGS.get(first.kind, _operator)(self, places)
+            return self.write_gate(places) or self.write_branches(places, instances)
+        return _WRITERS.get(first.kind, _write_operator)(self, places)
 
-    def gate(self, places: Sequence[Place]) -> Any:
+    def write_gate(self, places: Sequence[Place]) -> Any:
         """A squeeze-and-excitation, where one share reduces all of them."""
         if any(step.kind != "squeeze_excite" for step, _ in places):
             return None
-        reductions = (16, *range(1, MAX_REDUCTION + 1))
-        fits = (
-            r for r in reductions if all(max(1, s.ins // r) == s.attrs["inner"] for s, _ in places)
-        )
-        reduction = next(fits, None)
-        gates = [step.branches[1] for step, _ in places]
-        acts, kinds = {gate[2].kind for gate in gates}, {gate[4].kind for gate in gates}
-        if reduction is None or len(acts) > 1 or len(kinds) > 1:
+        reduction = _find_reduction([step for step, _ in places])
+        activations, gates = set[str](), set[str]()
+        for step, _ in places:
+            _, _, activation, _, gate = step.branches[1]
+            activations.add(activation.kind)
+            gates.add(gate.kind)
+        if reduction is None or len(activations) > 1 or len(gates) > 1:
             return None
-        said = {"reduction": reduction, "activation": acts.pop(), "gate": kinds.pop()}
+        said = {"reduction": reduction, "activation": activations.pop(), "gate": gates.pop()}
         usual = {"reduction": 16, "activation": "relu", "gate": "sigmoid"}
-        return _written(
-            "squeeze_excite", {key: said[key] for key in said if said[key] != usual[key]}
-        )
+        return _write_kind("squeeze_excite", _drop_usual(said, usual))
 
-    def branches(self, places: Sequence[Place], instances: Sequence[Instance]) -> Any:
+    def write_branches(self, places: Sequence[Place], instances: Sequence[PartInstance]) -> Any:
         kind = places[0][0].kind
         lists = zip(*(step.branches for step, _ in places), strict=True)
-        widths = [step.ins for step, _ in places]
-        of = [self.run(list(zip(branch, instances, strict=True)), widths) for branch in lists]
+        widths = [step.in_channels for step, _ in places]
+        of = [
+            self.write_list(list(zip(branch, instances, strict=True)), widths) for branch in lists
+        ]
         join = {"squeeze_excite": "multiply"}.get(kind, kind)
         return {"branches": {**({} if join == "concat" else {"join": join}), "of": of}}
 
-    def widths(self, row: Operator, places: Sequence[Place]) -> dict[str, int | str]:
+    def write_widths(self, row: Operator, places: Sequence[Place]) -> dict[str, int | str]:
         """The settings of a step that are widths."""
         names = row.step.widths if row.step else ()
-        return {name: self.width(places) for name in names}
+        return {name: self.write_width(places) for name in names}
 
-    def conv_width(self, places: Sequence[Place]) -> dict[str, int | str]:
-        """The width of a convolution, unsaid where it gives as many channels as it reads and no growth rate."""
-        unsaid = all(step.ins == step.outs != names.get("k") for step, names in places)
-        return {} if unsaid else {"width": self.width(places)}
+    def write_conv_width(self, places: Sequence[Place]) -> dict[str, int | str]:
+        """The width of a convolution, unsaid where it gives as many channels
+        as it reads and no growth rate.
+        """
+        unsaid = all(
+            step.in_channels == step.out_channels != names.get("k") for step, names in places
+        )
+        return {} if unsaid else {"width": self.write_width(places)}
 
-    def width(self, places: Sequence[Place], border: str = "") -> int | str:
-        """What a width of all these places, or an attribute that is a border between channels, is called."""
-        wanted = [step.attrs[border] if border else step.outs for step, _ in places]
+    def write_width(self, places: Sequence[Place], border: str = "") -> int | str:
+        """What a width of all these places is called, or an attribute that is a border
+        between channels.
+        """
+        wanted = []
+        for step, _ in places:
+            wanted.append(step.attrs[border] if border else step.out_channels)
         number: list[int | str] = [wanted[0]] if len({*wanted}) == 1 else []
+        # A width is likelier the part's own than that of what it happens to read; a border is a
+        # share of what is read.
         order = ("in", "k", "out") if border else ("k", "out", "in")
-        called = [] if wanted[0] < 1 else [*_called(wanted, [names for _, names in places], order)]
+        called = []
+        if wanted[0] >= 1:
+            called = [*_find_width_names(wanted, [names for _, names in places], order)]
         exact = [name for name in called if name in ("k", "out")]
-        found = next(iter([*exact, *number, *called] if self.numbers else [*called, *number]), None)
-        if found is None:
+        ranked = [*exact, *number, *called] if self.numbers else [*called, *number]
+        if not ranked:
             step = places[-1][0]
-            raise Unliftable(
-                step.op, f"{step.kind} has {wanted[-1]} channels, by no rule that the others follow"
-            )
-        return found
+            message = f"{step.kind} has {wanted[-1]} channels, by no rule that the others follow"
+            raise Unliftable(step.op, message)
+        return ranked[0]
 
 
-def _called(
+def _find_reduction(steps: Sequence[Step]) -> int | None:
+    """The share by which all of these reduce their channels, if there is one; the usual first."""
+    reductions: Sequence[int] = (16, *range(1, MAX_REDUCTION + 1))
+    for reduction in reductions:
+        if all(max(1, s.in_channels // reduction) == s.attrs["inner"] for s in steps):
+            return reduction
+    return None
+
+
+def _find_width_names(
     wanted: Sequence[int], known: Sequence[Mapping[str, int]], order: Sequence[str]
 ) -> Iterator[str]:
     """Names, multiples and parts of names that come to these widths."""
-    for name in (name for name in order if name in known[0]):
+    for name in order:
+        if name not in known[0]:
+            continue
+        # The first place proposes, all of them must agree.
         share = Fraction(wanted[0], known[0][name])
-        for text in _texts(share, name):
-            if all(
-                width_of(text, {**names}) == width
-                for width, names in zip(wanted, known, strict=True)
-            ):
-                yield text
+        yield from (
+            text for text in _write_multiples(share, name) if _fits_all(text, wanted, known)
+        )
 
 
-def _texts(share: Fraction, name: str) -> Iterator[str]:
+def _fits_all(text: str, wanted: Sequence[int], known: Sequence[Mapping[str, int]]) -> bool:
+    pairs = zip(wanted, known, strict=True)
+    return all(width_of(text, {**names}) == width for width, names in pairs)
+
+
+def _write_multiples(share: Fraction, name: str) -> Iterator[str]:
     """A name as it is, `4k`, `k/2`, `1.5k`."""
     if share == 1:
         yield name
@@ -138,7 +168,7 @@ def _texts(share: Fraction, name: str) -> Iterator[str]:
         yield f"{float(share):g}{name}"
 
 
-def _common(places: Sequence[Place], key: str, default: Any) -> Any:
+def _find_common(places: Sequence[Place], key: str, default: Any) -> Any:
     """The value of an attribute that all have."""
     values = [step.attrs.get(key, default) for step, _ in places]
     for (step, _), value in zip(places, values, strict=True):
@@ -149,102 +179,102 @@ def _common(places: Sequence[Place], key: str, default: Any) -> Any:
     return values[0]
 
 
-def _without(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_usual(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value for key, value in settings.items() if key not in usual or value != usual[key]
     }
 
 
-def _written(kind: str, settings: Mapping[str, Any]) -> Any:
+def _write_kind(kind: str, settings: Mapping[str, Any]) -> Any:
     return {kind: dict(settings)} if settings else kind
 
 
-def _conv(made: _Listed, places: Sequence[Place]) -> Any:
+def _write_conv(made: _StepWriter, places: Sequence[Place]) -> Any:
     said = {
-        key: _common(places, key, usual)
+        key: _find_common(places, key, usual)
         for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))
     }
-    dilation = _common(places, "dilation", 1)
+    dilation = _find_common(places, "dilation", 1)
     depthwise = all(step.is_depthwise for step, _ in places)
-    groups = "depthwise" if depthwise else _common(places, "groups", 1)
-    width = {} if depthwise else made.conv_width(places)
-    said |= {"dilation": dilation, "groups": groups, "bias": _common(places, "bias", False)}
+    groups = "depthwise" if depthwise else _find_common(places, "groups", 1)
+    width = {} if depthwise else made.write_conv_width(places)
+    said |= {"dilation": dilation, "groups": groups, "bias": _find_common(places, "bias", False)}
     usual = {"stride": 1, "dilation": 1, "groups": 1, "bias": False}
     return {
         "conv": {
             **width,
-            **_without(said, {**usual, "padding": same_padding(said["kernel"], dilation)}),
+            **_drop_usual(said, {**usual, "padding": same_padding(said["kernel"], dilation)}),
         }
     }
 
 
-def _conv_transpose(made: _Listed, places: Sequence[Place]) -> Any:
+def _write_conv_transpose(made: _StepWriter, places: Sequence[Place]) -> Any:
     said = {
-        key: _common(places, key, usual)
+        key: _find_common(places, key, usual)
         for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))
     }
-    said["bias"] = _common(places, "bias", False)
+    said["bias"] = _find_common(places, "bias", False)
     return {
         "conv_transpose": {
-            **made.conv_width(places),
-            **_without(said, {"padding": 0, "bias": False}),
+            **made.write_conv_width(places),
+            **_drop_usual(said, {"padding": 0, "bias": False}),
         }
     }
 
 
-def _norm(made: _Listed, places: Sequence[Place]) -> Any:
-    kind, groups = _common(places, "", places[0][0].kind), _common(places, "groups", None)
+def _write_norm(made: _StepWriter, places: Sequence[Place]) -> Any:
+    kind, groups = _find_common(places, "", places[0][0].kind), _find_common(places, "groups", None)
     eps = [step.attrs["eps"] for step, _ in places if step.attrs["eps"] is not None]
-    if any(not same(eps[0], other) for other in eps):
+    if any(not is_same_value(eps[0], other) for other in eps):
         raise Unliftable(places[0][0].op, "has another eps than others in its place")
     said = {
         "kind": norm_name(kind),
-        "eps": short_float(eps[0]) if eps else made.style.norm.eps,
+        "eps": shorten_float(eps[0]) if eps else made.style.norm.eps,
         "groups": groups,
     }
     usual = made.style.norm.model_dump() if made.style.norm.kind == said["kind"] else {}
     if all(value is None or usual.get(key) == value for key, value in said.items()):
         return "norm"
-    settings = _without(said, {"eps": 1e-5, "groups": None})
+    settings = _drop_usual(said, {"eps": 1e-5, "groups": None})
     return {"norm": settings["kind"] if [*settings] == ["kind"] else settings}
 
 
-def _activation(made: _Listed, places: Sequence[Place]) -> Any:
+def _write_activation(made: _StepWriter, places: Sequence[Place]) -> Any:
     slopes = [step.attrs["slope"] for step, _ in places if step.attrs.get("slope") is not None]
-    if any(not same(slopes[0], other) for other in slopes):
+    if any(not is_same_value(slopes[0], other) for other in slopes):
         raise Unliftable(places[0][0].op, "has another slope than others in its place")
     kind, usual = places[0][0].kind, made.style.activation
-    if kind == usual.kind and (not slopes or same(usual.slope, short_float(slopes[0]))):
+    if kind == usual.kind and (not slopes or is_same_value(usual.slope, shorten_float(slopes[0]))):
         return "activation"
-    return {"activation": {"kind": kind, "slope": short_float(slopes[0])} if slopes else kind}
+    return {"activation": {"kind": kind, "slope": shorten_float(slopes[0])} if slopes else kind}
 
 
-def _slice(made: _Listed, places: Sequence[Place]) -> Any:
-    made = _Listed(made.style, numbers=False)
-    border = {key: made.width(places, key) for key in ("start", "stop")}
-    return _written("slice", _without(border, {"start": 0, "stop": "in"}))
+def _write_slice(made: _StepWriter, places: Sequence[Place]) -> Any:
+    made = _StepWriter(made.style, numbers=False)
+    border = {key: made.write_width(places, key) for key in ("start", "stop")}
+    return _write_kind("slice", _drop_usual(border, {"start": 0, "stop": "in"}))
 
 
-def _operator(made: _Listed, places: Sequence[Place]) -> Any:
+def _write_operator(made: _StepWriter, places: Sequence[Place]) -> Any:
     """A step that is one operator, as its row says; what is said by default is left out."""
     row = OPERATORS[places[0][0].kind]
     step = row.step
     if step is None:
         raise Unliftable(places[0][0].op, f"is a {row.kind}, which no step says")
     said = {
-        setting: _common(places, attribute, row.defaults.get(attribute))
+        setting: _find_common(places, attribute, row.defaults.get(attribute))
         for setting, attribute in step.said.items()
     }
     fields = step.settings.model_fields
     usual = {name: field.default for name, field in fields.items() if not field.is_required()}
-    return _written(step.name, _without({**made.widths(row, places), **said}, usual))
+    return _write_kind(step.name, _drop_usual({**made.write_widths(row, places), **said}, usual))
 
 
-_SETTINGS: Mapping[str, Callable[[_Listed, Sequence[Place]], Any]] = {
-    "conv": _conv,
-    "conv_transpose": _conv_transpose,
-    "slice": _slice,
-    **dict.fromkeys(NORMS, _norm),
-    **dict.fromkeys(ACTIVATIONS, _activation),
+_WRITERS: Mapping[str, Callable[[_StepWriter, Sequence[Place]], Any]] = {
+    "conv": _write_conv,
+    "conv_transpose": _write_conv_transpose,
+    "slice": _write_slice,
+    **dict.fromkeys(NORMS, _write_norm),
+    **dict.fromkeys(ACTIVATIONS, _write_activation),
 }
 """Steps whose settings do not follow from the row alone."""

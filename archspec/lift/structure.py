@@ -1,4 +1,6 @@
-"""A network cut into stem, dense blocks, what stands between them, and what stands behind the last."""
+"""A network cut into stem, dense blocks, what stands between them,
+and what stands behind the last.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from archspec.errors import Diagnostic, ModelFileError, first_of
-from archspec.lift.blocks import Block, block_between
-from archspec.lift.network import Network, Node, Unliftable, narrows
-from archspec.lift.operators_to_steps import Step, steps_between
+from archspec.lift.blocks import LiftedBlock, find_block
+from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
+from archspec.lift.operators_to_steps import Step, find_steps
 from archspec.operators.table import OPERATORS
 
-_WORDS = {"add": "adds", "multiply": "multiplies", "concat": "joins"}
+_VERBS = {"add": "adds", "multiply": "multiplies", "concat": "joins"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,55 +25,57 @@ class Stages:
     stem: tuple[Step, ...]
     entry: str
     """What the first block reads."""
-    blocks: tuple[Block, ...]
+    blocks: tuple[LiftedBlock, ...]
     between: tuple[tuple[Step, ...], ...]
     features: tuple[int, ...]
     """Numbers of the blocks whose outputs are given too."""
 
 
-def stages_of(network: Network, where: str) -> Stages:
+def split_into_stages(network: Network, where: str) -> Stages:
     """Return the stages of a network.
 
     Raises:
         ModelFileError: R108, each join that no language of dense blocks and steps says.
     """
     last = max(network.outputs, key=network.position.__getitem__)
-    nodes = [node for node, _ in narrows(network, (last,))][::-1]
+    # All paths lead through these nodes, so what lies between two of them is a piece by itself.
+    nodes = [node for node, _ in walk_narrow_nodes(network, (last,))][::-1]
+    # `runs[0]` is the stem, `runs[i]` the steps behind block i, counted from 1.
     runs: list[list[Step]] = [[]]
-    blocks: list[Block] = []
+    blocks: list[LiftedBlock] = []
     faults: list[Diagnostic] = []
     for before, node in pairwise(nodes):
         try:
-            piece = _piece(network, before.name, node)
+            piece = _lift_piece(network, before.name, node)
         except Unliftable as fault:
             faults.append(fault.diagnostic(where))
             continue
-        if isinstance(piece, Block):
+        if isinstance(piece, LiftedBlock):
             blocks.append(piece)
             runs.append([])
         else:
             runs[-1].extend(piece)
     if faults or not blocks:
-        raise ModelFileError(faults or _nothing_dense(runs[0], where))
+        raise ModelFileError(faults or _explain_nothing_dense(runs[0], where))
     given = {*network.outputs} - {last}
-    pairs = [
-        _aggregated(block, tuple(run), given) for block, run in zip(blocks, runs[1:], strict=True)
-    ]
-    features = _features(network, last, [block for block, _ in pairs], where)
-    between = tuple(run for _, run in pairs)
-    entry = runs[0][-1].op if runs[0] else nodes[0].name
-    return Stages(
-        nodes[0].shape, tuple(runs[0]), entry, tuple(block for block, _ in pairs), between, features
-    )
+    between: list[tuple[Step, ...]] = []
+    for number, run in enumerate(runs[1:]):
+        blocks[number], rest = _split_aggregate(blocks[number], tuple(run), given)
+        between.append(rest)
+    features = _find_features(network, last, blocks, where)
+    stem, image = tuple(runs[0]), nodes[0]
+    entry = stem[-1].op if stem else image.name
+    return Stages(image.shape, stem, entry, tuple(blocks), tuple(between), features)
 
 
-def _piece(network: Network, entry: str, end: Node) -> Block | tuple[Step, ...]:
+def _lift_piece(network: Network, entry: str, end: Node) -> LiftedBlock | tuple[Step, ...]:
     """What lies between two nodes: an operator, a block, branches."""
-    block = None if end.reads == (entry,) else block_between(network, entry, end.name)
+    block = None if end.reads == (entry,) else find_block(network, entry, end.name)
     if block is not None and block.is_uniform:
         return block
+    # What might be a block of unlike layers is more often branches: those are tried first.
     try:
-        return steps_between(network, entry, (end.name,))
+        return find_steps(network, entry, (end.name,))
     except Unliftable as fault:
         if block is not None:
             return block
@@ -79,65 +83,81 @@ def _piece(network: Network, entry: str, end: Node) -> Block | tuple[Step, ...]:
         raise Unliftable(end.name, message) from None
 
 
-def _aggregated(
-    block: Block, run: tuple[Step, ...], given: AbstractSet[str]
-) -> tuple[Block, tuple[Step, ...]]:
-    """What stands behind a block's join is the block's too: up to what the network gives, or behind a chain of layers.
+def _split_aggregate(
+    block: LiftedBlock, run: tuple[Step, ...], given: AbstractSet[str]
+) -> tuple[LiftedBlock, tuple[Step, ...]]:
+    """What stands behind a block's join is the block's too:
+    up to what the network gives, or behind a chain of layers.
 
-    A chain, each layer of which reads the one before alone, is aggregated as far as the pixels are kept.
+    A chain, each layer of which reads the one before alone, is aggregated as far as the pixels are
+    kept.
     """
-    if block.aggregate or block.around or block.residual:
+    if block.aggregate or block.bypassed_channels or block.residual:
         return block, run
-    end = next((number for number, step in enumerate(run, start=1) if step.op in given), 0)
-    if (
-        not end
-        and _is_chain(block)
-        and run
-        and run[0].kind == "conv"
-        and run[0].attrs["stride"] == 1
-    ):
+    size = 0
+    for number, step in enumerate(run, start=1):
+        if step.op in given:
+            # A feature is a block's output, so the block reaches as far as the feature.
+            size = number
+            break
+    if not size and _is_chain(block):
+        size = _measure_aggregate(run)
+    if not size:
+        return block, run
+    aggregate, rest = run[:size], run[size:]
+    last = aggregate[-1]
+    block = replace(block, op=last.op, aggregate=aggregate, out_channels=last.out_channels)
+    return block, rest
+
+
+def _measure_aggregate(run: tuple[Step, ...]) -> int:
+    """How many of the steps behind a chain of layers aggregate it: all that keep the pixels."""
+    if not run or run[0].kind != "conv" or run[0].attrs["stride"] != 1:
+        return 0
+    for number, step in enumerate(run[1:], start=1):
         # What stands behind an aggregation is the transition's or the head's.
-        behind = enumerate(run[1:], start=1)
-        ends = (number for number, step in behind if OPERATORS[step.kind].resizes)
-        end = next(ends, len(run))
-    if not end:
-        return block, run
-    return replace(block, op=run[end - 1].op, aggregate=run[:end], outs=run[end - 1].outs), run[
-        end:
-    ]
+        if OPERATORS[step.kind].resizes:
+            return number
+    return len(run)
 
 
-def _is_chain(block: Block) -> bool:
+def _is_chain(block: LiftedBlock) -> bool:
     chain = all(layer.sources == (number,) for number, layer in enumerate(block.layers))
     return chain and len(block.gathered) > 1
 
 
-def _nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
-    joins = [step for step in steps if step.branches]
-    if not joins:
-        return [
-            Diagnostic(
-                "R108", "no layers of a dense block, of which a spec has at least one", where
-            )
-        ]
+def _explain_nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
     alike: dict[str, list[str]] = {}
-    for step in joins:
-        alike.setdefault(_WORDS.get(step.kind, "scales"), []).append(step.op)
-    outside = "feature maps, and nothing in the file is a dense block"
-    return [
-        Diagnostic("R108", f"{first_of(ops)}: {verb} {outside}", where)
-        for verb, ops in alike.items()
-    ]
+    for step in steps:
+        if step.branches:
+            alike.setdefault(_VERBS.get(step.kind, "scales"), []).append(step.op)
+    if not alike:
+        message = "no layers of a dense block, of which a spec has at least one"
+        return [Diagnostic("R108", message, where)]
+    faults = []
+    for verb, ops in alike.items():
+        message = f"{first_of(ops)}: {verb} feature maps, and nothing in the file is a dense block"
+        faults.append(Diagnostic("R108", message, where))
+    return faults
 
 
-def _features(network: Network, last: str, blocks: list[Block], where: str) -> tuple[int, ...]:
-    """The blocks whose outputs the network gives, in that order; its own last output is none where more follows."""
+def _find_features(
+    network: Network, last: str, blocks: list[LiftedBlock], where: str
+) -> tuple[int, ...]:
+    """The blocks whose outputs the network gives, in that order;
+    its own last output is none where more follows.
+    """
+    if len(network.outputs) == 1:
+        return ()
     numbers = {block.op: number for number, block in enumerate(blocks, start=1)}
-    given = network.outputs if len(network.outputs) > 1 else ()
-    strange = [name for name in given if name not in numbers and name != last]
-    if strange:
-        raise ModelFileError(
-            Diagnostic("R108", f"{name}: is an output of the network, and no block's", where)
-            for name in strange
-        )
-    return tuple(numbers[name] for name in given if name in numbers)
+    features: list[int] = []
+    faults: list[Diagnostic] = []
+    for name in network.outputs:
+        if name in numbers:
+            features.append(numbers[name])
+        elif name != last:
+            message = f"{name}: is an output of the network, and no block's"
+            faults.append(Diagnostic("R108", message, where))
+    if faults:
+        raise ModelFileError(faults)
+    return tuple(features)

@@ -1,4 +1,6 @@
-"""Transitions and aggregations: templates where they come to the same, else lists of steps; and how wide they are."""
+"""Transitions and aggregations: templates where they come to the same, else lists of steps;
+and how wide they are.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from itertools import product
 from typing import Any, TypeVar
 
-from archspec.lift.matching_steps import Instance, Style, comes_to
+from archspec.lift.matching_steps import PartInstance, Style, matches_steps
 from archspec.lift.network import Unliftable
-from archspec.lift.step_lists import listed
+from archspec.lift.step_lists import write_steps
 from archspec.spec.parts import TransitionSpec, compressed
 from archspec.spec.templates import templates
 
@@ -25,34 +27,40 @@ _OUT = re.compile(r"'[0-9.]*out\b")
 """A width that is the part's own, or a multiple or share of it."""
 
 
-def forms_of(
-    parts: Sequence[Instance], style: Style, pools: Sequence[str] = POOLS
+def describe_parts(
+    parts: Sequence[PartInstance], style: Style, pools: Sequence[str] = POOLS
 ) -> tuple[list[Form], float | None]:
-    """Return each part's steps and pooling, and the share of the channels that all of them keep, or their channels.
+    """Return each part's steps and pooling, and the share of the channels that all of them keep,
+    or their channels.
 
     Raises:
         Unliftable: steps that the language does not have.
     """
-    forms = [_named(part, style, pools) for part in parts]
+    forms = [_find_template(part, style, pools) for part in parts]
     left = [number for number, form in enumerate(forms) if not form]
-    for numbers in alike([parts[number].kinds for number in left], left):
-        for number, steps in zip(
-            numbers, _lists([parts[number] for number in numbers], style), strict=True
-        ):
+    for numbers in group_alike([parts[number].kinds for number in left], left):
+        lists = _write_lists([parts[number] for number in numbers], style)
+        for number, steps in zip(numbers, lists, strict=True):
             forms[number] = {"steps": steps, "pool": "none"}
-    wide = [
-        (form, part)
-        for form, part in zip(forms, parts, strict=True)
-        if _OUT.search(str(_steps(form)))
-    ]
-    thetas = (*QUARTERS, *(TWENTIETHS if len(wide) > 1 else ()))
-    theta = next((theta for theta in thetas if all(_keeps(part, theta) for _, part in wide)), None)
+    pairs = zip(forms, parts, strict=True)
+    wide = [(form, part) for form, part in pairs if _OUT.search(str(_steps_of(form)))]
+    theta = _find_share([part for _, part in wide])
     for form, part in wide:
         form |= {} if theta is not None else {"channels": part.known["out"]}
     return forms, theta if wide else None
 
 
-def alike(keys: Iterable[Key], numbers: Sequence[int]) -> list[list[int]]:
+def _find_share(parts: Sequence[PartInstance]) -> float | None:
+    """The share of their channels that all parts keep, if there is one."""
+    # One part alone has some twentieth by chance too often: there a number says more.
+    shares = (*QUARTERS, *TWENTIETHS) if len(parts) > 1 else QUARTERS
+    for share in shares:
+        if all(_keeps_share(part, share) for part in parts):
+            return share
+    return None
+
+
+def group_alike(keys: Iterable[Key], numbers: Sequence[int]) -> list[list[int]]:
     """Return the numbers in groups of equal keys."""
     groups: dict[Key, list[int]] = {}
     for key, number in zip(keys, numbers, strict=True):
@@ -60,27 +68,28 @@ def alike(keys: Iterable[Key], numbers: Sequence[int]) -> list[list[int]]:
     return [*groups.values()]
 
 
-def _named(part: Instance, style: Style, pools: Sequence[str]) -> Form:
+def _find_template(part: PartInstance, style: Style, pools: Sequence[str]) -> Form:
     for name, pool in product(templates("transitions"), pools):
         form = {"steps": name, "pool": pool}
-        if comes_to(TransitionSpec.model_validate(form).listed(), [part], style):
+        if matches_steps(TransitionSpec.model_validate(form).steps_resolved(), [part], style):
             return form
     return {}
 
 
-def _lists(parts: Sequence[Instance], style: Style) -> list[Any]:
+def _write_lists(parts: Sequence[PartInstance], style: Style) -> list[Any]:
     """One list for all of them, else a list for each."""
     try:
-        return [listed(parts, style)] * len(parts)
+        # One object, which YAML writes once and names.
+        return [write_steps(parts, style)] * len(parts)
     except Unliftable:
-        return [listed([part], style, numbers=True) for part in parts]
+        return [write_steps([part], style, numbers=True) for part in parts]
 
 
-def _steps(form: Form) -> Any:
+def _steps_of(form: Form) -> Any:
     return (
         templates("transitions")[form["steps"]] if isinstance(form["steps"], str) else form["steps"]
     )
 
 
-def _keeps(part: Instance, theta: float) -> bool:
-    return compressed(part.ins, theta) == part.known["out"]
+def _keeps_share(part: PartInstance, theta: float) -> bool:
+    return compressed(part.in_channels, theta) == part.known["out"]

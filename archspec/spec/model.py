@@ -162,7 +162,7 @@ class Spec(WrittenModel):
         yield from faulty_widths(self.layer, OF_A_LAYER, "layer")
         if self.growth_rate is not None:
             return
-        widths = {name for step in self.stem.listed() for name in named_widths(step)}
+        widths = {name for step in self.stem.steps_resolved() for name in named_widths(step)}
         if "out" in widths and self.stem.channels is None:
             yield (
                 ("stem",),

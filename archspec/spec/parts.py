@@ -124,7 +124,7 @@ class StemSpec(SpecModel):
             else {k: v for k, v in values.items() if k not in _OF_THE_CONVOLUTION}
         )
 
-    def listed(self) -> tuple[StepSpec, ...]:
+    def steps_resolved(self) -> tuple[StepSpec, ...]:
         """Return the stem's steps."""
         pool = self.pool or ("none" if isinstance(self.steps, tuple) else "max")
         end = [_step(f"{pool}_pool", PoolStep(kernel=3, stride=2, padding=1))] * (pool != "none")
@@ -150,7 +150,7 @@ class WidthSpec(SpecModel):
             )
         return self
 
-    def wide(self, channels: int) -> int:
+    def output_channels(self, channels: int) -> int:
         """Return the output channels of the part where it reads `channels`."""
         if self.channels is not None:
             return self.channels
@@ -173,7 +173,7 @@ class AggregateSpec(WidthSpec):
         raise_broken_rules(faulty_widths(self.steps, ("in", "out")))
         return self
 
-    def listed(self) -> tuple[StepSpec, ...]:
+    def steps_resolved(self) -> tuple[StepSpec, ...]:
         """Return the steps."""
         return steps_of("transitions", self.steps)
 
@@ -290,7 +290,7 @@ class TransitionSpec(WidthSpec):
         """Its steps leave no place for a pooling that they do not name."""
         return isinstance(self.steps, tuple) or self.steps == "none"
 
-    def listed(self) -> tuple[StepSpec, ...]:
+    def steps_resolved(self) -> tuple[StepSpec, ...]:
         """Return the transition's steps."""
         pool = self.pool or ("none" if self.says_it_all else "avg")
         end = [_step(f"{pool}_pool", PoolStep(kernel=2, stride=2))] * (pool != "none")
@@ -312,7 +312,7 @@ class HeadSpec(SpecModel):
         raise_broken_rules(faulty_widths(self.steps, ("in", "out")))
         return self
 
-    def listed(self) -> tuple[StepSpec, ...]:
+    def steps_resolved(self) -> tuple[StepSpec, ...]:
         """Return the head's steps."""
         return steps_of("heads", self.steps)
 

@@ -13,10 +13,19 @@ from typing import Any
 
 from archspec.errors import TrainingError
 from archspec.weights.formats import ckpt
-from archspec.weights.formats.ckpt import TRAINING_STATE, read
-from archspec.weights.pairing.matching import fitted
+from archspec.weights.formats.ckpt import TRAINING_STATE, read_checkpoint
+from archspec.weights.pairing.matching import match_shapes
 
-__all__ = ["BEST", "EPOCH", "TRAINING_STATE", "of_epoch", "prune", "read", "restore", "save"]
+__all__ = [
+    "BEST",
+    "EPOCH",
+    "TRAINING_STATE",
+    "of_epoch",
+    "prune",
+    "read_checkpoint",
+    "restore",
+    "save",
+]
 
 EPOCH, BEST = "archspec.epoch", "archspec.best"
 
@@ -29,11 +38,11 @@ def save(path: Path, parameters: Any, *, epoch: int, best: float) -> None:
     """
     entries = [{"name": p.name, "data": p} for p in parameters]
     try:
-        ckpt.write(path, entries, {EPOCH: epoch, BEST: float(best)})
+        ckpt.write_checkpoint(path, entries, {EPOCH: epoch, BEST: float(best)})
     except (OSError, RuntimeError, ValueError) as error:
         raise TrainingError.one(
             "T003",
-            f"the checkpoint cannot be written: {ckpt.reason(error)}",
+            f"the checkpoint cannot be written: {ckpt.explain_failure(error)}",
             str(path),
             "free some disk space, then --resume",
         ) from None
@@ -45,13 +54,13 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
     Raises:
         ModelFileError: R001, R002; R003, parameters that the file lacks, has in another shape, or has beyond those.
     """
-    held = read(path)
+    held = read_checkpoint(path)
     fresh = {p.name: p for p in parameters}
     wanted = {name: tuple(p.shape) for name, p in fresh.items()}
     candidates = {
         name: held[name] for name in held if name in wanted or not TRAINING_STATE.match(name)
     }
-    values = fitted(candidates, wanted, str(path))
+    values = match_shapes(candidates, wanted, str(path))
     for name, parameter in fresh.items():
         parameter.set_data(values[name].value())
     return held

@@ -35,7 +35,7 @@ from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
 from archspec.train.run_directory import Run, open_run
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
-from archspec.weights.load_into import begin_with
+from archspec.weights.load_into import load_tensors
 
 CLASSIFIER = "classifier.weight"
 
@@ -62,7 +62,7 @@ class Trained:
         ms.set_context(mode=ms.GRAPH_MODE)
         tensors = self.tensors or convert_file(self.checkpoint, self.spec).tensors
         network = create_model(self.spec)
-        begin_with(network, tensors)
+        load_tensors(network, tensors)
         return network.set_train(False)
 
     def held_out(self, data_dir: Path | None) -> Source:

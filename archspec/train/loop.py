@@ -25,7 +25,7 @@ from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.recipe.schedule import learning_rates
 from archspec.train.run_directory import Run
 from archspec.weights.formats.weight_files import read_tensors
-from archspec.weights.load_into import begin_with
+from archspec.weights.load_into import load_tensors
 from archspec.writers.mindspore.load import create_model
 
 Event = Mapping[str, Any]
@@ -119,7 +119,7 @@ class _Trainer:
         ms.set_seed(recipe.seed)
         network = create_model(run.spec, initialisation=recipe.initialisation)
         if run.initial.is_file():
-            begin_with(network, read_tensors(run.initial))
+            load_tensors(network, read_tensors(run.initial))
         network = ms.amp.auto_mixed_precision(network, recipe.amp)
         steps = len(splits.train) // world // recipe.batch_size
         rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)

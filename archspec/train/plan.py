@@ -28,7 +28,7 @@ from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe, scaled
 from archspec.train.run_directory import Run, Settings, check_free, create_run, default_path
 from archspec.train.trainable_output import check_logits
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.formats.weight_files import write_tensors
 from archspec.writers.mindspore.module import write_module
 
@@ -81,7 +81,7 @@ def plan_run(
     spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, _classes(spec, splits)])
     _check_fit(spec, recipe, splits, devices)
     preprocess_of(spec, recipe)
-    graph = verified(build_graph(spec))
+    graph = verify_or_raise(build_graph(spec))
     check_logits(spec, graph)
     settings = Settings(
         data_dir=str(data_dir.resolve()) if data_dir else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archspec.graph.build import build_graph
-from archspec.graph.parameters import parameters
+from archspec.graph.parameters import list_parameters
 from archspec.spec.model import Spec
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
@@ -29,7 +29,9 @@ def initial_weights(file: Path, spec: Spec) -> Initial:
             that are no numbers.
     """
     found = convert_file(file, spec, any_classes=True)
-    shapes = {name: parameter.shape for name, parameter in parameters(build_graph(spec)).items()}
+    shapes = {
+        name: parameter.shape for name, parameter in list_parameters(build_graph(spec)).items()
+    }
     kept = {name: tensor for name, tensor in found.tensors.items() if tensor.shape == shapes[name]}
     fresh = [name for name in found.tensors if name not in kept]
     head = "all its tensors"

@@ -65,7 +65,7 @@ def _makes_features(op: Op) -> bool:
 
 def _suspects(spec: Spec) -> Iterator[Path]:
     """Where the head says it: its last step that may be meant, else the whole."""
-    steps = spec.head.listed()
+    steps = spec.head.steps_resolved()
     for index in reversed(range(len(steps))):
         if steps[index].kind in _CHANGES_LOGITS:
             yield ("head", "steps", index)

@@ -11,20 +11,30 @@ import networkx as nx
 
 from archspec.connectivity_rules import around, bypasses, gathered, sources
 from archspec.errors import Diagnostic, GraphError, counted
-from archspec.graph.connections import beside, block_connections, expected_edges, layers_of, ports
-from archspec.graph.ir import Graph, Region
+from archspec.graph.connections import (
+    count_expected_edges,
+    derive_connections,
+    derive_ports,
+    find_skip_source,
+    layers_of,
+)
+from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.shapes import infer_shapes
-from archspec.verifiers.composition import composed
-from archspec.verifiers.well_formed import well_formed
+from archspec.operators.shapes import Shape
+from archspec.verifiers.composition import check_composition
+from archspec.verifiers.well_formed import check_well_formed
 
 Verifier = Callable[[Graph], Iterator[Diagnostic]]
 
 
 def verify(graph: Graph) -> tuple[Diagnostic, ...]:
-    """Return every fault of a graph; none means that it is proved right, as far as VERIFIERS say."""
+    """Return every fault of a graph;
+    none means that it is proved right, as far as VERIFIERS say.
+    """
     faults: list[Diagnostic] = []
     failed: set[Verifier] = set()
     for verifier, needs in VERIFIERS:
+        # What was not run holds nothing: those that rely on it are not run either.
         if not failed.isdisjoint(needs):
             failed.add(verifier)
             continue
@@ -35,7 +45,7 @@ def verify(graph: Graph) -> tuple[Diagnostic, ...]:
     return tuple(faults)
 
 
-def verified(graph: Graph) -> Graph:
+def verify_or_raise(graph: Graph) -> Graph:
     """Return the graph itself.
 
     Raises:
@@ -47,19 +57,23 @@ def verified(graph: Graph) -> Graph:
     return graph
 
 
-def acyclic(graph: Graph) -> Iterator[Diagnostic]:
+def check_acyclic(graph: Graph) -> Iterator[Diagnostic]:
     """No operator reads what depends on it; told of those that read what is listed behind them."""
     position = {name: index for index, name in enumerate(graph.ops)}
-    components = nx.strongly_connected_components(graph.digraph)
-    component = {name: number for number, names in enumerate(components) for name in names}
-    for op in graph.ops.values():
-        for source in op.inputs:
-            if component[source] == component[op.name] and position[source] >= position[op.name]:
-                yield Diagnostic("G003", f"reads {source}, which depends on it", op.name)
+    component: dict[str, int] = {}
+    # Operators on one cycle, and those alone, are one strongly connected component.
+    for number, names in enumerate(nx.strongly_connected_components(graph.digraph)):
+        component |= dict.fromkeys(names, number)
+    reads = ((op.name, source) for op in graph.ops.values() for source in op.inputs)
+    for name, source in reads:
+        if component[source] == component[name] and position[source] >= position[name]:
+            yield Diagnostic("G003", f"reads {source}, which depends on it", name)
 
 
-def connected(graph: Graph) -> Iterator[Diagnostic]:
-    """One input, one output beside the features (without a head perhaps none), and every operator lies on a way."""
+def check_connected(graph: Graph) -> Iterator[Diagnostic]:
+    """One input, one output beside the features (without a head perhaps none),
+    and every operator lies on a way.
+    """
     ends = tuple(name for name in graph.outputs if graph.ops[name].kind != "output")
     is_backbone = len(ends) < len(graph.outputs) and not graph.regions_of("head")
     for what, names, least in (("input", graph.inputs, 1), ("output", ends, int(not is_backbone))):
@@ -71,6 +85,8 @@ def connected(graph: Graph) -> Iterator[Diagnostic]:
         return
     reachable = nx.descendants(graph.digraph, graph.inputs[0])
     leading = {output: nx.ancestors(graph.digraph, output) for output in graph.outputs}
+    # Of several ends the one that most operators lead to is taken for the output: what leads
+    # elsewhere is then the little that is wrong.
     main = max(ends, key=lambda output: len(leading[output]), default="")
     wanted = {name for name in graph.outputs if name == main or graph.ops[name].kind == "output"}
     useful = wanted.union(*(leading[name] for name in wanted))
@@ -81,31 +97,43 @@ def connected(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic("G005", "does not lead to the output", name)
 
 
-def shaped(graph: Graph) -> Iterator[Diagnostic]:
+def check_shapes(graph: Graph) -> Iterator[Diagnostic]:
     """Every operator fits the shapes that it reads."""
     yield from infer_shapes(graph)[1]
 
 
-def one_way_through(graph: Graph) -> Iterator[Diagnostic]:
-    """Every region reads one value from outside, a transition with a skip what that names too, and gives one."""
-    found = ports(graph)
+def check_ports(graph: Graph) -> Iterator[Diagnostic]:
+    """Every region reads one value from outside,
+    a transition with a skip what that names too, and gives one.
+    """
+    found = derive_ports(graph)
     for name, port in found.items():
-        skip = graph.regions[name].attrs.get("skip", 0)
-        skipped = beside(graph, graph.regions[name], found)
-        for what, values in (("reads", port.entering), ("gives", port.leaving)):
-            must = 1 + (what == "reads" and bool(skip))
-            if len(values) != must or (must == 2 and not set(skipped) <= set(values)):
-                shown = ", ".join(values[:5]) or "nothing"
-                owner = "the stem" if skip == "stem" else f"block {skip}"
-                rule = f"one and the output of {owner}" if must == 2 else "one"
-                yield Diagnostic(
-                    "G007",
-                    f"{what} {counted(len(values), 'value')} ({shown}), must be {rule}",
-                    name,
-                )
+        region = graph.regions[name]
+        skipped = find_skip_source(graph, region, found)
+        skip = region.attrs.get("skip", 0)
+        yield from _check_entering(port.entering, skip, skipped, name)
+        if len(port.leaving) != 1:
+            yield Diagnostic("G007", f"gives {_show_values(port.leaving)}, must be one", name)
 
 
-def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
+def _check_entering(
+    values: Sequence[str], skip: int | str, skipped: Sequence[str], name: str
+) -> Iterator[Diagnostic]:
+    if not skip:
+        if len(values) != 1:
+            yield Diagnostic("G007", f"reads {_show_values(values)}, must be one", name)
+        return
+    if len(values) != 2 or not set(skipped) <= set(values):
+        owner = "the stem" if skip == "stem" else f"block {skip}"
+        rule = f"one and the output of {owner}"
+        yield Diagnostic("G007", f"reads {_show_values(values)}, must be {rule}", name)
+
+
+def _show_values(values: Sequence[str]) -> str:
+    return f"{counted(len(values), 'value')} ({', '.join(values[:5]) or 'nothing'})"
+
+
+def check_layer_counts(graph: Graph) -> Iterator[Diagnostic]:
     """Each block has as many layers as it declares."""
     for block in graph.regions_of("dense_block"):
         layers, declared = len(layers_of(graph, block)), block.attrs["num_layers"]
@@ -115,48 +143,49 @@ def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
             )
 
 
-def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
+def check_connections(graph: Graph) -> Iterator[Diagnostic]:
     """Each block's derived connections are its rule's, one by one, in their order and in number."""
     blocks = graph.regions_of("dense_block")
-    for block, found in zip(blocks, block_connections(graph), strict=True):
+    for block, found in zip(blocks, derive_connections(graph), strict=True):
         wiring, layers = block.attrs["connectivity"], len(found.sources)
         for number, read in enumerate(found.sources, start=1):
-            yield from _compare(f"layer {number}", read, sources(wiring, number), block)
-        yield from _compare("its output", found.gathered, gathered(wiring, layers), block)
-        expected = expected_edges(block)
+            yield from _compare_sources(f"layer {number}", read, sources(wiring, number), block)
+        yield from _compare_sources("its output", found.gathered, gathered(wiring, layers), block)
+        expected = count_expected_edges(block)
         if found.edges != expected:
             message = f"has {counted(found.edges, 'direct connection')}, {expected:,} expected"
             yield Diagnostic("G008", message, block.name)
 
 
-def _compare(
+def _compare_sources(
     reader: str, found: Sequence[int], expected: Sequence[int], block: Region
 ) -> Iterator[Diagnostic]:
     for source in sorted({*expected} - {*found}):
-        yield Diagnostic("G008", f"{reader} does not read {_source(source)}", block.name)
+        yield Diagnostic("G008", f"{reader} does not read {_name_source(source)}", block.name)
     for source in sorted({*found} - {*expected}):
         yield Diagnostic(
-            "G008", f"{reader} reads {_source(source)}, the rule says it does not", block.name
+            "G008", f"{reader} reads {_name_source(source)}, the rule says it does not", block.name
         )
     if sorted(found) == sorted(expected) and tuple(found) != tuple(expected):
         wrong = next(at for at, source in enumerate(found) if source != expected[at])
-        rule = f"the spec says {_source(expected[wrong])}"
-        message = f"{reader} joins {_source(found[wrong])} at place {wrong + 1}, {rule}"
+        rule = f"the spec says {_name_source(expected[wrong])}"
+        message = f"{reader} joins {_name_source(found[wrong])} at place {wrong + 1}, {rule}"
         yield Diagnostic("G008", message, block.name)
 
 
-def _source(number: int) -> str:
+def _name_source(number: int) -> str:
     return f"layer {number}" if number else "the block's input"
 
 
-def channels_add_up(graph: Graph) -> Iterator[Diagnostic]:
-    """A layer reads the sum of its sources (k0 + k (l - 1) where all are dense) and gives its growth rate.
+def check_channels(graph: Graph) -> Iterator[Diagnostic]:
+    """A layer reads the sum of its sources (k0 + k (l - 1) where all are dense)
+    and gives its growth rate.
 
-    That a transition gives floor(compression x channels), and a bottleneck its multiple of the growth rate,
-    `composed` holds.
+    That a transition gives floor(compression x channels), and a bottleneck its multiple of the
+    growth rate, `check_composition` holds.
     """
     shapes, _ = infer_shapes(graph)
-    found = ports(graph)
+    found = derive_ports(graph)
 
     def width(name: str, side: str) -> int:
         return shapes[getattr(found[name], side)[0]][0]
@@ -167,59 +196,64 @@ def channels_add_up(graph: Graph) -> Iterator[Diagnostic]:
             block.attrs["connectivity"],
             block.attrs["in_channels"],
         )
-        yield from _expect(width(block.name, "entering"), channels, "reads", block)
+        yield from _expect_channels(width(block.name, "entering"), channels, "reads", block)
         bypass = around(wiring, channels)
         widths = (channels - bypass, *block.attrs["widths"])
         for number, layer in enumerate(layers, start=1):
             reads = sum(widths[source] for source in sources(wiring, number))
-            yield from _expect(width(layer.name, "entering"), reads, "reads", layer)
-            yield from _expect(width(layer.name, "leaving"), widths[number], "gives", layer)
+            yield from _expect_channels(width(layer.name, "entering"), reads, "reads", layer)
+            yield from _expect_channels(
+                width(layer.name, "leaving"), widths[number], "gives", layer
+            )
         if not block.attrs["aggregated"]:
             total = bypass + sum(widths[source] for source in gathered(wiring, len(layers)))
-            yield from _expect(width(block.name, "leaving"), total, "gives", block)
+            yield from _expect_channels(width(block.name, "leaving"), total, "gives", block)
     for head in graph.regions_of("head"):
-        yield from _expect(width(head.name, "leaving"), head.attrs["num_classes"], "gives", head)
+        yield from _expect_channels(
+            width(head.name, "leaving"), head.attrs["num_classes"], "gives", head
+        )
 
 
-def rightly_cut(graph: Graph) -> Iterator[Diagnostic]:
-    """What goes round a block's layers is the first of its channels; a feature map is cropped at its centre."""
+def check_slices_and_crops(graph: Graph) -> Iterator[Diagnostic]:
+    """What goes round a block's layers is the first of its channels;
+    a feature map is cropped at its centre.
+    """
     shapes, _ = infer_shapes(graph)
-    found = ports(graph)
+    found = derive_ports(graph)
     for block in graph.regions_of("dense_block"):
-        channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
-        border = around(wiring, channels)
-        parts = [
-            (op.attrs["start"], op.attrs["stop"])
-            for op in graph.members[block.name]
-            if op.kind == "slice"
-        ]
-        if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
-            yield Diagnostic(
-                "G009", f"is split {parts}, must be at {border} of {channels} channels", block.name
-            )
-        first = graph.ops[found[layers_of(graph, block)[0].name].entering[0]]
-        is_split = first.kind == "slice" and first.region == block.name
-        if is_split and first.attrs["start"] != border:
-            yield Diagnostic(
-                "G009",
-                f"must begin at channel {border}: the others go round the layers",
-                first.name,
-            )
+        first_layer = found[layers_of(graph, block)[0].name]
+        yield from _check_slices(graph, block, graph.ops[first_layer.entering[0]])
     for op in graph.ops.values():
         if op.kind == "crop":
-            sizes = zip(shapes[op.inputs[0]][1:], op.attrs["size"], strict=True)
-            corner = tuple((whole - size) // 2 for whole, size in sizes)
-            if tuple(op.attrs["corner"]) != corner:
-                yield Diagnostic(
-                    "G010",
-                    f"corner (={op.attrs['corner']}) must be {corner}, of the centre",
-                    op.name,
-                )
+            yield from _check_crop(op, shapes[op.inputs[0]])
 
 
-def features_of_blocks(graph: Graph) -> Iterator[Diagnostic]:
+def _check_slices(graph: Graph, block: Region, entering: Op) -> Iterator[Diagnostic]:
+    """Check the slices of a block; `entering` is what its first layer reads."""
+    channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
+    border = around(wiring, channels)
+    slices = [op for op in graph.members[block.name] if op.kind == "slice"]
+    parts = [(op.attrs["start"], op.attrs["stop"]) for op in slices]
+    if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
+        message = f"is split {parts}, must be at {border} of {channels} channels"
+        yield Diagnostic("G009", message, block.name)
+    is_split = entering.kind == "slice" and entering.region == block.name
+    if is_split and entering.attrs["start"] != border:
+        message = f"must begin at channel {border}: the others go round the layers"
+        yield Diagnostic("G009", message, entering.name)
+
+
+def _check_crop(op: Op, shape: Shape) -> Iterator[Diagnostic]:
+    sizes = zip(shape[1:], op.attrs["size"], strict=True)
+    corner = tuple((whole - size) // 2 for whole, size in sizes)
+    if tuple(op.attrs["corner"]) != corner:
+        message = f"corner (={op.attrs['corner']}) must be {corner}, of the centre"
+        yield Diagnostic("G010", message, op.name)
+
+
+def check_features(graph: Graph) -> Iterator[Diagnostic]:
     """A marked output, `feature3`, gives the output of that block."""
-    found, blocks = ports(graph), graph.regions_of("dense_block")
+    found, blocks = derive_ports(graph), graph.regions_of("dense_block")
     for op in graph.ops.values():
         if op.kind != "output" or not graph.regions:
             continue
@@ -234,22 +268,22 @@ def features_of_blocks(graph: Graph) -> Iterator[Diagnostic]:
             )
 
 
-def _expect(found: int, expected: int, verb: str, region: Region) -> Iterator[Diagnostic]:
+def _expect_channels(found: int, expected: int, verb: str, region: Region) -> Iterator[Diagnostic]:
     if found != expected:
         yield Diagnostic("G009", f"{verb} {found} channels, the spec says {expected}", region.name)
 
 
 VERIFIERS: tuple[tuple[Verifier, tuple[Verifier, ...]], ...] = (
-    (well_formed, ()),
-    (acyclic, (well_formed,)),
-    (connected, (acyclic,)),
-    (shaped, (acyclic,)),
-    (composed, (acyclic,)),
-    (all_layers_there, (well_formed,)),
-    (one_way_through, (connected, shaped)),
-    (densely_connected, (one_way_through, all_layers_there)),
-    (channels_add_up, (one_way_through, all_layers_there)),
-    (rightly_cut, (one_way_through, all_layers_there)),
-    (features_of_blocks, (one_way_through,)),
+    (check_well_formed, ()),
+    (check_acyclic, (check_well_formed,)),
+    (check_connected, (check_acyclic,)),
+    (check_shapes, (check_acyclic,)),
+    (check_composition, (check_acyclic,)),
+    (check_layer_counts, (check_well_formed,)),
+    (check_ports, (check_connected, check_shapes)),
+    (check_connections, (check_ports, check_layer_counts)),
+    (check_channels, (check_ports, check_layer_counts)),
+    (check_slices_and_crops, (check_ports, check_layer_counts)),
+    (check_features, (check_ports,)),
 )
 """Each with the verifiers that it relies on."""

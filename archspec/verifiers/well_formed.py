@@ -57,23 +57,25 @@ _KINDS: Mapping[str, tuple[type, str]] = {
 }
 
 
-def well_formed(graph: Graph) -> Iterator[Diagnostic]:
-    """Kinds are known, attributes usable, inputs as many as the kind takes, all that is named exists."""
+def check_well_formed(graph: Graph) -> Iterator[Diagnostic]:
+    """Kinds are known, attributes usable, inputs as many as the kind takes,
+    all that is named exists.
+    """
     for op in graph.ops.values():
         if op.kind not in OPERATORS:
             yield Diagnostic("G001", f"unknown kind of operator {op.kind!r}", op.name)
             continue
-        yield from _wiring(graph, op)
-        yield from _attributes(op, OPERATORS[op.kind].required)
+        yield from _check_inputs(graph, op)
+        yield from _check_attributes(op, OPERATORS[op.kind].required)
     for region in graph.regions.values():
         if region.kind not in NEEDED_OF_REGIONS:
             yield Diagnostic("G001", f"unknown kind of region {region.kind!r}", region.name)
             continue
-        yield from _place(graph, region)
-        yield from _attributes(region, NEEDED_OF_REGIONS[region.kind])
+        yield from _check_parent(graph, region)
+        yield from _check_attributes(region, NEEDED_OF_REGIONS[region.kind])
 
 
-def _wiring(graph: Graph, op: Op) -> Iterator[Diagnostic]:
+def _check_inputs(graph: Graph, op: Op) -> Iterator[Diagnostic]:
     for source in op.inputs:
         if source not in graph.ops:
             yield Diagnostic("G002", f"reads {source!r}, which does not exist", op.name)
@@ -85,7 +87,7 @@ def _wiring(graph: Graph, op: Op) -> Iterator[Diagnostic]:
         yield Diagnostic("G001", f"belongs to region {op.region!r}, which does not exist", op.name)
 
 
-def _place(graph: Graph, region: Region) -> Iterator[Diagnostic]:
+def _check_parent(graph: Graph, region: Region) -> Iterator[Diagnostic]:
     expected = PARENTS.get(region.kind, "")
     parent = graph.regions.get(region.parent)
     if (parent.kind if parent else region.parent) != expected:
@@ -95,17 +97,17 @@ def _place(graph: Graph, region: Region) -> Iterator[Diagnostic]:
         )
 
 
-def _attributes(owner: Op | Region, needed: Sequence[str]) -> Iterator[Diagnostic]:
+def _check_attributes(owner: Op | Region, needed: Sequence[str]) -> Iterator[Diagnostic]:
     for name in needed:
         if name not in owner.attrs:
             yield Diagnostic("G001", f"a {owner.kind} must have the attribute {name!r}", owner.name)
     for name, value in owner.attrs.items():
-        rule = _broken(name, value)
+        rule = _find_broken_rule(name, value)
         if rule:
             yield Diagnostic("G001", f"{name} (={value}) must be {rule}", owner.name)
 
 
-def _broken(name: str, value: Any) -> str:
+def _find_broken_rule(name: str, value: Any) -> str:
     """Return the rule that an attribute breaks, or ''."""
     if name in _LEAST and not _is_count(value, _LEAST[name]):
         return f"a whole number >= {_LEAST[name]}"

@@ -1,4 +1,6 @@
-"""Weights of one file into another: recognised, matched with the network of a spec, written in the names asked for."""
+"""Weights of one file into another:
+recognised, matched with the network of a spec, written in the names asked for.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +12,34 @@ from pathlib import Path
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.files import write_whole
 from archspec.graph.build import build_graph
-from archspec.graph.parameters import Parameter, parameters
+from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.connectivity import Order
 from archspec.spec.load import Overrides, is_users_choice, spec_of
 from archspec.spec.model import Spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.concat_orders.join_order import (
-    Ordered,
-    as_said,
-    as_witnessed,
+    OrderedWeights,
     is_oldest_first,
+    reorder_as_said,
+    reorder_as_witnessed,
 )
-from archspec.weights.faulty_values import faults_of
+from archspec.weights.faulty_values import find_faulty_values
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import Weights, check_target, read_weights, write_tensors
-from archspec.weights.pairing.by_order import paired_by_order
-from archspec.weights.pairing.matching import fitted
-from archspec.weights.pairing.name_rules import load_rules, renamed
-from archspec.weights.pairing.naming import TITLES, recognise, their_names
-from archspec.weights.pairing.suggest import suggested
+from archspec.weights.pairing.by_order import pair_by_order
+from archspec.weights.pairing.matching import match_shapes
+from archspec.weights.pairing.name_rules import load_rules, rename_by_rules
+from archspec.weights.pairing.naming import TITLES, recognise_naming, translate_names
+from archspec.weights.pairing.suggest import suggest_rules
 
 OURS = "mindspore"
-NAMED = 3
+MAX_NAMED = 3
 """Things that a line names."""
 
 
 @dataclass(frozen=True)
-class Converted:
+class Conversion:
     """What a conversion found."""
 
     tensors: Mapping[str, Floats]
@@ -79,12 +81,13 @@ def convert_file(
     force: bool = False,
     order: Order | None = None,
     like: str | Path | None = None,
-) -> Converted:
+) -> Conversion:
     """Read a file of weights for the network of a spec, and write it in another naming.
 
     Args:
         file: a MindSpore checkpoint, .safetensors or torch .pth.
-        spec: a shipped name, a path or a Spec; where nobody chose its number of classes, the file's is taken.
+        spec: a shipped name, a path or a Spec; where nobody chose its number of classes, the file's
+            is taken.
         overrides: as for `load_spec`, where `spec` is a name or a path.
         output: .ckpt or .safetensors; None: nothing is written.
         source: a key of `NAMINGS`; None: recognised.
@@ -108,30 +111,36 @@ def convert_file(
     spec = spec_of(spec, overrides)
     _check_output(file, output)
     weights = read_weights(file)
-    spec, classes = _with_classes_of(weights, spec, any_classes)
-    graph = verified(build_graph(spec))
-    wanted = parameters(graph)
-    pairing = (
-        _by_order(weights, wanted, file)
-        if by_order
-        else _by_names(weights, wanted, file, source, rules)
-    )
-    broken = faults_of(weights.tensors, pairing.pairs, graph, str(file))
+    spec, classes = _take_classes(weights, spec, any_classes)
+    graph = verify_or_raise(build_graph(spec))
+    wanted = list_parameters(graph)
+    if by_order:
+        pairing = _pair_by_order(weights, wanted, file)
+    else:
+        pairing = _pair_by_names(weights, wanted, file, source, rules)
+    broken = find_faulty_values(weights.tensors, pairing.pairs, graph, str(file))
     if broken and not force:
         raise ModelFileError(broken)
     named = {name: weights.tensors[theirs] for theirs, name in pairing.pairs.items()}
-    ordered = _in_order({name: named[name] for name in wanted}, spec, pairing, order, like, file)
-    foreign = _in_foreign_names(target, spec)
-    spoken = (classes, pairing.remark, ordered.remark, _forced(broken), _unrun(weights.foreign))
-    converted = Converted(
+    tensors = {name: named[name] for name in wanted}
+    ordered = _put_in_order(tensors, spec, pairing, order, like, file)
+    remarks = (
+        classes,
+        pairing.remark,
+        ordered.remark,
+        _remark_forced(broken),
+        _remark_unrun(weights.foreign),
+        _remark_foreign_names(target, spec),
+    )
+    converted = Conversion(
         ordered.tensors,
         weights.kind,
         pairing.naming,
         pairing.pairs,
-        _counted(weights.set_aside),
-        tuple(filter(None, (*spoken, foreign))),
+        _count_set_aside(weights.set_aside),
+        tuple(remark for remark in remarks if remark),
     )
-    _write(converted, output, target, _path(suggest))
+    _write_files(converted, output, target, _path(suggest))
     return converted
 
 
@@ -159,25 +168,30 @@ def _check_output(file: Path, output: Path | None) -> None:
         raise ArchspecError.one("W002", "would replace the file that is read", str(output))
 
 
-def _with_classes_of(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec, str]:
-    """The spec, with the file's number of classes where nobody said one, and a line that says so."""
+def _take_classes(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec, str]:
+    """The spec, with the file's number of classes where nobody said one,
+    and a line that says so.
+    """
     dense = [tensor.shape for tensor in weights.tensors.values() if tensor.ndim == 2]
     if len(dense) != 1 or (is_users_choice(spec, ("head", "num_classes")) and not any_classes):
         return spec, ""
     classes = dense[0][0]
     if classes == spec.head.num_classes or classes < 1:
         return spec, ""
-    remark = f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where nothing else is said"
+    remark = (
+        f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where "
+        "nothing else is said"
+    )
     head = spec.head.model_copy(update={"num_classes": classes})
     return spec.model_copy(update={"head": head}), remark
 
 
-def _by_order(weights: Weights, wanted: Mapping[str, Parameter], file: Path) -> _Pairing:
-    found = paired_by_order(weights.tensors, wanted, str(file))
+def _pair_by_order(weights: Weights, wanted: Mapping[str, Parameter], file: Path) -> _Pairing:
+    found = pair_by_order(weights.tensors, wanted, str(file))
     return _Pairing(found.pairs, "by order", found.remark)
 
 
-def _by_names(
+def _pair_by_names(
     weights: Weights,
     wanted: Mapping[str, Parameter],
     file: Path,
@@ -187,71 +201,79 @@ def _by_names(
     """By rules and a naming."""
     names = dict.fromkeys(weights.tensors)
     given = (
-        renamed(names, load_rules(rules), str(file)) if rules else {name: name for name in names}
+        rename_by_rules(names, load_rules(rules), str(file))
+        if rules
+        else {name: name for name in names}
     )
-    found = recognise(tuple(given.values()), wanted, str(file), source)
+    found = recognise_naming(tuple(given.values()), wanted, str(file), source)
     shapes = {theirs: wanted[name].shape for name, theirs in found.theirs.items()}
-    fitted({given[name]: tensor for name, tensor in weights.tensors.items()}, shapes, str(file))
+    match_shapes(
+        {given[name]: tensor for name, tensor in weights.tensors.items()}, shapes, str(file)
+    )
     own = {new: name for name, new in given.items()}
     title = TITLES[found.naming] + (f", each after {found.prefix!r}" if found.prefix else "")
     pairs = {own[theirs]: name for name, theirs in found.theirs.items()}
     return _Pairing(pairs, title, known="" if rules else found.naming)
 
 
-def _in_order(
+def _put_in_order(
     tensors: Mapping[str, Floats],
     spec: Spec,
     pairing: _Pairing,
     order: Order | None,
     like: Path | None,
     file: Path,
-) -> Ordered:
+) -> OrderedWeights:
     """The weights, their channels in the order in which the spec's network joins feature maps."""
     if like is not None:
-        return as_witnessed(tensors, spec, order, like, str(file))
+        return reorder_as_witnessed(tensors, spec, order, like, str(file))
     is_settled = pairing.known != "" and is_oldest_first(spec)
-    return as_said(tensors, spec, order, is_settled, str(file))
+    return reorder_as_said(tensors, spec, order, is_settled, str(file))
 
 
-def _in_foreign_names(target: str, spec: Spec) -> str:
+def _remark_foreign_names(target: str, spec: Spec) -> str:
     """A line where the names that are written stand for networks that join in another order."""
     if target == OURS or is_oldest_first(spec):
         return ""
     return f"networks of the names of {TITLES[target]} join the oldest first, {spec.name} does not"
 
 
-def _forced(broken: Sequence[Diagnostic]) -> str:
-    messages = [fault.message for fault in broken[:NAMED]]
-    more = "; ..." if broken[NAMED:] else ""
+def _remark_forced(broken: Sequence[Diagnostic]) -> str:
+    messages = [fault.message for fault in broken[:MAX_NAMED]]
+    more = "; ..." if broken[MAX_NAMED:] else ""
     return f"taken by force: {'; '.join(messages)}{more}" if messages else ""
 
 
-def _unrun(foreign: tuple[str, ...]) -> str:
+def _remark_unrun(foreign: tuple[str, ...]) -> str:
     """A line that says which classes and functions were left alone."""
     if not foreign:
         return ""
-    named = ", ".join(repr(name[:60])[1:-1] for name in foreign[:NAMED])
-    more = f" and {len(foreign) - NAMED:,} more" if foreign[NAMED:] else ""
+    named = ", ".join(repr(name[:60])[1:-1] for name in foreign[:MAX_NAMED])
+    more = f" and {len(foreign) - MAX_NAMED:,} more" if foreign[MAX_NAMED:] else ""
     return f"the file asks for {named}{more} beside its numbers; nothing of it was run"
 
 
-def _counted(names: tuple[str, ...]) -> dict[str, int]:
-    counters = ("num_batches_tracked",)
-    heads = (
-        name.rpartition(".")[2] if name.endswith(counters) else name.partition(".")[0]
-        for name in names
-    )
-    return dict(Counter(heads))
+def _count_set_aside(names: tuple[str, ...]) -> dict[str, int]:
+    """Optimizer state is told by the beginning of a name, a norm's counter by its end."""
+    counts: Counter[str] = Counter()
+    for name in names:
+        if name.endswith("num_batches_tracked"):
+            counts[name.rpartition(".")[2]] += 1
+        else:
+            counts[name.partition(".")[0]] += 1
+    return dict(counts)
 
 
-def _write(converted: Converted, output: Path | None, target: str, suggest: Path | None) -> None:
+def _write_files(
+    converted: Conversion, output: Path | None, target: str, suggest: Path | None
+) -> None:
     if suggest is not None:
         try:
-            write_whole(suggest, suggested(converted.pairs))
+            write_whole(suggest, suggest_rules(converted.pairs))
         except OSError as error:
             raise ArchspecError.one(
-                "W002", f"cannot be written: {ckpt.reason(error)}", str(suggest)
+                "W002", f"cannot be written: {ckpt.explain_failure(error)}", str(suggest)
             ) from None
     if output is not None:
-        theirs = their_names(target, converted.tensors)
+        theirs = translate_names(target, converted.tensors)
         write_tensors(output, {theirs[name]: tensor for name, tensor in converted.tensors.items()})

@@ -1,4 +1,6 @@
-"""A file from an https server: verified, taken up again where it was cut, there whole or not at all."""
+"""A file from an https server:
+verified, taken up again where it was cut, there whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_ope
 from archspec.errors import ArchspecError, DownloadError
 from archspec.files import write_whole
 
-Show = Callable[[str, int, int], None]
-"""Is told what is going on, the bytes that are there, and the bytes in all (0 where they are not known)."""
+ShowProgress = Callable[[str, int, int], None]
+"""Is told what is going on, the bytes that are there,
+and the bytes in all (0 where they are not known)."""
 
 TIMEOUT_SECONDS = 30.0
 LARGEST = 1 << 30
@@ -29,8 +32,10 @@ HEADERS: Mapping[str, str] = {"User-Agent": "densenet-archspec", "Accept-Encodin
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The bytes that are there, of how many, and of which version: the server's ETag or Last-Modified."""
+class PartialDownload:
+    """The bytes that are there, of how many, and of which version:
+    the server's ETag or Last-Modified.
+    """
 
     size: int = 0
     length: int = 0
@@ -40,20 +45,21 @@ class Part:
 def fetch(
     url: str,
     target: Path,
-    show: Show = lambda what, done, total: None,
+    show: ShowProgress = lambda what, done, total: None,
     accept: Callable[[Path], None] = lambda file: None,
 ) -> Path:
     """Download `url` into `target` unless it is there, and return it.
 
-    What has arrived waits beside it in `.partial` for the next call. `accept` sees the whole file before it gets
-    its name; where it raises, the file is removed. Two processes at once take turns.
+    What has arrived waits beside it in `.partial` for the next call. `accept` sees the whole file
+    before it gets its name; where it raises, the file is removed. Two processes at once take turns.
 
     Raises:
         DownloadError: N002 to N006, the network; N008, the folder cannot be written.
     """
     _require_https(url, url)
-    partial = _beside(target, ".partial")
-    with locked(target, show):
+    partial = _add_ending(target, ".partial")
+    # Two processes may want one file: whoever waited finds it there.
+    with lock_target(target, show):
         if target.is_file():
             return target
         _download(url, partial, show)
@@ -68,13 +74,15 @@ def fetch(
 
 
 @contextmanager
-def locked(target: Path, show: Show = lambda what, done, total: None) -> Iterator[None]:
+def lock_target(
+    target: Path, show: ShowProgress = lambda what, done, total: None
+) -> Iterator[None]:
     """Make the folder of `target` and be the only process that writes `target`.
 
     Raises:
         DownloadError: N008 for every OSError in the block.
     """
-    with disk_faults(target):
+    with convert_disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.with_name(f".{target.name}.lock").open("w") as lock:
             _wait_for(lock, show)
@@ -82,7 +90,7 @@ def locked(target: Path, show: Show = lambda what, done, total: None) -> Iterato
 
 
 @contextmanager
-def disk_faults(file: Path) -> Iterator[None]:
+def convert_disk_faults(file: Path) -> Iterator[None]:
     """Turn every OSError in the block, which works on `file`, into a DownloadError (N008)."""
     try:
         yield
@@ -95,14 +103,14 @@ def disk_faults(file: Path) -> Iterator[None]:
 def drop_part(target: Path) -> None:
     """Remove what an earlier download of `target` has left."""
     for ending in (".partial", ".partial.json"):
-        _beside(target, ending).unlink(missing_ok=True)
+        _add_ending(target, ending).unlink(missing_ok=True)
 
 
-def _beside(file: Path, ending: str) -> Path:
+def _add_ending(file: Path, ending: str) -> Path:
     return file.with_name(file.name + ending)
 
 
-def _wait_for(lock: IO[str], show: Show) -> None:
+def _wait_for(lock: IO[str], show: ShowProgress) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -110,39 +118,41 @@ def _wait_for(lock: IO[str], show: Show) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _download(url: str, partial: Path, show: Show) -> None:
-    part = _part(partial, url)
+def _download(url: str, partial: Path, show: ShowProgress) -> None:
+    part = _find_partial(partial, url)
     if part.length and part.size == part.length:
         return
-    response, start = _open(url, part)
+    response, start = _open_url(url, part)
     with response:
-        length = part.length if start else _start(response, partial, url)
-        _receive(response, partial, url, Part(start, length), show)
+        length = part.length if start else _start_anew(response, partial, url)
+        _receive(response, partial, url, PartialDownload(start, length), show)
 
 
-def _part(partial: Path, url: str) -> Part:
-    """What is there to go on from; nothing where it is not certain to be of one version of the same file."""
+def _find_partial(partial: Path, url: str) -> PartialDownload:
+    """What is there to go on from;
+    nothing where it is not certain to be of one version of the same file.
+    """
     try:
-        note = json.loads(_beside(partial, ".json").read_text())
+        note = json.loads(_add_ending(partial, ".json").read_text())
         size = partial.stat().st_size
-        part = Part(size, int(note["length"]), str(note["version"]))
+        part = PartialDownload(size, int(note["length"]), str(note["version"]))
     except (FileNotFoundError, ValueError, TypeError, KeyError, OverflowError):
-        return Part()
+        return PartialDownload()
     is_usable = note["address"] == url and part.version and size <= part.length
-    return part if is_usable else Part()
+    return part if is_usable else PartialDownload()
 
 
-def _open(url: str, part: Part) -> tuple[HTTPResponse, int]:
+def _open_url(url: str, part: PartialDownload) -> tuple[HTTPResponse, int]:
     """Return the server's answer and the place in the file at which it starts."""
     if part.size:
-        response = _ask(url, {"Range": f"bytes={part.size}-", "If-Range": part.version})
+        response = _send_request(url, {"Range": f"bytes={part.size}-", "If-Range": part.version})
         if response is not None and response.status == HTTPStatus.OK:
             return response, 0
-        if response is not None and _goes_on(response, part):
+        if response is not None and _continues_partial(response, part):
             return response, part.size
         if response is not None:
             response.close()
-    response = _ask(url, {})
+    response = _send_request(url, {})
     if response is None or response.status != HTTPStatus.OK:
         raise DownloadError.one(
             "N005", "the server answers with a part that was not asked for", url
@@ -150,8 +160,10 @@ def _open(url: str, part: Part) -> tuple[HTTPResponse, int]:
     return response, 0
 
 
-def _goes_on(response: HTTPResponse, part: Part) -> bool:
-    """Tell whether it is the rest, and of the version whose beginning is there: not every server knows If-Range."""
+def _continues_partial(response: HTTPResponse, part: PartialDownload) -> bool:
+    """Tell whether it is the rest, and of the version whose beginning is there:
+    not every server knows If-Range.
+    """
     wanted = f"bytes {part.size}-{part.length - 1}/{part.length}"
     is_rest = (
         response.headers.get("Content-Range") == wanted
@@ -160,17 +172,20 @@ def _goes_on(response: HTTPResponse, part: Part) -> bool:
     return (
         response.status == HTTPStatus.PARTIAL_CONTENT
         and is_rest
-        and _version(response) in ("", part.version)
+        and _find_version(response) in ("", part.version)
     )
 
 
-def _version(response: HTTPResponse) -> str:
-    """Return a strong ETag, else Last-Modified, else ''. Weak ETags do not promise the same bytes."""
+def _find_version(response: HTTPResponse) -> str:
+    """Return a strong ETag, else Last-Modified, else ''.
+
+    Weak ETags do not promise the same bytes.
+    """
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-def _start(response: HTTPResponse, partial: Path, url: str) -> int:
+def _start_anew(response: HTTPResponse, partial: Path, url: str) -> int:
     """Begin the file anew, note which version it is of, and return its length."""
     length = response.length
     if not length or response.headers.get("Content-Encoding", "identity") != "identity":
@@ -180,17 +195,19 @@ def _start(response: HTTPResponse, partial: Path, url: str) -> int:
             "N005", f"the file has {length:,} bytes, more than the {LARGEST:,} allowed", url
         )
     partial.write_bytes(b"")
-    note = {"address": url, "length": length, "version": _version(response)}
-    write_whole(_beside(partial, ".json"), json.dumps(note) + "\n")
+    note = {"address": url, "length": length, "version": _find_version(response)}
+    write_whole(_add_ending(partial, ".json"), json.dumps(note) + "\n")
     return length
 
 
-def _receive(response: HTTPResponse, partial: Path, url: str, part: Part, show: Show) -> None:
+def _receive(
+    response: HTTPResponse, partial: Path, url: str, part: PartialDownload, show: ShowProgress
+) -> None:
     done, what = part.size, f"downloading {partial.stem}"
     show(what, done, part.length)
     with partial.open("ab") as file:
         while done < part.length:
-            piece, reason = _read(response)
+            piece, reason = _read_piece(response)
             if not piece:
                 arrived = f"after {done:,} of {part.length:,} bytes: {reason}"
                 cure = "the same command goes on from there"
@@ -202,17 +219,18 @@ def _receive(response: HTTPResponse, partial: Path, url: str, part: Part, show: 
         os.fsync(file.fileno())
 
 
-def _read(response: HTTPResponse) -> tuple[bytes, str]:
+def _read_piece(response: HTTPResponse) -> tuple[bytes, str]:
     """Return the next bytes, or none and why."""
     try:
         return response.read1(PIECE), "the server closed it"
     except (OSError, HTTPException) as error:
-        return b"", _why(error)
+        return b"", _explain_error(error)
 
 
-def _ask(url: str, headers: Mapping[str, str]) -> HTTPResponse | None:
+def _send_request(url: str, headers: Mapping[str, str]) -> HTTPResponse | None:
     """Return the server's answer; None where it has no such range."""
-    request = Request(url, headers={**HEADERS, **headers})  # noqa: S310, https alone: _require_https
+    # S310 fears other schemes: `fetch` and each redirect have asked _require_https.
+    request = Request(url, headers={**HEADERS, **headers})  # noqa: S310
     opener = build_opener(HTTPSHandler(context=ssl.create_default_context()), _HttpsAlone())
     try:
         response: HTTPResponse = opener.open(request, timeout=TIMEOUT_SECONDS)
@@ -224,9 +242,9 @@ def _ask(url: str, headers: Mapping[str, str]) -> HTTPResponse | None:
             "N005", f"the server answers {error.code} {error.reason}", url
         ) from None
     except URLError as error:
-        raise _unreachable(url, error.reason) from None
+        raise _make_unreachable_fault(url, error.reason) from None
     except (OSError, HTTPException, ValueError) as error:
-        raise _unreachable(url, error) from None
+        raise _make_unreachable_fault(url, error) from None
     return response
 
 
@@ -248,17 +266,17 @@ def _require_https(url: str, place: str) -> None:
         raise DownloadError.one("N002", what, place, "only https tells who it is that answers")
 
 
-def _unreachable(url: str, reason: object) -> ArchspecError:
+def _make_unreachable_fault(url: str, reason: object) -> ArchspecError:
     if isinstance(reason, ssl.SSLCertVerificationError):
         what = f"the server's certificate is not trusted: {reason.verify_message.rstrip('.')}"
         cure = (
             "where a proxy signs for it, SSL_CERT_FILE names the file with that proxy's authority"
         )
         return DownloadError.one("N004", what, url, cure)
-    return DownloadError.one("N003", f"cannot be reached: {_why(reason)}", url)
+    return DownloadError.one("N003", f"cannot be reached: {_explain_error(reason)}", url)
 
 
-def _why(error: object) -> str:
+def _explain_error(error: object) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -11,11 +11,11 @@ from archspec.errors import Diagnostic, counted
 from archspec.graph.ir import Graph
 from archspec.weights.formats.number_types import Floats
 
-LISTED = 20
+MAX_LISTED = 20
 CURE = "training went wrong, or the file is damaged; convert --force takes them as they are"
 
 
-def faults_of(
+def find_faulty_values(
     tensors: Mapping[str, Floats], ours: Mapping[str, str], graph: Graph, where: str
 ) -> list[Diagnostic]:
     """Return for each tensor, by the file's names, what is wrong with its numbers (R110).
@@ -26,19 +26,19 @@ def faults_of(
         graph: the network, whose norms add an eps to their variance.
         where: the file.
     """
-    found = _faults({name: tensors[name] for name in ours}, ours, _eps(graph))
-    faults = [Diagnostic("R110", message, where, CURE) for message in islice(found, LISTED)]
+    found = _describe_faults({name: tensors[name] for name in ours}, ours, _eps_by_variance(graph))
+    faults = [Diagnostic("R110", message, where, CURE) for message in islice(found, MAX_LISTED)]
     rest = sum(1 for _ in found)
     return [*faults, *([Diagnostic("R110", f"and {rest} more", where)] if rest else [])]
 
 
-def _eps(graph: Graph) -> dict[str, float]:
+def _eps_by_variance(graph: Graph) -> dict[str, float]:
     """By the names of variances."""
     norms = [op for op in graph.ops.values() if op.kind == "batch_norm"]
     return {f"{op.name}.moving_variance": op.attrs["eps"] for op in norms}
 
 
-def _faults(
+def _describe_faults(
     tensors: Mapping[str, Floats], ours: Mapping[str, str], eps: Mapping[str, float]
 ) -> Iterator[str]:
     for name, tensor in tensors.items():

@@ -8,7 +8,7 @@ from typing import Any
 from archspec.weights.formats.number_types import Floats
 
 
-def begin_with(network: Any, tensors: Mapping[str, Floats]) -> None:
+def load_tensors(network: Any, tensors: Mapping[str, Floats]) -> None:
     """Give a MindSpore network the tensors, by name; what they leave out stays as it is."""
     import mindspore as ms
 

@@ -14,7 +14,7 @@ from archspec.graph.digest import named_digest, structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.report import report
 from archspec.spec.model import Spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.module import write_module
 
 Certificate = Mapping[str, Any]
@@ -31,7 +31,7 @@ def build_folder(
         GraphError: the spec's graph breaks a rule; nothing is written.
         ArchspecError: W002, the folder cannot be written.
     """
-    graph = verified(build_graph(spec))
+    graph = verify_or_raise(build_graph(spec))
     module = write_module(graph)
     certificate = certify(spec, graph, module) if certify else None
     digests = {"structure_digest": structure_digest(graph), "named_digest": named_digest(graph)}

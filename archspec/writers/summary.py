@@ -9,7 +9,7 @@ from math import inf
 from string import ascii_lowercase, digits
 
 from archspec.errors import counted
-from archspec.graph.connections import ports
+from archspec.graph.connections import derive_ports
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, Report
 from archspec.operators.shapes import Shape
@@ -93,7 +93,7 @@ def adds_input(block: str, graph: Graph) -> bool:
 def skips(graph: Graph) -> list[tuple[str, str]]:
     """Return each stage that reads another than the one before it, behind that other stage."""
     stages = [region.name for region in graph.regions.values() if not region.parent]
-    found = ports(graph)
+    found = derive_ports(graph)
     makers = {value: name for name in stages for value in found[name].leaving}
     pairs = [
         (makers[value], name, before)

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 from conftest import densenet, passed, refused
 
-from archspec.certify.built_network import certify_built, words
+from archspec.certify.built_network import certify_built, summarize_certificate
 from archspec.certify.certificate_cache import MAX_BYTES, read_certificate
 from archspec.compare.compare import COMPARED, NOT_COMPARED
 from archspec.errors import ModelFileError
@@ -15,7 +15,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.report import report
 from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.module import write_module
 
 SPEC = load_spec("densenetbc_digits", ["block_config=[2, 2]", "growth_rate=4"])
@@ -58,10 +58,10 @@ def certificate_of(graph, module):
 
 def test_the_compiled_network_is_found_equal_and_remembered(cache):
     """The second time the certificate comes from the cache, where no other was planted."""
-    graph, module = verified(build_graph(SPEC)), emitted()
+    graph, module = verify_or_raise(build_graph(SPEC)), emitted()
     found = certify_built(SPEC, graph, module)
     assert [block["edges"] for block in found["blocks"]] == [3, 3]
-    assert "6 of 6 direct connections" in words(found)
+    assert "6 of 6 direct connections" in summarize_certificate(found)
     (kept,) = cache.iterdir()
     written = kept.stat().st_mtime_ns
     assert certify_built(SPEC, graph, module) == found
@@ -176,7 +176,9 @@ def test_a_module_that_computes_something_else_is_refused(cache):
 
 
 def test_a_module_that_cannot_be_compiled_is_said_so(cache, tmp_path, monkeypatch):
-    """And how to go on without a certificate; what MindSpore leaves of it does not lie where the user works."""
+    """And how to go on without a certificate;
+    what MindSpore leaves of it does not lie where the user works.
+    """
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     with pytest.raises(

@@ -30,7 +30,7 @@ def test_a_file_that_is_the_specs_network(file: Path, capfd: pytest.CaptureFixtu
     """By a shipped name: the connections of both blocks, digests of both files, and nothing on the screen."""
     found = certify_file(file, "densenetbc_digits")
     assert isinstance(found, Certificate)
-    assert found.equal
+    assert found.is_equal
     assert found.differences == ()
     assert [block.edges for block in found.comparison.blocks] == [EDGES, EDGES]
     assert found.sha256 == sha256(file.read_bytes()).hexdigest()
@@ -53,7 +53,7 @@ def test_its_values_are_plain(file: Path) -> None:
 def test_a_spec_that_is_no_file_has_no_digest_of_one(file: Path) -> None:
     """It may have been changed since it was read."""
     found = certify_file(file, load_spec("densenetbc_digits"))
-    assert found.equal
+    assert found.is_equal
     assert found.spec_file is None
     assert "spec_sha256" not in found.values()
 
@@ -71,7 +71,7 @@ def test_another_network_is_told_and_not_raised(
 ) -> None:
     """Each difference has its code."""
     found = certify_file(file, "densenetbc_digits", overrides)
-    assert not found.equal
+    assert not found.is_equal
     assert code in {difference.code for difference in found.differences}
     assert found.life is None
 

@@ -1,4 +1,6 @@
-"""Connections that are there in form alone: files with weights that are zero, and ONNX Runtime's word on them."""
+"""Connections that are there in form alone:
+files with weights that are zero, and ONNX Runtime's word on them.
+"""
 
 import json
 import random
@@ -14,8 +16,8 @@ from conftest import densenet as command
 from onnx import TensorProto, helper, numpy_helper
 from readers.onnx_styles import STYLES, densenet, run, written
 
-from archspec.certify.certificate import certificate
-from archspec.certify.liveness import Life, life_of
+from archspec.certify.certificate import make_certificate
+from archspec.certify.liveness import Liveness, check_liveness
 from archspec.compare.compare import NOT_COMPARED, compare
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
@@ -34,7 +36,8 @@ GROWTH = 12
 ENTERING = {1: 24, 2: 36}
 """Channels that enter each block."""
 CONNECTIONS = 20 + 2 * 5 + 1
-"""Of layers; of the transition and the head, which read their block's input and its layers; of the stem."""
+"""Of layers; of the transition and the head,
+which read their block's input and its layers; of the stem."""
 
 Weights = dict[str, Any]
 
@@ -66,16 +69,16 @@ def without(name: str, where: Any = slice(None), axis: int = 1) -> Callable[[Wei
     return change
 
 
-def life(model: Any, folder: Path, graph: Graph = DIGITS) -> Life:
+def life(model: Any, folder: Path, graph: Graph = DIGITS) -> Liveness:
     file = folder / "model.onnx"
     file.write_bytes(model.SerializeToString())
     reading = onnx_reading(file)
     comparison = compare(graph, reading.graph)
-    assert comparison.equal, comparison.differences
-    return life_of(comparison.match, reading, file)
+    assert comparison.is_equal, comparison.differences
+    return check_liveness(comparison.match, reading, file)
 
 
-def lines(found: Life) -> list[str]:
+def lines(found: Liveness) -> list[str]:
     return [difference.message for difference in found.differences]
 
 
@@ -83,12 +86,14 @@ def lines(found: Life) -> list[str]:
 def test_a_network_with_weights_is_alive(style: str, tmp_path: Path) -> None:
     found = life(changed(style), tmp_path)
     assert lines(found) == []
-    assert (found.connections, found.unread, found.notes) == (CONNECTIONS, (), ())
+    assert (found.connections, found.unreadable, found.notes) == (CONNECTIONS, (), ())
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_what_is_zero_is_named_in_every_style(style: str, tmp_path: Path) -> None:
-    """A slice of a convolution, a slice of a scale, the whole of a layer's last convolution, slices behind a block."""
+    """A slice of a convolution, a slice of a scale,
+    the whole of a layer's last convolution, slices behind a block.
+    """
     model = changed(
         style,
         without(f"{layer(1, 4)}.conv1.weight", channels(1, 2)),
@@ -116,7 +121,9 @@ def test_a_single_weight_keeps_a_connection_alive(tmp_path: Path) -> None:
 
 
 def test_a_connection_ends_where_its_channels_end_one_by_one(tmp_path: Path) -> None:
-    """Scales close one half of them, weights the other; or what they are mixed into is not read on."""
+    """Scales close one half of them, weights the other;
+    or what they are mixed into is not read on.
+    """
     start, middle, stop = (channels(1, 2).start + part for part in (0, 7, GROWTH))
     halves = (
         without(f"{layer(1, 4)}.norm1.gamma", slice(start, middle), axis=0),
@@ -128,7 +135,7 @@ def test_a_connection_ends_where_its_channels_end_one_by_one(tmp_path: Path) -> 
         weights[f"{layer(2, 3)}.conv2.weight"][:, 0] = 0
 
     found = life(changed("torch", *halves, into_one), tmp_path)
-    assert [(dead.reader, dead.source, dead.operator) for dead in found.dead] == [
+    assert [(dead.reader, dead.source, dead.operator) for dead in found.dead_connections] == [
         ("block 1, layer 4", "layer 2", f"{layer(1, 4)}.conv1"),
         ("block 2, layer 3", "layer 1", f"{layer(2, 3)}.conv2"),
     ]
@@ -194,7 +201,7 @@ def test_onnx_runtime_says_the_same_of_every_connection(tmp_path: Path) -> None:
                             f"layer {source}" if source else "the block's input",
                         )
                     )
-    assert still == {(dead.reader, dead.source) for dead in life(model, tmp_path).dead}
+    assert still == {(dead.reader, dead.source) for dead in life(model, tmp_path).dead_connections}
     assert len(still) == 4
 
 
@@ -257,9 +264,9 @@ def test_a_variance_without_a_root_is_said(variance: float, form: str, tmp_path:
     assert [line.code for line in found.differences] == [VARIANCES[variance]] * bool(
         VARIANCES[variance]
     )
-    assert found.unread == ()
+    assert found.unreadable == ()
     assert np.isfinite(run(model, IMAGES)).all() == (not VARIANCES[variance])
-    if form == "a node" and found.rootless:
+    if form == "a node" and found.bad_variances:
         assert lines(found) == [
             f"{layer(1, 2)}.norm2 and 1 more have a variance that with eps is not above zero: "
             "what it gives is no number"
@@ -290,9 +297,9 @@ def test_what_could_not_be_looked_at_is_said(tmp_path: Path) -> None:
     model = kept_outside(changed("torch"), f"{layer(1, 4)}.conv1.weight", "gone.data")
     found = life(model, tmp_path)
     note = f"the weights of {layer(1, 4)}.conv1 cannot be read: nobody looked whether they are zero"
-    assert (lines(found), found.unread, found.notes) == ([], (f"{layer(1, 4)}.conv1",), (note,))
-    known = certificate(
-        tmp_path / "model.onnx", DIGITS, compare(DIGITS, DIGITS), life=found
+    assert (lines(found), found.unreadable, found.notes) == ([], (f"{layer(1, 4)}.conv1",), (note,))
+    known = make_certificate(
+        tmp_path / "model.onnx", DIGITS, compare(DIGITS, DIGITS), liveness=found
     ).values()
     assert known["not_looked_at"] == (f"{layer(1, 4)}.conv1",)
     assert note in known["notes"]
@@ -301,11 +308,11 @@ def test_what_could_not_be_looked_at_is_said(tmp_path: Path) -> None:
 def test_a_certificate_says_whether_the_weights_were_looked_at(tmp_path: Path) -> None:
     found = life(changed("torch"), tmp_path)
     file, comparison = tmp_path / "model.onnx", compare(DIGITS, DIGITS)
-    without_life = certificate(file, DIGITS, comparison).values()
+    without_life = make_certificate(file, DIGITS, comparison).values()
     assert without_life["not_compared"] == NOT_COMPARED
     assert "counts as one" in NOT_COMPARED[0]
     assert "dead" not in without_life
-    known = certificate(file, DIGITS, comparison, life=found).values()
+    known = make_certificate(file, DIGITS, comparison, liveness=found).values()
     assert "counts as one" not in " ".join(known["not_compared"])
     assert "all zero" in known["compared"][-1]
     assert (known["dead"], known["connections"], known["equal"]) == ([], CONNECTIONS, True)
@@ -316,7 +323,7 @@ def test_relatives_are_alive(name: str, tmp_path: Path) -> None:
     """Depthwise convolutions, branches, slices, sources that are read in part."""
     graph = build_graph(load_spec(name))
     found = life(written(graph.ops.values(), STYLES["torch"])[0], tmp_path, graph)
-    assert (lines(found), found.unread) == ([], ())
+    assert (lines(found), found.unreadable) == ([], ())
 
 
 VARIANT = {
@@ -345,7 +352,9 @@ VARIANT = {
 
 @pytest.fixture(scope="module")
 def variant(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    """Layers that read one other alone, so that a norm is folded into another layer; gates, groups."""
+    """Layers that read one other alone, so that a norm is folded into another layer;
+    gates, groups.
+    """
     file = tmp_path_factory.mktemp("variant") / "variant.yaml"
     file.write_text(json.dumps(VARIANT))
     return build_graph(load_spec(str(file)))
@@ -358,7 +367,9 @@ def weights_of(graph: Graph, layers: Sequence[int], role: str) -> list[str]:
 
 @pytest.mark.parametrize("style", ["torch", "torch folded", "scale and shift"])
 def test_gates_and_groups_carry_features(style: str, variant: Graph, tmp_path: Path) -> None:
-    """Zero behind a gate is alive still: the gate reads all channels, and each of its own depends on it."""
+    """Zero behind a gate is alive still:
+    the gate reads all channels, and each of its own depends on it.
+    """
     last = weights_of(variant, (2, 2), "conv")[-1]
     first = next(
         op for op in weights_of(variant, (2, 2), "conv") if variant.ops[op].attrs["kernel"] == 1
@@ -369,7 +380,9 @@ def test_gates_and_groups_carry_features(style: str, variant: Graph, tmp_path: P
     behind_a_gate = changed(style, without(f"{first}.weight", slice(entering, None)), steps=ops)
     assert lines(life(behind_a_gate, tmp_path, variant)) == []
     constant = life(changed(style, without(f"{last}.weight"), steps=ops), tmp_path, variant)
-    assert [(dead.reader, dead.operator) for dead in constant.dead] == [("block 2, layer 2", last)]
+    assert [(dead.reader, dead.operator) for dead in constant.dead_connections] == [
+        ("block 2, layer 2", last)
+    ]
 
 
 def exported(file: Path, values: Mapping[str, tuple[Any, float]]) -> Path:
@@ -394,7 +407,7 @@ def test_a_variance_without_a_root_is_said_of_what_mindspore_writes(tmp_path: Pa
     for value, expected in ((-0.1, [name]), (-1e-6, [])):
         file = exported(tmp_path / "model.mindir", {f"{name}.moving_variance": (2, value)})
         reading = mindir_reading(file)
-        found = life_of(compare(DIGITS, reading.graph).match, reading, file)
+        found = check_liveness(compare(DIGITS, reading.graph).match, reading, file)
         assert [line.where for line in found.differences if line.code == "R110"] == expected
 
 
@@ -413,8 +426,8 @@ def mindir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_zeros_are_found_in_what_mindspore_writes(mindir: Path) -> None:
     reading = mindir_reading(mindir)
-    found = life_of(compare(DIGITS, reading.graph).match, reading, mindir)
-    assert found.unread == ()
+    found = check_liveness(compare(DIGITS, reading.graph).match, reading, mindir)
+    assert found.unreadable == ()
     assert lines(found) == [
         "block 1, layer 3 reads layer 1 with weights that are all zero",
         "block 2, layer 1 gives the same output for every image: the weights of "
@@ -439,7 +452,9 @@ def test_certify_ends_with_3_and_lists_them(mindir: Path) -> None:
 
 @pytest.mark.parametrize("number", [20, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_a_damaged_file_is_refused_or_looked_at(number: int, tmp_path: Path) -> None:
-    """Bytes are changed, taken out and put in anywhere: there is no other end than an error with a code."""
+    """Bytes are changed, taken out and put in anywhere:
+    there is no other end than an error with a code.
+    """
     draw, file = random.Random(number), tmp_path / "model.onnx"
     whole, looked_at = changed("scale and shift").SerializeToString(), 0
     for _ in range(number):
@@ -450,14 +465,16 @@ def test_a_damaged_file_is_refused_or_looked_at(number: int, tmp_path: Path) -> 
             reading = onnx_reading(file)
             comparison = compare(DIGITS, reading.graph)
             looked_at += (
-                comparison.equal
-                and life_of(comparison.match, reading, file).connections == CONNECTIONS
+                comparison.is_equal
+                and check_liveness(comparison.match, reading, file).connections == CONNECTIONS
             )
     assert looked_at
 
 
 def test_what_the_spec_itself_cuts_off_is_not_called_dead(tmp_path: Path) -> None:
-    """A slice leaves out the last layer; half of what it leaves has weights of zero, which are told."""
+    """A slice leaves out the last layer;
+    half of what it leaves has weights of zero, which are told.
+    """
     values = {
         "input": {"channels": 1, "height": 8, "width": 8},
         "growth_rate": 4,
@@ -471,7 +488,7 @@ def test_what_the_spec_itself_cuts_off_is_not_called_dead(tmp_path: Path) -> Non
     graph = build_graph(Spec.model_validate(values))
     content, weights = written(graph.ops.values(), STYLES["torch"])
     found = life(content, tmp_path, graph)
-    assert (lines(found), found.unread) == ([], ())
+    assert (lines(found), found.unreadable) == ([], ())
     name = next(name for name in weights if name.endswith("dense.weight"))
     weights[name][:, 8:12] = 0
     found = life(written(graph.ops.values(), STYLES["torch"], weights)[0], tmp_path, graph)

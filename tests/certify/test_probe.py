@@ -23,8 +23,8 @@ from conftest import densenet as command
 from onnx import TensorProto, helper, numpy_helper
 from readers.onnx_styles import STYLES, written
 
-from archspec.certify.probe import Probe, onnx_runtime, probe_of
-from archspec.certify.subgraph import Cutter, Uncut
+from archspec.certify.probe import Probe, onnx_runtime, probe_connections
+from archspec.certify.subgraph import NotExtractable, SubgraphExtractor
 from archspec.errors import EnvironmentFault
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
@@ -35,7 +35,7 @@ from archspec.spec.load import load_spec
 
 def probed(model: Any, folder: Path, graph: Graph = DIGITS) -> Probe:
     found = life(model, folder, graph)
-    return probe_of(found, onnx_reading(folder / "model.onnx"), folder / "model.onnx")
+    return probe_connections(found, onnx_reading(folder / "model.onnx"), folder / "model.onnx")
 
 
 def lines(probe: Probe) -> list[str]:
@@ -81,9 +81,11 @@ def test_a_relu_that_is_never_positive_is_found_out(tmp_path: Path) -> None:
 def test_what_moves_though_its_weights_deny_it_is_said(tmp_path: Path) -> None:
     """A fault of ours would be one: the two ways to the answer check each other."""
     found = life(changed("torch"), tmp_path)
-    wrong = replace(found, carried={**found.carried, layer(1, 2): np.array([True, False])})
+    wrong = replace(
+        found, carried_sources={**found.carried_sources, layer(1, 2): np.array([True, False])}
+    )
     file = tmp_path / "model.onnx"
-    assert lines(probe_of(wrong, onnx_reading(file), file)) == [
+    assert lines(probe_connections(wrong, onnx_reading(file), file)) == [
         "block 1, layer 2 moves when layer 1 does, though its weights say that it cannot"
     ]
 
@@ -96,7 +98,10 @@ def test_a_layer_that_is_not_apart_in_the_file_is_said(tmp_path: Path) -> None:
     found = probed(model, tmp_path, graph)
     assert len(found.not_run) == 4
     assert found.notes == (
-        "not probed: block 1, layer 1 (what it reads or gives is no tensor of the file), and 3 more",
+        (
+            "not probed: block 1, layer 1 (what it reads or gives is no tensor of the file), and "
+            "3 more"
+        ),
     )
     assert 0 < found.confirmed == found.connections
     whole = probed(written(graph.ops.values(), STYLES["torch"])[0], tmp_path, graph)
@@ -119,7 +124,7 @@ def in_halves(model: Any) -> Any:
 
 def test_halves_are_run_too(tmp_path: Path) -> None:
     model = in_halves(changed("torch", without(f"{layer(1, 4)}.conv1.weight", channels(1, 2))))
-    assert [dead.source for dead in life(model, tmp_path).dead] == ["layer 2"]
+    assert [dead.source for dead in life(model, tmp_path).dead_connections] == ["layer 2"]
     found = probed(model, tmp_path)
     assert (found.confirmed, lines(found), found.notes) == (CONNECTIONS - 1, [], ())
 
@@ -133,12 +138,12 @@ def test_weights_of_another_file_are_put_in(tmp_path: Path) -> None:
     assert (found.confirmed, found.notes) == (CONNECTIONS, ())
     reading = onnx_reading(tmp_path / "model.onnx")
     with values_of(tmp_path / "model.onnx") as opened:
-        cutter = Cutter(reading, opened)
-        cutout = cutter.cut([reading.graph.inputs[0]], [reading.graph.outputs[0]])
-        assert b"model.data" not in cutout.model
+        extractor = SubgraphExtractor(reading, opened)
+        subgraph = extractor.extract([reading.graph.inputs[0]], [reading.graph.outputs[0]])
+        assert b"model.data" not in subgraph.model
         (tmp_path / "model.data").unlink()
-        with pytest.raises(Uncut, match="weights that cannot be read"):
-            cutter.cut([reading.graph.inputs[0]], [reading.graph.outputs[0]])
+        with pytest.raises(NotExtractable, match="weights that cannot be read"):
+            extractor.extract([reading.graph.inputs[0]], [reading.graph.outputs[0]])
 
 
 def test_nothing_is_run_that_the_reader_does_not_know(tmp_path: Path) -> None:
@@ -149,12 +154,12 @@ def test_nothing_is_run_that_the_reader_does_not_know(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     reading = onnx_reading(tmp_path / "model.onnx")
     with values_of(tmp_path / "model.onnx") as opened:
-        cutter = Cutter(reading, opened)
-        cutout = cutter.cut([reading.graph.inputs[0]], [reading.graph.outputs[0]])
-        kinds = {node.op_type for node in onnx.ModelProto.FromString(cutout.model).graph.node}
+        extractor = SubgraphExtractor(reading, opened)
+        subgraph = extractor.extract([reading.graph.inputs[0]], [reading.graph.outputs[0]])
+        kinds = {node.op_type for node in onnx.ModelProto.FromString(subgraph.model).graph.node}
         assert "Hardmax" not in kinds
-        with pytest.raises(Uncut):
-            cutter.cut([reading.graph.inputs[0]], ["no such operator"])
+        with pytest.raises(NotExtractable):
+            extractor.extract([reading.graph.inputs[0]], ["no such operator"])
     assert life(model, tmp_path).differences == ()
 
 
@@ -182,7 +187,10 @@ def test_certify_probes_as_it_is_told(dead: Path) -> None:
     assert ended.stdout.splitlines() == [
         f"{dead} is not densenetbc_digits",
         "different: block 1, layer 4 reads layer 2 with weights that are all zero",
-        f"probe         {CONNECTIONS - 1} of {CONNECTIONS - 1} connections confirmed by ONNX Runtime",
+        (
+            f"probe         {CONNECTIONS - 1} of {CONNECTIONS - 1} connections confirmed by ONNX "
+            "Runtime"
+        ),
     ]
 
 

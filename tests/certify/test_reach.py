@@ -1,4 +1,6 @@
-"""Which channels depend on which sources, held to numbers: a source is moved, and channels move or do not."""
+"""Which channels depend on which sources, held to numbers:
+a source is moved, and channels move or do not.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +9,7 @@ import numpy as np
 import oracle
 import pytest
 
-from archspec.certify.reach import Reach, filtered
+from archspec.certify.reach import Reach, apply_filters
 from archspec.graph.ir import Op
 from archspec.operators.table import ACTIVATIONS, OPERATORS
 
@@ -72,7 +74,7 @@ def test_a_convolution_passes_what_its_weights_read(name: str, seed: int) -> Non
         size=(*filters.shape, own["kernel"], own["kernel"])
     )
     expected = moved([Op("x", "conv", ("image",), attrs)], {"x.weight": weight})
-    assert (filtered(READ, filters, own["groups"]).table == expected).all()
+    assert (apply_filters(READ, filters, own["groups"]).table == expected).all()
     assert 0 < expected.sum() < expected.size
 
 
@@ -87,7 +89,7 @@ def test_other_operators_carry_channels_as_they_compute_them(kind: str) -> None:
 def test_joins_keep_the_order_and_sums_the_union() -> None:
     """Tables that are the same are not written twice, others stand below one another."""
     first = Reach(READ.rows, READ.at[:4])
-    made = filtered(READ, np.eye(4, WIDTH, 5, dtype=bool))
+    made = apply_filters(READ, np.eye(4, WIDTH, 5, dtype=bool))
     joined = OPERATORS["concat"].reach({}, [first, made, first])
     assert (joined.table == np.vstack([first.table, made.table, first.table])).all()
     assert OPERATORS["concat"].reach({}, [first, first]).rows is READ.rows
@@ -101,4 +103,4 @@ def test_what_does_not_pass_depends_on_nothing() -> None:
     kept = READ.where(passes)
     assert (kept.live == passes).all()
     assert kept.sources.tolist() == [False, True, True, True]
-    assert not filtered(kept, np.eye(2, WIDTH, dtype=bool)).live.any()
+    assert not apply_filters(kept, np.eye(2, WIDTH, dtype=bool)).live.any()

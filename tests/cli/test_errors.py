@@ -380,7 +380,9 @@ def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_roo
     subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
     prepare()
     for name in kept:
-        assert checkpoint.read(small_disk / "run/checkpoints" / name)  # whole, if it is there
+        assert checkpoint.read_checkpoint(
+            small_disk / "run/checkpoints" / name
+        )  # whole, if it is there
     passed(densenet("train", "--resume", "run", cwd=small_disk))
     assert {path.name for path in (small_disk / "run/checkpoints").iterdir()} == {
         "best.ckpt",

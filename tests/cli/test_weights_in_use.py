@@ -10,15 +10,15 @@ from weights.networks import weights_of
 from weights.torch_files import save
 
 from archspec.graph.build import build_graph
-from archspec.graph.parameters import parameters
+from archspec.graph.parameters import list_parameters
 from archspec.spec.load import load_spec
 from archspec.weights.formats.weight_files import read_tensors, write_tensors
-from archspec.weights.pairing.naming import their_names
+from archspec.weights.pairing.naming import translate_names
 
 
 def torch_file(path, tensors):
     """A .pth in torchvision's names."""
-    theirs = their_names("torchvision", tensors)
+    theirs = translate_names("torchvision", tensors)
     save(path, {theirs[name]: array for name, array in tensors.items()})
 
 
@@ -86,12 +86,12 @@ def test_mean_and_std_are_those_of_the_command_line(digits_run, tmp_path):
 def test_published_weights_predict_and_are_fine_tuned(tmp_path, monkeypatch):
     """A checkpoint in MindCV's names, under the published name, stands for the real one, which is not here."""
     monkeypatch.setenv("DENSENET_CACHE", str(tmp_path / "cache"))
-    names = parameters(build_graph(load_spec("densenet121")))
+    names = list_parameters(build_graph(load_spec("densenet121")))
     rng = np.random.default_rng(0)
     tensors = {
         name: rng.uniform(0.01, 0.02, p.shape).astype(np.float32) for name, p in names.items()
     }
-    theirs = their_names("mindcv", tensors)
+    theirs = translate_names("mindcv", tensors)
     write_tensors(
         tmp_path / "theirs.ckpt", {theirs[name]: array for name, array in tensors.items()}
     )

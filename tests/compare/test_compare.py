@@ -1,4 +1,6 @@
-"""Comparing a file's graph with a spec's: by structure alone, each fault named, permutations forgiven."""
+"""Comparing a file's graph with a spec's:
+by structure alone, each fault named, permutations forgiven.
+"""
 
 import random
 from collections.abc import Callable, Iterator
@@ -33,7 +35,9 @@ def small_but(override: str) -> list[str]:
 
 
 def nameless(graph: Graph, seed: int = 0) -> Graph:
-    """The graph as a file has it: no regions, other names, another order, no dropout, no momentum."""
+    """The graph as a file has it:
+    no regions, other names, another order, no dropout, no momentum.
+    """
     rng = random.Random(seed)
     names = {
         name: f"n{index}"
@@ -77,7 +81,7 @@ def test_a_graph_equals_its_spec_whatever_its_operators_are_called(spec: str) ->
     """Names, order and regions are taken away; connections are L(L+1)/2 in the file's graph too."""
     graph = build_graph(load_spec(spec))
     comparison = compare(graph, nameless(graph, seed=3))
-    assert comparison.equal
+    assert comparison.is_equal
     assert comparison.notes == ()
     for block in comparison.blocks:
         assert block.edges == block.expected_edges == block.layers * (block.layers + 1) // 2
@@ -96,8 +100,8 @@ def test_dropout_is_passed_by() -> None:
     with_dropout = build_graph(
         load_spec("densenet121", [*SMALL, "drop_rate=0.2", "head.dropout=0.5"])
     )
-    assert compare(with_dropout, nameless(SPEC)).equal
-    assert compare(SPEC, nameless(with_dropout)).equal
+    assert compare(with_dropout, nameless(SPEC)).is_equal
+    assert compare(SPEC, nameless(with_dropout)).is_equal
 
 
 def running(graph: Graph) -> Graph:
@@ -122,16 +126,19 @@ def test_nested_joins_equal_flat_ones() -> None:
         nested.ops["features.denseblock2.concat"].inputs
         != SPEC.ops["features.denseblock2.concat"].inputs
     )
-    assert compare(SPEC, nameless(nested)).equal
+    assert compare(SPEC, nameless(nested)).is_equal
 
 
 def test_another_order_inside_joins_is_a_note() -> None:
     """The channels of the weights behind it are permuted; the network is the same."""
     name = "features.denseblock1.concat3"
     comparison = compare(SPEC, nameless(changed(name, inputs=SPEC.ops[name].inputs[::-1])))
-    assert comparison.equal
+    assert comparison.is_equal
     assert comparison.notes == (
-        "block 1, layer 3 joins its sources in another order: the same network with the channels of weights permuted",
+        (
+            "block 1, layer 3 joins its sources in another order: the same network with the "
+            "channels of weights permuted"
+        ),
     )
 
 
@@ -212,7 +219,7 @@ FAULTS: list[tuple[Graph, list[str]]] = [
 def test_one_fault_is_one_line_in_the_users_words(graph: Graph, expected: list[str]) -> None:
     """Nothing else is accused, and no name of the file's helps."""
     comparison = compare(SPEC, nameless(graph, seed=5))
-    assert not comparison.equal
+    assert not comparison.is_equal
     assert lines(comparison) == expected
 
 
@@ -254,7 +261,8 @@ def test_missing_edges_are_counted_in_the_files_own_graph() -> None:
         (
             "layer=basic",
             [
-                "block 1, layer 1 and 6 more consist of batch_norm, relu, conv, batch_norm, relu, conv; "
+                "block 1, layer 1 and 6 more consist of batch_norm, relu, conv, batch_norm, "
+                "relu, conv; "
                 "the spec says batch_norm, relu, conv"
             ],
         ),
@@ -284,7 +292,7 @@ def test_another_network_altogether_is_different() -> None:
         Op("b", "global_avg_pool", ("a",)),
         Op("c", "dense", ("b",), {"in_channels": 3, "out_channels": 2}),
     ]
-    assert not compare(SPEC, Graph.of("file", ops)).equal
+    assert not compare(SPEC, Graph.of("file", ops)).is_equal
 
 
 def test_eps_is_compared_as_it_is_stored() -> None:
@@ -294,7 +302,7 @@ def test_eps_is_compared_as_it_is_stored() -> None:
         replace(op, attrs={**op.attrs, "eps": stored}) if "eps" in op.attrs else op
         for op in SPEC.ops.values()
     ]
-    assert compare(SPEC, nameless(Graph.of("file", ops))).equal
+    assert compare(SPEC, nameless(Graph.of("file", ops))).is_equal
 
 
 def mutations(rng: random.Random) -> Iterator[Callable[[Graph], Graph]]:
@@ -344,7 +352,9 @@ def reachable(graph: Graph) -> Graph:
 
 
 def same_function(graph: Graph) -> bool:
-    """An oracle by another way: isomorphic as labelled graphs (networkx), joins' inputs written out."""
+    """An oracle by another way:
+    isomorphic as labelled graphs (networkx), joins' inputs written out.
+    """
     return nx.is_isomorphic(
         labelled(SPEC),
         labelled(graph),
@@ -379,14 +389,16 @@ def flat(graph: Graph, names: tuple[str, ...]) -> list[str]:
 
 
 def test_every_random_mutation_is_found() -> None:
-    """300 mutations; networkx's isomorphism says which of them change nothing (none of those is accused)."""
+    """300 mutations; networkx's isomorphism says which of them
+    change nothing (none of those is accused).
+    """
     rng = random.Random(11)
     unchanged = 0
     for seed, mutate in zip(range(300), mutations(rng), strict=False):
         mutant = reachable(mutate(SPEC))
         same = same_function(mutant)
         unchanged += same
-        assert compare(SPEC, nameless(mutant, seed)).equal == same, lines(
+        assert compare(SPEC, nameless(mutant, seed)).is_equal == same, lines(
             compare(SPEC, nameless(mutant))
         )
     assert unchanged < 30
@@ -405,7 +417,9 @@ def test_joins_that_double_without_end_are_refused() -> None:
 
 
 def test_the_list_of_differences_ends() -> None:
-    """A block of 80 layers that read one another alone lacks 3,160 connections less those it has."""
+    """A block of 80 layers that read one another alone lacks
+    3,160 connections less those it has.
+    """
     spec = build_graph(load_spec("densenet121", small_but("block_config=[80]")))
     chain = spec
     for index in range(2, 81):
@@ -470,7 +484,7 @@ def test_newest_first_is_the_same_network(tmp_path: Path, emitted: str) -> None:
     """concat((layer(x), x)): a permutation of channels, noted and not accused."""
     text = edited(emitted, "ops.concat((x, layer(x)), 1)", "ops.concat((layer(x), x), 1)")
     comparison = compare(SPEC, exported(text, tmp_path / "newest.mindir"))
-    assert comparison.equal
+    assert comparison.is_equal
     assert "in another order" in comparison.notes[0]
 
 

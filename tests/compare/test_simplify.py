@@ -1,4 +1,6 @@
-"""Operators that give what they read: a compiler leaves them out, and a person writes them for nothing."""
+"""Operators that give what they read:
+a compiler leaves them out, and a person writes them for nothing.
+"""
 
 from typing import Any
 
@@ -42,8 +44,8 @@ def test_what_gives_what_it_reads_may_be_left_out(step: Any) -> None:
 def test_what_changes_anything_is_not_left_out(step: Any) -> None:
     """The like of it, with one setting changed."""
     written, plain = (spec_of(stem=[conv(8), *steps, conv(8)]) for steps in ([step], []))
-    assert not compare(written, nameless(plain)).equal
-    assert not compare(plain, nameless(written)).equal
+    assert not compare(written, nameless(plain)).is_equal
+    assert not compare(plain, nameless(written)).is_equal
 
 
 def test_a_crop_that_cuts_nothing_off_may_be_left_out() -> None:
@@ -100,7 +102,9 @@ def test_another_activation_in_a_row_is_compared(long: list[str], short: list[st
 
 
 def test_a_shuffle_that_undoes_another_may_be_left_out_with_it() -> None:
-    """Eight channels in two groups and then in four are as they were; in two groups again they are not."""
+    """Eight channels in two groups and then in four are as they were;
+    in two groups again they are not.
+    """
     wide = {"growth_rate": 8, "blocks": [{"layers": 1}]}
 
     def shuffled(*groups: int) -> Any:

@@ -11,8 +11,8 @@ from compare.test_equal_operators import conv, spec_of
 
 from archspec.compare.compare import compare
 from archspec.compare.concat_sources import MAX_JOINED
-from archspec.compare.simplify import channels_of
-from archspec.compare.sliced_concats import sliced_alike, unsliced
+from archspec.compare.simplify import count_channels
+from archspec.compare.sliced_concats import resolve_slices, resolve_slices_as_in
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
@@ -23,10 +23,12 @@ JOIN = "features.denseblock2.concat3"
 
 
 def channels(graph: Graph) -> dict[str, tuple[tuple[str, int], ...]]:
-    """Which channel of which operator each channel of a value is, by Python's own slices and sums."""
+    """Which channel of which operator each channel of a value is,
+    by Python's own slices and sums.
+    """
     widths, made = dict[str, int](), dict[str, tuple[tuple[str, int], ...]]()
     for op in graph.ops.values():
-        widths[op.name] = channels_of(op, widths)
+        widths[op.name] = count_channels(op, widths)
         if op.kind == "slice":
             made[op.name] = made[op.inputs[0]][op.attrs["start"] : op.attrs["stop"]]
         elif op.kind == "concat":
@@ -46,7 +48,7 @@ def random_graph(rng: random.Random) -> Graph:
         inputs = tuple(rng.choices(known, k=rng.randint(1, 3) if kind == "concat" else 1))
         widths = {}
         for op in ops:
-            widths[op.name] = channels_of(op, widths)
+            widths[op.name] = count_channels(op, widths)
         start, stop = sorted(rng.sample(range(widths[inputs[0]] + 1), 2))
         attrs = {
             "conv": {"out_channels": rng.randint(1, 6)},
@@ -59,14 +61,16 @@ def random_graph(rng: random.Random) -> Graph:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_channel_is_what_it_was(seed: int) -> None:
-    """What stays is a slice of a single value, not of all of it, and no two of a join follow one another."""
+    """What stays is a slice of a single value, not of all of it,
+    and no two of a join follow one another.
+    """
     graph = random_graph(random.Random(seed))
-    made = unsliced(graph)
+    made = resolve_slices(graph)
     assert channels(made)["end"] == channels(graph)["end"]
     assert made.outputs == graph.outputs
     widths = dict[str, int]()
     for op in made.ops.values():
-        widths[op.name] = channels_of(op, widths)
+        widths[op.name] = count_channels(op, widths)
         sources = [made.ops[source] for source in op.inputs]
         if op.kind == "slice":
             assert sources[0].kind not in ("slice", "concat")
@@ -80,7 +84,9 @@ def test_every_channel_is_what_it_was(seed: int) -> None:
 
 
 def sliced(*bounds: tuple[int, int]) -> Graph:
-    """The spec's graph, what layer 3 of block 2 reads put together of slices of the join of all before it."""
+    """The spec's graph, what layer 3 of block 2 reads put together
+    of slices of the join of all before it.
+    """
     pieces = [
         Op(f"piece {number}", "slice", ("all",), {"start": start, "stop": stop})
         for number, (start, stop) in enumerate(bounds)
@@ -133,7 +139,7 @@ def test_a_source_that_slices_leave_out_is_named(
 def test_slices_in_another_order_are_told_as_joins_are() -> None:
     """A note, or a difference with --ordered."""
     file = nameless(sliced((0, 20), (28, 36), (20, 28)))
-    assert compare(SPEC, file).equal
+    assert compare(SPEC, file).is_equal
     assert lines(compare(SPEC, file, ordered=True)) == [
         "block 2, layer 3 joins its sources in another order"
     ]
@@ -144,7 +150,7 @@ def test_slices_in_another_order_are_told_as_joins_are() -> None:
 )
 def test_channels_that_are_left_out_or_moved_are_found(bounds: tuple[tuple[int, int], ...]) -> None:
     """One is enough."""
-    assert not compare(SPEC, nameless(sliced(*bounds))).equal
+    assert not compare(SPEC, nameless(sliced(*bounds))).is_equal
 
 
 def test_what_a_spec_slices_stays_as_it_says() -> None:
@@ -155,7 +161,7 @@ def test_what_a_spec_slices_stays_as_it_says() -> None:
         "transition.steps=none",
     ]
     spec = build_graph(load_spec("densenetbc_digits", overrides))
-    assert sliced_alike(spec, spec) is spec
+    assert resolve_slices_as_in(spec, spec) is spec
     found = compare(spec, nameless(spec))
     assert (lines(found), found.notes) == ([], ())
     assert all(block.edges == block.expected_edges for block in found.blocks)
@@ -189,7 +195,7 @@ def test_what_a_spec_slices_behind_an_idle_step_stays_as_it_says(idle: Any, outp
     for spec, file in ((written, plain), (plain, written), (written, written)):
         found = compare(spec, nameless(file), ordered=True)
         assert (lines(found), found.notes) == ([], ())
-    assert not compare(written, nameless(network([], start=2))).equal
+    assert not compare(written, nameless(network([], start=2))).is_equal
 
 
 def test_slices_that_multiply_without_end_are_refused() -> None:
@@ -201,4 +207,4 @@ def test_slices_that_multiply_without_end_are_refused() -> None:
             Op(f"x{n}", "concat", (f"s{n}",) * 16),
         ]
     with pytest.raises(ModelFileError, match=f"R009 joins more than {MAX_JOINED:,} values"):
-        unsliced(Graph.of("bomb", [*ops, Op("end", "global_avg_pool", ("x11",))]))
+        resolve_slices(Graph.of("bomb", [*ops, Op("end", "global_avg_pool", ("x11",))]))

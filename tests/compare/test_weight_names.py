@@ -1,4 +1,6 @@
-"""Names of operators in files, compared on demand: those of ONNX files that PyTorch writes, and others'."""
+"""Names of operators in files, compared on demand:
+those of ONNX files that PyTorch writes, and others'.
+"""
 
 from pathlib import Path
 
@@ -47,7 +49,7 @@ def test_each_other_name_is_told_and_only_on_demand(tmp_path: Path) -> None:
         "features.conv0 is called backbone.stem in the file",
         "features.transition1.conv is called features.transition1.squeeze in the file",
     ]
-    assert compared(model, tmp_path / "n.onnx", named=False).equal
+    assert compared(model, tmp_path / "n.onnx", named=False).is_equal
 
 
 def test_weights_without_names_are_noted_and_no_difference(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_weights_without_names_are_noted_and_no_difference(tmp_path: Path) -> No
     found = compared(
         written(densenet([2, 3], 4, (3, 32, 32), 10), STYLES["torch"])[0], tmp_path / "n.onnx"
     )
-    assert found.equal
+    assert found.is_equal
     numbered = sum(op.kind in ("batch_norm", "dense") for op in SPEC.ops.values())
     assert (
         f"the file has no names for the weights of {numbered} operators: not compared there"

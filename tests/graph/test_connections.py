@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archspec.graph.build import build_graph
-from archspec.graph.connections import block_connections, layers_of, ports
+from archspec.graph.connections import derive_connections, derive_ports, layers_of
 from archspec.graph.ir import Graph, Op, Region
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
@@ -44,8 +44,8 @@ def border(graph: Graph, region: str) -> tuple[set[str], set[str]]:
 def searched(graph: Graph, block: str) -> Iterator[set[int]]:
     """The sources of each layer and of the output, by asking networkx for a path to each of them.
 
-    For source j and layer i only these operators may be walked on: j itself, what lies in no layer and
-    makes no new features, and layer i up to its first convolution.
+    For source j and layer i only these operators may be walked on: j itself, what lies in no layer
+    and makes no new features, and layer i up to its first convolution.
     """
     layers = [inside(graph, layer.name) for layer in graph.regions_of("dense_layer", block)]
     free = inside(graph, block) - set().union(*layers)
@@ -79,7 +79,9 @@ def reaching(
 def test_derived_connections_equal_a_search_over_paths(spec: Spec) -> None:
     """Layer by layer and source by source, and all of them are the paper's."""
     graph = build_graph(spec)
-    for block, found in zip(graph.regions_of("dense_block"), block_connections(graph), strict=True):
+    for block, found in zip(
+        graph.regions_of("dense_block"), derive_connections(graph), strict=True
+    ):
         *sources, gathered = searched(graph, block.name)
         assert (
             [set(s) for s in found.sources]
@@ -93,14 +95,18 @@ def test_derived_connections_equal_a_search_over_paths(spec: Spec) -> None:
 @settings(max_examples=40)
 @given(small_specs(), st.data())
 def test_with_edges_missing_the_search_still_agrees(spec: Spec, data: st.DataObject) -> None:
-    """Concatenations lose some of their inputs: what is derived is what is there, not what should be."""
+    """Concatenations lose some of their inputs:
+    what is derived is what is there, not what should be.
+    """
     graph = build_graph(spec)
     for op in list(graph.ops.values()):
         if op.kind == "concat":
             kept = data.draw(st.sets(st.sampled_from(op.inputs), min_size=1))
             inputs = tuple(source for source in op.inputs if source in kept)
             graph = graph.with_op(Op(op.name, op.kind, inputs, op.attrs, op.region))
-    for block, found in zip(graph.regions_of("dense_block"), block_connections(graph), strict=True):
+    for block, found in zip(
+        graph.regions_of("dense_block"), derive_connections(graph), strict=True
+    ):
         *sources, gathered = searched(graph, block.name)
         assert [set(s) for s in found.sources] == sources
         assert set(found.gathered) == gathered
@@ -111,13 +117,15 @@ def test_with_edges_missing_the_search_still_agrees(spec: Spec, data: st.DataObj
 def test_ports_are_the_edges_that_cross_a_border(spec: Spec) -> None:
     """For every region, nested ones included; each has one value in and one out."""
     graph = build_graph(spec)
-    for name, found in ports(graph).items():
+    for name, found in derive_ports(graph).items():
         assert (set(found.entering), set(found.leaving)) == border(graph, name)
         assert len(found.entering) == len(found.leaving) == 1
 
 
 def hand_made(*middle: Op, reads: str) -> Graph:
-    """input -> first layer -> `middle` -> second layer, in one block whose output joins all sources."""
+    """input -> first layer -> `middle` -> second layer,
+    in one block whose output joins all sources.
+    """
     conv = {"in_channels": 2, "out_channels": 2, "kernel": 1, "stride": 1, "padding": 0}
     ops = [
         Op("input", "input", (), {"shape": (2, 4, 4)}),
@@ -142,13 +150,13 @@ def hand_made(*middle: Op, reads: str) -> Graph:
 def test_a_connection_runs_through_what_only_carries_features(kind: str) -> None:
     """Norm, activation, pooling, dropout and concatenation do not break a direct connection."""
     graph = hand_made(Op("middle", kind, ("first",), {}, "block"), reads="middle")
-    assert block_connections(graph)[0].sources == ((0,), (1,))
+    assert derive_connections(graph)[0].sources == ((0,), (1,))
 
 
 def test_a_convolution_on_the_way_breaks_a_direct_connection() -> None:
     """Its output is new features: layer 2 then has no direct source at all."""
     middle = Op("middle", "conv", ("first",), {}, "block")
-    assert block_connections(hand_made(middle, reads="middle"))[0].sources == (
+    assert derive_connections(hand_made(middle, reads="middle"))[0].sources == (
         (0,),
         (),
     )
@@ -161,7 +169,7 @@ def test_two_ways_to_one_source_are_one_connection() -> None:
         Op("b", "gelu", ("first",), {}, "block"),
         Op("c", "concat", ("a", "b", "before"), {}, "block"),
     ]
-    found = block_connections(hand_made(*middle, reads="c"))[0]
+    found = derive_connections(hand_made(*middle, reads="c"))[0]
     assert found.sources == ((0,), (1, 0))
     assert found.edges == 3
 
@@ -170,7 +178,7 @@ def test_the_search_agrees_on_the_hand_made_graph() -> None:
     """The oracle is not blind to missing or broken connections."""
     for reads in ("first", "before"):
         graph = hand_made(reads=reads)
-        assert [set(s) for s in block_connections(graph)[0].sources] == list(
+        assert [set(s) for s in derive_connections(graph)[0].sources] == list(
             searched(graph, "block")
         )[:-1]
 
@@ -178,7 +186,7 @@ def test_the_search_agrees_on_the_hand_made_graph() -> None:
 def test_densenet121_has_its_535_connections() -> None:
     """21 + 78 + 300 + 136, found in the graph."""
     graph = build_graph(load_spec("densenet121"))
-    assert [found.edges for found in block_connections(graph)] == [21, 78, 300, 136]
+    assert [found.edges for found in derive_connections(graph)] == [21, 78, 300, 136]
     block = graph.regions["features.denseblock1"]
     assert [layer.name.rpartition(".")[2] for layer in layers_of(graph, block)] == [
         f"denselayer{i}" for i in range(1, 7)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from archspec.graph.build import build_graph
-from archspec.graph.connections import block_connections, ports
+from archspec.graph.connections import derive_connections, derive_ports
 from archspec.graph.digest import named_digest, structure_digest
 from archspec.graph.ir import Graph, Op
 from archspec.graph.report import report
 from archspec.graph.shapes import infer_shapes, running_order
 from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verified, verify
+from archspec.verifiers.verify import verify, verify_or_raise
 from archspec.writers.mindspore.module import write_module
 from archspec.writers.tables import stage_table, tree
 from densenet_cli.check import check
@@ -26,8 +26,8 @@ from densenet_cli.check import check
 DERIVING = (
     infer_shapes,
     running_order,
-    ports,
-    block_connections,
+    derive_ports,
+    derive_connections,
     structure_digest,
     named_digest,
 )
@@ -62,7 +62,7 @@ def own(derive: Callable[[Graph], Any]) -> Any:
 def test_everything_is_derived_once_for_all_who_ask(name: str) -> None:
     spec = load_spec(name)
     with derivations() as found:
-        graph = verified(build_graph(spec))
+        graph = verify_or_raise(build_graph(spec))
         stage_table(report(graph), graph)
         tree(graph)
         write_module(graph)
@@ -94,14 +94,14 @@ def test_a_changed_graph_is_another_and_derives_its_own() -> None:
 
 def test_what_was_derived_is_no_part_of_the_value() -> None:
     asked, fresh = (build_graph(load_spec("densenetbc_digits")) for _ in range(2))
-    infer_shapes(asked), ports(asked), block_connections(asked)
+    infer_shapes(asked), derive_ports(asked), derive_connections(asked)
     assert asked == fresh
     assert repr(asked) == repr(fresh)
 
 
 def test_who_asks_cannot_change_what_others_are_given() -> None:
     graph = build_graph(load_spec("densenetbc_digits"))
-    for found in (infer_shapes(graph)[0], ports(graph)):
+    for found in (infer_shapes(graph)[0], derive_ports(graph)):
         with pytest.raises(TypeError):
             found["input"] = None
     assert isinstance(running_order(graph), tuple)

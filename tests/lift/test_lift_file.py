@@ -33,7 +33,7 @@ def test_the_text_is_the_files_spec(
     (tmp_path / "spec.yaml").write_text(lifted.text)
     spec = load_spec(tmp_path / "spec.yaml")
     assert (spec.name, spec.growth_rate) == (given or "theirs", 12)
-    assert certify_file(file, spec, ordered=True).equal
+    assert certify_file(file, spec, ordered=True).is_equal
     assert capfd.readouterr() == ("", "")
 
 

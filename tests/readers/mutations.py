@@ -105,7 +105,7 @@ def is_found(comparison: Callable[[], Comparison]) -> bool:
         compared = comparison()
     except ModelFileError as refused:
         return all(fault.code in ("R007", "R008") for fault in refused.diagnostics)
-    return not compared.equal and all(difference.message for difference in compared.differences)
+    return not compared.is_equal and all(difference.message for difference in compared.differences)
 
 
 def alike(made: Array, right: Array) -> bool:

@@ -82,7 +82,7 @@ def test_a_network_written_by_hand_is_not_accused(name: str, tmp_path: Path) -> 
     model = onnx_styles.written(STEPS, onnx_styles.STYLES["torch"])[0]
     assert alike(run(made, IMAGES), onnx_styles.run(model, IMAGES))
     comparison = compared(made, STYLES[name], tmp_path / "right")
-    assert comparison.equal
+    assert comparison.is_equal
     assert comparison.notes == ()
 
 
@@ -102,5 +102,5 @@ def test_a_permuted_network_is_not_accused(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(run(moved, IMAGES), right, rtol=1e-3, atol=1e-5)
     assert not np.allclose(run(kept, IMAGES), right, rtol=1e-3)
     comparison = compared(kept, style, tmp_path / "kept")
-    assert comparison.equal
+    assert comparison.is_equal
     assert any("in another order" in note for note in comparison.notes)

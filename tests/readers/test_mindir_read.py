@@ -174,7 +174,7 @@ def test_parameters_are_those_of_the_live_network(digits: Path) -> None:
         parameter.size for parameter in create_model("densenetbc_digits").trainable_params()
     )
     comparison = compare(spec, read_mindir(digits))
-    assert comparison.equal
+    assert comparison.is_equal
     assert comparison.params == params
 
 
@@ -186,7 +186,7 @@ def test_branches_on_the_rank_are_followed(pooled: Path) -> None:
     pool = next(op for op in graph.ops.values() if op.kind == "max_pool")
     assert pool.attrs == {"kernel": 3, "stride": 2, "padding": 1}
     comparison = compare(build_graph(load_spec("densenet121", SMALL)), graph)
-    assert comparison.equal
+    assert comparison.is_equal
     assert [block.edges for block in comparison.blocks] == [3, 6]
 
 
@@ -320,7 +320,7 @@ def test_a_file_may_end_in_a_softmax(kind: str, folder: Path) -> None:
         file = folder / f"{kind}{axis}.mindir"
         export_mindir(nn.SequentialCell(digits, getattr(nn, kind)(axis)), (1, 8, 8), file)
         reading = mindir_reading(file)
-        assert compare(build_graph(load_spec("densenetbc_digits")), reading.graph).equal
+        assert compare(build_graph(load_spec("densenetbc_digits")), reading.graph).is_equal
         assert reading.notes == (
             f"the file ends in {kind}, which no spec has: the network before it is compared",
         )

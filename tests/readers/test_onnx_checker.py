@@ -15,7 +15,7 @@ from readers.onnx_faults import FAULTS, spoilt
 from readers.onnx_styles import STYLES, File, Style, densenet, finished, written
 from readers.test_onnx_untrusted import field
 
-from archspec.certify.liveness import life_of
+from archspec.certify.liveness import check_liveness
 from archspec.compare.compare import compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
@@ -72,9 +72,9 @@ def verdict(file: Path) -> str:
     comparison = compare(
         SPEC, reading.graph, zero_biases=reading.zero_biases, norms_shift=reading.norms_shift
     )
-    if not comparison.equal:
+    if not comparison.is_equal:
         return "different"
-    return "equal" if not life_of(comparison.match, reading, file).differences else "dead"
+    return "equal" if not check_liveness(comparison.match, reading, file).differences else "dead"
 
 
 @pytest.mark.parametrize(

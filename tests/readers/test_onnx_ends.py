@@ -10,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 from readers.onnx_styles import STYLES, File, Style, densenet, finished, run, written
 
-from archspec.certify.liveness import life_of
+from archspec.certify.liveness import check_liveness
 from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
@@ -208,8 +208,8 @@ def test_weights_may_be_filled(channels: int, tmp_path: Path) -> None:
         reading = reading_of(model, tmp_path)
         comparison = compare(DIGITS, reading.graph)
         assert lines(comparison) == []
-        life = life_of(comparison.match, reading, tmp_path / "model.onnx")
-        assert (bool(life.dead), life.unread) == (is_zero, ())
+        life = check_liveness(comparison.match, reading, tmp_path / "model.onnx")
+        assert (bool(life.dead_connections), life.unreadable) == (is_zero, ())
 
 
 def test_constants_of_one_name_are_not_shared(tmp_path: Path) -> None:

@@ -239,14 +239,14 @@ def test_norms_that_no_filters_hold_are_missed(
 ) -> None:
     """Those behind a blur that does not scale, or behind something else."""
     model = optimised(written(branching([file]), Style(opset=17, batch=2))[0])
-    assert not compare(spec_as(branching([spec])), read(model, tmp_path)).equal
+    assert not compare(spec_as(branching([spec])), read(model, tmp_path)).is_equal
 
 
 def test_a_norm_in_a_node_of_its_own_behind_a_blur_is_one(tmp_path: Path) -> None:
     """It has an eps, so nothing was folded."""
     model = written(branching([[BLUR, BATCH]]), Style(opset=17, batch=2))[0]
     spec = spec_as(branching([[BLUR, BATCH, BATCH]]))
-    assert not compare(spec, read(model, tmp_path)).equal
+    assert not compare(spec, read(model, tmp_path)).is_equal
 
 
 def blurred(file: File, scales: Any, filters: Any) -> str:

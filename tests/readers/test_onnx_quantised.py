@@ -11,7 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 from readers.onnx_styles import STYLES, Array, densenet, run, written
 
-from archspec.certify.liveness import life_of
+from archspec.certify.liveness import check_liveness
 from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
@@ -175,8 +175,8 @@ def test_a_quantised_network_is_recognised(style: str, way: str, tmp_path: Path)
     (note,) = reading.notes
     assert note.endswith("are quantised: rounding and clipping are not compared")
     assert sum(int(word) for word in note.split() if word.isdecimal()) == pairs
-    life = life_of(comparison.match, reading, tmp_path / "model.onnx")
-    assert (life.dead, life.broken, life.unread) == ((), (), ())
+    life = check_liveness(comparison.match, reading, tmp_path / "model.onnx")
+    assert (life.dead_connections, life.nonfinite, life.unreadable) == ((), (), ())
 
 
 def test_weights_are_what_the_file_computes(tmp_path: Path) -> None:
@@ -187,8 +187,8 @@ def test_weights_are_what_the_file_computes(tmp_path: Path) -> None:
     rounded(quantiser)
     reading = reading_of(quantiser.made(), tmp_path)
     comparison = compare(DIGITS, reading.graph)
-    life = life_of(comparison.match, reading, tmp_path / "model.onnx")
-    assert [dead.operator for dead in life.dead] == [name.removesuffix(".weight")]
+    life = check_liveness(comparison.match, reading, tmp_path / "model.onnx")
+    assert [dead.operator for dead in life.dead_connections] == [name.removesuffix(".weight")]
 
 
 def test_a_pair_that_clips_what_may_be_negative_is_a_relu(tmp_path: Path) -> None:

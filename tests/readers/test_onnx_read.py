@@ -83,7 +83,7 @@ def test_densenet121_has_its_published_numbers(name: str, tmp_path: Path) -> Non
         written(densenet([6, 12, 24, 16], 32, (3, 224, 224), 1000), STYLES[name])[0], tmp_path
     )
     comparison = compare(build_graph(load_spec("densenet121")), found)
-    assert comparison.equal
+    assert comparison.is_equal
     assert [block.edges for block in comparison.blocks] == [21, 78, 300, 136]
     assert comparison.params == (7_971_368 if name == "torch folded" else 7_978_856)
 
@@ -412,7 +412,7 @@ def test_values_outside_the_file_are_not_looked_for(tmp_path: Path) -> None:
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="../../../../etc/passwd")
-    assert compare(DIGITS, read(model, tmp_path)).equal
+    assert compare(DIGITS, read(model, tmp_path)).is_equal
 
 
 def test_onnx_is_imported_only_when_a_file_is_read() -> None:
@@ -535,7 +535,7 @@ def test_weights_that_stand_among_the_inputs_are_weights(tmp_path: Path) -> None
         model.graph.input.add().CopyFrom(
             helper.make_tensor_value_info(tensor.name, 1, list(tensor.dims))
         )
-    assert compare(DIGITS, read(model, tmp_path)).equal
+    assert compare(DIGITS, read(model, tmp_path)).is_equal
 
 
 def test_values_may_be_listed_instead_of_raw(tmp_path: Path) -> None:
@@ -548,4 +548,4 @@ def test_values_may_be_listed_instead_of_raw(tmp_path: Path) -> None:
                 tensor.name, tensor.data_type, tensor.dims, values.reshape(-1).tolist()
             )
         )
-    assert compare(DIGITS, read(model, tmp_path)).equal
+    assert compare(DIGITS, read(model, tmp_path)).is_equal

@@ -96,7 +96,7 @@ def test_every_truncation_is_noticed(digits: Any, tmp_path: Path) -> None:
             continue
         # All that may be missing and do no harm is the version of the operators, which comes last.
         assert length > len(whole) - 20
-        assert compare(DIGITS, found).equal
+        assert compare(DIGITS, found).is_equal
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from archspec.errors import ArchspecError, Diagnostic, GraphError
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.graph.digest import named_digest
-from archspec.graph.expand import Part, expand
-from archspec.graph.parameters import parameters
+from archspec.graph.expand import Part, expand_part
+from archspec.graph.parameters import list_parameters
 from archspec.graph.report import report
 from archspec.operators.widths import Width, width_of
 from archspec.spec.identity import body
@@ -130,7 +130,7 @@ def test_every_template_comes_to_operators(kind: str, name: str) -> None:
     """Each with names that are all different, behind what it reads; `none` to none."""
     steps = templates(kind)[name]
     widths = tuple({"out": 8, "k": 8, "bottleneck": 32}.items())
-    pieces = expand(Part(steps, 16, widths, NormSpec(), ActivationSpec(), 0.1))
+    pieces = expand_part(Part(steps, 16, widths, NormSpec(), ActivationSpec(), 0.1))
     assert bool(pieces) == (name != "none")
     assert max(Counter(piece.name for piece in pieces).values(), default=1) == 1
     assert all(-1 <= read < index for index, piece in enumerate(pieces) for read in piece.reads)
@@ -150,7 +150,7 @@ def test_a_copied_template_is_the_template(kind: str, name: str, tmp_path: Path)
     named = load(tmp_path, f"{text}{part}: {{steps: {name}, pool: none}}\n" if kind in ("stems", "transitions") else
                  f"{text}{part}: {name}\n")  # fmt: skip
     copied = load(tmp_path, f"{text}{part}: {steps}")
-    assert dict(parameters(build_graph(named))) == dict(parameters(build_graph(copied)))
+    assert dict(list_parameters(build_graph(named))) == dict(list_parameters(build_graph(copied)))
 
 
 # Short forms, extends and overrides.
@@ -181,12 +181,15 @@ def test_transitions_may_be_short_one_by_one(tmp_path: Path) -> None:
     text = "growth_rate: 8\nblock_config: [1, 1, 1, 1]\n"
     text += "transitions: [none, [norm, avg_pool: {kernel: 2, stride: 2}], {}]\n"
     first, second, third = load(tmp_path, text).transitions_in_order()
-    assert (kinds(first.listed()), kinds(second.listed())) == ([], ["norm", "avg_pool"])
-    assert kinds(third.listed()) == ["norm", "activation", "conv", "avg_pool"]
+    assert (kinds(first.steps_resolved()), kinds(second.steps_resolved())) == (
+        [],
+        ["norm", "avg_pool"],
+    )
+    assert kinds(third.steps_resolved()) == ["norm", "activation", "conv", "avg_pool"]
     changed = load(tmp_path, text, "transitions.0=post_activation", "transitions[1].steps=conv")
     first, second, third = changed.transitions_in_order()
-    assert kinds(first.listed()) == ["conv", "norm", "activation", "avg_pool"]
-    assert kinds(second.listed()) == ["conv", "avg_pool"]
+    assert kinds(first.steps_resolved()) == ["conv", "norm", "activation", "avg_pool"]
+    assert kinds(second.steps_resolved()) == ["conv", "avg_pool"]
 
 
 def test_one_setting_of_a_step_can_be_overridden(tmp_path: Path) -> None:
@@ -213,7 +216,7 @@ def test_a_childs_stem_leaves_nothing_of_the_parents_convolution(
     assert spec.stem.channels == 20
     assert {"kernel", "stride", "norm", "pool"}.isdisjoint(spec.stem.model_fields_set)
     alone = load(tmp_path, f"{SHORT}{child}\n")
-    assert kinds(spec.stem.listed()) == kinds(alone.stem.listed())
+    assert kinds(spec.stem.steps_resolved()) == kinds(alone.stem.steps_resolved())
 
 
 def test_a_childs_connectivity_replaces_the_parents_whole(tmp_path: Path) -> None:
@@ -392,7 +395,7 @@ def test_any_spec_is_refused_at_a_place_or_proved_right(
     if faults:
         return
     assert verify(graph) == ()
-    found, tensors = report(graph), parameters(graph).values()
+    found, tensors = report(graph), list_parameters(graph).values()
     assert found.params == sum(_size(t.shape) for t in tensors if t.role not in STATISTICS)
     assert found.params_with_stats == sum(_size(tensor.shape) for tensor in tensors)
     assert all(block.edges == block.expected_edges for block in found.blocks)

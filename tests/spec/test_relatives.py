@@ -14,7 +14,7 @@ from spec.dpn import dpn68
 
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.graph.parameters import parameters
+from archspec.graph.parameters import list_parameters
 from archspec.graph.report import report
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
@@ -42,7 +42,7 @@ def test_a_relative_has_its_authors_parameters(name: str) -> None:
     found = re.search(r"# params: ([\d_]+)", FILES[name].read_text(encoding="utf-8"))
     assert found
     assert report(graph).params == int(found[1])
-    learnt = [tensor for tensor in parameters(graph).values() if tensor.role not in STATISTICS]
+    learnt = [tensor for tensor in list_parameters(graph).values() if tensor.role not in STATISTICS]
     assert sum(_size(tensor.shape) for tensor in learnt) == int(found[1])
     assert verify(graph) == ()
 

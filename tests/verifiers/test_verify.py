@@ -1,4 +1,6 @@
-"""The proof of a graph: each rule has its code and words, and no garbage makes the verifiers stumble."""
+"""The proof of a graph: each rule has its code and words,
+and no garbage makes the verifiers stumble.
+"""
 
 import random
 from collections.abc import Callable, Mapping
@@ -13,7 +15,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph, Op, Region
 from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verified, verify
+from archspec.verifiers.verify import verify, verify_or_raise
 
 DIGITS = build_graph(load_spec("densenetbc_digits"))
 
@@ -79,7 +81,10 @@ def with_attrs(op: Op, **attrs: Any) -> Op:
         (
             lambda g: g.with_op(replace(g.ops["relu5"], kind="silu")),
             "G010",
-            "head G010 consists of batch_norm, silu, global_avg_pool, dense; the spec says batch_norm, relu,",
+            (
+                "head G010 consists of batch_norm, silu, global_avg_pool, dense; the spec says "
+                "batch_norm, relu,"
+            ),
         ),
         (
             lambda g: g.with_op(with_attrs(g.ops["features.norm5"], eps=0.5)),
@@ -114,7 +119,9 @@ def test_a_connection_that_is_missing_is_told_by_layer() -> None:
 
 
 def test_nested_joins_in_order_are_as_good_as_flat_ones() -> None:
-    """Keras joins one layer after the other: the same channels in the same order, so the proof holds."""
+    """Keras joins one layer after the other:
+    the same channels in the same order, so the proof holds.
+    """
     graph = DIGITS
     for block in graph.regions_of("dense_block"):
         names = [op.name for op in graph.members[block.name]]
@@ -128,12 +135,12 @@ def test_nested_joins_in_order_are_as_good_as_flat_ones() -> None:
 def test_verified_returns_the_graph_or_raises_every_fault() -> None:
     """The guard that rewrites and writers call."""
     graph = DIGITS
-    assert verified(graph) is graph
+    assert verify_or_raise(graph) is graph
     broken = graph.with_op(with_attrs(graph.ops["classifier"], out_channels=5))
     broken = broken.with_op(with_attrs(broken.ops["features.norm5"], channels=5))
     broken = broken.with_op(with_attrs(broken.ops["features.conv0"], in_channels=5))
     with pytest.raises(GraphError) as caught:
-        verified(broken)
+        verify_or_raise(broken)
     assert [fault.where for fault in caught.value.diagnostics] == ["features.conv0", "classifier"]
     faults = verify(
         graph.with_op(replace(graph.ops["relu5"], kind="a")).with_op(
@@ -278,7 +285,9 @@ def test_random_soup_never_raises(name: str) -> None:
 
 
 def test_a_region_is_judged_by_what_the_spec_declares() -> None:
-    """A layer that is bottleneck in the spec and basic in the graph is caught, and the other way round."""
+    """A layer that is bottleneck in the spec and basic in the graph is caught,
+    and the other way round.
+    """
     basic = build_graph(load_spec("densenetbc_digits", ["layer=basic"]))
     declared = {r.name: r for r in DIGITS.regions.values()}
     mixed = Graph.of(

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from archspec.graph.build import build_graph
-from archspec.graph.parameters import Parameter, parameters
+from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.load import load_spec
 
 SUFFIXES = {
@@ -19,7 +19,7 @@ SUFFIXES = {
 
 
 def parameters_of(spec: str, *overrides: str) -> dict[str, Parameter]:
-    return parameters(build_graph(load_spec(spec, overrides)))
+    return list_parameters(build_graph(load_spec(spec, overrides)))
 
 
 def weights_of(spec: str, *overrides: str, seed: int = 0) -> dict[str, np.ndarray]:
@@ -32,7 +32,9 @@ def weights_of(spec: str, *overrides: str, seed: int = 0) -> dict[str, np.ndarra
 
 
 def own_name(name: str) -> str:
-    """`dense1.0.bn1.weight`, `trans1.bn.bias`, `stem.conv.weight`, `fc.bias`: as somebody might call ours, in torch."""
+    """`dense1.0.bn1.weight`, `trans1.bn.bias`, `stem.conv.weight`, `fc.bias`:
+    as somebody might call ours, in torch.
+    """
     head, _, last = name.rpartition(".")
     last = SUFFIXES.get(last, last)
     head = head.removeprefix("features.").replace("classifier", "fc")

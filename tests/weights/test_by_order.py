@@ -8,7 +8,7 @@ from weights.networks import own_name, parameters_of
 
 from archspec.errors import ModelFileError
 from archspec.graph.parameters import Parameter
-from archspec.weights.pairing.by_order import paired_by_order
+from archspec.weights.pairing.by_order import pair_by_order
 
 WANTED = parameters_of("densenetbc_digits")
 NO_ORDER = " (in no order do the tensors fit: is it the spec's network? If so, write a --map)"
@@ -20,7 +20,7 @@ def zeros(**shapes):
 
 def faults(tensors, wanted=None):
     with pytest.raises(ModelFileError) as caught:
-        paired_by_order(tensors, WANTED if wanted is None else wanted, "FILE")
+        pair_by_order(tensors, WANTED if wanted is None else wanted, "FILE")
     return [str(fault) for fault in caught.value.diagnostics]
 
 
@@ -48,7 +48,7 @@ def two_norms(*names):
 
 def test_names_that_say_nothing_are_paired():
     """The operators of each kind one after the other; the four vectors of a norm by their names."""
-    assert paired_by_order(of(own_name), WANTED, "FILE").pairs == {
+    assert pair_by_order(of(own_name), WANTED, "FILE").pairs == {
         own_name(name): name for name in WANTED
     }
 
@@ -57,7 +57,7 @@ def test_convolutions_may_be_defined_before_their_norms():
     """Order counts within a kind alone."""
     tensors = of(own_name)
     norms_last = dict(sorted(tensors.items(), key=lambda item: item[1].ndim == 1))
-    assert paired_by_order(norms_last, WANTED, "FILE").pairs == {
+    assert pair_by_order(norms_last, WANTED, "FILE").pairs == {
         own_name(name): name for name in WANTED
     }
 
@@ -69,25 +69,26 @@ def test_numbers_in_names_put_a_sorted_file_in_order():
         for k in range(1, 13)
     }
     tensors = {f"layer{k}.w": np.zeros((k, 1, 1, 1)) for k in sorted(range(1, 13), key=str)}
-    assert paired_by_order(tensors, wanted, "FILE").pairs["layer10.w"] == "conv10.weight"
+    assert pair_by_order(tensors, wanted, "FILE").pairs["layer10.w"] == "conv10.weight"
 
 
 def test_two_orders_that_fit_are_refused():
     """Equal shapes, the second first: its place says one thing, its number another."""
     tensors, wanted = two_norms("bn2", "bn1")
     assert faults(tensors, wanted) == [
-        "FILE R012 two orders fit: bn2.running_mean is one.moving_mean by its place, two.moving_mean by the numbers "
+        "FILE R012 two orders fit: bn2.running_mean is one.moving_mean by its place, "
+        "two.moving_mean by the numbers "
         "in the names (write a --map)"
     ]
     tensors, wanted = two_norms("bn1", "bn2")
-    assert paired_by_order(tensors, wanted, "FILE").pairs["bn2.bias"] == "two.beta"
+    assert pair_by_order(tensors, wanted, "FILE").pairs["bn2.bias"] == "two.beta"
 
 
 def test_the_files_own_order_goes_before_the_alphabet():
     """Words that sort the other way say nothing: second and first, norm_out and norm_in."""
     for names in (("second", "first"), ("norm_out.bn", "norm_in.bn")):
         tensors, wanted = two_norms(*names)
-        found = paired_by_order(tensors, wanted, "FILE").pairs
+        found = pair_by_order(tensors, wanted, "FILE").pairs
         assert found[f"{names[0]}.bias"] == "one.beta"
 
 
@@ -107,7 +108,7 @@ def test_lists_that_stand_apart_are_joined_by_shape(way, is_sorted):
     names = {re.sub(*LISTS_APART[way], own_name(name)): name for name in WANTED}
     apart = sorted(names, key=str if is_sorted else lambda name: "trans" in name)
     tensors = {name: np.zeros(WANTED[names[name]].shape) for name in apart}
-    found = paired_by_order(tensors, WANTED, "FILE")
+    found = pair_by_order(tensors, WANTED, "FILE")
     assert found.pairs == names
     assert found.remark.startswith("the file's lists stand apart")
 
@@ -184,7 +185,10 @@ def test_numbers_and_shapes_that_differ_are_told():
     }
     found = faults(other)
     assert found[0] == (
-        "FILE R012 has stem.conv.weight as (16, 1, 3, 3) where the network has features.conv0.weight as (24, 1, 3, 3)"
+        (
+            "FILE R012 has stem.conv.weight as (16, 1, 3, 3) where the network has "
+            "features.conv0.weight as (24, 1, 3, 3)"
+        )
         + NO_ORDER
     )
     assert (len(found), found[-1][:14]) == (21, "FILE R012 and ")

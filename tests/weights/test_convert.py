@@ -13,9 +13,9 @@ from archspec.errors import ArchspecError, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.weights.convert import Converted, convert_file
+from archspec.weights.convert import Conversion, convert_file
 from archspec.weights.formats.weight_files import read_tensors, write_tensors
-from archspec.weights.pairing.naming import their_names
+from archspec.weights.pairing.naming import translate_names
 
 DIGITS = load_spec("densenetbc_digits")
 WEIGHTS = weights_of("densenetbc_digits")
@@ -30,7 +30,7 @@ def lines(file: Path, *arguments, **options) -> list[str]:
     return [str(fault).replace(str(file), "FILE") for fault in caught.value.diagnostics]
 
 
-def from_torchs(recorded: str, spec: Spec, found: Converted) -> float:
+def from_torchs(recorded: str, spec: Spec, found: Conversion) -> float:
     """How far the converted weights are from what torch gave, by the NumPy oracle."""
     arrays = np.load(CASES / f"{recorded}.npz")
     output = oracle.forward(build_graph(spec).ops.values(), found.tensors, arrays["x"])
@@ -38,7 +38,7 @@ def from_torchs(recorded: str, spec: Spec, found: Converted) -> float:
 
 
 def in_names(naming: str, prefix: str = "") -> dict[str, np.ndarray]:
-    theirs = their_names(naming, WEIGHTS)
+    theirs = translate_names(naming, WEIGHTS)
     return {prefix + theirs[name]: array for name, array in WEIGHTS.items()}
 
 
@@ -51,7 +51,7 @@ def test_there_and_back_is_the_same(name, target, suffix, tmp_path):
     write_tensors(tmp_path / "ours.ckpt", weights)
     convert_file(tmp_path / "ours.ckpt", spec, tmp_path / f"theirs{suffix}", target=target)
     assert set(read_tensors(tmp_path / f"theirs{suffix}")) == set(
-        their_names(target, weights).values()
+        translate_names(target, weights).values()
     )
     convert_file(tmp_path / f"theirs{suffix}", spec, tmp_path / "back.ckpt")
     assert same(read_tensors(tmp_path / "back.ckpt"), weights)
@@ -63,7 +63,9 @@ def test_a_program_may_name_spec_and_files_in_words(tmp_path, capfd):
     files = [str(tmp_path / name) for name in ("ours.safetensors", "theirs.safetensors")]
     found = convert_file(files[0], "densenetbc_digits", files[1], target="torchvision")
     assert same(dict(found.tensors), WEIGHTS)
-    assert set(read_tensors(Path(files[1]))) == set(their_names("torchvision", WEIGHTS).values())
+    assert set(read_tensors(Path(files[1]))) == set(
+        translate_names("torchvision", WEIGHTS).values()
+    )
     assert capfd.readouterr() == ("", "")
     with pytest.raises(ModelFileError, match="R003"):
         convert_file(files[0], "densenetbc_digits", overrides={"growth_rate": 8})
@@ -84,7 +86,9 @@ def test_torchs_files_are_taken_over(prefix, legacy, tmp_path):
 
 
 def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
-    """In MindCV's structure, saved by MindSpore from a training step with momentum and moving averages."""
+    """In MindCV's structure, saved by MindSpore from a training step
+    with momentum and moving averages.
+    """
     import mindspore as ms
     from handwritten import HandwrittenDenseNet
     from mindspore import nn
@@ -121,7 +125,9 @@ def test_names_of_ones_own_by_rules_by_order_and_by_what_was_suggested(tmp_path)
 
 
 def test_what_differs_is_listed_in_the_files_names(tmp_path):
-    """Missing with the nearest, of another shape, surplus; the number of those that are not listed."""
+    """Missing with the nearest, of another shape, surplus;
+    the number of those that are not listed.
+    """
     theirs = in_names("torchvision")
     theirs["features.norm5.extra"] = theirs.pop("features.norm5.weight")
     theirs["features.conv0.weight"] = np.zeros((24, 3, 3, 3), np.float32)

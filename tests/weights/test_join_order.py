@@ -18,13 +18,13 @@ from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.weights.concat_orders.join_order import joined
-from archspec.weights.convert import Converted, convert_file
-from archspec.weights.pairing.naming import their_names
+from archspec.weights.concat_orders.join_order import with_order
+from archspec.weights.convert import Conversion, convert_file
+from archspec.weights.pairing.naming import translate_names
 
 CASES = Path(__file__).parents[1] / "cases"
 SMALL = load_spec(str(CASES / "small_net.yaml"))
-NEWEST = joined(SMALL, "newest_first")
+NEWEST = with_order(SMALL, "newest_first")
 RECORDED = CASES / "newest_first.pth"
 NOTE = (
     "a checkpoint does not say in which order its network joins feature maps; taken as {}; "
@@ -32,7 +32,7 @@ NOTE = (
 )
 
 
-def off(spec: Spec, found: Converted, recorded: str = "newest_first") -> float:
+def off(spec: Spec, found: Conversion, recorded: str = "newest_first") -> float:
     """How far the spec's network is, with the converted weights, from what torch gave."""
     arrays = np.load(CASES / f"{recorded}.npz")
     output = oracle.forward(build_graph(spec).ops.values(), found.tensors, arrays["x"])
@@ -68,14 +68,16 @@ def test_an_order_that_nobody_said_is_told():
 
 
 def test_names_that_are_known_settle_it(tmp_path):
-    """Torchvision's, timm's, MindCV's join the oldest first, and so does ours unless its spec says otherwise."""
+    """Torchvision's, timm's, MindCV's join the oldest first,
+    and so does ours unless its spec says otherwise.
+    """
     spec = load_spec("densenetbc_digits")
     weights, file = weights_of("densenetbc_digits"), tmp_path / "x.safetensors"
     for naming in ("mindspore", "mindcv", "torchvision", "torchvision_old"):
-        theirs = their_names(naming, weights)
+        theirs = translate_names(naming, weights)
         save_file({theirs[name]: tensor for name, tensor in weights.items()}, file)
         assert convert_file(file, spec).remarks == ()
-    newest = joined(spec, "newest_first")
+    newest = with_order(spec, "newest_first")
     assert convert_file(file, newest).remarks == (NOTE.format("newest_first"),)
     save_file(weights, file)
     assert convert_file(file, newest).remarks == (NOTE.format("newest_first"),)

@@ -6,7 +6,7 @@ from weights.networks import own_name, parameters_of
 
 from archspec.errors import ModelFileError
 from archspec.weights.pairing import naming
-from archspec.weights.pairing.naming import NAMINGS, recognise, their_names
+from archspec.weights.pairing.naming import NAMINGS, recognise_naming, translate_names
 
 NAMES = list(parameters_of("densenet121"))
 OTHERS = [name for name in NAMINGS if name != "timm"]  # torchvision's names
@@ -19,7 +19,7 @@ def test_mindcvs_names_are_those_of_a_network_written_by_hand(variant):
     network = HandwrittenDenseNet(growth_rate, blocks, stem)
     theirs = {p.name: tuple(p.shape) for p in network.get_parameters()}
     wanted = parameters_of(variant)
-    named = their_names("mindcv", wanted)
+    named = translate_names("mindcv", wanted)
     assert {named[name]: parameter.shape for name, parameter in wanted.items()} == theirs
 
 
@@ -32,7 +32,7 @@ def test_torchvisions_names_are_as_its_files_have_them():
         "features.transition3.norm.moving_variance",
         "classifier.bias",
     )
-    new, old = their_names("torchvision", NAMES), their_names("torchvision_old", NAMES)
+    new, old = translate_names("torchvision", NAMES), translate_names("torchvision_old", NAMES)
     assert [new[name] for name in ours] == [
         "features.norm0.weight",
         "features.denseblock2.denselayer11.norm1.running_mean",
@@ -49,28 +49,29 @@ def test_torchvisions_names_are_as_its_files_have_them():
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_naming_is_recognised_behind_any_prefix(name, prefix):
     """By the names alone, in whatever order."""
-    theirs = their_names(name, NAMES)
-    found = recognise([prefix + theirs[ours] for ours in reversed(NAMES)], NAMES, "file")
+    theirs = translate_names(name, NAMES)
+    found = recognise_naming([prefix + theirs[ours] for ours in reversed(NAMES)], NAMES, "file")
     assert (found.naming, found.prefix) == (name, prefix)
     assert found.theirs == {ours: prefix + theirs[ours] for ours in NAMES}
 
 
 def test_a_file_with_a_few_tensors_missing_is_recognised_all_the_same():
     """So that what it lacks can be told."""
-    theirs = list(their_names("mindcv", NAMES).values())
-    assert recognise(theirs[5:], NAMES, "file").naming == "mindcv"
+    theirs = list(translate_names("mindcv", NAMES).values())
+    assert recognise_naming(theirs[5:], NAMES, "file").naming == "mindcv"
 
 
 def test_unknown_names_are_shown_with_what_to_do():
     """R011 with the first names of the file; not where the user knows better."""
     found = [own_name(name) for name in NAMES]
     with pytest.raises(ModelFileError) as caught:
-        recognise(found, NAMES, "mine.pth")
+        recognise_naming(found, NAMES, "mine.pth")
     assert str(caught.value) == (
-        "mine.pth R011 follows no naming that is known here: stem.conv.weight, stem.bn.running_mean, "
+        "mine.pth R011 follows no naming that is known here: stem.conv.weight, "
+        "stem.bn.running_mean, "
         "stem.bn.running_var, ... (--map FILE, or --by-order)"
     )
-    assert recognise(found, NAMES, "mine.pth", "mindcv").naming == "mindcv"
+    assert recognise_naming(found, NAMES, "mine.pth", "mindcv").naming == "mindcv"
 
 
 def test_a_naming_with_one_name_for_two_is_refused(monkeypatch):
@@ -79,4 +80,4 @@ def test_a_naming_with_one_name_for_two_is_refused(monkeypatch):
     with pytest.raises(
         ModelFileError, match=r"R011 calls both features\.norm0\.gamma and features\.norm5\.gamma"
     ):
-        their_names("short", ["features.norm0.gamma", "features.norm5.gamma"])
+        translate_names("short", ["features.norm0.gamma", "features.norm5.gamma"])

@@ -7,7 +7,7 @@ import pytest
 from weights.networks import parameters_of
 
 from archspec.graph.build import build_graph
-from archspec.graph.parameters import parameters
+from archspec.graph.parameters import list_parameters
 from archspec.operators.table import OPERATORS
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
@@ -37,7 +37,7 @@ def test_sizes_add_up_to_the_table_of_operators(spec):
     """Learnable values and moving statistics, over the whole catalogue."""
     graph = build_graph(load_spec(spec))
     sizes = {True: 0, False: 0}
-    for parameter in parameters(graph).values():
+    for parameter in list_parameters(graph).values():
         count = 1
         for length in parameter.shape:
             count *= length

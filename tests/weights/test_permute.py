@@ -10,8 +10,8 @@ import pytest
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.spec.load import load_spec
-from archspec.weights.concat_orders.join_order import ORDERS, joined
-from archspec.weights.concat_orders.permute import Fixed, permuted
+from archspec.weights.concat_orders.join_order import ORDERS, with_order
+from archspec.weights.concat_orders.permute import FixedOrder, permute_weights
 
 SMALL = """
 input: {height: 16, width: 16}
@@ -93,7 +93,9 @@ def graphs(text: str, folder: Path) -> list[Graph]:
     small = SMALL if "\nhead:" not in text else SMALL.replace("head: {num_classes: 5}\n", "")
     file.write_text(small + text + "\n")
     spec = load_spec(str(file))
-    others = [build_graph(joined(spec, *orders)) for orders in itertools.product(ORDERS, ORDERS)]
+    others = [
+        build_graph(with_order(spec, *orders)) for orders in itertools.product(ORDERS, ORDERS)
+    ]
     return [build_graph(spec), *others]
 
 
@@ -106,7 +108,7 @@ def test_the_specs_network_gives_what_the_other_one_gives(name, tmp_path):
     for theirs in others:
         tensors = oracle.random_parameters(theirs.ops.values(), seed=2)
         expected = oracle.forward(theirs.ops.values(), tensors, images)
-        found = permuted(own, theirs, tensors)
+        found = permute_weights(own, theirs, tensors)
         assert oracle.distance(oracle.forward(own.ops.values(), found, images), expected) < 1e-9
         assert {n: t.shape for n, t in found.items()} == {n: t.shape for n, t in tensors.items()}
         unmoved = oracle.forward(own.ops.values(), tensors, images)
@@ -120,6 +122,6 @@ def test_what_tells_channels_apart_by_their_place_is_named(name, tmp_path):
     text, place = FIXED[name]
     own, *_, theirs = graphs(text, tmp_path)
     tensors = oracle.random_parameters(theirs.ops.values(), seed=2)
-    with pytest.raises(Fixed, match=place):
-        permuted(own, theirs, tensors)
-    assert permuted(own, own, tensors) == tensors
+    with pytest.raises(FixedOrder, match=place):
+        permute_weights(own, theirs, tensors)
+    assert permute_weights(own, own, tensors) == tensors

@@ -19,14 +19,14 @@ from archspec.spec.load import load_spec
 from archspec.weights.download import LARGEST
 from archspec.weights.published import (
     PUBLISHED,
-    address,
     cache_folder,
-    cached_file,
-    keep_file,
-    kept,
-    published,
-    published_of,
-    weights_file,
+    fetch_weights,
+    find_address,
+    find_cached_file,
+    find_published,
+    find_published_for,
+    keep_local_file,
+    read_kept,
 )
 
 NAME = "densenet121"
@@ -35,7 +35,9 @@ FILE = "densenet121-120_5004_Ascend.ckpt"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that MindSpore itself has written: tensors of several lengths, a scalar and an appended value."""
+    """A checkpoint that MindSpore itself has written:
+    tensors of several lengths, a scalar and an appended value.
+    """
     prepare()
     import mindspore as ms
 
@@ -92,9 +94,10 @@ def test_each_published_name_is_a_shipped_spec_with_mindcvs_address(monkeypatch)
     assert not PUBLISHED.keys() - shipped().keys()
     for name, found in PUBLISHED.items():
         assert found.naming == "mindcv"
-        assert address(name) == found.address
+        assert find_address(name) == found.address
         assert re.fullmatch(
-            rf"https://download\.mindspore\.cn/toolkits/mindcv/densenet/{name}-120_5004_Ascend\.ckpt",
+            r"https://download\.mindspore\.cn/toolkits/mindcv/densenet/"
+            rf"{name}-120_5004_Ascend\.ckpt",
             found.address,
         )
 
@@ -107,7 +110,7 @@ def test_a_name_without_weights_lists_those_with(name, near):
     with pytest.raises(
         DownloadError, match=r"N001 .*published: densenet121, densenet161"
     ) as caught:
-        published(name)
+        find_published(name)
     assert ("did you mean" in str(caught.value)) == bool(near)
     assert near in str(caught.value)
 
@@ -116,11 +119,11 @@ def test_a_name_without_weights_lists_those_with(name, near):
 def test_the_weights_of_a_network_are_found_whatever_it_is_called(name, tmp_path):
     """Another task, a file of one's own, one that was built: the body decides."""
     task = ["head.num_classes=10", "input.height=64", "drop_rate=0.2", "name=mine"]
-    assert published_of(load_spec(name, task)) == name
+    assert find_published_for(load_spec(name, task)) == name
     (tmp_path / "mine.yaml").write_text(f"extends: {name}\nhead: {{num_classes: 3}}\n")
-    assert published_of(load_spec(tmp_path / "mine.yaml")) == name
+    assert find_published_for(load_spec(tmp_path / "mine.yaml")) == name
     (tmp_path / "built.yaml").write_text(to_yaml(load_spec(name, task).resolved()))
-    assert published_of(load_spec(tmp_path / "built.yaml")) == name
+    assert find_published_for(load_spec(tmp_path / "built.yaml")) == name
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_the_weights_of_a_network_are_found_whatever_it_is_called(name, tmp_path
 def test_another_network_has_no_published_weights(settings, words):
     """Not even one that calls itself so; nothing is downloaded to find that out."""
     with pytest.raises(DownloadError, match="N001") as caught:
-        published_of(load_spec("densenet121", settings))
+        find_published_for(load_spec("densenet121", settings))
     assert not [word for word in words if word not in str(caught.value)]
 
 
@@ -146,7 +149,7 @@ def test_a_mirror_replaces_the_folder_alone(monkeypatch):
     """With or without a slash at its end."""
     for folder in ("https://mirror.example/a", "https://mirror.example/a/"):
         monkeypatch.setenv("DENSENET_WEIGHTS_URL", folder)
-        assert address(NAME) == f"https://mirror.example/a/{FILE}"
+        assert find_address(NAME) == f"https://mirror.example/a/{FILE}"
 
 
 # ---- the cache folder
@@ -170,8 +173,8 @@ def test_the_cache_folder_is_the_users_choice_then_xdgs_then_home(monkeypatch, t
 
 def test_weights_are_downloaded_once_and_their_digest_kept(site, cache, checkpoint):
     """The second time the server is not asked; the digest is what hashlib says."""
-    file = weights_file(NAME)
-    assert file == cached_file(NAME) == cache / FILE
+    file = fetch_weights(NAME)
+    assert file == find_cached_file(NAME) == cache / FILE
     assert file.read_bytes() == checkpoint.read_bytes()
     assert left(cache) == {FILE, f"{FILE}.sha256"}
     assert json.loads((cache / f"{FILE}.sha256").read_text()) == {
@@ -179,22 +182,24 @@ def test_weights_are_downloaded_once_and_their_digest_kept(site, cache, checkpoi
         "bytes": checkpoint.stat().st_size,
         "from": f"{site.url}/mirror/{FILE}",
     }
-    assert weights_file(NAME) == file
+    assert fetch_weights(NAME) == file
     assert len(site.sent) == 1
 
 
 def test_another_file_under_the_same_name_is_refused(site, cache, checkpoint):
-    """Trust on first use, even when the first file is gone; the error says how to trust the new one."""
-    weights_file(NAME).unlink()
+    """Trust on first use, even when the first file is gone;
+    the error says how to trust the new one.
+    """
+    fetch_weights(NAME).unlink()
     site.content = checkpoint.read_bytes() * 2
     with pytest.raises(
         DownloadError, match=r"N007 has the sha256 \w{64}, but \w{64} was kept"
     ) as caught:
-        weights_file(NAME)
+        fetch_weights(NAME)
     assert left(cache) == {f"{FILE}.sha256"}
     cure = re.search(r"rm (\S+)\)", str(caught.value))
     Path(cure[1]).unlink()
-    assert weights_file(NAME).read_bytes() == site.content
+    assert fetch_weights(NAME).read_bytes() == site.content
 
 
 def test_a_cached_file_that_has_changed_is_refused_with_the_cure(
@@ -202,15 +207,15 @@ def test_a_cached_file_that_has_changed_is_refused_with_the_cure(
 ):
     """One bit; the cure works as it is written, in a folder whose name a shell would split."""
     monkeypatch.setenv("DENSENET_CACHE", str(tmp_path / "my cache's"))
-    file = weights_file(NAME)
+    file = fetch_weights(NAME)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(DownloadError, match="N007 has changed since it was kept") as caught:
-        weights_file(NAME)
+        fetch_weights(NAME)
     cure = re.search(r"\((rm .*) && densenet weights get densenet121\)$", str(caught.value))
     subprocess.run(["sh", "-c", cure[1]], check=True)
-    assert digest(weights_file(NAME)) == kept(file).sha256
+    assert digest(fetch_weights(NAME)) == read_kept(file).sha256
 
 
 @pytest.mark.parametrize(
@@ -218,28 +223,30 @@ def test_a_cached_file_that_has_changed_is_refused_with_the_cure(
 )
 def test_a_damaged_note_is_refused_with_the_cure(note, site, cache):
     """It may not be taken for no note at all."""
-    weights_file(NAME)
+    fetch_weights(NAME)
     (cache / f"{FILE}.sha256").write_text(note)
     with pytest.raises(DownloadError, match=rf"{FILE}.sha256 N007 holds no sha256 .*rm "):
-        weights_file(NAME)
+        fetch_weights(NAME)
 
 
 def test_a_file_that_was_put_there_by_hand_is_trusted_if_it_is_a_checkpoint(cache, checkpoint):
     """From then on its digest is kept."""
     cache.mkdir()
     shutil.copy(checkpoint, cache / FILE)
-    assert weights_file(NAME) == cache / FILE
-    assert kept(cache / FILE).sha256 == digest(checkpoint)
+    assert fetch_weights(NAME) == cache / FILE
+    assert read_kept(cache / FILE).sha256 == digest(checkpoint)
     (cache / f"{FILE}.sha256").unlink()
     (cache / FILE).chmod(0o600)
     (cache / FILE).write_bytes(b"<html>")
     with pytest.raises(ModelFileError, match=rf"{FILE} R002"):
-        weights_file(NAME)
+        fetch_weights(NAME)
 
 
 @pytest.mark.parametrize("spoil", ["page", "short", "long", "newline", "newlines"])
 def test_what_is_no_whole_checkpoint_is_not_trusted(spoil, site, cache, checkpoint):
-    """A page that says sorry, a file whose length the server tells wrong, a text; nothing is left or kept."""
+    """A page that says sorry, a file whose length the server tells wrong, a text;
+    nothing is left or kept.
+    """
     whole = checkpoint.read_bytes()
     wrong = {
         "page": b"<html>sorry</html>",
@@ -250,14 +257,14 @@ def test_what_is_no_whole_checkpoint_is_not_trusted(spoil, site, cache, checkpoi
     }
     site.content = wrong[spoil]
     with pytest.raises(ModelFileError, match=rf"{FILE} R002 is no whole MindSpore checkpoint"):
-        weights_file(NAME)
+        fetch_weights(NAME)
     assert left(cache) == set()
 
 
 def test_without_network_the_error_says_all_that_helps(cache):
     """The address, the folder and the command."""
     with pytest.raises(DownloadError) as caught:
-        weights_file(NAME)
+        fetch_weights(NAME)
     text = str(caught.value)
     assert text.startswith(f"https://weights.invalid/{FILE} N003 cannot be reached: ")
     assert f"`densenet weights get densenet121 --from-file {FILE}` copies it into {cache}" in text
@@ -269,39 +276,39 @@ def test_without_network_the_error_says_all_that_helps(cache):
 def test_a_file_from_elsewhere_is_copied_and_then_serves_without_network(cache, checkpoint):
     """Its digest is kept; the file itself is untouched."""
     before = checkpoint.read_bytes()
-    file = keep_file(NAME, checkpoint)
+    file = keep_local_file(NAME, checkpoint)
     assert file == cache / FILE
     assert file.read_bytes() == checkpoint.read_bytes() == before
-    assert kept(file).sha256 == digest(checkpoint)
+    assert read_kept(file).sha256 == digest(checkpoint)
     assert left(cache) == {FILE, f"{FILE}.sha256"}
-    assert weights_file(NAME) == file
+    assert fetch_weights(NAME) == file
 
 
 def test_a_file_from_elsewhere_must_have_the_digest_that_is_kept(cache, checkpoint, tmp_path):
     """The one in the cache stays as it is."""
-    keep_file(NAME, checkpoint)
+    keep_local_file(NAME, checkpoint)
     other = tmp_path / "other.ckpt"
     other.write_bytes(checkpoint.read_bytes() * 2)
     with pytest.raises(DownloadError, match=r"other.ckpt N007 has the sha256"):
-        keep_file(NAME, other)
+        keep_local_file(NAME, other)
     assert digest(cache / FILE) == digest(checkpoint)
     assert left(cache) == {FILE, f"{FILE}.sha256"}
 
 
 def test_a_file_from_elsewhere_mends_a_cache_that_has_changed(cache, checkpoint):
     """It has the digest that is kept."""
-    keep_file(NAME, checkpoint).write_bytes(b"spoilt")
-    keep_file(NAME, checkpoint)
-    assert weights_file(NAME).read_bytes() == checkpoint.read_bytes()
+    keep_local_file(NAME, checkpoint).write_bytes(b"spoilt")
+    keep_local_file(NAME, checkpoint)
+    assert fetch_weights(NAME).read_bytes() == checkpoint.read_bytes()
 
 
 def test_a_file_from_elsewhere_ends_a_download_that_was_cut(site, cache, checkpoint):
     """Its part is no longer needed."""
     site.cut_after = 100
     with pytest.raises(DownloadError, match="N006"):
-        weights_file(NAME)
+        fetch_weights(NAME)
     assert f"{FILE}.partial" in left(cache)
-    keep_file(NAME, checkpoint)
+    keep_local_file(NAME, checkpoint)
     assert left(cache) == {FILE, f"{FILE}.sha256"}
 
 
@@ -321,5 +328,5 @@ def test_files_that_are_none_are_refused_and_nothing_is_made(cache, checkpoint, 
     }
     for name, code in {**names, "large.ckpt": "R002"}.items():
         with pytest.raises(ModelFileError, match=f"{name} {code}"):
-            keep_file(NAME, tmp_path / name)
+            keep_local_file(NAME, tmp_path / name)
     assert left(cache) == set()

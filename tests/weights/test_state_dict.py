@@ -32,7 +32,7 @@ from weights.torch_files import (
     word,
 )
 
-from archspec.weights.formats.pickle_description import Refused
+from archspec.weights.formats.pickle_description import PickleRefused
 from archspec.weights.formats.pth import StateDict, read_pth
 
 FOUR = np.arange(4, dtype="<f4").tobytes()
@@ -83,7 +83,7 @@ def read(body: bytes) -> StateDict:
 
 
 def reason(body: bytes) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(PickleRefused) as caught:
         read(body)
     return str(caught.value)
 
@@ -299,7 +299,7 @@ def test_no_flipped_byte_of_a_module_gives_anything_but_a_refusal():
     for _ in range(1500):
         raw = bytearray(good)
         raw[chance.randrange(len(raw))] = chance.randrange(256)
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(PickleRefused):
             read_pth(bytes(raw))
 
 

@@ -23,7 +23,7 @@ from archspec.graph.ir import Graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.load import import_text, network_of
 from archspec.writers.mindspore.module import write_module
 
@@ -42,7 +42,7 @@ def graph_of(**settings_of_spec: Any) -> Graph:
         "blocks": [{"layers": 2}, {"layers": 2}],
         "head": {"num_classes": 5},
     }
-    return verified(build_graph(Spec.model_validate(usual | settings_of_spec)))
+    return verify_or_raise(build_graph(Spec.model_validate(usual | settings_of_spec)))
 
 
 CASES: dict[str, dict[str, Any]] = {

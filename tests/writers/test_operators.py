@@ -16,7 +16,7 @@ from archspec.runtime import prepare
 from archspec.spec.connectivity import RuleName
 from archspec.spec.model import Spec
 from archspec.spec.templates import templates
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.load import network_of
 from archspec.writers.mindspore.module import write_module
 
@@ -223,7 +223,7 @@ def graph_of(**settings_of_spec: Any) -> Graph:
         "blocks": [{"layers": 2}, {"layers": 2}],
         "head": {"num_classes": 3},
     }
-    return verified(build_graph(Spec.model_validate(usual | settings_of_spec)))
+    return verify_or_raise(build_graph(Spec.model_validate(usual | settings_of_spec)))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from archspec.errors import ArchspecError, GraphError
 from archspec.graph.build import build_graph
-from archspec.graph.connections import block_connections
+from archspec.graph.connections import derive_connections
 from archspec.graph.ir import Graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
@@ -103,7 +103,7 @@ def dense(layers: int) -> set[tuple[int, int]]:
 
 
 def derived(graph: Graph) -> set[tuple[int, int]]:
-    sources = block_connections(graph)[0].sources
+    sources = derive_connections(graph)[0].sources
     return {(source, layer) for layer, found in enumerate(sources, start=1) for source in found}
 
 

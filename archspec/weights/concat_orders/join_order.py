@@ -17,7 +17,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.spec.connectivity import ConnectivitySpec, Order
 from archspec.spec.model import Spec
-from archspec.weights.concat_orders.permute import Fixed, permuted
+from archspec.weights.concat_orders.permute import FixedOrder, permute_weights
 from archspec.weights.concat_orders.witness import TOLERANCE, Runner, read_witness
 from archspec.weights.formats.number_types import Floats
 
@@ -34,39 +34,39 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Ordered:
+class OrderedWeights:
     """Weights whose channels stand in the order of the spec's network."""
 
     tensors: Mapping[str, Floats]
     remark: str = ""
 
 
-def as_said(
+def reorder_as_said(
     tensors: Mapping[str, Floats], spec: Spec, order: Order | None, is_settled: bool, where: str
-) -> Ordered:
+) -> OrderedWeights:
     """Return the weights of a file that joins in an order; None: a remark says that nobody said it.
 
     Raises:
         ModelFileError: R014, the channels of an operator cannot be put in another order.
     """
     if order is None and is_settled:
-        return Ordered(tensors)
+        return OrderedWeights(tensors)
     if order is None:
-        own, *others = _candidates(spec, None)
-        return Ordered(tensors, _unsaid(own) if others else "")
-    own, theirs = _candidate(spec), _candidate(joined(spec, order))
+        own, *others = _list_candidates(spec, None)
+        return OrderedWeights(tensors, _remark_unsaid(own) if others else "")
+    own, theirs = _make_candidate(spec), _make_candidate(with_order(spec, order))
     if theirs.graph.ops == own.graph.ops:
-        return Ordered(tensors)
+        return OrderedWeights(tensors)
     try:
-        found = permuted(own.graph, theirs.graph, tensors)
-    except Fixed as place:
-        raise ModelFileError([_cannot(place, theirs, where)]) from None
-    return Ordered(found, _moved(theirs, own, tensors, found))
+        found = permute_weights(own.graph, theirs.graph, tensors)
+    except FixedOrder as place:
+        raise ModelFileError([_make_fixed_fault(place, theirs, where)]) from None
+    return OrderedWeights(found, _remark_moved(theirs, own, tensors, found))
 
 
-def as_witnessed(
+def reorder_as_witnessed(
     tensors: Mapping[str, Floats], spec: Spec, order: Order | None, like: Path, where: str
-) -> Ordered:
+) -> OrderedWeights:
     """Return the weights in the first order in which the network gives the outputs of a witness.
 
     Args:
@@ -82,45 +82,48 @@ def as_witnessed(
             its outputs.
     """
     witness = read_witness(like, spec)
-    own = _candidate(spec)
+    own = _make_candidate(spec)
+    # The spec's network is compiled once: other orders are other weights for it.
     runner = Runner(own.graph, witness)
     faults: list[Diagnostic] = []
     distances: list[float] = []
-    for theirs in _candidates(spec, order):
+    for theirs in _list_candidates(spec, order):
         try:
-            found = permuted(own.graph, theirs.graph, tensors)
-        except Fixed as place:
-            faults.append(_cannot(place, theirs, where))
+            found = permute_weights(own.graph, theirs.graph, tensors)
+        except FixedOrder as place:
+            faults.append(_make_fixed_fault(place, theirs, where))
             continue
         distances.append(runner.distance(found))
-        if distances[-1] <= TOLERANCE:
-            words = [_fits(theirs, like, distances[-1]), _moved(theirs, own, tensors, found)]
-            if order is not None and distances[1:]:
-                words.append(f"--order {order} does not")
-            return Ordered(found, "; ".join(filter(None, words)))
-    raise ModelFileError([_unlike(like, distances, where), *faults])
+        if distances[-1] > TOLERANCE:
+            continue
+        fits = _remark_fits(theirs, like, distances[-1])
+        words = [fits, _remark_moved(theirs, own, tensors, found)]
+        if order is not None and distances[1:]:
+            words.append(f"--order {order} does not")
+        return OrderedWeights(found, "; ".join(filter(None, words)))
+    raise ModelFileError([_make_unlike_fault(like, distances, where), *faults])
 
 
-def _candidates(spec: Spec, order: Order | None) -> Sequence[Candidate]:
+def _list_candidates(spec: Spec, order: Order | None) -> Sequence[Candidate]:
     """The networks that differ from the spec's in the order alone; that which was said first."""
     found: list[Candidate] = []
-    for candidate in _all(spec, order):
+    for candidate in _walk_candidates(spec, order):
         if all(candidate.graph.ops != known.graph.ops for known in found):
             found.append(candidate)
     return found
 
 
-def _all(spec: Spec, order: Order | None) -> Iterator[Candidate]:
-    yield _candidate(spec if order is None else joined(spec, order))
+def _walk_candidates(spec: Spec, order: Order | None) -> Iterator[Candidate]:
+    yield _make_candidate(spec if order is None else with_order(spec, order))
     for layers in ORDERS:
-        yield from (_candidate(joined(spec, layers, output)) for output in ORDERS)
+        yield from (_make_candidate(with_order(spec, layers, output)) for output in ORDERS)
 
 
-def _candidate(spec: Spec) -> Candidate:
-    return Candidate(_title(spec), build_graph(spec))
+def _make_candidate(spec: Spec) -> Candidate:
+    return Candidate(_title_orders(spec), build_graph(spec))
 
 
-def joined(spec: Spec, order: Order, output: Order | None = None) -> Spec:
+def with_order(spec: Spec, order: Order, output: Order | None = None) -> Spec:
     """Return the spec with another order of its joins, where the spec does not list their sources.
 
     `output` is the order of what a block's output joins; None: as each block says, else `order`.
@@ -149,12 +152,12 @@ def is_oldest_first(spec: Spec) -> bool:
     return not any(w.is_newest_first or w.is_output_newest_first for w in wirings)
 
 
-def _title(spec: Spec) -> str:
+def _title_orders(spec: Spec) -> str:
     """`newest_first`, or `newest_first with outputs oldest_first`."""
-    words = {
-        (w.is_newest_first, w.is_output_newest_first)
-        for w in (block.connectivity for block in spec.dense_blocks())
-    }
+    words = set()
+    for block in spec.dense_blocks():
+        wiring = block.connectivity
+        words.add((wiring.is_newest_first, wiring.is_output_newest_first))
     if len(words) != 1:
         return "as the spec says"
     (layers, output), *_ = words
@@ -162,12 +165,12 @@ def _title(spec: Spec) -> str:
     return title if layers == output else f"{title} with outputs {ORDERS[output]}"
 
 
-def _unsaid(own: Candidate) -> str:
+def _remark_unsaid(own: Candidate) -> str:
     unsaid = "a checkpoint does not say in which order its network joins feature maps"
     return f"{unsaid}; taken as {own.title}; --order or --like settles it"
 
 
-def _moved(
+def _remark_moved(
     theirs: Candidate, own: Candidate, tensors: Mapping[str, Floats], found: Mapping[str, Floats]
 ) -> str:
     count = sum(found[name] is not tensors[name] for name in tensors)
@@ -177,17 +180,17 @@ def _moved(
     return f"the file joins {theirs.title}, the spec {own.title}: {how}"
 
 
-def _fits(theirs: Candidate, like: Path, distance: float) -> str:
+def _remark_fits(theirs: Candidate, like: Path, distance: float) -> str:
     near = f"to {distance:.0e} of its largest value"
     return f"joined {theirs.title}, the network gives the output of {like} ({near})"
 
 
-def _cannot(place: Fixed, theirs: Candidate, where: str) -> Diagnostic:
+def _make_fixed_fault(place: FixedOrder, theirs: Candidate, where: str) -> Diagnostic:
     message = f"joins {theirs.title}, and {place} cannot read its channels in another order"
     return Diagnostic("R014", message, where, _BY_HAND)
 
 
-def _unlike(like: Path, distances: Sequence[float], where: str) -> Diagnostic:
+def _make_unlike_fault(like: Path, distances: Sequence[float], where: str) -> Diagnostic:
     nearest = (
         f"; the nearest is off by {min(distances):.2g} of its largest value" if distances else ""
     )

@@ -24,11 +24,11 @@ _READS: Mapping[str, int] = {"conv": 1, "dense": 1, "conv_transpose": 0}
 """The axis of a weight that runs over the channels that are read."""
 
 
-class Fixed(Exception):
+class FixedOrder(Exception):
     """An operator, by its name, whose channels cannot be read in another order."""
 
 
-def permuted(own: Graph, theirs: Graph, tensors: Mapping[str, Floats]) -> dict[str, Floats]:
+def permute_weights(own: Graph, theirs: Graph, tensors: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return tensors with which one network gives what another gives with those given.
 
     Args:
@@ -37,13 +37,14 @@ def permuted(own: Graph, theirs: Graph, tensors: Mapping[str, Floats]) -> dict[s
         tensors: by name.
 
     Raises:
-        Fixed: an operator tells channels apart by their place, or adds differently joined ones.
+        FixedOrder: an operator tells channels apart by their place, or adds differently joined
+            ones.
     """
-    walk = _Walk(own, theirs, dict(tensors))
+    walk = _PermutationWalk(own, theirs, dict(tensors))
     for op in own.ops.values():
-        walk.places[op.name] = walk.through(op)
+        walk.places[op.name] = walk.pass_op(op)
     if any(map(_is_moved, (walk.places[name] for name in own.outputs))):
-        raise Fixed("the output")
+        raise FixedOrder("the output")
     return walk.tensors
 
 
@@ -51,7 +52,7 @@ def _is_moved(places: Places) -> bool:
     return bool((places != np.arange(len(places))).any())
 
 
-class _Walk:
+class _PermutationWalk:
     """Both graphs, where the channels of each value stand, and the tensors on their way."""
 
     def __init__(self, own: Graph, theirs: Graph, tensors: dict[str, Floats]) -> None:
@@ -61,46 +62,47 @@ class _Walk:
         self.shapes, _ = infer_shapes(own)
         self.places: dict[str, Places] = {}
 
-    def through(self, op: Op) -> Places:
+    def pass_op(self, op: Op) -> Places:
         """Return where the channels of an operator's output stand."""
         if op.kind == "concat":
-            return self._joined(op, self.theirs.ops[op.name])
+            return self._join(op, self.theirs.ops[op.name])
         moved = [name for name in op.inputs if _is_moved(self.places[name])]
         unmoved = np.arange(self.shapes[op.name][0])
         if not moved:
             return unmoved
         if OPERATORS[op.kind].tells_places(op.attrs):
-            raise Fixed(op.name)
+            raise FixedOrder(op.name)
         read = self.places[moved[0]]
         for name in op.inputs:
-            self._bring(name, read, op)
+            self._permute_operand(name, read, op)
         if OPERATORS[op.kind].mixes(op.attrs):
             self._permute(op, "weight", read, _READS[op.kind])
             return unmoved
         self._permute_all(op, read)
         return read
 
-    def _joined(self, own: Op, theirs: Op) -> Places:
+    def _join(self, own: Op, theirs: Op) -> Places:
         widths = [len(self.places[name]) for name in theirs.inputs]
         begins = dict(zip(theirs.inputs, np.cumsum([0, *widths[:-1]]), strict=True))
         return np.concatenate([begins[name] + self.places[name] for name in own.inputs])
 
-    def _bring(self, name: str, wanted: Places, reader: Op) -> None:
+    def _permute_operand(self, name: str, wanted: Places, reader: Op) -> None:
         """Have another operand of a sum or product stand alike, if what makes it is free to."""
         if np.array_equal(self.places[name], wanted):
             return
         op = self.own.ops[name]
+        # Another reader would meet permuted channels too, and expects them as they are.
         is_shared = self.own.digraph.out_degree(name) > 1
         row = OPERATORS[op.kind]
         is_fixed = row.tells_places(op.attrs) or _is_moved(self.places[name])
         if is_shared or len(op.inputs) != 1 or is_fixed:
-            raise Fixed(reader.name)
+            raise FixedOrder(reader.name)
         if row.mixes(op.attrs):
             self._permute(op, "weight", wanted, 1 - _READS[op.kind])
             self._permute(op, "bias", wanted)
         else:
             self._permute_all(op, wanted)
-            self._bring(op.inputs[0], wanted, reader)
+            self._permute_operand(op.inputs[0], wanted, reader)
         self.places[name] = wanted
 
     def _permute_all(self, op: Op, places: Places) -> None:

@@ -19,7 +19,7 @@ from archspec.readers.frontends import FRONTENDS
 from archspec.runtime import onnx_runtime, prepare
 from archspec.spec.model import Spec
 from archspec.weights.formats.number_types import Floats
-from archspec.weights.load_into import begin_with
+from archspec.weights.load_into import load_tensors
 
 TOLERANCE = 1e-4
 """Of the largest value of the output."""
@@ -59,19 +59,19 @@ def read_witness(path: Path, spec: Spec) -> Witness:
         ModelFileError: R001, absent or no file; R002, neither .npz nor ONNX; R006, an ONNX model
             that does not run; R014, arrays that are no images of the spec's size, or no numbers.
     """
-    head = _head_of(path)
+    head = _read_head(path)
     if file_kinds.kind_of(head) == file_kinds.ZIP:
-        images, outputs = _arrays(path)
+        images, outputs = _read_npz(path)
     elif any(row.sniff(head) and row.runs_in_onnx_runtime for row in FRONTENDS):
         images, outputs = _run_onnx(path, spec)
     else:
         needed = "an ONNX model, or an .npz of an input x and its output y, is needed"
         raise ModelFileError.one("R002", "is no witness of a network", str(path), needed)
-    _check(images, outputs, spec, path)
+    _check_arrays(images, outputs, spec, path)
     return Witness(path, images[:IMAGES], outputs[:IMAGES])
 
 
-def _head_of(path: Path) -> bytes:
+def _read_head(path: Path) -> bytes:
     try:
         special = file_kinds.special_kind(path)
         if special:
@@ -82,45 +82,48 @@ def _head_of(path: Path) -> bytes:
         raise ModelFileError.one("R001", f"cannot be read: {error.strerror}", str(path)) from None
 
 
-def _arrays(path: Path) -> tuple[Floats, Floats]:
+def _read_npz(path: Path) -> tuple[Floats, Floats]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > MAX_BYTES:
             raise ModelFileError.one("R014", f"holds more than {MAX_BYTES:,} bytes", str(path))
+        # Without pickles, which would run code.
         with np.load(path, allow_pickle=False) as held:
-            pair = next((pair for pair in NAMES if set(pair) <= set(held.files)), None)
-            if pair is None:
-                named = ", ".join(held.files[:5]) or "nothing"
-                hint = "np.savez(FILE, x=images, y=outputs)"
-                raise ModelFileError.one(
-                    "R014", f"holds {named[:200]!r} and not x and y", str(path), hint
-                )
-            x, y = (np.asarray(held[name], np.float32) for name in pair)
-            return x, y
+            x, y = _find_names(held.files, path)
+            return np.asarray(held[x], np.float32), np.asarray(held[y], np.float32)
     except _NPZ_FAULTS:
         raise ModelFileError.one("R002", "is no whole .npz of numbers", str(path)) from None
+
+
+def _find_names(held: Sequence[str], path: Path) -> tuple[str, str]:
+    for pair in NAMES:
+        if set(pair) <= set(held):
+            return pair
+    named = ", ".join(held[:5]) or "nothing"
+    hint = "np.savez(FILE, x=images, y=outputs)"
+    raise ModelFileError.one("R014", f"holds {named[:200]!r} and not x and y", str(path), hint)
 
 
 def _run_onnx(path: Path, spec: Spec) -> tuple[Floats, Floats]:
     runtime = onnx_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
-    with _told(path):
+    with _onnxruntime_faults(path):
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         shapes = ", ".join(str(given.shape) for given in inputs[:5])
         message = f"has inputs of {shapes}, and not one batch of images"
         raise ModelFileError.one("R014", message, str(path))
-    images = _random(inputs[0].shape, spec, path)
-    with _told(path):
+    images = _make_images(inputs[0].shape, spec, path)
+    with _onnxruntime_faults(path):
         outputs = session.run(None, {inputs[0].name: images})
     return images, np.asarray(outputs[0], np.float32)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _onnxruntime_faults(path: Path) -> Iterator[None]:
     """ONNX Runtime's errors have no class in common."""
     try:
         yield
@@ -129,7 +132,7 @@ def _told(path: Path) -> Iterator[None]:
         raise ModelFileError.one("R006", f"ONNX Runtime: {reason}", str(path)) from None
 
 
-def _random(shape: Sequence[Any], spec: Spec, path: Path) -> Floats:
+def _make_images(shape: Sequence[Any], spec: Spec, path: Path) -> Floats:
     """Images of the size that a model was exported for; what it leaves open is the spec's."""
     sizes = [2, spec.input.channels, spec.input.height, spec.input.width]
     for axis, size in enumerate(shape):
@@ -150,7 +153,7 @@ def _check_size(shape: Sequence[int], spec: Spec, path: Path) -> None:
         raise ModelFileError.one("R014", message, str(path), hint)
 
 
-def _check(images: Floats, outputs: Floats, spec: Spec, path: Path) -> None:
+def _check_arrays(images: Floats, outputs: Floats, spec: Spec, path: Path) -> None:
     _check_size(images.shape, spec, path)
     if not len(images) or outputs.shape[:1] != images.shape[:1]:
         message = f"has {counted(len(images), 'image')} and an output of {outputs.shape}"
@@ -179,7 +182,7 @@ class Runner:
         Raises:
             ModelFileError: R014, the witness's output has another shape.
         """
-        begin_with(self.network, tensors)
+        load_tensors(self.network, tensors)
         made = self.network(self.images)
         last = made[-1] if isinstance(made, tuple) else made  # features come before
         found: npt.NDArray[np.float32] = last.asnumpy()
@@ -189,4 +192,5 @@ class Runner:
             raise ModelFileError.one("R014", message, str(self.witness.path))
         if not np.isfinite(found).all():
             return float("inf")
+        # An output of zeros alone has no largest value to measure by.
         return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))

@@ -17,7 +17,7 @@ TRAINING_STATE = re.compile(
 )
 
 
-def read(path: Path) -> Mapping[str, Any]:
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Return a checkpoint's tensors by name, as MindSpore's parameters.
 
     Raises:
@@ -54,10 +54,11 @@ def _check_readable(path: Path) -> None:
         raise ModelFileError.one("R002", "is empty", str(path))
 
 
-def write(
+def write_checkpoint(
     path: Path, entries: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None
 ) -> None:
-    """Write entries of `name` and `data` (a MindSpore tensor), and plain numbers in `extra`, atomically.
+    """Write entries of `name` and `data` (a MindSpore tensor),
+    and plain numbers in `extra`, atomically.
 
     Raises:
         OSError, RuntimeError, ValueError: as MindSpore does; what was there before is untouched.
@@ -66,16 +67,16 @@ def write(
 
     partial = path.with_name(f".{path.stem}.partial.ckpt")
     try:
-        _sweep(partial)
+        _remove_partial(partial)
         ms.save_checkpoint(list(entries), str(partial), append_dict=dict(extra or {}))
         _flush(partial)
         partial.chmod(0o644)  # MindSpore writes 0400, which the next epoch could not replace
         os.replace(partial, path)
     finally:
-        _sweep(partial)
+        _remove_partial(partial)
 
 
-def reason(error: Exception) -> str:
+def explain_failure(error: Exception) -> str:
     """Return in one line why a file could not be written."""
     return (
         getattr(error, "strerror", None)
@@ -83,8 +84,10 @@ def reason(error: Exception) -> str:
     )
 
 
-def _sweep(partial: Path) -> None:
-    """Remove what an interrupted write left; MindSpore writes a `.tmp` beside the name that it is given."""
+def _remove_partial(partial: Path) -> None:
+    """Remove what an interrupted write left;
+    MindSpore writes a `.tmp` beside the name that it is given.
+    """
     for left in (partial, partial.with_suffix(".tmp")):
         left.unlink(missing_ok=True)
 

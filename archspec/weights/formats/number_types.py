@@ -31,7 +31,9 @@ def size_of(code: str) -> int:
 
 
 def as_floats(numbers: npt.NDArray[Any], code: str) -> Floats:
-    """Return numbers that were read as `LAYOUT[code]`, one of `FLOATS`, as contiguous 32-bit floats."""
+    """Return numbers that were read as `LAYOUT[code]`,
+    one of `FLOATS`, as contiguous 32-bit floats.
+    """
     if code == "BF16":
         return (numbers.astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such

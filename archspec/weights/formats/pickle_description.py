@@ -1,5 +1,5 @@
-"""What a pickle of weights names: tensors as windows on storages, parameters, dicts, and what is
-foreign here.
+"""What a pickle of weights names:
+tensors as windows on storages, parameters, dicts, and what is foreign here.
 
 Each call that a pickle makes of what is known gives a value of this module, after its arguments are
 checked. A call of anything else gives a `Foreign`: the name and what it was given, inert.
@@ -28,7 +28,7 @@ DTYPES: Mapping[str, str] = {
 """torch's kinds of storages and the codes of their numbers."""
 
 
-class Refused(Exception):
+class PickleRefused(Exception):
     """The pickle does, or needs, what no file of weights has to; `cure` is what to do."""
 
     def __init__(
@@ -116,7 +116,7 @@ def is_harmful(name: str) -> bool:
     return any(module in HARMFUL_MODULES for module in modules)
 
 
-def _tensor(
+def _make_tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
 ) -> TensorView | Foreign:
     if type(storage) is Foreign:
@@ -127,7 +127,7 @@ def _tensor(
         or not whole
         or not all(map(is_count, (offset, *shape, *strides)))
     ):
-        raise Refused("it describes a tensor in a way that torch does not")
+        raise PickleRefused("it describes a tensor in a way that torch does not")
     return TensorView(storage, offset, shape, strides)
 
 
@@ -136,34 +136,34 @@ def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < MAX_COUNT
 
 
-def _parameter(data: Any = None, *rest: Any) -> TensorView | Foreign:
+def _make_parameter(data: Any = None, *rest: Any) -> TensorView | Foreign:
     if type(data) not in (TensorView, Foreign):
-        raise Refused("it describes a parameter in a way that torch does not")
+        raise PickleRefused("it describes a parameter in a way that torch does not")
     return data  # type: ignore[no-any-return]
 
 
-def _ordered(pairs: Any = (), *rest: Any) -> dict[Any, Any]:
+def _make_ordered_dict(pairs: Any = (), *rest: Any) -> dict[Any, Any]:
     if (
         rest
         or type(pairs) not in (list, tuple)
         or not all(type(p) in (list, tuple) and len(p) == 2 for p in pairs)
     ):
-        raise Refused("it fills an ordered dict in an unusual way")
+        raise PickleRefused("it fills an ordered dict in an unusual way")
     return {as_key(key): value for key, value in pairs}
 
 
-def _with_defaults(factory: Any = None, *rest: Any) -> dict[Any, Any]:
+def _make_defaultdict(factory: Any = None, *rest: Any) -> dict[Any, Any]:
     """A defaultdict; what it would fill in, nobody asks for."""
-    return _ordered(*rest)
+    return _make_ordered_dict(*rest)
 
 
 CALLS: Mapping[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _ordered,
-    "collections.defaultdict": _with_defaults,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "collections.OrderedDict": _make_ordered_dict,
+    "collections.defaultdict": _make_defaultdict,
+    "torch._utils._rebuild_tensor": _make_tensor,
+    "torch._utils._rebuild_tensor_v2": _make_tensor,
+    "torch._utils._rebuild_parameter": _make_parameter,
+    "torch._utils._rebuild_parameter_with_state": _make_parameter,
 }
 STORAGES: Mapping[str, str] = {
     f"{module}.{name}": code for module in ("torch", "torch.cuda") for name, code in DTYPES.items()

@@ -18,7 +18,7 @@ from archspec.weights.formats.pickle_description import (
     STORAGES,
     Foreign,
     Name,
-    Refused,
+    PickleRefused,
     Storage,
     as_key,
     is_count,
@@ -34,7 +34,9 @@ MAX_NAMES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A pickle's value, made of plain containers, numbers and words, and the storages that it names, by key."""
+    """A pickle's value, made of plain containers, numbers and words,
+    and the storages that it names, by key.
+    """
 
     value: Any
     storages: Mapping[str, Storage]
@@ -42,28 +44,30 @@ class Description:
     """Names of what is not known here, in the order in which the pickle asks for them."""
 
 
-def described(file: BinaryIO, *, has_views: bool = False) -> Description:
-    """Return what the pickle that starts at the file's position says, and leave the position behind it.
+def describe_pickle(file: BinaryIO, *, has_views: bool = False) -> Description:
+    """Return what the pickle that starts at the file's position says,
+    and leave the position behind it.
 
     Args:
         file: in memory, so that a declared length cannot make it grow.
         has_views: storages are named with five values and not four, as in files before torch 1.6.
 
     Raises:
-        Refused: a name of what does harm, an opcode that torch does not write, or a damaged pickle.
+        PickleRefused: a name of what does harm, an opcode that torch does not write, or a damaged
+            pickle.
     """
-    machine = _Machine(6 if has_views else 5)
+    machine = _PickleMachine(6 if has_views else 5)
     try:
         for step, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             if step >= MAX_STEPS:
-                raise Refused(f"it has more than {MAX_STEPS:,} steps")
-            machine.take(opcode.name, argument)
-        return machine.result()
+                raise PickleRefused(f"it has more than {MAX_STEPS:,} steps")
+            machine.take_step(opcode.name, argument)
+        return machine.finish()
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, EOFError):
-        raise Refused("its pickle is damaged or cut short") from None
+        raise PickleRefused("its pickle is damaged or cut short") from None
 
 
-class _Machine:
+class _PickleMachine:
     """A pickle's stack, its marks and its memo."""
 
     def __init__(self, parts_of_storage: int) -> None:
@@ -75,16 +79,16 @@ class _Machine:
         self.copied = 0
         self.parts_of_storage = parts_of_storage
 
-    def take(self, name: str, argument: Any) -> None:
+    def take_step(self, name: str, argument: Any) -> None:
         if name in LITERALS:
             is_long = isinstance(argument, (str, bytes)) and len(argument) > MAX_WORD
             self.stack.append(Foreign("a long text") if is_long else LITERALS[name](argument))
         elif name in STEPS:
             STEPS[name](self, argument)
         elif name not in IGNORED:
-            raise Refused(f"its pickle uses the opcode {name}")
+            raise PickleRefused(f"its pickle uses the opcode {name}")
 
-    def result(self) -> Description:
+    def finish(self) -> Description:
         (value,) = self.stack
         return Description(value, self.storages, tuple(self.foreign))
 
@@ -111,7 +115,7 @@ class _Machine:
         if type(holder) is Foreign:
             return
         if type(holder) is not dict or len(items) % 2:
-            raise Refused("it sets items of what is no dict")
+            raise PickleRefused("it sets items of what is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             holder[as_key(key)] = value
 
@@ -120,42 +124,42 @@ class _Machine:
         if type(holder) is Foreign:
             return
         if type(holder) is not list:
-            raise Refused("it appends to what is no list")
+            raise PickleRefused("it appends to what is no list")
         holder.extend(items)
 
     def add(self, items: list[Any]) -> None:
         """Elements of a set: a set is foreign, as they would have to be hashed."""
         holder = self.stack[-1]
         if type(holder) is not Foreign:
-            raise Refused("it adds to what is no set")
+            raise PickleRefused("it adds to what is no set")
         if holder.arguments and type(holder.arguments[0]) is list:
             holder.arguments[0].extend(items)
 
-    def name(self, module: Any, name: Any) -> None:
+    def push_name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str or len(module + name) > MAX_NAME:
-            raise Refused("it names something in a way that Python does not")
+            raise PickleRefused("it names something in a way that Python does not")
         text = f"{module}.{name}"
         if is_harmful(text):
-            raise Refused(needs(text))
+            raise PickleRefused(describe_need(text))
         if text in CALLS or text in STORAGES:
             self.stack.append(Name(text))
             return
         self.stack.append(self.foreign.setdefault(text, Name(text)))
         if len(self.foreign) > MAX_NAMES:
-            raise Refused(f"it names more than {MAX_NAMES:,} things")
+            raise PickleRefused(f"it names more than {MAX_NAMES:,} things")
 
     def call(self) -> None:
         arguments, target = self.pop(), self.pop()
         if type(arguments) is not tuple or not _is_callable(target):
-            raise Refused("it calls what is no class and no function")
+            raise PickleRefused("it calls what is no class and no function")
         if type(target) is Foreign or target.text not in CALLS:
-            self.stack.append(Foreign(_called(target), arguments))
+            self.stack.append(Foreign(_name_target(target), arguments))
             return
         self.copied += sum(
             len(value) for value in (arguments, *arguments) if type(value) in (list, tuple)
         )
         if self.copied > MAX_STEPS:  # the memo could hand the same list to any number of calls
-            raise Refused("it copies more than it holds")
+            raise PickleRefused("it copies more than it holds")
         self.stack.append(CALLS[target.text](*arguments))
 
     def call_with_words(self) -> None:
@@ -169,7 +173,7 @@ class _Machine:
         if type(holder) is Foreign:
             holder.state = state
         elif type(holder) is not dict:
-            raise Refused("it sets attributes of what has none")
+            raise PickleRefused("it sets attributes of what has none")
 
     def load_storage(self) -> None:
         given = self.pop()
@@ -179,12 +183,12 @@ class _Machine:
             )  # a class with its source, as files before torch 1.6 name it
             return
         if type(given) is not tuple or len(given) != self.parts_of_storage or given[0] != "storage":
-            raise Refused("it refers to something beside the storages of tensors")
+            raise PickleRefused("it refers to something beside the storages of tensors")
         _, kind, key, _, count, *view = given
         if type(kind) is not Name or type(key) is not str or not is_count(count):
-            raise Refused("it describes a storage in a way that torch does not")
+            raise PickleRefused("it describes a storage in a way that torch does not")
         if view not in ([], [None]):
-            raise Refused(
+            raise PickleRefused(
                 "it has storages that are views of others, which only very old files have"
             )
         if kind.text not in STORAGES:
@@ -192,11 +196,11 @@ class _Machine:
             return
         storage = Storage(key, STORAGES[kind.text], count)
         if self.storages.setdefault(key, storage) != storage:
-            raise Refused("it describes a storage twice, and differently")
+            raise PickleRefused("it describes a storage twice, and differently")
         self.stack.append(storage)
 
 
-def needs(name: str) -> str:
+def describe_need(name: str) -> str:
     """Return that a pickle asks for a thing by name."""
     return f"it needs {name[:100]!r}, which no state dict does and which could run code"
 
@@ -205,7 +209,7 @@ def _is_callable(target: Any) -> bool:
     return type(target) is Foreign or (type(target) is Name and target.text not in STORAGES)
 
 
-def _called(target: Name | Foreign) -> str:
+def _name_target(target: Name | Foreign) -> str:
     return target.name if isinstance(target, Foreign) else target.text
 
 
@@ -232,7 +236,7 @@ LITERALS: Mapping[str, Callable[[Any], Any]] = {
     "EMPTY_SET": lambda _: Foreign("a set", ([],)),
     "BYTEARRAY8": lambda _: Foreign("bytes"),
 }
-STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
+STEPS: Mapping[str, Callable[[_PickleMachine, Any], None]] = {
     "MARK": lambda m, _: m.marks.append(len(m.stack)),
     "POP": lambda m, _: m.pop() and None,
     "POP_MARK": lambda m, _: m.pop_mark().clear(),
@@ -254,8 +258,8 @@ STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
     **dict.fromkeys(
         ("GET", "BINGET", "LONG_BINGET"), lambda m, index: m.stack.append(m.memo[index])
     ),
-    "GLOBAL": lambda m, text: m.name(*text.split(" ", 1)),
-    "STACK_GLOBAL": lambda m, _: m.name(*reversed([m.pop(), m.pop()])),
+    "GLOBAL": lambda m, text: m.push_name(*text.split(" ", 1)),
+    "STACK_GLOBAL": lambda m, _: m.push_name(*reversed([m.pop(), m.pop()])),
     **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda m, _: m.call()),
     "NEWOBJ_EX": lambda m, _: m.call_with_words(),
     "OBJ": lambda m, _: _call_marked(m, m.pop_mark()),
@@ -265,21 +269,21 @@ STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
 }
 
 
-def _call_marked(machine: _Machine, items: list[Any]) -> None:
+def _call_marked(machine: _PickleMachine, items: list[Any]) -> None:
     """Of protocol 1: the class and its arguments, above a mark."""
     machine.stack += [items[0], tuple(items[1:])]
     machine.call()
 
 
-def _call_named(machine: _Machine, text: str) -> None:
+def _call_named(machine: _PickleMachine, text: str) -> None:
     """Of protocol 0: the arguments above a mark, the class in the opcode."""
     items = machine.pop_mark()
-    machine.name(*text.split(" ", 1))
+    machine.push_name(*text.split(" ", 1))
     machine.stack.append(tuple(items))
     machine.call()
 
 
-def _new_dict(machine: _Machine) -> None:
+def _new_dict(machine: _PickleMachine) -> None:
     items = machine.pop_mark()
     machine.stack.append({})
     machine.set_items(items)

@@ -1,14 +1,15 @@
 """torch's .pth files, without torch and without running what they hold.
 
-Two formats, as `torch/serialization.py` writes them. Since torch 1.6 a zip archive, nothing compressed:
+Two formats, as `torch/serialization.py` writes them. Since torch 1.6 a zip archive, nothing
+compressed:
 
     NAME/data.pkl     the pickle; a storage is ("storage", type, key, location, count)
     NAME/data/KEY     the bytes of a storage
     NAME/byteorder    "little"
 
-Before, pickles one after the other: a magic number, a version, the machine's sizes, the object, the list of
-storage keys; then, for each key, the count as 8 bytes and the storage's bytes. The file is untrusted: whatever it
-declares is held against what it has.
+Before, pickles one after the other: a magic number, a version, the machine's sizes, the object, the
+list of storage keys; then, for each key, the count as 8 bytes and the storage's bytes. The file is
+untrusted: whatever it declares is held against what it has.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.weights.formats.number_types import FLOATS, LAYOUT, Floats, as_floats, size_of
-from archspec.weights.formats.pickle_description import Refused, Storage, TensorView
-from archspec.weights.formats.pickle_machine import Description, described, needs
-from archspec.weights.formats.state_dict import state_dict_in
+from archspec.weights.formats.pickle_description import PickleRefused, Storage, TensorView
+from archspec.weights.formats.pickle_machine import Description, describe_need, describe_pickle
+from archspec.weights.formats.state_dict import find_state_dict
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
@@ -38,10 +39,11 @@ MAX_SHARING = 2
 """Numbers of all tensors for each byte of the file."""
 
 _OF_PROGRAMS = ("/constants.pkl", "/code/__torch__.py", "/model.json")
-# What Python's reader raises for archives that are damaged, encrypted or patched (RuntimeError and its kin).
+# What Python's reader raises for archives that are damaged, encrypted or patched (RuntimeError and
+# its kin).
 _ZIP_FAULTS = (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, struct.error, OSError)
 
-Read = Callable[[Storage], npt.NDArray[Any]]
+ReadStorage = Callable[[Storage], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -58,70 +60,74 @@ def read_pth(raw: bytes) -> StateDict:
     """Return the state dict in the bytes of a .pth file; nothing of the file is run.
 
     Raises:
-        Refused: it is not whole, holds no state dict that is plain, or asks for what does harm.
+        PickleRefused: it is not whole, holds no state dict that is plain, or asks for what does
+            harm.
     """
     pickle, read = _open_zip(raw) if raw.startswith(b"PK\x03\x04") else _open_stream(raw)
-    held = state_dict_in(pickle.value)
-    floats = _floats(held.state) if held else {}
+    held = find_state_dict(pickle.value)
+    floats = _select_floats(held.state) if held else {}
     if held is None or not floats:
-        raise Refused(_nothing(pickle.foreign))
+        raise PickleRefused(_explain_nothing(pickle.foreign))
     _check_sizes(floats, len(raw))
-    tensors = {name: _array(view, read) for name, view in floats.items()}
+    tensors = {name: _make_array(view, read) for name, view in floats.items()}
     beside = (*held.beside, *(name for name in held.state if name not in floats))
     return StateDict(tensors, beside, pickle.foreign)
 
 
-def _nothing(foreign: tuple[str, ...]) -> str:
+def _explain_nothing(foreign: tuple[str, ...]) -> str:
     if foreign:
-        return f"{needs(foreign[0])}; outside of it there is no state dict of tensors"
+        return f"{describe_need(foreign[0])}; outside of it there is no state dict of tensors"
     return "it holds no state dict of tensors"
 
 
-def _floats(state: Mapping[str, Any]) -> dict[str, TensorView]:
+def _select_floats(state: Mapping[str, Any]) -> dict[str, TensorView]:
     views = {name: view for name, view in state.items() if type(view) is TensorView}
     return {name: view for name, view in views.items() if view.storage.code in FLOATS}
 
 
-def _open_zip(raw: bytes) -> tuple[Description, Read]:
+def _open_zip(raw: bytes) -> tuple[Description, ReadStorage]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(raw))
-        entries = _entries(archive, len(raw))
-        root = _root(entries)
+        entries = _check_entries(archive, len(raw))
+        root = _find_root(entries)
         if f"{root}byteorder" in entries and archive.read(entries[f"{root}byteorder"]) != b"little":
-            raise Refused("its numbers are big-endian")
+            raise PickleRefused("its numbers are big-endian")
         pickle = archive.read(entries[f"{root}data.pkl"])
     except _ZIP_FAULTS:
-        raise Refused("it is no whole zip archive") from None
+        raise PickleRefused("it is no whole zip archive") from None
 
     def read(storage: Storage) -> npt.NDArray[Any]:
         entry = entries.get(f"{root}data/{storage.key}")
         if entry is None or entry.file_size != storage.count * size_of(storage.code):
-            raise Refused(
+            raise PickleRefused(
                 f"its storage {storage.key[:20]!r} is missing or of another size than it declares"
             )
         try:
             return np.frombuffer(archive.read(entry), LAYOUT[storage.code])
         except _ZIP_FAULTS:
-            raise Refused(f"its storage {storage.key[:20]!r} is damaged") from None
+            raise PickleRefused(f"its storage {storage.key[:20]!r} is damaged") from None
 
-    return described(io.BytesIO(pickle)), read
+    return describe_pickle(io.BytesIO(pickle)), read
 
 
-def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries by name, where they are stored as torch does: nothing compressed, none twice."""
+def _check_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The archive's entries by name, where they are stored as torch does:
+    nothing compressed, none twice.
+    """
+    # Of two entries of one name, readers differ in which they take.
     entries = {info.filename: info for info in archive.infolist()}
     if len(entries) != len(archive.infolist()):
-        raise Refused("its archive has a name twice")
+        raise PickleRefused("its archive has a name twice")
     if any(
         info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in entries.values()
     ):
-        raise Refused("its archive is compressed or encrypted, which torch's are not")
+        raise PickleRefused("its archive is compressed or encrypted, which torch's are not")
     if sum(info.file_size for info in entries.values()) > size:
-        raise Refused("its archive declares more bytes than the file has")
+        raise PickleRefused("its archive declares more bytes than the file has")
     return entries
 
 
-def _root(entries: Mapping[str, zipfile.ZipInfo]) -> str:
+def _find_root(entries: Mapping[str, zipfile.ZipInfo]) -> str:
     roots = [
         name.removesuffix("data.pkl")
         for name in entries
@@ -129,52 +135,52 @@ def _root(entries: Mapping[str, zipfile.ZipInfo]) -> str:
     ]
     if any(name.endswith(_OF_PROGRAMS) for name in entries):
         cure = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth') writes its weights"
-        raise Refused("it is a TorchScript archive, which holds a program", cure)
+        raise PickleRefused("it is a TorchScript archive, which holds a program", cure)
     if entries and all(name.endswith(".npy") for name in entries):
-        raise Refused("it is NumPy's archive of arrays", "save the weights as .safetensors")
+        raise PickleRefused("it is NumPy's archive of arrays", "save the weights as .safetensors")
     if len(roots) != 1:
-        raise Refused("its archive is not one of torch's")
+        raise PickleRefused("its archive is not one of torch's")
     if entries[f"{roots[0]}data.pkl"].file_size > MAX_PICKLE:
-        raise Refused(f"its pickle is larger than {MAX_PICKLE // 2**20} MiB")
+        raise PickleRefused(f"its pickle is larger than {MAX_PICKLE // 2**20} MiB")
     return roots[0]
 
 
-def _open_stream(raw: bytes) -> tuple[Description, Read]:
+def _open_stream(raw: bytes) -> tuple[Description, ReadStorage]:
     file = io.BytesIO(raw)
-    if described(file).value != MAGIC or described(file).value != VERSION:
-        raise Refused("it is a pickle, but none of torch's")
-    machine = described(file).value
+    if describe_pickle(file).value != MAGIC or describe_pickle(file).value != VERSION:
+        raise PickleRefused("it is a pickle, but none of torch's")
+    machine = describe_pickle(file).value
     if type(machine) is not dict or machine.get("little_endian") is not True:
-        raise Refused("its numbers are big-endian")
-    pickle = described(file, has_views=True)
-    keys = described(file).value
+        raise PickleRefused("its numbers are big-endian")
+    pickle = describe_pickle(file, has_views=True)
+    keys = describe_pickle(file).value
     if (
         type(keys) is not list
         or not all(type(key) is str for key in keys)
         or len(set(keys)) != len(keys)
     ):
-        raise Refused("its list of storages is damaged")
-    starts = _starts(raw, file.tell(), [pickle.storages.get(key) for key in keys])
+        raise PickleRefused("its list of storages is damaged")
+    starts = _find_starts(raw, file.tell(), [pickle.storages.get(key) for key in keys])
 
     def read(storage: Storage) -> npt.NDArray[Any]:
         if storage.key not in starts:
-            raise Refused(f"its storage {storage.key[:20]!r} is missing")
+            raise PickleRefused(f"its storage {storage.key[:20]!r} is missing")
         return np.frombuffer(raw, LAYOUT[storage.code], storage.count, starts[storage.key])
 
     return pickle, read
 
 
-def _starts(raw: bytes, position: int, storages: Sequence[Storage | None]) -> dict[str, int]:
+def _find_starts(raw: bytes, position: int, storages: Sequence[Storage | None]) -> dict[str, int]:
     """Where the numbers of each storage begin: they follow one another, to the end of the file."""
     starts: dict[str, int] = {}
     for storage in storages:
         count = raw[position : position + 8]
         if storage is None or len(count) < 8 or struct.unpack("<q", count)[0] != storage.count:
-            raise Refused("its storages are not those that it declares")
+            raise PickleRefused("its storages are not those that it declares")
         starts[storage.key] = position + 8
         position += 8 + storage.count * size_of(storage.code)
     if position != len(raw):
-        raise Refused("it is cut short, or longer than its storages")
+        raise PickleRefused("it is cut short, or longer than its storages")
     return starts
 
 
@@ -185,16 +191,17 @@ def _check_sizes(views: Mapping[str, TensorView], size: int) -> None:
             (n - 1) * step for n, step in zip(view.shape, view.strides, strict=True)
         )
         if max(view.shape, default=0) > MAX_SIDE:
-            raise Refused(f"its tensor {name[:100]!r} is larger than any network's")
+            raise PickleRefused(f"its tensor {name[:100]!r} is larger than any network's")
         if 0 not in view.shape and (
             last >= view.storage.count or prod(view.shape) > view.storage.count
         ):
-            raise Refused(f"its tensor {name[:100]!r} reaches beyond its storage")
+            raise PickleRefused(f"its tensor {name[:100]!r} reaches beyond its storage")
+    # Shared storages could make a small file fill the memory.
     if sum(prod(view.shape) for view in views.values()) > MAX_SHARING * size:
-        raise Refused("its tensors are many times larger than the file")
+        raise PickleRefused("its tensors are many times larger than the file")
 
 
-def _array(view: TensorView, read: Read) -> Floats:
+def _make_array(view: TensorView, read: ReadStorage) -> Floats:
     numbers = read(view.storage)[view.offset :]
     steps = [step * numbers.itemsize for step in view.strides]
     return as_floats(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archspec.weights.formats.pickle_description import Foreign, Refused, TensorView
+from archspec.weights.formats.pickle_description import Foreign, PickleRefused, TensorView
 
 NESTED = (
     "state_dict",
@@ -39,23 +39,24 @@ Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Held:
+class FoundStateDict:
     """A state dict, and the names of what lay beside it."""
 
     state: Mapping[str, Any]
     beside: tuple[str, ...]
 
 
-def state_dict_in(value: Any) -> Held | None:
+def find_state_dict(value: Any) -> FoundStateDict | None:
     """Return the tensors by name, wherever a training checkpoint keeps them; None: nowhere.
 
     Raises:
-        Refused: several dicts could be meant, they are nested too deep, or a tensor is not plain.
+        PickleRefused: several dicts could be meant, they are nested too deep, or a tensor is not
+            plain.
     """
     search = _Search()
-    path = search.path(value, MAX_NESTING)
+    path = search.find_path(value, MAX_NESTING)
     if path is None and search.is_too_deep:
-        raise Refused("its state dict is nested too deep")
+        raise PickleRefused("its state dict is nested too deep")
     if path is None:
         return None
     beside: list[str] = []
@@ -66,8 +67,8 @@ def state_dict_in(value: Any) -> Held | None:
     for name, entry in state.items():
         if type(entry) is Foreign and _would_be_tensor(entry):
             made = f"it is made by {entry.name[:100]!r}"
-            raise Refused(f"its tensor {name[:100]!r} is not plain: {made}")
-    return Held(state, tuple(beside))
+            raise PickleRefused(f"its tensor {name[:100]!r} is not plain: {made}")
+    return FoundStateDict(state, tuple(beside))
 
 
 def _would_be_tensor(entry: Foreign) -> bool:
@@ -100,49 +101,55 @@ class _Search:
         state = value.state if type(value) is Foreign else None
         return type(state) is dict and all(self.is_named(state.get(part)) for part in _OF_MODULE)
 
-    def path(self, value: Any, depth: int) -> Path | None:
+    def find_path(self, value: Any, depth: int) -> Path | None:
         """Return the keys that lead to the dict or the module that holds the tensors."""
         place = id(value), depth
         if place not in self.known:
             self.known[place] = None  # where it holds itself
-            self.known[place] = self._path(value, depth)
+            self.known[place] = self._search_path(value, depth)
         return self.known[place]
 
-    def _path(self, value: Any, depth: int) -> Path | None:
-        if self.count(value):
-            return () if self.is_module(value) else self._known(value, depth) or ()
+    def _search_path(self, value: Any, depth: int) -> Path | None:
+        if self.count_tensors(value):
+            return () if self.is_module(value) else self._find_known_key(value, depth) or ()
         if not self.is_named(value):
             return None
-        return self._known(value, depth) or self._largest(value, depth)
+        return self._find_known_key(value, depth) or self._find_largest(value, depth)
 
-    def _known(self, value: Any, depth: int) -> Path | None:
+    def _find_known_key(self, value: Any, depth: int) -> Path | None:
         """Below one of the words that torch's users have."""
-        paths = (self._below(name, value, depth) for name in NESTED)
+        paths = (self._find_below(name, value, depth) for name in NESTED)
         return next((path for path in paths if path is not None), None)
 
-    def _below(self, name: str, value: Any, depth: int) -> Path | None:
+    def _find_below(self, name: str, value: Any, depth: int) -> Path | None:
         inner = value.get(name)
         if type(inner) not in (dict, Foreign):
             return None
         if not depth:
             self.is_too_deep |= name in NESTED
             return None
-        rest = self.path(inner, depth - 1)
+        rest = self.find_path(inner, depth - 1)
         return None if rest is None else (name, *rest)
 
-    def _largest(self, value: Mapping[str, Any], depth: int) -> Path | None:
-        """Where far more tensors are than anywhere else: a loss, or statistics, may have some too."""
-        paths = [path for name in value if (path := self._below(name, value, depth)) is not None]
-        ranked = sorted(paths, key=lambda path: -self.count(_at(value, path)))
+    def _find_largest(self, value: Mapping[str, Any], depth: int) -> Path | None:
+        """Where far more tensors are than anywhere else:
+        a loss, or statistics, may have some too.
+        """
+        ranked = []
+        for name in value:
+            path = self._find_below(name, value, depth)
+            if path is not None:
+                ranked.append((self.count_tensors(_follow_path(value, path)), path))
         if not ranked:
             return None
-        first, *others = (self.count(_at(value, path)) for path in ranked)
-        if others and first < FAR_MORE * others[0]:
-            several = " and ".join(repr(".".join(path)[:60]) for path in ranked[:2])
-            raise Refused(f"it holds several state dicts, such as {several}")
-        return ranked[0]
+        ranked.sort(key=lambda each: -each[0])
+        counts = [count for count, _ in ranked]
+        if counts[1:] and counts[0] < FAR_MORE * counts[1]:
+            several = " and ".join(repr(".".join(path)[:60]) for _, path in ranked[:2])
+            raise PickleRefused(f"it holds several state dicts, such as {several}")
+        return ranked[0][1]
 
-    def count(self, value: Any) -> int:
+    def count_tensors(self, value: Any) -> int:
         """Return how many tensors a dict or a module has."""
         if id(value) not in self.counts:
             state = self.state_of(value)
@@ -163,10 +170,11 @@ class _Search:
         while waiting:
             prefix, part = waiting.pop()
             parameters, buffers, children = (part.state[name] for name in _OF_MODULE)
-            unsaved = _words(part.state.get("_non_persistent_buffers_set"))
+            unsaved = _read_set(part.state.get("_non_persistent_buffers_set"))
+            # A file may name one module from many places, so what is looked at is counted.
             self.entries += 1 + sum(map(len, (parameters, buffers, children, unsaved)))
             if self.entries > MAX_ENTRIES or len(prefix) > MAX_PREFIX:
-                raise Refused("its modules are nested too deep")
+                raise PickleRefused("its modules are nested too deep")
             for name, entry in (*parameters.items(), *buffers.items()):
                 if entry is not None and name not in unsaved:
                     found[prefix + name] = entry
@@ -175,13 +183,13 @@ class _Search:
         return found
 
 
-def _words(value: Any) -> Sequence[Any]:
+def _read_set(value: Any) -> Sequence[Any]:
     """The elements of a set, which is foreign: they stand in the list that it was given."""
     given = value.arguments[0] if type(value) is Foreign and value.arguments else ()
     return given if type(given) is list and len(given) <= MAX_UNSAVED else ()
 
 
-def _at(value: Any, path: Path) -> Any:
+def _follow_path(value: Any, path: Path) -> Any:
     for key in path:
         value = value[key]
     return value

@@ -16,14 +16,14 @@ from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.runtime import prepare
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.number_types import FLOATS, LAYOUT, Floats, as_floats
-from archspec.weights.formats.pickle_description import Refused
+from archspec.weights.formats.pickle_description import PickleRefused
 from archspec.weights.formats.pth import read_pth
 
 MAX_BYTES = 2 * 2**30
 MAX_NAME = 200
+"""Characters in a tensor's name."""
 MAX_DIMENSIONS = 16
 """Of a tensor; NumPy knows no more than 32."""
-"""Characters in a tensor's name."""
 WRITTEN = (".ckpt", ".safetensors")
 
 _KNOWN = "a MindSpore .ckpt, a .safetensors or a torch .pth file is needed"
@@ -57,18 +57,23 @@ class Weights:
 
 
 def read_tensors(path: Path) -> Mapping[str, Floats]:
-    """Return the tensors of a network in a file, by the file's names, as 32-bit floats. Raises as `read_weights`."""
+    """Return the tensors of a network in a file, by the file's names, as 32-bit floats.
+
+    Raises as `read_weights`.
+    """
     return read_weights(path).tensors
 
 
 def read_weights(path: Path) -> Weights:
-    """Return what a MindSpore checkpoint, a .safetensors or a torch .pth file holds; nothing of it is run.
+    """Return what a MindSpore checkpoint, a .safetensors or a torch .pth file holds;
+    nothing of it is run.
 
     Raises:
-        ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth that is refused.
+        ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth
+            that is refused.
     """
-    raw = _bytes_of(path)
-    kind = _kind_of(raw, path)
+    raw = _read_bytes(path)
+    kind = _recognise_kind(raw, path)
     if kind == "MindSpore":
         weights = _read_mindspore(path)
     elif kind == "safetensors":
@@ -86,7 +91,7 @@ def _without_counters(weights: Weights) -> Weights:
     return replace(weights, tensors=kept, set_aside=(*weights.set_aside, *counters))
 
 
-def _bytes_of(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         special = file_kinds.special_kind(path)
         if special:  # which could wait, or go on, for ever
@@ -94,7 +99,7 @@ def _bytes_of(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = _in_folder(path) if isinstance(error, IsADirectoryError) else ""
+        hint = _hint_for_folder(path) if isinstance(error, IsADirectoryError) else ""
         message = f"cannot be read: {error.strerror}"
         raise ModelFileError.one("R001", message, str(path), hint) from None
     if not raw:
@@ -104,13 +109,13 @@ def _bytes_of(path: Path) -> bytes:
     return raw
 
 
-def _in_folder(path: Path) -> str:
+def _hint_for_folder(path: Path) -> str:
     if (path / _BEST).is_file():
         return f"a run's weights are in {path / _BEST}"
     return "name a file in it"
 
 
-def _kind_of(raw: bytes, path: Path) -> str:
+def _recognise_kind(raw: bytes, path: Path) -> str:
     if raw[8:9] == b"{" and int.from_bytes(raw[:8], "little") <= len(raw) - 8:
         return "safetensors"  # whose length, which comes first, may look like another kind
     if raw.startswith((b"PK\x03\x04", b"\x80")):
@@ -132,51 +137,46 @@ def _read_mindspore(path: Path) -> Weights:
         link = Path(folder) / "weights.ckpt"
         link.symlink_to(path.resolve())
         try:
-            held = ckpt.read(link)
+            held = ckpt.read_checkpoint(link)
         except ModelFileError as error:
+            # The user knows the file, not the link.
             raise ModelFileError(
                 Diagnostic(f.code, f.message, str(path), f.hint) for f in error.diagnostics
             ) from None
-    state = {name for name in held if ckpt.TRAINING_STATE.match(name)}
     kinds = (ms.float32, ms.float16, ms.bfloat16, ms.float64)
-    floats = {
-        n: t for n, t in held.items() if n not in state and getattr(t, "dtype", None) in kinds
-    }
-    tensors = {
-        name: np.array(tensor.astype(ms.float32).asnumpy()) for name, tensor in floats.items()
-    }
-    return Weights(
-        "MindSpore checkpoint", tensors, tuple(name for name in held if name not in floats)
-    )
+    tensors: dict[str, Floats] = {}
+    for name, tensor in held.items():
+        is_state = ckpt.TRAINING_STATE.match(name)
+        if not is_state and getattr(tensor, "dtype", None) in kinds:
+            tensors[name] = np.array(tensor.astype(ms.float32).asnumpy())
+    set_aside = tuple(name for name in held if name not in tensors)
+    return Weights("MindSpore checkpoint", tensors, set_aside)
 
 
 def _read_safetensors(raw: bytes, path: Path) -> Weights:
     from safetensors import SafetensorError, deserialize
 
     try:
-        held = dict(sorted(deserialize(raw)))  # type: ignore[no-untyped-call]  # the file has no order of its own
+        # Sorted, as the file has no order of its own.
+        held = dict(sorted(deserialize(raw)))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing: ")
-        raise ModelFileError.one(
-            "R002", f"is no whole .safetensors file: {reason}", str(path)
-        ) from None
+        message = f"is no whole .safetensors file: {reason}"
+        raise ModelFileError.one("R002", message, str(path)) from None
     deep = [name for name, given in held.items() if len(given["shape"]) > MAX_DIMENSIONS]
     if deep:
         rule = f"has more than {MAX_DIMENSIONS} dimensions"
         raise ModelFileError.one("R002", f"{deep[0][:100]!r} {rule}", str(path))
-    floats = {name: given for name, given in held.items() if given["dtype"] in FLOATS}
-    unknown = [name for name, given in held.items() if given["dtype"] not in LAYOUT]
+    unknown = {given["dtype"] for given in held.values()} - LAYOUT.keys()
     if unknown:
-        kinds = ", ".join(sorted({held[name]["dtype"] for name in unknown}))
+        kinds = ", ".join(sorted(unknown))
         raise ModelFileError.one("R002", f"holds numbers of an unknown kind: {kinds}", str(path))
-    return Weights(
-        ".safetensors file",
-        {name: _array(given) for name, given in floats.items()},
-        tuple(name for name in held if name not in floats),
-    )
+    tensors = {name: _make_array(g) for name, g in held.items() if g["dtype"] in FLOATS}
+    set_aside = tuple(name for name in held if name not in tensors)
+    return Weights(".safetensors file", tensors, set_aside)
 
 
-def _array(given: Mapping[str, Any]) -> Floats:
+def _make_array(given: Mapping[str, Any]) -> Floats:
     numbers = np.frombuffer(given["data"], LAYOUT[given["dtype"]]).reshape(given["shape"])
     return as_floats(numbers, given["dtype"])
 
@@ -184,7 +184,7 @@ def _array(given: Mapping[str, Any]) -> Floats:
 def _read_torch(raw: bytes, path: Path) -> Weights:
     try:
         state = read_pth(raw)
-    except Refused as refused:
+    except PickleRefused as refused:
         message = f"is no .pth file that can be read: {refused}"
         raise ModelFileError.one("R010", message, str(path), refused.cure) from None
     return Weights("torch .pth file", state.tensors, state.beside, state.foreign)
@@ -209,7 +209,8 @@ def check_target(path: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
-    """Write tensors as a MindSpore checkpoint or as .safetensors, by the suffix; whole or not at all.
+    """Write tensors as a MindSpore checkpoint or as .safetensors, by the suffix;
+    whole or not at all.
 
     Raises:
         ArchspecError: W001, another suffix; W002, it cannot be written.
@@ -222,7 +223,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> None:
             _write_safetensors(path, tensors)
     except (OSError, RuntimeError, ValueError) as error:
         raise ArchspecError.one(
-            "W002", f"cannot be written: {ckpt.reason(error)}", str(path)
+            "W002", f"cannot be written: {ckpt.explain_failure(error)}", str(path)
         ) from None
 
 
@@ -230,7 +231,9 @@ def _write_mindspore(path: Path, tensors: Mapping[str, Floats]) -> None:
     prepare()
     import mindspore as ms
 
-    ckpt.write(path, [{"name": name, "data": ms.Tensor(array)} for name, array in tensors.items()])
+    ckpt.write_checkpoint(
+        path, [{"name": name, "data": ms.Tensor(array)} for name, array in tensors.items()]
+    )
 
 
 def _write_safetensors(path: Path, tensors: Mapping[str, Floats]) -> None:

@@ -10,27 +10,28 @@ second alone. Where neither fits, lists that stand apart are joined if their sha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.parameters import Parameter
 from archspec.weights.pairing.grouping import (
-    LISTED,
+    MAX_LISTED,
     Operator,
     Operators,
-    by_kind,
-    of_file,
-    of_network,
-    side_by_side,
+    group_by_kind,
+    group_file,
+    group_network,
+    pair_roles,
 )
-from archspec.weights.pairing.naming import prefixes
-from archspec.weights.pairing.separate_lists import Pairs, joined
+from archspec.weights.pairing.naming import list_prefixes
+from archspec.weights.pairing.separate_lists import Pairs, join_lists
 
 
 @dataclass(frozen=True)
-class ByOrder:
+class OrderPairing:
     """A pairing."""
 
     pairs: Mapping[str, str]
@@ -39,9 +40,9 @@ class ByOrder:
     """How it was found, where that is not as the tensors stand."""
 
 
-def paired_by_order(
+def pair_by_order(
     tensors: Mapping[str, Any], wanted: Mapping[str, Parameter], where: str
-) -> ByOrder:
+) -> OrderPairing:
     """Return for each name of a file our name, by order within each kind.
 
     Args:
@@ -53,45 +54,49 @@ def paired_by_order(
         ModelFileError: R012, tensors that are no operator's, kinds that differ in number or
             shapes, or two ways.
     """
-    network = of_network(wanted)
-    orders = [
-        of_file({name: tuple(tensors[name].shape) for name in names}, where)
-        for names in _orders(list(tensors))
-    ]
-    faults = [_differences(by_kind(order.values()), network, where) for order in orders]
-    fitting = [order for order, wrong in zip(orders, faults, strict=True) if not wrong]
-    if fitting:
-        pairings = [_pairs(by_kind(order.values()), network) for order in fitting]
-        return _agreed(pairings, list(tensors), where)
-    found = _of_lists(orders, network, where)
-    if found is None:
-        raise ModelFileError(_with_cure(min(faults, key=len)))
-    return found
+    network = group_network(wanted)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    orders, faults, pairings = [], [], []
+    for names in _list_orders(list(tensors)):
+        order = group_file({name: shapes[name] for name in names}, where)
+        found = group_by_kind(order.values())
+        orders.append(order)
+        faults.append(_find_differences(found, network, where))
+        if not faults[-1]:
+            pairings.append(_pair_tensors(found, network))
+    if pairings:
+        return _choose_pairing(pairings, list(tensors), where)
+    joined = _pair_lists(orders, network, where)
+    if joined is None:
+        # Of both orders, the one that fits best is the one whose faults help.
+        raise ModelFileError(_add_hint(min(faults, key=len)))
+    return joined
 
 
-def _orders(names: list[str]) -> list[list[str]]:
+def _list_orders(names: list[str]) -> list[list[str]]:
     """The file's own order first, unless it is that of the alphabet, which says nothing."""
-    by_numbers = sorted(names, key=_natural)
+    by_numbers = sorted(names, key=_natural_key)
     return [by_numbers, names] if names == sorted(names) else [names, by_numbers]
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def _natural_key(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts numbers as numbers: layer2 before layer10."""
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", name)
-        if part
-    ]
+    key = []
+    for part in filter(None, re.split(r"([0-9]+)", name)):
+        # Numbers come before words, with which they cannot be compared.
+        key.append((0, int(part), "") if part.isdigit() else (1, 0, part))
+    return key
 
 
-def _agreed(pairings: Sequence[Pairs], names: Sequence[str], where: str) -> ByOrder:
+def _choose_pairing(pairings: Sequence[Pairs], names: Sequence[str], where: str) -> OrderPairing:
     """The first pairing; refused where numbers in the names run against the file's order."""
     taken, other = pairings[0], pairings[-1]
+    # Sorted names say nothing of the order in which the network was defined.
     if taken != other and names != sorted(names) and _runs_back(names):
         name = next(name for name in taken if taken[name] != other[name])
         both = f"{name} is {taken[name]} by its place, {other[name]} by the numbers in the names"
         raise ModelFileError.one("R012", f"two orders fit: {both}", where, "write a --map")
-    return ByOrder(taken)
+    return OrderPairing(taken)
 
 
 def _runs_back(names: Sequence[str]) -> bool:
@@ -106,69 +111,70 @@ def _runs_back(names: Sequence[str]) -> bool:
     return False
 
 
-def _of_lists(
+def _pair_lists(
     orders: Sequence[Mapping[str, Operator]], network: Operators, where: str
-) -> ByOrder | None:
-    shared = len(prefixes(list(orders[0]))[-1])
+) -> OrderPairing | None:
+    # What all places begin with, `module.`, says nothing of lists.
+    shared = len(list_prefixes(list(orders[0]))[-1])
     for order in orders:
-        pairings = joined({place[shared:]: operator for place, operator in order.items()}, network)
+        places = {place[shared:]: operator for place, operator in order.items()}
+        pairings = join_lists(places, network)
         if pairings[1:]:
             first, second = pairings
             name = next(name for name in first if first[name] != second[name])
-            message = (
-                f"has lists that fit in several ways: {name} is {first[name]} or {second[name]}"
-            )
+            both = f"{name} is {first[name]} or {second[name]}"
+            message = f"has lists that fit in several ways: {both}"
             raise ModelFileError.one("R012", message, where, "write a --map")
         if pairings:
             how = "the file's lists stand apart; they were joined in the one way that shapes allow"
-            return ByOrder(pairings[0], how)
+            return OrderPairing(pairings[0], how)
     return None
 
 
-def _with_cure(faults: Sequence[Diagnostic]) -> list[Diagnostic]:
+def _add_hint(faults: Sequence[Diagnostic]) -> list[Diagnostic]:
     first, *rest = faults
     hint = "in no order do the tensors fit: is it the spec's network? If so, write a --map"
     return [replace(first, hint=hint), *rest]
 
 
-def _differences(found: Operators, network: Operators, where: str) -> list[Diagnostic]:
-    counts = [
-        f"{len(found[kind])} of {len(network[kind])} {kind}"
-        for kind in network
-        if len(found[kind]) != len(network[kind])
-    ]
+def _find_differences(found: Operators, network: Operators, where: str) -> list[Diagnostic]:
+    # Numbers first: where these differ, all pairs behind the first fault are wrong.
+    counts = []
+    for kind in network:
+        if len(found[kind]) != len(network[kind]):
+            counts.append(f"{len(found[kind])} of {len(network[kind])} {kind}")
     if counts:
         return [Diagnostic("R012", f"has {', '.join(counts)} operators", where)]
-    others = [
-        f"{_listed(theirs)} where the network has {_listed(own)}"
-        for kind in network
-        for theirs, own in zip(found[kind], network[kind], strict=True)
-        if theirs.keys() != own.keys()
-    ]
+    pairs = list(_walk_pairs(found, network))
+    others = []
+    for theirs, own in pairs:
+        if theirs.keys() != own.keys():
+            others.append(f"{_format_names(theirs)} where the network has {_format_names(own)}")
     if others:
-        return [Diagnostic("R012", f"has {other}", where) for other in others[:LISTED]]
-    faults = [
-        Diagnostic("R012", f"has {name} as {shape} where the network has {ours} as {wanted}", where)
-        for kind in network
-        for theirs, own in zip(found[kind], network[kind], strict=True)
-        for name, shape, ours, wanted in side_by_side(theirs, own)
-        if shape != wanted
-    ]
-    rest = len(faults) - LISTED
-    return [
-        *faults[:LISTED],
-        *([Diagnostic("R012", f"and {rest} more", where)] if rest > 0 else []),
-    ]
+        return [Diagnostic("R012", f"has {other}", where) for other in others[:MAX_LISTED]]
+    shapes = list(chain.from_iterable(_compare_shapes(theirs, own) for theirs, own in pairs))
+    faults = [Diagnostic("R012", f"has {shape}", where) for shape in shapes[:MAX_LISTED]]
+    rest = len(shapes) - MAX_LISTED
+    return [*faults, Diagnostic("R012", f"and {rest} more", where)] if rest > 0 else faults
 
 
-def _listed(operator: Operator) -> str:
+def _compare_shapes(theirs: Operator, own: Operator) -> Iterator[str]:
+    for name, shape, ours, wanted in pair_roles(theirs, own):
+        if shape != wanted:
+            yield f"{name} as {shape} where the network has {ours} as {wanted}"
+
+
+def _walk_pairs(found: Operators, network: Operators) -> Iterator[tuple[Operator, Operator]]:
+    for kind in network:
+        yield from zip(found[kind], network[kind], strict=True)
+
+
+def _format_names(operator: Operator) -> str:
     return ", ".join(name for name, _ in operator.values())
 
 
-def _pairs(found: Operators, network: Operators) -> Pairs:
-    return {
-        name: ours
-        for kind in network
-        for theirs, own in zip(found[kind], network[kind], strict=True)
-        for name, _, ours, _ in side_by_side(theirs, own)
-    }
+def _pair_tensors(found: Operators, network: Operators) -> Pairs:
+    pairs: Pairs = {}
+    for theirs, own in _walk_pairs(found, network):
+        pairs |= {name: ours for name, _, ours, _ in pair_roles(theirs, own)}
+    return pairs

@@ -33,7 +33,7 @@ KINDS: Mapping[tuple[int, bool | None], str] = {
     (1, False): "slope",  # of a PReLU
 }
 """By the most dimensions of an operator's tensors; for vectors, whether there are several."""
-LISTED = 20
+MAX_LISTED = 20
 
 Shape = tuple[int, ...]
 Operator = Mapping[str, tuple[str, Shape]]
@@ -42,23 +42,23 @@ Operators = Mapping[str, list[Operator]]
 """Those of each kind, in order."""
 
 
-def of_network(wanted: Mapping[str, Parameter]) -> Operators:
+def group_network(wanted: Mapping[str, Parameter]) -> Operators:
     """Return the operators of a network, in its order."""
     operators: dict[str, dict[str, tuple[str, Shape]]] = {}
     for name, parameter in wanted.items():
         operators.setdefault(parameter.operator, {})[parameter.role] = (name, parameter.shape)
-    return by_kind(operators.values())
+    return group_by_kind(operators.values())
 
 
-def by_kind(operators: Iterable[Operator]) -> Operators:
+def group_by_kind(operators: Iterable[Operator]) -> Operators:
     """Return operators by their kind; every kind is there."""
     kinds: dict[str, list[Operator]] = {kind: [] for kind in KINDS.values()}
     for operator in operators:
-        kinds[_kind([shape for _, shape in operator.values()])].append(operator)
+        kinds[_recognise_kind([shape for _, shape in operator.values()])].append(operator)
     return kinds
 
 
-def of_file(shapes: Mapping[str, Shape], where: str) -> dict[str, Operator]:
+def group_file(shapes: Mapping[str, Shape], where: str) -> dict[str, Operator]:
     """Return the operators of a file by their places, in the order of the names.
 
     Raises:
@@ -67,12 +67,16 @@ def of_file(shapes: Mapping[str, Shape], where: str) -> dict[str, Operator]:
     gathered: dict[str, dict[str, Shape]] = {}
     for name, shape in shapes.items():
         gathered.setdefault(name.rpartition(".")[0], {})[name] = shape
-    operators = {place: _by_role(members) for place, members in gathered.items()}
+    operators = {place: _assign_roles(members) for place, members in gathered.items()}
     faults = [
-        _told(place, gathered[place]) for place, operator in operators.items() if operator is None
+        _describe_place(place, gathered[place])
+        for place, operator in operators.items()
+        if operator is None
     ]
     if faults:
-        named = f"{'; '.join(faults[:LISTED])}{' and others' if len(faults) > LISTED else ''}"
+        named = (
+            f"{'; '.join(faults[:MAX_LISTED])}{' and others' if len(faults) > MAX_LISTED else ''}"
+        )
         roles = "names such as gamma, weight, running_mean"
         hint = f"a norm's vectors are told apart by {roles}; or write a --map"
         raise ModelFileError.one(
@@ -81,35 +85,37 @@ def of_file(shapes: Mapping[str, Shape], where: str) -> dict[str, Operator]:
     return {place: operator for place, operator in operators.items() if operator}
 
 
-def _kind(shapes: Sequence[Shape]) -> str:
+def _recognise_kind(shapes: Sequence[Shape]) -> str:
     dimensions = max(map(len, shapes))
     return KINDS.get((dimensions, len(shapes) > 1 if dimensions == 1 else None), "")
 
 
-def _told(place: str, members: Mapping[str, Shape]) -> str:
-    return (
-        f"{place or next(iter(members))} ({', '.join(name.rpartition('.')[2] for name in members)})"
-    )
+def _describe_place(place: str, members: Mapping[str, Shape]) -> str:
+    last_parts = ", ".join(name.rpartition(".")[2] for name in members)
+    return f"{place or next(iter(members))} ({last_parts})"
 
 
-def _by_role(members: Mapping[str, Shape]) -> Operator | None:
+def _assign_roles(members: Mapping[str, Shape]) -> Operator | None:
     """An operator's tensors by MindSpore's roles, if each has one and no two the same."""
-    kind = _kind(list(members.values()))
-    found = {
-        _role(kind, name.rpartition(".")[2], shape): (name, shape)
-        for name, shape in members.items()
-    }
-    return None if "" in found or len(found) < len(members) else found
+    kind = _recognise_kind(list(members.values()))
+    found: dict[str, tuple[str, Shape]] = {}
+    for name, shape in members.items():
+        role = _find_role(kind, name.rpartition(".")[2], shape)
+        if not role or role in found:
+            return None
+        found[role] = (name, shape)
+    return found
 
 
-def _role(kind: str, last: str, shape: Shape) -> str:
+def _find_role(kind: str, last: str, shape: Shape) -> str:
     if kind == "norm":
         return next((role for role, names in ROLES.items() if last in names), "")
     if kind == "slope":
         return "w"
-    return {"": ""}.get(kind, "weight" if len(shape) > 1 else "bias")
+    # Of a convolution or a dense layer the shape tells it, whatever the name.
+    return ("weight" if len(shape) > 1 else "bias") if kind else ""
 
 
-def side_by_side(theirs: Operator, own: Operator) -> Iterable[tuple[str, Shape, str, Shape]]:
+def pair_roles(theirs: Operator, own: Operator) -> Iterable[tuple[str, Shape, str, Shape]]:
     """Return for each tensor its name and shape in the file, and in the network."""
     return [(*theirs[role], *own[role]) for role in own]

@@ -13,10 +13,10 @@ Tensor = TypeVar("Tensor", bound=Any)
 """Anything with a `shape`: an array, a MindSpore parameter."""
 Shape = tuple[int, ...]
 
-LISTED = 20
+MAX_LISTED = 20
 
 
-def fitted(
+def match_shapes(
     tensors: Mapping[str, Tensor], wanted: Mapping[str, Shape], where: str
 ) -> dict[str, Tensor]:
     """Return the tensors that a network wants, in its order.
@@ -27,42 +27,46 @@ def fitted(
         where: the file, for the error.
 
     Raises:
-        ModelFileError: R003, every tensor that is missing (with the nearest name), surplus or of another shape.
+        ModelFileError: R003, every tensor that is missing (with the nearest name), surplus or of
+            another shape.
     """
     surplus = [name for name in tensors if name not in wanted]
-    faults = list(islice(_faults(tensors, wanted, surplus, where), LISTED))
+    faults = list(islice(_list_faults(tensors, wanted, surplus, where), MAX_LISTED))
     if faults:
-        raise ModelFileError([*faults, *_more(_count(tensors, wanted) + len(surplus), where)])
+        raise ModelFileError(
+            [*faults, *_make_rest_fault(_count_misfits(tensors, wanted) + len(surplus), where)]
+        )
     return {name: tensors[name] for name in wanted}
 
 
-def _fits(name: str, tensors: Mapping[str, Any], wanted: Mapping[str, Shape]) -> bool:
+def _is_fitting(name: str, tensors: Mapping[str, Any], wanted: Mapping[str, Shape]) -> bool:
     return name in tensors and tuple(tensors[name].shape) == tuple(wanted[name])
 
 
-def _count(tensors: Mapping[str, Any], wanted: Mapping[str, Shape]) -> int:
-    return sum(not _fits(name, tensors, wanted) for name in wanted)
+def _count_misfits(tensors: Mapping[str, Any], wanted: Mapping[str, Shape]) -> int:
+    return sum(not _is_fitting(name, tensors, wanted) for name in wanted)
 
 
-def _faults(
+def _list_faults(
     tensors: Mapping[str, Any], wanted: Mapping[str, Shape], surplus: Collection[str], where: str
 ) -> Iterator[Diagnostic]:
     for name, shape in wanted.items():
         if name not in tensors:
             near = difflib.get_close_matches(name, surplus, n=1)
             yield Diagnostic("R003", f"lacks {name}", where, f"it has {near[0]}" if near else "")
-        elif not _fits(name, tensors, wanted):
-            yield _misshapen(name, tuple(tensors[name].shape), tuple(shape), where)
+        elif not _is_fitting(name, tensors, wanted):
+            yield _make_shape_fault(name, tuple(tensors[name].shape), tuple(shape), where)
     for name in surplus:
         yield Diagnostic("R003", f"has {name}, which the network lacks", where)
 
 
-def _misshapen(name: str, found: Shape, wanted: Shape, where: str) -> Diagnostic:
+def _make_shape_fault(name: str, found: Shape, wanted: Shape, where: str) -> Diagnostic:
+    # The most usual mistake: weights of another number of classes.
     other_classes = name.startswith("classifier.") and found[:1] != wanted[:1]
     hint = "it tells another number of classes apart" if other_classes else ""
     return Diagnostic("R003", f"has {name} as {found}, the network needs {wanted}", where, hint)
 
 
-def _more(count: int, where: str) -> list[Diagnostic]:
-    rest = count - LISTED
+def _make_rest_fault(count: int, where: str) -> list[Diagnostic]:
+    rest = count - MAX_LISTED
     return [Diagnostic("R003", f"and {rest} more parameters do not fit", where)] if rest > 0 else []

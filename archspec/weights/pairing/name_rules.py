@@ -1,11 +1,13 @@
-"""Rules from somebody's own names to ours, as a YAML list that `--map` reads and `--suggest` writes.
+r"""Rules from somebody's own names to ours,
+as a YAML list that `--map` reads and `--suggest` writes.
 
-    - 'stem\\.conv\\.weight': features.conv0.weight
-    - 'dense(\\d+)\\.(\\d+)\\.bn1\\.(weight|bias)': 'features.denseblock{1}.denselayer{2+1}.norm1.{3}'
+    - 'stem\.conv\.weight': features.conv0.weight
+    - 'dense(\d+)\.(\d+)\.bn1\.(weight|bias)': 'features.denseblock{1}.denselayer{2+1}.norm1.{3}'
 
-The first rule whose pattern is a whole name gives the new one; `{2+1}` is the second group, a number, plus one.
-The new names may be ours or those of any naming that is known. Rules may come from a stranger, so patterns are a
-part of regular expressions that cannot run away: no repeated group, and few repeats that could take from another.
+The first rule whose pattern is a whole name gives the new one; `{2+1}` is the second group, a
+number, plus one. The new names may be ours or those of any naming that is known. Rules may come
+from a stranger, so patterns are a part of regular expressions that cannot run away: no repeated
+group, and few repeats that could take from another.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ MAX_PATTERN = 200
 MAX_WILD = 2
 """Repeats that could take from one another: each multiplies the time by the length of a name."""
 MAX_CHOICES = 8
-LISTED = 20
+MAX_LISTED = 20
 
 _PIECE = re.compile(
     r"(?P<digits>\\d\+)|(?P<wild>(?:\\w|\[\^\.\]|\.)[+*])|(?P<one>\\[dw]|\[[A-Za-z0-9_]+\]|\.)"
@@ -35,7 +37,7 @@ _SYNTAX = r"letters, \. for a dot, \d, \d+, \w, \w+, [^.]+, ., .*, [12], groups 
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class NameRule:
     """A pattern for whole names and what a name that it matches becomes."""
 
     pattern: re.Pattern[str]
@@ -43,11 +45,12 @@ class Rule:
     place: str
 
 
-def load_rules(path: Path) -> tuple[Rule, ...]:
+def load_rules(path: Path) -> tuple[NameRule, ...]:
     """Return the rules in a YAML file.
 
     Raises:
-        SpecError: Y..., the YAML; S003, it is no list of `pattern: replacement`; R013, every bad rule; with places.
+        SpecError: Y..., the YAML; S003, it is no list of `pattern: replacement`; R013, every bad
+            rule; with places.
     """
     document = read_file(path)
     if not isinstance(document.value, list):
@@ -57,22 +60,22 @@ def load_rules(path: Path) -> tuple[Rule, ...]:
     faults: list[Diagnostic] = []
     rules = []
     for index, item in enumerate(document.value):
-        fault = _fault(item, str(document.place((index,))))
+        fault = _find_fault(item, str(document.place((index,))))
         if fault:
             faults.append(fault)
         else:
-            rules.append(_rule(document, index))
+            rules.append(_make_rule(document, index))
     if faults:
         raise SpecError(faults)
     return tuple(rules)
 
 
-def _rule(document: Document, index: int) -> Rule:
+def _make_rule(document: Document, index: int) -> NameRule:
     ((pattern, replacement),) = document.value[index].items()
-    return Rule(re.compile(pattern), replacement, str(document.place((index,))))
+    return NameRule(re.compile(pattern), replacement, str(document.place((index,))))
 
 
-def _fault(item: Any, place: str) -> Diagnostic | None:
+def _find_fault(item: Any, place: str) -> Diagnostic | None:
     if not (
         isinstance(item, dict)
         and len(item) == 1
@@ -82,7 +85,7 @@ def _fault(item: Any, place: str) -> Diagnostic | None:
             "S003", f"a rule (={short(item)}) must be `pattern: replacement`, one of each", place
         )
     ((pattern, replacement),) = item.items()
-    wrong = _what_is_wrong(pattern)
+    wrong = _find_pattern_fault(pattern)
     if wrong:
         return Diagnostic("R013", f"the pattern {short(pattern)} {wrong}", place)
     groups = re.compile(pattern).groups
@@ -95,7 +98,7 @@ def _fault(item: Any, place: str) -> Diagnostic | None:
     return None
 
 
-def _what_is_wrong(pattern: str) -> str:
+def _find_pattern_fault(pattern: str) -> str:
     """Why a pattern is refused: its words, its brackets, or the time that it could take."""
     if len(pattern) > MAX_PATTERN:
         return f"is longer than {MAX_PATTERN} characters"
@@ -106,8 +109,11 @@ def _what_is_wrong(pattern: str) -> str:
             return f"has {pattern[end]!r} at {end + 1}; it may hold {_SYNTAX}"
         pieces.append((str(found.lastgroup), found[0]))
         end = found.end()
-    if _wild(pieces) > MAX_WILD or sum(kind == "choice" for kind, _ in pieces) > MAX_CHOICES:
-        return f"could take very long: at most {MAX_WILD} repeats beside \\d+, and {MAX_CHOICES} choices"
+    if _count_wild(pieces) > MAX_WILD or sum(kind == "choice" for kind, _ in pieces) > MAX_CHOICES:
+        return (
+            f"could take very long: at most {MAX_WILD} repeats beside \\d+, and {MAX_CHOICES} "
+            "choices"
+        )
     try:
         re.compile(pattern)
     except re.error as error:
@@ -115,8 +121,10 @@ def _what_is_wrong(pattern: str) -> str:
     return ""
 
 
-def _wild(pieces: list[tuple[str, str]]) -> int:
-    """Repeats that could share a text with their neighbour; `\\d+` is none where a sign or a letter follows."""
+def _count_wild(pieces: list[tuple[str, str]]) -> int:
+    """Repeats that could share a text with their neighbour;
+    `\\d+` is none where a sign or a letter follows.
+    """
     plain = [piece for piece in pieces if piece[0] != "bracket"]
     followers = [*plain[1:], ("end", "")]
     ends = [kind == "end" or (kind == "letter" and not text.isdigit()) for kind, text in followers]
@@ -127,11 +135,12 @@ def _wild(pieces: list[tuple[str, str]]) -> int:
     return sum(counted)
 
 
-def renamed(names: Iterable[str], rules: Iterable[Rule], where: str) -> dict[str, str]:
+def rename_by_rules(names: Iterable[str], rules: Iterable[NameRule], where: str) -> dict[str, str]:
     """Return the new name of each name.
 
     Raises:
-        ModelFileError: R013, names that no rule matches, that two of them share, or whose group is no number.
+        ModelFileError: R013, names that no rule matches, that two of them share, or whose group is
+            no number.
     """
     rules = tuple(rules)
     faults: list[Diagnostic] = []
@@ -139,7 +148,7 @@ def renamed(names: Iterable[str], rules: Iterable[Rule], where: str) -> dict[str
     owners: dict[str, str] = {}
     for name in names:
         try:
-            made, place = _made(name, rules)
+            made, place = _apply_rules(name, rules)
         except ValueError as fault:
             faults.append(Diagnostic("R013", str(fault), where))
             continue
@@ -148,22 +157,22 @@ def renamed(names: Iterable[str], rules: Iterable[Rule], where: str) -> dict[str
         new[name] = made
         owners.setdefault(made, name)
     if faults:
-        rest = len(faults) - LISTED
+        rest = len(faults) - MAX_LISTED
         more = [Diagnostic("R013", f"and {rest} more names", where)] if rest > 0 else []
-        raise ModelFileError([*faults[:LISTED], *more])
+        raise ModelFileError([*faults[:MAX_LISTED], *more])
     return new
 
 
-def _made(name: str, rules: tuple[Rule, ...]) -> tuple[str, str]:
+def _apply_rules(name: str, rules: tuple[NameRule, ...]) -> tuple[str, str]:
     """The new name of one name, and the place of its rule."""
     matches = ((rule, rule.pattern.fullmatch(name)) for rule in rules)
     rule, found = next(((rule, found) for rule, found in matches if found), (None, None))
     if rule is None or found is None:
         raise ValueError(f"no rule matches {name}")
-    return _HOLE.sub(lambda hole: _filled(hole, found, rule.place), rule.replacement), rule.place
+    return _HOLE.sub(lambda hole: _fill_hole(hole, found, rule.place), rule.replacement), rule.place
 
 
-def _filled(hole: re.Match[str], found: re.Match[str], place: str) -> str:
+def _fill_hole(hole: re.Match[str], found: re.Match[str], place: str) -> str:
     text = found[int(hole[1])] or ""
     if hole[2] is None:
         return text

@@ -1,12 +1,14 @@
-"""How others call the parameters of a network: rules from our names to theirs, and which of them a file follows.
+"""How others call the parameters of a network:
+rules from our names to theirs, and which of them a file follows.
 
-A naming is read backwards over the names that a network has, so a file that was renamed and named back is the same.
+A naming is read backwards over the names that a network has, so a file that was renamed and named
+back is the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from archspec.errors import ModelFileError
@@ -24,7 +26,8 @@ _TORCH_NORMS: Naming = (
 
 NAMINGS: Mapping[str, Naming] = {
     "mindspore": (),  # ours: torchvision's places with MindSpore's suffixes
-    "mindcv": (  # mindcv/models/densenet.py: layers count from 0, a transition is a cell with `features`
+    # mindcv/models/densenet.py: layers count from 0, a transition is a cell with `features`.
+    "mindcv": (
         (r"\.denselayer(\d+)\.", lambda found: f".cell_list.{int(found[1]) - 1}."),
         (r"\.(transition\d+)\.", r".\1.features."),
     ),
@@ -45,15 +48,17 @@ TITLES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Recognised:
-    """A naming, what stands before all names of the file, and the file's name of each of our parameters."""
+class RecognisedNaming:
+    """A naming, what stands before all names of the file,
+    and the file's name of each of our parameters.
+    """
 
     naming: str
     prefix: str
     theirs: Mapping[str, str]
 
 
-def their_names(naming: str, names: Iterable[str]) -> dict[str, str]:
+def translate_names(naming: str, names: Iterable[str]) -> dict[str, str]:
     """Return for each of our names what a naming calls it.
 
     Raises:
@@ -63,6 +68,7 @@ def their_names(naming: str, names: Iterable[str]) -> dict[str, str]:
     ours: dict[str, str] = {}
     for name in names:
         renamed = name
+        # One after the other: a later rule sees what an earlier one has made of the name.
         for pattern, replacement in NAMINGS[naming]:
             renamed = re.sub(pattern, replacement, renamed)
         if renamed in ours:
@@ -73,9 +79,9 @@ def their_names(naming: str, names: Iterable[str]) -> dict[str, str]:
     return theirs
 
 
-def recognise(
+def recognise_naming(
     found: Collection[str], names: Collection[str], where: str, only: str | None = None
-) -> Recognised:
+) -> RecognisedNaming:
     """Return the naming and the prefix under which most names of a file are names of the network.
 
     Args:
@@ -85,35 +91,40 @@ def recognise(
         only: the naming, where it is known.
 
     Raises:
-        ModelFileError: R011, in no naming are half of the network's names found, or half of the file's.
+        ModelFileError: R011, in no naming are half of the network's names found, or half of the
+            file's.
     """
-    candidates = [
-        Recognised(
-            naming,
-            prefix,
-            {name: prefix + theirs for name, theirs in their_names(naming, names).items()},
-        )
-        for naming in ([only] if only else NAMINGS)
-        for prefix in prefixes(found)
-    ]
     held = set(found)
-    cover = {
-        index: sum(name in held for name in c.theirs.values()) for index, c in enumerate(candidates)
-    }
-    best = max(cover, key=lambda index: cover[index])  # the first of equals
-    if only is None and cover[best] * 2 < min(len(names), len(held)):
+    candidates = _list_candidates([only] if only else NAMINGS, names, list_prefixes(found))
+    covers = [len(held.intersection(each.theirs.values())) for each in candidates]
+    most = max(covers)
+    if only is None and most * 2 < min(len(names), len(held)):
         shown = ", ".join(list(found)[:3])
-        hint = "--map FILE, or --by-order"
-        raise ModelFileError.one(
-            "R011", f"follows no naming that is known here: {shown}, ...", where, hint
-        )
-    return candidates[best]
+        message = f"follows no naming that is known here: {shown}, ..."
+        raise ModelFileError.one("R011", message, where, "--map FILE, or --by-order")
+    # The first of equals: torchvision's names and timm's are the same.
+    return candidates[covers.index(most)]
 
 
-def prefixes(found: Collection[str]) -> list[str]:
+def _list_candidates(
+    namings: Iterable[str], names: Collection[str], prefixes: Sequence[str]
+) -> list[RecognisedNaming]:
+    candidates = []
+    for naming in namings:
+        translated = translate_names(naming, names)
+        for prefix in prefixes:
+            theirs = {name: prefix + other for name, other in translated.items()}
+            candidates.append(RecognisedNaming(naming, prefix, theirs))
+    return candidates
+
+
+def list_prefixes(found: Collection[str]) -> list[str]:
     """Return `""`, `"module."`, `"module.network."`, as far as all names of a file share them."""
     prefixes, rest = [""], [name.split(".") for name in found]
-    while all(len(parts) > 1 for parts in rest) and len({parts[0] for parts in rest}) == 1:
+    while rest and min(map(len, rest)) > 1:
+        firsts = {parts[0] for parts in rest}
+        if len(firsts) > 1:
+            break
         prefixes.append(f"{prefixes[-1]}{rest[0][0]}.")
         rest = [parts[1:] for parts in rest]
     return prefixes

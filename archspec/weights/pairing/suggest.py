@@ -12,42 +12,48 @@ MAX_GROUPS = 9
 _NUMBER = re.compile(r"\d+")
 
 
-def suggested(ours: Mapping[str, str]) -> str:
-    """Return rules, as YAML, that give each of their names ours: one rule for names that differ in numbers alone.
+def suggest_rules(ours: Mapping[str, str]) -> str:
+    """Return rules, as YAML, that give each of their names ours:
+    one rule for names that differ in numbers alone.
 
-    Their names are the keys. Where our numbers do not follow from theirs, each name has a rule of its own.
+    Their names are the keys. Where our numbers do not follow from theirs, each name has a rule of
+    its own.
     """
     families: dict[str, list[Pair]] = {}
     for pair in ours.items():
         families.setdefault(_NUMBER.sub("#", pair[0]), []).append(pair)
-    lines = [line for pairs in families.values() for line in _lines(pairs)]
+    lines = [line for pairs in families.values() for line in _write_rules(pairs)]
     return "\n".join(
         ["# Their names and ours: the first pattern that is the whole name counts.", *lines, ""]
     )
 
 
-def _lines(pairs: Sequence[Pair]) -> Iterator[str]:
-    rule = _general(pairs) if len(pairs) > 1 else None
-    for pattern, replacement in (
-        [rule] if rule else [(re.escape(theirs), name) for theirs, name in pairs]
-    ):
-        yield f"- {_quoted(pattern)}: {_quoted(replacement)}"
+def _write_rules(pairs: Sequence[Pair]) -> Iterator[str]:
+    general = _generalise(pairs) if len(pairs) > 1 else None
+    rules = [(re.escape(theirs), name) for theirs, name in pairs] if general is None else [general]
+    for pattern, replacement in rules:
+        yield f"- {_quote(pattern)}: {_quote(replacement)}"
 
 
-def _general(pairs: Sequence[Pair]) -> Pair | None:
+def _generalise(pairs: Sequence[Pair]) -> Pair | None:
     """One rule for pairs that differ in their numbers alone, if ours follow from theirs."""
     if len({_NUMBER.sub("#", name) for _, name in pairs}) > 1:
         return None
-    theirs, ours = ([_NUMBER.findall(pair[side]) for pair in pairs] for side in (0, 1))
-    varying = [column for column in zip(*theirs, strict=True) if len(set(column)) > 1]
-    holes = [_hole(varying, column) for column in zip(*ours, strict=True)]
+    # A column is one number of the name, in all pairs.
+    theirs = list(zip(*(_NUMBER.findall(name) for name, _ in pairs), strict=True))
+    ours = list(zip(*(_NUMBER.findall(name) for _, name in pairs), strict=True))
+    varying = [column for column in theirs if len(set(column)) > 1]
+    holes = [_find_hole(varying, column) for column in ours]
     if len(varying) > MAX_GROUPS or "" in holes:
         return None
-    return _pattern(pairs[0][0], list(zip(*theirs, strict=True))), _with_holes(pairs[0][1], holes)
+    their_name, our_name = pairs[0]
+    return _write_pattern(their_name, theirs), _insert_holes(our_name, holes)
 
 
-def _hole(varying: Sequence[Sequence[str]], ours: Sequence[str]) -> str:
-    """How a number of ours comes from theirs: always the same, or a group and a constant; empty if neither."""
+def _find_hole(varying: Sequence[Sequence[str]], ours: Sequence[str]) -> str:
+    """How a number of ours comes from theirs:
+    always the same, or a group and a constant; empty if neither.
+    """
     if len(set(ours)) == 1:
         return ours[0]
     for group, column in enumerate(varying, start=1):
@@ -59,15 +65,17 @@ def _hole(varying: Sequence[Sequence[str]], ours: Sequence[str]) -> str:
     return ""
 
 
-def _pattern(name: str, columns: Sequence[Sequence[str]]) -> str:
-    pieces = iter(r"(\d+)" if len(set(column)) > 1 else column[0] for column in columns)
-    return _NUMBER.sub(lambda _: next(pieces), re.escape(name))
+def _write_pattern(name: str, columns: Sequence[Sequence[str]]) -> str:
+    pieces = []
+    for column in columns:
+        pieces.append(r"(\d+)" if len(set(column)) > 1 else column[0])
+    return _insert_holes(re.escape(name), pieces)
 
 
-def _with_holes(name: str, holes: Sequence[str]) -> str:
+def _insert_holes(name: str, holes: Sequence[str]) -> str:
     pieces = iter(holes)
     return _NUMBER.sub(lambda _: next(pieces), name)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"

@@ -23,7 +23,7 @@ from archspec.spec.load import spec_of, validate
 from archspec.spec.model import Spec
 from archspec.spec.parts import HeadSpec
 from archspec.spec.reading.document import Document, short
-from archspec.verifiers.verify import verified
+from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 from archspec.writers.mindspore.module import write_module
 from archspec.writers.mindspore.names import name_faults
@@ -52,7 +52,7 @@ def create_model(
     if num_classes is not None:
         head = Document({**spec.head.model_dump(), "num_classes": num_classes})
         spec = spec.model_copy(update={"head": validate(HeadSpec, head)})
-    return network_of(verified(build_graph(spec)), initialisation)
+    return network_of(verify_or_raise(build_graph(spec)), initialisation)
 
 
 def network_of(graph: Graph, initialisation: Initialisation = USUAL) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archspec.graph.connections import BlockConnections, block_connections
+from archspec.graph.connections import BlockConnections, derive_connections
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, StageReport, report
 from archspec.writers.pictures.diagrams import colour
@@ -18,7 +18,7 @@ def to_dot(graph: Graph) -> str:
     The edges into the output or aggregation (dashed) are what it joins; what goes round the layers is dotted.
     """
     facts = report(graph)
-    found = zip(facts.blocks, block_connections(graph), strict=True)
+    found = zip(facts.blocks, derive_connections(graph), strict=True)
     blocks = {block.name: (block, connections) for block, connections in found}
     lines = [
         f"digraph {quoted(graph.name)} {{",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from archspec.graph.connections import BlockConnections, block_connections
+from archspec.graph.connections import BlockConnections, derive_connections
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, Report, StageReport, report
 from archspec.writers.pictures.diagrams import (
@@ -54,7 +54,7 @@ HOW_TO_READ_ARCS = (
 def layout(graph: Graph) -> Picture:
     """Return the picture of a graph whose shapes can be inferred (`archspec.graph.report`)."""
     facts = report(graph)
-    found = zip(facts.blocks, block_connections(graph), strict=True)
+    found = zip(facts.blocks, derive_connections(graph), strict=True)
     blocks = {
         block.name: _block(block, graph, connections, len(facts.blocks))
         for block, connections in found
