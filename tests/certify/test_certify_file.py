@@ -73,7 +73,7 @@ def test_another_network_is_told_and_not_raised(
     found = certify_file(file, "densenetbc_digits", overrides)
     assert not found.is_equal
     assert code in {difference.code for difference in found.differences}
-    assert found.life is None
+    assert found.liveness is None
 
 
 def test_layers_are_run_where_that_is_asked_for(file: Path) -> None:
