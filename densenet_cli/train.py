@@ -80,8 +80,10 @@ def train(
 
     if resume is not None:
         _refuse_others(context)
-        run = open_run(resume)
-        _train(relocate(run, data_dir) if data_dir is not None else run, is_new=False)
+        run, splits = open_run(resume), None
+        if data_dir is not None:
+            run, splits = relocate(run, data_dir)
+        _train(run, splits, is_new=False)
         return
     for_spec, for_recipe = split_overrides(overrides)
     for_spec += flag("--image-size", image_size, "input.height", "input.width")
@@ -115,7 +117,7 @@ def train(
         run = create(plan, out, certify=certify)
     if certify:
         console.out(words(json.loads(run.certificate.read_text("utf-8"))))
-    _train(run, is_new=True)
+    _train(run, plan.splits, is_new=True)
 
 
 def _show_launch(plan: Any, out: Path | None) -> None:
@@ -150,7 +152,7 @@ def _refuse_others(context: typer.Context) -> None:
         raise typer.BadParameter(rule, param_hint="--resume")
 
 
-def _train(run: Any, *, is_new: bool) -> None:
+def _train(run: Any, splits: Any, *, is_new: bool) -> None:
     from archspec.train.plan import train as train_run
     from archspec.train.progress import Display
 
@@ -158,7 +160,7 @@ def _train(run: Any, *, is_new: bool) -> None:
     take_signals(end)
     try:
         with quiet_screen(run.log) as screen, Display(screen) as display:
-            last = train_run(run, display.show)
+            last = train_run(run, display.show, splits)
     except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.ended_by`
         console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None

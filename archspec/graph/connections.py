@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from archspec.connectivity_rules import RULES, count
-from archspec.graph.ir import Graph, Region
+from archspec.graph.ir import Graph, Region, once_per_graph
 from archspec.operators.table import OPERATORS
 
 
@@ -43,7 +44,8 @@ class BlockConnections:
         return sum(map(len, self.sources)) + self.aggregated * len(self.gathered) + self.bypassed
 
 
-def ports(graph: Graph) -> dict[str, Ports]:
+@once_per_graph
+def ports(graph: Graph) -> Mapping[str, Ports]:
     """Return the ports of every region, nested regions belonging to the outer one as well."""
     entering: dict[str, dict[str, None]] = {name: {} for name in graph.regions}
     leaving: dict[str, dict[str, None]] = {name: {} for name in graph.regions}
@@ -54,7 +56,9 @@ def ports(graph: Graph) -> dict[str, Ports]:
         for region in maker:
             if region not in reader:
                 leaving[region][value] = None
-    return {name: Ports(tuple(entering[name]), tuple(leaving[name])) for name in graph.regions}
+    return MappingProxyType(
+        {name: Ports(tuple(entering[name]), tuple(leaving[name])) for name in graph.regions}
+    )
 
 
 def _crossings(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
@@ -87,6 +91,7 @@ def layers_of(graph: Graph, block: Region) -> tuple[Region, ...]:
     return graph.regions_of("dense_layer", block.name)
 
 
+@once_per_graph
 def block_connections(graph: Graph) -> tuple[BlockConnections, ...]:
     """Return the direct connections of every dense block, in order."""
     found = ports(graph)

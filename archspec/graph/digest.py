@@ -13,9 +13,10 @@ from hashlib import sha256
 
 import networkx as nx
 
-from archspec.graph.ir import Graph, Op
+from archspec.graph.ir import Graph, Op, once_per_graph
 
 
+@once_per_graph
 def structure_digest(graph: Graph) -> str:
     """Return 64 hex digits that depend on kinds, attributes and wiring, and on no name.
 
@@ -50,6 +51,7 @@ def _walk(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
         yield from fresh
 
 
+@once_per_graph
 def named_digest(graph: Graph) -> str:
     """Return 64 hex digits that depend on the names of operators and regions too, but not on the order."""
     ops = sorted(

@@ -1,16 +1,17 @@
 """The IR: operators with ordered inputs, grouped in regions. Everything else is derived from these two.
 
 A graph is immutable; its edges (a `networkx.DiGraph`), the ports of its regions and its direct connections
-are computed, never stored beside the operators, so they cannot disagree with them.
+are computed from the operators, each once for a graph (`once_per_graph`), and never given to it,
+so they cannot disagree with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, wraps
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import networkx as nx
 
@@ -93,6 +94,15 @@ class Graph:
             found.setdefault(op.region, []).append(op)
         return {name: tuple(ops) for name, ops in found.items()}
 
+    @cached_property
+    def derived(self) -> dict[Any, Any]:
+        """What functions found of this graph, by function; see `once_per_graph`."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: the fields. The rest follows from them."""
+        return {named.name: getattr(self, named.name) for named in fields(self)}
+
     def regions_of(self, kind: str, parent: str | None = None) -> tuple[Region, ...]:
         """Return the regions of a kind (below a parent), in order."""
         return tuple(
@@ -110,6 +120,25 @@ class Graph:
         return replace(
             self, ops=MappingProxyType({n: op for n, op in self.ops.items() if n != name})
         )
+
+
+Found = TypeVar("Found")
+
+
+def once_per_graph(derive: Callable[[Graph], Found]) -> Callable[[Graph], Found]:
+    """Return the function as one that runs once for a graph and keeps with it what it found.
+
+    A graph never changes, and neither may what is found: whoever asks is given the same object.
+    """
+
+    @wraps(derive)
+    def known(graph: Graph) -> Found:
+        if derive not in graph.derived:
+            graph.derived[derive] = derive(graph)
+        found: Found = graph.derived[derive]
+        return found
+
+    return known
 
 
 def _by_name(items: Iterable[Named]) -> Mapping[str, Named]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import networkx as nx
 
 from archspec.errors import Diagnostic
-from archspec.graph.ir import Graph
+from archspec.graph.ir import Graph, once_per_graph
 from archspec.operators.shapes import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 
 
-def infer_shapes(graph: Graph) -> tuple[dict[str, Shape], tuple[Diagnostic, ...]]:
+@once_per_graph
+def infer_shapes(graph: Graph) -> tuple[Mapping[str, Shape], tuple[Diagnostic, ...]]:
     """Return the shape of each operator's output, (C, H, W) or (C,), and a G006 fault for each that has none.
 
     What reads an operator without a shape has none either, and is not reported again.
@@ -29,14 +33,15 @@ def infer_shapes(graph: Graph) -> tuple[dict[str, Shape], tuple[Diagnostic, ...]
             blamed = [op.inputs[position] for position in fault.inputs]
             message = f"{fault}, from {' and '.join(blamed)}" if blamed else str(fault)
             faults.append(Diagnostic("G006", message, name))
-    return shapes, tuple(faults)
+    return MappingProxyType(shapes), tuple(faults)
 
 
-def running_order(graph: Graph) -> list[str]:
+@once_per_graph
+def running_order(graph: Graph) -> tuple[str, ...]:
     """Return the names in an order in which the operators can run: their own, where that is one."""
     seen: set[str] = set()
     for name, op in graph.ops.items():
         if not seen.issuperset(op.inputs):
-            return list(nx.topological_sort(graph.digraph))
+            return tuple(nx.topological_sort(graph.digraph))
         seen.add(name)
-    return list(graph.ops)
+    return tuple(graph.ops)

@@ -20,7 +20,7 @@ from archspec.spec.catalogue import nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
 from archspec.train.data.batches import batches
-from archspec.train.data.datasets import Source, kind_of, open_held_out
+from archspec.train.data.datasets import Source, Splits, kind_of, open_data, open_held_out
 from archspec.train.data.inputs import (
     check_classes,
     check_stand_in,
@@ -85,7 +85,7 @@ def _held_out_of(run: Run, data_dir: Path | None) -> Source:
     splits = splits_of(run) if data_dir is None else None
     if data_dir is not None and data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
-            moved = split_as(run.recipe, data_dir)
+            moved = split_as(run.recipe, open_data(data_dir))
             splits = moved if moved.digest == data_digest(run) else None
     return open_held_out(data_dir) if splits is None else splits.test or splits.val
 
@@ -147,14 +147,14 @@ def open_trained(
     )
 
 
-def relocate(run: Run, data_dir: Path) -> Run:
-    """Write down where the run's data set lies now, and return the run.
+def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
+    """Write down where the run's data set lies now, and return the run and the data set.
 
     Raises:
         DataError: D001..D008; D009, what lies there is not the run's data set.
         TrainingError: T002, run.json cannot be written.
     """
-    splits = split_as(run.recipe, data_dir)
+    splits = split_as(run.recipe, open_data(data_dir))
     check_classes(splits.train, run.settings.classes)
     if data_digest(run) not in (None, splits.digest):
         hint = "the folder must hold the same files as before; other data need a run of their own"
@@ -167,7 +167,7 @@ def relocate(run: Run, data_dir: Path) -> Run:
         write_whole(file, json.dumps(settings, indent=2) + "\n")
     except OSError as error:
         raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(file)) from None
-    return Run(run.path)
+    return Run(run.path), splits
 
 
 def _check_classes(trained: Trained, source: Source) -> None:

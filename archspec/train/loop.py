@@ -31,10 +31,14 @@ Event = Mapping[str, Any]
 Report = Callable[[Event], None]
 
 
-def fit(run: Run, report: Report) -> Accuracy:
+def fit(
+    run: Run, report: Report, splits: Splits | None = None, *, is_checked: bool = False
+) -> Accuracy:
     """Train to the last epoch and return the best checkpoint's accuracy on images that did not choose it.
 
     Those are the test images; where the data set has none, the validation images, and the event says so.
+    `splits` is the run's data set where this process has opened it; `is_checked` says that another
+    process has looked whether its images are whole.
 
     Raises:
         DataError: an image cannot be read, or the data's classes have changed (D009).
@@ -43,7 +47,9 @@ def fit(run: Run, report: Report) -> Accuracy:
     prepare()
     rank, world = join_group(run.settings.device_target)
     report = report if rank == 0 else _silent
-    trainer = _Trainer.start(run, rank, world)
+    if splits is None:  # every rank lists the folders; one that opens each image is enough
+        splits = splits_of(run, check=rank == 0 and not is_checked)
+    trainer = _Trainer.start(run, rank, world, splits)
     plan = trainer.plan()
     for note in plan["notes"]:
         print(note, flush=True)  # noqa: T201  to this process's log; the event takes it to the screen
@@ -101,14 +107,13 @@ class _Trainer:
     best: float
 
     @classmethod
-    def start(cls, run: Run, rank: int, world: int) -> _Trainer:
+    def start(cls, run: Run, rank: int, world: int, splits: Splits) -> _Trainer:
         """Build, initialise and, where there is a checkpoint, restore."""
         import mindspore as ms
 
         from archspec.train.step import TrainStep, sgd
 
         recipe = run.recipe
-        splits = splits_of(run)
         check_classes(splits.train, run.settings.classes)
         ms.set_seed(recipe.seed)
         network = create_model(run.spec, initialisation=recipe.initialisation)

@@ -18,10 +18,11 @@ from archspec.graph.digest import structure_digest
 from archspec.runtime import interrupts_held, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.train.data.datasets import Splits, open_splits
-from archspec.train.data.inputs import check_stand_in, preprocess_of
+from archspec.train.data.datasets import DataSet, Splits, open_data
+from archspec.train.data.inputs import check_stand_in, preprocess_of, split_as
 from archspec.train.distributed.msrun import free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
+from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.pretrained import Initial, initial_weights
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe, scaled
@@ -42,7 +43,8 @@ class Plan:
     spec: Spec
     recipe: Recipe
     settings: Settings
-    train_images: int
+    splits: Splits
+    """The data set, opened: listed and looked through once, for a run in this process too."""
     notes: tuple[str, ...] = ()
     """What the number of devices or the batch changed in the recipe, and what the run begins with; each a line."""
     initial: Initial | None = None
@@ -67,17 +69,15 @@ def plan_run(
     """
     faults: list[ArchspecError] = []
     spec = _collected(faults, lambda: load_spec(spec_name, spec_overrides))
-    splits = _collected(faults, lambda: _splits(spec, data_dir))
-    kind = splits.kind if splits else "folder"
+    data = _collected(faults, lambda: _data(spec, data_dir))
+    kind = data.kind if data else "folder"
     found = _collected(
         faults, lambda: _scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
     )
-    if faults or spec is None or splits is None or found is None:
+    if faults or spec is None or data is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     recipe, notes = found
-    splits = open_splits(
-        data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed
-    )  # as `fit` will
+    splits = split_as(recipe, data)
     spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, _classes(spec, splits)])
     _check_fit(spec, recipe, splits, devices)
     preprocess_of(spec, recipe)
@@ -96,15 +96,13 @@ def plan_run(
         },
     )
     begin = initial_weights(initial, spec) if initial is not None else None
-    return Plan(
-        spec, recipe, settings, len(splits.train), (*notes, *([begin.note] if begin else [])), begin
-    )
+    return Plan(spec, recipe, settings, splits, (*notes, *([begin.note] if begin else [])), begin)
 
 
-def _splits(spec: Spec | None, data_dir: Path | None) -> Splits:
+def _data(spec: Spec | None, data_dir: Path | None) -> DataSet:
     if data_dir is None and spec is not None:
         check_stand_in(spec)
-    return open_splits(data_dir)
+    return open_data(data_dir)
 
 
 def _scaled_recipe(
@@ -184,8 +182,10 @@ def launch_command(run_path: Path, settings: Settings, port: int | None = None) 
     )
 
 
-def train(run: Run, show: Callable[[Any], None]) -> Any:
+def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -> Any:
     """Train in a run directory, in this process or in as many as the run has devices; return the end event.
+
+    `splits` is the run's data set where it is open already: it is not looked through again.
 
     Raises:
         DataError, TrainingError, EnvironmentFault: see `fit`; an error of a worker is raised here as it was there.
@@ -198,13 +198,13 @@ def train(run: Run, show: Callable[[Any], None]) -> Any:
         show(event)
 
     if run.settings.devices > 1:
-        _train_distributed(run, seen)
+        _train_distributed(run, seen, is_checked=splits is not None)
     else:
-        _train_here(run, seen)
+        _train_here(run, seen, splits)
     return events[-1]
 
 
-def _train_here(run: Run, seen: Callable[[Any], None]) -> None:
+def _train_here(run: Run, seen: Callable[[Any], None], splits: Splits | None) -> None:
     from archspec.train.loop import fit
 
     with interrupts_held():
@@ -214,10 +214,10 @@ def _train_here(run: Run, seen: Callable[[Any], None]) -> None:
         append_event(run.metrics, event)
         seen(event)
 
-    fit(run, report)
+    fit(run, report, splits)
 
 
-def _train_distributed(run: Run, seen: Callable[[Any], None]) -> None:
+def _train_distributed(run: Run, seen: Callable[[Any], None], *, is_checked: bool) -> None:
     tail = EventTail(run.metrics)
     run.workers.mkdir(exist_ok=True)
 
@@ -225,7 +225,8 @@ def _train_distributed(run: Run, seen: Callable[[Any], None]) -> None:
         for event in tail.new():
             seen(event)
 
-    environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
+    told = {"PYTHONUNBUFFERED": "1", IMAGES_CHECKED: "1" if is_checked else ""}
+    environment = launch_environment({**os.environ, **told})
     supervise(
         launch_command(run.path, run.settings),
         environment=environment,

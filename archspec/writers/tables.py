@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rich.table import Table
@@ -62,7 +62,7 @@ def tree(graph: Graph) -> Tree:
     return root
 
 
-def _add_layers(branch: Tree, graph: Graph, block: str, shapes: dict[str, Shape]) -> None:
+def _add_layers(branch: Tree, graph: Graph, block: str, shapes: Mapping[str, Shape]) -> None:
     layers = graph.regions_of("dense_layer", block)
     if len({layer.attrs["growth_rate"] for layer in layers}) > 1:
         branch.add(
@@ -78,7 +78,11 @@ def _add_layers(branch: Tree, graph: Graph, block: str, shapes: dict[str, Shape]
 
 
 def _add_run(
-    branch: Tree, graph: Graph, layers: Sequence[Region], each_reads: str, shapes: dict[str, Shape]
+    branch: Tree,
+    graph: Graph,
+    layers: Sequence[Region],
+    each_reads: str,
+    shapes: Mapping[str, Shape],
 ) -> None:
     """Successive layers of the same steps: the first two and the last are opened."""
     for number, layer in enumerate(layers, start=1):
@@ -100,7 +104,7 @@ def _each_reads(block: str, graph: Graph) -> str:
     return f", each reads {attrs['growth_rate']} channels more"
 
 
-def _add_operators(branch: Tree, graph: Graph, region: str, shapes: dict[str, Shape]) -> None:
+def _add_operators(branch: Tree, graph: Graph, region: str, shapes: Mapping[str, Shape]) -> None:
     for op in graph.members[region]:
         branch.add(_line(op, shapes))
 
@@ -109,7 +113,7 @@ def _local(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _line(op: Op, shapes: dict[str, Shape]) -> str:
+def _line(op: Op, shapes: Mapping[str, Shape]) -> str:
     size = f" {op.attrs['kernel']}x{op.attrs['kernel']}" if "kernel" in op.attrs else ""
     stride = f"/{op.attrs['stride']}" if op.attrs.get("stride", 1) > 1 else ""
     before = pixels(shapes[op.inputs[0]])

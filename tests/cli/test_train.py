@@ -28,7 +28,7 @@ from PIL import Image
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.data.datasets import open_splits
+from archspec.train.data.datasets import open_data
 from archspec.train.inference import open_trained, predict_images, validate_trained
 from archspec.train.plan import create, plan_run
 from archspec.train.recipe.model import load_recipe
@@ -333,7 +333,7 @@ def test_two_processes_find_the_validation_accuracy_that_one_finds(tmp_path):
     assert_one_sound_run(tmp_path / "run", ranks=2, epochs=3)
     best = max(events(tmp_path / "run"), key=lambda event: (event["val_top1"], event["epoch"]))
     trained = open_trained(str(tmp_path / "run"))
-    found = validate_trained(trained, open_splits(None, seed=trained.recipe.seed).val, 50)
+    found = validate_trained(trained, open_data(None).split(seed=trained.recipe.seed).val, 50)
     assert (found.images, found.top1, found.top5) == (143, best["val_top1"], best["val_top5"])
     assert found.loss == pytest.approx(best["val_loss"], rel=1e-5)
 

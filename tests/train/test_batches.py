@@ -24,7 +24,7 @@ from archspec.train.data.batches import (
     fit,
     held_out_indices,
 )
-from archspec.train.data.datasets import Source, open_splits
+from archspec.train.data.datasets import Source, open_data
 
 ROOT = Path(__file__).parents[2]
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing"
@@ -89,7 +89,7 @@ def images(*args, **options) -> np.ndarray:
 
 def test_evaluation_normalises_as_numpy_does_and_fills_the_last_batch():
     """359 images in batches of 64: each once, in order, (value - mean) / std, then zeros of label -1."""
-    held_out = open_splits(None).test
+    held_out = open_data(None).split().test
     result = epoch(held_out, DIGITS, training=False, batch_size=64)
     pixels, labels = (np.concatenate(parts) for parts in zip(*result, strict=True))
     assert {(x.shape, x.dtype.name, y.shape, y.dtype.name) for x, y in result} == {
@@ -463,7 +463,7 @@ print(next(epoch)[0].shape)
 )
 def test_real_photographs_reach_the_batch_as_pillow_shows_them():
     """All 240 validation photographs, each once, close to Pillow's resize and crop."""
-    held_out = open_splits(CLOTHING).val
+    held_out = open_data(CLOTHING).split().val
     preprocess = Preprocess((64, 64), 3, (127.5,) * 3, (50.0,) * 3, crop_pct=0.8)
     result = epoch(held_out, preprocess, training=False, batch_size=64, workers=2)
     pixels, labels = (np.concatenate(parts) for parts in zip(*result, strict=True))

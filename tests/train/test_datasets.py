@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 from archspec.errors import DataError
 from archspec.train.data import image_files
-from archspec.train.data.datasets import Source, open_held_out, open_splits
+from archspec.train.data.datasets import Source, open_data, open_held_out
 from archspec.train.data.image_files import read_image
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing"
@@ -67,7 +67,7 @@ def mnist(root: Path, images: int = 40, dot: str = "-", zipped: bool = False) ->
 
 def faults(root: Path) -> list[str]:
     with pytest.raises(DataError) as caught:
-        open_splits(root)
+        open_data(root).split()
     return [str(fault) for fault in caught.value.diagnostics]
 
 
@@ -88,7 +88,7 @@ def unprivileged() -> Iterator[None]:
 
 def test_digits_are_scikit_learns_scans_scaled_to_bytes():
     """Every scan appears once, values 0..16 become 0..255, and its label is scikit-learn's."""
-    splits = open_splits(None)
+    splits = open_data(None).split()
     scans = load_digits()
     seen = np.zeros(1797, int)
     for part in (splits.train, splits.val, splits.test):
@@ -107,10 +107,10 @@ def test_digits_are_scikit_learns_scans_scaled_to_bytes():
 
 def test_digits_test_part_is_a_stratified_fifth_that_no_seed_moves():
     """The figure on the test part means the same images in every run."""
-    one, other = open_splits(None), open_splits(None, seed=5, val_fraction=0.3)
+    one, other = open_data(None).split(), open_data(None).split(seed=5, val_fraction=0.3)
     assert np.array_equal(one.test.rows, other.test.rows)
     assert np.array_equal(one.test.rows, open_held_out(None).rows)
-    assert not np.array_equal(one.val.rows, open_splits(None, seed=5).val.rows)
+    assert not np.array_equal(one.val.rows, open_data(None).split(seed=5).val.rows)
     whole = np.bincount(load_digits().target)
     assert np.abs(np.bincount(one.test.labels) - whole / 5).max() <= 0.5
     assert len(other.val) == pytest.approx(0.3 * (1797 - len(one.test)), abs=5)
@@ -126,7 +126,7 @@ def test_folder_with_train_and_val_reads_classes_from_sorted_names(tmp_path):
     (tmp_path / "train" / "ant" / "notes.txt").write_text("x")
     (tmp_path / "train" / "ant" / "._0.jpg").write_text("x")
     (tmp_path / "train" / ".cache").mkdir()
-    splits = open_splits(tmp_path)
+    splits = open_data(tmp_path).split()
     assert splits.kind == "folder"
     assert splits.classes == ("ant", "zebra")
     assert splits.train.labels.tolist() == [0, 0, 1, 1, 1]
@@ -141,7 +141,7 @@ def test_folder_with_all_three_parts_keeps_each(tmp_path, name):
     """Each usual name of the validation part is known, and the test part is what is judged."""
     for part, count in (("train", 4), (name, 2), ("test", 1)):
         folder(tmp_path / part, {"a": count, "b": count})
-    splits = open_splits(tmp_path)
+    splits = open_data(tmp_path).split()
     assert (len(splits.train), len(splits.val), len(splits.test)) == (8, 4, 2)
     assert open_held_out(tmp_path).files == splits.test.files
 
@@ -150,7 +150,7 @@ def test_folder_with_test_but_no_val_splits_val_from_train(tmp_path):
     """Test images play no part in choosing the checkpoint."""
     folder(tmp_path / "train", {"a": 10, "b": 10})
     folder(tmp_path / "test", {"a": 2, "b": 2})
-    splits = open_splits(tmp_path, val_fraction=0.2)
+    splits = open_data(tmp_path).split(val_fraction=0.2)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (16, 4, 4)
     assert not set(splits.val.files) & set(splits.test.files)
 
@@ -158,17 +158,17 @@ def test_folder_with_test_but_no_val_splits_val_from_train(tmp_path):
 def test_class_folders_are_split_by_class_and_validated_whole(tmp_path):
     """Of each class `val_fraction` is held out, of a single image none; to validate, all of it serves."""
     folder(tmp_path, {"a": 10, "b": 20, "c": 1})
-    splits = open_splits(tmp_path, val_fraction=0.2)
+    splits = open_data(tmp_path).split(val_fraction=0.2)
     assert np.bincount(splits.val.labels).tolist() == [2, 4]
     assert sorted(splits.train.files + splits.val.files) == sorted(open_held_out(tmp_path).files)
-    assert splits.val.files == open_splits(tmp_path, val_fraction=0.2).val.files
-    assert splits.val.files != open_splits(tmp_path, val_fraction=0.2, seed=1).val.files
+    assert splits.val.files == open_data(tmp_path).split(val_fraction=0.2).val.files
+    assert splits.val.files != open_data(tmp_path).split(val_fraction=0.2, seed=1).val.files
 
 
 def test_class_that_is_called_train_is_a_class(tmp_path):
     """A folder named `train` with images in it does not make the layout one of parts."""
     folder(tmp_path, {"train": 3, "bus": 3})
-    assert open_splits(tmp_path).classes == ("bus", "train")
+    assert open_data(tmp_path).split().classes == ("bus", "train")
 
 
 def test_validation_images_alone_can_be_validated_but_not_trained_on(tmp_path):
@@ -196,7 +196,7 @@ def test_images_to_choose_by_are_not_those_to_learn_from(made, part, tmp_path):
     folder(tmp_path / "train", {"a": 3, "b": 120})
     made(tmp_path / "train", tmp_path / part)
     with pytest.raises(DataError) as caught:
-        open_splits(tmp_path)
+        open_data(tmp_path).split()
     assert [fault.code for fault in caught.value.diagnostics] == ["D011", "D011"]
     assert {fault.where for fault in caught.value.diagnostics} == {str(tmp_path / part)}
     words = f"class 'a' has the same images as in {tmp_path / 'train'}"
@@ -209,7 +209,7 @@ def test_a_single_class_that_stands_in_two_parts_is_found(tmp_path):
     folder(tmp_path / "val", {"b": 2})
     linked(tmp_path / "train" / "a", tmp_path / "val" / "a")
     with pytest.raises(DataError, match=r"D011 class 'a'") as caught:
-        open_splits(tmp_path)
+        open_data(tmp_path).split()
     assert len(caught.value.diagnostics) == 1
 
 
@@ -218,7 +218,7 @@ def test_images_of_equal_names_and_other_contents_are_apart(tmp_path):
     folder(tmp_path / "train", {"a": 3, "b": 3})
     folder(tmp_path / "val", {"a": 2, "b": 3})
     photo(tmp_path / "val" / "b" / "2.jpg", seed=9)
-    assert len(open_splits(tmp_path).val) == 5
+    assert len(open_data(tmp_path).split().val) == 5
 
 
 def test_what_is_skipped_is_said_once_for_each_part(tmp_path):
@@ -229,7 +229,9 @@ def test_what_is_skipped_is_said_once_for_each_part(tmp_path):
         (tmp_path / "train" / name).touch()
     photo(tmp_path / "train" / "a" / "more" / "9.jpg")
     photo(tmp_path / "train" / "stray.jpg")
-    splits = open_splits(tmp_path)  # the training part is split in two, and still has one line
+    splits = open_data(
+        tmp_path
+    ).split()  # the training part is split in two, and still has one line
     kinds = "images beside the class folders (1), .gif (3), folders (1), files without a suffix (1), .db (1)"
     (note,) = splits.notes
     start, rest = note.partition(" skipped ")[::2]
@@ -245,17 +247,17 @@ def test_many_kinds_of_skipped_files_make_one_short_line(tmp_path):
     folder(tmp_path, {"a": 2, "b": 2})
     for number in range(14):
         (tmp_path / "a" / f"x.{number:02}").touch()
-    assert ".09 (1), 4 kinds more; images are" in open_splits(tmp_path).notes[0]
+    assert ".09 (1), 4 kinds more; images are" in open_data(tmp_path).split().notes[0]
 
 
 def test_a_data_set_is_known_again_where_it_was_moved_to_and_not_when_it_was_changed(tmp_path):
     """The digest rests on classes, labels and names of files."""
-    before = open_splits(folder(tmp_path / "old", {"a": 4, "b": 4})).digest
+    before = open_data(folder(tmp_path / "old", {"a": 4, "b": 4})).split().digest
     (tmp_path / "old").rename(tmp_path / "new")
-    assert open_splits(tmp_path / "new").digest == before
-    assert open_splits(tmp_path / "new", seed=1).digest != before
+    assert open_data(tmp_path / "new").split().digest == before
+    assert open_data(tmp_path / "new").split(seed=1).digest != before
     (tmp_path / "new" / "a" / "0.jpg").rename(tmp_path / "new" / "a" / "9.jpg")
-    assert open_splits(tmp_path / "new").digest != before
+    assert open_data(tmp_path / "new").split().digest != before
 
 
 def test_class_folders_may_be_links_and_have_names_of_any_script(tmp_path):
@@ -263,7 +265,7 @@ def test_class_folders_may_be_links_and_have_names_of_any_script(tmp_path):
     folder(tmp_path / "data", {"größe": 2, "猫 2": 2})
     folder(tmp_path, {"elsewhere": 3})
     (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
-    assert open_splits(tmp_path / "data").classes == ("größe", "linked", "猫 2")
+    assert open_data(tmp_path / "data").split().classes == ("größe", "linked", "猫 2")
     (tmp_path / "elsewhere").rename(tmp_path / "gone")
     expected = f"{tmp_path / 'data' / 'linked'} D001 cannot be read: No such file or directory"
     assert faults(tmp_path / "data") == [expected]
@@ -369,6 +371,31 @@ def test_image_of_absurd_size_is_refused_without_decoding(tmp_path):
         assert faults(tmp_path) == [f"{bomb} D005 has 40000 x 2500 pixels, more than 89,478,485"]
 
 
+def test_images_that_another_process_looked_at_are_not_opened_and_folders_are_judged_all_the_same(
+    tmp_path,
+):
+    """Files and digest are equal, whoever looked; a folder without images is a fault for both."""
+    folder(tmp_path / "train", {"a": 3, "b": 3})
+    looked, listed = (open_data(tmp_path, check=check).split() for check in (True, False))
+    assert (listed.train.files, listed.digest) == (looked.train.files, looked.digest)
+    (tmp_path / "train/a/1.jpg").write_text("no image")
+    assert open_data(tmp_path, check=False).split().digest == looked.digest
+    assert len(faults(tmp_path)) == 1
+    (tmp_path / "train/c").mkdir()
+    with pytest.raises(DataError, match="D003 is an empty class folder") as caught:
+        open_data(tmp_path, check=False)
+    assert len(caught.value.diagnostics) == 1
+    assert [fault.split(" ")[1] for fault in faults(tmp_path)] == ["D003", "D005"]
+
+
+def test_parts_that_another_process_compared_are_not_opened_to_compare_them_again(tmp_path):
+    """Copies of training images in the validation part are a fault for who looks."""
+    for part in ("train", "val"):
+        folder(tmp_path / part, {"a": 3, "b": 3})
+    assert [fault.split(" ")[1] for fault in faults(tmp_path)] == ["D011", "D011"]
+    assert len(open_data(tmp_path, check=False).split().val) == 6
+
+
 def test_larger_sets_are_not_opened_file_by_file(tmp_path, monkeypatch):
     """Above the bound a broken image is a fault of reading, which names it too."""
     folder(tmp_path, {"a": 3, "b": 3})
@@ -409,7 +436,7 @@ def test_missing_permission_names_the_file_or_folder(what):
 )
 def test_real_photographs_open_whole():
     """840 photographs of 10 classes in train/ and val/."""
-    splits = open_splits(CLOTHING)
+    splits = open_data(CLOTHING).split()
     assert (len(splits.train), len(splits.val), splits.test) == (600, 240, None)
     assert np.bincount(splits.train.labels).tolist() == [60] * 10
     assert splits.train.image(17, 3).mode == "RGB"
@@ -520,7 +547,7 @@ def test_cifar10_reads_the_official_layout(tmp_path, nested):
         "truck",
     ]
     (where / "batches.meta.txt").write_text("\n".join(names) + "\n\n")
-    splits = open_splits(tmp_path)
+    splits = open_data(tmp_path).split()
     assert splits.kind == "cifar10"
     assert splits.classes == tuple(names)
     assert (len(splits.train), len(splits.val)) == (50, 10)
@@ -542,7 +569,7 @@ def test_cifar100_takes_the_fine_label(tmp_path):
     cifar(where / "train.bin", [[i % 20, i % 100] for i in range(300)])
     cifar(where / "test.bin", [[19, 99]])
     (where / "fine_label_names.txt").write_text("\n".join(f"c{i}" for i in range(100)))
-    splits = open_splits(tmp_path)
+    splits = open_data(tmp_path).split()
     assert splits.kind == "cifar100"
     assert splits.classes[99] == "c99"
     assert splits.test.labels.tolist() == [99]
@@ -575,7 +602,7 @@ def test_faults_of_cifar_files_are_reported_at_once(tmp_path):
 def test_mnist_reads_idx_files(tmp_path, dot, zipped):
     """Plain, gzipped, and with the dot that some archives write."""
     mnist(tmp_path, dot=dot, zipped=zipped)
-    splits = open_splits(tmp_path)
+    splits = open_data(tmp_path).split()
     assert splits.kind == "mnist"
     pixels = np.random.default_rng(len("t10k")).integers(0, 256, (40, 5, 4), np.uint8)
     assert np.array_equal(splits.test.arrays[..., 0], pixels)
@@ -655,4 +682,4 @@ def test_too_few_classes_or_images_and_a_wrong_fraction_are_refused(tmp_path):
     assert "holds one class only: 'a'" in faults(folder(tmp_path / "one", {"a": 3}))[0]
     assert "holds too few images to split" in faults(folder(tmp_path / "few", {"a": 1, "b": 1}))[0]
     with pytest.raises(DataError, match=r"val_fraction \(=1.0\) must be between 0 and 1"):
-        open_splits(None, val_fraction=1.0)
+        open_data(None).split(val_fraction=1.0)

@@ -155,8 +155,9 @@ def test_training_starts_where_a_network_of_ones_own_starts(tmp_path, kind):
     import mindspore as ms
 
     overrides = ["seed=7", f"initialisation={kind}"]
-    run = create(plan_run("densenetbc_digits", recipe_overrides=overrides), tmp_path / "run")
-    theirs = _Trainer.start(run, rank=0, world=1).network
+    plan = plan_run("densenetbc_digits", recipe_overrides=overrides)
+    run = create(plan, tmp_path / "run")
+    theirs = _Trainer.start(run, rank=0, world=1, splits=plan.splits).network
     ms.set_seed(7)
     ours = create_model("densenetbc_digits", initialisation=kind)
     for one, other in zip(theirs.get_parameters(), ours.get_parameters(), strict=True):

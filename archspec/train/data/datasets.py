@@ -9,13 +9,13 @@ parts.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from archspec.errors import DataError, Diagnostic
 from archspec.train.data.image_files import (
     PART_FOLDERS,
-    Parts,
+    Listing,
     class_faults,
     collect,
     find_folder,
@@ -124,35 +124,51 @@ class Splits:
         return digest.hexdigest()
 
 
-def open_splits(data_dir: Path | None, *, val_fraction: float = 0.1, seed: int = 0) -> Splits:
-    """Return the parts of the data set in a folder, or of the embedded digits where there is no folder.
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set as it lies: the parts that it has, none of them split yet."""
 
-    Where no validation images are set apart, each class gives `val_fraction` of its training images for them;
-    test images are never used so, since validation chooses the checkpoint. Raises DataError
-    (D001..D008, D011).
+    train: Source
+    val: Source | None
+    test: Source | None
+    kind: str
+
+    def split(self, *, val_fraction: float = 0.1, seed: int = 0) -> Splits:
+        """Return the parts to train with.
+
+        Where no validation images are set apart, each class gives `val_fraction` of its training
+        images for them; test images are never used so, since validation chooses the checkpoint.
+        Raises DataError (D008).
+        """
+        if not 0 < val_fraction < 1:
+            raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")
+        train, val = self.train, self.val
+        if val is None:
+            kept, held_out = stratified(train.labels, val_fraction, seed)
+            train, val = train.subset(kept), train.subset(held_out)
+        return Splits(train, val, self.test, train.classes, self.kind)
+
+
+def open_data(data_dir: Path | None, *, check: bool = True) -> DataSet:
+    """Return the data set in a folder, or the embedded digits where there is no folder.
+
+    Each folder is listed once. With `check` each image is opened once to see whether it is whole,
+    unless there are very many, and parts are compared; without, another process has done that.
+    Raises DataError (D001..D008, D011).
     """
-    if not 0 < val_fraction < 1:
-        raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")
-    kind, parts = (
-        ("digits", _digits()) if data_dir is None else _read_parts(data_dir, tuple(PART_FOLDERS))
-    )
-    train = parts.get("train", parts.get("all"))
+    kind, parts = _parts_of(data_dir, tuple(PART_FOLDERS), check=check)
+    train, val = parts.get("train", parts.get("all")), parts.get("val")
     if train is None:
         raise DataError.one("D002", "holds no training images", str(data_dir), _layout(kind))
     if len(train.classes) < 2:
         raise DataError.one(
             "D002", f"holds one class only: {train.classes[0]!r}", str(data_dir), _layout(kind)
         )
-    raise_faults([fault for part in ("val", "test") for fault in shared(train, parts.get(part))])
-    val = parts.get("val")
-    if val is None:
-        kept, held_out = stratified(train.labels, val_fraction, seed)
-        if not held_out.size:
-            raise DataError.one(
-                "D008", "holds too few images to split: one of each class", train.name
-            )
-        train, val = train.subset(kept), train.subset(held_out)
-    return Splits(train, val, parts.get("test"), train.classes, kind)
+    others = (val, parts.get("test")) if check else ()
+    raise_faults([fault for other in others for fault in shared(train, other)])
+    if val is None and len(np.unique(train.labels)) == len(train):
+        raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
+    return DataSet(train, val, parts.get("test"), kind)
 
 
 def open_held_out(data_dir: Path | None) -> Source:
@@ -161,9 +177,7 @@ def open_held_out(data_dir: Path | None) -> Source:
 
     Raises DataError (D001..D007).
     """
-    kind, parts = (
-        ("digits", _digits()) if data_dir is None else _read_parts(data_dir, ("test", "val"))
-    )
+    kind, parts = _parts_of(data_dir, ("test", "val"))
     for part in ("test", "val", "all"):
         if part in parts:
             return parts[part]
@@ -203,8 +217,10 @@ def _digits() -> dict[str, Source]:
     return {"train": source.subset(train), "test": source.subset(test)}
 
 
-def _of_records(paths: Sequence[Path], *, read: Callable[[Sequence[Path]], Records]) -> Source:
-    found = read(paths)
+def _of_records(
+    paths: Sequence[Path], *, check: bool, read: Callable[[Sequence[Path]], Records]
+) -> Source:
+    found = read(paths)  # a file of records is whole or not, whether or not that is asked
     return _source(", ".join(file for file, _ in found.files), found)
 
 
@@ -212,14 +228,15 @@ def _source(name: str, found: Records) -> Source:
     return Source(name, found.classes, found.labels, found.arrays, notes=found.notes)
 
 
-def _of_folder(paths: Sequence[Path]) -> Source:
-    found = read_folder(paths[0])
+def _of_folder(listing: Listing, *, check: bool) -> Source:
+    found = read_folder(listing, check=check)
     classes = found.classes
     labels = np.repeat(
         np.arange(len(classes), dtype=np.int32), [len(files) for files in classes.values()]
     )
     files = tuple(chain.from_iterable(classes.values()))
-    return Source(str(paths[0]), tuple(classes), labels, files=files, notes=found.notes(paths[0]))
+    root = listing.root
+    return Source(str(root), tuple(classes), labels, files=files, notes=found.notes(root))
 
 
 # ---- the table of kinds
@@ -227,12 +244,15 @@ def _of_folder(paths: Sequence[Path]) -> Source:
 
 @dataclass(frozen=True)
 class _Kind:
-    """`find` returns the paths of each part, none where the layout is another; `read` returns a part."""
+    """`find` returns what each part is read from, nothing where the layout is another.
+
+    `read` reads a part: records from their files, a folder of images from its listing.
+    """
 
     name: str
     layout: str
-    find: Callable[[Path], Parts]
-    read: Callable[[Sequence[Path]], Source]
+    find: Callable[[Path], Mapping[str, Any]]
+    read: Callable[..., Source]
 
 
 CIFAR10_LAYOUT = "cifar-10-batches-bin/data_batch_1.bin..5 and test_batch.bin"
@@ -263,19 +283,25 @@ def _layout(name: str) -> str:
     return "expected: " + next((kind.layout for kind in KINDS if kind.name == name), name)
 
 
-def _read_parts(root: Path, wanted: Iterable[str]) -> tuple[str, dict[str, Source]]:
+def _parts_of(
+    data_dir: Path | None, wanted: Iterable[str], *, check: bool = True
+) -> tuple[str, Mapping[str, Source]]:
     """Return the kind of the data set and those of the wanted parts that it has; `all` is always wanted."""
+    return ("digits", _digits()) if data_dir is None else _read_parts(data_dir, wanted, check)
+
+
+def _read_parts(root: Path, wanted: Iterable[str], check: bool) -> tuple[str, Mapping[str, Source]]:
     try:
         kind, found = _find(root)
     except OSError as error:
         place = str(error.filename or root)
         raise DataError.one("D001", f"cannot be read: {reason_of(error)}", place) from None
-    parts = {part: paths for part, paths in found.items() if part in (*wanted, "all")}
+    parts = {part: place for part, place in found.items() if part in (*wanted, "all")}
     faults: list[Diagnostic] = []
     if kind.name == "folder" and parts:
-        roots = [paths[0] for paths in parts.values()]
-        faults.extend(collect(faults, class_faults, roots) or ())
-    sources = {part: collect(faults, kind.read, paths) for part, paths in parts.items()}
+        faults.extend(class_faults(tuple(parts.values())))
+    read = partial(kind.read, check=check)
+    sources = {part: collect(faults, read, place) for part, place in parts.items()}
     raise_faults(faults)
     return kind.name, sources
 
@@ -288,14 +314,14 @@ def kind_of(root: Path) -> str:
         raise DataError.one("D001", f"cannot be read: {error.strerror}", str(root)) from None
 
 
-def _find(root: Path) -> tuple[_Kind, Parts]:
+def _find(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))
     if not root.is_dir():
         raise DataError.one(
             "D001", "is a file, not a folder", str(root), "an archive has to be unpacked"
         )
-    os.scandir(root).close()  # glob takes a folder that it may not read for an empty one
+    os.scandir(root).close()  # one that may not be read is a fault, of whatever kind it is
     for kind in KINDS:
         parts = kind.find(root)
         if parts:

@@ -32,7 +32,6 @@ TAIL_BYTES = 64
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte; Pillow only warns there
 MAX_CHECKED = 20_000  # about two seconds; a larger set meets its faults while it is read
 MAX_KINDS = 10  # of files that are skipped, named one by one
-Parts = dict[str, tuple[Path, ...]]  # the paths of "train", "val", "test", or "all"
 PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
@@ -118,22 +117,51 @@ def collect(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any)
 # ---- image folders
 
 
-def find_folder(root: Path) -> Parts:
+@dataclass(frozen=True)
+class Listing:
+    """Names of the folders and the image files in a folder, and how many others by kind.
+
+    Whoever asks what a folder holds is given this: a large data set takes many seconds to list.
+    """
+
+    root: Path
+    folders: tuple[str, ...]
+    images: tuple[str, ...]
+    others: Counter[str]
+
+
+def list_folder(root: Path) -> Listing:
+    """Return what a folder holds. Raises OSError where it cannot be read."""
+    folders, images, others = [], [], Counter[str]()
+    with os.scandir(root) as entries:
+        for entry in filter(_shown, entries):
+            if _is_folder(entry):
+                folders.append(entry.name)
+            if entry.name.lower().endswith(IMAGE_SUFFIXES) and _is_file(entry):
+                images.append(entry.name)
+            else:
+                others[_kind(entry)] += 1
+    return Listing(root, tuple(sorted(folders)), tuple(sorted(images)), others)
+
+
+def find_folder(root: Path) -> dict[str, Listing]:
     """Return the folders of the parts, `all` where the root holds the class folders, none where there are none."""
-    parts: Parts = {
-        part: (root / name,)
+    listings = [
+        (part, list_folder(root / name))
         for part, names in PART_FOLDERS.items()
         for name in names
-        if (root / name).is_dir() and not _is_class(root / name)
-    }
+        if (root / name).is_dir()
+    ]
+    parts = {part: listing for part, listing in listings if not _is_class(listing)}
     if parts:
         return parts
-    return {"all": (root,)} if _class_folders(root) else {}
+    listing = list_folder(root)
+    return {"all": listing} if listing.folders else {}
 
 
-def _is_class(folder: Path) -> bool:
+def _is_class(listing: Listing) -> bool:
     """A folder `train` with images and no folders in it is a class of that name."""
-    return bool(_entries(folder)[0]) and not _class_folders(folder)
+    return bool(listing.images) and not listing.folders
 
 
 @dataclass(frozen=True)
@@ -154,38 +182,25 @@ class Folder:
         )
 
 
-def read_folder(root: Path) -> Folder:
-    """Return the image files of each class folder. Raises DataError (D001, D003, D005), all faults at once."""
+def read_folder(listing: Listing, *, check: bool) -> Folder:
+    """Return the image files of each class folder of a part.
+
+    With `check` each is opened once to see whether it is whole, unless there are very many.
+    Raises DataError (D001, D003, D005), all faults at once.
+    """
     faults: list[Diagnostic] = []
-    skipped = Counter({"images beside the class folders": len(_entries(root)[0])})
-    folders = _class_folders(root)
-    if not folders:
-        faults.append(Diagnostic("D003", "holds no class folders", str(root)))
+    skipped = Counter({"images beside the class folders": len(listing.images)})
+    if not listing.folders:
+        faults.append(Diagnostic("D003", "holds no class folders", str(listing.root)))
     found = {
-        folder.name: tuple(collect(faults, _class_images, folder, skipped) or ())
-        for folder in folders
+        name: tuple(collect(faults, _class_images, listing.root / name, skipped) or ())
+        for name in listing.folders
     }
-    _check_images([file for files in found.values() for file in files], faults)
+    if check:
+        _check_images([file for files in found.values() for file in files], faults)
     if faults:
         raise DataError(faults)
     return Folder(found, +skipped)
-
-
-def _class_folders(root: Path) -> list[Path]:
-    with os.scandir(root) as entries:
-        return sorted(root / entry.name for entry in entries if _shown(entry) and _is_folder(entry))
-
-
-def _entries(folder: Path) -> tuple[list[str], Counter[str]]:
-    """Return the names of the image files, sorted, and how many others there are of each kind."""
-    names, others = [], Counter[str]()
-    with os.scandir(folder) as entries:
-        for entry in filter(_shown, entries):
-            if entry.name.lower().endswith(IMAGE_SUFFIXES) and _is_file(entry):
-                names.append(entry.name)
-            else:
-                others[_kind(entry)] += 1
-    return sorted(names), others
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
@@ -211,9 +226,9 @@ def _shown(entry: os.DirEntry[str]) -> bool:
 
 
 def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
-    names, others = _entries(folder)
-    skipped.update(others)
-    files = [folder / name for name in names]
+    listing = list_folder(folder)
+    skipped.update(listing.others)
+    files = [folder / name for name in listing.images]
     if files:
         return files
     what = "holds no image" if any(folder.iterdir()) else "is an empty class folder"
@@ -221,13 +236,12 @@ def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
     raise DataError.one("D003", what, str(folder), hint)
 
 
-def class_faults(roots: Sequence[Path]) -> list[Diagnostic]:
+def class_faults(listings: Sequence[Listing]) -> list[Diagnostic]:
     """Compare the class folders of each part with those of the first, which is `train` if there is one."""
-    names = {root: {folder.name for folder in _class_folders(root)} for root in roots}
-    first = roots[0]
-    pairs = [(first, other) for other in roots[1:]] + [(other, first) for other in roots[1:]]
+    first, *others = listings
+    pairs = [(first, other) for other in others] + [(other, first) for other in others]
     return [
-        Diagnostic("D004", f"lacks the class {name!r} of {other}", str(root))
-        for root, other in pairs
-        for name in sorted(names[other] - names[root])
+        Diagnostic("D004", f"lacks the class {name!r} of {other.root}", str(listing.root))
+        for listing, other in pairs
+        for name in sorted({*other.folders} - {*listing.folders})
     ]

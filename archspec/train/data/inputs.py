@@ -9,7 +9,7 @@ from pathlib import Path
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
 from archspec.train.data.batches import Preprocess
-from archspec.train.data.datasets import Source, Splits, open_splits
+from archspec.train.data.datasets import DataSet, Source, Splits, open_data
 from archspec.train.recipe.model import Recipe
 from archspec.train.run_directory import Run
 
@@ -90,18 +90,21 @@ def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
-def splits_of(run: Run) -> Splits:
-    """Return the run's data set, split as the run splits it. Raises DataError (D001 where it lies there no more)."""
+def splits_of(run: Run, *, check: bool = True) -> Splits:
+    """Return the run's data set, split as the run splits it; `check` is `open_data`'s.
+
+    Raises DataError (D001 where it lies there no more).
+    """
     data_dir = run.settings.data_dir
     if data_dir is not None and not os.path.exists(data_dir):
         cure = "put it back, or say where it lies now: --data-dir DIR"
         raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
-    return split_as(run.recipe, Path(data_dir) if data_dir else None)
+    return split_as(run.recipe, open_data(Path(data_dir) if data_dir else None, check=check))
 
 
-def split_as(recipe: Recipe, data_dir: Path | None) -> Splits:
-    """Return a data set, split as the recipe says. Raises DataError (D001..D008)."""
-    return open_splits(data_dir, val_fraction=recipe.data.val_fraction, seed=recipe.seed)
+def split_as(recipe: Recipe, data: DataSet) -> Splits:
+    """Return a data set, split as the recipe says. Raises DataError (D008)."""
+    return data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
 
 
 def data_digest(run: Run) -> str | None:

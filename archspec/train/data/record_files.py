@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import Parts, collect
+from archspec.train.data.image_files import collect
 
 MAX_RECORD_BYTES = 1 << 30
+Parts = dict[str, tuple[Path, ...]]  # the files of "train" and "test"
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,11 @@ msrun starts this for the scheduler too, which stays in `join_group`; nothing be
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-from archspec.train.distributed.worker_group import die_with_parent, faults_reported
+from archspec.train.distributed.worker_group import IMAGES_CHECKED, die_with_parent, faults_reported
 
 
 def main(path: Path) -> None:
@@ -19,7 +20,8 @@ def main(path: Path) -> None:
 
     run = open_run(path)
     with faults_reported(run.workers):
-        fit(run, lambda event: append_event(run.metrics, event))
+        is_checked = bool(os.environ.get(IMAGES_CHECKED))
+        fit(run, lambda event: append_event(run.metrics, event), is_checked=is_checked)
 
 
 if __name__ == "__main__":

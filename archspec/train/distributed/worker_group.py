@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SUPERVISOR = "ARCHSPEC_SUPERVISOR"  # "pid:token" in the environment marks every process of one job
+IMAGES_CHECKED = "ARCHSPEC_IMAGES_CHECKED"  # set where who launched has looked at each image
 PR_SET_PDEATHSIG = 1
 
 

@@ -1,0 +1,104 @@
+"""Training opens its data once: what the real command asks of the disk.
+
+An audit hook counts it in each process.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, densenet, passed
+from PIL import Image
+
+EPOCHS = 2
+HOOK = """
+import os, sys
+
+def note(event, arguments):
+    if event not in ("open", "os.scandir", "os.listdir"):
+        return
+    if not isinstance(arguments[0], (str, bytes, os.PathLike)):  # a number of an open file
+        return
+    path = os.path.abspath(os.fsdecode(arguments[0]))
+    if path.startswith(os.environ["COUNTED"]):
+        kind = "opened" if event == "open" else "listed"
+        os.write(log, f"{os.getpid()} {kind} {path}\\n".encode())
+
+log = os.open(os.environ["COUNTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+sys.addaudithook(note)
+"""
+PARTS = {"train": 8, "val": 3}
+FOLDERS = 1 + len(PARTS) + 2 * len(PARTS)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two classes, 16 images to train with and 6 to choose by, no two alike."""
+    root, random = tmp_path / "data", np.random.default_rng(0)
+    for part, count in PARTS.items():
+        for name in ("cat", "dog"):
+            (root / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (12, 12, 3), np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{part}{number}.png")
+    return root
+
+
+def counted(*arguments: object, data: Path) -> tuple[Counter[str], dict[str, Counter[str]]]:
+    """Run the command; return how often each image was opened, and by process what was listed."""
+    folder, log = data.parent / "hook", data.parent / "counts"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(HOOK)
+    log.unlink(missing_ok=True)
+    root = Path(__file__).resolve().parents[2]
+    told = {"COUNTED": str(data), "COUNTS": str(log), "PYTHONPATH": f"{folder}:{root}"}
+    passed(densenet("train", *arguments, cwd=data.parent, env=told))
+    opened: Counter[str] = Counter()
+    listed: dict[str, Counter[str]] = {}
+    for process, kind, path in (line.split(" ", 2) for line in log.read_text().splitlines()):
+        if kind == "opened":
+            opened[path] += 1
+        else:
+            listed.setdefault(process, Counter())[path] += 1
+    return opened, listed
+
+
+def once_each(data: Path, *, of_train: int, of_val: int) -> dict[str, int]:
+    """How often each image is opened, by part."""
+    times = {"train": of_train, "val": of_val}
+    return {str(path): times[path.parts[-3]] for path in data.rglob("*.png")}
+
+
+def fresh(data: Path, *more: object) -> tuple[object, ...]:
+    size = ("--epochs", EPOCHS, "--batch-size", 4)
+    return (*TINY, "--data-dir", data, "--out", "run", "--no-certify", *size, *more)
+
+
+def test_a_run_lists_each_folder_once_and_opens_each_image_once_more_than_it_decodes_it(data):
+    """Once to look whether it is whole; then once an epoch, and those to choose by at the end too.
+
+    That holds for a new run, and for one that goes on where its data were moved to.
+    """
+    opened, listed = counted(*fresh(data), data=data)
+    assert opened == once_each(data, of_train=1 + EPOCHS, of_val=1 + EPOCHS + 1)
+    (folders,) = listed.values()
+    assert (set(folders.values()), len(folders)) == ({1}, FOLDERS)
+    moved = data.rename(data.with_name("moved"))
+    opened, listed = counted("--resume", "run", "--data-dir", moved, data=moved)
+    assert opened == once_each(moved, of_train=1, of_val=1 + 1)
+    (folders,) = listed.values()
+    assert (set(folders.values()), len(folders)) == ({1}, FOLDERS)
+
+
+@pytest.mark.slow
+def test_of_several_processes_one_looks_at_the_images_and_each_lists_its_own(data):
+    """Who launches a new run has looked; of one that goes on, rank 0 does."""
+    opened, listed = counted(*fresh(data, "--devices", 2), data=data)
+    assert opened == once_each(data, of_train=1 + EPOCHS, of_val=1 + EPOCHS + 1)
+    assert len(listed) == 1 + 2
+    opened, again = counted("--resume", "run", data=data)
+    assert opened == once_each(data, of_train=1, of_val=1 + 1)
+    assert len(again) == 2
+    for folders in (*listed.values(), *again.values()):
+        assert (set(folders.values()), len(folders)) == ({1}, FOLDERS)
