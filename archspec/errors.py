@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from typing_extensions import Self
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -53,7 +55,7 @@ class ArchspecError(Exception):
         super().__init__("\n".join(map(str, self.diagnostics)))
 
     @classmethod
-    def one(cls, code: str, message: str, where: str | Place = "", hint: str = "") -> ArchspecError:
+    def one(cls, code: str, message: str, where: str | Place = "", hint: str = "") -> Self:
         """Return an error with a single diagnostic."""
         return cls([Diagnostic(code, message, str(where), hint)])
 

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from typing_extensions import Self
 
 from archspec.spec.load import Overrides
 from densenet_cli.options import console
@@ -139,7 +140,7 @@ class _Bar:
         self.what = ""
         self.last_line = 0.0
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

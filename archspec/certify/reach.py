@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 Array = Any
 
@@ -25,7 +26,7 @@ class Reach:
     """Numbers of rows, one for each channel."""
 
     @classmethod
-    def of(cls, table: Array) -> Reach:
+    def of(cls, table: Array) -> Self:
         """Return channels that depend on the sources that a table (channels, sources) says."""
         return cls(np.vstack([np.zeros_like(table[:1]), table]), np.arange(1, len(table) + 1))
 

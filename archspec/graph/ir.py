@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import networkx as nx
+from typing_extensions import Self
 
 from archspec.errors import GraphError
 from archspec.operators.operator import Attrs
@@ -57,7 +58,7 @@ class Graph:
     regions: Mapping[str, Region] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, ops: Iterable[Op], regions: Iterable[Region] = ()) -> Graph:
+    def of(cls, name: str, ops: Iterable[Op], regions: Iterable[Region] = ()) -> Self:
         """Return a graph of operators and regions, each found by its name.
 
         Raises:
@@ -111,11 +112,11 @@ class Graph:
             if r.kind == kind and (parent is None or r.parent == parent)
         )
 
-    def with_op(self, op: Op) -> Graph:
+    def with_op(self, op: Op) -> Self:
         """Return the graph with the operator of that name replaced, or added."""
         return replace(self, ops=MappingProxyType({**self.ops, op.name: op}))
 
-    def without_op(self, name: str) -> Graph:
+    def without_op(self, name: str) -> Self:
         """Return the graph without an operator; what read it still names it."""
         return replace(
             self, ops=MappingProxyType({n: op for n, op in self.ops.items() if n != name})

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticKnownError
+from typing_extensions import Self
 
 from archspec.settings import Factor, Growth, Path, Rate, Share, SpecModel, raise_broken_rules
 from archspec.spec.connectivity import Connectivity, ConnectivitySpec
@@ -129,7 +130,7 @@ class Spec(WrittenModel):
     must be one of them."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Spec:
+    def _fits_together(self) -> Self:
         raise_broken_rules([*self._misplaced(), *self._unknown_widths(), *self._misfits()])
         return self
 

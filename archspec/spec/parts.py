@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
+from typing_extensions import Self
 
 from archspec.operators.convolutions import ConvStep
 from archspec.operators.pools import PoolStep
@@ -99,7 +100,7 @@ class StemSpec(SpecModel):
     """A template of stems.yaml or a list of steps, instead of kernel, stride and norm."""
 
     @model_validator(mode="after")
-    def _steps_say_it_all(self) -> StemSpec:
+    def _steps_say_it_all(self) -> Self:
         both = [
             key
             for key in _OF_THE_CONVOLUTION
@@ -142,7 +143,7 @@ class WidthSpec(SpecModel):
     """Output channels, instead of a share."""
 
     @model_validator(mode="after")
-    def _one_width(self) -> WidthSpec:
+    def _one_width(self) -> Self:
         if self.compression is not None and self.channels is not None:
             raise broken_rule(
                 "channels", "channels and compression both say how wide the part is; keep one"
@@ -168,7 +169,7 @@ class AggregateSpec(WidthSpec):
     """A template of transitions.yaml or a list of steps."""
 
     @model_validator(mode="after")
-    def _known_widths(self) -> AggregateSpec:
+    def _known_widths(self) -> Self:
         raise_broken_rules(faulty_widths(self.steps, ("in", "out")))
         return self
 
@@ -201,7 +202,7 @@ class BlockSpec(SpecModel):
     """Whether the block's input is added to its output, which must have as many channels."""
 
     @model_validator(mode="after")
-    def _fits_its_layers(self) -> BlockSpec:
+    def _fits_its_layers(self) -> Self:
         faults = [*faulty_widths(self.layer, OF_A_LAYER, "layer"), *self._misfit_layers()]
         if isinstance(self.growth_rate, tuple) and len(self.growth_rate) != self.layers:
             listed = f"growth_rate (={len(self.growth_rate)} entries)"
@@ -269,7 +270,7 @@ class TransitionSpec(WidthSpec):
     """Steps behind the skip's join."""
 
     @model_validator(mode="after")
-    def _says_what_it_skips(self) -> TransitionSpec:
+    def _says_what_it_skips(self) -> Self:
         said = [
             key for key in _OF_A_SKIP if getattr(self, key) != type(self).model_fields[key].default
         ]
@@ -307,7 +308,7 @@ class HeadSpec(SpecModel):
     """A template of heads.yaml or a list of steps."""
 
     @model_validator(mode="after")
-    def _known_widths(self) -> HeadSpec:
+    def _known_widths(self) -> Self:
         raise_broken_rules(faulty_widths(self.steps, ("in", "out")))
         return self
 

@@ -68,7 +68,7 @@ class NormSpec(NormSettings):
     """`layer` is over the channels of each pixel."""
 
     @model_validator(mode="after")
-    def _settings_of_the_kind(self) -> NormSpec:
+    def _settings_of_the_kind(self) -> Self:
         for key in _SETTINGS_OF_SOME_NORMS:
             if key in self.model_fields_set and key not in self.own_settings:
                 owners = _owners(NORMS, key).replace("_norm", "")
@@ -107,7 +107,7 @@ class ActivationSpec(ActivationSettings):
     """Of the function."""
 
     @model_validator(mode="after")
-    def _settings_of_the_kind(self) -> ActivationSpec:
+    def _settings_of_the_kind(self) -> Self:
         for key in self.said_settings:
             if key not in OPERATORS[self.kind].settings:
                 owners = _owners(ACTIVATIONS, key)
@@ -161,7 +161,7 @@ class BranchesStep(SpecModel):
     """The lists of steps."""
 
     @model_validator(mode="after")
-    def _two_to_multiply(self) -> BranchesStep:
+    def _two_to_multiply(self) -> Self:
         if self.join == "multiply" and len(self.of) > 2:
             rule = "must be two to multiply: the second scales the first"
             raise broken_rule("of", f"of (={len(self.of)} branches) {rule}")

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 from archspec.runtime import prepare
 from archspec.train import checkpoint
@@ -107,7 +108,7 @@ class _Trainer:
     best: float
 
     @classmethod
-    def start(cls, run: Run, rank: int, world: int, splits: Splits) -> _Trainer:
+    def start(cls, run: Run, rank: int, world: int, splits: Splits) -> Self:
         """Build, initialise and, where there is a checkpoint, restore."""
         import mindspore as ms
 

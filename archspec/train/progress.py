@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typing_extensions import Self
 
 from archspec.errors import TrainingError, counted
 
@@ -66,7 +67,7 @@ class Display:
         self.plan: Event = {}
         self.last_line = time.monotonic()
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

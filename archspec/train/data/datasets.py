@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Self
 
 from archspec.errors import DataError, Diagnostic
 from archspec.train.data.image_files import (
@@ -68,7 +69,7 @@ class Source:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Source:
+    def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return the images with these numbers, in this order."""
         chosen = np.asarray(indices, np.int64)
         return replace(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from archspec.errors import Place, TrainingError, counted
 from archspec.settings import SpecModel, raise_broken_rules
@@ -143,7 +144,7 @@ class Recipe(WrittenModel):
         return {**written, "batch_size": min(batch, 65_536) if is_sound else 1}
 
     @model_validator(mode="after")
-    def _nothing_useless(self) -> Recipe:
+    def _nothing_useless(self) -> Self:
         raise_broken_rules(useless(self))
         return self
 
