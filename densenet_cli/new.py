@@ -12,9 +12,9 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from archspec.spec.block import BlockSpec
 from archspec.spec.load import Override, load_spec
 from archspec.spec.model import Spec
-from archspec.spec.parts import BlockSpec
 from densenet_cli.options import complete_spec, console, save, typed
 
 COLUMNS = 120

@@ -13,10 +13,10 @@ from PIL import Image
 
 from archspec.connectivity_rules import RULES, count, sources
 from archspec.graph.build import build_graph
+from archspec.spec.block import BlockSpec
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.spec.parts import BlockSpec
 from archspec.spec.steps import ActivationKind, NormKind, StepSpec
 from archspec.spec.templates import templates
 from archspec.train.recipe.model import load_recipe

@@ -32,7 +32,7 @@ from archspec.errors import Diagnostic, counted
 from archspec.graph.ir import Graph, Op
 from archspec.operators.operator import DERIVED
 from archspec.operators.table import OPERATORS
-from archspec.spec.parts import compressed
+from archspec.spec.compression import compress
 
 MAX_LINES = 1_000
 """Differences that are listed."""
@@ -322,7 +322,7 @@ def _follows(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
         return bool(theirs["out_channels"] == theirs["in_channels"])
     compression = region.attrs["compression"]
     return bool(
-        compression and theirs["out_channels"] == compressed(theirs["in_channels"], compression)
+        compression and theirs["out_channels"] == compress(theirs["in_channels"], compression)
     )
 
 

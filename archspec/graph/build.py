@@ -19,9 +19,9 @@ from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.model import Block, Spec
-from archspec.spec.parts import TransitionSpec
 from archspec.spec.reading.validation_errors import in_reading_order
 from archspec.spec.templates import steps_of
+from archspec.spec.transition import TransitionSpec
 
 
 def build_graph(spec: Spec) -> Graph:

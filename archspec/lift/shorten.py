@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from archspec.connectivity_rules import gathered
 from archspec.graph.expand import Part, Piece, expand
+from archspec.spec.block import AggregateSpec
 from archspec.spec.load import validate
 from archspec.spec.model import Block, Spec
-from archspec.spec.parts import AggregateSpec, TransitionSpec
 from archspec.spec.reading.document import Document
 from archspec.spec.templates import steps_of
+from archspec.spec.transition import TransitionSpec
 
 Values = dict[str, Any]
 Path = tuple[str | int, ...]

@@ -19,7 +19,8 @@ from archspec.lift.step_lists import listed
 from archspec.lift.structure import Stages
 from archspec.lift.transitions import POOLS, forms_of
 from archspec.operators.table import OPERATORS
-from archspec.spec.parts import HeadSpec, StemSpec
+from archspec.spec.head import HeadSpec
+from archspec.spec.stem import StemSpec
 from archspec.spec.templates import templates
 
 Values = dict[str, Any]

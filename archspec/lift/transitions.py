@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from archspec.lift.matching_steps import Instance, Style, comes_to
 from archspec.lift.network import Unliftable
 from archspec.lift.step_lists import listed
-from archspec.spec.parts import TransitionSpec, compressed
+from archspec.spec.compression import compress
 from archspec.spec.templates import templates
+from archspec.spec.transition import TransitionSpec
 
 Form = dict[str, Any]
 Key = TypeVar("Key", bound=Hashable)
@@ -83,4 +84,4 @@ def _steps(form: Form) -> Any:
 
 
 def _keeps(part: Instance, theta: float) -> bool:
-    return compressed(part.ins, theta) == part.known["out"]
+    return compress(part.ins, theta) == part.known["out"]

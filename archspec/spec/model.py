@@ -15,21 +15,14 @@ from pydantic_core import PydanticKnownError
 from typing_extensions import Self
 
 from archspec.settings import Factor, Growth, Path, Rate, Share, SpecModel, raise_broken_rules
+from archspec.spec.block import AggregateSpec, BlockSpec, Multiplier
 from archspec.spec.connectivity import Connectivity, ConnectivitySpec
-from archspec.spec.parts import (
-    AggregateSpec,
-    BlockSpec,
-    Head,
-    HeadSpec,
-    InputSpec,
-    Multiplier,
-    Stem,
-    StemSpec,
-    Transition,
-    TransitionSpec,
-)
+from archspec.spec.head import Head, HeadSpec
+from archspec.spec.input import InputSpec
+from archspec.spec.stem import Stem, StemSpec
 from archspec.spec.steps import Activation, ActivationSpec, Norm, NormSpec, StepSpec, named_widths
 from archspec.spec.templates import LayerSteps, steps_of
+from archspec.spec.transition import Transition, TransitionSpec
 from archspec.spec.widths import OF_A_LAYER, faulty_widths
 from archspec.spec.written_model import WrittenModel
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from archspec.operators.widths import WIDTH
-from archspec.spec.parts import LAYER
+from archspec.spec.block import LAYER
 from archspec.spec.steps import Step
 from archspec.spec.templates import templates
 from archspec.spec.written_model import WrittenModel

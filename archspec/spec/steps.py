@@ -51,6 +51,11 @@ def named_widths(step: StepSpec) -> Iterator[str]:
             yield found[2]
 
 
+def make_step(kind: str, settings: Any = None) -> StepSpec:
+    """Return a step with settings that are valid already; None where they are the spec's own."""
+    return StepSpec.model_construct({kind}, **{kind: settings})
+
+
 def _named_kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 

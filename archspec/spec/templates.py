@@ -26,6 +26,11 @@ def steps_of(kind: str, given: str | tuple[StepSpec, ...]) -> tuple[StepSpec, ..
     return templates(kind)[given] if isinstance(given, str) else given
 
 
+def accept_bare_steps(value: Any) -> Any:
+    """Return `{steps: value}` for a name or a list that stands in place of a part's settings."""
+    return {"steps": value} if isinstance(value, (str, list, tuple)) else value
+
+
 def _known(kind: str) -> Any:
     def check(name: str) -> str:
         if name not in templates(kind):

@@ -10,9 +10,9 @@ from archspec.errors import SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.report import Report, report
 from archspec.spec.catalogue import DEFAULT_SPEC, locate, shipped, specs_folder
+from archspec.spec.compression import compress
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.spec.parts import compressed
 from archspec.verifiers.verify import verify
 
 # params, params with BN stats, GMACs to 3 decimals, edges. Huang et al. 2017 (arXiv 1608.06993), tables 1
@@ -160,10 +160,10 @@ def test_a_reports_stages_add_up(reports: dict[str, Report]) -> None:
 
 def test_compression_is_exact_in_decimals() -> None:
     """0.29 x 100 is 28.999999999999996 in binary floating point; a network has 29 channels."""
-    assert compressed(100, 0.29) == 29
-    assert [compressed(n, 0.5) for n in (1, 2, 255)] == [0, 1, 127]
-    assert all(compressed(1000 * n, 1 / 1000) == n for n in range(1, 200))
-    assert compressed(100_000, 1e-5) == 1
+    assert compress(100, 0.29) == 29
+    assert [compress(n, 0.5) for n in (1, 2, 255)] == [0, 1, 127]
+    assert all(compress(1000 * n, 1 / 1000) == n for n in range(1, 200))
+    assert compress(100_000, 1e-5) == 1
 
 
 def test_names_and_paths_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from archspec.errors import SpecError
 from archspec.graph.build import build_graph
 from archspec.spec.catalogue import shipped
+from archspec.spec.compression import compress
 from archspec.spec.load import is_overridden, is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.spec.parts import compressed
 from archspec.spec.templates import templates
 
 PARENT = """\
@@ -523,7 +523,7 @@ def test_any_resolved_spec_reads_back_equal(
 @given(st.integers(1, 10**6), st.decimals(min_value="0.001", max_value=1, places=3))
 def test_compression_rounds_down_the_decimal_product(channels: int, share: Any) -> None:
     """The exact decimal product, as a person computes it on paper."""
-    assert compressed(channels, float(share)) == int(channels * share)
+    assert compress(channels, float(share)) == int(channels * share)
 
 
 def test_every_shipped_spec_loads_with_overrides() -> None:

@@ -19,9 +19,9 @@ from archspec.errors import GraphError, SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.runtime import prepare
+from archspec.spec.head import HeadSpec
 from archspec.spec.load import load_spec, validate
 from archspec.spec.model import Spec
-from archspec.spec.parts import HeadSpec
 from archspec.spec.reading.document import Document, short
 from archspec.verifiers.verify import verified
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
