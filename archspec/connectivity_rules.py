@@ -95,14 +95,14 @@ def _count_powers_back(layers: int, wiring: Wiring) -> int:
 
 
 def _dividing_powers_back(layer: int, wiring: Wiring) -> Sources:
-    return tuple(layer - (1 << n) for n in reversed(range(power_of_two(layer) + 1)))
+    return tuple(layer - (1 << n) for n in reversed(range(exponent_of_two(layer) + 1)))
 
 
 def _odd_and_last(layers: int, wiring: Wiring) -> Sources:
     return tuple(n for n in range(1, layers + 1) if n % 2 or n == layers)
 
 
-def power_of_two(layer: int) -> int:
+def exponent_of_two(layer: int) -> int:
     """Return how often 2 divides a layer's number."""
     return (layer & -layer).bit_length() - 1
 
@@ -138,13 +138,13 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def sources(wiring: Wiring, layer: int) -> Sources:
+def sources_of_layer(wiring: Wiring, layer: int) -> Sources:
     """Return the sources of a layer in the order in which it joins them."""
     found = RULES[wiring.kind].sources(layer, wiring)
     return found[::-1] if wiring.is_newest_first else found
 
 
-def gathered(wiring: Wiring, layers: int) -> Sources:
+def sources_of_output(wiring: Wiring, layers: int) -> Sources:
     """Return the sources that a block's output joins, in order: those that the spec lists, else its rule's."""
     if isinstance(wiring.output, tuple):
         return wiring.output
@@ -153,20 +153,20 @@ def gathered(wiring: Wiring, layers: int) -> Sources:
     return found[::-1] if wiring.is_output_newest_first else found
 
 
-def count(wiring: Wiring, layers: int, aggregated: bool = False) -> int:
+def count_connections(wiring: Wiring, layers: int, aggregated: bool = False) -> int:
     """Return the closed-form number of direct connections of a block: of its layers, aggregation and bypass."""
     rule = RULES[wiring.kind]
-    aggregation = len(gathered(wiring, layers)) if aggregated and rule.aggregates else 0
-    return rule.count(layers, wiring) + aggregation + bypasses(wiring)
+    aggregation = len(sources_of_output(wiring, layers)) if aggregated and rule.aggregates else 0
+    return rule.count(layers, wiring) + aggregation + has_bypass(wiring)
 
 
-def around(wiring: Wiring, channels: int) -> int:
+def count_bypassing(wiring: Wiring, channels: int) -> int:
     """Return how many of a block's input channels, the first ones, go round its layers."""
-    share = Fraction(str(wiring.share or 0.5)) if bypasses(wiring) else 1
+    share = Fraction(str(wiring.share or 0.5)) if has_bypass(wiring) else 1
     return math.floor((1 - share) * channels)
 
 
-def bypasses(wiring: Wiring) -> bool:
+def has_bypass(wiring: Wiring) -> bool:
     """Return whether a share of the input's channels goes round the layers: one more connection."""
     return RULES[wiring.kind].bypass or wiring.share is not None
 

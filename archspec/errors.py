@@ -88,11 +88,11 @@ class EnvironmentFault(ArchspecError):
     """The installation or the machine lacks something (codes E)."""
 
 
-def first_of(names: Sequence[str]) -> str:
+def name_first(names: Sequence[str]) -> str:
     """Return `conv1`, or of several `conv1 and 2 more`."""
     return f"{names[0]} and {len(names) - 1:,} more" if names[1:] else names[0]
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """Return `1 layer`, `2 layers`, `1,024 layers`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

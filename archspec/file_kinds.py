@@ -48,7 +48,7 @@ _SPECIAL: Mapping[int, str] = {
 }
 
 
-def kind_of(head: bytes) -> str:
+def identify_kind(head: bytes) -> str:
     """Return what the file that begins so is, one of the kinds above; "" for one not known."""
     for pattern, kind in _PATTERNS:
         if pattern.match(head):
@@ -56,7 +56,7 @@ def kind_of(head: bytes) -> str:
     return TEXT if _TEXT.fullmatch(head[:HEAD]) else ""
 
 
-def special_kind(path: Path) -> str:
+def identify_special(path: Path) -> str:
     """Return `a pipe`, `a socket`, `a device`: what waits or has no end; "" for anything else.
 
     Raises:

@@ -28,7 +28,7 @@ class _Dumper(yaml.SafeDumper):
     Keys are words to our reader whatever they look like, so those that are numbers go without quotes.
     """
 
-    def quoted(self, text: str) -> yaml.ScalarNode:
+    def represent_text(self, text: str) -> yaml.ScalarNode:
         style = "'" if any(pattern.fullmatch(text) for pattern, _ in SCALARS) else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
@@ -40,10 +40,10 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_mapping(tag, numbered, flow_style)
 
 
-_Dumper.add_representer(str, _Dumper.quoted)
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it: it is there whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:

@@ -26,8 +26,8 @@ from archspec.errors import EnvironmentFault
 
 STDOUT, STDERR = 1, 2
 LOG_MODE = 0o644
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-GONE = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS_OF_LOST_READERS = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
 """Failures to write where nobody reads any more, and the signals that other programs end by there."""
 
 
@@ -48,7 +48,7 @@ def prepare() -> None:
     )  # errors only; MindSpore warns dozens of times in a healthy run
 
 
-def onnx_runtime() -> Any:
+def import_onnx_runtime() -> Any:
     """Return the package that runs ONNX models.
 
     Raises:
@@ -85,12 +85,12 @@ def cache_folder() -> Path:
 
 def take_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     """Have a handler take SIGINT, SIGTERM and SIGHUP; one that is ignored (nohup) stays so."""
-    for number in ENDING:
+    for number in ENDING_SIGNALS:
         if signal.getsignal(number) not in (None, signal.SIG_IGN):
             signal.signal(number, handler)
 
 
-def leave(number: int, frame: FrameType | None) -> None:
+def exit_at_once(number: int, frame: FrameType | None) -> None:
     """End the process at once: for as long as nothing has been made that would want tidying up.
 
     An exception would do harm in the middle of importing an extension module.
@@ -98,9 +98,9 @@ def leave(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def end(number: int, frame: FrameType | None) -> None:
+def raise_for_signal(number: int, frame: FrameType | None) -> None:
     """Raise what the signal stands for."""
-    raise ended_by(number)
+    raise exception_of(number)
 
 
 def watch_interrupts() -> None:
@@ -120,13 +120,13 @@ def _pass_on_interrupts() -> None:
         _thread.interrupt_main()
 
 
-def ended_by(number: int) -> BaseException:
+def exception_of(number: int) -> BaseException:
     """Return what a signal is raised as: KeyboardInterrupt for SIGINT, else SystemExit with 128 + number."""
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
 @contextmanager
-def signals_noted() -> Iterator[list[int]]:
+def collect_signals() -> Iterator[list[int]]:
     """Yield a list to which SIGINT, SIGTERM and SIGHUP are added instead of doing what they did."""
     noted: list[int] = []
 
@@ -136,7 +136,7 @@ def signals_noted() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield noted  # only the main thread may set handlers
         return
-    former = {number: signal.getsignal(number) for number in ENDING}
+    former = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     former = {
         number: old for number, old in former.items() if old not in (None, signal.SIG_IGN)
     }  # nohup
@@ -150,16 +150,16 @@ def signals_noted() -> Iterator[list[int]]:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended, then raise them (see `ended_by`)."""
-    with signals_noted() as noted:
+def hold_interrupts() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended, then raise them (see `exception_of`)."""
+    with collect_signals() as noted:
         yield
     if noted:
-        raise ended_by(noted[0])
+        raise exception_of(noted[0])
 
 
 @contextmanager
-def quiet(log: Path) -> Iterator[Console]:
+def divert_output(log: Path) -> Iterator[Console]:
     """Send all that the process and its libraries print to the end of `log`; yield a Console on the screen.
 
     The Console is good until the block ends. A rich Live or Progress on it needs redirect_stdout=False and
@@ -167,7 +167,7 @@ def quiet(log: Path) -> Iterator[Console]:
     Raises EnvironmentFault (E002) where the log cannot be written.
     """
     descriptor = _open_log(log)
-    _flush()
+    _flush_buffers()
     screen, errors = os.dup(STDOUT), os.dup(STDERR)
     stream = _screen_stream(screen)
     os.dup2(descriptor, STDOUT)
@@ -177,15 +177,15 @@ def quiet(log: Path) -> Iterator[Console]:
         yield Console(file=stream, width=_hidden_width(screen))
     finally:
         try:
-            _flush()
+            _flush_buffers()
             stream.flush()
         finally:
             os.dup2(screen, STDOUT)
             os.dup2(errors, STDERR)
             os.close(errors)
-            _close(stream)
+            _close_stream(stream)
             os.close(screen)
-            _keep_exit_quiet(log.absolute())
+            _divert_exit(log.absolute())
 
 
 def _open_log(log: Path) -> int:
@@ -206,10 +206,10 @@ def _screen_stream(screen: int) -> TextIO:
         on_descriptor = False
     if not on_descriptor:
         return sys.stdout
-    return screen_writer(screen, sys.stdout.encoding, line_buffering=True)
+    return open_screen(screen, sys.stdout.encoding, line_buffering=True)
 
 
-def screen_writer(descriptor: int, encoding: str, *, line_buffering: bool) -> TextIO:
+def open_screen(descriptor: int, encoding: str, *, line_buffering: bool) -> TextIO:
     """Return a text stream on the screen; what its encoding lacks becomes a replacement character.
 
     Writing raises EnvironmentFault (E006) where the screen takes no more, and SystemExit with 128 + signal
@@ -228,7 +228,7 @@ class _Screen(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            number = GONE.get(error.errno or 0)
+            number = SIGNALS_OF_LOST_READERS.get(error.errno or 0)
             if number == signal.SIGPIPE or (
                 number and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
             ):
@@ -238,7 +238,7 @@ class _Screen(io.FileIO):
             ) from None
 
 
-def _close(stream: TextIO) -> None:
+def _close_stream(stream: TextIO) -> None:
     if stream is not sys.stdout:
         with suppress(EnvironmentFault, SystemExit):  # a flush has said it
             stream.close()
@@ -251,7 +251,7 @@ def _hidden_width(screen: int) -> int | None:
     return os.get_terminal_size(screen).columns
 
 
-def _flush() -> None:
+def _flush_buffers() -> None:
     """Empty Python's and C's buffers, so that each text lands where it was meant to."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
@@ -259,21 +259,21 @@ def _flush() -> None:
     ctypes.CDLL(None).fflush(None)
 
 
-def _keep_exit_quiet(log: Path) -> None:
+def _divert_exit(log: Path) -> None:
     """Have the interpreter's last words go to the log: cells deleted at exit print AttributeErrors.
 
     A traceback of an uncaught error is printed before exit handlers run, so it still reaches the user.
     """
     if "mindspore" not in sys.modules:
         return
-    atexit.unregister(_exit_into)
+    atexit.unregister(_divert_last_words)
     atexit.register(
-        _exit_into, log
+        _divert_last_words, log
     )  # registered after MindSpore's own handlers, so it runs before them
 
 
-def _exit_into(log: Path) -> None:
-    _flush()
+def _divert_last_words(log: Path) -> None:
+    _flush_buffers()
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, LOG_MODE)
     except OSError:  # such as a run directory that has been taken away

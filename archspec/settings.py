@@ -18,7 +18,7 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-def no_truth(value: Any) -> Any:
+def refuse_bool(value: Any) -> Any:
     """Refuse true and false where a number is meant."""
     if isinstance(value, bool):  # Python's True equals 1
         raise PydanticKnownError("int_type")
@@ -35,7 +35,7 @@ Window = Annotated[int, Field(strict=True, ge=1, le=31)]
 Stride = Annotated[int, Field(strict=True, ge=1, le=8)]
 Padding = Annotated[int, Field(strict=True, ge=0, le=31)]
 Flag = Annotated[bool, Field(strict=True)]
-OddKernel = Annotated[Literal[1, 3, 5, 7], BeforeValidator(no_truth)]
+OddKernel = Annotated[Literal[1, 3, 5, 7], BeforeValidator(refuse_bool)]
 Pooling = Literal["max", "avg", "none"]
 
 

@@ -22,7 +22,7 @@ def main() -> None:
         _refuse_lost_folder()
         _run()
     except KeyboardInterrupt:
-        _say("Interrupted")
+        _print_error("Interrupted")
         raise SystemExit(130) from None
     finally:
         _drop_what_cannot_be_written()
@@ -30,10 +30,10 @@ def main() -> None:
 
 def _run() -> None:
     from archspec.errors import ArchspecError
-    from archspec.runtime import STDOUT, screen_writer
+    from archspec.runtime import STDOUT, open_screen
     from densenet_cli.app import app
 
-    sys.stdout = screen_writer(
+    sys.stdout = open_screen(
         STDOUT, sys.stdout.encoding, line_buffering=bool(sys.stdout.line_buffering)
     )
     try:
@@ -43,11 +43,11 @@ def _run() -> None:
             sys.stdout.flush()
     except ArchspecError as error:
         for diagnostic in error.diagnostics:
-            _say(str(diagnostic))
+            _print_error(str(diagnostic))
         raise SystemExit(1) from None
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     with suppress(OSError):  # there is nowhere else to say it
         sys.stderr.write(f"{line}\n")
 
@@ -73,7 +73,7 @@ def _drop_what_cannot_be_written() -> None:
 
 def _refuse_closed_screen() -> None:
     if sys.stdout is None:
-        _say("E006 cannot write to the screen: standard output is closed")
+        _print_error("E006 cannot write to the screen: standard output is closed")
         raise SystemExit(1)
 
 
@@ -81,7 +81,9 @@ def _refuse_lost_folder() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        _say(f"E007 the working directory cannot be used: {error.strerror} (cd to one that exists)")
+        _print_error(
+            f"E007 the working directory cannot be used: {error.strerror} (cd to one that exists)"
+        )
         raise SystemExit(1) from None
 
 
@@ -91,7 +93,7 @@ def _refuse_foreign_archspec() -> None:
     folder = Path(found.origin).parent if found and found.origin else None
     if folder is not None and (folder / "spec" / "model.py").is_file():
         return
-    _say(
+    _print_error(
         f"E005 another package is imported as 'archspec' ({folder}): the labels of CPU architectures that come "
         "with conda and spack, not densenet-archspec's (install densenet-archspec into an environment of its "
         "own: python -m venv venv && venv/bin/pip install densenet-archspec)"

@@ -16,7 +16,7 @@ from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verified
-from densenet_cli.options import Overrides, complete_spec, console, flag, save
+from densenet_cli.options import Overrides, complete_spec, console, override_by_flag, save
 
 DIFFERENT = 3
 LISTED = 40
@@ -66,7 +66,10 @@ def certify(
 
     Example: densenet certify digits.mindir runs/demo
     """
-    given = [*(overrides or ()), *flag("--num-classes", num_classes, "head.num_classes")]
+    given = [
+        *(overrides or ()),
+        *override_by_flag("--num-classes", num_classes, "head.num_classes"),
+    ]
     named = str(_spec_in(Path(spec))) if Path(spec).is_dir() else spec
     chosen = load_spec(named, given)
     known = _known(file, locate(named), chosen, ordered, names, probe)

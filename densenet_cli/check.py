@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from archspec.errors import ArchspecError, Diagnostic, counted
+from archspec.errors import ArchspecError, Diagnostic, format_count
 from archspec.graph.build import build_graph
 from archspec.graph.connections import block_connections
 from archspec.spec.load import load_spec
@@ -22,18 +22,18 @@ def check(
 
     Example: densenet check my_spec.yaml --set growth_rate=24
     """
-    faults = [fault for name in specs for fault in _check(name, overrides or [])]
+    faults = [fault for name in specs for fault in _check_one(name, overrides or [])]
     if faults:
         raise ArchspecError(faults)
 
 
-def _check(name: str, overrides: list[str]) -> tuple[Diagnostic, ...]:
+def _check_one(name: str, overrides: list[str]) -> tuple[Diagnostic, ...]:
     try:
         graph = verified(build_graph(load_spec(name, overrides)))
     except ArchspecError as error:
         return error.diagnostics
     edges = sum(block.edges for block in block_connections(graph))
     console.out(
-        f"{name}: right, {counted(len(graph.ops), 'operator')}, {counted(edges, 'direct connection')} as the rules say"
+        f"{name}: right, {format_count(len(graph.ops), 'operator')}, {format_count(edges, 'direct connection')} as the rules say"
     )
     return ()

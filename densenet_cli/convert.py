@@ -90,7 +90,7 @@ def convert(
             order=order,
             like=like,
         )
-    for line in _lines(file, converted, suggest):
+    for line in _describe(file, converted, suggest):
         console.print(line, markup=False)
     if output is not None:
         console.print(f"wrote {output}", markup=False)
@@ -102,19 +102,19 @@ def convert(
         )
 
 
-def _lines(file: Path, converted: Converted, suggest: Path | None) -> Iterator[str]:
+def _describe(file: Path, converted: Converted, suggest: Path | None) -> Iterator[str]:
     names = "paired by order" if converted.naming == "by order" else f"names: {converted.naming}"
     yield f"{file} is a {converted.kind}, {names}"
     yield f"{len(converted.tensors)} tensors: {converted.params:,} parameters, {converted.stats:,} moving statistics"
     if converted.set_aside:
-        yield f"set aside: {_listed(converted.set_aside)}"
+        yield f"set aside: {_list_counts(converted.set_aside)}"
     for remark in converted.remarks:
         yield f"note: {remark}"
     if suggest is not None:
         yield f"wrote {suggest}: read it, then --map {suggest}"
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _list_counts(counts: Mapping[str, int]) -> str:
     """`epoch (1), optimizer (1)`; a stranger's words are cut and cannot move the cursor."""
     named = [
         f"{repr(name[:MAX_WORD])[1:-1]} ({count})" for name, count in list(counts.items())[:LISTED]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from archspec.spec.load import Override, load_spec
-from densenet_cli.options import console, save, typed
+from densenet_cli.options import console, place_typed, save
 
 
 def lift(
@@ -32,7 +32,7 @@ def lift(
     from archspec.readers.onnx.decode import is_onnx
     from archspec.readers.onnx.read import OnnxReading, onnx_reading
 
-    called = _named(file) if name is None else _checked(name)
+    called = _name_after_file(file) if name is None else _check_name(name)
     reading = onnx_reading(file) if is_onnx(file) else mindir_reading(file)
     if isinstance(reading, OnnxReading):
         refuse_invalid(file, reading.model)
@@ -48,12 +48,12 @@ def lift(
         typer.echo(f"note: {note}", err=True)
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     """Return the name, if a spec may have it."""
-    return load_spec("densenet121", [Override(("name", name), typed(f"--name {name}"))]).name
+    return load_spec("densenet121", [Override(("name", name), place_typed(f"--name {name}"))]).name
 
 
-def _named(file: Path) -> str:
+def _name_after_file(file: Path) -> str:
     """A file's name as a spec's, which begins with a letter."""
     stem = re.sub(r"[^A-Za-z0-9_.-]", "_", file.stem)
     return (stem if re.match(r"[A-Za-z]", stem) else f"network_{stem}")[:64]

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 
 from archspec.errors import ArchspecError, Place
-from archspec.runtime import quiet
+from archspec.runtime import divert_output
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import Override
-from archspec.spec.reading.document import short
+from archspec.spec.reading.document import shorten_value
 
 WIDTH_OF_A_FILE = 120
 """Columns where there is no terminal to ask."""
@@ -76,7 +76,7 @@ DataDir = Annotated[
 
 def quiet_screen(log: Path = Path(os.devnull)) -> AbstractContextManager[Console]:
     """Keep MindSpore's output off the screen: it goes into the run's log, or nowhere where there is no run."""
-    return quiet(log)
+    return divert_output(log)
 
 
 def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], list[Override]]:
@@ -88,24 +88,28 @@ def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], 
         if setting == text.lstrip():
             for_spec.append(text)
         else:
-            for_recipe.append(Override(setting, typed(f"--set {short(text)}")))
+            for_recipe.append(Override(setting, place_typed(f"--set {shorten_value(text)}")))
     return for_spec, for_recipe
 
 
-def typed(words: str) -> Place:
+def place_typed(words: str) -> Place:
     """Return the place of what was typed: its own words."""
     return Place(words, "command line")
 
 
-def flag(name: str, value: float | None, *keys: str) -> list[Override]:
+def override_by_flag(name: str, value: float | None, *keys: str) -> list[Override]:
     """Return what a flag of its own sets, so that faults quote it as it was typed: `--epochs 3`."""
-    place = typed(f"{name} {repr(value).removesuffix('.0')}")
+    place = place_typed(f"{name} {repr(value).removesuffix('.0')}")
     return [] if value is None else [Override((key, value), place) for key in keys]
 
 
-def channels_flag(name: str, text: str | None, key: str) -> list[Override]:
+def override_by_channels(name: str, text: str | None, key: str) -> list[Override]:
     """Return what a flag with one number for each channel sets: `--mean 125.3,123.0,113.9`."""
-    return [] if text is None else [Override(f"{key}=[{text}]", typed(f"{name} {short(text)}"))]
+    return (
+        []
+        if text is None
+        else [Override(f"{key}=[{text}]", place_typed(f"{name} {shorten_value(text)}"))]
+    )
 
 
 def save(file: Path, text: str, replace: bool = True) -> None:
@@ -114,13 +118,13 @@ def save(file: Path, text: str, replace: bool = True) -> None:
     Raises:
         ArchspecError: W002, it cannot be written, or exists and nobody said that it may be replaced.
     """
-    from archspec.files import write_whole
+    from archspec.files import write_atomic
 
     if not replace and (file.exists() or file.is_symlink()):
         raise ArchspecError.one(
             "W002", "exists, and is not overwritten", str(file), "-o names another file"
         )
     try:
-        write_whole(file, text)
+        write_atomic(file, text)
     except OSError as error:
         raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(file)) from None

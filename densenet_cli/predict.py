@@ -15,8 +15,8 @@ from densenet_cli.options import (
     Pretrained,
     Std,
     Target,
-    channels_flag,
     console,
+    override_by_channels,
     quiet_screen,
     split_overrides,
 )
@@ -44,8 +44,8 @@ def predict(
 
     for_spec, for_recipe = split_overrides(overrides)
     for_recipe += [
-        *channels_flag("--mean", mean, "data.mean"),
-        *channels_flag("--std", std, "data.std"),
+        *override_by_channels("--mean", mean, "data.mean"),
+        *override_by_channels("--std", std, "data.std"),
     ]
     ckpt = weights_for(target, ckpt, pretrained, for_spec)
     with quiet_screen():

@@ -30,7 +30,7 @@ weights = typer.Typer(
 )
 
 
-def _names() -> list[str]:
+def _list_names() -> list[str]:
     from archspec.weights.published import PUBLISHED
 
     return list(PUBLISHED)
@@ -39,7 +39,7 @@ def _names() -> list[str]:
 @weights.command()
 def get(
     name: Annotated[
-        str, typer.Argument(help="A name of `densenet weights list`.", autocompletion=_names)
+        str, typer.Argument(help="A name of `densenet weights list`.", autocompletion=_list_names)
     ],
     from_file: Annotated[
         Path | None,

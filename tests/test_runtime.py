@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archspec.errors import EnvironmentFault
-from archspec.runtime import prepare, quiet
+from archspec.runtime import divert_output, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "GLOG_v")
@@ -188,7 +188,7 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with (
         pytest.raises(EnvironmentFault, match=r"file/run\.log E002 the log cannot be written"),
-        quiet(tmp_path / "file" / "run.log"),
+        divert_output(tmp_path / "file" / "run.log"),
     ):
         pass
 
@@ -197,7 +197,7 @@ def test_a_captured_stdout_gets_the_consoles_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where sys.stdout is no descriptor (a notebook, a test runner), the console writes to that object."""
-    with quiet(tmp_path / "run.log") as console:
+    with divert_output(tmp_path / "run.log") as console:
         console.print("hello")
         os.write(2, b"noise\n")
     assert capsys.readouterr().out == "hello\n"

@@ -19,7 +19,7 @@ from archspec.certify.file_parts import Part, parts_of
 from archspec.certify.reach import Reach, filtered
 from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
-from archspec.errors import Diagnostic, first_of
+from archspec.errors import Diagnostic, name_first
 from archspec.graph.ir import Op
 from archspec.operators.table import NORMS, OPERATORS
 from archspec.readers.tensors import Reading, Values, Weights, values_of
@@ -77,7 +77,7 @@ class Life:
         if not self.unread:
             return ()
         return (
-            f"the weights of {first_of(self.unread)} cannot be read: nobody looked whether they are zero",
+            f"the weights of {name_first(self.unread)} cannot be read: nobody looked whether they are zero",
         )
 
     def _broken(self) -> Iterator[Diagnostic]:
@@ -90,7 +90,7 @@ class Life:
         ):
             if names:
                 verb = "have" if names[1:] else "has"
-                yield Diagnostic("R110", f"{first_of(names)} {verb} {what}", names[0])
+                yield Diagnostic("R110", f"{name_first(names)} {verb} {what}", names[0])
 
 
 def life_of(match: Match, reading: Reading, path: Path) -> Life:

@@ -22,7 +22,7 @@ from archspec.compare.compare import MAX_LINES
 from archspec.errors import Diagnostic
 from archspec.readers.onnx.read import OnnxReading
 from archspec.readers.tensors import values_of
-from archspec.runtime import onnx_runtime
+from archspec.runtime import import_onnx_runtime
 
 # How far a source is moved, one after another until the output moves: a ReLU may hide a small change.
 STEPS: Mapping[int, tuple[float, ...]] = {
@@ -90,7 +90,7 @@ def probe_of(life: Life, reading: OnnxReading, path: Path) -> Probe:
         EnvironmentFault: E009, onnxruntime is not installed.
         ModelFileError: R005, R006, the file cannot be read any more.
     """
-    runtime, moves, not_run = onnx_runtime(), list[Moves](), list[str]()
+    runtime, moves, not_run = import_onnx_runtime(), list[Moves](), list[str]()
     with values_of(path) as values:
         cutter = Cutter(reading, values)
         for part in life.parts:

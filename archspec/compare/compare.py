@@ -28,7 +28,7 @@ from archspec.compare.simplify import without_whole_crops
 from archspec.compare.sliced_concats import sliced_alike
 from archspec.compare.weight_names import nameless, other_names
 from archspec.compare.zero_biases import Settled, settled
-from archspec.errors import Diagnostic, counted
+from archspec.errors import Diagnostic, format_count
 from archspec.graph.ir import Graph, Op
 from archspec.operators.operator import DERIVED
 from archspec.operators.table import OPERATORS
@@ -164,14 +164,14 @@ def _differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Di
     number, expected = blocks_found(match) if alone else None, len(blocks)
     if number is not None and number != expected:
         yield Diagnostic(
-            "R101", f"the file has {counted(number, 'block')}, the spec says {expected}"
+            "R101", f"the file has {format_count(number, 'block')}, the spec says {expected}"
         )
     ours, theirs = (
         sum(c is not None and c.is_output for c in each) for each in zip(*match.pairs, strict=True)
     )
     if ours != theirs:
         yield Diagnostic(
-            "R101", f"the network has {counted(theirs, 'output')}, the spec says {ours}"
+            "R101", f"the network has {format_count(theirs, 'output')}, the spec says {ours}"
         )
     for block in blocks:
         if block.layers != block.expected_layers:
@@ -357,7 +357,7 @@ def _norm_notes(folds: Sequence[Folded], match: Match) -> Iterator[str]:
 
 def _norm_note(number: int, how: str, more: str = "") -> str:
     verb = "is" if number == 1 else "are"
-    return f"{counted(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
+    return f"{format_count(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
 
 
 def _notes(order: Order) -> Iterator[str]:

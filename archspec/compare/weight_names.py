@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from archspec.compare.match import Match
-from archspec.errors import Diagnostic, counted
+from archspec.errors import Diagnostic, format_count
 from archspec.operators.table import OPERATORS
 
 # What the readers and `folding` add to the name of an operator that they put together of two, or take apart.
@@ -29,7 +29,7 @@ def nameless(match: Match) -> Iterator[str]:
     """Yield a note, where the file has no names for some operators with weights."""
     count = sum(not called for _, called in _titles(match))
     if count:
-        yield f"the file has no names for the weights of {counted(count, 'operator')}: not compared there"
+        yield f"the file has no names for the weights of {format_count(count, 'operator')}: not compared there"
 
 
 def _titles(match: Match) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from archspec.operators.shapes import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.model import Spec
-from archspec.spec.reading.document import dotted, short
+from archspec.spec.reading.document import format_path, shorten_value
 
 MAX_PIXELS = 8_192
 """The largest image that a spec may have."""
@@ -56,7 +56,7 @@ def _compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagnostic]:
             continue
         told.add(path)
         channels = region.attrs["in_channels"]
-        message = f"{dotted(path)} (={short(compression)}) leaves {region.name} no channel of its {channels}"
+        message = f"{format_path(path)} (={shorten_value(compression)}) leaves {region.name} no channel of its {channels}"
         yield _fault(spec, message, f"{_least_share(channels)} or more", path)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from archspec.connectivity_rules import RULES, around, gathered, sources
+from archspec.connectivity_rules import RULES, count_bypassing, sources_of_layer, sources_of_output
 from archspec.lift.blocks import Block
 from archspec.spec.connectivity import ConnectivitySpec, Order
 
@@ -40,7 +40,7 @@ def _fits(block: Block, common: float | None) -> Iterator[Wiring]:
         for output in _outputs(block):
             wiring = {**rule, **share, **output}
             said = ConnectivitySpec.model_validate(wiring)
-            if gathered(said, len(block.layers)) == block.gathered:
+            if sources_of_output(said, len(block.layers)) == block.gathered:
                 yield _named(wiring)
 
 
@@ -80,7 +80,7 @@ def _rules(block: Block) -> Iterator[Wiring]:
 
 def _reads(wiring: ConnectivitySpec, block: Block) -> bool:
     return all(
-        sources(wiring, number) == layer.sources
+        sources_of_layer(wiring, number) == layer.sources
         for number, layer in enumerate(block.layers, start=1)
     )
 
@@ -98,4 +98,4 @@ def _share_of(block: Block) -> float:
 
 
 def _enters(block: Block, share: float) -> bool:
-    return around(ConnectivitySpec(share=share), block.ins) == block.around
+    return count_bypassing(ConnectivitySpec(share=share), block.ins) == block.around

@@ -11,8 +11,8 @@ from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import flat
 from archspec.lift.step_lists import listed
 from archspec.lift.transitions import alike
-from archspec.spec.model import grown
-from archspec.spec.templates import templates
+from archspec.spec.model import layer_widths
+from archspec.spec.templates import load_templates
 
 Values = dict[str, Any]
 
@@ -30,7 +30,8 @@ def growths_of(blocks: Sequence[Block]) -> list[Values]:
     widths = [tuple(layer.growth for layer in block.layers) for block in blocks]
     uneven = [own for own in widths if len({*own}) > 1]
     times = next(
-        (m for m in MULTIPLIERS if all(grown(own[0], m, len(own)) == own for own in uneven)), None
+        (m for m in MULTIPLIERS if all(layer_widths(own[0], m, len(own)) == own for own in uneven)),
+        None,
     )
     if times is None or max(map(len, uneven), default=0) < LAYERS_OF_A_RULE:
         return [{"growth_rate": own[0] if len({*own}) == 1 else [*own]} for own in widths]
@@ -84,7 +85,7 @@ def _others(groups: Sequence[Mapping[int, Instance]], said: Values, style: Style
 
 
 def _named(parts: Sequence[Instance], style: Style) -> Values:
-    for name, steps in templates("layers").items():
+    for name, steps in load_templates("layers").items():
         for times in _multiples(parts[0]):
             widths = {"bottleneck": times} if times else {}
             if comes_to(steps, parts, style, **widths):

@@ -8,7 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from archspec.compare.compare import Comparison, compare
-from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError, counted, first_of
+from archspec.errors import (
+    ArchspecError,
+    Diagnostic,
+    ModelFileError,
+    SpecError,
+    format_count,
+    name_first,
+)
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
@@ -21,7 +28,7 @@ from archspec.lift.structure import Stages, stages_of
 from archspec.operators.table import ACTIVATIONS, OPERATORS
 from archspec.spec.load import validate
 from archspec.spec.model import Spec
-from archspec.spec.reading.shorthand import expanded
+from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
 from archspec.verifiers.verify import verified
 
@@ -95,14 +102,14 @@ def _unsayable(found: Graph, where: str) -> list[Diagnostic]:
         for words in beyond_bounds(op):
             alike.setdefault(words, []).append(op.name)
     return [
-        Diagnostic("R108", f"{first_of(names)}: {words}", where) for words, names in alike.items()
+        Diagnostic("R108", f"{name_first(names)}: {words}", where) for words, names in alike.items()
     ]
 
 
 def _compared(text: str, found: Graph, where: str) -> Comparison:
     """Read the text as any spec, and compare what it says with the file."""
     try:
-        spec = validate(Spec, expanded(read_text(text, "spec.yaml")))
+        spec = validate(Spec, expand_short_forms(read_text(text, "spec.yaml")))
         comparison = compare(verified(build_graph(spec)), found)
     except ArchspecError as error:
         raise _none_says_it(error, where) from None
@@ -138,4 +145,4 @@ def _biased(found: Graph) -> list[str]:
         return []
     verb = "has" if count == 1 else "have"
     words = "a bias: a batch norm that was folded into one is not told from it, so the spec says the bias"
-    return [f"{counted(count, 'convolution')} {verb} {words}"]
+    return [f"{format_count(count, 'convolution')} {verb} {words}"]

@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from archspec.connectivity_rules import gathered
+from archspec.connectivity_rules import sources_of_output
 from archspec.graph.expand import Part, Piece, expand
 from archspec.spec.block import AggregateSpec
 from archspec.spec.load import validate
 from archspec.spec.model import Block, Spec
 from archspec.spec.reading.document import Document
-from archspec.spec.templates import steps_of
+from archspec.spec.templates import resolve_steps
 from archspec.spec.transition import TransitionSpec
 
 Values = dict[str, Any]
@@ -135,7 +135,7 @@ def _meant(spec: Spec, block: Block) -> tuple[Any, ...]:
         wiring.share,
         wiring.bypass == "last",
         wiring.is_newest_first,
-        gathered(wiring, len(block.widths)),
+        sources_of_output(wiring, len(block.widths)),
     )
     aggregate = ends and _wide(spec, ends)
     layers = {
@@ -151,7 +151,7 @@ def _wide(spec: Spec, part: AggregateSpec | TransitionSpec) -> tuple[Any, ...]:
 
 
 def _skipped(spec: Spec, part: TransitionSpec) -> tuple[Any, ...]:
-    after = steps_of("transitions", part.after or "none")
+    after = resolve_steps("transitions", part.after or "none")
     return part.skip, part.crop, part.join, part.order, after, _pieces(spec, after, 1, {"out": 1})
 
 

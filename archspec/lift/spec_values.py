@@ -21,7 +21,7 @@ from archspec.lift.transitions import POOLS, forms_of
 from archspec.operators.table import OPERATORS
 from archspec.spec.head import HeadSpec
 from archspec.spec.stem import StemSpec
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 
 Values = dict[str, Any]
 
@@ -144,7 +144,7 @@ class _Form:
         if not tail:
             return (), {"steps": "none"}
         classes = tail[-1].outs
-        for cut, name in product((0, *range(len(tail) - 1, 0, -1)), templates("heads")):
+        for cut, name in product((0, *range(len(tail) - 1, 0, -1)), load_templates("heads")):
             instance = Instance(tail[cut:], tail[cut].ins, {"out": classes})
             if _stands_alone(tail[:cut]) and self.says(HeadSpec, {"steps": name}, instance):
                 return tail[:cut], {"steps": name, "num_classes": classes}
@@ -178,7 +178,7 @@ def _stems(first: Step) -> Iterator[Values]:
             "norm": norm,
             "pool": pool,
         }
-    for pool, name in product(POOLS, templates("stems")):
+    for pool, name in product(POOLS, load_templates("stems")):
         yield {"steps": name, "pool": pool}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from archspec.errors import Diagnostic, ModelFileError, first_of
+from archspec.errors import Diagnostic, ModelFileError, name_first
 from archspec.lift.blocks import Block, block_between
 from archspec.lift.network import Network, Node, Unliftable, narrows
 from archspec.lift.operators_to_steps import Step, steps_between
@@ -125,7 +125,7 @@ def _nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
         alike.setdefault(_WORDS.get(step.kind, "scales"), []).append(step.op)
     outside = "feature maps, and nothing in the file is a dense block"
     return [
-        Diagnostic("R108", f"{first_of(ops)}: {verb} {outside}", where)
+        Diagnostic("R108", f"{name_first(ops)}: {verb} {outside}", where)
         for verb, ops in alike.items()
     ]
 

@@ -11,7 +11,7 @@ from archspec.lift.matching_steps import Instance, Style, comes_to
 from archspec.lift.network import Unliftable
 from archspec.lift.step_lists import listed
 from archspec.spec.compression import compress
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 from archspec.spec.transition import TransitionSpec
 
 Form = dict[str, Any]
@@ -62,7 +62,7 @@ def alike(keys: Iterable[Key], numbers: Sequence[int]) -> list[list[int]]:
 
 
 def _named(part: Instance, style: Style, pools: Sequence[str]) -> Form:
-    for name, pool in product(templates("transitions"), pools):
+    for name, pool in product(load_templates("transitions"), pools):
         form = {"steps": name, "pool": pool}
         if comes_to(TransitionSpec.model_validate(form).listed(), [part], style):
             return form
@@ -79,7 +79,9 @@ def _lists(parts: Sequence[Instance], style: Style) -> list[Any]:
 
 def _steps(form: Form) -> Any:
     return (
-        templates("transitions")[form["steps"]] if isinstance(form["steps"], str) else form["steps"]
+        load_templates("transitions")[form["steps"]]
+        if isinstance(form["steps"], str)
+        else form["steps"]
     )
 
 

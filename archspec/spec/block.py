@@ -22,8 +22,8 @@ from archspec.settings import (
 from archspec.spec.compression import WidthSpec
 from archspec.spec.connectivity import Connectivity
 from archspec.spec.steps import StepSpec
-from archspec.spec.templates import LayerSteps, TransitionSteps, steps_of
-from archspec.spec.widths import OF_A_LAYER, faulty_widths
+from archspec.spec.templates import LayerSteps, TransitionSteps, resolve_steps
+from archspec.spec.widths import OF_A_LAYER, find_faulty_widths
 
 Multiplier = Annotated[float, Field(strict=True, gt=0, le=16, allow_inf_nan=False)]
 # The discriminator chooses by type: a fault then names the number or the list, not both.
@@ -55,13 +55,13 @@ class AggregateSpec(WidthSpec):
     """A template of transitions.yaml or a list of steps."""
 
     @model_validator(mode="after")
-    def _known_widths(self) -> Self:
-        raise_broken_rules(faulty_widths(self.steps, ("in", "out")))
+    def _check_widths(self) -> Self:
+        raise_broken_rules(find_faulty_widths(self.steps, ("in", "out")))
         return self
 
     def listed(self) -> tuple[StepSpec, ...]:
         """Return the steps."""
-        return steps_of("transitions", self.steps)
+        return resolve_steps("transitions", self.steps)
 
 
 class BlockSpec(SpecModel):
@@ -88,8 +88,8 @@ class BlockSpec(SpecModel):
     """Whether the block's input is added to its output, which must have as many channels."""
 
     @model_validator(mode="after")
-    def _fits_its_layers(self) -> Self:
-        faults = [*faulty_widths(self.layer, OF_A_LAYER, "layer"), *self._misfit_layers()]
+    def _check_layers(self) -> Self:
+        faults = [*find_faulty_widths(self.layer, OF_A_LAYER, "layer"), *self._find_misfit_layers()]
         if isinstance(self.growth_rate, tuple) and len(self.growth_rate) != self.layers:
             listed = f"growth_rate (={len(self.growth_rate)} entries)"
             rule = f"{listed} must have one for each of the layers (={self.layers})"
@@ -100,10 +100,10 @@ class BlockSpec(SpecModel):
         raise_broken_rules(faults)
         return self
 
-    def _misfit_layers(self) -> Iterator[tuple[Path, str]]:
+    def _find_misfit_layers(self) -> Iterator[tuple[Path, str]]:
         """Layers of `layer_at` that the block does not have, and faulty widths of the others."""
         for number, steps in (self.layer_at or {}).items():
             if number > self.layers:
                 rule = f"no such layer; the block has layers 1 to {self.layers}"
                 yield ("layer_at", str(number)), f"layer_at[{number}]: {rule}"
-            yield from faulty_widths(steps, OF_A_LAYER, "layer_at", str(number))
+            yield from find_faulty_widths(steps, OF_A_LAYER, "layer_at", str(number))

@@ -41,13 +41,13 @@ def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: 
     looks_like_path = not place and ("/" in name or name.endswith((".yaml", ".yml")))
     if looks_like_path or os.path.isfile(path):
         return path
-    hint = nearest(name, kind) or f"shipped: {', '.join(known)}"
+    hint = hint_at_nearest(name, kind) or f"shipped: {', '.join(known)}"
     raise SpecError.one(
         "S010", f"there is no {kind} {name[:60]!r}, neither shipped nor a file", place, hint
     )
 
 
-def nearest(name: str, kind: str = "spec") -> str:
+def hint_at_nearest(name: str, kind: str = "spec") -> str:
     """Return a hint at the shipped name that `name` is or nearly is, else ''."""
     near = difflib.get_close_matches(name.lower()[:60], shipped(kind), n=1, cutoff=0.75)
     return f"did you mean the shipped {kind} {near[0]!r}?" if near else ""

@@ -20,7 +20,7 @@ class WidthSpec(SpecModel):
     """Output channels, instead of a share."""
 
     @model_validator(mode="after")
-    def _one_width(self) -> Self:
+    def _check_one_width(self) -> Self:
         if self.compression is not None and self.channels is not None:
             rule = "channels and compression both say how wide the part is; keep one"
             raise broken_rule("channels", rule)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from archspec.connectivity_rules import RULES, bypasses
+from archspec.connectivity_rules import RULES, has_bypass
 from archspec.settings import Path, Share, SpecModel, broken_rule
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ConnectivitySpec(SpecModel):
     else as the rule says."""
 
     @model_validator(mode="after")
-    def _settings_of_the_rule(self) -> Self:
+    def _check_settings_of_rule(self) -> Self:
         needed = RULES[self.kind].needs
         for key in _NEEDED:
             if getattr(self, key) is not None and key != needed:
@@ -60,15 +60,15 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _place_of_a_bypass(self) -> Self:
-        if self.bypass and not bypasses(self):
+    def _check_bypass(self) -> Self:
+        if self.bypass and not has_bypass(self):
             raise broken_rule(
                 "bypass", "bypass needs a share, the rest of which goes round the layers"
             )
         return self
 
     @model_validator(mode="after")
-    def _orders_of_what_no_list_says(self) -> Self:
+    def _check_orders(self) -> Self:
         if self.order is not None and self.edges is not None:
             raise broken_rule("order", "order is a rule's; edges are joined as they are written")
         if self.output_order is not None and isinstance(self.output, tuple):
@@ -79,7 +79,7 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _sources_exist(self) -> Self:
+    def _check_sources(self) -> Self:
         for layer, sources in enumerate(self.edges or (), start=1):
             wrong = [source for source in sources if source >= layer]
             if wrong:
@@ -92,7 +92,7 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _each_once(self) -> Self:
+    def _check_each_once(self) -> Self:
         if isinstance(self.output, tuple) and len(set(self.output)) < len(self.output):
             raise broken_rule("output", "output: a source is listed twice")
         return self
@@ -128,8 +128,8 @@ class ConnectivitySpec(SpecModel):
         return self.window
 
 
-def _named_rule(value: Any) -> Any:
+def _accept_bare_rule(value: Any) -> Any:
     return {"rule": value} if isinstance(value, str) else value
 
 
-Connectivity = Annotated[ConnectivitySpec, BeforeValidator(_named_rule)]
+Connectivity = Annotated[ConnectivitySpec, BeforeValidator(_accept_bare_rule)]

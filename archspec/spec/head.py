@@ -9,8 +9,8 @@ from typing_extensions import Self
 
 from archspec.settings import Rate, SpecModel, raise_broken_rules
 from archspec.spec.steps import StepSpec
-from archspec.spec.templates import HeadSteps, accept_bare_steps, steps_of
-from archspec.spec.widths import faulty_widths
+from archspec.spec.templates import HeadSteps, accept_bare_steps, resolve_steps
+from archspec.spec.widths import find_faulty_widths
 
 
 class HeadSpec(SpecModel):
@@ -24,13 +24,13 @@ class HeadSpec(SpecModel):
     """A template of heads.yaml or a list of steps."""
 
     @model_validator(mode="after")
-    def _known_widths(self) -> Self:
-        raise_broken_rules(faulty_widths(self.steps, ("in", "out")))
+    def _check_widths(self) -> Self:
+        raise_broken_rules(find_faulty_widths(self.steps, ("in", "out")))
         return self
 
     def listed(self) -> tuple[StepSpec, ...]:
         """Return the head's steps."""
-        return steps_of("heads", self.steps)
+        return resolve_steps("heads", self.steps)
 
 
 Head = Annotated[HeadSpec, BeforeValidator(accept_bare_steps)]

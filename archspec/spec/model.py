@@ -20,10 +20,17 @@ from archspec.spec.connectivity import Connectivity, ConnectivitySpec
 from archspec.spec.head import Head, HeadSpec
 from archspec.spec.input import InputSpec
 from archspec.spec.stem import Stem, StemSpec
-from archspec.spec.steps import Activation, ActivationSpec, Norm, NormSpec, StepSpec, named_widths
-from archspec.spec.templates import LayerSteps, steps_of
+from archspec.spec.steps import (
+    Activation,
+    ActivationSpec,
+    Norm,
+    NormSpec,
+    StepSpec,
+    find_named_widths,
+)
+from archspec.spec.templates import LayerSteps, resolve_steps
 from archspec.spec.transition import Transition, TransitionSpec
-from archspec.spec.widths import OF_A_LAYER, faulty_widths
+from archspec.spec.widths import OF_A_LAYER, find_faulty_widths
 from archspec.spec.written_model import WrittenModel
 
 Value = TypeVar("Value")
@@ -67,7 +74,7 @@ class Block:
         return self.steps_at.get(number, self.steps)
 
 
-def _said_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | None:
+def _require_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | None:
     """A growth rate for all may be left out only where each block has its own."""
     blocks = info.data.get("blocks")
     if growth_rate is None and (
@@ -101,7 +108,7 @@ class Spec(WrittenModel):
     blocks: Annotated[tuple[BlockSpec, ...], Field(min_length=1, max_length=64)]
     """The dense blocks, first to last."""
     growth_rate: Annotated[
-        Growth | None, AfterValidator(_said_somewhere), Field(validate_default=True)
+        Growth | None, AfterValidator(_require_somewhere), Field(validate_default=True)
     ] = None
     """Channels that each layer adds (k), where its block does not say otherwise."""
     compression: Share = 0.5
@@ -123,11 +130,13 @@ class Spec(WrittenModel):
     must be one of them."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        raise_broken_rules([*self._misplaced(), *self._unknown_widths(), *self._misfits()])
+    def _check_whole(self) -> Self:
+        raise_broken_rules(
+            [*self._find_misplaced(), *self._find_unknown_widths(), *self._find_misfits()]
+        )
         return self
 
-    def _misplaced(self) -> Iterator[tuple[Path, str]]:
+    def _find_misplaced(self) -> Iterator[tuple[Path, str]]:
         """Transitions that do not fit between the blocks, and features that are no blocks."""
         blocks, count = len(self.blocks), len(self.transitions or ())
         if self.transitions is not None and count not in (blocks - 1, blocks):
@@ -150,12 +159,12 @@ class Spec(WrittenModel):
                     f"features (={number}) must name blocks 1 to {blocks}, each once",
                 )
 
-    def _unknown_widths(self) -> Iterator[tuple[Path, str]]:
+    def _find_unknown_widths(self) -> Iterator[tuple[Path, str]]:
         """Widths of what nobody says."""
-        yield from faulty_widths(self.layer, OF_A_LAYER, "layer")
+        yield from find_faulty_widths(self.layer, OF_A_LAYER, "layer")
         if self.growth_rate is not None:
             return
-        widths = {name for step in self.stem.listed() for name in named_widths(step)}
+        widths = {name for step in self.stem.listed() for name in find_named_widths(step)}
         if "out" in widths and self.stem.channels is None:
             yield (
                 ("stem",),
@@ -164,10 +173,10 @@ class Spec(WrittenModel):
         if "k" in widths:
             known = ("in", "out") if self.stem.channels else ("in",)
             yield from (
-                (("stem", *path), rule) for path, rule in faulty_widths(self.stem.steps, known)
+                (("stem", *path), rule) for path, rule in find_faulty_widths(self.stem.steps, known)
             )
 
-    def _misfits(self) -> Iterator[tuple[Path, str]]:
+    def _find_misfits(self) -> Iterator[tuple[Path, str]]:
         """A connectivity for all blocks that does not fit one of them, and blocks that are too large."""
         own = [block.connectivity is not None for block in self.blocks]
         sizes = dict.fromkeys(
@@ -185,22 +194,24 @@ class Spec(WrittenModel):
     def dense_blocks(self) -> Iterator[Block]:
         """Yield each block with the spec's defaults filled in."""
         for block in self.blocks:
-            growth = _first(block.growth_rate, self.growth_rate)
-            multiplier = _first(block.growth_multiplier, self.growth_multiplier or 1.0)
+            growth = _or_usual(block.growth_rate, self.growth_rate)
+            multiplier = _or_usual(block.growth_multiplier, self.growth_multiplier or 1.0)
             widths = (
-                growth if isinstance(growth, tuple) else grown(growth, multiplier, block.layers)
+                growth
+                if isinstance(growth, tuple)
+                else layer_widths(growth, multiplier, block.layers)
             )
             yield Block(
                 widths=widths,
                 growth_rate=widths[0],
-                bottleneck=_first(block.bottleneck, self.bottleneck),
-                steps=steps_of("layers", _first(block.layer, self.layer)),
+                bottleneck=_or_usual(block.bottleneck, self.bottleneck),
+                steps=resolve_steps("layers", _or_usual(block.layer, self.layer)),
                 steps_at={
-                    number: steps_of("layers", given)
+                    number: resolve_steps("layers", given)
                     for number, given in (block.layer_at or {}).items()
                 },
-                drop_rate=_first(block.drop_rate, self.drop_rate),
-                connectivity=_first(block.connectivity, self.connectivity),
+                drop_rate=_or_usual(block.drop_rate, self.drop_rate),
+                connectivity=_or_usual(block.connectivity, self.connectivity),
                 aggregate=block.aggregate,
                 residual=block.residual,
             )
@@ -212,18 +223,20 @@ class Spec(WrittenModel):
             if self.transitions is not None
             else (TransitionSpec(),) * (len(self.blocks) - 1)
         )
-        usual = {"compression": self.compression, **_said(self.transition)}
-        return tuple(TransitionSpec.model_construct(**_completed(usual, given)) for given in listed)
+        usual = {"compression": self.compression, **_said_settings(self.transition)}
+        return tuple(
+            TransitionSpec.model_construct(**_complete_settings(usual, given)) for given in listed
+        )
 
 
-def _said(transition: TransitionSpec) -> dict[str, Any]:
+def _said_settings(transition: TransitionSpec) -> dict[str, Any]:
     values = {key: getattr(transition, key) for key in transition.model_fields_set}
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _completed(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
+def _complete_settings(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
     """Channels replace a compression, and steps that say it all the usual pooling."""
-    said = _said(given)
+    said = _said_settings(given)
     left_out = (
         {"compression"}
         if "channels" in said
@@ -236,11 +249,11 @@ def _completed(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
     return {**{key: value for key, value in usual.items() if key not in left_out}, **said}
 
 
-def _first(value: Value | None, usual: Value | None) -> Any:
+def _or_usual(value: Value | None, usual: Value | None) -> Any:
     return usual if value is None else value
 
 
-def grown(growth_rate: int, multiplier: float, layers: int) -> tuple[int, ...]:
+def layer_widths(growth_rate: int, multiplier: float, layers: int) -> tuple[int, ...]:
     """Return the channels that each of a block's layers adds.
 
     With a multiplier m, layer i adds k m^v, v being how often 2 divides i, rounded half up to an even number

@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from archspec.operators.widths import WIDTH
 from archspec.spec.block import LAYER
 from archspec.spec.steps import Step
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 from archspec.spec.written_model import WrittenModel
 
 Schema = dict[str, Any]
@@ -54,7 +54,7 @@ _WIDTHS = [
 
 def schema_of(model: type[WrittenModel]) -> Schema:
     """Return the JSON Schema (draft 2020-12) of a file that holds a model, a `Spec` or a `Recipe`."""
-    schema = _schema(model)
+    schema = _make_schema(model)
     required = schema.pop("required")
     needed: list[Schema] = [{"required": required}]
     if "global_batch" in model.model_fields:  # which a recipe may give instead
@@ -76,20 +76,20 @@ def schema_of(model: type[WrittenModel]) -> Schema:
         needed = [{"required": ["growth_rate", key]} for key in ("block_config", "blocks")]
         needed.append({"required": ["blocks"], "properties": own_growth})
     schema["properties"] = {**keys, **schema["properties"]}
-    return _titled(
+    return _add_title(
         model.__name__.lower(), {**schema, "anyOf": [{"required": ["extends"]}, *needed]}
     )
 
 
 def templates_schema() -> Schema:
     """Return the JSON Schema of the files of specs/templates."""
-    return _titled(
+    return _add_title(
         "templates",
-        {"description": "Named lists of steps.", **_schema(dict[str, tuple[Step, ...]])},
+        {"description": "Named lists of steps.", **_make_schema(dict[str, tuple[Step, ...]])},
     )
 
 
-def _titled(name: str, schema: Schema) -> Schema:
+def _add_title(name: str, schema: Schema) -> Schema:
     draft = "https://json-schema.org/draft/2020-12/schema"
     return {
         "$schema": draft,
@@ -99,8 +99,8 @@ def _titled(name: str, schema: Schema) -> Schema:
     }
 
 
-def _schema(kind: type[BaseModel] | Any) -> Schema:
-    schema: Schema = _plain(TypeAdapter(kind).json_schema())
+def _make_schema(kind: type[BaseModel] | Any) -> Schema:
+    schema: Schema = _simplify(TypeAdapter(kind).json_schema())
     own = {kind.__name__: schema} if "properties" in schema else {}
     for name, part in {**schema["$defs"], **own}.items():
         for field, setting in part["properties"].items():
@@ -110,9 +110,9 @@ def _schema(kind: type[BaseModel] | Any) -> Schema:
         alone = {
             key: value for key, value in setting.items() if key not in ("description", "default")
         }
-        schema["$defs"][name] = _either(schema["$defs"][name], alone)
+        schema["$defs"][name] = _allow_either(schema["$defs"][name], alone)
     if "StepSpec" in schema["$defs"]:
-        schema["$defs"]["StepSpec"] = _step(schema["$defs"])
+        schema["$defs"]["StepSpec"] = _make_step_schema(schema["$defs"])
     return schema
 
 
@@ -121,14 +121,14 @@ def _complete(owner: str, field: str, setting: Schema, parts: Schema) -> None:
     if (owner, field) in _TEMPLATES:
         by_layer = setting.get("additionalProperties")
         setting |= {"propertyNames": {"pattern": f"^{LAYER.pattern}$"}} if by_layer else {}
-        (by_layer or setting)["oneOf"][0] = {"enum": [*templates(_TEMPLATES[owner, field])]}
+        (by_layer or setting)["oneOf"][0] = {"enum": [*load_templates(_TEMPLATES[owner, field])]}
     if setting.get("anyOf") == _NUMBER_OR_TEXT:
         setting["anyOf"] = _WIDTHS
     if "$ref" in setting:
         setting.setdefault("description", parts[setting["$ref"].rpartition("/")[2]]["description"])
 
 
-def _step(parts: Schema) -> Schema:
+def _make_step_schema(parts: Schema) -> Schema:
     """One kind of step with its settings, or, where none is needed, without."""
     step = parts["StepSpec"]
     kinds = {kind: value for kind, value in step["properties"].items() if kind != "name"}
@@ -137,15 +137,15 @@ def _step(parts: Schema) -> Schema:
         for kind, value in kinds.items()
         if "required" not in parts[value["$ref"].rpartition("/")[2]]
     ]
-    kinds |= {kind: _either(kinds[kind], {"type": "null"}) for kind in bare}
+    kinds |= {kind: _allow_either(kinds[kind], {"type": "null"}) for kind in bare}
     one = {
         "properties": {"name": step["properties"]["name"], **kinds},
         "oneOf": [{"required": [k]} for k in kinds],
     }
-    return _either({**step, **one}, {"enum": bare})
+    return _allow_either({**step, **one}, {"enum": bare})
 
 
-def _either(long: Schema, short: Schema) -> Schema:
+def _allow_either(long: Schema, short: Schema) -> Schema:
     """Return a schema of one or the other, described as the long form is."""
     words: Schema = {key: long[key] for key in ("description", "default") if key in long}
     return {
@@ -154,13 +154,13 @@ def _either(long: Schema, short: Schema) -> Schema:
     }
 
 
-def _plain(schema: Any) -> Any:
+def _simplify(schema: Any) -> Any:
     """Drop pydantic's titles, line breaks, and null, which nobody writes for what is absent."""
     if isinstance(schema, list):
-        return [_plain(part) for part in schema]
+        return [_simplify(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _plain(value) for key, value in schema.items() if value is not None}
+    kept = {key: _simplify(value) for key, value in schema.items() if value is not None}
     if isinstance(kept.get("title"), str):
         del kept["title"]
     if isinstance(kept.get("description"), str):

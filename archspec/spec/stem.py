@@ -17,8 +17,8 @@ from archspec.operators.convolutions import ConvStep
 from archspec.operators.pools import PoolStep
 from archspec.settings import Channels, Flag, OddKernel, Pooling, SpecModel, raise_broken_rules
 from archspec.spec.steps import StepSpec, make_step
-from archspec.spec.templates import StemSteps, accept_bare_steps, steps_of
-from archspec.spec.widths import faulty_widths
+from archspec.spec.templates import StemSteps, accept_bare_steps, resolve_steps
+from archspec.spec.widths import find_faulty_widths
 
 _OF_THE_CONVOLUTION = ("kernel", "stride", "norm")
 """Settings of a stem that has no steps of its own."""
@@ -41,8 +41,8 @@ class StemSpec(SpecModel):
     """A template of stems.yaml or a list of steps, instead of kernel, stride and norm."""
 
     @model_validator(mode="after")
-    def _steps_say_it_all(self) -> Self:
-        faults = [*faulty_widths(self.steps, ("in", "out", "k"))]
+    def _check_steps(self) -> Self:
+        faults = [*find_faulty_widths(self.steps, ("in", "out", "k"))]
         if self.steps is not None:
             why = "belongs to the stem without steps; say it in the steps"
             both = [key for key in _OF_THE_CONVOLUTION if key in self.model_fields_set]
@@ -51,7 +51,7 @@ class StemSpec(SpecModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_the_steps_say(self, whole: SerializerFunctionWrapHandler) -> Any:
+    def _drop_what_steps_say(self, whole: SerializerFunctionWrapHandler) -> Any:
         # Written out, the defaults of kernel, stride and norm would be settings beside the steps,
         # which reading refuses: a resolved spec must read back.
         values = whole(self)
@@ -68,7 +68,7 @@ class StemSpec(SpecModel):
             pool != "none"
         )
         if self.steps is not None:
-            return (*steps_of("stems", self.steps), *end)
+            return (*resolve_steps("stems", self.steps), *end)
         conv = make_step("conv", ConvStep(width="out", kernel=self.kernel, stride=self.stride))
         return (conv, *[make_step("norm"), make_step("activation")] * self.norm, *end)
 

@@ -41,7 +41,7 @@ _OF_THE_SPEC = ("name", "norm", "activation")
 """Keys of a step for which nothing has a meaning of its own."""
 
 
-def named_widths(step: StepSpec) -> Iterator[str]:
+def find_named_widths(step: StepSpec) -> Iterator[str]:
     """Yield what the widths of a step are multiples or parts of."""
     row = STEPS.get(step.kind)
     for key in row.step.widths if row and row.step else ():
@@ -56,11 +56,11 @@ def make_step(kind: str, settings: Any = None) -> StepSpec:
     return StepSpec.model_construct({kind}, **{kind: settings})
 
 
-def _named_kind(value: Any) -> Any:
+def _accept_bare_kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-def _owners(kinds: tuple[str, ...], key: str) -> str:
+def _list_owners(kinds: tuple[str, ...], key: str) -> str:
     """The kinds that have a setting, in words."""
     owners = [kind for kind in kinds if key in OPERATORS[kind].settings]
     return " and ".join(", ".join(owners).rsplit(", ", 1))
@@ -73,10 +73,10 @@ class NormSpec(NormSettings):
     """`layer` is over the channels of each pixel."""
 
     @model_validator(mode="after")
-    def _settings_of_the_kind(self) -> Self:
+    def _check_settings_of_kind(self) -> Self:
         for key in _SETTINGS_OF_SOME_NORMS:
             if key in self.model_fields_set and key not in self.own_settings:
-                owners = _owners(NORMS, key).replace("_norm", "")
+                owners = _list_owners(NORMS, key).replace("_norm", "")
                 rule = f"{key} is a setting of the norm {owners}, not of {self.kind}"
                 raise broken_rule(key, rule)
         return self
@@ -93,7 +93,7 @@ class NormSpec(NormSettings):
         return {key: getattr(self, key) for key in settings}
 
     @model_serializer(mode="wrap")
-    def _its_own(self, whole: SerializerFunctionWrapHandler) -> Any:
+    def _drop_settings_of_others(self, whole: SerializerFunctionWrapHandler) -> Any:
         kept = {"kind", *self.own_settings}
         return {key: value for key, value in whole(self).items() if key in kept}
 
@@ -112,10 +112,10 @@ class ActivationSpec(ActivationSettings):
     """Of the function."""
 
     @model_validator(mode="after")
-    def _settings_of_the_kind(self) -> Self:
+    def _check_settings_of_kind(self) -> Self:
         for key in self.said_settings:
             if key not in OPERATORS[self.kind].settings:
-                owners = _owners(ACTIVATIONS, key)
+                owners = _list_owners(ACTIVATIONS, key)
                 raise broken_rule(key, f"{key} is a setting of {owners}, not of {self.kind}")
         return self
 
@@ -131,12 +131,12 @@ class ActivationSpec(ActivationSettings):
         return {**OPERATORS[self.kind].settings, **self.said_settings}
 
     @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
+    def _write_short(self, whole: SerializerFunctionWrapHandler) -> Any:
         return whole(self) if self.said_settings else self.kind
 
 
-Activation = Annotated[ActivationSpec, BeforeValidator(_named_kind)]
-Norm = Annotated[NormSpec, BeforeValidator(_named_kind)]
+Activation = Annotated[ActivationSpec, BeforeValidator(_accept_bare_kind)]
+Norm = Annotated[NormSpec, BeforeValidator(_accept_bare_kind)]
 
 
 class DropoutStep(SpecModel):
@@ -166,7 +166,7 @@ class BranchesStep(SpecModel):
     """The lists of steps."""
 
     @model_validator(mode="after")
-    def _two_to_multiply(self) -> Self:
+    def _check_number_of_branches(self) -> Self:
         if self.join == "multiply" and len(self.of) > 2:
             rule = "must be two to multiply: the second scales the first"
             raise broken_rule("of", f"of (={len(self.of)} branches) {rule}")
@@ -183,7 +183,7 @@ class _OneStep(SpecModel):
     """Of its parameters; numbered by kind where absent (`conv1`, `norm2`)."""
 
     @model_validator(mode="after")
-    def _one_operator(self) -> Self:
+    def _check_one_operator(self) -> Self:
         kinds = self.model_fields_set - {"name"}
         if len(kinds) != 1:
             given = ", ".join(sorted(kinds)) or "none"
@@ -193,7 +193,7 @@ class _OneStep(SpecModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
+    def _write_short(self, whole: SerializerFunctionWrapHandler) -> Any:
         """As it is written: the kind alone where nothing else is said."""
         settings = whole(self).get(self.kind)
         if isinstance(settings, dict):
@@ -248,7 +248,7 @@ else:
     )
 
 
-def _whole_step(value: Any) -> Any:
+def _accept_bare_step(value: Any) -> Any:
     """A bare kind, or one without a value, is a step with default settings; norm and activation are the spec's own."""
     kinds = [kind for kind in StepSpec.model_fields if kind != "name"]
     if isinstance(value, str) and value not in kinds:
@@ -262,7 +262,7 @@ def _whole_step(value: Any) -> Any:
     }
 
 
-Step = Annotated[StepSpec, BeforeValidator(_whole_step)]
+Step = Annotated[StepSpec, BeforeValidator(_accept_bare_step)]
 Steps = Annotated[tuple[Step, ...], Field(min_length=1, max_length=MAX_STEPS)]
 BranchesStep.model_rebuild()
 StepSpec.model_rebuild()

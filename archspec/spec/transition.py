@@ -15,8 +15,8 @@ from archspec.operators.pools import PoolStep
 from archspec.settings import Flag, Path, Pooling, raise_broken_rules
 from archspec.spec.compression import WidthSpec
 from archspec.spec.steps import StepSpec, make_step
-from archspec.spec.templates import TransitionSteps, accept_bare_steps, steps_of
-from archspec.spec.widths import faulty_widths
+from archspec.spec.templates import TransitionSteps, accept_bare_steps, resolve_steps
+from archspec.spec.widths import find_faulty_widths
 
 
 def _check_stem(value: str) -> str:
@@ -62,7 +62,7 @@ class TransitionSpec(WidthSpec):
     """Steps behind the skip's join."""
 
     @model_validator(mode="after")
-    def _says_what_it_skips(self) -> Self:
+    def _check_skip(self) -> Self:
         faults: list[tuple[Path, str]] = []
         for key, use in _OF_A_SKIP.items():
             # Compared with the default, not asked whether it was set: a resolved spec sets all.
@@ -71,8 +71,8 @@ class TransitionSpec(WidthSpec):
                 faults.append(((key,), f"{key} needs a skip, {use}"))
         if self.order == "skip_first" and self.join == "add":
             faults.append((("order",), "order does nothing beside join: add, which has none"))
-        faults += faulty_widths(self.steps, ("in", "out"))
-        faults += faulty_widths(self.after, ("in", "out"), "after")
+        faults += find_faulty_widths(self.steps, ("in", "out"))
+        faults += find_faulty_widths(self.after, ("in", "out"), "after")
         raise_broken_rules(faults)
         return self
 
@@ -85,7 +85,7 @@ class TransitionSpec(WidthSpec):
         """Return the transition's steps."""
         pool = self.pool or ("none" if self.says_it_all else "avg")
         end = [make_step(f"{pool}_pool", PoolStep(kernel=2, stride=2))] * (pool != "none")
-        return (*steps_of("transitions", self.steps or "pre_activation"), *end)
+        return (*resolve_steps("transitions", self.steps or "pre_activation"), *end)
 
 
 Transition = Annotated[TransitionSpec, BeforeValidator(accept_bare_steps)]

@@ -16,7 +16,7 @@ from archspec.weights.formats import ckpt
 from archspec.weights.formats.ckpt import TRAINING_STATE, read
 from archspec.weights.pairing.matching import fitted
 
-__all__ = ["BEST", "EPOCH", "TRAINING_STATE", "of_epoch", "prune", "read", "restore", "save"]
+__all__ = ["BEST", "EPOCH", "TRAINING_STATE", "path_of_epoch", "prune", "read", "restore", "save"]
 
 EPOCH, BEST = "archspec.epoch", "archspec.best"
 
@@ -57,7 +57,7 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
     return held
 
 
-def of_epoch(last: Path, epoch: int) -> Path:
+def path_of_epoch(last: Path, epoch: int) -> Path:
     """Return where the checkpoint of one epoch lies, which serves as `last` does: to resume from, too."""
     return last.with_name(f"epoch-{epoch:04d}.ckpt")
 
@@ -66,6 +66,10 @@ def prune(last: Path, newest: int) -> None:
     """Remove the checkpoints of epochs up to `newest`, and no other file."""
     for path in last.parent.glob("epoch-*.ckpt"):
         number = path.stem.removeprefix("epoch-")
-        if number.isdecimal() and path == of_epoch(last, int(number)) and int(number) <= newest:
+        if (
+            number.isdecimal()
+            and path == path_of_epoch(last, int(number))
+            and int(number) <= newest
+        ):
             with suppress(OSError):  # a file too many is no reason to stop
                 path.unlink()

@@ -43,12 +43,12 @@ def evaluate(network: Any, batches: Batches) -> Accuracy:
     sums = np.zeros(4)
     for images, labels in batches:
         logits = network(Tensor(images)).asnumpy().astype(np.float64)
-        sums += _sums(finite(logits[labels >= 0]), labels[labels >= 0])
+        sums += _sum_figures(check_finite(logits[labels >= 0]), labels[labels >= 0])
     loss, top1, top5, count = (float(value) for value in all_reduce_sum(sums.astype(np.float32)))
     return Accuracy(loss / max(count, 1), top1 / max(count, 1), top5 / max(count, 1), int(count))
 
 
-def finite(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def check_finite(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the logits. Raises TrainingError (T006) where one of them is no number."""
     if not np.isfinite(logits).all():
         raise TrainingError.one(
@@ -57,7 +57,7 @@ def finite(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return logits
 
 
-def _sums(
+def _sum_figures(
     logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.float64]:
     """Summed loss, right first guesses, right among five guesses, number of images."""

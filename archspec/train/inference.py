@@ -14,23 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, ModelFileError, Place, SpecError, TrainingError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 from archspec.runtime import prepare
-from archspec.spec.catalogue import nearest, shipped
+from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
-from archspec.train.data.batches import batches
-from archspec.train.data.datasets import Source, Splits, kind_of, open_data, open_held_out
+from archspec.train.data.batches import load_batches
+from archspec.train.data.datasets import Source, Splits, identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (
+    can_stand_in,
     check_classes,
     check_stand_in,
-    data_digest,
-    preprocess_of,
-    split_as,
-    splits_of,
-    stands_in,
+    make_preprocess,
+    open_splits,
+    read_data_digest,
+    split_by_recipe,
 )
-from archspec.train.evaluate import Accuracy, evaluate, finite
+from archspec.train.evaluate import Accuracy, check_finite, evaluate
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
 from archspec.train.run_directory import Run, open_run
 from archspec.weights.convert import convert
@@ -72,25 +72,25 @@ class Trained:
             DataError: D..., or D009 where the data's classes are not the checkpoint's.
         """
         source = (
-            _held_out_of_others(self.spec, data_dir)
+            _open_held_out_of_others(self.spec, data_dir)
             if self.run is None
-            else _held_out_of(self.run, data_dir)
+            else _open_held_out_of_run(self.run, data_dir)
         )
         _check_classes(self, source)
         return source
 
 
-def _held_out_of(run: Run, data_dir: Path | None) -> Source:
+def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
     """The run's data set gives what the run held out, wherever it lies; any other one all that it has to judge by."""
-    splits = splits_of(run) if data_dir is None else None
-    if data_dir is not None and data_digest(run) is not None:
+    splits = open_splits(run) if data_dir is None else None
+    if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
-            moved = split_as(run.recipe, open_data(data_dir))
-            splits = moved if moved.digest == data_digest(run) else None
+            moved = split_by_recipe(run.recipe, open_data(data_dir))
+            splits = moved if moved.digest == read_data_digest(run) else None
     return open_held_out(data_dir) if splits is None else splits.test or splits.val
 
 
-def _held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
+def _open_held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
     if data_dir is None:
         check_stand_in(spec, grey=True)
     return open_held_out(data_dir)
@@ -122,7 +122,7 @@ def open_trained(
         chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
         return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
     if target not in shipped() and not os.path.exists(os.path.expanduser(target)):
-        hint = nearest(Path(target).stem) or "densenet list names the shipped specs"
+        hint = hint_at_nearest(Path(target).stem) or "densenet list names the shipped specs"
         raise SpecError.one(
             "S010", f"there is no {target[:60]!r}, neither a run directory nor a spec", "", hint
         )
@@ -141,7 +141,13 @@ def open_trained(
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
-    kind = kind_of(data_dir) if data_dir else "digits" if stands_in(spec, grey=True) else "folder"
+    kind = (
+        identify_data(data_dir)
+        if data_dir
+        else "digits"
+        if can_stand_in(spec, grey=True)
+        else "folder"
+    )
     return Trained(
         spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors
     )
@@ -154,9 +160,9 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
         DataError: D001..D008; D009, what lies there is not the run's data set.
         TrainingError: T002, run.json cannot be written.
     """
-    splits = split_as(run.recipe, open_data(data_dir))
+    splits = split_by_recipe(run.recipe, open_data(data_dir))
     check_classes(splits.train, run.settings.classes)
-    if data_digest(run) not in (None, splits.digest):
+    if read_data_digest(run) not in (None, splits.digest):
         hint = "the folder must hold the same files as before; other data need a run of their own"
         raise DataError.one(
             "D009", "is not the data set that the run began with", str(data_dir), hint
@@ -164,7 +170,7 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
     settings = asdict(replace(run.settings, data_dir=str(data_dir.resolve())))
     file = run.path / "run.json"
     try:
-        write_whole(file, json.dumps(settings, indent=2) + "\n")
+        write_atomic(file, json.dumps(settings, indent=2) + "\n")
     except OSError as error:
         raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(file)) from None
     return Run(run.path), splits
@@ -194,7 +200,9 @@ def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tu
 
 def validate_trained(trained: Trained, source: Source, batch_size: int) -> Accuracy:
     """Return top-1, top-5 and loss over every image once. Raises DataError, ModelFileError."""
-    return evaluate(trained.network(), _batches(trained, source, min(batch_size, len(source))))
+    return evaluate(
+        trained.network(), _iterate_batches(trained, source, min(batch_size, len(source)))
+    )
 
 
 def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[str, float]]]:
@@ -211,19 +219,21 @@ def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[
 
     logits = [
         network(Tensor(batch)).asnumpy()
-        for batch, _ in _batches(trained, source, min(32, len(source)))
+        for batch, _ in _iterate_batches(trained, source, min(32, len(source)))
     ]
     return [
         [(names[index], share) for index, share in best]
-        for best in top_guesses(finite(np.concatenate(logits)[: len(source)]))
+        for best in top_guesses(check_finite(np.concatenate(logits)[: len(source)]))
     ]
 
 
-def _batches(trained: Trained, source: Source, batch_size: int) -> Iterator[tuple[Any, Any]]:
-    return batches(
+def _iterate_batches(
+    trained: Trained, source: Source, batch_size: int
+) -> Iterator[tuple[Any, Any]]:
+    return load_batches(
         source,
         indices=np.arange(len(source)),
-        preprocess=preprocess_of(trained.spec, trained.recipe),
+        preprocess=make_preprocess(trained.spec, trained.recipe),
         training=False,
         batch_size=batch_size,
         seed=0,

@@ -17,9 +17,9 @@ from typing_extensions import Self
 
 from archspec.runtime import prepare
 from archspec.train import checkpoint
-from archspec.train.data.batches import batches, epoch_indices, epoch_seed, held_out_indices
+from archspec.train.data.batches import epoch_indices, epoch_seed, held_out_indices, load_batches
 from archspec.train.data.datasets import Source, Splits
-from archspec.train.data.inputs import check_classes, data_digest, preprocess_of, splits_of
+from archspec.train.data.inputs import check_classes, make_preprocess, open_splits, read_data_digest
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.recipe.schedule import learning_rates
@@ -47,9 +47,9 @@ def fit(
     """
     prepare()
     rank, world = join_group(run.settings.device_target)
-    report = report if rank == 0 else _silent
+    report = report if rank == 0 else _ignore_event
     if splits is None:  # every rank lists the folders; one that opens each image is enough
-        splits = splits_of(run, check=rank == 0 and not is_checked)
+        splits = open_splits(run, check=rank == 0 and not is_checked)
     trainer = _Trainer.start(run, rank, world, splits)
     plan = trainer.plan()
     for note in plan["notes"]:
@@ -67,7 +67,7 @@ def fit(
                 "event": "epoch",
                 "epoch": epoch + 1,
                 **trained,
-                **_named("val", held_out),
+                **_prefix_keys("val", held_out),
                 "seconds": seconds,
             }
         )
@@ -84,11 +84,11 @@ def fit(
     return accuracy
 
 
-def _silent(event: Event) -> None:
+def _ignore_event(event: Event) -> None:
     """What ranks other than 0 report."""
 
 
-def _named(prefix: str, accuracy: Accuracy) -> dict[str, float]:
+def _prefix_keys(prefix: str, accuracy: Accuracy) -> dict[str, float]:
     return {f"{prefix}_{key}": value for key, value in asdict(accuracy).items()}
 
 
@@ -112,7 +112,7 @@ class _Trainer:
         """Build, initialise and, where there is a checkpoint, restore."""
         import mindspore as ms
 
-        from archspec.train.step import TrainStep, sgd
+        from archspec.train.step import TrainStep, make_sgd
 
         recipe = run.recipe
         check_classes(splits.train, run.settings.classes)
@@ -123,7 +123,7 @@ class _Trainer:
         network = ms.amp.auto_mixed_precision(network, recipe.amp)
         steps = len(splits.train) // world // recipe.batch_size
         rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
-        optimizer = sgd(network, recipe, rates)
+        optimizer = make_sgd(network, recipe, rates)
         step = TrainStep(network, optimizer, recipe, world)
         trainer = cls(
             run, rank, world, splits, network, optimizer, step, rates, epochs_done=0, best=-1.0
@@ -172,7 +172,7 @@ class _Trainer:
 
     def notes(self) -> list[str]:
         """What the user should know of the data, each a line."""
-        is_changed = data_digest(self.run) not in (None, self.splits.digest)
+        is_changed = read_data_digest(self.run) not in (None, self.splits.digest)
         changed = f"{self.splits.train.name}: the data set has changed since this run began"
         return [*self.splits.notes, *([changed] if is_changed else [])]
 
@@ -205,10 +205,10 @@ class _Trainer:
         indices = epoch_indices(
             len(source), seed=recipe.seed, epoch=epoch, rank=self.rank, world=self.world
         )
-        return batches(
+        return load_batches(
             source,
             indices=indices,
-            preprocess=preprocess_of(self.run.spec, recipe),
+            preprocess=make_preprocess(self.run.spec, recipe),
             training=True,
             batch_size=recipe.batch_size,
             seed=epoch_seed(recipe.seed, epoch),
@@ -221,10 +221,10 @@ class _Trainer:
         mine = held_out_indices(len(source), self.rank, self.world)
         return evaluate(
             self.network,
-            batches(
+            load_batches(
                 source,
                 indices=mine,
-                preprocess=preprocess_of(self.run.spec, recipe),
+                preprocess=make_preprocess(self.run.spec, recipe),
                 training=False,
                 batch_size=recipe.batch_size,
                 seed=0,
@@ -274,7 +274,10 @@ class _Trainer:
         kept, last = self.run.recipe.keep_checkpoints, self.run.last
         if kept:
             checkpoint.save(
-                checkpoint.of_epoch(last, epoch + 1), self.state(), epoch=epoch + 1, best=self.best
+                checkpoint.path_of_epoch(last, epoch + 1),
+                self.state(),
+                epoch=epoch + 1,
+                best=self.best,
             )
         checkpoint.save(last, self.state(), epoch=epoch + 1, best=self.best)
         checkpoint.prune(last, epoch + 1 - kept)

@@ -12,21 +12,21 @@ from typing import Any
 
 from archspec.certify.built_network import certify_built
 from archspec.errors import ArchspecError, Place, TrainingError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
-from archspec.runtime import interrupts_held, prepare
+from archspec.runtime import hold_interrupts, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
 from archspec.train.data.datasets import DataSet, Splits, open_data
-from archspec.train.data.inputs import check_stand_in, preprocess_of, split_as
-from archspec.train.distributed.msrun import free_port, launch_environment, msrun_command
+from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
+from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
-from archspec.train.pretrained import Initial, initial_weights
+from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.progress import EventTail, append_event
-from archspec.train.recipe.model import RECIPES, Recipe, load_recipe, scaled
-from archspec.train.run_directory import Run, Settings, check_free, create_run, default_path
+from archspec.train.recipe.model import RECIPES, Recipe, load_recipe, scale_recipe
+from archspec.train.run_directory import Run, Settings, check_is_free, create_run, name_default_path
 from archspec.train.trainable_output import check_logits
 from archspec.verifiers.verify import verified
 from archspec.weights.formats.weight_files import write_tensors
@@ -47,7 +47,7 @@ class Plan:
     """The data set, opened: listed and looked through once, for a run in this process too."""
     notes: tuple[str, ...] = ()
     """What the number of devices or the batch changed in the recipe, and what the run begins with; each a line."""
-    initial: Initial | None = None
+    initial: InitialWeights | None = None
 
 
 def plan_run(
@@ -68,19 +68,21 @@ def plan_run(
             T007, a batch that is larger than the data set; T010, devices that cannot share the global batch.
     """
     faults: list[ArchspecError] = []
-    spec = _collected(faults, lambda: load_spec(spec_name, spec_overrides))
-    data = _collected(faults, lambda: _data(spec, data_dir))
+    spec = _collect_faults(faults, lambda: load_spec(spec_name, spec_overrides))
+    data = _collect_faults(faults, lambda: _open_data(spec, data_dir))
     kind = data.kind if data else "folder"
-    found = _collected(
-        faults, lambda: _scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
+    found = _collect_faults(
+        faults, lambda: _load_scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
     )
     if faults or spec is None or data is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     recipe, notes = found
-    splits = split_as(recipe, data)
-    spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, _classes(spec, splits)])
+    splits = split_by_recipe(recipe, data)
+    spec = load_spec(
+        spec_name, [*recipe.spec_overrides(), *spec_overrides, _choose_classes(spec, splits)]
+    )
     _check_fit(spec, recipe, splits, devices)
-    preprocess_of(spec, recipe)
+    make_preprocess(spec, recipe)
     graph = verified(build_graph(spec))
     check_logits(spec, graph)
     settings = Settings(
@@ -95,27 +97,27 @@ def plan_run(
             "mindspore": version("mindspore"),
         },
     )
-    begin = initial_weights(initial, spec) if initial is not None else None
+    begin = read_initial_weights(initial, spec) if initial is not None else None
     return Plan(spec, recipe, settings, splits, (*notes, *([begin.note] if begin else [])), begin)
 
 
-def _data(spec: Spec | None, data_dir: Path | None) -> DataSet:
+def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:
     if data_dir is None and spec is not None:
         check_stand_in(spec)
     return open_data(data_dir)
 
 
-def _scaled_recipe(
+def _load_scaled_recipe(
     name: str, overrides: Sequence[Setting | Override], devices: int
 ) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe for so many devices, and what that changed: saved so, since a run that goes on repeats it."""
-    scaling = scaled(load_recipe(name, overrides), devices)
+    scaling = scale_recipe(load_recipe(name, overrides), devices)
     return load_recipe(name, [*overrides, *scaling.overrides]), (
         scaling.note,
     ) if scaling.note else ()
 
 
-def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
+def _collect_faults(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
     try:
         return read()
     except ArchspecError as error:
@@ -123,7 +125,7 @@ def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
         return None
 
 
-def _classes(spec: Spec, splits: Splits) -> Override:
+def _choose_classes(spec: Spec, splits: Splits) -> Override:
     """The user's number of classes, whatever a recipe says of it, else as many as the data has."""
     path = ("head", "num_classes")
     if is_users_choice(spec, path):
@@ -157,13 +159,13 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
         TrainingError: T001, T002.
         ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
     """
-    path, graph = path or default_path(plan.spec), build_graph(plan.spec)
-    check_free(path)
+    path, graph = path or name_default_path(plan.spec), build_graph(plan.spec)
+    check_is_free(path)
     network = write_module(graph)
     found = certify_built(plan.spec, graph, network) if certify else None
     run = create_run(path, plan.spec, plan.recipe, plan.settings, network)
     if found is not None:
-        write_whole(run.certificate, json.dumps(found, indent=2) + "\n")
+        write_atomic(run.certificate, json.dumps(found, indent=2) + "\n")
     if plan.initial is not None:
         write_tensors(run.initial, plan.initial.tensors)
     return run
@@ -176,7 +178,7 @@ def launch_command(run_path: Path, settings: Settings, port: int | None = None) 
         devices=settings.devices,
         device_target=settings.device_target,
         log_dir=run_path / "workers",
-        port=port or (free_port() if on_cpu else ASCEND_PORT),
+        port=port or (find_free_port() if on_cpu else ASCEND_PORT),
         module=WORKER,
         arguments=[str(run_path)],
     )
@@ -207,7 +209,7 @@ def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -
 def _train_here(run: Run, seen: Callable[[Any], None], splits: Splits | None) -> None:
     from archspec.train.loop import fit
 
-    with interrupts_held():
+    with hold_interrupts():
         import mindspore  # noqa: F401  an interrupt in the middle of its import would end in a crash
 
     def report(event: Any) -> None:

@@ -14,7 +14,7 @@ from mindspore import nn, ops
 from archspec.train.recipe.model import Recipe
 
 
-def sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:
+def make_sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:
     """Return SGD with momentum whose rate follows `rates` step by step."""
     settings = recipe.optimizer
     decayed = [p for p in network.trainable_params() if settings.decay_norm_and_bias or p.ndim > 1]

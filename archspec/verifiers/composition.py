@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from archspec.connectivity_rules import bypasses
+from archspec.connectivity_rules import has_bypass
 from archspec.errors import Diagnostic
 from archspec.graph.connections import Ports, beside, layers_of, ports
 from archspec.graph.expand import Part, expand
@@ -111,7 +111,7 @@ def _only_joins(
     wiring = block.attrs["connectivity"]
     kinds = {
         "concat": True,
-        "slice": bypasses(wiring),
+        "slice": has_bypass(wiring),
         "add": block.attrs["residual"],
     }
     for op in members:

@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import networkx as nx
 
-from archspec.connectivity_rules import around, bypasses, gathered, sources
-from archspec.errors import Diagnostic, GraphError, counted
+from archspec.connectivity_rules import (
+    count_bypassing,
+    has_bypass,
+    sources_of_layer,
+    sources_of_output,
+)
+from archspec.errors import Diagnostic, GraphError, format_count
 from archspec.graph.connections import beside, block_connections, expected_edges, layers_of, ports
 from archspec.graph.ir import Graph, Region
 from archspec.graph.shapes import infer_shapes
@@ -65,7 +70,7 @@ def connected(graph: Graph) -> Iterator[Diagnostic]:
     for what, names, least in (("input", graph.inputs, 1), ("output", ends, int(not is_backbone))):
         if not least <= len(names) <= 1:
             must = "one" if least else "at most one beside its features"
-            shown = f"{counted(len(names), what)} ({', '.join(names[:5])})"
+            shown = f"{format_count(len(names), what)} ({', '.join(names[:5])})"
             yield Diagnostic("G004", f"has {shown}, must have {must}", graph.name)
     if not graph.inputs or not graph.outputs:
         return
@@ -100,7 +105,7 @@ def one_way_through(graph: Graph) -> Iterator[Diagnostic]:
                 rule = f"one and the output of {owner}" if must == 2 else "one"
                 yield Diagnostic(
                     "G007",
-                    f"{what} {counted(len(values), 'value')} ({shown}), must be {rule}",
+                    f"{what} {format_count(len(values), 'value')} ({shown}), must be {rule}",
                     name,
                 )
 
@@ -111,7 +116,7 @@ def all_layers_there(graph: Graph) -> Iterator[Diagnostic]:
         layers, declared = len(layers_of(graph, block)), block.attrs["num_layers"]
         if layers != declared:
             yield Diagnostic(
-                "G008", f"has {counted(layers, 'layer')}, the spec says {declared}", block.name
+                "G008", f"has {format_count(layers, 'layer')}, the spec says {declared}", block.name
             )
 
 
@@ -121,11 +126,11 @@ def densely_connected(graph: Graph) -> Iterator[Diagnostic]:
     for block, found in zip(blocks, block_connections(graph), strict=True):
         wiring, layers = block.attrs["connectivity"], len(found.sources)
         for number, read in enumerate(found.sources, start=1):
-            yield from _compare(f"layer {number}", read, sources(wiring, number), block)
-        yield from _compare("its output", found.gathered, gathered(wiring, layers), block)
+            yield from _compare(f"layer {number}", read, sources_of_layer(wiring, number), block)
+        yield from _compare("its output", found.gathered, sources_of_output(wiring, layers), block)
         expected = expected_edges(block)
         if found.edges != expected:
-            message = f"has {counted(found.edges, 'direct connection')}, {expected:,} expected"
+            message = f"has {format_count(found.edges, 'direct connection')}, {expected:,} expected"
             yield Diagnostic("G008", message, block.name)
 
 
@@ -168,14 +173,16 @@ def channels_add_up(graph: Graph) -> Iterator[Diagnostic]:
             block.attrs["in_channels"],
         )
         yield from _expect(width(block.name, "entering"), channels, "reads", block)
-        bypass = around(wiring, channels)
+        bypass = count_bypassing(wiring, channels)
         widths = (channels - bypass, *block.attrs["widths"])
         for number, layer in enumerate(layers, start=1):
-            reads = sum(widths[source] for source in sources(wiring, number))
+            reads = sum(widths[source] for source in sources_of_layer(wiring, number))
             yield from _expect(width(layer.name, "entering"), reads, "reads", layer)
             yield from _expect(width(layer.name, "leaving"), widths[number], "gives", layer)
         if not block.attrs["aggregated"]:
-            total = bypass + sum(widths[source] for source in gathered(wiring, len(layers)))
+            total = bypass + sum(
+                widths[source] for source in sources_of_output(wiring, len(layers))
+            )
             yield from _expect(width(block.name, "leaving"), total, "gives", block)
     for head in graph.regions_of("head"):
         yield from _expect(width(head.name, "leaving"), head.attrs["num_classes"], "gives", head)
@@ -187,13 +194,13 @@ def rightly_cut(graph: Graph) -> Iterator[Diagnostic]:
     found = ports(graph)
     for block in graph.regions_of("dense_block"):
         channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
-        border = around(wiring, channels)
+        border = count_bypassing(wiring, channels)
         parts = [
             (op.attrs["start"], op.attrs["stop"])
             for op in graph.members[block.name]
             if op.kind == "slice"
         ]
-        if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
+        if has_bypass(wiring) and sorted(parts) != [(0, border), (border, channels)]:
             yield Diagnostic(
                 "G009", f"is split {parts}, must be at {border} of {channels} channels", block.name
             )

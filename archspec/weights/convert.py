@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, parameters
 from archspec.spec.connectivity import Order
@@ -238,7 +238,7 @@ def _counted(names: tuple[str, ...]) -> dict[str, int]:
 def _write(converted: Converted, output: Path | None, target: str, suggest: Path | None) -> None:
     if suggest is not None:
         try:
-            write_whole(suggest, suggested(converted.pairs))
+            write_atomic(suggest, suggested(converted.pairs))
         except OSError as error:
             raise ArchspecError.one(
                 "W002", f"cannot be written: {ckpt.reason(error)}", str(suggest)

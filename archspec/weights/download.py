@@ -17,7 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from archspec.errors import ArchspecError, DownloadError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 
 Show = Callable[[str, int, int], None]
 """Is told what is going on, the bytes that are there, and the bytes in all (0 where they are not known)."""
@@ -181,7 +181,7 @@ def _start(response: HTTPResponse, partial: Path, url: str) -> int:
         )
     partial.write_bytes(b"")
     note = {"address": url, "length": length, "version": _version(response)}
-    write_whole(_beside(partial, ".json"), json.dumps(note) + "\n")
+    write_atomic(_beside(partial, ".json"), json.dumps(note) + "\n")
     return length
 
 

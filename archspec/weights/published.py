@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from archspec.errors import DownloadError, ModelFileError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 from archspec.runtime import cache_folder
-from archspec.spec.identity import body
+from archspec.spec.identity import comparable_values
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.weights.download import LARGEST, Show, disk_faults, drop_part, fetch, locked
@@ -89,7 +89,7 @@ def published_of(spec: Spec) -> str:
         DownloadError: N001, none does.
     """
     for name in PUBLISHED:
-        if body(load_spec(name)) == body(spec):
+        if comparable_values(load_spec(name)) == comparable_values(spec):
             return name
     message = f"there are no published weights of this network, {spec.name}"
     if spec.name in PUBLISHED:
@@ -201,7 +201,7 @@ def _trust(file: Path, target: Path, origin: str) -> None:
         raise ModelFileError.one("R002", "is no whole MindSpore checkpoint", origin)
     before, found = kept(target), _measure(file)
     if before is None:
-        write_whole(_note(target), json.dumps({**asdict(found), "from": origin}, indent=2) + "\n")
+        write_atomic(_note(target), json.dumps({**asdict(found), "from": origin}, indent=2) + "\n")
     elif found != before:
         what = f"has the sha256 {found.sha256}, but {before.sha256} was kept of the first file"
         cure = f"if the publisher has replaced the file: {_remove(_note(target))}"

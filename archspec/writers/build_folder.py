@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import ArchspecError
-from archspec.files import to_yaml, write_whole
+from archspec.files import to_yaml, write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import named_digest, structure_digest
 from archspec.graph.ir import Graph
@@ -37,13 +37,13 @@ def build_folder(
     digests = {"structure_digest": structure_digest(graph), "named_digest": named_digest(graph)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "spec.yaml", to_yaml(spec.resolved()))
-        write_whole(
+        write_atomic(folder / "spec.yaml", to_yaml(spec.resolved()))
+        write_atomic(
             folder / "report.json", json.dumps(report(graph).as_json() | digests, indent=2) + "\n"
         )
-        write_whole(folder / "network.py", module)
+        write_atomic(folder / "network.py", module)
         if certificate is not None:
-            write_whole(folder / "certificate.json", json.dumps(certificate, indent=2) + "\n")
+            write_atomic(folder / "certificate.json", json.dumps(certificate, indent=2) + "\n")
     except OSError as error:
         raise ArchspecError.one(
             "W002", f"cannot be written: {error.strerror}", str(folder)

@@ -8,25 +8,25 @@ from itertools import groupby
 from rich.table import Table
 from rich.tree import Tree
 
-from archspec.errors import counted
+from archspec.errors import format_count
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.report import Report
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.shapes import Shape
-from archspec.writers.summary import growth, skips
+from archspec.writers.summary import describe_growth, find_skips
 
 
-def summary(report: Report) -> str:
+def write_summary(report: Report) -> str:
     """Return the totals in two lines, and a third one for the feature maps that are given beside the output."""
     maps = [f"block {f.block} ({f.channels} channels, stride {f.stride})" for f in report.features]
     return (
-        f"{report.name}: ({pixels(report.input)}) -> ({pixels(report.output)}), depth {report.depth}\n"
-        f"{counted(report.params, 'parameter')} ({report.params_with_stats:,} with moving statistics), "
-        f"{report.macs / 1e9:.3f} GMACs, {report.flops / 1e9:.3f} GFLOPs, {counted(report.edges, 'direct connection')}"
+        f"{report.name}: ({format_pixels(report.input)}) -> ({format_pixels(report.output)}), depth {report.depth}\n"
+        f"{format_count(report.params, 'parameter')} ({report.params_with_stats:,} with moving statistics), "
+        f"{report.macs / 1e9:.3f} GMACs, {report.flops / 1e9:.3f} GFLOPs, {format_count(report.edges, 'direct connection')}"
     ) + (f"\nfeature maps: {', '.join(maps)}" if maps else "")
 
 
-def stage_table(report: Report, graph: Graph) -> Table:
+def make_stage_table(report: Report, graph: Graph) -> Table:
     """Return a row for each stage; connections are shown as found, beside what the rule's closed form says."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("stage", no_wrap=True)
@@ -35,19 +35,23 @@ def stage_table(report: Report, graph: Graph) -> Table:
     blocks = {block.name: block for block in report.blocks}
     for stage in report.stages:
         block = blocks.get(stage.name)
-        found = (str(block.layers), growth(block.name, graph)) if block else ("", "")
+        found = (str(block.layers), describe_growth(block.name, graph)) if block else ("", "")
         edges = (f"{block.edges:,}", f"{block.expected_edges:,}") if block else ("", "")
         counts = (f"{stage.params:,}", f"{stage.macs / 1e6:,.1f}")
         table.add_row(
-            stage.name.removeprefix("features."), *found, pixels(stage.output), *counts, *edges
+            stage.name.removeprefix("features."),
+            *found,
+            format_pixels(stage.output),
+            *counts,
+            *edges,
         )
     return table
 
 
-def tree(graph: Graph) -> Tree:
+def make_tree(graph: Graph) -> Tree:
     """Return the stages with their operators; of layers that are alike the first two and the last are opened."""
     shapes, _ = infer_shapes(graph)
-    joined = {target: source for source, target in skips(graph)}
+    joined = {target: source for source, target in find_skips(graph)}
     root = Tree(f"[bold]{graph.name}[/bold]")
     for region in (r for r in graph.regions.values() if not r.parent):
         branch = root.add(region.name)
@@ -58,7 +62,7 @@ def tree(graph: Graph) -> Tree:
         else:
             _add_operators(branch, graph, region.name, shapes)
     for op in (op for op in graph.ops.values() if op.kind == "output"):
-        root.add(f"{op.name}  {op.inputs[0].rpartition('.')[0]}  {pixels(shapes[op.name])}")
+        root.add(f"{op.name}  {op.inputs[0].rpartition('.')[0]}  {format_pixels(shapes[op.name])}")
     return root
 
 
@@ -69,12 +73,12 @@ def _add_layers(branch: Tree, graph: Graph, block: str, shapes: Mapping[str, Sha
             f"layers add {', '.join(str(layer.attrs['growth_rate']) for layer in layers)} channels"
         )
     for _, alike in groupby(layers, key=lambda layer: layer.attrs["part"].steps):
-        _add_run(branch, graph, [*alike], _each_reads(block, graph), shapes)
+        _add_run(branch, graph, [*alike], _describe_growth(block, graph), shapes)
     for region in graph.regions_of("aggregation", block):
-        _add_operators(branch.add(_local(region.name)), graph, region.name, shapes)
+        _add_operators(branch.add(_local_name(region.name)), graph, region.name, shapes)
     for op in graph.members[block]:
         if op.kind != "concat":
-            branch.add(_line(op, shapes))
+            branch.add(_describe_operator(op, shapes))
 
 
 def _add_run(
@@ -90,10 +94,10 @@ def _add_run(
             continue
         if number == len(layers) and number > 3:
             branch.add(f"... {len(layers) - 3} more{each_reads}")
-        _add_operators(branch.add(_local(layer.name)), graph, layer.name, shapes)
+        _add_operators(branch.add(_local_name(layer.name)), graph, layer.name, shapes)
 
 
-def _each_reads(block: str, graph: Graph) -> str:
+def _describe_growth(block: str, graph: Graph) -> str:
     """How the layers between differ, where that is one number."""
     attrs = graph.regions[block].attrs
     even = {layer.attrs["growth_rate"] for layer in graph.regions_of("dense_layer", block)} == {
@@ -106,20 +110,20 @@ def _each_reads(block: str, graph: Graph) -> str:
 
 def _add_operators(branch: Tree, graph: Graph, region: str, shapes: Mapping[str, Shape]) -> None:
     for op in graph.members[region]:
-        branch.add(_line(op, shapes))
+        branch.add(_describe_operator(op, shapes))
 
 
-def _local(name: str) -> str:
+def _local_name(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _line(op: Op, shapes: Mapping[str, Shape]) -> str:
+def _describe_operator(op: Op, shapes: Mapping[str, Shape]) -> str:
     size = f" {op.attrs['kernel']}x{op.attrs['kernel']}" if "kernel" in op.attrs else ""
     stride = f"/{op.attrs['stride']}" if op.attrs.get("stride", 1) > 1 else ""
-    before = pixels(shapes[op.inputs[0]])
-    return f"{_local(op.name)}  {op.kind}{size}{stride}  {before} -> {pixels(shapes[op.name])}"
+    before = format_pixels(shapes[op.inputs[0]])
+    return f"{_local_name(op.name)}  {op.kind}{size}{stride}  {before} -> {format_pixels(shapes[op.name])}"
 
 
-def pixels(shape: Shape) -> str:
+def format_pixels(shape: Shape) -> str:
     """Return `3x224x224`: narrow enough for a table."""
     return "x".join(map(str, shape))

@@ -15,7 +15,7 @@ from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.spec.reading.yaml_reader import read_file, read_value
 from archspec.spec.schema import schema_of, templates_schema
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 from archspec.train.recipe.model import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,7 +181,7 @@ def test_every_key_is_described(kind):
 
 
 @pytest.mark.parametrize(
-    "names", [[*templates("stems")], [*templates("heads")], [*get_args(RuleName)]]
+    "names", [[*load_templates("stems")], [*load_templates("heads")], [*get_args(RuleName)]]
 )
 def test_names_of_templates_and_rules_complete(names):
     """They stand in the schema as choices, in the long form and alone."""

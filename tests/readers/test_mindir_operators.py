@@ -23,7 +23,7 @@ from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verified
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.load import create_network
 
 prepare()
 
@@ -200,7 +200,7 @@ def graph_of(document: Document) -> Graph:
 
 
 def read_back(graph: Graph, path: Path, batch: int | None = 1) -> Graph:
-    export_mindir(network_of(graph), graph.ops["input"].attrs["shape"], path, batch=batch)
+    export_mindir(create_network(graph), graph.ops["input"].attrs["shape"], path, batch=batch)
     return read_mindir(path)
 
 

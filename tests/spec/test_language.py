@@ -21,11 +21,11 @@ from archspec.graph.expand import Part, expand
 from archspec.graph.parameters import parameters
 from archspec.graph.report import report
 from archspec.operators.widths import Width, width_of
-from archspec.spec.identity import body
+from archspec.spec.identity import comparable_values
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec, grown
+from archspec.spec.model import Spec, layer_widths
 from archspec.spec.steps import ActivationSpec, NormSpec
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 from archspec.verifiers.verify import verify
 from archspec.writers.mindspore.module import write_module
 
@@ -101,7 +101,7 @@ def test_growth_is_multiplied_and_rounded_as_published(
     k: int, m: float, widths: tuple[int, ...]
 ) -> None:
     """HarDNet's own code, for layers that 2 divides no, one, two, ... times; k=10 gives 18, not 16."""
-    found = grown(k, m, 16)
+    found = layer_widths(k, m, 16)
     assert tuple(found[(1 << v) - 1] for v in range(len(widths))) == widths
     odd = [found[layer - 1] for layer in range(1, 17, 2)]
     assert set(odd) == {k}
@@ -121,14 +121,16 @@ def test_growth_may_differ_by_block_and_by_layer(tmp_path: Path) -> None:
 # Templates.
 
 TEMPLATES = [
-    (kind, name) for kind in ("layers", "stems", "transitions", "heads") for name in templates(kind)
+    (kind, name)
+    for kind in ("layers", "stems", "transitions", "heads")
+    for name in load_templates(kind)
 ]
 
 
 @pytest.mark.parametrize(("kind", "name"), TEMPLATES)
 def test_every_template_comes_to_operators(kind: str, name: str) -> None:
     """Each with names that are all different, behind what it reads; `none` to none."""
-    steps = templates(kind)[name]
+    steps = load_templates(kind)[name]
     widths = tuple({"out": 8, "k": 8, "bottleneck": 32}.items())
     pieces = expand(Part(steps, 16, widths, NormSpec(), ActivationSpec(), 0.1))
     assert bool(pieces) == (name != "none")
@@ -145,7 +147,8 @@ def test_a_copied_template_is_the_template(kind: str, name: str, tmp_path: Path)
         pytest.skip("an empty list is written `none`")
     text = "growth_rate: 8\nblock_config: [2, 2]\n"
     steps = yaml.safe_dump(
-        [step.model_dump(mode="json") for step in templates(kind)[name]], default_flow_style=True
+        [step.model_dump(mode="json") for step in load_templates(kind)[name]],
+        default_flow_style=True,
     )
     named = load(tmp_path, f"{text}{part}: {{steps: {name}, pool: none}}\n" if kind in ("stems", "transitions") else
                  f"{text}{part}: {name}\n")  # fmt: skip
@@ -171,7 +174,7 @@ def test_a_bare_name_or_list_is_short_for_the_parts_steps(part: str, tmp_path: P
         load(tmp_path, SHORT, f"{part}={name}"),
         load(tmp_path, SHORT, f"{part}.steps={name}"),
     ]
-    assert [body(short) == body(whole) for short in shorts] == [True] * 4
+    assert [comparable_values(short) == comparable_values(whole) for short in shorts] == [True] * 4
     listed = load(tmp_path, f"{SHORT}{part}: [norm, activation]\n")
     assert kinds(getattr(listed, part).steps) == ["norm", "activation"]
 

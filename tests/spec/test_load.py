@@ -16,7 +16,7 @@ from archspec.spec.catalogue import shipped
 from archspec.spec.compression import compress
 from archspec.spec.load import is_overridden, is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 
 PARENT = """\
 name: parent
@@ -459,10 +459,10 @@ def test_defaults_are_filled_in_block_by_block() -> None:
     )
     first, second = spec.dense_blocks()
     assert (first.widths, first.growth_rate, first.steps, first.bottleneck, first.drop_rate) == (
-        (32, 32), 32, templates("layers")["bottleneck"], 4, 0.1,
+        (32, 32), 32, load_templates("layers")["bottleneck"], 4, 0.1,
     )  # fmt: skip
     assert (second.widths, second.growth_rate, second.steps, second.bottleneck, second.drop_rate) == (
-        (8, 8, 8), 8, templates("layers")["basic"], 2, 0.0,
+        (8, 8, 8), 8, load_templates("layers")["basic"], 2, 0.0,
     )  # fmt: skip
 
 

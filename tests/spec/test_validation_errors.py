@@ -11,7 +11,7 @@ from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import Override, load_spec
-from densenet_cli.options import typed
+from densenet_cli.options import place_typed
 
 INVALID = Path(__file__).resolve().parents[1] / "invalid"
 FILES = sorted(INVALID.glob("*.yaml"))
@@ -88,10 +88,10 @@ def test_overrides_that_cannot_be_read_are_told_beside_a_file_that_cannot(tmp_pa
 def test_an_override_from_elsewhere_is_told_at_its_own_place(tmp_path: Path) -> None:
     """A flag of its own, a key with a prefix: what the user typed, whether it is unreadable, lost or wrong."""
     overrides = [
-        Override("drop_rate", typed("--set x.drop_rate")),
-        Override("blocks.7.layers=1", typed("--set x.blocks.7.layers=1")),
-        Override(("head.num_classes", 0), typed("--num-classes 0")),
-        Override(("name", "1.5"), typed("--name 1.5")),
+        Override("drop_rate", place_typed("--set x.drop_rate")),
+        Override("blocks.7.layers=1", place_typed("--set x.blocks.7.layers=1")),
+        Override(("head.num_classes", 0), place_typed("--num-classes 0")),
+        Override(("name", "1.5"), place_typed("--name 1.5")),
     ]
     found = faults(written(tmp_path, BASE), *overrides)
     assert [fault.partition(" (")[0] for fault in found] == [

@@ -18,11 +18,11 @@ from archspec.train.data.batches import (
     AUGMENTS,
     NO_LABEL,
     Preprocess,
-    batches,
     epoch_indices,
     epoch_seed,
-    fit,
+    fit_image,
     held_out_indices,
+    load_batches,
 )
 from archspec.train.data.datasets import Source, open_data
 
@@ -67,7 +67,7 @@ def photographs(root: Path, count: int) -> Source:
 def epoch(source, preprocess, *, training=True, batch_size=8, seed=0, workers=1, indices=None):
     chosen = np.arange(len(source)) if indices is None else indices
     return list(
-        batches(
+        load_batches(
             source,
             indices=chosen,
             preprocess=preprocess,
@@ -136,13 +136,15 @@ def test_evaluation_without_crop_resizes_to_the_size(tmp_path):
                 ours, np.asarray(image.resize((20, 20), Image.Resampling.BILINEAR))
             )
     checks = Image.fromarray((np.indices((16, 16)).sum(0) % 2 * 255).astype(np.uint8))
-    assert np.abs(np.asarray(fit(checks, raw((8, 8), 1))).astype(int) - 127).max() <= 16
+    assert np.abs(np.asarray(fit_image(checks, raw((8, 8), 1))).astype(int) - 127).max() <= 16
 
 
 def test_a_very_long_image_takes_no_memory_to_fit():
     """1 x 60,000 pixels at shorter side 256 would be 16 million wide; only the centre is made."""
     strip = Image.new("L", (60_000, 1), 7)
-    assert np.array_equal(fit(strip, raw((224, 224), 1, crop_pct=0.875)), np.full((224, 224), 7))
+    assert np.array_equal(
+        fit_image(strip, raw((224, 224), 1, crop_pct=0.875)), np.full((224, 224), 7)
+    )
 
 
 # ---- the same batches every time
@@ -157,7 +159,7 @@ def test_the_seed_alone_decides_the_batches(tmp_path, augment):
     np.random.seed(99)
     other = epoch(source, preprocess, seed=4)
     begun = iter(
-        batches(
+        load_batches(
             source,
             indices=np.arange(20),
             preprocess=preprocess,
@@ -387,7 +389,7 @@ def test_a_batch_larger_than_the_data_set_is_refused_at_once():
     """Both numbers and the cure; evaluation fills the batch instead."""
     source = noise(5, 8)
     with pytest.raises(DataError) as caught:
-        batches(
+        load_batches(
             source,
             indices=np.arange(5),
             preprocess=raw((8, 8)),

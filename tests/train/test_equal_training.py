@@ -126,7 +126,7 @@ def plain_loop(ms, network, smoothing, rate, update):
 
 def ours_under(ms, recipe, spec):
     """Our network with the recipe's initial values, and its step."""
-    from archspec.train.step import TrainStep, sgd
+    from archspec.train.step import TrainStep, make_sgd
     from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
@@ -134,7 +134,7 @@ def ours_under(ms, recipe, spec):
     network = create_model(spec, initialisation=recipe.initialisation)
     network.set_train(True)
     rates = learning_rates(recipe.schedule, epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
-    return network, TrainStep(network, sgd(network, recipe, rates), recipe, world=1)
+    return network, TrainStep(network, make_sgd(network, recipe, rates), recipe, world=1)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -219,7 +219,7 @@ def test_gradients_of_densenet121_are_those_of_the_handwritten_network(ms):
 @pytest.mark.slow
 def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
     """`amp: O2` with the recipe's loss scale runs on a CPU: losses within 1 %, weights kept in float32."""
-    from archspec.train.step import TrainStep, sgd
+    from archspec.train.step import TrainStep, make_sgd
     from archspec.writers.mindspore.load import create_model
 
     losses = {}
@@ -229,7 +229,7 @@ def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
         ms.set_seed(11)
         network = create_model(load_spec("densenet121", [*WIDTHS, *SIZES]))
         network = ms.amp.auto_mixed_precision(network.set_train(True), amp)
-        step = TrainStep(network, sgd(network, recipe, [0.1] * STEPS), recipe, world=1)
+        step = TrainStep(network, make_sgd(network, recipe, [0.1] * STEPS), recipe, world=1)
         losses[amp] = [
             float(step(ms.Tensor(x), ms.Tensor(y))[0].asnumpy())
             for x, y in zip(*data(), strict=True)

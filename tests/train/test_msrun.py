@@ -361,7 +361,7 @@ def test_every_impossible_layout_is_told_at_once() -> None:
 
 def test_a_free_port_can_be_listened_on() -> None:
     """The port is free when it is handed out, and msrun takes its number."""
-    port = msrun.free_port()
+    port = msrun.find_free_port()
     assert 1024 <= port <= 65535
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
@@ -395,9 +395,9 @@ def test_a_single_process_is_rank_0_of_1(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("MS_ROLE", raising=False)
     monkeypatch.setenv("RANK_ID", "5")
     monkeypatch.setenv("MS_WORKER_NUM", "8")
-    assert (worker_group.rank(), worker_group.world()) == (0, 1)
+    assert (worker_group.get_rank(), worker_group.get_world_size()) == (0, 1)
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")
-    assert (worker_group.rank(), worker_group.world()) == (5, 8)
+    assert (worker_group.get_rank(), worker_group.get_world_size()) == (5, 8)
 
 
 def test_the_scheduler_reports_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

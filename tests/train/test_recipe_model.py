@@ -12,9 +12,9 @@ from archspec.train.recipe.model import (
     Recipe,
     ScheduleRecipe,
     load_recipe,
-    scaled,
+    scale_recipe,
 )
-from densenet_cli.options import typed
+from densenet_cli.options import place_typed
 
 SHIPPED = (
     "digits",
@@ -193,7 +193,7 @@ def test_a_run_keeps_the_recipe_as_it_was_scaled(settings, tmp_path):
     plan = plan_with(settings, devices=2)
     run = create(plan, tmp_path / "run")
     assert run.recipe == plan.recipe
-    assert scaled(run.recipe, 2).overrides == ()
+    assert scale_recipe(run.recipe, 2).overrides == ()
 
 
 def test_devices_that_cannot_share_the_global_batch_are_refused_with_a_cure():
@@ -324,8 +324,8 @@ def test_faults_of_overrides_and_of_the_file_come_together(tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text("extends: digits\nbatch_size: 0\n")
     flags = [
-        Override("seed", typed("--set recipe.seed")),
-        Override(("epochs", 0), typed("--epochs 0")),
+        Override("seed", place_typed("--set recipe.seed")),
+        Override(("epochs", 0), place_typed("--epochs 0")),
         "data.3=1",
     ]
     with pytest.raises(SpecError) as caught:

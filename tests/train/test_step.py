@@ -85,14 +85,14 @@ def test_twenty_steps_move_parameters_as_the_published_rules_do(case):
     import mindspore as ms
     from mindspore import Tensor, nn
 
-    from archspec.train.step import TrainStep, sgd
+    from archspec.train.step import TrainStep, make_sgd
 
     recipe = recipe_of(**CASES[case])
     rates = (0.5 * np.linspace(1, 0.05, STEPS)).tolist()
     images, labels, weight, bias = data()
     ms.set_context(mode=ms.GRAPH_MODE)
     network = nn.Dense(FEATURES, CLASSES, weight_init=Tensor(weight), bias_init=Tensor(bias))
-    step = TrainStep(network, sgd(network, recipe, rates), recipe, world=1)
+    step = TrainStep(network, make_sgd(network, recipe, rates), recipe, world=1)
     network.set_train(True)
     results = [step(Tensor(x), Tensor(y)) for x, y in zip(images, labels, strict=True)]
     parameters, losses, rights = by_hand(recipe, rates)

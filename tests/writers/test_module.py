@@ -24,7 +24,7 @@ from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verified
-from archspec.writers.mindspore.load import import_text, network_of
+from archspec.writers.mindspore.load import create_network, import_text
 from archspec.writers.mindspore.module import write_module
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -121,7 +121,7 @@ def ms() -> Iterator[Any]:
 
 def filled(ms: Any, graph: Graph, seed: int = 0) -> tuple[Any, dict[str, Any]]:
     """The emitted network with random weights and statistics, and these."""
-    network, parameters = network_of(graph), oracle.random_parameters(graph.ops.values(), seed)
+    network, parameters = create_network(graph), oracle.random_parameters(graph.ops.values(), seed)
     given_ones = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
     assert ms.load_param_into_net(network, given_ones) == ([], [])
     return network, parameters

@@ -25,9 +25,9 @@ from archspec.graph.ir import Graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.writers.pictures.diagrams import runs
+from archspec.writers.pictures.diagrams import find_runs
 from archspec.writers.pictures.draw import draw
-from archspec.writers.pictures.layout import layout
+from archspec.writers.pictures.layout import lay_out
 from archspec.writers.pictures.primitives import Group, Text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -269,7 +269,7 @@ def test_the_page_refers_to_nothing_outside(tmp_path: Path) -> None:
 
 def test_png_is_a_picture_and_not_blank(tmp_path: Path) -> None:
     """Pillow opens it; it has the picture's proportions, a white ground, ink, and the sources' colours."""
-    file, page = drawn(small(3, 2), tmp_path, ".png"), layout(small(3, 2))
+    file, page = drawn(small(3, 2), tmp_path, ".png"), lay_out(small(3, 2))
     with Image.open(file) as image:
         image.load()
         assert image.size == (2 * page.width, pytest.approx(2 * page.height, abs=2))
@@ -297,7 +297,7 @@ def test_no_text_overlaps_another_or_leaves_the_page(name: str) -> None:
 
     renderer = RendererAgg(10, 10, 72)
     made = {"one layer": lambda: small(1, 1), "long names": lambda: hostile_graph("W" * 400)}
-    picture = layout(made[name]() if name in made else build_graph(load_spec(name)))
+    picture = lay_out(made[name]() if name in made else build_graph(load_spec(name)))
     boxes = []
     for text in texts_of(picture.items):
         font = FontProperties(
@@ -334,8 +334,8 @@ def test_files_stay_small_however_many_connections(tmp_path: Path, layers: tuple
 
 def test_a_run_is_successive_numbers() -> None:
     """The first and last of each run."""
-    assert list(runs({5, 0, 2, 1, 7, 8})) == [(0, 2), (5, 5), (7, 8)]
-    assert list(runs(())) == []
+    assert list(find_runs({5, 0, 2, 1, 7, 8})) == [(0, 2), (5, 5), (7, 8)]
+    assert list(find_runs(())) == []
 
 
 @pytest.mark.parametrize("name", ["graph.gif", "graph", "graph.svg.gz", ".svg"])
@@ -585,7 +585,7 @@ def test_the_tree_and_the_table_say_it_in_words() -> None:
     from rich.console import Console
 
     from archspec.graph.report import report
-    from archspec.writers.tables import stage_table, summary, tree
+    from archspec.writers.tables import make_stage_table, make_tree, write_summary
 
     graph = relative(
         blocks=(
@@ -598,7 +598,9 @@ def test_the_tree_and_the_table_say_it_in_words() -> None:
     )
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(summary(report(graph)), stage_table(report(graph), graph), tree(graph))
+        console.print(
+            write_summary(report(graph)), make_stage_table(report(graph), graph), make_tree(graph)
+        )
     text = captured.get()
     assert "feature maps: block 1 (9 channels, stride 1), block 2 (20 channels, stride 2)" in text
     assert "layers add 4, 6, 5 channels" in text
@@ -612,12 +614,12 @@ def test_the_tree_opens_each_run_of_layers_that_are_alike() -> None:
     """The first two of a run and its last; what lies between them is counted."""
     from rich.console import Console
 
-    from archspec.writers.tables import tree
+    from archspec.writers.tables import make_tree
 
     graph = relative(blocks=({"layers": 9, "layer_at": {1: "basic", 2: "basic"}},))
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(tree(graph))
+        console.print(make_tree(graph))
     named = [
         line.split()[-1]
         for line in captured.get().splitlines()

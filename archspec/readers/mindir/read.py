@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from archspec.errors import Diagnostic, ModelFileError, first_of
+from archspec.errors import Diagnostic, ModelFileError, name_first
 from archspec.graph.ir import Graph, Op
 from archspec.readers.mindir.decode import read_model
 from archspec.readers.mindir.interpret import run_model
@@ -113,4 +113,4 @@ def _faults(found: Found, names: Iterable[str], path: Path) -> Iterator[Diagnost
         if name in found.faults:
             alike.setdefault(found.faults[name], []).append(name)
     for message, nodes in alike.items():
-        yield Diagnostic("R008", f"{first_of(nodes)}: {message}", str(path))
+        yield Diagnostic("R008", f"{name_first(nodes)}: {message}", str(path))

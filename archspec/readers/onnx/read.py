@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from archspec.errors import ArchspecError, Diagnostic, ModelFileError, counted
+from archspec.errors import ArchspecError, Diagnostic, ModelFileError, format_count
 from archspec.graph.ir import Graph, Op
 from archspec.readers.mindir.read import graph_of, without_softmax
 from archspec.readers.onnx import channels as slices
@@ -189,7 +189,10 @@ def _quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:
         if node.kind.endswith("DequantizeLinear") and node.outputs
     )
     if kinds[Feature] or kinds[Tensor]:
-        maps, weights = counted(kinds[Feature], "feature map"), counted(kinds[Tensor], "weight")
+        maps, weights = (
+            format_count(kinds[Feature], "feature map"),
+            format_count(kinds[Tensor], "weight"),
+        )
         yield f"{maps} and {weights} are quantised: rounding and clipping are not compared"
 
 

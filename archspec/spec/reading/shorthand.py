@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archspec.settings import Path
-from archspec.spec.reading.document import Document, without
+from archspec.spec.reading.document import Document, drop_key
 
 ALONE: Mapping[str, str] = {
     "stem": "steps",
@@ -34,52 +34,52 @@ _KINDS: Mapping[str, str] = {"norm": "batch", "activation": "relu"}
 """What has settings of a kind, and the kind where none is said."""
 
 
-def expanded(document: Document) -> Document:
+def expand_short_forms(document: Document) -> Document:
     """Return the document with its short forms written out, every value at the place where it was written."""
-    document = _blocks(document)
+    document = _expand_block_config(document)
     for part, alone in ALONE.items():
-        document = _named(document, (part,), alone)
-    for index in range(_length(document, "transitions")):
-        document = _named(document, ("transitions", index), "steps")
-    for index in range(_length(document, "blocks")):
+        document = _expand_alone(document, (part,), alone)
+    for index in range(_count_items(document, "transitions")):
+        document = _expand_alone(document, ("transitions", index), "steps")
+    for index in range(_count_items(document, "blocks")):
         if isinstance(document.value["blocks"][index], dict):
-            document = _named(document, ("blocks", index, "connectivity"), "rule")
+            document = _expand_alone(document, ("blocks", index, "connectivity"), "rule")
     return document
 
 
-def _length(document: Document, key: str) -> int:
+def _count_items(document: Document, key: str) -> int:
     listed = document.value.get(key)
     return len(listed) if isinstance(listed, (list, tuple)) else 0
 
 
-def of_blocks(path: Path) -> Path:
+def expand_path(path: Path) -> Path:
     """Return the path below `blocks` that one below `block_config` is short for."""
     if path[0] != "block_config":
         return path
     return ("blocks", path[1], "layers") if len(path) == 2 else ("blocks", *path[1:])
 
 
-def inherited(parent: Document, child: Document) -> Document:
+def drop_uninherited(parent: Document, child: Document) -> Document:
     """Return what a child that extends the parent takes over of it: another network has another name."""
     for key in ("name", "published", *(["connectivity"] if "connectivity" in child.value else [])):
-        parent = without(parent, key)
+        parent = drop_key(parent, key)
     for part, settings in _REPLACED.items():
-        if "steps" in _mapping(child, part):
-            parent = _left_out(parent, part, settings)
+        if "steps" in _mapping_at(child, part):
+            parent = _drop_settings(parent, part, settings)
     for part, usual in _KINDS.items():
-        kinds = [_mapping(document, part).get("kind", usual) for document in (parent, child)]
-        if "kind" in _mapping(child, part) and kinds[0] != kinds[1]:
-            parent = without(parent, part)
+        kinds = [_mapping_at(document, part).get("kind", usual) for document in (parent, child)]
+        if "kind" in _mapping_at(child, part) and kinds[0] != kinds[1]:
+            parent = drop_key(parent, part)
     return parent
 
 
-def _mapping(document: Document, part: str) -> Mapping[str, Any]:
+def _mapping_at(document: Document, part: str) -> Mapping[str, Any]:
     found = document.value.get(part)
     return found if isinstance(found, dict) else {}
 
 
-def _left_out(document: Document, part: str, settings: tuple[str, ...]) -> Document:
-    left = {key: value for key, value in _mapping(document, part).items() if key not in settings}
+def _drop_settings(document: Document, part: str, settings: tuple[str, ...]) -> Document:
+    left = {key: value for key, value in _mapping_at(document, part).items() if key not in settings}
     gone = {(part, setting) for setting in settings}
     places = {path: place for path, place in document.places.items() if path[:2] not in gone}
     keys = {path: place for path, place in document.keys.items() if path[:2] not in gone}
@@ -88,7 +88,7 @@ def _left_out(document: Document, part: str, settings: tuple[str, ...]) -> Docum
     )
 
 
-def _named(document: Document, path: Path, alone: str) -> Document:
+def _expand_alone(document: Document, path: Path, alone: str) -> Document:
     """A bare name or list of steps becomes the one setting that it says."""
     holder = document.value
     for key in path[:-1]:
@@ -96,30 +96,32 @@ def _named(document: Document, path: Path, alone: str) -> Document:
     given = holder.get(path[-1]) if isinstance(holder, dict) else holder[path[-1]]
     if not isinstance(given, (str, list, tuple) if alone == "steps" else str):
         return document
-    places = {_moved(old, path, alone): place for old, place in document.places.items()}
+    places = {_move_path(old, path, alone): place for old, place in document.places.items()}
     places[path] = document.place(path)
     keys = {
-        _moved(old, path, alone) if len(old) > len(path) else old: place
+        _move_path(old, path, alone) if len(old) > len(path) else old: place
         for old, place in document.keys.items()
     }
-    return Document(_with(document.value, path, {alone: given}), places, keys)
+    return Document(_set_value(document.value, path, {alone: given}), places, keys)
 
 
-def _moved(old: Path, path: Path, alone: str) -> Path:
+def _move_path(old: Path, path: Path, alone: str) -> Path:
     return (*path, alone, *old[len(path) :]) if old[: len(path)] == path else old
 
 
-def _with(holder: Any, path: Path, value: Any) -> Any:
+def _set_value(holder: Any, path: Path, value: Any) -> Any:
     if not path:
         return value
     key, rest = path[0], path[1:]
     if isinstance(holder, dict):
-        return {**holder, key: _with(holder.get(key), rest, value)}
-    return [_with(item, rest, value) if index == key else item for index, item in enumerate(holder)]
+        return {**holder, key: _set_value(holder.get(key), rest, value)}
+    return [
+        _set_value(item, rest, value) if index == key else item for index, item in enumerate(holder)
+    ]
 
 
-def _blocks(document: Document) -> Document:
-    """What is no list becomes `blocks` as it is, and both keys side by side stay: faults.py tells the user."""
+def _expand_block_config(document: Document) -> Document:
+    """What is no list becomes `blocks` as it is, and both keys side by side stay: validation_errors.py tells the user."""
     if "block_config" not in document.value or "blocks" in document.value:
         return document
     config = document.value["block_config"]

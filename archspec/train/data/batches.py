@@ -62,7 +62,7 @@ class Preprocess:
             raise DataError.one("D010", f"crop_pct (={self.crop_pct}) must be in (0, 1]")
 
 
-def batches(
+def load_batches(
     source: Source,
     *,
     indices: npt.NDArray[np.int64],
@@ -90,7 +90,7 @@ def batches(
     if not len(indices):
         return iter(())
     rows = _Rows(source, indices, preprocess, training, seed)
-    return _epoch(rows, batch_size, max(1, min(workers, os.cpu_count() or 1)))
+    return _run_pipeline(rows, batch_size, max(1, min(workers, os.cpu_count() or 1)))
 
 
 def epoch_indices(
@@ -152,18 +152,18 @@ class _Rows:
         except DataError as error:
             self.faults.extend(error.diagnostics)
             return np.zeros((*self.preprocess.image_size, self.preprocess.channels), np.uint8)
-        image = self._augmented(image, index) if self.training else fit(image, self.preprocess)
+        image = self._augment(image, index) if self.training else fit_image(image, self.preprocess)
         pixels = np.asarray(image)
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
-    def _augmented(self, image: Image.Image, index: int) -> Image.Image:
+    def _augment(self, image: Image.Image, index: int) -> Image.Image:
         rng = np.random.default_rng((self.seed, index))
         image = AUGMENTS[self.preprocess.augment](image, self.preprocess, rng)
         strength = self.preprocess.color_jitter
-        return _jittered(image, strength, rng) if strength else image
+        return _jitter(image, strength, rng) if strength else image
 
 
-def _epoch(rows: _Rows, batch_size: int, workers: int) -> Iterator[Batch]:
+def _run_pipeline(rows: _Rows, batch_size: int, workers: int) -> Iterator[Batch]:
     prepare()
     from mindspore import dataset
     from mindspore.dataset import vision
@@ -178,11 +178,11 @@ def _epoch(rows: _Rows, batch_size: int, workers: int) -> Iterator[Batch]:
     pipeline = pipeline.batch(batch_size, drop_remainder=rows.training, num_parallel_workers=1)
     for images, labels in pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True):
         raise_faults(rows.faults)
-        yield _filled(images, batch_size, 0.0), _filled(labels, batch_size, NO_LABEL)
+        yield _fill(images, batch_size, 0.0), _fill(labels, batch_size, NO_LABEL)
     raise_faults(rows.faults)  # of the remainder, which may have been read already or not
 
 
-def _filled(values: npt.NDArray[Any], length: int, value: float) -> npt.NDArray[Any]:
+def _fill(values: npt.NDArray[Any], length: int, value: float) -> npt.NDArray[Any]:
     missing = [(0, length - len(values))] + [(0, 0)] * (values.ndim - 1)
     return np.pad(values, missing, constant_values=value) if len(values) < length else values
 
@@ -190,7 +190,7 @@ def _filled(values: npt.NDArray[Any], length: int, value: float) -> npt.NDArray[
 # ---- geometry and augmentation of one image
 
 
-def fit(image: Image.Image, preprocess: Preprocess) -> Image.Image:
+def fit_image(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     """Return the image as evaluation sees it: Resize and CenterCrop in one step, filtered when it shrinks."""
     height, width = preprocess.image_size
     if preprocess.crop_pct is None:
@@ -206,18 +206,24 @@ def fit(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     return image.resize((width, height), BILINEAR, box)
 
 
-def _plain(image: Image.Image, preprocess: Preprocess, _: np.random.Generator) -> Image.Image:
-    return fit(image, preprocess)
+def _change_nothing(
+    image: Image.Image, preprocess: Preprocess, _: np.random.Generator
+) -> Image.Image:
+    return fit_image(image, preprocess)
 
 
-def _random_resized_crop(
+def _crop_and_resize(
     image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
 ) -> Image.Image:
     height, width = preprocess.image_size
-    return _flipped(image.resize((width, height), BILINEAR, _crop_box(image.size, rng)), rng)
+    return _flip_at_random(
+        image.resize((width, height), BILINEAR, _draw_crop_box(image.size, rng)), rng
+    )
 
 
-def _crop_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float, float, float]:
+def _draw_crop_box(
+    size: tuple[int, int], rng: np.random.Generator
+) -> tuple[float, float, float, float]:
     """Return a box of random area and shape; where none of ten fits, the largest in the middle."""
     whole = np.array(size, float)
     area = whole.prod() * rng.uniform(SCALE[0], SCALE[1], CROP_TRIES)
@@ -226,12 +232,12 @@ def _crop_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[float, f
     fitting = sides[(sides <= whole).all(axis=1)]
     if len(fitting):
         corner = rng.random(2) * (whole - fitting[0])
-        return _box(corner, corner + fitting[0], whole)
+        return _clip_box(corner, corner + fitting[0], whole)
     longest = np.minimum(whole, whole[::-1] * RATIO[1])
-    return _box((whole - longest) / 2, (whole + longest) / 2, whole)
+    return _clip_box((whole - longest) / 2, (whole + longest) / 2, whole)
 
 
-def _box(
+def _clip_box(
     corner: npt.NDArray[np.float64],
     opposite: npt.NDArray[np.float64],
     whole: npt.NDArray[np.float64],
@@ -245,12 +251,14 @@ def _box(
 def _pad_crop_flip(
     image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
 ) -> Image.Image:
-    return _flipped(_shifted(fit(image, preprocess), 4, rng), rng)
+    return _flip_at_random(_shift_at_random(fit_image(image, preprocess), 4, rng), rng)
 
 
-def _affine(image: Image.Image, preprocess: Preprocess, rng: np.random.Generator) -> Image.Image:
+def _turn_and_move(
+    image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
+) -> Image.Image:
     """Turn and move the image a little, black where nothing was: for drawn characters, which have a right side."""
-    image = fit(image, preprocess)
+    image = fit_image(image, preprocess)
     angle = rng.uniform(-MOST_DEGREES, MOST_DEGREES)
     moved = rng.uniform(-MOST_MOVED, MOST_MOVED, 2) * image.size
     # Pillow's rotate moves by whole pixels only, which is much of an 8 x 8 digit.
@@ -262,17 +270,17 @@ def _affine(image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
     )
 
 
-def _shifted(image: Image.Image, most: int, rng: np.random.Generator) -> Image.Image:
+def _shift_at_random(image: Image.Image, most: int, rng: np.random.Generator) -> Image.Image:
     """Return the image moved by up to `most` pixels each way, black where nothing was."""
     left, top = (int(offset) for offset in rng.integers(-most, most + 1, 2))
     return image.crop((left, top, left + image.width, top + image.height))
 
 
-def _flipped(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _flip_at_random(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else image
 
 
-def _jittered(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+def _jitter(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
     """In random order, as MindSpore's RandomColorAdjust and torchvision's ColorJitter do it."""
     enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
     for number in rng.permutation(len(enhancers)):
@@ -281,8 +289,8 @@ def _jittered(image: Image.Image, strength: float, rng: np.random.Generator) -> 
 
 
 AUGMENTS: dict[str, Callable[[Image.Image, Preprocess, np.random.Generator], Image.Image]] = {
-    "none": _plain,
+    "none": _change_nothing,
     "pad_crop_flip": _pad_crop_flip,
-    "affine": _affine,
-    "random_resized_crop": _random_resized_crop,
+    "affine": _turn_and_move,
+    "random_resized_crop": _crop_and_resize,
 }

@@ -25,14 +25,14 @@ from archspec.errors import DataError, Diagnostic
 from archspec.train.data.image_files import (
     PART_FOLDERS,
     Listing,
-    class_faults,
-    collect,
+    collect_faults,
+    find_class_faults,
     find_folder,
     read_folder,
     read_image,
     reason_of,
 )
-from archspec.train.data.overlap import shared
+from archspec.train.data.overlap import find_shared
 from archspec.train.data.record_files import (
     CIFAR10,
     CIFAR100,
@@ -145,7 +145,7 @@ class DataSet:
             raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")
         train, val = self.train, self.val
         if val is None:
-            kept, held_out = stratified(train.labels, val_fraction, seed)
+            kept, held_out = split_by_class(train.labels, val_fraction, seed)
             train, val = train.subset(kept), train.subset(held_out)
         return Splits(train, val, self.test, train.classes, self.kind)
 
@@ -157,16 +157,21 @@ def open_data(data_dir: Path | None, *, check: bool = True) -> DataSet:
     unless there are very many, and parts are compared; without, another process has done that.
     Raises DataError (D001..D008, D011).
     """
-    kind, parts = _parts_of(data_dir, tuple(PART_FOLDERS), check=check)
+    kind, parts = _open_parts(data_dir, tuple(PART_FOLDERS), check=check)
     train, val = parts.get("train", parts.get("all")), parts.get("val")
     if train is None:
-        raise DataError.one("D002", "holds no training images", str(data_dir), _layout(kind))
+        raise DataError.one(
+            "D002", "holds no training images", str(data_dir), _describe_layout(kind)
+        )
     if len(train.classes) < 2:
         raise DataError.one(
-            "D002", f"holds one class only: {train.classes[0]!r}", str(data_dir), _layout(kind)
+            "D002",
+            f"holds one class only: {train.classes[0]!r}",
+            str(data_dir),
+            _describe_layout(kind),
         )
     others = (val, parts.get("test")) if check else ()
-    raise_faults([fault for other in others for fault in shared(train, other)])
+    raise_faults([fault for other in others for fault in find_shared(train, other)])
     if val is None and len(np.unique(train.labels)) == len(train):
         raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
     return DataSet(train, val, parts.get("test"), kind)
@@ -178,14 +183,16 @@ def open_held_out(data_dir: Path | None) -> Source:
 
     Raises DataError (D001..D007).
     """
-    kind, parts = _parts_of(data_dir, ("test", "val"))
+    kind, parts = _open_parts(data_dir, ("test", "val"))
     for part in ("test", "val", "all"):
         if part in parts:
             return parts[part]
-    raise DataError.one("D002", "holds no test or validation images", str(data_dir), _layout(kind))
+    raise DataError.one(
+        "D002", "holds no test or validation images", str(data_dir), _describe_layout(kind)
+    )
 
 
-def stratified(
+def split_by_class(
     labels: npt.NDArray[np.int32], fraction: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the numbers kept and the numbers held out: of each class at least one, and never its last."""
@@ -211,25 +218,25 @@ def raise_faults(faults: Sequence[Diagnostic]) -> None:
 # ---- from what was read to a Source
 
 
-def _digits() -> dict[str, Source]:
+def _read_digits() -> dict[str, Source]:
     """Return the embedded scans; a fixed fifth of them is the test part."""
-    source = _source("digits", read_digits())
-    train, test = stratified(source.labels, 0.2, seed=0)
+    source = _make_source("digits", read_digits())
+    train, test = split_by_class(source.labels, 0.2, seed=0)
     return {"train": source.subset(train), "test": source.subset(test)}
 
 
-def _of_records(
+def _read_records(
     paths: Sequence[Path], *, check: bool, read: Callable[[Sequence[Path]], Records]
 ) -> Source:
     found = read(paths)  # a file of records is whole or not, whether or not that is asked
-    return _source(", ".join(file for file, _ in found.files), found)
+    return _make_source(", ".join(file for file, _ in found.files), found)
 
 
-def _source(name: str, found: Records) -> Source:
+def _make_source(name: str, found: Records) -> Source:
     return Source(name, found.classes, found.labels, found.arrays, notes=found.notes)
 
 
-def _of_folder(listing: Listing, *, check: bool) -> Source:
+def _read_folder(listing: Listing, *, check: bool) -> Source:
     found = read_folder(listing, check=check)
     classes = found.classes
     labels = np.repeat(
@@ -267,55 +274,55 @@ KINDS = (
         "cifar10",
         CIFAR10_LAYOUT,
         partial(find_cifar, layout=CIFAR10),
-        partial(_of_records, read=partial(read_cifar, layout=CIFAR10)),
+        partial(_read_records, read=partial(read_cifar, layout=CIFAR10)),
     ),
     _Kind(
         "cifar100",
         CIFAR100_LAYOUT,
         partial(find_cifar, layout=CIFAR100),
-        partial(_of_records, read=partial(read_cifar, layout=CIFAR100)),
+        partial(_read_records, read=partial(read_cifar, layout=CIFAR100)),
     ),
-    _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_of_records, read=read_mnist)),
-    _Kind("folder", FOLDER_LAYOUT, find_folder, _of_folder),
+    _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_read_records, read=read_mnist)),
+    _Kind("folder", FOLDER_LAYOUT, find_folder, _read_folder),
 )
 
 
-def _layout(name: str) -> str:
+def _describe_layout(name: str) -> str:
     return "expected: " + next((kind.layout for kind in KINDS if kind.name == name), name)
 
 
-def _parts_of(
+def _open_parts(
     data_dir: Path | None, wanted: Iterable[str], *, check: bool = True
 ) -> tuple[str, Mapping[str, Source]]:
     """Return the kind of the data set and those of the wanted parts that it has; `all` is always wanted."""
-    return ("digits", _digits()) if data_dir is None else _read_parts(data_dir, wanted, check)
+    return ("digits", _read_digits()) if data_dir is None else _read_parts(data_dir, wanted, check)
 
 
 def _read_parts(root: Path, wanted: Iterable[str], check: bool) -> tuple[str, Mapping[str, Source]]:
     try:
-        kind, found = _find(root)
+        kind, found = _find_layout(root)
     except OSError as error:
         place = str(error.filename or root)
         raise DataError.one("D001", f"cannot be read: {reason_of(error)}", place) from None
     parts = {part: place for part, place in found.items() if part in (*wanted, "all")}
     faults: list[Diagnostic] = []
     if kind.name == "folder" and parts:
-        faults.extend(class_faults(tuple(parts.values())))
+        faults.extend(find_class_faults(tuple(parts.values())))
     read = partial(kind.read, check=check)
-    sources = {part: collect(faults, read, place) for part, place in parts.items()}
+    sources = {part: collect_faults(faults, read, place) for part, place in parts.items()}
     raise_faults(faults)
     return kind.name, sources
 
 
-def kind_of(root: Path) -> str:
+def identify_data(root: Path) -> str:
     """Return the kind of data set in a folder: `folder`, `cifar10`, `cifar100`, `mnist`. Raises DataError."""
     try:
-        return _find(root)[0].name
+        return _find_layout(root)[0].name
     except OSError as error:
         raise DataError.one("D001", f"cannot be read: {error.strerror}", str(root)) from None
 
 
-def _find(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
+def _find_layout(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))
     if not root.is_dir():

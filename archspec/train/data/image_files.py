@@ -40,10 +40,10 @@ def read_image(path: Path, channels: int) -> Image.Image:
 
     Raises DataError (D001, D005) naming the file.
     """
-    return cast("Image.Image", _with_image(path, partial(_decoded, channels=channels)))
+    return cast("Image.Image", _with_image(path, partial(_decode, channels=channels)))
 
 
-def _decoded(image: Image.Image, _: IO[bytes], channels: int) -> Image.Image:
+def _decode(image: Image.Image, _: IO[bytes], channels: int) -> Image.Image:
     from PIL import Image, ImageOps
 
     image.load()
@@ -96,10 +96,10 @@ def _check_images(files: Sequence[Path], faults: list[Diagnostic]) -> None:
             "ignore"
         )  # of too many pixels and of odd metadata: what matters is an error here
         for file in files:
-            collect(faults, _with_image, file, _check_end)
+            collect_faults(faults, _with_image, file, _check_end)
 
 
-def collect(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any) -> Any:
+def collect_faults(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any) -> Any:
     """Return what `read` returns, or add its faults and return None."""
     try:
         return read(*arguments)
@@ -134,13 +134,13 @@ def list_folder(root: Path) -> Listing:
     """Return what a folder holds. Raises OSError where it cannot be read."""
     folders, images, others = [], [], Counter[str]()
     with os.scandir(root) as entries:
-        for entry in filter(_shown, entries):
+        for entry in filter(_is_shown, entries):
             if _is_folder(entry):
                 folders.append(entry.name)
             if entry.name.lower().endswith(IMAGE_SUFFIXES) and _is_file(entry):
                 images.append(entry.name)
             else:
-                others[_kind(entry)] += 1
+                others[_kind_of_entry(entry)] += 1
     return Listing(root, tuple(sorted(folders)), tuple(sorted(images)), others)
 
 
@@ -165,7 +165,7 @@ def _is_class(listing: Listing) -> bool:
 
 
 @dataclass(frozen=True)
-class Folder:
+class ImageFolder:
     """The image files of each class, both sorted, and how many entries of which kind were left aside."""
 
     classes: dict[str, tuple[Path, ...]]
@@ -182,7 +182,7 @@ class Folder:
         )
 
 
-def read_folder(listing: Listing, *, check: bool) -> Folder:
+def read_folder(listing: Listing, *, check: bool) -> ImageFolder:
     """Return the image files of each class folder of a part.
 
     With `check` each is opened once to see whether it is whole, unless there are very many.
@@ -193,17 +193,17 @@ def read_folder(listing: Listing, *, check: bool) -> Folder:
     if not listing.folders:
         faults.append(Diagnostic("D003", "holds no class folders", str(listing.root)))
     found = {
-        name: tuple(collect(faults, _class_images, listing.root / name, skipped) or ())
+        name: tuple(collect_faults(faults, _list_class, listing.root / name, skipped) or ())
         for name in listing.folders
     }
     if check:
         _check_images([file for files in found.values() for file in files], faults)
     if faults:
         raise DataError(faults)
-    return Folder(found, +skipped)
+    return ImageFolder(found, +skipped)
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
+def _kind_of_entry(entry: os.DirEntry[str]) -> str:
     return (
         "folders" if entry.is_dir() else Path(entry.name).suffix.lower() or "files without a suffix"
     )
@@ -221,11 +221,11 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     )  # a broken link is a fault, a pipe none
 
 
-def _shown(entry: os.DirEntry[str]) -> bool:
+def _is_shown(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".")  # .DS_Store, ._001.jpg, .ipynb_checkpoints
 
 
-def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
+def _list_class(folder: Path, skipped: Counter[str]) -> list[Path]:
     listing = list_folder(folder)
     skipped.update(listing.others)
     files = [folder / name for name in listing.images]
@@ -236,7 +236,7 @@ def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
     raise DataError.one("D003", what, str(folder), hint)
 
 
-def class_faults(listings: Sequence[Listing]) -> list[Diagnostic]:
+def find_class_faults(listings: Sequence[Listing]) -> list[Diagnostic]:
     """Compare the class folders of each part with those of the first, which is `train` if there is one."""
     first, *others = listings
     pairs = [(first, other) for other in others] + [(other, first) for other in others]

@@ -36,7 +36,7 @@ def check_stand_in(spec: Spec, *, grey: bool = False) -> None:
         raise DataError.one("D001", message, hint=cure)
 
 
-def stands_in(spec: Spec, *, grey: bool = False) -> bool:
+def can_stand_in(spec: Spec, *, grey: bool = False) -> bool:
     """Return whether the embedded digits can stand in for a data set; see `check_stand_in`."""
     try:
         check_stand_in(spec, grey=grey)
@@ -45,7 +45,7 @@ def stands_in(spec: Spec, *, grey: bool = False) -> bool:
     return True
 
 
-def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
+def make_preprocess(spec: Spec, recipe: Recipe) -> Preprocess:
     """Return what happens to an image on its way into the network.
 
     Raises:
@@ -90,7 +90,7 @@ def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
-def splits_of(run: Run, *, check: bool = True) -> Splits:
+def open_splits(run: Run, *, check: bool = True) -> Splits:
     """Return the run's data set, split as the run splits it; `check` is `open_data`'s.
 
     Raises DataError (D001 where it lies there no more).
@@ -99,15 +99,15 @@ def splits_of(run: Run, *, check: bool = True) -> Splits:
     if data_dir is not None and not os.path.exists(data_dir):
         cure = "put it back, or say where it lies now: --data-dir DIR"
         raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
-    return split_as(run.recipe, open_data(Path(data_dir) if data_dir else None, check=check))
+    return split_by_recipe(run.recipe, open_data(Path(data_dir) if data_dir else None, check=check))
 
 
-def split_as(recipe: Recipe, data: DataSet) -> Splits:
+def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
     """Return a data set, split as the recipe says. Raises DataError (D008)."""
     return data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
 
 
-def data_digest(run: Run) -> str | None:
+def read_data_digest(run: Run) -> str | None:
     """Return the digest of the data set that the run was last trained on, None where no run has begun."""
     try:
         lines = run.metrics.read_text("utf-8").splitlines()

@@ -19,21 +19,21 @@ MAX_COMPARED = 50
 _CURE = "keep them apart; where there is no val folder, a share of the training images is held out"
 
 
-def shared(train: Source, other: Source | None) -> Iterator[Diagnostic]:
+def find_shared(train: Source, other: Source | None) -> Iterator[Diagnostic]:
     """Yield a D011 for each class whose images in another part are those of training.
 
     They may be links to them, or copies.
     """
     if other is None or not train.files:
         return
-    learnt, others = _by_class(train), _by_class(other)
+    learnt, others = _group_by_class(train), _group_by_class(other)
     for label, name in enumerate(train.classes):
         if _are_same(learnt.get(label, ()), others.get(label, ())):
             message = f"class {name!r} has the same images as in {train.name}"
             yield Diagnostic("D011", message, other.name, _CURE)
 
 
-def _by_class(source: Source) -> dict[int, list[Path]]:
+def _group_by_class(source: Source) -> dict[int, list[Path]]:
     files: dict[int, list[Path]] = {}
     for file, label in zip(source.files, source.labels.tolist(), strict=True):
         files.setdefault(label, []).append(file)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import collect
+from archspec.train.data.image_files import collect_faults
 
 MAX_RECORD_BYTES = 1 << 30
 Parts = dict[str, tuple[Path, ...]]  # the files of "train" and "test"
@@ -88,8 +88,10 @@ def find_cifar(root: Path, *, layout: Cifar) -> Parts:
 def read_cifar(paths: Sequence[Path], *, layout: Cifar) -> Records:
     """Return images (N, 32, 32, 3) of all files in turn. Raises DataError (D001, D006, D007), all faults at once."""
     faults: list[Diagnostic] = []
-    names = collect(faults, _cifar_names, paths[0].parent / layout.names, layout.classes)
-    batches = [collect(faults, _cifar_records, path, layout) for path in paths]
+    names = collect_faults(
+        faults, _read_cifar_names, paths[0].parent / layout.names, layout.classes
+    )
+    batches = [collect_faults(faults, _read_cifar_records, path, layout) for path in paths]
     if faults:
         raise DataError(faults)
     records = np.concatenate(batches)
@@ -99,17 +101,17 @@ def read_cifar(paths: Sequence[Path], *, layout: Cifar) -> Records:
         labels=records[:, layout.label_bytes - 1].astype(np.int32),
         arrays=np.ascontiguousarray(planes.transpose(0, 2, 3, 1)),
         files=tuple((path.name, len(batch)) for path, batch in zip(paths, batches, strict=True)),
-        notes=_missing_batches(paths, layout),
+        notes=_note_missing_batches(paths, layout),
     )
 
 
-def _missing_batches(paths: Sequence[Path], layout: Cifar) -> tuple[str, ...]:
+def _note_missing_batches(paths: Sequence[Path], layout: Cifar) -> tuple[str, ...]:
     """A part of the official files is a data set too, but an unpacking cut short looks just like it."""
     missing = layout.train[len(paths) :] if paths[0].name in layout.train else ()
     return (f"{paths[0].parent}: has no {', '.join(missing)}; training without",) if missing else ()
 
 
-def _cifar_names(path: Path, classes: int) -> tuple[str, ...]:
+def _read_cifar_names(path: Path, classes: int) -> tuple[str, ...]:
     if not path.exists():
         return tuple(map(str, range(classes)))
     names = tuple(path.read_text("utf-8", errors="replace").split())
@@ -118,7 +120,7 @@ def _cifar_names(path: Path, classes: int) -> tuple[str, ...]:
     return names
 
 
-def _cifar_records(path: Path, layout: Cifar) -> npt.NDArray[np.uint8]:
+def _read_cifar_records(path: Path, layout: Cifar) -> npt.NDArray[np.uint8]:
     size = path.stat().st_size
     if size == 0 or size % layout.record_bytes or size > MAX_RECORD_BYTES:
         rule = f"a multiple of {layout.record_bytes}, at most {MAX_RECORD_BYTES:,}"
@@ -163,10 +165,11 @@ def read_mnist(paths: Sequence[Path]) -> Records:
     """Return images (N, H, W, 1) of (images, labels). Raises DataError (D001, D006, D007), all faults at once."""
     faults: list[Diagnostic] = []
     images, labels = (
-        collect(faults, _idx, path, ndim) for path, ndim in zip(paths, (3, 1), strict=True)
+        collect_faults(faults, _read_idx, path, ndim)
+        for path, ndim in zip(paths, (3, 1), strict=True)
     )
     if labels is not None:
-        collect(faults, _check_labels, labels, 10, paths[1])
+        collect_faults(faults, _check_labels, labels, 10, paths[1])
     if images is not None and labels is not None and len(images) != len(labels):
         faults.append(
             Diagnostic("D006", f"has {len(labels)} labels for {len(images)} images", str(paths[1]))
@@ -179,17 +182,17 @@ def read_mnist(paths: Sequence[Path]) -> Records:
     )
 
 
-def _idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
+def _read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     """Return the array of an idx file; http://yann.lecun.com/exdb/mnist describes the format."""
     open_file: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:
         with open_file(path, "rb") as file:
-            return _idx_array(file, path, ndim)
+            return _read_idx_array(file, path, ndim)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError.one("D006", f"is not a whole gzip file: {error}", str(path)) from None
 
 
-def _idx_array(file: IO[bytes], path: Path, ndim: int) -> npt.NDArray[np.uint8]:
+def _read_idx_array(file: IO[bytes], path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     header = file.read(4 + 4 * ndim)
     if header[:4] != bytes((0, 0, 8, ndim)) or len(header) < 4 + 4 * ndim:
         raise DataError.one(

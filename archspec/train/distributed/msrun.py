@@ -55,7 +55,7 @@ def _check_layout(devices: int, port: int) -> None:
         raise TrainingError(faults)
 
 
-def shell_line(command: Sequence[str]) -> str:
+def write_shell_line(command: Sequence[str]) -> str:
     """Return an msrun command as a line for a shell, with a PATH where msrun or its python is another on the shell's.
 
     What else `launch_environment` sets is for `supervise`: a line that is run by hand does without it.
@@ -82,7 +82,7 @@ def _python_name() -> str:
     )
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Return a TCP port of this machine that nobody listens on at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

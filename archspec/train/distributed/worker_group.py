@@ -49,12 +49,12 @@ def die_with_parent() -> None:
     os._exit(1)  # the parent ended before the call above, so no signal will come
 
 
-def rank() -> int:
+def get_rank() -> int:
     """Return this process's number among the workers, 0 where msrun did not start it."""
     return int(os.environ.get("RANK_ID", "0")) if "MS_ROLE" in os.environ else 0
 
 
-def world() -> int:
+def get_world_size() -> int:
     """Return the number of workers, 1 where msrun did not start this process."""
     return int(os.environ.get("MS_WORKER_NUM", "1")) if "MS_ROLE" in os.environ else 1
 
@@ -73,7 +73,7 @@ def join_group(device_target: str) -> tuple[int, int]:
     if "MS_ROLE" in os.environ:
         ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True)
         init()
-    return rank(), world()
+    return get_rank(), get_world_size()
 
 
 def _choose_device(device_target: str) -> None:
@@ -100,7 +100,7 @@ def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
     On a CPU only float32 works; counts stay exact up to 2**24.
     """
-    if world() == 1:
+    if get_world_size() == 1:
         return values
     import mindspore as ms
     from mindspore import ops
@@ -124,12 +124,12 @@ def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
 
 
 @contextmanager
-def faults_reported(log_dir: Path) -> Iterator[None]:
+def report_faults(log_dir: Path) -> Iterator[None]:
     """Report an ArchspecError of the block to the parent and exit with 1; a bug passes through to the log."""
     try:
         yield
     except ArchspecError as error:
-        report_fault(error, log_dir, rank())
+        report_fault(error, log_dir, get_rank())
         raise SystemExit(str(error)) from None
 
 

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from archspec.errors import Place, TrainingError, counted
+from archspec.errors import Place, TrainingError, format_count
 from archspec.settings import SpecModel, raise_broken_rules
 from archspec.spec.load import Override, Overrides, is_overridden, load_model
 from archspec.spec.written_model import WrittenModel
-from archspec.train.recipe.ineffective_settings import useless, without_meaning
+from archspec.train.recipe.ineffective_settings import find_ineffective, find_meaningless
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 
 Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
@@ -132,7 +132,7 @@ class Recipe(WrittenModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _batch_of_one_device(cls, written: Any) -> Any:
+    def _fill_batch_size(cls, written: Any) -> Any:
         if (
             not isinstance(written, dict)
             or "batch_size" in written
@@ -144,8 +144,8 @@ class Recipe(WrittenModel):
         return {**written, "batch_size": min(batch, 65_536) if is_sound else 1}
 
     @model_validator(mode="after")
-    def _nothing_useless(self) -> Self:
-        raise_broken_rules(useless(self))
+    def _check_all_effective(self) -> Self:
+        raise_broken_rules(find_ineffective(self))
         return self
 
     def resolved(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Recipe(WrittenModel):
         Settings that mean nothing beside the others are left out.
         """
         values = super().resolved()
-        for path in without_meaning(self):
+        for path in find_meaningless(self):
             holder = values
             for key in path[:-1]:
                 holder = holder[str(key)]
@@ -186,7 +186,7 @@ class Scaling:
     note: str
 
 
-def scaled(recipe: Recipe, devices: int) -> Scaling:
+def scale_recipe(recipe: Recipe, devices: int) -> Scaling:
     """Return how the recipe keeps its global batch on so many devices, or scales its learning rate.
 
     What the user gave, `--batch-size` or `--lr`, stays as it is; a batch of the user's own scales the rate.
@@ -200,21 +200,21 @@ def scaled(recipe: Recipe, devices: int) -> Scaling:
         and recipe.scaling == "keep_global_batch"
         and not is_overridden(recipe, ("batch_size",))
     ):
-        return _kept(recipe, whole, devices)
-    shares = _shares(devices, recipe.batch_size)
+        return _keep_global_batch(recipe, whole, devices)
+    shares = _describe_shares(devices, recipe.batch_size)
     if whole is None:
         stays = f"{shares}; recipe {recipe.name} names no global_batch: learning rate {recipe.schedule.learning_rate:g}"
         return Scaling((), stays if devices > 1 else "")
     if whole == devices * recipe.batch_size:
         return Scaling((), f"{shares}, as the recipe has it" if devices > 1 else "")
-    return _rate_scaled(recipe, whole, devices)
+    return _scale_rate(recipe, whole, devices)
 
 
-def _shares(devices: int, batch_size: int) -> str:
-    return f"global batch {devices * batch_size:,} = {counted(devices, 'device')} x {counted(batch_size, 'image')}"
+def _describe_shares(devices: int, batch_size: int) -> str:
+    return f"global batch {devices * batch_size:,} = {format_count(devices, 'device')} x {format_count(batch_size, 'image')}"
 
 
-def _kept(recipe: Recipe, whole: int, devices: int) -> Scaling:
+def _keep_global_batch(recipe: Recipe, whole: int, devices: int) -> Scaling:
     share, rest = divmod(whole, devices)
     place = recipe.place(("global_batch",))
     if rest:
@@ -224,17 +224,17 @@ def _kept(recipe: Recipe, whole: int, devices: int) -> Scaling:
         raise TrainingError.one("T010", rule, place, cure)
     if share == recipe.batch_size:
         return Scaling(
-            (), f"{_shares(devices, share)}, as the recipe has it" if devices > 1 else ""
+            (), f"{_describe_shares(devices, share)}, as the recipe has it" if devices > 1 else ""
         )
-    note = f"{_shares(devices, share)}: kept, so the learning rate stays {recipe.schedule.learning_rate:g}"
+    note = f"{_describe_shares(devices, share)}: kept, so the learning rate stays {recipe.schedule.learning_rate:g}"
     return Scaling((Override(("batch_size", share), Place(place, "found")),), note)
 
 
-def _rate_scaled(recipe: Recipe, whole: int, devices: int) -> Scaling:
+def _scale_rate(recipe: Recipe, whole: int, devices: int) -> Scaling:
     actual, schedule = devices * recipe.batch_size, recipe.schedule
     rate_place = recipe.place(("schedule", "learning_rate"))
     place = Place(f"{rate_place} x {actual} / {whole}", "found")
-    told = f"{_shares(devices, recipe.batch_size)} instead of {whole:,}"
+    told = f"{_describe_shares(devices, recipe.batch_size)} instead of {whole:,}"
     if is_overridden(recipe, ("schedule", "learning_rate")):
         changed: dict[str, float] = {}
         note = f"{told}; learning rate {schedule.learning_rate:g} as given, not scaled"

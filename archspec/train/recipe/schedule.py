@@ -21,10 +21,10 @@ def learning_rates(schedule: ScheduleRecipe, *, epochs: int, steps_per_epoch: in
         math.floor(milestone * total if milestone < 1 else milestone * steps_per_epoch - warmup)
         for milestone in schedule.milestones
     ]
-    return ramp + [_rate(schedule, step, total, drops) for step in range(total)]
+    return ramp + [_rate_at(schedule, step, total, drops) for step in range(total)]
 
 
-def _rate(schedule: ScheduleRecipe, step: int, total: int, drops: list[int]) -> float:
+def _rate_at(schedule: ScheduleRecipe, step: int, total: int, drops: list[int]) -> float:
     if schedule.kind == "cosine":
         swing = (1 + math.cos(math.pi * step / total)) / 2
         return schedule.final + (schedule.learning_rate - schedule.final) * swing

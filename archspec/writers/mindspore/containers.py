@@ -44,27 +44,27 @@ def path_of(item: Op | Container) -> str:
     return item.name if isinstance(item, Op) else item.path
 
 
-def makes(item: Op | Container) -> tuple[str, ...]:
+def values_made(item: Op | Container) -> tuple[str, ...]:
     """Return the values that an item gives."""
     return (item.name,) if isinstance(item, Op) else item.leaving
 
 
-def reads(item: Op | Container) -> tuple[str, ...]:
+def values_read(item: Op | Container) -> tuple[str, ...]:
     """Return the values that an item takes."""
     return item.inputs if isinstance(item, Op) else item.entering
 
 
-def outline(graph: Graph) -> Container:
+def nest_containers(graph: Graph) -> Container:
     """Return the network's container, all others nested in it."""
     ops = [graph.ops[name] for name in running_order(graph) if graph.ops[name].kind != "input"]
     readers: dict[str, list[str]] = {}
     for op in ops:
         for source in op.inputs:
             readers.setdefault(source, []).append(op.name)
-    return _container(graph, "", ops, readers)
+    return _make_container(graph, "", ops, readers)
 
 
-def _container(
+def _make_container(
     graph: Graph, path: str, ops: list[Op], readers: Mapping[str, list[str]]
 ) -> Container:
     prefix = f"{path}." if path else ""
@@ -72,7 +72,7 @@ def _container(
     for op in ops:
         groups.setdefault(prefix + op.name[len(prefix) :].partition(".")[0], []).append(op)
     items = tuple(
-        group[0] if group[0].name == name else _container(graph, name, group, readers)
+        group[0] if group[0].name == name else _make_container(graph, name, group, readers)
         for name, group in groups.items()
     )
     inside = {op.name for op in ops}

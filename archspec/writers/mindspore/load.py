@@ -22,11 +22,11 @@ from archspec.runtime import prepare
 from archspec.spec.head import HeadSpec
 from archspec.spec.load import load_spec, validate
 from archspec.spec.model import Spec
-from archspec.spec.reading.document import Document, short
+from archspec.spec.reading.document import Document, shorten_value
 from archspec.verifiers.verify import verified
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 from archspec.writers.mindspore.module import write_module
-from archspec.writers.mindspore.names import name_faults
+from archspec.writers.mindspore.names import find_name_faults
 
 
 def create_model(
@@ -53,10 +53,10 @@ def create_model(
     if num_classes is not None:
         head = Document({**spec.head.model_dump(), "num_classes": num_classes})
         spec = spec.model_copy(update={"head": validate(HeadSpec, head)})
-    return network_of(verified(build_graph(spec)), initialisation)
+    return create_network(verified(build_graph(spec)), initialisation)
 
 
-def network_of(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
+def create_network(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
     """Return the network of a verified graph, with fresh initial values.
 
     Raises:
@@ -65,13 +65,15 @@ def network_of(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
         EnvironmentFault: MindSpore is not installed.
     """
     if initialisation not in get_args(Initialisation):
-        rule = f"initialisation (={short(initialisation)}) must be one of"
+        rule = f"initialisation (={shorten_value(initialisation)}) must be one of"
         known = " or ".join(map(repr, get_args(Initialisation)))
         raise SpecError.one("S005", f"{rule} {known}")
     prepare()
     from mindspore import nn
 
-    if faults := name_faults(graph, frozenset(dir(nn.Cell()))):  # of the version that is installed
+    if faults := find_name_faults(
+        graph, frozenset(dir(nn.Cell()))
+    ):  # of the version that is installed
         raise GraphError(faults)
     module = import_text(write_module(graph), graph.name)
     network = module.Network()
@@ -89,7 +91,7 @@ def import_text(text: str, name: str) -> ModuleType:
     module_name = f"archspec_emitted_{digest}"
     if module_name in sys.modules:
         return sys.modules[module_name]
-    file = _folder() / f"{name}_{digest}.py"
+    file = _make_folder() / f"{name}_{digest}.py"
     file.write_text(text)
     module = ModuleType(module_name)
     module.__file__ = str(file)
@@ -105,7 +107,7 @@ def import_text(text: str, name: str) -> ModuleType:
 
 
 @cache
-def _folder() -> Path:
+def _make_folder() -> Path:
     """Where the text lies for MindSpore's compiler and for tracebacks, as long as the process lives."""
     folder = tempfile.TemporaryDirectory(prefix="archspec-")
     atexit.register(folder.cleanup)

@@ -35,12 +35,12 @@ CELL_NAMES = frozenset(
 )
 
 
-def name_faults(graph: Graph, taken: frozenset[str] = CELL_NAMES) -> tuple[Diagnostic, ...]:
+def find_name_faults(graph: Graph, taken: frozenset[str] = CELL_NAMES) -> tuple[Diagnostic, ...]:
     """Return a W003 for each name of a graph that cannot stand in Python text; `taken` are those of every cell."""
-    return tuple(_faults(graph, taken))
+    return tuple(_find_faults(graph, taken))
 
 
-def _faults(graph: Graph, taken: frozenset[str]) -> Iterator[Diagnostic]:
+def _find_faults(graph: Graph, taken: frozenset[str]) -> Iterator[Diagnostic]:
     for name, pattern in ((graph.name, TITLE), *((op, PLACE) for op in graph.ops)):
         if not pattern.fullmatch(name):
             yield Diagnostic("W003", f"{name!r} is no name for Python text", graph.name)

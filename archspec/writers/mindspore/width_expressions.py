@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
-from archspec.writers.mindspore.containers import Container, makes, path_of, reads
+from archspec.writers.mindspore.containers import Container, path_of, values_made, values_read
 
 # Widths that a region may declare, in the order in which a class takes them.
 PARAMETERS = (
@@ -30,7 +30,7 @@ Sum = Counter[str]
 LIKELIEST = ("out_channels", "growth_rate", "bottleneck * growth_rate", "in_channels", "bottleneck")
 
 
-class Written(Protocol):
+class WrittenClass(Protocol):
     """A class that is written already, with the arguments that each of its instances takes."""
 
     @property
@@ -49,7 +49,7 @@ class Widths:
         self,
         alike: Sequence[Container],
         rows: Sequence[Sequence[Item]],
-        made: Mapping[str, Written],
+        made: Mapping[str, WrittenClass],
         channels: Mapping[str, int],
     ) -> None:
         """Begin with what the regions declare.
@@ -95,12 +95,12 @@ class Widths:
         """Note the width of what the items at a position read and give."""
         item = self.rows[0][position]
         if isinstance(item, Container):
-            self.sums |= dict.fromkeys(makes(item), self._given_by(position, item))
+            self.sums |= dict.fromkeys(values_made(item), self._width_given_by(position, item))
         elif item.kind == "concat":
-            self.sums[item.name] = self._joined(item.inputs)
+            self.sums[item.name] = self._join_widths(item.inputs)
         elif item.kind == "slice":
-            width = self._attribute(position, "stop")
-            width.subtract(self._attribute(position, "start"))
+            width = self._express_attribute(position, "stop")
+            width.subtract(self._express_attribute(position, "start"))
             self.sums[item.name] = width
         else:
             self._follow_operator(position, item)
@@ -108,21 +108,21 @@ class Widths:
     def of_value(self, value: str) -> str:
         """Return the width of a value that an operator reads or makes; '' where nothing says it."""
         found = self.sums.get(value)
-        return "" if found is None else text(found)
+        return "" if found is None else format_sum(found)
 
     def of_attribute(self, position: int, name: str) -> str:
         """Return an attribute of the operators at a position, which may differ between alike containers."""
-        return text(self._attribute(position, name))
+        return format_sum(self._express_attribute(position, name))
 
     def of_child(self, position: int, parameter: str) -> str:
         """Return a parameter of the nested containers at a position, as their parent passes it on."""
-        return text(self._child(position, parameter))
+        return format_sum(self._parameter_of_child(position, parameter))
 
     def holds(self, width: Sum | None, values: Values) -> bool:
         """Return whether a width comes to these values in the alike containers."""
-        return width is not None and self._values(width) == list(values)
+        return width is not None and self._evaluate(width) == list(values)
 
-    def _growth(self, layer: Container) -> Sum | None:
+    def _growth_of(self, layer: Container) -> Sum | None:
         if self.layers:
             return Sum([f"c[{self.layers.index(layer.path) + 1}]"])
         return Sum(["growth_rate"]) if "growth_rate" in self.known else None
@@ -130,29 +130,31 @@ class Widths:
     def _follow_operator(self, position: int, op: Op) -> None:
         source = op.inputs[0]
         for name in {"in_channels", "channels"} & op.attrs.keys():
-            if not self.holds(self.sums.get(source), self._of_all(position, name)):
-                self.sums[source] = self._attribute(position, name)
+            if not self.holds(self.sums.get(source), self._values_of(position, name)):
+                self.sums[source] = self._express_attribute(position, name)
         is_written = "{ins}" in OPERATORS[op.kind].mindspore.cell
         if is_written and self.sums.get(source) is None:  # it declares no channels
-            read = [self.channels[reads(row[position])[0]] for row in self.rows]
-            self.sums[source] = self._wording(position, "in_channels", read)
+            read = [self.channels[values_read(row[position])[0]] for row in self.rows]
+            self.sums[source] = self._express(position, "in_channels", read)
         makes_channels = "out_channels" in op.attrs
         self.sums[op.name] = (
-            self._attribute(position, "out_channels") if makes_channels else self.sums.get(source)
+            self._express_attribute(position, "out_channels")
+            if makes_channels
+            else self.sums.get(source)
         )
 
-    def _given_by(self, position: int, child: Container) -> Sum | None:
+    def _width_given_by(self, position: int, child: Container) -> Sum | None:
         if len(child.leaving) != 1:
             return None
         if child.kind == "dense_layer":
-            return self._growth(child)
+            return self._growth_of(child)
         return (
-            self._child(position, "out_channels")
+            self._parameter_of_child(position, "out_channels")
             if "out_channels" in self._arguments(position)[0]
             else None
         )
 
-    def _joined(self, inputs: Sequence[str]) -> Sum | None:
+    def _join_widths(self, inputs: Sequence[str]) -> Sum | None:
         parts = [self.sums.get(value) for value in inputs]
         joined: Sum = Counter()
         for part in parts:
@@ -162,7 +164,7 @@ class Widths:
         if self.alike[0].kind == "dense_block":
             return joined
         return next(
-            (Sum([name]) for name in LIKELIEST if self.known.get(name) == self._values(joined)),
+            (Sum([name]) for name in LIKELIEST if self.known.get(name) == self._evaluate(joined)),
             joined,
         )
 
@@ -170,7 +172,7 @@ class Widths:
         paths = [path_of(row[position]) for row in self.rows]
         return [self.made[path].arguments[path] for path in paths]
 
-    def _child(self, position: int, parameter: str) -> Sum:
+    def _parameter_of_child(self, position: int, parameter: str) -> Sum:
         child, values = (
             self.rows[0][position],
             [given[parameter] for given in self._arguments(position)],
@@ -182,20 +184,20 @@ class Widths:
         if (
             parameter == "growth_rate"
             and child.kind == "dense_layer"
-            and (growth := self._growth(child))
+            and (growth := self._growth_of(child))
         ):
             guesses.insert(0, growth)
         found = next((guess for guess in guesses if self.holds(guess, values)), None)
         return (
             found
-            or _constant(values)
-            or Sum([self.add(_named(self.alike[0].local(child), parameter), values)])
+            or _find_constant(values)
+            or Sum([self.add(_name_parameter(self.alike[0].local(child), parameter), values)])
         )
 
-    def _attribute(self, position: int, name: str) -> Sum:
-        return self._wording(position, name, self._of_all(position, name))
+    def _express_attribute(self, position: int, name: str) -> Sum:
+        return self._express(position, name, self._values_of(position, name))
 
-    def _wording(self, position: int, name: str, values: list[Any]) -> Sum:
+    def _express(self, position: int, name: str, values: list[Any]) -> Sum:
         """Values of an attribute, or of what could be one, as an expression or a parameter."""
         local = self.alike[0].local(self.rows[0][position])
         likeliest = ("in_channels",) if name in ("start", "stop", "size") else LIKELIEST
@@ -203,22 +205,24 @@ class Widths:
         same = next(
             (Sum([expression]) for expression in known if self.known[expression] == values), None
         )
-        found = same or _constant(values)
+        found = same or _find_constant(values)
         if found is not None:
             return found
         multiples = (
-            pair for expression in known for pair in _multiples(expression, self.known[expression])
+            pair
+            for expression in known
+            for pair in _iterate_multiples(expression, self.known[expression])
         )
         wording = next((wording for wording, multiple in multiples if multiple == values), "")
         if wording:
             self.known[wording] = values
             return Sum([wording])
-        return Sum([self.add(_named(local, name), values)])
+        return Sum([self.add(_name_parameter(local, name), values)])
 
-    def _of_all(self, position: int, name: str) -> list[Any]:
+    def _values_of(self, position: int, name: str) -> list[Any]:
         return [row[position].attrs[name] for row in self.rows]
 
-    def _values(self, width: Sum) -> list[Any]:
+    def _evaluate(self, width: Sum) -> list[Any]:
         rows = range(len(self.alike))
         return [
             sum(
@@ -243,40 +247,40 @@ def grows_evenly(block: Container) -> bool:
     return {*rates_of(block)} <= {block.attrs.get("growth_rate")}
 
 
-def text(width: Sum) -> str:
+def format_sum(width: Sum) -> str:
     """Return a sum as Python text."""
     terms = []
     for atom, times in width.items():
-        term = str(abs(times)) if atom == "1" else _times(atom, abs(times))
+        term = str(abs(times)) if atom == "1" else _format_multiple(atom, abs(times))
         if times or len(width) == 1:
             terms.append(f"{'-' if times < 0 else '+'} {term}")
     return " ".join(terms).removeprefix("+ ")
 
 
-def _times(atom: str, times: int) -> str:
+def _format_multiple(atom: str, times: int) -> str:
     if times == 1:
         return atom
     return f"{times} * ({atom})" if " " in atom else f"{times} * {atom}"
 
 
-def _constant(values: Values) -> Sum | None:
+def _find_constant(values: Values) -> Sum | None:
     """What all have in common."""
     if any(value != values[0] for value in values):
         return None
-    return Sum({"1": values[0]}) if isinstance(values[0], int) else Sum([_tuple(values[0])])
+    return Sum({"1": values[0]}) if isinstance(values[0], int) else Sum([_format_tuple(values[0])])
 
 
-def _tuple(values: tuple[int, ...]) -> str:
+def _format_tuple(values: tuple[int, ...]) -> str:
     """A tuple, a long one as a sum of short ones: formatters would give each number a line of its own."""
     return " + ".join(str(values[start : start + 8]) for start in range(0, len(values), 8))
 
 
-def _named(local: str, attribute: str) -> str:
+def _name_parameter(local: str, attribute: str) -> str:
     suffix = "channels" if attribute == "out_channels" else attribute
     return f"{re.sub(r'[^A-Za-z0-9_]', '_', local)}_{suffix}"
 
 
-def _multiples(expression: str, widths: Values) -> Iterator[tuple[str, list[int]]]:
+def _iterate_multiples(expression: str, widths: Values) -> Iterator[tuple[str, list[int]]]:
     for number in range(2, 17):
         yield f"{number} * {expression}", [number * width for width in widths]
         yield f"{expression} // {number}", [width // number for width in widths]

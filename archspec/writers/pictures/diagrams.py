@@ -20,22 +20,22 @@ WIDEST_PITCH, NARROWEST_FOR_NUMBERS, FLATNESS = 44.0, 21.0, 0.5
 MATRIX_SIDE, LARGEST_CELL = 440.0, 7.0
 
 
-def colour(source: int, layers: int) -> str:
+def colour_of_source(source: int, layers: int) -> str:
     """Return the colour of a source: its place on the palette, from the block's input to its last layer."""
     place = source / max(layers, 1) * (len(PALETTE) - 1)
     low = min(int(place), len(PALETTE) - 2)
-    pairs = zip(_channels(PALETTE[low]), _channels(PALETTE[low + 1]), strict=True)
+    pairs = zip(_rgb_of(PALETTE[low]), _rgb_of(PALETTE[low + 1]), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * (place - low)):02x}" for a, b in pairs)
 
 
-def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+def find_runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Return the first and last of each run of successive numbers: 0 1 2 5 -> (0, 2) (5, 5)."""
     for _, run in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]
         yield members[0], members[-1]
 
 
-def _channels(code: str) -> tuple[int, ...]:
+def _rgb_of(code: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(code[1:]))
 
 
@@ -47,7 +47,7 @@ class Diagram(NamedTuple):
     data: Data = ()
 
 
-def arcs(
+def draw_arcs(
     found: BlockConnections, top: float, aggregates: bool = False, goes_round: bool = False
 ) -> Diagram:
     """Nodes in a row: the block's input, its layers, its output; an arc for each direct connection.
@@ -71,7 +71,7 @@ def arcs(
             x[layer],
             line - radius,
             (x[layer] - x[source]) / 2 * FLATNESS,
-            colour(source, layers),
+            colour_of_source(source, layers),
             1.1 if len(pairs) <= 200 else 0.8 if len(pairs) <= 600 else 0.5,
             (("source", source), ("layer", layer)),
         )
@@ -80,11 +80,11 @@ def arcs(
     nodes = (
         node
         for number in range(layers + 1)
-        for node in _node(number, found, x[number], line, radius)
+        for node in _draw_node(number, found, x[number], line, radius)
     )
     low = 14 if radius > 5 else 28
     rail = line + radius + 8
-    items = [*curves, *_rail(found.gathered, x, line, rail)]
+    items = [*curves, *_draw_rail(found.gathered, x, line, rail)]
     if goes_round:
         end = x[-1] + behind
         low += 6
@@ -95,11 +95,11 @@ def arcs(
                 2,
             )
         )
-    ends = _ends(x, line, radius, rail + low, aggregates)
+    ends = _draw_ends(x, line, radius, rail + low, aggregates)
     return Diagram((*items, *ends, *nodes), rail + low + 4)
 
 
-def _node(
+def _draw_node(
     number: int, found: BlockConnections, x: float, line: float, radius: float
 ) -> Iterator[Primitive]:
     layers = len(found.sources)
@@ -107,7 +107,7 @@ def _node(
     name = (
         f"layer {number}: reads {len(found.sources[number - 1])}" if number else "the block's input"
     )
-    title, stroke = f"{name}, is read by {readers}", colour(number, layers)
+    title, stroke = f"{name}, is read by {readers}", colour_of_source(number, layers)
     yield Dot(x, line, radius, "#ffffff", stroke, title, (("node", number),))
     if radius > 5:
         yield Text(x, line + 3.5, str(number), 10, "middle", INK)
@@ -115,7 +115,9 @@ def _node(
         yield Text(x, line + radius + 22, str(number), 10, "middle")
 
 
-def _rail(gathered: Sequence[int], x: list[float], line: float, rail: float) -> Iterator[Primitive]:
+def _draw_rail(
+    gathered: Sequence[int], x: list[float], line: float, rail: float
+) -> Iterator[Primitive]:
     """What the block's output joins: a rail below the nodes, with a stroke up to each that is joined."""
     for number in sorted(gathered):
         yield Line(((x[number], line), (x[number], rail)), FAINT, 1)
@@ -123,7 +125,7 @@ def _rail(gathered: Sequence[int], x: list[float], line: float, rail: float) -> 
         yield Line(((x[min(gathered)], rail), (x[-1], rail), (x[-1], line)), FAINT, 1)
 
 
-def _ends(
+def _draw_ends(
     x: list[float], line: float, radius: float, low: float, aggregates: bool
 ) -> Iterator[Primitive]:
     """The output behind the layers, and the aggregation before it."""
@@ -153,7 +155,7 @@ def _ends(
     )
 
 
-def matrix(found: BlockConnections, top: float) -> Diagram:
+def draw_matrix(found: BlockConnections, top: float) -> Diagram:
     """A row for each layer, a column for each source; a column's successive readers are one rectangle."""
     layers = len(found.sources)
     cell = min(LARGEST_CELL, MATRIX_SIDE / (layers + 1))
@@ -168,11 +170,11 @@ def matrix(found: BlockConnections, top: float) -> Diagram:
             top + (first - 1) * cell,
             max(cell - gap, 1),
             (last - first + 1) * cell - gap,
-            colour(source, layers),
+            colour_of_source(source, layers),
             data=(("source", source), ("first", first), ("last", last)),
         )
         for source, layers_that_read in enumerate(readers)
-        for first, last in runs(layers_that_read)
+        for first, last in find_runs(layers_that_read)
     )
     # Between rows, as between columns, the ground shows, so that single connections can be counted.
     rows = tuple(
@@ -183,14 +185,14 @@ def matrix(found: BlockConnections, top: float) -> Diagram:
     bottom = top + side + 4
     output = tuple(
         Box(left + first * cell, bottom, (last - first + 1) * cell - gap, max(cell, 4), FAINT)
-        for first, last in runs(found.gathered)
+        for first, last in find_runs(found.gathered)
     )
     data = (("left", left), ("top", top), ("cell", cell), ("layers", layers))
-    texts = _matrix_texts(layers, cell, left, top)
+    texts = _label_matrix(layers, cell, left, top)
     return Diagram((*cells, *rows, *output, *texts), bottom + 38, data)
 
 
-def _matrix_texts(layers: int, cell: float, left: float, top: float) -> Iterator[Primitive]:
+def _label_matrix(layers: int, cell: float, left: float, top: float) -> Iterator[Primitive]:
     bottom = top + layers * cell + 4
     step = next(step for step in (5, 10, 20, 50, 100, 200, 500, 1_000) if step * cell >= 30)
     for number in range(0, layers, step):

@@ -12,13 +12,13 @@ from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
 from archspec.writers.pictures.dot import to_dot
 from archspec.writers.pictures.html import to_html
-from archspec.writers.pictures.layout import layout
+from archspec.writers.pictures.layout import lay_out
 from archspec.writers.pictures.png import to_png
 from archspec.writers.pictures.svg import to_svg
 
 WRITERS: Mapping[str, Callable[[Graph], bytes]] = {
-    ".svg": lambda graph: to_svg(layout(graph)).encode(),
-    ".png": lambda graph: to_png(layout(graph)),
+    ".svg": lambda graph: to_svg(lay_out(graph)).encode(),
+    ".png": lambda graph: to_png(lay_out(graph)),
     ".dot": lambda graph: to_dot(graph).encode(),
     ".html": lambda graph: to_html(graph).encode(),
 }
@@ -39,10 +39,10 @@ def draw(graph: Graph, target: Path) -> None:
         raise ArchspecError.one("W001", message, str(target), f"known: {', '.join(WRITERS)}")
     if faults := infer_shapes(graph)[1]:
         raise GraphError(faults)
-    _replace(target, writer(graph))
+    _replace_file(target, writer(graph))
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace_file(target: Path, content: bytes) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)

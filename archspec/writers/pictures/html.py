@@ -10,9 +10,9 @@ from html import escape
 
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, StageReport, report
-from archspec.writers.pictures.layout import layout
+from archspec.writers.pictures.layout import lay_out
 from archspec.writers.pictures.svg import to_svg
-from archspec.writers.summary import dimensions, giga, growth, shown
+from archspec.writers.summary import describe_growth, format_dimensions, format_giga, shorten_name
 
 STYLE = """
 body { margin: 0 auto; max-width: 1180px; padding: 16px; background: #fff; color: #1d2430;
@@ -139,8 +139,19 @@ def to_html(graph: Graph) -> str:
     """Return the page; it loads nothing, and its policy forbids it to."""
     facts = report(graph)
     blocks = {block.name: block for block in facts.blocks}
-    rows = "\n".join(_row(_cells(stage, blocks.get(stage.name), graph)) for stage in facts.stages)
-    total = ("all", "", f"{facts.params:,}", giga(facts.macs), "", "", "", f"{facts.edges:,}")
+    rows = "\n".join(
+        _write_row(_cells_of_stage(stage, blocks.get(stage.name), graph)) for stage in facts.stages
+    )
+    total = (
+        "all",
+        "",
+        f"{facts.params:,}",
+        format_giga(facts.macs),
+        "",
+        "",
+        "",
+        f"{facts.edges:,}",
+    )
     expected = f"{sum(block.expected_edges for block in facts.blocks):,}"
     return f"""<!doctype html>
 <html lang="en">
@@ -148,20 +159,20 @@ def to_html(graph: Graph) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(shown(graph.name))}</title>
+<title>{escape(shorten_name(graph.name))}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <p id="readout">{HINT}</p>
 <div class="wide">
-{to_svg(layout(graph), inline=True)}</div>
+{to_svg(lay_out(graph), inline=True)}</div>
 <div class="wide">
 <table>
-<thead>{_row(COLUMNS, "th")}</thead>
+<thead>{_write_row(COLUMNS, "th")}</thead>
 <tbody>
 {rows}
 </tbody>
-<tfoot>{_row((*total, expected))}</tfoot>
+<tfoot>{_write_row((*total, expected))}</tfoot>
 </table>
 </div>
 <script>{SCRIPT}</script>
@@ -170,20 +181,25 @@ def to_html(graph: Graph) -> str:
 """
 
 
-def _cells(stage: StageReport, block: BlockReport | None, graph: Graph) -> Iterator[str]:
-    yield from (shown(stage.name), dimensions(stage.output), f"{stage.params:,}", giga(stage.macs))
+def _cells_of_stage(stage: StageReport, block: BlockReport | None, graph: Graph) -> Iterator[str]:
+    yield from (
+        shorten_name(stage.name),
+        format_dimensions(stage.output),
+        f"{stage.params:,}",
+        format_giga(stage.macs),
+    )
     if block is None:
         yield from [""] * 5
         return
     yield from (
         f"{block.layers:,}",
-        growth(block.name, graph),
+        describe_growth(block.name, graph),
         f"{block.in_channels} → {block.out_channels}",
     )
     yield from (f"{block.edges:,}", f"{block.expected_edges:,}")
 
 
-def _row(cells: Iterable[str], tag: str = "td") -> str:
+def _write_row(cells: Iterable[str], tag: str = "td") -> str:
     """A row; its last two cells, connections found and expected, are marked where they differ."""
     *others, found, expected = map(escape, cells)
     mark = ' class="wrong"' if tag == "td" and found != expected else ""
