@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Fetch what needs MindSpore when it is asked for: importing the package alone stays quick."""
+        """Fetch what needs MindSpore when it is asked for:
+        importing the package alone stays quick.
+        """
         if name != "create_model":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from archspec.writers.mindspore.load import create_model

@@ -1,7 +1,8 @@
 """Which sources feed a layer: one small function a rule, in one table with its closed-form count.
 
-Sources are numbered 0 (the block's input) to L (its last layer); layers run from 1 to L. The order in which they
-are joined is the order in which they are given here: it decides which channels the weights behind the join meet.
+Sources are numbered 0 (the block's input) to L (its last layer); layers run from 1 to L. The order
+in which they are joined is the order in which they are given here:
+it decides which channels the weights behind the join meet.
 """
 
 from __future__ import annotations
@@ -118,11 +119,13 @@ RULES: Mapping[str, Rule] = {
     "log": Rule(
         _powers_back, lambda layers, wiring: _powers_back(layers + 1, wiring), _count_powers_back
     ),
-    # HarDNet (Chao et al. 2019): i - 2^n where 2^n divides i; the output keeps odd layers and the last.
+    # HarDNet (Chao et al. 2019): i - 2^n where 2^n divides i; the output keeps odd layers and the
+    # last.
     "harmonic": Rule(
         _dividing_powers_back, _odd_and_last, lambda layers, wiring: 2 * layers - layers.bit_count()
     ),
-    # VoVNet (Lee et al. 2019), one-shot aggregation: a chain of layers, all of which the output joins.
+    # VoVNet (Lee et al. 2019), one-shot aggregation: a chain of layers, all of which the output
+    # joins.
     "one_shot": Rule(
         lambda layer, wiring: (layer - 1,), _all, lambda layers, wiring: layers, aggregates=True
     ),
@@ -145,7 +148,9 @@ def sources_of_layer(wiring: Wiring, layer: int) -> Sources:
 
 
 def sources_of_output(wiring: Wiring, layers: int) -> Sources:
-    """Return the sources that a block's output joins, in order: those that the spec lists, else its rule's."""
+    """Return the sources that a block's output joins, in order:
+    those that the spec lists, else its rule's.
+    """
     if isinstance(wiring.output, tuple):
         return wiring.output
     gathers = RULES[wiring.kind].gathers
@@ -154,7 +159,9 @@ def sources_of_output(wiring: Wiring, layers: int) -> Sources:
 
 
 def count_connections(wiring: Wiring, layers: int, aggregated: bool = False) -> int:
-    """Return the closed-form number of direct connections of a block: of its layers, aggregation and bypass."""
+    """Return the closed-form number of direct connections of a block:
+    of its layers, aggregation and bypass.
+    """
     rule = RULES[wiring.kind]
     aggregation = len(sources_of_output(wiring, layers)) if aggregated and rule.aggregates else 0
     return rule.count(layers, wiring) + aggregation + has_bypass(wiring)

@@ -1,8 +1,8 @@
 """One tree of errors. Each error carries diagnostics: code, place, message, and the likely cure.
 
 Codes are stable and documented in docs/errors.md:
-Y reading YAML, S the spec or recipe, G the graph, W writing, R reading a model file, D data, T training,
-E the environment, N published weights and the network.
+Y reading YAML, S the spec or recipe, G the graph, W writing, R reading a model file, D data, T
+training, E the environment, N published weights and the network.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Diagnostic:
 
 
 class ArchspecError(Exception):
-    """The user's input is wrong. Holds every fault found, not only the first; the CLI exits with 1."""
+    """The user's input is wrong.
+
+    Holds every fault found, not only the first; the CLI exits with 1.
+    """
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)

@@ -23,9 +23,11 @@ def to_yaml(values: Mapping[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes words that our reader would take for something else, such as 1e-4: PyYAML knows YAML 1.1 alone.
+    """Quotes words that our reader would take for something else, such as 1e-4:
+    PyYAML knows YAML 1.1 alone.
 
-    Keys are words to our reader whatever they look like, so those that are numbers go without quotes.
+    Keys are words to our reader whatever they look like,
+    so those that are numbers go without quotes.
     """
 
     def represent_text(self, text: str) -> yaml.ScalarNode:

@@ -1,4 +1,6 @@
-"""What must hold before and around MindSpore: its environment variables, signals, and a quiet screen."""
+"""What must hold before and around MindSpore:
+its environment variables, signals, and a quiet screen.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,21 @@ STDOUT, STDERR = 1, 2
 LOG_MODE = 0o644
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNALS_OF_LOST_READERS = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
-"""Failures to write where nobody reads any more, and the signals that other programs end by there."""
+"""Failures to write where nobody reads any more,
+and the signals that other programs end by there."""
 
 
 def prepare() -> None:
-    """Set the environment that MindSpore reads at import; call it before. What the user has set wins.
+    """Set the environment that MindSpore reads at import; call it before.
+    What the user has set wins.
 
     Raises EnvironmentFault (E001) where MindSpore is not installed.
     """
     if importlib.util.find_spec("mindspore") is None:
         cure = "pip install 'mindspore==2.10.*' on Python 3.10, 3.11 or 3.12"
         raise EnvironmentFault.one("E001", "MindSpore is not installed", sys.executable, cure)
-    # With AVX-512 oneDNN runs 3x3 convolutions of plain layout in a reference kernel, 20 to 80 times slower.
+    # With AVX-512 oneDNN runs 3x3 convolutions of plain layout in a reference kernel, 20 to 80
+    # times slower.
     chosen_by_user = {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} & os.environ.keys()
     if platform.machine().lower() in ("x86_64", "amd64") and not chosen_by_user:
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
@@ -104,9 +109,11 @@ def raise_for_signal(number: int, frame: FrameType | None) -> None:
 
 
 def watch_interrupts() -> None:
-    """Keep SIGINT from MindSpore, whose own handler makes a SIGTERM of it; call before anything starts threads.
+    """Keep SIGINT from MindSpore, whose own handler makes a SIGTERM of it;
+    call before anything starts threads.
 
-    All threads block it but one, which waits for it and has Python's handler called in the main thread.
+    All threads block it but one, which waits for it and has Python's
+    handler called in the main thread.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         return
@@ -121,7 +128,9 @@ def _pass_on_interrupts() -> None:
 
 
 def exception_of(number: int) -> BaseException:
-    """Return what a signal is raised as: KeyboardInterrupt for SIGINT, else SystemExit with 128 + number."""
+    """Return what a signal is raised as: KeyboardInterrupt for SIGINT,
+    else SystemExit with 128 + number.
+    """
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
@@ -151,7 +160,9 @@ def collect_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended, then raise them (see `exception_of`)."""
+    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended,
+    then raise them (see `exception_of`).
+    """
     with collect_signals() as noted:
         yield
     if noted:
@@ -160,11 +171,12 @@ def hold_interrupts() -> Iterator[None]:
 
 @contextmanager
 def divert_output(log: Path) -> Iterator[Console]:
-    """Send all that the process and its libraries print to the end of `log`; yield a Console on the screen.
+    """Send all that the process and its libraries print to the end of `log`;
+    yield a Console on the screen.
 
-    The Console is good until the block ends. A rich Live or Progress on it needs redirect_stdout=False and
-    redirect_stderr=False, or it would fetch Python's output back to the screen. Blocks do not nest.
-    Raises EnvironmentFault (E002) where the log cannot be written.
+    The Console is good until the block ends. A rich Live or Progress on it needs
+    redirect_stdout=False and redirect_stderr=False, or it would fetch Python's output back to the
+    screen. Blocks do not nest. Raises EnvironmentFault (E002) where the log cannot be written.
     """
     descriptor = _open_log(log)
     _flush_buffers()
@@ -199,7 +211,9 @@ def _open_log(log: Path) -> int:
 
 
 def _screen_stream(screen: int) -> TextIO:
-    """Return a text stream on the screen; sys.stdout itself where it never was descriptor 1 (a notebook)."""
+    """Return a text stream on the screen; sys.stdout itself where it never was descriptor 1 (a
+    notebook).
+    """
     try:
         on_descriptor = sys.stdout.fileno() == STDOUT
     except (OSError, ValueError):
@@ -212,8 +226,8 @@ def _screen_stream(screen: int) -> TextIO:
 def open_screen(descriptor: int, encoding: str, *, line_buffering: bool) -> TextIO:
     """Return a text stream on the screen; what its encoding lacks becomes a replacement character.
 
-    Writing raises EnvironmentFault (E006) where the screen takes no more, and SystemExit with 128 + signal
-    where nobody reads any more: SIGPIPE's for a pipe, SIGHUP's for a terminal.
+    Writing raises EnvironmentFault (E006) where the screen takes no more, and SystemExit with 128 +
+    signal where nobody reads any more: SIGPIPE's for a pipe, SIGHUP's for a terminal.
     """
     raw = _Screen(descriptor, "w", closefd=False)
     return io.TextIOWrapper(
@@ -262,7 +276,8 @@ def _flush_buffers() -> None:
 def _divert_exit(log: Path) -> None:
     """Have the interpreter's last words go to the log: cells deleted at exit print AttributeErrors.
 
-    A traceback of an uncaught error is printed before exit handlers run, so it still reaches the user.
+    A traceback of an uncaught error is printed before exit handlers run,
+    so it still reaches the user.
     """
     if "mindspore" not in sys.modules:
         return

@@ -1,4 +1,6 @@
-"""What all models of settings share: their base, the bounds of numbers, and rules between fields."""
+"""What all models of settings share: their base, the bounds of numbers,
+and rules between fields.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +42,17 @@ Pooling = Literal["max", "avg", "none"]
 
 
 def raise_broken_rules(faults: Iterable[tuple[Path, str]]) -> None:
-    """Raise one error for all of the `faults`, the path below the model and the message of each, if there are any."""
+    """Raise one error for all of the `faults`, the path below the model and the message of each, if
+    there are any.
+    """
     listed = list(faults)
     if listed:
         raise PydanticCustomError("broken_rules", "{faults}", {"faults": listed})
 
 
 def broken_rule(field: str | Path, message: str) -> PydanticCustomError:
-    """Return an error that names the field, or the path below the model, which breaks a rule between fields."""
+    """Return an error that names the field, or the path below the model,
+    which breaks a rule between fields.
+    """
     path = (field,) if isinstance(field, str) else field
     return PydanticCustomError("broken_rule", "{message}", {"message": message, "path": path})

@@ -1,7 +1,9 @@
-"""Entry point: notices a foreign `archspec`, runs the app, and turns errors of the user's into lines.
+"""Entry point: notices a foreign `archspec`, runs the app,
+and turns errors of the user's into lines.
 
-Exit codes: 0 done or equal, 1 the input or the machine is wrong, 2 usage, 3 different; after a signal 128 and its
-number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, and 141, quietly, where the reader of our output has gone (`| head`).
+Exit codes: 0 done or equal, 1 the input or the machine is wrong, 2 usage, 3 different; after a
+signal 128 and its number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, and 141, quietly, where the reader
+of our output has gone (`| head`).
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def _print_error(line: str) -> None:
 
 
 def _fill_closed_descriptors() -> None:
-    """A file opened later must not take the number of a closed stream: what libraries print would land in it."""
+    """A file opened later must not take the number of a closed stream:
+    what libraries print would land in it.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest number that is free
         pass
     os.close(descriptor)
@@ -88,7 +92,9 @@ def _refuse_lost_folder() -> None:
 
 
 def _refuse_foreign_archspec() -> None:
-    """The labels of CPU architectures in conda's base environment are a package `archspec` as well."""
+    """The labels of CPU architectures in conda's base environment are a package `archspec` as
+    well.
+    """
     found = importlib.util.find_spec("archspec")
     folder = Path(found.origin).parent if found and found.origin else None
     if folder is not None and (folder / "spec" / "model.py").is_file():

@@ -20,7 +20,8 @@ def build(
     certify: Certify = True,
     overrides: Overrides = None,
 ) -> None:
-    """Compile a spec: save the resolved spec, the report, a module of MindSpore cells and its certificate.
+    """Compile a spec: save the resolved spec, the report,
+    a module of MindSpore cells and its certificate.
 
     Example: densenet build specs/densenet169.yaml -o build/densenet169
     """

@@ -18,7 +18,8 @@ def check(
     specs: Annotated[list[str], typer.Argument(help="Shipped specs or YAML files.")],
     overrides: Overrides = None,
 ) -> None:
-    """Check specs: keys, values, rules, and the proof of the graph. Reports every fault with its place.
+    """Check specs: keys, values, rules, and the proof of the graph.
+    Reports every fault with its place.
 
     Example: densenet check my_spec.yaml --set growth_rate=24
     """

@@ -63,9 +63,11 @@ def convert(
     ] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Take over weights from MindCV, torchvision, timm or your own training; or write ours in their names.
+    """Take over weights from MindCV, torchvision, timm or your own training;
+    or write ours in their names.
 
-    Example: densenet convert densenet121-120_5004_Ascend.ckpt --spec densenet121 -o densenet121.ckpt
+    Example: densenet convert
+    densenet121-120_5004_Ascend.ckpt --spec densenet121 -o densenet121.ckpt
     """
     from archspec.weights.convert import convert as converted_by
 

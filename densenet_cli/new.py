@@ -49,7 +49,8 @@ def new(
         Path | None, typer.Option("-o", "--output", help="The file (default: NAME.yaml).")
     ] = None,
 ) -> None:
-    """Write a commented spec to start from: another one's settings, and the defaults of all that it leaves unsaid.
+    """Write a commented spec to start from:
+    another one's settings, and the defaults of all that it leaves unsaid.
 
     Example: densenet new my_net --like densenet121
     """
@@ -63,7 +64,9 @@ def new(
 
 
 def write_starting_file(spec: Spec) -> str:
-    """Return YAML that loads to the same spec: what it says itself, and the defaults of all else as comments."""
+    """Return YAML that loads to the same spec: what it says itself,
+    and the defaults of all else as comments.
+    """
     said = spec.model_dump(
         mode="json", exclude_unset=True, exclude={"published"}
     )  # of another network

@@ -75,12 +75,16 @@ DataDir = Annotated[
 
 
 def quiet_screen(log: Path = Path(os.devnull)) -> AbstractContextManager[Console]:
-    """Keep MindSpore's output off the screen: it goes into the run's log, or nowhere where there is no run."""
+    """Keep MindSpore's output off the screen: it goes into the run's log,
+    or nowhere where there is no run.
+    """
     return divert_output(log)
 
 
 def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], list[Override]]:
-    """Return the overrides of the spec, and those of the recipe (`recipe.epochs=5`), quoted as they were typed."""
+    """Return the overrides of the spec, and those of the recipe (`recipe.epochs=5`),
+    quoted as they were typed.
+    """
     for_spec: list[str | Override] = []
     for_recipe: list[Override] = []
     for text in texts or ():
@@ -116,7 +120,8 @@ def save(file: Path, text: str, replace: bool = True) -> None:
     """Write a text file whole or not at all.
 
     Raises:
-        ArchspecError: W002, it cannot be written, or exists and nobody said that it may be replaced.
+        ArchspecError: W002, it cannot be written,
+            or exists and nobody said that it may be replaced.
     """
     from archspec.files import write_atomic
 

@@ -143,7 +143,10 @@ def _show_launch(plan: Any, out: Path | None) -> None:
 
 
 def _refuse_others(context: typer.Context) -> None:
-    """A run is resumed as it was started; a flag that changed nothing would mislead. Its data may have moved."""
+    """A run is resumed as it was started; a flag that changed nothing would mislead.
+
+    Its data may have moved.
+    """
     given = [
         p
         for p in context.command.params
@@ -182,7 +185,9 @@ def _train(run: Any, splits: Any, *, is_new: bool) -> None:
 
 
 def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
-    """Say how to go on where that can succeed; a run that the machine did not let begin leaves nothing."""
+    """Say how to go on where that can succeed; a run that the machine did not let begin leaves
+    nothing.
+    """
     from archspec.train.run_directory import discard_run
 
     if is_new and isinstance(error, EnvironmentFault) and not run.metrics.exists():

@@ -48,7 +48,8 @@ def get(
 ) -> None:
     """Download published weights into the cache folder, or find them there, and check them.
 
-    An interrupted download goes on where it stopped. A file must have the sha256 that the first one had.
+    An interrupted download goes on where it stopped.
+    A file must have the sha256 that the first one had.
 
     DENSENET_CACHE: the cache folder, instead of ~/.cache/densenet-archspec.
 
@@ -69,7 +70,8 @@ def get(
 
 @weights.command("list")
 def list_weights() -> None:
-    """List published weights with their addresses, and those that are in the cache folder with their sha256.
+    """List published weights with their addresses,
+    and those that are in the cache folder with their sha256.
 
     Example: densenet weights list
     """
@@ -89,7 +91,8 @@ def list_weights() -> None:
 
 
 def published_weights(name: str, screen: Console = console) -> Path:
-    """Return the published weights of a name as a file in the cache folder, and show a download on the screen.
+    """Return the published weights of a name as a file in the cache folder,
+    and show a download on the screen.
 
     Raises:
         DownloadError, ModelFileError: as `archspec.weights.published.weights_file` does.

@@ -76,7 +76,8 @@ class BlockSpec(SpecModel):
     layer: LayerSteps | None = None
     """What each layer consists of, as the spec's, for this block alone."""
     layer_at: Mapping[LayerNumber, LayerSteps] | None = None
-    """By number, counted from 1: layers that consist of other steps than `layer` says, `{1: basic, 4: [...]}`."""
+    """By number, counted from 1: layers that consist of other steps than `layer` says,
+    `{1: basic, 4: [...]}`."""
     bottleneck: Factor | None = None
     """As the spec's, for this block alone."""
     drop_rate: Rate | None = None

@@ -14,7 +14,9 @@ DEFAULT_SPEC = "densenetbc_digits"
 
 @cache
 def specs_folder() -> Path:
-    """Return the folder of the shipped specs: inside the wheel, or beside the package in a checkout."""
+    """Return the folder of the shipped specs: inside the wheel,
+    or beside the package in a checkout.
+    """
     package = Path(__file__).resolve().parent.parent
     inside = package / "specs"
     return inside if inside.is_dir() else package.parent / "specs"
@@ -27,9 +29,11 @@ def shipped(kind: str = "spec") -> dict[str, Path]:
 
 
 def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: str = "") -> Path:
-    """Return the file that `name` means: a path (relative to `beside`), or the name of a shipped one.
+    """Return the file that `name` means:
+    a path (relative to `beside`), or the name of a shipped one.
 
-    A path is returned whether or not it can be read; where `place` says who wants it, it must be a file.
+    A path is returned whether or not it can be read;
+    where `place` says who wants it, it must be a file.
 
     Raises:
         SpecError: S010, neither a file nor a shipped name; proposes the nearest.

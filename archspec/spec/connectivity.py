@@ -1,4 +1,6 @@
-"""How the layers of a block are connected, as the spec says it; archspec/connectivity_rules.py has the rules."""
+"""How the layers of a block are connected, as the spec says it;
+archspec/connectivity_rules.py has the rules.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ Sources = Annotated[tuple[Source, ...], Field(min_length=1, max_length=4_097)]
 
 
 class ConnectivitySpec(SpecModel):
-    """A rule's name, `log`, or a mapping of settings. Sources count from 0, the block's input; layers from 1."""
+    """A rule's name, `log`, or a mapping of settings.
+
+    Sources count from 0, the block's input; layers from 1.
+    """
 
     rule: RuleName | None = None
     """`dense` where absent, or what `window` or `edges` say."""
@@ -33,19 +38,21 @@ class ConnectivitySpec(SpecModel):
     edges: Annotated[tuple[Sources, ...], Field(min_length=1, max_length=4_096)] | None = None
     """The sources of each layer, `[[0], [0, 1], [2, 1]]`, joined as they are written."""
     order: Order | None = None
-    """In which a rule's layers join their sources, and the output its own: from the block's input on, as torchvision,
-    or from the last layer back, as the authors of HarDNet and SparseNet; oldest_first where absent."""
+    """In which a rule's layers join their sources, and the output its own: from the block's input
+    on, as torchvision, or from the last layer back, as the authors of HarDNet and SparseNet;
+    oldest_first where absent."""
     output_order: Order | None = None
     """In which the output joins its sources; as `order` says where absent."""
     share: Share | None = None
-    """Of the input's channels, those that go through the layers; the others go round them, straight to the output.
-    All where absent; half of them for cross_stage_partial, which is dense otherwise."""
+    """Of the input's channels, those that go through the layers; the others go round them, straight
+    to the output. All where absent;
+    half of them for cross_stage_partial, which is dense otherwise."""
     bypass: Literal["first", "last"] | None = None
-    """Where the output has what goes round the layers: before what they give (timm), which holds where absent, or
-    behind it (the authors of CSPNet)."""
+    """Where the output has what goes round the layers: before what they give (timm), which holds
+    where absent, or behind it (the authors of CSPNet)."""
     output: Literal["all", "new", "last"] | Sources | None = None
-    """What the output joins: all sources, the new ones (no input), the last layer, or a list, joined as it is written;
-    else as the rule says."""
+    """What the output joins: all sources, the new ones (no input), the last layer, or a list,
+    joined as it is written; else as the rule says."""
 
     @model_validator(mode="after")
     def _check_settings_of_rule(self) -> Self:

@@ -14,7 +14,9 @@ from archspec.spec.widths import find_faulty_widths
 
 
 class HeadSpec(SpecModel):
-    """Norm, activation, global average pooling, dropout, dense layer, or the steps that are given."""
+    """Norm, activation, global average pooling, dropout, dense layer,
+    or the steps that are given.
+    """
 
     num_classes: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1000
     """Classes that the network tells apart."""

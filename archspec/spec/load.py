@@ -66,7 +66,8 @@ def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
 
 
 def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: str) -> Written:
-    """Return the model of a shipped name or of a YAML file; the overrides that can be read are validated with it.
+    """Return the model of a shipped name or of a YAML file;
+    the overrides that can be read are validated with it.
 
     Raises:
         SpecError: every fault of the file and of the overrides, those of the file first.
@@ -88,7 +89,9 @@ def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: s
 
 
 def is_users_choice(spec: Spec, path: Path) -> bool:
-    """Is the value set by the user, on the command line or in a file of theirs, and not by a shipped spec?"""
+    """Is the value set by the user, on the command line or in a file of theirs,
+    and not by a shipped spec?
+    """
     place = spec.written().get(path)
     if place is None:
         return False
@@ -169,7 +172,9 @@ def validate(model: type[Model], document: Document, faults: Sequence[Diagnostic
 
 
 def _find_outdated(document: Document, kind: str) -> list[Diagnostic]:
-    """Transitions that were listed for another number of blocks: one would silently move behind the last block."""
+    """Transitions that were listed for another number of blocks:
+    one would silently move behind the last block.
+    """
     place = document.places.get(("transitions",))
     count, blocks = len(_items_at(document, "transitions")), len(_items_at(document, "blocks"))
     if place is None or place.origin != "file" or count - blocks not in (-1, 0):

@@ -1,7 +1,8 @@
 """The spec of a densely connected network: frozen, explicit, unknown keys refused.
 
-Defaults are DenseNet-BC's for ImageNet (Huang et al. 2017, table 1, as torchvision and MindCV build it).
-What stands here changes the function; initialisation, optimisation and data stand in the recipe.
+Defaults are DenseNet-BC's for ImageNet (Huang et al. 2017, table 1, as torchvision and MindCV build
+it). What stands here changes the function;
+initialisation, optimisation and data stand in the recipe.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def _require_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | N
 
 
 class Spec(WrittenModel):
-    """A densely connected network; `block_config: [6, 12]` is short for two `blocks` of 6 and 12 layers."""
+    """A densely connected network; `block_config:
+    [6, 12]` is short for two `blocks` of 6 and 12 layers.
+    """
 
     name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")] = "network"
     """The network's name; the file's where absent."""
@@ -98,9 +101,11 @@ class Spec(WrittenModel):
     input: InputSpec = InputSpec()
     stem: Stem = StemSpec()
     growth_multiplier: Multiplier | None = None
-    """Of layer i's growth, once for each time that 2 divides i, rounded to an even number (HarDNet's m)."""
+    """Of layer i's growth, once for each time that 2 divides i,
+    rounded to an even number (HarDNet's m)."""
     layer: LayerSteps = "bottleneck"
-    """What each layer consists of: `bottleneck` is norm-act-conv1x1-norm-act-conv3x3, `basic` norm-act-conv3x3."""
+    """What each layer consists of: `bottleneck` is norm-act-conv1x1-norm-act-conv3x3,
+    `basic` norm-act-conv3x3."""
     bottleneck: Factor = 4
     """Width of a bottleneck's 1 x 1 convolution, in multiples of the growth rate."""
     connectivity: Connectivity = ConnectivitySpec()
@@ -122,12 +127,12 @@ class Spec(WrittenModel):
     drop_rate: Rate = 0.0
     """Rate of the layers' dropout."""
     drop_after: Literal["layer", "conv"] = "layer"
-    """Where it stands: at the end of every dense layer, as in torchvision and timm, or behind every convolution of
-    layers and transitions, as in the paper's code."""
+    """Where it stands: at the end of every dense layer, as in torchvision and timm, or behind every
+    convolution of layers and transitions, as in the paper's code."""
     head: Head = HeadSpec()
     features: tuple[Annotated[int, Field(strict=True, ge=1, le=64)], ...] = ()
-    """Numbers of blocks whose outputs the network gives as well, before the head's; without a head the last block
-    must be one of them."""
+    """Numbers of blocks whose outputs the network gives as well, before the head's; without a head
+    the last block must be one of them."""
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
@@ -177,7 +182,9 @@ class Spec(WrittenModel):
             )
 
     def _find_misfits(self) -> Iterator[tuple[Path, str]]:
-        """A connectivity for all blocks that does not fit one of them, and blocks that are too large."""
+        """A connectivity for all blocks that does not fit one of them,
+        and blocks that are too large.
+        """
         own = [block.connectivity is not None for block in self.blocks]
         sizes = dict.fromkeys(
             block.layers for block, has in zip(self.blocks, own, strict=True) if not has
@@ -256,8 +263,8 @@ def _or_usual(value: Value | None, usual: Value | None) -> Any:
 def layer_widths(growth_rate: int, multiplier: float, layers: int) -> tuple[int, ...]:
     """Return the channels that each of a block's layers adds.
 
-    With a multiplier m, layer i adds k m^v, v being how often 2 divides i, rounded half up to an even number
-    (Chao et al. 2019, as PingoLH/Pytorch-HarDNet computes it).
+    With a multiplier m, layer i adds k m^v, v being how often 2 divides i, rounded half up to an
+    even number (Chao et al. 2019, as PingoLH/Pytorch-HarDNet computes it).
     """
     if multiplier == 1:
         return (growth_rate,) * layers

@@ -1,7 +1,8 @@
-"""The JSON Schemas of specs and recipes as people write them, for an editor's completion and checks.
+"""The JSON Schemas of specs and recipes as people write them,
+for an editor's completion and checks.
 
-Pydantic knows the long forms alone: the short ones (archspec/spec/reading/shorthand.py), `extends` and the names of the
-templates are added here. Rules between fields are left to `densenet check`.
+Pydantic knows the long forms alone: the short ones (archspec/spec/reading/shorthand.py), `extends`
+and the names of the templates are added here. Rules between fields are left to `densenet check`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Schema = dict[str, Any]
 EXTENDS = "A shipped name, or a path from this file's folder; what that file says holds where this one says nothing."
 BLOCK_CONFIG = "Layers of each block. To say more of one, write blocks: [{layers: 6, growth_rate: 24}, {layers: 12}]"
 
-# The setting that may stand alone in place of the mapping it belongs to: `norm: group`, `head: pooled`.
+# The setting that may stand alone in place of the mapping it belongs to: `norm: group`, `head:
+# pooled`.
 _STANDS_ALONE: Mapping[str, str] = {
     "NormSpec": "kind",
     "ActivationSpec": "kind",
@@ -53,7 +55,9 @@ _WIDTHS = [
 
 
 def schema_of(model: type[WrittenModel]) -> Schema:
-    """Return the JSON Schema (draft 2020-12) of a file that holds a model, a `Spec` or a `Recipe`."""
+    """Return the JSON Schema (draft 2020-12) of a file that holds a model,
+    a `Spec` or a `Recipe`.
+    """
     schema = _make_schema(model)
     required = schema.pop("required")
     needed: list[Schema] = [{"required": required}]
@@ -117,7 +121,9 @@ def _make_schema(kind: type[BaseModel] | Any) -> Schema:
 
 
 def _complete(owner: str, field: str, setting: Schema, parts: Schema) -> None:
-    """Say what pydantic does not know of a field, and what a field without words of its own holds."""
+    """Say what pydantic does not know of a field,
+    and what a field without words of its own holds.
+    """
     if (owner, field) in _TEMPLATES:
         by_layer = setting.get("additionalProperties")
         setting |= {"propertyNames": {"pattern": f"^{LAYER.pattern}$"}} if by_layer else {}

@@ -36,7 +36,8 @@ class StemSpec(SpecModel):
     norm: Flag = True
     """Norm and activation after the convolution; the paper's CIFAR networks have none here."""
     pool: Pooling | None = None
-    """3 x 3 pooling with stride 2 and padding 1 at the stem's end; `max` where absent, none after a list."""
+    """3 x 3 pooling with stride 2 and padding 1 at the stem's end;
+    `max` where absent, none after a list."""
     steps: StemSteps | None = None
     """A template of stems.yaml or a list of steps, instead of kernel, stride and norm."""
 

@@ -2,8 +2,8 @@
 
     [norm, activation, {conv: {width: k, kernel: 3}}, {dropout: {rate: 0.2}}]
 
-A step is a mapping of one kind to its settings; where all are default, the kind alone will do. Most are
-an operator each, whose row (archspec/operators/) has their settings; the others stand here.
+A step is a mapping of one kind to its settings; where all are default, the kind alone will do. Most
+are an operator each, whose row (archspec/operators/) has their settings; the others stand here.
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ Norm = Annotated[NormSpec, BeforeValidator(_accept_bare_kind)]
 
 
 class DropoutStep(SpecModel):
-    """Dropout of single values; the part's rate where absent, and nothing at all for a rate of 0."""
+    """Dropout of single values; the part's rate where absent,
+    and nothing at all for a rate of 0.
+    """
 
     rate: Rate | None = None
     """Share of the values that are dropped in training."""
@@ -217,7 +219,9 @@ class _OneStep(SpecModel):
 
     @property
     def settings(self) -> Any:
-        """The operator's settings; None where the spec's own are meant (a bare `norm` or `activation`)."""
+        """The operator's settings; None where the spec's own are meant (a bare `norm` or
+        `activation`).
+        """
         return getattr(self, self.kind)
 
 
@@ -229,7 +233,8 @@ _SETTINGS: dict[str, Any] = {
     "squeeze_excite": SqueezeExciteStep,
     "branches": BranchesStep,
 }
-"""What each kind of step is set by: operators by their rows, the others by the models of this file."""
+"""What each kind of step is set by:
+operators by their rows, the others by the models of this file."""
 
 if TYPE_CHECKING:
 
@@ -249,7 +254,9 @@ else:
 
 
 def _accept_bare_step(value: Any) -> Any:
-    """A bare kind, or one without a value, is a step with default settings; norm and activation are the spec's own."""
+    """A bare kind, or one without a value, is a step with default settings;
+    norm and activation are the spec's own.
+    """
     kinds = [kind for kind in StepSpec.model_fields if kind != "name"]
     if isinstance(value, str) and value not in kinds:
         raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, kinds))})

@@ -1,4 +1,6 @@
-"""Named templates: the lists of steps in specs/templates, found by what they are for and by name."""
+"""Named templates: the lists of steps in specs/templates,
+found by what they are for and by name.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def _tag_of(value: Any) -> str:
     return "template" if isinstance(value, str) else "list"
 
 
-# A template's name or a list of steps. The tags never show: validation_errors.py drops what is no key of the document.
+# A template's name or a list of steps. The tags never show: validation_errors.py drops what is no
+# key of the document.
 LayerSteps = Annotated[
     Annotated[str, _must_be_known("layers"), Tag("template")] | Annotated[Steps, Tag("list")],
     Discriminator(_tag_of),

@@ -41,7 +41,8 @@ _OF_A_SKIP = {
 
 
 class TransitionSpec(WidthSpec):
-    """Between two blocks: norm, activation, 1 x 1 convolution and 2 x 2 pooling, or the steps that are given.
+    """Between two blocks: norm, activation, 1 x 1 convolution and 2 x 2 pooling,
+    or the steps that are given.
 
     Where it says no width, the spec's compression holds.
     """
@@ -57,7 +58,8 @@ class TransitionSpec(WidthSpec):
     join: Literal["concat", "add"] = "concat"
     """How the skip is joined."""
     order: Literal["skip_last", "skip_first"] = "skip_last"
-    """Whether a concatenation has the skip behind what the steps give (the U-Net's authors) or before it."""
+    """Whether a concatenation has the skip behind what the steps give
+    (the U-Net's authors) or before it."""
     after: TransitionSteps | None = None
     """Steps behind the skip's join."""
 

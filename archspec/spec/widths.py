@@ -1,4 +1,6 @@
-"""Faults of a list of steps that no step shows alone: widths that its part does not have, a name for two steps."""
+"""Faults of a list of steps that no step shows alone:
+widths that its part does not have, a name for two steps.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ OF_A_LAYER = ("in", "out", "k", "bottleneck")
 def find_faulty_widths(
     steps: Any, known: tuple[str, ...], *field: str
 ) -> Iterator[tuple[Path, str]]:
-    """Yield each width that names what a part does not have, and each step with an earlier one's name.
+    """Yield each width that names what a part does not have,
+    and each step with an earlier one's name.
 
     `field` is where the part has its steps, `steps` where nothing is said.
     """

@@ -34,5 +34,7 @@ class WrittenModel(SpecModel):
         return self._document.places
 
     def resolved(self) -> dict[str, Any]:
-        """Return plain values from which the equal model is read again: no `extends`, defaults written out."""
+        """Return plain values from which the equal model is read again:
+        no `extends`, defaults written out.
+        """
         return self.model_dump(mode="json", exclude_none=True)

@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, and refused when they do not fit.
 
-A training checkpoint holds the parameters, the optimizer's state and the number of epochs done; a file is
-written under a temporary name in its folder and renamed.
+A training checkpoint holds the parameters, the optimizer's state and the number of epochs done; a
+file is written under a temporary name in its folder and renamed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
     """Fill parameters from a checkpoint and return all that it holds.
 
     Raises:
-        ModelFileError: R001, R002; R003, parameters that the file lacks, has in another shape, or has beyond those.
+        ModelFileError: R001, R002; R003, parameters that the file lacks,
+            has in another shape, or has beyond those.
     """
     held = read(path)
     fresh = {p.name: p for p in parameters}
@@ -58,7 +59,9 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
 
 
 def path_of_epoch(last: Path, epoch: int) -> Path:
-    """Return where the checkpoint of one epoch lies, which serves as `last` does: to resume from, too."""
+    """Return where the checkpoint of one epoch lies, which serves as `last` does:
+    to resume from, too.
+    """
     return last.with_name(f"epoch-{epoch:04d}.ckpt")
 
 

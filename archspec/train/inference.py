@@ -42,7 +42,9 @@ CLASSIFIER = "classifier.weight"
 
 @dataclass(frozen=True)
 class Trained:
-    """What is needed to use a trained network; `classes` is empty where only a checkpoint is known."""
+    """What is needed to use a trained network; `classes` is empty where only a checkpoint is
+    known.
+    """
 
     spec: Spec
     recipe: Recipe
@@ -53,7 +55,10 @@ class Trained:
     """The checkpoint's, where it was read already."""
 
     def network(self) -> Any:
-        """Return the network with its weights, in evaluation mode. Raises ModelFileError, see `convert`."""
+        """Return the network with its weights, in evaluation mode.
+
+        Raises ModelFileError, see `convert`.
+        """
         prepare()
         import mindspore as ms
 
@@ -66,7 +71,8 @@ class Trained:
         return network.set_train(False)
 
     def held_out(self, data_dir: Path | None) -> Source:
-        """Return the images to validate with: of `data_dir`, else the run's own, else the digits for a grey network.
+        """Return the images to validate with:
+        of `data_dir`, else the run's own, else the digits for a grey network.
 
         Raises:
             DataError: D..., or D009 where the data's classes are not the checkpoint's.
@@ -81,7 +87,9 @@ class Trained:
 
 
 def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
-    """The run's data set gives what the run held out, wherever it lies; any other one all that it has to judge by."""
+    """The run's data set gives what the run held out, wherever it lies;
+    any other one all that it has to judge by.
+    """
     splits = open_splits(run) if data_dir is None else None
     if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
@@ -107,8 +115,8 @@ def open_trained(
 ) -> Trained:
     """Return the trained network of a run directory, or of a spec with a checkpoint.
 
-    Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are prepared, and
-    without data a grey network is taken for one of digits.
+    Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are
+    prepared, and without data a grey network is taken for one of digits.
 
     Raises:
         ArchspecError: S..., T004, R001, R002; R004, a spec without a checkpoint.
@@ -189,7 +197,9 @@ def _check_classes(trained: Trained, source: Source) -> None:
 
 
 def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tuple[int, float]]]:
-    """Return for each row of logits (N, classes) the classes with the highest probability, best first."""
+    """Return for each row of logits (N, classes) the classes with the highest probability, best
+    first.
+    """
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = shifted / shifted.sum(axis=1, keepdims=True)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :count]

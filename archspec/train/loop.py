@@ -1,7 +1,8 @@
 """The training loop of one process: epochs of steps, validation, checkpoints, events.
 
-It reads all it needs from the run directory and goes on from `last.ckpt` where there is one. Everything that
-is random in an epoch follows from (seed, epoch), so a resumed run repeats the one that was not interrupted.
+It reads all it needs from the run directory and goes on from `last.ckpt` where there is one.
+Everything that is random in an epoch follows from (seed, epoch),
+so a resumed run repeats the one that was not interrupted.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ Report = Callable[[Event], None]
 def fit(
     run: Run, report: Report, splits: Splits | None = None, *, is_checked: bool = False
 ) -> Accuracy:
-    """Train to the last epoch and return the best checkpoint's accuracy on images that did not choose it.
+    """Train to the last epoch and return the best checkpoint's
+    accuracy on images that did not choose it.
 
-    Those are the test images; where the data set has none, the validation images, and the event says so.
-    `splits` is the run's data set where this process has opened it; `is_checked` says that another
-    process has looked whether its images are whole.
+    Those are the test images; where the data set has none, the validation images, and the event
+    says so. `splits` is the run's data set where this process has opened it; `is_checked` says that
+    another process has looked whether its images are whole.
 
     Raises:
         DataError: an image cannot be read, or the data's classes have changed (D009).
@@ -137,7 +139,9 @@ class _Trainer:
         return len(self.rates) // self.run.recipe.epochs
 
     def state(self) -> list[Any]:
-        """Parameters of the network and state of the optimizer, each once, but for the rates: the recipe has them."""
+        """Parameters of the network and state of the optimizer, each once, but for the rates:
+        the recipe has them.
+        """
         every = (*self.network.get_parameters(), *self.optimizer.get_parameters())
         return list({p.name: p for p in every if p.name != "learning_rate"}.values())
 
@@ -235,8 +239,8 @@ class _Trainer:
     def share_statistics(self) -> None:
         """Average the moving statistics over the devices.
 
-        Under data parallelism each device's batch norms see other images, and their statistics drift apart;
-        what is validated and saved must be one network.
+        Under data parallelism each device's batch norms see other images, and their statistics
+        drift apart; what is validated and saved must be one network.
         """
         moving = [
             p

@@ -1,4 +1,6 @@
-"""From what the user asks to a run: resolve spec, recipe and data, make the run directory, train in it."""
+"""From what the user asks to a run: resolve spec, recipe and data, make the run directory, train in
+it.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ class Plan:
     splits: Splits
     """The data set, opened: listed and looked through once, for a run in this process too."""
     notes: tuple[str, ...] = ()
-    """What the number of devices or the batch changed in the recipe, and what the run begins with; each a line."""
+    """What the number of devices or the batch changed in the recipe,
+    and what the run begins with; each a line."""
     initial: InitialWeights | None = None
 
 
@@ -61,11 +64,13 @@ def plan_run(
     device_target: str = "CPU",
     devices: int = 1,
 ) -> Plan:
-    """Return a checked plan: the spec with the data's number of classes unless it is given, the recipe.
+    """Return a checked plan: the spec with the data's number of
+    classes unless it is given, the recipe.
 
     Raises:
-        ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few classes;
-            T007, a batch that is larger than the data set; T010, devices that cannot share the global batch.
+        ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few
+            classes; T007, a batch that is larger than the data set;
+            T010, devices that cannot share the global batch.
     """
     faults: list[ArchspecError] = []
     spec = _collect_faults(faults, lambda: load_spec(spec_name, spec_overrides))
@@ -110,7 +115,9 @@ def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:
 def _load_scaled_recipe(
     name: str, overrides: Sequence[Setting | Override], devices: int
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe for so many devices, and what that changed: saved so, since a run that goes on repeats it."""
+    """The recipe for so many devices, and what that changed:
+    saved so, since a run that goes on repeats it.
+    """
     scaling = scale_recipe(load_recipe(name, overrides), devices)
     return load_recipe(name, [*overrides, *scaling.overrides]), (
         scaling.note,
@@ -185,12 +192,14 @@ def launch_command(run_path: Path, settings: Settings, port: int | None = None) 
 
 
 def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -> Any:
-    """Train in a run directory, in this process or in as many as the run has devices; return the end event.
+    """Train in a run directory, in this process or in as many as the
+    run has devices; return the end event.
 
     `splits` is the run's data set where it is open already: it is not looked through again.
 
     Raises:
-        DataError, TrainingError, EnvironmentFault: see `fit`; an error of a worker is raised here as it was there.
+        DataError, TrainingError, EnvironmentFault: see `fit`;
+        an error of a worker is raised here as it was there.
     """
     prepare()
     events: list[Any] = []

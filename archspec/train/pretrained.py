@@ -1,4 +1,6 @@
-"""Weights to begin with: another file's, with a fresh head where its number of classes is another."""
+"""Weights to begin with: another file's, with a fresh head where its number of classes is
+another.
+"""
 
 from __future__ import annotations
 

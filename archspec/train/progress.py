@@ -1,4 +1,6 @@
-"""Events of a run: written as JSON lines, read back by a launcher, and shown as one bar or as plain lines."""
+"""Events of a run: written as JSON lines, read back by a launcher,
+and shown as one bar or as plain lines.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ class EventTail:
 
 
 class Display:
-    """Shows events: a rich bar on a terminal, else a plain line an epoch and one every ten seconds."""
+    """Shows events: a rich bar on a terminal, else a plain line an epoch and one every ten
+    seconds.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console

@@ -1,4 +1,5 @@
-"""The run directory: everything that a run is, so that it can be resumed, validated and understood later.
+"""The run directory: everything that a run is, so that it can be resumed,
+validated and understood later.
 
 spec.yaml recipe.yaml   as resolved, nothing left to look up
 run.json                data, classes, devices, digests, versions

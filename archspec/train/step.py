@@ -25,7 +25,8 @@ def make_sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:
     if spared:
         groups.append({"params": spared, "weight_decay": 0.0})
     groups.append({"order_params": network.trainable_params()})
-    # nn.Momentum would do, but MindSpore 2.10's kernel of it for CPUs ignores use_nesterov without a word.
+    # nn.Momentum would do, but MindSpore 2.10's kernel of it for CPUs ignores use_nesterov without
+    # a word.
     return nn.SGD(
         groups,
         learning_rate=list(rates),
@@ -53,7 +54,8 @@ class Loss(nn.Cell):
 
 
 class TrainStep(nn.Cell):
-    """Images (N, C, H, W) float32 and labels (N,) int32 -> loss, number of right answers; updates the weights.
+    """Images (N, C, H, W) float32 and labels (N,) int32 -> loss,
+    number of right answers; updates the weights.
 
     Under data parallelism gradients are averaged over the devices before the update.
     """

@@ -23,7 +23,8 @@ Certificate = Mapping[str, Any]
 def build_folder(
     spec: Spec, folder: Path, certify: Callable[[Spec, Graph, str], Certificate] | None = None
 ) -> tuple[int, Certificate | None]:
-    """Write `spec.yaml`, `report.json` and `network.py` into a folder, and `certificate.json` if one is asked for.
+    """Write `spec.yaml`, `report.json` and `network.py` into a folder,
+    and `certificate.json` if one is asked for.
 
     Returns the module's lines, and the certificate.
 

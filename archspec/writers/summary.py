@@ -1,4 +1,6 @@
-"""What pictures, pages and tables say of a graph: names, sizes, counts, connections found and expected."""
+"""What pictures, pages and tables say of a graph:
+names, sizes, counts, connections found and expected.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,12 @@ NARROW = frozenset(ascii_lowercase + digits + "._- ")
 
 
 def shorten_name(text: str, room: float = inf, size: float = 12) -> str:
-    """Return a name without control characters, its end alone where `room` pixels are too few for all."""
+    """Return a name without control characters,
+    its end alone where `room` pixels are too few for all.
+    """
     text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-    # No font is at hand, so widths are those of a wide one in bold; measured from the end, which is kept.
+    # No font is at hand, so widths are those of a wide one in bold; measured from the end, which is
+    # kept.
     widths = list(accumulate(size * (0.7 if sign in NARROW else 1.15) for sign in reversed(text)))
     if not text or widths[-1] <= room:
         return text
@@ -35,7 +40,9 @@ def format_dimensions(shape: Shape) -> str:
 
 
 def format_giga(count: int) -> str:
-    """Return a count in thousand millions, three significant digits, never as a power of ten: `0.00252`."""
+    """Return a count in thousand millions, three significant digits,
+    never as a power of ten: `0.00252`.
+    """
     return f"{Decimal(f'{count / 1e9:.3g}'):f}"
 
 
@@ -66,7 +73,9 @@ def describe_growth(block: str, graph: Graph) -> str:
 
 
 def describe_extras(block: str, graph: Graph, bypassed: bool) -> list[str]:
-    """Return what else a block does: its aggregation, layers of other steps, what of its input goes round them."""
+    """Return what else a block does: its aggregation, layers of other steps,
+    what of its input goes round them.
+    """
     found = [
         f"aggregated to {region.attrs['out_channels']:,}"
         for region in graph.regions_of("aggregation", block)
@@ -79,7 +88,9 @@ def describe_extras(block: str, graph: Graph, bypassed: bool) -> list[str]:
 
 
 def find_unlike_layers(block: str, graph: Graph) -> tuple[int, ...]:
-    """Return the numbers of a block's layers that consist of other steps than most; of equally many, the first."""
+    """Return the numbers of a block's layers that consist of other steps than most;
+    of equally many, the first.
+    """
     steps = [layer.attrs["part"].steps for layer in graph.regions_of("dense_layer", block)]
     usual = Counter(reversed(steps)).most_common(1)
     return tuple(number for number, own in enumerate(steps, start=1) if own != usual[0][0])

@@ -17,7 +17,9 @@ from archspec.writers.summary import describe_growth, find_skips
 
 
 def write_summary(report: Report) -> str:
-    """Return the totals in two lines, and a third one for the feature maps that are given beside the output."""
+    """Return the totals in two lines, and a third one for the feature maps that are given beside
+    the output.
+    """
     maps = [f"block {f.block} ({f.channels} channels, stride {f.stride})" for f in report.features]
     return (
         f"{report.name}: ({format_pixels(report.input)}) -> ({format_pixels(report.output)}), depth {report.depth}\n"
@@ -27,7 +29,9 @@ def write_summary(report: Report) -> str:
 
 
 def make_stage_table(report: Report, graph: Graph) -> Table:
-    """Return a row for each stage; connections are shown as found, beside what the rule's closed form says."""
+    """Return a row for each stage; connections are shown as found,
+    beside what the rule's closed form says.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("stage", no_wrap=True)
     for name in ("layers", "k", "output", "params", "MMACs", "connections", "expected"):
@@ -49,7 +53,9 @@ def make_stage_table(report: Report, graph: Graph) -> Table:
 
 
 def make_tree(graph: Graph) -> Tree:
-    """Return the stages with their operators; of layers that are alike the first two and the last are opened."""
+    """Return the stages with their operators; of layers that are alike the first two and the last
+    are opened.
+    """
     shapes, _ = infer_shapes(graph)
     joined = {target: source for source, target in find_skips(graph)}
     root = Tree(f"[bold]{graph.name}[/bold]")

@@ -1,8 +1,8 @@
 """Settings of a recipe that mean something beside some values of another setting alone.
 
-They are refused beside any other value (archspec/train/recipe/ineffective_settings.py). But what a child or `--set`
-says replaces: it leaves nothing of its parent's that has lost its meaning so, as another kind of
-norm leaves no settings of the parent's.
+They are refused beside any other value (archspec/train/recipe/ineffective_settings.py). But what a
+child or `--set` says replaces: it leaves nothing of its parent's that has lost its meaning so, as
+another kind of norm leaves no settings of the parent's.
 """
 
 from __future__ import annotations

@@ -20,14 +20,18 @@ _NUMBER = re.compile(r"[0-9]+")
 
 @dataclass(frozen=True)
 class Document:
-    """Plain values (mapping, list, scalar), the place of every value, and the place of every key."""
+    """Plain values (mapping, list, scalar), the place of every value,
+    and the place of every key.
+    """
 
     value: Any
     places: Mapping[Path, Place] = field(default_factory=dict)
     keys: Mapping[Path, Place] = field(default_factory=dict)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Return the place of the value (or key) at `path`, else of the nearest thing that encloses it."""
+        """Return the place of the value (or key) at `path`,
+        else of the nearest thing that encloses it.
+        """
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.places:
@@ -41,7 +45,9 @@ class Document:
 
 
 def merge(parent: Document, child: Document) -> Document:
-    """Return `parent` overridden by `child`: mappings merge key by key, all else is replaced whole."""
+    """Return `parent` overridden by `child`: mappings merge key by key,
+    all else is replaced whole.
+    """
     replaced = _find_replaced(parent.value, child.value)
     kept = {path: place for path, place in parent.places.items() if not _is_inside(path, replaced)}
     kept_keys = {
@@ -55,7 +61,8 @@ def merge(parent: Document, child: Document) -> Document:
 
 
 def set_path(document: Document, path: Path, value: Document) -> Document:
-    """Return the document with the value at `path` replaced; mappings on the way are made where absent.
+    """Return the document with the value at `path` replaced;
+    mappings on the way are made where absent.
 
     Raises:
         SpecError: S011, an index beyond a list's end or a key into something that holds no keys.
@@ -73,7 +80,9 @@ def set_path(document: Document, path: Path, value: Document) -> Document:
 
 
 def format_path(path: Path) -> str:
-    """Return `blocks[2].growth_rate` for `("blocks", 2, "growth_rate")`; keys that are numbers in brackets too."""
+    """Return `blocks[2].growth_rate` for `("blocks", 2, "growth_rate")`;
+    keys that are numbers in brackets too.
+    """
     parts = [
         f"[{part}]" if at and _NUMBER.fullmatch(str(part)) else f".{part}"
         for at, part in enumerate(path)

@@ -35,7 +35,9 @@ def find_overwritten(settings: Sequence[Set]) -> Iterator[Diagnostic]:
 
 
 def _replaces(later: Set, earlier: Set) -> bool:
-    """Does it say something else of the same place, of what encloses it, or of a part that is said?"""
+    """Does it say something else of the same place, of what encloses it,
+    or of a part that is said?
+    """
     path, value = earlier
     whole, other = later
     if len(whole) > len(path) and whole[: len(path)] == path:

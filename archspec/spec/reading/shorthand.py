@@ -1,4 +1,5 @@
-"""Short forms of a spec, written out in its document so that `extends`, `--set` and places know one form alone.
+"""Short forms of a spec, written out in its document so that `extends`,
+`--set` and places know one form alone.
 
 block_config: [6, 12]      blocks: [{layers: 6}, {layers: 12}]
 head: pooled               head: {steps: pooled}
@@ -23,7 +24,8 @@ ALONE: Mapping[str, str] = {
     "activation": "kind",
     "connectivity": "rule",
 }
-"""What a name that stands in place of a mapping says; steps may be a list too. So may each of `transitions`."""
+"""What a name that stands in place of a mapping says; steps may be a list too.
+So may each of `transitions`."""
 
 # What a child's own value leaves nothing of in the parent's part.
 _REPLACED: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +37,9 @@ _KINDS: Mapping[str, str] = {"norm": "batch", "activation": "relu"}
 
 
 def expand_short_forms(document: Document) -> Document:
-    """Return the document with its short forms written out, every value at the place where it was written."""
+    """Return the document with its short forms written out,
+    every value at the place where it was written.
+    """
     document = _expand_block_config(document)
     for part, alone in ALONE.items():
         document = _expand_alone(document, (part,), alone)
@@ -60,7 +64,9 @@ def expand_path(path: Path) -> Path:
 
 
 def drop_uninherited(parent: Document, child: Document) -> Document:
-    """Return what a child that extends the parent takes over of it: another network has another name."""
+    """Return what a child that extends the parent takes over of it:
+    another network has another name.
+    """
     for key in ("name", "published", *(["connectivity"] if "connectivity" in child.value else [])):
         parent = drop_key(parent, key)
     for part, settings in _REPLACED.items():
@@ -121,7 +127,9 @@ def _set_value(holder: Any, path: Path, value: Any) -> Any:
 
 
 def _expand_block_config(document: Document) -> Document:
-    """What is no list becomes `blocks` as it is, and both keys side by side stay: validation_errors.py tells the user."""
+    """What is no list becomes `blocks` as it is, and both keys side by side stay:
+    validation_errors.py tells the user.
+    """
     if "block_config" not in document.value or "blocks" in document.value:
         return document
     config = document.value["block_config"]

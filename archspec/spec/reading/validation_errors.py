@@ -1,4 +1,6 @@
-"""What pydantic found, in the user's words: field, value, rule, place, and the nearest key for a typo."""
+"""What pydantic found, in the user's words:
+field, value, rule, place, and the nearest key for a typo.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,9 @@ _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal",
 def diagnose(
     error: ValidationError, model: type[BaseModel], document: Document
 ) -> tuple[Diagnostic, ...]:
-    """Return one diagnostic for each fault in `error`, in the order in which they stand in the file."""
+    """Return one diagnostic for each fault in `error`,
+    in the order in which they stand in the file.
+    """
     details = [
         detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)
     ]
@@ -133,7 +137,9 @@ def sort_by_place(
 
 
 def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
-    """Pydantic counts the faulty entries of a list as missing, and where blocks are faulty, what they say."""
+    """Pydantic counts the faulty entries of a list as missing, and where blocks are faulty, what
+    they say.
+    """
     if detail["type"] == "missing" and detail["loc"] == ("growth_rate",):
         blocks = document.value.get("blocks")
         listed = blocks if isinstance(blocks, (list, tuple)) else (None,)
@@ -224,7 +230,9 @@ def _report_missing_key(path: Path, key: str, document: Document) -> Diagnostic:
 
 
 def _format_as_written(path: Path, document: Document) -> str:
-    """Return `block_config[1]` for that entry's `blocks[1].layers`, `stem[0]` for `stem.steps[0]`, else the path."""
+    """Return `block_config[1]` for that entry's `blocks[1].layers`, `stem[0]` for `stem.steps[0]`,
+    else the path.
+    """
     path = tuple(
         part
         for at, part in enumerate(path)
@@ -238,7 +246,9 @@ def _format_as_written(path: Path, document: Document) -> str:
 
 
 def _format_interval(model: type[BaseModel], path: Path) -> str:
-    """Return `(0, 1]` from the constraints of the field at `path`, or '' where it has not both bounds."""
+    """Return `(0, 1]` from the constraints of the field at `path`,
+    or '' where it has not both bounds.
+    """
     field = next((part for part in reversed(path) if isinstance(part, str)), "")
     properties = _find_model(model, path[:-1]).model_json_schema()["properties"]
     schema = _find_bounds(properties.get(field, {}))
@@ -252,7 +262,9 @@ def _format_interval(model: type[BaseModel], path: Path) -> str:
 
 
 def _find_bounds(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of a field's JSON schema that has bounds: of an optional field or of a list's items too."""
+    """The part of a field's JSON schema that has bounds:
+    of an optional field or of a list's items too.
+    """
     if any(key.lower().endswith("imum") for key in schema):
         return schema
     parts = [

@@ -1,8 +1,8 @@
 """YAML text to a Document: a safe loader with bounds that keeps the place of every key and value.
 
-Untrusted text: no tags, no objects, bounded size, nesting and number of values (aliases count as often as
-they are used, so an alias bomb meets the same bound). Scalars follow the core schema of YAML 1.2, in which
-`1e-4` is a number and `no` is a word.
+Untrusted text: no tags, no objects, bounded size, nesting and number of values (aliases count as
+often as they are used, so an alias bomb meets the same bound). Scalars follow the core schema of
+YAML 1.2, in which `1e-4` is a number and `no` is a word.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def read_text(text: str, source: str) -> Document:
 
 
 def read_value(text: str, place: Place) -> Document:
-    """Return one value given on the command line (`--set key=VALUE`); its parts all have the one place."""
+    """Return one value given on the command line (`--set key=VALUE`);
+    its parts all have the one place.
+    """
     try:
         document = read_text(text, str(place)) if text.strip() else Document(None, {(): place})
     except SpecError as error:
@@ -126,7 +128,9 @@ def _refuse_control_characters(text: str, source: str) -> None:
 
 
 def _check_events(text: str, source: str) -> None:
-    """Bound nesting and refuse tags on the event stream, before anything recursive reads the text."""
+    """Bound nesting and refuse tags on the event stream,
+    before anything recursive reads the text.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         place = _place_of(source, event.start_mark)

@@ -1,9 +1,10 @@
 """Batches of one epoch through mindspore.dataset: decode, fit or augment, normalise, batch.
 
-Pillow decodes, resizes and augments inside the pipeline, since MindSpore 2.10's own operators cannot serve:
-`Decode` kills the process (SIGFPE) on a JPEG cut in its header and takes other damage for grey; `Resize` does
-not filter when it shrinks; random operators share one seed, so that the flip follows from the crop's offset,
-and what they draw depends on the number of workers. Here each image draws from (seed, its number) alone.
+Pillow decodes, resizes and augments inside the pipeline, since MindSpore 2.10's own operators
+cannot serve: `Decode` kills the process (SIGFPE) on a JPEG cut in its header and takes other damage
+for grey; `Resize` does not filter when it shrinks; random operators share one seed, so that the
+flip follows from the crop's offset, and what they draw depends on the number of workers. Here each
+image draws from (seed, its number) alone.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ BILINEAR = Image.Resampling.BILINEAR
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What becomes of an image: size (height, width), channels, mean and std (in 0..255), augmentation.
+    """What becomes of an image: size (height, width), channels, mean and std
+    (in 0..255), augmentation.
 
-    Evaluation resizes the shorter side to size / `crop_pct` and cuts the centre; None resizes to the size.
-    Training does the same and then `augment`, but `random_resized_crop` (arXiv:1409.4842) does it all.
-    Raises DataError (D010) where the numbers of channels differ or a value is out of range.
+    Evaluation resizes the shorter side to size / `crop_pct` and cuts the centre; None resizes to
+    the size. Training does the same and then `augment`, but `random_resized_crop` (arXiv:1409.4842)
+    does it all. Raises DataError (D010) where the numbers of channels
+    differ or a value is out of range.
     """
 
     image_size: tuple[int, int]
@@ -72,14 +75,15 @@ def load_batches(
     seed: int,
     workers: int = 1,
 ) -> Iterator[Batch]:
-    """Return an epoch: pairs of images (N, C, H, W) float32 and labels (N,) int32, in the order of `indices`.
+    """Return an epoch: pairs of images (N, C, H, W) float32 and labels (N,) int32,
+    in the order of `indices`.
 
-    Training drops the remainder. Evaluation fills the last batch with zero images of label -1, so that every
-    batch has one shape. The same seed gives the same batches, bit for bit, whatever `workers` is and whatever
-    ran before; give each epoch its own (`epoch_seed`).
+    Training drops the remainder. Evaluation fills the last batch with zero images of label -1, so
+    that every batch has one shape. The same seed gives the same batches, bit for bit, whatever
+    `workers` is and whatever ran before; give each epoch its own (`epoch_seed`).
 
-    Raises DataError: D008 at once where there are fewer images than one training batch; D001 or D005, naming
-    the files that cannot be read, while iterating.
+    Raises DataError: D008 at once where there are fewer images than one training batch; D001 or
+    D005, naming the files that cannot be read, while iterating.
     """
     if training and len(indices) < batch_size:
         message = f"batch_size (={batch_size}) is larger than the number of training images (={len(indices)})"
@@ -96,9 +100,11 @@ def load_batches(
 def epoch_indices(
     length: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1
 ) -> npt.NDArray[np.int64]:
-    """Return this rank's share of a permutation that (seed, epoch) decides; shares are disjoint and equal.
+    """Return this rank's share of a permutation that (seed, epoch) decides;
+    shares are disjoint and equal.
 
-    Up to `world` - 1 images are left out, other ones in each epoch, so that no rank waits for another.
+    Up to `world` - 1 images are left out, other ones in each epoch,
+    so that no rank waits for another.
     """
     order = np.random.default_rng((seed, epoch)).permutation(length)
     return order[: length - length % world][rank::world]
@@ -115,9 +121,11 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 
 class _Rows:
-    """The random-access source of the pipeline; keeps the faults of images, for which it gives zeros.
+    """The random-access source of the pipeline;
+    keeps the faults of images, for which it gives zeros.
 
-    A fault raised inside would reach the user as MindSpore's RuntimeError, wrapped in its own traceback.
+    A fault raised inside would reach the user as MindSpore's RuntimeError,
+    wrapped in its own traceback.
     """
 
     def __init__(
@@ -140,7 +148,8 @@ class _Rows:
 
     def __getitem__(self, position: int) -> tuple[Any, np.int32]:
         index = self.indices[position]
-        # One thread runs this. Decoding is worth several, which .map has; they slow small arrays down.
+        # One thread runs this. Decoding is worth several, which .map has; they slow small arrays
+        # down.
         first = np.int64(index) if self.source.files else self.pixels(index)
         return first, np.int32(self.source.labels[index])
 
@@ -191,7 +200,9 @@ def _fill(values: npt.NDArray[Any], length: int, value: float) -> npt.NDArray[An
 
 
 def fit_image(image: Image.Image, preprocess: Preprocess) -> Image.Image:
-    """Return the image as evaluation sees it: Resize and CenterCrop in one step, filtered when it shrinks."""
+    """Return the image as evaluation sees it: Resize and CenterCrop in one step,
+    filtered when it shrinks.
+    """
     height, width = preprocess.image_size
     if preprocess.crop_pct is None:
         return image if image.size == (width, height) else image.resize((width, height), BILINEAR)
@@ -257,7 +268,9 @@ def _pad_crop_flip(
 def _turn_and_move(
     image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
 ) -> Image.Image:
-    """Turn and move the image a little, black where nothing was: for drawn characters, which have a right side."""
+    """Turn and move the image a little, black where nothing was:
+    for drawn characters, which have a right side.
+    """
     image = fit_image(image, preprocess)
     angle = rng.uniform(-MOST_DEGREES, MOST_DEGREES)
     moved = rng.uniform(-MOST_MOVED, MOST_MOVED, 2) * image.size

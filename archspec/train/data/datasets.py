@@ -1,9 +1,9 @@
 """What labelled images there are: embedded digits, image folders, CIFAR-10/100 and MNIST files.
 
-Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read, D002 unknown
-layout, D003 a class folder without images, D004 classes differ, D005 an image is not whole, D006 a record
-file is not whole, D007 a label out of range, D008 too few images, D011 the same images in two
-parts.
+Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read,
+D002 unknown layout, D003 a class folder without images, D004 classes differ, D005 an image is not
+whole, D006 a record file is not whole, D007 a label out of range, D008 too few images, D011 the
+same images in two parts.
 """
 
 from __future__ import annotations
@@ -52,10 +52,12 @@ MAX_FAULTS = 20
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Labelled images, each reachable by its number: `arrays` (N, H, W, C) uint8 or else `files`, N of them.
+    """Labelled images, each reachable by its number:
+    `arrays` (N, H, W, C) uint8 or else `files`, N of them.
 
-    `labels` (N,) int32 count `classes`; `rows` are the numbers of its arrays in the files that they came from;
-    `notes`, each a line, tell what the user should know, such as which files were skipped.
+    `labels` (N,) int32 count `classes`; `rows` are the numbers of its arrays in the files that they
+    came from; `notes`, each a line, tell what the user should know,
+    such as which files were skipped.
     """
 
     name: str
@@ -81,7 +83,10 @@ class Source:
         )
 
     def image(self, index: int, channels: int) -> Image.Image:
-        """Return one image, decoded, in grey (channels 1) or RGB (3). Raises DataError (D001, D005)."""
+        """Return one image, decoded, in grey (channels 1) or RGB (3).
+
+        Raises DataError (D001, D005).
+        """
         if self.arrays is None:
             return read_image(self.files[index], channels)
         from PIL import Image
@@ -115,7 +120,9 @@ class Splits:
 
     @property
     def digest(self) -> str:
-        """Tell this data set from others, wherever it lies: by its classes, labels and names of files."""
+        """Tell this data set from others, wherever it lies:
+        by its classes, labels and names of files.
+        """
         digest = sha256(repr(self.classes).encode())
         for part in self.parts:
             digest.update(part.labels.tobytes())
@@ -178,8 +185,8 @@ def open_data(data_dir: Path | None, *, check: bool = True) -> DataSet:
 
 
 def open_held_out(data_dir: Path | None) -> Source:
-    """Return the images to validate with: the test part, else the validation part, else all of a folder of
-    class folders.
+    """Return the images to validate with: the test part, else the validation part, else all of a
+    folder of class folders.
 
     Raises DataError (D001..D007).
     """
@@ -195,7 +202,9 @@ def open_held_out(data_dir: Path | None) -> Source:
 def split_by_class(
     labels: npt.NDArray[np.int32], fraction: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the numbers kept and the numbers held out: of each class at least one, and never its last."""
+    """Return the numbers kept and the numbers held out:
+    of each class at least one, and never its last.
+    """
     rng = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -206,7 +215,9 @@ def split_by_class(
 
 
 def raise_faults(faults: Sequence[Diagnostic]) -> None:
-    """Raise DataError with the first 20 faults and the number of the others; return if there are none."""
+    """Raise DataError with the first 20 faults and the number of the others;
+    return if there are none.
+    """
     if not faults:
         return
     distinct = list(dict.fromkeys(faults))  # two parts may share a file that is at fault
@@ -294,7 +305,9 @@ def _describe_layout(name: str) -> str:
 def _open_parts(
     data_dir: Path | None, wanted: Iterable[str], *, check: bool = True
 ) -> tuple[str, Mapping[str, Source]]:
-    """Return the kind of the data set and those of the wanted parts that it has; `all` is always wanted."""
+    """Return the kind of the data set and those of the wanted parts that it has;
+    `all` is always wanted.
+    """
     return ("digits", _read_digits()) if data_dir is None else _read_parts(data_dir, wanted, check)
 
 
@@ -315,7 +328,10 @@ def _read_parts(root: Path, wanted: Iterable[str], check: bool) -> tuple[str, Ma
 
 
 def identify_data(root: Path) -> str:
-    """Return the kind of data set in a folder: `folder`, `cifar10`, `cifar100`, `mnist`. Raises DataError."""
+    """Return the kind of data set in a folder: `folder`, `cifar10`, `cifar100`, `mnist`.
+
+    Raises DataError.
+    """
     try:
         return _find_layout(root)[0].name
     except OSError as error:

@@ -26,7 +26,8 @@ IMAGE_FORMATS = (
     "BMP",
     "WEBP",
 )  # Pillow would also run Ghostscript on a file named .jpg
-# Pillow verifies a WebP file's length when it opens it; a format without a mark is decoded to be sure.
+# Pillow verifies a WebP file's length when it opens it; a format without a mark is decoded to be
+# sure.
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "WEBP": b""}
 TAIL_BYTES = 64
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte; Pillow only warns there
@@ -36,7 +37,8 @@ PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "tes
 
 
 def read_image(path: Path, channels: int) -> Image.Image:
-    """Return an image file decoded in grey (channels 1) or RGB (3), without alpha, upright as viewers show it.
+    """Return an image file decoded in grey (channels 1) or RGB (3), without alpha,
+    upright as viewers show it.
 
     Raises DataError (D001, D005) naming the file.
     """
@@ -78,7 +80,9 @@ def reason_of(error: Exception) -> str:
 
 
 def _check_end(image: Image.Image, file: IO[bytes]) -> None:
-    """Look for the format's end mark, much cheaper than decoding; decode where it stands elsewhere."""
+    """Look for the format's end mark, much cheaper than decoding;
+    decode where it stands elsewhere.
+    """
     place = file.tell()
     file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
     tail = file.read()
@@ -145,7 +149,9 @@ def list_folder(root: Path) -> Listing:
 
 
 def find_folder(root: Path) -> dict[str, Listing]:
-    """Return the folders of the parts, `all` where the root holds the class folders, none where there are none."""
+    """Return the folders of the parts, `all` where the root holds the class folders,
+    none where there are none.
+    """
     listings = [
         (part, list_folder(root / name))
         for part, names in PART_FOLDERS.items()
@@ -166,7 +172,9 @@ def _is_class(listing: Listing) -> bool:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The image files of each class, both sorted, and how many entries of which kind were left aside."""
+    """The image files of each class, both sorted,
+    and how many entries of which kind were left aside.
+    """
 
     classes: dict[str, tuple[Path, ...]]
     skipped: Counter[str]
@@ -237,7 +245,9 @@ def _list_class(folder: Path, skipped: Counter[str]) -> list[Path]:
 
 
 def find_class_faults(listings: Sequence[Listing]) -> list[Diagnostic]:
-    """Compare the class folders of each part with those of the first, which is `train` if there is one."""
+    """Compare the class folders of each part with those of the first,
+    which is `train` if there is one.
+    """
     first, *others = listings
     pairs = [(first, other) for other in others] + [(other, first) for other in others]
     return [

@@ -1,4 +1,6 @@
-"""What a run learns from: its data set, split as its recipe says, and how an image enters the network."""
+"""What a run learns from: its data set, split as its recipe says,
+and how an image enters the network.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
 
 
 def read_data_digest(run: Run) -> str | None:
-    """Return the digest of the data set that the run was last trained on, None where no run has begun."""
+    """Return the digest of the data set that the run was last trained on,
+    None where no run has begun.
+    """
     try:
         lines = run.metrics.read_text("utf-8").splitlines()
         starts = [json.loads(line) for line in lines if '"event": "start"' in line]
@@ -118,7 +122,9 @@ def read_data_digest(run: Run) -> str | None:
 
 
 def check_classes(source: Source, classes: tuple[str, ...]) -> None:
-    """Raise DataError (D009) where the images' classes are not those that the network was made for."""
+    """Raise DataError (D009) where the images' classes are not those that the network was made
+    for.
+    """
     if source.classes != classes:
         theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])
         raise DataError.one(

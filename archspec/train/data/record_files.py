@@ -22,7 +22,8 @@ Parts = dict[str, tuple[Path, ...]]  # the files of "train" and "test"
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Images (N, H, W, C) uint8 with `labels` (N,) int32 that count `classes`, from `files` (name, images).
+    """Images (N, H, W, C) uint8 with `labels` (N,) int32 that count `classes`,
+    from `files` (name, images).
 
     `notes`, each a line, tell what the user should know of them.
     """
@@ -73,7 +74,9 @@ CIFAR100 = Cifar("cifar-100-binary", ("train.bin",), "test.bin", "fine_label_nam
 
 
 def find_cifar(root: Path, *, layout: Cifar) -> Parts:
-    """Return the files of each part that is there, in the root or in the folder of the official archive."""
+    """Return the files of each part that is there,
+    in the root or in the folder of the official archive.
+    """
     for place in (root, root / layout.folder):
         present = [i for i, name in enumerate(layout.train) if (place / name).is_file()]
         upto = max(present, default=-1) + 1  # a batch that is missing between others is a fault
@@ -86,7 +89,10 @@ def find_cifar(root: Path, *, layout: Cifar) -> Parts:
 
 
 def read_cifar(paths: Sequence[Path], *, layout: Cifar) -> Records:
-    """Return images (N, 32, 32, 3) of all files in turn. Raises DataError (D001, D006, D007), all faults at once."""
+    """Return images (N, 32, 32, 3) of all files in turn.
+
+    Raises DataError (D001, D006, D007), all faults at once.
+    """
     faults: list[Diagnostic] = []
     names = collect_faults(
         faults, _read_cifar_names, paths[0].parent / layout.names, layout.classes
@@ -106,7 +112,9 @@ def read_cifar(paths: Sequence[Path], *, layout: Cifar) -> Records:
 
 
 def _note_missing_batches(paths: Sequence[Path], layout: Cifar) -> tuple[str, ...]:
-    """A part of the official files is a data set too, but an unpacking cut short looks just like it."""
+    """A part of the official files is a data set too,
+    but an unpacking cut short looks just like it.
+    """
     missing = layout.train[len(paths) :] if paths[0].name in layout.train else ()
     return (f"{paths[0].parent}: has no {', '.join(missing)}; training without",) if missing else ()
 
@@ -162,7 +170,10 @@ def find_mnist(root: Path) -> Parts:
 
 
 def read_mnist(paths: Sequence[Path]) -> Records:
-    """Return images (N, H, W, 1) of (images, labels). Raises DataError (D001, D006, D007), all faults at once."""
+    """Return images (N, H, W, 1) of (images, labels).
+
+    Raises DataError (D001, D006, D007), all faults at once.
+    """
     faults: list[Diagnostic] = []
     images, labels = (
         collect_faults(faults, _read_idx, path, ndim)

@@ -35,7 +35,8 @@ def msrun_command(
         f"--master_port={port}",
         "--join=True",
         *(["--bind_core=True"] if device_target == "Ascend" else []),
-        # A rank that does not exist: no `tail -f` is started, which would outlive an msrun that is killed.
+        # A rank that does not exist: no `tail -f` is started, which would outlive an msrun that is
+        # killed.
         f"--tail_worker_log={devices}",
         f"--log_dir={log_dir}",
         _python_name(),
@@ -56,9 +57,11 @@ def _check_layout(devices: int, port: int) -> None:
 
 
 def write_shell_line(command: Sequence[str]) -> str:
-    """Return an msrun command as a line for a shell, with a PATH where msrun or its python is another on the shell's.
+    """Return an msrun command as a line for a shell,
+    with a PATH where msrun or its python is another on the shell's.
 
-    What else `launch_environment` sets is for `supervise`: a line that is run by hand does without it.
+    What else `launch_environment` sets is for `supervise`:
+    a line that is run by hand does without it.
     """
     folders, names = _own_folders(), (command[0], _python_name())
     own_path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
@@ -90,7 +93,9 @@ def find_free_port() -> int:
 
 
 def launch_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for `supervise`: `base`, and what msrun and the workers need to find and say."""
+    """Return the environment for `supervise`: `base`,
+    and what msrun and the workers need to find and say.
+    """
     root, library = str(Path(__file__).resolve().parents[3]), sysconfig.get_path("purelib")
     python_path = [base.get("PYTHONPATH", ""), "" if root == library else root]
     search_path = [*_own_folders(), base.get("PATH", "")]

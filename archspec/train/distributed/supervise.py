@@ -1,4 +1,6 @@
-"""Training on several devices: the watch over msrun and its processes, from their start to their end."""
+"""Training on several devices: the watch over msrun and its processes,
+from their start to their end.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +65,11 @@ def supervise(
 ) -> int:
     """Run an msrun command to its end, calling `poll` meanwhile and once after; return 0.
 
-    However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, then all are
-    killed. SIGINT, SIGTERM and SIGHUP are raised after that (see `runtime.exception_of`). Raises a worker's own
-    ArchspecError where it reported one (see `worker_group.report_faults`), else TrainingError: T011 a worker
-    failed, T012 the scheduler, T013 msrun itself. Raises EnvironmentFault (E003) without an msrun.
+    However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, then all
+    are killed. SIGINT, SIGTERM and SIGHUP are raised after that (see `runtime.exception_of`).
+    Raises a worker's own ArchspecError where it reported one (see `worker_group.report_faults`),
+    else TrainingError: T011 a worker failed, T012 the scheduler, T013 msrun itself. Raises
+    EnvironmentFault (E003) without an msrun.
     """
     job = f"{os.getpid()}:{uuid.uuid4().hex}"
     program = _find_program(command[0], environment)
@@ -110,7 +113,8 @@ def _clear_folder(log_dir: Path) -> None:
 def _start(
     command: Sequence[str], environment: Mapping[str, str], log_dir: Path
 ) -> subprocess.Popen[bytes]:
-    """Start `group` as a program, which ties itself to our life and becomes msrun, in a session of its own.
+    """Start `group` as a program, which ties itself to our life and becomes msrun,
+    in a session of its own.
 
     A preexec_fn could do the same, but is unsafe where threads run, such as a progress bar's.
     """
@@ -162,7 +166,9 @@ class _Watch:
         return _make_fault("T011", f"rank {rank}", code, log)
 
     def _fault_of_scheduler(self) -> TrainingError | None:
-        """Workers wait minutes for a scheduler that failed; msrun looks at it only when they have ended."""
+        """Workers wait minutes for a scheduler that failed;
+        msrun looks at it only when they have ended.
+        """
         pid = next((pid for pid, role in self.members.items() if role == "scheduler"), None)
         code = 0 if pid is None else _exit_code_of_zombie(pid)
         if code == 0:
@@ -191,7 +197,9 @@ def _list_members(msrun: int) -> dict[int, str]:
 
 
 def _exit_code_of_zombie(pid: int) -> int:
-    """Return the exit code of a process that ended and was not waited for, else 0 (proc(5), field 52)."""
+    """Return the exit code of a process that ended and was not waited for, else 0 (proc(5), field
+    52).
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -212,7 +220,9 @@ def _make_fault(code: str, who: str, exit_code: int, log: Path) -> TrainingError
 
 
 def _find_last_error(log: Path) -> str:
-    """Return the last error that a log names, else its last line that is no noise of MindSpore's."""
+    """Return the last error that a log names, else its last line that is no noise of
+    MindSpore's.
+    """
     text = _read_tail(log)
     raised = [line for line in RAISED_ERROR.findall(text) if "total_instance_count" not in line]
     lines = raised or [line for line in text.splitlines() if not NOISE.match(line)]
@@ -229,7 +239,9 @@ def _read_tail(log: Path) -> str:
 
 
 def _read_faults(log_dir: Path) -> ArchspecError | None:
-    """Return the error that workers reported: the first rank's kind, the diagnostics of all, each once."""
+    """Return the error that workers reported: the first rank's kind, the diagnostics of all, each
+    once.
+    """
     paths = sorted(log_dir.glob("fault_rank*.json"))
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     if not reports:

@@ -1,6 +1,7 @@
 """One process of a distributed run: `msrun ... python -m archspec.train.distributed.worker RUN`.
 
-msrun starts this for the scheduler too, which stays in `join_group`; nothing before it may have side effects.
+msrun starts this for the scheduler too, which stays in `join_group`;
+nothing before it may have side effects.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Training on several devices: what one worker of the group does.
 
-A worker may do nothing with side effects before `join_group`: msrun's scheduler runs the same module so far.
-Run as a program, this module ties itself to its parent's life and becomes the command in its arguments.
+A worker may do nothing with side effects before `join_group`: msrun's scheduler runs the same
+module so far. Run as a program,
+this module ties itself to its parent's life and becomes the command in its arguments.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that ends; a worker's first act.
+    """Have the kernel kill this process when its parent ends,
+    however that ends; a worker's first act.
 
-    `supervise` cannot tidy up after its own SIGKILL, and msrun gives each worker a session of its own.
-    Does nothing in a process that `supervise` did not start.
+    `supervise` cannot tidy up after its own SIGKILL, and msrun gives each worker a session of its
+    own. Does nothing in a process that `supervise` did not start.
     """
     job = os.environ.get(SUPERVISOR)
     if job is None or sys.platform != "linux":
@@ -62,8 +64,9 @@ def get_world_size() -> int:
 def join_group(device_target: str) -> tuple[int, int]:
     """Choose the device and graph mode, join the other workers, and return (rank, world).
 
-    Seeds, networks and data come after it. The scheduler never returns from here. Raises EnvironmentFault
-    (E004) where this machine's MindSpore does not drive `device_target`, or computes on another one already.
+    Seeds, networks and data come after it. The scheduler never returns from here. Raises
+    EnvironmentFault (E004) where this machine's MindSpore does not drive `device_target`, or
+    computes on another one already.
     """
     import mindspore as ms
     from mindspore.communication import init
@@ -110,7 +113,9 @@ def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
-    """Leave the error where `supervise` finds it; the scheduler leaves none, as its workers meet the same."""
+    """Leave the error where `supervise` finds it;
+    the scheduler leaves none, as its workers meet the same.
+    """
     if os.environ.get("MS_ROLE") == "MS_SCHED":
         return
     report = {
@@ -125,7 +130,9 @@ def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
 
 @contextmanager
 def report_faults(log_dir: Path) -> Iterator[None]:
-    """Report an ArchspecError of the block to the parent and exit with 1; a bug passes through to the log."""
+    """Report an ArchspecError of the block to the parent and exit with 1;
+    a bug passes through to the log.
+    """
     try:
         yield
     except ArchspecError as error:

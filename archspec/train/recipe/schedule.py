@@ -10,9 +10,10 @@ from archspec.train.recipe.model import ScheduleRecipe
 def learning_rates(schedule: ScheduleRecipe, *, epochs: int, steps_per_epoch: int) -> list[float]:
     """Return the rate of every step of the run.
 
-    Cosine: final + (start - final) (1 + cos(pi t / T)) / 2 (Loshchilov & Hutter 2017; MindCV, per step).
-    Step: divided after shares of the run, or after epochs (Huang et al. 2017, section 4.2: 50 and 75 % on CIFAR,
-    epochs 30 and 60 on ImageNet). Warm-up is linear from 0, exclusive; shares are of what follows it.
+    Cosine: final + (start - final) (1 + cos(pi t / T)) / 2 (Loshchilov & Hutter 2017; MindCV, per
+    step). Step: divided after shares of the run, or after epochs (Huang et al. 2017, section 4.2:
+    50 and 75 % on CIFAR, epochs 30 and 60 on ImageNet).
+    Warm-up is linear from 0, exclusive; shares are of what follows it.
     """
     warmup = min(schedule.warmup_epochs, epochs) * steps_per_epoch
     total = epochs * steps_per_epoch - warmup

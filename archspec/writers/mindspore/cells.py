@@ -1,7 +1,8 @@
-"""Operators written as MindSpore code, as their rows say: a cell that holds state, or a function call.
+"""Operators written as MindSpore code, as their rows say:
+a cell that holds state, or a function call.
 
-Arguments whose defaults MindSpore has announced to change (momentum, pad_mode, stride, p) are always
-written out.
+Arguments whose defaults MindSpore has announced to change (momentum, pad_mode, stride, p) are
+always written out.
 """
 
 from __future__ import annotations

@@ -83,7 +83,9 @@ class Classes:
         self.made: dict[str, Class] = {}
 
     def write(self, level: Sequence[Container]) -> None:
-        """Write the classes of containers that hold none but written ones, one for those that are alike."""
+        """Write the classes of containers that hold none but written ones,
+        one for those that are alike.
+        """
         alike: dict[str, list[Container]] = {}
         for container in level:
             alike.setdefault(self._describe_likeness(container), []).append(container)
@@ -101,7 +103,9 @@ class Classes:
         return next(name for name in names if name not in taken)
 
     def _describe_likeness(self, container: Container) -> str:
-        """What two containers share when one class can serve both: all but widths and, in a loop, numbers of layers."""
+        """What two containers share when one class can serve both:
+        all but widths and, in a loop, numbers of layers.
+        """
         loop = self._find_loop(container)
         values = {value: f"in{n}" for n, value in enumerate(container.entering)}
         lines = [container.kind]
@@ -122,7 +126,9 @@ class Classes:
         return "\n".join([*lines, *(values[value] for value in container.leaving)])
 
     def _find_loop(self, container: Container) -> DenseLoop | None:
-        """The loop of a block whose layers are of one class and differ in nothing but what they read and add."""
+        """The loop of a block whose layers are of one class and differ in nothing but what they
+        read and add.
+        """
         loop = find_dense_loop(container)
         if loop is None or len({self.made[layer.path].name for layer in loop.layers}) > 1:
             return None
@@ -273,7 +279,9 @@ def _channels_read(alike: Sequence[Container]) -> list[int]:
 
 
 def _fixed_attributes(op: Op) -> list[tuple[str, object]]:
-    """The attributes that a class has in common; groups that are as many as the channels may differ."""
+    """The attributes that a class has in common;
+    groups that are as many as the channels may differ.
+    """
     own = (*VARYING, *(["groups"] if is_of_depthwise_conv(op) else []))
     return sorted((k, v) for k, v in op.attrs.items() if k not in own)
 

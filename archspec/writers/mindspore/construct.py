@@ -1,4 +1,6 @@
-"""The lines of `construct`: the items of a container run in order, or a block's layers in a loop."""
+"""The lines of `construct`: the items of a container run in order,
+or a block's layers in a loop.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def _reads_any(items: Sequence[Item], values: Sequence[str]) -> bool:
 
 
 def count_items_before(loop: DenseLoop) -> int:
-    """Return how many of the items of a block stand before its loop: they do not need what it gives."""
+    """Return how many of the items of a block stand before its loop:
+    they do not need what it gives.
+    """
     needing = {loop.gathered}
     for number, item in enumerate(loop.others):
         if needing.intersection(values_read(item)):
@@ -80,9 +84,11 @@ def _write_items(
     in_a_row: bool = False,
     inline: str = "",
 ) -> list[str]:
-    """Lines for items in running order; `written` says how each value is written, and learns of new ones.
+    """Lines for items in running order;
+    `written` says how each value is written, and learns of new ones.
 
-    Where the items run in a row, each value is called x; `inline` is one that is written where it is read.
+    Where the items run in a row, each value is called x;
+    `inline` is one that is written where it is read.
     """
     readers = Counter(value for item in container.items for value in values_read(item))
     lines: list[str] = []
@@ -115,7 +121,9 @@ def _write_call(container: Container, item: Item, written: Mapping[str, str]) ->
 
 
 def _is_folded(op: Op, container: Container) -> bool:
-    """An operator is written into its one reader, but not into a sum, nor a join into an operator."""
+    """An operator is written into its one reader, but not into a sum,
+    nor a join into an operator.
+    """
     reader = next((item for item in container.items if op.name in values_read(item)), None)
     if isinstance(reader, Op) and OPERATORS[reader.kind].mindspore.sign:
         return False

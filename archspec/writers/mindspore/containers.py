@@ -1,7 +1,8 @@
-"""A graph as nested containers, one for each level of its operators' names, ready to be written as classes.
+"""A graph as nested containers, one for each level of its operators' names,
+ready to be written as classes.
 
-`features.denseblock1.denselayer1.conv1` lies in container `features.denseblock1.denselayer1`, which lies in
-`features.denseblock1`, and so on up to the network itself, `""`.
+`features.denseblock1.denselayer1.conv1` lies in container `features.denseblock1.denselayer1`, which
+lies in `features.denseblock1`, and so on up to the network itself, `""`.
 """
 
 from __future__ import annotations

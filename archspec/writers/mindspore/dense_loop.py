@@ -1,7 +1,8 @@
-"""Layers that each read all that came before them: what a loop with one running concatenation computes.
+"""Layers that each read all that came before them:
+what a loop with one running concatenation computes.
 
-Measured: MindSpore compiles that loop as fast as lines written one by one; any other loop over sources, 2 to 4
-times slower. So this wiring alone becomes a loop.
+Measured: MindSpore compiles that loop as fast as lines written one by one; any other loop over
+sources, 2 to 4 times slower. So this wiring alone becomes a loop.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def _find_gathered(
     made: tuple[str, ...],
     step: int,
 ) -> str:
-    """The join of all that the layers give, with or without what they read first, in one order; '' without one."""
+    """The join of all that the layers give, with or without what they read first,
+    in one order; '' without one.
+    """
     for number, layer in enumerate(layers):
         if joins.get(layer.entering[0], layer.entering) != (source, *made[:number])[::step]:
             return ""

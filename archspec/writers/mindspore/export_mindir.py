@@ -15,7 +15,8 @@ from archspec.errors import ArchspecError
 def export_mindir(
     network: Any, shape: tuple[int, int, int], target: Path, batch: int | None = None
 ) -> None:
-    """Write a network that reads (N, *shape) as MINDIR, in evaluation mode; N is free unless `batch` is given.
+    """Write a network that reads (N, *shape) as MINDIR, in evaluation mode;
+    N is free unless `batch` is given.
 
     Raises:
         ArchspecError: W002, the file cannot be written; nothing half-written is left.
@@ -47,8 +48,8 @@ def export_mindir(
 def _pools_of_known_rank(network: Any) -> Iterator[None]:
     """Put an equal cell in the place of every padded max pool.
 
-    MindSpore's own forgets the rank of its output where the batch is free; the batch norm behind it then leads to
-    a file that can be loaded but never run.
+    MindSpore's own forgets the rank of its output where the batch is free; the batch norm behind it
+    then leads to a file that can be loaded but never run.
     """
     from mindspore import nn
 
@@ -68,7 +69,9 @@ def _pools_of_known_rank(network: Any) -> Iterator[None]:
 
 
 def _max_pool(pool: Any) -> Any:
-    """Return a cell that computes what a padded `nn.MaxPool2d` does, and says the shape of its output."""
+    """Return a cell that computes what a padded `nn.MaxPool2d` does,
+    and says the shape of its output.
+    """
     from mindspore import nn, ops
 
     (_, kernel, _), (_, stride, _), (_, padding, _) = (

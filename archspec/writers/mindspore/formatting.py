@@ -1,4 +1,6 @@
-"""Lines of Python broken as formatters break them: at most 88 signs, one item a line where not all fit on one."""
+"""Lines of Python broken as formatters break them:
+at most 88 signs, one item a line where not all fit on one.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The emitted text imported: the live network is the module that `build` saves, line for line.
 
-This is the one place that runs text as code, and only text that our own writer made from a checked graph.
+This is the one place that runs text as code,
+and only text that our own writer made from a checked graph.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def create_network(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
 
     Raises:
         SpecError: S005, no known initialisation.
-        GraphError: W003, a name of the graph cannot stand in Python text, or is one that every cell has.
+        GraphError: W003, a name of the graph cannot stand in Python text,
+            or is one that every cell has.
         EnvironmentFault: MindSpore is not installed.
     """
     if initialisation not in get_args(Initialisation):
@@ -85,7 +87,8 @@ def create_network(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
 def import_text(text: str, name: str) -> ModuleType:
     """Import emitted text as a module of its own.
 
-    MindSpore's compiler asks for the source of what it compiles, by way of `sys.modules` and a real file.
+    MindSpore's compiler asks for the source of what it compiles,
+    by way of `sys.modules` and a real file.
     """
     digest = sha256(text.encode()).hexdigest()[:16]
     module_name = f"archspec_emitted_{digest}"
@@ -108,7 +111,9 @@ def import_text(text: str, name: str) -> ModuleType:
 
 @cache
 def _make_folder() -> Path:
-    """Where the text lies for MindSpore's compiler and for tracebacks, as long as the process lives."""
+    """Where the text lies for MindSpore's compiler and for tracebacks,
+    as long as the process lives.
+    """
     folder = tempfile.TemporaryDirectory(prefix="archspec-")
     atexit.register(folder.cleanup)
     return Path(folder.name)

@@ -1,8 +1,9 @@
 """A graph written as a Python module of MindSpore cells, the way a person would write it.
 
-One class for each kind of container. Instances of a kind share a class when they have the same operators and
-wiring; the widths in which they differ become the class's parameters, called as the spec calls them. A dense
-block is a loop over its layers. The text needs mindspore alone; the live network is this very text, imported.
+One class for each kind of container. Instances of a kind share a class when they have the same
+operators and wiring; the widths in which they differ become the class's parameters, called as the
+spec calls them. A dense block is a loop over its layers. The text needs mindspore alone; the live
+network is this very text, imported.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ On an x86 CPU start Python with ONEDNN_MAX_CPU_ISA=AVX2: convolutions are slow w
 
 
 def write_module(graph: Graph) -> str:
-    """Return the module's text; its class `Network` maps images (N, C, H, W) to what the graph gives.
+    """Return the module's text; its class `Network` maps images (N, C, H,
+    W) to what the graph gives.
 
     That is one tensor, or a tuple of several in the order of `graph.outputs`.
 

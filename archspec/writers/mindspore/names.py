@@ -1,4 +1,6 @@
-"""Names that may stand in emitted text: of the network, and of operators, which become attributes of cells."""
+"""Names that may stand in emitted text: of the network, and of operators,
+which become attributes of cells.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ CELL_NAMES = frozenset(
 
 
 def find_name_faults(graph: Graph, taken: frozenset[str] = CELL_NAMES) -> tuple[Diagnostic, ...]:
-    """Return a W003 for each name of a graph that cannot stand in Python text; `taken` are those of every cell."""
+    """Return a W003 for each name of a graph that cannot stand in Python text;
+    `taken` are those of every cell.
+    """
     return tuple(_find_faults(graph, taken))
 
 

@@ -41,8 +41,9 @@ class WrittenClass(Protocol):
 class Widths:
     """Channels of the values in alike containers, written as expressions that hold for all of them.
 
-    A width is what the region declares, a product of two, a sum, a multiple or part of these, a number that is the
-    same for all, or else a parameter of its own. Items are followed in running order.
+    A width is what the region declares, a product of two, a sum, a multiple or part of these, a
+    number that is the same for all, or else a parameter of its own.
+    Items are followed in running order.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class Widths:
 
         Args:
             alike: containers of one class.
-            rows: the items of each that stand in the class one by one; those at one place are alike.
+            rows: the items of each that stand in the class one by one;
+                those at one place are alike.
             made: the classes of nested containers, by path.
             channels: of every value of the graph.
         """
@@ -82,7 +84,9 @@ class Widths:
         return parameter
 
     def count_layer_by_layer(self) -> None:
-        """Let `c` hold the channels of each source of a block, whose layers differ in what they add."""
+        """Let `c` hold the channels of each source of a block,
+        whose layers differ in what they add.
+        """
         layers = [layers_of(block) for block in self.alike]
         self.layers = tuple(layer.path for layer in layers[0])
         self.add("growth_rates", [rates_of(block) for block in self.alike])
@@ -111,11 +115,15 @@ class Widths:
         return "" if found is None else format_sum(found)
 
     def of_attribute(self, position: int, name: str) -> str:
-        """Return an attribute of the operators at a position, which may differ between alike containers."""
+        """Return an attribute of the operators at a position,
+        which may differ between alike containers.
+        """
         return format_sum(self._express_attribute(position, name))
 
     def of_child(self, position: int, parameter: str) -> str:
-        """Return a parameter of the nested containers at a position, as their parent passes it on."""
+        """Return a parameter of the nested containers at a position,
+        as their parent passes it on.
+        """
         return format_sum(self._parameter_of_child(position, parameter))
 
     def holds(self, width: Sum | None, values: Values) -> bool:
@@ -271,7 +279,9 @@ def _find_constant(values: Values) -> Sum | None:
 
 
 def _format_tuple(values: tuple[int, ...]) -> str:
-    """A tuple, a long one as a sum of short ones: formatters would give each number a line of its own."""
+    """A tuple, a long one as a sum of short ones:
+    formatters would give each number a line of its own.
+    """
     return " + ".join(str(values[start : start + 8]) for start in range(0, len(values), 8))
 
 

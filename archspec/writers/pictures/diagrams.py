@@ -1,4 +1,5 @@
-"""A block's connections as primitives: arcs between its layers, or a matrix where arcs would merge into a stain.
+"""A block's connections as primitives:
+arcs between its layers, or a matrix where arcs would merge into a stain.
 
 Connections are those derived from the graph, never those that the rule would give.
 """
@@ -13,7 +14,8 @@ from archspec.graph.connections import BlockConnections
 from archspec.writers.pictures.primitives import Arc, Box, Data, Dot, Line, Primitive, Text
 
 FAINT, INK, PANEL, AGGREGATION = "#7b8592", "#1d2430", "#f6f7f9", ("#fdf0dc", "#c58a1c")
-# Samples of matplotlib's plasma, even for the colour-blind, without its yellow, which white swallows.
+# Samples of matplotlib's plasma, even for the colour-blind, without its yellow, which white
+# swallows.
 PALETTE = ("#0d0887", "#4c02a1", "#7e03a8", "#a92395", "#cc4778", "#e56b5d", "#f38b47")
 DIAGRAM_LEFT, DIAGRAM_WIDTH = 258.0, 806.0
 WIDEST_PITCH, NARROWEST_FOR_NUMBERS, FLATNESS = 44.0, 21.0, 0.5
@@ -21,7 +23,9 @@ MATRIX_SIDE, LARGEST_CELL = 440.0, 7.0
 
 
 def colour_of_source(source: int, layers: int) -> str:
-    """Return the colour of a source: its place on the palette, from the block's input to its last layer."""
+    """Return the colour of a source: its place on the palette,
+    from the block's input to its last layer.
+    """
     place = source / max(layers, 1) * (len(PALETTE) - 1)
     low = min(int(place), len(PALETTE) - 2)
     pairs = zip(_rgb_of(PALETTE[low]), _rgb_of(PALETTE[low + 1]), strict=True)
@@ -52,7 +56,8 @@ def draw_arcs(
 ) -> Diagram:
     """Nodes in a row: the block's input, its layers, its output; an arc for each direct connection.
 
-    An aggregation stands before the output; a second rail is what of the input goes round the layers.
+    An aggregation stands before the output;
+    a second rail is what of the input goes round the layers.
     """
     layers, behind = len(found.sources), WIDEST_PITCH * aggregates
     pitch = min(WIDEST_PITCH, (DIAGRAM_WIDTH - 20 - behind) / (layers + 1))
@@ -118,7 +123,9 @@ def _draw_node(
 def _draw_rail(
     gathered: Sequence[int], x: list[float], line: float, rail: float
 ) -> Iterator[Primitive]:
-    """What the block's output joins: a rail below the nodes, with a stroke up to each that is joined."""
+    """What the block's output joins: a rail below the nodes,
+    with a stroke up to each that is joined.
+    """
     for number in sorted(gathered):
         yield Line(((x[number], line), (x[number], rail)), FAINT, 1)
     if gathered:
@@ -156,7 +163,9 @@ def _draw_ends(
 
 
 def draw_matrix(found: BlockConnections, top: float) -> Diagram:
-    """A row for each layer, a column for each source; a column's successive readers are one rectangle."""
+    """A row for each layer, a column for each source;
+    a column's successive readers are one rectangle.
+    """
     layers = len(found.sources)
     cell = min(LARGEST_CELL, MATRIX_SIDE / (layers + 1))
     left, top, side = DIAGRAM_LEFT + 42, top + 8, layers * cell

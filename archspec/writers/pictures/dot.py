@@ -22,7 +22,8 @@ from archspec.writers.summary import (
 def to_dot(graph: Graph) -> str:
     """Return DOT text; a block is a cluster of its input, its layers and its output.
 
-    The edges into the output or aggregation (dashed) are what it joins; what goes round the layers is dotted.
+    The edges into the output or aggregation (dashed) are what it joins;
+    what goes round the layers is dotted.
     """
     facts = report(graph)
     found = zip(facts.blocks, block_connections(graph), strict=True)
@@ -50,7 +51,9 @@ def to_dot(graph: Graph) -> str:
 
 
 def quote(text: str) -> str:
-    """Return a DOT string: quotes and backslashes (`\\N` would stand for the node's name) are text."""
+    """Return a DOT string: quotes and backslashes (`\\N` would stand for the node's name) are
+    text.
+    """
     return '"' + shorten_name(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

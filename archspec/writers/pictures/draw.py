@@ -25,13 +25,15 @@ WRITERS: Mapping[str, Callable[[Graph], bytes]] = {
 
 
 def draw(graph: Graph, target: Path) -> None:
-    """Write a picture of a graph: .svg, .png, .dot (Graphviz) or .html (a page that answers to the mouse).
+    """Write a picture of a graph: .svg, .png,
+    .dot (Graphviz) or .html (a page that answers to the mouse).
 
     The file appears whole or not at all.
 
     Raises:
         ArchspecError: W001, an unknown suffix; W002, the file cannot be written.
-        GraphError: G006, channels or sizes do not fit, so that there is no size to write into the boxes.
+        GraphError: G006, channels or sizes do not fit,
+            so that there is no size to write into the boxes.
     """
     writer = WRITERS.get(target.suffix.lower())
     if writer is None:

@@ -1,6 +1,8 @@
-"""A graph as one page of HTML that needs nothing else: picture, table, and a script that answers the mouse.
+"""A graph as one page of HTML that needs nothing else:
+picture, table, and a script that answers the mouse.
 
-The script is the same for every graph: what it shows it reads from the picture's `data-` attributes, as text.
+The script is the same for every graph:
+what it shows it reads from the picture's `data-` attributes, as text.
 """
 
 from __future__ import annotations

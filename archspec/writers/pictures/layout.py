@@ -1,7 +1,8 @@
-"""The picture of a graph as a list of primitives: stages from top to bottom, blocks with their connections.
+"""The picture of a graph as a list of primitives:
+stages from top to bottom, blocks with their connections.
 
-Lengths are pixels, y grows downwards. Nothing here draws: `svg` and `png` turn the same primitives into
-files.
+Lengths are pixels, y grows downwards. Nothing here draws: `svg` and `png` turn the same primitives
+into files.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ WIDTH, MARGIN, GAP, PADDING = 1120.0, 28.0, 20.0, 16.0
 STAGE_WIDTH, STAGE_HEIGHT = 190.0, 64.0
 
 ARCS_IN_A_BLOCK, ARCS_IN_A_PICTURE = 1_500, 12_000
-"""Beyond these a block is drawn as a matrix: arcs would merge into one stain, and the file would swell."""
+"""Beyond these a block is drawn as a matrix:
+arcs would merge into one stain, and the file would swell."""
 
 HOW_TO_READ_ARCS = (
     "An arc is a direct connection: from a source (its left end and colour) to a layer that reads it "

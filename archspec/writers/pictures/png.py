@@ -24,7 +24,9 @@ MOST_PIXELS = 40_000_000
 
 
 def to_png(picture: Picture) -> bytes:
-    """Return the PNG file's bytes, two pixels a unit of length, fewer where the picture is very large."""
+    """Return the PNG file's bytes, two pixels a unit of length,
+    fewer where the picture is very large.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
