@@ -91,6 +91,7 @@ def _powers_back(layer: int, wiring: Wiring) -> Sources:
 
 
 def _count_powers_back(layers: int, wiring: Wiring) -> int:
+    # Layer i has as many sources as i has binary digits; this is their sum over 1 to L.
     octaves = layers.bit_length()
     return (layers + 1) * octaves - (1 << octaves) + 1
 
@@ -121,6 +122,7 @@ RULES: Mapping[str, Rule] = {
     ),
     # HarDNet (Chao et al. 2019): i - 2^n where 2^n divides i; the output keeps odd layers and the
     # last.
+    # The powers of two that divide 1 to L are L - bits(L) in all (Legendre); 2^0 is one more each.
     "harmonic": Rule(
         _dividing_powers_back, _odd_and_last, lambda layers, wiring: 2 * layers - layers.bit_count()
     ),
@@ -169,6 +171,7 @@ def count_connections(wiring: Wiring, layers: int, aggregated: bool = False) -> 
 
 def count_bypassing(wiring: Wiring, channels: int) -> int:
     """Return how many of a block's input channels, the first ones, go round its layers."""
+    # A decimal fraction: 1 - 0.9 of 10 channels is one, and none in binary floating point.
     share = Fraction(str(wiring.share or 0.5)) if has_bypass(wiring) else 1
     return math.floor((1 - share) * channels)
 

@@ -24,6 +24,7 @@ PACKED = "a compressed archive"
 PAGE = "a web page"
 TEXT = "text"
 
+# In this order: the length that begins a .safetensors file may look like the head of another kind.
 _PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb".{6}\0\0\{", re.DOTALL), SAFETENSORS),  # its length first
     (re.compile(rb"version https://git-lfs"), LFS),

@@ -1,4 +1,4 @@
-"""Text files that are there whole or not at all, and YAML that reads back the same."""
+"""Text files that are written whole or not at all, and YAML that reads back the same."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ class _Dumper(yaml.SafeDumper):
     def represent_mapping(
         self, tag: str, mapping: Any, flow_style: bool | None = None
     ) -> yaml.MappingNode:
-        pairs = mapping.items()
-        numbered = {int(key) if _NUMBER.fullmatch(str(key)) else key: value for key, value in pairs}
+        numbered = {}
+        for key, value in mapping.items():
+            numbered[int(key) if _NUMBER.fullmatch(str(key)) else key] = value
         return super().represent_mapping(tag, numbered, flow_style)
 
 
@@ -52,7 +53,7 @@ def write_atomic(path: Path, text: str) -> None:
         with partial.open("w") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # or a crash could leave the new name on an empty file
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

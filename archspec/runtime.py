@@ -48,9 +48,8 @@ def prepare() -> None:
     chosen_by_user = {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} & os.environ.keys()
     if platform.machine().lower() in ("x86_64", "amd64") and not chosen_by_user:
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
-    os.environ.setdefault(
-        "GLOG_v", "3"
-    )  # errors only; MindSpore warns dozens of times in a healthy run
+    # Errors only: MindSpore warns dozens of times in a healthy run.
+    os.environ.setdefault("GLOG_v", "3")
 
 
 def import_onnx_runtime() -> Any:
@@ -145,12 +144,12 @@ def collect_signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield noted  # only the main thread may set handlers
         return
-    former = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    former = {
-        number: old for number, old in former.items() if old not in (None, signal.SIG_IGN)
-    }  # nohup
-    for number in former:
-        signal.signal(number, note)
+    former = {}
+    for number in ENDING_SIGNALS:
+        handler = signal.getsignal(number)
+        # nohup has SIGHUP ignored, and whoever ran it means it; None is a handler that is not Python's.
+        if handler not in (None, signal.SIG_IGN):
+            former[number] = signal.signal(number, note)
     try:
         yield noted
     finally:
@@ -180,6 +179,7 @@ def divert_output(log: Path) -> Iterator[Console]:
     """
     descriptor = _open_log(log)
     _flush_buffers()
+    # Descriptors, not sys.stdout: what C++ libraries print goes to numbers 1 and 2.
     screen, errors = os.dup(STDOUT), os.dup(STDERR)
     stream = _screen_stream(screen)
     os.dup2(descriptor, STDOUT)
@@ -243,13 +243,12 @@ class _Screen(io.FileIO):
             return super().write(data)
         except OSError as error:
             number = SIGNALS_OF_LOST_READERS.get(error.errno or 0)
-            if number == signal.SIGPIPE or (
-                number and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
-            ):
+            # EIO of a terminal means that it has gone; of a file it is the disk's own fault.
+            is_terminal = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
+            if number == signal.SIGPIPE or (number and is_terminal):
                 raise SystemExit(128 + number) from None
-            raise EnvironmentFault.one(
-                "E006", f"cannot write to the screen: {error.strerror}"
-            ) from None
+            message = f"cannot write to the screen: {error.strerror}"
+            raise EnvironmentFault.one("E006", message) from None
 
 
 def _close_stream(stream: TextIO) -> None:
@@ -282,9 +281,8 @@ def _divert_exit(log: Path) -> None:
     if "mindspore" not in sys.modules:
         return
     atexit.unregister(_divert_last_words)
-    atexit.register(
-        _divert_last_words, log
-    )  # registered after MindSpore's own handlers, so it runs before them
+    # Registered after MindSpore's own handlers, so it runs before them.
+    atexit.register(_divert_last_words, log)
 
 
 def _divert_last_words(log: Path) -> None:

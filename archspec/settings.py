@@ -27,6 +27,8 @@ def refuse_bool(value: Any) -> Any:
     return value
 
 
+# Bounds are far beyond any network that fits a machine: they keep a typo, or a file made to harm,
+# from building graphs that take all memory. Strict: a number in quotes is a mistake, not a number.
 Channels = Annotated[int, Field(strict=True, ge=1, le=65_536)]
 Rate = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Growth = Annotated[int, Field(strict=True, ge=1, le=4_096)]
@@ -47,6 +49,7 @@ def raise_broken_rules(faults: Iterable[tuple[Path, str]]) -> None:
     """
     listed = list(faults)
     if listed:
+        # One error for all: pydantic stops at the first that a validator raises.
         raise PydanticCustomError("broken_rules", "{faults}", {"faults": listed})
 
 

@@ -39,7 +39,7 @@ def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: 
         SpecError: S010, neither a file nor a shipped name; proposes the nearest.
     """
     known = shipped(kind)
-    if name in known:
+    if name in known:  # first: a file of that name in the working directory changes nothing
         return known[name]
     path = (beside or Path()) / os.path.expanduser(name)  # pathlib's own raises for an unknown user
     looks_like_path = not place and ("/" in name or name.endswith((".yaml", ".yml")))

@@ -13,6 +13,7 @@ from typing_extensions import Self
 from archspec.connectivity_rules import RULES, has_bypass
 from archspec.settings import Path, Share, SpecModel, broken_rule
 
+# The rules are one table: mypy cannot read its names, pydantic makes the choices of them.
 if TYPE_CHECKING:
     RuleName = str
 else:

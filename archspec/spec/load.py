@@ -77,6 +77,7 @@ def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: s
         document = load_document(name, kind=kind)
     except SpecError as error:
         raise SpecError([*error.diagnostics, *faults]) from None
+    # Named before it is overridden: a description says what of which network was changed.
     written = _name_after_file(document) if kind == "spec" else document
     document, misled = _apply_overrides(written, settings, kind)
     if kind == "spec" and settings:
@@ -132,6 +133,7 @@ def load_document(
             "S003", f"a {kind} must be a mapping of keys to values", document.place(())
         )
     if kind == "spec":
+        # Before merging: a short form of the child meets the long form of its parent.
         document = expand_short_forms(document)
     if "extends" not in document.value:
         return document
@@ -180,10 +182,12 @@ def _find_outdated(document: Document, kind: str) -> list[Diagnostic]:
     if place is None or place.origin != "file" or count - blocks not in (-1, 0):
         return []
     meant = len(_items_at(load_document(os.path.abspath(place.source), kind=kind), "blocks"))
+    # Where they did not fit their own file either, the rule of Spec says it.
     if meant == blocks or count - meant not in (-1, 0):
         return []
     entries = "1 entry" if count == 1 else f"{count} entries"
-    message = f"transitions (={entries}) were listed for {meant} blocks, blocks (={blocks}) are another number"
+    listed = f"transitions (={entries}) were listed for {meant} blocks"
+    message = f"{listed}, blocks (={blocks}) are another number"
     return [Diagnostic("S006", message, str(place), "list them anew")]
 
 
@@ -235,12 +239,12 @@ def _parse_key_path(key: str, place: Place) -> Path:
     parts = [part for part in _INDEX.sub(r".\1", key.strip()).split(".") if part]
     if not 1 <= len(parts) <= MAX_DEPTH or len(key) > MAX_KEY:
         raise SpecError.one("S011", "an override is key.path=value", place)
-    before = ("", *parts)
-    numbers = [
-        _NUMBER.fullmatch(part) and holder not in _KEYED
-        for holder, part in zip(before, parts, strict=False)
-    ]
-    return tuple(int(part) if number else part for number, part in zip(numbers, parts, strict=True))
+    path: list[str | int] = []
+    for part in parts:
+        holder = path[-1] if path else ""
+        is_index = _NUMBER.fullmatch(part) and holder not in _KEYED
+        path.append(int(part) if is_index else part)
+    return tuple(path)
 
 
 def _apply_overrides(
@@ -249,6 +253,8 @@ def _apply_overrides(
     """The document with every setting that leads somewhere, and an S011 for each other one."""
     faults = list(find_overwritten(settings))
     for path, value in settings:
+        # One after the other, each on the long form of what those before it left: a later
+        # setting may go into what an earlier one made.
         if kind == "recipe":
             document = drop_meaningless(document, _nest(path, value.value))
         try:
@@ -273,6 +279,7 @@ def _apply_setting(document: Document, path: Path, value: Document) -> Document:
         )
     if len(path) > 1:
         path = expand_path(path)
+    # Transitions that nobody listed are there all the same, and one of them may be set.
     if path[0] == "transitions" and len(path) > 1 and document.value.get("transitions") is None:
         document = _list_transitions(document)
     if path == ("block_config",):

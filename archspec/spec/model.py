@@ -77,17 +77,17 @@ class Block:
 
 def _require_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | None:
     """A growth rate for all may be left out only where each block has its own."""
-    blocks = info.data.get("blocks")
-    if growth_rate is None and (
-        blocks is None or any(block.growth_rate is None for block in blocks)
-    ):
+    if growth_rate is not None:
+        return growth_rate
+    blocks = info.data.get("blocks")  # fields are validated in their order; None where faulty
+    if blocks is None or any(block.growth_rate is None for block in blocks):
         raise PydanticKnownError("missing")
-    return growth_rate
+    return None
 
 
 class Spec(WrittenModel):
-    """A densely connected network; `block_config:
-    [6, 12]` is short for two `blocks` of 6 and 12 layers.
+    """A densely connected network;
+    `block_config: [6, 12]` is short for two `blocks` of 6 and 12 layers.
     """
 
     name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")] = "network"
@@ -153,16 +153,12 @@ class Spec(WrittenModel):
                 rule = f"skip (={transition.skip}) must be a block before block {index + 1}"
                 yield ("transitions", index, "skip"), rule
         if self.transition.skip is not None:
-            yield (
-                ("transition", "skip"),
-                "a skip belongs to one of `transitions`: for all it would be the same",
-            )
+            rule = "a skip belongs to one of `transitions`: for all it would be the same"
+            yield ("transition", "skip"), rule
         for index, number in enumerate(self.features):
             if number > blocks or number in self.features[:index]:
-                yield (
-                    ("features", index),
-                    f"features (={number}) must name blocks 1 to {blocks}, each once",
-                )
+                rule = f"features (={number}) must name blocks 1 to {blocks}, each once"
+                yield ("features", index), rule
 
     def _find_unknown_widths(self) -> Iterator[tuple[Path, str]]:
         """Widths of what nobody says."""
@@ -171,28 +167,21 @@ class Spec(WrittenModel):
             return
         widths = {name for step in self.stem.listed() for name in find_named_widths(step)}
         if "out" in widths and self.stem.channels is None:
-            yield (
-                ("stem",),
-                "stem.channels must be said where there is no growth_rate for all blocks",
-            )
+            rule = "stem.channels must be said where there is no growth_rate for all blocks"
+            yield ("stem",), rule
         if "k" in widths:
             known = ("in", "out") if self.stem.channels else ("in",)
-            yield from (
-                (("stem", *path), rule) for path, rule in find_faulty_widths(self.stem.steps, known)
-            )
+            for path, rule in find_faulty_widths(self.stem.steps, known):
+                yield ("stem", *path), rule
 
     def _find_misfits(self) -> Iterator[tuple[Path, str]]:
         """A connectivity for all blocks that does not fit one of them,
         and blocks that are too large.
         """
-        own = [block.connectivity is not None for block in self.blocks]
-        sizes = dict.fromkeys(
-            block.layers for block, has in zip(self.blocks, own, strict=True) if not has
-        )
-        for layers in sizes:
-            yield from (
-                (("connectivity", *path), rule) for path, rule in self.connectivity.misfits(layers)
-            )
+        without_own = [block.layers for block in self.blocks if block.connectivity is None]
+        for layers in dict.fromkeys(without_own):  # blocks of one size have one fault
+            for path, rule in self.connectivity.misfits(layers):
+                yield ("connectivity", *path), rule
         connections = sum(block.layers * (block.layers + 1) // 2 for block in self.blocks)
         if connections > MAX_CONNECTIONS:
             limit = f"at most {MAX_CONNECTIONS:,} fit"
@@ -201,13 +190,10 @@ class Spec(WrittenModel):
     def dense_blocks(self) -> Iterator[Block]:
         """Yield each block with the spec's defaults filled in."""
         for block in self.blocks:
-            growth = _or_usual(block.growth_rate, self.growth_rate)
-            multiplier = _or_usual(block.growth_multiplier, self.growth_multiplier or 1.0)
-            widths = (
-                growth
-                if isinstance(growth, tuple)
-                else layer_widths(growth, multiplier, block.layers)
-            )
+            widths = _or_usual(block.growth_rate, self.growth_rate)
+            if not isinstance(widths, tuple):
+                multiplier = _or_usual(block.growth_multiplier, self.growth_multiplier or 1.0)
+                widths = layer_widths(widths, multiplier, block.layers)
             yield Block(
                 widths=widths,
                 growth_rate=widths[0],
@@ -225,11 +211,9 @@ class Spec(WrittenModel):
 
     def transitions_in_order(self) -> tuple[TransitionSpec, ...]:
         """Return the transitions, the first behind the first block, with the defaults filled in."""
-        listed = (
-            self.transitions
-            if self.transitions is not None
-            else (TransitionSpec(),) * (len(self.blocks) - 1)
-        )
+        listed = self.transitions
+        if listed is None:
+            listed = (TransitionSpec(),) * (len(self.blocks) - 1)
         usual = {"compression": self.compression, **_said_settings(self.transition)}
         return tuple(
             TransitionSpec.model_construct(**_complete_settings(usual, given)) for given in listed
@@ -244,16 +228,15 @@ def _said_settings(transition: TransitionSpec) -> dict[str, Any]:
 def _complete_settings(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
     """Channels replace a compression, and steps that say it all the usual pooling."""
     said = _said_settings(given)
-    left_out = (
-        {"compression"}
-        if "channels" in said
-        else {"channels"}
-        if "compression" in said
-        else set[str]()
-    )
+    left_out = set[str]()
+    if "channels" in said:
+        left_out.add("compression")
+    elif "compression" in said:
+        left_out.add("channels")
     if given.says_it_all:
         left_out.add("pool")
-    return {**{key: value for key, value in usual.items() if key not in left_out}, **said}
+    kept = {key: value for key, value in usual.items() if key not in left_out}
+    return {**kept, **said}
 
 
 def _or_usual(value: Value | None, usual: Value | None) -> Any:

@@ -20,8 +20,14 @@ from archspec.spec.written_model import WrittenModel
 
 Schema = dict[str, Any]
 
-EXTENDS = "A shipped name, or a path from this file's folder; what that file says holds where this one says nothing."
-BLOCK_CONFIG = "Layers of each block. To say more of one, write blocks: [{layers: 6, growth_rate: 24}, {layers: 12}]"
+EXTENDS = (
+    "A shipped name, or a path from this file's folder; "
+    "what that file says holds where this one says nothing."
+)
+BLOCK_CONFIG = (
+    "Layers of each block. "
+    "To say more of one, write blocks: [{layers: 6, growth_rate: 24}, {layers: 12}]"
+)
 
 # The setting that may stand alone in place of the mapping it belongs to: `norm: group`, `head:
 # pooled`.
@@ -61,28 +67,36 @@ def schema_of(model: type[WrittenModel]) -> Schema:
     schema = _make_schema(model)
     required = schema.pop("required")
     needed: list[Schema] = [{"required": required}]
-    if "global_batch" in model.model_fields:  # which a recipe may give instead
-        needed = [
-            {"required": [*(set(required) - {"batch_size"}), key]}
-            for key in ("batch_size", "global_batch")
-        ]
     keys: Schema = {"extends": {"description": EXTENDS, "type": "string"}}
+    if "global_batch" in model.model_fields:
+        needed = _keys_a_recipe_needs(required)
     if "blocks" in model.model_fields:
-        layers = schema["$defs"]["BlockSpec"]["properties"]["layers"]
-        count = {key: value for key, value in layers.items() if key != "description"}
-        keys["block_config"] = {
-            **schema["properties"]["blocks"],
-            "items": count,
-            "description": BLOCK_CONFIG,
-        }
+        needed = _keys_a_spec_needs()
+        keys["block_config"] = _make_block_config_schema(schema)
         schema["not"] = {"required": ["blocks", "block_config"]}
-        own_growth = {"blocks": {"items": {"required": ["growth_rate"]}}}
-        needed = [{"required": ["growth_rate", key]} for key in ("block_config", "blocks")]
-        needed.append({"required": ["blocks"], "properties": own_growth})
     schema["properties"] = {**keys, **schema["properties"]}
-    return _add_title(
-        model.__name__.lower(), {**schema, "anyOf": [{"required": ["extends"]}, *needed]}
-    )
+    # What a file that extends another leaves unsaid, its parent says.
+    choices = [{"required": ["extends"]}, *needed]
+    return _add_title(model.__name__.lower(), {**schema, "anyOf": choices})
+
+
+def _keys_a_recipe_needs(required: list[str]) -> list[Schema]:
+    """A recipe may give the batch of all devices in place of the batch of one."""
+    others = set(required) - {"batch_size"}
+    return [{"required": [*others, key]} for key in ("batch_size", "global_batch")]
+
+
+def _keys_a_spec_needs() -> list[Schema]:
+    """Blocks in one of their two forms, and a growth rate for all of them or one in each."""
+    for_all = [{"required": ["growth_rate", key]} for key in ("block_config", "blocks")]
+    each_its_own = {"blocks": {"items": {"required": ["growth_rate"]}}}
+    return [*for_all, {"required": ["blocks"], "properties": each_its_own}]
+
+
+def _make_block_config_schema(schema: Schema) -> Schema:
+    layers = schema["$defs"]["BlockSpec"]["properties"]["layers"]
+    count = {key: value for key, value in layers.items() if key != "description"}
+    return {**schema["properties"]["blocks"], "items": count, "description": BLOCK_CONFIG}
 
 
 def templates_schema() -> Schema:
@@ -110,10 +124,9 @@ def _make_schema(kind: type[BaseModel] | Any) -> Schema:
         for field, setting in part["properties"].items():
             _complete(name, field, setting, schema["$defs"])
     for name in schema["$defs"].keys() & _STANDS_ALONE.keys():
-        setting = schema["$defs"][name]["properties"][_STANDS_ALONE[name]]
-        alone = {
-            key: value for key, value in setting.items() if key not in ("description", "default")
-        }
+        alone = dict(schema["$defs"][name]["properties"][_STANDS_ALONE[name]])
+        for key in ("description", "default"):  # those of the whole part are said already
+            alone.pop(key, None)
         schema["$defs"][name] = _allow_either(schema["$defs"][name], alone)
     if "StepSpec" in schema["$defs"]:
         schema["$defs"]["StepSpec"] = _make_step_schema(schema["$defs"])
@@ -126,7 +139,8 @@ def _complete(owner: str, field: str, setting: Schema, parts: Schema) -> None:
     """
     if (owner, field) in _TEMPLATES:
         by_layer = setting.get("additionalProperties")
-        setting |= {"propertyNames": {"pattern": f"^{LAYER.pattern}$"}} if by_layer else {}
+        if by_layer:
+            setting["propertyNames"] = {"pattern": f"^{LAYER.pattern}$"}
         (by_layer or setting)["oneOf"][0] = {"enum": [*load_templates(_TEMPLATES[owner, field])]}
     if setting.get("anyOf") == _NUMBER_OR_TEXT:
         setting["anyOf"] = _WIDTHS
@@ -138,11 +152,11 @@ def _make_step_schema(parts: Schema) -> Schema:
     """One kind of step with its settings, or, where none is needed, without."""
     step = parts["StepSpec"]
     kinds = {kind: value for kind, value in step["properties"].items() if kind != "name"}
-    bare = [
-        kind
-        for kind, value in kinds.items()
-        if "required" not in parts[value["$ref"].rpartition("/")[2]]
-    ]
+    bare = []
+    for kind, value in kinds.items():
+        settings = parts[value["$ref"].rpartition("/")[2]]
+        if "required" not in settings:
+            bare.append(kind)
     kinds |= {kind: _allow_either(kinds[kind], {"type": "null"}) for kind in bare}
     one = {
         "properties": {"name": step["properties"]["name"], **kinds},

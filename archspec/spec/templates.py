@@ -16,7 +16,7 @@ from archspec.spec.reading.yaml_reader import read_file
 from archspec.spec.steps import Step, Steps, StepSpec
 
 
-@cache
+@cache  # the files ship with the package and never change
 def load_templates(kind: str) -> Mapping[str, tuple[StepSpec, ...]]:
     """Return the templates for `layers`, `stems`, `transitions` or `heads` by name."""
     document = read_file(specs_folder() / "templates" / f"{kind}.yaml")

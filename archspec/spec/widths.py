@@ -23,6 +23,7 @@ def find_faulty_widths(
     `field` is where the part has its steps, `steps` where nothing is said.
     """
     field = field or ("steps",)
+    # Parameters are called after steps, so that a name must be one step's in all branches too.
     names: set[str] = set()
     for path, step in _walk_steps(steps):
         for name in find_named_widths(step):

@@ -15,6 +15,7 @@ from archspec.spec.reading.document import Document
 class WrittenModel(SpecModel):
     """A whole document, which knows where each of its values was written."""
 
+    # Private: what a model is does not depend on where it was written.
     _document: Document = PrivateAttr(default_factory=lambda: Document(None))
 
     def __eq__(self, other: object) -> bool:

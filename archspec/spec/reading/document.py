@@ -48,6 +48,7 @@ def merge(parent: Document, child: Document) -> Document:
     """Return `parent` overridden by `child`: mappings merge key by key,
     all else is replaced whole.
     """
+    # A parent's place goes with its value, so that no fault points at what is not in force.
     replaced = _find_replaced(parent.value, child.value)
     kept = {path: place for path, place in parent.places.items() if not _is_inside(path, replaced)}
     kept_keys = {
@@ -69,25 +70,23 @@ def set_path(document: Document, path: Path, value: Document) -> Document:
     """
     place = value.place(())
     replaced = _set_value(document.value, path, value.value, place, path)
-    places = {p: q for p, q in document.places.items() if p[: len(path)] != path}
+    places = _drop_below(document.places, path)
     places |= {path[:end]: place for end in range(1, len(path)) if path[:end] not in places}
-    keys = {p: q for p, q in document.keys.items() if p[: len(path)] != path} | {path: place}
-    return Document(
-        replaced,
-        places | {path + p: q for p, q in value.places.items()},
-        keys | {path + p: q for p, q in value.keys.items()},
-    )
+    places |= {path + below: written for below, written in value.places.items()}
+    keys = _drop_below(document.keys, path) | {path: place}
+    keys |= {path + below: written for below, written in value.keys.items()}
+    return Document(replaced, places, keys)
 
 
 def format_path(path: Path) -> str:
     """Return `blocks[2].growth_rate` for `("blocks", 2, "growth_rate")`;
     keys that are numbers in brackets too.
     """
-    parts = [
-        f"[{part}]" if at and _NUMBER.fullmatch(str(part)) else f".{part}"
-        for at, part in enumerate(path)
-    ]
-    return "".join(parts).lstrip(".")
+    text = ""
+    for part in path:
+        is_index = text and _NUMBER.fullmatch(str(part))
+        text += f"[{part}]" if is_index else f".{part}"
+    return text.lstrip(".")
 
 
 def drop_key(document: Document, key: str) -> Document:
@@ -97,12 +96,13 @@ def drop_key(document: Document, key: str) -> Document:
 
 def drop_path(document: Document, path: Path) -> Document:
     """Return the document without what nested mappings say at a path, if they do."""
-    end = len(path)
-    return Document(
-        _drop_value(document.value, path),
-        {p: place for p, place in document.places.items() if p[:end] != path},
-        {p: place for p, place in document.keys.items() if p[:end] != path},
-    )
+    places, keys = _drop_below(document.places, path), _drop_below(document.keys, path)
+    return Document(_drop_value(document.value, path), places, keys)
+
+
+def _drop_below(places: Mapping[Path, Place], path: Path) -> dict[Path, Place]:
+    """The places of all values or keys but those at a path and below it."""
+    return {known: place for known, place in places.items() if known[: len(path)] != path}
 
 
 def _drop_value(values: Any, path: Path) -> Any:
@@ -158,13 +158,12 @@ def _set_value(holder: Any, path: Path, value: Any, place: Place, whole: Path) -
         if head >= length:
             what = f"an index below {length}" if length else "a key: there is no list"
             raise SpecError.one("S011", f"{format_path(whole)}: {head} must be {what}", place)
-        return [
-            _set_value(v, rest, value, place, whole) if i == head else v
-            for i, v in enumerate(holder)
-        ]
+        items = list(holder)
+        items[head] = _set_value(items[head], rest, value, place, whole)
+        return items
     if holder is not None and not isinstance(holder, dict):
-        what = (
-            "an index of the list" if isinstance(holder, list) else "below a mapping, not a value"
-        )
+        what = "below a mapping, not a value"
+        if isinstance(holder, list):
+            what = "an index of the list"
         raise SpecError.one("S011", f"{format_path(whole)}: {head!r} must be {what}", place)
     return {**(holder or {}), head: _set_value((holder or {}).get(head), rest, value, place, whole)}

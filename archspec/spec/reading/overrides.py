@@ -26,6 +26,7 @@ def find_overwritten(settings: Sequence[Set]) -> Iterator[Diagnostic]:
     ]
     for number, setting in enumerate(typed):
         path, value = setting
+        # Equal values are no fault: a script may well say the same thing twice.
         by = next((later for later in typed[number + 1 :] if _replaces(later, setting)), None)
         if by is not None:
             message = (

@@ -67,11 +67,13 @@ def drop_uninherited(parent: Document, child: Document) -> Document:
     """Return what a child that extends the parent takes over of it:
     another network has another name.
     """
-    for key in ("name", "published", *(["connectivity"] if "connectivity" in child.value else [])):
-        parent = drop_key(parent, key)
+    parent = drop_key(drop_key(parent, "name"), "published")
+    if "connectivity" in child.value:  # rules share no settings: all of it is replaced
+        parent = drop_key(parent, "connectivity")
     for part, settings in _REPLACED.items():
         if "steps" in _mapping_at(child, part):
             parent = _drop_settings(parent, part, settings)
+    # The settings of one kind, such as a group norm's groups, would be faults of another.
     for part, usual in _KINDS.items():
         kinds = [_mapping_at(document, part).get("kind", usual) for document in (parent, child)]
         if "kind" in _mapping_at(child, part) and kinds[0] != kinds[1]:
@@ -104,10 +106,10 @@ def _expand_alone(document: Document, path: Path, alone: str) -> Document:
         return document
     places = {_move_path(old, path, alone): place for old, place in document.places.items()}
     places[path] = document.place(path)
-    keys = {
-        _move_path(old, path, alone) if len(old) > len(path) else old: place
-        for old, place in document.keys.items()
-    }
+    keys = {}
+    for old, place in document.keys.items():
+        # The part's own key stays where it was written: it is `head` in both forms.
+        keys[_move_path(old, path, alone) if len(old) > len(path) else old] = place
     return Document(_set_value(document.value, path, {alone: given}), places, keys)
 
 
@@ -121,9 +123,9 @@ def _set_value(holder: Any, path: Path, value: Any) -> Any:
     key, rest = path[0], path[1:]
     if isinstance(holder, dict):
         return {**holder, key: _set_value(holder.get(key), rest, value)}
-    return [
-        _set_value(item, rest, value) if index == key else item for index, item in enumerate(holder)
-    ]
+    items: Any = list(holder)
+    items[key] = _set_value(items[key], rest, value)
+    return items
 
 
 def _expand_block_config(document: Document) -> Document:
@@ -133,17 +135,17 @@ def _expand_block_config(document: Document) -> Document:
     if "block_config" not in document.value or "blocks" in document.value:
         return document
     config = document.value["block_config"]
-    entries = (
-        [{"layers": layers} for layers in config] if isinstance(config, (list, tuple)) else config
-    )
-    places = {
-        path: place for path, place in document.places.items() if path[:1] != ("block_config",)
-    }
+    places = dict(document.places)
+    for path in document.places:
+        if path[:1] == ("block_config",):
+            del places[path]
     places[("blocks",)] = document.place(("block_config",))
-    for index in range(len(entries) if isinstance(entries, list) else 0):
-        block = ("blocks", index)
-        places |= dict.fromkeys(
-            [block, (*block, "layers")], document.place(("block_config", index))
-        )
-    value = {k: v for k, v in document.value.items() if k != "block_config"}
+    entries = config
+    if isinstance(config, (list, tuple)):
+        entries = [{"layers": layers} for layers in config]
+        for index in range(len(entries)):
+            place = document.place(("block_config", index))
+            places |= {("blocks", index): place, ("blocks", index, "layers"): place}
+    value = {key: given for key, given in document.value.items() if key != "block_config"}
+    # The keys stay: by them a fault is told in the words of the short form.
     return Document({**value, "blocks": entries}, places, document.keys)

@@ -24,6 +24,7 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_VALUES = 5_000
 
+# libyaml's parser, where PyYAML was built with it, is ten times faster and bounds its own nesting.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What YAML does not count as text, the byte order mark inside a text included.
@@ -34,7 +35,9 @@ _CONTROL = re.compile(
 _HINTS: Mapping[str, str] = {
     "found character that cannot start any token": "indent with spaces, not tabs; quote signs",
     "found a tab character that violates indentation": "indent with spaces, not tabs",
-    "mapping values are not allowed in this context": "check the indentation; quote text that holds ': '",
+    "mapping values are not allowed in this context": (
+        "check the indentation; quote text that holds ': '"
+    ),
     "found another document": "a file holds one document",
 }
 
@@ -49,6 +52,7 @@ SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"(null|Null|NULL|~|)"), lambda _: None),
     (re.compile(r"(true|True|TRUE)"), lambda _: True),
     (re.compile(r"(false|False|FALSE)"), lambda _: False),
+    # Python refuses to read whole numbers of thousands of digits; as floats they meet their bounds.
     (re.compile(r"[-+]?[0-9]+"), lambda text: int(text) if len(text) < 300 else float(text)),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
@@ -85,6 +89,7 @@ def read_text(text: str, source: str) -> Document:
     Raises:
         SpecError: Y002..Y009, each with its line and column.
     """
+    # From the cheapest check to the dearest: nothing walks a text that is too large or too deep.
     _check_size(len(text), source)
     _refuse_control_characters(text, source)
     try:
@@ -193,7 +198,7 @@ class _Composer:
             )
         if len(path) > MAX_DEPTH:  # by aliases; the text itself is no deeper
             raise _depth_fault(place)
-        if id(node) in self.open:
+        if id(node) in self.open:  # composed nodes may form a cycle; values never do
             raise SpecError.one("Y007", "has an alias that contains itself", place)
         self.places[path] = place
         if isinstance(node, yaml.ScalarNode):
@@ -210,7 +215,7 @@ class _Composer:
             place = _place_of(self.source, key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise SpecError.one("Y008", "a key must be a plain word", place)
-            key = key_node.value
+            key = key_node.value  # as it is written: 1 and 01 are keys of their own
             here = (*path, key)
             if key in result:
                 message = f"the key {key!r} stands twice; first at {self.keys[here]}"
