@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from math import inf
 from string import ascii_lowercase, digits
 
@@ -23,13 +23,18 @@ def shorten_name(text: str, room: float = inf, size: float = 12) -> str:
     """Return a name without control characters,
     its end alone where `room` pixels are too few for all.
     """
-    text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    for sign in {*text}:
+        if not sign.isprintable():
+            text = text.replace(sign, "\N{REPLACEMENT CHARACTER}")
     # No font is at hand, so widths are those of a wide one in bold; measured from the end, which is
     # kept.
-    widths = list(accumulate(size * (0.7 if sign in NARROW else 1.15) for sign in reversed(text)))
-    if not text or widths[-1] <= room:
+    narrow, wide = 0.7 * size, 1.15 * size
+    widths = [0.0]
+    for sign in reversed(text):
+        widths.append(widths[-1] + (narrow if sign in NARROW else wide))
+    if widths[-1] <= room:
         return text
-    fits = sum(width <= room - size for width in widths)
+    fits = sum(width <= room - size for width in widths[1:])  # less the ellipsis
     return "…" + text[len(text) - fits :]
 
 
@@ -48,10 +53,9 @@ def format_giga(count: int) -> str:
 
 def format_totals(facts: Report) -> str:
     """Return the line of totals."""
-    return (
-        f"{facts.params:,} parameters · {format_giga(facts.macs)} GMACs · {format_count(facts.edges, 'direct connection')} · "
-        f"depth {facts.depth}"
-    )
+    edges = format_count(facts.edges, "direct connection")
+    macs = f"{format_giga(facts.macs)} GMACs"
+    return f"{facts.params:,} parameters · {macs} · {edges} · depth {facts.depth}"
 
 
 def describe_connections(block: BlockReport, graph: Graph) -> str:

@@ -20,12 +20,18 @@ def write_summary(report: Report) -> str:
     """Return the totals in two lines, and a third one for the feature maps that are given beside
     the output.
     """
+    before, after = format_pixels(report.input), format_pixels(report.output)
+    params = format_count(report.params, "parameter")
+    edges = format_count(report.edges, "direct connection")
+    lines = [
+        f"{report.name}: ({before}) -> ({after}), depth {report.depth}",
+        f"{params} ({report.params_with_stats:,} with moving statistics), "
+        f"{report.macs / 1e9:.3f} GMACs, {report.flops / 1e9:.3f} GFLOPs, {edges}",
+    ]
     maps = [f"block {f.block} ({f.channels} channels, stride {f.stride})" for f in report.features]
-    return (
-        f"{report.name}: ({format_pixels(report.input)}) -> ({format_pixels(report.output)}), depth {report.depth}\n"
-        f"{format_count(report.params, 'parameter')} ({report.params_with_stats:,} with moving statistics), "
-        f"{report.macs / 1e9:.3f} GMACs, {report.flops / 1e9:.3f} GFLOPs, {format_count(report.edges, 'direct connection')}"
-    ) + (f"\nfeature maps: {', '.join(maps)}" if maps else "")
+    if maps:
+        lines.append(f"feature maps: {', '.join(maps)}")
+    return "\n".join(lines)
 
 
 def make_stage_table(report: Report, graph: Graph) -> Table:
@@ -59,7 +65,8 @@ def make_tree(graph: Graph) -> Tree:
     shapes, _ = infer_shapes(graph)
     joined = {target: source for source, target in find_skips(graph)}
     root = Tree(f"[bold]{graph.name}[/bold]")
-    for region in (r for r in graph.regions.values() if not r.parent):
+    stages = [region for region in graph.regions.values() if not region.parent]
+    for region in stages:
         branch = root.add(region.name)
         if region.name in joined:
             branch.add(f"joins the output of {joined[region.name]}")
@@ -67,17 +74,18 @@ def make_tree(graph: Graph) -> Tree:
             _add_layers(branch, graph, region.name, shapes)
         else:
             _add_operators(branch, graph, region.name, shapes)
-    for op in (op for op in graph.ops.values() if op.kind == "output"):
-        root.add(f"{op.name}  {op.inputs[0].rpartition('.')[0]}  {format_pixels(shapes[op.name])}")
+    for op in graph.ops.values():
+        if op.kind == "output":
+            maker = op.inputs[0].rpartition(".")[0]
+            root.add(f"{op.name}  {maker}  {format_pixels(shapes[op.name])}")
     return root
 
 
 def _add_layers(branch: Tree, graph: Graph, block: str, shapes: Mapping[str, Shape]) -> None:
     layers = graph.regions_of("dense_layer", block)
-    if len({layer.attrs["growth_rate"] for layer in layers}) > 1:
-        branch.add(
-            f"layers add {', '.join(str(layer.attrs['growth_rate']) for layer in layers)} channels"
-        )
+    rates = [layer.attrs["growth_rate"] for layer in layers]
+    if len({*rates}) > 1:
+        branch.add(f"layers add {', '.join(map(str, rates))} channels")
     for _, alike in groupby(layers, key=lambda layer: layer.attrs["part"].steps):
         _add_run(branch, graph, [*alike], _describe_growth(block, graph), shapes)
     for region in graph.regions_of("aggregation", block):
@@ -106,10 +114,12 @@ def _add_run(
 def _describe_growth(block: str, graph: Graph) -> str:
     """How the layers between differ, where that is one number."""
     attrs = graph.regions[block].attrs
-    even = {layer.attrs["growth_rate"] for layer in graph.regions_of("dense_layer", block)} == {
-        attrs["growth_rate"]
-    }
-    if not even or attrs["connectivity"].kind not in ("dense", "cross_stage_partial"):
+    layers = graph.regions_of("dense_layer", block)
+    rates = {layer.attrs["growth_rate"] for layer in layers}
+    if rates != {attrs["growth_rate"]} or attrs["connectivity"].kind not in (
+        "dense",
+        "cross_stage_partial",
+    ):
         return ""
     return f", each reads {attrs['growth_rate']} channels more"
 
@@ -126,8 +136,8 @@ def _local_name(name: str) -> str:
 def _describe_operator(op: Op, shapes: Mapping[str, Shape]) -> str:
     size = f" {op.attrs['kernel']}x{op.attrs['kernel']}" if "kernel" in op.attrs else ""
     stride = f"/{op.attrs['stride']}" if op.attrs.get("stride", 1) > 1 else ""
-    before = format_pixels(shapes[op.inputs[0]])
-    return f"{_local_name(op.name)}  {op.kind}{size}{stride}  {before} -> {format_pixels(shapes[op.name])}"
+    before, after = format_pixels(shapes[op.inputs[0]]), format_pixels(shapes[op.name])
+    return f"{_local_name(op.name)}  {op.kind}{size}{stride}  {before} -> {after}"
 
 
 def format_pixels(shape: Shape) -> str:

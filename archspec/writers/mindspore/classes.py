@@ -115,15 +115,16 @@ class Classes:
         for item in loop.others if loop else container.items:
             local = container.local(item)
             values |= {value: f"{local}:{n}" for n, value in enumerate(values_made(item))}
-            what = (
-                f"{item.kind} {_fixed_attributes(item)}"
-                if isinstance(item, Op)
-                else self.made[item.path].name
-            )
+            what = self._describe_item(item)
             lines.append(f"{local} = {what} {[values.get(value) for value in values_read(item)]}")
         if loop:
             lines.append(f"loop {values[loop.source]}")
         return "\n".join([*lines, *(values[value] for value in container.leaving)])
+
+    def _describe_item(self, item: Item) -> str:
+        if isinstance(item, Op):
+            return f"{item.kind} {_fixed_attributes(item)}"
+        return self.made[item.path].name
 
     def _find_loop(self, container: Container) -> DenseLoop | None:
         """The loop of a block whose layers are of one class and differ in nothing but what they
@@ -137,43 +138,37 @@ class Classes:
         if "in_channels" not in first or None in rates:
             return None
         for number, arguments in enumerate(given):
-            counted = {
-                "in_channels": first["in_channels"] + sum(rates[:number]),
-                "growth_rate": rates[number],
-            }
-            if arguments != {**first, **{k: v for k, v in counted.items() if k in first}}:
+            expected = {**first, "in_channels": first["in_channels"] + sum(rates[:number])}
+            if "growth_rate" in first:
+                expected["growth_rate"] = rates[number]
+            if arguments != expected:
                 return None
         return loop
 
     def _write_class(self, name: str, alike: Sequence[Container]) -> Class:
         loops = [self._find_loop(container) for container in alike]
         found = [loop for loop in loops if loop]
-        rows = [loop.others for loop in found] or [container.items for container in alike]
+        rows = [container.items for container in alike]
+        if found:  # the layers are written as one line; what stands beside them is followed
+            rows = [loop.others for loop in found]
         widths = Widths(alike, rows, self.made, self.channels)
         written = (
             self._write_loop(alike, found, widths)
             if found
             else self._write_straight(alike[0], widths)
         )
-        used = [
-            p
-            for p in widths.parameters
-            if any(re.search(rf"\b{p}\b", part) for part in written.values())
-        ]
-        parameters = sorted(
-            used, key=lambda p: PARAMETERS.index(p) if p in PARAMETERS else len(PARAMETERS)
-        )
+        parameters = _parameters_used(widths, written)
         signature = break_line(f"    def __init__(self{''.join(f', {p}' for p in parameters)}):")
         inputs = ", ".join(inputs_of(alike[0]))
+        # The signature may take several lines, so it is broken before it is put in.
         template = (LOOP if found else STRAIGHT).replace(
             "    def __init__(self{parameters}):", "{signature}"
         )
         doc = _write_doc(alike[0], widths)
         module = template.format(name=name, doc=doc, signature=signature, inputs=inputs, **written)
-        arguments = {
-            container.path: {p: widths.parameters[p][number] for p in parameters}
-            for number, container in enumerate(alike)
-        }
+        arguments = {}
+        for number, container in enumerate(alike):
+            arguments[container.path] = {p: widths.parameters[p][number] for p in parameters}
         return Class(name, tuple(parameters), module, arguments)
 
     def _write_straight(self, first: Container, widths: Widths) -> dict[str, str]:
@@ -189,6 +184,7 @@ class Classes:
         ]
         if not first.path:  # the network itself, once all of it is there
             cells.append("        initialise(self)")
+        # Widths are followed while cells are made, so the body, which needs none, comes last.
         body = [f"        {line}" for line in write_straight(first)]
         return {"cells": _join_lines(cells), "body": _join_lines(body)}
 
@@ -197,12 +193,13 @@ class Classes:
     ) -> dict[str, str]:
         """A block whose layers are made in a loop, each reading all that came before it."""
         loop, first, even = loops[0], alike[0], all(map(grows_evenly, alike))
+        # In running order, as widths are followed: items before the loop, the loop, items behind.
         behind = count_items_before(loop)
         extra = self._write_cells(first, widths, range(behind))
         if not even:
-            widths.add("growth_rates", [rates_of(block) for block in alike])
+            widths.add_parameter("growth_rates", [rates_of(block) for block in alike])
         start = widths.sums.get(loop.source) or Sum(
-            [widths.add("in_channels", _channels_read(alike))]
+            [widths.add_parameter("in_channels", _channels_read(alike))]
         )
         added = "num_layers * growth_rate" if even else "sum(growth_rates)"
         widths.known[added] = [sum(rates_of(block)) for block in alike]
@@ -236,7 +233,7 @@ class Classes:
         values = [self.made[path].arguments[path][parameter] for path in paths]
         if len(set(values)) == 1 and parameter not in widths.parameters:
             return str(values[0])
-        return widths.add(parameter, values)
+        return widths.add_parameter(parameter, values)
 
     def _write_cells(
         self, first: Container, widths: Widths, positions: Sequence[int]
@@ -256,18 +253,26 @@ class Classes:
             return self._write_operator(position, item, widths) if is_cell(item) else ""
         made = self.made[item.path]
         named = item.kind != "dense_layer"
-        arguments = [f"{p}=" * named + widths.of_child(position, p) for p in made.parameters]
+        arguments = [f"{p}=" * named + widths.write_argument(position, p) for p in made.parameters]
         return f"{made.name}({', '.join(arguments)})"
 
     def _write_operator(self, position: int, op: Op, widths: Widths) -> str:
         varying = {
-            name: widths.of_attribute(position, name)
+            name: widths.write_attribute(position, name)
             for name in ("start", "stop", "size")
             if name in op.attrs
         }
         return write_cell(
-            op, widths.of_value(op.inputs[0]), widths.of_value(op.name), self.norms, **varying
+            op, widths.write_width(op.inputs[0]), widths.write_width(op.name), self.norms, **varying
         )
+
+
+def _parameters_used(widths: Widths, written: Mapping[str, str]) -> list[str]:
+    """Those that the class's text reads; a region declares more widths than its operators need."""
+    text = "\n".join(written.values())
+    used = [name for name in widths.parameters if re.search(rf"\b{name}\b", text)]
+    known = [name for name in PARAMETERS if name in used]
+    return [*known, *(name for name in used if name not in PARAMETERS)]
 
 
 def _join_lines(lines: Iterable[str]) -> str:
@@ -289,7 +294,9 @@ def _fixed_attributes(op: Op) -> list[tuple[str, object]]:
 def _write_doc(container: Container, widths: Widths) -> str:
     """What a class is made of, and its shapes where its widths have names."""
     made_of = _describe_items(container)
-    before, after = (widths.of_value(names[0]) for names in (container.entering, container.leaving))
+    before, after = (
+        widths.write_width(names[0]) for names in (container.entering, container.leaving)
+    )
     stride = _stride_of(container)
     size = f"H / {stride}, W / {stride}" if stride > 1 else "H, W"
     shapes = f"    (N, {before}, H, W) -> (N, {after}, {size})."
@@ -310,7 +317,7 @@ def _describe_items(container: Container) -> str:
 
 def _stride_of(container: Container) -> int:
     """By how much a container divides the height and the width, those nested in it too."""
-    return prod(
-        item.attrs.get("stride", 1) if isinstance(item, Op) else _stride_of(item)
-        for item in container.items
+    strides: int = prod(
+        item.attrs.get("stride", 1) for item in container.items if isinstance(item, Op)
     )
+    return strides * prod(map(_stride_of, container.containers))

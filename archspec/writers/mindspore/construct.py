@@ -39,11 +39,13 @@ def write_loop(container: Container, loop: DenseLoop) -> list[str]:
     written = dict(zip(container.entering, inputs_of(container), strict=True))
     at = count_items_before(loop)
     before, after = loop.others[:at], loop.others[at:]
+    # What only the loop reads is written into its first line; what is read again gets a name.
     inline = "" if _reads_any(after, (loop.source,)) else loop.source
     lines = _write_items(container, before, written, inline=inline)
     x = "maps" if _reads_any(after, (loop.source, container.entering[0])) else "x"
     entered = written[loop.source]
-    lines += [f"{x} = {entered}"] * (entered != x)
+    if entered != x:
+        lines.append(f"{x} = {entered}")
     layers = "self.cell_list[: self.num_layers]" if loop.others else "self.cell_list"
     if loop.new_alone:  # a slice of the running join instead costs a sixth of a training step
         lines += ["made = []", f"for layer in {layers}:", f"    new = layer({x})"]
@@ -101,9 +103,8 @@ def _write_items(
             written[values[0]] = run
             continue
         names = ["x"] if in_a_row else _name_variables(container, item)
-        lines.append(
-            f"{', '.join(names) if len(names) <= FEW else _make_safe(container.local(item))} = {run}"
-        )
+        target = ", ".join(names) if len(names) <= FEW else _make_safe(container.local(item))
+        lines.append(f"{target} = {run}")
         written |= dict(zip(values, names, strict=True))
     if items and items[-1] is container.items[-1]:
         lines.append(f"return {', '.join(written[value] for value in container.leaving)}")
@@ -113,11 +114,9 @@ def _write_items(
 def _write_call(container: Container, item: Item, written: Mapping[str, str]) -> str:
     inputs = [written[value] for value in values_read(item)]
     local = container.local(item)
-    return (
-        write_call(item, local, inputs)
-        if isinstance(item, Op)
-        else f"self.{local}({', '.join(inputs)})"
-    )
+    if isinstance(item, Op):
+        return write_call(item, local, inputs)
+    return f"self.{local}({', '.join(inputs)})"
 
 
 def _is_folded(op: Op, container: Container) -> bool:
@@ -149,9 +148,12 @@ def _name_variables(container: Container, item: Item) -> list[str]:
     local = _make_safe(container.local(item))
     if number == 1:
         return [local]
-    return [f"{local}_{n}" if number <= FEW else f"{local}[{n - 1}]" for n in range(1, number + 1)]
+    if number > FEW:
+        return [f"{local}[{index}]" for index in range(number)]
+    return [f"{local}_{n}" for n in range(1, number + 1)]
 
 
 def _make_safe(local: str) -> str:
+    # Names that the emitted lines use themselves.
     taken = re.fullmatch(r"x\d*|nn|ops|self|layer|maps|made|new", local) or iskeyword(local)
     return f"{local}_" if taken else local

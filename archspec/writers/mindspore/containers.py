@@ -72,17 +72,22 @@ def _make_container(
     groups: dict[str, list[Op]] = {}
     for op in ops:
         groups.setdefault(prefix + op.name[len(prefix) :].partition(".")[0], []).append(op)
-    items = tuple(
-        group[0] if group[0].name == name else _make_container(graph, name, group, readers)
-        for name, group in groups.items()
-    )
+    items: list[Op | Container] = []
+    for name, group in groups.items():
+        is_operator = group[0].name == name
+        items.append(group[0] if is_operator else _make_container(graph, name, group, readers))
     inside = {op.name for op in ops}
+    read = [source for op in ops for source in op.inputs]
+    # What nobody reads is an output of the network: it leaves every container that it lies in.
+    outside = ("",)
     region = graph.regions.get(path)
     return Container(
-        path,
-        region.kind if region else path.rpartition(".")[2] or "network",
-        items,
-        tuple(dict.fromkeys(s for op in ops for s in op.inputs if s not in inside)),
-        tuple(op.name for op in ops if not inside.issuperset(readers.get(op.name, ("",)))),
-        region.attrs if region else {},
+        path=path,
+        kind=region.kind if region else path.rpartition(".")[2] or "network",
+        items=tuple(items),
+        entering=tuple(dict.fromkeys(source for source in read if source not in inside)),
+        leaving=tuple(
+            op.name for op in ops if not inside.issuperset(readers.get(op.name, outside))
+        ),
+        attrs=region.attrs if region else {},
     )

@@ -36,19 +36,19 @@ def find_dense_loop(block: Container) -> DenseLoop | None:
     layers = tuple(child for child in block.containers if child.kind == "dense_layer")
     if not layers or any(len(layer.entering) != 1 or len(layer.leaving) != 1 for layer in layers):
         return None
-    joins = {
-        item.name: item.inputs
-        for item in block.items
-        if isinstance(item, Op) and item.kind == "concat"
-    }
+    joins = {}
+    for item in block.items:
+        if isinstance(item, Op) and item.kind == "concat":
+            joins[item.name] = item.inputs
     source, made = layers[0].entering[0], tuple(layer.leaving[0] for layer in layers)
     is_newest_first = not _find_gathered(layers, joins, source, made, OLDEST_FIRST)
     step = NEWEST_FIRST if is_newest_first else OLDEST_FIRST
     gathered = _find_gathered(layers, joins, source, made, step)
-    if not gathered and len(made) == 1:
+    if not gathered and len(made) == 1:  # one layer alone needs no join
         gathered = made[0]
     if not gathered:
         return None
+    # What the loop computes on its way has no name outside of it, so nothing else may read it.
     inside = {*(layer.entering[0] for layer in layers[1:]), *made, gathered}
     others = tuple(item for item in block.items if inside.isdisjoint(values_made(item)))
     read = {*block.leaving, *(value for item in others for value in values_read(item))}

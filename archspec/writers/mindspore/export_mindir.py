@@ -23,9 +23,8 @@ def export_mindir(
     """
     import mindspore as ms
 
-    network.set_train(
-        False
-    )  # ms.export does not do it: batch norm would be exported in training mode
+    # ms.export does not do it: batch norm would be exported in training mode.
+    network.set_train(False)
     example = ms.Tensor(shape=[batch, *shape], dtype=ms.float32)
     if batch:
         example = ms.ops.zeros((batch, *shape), ms.float32)
@@ -53,12 +52,11 @@ def _pools_of_known_rank(network: Any) -> Iterator[None]:
     """
     from mindspore import nn
 
-    places = [
-        (parent, name, cell)
-        for _, parent in network.cells_and_names()
-        for name, cell in parent.name_cells().items()
-    ]
-    padded = [place for place in places if isinstance(place[2], nn.MaxPool2d) and place[2].use_pad]
+    padded = []
+    for _, parent in network.cells_and_names():
+        for name, cell in parent.name_cells().items():
+            if isinstance(cell, nn.MaxPool2d) and cell.use_pad:
+                padded.append((parent, name, cell))
     try:
         for parent, name, pool in padded:
             setattr(parent, name, _max_pool(pool))
@@ -74,12 +72,10 @@ def _max_pool(pool: Any) -> Any:
     """
     from mindspore import nn, ops
 
-    (_, kernel, _), (_, stride, _), (_, padding, _) = (
-        pool.max_pool.ksize,
-        pool.max_pool.strides,
-        pool.max_pool.pads,
-    )
-
+    # MindSpore pads by a pool of three dimensions, of which the first has one plane.
+    _, kernel, _ = pool.max_pool.ksize
+    _, stride, _ = pool.max_pool.strides
+    _, padding, _ = pool.max_pool.pads
     ceil = pool.max_pool.ceil_mode
 
     def pixels(size: Any) -> Any:

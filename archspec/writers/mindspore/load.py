@@ -100,10 +100,10 @@ def import_text(text: str, name: str) -> ModuleType:
     module.__file__ = str(file)
     sys.modules[module_name] = module
     try:
-        exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102  our own text, see above
-    except (
-        BaseException
-    ):  # an import of MindSpore that fails or is interrupted: nothing half-made stays behind
+        # Our own text, see above.
+        exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102
+    except BaseException:
+        # An import of MindSpore that fails or is interrupted: nothing half-made stays behind.
         del sys.modules[module_name]
         raise
     return module

@@ -47,6 +47,7 @@ def write_module(graph: Graph) -> str:
     shapes, _ = infer_shapes(graph)
     classes = Classes(norms, {name: shape[0] for name, shape in shapes.items()})
     network = nest_containers(graph)
+    # Level by level, so that all of a kind are at hand when their one class is written.
     for level in _group_by_depth(network):
         classes.write(level)
     in_order = dict.fromkeys(
@@ -77,14 +78,11 @@ def _walk_nested_first(container: Container) -> Iterator[Container]:
 
 def _write_header(graph: Graph, body: str) -> str:
     shapes, _ = infer_shapes(graph)
-    before, after = (
-        ", ".join(f"(N, {', '.join(map(str, shapes[name]))})" for name in names)
-        for names in (graph.inputs, graph.outputs)
-    )
+    written = {name: f"(N, {', '.join(map(str, shape))})" for name, shape in shapes.items()}
     return HEADER.format(
         title=graph.name,
-        before=before,
-        after=after,
+        before=", ".join(written[name] for name in graph.inputs),
+        after=", ".join(written[name] for name in graph.outputs),
         digest=structure_digest(graph),
         imports=_write_imports(body),
     )

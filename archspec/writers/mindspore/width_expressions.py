@@ -27,6 +27,7 @@ Values = Sequence[Any]
 Sum = Counter[str]
 """A width as a sum of expressions, each with how often it counts; `1` is the number one."""
 
+# Where several widths have the same value, the one that a person would mean; the order decides.
 LIKELIEST = ("out_channels", "growth_rate", "bottleneck * growth_rate", "in_channels", "bottleneck")
 
 
@@ -42,8 +43,12 @@ class Widths:
     """Channels of the values in alike containers, written as expressions that hold for all of them.
 
     A width is what the region declares, a product of two, a sum, a multiple or part of these, a
-    number that is the same for all, or else a parameter of its own.
-    Items are followed in running order.
+    number that is the same for all, or else a parameter of its own. Items are followed in running
+    order.
+
+    One container alone would fit many expressions (64 is 2 * 32 and in_channels - 192); each one
+    is tried on all containers of the class at once, so that chance agreement is rare, and is
+    harmless where it happens: the numbers that the class is given stay right.
     """
 
     def __init__(
@@ -63,21 +68,24 @@ class Widths:
             channels: of every value of the graph.
         """
         self.alike, self.rows, self.made, self.channels = alike, rows, made, channels
-        declared = {p: [container.attrs.get(p) for container in alike] for p in PARAMETERS}
-        self.known: dict[str, Values] = {
-            p: values for p, values in declared.items() if None not in values
-        }
+        self.known: dict[str, Values] = {}
+        for parameter in PARAMETERS:
+            values = [container.attrs.get(parameter) for container in alike]
+            if None not in values:
+                self.known[parameter] = values
         self.parameters = dict(self.known)
         if "growth_rate" in self.known and "bottleneck" in self.known:
             pairs = zip(self.known["bottleneck"], self.known["growth_rate"], strict=True)
             self.known["bottleneck * growth_rate"] = [factor * growth for factor, growth in pairs]
         self.sums: dict[str, Sum | None] = {}
         if "in_channels" in self.known:
+            # A region declares the width of its first input; of others its operators tell.
             self.sums |= dict.fromkeys(alike[0].entering[:1], Sum(["in_channels"]))
         self.layers: tuple[str, ...] = ()
 
-    def add(self, parameter: str, values: Values) -> str:
+    def add_parameter(self, parameter: str, values: Values) -> str:
         """Return the name of a parameter of the class that has these values."""
+        # The same name with other values is another parameter: `width`, `width_`.
         while parameter in self.known and self.known[parameter] != list(values):
             parameter += "_"
         self.known[parameter] = self.parameters[parameter] = list(values)
@@ -89,7 +97,7 @@ class Widths:
         """
         layers = [layers_of(block) for block in self.alike]
         self.layers = tuple(layer.path for layer in layers[0])
-        self.add("growth_rates", [rates_of(block) for block in self.alike])
+        self.add_parameter("growth_rates", [rates_of(block) for block in self.alike])
         for number, same in enumerate(zip(*layers, strict=True), start=1):
             self.known[f"c[{number}]"] = [layer.attrs["growth_rate"] for layer in same]
         self.known["c[0]"] = self.known["in_channels"]
@@ -109,18 +117,18 @@ class Widths:
         else:
             self._follow_operator(position, item)
 
-    def of_value(self, value: str) -> str:
+    def write_width(self, value: str) -> str:
         """Return the width of a value that an operator reads or makes; '' where nothing says it."""
         found = self.sums.get(value)
         return "" if found is None else format_sum(found)
 
-    def of_attribute(self, position: int, name: str) -> str:
+    def write_attribute(self, position: int, name: str) -> str:
         """Return an attribute of the operators at a position,
         which may differ between alike containers.
         """
         return format_sum(self._express_attribute(position, name))
 
-    def of_child(self, position: int, parameter: str) -> str:
+    def write_argument(self, position: int, parameter: str) -> str:
         """Return a parameter of the nested containers at a position,
         as their parent passes it on.
         """
@@ -138,106 +146,105 @@ class Widths:
     def _follow_operator(self, position: int, op: Op) -> None:
         source = op.inputs[0]
         for name in {"in_channels", "channels"} & op.attrs.keys():
+            # An expression that came about upstream stays where it is right here too.
             if not self.holds(self.sums.get(source), self._values_of(position, name)):
                 self.sums[source] = self._express_attribute(position, name)
         is_written = "{ins}" in OPERATORS[op.kind].mindspore.cell
         if is_written and self.sums.get(source) is None:  # it declares no channels
             read = [self.channels[values_read(row[position])[0]] for row in self.rows]
             self.sums[source] = self._express(position, "in_channels", read)
-        makes_channels = "out_channels" in op.attrs
-        self.sums[op.name] = (
-            self._express_attribute(position, "out_channels")
-            if makes_channels
-            else self.sums.get(source)
-        )
+        if "out_channels" in op.attrs:
+            self.sums[op.name] = self._express_attribute(position, "out_channels")
+        else:
+            self.sums[op.name] = self.sums.get(source)
 
     def _width_given_by(self, position: int, child: Container) -> Sum | None:
         if len(child.leaving) != 1:
             return None
         if child.kind == "dense_layer":
             return self._growth_of(child)
-        return (
-            self._parameter_of_child(position, "out_channels")
-            if "out_channels" in self._arguments(position)[0]
-            else None
-        )
+        if "out_channels" not in self._arguments(position)[0]:
+            return None
+        return self._parameter_of_child(position, "out_channels")
 
     def _join_widths(self, inputs: Sequence[str]) -> Sum | None:
-        parts = [self.sums.get(value) for value in inputs]
         joined: Sum = Counter()
-        for part in parts:
+        for value in inputs:
+            part = self.sums.get(value)
             if part is None:
                 return None
             joined.update(part)
         if self.alike[0].kind == "dense_block":
+            # What a layer reads is written as the sum that it is, in_channels + 2 * growth_rate.
             return joined
-        return next(
-            (Sum([name]) for name in LIKELIEST if self.known.get(name) == self._evaluate(joined)),
-            joined,
-        )
+        widths = self._evaluate(joined)
+        return next((Sum([name]) for name in LIKELIEST if self.known.get(name) == widths), joined)
 
     def _arguments(self, position: int) -> list[Mapping[str, Any]]:
         paths = [path_of(row[position]) for row in self.rows]
         return [self.made[path].arguments[path] for path in paths]
 
     def _parameter_of_child(self, position: int, parameter: str) -> Sum:
-        child, values = (
-            self.rows[0][position],
-            [given[parameter] for given in self._arguments(position)],
-        )
+        child = self.rows[0][position]
         assert isinstance(child, Container)
-        guesses = [Sum([parameter])] if parameter in self.parameters else []
-        if parameter == "in_channels" and child.entering:
-            guesses.insert(0, self.sums.get(child.entering[0]) or Sum(["1"]))
-        if (
-            parameter == "growth_rate"
-            and child.kind == "dense_layer"
-            and (growth := self._growth_of(child))
-        ):
-            guesses.insert(0, growth)
-        found = next((guess for guess in guesses if self.holds(guess, values)), None)
-        return (
-            found
-            or _find_constant(values)
-            or Sum([self.add(_name_parameter(self.alike[0].local(child), parameter), values)])
+        values = [given[parameter] for given in self._arguments(position)]
+        for guess in self._guess_argument(child, parameter):
+            if guess is not None and self.holds(guess, values):
+                return guess
+        constant = _find_constant(values)
+        if constant is not None:
+            return constant
+        return Sum(
+            [self.add_parameter(_name_parameter(self.alike[0].local(child), parameter), values)]
         )
+
+    def _guess_argument(self, child: Container, parameter: str) -> Iterator[Sum | None]:
+        """What a parent passes on as a rule: the width that it follows, then its own parameter."""
+        if parameter == "in_channels" and child.entering:
+            yield self.sums.get(child.entering[0])
+        if parameter == "growth_rate" and child.kind == "dense_layer":
+            yield self._growth_of(child)
+        if parameter in self.parameters:
+            yield Sum([parameter])
 
     def _express_attribute(self, position: int, name: str) -> Sum:
         return self._express(position, name, self._values_of(position, name))
 
     def _express(self, position: int, name: str, values: list[Any]) -> Sum:
         """Values of an attribute, or of what could be one, as an expression or a parameter."""
-        local = self.alike[0].local(self.rows[0][position])
+        # Slices cut what enters; that a bound equals another width is chance.
         likeliest = ("in_channels",) if name in ("start", "stop", "size") else LIKELIEST
         known = [expression for expression in likeliest if expression in self.known]
-        same = next(
-            (Sum([expression]) for expression in known if self.known[expression] == values), None
-        )
-        found = same or _find_constant(values)
-        if found is not None:
-            return found
-        multiples = (
-            pair
-            for expression in known
-            for pair in _iterate_multiples(expression, self.known[expression])
-        )
-        wording = next((wording for wording, multiple in multiples if multiple == values), "")
+        for expression in known:
+            if self.known[expression] == values:
+                return Sum([expression])
+        constant = _find_constant(values)
+        if constant is not None:
+            return constant
+        wording = self._find_multiple(known, values)
         if wording:
             self.known[wording] = values
             return Sum([wording])
-        return Sum([self.add(_name_parameter(local, name), values)])
+        local = self.alike[0].local(self.rows[0][position])
+        return Sum([self.add_parameter(_name_parameter(local, name), values)])
+
+    def _find_multiple(self, known: Sequence[str], values: list[Any]) -> str:
+        for expression in known:
+            for wording, multiple in _iterate_multiples(expression, self.known[expression]):
+                if multiple == values:
+                    return wording
+        return ""
 
     def _values_of(self, position: int, name: str) -> list[Any]:
         return [row[position].attrs[name] for row in self.rows]
 
     def _evaluate(self, width: Sum) -> list[Any]:
-        rows = range(len(self.alike))
-        return [
-            sum(
-                times * (1 if atom == "1" else self.known[atom][n]) for atom, times in width.items()
-            )
-            for n in rows
-        ]
+        totals = [0] * len(self.alike)
+        for atom, times in width.items():
+            values = [1] * len(totals) if atom == "1" else self.known[atom]
+            for number, value in enumerate(values):
+                totals[number] += times * value
+        return totals
 
 
 def layers_of(block: Container) -> tuple[Container, ...]:
@@ -259,6 +266,7 @@ def format_sum(width: Sum) -> str:
     """Return a sum as Python text."""
     terms = []
     for atom, times in width.items():
+        # What a slice took away again counts 0 times; alone it is the width 0.
         term = str(abs(times)) if atom == "1" else _format_multiple(atom, abs(times))
         if times or len(width) == 1:
             terms.append(f"{'-' if times < 0 else '+'} {term}")
@@ -291,6 +299,7 @@ def _name_parameter(local: str, attribute: str) -> str:
 
 
 def _iterate_multiples(expression: str, widths: Values) -> Iterator[tuple[str, list[int]]]:
+    # Up to 16: a larger factor is no longer what anybody means by it.
     for number in range(2, 17):
         yield f"{number} * {expression}", [number * width for width in widths]
         yield f"{expression} // {number}", [width // number for width in widths]

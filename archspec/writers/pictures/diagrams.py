@@ -70,38 +70,28 @@ def draw_arcs(
     ]
     rise = max((layer - source for source, layer in pairs), default=0) * pitch / 2 * FLATNESS
     line = top + rise + radius
-    curves = (
-        Arc(
-            x[source],
-            x[layer],
-            line - radius,
-            (x[layer] - x[source]) / 2 * FLATNESS,
-            colour_of_source(source, layers),
-            1.1 if len(pairs) <= 200 else 0.8 if len(pairs) <= 600 else 0.5,
-            (("source", source), ("layer", layer)),
-        )
-        for source, layer in sorted(pairs)
-    )
-    nodes = (
+    # Thinner where there are many, or they would merge.
+    stroke = 1.1 if len(pairs) <= 200 else 0.8 if len(pairs) <= 600 else 0.5
+    curves = []
+    for source, layer in sorted(pairs):
+        height = (x[layer] - x[source]) / 2 * FLATNESS
+        data = (("source", source), ("layer", layer))
+        ends = (x[source], x[layer], line - radius)
+        curves.append(Arc(*ends, height, colour_of_source(source, layers), stroke, data))
+    nodes = [
         node
         for number in range(layers + 1)
         for node in _draw_node(number, found, x[number], line, radius)
-    )
+    ]
     low = 14 if radius > 5 else 28
     rail = line + radius + 8
-    items = [*curves, *_draw_rail(found.gathered, x, line, rail)]
+    items: list[Primitive] = [*curves, *_draw_rail(found.gathered, x, line, rail)]
     if goes_round:
-        end = x[-1] + behind
+        left, right, below = x[0] - 3, x[-1] + behind + 3, rail + 6
+        items.append(Line(((left, line), (left, below), (right, below), (right, line)), FAINT, 2))
         low += 6
-        items.append(
-            Line(
-                ((x[0] - 3, line), (x[0] - 3, rail + 6), (end + 3, rail + 6), (end + 3, line)),
-                FAINT,
-                2,
-            )
-        )
-    ends = _draw_ends(x, line, radius, rail + low, aggregates)
-    return Diagram((*items, *ends, *nodes), rail + low + 4)
+    items += _draw_ends(x, line, radius, rail + low, aggregates)
+    return Diagram((*items, *nodes), rail + low + 4)  # nodes last: they lie above all lines
 
 
 def _draw_node(
@@ -139,27 +129,18 @@ def _draw_ends(
     side, output = 2 * radius, x[-1] + WIDEST_PITCH * aggregates
     if aggregates:
         yield Line(((x[-1], line), (output, line)), FAINT, 1)
-        yield Box(
-            x[-1] - radius,
-            line - radius,
-            side,
-            side,
-            *AGGREGATION,
-            radius=2,
-            data=(("node", "aggregation"),),
-        )
+        data = (("node", "aggregation"),)
+        corner = (x[-1] - radius, line - radius)
+        yield Box(*corner, side, side, *AGGREGATION, radius=2, data=data)
         yield Text(x[-1], low, "aggregate", 10, "middle")
     yield Box(
         output - radius, line - radius, side, side, FAINT, radius=2, data=(("node", "output"),)
     )
     yield Text(x[0] - radius, low, "input", 10)
-    yield Text(
-        *(
-            (output - radius, low, "output", 10)
-            if aggregates
-            else (output + radius, low, "output", 10, "end")
-        )
-    )
+    if aggregates:  # which leaves no room to its left
+        yield Text(output - radius, low, "output", 10)
+    else:
+        yield Text(output + radius, low, "output", 10, "end")
 
 
 def draw_matrix(found: BlockConnections, top: float) -> Diagram:
@@ -170,9 +151,10 @@ def draw_matrix(found: BlockConnections, top: float) -> Diagram:
     cell = min(LARGEST_CELL, MATRIX_SIDE / (layers + 1))
     left, top, side = DIAGRAM_LEFT + 42, top + 8, layers * cell
     gap = 1 if cell > 4 else 0
-    readers = [
-        [n for n in range(1, layers + 1) if j in found.sources[n - 1]] for j in range(layers + 1)
-    ]
+    readers: list[list[int]] = [[] for _ in range(layers + 1)]
+    for layer, sources in enumerate(found.sources, start=1):
+        for source in {*sources}:
+            readers[source].append(layer)
     cells = tuple(
         Box(
             left + source * cell,
@@ -186,11 +168,10 @@ def draw_matrix(found: BlockConnections, top: float) -> Diagram:
         for first, last in find_runs(layers_that_read)
     )
     # Between rows, as between columns, the ground shows, so that single connections can be counted.
-    rows = tuple(
-        Line(((left, y), (left + side, y)), PANEL, 1)
-        for y in (top + layer * cell - 0.5 for layer in range(1, layers))
-        if gap
-    )
+    rows = []
+    for layer in range(1, layers if gap else 0):
+        y = top + layer * cell - 0.5
+        rows.append(Line(((left, y), (left + side, y)), PANEL, 1))
     bottom = top + side + 4
     output = tuple(
         Box(left + first * cell, bottom, (last - first + 1) * cell - gap, max(cell, 4), FAINT)

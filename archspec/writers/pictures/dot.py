@@ -28,9 +28,10 @@ def to_dot(graph: Graph) -> str:
     facts = report(graph)
     found = zip(facts.blocks, block_connections(graph), strict=True)
     blocks = {block.name: (block, connections) for block, connections in found}
+    title = quote(f"{shorten_name(graph.name)}: {format_totals(facts)}")
     lines = [
         f"digraph {quote(graph.name)} {{",
-        f"  label={quote(f'{shorten_name(graph.name)}: {format_totals(facts)}')}; labelloc=t; fontname=sans; rankdir=TB;",
+        f"  label={title}; labelloc=t; fontname=sans; rankdir=TB;",
         "  node [shape=box, style=filled, fontname=sans, fontsize=11]; edge [arrowsize=0.5];",
         f"  input [label={quote(f'input {format_dimensions(facts.input)}')}, fillcolor=white];",
     ]
@@ -72,21 +73,21 @@ def _write_block(
     yield f"    label={quote(f'{block.name}: {describe_connections(block, graph)}')};"
     yield f'    {own}_0 [label="block\'s input", fillcolor=white];'
     for layer in range(1, layers + 1):
-        yield f'    {own}_{layer} [label="layer {layer}", fillcolor=white, color="{colour_of_source(layer, layers)}"];'
+        colour = colour_of_source(layer, layers)
+        yield f'    {own}_{layer} [label="layer {layer}", fillcolor=white, color="{colour}"];'
     yield f"    {own}_out [{_write_label(stage)}];"
     for source in range(layers):
-        readers = [
-            f"{own}_{n}" for n, sources in enumerate(found.sources, start=1) if source in sources
-        ]
+        colour = colour_of_source(source, layers)
+        numbers = [n for n, read in enumerate(found.sources, start=1) if source in read]
+        readers = " ".join(f"{own}_{number}" for number in numbers)
         if readers:
-            yield f'    {own}_{source} -> {{{" ".join(readers)}}} [color="{colour_of_source(source, layers)}"];'
-    gathered, joined = (
-        " ".join(f"{own}_{source}" for source in sorted(found.gathered)),
-        f"{own}_out",
-    )
+            yield f'    {own}_{source} -> {{{readers}}} [color="{colour}"];'
+    gathered = " ".join(f"{own}_{source}" for source in sorted(found.gathered))
+    joined = f"{own}_out"
     for region in graph.regions_of("aggregation", block.name):
         joined = f"{own}_aggregate"
-        yield f'    {joined} [label="aggregate, {region.attrs["out_channels"]} channels", fillcolor=white];'
+        label = f"aggregate, {region.attrs['out_channels']} channels"
+        yield f'    {joined} [label="{label}", fillcolor=white];'
         yield f"    {joined} -> {own}_out [color=gray];"
     yield f"    {{{gathered}}} -> {joined} [style=dashed, color=gray];"
     if found.bypassed or adds_input(block.name, graph):

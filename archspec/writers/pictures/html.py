@@ -16,12 +16,14 @@ from archspec.writers.pictures.layout import lay_out
 from archspec.writers.pictures.svg import to_svg
 from archspec.writers.summary import describe_growth, format_dimensions, format_giga, shorten_name
 
+# Where a line of these two ends in a backslash it goes on: the page has the line whole.
 STYLE = """
 body { margin: 0 auto; max-width: 1180px; padding: 16px; background: #fff; color: #1d2430;
   font: 14px/1.45 Helvetica, Arial, 'DejaVu Sans', sans-serif; }
 .wide { overflow-x: auto; }
 svg { display: block; width: 100%; min-width: 860px; height: auto; }
-#readout { position: sticky; top: 0; margin: 0; padding: 8px 12px; background: #eef1f5; border-radius: 6px;
+#readout { position: sticky; top: 0; margin: 0; padding: 8px 12px; background: #eef1f5; \
+border-radius: 6px;
   min-height: 1.45em; z-index: 1; }
 table { border-collapse: collapse; width: 100%; margin: 8px 0 24px; white-space: nowrap; }
 th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid #dfe3e8;
@@ -98,7 +100,8 @@ function rectangle(block, name, x, y, width, height, fill) {
 }
 
 function point(block, {left, top, cell, layers}, event) {
-  const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(block.getScreenCTM().inverse());
+  const at = new DOMPoint(event.clientX, event.clientY)\
+.matrixTransform(block.getScreenCTM().inverse());
   const number = Math.floor((at.y - top) / cell) + 1;
   clear(block);
   if (number < 1 || number > layers) return;
@@ -110,7 +113,8 @@ function point(block, {left, top, cell, layers}, event) {
 }
 
 function matrix(block) {
-  const sizes = Object.fromEntries(["left", "top", "cell", "layers"].map(key => [key, +block.dataset[key]]));
+  const sizes = Object.fromEntries(["left", "top", "cell", "layers"]\
+.map(key => [key, +block.dataset[key]]));
   const side = sizes.layers * sizes.cell;
   const hit = rectangle(block, "hit", sizes.left - 30, sizes.top, side + 30, side, "transparent");
   hit.addEventListener("pointermove", event => point(block, sizes, event));
@@ -130,10 +134,22 @@ for (const block of document.querySelectorAll("[data-block]"))
   (block.dataset.cell ? matrix : arcs)(block);
 """
 
-HINT = "Point at a layer of a block (or reach it with the tab key) to see what it reads and what reads it."
+HINT = (
+    "Point at a layer of a block (or reach it with the tab key) "
+    "to see what it reads and what reads it."
+)
 COLUMNS = (
-    "stage", "output", "parameters", "GMACs", "layers", "growth rate", "channels", "connections", "expected",
-)  # fmt: skip
+    "stage",
+    "output",
+    "parameters",
+    "GMACs",
+    "layers",
+    "growth rate",
+    "channels",
+    "connections",
+    "expected",
+)
+# The page runs its own script alone, and neither loads nor sends anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 

@@ -48,8 +48,8 @@ ARCS_IN_A_BLOCK, ARCS_IN_A_PICTURE = 1_500, 12_000
 arcs would merge into one stain, and the file would swell."""
 
 HOW_TO_READ_ARCS = (
-    "An arc is a direct connection: from a source (its left end and colour) to a layer that reads it "
-    "(its right end). Source 0 is the block's input."
+    "An arc is a direct connection: from a source (its left end and colour) to a layer that reads "
+    "it (its right end). Source 0 is the block's input."
 )
 
 
@@ -121,14 +121,11 @@ def _draw_stage(
 
 def _draw_skips(pairs: list[tuple[str, str]], middles: Mapping[str, float]) -> Iterator[Primitive]:
     """A line on the left for each stage that also reads an earlier one, and a word on the right."""
-    for number, (source, target) in enumerate(
-        sorted(pairs, key=lambda pair: middles[pair[1]] - middles[pair[0]])
-    ):
-        x, top, bottom = (
-            MARGIN - 6 - (number + 1) * 16 / len(pairs),
-            middles[source],
-            middles[target],
-        )
+    # The shortest next to the stages, so that lines do not cross.
+    by_length = sorted(pairs, key=lambda pair: middles[pair[1]] - middles[pair[0]])
+    for number, (source, target) in enumerate(by_length):
+        x = MARGIN - 6 - (number + 1) * 16 / len(pairs)
+        top, bottom = middles[source], middles[target]
         yield Line(((MARGIN, top), (x, top), (x, bottom), (MARGIN - 5, bottom)), FAINT, 1.2)
         head = (
             (MARGIN - 7, bottom - 4),

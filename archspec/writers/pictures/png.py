@@ -46,9 +46,10 @@ def to_png(picture: Picture) -> bytes:
 def _flatten(items: tuple[Primitive, ...], down: float) -> list[tuple[Primitive, float]]:
     found: list[tuple[Primitive, float]] = []
     for item in items:
-        found += (
-            _flatten(item.items, down + item.down) if isinstance(item, Group) else [(item, down)]
-        )
+        if isinstance(item, Group):
+            found += _flatten(item.items, down + item.down)
+        else:
+            found.append((item, down))
     return found
 
 

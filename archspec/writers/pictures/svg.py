@@ -55,7 +55,9 @@ def _make_line(line: Line) -> ET.Element:
 
 def _make_arc(arc: Arc) -> ET.Element:
     radii = f"{_format_number((arc.right - arc.left) / 2)} {_format_number(arc.height)}"
-    path = f"M{_format_number(arc.left)} {_format_number(arc.y)}A{radii} 0 0 1 {_format_number(arc.right)} {_format_number(arc.y)}"
+    start = f"{_format_number(arc.left)} {_format_number(arc.y)}"
+    end = f"{_format_number(arc.right)} {_format_number(arc.y)}"
+    path = f"M{start}A{radii} 0 0 1 {end}"
     return _new_element(
         "path", {"stroke-width": arc.width}, arc.data, d=path, stroke=arc.stroke, fill="none"
     )
@@ -106,10 +108,9 @@ def _new_element(
     numbers = {
         name: _format_number(value) for name, value in values.items() if name != "rx" or value
     }
-    asked = {
-        f"data-{name}": value if isinstance(value, str) else _format_number(value)
-        for name, value in data
-    }
+    asked = {}
+    for name, value in data:
+        asked[f"data-{name}"] = value if isinstance(value, str) else _format_number(value)
     if attrs.get("stroke") == "none":
         attrs.pop("stroke")
     return ET.Element(tag, {**numbers, **attrs, **asked})
