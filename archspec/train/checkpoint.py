@@ -49,9 +49,11 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
     held = read(path)
     fresh = {p.name: p for p in parameters}
     wanted = {name: tuple(p.shape) for name, p in fresh.items()}
-    candidates = {
-        name: held[name] for name in held if name in wanted or not TRAINING_STATE.match(name)
-    }
+    # Of another optimizer's state nothing is asked; of parameters that are too many it is told.
+    candidates = {}
+    for name in held:
+        if name in wanted or not TRAINING_STATE.match(name):
+            candidates[name] = held[name]
     values = fitted(candidates, wanted, str(path))
     for name, parameter in fresh.items():
         parameter.set_data(values[name].value())

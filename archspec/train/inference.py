@@ -77,11 +77,10 @@ class Trained:
         Raises:
             DataError: D..., or D009 where the data's classes are not the checkpoint's.
         """
-        source = (
-            _open_held_out_of_others(self.spec, data_dir)
-            if self.run is None
-            else _open_held_out_of_run(self.run, data_dir)
-        )
+        if self.run is None:
+            source = _open_held_out_of_others(self.spec, data_dir)
+        else:
+            source = _open_held_out_of_run(self.run, data_dir)
         _check_classes(self, source)
         return source
 
@@ -143,9 +142,10 @@ def open_trained(
             "--ckpt FILE or --pretrained, or name a run",
         )
     found = convert(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
-    (classes,) = {
-        tensor.shape[0] for name, tensor in found.tensors.items() if name == CLASSIFIER
-    } or {0}
+    # All but the classifier must fit, so the file may have been trained for other classes.
+    classes = 0
+    if CLASSIFIER in found.tensors:
+        classes = found.tensors[CLASSIFIER].shape[0]
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
@@ -200,12 +200,14 @@ def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tu
     """Return for each row of logits (N, classes) the classes with the highest probability, best
     first.
     """
+    # Less the row's largest: exp of large logits would overflow.
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = shifted / shifted.sum(axis=1, keepdims=True)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
-    return [
-        [(int(i), float(row[i])) for i in best] for row, best in zip(shares, order, strict=True)
-    ]
+    guesses = []
+    for row, best in zip(shares, order, strict=True):
+        guesses.append([(int(index), float(row[index])) for index in best])
+    return guesses
 
 
 def validate_trained(trained: Trained, source: Source, batch_size: int) -> Accuracy:
@@ -227,14 +229,16 @@ def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[
     network = trained.network()
     from mindspore import Tensor
 
-    logits = [
-        network(Tensor(batch)).asnumpy()
-        for batch, _ in _iterate_batches(trained, source, min(32, len(source)))
-    ]
-    return [
-        [(names[index], share) for index, share in best]
-        for best in top_guesses(check_finite(np.concatenate(logits)[: len(source)]))
-    ]
+    batch_size = min(32, len(source))
+    logits = []
+    for batch, _ in _iterate_batches(trained, source, batch_size):
+        logits.append(network(Tensor(batch)).asnumpy())
+    # The last batch was filled up with images that nobody asked of.
+    asked = check_finite(np.concatenate(logits)[: len(source)])
+    named = []
+    for best in top_guesses(asked):
+        named.append([(names[index], share) for index, share in best])
+    return named
 
 
 def _iterate_batches(

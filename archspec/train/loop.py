@@ -36,8 +36,7 @@ Report = Callable[[Event], None]
 def fit(
     run: Run, report: Report, splits: Splits | None = None, *, is_checked: bool = False
 ) -> Accuracy:
-    """Train to the last epoch and return the best checkpoint's
-    accuracy on images that did not choose it.
+    """Train to the last epoch; return the best checkpoint's accuracy on images that did not choose it.
 
     Those are the test images; where the data set has none, the validation images, and the event
     says so. `splits` is the run's data set where this process has opened it; `is_checked` says that
@@ -55,35 +54,40 @@ def fit(
     trainer = _Trainer.start(run, rank, world, splits)
     plan = trainer.plan()
     for note in plan["notes"]:
-        print(note, flush=True)  # noqa: T201  to this process's log; the event takes it to the screen
+        # To this process's log; the event takes it to the screen.
+        print(note, flush=True)  # noqa: T201
     report({"event": "start", **plan})
     for epoch in range(trainer.epochs_done, run.recipe.epochs):
-        started = time.monotonic()
-        trained = trainer.train_epoch(epoch, report)
-        trainer.share_statistics()
-        held_out = trainer.evaluate(trainer.splits.val)
-        trainer.keep(epoch, held_out)
-        seconds = time.monotonic() - started
-        report(
-            {
-                "event": "epoch",
-                "epoch": epoch + 1,
-                **trained,
-                **_prefix_keys("val", held_out),
-                "seconds": seconds,
-            }
-        )
-    print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201  to this worker's log
-    all_reduce_sum(
-        np.zeros(1, np.float32)
-    )  # a barrier: rank 0 may still be writing what all read now
+        _run_epoch(trainer, epoch, report)
+    # To this worker's log, where equal digests show that the workers stayed together.
+    print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201
+    # A barrier: rank 0 may still be writing what all read now.
+    all_reduce_sum(np.zeros(1, np.float32))
     checkpoint.restore(run.best, trainer.network.get_parameters())
-    part, source = (
-        ("test", trainer.splits.test) if trainer.splits.test else ("val", trainer.splits.val)
-    )
+    part, source = "val", trainer.splits.val
+    if trainer.splits.test:
+        part, source = "test", trainer.splits.test
     accuracy = trainer.evaluate(source)
     report({"event": "end", "part": part, **asdict(accuracy)})
     return accuracy
+
+
+def _run_epoch(trainer: _Trainer, epoch: int, report: Report) -> None:
+    started = time.monotonic()
+    trained = trainer.train_epoch(epoch, report)
+    trainer.share_statistics()
+    held_out = trainer.evaluate(trainer.splits.val)
+    # Before the event: an epoch that was reported as done is never repeated.
+    trainer.save_checkpoints(epoch, held_out)
+    report(
+        {
+            "event": "epoch",
+            "epoch": epoch + 1,
+            **trained,
+            **_prefix_keys("val", held_out),
+            "seconds": time.monotonic() - started,
+        }
+    )
 
 
 def _ignore_event(event: Event) -> None:
@@ -118,10 +122,12 @@ class _Trainer:
 
         recipe = run.recipe
         check_classes(splits.train, run.settings.classes)
+        # The same on all workers, so that they begin with equal weights.
         ms.set_seed(recipe.seed)
         network = create_model(run.spec, initialisation=recipe.initialisation)
         if run.initial.is_file():
             begin_with(network, read_tensors(run.initial))
+        # Last, since it wraps cells: parameters are named and filled before.
         network = ms.amp.auto_mixed_precision(network, recipe.amp)
         steps = len(splits.train) // world // recipe.batch_size
         rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
@@ -154,9 +160,8 @@ class _Trainer:
         held = checkpoint.restore(self.run.last, self.state())
         self.epochs_done = int(held[checkpoint.EPOCH].asnumpy())
         self.best = float(held[checkpoint.BEST].asnumpy())
-        step = (
-            self.optimizer.global_step
-        )  # where an image was taken away, an epoch may have other steps than it had
+        # Counted anew: where an image was taken away, an epoch may have other steps than it had.
+        step = self.optimizer.global_step
         step.set_data(ms.Tensor(np.full(step.shape, self.epochs_done * self.steps), step.dtype))
 
     def plan(self) -> dict[str, Any]:
@@ -178,7 +183,7 @@ class _Trainer:
         """What the user should know of the data, each a line."""
         is_changed = read_data_digest(self.run) not in (None, self.splits.digest)
         changed = f"{self.splits.train.name}: the data set has changed since this run began"
-        return [*self.splits.notes, *([changed] if is_changed else [])]
+        return [*self.splits.notes, changed] if is_changed else [*self.splits.notes]
 
     def train_epoch(self, epoch: int, report: Report) -> dict[str, float]:
         """Run one epoch and return its mean loss and accuracy over this device's images."""
@@ -242,20 +247,17 @@ class _Trainer:
         Under data parallelism each device's batch norms see other images, and their statistics
         drift apart; what is validated and saved must be one network.
         """
-        moving = [
-            p
-            for p in self.network.get_parameters()
-            if p.name.rpartition(".")[2].startswith("moving_")
-        ]
+        parameters = self.network.get_parameters()
+        moving = [p for p in parameters if p.name.rpartition(".")[2].startswith("moving_")]
         if self.world == 1 or not moving:  # without batch norms there is nothing to share
             return
         import mindspore as ms
 
+        # In one array: a reduction for each of hundreds of small tensors takes far longer.
         flat = np.concatenate([p.asnumpy().astype(np.float32).ravel() for p in moving])
         shared = all_reduce_sum(flat) / self.world
-        for parameter, values in zip(
-            moving, np.split(shared, np.cumsum([p.size for p in moving])[:-1]), strict=True
-        ):
+        ends = np.cumsum([p.size for p in moving])[:-1]
+        for parameter, values in zip(moving, np.split(shared, ends), strict=True):
             parameter.set_data(ms.Tensor(values.reshape(parameter.shape), parameter.dtype))
 
     def digest(self) -> str:
@@ -265,11 +267,12 @@ class _Trainer:
             digest.update(parameter.asnumpy().tobytes())
         return digest.hexdigest()
 
-    def keep(self, epoch: int, held_out: Accuracy) -> None:
+    def save_checkpoints(self, epoch: int, held_out: Accuracy) -> None:
         """Write the checkpoints; the last one last, so that a kill between them loses nothing."""
+        # Of equal accuracies the later one: it has seen more.
         is_best = held_out.top1 >= self.best
         self.best = max(self.best, held_out.top1)
-        if self.rank != 0:
+        if self.rank != 0:  # the workers' parameters are equal: one of them writes
             return
         if is_best:
             checkpoint.save(

@@ -34,7 +34,7 @@ from archspec.verifiers.verify import verified
 from archspec.weights.formats.weight_files import write_tensors
 from archspec.writers.mindspore.module import write_module
 
-ASCEND_PORT = 8118
+ASCEND_PORT = 8118  # msrun's own default
 WORKER = "archspec.train.distributed.worker"
 
 
@@ -72,6 +72,7 @@ def plan_run(
             classes; T007, a batch that is larger than the data set;
             T010, devices that cannot share the global batch.
     """
+    # Spec, data and recipe are read whatever is wrong with the others: all faults are told at once.
     faults: list[ArchspecError] = []
     spec = _collect_faults(faults, lambda: load_spec(spec_name, spec_overrides))
     data = _collect_faults(faults, lambda: _open_data(spec, data_dir))
@@ -83,9 +84,9 @@ def plan_run(
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     recipe, notes = found
     splits = split_by_recipe(recipe, data)
-    spec = load_spec(
-        spec_name, [*recipe.spec_overrides(), *spec_overrides, _choose_classes(spec, splits)]
-    )
+    classes = _choose_classes(spec, splits)
+    # The later one wins: what the user says stands above the recipe's own overrides.
+    spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, classes])
     _check_fit(spec, recipe, splits, devices)
     make_preprocess(spec, recipe)
     graph = verified(build_graph(spec))
@@ -119,9 +120,8 @@ def _load_scaled_recipe(
     saved so, since a run that goes on repeats it.
     """
     scaling = scale_recipe(load_recipe(name, overrides), devices)
-    return load_recipe(name, [*overrides, *scaling.overrides]), (
-        scaling.note,
-    ) if scaling.note else ()
+    notes = (scaling.note,) if scaling.note else ()
+    return load_recipe(name, [*overrides, *scaling.overrides]), notes
 
 
 def _collect_faults(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
@@ -145,15 +145,16 @@ def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
             "T005",
-            f"num_classes (={spec.head.num_classes}) must be at least the {len(splits.classes)} of the data",
+            f"num_classes (={spec.head.num_classes}) must be at least "
+            f"the {len(splits.classes)} of the data",
             spec.place(("head", "num_classes")),
         )
     share = len(splits.train) // devices
     if recipe.batch_size > share:
         raise TrainingError.one(
             "T007",
-            f"batch_size (={recipe.batch_size}) must be at most the {share} training image{'s' * (share != 1)} "
-            f"of a device in {splits.train.name}",
+            f"batch_size (={recipe.batch_size}) must be at most "
+            f"the {share} training image{'s' * (share != 1)} of a device in {splits.train.name}",
             recipe.place(("batch_size",)),
             f"--batch-size {max(1, share)} or less",
         )
@@ -167,7 +168,7 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
         ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
     """
     path, graph = path or name_default_path(plan.spec), build_graph(plan.spec)
-    check_is_free(path)
+    check_is_free(path)  # before a certificate is made, which may take minutes
     network = write_module(graph)
     found = certify_built(plan.spec, graph, network) if certify else None
     run = create_run(path, plan.spec, plan.recipe, plan.settings, network)
@@ -219,7 +220,8 @@ def _train_here(run: Run, seen: Callable[[Any], None], splits: Splits | None) ->
     from archspec.train.loop import fit
 
     with hold_interrupts():
-        import mindspore  # noqa: F401  an interrupt in the middle of its import would end in a crash
+        # An interrupt in the middle of its import would end in a crash.
+        import mindspore  # noqa: F401
 
     def report(event: Any) -> None:
         append_event(run.metrics, event)

@@ -99,7 +99,8 @@ class Display:
             "nothing is left to train" if is_over else "compiling the network with the first step"
         )
         self.console.print(
-            f"{format_count(event['train_images'], 'image')} to train on, {event['val_images']:,} to choose by; "
+            f"{format_count(event['train_images'], 'image')} to train on, "
+            f"{event['val_images']:,} to choose by; "
             f"{format_count(event['epochs'], 'epoch')} of {format_count(event['steps'], 'step')}, "
             f"global batch {event['global_batch']}{resumed}; "
             f"{comes}",
@@ -114,6 +115,7 @@ class Display:
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=self.console,
+            # What else is printed goes to the log: see `runtime.divert_output`.
             redirect_stdout=False,
             redirect_stderr=False,
         )

@@ -26,6 +26,7 @@ from archspec.train.data.datasets import Source, raise_faults
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
 Pixels = npt.NDArray[np.uint8]
 NO_LABEL = -1  # of the zero images that fill the last batch of an evaluation
+# Of a random crop: its share of the area, width to height, and tries, as in torchvision and MindCV.
 SCALE = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
@@ -86,14 +87,16 @@ def load_batches(
     D005, naming the files that cannot be read, while iterating.
     """
     if training and len(indices) < batch_size:
-        message = f"batch_size (={batch_size}) is larger than the number of training images (={len(indices)})"
-        hint = (
-            f"use a batch size of {len(indices)} or less, or fewer devices" if len(indices) else ""
-        )
+        images = f"the number of training images (={len(indices)})"
+        message = f"batch_size (={batch_size}) is larger than {images}"
+        hint = ""
+        if len(indices):
+            hint = f"use a batch size of {len(indices)} or less, or fewer devices"
         raise DataError.one("D008", message, source.name, hint)
     if not len(indices):
         return iter(())
     rows = _Rows(source, indices, preprocess, training, seed)
+    # MindSpore refuses more workers than the machine has cores.
     return _run_pipeline(rows, batch_size, max(1, min(workers, os.cpu_count() or 1)))
 
 
@@ -106,6 +109,7 @@ def epoch_indices(
     Up to `world` - 1 images are left out, other ones in each epoch,
     so that no rank waits for another.
     """
+    # Every rank draws the same order and takes its own part: nothing needs to be sent.
     order = np.random.default_rng((seed, epoch)).permutation(length)
     return order[: length - length % world][rank::world]
 
@@ -207,9 +211,8 @@ def fit_image(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     if preprocess.crop_pct is None:
         return image if image.size == (width, height) else image.resize((width, height), BILINEAR)
     shorter = int(max(height, width) / preprocess.crop_pct)
-    whole = [
-        shorter * side // min(image.size) for side in image.size
-    ]  # torchvision's rounding, also below
+    # torchvision's rounding, also below.
+    whole = [shorter * side // min(image.size) for side in image.size]
     steps = image.width / whole[0], image.height / whole[1]
     left, top = round((whole[0] - width) / 2) * steps[0], round((whole[1] - height) / 2) * steps[1]
     right, bottom = left + width * steps[0], top + height * steps[1]
@@ -253,9 +256,8 @@ def _clip_box(
     opposite: npt.NDArray[np.float64],
     whole: npt.NDArray[np.float64],
 ) -> tuple[float, float, float, float]:
-    right, bottom = np.minimum(
-        opposite, whole
-    )  # Pillow refuses a box that rounding puts beyond the edge
+    # Pillow refuses a box that rounding puts beyond the edge.
+    right, bottom = np.minimum(opposite, whole)
     return float(corner[0]), float(corner[1]), float(right), float(bottom)
 
 

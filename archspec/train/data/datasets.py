@@ -93,9 +93,9 @@ class Source:
 
         pixels = self.arrays[index]
         image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        return (
-            image if channels == pixels.shape[2] else image.convert("L" if channels == 1 else "RGB")
-        )
+        if channels == pixels.shape[2]:
+            return image
+        return image.convert("L" if channels == 1 else "RGB")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +126,8 @@ class Splits:
         digest = sha256(repr(self.classes).encode())
         for part in self.parts:
             digest.update(part.labels.tobytes())
-            digest.update(
-                "/".join(file.name for file in part.files).encode("utf-8", "surrogateescape")
-            )
+            names = "/".join(file.name for file in part.files)
+            digest.update(names.encode("utf-8", "surrogateescape"))  # a name may be no UTF-8
         return digest.hexdigest()
 
 
@@ -205,6 +204,7 @@ def split_by_class(
     """Return the numbers kept and the numbers held out:
     of each class at least one, and never its last.
     """
+    # Class by class, so that each is held out in its own share, however rare it is.
     rng = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -250,9 +250,8 @@ def _make_source(name: str, found: Records) -> Source:
 def _read_folder(listing: Listing, *, check: bool) -> Source:
     found = read_folder(listing, check=check)
     classes = found.classes
-    labels = np.repeat(
-        np.arange(len(classes), dtype=np.int32), [len(files) for files in classes.values()]
-    )
+    sizes = [len(files) for files in classes.values()]
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), sizes)
     files = tuple(chain.from_iterable(classes.values()))
     root = listing.root
     return Source(str(root), tuple(classes), labels, files=files, notes=found.notes(root))
@@ -280,6 +279,7 @@ MNIST_LAYOUT = (
     "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, each perhaps with .gz"
 )
 FOLDER_LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg"
+# A folder comes last: class folders may lie beside the files of another kind.
 KINDS = (
     _Kind(
         "cifar10",

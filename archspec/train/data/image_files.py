@@ -20,12 +20,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-IMAGE_FORMATS = (
-    "JPEG",
-    "PNG",
-    "BMP",
-    "WEBP",
-)  # Pillow would also run Ghostscript on a file named .jpg
+# Named, since Pillow would also run Ghostscript on a file named .jpg.
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 # Pillow verifies a WebP file's length when it opens it; a format without a mark is decoded to be
 # sure.
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "WEBP": b""}
@@ -96,9 +92,8 @@ def _check_images(files: Sequence[Path], faults: list[Diagnostic]) -> None:
     if len(files) > MAX_CHECKED:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of too many pixels and of odd metadata: what matters is an error here
+        # Of too many pixels and of odd metadata: what matters is an error here.
+        warnings.simplefilter("ignore")
         for file in files:
             collect_faults(faults, _with_image, file, _check_end)
 
@@ -110,11 +105,8 @@ def collect_faults(faults: list[Diagnostic], read: Callable[..., Any], *argument
     except ArchspecError as error:
         faults.extend(error.diagnostics)
     except OSError as error:
-        faults.append(
-            Diagnostic(
-                "D001", f"cannot be read: {reason_of(error)}", str(error.filename or arguments[0])
-            )
-        )
+        place = str(error.filename or arguments[0])
+        faults.append(Diagnostic("D001", f"cannot be read: {reason_of(error)}", place))
     return None
 
 
@@ -152,13 +144,12 @@ def find_folder(root: Path) -> dict[str, Listing]:
     """Return the folders of the parts, `all` where the root holds the class folders,
     none where there are none.
     """
-    listings = [
-        (part, list_folder(root / name))
-        for part, names in PART_FOLDERS.items()
-        for name in names
-        if (root / name).is_dir()
-    ]
-    parts = {part: listing for part, listing in listings if not _is_class(listing)}
+    parts = {}
+    for part, names in PART_FOLDERS.items():
+        for folder in (root / name for name in names):
+            listing = list_folder(folder) if folder.is_dir() else None
+            if listing is not None and not _is_class(listing):
+                parts[part] = listing
     if parts:
         return parts
     listing = list_folder(root)
@@ -185,9 +176,8 @@ class ImageFolder:
             return ()
         kinds = [f"{kind} ({count:,})" for kind, count in self.skipped.most_common()]
         more = [f"{len(kinds) - MAX_KINDS} kinds more"] if len(kinds) > MAX_KINDS else []
-        return (
-            f"{root}: skipped {', '.join(kinds[:MAX_KINDS] + more)}; images are {', '.join(IMAGE_SUFFIXES)}",
-        )
+        skipped = ", ".join(kinds[:MAX_KINDS] + more)
+        return (f"{root}: skipped {skipped}; images are {', '.join(IMAGE_SUFFIXES)}",)
 
 
 def read_folder(listing: Listing, *, check: bool) -> ImageFolder:
@@ -212,21 +202,19 @@ def read_folder(listing: Listing, *, check: bool) -> ImageFolder:
 
 
 def _kind_of_entry(entry: os.DirEntry[str]) -> str:
-    return (
-        "folders" if entry.is_dir() else Path(entry.name).suffix.lower() or "files without a suffix"
-    )
+    if entry.is_dir():
+        return "folders"
+    return Path(entry.name).suffix.lower() or "files without a suffix"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() or (
-        entry.is_symlink() and not os.path.exists(entry.path)
-    )  # a broken link is a fault
+    # A broken link counts: it is a fault, to be told when it is opened.
+    return entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file() or (
-        entry.is_symlink() and not entry.is_dir()
-    )  # a broken link is a fault, a pipe none
+    # A broken link is a fault, a pipe none.
+    return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
 
 
 def _is_shown(entry: os.DirEntry[str]) -> bool:
@@ -249,7 +237,8 @@ def find_class_faults(listings: Sequence[Listing]) -> list[Diagnostic]:
     which is `train` if there is one.
     """
     first, *others = listings
-    pairs = [(first, other) for other in others] + [(other, first) for other in others]
+    pairs = [(first, other) for other in others]
+    pairs += [(other, first) for first, other in pairs]
     return [
         Diagnostic("D004", f"lacks the class {name!r} of {other.root}", str(listing.root))
         for listing, other in pairs

@@ -73,16 +73,13 @@ def make_preprocess(spec: Spec, recipe: Recipe) -> Preprocess:
 
 
 def _check_values(recipe: Recipe) -> None:
-    faults = [
-        Diagnostic(
-            "D010",
-            f"data.{name} (={list(values)}) must have one value, or three for red, green and blue",
-            recipe.place(("data", name)),
-            f"data.{name}: [{values[0]:g}], or with three values",
-        )
-        for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std))
-        if len(values) not in (1, COLOURS)
-    ]
+    faults = []
+    for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std)):
+        if len(values) not in (1, COLOURS):
+            rule = "must have one value, or three for red, green and blue"
+            message = f"data.{name} (={list(values)}) {rule}"
+            cure = f"data.{name}: [{values[0]:g}], or with three values"
+            faults.append(Diagnostic("D010", message, recipe.place(("data", name)), cure))
     if faults:
         raise DataError(faults)
 

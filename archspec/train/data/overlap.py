@@ -42,7 +42,8 @@ def _group_by_class(source: Source) -> dict[int, list[Path]]:
 
 def _are_same(some: Sequence[Path], others: Sequence[Path]) -> bool:
     """Equal names in equal number, and of images spread over all of them equal contents."""
-    if not some or [file.name for file in some] != [file.name for file in others]:
+    names = [file.name for file in some]
+    if not some or names != [file.name for file in others]:
         return False
     step = max(1, len(some) // MAX_COMPARED)
     pairs = zip(some[::step], others[::step], strict=True)

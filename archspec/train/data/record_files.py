@@ -156,17 +156,21 @@ def find_mnist(root: Path) -> Parts:
     """Return (images, labels) of each part of which one of the two is there."""
     parts: Parts = {}
     for part, prefix in (("train", "train"), ("test", "t10k")):
-        names = [
-            f"{prefix}-{{}}{dot}idx{{}}-ubyte{zipped}" for dot in "-." for zipped in ("", ".gz")
-        ]
+        # Both spellings are about, with a dash as at the source and with a dot as unpacked by some.
+        names = []
+        for dot in "-.":
+            name = f"{prefix}-{{}}{dot}idx{{}}-ubyte"
+            names += [name, f"{name}.gz"]
         images = [root / name.format("images", 3) for name in names]
         labels = [root / name.format("labels", 1) for name in names]
-        present = [
-            next((path for path in paths if path.is_file()), None) for paths in (images, labels)
-        ]
+        present = [_first_file(images), _first_file(labels)]
         if any(present):
             parts[part] = (present[0] or images[0], present[1] or labels[0])
     return parts
+
+
+def _first_file(paths: Sequence[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
 
 
 def read_mnist(paths: Sequence[Path]) -> Records:
@@ -175,10 +179,8 @@ def read_mnist(paths: Sequence[Path]) -> Records:
     Raises DataError (D001, D006, D007), all faults at once.
     """
     faults: list[Diagnostic] = []
-    images, labels = (
-        collect_faults(faults, _read_idx, path, ndim)
-        for path, ndim in zip(paths, (3, 1), strict=True)
-    )
+    images = collect_faults(faults, _read_idx, paths[0], 3)
+    labels = collect_faults(faults, _read_idx, paths[1], 1)
     if labels is not None:
         collect_faults(faults, _check_labels, labels, 10, paths[1])
     if images is not None and labels is not None and len(images) != len(labels):
@@ -214,7 +216,7 @@ def _read_idx_array(file: IO[bytes], path: Path, ndim: int) -> npt.NDArray[np.ui
     size = math.prod(shape)
     if not 0 < size <= MAX_RECORD_BYTES:
         raise DataError.one("D006", f"{announced}, not 1 to {MAX_RECORD_BYTES:,}", str(path))
-    content = file.read(size + 1)
+    content = file.read(size + 1)  # one more than it may have, so that a longer file is seen
     if len(content) != size:
         has = "more" if len(content) > size else f"only {len(content):,}"
         raise DataError.one("D006", f"{announced} and holds {has}", str(path))

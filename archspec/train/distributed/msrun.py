@@ -78,11 +78,8 @@ def _own_folders() -> list[str]:
 def _python_name() -> str:
     """Return the bare name msrun accepts that is this environment's Python."""
     bin_folder = Path(sys.executable).parent
-    return (
-        "python"
-        if (bin_folder / "python").exists() or not (bin_folder / "python3").exists()
-        else "python3"
-    )
+    has_python, has_python3 = (bin_folder / "python").exists(), (bin_folder / "python3").exists()
+    return "python" if has_python or not has_python3 else "python3"
 
 
 def find_free_port() -> int:
@@ -98,12 +95,11 @@ def launch_environment(base: Mapping[str, str]) -> dict[str, str]:
     """
     root, library = str(Path(__file__).resolve().parents[3]), sysconfig.get_path("purelib")
     python_path = [base.get("PYTHONPATH", ""), "" if root == library else root]
-    search_path = [*_own_folders(), base.get("PATH", "")]
+    # msrun looks up `python` on PATH, whatever program it was itself started by.
+    search_path = filter(None, dict.fromkeys([*_own_folders(), base.get("PATH", "")]))
     return {
         **base,
-        "PATH": os.pathsep.join(
-            filter(None, dict.fromkeys(search_path))
-        ),  # msrun looks up `python` there
+        "PATH": os.pathsep.join(search_path),
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         "PYTHONSAFEPATH": "1",  # a file json.py in the user's folder must not shadow the library's
         "PYTHONUNBUFFERED": "1",  # the last line before a kill is in the log

@@ -25,11 +25,11 @@ from archspec.runtime import collect_signals, exception_of
 from archspec.train.distributed.worker_group import SUPERVISOR
 
 GRACE_SECONDS = 10.0  # from SIGTERM to SIGKILL: a worker may finish writing its checkpoint
-SCHEDULER_PATIENCE_SECONDS = (
-    3.0  # a scheduler that failed waits for a worker to tell the better reason
-)
+# A scheduler that failed waits for a worker to tell the better reason.
+SCHEDULER_PATIENCE_SECONDS = 3.0
 KILL_SECONDS = 10.0
 TAIL_BYTES = 65536
+# By name alone: what a worker's file says is looked up here and never imported.
 FAULT_KINDS = {
     kind.__name__: kind
     for kind in (
@@ -154,14 +154,8 @@ class _Watch:
     def _fault_of_worker(self, rank: str | None, code: int) -> TrainingError:
         log = self.log_dir / f"worker_{rank}.log"
         if rank is None:  # it died before it was seen
-            log = next(
-                (
-                    path
-                    for path in sorted(self.log_dir.glob("worker_*.log"))
-                    if _find_last_error(path)
-                ),
-                log,
-            )
+            logs = sorted(self.log_dir.glob("worker_*.log"))
+            log = next((path for path in logs if _find_last_error(path)), log)
             rank = log.stem.removeprefix("worker_")
         return _make_fault("T011", f"rank {rank}", code, log)
 
@@ -256,18 +250,19 @@ def _end_job(job: str) -> None:
     """End every process of the job, wherever in the tree and in whatever session it is."""
     members = _list_processes(job)
     for process in members:
-        if (
-            _role_of(process) == ""
-        ):  # msrun kills all workers when one has failed: stopped, it leaves them their grace
+        # msrun kills all workers when one has failed: stopped, it leaves them their grace.
+        if _role_of(process) == "":
             _send(process, signal.SIGSTOP)
     for process in members:
         if _role_of(process) == "MS_WORKER":
             _send(process, signal.SIGTERM)
-    _wait_until(
-        lambda: all(_role_of(process) != "MS_WORKER" for process in _list_processes(job)),
-        GRACE_SECONDS,
-    )
+    _wait_until(lambda: not _has_workers(job), GRACE_SECONDS)
+    # Again and again until none is left: a process may start another between look and kill.
     _wait_until(lambda: _kill_all(job), KILL_SECONDS)
+
+
+def _has_workers(job: str) -> bool:
+    return any(_role_of(process) == "MS_WORKER" for process in _list_processes(job))
 
 
 def _kill_all(job: str) -> bool:

@@ -123,7 +123,7 @@ def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
         "diagnostics": [asdict(fault) for fault in error.diagnostics],
     }
     path = log_dir / f"fault_rank{rank}.json"
-    draft = path.with_suffix(".part")
+    draft = path.with_suffix(".part")  # renamed when whole: the supervisor reads at any time
     draft.write_text(json.dumps(report), encoding="utf-8")
     draft.replace(path)
 
@@ -143,4 +143,5 @@ def report_faults(log_dir: Path) -> Iterator[None]:
 if __name__ == "__main__":
     die_with_parent()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # see `runtime.watch_interrupts`
-    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606  # a list of arguments, no shell; the tie to the parent outlasts exec
+    # A list of arguments, no shell; the tie to the parent outlasts exec.
+    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606

@@ -98,7 +98,8 @@ def _write_units_rule(values: Sequence[float]) -> str:
 def _guess_meant(values: Sequence[float]) -> str:
     if not LEAST_SHARE <= min(values) <= max(values) <= 1:
         return ""
-    return f"; what is {_format_row(values)} in 0-1 is {_format_row([255 * value for value in values])} here"
+    scaled = [255 * value for value in values]
+    return f"; what is {_format_row(values)} in 0-1 is {_format_row(scaled)} here"
 
 
 def _format_row(values: Sequence[float]) -> str:

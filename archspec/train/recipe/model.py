@@ -207,15 +207,13 @@ def scale_recipe(recipe: Recipe, devices: int) -> Scaling:
         TrainingError: T010, the devices cannot share the global batch equally.
     """
     whole = recipe.global_batch
-    if (
-        whole is not None
-        and recipe.scaling == "keep_global_batch"
-        and not is_overridden(recipe, ("batch_size",))
-    ):
+    keeps_global_batch = recipe.scaling == "keep_global_batch"
+    if whole is not None and keeps_global_batch and not is_overridden(recipe, ("batch_size",)):
         return _keep_global_batch(recipe, whole, devices)
     shares = _describe_shares(devices, recipe.batch_size)
     if whole is None:
-        stays = f"{shares}; recipe {recipe.name} names no global_batch: learning rate {recipe.schedule.learning_rate:g}"
+        rate = f"learning rate {recipe.schedule.learning_rate:g}"
+        stays = f"{shares}; recipe {recipe.name} names no global_batch: {rate}"
         return Scaling((), stays if devices > 1 else "")
     if whole == devices * recipe.batch_size:
         return Scaling((), f"{shares}, as the recipe has it" if devices > 1 else "")
@@ -223,7 +221,8 @@ def scale_recipe(recipe: Recipe, devices: int) -> Scaling:
 
 
 def _describe_shares(devices: int, batch_size: int) -> str:
-    return f"global batch {devices * batch_size:,} = {format_count(devices, 'device')} x {format_count(batch_size, 'image')}"
+    factors = f"{format_count(devices, 'device')} x {format_count(batch_size, 'image')}"
+    return f"global batch {devices * batch_size:,} = {factors}"
 
 
 def _keep_global_batch(recipe: Recipe, whole: int, devices: int) -> Scaling:
@@ -238,7 +237,8 @@ def _keep_global_batch(recipe: Recipe, whole: int, devices: int) -> Scaling:
         return Scaling(
             (), f"{_describe_shares(devices, share)}, as the recipe has it" if devices > 1 else ""
         )
-    note = f"{_describe_shares(devices, share)}: kept, so the learning rate stays {recipe.schedule.learning_rate:g}"
+    rate = f"{recipe.schedule.learning_rate:g}"
+    note = f"{_describe_shares(devices, share)}: kept, so the learning rate stays {rate}"
     return Scaling((Override(("batch_size", share), Place(place, "found")),), note)
 
 

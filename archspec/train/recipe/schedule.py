@@ -18,10 +18,11 @@ def learning_rates(schedule: ScheduleRecipe, *, epochs: int, steps_per_epoch: in
     warmup = min(schedule.warmup_epochs, epochs) * steps_per_epoch
     total = epochs * steps_per_epoch - warmup
     ramp = [schedule.learning_rate * (step + 1) / warmup for step in range(warmup)]
-    drops = [
-        math.floor(milestone * total if milestone < 1 else milestone * steps_per_epoch - warmup)
-        for milestone in schedule.milestones
-    ]
+    drops = []
+    for milestone in schedule.milestones:
+        # Below 1 a share of what follows the warm-up, else epochs from the start of the run.
+        step = milestone * total if milestone < 1 else milestone * steps_per_epoch - warmup
+        drops.append(math.floor(step))
     return ramp + [_rate_at(schedule, step, total, drops) for step in range(total)]
 
 
