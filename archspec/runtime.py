@@ -147,7 +147,7 @@ def collect_signals() -> Iterator[list[int]]:
     former = {}
     for number in ENDING_SIGNALS:
         handler = signal.getsignal(number)
-        # nohup has SIGHUP ignored, and whoever ran it means it; None is a handler that is not Python's.
+        # nohup has SIGHUP ignored, and whoever ran it means it; None is no handler of Python's.
         if handler not in (None, signal.SIG_IGN):
             former[number] = signal.signal(number, note)
     try:

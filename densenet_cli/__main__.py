@@ -17,7 +17,7 @@ from pathlib import Path
 
 def main() -> None:
     """Run `densenet`."""
-    _fill_closed_descriptors()
+    _fill_closed_descriptors()  # first: whatever is opened later must find 0 to 2 taken
     try:
         _refuse_foreign_archspec()
         _refuse_closed_screen()
@@ -100,9 +100,10 @@ def _refuse_foreign_archspec() -> None:
     if folder is not None and (folder / "spec" / "model.py").is_file():
         return
     _print_error(
-        f"E005 another package is imported as 'archspec' ({folder}): the labels of CPU architectures that come "
-        "with conda and spack, not densenet-archspec's (install densenet-archspec into an environment of its "
-        "own: python -m venv venv && venv/bin/pip install densenet-archspec)"
+        f"E005 another package is imported as 'archspec' ({folder}): "
+        "the labels of CPU architectures that come with conda and spack, not densenet-archspec's "
+        "(install densenet-archspec into an environment of its own: "
+        "python -m venv venv && venv/bin/pip install densenet-archspec)"
     )
     raise SystemExit(1)
 

@@ -34,7 +34,8 @@ def _check_one(name: str, overrides: list[str]) -> tuple[Diagnostic, ...]:
     except ArchspecError as error:
         return error.diagnostics
     edges = sum(block.edges for block in block_connections(graph))
-    console.out(
-        f"{name}: right, {format_count(len(graph.ops), 'operator')}, {format_count(edges, 'direct connection')} as the rules say"
+    counts = (
+        f"{format_count(len(graph.ops), 'operator')}, {format_count(edges, 'direct connection')}"
     )
+    console.out(f"{name}: right, {counts} as the rules say")
     return ()

@@ -98,16 +98,15 @@ def convert(
         console.print(f"wrote {output}", markup=False)
     if output is not None and output.suffix == ".ckpt" and target == "mindspore" and not force:
         given = "".join(f" --set {shlex.quote(text)}" for text in overrides or ())
-        console.print(
-            f"Next: densenet validate {shlex.quote(spec)} --ckpt {shlex.quote(str(output))}{given} --data-dir DIR",
-            markup=False,
-        )
+        command = f"densenet validate {shlex.quote(spec)} --ckpt {shlex.quote(str(output))}{given}"
+        console.print(f"Next: {command} --data-dir DIR", markup=False)
 
 
 def _describe(file: Path, converted: Converted, suggest: Path | None) -> Iterator[str]:
     names = "paired by order" if converted.naming == "by order" else f"names: {converted.naming}"
     yield f"{file} is a {converted.kind}, {names}"
-    yield f"{len(converted.tensors)} tensors: {converted.params:,} parameters, {converted.stats:,} moving statistics"
+    counts = f"{converted.params:,} parameters, {converted.stats:,} moving statistics"
+    yield f"{len(converted.tensors)} tensors: {counts}"
     if converted.set_aside:
         yield f"set aside: {_list_counts(converted.set_aside)}"
     for remark in converted.remarks:
@@ -118,8 +117,8 @@ def _describe(file: Path, converted: Converted, suggest: Path | None) -> Iterato
 
 def _list_counts(counts: Mapping[str, int]) -> str:
     """`epoch (1), optimizer (1)`; a stranger's words are cut and cannot move the cursor."""
-    named = [
-        f"{repr(name[:MAX_WORD])[1:-1]} ({count})" for name, count in list(counts.items())[:LISTED]
-    ]
+    named = []
+    for name, count in list(counts.items())[:LISTED]:
+        named.append(f"{repr(name[:MAX_WORD])[1:-1]} ({count})")
     more = [f"and {len(counts) - LISTED:,} more"] if len(counts) > LISTED else []
     return ", ".join([*named, *more])

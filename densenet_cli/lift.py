@@ -41,9 +41,8 @@ def lift(
         typer.echo(lifted.text, nl=False)
     else:
         save(output, lifted.text, replace=False)
-        console.out(
-            f"wrote {output}\nNext: densenet certify {shlex.quote(str(file))} {shlex.quote(str(output))}"
-        )
+        command = shlex.join(["densenet", "certify", str(file), str(output)])
+        console.out(f"wrote {output}\nNext: {command}")
     for note in (*reading.notes, *lifted.notes):
         typer.echo(f"note: {note}", err=True)
 

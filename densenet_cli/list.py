@@ -53,7 +53,7 @@ def _make_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("on", no_wrap=True)
     table.add_column("published in")
     for row in rows:
-        counts = (
+        network = (
             row["name"],
             f"{row['params']:,}",
             f"{row['macs'] / 1e9:.3f}",
@@ -61,15 +61,9 @@ def _make_table(rows: list[dict[str, Any]]) -> Table:
         )
         published = row["published"] or [{"data": "", "source": row["source"]}]
         for number, entry in enumerate(published):
-            texts = (
-                _format_percent(entry.get("top1")),
-                _format_percent(entry.get("top5")),
-                entry["data"],
-                entry["source"],
-            )
-            table.add_row(
-                *(counts if number == 0 else ("",) * 4), *(escape(str(text)) for text in texts)
-            )
+            figures = (_format_percent(entry.get("top1")), _format_percent(entry.get("top5")))
+            texts = map(escape, (*figures, entry["data"], entry["source"]))
+            table.add_row(*(network if number == 0 else ("",) * len(network)), *texts)
     return table
 
 

@@ -22,7 +22,8 @@ SCHEMA = "spec.schema.json"
 
 _HEADER = f"""\
 # yaml-language-server: $schema={SCHEMA}
-# `densenet schema -o {SCHEMA}` writes that schema, by which an editor completes and checks this file.
+# `densenet schema -o {SCHEMA}` writes that schema, \
+by which an editor completes and checks this file.
 #
 # What is commented out holds as it stands; take away the # before a key to change it.
 """
@@ -67,9 +68,8 @@ def write_starting_file(spec: Spec) -> str:
     """Return YAML that loads to the same spec: what it says itself,
     and the defaults of all else as comments.
     """
-    said = spec.model_dump(
-        mode="json", exclude_unset=True, exclude={"published"}
-    )  # of another network
+    # Without what was published: that is of another network.
+    said = spec.model_dump(mode="json", exclude_unset=True, exclude={"published"})
     keys = [key for key in Spec.model_fields if key != "growth_rate"]
     keys.insert(keys.index("growth_multiplier"), "growth_rate")
     paragraphs = (
@@ -90,11 +90,10 @@ def _write_paragraph(key: str, said: Any, value: Any) -> Iterator[str]:
         yield from _write_settings(key, said, [(k, type(value).model_fields[k]) for k in settings])
         return
     default = settings if settings is not None else field.default
-    yield from (
-        (f"#{line}" for line in _yaml_lines(key, default))
-        if said is None
-        else _yaml_lines(key, said)
-    )
+    if said is None:
+        yield from (f"#{line}" for line in _yaml_lines(key, default))
+    else:
+        yield from _yaml_lines(key, said)
 
 
 def _write_settings(
@@ -121,9 +120,8 @@ def _write_blocks(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield from _wrap_comment(BLOCK_CONFIG)
         yield from _yaml_lines("block_config", [block["layers"] for block in blocks])
         return
-    yield from _wrap_comment(
-        f"{_description_of(Spec.model_fields['blocks'])} Each may say {', '.join(BlockSpec.model_fields)}."
-    )
+    words = _description_of(Spec.model_fields["blocks"])
+    yield from _wrap_comment(f"{words} Each may say {', '.join(BlockSpec.model_fields)}.")
     yield from _yaml_lines("blocks", blocks)
 
 

@@ -20,6 +20,7 @@ from archspec.spec.reading.document import shorten_value
 WIDTH_OF_A_FILE = 120
 """Columns where there is no terminal to ask."""
 
+# Soft wrap: a path that rich would break over two lines could not be copied.
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
     console = Console(highlight=False, soft_wrap=True, width=WIDTH_OF_A_FILE)

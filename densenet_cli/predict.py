@@ -54,13 +54,10 @@ def predict(
         )
         guesses = predict_images(trained, images)
     if as_json:
-        named = [
-            [{"class": name, "probability": share} for name, share in best] for best in guesses
-        ]
-        found = [
-            {"image": str(image), "classes": best}
-            for image, best in zip(images, named, strict=True)
-        ]
+        found = []
+        for image, best in zip(images, guesses, strict=True):
+            classes = [{"class": name, "probability": share} for name, share in best]
+            found.append({"image": str(image), "classes": classes})
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     for image, best in zip(images, guesses, strict=True):

@@ -71,6 +71,7 @@ def train(
 
     Example: densenet train densenet121 --data-dir photos --devices 2 --epochs 30
     """
+    # Before MindSpore is imported, which starts threads and takes signals itself.
     watch_interrupts()
     take_signals(exit_at_once)
     from archspec.certify.built_network import words
@@ -112,7 +113,8 @@ def train(
         return
     console.out(
         f"{plan.spec.name} with recipe {plan.recipe.name} on {plan.settings.data_kind}: "
-        f"{plan.spec.head.num_classes} classes, images {plan.spec.input.height} x {plan.spec.input.width}"
+        f"{plan.spec.head.num_classes} classes, "
+        f"images {plan.spec.input.height} x {plan.spec.input.width}"
     )
     for note in plan.notes:
         console.out(note)
@@ -136,8 +138,9 @@ def _show_launch(plan: Any, out: Path | None) -> None:
         return
     console.out(write_shell_line(launch_command(path, plan.settings)))
     typer.echo(
-        f"Nothing was started or written. The line above needs the run directory {shlex.quote(str(path))}, which "
-        "only a real start makes: without --dry-run it is made, the line is run, and its processes are watched.",
+        "Nothing was started or written. "
+        f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
+        "makes: without --dry-run it is made, the line is run, and its processes are watched.",
         err=True,
     )
 
@@ -147,11 +150,10 @@ def _refuse_others(context: typer.Context) -> None:
 
     Its data may have moved.
     """
-    given = [
-        p
-        for p in context.command.params
-        if str(context.get_parameter_source(p.name)).endswith("COMMANDLINE")
-    ]
+    given = []
+    for option in context.command.params:
+        if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):
+            given.append(option)
     others = [option.opts[0] for option in given if option.name not in ("resume", "data_dir")]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
@@ -173,15 +175,12 @@ def _train(run: Any, splits: Any, *, is_new: bool) -> None:
     except ArchspecError as error:
         _help_after_fault(run, error, is_new)
         raise
-    part = (
-        "images that played no part in training or choosing"
-        if last["part"] == "test"
-        else "validation images"
-    )
-    console.out(
-        f"The best checkpoint is right on {last['top1']:.2%} of {last['images']} {part}. Run: {run.path}\n"
-        f"Next: densenet validate {path}"
-    )
+    part = "validation images"
+    if last["part"] == "test":
+        part = "images that played no part in training or choosing"
+    share = f"{last['top1']:.2%} of {last['images']} {part}"
+    console.out(f"The best checkpoint is right on {share}. Run: {run.path}")
+    console.out(f"Next: densenet validate {path}")
 
 
 def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
@@ -193,5 +192,5 @@ def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
     if is_new and isinstance(error, EnvironmentFault) and not run.metrics.exists():
         discard_run(run)
     elif not NO_CURE & {diagnostic.code for diagnostic in error.diagnostics}:
-        hint = f"Stopped. After mending what follows, go on with: densenet train --resume {shlex.quote(str(run.path))}"
-        typer.echo(hint, err=True)
+        command = f"densenet train --resume {shlex.quote(str(run.path))}"
+        typer.echo(f"Stopped. After mending what follows, go on with: {command}", err=True)

@@ -75,5 +75,5 @@ def validate(
 
 
 def _describe(trained: Any, source: Any) -> str:
-    recipe = trained.recipe.name
-    return f"{trained.checkpoint} on {len(source):,} held-out images of {source.name}, prepared as in recipe {recipe}"
+    images = f"{len(source):,} held-out images of {source.name}"
+    return f"{trained.checkpoint} on {images}, prepared as in recipe {trained.recipe.name}"

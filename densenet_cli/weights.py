@@ -156,9 +156,8 @@ class _Bar:
             self._draw(what, done, total)
         elif what != self.what or time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self.what, self.last_line = what, time.monotonic()
-            self.screen.out(
-                f"{what}{f'  {done:,} of {total:,} bytes' if total else ''}", highlight=False
-            )
+            progress = f"  {done:,} of {total:,} bytes" if total else ""
+            self.screen.out(f"{what}{progress}", highlight=False)
 
     def _draw(self, what: str, done: int, total: int) -> None:
         if self.bar is None:

@@ -56,7 +56,8 @@ def _compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagnostic]:
             continue
         told.add(path)
         channels = region.attrs["in_channels"]
-        message = f"{format_path(path)} (={shorten_value(compression)}) leaves {region.name} no channel of its {channels}"
+        given = f"{format_path(path)} (={shorten_value(compression)})"
+        message = f"{given} leaves {region.name} no channel of its {channels}"
         yield _fault(spec, message, f"{_least_share(channels)} or more", path)
 
 

@@ -47,6 +47,7 @@ def drop_stale_words(parent: Document, changed: Document, said: Mapping[Path, An
     the body, source, description and name go too. Words that were `said` stay.
     """
     was, now = _parse_spec(parent), _parse_spec(changed)
+    # A spec that breaks rules is left as it is: its faults are to be told of what was written.
     if now is None or (was is not None and _computed_values(was) == _computed_values(now)):
         return changed
     is_same = was is not None and comparable_values(was) == comparable_values(now)
@@ -141,10 +142,9 @@ def _replace_words(document: Document, words: Mapping[str, str | None]) -> Docum
 
 
 def _list_settings(settings: Mapping[Path, Any]) -> str:
-    texts = [
-        f"{key}={said}" if len(said) <= MAX_VALUE else f"{key} of its own"
-        for key, said in _write_short(settings)
-    ]
+    texts = []
+    for key, said in _write_short(settings):
+        texts.append(f"{key}={said}" if len(said) <= MAX_VALUE else f"{key} of its own")
     more = [f"{format_count(len(texts) - MAX_LISTED, 'setting')} more"] * (len(texts) > MAX_LISTED)
     return ", ".join([*texts[:MAX_LISTED], *more]) or "other settings"
 

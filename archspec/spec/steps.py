@@ -98,10 +98,12 @@ class NormSpec(NormSettings):
         return {key: value for key, value in whole(self).items() if key in kept}
 
 
+def _is_of_all_norms(key: str) -> bool:
+    return all(key in OPERATORS[kind].settings for kind in NORMS)
+
+
 _SETTINGS_OF_SOME_NORMS = tuple(
-    key
-    for key in NormSettings.model_fields
-    if key != "kind" and any(key not in OPERATORS[kind].settings for kind in NORMS)
+    key for key in NormSettings.model_fields if key != "kind" and not _is_of_all_norms(key)
 )
 
 
@@ -199,16 +201,11 @@ class _OneStep(SpecModel):
         """As it is written: the kind alone where nothing else is said."""
         settings = whole(self).get(self.kind)
         if isinstance(settings, dict):
-            settings = {
-                key: value
-                for key, value in settings.items()
-                if key in self.settings.model_fields_set
-            }
-        if (
-            not self.name
-            and not settings
-            and (self.settings is None or self.kind not in _OF_THE_SPEC)
-        ):
+            for key in settings.keys() - self.settings.model_fields_set:
+                del settings[key]
+        # A bare `norm` is the spec's own, `norm: {}` one with all defaults: only one is short.
+        is_short = self.settings is None or self.kind not in _OF_THE_SPEC
+        if not self.name and not settings and is_short:
             return self.kind
         return {**({"name": self.name} if self.name else {}), self.kind: settings}
 
@@ -244,6 +241,7 @@ if TYPE_CHECKING:
         branches: BranchesStep | None = None
 
 else:
+    # Made of the table, so that a new row of it is a new kind of step; mypy sees the class above.
     StepSpec = create_model(
         "StepSpec",
         __base__=_OneStep,
@@ -263,10 +261,10 @@ def _accept_bare_step(value: Any) -> Any:
     step = {value: None} if isinstance(value, str) else value
     if not isinstance(step, dict):
         return step
-    return {
-        key: {} if given is None and key not in _OF_THE_SPEC else given
-        for key, given in step.items()
-    }
+    for key in step.keys() - {*_OF_THE_SPEC}:
+        if step[key] is None:
+            step = {**step, key: {}}
+    return step
 
 
 Step = Annotated[StepSpec, BeforeValidator(_accept_bare_step)]

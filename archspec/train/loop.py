@@ -36,7 +36,7 @@ Report = Callable[[Event], None]
 def fit(
     run: Run, report: Report, splits: Splits | None = None, *, is_checked: bool = False
 ) -> Accuracy:
-    """Train to the last epoch; return the best checkpoint's accuracy on images that did not choose it.
+    """Train to the last epoch; return the best checkpoint's accuracy on images that chose nothing.
 
     Those are the test images; where the data set has none, the validation images, and the event
     says so. `splits` is the run's data set where this process has opened it; `is_checked` says that

@@ -184,18 +184,18 @@ def _make_diagnostic(
         return Diagnostic("S004", f"{shown} {detail['msg']}", place)
     if kind not in _RULES:
         return Diagnostic("S003", f"{shown}: {detail['msg']}", place)
-    rule = _RULES[kind].format(**context)
-    rule = (
-        rule.replace("1 entries", "1 entry")
-        if kind == "too_short" and context["min_length"] == 1
-        else rule
-    )
+    # Pydantic tells of one bound at a time; whoever mends that should not meet the other.
     interval = _format_interval(model, path) if kind in _BOUNDS else ""
-    if interval:
-        rule = (
-            f"{'must be a finite number' if kind == 'finite_number' else 'must be'} in {interval}"
-        )
+    rule = _state_rule(kind, context, interval)
     return Diagnostic("S005" if kind == "literal_error" else "S004", f"{shown} {rule}", place, hint)
+
+
+def _state_rule(kind: str, context: Mapping[str, Any], interval: str) -> str:
+    if interval:
+        what = "must be a finite number" if kind == "finite_number" else "must be"
+        return f"{what} in {interval}"
+    rule = _RULES[kind].format(**context)
+    return rule.replace("at least 1 entries", "at least 1 entry")
 
 
 def _report_unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diagnostic:
