@@ -211,8 +211,8 @@ def _open_log(log: Path) -> int:
 
 
 def _screen_stream(screen: int) -> TextIO:
-    """Return a text stream on the screen; sys.stdout itself where it never was descriptor 1 (a
-    notebook).
+    """Return a text stream on the screen;
+    sys.stdout itself where it never was descriptor 1 (a notebook).
     """
     try:
         on_descriptor = sys.stdout.fileno() == STDOUT

@@ -44,8 +44,8 @@ Pooling = Literal["max", "avg", "none"]
 
 
 def raise_broken_rules(faults: Iterable[tuple[Path, str]]) -> None:
-    """Raise one error for all of the `faults`, the path below the model and the message of each, if
-    there are any.
+    """Raise one error for all of the `faults`,
+    the path below the model and the message of each, if there are any.
     """
     listed = list(faults)
     if listed:

@@ -92,8 +92,8 @@ def _refuse_lost_folder() -> None:
 
 
 def _refuse_foreign_archspec() -> None:
-    """The labels of CPU architectures in conda's base environment are a package `archspec` as
-    well.
+    """The labels of CPU architectures in conda's base environment are
+    a package `archspec` as well.
     """
     found = importlib.util.find_spec("archspec")
     folder = Path(found.origin).parent if found and found.origin else None

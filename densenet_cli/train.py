@@ -184,8 +184,8 @@ def _train(run: Any, splits: Any, *, is_new: bool) -> None:
 
 
 def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
-    """Say how to go on where that can succeed; a run that the machine did not let begin leaves
-    nothing.
+    """Say how to go on where that can succeed;
+    a run that the machine did not let begin leaves nothing.
     """
     from archspec.train.run_directory import discard_run
 

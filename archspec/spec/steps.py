@@ -216,8 +216,8 @@ class _OneStep(SpecModel):
 
     @property
     def settings(self) -> Any:
-        """The operator's settings; None where the spec's own are meant (a bare `norm` or
-        `activation`).
+        """The operator's settings;
+        None where the spec's own are meant (a bare `norm` or `activation`).
         """
         return getattr(self, self.kind)
 

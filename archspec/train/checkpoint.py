@@ -61,8 +61,8 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
 
 
 def path_of_epoch(last: Path, epoch: int) -> Path:
-    """Return where the checkpoint of one epoch lies, which serves as `last` does:
-    to resume from, too.
+    """Return where the checkpoint of one epoch lies,
+    which serves as `last` does: to resume from, too.
     """
     return last.with_name(f"epoch-{epoch:04d}.ckpt")
 

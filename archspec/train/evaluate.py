@@ -23,8 +23,8 @@ Batches = Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Mean cross entropy, and shares of images whose class is the first, or among the first five,
-    guesses.
+    """Mean cross entropy, and shares of images whose class is the first,
+    or among the first five, guesses.
     """
 
     loss: float

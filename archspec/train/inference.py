@@ -42,8 +42,8 @@ CLASSIFIER = "classifier.weight"
 
 @dataclass(frozen=True)
 class Trained:
-    """What is needed to use a trained network; `classes` is empty where only a checkpoint is
-    known.
+    """What is needed to use a trained network;
+    `classes` is empty where only a checkpoint is known.
     """
 
     spec: Spec
@@ -197,8 +197,8 @@ def _check_classes(trained: Trained, source: Source) -> None:
 
 
 def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tuple[int, float]]]:
-    """Return for each row of logits (N, classes) the classes with the highest probability, best
-    first.
+    """Return for each row of logits (N, classes) the classes
+    with the highest probability, best first.
     """
     # Less the row's largest: exp of large logits would overflow.
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))

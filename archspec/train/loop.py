@@ -145,8 +145,8 @@ class _Trainer:
         return len(self.rates) // self.run.recipe.epochs
 
     def state(self) -> list[Any]:
-        """Parameters of the network and state of the optimizer, each once, but for the rates:
-        the recipe has them.
+        """Parameters of the network and state of the optimizer, each once,
+        but for the rates: the recipe has them.
         """
         every = (*self.network.get_parameters(), *self.optimizer.get_parameters())
         return list({p.name: p for p in every if p.name != "learning_rate"}.values())

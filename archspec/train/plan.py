@@ -1,5 +1,5 @@
-"""From what the user asks to a run: resolve spec, recipe and data, make the run directory, train in
-it.
+"""From what the user asks to a run: resolve spec, recipe and data,
+make the run directory, train in it.
 """
 
 from __future__ import annotations

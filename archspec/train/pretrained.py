@@ -1,5 +1,5 @@
-"""Weights to begin with: another file's, with a fresh head where its number of classes is
-another.
+"""Weights to begin with: another file's,
+with a fresh head where its number of classes is another.
 """
 
 from __future__ import annotations

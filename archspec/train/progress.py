@@ -61,8 +61,8 @@ class EventTail:
 
 
 class Display:
-    """Shows events: a rich bar on a terminal, else a plain line an epoch and one every ten
-    seconds.
+    """Shows events: a rich bar on a terminal,
+    else a plain line an epoch and one every ten seconds.
     """
 
     def __init__(self, console: Console) -> None:

@@ -17,8 +17,8 @@ from archspec.writers.summary import describe_growth, find_skips
 
 
 def write_summary(report: Report) -> str:
-    """Return the totals in two lines, and a third one for the feature maps that are given beside
-    the output.
+    """Return the totals in two lines, and a third one for the feature maps
+    that are given beside the output.
     """
     before, after = format_pixels(report.input), format_pixels(report.output)
     params = format_count(report.params, "parameter")
@@ -59,8 +59,8 @@ def make_stage_table(report: Report, graph: Graph) -> Table:
 
 
 def make_tree(graph: Graph) -> Tree:
-    """Return the stages with their operators; of layers that are alike the first two and the last
-    are opened.
+    """Return the stages with their operators;
+    of layers that are alike the first two and the last are opened.
     """
     shapes, _ = infer_shapes(graph)
     joined = {target: source for source, target in find_skips(graph)}

@@ -137,8 +137,8 @@ def sort_by_place(
 
 
 def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
-    """Pydantic counts the faulty entries of a list as missing, and where blocks are faulty, what
-    they say.
+    """Pydantic counts the faulty entries of a list as missing,
+    and where blocks are faulty, what they say.
     """
     if detail["type"] == "missing" and detail["loc"] == ("growth_rate",):
         blocks = document.value.get("blocks")
@@ -230,8 +230,8 @@ def _report_missing_key(path: Path, key: str, document: Document) -> Diagnostic:
 
 
 def _format_as_written(path: Path, document: Document) -> str:
-    """Return `block_config[1]` for that entry's `blocks[1].layers`, `stem[0]` for `stem.steps[0]`,
-    else the path.
+    """Return `block_config[1]` for that entry's `blocks[1].layers`,
+    `stem[0]` for `stem.steps[0]`, else the path.
     """
     path = tuple(
         part

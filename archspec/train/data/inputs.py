@@ -119,8 +119,8 @@ def read_data_digest(run: Run) -> str | None:
 
 
 def check_classes(source: Source, classes: tuple[str, ...]) -> None:
-    """Raise DataError (D009) where the images' classes are not those that the network was made
-    for.
+    """Raise DataError (D009) where the images' classes are not those
+    that the network was made for.
     """
     if source.classes != classes:
         theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])

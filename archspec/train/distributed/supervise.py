@@ -191,8 +191,8 @@ def _list_members(msrun: int) -> dict[int, str]:
 
 
 def _exit_code_of_zombie(pid: int) -> int:
-    """Return the exit code of a process that ended and was not waited for, else 0 (proc(5), field
-    52).
+    """Return the exit code of a process that ended and was not waited for,
+    else 0 (proc(5), field 52).
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -214,8 +214,8 @@ def _make_fault(code: str, who: str, exit_code: int, log: Path) -> TrainingError
 
 
 def _find_last_error(log: Path) -> str:
-    """Return the last error that a log names, else its last line that is no noise of
-    MindSpore's.
+    """Return the last error that a log names,
+    else its last line that is no noise of MindSpore's.
     """
     text = _read_tail(log)
     raised = [line for line in RAISED_ERROR.findall(text) if "total_instance_count" not in line]
@@ -233,8 +233,8 @@ def _read_tail(log: Path) -> str:
 
 
 def _read_faults(log_dir: Path) -> ArchspecError | None:
-    """Return the error that workers reported: the first rank's kind, the diagnostics of all, each
-    once.
+    """Return the error that workers reported: the first rank's kind,
+    the diagnostics of all, each once.
     """
     paths = sorted(log_dir.glob("fault_rank*.json"))
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in paths]

@@ -87,8 +87,8 @@ class ScheduleRecipe(SpecModel):
     final: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
     """Cosine: the rate at the end, at most `learning_rate`."""
     milestones: tuple[Milestone, ...] = (0.5, 0.75)
-    """Step: after which the rate is multiplied by `factor`, rising; below 1 shares of the run, from
-    1 on epochs."""
+    """Step: after which the rate is multiplied by `factor`,
+    rising; below 1 shares of the run, from 1 on epochs."""
     factor: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
     """Step: what the rate is multiplied by."""
     warmup_epochs: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0

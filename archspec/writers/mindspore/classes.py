@@ -127,8 +127,8 @@ class Classes:
         return self.made[item.path].name
 
     def _find_loop(self, container: Container) -> DenseLoop | None:
-        """The loop of a block whose layers are of one class and differ in nothing but what they
-        read and add.
+        """The loop of a block whose layers are of one class
+        and differ in nothing but what they read and add.
         """
         loop = find_dense_loop(container)
         if loop is None or len({self.made[layer.path].name for layer in loop.layers}) > 1:

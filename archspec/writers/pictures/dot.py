@@ -52,8 +52,8 @@ def to_dot(graph: Graph) -> str:
 
 
 def quote(text: str) -> str:
-    """Return a DOT string: quotes and backslashes (`\\N` would stand for the node's name) are
-    text.
+    """Return a DOT string: quotes and backslashes
+    (`\\N` would stand for the node's name) are text.
     """
     return '"' + shorten_name(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
