@@ -1,4 +1,6 @@
-"""The table of connectivity rules: sources as the papers define them, counts as their formulas say."""
+"""The table of connectivity rules: sources as the papers define them,
+counts as their formulas say.
+"""
 
 from collections.abc import Callable
 from typing import get_args
@@ -150,7 +152,9 @@ def test_an_output_may_be_said_for_every_rule(layers: int, data: st.DataObject) 
 )
 @pytest.mark.parametrize("aggregate", [None, {"channels": 7}], ids=["joined", "aggregated"])
 def test_what_is_built_has_the_rules_connections(wiring: object, aggregate: object) -> None:
-    """Derived from the operators, layer by layer, in their order, and as many as the closed form says."""
+    """Derived from the operators, layer by layer, in their order,
+    and as many as the closed form says.
+    """
     block = {"layers": 5, "growth_rate": 4, "connectivity": wiring, "aggregate": aggregate}
     spec = Spec.model_validate({"blocks": [block], "stem": {"channels": 8}, "transitions": []})
     graph = build_graph(spec)

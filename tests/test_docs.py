@@ -1,4 +1,6 @@
-"""The documentation tells the truth: its specs load, its commands exist, its codes are the code's."""
+"""The documentation tells the truth: its specs load, its commands exist,
+its codes are the code's.
+"""
 
 import re
 import shlex
@@ -32,7 +34,8 @@ COMMANDS = re.findall(r"^\$ (densenet [^#\n]*)", TEXT, re.MULTILINE)
 QUICK = [c.strip() for c in COMMANDS if "--dry-run" in c or "--yaml" in c]
 
 
-# What the README cannot bring along: photographs, somebody's weights, the network's published ones, a second process.
+# What the README cannot bring along: photographs, somebody's weights, the network's published ones,
+# a second process.
 NOT_AT_HAND = ("photos", "theirs", "--pretrained", "--devices 2")
 ROOM = re.compile(r"from (?:archspec(?:\.| import )(\w+)|(densenet_cli))")
 

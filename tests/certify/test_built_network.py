@@ -176,7 +176,9 @@ def test_a_module_that_computes_something_else_is_refused(cache):
 
 
 def test_a_module_that_cannot_be_compiled_is_said_so(cache, tmp_path, monkeypatch):
-    """And how to go on without a certificate; what MindSpore leaves of it does not lie where the user works."""
+    """And how to go on without a certificate;
+    what MindSpore leaves of it does not lie where the user works.
+    """
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     with pytest.raises(

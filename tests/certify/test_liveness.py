@@ -1,4 +1,6 @@
-"""Connections that are there in form alone: files with weights that are zero, and ONNX Runtime's word on them."""
+"""Connections that are there in form alone:
+files with weights that are zero, and ONNX Runtime's word on them.
+"""
 
 import json
 import random
@@ -34,7 +36,8 @@ GROWTH = 12
 ENTERING = {1: 24, 2: 36}
 """Channels that enter each block."""
 CONNECTIONS = 20 + 2 * 5 + 1
-"""Of layers; of the transition and the head, which read their block's input and its layers; of the stem."""
+"""Of layers; of the transition and the head,
+which read their block's input and its layers; of the stem."""
 
 Weights = dict[str, Any]
 
@@ -88,7 +91,9 @@ def test_a_network_with_weights_is_alive(style: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_what_is_zero_is_named_in_every_style(style: str, tmp_path: Path) -> None:
-    """A slice of a convolution, a slice of a scale, the whole of a layer's last convolution, slices behind a block."""
+    """A slice of a convolution, a slice of a scale,
+    the whole of a layer's last convolution, slices behind a block.
+    """
     model = changed(
         style,
         without(f"{layer(1, 4)}.conv1.weight", channels(1, 2)),
@@ -116,7 +121,9 @@ def test_a_single_weight_keeps_a_connection_alive(tmp_path: Path) -> None:
 
 
 def test_a_connection_ends_where_its_channels_end_one_by_one(tmp_path: Path) -> None:
-    """Scales close one half of them, weights the other; or what they are mixed into is not read on."""
+    """Scales close one half of them, weights the other;
+    or what they are mixed into is not read on.
+    """
     start, middle, stop = (channels(1, 2).start + part for part in (0, 7, GROWTH))
     halves = (
         without(f"{layer(1, 4)}.norm1.gamma", slice(start, middle), axis=0),
@@ -343,7 +350,9 @@ VARIANT = {
 
 @pytest.fixture(scope="module")
 def variant(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    """Layers that read one other alone, so that a norm is folded into another layer; gates, groups."""
+    """Layers that read one other alone,
+    so that a norm is folded into another layer; gates, groups.
+    """
     file = tmp_path_factory.mktemp("variant") / "variant.yaml"
     file.write_text(json.dumps(VARIANT))
     return build_graph(load_spec(str(file)))
@@ -356,7 +365,9 @@ def weights_of(graph: Graph, layers: Sequence[int], role: str) -> list[str]:
 
 @pytest.mark.parametrize("style", ["torch", "torch folded", "scale and shift"])
 def test_gates_and_groups_carry_features(style: str, variant: Graph, tmp_path: Path) -> None:
-    """Zero behind a gate is alive still: the gate reads all channels, and each of its own depends on it."""
+    """Zero behind a gate is alive still: the gate reads all channels,
+    and each of its own depends on it.
+    """
     last = weights_of(variant, (2, 2), "conv")[-1]
     first = next(
         op for op in weights_of(variant, (2, 2), "conv") if variant.ops[op].attrs["kernel"] == 1
@@ -437,7 +448,9 @@ def test_certify_ends_with_3_and_lists_them(mindir: Path) -> None:
 
 @pytest.mark.parametrize("number", [20, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_a_damaged_file_is_refused_or_looked_at(number: int, tmp_path: Path) -> None:
-    """Bytes are changed, taken out and put in anywhere: there is no other end than an error with a code."""
+    """Bytes are changed, taken out and put in anywhere:
+    there is no other end than an error with a code.
+    """
     draw, file = random.Random(number), tmp_path / "model.onnx"
     whole, looked_at = changed("scale and shift").SerializeToString(), 0
     for _ in range(number):
@@ -455,7 +468,9 @@ def test_a_damaged_file_is_refused_or_looked_at(number: int, tmp_path: Path) -> 
 
 
 def test_what_the_spec_itself_cuts_off_is_not_called_dead(tmp_path: Path) -> None:
-    """A slice leaves out the last layer; half of what it leaves has weights of zero, which are told."""
+    """A slice leaves out the last layer;
+    half of what it leaves has weights of zero, which are told.
+    """
     values = {
         "input": {"channels": 1, "height": 8, "width": 8},
         "growth_rate": 4,

@@ -96,7 +96,8 @@ def test_a_layer_that_is_not_apart_in_the_file_is_said(tmp_path: Path) -> None:
     found = probed(model, tmp_path, graph)
     assert len(found.not_run) == 4
     assert found.notes == (
-        "not probed: block 1, layer 1 (what it reads or gives is no tensor of the file), and 3 more",
+        "not probed: block 1, layer 1 (what it reads or gives is no tensor of the "
+        "file), and 3 more",
     )
     assert 0 < found.confirmed == found.connections
     whole = probed(written(graph.ops.values(), STYLES["torch"])[0], tmp_path, graph)
@@ -182,7 +183,8 @@ def test_certify_probes_as_it_is_told(dead: Path) -> None:
     assert ended.stdout.splitlines() == [
         f"{dead} is not densenetbc_digits",
         "different: block 1, layer 4 reads layer 2 with weights that are all zero",
-        f"probe         {CONNECTIONS - 1} of {CONNECTIONS - 1} connections confirmed by ONNX Runtime",
+        f"probe         {CONNECTIONS - 1} of {CONNECTIONS - 1} connections confirmed "
+        "by ONNX Runtime",
     ]
 
 

@@ -1,4 +1,6 @@
-"""Which channels depend on which sources, held to numbers: a source is moved, and channels move or do not."""
+"""Which channels depend on which sources, held to numbers:
+a source is moved, and channels move or do not.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -10,15 +10,22 @@ from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from densenet_cli.new import COLUMNS, write_starting_file
 
-# Settings that leave nothing of the defaults that a list of steps replaces, and forms that no shipped spec has.
+# Settings that leave nothing of the defaults that a list of steps replaces, and forms that no
+# shipped spec has.
 OTHERS = {
-    "short_forms": "growth_rate: 8\nblock_config: [2, 2]\nnorm: group\nactivation: {kind: leaky_relu, slope: 0.2}\n",
-    "listed": "growth_rate: 8\nblocks: [{layers: 2, connectivity: {edges: [[0], [1]]}}]\nfeatures: [1]\n",
-    "own_growth": "stem: {channels: 8}\nblocks: [{layers: 2, growth_rate: [4, 8], layer: [squeeze_excite, norm]}]\n",
-    "text": f"growth_rate: 8\nblock_config: [1]\ndescription: \"it's # {{x: y}} {'long ' * 60}\"\nsource: '1e-4'\n",
-    "own_layers": "growth_rate: 8\nblocks: [{layers: 3, layer_at: {1: basic, 3: [conv: {width: k, kernel: 3}]}}]\n"
+    "short_forms": "growth_rate: 8\nblock_config: [2, 2]\nnorm: group\n"
+    "activation: {kind: leaky_relu, slope: 0.2}\n",
+    "listed": "growth_rate: 8\nblocks: [{layers: 2, connectivity: {edges: [[0], [1]]}}]\n"
+    "features: [1]\n",
+    "own_growth": "stem: {channels: 8}\n"
+    "blocks: [{layers: 2, growth_rate: [4, 8], layer: [squeeze_excite, norm]}]\n",
+    "text": "growth_rate: 8\nblock_config: [1]\n"
+    f"description: \"it's # {{x: y}} {'long ' * 60}\"\nsource: '1e-4'\n",
+    "own_layers": "growth_rate: 8\nblocks: [{layers: 3, layer_at: {1: basic, 3: [conv: {width: k, "
+    "kernel: 3}]}}]\n"
     "transitions: [{pool: none, skip: stem}]\n",
-    "published": "growth_rate: 8\nblock_config: [1]\npublished: [{data: x, top1: 9, source: y}]\ntransitions: [none]\n",
+    "published": "growth_rate: 8\nblock_config: [1]\npublished: [{data: x, top1: 9, source: y}]\n"
+    "transitions: [none]\n",
 }
 
 

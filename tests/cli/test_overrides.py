@@ -1,4 +1,6 @@
-"""Flags and `--set` through the command: each fault quotes what the user typed, and all come at once."""
+"""Flags and `--set` through the command: each fault quotes what the user typed,
+and all come at once.
+"""
 
 import pytest
 from conftest import densenet, refused

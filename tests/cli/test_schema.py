@@ -1,4 +1,6 @@
-"""`densenet schema`: what loads is right by it, what is wrong by its types, ranges, choices and keys is not."""
+"""`densenet schema`: what loads is right by it, what is wrong by its types, ranges,
+choices and keys is not.
+"""
 
 import json
 import os
@@ -90,7 +92,8 @@ SHORT_FORMS = [
     "norm: {kind: group, groups: 8}",
     "connectivity: log",
     "connectivity: {window: 3, output: [1, 2]}",
-    "layer: [squeeze_excite, norm: , activation: gelu, conv: {width: k/2, kernel: 3, groups: depthwise}]",
+    "layer: [squeeze_excite, norm: , activation: gelu, conv: {width: k/2, kernel: 3, "
+    "groups: depthwise}]",
     "layer: [norm: , {name: x, dropout: }, {name: a.b, norm: group}]",
     "layer: [branches: {join: add, of: [[], [global_pool: {keep: true}, dropout]]}]",
     "transitions: [{skip: stem}]",

@@ -1,4 +1,6 @@
-"""Comparing a file's graph with a spec's: by structure alone, each fault named, permutations forgiven."""
+"""Comparing a file's graph with a spec's: by structure alone, each fault named,
+permutations forgiven.
+"""
 
 import random
 from collections.abc import Callable, Iterator
@@ -33,7 +35,9 @@ def small_but(override: str) -> list[str]:
 
 
 def nameless(graph: Graph, seed: int = 0) -> Graph:
-    """The graph as a file has it: no regions, other names, another order, no dropout, no momentum."""
+    """The graph as a file has it: no regions, other names, another order,
+    no dropout, no momentum.
+    """
     rng = random.Random(seed)
     names = {
         name: f"n{index}"
@@ -131,7 +135,8 @@ def test_another_order_inside_joins_is_a_note() -> None:
     comparison = compare(SPEC, nameless(changed(name, inputs=SPEC.ops[name].inputs[::-1])))
     assert comparison.equal
     assert comparison.notes == (
-        "block 1, layer 3 joins its sources in another order: the same network with the channels of weights permuted",
+        "block 1, layer 3 joins its sources in another order: "
+        "the same network with the channels of weights permuted",
     )
 
 
@@ -254,7 +259,8 @@ def test_missing_edges_are_counted_in_the_files_own_graph() -> None:
         (
             "layer=basic",
             [
-                "block 1, layer 1 and 6 more consist of batch_norm, relu, conv, batch_norm, relu, conv; "
+                "block 1, layer 1 and 6 more consist of batch_norm, relu, conv, "
+                "batch_norm, relu, conv; "
                 "the spec says batch_norm, relu, conv"
             ],
         ),
@@ -344,7 +350,9 @@ def reachable(graph: Graph) -> Graph:
 
 
 def same_function(graph: Graph) -> bool:
-    """An oracle by another way: isomorphic as labelled graphs (networkx), joins' inputs written out."""
+    """An oracle by another way: isomorphic as labelled graphs (networkx),
+    joins' inputs written out.
+    """
     return nx.is_isomorphic(
         labelled(SPEC),
         labelled(graph),
@@ -379,7 +387,9 @@ def flat(graph: Graph, names: tuple[str, ...]) -> list[str]:
 
 
 def test_every_random_mutation_is_found() -> None:
-    """300 mutations; networkx's isomorphism says which of them change nothing (none of those is accused)."""
+    """300 mutations; networkx's isomorphism says which of them change nothing
+    (none of those is accused).
+    """
     rng = random.Random(11)
     unchanged = 0
     for seed, mutate in zip(range(300), mutations(rng), strict=False):
@@ -405,7 +415,9 @@ def test_joins_that_double_without_end_are_refused() -> None:
 
 
 def test_the_list_of_differences_ends() -> None:
-    """A block of 80 layers that read one another alone lacks 3,160 connections less those it has."""
+    """A block of 80 layers that read one another alone lacks 3,160
+    connections less those it has.
+    """
     spec = build_graph(load_spec("densenet121", small_but("block_config=[80]")))
     chain = spec
     for index in range(2, 81):

@@ -1,4 +1,6 @@
-"""Comparing relatives of dense networks: each lost connection is one line, where it is lost; permutations forgiven."""
+"""Comparing relatives of dense networks: each lost connection is one line,
+where it is lost; permutations forgiven.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,8 @@ UP = "features.transition"
                 PELEE, f"{B}1.denselayer2.join1", PELEE.ops[f"{B}1.denselayer2.join1"].inputs[0]
             ),
             [
-                "block 1, layer 2 lacks conv, batch_norm, relu, conv, batch_norm, relu, conv, batch_norm, relu"
+                "block 1, layer 2 lacks conv, batch_norm, relu, conv, batch_norm, "
+                "relu, conv, batch_norm, relu"
             ],
         ),
     ],
@@ -158,7 +161,9 @@ SUMMED = [
     [(GROUPED, "classifier", "conv1"), (SUMMED, "classifier", ""), ("basic", "none", "the output")],
 )
 def test_an_order_that_matters_is_a_difference(layer: object, head: str, depends: str) -> None:
-    """Grouped filters and outputs know channels by their place; sums of what is permuted alike do not."""
+    """Grouped filters and outputs know channels by their place;
+    sums of what is permuted alike do not.
+    """
     document = {
         "input": {"channels": 2, "height": 12, "width": 12},
         "stem": {"kernel": 3, "stride": 1, "channels": 4, "pool": "none"},

@@ -1,4 +1,6 @@
-"""Equal operators that a compiler merged, or a person wrote once: the same network, each layer with its own."""
+"""Equal operators that a compiler merged, or a person wrote once:
+the same network, each layer with its own.
+"""
 
 import random
 from collections.abc import Iterator
@@ -45,7 +47,9 @@ def branches(*steps: Step) -> Step:
 
 
 def spec_of(**settings: Any) -> Graph:
-    """A verified graph; one block of two layers of 4 channels on 8 x 8 pixels where nothing else is said."""
+    """A verified graph; one block of two layers
+    of 4 channels on 8 x 8 pixels where nothing else is said.
+    """
     usual = {
         "input": {"height": 8, "width": 8},
         "stem": [conv(8)],
@@ -88,7 +92,9 @@ SPECS: dict[str, Graph] = {
 
 
 def compiled(graph: Graph, rng: random.Random, share: float = 1.0) -> Graph:
-    """The graph with operators merged that have no weights and read the same, each with a probability."""
+    """The graph with operators merged that have no weights and read the same,
+    each with a probability.
+    """
     chosen = {name: rng.random() < share for name in graph.ops}
     kept = dict[str, Op]()
     same = dict[str, str]()
@@ -156,7 +162,9 @@ def test_what_has_weights_is_never_merged(step: Step) -> None:
 
 
 def changes(graph: Graph) -> Iterator[Graph]:
-    """One layer's operator of another kind, left out, with another window; a join without its first."""
+    """One layer's operator of another kind, left out, with another window;
+    a join without its first.
+    """
     for op in graph.ops.values():
         if op.kind in ("relu", "max_pool") and "denselayer" in op.name:
             yield graph.with_op(replace(op, kind="silu" if op.kind == "relu" else "avg_pool"))
@@ -203,7 +211,9 @@ def test_a_layer_that_is_changed_in_a_merged_file_is_named() -> None:
 
 @pytest.mark.parametrize("name", ["two runs", "nested", "layers and branches", "a bypass"])
 def test_a_random_change_that_changes_the_output_is_found(name: str) -> None:
-    """Wires and kinds changed at random, then merged; the NumPy forward says which of them are another function."""
+    """Wires and kinds changed at random, then merged;
+    the NumPy forward says which of them are another function.
+    """
     spec, rng = SPECS[name], random.Random(name)
     parameters = oracle.random_parameters(spec.ops.values(), 0)
     image = np.random.default_rng(0).normal(size=(1, 3, 8, 8))
@@ -234,7 +244,9 @@ def rewired(graph: Graph, rng: random.Random) -> Graph:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_branches_that_end_the_network_are_told_apart_by_their_place(seed: int) -> None:
-    """A ReLU and a hard sigmoid, each with a norm: whichever the file lists first, its place in the join is its own."""
+    """A ReLU and a hard sigmoid, each with a norm:
+    whichever the file lists first, its place in the join is its own.
+    """
     ends = [[{"activation": "relu"}, "norm"], [], [{"activation": "hard_sigmoid"}, "norm"]]
     spec = spec_of(head=[{"branches": {"of": ends}}])
     listed = list(spec.ops.values())
@@ -248,7 +260,9 @@ def test_branches_that_end_the_network_are_told_apart_by_their_place(seed: int) 
 
 
 def test_layers_that_are_alike_are_told_apart_by_all_their_places() -> None:
-    """Layers 1 and 3 read the input, are read twice, and stand at places of one sum: 0, 0, 4 and 0, 2, 2."""
+    """Layers 1 and 3 read the input, are read twice,
+    and stand at places of one sum: 0, 0, 4 and 0, 2, 2.
+    """
     edges = [[0], [1, 0], [0], [3], [2, 0, 3, 4, 1]]
     block = {
         "layers": 5,

@@ -1,4 +1,6 @@
-"""What the user calls the parts of a file: layers that differ, the stem as a skip, transitions by number."""
+"""What the user calls the parts of a file: layers that differ,
+the stem as a skip, transitions by number.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

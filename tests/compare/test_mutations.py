@@ -1,7 +1,8 @@
-"""A verifier that cannot fail is worth nothing: graphs are broken in every way, and each break must be told.
+"""A verifier that cannot fail is worth nothing:
+graphs are broken in every way, and each break must be told.
 
-Each mutation changes a right graph at one place; `verify` must object, and name the place: the operator, its
-region, or what reads it.
+Each mutation changes a right graph at one place; `verify` must object, and name the place: the
+operator, its region, or what reads it.
 """
 
 import random
@@ -114,7 +115,9 @@ def given(op: Op, reads: list[int]) -> int:
 
 
 def drop_an_edge_and_refit(graph: Graph, rng: random.Random) -> Mutant | None:
-    """As a builder with a wrong rule would: one source fewer, and every width as if that were right."""
+    """As a builder with a wrong rule would: one source fewer,
+    and every width as if that were right.
+    """
     return refitted(drop_an_edge(graph, rng))
 
 
@@ -151,7 +154,9 @@ def add_an_edge(graph: Graph, rng: random.Random) -> Mutant:
 
 
 def redirect_an_edge(graph: Graph, rng: random.Random) -> Mutant | None:
-    """An operator reads something else in place of one of its inputs; the old source loses a reader."""
+    """An operator reads something else in place of one of its inputs;
+    the old source loses a reader.
+    """
     op = pick(graph, rng)
     position = rng.randrange(len(op.inputs))
     old, new = op.inputs[position], rng.choice(list(graph.ops))
@@ -162,7 +167,9 @@ def redirect_an_edge(graph: Graph, rng: random.Random) -> Mutant | None:
 
 
 def reorder_a_concat(graph: Graph, rng: random.Random) -> Mutant | None:
-    """A concatenation reads the same in another order: the weights behind it would meet other channels."""
+    """A concatenation reads the same in another order:
+    the weights behind it would meet other channels.
+    """
     op = pick(graph, rng, CONCATS)
     inputs = tuple(rng.sample(op.inputs, len(op.inputs)))
     return None if inputs == op.inputs else mutant("reorder", graph, [replace(op, inputs=inputs)])
@@ -191,7 +198,9 @@ def widen_a_bottleneck(graph: Graph, rng: random.Random) -> Mutant:
 
 
 def bottlenecks(graph: Graph) -> list[str]:
-    """Beginnings of the names of a layer's two convolutions with a norm between them, first of the layer that come."""
+    """Beginnings of the names of a layer's two convolutions with a norm between them,
+    first of the layer that come.
+    """
     stems = [name.removesuffix("conv1") for name in graph.ops if name.endswith(".conv1")]
     return [
         stem
@@ -270,7 +279,9 @@ SETTINGS: Mapping[str, Callable[[Op], list[Op]]] = {
 
 
 def move_the_border_of_a_bypass(graph: Graph, rng: random.Random) -> Mutant | None:
-    """More channels go round a block's layers than the spec says, or the last instead of the first; widths fit."""
+    """More channels go round a block's layers than the spec says,
+    or the last instead of the first; widths fit.
+    """
     block = rng.choice(split_blocks(graph))
     bypass, entering = (graph.ops[f"{block}.{end}"] for end in ("bypass", "entering"))
     border, channels = bypass.attrs["stop"], entering.attrs["stop"]
@@ -373,7 +384,9 @@ def move_to_another_region(graph: Graph, rng: random.Random) -> Mutant | None:
 
 
 def declare_a_layer_as_another(graph: Graph, rng: random.Random) -> Mutant:
-    """A layer's region declares the steps of another layer of its block, which consists of others."""
+    """A layer's region declares the steps of another layer of its block,
+    which consists of others.
+    """
     first, second = rng.choice(unlike_layers(graph))
     part = replace(first.attrs["part"], steps=second.attrs["part"].steps)
     region = replace(first, attrs={**first.attrs, "part": part})

@@ -1,4 +1,6 @@
-"""Operators that give what they read: a compiler leaves them out, and a person writes them for nothing."""
+"""Operators that give what they read: a compiler leaves them out,
+and a person writes them for nothing.
+"""
 
 from typing import Any
 
@@ -100,7 +102,9 @@ def test_another_activation_in_a_row_is_compared(long: list[str], short: list[st
 
 
 def test_a_shuffle_that_undoes_another_may_be_left_out_with_it() -> None:
-    """Eight channels in two groups and then in four are as they were; in two groups again they are not."""
+    """Eight channels in two groups and then in four are as they were;
+    in two groups again they are not.
+    """
     wide = {"growth_rate": 8, "blocks": [{"layers": 1}]}
 
     def shuffled(*groups: int) -> Any:

@@ -21,7 +21,9 @@ JOIN = "features.denseblock2.concat3"
 
 
 def channels(graph: Graph) -> dict[str, tuple[tuple[str, int], ...]]:
-    """Which channel of which operator each channel of a value is, by Python's own slices and sums."""
+    """Which channel of which operator each channel of a value is,
+    by Python's own slices and sums.
+    """
     widths, made = dict[str, int](), dict[str, tuple[tuple[str, int], ...]]()
     for op in graph.ops.values():
         widths[op.name] = channels_of(op, widths)
@@ -57,7 +59,9 @@ def random_graph(rng: random.Random) -> Graph:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_channel_is_what_it_was(seed: int) -> None:
-    """What stays is a slice of a single value, not of all of it, and no two of a join follow one another."""
+    """What stays is a slice of a single value, not of all of it,
+    and no two of a join follow one another.
+    """
     graph = random_graph(random.Random(seed))
     made = unsliced(graph)
     assert channels(made)["end"] == channels(graph)["end"]
@@ -78,7 +82,9 @@ def test_every_channel_is_what_it_was(seed: int) -> None:
 
 
 def sliced(*bounds: tuple[int, int]) -> Graph:
-    """The spec's graph, what layer 3 of block 2 reads put together of slices of the join of all before it."""
+    """The spec's graph, what layer 3 of block 2 reads put together of slices
+    of the join of all before it.
+    """
     pieces = [
         Op(f"piece {number}", "slice", ("all",), {"start": start, "stop": stop})
         for number, (start, stop) in enumerate(bounds)

@@ -1,4 +1,6 @@
-"""Names of operators in files, compared on demand: those of ONNX files that PyTorch writes, and others'."""
+"""Names of operators in files, compared on demand:
+those of ONNX files that PyTorch writes, and others'.
+"""
 
 from pathlib import Path
 

@@ -82,7 +82,9 @@ def halved(size: int) -> int:
 
 
 def counted(spec: Spec) -> tuple[int, int, list[tuple[int, ...]]]:
-    """Parameters, BN statistics, and the shape behind each block: the paper's arithmetic in a plain loop."""
+    """Parameters, BN statistics, and the shape behind each block:
+    the paper's arithmetic in a plain loop.
+    """
     stem = spec.stem
     channels = stem.channels or 2 * spec.growth_rate
     params = spec.input.channels * channels * stem.kernel**2 + (2 * channels if stem.norm else 0)
@@ -127,7 +129,9 @@ def test_any_spec_gives_a_graph_that_is_proved_right(spec: Spec) -> None:
 @settings(max_examples=100)
 @given(specs())
 def test_any_graph_has_the_papers_counts_and_shapes(spec: Spec) -> None:
-    """Parameters, BN statistics and the shape behind each block equal a count from the spec alone."""
+    """Parameters, BN statistics and the shape behind each block
+    equal a count from the spec alone.
+    """
     found = report(build_graph(spec))
     params, stats, shapes = counted(spec)
     assert (found.params, found.params_with_stats) == (params, params + stats)
@@ -139,7 +143,9 @@ def test_any_graph_has_the_papers_counts_and_shapes(spec: Spec) -> None:
 @settings(max_examples=50)
 @given(specs())
 def test_any_graph_is_one_flow_in_running_order(spec: Spec) -> None:
-    """One source, one sink, acyclic, each operator behind its inputs, every name unlike all others."""
+    """One source, one sink, acyclic, each operator behind its inputs,
+    every name unlike all others.
+    """
     graph = build_graph(spec)
     assert nx.is_directed_acyclic_graph(graph.digraph)
     assert (
@@ -189,7 +195,9 @@ def faults_of(*overrides: str | Override, spec: str | Path = "densenetbc_digits"
 def test_dropout_stands_behind_every_convolution_but_the_first(
     name: str, convolutions: int
 ) -> None:
-    """Huang et al. 2017, section 4.2, where a network of depth L has L - 1 convolutions; else at each layer's end."""
+    """Huang et al. 2017, section 4.2, where a network of depth L has L - 1 convolutions;
+    else at each layer's end.
+    """
     graph = build_graph(load_spec(name, {"drop_rate": 0.2, "drop_after": "conv"}))
     dropped = [graph.ops[op.inputs[0]].name for op in graph.ops.values() if op.kind == "dropout"]
     convs = [op.name for op in graph.ops.values() if op.kind == "conv"]
@@ -203,8 +211,13 @@ def test_dropout_stands_behind_every_convolution_but_the_first(
 
 
 def test_an_image_that_is_too_small_is_told_at_its_height_and_width() -> None:
-    """An image of 8 x 8 has no pixel left for densenet121's second transition; 29 is the least, as building shows."""
-    why = "(=8) must be at least 29: features.transition2.pool has no pixel left for its 2-pixel window"
+    """An image of 8 x 8 has no pixel left for densenet121's second transition;
+    29 is the least, as building shows.
+    """
+    why = (
+        "(=8) must be at least 29: features.transition2.pool has no pixel left for its "
+        "2-pixel window"
+    )
     assert faults_of("input.height=8", "input.width=8", spec="densenet121") == [
         f"--set input.height=8 input.height {why}",
         f"--set input.width=8 input.width {why}",
@@ -215,7 +228,9 @@ def test_an_image_that_is_too_small_is_told_at_its_height_and_width() -> None:
 
 
 def test_one_flag_that_makes_an_image_too_small_is_one_fault() -> None:
-    """Height and width that were written in one place, and those that nobody wrote: then it is the blocks."""
+    """Height and width that were written in one place,
+    and those that nobody wrote: then it is the blocks.
+    """
     flag = [
         Override((f"input.{side}", 1), Place("--image-size 1", "command line"))
         for side in ("height", "width")
@@ -238,15 +253,19 @@ def test_one_flag_that_makes_an_image_too_small_is_one_fault() -> None:
             "transitions: [{pool: max}, {compression: 0.01}]\ncompression: 0.02",
             [
                 "4:14 compression (=0.02) leaves features.transition1 no channel of its 48",
-                "3:42 transitions[1].compression (=0.01) leaves features.transition2 no channel of its 24",
+                "3:42 transitions[1].compression (=0.01) leaves features.transition2 "
+                "no channel of its 24",
             ],
         ),
         (
             "transitions: [{compression: 0.02}, {compression: 0.01}]\ninput: {width: 1}",
             [
-                "3:29 transitions[0].compression (=0.02) leaves features.transition1 no channel of its 48",
-                "3:50 transitions[1].compression (=0.01) leaves features.transition2 no channel of its 24",
-                "4:16 input.width (=1) must be at least 13: features.transition1.pool has no pixel left for its "
+                "3:29 transitions[0].compression (=0.02) leaves features.transition1 "
+                "no channel of its 48",
+                "3:50 transitions[1].compression (=0.01) leaves features.transition2 "
+                "no channel of its 24",
+                "4:16 input.width (=1) must be at least 13: "
+                "features.transition1.pool has no pixel left for its "
                 "2-pixel window",
             ],
         ),

@@ -44,8 +44,8 @@ def border(graph: Graph, region: str) -> tuple[set[str], set[str]]:
 def searched(graph: Graph, block: str) -> Iterator[set[int]]:
     """The sources of each layer and of the output, by asking networkx for a path to each of them.
 
-    For source j and layer i only these operators may be walked on: j itself, what lies in no layer and
-    makes no new features, and layer i up to its first convolution.
+    For source j and layer i only these operators may be walked on: j itself, what lies in no layer
+    and makes no new features, and layer i up to its first convolution.
     """
     layers = [inside(graph, layer.name) for layer in graph.regions_of("dense_layer", block)]
     free = inside(graph, block) - set().union(*layers)
@@ -93,7 +93,9 @@ def test_derived_connections_equal_a_search_over_paths(spec: Spec) -> None:
 @settings(max_examples=40)
 @given(small_specs(), st.data())
 def test_with_edges_missing_the_search_still_agrees(spec: Spec, data: st.DataObject) -> None:
-    """Concatenations lose some of their inputs: what is derived is what is there, not what should be."""
+    """Concatenations lose some of their inputs:
+    what is derived is what is there, not what should be.
+    """
     graph = build_graph(spec)
     for op in list(graph.ops.values()):
         if op.kind == "concat":
@@ -117,7 +119,9 @@ def test_ports_are_the_edges_that_cross_a_border(spec: Spec) -> None:
 
 
 def hand_made(*middle: Op, reads: str) -> Graph:
-    """input -> first layer -> `middle` -> second layer, in one block whose output joins all sources."""
+    """input -> first layer -> `middle` -> second layer,
+    in one block whose output joins all sources.
+    """
     conv = {"in_channels": 2, "out_channels": 2, "kernel": 1, "stride": 1, "padding": 0}
     ops = [
         Op("input", "input", (), {"shape": (2, 4, 4)}),

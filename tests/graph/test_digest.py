@@ -82,7 +82,9 @@ def test_another_order_of_listing_is_really_tried() -> None:
 
 @pytest.mark.parametrize("overrides", [[], ["layer=basic", "drop_rate=0.1", "stem.norm=true"]])
 def test_any_changed_attribute_kind_or_wire_is_another_structure(overrides: list[str]) -> None:
-    """Each attribute of each operator, each kind, each input exchanged, dropped or doubled: all differ."""
+    """Each attribute of each operator, each kind, each input exchanged,
+    dropped or doubled: all differ.
+    """
     graph = build_graph(load_spec("densenetbc_digits", overrides))
     mutants = []
     for op in graph.ops.values():

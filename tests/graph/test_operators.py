@@ -62,7 +62,9 @@ def test_windows_slide_as_numpy_slides_them(
 def test_a_convolutions_weights_and_macs_are_counted_one_by_one(
     attrs: dict[str, int], ins: int, outs: int, groups: int, size: int
 ) -> None:
-    """A weight for each (out, in of its group, row, column); a MAC for each weight and output pixel."""
+    """A weight for each (out, in of its group, row, column);
+    a MAC for each weight and output pixel.
+    """
     attrs = {**attrs, "in_channels": ins * groups, "out_channels": outs * groups, "groups": groups}
     pixels = slid(attrs, size, size)
     assume(pixels != (0, 0))
@@ -182,7 +184,9 @@ small = st.integers(1, 9)
 
 
 def slid_up(kernel: int, stride: int, padding: int, height: int, width: int) -> Any:
-    """How many input pixels add to each output pixel of a transposed convolution, counted by adding them."""
+    """How many input pixels add to each output pixel
+    of a transposed convolution, counted by adding them.
+    """
     counts = np.zeros(((height - 1) * stride + kernel, (width - 1) * stride + kernel), int)
     for row, column in product(range(height), range(width)):
         counts[
@@ -228,7 +232,9 @@ def test_a_transposed_convolution_adds_a_window_for_each_pixel(
 def test_a_pool_with_ceil_has_a_window_for_each_pixel_that_is_left(
     kernel: int, stride: int, kind: str, size: int
 ) -> None:
-    """A window more where the last one would leave pixels out, unless it would begin behind the image."""
+    """A window more where the last one would leave pixels out,
+    unless it would begin behind the image.
+    """
     floored = len(range(0, size - kernel + 1, stride))
     left_out = size - ((floored - 1) * stride + kernel)
     attrs = {"kernel": kernel, "stride": stride, "padding": 0}

@@ -17,7 +17,9 @@ def built(name: str, *overrides: str) -> Graph:
 
 
 def test_densenet121_block_by_block() -> None:
-    """Table 1 of the paper: channels in and out, layers, and each block's connections as expected."""
+    """Table 1 of the paper: channels in and out, layers,
+    and each block's connections as expected.
+    """
     blocks = report(built("densenet121")).blocks
     rows = [
         (b.layers, b.growth_rate, b.in_channels, b.out_channels, b.edges, b.expected_edges)
@@ -52,7 +54,9 @@ def test_densenet121_stage_by_stage() -> None:
 
 @pytest.mark.parametrize("name", shipped())
 def test_depth_is_the_longest_way_through_weights(name: str) -> None:
-    """networkx finds the same longest path, where an edge into an operator with weights counts 1."""
+    """networkx finds the same longest path,
+    where an edge into an operator with weights counts 1.
+    """
     graph = built(name)
     weighty = {
         op.name for op in graph.ops.values() if op.kind in {"conv", "conv_transpose", "dense"}
@@ -114,7 +118,8 @@ def test_blocks_may_differ_in_every_setting() -> None:
     """Growth rates and templates of their own; a transition of its own compression."""
     graph = built(
         "densenetbc_digits",
-        "blocks=[{layers: 3, growth_rate: 5, layer: basic}, {layers: 2, growth_rate: 7, bottleneck: 2}]",
+        "blocks=[{layers: 3, growth_rate: 5, layer: basic}, {layers: 2, growth_rate: "
+        "7, bottleneck: 2}]",
         "transitions=[{compression: 0.29, pool: max}]",
     )
     first, second = report(graph).blocks

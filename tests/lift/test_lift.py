@@ -1,4 +1,6 @@
-"""Lifting: the spec that a file's graph comes to is the one that a person would have written, or none."""
+"""Lifting: the spec that a file's graph comes to is the one
+that a person would have written, or none.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +158,10 @@ def test_norms_that_a_file_does_not_tell_are_noted(tmp_path: Path) -> None:
         lift(read(steps, style, tmp_path), "digits", "model.onnx").notes
         for style in ("torch folded", "scale and shift", "torch")
     )
-    words = "have a bias: a batch norm that was folded into one is not told from it, so the spec says the bias"
+    words = (
+        "have a bias: a batch norm that was folded into one is not told from it, "
+        "so the spec says the bias"
+    )
     assert folded == (f"4 convolutions {words}",)
     assert affine == (
         "10 batch norms are written as a scale and a shift: eps is not compared there",
@@ -174,7 +179,9 @@ QUICK = ("densenet40_k12", "peleenet", "sparsenet40_k24")
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in shipped()]
 )
 def test_a_shipped_spec_is_lifted_from_its_own_graph(name: str) -> None:
-    """Lifting what was lifted changes nothing, and both have as many parameters as the shipped spec."""
+    """Lifting what was lifted changes nothing,
+    and both have as many parameters as the shipped spec.
+    """
     text = lifted(load_spec(name))
     again = spec_of(text)
     assert lifted(again) == text
@@ -231,7 +238,9 @@ RANDOM = settings(
 @given(specs())
 @settings(RANDOM, max_examples=15)
 def test_a_random_network_is_lifted_or_refused(values: dict[str, Any]) -> None:
-    """Over the whole language; nothing ends in another way, and what is lifted has as many parameters."""
+    """Over the whole language; nothing ends in another way,
+    and what is lifted has as many parameters.
+    """
     check(values)
 
 

@@ -1,4 +1,6 @@
-"""Batches: exactly the images asked for, as NumPy and Pillow would make them, the same ones every time."""
+"""Batches: exactly the images asked for, as NumPy and Pillow would make them,
+the same ones every time.
+"""
 
 import os
 import subprocess
@@ -88,7 +90,9 @@ def images(*args, **options) -> np.ndarray:
 
 
 def test_evaluation_normalises_as_numpy_does_and_fills_the_last_batch():
-    """359 images in batches of 64: each once, in order, (value - mean) / std, then zeros of label -1."""
+    """359 images in batches of 64: each once, in order, (value - mean) / std,
+    then zeros of label -1.
+    """
     held_out = open_data(None).split().test
     result = epoch(held_out, DIGITS, training=False, batch_size=64)
     pixels, labels = (np.concatenate(parts) for parts in zip(*result, strict=True))
@@ -127,7 +131,9 @@ def test_evaluation_resizes_and_crops_as_pillow_does_in_two_steps(tmp_path, chan
 
 
 def test_evaluation_without_crop_resizes_to_the_size(tmp_path):
-    """`crop_pct` None keeps the whole image; halving is the filtered mean, not every second pixel."""
+    """`crop_pct` None keeps the whole image; halving is the filtered mean,
+    not every second pixel.
+    """
     source = photographs(tmp_path, 3)
     result = images(source, raw((20, 20)), training=False)
     for file, ours in zip(source.files, result, strict=False):
@@ -212,7 +218,9 @@ def test_training_drops_the_remainder_and_keeps_labels_with_their_images():
 
 
 def test_shifts_and_flips_are_of_the_right_set_uniform_and_independent():
-    """Each result is one crop of NumPy's padded image; offsets and flips are even and independent."""
+    """Each result is one crop of NumPy's padded image;
+    offsets and flips are even and independent.
+    """
     size, most, flips = 12, 4, (0, 1)
     source = gradient(2000, size)
     picture = source.arrays[0] + np.uint8(1)
@@ -279,7 +287,9 @@ def test_affine_turns_about_the_centre(quarters):
 
 
 def test_random_resized_crop_draws_areas_and_shapes_in_their_ranges():
-    """Read back from a gradient: area 0.08..1, ratio 3/4..4/3 evenly in its logarithm, half flipped."""
+    """Read back from a gradient: area 0.08..1,
+    ratio 3/4..4/3 evenly in its logarithm, half flipped.
+    """
     result = images(
         gradient(1000, 240), raw((60, 60), augment="random_resized_crop"), batch_size=100
     )
@@ -308,7 +318,9 @@ def test_random_resized_crop_takes_images_of_any_shape():
 
 
 def test_colour_jitter_changes_brightness_within_its_strength():
-    """A flat grey image becomes one between 0.8 and 1.2 times as bright, drawn anew for each image."""
+    """A flat grey image becomes one between 0.8 and 1.2 times as bright,
+    drawn anew for each image.
+    """
     source = Source(
         "grey", ("a",), np.zeros(200, np.int32), arrays=np.full((200, 4, 4, 3), 100, np.uint8)
     )
@@ -359,7 +371,9 @@ def test_epochs_and_seeds_shuffle_differently_and_reproducibly():
 
 
 def test_files_that_break_after_opening_are_named_without_mindspores_words(tmp_path):
-    """Text, a cut JPEG, one cut in its header (MindSpore's Decode dies of it), and one that is gone."""
+    """Text, a cut JPEG, one cut in its header (MindSpore's Decode dies of it),
+    and one that is gone.
+    """
     source = photographs(tmp_path, 12)
     whole = source.files[1].read_bytes()
     source.files[1].write_bytes(whole[: len(whole) // 2])

@@ -81,7 +81,9 @@ def test_no_images_give_zeros_and_say_so():
 
 
 def test_a_network_that_says_the_same_of_all_classes_is_right_by_chance_alone():
-    """Of equal logits the first class is the guess, as NumPy's argmax has it, and the first five are the five."""
+    """Of equal logits the first class is the guess, as NumPy's argmax has it,
+    and the first five are the five.
+    """
     labels = np.arange(10, dtype=np.int32)
     sums = _sum_figures(np.zeros((10, 10)), labels)
     assert sums[1] == (np.zeros((10, 10)).argmax(axis=1) == labels).sum() == 1

@@ -1,4 +1,6 @@
-"""A run directory holds all that is needed to understand, resume and validate a run, or says what it lacks."""
+"""A run directory holds all that is needed to understand,
+resume and validate a run, or says what it lacks.
+"""
 
 import json
 from dataclasses import replace

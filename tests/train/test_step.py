@@ -52,7 +52,9 @@ def data():
 
 
 def by_hand(recipe: Recipe, rates):
-    """Softmax regression: v <- m v + g + decay p; p <- p - rate v, or - rate (g + decay p + m v) with Nesterov."""
+    """Softmax regression: v <- m v + g + decay p;
+    p <- p - rate v, or - rate (g + decay p + m v) with Nesterov.
+    """
     images, labels, *parameters = (part.astype(np.float64) for part in data())
     settings = recipe.optimizer
     velocities = [np.zeros_like(p) for p in parameters]
@@ -80,7 +82,9 @@ def by_hand(recipe: Recipe, rates):
 
 @pytest.mark.parametrize("case", CASES)
 def test_twenty_steps_move_parameters_as_the_published_rules_do(case):
-    """Weights, bias, losses and right answers of softmax regression on fixed data, the rate changing each step."""
+    """Weights, bias, losses and right answers of softmax regression on fixed data,
+    the rate changing each step.
+    """
     prepare()
     import mindspore as ms
     from mindspore import Tensor, nn

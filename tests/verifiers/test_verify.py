@@ -1,4 +1,6 @@
-"""The proof of a graph: each rule has its code and words, and no garbage makes the verifiers stumble."""
+"""The proof of a graph: each rule has its code and words,
+and no garbage makes the verifiers stumble.
+"""
 
 import random
 from collections.abc import Callable, Mapping
@@ -79,7 +81,8 @@ def with_attrs(op: Op, **attrs: Any) -> Op:
         (
             lambda g: g.with_op(replace(g.ops["relu5"], kind="silu")),
             "G010",
-            "head G010 consists of batch_norm, silu, global_avg_pool, dense; the spec says batch_norm, relu,",
+            "head G010 consists of batch_norm, silu, global_avg_pool, dense; "
+            "the spec says batch_norm, relu,",
         ),
         (
             lambda g: g.with_op(with_attrs(g.ops["features.norm5"], eps=0.5)),
@@ -114,7 +117,9 @@ def test_a_connection_that_is_missing_is_told_by_layer() -> None:
 
 
 def test_nested_joins_in_order_are_as_good_as_flat_ones() -> None:
-    """Keras joins one layer after the other: the same channels in the same order, so the proof holds."""
+    """Keras joins one layer after the other:
+    the same channels in the same order, so the proof holds.
+    """
     graph = DIGITS
     for block in graph.regions_of("dense_block"):
         names = [op.name for op in graph.members[block.name]]
@@ -278,7 +283,9 @@ def test_random_soup_never_raises(name: str) -> None:
 
 
 def test_a_region_is_judged_by_what_the_spec_declares() -> None:
-    """A layer that is bottleneck in the spec and basic in the graph is caught, and the other way round."""
+    """A layer that is bottleneck in the spec and basic in the graph is caught,
+    and the other way round.
+    """
     basic = build_graph(load_spec("densenetbc_digits", ["layer=basic"]))
     declared = {r.name: r for r in DIGITS.regions.values()}
     mixed = Graph.of(

@@ -32,7 +32,9 @@ def weights_of(spec: str, *overrides: str, seed: int = 0) -> dict[str, np.ndarra
 
 
 def own_name(name: str) -> str:
-    """`dense1.0.bn1.weight`, `trans1.bn.bias`, `stem.conv.weight`, `fc.bias`: as somebody might call ours, in torch."""
+    """`dense1.0.bn1.weight`, `trans1.bn.bias`, `stem.conv.weight`, `fc.bias`:
+    as somebody might call ours, in torch.
+    """
     head, _, last = name.rpartition(".")
     last = SUFFIXES.get(last, last)
     head = head.removeprefix("features.").replace("classifier", "fc")

@@ -76,7 +76,8 @@ def test_two_orders_that_fit_are_refused():
     """Equal shapes, the second first: its place says one thing, its number another."""
     tensors, wanted = two_norms("bn2", "bn1")
     assert faults(tensors, wanted) == [
-        "FILE R012 two orders fit: bn2.running_mean is one.moving_mean by its place, two.moving_mean by the numbers "
+        "FILE R012 two orders fit: bn2.running_mean is one.moving_mean by its place, "
+        "two.moving_mean by the numbers "
         "in the names (write a --map)"
     ]
     tensors, wanted = two_norms("bn1", "bn2")
@@ -184,7 +185,7 @@ def test_numbers_and_shapes_that_differ_are_told():
     }
     found = faults(other)
     assert found[0] == (
-        "FILE R012 has stem.conv.weight as (16, 1, 3, 3) where the network has features.conv0.weight as (24, 1, 3, 3)"
-        + NO_ORDER
+        "FILE R012 has stem.conv.weight as (16, 1, 3, "
+        "3) where the network has features.conv0.weight as (24, 1, 3, 3)" + NO_ORDER
     )
     assert (len(found), found[-1][:14]) == (21, "FILE R012 and ")

@@ -72,7 +72,9 @@ def test_torchs_files_are_taken_over(prefix, legacy, tmp_path):
 
 
 def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
-    """In MindCV's structure, saved by MindSpore from a training step with momentum and moving averages."""
+    """In MindCV's structure, saved by MindSpore from a training step
+    with momentum and moving averages.
+    """
     import mindspore as ms
     from handwritten import HandwrittenDenseNet
     from mindspore import nn
@@ -109,7 +111,9 @@ def test_names_of_ones_own_by_rules_by_order_and_by_what_was_suggested(tmp_path)
 
 
 def test_what_differs_is_listed_in_the_files_names(tmp_path):
-    """Missing with the nearest, of another shape, surplus; the number of those that are not listed."""
+    """Missing with the nearest, of another shape, surplus;
+    the number of those that are not listed.
+    """
     theirs = in_names("torchvision")
     theirs["features.norm5.extra"] = theirs.pop("features.norm5.weight")
     theirs["features.conv0.weight"] = np.zeros((24, 3, 3, 3), np.float32)

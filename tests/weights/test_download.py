@@ -248,7 +248,10 @@ def test_a_damaged_note_of_the_part_starts_over(note, site, target):
 
 @pytest.mark.parametrize("more", [b"", b"garbage"])
 def test_a_part_as_long_as_the_file_or_longer(more, site, target):
-    """A process that was killed before the rename: nothing is sent again. Longer: it is no part of this file."""
+    """A process that was killed before the rename: nothing is sent again.
+
+    Longer: it is no part of this file.
+    """
     cut(site, target)
     (target.parent / "weights.ckpt.partial").write_bytes(CONTENT + more)
     fetch(f"{site.url}/weights.ckpt", target)

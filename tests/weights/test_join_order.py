@@ -68,7 +68,9 @@ def test_an_order_that_nobody_said_is_told():
 
 
 def test_names_that_are_known_settle_it(tmp_path):
-    """Torchvision's, timm's, MindCV's join the oldest first, and so does ours unless its spec says otherwise."""
+    """Torchvision's, timm's, MindCV's join the oldest first,
+    and so does ours unless its spec says otherwise.
+    """
     spec = load_spec("densenetbc_digits")
     weights, file = weights_of("densenetbc_digits"), tmp_path / "x.safetensors"
     for naming in ("mindspore", "mindcv", "torchvision", "torchvision_old"):

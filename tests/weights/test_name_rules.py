@@ -48,14 +48,19 @@ def test_bad_rules_are_told_with_their_places_all_at_once(tmp_path):
         "- 'a(': x\n- 'ab': '{1}'\n- [a, b]\n- {a: b, c: d}\n- 'a{3}': x\n- 'ok': 3\n- 'b': 'x}'\n"
     )
     assert faults(tmp_path, text) == [
-        "rules.yaml:1:3 R013 the pattern a( is no regular expression: missing ), unterminated subpattern",
-        "rules.yaml:2:3 R013 {1} stands for no group; the pattern has 0 ({1}, {2+1}: groups count from 1)",
+        "rules.yaml:1:3 R013 the pattern a( is no regular expression: missing ), "
+        "unterminated subpattern",
+        "rules.yaml:2:3 R013 {1} stands for no group; the pattern has 0 ({1}, {2+1}: "
+        "groups count from 1)",
         "rules.yaml:3:3 S003 a rule (=['a', 'b']) must be `pattern: replacement`, one of each",
-        "rules.yaml:4:3 S003 a rule (={'a': 'b', 'c': 'd'}) must be `pattern: replacement`, one of each",
-        r"rules.yaml:5:3 R013 the pattern a{3} has '{' at 2; it may hold letters, \. for a dot, \d, \d+, \w, \w+, "
+        "rules.yaml:4:3 S003 a rule (={'a': 'b', 'c': 'd'}) must be `pattern: "
+        "replacement`, one of each",
+        r"rules.yaml:5:3 R013 the pattern a{3} has '{' at 2; it may hold letters, \. "
+        r"for a dot, \d, \d+, \w, \w+, "
         "[^.]+, ., .*, [12], groups and |",
         "rules.yaml:6:3 S003 a rule (={'ok': 3}) must be `pattern: replacement`, one of each",
-        "rules.yaml:7:3 R013 x} stands for no group; the pattern has 0 ({1}, {2+1}: groups count from 1)",
+        "rules.yaml:7:3 R013 x} stands for no group; the pattern has 0 ({1}, {2+1}: "
+        "groups count from 1)",
     ]
     assert faults(tmp_path, "a: b\n") == [
         "rules.yaml:1:1 S003 rules are a list of `- pattern: replacement`"

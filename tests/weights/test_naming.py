@@ -67,7 +67,8 @@ def test_unknown_names_are_shown_with_what_to_do():
     with pytest.raises(ModelFileError) as caught:
         recognise(found, NAMES, "mine.pth")
     assert str(caught.value) == (
-        "mine.pth R011 follows no naming that is known here: stem.conv.weight, stem.bn.running_mean, "
+        "mine.pth R011 follows no naming that is known here: stem.conv.weight, "
+        "stem.bn.running_mean, "
         "stem.bn.running_var, ... (--map FILE, or --by-order)"
     )
     assert recognise(found, NAMES, "mine.pth", "mindcv").naming == "mindcv"

@@ -1,4 +1,6 @@
-"""torch's files are read to the last bit, and whatever else they hold neither runs nor gets through."""
+"""torch's files are read to the last bit,
+and whatever else they hold neither runs nor gets through.
+"""
 
 import collections
 import io
@@ -77,7 +79,9 @@ def test_both_formats_give_the_numbers_that_were_written(legacy, tmp_path):
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_python_itself_reads_the_tests_files_the_same(legacy):
-    """The files that the tests put together are pickles as Python means them, not as our reader does."""
+    """The files that the tests put together are pickles as Python means them,
+    not as our reader does.
+    """
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
     for kind in KINDS.values():
         setattr(torch, f"{kind}Storage", f"{kind}Storage")
@@ -214,7 +218,8 @@ def test_a_hostile_file_is_one_line_with_its_name_and_a_cure(tmp_path):
     with pytest.raises(ModelFileError) as caught:
         read_weights(file)
     assert str(caught.value) == (
-        f"{file} R010 is no .pth file that can be read: it needs 'posix.system', which no state dict does and which "
+        f"{file} R010 is no .pth file that can be read: it needs 'posix.system', "
+        "which no state dict does and which "
         "could run code (save the state_dict alone, or as .safetensors)"
     )
 
@@ -321,7 +326,9 @@ def test_allowed_things_are_not_put_to_another_use(name):
 
 
 def test_cycles_and_depth_do_no_harm():
-    """A dict in itself, a list in itself, a million brackets: refused or set aside, the stack holds."""
+    """A dict in itself, a list in itself, a million brackets:
+    refused or set aside, the stack holds.
+    """
     cyclic = archive(b"}q\x01" + word("a") + b"h\x01s", [])
     assert reason(cyclic) == "it holds no state dict of tensors"
     nested = archive(b"}q\x01" + word("state_dict") + b"h\x01s", [])

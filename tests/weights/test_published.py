@@ -35,7 +35,9 @@ FILE = "densenet121-120_5004_Ascend.ckpt"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that MindSpore itself has written: tensors of several lengths, a scalar and an appended value."""
+    """A checkpoint that MindSpore itself has written:
+    tensors of several lengths, a scalar and an appended value.
+    """
     prepare()
     import mindspore as ms
 
@@ -94,7 +96,8 @@ def test_each_published_name_is_a_shipped_spec_with_mindcvs_address(monkeypatch)
         assert found.naming == "mindcv"
         assert address(name) == found.address
         assert re.fullmatch(
-            rf"https://download\.mindspore\.cn/toolkits/mindcv/densenet/{name}-120_5004_Ascend\.ckpt",
+            r"https://download\.mindspore\.cn/toolkits/mindcv/densenet/"
+            rf"{name}-120_5004_Ascend\.ckpt",
             found.address,
         )
 
@@ -184,7 +187,9 @@ def test_weights_are_downloaded_once_and_their_digest_kept(site, cache, checkpoi
 
 
 def test_another_file_under_the_same_name_is_refused(site, cache, checkpoint):
-    """Trust on first use, even when the first file is gone; the error says how to trust the new one."""
+    """Trust on first use, even when the first file is gone;
+    the error says how to trust the new one.
+    """
     weights_file(NAME).unlink()
     site.content = checkpoint.read_bytes() * 2
     with pytest.raises(
@@ -239,7 +244,9 @@ def test_a_file_that_was_put_there_by_hand_is_trusted_if_it_is_a_checkpoint(cach
 
 @pytest.mark.parametrize("spoil", ["page", "short", "long", "newline", "newlines"])
 def test_what_is_no_whole_checkpoint_is_not_trusted(spoil, site, cache, checkpoint):
-    """A page that says sorry, a file whose length the server tells wrong, a text; nothing is left or kept."""
+    """A page that says sorry, a file whose length the server tells wrong, a text;
+    nothing is left or kept.
+    """
     whole = checkpoint.read_bytes()
     wrong = {
         "page": b"<html>sorry</html>",

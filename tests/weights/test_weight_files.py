@@ -122,7 +122,9 @@ def test_training_state_is_set_aside(tmp_path):
 
 
 def test_half_and_brain_floats_become_floats(tmp_path):
-    """In MindSpore's files and in .safetensors, which NumPy's own reader cannot read with bfloat16."""
+    """In MindSpore's files and in .safetensors,
+    which NumPy's own reader cannot read with bfloat16.
+    """
     prepare()
     import mindspore as ms
 
@@ -140,7 +142,9 @@ def test_half_and_brain_floats_become_floats(tmp_path):
 
 
 def test_other_files_are_refused_in_one_line(tmp_path):
-    """R001 for what cannot be read, R002 with a cure for other kinds and for files that were cut."""
+    """R001 for what cannot be read, R002 with a cure for other kinds
+    and for files that were cut.
+    """
     assert fault(tmp_path / "none.ckpt") == "R001 cannot be read: No such file or directory"
     assert fault(tmp_path) == "R001 cannot be read: Is a directory (name a file in it)"
     file = tmp_path / "file"

@@ -1,6 +1,8 @@
-"""Files as torch writes them, put together by hand: torch is no dependency of the project or its tests.
+"""Files as torch writes them, put together by hand:
+torch is no dependency of the project or its tests.
 
-The layout is that of `torch/serialization.py`: `_save` for the archive, `_legacy_save` for the stream.
+The layout is that of `torch/serialization.py`:
+`_save` for the archive, `_legacy_save` for the stream.
 """
 
 from __future__ import annotations
@@ -114,7 +116,9 @@ def steps_of(array: np.ndarray) -> list[int]:
 
 
 def state_dict(arrays: Mapping[str, np.ndarray], *, legacy: bool = False) -> bytes:
-    """The pickle of a state dict without its first and last opcode; storage k is that of the k-th tensor."""
+    """The pickle of a state dict without its first and last opcode;
+    storage k is that of the k-th tensor.
+    """
     made = {
         name: tensor(
             storage(str(index), KINDS[array.dtype.name], array.size, legacy=legacy),

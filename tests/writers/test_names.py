@@ -33,7 +33,9 @@ def named(*names: str) -> Graph:
 
 
 def test_the_names_that_are_refused_are_those_of_the_installed_cell() -> None:
-    """A new version of MindSpore that adds one is noticed here; what begins with _ no step may be called."""
+    """A new version of MindSpore that adds one is noticed here;
+    what begins with _ no step may be called.
+    """
     prepare()
     from mindspore import nn
 
@@ -44,7 +46,9 @@ def test_the_names_that_are_refused_are_those_of_the_installed_cell() -> None:
     "name", ["phase", "cells", "training", "compile", "construct", "to", "block.phase", "class"]
 )
 def test_a_name_that_would_replace_a_part_of_every_cell_is_refused(name: str) -> None:
-    """W003 at the operator, by the writer and by what makes the network live; so are Python's words."""
+    """W003 at the operator, by the writer and by what makes the network live;
+    so are Python's words.
+    """
     with pytest.raises(GraphError, match=r"W003 '(\w+)' cannot name an operator") as caught:
         write_module(named(name))
     (fault,) = caught.value.diagnostics

@@ -1,4 +1,6 @@
-"""Every operator, rule and template in small networks: graph mode and PyNative agree with a NumPy forward."""
+"""Every operator, rule and template in small networks:
+graph mode and PyNative agree with a NumPy forward.
+"""
 
 from __future__ import annotations
 
@@ -215,7 +217,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def graph_of(**settings_of_spec: Any) -> Graph:
-    """A verified graph; two blocks of two layers of 3 channels on 13 x 11 pixels where nothing else is said."""
+    """A verified graph; two blocks of two layers
+    of 3 channels on 13 x 11 pixels where nothing else is said.
+    """
     usual = {
         "input": {"channels": 2, "height": 13, "width": 11},
         "stem": BARE,
@@ -245,7 +249,9 @@ def outputs(ms: Any, network: Any, images: Any, mode: int) -> list[Any]:
 def test_a_network_of_it_computes_what_its_graph_says(
     ms: Any, case: str, as_ruff_has_it: Any
 ) -> None:
-    """Equal bits in both modes, near the NumPy forward; parameters by the graph's names; a text as ruff has it."""
+    """Equal bits in both modes, near the NumPy forward;
+    parameters by the graph's names; a text as ruff has it.
+    """
     graph = graph_of(**CASES[case])
     network, parameters = create_network(graph), oracle.random_parameters(graph.ops.values(), 0)
     given = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
@@ -268,7 +274,9 @@ def test_a_network_of_it_computes_what_its_graph_says(
 
 
 def test_every_kind_of_operator_stands_in_one_of_these_networks() -> None:
-    """So that an operator that is new cannot be forgotten; test_module.py has the activations that are missing."""
+    """So that an operator that is new cannot be forgotten;
+    test_module.py has the activations that are missing.
+    """
     kinds = {op.kind for case in CASES.values() for op in graph_of(**case).ops.values()}
     elsewhere = {"relu6", "gelu", "hard_swish", "dropout", "output"}
     assert kinds | elsewhere == set(OPERATORS)

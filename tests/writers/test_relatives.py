@@ -59,7 +59,9 @@ def images(ms: Any, graph: Graph, batch: int) -> Any:
 def test_the_module_of_every_shipped_spec_is_as_ruff_would_have_it(
     name: str, as_ruff_has_it: Any
 ) -> None:
-    """Of a length that a person reads, no class unused, and nothing imported but MindSpore's and Python's own."""
+    """Of a length that a person reads, no class unused,
+    and nothing imported but MindSpore's and Python's own.
+    """
     text = write_module(build_graph(load_spec(name)))
     as_ruff_has_it(text)
     lines = text.splitlines()
