@@ -20,7 +20,7 @@ from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
 from archspec.train.data.batches import load_batches
-from archspec.train.data.datasets import Source, Splits, identify_data, open_data, open_held_out
+from archspec.train.data.datasets import identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (
     can_stand_in,
     check_classes,
@@ -30,6 +30,7 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
+from archspec.train.data.source import Source, Splits
 from archspec.train.evaluate import Accuracy, check_finite, evaluate
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
 from archspec.train.run_directory import Run, open_run
@@ -123,42 +124,36 @@ def open_trained(
     if os.path.isdir(target):  # pathlib's own raises for a name that is too long
         run = open_run(Path(target))
         if overrides:
-            raise SpecError.one(
-                "S011", f"--set {overrides[0]}: a run's network is fixed", target, "leave --set out"
-            )
+            message = f"--set {overrides[0]}: a run's network is fixed"
+            raise SpecError.one("S011", message, target, "leave --set out")
         chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
         return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
     if target not in shipped() and not os.path.exists(os.path.expanduser(target)):
+        message = f"there is no {target[:60]!r}, neither a run directory nor a spec"
         hint = hint_at_nearest(Path(target).stem) or "densenet list names the shipped specs"
-        raise SpecError.one(
-            "S010", f"there is no {target[:60]!r}, neither a run directory nor a spec", "", hint
-        )
+        raise SpecError.one("S010", message, "", hint)
     spec = load_spec(target, overrides)
     if ckpt is None:
-        raise ModelFileError.one(
-            "R004",
-            f"{target} is a spec; it needs weights",
-            "",
-            "--ckpt FILE or --pretrained, or name a run",
-        )
+        cure = "--ckpt FILE or --pretrained, or name a run"
+        raise ModelFileError.one("R004", f"{target} is a spec; it needs weights", "", cure)
     found = convert(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
     # All but the classifier must fit, so the file may have been trained for other classes.
-    classes = 0
-    if CLASSIFIER in found.tensors:
-        classes = found.tensors[CLASSIFIER].shape[0]
+    classes = _classes_of(found.tensors)
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
-    kind = (
-        identify_data(data_dir)
-        if data_dir
-        else "digits"
-        if can_stand_in(spec, grey=True)
-        else "folder"
-    )
-    return Trained(
-        spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors
-    )
+    chosen = load_recipe(recipe or _choose_recipe(spec, data_dir), recipe_overrides)
+    return Trained(spec, chosen, ckpt, tensors=found.tensors)
+
+
+def _classes_of(tensors: Mapping[str, Floats]) -> int:
+    return tensors[CLASSIFIER].shape[0] if CLASSIFIER in tensors else 0
+
+
+def _choose_recipe(spec: Spec, data_dir: Path | None) -> str:
+    if data_dir:
+        return RECIPES[identify_data(data_dir)]
+    return RECIPES["digits" if can_stand_in(spec, grey=True) else "folder"]
 
 
 def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:

@@ -19,8 +19,8 @@ from typing_extensions import Self
 from archspec.runtime import prepare
 from archspec.train import checkpoint
 from archspec.train.data.batches import epoch_indices, epoch_seed, held_out_indices, load_batches
-from archspec.train.data.datasets import Source, Splits
 from archspec.train.data.inputs import check_classes, make_preprocess, open_splits, read_data_digest
+from archspec.train.data.source import Source, Splits
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.recipe.schedule import learning_rates

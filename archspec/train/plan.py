@@ -20,8 +20,9 @@ from archspec.graph.digest import structure_digest
 from archspec.runtime import hold_interrupts, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.train.data.datasets import DataSet, Splits, open_data
+from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
+from archspec.train.data.source import DataSet, Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
@@ -64,8 +65,8 @@ def plan_run(
     device_target: str = "CPU",
     devices: int = 1,
 ) -> Plan:
-    """Return a checked plan: the spec with the data's number of
-    classes unless it is given, the recipe.
+    """Return a checked plan: the spec, with the data's number of classes unless it is given,
+    and the recipe.
 
     Raises:
         ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few
@@ -98,13 +99,13 @@ def plan_run(
         device_target=device_target,
         devices=devices,
         structure_digest=structure_digest(graph),
-        versions={
-            "densenet-archspec": version("densenet-archspec"),
-            "mindspore": version("mindspore"),
-        },
+        versions={name: version(name) for name in ("densenet-archspec", "mindspore")},
     )
-    begin = read_initial_weights(initial, spec) if initial is not None else None
-    return Plan(spec, recipe, settings, splits, (*notes, *([begin.note] if begin else [])), begin)
+    begin = None
+    if initial is not None:
+        begin = read_initial_weights(initial, spec)
+        notes = (*notes, begin.note)
+    return Plan(spec, recipe, settings, splits, notes, begin)
 
 
 def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:

@@ -26,7 +26,8 @@ from archspec.train.data.batches import (
     held_out_indices,
     load_batches,
 )
-from archspec.train.data.datasets import Source, open_data
+from archspec.train.data.datasets import open_data
+from archspec.train.data.source import Source
 
 ROOT = Path(__file__).parents[2]
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing"
@@ -451,7 +452,7 @@ from pathlib import Path
 import numpy as np
 import archspec.train.data.batches as data
 assert not any(name.split(".")[0] == "mindspore" for name in sys.modules)
-from archspec.train.data.datasets import Source
+from archspec.train.data.source import Source
 files = tuple(sorted(Path({str(source.files[0].parent)!r}).iterdir()))
 source = Source("x", ("a",), np.zeros(len(files), np.int32), files=files)
 preprocess = data.Preprocess((16, 16), 3, (0.0,) * 3, (1.0,) * 3)

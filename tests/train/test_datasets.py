@@ -19,8 +19,9 @@ from sklearn.datasets import load_digits
 
 from archspec.errors import DataError
 from archspec.train.data import image_files
-from archspec.train.data.datasets import Source, open_data, open_held_out
+from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.image_files import read_image
+from archspec.train.data.source import Source
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 NOBODY = 65534

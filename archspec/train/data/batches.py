@@ -21,7 +21,7 @@ from PIL import Image, ImageEnhance
 
 from archspec.errors import DataError, Diagnostic
 from archspec.runtime import prepare
-from archspec.train.data.datasets import Source, raise_faults
+from archspec.train.data.source import Source, raise_faults
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
 Pixels = npt.NDArray[np.uint8]

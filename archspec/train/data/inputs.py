@@ -11,7 +11,8 @@ from pathlib import Path
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
 from archspec.train.data.batches import Preprocess
-from archspec.train.data.datasets import DataSet, Source, Splits, open_data
+from archspec.train.data.datasets import open_data
+from archspec.train.data.source import DataSet, Source, Splits
 from archspec.train.recipe.model import Recipe
 from archspec.train.run_directory import Run
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from archspec.errors import Diagnostic
 
 if TYPE_CHECKING:
-    from archspec.train.data.datasets import Source
+    from archspec.train.data.source import Source
 
 MAX_COMPARED = 50
 """Images of a class whose contents are compared: of other images the first differs already."""
