@@ -139,6 +139,7 @@ def create_run(path: Path, spec: Spec, recipe: Recipe, settings: Settings, netwo
         write_atomic(run.path / "spec.yaml", to_yaml(spec.resolved()))
         write_atomic(run.path / "recipe.yaml", to_yaml(recipe.resolved()))
         write_atomic(run.path / "network.py", network)
+        # Last: a directory without it is no run, whatever interrupted the others.
         write_atomic(run.path / "run.json", json.dumps(asdict(settings), indent=2) + "\n")
     except OSError as error:
         raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(path)) from None

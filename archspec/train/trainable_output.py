@@ -45,6 +45,7 @@ def check_logits(spec: Spec, graph: Graph) -> None:
 
 def _walk_behind_weights(graph: Graph) -> Iterator[Op]:
     """Walk back from the output; yield each operator that changes logits, the last first."""
+    # Breadth first, so that what stands nearest to the output is told first.
     waiting, seen = [*graph.outputs], set[str]()
     while waiting:
         op = graph.ops[waiting.pop(0)]

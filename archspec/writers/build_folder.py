@@ -34,6 +34,7 @@ def build_folder(
     """
     graph = verified(build_graph(spec))
     module = write_module(graph)
+    # Before anything is written: a network that cannot be certified leaves no folder behind.
     certificate = certify(spec, graph, module) if certify else None
     digests = {"structure_digest": structure_digest(graph), "named_digest": named_digest(graph)}
     try:

@@ -101,7 +101,7 @@ def read_cifar(paths: Sequence[Path], *, layout: Cifar) -> Records:
     if faults:
         raise DataError(faults)
     records = np.concatenate(batches)
-    planes = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32)
+    planes = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32)  # red, green, blue
     return Records(
         classes=names,
         labels=records[:, layout.label_bytes - 1].astype(np.int32),

@@ -41,7 +41,7 @@ def die_with_parent() -> None:
     job = os.environ.get(SUPERVISOR)
     if job is None or sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux alone knows it
     parent = os.getppid()
     if str(parent) == job.partition(":")[0]:
         return

@@ -28,7 +28,7 @@ Batch = Annotated[int, Field(strict=True, ge=1, le=65_536)]
 Milestone = Annotated[float, Field(strict=True, ge=0, le=100_000, allow_inf_nan=False)]
 
 
-# The recipe of each kind of data set, where the user names none.
+# The recipe of each kind of data set, where the user names none; its size decides how one trains.
 RECIPES = {
     "digits": "digits",
     "folder": "imagefolder",

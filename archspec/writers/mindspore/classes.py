@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import count
 from math import prod
 from typing import Any
 
@@ -63,6 +63,38 @@ Norms = Mapping[tuple[str, ...], str]
 
 
 @dataclass(frozen=True)
+class _Growth:
+    """How the loop of a block counts its layers and their channels, as it is written."""
+
+    counting: str
+    """What stands behind `for`."""
+    layers: str
+    """How many there are."""
+    rate: str
+    """What layer i adds."""
+    before: str
+    """What all layers before layer i add."""
+    all: str
+    """What all layers of the block add."""
+
+
+_EVEN = _Growth(
+    counting="i in range(num_layers)",
+    layers="num_layers",
+    rate="growth_rate",
+    before="i * growth_rate",
+    all="num_layers * growth_rate",
+)
+_UNEVEN = _Growth(
+    counting="i, k in enumerate(growth_rates)",
+    layers="len(growth_rates)",
+    rate="k",
+    before="sum(growth_rates[:i])",
+    all="sum(growth_rates)",
+)
+
+
+@dataclass(frozen=True)
 class Class:
     """A class of the emitted module."""
 
@@ -99,8 +131,9 @@ class Classes:
             return "Network"
         base = "".join(part[:1].upper() + part[1:] for part in container.kind.split("_"))
         taken = {made.name for made in self.written} | TAKEN
-        names = chain([base], (f"{base}{number}" for number in count(2)))
-        return next(name for name in names if name not in taken)
+        if base not in taken:
+            return base
+        return next(name for n in count(2) if (name := f"{base}{n}") not in taken)
 
     def _describe_likeness(self, container: Container) -> str:
         """What two containers share when one class can serve both:
@@ -148,15 +181,14 @@ class Classes:
     def _write_class(self, name: str, alike: Sequence[Container]) -> Class:
         loops = [self._find_loop(container) for container in alike]
         found = [loop for loop in loops if loop]
-        rows = [container.items for container in alike]
         if found:  # the layers are written as one line; what stands beside them is followed
-            rows = [loop.others for loop in found]
-        widths = Widths(alike, rows, self.made, self.channels)
-        written = (
-            self._write_loop(alike, found, widths)
-            if found
-            else self._write_straight(alike[0], widths)
-        )
+            beside = [loop.others for loop in found]
+            widths = Widths(alike, beside, self.made, self.channels)
+            written = self._write_loop(alike, found, widths)
+        else:
+            items = [container.items for container in alike]
+            widths = Widths(alike, items, self.made, self.channels)
+            written = self._write_straight(alike[0], widths)
         parameters = _parameters_used(widths, written)
         signature = break_line(f"    def __init__(self{''.join(f', {p}' for p in parameters)}):")
         inputs = ", ".join(inputs_of(alike[0]))
@@ -173,15 +205,12 @@ class Classes:
 
     def _write_straight(self, first: Container, widths: Widths) -> dict[str, str]:
         """A container whose cells are made one by one and run in order."""
-        uneven = not all(map(grows_evenly, widths.alike))
-        if uneven:
+        cells = []
+        if not all(map(grows_evenly, widths.alike)):
             widths.count_layer_by_layer()
-        cells = ["        c = (in_channels, *growth_rates)"] * uneven
-        every = range(len(first.items))
-        cells += [
-            f"        self.{local} = {made}"
-            for local, made in self._write_cells(first, widths, every)
-        ]
+            cells.append("        c = (in_channels, *growth_rates)")
+        for local, made in self._write_cells(first, widths, range(len(first.items))):
+            cells.append(f"        self.{local} = {made}")
         if not first.path:  # the network itself, once all of it is there
             cells.append("        initialise(self)")
         # Widths are followed while cells are made, so the body, which needs none, comes last.
@@ -192,36 +221,32 @@ class Classes:
         self, alike: Sequence[Container], loops: Sequence[DenseLoop], widths: Widths
     ) -> dict[str, str]:
         """A block whose layers are made in a loop, each reading all that came before it."""
-        loop, first, even = loops[0], alike[0], all(map(grows_evenly, alike))
+        loop, first = loops[0], alike[0]
+        growth = _EVEN if all(map(grows_evenly, alike)) else _UNEVEN
         # In running order, as widths are followed: items before the loop, the loop, items behind.
         behind = count_items_before(loop)
         extra = self._write_cells(first, widths, range(behind))
-        if not even:
+        if growth is _UNEVEN:
             widths.add_parameter("growth_rates", [rates_of(block) for block in alike])
-        start = widths.sums.get(loop.source) or Sum(
-            [widths.add_parameter("in_channels", _channels_read(alike))]
-        )
-        added = "num_layers * growth_rate" if even else "sum(growth_rates)"
-        widths.known[added] = [sum(rates_of(block)) for block in alike]
-        widths.sums[loop.gathered] = Sum({added: 1} if loop.new_alone else {**start, added: 1})
+        start = widths.sums.get(loop.source)
+        if not start:
+            start = Sum([widths.add_parameter("in_channels", _channels_read(alike))])
+        widths.known[growth.all] = [sum(rates_of(block)) for block in alike]
+        gathered = {growth.all: 1} if loop.new_alone else {**start, growth.all: 1}
+        widths.sums[loop.gathered] = Sum(gathered)
         extra += self._write_cells(first, widths, range(behind, len(loop.others)))
-        grown = "i * growth_rate" if even else "sum(growth_rates[:i])"
-        arguments = {
-            "in_channels": f"{format_sum(start)} + {grown}",
-            "growth_rate": "growth_rate" if even else "k",
-        }
+        own = {"in_channels": f"{format_sum(start)} + {growth.before}", "growth_rate": growth.rate}
         made = self.made[loop.layers[0].path]
-        given = [
-            arguments.get(p) or self._argument_of_layers(p, loops, widths) for p in made.parameters
-        ]
+        given = [own.get(p) or self._argument_of_layers(p, loops, widths) for p in made.parameters]
         prefix = first.local(loop.layers[0]).rstrip("0123456789")
         cells = [f'            layers[f"{prefix}{{i + 1}}"] = {made.name}({", ".join(given)})']
         cells += [f'        layers["{local}"] = {expression}' for local, expression in extra]
-        number = "num_layers" if even else "len(growth_rates)"
+        # What stands beside the layers is in the same cell_list, behind them.
+        rest = f"        self.num_layers = {growth.layers}\n" if loop.others else ""
         return {
-            "counting": "i in range(num_layers)" if even else "i, k in enumerate(growth_rates)",
+            "counting": growth.counting,
             "cells": _join_lines(cells),
-            "rest": f"        self.num_layers = {number}\n" if loop.others else "",
+            "rest": rest,
             "body": _join_lines(f"        {line}" for line in write_loop(first, loop)),
         }
 
@@ -252,19 +277,20 @@ class Classes:
         if isinstance(item, Op):
             return self._write_operator(position, item, widths) if is_cell(item) else ""
         made = self.made[item.path]
-        named = item.kind != "dense_layer"
-        arguments = [f"{p}=" * named + widths.write_argument(position, p) for p in made.parameters]
+        arguments = []
+        for parameter in made.parameters:
+            # The few that a layer takes are known by their order, as a person would write them.
+            name = "" if item.kind == "dense_layer" else f"{parameter}="
+            arguments.append(f"{name}{widths.write_argument(position, parameter)}")
         return f"{made.name}({', '.join(arguments)})"
 
     def _write_operator(self, position: int, op: Op, widths: Widths) -> str:
-        varying = {
-            name: widths.write_attribute(position, name)
-            for name in ("start", "stop", "size")
-            if name in op.attrs
-        }
-        return write_cell(
-            op, widths.write_width(op.inputs[0]), widths.write_width(op.name), self.norms, **varying
-        )
+        varying = {}
+        for name in ("start", "stop", "size"):
+            if name in op.attrs:
+                varying[name] = widths.write_attribute(position, name)
+        ins, outs = widths.write_width(op.inputs[0]), widths.write_width(op.name)
+        return write_cell(op, ins, outs, self.norms, **varying)
 
 
 def _parameters_used(widths: Widths, written: Mapping[str, str]) -> list[str]:
@@ -294,9 +320,8 @@ def _fixed_attributes(op: Op) -> list[tuple[str, object]]:
 def _write_doc(container: Container, widths: Widths) -> str:
     """What a class is made of, and its shapes where its widths have names."""
     made_of = _describe_items(container)
-    before, after = (
-        widths.write_width(names[0]) for names in (container.entering, container.leaving)
-    )
+    before = widths.write_width(container.entering[0])
+    after = widths.write_width(container.leaving[0])
     stride = _stride_of(container)
     size = f"H / {stride}, W / {stride}" if stride > 1 else "H, W"
     shapes = f"    (N, {before}, H, W) -> (N, {after}, {size})."
@@ -311,8 +336,12 @@ def _describe_items(container: Container) -> str:
     if layers := layers_of(container):
         return f"{len(layers)} layers; what each of them reads stands in `construct`."
     parts = [container.local(item) for item in container.items]
-    made_of = ", ".join(parts if len(parts) <= 8 else [*parts[:4], "...", parts[-1]])
-    return f"{made_of if len(made_of) <= 78 else f'{parts[0]}, ..., {parts[-1]}'}."
+    if len(parts) > 8:
+        parts = [*parts[:4], "...", parts[-1]]
+    made_of = ", ".join(parts)
+    if len(made_of) > 78:  # with quotes and indentation, the length of a line
+        made_of = f"{parts[0]}, ..., {parts[-1]}"
+    return f"{made_of}."
 
 
 def _stride_of(container: Container) -> int:

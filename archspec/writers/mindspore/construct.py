@@ -92,6 +92,7 @@ def _write_items(
     Where the items run in a row, each value is called x;
     `inline` is one that is written where it is read.
     """
+    # What several items read gets a name, or it would be computed once for each.
     readers = Counter(value for item in container.items for value in values_read(item))
     lines: list[str] = []
     for item in items:

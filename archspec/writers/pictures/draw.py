@@ -45,6 +45,7 @@ def draw(graph: Graph, target: Path) -> None:
 
 
 def _replace_file(target: Path, content: bytes) -> None:
+    # The process's id, since two may draw into one folder at a time.
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)

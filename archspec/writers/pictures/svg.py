@@ -33,7 +33,7 @@ def to_svg(picture: Picture, *, inline: bool = False) -> str:
     ET.SubElement(root, "title").text = picture.title
     ET.SubElement(root, "rect", {"width": "100%", "height": "100%", "fill": "#ffffff"})
     root.extend(map(_make_element, picture.items))
-    ET.indent(root, space="")
+    ET.indent(root, space="")  # an element a line, so that two pictures can be compared
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
