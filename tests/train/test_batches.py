@@ -456,7 +456,7 @@ from archspec.train.data.source import Source
 files = tuple(sorted(Path({str(source.files[0].parent)!r}).iterdir()))
 source = Source("x", ("a",), np.zeros(len(files), np.int32), files=files)
 preprocess = data.Preprocess((16, 16), 3, (0.0,) * 3, (1.0,) * 3)
-epoch = data.batches(source, indices=np.arange(40), preprocess=preprocess, training=True,
+epoch = data.load_batches(source, indices=np.arange(40), preprocess=preprocess, training=True,
                      batch_size=4, seed=0, workers=2)
 print(next(epoch)[0].shape)
 """
