@@ -1,7 +1,8 @@
 """Which sources feed a layer: one small function a rule, in one table with its closed-form count.
 
-Sources are numbered 0 (the block's input) to L (its last layer); layers run from 1 to L. The order in which they
-are joined is the order in which they are given here: it decides which channels the weights behind the join meet.
+Sources are numbered 0 (the block's input) to L (its last layer); layers run from 1 to L. The order
+in which they are joined is the order in which they are given here:
+it decides which channels the weights behind the join meet.
 """
 
 from __future__ import annotations
@@ -90,19 +91,20 @@ def _powers_back(layer: int, wiring: Wiring) -> Sources:
 
 
 def _count_powers_back(layers: int, wiring: Wiring) -> int:
+    # Layer i has as many sources as i has binary digits; this is their sum over 1 to L.
     octaves = layers.bit_length()
     return (layers + 1) * octaves - (1 << octaves) + 1
 
 
 def _dividing_powers_back(layer: int, wiring: Wiring) -> Sources:
-    return tuple(layer - (1 << n) for n in reversed(range(power_of_two(layer) + 1)))
+    return tuple(layer - (1 << n) for n in reversed(range(exponent_of_two(layer) + 1)))
 
 
 def _odd_and_last(layers: int, wiring: Wiring) -> Sources:
     return tuple(n for n in range(1, layers + 1) if n % 2 or n == layers)
 
 
-def power_of_two(layer: int) -> int:
+def exponent_of_two(layer: int) -> int:
     """Return how often 2 divides a layer's number."""
     return (layer & -layer).bit_length() - 1
 
@@ -118,11 +120,14 @@ RULES: Mapping[str, Rule] = {
     "log": Rule(
         _powers_back, lambda layers, wiring: _powers_back(layers + 1, wiring), _count_powers_back
     ),
-    # HarDNet (Chao et al. 2019): i - 2^n where 2^n divides i; the output keeps odd layers and the last.
+    # HarDNet (Chao et al. 2019): i - 2^n where 2^n divides i; the output keeps odd layers and the
+    # last.
+    # The powers of two that divide 1 to L are L - bits(L) in all (Legendre); 2^0 is one more each.
     "harmonic": Rule(
         _dividing_powers_back, _odd_and_last, lambda layers, wiring: 2 * layers - layers.bit_count()
     ),
-    # VoVNet (Lee et al. 2019), one-shot aggregation: a chain of layers, all of which the output joins.
+    # VoVNet (Lee et al. 2019), one-shot aggregation: a chain of layers, all of which the output
+    # joins.
     "one_shot": Rule(
         lambda layer, wiring: (layer - 1,), _all, lambda layers, wiring: layers, aggregates=True
     ),
@@ -138,14 +143,16 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def sources(wiring: Wiring, layer: int) -> Sources:
+def sources_of_layer(wiring: Wiring, layer: int) -> Sources:
     """Return the sources of a layer in the order in which it joins them."""
     found = RULES[wiring.kind].sources(layer, wiring)
     return found[::-1] if wiring.is_newest_first else found
 
 
-def gathered(wiring: Wiring, layers: int) -> Sources:
-    """Return the sources that a block's output joins, in order: those that the spec lists, else its rule's."""
+def sources_of_output(wiring: Wiring, layers: int) -> Sources:
+    """Return the sources that a block's output joins, in order:
+    those that the spec lists, else its rule's.
+    """
     if isinstance(wiring.output, tuple):
         return wiring.output
     gathers = RULES[wiring.kind].gathers
@@ -153,20 +160,23 @@ def gathered(wiring: Wiring, layers: int) -> Sources:
     return found[::-1] if wiring.is_output_newest_first else found
 
 
-def count(wiring: Wiring, layers: int, aggregated: bool = False) -> int:
-    """Return the closed-form number of direct connections of a block: of its layers, aggregation and bypass."""
+def count_connections(wiring: Wiring, layers: int, aggregated: bool = False) -> int:
+    """Return the closed-form number of direct connections of a block:
+    of its layers, aggregation and bypass.
+    """
     rule = RULES[wiring.kind]
-    aggregation = len(gathered(wiring, layers)) if aggregated and rule.aggregates else 0
-    return rule.count(layers, wiring) + aggregation + bypasses(wiring)
+    aggregation = len(sources_of_output(wiring, layers)) if aggregated and rule.aggregates else 0
+    return rule.count(layers, wiring) + aggregation + has_bypass(wiring)
 
 
-def around(wiring: Wiring, channels: int) -> int:
+def count_bypassing(wiring: Wiring, channels: int) -> int:
     """Return how many of a block's input channels, the first ones, go round its layers."""
-    share = Fraction(str(wiring.share or 0.5)) if bypasses(wiring) else 1
+    # A decimal fraction: 1 - 0.9 of 10 channels is one, and none in binary floating point.
+    share = Fraction(str(wiring.share or 0.5)) if has_bypass(wiring) else 1
     return math.floor((1 - share) * channels)
 
 
-def bypasses(wiring: Wiring) -> bool:
+def has_bypass(wiring: Wiring) -> bool:
     """Return whether a share of the input's channels goes round the layers: one more connection."""
     return RULES[wiring.kind].bypass or wiring.share is not None
 

@@ -1,8 +1,8 @@
 """One tree of errors. Each error carries diagnostics: code, place, message, and the likely cure.
 
 Codes are stable and documented in docs/errors.md:
-Y reading YAML, S the spec or recipe, G the graph, W writing, R reading a model file, D data, T training,
-E the environment, N published weights and the network.
+Y reading YAML, S the spec or recipe, G the graph, W writing, R reading a model file, D data, T
+training, E the environment, N published weights and the network.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Diagnostic:
 
 
 class ArchspecError(Exception):
-    """The user's input is wrong. Holds every fault found, not only the first; the CLI exits with 1."""
+    """The user's input is wrong.
+
+    Holds every fault found, not only the first; the CLI exits with 1.
+    """
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
@@ -88,11 +91,11 @@ class EnvironmentFault(ArchspecError):
     """The installation or the machine lacks something (codes E)."""
 
 
-def first_of(names: Sequence[str]) -> str:
+def name_first(names: Sequence[str]) -> str:
     """Return `conv1`, or of several `conv1 and 2 more`."""
     return f"{names[0]} and {len(names) - 1:,} more" if names[1:] else names[0]
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """Return `1 layer`, `2 layers`, `1,024 layers`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -24,6 +24,7 @@ PACKED = "a compressed archive"
 PAGE = "a web page"
 TEXT = "text"
 
+# In this order: the length that begins a .safetensors file may look like the head of another kind.
 _PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb".{6}\0\0\{", re.DOTALL), SAFETENSORS),  # its length first
     (re.compile(rb"version https://git-lfs"), LFS),
@@ -48,7 +49,7 @@ _SPECIAL: Mapping[int, str] = {
 }
 
 
-def kind_of(head: bytes) -> str:
+def identify_kind(head: bytes) -> str:
     """Return what the file that begins so is, one of the kinds above; "" for one not known."""
     for pattern, kind in _PATTERNS:
         if pattern.match(head):
@@ -56,7 +57,7 @@ def kind_of(head: bytes) -> str:
     return TEXT if _TEXT.fullmatch(head[:HEAD]) else ""
 
 
-def special_kind(path: Path) -> str:
+def identify_special(path: Path) -> str:
     """Return `a pipe`, `a socket`, `a device`: what waits or has no end; "" for anything else.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Text files that are there whole or not at all, and YAML that reads back the same."""
+"""Text files that are written whole or not at all, and YAML that reads back the same."""
 
 from __future__ import annotations
 
@@ -23,34 +23,37 @@ def to_yaml(values: Mapping[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes words that our reader would take for something else, such as 1e-4: PyYAML knows YAML 1.1 alone.
+    """Quotes words that our reader would take for something else, such as 1e-4:
+    PyYAML knows YAML 1.1 alone.
 
-    Keys are words to our reader whatever they look like, so those that are numbers go without quotes.
+    Keys are words to our reader whatever they look like,
+    so those that are numbers go without quotes.
     """
 
-    def quoted(self, text: str) -> yaml.ScalarNode:
+    def represent_text(self, text: str) -> yaml.ScalarNode:
         style = "'" if any(pattern.fullmatch(text) for pattern, _ in SCALARS) else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
     def represent_mapping(
         self, tag: str, mapping: Any, flow_style: bool | None = None
     ) -> yaml.MappingNode:
-        pairs = mapping.items()
-        numbered = {int(key) if _NUMBER.fullmatch(str(key)) else key: value for key, value in pairs}
+        numbered = {}
+        for key, value in mapping.items():
+            numbered[int(key) if _NUMBER.fullmatch(str(key)) else key] = value
         return super().represent_mapping(tag, numbered, flow_style)
 
 
-_Dumper.add_representer(str, _Dumper.quoted)
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it: it is there whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("w") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # or a crash could leave the new name on an empty file
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""What must hold before and around MindSpore: its environment variables, signals, and a quiet screen."""
+"""What must hold before and around MindSpore:
+its environment variables, signals, and a quiet screen.
+"""
 
 from __future__ import annotations
 
@@ -26,29 +28,31 @@ from archspec.errors import EnvironmentFault
 
 STDOUT, STDERR = 1, 2
 LOG_MODE = 0o644
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-GONE = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
-"""Failures to write where nobody reads any more, and the signals that other programs end by there."""
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS_OF_LOST_READERS = {errno.EPIPE: signal.SIGPIPE, errno.EIO: signal.SIGHUP}
+"""Failures to write where nobody reads any more,
+and the signals that other programs end by there."""
 
 
 def prepare() -> None:
-    """Set the environment that MindSpore reads at import; call it before. What the user has set wins.
+    """Set the environment that MindSpore reads at import; call it before.
+    What the user has set wins.
 
     Raises EnvironmentFault (E001) where MindSpore is not installed.
     """
     if importlib.util.find_spec("mindspore") is None:
         cure = "pip install 'mindspore==2.10.*' on Python 3.10, 3.11 or 3.12"
         raise EnvironmentFault.one("E001", "MindSpore is not installed", sys.executable, cure)
-    # With AVX-512 oneDNN runs 3x3 convolutions of plain layout in a reference kernel, 20 to 80 times slower.
+    # With AVX-512 oneDNN runs 3x3 convolutions of plain layout in a reference kernel, 20 to 80
+    # times slower.
     chosen_by_user = {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} & os.environ.keys()
     if platform.machine().lower() in ("x86_64", "amd64") and not chosen_by_user:
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
-    os.environ.setdefault(
-        "GLOG_v", "3"
-    )  # errors only; MindSpore warns dozens of times in a healthy run
+    # Errors only: MindSpore warns dozens of times in a healthy run.
+    os.environ.setdefault("GLOG_v", "3")
 
 
-def onnx_runtime() -> Any:
+def import_onnx_runtime() -> Any:
     """Return the package that runs ONNX models.
 
     Raises:
@@ -85,12 +89,12 @@ def cache_folder() -> Path:
 
 def take_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     """Have a handler take SIGINT, SIGTERM and SIGHUP; one that is ignored (nohup) stays so."""
-    for number in ENDING:
+    for number in ENDING_SIGNALS:
         if signal.getsignal(number) not in (None, signal.SIG_IGN):
             signal.signal(number, handler)
 
 
-def leave(number: int, frame: FrameType | None) -> None:
+def exit_at_once(number: int, frame: FrameType | None) -> None:
     """End the process at once: for as long as nothing has been made that would want tidying up.
 
     An exception would do harm in the middle of importing an extension module.
@@ -98,15 +102,17 @@ def leave(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def end(number: int, frame: FrameType | None) -> None:
+def raise_for_signal(number: int, frame: FrameType | None) -> None:
     """Raise what the signal stands for."""
-    raise ended_by(number)
+    raise exception_of(number)
 
 
 def watch_interrupts() -> None:
-    """Keep SIGINT from MindSpore, whose own handler makes a SIGTERM of it; call before anything starts threads.
+    """Keep SIGINT from MindSpore, whose own handler makes a SIGTERM of it;
+    call before anything starts threads.
 
-    All threads block it but one, which waits for it and has Python's handler called in the main thread.
+    All threads block it but one, which waits for it and has Python's
+    handler called in the main thread.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         return
@@ -120,13 +126,15 @@ def _pass_on_interrupts() -> None:
         _thread.interrupt_main()
 
 
-def ended_by(number: int) -> BaseException:
-    """Return what a signal is raised as: KeyboardInterrupt for SIGINT, else SystemExit with 128 + number."""
+def exception_of(number: int) -> BaseException:
+    """Return what a signal is raised as: KeyboardInterrupt for SIGINT,
+    else SystemExit with 128 + number.
+    """
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
 @contextmanager
-def signals_noted() -> Iterator[list[int]]:
+def collect_signals() -> Iterator[list[int]]:
     """Yield a list to which SIGINT, SIGTERM and SIGHUP are added instead of doing what they did."""
     noted: list[int] = []
 
@@ -136,12 +144,12 @@ def signals_noted() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield noted  # only the main thread may set handlers
         return
-    former = {number: signal.getsignal(number) for number in ENDING}
-    former = {
-        number: old for number, old in former.items() if old not in (None, signal.SIG_IGN)
-    }  # nohup
-    for number in former:
-        signal.signal(number, note)
+    former = {}
+    for number in ENDING_SIGNALS:
+        handler = signal.getsignal(number)
+        # nohup has SIGHUP ignored, and whoever ran it means it; None is no handler of Python's.
+        if handler not in (None, signal.SIG_IGN):
+            former[number] = signal.signal(number, note)
     try:
         yield noted
     finally:
@@ -150,24 +158,28 @@ def signals_noted() -> Iterator[list[int]]:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended, then raise them (see `ended_by`)."""
-    with signals_noted() as noted:
+def hold_interrupts() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended,
+    then raise them (see `exception_of`).
+    """
+    with collect_signals() as noted:
         yield
     if noted:
-        raise ended_by(noted[0])
+        raise exception_of(noted[0])
 
 
 @contextmanager
-def quiet(log: Path) -> Iterator[Console]:
-    """Send all that the process and its libraries print to the end of `log`; yield a Console on the screen.
+def divert_output(log: Path) -> Iterator[Console]:
+    """Send all that the process and its libraries print to the end of `log`;
+    yield a Console on the screen.
 
-    The Console is good until the block ends. A rich Live or Progress on it needs redirect_stdout=False and
-    redirect_stderr=False, or it would fetch Python's output back to the screen. Blocks do not nest.
-    Raises EnvironmentFault (E002) where the log cannot be written.
+    The Console is good until the block ends. A rich Live or Progress on it needs
+    redirect_stdout=False and redirect_stderr=False, or it would fetch Python's output back to the
+    screen. Blocks do not nest. Raises EnvironmentFault (E002) where the log cannot be written.
     """
     descriptor = _open_log(log)
-    _flush()
+    _flush_buffers()
+    # Descriptors, not sys.stdout: what C++ libraries print goes to numbers 1 and 2.
     screen, errors = os.dup(STDOUT), os.dup(STDERR)
     stream = _screen_stream(screen)
     os.dup2(descriptor, STDOUT)
@@ -177,15 +189,15 @@ def quiet(log: Path) -> Iterator[Console]:
         yield Console(file=stream, width=_hidden_width(screen))
     finally:
         try:
-            _flush()
+            _flush_buffers()
             stream.flush()
         finally:
             os.dup2(screen, STDOUT)
             os.dup2(errors, STDERR)
             os.close(errors)
-            _close(stream)
+            _close_stream(stream)
             os.close(screen)
-            _keep_exit_quiet(log.absolute())
+            _divert_exit(log.absolute())
 
 
 def _open_log(log: Path) -> int:
@@ -199,21 +211,23 @@ def _open_log(log: Path) -> int:
 
 
 def _screen_stream(screen: int) -> TextIO:
-    """Return a text stream on the screen; sys.stdout itself where it never was descriptor 1 (a notebook)."""
+    """Return a text stream on the screen;
+    sys.stdout itself where it never was descriptor 1 (a notebook).
+    """
     try:
         on_descriptor = sys.stdout.fileno() == STDOUT
     except (OSError, ValueError):
         on_descriptor = False
     if not on_descriptor:
         return sys.stdout
-    return screen_writer(screen, sys.stdout.encoding, line_buffering=True)
+    return open_screen(screen, sys.stdout.encoding, line_buffering=True)
 
 
-def screen_writer(descriptor: int, encoding: str, *, line_buffering: bool) -> TextIO:
+def open_screen(descriptor: int, encoding: str, *, line_buffering: bool) -> TextIO:
     """Return a text stream on the screen; what its encoding lacks becomes a replacement character.
 
-    Writing raises EnvironmentFault (E006) where the screen takes no more, and SystemExit with 128 + signal
-    where nobody reads any more: SIGPIPE's for a pipe, SIGHUP's for a terminal.
+    Writing raises EnvironmentFault (E006) where the screen takes no more, and SystemExit with 128 +
+    signal where nobody reads any more: SIGPIPE's for a pipe, SIGHUP's for a terminal.
     """
     raw = _Screen(descriptor, "w", closefd=False)
     return io.TextIOWrapper(
@@ -228,17 +242,16 @@ class _Screen(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            number = GONE.get(error.errno or 0)
-            if number == signal.SIGPIPE or (
-                number and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
-            ):
+            number = SIGNALS_OF_LOST_READERS.get(error.errno or 0)
+            # EIO of a terminal means that it has gone; of a file it is the disk's own fault.
+            is_terminal = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
+            if number == signal.SIGPIPE or (number and is_terminal):
                 raise SystemExit(128 + number) from None
-            raise EnvironmentFault.one(
-                "E006", f"cannot write to the screen: {error.strerror}"
-            ) from None
+            message = f"cannot write to the screen: {error.strerror}"
+            raise EnvironmentFault.one("E006", message) from None
 
 
-def _close(stream: TextIO) -> None:
+def _close_stream(stream: TextIO) -> None:
     if stream is not sys.stdout:
         with suppress(EnvironmentFault, SystemExit):  # a flush has said it
             stream.close()
@@ -251,7 +264,7 @@ def _hidden_width(screen: int) -> int | None:
     return os.get_terminal_size(screen).columns
 
 
-def _flush() -> None:
+def _flush_buffers() -> None:
     """Empty Python's and C's buffers, so that each text lands where it was meant to."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
@@ -259,21 +272,21 @@ def _flush() -> None:
     ctypes.CDLL(None).fflush(None)
 
 
-def _keep_exit_quiet(log: Path) -> None:
+def _divert_exit(log: Path) -> None:
     """Have the interpreter's last words go to the log: cells deleted at exit print AttributeErrors.
 
-    A traceback of an uncaught error is printed before exit handlers run, so it still reaches the user.
+    A traceback of an uncaught error is printed before exit handlers run,
+    so it still reaches the user.
     """
     if "mindspore" not in sys.modules:
         return
-    atexit.unregister(_exit_into)
-    atexit.register(
-        _exit_into, log
-    )  # registered after MindSpore's own handlers, so it runs before them
+    atexit.unregister(_divert_last_words)
+    # Registered after MindSpore's own handlers, so it runs before them.
+    atexit.register(_divert_last_words, log)
 
 
-def _exit_into(log: Path) -> None:
-    _flush()
+def _divert_last_words(log: Path) -> None:
+    _flush_buffers()
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, LOG_MODE)
     except OSError:  # such as a run directory that has been taken away

@@ -2,10 +2,11 @@
 
     python benchmarks/cifar_paper.py CIFAR10 [--epochs 20] [--layers 6] [--seed 0]
 
-CIFAR10 holds `cifar-10-batches-bin`. The subset is the first 1,000 images of each training batch and the first
-2,000 test images, laid out as CIFAR-10 itself and read by `densenet train` like the whole. The recipe is
-`cifar_paper`, step decay at 50 % and 75 % of however many epochs there are; the best checkpoint is chosen by a
-tenth of the training images. Prints a row for each epoch; docs/guide.md keeps those of one run.
+CIFAR10 holds `cifar-10-batches-bin`. The subset is the first 1,000 images of each training batch
+and the first 2,000 test images, laid out as CIFAR-10 itself and read by `densenet train` like the
+whole. The recipe is `cifar_paper`, step decay at 50 % and 75 % of however many epochs there are;
+the best checkpoint is chosen by a tenth of the training images. Prints a row for each epoch;
+docs/guide.md keeps those of one run.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def show(metrics: Path) -> None:
     print("epoch  loss    train   val")
     for event in (event for event in events if event["event"] == "epoch"):
         print(
-            f"{event['epoch']:5}  {event['loss']:.3f}  {event['accuracy']:6.2%}  {event['val_top1']:6.2%}"
+            f"{event['epoch']:5}  {event['loss']:.3f}  {event['accuracy']:6.2%}  "
+            f"{event['val_top1']:6.2%}"
         )
     print(f"test: {events[-1]['top1']:.2%} of {events[-1]['images']:,} images")
 

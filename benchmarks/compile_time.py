@@ -2,10 +2,11 @@
 
     python benchmarks/compile_time.py [--repetitions 3] [--size 64] [--batch 4]
 
-Each measurement is a fresh process without a compile cache; the sides alternate, so that what else the
-machine does weighs on all alike. Two peers stand beside ours: blocks that join the running concatenation (as
-most MindSpore code has it) and blocks that join the list of all maps (as torchvision has it). Only ratios mean
-something on a shared machine; the goal is at most 1.1 against the quicker peer.
+Each measurement is a fresh process without a compile cache; the sides alternate, so that what else
+the machine does weighs on all alike. Two peers stand beside ours: blocks that join the running
+concatenation (as most MindSpore code has it) and blocks that join the list of all maps (as
+torchvision has it). Only ratios mean something on a shared machine;
+the goal is at most 1.1 against the quicker peer.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def in_fresh_process(side: str, size: int, batch: int) -> dict[str, float]:
 
 
 def measure(side: str, size: int, batch: int) -> dict[str, float]:
-    """Return the seconds of the first forward and of the first training step, each of a fresh network."""
+    """Return the seconds of the first forward and of the first training step,
+    each of a fresh network.
+    """
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     from archspec.runtime import prepare
 

@@ -2,9 +2,10 @@
 
     python benchmarks/graph_scaling.py [--layers 250 500 1000 2000] [--repetitions 3]
 
-A block of L layers has L(L+1)/2 direct connections. Each measurement is a fresh process; shown are the median
-seconds and the peak memory of the whole process. Goals: 1,000 layers in under 3 s and 600 MB, and a cost per
-connection that does not grow (the time for importing the package stands apart).
+A block of L layers has L(L+1)/2 direct connections. Each measurement is a fresh process; shown are
+the median seconds and the peak memory of the whole process. Goals: 1,000 layers in under 3 s and
+600 MB, and a cost per connection that does not grow
+(the time for importing the package stands apart).
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def in_fresh_process(layers: int) -> dict[str, float]:
 
 
 def measure(layers: int) -> dict[str, float]:
-    """Return seconds for the build and for the verification, and the process's peak memory in MB."""
+    """Return seconds for the build and for the verification,
+    and the process's peak memory in MB.
+    """
     sys.path.insert(0, str(ROOT))
     from archspec.graph.build import build_graph
     from archspec.spec.model import Spec

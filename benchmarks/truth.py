@@ -1,11 +1,13 @@
-"""How often is `certify` wrong? Random specs over the whole language, and random rewrites of their files.
+"""How often is `certify` wrong? Random specs over the whole language,
+and random rewrites of their files.
 
     python benchmarks/truth.py [--specs 1000] [--results truth.jsonl] [--workers 1]
 
-Each spec becomes a network with random weights. Its files are written in ways that keep the function: MINDIR by
-MindSpore, ONNX in the styles of several frameworks, with norms folded, nodes in any order, and as ONNX Runtime's
-optimiser leaves them. Others are changed at random, or are another spec's. All are run, by MindSpore or by ONNX
-Runtime, and compared with a NumPy forward of the spec's graph. Counted are files
+Each spec becomes a network with random weights. Its files are written in ways that keep the
+function: MINDIR by MindSpore, ONNX in the styles of several frameworks, with norms folded, nodes in
+any order, and as ONNX Runtime's optimiser leaves them. Others are changed at random, or are another
+spec's. All are run, by MindSpore or by ONNX Runtime, and compared with a NumPy forward of the
+spec's graph. Counted are files
 
     equal             whose outputs are the spec's
     accepted          of these, those that certify calls the spec's, joins in their order
@@ -106,7 +108,8 @@ def _in_a_child(number: int) -> list[Values]:
 def drawn(number: int, count: int = CHUNK) -> list[Values]:
     """Return the values of so many specs that build; the same for the same seed.
 
-    hypothesis prefers what is simple: of more that are drawn, those are taken that say most that others do not.
+    hypothesis prefers what is simple:
+    of more that are drawn, those are taken that say most that others do not.
     """
     found: list[tuple[frozenset[str], Values]] = []
 
@@ -178,7 +181,9 @@ def _column(is_equal: bool, verdict: str) -> str:
 def _files(
     spec: Spec, others: Sequence[Graph], folder: Path, rng: random.Random
 ) -> Iterator[tuple[str, bool, str]]:
-    """Yield each file's kind, whether its outputs are the spec's, and what certify says against it."""
+    """Yield each file's kind, whether its outputs are the spec's,
+    and what certify says against it.
+    """
     graph = verify_or_raise(build_graph(spec))
     weights = oracle.random_parameters(graph.ops.values(), 0)
     shape = graph.ops[graph.inputs[0]].attrs["shape"]
@@ -259,7 +264,9 @@ def _by_mindspore(spec: Spec, weights: Mapping[str, Any], images: Any, file: Pat
 def _written(
     steps: Sequence[Step], weights: Mapping[str, Any], outputs: Sequence[str], rng: random.Random
 ) -> Iterator[tuple[str, bytes]]:
-    """The network as ONNX: in a framework's style, its nodes in any order, and as an optimiser leaves it."""
+    """The network as ONNX: in a framework's style, its nodes in any order,
+    and as an optimiser leaves it.
+    """
     name = rng.choice(list(STYLES))
     model = written(steps, _style(name, steps, rng), weights, outputs[:-1])[0]
     yield f"ONNX, {name}", model.SerializeToString()

@@ -1,7 +1,9 @@
-"""Entry point: notices a foreign `archspec`, runs the app, and turns errors of the user's into lines.
+"""Entry point: notices a foreign `archspec`, runs the app,
+and turns errors of the user's into lines.
 
-Exit codes: 0 done or equal, 1 the input or the machine is wrong, 2 usage, 3 different; after a signal 128 and its
-number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, and 141, quietly, where the reader of our output has gone (`| head`).
+Exit codes: 0 done or equal, 1 the input or the machine is wrong, 2 usage, 3 different; after a
+signal 128 and its number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, and 141, quietly, where the reader
+of our output has gone (`| head`).
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ from pathlib import Path
 
 def main() -> None:
     """Run `densenet`."""
-    _fill_closed_descriptors()
+    _fill_closed_descriptors()  # first: whatever is opened later must find 0 to 2 taken
     try:
         _refuse_foreign_archspec()
         _refuse_closed_screen()
         _refuse_lost_folder()
         _run()
     except KeyboardInterrupt:
-        _say("Interrupted")
+        _print_error("Interrupted")
         raise SystemExit(130) from None
     finally:
         _drop_what_cannot_be_written()
@@ -30,10 +32,10 @@ def main() -> None:
 
 def _run() -> None:
     from archspec.errors import ArchspecError
-    from archspec.runtime import STDOUT, screen_writer
+    from archspec.runtime import STDOUT, open_screen
     from densenet_cli.app import app
 
-    sys.stdout = screen_writer(
+    sys.stdout = open_screen(
         STDOUT, sys.stdout.encoding, line_buffering=bool(sys.stdout.line_buffering)
     )
     try:
@@ -43,17 +45,19 @@ def _run() -> None:
             sys.stdout.flush()
     except ArchspecError as error:
         for diagnostic in error.diagnostics:
-            _say(str(diagnostic))
+            _print_error(str(diagnostic))
         raise SystemExit(1) from None
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     with suppress(OSError):  # there is nowhere else to say it
         sys.stderr.write(f"{line}\n")
 
 
 def _fill_closed_descriptors() -> None:
-    """A file opened later must not take the number of a closed stream: what libraries print would land in it."""
+    """A file opened later must not take the number of a closed stream:
+    what libraries print would land in it.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest number that is free
         pass
     os.close(descriptor)
@@ -73,7 +77,7 @@ def _drop_what_cannot_be_written() -> None:
 
 def _refuse_closed_screen() -> None:
     if sys.stdout is None:
-        _say("E006 cannot write to the screen: standard output is closed")
+        _print_error("E006 cannot write to the screen: standard output is closed")
         raise SystemExit(1)
 
 
@@ -81,20 +85,25 @@ def _refuse_lost_folder() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        _say(f"E007 the working directory cannot be used: {error.strerror} (cd to one that exists)")
+        _print_error(
+            f"E007 the working directory cannot be used: {error.strerror} (cd to one that exists)"
+        )
         raise SystemExit(1) from None
 
 
 def _refuse_foreign_archspec() -> None:
-    """The labels of CPU architectures in conda's base environment are a package `archspec` as well."""
+    """The labels of CPU architectures in conda's base environment are
+    a package `archspec` as well.
+    """
     found = importlib.util.find_spec("archspec")
     folder = Path(found.origin).parent if found and found.origin else None
     if folder is not None and (folder / "spec" / "model.py").is_file():
         return
-    _say(
-        f"E005 another package is imported as 'archspec' ({folder}): the labels of CPU architectures that come "
-        "with conda and spack, not densenet-archspec's (install densenet-archspec into an environment of its "
-        "own: python -m venv venv && venv/bin/pip install densenet-archspec)"
+    _print_error(
+        f"E005 another package is imported as 'archspec' ({folder}): "
+        "the labels of CPU architectures that come with conda and spack, not densenet-archspec's "
+        "(install densenet-archspec into an environment of its own: "
+        "python -m venv venv && venv/bin/pip install densenet-archspec)"
     )
     raise SystemExit(1)
 

@@ -21,7 +21,10 @@ from densenet_cli.weights import weights
 
 app = typer.Typer(
     name="densenet",
-    help="Compile a YAML spec of a densely connected network to MindSpore: check, build, train, certify.",
+    help=(
+        "Compile a YAML spec of a densely connected network to MindSpore: "
+        "check, build, train, certify."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

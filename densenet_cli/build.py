@@ -20,12 +20,13 @@ def build(
     certify: Certify = True,
     overrides: Overrides = None,
 ) -> None:
-    """Compile a spec: save the resolved spec, the report, a module of MindSpore cells and its certificate.
+    """Compile a spec: save the resolved spec, the report,
+    a module of MindSpore cells and its certificate.
 
     Example: densenet build specs/densenet169.yaml -o build/densenet169
     """
     from archspec.certify.built_network import certify_built, summarize_certificate
-    from archspec.train.data.inputs import stands_in
+    from archspec.train.data.inputs import can_stand_in
     from archspec.writers.build_folder import build_folder
 
     loaded = load_spec(spec, overrides or ())
@@ -35,5 +36,5 @@ def build(
     console.out(f"wrote {folder}/network.py ({lines} lines), spec.yaml, report.json")
     if found is not None:
         console.out(summarize_certificate(found))
-    data = "" if stands_in(loaded) else " --data-dir DIR"
+    data = "" if can_stand_in(loaded) else " --data-dir DIR"
     console.out(f"Next: densenet train {shlex.quote(str(folder / 'spec.yaml'))}{data}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from densenet_cli.options import Overrides, complete_spec, console, flag, save
+from densenet_cli.options import Overrides, complete_spec, console, override_by_flag, save
 
 DIFFERENT = 3
 LISTED = 40
@@ -64,7 +64,10 @@ def certify(
     from archspec.certify.certify_file import certify_file
     from archspec.readers.frontends import frontend_of
 
-    given = [*(overrides or ()), *flag("--num-classes", num_classes, "head.num_classes")]
+    given = [
+        *(overrides or ()),
+        *override_by_flag("--num-classes", num_classes, "head.num_classes"),
+    ]
     named = str(_spec_in(Path(spec))) if Path(spec).is_dir() else spec
     if probe and not frontend_of(file).runs_in_onnx_runtime:
         raise typer.BadParameter(

@@ -62,9 +62,11 @@ def convert(
     ] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Take over weights from MindCV, torchvision, timm or your own training; or write ours in their names.
+    """Take over weights from MindCV, torchvision, timm or your own training;
+    or write ours in their names.
 
-    Example: densenet convert densenet121-120_5004_Ascend.ckpt --spec densenet121 -o densenet121.ckpt
+    Example: densenet convert
+    densenet121-120_5004_Ascend.ckpt --spec densenet121 -o densenet121.ckpt
     """
     from archspec.weights.convert import convert_file
 
@@ -89,34 +91,33 @@ def convert(
             order=order,
             like=like,
         )
-    for line in _lines(file, converted, suggest):
+    for line in _describe(file, converted, suggest):
         console.print(line, markup=False)
     if output is not None:
         console.print(f"wrote {output}", markup=False)
     if output is not None and output.suffix == ".ckpt" and target == "mindspore" and not force:
         given = "".join(f" --set {shlex.quote(text)}" for text in overrides or ())
-        console.print(
-            f"Next: densenet validate {shlex.quote(spec)} --ckpt {shlex.quote(str(output))}{given} --data-dir DIR",
-            markup=False,
-        )
+        command = f"densenet validate {shlex.quote(spec)} --ckpt {shlex.quote(str(output))}{given}"
+        console.print(f"Next: {command} --data-dir DIR", markup=False)
 
 
-def _lines(file: Path, converted: Conversion, suggest: Path | None) -> Iterator[str]:
+def _describe(file: Path, converted: Conversion, suggest: Path | None) -> Iterator[str]:
     names = "paired by order" if converted.naming == "by order" else f"names: {converted.naming}"
     yield f"{file} is a {converted.kind}, {names}"
-    yield f"{len(converted.tensors)} tensors: {converted.params:,} parameters, {converted.stats:,} moving statistics"
+    counts = f"{converted.params:,} parameters, {converted.stats:,} moving statistics"
+    yield f"{len(converted.tensors)} tensors: {counts}"
     if converted.set_aside:
-        yield f"set aside: {_listed(converted.set_aside)}"
+        yield f"set aside: {_list_counts(converted.set_aside)}"
     for remark in converted.remarks:
         yield f"note: {remark}"
     if suggest is not None:
         yield f"wrote {suggest}: read it, then --map {suggest}"
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _list_counts(counts: Mapping[str, int]) -> str:
     """`epoch (1), optimizer (1)`; a stranger's words are cut and cannot move the cursor."""
-    named = [
-        f"{repr(name[:MAX_WORD])[1:-1]} ({count})" for name, count in list(counts.items())[:LISTED]
-    ]
+    named = []
+    for name, count in list(counts.items())[:LISTED]:
+        named.append(f"{repr(name[:MAX_WORD])[1:-1]} ({count})")
     more = [f"and {len(counts) - LISTED:,} more"] if len(counts) > LISTED else []
     return ", ".join([*named, *more])

@@ -12,7 +12,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.report import report
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import verify_or_raise
-from archspec.writers.tables import stage_table, summary, tree
+from archspec.writers.tables import make_stage_table, make_tree, write_summary
 from densenet_cli.options import Overrides, SpecName, console
 
 
@@ -57,6 +57,6 @@ def inspect(
         typer.echo(to_yaml(loaded.resolved()), nl=False)
     else:
         found = report(graph)
-        console.print(summary(found), stage_table(found, graph), sep="\n\n")
+        console.print(write_summary(found), make_stage_table(found, graph), sep="\n\n")
         if with_tree:
-            console.print(tree(graph))
+            console.print(make_tree(graph))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from archspec.spec.load import Override, load_spec
-from densenet_cli.options import console, save, typed
+from densenet_cli.options import console, place_typed, save
 
 
 def lift(
@@ -27,18 +27,17 @@ def lift(
     """
     from archspec.lift.lift_file import lift_file
 
-    lifted = lift_file(file, None if name is None else _checked(name))
+    lifted = lift_file(file, None if name is None else _check_name(name))
     if output is None:
         typer.echo(lifted.text, nl=False)
     else:
         save(output, lifted.text, replace=False)
-        console.out(
-            f"wrote {output}\nNext: densenet certify {shlex.quote(str(file))} {shlex.quote(str(output))}"
-        )
+        command = shlex.join(["densenet", "certify", str(file), str(output)])
+        console.out(f"wrote {output}\nNext: {command}")
     for note in lifted.notes:
         typer.echo(f"note: {note}", err=True)
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     """Return the name, if a spec may have it."""
-    return load_spec("densenet121", [Override(("name", name), typed(f"--name {name}"))]).name
+    return load_spec("densenet121", [Override(("name", name), place_typed(f"--name {name}"))]).name

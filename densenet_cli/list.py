@@ -23,16 +23,16 @@ def list_specs(
 
     Example: densenet list
     """
-    rows = [_row(name) for name in shipped()]
+    rows = [_describe_spec(name) for name in shipped()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    console.print(_table(rows))
+    console.print(_make_table(rows))
     console.print("\naccuracies are the publishers' own; nothing of them was measured here")
     console.print("Next: densenet inspect densenet121")
 
 
-def _row(name: str) -> dict[str, Any]:
+def _describe_spec(name: str) -> dict[str, Any]:
     spec = load_spec(name)
     found = report(build_graph(spec))
     return {
@@ -45,7 +45,7 @@ def _row(name: str) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _make_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("spec", no_wrap=True)
     for title in ("params", "GMACs", "connections", "top-1 %", "top-5 %"):
@@ -53,7 +53,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("on", no_wrap=True)
     table.add_column("published in")
     for row in rows:
-        counts = (
+        network = (
             row["name"],
             f"{row['params']:,}",
             f"{row['macs'] / 1e9:.3f}",
@@ -61,18 +61,12 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         )
         published = row["published"] or [{"data": "", "source": row["source"]}]
         for number, entry in enumerate(published):
-            texts = (
-                _percent(entry.get("top1")),
-                _percent(entry.get("top5")),
-                entry["data"],
-                entry["source"],
-            )
-            table.add_row(
-                *(counts if number == 0 else ("",) * 4), *(escape(str(text)) for text in texts)
-            )
+            figures = (_format_percent(entry.get("top1")), _format_percent(entry.get("top5")))
+            texts = map(escape, (*figures, entry["data"], entry["source"]))
+            table.add_row(*(network if number == 0 else ("",) * len(network)), *texts)
     return table
 
 
-def _percent(value: float | None) -> str:
+def _format_percent(value: float | None) -> str:
     """As published: two decimals or more."""
     return "" if value is None else max(f"{value:.2f}", str(value), key=len)

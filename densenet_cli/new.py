@@ -12,17 +12,18 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from archspec.spec.block import BlockSpec
 from archspec.spec.load import Override, load_spec
 from archspec.spec.model import Spec
-from archspec.spec.parts import BlockSpec
-from densenet_cli.options import complete_spec, console, save, typed
+from densenet_cli.options import complete_spec, console, place_typed, save
 
 COLUMNS = 120
 SCHEMA = "spec.schema.json"
 
 _HEADER = f"""\
 # yaml-language-server: $schema={SCHEMA}
-# `densenet schema -o {SCHEMA}` writes that schema, by which an editor completes and checks this file.
+# `densenet schema -o {SCHEMA}` writes that schema, \
+by which an editor completes and checks this file.
 #
 # What is commented out holds as it stands; take away the # before a key to change it.
 """
@@ -49,44 +50,53 @@ def new(
         Path | None, typer.Option("-o", "--output", help="The file (default: NAME.yaml).")
     ] = None,
 ) -> None:
-    """Write a commented spec to start from: another one's settings, and the defaults of all that it leaves unsaid.
+    """Write a commented spec to start from:
+    another one's settings, and the defaults of all that it leaves unsaid.
 
     Example: densenet new my_net --like densenet121
     """
     name = name.removesuffix(".yaml")
-    text = starting_file(load_spec(like, [Override(("name", name), typed(f"NAME {name}"))]))
+    text = write_starting_file(
+        load_spec(like, [Override(("name", name), place_typed(f"NAME {name}"))])
+    )
     file = output or Path(f"{name}.yaml")
     save(file, text, replace=False)
     console.out(f"wrote {file}\nNext: densenet check {shlex.quote(str(file))}")
 
 
-def starting_file(spec: Spec) -> str:
-    """Return YAML that loads to the same spec: what it says itself, and the defaults of all else as comments."""
-    said = spec.model_dump(
-        mode="json", exclude_unset=True, exclude={"published"}
-    )  # of another network
+def write_starting_file(spec: Spec) -> str:
+    """Return YAML that loads to the same spec: what it says itself,
+    and the defaults of all else as comments.
+    """
+    # Without what was published: that is of another network.
+    said = spec.model_dump(mode="json", exclude_unset=True, exclude={"published"})
     keys = [key for key in Spec.model_fields if key != "growth_rate"]
     keys.insert(keys.index("growth_multiplier"), "growth_rate")
-    paragraphs = (_paragraph(key, _short(key, said.get(key)), getattr(spec, key)) for key in keys)
+    paragraphs = (
+        _write_paragraph(key, _shorten(key, said.get(key)), getattr(spec, key)) for key in keys
+    )
     return "\n".join([_HEADER, *("\n".join([*lines, ""]) for lines in paragraphs)])
 
 
-def _paragraph(key: str, said: Any, value: Any) -> Iterator[str]:
+def _write_paragraph(key: str, said: Any, value: Any) -> Iterator[str]:
     """A key of the spec below a comment, commented out itself where nothing is `said` of it."""
     if key == "blocks":
-        yield from _blocks(said)
+        yield from _write_blocks(said)
         return
     field = Spec.model_fields[key]
-    yield from _comment(_words(field) or _words(type(value)))
+    yield from _wrap_comment(_description_of(field) or _description_of(type(value)))
     settings = value.model_dump(mode="json") if isinstance(value, BaseModel) else None
     if isinstance(settings, dict) and (said is None or isinstance(said, dict)):
-        yield from _settings(key, said, [(k, type(value).model_fields[k]) for k in settings])
+        yield from _write_settings(key, said, [(k, type(value).model_fields[k]) for k in settings])
         return
     default = settings if settings is not None else field.default
-    yield from (f"#{line}" for line in _yaml(key, default)) if said is None else _yaml(key, said)
+    if said is None:
+        yield from (f"#{line}" for line in _yaml_lines(key, default))
+    else:
+        yield from _yaml_lines(key, said)
 
 
-def _settings(
+def _write_settings(
     key: str, said: Mapping[str, Any] | None, fields: Sequence[tuple[str, FieldInfo]]
 ) -> Iterator[str]:
     """A part's settings, a comment behind each, or above where there is no room."""
@@ -95,43 +105,42 @@ def _settings(
     for name, field in fields:
         is_said = said is not None and name in said
         one = "" if is_said or whole else "#"
-        lines = _yaml(name, said[name] if said is not None and is_said else field.default)
-        words = _comment(_words(field))
+        lines = _yaml_lines(name, said[name] if said is not None and is_said else field.default)
+        words = _wrap_comment(_description_of(field))
         if len(lines) == len(words) == 1 and len(lines[0] + words[0]) + 6 <= COLUMNS:
             lines, words = [f"{lines[0]}  {words[0]}"], []
         yield from (f"{whole}  {line}" for line in words)
         yield from (f"{whole}  {one}{line}" for line in lines)
 
 
-def _blocks(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _write_blocks(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     from archspec.spec.schema import BLOCK_CONFIG
 
     if all([*block] == ["layers"] for block in blocks):
-        yield from _comment(BLOCK_CONFIG)
-        yield from _yaml("block_config", [block["layers"] for block in blocks])
+        yield from _wrap_comment(BLOCK_CONFIG)
+        yield from _yaml_lines("block_config", [block["layers"] for block in blocks])
         return
-    yield from _comment(
-        f"{_words(Spec.model_fields['blocks'])} Each may say {', '.join(BlockSpec.model_fields)}."
-    )
-    yield from _yaml("blocks", blocks)
+    words = _description_of(Spec.model_fields["blocks"])
+    yield from _wrap_comment(f"{words} Each may say {', '.join(BlockSpec.model_fields)}.")
+    yield from _yaml_lines("blocks", blocks)
 
 
-def _short(key: str, value: Any) -> Any:
+def _shorten(key: str, value: Any) -> Any:
     """The short form of what is said, where it has one."""
     if isinstance(value, list):
-        return [_short(key, item) for item in value]
+        return [_shorten(key, item) for item in value]
     if not isinstance(value, dict):
         return value
-    value = {name: _short(name, setting) for name, setting in value.items()}
+    value = {name: _shorten(name, setting) for name, setting in value.items()}
     return value[_ALONE[key]] if [*value] == [_ALONE.get(key)] else value
 
 
-def _words(described: Any) -> str:
+def _description_of(described: Any) -> str:
     words = described.description if isinstance(described, FieldInfo) else described.__doc__
     return " ".join((words or "").split())
 
 
-def _yaml(key: str, value: Any) -> list[str]:
+def _yaml_lines(key: str, value: Any) -> list[str]:
     from archspec.files import to_yaml
 
     if value is None:
@@ -140,5 +149,5 @@ def _yaml(key: str, value: Any) -> list[str]:
     return (text[1:-1] if text.startswith("{") else text).splitlines()
 
 
-def _comment(words: str) -> list[str]:
+def _wrap_comment(words: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(words, COLUMNS - 8)]

@@ -12,14 +12,15 @@ import typer
 from rich.console import Console
 
 from archspec.errors import ArchspecError, Place
-from archspec.runtime import quiet
+from archspec.runtime import divert_output
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import Override
-from archspec.spec.reading.document import short
+from archspec.spec.reading.document import shorten_value
 
 WIDTH_OF_A_FILE = 120
 """Columns where there is no terminal to ask."""
 
+# Soft wrap: a path that rich would break over two lines could not be copied.
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
     console = Console(highlight=False, soft_wrap=True, width=WIDTH_OF_A_FILE)
@@ -75,12 +76,16 @@ DataDir = Annotated[
 
 
 def quiet_screen(log: Path = Path(os.devnull)) -> AbstractContextManager[Console]:
-    """Keep MindSpore's output off the screen: it goes into the run's log, or nowhere where there is no run."""
-    return quiet(log)
+    """Keep MindSpore's output off the screen: it goes into the run's log,
+    or nowhere where there is no run.
+    """
+    return divert_output(log)
 
 
 def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], list[Override]]:
-    """Return the overrides of the spec, and those of the recipe (`recipe.epochs=5`), quoted as they were typed."""
+    """Return the overrides of the spec, and those of the recipe (`recipe.epochs=5`),
+    quoted as they were typed.
+    """
     for_spec: list[str | Override] = []
     for_recipe: list[Override] = []
     for text in texts or ():
@@ -88,39 +93,44 @@ def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], 
         if setting == text.lstrip():
             for_spec.append(text)
         else:
-            for_recipe.append(Override(setting, typed(f"--set {short(text)}")))
+            for_recipe.append(Override(setting, place_typed(f"--set {shorten_value(text)}")))
     return for_spec, for_recipe
 
 
-def typed(words: str) -> Place:
+def place_typed(words: str) -> Place:
     """Return the place of what was typed: its own words."""
     return Place(words, "command line")
 
 
-def flag(name: str, value: float | None, *keys: str) -> list[Override]:
+def override_by_flag(name: str, value: float | None, *keys: str) -> list[Override]:
     """Return what a flag of its own sets, so that faults quote it as it was typed: `--epochs 3`."""
-    place = typed(f"{name} {repr(value).removesuffix('.0')}")
+    place = place_typed(f"{name} {repr(value).removesuffix('.0')}")
     return [] if value is None else [Override((key, value), place) for key in keys]
 
 
-def channels_flag(name: str, text: str | None, key: str) -> list[Override]:
+def override_by_channels(name: str, text: str | None, key: str) -> list[Override]:
     """Return what a flag with one number for each channel sets: `--mean 125.3,123.0,113.9`."""
-    return [] if text is None else [Override(f"{key}=[{text}]", typed(f"{name} {short(text)}"))]
+    return (
+        []
+        if text is None
+        else [Override(f"{key}=[{text}]", place_typed(f"{name} {shorten_value(text)}"))]
+    )
 
 
 def save(file: Path, text: str, replace: bool = True) -> None:
     """Write a text file whole or not at all.
 
     Raises:
-        ArchspecError: W002, it cannot be written, or exists and nobody said that it may be replaced.
+        ArchspecError: W002, it cannot be written,
+            or exists and nobody said that it may be replaced.
     """
-    from archspec.files import write_whole
+    from archspec.files import write_atomic
 
     if not replace and (file.exists() or file.is_symlink()):
         raise ArchspecError.one(
             "W002", "exists, and is not overwritten", str(file), "-o names another file"
         )
     try:
-        write_whole(file, text)
+        write_atomic(file, text)
     except OSError as error:
         raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(file)) from None

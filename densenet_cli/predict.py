@@ -15,8 +15,8 @@ from densenet_cli.options import (
     Pretrained,
     Std,
     Target,
-    channels_flag,
     console,
+    override_by_channels,
     quiet_screen,
     split_overrides,
 )
@@ -44,8 +44,8 @@ def predict(
 
     for_spec, for_recipe = split_overrides(overrides)
     for_recipe += [
-        *channels_flag("--mean", mean, "data.mean"),
-        *channels_flag("--std", std, "data.std"),
+        *override_by_channels("--mean", mean, "data.mean"),
+        *override_by_channels("--std", std, "data.std"),
     ]
     ckpt = weights_for(target, ckpt, pretrained, for_spec)
     with quiet_screen():
@@ -54,13 +54,10 @@ def predict(
         )
         guesses = predict_images(trained, images)
     if as_json:
-        named = [
-            [{"class": name, "probability": share} for name, share in best] for best in guesses
-        ]
-        found = [
-            {"image": str(image), "classes": best}
-            for image, best in zip(images, named, strict=True)
-        ]
+        found = []
+        for image, best in zip(images, guesses, strict=True):
+            classes = [{"class": name, "probability": share} for name, share in best]
+            found.append({"image": str(image), "classes": classes})
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     for image, best in zip(images, guesses, strict=True):

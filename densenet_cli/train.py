@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from archspec.errors import ArchspecError, EnvironmentFault
-from archspec.runtime import end, leave, take_signals, watch_interrupts
+from archspec.runtime import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
 from densenet_cli.options import (
     Certify,
@@ -19,7 +19,7 @@ from densenet_cli.options import (
     Pretrained,
     SpecName,
     console,
-    flag,
+    override_by_flag,
     quiet_screen,
     split_overrides,
 )
@@ -71,8 +71,9 @@ def train(
 
     Example: densenet train densenet121 --data-dir photos --devices 2 --epochs 30
     """
+    # Before MindSpore is imported, which starts threads and takes signals itself.
     watch_interrupts()
-    take_signals(leave)
+    take_signals(exit_at_once)
     from archspec.certify.built_network import summarize_certificate
     from archspec.train.inference import relocate
     from archspec.train.plan import create, plan_run
@@ -86,13 +87,16 @@ def train(
         _train(run, splits, is_new=False)
         return
     for_spec, for_recipe = split_overrides(overrides)
-    for_spec += flag("--image-size", image_size, "input.height", "input.width")
-    for_spec += flag("--num-classes", num_classes, "head.num_classes")
+    for_spec += override_by_flag("--image-size", image_size, "input.height", "input.width")
+    for_spec += override_by_flag("--num-classes", num_classes, "head.num_classes")
     for_recipe += [
-        *flag("--epochs", epochs, "epochs"),
-        *flag("--batch-size", batch_size, "batch_size"),
+        *override_by_flag("--epochs", epochs, "epochs"),
+        *override_by_flag("--batch-size", batch_size, "batch_size"),
     ]
-    for_recipe += [*flag("--lr", lr, "schedule.learning_rate"), *flag("--seed", seed, "seed")]
+    for_recipe += [
+        *override_by_flag("--lr", lr, "schedule.learning_rate"),
+        *override_by_flag("--seed", seed, "seed"),
+    ]
     initial = weights_for(spec, init_from, pretrained, for_spec)
     plan = plan_run(
         spec,
@@ -109,7 +113,8 @@ def train(
         return
     console.out(
         f"{plan.spec.name} with recipe {plan.recipe.name} on {plan.settings.data_kind}: "
-        f"{plan.spec.head.num_classes} classes, images {plan.spec.input.height} x {plan.spec.input.width}"
+        f"{plan.spec.head.num_classes} classes, "
+        f"images {plan.spec.input.height} x {plan.spec.input.width}"
     )
     for note in plan.notes:
         console.out(note)
@@ -121,31 +126,34 @@ def train(
 
 
 def _show_launch(plan: Any, out: Path | None) -> None:
-    from archspec.train.distributed.msrun import shell_line
+    from archspec.train.distributed.msrun import write_shell_line
     from archspec.train.plan import launch_command
-    from archspec.train.run_directory import check_free, default_path
+    from archspec.train.run_directory import check_is_free, name_default_path
 
-    chosen = out or default_path(plan.spec)
-    check_free(chosen)
+    chosen = out or name_default_path(plan.spec)
+    check_is_free(chosen)
     path = chosen.resolve()
     if plan.settings.devices == 1:
         console.out("(in this process)")
         return
-    console.out(shell_line(launch_command(path, plan.settings)))
+    console.out(write_shell_line(launch_command(path, plan.settings)))
     typer.echo(
-        f"Nothing was started or written. The line above needs the run directory {shlex.quote(str(path))}, which "
-        "only a real start makes: without --dry-run it is made, the line is run, and its processes are watched.",
+        "Nothing was started or written. "
+        f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
+        "makes: without --dry-run it is made, the line is run, and its processes are watched.",
         err=True,
     )
 
 
 def _refuse_others(context: typer.Context) -> None:
-    """A run is resumed as it was started; a flag that changed nothing would mislead. Its data may have moved."""
-    given = [
-        p
-        for p in context.command.params
-        if str(context.get_parameter_source(p.name)).endswith("COMMANDLINE")
-    ]
+    """A run is resumed as it was started; a flag that changed nothing would mislead.
+
+    Its data may have moved.
+    """
+    given = []
+    for option in context.command.params:
+        if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):
+            given.append(option)
     others = [option.opts[0] for option in given if option.name not in ("resume", "data_dir")]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
@@ -157,33 +165,32 @@ def _train(run: Any, splits: Any, *, is_new: bool) -> None:
     from archspec.train.progress import Display
 
     path = shlex.quote(str(run.path))
-    take_signals(end)
+    take_signals(raise_for_signal)
     try:
         with quiet_screen(run.log) as screen, Display(screen) as display:
             last = train_run(run, display.show, splits)
-    except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.ended_by`
+    except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.exception_of`
         console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
     except ArchspecError as error:
-        _after_fault(run, error, is_new)
+        _help_after_fault(run, error, is_new)
         raise
-    part = (
-        "images that played no part in training or choosing"
-        if last["part"] == "test"
-        else "validation images"
-    )
-    console.out(
-        f"The best checkpoint is right on {last['top1']:.2%} of {last['images']} {part}. Run: {run.path}\n"
-        f"Next: densenet validate {path}"
-    )
+    part = "validation images"
+    if last["part"] == "test":
+        part = "images that played no part in training or choosing"
+    share = f"{last['top1']:.2%} of {last['images']} {part}"
+    console.out(f"The best checkpoint is right on {share}. Run: {run.path}")
+    console.out(f"Next: densenet validate {path}")
 
 
-def _after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
-    """Say how to go on where that can succeed; a run that the machine did not let begin leaves nothing."""
+def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
+    """Say how to go on where that can succeed;
+    a run that the machine did not let begin leaves nothing.
+    """
     from archspec.train.run_directory import discard_run
 
     if is_new and isinstance(error, EnvironmentFault) and not run.metrics.exists():
         discard_run(run)
     elif not NO_CURE & {diagnostic.code for diagnostic in error.diagnostics}:
-        hint = f"Stopped. After mending what follows, go on with: densenet train --resume {shlex.quote(str(run.path))}"
-        typer.echo(hint, err=True)
+        command = f"densenet train --resume {shlex.quote(str(run.path))}"
+        typer.echo(f"Stopped. After mending what follows, go on with: {command}", err=True)

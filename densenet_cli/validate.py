@@ -17,8 +17,8 @@ from densenet_cli.options import (
     Pretrained,
     Std,
     Target,
-    channels_flag,
     console,
+    override_by_channels,
     quiet_screen,
     split_overrides,
 )
@@ -47,8 +47,8 @@ def validate(
 
     for_spec, for_recipe = split_overrides(overrides)
     for_recipe += [
-        *channels_flag("--mean", mean, "data.mean"),
-        *channels_flag("--std", std, "data.std"),
+        *override_by_channels("--mean", mean, "data.mean"),
+        *override_by_channels("--std", std, "data.std"),
     ]
     to = Console(stderr=True) if as_json else console
     ckpt = weights_for(target, ckpt, pretrained, for_spec, to)
@@ -63,7 +63,7 @@ def validate(
         )
         source = trained.held_out(data_dir)
         if not as_json:
-            screen.out("\n".join((*source.notes, _what(trained, source))), highlight=False)
+            screen.out("\n".join((*source.notes, _describe(trained, source))), highlight=False)
         accuracy = validate_trained(trained, source, batch_size)
     if as_json:
         typer.echo(json.dumps(asdict(accuracy)))
@@ -74,6 +74,6 @@ def validate(
     )
 
 
-def _what(trained: Any, source: Any) -> str:
-    recipe = trained.recipe.name
-    return f"{trained.checkpoint} on {len(source):,} held-out images of {source.name}, prepared as in recipe {recipe}"
+def _describe(trained: Any, source: Any) -> str:
+    images = f"{len(source):,} held-out images of {source.name}"
+    return f"{trained.checkpoint} on {images}, prepared as in recipe {trained.recipe.name}"

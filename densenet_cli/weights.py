@@ -30,7 +30,7 @@ weights = typer.Typer(
 )
 
 
-def _names() -> list[str]:
+def _list_names() -> list[str]:
     from archspec.weights.published import PUBLISHED
 
     return list(PUBLISHED)
@@ -39,7 +39,7 @@ def _names() -> list[str]:
 @weights.command()
 def get(
     name: Annotated[
-        str, typer.Argument(help="A name of `densenet weights list`.", autocompletion=_names)
+        str, typer.Argument(help="A name of `densenet weights list`.", autocompletion=_list_names)
     ],
     from_file: Annotated[
         Path | None,
@@ -48,7 +48,8 @@ def get(
 ) -> None:
     """Download published weights into the cache folder, or find them there, and check them.
 
-    An interrupted download goes on where it stopped. A file must have the sha256 that the first one had.
+    An interrupted download goes on where it stopped.
+    A file must have the sha256 that the first one had.
 
     DENSENET_CACHE: the cache folder, instead of ~/.cache/densenet-archspec.
 
@@ -69,7 +70,8 @@ def get(
 
 @weights.command("list")
 def list_weights() -> None:
-    """List published weights with their addresses, and those that are in the cache folder with their sha256.
+    """List published weights with their addresses,
+    and those that are in the cache folder with their sha256.
 
     Example: densenet weights list
     """
@@ -89,7 +91,8 @@ def list_weights() -> None:
 
 
 def published_weights(name: str, screen: Console = console) -> Path:
-    """Return the published weights of a name as a file in the cache folder, and show a download on the screen.
+    """Return the published weights of a name as a file in the cache folder,
+    and show a download on the screen.
 
     Raises:
         DownloadError, ModelFileError: as `archspec.weights.published.fetch_weights` does.
@@ -153,9 +156,8 @@ class _Bar:
             self._draw(what, done, total)
         elif what != self.what or time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self.what, self.last_line = what, time.monotonic()
-            self.screen.out(
-                f"{what}{f'  {done:,} of {total:,} bytes' if total else ''}", highlight=False
-            )
+            progress = f"  {done:,} of {total:,} bytes" if total else ""
+            self.screen.out(f"{what}{progress}", highlight=False)
 
     def _draw(self, what: str, done: int, total: int) -> None:
         if self.bar is None:

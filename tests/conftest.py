@@ -1,4 +1,6 @@
-"""What tests of the command line share: the command in a process of its own, and one trained run."""
+"""What tests of the command line share: the command in a process of its own,
+and one trained run.
+"""
 
 import os
 import signal
@@ -33,7 +35,9 @@ settings.load_profile("patient")
 
 
 def pytest_configure() -> None:
-    """One cache folder for all tests and their processes, away from the user's: each network is certified once."""
+    """One cache folder for all tests and their processes, away from the user's:
+    each network is certified once.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ["DENSENET_CACHE"] = tempfile.mkdtemp(prefix="densenet-cache-")
 
@@ -58,7 +62,9 @@ def command(*arguments: object) -> list[str]:
 
 
 def started(*arguments: object, cwd: Path) -> "subprocess.Popen[str]":
-    """Start `densenet` and return at once; Ctrl-C reaches it even where the test run itself ignores it."""
+    """Start `densenet` and return at once; Ctrl-C reaches it even
+    where the test run itself ignores it.
+    """
     return subprocess.Popen(
         command(*arguments),
         cwd=cwd,
@@ -87,7 +93,9 @@ def passed(done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def refused(done: "subprocess.CompletedProcess[str]", *words: object) -> str:
-    """Assert that a command ended with 1 and says these words in lines of its own; return the lines."""
+    """Assert that a command ended with 1
+    and says these words in lines of its own; return the lines.
+    """
     assert done.returncode == 1, done.stdout + done.stderr
     assert not [word for word in NOISE if word in done.stdout + done.stderr]
     assert not [str(word) for word in words if str(word) not in done.stderr], done.stderr
@@ -98,7 +106,9 @@ def refused(done: "subprocess.CompletedProcess[str]", *words: object) -> str:
 def digits_training(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> "tuple[Path, subprocess.CompletedProcess[str]]":
-    """Train the default network for a few epochs, once; the run directory, and how the command ended."""
+    """Train the default network for a few epochs, once;
+    the run directory, and how the command ended.
+    """
     folder = tmp_path_factory.mktemp("digits")
     return folder / "run", densenet(
         "train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run", cwd=folder
@@ -115,7 +125,9 @@ def digits_run(digits_training: "tuple[Path, subprocess.CompletedProcess[str]]")
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the run directory of two epochs of a very small network on the digits, at a constant rate."""
+    """Return the run directory of two epochs
+    of a very small network on the digits, at a constant rate.
+    """
     folder = tmp_path_factory.mktemp("small")
     passed(densenet("train", *SMALL_RUN, "--out", "run", cwd=folder))
     return folder / "run"

@@ -1,8 +1,8 @@
 """DenseNet-BC as people write it by hand in MindSpore: nested cells, and no compiler of ours.
 
-Written from Huang et al. 2017 and torchvision's structure; the parameters are called as MindCV calls them. It
-is the peer of the emitted network: the same weights must give the same logits, and it may not compile much
-faster.
+Written from Huang et al. 2017 and torchvision's structure; the parameters are called as MindCV
+calls them. It is the peer of the emitted network: the same weights must give the same logits, and
+it may not compile much faster.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class BottleneckLayer(nn.Cell):
 
 
 class ListBlock(nn.Cell):
-    """Every layer joins the list of all maps before it, as the paper says it and torchvision does."""
+    """Every layer joins the list of all maps before it,
+    as the paper says it and torchvision does.
+    """
 
     def __init__(self, layers: int, ins: int, growth_rate: int) -> None:
         super().__init__()
@@ -131,6 +133,8 @@ class HandwrittenCifarDenseNet(HandwrittenDenseNet):
 
 
 def our_name(theirs: str) -> str:
-    """`features.denseblock1.cell_list.0.norm1.gamma` -> `features.denseblock1.denselayer1.norm1.gamma`."""
+    """`features.denseblock1.cell_list.0.norm1.gamma` ->
+    `features.denseblock1.denselayer1.norm1.gamma`.
+    """
     name = re.sub(r"cell_list\.(\d+)", lambda found: f"denselayer{int(found[1]) + 1}", theirs)
     return re.sub(r"(transition\d+)\.features\.", r"\1.", name)

@@ -1,4 +1,6 @@
-"""A real https server on this machine whose answers a test chooses, and which keeps a record of them."""
+"""A real https server on this machine whose answers a test chooses,
+and which keeps a record of them.
+"""
 
 import shutil
 import ssl
@@ -15,7 +17,9 @@ import pytest
 
 @dataclass
 class Site:
-    """What the server has, how it behaves, and what it has sent: for each request its Range and the bytes."""
+    """What the server has, how it behaves, and what it has sent:
+    for each request its Range and the bytes.
+    """
 
     content: bytes = b""
     tag: str = '"first"'

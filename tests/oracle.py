@@ -1,7 +1,8 @@
 """A network's forward pass in NumPy and SciPy, in float64: what the emitted text is held to.
 
-It knows nothing of MindSpore and nothing of the writer: an operator is anything with a name, a kind, inputs
-and attrs. Every rule below follows the papers' formulas and the conventions that PyTorch documents.
+It knows nothing of MindSpore and nothing of the writer: an operator is anything with a name, a
+kind, inputs and attrs. Every rule below follows the papers' formulas
+and the conventions that PyTorch documents.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Array = Any
 
 
 def forward(ops: Iterable[Any], parameters: Mapping[str, Array], images: Array) -> Array:
-    """Return the output of the last operator, in evaluation mode; `ops` stand in an order that can run."""
+    """Return the output of the last operator, in evaluation mode;
+    `ops` stand in an order that can run.
+    """
     return values(ops, parameters, images)[-1]
 
 
@@ -36,7 +39,9 @@ def values(ops: Iterable[Any], parameters: Mapping[str, Array], images: Array) -
 
 
 def shapes(ops: Iterable[Any]) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes of the parameters that the operators have, MindSpore's moving ones too."""
+    """Return the names and shapes of the parameters that the operators have,
+    MindSpore's moving ones too.
+    """
     found: dict[str, tuple[int, ...]] = {}
     for op in ops:
         for suffix, shape in _shapes(op.kind, op.attrs).items():
@@ -142,7 +147,9 @@ def _conv(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, An
 def _conv_transpose(
     inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]
 ) -> Array:
-    """Each input pixel adds its copy of the kernel to the output; the padding is cut off its edges."""
+    """Each input pixel adds its copy of the kernel to the output;
+    the padding is cut off its edges.
+    """
     x, weight = inputs[0], mine["weight"]
     kernel, stride, padding = attrs["kernel"], attrs["stride"], attrs["padding"]
     height, width = ((size - 1) * stride + kernel for size in x.shape[2:])
@@ -202,7 +209,9 @@ def _blur_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[st
 
 
 def _avg_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
-    """The zeros of the border count, as PyTorch documents it (count_include_pad); what `ceil` adds does not."""
+    """The zeros of the border count, as PyTorch documents it (count_include_pad);
+    what `ceil` adds does not.
+    """
     border = ((0, 0), (0, 0), *((attrs["padding"],) * 2,) * 2)
     counted = np.pad(np.ones_like(inputs[0]), border, constant_values=1)
     padded = np.pad(inputs[0], border)
@@ -254,7 +263,9 @@ def _hard_swish(x: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    """Hendrycks and Gimpel 2016: x times the normal distribution's own function, not its tanh likeness."""
+    """Hendrycks and Gimpel 2016: x times the normal distribution's own function,
+    not its tanh likeness.
+    """
     return x * special.ndtr(x)
 
 

@@ -1,4 +1,6 @@
-"""The table of connectivity rules: sources as the papers define them, counts as their formulas say."""
+"""The table of connectivity rules: sources as the papers define them,
+counts as their formulas say.
+"""
 
 from collections.abc import Callable
 from typing import get_args
@@ -7,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archspec.connectivity_rules import RULES, count, gathered, sources
+from archspec.connectivity_rules import (
+    RULES,
+    count_connections,
+    sources_of_layer,
+    sources_of_output,
+)
 from archspec.graph.build import build_graph
 from archspec.graph.connections import derive_connections
 from archspec.spec.connectivity import ConnectivitySpec, Order, RuleName
@@ -56,10 +63,10 @@ def test_the_names_of_the_language_are_those_of_the_table() -> None:
 def test_sources_are_those_that_the_definition_names(rule: RuleName, layers: int) -> None:
     """Layer by layer, and those of the block's output."""
     wiring = ConnectivitySpec(rule=rule)
-    assert [sources(wiring, i) for i in range(1, layers + 1)] == [
+    assert [sources_of_layer(wiring, i) for i in range(1, layers + 1)] == [
         brute(FEEDS[rule], i) for i in range(1, layers + 1)
     ]
-    assert list(gathered(wiring, layers)) == OUTPUTS[rule](layers)
+    assert list(sources_of_output(wiring, layers)) == OUTPUTS[rule](layers)
 
 
 @given(named, st.integers(1, 300))
@@ -67,9 +74,12 @@ def test_the_closed_form_counts_the_sources(rule: RuleName, layers: int) -> None
     """One for each pair, one more for what goes round the layers."""
     pairs = sum(len(brute(FEEDS[rule], i)) for i in range(1, layers + 1))
     wiring = ConnectivitySpec(rule=rule)
-    assert count(wiring, layers) == pairs + (rule == "cross_stage_partial")
+    assert count_connections(wiring, layers) == pairs + (rule == "cross_stage_partial")
     aggregated = len(OUTPUTS[rule](layers)) if rule == "one_shot" else 0
-    assert count(wiring, layers, aggregated=True) == count(wiring, layers) + aggregated
+    assert (
+        count_connections(wiring, layers, aggregated=True)
+        == count_connections(wiring, layers) + aggregated
+    )
 
 
 @given(st.integers(1, 60), st.integers(1, 80))
@@ -77,17 +87,17 @@ def test_a_window_holds_the_last_sources(size: int, layers: int) -> None:
     """At the beginning of a block fewer; the output reads as one more layer would."""
     wiring = ConnectivitySpec(window=size)
     read = [list(range(i))[-size:] for i in range(1, layers + 2)]
-    assert [list(sources(wiring, i)) for i in range(1, layers + 1)] == read[:-1]
-    assert list(gathered(wiring, layers)) == read[-1]
-    assert count(wiring, layers) == sum(map(len, read[:-1]))
+    assert [list(sources_of_layer(wiring, i)) for i in range(1, layers + 1)] == read[:-1]
+    assert list(sources_of_output(wiring, layers)) == read[-1]
+    assert count_connections(wiring, layers) == sum(map(len, read[:-1]))
 
 
 @given(listed())
 def test_listed_edges_are_joined_as_they_are_written(edges: list[list[int]]) -> None:
     """Another order is another function of the weights."""
     wiring = ConnectivitySpec.model_validate({"edges": edges})
-    assert [list(sources(wiring, i + 1)) for i in range(len(edges))] == edges
-    assert count(wiring, len(edges)) == sum(map(len, edges))
+    assert [list(sources_of_layer(wiring, i + 1)) for i in range(len(edges))] == edges
+    assert count_connections(wiring, len(edges)) == sum(map(len, edges))
 
 
 ORDERS = ("oldest_first", "newest_first")
@@ -102,10 +112,10 @@ def test_an_order_turns_what_a_rule_reads_and_no_more(
     wiring = ConnectivitySpec(rule=rule, order=order, output_order=output_order)
     turned = slice(None, None, -1 if order == "newest_first" else 1)
     for layer in range(1, layers + 1):
-        assert sources(wiring, layer) == sources(usual, layer)[turned]
+        assert sources_of_layer(wiring, layer) == sources_of_layer(usual, layer)[turned]
     turned = slice(None, None, -1 if (output_order or order) == "newest_first" else 1)
-    assert gathered(wiring, layers) == gathered(usual, layers)[turned]
-    assert count(wiring, layers) == count(usual, layers)
+    assert sources_of_output(wiring, layers) == sources_of_output(usual, layers)[turned]
+    assert count_connections(wiring, layers) == count_connections(usual, layers)
 
 
 @given(st.integers(1, 40), st.data())
@@ -117,9 +127,13 @@ def test_an_output_may_be_said_for_every_rule(layers: int, data: st.DataObject) 
         ("new", [*range(1, layers + 1)]),
         ("last", [layers]),
     ):
-        assert list(gathered(ConnectivitySpec(rule=rule, output=output), layers)) == expected
+        assert (
+            list(sources_of_output(ConnectivitySpec(rule=rule, output=output), layers)) == expected
+        )
     some = data.draw(st.lists(st.integers(0, layers), min_size=1, unique=True))
-    assert list(gathered(ConnectivitySpec.model_validate({"output": some}), layers)) == some
+    assert (
+        list(sources_of_output(ConnectivitySpec.model_validate({"output": some}), layers)) == some
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,12 +152,16 @@ def test_an_output_may_be_said_for_every_rule(layers: int, data: st.DataObject) 
 )
 @pytest.mark.parametrize("aggregate", [None, {"channels": 7}], ids=["joined", "aggregated"])
 def test_what_is_built_has_the_rules_connections(wiring: object, aggregate: object) -> None:
-    """Derived from the operators, layer by layer, in their order, and as many as the closed form says."""
+    """Derived from the operators, layer by layer, in their order,
+    and as many as the closed form says.
+    """
     block = {"layers": 5, "growth_rate": 4, "connectivity": wiring, "aggregate": aggregate}
     spec = Spec.model_validate({"blocks": [block], "stem": {"channels": 8}, "transitions": []})
     graph = build_graph(spec)
     (declared,), (found,) = spec.dense_blocks(), derive_connections(graph)
     assert verify(graph) == ()
-    assert found.sources == tuple(sources(declared.connectivity, i) for i in range(1, 6))
-    assert found.gathered == gathered(declared.connectivity, 5)
-    assert found.edges == count(declared.connectivity, 5, aggregated=aggregate is not None)
+    assert found.sources == tuple(sources_of_layer(declared.connectivity, i) for i in range(1, 6))
+    assert found.gathered == sources_of_output(declared.connectivity, 5)
+    assert found.edges == count_connections(
+        declared.connectivity, 5, aggregated=aggregate is not None
+    )

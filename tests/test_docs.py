@@ -1,4 +1,6 @@
-"""The documentation tells the truth: its specs load, its commands exist, its codes are the code's."""
+"""The documentation tells the truth: its specs load, its commands exist,
+its codes are the code's.
+"""
 
 import re
 import shlex
@@ -11,14 +13,14 @@ from typing import get_args
 import pytest
 from PIL import Image
 
-from archspec.connectivity_rules import RULES, count, sources
+from archspec.connectivity_rules import RULES, count_connections, sources_of_layer
 from archspec.graph.build import build_graph
+from archspec.spec.block import BlockSpec
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.spec.parts import BlockSpec
 from archspec.spec.steps import ActivationKind, NormKind, StepSpec
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 from archspec.train.recipe.model import load_recipe
 from archspec.verifiers.verify import verify
 
@@ -35,7 +37,8 @@ COMMANDS = re.findall(r"^\$ (densenet [^#\n]*)", TEXT, re.MULTILINE)
 QUICK = [c.strip() for c in COMMANDS if "--dry-run" in c or "--yaml" in c]
 
 
-# What the README cannot bring along: photographs, somebody's weights, the network's published ones, a second process.
+# What the README cannot bring along: photographs, somebody's weights, the network's published ones,
+# a second process.
 NOT_AT_HAND = ("photos", "theirs", "--pretrained", "--devices 2")
 ROOM = re.compile(r"from (?:archspec(?:\.| import )(\w+)|(densenet_cli))")
 
@@ -221,7 +224,7 @@ def names(cell):
         ("step", {*StepSpec.model_fields} - {"name"}),
         ("rule", RULES),
         *(
-            (f"`{part}:`", templates(f"{part}s"))
+            (f"`{part}:`", load_templates(f"{part}s"))
             for part in ("layer", "stem", "transition", "head")
         ),
     ],
@@ -246,8 +249,8 @@ def test_the_table_of_rules_counts_right():
         if name == "edges":
             continue
         wiring = ConnectivitySpec(rule=name, window=3 if name == "window" else None)
-        assert ", ".join(map(str, sources(wiring, 12))) == of_layer
-        assert str(count(wiring, 16)) == of_block
+        assert ", ".join(map(str, sources_of_layer(wiring, 12))) == of_layer
+        assert str(count_connections(wiring, 16)) == of_block
 
 
 def test_the_language_page_names_every_kind_of_norm_and_activation_and_setting_of_a_block():

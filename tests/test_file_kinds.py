@@ -65,14 +65,14 @@ WRITTEN = {
 @pytest.mark.parametrize("kind", WRITTEN)
 def test_each_kind_is_known_by_its_first_bytes(kind: str) -> None:
     """Whole files, and no more of them than the head."""
-    assert file_kinds.kind_of(WRITTEN[kind]) == kind
-    assert file_kinds.kind_of(WRITTEN[kind][: file_kinds.HEAD]) == kind
+    assert file_kinds.identify_kind(WRITTEN[kind]) == kind
+    assert file_kinds.identify_kind(WRITTEN[kind][: file_kinds.HEAD]) == kind
 
 
 def test_other_compressions_are_archives_too() -> None:
     """xz; a text that begins with bzip2's letters is none."""
-    assert file_kinds.kind_of(lzma.compress(b"x")) == file_kinds.PACKED
-    assert file_kinds.kind_of(b"BZhang: 1\n") == file_kinds.TEXT
+    assert file_kinds.identify_kind(lzma.compress(b"x")) == file_kinds.PACKED
+    assert file_kinds.identify_kind(b"BZhang: 1\n") == file_kinds.TEXT
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_other_compressions_are_archives_too() -> None:
 )
 def test_texts_are_texts(text: bytes) -> None:
     """Empty ones have no kind."""
-    assert file_kinds.kind_of(text) == (file_kinds.TEXT if text else "")
+    assert file_kinds.identify_kind(text) == (file_kinds.TEXT if text else "")
 
 
 def test_an_onnx_model_of_every_version_is_known() -> None:
@@ -88,7 +88,7 @@ def test_an_onnx_model_of_every_version_is_known() -> None:
     for version in range(3, 13):
         made = helper.make_model(helper.make_graph([], "g", [], []))
         made.ir_version = version
-        assert file_kinds.kind_of(made.SerializeToString()) == file_kinds.ONNX
+        assert file_kinds.identify_kind(made.SerializeToString()) == file_kinds.ONNX
 
 
 def test_what_is_no_file_is_called_by_its_name(tmp_path: Path) -> None:
@@ -97,7 +97,11 @@ def test_what_is_no_file_is_called_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
-        found = {path.name: file_kinds.special_kind(path) for path in tmp_path.iterdir()}
+        found = {path.name: file_kinds.identify_special(path) for path in tmp_path.iterdir()}
     assert found == {"pipe": "a pipe", "socket": "a socket", "file": ""}
-    assert file_kinds.special_kind(Path("/dev/zero")) == "a device"
-    assert file_kinds.special_kind(tmp_path) == file_kinds.special_kind(tmp_path / "none") == ""
+    assert file_kinds.identify_special(Path("/dev/zero")) == "a device"
+    assert (
+        file_kinds.identify_special(tmp_path)
+        == file_kinds.identify_special(tmp_path / "none")
+        == ""
+    )

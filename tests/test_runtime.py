@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archspec.errors import EnvironmentFault
-from archspec.runtime import prepare, quiet
+from archspec.runtime import divert_output, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "GLOG_v")
@@ -18,7 +18,7 @@ VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "GLOG_v")
 NOISY_TRAINING = """
 import builtins, ctypes, os, sys, warnings
 from pathlib import Path
-from archspec.runtime import prepare, quiet
+from archspec.runtime import divert_output, prepare
 
 class AtExit:
     def __del__(self):
@@ -26,7 +26,7 @@ class AtExit:
 
 print("before")
 prepare()
-with quiet(Path(sys.argv[1])) as console:
+with divert_output(Path(sys.argv[1])) as console:
     import numpy as np
     import mindspore as ms
     from mindspore import Tensor, nn
@@ -58,8 +58,8 @@ if sys.argv[2:] == ["bug"]:
 NO_MINDSPORE = """
 import sys
 from pathlib import Path
-from archspec.runtime import quiet
-with quiet(Path(sys.argv[1])) as console:
+from archspec.runtime import divert_output
+with divert_output(Path(sys.argv[1])) as console:
     print("hidden")
     console.print(console.is_terminal, console.width, highlight=False)
     raise KeyError("inside")
@@ -121,7 +121,9 @@ def test_prepare_says_how_to_get_mindspore(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_only_the_console_reaches_the_screen(tmp_path: Path) -> None:
-    """A net that runs in a quiet block, noise from Python, C and the interpreter's exit: all in the log."""
+    """A net that runs in a quiet block, noise from Python,
+    C and the interpreter's exit: all in the log.
+    """
     log = tmp_path / "logs" / "run.log"
     done = run(NOISY_TRAINING, tmp_path, str(log))
     assert (done.returncode, done.stdout, done.stderr) == (
@@ -152,7 +154,9 @@ def test_a_real_bug_still_shows_its_traceback(tmp_path: Path) -> None:
 
 
 def test_an_error_inside_the_block_reaches_the_screen(tmp_path: Path) -> None:
-    """The descriptors are back before Python prints the traceback; the log is appended to, not replaced."""
+    """The descriptors are back before Python prints the traceback;
+    the log is appended to, not replaced.
+    """
     log = tmp_path / "run.log"
     log.write_text("earlier\n", encoding="utf-8")
     done = run(NO_MINDSPORE, tmp_path, str(log))
@@ -162,7 +166,9 @@ def test_an_error_inside_the_block_reaches_the_screen(tmp_path: Path) -> None:
 
 
 def test_a_terminal_is_still_known_as_one(tmp_path: Path) -> None:
-    """With the screen on a terminal the console knows it and its width, though descriptor 1 is the log."""
+    """With the screen on a terminal the console knows it and its width,
+    though descriptor 1 is the log.
+    """
     program = tmp_path / "program.py"
     program.write_text(NO_MINDSPORE, encoding="utf-8")
     ours, theirs = pty.openpty()
@@ -188,7 +194,7 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with (
         pytest.raises(EnvironmentFault, match=r"file/run\.log E002 the log cannot be written"),
-        quiet(tmp_path / "file" / "run.log"),
+        divert_output(tmp_path / "file" / "run.log"),
     ):
         pass
 
@@ -196,8 +202,10 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 def test_a_captured_stdout_gets_the_consoles_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where sys.stdout is no descriptor (a notebook, a test runner), the console writes to that object."""
-    with quiet(tmp_path / "run.log") as console:
+    """Where sys.stdout is no descriptor (a notebook, a test runner),
+    the console writes to that object.
+    """
+    with divert_output(tmp_path / "run.log") as console:
         console.print("hello")
         os.write(2, b"noise\n")
     assert capsys.readouterr().out == "hello\n"

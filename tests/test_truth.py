@@ -1,4 +1,6 @@
-"""certify is right about random networks and random rewrites of their files: thirty here, many in benchmarks/."""
+"""certify is right about random networks and random rewrites of their files:
+thirty here, many in benchmarks/.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def benchmark() -> Any:
 
 @pytest.mark.parametrize("number", CHUNKS)
 def test_files_that_compute_the_spec_are_accepted_and_no_others(number: int) -> None:
-    """MINDIR by MindSpore, ONNX in several styles, shuffled, optimised; changed ones and other specs' files."""
+    """MINDIR by MindSpore, ONNX in several styles, shuffled, optimised;
+    changed ones and other specs' files.
+    """
     truth = benchmark()
     lines = list(truth.judged(number))
     assert [wrong for line in lines for wrong in line["wrong"]] == []

@@ -22,7 +22,7 @@ from typing import Any
 
 from archspec.certify.certificate_cache import BuiltCertificate, read_certificate
 from archspec.errors import Diagnostic, ModelFileError
-from archspec.files import to_yaml, write_whole
+from archspec.files import to_yaml, write_atomic
 from archspec.graph.digest import named_digest
 from archspec.graph.ir import Graph
 from archspec.runtime import cache_folder
@@ -78,7 +78,7 @@ def _store_certificate(file: Path, certificate: Mapping[str, Any]) -> None:
     """Keep a certificate; where there is no place for it, the next time makes it again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps(certificate, indent=2) + "\n")
+        write_atomic(file, json.dumps(certificate, indent=2) + "\n")
     except OSError:
         return
 

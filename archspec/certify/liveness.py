@@ -23,7 +23,7 @@ from archspec.certify.reach import Reach, apply_filters
 from archspec.compare.chains import Chain
 from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
-from archspec.errors import Diagnostic, first_of
+from archspec.errors import Diagnostic, name_first
 from archspec.graph.ir import Op
 from archspec.operators.table import NORMS, OPERATORS
 from archspec.readers.reading import Reading
@@ -80,7 +80,7 @@ class Liveness:
         if not self.unreadable:
             return ()
         reason = "cannot be read: nobody looked whether they are zero"
-        return (f"the weights of {first_of(self.unreadable)} {reason}",)
+        return (f"the weights of {name_first(self.unreadable)} {reason}",)
 
     def _list_bad_numbers(self) -> Iterator[Diagnostic]:
         for names, what in (
@@ -92,7 +92,7 @@ class Liveness:
         ):
             if names:
                 verb = "have" if names[1:] else "has"
-                yield Diagnostic("R110", f"{first_of(names)} {verb} {what}", names[0])
+                yield Diagnostic("R110", f"{name_first(names)} {verb} {what}", names[0])
 
 
 def check_liveness(match: Match, reading: Reading, path: Path) -> Liveness:

@@ -25,7 +25,7 @@ from archspec.compare.compare import MAX_LINES
 from archspec.errors import Diagnostic
 from archspec.readers.onnx.read import OnnxReading
 from archspec.readers.tensors import values_of
-from archspec.runtime import onnx_runtime
+from archspec.runtime import import_onnx_runtime
 
 # How far a source is moved, one after another until the output moves: a ReLU may hide a small
 # change.
@@ -95,7 +95,7 @@ def probe_connections(liveness: Liveness, reading: OnnxReading, path: Path) -> P
         EnvironmentFault: E009, onnxruntime is not installed.
         ModelFileError: R005, R006, the file cannot be read any more.
     """
-    runtime, probed, not_run = onnx_runtime(), list[ProbedConnection](), list[str]()
+    runtime, probed, not_run = import_onnx_runtime(), list[ProbedConnection](), list[str]()
     with values_of(path) as values:
         extractor = SubgraphExtractor(reading, values)
         for part in liveness.parts:

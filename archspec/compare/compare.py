@@ -28,11 +28,11 @@ from archspec.compare.simplify import drop_whole_crops
 from archspec.compare.sliced_concats import resolve_slices_as_in
 from archspec.compare.weight_names import find_other_names, note_nameless
 from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
-from archspec.errors import Diagnostic, counted
+from archspec.errors import Diagnostic, format_count
 from archspec.graph.ir import Graph, Op
 from archspec.operators.operator import DERIVED
 from archspec.operators.table import OPERATORS
-from archspec.spec.parts import compressed
+from archspec.spec.compression import compress
 
 MAX_LINES = 1_000
 """Differences that are listed."""
@@ -202,12 +202,12 @@ def _compare_counts(
     """Numbers of blocks, of outputs, and of the layers of each block."""
     number, expected = count_blocks(match) if is_unpaired else None, len(blocks)
     if number is not None and number != expected:
-        message = f"the file has {counted(number, 'block')}, the spec says {expected}"
+        message = f"the file has {format_count(number, 'block')}, the spec says {expected}"
         yield Diagnostic("R101", message)
     ours = sum(a is not None and a.is_output for a, _ in match.pairs)
     theirs = sum(b is not None and b.is_output for _, b in match.pairs)
     if ours != theirs:
-        message = f"the network has {counted(theirs, 'output')}, the spec says {ours}"
+        message = f"the network has {format_count(theirs, 'output')}, the spec says {ours}"
         yield Diagnostic("R101", message)
     for block in blocks:
         if block.layers != block.expected_layers:
@@ -350,7 +350,7 @@ def _follows_input(match: Match, expected: Op, theirs: Mapping[str, Any]) -> boo
     if expected.attrs["out_channels"] == expected.attrs["in_channels"]:
         return bool(gives == reads)
     compression = region.attrs["compression"]
-    return bool(compression and gives == compressed(reads, compression))
+    return bool(compression and gives == compress(reads, compression))
 
 
 def _is_same(expected: Any, found: Any) -> bool:
@@ -385,7 +385,7 @@ def _write_norm_notes(folds: Sequence[FoldedNorm], match: Match) -> Iterator[str
 
 def _write_norm_note(number: int, how: str, more: str = "") -> str:
     verb = "is" if number == 1 else "are"
-    return f"{counted(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
+    return f"{format_count(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
 
 
 def _write_order_notes(order: JoinOrders) -> Iterator[str]:

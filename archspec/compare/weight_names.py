@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 from archspec.compare.match import Match
-from archspec.errors import Diagnostic, counted
+from archspec.errors import Diagnostic, format_count
 from archspec.operators.table import OPERATORS
 
 # What the readers and `folding` add to the name of an operator that they put together of two, or
@@ -34,7 +34,7 @@ def note_nameless(match: Match) -> Iterator[str]:
     count = sum(not called for _, called in _pair_names(match))
     if count:
         yield (
-            f"the file has no names for the weights of {counted(count, 'operator')}: not "
+            f"the file has no names for the weights of {format_count(count, 'operator')}: not "
             "compared there"
         )
 

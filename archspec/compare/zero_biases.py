@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from archspec.compare.chains import Chain, Pair
-from archspec.errors import first_of
+from archspec.errors import name_first
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS, attribute
 
@@ -27,10 +27,10 @@ class AgreedBiases:
     def notes(self) -> Iterator[str]:
         """What a certificate must say of it."""
         if self.dropped:
-            who = f"{first_of(self.dropped)} {'have' if self.dropped[1:] else 'has'}"
+            who = f"{name_first(self.dropped)} {'have' if self.dropped[1:] else 'has'}"
             yield f"{who} no bias in the file: it counts as one of zeros"
         if self.idle:
-            who = f"{first_of(self.idle)} {'have' if self.idle[1:] else 'has'}"
+            who = f"{name_first(self.idle)} {'have' if self.idle[1:] else 'has'}"
             yield f"{who} a bias of zeros in the file and none in the spec: it counts as none"
 
 

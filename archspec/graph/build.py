@@ -8,7 +8,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from archspec.connectivity_rules import around, bypasses, gathered, sources
+from archspec.connectivity_rules import (
+    count_bypassing,
+    has_bypass,
+    sources_of_layer,
+    sources_of_output,
+)
 from archspec.errors import Diagnostic, GraphError
 from archspec.graph.expand import Part, expand_part
 from archspec.graph.ir import Graph, Op, Region
@@ -19,9 +24,9 @@ from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.model import Block, Spec
-from archspec.spec.parts import TransitionSpec
-from archspec.spec.reading.validation_errors import in_reading_order
-from archspec.spec.templates import steps_of
+from archspec.spec.reading.validation_errors import sort_by_place
+from archspec.spec.templates import resolve_steps
+from archspec.spec.transition import TransitionSpec
 
 
 def build_graph(spec: Spec) -> Graph:
@@ -55,7 +60,7 @@ def build_graph(spec: Spec) -> Graph:
         raise GraphError(
             [
                 *find_causes(graph, spec, faults, builder.origins),
-                *in_reading_order(builder.mismatches.values(), spec.written().values()),
+                *sort_by_place(builder.mismatches.values(), spec.written().values()),
             ]
         )
     return graph
@@ -188,14 +193,14 @@ class _GraphBuilder:
         made = [entering]
         for index in range(1, layers + 1):
             joined = self.add_join(
-                f"{name}.concat{index}", [made[j] for j in sources(wiring, index)], name
+                f"{name}.concat{index}", [made[j] for j in sources_of_layer(wiring, index)], name
             )
             made.append(
                 self.add_dense_layer(f"{name}.denselayer{index}", block, index, joined, name)
             )
         self.check_layers_are_read(name, wiring, layers, origin)
         value_out = self.add_join(
-            f"{name}.concat", [made[j] for j in gathered(wiring, layers)], name
+            f"{name}.concat", [made[j] for j in sources_of_output(wiring, layers)], name
         )
         # What goes round the layers goes round their aggregation too.
         value_out = self.add_aggregation(f"{name}.aggregate", block, value_out, name, number)
@@ -211,8 +216,8 @@ class _GraphBuilder:
         self, name: str, wiring: ConnectivitySpec, layers: int, origin: Path
     ) -> None:
         """Note a fault where neither a later layer nor the output reads a layer."""
-        read = set(gathered(wiring, layers)).union(
-            *(sources(wiring, index) for index in range(1, layers + 1))
+        read = set(sources_of_output(wiring, layers)).union(
+            *(sources_of_layer(wiring, index) for index in range(1, layers + 1))
         )
         unread = [str(index) for index in range(1, layers + 1) if index not in read]
         if unread:
@@ -227,10 +232,10 @@ class _GraphBuilder:
 
     def split_input(self, name: str, block: Block, value: str) -> tuple[list[str], str]:
         """Return what goes round the layers of a block, if anything, and what enters them."""
-        if not bypasses(block.connectivity):
+        if not has_bypass(block.connectivity):
             return [], value
         channels = self.channels[value]
-        border = around(block.connectivity, channels)
+        border = count_bypassing(block.connectivity, channels)
         bypass = self.add_op(f"{name}.bypass", "slice", (value,), name, start=0, stop=border)
         entering = self.add_op(
             f"{name}.entering", "slice", (value,), name, start=border, stop=channels
@@ -360,7 +365,7 @@ class _GraphBuilder:
         channels = pieces[-1].channels if pieces else part.channels
         if skip and transition.join == "concat":
             channels += self.channels[skip]
-        steps = steps_of("transitions", transition.after or "none")
+        steps = resolve_steps("transitions", transition.after or "none")
         return replace(part, steps=steps, channels=channels)
 
     def add_crop(self, name: str, value: str, model: str, region: str) -> str:

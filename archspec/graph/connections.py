@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from archspec.connectivity_rules import RULES, count
+from archspec.connectivity_rules import RULES, count_connections
 from archspec.graph.ir import Graph, Region, once_per_graph
 from archspec.operators.table import OPERATORS
 
@@ -112,7 +112,9 @@ def count_expected_edges(block: Region) -> int:
     """Return the closed-form number of a block's direct connections,
     as its declaration says them.
     """
-    return count(block.attrs["connectivity"], block.attrs["num_layers"], block.attrs["aggregated"])
+    return count_connections(
+        block.attrs["connectivity"], block.attrs["num_layers"], block.attrs["aggregated"]
+    )
 
 
 def _derive_block(

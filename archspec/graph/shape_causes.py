@@ -18,7 +18,7 @@ from archspec.operators.shapes import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.model import Spec
-from archspec.spec.reading.document import dotted, short
+from archspec.spec.reading.document import format_path, shorten_value
 
 MAX_PIXELS = 8_192
 """The largest image that a spec may have."""
@@ -60,10 +60,8 @@ def _explain_compressions(empty: Sequence[Region], spec: Spec) -> Iterator[Diagn
             continue
         told.add(path)
         channels = region.attrs["in_channels"]
-        message = (
-            f"{dotted(path)} (={short(compression)}) leaves {region.name} no channel of its "
-            f"{channels}"
-        )
+        given = f"{format_path(path)} (={shorten_value(compression)})"
+        message = f"{given} leaves {region.name} no channel of its {channels}"
         yield _make_fault(spec, message, f"{_round_share_up(channels)} or more", path)
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import chain, product
 from typing import Any
 
-from archspec.connectivity_rules import RULES, around, gathered, sources
+from archspec.connectivity_rules import RULES, count_bypassing, sources_of_layer, sources_of_output
 from archspec.lift.blocks import LiftedBlock
 from archspec.spec.connectivity import ConnectivitySpec, Order
 
@@ -50,7 +50,7 @@ def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
     for rule, output in product(rules or [edges], list(_list_outputs(block))):
         wiring = {**rule, **share, **output}
         said = ConnectivitySpec.model_validate(wiring)
-        if gathered(said, len(block.layers)) == block.gathered:
+        if sources_of_output(said, len(block.layers)) == block.gathered:
             yield _name_cross_stage_partial(wiring)
 
 
@@ -97,7 +97,7 @@ def _is_read_by(rule: Wiring, block: LiftedBlock) -> bool:
     """Whether all layers of a block read what a rule says."""
     wiring = ConnectivitySpec.model_validate(rule)
     numbered = enumerate(block.layers, start=1)
-    return all(sources(wiring, number) == layer.sources for number, layer in numbered)
+    return all(sources_of_layer(wiring, number) == layer.sources for number, layer in numbered)
 
 
 def _find_common_share(blocks: Sequence[LiftedBlock]) -> float | None:
@@ -117,4 +117,6 @@ def _find_shortest_share(block: LiftedBlock) -> float:
 
 
 def _is_share_of(block: LiftedBlock, share: float) -> bool:
-    return around(ConnectivitySpec(share=share), block.in_channels) == block.bypassed_channels
+    return (
+        count_bypassing(ConnectivitySpec(share=share), block.in_channels) == block.bypassed_channels
+    )

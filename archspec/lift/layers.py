@@ -11,8 +11,8 @@ from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import walk_steps
 from archspec.lift.step_lists import write_steps
 from archspec.lift.transitions import group_alike
-from archspec.spec.model import grown
-from archspec.spec.templates import templates
+from archspec.spec.model import layer_widths
+from archspec.spec.templates import load_templates
 
 Values = dict[str, Any]
 
@@ -44,7 +44,7 @@ def _list_widths(block: LiftedBlock) -> tuple[int, ...]:
 def _find_multiplier(uneven: Sequence[tuple[int, ...]]) -> float | None:
     """The multiplier that gives the widths of all of these blocks, if one does."""
     for times in MULTIPLIERS:
-        if all(grown(own[0], times, len(own)) == own for own in uneven):
+        if all(layer_widths(own[0], times, len(own)) == own for own in uneven):
             return times
     return None
 
@@ -109,10 +109,12 @@ def _describe_others(
 
 
 def _find_template(parts: Sequence[PartInstance], style: Style) -> Values:
-    named = ((name, times) for name in templates("layers") for times in _list_multiples(parts[0]))
+    named = (
+        (name, times) for name in load_templates("layers") for times in _list_multiples(parts[0])
+    )
     for name, times in named:
         widths = {"bottleneck": times} if times else {}
-        if matches_steps(templates("layers")[name], parts, style, **widths):
+        if matches_steps(load_templates("layers")[name], parts, style, **widths):
             return {"layer": name, **widths}
     return {}
 

@@ -8,7 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from archspec.compare.compare import Comparison, compare
-from archspec.errors import ArchspecError, Diagnostic, ModelFileError, SpecError, counted, first_of
+from archspec.errors import (
+    ArchspecError,
+    Diagnostic,
+    ModelFileError,
+    SpecError,
+    format_count,
+    name_first,
+)
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
@@ -21,7 +28,7 @@ from archspec.lift.structure import Stages, split_into_stages
 from archspec.operators.table import ACTIVATIONS, OPERATORS
 from archspec.spec.load import validate
 from archspec.spec.model import Spec
-from archspec.spec.reading.shorthand import expanded
+from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
 from archspec.verifiers.verify import verify_or_raise
 
@@ -87,7 +94,7 @@ def _find_unsayable(found: Graph, where: str) -> list[Diagnostic]:
             alike.setdefault(words, []).append(op.name)
     faults = []
     for words, names in alike.items():
-        faults.append(Diagnostic("R108", f"{first_of(names)}: {words}", where))
+        faults.append(Diagnostic("R108", f"{name_first(names)}: {words}", where))
     return faults
 
 
@@ -106,7 +113,7 @@ def _explain_unsayable(op: Op) -> Iterator[str]:
 def _compare_with_file(text: str, found: Graph, where: str) -> Comparison:
     """Read the text as any spec, and compare what it says with the file."""
     try:
-        spec = validate(Spec, expanded(read_text(text, "spec.yaml")))
+        spec = validate(Spec, expand_short_forms(read_text(text, "spec.yaml")))
         comparison = compare(verify_or_raise(build_graph(spec)), found)
     except ArchspecError as error:
         raise _as_model_fault(error, where) from None
@@ -145,4 +152,4 @@ def _note_biased_convs(found: Graph) -> list[str]:
         return []
     verb = "has" if count == 1 else "have"
     words = "a bias: a batch norm that was folded into one is not told from it"
-    return [f"{counted(count, 'convolution')} {verb} {words}, so the spec says the bias"]
+    return [f"{format_count(count, 'convolution')} {verb} {words}, so the spec says the bias"]

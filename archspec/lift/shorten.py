@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from archspec.connectivity_rules import gathered
+from archspec.connectivity_rules import sources_of_output
 from archspec.graph.expand import ExpandedOp, Part, expand_part
+from archspec.spec.block import AggregateSpec
 from archspec.spec.load import validate
 from archspec.spec.model import Block, Spec
-from archspec.spec.parts import AggregateSpec, TransitionSpec
 from archspec.spec.reading.document import Document
-from archspec.spec.templates import steps_of
+from archspec.spec.templates import resolve_steps
+from archspec.spec.transition import TransitionSpec
 
 Values = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -139,7 +140,7 @@ def _describe_block(spec: Spec, block: Block) -> tuple[Any, ...]:
         wiring.share,
         wiring.bypass == "last",
         wiring.is_newest_first,
-        gathered(wiring, len(block.widths)),
+        sources_of_output(wiring, len(block.widths)),
     )
     aggregate = block.aggregate and _describe_part(spec, block.aggregate)
     # Layer 0 stands for all that have no steps of their own.
@@ -155,7 +156,7 @@ def _describe_part(spec: Spec, part: AggregateSpec | TransitionSpec) -> tuple[An
 
 
 def _describe_skip(spec: Spec, part: TransitionSpec) -> tuple[Any, ...]:
-    after = steps_of("transitions", part.after or "none")
+    after = resolve_steps("transitions", part.after or "none")
     return (
         part.skip,
         part.crop,

@@ -21,8 +21,9 @@ from archspec.lift.step_lists import write_steps
 from archspec.lift.structure import Stages
 from archspec.lift.transitions import POOLS, describe_parts
 from archspec.operators.table import OPERATORS
-from archspec.spec.parts import HeadSpec, StemSpec
-from archspec.spec.templates import templates
+from archspec.spec.head import HeadSpec
+from archspec.spec.stem import StemSpec
+from archspec.spec.templates import load_templates
 
 Values = dict[str, Any]
 
@@ -162,7 +163,7 @@ class _SpecWriter:
             return (), {"steps": "none"}
         classes = tail[-1].out_channels
         # All of it as a head first, then as short a head as a template has.
-        for cut, name in product((0, *range(len(tail) - 1, 0, -1)), templates("heads")):
+        for cut, name in product((0, *range(len(tail) - 1, 0, -1)), load_templates("heads")):
             instance = PartInstance(tail[cut:], tail[cut].in_channels, {"out": classes})
             if _stands_alone(tail[:cut]) and self.is_said_by(HeadSpec, {"steps": name}, instance):
                 return tail[:cut], {"steps": name, "num_classes": classes}
@@ -196,7 +197,7 @@ def _list_stems(first: Step) -> Iterator[Values]:
             "norm": norm,
             "pool": pool,
         }
-    for pool, name in product(POOLS, templates("stems")):
+    for pool, name in product(POOLS, load_templates("stems")):
         yield {"steps": name, "pool": pool}
 
 

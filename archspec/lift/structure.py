@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from archspec.errors import Diagnostic, ModelFileError, first_of
+from archspec.errors import Diagnostic, ModelFileError, name_first
 from archspec.lift.blocks import LiftedBlock, find_block
 from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
 from archspec.lift.operators_to_steps import Step, find_steps
@@ -136,7 +136,9 @@ def _explain_nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
         return [Diagnostic("R108", message, where)]
     faults = []
     for verb, ops in alike.items():
-        message = f"{first_of(ops)}: {verb} feature maps, and nothing in the file is a dense block"
+        message = (
+            f"{name_first(ops)}: {verb} feature maps, and nothing in the file is a dense block"
+        )
         faults.append(Diagnostic("R108", message, where))
     return faults
 

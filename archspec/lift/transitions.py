@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from archspec.lift.matching_steps import PartInstance, Style, matches_steps
 from archspec.lift.network import Unliftable
 from archspec.lift.step_lists import write_steps
-from archspec.spec.parts import TransitionSpec, compressed
-from archspec.spec.templates import templates
+from archspec.spec.compression import compress
+from archspec.spec.templates import load_templates
+from archspec.spec.transition import TransitionSpec
 
 Form = dict[str, Any]
 Key = TypeVar("Key", bound=Hashable)
@@ -69,7 +70,7 @@ def group_alike(keys: Iterable[Key], numbers: Sequence[int]) -> list[list[int]]:
 
 
 def _find_template(part: PartInstance, style: Style, pools: Sequence[str]) -> Form:
-    for name, pool in product(templates("transitions"), pools):
+    for name, pool in product(load_templates("transitions"), pools):
         form = {"steps": name, "pool": pool}
         if matches_steps(TransitionSpec.model_validate(form).steps_resolved(), [part], style):
             return form
@@ -87,9 +88,11 @@ def _write_lists(parts: Sequence[PartInstance], style: Style) -> list[Any]:
 
 def _steps_of(form: Form) -> Any:
     return (
-        templates("transitions")[form["steps"]] if isinstance(form["steps"], str) else form["steps"]
+        load_templates("transitions")[form["steps"]]
+        if isinstance(form["steps"], str)
+        else form["steps"]
     )
 
 
 def _keeps_share(part: PartInstance, theta: float) -> bool:
-    return compressed(part.in_channels, theta) == part.known["out"]
+    return compress(part.in_channels, theta) == part.known["out"]

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, model_validator
 
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
 from archspec.operators.shapes import Shape, ShapeFault, expect_map, window_pixels
-from archspec.settings import Flag, Padding, SpecModel, Stride, Window, broken_rule, no_truth
+from archspec.settings import Flag, Padding, SpecModel, Stride, Window, broken_rule, refuse_bool
 
 
 class PoolStep(SpecModel):
@@ -36,7 +36,7 @@ class PoolStep(SpecModel):
 class BlurPoolStep(SpecModel):
     """A fixed binomial filter with reflected edges (Zhang 2019), which shrinks by its stride."""
 
-    kernel: Annotated[Literal[3, 5], BeforeValidator(no_truth)] = 3
+    kernel: Annotated[Literal[3, 5], BeforeValidator(refuse_bool)] = 3
     """Pixels of the filter."""
     stride: Stride = 2
     """Pixels from window to window."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import ModelFileError
-from archspec.file_kinds import HEAD, MINDIR, ONNX, TEXT, kind_of
+from archspec.file_kinds import HEAD, MINDIR, ONNX, TEXT, identify_kind
 
 MAX_BYTES = 2 * 2**30
 MAX_PIECE = 2 * 2**20
@@ -57,7 +57,7 @@ def mapped(path: Path, what: str) -> Iterator[mmap.mmap]:
 
 def _check_kind(head: bytes, what: str, path: Path) -> None:
     """A file of another kind is called by its name; what is not known may be damaged."""
-    kind = kind_of(head)
+    kind = identify_kind(head)
     if kind not in ("", TEXT, MINDIR, ONNX):
         raise ModelFileError.one("R006", f"is no {what}, but {kind}", str(path))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from archspec.errors import Diagnostic, ModelFileError, first_of
+from archspec.errors import Diagnostic, ModelFileError, name_first
 from archspec.graph.ir import Graph, Op
 from archspec.readers.tensors import OperatorWeights
 from archspec.readers.trace import Feature, Trace
@@ -88,4 +88,4 @@ def _faults(trace: Trace, names: Iterable[str], path: Path) -> Iterator[Diagnost
         if name in trace.faults:
             alike.setdefault(trace.faults[name], []).append(name)
     for message, nodes in alike.items():
-        yield Diagnostic("R008", f"{first_of(nodes)}: {message}", str(path))
+        yield Diagnostic("R008", f"{name_first(nodes)}: {message}", str(path))

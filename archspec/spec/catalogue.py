@@ -14,7 +14,9 @@ DEFAULT_SPEC = "densenetbc_digits"
 
 @cache
 def specs_folder() -> Path:
-    """Return the folder of the shipped specs: inside the wheel, or beside the package in a checkout."""
+    """Return the folder of the shipped specs: inside the wheel,
+    or beside the package in a checkout.
+    """
     package = Path(__file__).resolve().parent.parent
     inside = package / "specs"
     return inside if inside.is_dir() else package.parent / "specs"
@@ -27,27 +29,29 @@ def shipped(kind: str = "spec") -> dict[str, Path]:
 
 
 def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: str = "") -> Path:
-    """Return the file that `name` means: a path (relative to `beside`), or the name of a shipped one.
+    """Return the file that `name` means:
+    a path (relative to `beside`), or the name of a shipped one.
 
-    A path is returned whether or not it can be read; where `place` says who wants it, it must be a file.
+    A path is returned whether or not it can be read;
+    where `place` says who wants it, it must be a file.
 
     Raises:
         SpecError: S010, neither a file nor a shipped name; proposes the nearest.
     """
     known = shipped(kind)
-    if name in known:
+    if name in known:  # first: a file of that name in the working directory changes nothing
         return known[name]
     path = (beside or Path()) / os.path.expanduser(name)  # pathlib's own raises for an unknown user
     looks_like_path = not place and ("/" in name or name.endswith((".yaml", ".yml")))
     if looks_like_path or os.path.isfile(path):
         return path
-    hint = nearest(name, kind) or f"shipped: {', '.join(known)}"
+    hint = hint_at_nearest(name, kind) or f"shipped: {', '.join(known)}"
     raise SpecError.one(
         "S010", f"there is no {kind} {name[:60]!r}, neither shipped nor a file", place, hint
     )
 
 
-def nearest(name: str, kind: str = "spec") -> str:
+def hint_at_nearest(name: str, kind: str = "spec") -> str:
     """Return a hint at the shipped name that `name` is or nearly is, else ''."""
     near = difflib.get_close_matches(name.lower()[:60], shipped(kind), n=1, cutoff=0.75)
     return f"did you mean the shipped {kind} {near[0]!r}?" if near else ""

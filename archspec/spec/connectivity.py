@@ -1,4 +1,6 @@
-"""How the layers of a block are connected, as the spec says it; archspec/connectivity_rules.py has the rules."""
+"""How the layers of a block are connected, as the spec says it;
+archspec/connectivity_rules.py has the rules.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from archspec.connectivity_rules import RULES, bypasses
+from archspec.connectivity_rules import RULES, has_bypass
 from archspec.settings import Path, Share, SpecModel, broken_rule
 
+# The rules are one table: mypy cannot read its names, pydantic makes the choices of them.
 if TYPE_CHECKING:
     RuleName = str
 else:
@@ -24,7 +27,10 @@ Sources = Annotated[tuple[Source, ...], Field(min_length=1, max_length=4_097)]
 
 
 class ConnectivitySpec(SpecModel):
-    """A rule's name, `log`, or a mapping of settings. Sources count from 0, the block's input; layers from 1."""
+    """A rule's name, `log`, or a mapping of settings.
+
+    Sources count from 0, the block's input; layers from 1.
+    """
 
     rule: RuleName | None = None
     """`dense` where absent, or what `window` or `edges` say."""
@@ -33,22 +39,24 @@ class ConnectivitySpec(SpecModel):
     edges: Annotated[tuple[Sources, ...], Field(min_length=1, max_length=4_096)] | None = None
     """The sources of each layer, `[[0], [0, 1], [2, 1]]`, joined as they are written."""
     order: Order | None = None
-    """In which a rule's layers join their sources, and the output its own: from the block's input on, as torchvision,
-    or from the last layer back, as the authors of HarDNet and SparseNet; oldest_first where absent."""
+    """In which a rule's layers join their sources, and the output its own: from the block's input
+    on, as torchvision, or from the last layer back, as the authors of HarDNet and SparseNet;
+    oldest_first where absent."""
     output_order: Order | None = None
     """In which the output joins its sources; as `order` says where absent."""
     share: Share | None = None
-    """Of the input's channels, those that go through the layers; the others go round them, straight to the output.
-    All where absent; half of them for cross_stage_partial, which is dense otherwise."""
+    """Of the input's channels, those that go through the layers; the others go round them, straight
+    to the output. All where absent;
+    half of them for cross_stage_partial, which is dense otherwise."""
     bypass: Literal["first", "last"] | None = None
-    """Where the output has what goes round the layers: before what they give (timm), which holds where absent, or
-    behind it (the authors of CSPNet)."""
+    """Where the output has what goes round the layers: before what they give (timm), which holds
+    where absent, or behind it (the authors of CSPNet)."""
     output: Literal["all", "new", "last"] | Sources | None = None
-    """What the output joins: all sources, the new ones (no input), the last layer, or a list, joined as it is written;
-    else as the rule says."""
+    """What the output joins: all sources, the new ones (no input), the last layer, or a list,
+    joined as it is written; else as the rule says."""
 
     @model_validator(mode="after")
-    def _settings_of_the_rule(self) -> Self:
+    def _check_settings_of_rule(self) -> Self:
         needed = RULES[self.kind].needs
         for key in _NEEDED:
             if getattr(self, key) is not None and key != needed:
@@ -60,15 +68,15 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _place_of_a_bypass(self) -> Self:
-        if self.bypass and not bypasses(self):
+    def _check_bypass(self) -> Self:
+        if self.bypass and not has_bypass(self):
             raise broken_rule(
                 "bypass", "bypass needs a share, the rest of which goes round the layers"
             )
         return self
 
     @model_validator(mode="after")
-    def _orders_of_what_no_list_says(self) -> Self:
+    def _check_orders(self) -> Self:
         if self.order is not None and self.edges is not None:
             raise broken_rule("order", "order is a rule's; edges are joined as they are written")
         if self.output_order is not None and isinstance(self.output, tuple):
@@ -79,7 +87,7 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _sources_exist(self) -> Self:
+    def _check_sources(self) -> Self:
         for layer, sources in enumerate(self.edges or (), start=1):
             wrong = [source for source in sources if source >= layer]
             if wrong:
@@ -92,7 +100,7 @@ class ConnectivitySpec(SpecModel):
         return self
 
     @model_validator(mode="after")
-    def _each_once(self) -> Self:
+    def _check_each_once(self) -> Self:
         if isinstance(self.output, tuple) and len(set(self.output)) < len(self.output):
             raise broken_rule("output", "output: a source is listed twice")
         return self
@@ -128,8 +136,8 @@ class ConnectivitySpec(SpecModel):
         return self.window
 
 
-def _named_rule(value: Any) -> Any:
+def _accept_bare_rule(value: Any) -> Any:
     return {"rule": value} if isinstance(value, str) else value
 
 
-Connectivity = Annotated[ConnectivitySpec, BeforeValidator(_named_rule)]
+Connectivity = Annotated[ConnectivitySpec, BeforeValidator(_accept_bare_rule)]

@@ -14,11 +14,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from archspec.errors import counted
+from archspec.errors import format_count
 from archspec.settings import Path
 from archspec.spec.model import Spec
-from archspec.spec.reading.document import Document, dotted, to_text, without
-from archspec.spec.reading.shorthand import ALONE, of_blocks
+from archspec.spec.reading.document import Document, drop_key, format_path, format_value
+from archspec.spec.reading.shorthand import ALONE, expand_path
 
 WORDS = ("name", "description", "source", "published")
 """Keys that say nothing of what is computed."""
@@ -32,39 +32,43 @@ _OF_TRAINING = ("drop_rate", "drop_after", "momentum")
 _OF_THE_TASK = (("head", "num_classes"), ("input", "height"), ("input", "width"))
 
 
-def body(spec: Spec) -> Any:
+def comparable_values(spec: Spec) -> Any:
     """Return plain values, equal where two specs say one network, whatever its task and name."""
-    values = _computed(spec)
+    values = _computed_values(spec)
     values["input"] = {"channels": spec.input.channels}
     values["head"] = values["head"]["steps"]
     return _without_training(values)
 
 
-def taken_over(parent: Document, changed: Document, said: Mapping[Path, Any]) -> Document:
+def drop_stale_words(parent: Document, changed: Document, said: Mapping[Path, Any]) -> Document:
     """Return the changed document without the words in it that hold of its parent alone.
 
     `said` is what changed it. Figures go, and a description says what was changed; where that is
     the body, source, description and name go too. Words that were `said` stay.
     """
-    was, now = _spec(parent), _spec(changed)
-    if now is None or (was is not None and _computed(was) == _computed(now)):
+    was, now = _parse_spec(parent), _parse_spec(changed)
+    # A spec that breaks rules is left as it is: its faults are to be told of what was written.
+    if now is None or (was is not None and _computed_values(was) == _computed_values(now)):
         return changed
-    is_same = was is not None and body(was) == body(now)
-    settings = {path: value for path, value in said.items() if _differs(path, was, now)}
-    words = {"published": None, "description": f"{parent.value['name']} with {_listed(settings)}"}
+    is_same = was is not None and comparable_values(was) == comparable_values(now)
+    settings = {path: value for path, value in said.items() if _is_change(path, was, now)}
+    words = {
+        "published": None,
+        "description": f"{parent.value['name']} with {_list_settings(settings)}",
+    }
     if is_same and changed.value.get("description"):
         words.pop("description")
     if not is_same:
         words["source"] = None
     if not is_same and "name" in changed.value:
-        words["name"] = name_of(parent.value["name"], settings)
-    return _reworded(changed, {key: words[key] for key in words if (key,) not in said})
+        words["name"] = name_variant(parent.value["name"], settings)
+    return _replace_words(changed, {key: words[key] for key in words if (key,) not in said})
 
 
-def name_of(parent: str, settings: Mapping[Path, Any]) -> str:
+def name_variant(parent: str, settings: Mapping[Path, Any]) -> str:
     """Return the name of what settings make of a parent: `densenet121_growth_rate_24`."""
     of_the_body = {path: value for path, value in settings.items() if path not in _OF_THE_TASK}
-    told = [f"{key}_{said}" for key, said in _as_written(of_the_body)]
+    told = [f"{key}_{said}" for key, said in _write_short(of_the_body)]
     words = "_".join([parent, *told])
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", words).strip("_")
     if len(name) <= MAX_NAME:
@@ -72,23 +76,23 @@ def name_of(parent: str, settings: Mapping[Path, Any]) -> str:
     return f"{name[: MAX_NAME - 9]}_{sha256(words.encode()).hexdigest()[:8]}"
 
 
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def walk_leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yield what nested mappings say, each value with its path."""
     if not isinstance(value, dict):
         yield path, value
         return
     for key, item in value.items():
-        yield from leaves(item, (*path, key))
+        yield from walk_leaves(item, (*path, key))
 
 
-def _spec(document: Document) -> Spec | None:
+def _parse_spec(document: Document) -> Spec | None:
     try:
         return Spec.model_validate(document.value)
     except ValidationError:
         return None
 
 
-def _computed(spec: Spec) -> dict[str, Any]:
+def _computed_values(spec: Spec) -> dict[str, Any]:
     """Plain values, a default that is said like one that is not."""
     values = {key: value for key, value in spec.resolved().items() if key not in WORDS}
     values["connectivity"]["rule"] = spec.connectivity.kind
@@ -112,16 +116,16 @@ def _is_dropout(step: Any) -> bool:
     return step == "dropout" or (isinstance(step, dict) and "dropout" in step)
 
 
-def _differs(path: Path, was: Spec | None, now: Spec) -> bool:
+def _is_change(path: Path, was: Spec | None, now: Spec) -> bool:
     """Does what is said change anything, and is no word?"""
     if path[0] in WORDS:
         return False
-    return was is None or _at(was.resolved(), path) != _at(now.resolved(), path)
+    return was is None or _value_at(was.resolved(), path) != _value_at(now.resolved(), path)
 
 
-def _at(value: Any, path: Path) -> Any:
+def _value_at(value: Any, path: Path) -> Any:
     """The value at a path, or what encloses it where there is a short form."""
-    for part in of_blocks(path):
+    for part in expand_path(path):
         if isinstance(value, dict):
             value = value.get(part)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
@@ -129,20 +133,19 @@ def _at(value: Any, path: Path) -> Any:
     return value
 
 
-def _reworded(document: Document, words: Mapping[str, str | None]) -> Document:
+def _replace_words(document: Document, words: Mapping[str, str | None]) -> Document:
     """The document with these words, or without those that are None; nobody wrote them."""
     for key in words:
-        document = without(document, key)
+        document = drop_key(document, key)
     said = {key: value for key, value in words.items() if value is not None}
     return Document({**document.value, **said}, document.places, document.keys)
 
 
-def _listed(settings: Mapping[Path, Any]) -> str:
-    texts = [
-        f"{key}={said}" if len(said) <= MAX_VALUE else f"{key} of its own"
-        for key, said in _as_written(settings)
-    ]
-    more = [f"{counted(len(texts) - MAX_LISTED, 'setting')} more"] * (len(texts) > MAX_LISTED)
+def _list_settings(settings: Mapping[Path, Any]) -> str:
+    texts = []
+    for key, said in _write_short(settings):
+        texts.append(f"{key}={said}" if len(said) <= MAX_VALUE else f"{key} of its own")
+    more = [f"{format_count(len(texts) - MAX_LISTED, 'setting')} more"] * (len(texts) > MAX_LISTED)
     return ", ".join([*texts[:MAX_LISTED], *more]) or "other settings"
 
 
@@ -152,11 +155,11 @@ def _are_layers_alone(blocks: Any) -> bool:
     )
 
 
-def _as_written(settings: Mapping[Path, Any]) -> Iterator[tuple[str, str]]:
+def _write_short(settings: Mapping[Path, Any]) -> Iterator[tuple[str, str]]:
     """Yield `growth_rate`, `24` for each setting, short forms as people write them."""
     for path, value in settings.items():
         if path[1:] and ALONE.get(str(path[-2])) == path[-1]:
             path = path[:-1]
         if path == ("blocks",) and _are_layers_alone(value):
             path, value = ("block_config",), [block["layers"] for block in value]
-        yield dotted(path), to_text(value).replace("'", "")
+        yield format_path(path), format_value(value).replace("'", "")

@@ -16,14 +16,14 @@ from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place, SpecError
 from archspec.settings import Path
-from archspec.spec.catalogue import locate, nearest, specs_folder
-from archspec.spec.identity import leaves, taken_over
+from archspec.spec.catalogue import hint_at_nearest, locate, specs_folder
+from archspec.spec.identity import drop_stale_words, walk_leaves
 from archspec.spec.model import Spec
-from archspec.spec.reading.dependent_settings import inherited_settings
-from archspec.spec.reading.document import Document, merge, set_path, short, without
-from archspec.spec.reading.overrides import overwritten
-from archspec.spec.reading.shorthand import expanded, inherited, of_blocks
-from archspec.spec.reading.validation_errors import diagnose, in_reading_order
+from archspec.spec.reading.dependent_settings import drop_meaningless
+from archspec.spec.reading.document import Document, drop_key, merge, set_path, shorten_value
+from archspec.spec.reading.overrides import find_overwritten
+from archspec.spec.reading.shorthand import drop_uninherited, expand_path, expand_short_forms
+from archspec.spec.reading.validation_errors import diagnose, sort_by_place
 from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_file, read_value
 from archspec.spec.written_model import WrittenModel
 
@@ -80,7 +80,8 @@ def name_of_file(path: FilePath) -> str:
 
 
 def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: str) -> Written:
-    """Return the model of a shipped name or of a YAML file; the overrides that can be read are validated with it.
+    """Return the model of a shipped name or of a YAML file;
+    the overrides that can be read are validated with it.
 
     Raises:
         SpecError: every fault of the file and of the overrides, those of the file first.
@@ -90,17 +91,22 @@ def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: s
         document = load_document(name, kind=kind)
     except SpecError as error:
         raise SpecError([*error.diagnostics, *faults]) from None
-    written = _named(document) if kind == "spec" else document
-    document, misled = _overridden(written, settings, kind)
+    # Named before it is overridden: a description says what of which network was changed.
+    written = _name_after_file(document) if kind == "spec" else document
+    document, misled = _apply_overrides(written, settings, kind)
     if kind == "spec" and settings:
-        document = taken_over(written, document, {path: value.value for path, value in settings})
-    found = validate(model, document, [*faults, *misled, *_outdated(document, kind)])
+        document = drop_stale_words(
+            written, document, {path: value.value for path, value in settings}
+        )
+    found = validate(model, document, [*faults, *misled, *_find_outdated(document, kind)])
     found._document = document
     return found
 
 
 def is_users_choice(spec: Spec, path: Path) -> bool:
-    """Is the value set by the user, on the command line or in a file of theirs, and not by a shipped spec?"""
+    """Is the value set by the user, on the command line or in a file of theirs,
+    and not by a shipped spec?
+    """
     place = spec.written().get(path)
     if place is None:
         return False
@@ -135,28 +141,33 @@ def load_document(
     if real in above:
         chain = " -> ".join(step.name for step in (*above[above.index(real) :], real))
         raise SpecError.one("S010", f"extends itself: {chain}", wanted_at)
-    document = read_file(path, absent=nearest(path.stem, kind))
+    document = read_file(path, absent=hint_at_nearest(path.stem, kind))
     if not isinstance(document.value, dict):
         raise SpecError.one(
             "S003", f"a {kind} must be a mapping of keys to values", document.place(())
         )
     if kind == "spec":
-        document = expanded(document)
+        # Before merging: a short form of the child meets the long form of its parent.
+        document = expand_short_forms(document)
     if "extends" not in document.value:
         return document
     parent_name, parent_place = document.value["extends"], document.place(("extends",))
     if not isinstance(parent_name, str):
         raise SpecError.one(
-            "S003", f"extends (={short(parent_name)}) must be a name or a path", parent_place
+            "S003",
+            f"extends (={shorten_value(parent_name)}) must be a name or a path",
+            parent_place,
         )
     parent = load_document(
         parent_name, kind=kind, beside=path.parent, place=parent_place, above=(*above, real)
     )
-    said = without(document, "extends")
+    said = drop_key(document, "extends")
     if kind == "recipe":
-        return merge(inherited_settings(parent, said.value), said)
-    return taken_over(
-        _named(parent), merge(inherited(parent, document), said), dict(leaves(said.value))
+        return merge(drop_meaningless(parent, said.value), said)
+    return drop_stale_words(
+        _name_after_file(parent),
+        merge(drop_uninherited(parent, document), said),
+        dict(walk_leaves(said.value)),
     )
 
 
@@ -170,32 +181,36 @@ def validate(model: type[Model], document: Document, faults: Sequence[Diagnostic
         valid = model.model_validate(document.value)
     except ValidationError as error:
         found = [*faults, *diagnose(error, model, document)]
-        raise SpecError(in_reading_order(found, document.written())) from None
+        raise SpecError(sort_by_place(found, document.written())) from None
     if faults:
         raise SpecError(faults)
     return valid
 
 
-def _outdated(document: Document, kind: str) -> list[Diagnostic]:
-    """Transitions that were listed for another number of blocks: one would silently move behind the last block."""
+def _find_outdated(document: Document, kind: str) -> list[Diagnostic]:
+    """Transitions that were listed for another number of blocks:
+    one would silently move behind the last block.
+    """
     place = document.places.get(("transitions",))
-    count, blocks = len(_listed(document, "transitions")), len(_listed(document, "blocks"))
+    count, blocks = len(_items_at(document, "transitions")), len(_items_at(document, "blocks"))
     if place is None or place.origin != "file" or count - blocks not in (-1, 0):
         return []
-    meant = len(_listed(load_document(os.path.abspath(place.source), kind=kind), "blocks"))
+    meant = len(_items_at(load_document(os.path.abspath(place.source), kind=kind), "blocks"))
+    # Where they did not fit their own file either, the rule of Spec says it.
     if meant == blocks or count - meant not in (-1, 0):
         return []
     entries = "1 entry" if count == 1 else f"{count} entries"
-    message = f"transitions (={entries}) were listed for {meant} blocks, blocks (={blocks}) are another number"
+    listed = f"transitions (={entries}) were listed for {meant} blocks"
+    message = f"{listed}, blocks (={blocks}) are another number"
     return [Diagnostic("S006", message, str(place), "list them anew")]
 
 
-def _listed(document: Document, key: str) -> Sequence[Any]:
+def _items_at(document: Document, key: str) -> Sequence[Any]:
     found = document.value.get(key)
     return found if isinstance(found, (list, tuple)) else ()
 
 
-def _named(document: Document) -> Document:
+def _name_after_file(document: Document) -> Document:
     """A spec without a name is called after its file."""
     if document.value.get("name") is not None:
         return document
@@ -219,69 +234,72 @@ def _read_override(given: Setting | Override) -> tuple[Path, Document]:
     if isinstance(given, Override):
         setting, place = given.setting, given.place
     elif isinstance(given, str):
-        setting, place = given, Place(f"--set {short(given)}", "command line")
+        setting, place = given, Place(f"--set {shorten_value(given)}", "command line")
     else:
-        setting, place = given, Place(f"override {short(given[0])}", "python")
+        setting, place = given, Place(f"override {shorten_value(given[0])}", "python")
     if isinstance(setting, tuple):
         key, value = setting
-        return _key_path(key, place), Document(value, {(): place})
+        return _parse_key_path(key, place), Document(value, {(): place})
     key, equals, text = setting.partition("=")
     if not equals:
         raise SpecError.one("S011", "an override is key.path=value", place)
-    return _key_path(key, place), read_value(text, place)
+    return _parse_key_path(key, place), read_value(text, place)
 
 
-def _key_path(key: str, place: Place) -> Path:
+def _parse_key_path(key: str, place: Place) -> Path:
     """`blocks[2].growth_rate` or `blocks.2.growth_rate` -> `("blocks", 2, "growth_rate")`."""
     parts = [part for part in _INDEX.sub(r".\1", key.strip()).split(".") if part]
     if not 1 <= len(parts) <= MAX_DEPTH or len(key) > MAX_KEY:
         raise SpecError.one("S011", "an override is key.path=value", place)
-    before = ("", *parts)
-    numbers = [
-        _NUMBER.fullmatch(part) and holder not in _KEYED
-        for holder, part in zip(before, parts, strict=False)
-    ]
-    return tuple(int(part) if number else part for number, part in zip(numbers, parts, strict=True))
+    path: list[str | int] = []
+    for part in parts:
+        holder = path[-1] if path else ""
+        is_index = _NUMBER.fullmatch(part) and holder not in _KEYED
+        path.append(int(part) if is_index else part)
+    return tuple(path)
 
 
-def _overridden(
+def _apply_overrides(
     document: Document, settings: Sequence[tuple[Path, Document]], kind: str
 ) -> tuple[Document, list[Diagnostic]]:
     """The document with every setting that leads somewhere, and an S011 for each other one."""
-    faults = list(overwritten(settings))
+    faults = list(find_overwritten(settings))
     for path, value in settings:
+        # One after the other, each on the long form of what those before it left: a later
+        # setting may go into what an earlier one made.
         if kind == "recipe":
-            document = inherited_settings(document, _nested(path, value.value))
+            document = drop_meaningless(document, _nest(path, value.value))
         try:
-            changed = _with_setting(document, path, value)
+            changed = _apply_setting(document, path, value)
         except SpecError as error:
             faults.extend(error.diagnostics)
         else:
-            document = expanded(changed) if kind == "spec" else changed
+            document = expand_short_forms(changed) if kind == "spec" else changed
     return document, faults
 
 
-def _nested(path: Path, value: Any) -> Any:
+def _nest(path: Path, value: Any) -> Any:
     for key in reversed(path):
         value = {key: value}
     return value
 
 
-def _with_setting(document: Document, path: Path, value: Document) -> Document:
+def _apply_setting(document: Document, path: Path, value: Document) -> Document:
     if path[0] == "extends":
         raise SpecError.one(
             "S011", "extends cannot be overridden: name that spec instead", value.place(())
         )
     if len(path) > 1:
-        path = of_blocks(path)
+        path = expand_path(path)
+    # Transitions that nobody listed are there all the same, and one of them may be set.
     if path[0] == "transitions" and len(path) > 1 and document.value.get("transitions") is None:
-        document = _listed_transitions(document)
+        document = _list_transitions(document)
     if path == ("block_config",):
-        document = without(document, "blocks")
+        document = drop_key(document, "blocks")
     return set_path(document, path, value)
 
 
-def _listed_transitions(document: Document) -> Document:
+def _list_transitions(document: Document) -> Document:
     blocks = document.value.get("blocks")
     count = len(blocks) - 1 if isinstance(blocks, list) else 0
     return Document(

@@ -1,7 +1,8 @@
 """The spec of a densely connected network: frozen, explicit, unknown keys refused.
 
-Defaults are DenseNet-BC's for ImageNet (Huang et al. 2017, table 1, as torchvision and MindCV build it).
-What stands here changes the function; initialisation, optimisation and data stand in the recipe.
+Defaults are DenseNet-BC's for ImageNet (Huang et al. 2017, table 1, as torchvision and MindCV build
+it). What stands here changes the function;
+initialisation, optimisation and data stand in the recipe.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from pydantic_core import PydanticKnownError
 from typing_extensions import Self
 
 from archspec.settings import Factor, Growth, Path, Rate, Share, SpecModel, raise_broken_rules
+from archspec.spec.block import AggregateSpec, BlockSpec, Multiplier
 from archspec.spec.connectivity import Connectivity, ConnectivitySpec
-from archspec.spec.parts import (
-    AggregateSpec,
-    BlockSpec,
-    Head,
-    HeadSpec,
-    InputSpec,
-    Multiplier,
-    Stem,
-    StemSpec,
-    Transition,
-    TransitionSpec,
+from archspec.spec.head import Head, HeadSpec
+from archspec.spec.input import InputSpec
+from archspec.spec.stem import Stem, StemSpec
+from archspec.spec.steps import (
+    Activation,
+    ActivationSpec,
+    Norm,
+    NormSpec,
+    StepSpec,
+    find_named_widths,
 )
-from archspec.spec.steps import Activation, ActivationSpec, Norm, NormSpec, StepSpec, named_widths
-from archspec.spec.templates import LayerSteps, steps_of
-from archspec.spec.widths import OF_A_LAYER, faulty_widths
+from archspec.spec.templates import LayerSteps, resolve_steps
+from archspec.spec.transition import Transition, TransitionSpec
+from archspec.spec.widths import OF_A_LAYER, find_faulty_widths
 from archspec.spec.written_model import WrittenModel
 
 Value = TypeVar("Value")
@@ -74,18 +75,20 @@ class Block:
         return self.steps_at.get(number, self.steps)
 
 
-def _said_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | None:
+def _require_somewhere(growth_rate: int | None, info: ValidationInfo) -> int | None:
     """A growth rate for all may be left out only where each block has its own."""
-    blocks = info.data.get("blocks")
-    if growth_rate is None and (
-        blocks is None or any(block.growth_rate is None for block in blocks)
-    ):
+    if growth_rate is not None:
+        return growth_rate
+    blocks = info.data.get("blocks")  # fields are validated in their order; None where faulty
+    if blocks is None or any(block.growth_rate is None for block in blocks):
         raise PydanticKnownError("missing")
-    return growth_rate
+    return None
 
 
 class Spec(WrittenModel):
-    """A densely connected network; `block_config: [6, 12]` is short for two `blocks` of 6 and 12 layers."""
+    """A densely connected network;
+    `block_config: [6, 12]` is short for two `blocks` of 6 and 12 layers.
+    """
 
     name: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")] = "network"
     """The network's name; the file's where absent."""
@@ -98,9 +101,11 @@ class Spec(WrittenModel):
     input: InputSpec = InputSpec()
     stem: Stem = StemSpec()
     growth_multiplier: Multiplier | None = None
-    """Of layer i's growth, once for each time that 2 divides i, rounded to an even number (HarDNet's m)."""
+    """Of layer i's growth, once for each time that 2 divides i,
+    rounded to an even number (HarDNet's m)."""
     layer: LayerSteps = "bottleneck"
-    """What each layer consists of: `bottleneck` is norm-act-conv1x1-norm-act-conv3x3, `basic` norm-act-conv3x3."""
+    """What each layer consists of: `bottleneck` is norm-act-conv1x1-norm-act-conv3x3,
+    `basic` norm-act-conv3x3."""
     bottleneck: Factor = 4
     """Width of a bottleneck's 1 x 1 convolution, in multiples of the growth rate."""
     connectivity: Connectivity = ConnectivitySpec()
@@ -108,7 +113,7 @@ class Spec(WrittenModel):
     blocks: Annotated[tuple[BlockSpec, ...], Field(min_length=1, max_length=64)]
     """The dense blocks, first to last."""
     growth_rate: Annotated[
-        Growth | None, AfterValidator(_said_somewhere), Field(validate_default=True)
+        Growth | None, AfterValidator(_require_somewhere), Field(validate_default=True)
     ] = None
     """Channels that each layer adds (k), where its block does not say otherwise."""
     compression: Share = 0.5
@@ -122,19 +127,21 @@ class Spec(WrittenModel):
     drop_rate: Rate = 0.0
     """Rate of the layers' dropout."""
     drop_after: Literal["layer", "conv"] = "layer"
-    """Where it stands: at the end of every dense layer, as in torchvision and timm, or behind every convolution of
-    layers and transitions, as in the paper's code."""
+    """Where it stands: at the end of every dense layer, as in torchvision and timm, or behind every
+    convolution of layers and transitions, as in the paper's code."""
     head: Head = HeadSpec()
     features: tuple[Annotated[int, Field(strict=True, ge=1, le=64)], ...] = ()
-    """Numbers of blocks whose outputs the network gives as well, before the head's; without a head the last block
-    must be one of them."""
+    """Numbers of blocks whose outputs the network gives as well, before the head's; without a head
+    the last block must be one of them."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        raise_broken_rules([*self._misplaced(), *self._unknown_widths(), *self._misfits()])
+    def _check_whole(self) -> Self:
+        raise_broken_rules(
+            [*self._find_misplaced(), *self._find_unknown_widths(), *self._find_misfits()]
+        )
         return self
 
-    def _misplaced(self) -> Iterator[tuple[Path, str]]:
+    def _find_misplaced(self) -> Iterator[tuple[Path, str]]:
         """Transitions that do not fit between the blocks, and features that are no blocks."""
         blocks, count = len(self.blocks), len(self.transitions or ())
         if self.transitions is not None and count not in (blocks - 1, blocks):
@@ -146,44 +153,35 @@ class Spec(WrittenModel):
                 rule = f"skip (={transition.skip}) must be a block before block {index + 1}"
                 yield ("transitions", index, "skip"), rule
         if self.transition.skip is not None:
-            yield (
-                ("transition", "skip"),
-                "a skip belongs to one of `transitions`: for all it would be the same",
-            )
+            rule = "a skip belongs to one of `transitions`: for all it would be the same"
+            yield ("transition", "skip"), rule
         for index, number in enumerate(self.features):
             if number > blocks or number in self.features[:index]:
-                yield (
-                    ("features", index),
-                    f"features (={number}) must name blocks 1 to {blocks}, each once",
-                )
+                rule = f"features (={number}) must name blocks 1 to {blocks}, each once"
+                yield ("features", index), rule
 
-    def _unknown_widths(self) -> Iterator[tuple[Path, str]]:
+    def _find_unknown_widths(self) -> Iterator[tuple[Path, str]]:
         """Widths of what nobody says."""
-        yield from faulty_widths(self.layer, OF_A_LAYER, "layer")
+        yield from find_faulty_widths(self.layer, OF_A_LAYER, "layer")
         if self.growth_rate is not None:
             return
-        widths = {name for step in self.stem.steps_resolved() for name in named_widths(step)}
+        widths = {name for step in self.stem.steps_resolved() for name in find_named_widths(step)}
         if "out" in widths and self.stem.channels is None:
-            yield (
-                ("stem",),
-                "stem.channels must be said where there is no growth_rate for all blocks",
-            )
+            rule = "stem.channels must be said where there is no growth_rate for all blocks"
+            yield ("stem",), rule
         if "k" in widths:
             known = ("in", "out") if self.stem.channels else ("in",)
-            yield from (
-                (("stem", *path), rule) for path, rule in faulty_widths(self.stem.steps, known)
-            )
+            for path, rule in find_faulty_widths(self.stem.steps, known):
+                yield ("stem", *path), rule
 
-    def _misfits(self) -> Iterator[tuple[Path, str]]:
-        """A connectivity for all blocks that does not fit one of them, and blocks that are too large."""
-        own = [block.connectivity is not None for block in self.blocks]
-        sizes = dict.fromkeys(
-            block.layers for block, has in zip(self.blocks, own, strict=True) if not has
-        )
-        for layers in sizes:
-            yield from (
-                (("connectivity", *path), rule) for path, rule in self.connectivity.misfits(layers)
-            )
+    def _find_misfits(self) -> Iterator[tuple[Path, str]]:
+        """A connectivity for all blocks that does not fit one of them,
+        and blocks that are too large.
+        """
+        without_own = [block.layers for block in self.blocks if block.connectivity is None]
+        for layers in dict.fromkeys(without_own):  # blocks of one size have one fault
+            for path, rule in self.connectivity.misfits(layers):
+                yield ("connectivity", *path), rule
         connections = sum(block.layers * (block.layers + 1) // 2 for block in self.blocks)
         if connections > MAX_CONNECTIONS:
             limit = f"at most {MAX_CONNECTIONS:,} fit"
@@ -192,66 +190,64 @@ class Spec(WrittenModel):
     def dense_blocks(self) -> Iterator[Block]:
         """Yield each block with the spec's defaults filled in."""
         for block in self.blocks:
-            growth = _first(block.growth_rate, self.growth_rate)
-            multiplier = _first(block.growth_multiplier, self.growth_multiplier or 1.0)
-            widths = (
-                growth if isinstance(growth, tuple) else grown(growth, multiplier, block.layers)
-            )
+            widths = _or_usual(block.growth_rate, self.growth_rate)
+            if not isinstance(widths, tuple):
+                multiplier = _or_usual(block.growth_multiplier, self.growth_multiplier or 1.0)
+                widths = layer_widths(widths, multiplier, block.layers)
             yield Block(
                 widths=widths,
                 growth_rate=widths[0],
-                bottleneck=_first(block.bottleneck, self.bottleneck),
-                steps=steps_of("layers", _first(block.layer, self.layer)),
+                bottleneck=_or_usual(block.bottleneck, self.bottleneck),
+                steps=resolve_steps("layers", _or_usual(block.layer, self.layer)),
                 steps_at={
-                    number: steps_of("layers", given)
+                    number: resolve_steps("layers", given)
                     for number, given in (block.layer_at or {}).items()
                 },
-                drop_rate=_first(block.drop_rate, self.drop_rate),
-                connectivity=_first(block.connectivity, self.connectivity),
+                drop_rate=_or_usual(block.drop_rate, self.drop_rate),
+                connectivity=_or_usual(block.connectivity, self.connectivity),
                 aggregate=block.aggregate,
                 residual=block.residual,
             )
 
     def transitions_in_order(self) -> tuple[TransitionSpec, ...]:
         """Return the transitions, the first behind the first block, with the defaults filled in."""
-        listed = (
-            self.transitions
-            if self.transitions is not None
-            else (TransitionSpec(),) * (len(self.blocks) - 1)
+        listed = self.transitions
+        if listed is None:
+            listed = (TransitionSpec(),) * (len(self.blocks) - 1)
+        usual = {"compression": self.compression, **_said_settings(self.transition)}
+        return tuple(
+            TransitionSpec.model_construct(**_complete_settings(usual, given)) for given in listed
         )
-        usual = {"compression": self.compression, **_said(self.transition)}
-        return tuple(TransitionSpec.model_construct(**_completed(usual, given)) for given in listed)
 
 
-def _said(transition: TransitionSpec) -> dict[str, Any]:
+def _said_settings(transition: TransitionSpec) -> dict[str, Any]:
     values = {key: getattr(transition, key) for key in transition.model_fields_set}
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _completed(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
+def _complete_settings(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
     """Channels replace a compression, and steps that say it all the usual pooling."""
-    said = _said(given)
-    left_out = (
-        {"compression"}
-        if "channels" in said
-        else {"channels"}
-        if "compression" in said
-        else set[str]()
-    )
+    said = _said_settings(given)
+    left_out = set[str]()
+    if "channels" in said:
+        left_out.add("compression")
+    elif "compression" in said:
+        left_out.add("channels")
     if given.says_it_all:
         left_out.add("pool")
-    return {**{key: value for key, value in usual.items() if key not in left_out}, **said}
+    kept = {key: value for key, value in usual.items() if key not in left_out}
+    return {**kept, **said}
 
 
-def _first(value: Value | None, usual: Value | None) -> Any:
+def _or_usual(value: Value | None, usual: Value | None) -> Any:
     return usual if value is None else value
 
 
-def grown(growth_rate: int, multiplier: float, layers: int) -> tuple[int, ...]:
+def layer_widths(growth_rate: int, multiplier: float, layers: int) -> tuple[int, ...]:
     """Return the channels that each of a block's layers adds.
 
-    With a multiplier m, layer i adds k m^v, v being how often 2 divides i, rounded half up to an even number
-    (Chao et al. 2019, as PingoLH/Pytorch-HarDNet computes it).
+    With a multiplier m, layer i adds k m^v, v being how often 2 divides i, rounded half up to an
+    even number (Chao et al. 2019, as PingoLH/Pytorch-HarDNet computes it).
     """
     if multiplier == 1:
         return (growth_rate,) * layers

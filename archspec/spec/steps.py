@@ -2,8 +2,8 @@
 
     [norm, activation, {conv: {width: k, kernel: 3}}, {dropout: {rate: 0.2}}]
 
-A step is a mapping of one kind to its settings; where all are default, the kind alone will do. Most are
-an operator each, whose row (archspec/operators/) has their settings; the others stand here.
+A step is a mapping of one kind to its settings; where all are default, the kind alone will do. Most
+are an operator each, whose row (archspec/operators/) has their settings; the others stand here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OF_THE_SPEC = ("name", "norm", "activation")
 """Keys of a step for which nothing has a meaning of its own."""
 
 
-def named_widths(step: StepSpec) -> Iterator[str]:
+def find_named_widths(step: StepSpec) -> Iterator[str]:
     """Yield what the widths of a step are multiples or parts of."""
     row = STEPS.get(step.kind)
     for key in row.step.widths if row and row.step else ():
@@ -53,11 +53,16 @@ def named_widths(step: StepSpec) -> Iterator[str]:
             yield found[2]
 
 
-def _named_kind(value: Any) -> Any:
+def make_step(kind: str, settings: Any = None) -> StepSpec:
+    """Return a step with settings that are valid already; None where they are the spec's own."""
+    return StepSpec.model_construct({kind}, **{kind: settings})
+
+
+def _accept_bare_kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-def _owners(kinds: tuple[str, ...], key: str) -> str:
+def _list_owners(kinds: tuple[str, ...], key: str) -> str:
     """The kinds that have a setting, in words."""
     owners = [kind for kind in kinds if key in OPERATORS[kind].settings]
     return " and ".join(", ".join(owners).rsplit(", ", 1))
@@ -70,10 +75,10 @@ class NormSpec(NormSettings):
     """`layer` is over the channels of each pixel."""
 
     @model_validator(mode="after")
-    def _settings_of_the_kind(self) -> Self:
+    def _check_settings_of_kind(self) -> Self:
         for key in _SETTINGS_OF_SOME_NORMS:
             if key in self.model_fields_set and key not in self.own_settings:
-                owners = _owners(NORMS, key).replace("_norm", "")
+                owners = _list_owners(NORMS, key).replace("_norm", "")
                 rule = f"{key} is a setting of the norm {owners}, not of {self.kind}"
                 raise broken_rule(key, rule)
         return self
@@ -90,15 +95,17 @@ class NormSpec(NormSettings):
         return {key: getattr(self, key) for key in settings}
 
     @model_serializer(mode="wrap")
-    def _its_own(self, whole: SerializerFunctionWrapHandler) -> Any:
+    def _drop_settings_of_others(self, whole: SerializerFunctionWrapHandler) -> Any:
         kept = {"kind", *self.own_settings}
         return {key: value for key, value in whole(self).items() if key in kept}
 
 
+def _is_of_all_norms(key: str) -> bool:
+    return all(key in OPERATORS[kind].settings for kind in NORMS)
+
+
 _SETTINGS_OF_SOME_NORMS = tuple(
-    key
-    for key in NormSettings.model_fields
-    if key != "kind" and any(key not in OPERATORS[kind].settings for kind in NORMS)
+    key for key in NormSettings.model_fields if key != "kind" and not _is_of_all_norms(key)
 )
 
 
@@ -109,10 +116,10 @@ class ActivationSpec(ActivationSettings):
     """Of the function."""
 
     @model_validator(mode="after")
-    def _settings_of_the_kind(self) -> Self:
+    def _check_settings_of_kind(self) -> Self:
         for key in self.said_settings:
             if key not in OPERATORS[self.kind].settings:
-                owners = _owners(ACTIVATIONS, key)
+                owners = _list_owners(ACTIVATIONS, key)
                 raise broken_rule(key, f"{key} is a setting of {owners}, not of {self.kind}")
         return self
 
@@ -128,16 +135,18 @@ class ActivationSpec(ActivationSettings):
         return {**OPERATORS[self.kind].settings, **self.said_settings}
 
     @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
+    def _write_short(self, whole: SerializerFunctionWrapHandler) -> Any:
         return whole(self) if self.said_settings else self.kind
 
 
-Activation = Annotated[ActivationSpec, BeforeValidator(_named_kind)]
-Norm = Annotated[NormSpec, BeforeValidator(_named_kind)]
+Activation = Annotated[ActivationSpec, BeforeValidator(_accept_bare_kind)]
+Norm = Annotated[NormSpec, BeforeValidator(_accept_bare_kind)]
 
 
 class DropoutStep(SpecModel):
-    """Dropout of single values; the part's rate where absent, and nothing at all for a rate of 0."""
+    """Dropout of single values; the part's rate where absent,
+    and nothing at all for a rate of 0.
+    """
 
     rate: Rate | None = None
     """Share of the values that are dropped in training."""
@@ -163,7 +172,7 @@ class BranchesStep(SpecModel):
     """The lists of steps."""
 
     @model_validator(mode="after")
-    def _two_to_multiply(self) -> Self:
+    def _check_number_of_branches(self) -> Self:
         if self.join == "multiply" and len(self.of) > 2:
             rule = "must be two to multiply: the second scales the first"
             raise broken_rule("of", f"of (={len(self.of)} branches) {rule}")
@@ -180,7 +189,7 @@ class _OneStep(SpecModel):
     """Of its parameters; numbered by kind where absent (`conv1`, `norm2`)."""
 
     @model_validator(mode="after")
-    def _one_operator(self) -> Self:
+    def _check_one_operator(self) -> Self:
         kinds = self.model_fields_set - {"name"}
         if len(kinds) != 1:
             given = ", ".join(sorted(kinds)) or "none"
@@ -190,20 +199,15 @@ class _OneStep(SpecModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
+    def _write_short(self, whole: SerializerFunctionWrapHandler) -> Any:
         """As it is written: the kind alone where nothing else is said."""
         settings = whole(self).get(self.kind)
         if isinstance(settings, dict):
-            settings = {
-                key: value
-                for key, value in settings.items()
-                if key in self.settings.model_fields_set
-            }
-        if (
-            not self.name
-            and not settings
-            and (self.settings is None or self.kind not in _OF_THE_SPEC)
-        ):
+            for key in settings.keys() - self.settings.model_fields_set:
+                del settings[key]
+        # A bare `norm` is the spec's own, `norm: {}` one with all defaults: only one is short.
+        is_short = self.settings is None or self.kind not in _OF_THE_SPEC
+        if not self.name and not settings and is_short:
             return self.kind
         return {**({"name": self.name} if self.name else {}), self.kind: settings}
 
@@ -214,7 +218,9 @@ class _OneStep(SpecModel):
 
     @property
     def settings(self) -> Any:
-        """The operator's settings; None where the spec's own are meant (a bare `norm` or `activation`)."""
+        """The operator's settings;
+        None where the spec's own are meant (a bare `norm` or `activation`).
+        """
         return getattr(self, self.kind)
 
 
@@ -226,7 +232,8 @@ _SETTINGS: dict[str, Any] = {
     "squeeze_excite": SqueezeExciteStep,
     "branches": BranchesStep,
 }
-"""What each kind of step is set by: operators by their rows, the others by the models of this file."""
+"""What each kind of step is set by:
+operators by their rows, the others by the models of this file."""
 
 if TYPE_CHECKING:
 
@@ -236,6 +243,7 @@ if TYPE_CHECKING:
         branches: BranchesStep | None = None
 
 else:
+    # Made of the table, so that a new row of it is a new kind of step; mypy sees the class above.
     StepSpec = create_model(
         "StepSpec",
         __base__=_OneStep,
@@ -245,21 +253,23 @@ else:
     )
 
 
-def _whole_step(value: Any) -> Any:
-    """A bare kind, or one without a value, is a step with default settings; norm and activation are the spec's own."""
+def _accept_bare_step(value: Any) -> Any:
+    """A bare kind, or one without a value, is a step with default settings;
+    norm and activation are the spec's own.
+    """
     kinds = [kind for kind in StepSpec.model_fields if kind != "name"]
     if isinstance(value, str) and value not in kinds:
         raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, kinds))})
     step = {value: None} if isinstance(value, str) else value
     if not isinstance(step, dict):
         return step
-    return {
-        key: {} if given is None and key not in _OF_THE_SPEC else given
-        for key, given in step.items()
-    }
+    for key in step.keys() - {*_OF_THE_SPEC}:
+        if step[key] is None:
+            step = {**step, key: {}}
+    return step
 
 
-Step = Annotated[StepSpec, BeforeValidator(_whole_step)]
+Step = Annotated[StepSpec, BeforeValidator(_accept_bare_step)]
 Steps = Annotated[tuple[Step, ...], Field(min_length=1, max_length=MAX_STEPS)]
 BranchesStep.model_rebuild()
 StepSpec.model_rebuild()

@@ -1,4 +1,6 @@
-"""Faults of a list of steps that no step shows alone: widths that its part does not have, a name for two steps."""
+"""Faults of a list of steps that no step shows alone:
+widths that its part does not have, a name for two steps.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +8,25 @@ from collections.abc import Iterator
 from typing import Any
 
 from archspec.settings import Path
-from archspec.spec.steps import StepSpec, named_widths
+from archspec.spec.steps import StepSpec, find_named_widths
 
 OF_A_LAYER = ("in", "out", "k", "bottleneck")
 """What the widths of a layer may name."""
 
 
-def faulty_widths(steps: Any, known: tuple[str, ...], *field: str) -> Iterator[tuple[Path, str]]:
-    """Yield each width that names what a part does not have, and each step with an earlier one's name.
+def find_faulty_widths(
+    steps: Any, known: tuple[str, ...], *field: str
+) -> Iterator[tuple[Path, str]]:
+    """Yield each width that names what a part does not have,
+    and each step with an earlier one's name.
 
     `field` is where the part has its steps, `steps` where nothing is said.
     """
     field = field or ("steps",)
+    # Parameters are called after steps, so that a name must be one step's in all branches too.
     names: set[str] = set()
-    for path, step in _nested(steps):
-        for name in named_widths(step):
+    for path, step in _walk_steps(steps):
+        for name in find_named_widths(step):
             if name not in known:
                 rule = f"has no {name!r} here; known are {', '.join(known)} and numbers"
                 yield (*field, *path), f"the width of {step.kind} {rule}"
@@ -29,9 +35,9 @@ def faulty_widths(steps: Any, known: tuple[str, ...], *field: str) -> Iterator[t
         names |= {step.name} - {""}
 
 
-def _nested(steps: Any, path: Path = ()) -> Iterator[tuple[Path, StepSpec]]:
+def _walk_steps(steps: Any, path: Path = ()) -> Iterator[tuple[Path, StepSpec]]:
     for index, step in enumerate(steps if isinstance(steps, tuple) else ()):
         here = (*path, index)
         yield here, step
         for number, branch in enumerate(step.branches.of if step.branches else ()):
-            yield from _nested(branch, (*here, "branches", "of", number))
+            yield from _walk_steps(branch, (*here, "branches", "of", number))

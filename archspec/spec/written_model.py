@@ -15,6 +15,7 @@ from archspec.spec.reading.document import Document
 class WrittenModel(SpecModel):
     """A whole document, which knows where each of its values was written."""
 
+    # Private: what a model is does not depend on where it was written.
     _document: Document = PrivateAttr(default_factory=lambda: Document(None))
 
     def __eq__(self, other: object) -> bool:
@@ -34,5 +35,7 @@ class WrittenModel(SpecModel):
         return self._document.places
 
     def resolved(self) -> dict[str, Any]:
-        """Return plain values from which the equal model is read again: no `extends`, defaults written out."""
+        """Return plain values from which the equal model is read again:
+        no `extends`, defaults written out.
+        """
         return self.model_dump(mode="json", exclude_none=True)

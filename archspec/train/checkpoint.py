@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, and refused when they do not fit.
 
-A training checkpoint holds the parameters, the optimizer's state and the number of epochs done; a file is
-written under a temporary name in its folder and renamed.
+A training checkpoint holds the parameters, the optimizer's state and the number of epochs done; a
+file is written under a temporary name in its folder and renamed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = [
     "BEST",
     "EPOCH",
     "TRAINING_STATE",
-    "of_epoch",
+    "path_of_epoch",
     "prune",
     "read_checkpoint",
     "restore",
@@ -52,22 +52,27 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
     """Fill parameters from a checkpoint and return all that it holds.
 
     Raises:
-        ModelFileError: R001, R002; R003, parameters that the file lacks, has in another shape, or has beyond those.
+        ModelFileError: R001, R002; R003, parameters that the file lacks,
+            has in another shape, or has beyond those.
     """
     held = read_checkpoint(path)
     fresh = {p.name: p for p in parameters}
     wanted = {name: tuple(p.shape) for name, p in fresh.items()}
-    candidates = {
-        name: held[name] for name in held if name in wanted or not TRAINING_STATE.match(name)
-    }
+    # Of another optimizer's state nothing is asked; of parameters that are too many it is told.
+    candidates = {}
+    for name in held:
+        if name in wanted or not TRAINING_STATE.match(name):
+            candidates[name] = held[name]
     values = match_shapes(candidates, wanted, str(path))
     for name, parameter in fresh.items():
         parameter.set_data(values[name].value())
     return held
 
 
-def of_epoch(last: Path, epoch: int) -> Path:
-    """Return where the checkpoint of one epoch lies, which serves as `last` does: to resume from, too."""
+def path_of_epoch(last: Path, epoch: int) -> Path:
+    """Return where the checkpoint of one epoch lies,
+    which serves as `last` does: to resume from, too.
+    """
     return last.with_name(f"epoch-{epoch:04d}.ckpt")
 
 
@@ -75,6 +80,10 @@ def prune(last: Path, newest: int) -> None:
     """Remove the checkpoints of epochs up to `newest`, and no other file."""
     for path in last.parent.glob("epoch-*.ckpt"):
         number = path.stem.removeprefix("epoch-")
-        if number.isdecimal() and path == of_epoch(last, int(number)) and int(number) <= newest:
+        if (
+            number.isdecimal()
+            and path == path_of_epoch(last, int(number))
+            and int(number) <= newest
+        ):
             with suppress(OSError):  # a file too many is no reason to stop
                 path.unlink()

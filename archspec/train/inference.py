@@ -14,23 +14,24 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, ModelFileError, Place, SpecError, TrainingError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 from archspec.runtime import prepare
-from archspec.spec.catalogue import nearest, shipped
+from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
-from archspec.train.data.batches import batches
-from archspec.train.data.datasets import Source, Splits, kind_of, open_data, open_held_out
+from archspec.train.data.batches import load_batches
+from archspec.train.data.datasets import identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (
+    can_stand_in,
     check_classes,
     check_stand_in,
-    data_digest,
-    preprocess_of,
-    split_as,
-    splits_of,
-    stands_in,
+    make_preprocess,
+    open_splits,
+    read_data_digest,
+    split_by_recipe,
 )
-from archspec.train.evaluate import Accuracy, evaluate, finite
+from archspec.train.data.source import Source, Splits
+from archspec.train.evaluate import Accuracy, check_finite, evaluate
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
 from archspec.train.run_directory import Run, open_run
 from archspec.weights.convert import convert_file
@@ -42,7 +43,9 @@ CLASSIFIER = "classifier.weight"
 
 @dataclass(frozen=True)
 class Trained:
-    """What is needed to use a trained network; `classes` is empty where only a checkpoint is known."""
+    """What is needed to use a trained network;
+    `classes` is empty where only a checkpoint is known.
+    """
 
     spec: Spec
     recipe: Recipe
@@ -53,7 +56,10 @@ class Trained:
     """The checkpoint's, where it was read already."""
 
     def network(self) -> Any:
-        """Return the network with its weights, in evaluation mode. Raises ModelFileError, see `convert`."""
+        """Return the network with its weights, in evaluation mode.
+
+        Raises ModelFileError, see `convert`.
+        """
         prepare()
         import mindspore as ms
 
@@ -66,31 +72,33 @@ class Trained:
         return network.set_train(False)
 
     def held_out(self, data_dir: Path | None) -> Source:
-        """Return the images to validate with: of `data_dir`, else the run's own, else the digits for a grey network.
+        """Return the images to validate with:
+        of `data_dir`, else the run's own, else the digits for a grey network.
 
         Raises:
             DataError: D..., or D009 where the data's classes are not the checkpoint's.
         """
-        source = (
-            _held_out_of_others(self.spec, data_dir)
-            if self.run is None
-            else _held_out_of(self.run, data_dir)
-        )
+        if self.run is None:
+            source = _open_held_out_of_others(self.spec, data_dir)
+        else:
+            source = _open_held_out_of_run(self.run, data_dir)
         _check_classes(self, source)
         return source
 
 
-def _held_out_of(run: Run, data_dir: Path | None) -> Source:
-    """The run's data set gives what the run held out, wherever it lies; any other one all that it has to judge by."""
-    splits = splits_of(run) if data_dir is None else None
-    if data_dir is not None and data_digest(run) is not None:
+def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
+    """The run's data set gives what the run held out, wherever it lies;
+    any other one all that it has to judge by.
+    """
+    splits = open_splits(run) if data_dir is None else None
+    if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
-            moved = split_as(run.recipe, open_data(data_dir))
-            splits = moved if moved.digest == data_digest(run) else None
+            moved = split_by_recipe(run.recipe, open_data(data_dir))
+            splits = moved if moved.digest == read_data_digest(run) else None
     return open_held_out(data_dir) if splits is None else splits.test or splits.val
 
 
-def _held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
+def _open_held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
     if data_dir is None:
         check_stand_in(spec, grey=True)
     return open_held_out(data_dir)
@@ -107,8 +115,8 @@ def open_trained(
 ) -> Trained:
     """Return the trained network of a run directory, or of a spec with a checkpoint.
 
-    Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are prepared, and
-    without data a grey network is taken for one of digits.
+    Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are
+    prepared, and without data a grey network is taken for one of digits.
 
     Raises:
         ArchspecError: S..., T004, R001, R002; R004, a spec without a checkpoint.
@@ -116,35 +124,36 @@ def open_trained(
     if os.path.isdir(target):  # pathlib's own raises for a name that is too long
         run = open_run(Path(target))
         if overrides:
-            raise SpecError.one(
-                "S011", f"--set {overrides[0]}: a run's network is fixed", target, "leave --set out"
-            )
+            message = f"--set {overrides[0]}: a run's network is fixed"
+            raise SpecError.one("S011", message, target, "leave --set out")
         chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
         return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
     if target not in shipped() and not os.path.exists(os.path.expanduser(target)):
-        hint = nearest(Path(target).stem) or "densenet list names the shipped specs"
-        raise SpecError.one(
-            "S010", f"there is no {target[:60]!r}, neither a run directory nor a spec", "", hint
-        )
+        message = f"there is no {target[:60]!r}, neither a run directory nor a spec"
+        hint = hint_at_nearest(Path(target).stem) or "densenet list names the shipped specs"
+        raise SpecError.one("S010", message, "", hint)
     spec = load_spec(target, overrides)
     if ckpt is None:
-        raise ModelFileError.one(
-            "R004",
-            f"{target} is a spec; it needs weights",
-            "",
-            "--ckpt FILE or --pretrained, or name a run",
-        )
+        cure = "--ckpt FILE or --pretrained, or name a run"
+        raise ModelFileError.one("R004", f"{target} is a spec; it needs weights", "", cure)
     found = convert_file(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
-    (classes,) = {
-        tensor.shape[0] for name, tensor in found.tensors.items() if name == CLASSIFIER
-    } or {0}
+    # All but the classifier must fit, so the file may have been trained for other classes.
+    classes = _classes_of(found.tensors)
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
-    kind = kind_of(data_dir) if data_dir else "digits" if stands_in(spec, grey=True) else "folder"
-    return Trained(
-        spec, load_recipe(recipe or RECIPES[kind], recipe_overrides), ckpt, tensors=found.tensors
-    )
+    chosen = load_recipe(recipe or _choose_recipe(spec, data_dir), recipe_overrides)
+    return Trained(spec, chosen, ckpt, tensors=found.tensors)
+
+
+def _classes_of(tensors: Mapping[str, Floats]) -> int:
+    return tensors[CLASSIFIER].shape[0] if CLASSIFIER in tensors else 0
+
+
+def _choose_recipe(spec: Spec, data_dir: Path | None) -> str:
+    if data_dir:
+        return RECIPES[identify_data(data_dir)]
+    return RECIPES["digits" if can_stand_in(spec, grey=True) else "folder"]
 
 
 def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
@@ -154,9 +163,9 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
         DataError: D001..D008; D009, what lies there is not the run's data set.
         TrainingError: T002, run.json cannot be written.
     """
-    splits = split_as(run.recipe, open_data(data_dir))
+    splits = split_by_recipe(run.recipe, open_data(data_dir))
     check_classes(splits.train, run.settings.classes)
-    if data_digest(run) not in (None, splits.digest):
+    if read_data_digest(run) not in (None, splits.digest):
         hint = "the folder must hold the same files as before; other data need a run of their own"
         raise DataError.one(
             "D009", "is not the data set that the run began with", str(data_dir), hint
@@ -164,7 +173,7 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
     settings = asdict(replace(run.settings, data_dir=str(data_dir.resolve())))
     file = run.path / "run.json"
     try:
-        write_whole(file, json.dumps(settings, indent=2) + "\n")
+        write_atomic(file, json.dumps(settings, indent=2) + "\n")
     except OSError as error:
         raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(file)) from None
     return Run(run.path), splits
@@ -183,18 +192,24 @@ def _check_classes(trained: Trained, source: Source) -> None:
 
 
 def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tuple[int, float]]]:
-    """Return for each row of logits (N, classes) the classes with the highest probability, best first."""
+    """Return for each row of logits (N, classes) the classes
+    with the highest probability, best first.
+    """
+    # Less the row's largest: exp of large logits would overflow.
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = shifted / shifted.sum(axis=1, keepdims=True)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
-    return [
-        [(int(i), float(row[i])) for i in best] for row, best in zip(shares, order, strict=True)
-    ]
+    guesses = []
+    for row, best in zip(shares, order, strict=True):
+        guesses.append([(int(index), float(row[index])) for index in best])
+    return guesses
 
 
 def validate_trained(trained: Trained, source: Source, batch_size: int) -> Accuracy:
     """Return top-1, top-5 and loss over every image once. Raises DataError, ModelFileError."""
-    return evaluate(trained.network(), _batches(trained, source, min(batch_size, len(source))))
+    return evaluate(
+        trained.network(), _iterate_batches(trained, source, min(batch_size, len(source)))
+    )
 
 
 def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[str, float]]]:
@@ -209,21 +224,25 @@ def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[
     network = trained.network()
     from mindspore import Tensor
 
-    logits = [
-        network(Tensor(batch)).asnumpy()
-        for batch, _ in _batches(trained, source, min(32, len(source)))
-    ]
-    return [
-        [(names[index], share) for index, share in best]
-        for best in top_guesses(finite(np.concatenate(logits)[: len(source)]))
-    ]
+    batch_size = min(32, len(source))
+    logits = []
+    for batch, _ in _iterate_batches(trained, source, batch_size):
+        logits.append(network(Tensor(batch)).asnumpy())
+    # The last batch was filled up with images that nobody asked of.
+    asked = check_finite(np.concatenate(logits)[: len(source)])
+    named = []
+    for best in top_guesses(asked):
+        named.append([(names[index], share) for index, share in best])
+    return named
 
 
-def _batches(trained: Trained, source: Source, batch_size: int) -> Iterator[tuple[Any, Any]]:
-    return batches(
+def _iterate_batches(
+    trained: Trained, source: Source, batch_size: int
+) -> Iterator[tuple[Any, Any]]:
+    return load_batches(
         source,
         indices=np.arange(len(source)),
-        preprocess=preprocess_of(trained.spec, trained.recipe),
+        preprocess=make_preprocess(trained.spec, trained.recipe),
         training=False,
         batch_size=batch_size,
         seed=0,

@@ -1,7 +1,8 @@
 """The training loop of one process: epochs of steps, validation, checkpoints, events.
 
-It reads all it needs from the run directory and goes on from `last.ckpt` where there is one. Everything that
-is random in an epoch follows from (seed, epoch), so a resumed run repeats the one that was not interrupted.
+It reads all it needs from the run directory and goes on from `last.ckpt` where there is one.
+Everything that is random in an epoch follows from (seed, epoch),
+so a resumed run repeats the one that was not interrupted.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing_extensions import Self
 
 from archspec.runtime import prepare
 from archspec.train import checkpoint
-from archspec.train.data.batches import batches, epoch_indices, epoch_seed, held_out_indices
-from archspec.train.data.datasets import Source, Splits
-from archspec.train.data.inputs import check_classes, data_digest, preprocess_of, splits_of
+from archspec.train.data.batches import epoch_indices, epoch_seed, held_out_indices, load_batches
+from archspec.train.data.inputs import check_classes, make_preprocess, open_splits, read_data_digest
+from archspec.train.data.source import Source, Splits
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.recipe.schedule import learning_rates
@@ -35,11 +36,11 @@ Report = Callable[[Event], None]
 def fit(
     run: Run, report: Report, splits: Splits | None = None, *, is_checked: bool = False
 ) -> Accuracy:
-    """Train to the last epoch and return the best checkpoint's accuracy on images that did not choose it.
+    """Train to the last epoch; return the best checkpoint's accuracy on images that chose nothing.
 
-    Those are the test images; where the data set has none, the validation images, and the event says so.
-    `splits` is the run's data set where this process has opened it; `is_checked` says that another
-    process has looked whether its images are whole.
+    Those are the test images; where the data set has none, the validation images, and the event
+    says so. `splits` is the run's data set where this process has opened it; `is_checked` says that
+    another process has looked whether its images are whole.
 
     Raises:
         DataError: an image cannot be read, or the data's classes have changed (D009).
@@ -47,48 +48,53 @@ def fit(
     """
     prepare()
     rank, world = join_group(run.settings.device_target)
-    report = report if rank == 0 else _silent
+    report = report if rank == 0 else _ignore_event
     if splits is None:  # every rank lists the folders; one that opens each image is enough
-        splits = splits_of(run, check=rank == 0 and not is_checked)
+        splits = open_splits(run, check=rank == 0 and not is_checked)
     trainer = _Trainer.start(run, rank, world, splits)
     plan = trainer.plan()
     for note in plan["notes"]:
-        print(note, flush=True)  # noqa: T201  to this process's log; the event takes it to the screen
+        # To this process's log; the event takes it to the screen.
+        print(note, flush=True)  # noqa: T201
     report({"event": "start", **plan})
     for epoch in range(trainer.epochs_done, run.recipe.epochs):
-        started = time.monotonic()
-        trained = trainer.train_epoch(epoch, report)
-        trainer.share_statistics()
-        held_out = trainer.evaluate(trainer.splits.val)
-        trainer.keep(epoch, held_out)
-        seconds = time.monotonic() - started
-        report(
-            {
-                "event": "epoch",
-                "epoch": epoch + 1,
-                **trained,
-                **_named("val", held_out),
-                "seconds": seconds,
-            }
-        )
-    print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201  to this worker's log
-    all_reduce_sum(
-        np.zeros(1, np.float32)
-    )  # a barrier: rank 0 may still be writing what all read now
+        _run_epoch(trainer, epoch, report)
+    # To this worker's log, where equal digests show that the workers stayed together.
+    print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201
+    # A barrier: rank 0 may still be writing what all read now.
+    all_reduce_sum(np.zeros(1, np.float32))
     checkpoint.restore(run.best, trainer.network.get_parameters())
-    part, source = (
-        ("test", trainer.splits.test) if trainer.splits.test else ("val", trainer.splits.val)
-    )
+    part, source = "val", trainer.splits.val
+    if trainer.splits.test:
+        part, source = "test", trainer.splits.test
     accuracy = trainer.evaluate(source)
     report({"event": "end", "part": part, **asdict(accuracy)})
     return accuracy
 
 
-def _silent(event: Event) -> None:
+def _run_epoch(trainer: _Trainer, epoch: int, report: Report) -> None:
+    started = time.monotonic()
+    trained = trainer.train_epoch(epoch, report)
+    trainer.share_statistics()
+    held_out = trainer.evaluate(trainer.splits.val)
+    # Before the event: an epoch that was reported as done is never repeated.
+    trainer.save_checkpoints(epoch, held_out)
+    report(
+        {
+            "event": "epoch",
+            "epoch": epoch + 1,
+            **trained,
+            **_prefix_keys("val", held_out),
+            "seconds": time.monotonic() - started,
+        }
+    )
+
+
+def _ignore_event(event: Event) -> None:
     """What ranks other than 0 report."""
 
 
-def _named(prefix: str, accuracy: Accuracy) -> dict[str, float]:
+def _prefix_keys(prefix: str, accuracy: Accuracy) -> dict[str, float]:
     return {f"{prefix}_{key}": value for key, value in asdict(accuracy).items()}
 
 
@@ -112,18 +118,20 @@ class _Trainer:
         """Build, initialise and, where there is a checkpoint, restore."""
         import mindspore as ms
 
-        from archspec.train.step import TrainStep, sgd
+        from archspec.train.step import TrainStep, make_sgd
 
         recipe = run.recipe
         check_classes(splits.train, run.settings.classes)
+        # The same on all workers, so that they begin with equal weights.
         ms.set_seed(recipe.seed)
         network = create_model(run.spec, initialisation=recipe.initialisation)
         if run.initial.is_file():
             load_tensors(network, read_tensors(run.initial))
+        # Last, since it wraps cells: parameters are named and filled before.
         network = ms.amp.auto_mixed_precision(network, recipe.amp)
         steps = len(splits.train) // world // recipe.batch_size
         rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
-        optimizer = sgd(network, recipe, rates)
+        optimizer = make_sgd(network, recipe, rates)
         step = TrainStep(network, optimizer, recipe, world)
         trainer = cls(
             run, rank, world, splits, network, optimizer, step, rates, epochs_done=0, best=-1.0
@@ -137,7 +145,9 @@ class _Trainer:
         return len(self.rates) // self.run.recipe.epochs
 
     def state(self) -> list[Any]:
-        """Parameters of the network and state of the optimizer, each once, but for the rates: the recipe has them."""
+        """Parameters of the network and state of the optimizer, each once,
+        but for the rates: the recipe has them.
+        """
         every = (*self.network.get_parameters(), *self.optimizer.get_parameters())
         return list({p.name: p for p in every if p.name != "learning_rate"}.values())
 
@@ -150,9 +160,8 @@ class _Trainer:
         held = checkpoint.restore(self.run.last, self.state())
         self.epochs_done = int(held[checkpoint.EPOCH].asnumpy())
         self.best = float(held[checkpoint.BEST].asnumpy())
-        step = (
-            self.optimizer.global_step
-        )  # where an image was taken away, an epoch may have other steps than it had
+        # Counted anew: where an image was taken away, an epoch may have other steps than it had.
+        step = self.optimizer.global_step
         step.set_data(ms.Tensor(np.full(step.shape, self.epochs_done * self.steps), step.dtype))
 
     def plan(self) -> dict[str, Any]:
@@ -172,9 +181,9 @@ class _Trainer:
 
     def notes(self) -> list[str]:
         """What the user should know of the data, each a line."""
-        is_changed = data_digest(self.run) not in (None, self.splits.digest)
+        is_changed = read_data_digest(self.run) not in (None, self.splits.digest)
         changed = f"{self.splits.train.name}: the data set has changed since this run began"
-        return [*self.splits.notes, *([changed] if is_changed else [])]
+        return [*self.splits.notes, changed] if is_changed else [*self.splits.notes]
 
     def train_epoch(self, epoch: int, report: Report) -> dict[str, float]:
         """Run one epoch and return its mean loss and accuracy over this device's images."""
@@ -205,10 +214,10 @@ class _Trainer:
         indices = epoch_indices(
             len(source), seed=recipe.seed, epoch=epoch, rank=self.rank, world=self.world
         )
-        return batches(
+        return load_batches(
             source,
             indices=indices,
-            preprocess=preprocess_of(self.run.spec, recipe),
+            preprocess=make_preprocess(self.run.spec, recipe),
             training=True,
             batch_size=recipe.batch_size,
             seed=epoch_seed(recipe.seed, epoch),
@@ -221,10 +230,10 @@ class _Trainer:
         mine = held_out_indices(len(source), self.rank, self.world)
         return evaluate(
             self.network,
-            batches(
+            load_batches(
                 source,
                 indices=mine,
-                preprocess=preprocess_of(self.run.spec, recipe),
+                preprocess=make_preprocess(self.run.spec, recipe),
                 training=False,
                 batch_size=recipe.batch_size,
                 seed=0,
@@ -235,23 +244,20 @@ class _Trainer:
     def share_statistics(self) -> None:
         """Average the moving statistics over the devices.
 
-        Under data parallelism each device's batch norms see other images, and their statistics drift apart;
-        what is validated and saved must be one network.
+        Under data parallelism each device's batch norms see other images, and their statistics
+        drift apart; what is validated and saved must be one network.
         """
-        moving = [
-            p
-            for p in self.network.get_parameters()
-            if p.name.rpartition(".")[2].startswith("moving_")
-        ]
+        parameters = self.network.get_parameters()
+        moving = [p for p in parameters if p.name.rpartition(".")[2].startswith("moving_")]
         if self.world == 1 or not moving:  # without batch norms there is nothing to share
             return
         import mindspore as ms
 
+        # In one array: a reduction for each of hundreds of small tensors takes far longer.
         flat = np.concatenate([p.asnumpy().astype(np.float32).ravel() for p in moving])
         shared = all_reduce_sum(flat) / self.world
-        for parameter, values in zip(
-            moving, np.split(shared, np.cumsum([p.size for p in moving])[:-1]), strict=True
-        ):
+        ends = np.cumsum([p.size for p in moving])[:-1]
+        for parameter, values in zip(moving, np.split(shared, ends), strict=True):
             parameter.set_data(ms.Tensor(values.reshape(parameter.shape), parameter.dtype))
 
     def digest(self) -> str:
@@ -261,11 +267,12 @@ class _Trainer:
             digest.update(parameter.asnumpy().tobytes())
         return digest.hexdigest()
 
-    def keep(self, epoch: int, held_out: Accuracy) -> None:
+    def save_checkpoints(self, epoch: int, held_out: Accuracy) -> None:
         """Write the checkpoints; the last one last, so that a kill between them loses nothing."""
+        # Of equal accuracies the later one: it has seen more.
         is_best = held_out.top1 >= self.best
         self.best = max(self.best, held_out.top1)
-        if self.rank != 0:
+        if self.rank != 0:  # the workers' parameters are equal: one of them writes
             return
         if is_best:
             checkpoint.save(
@@ -274,7 +281,10 @@ class _Trainer:
         kept, last = self.run.recipe.keep_checkpoints, self.run.last
         if kept:
             checkpoint.save(
-                checkpoint.of_epoch(last, epoch + 1), self.state(), epoch=epoch + 1, best=self.best
+                checkpoint.path_of_epoch(last, epoch + 1),
+                self.state(),
+                epoch=epoch + 1,
+                best=self.best,
             )
         checkpoint.save(last, self.state(), epoch=epoch + 1, best=self.best)
         checkpoint.prune(last, epoch + 1 - kept)

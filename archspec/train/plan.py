@@ -1,4 +1,6 @@
-"""From what the user asks to a run: resolve spec, recipe and data, make the run directory, train in it."""
+"""From what the user asks to a run: resolve spec, recipe and data,
+make the run directory, train in it.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +14,28 @@ from typing import Any
 
 from archspec.certify.built_network import certify_built
 from archspec.errors import ArchspecError, Place, TrainingError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
-from archspec.runtime import interrupts_held, prepare
+from archspec.runtime import hold_interrupts, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.train.data.datasets import DataSet, Splits, open_data
-from archspec.train.data.inputs import check_stand_in, preprocess_of, split_as
-from archspec.train.distributed.msrun import free_port, launch_environment, msrun_command
+from archspec.train.data.datasets import open_data
+from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
+from archspec.train.data.source import DataSet, Splits
+from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
-from archspec.train.pretrained import Initial, initial_weights
+from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.progress import EventTail, append_event
-from archspec.train.recipe.model import RECIPES, Recipe, load_recipe, scaled
-from archspec.train.run_directory import Run, Settings, check_free, create_run, default_path
+from archspec.train.recipe.model import RECIPES, Recipe, load_recipe, scale_recipe
+from archspec.train.run_directory import Run, Settings, check_is_free, create_run, name_default_path
 from archspec.train.trainable_output import check_logits
 from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.formats.weight_files import write_tensors
 from archspec.writers.mindspore.module import write_module
 
-ASCEND_PORT = 8118
+ASCEND_PORT = 8118  # msrun's own default
 WORKER = "archspec.train.distributed.worker"
 
 
@@ -46,8 +49,9 @@ class Plan:
     splits: Splits
     """The data set, opened: listed and looked through once, for a run in this process too."""
     notes: tuple[str, ...] = ()
-    """What the number of devices or the batch changed in the recipe, and what the run begins with; each a line."""
-    initial: Initial | None = None
+    """What the number of devices or the batch changed in the recipe,
+    and what the run begins with; each a line."""
+    initial: InitialWeights | None = None
 
 
 def plan_run(
@@ -61,26 +65,31 @@ def plan_run(
     device_target: str = "CPU",
     devices: int = 1,
 ) -> Plan:
-    """Return a checked plan: the spec with the data's number of classes unless it is given, the recipe.
+    """Return a checked plan: the spec, with the data's number of classes unless it is given,
+    and the recipe.
 
     Raises:
-        ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few classes;
-            T007, a batch that is larger than the data set; T010, devices that cannot share the global batch.
+        ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few
+            classes; T007, a batch that is larger than the data set;
+            T010, devices that cannot share the global batch.
     """
+    # Spec, data and recipe are read whatever is wrong with the others: all faults are told at once.
     faults: list[ArchspecError] = []
-    spec = _collected(faults, lambda: load_spec(spec_name, spec_overrides))
-    data = _collected(faults, lambda: _data(spec, data_dir))
+    spec = _collect_faults(faults, lambda: load_spec(spec_name, spec_overrides))
+    data = _collect_faults(faults, lambda: _open_data(spec, data_dir))
     kind = data.kind if data else "folder"
-    found = _collected(
-        faults, lambda: _scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
+    found = _collect_faults(
+        faults, lambda: _load_scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
     )
     if faults or spec is None or data is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     recipe, notes = found
-    splits = split_as(recipe, data)
-    spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, _classes(spec, splits)])
+    splits = split_by_recipe(recipe, data)
+    classes = _choose_classes(spec, splits)
+    # The later one wins: what the user says stands above the recipe's own overrides.
+    spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, classes])
     _check_fit(spec, recipe, splits, devices)
-    preprocess_of(spec, recipe)
+    make_preprocess(spec, recipe)
     graph = verify_or_raise(build_graph(spec))
     check_logits(spec, graph)
     settings = Settings(
@@ -90,32 +99,33 @@ def plan_run(
         device_target=device_target,
         devices=devices,
         structure_digest=structure_digest(graph),
-        versions={
-            "densenet-archspec": version("densenet-archspec"),
-            "mindspore": version("mindspore"),
-        },
+        versions={name: version(name) for name in ("densenet-archspec", "mindspore")},
     )
-    begin = initial_weights(initial, spec) if initial is not None else None
-    return Plan(spec, recipe, settings, splits, (*notes, *([begin.note] if begin else [])), begin)
+    begin = None
+    if initial is not None:
+        begin = read_initial_weights(initial, spec)
+        notes = (*notes, begin.note)
+    return Plan(spec, recipe, settings, splits, notes, begin)
 
 
-def _data(spec: Spec | None, data_dir: Path | None) -> DataSet:
+def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:
     if data_dir is None and spec is not None:
         check_stand_in(spec)
     return open_data(data_dir)
 
 
-def _scaled_recipe(
+def _load_scaled_recipe(
     name: str, overrides: Sequence[Setting | Override], devices: int
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe for so many devices, and what that changed: saved so, since a run that goes on repeats it."""
-    scaling = scaled(load_recipe(name, overrides), devices)
-    return load_recipe(name, [*overrides, *scaling.overrides]), (
-        scaling.note,
-    ) if scaling.note else ()
+    """The recipe for so many devices, and what that changed:
+    saved so, since a run that goes on repeats it.
+    """
+    scaling = scale_recipe(load_recipe(name, overrides), devices)
+    notes = (scaling.note,) if scaling.note else ()
+    return load_recipe(name, [*overrides, *scaling.overrides]), notes
 
 
-def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
+def _collect_faults(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
     try:
         return read()
     except ArchspecError as error:
@@ -123,7 +133,7 @@ def _collected(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
         return None
 
 
-def _classes(spec: Spec, splits: Splits) -> Override:
+def _choose_classes(spec: Spec, splits: Splits) -> Override:
     """The user's number of classes, whatever a recipe says of it, else as many as the data has."""
     path = ("head", "num_classes")
     if is_users_choice(spec, path):
@@ -136,15 +146,16 @@ def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
             "T005",
-            f"num_classes (={spec.head.num_classes}) must be at least the {len(splits.classes)} of the data",
+            f"num_classes (={spec.head.num_classes}) must be at least "
+            f"the {len(splits.classes)} of the data",
             spec.place(("head", "num_classes")),
         )
     share = len(splits.train) // devices
     if recipe.batch_size > share:
         raise TrainingError.one(
             "T007",
-            f"batch_size (={recipe.batch_size}) must be at most the {share} training image{'s' * (share != 1)} "
-            f"of a device in {splits.train.name}",
+            f"batch_size (={recipe.batch_size}) must be at most "
+            f"the {share} training image{'s' * (share != 1)} of a device in {splits.train.name}",
             recipe.place(("batch_size",)),
             f"--batch-size {max(1, share)} or less",
         )
@@ -157,13 +168,13 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
         TrainingError: T001, T002.
         ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
     """
-    path, graph = path or default_path(plan.spec), build_graph(plan.spec)
-    check_free(path)
+    path, graph = path or name_default_path(plan.spec), build_graph(plan.spec)
+    check_is_free(path)  # before a certificate is made, which may take minutes
     network = write_module(graph)
     found = certify_built(plan.spec, graph, network) if certify else None
     run = create_run(path, plan.spec, plan.recipe, plan.settings, network)
     if found is not None:
-        write_whole(run.certificate, json.dumps(found, indent=2) + "\n")
+        write_atomic(run.certificate, json.dumps(found, indent=2) + "\n")
     if plan.initial is not None:
         write_tensors(run.initial, plan.initial.tensors)
     return run
@@ -176,19 +187,21 @@ def launch_command(run_path: Path, settings: Settings, port: int | None = None) 
         devices=settings.devices,
         device_target=settings.device_target,
         log_dir=run_path / "workers",
-        port=port or (free_port() if on_cpu else ASCEND_PORT),
+        port=port or (find_free_port() if on_cpu else ASCEND_PORT),
         module=WORKER,
         arguments=[str(run_path)],
     )
 
 
 def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -> Any:
-    """Train in a run directory, in this process or in as many as the run has devices; return the end event.
+    """Train in a run directory, in this process or in as many as the
+    run has devices; return the end event.
 
     `splits` is the run's data set where it is open already: it is not looked through again.
 
     Raises:
-        DataError, TrainingError, EnvironmentFault: see `fit`; an error of a worker is raised here as it was there.
+        DataError, TrainingError, EnvironmentFault: see `fit`;
+        an error of a worker is raised here as it was there.
     """
     prepare()
     events: list[Any] = []
@@ -207,8 +220,9 @@ def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -
 def _train_here(run: Run, seen: Callable[[Any], None], splits: Splits | None) -> None:
     from archspec.train.loop import fit
 
-    with interrupts_held():
-        import mindspore  # noqa: F401  an interrupt in the middle of its import would end in a crash
+    with hold_interrupts():
+        # An interrupt in the middle of its import would end in a crash.
+        import mindspore  # noqa: F401
 
     def report(event: Any) -> None:
         append_event(run.metrics, event)

@@ -1,4 +1,6 @@
-"""Weights to begin with: another file's, with a fresh head where its number of classes is another."""
+"""Weights to begin with: another file's,
+with a fresh head where its number of classes is another.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,14 @@ from archspec.weights.formats.number_types import Floats
 
 
 @dataclass(frozen=True)
-class Initial:
+class InitialWeights:
     """Tensors by our names, without those that start fresh, and a line that says which."""
 
     tensors: Mapping[str, Floats]
     note: str
 
 
-def initial_weights(file: Path, spec: Spec) -> Initial:
+def read_initial_weights(file: Path, spec: Spec) -> InitialWeights:
     """Return the weights of a file, in any naming that `convert` knows, for the network of a spec.
 
     Raises:
@@ -38,4 +40,4 @@ def initial_weights(file: Path, spec: Spec) -> Initial:
     if fresh:
         theirs = found.tensors[fresh[0]].shape[0]
         head = f"a fresh classifier of {spec.head.num_classes} classes (the file has {theirs})"
-    return Initial(kept, f"begins with {file} ({found.kind}, {found.naming}) and {head}")
+    return InitialWeights(kept, f"begins with {file} ({found.kind}, {found.naming}) and {head}")

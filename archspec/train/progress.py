@@ -1,4 +1,6 @@
-"""Events of a run: written as JSON lines, read back by a launcher, and shown as one bar or as plain lines."""
+"""Events of a run: written as JSON lines, read back by a launcher,
+and shown as one bar or as plain lines.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import Self
 
-from archspec.errors import TrainingError, counted
+from archspec.errors import TrainingError, format_count
 
 Event = Mapping[str, Any]
 
@@ -59,7 +61,9 @@ class EventTail:
 
 
 class Display:
-    """Shows events: a rich bar on a terminal, else a plain line an epoch and one every ten seconds."""
+    """Shows events: a rich bar on a terminal,
+    else a plain line an epoch and one every ten seconds.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -77,24 +81,27 @@ class Display:
     def show(self, event: Event) -> None:
         """Show one event."""
         if event["event"] == "start":
-            self._start(event)
+            self._show_start(event)
         elif event["event"] == "step":
-            self._step(event)
+            self._show_step(event)
         elif event["event"] == "epoch":
-            self._epoch(event)
+            self._show_epoch(event)
 
-    def _start(self, event: Event) -> None:
+    def _show_start(self, event: Event) -> None:
         self.plan = event
         for note in event.get("notes", ()):
             self.console.out(note, highlight=False)
-        resumed = f", {counted(event['epochs_done'], 'epoch')} done" if event["epochs_done"] else ""
+        resumed = (
+            f", {format_count(event['epochs_done'], 'epoch')} done" if event["epochs_done"] else ""
+        )
         is_over = event["epochs_done"] >= event["epochs"]
         comes = (
             "nothing is left to train" if is_over else "compiling the network with the first step"
         )
         self.console.print(
-            f"{counted(event['train_images'], 'image')} to train on, {event['val_images']:,} to choose by; "
-            f"{counted(event['epochs'], 'epoch')} of {counted(event['steps'], 'step')}, "
+            f"{format_count(event['train_images'], 'image')} to train on, "
+            f"{event['val_images']:,} to choose by; "
+            f"{format_count(event['epochs'], 'epoch')} of {format_count(event['steps'], 'step')}, "
             f"global batch {event['global_batch']}{resumed}; "
             f"{comes}",
             highlight=False,
@@ -108,6 +115,7 @@ class Display:
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=self.console,
+            # What else is printed goes to the log: see `runtime.divert_output`.
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -115,7 +123,7 @@ class Display:
         self.bar.update(self.bar.task_ids[0], completed=event["epochs_done"] * event["steps"])
         self.bar.start()
 
-    def _step(self, event: Event) -> None:
+    def _show_step(self, event: Event) -> None:
         figures = (
             f"loss {event['loss']:.3f}  accuracy {event['accuracy']:.1%}  "
             f"lr {event['learning_rate']:.4f}  {event['images_per_second']:.0f} images/s"
@@ -127,15 +135,15 @@ class Display:
                 self.bar.task_ids[0], completed=done, description=epoch, figures=figures
             )
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
-            self._line(f"{epoch} step {event['step']}/{self.plan['steps']}  {figures}")
+            self._print_line(f"{epoch} step {event['step']}/{self.plan['steps']}  {figures}")
 
-    def _epoch(self, event: Event) -> None:
-        self._line(
+    def _show_epoch(self, event: Event) -> None:
+        self._print_line(
             f"epoch {event['epoch']}/{self.plan['epochs']}  loss {event['loss']:.4f}  "
             f"accuracy {event['accuracy']:.2%}  val loss {event['val_loss']:.4f}  "
             f"val accuracy {event['val_top1']:.2%}  {event['seconds']:.1f} s"
         )
 
-    def _line(self, text: str) -> None:
+    def _print_line(self, text: str) -> None:
         self.last_line = time.monotonic()
         self.console.print(text, highlight=False, soft_wrap=True)

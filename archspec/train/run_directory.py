@@ -1,4 +1,5 @@
-"""The run directory: everything that a run is, so that it can be resumed, validated and understood later.
+"""The run directory: everything that a run is, so that it can be resumed,
+validated and understood later.
 
 spec.yaml recipe.yaml   as resolved, nothing left to look up
 run.json                data, classes, devices, digests, versions
@@ -20,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from archspec.errors import TrainingError
-from archspec.files import to_yaml, write_whole
+from archspec.files import to_yaml, write_atomic
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.train.recipe.model import Recipe, load_recipe
@@ -108,7 +109,7 @@ class Run:
             raise TrainingError.one("T004", "is not what a run writes", str(file)) from None
 
 
-def check_free(path: Path) -> None:
+def check_is_free(path: Path) -> None:
     """Raise TrainingError (T001) where there is something in the way of a new run directory."""
     try:
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
@@ -131,14 +132,15 @@ def create_run(path: Path, spec: Spec, recipe: Recipe, settings: Settings, netwo
     Raises:
         TrainingError: T001, it exists and is not empty; T002, it cannot be written.
     """
-    check_free(path)
+    check_is_free(path)
     run = Run(path.resolve())
     try:
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        write_whole(run.path / "spec.yaml", to_yaml(spec.resolved()))
-        write_whole(run.path / "recipe.yaml", to_yaml(recipe.resolved()))
-        write_whole(run.path / "network.py", network)
-        write_whole(run.path / "run.json", json.dumps(asdict(settings), indent=2) + "\n")
+        write_atomic(run.path / "spec.yaml", to_yaml(spec.resolved()))
+        write_atomic(run.path / "recipe.yaml", to_yaml(recipe.resolved()))
+        write_atomic(run.path / "network.py", network)
+        # Last: a directory without it is no run, whatever interrupted the others.
+        write_atomic(run.path / "run.json", json.dumps(asdict(settings), indent=2) + "\n")
     except OSError as error:
         raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(path)) from None
     return run
@@ -161,6 +163,6 @@ def open_run(path: Path) -> Run:
     return Run(path.resolve())
 
 
-def default_path(spec: Spec) -> Path:
+def name_default_path(spec: Spec) -> Path:
     """Return `runs/NAME-DATE-TIME`."""
     return Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -14,18 +14,22 @@ from mindspore import nn, ops
 from archspec.train.recipe.model import Recipe
 
 
-def sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:
+def make_sgd(network: Any, recipe: Recipe, rates: Sequence[float]) -> Any:
     """Return SGD with momentum whose rate follows `rates` step by step."""
     settings = recipe.optimizer
-    decayed = [p for p in network.trainable_params() if settings.decay_norm_and_bias or p.ndim > 1]
-    spared = [
-        p for p in network.trainable_params() if not settings.decay_norm_and_bias and p.ndim == 1
-    ]
+    decayed: list[Any] = []
+    spared: list[Any] = []
+    for parameter in network.trainable_params():
+        # Gammas, betas and biases are the parameters of one dimension.
+        is_decayed = settings.decay_norm_and_bias or parameter.ndim > 1
+        (decayed if is_decayed else spared).append(parameter)
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}]
     if spared:
         groups.append({"params": spared, "weight_decay": 0.0})
+    # Or the optimizer would hold its parameters group by group, not in the network's order.
     groups.append({"order_params": network.trainable_params()})
-    # nn.Momentum would do, but MindSpore 2.10's kernel of it for CPUs ignores use_nesterov without a word.
+    # nn.Momentum would do, but MindSpore 2.10's kernel of it for CPUs ignores use_nesterov without
+    # a word.
     return nn.SGD(
         groups,
         learning_rate=list(rates),
@@ -41,7 +45,7 @@ class Loss(nn.Cell):
     """Cross entropy of logits (N, classes) and labels (N,), scaled for half precision."""
 
     def __init__(self, network: Any, recipe: Recipe) -> None:
-        super().__init__(auto_prefix=False)
+        super().__init__(auto_prefix=False)  # parameters keep the names that checkpoints have
         self.network = network
         self.entropy = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.scale = recipe.loss_scale
@@ -53,7 +57,8 @@ class Loss(nn.Cell):
 
 
 class TrainStep(nn.Cell):
-    """Images (N, C, H, W) float32 and labels (N,) int32 -> loss, number of right answers; updates the weights.
+    """Images (N, C, H, W) float32 and labels (N,) int32 -> loss,
+    number of right answers; updates the weights.
 
     Under data parallelism gradients are averaged over the devices before the update.
     """
@@ -75,6 +80,7 @@ class TrainStep(nn.Cell):
         (loss, logits), gradients = self.gradient(images, labels)
         if self.parallel:
             gradients = self.average(gradients)
+        # Graph mode runs what a result depends on, and the update is no part of the loss.
         loss = ops.depend(loss / self.scale, self.optimizer(gradients))
         right = ops.cast(ops.argmax(logits, 1) == labels, ms.float32)
         return loss, ops.sum(right)

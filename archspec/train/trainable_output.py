@@ -34,17 +34,18 @@ def check_logits(spec: Spec, graph: Graph) -> None:
             "T015",
             f"{op.name} ({op.kind}) stands behind the last weights; "
             "to be trained a network must give their logits",
-            spec.place(*_suspects(spec)),
+            spec.place(*_suspect_places(spec)),
             f"leave the {op.kind} out: the loss takes its softmax itself, and so does predict",
         )
-        for op in _behind_the_weights(graph)
+        for op in _walk_behind_weights(graph)
     ]
     if faults:
         raise TrainingError(faults)
 
 
-def _behind_the_weights(graph: Graph) -> Iterator[Op]:
+def _walk_behind_weights(graph: Graph) -> Iterator[Op]:
     """Walk back from the output; yield each operator that changes logits, the last first."""
+    # Breadth first, so that what stands nearest to the output is told first.
     waiting, seen = [*graph.outputs], set[str]()
     while waiting:
         op = graph.ops[waiting.pop(0)]
@@ -63,7 +64,7 @@ def _makes_features(op: Op) -> bool:
     return row.has_filters or row.arity == 0
 
 
-def _suspects(spec: Spec) -> Iterator[Path]:
+def _suspect_places(spec: Spec) -> Iterator[Path]:
     """Where the head says it: its last step that may be meant, else the whole."""
     steps = spec.head.steps_resolved()
     for index in reversed(range(len(steps))):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from archspec.connectivity_rules import bypasses
+from archspec.connectivity_rules import has_bypass
 from archspec.errors import Diagnostic
 from archspec.graph.connections import Ports, derive_ports, find_skip_source, layers_of
 from archspec.graph.expand import Part, expand_part
@@ -112,7 +112,7 @@ def _check_joins(
     """
     wiring, entering = block.attrs["connectivity"], found[block.name].entering
     sources = _number_values(graph, block, found)
-    kinds = {"concat": True, "slice": bypasses(wiring), "add": block.attrs["residual"]}
+    kinds = {"concat": True, "slice": has_bypass(wiring), "add": block.attrs["residual"]}
     for op in members:
         if not kinds.get(op.kind):
             yield Diagnostic("G010", f"is a {op.kind}; a dense_block itself only joins", op.name)

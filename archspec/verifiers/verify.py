@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import networkx as nx
 
-from archspec.connectivity_rules import around, bypasses, gathered, sources
-from archspec.errors import Diagnostic, GraphError, counted
+from archspec.connectivity_rules import (
+    count_bypassing,
+    has_bypass,
+    sources_of_layer,
+    sources_of_output,
+)
+from archspec.errors import Diagnostic, GraphError, format_count
 from archspec.graph.connections import (
     count_expected_edges,
     derive_connections,
@@ -79,7 +84,7 @@ def check_connected(graph: Graph) -> Iterator[Diagnostic]:
     for what, names, least in (("input", graph.inputs, 1), ("output", ends, int(not is_backbone))):
         if not least <= len(names) <= 1:
             must = "one" if least else "at most one beside its features"
-            shown = f"{counted(len(names), what)} ({', '.join(names[:5])})"
+            shown = f"{format_count(len(names), what)} ({', '.join(names[:5])})"
             yield Diagnostic("G004", f"has {shown}, must have {must}", graph.name)
     if not graph.inputs or not graph.outputs:
         return
@@ -130,7 +135,7 @@ def _check_entering(
 
 
 def _show_values(values: Sequence[str]) -> str:
-    return f"{counted(len(values), 'value')} ({', '.join(values[:5]) or 'nothing'})"
+    return f"{format_count(len(values), 'value')} ({', '.join(values[:5]) or 'nothing'})"
 
 
 def check_layer_counts(graph: Graph) -> Iterator[Diagnostic]:
@@ -139,7 +144,7 @@ def check_layer_counts(graph: Graph) -> Iterator[Diagnostic]:
         layers, declared = len(layers_of(graph, block)), block.attrs["num_layers"]
         if layers != declared:
             yield Diagnostic(
-                "G008", f"has {counted(layers, 'layer')}, the spec says {declared}", block.name
+                "G008", f"has {format_count(layers, 'layer')}, the spec says {declared}", block.name
             )
 
 
@@ -149,11 +154,15 @@ def check_connections(graph: Graph) -> Iterator[Diagnostic]:
     for block, found in zip(blocks, derive_connections(graph), strict=True):
         wiring, layers = block.attrs["connectivity"], len(found.sources)
         for number, read in enumerate(found.sources, start=1):
-            yield from _compare_sources(f"layer {number}", read, sources(wiring, number), block)
-        yield from _compare_sources("its output", found.gathered, gathered(wiring, layers), block)
+            yield from _compare_sources(
+                f"layer {number}", read, sources_of_layer(wiring, number), block
+            )
+        yield from _compare_sources(
+            "its output", found.gathered, sources_of_output(wiring, layers), block
+        )
         expected = count_expected_edges(block)
         if found.edges != expected:
-            message = f"has {counted(found.edges, 'direct connection')}, {expected:,} expected"
+            message = f"has {format_count(found.edges, 'direct connection')}, {expected:,} expected"
             yield Diagnostic("G008", message, block.name)
 
 
@@ -197,16 +206,18 @@ def check_channels(graph: Graph) -> Iterator[Diagnostic]:
             block.attrs["in_channels"],
         )
         yield from _expect_channels(width(block.name, "entering"), channels, "reads", block)
-        bypass = around(wiring, channels)
+        bypass = count_bypassing(wiring, channels)
         widths = (channels - bypass, *block.attrs["widths"])
         for number, layer in enumerate(layers, start=1):
-            reads = sum(widths[source] for source in sources(wiring, number))
+            reads = sum(widths[source] for source in sources_of_layer(wiring, number))
             yield from _expect_channels(width(layer.name, "entering"), reads, "reads", layer)
             yield from _expect_channels(
                 width(layer.name, "leaving"), widths[number], "gives", layer
             )
         if not block.attrs["aggregated"]:
-            total = bypass + sum(widths[source] for source in gathered(wiring, len(layers)))
+            total = bypass + sum(
+                widths[source] for source in sources_of_output(wiring, len(layers))
+            )
             yield from _expect_channels(width(block.name, "leaving"), total, "gives", block)
     for head in graph.regions_of("head"):
         yield from _expect_channels(
@@ -231,10 +242,10 @@ def check_slices_and_crops(graph: Graph) -> Iterator[Diagnostic]:
 def _check_slices(graph: Graph, block: Region, entering: Op) -> Iterator[Diagnostic]:
     """Check the slices of a block; `entering` is what its first layer reads."""
     channels, wiring = block.attrs["in_channels"], block.attrs["connectivity"]
-    border = around(wiring, channels)
+    border = count_bypassing(wiring, channels)
     slices = [op for op in graph.members[block.name] if op.kind == "slice"]
     parts = [(op.attrs["start"], op.attrs["stop"]) for op in slices]
-    if bypasses(wiring) and sorted(parts) != [(0, border), (border, channels)]:
+    if has_bypass(wiring) and sorted(parts) != [(0, border), (border, channels)]:
         message = f"is split {parts}, must be at {border} of {channels} channels"
         yield Diagnostic("G009", message, block.name)
     is_split = entering.kind == "slice" and entering.region == block.name

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.connectivity import Order
@@ -269,7 +269,7 @@ def _write_files(
 ) -> None:
     if suggest is not None:
         try:
-            write_whole(suggest, suggest_rules(converted.pairs))
+            write_atomic(suggest, suggest_rules(converted.pairs))
         except OSError as error:
             raise ArchspecError.one(
                 "W002", f"cannot be written: {ckpt.explain_failure(error)}", str(suggest)

@@ -19,7 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from archspec.errors import ArchspecError, DownloadError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 
 ShowProgress = Callable[[str, int, int], None]
 """Is told what is going on, the bytes that are there,
@@ -196,7 +196,7 @@ def _start_anew(response: HTTPResponse, partial: Path, url: str) -> int:
         )
     partial.write_bytes(b"")
     note = {"address": url, "length": length, "version": _find_version(response)}
-    write_whole(_add_ending(partial, ".json"), json.dumps(note) + "\n")
+    write_atomic(_add_ending(partial, ".json"), json.dumps(note) + "\n")
     return length
 
 

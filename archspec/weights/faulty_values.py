@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from archspec.errors import Diagnostic, counted
+from archspec.errors import Diagnostic, format_count
 from archspec.graph.ir import Graph
 from archspec.weights.formats.number_types import Floats
 
@@ -45,9 +45,9 @@ def _describe_faults(
         strange = tensor.size - int(np.isfinite(tensor).sum())
         if strange:
             verb = "is" if strange == 1 else "are"
-            yield f"{name} has {counted(strange, 'value')} that {verb} NaN or infinite"
+            yield f"{name} has {format_count(strange, 'value')} that {verb} NaN or infinite"
         added = eps.get(ours[name])
         below = 0 if added is None else int((tensor + np.float32(added) <= 0).sum())
         if below:
             verb = "is" if below == 1 else "are"
-            yield f"{name} has {counted(below, 'variance')} that with eps {verb} not above zero"
+            yield f"{name} has {format_count(below, 'variance')} that with eps {verb} not above zero"

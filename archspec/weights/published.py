@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from archspec.errors import DownloadError, ModelFileError
-from archspec.files import write_whole
+from archspec.files import write_atomic
 from archspec.runtime import cache_folder
-from archspec.spec.identity import body
+from archspec.spec.identity import comparable_values
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.weights.download import (
@@ -99,7 +99,7 @@ def find_published_for(spec: Spec) -> str:
         DownloadError: N001, none does.
     """
     for name in PUBLISHED:
-        if body(load_spec(name)) == body(spec):
+        if comparable_values(load_spec(name)) == comparable_values(spec):
             return name
     message = f"there are no published weights of this network, {spec.name}"
     if spec.name in PUBLISHED:
@@ -222,7 +222,7 @@ def _check_and_keep(file: Path, target: Path, origin: str) -> None:
         raise ModelFileError.one("R002", "is no whole MindSpore checkpoint", origin)
     before, found = read_kept(target), _measure_file(file)
     if before is None:
-        write_whole(
+        write_atomic(
             _note_file(target), json.dumps({**asdict(found), "from": origin}, indent=2) + "\n"
         )
     elif found != before:

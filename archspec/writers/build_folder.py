@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import ArchspecError
-from archspec.files import to_yaml, write_whole
+from archspec.files import to_yaml, write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import named_digest, structure_digest
 from archspec.graph.ir import Graph
@@ -23,7 +23,8 @@ Certificate = Mapping[str, Any]
 def build_folder(
     spec: Spec, folder: Path, certify: Callable[[Spec, Graph, str], Certificate] | None = None
 ) -> tuple[int, Certificate | None]:
-    """Write `spec.yaml`, `report.json` and `network.py` into a folder, and `certificate.json` if one is asked for.
+    """Write `spec.yaml`, `report.json` and `network.py` into a folder,
+    and `certificate.json` if one is asked for.
 
     Returns the module's lines, and the certificate.
 
@@ -33,17 +34,18 @@ def build_folder(
     """
     graph = verify_or_raise(build_graph(spec))
     module = write_module(graph)
+    # Before anything is written: a network that cannot be certified leaves no folder behind.
     certificate = certify(spec, graph, module) if certify else None
     digests = {"structure_digest": structure_digest(graph), "named_digest": named_digest(graph)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "spec.yaml", to_yaml(spec.resolved()))
-        write_whole(
+        write_atomic(folder / "spec.yaml", to_yaml(spec.resolved()))
+        write_atomic(
             folder / "report.json", json.dumps(report(graph).as_json() | digests, indent=2) + "\n"
         )
-        write_whole(folder / "network.py", module)
+        write_atomic(folder / "network.py", module)
         if certificate is not None:
-            write_whole(folder / "certificate.json", json.dumps(certificate, indent=2) + "\n")
+            write_atomic(folder / "certificate.json", json.dumps(certificate, indent=2) + "\n")
     except OSError as error:
         raise ArchspecError.one(
             "W002", f"cannot be written: {error.strerror}", str(folder)

@@ -82,8 +82,10 @@ def test_the_certificate_is_json_too(files: Path) -> None:
             "growth_rate=24",
             [
                 "features.conv0 has 64 outputs, the spec says 48",
-                "features.denseblock1.denselayer1.conv1 and 57 more have 128 outputs, the spec says 96",
-                "features.denseblock1.denselayer1.conv2 and 57 more have 32 outputs, the spec says 24",
+                "features.denseblock1.denselayer1.conv1 and 57 more have 128 "
+                "outputs, the spec says 96",
+                "features.denseblock1.denselayer1.conv2 and 57 more have 32 outputs, "
+                "the spec says 24",
             ],
         ),
         ("block_config=[6,11,24,16]", ["block 2 has 12 layers, the spec says 11"]),

@@ -1,4 +1,6 @@
-"""Every command does what its help says, on the screen and in files, and keeps MindSpore off the screen."""
+"""Every command does what its help says, on the screen and in files,
+and keeps MindSpore off the screen.
+"""
 
 import ast
 import json
@@ -71,8 +73,13 @@ def test_the_block_on_mindspore_does_block(no_mindspore):
 
 
 def test_no_command_starts_a_thread_before_it_is_asked_for():
-    """NumPy's would take a Ctrl-C meant for the training loop: `runtime.watch_interrupts` must come first."""
-    code = "import os, sys, densenet_cli.app; print('numpy' in sys.modules, len(os.listdir('/proc/self/task')))"
+    """NumPy's would take a Ctrl-C meant for the training loop:
+    `runtime.watch_interrupts` must come first.
+    """
+    code = (
+        "import os, sys, densenet_cli.app; print('numpy' in sys.modules, "
+        "len(os.listdir('/proc/self/task')))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False 1\n"
 
@@ -138,7 +145,9 @@ def test_list_shows_every_shipped_spec(no_mindspore, tmp_path):
 
 
 def test_list_gives_the_accuracies_that_mindcv_publishes(no_mindspore, tmp_path):
-    """configs/densenet/README.md: 75.64, 79.09, 77.26, 78.14 % top-1; no child inherits its parent's."""
+    """configs/densenet/README.md: 75.64, 79.09, 77.26, 78.14 % top-1;
+    no child inherits its parent's.
+    """
     rows = {
         row["name"]: row
         for row in json.loads(passed(densenet("list", "--json", cwd=tmp_path, env=no_mindspore)))
@@ -268,7 +277,9 @@ def test_what_is_built_goes_by_no_other_networks_name_and_figures(
 
 
 def test_build_saves_spec_report_and_a_module_of_its_own(no_mindspore, tmp_path):
-    """The spec reads back, the report is inspect's, the module imports mindspore and nothing of ours."""
+    """The spec reads back, the report is inspect's,
+    the module imports mindspore and nothing of ours.
+    """
     text = passed(
         densenet(
             "build",

@@ -37,7 +37,9 @@ def images(tmp_path):
 
 
 def test_torchs_weights_of_a_trained_network_validate(digits_run, images, tmp_path):
-    """Ours to torchvision's names and back; the line that comes next works, with the same accuracy."""
+    """Ours to torchvision's names and back; the line that comes next works,
+    with the same accuracy.
+    """
     best = next((digits_run / "checkpoints").glob("best*.ckpt"))
     out = passed(
         densenet(

@@ -1,4 +1,6 @@
-"""What users get wrong, through the command: exit 1, a line that names the file, nothing that looks whole."""
+"""What users get wrong, through the command:
+exit 1, a line that names the file, nothing that looks whole.
+"""
 
 import json
 import os
@@ -48,7 +50,9 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 64 KB of its own: room for a run's small files and less than two epochs' checkpoints."""
+    """A file system of 64 KB of its own: room for a run's small files
+    and less than two epochs' checkpoints.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
     options = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
@@ -66,7 +70,9 @@ def train(folder: Path, *more: object) -> "subprocess.CompletedProcess[str]":
 
 
 def bound_by_permissions(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the command as one whom permissions bind, which is root only without two of its capabilities."""
+    """Run the command as one whom permissions bind,
+    which is root only without two of its capabilities.
+    """
     dropped = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("root may read everything, and there is no setpriv to give that up")
@@ -150,7 +156,9 @@ def test_an_image_damaged_while_a_run_trains_is_named_and_the_run_goes_on_once_i
 
 @pytest.mark.slow
 def test_a_data_set_that_was_moved_is_missed_by_name_and_found_again(folder):
-    """`validate --data-dir` judges by the same images as before; a run that was told the new place goes on."""
+    """`validate --data-dir` judges by the same images as before;
+    a run that was told the new place goes on.
+    """
     for part in ("cat", "dog"):
         shutil.move(folder / "train" / part, folder / part)
     shutil.rmtree(folder / "train")
@@ -180,7 +188,9 @@ def test_a_data_set_that_was_moved_is_missed_by_name_and_found_again(folder):
 
 
 def test_files_without_permission_are_named(folder):
-    """A folder that may not be entered, an image that may not be read, a place where nothing may be written."""
+    """A folder that may not be entered, an image that may not be read,
+    a place where nothing may be written.
+    """
     secret = folder / "train/cat"
     arguments = ("train", *SMALL, "--data-dir", folder, "--out")
     secret.chmod(0)
@@ -366,7 +376,9 @@ def test_an_export_that_cannot_be_written_names_the_file(digits_run, tmp_path):
 
 
 def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_room(small_disk):
-    """T003 names the checkpoint; nothing half-written stays or counts; --resume after making room."""
+    """T003 names the checkpoint; nothing half-written stays or counts;
+    --resume after making room.
+    """
     flags = (*TINY, "--epochs", 2, "--out", "run")
     done = densenet("train", *flags, cwd=small_disk)
     refused(

@@ -1,4 +1,6 @@
-"""`densenet lift` as a user runs it: real files, exit codes, what is on the screen and what is on the disk."""
+"""`densenet lift` as a user runs it: real files, exit codes,
+what is on the screen and what is on the disk.
+"""
 
 from __future__ import annotations
 

@@ -8,17 +8,24 @@ from conftest import densenet, passed, refused
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from densenet_cli.new import COLUMNS, starting_file
+from densenet_cli.new import COLUMNS, write_starting_file
 
-# Settings that leave nothing of the defaults that a list of steps replaces, and forms that no shipped spec has.
+# Settings that leave nothing of the defaults that a list of steps replaces, and forms that no
+# shipped spec has.
 OTHERS = {
-    "short_forms": "growth_rate: 8\nblock_config: [2, 2]\nnorm: group\nactivation: {kind: leaky_relu, slope: 0.2}\n",
-    "listed": "growth_rate: 8\nblocks: [{layers: 2, connectivity: {edges: [[0], [1]]}}]\nfeatures: [1]\n",
-    "own_growth": "stem: {channels: 8}\nblocks: [{layers: 2, growth_rate: [4, 8], layer: [squeeze_excite, norm]}]\n",
-    "text": f"growth_rate: 8\nblock_config: [1]\ndescription: \"it's # {{x: y}} {'long ' * 60}\"\nsource: '1e-4'\n",
-    "own_layers": "growth_rate: 8\nblocks: [{layers: 3, layer_at: {1: basic, 3: [conv: {width: k, kernel: 3}]}}]\n"
+    "short_forms": "growth_rate: 8\nblock_config: [2, 2]\nnorm: group\n"
+    "activation: {kind: leaky_relu, slope: 0.2}\n",
+    "listed": "growth_rate: 8\nblocks: [{layers: 2, connectivity: {edges: [[0], [1]]}}]\n"
+    "features: [1]\n",
+    "own_growth": "stem: {channels: 8}\n"
+    "blocks: [{layers: 2, growth_rate: [4, 8], layer: [squeeze_excite, norm]}]\n",
+    "text": "growth_rate: 8\nblock_config: [1]\n"
+    f"description: \"it's # {{x: y}} {'long ' * 60}\"\nsource: '1e-4'\n",
+    "own_layers": "growth_rate: 8\nblocks: [{layers: 3, layer_at: {1: basic, 3: [conv: {width: k, "
+    "kernel: 3}]}}]\n"
     "transitions: [{pool: none, skip: stem}]\n",
-    "published": "growth_rate: 8\nblock_config: [1]\npublished: [{data: x, top1: 9, source: y}]\ntransitions: [none]\n",
+    "published": "growth_rate: 8\nblock_config: [1]\npublished: [{data: x, top1: 9, source: y}]\n"
+    "transitions: [none]\n",
 }
 
 
@@ -45,19 +52,19 @@ def spec(request, tmp_path):
 
 def test_a_starting_file_is_the_same_network(spec, tmp_path):
     """Of any shipped spec, and of forms that none of them has."""
-    assert loaded(tmp_path, starting_file(spec)) == spec
+    assert loaded(tmp_path, write_starting_file(spec)) == spec
 
 
 def test_what_is_commented_out_holds_as_it_stands(spec, tmp_path):
     """All keys at once without their # change nothing."""
-    again = loaded(tmp_path, uncommented(starting_file(spec)))
+    again = loaded(tmp_path, uncommented(write_starting_file(spec)))
     assert again.resolved() == spec.resolved()
     assert again.transitions_in_order() == spec.transitions_in_order()
 
 
 def test_every_key_has_its_line_and_words(spec):
     """A person sees what there is, on lines that fit the screen."""
-    text = starting_file(spec)
+    text = write_starting_file(spec)
     missing = [key for key in Spec.model_fields if not re.search(rf"^#?{key}:", text, re.MULTILINE)]
     assert missing in ([], ["blocks"])
     assert "\nblock_config: " in text if missing else "block_config: " not in text

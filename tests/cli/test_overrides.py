@@ -1,4 +1,6 @@
-"""Flags and `--set` through the command: each fault quotes what the user typed, and all come at once."""
+"""Flags and `--set` through the command: each fault quotes what the user typed,
+and all come at once.
+"""
 
 import pytest
 from conftest import densenet, refused
@@ -6,7 +8,7 @@ from conftest import densenet, refused
 from archspec.errors import ModelFileError
 from archspec.spec.load import Override
 from archspec.train.inference import open_trained
-from densenet_cli.options import flag, split_overrides, typed
+from densenet_cli.options import override_by_flag, place_typed, split_overrides
 
 
 def faults_of(text: str) -> list[str]:
@@ -136,12 +138,12 @@ def test_the_checkpoint_says_how_many_classes_there_are_where_no_override_does(d
 
 def test_flags_become_overrides_that_quote_them():
     """One for each key, none where the flag was not given; numbers as a person writes them."""
-    assert flag("--epochs", None, "epochs") == []
-    assert flag("--image-size", 8, "a", "b") == [
-        Override(("a", 8), typed("--image-size 8")),
-        Override(("b", 8), typed("--image-size 8")),
+    assert override_by_flag("--epochs", None, "epochs") == []
+    assert override_by_flag("--image-size", 8, "a", "b") == [
+        Override(("a", 8), place_typed("--image-size 8")),
+        Override(("b", 8), place_typed("--image-size 8")),
     ]
-    assert [str(flag("--lr", rate, "x")[0].place) for rate in (1.0, 0.05, 1e-5)] == [
+    assert [str(override_by_flag("--lr", rate, "x")[0].place) for rate in (1.0, 0.05, 1e-5)] == [
         "--lr 1",
         "--lr 0.05",
         "--lr 1e-05",
@@ -155,7 +157,7 @@ def test_overrides_are_split_between_spec_and_recipe():
     )
     assert for_spec == ["growth_rate=3", "recipes=1"]
     assert for_recipe == [
-        Override("epochs=2", typed("--set recipe.epochs=2")),
-        Override("seed", typed("--set recipe.seed")),
+        Override("epochs=2", place_typed("--set recipe.epochs=2")),
+        Override("seed", place_typed("--set recipe.seed")),
     ]
     assert split_overrides(None) == ([], [])

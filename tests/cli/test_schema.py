@@ -1,4 +1,6 @@
-"""`densenet schema`: what loads is right by it, what is wrong by its types, ranges, choices and keys is not."""
+"""`densenet schema`: what loads is right by it, what is wrong by its types, ranges,
+choices and keys is not.
+"""
 
 import json
 import os
@@ -15,7 +17,7 @@ from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.spec.reading.yaml_reader import read_file, read_value
 from archspec.spec.schema import schema_of, templates_schema
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 from archspec.train.recipe.model import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +93,8 @@ SHORT_FORMS = [
     "norm: {kind: group, groups: 8}",
     "connectivity: log",
     "connectivity: {window: 3, output: [1, 2]}",
-    "layer: [squeeze_excite, norm: , activation: gelu, conv: {width: k/2, kernel: 3, groups: depthwise}]",
+    "layer: [squeeze_excite, norm: , activation: gelu, conv: {width: k/2, kernel: 3, "
+    "groups: depthwise}]",
     "layer: [norm: , {name: x, dropout: }, {name: a.b, norm: group}]",
     "layer: [branches: {join: add, of: [[], [global_pool: {keep: true}, dropout]]}]",
     "transitions: [{skip: stem}]",
@@ -182,7 +185,7 @@ def test_every_key_is_described(kind):
 
 
 @pytest.mark.parametrize(
-    "names", [[*templates("stems")], [*templates("heads")], [*get_args(RuleName)]]
+    "names", [[*load_templates("stems")], [*load_templates("heads")], [*get_args(RuleName)]]
 )
 def test_names_of_templates_and_rules_complete(names):
     """They stand in the schema as choices, in the long form and alone."""

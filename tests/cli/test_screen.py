@@ -1,4 +1,6 @@
-"""A screen that takes no more, cannot show a character or is not there, and a folder that is gone."""
+"""A screen that takes no more, cannot show a character or is not there,
+and a folder that is gone.
+"""
 
 import os
 import signal

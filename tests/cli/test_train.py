@@ -1,4 +1,6 @@
-"""Training through the command, in real processes: the same run whatever happens to it on the way."""
+"""Training through the command, in real processes:
+the same run whatever happens to it on the way.
+"""
 
 import gzip
 import json
@@ -117,10 +119,11 @@ def test_flags_and_overrides_reach_what_the_run_saves(tmp_path):
 
 
 def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mindspore, tmp_path):
-    """Both worker counts, the join, core binding, the port, the log directory: eight Ascend devices.
+    """Both worker counts, the join, core binding, the port,
+    the log directory: eight Ascend devices.
 
-    It answers where MindSpore cannot be imported, and so does one for this process alone. What the line wants is
-    said beside it.
+    It answers where MindSpore cannot be imported, and so does one for this process alone. What the
+    line wants is said beside it.
     """
     assert "in this process" in passed(
         densenet("train", "--dry-run", cwd=tmp_path, env=no_mindspore)
@@ -181,7 +184,9 @@ def test_the_line_of_a_dry_run_works_in_a_shell_that_knows_nothing_of_this_pytho
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_start_that_the_machine_does_not_allow_leaves_nothing(devices, tmp_path):
-    """No device of that kind: an error, no advice to go on with what never began, no run directory."""
+    """No device of that kind: an error,
+    no advice to go on with what never began, no run directory.
+    """
     arguments = ("--device-target", "Ascend", "--devices", devices, "--out", "run")
     done = densenet("train", *arguments, cwd=tmp_path)
     assert refused(done, "E004 device_target (='Ascend')").count("\n") == 1
@@ -208,7 +213,9 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(small_run, tmp_path):
 
 
 def test_a_run_that_is_interrupted_and_resumed_ends_as_one_in_one_go(digits_run, tmp_path):
-    """Ctrl-C after the second epoch: exit 130 and how to go on; then equal weights and figures, bit for bit."""
+    """Ctrl-C after the second epoch: exit 130 and how to go on;
+    then equal weights and figures, bit for bit.
+    """
     run = tmp_path / "run"
     process = started("train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run", cwd=tmp_path)
     wait_until(lambda: finished_epochs(run) >= 2, process)
@@ -262,7 +269,9 @@ def assert_one_sound_run(run: Path, ranks: int, epochs: int) -> None:
 
 
 def test_two_processes_train_one_network(tmp_path):
-    """Under msrun: equal weights, one set of figures, and those are what one process finds in the checkpoint."""
+    """Under msrun: equal weights, one set of figures,
+    and those are what one process finds in the checkpoint.
+    """
     run = tmp_path / "run"
     text = passed(
         densenet("train", *TINY, "--devices", 2, "--epochs", 2, "--out", "run", cwd=tmp_path)
@@ -292,7 +301,9 @@ def test_two_processes_train_a_network_without_moving_statistics(norm, tmp_path)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_run_that_a_signal_ends_says_how_to_go_on(devices, number, tmp_path):
-    """In one process and in several: exit code 128 + signal, one line, no process left; and the line works."""
+    """In one process and in several: exit code 128 + signal, one line,
+    no process left; and the line works.
+    """
     run = tmp_path / "a run"
     process = started(
         "train", *TINY, "--devices", devices, "--epochs", 10, "--out", run.name, cwd=tmp_path
@@ -328,7 +339,9 @@ def test_a_run_that_is_ended_before_its_first_epoch_goes_on_from_there(number, t
 
 @pytest.mark.slow
 def test_two_processes_find_the_validation_accuracy_that_one_finds(tmp_path):
-    """Of each epoch's best network over the 143 images that choose it, shared between the ranks unevenly."""
+    """Of each epoch's best network over the 143 images that choose it,
+    shared between the ranks unevenly.
+    """
     passed(densenet("train", "--devices", 2, "--epochs", 3, "--out", "run", cwd=tmp_path))
     assert_one_sound_run(tmp_path / "run", ranks=2, epochs=3)
     best = max(events(tmp_path / "run"), key=lambda event: (event["val_top1"], event["epoch"]))
@@ -406,7 +419,9 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_data_sets_of_every_layout_train(layout, tmp_path):
-    """The layout is noticed, recipe and number of classes follow from it, every held-out image is judged."""
+    """The layout is noticed, recipe and number of classes follow from it,
+    every held-out image is judged.
+    """
     make, flags, recipe, classes, images = LAYOUTS[layout]
     data = make(tmp_path / "data")
     text = passed(
@@ -420,7 +435,9 @@ def test_data_sets_of_every_layout_train(layout, tmp_path):
 
 
 def test_photographs_train_validate_and_are_named(shared, tmp_path):
-    """A real image folder of ten classes: 600 images train, all 240 are validated, predict says class names."""
+    """A real image folder of ten classes: 600 images train, all 240 are validated,
+    predict says class names.
+    """
     data = shared / "data" / "clothing"
     if not data.is_dir():
         pytest.skip("the photographs are not beside the project's root")

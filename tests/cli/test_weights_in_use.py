@@ -1,4 +1,6 @@
-"""Weights from elsewhere where they are used: `train --init-from`, `--pretrained`, `validate --ckpt --mean --std`."""
+"""Weights from elsewhere where they are used:
+`train --init-from`, `--pretrained`, `validate --ckpt --mean --std`.
+"""
 
 import json
 
@@ -25,7 +27,9 @@ def torch_file(path, tensors):
 def test_training_begins_with_the_weights_of_a_file_and_a_fresh_head_where_classes_differ(
     digits_run, tmp_path
 ):
-    """No step is taken at a rate of nearly 0: the run's weights are the file's, the classifier's are its own."""
+    """No step is taken at a rate of nearly 0: the run's weights are the file's,
+    the classifier's are its own.
+    """
     best = read_tensors(digits_run / "checkpoints" / "best.ckpt")
     torch_file(tmp_path / "theirs.pth", best)
     still = (
@@ -84,7 +88,9 @@ def test_mean_and_std_are_those_of_the_command_line(digits_run, tmp_path):
 
 @pytest.mark.slow
 def test_published_weights_predict_and_are_fine_tuned(tmp_path, monkeypatch):
-    """A checkpoint in MindCV's names, under the published name, stands for the real one, which is not here."""
+    """A checkpoint in MindCV's names, under the published name,
+    stands for the real one, which is not here.
+    """
     monkeypatch.setenv("DENSENET_CACHE", str(tmp_path / "cache"))
     names = list_parameters(build_graph(load_spec("densenet121")))
     rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.load import create_network
 
 FILE = Path(__file__).parent / "own_layers.yaml"
 POINT = "[conv: {width: k, kernel: 1}, norm, activation]"
@@ -71,7 +71,7 @@ def ms() -> Any:
 def test_an_exported_network_with_layers_of_their_own_is_the_specs(ms: Any, tmp_path: Path) -> None:
     """MindSpore's own file, read back: equal, and every connection found."""
     file = tmp_path / "own.mindir"
-    export_mindir(network_of(SPEC), (3, 32, 32), file)
+    export_mindir(create_network(SPEC), (3, 32, 32), file)
     found = compare(SPEC, read_mindir(file))
     assert found.differences == ()
     assert [(block.edges, block.expected_edges) for block in found.blocks] == [

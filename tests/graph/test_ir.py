@@ -20,7 +20,7 @@ from archspec.graph.shapes import infer_shapes, running_order
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import verify, verify_or_raise
 from archspec.writers.mindspore.module import write_module
-from archspec.writers.tables import stage_table, tree
+from archspec.writers.tables import make_stage_table, make_tree
 from densenet_cli.check import check
 
 DERIVING = (
@@ -63,8 +63,8 @@ def test_everything_is_derived_once_for_all_who_ask(name: str) -> None:
     spec = load_spec(name)
     with derivations() as found:
         graph = verify_or_raise(build_graph(spec))
-        stage_table(report(graph), graph)
-        tree(graph)
+        make_stage_table(report(graph), graph)
+        make_tree(graph)
         write_module(graph)
         structure_digest(graph)
         named_digest(graph)

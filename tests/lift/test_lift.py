@@ -32,7 +32,7 @@ from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec, validate
 from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document
-from archspec.spec.reading.shorthand import expanded
+from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
 
 prepare()
@@ -59,7 +59,7 @@ def in_a_file(graph: Graph) -> Graph:
 
 
 def spec_of(text: str) -> Spec:
-    return validate(Spec, expanded(read_text(text, "spec.yaml")))
+    return validate(Spec, expand_short_forms(read_text(text, "spec.yaml")))
 
 
 def lifted(spec: Spec, name: str = "lifted") -> str:
@@ -217,7 +217,7 @@ def test_a_short_spec_comes_back_letter_by_letter(name: str) -> None:
 
 def check(values: dict[str, Any]) -> None:
     try:
-        graph = build_graph(validate(Spec, expanded(Document(values))))
+        graph = build_graph(validate(Spec, expand_short_forms(Document(values))))
     except ArchspecError:
         return
     try:

@@ -1,6 +1,8 @@
-"""Networks as people write them by hand in MindSpore, made from the steps of `onnx_styles`: the text of a module.
+"""Networks as people write them by hand in MindSpore,
+made from the steps of `onnx_styles`: the text of a module.
 
-What a style is: how feature maps are joined, whether cells are nested, and which of MindSpore's forms say the rest.
+What a style is: how feature maps are joined, whether cells are nested,
+and which of MindSpore's forms say the rest.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ class Style:
     """How a network is written."""
 
     joins: str
-    """`each layer` joins two at a time, `once` all in one call, `lists` appends to a list that is joined."""
+    """`each layer` joins two at a time, `once` all in one call,
+    `lists` appends to a list that is joined."""
     pooled: str
     """The average over all pixels, as (N, C), of {x}."""
     nested: bool = False
-    """Chains of steps are cells of their own, activations too, and joins are in the cell that reads them."""
+    """Chains of steps are cells of their own, activations too,
+    and joins are in the cell that reads them."""
     pads: bool = False
     """An nn.Pad before each padded pool that takes the largest."""
     batch: int | None = 2
@@ -128,7 +132,8 @@ class Text:
 
 
 CELLS: Mapping[str, str] = {
-    "conv": "nn.Conv2d({channels}, {out_channels}, {kernel}, {stride}, pad_mode='pad', padding={padding}, "
+    "conv": "nn.Conv2d({channels}, {out_channels}, {kernel}, {stride}, pad_mode='pad', "
+    "padding={padding}, "
     "dilation={dilation}, group={groups}, has_bias={bias})",
     "batch_norm": "nn.BatchNorm2d({channels}, eps={eps})",
     "dense": "nn.Dense({channels}, {out_channels})",
@@ -177,7 +182,9 @@ def chains_of(steps: Sequence[Step]) -> Iterator[list[Step]]:
 
 
 def written(steps: Sequence[Step], style: Style) -> tuple[str, dict[str, str]]:
-    """Return a network's text, and the step whose weights each cell has, by the cell's name in the network."""
+    """Return a network's text, and the step whose weights each cell has,
+    by the cell's name in the network.
+    """
     text, widths = Text(style), widths_of(steps)
     if style.nested:
         text.cells.append("self.stages = nn.CellList()")
@@ -225,7 +232,9 @@ def _nested(text: Text, chain: Sequence[Step], widths: Mapping[str, int]) -> Non
 def network(
     steps: Sequence[Step], style: Style, path: Path, weights: Mapping[str, Array] | None = None
 ) -> Any:
-    """Write a network's text to a file, and return the network in evaluation mode; weights not given are drawn."""
+    """Write a network's text to a file, and return the network in evaluation mode;
+    weights not given are drawn.
+    """
     import mindspore as ms
 
     text, places = written(steps, style)
@@ -242,7 +251,9 @@ def network(
 
 
 def _module(path: Path) -> Any:
-    """A module of its own for each file, under a name of its own: MindSpore imports it again by that name."""
+    """A module of its own for each file, under a name of its own:
+    MindSpore imports it again by that name.
+    """
     name = f"written_by_hand_{next(_NUMBERS)}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

@@ -1,4 +1,6 @@
-"""Random changes of networks that are lists of steps, whatever they are written in; and joins in another order."""
+"""Random changes of networks that are lists of steps, whatever they are written in;
+and joins in another order.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ def random_order(steps: Steps, rng: random.Random) -> Order:
 def permuted(
     steps: Steps, order: Order, weights: Mapping[str, Array], move: bool
 ) -> tuple[list[Step], dict[str, Array]]:
-    """The network with its joins in another order, and, to keep the function, the weights behind them moved."""
+    """The network with its joins in another order, and, to keep the function,
+    the weights behind them moved.
+    """
     made = [
         step._replace(inputs=tuple(step.inputs[at] for at in order[step.name]))
         if step.kind == "concat"
@@ -136,7 +140,9 @@ def permuted(
 def _moved(
     steps: Iterable[Step], weights: Mapping[str, Array], order: Order
 ) -> Iterator[tuple[str, Array]]:
-    """Follow where each channel of a value was before, and give the weights that read it in the new order."""
+    """Follow where each channel of a value was before,
+    and give the weights that read it in the new order.
+    """
     places: dict[str, Array] = {}
     for step in steps:
         sources = [places[name] for name in step.inputs]

@@ -1,7 +1,7 @@
 """Networks as ONNX files in the ways in which frameworks write them, put together with onnx.helper.
 
-A network is a list of steps: anything with a name, a kind, inputs and attrs, as the oracle takes them. Weights are
-drawn by name, so that equal steps of two networks have equal ones.
+A network is a list of steps: anything with a name, a kind, inputs and attrs, as the oracle takes
+them. Weights are drawn by name, so that equal steps of two networks have equal ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Style:
     joins: str = "growing"
     """All feature maps anew in each layer, or `running`: the last join and the newest map."""
     head: str = "flatten"
-    """`mean`, `shape` (sizes computed in the file), `squeeze`, `conv`, `window` (a pool of the whole map)."""
+    """`mean`, `shape` (sizes computed in the file), `squeeze`, `conv`,
+    `window` (a pool of the whole map)."""
     classifier: str = "gemm"
     """Or `matmul` and Add."""
     pads: bool = False
@@ -160,7 +161,9 @@ class File:
         return self.constant(values, kind=np.int64)
 
     def draw(self, name: str, shape: Sequence[int]) -> Array:
-        """A weight, none of them trivial; anew where another shape is wanted than that of the one there is."""
+        """A weight, none of them trivial; anew
+        where another shape is wanted than that of the one there is.
+        """
         if name in self.weights and self.weights[name].shape == tuple(shape):
             return self.weights[name]
         self.weights[name] = _drawn(name, tuple(shape))
@@ -193,7 +196,9 @@ def _window(shape: tuple[int, ...], attrs: Mapping[str, Any]) -> tuple[int, int]
 
 
 def _places(size: int, attrs: Mapping[str, Any]) -> int:
-    """Of a window along one side; with `ceil` over the edge too, but not where it would start beyond it."""
+    """Of a window along one side; with `ceil` over the edge too,
+    but not where it would start beyond it.
+    """
     kernel, stride, padding = (attrs[name] for name in ("kernel", "stride", "padding"))
     room = size + 2 * padding - attrs["dilation"] * (kernel - 1) - 1
     if not attrs.get("ceil"):
@@ -583,7 +588,8 @@ def finished(
 
 
 def optimised(model: Any, level: str = "BASIC") -> Any:
-    """What ONNX Runtime saves of a model: constants and norms are folded, and what does nothing is gone.
+    """What ONNX Runtime saves of a model:
+    constants and norms are folded, and what does nothing is gone.
 
     The next level, EXTENDED, puts activations into convolutions.
     """

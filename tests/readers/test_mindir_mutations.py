@@ -1,4 +1,6 @@
-"""Random changes of networks written by hand in MindSpore: each that changes what MindSpore computes is found."""
+"""Random changes of networks written by hand in MindSpore:
+each that changes what MindSpore computes is found.
+"""
 
 import random
 from collections.abc import Iterator
@@ -34,7 +36,9 @@ FEW, CHANGES, TRIES = 8, 200, 1000
 
 
 def mutants(style: Style, seed: int, folder: Path) -> Iterator[tuple[Any, Array, Path]]:
-    """Networks that differ from the spec's in one random place and run, what they give, and where their text is."""
+    """Networks that differ from the spec's in one random place and run, what they give,
+    and where their text is.
+    """
     rng = random.Random(seed)
     for number in range(TRIES):
         text = folder / f"mutant{number}.py"
@@ -77,7 +81,9 @@ def test_every_change_of_the_function_is_found(name: str, changes: int, tmp_path
 
 @pytest.mark.parametrize("name", STYLES)
 def test_a_network_written_by_hand_is_not_accused(name: str, tmp_path: Path) -> None:
-    """ONNX Runtime gives the same for the same steps and weights, so the text says what they say."""
+    """ONNX Runtime gives the same for the same steps and weights,
+    so the text says what they say.
+    """
     made = network(STEPS, STYLES[name], tmp_path / "right.py")
     model = onnx_styles.written(STEPS, onnx_styles.STYLES["torch"])[0]
     assert alike(run(made, IMAGES), onnx_styles.run(model, IMAGES))
@@ -88,7 +94,9 @@ def test_a_network_written_by_hand_is_not_accused(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", STYLES)
 def test_a_permuted_network_is_not_accused(name: str, tmp_path: Path) -> None:
-    """Joins in a random order, the channels of what reads them moved with them: the same outputs to a rounding."""
+    """Joins in a random order, the channels of what reads them moved with them:
+    the same outputs to a rounding.
+    """
     style, weights = STYLES[name], onnx_styles.written(STEPS, onnx_styles.STYLES["torch"])[1]
     right, order = (
         run(network(STEPS, style, tmp_path / "right.py"), IMAGES),

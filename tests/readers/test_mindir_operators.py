@@ -1,4 +1,6 @@
-"""Every operator, rule and skip that a spec may have, read back from what MindSpore compiled of our network."""
+"""Every operator, rule and skip that a spec may have,
+read back from what MindSpore compiled of our network.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.load import create_network
 
 prepare()
 
@@ -200,7 +202,7 @@ def graph_of(document: Document) -> Graph:
 
 
 def read_back(graph: Graph, path: Path, batch: int | None = 1) -> Graph:
-    export_mindir(network_of(graph), graph.ops["input"].attrs["shape"], path, batch=batch)
+    export_mindir(create_network(graph), graph.ops["input"].attrs["shape"], path, batch=batch)
     return read_mindir(path)
 
 
@@ -228,7 +230,9 @@ def assert_equal(comparison: Comparison) -> None:
 
 
 def test_every_kind_of_operator_is_read_back(operators: Graph, wiring: Graph) -> None:
-    """Both networks equal their specs, and together they have all operators but dropout and the dense layer."""
+    """Both networks equal their specs, and together they have all
+    operators but dropout and the dense layer.
+    """
     assert_equal(compare(graph_of(OPERATORS_OF_ALL_KINDS), operators))
     assert_equal(compare(graph_of(WIRING), wiring))
     kinds = {op.kind for graph in (operators, wiring) for op in graph.ops.values()}
@@ -236,13 +240,17 @@ def test_every_kind_of_operator_is_read_back(operators: Graph, wiring: Graph) ->
 
 
 def test_a_network_of_vectors_is_read_back(folder: Path) -> None:
-    """Of one pixel at first, then of none: all steps that take vectors; slices and joins are along channels."""
+    """Of one pixel at first, then of none: all steps that take vectors;
+    slices and joins are along channels.
+    """
     graph = graph_of(VECTORS)
     assert_equal(compare(graph, read_back(graph, folder / "vectors.mindir")))
 
 
 def test_equal_operators_that_mindspore_merges_are_each_layers_own(folder: Path) -> None:
-    """Pairs of all kinds without weights in branches, and layers that begin alike: the file has each once."""
+    """Pairs of all kinds without weights in branches,
+    and layers that begin alike: the file has each once.
+    """
     graph = graph_of(ALIKE)
     found = read_back(graph, folder / "alike.mindir")
     kinds = [Counter(op.kind for op in each.ops.values()) for each in (graph, found)]
@@ -333,7 +341,9 @@ B, T = "features.denseblock", "features.transition"
     ],
 )
 def test_another_operator_is_named(operators: Graph, edit: Edit, expected: list[str]) -> None:
-    """The file against a spec that says otherwise: one line for each operator that differs, no other."""
+    """The file against a spec that says otherwise:
+    one line for each operator that differs, no other.
+    """
     assert sorted(lines(OPERATORS_OF_ALL_KINDS, edit, operators)) == sorted(expected)
 
 
@@ -479,7 +489,9 @@ def between_convolutions(cell: Any, path: Path, batch: int | None) -> list[Any]:
 
 @pytest.mark.parametrize("batch", [1, None])
 def test_what_changes_nothing_is_read_as_nothing(tmp_path: Path, batch: int | None) -> None:
-    """Arithmetic with zero and one, no padding, the size that there is, slices and cutouts of all."""
+    """Arithmetic with zero and one, no padding, the size that there is,
+    slices and cutouts of all.
+    """
     from mindspore import nn, ops
 
     class Idle(nn.Cell):
@@ -495,7 +507,9 @@ def test_what_changes_nothing_is_read_as_nothing(tmp_path: Path, batch: int | No
 
 @pytest.mark.parametrize("batch", [1, None])
 def test_every_way_to_take_some_channels_is_a_slice(tmp_path: Path, batch: int | None) -> None:
-    """Parts of one size or of several, by bounds or by a length, with a batch that is known or free."""
+    """Parts of one size or of several, by bounds or by a length,
+    with a batch that is known or free.
+    """
     from mindspore import nn, ops
 
     class Parts(nn.Cell):

@@ -1,4 +1,6 @@
-"""Reading MINDIR: real files that MindSpore compiled, of our writer and of people; and files that are none."""
+"""Reading MINDIR: real files that MindSpore compiled, of our writer and of people;
+and files that are none.
+"""
 
 import os
 import random
@@ -44,7 +46,9 @@ def digits(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def pooled(folder: Path) -> Path:
-    """As ms.export alone writes it: a padded max pool and a free batch leave branches on the rank in the file."""
+    """As ms.export alone writes it: a padded max pool
+    and a free batch leave branches on the rank in the file.
+    """
     import mindspore as ms
 
     network = create_model("densenet121", overrides=SMALL).set_train(False)
@@ -142,7 +146,9 @@ def zoo(folder: Path) -> Graph:
 
 
 def test_a_small_network_is_read_whole(digits: Path) -> None:
-    """Operators by kind, written down from the spec: 2 blocks of 4 bottleneck layers, a transition, a head."""
+    """Operators by kind, written down from the spec:
+    2 blocks of 4 bottleneck layers, a transition, a head.
+    """
     graph = read_mindir(digits)
     assert Counter(op.kind for op in graph.ops.values()) == {
         "input": 1,
@@ -192,7 +198,9 @@ def test_branches_on_the_rank_are_followed(pooled: Path) -> None:
 
 @pytest.mark.parametrize("batch", [None, 2])
 def test_our_own_file_gives_the_same_graph(pooled: Path, folder: Path, batch: int | None) -> None:
-    """`export_mindir` writes another file of the same network, without branches; so does a fixed batch."""
+    """`export_mindir` writes another file of the same network, without branches;
+    so does a fixed batch.
+    """
     network = create_model("densenet121", overrides=SMALL)
     export_mindir(network, (3, 32, 32), folder / "own.mindir", batch=batch)
     assert structure_digest(read_mindir(folder / "own.mindir")) == structure_digest(
@@ -201,7 +209,9 @@ def test_our_own_file_gives_the_same_graph(pooled: Path, folder: Path, batch: in
 
 
 def test_a_network_written_by_hand_is_recognised(by_hand: Path) -> None:
-    """Lists of features, nn.Pad before the pool, Flatten, parameters with other names: all the same network."""
+    """Lists of features, nn.Pad before the pool, Flatten,
+    parameters with other names: all the same network.
+    """
     graph = read_mindir(by_hand)
     assert "block1.cell_list.0.conv1" in graph.ops
     comparison = compare(build_graph(load_spec("densenet121", SMALL)), graph)
@@ -216,7 +226,10 @@ def test_a_network_written_by_hand_is_recognised(by_hand: Path) -> None:
 
 def test_every_form_of_an_operator_is_read(zoo: Graph) -> None:
     """Kinds in running order, and what is unusual in its attributes."""
-    kinds = "input conv relu6 conv silu conv gelu conv gelu conv batch_norm hard_swish avg_pool max_pool conv"
+    kinds = (
+        "input conv relu6 conv silu conv gelu conv gelu conv batch_norm hard_swish "
+        "avg_pool max_pool conv"
+    )
     assert [op.kind for op in zoo.ops.values()] == [*kinds.split(), "global_avg_pool", "dense"]
     convs = [op.attrs for op in zoo.ops.values() if op.kind == "conv"]
     assert convs[0]["bias"] is True
@@ -558,7 +571,9 @@ def test_weights_that_do_not_fit_are_a_fault(digits: Path, tmp_path: Path) -> No
 
 
 def test_a_lost_connection_in_the_file_itself_is_named(digits: Path, tmp_path: Path) -> None:
-    """The third layer's join without the second layer's output, its weights 12 channels narrower."""
+    """The third layer's join without the second layer's output,
+    its weights 12 channels narrower.
+    """
 
     def lose(message: Any) -> None:
         last = node(message, "Concat", 1)
@@ -580,7 +595,9 @@ def test_a_lost_connection_in_the_file_itself_is_named(digits: Path, tmp_path: P
 
 
 def test_random_damage_never_ends_in_a_traceback(digits: Path, tmp_path: Path) -> None:
-    """200 files with bytes changed outside the weights: a graph, or a fault of ours, nothing else."""
+    """200 files with bytes changed outside the weights:
+    a graph, or a fault of ours, nothing else.
+    """
     sound = rewritten(digits, tmp_path / "sound.mindir", lambda message: None).read_bytes()
     rng, damaged, refused = random.Random(7), tmp_path / "damaged.mindir", 0
     for _ in range(200):
@@ -606,8 +623,14 @@ def test_a_name_that_is_no_text_is_a_fault(digits: Path, tmp_path: Path) -> None
 
 def test_mindspore_itself_is_not_imported(digits: Path) -> None:
     """Its import takes seconds and 400 MB; its protobuf module alone does."""
-    code = "import sys; from pathlib import Path; from archspec.readers.mindir.read import read_mindir\n"
-    code += f"assert len(read_mindir(Path({str(digits)!r})).ops) == 66\nassert 'mindspore' not in sys.modules\n"
+    code = (
+        "import sys; from pathlib import Path; from archspec.readers.mindir.read import "
+        "read_mindir\n"
+    )
+    code += (
+        f"assert len(read_mindir(Path({str(digits)!r})).ops) == 66\n"
+        "assert 'mindspore' not in sys.modules\n"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -358,7 +358,9 @@ def test_graphs_inside_of_graphs_end_at_a_depth(tmp_path: Path) -> None:
 
 
 def test_what_only_running_would_show_is_refused_too(tmp_path: Path) -> None:
-    """A kernel that its weights do not have, a mode of a Pad that there is not, a type of numbers that is none."""
+    """A kernel that its weights do not have, a mode of a Pad that there is not,
+    a type of numbers that is none.
+    """
     steps = densenet([2, 2], 4, (3, 32, 32), 10)
 
     def kernel(model: Any) -> None:

@@ -1,4 +1,5 @@
-"""Slices, joins, reshapes and transposes: of vectors, of maps with their channels last, of channels in groups.
+"""Slices, joins, reshapes and transposes:
+of vectors, of maps with their channels last, of channels in groups.
 
 What is read is run by the oracle, and must give what ONNX Runtime gives for the file.
 """

@@ -1,4 +1,6 @@
-"""Random changes of networks in ONNX files: each that ONNX Runtime shows to change the function is found."""
+"""Random changes of networks in ONNX files:
+each that ONNX Runtime shows to change the function is found.
+"""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -92,7 +94,9 @@ def test_every_change_of_the_function_is_found(name: str, seed: int, tmp_path: P
 
 @pytest.mark.parametrize("name", STYLES)
 def test_a_permuted_network_is_not_accused(name: str, tmp_path: Path) -> None:
-    """Joins in a random order, the channels of what reads them moved with them: the same outputs to a rounding."""
+    """Joins in a random order, the channels of what reads them moved with them:
+    the same outputs to a rounding.
+    """
     style = STYLES[name]
     model, weights = written(STEPS, style)
     right, order = run(model, images(style)), random_order(STEPS, random.Random(len(name)))

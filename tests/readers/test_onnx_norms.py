@@ -1,4 +1,6 @@
-"""Norms and biases that a file writes as a scale and a shift: several in a row, and of a single channel."""
+"""Norms and biases that a file writes as a scale and a shift:
+several in a row, and of a single channel.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -147,7 +149,9 @@ def trained(file: File, x: str) -> str:
 def test_norms_in_a_row_are_parted(
     forms: list[Callable[[File, str], str]], norms: int, tmp_path: Path
 ) -> None:
-    """A shift comes last: what scales behind it is the next norm's, in whichever nodes they are written."""
+    """A shift comes last: what scales behind it is the next norm's,
+    in whichever nodes they are written.
+    """
     file, x = File(Style(opset=17)), "x"
     for form in forms:
         x = form(file, x)

@@ -1,4 +1,6 @@
-"""Reading ONNX: networks as frameworks write them, each run by ONNX Runtime and held to the NumPy oracle."""
+"""Reading ONNX: networks as frameworks write them,
+each run by ONNX Runtime and held to the NumPy oracle.
+"""
 
 import subprocess
 import sys
@@ -41,7 +43,10 @@ def normal(*shape: int) -> Any:
 
 @pytest.mark.parametrize("name", STYLES)
 def test_a_network_is_recognised_in_every_style(name: str, tmp_path: Path) -> None:
-    """The file is real: ONNX Runtime gives what the oracle gives for the spec. Nothing is lost, nothing accused."""
+    """The file is real: ONNX Runtime gives what the oracle gives for the spec.
+
+    Nothing is lost, nothing accused.
+    """
     style = STYLES[name]
     model, weights = written(DIGITS_STEPS, style)
     onnx.checker.check_model(model)
@@ -78,7 +83,9 @@ def test_norms_that_do_not_stand_in_the_file_are_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["torch", "torch folded", "mindcv"])
 def test_densenet121_has_its_published_numbers(name: str, tmp_path: Path) -> None:
-    """7,978,856 parameters and 535 direct connections; folded, the norms' gammas are part of the filters."""
+    """7,978,856 parameters and 535 direct connections;
+    folded, the norms' gammas are part of the filters.
+    """
     found = read(
         written(densenet([6, 12, 24, 16], 32, (3, 224, 224), 1000), STYLES[name])[0], tmp_path
     )
@@ -97,7 +104,9 @@ RELATIVES = ("hardnet39ds", "peleenet", "cspdensenet121", "sparsenet40_k24")
 )
 @pytest.mark.parametrize("style", ["torch", "torch folded"])
 def test_relatives_of_densenet_are_recognised(name: str, style: str, tmp_path: Path) -> None:
-    """Harmonic, sparse, two-way and cross stage partial connections; transposed convolutions and crops."""
+    """Harmonic, sparse, two-way and cross stage partial connections;
+    transposed convolutions and crops.
+    """
     spec = build_graph(load_spec(name, ["input.height=64", "input.width=64"]))
     model, weights = written(spec.ops.values(), replace(STYLES[style], opset=13))
     if style == "torch folded":
@@ -151,7 +160,8 @@ def test_a_norm_that_is_neither_there_nor_folded_is_missed(tmp_path: Path) -> No
     ]
 
 
-# Each kind of operator in a file of its own, C x H x W = 4 x 8 x 8: a name, the style, and the steps behind the input.
+# Each kind of operator in a file of its own, C x H x W = 4 x 8 x 8: a name, the style, and the
+# steps behind the input.
 CONV = {"in_channels": 4, "out_channels": 6, "kernel": 3, "stride": 1, "padding": 1}
 POOL = {"kernel": 3, "stride": 2, "padding": 1}
 PLAIN, OUT = Style(), Style(written_out=True)
@@ -360,7 +370,9 @@ BUILT = [
 def test_what_several_nodes_come_to(
     build: Any, expected: list[str], attrs: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Norms, gates, blurs and activations as exporters write them; ONNX Runtime runs each of these files."""
+    """Norms, gates, blurs and activations as exporters write them;
+    ONNX Runtime runs each of these files.
+    """
     model = opened(build)
     run(model, normal(2, 4, 8, 8))
     found = read(model, tmp_path)
@@ -389,7 +401,9 @@ def test_padding_by_a_rule_is_padding_by_numbers(
 
 
 def test_equal_vectors_may_be_stored_once_but_filters_not(tmp_path: Path) -> None:
-    """Exporters store the ones of untrained norms once; a filter that is used twice is another network."""
+    """Exporters store the ones of untrained norms once;
+    a filter that is used twice is another network.
+    """
 
     def build(file: File) -> str:
         ones, filters = (
@@ -406,7 +420,9 @@ def test_equal_vectors_may_be_stored_once_but_filters_not(tmp_path: Path) -> Non
 
 
 def test_values_outside_the_file_are_not_looked_for(tmp_path: Path) -> None:
-    """Shapes are enough; a path that leaves the folder is never opened, as no file needs to be there."""
+    """Shapes are enough; a path that leaves the folder is never opened,
+    as no file needs to be there.
+    """
     model = written(DIGITS_STEPS, STYLES["torch"])[0]
     for tensor in model.graph.initializer:
         tensor.ClearField("raw_data")

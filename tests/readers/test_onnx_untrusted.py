@@ -1,4 +1,6 @@
-"""ONNX files that nobody should trust, and the command that reads them: one clear line, whatever the bytes."""
+"""ONNX files that nobody should trust, and the command that reads them:
+one clear line, whatever the bytes.
+"""
 
 import json
 import os
@@ -291,7 +293,9 @@ def certify(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture(scope="session")
 def densenet121(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As torch.onnx writes torchvision's in evaluation mode: norms folded where they can be; called as nobody would."""
+    """As torch.onnx writes torchvision's in evaluation mode:
+    norms folded where they can be; called as nobody would.
+    """
     file = tmp_path_factory.mktemp("onnx") / "densenet121.pb"
     file.write_bytes(
         written(densenet([6, 12, 24, 16], 32, (3, 224, 224), 1000), STYLES["torch folded"])[

@@ -1,4 +1,6 @@
-"""Values of weights: read when they are asked for, as they stand in real files; and files that lie about them."""
+"""Values of weights: read when they are asked for, as they stand in real files;
+and files that lie about them.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,9 @@ def test_values_are_those_that_were_written(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("style", ["torch", "all convolutions", "view"])
 def test_every_weight_of_a_network_is_found(style: str, tmp_path: Path) -> None:
-    """Filters as the file has them; classifiers with a row for each class, however they are stored."""
+    """Filters as the file has them; classifiers with a row for each class,
+    however they are stored.
+    """
     model, weights = written(STEPS, STYLES[style])
     file = tmp_path / "model.onnx"
     file.write_bytes(model.SerializeToString())
@@ -97,7 +101,9 @@ def test_every_weight_of_a_network_is_found(style: str, tmp_path: Path) -> None:
 
 
 def test_a_scale_that_the_file_computes_is_computed(tmp_path: Path) -> None:
-    """x * (gamma / sqrt(variance + eps)) + beta in the file's own nodes, and a filter that is turned and reshaped."""
+    """x * (gamma / sqrt(variance + eps)) + beta in the file's own nodes,
+    and a filter that is turned and reshaped.
+    """
     file = File(STYLES["torch"])
     gamma, variance, beta = (
         RANDOM.uniform(0.5, 2, (160, 1, 1)).astype(np.float32) for _ in range(3)
@@ -233,7 +239,9 @@ def varint(number: int) -> bytes:
 
 
 def test_what_is_computed_has_bounds() -> None:
-    """A sum of a sum with itself, and so on, would take for ever; a product of two long ones all memory."""
+    """A sum of a sum with itself, and so on, would take for ever;
+    a product of two long ones all memory.
+    """
     value: Any = np.ones(4, np.float32)
     for _ in range(20):
         value = computed("Add", (4,), value, value)

@@ -1,4 +1,6 @@
-"""Random specs over the whole language, as plain values: most of them build, the others must be refused well."""
+"""Random specs over the whole language, as plain values:
+most of them build, the others must be refused well.
+"""
 
 import re
 from typing import Any
@@ -39,7 +41,9 @@ def of(kind: str, settings: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 @st.composite
 def convs(draw: st.DrawFn, width: st.SearchStrategy[Any], is_keeping: bool = True) -> Any:
-    """A convolution, which keeps height and width or is placed anyhow: even kernels, strides, paddings."""
+    """A convolution, which keeps height and width or is placed anyhow:
+    even kernels, strides, paddings.
+    """
     optional: dict[str, st.SearchStrategy[Any]] = {
         "width": width,
         "groups": st.sampled_from([1, 1, 2, "depthwise"]),
@@ -232,7 +236,9 @@ def blocks(draw: st.DrawFn) -> Values:
 
 @st.composite
 def transitions(draw: st.DrawFn, index: int) -> Any:
-    """A usual one, a list of steps, or behind the first block one that goes up to an earlier one's size."""
+    """A usual one, a list of steps, or behind the first block one
+    that goes up to an earlier one's size.
+    """
     width = draw(
         st.sampled_from([{}, {"compression": shares}, {"channels": st.sampled_from([4, 12])}])
     )

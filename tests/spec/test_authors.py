@@ -1,9 +1,11 @@
-"""With an author's weights, the outputs of the author's code: the joins stand in the order that the weights were for.
+"""With an author's weights, the outputs of the author's code:
+the joins stand in the order that the weights were for.
 
-`tests/cases/authors.npz` holds what PyTorch 2.13 gave, on a CPU, for networks as their authors' files define them:
-PingoLH/Pytorch-HarDNet, `hardnet.py`; Lyken17/SparseNet, `src/pytorch/denselink.py`; Robert-JunWang/PeleeNet,
-`peleenet.py`; RuiyangJu/ThreshNet, `ThreshNet79.py`; kuangliu/pytorch-cifar, `models/densenet.py`. Weights and
-images follow from seeds, tensor by tensor in PyTorch's order; of the outputs the first 100 are kept.
+`tests/cases/authors.npz` holds what PyTorch 2.13 gave, on a CPU, for networks as their authors'
+files define them: PingoLH/Pytorch-HarDNet, `hardnet.py`; Lyken17/SparseNet,
+`src/pytorch/denselink.py`; Robert-JunWang/PeleeNet, `peleenet.py`; RuiyangJu/ThreshNet,
+`ThreshNet79.py`; kuangliu/pytorch-cifar, `models/densenet.py`. Weights and images follow from
+seeds, tensor by tensor in PyTorch's order; of the outputs the first 100 are kept.
 """
 
 from __future__ import annotations

@@ -10,13 +10,13 @@ from archspec.errors import SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.report import Report, report
 from archspec.spec.catalogue import DEFAULT_SPEC, locate, shipped, specs_folder
+from archspec.spec.compression import compress
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.spec.parts import compressed
 from archspec.verifiers.verify import verify
 
-# params, params with BN stats, GMACs to 3 decimals, edges. Huang et al. 2017 (arXiv 1608.06993), tables 1
-# and 2; torchvision's and MindCV's models; counted layer by layer. None: not published.
+# params, params with BN stats, GMACs to 3 decimals, edges. Huang et al. 2017 (arXiv 1608.06993),
+# tables 1 and 2; torchvision's and MindCV's models; counted layer by layer. None: not published.
 IMAGENET = {
     "densenet121": (7_978_856, 8_062_504, "2.834", 535),
     "densenet169": (14_149_480, 14_307_880, "3.360", 1155),
@@ -160,14 +160,16 @@ def test_a_reports_stages_add_up(reports: dict[str, Report]) -> None:
 
 def test_compression_is_exact_in_decimals() -> None:
     """0.29 x 100 is 28.999999999999996 in binary floating point; a network has 29 channels."""
-    assert compressed(100, 0.29) == 29
-    assert [compressed(n, 0.5) for n in (1, 2, 255)] == [0, 1, 127]
-    assert all(compressed(1000 * n, 1 / 1000) == n for n in range(1, 200))
-    assert compressed(100_000, 1e-5) == 1
+    assert compress(100, 0.29) == 29
+    assert [compress(n, 0.5) for n in (1, 2, 255)] == [0, 1, 127]
+    assert all(compress(1000 * n, 1 / 1000) == n for n in range(1, 200))
+    assert compress(100_000, 1e-5) == 1
 
 
 def test_names_and_paths_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shipped name wins over a file of that name; a path is a path; a bare file name works too."""
+    """A shipped name wins over a file of that name; a path is a path;
+    a bare file name works too.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "densenet121").write_text("growth_rate: 1\n", encoding="utf-8")
     (tmp_path / "mine").write_text("growth_rate: 1\nblock_config: [1]\n", encoding="utf-8")
@@ -196,7 +198,9 @@ def test_an_unknown_name_gets_the_nearest_or_the_list(name: str, hint: str) -> N
 def test_an_absent_file_called_like_a_shipped_spec_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever types the file's name learns that the name alone will do; any other absent file gets no guess."""
+    """Whoever types the file's name learns that the name alone will do;
+    any other absent file gets no guess.
+    """
     monkeypatch.chdir(tmp_path)
     hints = []
     for name in ("densenet121.yaml", "nets/DenseNet169.yml", "mine.yaml"):
@@ -213,7 +217,9 @@ def test_an_absent_file_called_like_a_shipped_spec_gets_its_name(
 
 
 def test_shipped_specs_describe_every_key_that_they_use() -> None:
-    """The language is small: what the shipped specs say is what a Spec has, block_config and extends."""
+    """The language is small: what the shipped specs say is what a Spec has,
+    block_config and extends.
+    """
     keys = {
         key
         for path in shipped().values()

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from archspec.errors import Place, SpecError
 from archspec.settings import Path
-from archspec.spec.reading.document import Document, dotted, merge, set_path, short, without
+from archspec.spec.reading.document import (
+    Document,
+    drop_key,
+    format_path,
+    merge,
+    set_path,
+    shorten_value,
+)
 from archspec.spec.reading.yaml_reader import read_text
 
 PARENT = read_text("a: {b: 1, c: 2}\nd: [1, 2]\ne: 5\n", "parent")
@@ -94,16 +101,16 @@ def test_setting_what_cannot_be_is_an_error_at_the_new_values_place(path: Path) 
 
 def test_without_a_key_nothing_of_it_is_left() -> None:
     """Value, places and keys go together."""
-    left = without(PARENT, "a")
+    left = drop_key(PARENT, "a")
     assert set(left.value) == {"d", "e"}
     assert all(path[:1] != ("a",) for path in (*left.places, *left.keys))
 
 
 def test_paths_are_written_as_users_write_them() -> None:
     """Dots for keys, brackets for indices."""
-    assert dotted(("blocks", 2, "growth_rate")) == "blocks[2].growth_rate"
-    assert dotted(("blocks", 0, "layer_at", "7", 1, "conv")) == "blocks[0].layer_at[7][1].conv"
-    assert (dotted(()), dotted(("7",))) == ("", "7")
+    assert format_path(("blocks", 2, "growth_rate")) == "blocks[2].growth_rate"
+    assert format_path(("blocks", 0, "layer_at", "7", 1, "conv")) == "blocks[0].layer_at[7][1].conv"
+    assert (format_path(()), format_path(("7",))) == ("", "7")
 
 
 @pytest.mark.parametrize(
@@ -118,4 +125,4 @@ def test_paths_are_written_as_users_write_them() -> None:
 )
 def test_values_are_shown_short_and_printable(value: object, text: str) -> None:
     """A message stays on one line and cannot steer the terminal."""
-    assert short(value) == text
+    assert shorten_value(value) == text

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archspec.spec.catalogue import shipped
-from archspec.spec.identity import body, name_of
+from archspec.spec.identity import comparable_values, name_variant
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 
@@ -52,7 +52,7 @@ def test_a_task_leaves_a_network_its_name_and_source_but_not_its_figures(
     plain, changed = load_spec("densenet121"), load_spec("densenet121", settings)
     assert (changed.name, changed.source, changed.published) == ("densenet121", plain.source, ())
     assert changed.description.startswith("densenet121 with ")
-    assert body(changed) == body(plain)
+    assert comparable_values(changed) == comparable_values(plain)
 
 
 @pytest.mark.parametrize(("settings", "name", "told"), OTHER.values(), ids=OTHER)
@@ -61,7 +61,7 @@ def test_another_body_is_another_network(settings: list[str], name: str, told: s
     changed = load_spec("densenet121", settings)
     assert (changed.name, changed.description) == (name, f"densenet121 with {told}")
     assert (changed.source, changed.published) == ("", ())
-    assert body(changed) != body(load_spec("densenet121"))
+    assert comparable_values(changed) != comparable_values(load_spec("densenet121"))
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_settings_that_mend_a_faulty_file_make_another_network(tmp_path: Path) -
 )
 def test_every_name_is_one_that_a_spec_may_have(settings: dict[tuple[str, ...], object]) -> None:
     """However long and odd what changes it is; and the same each time."""
-    name = name_of("densenet121", settings)
+    name = name_variant("densenet121", settings)
     assert Spec(name=name, blocks=({"layers": 1},), growth_rate=1).name == name
-    assert name == name_of("densenet121", settings)
+    assert name == name_variant("densenet121", settings)
 
 
 def test_long_names_of_different_networks_differ() -> None:

@@ -1,4 +1,6 @@
-"""The language of specs: widths, growth, templates, short forms, and any network that it can say."""
+"""The language of specs: widths, growth, templates, short forms,
+and any network that it can say.
+"""
 
 from collections import Counter
 from fractions import Fraction
@@ -21,11 +23,11 @@ from archspec.graph.expand import Part, expand_part
 from archspec.graph.parameters import list_parameters
 from archspec.graph.report import report
 from archspec.operators.widths import Width, width_of
-from archspec.spec.identity import body
+from archspec.spec.identity import comparable_values
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec, grown
+from archspec.spec.model import Spec, layer_widths
 from archspec.spec.steps import ActivationSpec, NormSpec
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 from archspec.verifiers.verify import verify
 from archspec.writers.mindspore.module import write_module
 
@@ -100,8 +102,10 @@ def test_a_width_is_never_divided_by_nothing(tmp_path: Path, divisor: str) -> No
 def test_growth_is_multiplied_and_rounded_as_published(
     k: int, m: float, widths: tuple[int, ...]
 ) -> None:
-    """HarDNet's own code, for layers that 2 divides no, one, two, ... times; k=10 gives 18, not 16."""
-    found = grown(k, m, 16)
+    """HarDNet's own code, for layers that 2 divides no, one, two, ... times;
+    k=10 gives 18, not 16.
+    """
+    found = layer_widths(k, m, 16)
     assert tuple(found[(1 << v) - 1] for v in range(len(widths))) == widths
     odd = [found[layer - 1] for layer in range(1, 17, 2)]
     assert set(odd) == {k}
@@ -121,14 +125,16 @@ def test_growth_may_differ_by_block_and_by_layer(tmp_path: Path) -> None:
 # Templates.
 
 TEMPLATES = [
-    (kind, name) for kind in ("layers", "stems", "transitions", "heads") for name in templates(kind)
+    (kind, name)
+    for kind in ("layers", "stems", "transitions", "heads")
+    for name in load_templates(kind)
 ]
 
 
 @pytest.mark.parametrize(("kind", "name"), TEMPLATES)
 def test_every_template_comes_to_operators(kind: str, name: str) -> None:
     """Each with names that are all different, behind what it reads; `none` to none."""
-    steps = templates(kind)[name]
+    steps = load_templates(kind)[name]
     widths = tuple({"out": 8, "k": 8, "bottleneck": 32}.items())
     pieces = expand_part(Part(steps, 16, widths, NormSpec(), ActivationSpec(), 0.1))
     assert bool(pieces) == (name != "none")
@@ -145,10 +151,13 @@ def test_a_copied_template_is_the_template(kind: str, name: str, tmp_path: Path)
         pytest.skip("an empty list is written `none`")
     text = "growth_rate: 8\nblock_config: [2, 2]\n"
     steps = yaml.safe_dump(
-        [step.model_dump(mode="json") for step in templates(kind)[name]], default_flow_style=True
+        [step.model_dump(mode="json") for step in load_templates(kind)[name]],
+        default_flow_style=True,
     )
-    named = load(tmp_path, f"{text}{part}: {{steps: {name}, pool: none}}\n" if kind in ("stems", "transitions") else
-                 f"{text}{part}: {name}\n")  # fmt: skip
+    written = name
+    if kind in ("stems", "transitions"):
+        written = f"{{steps: {name}, pool: none}}"
+    named = load(tmp_path, f"{text}{part}: {written}\n")
     copied = load(tmp_path, f"{text}{part}: {steps}")
     assert dict(list_parameters(build_graph(named))) == dict(list_parameters(build_graph(copied)))
 
@@ -171,7 +180,7 @@ def test_a_bare_name_or_list_is_short_for_the_parts_steps(part: str, tmp_path: P
         load(tmp_path, SHORT, f"{part}={name}"),
         load(tmp_path, SHORT, f"{part}.steps={name}"),
     ]
-    assert [body(short) == body(whole) for short in shorts] == [True] * 4
+    assert [comparable_values(short) == comparable_values(whole) for short in shorts] == [True] * 4
     listed = load(tmp_path, f"{SHORT}{part}: [norm, activation]\n")
     assert kinds(getattr(listed, part).steps) == ["norm", "activation"]
 
@@ -194,7 +203,10 @@ def test_transitions_may_be_short_one_by_one(tmp_path: Path) -> None:
 
 def test_one_setting_of_a_step_can_be_overridden(tmp_path: Path) -> None:
     """Also below a part's short list, whose path has `steps` in it."""
-    text = f"{SHORT}stem: [conv: {{width: 8, kernel: 3}}, norm]\nlayer: [norm, conv: {{width: k, kernel: 3}}]\n"
+    text = (
+        f"{SHORT}stem: [conv: {{width: 8, kernel: 3}}, norm]\n"
+        f"layer: [norm, conv: {{width: k, kernel: 3}}]\n"
+    )
     spec = load(tmp_path, text, "stem.steps[0].conv.kernel=5", "layer[1].conv.kernel=7")
     assert spec.stem.steps[0].conv.kernel == 5  # type: ignore[union-attr, index]
     assert spec.layer[1].conv.kernel == 7  # type: ignore[union-attr]
@@ -278,7 +290,9 @@ head: pooled
 
 
 def test_named_layers_consist_of_their_own_steps(tmp_path: Path) -> None:
-    """Two 1 x 1 convolutions of the input, a chain of four 3 x 3, a join of four: counted by hand, norms included."""
+    """Two 1 x 1 convolutions of the input, a chain of four 3 x 3, a join of four:
+    counted by hand, norms included.
+    """
     spec = load(tmp_path, AGGREGATION)
     (block,) = spec.dense_blocks()
     assert [block.steps_of_layer(n)[0].conv.kernel for n in range(1, 7)] == [1, 1, 3, 3, 3, 3]
@@ -290,7 +304,9 @@ def test_named_layers_consist_of_their_own_steps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wiring", ["dense", "log", "one_shot", "cross_stage_partial"])
 def test_naming_every_layer_is_the_same_as_one_list_for_all(wiring: str, tmp_path: Path) -> None:
-    """Operator by operator, names included; and the module is written as a loop again where it was one."""
+    """Operator by operator, names included;
+    and the module is written as a loop again where it was one.
+    """
     text = f"growth_rate: 4\nconnectivity: {wiring}\nstem: {{channels: 8}}\n"
     usual = load(tmp_path, f"{text}blocks: [{{layers: 3, layer: basic}}]\n")
     each = load(
@@ -302,7 +318,9 @@ def test_naming_every_layer_is_the_same_as_one_list_for_all(wiring: str, tmp_pat
 
 
 def test_layers_of_their_own_can_be_overridden_and_inherited(tmp_path: Path) -> None:
-    """`--set` by number where the block has some and where it has none, from Python too; a child's blocks are whole."""
+    """`--set` by number where the block has some and where it has none, from Python too;
+    a child's blocks are whole.
+    """
     text = f"{SHORT}layer: basic\n"
     changed = load(
         tmp_path, text, "blocks.1.layer_at.2=bottleneck", "blocks[0].layer_at={1: post_activation}"
@@ -316,7 +334,8 @@ def test_layers_of_their_own_can_be_overridden_and_inherited(tmp_path: Path) -> 
     )
     (block,) = again.dense_blocks()
     assert [block.steps_of_layer(n)[0].kind for n in (1, 2, 6)] == ["conv", "conv", "norm"]
-    assert [block.steps_of_layer(n)[0].conv.kernel for n in (1, 2, 3)] == [1, 5, 3]  # type: ignore[union-attr]
+    convs = [block.steps_of_layer(n)[0].conv for n in (1, 2, 3)]
+    assert [conv.kernel for conv in convs] == [1, 5, 3]  # type: ignore[union-attr]
     given = load_spec(
         tmp_path / "net.yaml", {"blocks.0.layer_at": {3: "basic"}, "blocks.0.layer_at.4": "basic"}
     )
@@ -343,7 +362,8 @@ def test_numbers_of_layers_are_written_without_quotes(tmp_path: Path) -> None:
         ("{steps: conv, pool: none, channels: 12, skip: stem, join: add}", 12),
         ("{steps: conv, pool: none, channels: 9, skip: stem, after: conv}", 9),
         (
-            "{steps: [upsample, conv: {width: out, kernel: 1}], channels: 9, skip: stem, crop: true}",
+            "{steps: [upsample, conv: {width: out, kernel: 1}], channels: 9, skip: "
+            "stem, crop: true}",
             9 + 12,
         ),
         ("{steps: none, skip: stem}", 12 + 2 * 5 + 12),
@@ -352,8 +372,13 @@ def test_numbers_of_layers_are_written_without_quotes(tmp_path: Path) -> None:
 def test_the_stems_output_is_joined_as_a_blocks_is(
     settings: str, channels: int, tmp_path: Path
 ) -> None:
-    """Behind the last block, and behind the first, before which there is no other block to skip from."""
-    text = "growth_rate: 5\ninput: {height: 32, width: 40}\nstem: {channels: 12, kernel: 3, stride: 1, pool: none}\n"
+    """Behind the last block, and behind the first,
+    before which there is no other block to skip from.
+    """
+    text = (
+        "growth_rate: 5\ninput: {height: 32, width: 40}\n"
+        "stem: {channels: 12, kernel: 3, stride: 1, pool: none}\n"
+    )
     graph = build_graph(
         load(tmp_path, f"{text}blocks: [{{layers: 2}}]\ntransitions: [{settings}]\n")
     )
@@ -365,7 +390,10 @@ def test_the_stems_output_is_joined_as_a_blocks_is(
 
 def test_a_stem_of_no_operator_passes_on_the_image(tmp_path: Path) -> None:
     """Then a skip of it joins the image."""
-    text = "growth_rate: 4\nnorm: none\nstem: {steps: [norm], pool: none}\nblocks: [{layers: 2, layer: basic}]\n"
+    text = (
+        "growth_rate: 4\nnorm: none\nstem: {steps: [norm], pool: none}\n"
+        "blocks: [{layers: 2, layer: basic}]\n"
+    )
     graph = build_graph(load(tmp_path, f"{text}transitions: [{{steps: none, skip: stem}}]\n"))
     assert graph.ops["features.transition1.join"].inputs[1] == "input"
     assert verify(graph) == ()
@@ -381,7 +409,9 @@ def test_a_stem_of_no_operator_passes_on_the_image(tmp_path: Path) -> None:
 def test_any_spec_is_refused_at_a_place_or_proved_right(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ) -> None:
-    """Faults are placed in the file, each once; what is built verifies, counts alike twice, and reads back equal."""
+    """Faults are placed in the file, each once;
+    what is built verifies, counts alike twice, and reads back equal.
+    """
     path = tmp_path_factory.getbasetemp() / "random.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     faults: tuple[Diagnostic, ...] = ()

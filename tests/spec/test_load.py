@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from archspec.errors import SpecError
 from archspec.graph.build import build_graph
 from archspec.spec.catalogue import shipped
+from archspec.spec.compression import compress
 from archspec.spec.load import is_overridden, is_users_choice, load_spec
-from archspec.spec.model import Spec
-from archspec.spec.parts import compressed
-from archspec.spec.templates import templates
+from archspec.spec.model import Block, Spec
+from archspec.spec.templates import load_templates
 
 PARENT = """\
 name: parent
@@ -53,7 +53,9 @@ def test_a_spec_extends_a_shipped_one_by_name(tmp_path: Path) -> None:
 
 
 def test_a_path_to_a_parent_is_relative_to_the_child(tmp_path: Path) -> None:
-    """Not to the directory in which the command runs; in a chain each step counts from its own file."""
+    """Not to the directory in which the command runs;
+    in a chain each step counts from its own file.
+    """
     write(tmp_path, "base/parent.yaml", PARENT)
     write(tmp_path, "base/mid.yaml", "extends: parent.yaml\ngrowth_rate: 16\n")
     write(tmp_path, "plain", PARENT)
@@ -164,7 +166,9 @@ def test_a_fault_names_the_key_that_the_user_wrote(
 def test_a_short_form_is_extended_as_the_long_one_is(
     tmp_path: Path, parent: str, child: str, resolved: dict[str, object]
 ) -> None:
-    """Settings are added to a kind that a parent names; another kind leaves nothing of the parent's settings."""
+    """Settings are added to a kind that a parent names;
+    another kind leaves nothing of the parent's settings.
+    """
     write(
         tmp_path,
         "parent.yaml",
@@ -196,7 +200,9 @@ def test_settings_below_a_short_form_can_be_set(tmp_path: Path) -> None:
 
 
 def test_a_cycle_of_extends_is_told_with_all_its_files(tmp_path: Path) -> None:
-    """Of three files, of two by another spelling of the path, of one; at the line that closes the circle."""
+    """Of three files, of two by another spelling of the path, of one;
+    at the line that closes the circle.
+    """
     write(tmp_path, "a.yaml", "extends: b.yaml\n")
     write(tmp_path, "b.yaml", "name: b\nextends: sub/../c.yaml\n")
     (tmp_path / "sub").mkdir()
@@ -269,7 +275,9 @@ def test_an_override_sets_one_value(override: str, path: tuple[str | int, ...], 
 
 
 def test_an_override_of_one_transition_leaves_the_others() -> None:
-    """densenet121 lists no transitions; setting one lists all three, two of them with the defaults."""
+    """densenet121 lists no transitions; setting one lists all three,
+    two of them with the defaults.
+    """
     spec = load_spec("densenet121", ["transitions.1.compression=0.25"])
     assert [t.compression for t in spec.transitions_in_order()] == [0.5, 0.25, 0.5]
 
@@ -323,7 +331,9 @@ def test_saying_a_thing_twice_is_no_fault(given: list[str]) -> None:
 
 
 def test_overrides_from_python_are_plain_values() -> None:
-    """A mapping's texts are texts, not YAML; None takes a setting back; tuples will do for lists."""
+    """A mapping's texts are texts, not YAML; None takes a setting back;
+    tuples will do for lists.
+    """
     overrides = {"description": "a: b", "stem.channels": None, "block_config": (2, 3), "name": "no"}
     spec = load_spec("densenetbc100_k12", overrides)
     assert (spec.description, spec.stem.channels, layers(spec), spec.name) == (
@@ -357,7 +367,9 @@ def test_an_override_knows_its_place() -> None:
 def test_a_value_of_the_command_line_is_told_from_one_of_a_file(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However the override is spelt and wherever one stands; a shipped spec's value is nobody's choice."""
+    """However the override is spelt and wherever one stands;
+    a shipped spec's value is nobody's choice.
+    """
     path = ("head", "num_classes")
     monkeypatch.chdir(shipped()["densenet121"].parent)
     own = load_spec(
@@ -448,22 +460,24 @@ def test_specs_are_equal_when_their_settings_are(tmp_path: Path) -> None:
     assert same != "densenet264"
 
 
+def _said(block: Block) -> tuple[object, ...]:
+    return block.widths, block.growth_rate, block.steps, block.bottleneck, block.drop_rate
+
+
 def test_defaults_are_filled_in_block_by_block() -> None:
     """What a block does not say is the spec's."""
     spec = load_spec(
         "densenet121",
         [
-            "blocks=[{layers: 2}, {layers: 3, growth_rate: 8, layer: basic, bottleneck: 2, drop_rate: 0}]",
+            "blocks=[{layers: 2}, {layers: 3, growth_rate: 8, layer: basic, "
+            "bottleneck: 2, drop_rate: 0}]",
             "drop_rate=0.1",
         ],
     )
     first, second = spec.dense_blocks()
-    assert (first.widths, first.growth_rate, first.steps, first.bottleneck, first.drop_rate) == (
-        (32, 32), 32, templates("layers")["bottleneck"], 4, 0.1,
-    )  # fmt: skip
-    assert (second.widths, second.growth_rate, second.steps, second.bottleneck, second.drop_rate) == (
-        (8, 8, 8), 8, templates("layers")["basic"], 2, 0.0,
-    )  # fmt: skip
+    layers = load_templates("layers")
+    assert _said(first) == ((32, 32), 32, layers["bottleneck"], 4, 0.1)
+    assert _said(second) == ((8, 8, 8), 8, layers["basic"], 2, 0.0)
 
 
 rates = st.floats(0, 0.99, allow_nan=False)
@@ -523,7 +537,7 @@ def test_any_resolved_spec_reads_back_equal(
 @given(st.integers(1, 10**6), st.decimals(min_value="0.001", max_value=1, places=3))
 def test_compression_rounds_down_the_decimal_product(channels: int, share: Any) -> None:
     """The exact decimal product, as a person computes it on paper."""
-    assert compressed(channels, float(share)) == int(channels * share)
+    assert compress(channels, float(share)) == int(channels * share)
 
 
 def test_every_shipped_spec_loads_with_overrides() -> None:

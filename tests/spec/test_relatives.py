@@ -1,6 +1,8 @@
-"""Relatives written in the language alone: their counts are the authors', their connections their rules'.
+"""Relatives written in the language alone:
+their counts are the authors', their connections their rules'.
 
-Each file of tests/spec/relatives opens with `# params: COUNT`, which the authors published or which their code has.
+Each file of tests/spec/relatives opens with `# params:
+COUNT`, which the authors published or which their code has.
 """
 
 import re
@@ -37,7 +39,9 @@ def graph_of(name: str) -> Graph:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_relative_has_its_authors_parameters(name: str) -> None:
-    """To the last digit, from the report and from the list of tensors alike; no verifier objects."""
+    """To the last digit, from the report and from the list of tensors alike;
+    no verifier objects.
+    """
     graph = graph_of(name)
     found = re.search(r"# params: ([\d_]+)", FILES[name].read_text(encoding="utf-8"))
     assert found
@@ -72,7 +76,8 @@ FORMULAS: Mapping[str, Callable[[int], int]] = {
 OTHER_ENDS = {
     # L connections, one for what the aggregation reads, one for the half that goes round.
     "cspdarknet53": [3, 4, 10, 10, 6],
-    # A chain of two layers, the last of which is the output; and six layers that read one source each.
+    # A chain of two layers, the last of which is the output; and six layers that read one source
+    # each.
     "unet": [2] * 8,
     "yolov7_backbone": [6] * 4,
 }
@@ -107,7 +112,9 @@ def test_a_resolved_relative_reads_back_equal(name: str, tmp_path: Path) -> None
 
 
 def test_dual_path_networks_are_lists_of_steps(tmp_path: Path) -> None:
-    """DPN-68 (Chen et al. 2017): each unit adds to some channels and appends others, in slices and branches."""
+    """DPN-68 (Chen et al. 2017):
+    each unit adds to some channels and appends others, in slices and branches.
+    """
     path = tmp_path / "dpn68.yaml"
     path.write_text(yaml.safe_dump(dpn68()), encoding="utf-8")
     graph = build_graph(load_spec(path))
@@ -123,7 +130,9 @@ def test_a_pixels_classes_come_out_at_the_images_size() -> None:
 
 
 def test_each_part_has_the_parameters_that_the_authors_program_prints() -> None:
-    """YOLOv7, row by row: four convolutions, then efficient layer aggregations with poolings between them."""
+    """YOLOv7, row by row: four convolutions,
+    then efficient layer aggregations with poolings between them.
+    """
     rows = {
         "stem": [928, 18_560, 36_992, 73_984],
         "features.denseblock1": [8_320, 8_320, *[36_992] * 4, 66_048],

@@ -1,4 +1,5 @@
-"""Errors in a spec: every fault at once, each at its place, with the rule it breaks and the likely cure.
+"""Errors in a spec: every fault at once, each at its place,
+with the rule it breaks and the likely cure.
 
 Each file of tests/invalid opens with one `# expect: LINE:COLUMN CODE message` for every diagnostic.
 """
@@ -11,7 +12,7 @@ from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import Override, load_spec
-from densenet_cli.options import typed
+from densenet_cli.options import place_typed
 
 INVALID = Path(__file__).resolve().parents[1] / "invalid"
 FILES = sorted(INVALID.glob("*.yaml"))
@@ -44,7 +45,9 @@ def test_an_invalid_spec_gives_exactly_the_faults_that_it_announces(
 
 
 def test_the_invalid_files_cover_every_code_of_reading_and_checking() -> None:
-    """A code that no file expects would be untested; G006 is a graph's; Y001 and Y002 need other files than text."""
+    """A code that no file expects would be untested; G006 is a graph's;
+    Y001 and Y002 need other files than text.
+    """
     text = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
     codes = [*(f"Y00{n}" for n in range(3, 10)), *(f"S00{n}" for n in range(1, 7)), "S010", "G006"]
     assert [code for code in codes if f" {code} " not in text] == []
@@ -62,7 +65,9 @@ def test_a_fault_of_a_command_line_override_says_so(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_override_hides_no_other_fault(tmp_path: Path) -> None:
-    """The overrides that can be read apply, what they leave is checked, and all faults come: the file's first."""
+    """The overrides that can be read apply, what they leave is checked,
+    and all faults come: the file's first.
+    """
     path = written(tmp_path, BASE + "drop_rate: 2\nactivation: ReLU\ncompression: 3\n")
     found = faults(
         path, "nothing", "compression=0.5", "stem=[1", "blocks.9.layers=1", "bottleneck=0"
@@ -71,7 +76,8 @@ def test_an_unreadable_override_hides_no_other_fault(tmp_path: Path) -> None:
         "net.yaml:3:12 S004 drop_rate",
         "net.yaml:4:13 S005 activation",
         "--set nothing S011 an override is key.path=value",
-        "--set stem=[1 Y006 is not YAML: did not find expected ',' or ']' while parsing a flow sequence",
+        "--set stem=[1 Y006 is not YAML: did not find expected ',' or ']' while "
+        "parsing a flow sequence",
         "--set blocks.9.layers=1 S011 blocks[9].layers: 9 must be an index below 2",
         "--set bottleneck=0 S004 bottleneck",
     ]
@@ -86,12 +92,14 @@ def test_overrides_that_cannot_be_read_are_told_beside_a_file_that_cannot(tmp_pa
 
 
 def test_an_override_from_elsewhere_is_told_at_its_own_place(tmp_path: Path) -> None:
-    """A flag of its own, a key with a prefix: what the user typed, whether it is unreadable, lost or wrong."""
+    """A flag of its own, a key with a prefix: what the user typed,
+    whether it is unreadable, lost or wrong.
+    """
     overrides = [
-        Override("drop_rate", typed("--set x.drop_rate")),
-        Override("blocks.7.layers=1", typed("--set x.blocks.7.layers=1")),
-        Override(("head.num_classes", 0), typed("--num-classes 0")),
-        Override(("name", "1.5"), typed("--name 1.5")),
+        Override("drop_rate", place_typed("--set x.drop_rate")),
+        Override("blocks.7.layers=1", place_typed("--set x.blocks.7.layers=1")),
+        Override(("head.num_classes", 0), place_typed("--num-classes 0")),
+        Override(("name", "1.5"), place_typed("--name 1.5")),
     ]
     found = faults(written(tmp_path, BASE), *overrides)
     assert [fault.partition(" (")[0] for fault in found] == [
@@ -167,7 +175,9 @@ def test_all_faulty_overrides_are_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_hostile_overrides_are_cut_short_and_printable(tmp_path: Path) -> None:
-    """A path of 50,000 keys, a value of 200 KB, escape codes for the terminal: one short line each."""
+    """A path of 50,000 keys, a value of 200 KB, escape codes for the terminal:
+    one short line each.
+    """
     path = written(tmp_path, BASE)
     for text in (
         "a." * 50_000 + "b=1",

@@ -17,7 +17,7 @@ from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document
 from archspec.spec.reading.document import Path as KeyPath
-from archspec.spec.reading.shorthand import expanded
+from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.train.recipe.model import Recipe, load_recipe
 
 SPEC = yaml.safe_load("""
@@ -193,7 +193,7 @@ def test_every_key_of_the_language_stands_in_the_examples(
     found = {part for path in paths(values) for part in path}
     keys = {key for each in models(model, {}).values() for key in each.model_fields}
     assert keys - found - {"final"} == set()
-    assert model.model_validate(expanded(Document(values)).value)
+    assert model.model_validate(expand_short_forms(Document(values)).value)
 
 
 @pytest.mark.parametrize("check", WHOLE)

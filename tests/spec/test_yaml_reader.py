@@ -1,4 +1,6 @@
-"""Reading YAML that nobody vouches for: one clear error, in bounded memory, and no surprise in a value."""
+"""Reading YAML that nobody vouches for: one clear error, in bounded memory,
+and no surprise in a value.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Batches: exactly the images asked for, as NumPy and Pillow would make them, the same ones every time."""
+"""Batches: exactly the images asked for, as NumPy and Pillow would make them,
+the same ones every time.
+"""
 
 import os
 import subprocess
@@ -18,13 +20,14 @@ from archspec.train.data.batches import (
     AUGMENTS,
     NO_LABEL,
     Preprocess,
-    batches,
     epoch_indices,
     epoch_seed,
-    fit,
+    fit_image,
     held_out_indices,
+    load_batches,
 )
-from archspec.train.data.datasets import Source, open_data
+from archspec.train.data.datasets import open_data
+from archspec.train.data.source import Source
 
 ROOT = Path(__file__).parents[2]
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing"
@@ -67,7 +70,7 @@ def photographs(root: Path, count: int) -> Source:
 def epoch(source, preprocess, *, training=True, batch_size=8, seed=0, workers=1, indices=None):
     chosen = np.arange(len(source)) if indices is None else indices
     return list(
-        batches(
+        load_batches(
             source,
             indices=chosen,
             preprocess=preprocess,
@@ -88,7 +91,9 @@ def images(*args, **options) -> np.ndarray:
 
 
 def test_evaluation_normalises_as_numpy_does_and_fills_the_last_batch():
-    """359 images in batches of 64: each once, in order, (value - mean) / std, then zeros of label -1."""
+    """359 images in batches of 64: each once, in order, (value - mean) / std,
+    then zeros of label -1.
+    """
     held_out = open_data(None).split().test
     result = epoch(held_out, DIGITS, training=False, batch_size=64)
     pixels, labels = (np.concatenate(parts) for parts in zip(*result, strict=True))
@@ -127,7 +132,9 @@ def test_evaluation_resizes_and_crops_as_pillow_does_in_two_steps(tmp_path, chan
 
 
 def test_evaluation_without_crop_resizes_to_the_size(tmp_path):
-    """`crop_pct` None keeps the whole image; halving is the filtered mean, not every second pixel."""
+    """`crop_pct` None keeps the whole image; halving is the filtered mean,
+    not every second pixel.
+    """
     source = photographs(tmp_path, 3)
     result = images(source, raw((20, 20)), training=False)
     for file, ours in zip(source.files, result, strict=False):
@@ -136,13 +143,15 @@ def test_evaluation_without_crop_resizes_to_the_size(tmp_path):
                 ours, np.asarray(image.resize((20, 20), Image.Resampling.BILINEAR))
             )
     checks = Image.fromarray((np.indices((16, 16)).sum(0) % 2 * 255).astype(np.uint8))
-    assert np.abs(np.asarray(fit(checks, raw((8, 8), 1))).astype(int) - 127).max() <= 16
+    assert np.abs(np.asarray(fit_image(checks, raw((8, 8), 1))).astype(int) - 127).max() <= 16
 
 
 def test_a_very_long_image_takes_no_memory_to_fit():
     """1 x 60,000 pixels at shorter side 256 would be 16 million wide; only the centre is made."""
     strip = Image.new("L", (60_000, 1), 7)
-    assert np.array_equal(fit(strip, raw((224, 224), 1, crop_pct=0.875)), np.full((224, 224), 7))
+    assert np.array_equal(
+        fit_image(strip, raw((224, 224), 1, crop_pct=0.875)), np.full((224, 224), 7)
+    )
 
 
 # ---- the same batches every time
@@ -157,7 +166,7 @@ def test_the_seed_alone_decides_the_batches(tmp_path, augment):
     np.random.seed(99)
     other = epoch(source, preprocess, seed=4)
     begun = iter(
-        batches(
+        load_batches(
             source,
             indices=np.arange(20),
             preprocess=preprocess,
@@ -210,7 +219,9 @@ def test_training_drops_the_remainder_and_keeps_labels_with_their_images():
 
 
 def test_shifts_and_flips_are_of_the_right_set_uniform_and_independent():
-    """Each result is one crop of NumPy's padded image; offsets and flips are even and independent."""
+    """Each result is one crop of NumPy's padded image;
+    offsets and flips are even and independent.
+    """
     size, most, flips = 12, 4, (0, 1)
     source = gradient(2000, size)
     picture = source.arrays[0] + np.uint8(1)
@@ -277,7 +288,9 @@ def test_affine_turns_about_the_centre(quarters):
 
 
 def test_random_resized_crop_draws_areas_and_shapes_in_their_ranges():
-    """Read back from a gradient: area 0.08..1, ratio 3/4..4/3 evenly in its logarithm, half flipped."""
+    """Read back from a gradient: area 0.08..1,
+    ratio 3/4..4/3 evenly in its logarithm, half flipped.
+    """
     result = images(
         gradient(1000, 240), raw((60, 60), augment="random_resized_crop"), batch_size=100
     )
@@ -306,7 +319,9 @@ def test_random_resized_crop_takes_images_of_any_shape():
 
 
 def test_colour_jitter_changes_brightness_within_its_strength():
-    """A flat grey image becomes one between 0.8 and 1.2 times as bright, drawn anew for each image."""
+    """A flat grey image becomes one between 0.8 and 1.2 times as bright,
+    drawn anew for each image.
+    """
     source = Source(
         "grey", ("a",), np.zeros(200, np.int32), arrays=np.full((200, 4, 4, 3), 100, np.uint8)
     )
@@ -357,7 +372,9 @@ def test_epochs_and_seeds_shuffle_differently_and_reproducibly():
 
 
 def test_files_that_break_after_opening_are_named_without_mindspores_words(tmp_path):
-    """Text, a cut JPEG, one cut in its header (MindSpore's Decode dies of it), and one that is gone."""
+    """Text, a cut JPEG, one cut in its header (MindSpore's Decode dies of it),
+    and one that is gone.
+    """
     source = photographs(tmp_path, 12)
     whole = source.files[1].read_bytes()
     source.files[1].write_bytes(whole[: len(whole) // 2])
@@ -387,7 +404,7 @@ def test_a_batch_larger_than_the_data_set_is_refused_at_once():
     """Both numbers and the cure; evaluation fills the batch instead."""
     source = noise(5, 8)
     with pytest.raises(DataError) as caught:
-        batches(
+        load_batches(
             source,
             indices=np.arange(5),
             preprocess=raw((8, 8)),
@@ -435,11 +452,11 @@ from pathlib import Path
 import numpy as np
 import archspec.train.data.batches as data
 assert not any(name.split(".")[0] == "mindspore" for name in sys.modules)
-from archspec.train.data.datasets import Source
+from archspec.train.data.source import Source
 files = tuple(sorted(Path({str(source.files[0].parent)!r}).iterdir()))
 source = Source("x", ("a",), np.zeros(len(files), np.int32), files=files)
 preprocess = data.Preprocess((16, 16), 3, (0.0,) * 3, (1.0,) * 3)
-epoch = data.batches(source, indices=np.arange(40), preprocess=preprocess, training=True,
+epoch = data.load_batches(source, indices=np.arange(40), preprocess=preprocess, training=True,
                      batch_size=4, seed=0, workers=2)
 print(next(epoch)[0].shape)
 """

@@ -1,4 +1,6 @@
-"""Checkpoints are whole or not there, and one that does not fit is refused with all that is wrong."""
+"""Checkpoints are whole or not there,
+and one that does not fit is refused with all that is wrong.
+"""
 
 import os
 import random
@@ -26,7 +28,8 @@ from archspec.train import checkpoint
 epoch = 0
 while True:
     epoch += 1
-    values = [ms.Parameter(np.full((250, 400), epoch, np.float32), name=name) for name in "abcdefgh"]
+    array = np.full((250, 400), epoch, np.float32)
+    values = [ms.Parameter(array, name=name) for name in "abcdefgh"]
     checkpoint.save(Path(sys.argv[1]), values, epoch=epoch, best=epoch / 1e6)
     print(epoch, flush=True)
 """
@@ -66,7 +69,9 @@ def saved(tmp_path) -> Path:
 
 
 def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
-    """Parameters, epochs done and the best accuracy; nothing else lies in the folder; others may read the file."""
+    """Parameters, epochs done and the best accuracy; nothing else lies in the folder;
+    others may read the file.
+    """
     values = {"weight": np.random.default_rng(0).normal(size=(3, 5)), "bias": [1e-38, -0.0, np.pi]}
     path = tmp_path / "last.ckpt"
     checkpoint.save(path, layers(**values), epoch=7, best=0.8712345678)
@@ -104,7 +109,9 @@ def killed_while_saving(path: Path, after_seconds: float) -> None:
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))]
 )
 def test_a_kill_in_the_middle_of_a_write_leaves_a_whole_file(seed, tmp_path):
-    """The checkpoint is that of one epoch altogether, and the next write clears away what was left."""
+    """The checkpoint is that of one epoch altogether,
+    and the next write clears away what was left.
+    """
     path = tmp_path / "last.ckpt"
     killed_while_saving(path, random.Random(seed).uniform(0.05, 0.3))
     fresh = parameters(**{name: np.zeros((250, 400)) for name in "abcdefgh"})

@@ -1,4 +1,6 @@
-"""Data sets on disk: each layout is read as its authors define it, and every fault names its file."""
+"""Data sets on disk: each layout is read as its authors define it,
+and every fault names its file.
+"""
 
 import gzip
 import os
@@ -17,8 +19,9 @@ from sklearn.datasets import load_digits
 
 from archspec.errors import DataError
 from archspec.train.data import image_files
-from archspec.train.data.datasets import Source, open_data, open_held_out
+from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.image_files import read_image
+from archspec.train.data.source import Source
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 NOBODY = 65534
@@ -156,7 +159,9 @@ def test_folder_with_test_but_no_val_splits_val_from_train(tmp_path):
 
 
 def test_class_folders_are_split_by_class_and_validated_whole(tmp_path):
-    """Of each class `val_fraction` is held out, of a single image none; to validate, all of it serves."""
+    """Of each class `val_fraction` is held out, of a single image none;
+    to validate, all of it serves.
+    """
     folder(tmp_path, {"a": 10, "b": 20, "c": 1})
     splits = open_data(tmp_path).split(val_fraction=0.2)
     assert np.bincount(splits.val.labels).tolist() == [2, 4]
@@ -222,7 +227,9 @@ def test_images_of_equal_names_and_other_contents_are_apart(tmp_path):
 
 
 def test_what_is_skipped_is_said_once_for_each_part(tmp_path):
-    """By suffix and number: other formats, folders within a class, images in no class; hidden files are nobody's."""
+    """By suffix and number: other formats, folders within a class, images in no class;
+    hidden files are nobody's.
+    """
     for part, count in (("train", 5), ("test", 4)):
         folder(tmp_path / part, {"a": count, "b": count})
     for name in ("a/x.GIF", "a/y.gif", "b/z.gif", "b/notes", "b/Thumbs.db", "a/.hidden.gif"):
@@ -232,7 +239,10 @@ def test_what_is_skipped_is_said_once_for_each_part(tmp_path):
     splits = open_data(
         tmp_path
     ).split()  # the training part is split in two, and still has one line
-    kinds = "images beside the class folders (1), .gif (3), folders (1), files without a suffix (1), .db (1)"
+    kinds = (
+        "images beside the class folders (1), .gif (3), folders (1), "
+        "files without a suffix (1), .db (1)"
+    )
     (note,) = splits.notes
     start, rest = note.partition(" skipped ")[::2]
     assert start == f"{tmp_path / 'train'}:"
@@ -261,7 +271,9 @@ def test_a_data_set_is_known_again_where_it_was_moved_to_and_not_when_it_was_cha
 
 
 def test_class_folders_may_be_links_and_have_names_of_any_script(tmp_path):
-    """A link to a folder elsewhere is a class; one to nothing is a fault, since it may have been one."""
+    """A link to a folder elsewhere is a class; one to nothing is a fault,
+    since it may have been one.
+    """
     folder(tmp_path / "data", {"größe": 2, "猫 2": 2})
     folder(tmp_path, {"elsewhere": 3})
     (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
@@ -319,7 +331,9 @@ def test_more_than_twenty_faults_are_counted(tmp_path):
 
 
 def test_whole_images_of_unusual_make_are_accepted(tmp_path):
-    """Bytes after a JPEG's end, progressive and grey JPEG, palettes, alpha, WebP, BMP: Pillow reads all."""
+    """Bytes after a JPEG's end, progressive and grey JPEG,
+    palettes, alpha, WebP, BMP: Pillow reads all.
+    """
     photo(tmp_path / "a" / "trailer.jpg")
     with (tmp_path / "a" / "trailer.jpg").open("ab") as file:
         file.write(b"\0" * 500)
@@ -359,7 +373,9 @@ def test_files_of_other_formats_named_jpg_are_never_interpreted(tmp_path):
 
 
 def test_image_of_absurd_size_is_refused_without_decoding(tmp_path):
-    """A few bytes that announce 40,000 x 2,500 pixels get no memory; Pillow's warning is not shown."""
+    """A few bytes that announce 40,000 x 2,500 pixels get no memory;
+    Pillow's warning is not shown.
+    """
     folder(tmp_path, {"a": 2, "b": 2})
     bomb = tmp_path / "a" / "bomb.bmp"
     Image.new("L", (8, 8)).save(bomb)
@@ -446,7 +462,9 @@ def test_real_photographs_open_whole():
 
 
 def test_decoding_equals_pillows_and_numpys(tmp_path):
-    """RGB and grey are Pillow's; 16 bits keep their upper 8; alpha is left out without a warning."""
+    """RGB and grey are Pillow's; 16 bits keep their upper 8;
+    alpha is left out without a warning.
+    """
     path = photo(tmp_path / "x.png")
     pixels = np.asarray(Image.open(path))
     assert np.array_equal(read_image(path, 3), pixels)
@@ -467,7 +485,9 @@ def test_decoding_equals_pillows_and_numpys(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photographs_stand_upright_as_cameras_noted_in_exif(tmp_path, orientation):
-    """The eight ways of the EXIF standard, by what each says of the image's first row and column."""
+    """The eight ways of the EXIF standard,
+    by what each says of the image's first row and column.
+    """
     sides = {
         1: "TL",
         2: "TR",
@@ -529,7 +549,9 @@ def test_arrays_change_their_channels_like_files():
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_cifar10_reads_the_official_layout(tmp_path, nested):
-    """Planes become pixels, names come from batches.meta.txt, val from train, test from test_batch.bin."""
+    """Planes become pixels, names come from batches.meta.txt, val from train,
+    test from test_batch.bin.
+    """
     where = tmp_path / "cifar-10-batches-bin" if nested else tmp_path
     first = cifar(where / "data_batch_1.bin", [[i % 10] for i in range(40)], 1)
     second = cifar(where / "data_batch_2.bin", [[i % 10] for i in range(20)], 2)
@@ -577,7 +599,9 @@ def test_cifar100_takes_the_fine_label(tmp_path):
 
 
 def test_faults_of_cifar_files_are_reported_at_once(tmp_path):
-    """A cut file, a label that is no class, a batch missing between others, a wrong list of names."""
+    """A cut file, a label that is no class, a batch missing between others,
+    a wrong list of names.
+    """
     cifar(tmp_path / "data_batch_1.bin", [[1], [10], [2], [255]])
     (tmp_path / "data_batch_2.bin").write_bytes(bytes(3073 + 5))
     cifar(tmp_path / "data_batch_4.bin", [[1]])
@@ -636,7 +660,9 @@ def test_faults_of_idx_files_name_the_file(tmp_path, content, message):
 
 
 def test_cut_gzip_missing_labels_and_wrong_labels_are_reported_at_once(tmp_path):
-    """The training images are a cut gzip file, its labels are absent, and a test label is no digit."""
+    """The training images are a cut gzip file, its labels are absent,
+    and a test label is no digit.
+    """
     mnist(tmp_path, zipped=True)
     images = tmp_path / "train-images-idx3-ubyte.gz"
     images.write_bytes(images.read_bytes()[:-20])

@@ -1,7 +1,9 @@
-"""Twenty steps of ours, and of a plain loop that follows MindCV's and the paper's rules to the letter.
+"""Twenty steps of ours, and of a plain loop that follows MindCV's and
+the paper's rules to the letter.
 
-The loop shares nothing with the package: another network with the same weights (tests/handwritten.py), the loss
-from its definition, rates from their formula, and the parameters updated in NumPy.
+The loop shares nothing with the package: another network with the same weights
+(tests/handwritten.py), the loss from its definition, rates from their formula,
+and the parameters updated in NumPy.
 """
 
 import math
@@ -18,13 +20,16 @@ STEPS, STEPS_PER_EPOCH, EPOCHS = 20, 4, 5
 IMAGES, CLASSES, PIXELS = 8, 5, 32
 WIDTHS = ["growth_rate=4", "block_config=[2, 2]", "stem.channels=8"]
 SIZES = [f"head.num_classes={CLASSES}", f"input.height={PIXELS}", f"input.width={PIXELS}"]
-# In float32 two orders of the same sum differ by 1e-7 of it; twenty steps carry such a difference on and enlarge it.
+# In float32 two orders of the same sum differ by 1e-7 of it; twenty steps carry such a difference
+# on and enlarge it.
 # Measured: losses 1.5e-7, parameters 5e-7 (of 1, or of the tensor's largest value), gradients 3e-6.
 LOSS_TOLERANCE, PARAMETER_TOLERANCE, GRADIENT_TOLERANCE = 2e-6, 3e-6, 1e-5
 
 
 def cosine(step):
-    """MindCV, scheduler/dynamic_lr.py, cosine_decay_refined_lr: from 0.1 to 0, stepped every iteration."""
+    """MindCV, scheduler/dynamic_lr.py, cosine_decay_refined_lr:
+    from 0.1 to 0, stepped every iteration.
+    """
     return 0.0 + 0.5 * (0.1 - 0.0) * (1 + math.cos(math.pi * (step / STEPS_PER_EPOCH) / EPOCHS))
 
 
@@ -35,13 +40,17 @@ def divided(step):
 
 
 def momentum_update(values, gradient, velocity, rate):
-    """MindSpore's nn.Momentum, as MindCV calls it: v <- 0.9 v + g, p <- p - rate v, with g = gradient + 1e-4 p."""
+    """MindSpore's nn.Momentum, as MindCV calls it:
+    v <- 0.9 v + g, p <- p - rate v, with g = gradient + 1e-4 p.
+    """
     velocity = 0.9 * velocity + gradient + 1e-4 * values
     return values - rate * velocity, velocity
 
 
 def nesterov_update(values, gradient, velocity, rate):
-    """Sutskever et al. 2013 in Torch's form: v <- 0.9 v + g, p <- p - rate (g + 0.9 v), without dampening."""
+    """Sutskever et al. 2013 in Torch's form: v <- 0.9 v + g,
+    p <- p - rate (g + 0.9 v), without dampening.
+    """
     gradient = gradient + 1e-4 * values
     velocity = 0.9 * velocity + gradient
     return values - rate * (gradient + 0.9 * velocity), velocity
@@ -51,7 +60,8 @@ RULES = {
     "imagenet_ascend": ("HandwrittenDenseNet", "densenet121", 0.1, cosine, momentum_update),
     "cifar_paper": ("HandwrittenCifarDenseNet", "densenetbc100_k12", 0.0, divided, nesterov_update),
 }
-"""Of each recipe: the hand-written network, the spec, label smoothing, rate and update, all as published."""
+"""Of each recipe: the hand-written network, the spec, label smoothing,
+rate and update, all as published."""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +95,9 @@ def with_weights_of(ours, theirs):
 
 
 def smoothed_loss(network, smoothing, classes):
-    """Mean over the batch of -sum t log softmax, t = 1 - e for the class and e / C more for each (1512.00567)."""
+    """Mean over the batch of -sum t log softmax,
+    t = 1 - e for the class and e / C more for each (1512.00567).
+    """
     from mindspore import ops
 
     def loss(images, labels):
@@ -103,7 +115,8 @@ def smoothed_loss(network, smoothing, classes):
 def plain_loop(ms, network, smoothing, rate, update):
     """Train on the data and return the losses; the parameters are left in the network.
 
-    In graph mode `value_and_grad` of a function that is no cell would keep the weights of its first call.
+    In graph mode `value_and_grad` of a function that is no cell would keep
+    the weights of its first call.
     """
     ms.set_context(mode=ms.PYNATIVE_MODE)
     loss, targets = smoothed_loss(network, smoothing, CLASSES)
@@ -126,7 +139,7 @@ def plain_loop(ms, network, smoothing, rate, update):
 
 def ours_under(ms, recipe, spec):
     """Our network with the recipe's initial values, and its step."""
-    from archspec.train.step import TrainStep, sgd
+    from archspec.train.step import TrainStep, make_sgd
     from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
@@ -134,7 +147,7 @@ def ours_under(ms, recipe, spec):
     network = create_model(spec, initialisation=recipe.initialisation)
     network.set_train(True)
     rates = learning_rates(recipe.schedule, epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
-    return network, TrainStep(network, sgd(network, recipe, rates), recipe, world=1)
+    return network, TrainStep(network, make_sgd(network, recipe, rates), recipe, world=1)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -155,7 +168,9 @@ def parameters(network, names=lambda name: name):
 
 @pytest.mark.parametrize("name", RULES)
 def test_twenty_steps_of_a_recipe_are_those_of_a_plain_loop(ms, name):
-    """The loss of every step; after the last, all weights, gammas, betas, biases and moving statistics."""
+    """The loss of every step; after the last, all weights, gammas, betas,
+    biases and moving statistics.
+    """
     import handwritten
 
     peer, spec_name, smoothing, rate, update = RULES[name]
@@ -180,8 +195,9 @@ def test_twenty_steps_of_a_recipe_are_those_of_a_plain_loop(ms, name):
 def test_gradients_of_densenet121_are_those_of_the_handwritten_network(ms):
     """Each tensor's to 1e-5 of its largest value, under label smoothing and a loss scale of 1024.
 
-    The first norm's scale and shift are undone by the norms that read them: what is left of their gradients is
-    the difference of large terms, so they are held to the largest gradient of all instead.
+    The first norm's scale and shift are undone by the norms that read them: what is left of their
+    gradients is the difference of large terms,
+    so they are held to the largest gradient of all instead.
     """
     import handwritten
 
@@ -218,8 +234,10 @@ def test_gradients_of_densenet121_are_those_of_the_handwritten_network(ms):
 
 @pytest.mark.slow
 def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
-    """`amp: O2` with the recipe's loss scale runs on a CPU: losses within 1 %, weights kept in float32."""
-    from archspec.train.step import TrainStep, sgd
+    """`amp: O2` with the recipe's loss scale runs on a CPU:
+    losses within 1 %, weights kept in float32.
+    """
+    from archspec.train.step import TrainStep, make_sgd
     from archspec.writers.mindspore.load import create_model
 
     losses = {}
@@ -229,7 +247,7 @@ def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
         ms.set_seed(11)
         network = create_model(load_spec("densenet121", [*WIDTHS, *SIZES]))
         network = ms.amp.auto_mixed_precision(network.set_train(True), amp)
-        step = TrainStep(network, sgd(network, recipe, [0.1] * STEPS), recipe, world=1)
+        step = TrainStep(network, make_sgd(network, recipe, [0.1] * STEPS), recipe, world=1)
         losses[amp] = [
             float(step(ms.Tensor(x), ms.Tensor(y))[0].asnumpy())
             for x, y in zip(*data(), strict=True)

@@ -6,9 +6,9 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
-from archspec.train.data.batches import Preprocess, batches
-from archspec.train.data.datasets import Source
-from archspec.train.evaluate import _sums, evaluate, finite
+from archspec.train.data.batches import Preprocess, load_batches
+from archspec.train.data.source import Source
+from archspec.train.evaluate import _sum_figures, check_finite, evaluate
 
 CLASSES = 10
 RAW = Preprocess((1, 1), 1, (0.0,), (1.0,))
@@ -41,7 +41,7 @@ def evaluated(logits, labels, batch_size):
     source = Source("numbers", tuple("0123456789"), labels.astype(np.int32), arrays=pixels)
     network = Table(logits)
     options = {"preprocess": RAW, "training": False, "batch_size": batch_size, "seed": 0}
-    return evaluate(network, batches(source, indices=np.arange(count), **options)), network
+    return evaluate(network, load_batches(source, indices=np.arange(count), **options)), network
 
 
 @pytest.mark.parametrize("count", [1, 5, 63, 64, 65, 200])
@@ -81,9 +81,11 @@ def test_no_images_give_zeros_and_say_so():
 
 
 def test_a_network_that_says_the_same_of_all_classes_is_right_by_chance_alone():
-    """Of equal logits the first class is the guess, as NumPy's argmax has it, and the first five are the five."""
+    """Of equal logits the first class is the guess, as NumPy's argmax has it,
+    and the first five are the five.
+    """
     labels = np.arange(10, dtype=np.int32)
-    sums = _sums(np.zeros((10, 10)), labels)
+    sums = _sum_figures(np.zeros((10, 10)), labels)
     assert sums[1] == (np.zeros((10, 10)).argmax(axis=1) == labels).sum() == 1
     assert sums[2] == 5
 
@@ -91,4 +93,4 @@ def test_a_network_that_says_the_same_of_all_classes_is_right_by_chance_alone():
 def test_outputs_that_are_no_numbers_are_refused():
     """NaN is not greater than anything, which must not make every guess right."""
     with pytest.raises(TrainingError, match="T006"):
-        finite(np.array([[0.0, np.nan]]))
+        check_finite(np.array([[0.0, np.nan]]))

@@ -5,7 +5,7 @@ import pytest
 
 from archspec.errors import DataError, TrainingError
 from archspec.spec.load import load_spec
-from archspec.train.data.inputs import check_stand_in, preprocess_of
+from archspec.train.data.inputs import check_stand_in, make_preprocess
 from archspec.train.inference import Trained
 from archspec.train.plan import plan_run
 from archspec.train.recipe.model import load_recipe
@@ -55,14 +55,14 @@ def test_a_network_for_neither_grey_nor_colour_images_is_refused_with_its_place(
     """T008: two channels, say."""
     spec = load_spec("densenetbc_digits", ["input.channels=2"])
     with pytest.raises(TrainingError, match=r"T008 input.channels \(=2\) must be 1 or 3"):
-        preprocess_of(spec, load_recipe("digits"))
+        make_preprocess(spec, load_recipe("digits"))
 
 
 def test_a_recipe_for_colour_serves_grey_images_with_the_mean_of_its_channels():
     """And one for grey serves colour."""
-    grey = preprocess_of(load_spec("densenetbc_digits"), load_recipe("imagefolder"))
+    grey = make_preprocess(load_spec("densenetbc_digits"), load_recipe("imagefolder"))
     assert grey.mean == pytest.approx((np.mean([123.675, 116.28, 103.53]),))
-    colour = preprocess_of(load_spec("densenet121"), load_recipe("digits"))
+    colour = make_preprocess(load_spec("densenet121"), load_recipe("digits"))
     assert (colour.mean, colour.std) == ((78.0,) * 3, (96.0,) * 3)
 
 

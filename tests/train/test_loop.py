@@ -22,7 +22,9 @@ from archspec.writers.mindspore.load import create_model
 
 
 def test_events_tell_the_plan_the_steps_the_epochs_and_the_end(digits_run):
-    """All 1,295 + 143 + 359 scans appear; steps are counted within an epoch; rates follow the cosine."""
+    """All 1,295 + 143 + 359 scans appear; steps are counted within an epoch;
+    rates follow the cosine.
+    """
     events = [json.loads(line) for line in (digits_run / "metrics.jsonl").read_text().splitlines()]
     start, *middle, end = events
     plan = {
@@ -68,7 +70,10 @@ def test_the_last_checkpoint_counts_steps_and_epochs_and_holds_the_optimizers_st
 
 @pytest.mark.slow
 def test_checkpoints_of_the_last_epochs_are_kept_and_no_other_file_is_touched(tmp_path):
-    """Two of three epochs; then, going on with one to keep, the last alone. Each serves to validate and to resume."""
+    """Two of three epochs; then, going on with one to keep, the last alone.
+
+    Each serves to validate and to resume.
+    """
     keep = ("--set", "recipe.keep_checkpoints=2", "--epochs", 3)
     passed(densenet("train", *TINY, *keep, "--out", "run", cwd=tmp_path))
     recipe, folder = tmp_path / "run/recipe.yaml", tmp_path / "run/checkpoints"
@@ -105,7 +110,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_no_such_weights(tmp_pa
 
 @pytest.mark.slow
 def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
-    """A damaged image that was deleted: the rates follow the new number of steps an epoch, from the next epoch on."""
+    """A damaged image that was deleted:
+    the rates follow the new number of steps an epoch, from the next epoch on.
+    """
     for name, number in product(("cat", "dog"), range(8)):
         (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "data" / name / f"{number}.png")
@@ -150,7 +157,9 @@ def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
 
 @pytest.mark.parametrize("kind", ["he_normal_fan_out", "he_normal_fan_in"])
 def test_training_starts_where_a_network_of_ones_own_starts(tmp_path, kind):
-    """`create_model` under the recipe's seed has the very values: a loop of one's own begins at the same place."""
+    """`create_model` under the recipe's seed has the very values:
+    a loop of one's own begins at the same place.
+    """
     prepare()
     import mindspore as ms
 
@@ -212,9 +221,12 @@ def test_an_event_that_does_not_fit_on_the_disk_leaves_no_half_line(tmp_path):
     """The process may write 100 bytes a file: T002 names it, and every line still reads."""
     script = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
-        "from archspec.errors import TrainingError\nfrom archspec.train.progress import append_event\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
-        "try:\n    for number in range(9):\n        append_event(Path(sys.argv[1]), {'event': '', 'step': number})\n"
+        "from archspec.errors import TrainingError\n"
+        "from archspec.train.progress import append_event\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "try:\n    for number in range(9):\n"
+        "        append_event(Path(sys.argv[1]), {'event': '', 'step': number})\n"
         "except TrainingError as error:\n    print(error)\n"
     )
     path: Path = tmp_path / "metrics.jsonl"

@@ -29,10 +29,12 @@ WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 from archspec.errors import DataError, Diagnostic
-from archspec.train.distributed.worker_group import all_reduce_sum, die_with_parent, faults_reported, join_group, rank
+from archspec.train.distributed.worker_group import (
+    all_reduce_sum, die_with_parent, get_rank, join_group, report_faults
+)
 
 def save_and_exit(number, frame):
-    if rank() == 1:
+    if get_rank() == 1:
         sys.exit(1)  # msrun kills all other workers when it sees this
     time.sleep(2.5)
     (folder / "saved").touch()
@@ -41,7 +43,8 @@ def save_and_exit(number, frame):
 def sums(first):
     import numpy as np
     shapes = ((), (1,), (3, 1), (7, 11), (2, 0))
-    arrays = [np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape) for shape in shapes]
+    sizes = [np.prod(shape, dtype=int) for shape in shapes]
+    arrays = [np.arange(n, dtype=np.float32).reshape(shape) for n, shape in zip(sizes, shapes)]
     return [all_reduce_sum(array * 2 + first).tolist() for array in arrays[:4]]
 
 def main(behaviour):
@@ -65,7 +68,7 @@ def main(behaviour):
 if __name__ == "__main__":
     die_with_parent()
     folder = Path(sys.argv[1])
-    with faults_reported(folder):
+    with report_faults(folder):
         main(sys.argv[2])
 """
 
@@ -74,10 +77,11 @@ import json, os, sys
 from pathlib import Path
 from archspec.errors import ArchspecError
 from archspec.runtime import prepare
-from archspec.train.distributed.msrun import free_port, launch_environment, msrun_command
+from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 
-folder, module, behaviour, port = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4] or free_port())
+folder, module, behaviour = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+port = int(sys.argv[4] or find_free_port())
 arguments = [str(folder), behaviour]
 prepare()
 command = msrun_command(
@@ -86,7 +90,10 @@ command = msrun_command(
 polls = []
 try:
     code = supervise(
-        command, environment=launch_environment(os.environ), log_dir=folder, poll=lambda: polls.append(1)
+        command,
+        environment=launch_environment(os.environ),
+        log_dir=folder,
+        poll=lambda: polls.append(1),
     )
 except ArchspecError as error:
     kind = type(error).__name__
@@ -98,14 +105,18 @@ print(json.dumps([code, len(polls) > 5]))
 
 @dataclass(frozen=True)
 class Job:
-    """A parent process that supervises two workers in `folder`; all carry `mark` in their environment."""
+    """A parent process that supervises two workers in `folder`;
+    all carry `mark` in their environment.
+    """
 
     parent: "subprocess.Popen[str]"
     folder: Path
     mark: str
 
     def left(self) -> dict[int, str]:
-        """Return the living processes with the mark but for the parent: id to rank, "" for no worker."""
+        """Return the living processes with the mark but for the parent:
+        id to rank, "" for no worker.
+        """
         marked = {}
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -171,7 +182,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
 @pytest.mark.slow
 def test_two_workers_join_and_get_equal_sums(start: Callable[..., Job]) -> None:
-    """All-reduce adds up arrays of several shapes on both ranks; the parent polls, and all ends with 0."""
+    """All-reduce adds up arrays of several shapes on both ranks;
+    the parent polls, and all ends with 0.
+    """
     job = start("work")
     assert job.result() == [0, True]
     assert job.left() == {}
@@ -183,7 +196,9 @@ def test_two_workers_join_and_get_equal_sums(start: Callable[..., Job]) -> None:
 
 
 def test_an_error_before_joining_reaches_the_user_once(start: Callable[..., Job]) -> None:
-    """Both workers and the scheduler meet the same fault: the parent raises it, of its kind, once."""
+    """Both workers and the scheduler meet the same fault:
+    the parent raises it, of its kind, once.
+    """
     job = start("early fault")
     assert job.result() == ["DataError", ["D999", "the image is no image", "cat.jpg", "remove it"]]
     assert job.left() == {}
@@ -191,7 +206,9 @@ def test_an_error_before_joining_reaches_the_user_once(start: Callable[..., Job]
 
 @pytest.mark.slow
 def test_an_error_in_one_worker_reaches_the_user(start: Callable[..., Job]) -> None:
-    """An ArchspecError of rank 1 while rank 0 works on is raised by the parent with its diagnostics."""
+    """An ArchspecError of rank 1 while rank 0 works
+    on is raised by the parent with its diagnostics.
+    """
     job = start("fault")
     assert job.result() == ["DataError", ["D999", "rank 1 of 2", "cat.jpg", "remove it"]]
     assert job.left() == {}
@@ -208,7 +225,9 @@ def test_an_error_in_one_worker_reaches_the_user(start: Callable[..., Job]) -> N
 def test_a_worker_that_fails_is_named_with_its_last_words(
     behaviour: str, message: str, start: Callable[..., Job]
 ) -> None:
-    """The parent says which rank failed, how, why, and where the log is, and ends the other processes."""
+    """The parent says which rank failed, how, why, and where the log is,
+    and ends the other processes.
+    """
     job = start(behaviour)
     log = str(job.folder / "worker_1.log")
     assert job.result() == [
@@ -240,7 +259,9 @@ def test_a_worker_killed_from_outside_is_noticed(start: Callable[..., Job]) -> N
 def test_an_interrupted_parent_ends_its_workers_first(
     number: signal.Signals, code: int, start: Callable[..., Job]
 ) -> None:
-    """When the parent has ended after a signal, the workers have too; its exit code tells the signal."""
+    """When the parent has ended after a signal, the workers have too;
+    its exit code tells the signal.
+    """
     job = start("wait")
     job.wait_for("report_0.json", "report_1.json")
     job.parent.send_signal(number)
@@ -250,7 +271,9 @@ def test_an_interrupted_parent_ends_its_workers_first(
 
 @pytest.mark.slow
 def test_a_worker_has_time_to_save_when_interrupted(start: Callable[..., Job]) -> None:
-    """Rank 0 takes 2.5 s over SIGTERM and rank 1 exits with 1 at once, for which msrun kills others."""
+    """Rank 0 takes 2.5 s over SIGTERM and rank 1 exits with 1 at once,
+    for which msrun kills others.
+    """
     job = start("graceful")
     job.wait_for("report_0.json", "report_1.json")
     job.parent.send_signal(signal.SIGTERM)
@@ -275,7 +298,9 @@ def test_a_parent_killed_at_any_moment_leaves_nothing(
 
 @pytest.mark.slow
 def test_a_port_in_use_is_told(start: Callable[..., Job]) -> None:
-    """msrun's workers would wait ten minutes for a scheduler that could not listen; the parent does not."""
+    """msrun's workers would wait ten minutes for a scheduler
+    that could not listen; the parent does not.
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -310,12 +335,15 @@ def test_the_command_for_eight_ascend_devices(
     )
     assert shlex.join(command) == (
         "msrun --worker_num=8 --local_worker_num=8 --master_port=8118 --join=True --bind_core=True"
-        " --tail_worker_log=8 --log_dir=runs/a/logs python -m archspec.train.distributed.worker runs/a --lr 0.1"
+        " --tail_worker_log=8 --log_dir=runs/a/logs python -m "
+        "archspec.train.distributed.worker runs/a --lr 0.1"
     )
 
 
 def test_msrun_itself_takes_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MindSpore's own argument parser reads the command as meant, also arguments that look like its own."""
+    """MindSpore's own argument parser reads the command as meant,
+    also arguments that look like its own.
+    """
     prepare()
     from mindspore.parallel.cluster.run import get_args
 
@@ -361,7 +389,7 @@ def test_every_impossible_layout_is_told_at_once() -> None:
 
 def test_a_free_port_can_be_listened_on() -> None:
     """The port is free when it is handed out, and msrun takes its number."""
-    port = msrun.free_port()
+    port = msrun.find_free_port()
     assert 1024 <= port <= 65535
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
@@ -379,7 +407,9 @@ def test_the_environment_puts_this_python_first() -> None:
 
 
 def test_without_msrun_nothing_starts(tmp_path: Path) -> None:
-    """An environment without msrun on PATH is an error of the installation, said before anything is made."""
+    """An environment without msrun on PATH is an error of the installation,
+    said before anything is made.
+    """
     with pytest.raises(EnvironmentFault, match="E003 msrun is not on PATH"):
         supervise(
             ["msrun"],
@@ -395,9 +425,9 @@ def test_a_single_process_is_rank_0_of_1(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("MS_ROLE", raising=False)
     monkeypatch.setenv("RANK_ID", "5")
     monkeypatch.setenv("MS_WORKER_NUM", "8")
-    assert (worker_group.rank(), worker_group.world()) == (0, 1)
+    assert (worker_group.get_rank(), worker_group.get_world_size()) == (0, 1)
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")
-    assert (worker_group.rank(), worker_group.world()) == (5, 8)
+    assert (worker_group.get_rank(), worker_group.get_world_size()) == (5, 8)
 
 
 def test_the_scheduler_reports_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -408,7 +438,9 @@ def test_the_scheduler_reports_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_an_absent_device_is_told() -> None:
-    """A machine without NPUs names the device that was asked for, without a traceback of MindSpore's."""
+    """A machine without NPUs names the device that was asked for,
+    without a traceback of MindSpore's.
+    """
     prepare()
     with pytest.raises(
         EnvironmentFault, match=r"^E004 device_target \(='TPU'\) cannot be used: The argument"
@@ -428,7 +460,8 @@ import mindspore as ms
 print(join_group("CPU"), join_group("CPU"))
 
 def initialised(target):
-    raise RuntimeError("The runtime has been initialized, please set it before the kernel is executed. And so on.")
+    rule = "please set it before the kernel is executed. And so on."
+    raise RuntimeError(f"The runtime has been initialized, {rule}")
 
 ms.set_device = initialised  # what a machine with Ascend says
 try:
@@ -444,6 +477,7 @@ def test_a_process_that_has_computed_trains_on_the_same_device_and_on_no_other()
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.splitlines() == [
         "(0, 1) (0, 1)",
-        "E004 device_target (='Ascend') cannot be used: MindSpore has begun to compute on CPU in this process "
+        "E004 device_target (='Ascend') cannot be used: "
+        "MindSpore has begun to compute on CPU in this process "
         "(choose it before anything is computed, or in another process)",
     ], done.stderr

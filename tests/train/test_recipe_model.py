@@ -12,9 +12,9 @@ from archspec.train.recipe.model import (
     Recipe,
     ScheduleRecipe,
     load_recipe,
-    scaled,
+    scale_recipe,
 )
-from densenet_cli.options import typed
+from densenet_cli.options import place_typed
 
 SHIPPED = (
     "digits",
@@ -46,7 +46,9 @@ def test_shipped_recipes_read_back_from_what_a_run_saves(name, tmp_path):
 
 
 def test_the_papers_recipe_is_the_papers():
-    """Section 4.2 of arXiv 1608.06993: 300 epochs of 64, SGD 0.1, Nesterov 0.9, decay 1e-4, steps at 50 and 75 %."""
+    """Section 4.2 of arXiv 1608.06993: 300 epochs of 64, SGD 0.1,
+    Nesterov 0.9, decay 1e-4, steps at 50 and 75 %.
+    """
     recipe = load_recipe("cifar_paper")
     assert (recipe.epochs, recipe.batch_size) == (300, 64)
     assert (
@@ -59,7 +61,9 @@ def test_the_papers_recipe_is_the_papers():
 
 
 def test_mindcvs_recipe_is_mindcvs():
-    """Each value of configs/densenet/densenet_*_ascend.yaml and of the defaults that it leaves on."""
+    """Each value of configs/densenet/densenet_*_ascend.yaml
+    and of the defaults that it leaves on.
+    """
     recipe = load_recipe("imagenet_ascend")
     assert recipe == Recipe(
         name="imagenet_ascend",
@@ -82,7 +86,9 @@ def test_mindcvs_recipe_is_mindcvs():
 
 
 def test_the_papers_recipe_for_imagenet_is_the_papers():
-    """Section 4.2: 90 epochs of 256, 0.1 divided by 10 at epochs 30 and 60, Nesterov 0.9, decay 1e-4 on all."""
+    """Section 4.2: 90 epochs of 256, 0.1 divided by 10 at epochs 30 and 60,
+    Nesterov 0.9, decay 1e-4 on all.
+    """
     recipe = load_recipe("imagenet_paper")
     assert (recipe.epochs, recipe.batch_size, recipe.global_batch) == (90, 256, 256)
     assert recipe.optimizer == OptimizerRecipe(momentum=0.9, nesterov=True, weight_decay=1e-4)
@@ -121,41 +127,95 @@ SCALED = {"global_batch": 256, "scaling": "scale_rate"}
 
 
 def plan_with(settings, *given, devices=1):
-    """The plan of training on the digits under a recipe with these settings, and what the user adds."""
+    """The plan of training on the digits under a recipe with these settings,
+    and what the user adds.
+    """
     written = [Override(setting, Place("recipe.yaml")) for setting in settings.items()]
     return plan_run("densenetbc_digits", recipe_overrides=[*written, *given], devices=devices)
 
 
 CASES = {
-    "kept on two": (KEPT, (), 2, 128, 0.1, "256 = 2 devices x 128 images: kept, so the learning rate stays 0.1"),
-    "kept on one": (KEPT, (), 1, 256, 0.1, "256 = 1 device x 256 images: kept, so the learning rate stays 0.1"),
+    "kept on two": (
+        KEPT,
+        (),
+        2,
+        128,
+        0.1,
+        "256 = 2 devices x 128 images: kept, so the learning rate stays 0.1",
+    ),
+    "kept on one": (
+        KEPT,
+        (),
+        1,
+        256,
+        0.1,
+        "256 = 1 device x 256 images: kept, so the learning rate stays 0.1",
+    ),
     "kept already": (
-        {**KEPT, "batch_size": 128}, (), 2, 128, 0.1, "256 = 2 devices x 128 images, as the recipe has it"
+        {**KEPT, "batch_size": 128},
+        (),
+        2,
+        128,
+        0.1,
+        "256 = 2 devices x 128 images, as the recipe has it",
     ),
     "scaled down": (
-        SCALED, (), 1, 64, 0.025,
+        SCALED,
+        (),
+        1,
+        64,
+        0.025,
         "64 = 1 device x 64 images instead of 256: learning rate scaled linearly, 0.1 -> 0.025",
     ),
     "scaled up": (
-        {**SCALED, "global_batch": 32}, (), 2, 64, 0.4,
+        {**SCALED, "global_batch": 32},
+        (),
+        2,
+        64,
+        0.4,
         "128 = 2 devices x 64 images instead of 32: learning rate scaled linearly, 0.1 -> 0.4",
     ),
-    "nothing to scale": (SCALED, (), 4, 64, 0.1, "256 = 4 devices x 64 images, as the recipe has it"),
+    "nothing to scale": (
+        SCALED,
+        (),
+        4,
+        64,
+        0.1,
+        "256 = 4 devices x 64 images, as the recipe has it",
+    ),
     "a batch of the user's own": (
-        KEPT, ("batch_size=16",), 2, 16, 0.0125,
+        KEPT,
+        ("batch_size=16",),
+        2,
+        16,
+        0.0125,
         "32 = 2 devices x 16 images instead of 256: learning rate scaled linearly, 0.1 -> 0.0125",
     ),
     "a batch of the user's own that keeps all": (
-        KEPT, ("batch_size=64",), 4, 64, 0.1, "256 = 4 devices x 64 images, as the recipe has it"
+        KEPT,
+        ("batch_size=64",),
+        4,
+        64,
+        0.1,
+        "256 = 4 devices x 64 images, as the recipe has it",
     ),
     "a rate of the user's own": (
-        SCALED, ("schedule.learning_rate=0.3",), 1, 64, 0.3,
+        SCALED,
+        ("schedule.learning_rate=0.3",),
+        1,
+        64,
+        0.3,
         "64 = 1 device x 64 images instead of 256; learning rate 0.3 as given, not scaled",
     ),
     "a recipe that says nothing": (
-        {}, (), 2, 64, 0.1, "128 = 2 devices x 64 images; recipe digits names no global_batch: learning rate 0.1"
+        {},
+        (),
+        2,
+        64,
+        0.1,
+        "128 = 2 devices x 64 images; recipe digits names no global_batch: learning rate 0.1",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -189,11 +249,13 @@ def test_the_end_of_a_cosine_is_scaled_with_its_start():
 
 @pytest.mark.parametrize("settings", [KEPT, SCALED])
 def test_a_run_keeps_the_recipe_as_it_was_scaled(settings, tmp_path):
-    """So that one that goes on repeats it; the same devices under that recipe change nothing more."""
+    """So that one that goes on repeats it;
+    the same devices under that recipe change nothing more.
+    """
     plan = plan_with(settings, devices=2)
     run = create(plan, tmp_path / "run")
     assert run.recipe == plan.recipe
-    assert scaled(run.recipe, 2).overrides == ()
+    assert scale_recipe(run.recipe, 2).overrides == ()
 
 
 def test_devices_that_cannot_share_the_global_batch_are_refused_with_a_cure():
@@ -204,7 +266,8 @@ def test_devices_that_cannot_share_the_global_batch_are_refused_with_a_cure():
     assert "S010" in spec
     rule = "T010 global_batch (=256) must be a multiple of the 3 devices that share it"
     assert devices.endswith(
-        f"recipes/imagenet_paper.yaml:6:15 {rule} (--devices 2, or --batch-size N, which scales the learning rate)"
+        f"recipes/imagenet_paper.yaml:6:15 {rule} (--devices 2, or --batch-size N, "
+        "which scales the learning rate)"
     )
     assert plan_with(KEPT, "batch_size=8", devices=3).recipe.batch_size == 8
 
@@ -258,7 +321,9 @@ def test_a_scaled_rate_obeys_the_rules_of_rates():
     ],
 )
 def test_wrong_batches_are_one_fault_each(text, found, tmp_path):
-    """Where a recipe gives the global batch alone, a wrong one is not told of batch_size as well."""
+    """Where a recipe gives the global batch alone,
+    a wrong one is not told of batch_size as well.
+    """
     faults = faults_of(tmp_path, f"epochs: 2\n{text}\n")
     assert [line[: len(start)] for line, start in zip(faults, found, strict=True)] == found
 
@@ -266,7 +331,8 @@ def test_wrong_batches_are_one_fault_each(text, found, tmp_path):
 def test_every_fault_is_reported_at_once_with_file_line_and_column(tmp_path):
     """Typos with the nearest key, values out of range, wrong types, words that are no choice."""
     text = (
-        "name: mine\nextends: digits\nepoch: 3\nbatch_size: 0\noptimizer: {momentum: 1.5, nesterov: 1}\n"
+        "name: mine\nextends: digits\nepoch: 3\nbatch_size: 0\n"
+        "optimizer: {momentum: 1.5, nesterov: 1}\n"
         "schedule:\n  kind: linear\ndata: {std: [0]}\nseed: many\n"
     )
     found = sorted(faults_of(tmp_path, text))
@@ -320,12 +386,14 @@ def test_an_override_that_leads_nowhere_is_named():
 
 
 def test_faults_of_overrides_and_of_the_file_come_together(tmp_path):
-    """The file's first; then what cannot be read, what leads nowhere and what is wrong, as the user typed them."""
+    """The file's first; then what cannot be read,
+    what leads nowhere and what is wrong, as the user typed them.
+    """
     file = tmp_path / "recipe.yaml"
     file.write_text("extends: digits\nbatch_size: 0\n")
     flags = [
-        Override("seed", typed("--set recipe.seed")),
-        Override(("epochs", 0), typed("--epochs 0")),
+        Override("seed", place_typed("--set recipe.seed")),
+        Override(("epochs", 0), place_typed("--epochs 0")),
         "data.3=1",
     ]
     with pytest.raises(SpecError) as caught:

@@ -1,4 +1,6 @@
-"""A run directory holds all that is needed to understand, resume and validate a run, or says what it lacks."""
+"""A run directory holds all that is needed to understand,
+resume and validate a run, or says what it lacks.
+"""
 
 import json
 from dataclasses import replace
@@ -8,7 +10,7 @@ import pytest
 from archspec.errors import TrainingError
 from archspec.spec.load import load_spec
 from archspec.train.recipe.model import load_recipe
-from archspec.train.run_directory import Settings, create_run, default_path, open_run
+from archspec.train.run_directory import Settings, create_run, name_default_path, open_run
 
 SETTINGS = Settings(
     data_dir=None,
@@ -98,6 +100,6 @@ def test_settings_of_another_version_with_a_key_more_are_refused_not_guessed(tmp
 
 def test_the_default_path_is_named_after_the_spec():
     """And the time, below runs/."""
-    path = default_path(load_spec("densenetbc_digits"))
+    path = name_default_path(load_spec("densenetbc_digits"))
     assert path.parent.name == "runs"
     assert path.name.startswith("densenetbc_digits-20")

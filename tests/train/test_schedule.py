@@ -14,7 +14,9 @@ def rates(epochs=10, steps=7, **settings):
 
 
 def test_cosine_follows_loshchilov_and_hutter():
-    """Final + (start - final) (1 + cos(pi t / T)) / 2 at step t of T: equation 5 of arXiv 1608.03983."""
+    """Final + (start - final) (1 + cos(pi t / T)) / 2 at step t of T:
+    equation 5 of arXiv 1608.03983.
+    """
     expected = 0.01 + (0.4 - 0.01) * (1 + np.cos(np.pi * np.arange(70) / 70)) / 2
     np.testing.assert_allclose(
         rates(kind="cosine", learning_rate=0.4, final=0.01), expected, rtol=1e-12
@@ -22,14 +24,18 @@ def test_cosine_follows_loshchilov_and_hutter():
 
 
 def test_step_divides_by_ten_at_half_and_three_quarters():
-    """As in section 4.2 of arXiv 1608.06993: 300 epochs, 0.1 divided by 10 at epochs 150 and 225."""
+    """As in section 4.2 of arXiv 1608.06993: 300 epochs,
+    0.1 divided by 10 at epochs 150 and 225.
+    """
     found = rates(300, 5, kind="step", learning_rate=0.1)
     expected = [0.1] * 750 + [0.01] * 375 + [0.001] * 375
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_step_takes_epochs_as_well_as_shares():
-    """The paper on ImageNet: 90 epochs, divided at epochs 30 and 60, counted with those of a warm-up."""
+    """The paper on ImageNet: 90 epochs, divided at epochs 30 and 60,
+    counted with those of a warm-up.
+    """
     for warmup in (0, 2):
         found = rates(
             90, 7, kind="step", learning_rate=0.1, milestones=(30, 60), warmup_epochs=warmup

@@ -52,7 +52,9 @@ def data():
 
 
 def by_hand(recipe: Recipe, rates):
-    """Softmax regression: v <- m v + g + decay p; p <- p - rate v, or - rate (g + decay p + m v) with Nesterov."""
+    """Softmax regression: v <- m v + g + decay p;
+    p <- p - rate v, or - rate (g + decay p + m v) with Nesterov.
+    """
     images, labels, *parameters = (part.astype(np.float64) for part in data())
     settings = recipe.optimizer
     velocities = [np.zeros_like(p) for p in parameters]
@@ -80,19 +82,21 @@ def by_hand(recipe: Recipe, rates):
 
 @pytest.mark.parametrize("case", CASES)
 def test_twenty_steps_move_parameters_as_the_published_rules_do(case):
-    """Weights, bias, losses and right answers of softmax regression on fixed data, the rate changing each step."""
+    """Weights, bias, losses and right answers of softmax regression on fixed data,
+    the rate changing each step.
+    """
     prepare()
     import mindspore as ms
     from mindspore import Tensor, nn
 
-    from archspec.train.step import TrainStep, sgd
+    from archspec.train.step import TrainStep, make_sgd
 
     recipe = recipe_of(**CASES[case])
     rates = (0.5 * np.linspace(1, 0.05, STEPS)).tolist()
     images, labels, weight, bias = data()
     ms.set_context(mode=ms.GRAPH_MODE)
     network = nn.Dense(FEATURES, CLASSES, weight_init=Tensor(weight), bias_init=Tensor(bias))
-    step = TrainStep(network, sgd(network, recipe, rates), recipe, world=1)
+    step = TrainStep(network, make_sgd(network, recipe, rates), recipe, world=1)
     network.set_train(True)
     results = [step(Tensor(x), Tensor(y)) for x, y in zip(images, labels, strict=True)]
     parameters, losses, rights = by_hand(recipe, rates)

@@ -15,7 +15,7 @@ from weights.networks import same
 from weights.torch_files import archive, ordered, save, storage, tensor
 
 from archspec.errors import ArchspecError, ModelFileError
-from archspec.file_kinds import HEAD, SAFETENSORS, kind_of
+from archspec.file_kinds import HEAD, SAFETENSORS, identify_kind
 from archspec.runtime import prepare
 from archspec.weights.formats.weight_files import read_tensors, read_weights, write_tensors
 
@@ -74,7 +74,7 @@ def test_a_safetensors_file_of_any_length_of_header_is_one(tmp_path):
             file.write_bytes(struct.pack("<Q", len(header)) + header + padded[8 + size :])
             first_bytes.add(len(header) % 256)
             assert list(read_tensors(file)) == [name]
-            assert kind_of(file.read_bytes()[:HEAD]) == SAFETENSORS
+            assert identify_kind(file.read_bytes()[:HEAD]) == SAFETENSORS
     assert 128 in first_bytes
 
 

@@ -11,7 +11,9 @@ import pytest
 
 @pytest.fixture(scope="session")
 def as_ruff_has_it() -> Callable[[str], None]:
-    """A function that asserts that ruff finds no fault in a text and would format it no other way."""
+    """A function that asserts that ruff finds no fault in a text
+    and would format it no other way.
+    """
 
     def check(text: str) -> None:
         for arguments in (("check",), ("format", "--check")):

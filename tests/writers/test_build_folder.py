@@ -66,7 +66,9 @@ numpy.save(sys.argv[4], model.set_train(False)(images).asnumpy())
 
 
 def test_the_folder_holds_the_spec_the_report_and_the_module(tmp_path: Path) -> None:
-    """Each reads back: the equal spec, the report with both digests, the writer's text and its length."""
+    """Each reads back: the equal spec, the report with both digests,
+    the writer's text and its length.
+    """
     folder = tmp_path / "deep" / "er"
     lines, _ = build_folder(SMALL, folder)
     graph = build_graph(SMALL)
@@ -150,7 +152,9 @@ def test_a_folder_without_permission_is_told(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_up_leaves_the_earlier_files_whole(tmp_path: Path) -> None:
-    """With room for 1,500 bytes a file the report does not fit: what stood there stays, nothing half-written."""
+    """With room for 1,500 bytes a file the report does not fit:
+    what stood there stays, nothing half-written.
+    """
     build_folder(SMALL, tmp_path)
     before = contents(tmp_path)
     code = """if True:

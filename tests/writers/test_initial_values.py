@@ -45,7 +45,9 @@ def initial(ms: Any, *cells: Any, kind: str = KINDS[0]) -> list[Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_network_starts_alike_wherever_it_is_made(ms: Any, kind: str) -> None:
-    """From Python, and as the saved module without this package; another seed gives other values."""
+    """From Python, and as the saved module without this package;
+    another seed gives other values.
+    """
     ms.set_seed(3)
     ours = weights(create_model(SPEC, initialisation=kind))
     ms.set_seed(3)
@@ -62,7 +64,9 @@ def test_a_network_starts_alike_wherever_it_is_made(ms: Any, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_convolutions_start_he_normal_and_the_classifier_he_uniform(ms: Any, kind: str) -> None:
-    """Variance 2 / fan (arXiv 1502.01852); the dense layer within 1 / sqrt(inputs), bias 0; norms as they are."""
+    """Variance 2 / fan (arXiv 1502.01852); the dense layer within 1 / sqrt(inputs),
+    bias 0; norms as they are.
+    """
     ms.set_seed(1)
     found = weights(create_model("densenet121", overrides=["input.height=32"], initialisation=kind))
     fan = {"he_normal_fan_out": 32 * 9, "he_normal_fan_in": 128 * 9}[kind]
@@ -78,7 +82,9 @@ def test_convolutions_start_he_normal_and_the_classifier_he_uniform(ms: Any, kin
 
 
 def test_initial_values_are_bit_for_bit_those_of_mindcvs_initialisers(ms: Any) -> None:
-    """`HeNormal(sqrt 5, fan_out, relu)` and `HeUniform(sqrt 5, fan_in, leaky_relu)`, drawn with the same seed."""
+    """`HeNormal(sqrt 5, fan_out, relu)` and `HeUniform(sqrt 5, fan_in, leaky_relu)`,
+    drawn with the same seed.
+    """
     from mindspore.common import initializer as init
 
     nn = ms.nn
@@ -100,7 +106,9 @@ def test_initial_values_are_bit_for_bit_those_of_mindcvs_initialisers(ms: Any) -
 def test_fans_are_counted_within_a_group_and_the_right_way_round(
     ms: Any, kind: str, grouped: int, depthwise: int, transposed: int
 ) -> None:
-    """What an output reads or an input reaches: 64 -> 128 channels in 4 groups, one by one, and transposed."""
+    """What an output reads or an input reaches:
+    64 -> 128 channels in 4 groups, one by one, and transposed.
+    """
     nn = ms.nn
     found = initial(
         ms,

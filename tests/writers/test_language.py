@@ -1,7 +1,7 @@
 """Random networks over the whole language: what MindSpore runs of a spec is what its graph says.
 
-Shapes and values are compared with a NumPy forward, in both modes: two places that each know a default, of a padding
-or of an order, are found out here whichever setting it is.
+Shapes and values are compared with a NumPy forward, in both modes: two places that each know a
+default, of a padding or of an order, are found out here whichever setting it is.
 """
 
 from __future__ import annotations

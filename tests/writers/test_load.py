@@ -60,7 +60,9 @@ def ms() -> Iterator[Any]:
 
 @pytest.fixture
 def peers(ms: Any) -> Any:
-    """A function that gives ours and the hand-written network, with the same random weights and statistics."""
+    """A function that gives ours and the hand-written network,
+    with the same random weights and statistics.
+    """
     from handwritten import HandwrittenDenseNet, our_name
 
     def make(spec: Spec, *widths: Any) -> tuple[Any, Any]:
@@ -88,7 +90,9 @@ def images(ms: Any, *shape: int) -> Any:
 
 @pytest.mark.parametrize("name", slow_unless(("densenet121",), ("densenet121", *LARGE)))
 def test_a_network_written_by_hand_gives_the_same_logits(ms: Any, peers: Any, name: str) -> None:
-    """The same weights, called by MindCV's names, in a network that concatenates a list for each layer."""
+    """The same weights, called by MindCV's names,
+    in a network that concatenates a list for each layer.
+    """
     from handwritten import VARIANTS
 
     ours, theirs = peers(load_spec(name), *VARIANTS[name])
@@ -169,7 +173,9 @@ def test_a_wrong_number_of_classes_is_a_fault_of_the_spec(spec: Any, num_classes
 
 
 def test_what_is_no_spec_raises_ours(tmp_path: Path) -> None:
-    """Names that do not exist, files that are not there, overrides that break a rule, images too small."""
+    """Names that do not exist, files that are not there,
+    overrides that break a rule, images too small.
+    """
     for wrong in ("densent121", tmp_path / "none.yaml"):
         with pytest.raises(SpecError):
             create_model(wrong)
@@ -213,7 +219,9 @@ def python(code: str, folder: Path) -> str:
 
 
 def test_the_package_alone_never_imports_mindspore(tmp_path: Path) -> None:
-    """Not even `create_model`, before it is called; a name that is not there is an AttributeError as ever."""
+    """Not even `create_model`, before it is called;
+    a name that is not there is an AttributeError as ever.
+    """
     code = """if True:
         import sys, archspec
         assert "create_model" in archspec.__all__

@@ -1,4 +1,6 @@
-"""An exported MINDIR computes in evaluation what the network does; a failed export leaves nothing."""
+"""An exported MINDIR computes in evaluation what the network does;
+a failed export leaves nothing.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +138,9 @@ def test_the_network_goes_on_as_before(ms: Any, network: Any, tmp_path: Path) ->
 def test_the_file_is_like_other_files_and_takes_an_older_ones_place(
     ms: Any, network: Any, tmp_path: Path
 ) -> None:
-    """Readable and writable by its owner, whatever it is called: MindSpore alone writes 0400 and `.mindir`."""
+    """Readable and writable by its owner, whatever it is called:
+    MindSpore alone writes 0400 and `.mindir`.
+    """
     target = tmp_path / "network.of.mine"
     target.write_bytes(b"old")
     export_mindir(network, SHAPE, target)
@@ -149,7 +153,9 @@ def test_the_file_is_like_other_files_and_takes_an_older_ones_place(
 def test_a_place_that_cannot_be_written_is_told(
     ms: Any, network: Any, tmp_path: Path, place: str
 ) -> None:
-    """No such folder, a file for a folder, a folder for the file: named, and nothing left behind."""
+    """No such folder, a file for a folder, a folder for the file:
+    named, and nothing left behind.
+    """
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     with pytest.raises(ArchspecError, match="W002 cannot be written") as fault:
@@ -160,7 +166,9 @@ def test_a_place_that_cannot_be_written_is_told(
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
-    """A file of more than 4,000 bytes is refused by the system: one clear error, the older file is whole."""
+    """A file of more than 4,000 bytes is refused by the system:
+    one clear error, the older file is whole.
+    """
     target = tmp_path / "network.mindir"
     target.write_bytes(b"old")
     code = """if True:

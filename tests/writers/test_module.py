@@ -1,4 +1,6 @@
-"""The emitted text computes what the graph says, in both modes, whatever the spec; and reads well."""
+"""The emitted text computes what the graph says, in both modes,
+whatever the spec; and reads well.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify_or_raise
-from archspec.writers.mindspore.load import import_text, network_of
+from archspec.writers.mindspore.load import create_network, import_text
 from archspec.writers.mindspore.module import write_module
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -34,7 +36,9 @@ ACTIVATIONS = ("relu", "relu6", "silu", "gelu", "hard_swish")
 
 
 def graph_of(**settings_of_spec: Any) -> Graph:
-    """A verified graph; two blocks of two layers of 3 channels on 13 x 11 pixels where nothing else is said."""
+    """A verified graph; two blocks of two layers
+    of 3 channels on 13 x 11 pixels where nothing else is said.
+    """
     usual = {
         "input": {"channels": 2, "height": 13, "width": 11},
         "stem": BARE,
@@ -121,7 +125,7 @@ def ms() -> Iterator[Any]:
 
 def filled(ms: Any, graph: Graph, seed: int = 0) -> tuple[Any, dict[str, Any]]:
     """The emitted network with random weights and statistics, and these."""
-    network, parameters = network_of(graph), oracle.random_parameters(graph.ops.values(), seed)
+    network, parameters = create_network(graph), oracle.random_parameters(graph.ops.values(), seed)
     given_ones = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
     assert ms.load_param_into_net(network, given_ones) == ([], [])
     return network, parameters
@@ -151,7 +155,9 @@ def same_in_both_modes_and_near_the_oracle(ms: Any, graph: Graph, images: Any) -
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_small_network_computes_what_its_graph_says(ms: Any, case: str) -> None:
-    """Graph mode, PyNative and a NumPy forward agree, with weights and statistics that hide nothing."""
+    """Graph mode, PyNative and a NumPy forward agree,
+    with weights and statistics that hide nothing.
+    """
     graph = graph_of(**CASES[case])
     same_in_both_modes_and_near_the_oracle(ms, graph, images_for(graph))
 
@@ -271,7 +277,9 @@ def graphs(draw: Any) -> Graph:
 def test_any_spec_gives_a_right_and_readable_module(
     ms: Any, graph: Graph, as_ruff_has_it: Any
 ) -> None:
-    """Parameters are the graph's by name and shape, logits the oracle's, the text as ruff would have it."""
+    """Parameters are the graph's by name and shape, logits the oracle's,
+    the text as ruff would have it.
+    """
     network, parameters = filled(ms, graph)
     found = {parameter.name: parameter.shape for parameter in network.get_parameters()}
     assert found == oracle.shapes(graph.ops.values())
@@ -288,7 +296,9 @@ def test_any_spec_gives_a_right_and_readable_module(
 
 
 def hidden_settings(ms: Any, network: Any) -> dict[str, float]:
-    """What evaluation does not show: rates of dropout, and how much of the statistics a training step keeps."""
+    """What evaluation does not show: rates of dropout,
+    and how much of the statistics a training step keeps.
+    """
     cells = dict(network.cells_and_names())
     rates = {name: cell.p for name, cell in cells.items() if isinstance(cell, ms.nn.Dropout)}
     norms = {
@@ -319,7 +329,9 @@ def test_blocks_share_a_class_where_their_layers_are_alike() -> None:
 
 
 def test_a_block_is_a_loop_unless_a_layer_of_it_differs() -> None:
-    """A class for each kind of layer; blocks whose layers are alike, by whatever key, share the loop."""
+    """A class for each kind of layer; blocks whose layers are alike,
+    by whatever key, share the loop.
+    """
     unlike = {"layers": 3, "layer_at": {2: "basic"}}
     graph = graph_of(
         blocks=[{"layers": 3}, unlike, {"layers": 2, "layer_at": {1: "bottleneck"}}, unlike]
@@ -334,7 +346,9 @@ def test_a_block_is_a_loop_unless_a_layer_of_it_differs() -> None:
 
 
 def test_widths_that_coincide_are_called_by_what_they_are() -> None:
-    """With a growth rate of 1, a bottleneck's width equals its factor; it is still their product."""
+    """With a growth rate of 1, a bottleneck's width equals its factor;
+    it is still their product.
+    """
     text = write_module(graph_of(growth_rate=1, blocks=[{"layers": 2}]))
     assert "self.conv1 = conv(in_channels, bottleneck * growth_rate, 1)" in text
     assert "self.conv2 = conv(bottleneck * growth_rate, growth_rate, 3)" in text

@@ -18,9 +18,9 @@ from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.load import create_network
 from archspec.writers.mindspore.module import write_module
-from archspec.writers.mindspore.names import CELL_NAMES, name_faults
+from archspec.writers.mindspore.names import CELL_NAMES, find_name_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,9 @@ def named(*names: str) -> Graph:
 
 
 def test_the_names_that_are_refused_are_those_of_the_installed_cell() -> None:
-    """A new version of MindSpore that adds one is noticed here; what begins with _ no step may be called."""
+    """A new version of MindSpore that adds one is noticed here;
+    what begins with _ no step may be called.
+    """
     prepare()
     from mindspore import nn
 
@@ -44,7 +46,9 @@ def test_the_names_that_are_refused_are_those_of_the_installed_cell() -> None:
     "name", ["phase", "cells", "training", "compile", "construct", "to", "block.phase", "class"]
 )
 def test_a_name_that_would_replace_a_part_of_every_cell_is_refused(name: str) -> None:
-    """W003 at the operator, by the writer and by what makes the network live; so are Python's words."""
+    """W003 at the operator, by the writer and by what makes the network live;
+    so are Python's words.
+    """
     with pytest.raises(GraphError, match=r"W003 '(\w+)' cannot name an operator") as caught:
         write_module(named(name))
     (fault,) = caught.value.diagnostics
@@ -53,13 +57,13 @@ def test_a_name_that_would_replace_a_part_of_every_cell_is_refused(name: str) ->
         "give the step another name",
     )
     with pytest.raises(GraphError, match="W003"):
-        network_of(named(name))
+        create_network(named(name))
 
 
 def test_all_names_that_cannot_stand_are_told_at_once() -> None:
     """One fault for each operator, and one for an operator that is also where others are."""
     graph = named("phase", "reduce", "cells", "reduce.inner")
-    faults = [fault.message.partition(":")[0] for fault in name_faults(graph)]
+    faults = [fault.message.partition(":")[0] for fault in find_name_faults(graph)]
     assert faults == [
         *("'phase' cannot name an operator", "'cells' cannot name an operator"),
         "'features.denseblock1.denselayer1.reduce' names an operator, and others inside it",
@@ -76,7 +80,7 @@ def test_a_name_of_the_installed_version_alone_is_refused_too(
     monkeypatch.setattr(nn.Cell, "reduced", None, raising=False)
     assert write_module(named("reduced"))
     with pytest.raises(GraphError, match="W003 'reduced' cannot name an operator"):
-        network_of(named("reduced"))
+        create_network(named("reduced"))
 
 
 @pytest.mark.parametrize(
@@ -86,13 +90,13 @@ def test_names_that_the_text_itself_uses_are_free(name: str) -> None:
     """A step may be called as a variable, a function or a class of the module is."""
     prepare()
     for graph in (named("first", name), named("first", f"{name}.{name}")):
-        assert type(network_of(graph)).__name__ == "Network"
+        assert type(create_network(graph)).__name__ == "Network"
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_no_shipped_spec_has_a_name_that_cannot_stand(name: str) -> None:
     """Nor has one that a spec's steps get where they say none."""
-    assert name_faults(build_graph(load_spec(name))) == ()
+    assert find_name_faults(build_graph(load_spec(name))) == ()
 
 
 def test_build_refuses_it_where_mindspore_is_missing(
@@ -118,4 +122,4 @@ def test_build_refuses_it_where_mindspore_is_missing(
 def test_a_graph_of_another_name_is_no_python() -> None:
     """For graphs that come from elsewhere."""
     graph = named("a")
-    assert [fault.code for fault in name_faults(replace(graph, name="a b"))] == ["W003"]
+    assert [fault.code for fault in find_name_faults(replace(graph, name="a b"))] == ["W003"]

@@ -1,4 +1,6 @@
-"""Every operator, rule and template in small networks: graph mode and PyNative agree with a NumPy forward."""
+"""Every operator, rule and template in small networks:
+graph mode and PyNative agree with a NumPy forward.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from archspec.operators.table import OPERATORS
 from archspec.runtime import prepare
 from archspec.spec.connectivity import RuleName
 from archspec.spec.model import Spec
-from archspec.spec.templates import templates
+from archspec.spec.templates import load_templates
 from archspec.verifiers.verify import verify_or_raise
-from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.load import create_network
 from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5
@@ -179,18 +181,18 @@ CASES: dict[str, dict[str, Any]] = {
             "stem": {"steps": name, "channels": 4, "pool": "none"},
             "input": {"height": 16, "width": 12},
         }
-        for name in templates("stems")
+        for name in load_templates("stems")
     },
     "every template of a layer": {
-        "blocks": [{"layers": 2, "layer": name} for name in templates("layers")],
+        "blocks": [{"layers": 2, "layer": name} for name in load_templates("layers")],
         "transition": {"pool": "none"},
         "growth_rate": 4,
         "bottleneck": 2,
     },
     "every template of a transition": {
         "input": {"height": 40, "width": 32},
-        "blocks": [{"layers": 1}] * (1 + len(templates("transitions"))),
-        "transitions": [{"steps": name} for name in templates("transitions")],
+        "blocks": [{"layers": 1}] * (1 + len(load_templates("transitions"))),
+        "transitions": [{"steps": name} for name in load_templates("transitions")],
     },
     **{
         f"head {name}": {"head": {"steps": name, "num_classes": 3}}
@@ -215,7 +217,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def graph_of(**settings_of_spec: Any) -> Graph:
-    """A verified graph; two blocks of two layers of 3 channels on 13 x 11 pixels where nothing else is said."""
+    """A verified graph; two blocks of two layers
+    of 3 channels on 13 x 11 pixels where nothing else is said.
+    """
     usual = {
         "input": {"channels": 2, "height": 13, "width": 11},
         "stem": BARE,
@@ -245,9 +249,11 @@ def outputs(ms: Any, network: Any, images: Any, mode: int) -> list[Any]:
 def test_a_network_of_it_computes_what_its_graph_says(
     ms: Any, case: str, as_ruff_has_it: Any
 ) -> None:
-    """Equal bits in both modes, near the NumPy forward; parameters by the graph's names; a text as ruff has it."""
+    """Equal bits in both modes, near the NumPy forward;
+    parameters by the graph's names; a text as ruff has it.
+    """
     graph = graph_of(**CASES[case])
-    network, parameters = network_of(graph), oracle.random_parameters(graph.ops.values(), 0)
+    network, parameters = create_network(graph), oracle.random_parameters(graph.ops.values(), 0)
     given = {name: ms.Parameter(value, name=name) for name, value in parameters.items()}
     assert ms.load_param_into_net(network, given) == ([], [])
     images = (
@@ -268,7 +274,9 @@ def test_a_network_of_it_computes_what_its_graph_says(
 
 
 def test_every_kind_of_operator_stands_in_one_of_these_networks() -> None:
-    """So that an operator that is new cannot be forgotten; test_module.py has the activations that are missing."""
+    """So that an operator that is new cannot be forgotten;
+    test_module.py has the activations that are missing.
+    """
     kinds = {op.kind for case in CASES.values() for op in graph_of(**case).ops.values()}
     elsewhere = {"relu6", "gelu", "hard_swish", "dropout", "output"}
     assert kinds | elsewhere == set(OPERATORS)

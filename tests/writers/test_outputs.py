@@ -1,4 +1,6 @@
-"""A network of several outputs: a tuple in the order of the graph's outputs, in both modes and in an export."""
+"""A network of several outputs: a tuple in the order of the graph's outputs,
+in both modes and in an export.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def tensors(given: Any) -> list[Any]:
 def test_features_come_beside_the_heads_output(
     ms: Any, tmp_path: Path, features: tuple[int, ...], head: str
 ) -> None:
-    """Each as the NumPy forward says it, in graph mode, in PyNative and from a MINDIR with a free batch."""
+    """Each as the NumPy forward says it, in graph mode,
+    in PyNative and from a MINDIR with a free batch.
+    """
     spec = spec_of(features, head)
     graph, network = build_graph(spec), create_model(spec)
     parameters = oracle.random_parameters(graph.ops.values(), 3)

@@ -25,9 +25,9 @@ from archspec.graph.ir import Graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from archspec.writers.pictures.diagrams import runs
+from archspec.writers.pictures.diagrams import find_runs
 from archspec.writers.pictures.draw import draw
-from archspec.writers.pictures.layout import layout
+from archspec.writers.pictures.layout import lay_out
 from archspec.writers.pictures.primitives import Group, Text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -57,7 +57,9 @@ def small(*layers: int, name: str = "small") -> Graph:
 
 
 def without_edge(graph: Graph, source: int, layer: int) -> Graph:
-    """The graph whose layer no longer reads a source in block 1; its weights are narrowed to fit."""
+    """The graph whose layer no longer reads a source in block 1;
+    its weights are narrowed to fit.
+    """
     join, place = graph.ops[f"{BLOCK}.concat{layer}"], f"{BLOCK}.denselayer{layer}"
     norm, conv = graph.ops[f"{place}.norm1"], graph.ops[f"{place}.conv1"]
     width = norm.attrs["channels"] - (8 if source == 0 else 4)
@@ -147,7 +149,9 @@ def test_a_dropped_edge_is_not_drawn_and_the_block_says_what_it_lacks(tmp_path: 
 
 
 def test_a_large_block_is_a_matrix_with_the_same_connections(tmp_path: Path) -> None:
-    """56 layers have 1,596 connections: cells instead of arcs, with a hole where an edge was dropped."""
+    """56 layers have 1,596 connections: cells instead of arcs,
+    with a hole where an edge was dropped.
+    """
     graph = without_edge(small(56), 30, 40)
     block = blocks_of(drawn(graph, tmp_path, ".svg"))[BLOCK]
     assert not list(block.iter(f"{SVG}path"))
@@ -155,7 +159,9 @@ def test_a_large_block_is_a_matrix_with_the_same_connections(tmp_path: Path) -> 
 
 
 def test_the_output_gathers_what_the_graph_joins(tmp_path: Path) -> None:
-    """The rail below the nodes has one stroke for each joined source, and none for one that is left out."""
+    """The rail below the nodes has one stroke for each joined source,
+    and none for one that is left out.
+    """
     graph = small(4)
     join = graph.ops[f"{BLOCK}.concat"]
     twice = graph.with_op(
@@ -215,7 +221,9 @@ def visible(text: str) -> str:
 
 
 def test_hostile_names_are_text_in_svg(tmp_path: Path) -> None:
-    """A name with tags, quotes and control characters leaves well-formed XML, and is shown as it is."""
+    """A name with tags, quotes and control characters leaves well-formed XML,
+    and is shown as it is.
+    """
     file = drawn(hostile_graph(), tmp_path, ".svg")
     assert next(ET.parse(file).iter(f"{SVG}title")).text == visible(HOSTILE)
     assert list(blocks_of(file)) == [visible(HOSTILE)]
@@ -268,8 +276,10 @@ def test_the_page_refers_to_nothing_outside(tmp_path: Path) -> None:
 
 
 def test_png_is_a_picture_and_not_blank(tmp_path: Path) -> None:
-    """Pillow opens it; it has the picture's proportions, a white ground, ink, and the sources' colours."""
-    file, page = drawn(small(3, 2), tmp_path, ".png"), layout(small(3, 2))
+    """Pillow opens it; it has the picture's proportions, a white ground, ink,
+    and the sources' colours.
+    """
+    file, page = drawn(small(3, 2), tmp_path, ".png"), lay_out(small(3, 2))
     with Image.open(file) as image:
         image.load()
         assert image.size == (2 * page.width, pytest.approx(2 * page.height, abs=2))
@@ -297,7 +307,7 @@ def test_no_text_overlaps_another_or_leaves_the_page(name: str) -> None:
 
     renderer = RendererAgg(10, 10, 72)
     made = {"one layer": lambda: small(1, 1), "long names": lambda: hostile_graph("W" * 400)}
-    picture = layout(made[name]() if name in made else build_graph(load_spec(name)))
+    picture = lay_out(made[name]() if name in made else build_graph(load_spec(name)))
     boxes = []
     for text in texts_of(picture.items):
         font = FontProperties(
@@ -322,7 +332,9 @@ def test_no_text_overlaps_another_or_leaves_the_page(name: str) -> None:
 
 @pytest.mark.parametrize("layers", [(1000,), (20,) * 64])
 def test_files_stay_small_however_many_connections(tmp_path: Path, layers: tuple[int, ...]) -> None:
-    """Half a million connections, or 64 blocks: below a megabyte, and every connection is still in it."""
+    """Half a million connections, or 64 blocks:
+    below a megabyte, and every connection is still in it.
+    """
     graph = small(*layers)
     file = drawn(graph, tmp_path, ".svg")
     assert file.stat().st_size < 1_000_000
@@ -334,8 +346,8 @@ def test_files_stay_small_however_many_connections(tmp_path: Path, layers: tuple
 
 def test_a_run_is_successive_numbers() -> None:
     """The first and last of each run."""
-    assert list(runs({5, 0, 2, 1, 7, 8})) == [(0, 2), (5, 5), (7, 8)]
-    assert list(runs(())) == []
+    assert list(find_runs({5, 0, 2, 1, 7, 8})) == [(0, 2), (5, 5), (7, 8)]
+    assert list(find_runs(())) == []
 
 
 @pytest.mark.parametrize("name", ["graph.gif", "graph", "graph.svg.gz", ".svg"])
@@ -356,7 +368,9 @@ def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
 
 
 def test_a_target_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """W002 for a missing folder, a file taken for a folder, a folder of that name, a name too long."""
+    """W002 for a missing folder, a file taken for a folder,
+    a folder of that name, a name too long.
+    """
     (tmp_path / "folder.svg").mkdir()
     (tmp_path / "file").touch()
     before = sorted(tmp_path.rglob("*"))
@@ -399,7 +413,9 @@ except ArchspecError as error:
 
 
 def test_a_write_that_fails_halfway_leaves_the_old_file(tmp_path: Path) -> None:
-    """A real process that may write 500 bytes only: W002, the old picture is whole, no remains beside it."""
+    """A real process that may write 500 bytes only:
+    W002, the old picture is whole, no remains beside it.
+    """
     target = tmp_path / "graph.svg"
     target.write_text("old")
     run = subprocess.run(
@@ -524,7 +540,9 @@ def texts_in(file: Path) -> list[str | None]:
 
 
 def test_other_rules_are_drawn_by_their_connections_and_named(tmp_path: Path) -> None:
-    """Arcs as derived from the graph; the sentence has both counts and the rule; the layers' growth as a span."""
+    """Arcs as derived from the graph; the sentence has both counts and the rule;
+    the layers' growth as a span.
+    """
     graph = relative(blocks=({"layers": 5, "growth_rate": [3, 9, 4, 4, 4]},), connectivity="log")
     file = drawn(graph, tmp_path, ".svg")
     assert sorted(arcs_between_nodes(blocks_of(file)[BLOCK])) == sorted(derived(graph))
@@ -545,7 +563,9 @@ def test_other_rules_are_drawn_by_their_connections_and_named(tmp_path: Path) ->
 def test_what_a_block_does_beside_its_layers_is_seen(
     tmp_path: Path, block: dict[str, object], words: str
 ) -> None:
-    """An aggregation is a box before the output, what goes round the layers a second rail; words say the same."""
+    """An aggregation is a box before the output,
+    what goes round the layers a second rail; words say the same.
+    """
     graph = relative(blocks=({"layers": 3, **block},))
     file = drawn(graph, tmp_path, ".svg")
     assert any(words in (text or "") for text in texts_in(file))
@@ -563,7 +583,9 @@ def test_what_a_block_does_beside_its_layers_is_seen(
 
 
 def test_a_skip_and_a_feature_map_are_seen(tmp_path: Path) -> None:
-    """A line on the left and a word on the right for the skip, the stride in the box of the feature map."""
+    """A line on the left and a word on the right for the skip,
+    the stride in the box of the feature map.
+    """
     graph = relative(
         blocks=({"layers": 1}, {"layers": 1}, {"layers": 1}),
         transitions=[
@@ -585,7 +607,7 @@ def test_the_tree_and_the_table_say_it_in_words() -> None:
     from rich.console import Console
 
     from archspec.graph.report import report
-    from archspec.writers.tables import stage_table, summary, tree
+    from archspec.writers.tables import make_stage_table, make_tree, write_summary
 
     graph = relative(
         blocks=(
@@ -598,7 +620,9 @@ def test_the_tree_and_the_table_say_it_in_words() -> None:
     )
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(summary(report(graph)), stage_table(report(graph), graph), tree(graph))
+        console.print(
+            write_summary(report(graph)), make_stage_table(report(graph), graph), make_tree(graph)
+        )
     text = captured.get()
     assert "feature maps: block 1 (9 channels, stride 1), block 2 (20 channels, stride 2)" in text
     assert "layers add 4, 6, 5 channels" in text
@@ -612,12 +636,12 @@ def test_the_tree_opens_each_run_of_layers_that_are_alike() -> None:
     """The first two of a run and its last; what lies between them is counted."""
     from rich.console import Console
 
-    from archspec.writers.tables import tree
+    from archspec.writers.tables import make_tree
 
     graph = relative(blocks=({"layers": 9, "layer_at": {1: "basic", 2: "basic"}},))
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(tree(graph))
+        console.print(make_tree(graph))
     named = [
         line.split()[-1]
         for line in captured.get().splitlines()

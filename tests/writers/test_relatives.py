@@ -14,7 +14,7 @@ from archspec.graph.ir import Graph
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.writers.mindspore.load import network_of
+from archspec.writers.mindspore.load import create_network
 from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5
@@ -59,7 +59,9 @@ def images(ms: Any, graph: Graph, batch: int) -> Any:
 def test_the_module_of_every_shipped_spec_is_as_ruff_would_have_it(
     name: str, as_ruff_has_it: Any
 ) -> None:
-    """Of a length that a person reads, no class unused, and nothing imported but MindSpore's and Python's own."""
+    """Of a length that a person reads, no class unused,
+    and nothing imported but MindSpore's and Python's own.
+    """
     text = write_module(build_graph(load_spec(name)))
     as_ruff_has_it(text)
     lines = text.splitlines()
@@ -83,7 +85,7 @@ def test_the_module_of_every_shipped_spec_is_as_ruff_would_have_it(
 def test_a_relative_computes_what_its_graph_says(ms: Any, name: str) -> None:
     """The whole network on small images, in both modes, against the NumPy forward."""
     graph = small(name)
-    network, parameters = network_of(graph), oracle.random_parameters(graph.ops.values(), 0)
+    network, parameters = create_network(graph), oracle.random_parameters(graph.ops.values(), 0)
     given = {key: ms.Parameter(value, name=key) for key, value in parameters.items()}
     assert ms.load_param_into_net(network, given) == ([], [])
     x = images(ms, graph, 2)
@@ -105,7 +107,7 @@ def test_training_lowers_the_loss_of_a_relative(ms: Any, name: str) -> None:
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_seed(1)
     graph = small(name)
-    network = network_of(graph).set_train(True)
+    network = create_network(graph).set_train(True)
     parameters = ms.ParameterTuple(network.trainable_params())
     optimizer = nn.Momentum(parameters, learning_rate=0.02, momentum=0.9)
     x = images(ms, graph, 4)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from archspec.errors import ModelFileError, counted
+from archspec.errors import ModelFileError, format_count
 from archspec.readers.onnx.call import TYPES
 from archspec.readers.onnx.decode import OWN_DOMAIN, VALUES, Model, Node, Span
 from archspec.readers.protobuf import Broken, Wire, mapped
@@ -59,7 +59,7 @@ def _refuse_twins(nodes: Iterable[Node]) -> None:
     named = (node.called for node in nodes if node.called and node.kind != "Constant")
     name, count = next(iter(Counter(named).most_common(1)), ("", 0))
     if count > 1:
-        raise Broken(f"{counted(count, 'node')} are called {name[:200]}")
+        raise Broken(f"{format_count(count, 'node')} are called {name[:200]}")
 
 
 def _invalid(path: Path, said: str) -> Exception:

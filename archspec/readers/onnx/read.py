@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from archspec.errors import counted
+from archspec.errors import format_count
 from archspec.graph.ir import Graph
 from archspec.readers.onnx.decode import Model, read_model
 from archspec.readers.onnx.interpret import run_model
@@ -109,5 +109,8 @@ def _quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:
         if node.kind.endswith("DequantizeLinear") and node.outputs
     )
     if kinds[Feature] or kinds[Tensor]:
-        maps, weights = counted(kinds[Feature], "feature map"), counted(kinds[Tensor], "weight")
+        maps, weights = (
+            format_count(kinds[Feature], "feature map"),
+            format_count(kinds[Tensor], "weight"),
+        )
         yield f"{maps} and {weights} are quantised: rounding and clipping are not compared"

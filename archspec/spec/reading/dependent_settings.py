@@ -1,8 +1,8 @@
 """Settings of a recipe that mean something beside some values of another setting alone.
 
-They are refused beside any other value (archspec/train/recipe/ineffective_settings.py). But what a child or `--set`
-says replaces: it leaves nothing of its parent's that has lost its meaning so, as another kind of
-norm leaves no settings of the parent's.
+They are refused beside any other value (archspec/train/recipe/ineffective_settings.py). But what a
+child or `--set` says replaces: it leaves nothing of its parent's that has lost its meaning so, as
+another kind of norm leaves no settings of the parent's.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from operator import eq
 from typing import Any
 
 from archspec.settings import Path
-from archspec.spec.reading.document import Document, drop
+from archspec.spec.reading.document import Document, drop_path
 
 
 @dataclass(frozen=True, slots=True)
-class Dependent:
+class DependentSetting:
     """A setting, the one that it depends on, and what must hold of that one's value."""
 
     path: Path
@@ -30,30 +30,30 @@ class Dependent:
     """The value that turns the setting off: it may stand anywhere."""
 
 
-def _of_the_schedule(key: str, kind: str) -> Dependent:
+def _schedule_setting(key: str, kind: str) -> DependentSetting:
     rule = f"{key} is a setting of the schedule {kind}, not of {{0}}"
-    return Dependent(("schedule", key), ("schedule", "kind"), partial(eq, kind), rule)
+    return DependentSetting(("schedule", key), ("schedule", "kind"), partial(eq, kind), rule)
 
 
-DEPENDENTS = (
-    _of_the_schedule("milestones", "step"),
-    _of_the_schedule("factor", "step"),
-    _of_the_schedule("final", "cosine"),
-    Dependent(
+DEPENDENT_SETTINGS = (
+    _schedule_setting("milestones", "step"),
+    _schedule_setting("factor", "step"),
+    _schedule_setting("final", "cosine"),
+    DependentSetting(
         ("loss_scale",),
         ("amp",),
         partial(eq, "O2"),
         "loss_scale is a setting of amp O2, not of {0}",
         idle=1.0,
     ),
-    Dependent(
+    DependentSetting(
         ("optimizer", "nesterov"),
         ("optimizer", "momentum"),
         bool,
         "nesterov needs a momentum above 0",
         idle=False,
     ),
-    Dependent(
+    DependentSetting(
         ("scaling",), ("global_batch",), bool, "scaling needs a global_batch, kept or scaled by"
     ),
 )
@@ -68,15 +68,15 @@ def value_at(values: Any, path: Path) -> tuple[bool, Any]:
     return True, values
 
 
-def inherited_settings(parent: Document, said: Any) -> Document:
+def drop_meaningless(parent: Document, said: Any) -> Document:
     """Return the parent without what loses its meaning by what a child or an override says.
 
     What was typed stays, to be refused beside the other: neither of two such is a parent's.
     """
-    for dependent in DEPENDENTS:
+    for dependent in DEPENDENT_SETTINGS:
         is_said, value = value_at(said, dependent.on)
         place = parent.places.get(dependent.path)
         is_typed = place is not None and place.origin in ("command line", "python")
         if is_said and not is_typed and not dependent.fits(value):
-            parent = drop(parent, dependent.path)
+            parent = drop_path(parent, dependent.path)
     return parent

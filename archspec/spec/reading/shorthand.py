@@ -1,4 +1,5 @@
-"""Short forms of a spec, written out in its document so that `extends`, `--set` and places know one form alone.
+"""Short forms of a spec, written out in its document so that `extends`,
+`--set` and places know one form alone.
 
 block_config: [6, 12]      blocks: [{layers: 6}, {layers: 12}]
 head: pooled               head: {steps: pooled}
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archspec.settings import Path
-from archspec.spec.reading.document import Document, without
+from archspec.spec.reading.document import Document, drop_key
 
 ALONE: Mapping[str, str] = {
     "stem": "steps",
@@ -23,7 +24,8 @@ ALONE: Mapping[str, str] = {
     "activation": "kind",
     "connectivity": "rule",
 }
-"""What a name that stands in place of a mapping says; steps may be a list too. So may each of `transitions`."""
+"""What a name that stands in place of a mapping says; steps may be a list too.
+So may each of `transitions`."""
 
 # What a child's own value leaves nothing of in the parent's part.
 _REPLACED: Mapping[str, tuple[str, ...]] = {
@@ -34,52 +36,58 @@ _KINDS: Mapping[str, str] = {"norm": "batch", "activation": "relu"}
 """What has settings of a kind, and the kind where none is said."""
 
 
-def expanded(document: Document) -> Document:
-    """Return the document with its short forms written out, every value at the place where it was written."""
-    document = _blocks(document)
+def expand_short_forms(document: Document) -> Document:
+    """Return the document with its short forms written out,
+    every value at the place where it was written.
+    """
+    document = _expand_block_config(document)
     for part, alone in ALONE.items():
-        document = _named(document, (part,), alone)
-    for index in range(_length(document, "transitions")):
-        document = _named(document, ("transitions", index), "steps")
-    for index in range(_length(document, "blocks")):
+        document = _expand_alone(document, (part,), alone)
+    for index in range(_count_items(document, "transitions")):
+        document = _expand_alone(document, ("transitions", index), "steps")
+    for index in range(_count_items(document, "blocks")):
         if isinstance(document.value["blocks"][index], dict):
-            document = _named(document, ("blocks", index, "connectivity"), "rule")
+            document = _expand_alone(document, ("blocks", index, "connectivity"), "rule")
     return document
 
 
-def _length(document: Document, key: str) -> int:
+def _count_items(document: Document, key: str) -> int:
     listed = document.value.get(key)
     return len(listed) if isinstance(listed, (list, tuple)) else 0
 
 
-def of_blocks(path: Path) -> Path:
+def expand_path(path: Path) -> Path:
     """Return the path below `blocks` that one below `block_config` is short for."""
     if path[0] != "block_config":
         return path
     return ("blocks", path[1], "layers") if len(path) == 2 else ("blocks", *path[1:])
 
 
-def inherited(parent: Document, child: Document) -> Document:
-    """Return what a child that extends the parent takes over of it: another network has another name."""
-    for key in ("name", "published", *(["connectivity"] if "connectivity" in child.value else [])):
-        parent = without(parent, key)
+def drop_uninherited(parent: Document, child: Document) -> Document:
+    """Return what a child that extends the parent takes over of it:
+    another network has another name.
+    """
+    parent = drop_key(drop_key(parent, "name"), "published")
+    if "connectivity" in child.value:  # rules share no settings: all of it is replaced
+        parent = drop_key(parent, "connectivity")
     for part, settings in _REPLACED.items():
-        if "steps" in _mapping(child, part):
-            parent = _left_out(parent, part, settings)
+        if "steps" in _mapping_at(child, part):
+            parent = _drop_settings(parent, part, settings)
+    # The settings of one kind, such as a group norm's groups, would be faults of another.
     for part, usual in _KINDS.items():
-        kinds = [_mapping(document, part).get("kind", usual) for document in (parent, child)]
-        if "kind" in _mapping(child, part) and kinds[0] != kinds[1]:
-            parent = without(parent, part)
+        kinds = [_mapping_at(document, part).get("kind", usual) for document in (parent, child)]
+        if "kind" in _mapping_at(child, part) and kinds[0] != kinds[1]:
+            parent = drop_key(parent, part)
     return parent
 
 
-def _mapping(document: Document, part: str) -> Mapping[str, Any]:
+def _mapping_at(document: Document, part: str) -> Mapping[str, Any]:
     found = document.value.get(part)
     return found if isinstance(found, dict) else {}
 
 
-def _left_out(document: Document, part: str, settings: tuple[str, ...]) -> Document:
-    left = {key: value for key, value in _mapping(document, part).items() if key not in settings}
+def _drop_settings(document: Document, part: str, settings: tuple[str, ...]) -> Document:
+    left = {key: value for key, value in _mapping_at(document, part).items() if key not in settings}
     gone = {(part, setting) for setting in settings}
     places = {path: place for path, place in document.places.items() if path[:2] not in gone}
     keys = {path: place for path, place in document.keys.items() if path[:2] not in gone}
@@ -88,7 +96,7 @@ def _left_out(document: Document, part: str, settings: tuple[str, ...]) -> Docum
     )
 
 
-def _named(document: Document, path: Path, alone: str) -> Document:
+def _expand_alone(document: Document, path: Path, alone: str) -> Document:
     """A bare name or list of steps becomes the one setting that it says."""
     holder = document.value
     for key in path[:-1]:
@@ -96,44 +104,48 @@ def _named(document: Document, path: Path, alone: str) -> Document:
     given = holder.get(path[-1]) if isinstance(holder, dict) else holder[path[-1]]
     if not isinstance(given, (str, list, tuple) if alone == "steps" else str):
         return document
-    places = {_moved(old, path, alone): place for old, place in document.places.items()}
+    places = {_move_path(old, path, alone): place for old, place in document.places.items()}
     places[path] = document.place(path)
-    keys = {
-        _moved(old, path, alone) if len(old) > len(path) else old: place
-        for old, place in document.keys.items()
-    }
-    return Document(_with(document.value, path, {alone: given}), places, keys)
+    keys = {}
+    for old, place in document.keys.items():
+        # The part's own key stays where it was written: it is `head` in both forms.
+        keys[_move_path(old, path, alone) if len(old) > len(path) else old] = place
+    return Document(_set_value(document.value, path, {alone: given}), places, keys)
 
 
-def _moved(old: Path, path: Path, alone: str) -> Path:
+def _move_path(old: Path, path: Path, alone: str) -> Path:
     return (*path, alone, *old[len(path) :]) if old[: len(path)] == path else old
 
 
-def _with(holder: Any, path: Path, value: Any) -> Any:
+def _set_value(holder: Any, path: Path, value: Any) -> Any:
     if not path:
         return value
     key, rest = path[0], path[1:]
     if isinstance(holder, dict):
-        return {**holder, key: _with(holder.get(key), rest, value)}
-    return [_with(item, rest, value) if index == key else item for index, item in enumerate(holder)]
+        return {**holder, key: _set_value(holder.get(key), rest, value)}
+    items: Any = list(holder)
+    items[key] = _set_value(items[key], rest, value)
+    return items
 
 
-def _blocks(document: Document) -> Document:
-    """What is no list becomes `blocks` as it is, and both keys side by side stay: faults.py tells the user."""
+def _expand_block_config(document: Document) -> Document:
+    """What is no list becomes `blocks` as it is, and both keys side by side stay:
+    validation_errors.py tells the user.
+    """
     if "block_config" not in document.value or "blocks" in document.value:
         return document
     config = document.value["block_config"]
-    entries = (
-        [{"layers": layers} for layers in config] if isinstance(config, (list, tuple)) else config
-    )
-    places = {
-        path: place for path, place in document.places.items() if path[:1] != ("block_config",)
-    }
+    places = dict(document.places)
+    for path in document.places:
+        if path[:1] == ("block_config",):
+            del places[path]
     places[("blocks",)] = document.place(("block_config",))
-    for index in range(len(entries) if isinstance(entries, list) else 0):
-        block = ("blocks", index)
-        places |= dict.fromkeys(
-            [block, (*block, "layers")], document.place(("block_config", index))
-        )
-    value = {k: v for k, v in document.value.items() if k != "block_config"}
+    entries = config
+    if isinstance(config, (list, tuple)):
+        entries = [{"layers": layers} for layers in config]
+        for index in range(len(entries)):
+            place = document.place(("block_config", index))
+            places |= {("blocks", index): place, ("blocks", index, "layers"): place}
+    value = {key: given for key, given in document.value.items() if key != "block_config"}
+    # The keys stay: by them a fault is told in the words of the short form.
     return Document({**value, "blocks": entries}, places, document.keys)

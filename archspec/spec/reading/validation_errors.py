@@ -1,4 +1,6 @@
-"""What pydantic found, in the user's words: field, value, rule, place, and the nearest key for a typo."""
+"""What pydantic found, in the user's words:
+field, value, rule, place, and the nearest key for a typo.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,11 @@ from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place
 from archspec.settings import Path
-from archspec.spec.reading.document import Document, dotted, short
+from archspec.spec.reading.document import Document, format_path, shorten_value
 from archspec.spec.reading.shorthand import ALONE
 
 # Keys that users of other zoos know -> what to write here.
-ELSEWHERE: Mapping[str, str] = {
+KEYS_OF_OTHERS: Mapping[str, str] = {
     "num_init_features": "stem.channels",  # torchvision
     "init_channels": "stem.channels",  # MMPretrain
     "nb_filter": "stem.channels",  # Keras
@@ -113,15 +115,17 @@ _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal",
 def diagnose(
     error: ValidationError, model: type[BaseModel], document: Document
 ) -> tuple[Diagnostic, ...]:
-    """Return one diagnostic for each fault in `error`, in the order in which they stand in the file."""
+    """Return one diagnostic for each fault in `error`,
+    in the order in which they stand in the file.
+    """
     details = [
         detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)
     ]
-    found = (fault for detail in details for fault in _diagnostics(detail, model, document))
-    return in_reading_order(found, document.written())
+    found = (fault for detail in details for fault in _make_diagnostics(detail, model, document))
+    return sort_by_place(found, document.written())
 
 
-def in_reading_order(
+def sort_by_place(
     diagnostics: Iterable[Diagnostic], places: Iterable[Place]
 ) -> tuple[Diagnostic, ...]:
     """Return the faults at `places` in files line by line, then the others as they came."""
@@ -133,7 +137,9 @@ def in_reading_order(
 
 
 def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
-    """Pydantic counts the faulty entries of a list as missing, and where blocks are faulty, what they say."""
+    """Pydantic counts the faulty entries of a list as missing,
+    and where blocks are faulty, what they say.
+    """
     if detail["type"] == "missing" and detail["loc"] == ("growth_rate",):
         blocks = document.value.get("blocks")
         listed = blocks if isinstance(blocks, (list, tuple)) else (None,)
@@ -144,85 +150,89 @@ def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
     )
 
 
-def _diagnostics(
+def _make_diagnostics(
     detail: Mapping[str, Any], model: type[BaseModel], document: Document
 ) -> Iterator[Diagnostic]:
     if detail["type"] != "broken_rules":
-        yield _diagnostic(detail, model, document)
+        yield _make_diagnostic(detail, model, document)
         return
     for below, message in detail["ctx"]["faults"]:
-        place = document.place((*_real_path(detail["loc"], document.value), *below))
+        place = document.place((*_path_in_document(detail["loc"], document.value), *below))
         yield Diagnostic("S006", message, str(place))
 
 
-def _diagnostic(
+def _make_diagnostic(
     detail: Mapping[str, Any], model: type[BaseModel], document: Document
 ) -> Diagnostic:
     kind, context = detail["type"], detail.get("ctx", {})
-    path = _real_path(detail["loc"], document.value, kind == "missing")
+    path = _path_in_document(detail["loc"], document.value, kind == "missing")
     if kind == "extra_forbidden":
-        return _unknown_key(path, model, document)
+        return _report_unknown_key(path, model, document)
     if kind == "missing" and not (
         path == ("growth_rate",) and path in document.places
     ):  # null is no growth rate
-        return _missing_key(path, str(detail["loc"][-1]), document)
+        return _report_missing_key(path, str(detail["loc"][-1]), document)
     if kind == "broken_rule":
         place = str(document.place((*path, *context["path"])))
         return Diagnostic("S006", context["message"], place)
     value, place = detail["input"], str(document.place(path))
-    shown = f"{_as_written(path, document) or 'the file'} (={short(value)})"
-    hint = _hint(kind, path, value) or _nearest_choice(value, context.get("expected", ""))
+    shown = f"{_format_as_written(path, document) or 'the file'} (={shorten_value(value)})"
+    hint = _find_hint(kind, path, value) or _hint_at_choice(value, context.get("expected", ""))
     if kind in _TYPES:
         return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
     if kind in ("width", "layer"):
         return Diagnostic("S004", f"{shown} {detail['msg']}", place)
     if kind not in _RULES:
         return Diagnostic("S003", f"{shown}: {detail['msg']}", place)
-    rule = _RULES[kind].format(**context)
-    rule = (
-        rule.replace("1 entries", "1 entry")
-        if kind == "too_short" and context["min_length"] == 1
-        else rule
-    )
-    interval = _interval(model, path) if kind in _BOUNDS else ""
-    if interval:
-        rule = (
-            f"{'must be a finite number' if kind == 'finite_number' else 'must be'} in {interval}"
-        )
+    # Pydantic tells of one bound at a time; whoever mends that should not meet the other.
+    interval = _format_interval(model, path) if kind in _BOUNDS else ""
+    rule = _state_rule(kind, context, interval)
     return Diagnostic("S005" if kind == "literal_error" else "S004", f"{shown} {rule}", place, hint)
 
 
-def _unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diagnostic:
+def _state_rule(kind: str, context: Mapping[str, Any], interval: str) -> str:
+    if interval:
+        what = "must be a finite number" if kind == "finite_number" else "must be"
+        return f"{what} in {interval}"
+    rule = _RULES[kind].format(**context)
+    return rule.replace("at least 1 entries", "at least 1 entry")
+
+
+def _report_unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diagnostic:
     key, place = str(path[-1]), str(document.place(path, key=True))
     if path == ("block_config",) and "blocks" in document.value:
         return Diagnostic("S006", "block_config and blocks say the same thing; keep one", place)
-    owner = _model_at(model, path[:-1])
+    owner = _find_model(model, path[:-1])
     known = [
         *owner.model_fields,
         *(("block_config",) if "blocks" in owner.model_fields else ()),
         *(("extends",) if owner is model else ()),
     ]
     near = difflib.get_close_matches(key.lower(), known, n=1)
-    if key.lower() in ELSEWHERE:
-        hint = f"write {ELSEWHERE[key.lower()]}"
+    if key.lower() in KEYS_OF_OTHERS:
+        hint = f"write {KEYS_OF_OTHERS[key.lower()]}"
     elif near:
         hint = f"did you mean {near[0]!r}?"
     else:
         hint = f"known keys: {', '.join(known)}"
-    return Diagnostic("S001", f"unknown key {_as_written(path, document)[:60]!r}", place, hint)
+    return Diagnostic(
+        "S001", f"unknown key {_format_as_written(path, document)[:60]!r}", place, hint
+    )
 
 
-def _missing_key(path: Path, key: str, document: Document) -> Diagnostic:
+def _report_missing_key(path: Path, key: str, document: Document) -> Diagnostic:
     """A step that is its kind alone has no key in the document: then `path` is the step's own."""
     holder = path[:-1] if path[-1:] == (key,) else path
-    owner = _as_written(holder, document) or "the file"
+    owner = _format_as_written(holder, document) or "the file"
     hint = "or its short form block_config" if path == ("blocks",) else ""
     place = str(document.place(holder))
     return Diagnostic("S002", f"{owner} must have the key {key!r}", place, hint)
 
 
-def _as_written(path: Path, document: Document) -> str:
-    """Return `block_config[1]` for that entry's `blocks[1].layers`, `stem[0]` for `stem.steps[0]`, else the path."""
+def _format_as_written(path: Path, document: Document) -> str:
+    """Return `block_config[1]` for that entry's `blocks[1].layers`,
+    `stem[0]` for `stem.steps[0]`, else the path.
+    """
     path = tuple(
         part
         for at, part in enumerate(path)
@@ -232,14 +242,16 @@ def _as_written(path: Path, document: Document) -> str:
     is_entry = (
         path[:1] == ("blocks",) and path[2:] in ((), ("layers",)) and path not in document.keys
     )
-    return dotted(("block_config", *path[1:2]) if is_short and is_entry else path)
+    return format_path(("block_config", *path[1:2]) if is_short and is_entry else path)
 
 
-def _interval(model: type[BaseModel], path: Path) -> str:
-    """Return `(0, 1]` from the constraints of the field at `path`, or '' where it has not both bounds."""
+def _format_interval(model: type[BaseModel], path: Path) -> str:
+    """Return `(0, 1]` from the constraints of the field at `path`,
+    or '' where it has not both bounds.
+    """
     field = next((part for part in reversed(path) if isinstance(part, str)), "")
-    properties = _model_at(model, path[:-1]).model_json_schema()["properties"]
-    schema = _bounded(properties.get(field, {}))
+    properties = _find_model(model, path[:-1]).model_json_schema()["properties"]
+    schema = _find_bounds(properties.get(field, {}))
     low = (
         f"[{schema['minimum']}" if "minimum" in schema else f"({schema.get('exclusiveMinimum', '')}"
     )
@@ -249,8 +261,10 @@ def _interval(model: type[BaseModel], path: Path) -> str:
     return "" if low == "(" or high == ")" else f"{low}, {high}".replace(".0", "")
 
 
-def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of a field's JSON schema that has bounds: of an optional field or of a list's items too."""
+def _find_bounds(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a field's JSON schema that has bounds:
+    of an optional field or of a list's items too.
+    """
     if any(key.lower().endswith("imum") for key in schema):
         return schema
     parts = [
@@ -258,25 +272,25 @@ def _bounded(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         *schema.get("oneOf", ()),
         *([schema["items"]] if "items" in schema else []),
     ]
-    return next(filter(None, map(_bounded, parts)), {})
+    return next(filter(None, map(_find_bounds, parts)), {})
 
 
-def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
+def _find_model(model: type[BaseModel], path: Path) -> type[BaseModel]:
     """Follow field names through nested models; indices stay in the list's item model."""
     for part in path:
         field = model.model_fields.get(str(part))
         if field is not None:
-            model = _nested_model(field.annotation) or model
+            model = _find_nested_model(field.annotation) or model
     return model
 
 
-def _nested_model(annotation: Any) -> type[BaseModel] | None:
+def _find_nested_model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next(filter(None, map(_nested_model, get_args(annotation))), None)
+    return next(filter(None, map(_find_nested_model, get_args(annotation))), None)
 
 
-def _real_path(location: tuple[str | int, ...], value: Any, absent: bool = False) -> Path:
+def _path_in_document(location: tuple[str | int, ...], value: Any, absent: bool = False) -> Path:
     """Drop the parts of pydantic's location that name a union's member and no key of the document.
 
     The last part of an `absent` key's location is the key.
@@ -294,14 +308,14 @@ def _real_path(location: tuple[str | int, ...], value: Any, absent: bool = False
     return tuple(path)
 
 
-def _hint(kind: str, path: Path, value: Any) -> str:
+def _find_hint(kind: str, path: Path, value: Any) -> str:
     if (
         kind in _LISTS
         and path[-1:] not in _STEPS
         and path[-2:-1] != ("layer_at",)
         and isinstance(value, (str, int, float))
     ):
-        return _in_brackets(path, str(value)[:100])
+        return _hint_at_brackets(path, str(value)[:100])
     if path[-1:] == ("bottleneck",) and value in (None, False, 0, "none"):
         return "for layers without a bottleneck write `layer: basic`"
     if path[:1] == ("blocks",) and len(path) == 2:
@@ -315,7 +329,7 @@ def _hint(kind: str, path: Path, value: Any) -> str:
     return ""
 
 
-def _in_brackets(path: Path, text: str) -> str:
+def _hint_at_brackets(path: Path, text: str) -> str:
     if not _ROW_OF_NUMBERS.fullmatch(text):
         return ""
     key = "block_config: " if path == ("blocks",) else ""
@@ -326,7 +340,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, str) and value.replace(".", "", 1).isdecimal()
 
 
-def _nearest_choice(value: Any, expected: str) -> str:
+def _hint_at_choice(value: Any, expected: str) -> str:
     choices = [choice.strip(" '") for choice in expected.replace(" or ", ", ").split(", ")]
     near = difflib.get_close_matches(str(value).lower(), choices, n=1)
     return f"did you mean {near[0]!r}?" if near else ""

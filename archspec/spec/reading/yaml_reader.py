@@ -1,8 +1,8 @@
 """YAML text to a Document: a safe loader with bounds that keeps the place of every key and value.
 
-Untrusted text: no tags, no objects, bounded size, nesting and number of values (aliases count as often as
-they are used, so an alias bomb meets the same bound). Scalars follow the core schema of YAML 1.2, in which
-`1e-4` is a number and `no` is a word.
+Untrusted text: no tags, no objects, bounded size, nesting and number of values (aliases count as
+often as they are used, so an alias bomb meets the same bound). Scalars follow the core schema of
+YAML 1.2, in which `1e-4` is a number and `no` is a word.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from archspec.errors import Diagnostic, Place, SpecError
-from archspec.file_kinds import HEAD, LFS, PACKED, PAGE, TEXT, kind_of
+from archspec.file_kinds import HEAD, LFS, PACKED, PAGE, TEXT, identify_kind
 from archspec.settings import Path
 from archspec.spec.reading.document import Document
 
@@ -24,6 +24,7 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_VALUES = 5_000
 
+# libyaml's parser, where PyYAML was built with it, is ten times faster and bounds its own nesting.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What YAML does not count as text, the byte order mark inside a text included.
@@ -34,7 +35,9 @@ _CONTROL = re.compile(
 _HINTS: Mapping[str, str] = {
     "found character that cannot start any token": "indent with spaces, not tabs; quote signs",
     "found a tab character that violates indentation": "indent with spaces, not tabs",
-    "mapping values are not allowed in this context": "check the indentation; quote text that holds ': '",
+    "mapping values are not allowed in this context": (
+        "check the indentation; quote text that holds ': '"
+    ),
     "found another document": "a file holds one document",
 }
 
@@ -49,6 +52,7 @@ SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"(null|Null|NULL|~|)"), lambda _: None),
     (re.compile(r"(true|True|TRUE)"), lambda _: True),
     (re.compile(r"(false|False|FALSE)"), lambda _: False),
+    # Python refuses to read whole numbers of thousands of digits; as floats they meet their bounds.
     (re.compile(r"[-+]?[0-9]+"), lambda text: int(text) if len(text) < 300 else float(text)),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
@@ -68,10 +72,10 @@ def read_file(path: FilePath, absent: str = "") -> Document:
     except OSError as error:
         hint = absent if isinstance(error, FileNotFoundError) else ""
         raise SpecError.one("Y001", f"cannot be read: {error.strerror}", str(path), hint) from None
-    kind = kind_of(raw[:HEAD])
+    kind = identify_kind(raw[:HEAD])
     if kind not in ("", TEXT):
         raise SpecError.one("Y003", f"is {kind}, no YAML", str(path), _STRANGERS.get(kind, _MODEL))
-    _bound_size(len(raw), str(path))
+    _check_size(len(raw), str(path))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,10 +89,11 @@ def read_text(text: str, source: str) -> Document:
     Raises:
         SpecError: Y002..Y009, each with its line and column.
     """
-    _bound_size(len(text), source)
+    # From the cheapest check to the dearest: nothing walks a text that is too large or too deep.
+    _check_size(len(text), source)
     _refuse_control_characters(text, source)
     try:
-        _bound_events(text, source)
+        _check_events(text, source)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise _syntax_fault(error, source) from None
@@ -98,7 +103,9 @@ def read_text(text: str, source: str) -> Document:
 
 
 def read_value(text: str, place: Place) -> Document:
-    """Return one value given on the command line (`--set key=VALUE`); its parts all have the one place."""
+    """Return one value given on the command line (`--set key=VALUE`);
+    its parts all have the one place.
+    """
     try:
         document = read_text(text, str(place)) if text.strip() else Document(None, {(): place})
     except SpecError as error:
@@ -109,7 +116,7 @@ def read_value(text: str, place: Place) -> Document:
     )
 
 
-def _bound_size(size: int, source: str) -> None:
+def _check_size(size: int, source: str) -> None:
     if size > MAX_BYTES:
         raise SpecError.one(
             "Y002", f"is larger than {MAX_BYTES // 1024} KiB, the most a spec may have", source
@@ -125,15 +132,17 @@ def _refuse_control_characters(text: str, source: str) -> None:
         raise SpecError.one("Y003", message, Place(source, "file", line, column))
 
 
-def _bound_events(text: str, source: str) -> None:
-    """Bound nesting and refuse tags on the event stream, before anything recursive reads the text."""
+def _check_events(text: str, source: str) -> None:
+    """Bound nesting and refuse tags on the event stream,
+    before anything recursive reads the text.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        place = _place(source, event.start_mark)
+        place = _place_of(source, event.start_mark)
         depth += isinstance(event, yaml.events.CollectionStartEvent)
         depth -= isinstance(event, yaml.events.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise _too_deep(place)
+            raise _depth_fault(place)
         tag = getattr(event, "tag", None)
         if tag is not None:
             raise SpecError.one(
@@ -141,7 +150,7 @@ def _bound_events(text: str, source: str) -> None:
             )
 
 
-def _too_deep(place: Place) -> SpecError:
+def _depth_fault(place: Place) -> SpecError:
     return SpecError([Diagnostic("Y005", f"is nested deeper than {MAX_DEPTH} levels", str(place))])
 
 
@@ -149,17 +158,17 @@ def _syntax_fault(error: yaml.YAMLError, source: str) -> SpecError:
     mark, begin = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     problem = (getattr(error, "problem", None) or "unreadable").removeprefix("but ")
     if "nesting depth" in problem:  # libyaml has a bound of its own, and looks ahead
-        return _too_deep(_place(source, mark))
+        return _depth_fault(_place_of(source, mark))
     hint = _HINTS.get(problem, "")
     context = getattr(error, "context", None) or ""
     if begin and mark and begin.line != mark.line and context.startswith("while"):
         problem = f"{problem} {context} (from line {begin.line + 1})"
     return SpecError(
-        [Diagnostic("Y006", f"is not YAML: {problem}", str(_place(source, mark)), hint)]
+        [Diagnostic("Y006", f"is not YAML: {problem}", str(_place_of(source, mark)), hint)]
     )
 
 
-def _place(source: str, mark: Any) -> Place:
+def _place_of(source: str, mark: Any) -> Place:
     return Place(source, "file", mark.line + 1, mark.column + 1) if mark else Place(source)
 
 
@@ -181,19 +190,19 @@ class _Composer:
         return Document(value, self.places, self.keys)
 
     def value(self, node: yaml.Node, path: Path) -> Any:
-        place = _place(self.source, node.start_mark)
+        place = _place_of(self.source, node.start_mark)
         self.count += 1
         if self.count > MAX_VALUES:
             raise SpecError.one(
                 "Y007", f"holds more than {MAX_VALUES} values, aliases counted each time", place
             )
         if len(path) > MAX_DEPTH:  # by aliases; the text itself is no deeper
-            raise _too_deep(place)
-        if id(node) in self.open:
+            raise _depth_fault(place)
+        if id(node) in self.open:  # composed nodes may form a cycle; values never do
             raise SpecError.one("Y007", "has an alias that contains itself", place)
         self.places[path] = place
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node)
+            return _read_scalar(node)
         self.open.add(id(node))
         read = self.mapping if isinstance(node, yaml.MappingNode) else self.sequence
         result = read(node, path)
@@ -203,10 +212,10 @@ class _Composer:
     def mapping(self, node: Any, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            place = _place(self.source, key_node.start_mark)
+            place = _place_of(self.source, key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise SpecError.one("Y008", "a key must be a plain word", place)
-            key = key_node.value
+            key = key_node.value  # as it is written: 1 and 01 are keys of their own
             here = (*path, key)
             if key in result:
                 message = f"the key {key!r} stands twice; first at {self.keys[here]}"
@@ -220,7 +229,7 @@ class _Composer:
         return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
+def _read_scalar(node: yaml.ScalarNode) -> Any:
     if node.style:  # quoted
         return node.value
     for pattern, convert in SCALARS:

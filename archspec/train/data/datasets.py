@@ -1,38 +1,34 @@
 """What labelled images there are: embedded digits, image folders, CIFAR-10/100 and MNIST files.
 
-Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read, D002 unknown
-layout, D003 a class folder without images, D004 classes differ, D005 an image is not whole, D006 a record
-file is not whole, D007 a label out of range, D008 too few images, D011 the same images in two
-parts.
+Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read,
+D002 unknown layout, D003 a class folder without images, D004 classes differ, D005 an image is not
+whole, D006 a record file is not whole, D007 a label out of range, D008 too few images, D011 the
+same images in two parts.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from typing_extensions import Self
 
 from archspec.errors import DataError, Diagnostic
 from archspec.train.data.image_files import (
     PART_FOLDERS,
     Listing,
-    class_faults,
-    collect,
+    collect_faults,
+    find_class_faults,
     find_folder,
     read_folder,
-    read_image,
     reason_of,
 )
-from archspec.train.data.overlap import shared
+from archspec.train.data.overlap import find_shared
 from archspec.train.data.record_files import (
     CIFAR10,
     CIFAR100,
@@ -43,111 +39,7 @@ from archspec.train.data.record_files import (
     read_digits,
     read_mnist,
 )
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-MAX_FAULTS = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Labelled images, each reachable by its number: `arrays` (N, H, W, C) uint8 or else `files`, N of them.
-
-    `labels` (N,) int32 count `classes`; `rows` are the numbers of its arrays in the files that they came from;
-    `notes`, each a line, tell what the user should know, such as which files were skipped.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    labels: npt.NDArray[np.int32]
-    arrays: npt.NDArray[np.uint8] | None = None
-    files: tuple[Path, ...] = ()
-    rows: npt.NDArray[np.int64] | None = None
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
-        """Return the images with these numbers, in this order."""
-        chosen = np.asarray(indices, np.int64)
-        return replace(
-            self,
-            labels=self.labels[chosen],
-            arrays=None if self.arrays is None else self.arrays[chosen],
-            files=tuple(self.files[i] for i in chosen) if self.files else (),
-            rows=chosen if self.rows is None else self.rows[chosen],
-        )
-
-    def image(self, index: int, channels: int) -> Image.Image:
-        """Return one image, decoded, in grey (channels 1) or RGB (3). Raises DataError (D001, D005)."""
-        if self.arrays is None:
-            return read_image(self.files[index], channels)
-        from PIL import Image
-
-        pixels = self.arrays[index]
-        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        return (
-            image if channels == pixels.shape[2] else image.convert("L" if channels == 1 else "RGB")
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Splits:
-    """Images to learn from, to choose by, and to judge with (`test`, None where there are none)."""
-
-    train: Source
-    val: Source
-    test: Source | None
-    classes: tuple[str, ...]
-    kind: str
-
-    @property
-    def parts(self) -> tuple[Source, ...]:
-        """The parts that there are."""
-        return (self.train, self.val) if self.test is None else (self.train, self.val, self.test)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know of the data, each a line and said once."""
-        return tuple(dict.fromkeys(chain.from_iterable(part.notes for part in self.parts)))
-
-    @property
-    def digest(self) -> str:
-        """Tell this data set from others, wherever it lies: by its classes, labels and names of files."""
-        digest = sha256(repr(self.classes).encode())
-        for part in self.parts:
-            digest.update(part.labels.tobytes())
-            digest.update(
-                "/".join(file.name for file in part.files).encode("utf-8", "surrogateescape")
-            )
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class DataSet:
-    """A data set as it lies: the parts that it has, none of them split yet."""
-
-    train: Source
-    val: Source | None
-    test: Source | None
-    kind: str
-
-    def split(self, *, val_fraction: float = 0.1, seed: int = 0) -> Splits:
-        """Return the parts to train with.
-
-        Where no validation images are set apart, each class gives `val_fraction` of its training
-        images for them; test images are never used so, since validation chooses the checkpoint.
-        Raises DataError (D008).
-        """
-        if not 0 < val_fraction < 1:
-            raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")
-        train, val = self.train, self.val
-        if val is None:
-            kept, held_out = stratified(train.labels, val_fraction, seed)
-            train, val = train.subset(kept), train.subset(held_out)
-        return Splits(train, val, self.test, train.classes, self.kind)
+from archspec.train.data.source import DataSet, Source, raise_faults, split_by_class
 
 
 def open_data(data_dir: Path | None, *, check: bool = True) -> DataSet:
@@ -157,84 +49,67 @@ def open_data(data_dir: Path | None, *, check: bool = True) -> DataSet:
     unless there are very many, and parts are compared; without, another process has done that.
     Raises DataError (D001..D008, D011).
     """
-    kind, parts = _parts_of(data_dir, tuple(PART_FOLDERS), check=check)
+    kind, parts = _open_parts(data_dir, tuple(PART_FOLDERS), check=check)
     train, val = parts.get("train", parts.get("all")), parts.get("val")
     if train is None:
-        raise DataError.one("D002", "holds no training images", str(data_dir), _layout(kind))
+        raise DataError.one(
+            "D002", "holds no training images", str(data_dir), _describe_layout(kind)
+        )
     if len(train.classes) < 2:
         raise DataError.one(
-            "D002", f"holds one class only: {train.classes[0]!r}", str(data_dir), _layout(kind)
+            "D002",
+            f"holds one class only: {train.classes[0]!r}",
+            str(data_dir),
+            _describe_layout(kind),
         )
     others = (val, parts.get("test")) if check else ()
-    raise_faults([fault for other in others for fault in shared(train, other)])
+    raise_faults([fault for other in others for fault in find_shared(train, other)])
     if val is None and len(np.unique(train.labels)) == len(train):
         raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
     return DataSet(train, val, parts.get("test"), kind)
 
 
 def open_held_out(data_dir: Path | None) -> Source:
-    """Return the images to validate with: the test part, else the validation part, else all of a folder of
-    class folders.
+    """Return the images to validate with: the test part, else the validation part, else all of a
+    folder of class folders.
 
     Raises DataError (D001..D007).
     """
-    kind, parts = _parts_of(data_dir, ("test", "val"))
+    kind, parts = _open_parts(data_dir, ("test", "val"))
     for part in ("test", "val", "all"):
         if part in parts:
             return parts[part]
-    raise DataError.one("D002", "holds no test or validation images", str(data_dir), _layout(kind))
-
-
-def stratified(
-    labels: npt.NDArray[np.int32], fraction: float, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the numbers kept and the numbers held out: of each class at least one, and never its last."""
-    rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, round(fraction * len(members))), len(members) - 1)
-        held_out[members[:count]] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def raise_faults(faults: Sequence[Diagnostic]) -> None:
-    """Raise DataError with the first 20 faults and the number of the others; return if there are none."""
-    if not faults:
-        return
-    distinct = list(dict.fromkeys(faults))  # two parts may share a file that is at fault
-    others = len(distinct) - MAX_FAULTS
-    more = [Diagnostic(distinct[MAX_FAULTS].code, f"and {others} more")] if others > 0 else []
-    raise DataError(distinct[:MAX_FAULTS] + more)
+    raise DataError.one(
+        "D002", "holds no test or validation images", str(data_dir), _describe_layout(kind)
+    )
 
 
 # ---- from what was read to a Source
 
 
-def _digits() -> dict[str, Source]:
+def _read_digits() -> dict[str, Source]:
     """Return the embedded scans; a fixed fifth of them is the test part."""
-    source = _source("digits", read_digits())
-    train, test = stratified(source.labels, 0.2, seed=0)
+    source = _make_source("digits", read_digits())
+    train, test = split_by_class(source.labels, 0.2, seed=0)
     return {"train": source.subset(train), "test": source.subset(test)}
 
 
-def _of_records(
+def _read_records(
     paths: Sequence[Path], *, check: bool, read: Callable[[Sequence[Path]], Records]
 ) -> Source:
     found = read(paths)  # a file of records is whole or not, whether or not that is asked
-    return _source(", ".join(file for file, _ in found.files), found)
+    return _make_source(", ".join(file for file, _ in found.files), found)
 
 
-def _source(name: str, found: Records) -> Source:
+def _make_source(name: str, found: Records) -> Source:
     return Source(name, found.classes, found.labels, found.arrays, notes=found.notes)
 
 
-def _of_folder(listing: Listing, *, check: bool) -> Source:
+def _read_folder(listing: Listing, *, check: bool) -> Source:
     found = read_folder(listing, check=check)
     classes = found.classes
-    labels = np.repeat(
-        np.arange(len(classes), dtype=np.int32), [len(files) for files in classes.values()]
-    )
+    sizes = [len(files) for files in classes.values()]
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), sizes)
     files = tuple(chain.from_iterable(classes.values()))
     root = listing.root
     return Source(str(root), tuple(classes), labels, files=files, notes=found.notes(root))
@@ -262,60 +137,66 @@ MNIST_LAYOUT = (
     "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, each perhaps with .gz"
 )
 FOLDER_LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg"
+# A folder comes last: class folders may lie beside the files of another kind.
 KINDS = (
     _Kind(
         "cifar10",
         CIFAR10_LAYOUT,
         partial(find_cifar, layout=CIFAR10),
-        partial(_of_records, read=partial(read_cifar, layout=CIFAR10)),
+        partial(_read_records, read=partial(read_cifar, layout=CIFAR10)),
     ),
     _Kind(
         "cifar100",
         CIFAR100_LAYOUT,
         partial(find_cifar, layout=CIFAR100),
-        partial(_of_records, read=partial(read_cifar, layout=CIFAR100)),
+        partial(_read_records, read=partial(read_cifar, layout=CIFAR100)),
     ),
-    _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_of_records, read=read_mnist)),
-    _Kind("folder", FOLDER_LAYOUT, find_folder, _of_folder),
+    _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_read_records, read=read_mnist)),
+    _Kind("folder", FOLDER_LAYOUT, find_folder, _read_folder),
 )
 
 
-def _layout(name: str) -> str:
+def _describe_layout(name: str) -> str:
     return "expected: " + next((kind.layout for kind in KINDS if kind.name == name), name)
 
 
-def _parts_of(
+def _open_parts(
     data_dir: Path | None, wanted: Iterable[str], *, check: bool = True
 ) -> tuple[str, Mapping[str, Source]]:
-    """Return the kind of the data set and those of the wanted parts that it has; `all` is always wanted."""
-    return ("digits", _digits()) if data_dir is None else _read_parts(data_dir, wanted, check)
+    """Return the kind of the data set and those of the wanted parts that it has;
+    `all` is always wanted.
+    """
+    return ("digits", _read_digits()) if data_dir is None else _read_parts(data_dir, wanted, check)
 
 
 def _read_parts(root: Path, wanted: Iterable[str], check: bool) -> tuple[str, Mapping[str, Source]]:
     try:
-        kind, found = _find(root)
+        kind, found = _find_layout(root)
     except OSError as error:
         place = str(error.filename or root)
         raise DataError.one("D001", f"cannot be read: {reason_of(error)}", place) from None
     parts = {part: place for part, place in found.items() if part in (*wanted, "all")}
     faults: list[Diagnostic] = []
     if kind.name == "folder" and parts:
-        faults.extend(class_faults(tuple(parts.values())))
+        faults.extend(find_class_faults(tuple(parts.values())))
     read = partial(kind.read, check=check)
-    sources = {part: collect(faults, read, place) for part, place in parts.items()}
+    sources = {part: collect_faults(faults, read, place) for part, place in parts.items()}
     raise_faults(faults)
     return kind.name, sources
 
 
-def kind_of(root: Path) -> str:
-    """Return the kind of data set in a folder: `folder`, `cifar10`, `cifar100`, `mnist`. Raises DataError."""
+def identify_data(root: Path) -> str:
+    """Return the kind of data set in a folder: `folder`, `cifar10`, `cifar100`, `mnist`.
+
+    Raises DataError.
+    """
     try:
-        return _find(root)[0].name
+        return _find_layout(root)[0].name
     except OSError as error:
         raise DataError.one("D001", f"cannot be read: {error.strerror}", str(root)) from None
 
 
-def _find(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
+def _find_layout(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))
     if not root.is_dir():

@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-IMAGE_FORMATS = (
-    "JPEG",
-    "PNG",
-    "BMP",
-    "WEBP",
-)  # Pillow would also run Ghostscript on a file named .jpg
-# Pillow verifies a WebP file's length when it opens it; a format without a mark is decoded to be sure.
+# Named, since Pillow would also run Ghostscript on a file named .jpg.
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+# Pillow verifies a WebP file's length when it opens it; a format without a mark is decoded to be
+# sure.
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "WEBP": b""}
 TAIL_BYTES = 64
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte; Pillow only warns there
@@ -36,14 +33,15 @@ PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "tes
 
 
 def read_image(path: Path, channels: int) -> Image.Image:
-    """Return an image file decoded in grey (channels 1) or RGB (3), without alpha, upright as viewers show it.
+    """Return an image file decoded in grey (channels 1) or RGB (3), without alpha,
+    upright as viewers show it.
 
     Raises DataError (D001, D005) naming the file.
     """
-    return cast("Image.Image", _with_image(path, partial(_decoded, channels=channels)))
+    return cast("Image.Image", _with_image(path, partial(_decode, channels=channels)))
 
 
-def _decoded(image: Image.Image, _: IO[bytes], channels: int) -> Image.Image:
+def _decode(image: Image.Image, _: IO[bytes], channels: int) -> Image.Image:
     from PIL import Image, ImageOps
 
     image.load()
@@ -78,7 +76,9 @@ def reason_of(error: Exception) -> str:
 
 
 def _check_end(image: Image.Image, file: IO[bytes]) -> None:
-    """Look for the format's end mark, much cheaper than decoding; decode where it stands elsewhere."""
+    """Look for the format's end mark, much cheaper than decoding;
+    decode where it stands elsewhere.
+    """
     place = file.tell()
     file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
     tail = file.read()
@@ -92,25 +92,21 @@ def _check_images(files: Sequence[Path], faults: list[Diagnostic]) -> None:
     if len(files) > MAX_CHECKED:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of too many pixels and of odd metadata: what matters is an error here
+        # Of too many pixels and of odd metadata: what matters is an error here.
+        warnings.simplefilter("ignore")
         for file in files:
-            collect(faults, _with_image, file, _check_end)
+            collect_faults(faults, _with_image, file, _check_end)
 
 
-def collect(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any) -> Any:
+def collect_faults(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any) -> Any:
     """Return what `read` returns, or add its faults and return None."""
     try:
         return read(*arguments)
     except ArchspecError as error:
         faults.extend(error.diagnostics)
     except OSError as error:
-        faults.append(
-            Diagnostic(
-                "D001", f"cannot be read: {reason_of(error)}", str(error.filename or arguments[0])
-            )
-        )
+        place = str(error.filename or arguments[0])
+        faults.append(Diagnostic("D001", f"cannot be read: {reason_of(error)}", place))
     return None
 
 
@@ -134,25 +130,26 @@ def list_folder(root: Path) -> Listing:
     """Return what a folder holds. Raises OSError where it cannot be read."""
     folders, images, others = [], [], Counter[str]()
     with os.scandir(root) as entries:
-        for entry in filter(_shown, entries):
+        for entry in filter(_is_shown, entries):
             if _is_folder(entry):
                 folders.append(entry.name)
             if entry.name.lower().endswith(IMAGE_SUFFIXES) and _is_file(entry):
                 images.append(entry.name)
             else:
-                others[_kind(entry)] += 1
+                others[_kind_of_entry(entry)] += 1
     return Listing(root, tuple(sorted(folders)), tuple(sorted(images)), others)
 
 
 def find_folder(root: Path) -> dict[str, Listing]:
-    """Return the folders of the parts, `all` where the root holds the class folders, none where there are none."""
-    listings = [
-        (part, list_folder(root / name))
-        for part, names in PART_FOLDERS.items()
-        for name in names
-        if (root / name).is_dir()
-    ]
-    parts = {part: listing for part, listing in listings if not _is_class(listing)}
+    """Return the folders of the parts, `all` where the root holds the class folders,
+    none where there are none.
+    """
+    parts = {}
+    for part, names in PART_FOLDERS.items():
+        for folder in (root / name for name in names):
+            listing = list_folder(folder) if folder.is_dir() else None
+            if listing is not None and not _is_class(listing):
+                parts[part] = listing
     if parts:
         return parts
     listing = list_folder(root)
@@ -165,8 +162,10 @@ def _is_class(listing: Listing) -> bool:
 
 
 @dataclass(frozen=True)
-class Folder:
-    """The image files of each class, both sorted, and how many entries of which kind were left aside."""
+class ImageFolder:
+    """The image files of each class, both sorted,
+    and how many entries of which kind were left aside.
+    """
 
     classes: dict[str, tuple[Path, ...]]
     skipped: Counter[str]
@@ -177,12 +176,11 @@ class Folder:
             return ()
         kinds = [f"{kind} ({count:,})" for kind, count in self.skipped.most_common()]
         more = [f"{len(kinds) - MAX_KINDS} kinds more"] if len(kinds) > MAX_KINDS else []
-        return (
-            f"{root}: skipped {', '.join(kinds[:MAX_KINDS] + more)}; images are {', '.join(IMAGE_SUFFIXES)}",
-        )
+        skipped = ", ".join(kinds[:MAX_KINDS] + more)
+        return (f"{root}: skipped {skipped}; images are {', '.join(IMAGE_SUFFIXES)}",)
 
 
-def read_folder(listing: Listing, *, check: bool) -> Folder:
+def read_folder(listing: Listing, *, check: bool) -> ImageFolder:
     """Return the image files of each class folder of a part.
 
     With `check` each is opened once to see whether it is whole, unless there are very many.
@@ -193,39 +191,37 @@ def read_folder(listing: Listing, *, check: bool) -> Folder:
     if not listing.folders:
         faults.append(Diagnostic("D003", "holds no class folders", str(listing.root)))
     found = {
-        name: tuple(collect(faults, _class_images, listing.root / name, skipped) or ())
+        name: tuple(collect_faults(faults, _list_class, listing.root / name, skipped) or ())
         for name in listing.folders
     }
     if check:
         _check_images([file for files in found.values() for file in files], faults)
     if faults:
         raise DataError(faults)
-    return Folder(found, +skipped)
+    return ImageFolder(found, +skipped)
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
-    return (
-        "folders" if entry.is_dir() else Path(entry.name).suffix.lower() or "files without a suffix"
-    )
+def _kind_of_entry(entry: os.DirEntry[str]) -> str:
+    if entry.is_dir():
+        return "folders"
+    return Path(entry.name).suffix.lower() or "files without a suffix"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() or (
-        entry.is_symlink() and not os.path.exists(entry.path)
-    )  # a broken link is a fault
+    # A broken link counts: it is a fault, to be told when it is opened.
+    return entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file() or (
-        entry.is_symlink() and not entry.is_dir()
-    )  # a broken link is a fault, a pipe none
+    # A broken link is a fault, a pipe none.
+    return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
 
 
-def _shown(entry: os.DirEntry[str]) -> bool:
+def _is_shown(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".")  # .DS_Store, ._001.jpg, .ipynb_checkpoints
 
 
-def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
+def _list_class(folder: Path, skipped: Counter[str]) -> list[Path]:
     listing = list_folder(folder)
     skipped.update(listing.others)
     files = [folder / name for name in listing.images]
@@ -236,10 +232,13 @@ def _class_images(folder: Path, skipped: Counter[str]) -> list[Path]:
     raise DataError.one("D003", what, str(folder), hint)
 
 
-def class_faults(listings: Sequence[Listing]) -> list[Diagnostic]:
-    """Compare the class folders of each part with those of the first, which is `train` if there is one."""
+def find_class_faults(listings: Sequence[Listing]) -> list[Diagnostic]:
+    """Compare the class folders of each part with those of the first,
+    which is `train` if there is one.
+    """
     first, *others = listings
-    pairs = [(first, other) for other in others] + [(other, first) for other in others]
+    pairs = [(first, other) for other in others]
+    pairs += [(other, first) for first, other in pairs]
     return [
         Diagnostic("D004", f"lacks the class {name!r} of {other.root}", str(listing.root))
         for listing, other in pairs

@@ -1,4 +1,6 @@
-"""What a run learns from: its data set, split as its recipe says, and how an image enters the network."""
+"""What a run learns from: its data set, split as its recipe says,
+and how an image enters the network.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from pathlib import Path
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
 from archspec.train.data.batches import Preprocess
-from archspec.train.data.datasets import DataSet, Source, Splits, open_data
+from archspec.train.data.datasets import open_data
+from archspec.train.data.source import DataSet, Source, Splits
 from archspec.train.recipe.model import Recipe
 from archspec.train.run_directory import Run
 
@@ -36,7 +39,7 @@ def check_stand_in(spec: Spec, *, grey: bool = False) -> None:
         raise DataError.one("D001", message, hint=cure)
 
 
-def stands_in(spec: Spec, *, grey: bool = False) -> bool:
+def can_stand_in(spec: Spec, *, grey: bool = False) -> bool:
     """Return whether the embedded digits can stand in for a data set; see `check_stand_in`."""
     try:
         check_stand_in(spec, grey=grey)
@@ -45,7 +48,7 @@ def stands_in(spec: Spec, *, grey: bool = False) -> bool:
     return True
 
 
-def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
+def make_preprocess(spec: Spec, recipe: Recipe) -> Preprocess:
     """Return what happens to an image on its way into the network.
 
     Raises:
@@ -71,16 +74,13 @@ def preprocess_of(spec: Spec, recipe: Recipe) -> Preprocess:
 
 
 def _check_values(recipe: Recipe) -> None:
-    faults = [
-        Diagnostic(
-            "D010",
-            f"data.{name} (={list(values)}) must have one value, or three for red, green and blue",
-            recipe.place(("data", name)),
-            f"data.{name}: [{values[0]:g}], or with three values",
-        )
-        for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std))
-        if len(values) not in (1, COLOURS)
-    ]
+    faults = []
+    for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std)):
+        if len(values) not in (1, COLOURS):
+            rule = "must have one value, or three for red, green and blue"
+            message = f"data.{name} (={list(values)}) {rule}"
+            cure = f"data.{name}: [{values[0]:g}], or with three values"
+            faults.append(Diagnostic("D010", message, recipe.place(("data", name)), cure))
     if faults:
         raise DataError(faults)
 
@@ -90,7 +90,7 @@ def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
-def splits_of(run: Run, *, check: bool = True) -> Splits:
+def open_splits(run: Run, *, check: bool = True) -> Splits:
     """Return the run's data set, split as the run splits it; `check` is `open_data`'s.
 
     Raises DataError (D001 where it lies there no more).
@@ -99,16 +99,18 @@ def splits_of(run: Run, *, check: bool = True) -> Splits:
     if data_dir is not None and not os.path.exists(data_dir):
         cure = "put it back, or say where it lies now: --data-dir DIR"
         raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
-    return split_as(run.recipe, open_data(Path(data_dir) if data_dir else None, check=check))
+    return split_by_recipe(run.recipe, open_data(Path(data_dir) if data_dir else None, check=check))
 
 
-def split_as(recipe: Recipe, data: DataSet) -> Splits:
+def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
     """Return a data set, split as the recipe says. Raises DataError (D008)."""
     return data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
 
 
-def data_digest(run: Run) -> str | None:
-    """Return the digest of the data set that the run was last trained on, None where no run has begun."""
+def read_data_digest(run: Run) -> str | None:
+    """Return the digest of the data set that the run was last trained on,
+    None where no run has begun.
+    """
     try:
         lines = run.metrics.read_text("utf-8").splitlines()
         starts = [json.loads(line) for line in lines if '"event": "start"' in line]
@@ -118,7 +120,9 @@ def data_digest(run: Run) -> str | None:
 
 
 def check_classes(source: Source, classes: tuple[str, ...]) -> None:
-    """Raise DataError (D009) where the images' classes are not those that the network was made for."""
+    """Raise DataError (D009) where the images' classes are not those
+    that the network was made for.
+    """
     if source.classes != classes:
         theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])
         raise DataError.one(

@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING
 from archspec.errors import Diagnostic
 
 if TYPE_CHECKING:
-    from archspec.train.data.datasets import Source
+    from archspec.train.data.source import Source
 
 MAX_COMPARED = 50
 """Images of a class whose contents are compared: of other images the first differs already."""
 _CURE = "keep them apart; where there is no val folder, a share of the training images is held out"
 
 
-def shared(train: Source, other: Source | None) -> Iterator[Diagnostic]:
+def find_shared(train: Source, other: Source | None) -> Iterator[Diagnostic]:
     """Yield a D011 for each class whose images in another part are those of training.
 
     They may be links to them, or copies.
     """
     if other is None or not train.files:
         return
-    learnt, others = _by_class(train), _by_class(other)
+    learnt, others = _group_by_class(train), _group_by_class(other)
     for label, name in enumerate(train.classes):
         if _are_same(learnt.get(label, ()), others.get(label, ())):
             message = f"class {name!r} has the same images as in {train.name}"
             yield Diagnostic("D011", message, other.name, _CURE)
 
 
-def _by_class(source: Source) -> dict[int, list[Path]]:
+def _group_by_class(source: Source) -> dict[int, list[Path]]:
     files: dict[int, list[Path]] = {}
     for file, label in zip(source.files, source.labels.tolist(), strict=True):
         files.setdefault(label, []).append(file)
@@ -42,7 +42,8 @@ def _by_class(source: Source) -> dict[int, list[Path]]:
 
 def _are_same(some: Sequence[Path], others: Sequence[Path]) -> bool:
     """Equal names in equal number, and of images spread over all of them equal contents."""
-    if not some or [file.name for file in some] != [file.name for file in others]:
+    names = [file.name for file in some]
+    if not some or names != [file.name for file in others]:
         return False
     step = max(1, len(some) // MAX_COMPARED)
     pairs = zip(some[::step], others[::step], strict=True)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic
-from archspec.train.data.image_files import collect
+from archspec.train.data.image_files import collect_faults
 
 MAX_RECORD_BYTES = 1 << 30
 Parts = dict[str, tuple[Path, ...]]  # the files of "train" and "test"
@@ -22,7 +22,8 @@ Parts = dict[str, tuple[Path, ...]]  # the files of "train" and "test"
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Images (N, H, W, C) uint8 with `labels` (N,) int32 that count `classes`, from `files` (name, images).
+    """Images (N, H, W, C) uint8 with `labels` (N,) int32 that count `classes`,
+    from `files` (name, images).
 
     `notes`, each a line, tell what the user should know of them.
     """
@@ -73,7 +74,9 @@ CIFAR100 = Cifar("cifar-100-binary", ("train.bin",), "test.bin", "fine_label_nam
 
 
 def find_cifar(root: Path, *, layout: Cifar) -> Parts:
-    """Return the files of each part that is there, in the root or in the folder of the official archive."""
+    """Return the files of each part that is there,
+    in the root or in the folder of the official archive.
+    """
     for place in (root, root / layout.folder):
         present = [i for i, name in enumerate(layout.train) if (place / name).is_file()]
         upto = max(present, default=-1) + 1  # a batch that is missing between others is a fault
@@ -86,30 +89,37 @@ def find_cifar(root: Path, *, layout: Cifar) -> Parts:
 
 
 def read_cifar(paths: Sequence[Path], *, layout: Cifar) -> Records:
-    """Return images (N, 32, 32, 3) of all files in turn. Raises DataError (D001, D006, D007), all faults at once."""
+    """Return images (N, 32, 32, 3) of all files in turn.
+
+    Raises DataError (D001, D006, D007), all faults at once.
+    """
     faults: list[Diagnostic] = []
-    names = collect(faults, _cifar_names, paths[0].parent / layout.names, layout.classes)
-    batches = [collect(faults, _cifar_records, path, layout) for path in paths]
+    names = collect_faults(
+        faults, _read_cifar_names, paths[0].parent / layout.names, layout.classes
+    )
+    batches = [collect_faults(faults, _read_cifar_records, path, layout) for path in paths]
     if faults:
         raise DataError(faults)
     records = np.concatenate(batches)
-    planes = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32)
+    planes = records[:, layout.label_bytes :].reshape(-1, 3, 32, 32)  # red, green, blue
     return Records(
         classes=names,
         labels=records[:, layout.label_bytes - 1].astype(np.int32),
         arrays=np.ascontiguousarray(planes.transpose(0, 2, 3, 1)),
         files=tuple((path.name, len(batch)) for path, batch in zip(paths, batches, strict=True)),
-        notes=_missing_batches(paths, layout),
+        notes=_note_missing_batches(paths, layout),
     )
 
 
-def _missing_batches(paths: Sequence[Path], layout: Cifar) -> tuple[str, ...]:
-    """A part of the official files is a data set too, but an unpacking cut short looks just like it."""
+def _note_missing_batches(paths: Sequence[Path], layout: Cifar) -> tuple[str, ...]:
+    """A part of the official files is a data set too,
+    but an unpacking cut short looks just like it.
+    """
     missing = layout.train[len(paths) :] if paths[0].name in layout.train else ()
     return (f"{paths[0].parent}: has no {', '.join(missing)}; training without",) if missing else ()
 
 
-def _cifar_names(path: Path, classes: int) -> tuple[str, ...]:
+def _read_cifar_names(path: Path, classes: int) -> tuple[str, ...]:
     if not path.exists():
         return tuple(map(str, range(classes)))
     names = tuple(path.read_text("utf-8", errors="replace").split())
@@ -118,7 +128,7 @@ def _cifar_names(path: Path, classes: int) -> tuple[str, ...]:
     return names
 
 
-def _cifar_records(path: Path, layout: Cifar) -> npt.NDArray[np.uint8]:
+def _read_cifar_records(path: Path, layout: Cifar) -> npt.NDArray[np.uint8]:
     size = path.stat().st_size
     if size == 0 or size % layout.record_bytes or size > MAX_RECORD_BYTES:
         rule = f"a multiple of {layout.record_bytes}, at most {MAX_RECORD_BYTES:,}"
@@ -146,27 +156,33 @@ def find_mnist(root: Path) -> Parts:
     """Return (images, labels) of each part of which one of the two is there."""
     parts: Parts = {}
     for part, prefix in (("train", "train"), ("test", "t10k")):
-        names = [
-            f"{prefix}-{{}}{dot}idx{{}}-ubyte{zipped}" for dot in "-." for zipped in ("", ".gz")
-        ]
+        # Both spellings are about, with a dash as at the source and with a dot as unpacked by some.
+        names = []
+        for dot in "-.":
+            name = f"{prefix}-{{}}{dot}idx{{}}-ubyte"
+            names += [name, f"{name}.gz"]
         images = [root / name.format("images", 3) for name in names]
         labels = [root / name.format("labels", 1) for name in names]
-        present = [
-            next((path for path in paths if path.is_file()), None) for paths in (images, labels)
-        ]
+        present = [_first_file(images), _first_file(labels)]
         if any(present):
             parts[part] = (present[0] or images[0], present[1] or labels[0])
     return parts
 
 
+def _first_file(paths: Sequence[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
 def read_mnist(paths: Sequence[Path]) -> Records:
-    """Return images (N, H, W, 1) of (images, labels). Raises DataError (D001, D006, D007), all faults at once."""
+    """Return images (N, H, W, 1) of (images, labels).
+
+    Raises DataError (D001, D006, D007), all faults at once.
+    """
     faults: list[Diagnostic] = []
-    images, labels = (
-        collect(faults, _idx, path, ndim) for path, ndim in zip(paths, (3, 1), strict=True)
-    )
+    images = collect_faults(faults, _read_idx, paths[0], 3)
+    labels = collect_faults(faults, _read_idx, paths[1], 1)
     if labels is not None:
-        collect(faults, _check_labels, labels, 10, paths[1])
+        collect_faults(faults, _check_labels, labels, 10, paths[1])
     if images is not None and labels is not None and len(images) != len(labels):
         faults.append(
             Diagnostic("D006", f"has {len(labels)} labels for {len(images)} images", str(paths[1]))
@@ -179,17 +195,17 @@ def read_mnist(paths: Sequence[Path]) -> Records:
     )
 
 
-def _idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
+def _read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     """Return the array of an idx file; http://yann.lecun.com/exdb/mnist describes the format."""
     open_file: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:
         with open_file(path, "rb") as file:
-            return _idx_array(file, path, ndim)
+            return _read_idx_array(file, path, ndim)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError.one("D006", f"is not a whole gzip file: {error}", str(path)) from None
 
 
-def _idx_array(file: IO[bytes], path: Path, ndim: int) -> npt.NDArray[np.uint8]:
+def _read_idx_array(file: IO[bytes], path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     header = file.read(4 + 4 * ndim)
     if header[:4] != bytes((0, 0, 8, ndim)) or len(header) < 4 + 4 * ndim:
         raise DataError.one(
@@ -200,7 +216,7 @@ def _idx_array(file: IO[bytes], path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     size = math.prod(shape)
     if not 0 < size <= MAX_RECORD_BYTES:
         raise DataError.one("D006", f"{announced}, not 1 to {MAX_RECORD_BYTES:,}", str(path))
-    content = file.read(size + 1)
+    content = file.read(size + 1)  # one more than it may have, so that a longer file is seen
     if len(content) != size:
         has = "more" if len(content) > size else f"only {len(content):,}"
         raise DataError.one("D006", f"{announced} and holds {has}", str(path))

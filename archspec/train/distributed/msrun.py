@@ -35,7 +35,8 @@ def msrun_command(
         f"--master_port={port}",
         "--join=True",
         *(["--bind_core=True"] if device_target == "Ascend" else []),
-        # A rank that does not exist: no `tail -f` is started, which would outlive an msrun that is killed.
+        # A rank that does not exist: no `tail -f` is started, which would outlive an msrun that is
+        # killed.
         f"--tail_worker_log={devices}",
         f"--log_dir={log_dir}",
         _python_name(),
@@ -55,10 +56,12 @@ def _check_layout(devices: int, port: int) -> None:
         raise TrainingError(faults)
 
 
-def shell_line(command: Sequence[str]) -> str:
-    """Return an msrun command as a line for a shell, with a PATH where msrun or its python is another on the shell's.
+def write_shell_line(command: Sequence[str]) -> str:
+    """Return an msrun command as a line for a shell,
+    with a PATH where msrun or its python is another on the shell's.
 
-    What else `launch_environment` sets is for `supervise`: a line that is run by hand does without it.
+    What else `launch_environment` sets is for `supervise`:
+    a line that is run by hand does without it.
     """
     folders, names = _own_folders(), (command[0], _python_name())
     own_path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
@@ -75,14 +78,11 @@ def _own_folders() -> list[str]:
 def _python_name() -> str:
     """Return the bare name msrun accepts that is this environment's Python."""
     bin_folder = Path(sys.executable).parent
-    return (
-        "python"
-        if (bin_folder / "python").exists() or not (bin_folder / "python3").exists()
-        else "python3"
-    )
+    has_python, has_python3 = (bin_folder / "python").exists(), (bin_folder / "python3").exists()
+    return "python" if has_python or not has_python3 else "python3"
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Return a TCP port of this machine that nobody listens on at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -90,15 +90,16 @@ def free_port() -> int:
 
 
 def launch_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for `supervise`: `base`, and what msrun and the workers need to find and say."""
+    """Return the environment for `supervise`: `base`,
+    and what msrun and the workers need to find and say.
+    """
     root, library = str(Path(__file__).resolve().parents[3]), sysconfig.get_path("purelib")
     python_path = [base.get("PYTHONPATH", ""), "" if root == library else root]
-    search_path = [*_own_folders(), base.get("PATH", "")]
+    # msrun looks up `python` on PATH, whatever program it was itself started by.
+    search_path = filter(None, dict.fromkeys([*_own_folders(), base.get("PATH", "")]))
     return {
         **base,
-        "PATH": os.pathsep.join(
-            filter(None, dict.fromkeys(search_path))
-        ),  # msrun looks up `python` there
+        "PATH": os.pathsep.join(search_path),
         "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
         "PYTHONSAFEPATH": "1",  # a file json.py in the user's folder must not shadow the library's
         "PYTHONUNBUFFERED": "1",  # the last line before a kill is in the log

@@ -1,4 +1,6 @@
-"""Training on several devices: the watch over msrun and its processes, from their start to their end."""
+"""Training on several devices: the watch over msrun and its processes,
+from their start to their end.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,15 @@ import psutil
 
 from archspec import errors
 from archspec.errors import ArchspecError, Diagnostic, EnvironmentFault, TrainingError
-from archspec.runtime import ended_by, signals_noted
+from archspec.runtime import collect_signals, exception_of
 from archspec.train.distributed.worker_group import SUPERVISOR
 
 GRACE_SECONDS = 10.0  # from SIGTERM to SIGKILL: a worker may finish writing its checkpoint
-SCHEDULER_PATIENCE_SECONDS = (
-    3.0  # a scheduler that failed waits for a worker to tell the better reason
-)
+# A scheduler that failed waits for a worker to tell the better reason.
+SCHEDULER_PATIENCE_SECONDS = 3.0
 KILL_SECONDS = 10.0
 TAIL_BYTES = 65536
+# By name alone: what a worker's file says is looked up here and never imported.
 FAULT_KINDS = {
     kind.__name__: kind
     for kind in (
@@ -45,7 +47,9 @@ SIGNAL_HINTS = {
     "SIGBUS": "often shared memory ran out: see df /dev/shm",
 }
 WORKER_DIED = re.compile(r"Worker process (\d+) exit with exception\. Error code: (-?\d+)")
-RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Fault|Interrupt|Exit)\b.*", re.MULTILINE)
+RAISED_ERROR = re.compile(
+    r"^[A-Za-z_][\w.]*(?:Error|Exception|Fault|Interrupt|Exit)\b.*", re.MULTILINE
+)
 NOISE = re.compile(
     r"\[(?:WARNING|INFO|DEBUG)\]|-+$|- C\+\+ Call Stack|mindspore/ccsrc|Exception ignored|\s|$"
 )
@@ -61,16 +65,17 @@ def supervise(
 ) -> int:
     """Run an msrun command to its end, calling `poll` meanwhile and once after; return 0.
 
-    However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, then all are
-    killed. SIGINT, SIGTERM and SIGHUP are raised after that (see `runtime.ended_by`). Raises a worker's own
-    ArchspecError where it reported one (see `group.faults_reported`), else TrainingError: T011 a worker
-    failed, T012 the scheduler, T013 msrun itself. Raises EnvironmentFault (E003) without an msrun.
+    However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, then all
+    are killed. SIGINT, SIGTERM and SIGHUP are raised after that (see `runtime.exception_of`).
+    Raises a worker's own ArchspecError where it reported one (see `worker_group.report_faults`),
+    else TrainingError: T011 a worker failed, T012 the scheduler, T013 msrun itself. Raises
+    EnvironmentFault (E003) without an msrun.
     """
     job = f"{os.getpid()}:{uuid.uuid4().hex}"
     program = _find_program(command[0], environment)
-    _clear(log_dir)
+    _clear_folder(log_dir)
     watch = _Watch(log_dir)
-    with signals_noted() as received:
+    with collect_signals() as received:
         try:
             process = _start([program, *command[1:]], {**environment, SUPERVISOR: job}, log_dir)
             fault = None
@@ -79,9 +84,9 @@ def supervise(
                 time.sleep(interval_seconds)
                 fault = watch.fault(process.pid)
         finally:
-            _end(job)
+            _end_job(job)
     if received:
-        raise ended_by(received[0])
+        raise exception_of(received[0])
     fault = fault or watch.fault(process.pid) or watch.fault_of_msrun(process.wait())
     if fault:
         raise fault
@@ -97,7 +102,7 @@ def _find_program(name: str, environment: Mapping[str, str]) -> str:
     return program
 
 
-def _clear(log_dir: Path) -> None:
+def _clear_folder(log_dir: Path) -> None:
     """Make the folder and take away what an earlier run left, which would be read as this one's."""
     log_dir.mkdir(parents=True, exist_ok=True)
     for pattern in ("fault_rank*.json", "worker_*.log", "scheduler.log"):
@@ -108,7 +113,8 @@ def _clear(log_dir: Path) -> None:
 def _start(
     command: Sequence[str], environment: Mapping[str, str], log_dir: Path
 ) -> subprocess.Popen[bytes]:
-    """Start `group` as a program, which ties itself to our life and becomes msrun, in a session of its own.
+    """Start `group` as a program, which ties itself to our life and becomes msrun,
+    in a session of its own.
 
     A preexec_fn could do the same, but is unsafe where threads run, such as a progress bar's.
     """
@@ -137,9 +143,9 @@ class _Watch:
         reported = _read_faults(self.log_dir)
         if reported:
             return reported
-        text = _tail(self.log_dir / "msrun.log")
+        text = _read_tail(self.log_dir / "msrun.log")
         if len(self.members) < text.count("Execute command: "):
-            self.members |= _members(msrun)
+            self.members |= _list_members(msrun)
         died = WORKER_DIED.search(text)
         if died:
             return self._fault_of_worker(self.members.get(int(died[1])), int(died[2]))
@@ -148,15 +154,15 @@ class _Watch:
     def _fault_of_worker(self, rank: str | None, code: int) -> TrainingError:
         log = self.log_dir / f"worker_{rank}.log"
         if rank is None:  # it died before it was seen
-            log = next(
-                (path for path in sorted(self.log_dir.glob("worker_*.log")) if _last_words(path)),
-                log,
-            )
+            logs = sorted(self.log_dir.glob("worker_*.log"))
+            log = next((path for path in logs if _find_last_error(path)), log)
             rank = log.stem.removeprefix("worker_")
-        return _process_fault("T011", f"rank {rank}", code, log)
+        return _make_fault("T011", f"rank {rank}", code, log)
 
     def _fault_of_scheduler(self) -> TrainingError | None:
-        """Workers wait minutes for a scheduler that failed; msrun looks at it only when they have ended."""
+        """Workers wait minutes for a scheduler that failed;
+        msrun looks at it only when they have ended.
+        """
         pid = next((pid for pid, role in self.members.items() if role == "scheduler"), None)
         code = 0 if pid is None else _exit_code_of_zombie(pid)
         if code == 0:
@@ -164,14 +170,14 @@ class _Watch:
         self.scheduler_failed_at = self.scheduler_failed_at or time.monotonic()
         if time.monotonic() - self.scheduler_failed_at < SCHEDULER_PATIENCE_SECONDS:
             return None
-        return _process_fault("T012", "msrun's scheduler", code, self.log_dir / "scheduler.log")
+        return _make_fault("T012", "msrun's scheduler", code, self.log_dir / "scheduler.log")
 
     def fault_of_msrun(self, code: int) -> TrainingError | None:
         """Return an error for an exit code of msrun's that nothing else explains."""
-        return _process_fault("T013", "msrun", code, self.log_dir / "msrun.log") if code else None
+        return _make_fault("T013", "msrun", code, self.log_dir / "msrun.log") if code else None
 
 
-def _members(msrun: int) -> dict[int, str]:
+def _list_members(msrun: int) -> dict[int, str]:
     """Return msrun's children by process id: a worker's rank, or "scheduler"."""
     found = {}
     with suppress(psutil.Error):
@@ -185,7 +191,9 @@ def _members(msrun: int) -> dict[int, str]:
 
 
 def _exit_code_of_zombie(pid: int) -> int:
-    """Return the exit code of a process that ended and was not waited for, else 0 (proc(5), field 52)."""
+    """Return the exit code of a process that ended and was not waited for,
+    else 0 (proc(5), field 52).
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -193,27 +201,29 @@ def _exit_code_of_zombie(pid: int) -> int:
     return os.waitstatus_to_exitcode(int(fields[-1])) if fields[0] == "Z" else 0
 
 
-def _process_fault(code: str, who: str, exit_code: int, log: Path) -> TrainingError:
+def _make_fault(code: str, who: str, exit_code: int, log: Path) -> TrainingError:
     how = f"ended with exit code {exit_code}"
     hint = "the log tells the whole story"
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         how, hint = f"was ended by {name}", SIGNAL_HINTS.get(name, hint)
-    words = _last_words(log)
+    words = _find_last_error(log)
     return TrainingError(
         [Diagnostic(code, f"{who} {how}" + (f": {words}" if words else ""), str(log), hint)]
     )
 
 
-def _last_words(log: Path) -> str:
-    """Return the last error that a log names, else its last line that is no noise of MindSpore's."""
-    text = _tail(log)
-    raised = [line for line in RAISED.findall(text) if "total_instance_count" not in line]
+def _find_last_error(log: Path) -> str:
+    """Return the last error that a log names,
+    else its last line that is no noise of MindSpore's.
+    """
+    text = _read_tail(log)
+    raised = [line for line in RAISED_ERROR.findall(text) if "total_instance_count" not in line]
     lines = raised or [line for line in text.splitlines() if not NOISE.match(line)]
     return lines[-1].strip() if lines else ""
 
 
-def _tail(log: Path) -> str:
+def _read_tail(log: Path) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(log.stat().st_size - TAIL_BYTES, 0))
@@ -223,7 +233,9 @@ def _tail(log: Path) -> str:
 
 
 def _read_faults(log_dir: Path) -> ArchspecError | None:
-    """Return the error that workers reported: the first rank's kind, the diagnostics of all, each once."""
+    """Return the error that workers reported: the first rank's kind,
+    the diagnostics of all, each once.
+    """
     paths = sorted(log_dir.glob("fault_rank*.json"))
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     if not reports:
@@ -234,37 +246,39 @@ def _read_faults(log_dir: Path) -> ArchspecError | None:
     return FAULT_KINDS.get(reports[0]["kind"], ArchspecError)(diagnostics)
 
 
-def _end(job: str) -> None:
+def _end_job(job: str) -> None:
     """End every process of the job, wherever in the tree and in whatever session it is."""
-    members = _processes_of(job)
+    members = _list_processes(job)
     for process in members:
-        if (
-            _role(process) == ""
-        ):  # msrun kills all workers when one has failed: stopped, it leaves them their grace
+        # msrun kills all workers when one has failed: stopped, it leaves them their grace.
+        if _role_of(process) == "":
             _send(process, signal.SIGSTOP)
     for process in members:
-        if _role(process) == "MS_WORKER":
+        if _role_of(process) == "MS_WORKER":
             _send(process, signal.SIGTERM)
-    _wait_until(
-        lambda: all(_role(process) != "MS_WORKER" for process in _processes_of(job)), GRACE_SECONDS
-    )
-    _wait_until(lambda: _all_killed(job), KILL_SECONDS)
+    _wait_until(lambda: not _has_workers(job), GRACE_SECONDS)
+    # Again and again until none is left: a process may start another between look and kill.
+    _wait_until(lambda: _kill_all(job), KILL_SECONDS)
 
 
-def _all_killed(job: str) -> bool:
-    left = _processes_of(job)
+def _has_workers(job: str) -> bool:
+    return any(_role_of(process) == "MS_WORKER" for process in _list_processes(job))
+
+
+def _kill_all(job: str) -> bool:
+    left = _list_processes(job)
     for process in left:
         _send(process, signal.SIGKILL)
     return not left
 
 
-def _processes_of(job: str) -> list[psutil.Process]:
+def _list_processes(job: str) -> list[psutil.Process]:
     """Return the processes that carry the job's mark and have not ended."""
     found = psutil.process_iter(["environ"])
     return [process for process in found if (process.info["environ"] or {}).get(SUPERVISOR) == job]
 
 
-def _role(process: psutil.Process) -> str:
+def _role_of(process: psutil.Process) -> str:
     return str(process.info["environ"].get("MS_ROLE", ""))
 
 

@@ -1,6 +1,7 @@
 """One process of a distributed run: `msrun ... python -m archspec.train.distributed.worker RUN`.
 
-msrun starts this for the scheduler too, which stays in `join_group`; nothing before it may have side effects.
+msrun starts this for the scheduler too, which stays in `join_group`;
+nothing before it may have side effects.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from archspec.train.distributed.worker_group import IMAGES_CHECKED, die_with_parent, faults_reported
+from archspec.train.distributed.worker_group import IMAGES_CHECKED, die_with_parent, report_faults
 
 
 def main(path: Path) -> None:
@@ -19,7 +20,7 @@ def main(path: Path) -> None:
     from archspec.train.run_directory import open_run
 
     run = open_run(path)
-    with faults_reported(run.workers):
+    with report_faults(run.workers):
         is_checked = bool(os.environ.get(IMAGES_CHECKED))
         fit(run, lambda event: append_event(run.metrics, event), is_checked=is_checked)
 

@@ -1,7 +1,8 @@
 """Training on several devices: what one worker of the group does.
 
-A worker may do nothing with side effects before `join_group`: msrun's scheduler runs the same module so far.
-Run as a program, this module ties itself to its parent's life and becomes the command in its arguments.
+A worker may do nothing with side effects before `join_group`: msrun's scheduler runs the same
+module so far. Run as a program,
+this module ties itself to its parent's life and becomes the command in its arguments.
 """
 
 from __future__ import annotations
@@ -31,15 +32,16 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that ends; a worker's first act.
+    """Have the kernel kill this process when its parent ends,
+    however that ends; a worker's first act.
 
-    `supervise` cannot tidy up after its own SIGKILL, and msrun gives each worker a session of its own.
-    Does nothing in a process that `supervise` did not start.
+    `supervise` cannot tidy up after its own SIGKILL, and msrun gives each worker a session of its
+    own. Does nothing in a process that `supervise` did not start.
     """
     job = os.environ.get(SUPERVISOR)
     if job is None or sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux alone knows it
     parent = os.getppid()
     if str(parent) == job.partition(":")[0]:
         return
@@ -49,12 +51,12 @@ def die_with_parent() -> None:
     os._exit(1)  # the parent ended before the call above, so no signal will come
 
 
-def rank() -> int:
+def get_rank() -> int:
     """Return this process's number among the workers, 0 where msrun did not start it."""
     return int(os.environ.get("RANK_ID", "0")) if "MS_ROLE" in os.environ else 0
 
 
-def world() -> int:
+def get_world_size() -> int:
     """Return the number of workers, 1 where msrun did not start this process."""
     return int(os.environ.get("MS_WORKER_NUM", "1")) if "MS_ROLE" in os.environ else 1
 
@@ -62,8 +64,9 @@ def world() -> int:
 def join_group(device_target: str) -> tuple[int, int]:
     """Choose the device and graph mode, join the other workers, and return (rank, world).
 
-    Seeds, networks and data come after it. The scheduler never returns from here. Raises EnvironmentFault
-    (E004) where this machine's MindSpore does not drive `device_target`, or computes on another one already.
+    Seeds, networks and data come after it. The scheduler never returns from here. Raises
+    EnvironmentFault (E004) where this machine's MindSpore does not drive `device_target`, or
+    computes on another one already.
     """
     import mindspore as ms
     from mindspore.communication import init
@@ -73,7 +76,7 @@ def join_group(device_target: str) -> tuple[int, int]:
     if "MS_ROLE" in os.environ:
         ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True)
         init()
-    return rank(), world()
+    return get_rank(), get_world_size()
 
 
 def _choose_device(device_target: str) -> None:
@@ -100,7 +103,7 @@ def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
     On a CPU only float32 works; counts stay exact up to 2**24.
     """
-    if world() == 1:
+    if get_world_size() == 1:
         return values
     import mindspore as ms
     from mindspore import ops
@@ -110,7 +113,9 @@ def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
-    """Leave the error where `supervise` finds it; the scheduler leaves none, as its workers meet the same."""
+    """Leave the error where `supervise` finds it;
+    the scheduler leaves none, as its workers meet the same.
+    """
     if os.environ.get("MS_ROLE") == "MS_SCHED":
         return
     report = {
@@ -118,22 +123,25 @@ def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
         "diagnostics": [asdict(fault) for fault in error.diagnostics],
     }
     path = log_dir / f"fault_rank{rank}.json"
-    draft = path.with_suffix(".part")
+    draft = path.with_suffix(".part")  # renamed when whole: the supervisor reads at any time
     draft.write_text(json.dumps(report), encoding="utf-8")
     draft.replace(path)
 
 
 @contextmanager
-def faults_reported(log_dir: Path) -> Iterator[None]:
-    """Report an ArchspecError of the block to the parent and exit with 1; a bug passes through to the log."""
+def report_faults(log_dir: Path) -> Iterator[None]:
+    """Report an ArchspecError of the block to the parent and exit with 1;
+    a bug passes through to the log.
+    """
     try:
         yield
     except ArchspecError as error:
-        report_fault(error, log_dir, rank())
+        report_fault(error, log_dir, get_rank())
         raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":
     die_with_parent()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # see `runtime.watch_interrupts`
-    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606  # a list of arguments, no shell; the tie to the parent outlasts exec
+    # A list of arguments, no shell; the tie to the parent outlasts exec.
+    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from archspec.errors import counted
+from archspec.errors import format_count
 from archspec.settings import Path
-from archspec.spec.reading.dependent_settings import DEPENDENTS, Dependent
+from archspec.spec.reading.dependent_settings import DEPENDENT_SETTINGS, DependentSetting
 
 if TYPE_CHECKING:
     from archspec.train.recipe.model import DataRecipe, Recipe
@@ -16,40 +16,40 @@ LEAST_SHARE = 0.01
 """Of a deviation in 0-1 units that a person may have meant."""
 
 
-def useless(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+def find_ineffective(recipe: Recipe) -> Iterator[tuple[Path, str]]:
     """Yield the path of each such setting, and the rule that it breaks."""
-    for dependent in DEPENDENTS:
-        other = _at(recipe, dependent.on)
+    for dependent in DEPENDENT_SETTINGS:
+        other = _value_at(recipe, dependent.on)
         if _is_said(recipe, dependent) and not dependent.fits(other):
             yield dependent.path, dependent.rule.format(other)
-    yield from _of_the_run(recipe)
-    yield from _of_other_units(recipe.data)
+    yield from _check_run_length(recipe)
+    yield from _check_units(recipe.data)
 
 
-def without_meaning(recipe: Recipe) -> Iterator[Path]:
+def find_meaningless(recipe: Recipe) -> Iterator[Path]:
     """Yield the paths of settings that mean nothing beside the others, said or default."""
-    for dependent in DEPENDENTS:
-        if not dependent.fits(_at(recipe, dependent.on)):
+    for dependent in DEPENDENT_SETTINGS:
+        if not dependent.fits(_value_at(recipe, dependent.on)):
             yield dependent.path
 
 
-def _at(recipe: Recipe, path: Path) -> Any:
+def _value_at(recipe: Recipe, path: Path) -> Any:
     found: Any = recipe
     for key in path:
         found = getattr(found, str(key))
     return found
 
 
-def _is_said(recipe: Recipe, dependent: Dependent) -> bool:
-    holder: Any = _at(recipe, dependent.path[:-1])
+def _is_said(recipe: Recipe, dependent: DependentSetting) -> bool:
+    holder: Any = _value_at(recipe, dependent.path[:-1])
     is_written = dependent.path[-1] in holder.model_fields_set
-    return is_written and _at(recipe, dependent.path) != dependent.idle
+    return is_written and _value_at(recipe, dependent.path) != dependent.idle
 
 
-def _of_the_run(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+def _check_run_length(recipe: Recipe) -> Iterator[tuple[Path, str]]:
     schedule, epochs = recipe.schedule, recipe.epochs
     if schedule.warmup_epochs > epochs:
-        rule = f"must be at most the {counted(epochs, 'epoch')} of the run"
+        rule = f"must be at most the {format_count(epochs, 'epoch')} of the run"
         named = f"warmup_epochs (={schedule.warmup_epochs})"
         yield ("schedule", "warmup_epochs"), f"{named} {rule}"
     if schedule.kind == "cosine" and schedule.final > schedule.learning_rate:
@@ -59,10 +59,12 @@ def _of_the_run(recipe: Recipe) -> Iterator[tuple[Path, str]]:
             f"final (={schedule.final:g}) must be at most the {start} that it falls from",
         )
     if schedule.kind == "step" and schedule.warmup_epochs < epochs:
-        yield from _misplaced(schedule.milestones, schedule.warmup_epochs, epochs)
+        yield from _check_milestones(schedule.milestones, schedule.warmup_epochs, epochs)
 
 
-def _misplaced(milestones: Sequence[float], warmup: int, epochs: int) -> Iterator[tuple[Path, str]]:
+def _check_milestones(
+    milestones: Sequence[float], warmup: int, epochs: int
+) -> Iterator[tuple[Path, str]]:
     """Those that are never reached, reached before the rate is, or stand before an earlier one."""
     before = 0.0
     for index, milestone in enumerate(milestones):
@@ -78,23 +80,27 @@ def _misplaced(milestones: Sequence[float], warmup: int, epochs: int) -> Iterato
         before = max(before, epoch)
 
 
-def _of_other_units(data: DataRecipe) -> Iterator[tuple[Path, str]]:
+def _check_units(data: DataRecipe) -> Iterator[tuple[Path, str]]:
     """Nearly always 0-1 was meant: images would be blown up, or hardly moved."""
     if min(data.std) < 1:
-        yield ("data", "std"), f"std {_in_units(data.std)}, each 1 or more{_meant(data.std)}"
+        yield (
+            ("data", "std"),
+            f"std {_write_units_rule(data.std)}, each 1 or more{_guess_meant(data.std)}",
+        )
     if 0 < max(data.mean) < 1:
-        yield ("data", "mean"), f"mean {_in_units(data.mean)}{_meant(data.mean)}"
+        yield ("data", "mean"), f"mean {_write_units_rule(data.mean)}{_guess_meant(data.mean)}"
 
 
-def _in_units(values: Sequence[float]) -> str:
-    return f"(={_row(values)}) must be in 0-255 units"
+def _write_units_rule(values: Sequence[float]) -> str:
+    return f"(={_format_row(values)}) must be in 0-255 units"
 
 
-def _meant(values: Sequence[float]) -> str:
+def _guess_meant(values: Sequence[float]) -> str:
     if not LEAST_SHARE <= min(values) <= max(values) <= 1:
         return ""
-    return f"; what is {_row(values)} in 0-1 is {_row([255 * value for value in values])} here"
+    scaled = [255 * value for value in values]
+    return f"; what is {_format_row(values)} in 0-1 is {_format_row(scaled)} here"
 
 
-def _row(values: Sequence[float]) -> str:
+def _format_row(values: Sequence[float]) -> str:
     return f"[{', '.join(f'{value:.6g}' for value in values)}]"

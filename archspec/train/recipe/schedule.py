@@ -10,21 +10,23 @@ from archspec.train.recipe.model import ScheduleRecipe
 def learning_rates(schedule: ScheduleRecipe, *, epochs: int, steps_per_epoch: int) -> list[float]:
     """Return the rate of every step of the run.
 
-    Cosine: final + (start - final) (1 + cos(pi t / T)) / 2 (Loshchilov & Hutter 2017; MindCV, per step).
-    Step: divided after shares of the run, or after epochs (Huang et al. 2017, section 4.2: 50 and 75 % on CIFAR,
-    epochs 30 and 60 on ImageNet). Warm-up is linear from 0, exclusive; shares are of what follows it.
+    Cosine: final + (start - final) (1 + cos(pi t / T)) / 2 (Loshchilov & Hutter 2017; MindCV, per
+    step). Step: divided after shares of the run, or after epochs (Huang et al. 2017, section 4.2:
+    50 and 75 % on CIFAR, epochs 30 and 60 on ImageNet).
+    Warm-up is linear from 0, exclusive; shares are of what follows it.
     """
     warmup = min(schedule.warmup_epochs, epochs) * steps_per_epoch
     total = epochs * steps_per_epoch - warmup
     ramp = [schedule.learning_rate * (step + 1) / warmup for step in range(warmup)]
-    drops = [
-        math.floor(milestone * total if milestone < 1 else milestone * steps_per_epoch - warmup)
-        for milestone in schedule.milestones
-    ]
-    return ramp + [_rate(schedule, step, total, drops) for step in range(total)]
+    drops = []
+    for milestone in schedule.milestones:
+        # Below 1 a share of what follows the warm-up, else epochs from the start of the run.
+        step = milestone * total if milestone < 1 else milestone * steps_per_epoch - warmup
+        drops.append(math.floor(step))
+    return ramp + [_rate_at(schedule, step, total, drops) for step in range(total)]
 
 
-def _rate(schedule: ScheduleRecipe, step: int, total: int, drops: list[int]) -> float:
+def _rate_at(schedule: ScheduleRecipe, step: int, total: int, drops: list[int]) -> float:
     if schedule.kind == "cosine":
         swing = (1 + math.cos(math.pi * step / total)) / 2
         return schedule.final + (schedule.learning_rate - schedule.final) * swing

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec import file_kinds
-from archspec.errors import ModelFileError, counted
+from archspec.errors import ModelFileError, format_count
 from archspec.graph.ir import Graph
 from archspec.readers.frontends import FRONTENDS
-from archspec.runtime import onnx_runtime, prepare
+from archspec.runtime import import_onnx_runtime, prepare
 from archspec.spec.model import Spec
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
@@ -60,7 +60,7 @@ def read_witness(path: Path, spec: Spec) -> Witness:
             that does not run; R014, arrays that are no images of the spec's size, or no numbers.
     """
     head = _read_head(path)
-    if file_kinds.kind_of(head) == file_kinds.ZIP:
+    if file_kinds.identify_kind(head) == file_kinds.ZIP:
         images, outputs = _read_npz(path)
     elif any(row.sniff(head) and row.runs_in_onnx_runtime for row in FRONTENDS):
         images, outputs = _run_onnx(path, spec)
@@ -73,7 +73,7 @@ def read_witness(path: Path, spec: Spec) -> Witness:
 
 def _read_head(path: Path) -> bytes:
     try:
-        special = file_kinds.special_kind(path)
+        special = file_kinds.identify_special(path)
         if special:
             raise ModelFileError.one("R001", f"is {special}, no file", str(path))
         with path.open("rb") as file:
@@ -106,7 +106,7 @@ def _find_names(held: Sequence[str], path: Path) -> tuple[str, str]:
 
 
 def _run_onnx(path: Path, spec: Spec) -> tuple[Floats, Floats]:
-    runtime = onnx_runtime()
+    runtime = import_onnx_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     with _onnxruntime_faults(path):
@@ -156,7 +156,7 @@ def _check_size(shape: Sequence[int], spec: Spec, path: Path) -> None:
 def _check_arrays(images: Floats, outputs: Floats, spec: Spec, path: Path) -> None:
     _check_size(images.shape, spec, path)
     if not len(images) or outputs.shape[:1] != images.shape[:1]:
-        message = f"has {counted(len(images), 'image')} and an output of {outputs.shape}"
+        message = f"has {format_count(len(images), 'image')} and an output of {outputs.shape}"
         raise ModelFileError.one("R014", message, str(path))
     if not (np.isfinite(images).all() and np.isfinite(outputs).all()):
         raise ModelFileError.one("R014", "holds numbers that are NaN or infinite", str(path))
@@ -169,10 +169,10 @@ class Runner:
         prepare()
         import mindspore as ms
 
-        from archspec.writers.mindspore.load import network_of
+        from archspec.writers.mindspore.load import create_network
 
         ms.set_context(mode=ms.GRAPH_MODE)
-        self.network = network_of(graph).set_train(False)
+        self.network = create_network(graph).set_train(False)
         self.images = ms.Tensor(witness.images)
         self.witness = witness
 

@@ -93,7 +93,7 @@ def _without_counters(weights: Weights) -> Weights:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        special = file_kinds.special_kind(path)
+        special = file_kinds.identify_special(path)
         if special:  # which could wait, or go on, for ever
             raise ModelFileError.one("R001", f"is {special}, no file", str(path), _KNOWN)
         with path.open("rb") as file:
@@ -120,7 +120,7 @@ def _recognise_kind(raw: bytes, path: Path) -> str:
         return "safetensors"  # whose length, which comes first, may look like another kind
     if raw.startswith((b"PK\x03\x04", b"\x80")):
         return "torch"
-    kind = file_kinds.kind_of(raw[: file_kinds.HEAD])
+    kind = file_kinds.identify_kind(raw[: file_kinds.HEAD])
     if raw.startswith(b"\n") and kind not in _STRANGERS:  # field 1 of a protobuf message, a tensor
         return "MindSpore"
     hint = f"it is {kind}; {_STRANGERS[kind]}" if kind in _STRANGERS else _KNOWN

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import Diagnostic, ModelFileError, SpecError
-from archspec.spec.reading.document import Document, short
+from archspec.spec.reading.document import Document, shorten_value
 from archspec.spec.reading.yaml_reader import read_file
 
 MAX_PATTERN = 200
@@ -82,16 +82,18 @@ def _find_fault(item: Any, place: str) -> Diagnostic | None:
         and all(isinstance(part, str) for part in item.values())
     ):
         return Diagnostic(
-            "S003", f"a rule (={short(item)}) must be `pattern: replacement`, one of each", place
+            "S003",
+            f"a rule (={shorten_value(item)}) must be `pattern: replacement`, one of each",
+            place,
         )
     ((pattern, replacement),) = item.items()
     wrong = _find_pattern_fault(pattern)
     if wrong:
-        return Diagnostic("R013", f"the pattern {short(pattern)} {wrong}", place)
+        return Diagnostic("R013", f"the pattern {shorten_value(pattern)} {wrong}", place)
     groups = re.compile(pattern).groups
     beyond = [hole[0] for hole in _HOLE.finditer(replacement) if not 1 <= int(hole[1]) <= groups]
     if beyond or re.search(r"[{}]", _HOLE.sub("", replacement)):
-        what = f"{beyond[0] if beyond else short(replacement)} stands for no group"
+        what = f"{beyond[0] if beyond else shorten_value(replacement)} stands for no group"
         return Diagnostic(
             "R013", f"{what}; the pattern has {groups}", place, "{1}, {2+1}: groups count from 1"
         )

@@ -1,7 +1,8 @@
-"""Operators written as MindSpore code, as their rows say: a cell that holds state, or a function call.
+"""Operators written as MindSpore code, as their rows say:
+a cell that holds state, or a function call.
 
-Arguments whose defaults MindSpore has announced to change (momentum, pad_mode, stride, p) are always
-written out.
+Arguments whose defaults MindSpore has announced to change (momentum, pad_mode, stride, p) are
+always written out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ VARYING = ("in_channels", "out_channels", "channels", "start", "stop", "size")
 """Attributes in which operators of one class may differ: they become its parameters."""
 
 
-def definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]]:
+def write_definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]]:
     """Return the functions and classes that a module of these operators defines.
 
     And what those are called that are defined for each set of settings, as norms are.
@@ -37,22 +38,22 @@ def definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]]:
         alike = [op for op in ops if op.kind == kind]
         code = row.mindspore
         if alike and code.definition and not code.is_for_each_setting:
-            texts.append(_definition(code, alike))
+            texts.append(_choose_definition(code, alike))
     names = dict[Settings, str]()
     for op in ops:
         code = OPERATORS[op.kind].mindspore
         if code.is_for_each_setting and settings_of(op) not in names:
-            name = names[settings_of(op)] = _free(code.name, names)
+            name = names[settings_of(op)] = _find_free_name(code.name, names)
             texts.append(code.definition.format(**{**op.attrs, "name": name}))
     return texts, names
 
 
-def _definition(code: MindSpore, ops: Sequence[Op]) -> str:
+def _choose_definition(code: MindSpore, ops: Sequence[Op]) -> str:
     is_general = code.general and any(code.arguments(op.attrs, "").get("unusual") for op in ops)
     return code.general if is_general else code.definition
 
 
-def _free(base: str, names: Mapping[Settings, str]) -> str:
+def _find_free_name(base: str, names: Mapping[Settings, str]) -> str:
     same = sum(name.startswith(base) for name in names.values())
     return f"{base}{same + 1}" if same else base
 
@@ -73,7 +74,7 @@ def is_of_depthwise_conv(op: Op) -> bool:
     return op.kind == "conv" and is_depthwise(op.attrs)
 
 
-def cell(op: Op, ins: str, outs: str, names: Mapping[Settings, str], **varying: str) -> str:
+def write_cell(op: Op, ins: str, outs: str, names: Mapping[Settings, str], **varying: str) -> str:
     """Return the expression that makes the operator's cell.
 
     `ins` and `outs` are its widths, and `varying` other attributes, as they are to be written.
@@ -85,7 +86,7 @@ def cell(op: Op, ins: str, outs: str, names: Mapping[Settings, str], **varying: 
     return row.mindspore.cell.format(**values)
 
 
-def call(op: Op, local_name: str, inputs: list[str]) -> str:
+def write_call(op: Op, local_name: str, inputs: list[str]) -> str:
     """Return the expression that runs the operator on expressions for its inputs."""
     code = OPERATORS[op.kind].mindspore
     if code.sign:

@@ -5,25 +5,36 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import count
 from math import prod
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.writers.mindspore.cells import TAKEN, VARYING, cell, is_cell, is_of_depthwise_conv
-from archspec.writers.mindspore.construct import inputs_of, items_before, looped, straight
-from archspec.writers.mindspore.containers import Container, makes, reads
-from archspec.writers.mindspore.dense_loop import Running, running
-from archspec.writers.mindspore.formatting import LINE_LENGTH, fitted
+from archspec.writers.mindspore.cells import (
+    TAKEN,
+    VARYING,
+    is_cell,
+    is_of_depthwise_conv,
+    write_cell,
+)
+from archspec.writers.mindspore.construct import (
+    count_items_before,
+    inputs_of,
+    write_loop,
+    write_straight,
+)
+from archspec.writers.mindspore.containers import Container, values_made, values_read
+from archspec.writers.mindspore.dense_loop import DenseLoop, find_dense_loop
+from archspec.writers.mindspore.formatting import LINE_LENGTH, break_line
 from archspec.writers.mindspore.width_expressions import (
     PARAMETERS,
     Item,
     Sum,
     Widths,
+    format_sum,
     grows_evenly,
     layers_of,
     rates_of,
-    text,
 )
 
 STRAIGHT = '''\
@@ -52,6 +63,38 @@ Norms = Mapping[tuple[str, ...], str]
 
 
 @dataclass(frozen=True)
+class _Growth:
+    """How the loop of a block counts its layers and their channels, as it is written."""
+
+    counting: str
+    """What stands behind `for`."""
+    layers: str
+    """How many there are."""
+    rate: str
+    """What layer i adds."""
+    before: str
+    """What all layers before layer i add."""
+    all: str
+    """What all layers of the block add."""
+
+
+_EVEN = _Growth(
+    counting="i in range(num_layers)",
+    layers="num_layers",
+    rate="growth_rate",
+    before="i * growth_rate",
+    all="num_layers * growth_rate",
+)
+_UNEVEN = _Growth(
+    counting="i, k in enumerate(growth_rates)",
+    layers="len(growth_rates)",
+    rate="k",
+    before="sum(growth_rates[:i])",
+    all="sum(growth_rates)",
+)
+
+
+@dataclass(frozen=True)
 class Class:
     """A class of the emitted module."""
 
@@ -72,12 +115,14 @@ class Classes:
         self.made: dict[str, Class] = {}
 
     def write(self, level: Sequence[Container]) -> None:
-        """Write the classes of containers that hold none but written ones, one for those that are alike."""
+        """Write the classes of containers that hold none but written ones,
+        one for those that are alike.
+        """
         alike: dict[str, list[Container]] = {}
         for container in level:
-            alike.setdefault(self._likeness(container), []).append(container)
+            alike.setdefault(self._describe_likeness(container), []).append(container)
         for containers in alike.values():
-            made = self._class(self._class_name(containers[0]), containers)
+            made = self._write_class(self._class_name(containers[0]), containers)
             self.written.append(made)
             self.made |= dict.fromkeys((container.path for container in containers), made)
 
@@ -86,12 +131,15 @@ class Classes:
             return "Network"
         base = "".join(part[:1].upper() + part[1:] for part in container.kind.split("_"))
         taken = {made.name for made in self.written} | TAKEN
-        names = chain([base], (f"{base}{number}" for number in count(2)))
-        return next(name for name in names if name not in taken)
+        if base not in taken:
+            return base
+        return next(name for n in count(2) if (name := f"{base}{n}") not in taken)
 
-    def _likeness(self, container: Container) -> str:
-        """What two containers share when one class can serve both: all but widths and, in a loop, numbers of layers."""
-        loop = self._loop(container)
+    def _describe_likeness(self, container: Container) -> str:
+        """What two containers share when one class can serve both:
+        all but widths and, in a loop, numbers of layers.
+        """
+        loop = self._find_loop(container)
         values = {value: f"in{n}" for n, value in enumerate(container.entering)}
         lines = [container.kind]
         if loop:
@@ -99,18 +147,23 @@ class Classes:
             lines.append(f"{self.made[loop.layers[0].path].name} {[grows_evenly(container)]}")
         for item in loop.others if loop else container.items:
             local = container.local(item)
-            values |= {value: f"{local}:{n}" for n, value in enumerate(makes(item))}
-            what = (
-                f"{item.kind} {_fixed(item)}" if isinstance(item, Op) else self.made[item.path].name
-            )
-            lines.append(f"{local} = {what} {[values.get(value) for value in reads(item)]}")
+            values |= {value: f"{local}:{n}" for n, value in enumerate(values_made(item))}
+            what = self._describe_item(item)
+            lines.append(f"{local} = {what} {[values.get(value) for value in values_read(item)]}")
         if loop:
             lines.append(f"loop {values[loop.source]}")
         return "\n".join([*lines, *(values[value] for value in container.leaving)])
 
-    def _loop(self, container: Container) -> Running | None:
-        """The loop of a block whose layers are of one class and differ in nothing but what they read and add."""
-        loop = running(container)
+    def _describe_item(self, item: Item) -> str:
+        if isinstance(item, Op):
+            return f"{item.kind} {_fixed_attributes(item)}"
+        return self.made[item.path].name
+
+    def _find_loop(self, container: Container) -> DenseLoop | None:
+        """The loop of a block whose layers are of one class
+        and differ in nothing but what they read and add.
+        """
+        loop = find_dense_loop(container)
         if loop is None or len({self.made[layer.path].name for layer in loop.layers}) > 1:
             return None
         given = [self.made[layer.path].arguments[layer.path] for layer in loop.layers]
@@ -118,97 +171,96 @@ class Classes:
         if "in_channels" not in first or None in rates:
             return None
         for number, arguments in enumerate(given):
-            counted = {
-                "in_channels": first["in_channels"] + sum(rates[:number]),
-                "growth_rate": rates[number],
-            }
-            if arguments != {**first, **{k: v for k, v in counted.items() if k in first}}:
+            expected = {**first, "in_channels": first["in_channels"] + sum(rates[:number])}
+            if "growth_rate" in first:
+                expected["growth_rate"] = rates[number]
+            if arguments != expected:
                 return None
         return loop
 
-    def _class(self, name: str, alike: Sequence[Container]) -> Class:
-        loops = [self._loop(container) for container in alike]
+    def _write_class(self, name: str, alike: Sequence[Container]) -> Class:
+        loops = [self._find_loop(container) for container in alike]
         found = [loop for loop in loops if loop]
-        rows = [loop.others for loop in found] or [container.items for container in alike]
-        widths = Widths(alike, rows, self.made, self.channels)
-        written = self._looped(alike, found, widths) if found else self._straight(alike[0], widths)
-        used = [
-            p
-            for p in widths.parameters
-            if any(re.search(rf"\b{p}\b", part) for part in written.values())
-        ]
-        parameters = sorted(
-            used, key=lambda p: PARAMETERS.index(p) if p in PARAMETERS else len(PARAMETERS)
-        )
-        signature = fitted(f"    def __init__(self{''.join(f', {p}' for p in parameters)}):")
+        if found:  # the layers are written as one line; what stands beside them is followed
+            beside = [loop.others for loop in found]
+            widths = Widths(alike, beside, self.made, self.channels)
+            written = self._write_loop(alike, found, widths)
+        else:
+            items = [container.items for container in alike]
+            widths = Widths(alike, items, self.made, self.channels)
+            written = self._write_straight(alike[0], widths)
+        parameters = _parameters_used(widths, written)
+        signature = break_line(f"    def __init__(self{''.join(f', {p}' for p in parameters)}):")
         inputs = ", ".join(inputs_of(alike[0]))
+        # The signature may take several lines, so it is broken before it is put in.
         template = (LOOP if found else STRAIGHT).replace(
             "    def __init__(self{parameters}):", "{signature}"
         )
-        doc = _doc(alike[0], widths)
+        doc = _write_doc(alike[0], widths)
         module = template.format(name=name, doc=doc, signature=signature, inputs=inputs, **written)
-        arguments = {
-            container.path: {p: widths.parameters[p][number] for p in parameters}
-            for number, container in enumerate(alike)
-        }
+        arguments = {}
+        for number, container in enumerate(alike):
+            arguments[container.path] = {p: widths.parameters[p][number] for p in parameters}
         return Class(name, tuple(parameters), module, arguments)
 
-    def _straight(self, first: Container, widths: Widths) -> dict[str, str]:
+    def _write_straight(self, first: Container, widths: Widths) -> dict[str, str]:
         """A container whose cells are made one by one and run in order."""
-        uneven = not all(map(grows_evenly, widths.alike))
-        if uneven:
+        cells = []
+        if not all(map(grows_evenly, widths.alike)):
             widths.count_layer_by_layer()
-        cells = ["        c = (in_channels, *growth_rates)"] * uneven
-        every = range(len(first.items))
-        cells += [
-            f"        self.{local} = {made}" for local, made in self._cells(first, widths, every)
-        ]
+            cells.append("        c = (in_channels, *growth_rates)")
+        for local, made in self._write_cells(first, widths, range(len(first.items))):
+            cells.append(f"        self.{local} = {made}")
         if not first.path:  # the network itself, once all of it is there
             cells.append("        initialise(self)")
-        body = [f"        {line}" for line in straight(first)]
-        return {"cells": _lines(cells), "body": _lines(body)}
+        # Widths are followed while cells are made, so the body, which needs none, comes last.
+        body = [f"        {line}" for line in write_straight(first)]
+        return {"cells": _join_lines(cells), "body": _join_lines(body)}
 
-    def _looped(
-        self, alike: Sequence[Container], loops: Sequence[Running], widths: Widths
+    def _write_loop(
+        self, alike: Sequence[Container], loops: Sequence[DenseLoop], widths: Widths
     ) -> dict[str, str]:
         """A block whose layers are made in a loop, each reading all that came before it."""
-        loop, first, even = loops[0], alike[0], all(map(grows_evenly, alike))
-        behind = items_before(loop)
-        extra = self._cells(first, widths, range(behind))
-        if not even:
-            widths.add("growth_rates", [rates_of(block) for block in alike])
-        start = widths.sums.get(loop.source) or Sum([widths.add("in_channels", _reads(alike))])
-        added = "num_layers * growth_rate" if even else "sum(growth_rates)"
-        widths.known[added] = [sum(rates_of(block)) for block in alike]
-        widths.sums[loop.gathered] = Sum({added: 1} if loop.new_alone else {**start, added: 1})
-        extra += self._cells(first, widths, range(behind, len(loop.others)))
-        grown = "i * growth_rate" if even else "sum(growth_rates[:i])"
-        arguments = {
-            "in_channels": f"{text(start)} + {grown}",
-            "growth_rate": "growth_rate" if even else "k",
-        }
+        loop, first = loops[0], alike[0]
+        growth = _EVEN if all(map(grows_evenly, alike)) else _UNEVEN
+        # In running order, as widths are followed: items before the loop, the loop, items behind.
+        behind = count_items_before(loop)
+        extra = self._write_cells(first, widths, range(behind))
+        if growth is _UNEVEN:
+            widths.add_parameter("growth_rates", [rates_of(block) for block in alike])
+        start = widths.sums.get(loop.source)
+        if not start:
+            start = Sum([widths.add_parameter("in_channels", _channels_read(alike))])
+        widths.known[growth.all] = [sum(rates_of(block)) for block in alike]
+        gathered = {growth.all: 1} if loop.new_alone else {**start, growth.all: 1}
+        widths.sums[loop.gathered] = Sum(gathered)
+        extra += self._write_cells(first, widths, range(behind, len(loop.others)))
+        own = {"in_channels": f"{format_sum(start)} + {growth.before}", "growth_rate": growth.rate}
         made = self.made[loop.layers[0].path]
-        given = [arguments.get(p) or self._of_layers(p, loops, widths) for p in made.parameters]
+        given = [own.get(p) or self._argument_of_layers(p, loops, widths) for p in made.parameters]
         prefix = first.local(loop.layers[0]).rstrip("0123456789")
         cells = [f'            layers[f"{prefix}{{i + 1}}"] = {made.name}({", ".join(given)})']
         cells += [f'        layers["{local}"] = {expression}' for local, expression in extra]
-        number = "num_layers" if even else "len(growth_rates)"
+        # What stands beside the layers is in the same cell_list, behind them.
+        rest = f"        self.num_layers = {growth.layers}\n" if loop.others else ""
         return {
-            "counting": "i in range(num_layers)" if even else "i, k in enumerate(growth_rates)",
-            "cells": _lines(cells),
-            "rest": f"        self.num_layers = {number}\n" if loop.others else "",
-            "body": _lines(f"        {line}" for line in looped(first, loop)),
+            "counting": growth.counting,
+            "cells": _join_lines(cells),
+            "rest": rest,
+            "body": _join_lines(f"        {line}" for line in write_loop(first, loop)),
         }
 
-    def _of_layers(self, parameter: str, loops: Sequence[Running], widths: Widths) -> str:
+    def _argument_of_layers(
+        self, parameter: str, loops: Sequence[DenseLoop], widths: Widths
+    ) -> str:
         """What all layers of a block are given alike."""
         paths = [loop.layers[0].path for loop in loops]
         values = [self.made[path].arguments[path][parameter] for path in paths]
         if len(set(values)) == 1 and parameter not in widths.parameters:
             return str(values[0])
-        return widths.add(parameter, values)
+        return widths.add_parameter(parameter, values)
 
-    def _cells(
+    def _write_cells(
         self, first: Container, widths: Widths, positions: Sequence[int]
     ) -> list[tuple[str, str]]:
         """Names and expressions of the cells at some positions, in running order."""
@@ -216,49 +268,61 @@ class Classes:
         for position in positions:
             item = widths.rows[0][position]
             widths.follow(position)
-            made = self._cell(position, item, widths)
+            made = self._write_cell(position, item, widths)
             found += [(first.local(item), made)] if made else []
         return found
 
-    def _cell(self, position: int, item: Item, widths: Widths) -> str:
+    def _write_cell(self, position: int, item: Item, widths: Widths) -> str:
         """The expression that makes an item's cell, or '' for a function."""
         if isinstance(item, Op):
-            return self._own(position, item, widths) if is_cell(item) else ""
+            return self._write_operator(position, item, widths) if is_cell(item) else ""
         made = self.made[item.path]
-        named = item.kind != "dense_layer"
-        arguments = [f"{p}=" * named + widths.of_child(position, p) for p in made.parameters]
+        arguments = []
+        for parameter in made.parameters:
+            # The few that a layer takes are known by their order, as a person would write them.
+            name = "" if item.kind == "dense_layer" else f"{parameter}="
+            arguments.append(f"{name}{widths.write_argument(position, parameter)}")
         return f"{made.name}({', '.join(arguments)})"
 
-    def _own(self, position: int, op: Op, widths: Widths) -> str:
-        varying = {
-            name: widths.of_attribute(position, name)
-            for name in ("start", "stop", "size")
-            if name in op.attrs
-        }
-        return cell(
-            op, widths.of_value(op.inputs[0]), widths.of_value(op.name), self.norms, **varying
-        )
+    def _write_operator(self, position: int, op: Op, widths: Widths) -> str:
+        varying = {}
+        for name in ("start", "stop", "size"):
+            if name in op.attrs:
+                varying[name] = widths.write_attribute(position, name)
+        ins, outs = widths.write_width(op.inputs[0]), widths.write_width(op.name)
+        return write_cell(op, ins, outs, self.norms, **varying)
 
 
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(f"{fitted(line)}\n" for line in lines)
+def _parameters_used(widths: Widths, written: Mapping[str, str]) -> list[str]:
+    """Those that the class's text reads; a region declares more widths than its operators need."""
+    text = "\n".join(written.values())
+    used = [name for name in widths.parameters if re.search(rf"\b{name}\b", text)]
+    known = [name for name in PARAMETERS if name in used]
+    return [*known, *(name for name in used if name not in PARAMETERS)]
 
 
-def _reads(alike: Sequence[Container]) -> list[int]:
+def _join_lines(lines: Iterable[str]) -> str:
+    return "".join(f"{break_line(line)}\n" for line in lines)
+
+
+def _channels_read(alike: Sequence[Container]) -> list[int]:
     return [layers_of(block)[0].attrs["in_channels"] for block in alike]
 
 
-def _fixed(op: Op) -> list[tuple[str, object]]:
-    """The attributes that a class has in common; groups that are as many as the channels may differ."""
+def _fixed_attributes(op: Op) -> list[tuple[str, object]]:
+    """The attributes that a class has in common;
+    groups that are as many as the channels may differ.
+    """
     own = (*VARYING, *(["groups"] if is_of_depthwise_conv(op) else []))
     return sorted((k, v) for k, v in op.attrs.items() if k not in own)
 
 
-def _doc(container: Container, widths: Widths) -> str:
+def _write_doc(container: Container, widths: Widths) -> str:
     """What a class is made of, and its shapes where its widths have names."""
-    made_of = _made_of(container)
-    before, after = (widths.of_value(names[0]) for names in (container.entering, container.leaving))
-    stride = _stride(container)
+    made_of = _describe_items(container)
+    before = widths.write_width(container.entering[0])
+    after = widths.write_width(container.leaving[0])
+    stride = _stride_of(container)
     size = f"H / {stride}, W / {stride}" if stride > 1 else "H, W"
     shapes = f"    (N, {before}, H, W) -> (N, {after}, {size})."
     if not before or not after or "c[" in shapes or len(shapes) > LINE_LENGTH:
@@ -266,19 +330,23 @@ def _doc(container: Container, widths: Widths) -> str:
     return f"{made_of}\n\n{shapes}\n    "
 
 
-def _made_of(container: Container) -> str:
-    if running(container):
+def _describe_items(container: Container) -> str:
+    if find_dense_loop(container):
         return "Layer i reads the block's input and the outputs of all layers before it."
     if layers := layers_of(container):
         return f"{len(layers)} layers; what each of them reads stands in `construct`."
     parts = [container.local(item) for item in container.items]
-    made_of = ", ".join(parts if len(parts) <= 8 else [*parts[:4], "...", parts[-1]])
-    return f"{made_of if len(made_of) <= 78 else f'{parts[0]}, ..., {parts[-1]}'}."
+    if len(parts) > 8:
+        parts = [*parts[:4], "...", parts[-1]]
+    made_of = ", ".join(parts)
+    if len(made_of) > 78:  # with quotes and indentation, the length of a line
+        made_of = f"{parts[0]}, ..., {parts[-1]}"
+    return f"{made_of}."
 
 
-def _stride(container: Container) -> int:
+def _stride_of(container: Container) -> int:
     """By how much a container divides the height and the width, those nested in it too."""
-    return prod(
-        item.attrs.get("stride", 1) if isinstance(item, Op) else _stride(item)
-        for item in container.items
+    strides: int = prod(
+        item.attrs.get("stride", 1) for item in container.items if isinstance(item, Op)
     )
+    return strides * prod(map(_stride_of, container.containers))

@@ -1,7 +1,8 @@
-"""A graph as nested containers, one for each level of its operators' names, ready to be written as classes.
+"""A graph as nested containers, one for each level of its operators' names,
+ready to be written as classes.
 
-`features.denseblock1.denselayer1.conv1` lies in container `features.denseblock1.denselayer1`, which lies in
-`features.denseblock1`, and so on up to the network itself, `""`.
+`features.denseblock1.denselayer1.conv1` lies in container `features.denseblock1.denselayer1`, which
+lies in `features.denseblock1`, and so on up to the network itself, `""`.
 """
 
 from __future__ import annotations
@@ -44,44 +45,49 @@ def path_of(item: Op | Container) -> str:
     return item.name if isinstance(item, Op) else item.path
 
 
-def makes(item: Op | Container) -> tuple[str, ...]:
+def values_made(item: Op | Container) -> tuple[str, ...]:
     """Return the values that an item gives."""
     return (item.name,) if isinstance(item, Op) else item.leaving
 
 
-def reads(item: Op | Container) -> tuple[str, ...]:
+def values_read(item: Op | Container) -> tuple[str, ...]:
     """Return the values that an item takes."""
     return item.inputs if isinstance(item, Op) else item.entering
 
 
-def outline(graph: Graph) -> Container:
+def nest_containers(graph: Graph) -> Container:
     """Return the network's container, all others nested in it."""
     ops = [graph.ops[name] for name in running_order(graph) if graph.ops[name].kind != "input"]
     readers: dict[str, list[str]] = {}
     for op in ops:
         for source in op.inputs:
             readers.setdefault(source, []).append(op.name)
-    return _container(graph, "", ops, readers)
+    return _make_container(graph, "", ops, readers)
 
 
-def _container(
+def _make_container(
     graph: Graph, path: str, ops: list[Op], readers: Mapping[str, list[str]]
 ) -> Container:
     prefix = f"{path}." if path else ""
     groups: dict[str, list[Op]] = {}
     for op in ops:
         groups.setdefault(prefix + op.name[len(prefix) :].partition(".")[0], []).append(op)
-    items = tuple(
-        group[0] if group[0].name == name else _container(graph, name, group, readers)
-        for name, group in groups.items()
-    )
+    items: list[Op | Container] = []
+    for name, group in groups.items():
+        is_operator = group[0].name == name
+        items.append(group[0] if is_operator else _make_container(graph, name, group, readers))
     inside = {op.name for op in ops}
+    read = [source for op in ops for source in op.inputs]
+    # What nobody reads is an output of the network: it leaves every container that it lies in.
+    outside = ("",)
     region = graph.regions.get(path)
     return Container(
-        path,
-        region.kind if region else path.rpartition(".")[2] or "network",
-        items,
-        tuple(dict.fromkeys(s for op in ops for s in op.inputs if s not in inside)),
-        tuple(op.name for op in ops if not inside.issuperset(readers.get(op.name, ("",)))),
-        region.attrs if region else {},
+        path=path,
+        kind=region.kind if region else path.rpartition(".")[2] or "network",
+        items=tuple(items),
+        entering=tuple(dict.fromkeys(source for source in read if source not in inside)),
+        leaving=tuple(
+            op.name for op in ops if not inside.issuperset(readers.get(op.name, outside))
+        ),
+        attrs=region.attrs if region else {},
     )

@@ -15,16 +15,16 @@ from archspec.errors import ArchspecError
 def export_mindir(
     network: Any, shape: tuple[int, int, int], target: Path, batch: int | None = None
 ) -> None:
-    """Write a network that reads (N, *shape) as MINDIR, in evaluation mode; N is free unless `batch` is given.
+    """Write a network that reads (N, *shape) as MINDIR, in evaluation mode;
+    N is free unless `batch` is given.
 
     Raises:
         ArchspecError: W002, the file cannot be written; nothing half-written is left.
     """
     import mindspore as ms
 
-    network.set_train(
-        False
-    )  # ms.export does not do it: batch norm would be exported in training mode
+    # ms.export does not do it: batch norm would be exported in training mode.
+    network.set_train(False)
     example = ms.Tensor(shape=[batch, *shape], dtype=ms.float32)
     if batch:
         example = ms.ops.zeros((batch, *shape), ms.float32)
@@ -47,17 +47,16 @@ def export_mindir(
 def _pools_of_known_rank(network: Any) -> Iterator[None]:
     """Put an equal cell in the place of every padded max pool.
 
-    MindSpore's own forgets the rank of its output where the batch is free; the batch norm behind it then leads to
-    a file that can be loaded but never run.
+    MindSpore's own forgets the rank of its output where the batch is free; the batch norm behind it
+    then leads to a file that can be loaded but never run.
     """
     from mindspore import nn
 
-    places = [
-        (parent, name, cell)
-        for _, parent in network.cells_and_names()
-        for name, cell in parent.name_cells().items()
-    ]
-    padded = [place for place in places if isinstance(place[2], nn.MaxPool2d) and place[2].use_pad]
+    padded = []
+    for _, parent in network.cells_and_names():
+        for name, cell in parent.name_cells().items():
+            if isinstance(cell, nn.MaxPool2d) and cell.use_pad:
+                padded.append((parent, name, cell))
     try:
         for parent, name, pool in padded:
             setattr(parent, name, _max_pool(pool))
@@ -68,15 +67,15 @@ def _pools_of_known_rank(network: Any) -> Iterator[None]:
 
 
 def _max_pool(pool: Any) -> Any:
-    """Return a cell that computes what a padded `nn.MaxPool2d` does, and says the shape of its output."""
+    """Return a cell that computes what a padded `nn.MaxPool2d` does,
+    and says the shape of its output.
+    """
     from mindspore import nn, ops
 
-    (_, kernel, _), (_, stride, _), (_, padding, _) = (
-        pool.max_pool.ksize,
-        pool.max_pool.strides,
-        pool.max_pool.pads,
-    )
-
+    # MindSpore pads by a pool of three dimensions, of which the first has one plane.
+    _, kernel, _ = pool.max_pool.ksize
+    _, stride, _ = pool.max_pool.strides
+    _, padding, _ = pool.max_pool.pads
     ceil = pool.max_pool.ceil_mode
 
     def pixels(size: Any) -> Any:

@@ -1,7 +1,8 @@
-"""The values with which a network starts: a function of the emitted module, which its network calls.
+"""The values with which a network starts:
+a function of the emitted module, which its network calls.
 
-So a network is the same wherever it is made: by `train`, by `create_model` for a loop of one's own, or by the saved
-module without this package.
+So a network is the same wherever it is made: by `train`, by `create_model` for a loop of one's own,
+or by the saved module without this package.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 from typing import Literal
 
 Initialisation = Literal["he_normal_fan_out", "he_normal_fan_in"]
-"""Of convolutions, what the emitted function knows; a recipe may choose another than the usual one."""
+"""Of convolutions, what the emitted function knows;
+a recipe may choose another than the usual one."""
 USUAL: Initialisation = "he_normal_fan_out"
 
-# MindSpore's own HeNormal takes the fans from the weight's shape: of a convolution in groups it counts the outputs of
-# all groups, and of a transposed one it takes inputs for outputs. For a plain convolution this is the same.
+# MindSpore's own HeNormal takes the fans from the weight's shape: of a convolution in groups it
+# counts the outputs of all groups, and of a transposed one it takes inputs for outputs. For a plain
+# convolution this is
+# the same.
 INITIALISE = '''\
 def initialise(network, kind="he_normal_fan_out"):
     """Convolutions start He normal, dense layers He uniform, biases at 0."""

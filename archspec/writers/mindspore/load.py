@@ -1,6 +1,7 @@
 """The emitted text imported: the live network is the module that `build` saves, line for line.
 
-This is the one place that runs text as code, and only text that our own writer made from a checked graph.
+This is the one place that runs text as code,
+and only text that our own writer made from a checked graph.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from archspec.errors import GraphError, SpecError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.runtime import prepare
+from archspec.spec.head import HeadSpec
 from archspec.spec.load import spec_of, validate
 from archspec.spec.model import Spec
-from archspec.spec.parts import HeadSpec
-from archspec.spec.reading.document import Document, short
+from archspec.spec.reading.document import Document, shorten_value
 from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 from archspec.writers.mindspore.module import write_module
-from archspec.writers.mindspore.names import name_faults
+from archspec.writers.mindspore.names import find_name_faults
 
 
 def create_model(
@@ -52,25 +53,28 @@ def create_model(
     if num_classes is not None:
         head = Document({**spec.head.model_dump(), "num_classes": num_classes})
         spec = spec.model_copy(update={"head": validate(HeadSpec, head)})
-    return network_of(verify_or_raise(build_graph(spec)), initialisation)
+    return create_network(verify_or_raise(build_graph(spec)), initialisation)
 
 
-def network_of(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
+def create_network(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
     """Return the network of a verified graph, with fresh initial values.
 
     Raises:
         SpecError: S005, no known initialisation.
-        GraphError: W003, a name of the graph cannot stand in Python text, or is one that every cell has.
+        GraphError: W003, a name of the graph cannot stand in Python text,
+            or is one that every cell has.
         EnvironmentFault: MindSpore is not installed.
     """
     if initialisation not in get_args(Initialisation):
-        rule = f"initialisation (={short(initialisation)}) must be one of"
+        rule = f"initialisation (={shorten_value(initialisation)}) must be one of"
         known = " or ".join(map(repr, get_args(Initialisation)))
         raise SpecError.one("S005", f"{rule} {known}")
     prepare()
     from mindspore import nn
 
-    if faults := name_faults(graph, frozenset(dir(nn.Cell()))):  # of the version that is installed
+    if faults := find_name_faults(
+        graph, frozenset(dir(nn.Cell()))
+    ):  # of the version that is installed
         raise GraphError(faults)
     module = import_text(write_module(graph), graph.name)
     network = module.Network()
@@ -82,30 +86,33 @@ def network_of(graph: Graph, initialisation: Initialisation = USUAL) -> Any:
 def import_text(text: str, name: str) -> ModuleType:
     """Import emitted text as a module of its own.
 
-    MindSpore's compiler asks for the source of what it compiles, by way of `sys.modules` and a real file.
+    MindSpore's compiler asks for the source of what it compiles,
+    by way of `sys.modules` and a real file.
     """
     digest = sha256(text.encode()).hexdigest()[:16]
     module_name = f"archspec_emitted_{digest}"
     if module_name in sys.modules:
         return sys.modules[module_name]
-    file = _folder() / f"{name}_{digest}.py"
+    file = _make_folder() / f"{name}_{digest}.py"
     file.write_text(text)
     module = ModuleType(module_name)
     module.__file__ = str(file)
     sys.modules[module_name] = module
     try:
-        exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102  our own text, see above
-    except (
-        BaseException
-    ):  # an import of MindSpore that fails or is interrupted: nothing half-made stays behind
+        # Our own text, see above.
+        exec(compile(text, str(file), "exec"), module.__dict__)  # noqa: S102
+    except BaseException:
+        # An import of MindSpore that fails or is interrupted: nothing half-made stays behind.
         del sys.modules[module_name]
         raise
     return module
 
 
 @cache
-def _folder() -> Path:
-    """Where the text lies for MindSpore's compiler and for tracebacks, as long as the process lives."""
+def _make_folder() -> Path:
+    """Where the text lies for MindSpore's compiler and for tracebacks,
+    as long as the process lives.
+    """
     folder = tempfile.TemporaryDirectory(prefix="archspec-")
     atexit.register(folder.cleanup)
     return Path(folder.name)

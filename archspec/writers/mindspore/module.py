@@ -1,8 +1,9 @@
 """A graph written as a Python module of MindSpore cells, the way a person would write it.
 
-One class for each kind of container. Instances of a kind share a class when they have the same operators and
-wiring; the widths in which they differ become the class's parameters, called as the spec calls them. A dense
-block is a loop over its layers. The text needs mindspore alone; the live network is this very text, imported.
+One class for each kind of container. Instances of a kind share a class when they have the same
+operators and wiring; the widths in which they differ become the class's parameters, called as the
+spec calls them. A dense block is a loop over its layers. The text needs mindspore alone; the live
+network is this very text, imported.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from archspec.errors import GraphError
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
-from archspec.writers.mindspore.cells import definitions
+from archspec.writers.mindspore.cells import write_definitions
 from archspec.writers.mindspore.classes import Classes
-from archspec.writers.mindspore.containers import Container, outline
+from archspec.writers.mindspore.containers import Container, nest_containers
 from archspec.writers.mindspore.initial_values import INITIALISE
-from archspec.writers.mindspore.names import name_faults
+from archspec.writers.mindspore.names import find_name_faults
 
 HEADER = '''\
 """{title}, written by densenet-archspec.
@@ -32,29 +33,31 @@ On an x86 CPU start Python with ONEDNN_MAX_CPU_ISA=AVX2: convolutions are slow w
 
 
 def write_module(graph: Graph) -> str:
-    """Return the module's text; its class `Network` maps images (N, C, H, W) to what the graph gives.
+    """Return the module's text; its class `Network` maps images (N, C, H,
+    W) to what the graph gives.
 
     That is one tensor, or a tuple of several in the order of `graph.outputs`.
 
     Raises:
         GraphError: W003, a name of the graph or of an operator cannot stand in Python text.
     """
-    if faults := name_faults(graph):
+    if faults := find_name_faults(graph):
         raise GraphError(faults)
-    texts, norms = definitions(graph.ops.values())
+    texts, norms = write_definitions(graph.ops.values())
     shapes, _ = infer_shapes(graph)
     classes = Classes(norms, {name: shape[0] for name, shape in shapes.items()})
-    network = outline(graph)
-    for level in _levels(network):
+    network = nest_containers(graph)
+    # Level by level, so that all of a kind are at hand when their one class is written.
+    for level in _group_by_depth(network):
         classes.write(level)
     in_order = dict.fromkeys(
-        classes.made[container.path].text for container in _nested_first(network)
+        classes.made[container.path].text for container in _walk_nested_first(network)
     )
     body = "\n\n".join([*texts, INITIALISE, *in_order])
-    return _header(graph, body) + body
+    return _write_header(graph, body) + body
 
 
-def _levels(container: Container) -> list[list[Container]]:
+def _group_by_depth(container: Container) -> list[list[Container]]:
     """The containers by how deep others are nested in them, the innermost first."""
     levels: dict[int, list[Container]] = {}
 
@@ -67,28 +70,25 @@ def _levels(container: Container) -> list[list[Container]]:
     return [levels[height] for height in sorted(levels)]
 
 
-def _nested_first(container: Container) -> Iterator[Container]:
+def _walk_nested_first(container: Container) -> Iterator[Container]:
     for child in container.containers:
-        yield from _nested_first(child)
+        yield from _walk_nested_first(child)
     yield container
 
 
-def _header(graph: Graph, body: str) -> str:
+def _write_header(graph: Graph, body: str) -> str:
     shapes, _ = infer_shapes(graph)
-    before, after = (
-        ", ".join(f"(N, {', '.join(map(str, shapes[name]))})" for name in names)
-        for names in (graph.inputs, graph.outputs)
-    )
+    written = {name: f"(N, {', '.join(map(str, shape))})" for name, shape in shapes.items()}
     return HEADER.format(
         title=graph.name,
-        before=before,
-        after=after,
+        before=", ".join(written[name] for name in graph.inputs),
+        after=", ".join(written[name] for name in graph.outputs),
         digest=structure_digest(graph),
-        imports=_imports(body),
+        imports=_write_imports(body),
     )
 
 
-def _imports(body: str) -> str:
+def _write_imports(body: str) -> str:
     """The lines that fetch what the text uses, sorted as formatters sort them."""
     lines = ["import math"]
     if "OrderedDict" in body:

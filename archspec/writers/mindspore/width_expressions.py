@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
-from archspec.writers.mindspore.containers import Container, makes, path_of, reads
+from archspec.writers.mindspore.containers import Container, path_of, values_made, values_read
 
 # Widths that a region may declare, in the order in which a class takes them.
 PARAMETERS = (
@@ -27,10 +27,11 @@ Values = Sequence[Any]
 Sum = Counter[str]
 """A width as a sum of expressions, each with how often it counts; `1` is the number one."""
 
+# Where several widths have the same value, the one that a person would mean; the order decides.
 LIKELIEST = ("out_channels", "growth_rate", "bottleneck * growth_rate", "in_channels", "bottleneck")
 
 
-class Written(Protocol):
+class WrittenClass(Protocol):
     """A class that is written already, with the arguments that each of its instances takes."""
 
     @property
@@ -41,51 +42,62 @@ class Written(Protocol):
 class Widths:
     """Channels of the values in alike containers, written as expressions that hold for all of them.
 
-    A width is what the region declares, a product of two, a sum, a multiple or part of these, a number that is the
-    same for all, or else a parameter of its own. Items are followed in running order.
+    A width is what the region declares, a product of two, a sum, a multiple or part of these, a
+    number that is the same for all, or else a parameter of its own. Items are followed in running
+    order.
+
+    One container alone would fit many expressions (64 is 2 * 32 and in_channels - 192); each one
+    is tried on all containers of the class at once, so that chance agreement is rare, and is
+    harmless where it happens: the numbers that the class is given stay right.
     """
 
     def __init__(
         self,
         alike: Sequence[Container],
         rows: Sequence[Sequence[Item]],
-        made: Mapping[str, Written],
+        made: Mapping[str, WrittenClass],
         channels: Mapping[str, int],
     ) -> None:
         """Begin with what the regions declare.
 
         Args:
             alike: containers of one class.
-            rows: the items of each that stand in the class one by one; those at one place are alike.
+            rows: the items of each that stand in the class one by one;
+                those at one place are alike.
             made: the classes of nested containers, by path.
             channels: of every value of the graph.
         """
         self.alike, self.rows, self.made, self.channels = alike, rows, made, channels
-        declared = {p: [container.attrs.get(p) for container in alike] for p in PARAMETERS}
-        self.known: dict[str, Values] = {
-            p: values for p, values in declared.items() if None not in values
-        }
+        self.known: dict[str, Values] = {}
+        for parameter in PARAMETERS:
+            values = [container.attrs.get(parameter) for container in alike]
+            if None not in values:
+                self.known[parameter] = values
         self.parameters = dict(self.known)
         if "growth_rate" in self.known and "bottleneck" in self.known:
             pairs = zip(self.known["bottleneck"], self.known["growth_rate"], strict=True)
             self.known["bottleneck * growth_rate"] = [factor * growth for factor, growth in pairs]
         self.sums: dict[str, Sum | None] = {}
         if "in_channels" in self.known:
+            # A region declares the width of its first input; of others its operators tell.
             self.sums |= dict.fromkeys(alike[0].entering[:1], Sum(["in_channels"]))
         self.layers: tuple[str, ...] = ()
 
-    def add(self, parameter: str, values: Values) -> str:
+    def add_parameter(self, parameter: str, values: Values) -> str:
         """Return the name of a parameter of the class that has these values."""
+        # The same name with other values is another parameter: `width`, `width_`.
         while parameter in self.known and self.known[parameter] != list(values):
             parameter += "_"
         self.known[parameter] = self.parameters[parameter] = list(values)
         return parameter
 
     def count_layer_by_layer(self) -> None:
-        """Let `c` hold the channels of each source of a block, whose layers differ in what they add."""
+        """Let `c` hold the channels of each source of a block,
+        whose layers differ in what they add.
+        """
         layers = [layers_of(block) for block in self.alike]
         self.layers = tuple(layer.path for layer in layers[0])
-        self.add("growth_rates", [rates_of(block) for block in self.alike])
+        self.add_parameter("growth_rates", [rates_of(block) for block in self.alike])
         for number, same in enumerate(zip(*layers, strict=True), start=1):
             self.known[f"c[{number}]"] = [layer.attrs["growth_rate"] for layer in same]
         self.known["c[0]"] = self.known["in_channels"]
@@ -95,34 +107,38 @@ class Widths:
         """Note the width of what the items at a position read and give."""
         item = self.rows[0][position]
         if isinstance(item, Container):
-            self.sums |= dict.fromkeys(makes(item), self._given_by(position, item))
+            self.sums |= dict.fromkeys(values_made(item), self._width_given_by(position, item))
         elif item.kind == "concat":
-            self.sums[item.name] = self._joined(item.inputs)
+            self.sums[item.name] = self._join_widths(item.inputs)
         elif item.kind == "slice":
-            width = self._attribute(position, "stop")
-            width.subtract(self._attribute(position, "start"))
+            width = self._express_attribute(position, "stop")
+            width.subtract(self._express_attribute(position, "start"))
             self.sums[item.name] = width
         else:
             self._follow_operator(position, item)
 
-    def of_value(self, value: str) -> str:
+    def write_width(self, value: str) -> str:
         """Return the width of a value that an operator reads or makes; '' where nothing says it."""
         found = self.sums.get(value)
-        return "" if found is None else text(found)
+        return "" if found is None else format_sum(found)
 
-    def of_attribute(self, position: int, name: str) -> str:
-        """Return an attribute of the operators at a position, which may differ between alike containers."""
-        return text(self._attribute(position, name))
+    def write_attribute(self, position: int, name: str) -> str:
+        """Return an attribute of the operators at a position,
+        which may differ between alike containers.
+        """
+        return format_sum(self._express_attribute(position, name))
 
-    def of_child(self, position: int, parameter: str) -> str:
-        """Return a parameter of the nested containers at a position, as their parent passes it on."""
-        return text(self._child(position, parameter))
+    def write_argument(self, position: int, parameter: str) -> str:
+        """Return a parameter of the nested containers at a position,
+        as their parent passes it on.
+        """
+        return format_sum(self._parameter_of_child(position, parameter))
 
     def holds(self, width: Sum | None, values: Values) -> bool:
         """Return whether a width comes to these values in the alike containers."""
-        return width is not None and self._values(width) == list(values)
+        return width is not None and self._evaluate(width) == list(values)
 
-    def _growth(self, layer: Container) -> Sum | None:
+    def _growth_of(self, layer: Container) -> Sum | None:
         if self.layers:
             return Sum([f"c[{self.layers.index(layer.path) + 1}]"])
         return Sum(["growth_rate"]) if "growth_rate" in self.known else None
@@ -130,102 +146,105 @@ class Widths:
     def _follow_operator(self, position: int, op: Op) -> None:
         source = op.inputs[0]
         for name in {"in_channels", "channels"} & op.attrs.keys():
-            if not self.holds(self.sums.get(source), self._of_all(position, name)):
-                self.sums[source] = self._attribute(position, name)
+            # An expression that came about upstream stays where it is right here too.
+            if not self.holds(self.sums.get(source), self._values_of(position, name)):
+                self.sums[source] = self._express_attribute(position, name)
         is_written = "{ins}" in OPERATORS[op.kind].mindspore.cell
         if is_written and self.sums.get(source) is None:  # it declares no channels
-            read = [self.channels[reads(row[position])[0]] for row in self.rows]
-            self.sums[source] = self._wording(position, "in_channels", read)
-        makes_channels = "out_channels" in op.attrs
-        self.sums[op.name] = (
-            self._attribute(position, "out_channels") if makes_channels else self.sums.get(source)
-        )
+            read = [self.channels[values_read(row[position])[0]] for row in self.rows]
+            self.sums[source] = self._express(position, "in_channels", read)
+        if "out_channels" in op.attrs:
+            self.sums[op.name] = self._express_attribute(position, "out_channels")
+        else:
+            self.sums[op.name] = self.sums.get(source)
 
-    def _given_by(self, position: int, child: Container) -> Sum | None:
+    def _width_given_by(self, position: int, child: Container) -> Sum | None:
         if len(child.leaving) != 1:
             return None
         if child.kind == "dense_layer":
-            return self._growth(child)
-        return (
-            self._child(position, "out_channels")
-            if "out_channels" in self._arguments(position)[0]
-            else None
-        )
+            return self._growth_of(child)
+        if "out_channels" not in self._arguments(position)[0]:
+            return None
+        return self._parameter_of_child(position, "out_channels")
 
-    def _joined(self, inputs: Sequence[str]) -> Sum | None:
-        parts = [self.sums.get(value) for value in inputs]
+    def _join_widths(self, inputs: Sequence[str]) -> Sum | None:
         joined: Sum = Counter()
-        for part in parts:
+        for value in inputs:
+            part = self.sums.get(value)
             if part is None:
                 return None
             joined.update(part)
         if self.alike[0].kind == "dense_block":
+            # What a layer reads is written as the sum that it is, in_channels + 2 * growth_rate.
             return joined
-        return next(
-            (Sum([name]) for name in LIKELIEST if self.known.get(name) == self._values(joined)),
-            joined,
-        )
+        widths = self._evaluate(joined)
+        return next((Sum([name]) for name in LIKELIEST if self.known.get(name) == widths), joined)
 
     def _arguments(self, position: int) -> list[Mapping[str, Any]]:
         paths = [path_of(row[position]) for row in self.rows]
         return [self.made[path].arguments[path] for path in paths]
 
-    def _child(self, position: int, parameter: str) -> Sum:
-        child, values = (
-            self.rows[0][position],
-            [given[parameter] for given in self._arguments(position)],
-        )
+    def _parameter_of_child(self, position: int, parameter: str) -> Sum:
+        child = self.rows[0][position]
         assert isinstance(child, Container)
-        guesses = [Sum([parameter])] if parameter in self.parameters else []
-        if parameter == "in_channels" and child.entering:
-            guesses.insert(0, self.sums.get(child.entering[0]) or Sum(["1"]))
-        if (
-            parameter == "growth_rate"
-            and child.kind == "dense_layer"
-            and (growth := self._growth(child))
-        ):
-            guesses.insert(0, growth)
-        found = next((guess for guess in guesses if self.holds(guess, values)), None)
-        return (
-            found
-            or _constant(values)
-            or Sum([self.add(_named(self.alike[0].local(child), parameter), values)])
+        values = [given[parameter] for given in self._arguments(position)]
+        for guess in self._guess_argument(child, parameter):
+            if guess is not None and self.holds(guess, values):
+                return guess
+        constant = _find_constant(values)
+        if constant is not None:
+            return constant
+        return Sum(
+            [self.add_parameter(_name_parameter(self.alike[0].local(child), parameter), values)]
         )
 
-    def _attribute(self, position: int, name: str) -> Sum:
-        return self._wording(position, name, self._of_all(position, name))
+    def _guess_argument(self, child: Container, parameter: str) -> Iterator[Sum | None]:
+        """What a parent passes on as a rule: the width that it follows, then its own parameter."""
+        if parameter == "in_channels" and child.entering:
+            yield self.sums.get(child.entering[0])
+        if parameter == "growth_rate" and child.kind == "dense_layer":
+            yield self._growth_of(child)
+        if parameter in self.parameters:
+            yield Sum([parameter])
 
-    def _wording(self, position: int, name: str, values: list[Any]) -> Sum:
+    def _express_attribute(self, position: int, name: str) -> Sum:
+        return self._express(position, name, self._values_of(position, name))
+
+    def _express(self, position: int, name: str, values: list[Any]) -> Sum:
         """Values of an attribute, or of what could be one, as an expression or a parameter."""
-        local = self.alike[0].local(self.rows[0][position])
+        # Slices cut what enters; that a bound equals another width is chance.
         likeliest = ("in_channels",) if name in ("start", "stop", "size") else LIKELIEST
         known = [expression for expression in likeliest if expression in self.known]
-        same = next(
-            (Sum([expression]) for expression in known if self.known[expression] == values), None
-        )
-        found = same or _constant(values)
-        if found is not None:
-            return found
-        multiples = (
-            pair for expression in known for pair in _multiples(expression, self.known[expression])
-        )
-        wording = next((wording for wording, multiple in multiples if multiple == values), "")
+        for expression in known:
+            if self.known[expression] == values:
+                return Sum([expression])
+        constant = _find_constant(values)
+        if constant is not None:
+            return constant
+        wording = self._find_multiple(known, values)
         if wording:
             self.known[wording] = values
             return Sum([wording])
-        return Sum([self.add(_named(local, name), values)])
+        local = self.alike[0].local(self.rows[0][position])
+        return Sum([self.add_parameter(_name_parameter(local, name), values)])
 
-    def _of_all(self, position: int, name: str) -> list[Any]:
+    def _find_multiple(self, known: Sequence[str], values: list[Any]) -> str:
+        for expression in known:
+            for wording, multiple in _iterate_multiples(expression, self.known[expression]):
+                if multiple == values:
+                    return wording
+        return ""
+
+    def _values_of(self, position: int, name: str) -> list[Any]:
         return [row[position].attrs[name] for row in self.rows]
 
-    def _values(self, width: Sum) -> list[Any]:
-        rows = range(len(self.alike))
-        return [
-            sum(
-                times * (1 if atom == "1" else self.known[atom][n]) for atom, times in width.items()
-            )
-            for n in rows
-        ]
+    def _evaluate(self, width: Sum) -> list[Any]:
+        totals = [0] * len(self.alike)
+        for atom, times in width.items():
+            values = [1] * len(totals) if atom == "1" else self.known[atom]
+            for number, value in enumerate(values):
+                totals[number] += times * value
+        return totals
 
 
 def layers_of(block: Container) -> tuple[Container, ...]:
@@ -243,40 +262,44 @@ def grows_evenly(block: Container) -> bool:
     return {*rates_of(block)} <= {block.attrs.get("growth_rate")}
 
 
-def text(width: Sum) -> str:
+def format_sum(width: Sum) -> str:
     """Return a sum as Python text."""
     terms = []
     for atom, times in width.items():
-        term = str(abs(times)) if atom == "1" else _times(atom, abs(times))
+        # What a slice took away again counts 0 times; alone it is the width 0.
+        term = str(abs(times)) if atom == "1" else _format_multiple(atom, abs(times))
         if times or len(width) == 1:
             terms.append(f"{'-' if times < 0 else '+'} {term}")
     return " ".join(terms).removeprefix("+ ")
 
 
-def _times(atom: str, times: int) -> str:
+def _format_multiple(atom: str, times: int) -> str:
     if times == 1:
         return atom
     return f"{times} * ({atom})" if " " in atom else f"{times} * {atom}"
 
 
-def _constant(values: Values) -> Sum | None:
+def _find_constant(values: Values) -> Sum | None:
     """What all have in common."""
     if any(value != values[0] for value in values):
         return None
-    return Sum({"1": values[0]}) if isinstance(values[0], int) else Sum([_tuple(values[0])])
+    return Sum({"1": values[0]}) if isinstance(values[0], int) else Sum([_format_tuple(values[0])])
 
 
-def _tuple(values: tuple[int, ...]) -> str:
-    """A tuple, a long one as a sum of short ones: formatters would give each number a line of its own."""
+def _format_tuple(values: tuple[int, ...]) -> str:
+    """A tuple, a long one as a sum of short ones:
+    formatters would give each number a line of its own.
+    """
     return " + ".join(str(values[start : start + 8]) for start in range(0, len(values), 8))
 
 
-def _named(local: str, attribute: str) -> str:
+def _name_parameter(local: str, attribute: str) -> str:
     suffix = "channels" if attribute == "out_channels" else attribute
     return f"{re.sub(r'[^A-Za-z0-9_]', '_', local)}_{suffix}"
 
 
-def _multiples(expression: str, widths: Values) -> Iterator[tuple[str, list[int]]]:
+def _iterate_multiples(expression: str, widths: Values) -> Iterator[tuple[str, list[int]]]:
+    # Up to 16: a larger factor is no longer what anybody means by it.
     for number in range(2, 17):
         yield f"{number} * {expression}", [number * width for width in widths]
         yield f"{expression} // {number}", [width // number for width in widths]

@@ -1,4 +1,5 @@
-"""A block's connections as primitives: arcs between its layers, or a matrix where arcs would merge into a stain.
+"""A block's connections as primitives:
+arcs between its layers, or a matrix where arcs would merge into a stain.
 
 Connections are those derived from the graph, never those that the rule would give.
 """
@@ -13,29 +14,32 @@ from archspec.graph.connections import BlockConnections
 from archspec.writers.pictures.primitives import Arc, Box, Data, Dot, Line, Primitive, Text
 
 FAINT, INK, PANEL, AGGREGATION = "#7b8592", "#1d2430", "#f6f7f9", ("#fdf0dc", "#c58a1c")
-# Samples of matplotlib's plasma, even for the colour-blind, without its yellow, which white swallows.
+# Samples of matplotlib's plasma, even for the colour-blind, without its yellow, which white
+# swallows.
 PALETTE = ("#0d0887", "#4c02a1", "#7e03a8", "#a92395", "#cc4778", "#e56b5d", "#f38b47")
 DIAGRAM_LEFT, DIAGRAM_WIDTH = 258.0, 806.0
 WIDEST_PITCH, NARROWEST_FOR_NUMBERS, FLATNESS = 44.0, 21.0, 0.5
 MATRIX_SIDE, LARGEST_CELL = 440.0, 7.0
 
 
-def colour(source: int, layers: int) -> str:
-    """Return the colour of a source: its place on the palette, from the block's input to its last layer."""
+def colour_of_source(source: int, layers: int) -> str:
+    """Return the colour of a source: its place on the palette,
+    from the block's input to its last layer.
+    """
     place = source / max(layers, 1) * (len(PALETTE) - 1)
     low = min(int(place), len(PALETTE) - 2)
-    pairs = zip(_channels(PALETTE[low]), _channels(PALETTE[low + 1]), strict=True)
+    pairs = zip(_rgb_of(PALETTE[low]), _rgb_of(PALETTE[low + 1]), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * (place - low)):02x}" for a, b in pairs)
 
 
-def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+def find_runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Return the first and last of each run of successive numbers: 0 1 2 5 -> (0, 2) (5, 5)."""
     for _, run in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]
         yield members[0], members[-1]
 
 
-def _channels(code: str) -> tuple[int, ...]:
+def _rgb_of(code: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(code[1:]))
 
 
@@ -47,12 +51,13 @@ class Diagram(NamedTuple):
     data: Data = ()
 
 
-def arcs(
+def draw_arcs(
     found: BlockConnections, top: float, aggregates: bool = False, goes_round: bool = False
 ) -> Diagram:
     """Nodes in a row: the block's input, its layers, its output; an arc for each direct connection.
 
-    An aggregation stands before the output; a second rail is what of the input goes round the layers.
+    An aggregation stands before the output;
+    a second rail is what of the input goes round the layers.
     """
     layers, behind = len(found.sources), WIDEST_PITCH * aggregates
     pitch = min(WIDEST_PITCH, (DIAGRAM_WIDTH - 20 - behind) / (layers + 1))
@@ -65,41 +70,31 @@ def arcs(
     ]
     rise = max((layer - source for source, layer in pairs), default=0) * pitch / 2 * FLATNESS
     line = top + rise + radius
-    curves = (
-        Arc(
-            x[source],
-            x[layer],
-            line - radius,
-            (x[layer] - x[source]) / 2 * FLATNESS,
-            colour(source, layers),
-            1.1 if len(pairs) <= 200 else 0.8 if len(pairs) <= 600 else 0.5,
-            (("source", source), ("layer", layer)),
-        )
-        for source, layer in sorted(pairs)
-    )
-    nodes = (
+    # Thinner where there are many, or they would merge.
+    stroke = 1.1 if len(pairs) <= 200 else 0.8 if len(pairs) <= 600 else 0.5
+    curves = []
+    for source, layer in sorted(pairs):
+        height = (x[layer] - x[source]) / 2 * FLATNESS
+        data = (("source", source), ("layer", layer))
+        ends = (x[source], x[layer], line - radius)
+        curves.append(Arc(*ends, height, colour_of_source(source, layers), stroke, data))
+    nodes = [
         node
         for number in range(layers + 1)
-        for node in _node(number, found, x[number], line, radius)
-    )
+        for node in _draw_node(number, found, x[number], line, radius)
+    ]
     low = 14 if radius > 5 else 28
     rail = line + radius + 8
-    items = [*curves, *_rail(found.gathered, x, line, rail)]
+    items: list[Primitive] = [*curves, *_draw_rail(found.gathered, x, line, rail)]
     if goes_round:
-        end = x[-1] + behind
+        left, right, below = x[0] - 3, x[-1] + behind + 3, rail + 6
+        items.append(Line(((left, line), (left, below), (right, below), (right, line)), FAINT, 2))
         low += 6
-        items.append(
-            Line(
-                ((x[0] - 3, line), (x[0] - 3, rail + 6), (end + 3, rail + 6), (end + 3, line)),
-                FAINT,
-                2,
-            )
-        )
-    ends = _ends(x, line, radius, rail + low, aggregates)
-    return Diagram((*items, *ends, *nodes), rail + low + 4)
+    items += _draw_ends(x, line, radius, rail + low, aggregates)
+    return Diagram((*items, *nodes), rail + low + 4)  # nodes last: they lie above all lines
 
 
-def _node(
+def _draw_node(
     number: int, found: BlockConnections, x: float, line: float, radius: float
 ) -> Iterator[Primitive]:
     layers = len(found.sources)
@@ -107,7 +102,7 @@ def _node(
     name = (
         f"layer {number}: reads {len(found.sources[number - 1])}" if number else "the block's input"
     )
-    title, stroke = f"{name}, is read by {readers}", colour(number, layers)
+    title, stroke = f"{name}, is read by {readers}", colour_of_source(number, layers)
     yield Dot(x, line, radius, "#ffffff", stroke, title, (("node", number),))
     if radius > 5:
         yield Text(x, line + 3.5, str(number), 10, "middle", INK)
@@ -115,82 +110,79 @@ def _node(
         yield Text(x, line + radius + 22, str(number), 10, "middle")
 
 
-def _rail(gathered: Sequence[int], x: list[float], line: float, rail: float) -> Iterator[Primitive]:
-    """What the block's output joins: a rail below the nodes, with a stroke up to each that is joined."""
+def _draw_rail(
+    gathered: Sequence[int], x: list[float], line: float, rail: float
+) -> Iterator[Primitive]:
+    """What the block's output joins: a rail below the nodes,
+    with a stroke up to each that is joined.
+    """
     for number in sorted(gathered):
         yield Line(((x[number], line), (x[number], rail)), FAINT, 1)
     if gathered:
         yield Line(((x[min(gathered)], rail), (x[-1], rail), (x[-1], line)), FAINT, 1)
 
 
-def _ends(
+def _draw_ends(
     x: list[float], line: float, radius: float, low: float, aggregates: bool
 ) -> Iterator[Primitive]:
     """The output behind the layers, and the aggregation before it."""
     side, output = 2 * radius, x[-1] + WIDEST_PITCH * aggregates
     if aggregates:
         yield Line(((x[-1], line), (output, line)), FAINT, 1)
-        yield Box(
-            x[-1] - radius,
-            line - radius,
-            side,
-            side,
-            *AGGREGATION,
-            radius=2,
-            data=(("node", "aggregation"),),
-        )
+        data = (("node", "aggregation"),)
+        corner = (x[-1] - radius, line - radius)
+        yield Box(*corner, side, side, *AGGREGATION, radius=2, data=data)
         yield Text(x[-1], low, "aggregate", 10, "middle")
     yield Box(
         output - radius, line - radius, side, side, FAINT, radius=2, data=(("node", "output"),)
     )
     yield Text(x[0] - radius, low, "input", 10)
-    yield Text(
-        *(
-            (output - radius, low, "output", 10)
-            if aggregates
-            else (output + radius, low, "output", 10, "end")
-        )
-    )
+    if aggregates:  # which leaves no room to its left
+        yield Text(output - radius, low, "output", 10)
+    else:
+        yield Text(output + radius, low, "output", 10, "end")
 
 
-def matrix(found: BlockConnections, top: float) -> Diagram:
-    """A row for each layer, a column for each source; a column's successive readers are one rectangle."""
+def draw_matrix(found: BlockConnections, top: float) -> Diagram:
+    """A row for each layer, a column for each source;
+    a column's successive readers are one rectangle.
+    """
     layers = len(found.sources)
     cell = min(LARGEST_CELL, MATRIX_SIDE / (layers + 1))
     left, top, side = DIAGRAM_LEFT + 42, top + 8, layers * cell
     gap = 1 if cell > 4 else 0
-    readers = [
-        [n for n in range(1, layers + 1) if j in found.sources[n - 1]] for j in range(layers + 1)
-    ]
+    readers: list[list[int]] = [[] for _ in range(layers + 1)]
+    for layer, sources in enumerate(found.sources, start=1):
+        for source in {*sources}:
+            readers[source].append(layer)
     cells = tuple(
         Box(
             left + source * cell,
             top + (first - 1) * cell,
             max(cell - gap, 1),
             (last - first + 1) * cell - gap,
-            colour(source, layers),
+            colour_of_source(source, layers),
             data=(("source", source), ("first", first), ("last", last)),
         )
         for source, layers_that_read in enumerate(readers)
-        for first, last in runs(layers_that_read)
+        for first, last in find_runs(layers_that_read)
     )
     # Between rows, as between columns, the ground shows, so that single connections can be counted.
-    rows = tuple(
-        Line(((left, y), (left + side, y)), PANEL, 1)
-        for y in (top + layer * cell - 0.5 for layer in range(1, layers))
-        if gap
-    )
+    rows = []
+    for layer in range(1, layers if gap else 0):
+        y = top + layer * cell - 0.5
+        rows.append(Line(((left, y), (left + side, y)), PANEL, 1))
     bottom = top + side + 4
     output = tuple(
         Box(left + first * cell, bottom, (last - first + 1) * cell - gap, max(cell, 4), FAINT)
-        for first, last in runs(found.gathered)
+        for first, last in find_runs(found.gathered)
     )
     data = (("left", left), ("top", top), ("cell", cell), ("layers", layers))
-    texts = _matrix_texts(layers, cell, left, top)
+    texts = _label_matrix(layers, cell, left, top)
     return Diagram((*cells, *rows, *output, *texts), bottom + 38, data)
 
 
-def _matrix_texts(layers: int, cell: float, left: float, top: float) -> Iterator[Primitive]:
+def _label_matrix(layers: int, cell: float, left: float, top: float) -> Iterator[Primitive]:
     bottom = top + layers * cell + 4
     step = next(step for step in (5, 10, 20, 50, 100, 200, 500, 1_000) if step * cell >= 30)
     for number in range(0, layers, step):

@@ -1,6 +1,8 @@
-"""A graph as one page of HTML that needs nothing else: picture, table, and a script that answers the mouse.
+"""A graph as one page of HTML that needs nothing else:
+picture, table, and a script that answers the mouse.
 
-The script is the same for every graph: what it shows it reads from the picture's `data-` attributes, as text.
+The script is the same for every graph:
+what it shows it reads from the picture's `data-` attributes, as text.
 """
 
 from __future__ import annotations
@@ -10,16 +12,18 @@ from html import escape
 
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, StageReport, report
-from archspec.writers.pictures.layout import layout
+from archspec.writers.pictures.layout import lay_out
 from archspec.writers.pictures.svg import to_svg
-from archspec.writers.summary import dimensions, giga, growth, shown
+from archspec.writers.summary import describe_growth, format_dimensions, format_giga, shorten_name
 
+# Where a line of these two ends in a backslash it goes on: the page has the line whole.
 STYLE = """
 body { margin: 0 auto; max-width: 1180px; padding: 16px; background: #fff; color: #1d2430;
   font: 14px/1.45 Helvetica, Arial, 'DejaVu Sans', sans-serif; }
 .wide { overflow-x: auto; }
 svg { display: block; width: 100%; min-width: 860px; height: auto; }
-#readout { position: sticky; top: 0; margin: 0; padding: 8px 12px; background: #eef1f5; border-radius: 6px;
+#readout { position: sticky; top: 0; margin: 0; padding: 8px 12px; background: #eef1f5; \
+border-radius: 6px;
   min-height: 1.45em; z-index: 1; }
 table { border-collapse: collapse; width: 100%; margin: 8px 0 24px; white-space: nowrap; }
 th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid #dfe3e8;
@@ -96,7 +100,8 @@ function rectangle(block, name, x, y, width, height, fill) {
 }
 
 function point(block, {left, top, cell, layers}, event) {
-  const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(block.getScreenCTM().inverse());
+  const at = new DOMPoint(event.clientX, event.clientY)\
+.matrixTransform(block.getScreenCTM().inverse());
   const number = Math.floor((at.y - top) / cell) + 1;
   clear(block);
   if (number < 1 || number > layers) return;
@@ -108,7 +113,8 @@ function point(block, {left, top, cell, layers}, event) {
 }
 
 function matrix(block) {
-  const sizes = Object.fromEntries(["left", "top", "cell", "layers"].map(key => [key, +block.dataset[key]]));
+  const sizes = Object.fromEntries(["left", "top", "cell", "layers"]\
+.map(key => [key, +block.dataset[key]]));
   const side = sizes.layers * sizes.cell;
   const hit = rectangle(block, "hit", sizes.left - 30, sizes.top, side + 30, side, "transparent");
   hit.addEventListener("pointermove", event => point(block, sizes, event));
@@ -128,10 +134,22 @@ for (const block of document.querySelectorAll("[data-block]"))
   (block.dataset.cell ? matrix : arcs)(block);
 """
 
-HINT = "Point at a layer of a block (or reach it with the tab key) to see what it reads and what reads it."
+HINT = (
+    "Point at a layer of a block (or reach it with the tab key) "
+    "to see what it reads and what reads it."
+)
 COLUMNS = (
-    "stage", "output", "parameters", "GMACs", "layers", "growth rate", "channels", "connections", "expected",
-)  # fmt: skip
+    "stage",
+    "output",
+    "parameters",
+    "GMACs",
+    "layers",
+    "growth rate",
+    "channels",
+    "connections",
+    "expected",
+)
+# The page runs its own script alone, and neither loads nor sends anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
@@ -139,8 +157,19 @@ def to_html(graph: Graph) -> str:
     """Return the page; it loads nothing, and its policy forbids it to."""
     facts = report(graph)
     blocks = {block.name: block for block in facts.blocks}
-    rows = "\n".join(_row(_cells(stage, blocks.get(stage.name), graph)) for stage in facts.stages)
-    total = ("all", "", f"{facts.params:,}", giga(facts.macs), "", "", "", f"{facts.edges:,}")
+    rows = "\n".join(
+        _write_row(_cells_of_stage(stage, blocks.get(stage.name), graph)) for stage in facts.stages
+    )
+    total = (
+        "all",
+        "",
+        f"{facts.params:,}",
+        format_giga(facts.macs),
+        "",
+        "",
+        "",
+        f"{facts.edges:,}",
+    )
     expected = f"{sum(block.expected_edges for block in facts.blocks):,}"
     return f"""<!doctype html>
 <html lang="en">
@@ -148,20 +177,20 @@ def to_html(graph: Graph) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(shown(graph.name))}</title>
+<title>{escape(shorten_name(graph.name))}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <p id="readout">{HINT}</p>
 <div class="wide">
-{to_svg(layout(graph), inline=True)}</div>
+{to_svg(lay_out(graph), inline=True)}</div>
 <div class="wide">
 <table>
-<thead>{_row(COLUMNS, "th")}</thead>
+<thead>{_write_row(COLUMNS, "th")}</thead>
 <tbody>
 {rows}
 </tbody>
-<tfoot>{_row((*total, expected))}</tfoot>
+<tfoot>{_write_row((*total, expected))}</tfoot>
 </table>
 </div>
 <script>{SCRIPT}</script>
@@ -170,20 +199,25 @@ def to_html(graph: Graph) -> str:
 """
 
 
-def _cells(stage: StageReport, block: BlockReport | None, graph: Graph) -> Iterator[str]:
-    yield from (shown(stage.name), dimensions(stage.output), f"{stage.params:,}", giga(stage.macs))
+def _cells_of_stage(stage: StageReport, block: BlockReport | None, graph: Graph) -> Iterator[str]:
+    yield from (
+        shorten_name(stage.name),
+        format_dimensions(stage.output),
+        f"{stage.params:,}",
+        format_giga(stage.macs),
+    )
     if block is None:
         yield from [""] * 5
         return
     yield from (
         f"{block.layers:,}",
-        growth(block.name, graph),
+        describe_growth(block.name, graph),
         f"{block.in_channels} → {block.out_channels}",
     )
     yield from (f"{block.edges:,}", f"{block.expected_edges:,}")
 
 
-def _row(cells: Iterable[str], tag: str = "td") -> str:
+def _write_row(cells: Iterable[str], tag: str = "td") -> str:
     """A row; its last two cells, connections found and expected, are marked where they differ."""
     *others, found, expected = map(escape, cells)
     mark = ' class="wrong"' if tag == "td" and found != expected else ""

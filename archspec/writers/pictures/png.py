@@ -24,7 +24,9 @@ MOST_PIXELS = 40_000_000
 
 
 def to_png(picture: Picture) -> bytes:
-    """Return the PNG file's bytes, two pixels a unit of length, fewer where the picture is very large."""
+    """Return the PNG file's bytes, two pixels a unit of length,
+    fewer where the picture is very large.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -34,21 +36,24 @@ def to_png(picture: Picture) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, picture.width), ylim=(picture.height, 0))
     axes.set_axis_off()
-    for order, (item, down) in enumerate(_flat(picture.items, 0)):
+    for order, (item, down) in enumerate(_flatten(picture.items, 0)):
         axes.add_artist(ARTISTS[type(item)](item, down, order))
     file = BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None, "Title": picture.title})
     return file.getvalue()
 
 
-def _flat(items: tuple[Primitive, ...], down: float) -> list[tuple[Primitive, float]]:
+def _flatten(items: tuple[Primitive, ...], down: float) -> list[tuple[Primitive, float]]:
     found: list[tuple[Primitive, float]] = []
     for item in items:
-        found += _flat(item.items, down + item.down) if isinstance(item, Group) else [(item, down)]
+        if isinstance(item, Group):
+            found += _flatten(item.items, down + item.down)
+        else:
+            found.append((item, down))
     return found
 
 
-def _box(box: Box, down: float, order: int) -> Any:
+def _make_box(box: Box, down: float, order: int) -> Any:
     from matplotlib.patches import FancyBboxPatch, Rectangle
 
     corner = (box.x, box.y + down)
@@ -60,7 +65,7 @@ def _box(box: Box, down: float, order: int) -> Any:
     return shape
 
 
-def _line(line: Line, down: float, order: int) -> Any:
+def _make_line(line: Line, down: float, order: int) -> Any:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
@@ -70,7 +75,7 @@ def _line(line: Line, down: float, order: int) -> Any:
     )
 
 
-def _arc(arc: Arc, down: float, order: int) -> Any:
+def _make_arc(arc: Arc, down: float, order: int) -> Any:
     from matplotlib.patches import Arc as Ellipse
 
     centre, width = ((arc.left + arc.right) / 2, arc.y + down), arc.right - arc.left
@@ -87,14 +92,14 @@ def _arc(arc: Arc, down: float, order: int) -> Any:
     )
 
 
-def _dot(dot: Dot, down: float, order: int) -> Any:
+def _make_dot(dot: Dot, down: float, order: int) -> Any:
     from matplotlib.patches import Circle
 
     colours = {"facecolor": dot.fill, "edgecolor": dot.stroke}
     return Circle((dot.x, dot.y + down), dot.radius, linewidth=1.5, zorder=order, **colours)
 
 
-def _text(text: Text, down: float, order: int) -> Any:
+def _make_text(text: Text, down: float, order: int) -> Any:
     from matplotlib.text import Text as Label
 
     # parse_math: a dollar sign in a name is a dollar sign.
@@ -112,9 +117,9 @@ def _text(text: Text, down: float, order: int) -> Any:
 
 
 ARTISTS: Mapping[type[Any], Callable[[Any, float, int], Any]] = {
-    Box: _box,
-    Line: _line,
-    Arc: _arc,
-    Dot: _dot,
-    Text: _text,
+    Box: _make_box,
+    Line: _make_line,
+    Arc: _make_arc,
+    Dot: _make_dot,
+    Text: _make_text,
 }

@@ -1,4 +1,7 @@
-"""What a picture is made of, whatever kind of file it becomes. Lengths are pixels, y grows downwards."""
+"""What a picture is made of, whatever kind of file it becomes.
+
+Lengths are pixels, y grows downwards.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from dataclasses import dataclass
 
 Point = tuple[float, float]
 Data = tuple[tuple[str, str | int | float], ...]
-"""What a reader of the file, or a page's script, may ask of a primitive: `(("source", 0), ("layer", 3))`."""
+"""What a reader of the file, or a page's script, may ask of a primitive:
+`(("source", 0), ("layer", 3))`."""
 
 
 @dataclass(frozen=True, slots=True)
