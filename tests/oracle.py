@@ -295,7 +295,9 @@ KINDS: Mapping[str, Any] = {
     "elu": lambda inputs, mine, attrs: _elu(inputs[0], attrs["alpha"]),
     "mish": lambda inputs, mine, attrs: _mish(inputs[0]),
     "tanh": lambda inputs, mine, attrs: np.tanh(inputs[0]),
-    "softplus": lambda inputs, mine, attrs: _softplus(inputs[0], attrs["beta"], attrs["threshold"]),
+    "softplus": lambda inputs, mine, attrs: _softplus(
+        inputs[0], attrs["beta"], attrs.get("threshold", 20.0)
+    ),
     "hard_tanh": lambda inputs, mine, attrs: np.clip(inputs[0], attrs["low"], attrs["high"]),
     **dict.fromkeys(("dropout", "dropout2d", "drop_path"), lambda inputs, mine, attrs: inputs[0]),
     "concat": lambda inputs, mine, attrs: np.concatenate(inputs, axis=1),

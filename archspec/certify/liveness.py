@@ -21,7 +21,7 @@ from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
 from archspec.errors import Diagnostic, first_of
 from archspec.graph.ir import Op
-from archspec.operators.table import NORMS, OPERATORS
+from archspec.operators.table import OPERATORS
 from archspec.readers.tensors import Reading, Values, Weights, values_of
 
 Array = Any
@@ -194,7 +194,8 @@ class _Walk:
         made: Reach = OPERATORS[op.kind].reach(op.attrs, [x])
         for values in self._weights(ours, op):
             passes = values.reshape(-1) != 0
-            made = made if op.kind not in NORMS or passes.all() else made.where(passes)
+            if OPERATORS[op.kind].is_cut_by_zeros and not passes.all():
+                made = made.where(passes)
             self._note_zero(ours, passes)
         return made
 
@@ -240,7 +241,9 @@ class _Walk:
         for number, (source, live) in enumerate(zip(part.sources, reads, strict=True)):
             if live and there[number] and not carried[number]:
                 end = self.ends[part.name][number]
-                words = "a scale that is" if end.kind in NORMS else "weights that are"
+                words = (
+                    "a scale that is" if OPERATORS[end.kind].is_cut_by_zeros else "weights that are"
+                )
                 yield Dead(
                     part.title,
                     source,
@@ -258,7 +261,8 @@ class _Walk:
     def _constant(self, part: Part) -> Dead:
         """Said of the part, not of all that read it: where the last of its sources ends."""
         end = list(self.ends[part.name].values())[-1]
-        what = "scale of {} is" if end.kind in NORMS else "weights of {} are"
+        is_scale = OPERATORS[end.kind].is_cut_by_zeros
+        what = "scale of {} is" if is_scale else "weights of {} are"
         how = "all zero" if end.name in self.zero else "zero for all that depends on it"
         message = (
             f"{part.title} gives the same output for every image: the {what.format(end.name)} {how}"

@@ -63,20 +63,42 @@ def gated(graph: Graph) -> Graph:
 
 
 def clamped(graph: Graph) -> Graph:
-    """Return the graph without a ReLU before another or before a ReLU6, which cut off the same and more."""
-    ops = graph.ops
-    passed = dict[str, str]()
-    for op in ops.values():
-        before = ops[op.inputs[0]] if op.kind in ("relu", "relu6") else op
-        if before is not op and before.kind == "relu":
-            passed[op.name] = passed.get(before.name, before.inputs[0])
-    if not passed:
+    """Return the graph with what cuts off values twice in a row as one operator that cuts off the same.
+
+    Each is called as what is best known: a ReLU, a ReLU6, else a hard tanh.
+    """
+    ops = dict(graph.ops)
+    for op in graph.ops.values():
+        bounds = _interval(op)
+        if bounds is None:
+            continue
+        x = ops[op.inputs[0]]
+        before = _interval(x)
+        both = None if before is None else _within(before, bounds)
+        made = both or bounds
+        ops[op.name] = replace(_between(op, *made), inputs=x.inputs if both else op.inputs)
+    if ops == graph.ops:
         return graph
-    kept = {
-        name: replace(op, inputs=(passed[name],)) if name in passed else op
-        for name, op in ops.items()
-    }
-    return replace(graph, ops=leading_to(graph.outputs, kept))
+    return replace(graph, ops=leading_to(graph.outputs, ops))
+
+
+def _interval(op: Op) -> tuple[float, float] | None:
+    interval = OPERATORS[op.kind].interval
+    return None if interval is None else interval(op.attrs)
+
+
+def _within(first: tuple[float, float], then: tuple[float, float]) -> tuple[float, float] | None:
+    """The bounds of two in a row; None where nothing is left between them."""
+    low, high = (min(max(bound, then[0]), then[1]) for bound in first)
+    return (low, high) if low < high else None
+
+
+def _between(op: Op, low: float, high: float) -> Op:
+    for kind in ("relu", "relu6"):
+        known = OPERATORS[kind].interval
+        if known is not None and known({}) == (low, high):
+            return replace(op, kind=kind, attrs={})
+    return replace(op, kind="hard_tanh", attrs={"low": low, "high": high})
 
 
 def unshuffled(graph: Graph) -> Graph:
@@ -96,6 +118,38 @@ def unshuffled(graph: Graph) -> Graph:
         for name, op in ops.items()
     }
     return replace(graph, ops=leading_to(graph.outputs, kept))
+
+
+def written_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
+    """Return both graphs, without scales before batch norms where the file writes norms as scales themselves.
+
+    Which of several factors in a row is the norm's own, such a file does not tell.
+    """
+    is_written = any(
+        op.kind == "batch_norm" and op.attrs.get("eps", 0) is None for op in found.ops.values()
+    )
+    return (_without_scales(spec), _without_scales(found)) if is_written else (spec, found)
+
+
+def _without_scales(graph: Graph) -> Graph:
+    ops = graph.ops
+    read = Counter(source for op in ops.values() for source in op.inputs)
+    passed = dict[str, str]()
+    for op in ops.values():
+        scale = ops[op.inputs[0]] if op.kind == "batch_norm" else op
+        while scale is not op and scale.kind == "scale" and read[scale.name] == 1:
+            passed[scale.name], scale = scale.inputs[0], ops[scale.inputs[0]]
+    if not passed:
+        return graph
+    kept = (op for op in ops.values() if op.name not in passed)
+    made = [replace(op, inputs=tuple(_behind(passed, each) for each in op.inputs)) for op in kept]
+    return replace(graph, ops={op.name: op for op in made})
+
+
+def _behind(passed: Mapping[str, str], name: str) -> str:
+    while name in passed:
+        name = passed[name]
+    return name
 
 
 def summed(graph: Graph) -> Graph:

@@ -13,7 +13,7 @@ from archspec.operators.table import ACTIVATIONS, OPERATORS
 MAX_NESTED = 8
 """Branches inside branches."""
 
-_WINDOW = ("kernel", "stride", "padding", "dilation", "bias", "keep", "factor", "mode")
+_WINDOW = ("kernel", "stride", "padding", "dilation", "bias", "keep", "factor", "mode", "value")
 _GATE = ("global_avg_pool", "conv", "", "conv", "")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
 
@@ -149,10 +149,18 @@ def _gated(step: Step) -> Step | None:
         for part in (reduce, expand)
         for key, value in _POINT.items()
     )
-    plain = active.kind in ACTIVATIONS and not active.attrs.get("slope")
-    if not (points and mean.attrs.get("keep") and plain and OPERATORS[last.kind].is_gate):
+    is_gate = last.kind in OPERATORS and OPERATORS[last.kind].is_gate
+    if not (points and mean.attrs.get("keep") and _is_usual(active) and is_gate):
         return None
     attrs = {"inner": reduce.outs}
     return Step(
         step.op, "squeeze_excite", MappingProxyType(attrs), step.ins, step.outs, step.branches
     )
+
+
+def _is_usual(step: Step) -> bool:
+    """An activation whose settings are its kind's own."""
+    if step.kind not in ACTIVATIONS:
+        return False
+    usual = OPERATORS[step.kind].settings
+    return all(step.attrs.get(key) in (None, value) for key, value in usual.items())

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from archspec.connectivity_rules import gathered
 from archspec.graph.expand import Part, Piece, expand
+from archspec.operators.activations import ActivationSettings
 from archspec.spec.load import validate
 from archspec.spec.model import Block, Spec
 from archspec.spec.parts import AggregateSpec, TransitionSpec
@@ -80,7 +81,7 @@ _SETTINGS = (
         "eps",
         "groups",
     ),
-    "slope",
+    *(key for key in ActivationSettings.model_fields if key != "kind"),
 )
 """In this order."""
 

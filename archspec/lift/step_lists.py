@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from archspec.lift.matching_steps import Instance, Style, same, short_float
+from archspec.lift.matching_steps import Instance, Style, same, short_float, told_settings
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step
 from archspec.operators.convolutions import same_padding
@@ -210,13 +210,16 @@ def _norm(made: _Listed, places: Sequence[Place]) -> Any:
 
 
 def _activation(made: _Listed, places: Sequence[Place]) -> Any:
-    slopes = [step.attrs["slope"] for step, _ in places if step.attrs.get("slope") is not None]
-    if any(not same(slopes[0], other) for other in slopes):
-        raise Unliftable(places[0][0].op, "has another slope than others in its place")
     kind, usual = places[0][0].kind, made.style.activation
-    if kind == usual.kind and (not slopes or same(usual.slope, short_float(slopes[0]))):
+    told = dict[str, float]()
+    for step, _ in places:
+        for key, value in told_settings(step):
+            if value != told.setdefault(key, value):
+                raise Unliftable(places[0][0].op, f"has another {key} than others in its place")
+    if kind == usual.kind and {**usual.own_settings, **told} == usual.own_settings:
         return "activation"
-    return {"activation": {"kind": kind, "slope": short_float(slopes[0])} if slopes else kind}
+    settings = _without(told, OPERATORS[kind].settings)
+    return {"activation": {"kind": kind, **settings} if settings else kind}
 
 
 def _slice(made: _Listed, places: Sequence[Place]) -> Any:
@@ -237,7 +240,8 @@ def _operator(made: _Listed, places: Sequence[Place]) -> Any:
     }
     fields = step.settings.model_fields
     usual = {name: field.default for name, field in fields.items() if not field.is_required()}
-    return _written(step.name, _without({**made.widths(row, places), **said}, usual))
+    told = {setting: value for setting, value in said.items() if value is not None}
+    return _written(step.name, _without({**made.widths(row, places), **told}, usual))
 
 
 _SETTINGS: Mapping[str, Callable[[_Listed, Sequence[Place]], Any]] = {

@@ -39,6 +39,14 @@ def _never_idle(attrs: Attrs, channels: int) -> bool:
     return False
 
 
+def _no_fault(attrs: Attrs) -> str:
+    return ""
+
+
+def _always(attrs: Attrs) -> bool:
+    return True
+
+
 def made_or_same(attrs: Attrs, inputs: Sequence[int]) -> int:
     """Return the channels that an operator declares, else as many as it reads."""
     return int(attrs.get("out_channels", inputs[0]))
@@ -98,6 +106,8 @@ class MindSpore:
     """There is a definition for each set of attributes, channels left out."""
     is_inline: bool = False
     """It is written into the call that reads it: conv(relu(norm(x))) is one line."""
+    has_state: Callable[[Attrs], bool] = _always
+    """Of what has a cell and a call: its attributes make it a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +165,27 @@ class Operator:
     step: Step | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of an activation or a norm: settings of its own with their defaults."""
+    fault: Callable[[Attrs], str] = _no_fault
+    """The rule that several of these settings break together, in words; '' for none."""
+    other_names: tuple[str, ...] = ()
+    """What others call it, where that is another word than ours."""
+    interval: Callable[[Attrs], tuple[float, float]] | None = None
+    """Of what leaves values as they are between two bounds, and cuts off the rest: the bounds."""
+    scales_channels: bool = False
+    """It multiplies each channel by a weight of its own, as all norms do."""
+    remains_of: tuple[str, ...] = ()
+    """Parts of operators in files that are this one where they complete no other, with its attributes."""
     patterns: tuple[tuple[Attrs, Any], ...] = ()
     """How files write it out in several operators (archspec/readers/fusion.py), and the attributes that tells."""
     mindir: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """Primitives of MindSpore that are this operator, each with what reads it of a node."""
     onnx: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """Operators of ONNX that are this one, each with what reads it of a node."""
+
+    @property
+    def is_cut_by_zeros(self) -> bool:
+        """A weight of zero cuts its channel off: what scales and norms multiply with."""
+        return self.scales_channels or self.family == "norm"
 
     def params(self, attrs: Attrs) -> int:
         """Return the number of learnable values."""

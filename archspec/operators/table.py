@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from archspec.operators import (
     activations,
@@ -33,6 +33,26 @@ STEPS: Mapping[str, Operator] = {
 def norm_name(kind: str) -> str:
     """Return what the language calls a norm: `batch` of `batch_norm`."""
     return kind.removesuffix("_norm")
+
+
+def called_elsewhere(word: str) -> Operator | None:
+    """Return the operator that a word means here or elsewhere, however it is spelt: `HardTanh`, `htanh`."""
+    return _BY_WORD.get(_letters(word))
+
+
+def _letters(word: str) -> str:
+    return "".join(filter(str.isalnum, word)).lower()
+
+
+def _words_of(row: Operator) -> Iterator[str]:
+    yield from (row.kind, *row.other_names)
+    if row.family == "norm":
+        yield norm_name(row.kind)
+
+
+_BY_WORD: Mapping[str, Operator] = {
+    _letters(word): row for row in OPERATORS.values() for word in _words_of(row)
+}
 
 
 def attribute(kind: str, attrs: Attrs, name: str) -> object:

@@ -1,16 +1,17 @@
 """Operators that files write out in several nodes: a GELU in five, a layer norm in nine.
 
-A pattern is what a value is made of: a kind, its number (a text stands for whichever number there is), and
-the patterns of what it reads; a text alone stands for one and the same value wherever it is repeated. The two
-values that are added or multiplied may stand in either order. Numbers are added and multiplied only: x / 6 is
-("times", 1 / 6, x), x - 1 is ("plus", -1, x).
+A pattern is what a value is made of: a kind, its number (a text stands for whichever number there is, "1/beta" for
+one of which beta is the reciprocal) or several attributes that have numbers, and the patterns of what it reads; a text
+alone stands for one and the same value wherever it is repeated. The two values that are added or multiplied may stand
+in either order. Numbers are added and multiplied only: x / 6 is ("times", 1 / 6, x), x - 1 is ("plus", -1, x); but
+1 - x is ("from", 1, x).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import permutations
-from math import isclose
+from math import inf, isclose
 from typing import Any
 
 from archspec.graph.ir import Op
@@ -44,14 +45,28 @@ def _matches(
     op, (kind, number, *parts) = ops[name], pattern
     if op.kind != kind or len(op.inputs) != len(parts):
         return
-    value: Any = op.attrs.get("value")
-    if isinstance(number, str):
-        bound = {**bound, number: value}
-    elif number is not None and not isclose(value, number, rel_tol=1e-3):
-        return
+    numbers = number if isinstance(number, Mapping) else {"value": number}
+    for key, wanted in numbers.items():
+        known = _with_number(bound, op.attrs.get(key), wanted)
+        if known is None:
+            return
+        bound = known
     orders = set(permutations(op.inputs)) if kind in ("add", "multiply") else {op.inputs}
     for inputs in sorted(orders):
         yield from _of_all(ops, inputs, parts, bound)
+
+
+def _with_number(bound: dict[str, Any], value: Any, wanted: Any) -> dict[str, Any] | None:
+    """What the texts of a pattern stand for, once a number is what it should be; None where it is not."""
+    if wanted is None:
+        return bound
+    if not isinstance(wanted, str):
+        return bound if isclose(value, wanted, rel_tol=1e-3) else None
+    if wanted.startswith("1/"):
+        wanted, value = wanted.removeprefix("1/"), 1 / value if value else inf
+    if not isclose(bound.get(wanted, value), value, rel_tol=1e-3):
+        return None
+    return {**bound, wanted: value}
 
 
 def _of_all(

@@ -64,6 +64,8 @@ class Found:
     """The operator that used a weight first, by the weight."""
     implied: set[str] = field(default_factory=set)
     """ReLUs for which no node stands: a quantised value does without them."""
+    shared: set[str] = field(default_factory=set)
+    """Scales of channels that several nodes read."""
     taken: dict[str, int] = field(default_factory=dict)
     weights: dict[str, Weights] = field(default_factory=dict)
     """Where the values of an operator's weights are, by its name; operators without any have none."""
@@ -149,6 +151,10 @@ class Call:
             return self.attrs[name]
         return self.inputs[index] if index < len(self.inputs) else default
 
+    def number(self, name: str, index: int, usual: float) -> float:
+        """Return a setting that is a number, the shortest decimal that is stored so."""
+        return decimal(float(self.option(name, index, usual)))
+
     def op(
         self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any
     ) -> Feature:
@@ -175,6 +181,22 @@ class Call:
         made = self.op(kind, inputs, shape, **attrs)
         self.found.faults[made.op] = f"{self.primitive} {UNKNOWN}"
         return made
+
+
+UNBOUNDED = 1e30
+"""Bounds beyond this are none."""
+
+
+def between(low: float, high: float) -> tuple[str, dict[str, float]]:
+    """Return what cuts off all below and above two bounds: a ReLU, a ReLU6 or a hard tanh, and its attributes."""
+    if low == 0 and (high == 6 or high > UNBOUNDED):
+        return ("relu6" if high == 6 else "relu"), {}
+    low, high = decimal(low), decimal(high)
+    if not -UNBOUNDED < low < high < UNBOUNDED:
+        raise Strange(
+            f"clips to [{low}, {high}]; both must be numbers, the second larger, or [0, inf)"
+        )
+    return "hard_tanh", {"low": low, "high": high}
 
 
 def decimal(stored: float) -> float:

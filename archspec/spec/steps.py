@@ -112,6 +112,8 @@ class ActivationSpec(ActivationSettings):
             if key not in OPERATORS[self.kind].settings:
                 owners = _owners(ACTIVATIONS, key)
                 raise broken_rule(key, f"{key} is a setting of {owners}, not of {self.kind}")
+        if fault := OPERATORS[self.kind].fault(self.own_settings):
+            raise broken_rule((), fault)
         return self
 
     @property
@@ -127,7 +129,9 @@ class ActivationSpec(ActivationSettings):
 
     @model_serializer(mode="wrap")
     def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
-        return whole(self) if self.said_settings else self.kind
+        kept = {"kind", *self.said_settings}
+        values = {key: value for key, value in whole(self).items() if key in kept}
+        return values if self.said_settings else self.kind
 
 
 Activation = Annotated[ActivationSpec, BeforeValidator(_named_kind)]

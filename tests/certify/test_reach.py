@@ -22,13 +22,13 @@ CONVS: Mapping[str, Mapping[str, Any]] = {
     "one by one": {"out_channels": 24, "kernel": 3, "groups": 12},
 }
 OTHERS: Mapping[str, Mapping[str, Any]] = {
-    **{kind: {} for kind in ACTIVATIONS},
-    "leaky_relu": {"slope": 0.1},
+    **{kind: OPERATORS[kind].settings for kind in ACTIVATIONS},
     "prelu": {"channels": WIDTH, "slope": 0.25},
     "batch_norm": {"channels": WIDTH, "eps": 1e-5, "momentum": 0.9},
     "layer_norm": {"channels": WIDTH, "eps": 1e-5},
     "group_norm": {"channels": WIDTH, "groups": 6, "eps": 1e-5},
     "shuffle": {"groups": 4},
+    "scale": {"channels": WIDTH, "initial": 0.1},
     "slice": {"start": 2, "stop": 8},
     "upsample": {"factor": 2, "mode": "nearest"},
     "crop": {"size": (2, 2), "corner": (1, 1)},

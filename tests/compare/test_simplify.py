@@ -16,12 +16,15 @@ IDLE: dict[str, Any] = {
     "a shuffle of one group": {"shuffle": {"groups": 1}},
     "a shuffle of groups of one": {"shuffle": {"groups": 8}},
     "a dropout": {"dropout": {"rate": 0.3}},
+    "a scale of one": {"scale": {"value": 1}},
 }
 NOT_IDLE: dict[str, Any] = {
     "a pool that leaves pixels out": {"max_pool": {"kernel": 1, "stride": 2}},
     "a pool of more pixels": {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
     "a slice of some channels": {"slice": {"stop": 7}},
     "a shuffle": {"shuffle": {"groups": 2}},
+    "a scale of another number": {"scale": {"value": 1.001}},
+    "a scale that is learned": {"scale": {"initial": 1}},
 }
 
 
@@ -66,35 +69,45 @@ def test_a_crop_that_cuts_off_one_pixel_is_compared() -> None:
     assert lines(compare(spec, nameless(bypassed(spec, crop)))) != []
 
 
-CLAMPS = {
+def between(low: float, high: float) -> dict[str, Any]:
+    return {"kind": "hard_tanh", "low": low, "high": high}
+
+
+CLAMPS: dict[str, tuple[list[Any], list[Any]]] = {
     "relu, relu6": (["relu", "relu6"], ["relu6"]),
     "relu, relu": (["relu", "relu"], ["relu"]),
     "relu, relu, relu6": (["relu", "relu", "relu6"], ["relu6"]),
+    "relu6, relu": (["relu6", "relu"], ["relu6"]),
+    "hard tanh, relu": ([between(-1, 2), "relu"], [between(0, 2)]),
+    "relu, hard tanh": (["relu", between(-1, 2)], [between(0, 2)]),
+    "hard tanh, hard tanh": ([between(-1, 2), between(-3, 1)], [between(-1, 1)]),
+    "hard tanh up to 6": ([between(0, 6)], ["relu6"]),
+    "hard tanh up to 9, relu6": ([between(-1, 9), "relu6"], ["relu6"]),
 }
-OTHERS = {
+OTHERS: dict[str, tuple[list[Any], list[Any]]] = {
     "relu6, relu": (["relu6", "relu"], ["relu"]),
+    "hard tanh, relu": ([between(-1, 2), "relu"], [between(-1, 2)]),
+    "two that leave nothing between them": ([between(-2, -1), "relu"], ["relu"]),
     "silu, relu": (["silu", "relu"], ["relu"]),
     "relu, sigmoid": (["relu", "sigmoid"], ["sigmoid"]),
 }
 
 
-def behind_a_convolution(kinds: list[str]) -> Any:
+def behind_a_convolution(kinds: list[Any]) -> Any:
     steps = [conv(8), *({"activation": kind} for kind in kinds), conv("k")]
     return spec_of(growth_rate=8, blocks=[{"layers": 1}], layer=steps)
 
 
 @pytest.mark.parametrize(("long", "short"), CLAMPS.values(), ids=CLAMPS)
-def test_a_relu_before_one_that_cuts_off_as_much_may_be_left_out(
-    long: list[str], short: list[str]
-) -> None:
-    """ONNX Runtime's optimiser does so."""
+def test_what_cuts_off_values_twice_may_do_it_once(long: list[Any], short: list[Any]) -> None:
+    """ONNX Runtime's optimiser and PyTorch's exporter do so."""
     spec, file = behind_a_convolution(long), behind_a_convolution(short)
     for ours, theirs in ((spec, file), (file, spec), (spec, spec)):
         assert lines(compare(ours, nameless(theirs))) == []
 
 
 @pytest.mark.parametrize(("long", "short"), OTHERS.values(), ids=OTHERS)
-def test_another_activation_in_a_row_is_compared(long: list[str], short: list[str]) -> None:
+def test_another_activation_in_a_row_is_compared(long: list[Any], short: list[Any]) -> None:
     """It changes values."""
     assert lines(compare(behind_a_convolution(long), nameless(behind_a_convolution(short))))
 

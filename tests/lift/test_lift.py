@@ -337,6 +337,27 @@ BEYOND: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+OF_OTHER_KINDS: list[tuple[str, dict[str, Any], str]] = [
+    ("elu", {"alpha": 0.0}, "activation.alpha (=0.0) must be in (0, 100]"),
+    ("softplus", {"beta": 101.0}, "activation.beta (=101.0) must be in (0, 100]"),
+    ("hard_tanh", {"low": 1.0, "high": 1.0}, "low (=1.0) must be less than high (=1.0)"),
+    ("hard_tanh", {"low": -2e3, "high": 1.0}, "activation.low (=-2000.0) must be in [-1000, 1000]"),
+    ("scale", {"value": 0.0}, "scale.value (=0.0) must be in (0, 1000]"),
+    ("scale", {"value": -1.0}, "scale.value (=-1.0) must be in (0, 1000]"),
+]
+
+
+@pytest.mark.parametrize(("kind", "attrs", "words"), OF_OTHER_KINDS)
+def test_settings_of_other_kinds_beyond_the_bounds_are_refused_by_name(
+    kind: str, attrs: dict[str, Any], words: str
+) -> None:
+    name = "features.denseblock1.denselayer2.relu1"
+    graph = changed(name)
+    assert refusals(graph.with_op(replace(graph.ops[name], kind=kind, attrs=attrs))) == [
+        f"{name}: {words}"
+    ]
+
+
 @pytest.mark.parametrize(("name", "attrs", "words"), BEYOND)
 def test_settings_beyond_the_bounds_of_steps_are_refused_by_name(
     name: str, attrs: dict[str, Any], words: str

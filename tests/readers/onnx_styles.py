@@ -394,6 +394,31 @@ def _hard_sigmoid(file: File, x: str, step: Any, channels: int) -> str:
     return file.node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
 
+def _mish(file: File, x: str, step: Any, channels: int) -> str:
+    return file.node("Mul", x, file.node("Tanh", file.node("Softplus", x)))
+
+
+def _newer_mish(file: File, x: str, step: Any, channels: int) -> str:
+    """As torch's dynamo writes it, where the opset has it."""
+    return file.node("Mish", x) if file.style.opset >= 18 else _mish(file, x, step, channels)
+
+
+def _softplus(file: File, x: str, step: Any, channels: int) -> str:
+    if step.attrs["beta"] == 1:
+        return file.node("Softplus", x)
+    beta = file.constant(step.attrs["beta"])
+    return file.node("Div", file.node("Softplus", file.node("Mul", x, beta)), beta)
+
+
+def _linear_softplus(file: File, x: str, step: Any, channels: int) -> str:
+    """As torch's dynamo writes it: x itself where it is large."""
+    beta = file.constant(step.attrs["beta"])
+    scaled = x if step.attrs["beta"] == 1 else file.node("Mul", x, beta)
+    soft = file.node("Softplus", scaled)
+    soft = soft if scaled == x else file.node("Div", soft, beta)
+    return file.node("Where", file.node("Greater", scaled, file.constant(20.0)), x, soft)
+
+
 ACTIVATIONS: Mapping[str, Callable[[File, str, Any, int], str]] = {
     "relu": lambda file, x, step, channels: file.node("Relu", x),
     "relu6": lambda file, x, step, channels: _clip(file, x, 0.0, 6.0),
@@ -409,12 +434,21 @@ ACTIVATIONS: Mapping[str, Callable[[File, str, Any, int], str]] = {
         "LeakyRelu", x, alpha=step.attrs["slope"]
     ),
     "prelu": lambda file, x, step, channels: file.node("PRelu", x, _slopes(file, step, channels)),
+    "elu": lambda file, x, step, channels: file.node("Elu", x, alpha=step.attrs["alpha"]),
+    "mish": _mish,
+    "tanh": lambda file, x, step, channels: file.node("Tanh", x),
+    "softplus": _softplus,
+    "hard_tanh": lambda file, x, step, channels: _clip(
+        file, x, step.attrs["low"], step.attrs["high"]
+    ),
     "dropout": lambda file, x, step, channels: file.node("Dropout", x),
 }
 _WRITTEN_OUT: Mapping[str, Callable[[File, str, Any, int], str]] = {
     "relu": lambda file, x, step, channels: file.node("Max", x, file.constant(0.0)),
     "silu": lambda file, x, step, channels: file.node("Mul", file.node("Sigmoid", x), x),
     "hard_swish": _hard_swish,
+    "mish": _newer_mish,
+    "softplus": _linear_softplus,
     "gelu": lambda file, x, step, channels: file.node(
         "Mul",
         x,
@@ -482,6 +516,19 @@ def _blur_pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, nor
     return value, (channels, *_window(shapes[0], attrs))
 
 
+def _scale(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    """A constant or one factor for each channel, behind the features or, as gamma * x has it, before."""
+    channels, *pixels = shapes[0]
+    if attrs.get("value") is not None:
+        factor = file.constant(attrs["value"])
+    else:
+        gamma = file.draw(f"{step.name}.gamma", (channels,))
+        batch = [1] * (file.style.written_out and len(pixels) > 0)
+        factor = file.constant(gamma.reshape(*batch, channels, *[1] * len(pixels)))
+    inputs = (factor, sources[0]) if file.style.written_out else (sources[0], factor)
+    return file.node("Mul", *inputs), shapes[0]
+
+
 def _shuffle(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     """Zhang 2018."""
     channels, height, width = shapes[0]
@@ -519,6 +566,7 @@ _WRITERS: Mapping[str, Callable[..., Any]] = {
     "slice": _slice,
     "crop": _crop,
     "shuffle": _shuffle,
+    "scale": _scale,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
     "blur_pool": _blur_pool,
@@ -585,7 +633,8 @@ def finished(
 def optimised(model: Any, level: str = "BASIC") -> Any:
     """What ONNX Runtime saves of a model: constants and norms are folded, and what does nothing is gone.
 
-    The next level, EXTENDED, puts activations into convolutions.
+    The next level, EXTENDED, puts activations into convolutions. Constants that it would multiply into weights
+    stay: nothing of them would be left to compare.
     """
     import onnxruntime
 
@@ -596,7 +645,8 @@ def optimised(model: Any, level: str = "BASIC") -> Any:
     with TemporaryDirectory() as folder:
         options.optimized_model_filepath = f"{folder}/model.onnx"
         content = model.SerializeToString()
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        providers, left = ["CPUExecutionProvider"], ["ConvMulFusion"]
+        onnxruntime.InferenceSession(content, options, providers, disabled_optimizers=left)
         return onnx.load(options.optimized_model_filepath)
 
 

@@ -42,7 +42,9 @@ LAYERS: Document = {
         {"conv": {"kernel": 5, "groups": "depthwise"}},
         {"conv": {"width": 7, "kernel": 3, "dilation": 2}},
         {"slice": {"start": 2, "stop": 6}},
+        {"scale": {"value": 0.2}},
         CONV,
+        "scale",
     ],
     "gate": [
         "norm",
@@ -60,6 +62,10 @@ LAYERS: Document = {
         *activations(
             "prelu", "relu6", "silu", "gelu", "hard_swish", "sigmoid", "hard_sigmoid", "relu"
         ),
+        *activations("mish", "tanh", "softplus", "hard_tanh", "elu"),
+        {"activation": {"kind": "elu", "alpha": 0.3}},
+        {"activation": {"kind": "softplus", "beta": 3.0}},
+        {"activation": {"kind": "hard_tanh", "low": -0.5, "high": 2.0}},
         {"norm": {"kind": "group", "groups": 2, "eps": 0.001}},
         CONV,
     ],
@@ -140,6 +146,7 @@ VECTORS: Document = {
         {"dense": {"width": "2k", "bias": False}},
         {"activation": {"kind": "prelu", "slope": 0.1}},
         {"slice": {"start": "k"}},
+        "scale",
     ],
     "blocks": [{"layers": 3}, {"layers": 2, "connectivity": "cross_stage_partial"}],
     "transitions": [{"steps": ["activation", {"dense": {"width": 6}}], "skip": "stem"}],
@@ -172,11 +179,13 @@ ALIKE: Document = {
         {"layers": 1, "layer": [{"branches": {"of": [[step, CONV], [step, CONV]]}}, CONV]}
         for step in (
             *activations("relu", "relu6", "silu", "gelu", "hard_swish", "sigmoid", "hard_sigmoid"),
+            *activations("mish", "tanh", "softplus", "hard_tanh", "elu"),
             {"activation": {"kind": "leaky_relu", "slope": 0.3}},
             {"max_pool": {"kernel": 3, "stride": 1, "padding": 1}},
             {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
             {"blur_pool": {"stride": 1}},
             {"shuffle": {"groups": 2}},
+            {"scale": {"value": 0.2}},
             {"slice": {"start": 1}},
             {"branches": {"of": [["activation"], []]}},
             {"branches": {"join": "add", "of": [[], ["activation"]]}},
@@ -316,7 +325,7 @@ B, T = "features.denseblock", "features.transition"
             [f"{B}4.denselayer{n}.leaky_relu1 has slope 0.3, the spec says 0.2" for n in (1, 2)],
         ),
         (
-            setting("blocks", 3, "layer", 9, "norm", "groups", to=1),
+            setting("blocks", 3, "layer", 17, "norm", "groups", to=1),
             [f"{B}4.denselayer{n}.norm1 has groups 2, the spec says 1" for n in (1, 2)],
         ),
         (

@@ -13,6 +13,10 @@ import onnxruntime
 import oracle
 import pytest
 
+from archspec.compare.compare import compare
+from archspec.graph.ir import Graph, Op
+from archspec.readers.onnx.read import read_onnx
+
 FOLDER = Path(__file__).parent.parent / "cases" / "onnx"
 FILES = sorted(FOLDER.glob("*.onnx"))
 RECORDED = np.load(FOLDER / "recorded.npz")
@@ -29,6 +33,58 @@ def test_a_file_of_torch_computes_what_torch_did(file: Path) -> None:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     (given,) = session.run(None, {"x": RECORDED["x"]})
     assert oracle.distance(given, RECORDED[name_of(file)]) < 1e-5
+
+
+FIRST = ("conv", {"in_channels": 3, "out_channels": 4, "kernel": 3, "stride": 1, "padding": 1})
+LAST = (
+    "conv",
+    {"in_channels": 4, "out_channels": 2, "kernel": 1, "stride": 1, "padding": 0, "bias": True},
+)
+SECOND = ("conv", {**FIRST[1], "in_channels": 4, "bias": True})
+RELU = ("relu", {})
+READ = {
+    "elu": ("elu", {"alpha": 1.0}),
+    "elu_alpha": ("elu", {"alpha": 0.3}),
+    "mish": ("mish", {}),
+    "tanh": ("tanh", {}),
+    "softplus": ("softplus", {"beta": 1.0}),
+    "softplus_beta": ("softplus", {"beta": 1.5}),
+    "hard_tanh": ("hard_tanh", {"low": -1.0, "high": 1.0}),
+    "hard_tanh_bounds": ("hard_tanh", {"low": -0.5, "high": 2.0}),
+    "hard_tanh_relu": ("hard_tanh", {"low": -1.0, "high": 1.0}),
+    "scale": ("scale", {"value": 0.2}),
+    **dict.fromkeys(
+        ("layer_scale", "layer_scale_last", "layer_scale_view", "layer_scale_last_first"),
+        ("scale", {"channels": 4, "initial": 1e-6}),
+    ),
+}
+"""The operator in the midst of each file, behind a convolution and before a ReLU and another one."""
+IN_A_SUM = {"layer_scale_first": READ["layer_scale"], "scale_residual": READ["scale"]}
+"""Behind another convolution, its output added to the first."""
+WITHOUT_RELU = ("hard_tanh", "hard_tanh_bounds")
+
+
+def line_of(name: str) -> Graph:
+    """What a file holds, one operator behind the other."""
+    image = ("input", {"shape": RECORDED["x"].shape[1:]})
+    middle = [SECOND, IN_A_SUM[name], ("add", {})] if name in IN_A_SUM else [READ[name]]
+    steps = [image, FIRST, *middle, *([] if name in WITHOUT_RELU else [RELU]), LAST]
+    reads = [(), *((f"s{at}",) for at in range(len(steps) - 1))]
+    if name in IN_A_SUM:
+        reads[4] = ("s1", "s3")
+    ops = (Op(f"s{at}", kind, reads[at], attrs) for at, (kind, attrs) in enumerate(steps))
+    return Graph.of(name, ops)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in FILES if name_of(file) in {*READ, *IN_A_SUM}],
+    ids=lambda file: file.stem,
+)
+def test_a_file_of_torch_is_read_as_what_it_holds(file: Path) -> None:
+    """Whichever exporter wrote it; dynamo joins a ReLU with the bounds before it."""
+    compared = compare(line_of(name_of(file)), read_onnx(file))
+    assert [str(line) for line in compared.differences] == []
 
 
 def test_every_operator_has_a_file_of_each_exporter() -> None:

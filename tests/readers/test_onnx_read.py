@@ -170,6 +170,26 @@ FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
     ("convolution behind a pad", Style(pads=True), [("conv", CONV)]),
     ("a slice", PLAIN, [("slice", {"start": 1, "stop": 3})]),
     ("a crop", PLAIN, [("crop", {"size": (5, 6), "corner": (1, 1)})]),
+    ("a constant scale", PLAIN, [("scale", {"value": 0.2})]),
+    ("a constant before the features", OUT, [("scale", {"value": 0.2})]),
+    ("a learned scale", PLAIN, [("scale", {"channels": 4, "initial": 1e-6})]),
+    ("a learned scale before the features", OUT, [("scale", {"channels": 4, "initial": 1e-6})]),
+    ("scales in a row", PLAIN, [("scale", {"channels": 4}), ("scale", {"channels": 4})]),
+    (
+        "a scale behind a norm",
+        PLAIN,
+        [("batch_norm", {"channels": 4, "eps": 1e-5}), ("scale", {"channels": 4})],
+    ),
+    (
+        "a scale before a norm that is written as one",
+        Style(norm="affine"),
+        [("scale", {"channels": 4}), ("batch_norm", {"channels": 4, "eps": 1e-5})],
+    ),
+    (
+        "a scale behind a norm that is written as one",
+        Style(norm="affine"),
+        [("batch_norm", {"channels": 4, "eps": 1e-5}), ("scale", {"channels": 4})],
+    ),
     ("a shuffle", PLAIN, [("shuffle", {"groups": 2})]),
     ("nearest", PLAIN, [("upsample", {"factor": 2, "mode": "nearest"})]),
     ("bilinear", PLAIN, [("upsample", {"factor": 3, "mode": "bilinear"})]),
@@ -188,6 +208,16 @@ FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
     ("sigmoid", PLAIN, [("sigmoid", {})]),
     ("leaky relu", PLAIN, [("leaky_relu", {"slope": 0.1})]),
     ("prelu", PLAIN, [("prelu", {"channels": 4, "slope": 0.25})]),
+    ("elu", PLAIN, [("elu", {"alpha": 0.3})]),
+    ("tanh", PLAIN, [("tanh", {})]),
+    ("mish", PLAIN, [("mish", {})]),
+    ("mish of opset 18", Style(written_out=True, opset=18), [("mish", {})]),
+    ("softplus", PLAIN, [("softplus", {"beta": 1.0})]),
+    ("a sharper softplus", PLAIN, [("softplus", {"beta": 3.0})]),
+    ("softplus that is linear above", OUT, [("softplus", {"beta": 1.0})]),
+    ("a sharper one that is linear above", OUT, [("softplus", {"beta": 3.0})]),
+    ("hard tanh", PLAIN, [("hard_tanh", {"low": -1.0, "high": 1.0})]),
+    ("hard tanh of opset 9", Style(opset=9), [("hard_tanh", {"low": -0.5, "high": 2.0})]),
 ]
 
 
@@ -427,6 +457,14 @@ def fault_of(model: Any, folder: Path) -> str:
     return "; ".join(f"{fault.code} {fault.message}" for fault in caught.value.diagnostics)
 
 
+def above(file: File, number: float) -> str:
+    return file.node("Greater", "x", file.constant(number))
+
+
+def scaled(file: File, number: float) -> str:
+    return file.node("Mul", "x", file.constant(number))
+
+
 REFUSED = [
     (
         lambda f: f.node("Hardmax", "x"),
@@ -434,8 +472,8 @@ REFUSED = [
     ),
     (lambda f: f.node("Attention", "x", domain="my.ops"), "my.ops::Attention is no operator"),
     (
-        lambda f: f.node("Relu", f.node("Elu", f.node("Elu", "x"))),
-        "/Elu_0 and 1 more: Elu is no operator",
+        lambda f: f.node("Relu", f.node("Selu", f.node("Selu", "x"))),
+        "/Selu_0 and 1 more: Selu is no operator",
     ),
     (
         lambda f: f.node("Dropout", "x", f.constant(0.5), f.constant(True, kind=bool)),
@@ -448,11 +486,25 @@ REFUSED = [
         "BatchNormalization was exported in training mode",
     ),
     (
-        lambda f: f.node("Mul", "x", channelwise(f, 4, 1, 1)),
-        "Mul is the scale of each channel without a shift",
+        lambda f: f.node("Add", "x", channelwise(f, 4, 1, 1)),
+        "Add shifts each channel, without a scale beside it",
     ),
     (lambda f: f.node("HardSigmoid", "x"), "HardSigmoid has the slope 0.2 and the value 0.5 at 0"),
-    (lambda f: f.node("Clip", "x", f.constant(-1.0), f.constant(1.0)), "Clip clips to [-1.0, 1.0]"),
+    (lambda f: f.node("Clip", "x", f.constant(1.0), f.constant(-1.0)), "Clip clips to [1.0, -1.0]"),
+    (lambda f: f.node("Clip", "x", f.constant(-1.0)), "Clip clips to [-1.0, inf]"),
+    (lambda f: f.node("Greater", "x", f.constant(1.0)), "Greater is no operator"),
+    (lambda f: f.node("Greater", "x", f.node("Relu", "x")), "Greater is no operator"),
+    (lambda f: f.node("Where", above(f, 0.0), "x", f.node("Relu", "x")), "Where is no operator"),
+    (lambda f: f.node("Where", above(f, 2.0), "x", f.node("Softplus", "x")), "Where is no op"),
+    (
+        lambda f: f.node("Where", above(f, 0.0), "x", f.node("GlobalAveragePool", "x")),
+        "Where is no operator",
+    ),
+    (lambda f: f.node("Sub", f.constant(1.0), "x"), "Sub is no operator"),
+    (
+        lambda f: f.node("Where", above(f, 20.0), "x", f.node("Softplus", scaled(f, 2.0))),
+        "Where is no operator",
+    ),
     (lambda f: f.node("Transpose", "x", perm=[1, 0, 2, 3]), "Transpose moves the dimensions"),
     (
         lambda f: f.node("AveragePool", "x", kernel_shape=[3, 3], pads=[1] * 4),

@@ -5,23 +5,32 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from archspec.operators.table import ACTIVATIONS, OPERATORS
+
 Values = dict[str, Any]
 
-ACTIVATIONS = (
-    "relu",
-    "relu6",
-    "silu",
-    "gelu",
-    "hard_swish",
-    "leaky_relu",
-    "prelu",
-    "sigmoid",
-    "hard_sigmoid",
-)
+NUMBERS: dict[str, st.SearchStrategy[float]] = {
+    "slope": st.floats(0, 1),
+    "alpha": st.floats(0.01, 3),
+    "beta": st.floats(0.25, 4),
+    "low": st.floats(-3, 0.5),
+    "high": st.floats(0.75, 7),
+}
+"""Of settings of activations."""
+
+
+def activation_of(kind: str) -> st.SearchStrategy[Values]:
+    """An activation with some of its own settings."""
+    own = OPERATORS[kind].settings
+    return st.fixed_dictionaries(
+        {"kind": st.just(kind)}, optional={key: NUMBERS[key] for key in own}
+    )
+
+
 activations = st.one_of(
     st.sampled_from(ACTIVATIONS),
-    st.fixed_dictionaries(
-        {"kind": st.sampled_from(["leaky_relu", "prelu"]), "slope": st.floats(0, 1)}
+    st.sampled_from([kind for kind in ACTIVATIONS if OPERATORS[kind].settings]).flatmap(
+        activation_of
     ),
 )
 norms = st.one_of(
@@ -64,6 +73,11 @@ def name_of(settings: Values) -> str:
 
 slices = st.sampled_from([{"stop": "in/2"}, {"start": "in/2"}, {"start": 1}, {"stop": 1}, {}])
 rates = st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.0, 0.3])})
+scales = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"value": st.floats(0.05, 2)}),
+    st.fixed_dictionaries({"initial": st.floats(1e-6, 1)}),
+)
 gates = st.fixed_dictionaries(
     {},
     optional={
@@ -81,6 +95,7 @@ keeping = st.one_of(
     of("squeeze_excite", gates),
     of("shuffle", st.fixed_dictionaries({"groups": st.sampled_from([1, 2])})),
     of("slice", slices),
+    of("scale", scales),
     convs(widths),
 )
 """Steps that keep height and width."""
@@ -135,6 +150,7 @@ of_vectors = st.one_of(
     of("activation", activations.filter(lambda value: "prelu" not in str(value))),
     of("dropout", rates),
     of("slice", slices),
+    of("scale", scales),
     dense,
     dense,
 )

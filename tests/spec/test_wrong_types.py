@@ -37,6 +37,11 @@ layer:
   - squeeze_excite: {reduction: 16, activation: relu, gate: sigmoid}
   - branches: {join: concat, of: [[{slice: {start: 0, stop: 4}}], [{slice: {start: 4, stop: 8}}]]}
   - shuffle: {groups: 2}
+  - activation: {kind: elu, alpha: 0.5}
+  - activation: {kind: softplus, beta: 2.0}
+  - activation: {kind: hard_tanh, low: -1.0, high: 2.0}
+  - scale: {value: 0.2}
+  - scale: {initial: 1.0e-6}
   - dropout: {rate: 0.1}
   - conv: {width: k, kernel: 3}
 bottleneck: 4

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +15,7 @@ from archspec.graph.ir import Op
 from archspec.readers.fusion import recognised
 from archspec.readers.mindir.decode import Parameter
 from archspec.readers.tensors import transposed
-from archspec.readers.trace import UNKNOWN, Call, Feature, Strange, decimal
+from archspec.readers.trace import UNKNOWN, Call, Feature, Strange, between, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -33,7 +34,12 @@ def prelu(call: Call) -> Feature:
 
 
 def larger(call: Call) -> Feature:
-    """The larger one of x and x times a number up to 1: a leaky ReLU; x times 1 is written as x."""
+    """The larger one of x and a number; or of x and x times a number up to 1, a leaky ReLU.
+
+    x times 1 is written as x.
+    """
+    if _numbers(call):
+        return _bounded("at_least", call)
     first, second = call.feature(0), call.feature(1)
     if first.op == second.op:
         return call.op("leaky_relu", [first], first.shape, slope=1.0)
@@ -42,6 +48,39 @@ def larger(call: Call) -> Feature:
         if op.kind == "times" and op.inputs == (x.op,) and 0 <= op.attrs["value"] <= 1:
             return call.op("leaky_relu", [x], x.shape, slope=op.attrs["value"])
     raise Strange(UNKNOWN)
+
+
+def smaller(call: Call) -> Feature:
+    """The smaller one of x and a number."""
+    if not _numbers(call):
+        raise Strange(UNKNOWN)
+    return _bounded("at_most", call)
+
+
+def _bounded(kind: str, call: Call) -> Feature:
+    x = call.feature(0 if isinstance(call.inputs[0], Feature) else 1)
+    made = call.part(kind, [x], x.shape, value=decimal(float(_numbers(call)[0])))
+    return _complete(call, made)
+
+
+def _numbers(call: Call) -> list[int | float]:
+    return [value for value in call.inputs if type(value) in (int, float)]
+
+
+def above(call: Call) -> Feature:
+    """Where x is above a number."""
+    x, numbers = call.feature(), _numbers(call)
+    if not numbers:
+        raise Strange(UNKNOWN)
+    return call.part("greater", [x], x.shape, value=decimal(float(numbers[0])))
+
+
+def chosen(call: Call) -> Feature:
+    """One value where a condition holds, elsewhere another."""
+    parts = [call.feature(index) for index in range(3)]
+    if any(part.shape != parts[0].shape for part in parts):
+        raise Strange(UNKNOWN)
+    return _complete(call, call.part("select", parts, parts[0].shape))
 
 
 def probabilities(call: Call) -> Feature:
@@ -54,10 +93,10 @@ def probabilities(call: Call) -> Feature:
 
 
 def clamp(call: Call) -> Feature:
-    """Return the same shape, values below 0 and above 6 cut off: a ReLU6."""
-    if call.inputs[1:3] != (0, 6):
-        raise Strange(UNKNOWN)
-    return call.elementwise("relu6")
+    """Return the same shape, what lies below and above two bounds cut off."""
+    low, high = call.option("min", 1), call.option("max", 2)
+    kind, bounds = between(-inf if low is None else low, inf if high is None else high)
+    return call.elementwise(kind, **bounds)
 
 
 def part(kind: str, call: Call) -> Feature:
@@ -71,17 +110,25 @@ def arithmetic(call: Call) -> Feature:
     sign = SIGNS.get(call.primitive, "")
     if sign == "Add" and any(isinstance(value, Parameter) for value in call.inputs):
         return bias(call)
-    numbers = [value for value in call.inputs if type(value) in (int, float)]
+    if sign == "Mul" and any(isinstance(value, Parameter) for value in call.inputs):
+        return scale(call)
+    numbers = _numbers(call)
     if len(numbers) == 1:
         return _with_number(call, float(numbers[0]))
     first, second = call.feature(0), call.feature(1)
     if sign == "Mul":
         return _complete(call, _product(call, first, second))
+    if sign in _OF_TWO and first.shape == second.shape:
+        return _complete(call, call.part(_OF_TWO[sign], [first, second], first.shape))
     if sign != "Add":
         raise Strange(UNKNOWN)
     if first.shape != second.shape:
         raise Strange(f"adds features of different shape: {first.shape} and {second.shape}")
     return _complete(call, call.op("add", [first, second], first.shape))
+
+
+_OF_TWO: Mapping[str, str] = {"Sub": "subtract", "Div": "divide"}
+"""Signs that are parts of operators alone."""
 
 
 def _product(call: Call, first: Feature, second: Feature) -> Feature:
@@ -97,8 +144,9 @@ def _with_number(call: Call, number: float) -> Feature:
     first = isinstance(call.inputs[0], Feature)
     x = call.feature(0 if first else 1)
     sign = SIGNS.get(call.primitive, "")
-    is_backwards = sign in ("Sub", "Div") and not first
-    if not sign or is_backwards or (sign == "Div" and number == 0):
+    if sign == "Sub" and not first:
+        return call.part("from", [x], x.shape, value=decimal(number))
+    if not sign or (sign == "Div" and (number == 0 or not first)):
         raise Strange(UNKNOWN)
     kind, idle = ("plus", 0) if sign in ("Add", "Sub") else ("times", 1)
     if sign == "Sub":
@@ -118,6 +166,17 @@ def _complete(call: Call, made: Feature) -> Feature:
     kind, bound = known
     x = replace(made, op=bound.pop("x"))
     return call.op(kind, [x], x.shape, **bound)
+
+
+def scale(call: Call) -> Feature:
+    """Each channel times a weight of its own."""
+    is_last = isinstance(call.inputs[1], Parameter)
+    x, dims = call.feature(0 if is_last else 1), len(call.inputs[int(is_last)].dims)
+    weight = call.parameter(int(is_last), dims)
+    if weight.dims != (x.shape[1], *(1 for _ in x.shape[2:])):
+        raise Strange(f"multiplies {x.shape} by weights of shape {weight.dims}")
+    attrs = {"channels": x.shape[1], "initial": None}
+    return call.op("scale", [x], x.shape, weights=[weight], **attrs)
 
 
 def bias(call: Call) -> Feature:

@@ -84,8 +84,19 @@ def _squeeze(call: Call) -> Feature:
     return _without_pixel(call, x) if len(shape) == 2 else replace(x, shape=shape)
 
 
-def _reshape(call: Call) -> Feature:
+def _for_each_channel(call: Call) -> Parameter:
+    """A vector as (C, 1, 1) or (1, C, 1, 1), which meets feature maps."""
+    weight, target = call.parameter(0, 1), call.inputs[1]
+    (size,) = weight.dims
+    if target not in [(*before, count, 1, 1) for before in ((), (1,)) for count in (-1, size)]:
+        raise Strange(f"makes {reprlib.repr(target)} of {weight.dims}")
+    return replace(weight, dims=(size, 1, 1))
+
+
+def _reshape(call: Call) -> Any:
     """A reshape is followed where it changes nothing, or takes away a slice or pixels where there is one."""
+    if isinstance(call.inputs[0], Parameter):
+        return _for_each_channel(call)
     x = call.feature()
     target = call.inputs[1] if call.primitive == "Reshape" else (x.shape[0], -1)
     flat = x.shape[:2] if all(size == 1 for size in x.shape[2:]) else x.shape
@@ -214,6 +225,9 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "PReLU": elements.prelu,
     **dict.fromkeys(("Softmax", "LogSoftmax"), elements.probabilities),
     "Maximum": elements.larger,
+    "Minimum": elements.smaller,
+    "Greater": elements.above,
+    "Select": elements.chosen,
     "ClampScalar": elements.clamp,
     "Concat": _concat,
     "MaxPool": partial(windows.pool, "max_pool"),
@@ -237,7 +251,7 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     **dict.fromkeys(("MatMul", "MatMulExt", "Dense"), _matmul),
     "BiasAdd": elements.bias,
     **dict.fromkeys((*elements.SIGNS, "TruncateDiv"), _arithmetic),
-    **{primitive: partial(elements.part, primitive.lower()) for primitive in ("Erf", "Tanh")},
+    "Erf": partial(elements.part, "erf"),
     "Dropout": _dropout,
     "Transpose": elements.transpose,
     **dict.fromkeys(("TupleGetItem", "ListGetItem", "tuple_getitem"), _item),

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from archspec.errors import Diagnostic, ModelFileError, first_of
 from archspec.graph.ir import Graph, Op
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.decode import read_model
 from archspec.readers.mindir.interpret import run_model
 from archspec.readers.tensors import Reading
@@ -63,12 +64,20 @@ def without_softmax(ends: Sequence[Feature]) -> tuple[tuple[Feature, ...], tuple
     return tuple(outputs), tuple(f"the file ends in {kind}, {words}" for kind in kinds)
 
 
+_WHOLE = {part: row.kind for row in OPERATORS.values() for part in row.remains_of}
+"""Parts that completed no operator and are one by themselves."""
+
+
 def graph_of(found: Found, outputs: Sequence[Feature], path: Path) -> Graph:
     """Return the operators that lead to the outputs as a graph, whose outputs stand in the same order.
 
     Raises:
         ModelFileError: R008, some of them are not what dense networks have.
     """
+    for name, op in found.ops.items():
+        if op.kind in _WHOLE:
+            found.ops[name] = replace(op, kind=_WHOLE[op.kind])
+            found.faults.pop(name, None)
     for output in outputs:
         if output.pending:
             found.faults[output.op] = f"an output is part of a {output.pending[0]}"

@@ -121,6 +121,8 @@ class Call:
     """The name of the first."""
     shapes: dict[str, tuple[Any, ...]]
     """Of the operators that were met, by name."""
+    readers: int = 1
+    """How many times the first output is read."""
 
     def has(self, index: int) -> bool:
         """An input is given."""

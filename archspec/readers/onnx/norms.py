@@ -17,6 +17,8 @@ from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of
 from archspec.readers.tensors import Source, Weights, computed
 from archspec.readers.trace import UNKNOWN, Feature, Strange, decimal
 
+SCALE, SHIFT = "norm's scale", "norm's shift"
+"""Kinds of the parts that a norm is written in; a scale to which no shift comes is one by itself."""
 BARE = "bare"
 """Suffix of the bias that is added to a convolution in a node of its own."""
 
@@ -100,10 +102,8 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
         made = _again(call, x)
         call.found.copy(made.op, made.op, weight)
         return made
-    if op.kind == "scale":
-        made = _affine(call, call.known(op.inputs[0]), weight)
-        call.found.copy(op.name, made.op, weight)
-        return made
+    if op.kind == SCALE:
+        return _with_its_scales(call, op, weight)
     if op.kind in ("conv", "conv_transpose", "dense") and not op.attrs.get(
         "bias", op.kind == "dense"
     ):
@@ -113,26 +113,46 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
         call.found.copy(op.name, name, weight)
         call.shapes[name] = x.shape
         return Feature(name, x.shape, doubtful=x.doubtful)
-    return _part_of_norm(call, "shift", x, weight)
+    return _part_of_norm(call, SHIFT, x, weight)
+
+
+def _with_its_scales(call: Call, op: Op, weight: Tensor) -> Feature:
+    """A norm that is written as scales, of which this is the last, and a shift; what they scale may be one already.
+
+    What else reads an earlier scale reads no norm: that one is a scale by itself.
+    """
+    scales = call.found.weights[op.name].scales
+    before = call.found.ops[op.inputs[0]]
+    while before.kind == SCALE and before.name not in call.found.shared:
+        scales = (*call.found.weights[before.name].scales, *scales)
+        before = call.found.ops[before.inputs[0]]
+    x, known = call.known(before.name), Weights()
+    if before.kind in NORMS and not _is_shifted(call, before):
+        made, known = _again(call, x), call.found.weights[before.name]
+    else:
+        made = _affine(call, x, weight)
+    others = (*known.others, weight.place)
+    call.found.weights[made.op] = replace(known, scales=(*known.scales, *scales), others=others)
+    return made
 
 
 def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
-    """Multiply each channel by a value: a part of a norm."""
+    """Multiply each channel by a value: a part of a norm, or a scale by itself."""
     op = call.found.ops[x.op]
     if call.kind == "Div":
         weight = replace(
             weight, values=None, source=computed("Reciprocal", weight.dims, weight.place)
         )
-    if op.kind == "scale" or (op.kind in NORMS and not _is_shifted(call, op)):
+    if op.kind in NORMS and not _is_shifted(call, op) and not _has_ones(call, op):
         made = _again(call, x)
         call.found.rescale(made.op, weight)
         return made
-    if op.kind == "shift":
+    if op.kind == SHIFT:
         return _affine(call, call.known(op.inputs[0]), weight)
     bare = op.name.rpartition(f"+{BARE}")[0]
     if bare in call.found.ops:
         return _affine(call, call.known(bare), weight)
-    return _part_of_norm(call, "scale", x, weight)
+    return _part_of_norm(call, SCALE, x, weight)
 
 
 def _again(call: Call, x: Feature) -> Feature:
@@ -160,16 +180,21 @@ def _is_shifted(call: Call, norm: Op) -> bool:
     return len(known.scales) > 1 or not (_are_all(known.scales[0], 1) and _are_all(beta, 0))
 
 
+def _has_ones(call: Call, norm: Op) -> bool:
+    """A norm of ones and zeros may be Caffe's, or one before training: a shift behind a scale will tell."""
+    return call.found.weights.get(norm.name, Weights()).variance is not None
+
+
 def _are_all(values: Source, number: int) -> bool:
     return isinstance(values, np.ndarray) and bool((values == number).all())
 
 
 def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:
-    made = call.part(kind, [x], x.shape, weights=[weight])
-    other = "shift" if kind == "scale" else "scale"
-    call.found.faults[made.op] = (
-        f"{call.kind} is the {kind} of each channel without a {other} beside it"
-    )
+    attrs = {"channels": x.shape[1], "initial": None} if kind == SCALE else {}
+    made = call.part(kind, [x], x.shape, weights=[weight], **attrs)
+    if call.readers > 1:
+        call.found.shared.add(made.op)
+    call.found.faults[made.op] = f"{call.kind} shifts each channel, without a scale beside it"
     return made
 
 

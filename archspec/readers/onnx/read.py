@@ -63,6 +63,7 @@ def _fused(call: Call, operator: Callable[[Call], Feature], given: Sequence[floa
 _FUSED: Mapping[str, tuple[str, ...]] = {
     "Relu": (),
     "Sigmoid": (),
+    "Tanh": (),
     "LeakyRelu": ("alpha",),
     "Clip": ("min", "max"),
     "HardSigmoid": ("alpha", "beta"),
@@ -202,6 +203,8 @@ class _Run:
         self.found = Found()
         self.shapes: dict[str, tuple[Any, ...]] = {}
         self.values: dict[str, Any] = {"": None, **model.constants}
+        read = (name for node in model.nodes for name in node.inputs)
+        self.read = Counter((*read, *model.outputs))
 
     def run(self) -> tuple[Found, tuple[Feature, ...]]:
         """Return the operators that were met, and the outputs."""
@@ -262,6 +265,7 @@ class _Run:
             used,
             next(iter(node.outputs), ""),
             self.shapes,
+            self.read[next(iter(node.outputs), "")],
         )
         return self.operate(call, node)
 

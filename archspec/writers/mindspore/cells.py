@@ -18,9 +18,12 @@ Settings = tuple[str, ...]
 
 TAKEN = frozenset(
     {"Network", "OrderedDict", "Tensor"}
-    | {row.mindspore.name for row in OPERATORS.values() if row.mindspore.definition}
+    | {row.mindspore.name for row in OPERATORS.values() if row.mindspore.name}
 )
 """Names that no class of a container may have."""
+
+FUNCTIONS = frozenset(row.mindspore.name for row in OPERATORS.values() if row.mindspore.call)
+"""What a module may define and call in `construct`: names that no variable may have there."""
 
 VARYING = ("in_channels", "out_channels", "channels", "start", "stop", "size")
 """Attributes in which operators of one class may differ: they become its parameters."""
@@ -34,10 +37,10 @@ def definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]]:
     ops = list(ops)
     texts = list[str]()
     for kind, row in OPERATORS.items():
-        alike = [op for op in ops if op.kind == kind]
         code = row.mindspore
-        if alike and code.definition and not code.is_for_each_setting:
-            texts.append(_definition(code, alike))
+        alike = [op for op in ops if op.kind == kind and (is_cell(op) or not code.cell)]
+        if alike and not code.is_for_each_setting:
+            texts += filter(None, [_definition(code, alike)])
     names = dict[Settings, str]()
     for op in ops:
         code = OPERATORS[op.kind].mindspore
@@ -65,7 +68,8 @@ def settings_of(op: Op) -> Settings:
 
 def is_cell(op: Op) -> bool:
     """Return whether an operator is an attribute of its container."""
-    return bool(OPERATORS[op.kind].mindspore.cell)
+    code = OPERATORS[op.kind].mindspore
+    return bool(code.cell) and (not code.call or code.has_state(op.attrs))
 
 
 def is_of_depthwise_conv(op: Op) -> bool:
@@ -91,6 +95,6 @@ def call(op: Op, local_name: str, inputs: list[str]) -> str:
     if code.sign:
         return code.sign.join(inputs)
     joined = ", ".join(inputs)
-    if not code.call:
+    if not code.call or is_cell(op):
         return f"self.{local_name}({joined})"
     return code.call.format(**{**op.attrs, **code.arguments(op.attrs, ""), "x": joined})

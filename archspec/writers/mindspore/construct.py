@@ -9,7 +9,7 @@ from keyword import iskeyword
 
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
-from archspec.writers.mindspore.cells import call
+from archspec.writers.mindspore.cells import FUNCTIONS, call
 from archspec.writers.mindspore.containers import Container, makes, reads
 from archspec.writers.mindspore.dense_loop import Running
 from archspec.writers.mindspore.width_expressions import layers_of
@@ -143,5 +143,6 @@ def _variables(container: Container, item: Item) -> list[str]:
 
 
 def _safe(local: str) -> str:
-    taken = re.fullmatch(r"x\d*|nn|ops|self|layer|maps|made|new", local) or iskeyword(local)
+    of_the_text = re.fullmatch(r"x\d*|nn|ops|self|layer|maps|made|new", local)
+    taken = of_the_text or local in FUNCTIONS or iskeyword(local)
     return f"{local}_" if taken else local
