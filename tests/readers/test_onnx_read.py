@@ -465,6 +465,20 @@ def scaled(file: File, number: float) -> str:
     return file.node("Mul", "x", file.constant(number))
 
 
+@pytest.mark.parametrize("factor", [(), (4, 1, 1)], ids=["constant", "learned"])
+def test_a_scale_of_what_is_flattened_later_is_one_of_a_vector(
+    factor: tuple[int, ...], tmp_path: Path
+) -> None:
+    """As a classifier of one pixel has it."""
+    file = File(PLAIN)
+    pooled = file.node(
+        "Mul", file.node("GlobalAveragePool", image(file)), channelwise(file, *factor)
+    )
+    made = file.node("Flatten", file.node("Conv", pooled, file.constant(normal(3, 4, 1, 1))))
+    model = finished(file, "x", ("N", 4, 8, 8), made)
+    assert kinds(model, tmp_path) == ["input", "global_avg_pool", "scale", "dense"]
+
+
 REFUSED = [
     (
         lambda f: f.node("Hardmax", "x"),

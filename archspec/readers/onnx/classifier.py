@@ -25,7 +25,10 @@ MAX_DEPTH = 8
 HALF = "mean of one axis"
 
 _BY_ELEMENT = frozenset(
-    kind for kind, known in OPERATORS.items() if known.shape is same_shape and kind != "output"
+    kind
+    for row in OPERATORS.values()
+    if (row.shape is same_shape and row.kind != "output") or row.scales_channels
+    for kind in (row.kind, *row.remains_of)
 )
 _POINT: Mapping[str, Any] = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1}
 
