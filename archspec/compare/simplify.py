@@ -63,7 +63,7 @@ def gated(graph: Graph) -> Graph:
 
 
 def clamped(graph: Graph) -> Graph:
-    """Return the graph with what cuts off values twice in a row as one operator that cuts off the same.
+    """Return the graph with two in a row that cut off values as one that cuts off the same.
 
     Each is called as what is best known: a ReLU, a ReLU6, else a hard tanh.
     """
@@ -121,7 +121,7 @@ def unshuffled(graph: Graph) -> Graph:
 
 
 def written_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
-    """Return both graphs, without scales before batch norms where the file writes norms as scales themselves.
+    """Return both graphs, without scales before batch norms where the file writes norms as scales.
 
     Which of several factors in a row is the norm's own, such a file does not tell.
     """

@@ -175,7 +175,7 @@ def tanh(x):
 '''
 _MISH_TEXT = '''\
 def mish(x):
-    """x tanh(log(1 + exp(x))); MindSpore's own is no number above 88 on a CPU, and its slope is 1e-3 off."""
+    """x tanh(log(1 + exp(x))); MindSpore's own is NaN above 88 on a CPU, its slope 1e-3 off."""
     s = ops.sigmoid(x)
     t = s * (2 - s)
     return x * (t / (2 - t))

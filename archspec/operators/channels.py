@@ -24,7 +24,7 @@ class SliceStep(SpecModel):
 
 
 class ScaleStep(SpecModel):
-    """All values times a constant, `value`, or each channel times a factor that is learned (Touvron et al. 2021)."""
+    """All values times a constant, or each channel times a learned factor (Touvron et al. 2021)."""
 
     value: Annotated[float, Field(strict=True, gt=0, le=1_000, allow_inf_nan=False)] | None = None
     """The constant, such as 0.2 in a residual; the factors are learned where it is absent."""

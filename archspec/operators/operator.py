@@ -174,7 +174,7 @@ class Operator:
     scales_channels: bool = False
     """It multiplies each channel by a weight of its own, as all norms do."""
     remains_of: tuple[str, ...] = ()
-    """Parts of operators in files that are this one where they complete no other, with its attributes."""
+    """Parts of operators in files that are this one where they complete no other."""
     patterns: tuple[tuple[Attrs, Any], ...] = ()
     """How files write it out in several operators (archspec/readers/fusion.py), and the attributes that tells."""
     mindir: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)

@@ -36,7 +36,7 @@ def norm_name(kind: str) -> str:
 
 
 def called_elsewhere(word: str) -> Operator | None:
-    """Return the operator that a word means here or elsewhere, however it is spelt: `HardTanh`, `htanh`."""
+    """Return the operator that a word means here or elsewhere, in any spelling: `HardTanh`."""
     return _BY_WORD.get(_letters(word))
 
 

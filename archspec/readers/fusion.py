@@ -1,10 +1,10 @@
 """Operators that files write out in several nodes: a GELU in five, a layer norm in nine.
 
-A pattern is what a value is made of: a kind, its number (a text stands for whichever number there is, "1/beta" for
-one of which beta is the reciprocal) or several attributes that have numbers, and the patterns of what it reads; a text
-alone stands for one and the same value wherever it is repeated. The two values that are added or multiplied may stand
-in either order. Numbers are added and multiplied only: x / 6 is ("times", 1 / 6, x), x - 1 is ("plus", -1, x); but
-1 - x is ("from", 1, x).
+A pattern is what a value is made of: a kind, its number or its attributes with their numbers, and the
+patterns of what it reads. A text in place of a number stands for whichever there is, "1/beta" for the
+reciprocal of beta; a text alone stands for one and the same value wherever it is repeated. The two values
+that are added or multiplied may stand in either order. Numbers are added and multiplied only: x / 6 is
+("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1, x).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _matches(
 
 
 def _with_number(bound: dict[str, Any], value: Any, wanted: Any) -> dict[str, Any] | None:
-    """What the texts of a pattern stand for, once a number is what it should be; None where it is not."""
+    """What the texts of a pattern stand for where a number is as it should be, else None."""
     if wanted is None:
         return bound
     if not isinstance(wanted, str):

@@ -188,7 +188,7 @@ UNBOUNDED = 1e30
 
 
 def between(low: float, high: float) -> tuple[str, dict[str, float]]:
-    """Return what cuts off all below and above two bounds: a ReLU, a ReLU6 or a hard tanh, and its attributes."""
+    """Return what cuts off all below and above two bounds, and its attributes."""
     if low == 0 and (high == 6 or high > UNBOUNDED):
         return ("relu6" if high == 6 else "relu"), {}
     low, high = decimal(low), decimal(high)

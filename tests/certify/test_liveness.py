@@ -498,6 +498,7 @@ def test_a_scale_of_zeros_cuts_off_what_it_scales(style: str, tmp_path: Path) ->
     part = without("scale.gamma", slice(8, 12), axis=0)
     assert lines(life(changed(style, steps=steps), tmp_path, graph)) == []
     assert lines(life(changed(style, whole, part, steps=steps), tmp_path, graph)) == [
-        f"block 1, layer 2 gives the same output for every image: the scale of {layers}2.scale1 is all zero",
+        "block 1, layer 2 gives the same output for every image: "
+        f"the scale of {layers}2.scale1 is all zero",
         "the head reads layer 1 with a scale that is all zero",
     ]

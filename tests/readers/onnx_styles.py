@@ -517,7 +517,7 @@ def _blur_pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, nor
 
 
 def _scale(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
-    """A constant or one factor for each channel, behind the features or, as gamma * x has it, before."""
+    """A constant or one factor for each channel, behind the features or before: gamma * x."""
     channels, *pixels = shapes[0]
     if attrs.get("value") is not None:
         factor = file.constant(attrs["value"])
@@ -633,8 +633,8 @@ def finished(
 def optimised(model: Any, level: str = "BASIC") -> Any:
     """What ONNX Runtime saves of a model: constants and norms are folded, and what does nothing is gone.
 
-    The next level, EXTENDED, puts activations into convolutions. Constants that it would multiply into weights
-    stay: nothing of them would be left to compare.
+    The next level, EXTENDED, puts activations into convolutions. Constants that it would multiply
+    into weights stay: nothing of them would be left to compare.
     """
     import onnxruntime
 

@@ -195,7 +195,7 @@ def test_other_filters_of_mirrored_edges_are_refused(filters: Any, tmp_path: Pat
 
 
 def test_a_scale_that_others_read_is_no_part_of_the_norm_behind_it(tmp_path: Path) -> None:
-    """Of a layer's input, which the next layer reads too; one that a norm alone reads may be the norm's own."""
+    """Of a layer's input, which the next layer reads too; else it may be the norm's own."""
     for others, kinds in ((True, ["scale", "batch_norm", "add"]), (False, ["batch_norm"])):
         file = File(Style(opset=17))
         scaled = file.node("Mul", "x", file.constant(drawn(4, 1, 1)))

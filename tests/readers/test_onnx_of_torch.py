@@ -58,7 +58,7 @@ READ = {
         ("scale", {"channels": 4, "initial": 1e-6}),
     ),
 }
-"""The operator in the midst of each file, behind a convolution and before a ReLU and another one."""
+"""The operator of each file, between a convolution and a ReLU with another one."""
 IN_A_SUM = {"layer_scale_first": READ["layer_scale"], "scale_residual": READ["scale"]}
 """Behind another convolution, its output added to the first."""
 WITHOUT_RELU = ("hard_tanh", "hard_tanh_bounds")

@@ -72,7 +72,7 @@ def test_torchs_files_are_taken_over(prefix, legacy, tmp_path):
 
 
 def test_factors_of_a_scale_come_from_torch_as_they_meet_feature_maps(tmp_path):
-    """(C, 1, 1) there, a vector here; as a PReLU's slopes they are single vectors, by name and by order."""
+    """(C, 1, 1) there, a vector here, as a PReLU's slopes are; by name and by order."""
     file = tmp_path / "scaled.yaml"
     layer = "[norm, {activation: prelu}, {conv: {width: k, kernel: 3}}, scale]"
     file.write_text(f"extends: densenetbc_digits\nlayer: {layer}\n")

@@ -1,4 +1,4 @@
-"""An operator's emitted text computes what PyTorch does, forward and backward, in graph mode and PyNative.
+"""An operator's emitted text computes what PyTorch does, forward and backward, in both modes.
 
 tests/test_oracle.py says what was recorded.
 """
@@ -26,7 +26,7 @@ TOLERANCE = 1e-6
 
 
 def is_emitted(case: str) -> bool:
-    """Whether the language has it: a softplus has no other threshold, and not every kind has a row yet."""
+    """Whether the language has it: a softplus has no threshold of its own there."""
     kind, attrs = CASES[case]["kind"], CASES[case]["attrs"]
     is_known = kind in OPERATORS and not {"standardised", "align_corners"} & attrs.keys()
     return is_known and attrs.get("threshold", 20) == 20

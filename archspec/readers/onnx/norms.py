@@ -18,7 +18,7 @@ from archspec.readers.tensors import Source, Weights, computed
 from archspec.readers.trace import UNKNOWN, Feature, Strange, decimal
 
 SCALE, SHIFT = "norm's scale", "norm's shift"
-"""Kinds of the parts that a norm is written in; a scale to which no shift comes is one by itself."""
+"""Parts that a norm is written in; a scale to which no shift comes is one by itself."""
 BARE = "bare"
 """Suffix of the bias that is added to a convolution in a node of its own."""
 
@@ -117,9 +117,10 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
 
 
 def _with_its_scales(call: Call, op: Op, weight: Tensor) -> Feature:
-    """A norm that is written as scales, of which this is the last, and a shift; what they scale may be one already.
+    """A norm that is written as scales, of which this is the last, and a shift.
 
-    What else reads an earlier scale reads no norm: that one is a scale by itself.
+    What they scale may be a norm already, which has no shift yet. An earlier scale that others read
+    too is none of the norm's.
     """
     scales = call.found.weights[op.name].scales
     before = call.found.ops[op.inputs[0]]
@@ -181,7 +182,7 @@ def _is_shifted(call: Call, norm: Op) -> bool:
 
 
 def _has_ones(call: Call, norm: Op) -> bool:
-    """A norm of ones and zeros may be Caffe's, or one before training: a shift behind a scale will tell."""
+    """A norm of ones and zeros is Caffe's, or one before training: a shift to come will tell."""
     return call.found.weights.get(norm.name, Weights()).variance is not None
 
 

@@ -336,7 +336,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _called(word: str, choices: Sequence[str]) -> str:
-    """What an operator is called here that elsewhere has that word, where it is one of the choices, or a step is."""
+    """What is called so elsewhere, where it is one of the choices or a step may say it."""
     row = called_elsewhere(word)
     if row is None:
         return ""

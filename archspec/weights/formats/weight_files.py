@@ -80,7 +80,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def _with_vectors(weights: Weights) -> Weights:
-    """PyTorch has a factor for each channel as (C, 1, 1), to meet feature maps; here it is a vector."""
+    """A factor of each channel, which PyTorch has as (C, 1, 1) to meet feature maps, is a vector."""
     factors = {
         name: each.reshape(-1)
         for name, each in weights.tensors.items()
