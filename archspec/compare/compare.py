@@ -114,8 +114,8 @@ def compare(
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
-    plain = without_whole_crops(spec_graph)
-    plain, found = written_alike(plain, sliced_alike(plain, found))
+    whole = without_whole_crops(spec_graph)
+    plain, found = written_alike(whole, sliced_alike(whole, found))
     ours, theirs = flat(plain), merged(flat(found))
     params = _params(op for part in contracted(theirs) for op in part.ops)
     is_traceless = zero_biases is not None and not norms_shift
@@ -133,6 +133,7 @@ def compare(
         blocks,
         _listed(other_names(match)) if named else differences,
         (
+            *_scale_notes(len(whole.ops) - len(plain.ops)),
             *_norm_notes(folds, match),
             *biases.notes,
             *(() if ordered else _notes(order)),
@@ -353,6 +354,13 @@ def _norm_notes(folds: Sequence[Folded], match: Match) -> Iterator[str]:
         )
     if written:
         yield _norm_note(written, "written as a scale and a shift")
+
+
+def _scale_notes(number: int) -> Iterator[str]:
+    if number:
+        verb = "is" if number == 1 else "are"
+        norms = "batch norms that are written as a scale and a shift"
+        yield f"{counted(number, 'scale')} before {norms} {verb} not told from the norms' own"
 
 
 def _norm_note(number: int, how: str, more: str = "") -> str:

@@ -1,5 +1,6 @@
 """Operators that give what they read: a compiler leaves them out, and a person writes them for nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from compare.test_compare import lines, nameless
 from compare.test_equal_operators import bypassed, conv, spec_of
 
 from archspec.compare.compare import compare
+from archspec.graph.ir import Graph
 
 IDLE: dict[str, Any] = {
     "a max pool of one pixel": {"max_pool": {"kernel": 1, "stride": 1}},
@@ -124,3 +126,28 @@ def test_a_shuffle_that_undoes_another_may_be_left_out_with_it() -> None:
     assert lines(compare(shuffled(), nameless(shuffled(4, 2)))) == []
     assert lines(compare(shuffled(2, 2), nameless(shuffled())))
     assert lines(compare(shuffled(2, 4, 2), nameless(shuffled(2)))) == []
+
+
+@pytest.mark.parametrize("scale", ["scale", {"scale": {"value": 0.2}}], ids=["learned", "constant"])
+def test_a_scale_before_a_norm_that_is_written_as_one_may_be_part_of_it(scale: Any) -> None:
+    """And a note says so; of a norm in a node of its own it is none, nor behind one."""
+    wide = {"growth_rate": 8, "blocks": [{"layers": 1}]}
+    spec, plain, behind = (
+        spec_of(**wide, layer=[*steps, conv("k")])
+        for steps in ([scale, "norm"], ["norm"], ["norm", scale])
+    )
+    note = "1 scale before batch norms that are written as a scale and a shift is not told from"
+    for file, notes in ((written_out(plain), 1), (written_out(spec), 1)):
+        found = compare(spec, nameless(file))
+        assert lines(found) == []
+        assert sum(each.startswith(note) for each in found.notes) == notes
+    for other in (plain, written_out(behind)):
+        assert lines(compare(spec, nameless(other)))
+
+
+def written_out(graph: Graph) -> Graph:
+    """A graph as a file has it that does not tell the eps of its norms."""
+    norms = [op for op in graph.ops.values() if op.kind == "batch_norm"]
+    for op in norms:
+        graph = graph.with_op(replace(op, attrs={**op.attrs, "eps": None}))
+    return graph
