@@ -39,6 +39,11 @@ def _never_idle(attrs: Attrs, channels: int) -> bool:
     return False
 
 
+def always_idle(attrs: Attrs, channels: int) -> bool:
+    """Say of an operator that it does something in training alone."""
+    return True
+
+
 def made_or_same(attrs: Attrs, inputs: Sequence[int]) -> int:
     """Return the channels that an operator declares, else as many as it reads."""
     return int(attrs.get("out_channels", inputs[0]))
@@ -161,6 +166,11 @@ class Operator:
     """Primitives of MindSpore that are this operator, each with what reads it of a node."""
     onnx: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """Operators of ONNX that are this one, each with what reads it of a node."""
+
+    @property
+    def is_of_training(self) -> bool:
+        """It does nothing in evaluation, whatever its attributes."""
+        return self.is_idle is always_idle
 
     def params(self, attrs: Attrs) -> int:
         """Return the number of learnable values."""

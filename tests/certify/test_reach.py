@@ -35,7 +35,7 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
     **{kind: {"kernel": 2, "stride": 2, "padding": 0} for kind in ("max_pool", "avg_pool")},
     "blur_pool": {"kernel": 3, "stride": 2, "padding": 1},
     "global_avg_pool": {"keep": True},
-    "dropout": {"rate": 0.1},
+    **{kind: {"rate": 0.1} for kind in ("dropout", "dropout2d", "drop_path")},
     "output": {},
 }
 JOINS = ("concat", "add", "multiply")

@@ -16,6 +16,8 @@ IDLE: dict[str, Any] = {
     "a shuffle of one group": {"shuffle": {"groups": 1}},
     "a shuffle of groups of one": {"shuffle": {"groups": 8}},
     "a dropout": {"dropout": {"rate": 0.3}},
+    "a dropout of channels": {"dropout2d": {"rate": 0.3}},
+    "a dropout of images": {"drop_path": {"rate": 0.3}},
 }
 NOT_IDLE: dict[str, Any] = {
     "a pool that leaves pixels out": {"max_pool": {"kernel": 1, "stride": 2}},

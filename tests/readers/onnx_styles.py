@@ -410,6 +410,7 @@ ACTIVATIONS: Mapping[str, Callable[[File, str, Any, int], str]] = {
     ),
     "prelu": lambda file, x, step, channels: file.node("PRelu", x, _slopes(file, step, channels)),
     "dropout": lambda file, x, step, channels: file.node("Dropout", x),
+    **dict.fromkeys(("dropout2d", "drop_path"), lambda file, x, step, channels: x),
 }
 _WRITTEN_OUT: Mapping[str, Callable[[File, str, Any, int], str]] = {
     "relu": lambda file, x, step, channels: file.node("Max", x, file.constant(0.0)),

@@ -63,6 +63,10 @@ def name_of(settings: Values) -> str:
 
 
 slices = st.sampled_from([{"stop": "in/2"}, {"start": "in/2"}, {"start": 1}, {"stop": 1}, {}])
+sure_rates = st.fixed_dictionaries({"rate": st.sampled_from([0.0, 0.3])})
+paths = st.fixed_dictionaries(
+    {"rate": st.sampled_from([0.0, 0.3])}, optional={"over": st.just("depth")}
+)
 rates = st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.0, 0.3])})
 gates = st.fixed_dictionaries(
     {},
@@ -78,6 +82,8 @@ keeping = st.one_of(
     of("norm", norms),
     of("activation", activations),
     of("dropout", rates),
+    of("dropout2d", sure_rates),
+    of("drop_path", paths),
     of("squeeze_excite", gates),
     of("shuffle", st.fixed_dictionaries({"groups": st.sampled_from([1, 2])})),
     of("slice", slices),
@@ -134,6 +140,7 @@ of_vectors = st.one_of(
     of("norm", st.just("layer")),
     of("activation", activations.filter(lambda value: "prelu" not in str(value))),
     of("dropout", rates),
+    of("drop_path", paths),
     of("slice", slices),
     dense,
     dense,

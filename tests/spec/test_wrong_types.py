@@ -38,6 +38,8 @@ layer:
   - branches: {join: concat, of: [[{slice: {start: 0, stop: 4}}], [{slice: {start: 4, stop: 8}}]]}
   - shuffle: {groups: 2}
   - dropout: {rate: 0.1}
+  - dropout2d: {rate: 0.1}
+  - drop_path: {rate: 0.1, over: depth}
   - conv: {width: k, kernel: 3}
 bottleneck: 4
 connectivity:

@@ -271,6 +271,7 @@ def test_every_kind_of_operator_stands_in_one_of_these_networks() -> None:
     """So that an operator that is new cannot be forgotten; test_module.py has the activations that are missing."""
     kinds = {op.kind for case in CASES.values() for op in graph_of(**case).ops.values()}
     elsewhere = {"relu6", "gelu", "hard_swish", "dropout", "output"}
+    elsewhere |= {"dropout2d", "drop_path"}  # in test_dropouts.py
     assert kinds | elsewhere == set(OPERATORS)
 
 

@@ -22,7 +22,9 @@ TAKEN = frozenset(
 )
 """Names that no class of a container may have."""
 
-VARYING = ("in_channels", "out_channels", "channels", "start", "stop", "size")
+ARGUMENTS = ("start", "stop", "size", "rate")
+"""Attributes that are arguments of a cell, beside its widths."""
+VARYING = ("in_channels", "out_channels", "channels", *ARGUMENTS)
 """Attributes in which operators of one class may differ: they become its parameters."""
 
 

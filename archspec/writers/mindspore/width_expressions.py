@@ -27,6 +27,7 @@ Values = Sequence[Any]
 Sum = Counter[str]
 """A width as a sum of expressions, each with how often it counts; `1` is the number one."""
 
+_LIKELIEST_OF = {**dict.fromkeys(("start", "stop", "size"), ("in_channels",)), "rate": ()}
 LIKELIEST = ("out_channels", "growth_rate", "bottleneck * growth_rate", "in_channels", "bottleneck")
 
 
@@ -198,7 +199,7 @@ class Widths:
     def _wording(self, position: int, name: str, values: list[Any]) -> Sum:
         """Values of an attribute, or of what could be one, as an expression or a parameter."""
         local = self.alike[0].local(self.rows[0][position])
-        likeliest = ("in_channels",) if name in ("start", "stop", "size") else LIKELIEST
+        likeliest = _LIKELIEST_OF.get(name, LIKELIEST)
         known = [expression for expression in likeliest if expression in self.known]
         same = next(
             (Sum([expression]) for expression in known if self.known[expression] == values), None
@@ -263,7 +264,10 @@ def _constant(values: Values) -> Sum | None:
     """What all have in common."""
     if any(value != values[0] for value in values):
         return None
-    return Sum({"1": values[0]}) if isinstance(values[0], int) else Sum([_tuple(values[0])])
+    value = values[0]
+    if isinstance(value, int):
+        return Sum({"1": value})
+    return Sum([_tuple(value) if isinstance(value, tuple) else str(value)])
 
 
 def _tuple(values: tuple[int, ...]) -> str:
