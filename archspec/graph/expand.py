@@ -162,7 +162,8 @@ def _operator(made: _Expansion, step: StepSpec, value: int, known: Known, path: 
     row = STEPS[step.kind]
     assert row.step is not None
     attrs = row.step.attrs(step.settings, made.width(value), known)
-    return made.add(step, row.step.base_name, row.kind, (value,), path, attrs)
+    kind = row.step.kinds[step.settings.kind] if row.step.kinds else row.kind
+    return made.add(step, row.step.base_name, kind, (value,), path, attrs)
 
 
 def _conv(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:

@@ -235,6 +235,8 @@ def _operator(made: _Listed, places: Sequence[Place]) -> Any:
         setting: _common(places, attribute, row.defaults.get(attribute))
         for setting, attribute in step.said.items()
     }
+    named = {kind: name for name, kind in step.kinds.items()}
+    said |= {"kind": named[row.kind]} if named else {}
     fields = step.settings.model_fields
     usual = {name: field.default for name, field in fields.items() if not field.is_required()}
     return _written(step.name, _without({**made.widths(row, places), **said}, usual))

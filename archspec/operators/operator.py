@@ -35,6 +35,10 @@ def _never(attrs: Attrs) -> bool:
     return False
 
 
+def _as_it_is(attrs: Attrs) -> str:
+    return ""
+
+
 def _never_idle(attrs: Attrs, channels: int) -> bool:
     return False
 
@@ -68,6 +72,8 @@ class Step:
     """What the operator is called in its part, with a number: `pool1`; the step's key where empty."""
     said: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting, for `lift`, which writes steps of a file's operators."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Kinds of operators by the setting `kind` that says which, where several share the step."""
     widths: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting that is a width."""
 
@@ -149,10 +155,16 @@ class Operator:
     """It may give another number of pixels than it reads."""
     is_idle: Callable[[Attrs, int], bool] = _never_idle
     """It gives what it reads, so many channels, as they are, in evaluation."""
+    same_as: Callable[[Attrs], str] = _as_it_is
+    """The kind that it is as well with these attributes, which has no more of them; '' where none is."""
+    undone_by: str = ""
+    """The kind of operator with the same attributes that gives back what this one has read."""
     is_gate: bool = False
     """It gives shares between 0 and 1, which scale something else."""
     times_input: str = ""
     """The kind of operator that its input times its output is: a SiLU, of a sigmoid."""
+    keeps_sign: bool = False
+    """It gives nothing below zero where it reads nothing below zero."""
     keeps_logits: bool = False
     """Logits stay logits behind it."""
     hint: str = ""

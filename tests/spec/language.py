@@ -25,7 +25,10 @@ activations = st.one_of(
     ),
 )
 norms = st.one_of(
-    st.sampled_from(["batch", "layer", "none"]),
+    st.sampled_from(["batch", "layer", "instance", "rms", "none"]),
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["instance", "rms"]), "eps": st.floats(1e-9, 1)}
+    ),
     st.fixed_dictionaries({}, optional={"eps": st.floats(1e-9, 1), "momentum": st.floats(0, 1)}),
     st.fixed_dictionaries({"kind": st.just("group"), "groups": st.sampled_from([1, 2, 4])}),
 )
@@ -107,11 +110,21 @@ transposed = of(
 )
 upsampled = of(
     "upsample",
-    st.fixed_dictionaries(
-        {},
-        optional={"mode": st.sampled_from(["nearest", "bilinear"]), "factor": st.integers(2, 3)},
+    st.one_of(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "mode": st.sampled_from(["nearest", "bilinear"]),
+                "factor": st.integers(2, 3),
+            },
+        ),
+        st.fixed_dictionaries(
+            {"mode": st.just("bilinear"), "align_corners": st.booleans()},
+            optional={"factor": st.integers(2, 3)},
+        ),
     ),
 )
+factors = st.fixed_dictionaries({}, optional={"factor": st.integers(2, 3)})
 enlarging = st.one_of(
     of(
         "conv_transpose", st.fixed_dictionaries({"kernel": st.integers(3, 4), "stride": st.just(2)})
@@ -133,11 +146,13 @@ resizing = st.one_of(
     ),
     transposed,
     upsampled,
+    of("pixel_shuffle", factors),
+    of("pixel_unshuffle", factors),
 )
 dense = of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()}))
 of_vectors = st.one_of(
     st.just("activation"),
-    of("norm", st.just("layer")),
+    of("norm", st.sampled_from(["layer", "rms"])),
     of("activation", activations.filter(lambda value: "prelu" not in str(value))),
     of("dropout", rates),
     of("drop_path", paths),
@@ -152,15 +167,18 @@ def branching(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Side by side: concatenated, a residual that keeps its width, a gate."""
     lists = st.lists(inner, max_size=2)
     plain = st.lists(st.sampled_from(["norm", "activation"]), max_size=2)
-    gate = [
-        {"global_pool": {"keep": True}},
-        {"conv": {"kernel": 1, "bias": True}},
-        {"activation": "sigmoid"},
-    ]
+    gates = (
+        [
+            {"global_pool": {"keep": True, **kind}},
+            {"conv": {"kernel": 1, "bias": True}},
+            {"activation": "sigmoid"},
+        ]
+        for kind in ({}, {"kind": "max"})
+    )
     return st.one_of(
         of("branches", st.fixed_dictionaries({"of": st.lists(lists, min_size=2, max_size=3)})),
         of("branches", plain.map(lambda steps: {"join": "add", "of": [[], steps]})),
-        st.just({"branches": {"join": "multiply", "of": [[], gate]}}),
+        *(st.just({"branches": {"join": "multiply", "of": [[], gate]}}) for gate in gates),
     )
 
 
@@ -283,6 +301,7 @@ def vector_heads(draw: st.DrawFn) -> Any:
             {"branches": {"join": "concat", "of": [[], draw(st.lists(of_vectors, max_size=2))]}}
         )
     pool: Values = {"keep": True} if not behind and draw(st.booleans()) else {}
+    pool |= draw(st.sampled_from([{}, {"kind": "avg"}, {"kind": "max"}]))
     return [*before, {"global_pool": pool}, *behind]
 
 

@@ -67,12 +67,14 @@ transition: {pool: avg, steps: pre_activation}
 transitions:
   - channels: 16
     steps:
-      - upsample: {factor: 2, mode: nearest}
+      - upsample: {factor: 2, mode: bilinear, align_corners: true}
       - conv_transpose: {width: out, kernel: 2, stride: 2, padding: 0, bias: true}
       - avg_pool: {kernel: 2, stride: 2, padding: 0, ceil: false}
       - max_pool: {kernel: 2, stride: 2}
       - blur_pool: {kernel: 3, stride: 2}
       - upsample
+      - pixel_unshuffle: {factor: 2}
+      - pixel_shuffle: {factor: 2}
     skip: stem
     crop: true
     join: concat
@@ -85,7 +87,7 @@ drop_after: layer
 head:
   num_classes: 5
   dropout: 0.1
-  steps: [{global_pool: {keep: false}}, {dense: {width: out, bias: true}}]
+  steps: [{global_pool: {kind: avg, keep: false}}, {dense: {width: out, bias: true}}]
 features: [1]
 """)
 RECIPE = yaml.safe_load("""

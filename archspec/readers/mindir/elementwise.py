@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
+from archspec.operators.table import NORMS
 from archspec.readers.fusion import recognised
 from archspec.readers.mindir.decode import Parameter
+from archspec.readers.pixel_orders import PIXELS, moved
 from archspec.readers.tensors import transposed
 from archspec.readers.trace import UNKNOWN, Call, Feature, Strange, decimal
 
@@ -69,8 +71,11 @@ def part(kind: str, call: Call) -> Feature:
 def arithmetic(call: Call) -> Feature:
     """A sum, difference, product or quotient of two features, or of one and a number; or a bias."""
     sign = SIGNS.get(call.primitive, "")
-    if sign == "Add" and any(isinstance(value, Parameter) for value in call.inputs):
+    has_weight = any(isinstance(value, Parameter) for value in call.inputs)
+    if sign == "Add" and has_weight:
         return bias(call)
+    if sign == "Mul" and has_weight:
+        return _scaled(call)
     numbers = [value for value in call.inputs if type(value) in (int, float)]
     if len(numbers) == 1:
         return _with_number(call, float(numbers[0]))
@@ -110,6 +115,37 @@ def _with_number(call: Call, number: float) -> Feature:
     return _complete(call, call.part(kind, [x], x.shape, value=decimal(number)))
 
 
+def square(call: Call) -> Feature:
+    """A value times itself."""
+    x = call.feature()
+    return call.op("multiply", [x, x], x.shape)
+
+
+def inverse_root(call: Call) -> Feature:
+    """One divided by the root, a part of a norm."""
+    x = call.feature()
+    return call.part("reciprocal", [call.part("sqrt", [x], x.shape)], x.shape)
+
+
+def mean_of_channels(call: Call) -> Feature:
+    """The mean over the channels of each pixel, a part of a norm; its shape stands for that of its readers."""
+    x = call.feature()
+    return call.part("mean", [x], x.shape)
+
+
+def _scaled(call: Call) -> Feature:
+    """A norm that has no weights yet, and its scale of each channel."""
+    at = 0 if isinstance(call.inputs[0], Feature) else 1
+    x, weight = call.feature(at), call.inputs[1 - at]
+    norm, ones = call.found.ops[x.op], (1,) * (len(x.shape) - 2)
+    if weight.dims != (x.shape[1], *ones) or norm.kind not in NORMS:
+        raise Strange(UNKNOWN)
+    if norm.name in call.found.weights:
+        raise Strange("scales what a norm has scaled already")
+    source = replace(x, op=norm.inputs[0])
+    return call.op(norm.kind, [source], x.shape, weights=[weight], **norm.attrs)
+
+
 def _complete(call: Call, made: Feature) -> Feature:
     """Return what a value is the last part of, else the value itself."""
     known = recognised(call.found.ops, made.op)
@@ -117,6 +153,8 @@ def _complete(call: Call, made: Feature) -> Feature:
         return made
     kind, bound = known
     x = replace(made, op=bound.pop("x"))
+    if kind in NORMS:
+        bound = {"channels": x.shape[1], **bound}
     return call.op(kind, [x], x.shape, **bound)
 
 
@@ -199,6 +237,9 @@ def transpose(call: Call) -> Any:
         return replace(
             weight, dims=weight.dims[::-1], source=transposed(weight.source, weight.dims)
         )
+    if call.is_pending(PIXELS):
+        x = call.feature(pending=PIXELS)
+        return replace(x, pending=moved(x.pending, axes))
     last = call.is_pending("channels last")
     x = call.feature(dims=4, pending="channels last" if last else "")
     if axes != (TO_FIRST if last else TO_LAST):

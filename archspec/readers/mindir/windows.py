@@ -100,6 +100,9 @@ def pool(kind: str, call: Call) -> Feature:
     if x.pending and kind == "max_pool" and call.found.ops[x.op].kind not in ("relu", "relu6"):
         raise Strange("reads zeros from a padding beside what may be negative")
     kernel, stride = call.option("kernel_size", 1), call.option("strides", 2)
+    pixels = kernel[-2:] if isinstance(kernel, tuple) else (kernel, kernel)
+    if kind == "max_pool" and not x.pending and pixels == x.shape[2:] != (1, 1):
+        return call.op("global_max_pool", [x], (*x.shape[:2], 1, 1), keep=True)
     attrs, size = _window(x, kernel, stride, call.option("pad_mode", 3))
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
 

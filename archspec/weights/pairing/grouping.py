@@ -3,7 +3,7 @@
 What stands before the last dot of a tensor's name is its place, and tensors of one place make an
 operator. One of four dimensions makes a convolution, one of two a dense layer, several vectors make
 a norm; which vector is which, the last part of the name says. A single vector is the slope of a
-PReLU.
+PReLU or the scale of an RMS norm.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KINDS: Mapping[tuple[int, bool | None], str] = {
     (4, None): "conv",
     (2, None): "dense",
     (1, True): "norm",
-    (1, False): "slope",  # of a PReLU
+    (1, False): "slope",  # of a PReLU, or the scale of an RMS norm
 }
 """By the most dimensions of an operator's tensors; for vectors, whether there are several."""
 LISTED = 20
@@ -111,5 +111,9 @@ def _role(kind: str, last: str, shape: Shape) -> str:
 
 
 def side_by_side(theirs: Operator, own: Operator) -> Iterable[tuple[str, Shape, str, Shape]]:
-    """Return for each tensor its name and shape in the file, and in the network."""
+    """Return for each tensor its name and shape in the file, and in the network; a lone one has no need of a role."""
+    if len(own) == len(theirs) == 1:
+        return [
+            (*given, *wanted) for given, wanted in zip(theirs.values(), own.values(), strict=True)
+        ]
     return [(*theirs[role], *own[role]) for role in own]

@@ -17,7 +17,7 @@ Settings = tuple[str, ...]
 """A kind of operator and its attributes in words, but for its channels."""
 
 TAKEN = frozenset(
-    {"Network", "OrderedDict", "Tensor"}
+    {"Network", "OrderedDict", "Parameter", "Tensor"}
     | {row.mindspore.name for row in OPERATORS.values() if row.mindspore.definition}
 )
 """Names that no class of a container may have."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
+from archspec.operators.operator import made_or_same
 from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.containers import Container, makes, path_of, reads
 
@@ -137,10 +138,18 @@ class Widths:
         if is_written and self.sums.get(source) is None:  # it declares no channels
             read = [self.channels[reads(row[position])[0]] for row in self.rows]
             self.sums[source] = self._wording(position, "in_channels", read)
+        if OPERATORS[op.kind].channels is not made_or_same:
+            self._follow_changed(position, op)
+            return
         makes_channels = "out_channels" in op.attrs
         self.sums[op.name] = (
             self._attribute(position, "out_channels") if makes_channels else self.sums.get(source)
         )
+
+    def _follow_changed(self, position: int, op: Op) -> None:
+        """Of what gives other channels than it reads and declares none: a multiple or a part of these."""
+        made = [self.channels[makes(row[position])[0]] for row in self.rows]
+        self.sums[op.name] = self._wording(position, "out_channels", made)
 
     def _given_by(self, position: int, child: Container) -> Sum | None:
         if len(child.leaving) != 1:
