@@ -23,6 +23,7 @@ _WINDOW = (
     "factor",
     "mode",
     "align_corners",
+    "standardized",
 )
 _GATE = ("global_avg_pool", "conv", "", "conv", "")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}

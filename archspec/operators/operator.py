@@ -103,6 +103,8 @@ class MindSpore:
     """What the module defines for it, so that an operator fits on a line."""
     general: str = ""
     """The definition where some operator has arguments that `arguments` calls unusual."""
+    special: str = ""
+    """The definition where some operator has arguments that `arguments` calls special."""
     name: str = ""
     """Of the definition."""
     is_for_each_setting: bool = False

@@ -129,6 +129,19 @@ def test_an_instance_norm_is_a_group_norm_of_as_many_groups() -> None:
         assert not compare(other, nameless(group)).equal
 
 
+def test_standardized_filters_are_not_plain_ones() -> None:
+    """Nor are those with another eps, which is stored as a float32."""
+
+    def filtered(**settings: Any) -> Any:
+        return spec_of(stem=[{"conv": {"width": 8, "kernel": 3, **settings}}])
+
+    plain, spec = filtered(), filtered(standardized=True)
+    assert lines(compare(spec, nameless(filtered(standardized=True, weight_eps=1e-6)))) == []
+    for other in (plain, filtered(standardized=True, weight_eps=1e-3)):
+        assert not compare(spec, nameless(other)).equal
+        assert not compare(other, nameless(spec)).equal
+
+
 def test_the_maximum_of_a_whole_map_is_a_global_pool() -> None:
     """As readers give it; of another window it is none, and neither is a mean."""
 

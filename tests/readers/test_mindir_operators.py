@@ -42,6 +42,8 @@ LAYERS: Document = {
         {"conv": {"kernel": 5, "groups": "depthwise"}},
         {"conv": {"width": 7, "kernel": 3, "dilation": 2}},
         {"slice": {"start": 2, "stop": 6}},
+        {"conv": {"width": 8, "kernel": 3, "standardized": True, "bias": True}},
+        {"conv": {"kernel": 3, "groups": 2, "standardized": True, "weight_eps": 0.01}},
         CONV,
     ],
     "gate": [

@@ -40,7 +40,7 @@ layer:
   - dropout: {rate: 0.1}
   - dropout2d: {rate: 0.1}
   - drop_path: {rate: 0.1, over: depth}
-  - conv: {width: k, kernel: 3}
+  - conv: {width: k, kernel: 3, standardized: true, weight_eps: 1.0e-6}
 bottleneck: 4
 connectivity:
   rule: window

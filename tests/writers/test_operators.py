@@ -74,6 +74,15 @@ CASES: dict[str, dict[str, Any]] = {
         ),
         **head({"global_pool": {}}, {"dense": {"bias": False}}),
     },
+    "standardized filters": {
+        **layer(
+            {"conv": {"width": 12, "kernel": 3, "groups": 3, "standardized": True, "bias": True}},
+            {"conv": {"kernel": 3, "groups": "depthwise", "standardized": True, "weight_eps": 0.1}},
+        ),
+        **between(
+            {"conv": {"width": 6, "kernel": 2, "stride": 2, "padding": 0, "standardized": True}}
+        ),
+    },
     "transposed convolutions": between(
         {"conv_transpose": {"width": 5, "kernel": 3, "stride": 2, "padding": 1, "bias": True}},
         {"conv_transpose": {"kernel": 2, "stride": 3}},

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from archspec.readers.mindir.decode import Constant
+from archspec.readers.mindir.filters import OfWeight, standardized
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Strange
 
 MAX_PADDING = 2**20
@@ -29,6 +30,10 @@ def conv(call: Call) -> Feature:
     """Return the output of a convolution, (N, out_channels, H, W); a padding before it becomes its own."""
     if call.is_pending("mirrored padding"):
         return _blur(call)
+    filters, told = call.inputs[1], dict[str, Any]()
+    if isinstance(filters, OfWeight):
+        told = {"standardized": True, "weight_eps": standardized(filters)}
+        call = replace(call, inputs=(call.inputs[0], filters.weight, *call.inputs[2:]))
     x, weight = call.feature(dims=4, pending="padding"), call.parameter(1, 4)
     a = call.attrs
     out, per_group, groups = (
@@ -45,6 +50,7 @@ def conv(call: Call) -> Feature:
         "out_channels": out,
         "dilation": dilation,
         "groups": groups,
+        **told,
     }
     return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight,), **attrs)
 

@@ -17,7 +17,7 @@ Settings = tuple[str, ...]
 """A kind of operator and its attributes in words, but for its channels."""
 
 TAKEN = frozenset(
-    {"Network", "OrderedDict", "Parameter", "Tensor"}
+    {"Network", "OrderedDict", "Parameter", "StandardizedConv2d", "Tensor"}
     | {row.mindspore.name for row in OPERATORS.values() if row.mindspore.definition}
 )
 """Names that no class of a container may have."""
@@ -50,7 +50,10 @@ def definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]]:
 
 
 def _definition(code: MindSpore, ops: Sequence[Op]) -> str:
-    is_general = code.general and any(code.arguments(op.attrs, "").get("unusual") for op in ops)
+    said = [code.arguments(op.attrs, "") for op in ops]
+    if code.special and any(each.get("special") for each in said):
+        return code.special
+    is_general = code.general and any(each.get("unusual") for each in said)
     return code.general if is_general else code.definition
 
 
