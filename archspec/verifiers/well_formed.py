@@ -48,7 +48,7 @@ _LEAST: Mapping[str, int] = {
     "num_classes": 1,
     "factor": 1,
 }
-_SHARES = ("eps", "momentum", "rate", "slope")
+_SHARES = ("eps", "momentum", "rate", "slope", "weight_eps")
 _KINDS: Mapping[str, tuple[type, str]] = {
     "connectivity": (ConnectivitySpec, "a ConnectivitySpec"),
     "part": (Part, "a Part"),

@@ -48,7 +48,6 @@ def convs(draw: st.DrawFn, width: st.SearchStrategy[Any], is_keeping: bool = Tru
         "groups": st.sampled_from([1, 1, 2, "depthwise"]),
         "bias": st.booleans(),
         "dilation": st.integers(1, 2),
-        "standardized": st.booleans(),
     }
     if is_keeping:
         kernel = st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional)
