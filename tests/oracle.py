@@ -133,8 +133,8 @@ def _windows(x: Array, attrs: Mapping[str, Any], filler: float) -> Array:
 
 def _conv(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
     groups, weight = attrs.get("groups", 1), mine["weight"]
-    if attrs.get("standardised"):
-        weight = _standardised(weight, attrs["weight_eps"])
+    if attrs.get("standardized"):
+        weight = _standardized(weight, attrs["weight_eps"])
     parts = zip(np.split(inputs[0], groups, 1), np.split(weight, groups), strict=True)
     made = [
         np.tensordot(_windows(x, attrs, 0.0), weight, axes=((1, 4, 5), (1, 2, 3)))
@@ -146,7 +146,7 @@ def _conv(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, An
     )
 
 
-def _standardised(weight: Array, eps: float) -> Array:
+def _standardized(weight: Array, eps: float) -> Array:
     """Qiao et al. 2019: mean 0 and variance 1 of each filter; eps as in BiT (Kolesnikov et al. 2020)."""
     mean, variance = (moment(weight, axis=(1, 2, 3), keepdims=True) for moment in (np.mean, np.var))
     return (weight - mean) / np.sqrt(variance + eps)

@@ -185,6 +185,8 @@ class _Walk:
         groups, known = op.attrs.get("groups", 1), self._weights(ours, op)
         filters = np.ones((op.attrs["out_channels"], len(x.at) // groups), bool)
         for values in known:
+            if op.attrs.get("standardized"):
+                values = values - values.mean((1, 2, 3), keepdims=True)
             taps = (values != 0).reshape(*values.shape[:2], -1).any(axis=2)
             filters = filters & (taps.T if op.kind == "conv_transpose" else taps)
         self._note_zero(ours, filters)

@@ -24,7 +24,7 @@ from archspec.compare.equal_operators import merged, parted
 from archspec.compare.folded_norms import Folded, folded_norms, unfolded
 from archspec.compare.match import BlockComparison, Match, compared_blocks, surplus_layers
 from archspec.compare.missing_connections import connection_lines
-from archspec.compare.simplify import without_whole_crops, written_alike
+from archspec.compare.simplify import as_it_is_read, written_alike
 from archspec.compare.sliced_concats import sliced_alike
 from archspec.compare.weight_names import nameless, other_names
 from archspec.compare.zero_biases import Settled, settled
@@ -114,7 +114,7 @@ def compare(
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
-    whole = without_whole_crops(spec_graph)
+    whole = as_it_is_read(spec_graph)
     plain, found = written_alike(whole, sliced_alike(whole, found))
     ours, theirs = flat(plain), merged(flat(found))
     params = _params(op for part in contracted(theirs) for op in part.ops)

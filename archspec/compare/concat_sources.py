@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from archspec.compare.simplify import channels_of, clamped, gated, is_idle, summed, unshuffled
+from archspec.compare.simplify import (
+    by_plainest_kind,
+    channels_of,
+    clamped,
+    gated,
+    is_idle,
+    summed,
+    unshuffled,
+)
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
 
@@ -25,7 +33,7 @@ class Joins:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = summed(gated(clamped(unshuffled(graph))))
+        self.graph = summed(gated(clamped(unshuffled(by_plainest_kind(graph)))))
         self.ops = dict(self.graph.ops)
         self.reads: dict[str, tuple[str, ...]] = {}
         self.regions: dict[str, str] = {}

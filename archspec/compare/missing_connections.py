@@ -13,7 +13,7 @@ from functools import cached_property
 from archspec.compare.chains import Chain
 from archspec.compare.concat_sources import Joins
 from archspec.compare.match import Match
-from archspec.compare.simplify import without_whole_crops
+from archspec.compare.simplify import as_it_is_read
 
 Lacks = Mapping[str, frozenset[str]]
 """Values by the chain that reads them, or reads them not."""
@@ -95,7 +95,7 @@ class _Reads:
     @cached_property
     def leaves(self) -> Mapping[str, tuple[str, ...]]:
         """What each concatenation of the spec joins, nested ones and idle operators written out."""
-        written = Joins(without_whole_crops(self.match.spec)).written
+        written = Joins(as_it_is_read(self.match.spec)).written
         return {name: parts for name, parts in written.items() if parts != (name,)}
 
     @cached_property

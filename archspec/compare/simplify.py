@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.shapes import Shape
 from archspec.operators.table import OPERATORS
 
 
@@ -24,11 +25,15 @@ def is_idle(op: Op, channels: int) -> bool:
     return OPERATORS[op.kind].is_idle(op.attrs, channels)
 
 
-def without_whole_crops(graph: Graph) -> Graph:
-    """Return a spec's graph without the crops that cut nothing off; readers leave those of a file out."""
-    if not any(op.kind == "crop" for op in graph.ops.values()):
+def as_it_is_read(graph: Graph) -> Graph:
+    """Return a spec's graph as readers give that of a file.
+
+    Crops that cut nothing off are left out, and a maximum of the whole map is a global pool.
+    """
+    if not any(op.kind in ("crop", "max_pool") for op in graph.ops.values()):
         return graph
     shapes, _ = infer_shapes(graph)
+    graph = replace(graph, ops={name: _global(op, shapes) for name, op in graph.ops.items()})
     whole = {
         op.name: op.inputs[0]
         for op in graph.ops.values()
@@ -39,6 +44,29 @@ def without_whole_crops(graph: Graph) -> Graph:
         replace(op, inputs=tuple(whole.get(source, source) for source in op.inputs)) for op in kept
     )
     return replace(graph, ops={op.name: op for op in read})
+
+
+def _global(op: Op, shapes: Mapping[str, Shape]) -> Op:
+    pixels = shapes[op.inputs[0]][1:] if op.kind == "max_pool" else ()
+    if pixels != (op.attrs.get("kernel"),) * 2 or op.attrs["padding"] or pixels == (1, 1):
+        return op
+    return replace(op, kind="global_max_pool", attrs={"keep": True})
+
+
+def by_plainest_kind(graph: Graph) -> Graph:
+    """Return the graph with each operator as the plainest kind that it is: what has fewer attributes."""
+    ops = {name: _plainest(op) for name, op in graph.ops.items()}
+    return replace(graph, ops=ops) if ops != graph.ops else graph
+
+
+def _plainest(op: Op) -> Op:
+    row = OPERATORS[op.kind]
+    kind = row.same_as(op.attrs)
+    if not kind:
+        return op
+    left_out = {*row.required} - {*OPERATORS[kind].required}
+    attrs = {key: value for key, value in op.attrs.items() if key not in left_out}
+    return replace(op, kind=kind, attrs=attrs)
 
 
 def gated(graph: Graph) -> Graph:
@@ -102,14 +130,14 @@ def _between(op: Op, low: float, high: float) -> Op:
 
 
 def unshuffled(graph: Graph) -> Graph:
-    """Return the graph without two shuffles in a row of which the second undoes the first."""
+    """Return the graph without two operators in a row of which the second undoes the first: shuffles of any kind."""
     ops, channels, passed = graph.ops, dict[str, int](), dict[str, str]()
     for op in ops.values():
         channels[op.name] = channels_of(op, channels)
-        before = ops[op.inputs[0]] if op.kind == "shuffle" else op
-        if before is op or before.kind != "shuffle" or op.name in graph.outputs:
+        if len(op.inputs) != 1 or op.name in graph.outputs:
             continue
-        if before.attrs["groups"] * op.attrs["groups"] == channels[op.name]:
+        before = ops[op.inputs[0]]
+        if before.inputs and _is_undone(before, op, channels[op.name]):
             passed[op.name] = passed.get(before.inputs[0], before.inputs[0])
     if not passed:
         return graph
@@ -118,6 +146,12 @@ def unshuffled(graph: Graph) -> Graph:
         for name, op in ops.items()
     }
     return replace(graph, ops=leading_to(graph.outputs, kept))
+
+
+def _is_undone(op: Op, behind: Op, channels: int) -> bool:
+    if op.kind == behind.kind == "shuffle":
+        return bool(op.attrs["groups"] * behind.attrs["groups"] == channels)
+    return OPERATORS[op.kind].undone_by == behind.kind and op.attrs == behind.attrs
 
 
 def written_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:

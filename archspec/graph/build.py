@@ -72,6 +72,8 @@ class _Builder:
         self.shapes: dict[str, Shape] = {}
         self.origins: dict[str, Path] = {}
         """The path in the spec of the step that each operator comes from."""
+        self.layers = 0
+        """Dense layers that were made."""
         self.unlike: dict[str, Diagnostic] = {}
         """By place: steps that give other channels than the spec says."""
 
@@ -129,8 +131,14 @@ class _Builder:
             tuple(widths.items()),
             spec.norm,
             spec.activation,
+            depth=self.depth(),
             first=first,
         )
+
+    def depth(self) -> float:
+        """Return which share of the layers stands before what is made next; 1 behind the last one."""
+        last = sum(block.layers for block in self.spec.blocks) - 1
+        return min(self.layers / max(last, 1), 1.0)
 
     def dropping(self, part: Part) -> Part:
         """Return the declaration of a part between layers, which drops where every convolution is followed by it."""
@@ -222,6 +230,7 @@ class _Builder:
         widths = {"out": growth, "k": growth, "bottleneck": block.bottleneck * growth}
         part = self.declared(block.steps_of_layer(index), value, **widths)
         part = replace(part, drop_rate=block.drop_rate, drop_after=self.spec.drop_after)
+        self.layers += 1
         origin = self.block_origin()
         own = (*origin, "layer_at", str(index)) if index in block.steps_at else ()
         self.region(
@@ -266,7 +275,8 @@ class _Builder:
         if block.aggregate is None:
             return False
         steps = block.aggregate.listed()
-        return bool(expand(self.dropping(self.declared(steps, value, first=None, out=1))))
+        part = replace(self.declared(steps, value, first=None, out=1), depth=1.0)
+        return bool(expand(self.dropping(part)))
 
     def aggregate(self, name: str, block: Block, value: str, parent: str, number: int) -> str:
         if block.aggregate is None:

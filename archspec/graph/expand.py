@@ -17,6 +17,8 @@ from archspec.settings import Path
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
 
 NONE: Attrs = MappingProxyType({})
+RATE_DIGITS = 6
+"""Of a rate that grows with depth: more say nothing, and would fill the emitted text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Part:
     drop_rate: float = 0.0
     drop_after: str = "layer"
     """`conv`: dropout stands behind each convolution, and steps that name no rate of their own say nothing."""
+    depth: float = 1.0
+    """How deep it stands in the network: 0 in the first dense layer, 1 in the last and behind it."""
     first: int | None = 1
     """The number of the first operator of a kind; None: a number only where there are several."""
 
@@ -133,11 +137,14 @@ class _Expansion:
     def activation(self, step: StepSpec) -> ActivationSpec:
         return step.settings or self.part.activation
 
-    def drop(self, step: StepSpec, value: int, path: Path, rate: float) -> int:
+    def drop(
+        self, step: StepSpec, value: int, path: Path, rate: float, kind: str = "dropout"
+    ) -> int:
         """A rate of 0 is no operator."""
-        if not rate:
+        row = STEPS[kind].step
+        if row is None or not rate:
             return value
-        return self.add(step, "drop", "dropout", (value,), path, {"rate": rate})
+        return self.add(step, row.base_name, kind, (value,), path, {"rate": rate})
 
 
 def _all(steps: tuple[StepSpec, ...]) -> Iterator[StepSpec]:
@@ -155,7 +162,8 @@ def _operator(made: _Expansion, step: StepSpec, value: int, known: Known, path: 
     row = STEPS[step.kind]
     assert row.step is not None
     attrs = row.step.attrs(step.settings, made.width(value), known)
-    return made.add(step, row.step.base_name, row.kind, (value,), path, attrs)
+    kind = row.step.kinds[step.settings.kind] if row.step.kinds else row.kind
+    return made.add(step, row.step.base_name, kind, (value,), path, attrs)
 
 
 def _conv(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
@@ -179,6 +187,16 @@ def _activation(made: _Expansion, step: StepSpec, value: int, known: Known, path
 def _dropout(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
     usual = made.part.drop_rate if made.part.drop_after == "layer" else 0.0
     return made.drop(step, value, path, usual if step.settings.rate is None else step.settings.rate)
+
+
+def _dropout2d(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
+    return made.drop(step, value, path, step.settings.rate, step.kind)
+
+
+def _drop_path(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
+    depth = made.part.depth if step.settings.over == "depth" else 1.0
+    rate = round(step.settings.rate * depth, RATE_DIGITS)
+    return made.drop(step, value, path, rate, step.kind)
 
 
 def _squeeze_excite(made: _Expansion, step: StepSpec, value: int, known: Known, path: Path) -> int:
@@ -210,6 +228,8 @@ _MAKERS: Mapping[str, Callable[[_Expansion, StepSpec, int, Known, Path], int]] =
     "norm": _norm,
     "activation": _activation,
     "dropout": _dropout,
+    "dropout2d": _dropout2d,
+    "drop_path": _drop_path,
     "squeeze_excite": _squeeze_excite,
     "branches": _branches,
 }
@@ -218,6 +238,5 @@ _MAKERS: Mapping[str, Callable[[_Expansion, StepSpec, int, Known, Path], int]] =
 # Base names of the operators that a step comes to, where they are not its kind.
 _BASES: Mapping[str, tuple[str, ...]] = {
     **{name: (row.step.base_name,) for name, row in STEPS.items() if row.step},
-    "dropout": ("drop",),
     "branches": ("join",),
 }

@@ -18,7 +18,7 @@ from archspec.lift.shorten import shortened
 from archspec.lift.skips import without_skips
 from archspec.lift.spec_values import values_of
 from archspec.lift.structure import Stages, stages_of
-from archspec.operators.table import ACTIVATIONS, OPERATORS
+from archspec.operators.table import ACTIVATIONS, GLOBAL_POOLS, OPERATORS
 from archspec.spec.load import validate
 from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expanded
@@ -127,7 +127,7 @@ def _biased(found: Graph) -> list[str]:
     behind = Counter(
         source for op in found.ops.values() if op.kind in active for source in op.inputs
     )
-    gates = {op.name for op in found.ops.values() if op.kind == "global_avg_pool"}
+    gates = {op.name for op in found.ops.values() if op.kind in GLOBAL_POOLS}
     convs = [
         op
         for op in found.ops.values()

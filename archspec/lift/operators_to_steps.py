@@ -13,7 +13,19 @@ from archspec.operators.table import ACTIVATIONS, OPERATORS
 MAX_NESTED = 8
 """Branches inside branches."""
 
-_WINDOW = ("kernel", "stride", "padding", "dilation", "bias", "keep", "factor", "mode", "value")
+_WINDOW = (
+    "kernel",
+    "stride",
+    "padding",
+    "dilation",
+    "bias",
+    "keep",
+    "factor",
+    "mode",
+    "value",
+    "align_corners",
+    "standardized",
+)
 _GATE = ("global_avg_pool", "conv", "", "conv", "")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
 

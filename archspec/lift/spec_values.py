@@ -18,7 +18,7 @@ from archspec.lift.operators_to_steps import Step, flat
 from archspec.lift.step_lists import listed
 from archspec.lift.structure import Stages
 from archspec.lift.transitions import POOLS, forms_of
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.spec.parts import HeadSpec, StemSpec
 from archspec.spec.templates import templates
 
@@ -189,7 +189,9 @@ def _stands_alone(steps: Sequence[Step]) -> bool:
 def _border(tail: Sequence[Step]) -> int:
     """Where a head of its own begins: at its mean over the pixels, or where nothing before it makes new maps."""
     kinds = [step.kind for step in tail]
-    start = kinds.index("global_avg_pool") if "global_avg_pool" in kinds else _per_pixel(tail)
+    pools = (place for place, kind in enumerate(kinds) if kind in GLOBAL_POOLS)
+    start = next(pools, None)
+    start = _per_pixel(tail) if start is None else start
     return start if "conv" in kinds[:start] else 0
 
 

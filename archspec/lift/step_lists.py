@@ -10,7 +10,7 @@ from typing import Any
 from archspec.lift.matching_steps import Instance, Style, same, short_float, told_settings
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step
-from archspec.operators.convolutions import same_padding
+from archspec.operators.convolutions import WEIGHT_EPS, same_padding
 from archspec.operators.operator import Operator
 from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, norm_name
 from archspec.operators.widths import width_of
@@ -169,6 +169,7 @@ def _conv(made: _Listed, places: Sequence[Place]) -> Any:
     groups = "depthwise" if depthwise else _common(places, "groups", 1)
     width = {} if depthwise else made.conv_width(places)
     said |= {"dilation": dilation, "groups": groups, "bias": _common(places, "bias", False)}
+    said |= _standardized(places)
     usual = {"stride": 1, "dilation": 1, "groups": 1, "bias": False}
     return {
         "conv": {
@@ -176,6 +177,16 @@ def _conv(made: _Listed, places: Sequence[Place]) -> Any:
             **_without(said, {**usual, "padding": same_padding(said["kernel"], dilation)}),
         }
     }
+
+
+def _standardized(places: Sequence[Place]) -> dict[str, Any]:
+    """What is said of convolutions whose filters are standardized; nothing of others."""
+    if not _common(places, "standardized", False):
+        return {}
+    eps = short_float(_common(places, "weight_eps", None))
+    return (
+        {"standardized": True} if eps == WEIGHT_EPS else {"standardized": True, "weight_eps": eps}
+    )
 
 
 def _conv_transpose(made: _Listed, places: Sequence[Place]) -> Any:
@@ -238,6 +249,8 @@ def _operator(made: _Listed, places: Sequence[Place]) -> Any:
         setting: _common(places, attribute, row.defaults.get(attribute))
         for setting, attribute in step.said.items()
     }
+    named = {kind: name for name, kind in step.kinds.items()}
+    said |= {"kind": named[row.kind]} if named else {}
     fields = step.settings.model_fields
     usual = {name: field.default for name, field in fields.items() if not field.is_required()}
     told = {setting: value for setting, value in said.items() if value is not None}

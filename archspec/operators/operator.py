@@ -35,6 +35,10 @@ def _never(attrs: Attrs) -> bool:
     return False
 
 
+def _as_it_is(attrs: Attrs) -> str:
+    return ""
+
+
 def _never_idle(attrs: Attrs, channels: int) -> bool:
     return False
 
@@ -44,6 +48,11 @@ def _no_fault(attrs: Attrs) -> str:
 
 
 def _always(attrs: Attrs) -> bool:
+    return True
+
+
+def always_idle(attrs: Attrs, channels: int) -> bool:
+    """Say of an operator that it does something in training alone."""
     return True
 
 
@@ -71,6 +80,8 @@ class Step:
     """What the operator is called in its part, with a number: `pool1`; the step's key where empty."""
     said: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting, for `lift`, which writes steps of a file's operators."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Kinds of operators by the setting `kind` that says which, where several share the step."""
     widths: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting that is a width."""
 
@@ -100,6 +111,8 @@ class MindSpore:
     """What the module defines for it, so that an operator fits on a line."""
     general: str = ""
     """The definition where some operator has arguments that `arguments` calls unusual."""
+    special: str = ""
+    """The definition where some operator has arguments that `arguments` calls special."""
     name: str = ""
     """Of the definition."""
     is_for_each_setting: bool = False
@@ -154,10 +167,16 @@ class Operator:
     """It may give another number of pixels than it reads."""
     is_idle: Callable[[Attrs, int], bool] = _never_idle
     """It gives what it reads, so many channels, as they are, in evaluation."""
+    same_as: Callable[[Attrs], str] = _as_it_is
+    """The kind that it is as well with these attributes, which has no more of them; '' where none is."""
+    undone_by: str = ""
+    """The kind of operator with the same attributes that gives back what this one has read."""
     is_gate: bool = False
     """It gives shares between 0 and 1, which scale something else."""
     times_input: str = ""
     """The kind of operator that its input times its output is: a SiLU, of a sigmoid."""
+    keeps_sign: bool = False
+    """It gives nothing below zero where it reads nothing below zero."""
     keeps_logits: bool = False
     """Logits stay logits behind it."""
     hint: str = ""
@@ -186,6 +205,11 @@ class Operator:
     def is_cut_by_zeros(self) -> bool:
         """A weight of zero cuts its channel off: what scales and norms multiply with."""
         return self.scales_channels or self.family == "norm"
+
+    @property
+    def is_of_training(self) -> bool:
+        """It does nothing in evaluation, whatever its attributes."""
+        return self.is_idle is always_idle
 
     def params(self, attrs: Attrs) -> int:
         """Return the number of learnable values."""

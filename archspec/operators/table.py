@@ -24,6 +24,12 @@ OPERATORS: Mapping[str, Operator] = {row.kind: row for row in _ROWS}
 ACTIVATIONS = tuple(kind for kind, row in OPERATORS.items() if row.family == "activation")
 NORMS = tuple(kind for kind, row in OPERATORS.items() if row.family == "norm")
 """Kinds of operators; a step says `batch` for `batch_norm`."""
+GLOBAL_POOLS = tuple(
+    kind
+    for kind, row in OPERATORS.items()
+    if row.step is not None and kind in row.step.kinds.values()
+)
+"""Kinds of pools over all pixels."""
 STEPS: Mapping[str, Operator] = {
     row.step.name: row for row in OPERATORS.values() if row.step is not None
 }

@@ -34,6 +34,23 @@ def recognised(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any]] |
     return None
 
 
+def bound_in(value: Pattern, pattern: Pattern) -> dict[str, Any] | None:
+    """Return what the texts of a pattern stand for in a value that is written as one itself, None where it is none."""
+    if isinstance(pattern, str):
+        return {pattern: value}
+    if isinstance(value, str) or value[0] != pattern[0] or len(value) != len(pattern):
+        return None
+    bound = {pattern[1]: value[1]} if isinstance(pattern[1], str) else {}
+    if not bound and pattern[1] is not None and not isclose(value[1], pattern[1], rel_tol=1e-3):
+        return None
+    for part, inner in zip(value[2:], pattern[2:], strict=True):
+        found = bound_in(part, inner)
+        if found is None or any(bound.get(name, found[name]) != found[name] for name in found):
+            return None
+        bound |= found
+    return bound
+
+
 def _matches(
     ops: Mapping[str, Op], name: str, pattern: Pattern, bound: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:

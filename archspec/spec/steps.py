@@ -26,7 +26,7 @@ from archspec.operators.activations import ActivationSettings
 from archspec.operators.norms import NormSettings
 from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, STEPS, norm_name
 from archspec.operators.widths import WIDTH
-from archspec.settings import Rate, SpecModel, broken_rule
+from archspec.settings import SpecModel, broken_rule
 
 if TYPE_CHECKING:
     ActivationKind = str
@@ -138,13 +138,6 @@ Activation = Annotated[ActivationSpec, BeforeValidator(_named_kind)]
 Norm = Annotated[NormSpec, BeforeValidator(_named_kind)]
 
 
-class DropoutStep(SpecModel):
-    """Dropout of single values; the part's rate where absent, and nothing at all for a rate of 0."""
-
-    rate: Rate | None = None
-    """Share of the values that are dropped in training."""
-
-
 class SqueezeExciteStep(SpecModel):
     """Scales each channel by a gate that reads the mean of all (Hu et al. 2018)."""
 
@@ -224,7 +217,6 @@ _SETTINGS: dict[str, Any] = {
     **{name: row.step.settings for name, row in STEPS.items() if row.step},
     "norm": Norm,
     "activation": Activation,
-    "dropout": DropoutStep,
     "squeeze_excite": SqueezeExciteStep,
     "branches": BranchesStep,
 }

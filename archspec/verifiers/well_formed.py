@@ -49,7 +49,7 @@ _LEAST: Mapping[str, int] = {
     "num_classes": 1,
     "factor": 1,
 }
-_SHARES = ("eps", "momentum", "rate", "slope")
+_SHARES = ("eps", "momentum", "rate", "slope", "weight_eps")
 _NUMBERS = ("alpha", "beta", "low", "high", "value", "initial")
 _KINDS: Mapping[str, tuple[type, str]] = {
     "connectivity": (ConnectivitySpec, "a ConnectivitySpec"),

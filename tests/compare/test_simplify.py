@@ -19,6 +19,8 @@ IDLE: dict[str, Any] = {
     "a shuffle of groups of one": {"shuffle": {"groups": 8}},
     "a dropout": {"dropout": {"rate": 0.3}},
     "a scale of one": {"scale": {"value": 1}},
+    "a dropout of channels": {"dropout2d": {"rate": 0.3}},
+    "a dropout of images": {"drop_path": {"rate": 0.3}},
 }
 NOT_IDLE: dict[str, Any] = {
     "a pool that leaves pixels out": {"max_pool": {"kernel": 1, "stride": 2}},
@@ -151,3 +153,61 @@ def written_out(graph: Graph) -> Graph:
     for op in norms:
         graph = graph.with_op(replace(op, attrs={**op.attrs, "eps": None}))
     return graph
+
+
+def test_an_instance_norm_is_a_group_norm_of_as_many_groups() -> None:
+    """Files do not tell them apart; of fewer groups, or with another eps, it is another norm."""
+
+    def normed(**norm: Any) -> Any:
+        return spec_of(stem=[conv(8), {"norm": norm}])
+
+    instance, group = normed(kind="instance"), normed(kind="group", groups=8)
+    for spec, file in ((instance, group), (group, instance), (instance, instance)):
+        assert lines(compare(spec, nameless(file))) == []
+    for other in (normed(kind="group", groups=4), normed(kind="instance", eps=0.1)):
+        assert not compare(instance, nameless(other)).equal
+        assert not compare(other, nameless(group)).equal
+
+
+def test_standardized_filters_are_not_plain_ones() -> None:
+    """Nor are those with another eps, which is stored as a float32."""
+
+    def filtered(**settings: Any) -> Any:
+        return spec_of(stem=[{"conv": {"width": 8, "kernel": 3, **settings}}])
+
+    plain, spec = filtered(), filtered(standardized=True)
+    assert lines(compare(spec, nameless(filtered(standardized=True, weight_eps=1e-6)))) == []
+    for other in (plain, filtered(standardized=True, weight_eps=1e-3)):
+        assert not compare(spec, nameless(other)).equal
+        assert not compare(other, nameless(spec)).equal
+
+
+def test_the_maximum_of_a_whole_map_is_a_global_pool() -> None:
+    """As readers give it; of another window it is none, and neither is a mean."""
+
+    def pooled(steps: list[Any]) -> Any:
+        return spec_of(head=[*steps, {"conv": {"width": "out", "kernel": 1}}])
+
+    whole = pooled([{"global_pool": {"kind": "max", "keep": True}}])
+    window = pooled([{"max_pool": {"kernel": 8, "stride": 3}}])
+    assert lines(compare(window, nameless(whole))) == []
+    assert lines(compare(whole, nameless(whole))) == []
+    for other in ([{"max_pool": {"kernel": 7, "stride": 3}}], [{"global_pool": {"keep": True}}]):
+        assert not compare(pooled(other), nameless(whole)).equal
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_nothing"),
+    [
+        (["pixel_unshuffle", "pixel_shuffle"], True),
+        (["pixel_shuffle", "pixel_unshuffle"], True),
+        (["pixel_unshuffle", {"pixel_shuffle": {"factor": 4}}, {"upsample": {"factor": 2}}], False),
+    ],
+)
+def test_what_moves_pixels_and_back_may_be_left_out(steps: list[Any], is_nothing: bool) -> None:
+    """MindSpore leaves both out when it compiles."""
+    widths = [conv(16)]
+    written = spec_of(stem=[*widths, *steps, conv(8)])
+    plain = spec_of(stem=[*widths, conv(8)])
+    assert compare(written, nameless(plain)).equal == is_nothing
+    assert compare(plain, nameless(written)).equal == is_nothing

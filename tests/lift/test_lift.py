@@ -23,6 +23,7 @@ from archspec.graph.ir import Graph, Op
 from archspec.graph.report import report
 from archspec.lift.lift import MAX_OPERATORS, lift
 from archspec.lift.network import MAX_JOINED
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.readers.onnx.read import read_onnx
 from archspec.runtime import prepare
@@ -48,7 +49,7 @@ def in_a_file(graph: Graph) -> Graph:
     ops = []
     for op in graph.ops.values():
         inputs = tuple(passed.get(source, source) for source in op.inputs)
-        if op.kind == "dropout":
+        if OPERATORS[op.kind].is_of_training:
             passed[op.name] = inputs[0]
         else:
             attrs = {key: value for key, value in op.attrs.items() if key != "momentum"}

@@ -442,6 +442,7 @@ ACTIVATIONS: Mapping[str, Callable[[File, str, Any, int], str]] = {
         file, x, step.attrs["low"], step.attrs["high"]
     ),
     "dropout": lambda file, x, step, channels: file.node("Dropout", x),
+    **dict.fromkeys(("dropout2d", "drop_path"), lambda file, x, step, channels: x),
 }
 _WRITTEN_OUT: Mapping[str, Callable[[File, str, Any, int], str]] = {
     "relu": lambda file, x, step, channels: file.node("Max", x, file.constant(0.0)),
@@ -505,6 +506,29 @@ def _group_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, no
 _AFFINE = ("gamma", "beta")
 
 
+def _instance_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    weights = [file.constant(file.draw(f"{step.name}.{role}", shapes[0][:1])) for role in _AFFINE]
+    x = file.node("InstanceNormalization", sources[0], *weights, epsilon=attrs["eps"])
+    return x, shapes[0]
+
+
+def _rms_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    """As torch's exporter writes x * rsqrt(mean(x ** 2, 1) + eps) * gamma, or with a division by the root."""
+    (channels, *pixels), x = shapes[0], sources[0]
+    squares = file.node("Pow", x, file.constant(2.0))
+    by_input = file.style.opset >= 18
+    given, own = ([file.sizes(1)], {}) if by_input else ([], {"axes": [1]})
+    mean = file.node("ReduceMean", squares, *given, keepdims=1, **own)
+    root = file.node("Sqrt", file.node("Add", mean, file.constant(attrs["eps"])))
+    made = (
+        file.node("Div", x, root)
+        if file.style.written_out
+        else file.node("Mul", x, file.node("Reciprocal", root))
+    )
+    gamma = file.draw(f"{step.name}.gamma", (channels,)).reshape(channels, *[1] * len(pixels))
+    return file.node("Mul", file.constant(gamma), made), shapes[0]
+
+
 def _blur_pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     """Zhang 2019."""
     channels, padding = shapes[0][0], attrs["padding"]
@@ -537,11 +561,53 @@ def _shuffle(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm:
     return file.node("Reshape", value, file.sizes(-1, channels, height, width)), shapes[0]
 
 
+def _pixel_shuffle(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    factor, (channels, height, width) = attrs["factor"], shapes[0]
+    shape = (channels // factor**2, height * factor, width * factor)
+    if file.style.opset >= 11 and not file.style.written_out:
+        return file.node("DepthToSpace", sources[0], blocksize=factor, mode="CRD"), shape
+    parted = (shape[0], factor, factor, height, width)
+    return _moved(file, sources[0], parted, (0, 1, 4, 2, 5, 3), shape), shape
+
+
+def _pixel_unshuffle(
+    file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any
+) -> Any:
+    factor, (channels, height, width) = attrs["factor"], shapes[0]
+    shape = (channels * factor**2, height // factor, width // factor)
+    parted = (channels, shape[1], factor, shape[2], factor)
+    return _moved(file, sources[0], parted, (0, 1, 3, 5, 2, 4), shape), shape
+
+
+def _moved(file: File, x: str, parted: Sequence[int], axes: Any, shape: Sequence[int]) -> str:
+    value = file.node("Transpose", file.node("Reshape", x, file.sizes(-1, *parted)), perm=axes)
+    return file.node("Reshape", value, file.sizes(-1, *shape))
+
+
+def _global_max(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    channels, *pixels = shapes[0]
+    if file.style.head == "mean":
+        by_input = file.style.opset >= 18
+        given, own = ([file.sizes(-1, -2)], {}) if by_input else ([], {"axes": [2, 3]})
+        keep = int(attrs.get("keep", False))
+        x = file.node("ReduceMax", sources[0], *given, keepdims=keep, **own)
+        return x, (channels, 1, 1) if keep else (channels,)
+    if file.style.head == "window":
+        x = file.node("MaxPool", sources[0], kernel_shape=pixels, strides=pixels)
+    else:
+        x = file.node("GlobalMaxPool", sources[0])
+    return (
+        (x, (channels, 1, 1))
+        if attrs.get("keep")
+        else (_FLAT[file.style.head](file, x), (channels,))
+    )
+
+
 def _upsample(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     factor, nearest = attrs["factor"], attrs["mode"] == "nearest"
-    own = (
-        {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"} if nearest else {}
-    )
+    own = {"coordinate_transformation_mode": "align_corners"} if attrs.get("align_corners") else {}
+    if nearest:
+        own = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     mode = "nearest" if nearest else "linear"
     value = file.node(
         "Resize", sources[0], "", file.constant([1, 1, factor, factor]), mode=mode, **own
@@ -570,6 +636,11 @@ _WRITERS: Mapping[str, Callable[..., Any]] = {
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
     "blur_pool": _blur_pool,
+    "instance_norm": _instance_norm,
+    "rms_norm": _rms_norm,
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_unshuffle,
+    "global_max_pool": _global_max,
     "output": _same("Identity"),
     "upsample": _upsample,
     "add": _same("Add"),

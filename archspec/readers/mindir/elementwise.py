@@ -12,8 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
+from archspec.operators.table import NORMS
 from archspec.readers.fusion import recognised
 from archspec.readers.mindir.decode import Parameter
+from archspec.readers.pixel_orders import PIXELS, moved
 from archspec.readers.tensors import transposed
 from archspec.readers.trace import UNKNOWN, Call, Feature, Strange, between, decimal
 
@@ -108,9 +110,10 @@ def part(kind: str, call: Call) -> Feature:
 def arithmetic(call: Call) -> Feature:
     """A sum, difference, product or quotient of two features, or of one and a number; or a bias."""
     sign = SIGNS.get(call.primitive, "")
-    if sign == "Add" and any(isinstance(value, Parameter) for value in call.inputs):
+    has_weight = any(isinstance(value, Parameter) for value in call.inputs)
+    if sign == "Add" and has_weight:
         return bias(call)
-    if sign == "Mul" and any(isinstance(value, Parameter) for value in call.inputs):
+    if sign == "Mul" and has_weight:
         return scale(call)
     numbers = _numbers(call)
     if len(numbers) == 1:
@@ -158,6 +161,24 @@ def _with_number(call: Call, number: float) -> Feature:
     return _complete(call, call.part(kind, [x], x.shape, value=decimal(number)))
 
 
+def square(call: Call) -> Feature:
+    """A value times itself."""
+    x = call.feature()
+    return call.op("multiply", [x, x], x.shape)
+
+
+def inverse_root(call: Call) -> Feature:
+    """One divided by the root, a part of a norm."""
+    x = call.feature()
+    return call.part("reciprocal", [call.part("sqrt", [x], x.shape)], x.shape)
+
+
+def mean_of_channels(call: Call) -> Feature:
+    """The mean over the channels of each pixel, a part of a norm; its shape stands for that of its readers."""
+    x = call.feature()
+    return call.part("mean", [x], x.shape)
+
+
 def _complete(call: Call, made: Feature) -> Feature:
     """Return what a value is the last part of, else the value itself."""
     known = recognised(call.found.ops, made.op)
@@ -165,16 +186,22 @@ def _complete(call: Call, made: Feature) -> Feature:
         return made
     kind, bound = known
     x = replace(made, op=bound.pop("x"))
+    if kind in NORMS:
+        bound = {"channels": x.shape[1], **bound}
     return call.op(kind, [x], x.shape, **bound)
 
 
 def scale(call: Call) -> Feature:
-    """Each channel times a weight of its own."""
+    """Each channel times a weight of its own: the scale of a norm that has none yet, else one by itself."""
     is_last = isinstance(call.inputs[1], Parameter)
     x, dims = call.feature(0 if is_last else 1), len(call.inputs[int(is_last)].dims)
     weight = call.parameter(int(is_last), dims)
     if weight.dims != (x.shape[1], *(1 for _ in x.shape[2:])):
         raise Strange(f"multiplies {x.shape} by weights of shape {weight.dims}")
+    before = call.found.ops[x.op]
+    if before.kind in NORMS and before.name not in call.found.weights:
+        source = replace(x, op=before.inputs[0])
+        return call.op(before.kind, [source], x.shape, weights=[weight], **before.attrs)
     attrs = {"channels": x.shape[1], "initial": None}
     return call.op("scale", [x], x.shape, weights=[weight], **attrs)
 
@@ -258,6 +285,9 @@ def transpose(call: Call) -> Any:
         return replace(
             weight, dims=weight.dims[::-1], source=transposed(weight.source, weight.dims)
         )
+    if call.is_pending(PIXELS):
+        x = call.feature(pending=PIXELS)
+        return replace(x, pending=moved(x.pending, axes))
     last = call.is_pending("channels last")
     x = call.feature(dims=4, pending="channels last" if last else "")
     if axes != (TO_FIRST if last else TO_LAST):

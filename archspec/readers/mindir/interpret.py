@@ -15,6 +15,7 @@ from typing import Any
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.graph.ir import Op
 from archspec.readers.mindir.decode import Function, Model, Node
+from archspec.readers.mindir.filters import is_of_weights, of_weights
 from archspec.readers.mindir.operators import PLUMBING, PRIMITIVES
 from archspec.readers.trace import (
     MAX_CHANNELS,
@@ -123,6 +124,8 @@ class _Run:
     def operate(self, call: Call) -> Any:
         """Run an operator; one that is not known passes its input on, so that the others are looked at too."""
         try:
+            if is_of_weights(call):
+                return of_weights(call)
             if call.primitive not in PRIMITIVES:
                 raise Strange(UNKNOWN)
             return PRIMITIVES[call.primitive](call)

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from archspec.graph.ir import Op
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.mindir import elementwise as elements
 from archspec.readers.mindir import pixels, windows
 from archspec.readers.mindir.decode import Constant, Parameter
+from archspec.readers.pixel_orders import PIXELS, joined, parted
 from archspec.readers.tensors import transposed as turned
 from archspec.readers.trace import UNKNOWN, Call, Closure, Feature, Strange
 
@@ -41,10 +42,20 @@ def _concat(call: Call) -> Feature:
 
 
 def _mean(call: Call) -> Feature:
-    x, axes = call.feature(dims=4), call.option("axis", 1)
+    x, axes = call.feature(), call.option("axis", 1)
+    if axes == (1,) and call.option("keep_dims", 2, False):
+        return elements.mean_of_channels(call)
+    x = call.feature(dims=4)
     if sorted(axis % 4 for axis in axes) != [2, 3]:
         raise Strange(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
     return _global_pool(call, x, bool(call.option("keep_dims", 2, False)))
+
+
+def _maximum(call: Call) -> Feature:
+    x, axes = call.feature(dims=4), call.option("axis", 1)
+    if sorted(axis % 4 for axis in axes) != [2, 3]:
+        raise Strange(f"takes the maximum over the axes {reprlib.repr(axes)}; only (2, 3) is known")
+    return _global_pool(call, x, bool(call.option("keep_dims", 2, False)), "global_max_pool")
 
 
 def _adaptive_pool(call: Call) -> Feature:
@@ -53,15 +64,15 @@ def _adaptive_pool(call: Call) -> Feature:
     return _global_pool(call, call.feature(dims=4), True)
 
 
-def _global_pool(call: Call, x: Feature, keep: bool) -> Feature:
+def _global_pool(call: Call, x: Feature, keep: bool, kind: str = "global_avg_pool") -> Feature:
     shape = (*x.shape[:2], 1, 1) if keep else x.shape[:2]
-    return call.op("global_avg_pool", [x], shape, **({"keep": True} if keep else {}))
+    return call.op(kind, [x], shape, **({"keep": True} if keep else {}))
 
 
 def _without_pixel(call: Call, x: Feature) -> Feature:
     """A vector of the one pixel that there is, (N, C); the pool before it, if any, keeps none then."""
     op = call.found.ops[x.op]
-    if op.kind != "global_avg_pool":
+    if op.kind not in GLOBAL_POOLS:
         return replace(x, shape=x.shape[:2])
     name = call.found.free(op.name)
     call.found.add(Op(name, op.kind, op.inputs))
@@ -93,11 +104,11 @@ def _for_each_channel(call: Call) -> Parameter:
     return replace(weight, dims=(size, 1, 1))
 
 
-def _reshape(call: Call) -> Any:
+def _reshape(call: Call) -> Feature | Parameter:
     """A reshape is followed where it changes nothing, or takes away a slice or pixels where there is one."""
     if isinstance(call.inputs[0], Parameter):
         return _for_each_channel(call)
-    x = call.feature()
+    x = _of_squares(call) if call.is_pending(PIXELS) else call.feature()
     target = call.inputs[1] if call.primitive == "Reshape" else (x.shape[0], -1)
     flat = x.shape[:2] if all(size == 1 for size in x.shape[2:]) else x.shape
     one_slice = (*x.shape[:2], *x.shape[3:]) if len(x.shape) == 5 and x.shape[2] == 1 else x.shape
@@ -109,7 +120,18 @@ def _reshape(call: Call) -> Any:
                 if len(shape) < len(x.shape) == 4
                 else replace(x, shape=shape)
             )
+    squares = parted(x.shape, target)
+    if squares:
+        return replace(x, pending=squares)
     raise Strange(f"makes {reprlib.repr(target)} of {x.shape}")
+
+
+def _of_squares(call: Call) -> Feature:
+    """A map again, by a pixel shuffle or what undoes one."""
+    x = call.feature(pending=PIXELS)
+    kind, factor, shape = joined(x.pending, x.shape)
+    plain = replace(x, pending=())
+    return call.op(kind, [plain], shape, factor=factor) if kind else plain
 
 
 def _matmul(call: Call) -> Feature:
@@ -244,6 +266,9 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "ResizeBilinearV2": partial(pixels.upsample, "bilinear"),
     "ChannelShuffle": pixels.shuffle,
     "ReduceMean": _mean,
+    "ReduceMax": _maximum,
+    "Square": elements.square,
+    "Rsqrt": elements.inverse_root,
     "AdaptiveAvgPool2D": _adaptive_pool,
     "ExpandDims": _expand,
     "Squeeze": _squeeze,

@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import NORMS, OPERATORS
 from archspec.readers.fusion import recognised
 from archspec.readers.onnx import norms
 from archspec.readers.onnx.call import Call, Tensor
@@ -102,6 +102,8 @@ _NEUTRAL = {("plus", 0.0), ("times", 1.0), ("power", 1.0)}
 
 
 def _with_number(call: Call, x: Feature, number: float) -> Feature:
+    if call.kind == "Div" and isinstance(call.inputs[1], Feature) and number == 1:
+        return replace(_emit(call, "reciprocal", [x], x.shape), pending=x.pending)
     rule = _NUMBERS.get((call.kind, isinstance(call.inputs[0], Feature)))
     if rule is None:
         raise Strange(UNKNOWN)
@@ -152,7 +154,7 @@ def _emit(
         return made
     what, bound = known
     x = replace(call.known(bound.pop("x")), doubtful=made.doubtful)
-    if what == "layer_norm":
+    if what in NORMS:
         bound = {"channels": shape[1], "eps": decimal(bound["eps"])}
     return call.op(what, [x], shape, **bound)
 
@@ -184,4 +186,6 @@ ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
     "LayerNormalization": norms.layer_norm,
     "GroupNormalization": norms.group_norm,
     "InstanceNormalization": norms.instance_norm,
+    "RMSNormalization": norms.rms_norm,
+    "Reciprocal": partial(part, "reciprocal"),
 }

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from archspec.graph.ir import Op
-from archspec.operators.table import NORMS
+from archspec.operators.table import NORMS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, Tensor, axis_of
 from archspec.readers.tensors import Source, Weights, computed
 from archspec.readers.trace import UNKNOWN, Feature, Strange, decimal
@@ -75,7 +75,9 @@ def _scale_and_shift(call: Call) -> list[Tensor]:
 
 
 def instance_norm(call: Call) -> Feature:
-    """The part of a group norm that norms each group as if it were a channel."""
+    """Return the same shape; or the part of a group norm that norms each group as if it were a channel."""
+    if not call.is_pending(GROUPED):
+        return _of_channels(call, "instance_norm", call.feature(dims=4))
     x = call.feature(pending=GROUPED)
     if (
         x.pending[2:][:1] not in [("NGR",), ("NGKP",), ("NGKHW",)]
@@ -88,6 +90,23 @@ def instance_norm(call: Call) -> Feature:
     )
 
 
+def rms_norm(call: Call) -> Feature:
+    """Return the same shape, channels last: each pixel by itself, or a vector; its numbers are float32 inside."""
+    x = call.feature(pending="permuted")
+    is_last = bool(x.pending) or len(x.shape) == 2
+    if not is_last or axis_of(x, call.attrs.get("axis", -1)) != 1 or call.has(2):
+        raise Strange("does not norm the channels of each pixel")
+    return replace(_of_channels(call, "rms_norm", replace(x, pending=())), pending=x.pending)
+
+
+def _of_channels(call: Call, kind: str, x: Feature) -> Feature:
+    weights = _scale_and_shift(call)
+    if any(weight.dims != (x.shape[1],) for weight in weights):
+        raise Strange(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
+    eps = decimal(call.attrs.get("epsilon", 1e-5))
+    return call.op(kind, [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
+
+
 def _are_trivial(call: Call) -> bool:
     scale, shift = call.weight(1, 1).values, call.weight(2, 1).values
     return (
@@ -98,7 +117,7 @@ def _are_trivial(call: Call) -> bool:
 def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Add a value to each channel: a bias, or a part of a norm."""
     op = call.found.ops[x.op]
-    if op.kind in NORMS:
+    if op.kind in NORMS and "beta" in OPERATORS[op.kind].tensors(op.attrs):
         made = _again(call, x)
         call.found.copy(made.op, made.op, weight)
         return made

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.table import OPERATORS
 from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, Tensor
 from archspec.readers.tensors import Computed, Source, computed, evaluated
 from archspec.readers.trace import Feature, Found, Strange
@@ -26,12 +27,7 @@ _UNSIGNED = np.zeros((), np.uint8)
 
 _NEVER_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hard_sigmoid", "input"})
 """Of the input, the quantiser saw no pixel below zero."""
-_KEEPS_SIGN = frozenset(
-    {
-        *("concat", "slice", "crop", "shuffle", "add", "multiply", "upsample"),
-        *("max_pool", "avg_pool", "blur_pool", "global_avg_pool"),
-    }
-)
+_KEEPS_SIGN = frozenset(kind for kind, row in OPERATORS.items() if row.keeps_sign)
 
 
 def quantise(call: Call) -> Feature:

@@ -19,6 +19,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -83,7 +84,10 @@ OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     "Slice": slices.slices,
     "Split": slices.split,
     **dict.fromkeys(("Resize", "Upsample"), windows.resize),
-    "GlobalAveragePool": shapes.global_pool,
+    "DepthToSpace": layouts.depth_to_space,
+    "GlobalAveragePool": partial(shapes.global_pool, "global_avg_pool"),
+    "GlobalMaxPool": partial(shapes.global_pool, "global_max_pool"),
+    "ReduceMax": shapes.maximum,
     "ReduceMean": shapes.mean,
     "Flatten": shapes.flatten,
     "Squeeze": shapes.squeeze,

@@ -121,7 +121,16 @@ def max_pool(call: Call) -> Feature:
         _zeros(x)
         if call.found.ops[x.op].kind not in ("relu", "relu6"):
             raise Strange("reads zeros from a padding beside what may be negative")
+    if not x.pending and _is_of_all(call, x):
+        return call.op("global_max_pool", [x], (*x.shape[:2], 1, 1), keep=True)
     return _pool("max_pool", call, x)
+
+
+def _is_of_all(call: Call, x: Feature) -> bool:
+    """A window that is the whole map, square or not, without a padding; one pixel is no maximum."""
+    pixels = tuple(call.attrs["kernel_shape"])
+    is_bare = not any(call.attrs.get("pads", ())) and {*call.attrs.get("dilations", ())} <= {1}
+    return is_bare and pixels == x.shape[2:] != (1, 1)
 
 
 def avg_pool(call: Call) -> Feature:
@@ -215,6 +224,7 @@ _NEAREST = frozenset(
     }
 )
 _BILINEAR = frozenset({"half_pixel", "pytorch_half_pixel"})
+_CORNERS = "align_corners"
 
 
 def resize(call: Call) -> Feature:
@@ -237,12 +247,14 @@ def resize(call: Call) -> Feature:
     if not (
         (place, rounding) in _NEAREST
         if mode == "nearest"
-        else mode == "linear" and place in _BILINEAR
+        else mode == "linear" and place in (*_BILINEAR, _CORNERS)
     ):
         raise Strange(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
     shape = (*x.shape[:2], x.shape[2] * int(factor), x.shape[3] * int(factor))
     kind = "nearest" if mode == "nearest" else "bilinear"
-    return x if factor == 1 else call.op("upsample", [x], shape, factor=int(factor), mode=kind)
+    attrs: dict[str, Any] = {"factor": int(factor), "mode": kind}
+    attrs |= {"align_corners": True} if place == _CORNERS else {}
+    return x if factor == 1 else call.op("upsample", [x], shape, **attrs)
 
 
 def _factor(scale: float) -> int:

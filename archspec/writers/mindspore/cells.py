@@ -17,7 +17,7 @@ Settings = tuple[str, ...]
 """A kind of operator and its attributes in words, but for its channels."""
 
 TAKEN = frozenset(
-    {"Network", "OrderedDict", "Tensor"}
+    {"Network", "OrderedDict", "Parameter", "StandardizedConv2d", "Tensor"}
     | {row.mindspore.name for row in OPERATORS.values() if row.mindspore.name}
 )
 """Names that no class of a container may have."""
@@ -25,7 +25,9 @@ TAKEN = frozenset(
 FUNCTIONS = frozenset(row.mindspore.name for row in OPERATORS.values() if row.mindspore.call)
 """What a module may define and call in `construct`: names that no variable may have there."""
 
-VARYING = ("in_channels", "out_channels", "channels", "start", "stop", "size")
+ARGUMENTS = ("start", "stop", "size", "rate")
+"""Attributes that are arguments of a cell, beside its widths."""
+VARYING = ("in_channels", "out_channels", "channels", *ARGUMENTS)
 """Attributes in which operators of one class may differ: they become its parameters."""
 
 
@@ -51,7 +53,10 @@ def definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]]:
 
 
 def _definition(code: MindSpore, ops: Sequence[Op]) -> str:
-    is_general = code.general and any(code.arguments(op.attrs, "").get("unusual") for op in ops)
+    said = [code.arguments(op.attrs, "") for op in ops]
+    if code.special and any(each.get("special") for each in said):
+        return code.special
+    is_general = code.general and any(each.get("unusual") for each in said)
     return code.general if is_general else code.definition
 
 

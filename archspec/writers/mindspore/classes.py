@@ -10,7 +10,14 @@ from math import prod
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.writers.mindspore.cells import TAKEN, VARYING, cell, is_cell, is_of_depthwise_conv
+from archspec.writers.mindspore.cells import (
+    ARGUMENTS,
+    TAKEN,
+    VARYING,
+    cell,
+    is_cell,
+    is_of_depthwise_conv,
+)
 from archspec.writers.mindspore.construct import inputs_of, items_before, looped, straight
 from archspec.writers.mindspore.containers import Container, makes, reads
 from archspec.writers.mindspore.dense_loop import Running, running
@@ -231,9 +238,7 @@ class Classes:
 
     def _own(self, position: int, op: Op, widths: Widths) -> str:
         varying = {
-            name: widths.of_attribute(position, name)
-            for name in ("start", "stop", "size")
-            if name in op.attrs
+            name: widths.of_attribute(position, name) for name in ARGUMENTS if name in op.attrs
         }
         return cell(
             op, widths.of_value(op.inputs[0]), widths.of_value(op.name), self.norms, **varying

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
+from archspec.operators.operator import made_or_same
 from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.containers import Container, makes, path_of, reads
 
@@ -27,6 +28,7 @@ Values = Sequence[Any]
 Sum = Counter[str]
 """A width as a sum of expressions, each with how often it counts; `1` is the number one."""
 
+_LIKELIEST_OF = {**dict.fromkeys(("start", "stop", "size"), ("in_channels",)), "rate": ()}
 LIKELIEST = ("out_channels", "growth_rate", "bottleneck * growth_rate", "in_channels", "bottleneck")
 
 
@@ -136,10 +138,18 @@ class Widths:
         if is_written and self.sums.get(source) is None:  # it declares no channels
             read = [self.channels[reads(row[position])[0]] for row in self.rows]
             self.sums[source] = self._wording(position, "in_channels", read)
+        if OPERATORS[op.kind].channels is not made_or_same:
+            self._follow_changed(position, op)
+            return
         makes_channels = "out_channels" in op.attrs
         self.sums[op.name] = (
             self._attribute(position, "out_channels") if makes_channels else self.sums.get(source)
         )
+
+    def _follow_changed(self, position: int, op: Op) -> None:
+        """Of what gives other channels than it reads and declares none: a multiple or a part of these."""
+        made = [self.channels[makes(row[position])[0]] for row in self.rows]
+        self.sums[op.name] = self._wording(position, "out_channels", made)
 
     def _given_by(self, position: int, child: Container) -> Sum | None:
         if len(child.leaving) != 1:
@@ -198,7 +208,7 @@ class Widths:
     def _wording(self, position: int, name: str, values: list[Any]) -> Sum:
         """Values of an attribute, or of what could be one, as an expression or a parameter."""
         local = self.alike[0].local(self.rows[0][position])
-        likeliest = ("in_channels",) if name in ("start", "stop", "size") else LIKELIEST
+        likeliest = _LIKELIEST_OF.get(name, LIKELIEST)
         known = [expression for expression in likeliest if expression in self.known]
         same = next(
             (Sum([expression]) for expression in known if self.known[expression] == values), None
@@ -263,7 +273,10 @@ def _constant(values: Values) -> Sum | None:
     """What all have in common."""
     if any(value != values[0] for value in values):
         return None
-    return Sum({"1": values[0]}) if isinstance(values[0], int) else Sum([_tuple(values[0])])
+    value = values[0]
+    if isinstance(value, int):
+        return Sum({"1": value})
+    return Sum([_tuple(value) if isinstance(value, tuple) else str(value)])
 
 
 def _tuple(values: tuple[int, ...]) -> str:
