@@ -75,6 +75,7 @@ LAYERS: Document = {
         {"norm": {"kind": "instance", "eps": 0.01}},
         CONV,
         {"norm": {"kind": "rms", "eps": 0.01}},
+        "scale",
     ],
 }
 TRANSITIONS: Document = {

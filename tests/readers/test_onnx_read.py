@@ -154,6 +154,7 @@ def test_a_norm_that_is_neither_there_nor_folded_is_missed(tmp_path: Path) -> No
 # Each kind of operator in a file of its own, C x H x W = 4 x 8 x 8: a name, the style, and the steps behind the input.
 CONV = {"in_channels": 4, "out_channels": 6, "kernel": 3, "stride": 1, "padding": 1}
 POOL = {"kernel": 3, "stride": 2, "padding": 1}
+RMS = ("rms_norm", {"channels": 4, "eps": 1e-5})
 PLAIN, OUT = Style(), Style(written_out=True)
 FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
     (
@@ -189,6 +190,16 @@ FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
         "a scale behind a norm that is written as one",
         Style(norm="affine"),
         [("batch_norm", {"channels": 4, "eps": 1e-5}), ("scale", {"channels": 4})],
+    ),
+    (
+        "a scale behind a norm without a shift",
+        PLAIN,
+        [RMS, ("scale", {"channels": 4})],
+    ),
+    (
+        "a norm that is written as one behind a norm without a shift",
+        Style(norm="affine"),
+        [RMS, ("batch_norm", {"channels": 4, "eps": 1e-5})],
     ),
     ("a shuffle", PLAIN, [("shuffle", {"groups": 2})]),
     ("nearest", PLAIN, [("upsample", {"factor": 2, "mode": "nearest"})]),

@@ -54,12 +54,13 @@ def test_names_that_say_nothing_are_paired():
 
 
 def test_single_vectors_are_paired_whatever_they_are_called():
-    """The slopes of a PReLU, the factors of a scale: `w` and `gamma` here."""
+    """The slopes of a PReLU, the factors of a scale or of an RMS norm: `w` and `gamma` here."""
     wanted = {
         "first.w": Parameter("prelu", "w", (4,), "first"),
         "second.gamma": Parameter("scale", "gamma", (4,), "second"),
+        "third.gamma": Parameter("rms_norm", "gamma", (4,), "third"),
     }
-    tensors = {"act.weight": np.zeros(4), "layer_scale.lambda": np.zeros(4)}
+    tensors = {name: np.zeros(4) for name in ("act.weight", "layer_scale.lambda", "norm.weight")}
     assert paired_by_order(tensors, wanted, "FILE").pairs == dict(zip(tensors, wanted, strict=True))
 
 

@@ -192,7 +192,7 @@ def _complete(call: Call, made: Feature) -> Feature:
 
 
 def scale(call: Call) -> Feature:
-    """Each channel times a weight of its own: the scale of a norm that has none yet, else one by itself."""
+    """Each channel times a weight of its own: a norm's scale where it has none yet, else a scale."""
     is_last = isinstance(call.inputs[1], Parameter)
     x, dims = call.feature(0 if is_last else 1), len(call.inputs[int(is_last)].dims)
     weight = call.parameter(int(is_last), dims)

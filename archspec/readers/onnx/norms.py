@@ -117,7 +117,7 @@ def _are_trivial(call: Call) -> bool:
 def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
     """Add a value to each channel: a bias, or a part of a norm."""
     op = call.found.ops[x.op]
-    if op.kind in NORMS and "beta" in OPERATORS[op.kind].tensors(op.attrs):
+    if op.kind in NORMS and _shifts(op):
         made = _again(call, x)
         call.found.copy(made.op, made.op, weight)
         return made
@@ -147,7 +147,7 @@ def _with_its_scales(call: Call, op: Op, weight: Tensor) -> Feature:
         scales = (*call.found.weights[before.name].scales, *scales)
         before = call.found.ops[before.inputs[0]]
     x, known = call.known(before.name), Weights()
-    if before.kind in NORMS and not _is_shifted(call, before):
+    if before.kind in NORMS and not _is_complete(call, before):
         made, known = _again(call, x), call.found.weights[before.name]
     else:
         made = _affine(call, x, weight)
@@ -163,7 +163,7 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
         weight = replace(
             weight, values=None, source=computed("Reciprocal", weight.dims, weight.place)
         )
-    if op.kind in NORMS and not _is_shifted(call, op) and not _has_ones(call, op):
+    if op.kind in NORMS and not _is_complete(call, op) and not _has_ones(call, op):
         made = _again(call, x)
         call.found.rescale(made.op, weight)
         return made
@@ -188,12 +188,19 @@ def _again(call: Call, x: Feature) -> Feature:
     return replace(made, doubtful=x.doubtful)
 
 
-def _is_shifted(call: Call, norm: Op) -> bool:
-    """A norm has its shift, which comes last: what scales behind it is the next one.
+def _shifts(norm: Op) -> bool:
+    """A norm has a shift beside its scale, as all have but for an RMS norm."""
+    return "beta" in OPERATORS[norm.kind].tensors(norm.attrs)
+
+
+def _is_complete(call: Call, norm: Op) -> bool:
+    """A norm has its shift, or its scale where it has no shift: what scales behind it is the next.
 
     Caffe's batch norms have none, and leave ones and zeros: a scale and a shift in nodes of their own follow.
     """
     known = call.found.weights.get(norm.name, Weights())
+    if not _shifts(norm):
+        return bool(known.scales)
     if known.variance is None:
         return bool(known.others)
     beta = known.others[0]
