@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import oracle_pixels as pixels
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import special
 
@@ -76,6 +77,15 @@ def distance(found: Array, expected: Array) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
+_BY_CHANNEL: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), ("gamma", "beta")),
+    **dict.fromkeys(("rms_norm", "scale"), ("gamma",)),
+    "prelu": ("w",),
+    "batch_norm": ("gamma", "beta", "moving_mean", "moving_variance"),
+}
+"""Parameters of one value for each channel."""
+
+
 def _shapes(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     if kind == "conv":
         kernel = (attrs["kernel"], attrs["kernel"])
@@ -97,17 +107,12 @@ def _shapes(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
             )
         }
         return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias") else {})
-    if kind in ("layer_norm", "group_norm"):
-        return dict.fromkeys(("gamma", "beta"), (attrs["channels"],))
-    if kind == "prelu":
-        return {"w": (attrs["channels"],)}
-    if kind == "batch_norm":
-        channels = (attrs["channels"],)
-        return dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), channels)
     if kind == "dense":
         shapes = {"weight": (attrs["out_channels"], attrs["in_channels"])}
         return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias", True) else {})
-    return {}
+    if "channels" not in attrs:
+        return {}
+    return dict.fromkeys(_BY_CHANNEL.get(kind, ()), (attrs["channels"],))
 
 
 def _windows(x: Array, attrs: Mapping[str, Any], filler: float) -> Array:
@@ -132,8 +137,10 @@ def _windows(x: Array, attrs: Mapping[str, Any], filler: float) -> Array:
 
 
 def _conv(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
-    groups = attrs.get("groups", 1)
-    parts = zip(np.split(inputs[0], groups, 1), np.split(mine["weight"], groups), strict=True)
+    groups, weight = attrs.get("groups", 1), mine["weight"]
+    if attrs.get("standardized"):
+        weight = _standardized(weight, attrs["weight_eps"])
+    parts = zip(np.split(inputs[0], groups, 1), np.split(weight, groups), strict=True)
     made = [
         np.tensordot(_windows(x, attrs, 0.0), weight, axes=((1, 4, 5), (1, 2, 3)))
         for x, weight in parts
@@ -142,6 +149,12 @@ def _conv(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, An
         np.concatenate(made, -1).transpose(0, 3, 1, 2)
         + mine.get("bias", np.zeros(1))[:, None, None]
     )
+
+
+def _standardized(weight: Array, eps: float) -> Array:
+    """Qiao et al. 2019: mean 0 and variance 1 of each filter; eps as in BiT (Kolesnikov et al. 2020)."""
+    mean, variance = (moment(weight, axis=(1, 2, 3), keepdims=True) for moment in (np.mean, np.var))
+    return (weight - mean) / np.sqrt(variance + eps)
 
 
 def _conv_transpose(
@@ -194,6 +207,28 @@ def _layer_norm(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[s
     return gamma * x + beta
 
 
+def _instance_norm(
+    inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]
+) -> Array:
+    """Ulyanov et al. 2016: over the pixels of each channel of each image, in evaluation too."""
+    x = inputs[0] - inputs[0].mean((2, 3), keepdims=True)
+    x = x / np.sqrt((x**2).mean((2, 3), keepdims=True) + attrs["eps"])
+    return _by_channel(mine["gamma"], x) * x + _by_channel(mine["beta"], x)
+
+
+def _rms_norm(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """Zhang and Sennrich 2019, over the channels of each pixel: no mean is taken off."""
+    x = inputs[0] / np.sqrt((inputs[0] ** 2).mean(1, keepdims=True) + attrs["eps"])
+    return _by_channel(mine["gamma"], x) * x
+
+
+def _scale(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
+    """A constant, or one learned factor for each channel (LayerScale, Touvron et al. 2021)."""
+    if "value" in attrs:
+        return attrs["value"] * inputs[0]
+    return _by_channel(mine["gamma"], inputs[0]) * inputs[0]
+
+
 def _by_channel(values: Array, x: Array) -> Array:
     """One value for each channel of a map (N, C, H, W) or a vector (N, C)."""
     return values.reshape(-1, *[1] * (x.ndim - 2))
@@ -221,36 +256,10 @@ def _avg_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str
     return sums[:, :, :height, :width] / counts[:, :, :height, :width]
 
 
-def _bilinear(x: Array, factor: int) -> Array:
-    """Between the centres of pixels, each at (i + 1/2) / factor - 1/2, the border repeated."""
-    for axis in (2, 3):
-        at = np.clip((np.arange(x.shape[axis] * factor) + 0.5) / factor - 0.5, 0, x.shape[axis] - 1)
-        low = np.floor(at).astype(int)
-        high, share = np.minimum(low + 1, x.shape[axis] - 1), at - low
-        share = share.reshape([-1 if n == axis else 1 for n in range(4)])
-        x = np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share
-    return x
-
-
-def _upsample(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
-    factor = attrs["factor"]
-    if attrs["mode"] == "nearest":
-        return inputs[0].repeat(factor, 2).repeat(factor, 3)
-    return _bilinear(inputs[0], factor)
-
-
-def _crop(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
-    (height, width), x = attrs["size"], inputs[0]
-    top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
-    return x[:, :, top : top + height, left : left + width]
-
-
-def _shuffle(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
-    """Zhang et al. 2018: the first channel of each group, then the second of each, and so on."""
-    n, channels, *size = inputs[0].shape
-    return (
-        inputs[0].reshape(n, attrs["groups"], -1, *size).swapaxes(1, 2).reshape(n, channels, *size)
-    )
+def _global_max_pool(
+    inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]
+) -> Array:
+    return inputs[0].max((2, 3), keepdims=bool(attrs.get("keep")))
 
 
 def _global_pool(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, Any]) -> Array:
@@ -269,6 +278,21 @@ def _gelu(x: Array) -> Array:
     return x * special.ndtr(x)
 
 
+def _elu(x: Array, alpha: float) -> Array:
+    """Clevert et al. 2016."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _softplus(x: Array, beta: float, threshold: float) -> Array:
+    """log(1 + exp(beta x)) / beta, and x itself where beta x is above the threshold."""
+    return np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta)
+
+
+def _mish(x: Array) -> Array:
+    """Misra 2019."""
+    return x * np.tanh(np.logaddexp(0, x))
+
+
 KINDS: Mapping[str, Any] = {
     "input": lambda inputs, mine, attrs: inputs[0],
     "conv": _conv,
@@ -279,17 +303,28 @@ KINDS: Mapping[str, Any] = {
     "silu": lambda inputs, mine, attrs: inputs[0] * special.expit(inputs[0]),
     "gelu": lambda inputs, mine, attrs: _gelu(inputs[0]),
     "hard_swish": lambda inputs, mine, attrs: _hard_swish(inputs[0]),
-    "dropout": lambda inputs, mine, attrs: inputs[0],
+    "elu": lambda inputs, mine, attrs: _elu(inputs[0], attrs["alpha"]),
+    "mish": lambda inputs, mine, attrs: _mish(inputs[0]),
+    "tanh": lambda inputs, mine, attrs: np.tanh(inputs[0]),
+    "softplus": lambda inputs, mine, attrs: _softplus(
+        inputs[0], attrs["beta"], attrs.get("threshold", 20.0)
+    ),
+    "hard_tanh": lambda inputs, mine, attrs: np.clip(inputs[0], attrs["low"], attrs["high"]),
+    **dict.fromkeys(("dropout", "dropout2d", "drop_path"), lambda inputs, mine, attrs: inputs[0]),
     "concat": lambda inputs, mine, attrs: np.concatenate(inputs, axis=1),
     "max_pool": lambda inputs, mine, attrs: _windows(inputs[0], attrs, -np.inf).max((4, 5)),
     "avg_pool": _avg_pool,
     "global_avg_pool": _global_pool,
+    "global_max_pool": _global_max_pool,
     "conv_transpose": _conv_transpose,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
+    "rms_norm": _rms_norm,
+    "scale": _scale,
     "blur_pool": _blur_pool,
-    "upsample": _upsample,
-    "crop": _crop,
+    "upsample": pixels.upsample,
+    "crop": pixels.crop,
     "leaky_relu": lambda inputs, mine, attrs: np.where(
         inputs[0] > 0, inputs[0], attrs["slope"] * inputs[0]
     ),
@@ -298,7 +333,9 @@ KINDS: Mapping[str, Any] = {
     ),
     "sigmoid": lambda inputs, mine, attrs: special.expit(inputs[0]),
     "hard_sigmoid": lambda inputs, mine, attrs: np.clip(inputs[0] + 3, 0, 6) / 6,
-    "shuffle": _shuffle,
+    "shuffle": pixels.shuffle,
+    "pixel_shuffle": pixels.pixel_shuffle,
+    "pixel_unshuffle": pixels.pixel_unshuffle,
     "slice": lambda inputs, mine, attrs: inputs[0][:, attrs["start"] : attrs["stop"]],
     "add": lambda inputs, mine, attrs: sum(inputs),
     "multiply": lambda inputs, mine, attrs: inputs[0] * inputs[1],

@@ -15,6 +15,7 @@ from PIL import Image
 
 from archspec.connectivity_rules import RULES, count_connections, sources_of_layer
 from archspec.graph.build import build_graph
+from archspec.operators.table import ACTIVATIONS, OPERATORS
 from archspec.spec.block import BlockSpec
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.load import load_spec
@@ -240,6 +241,17 @@ def test_a_row_of_the_table_of_steps_has_every_setting():
         for kind in {*names(row[0])} - {"norm", "activation"}:
             model = get_args(StepSpec.model_fields[kind].annotation)[0]
             assert {*names(row[1].partition(";")[0])} == {*model.model_fields}, kind
+
+
+def test_the_table_of_activations_has_the_settings_of_each():
+    """Of all that have some."""
+    found = {
+        kind: names(row[1].partition(";")[0])
+        for row in rows("activation")
+        for kind in names(row[0])
+    }
+    known = {kind: [*OPERATORS[kind].settings] for kind in ACTIVATIONS if OPERATORS[kind].settings}
+    assert found == known
 
 
 def test_the_table_of_rules_counts_right():

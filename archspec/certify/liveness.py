@@ -25,7 +25,7 @@ from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
 from archspec.errors import Diagnostic, name_first
 from archspec.graph.ir import Op
-from archspec.operators.table import NORMS, OPERATORS
+from archspec.operators.table import OPERATORS
 from archspec.readers.reading import Reading
 from archspec.readers.tensors import OperatorWeights, Values, values_of
 
@@ -210,6 +210,8 @@ class _LivenessWalk:
         groups, known = op.attrs.get("groups", 1), self._read_weights(ours, op)
         filters = np.ones((op.attrs["out_channels"], len(x.at) // groups), bool)
         for values in known:
+            if op.attrs.get("standardized"):
+                values = values - values.mean((1, 2, 3), keepdims=True)
             taps = (values != 0).reshape(*values.shape[:2], -1).any(axis=2)
             # Filters are stored as (outputs, inputs), those of a transposed convolution the other
             # way round.
@@ -221,8 +223,9 @@ class _LivenessWalk:
         made: Reach = OPERATORS[op.kind].reach(op.attrs, [x])
         for values in self._read_weights(ours, op):
             passes = values.reshape(-1) != 0
-            # Only a norm's scale closes a channel: a PReLU of slope 0 passes what is positive.
-            made = made if op.kind not in NORMS or passes.all() else made.where(passes)
+            # Only a scale closes a channel: a PReLU of slope 0 passes what is positive.
+            if OPERATORS[op.kind].is_cut_by_zeros and not passes.all():
+                made = made.where(passes)
             self._note_zero(ours, passes)
         return made
 
@@ -266,7 +269,8 @@ class _LivenessWalk:
         for number, (source, live) in enumerate(zip(part.sources, is_read, strict=True)):
             if live and there[number] and not carried[number]:
                 end = self.last_ops[part.name][number]
-                words = "a scale that is" if end.kind in NORMS else "weights that are"
+                is_scale = OPERATORS[end.kind].is_cut_by_zeros
+                words = "a scale that is" if is_scale else "weights that are"
                 message = f"{part.title} reads {source} with {words} all zero"
                 yield DeadConnection(part.title, source, end.name, message)
 
@@ -283,7 +287,8 @@ class _LivenessWalk:
     def _explain_constant(self, part: FilePart) -> DeadConnection:
         """Said of the part, not of all that read it: where the last of its sources ends."""
         end = list(self.last_ops[part.name].values())[-1]
-        what = "scale of {} is" if end.kind in NORMS else "weights of {} are"
+        is_scale = OPERATORS[end.kind].is_cut_by_zeros
+        what = "scale of {} is" if is_scale else "weights of {} are"
         how = "all zero" if end.name in self.zero else "zero for all that depends on it"
         message = (
             f"{part.title} gives the same output for every image: the {what.format(end.name)} {how}"

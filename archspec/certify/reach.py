@@ -55,6 +55,15 @@ class Reach:
         """Return the channels of all groups interleaved."""
         return Reach(self.rows, self.at.reshape(groups, -1).T.reshape(-1))
 
+    def united(self, size: int) -> Reach:
+        """Return a channel for each `size` in a row, which depends on all of them."""
+        groups = len(self.at) // size
+        return apply_filters(self, np.ones((groups, size), bool), groups)
+
+    def repeated(self, times: int) -> Reach:
+        """Return so many channels of each, one after another."""
+        return Reach(self.rows, np.repeat(self.at, times))
+
     def mixed(self, groups: int) -> Reach:
         """Return channels each of which depends on all of its group."""
         if groups == len(self.at):

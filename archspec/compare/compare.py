@@ -24,7 +24,7 @@ from archspec.compare.equal_operators import merge_equal_ops, split_merged_ops
 from archspec.compare.folded_norms import FoldedNorm, find_folded_norms, unfold_norms
 from archspec.compare.match import BlockComparison, Match, compare_blocks, find_surplus_layers
 from archspec.compare.missing_connections import describe_connection_faults
-from archspec.compare.simplify import drop_whole_crops
+from archspec.compare.simplify import as_it_is_read, written_alike
 from archspec.compare.sliced_concats import resolve_slices_as_in
 from archspec.compare.weight_names import find_other_names, note_nameless
 from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
@@ -105,6 +105,8 @@ class _Paired:
     folds: tuple[FoldedNorm, ...]
     params: int
     expected_params: int
+    scales: int
+    """Of the spec's: those that count as part of the norm behind them."""
 
 
 def compare(
@@ -127,7 +129,7 @@ def compare(
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
     is_traceless = zero_biases is not None and not norms_shift
-    both = _pair_networks(drop_whole_crops(spec_graph), found, is_traceless)
+    both = _pair_networks(as_it_is_read(spec_graph), found, is_traceless)
     biases = AgreedBiases(both.pairs)
     if zero_biases is not None:
         biases = agree_on_biases(both.pairs, zero_biases)
@@ -136,7 +138,7 @@ def compare(
     lines = chain(_list_differences(match, blocks), _list_order_faults(order, ordered))
     differences = _limit_lines(lines) or _limit_lines(_find_leftovers(match))
     folded = [fold for fold in both.folds if fold.is_conv]
-    notes = [*_write_norm_notes(folded, match), *biases.notes]
+    notes = [*_scale_notes(both.scales), *_write_norm_notes(folded, match), *biases.notes]
     if not ordered:
         notes.extend(_write_order_notes(order))
     named = named and not differences  # of another network, other names say nothing
@@ -150,10 +152,10 @@ def compare(
     )
 
 
-def _pair_networks(plain: Graph, found: Graph, is_traceless: bool) -> _Paired:
+def _pair_networks(whole: Graph, found: Graph, is_traceless: bool) -> _Paired:
     """The order of these steps matters: each relies on what those before it have made alike."""
     # First of all, as a slice of a join hides which values are read.
-    found = resolve_slices_as_in(plain, found)
+    plain, found = written_alike(whole, resolve_slices_as_in(whole, found))
     ours, theirs = flatten(plain), merge_equal_ops(flatten(found))
     # Counted before norms are put back: one that was folded away has no parameters in the file.
     params = _count_params(contract_to_chains(theirs))
@@ -165,7 +167,8 @@ def _pair_networks(plain: Graph, found: Graph, is_traceless: bool) -> _Paired:
     # Last, as the copies of an operator are told apart by what the spec's chains read.
     found_chains = contract_to_chains(split_merged_ops(theirs, ours))
     pairs = cut_pairs(pair_chains(expected_chains, found_chains))
-    return _Paired(pairs, folds, params, _count_params(expected_chains))
+    scales = len(whole.ops) - len(plain.ops)
+    return _Paired(pairs, folds, params, _count_params(expected_chains), scales)
 
 
 def _limit_lines(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -381,6 +384,13 @@ def _write_norm_notes(folds: Sequence[FoldedNorm], match: Match) -> Iterator[str
         )
     if written:
         yield _write_norm_note(written, "written as a scale and a shift")
+
+
+def _scale_notes(number: int) -> Iterator[str]:
+    if number:
+        verb = "is" if number == 1 else "are"
+        norms = "batch norms that are written as a scale and a shift"
+        yield f"{format_count(number, 'scale')} before {norms} {verb} not told from the norms' own"
 
 
 def _write_norm_note(number: int, how: str, more: str = "") -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from archspec.compare.simplify import (
+    by_plainest_kind,
     count_channels,
     drop_repeated_relus,
     drop_undone_shuffles,
@@ -35,7 +36,9 @@ class ResolvedReads:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = merge_sums(fuse_gates(drop_repeated_relus(drop_undone_shuffles(graph))))
+        self.graph = merge_sums(
+            fuse_gates(drop_repeated_relus(drop_undone_shuffles(by_plainest_kind(graph))))
+        )
         self.ops = dict(self.graph.ops)
         self.reads: dict[str, tuple[str, ...]] = {}
         self.regions: dict[str, str] = {}

@@ -14,7 +14,7 @@ from functools import cached_property
 from archspec.compare.chains import Chain
 from archspec.compare.concat_sources import ResolvedReads
 from archspec.compare.match import Match
-from archspec.compare.simplify import drop_whole_crops
+from archspec.compare.simplify import as_it_is_read
 
 LackingValues = Mapping[str, frozenset[str]]
 """Values by the chain that reads them, or reads them not."""
@@ -103,7 +103,7 @@ class _ConnectionFaults:
     @cached_property
     def leaves(self) -> Mapping[str, tuple[str, ...]]:
         """What each concatenation of the spec joins, nested ones and idle operators written out."""
-        written = ResolvedReads(drop_whole_crops(self.match.spec)).leaves
+        written = ResolvedReads(as_it_is_read(self.match.spec)).leaves
         return {name: parts for name, parts in written.items() if parts != (name,)}
 
     @cached_property

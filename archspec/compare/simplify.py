@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.shapes import Shape
 from archspec.operators.table import OPERATORS
 
 
@@ -27,28 +28,51 @@ def is_idle(op: Op, channels: int) -> bool:
     return OPERATORS[op.kind].is_idle(op.attrs, channels)
 
 
-def drop_whole_crops(graph: Graph) -> Graph:
-    """Return a spec's graph without the crops that cut nothing off;
-    readers leave those of a file out.
+def as_it_is_read(graph: Graph) -> Graph:
+    """Return a spec's graph as readers give that of a file.
+
+    Crops that cut nothing off are left out, and a maximum of the whole map is a global pool.
     """
-    crops = [op for op in graph.ops.values() if op.kind == "crop"]
-    if not crops:
+    if not any(op.kind in ("crop", "max_pool") for op in graph.ops.values()):
         return graph
     shapes, _ = infer_shapes(graph)
     whole: dict[str, str] = {}
-    for op in crops:
-        if tuple(op.attrs["size"]) == shapes[op.inputs[0]][1:]:
+    for op in graph.ops.values():
+        if op.kind == "crop" and tuple(op.attrs["size"]) == shapes[op.inputs[0]][1:]:
             whole[op.name] = op.inputs[0]
     ops: dict[str, Op] = {}
     for name, op in graph.ops.items():
         if name not in whole:
-            ops[name] = _reroute(op, whole)
+            ops[name] = _reroute(_global(op, shapes), whole)
     return replace(graph, ops=ops)
 
 
 def _reroute(op: Op, passed: Mapping[str, str]) -> Op:
     """The operator, reading what stands before those that are passed by."""
     return replace(op, inputs=tuple(passed.get(source, source) for source in op.inputs))
+
+
+def _global(op: Op, shapes: Mapping[str, Shape]) -> Op:
+    pixels = shapes[op.inputs[0]][1:] if op.kind == "max_pool" else ()
+    if pixels != (op.attrs.get("kernel"),) * 2 or op.attrs["padding"] or pixels == (1, 1):
+        return op
+    return replace(op, kind="global_max_pool", attrs={"keep": True})
+
+
+def by_plainest_kind(graph: Graph) -> Graph:
+    """Return the graph with each operator as the plainest kind that it is: what has fewer attributes."""
+    ops = {name: _plainest(op) for name, op in graph.ops.items()}
+    return replace(graph, ops=ops) if ops != graph.ops else graph
+
+
+def _plainest(op: Op) -> Op:
+    row = OPERATORS[op.kind]
+    kind = row.same_as(op.attrs)
+    if not kind:
+        return op
+    left_out = {*row.required} - {*OPERATORS[kind].required}
+    attrs = {key: value for key, value in op.attrs.items() if key not in left_out}
+    return replace(op, kind=kind, attrs=attrs)
 
 
 def fuse_gates(graph: Graph) -> Graph:
@@ -73,38 +97,96 @@ def fuse_gates(graph: Graph) -> Graph:
 
 
 def drop_repeated_relus(graph: Graph) -> Graph:
-    """Return the graph without a ReLU before another or before a ReLU6,
-    which cut off the same and more.
+    """Return the graph with two in a row that cut off values as one that cuts off the same.
+
+    Each is called as what is best known: a ReLU, a ReLU6, else a hard tanh.
     """
-    ops = graph.ops
-    passed = dict[str, str]()
-    for op in ops.values():
-        before = ops[op.inputs[0]] if OPERATORS[op.kind].is_clamp else op
-        if before is not op and before.kind == "relu":
-            passed[op.name] = passed.get(before.name, before.inputs[0])
-    if not passed:
+    ops = dict(graph.ops)
+    for op in graph.ops.values():
+        bounds = _interval(op)
+        if bounds is None:
+            continue
+        x = ops[op.inputs[0]]
+        before = _interval(x)
+        both = None if before is None else _within(before, bounds)
+        made = both or bounds
+        ops[op.name] = replace(_between(op, *made), inputs=x.inputs if both else op.inputs)
+    if ops == graph.ops:
         return graph
-    kept = dict(ops)
-    for name, source in passed.items():
-        kept[name] = replace(ops[name], inputs=(source,))
-    return replace(graph, ops=keep_leading_to(graph.outputs, kept))
+    return replace(graph, ops=keep_leading_to(graph.outputs, ops))
+
+
+def _interval(op: Op) -> tuple[float, float] | None:
+    interval = OPERATORS[op.kind].interval
+    return None if interval is None else interval(op.attrs)
+
+
+def _within(first: tuple[float, float], then: tuple[float, float]) -> tuple[float, float] | None:
+    """The bounds of two in a row; None where nothing is left between them."""
+    low, high = (min(max(bound, then[0]), then[1]) for bound in first)
+    return (low, high) if low < high else None
+
+
+def _between(op: Op, low: float, high: float) -> Op:
+    for kind, row in OPERATORS.items():
+        if row.interval is not None and not row.settings and row.interval({}) == (low, high):
+            return replace(op, kind=kind, attrs={})
+    return replace(op, kind="hard_tanh", attrs={"low": low, "high": high})
 
 
 def drop_undone_shuffles(graph: Graph) -> Graph:
-    """Return the graph without two shuffles in a row of which the second undoes the first."""
+    """Return the graph without two operators in a row of which the second undoes the first: shuffles of any kind."""
     ops, channels, passed = graph.ops, dict[str, int](), dict[str, str]()
     for op in ops.values():
         channels[op.name] = count_channels(op, channels)
-        before = ops[op.inputs[0]] if op.kind == "shuffle" else op
-        if before is op or before.kind != "shuffle" or op.name in graph.outputs:
+        if len(op.inputs) != 1 or op.name in graph.outputs:
             continue
+        before = ops[op.inputs[0]]
         # g groups of c are transposed to c groups of g, and so back again.
-        if before.attrs["groups"] * op.attrs["groups"] == channels[op.name]:
+        if before.inputs and _is_undone(before, op, channels[op.name]):
             passed[op.name] = passed.get(before.inputs[0], before.inputs[0])
     if not passed:
         return graph
     kept = {name: _reroute(op, passed) for name, op in ops.items()}
     return replace(graph, ops=keep_leading_to(graph.outputs, kept))
+
+
+def _is_undone(op: Op, behind: Op, channels: int) -> bool:
+    if op.kind == behind.kind == "shuffle":
+        return bool(op.attrs["groups"] * behind.attrs["groups"] == channels)
+    return OPERATORS[op.kind].undone_by == behind.kind and op.attrs == behind.attrs
+
+
+def written_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
+    """Return both graphs, without scales before batch norms where the file writes norms as scales.
+
+    Which of several factors in a row is the norm's own, such a file does not tell.
+    """
+    is_written = any(
+        op.kind == "batch_norm" and op.attrs.get("eps", 0) is None for op in found.ops.values()
+    )
+    return (_without_scales(spec), _without_scales(found)) if is_written else (spec, found)
+
+
+def _without_scales(graph: Graph) -> Graph:
+    ops = graph.ops
+    read = Counter(source for op in ops.values() for source in op.inputs)
+    passed = dict[str, str]()
+    for op in ops.values():
+        scale = ops[op.inputs[0]] if op.kind == "batch_norm" else op
+        while scale is not op and scale.kind == "scale" and read[scale.name] == 1:
+            passed[scale.name], scale = scale.inputs[0], ops[scale.inputs[0]]
+    if not passed:
+        return graph
+    kept = (op for op in ops.values() if op.name not in passed)
+    made = [replace(op, inputs=tuple(_behind(passed, each) for each in op.inputs)) for op in kept]
+    return replace(graph, ops={op.name: op for op in made})
+
+
+def _behind(passed: Mapping[str, str], name: str) -> str:
+    while name in passed:
+        name = passed[name]
+    return name
 
 
 def merge_sums(graph: Graph) -> Graph:

@@ -79,6 +79,8 @@ class _GraphBuilder:
         self.shapes: dict[str, Shape] = {}
         self.origins: dict[str, Path] = {}
         """The path in the spec of the step that each operator comes from."""
+        self.layers = 0
+        """Dense layers that were made."""
         self.mismatches: dict[str, Diagnostic] = {}
         """By place: steps that give other channels than the spec says."""
 
@@ -143,8 +145,14 @@ class _GraphBuilder:
             tuple(widths.items()),
             spec.norm,
             spec.activation,
+            depth=self.depth(),
             first=first,
         )
+
+    def depth(self) -> float:
+        """Return which share of the layers stands before what is made next; 1 behind the last one."""
+        last = sum(block.layers for block in self.spec.blocks) - 1
+        return min(self.layers / max(last, 1), 1.0)
 
     def with_dropout(self, part: Part) -> Part:
         """Return the declaration of a part between layers,
@@ -247,6 +255,7 @@ class _GraphBuilder:
         widths = {"out": growth, "k": growth, "bottleneck": block.bottleneck * growth}
         part = self.declare_part(block.steps_of_layer(index), value, **widths)
         part = replace(part, drop_rate=block.drop_rate, drop_after=self.spec.drop_after)
+        self.layers += 1
         origin = self.find_block_origin()
         own = (*origin, "layer_at", str(index)) if index in block.steps_at else ()
         self.add_region(
@@ -293,9 +302,8 @@ class _GraphBuilder:
         if block.aggregate is None:
             return False
         steps = block.aggregate.steps_resolved()
-        return bool(
-            expand_part(self.with_dropout(self.declare_part(steps, value, first=None, out=1)))
-        )
+        part = replace(self.declare_part(steps, value, first=None, out=1), depth=1.0)
+        return bool(expand_part(self.with_dropout(part)))
 
     def add_aggregation(self, name: str, block: Block, value: str, parent: str, number: int) -> str:
         if block.aggregate is None:

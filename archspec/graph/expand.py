@@ -18,6 +18,8 @@ from archspec.settings import Path
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
 
 NO_ATTRS: Attrs = MappingProxyType({})
+RATE_DIGITS = 6
+"""Of a rate that grows with depth: more say nothing, and would fill the emitted text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Part:
     drop_after: str = "layer"
     """`conv`: dropout stands behind each convolution,
     and steps that name no rate of their own say nothing."""
+    depth: float = 1.0
+    """How deep it stands in the network: 0 in the first dense layer, 1 in the last and behind it."""
     first: int | None = 1
     """The number of the first operator of a kind; None: a number only where there are several."""
 
@@ -145,11 +149,14 @@ class _Expansion:
     def choose_activation(self, step: StepSpec) -> ActivationSpec:
         return step.settings or self.part.activation
 
-    def add_dropout(self, step: StepSpec, value: int, path: Path, rate: float) -> int:
+    def add_dropout(
+        self, step: StepSpec, value: int, path: Path, rate: float, kind: str = "dropout"
+    ) -> int:
         """A rate of 0 is no operator."""
-        if not rate:
+        row = STEPS[kind].step
+        if row is None or not rate:
             return value
-        return self.add_op(step, "drop", "dropout", (value,), path, {"rate": rate})
+        return self.add_op(step, row.base_name, kind, (value,), path, {"rate": rate})
 
 
 def _walk_steps(steps: tuple[StepSpec, ...]) -> Iterator[StepSpec]:
@@ -169,7 +176,8 @@ def _add_operator(
     row = STEPS[step.kind]
     assert row.step is not None
     attrs = row.step.attrs(step.settings, expansion.count_channels(value), known)
-    return expansion.add_op(step, row.step.base_name, row.kind, (value,), path, attrs)
+    kind = row.step.kinds[step.settings.kind] if row.step.kinds else row.kind
+    return expansion.add_op(step, row.step.base_name, kind, (value,), path, attrs)
 
 
 def _add_conv(
@@ -203,10 +211,13 @@ def _add_activation(
 def _add_dropout(
     expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
 ) -> int:
-    usual = expansion.part.drop_rate if expansion.part.drop_after == "layer" else 0.0
-    return expansion.add_dropout(
-        step, value, path, usual if step.settings.rate is None else step.settings.rate
-    )
+    """Dropout of any kind: the part's rate where it names none, which may grow with depth."""
+    part, rate = expansion.part, step.settings.rate
+    if rate is None:
+        rate = part.drop_rate if part.drop_after == "layer" else 0.0
+    if getattr(step.settings, "over", None) == "depth":
+        rate = round(rate * part.depth, RATE_DIGITS)
+    return expansion.add_dropout(step, value, path, rate, step.kind)
 
 
 def _add_squeeze_excite(
@@ -238,10 +249,10 @@ def _add_branches(
 
 _MAKERS: Mapping[str, Callable[[_Expansion, StepSpec, int, KnownWidths, Path], int]] = {
     **dict.fromkeys(STEPS, _add_operator),
+    **{name: _add_dropout for name, row in STEPS.items() if row.is_of_training},
     "conv": _add_conv,
     "norm": _add_norm,
     "activation": _add_activation,
-    "dropout": _add_dropout,
     "squeeze_excite": _add_squeeze_excite,
     "branches": _add_branches,
 }
@@ -250,6 +261,5 @@ _MAKERS: Mapping[str, Callable[[_Expansion, StepSpec, int, KnownWidths, Path], i
 # Base names of the operators that a step comes to, where they are not its kind.
 _BASE_NAMES: Mapping[str, tuple[str, ...]] = {
     **{name: (row.step.base_name,) for name, row in STEPS.items() if row.step},
-    "dropout": ("drop",),
     "branches": ("join",),
 }

@@ -25,7 +25,7 @@ from archspec.lift.shorten import shorten
 from archspec.lift.skips import resolve_skips
 from archspec.lift.spec_values import make_spec_values
 from archspec.lift.structure import Stages, split_into_stages
-from archspec.operators.table import ACTIVATIONS, OPERATORS
+from archspec.operators.table import ACTIVATIONS, GLOBAL_POOLS, OPERATORS
 from archspec.spec.load import validate
 from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expand_short_forms
@@ -142,7 +142,7 @@ def _note_biased_convs(found: Graph) -> list[str]:
     for op in found.ops.values():
         if op.kind in active:
             activated.update(op.inputs)
-        if op.kind == "global_avg_pool":
+        if op.kind in GLOBAL_POOLS:
             means.add(op.name)
     count = 0
     for op in found.ops.values():

@@ -58,13 +58,15 @@ def choose_style(steps: Sequence[Step]) -> Style:
         ]
     )
     told = {key: value for key, value in (("groups", groups), ("eps", eps)) if value is not None}
-    active = [
-        (step.kind, shorten_float(step.attrs.get("slope")))
-        for step in steps
-        if step.kind in ACTIVATIONS
-    ]
-    activation, slope = _find_most_common(active) or ("relu", None)
-    return Style(NormSpec(kind=kind, **told), ActivationSpec(kind=activation, slope=slope))
+    active = [(step.kind, *told_settings(step)) for step in steps if step.kind in ACTIVATIONS]
+    activation, *settings = _find_most_common(active) or ("relu",)
+    return Style(NormSpec(kind=kind, **told), ActivationSpec(kind=activation, **dict(settings)))
+
+
+def told_settings(step: Step) -> tuple[tuple[str, float], ...]:
+    """Return the settings of an activation that the file tells, each with its shortest number."""
+    told = ((key, shorten_float(step.attrs.get(key))) for key in OPERATORS[step.kind].settings)
+    return tuple((key, value) for key, value in told if value is not None)
 
 
 def _find_most_common(values: Sequence[Any]) -> Any:

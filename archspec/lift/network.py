@@ -114,7 +114,27 @@ def make_network(graph: Graph, where: str) -> Network:
     for name, reads in joins.reads.items():
         collected.add_node(joins.ops[name], reads)
     outputs = tuple(collected.add_join(joins.leaves[name]) for name in joins.graph.outputs)
-    return Network(collected.nodes, outputs)
+    return Network(_in_its_groups(collected.nodes), outputs)
+
+
+def _in_its_groups(nodes: Mapping[str, Node]) -> Mapping[str, Node]:
+    """The nodes, where all group norms have as many groups, with that of as many channels as one of them.
+
+    It is an instance norm as well, and so it was read; its neighbours tell what it was meant for.
+    """
+    norms = [node.op for node in nodes.values() if node.kind == "group_norm"]
+    groups = {op.attrs["groups"] for op in norms}
+    if len(groups) != 1:
+        return nodes
+    (number,) = groups
+    return {name: _grouped(node, number) for name, node in nodes.items()}
+
+
+def _grouped(node: Node, groups: int) -> Node:
+    if node.kind != "instance_norm" or node.op.attrs["channels"] != groups:
+        return node
+    attrs = {**node.op.attrs, "groups": groups}
+    return replace(node, op=replace(node.op, kind="group_norm", attrs=attrs))
 
 
 @dataclass

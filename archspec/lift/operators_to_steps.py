@@ -16,7 +16,19 @@ MAX_NESTED = 8
 """Branches inside branches."""
 
 # What parts must share to be one list of steps; widths may follow a rule.
-_WINDOW = ("kernel", "stride", "padding", "dilation", "bias", "keep", "factor", "mode")
+_WINDOW = (
+    "kernel",
+    "stride",
+    "padding",
+    "dilation",
+    "bias",
+    "keep",
+    "factor",
+    "mode",
+    "value",
+    "align_corners",
+    "standardized",
+)
 # The operators of a squeeze-and-excitation; "" is an activation, and then a gate.
 _GATE = ("global_avg_pool", "conv", "", "conv", "")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
@@ -150,9 +162,9 @@ def _as_squeeze_excite(step: Step) -> Step | None:
         return None
     mean, reduce, active, expand, last = gate
     # The step squeeze_excite has no settings for these, so each must be what the step makes.
-    is_plain = active.kind in ACTIVATIONS and not active.attrs.get("slope")
-    is_gated = mean.attrs.get("keep") and OPERATORS[last.kind].is_gate
-    if not (_is_pointwise(reduce) and _is_pointwise(expand) and is_plain and is_gated):
+    is_gated = mean.attrs.get("keep") and last.kind in OPERATORS and OPERATORS[last.kind].is_gate
+    is_pointwise = _is_pointwise(reduce) and _is_pointwise(expand)
+    if not (is_pointwise and _is_usual(active) and is_gated):
         return None
     attrs = MappingProxyType({"inner": reduce.out_channels})
     return Step(
@@ -162,3 +174,11 @@ def _as_squeeze_excite(step: Step) -> Step | None:
 
 def _is_pointwise(step: Step) -> bool:
     return all(step.attrs.get(key, False) == value for key, value in _POINT.items())
+
+
+def _is_usual(step: Step) -> bool:
+    """An activation whose settings are its kind's own."""
+    if step.kind not in ACTIVATIONS:
+        return False
+    usual = OPERATORS[step.kind].settings
+    return all(step.attrs.get(key) in (None, value) for key, value in usual.items())

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from archspec.connectivity_rules import sources_of_output
 from archspec.graph.expand import ExpandedOp, Part, expand_part
+from archspec.operators.activations import ActivationSettings
 from archspec.spec.block import AggregateSpec
 from archspec.spec.load import validate
 from archspec.spec.model import Block, Spec
@@ -83,7 +84,7 @@ _SETTING_ORDER = (
         "eps",
         "groups",
     ),
-    "slope",
+    *(key for key in ActivationSettings.model_fields if key != "kind"),
 )
 """In this order."""
 

@@ -20,7 +20,7 @@ from archspec.lift.operators_to_steps import Step, walk_steps
 from archspec.lift.step_lists import write_steps
 from archspec.lift.structure import Stages
 from archspec.lift.transitions import POOLS, describe_parts
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.spec.head import HeadSpec
 from archspec.spec.stem import StemSpec
 from archspec.spec.templates import load_templates
@@ -213,7 +213,9 @@ def _find_head_start(tail: Sequence[Step]) -> int:
     at its mean over the pixels, or where nothing before it makes new maps.
     """
     kinds = [step.kind for step in tail]
-    start = kinds.index("global_avg_pool") if "global_avg_pool" in kinds else _find_pixel_head(tail)
+    pools = (place for place, kind in enumerate(kinds) if kind in GLOBAL_POOLS)
+    start = next(pools, None)
+    start = _find_pixel_head(tail) if start is None else start
     return start if "conv" in kinds[:start] else 0
 
 

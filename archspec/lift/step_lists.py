@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from archspec.lift.matching_steps import PartInstance, Style, is_same_value, shorten_float
+from archspec.lift.matching_steps import (
+    PartInstance,
+    Style,
+    is_same_value,
+    shorten_float,
+    told_settings,
+)
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step
-from archspec.operators.convolutions import same_padding
+from archspec.operators.convolutions import WEIGHT_EPS, same_padding
 from archspec.operators.operator import Operator
 from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, norm_name
 from archspec.operators.widths import width_of
@@ -199,6 +205,7 @@ def _write_conv(made: _StepWriter, places: Sequence[Place]) -> Any:
     groups = "depthwise" if depthwise else _find_common(places, "groups", 1)
     width = {} if depthwise else made.write_conv_width(places)
     said |= {"dilation": dilation, "groups": groups, "bias": _find_common(places, "bias", False)}
+    said |= _standardized(places)
     usual = {"stride": 1, "dilation": 1, "groups": 1, "bias": False}
     return {
         "conv": {
@@ -206,6 +213,16 @@ def _write_conv(made: _StepWriter, places: Sequence[Place]) -> Any:
             **_drop_usual(said, {**usual, "padding": same_padding(said["kernel"], dilation)}),
         }
     }
+
+
+def _standardized(places: Sequence[Place]) -> dict[str, Any]:
+    """What is said of convolutions whose filters are standardized; nothing of others."""
+    if not _find_common(places, "standardized", False):
+        return {}
+    eps = shorten_float(_find_common(places, "weight_eps", None))
+    return (
+        {"standardized": True} if eps == WEIGHT_EPS else {"standardized": True, "weight_eps": eps}
+    )
 
 
 def _write_conv_transpose(made: _StepWriter, places: Sequence[Place]) -> Any:
@@ -240,13 +257,16 @@ def _write_norm(made: _StepWriter, places: Sequence[Place]) -> Any:
 
 
 def _write_activation(made: _StepWriter, places: Sequence[Place]) -> Any:
-    slopes = [step.attrs["slope"] for step, _ in places if step.attrs.get("slope") is not None]
-    if any(not is_same_value(slopes[0], other) for other in slopes):
-        raise Unliftable(places[0][0].op, "has another slope than others in its place")
     kind, usual = places[0][0].kind, made.style.activation
-    if kind == usual.kind and (not slopes or is_same_value(usual.slope, shorten_float(slopes[0]))):
+    told = dict[str, float]()
+    for step, _ in places:
+        for key, value in told_settings(step):
+            if value != told.setdefault(key, value):
+                raise Unliftable(places[0][0].op, f"has another {key} than others in its place")
+    if kind == usual.kind and {**usual.own_settings, **told} == usual.own_settings:
         return "activation"
-    return {"activation": {"kind": kind, "slope": shorten_float(slopes[0])} if slopes else kind}
+    settings = _drop_usual(told, OPERATORS[kind].settings)
+    return {"activation": {"kind": kind, **settings} if settings else kind}
 
 
 def _write_slice(made: _StepWriter, places: Sequence[Place]) -> Any:
@@ -265,9 +285,12 @@ def _write_operator(made: _StepWriter, places: Sequence[Place]) -> Any:
         setting: _find_common(places, attribute, row.defaults.get(attribute))
         for setting, attribute in step.said.items()
     }
+    named = {kind: name for name, kind in step.kinds.items()}
+    said |= {"kind": named[row.kind]} if named else {}
     fields = step.settings.model_fields
     usual = {name: field.default for name, field in fields.items() if not field.is_required()}
-    return _write_kind(step.name, _drop_usual({**made.write_widths(row, places), **said}, usual))
+    told = {setting: value for setting, value in said.items() if value is not None}
+    return _write_kind(step.name, _drop_usual({**made.write_widths(row, places), **told}, usual))
 
 
 _WRITERS: Mapping[str, Callable[[_StepWriter, Sequence[Place]], Any]] = {

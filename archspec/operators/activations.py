@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import pi, sqrt
+from math import inf, pi, sqrt
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -16,12 +16,23 @@ Pattern = Any
 """What a value is made of: see archspec/readers/fusion.py."""
 
 
+Bound = Annotated[float, Field(strict=True, ge=-1_000, le=1_000, allow_inf_nan=False)]
+
+
 class ActivationSettings(SpecModel):
     """Settings of all activations; each kind has some of them, with a default of its own."""
 
     kind: str = "relu"
     slope: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = None
     """Of negative values: of leaky_relu (0.01 where absent), at the start of prelu (0.25)."""
+    alpha: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] | None = None
+    """Of elu: large negative values become -alpha; 1 where absent."""
+    beta: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] | None = None
+    """Of softplus: how sharp its bend is; 1 where absent."""
+    low: Bound | None = None
+    """Of hard_tanh: what smaller values become; -1 where absent."""
+    high: Bound | None = None
+    """Of hard_tanh: what larger values become; 1 where absent."""
 
 
 def _slopes(attrs: Attrs) -> Mapping[str, Shape]:
@@ -35,6 +46,30 @@ def _called(text: str) -> MindSpore:
 def _plain(kind: str) -> Callable[[Any], Any]:
     """Reads a node that is this activation, whatever its inputs and attributes."""
     return lambda node: node.elementwise(kind)
+
+
+def _elu(node: Any) -> Any:
+    return node.elementwise("elu", alpha=node.number("alpha", 1.0))
+
+
+def _elu_in_mindir(node: Any) -> Any:
+    return node.elementwise("elu", alpha=node.number("alpha", 1.0, 1))
+
+
+def _softplus(node: Any) -> Any:
+    return node.elementwise("softplus", beta=1.0)
+
+
+def _elu_call(attrs: Attrs, ins: str) -> Mapping[str, str]:
+    """MindSpore's own knows an alpha of 1 alone."""
+    if attrs["alpha"] == 1:
+        return {"elu": "ops.elu"}
+    return {"elu": "elu", "unusual": "yes"}
+
+
+def _bounds_in_order(attrs: Attrs) -> str:
+    low, high = attrs["low"], attrs["high"]
+    return "" if low < high else f"low (={low}) must be less than high (={high})"
 
 
 def _leaky_relu(node: Any) -> Any:
@@ -95,6 +130,63 @@ _TANH_GELUS = tuple(
 )
 _SHIFTED_RELU6: Pattern = ("relu6", None, ("plus", 3.0, "x"))
 
+_ELU_OF_ONE: Pattern = ("elu", {"alpha": 1.0}, "x")
+_ELU: Pattern = ("select", None, ("greater", 0.0, "x"), "x", ("times", "alpha", _ELU_OF_ONE))
+
+_TWO_SIGMOIDS: Pattern = (
+    "subtract",
+    None,
+    ("sigmoid", None, ("times", 2.0, "x")),
+    ("sigmoid", None, ("times", -2.0, "x")),
+)
+
+_SOFTPLUS_OF_ONE: Pattern = ("softplus", {"beta": 1.0}, "x")
+_SIGMOID: Pattern = ("sigmoid", None, "x")
+_SHARE: Pattern = ("multiply", None, _SIGMOID, ("from", 2.0, _SIGMOID))
+_MISHES: tuple[Pattern, ...] = (
+    ("multiply", None, "x", ("tanh", None, _SOFTPLUS_OF_ONE)),
+    ("multiply", None, "x", ("divide", None, _SHARE, ("from", 2.0, _SHARE))),
+)
+
+_SCALED: Pattern = ("times", "beta", "x")
+_LINEAR_ABOVE = 20.0
+_SOFTPLUS: Pattern = ("softplus", {"beta": "beta"}, "x")
+_SOFTPLUSES: tuple[tuple[Attrs, Pattern], ...] = (
+    ({}, ("times", "1/beta", ("softplus", {"beta": 1.0}, _SCALED))),
+    ({}, ("select", None, ("greater", _LINEAR_ABOVE, _SCALED), "x", _SOFTPLUS)),
+    ({"beta": 1.0}, ("select", None, ("greater", _LINEAR_ABOVE, "x"), "x", _SOFTPLUS_OF_ONE)),
+)
+"""Where beta x is above 20 frameworks take x itself, which is 2e-9 / beta more."""
+
+_CLAMPS: tuple[Pattern, ...] = (
+    ("at_most", "high", ("at_least", "low", "x")),
+    ("at_least", "low", ("at_most", "high", "x")),
+)
+
+_ELU_TEXT = '''\
+def elu(x, alpha):
+    """MindSpore's own knows an alpha of 1 alone on a CPU."""
+    return ops.where(x > 0, x, alpha * ops.elu(x))
+'''
+_TANH_TEXT = '''\
+def tanh(x):
+    """MindSpore's own is 1e-4 off on a CPU."""
+    return ops.sigmoid(2 * x) - ops.sigmoid(-2 * x)
+'''
+_MISH_TEXT = '''\
+def mish(x):
+    """x tanh(log(1 + exp(x))); MindSpore's own is NaN above 88 on a CPU, its slope 1e-3 off."""
+    s = ops.sigmoid(x)
+    t = s * (2 - s)
+    return x * (t / (2 - t))
+'''
+
+
+def _defined(kind: str, text: str) -> MindSpore:
+    """A function of the module's own."""
+    return MindSpore(call=f"{kind}({{x}})", definition=text, name=kind, is_inline=True)
+
+
 ROWS = (
     Operator(
         "relu",
@@ -103,6 +195,7 @@ ROWS = (
         family="activation",
         is_clamp=True,
         is_never_negative=True,
+        interval=lambda attrs: (0.0, inf),
         mindir={"ReLU": _plain("relu")},
         onnx={"Relu": _plain("relu")},
     ),
@@ -113,6 +206,7 @@ ROWS = (
         family="activation",
         is_clamp=True,
         is_never_negative=True,
+        interval=lambda attrs: (0.0, 6.0),
         mindir={"ReLU6": _plain("relu6")},
     ),
     Operator(
@@ -120,6 +214,7 @@ ROWS = (
         same_shape,
         _called("ops.silu({x})"),
         family="activation",
+        other_names=("swish",),
         patterns=(({}, ("multiply", None, "x", ("sigmoid", None, "x"))),),
         mindir={"SiLU": _plain("silu")},
         onnx={"com.microsoft::QuickGelu": _quick_gelu},
@@ -139,6 +234,7 @@ ROWS = (
         same_shape,
         _called("ops.hardswish({x})"),
         family="activation",
+        other_names=("hswish", "hardsilu"),
         patterns=(
             ({}, ("multiply", None, "x", ("hard_sigmoid", None, "x"))),
             ({}, ("times", 1 / 6, ("multiply", None, "x", _SHIFTED_RELU6))),
@@ -151,6 +247,7 @@ ROWS = (
         same_shape,
         _called("ops.leaky_relu({x}, {slope})"),
         family="activation",
+        other_names=("lrelu",),
         required=("slope",),
         settings={"slope": 0.01},
         onnx={"LeakyRelu": _leaky_relu},
@@ -182,10 +279,69 @@ ROWS = (
         _called("ops.hardsigmoid({x})"),
         family="activation",
         is_never_negative=True,
+        other_names=("hsigmoid",),
         is_gate=True,
         times_input="hard_swish",
         patterns=(({}, ("times", 1 / 6, _SHIFTED_RELU6)),),
         mindir={"HSigmoid": _plain("hard_sigmoid")},
         onnx={"HardSigmoid": _hard_sigmoid},
+    ),
+    Operator(
+        "elu",
+        same_shape,
+        MindSpore(
+            call="{elu}({x}, {alpha})",
+            arguments=_elu_call,
+            general=_ELU_TEXT,
+            name="elu",
+            is_inline=True,
+        ),
+        family="activation",
+        required=("alpha",),
+        settings={"alpha": 1.0},
+        patterns=(({}, _ELU),),
+        mindir={"Elu": _elu_in_mindir},
+        onnx={"Elu": _elu},
+    ),
+    Operator(
+        "mish",
+        same_shape,
+        _defined("mish", _MISH_TEXT),
+        family="activation",
+        patterns=tuple(({}, pattern) for pattern in _MISHES),
+        mindir={"Mish": _plain("mish")},
+        onnx={"Mish": _plain("mish")},
+    ),
+    Operator(
+        "tanh",
+        same_shape,
+        _defined("tanh", _TANH_TEXT),
+        family="activation",
+        patterns=(({}, _TWO_SIGMOIDS),),
+        mindir={"Tanh": _plain("tanh")},
+        onnx={"Tanh": _plain("tanh")},
+    ),
+    Operator(
+        "softplus",
+        same_shape,
+        _called("ops.softplus({x}, {beta}, 20)"),
+        family="activation",
+        required=("beta",),
+        settings={"beta": 1.0},
+        patterns=_SOFTPLUSES,
+        mindir={"Softplus": _softplus},
+        onnx={"Softplus": _softplus},
+    ),
+    Operator(
+        "hard_tanh",
+        same_shape,
+        _called("ops.clamp({x}, {low}, {high})"),
+        family="activation",
+        required=("low", "high"),
+        settings={"low": -1.0, "high": 1.0},
+        fault=_bounds_in_order,
+        other_names=("htanh",),
+        interval=lambda attrs: (attrs["low"], attrs["high"]),
+        patterns=tuple(({}, pattern) for pattern in _CLAMPS),
     ),
 )

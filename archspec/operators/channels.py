@@ -1,14 +1,17 @@
-"""Operators that choose, order or join channels, and sums and products of several values."""
+"""Operators that choose, order, scale or join channels, and sums and products of several values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
-from archspec.operators.shapes import Shape, ShapeFault, expect_map, sizes
+from archspec.operators.shapes import Shape, ShapeFault, expect_map, of_its_channels, sizes
 from archspec.operators.widths import Border, Width, width_of
-from archspec.settings import Channels, SpecModel
+from archspec.settings import Channels, SpecModel, broken_rule
 
 
 class SliceStep(SpecModel):
@@ -18,6 +21,22 @@ class SliceStep(SpecModel):
     """The first where absent."""
     stop: Width | None = None
     """All the others where absent."""
+
+
+class ScaleStep(SpecModel):
+    """All values times a constant, or each channel times a learned factor (Touvron et al. 2021)."""
+
+    value: Annotated[float, Field(strict=True, gt=0, le=1_000, allow_inf_nan=False)] | None = None
+    """The constant, such as 0.2 in a residual; the factors are learned where it is absent."""
+    initial: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1e-6
+    """What learned factors start from."""
+
+    @model_validator(mode="after")
+    def _constant_or_learned(self) -> Self:
+        if self.value is not None and "initial" in self.model_fields_set:
+            rule = "value and initial exclude each other: a constant is not learned"
+            raise broken_rule("initial", rule)
+        return self
 
 
 class ShuffleStep(SpecModel):
@@ -31,6 +50,28 @@ def _slice_attrs(step: SliceStep, ins: int, known: Widths) -> Attrs:
     start = 0 if step.start is None else width_of(step.start, known)
     stop = ins if step.stop is None else width_of(step.stop, known)
     return {"start": start, "stop": stop}
+
+
+def _scale_attrs(scale: ScaleStep, ins: int, known: Widths) -> Attrs:
+    if scale.value is not None:
+        return {"value": scale.value}
+    return {"channels": ins, "initial": scale.initial}
+
+
+def _is_learned(attrs: Attrs) -> bool:
+    return "value" not in attrs
+
+
+def _factors(attrs: Attrs) -> Mapping[str, Shape]:
+    return {"gamma": (attrs["channels"],)} if _is_learned(attrs) else {}
+
+
+def _scale_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    return of_its_channels(attrs, inputs) if _is_learned(attrs) else inputs[0]
+
+
+def _is_one(attrs: Attrs, channels: int) -> bool:
+    return bool(attrs.get("value") == 1)
 
 
 def _shuffle_attrs(shuffle: ShuffleStep, ins: int, known: Widths) -> Attrs:
@@ -115,6 +156,17 @@ def _always(attrs: Attrs) -> bool:
     return True
 
 
+_LAYER_SCALE = '''\
+class LayerScale(nn.Cell):
+    """A learned factor for each channel of (N, C, H, W) or (N, C), `initial` at first."""
+
+    def __init__(self, channels, initial):
+        super().__init__()
+        self.gamma = Parameter(initializer(initial, (channels,)))
+
+    def construct(self, x):
+        return x * (self.gamma if x.ndim == 2 else ops.reshape(self.gamma, (-1, 1, 1)))
+'''
 _SLICE = '''\
 class Slice(nn.Cell):
     """Channels `start` to `stop`, the latter left out."""
@@ -159,6 +211,26 @@ ROWS = (
         keeps_logits=True,
         hint="a divisor of the channels",
         step=Step("shuffle", ShuffleStep, _shuffle_attrs, said={"groups": "groups"}),
+    ),
+    Operator(
+        "scale",
+        _scale_shape,
+        MindSpore(
+            cell="{name}({ins}, {initial})",
+            call="{x} * {value}",
+            definition=_LAYER_SCALE,
+            name="LayerScale",
+            has_state=_is_learned,
+            is_inline=True,
+        ),
+        tensors=_factors,
+        untold=frozenset({"initial"}),
+        is_idle=_is_one,
+        keeps_logits=True,
+        scales_channels=True,
+        remains_of=("times", "norm's scale"),
+        other_names=("layer_scale", "res_scale", "residual_scaling"),
+        step=Step("scale", ScaleStep, _scale_attrs, said={"value": "value", "initial": "initial"}),
     ),
     Operator(
         "concat",

@@ -30,6 +30,10 @@ def same_padding(kernel: int, dilation: int) -> int | None:
     return None if around % 2 else around // 2
 
 
+WEIGHT_EPS = 1e-6
+"""As timm has it."""
+
+
 class ConvStep(SpecModel):
     """A convolution, padded so that a stride of 1 keeps height and width."""
 
@@ -47,6 +51,17 @@ class ConvStep(SpecModel):
     """`depthwise`: as many groups as it reads channels."""
     bias: Flag = False
     """Whether it adds a number to each channel."""
+    standardized: Flag = False
+    """Whether each filter has mean 0 and variance 1 wherever it is used (Qiao et al. 2019)."""
+    weight_eps: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = WEIGHT_EPS
+    """Of a standardized one alone: added to a filter's variance."""
+
+    @model_validator(mode="after")
+    def _eps_of_what_is_standardized(self) -> ConvStep:
+        if "weight_eps" in self.model_fields_set and not self.standardized:
+            rule = "is a setting of what is standardized: true"
+            raise broken_rule("weight_eps", f"weight_eps (={self.weight_eps}) {rule}")
+        return self
 
     @model_validator(mode="after")
     def _says_a_padding_that_no_rule_gives(self) -> ConvStep:
@@ -87,7 +102,7 @@ def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
     padding = conv.padding
     if padding is None:
         padding = same_padding(conv.kernel, conv.dilation)
-    attrs = {
+    attrs: dict[str, Any] = {
         "in_channels": ins,
         "out_channels": ins if conv.width is None else width_of(conv.width, known),
         "kernel": conv.kernel,
@@ -96,6 +111,8 @@ def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
         "dilation": conv.dilation,
         "groups": ins if conv.groups == "depthwise" else conv.groups,
     }
+    if conv.standardized:
+        attrs |= {"standardized": True, "weight_eps": conv.weight_eps}
     return {**attrs, "bias": True} if conv.bias else attrs
 
 
@@ -121,6 +138,8 @@ def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     ins, outs, groups = attrs["in_channels"], attrs["out_channels"], attrs.get("groups", 1)
     if ins % groups or outs % groups:
         raise ShapeFault(f"groups (={groups}) must divide {ins} and {outs}")
+    if attrs.get("standardized") and ins == groups and attrs["kernel"] == 1:
+        raise ShapeFault("standardizes filters of one weight each, of which nothing is left")
     return (outs, *window_pixels(attrs, inputs[0]))
 
 
@@ -195,7 +214,8 @@ def _always(attrs: Attrs) -> bool:
 def _stride_and_unusual(attrs: Attrs, ins: str) -> Mapping[str, str]:
     stride = f", stride={attrs['stride']}" if attrs["stride"] != 1 else ""
     unusual = _unusual(attrs, ins)
-    return {"unusual": unusual, "settings": stride + unusual}
+    special = f", weight_eps={attrs['weight_eps']}" if attrs.get("standardized") else ""
+    return {"unusual": unusual, "special": special, "settings": stride + unusual + special}
 
 
 def _unusual(attrs: Attrs, ins: str) -> str:
@@ -250,8 +270,49 @@ def conv(
         has_bias=bias,
     )
 '''
+_CONV_OF_STANDARDIZED_FILTERS = '''\
+class StandardizedConv2d(nn.Conv2d):
+    """A convolution whose filters have mean 0 and variance 1 wherever they are used."""
+
+    def __init__(self, *sizes, weight_eps, **settings):
+        super().__init__(*sizes, **settings)
+        self.weight_eps = weight_eps
+
+    def construct(self, x):
+        weight = self.weight - ops.mean(self.weight, (1, 2, 3), True)
+        variance = ops.mean(ops.square(weight), (1, 2, 3), True)
+        x = self.conv2d(x, weight * ops.rsqrt(variance + self.weight_eps))
+        return self.bias_add(x, self.bias) if self.has_bias else x
+
+
+def conv(
+    in_channels,
+    out_channels,
+    kernel_size,
+    stride=1,
+    padding=None,
+    dilation=1,
+    groups=1,
+    bias=False,
+    weight_eps=None,
+):
+    """A convolution; without `padding`, a stride of 1 keeps H and W."""
+    settings = {
+        "stride": stride,
+        "pad_mode": "pad",
+        "padding": dilation * (kernel_size - 1) // 2 if padding is None else padding,
+        "dilation": dilation,
+        "group": groups,
+        "has_bias": bias,
+    }
+    sizes = (in_channels, out_channels, kernel_size)
+    if weight_eps is None:
+        return nn.Conv2d(*sizes, **settings)
+    return StandardizedConv2d(*sizes, weight_eps=weight_eps, **settings)
+'''
 
 _WINDOW = ("kernel", "stride", "padding")
+_OF_PLAIN_ONES = ("dilation", "groups", "standardized", "weight_eps")
 _SAID = {name: name for name in (*_WINDOW, "bias")}
 
 ROWS = (
@@ -263,12 +324,20 @@ ROWS = (
             arguments=_stride_and_unusual,
             definition=_CONV,
             general=_CONV_OF_ALL_KINDS,
+            special=_CONV_OF_STANDARDIZED_FILTERS,
         ),
         tensors=_conv_tensors,
         macs=_conv_macs,
         carries=False,
         required=("in_channels", "out_channels", *_WINDOW),
-        defaults={"groups": 1, "dilation": 1, "bias": False, "weights_of": None},
+        defaults={
+            "groups": 1,
+            "dilation": 1,
+            "bias": False,
+            "weights_of": None,
+            "standardized": False,
+            "weight_eps": None,
+        },
         has_filters=True,
         folds_norm=True,
         mixes=_has_one_group,
@@ -278,7 +347,7 @@ ROWS = (
             "conv",
             ConvStep,
             _conv_attrs,
-            said={**_SAID, "dilation": "dilation", "groups": "groups"},
+            said={name: name for name in (*_SAID, *_OF_PLAIN_ONES)},
             widths={"width": "out_channels"},
         ),
     ),

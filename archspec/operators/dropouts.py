@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
-from archspec.operators.operator import Attrs, MindSpore, Operator
-from archspec.operators.shapes import same_shape
+from collections.abc import Sequence
+from typing import Literal
+
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always_idle
+from archspec.operators.shapes import Shape, expect_map, same_shape
+from archspec.settings import Rate, SpecModel
 
 
-def _always_idle(attrs: Attrs, channels: int) -> bool:
-    return True
+class DropoutStep(SpecModel):
+    """Dropout of single values; the part's rate where absent, and nothing at all for a rate of 0."""
 
+    rate: Rate | None = None
+    """Share of the values that are dropped in training."""
+
+
+class Dropout2dStep(SpecModel):
+    """Dropout of whole channels of an image (Tompson et al. 2015)."""
+
+    rate: Rate
+    """Share of the channels that are dropped in training; 0: nothing at all."""
+
+
+class DropPathStep(SpecModel):
+    """Drops all that it reads of an image, and scales the other images up (Huang et al. 2016)."""
+
+    rate: Rate
+    """Share of the images of which nothing is left in training; 0: nothing at all."""
+    over: Literal["depth"] | None = None
+    """`depth`: from 0 in the network's first layer evenly up to `rate` in its last."""
+
+
+def _rate(step: DropoutStep | Dropout2dStep | DropPathStep, ins: int, known: Widths) -> Attrs:
+    return {"rate": step.rate}
+
+
+def _of_maps(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    return expect_map(inputs[0])
+
+
+_DROP_PATH = '''\
+class DropPath(nn.Cell):
+    """In training, nothing of an image in a share `rate` of them, the others scaled up."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.kept = nn.Dropout(p=rate)
+
+    def construct(self, x):
+        if not self.training:
+            return x
+        return x * self.kept(ops.ones((x.shape[0],) + (1,) * (x.ndim - 1), x.dtype))
+'''
 
 ROWS = (
     Operator(
@@ -16,7 +61,27 @@ ROWS = (
         same_shape,
         MindSpore(cell="nn.Dropout(p={rate})"),
         required=("rate",),
-        is_idle=_always_idle,
+        is_idle=always_idle,
         in_training=frozenset({"rate"}),
+        step=Step("dropout", DropoutStep, _rate, base="drop", said={"rate": "rate"}),
+    ),
+    Operator(
+        "dropout2d",
+        _of_maps,
+        MindSpore(cell="nn.Dropout2d(p={rate})"),
+        required=("rate",),
+        is_idle=always_idle,
+        in_training=frozenset({"rate"}),
+        hint="`dropout` drops values of a vector",
+        step=Step("dropout2d", Dropout2dStep, _rate, base="drop", said={"rate": "rate"}),
+    ),
+    Operator(
+        "drop_path",
+        same_shape,
+        MindSpore(cell="{name}({rate})", definition=_DROP_PATH, name="DropPath"),
+        required=("rate",),
+        is_idle=always_idle,
+        in_training=frozenset({"rate"}),
+        step=Step("drop_path", DropPathStep, _rate, said={"rate": "rate"}),
     ),
 )

@@ -1,4 +1,4 @@
-"""Normalisations. Each has a scale and a shift of each channel; they differ in what they average over."""
+"""Normalisations: a scale of each channel, and a shift but for `rms`; they differ in what they average over."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from archspec.operators.operator import Attrs, MindSpore, Operator
 from archspec.operators.shapes import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel
 
+Pattern = Any
+"""What a value is made of: see archspec/readers/fusion.py."""
+
+
+def _over_its_root(x: Pattern) -> tuple[tuple[Attrs, Pattern], ...]:
+    """A value divided by the root of the mean of its square, as it is written."""
+    squares = (("power", 2.0, x), ("multiply", None, x, x))
+    roots = [("sqrt", None, ("plus", "eps", ("mean", None, square))) for square in squares]
+    divided = [("divide", None, x, root) for root in roots]
+    multiplied = [("multiply", None, x, ("reciprocal", None, root)) for root in roots]
+    return tuple(({}, pattern) for pattern in (*divided, *multiplied))
+
+
 _CENTRED = ("subtract", None, "x", ("mean", None, "x"))
-_SQUARES = (("power", 2.0, _CENTRED), ("multiply", None, _CENTRED, _CENTRED))
-
-
-def _divided_by_root_of(square: Any) -> Any:
-    return ("divide", None, _CENTRED, ("sqrt", None, ("plus", "eps", ("mean", None, square))))
-
 
 EPS, MOMENTUM, GROUPS = 1e-5, 0.9, 32
 
@@ -51,6 +58,10 @@ def _affine_tensors(attrs: Attrs) -> Mapping[str, Shape]:
     return dict.fromkeys(("gamma", "beta"), (attrs["channels"],))
 
 
+def _scale_alone(attrs: Attrs) -> Mapping[str, Shape]:
+    return {"gamma": (attrs["channels"],)}
+
+
 def _batch_norm_tensors(attrs: Attrs) -> Mapping[str, Shape]:
     return dict.fromkeys(("moving_mean", "moving_variance", "gamma", "beta"), (attrs["channels"],))
 
@@ -64,6 +75,10 @@ def _has_groups_of_several(attrs: Attrs) -> bool:
     return attrs["groups"] not in (1, attrs["channels"])
 
 
+def _instance_norm_of_one(attrs: Attrs) -> str:
+    return "instance_norm" if attrs["groups"] == attrs["channels"] else ""
+
+
 _BATCH_NORM = '''\
 def {name}(channels):
     """Batch normalisation; momentum is the share of the old statistics that stays."""
@@ -73,6 +88,11 @@ _GROUP_NORM = '''\
 def {name}(channels):
     """Normalisation over {groups} groups of channels."""
     return nn.GroupNorm({groups}, channels, eps={eps})
+'''
+_INSTANCE_NORM = '''\
+def {name}(channels):
+    """Normalisation of each channel by itself; MindSpore's InstanceNorm2d does not run on a CPU."""
+    return nn.GroupNorm(channels, channels, eps={eps})
 '''
 _LAYER_NORM = '''\
 class {name}(nn.LayerNorm):
@@ -86,6 +106,20 @@ class {name}(nn.LayerNorm):
             return super().construct(x)
         x = super().construct(ops.transpose(x, (0, 2, 3, 1)))
         return ops.transpose(x, (0, 3, 1, 2))
+'''
+
+
+_RMS_NORM = '''\
+class {name}(nn.Cell):
+    """Root mean square normalisation over the channels of each pixel, (N, C, H, W), or of a vector, (N, C)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.gamma = Parameter(initializer("ones", (channels,)))
+
+    def construct(self, x):
+        gamma = self.gamma if x.ndim == 2 else ops.reshape(self.gamma, (-1, 1, 1))
+        return x * ops.rsqrt(ops.mean(ops.square(x), 1, True) + {eps}) * gamma
 '''
 
 
@@ -123,7 +157,7 @@ ROWS = (
         untold=frozenset({"eps"}),
         reach=_all_of_a_group,
         settings={"eps": EPS},
-        patterns=tuple(({}, _divided_by_root_of(square)) for square in _SQUARES),
+        patterns=_over_its_root(_CENTRED),
     ),
     Operator(
         "group_norm",
@@ -135,7 +169,31 @@ ROWS = (
         untold=frozenset({"eps"}),
         tells_places=_has_groups_of_several,
         reach=_all_of_a_group,
+        same_as=_instance_norm_of_one,
         hint="feature maps, and a divisor of their channels",
         settings={"eps": EPS, "groups": GROUPS},
+    ),
+    Operator(
+        "instance_norm",
+        _over_pixels,
+        _defined_as("instance_norm", _INSTANCE_NORM),
+        tensors=_affine_tensors,
+        family="norm",
+        required=("channels", "eps"),
+        untold=frozenset({"eps"}),
+        hint="before a global_pool, or `keep: true` there",
+        settings={"eps": EPS},
+    ),
+    Operator(
+        "rms_norm",
+        of_its_channels,
+        _defined_as("RMSNorm2d", _RMS_NORM),
+        tensors=_scale_alone,
+        family="norm",
+        required=("channels", "eps"),
+        untold=frozenset({"eps"}),
+        reach=_all_of_a_group,
+        settings={"eps": EPS},
+        patterns=_over_its_root("x"),
     ),
 )

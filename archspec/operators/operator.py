@@ -35,8 +35,25 @@ def _never(attrs: Attrs) -> bool:
     return False
 
 
+def _as_it_is(attrs: Attrs) -> str:
+    return ""
+
+
 def _never_idle(attrs: Attrs, channels: int) -> bool:
     return False
+
+
+def _no_fault(attrs: Attrs) -> str:
+    return ""
+
+
+def _always(attrs: Attrs) -> bool:
+    return True
+
+
+def always_idle(attrs: Attrs, channels: int) -> bool:
+    """Say of an operator that it does something in training alone."""
+    return True
 
 
 def made_or_same(attrs: Attrs, inputs: Sequence[int]) -> int:
@@ -63,6 +80,8 @@ class Step:
     """What the operator is called in its part, with a number: `pool1`; the step's key where empty."""
     said: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting, for `lift`, which writes steps of a file's operators."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Kinds of operators by the setting `kind` that says which, where several share the step."""
     widths: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting that is a width."""
 
@@ -92,12 +111,16 @@ class MindSpore:
     """What the module defines for it, so that an operator fits on a line."""
     general: str = ""
     """The definition where some operator has arguments that `arguments` calls unusual."""
+    special: str = ""
+    """The definition where some operator has arguments that `arguments` calls special."""
     name: str = ""
     """Of the definition."""
     is_for_each_setting: bool = False
     """There is a definition for each set of attributes, channels left out."""
     is_inline: bool = False
     """It is written into the call that reads it: conv(relu(norm(x))) is one line."""
+    has_state: Callable[[Attrs], bool] = _always
+    """Of what has a cell and a call: its attributes make it a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +171,16 @@ class Operator:
     """It cuts off what is below zero."""
     is_never_negative: bool = False
     """It gives nothing below zero."""
-    keeps_sign: bool = False
-    """It gives nothing below zero where it reads nothing below zero."""
+    same_as: Callable[[Attrs], str] = _as_it_is
+    """The kind that it is as well with these attributes, which has no more of them; '' where none is."""
+    undone_by: str = ""
+    """The kind of operator with the same attributes that gives back what this one has read."""
     is_gate: bool = False
     """It gives shares between 0 and 1, which scale something else."""
     times_input: str = ""
     """The kind of operator that its input times its output is: a SiLU, of a sigmoid."""
+    keeps_sign: bool = False
+    """It gives nothing below zero where it reads nothing below zero."""
     keeps_logits: bool = False
     """Logits stay logits behind it."""
     hint: str = ""
@@ -161,12 +188,32 @@ class Operator:
     step: Step | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of an activation or a norm: settings of its own with their defaults."""
+    fault: Callable[[Attrs], str] = _no_fault
+    """The rule that several of these settings break together, in words; '' for none."""
+    other_names: tuple[str, ...] = ()
+    """What others call it, where that is another word than ours."""
+    interval: Callable[[Attrs], tuple[float, float]] | None = None
+    """Of what leaves values as they are between two bounds, and cuts off the rest: the bounds."""
+    scales_channels: bool = False
+    """It multiplies each channel by a weight of its own, as all norms do."""
+    remains_of: tuple[str, ...] = ()
+    """Parts of operators in files that are this one where they complete no other."""
     patterns: tuple[tuple[Attrs, Any], ...] = ()
     """How files write it out in several operators (archspec/readers/fusion.py), and the attributes that tells."""
     mindir: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """Primitives of MindSpore that are this operator, each with what reads it of a node."""
     onnx: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """Operators of ONNX that are this one, each with what reads it of a node."""
+
+    @property
+    def is_cut_by_zeros(self) -> bool:
+        """A weight of zero cuts its channel off: what scales and norms multiply with."""
+        return self.scales_channels or self.family == "norm"
+
+    @property
+    def is_of_training(self) -> bool:
+        """It does nothing in evaluation, whatever its attributes."""
+        return self.is_idle is always_idle
 
     def params(self, attrs: Attrs) -> int:
         """Return the number of learnable values."""

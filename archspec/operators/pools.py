@@ -43,8 +43,10 @@ class BlurPoolStep(SpecModel):
 
 
 class GlobalPoolStep(SpecModel):
-    """The mean over all pixels."""
+    """The mean or the maximum over all pixels."""
 
+    kind: Literal["avg", "max"] = "avg"
+    """Whether it is the mean or the maximum."""
     keep: Flag = False
     """Whether the result stays a feature map, (N, C, 1, 1), instead of (N, C)."""
 
@@ -138,6 +140,30 @@ def _over_windows(kind: str, cell: str) -> Operator:
     )
 
 
+_GLOBAL = Step(
+    "global_pool",
+    GlobalPoolStep,
+    _global_attrs,
+    base="pool",
+    said={"keep": "keep"},
+    kinds={"avg": "global_avg_pool", "max": "global_max_pool"},
+)
+
+
+def _over_all(kind: str, function: str) -> Operator:
+    text = f"ops.{function}({{x}}, (2, 3){{keeping}})"
+    return Operator(
+        kind,
+        _global_shape,
+        MindSpore(call=text, arguments=_keeping, is_inline=True),
+        defaults={"keep": False},
+        resizes=True,
+        keeps_sign=True,
+        keeps_logits=True,
+        step=_GLOBAL,
+    )
+
+
 ROWS = (
     _over_windows("max_pool", "MaxPool2d"),
     _over_windows("avg_pool", "AvgPool2d"),
@@ -162,14 +188,6 @@ ROWS = (
             said={"kernel": "kernel", "stride": "stride"},
         ),
     ),
-    Operator(
-        "global_avg_pool",
-        _global_shape,
-        MindSpore(call="ops.mean({x}, (2, 3){keeping})", arguments=_keeping, is_inline=True),
-        defaults={"keep": False},
-        resizes=True,
-        keeps_sign=True,
-        keeps_logits=True,
-        step=Step("global_pool", GlobalPoolStep, _global_attrs, base="pool", said={"keep": "keep"}),
-    ),
+    _over_all("global_avg_pool", "mean"),
+    _over_all("global_max_pool", "amax"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from archspec.operators import (
     activations,
@@ -26,6 +26,12 @@ NORMS = tuple(kind for kind, row in OPERATORS.items() if row.family == "norm")
 """Kinds of operators; a step says `batch` for `batch_norm`."""
 GATES = tuple(kind for kind, row in OPERATORS.items() if row.is_gate)
 """Activations that end a gate."""
+GLOBAL_POOLS = tuple(
+    kind
+    for kind, row in OPERATORS.items()
+    if row.step is not None and kind in row.step.kinds.values()
+)
+"""Kinds of pools over all pixels."""
 STEPS: Mapping[str, Operator] = {
     row.step.name: row for row in OPERATORS.values() if row.step is not None
 }
@@ -35,6 +41,26 @@ STEPS: Mapping[str, Operator] = {
 def norm_name(kind: str) -> str:
     """Return what the language calls a norm: `batch` of `batch_norm`."""
     return kind.removesuffix("_norm")
+
+
+def called_elsewhere(word: str) -> Operator | None:
+    """Return the operator that a word means here or elsewhere, in any spelling: `HardTanh`."""
+    return _BY_WORD.get(_letters(word))
+
+
+def _letters(word: str) -> str:
+    return "".join(filter(str.isalnum, word)).lower()
+
+
+def _words_of(row: Operator) -> Iterator[str]:
+    yield from (row.kind, *row.other_names)
+    if row.family == "norm":
+        yield norm_name(row.kind)
+
+
+_BY_WORD: Mapping[str, Operator] = {
+    _letters(word): row for row in OPERATORS.values() for word in _words_of(row)
+}
 
 
 def attribute(kind: str, attrs: Attrs, name: str) -> object:

@@ -1,16 +1,17 @@
 """Operators that files write out in several nodes: a GELU in five, a layer norm in nine.
 
-A pattern is what a value is made of: a kind, its number (a text stands for whichever number there is), and
-the patterns of what it reads; a text alone stands for one and the same value wherever it is repeated. The two
-values that are added or multiplied may stand in either order. Numbers are added and multiplied only: x / 6 is
-("times", 1 / 6, x), x - 1 is ("plus", -1, x).
+A pattern is what a value is made of: a kind, its number or its attributes with their numbers, and the
+patterns of what it reads. A text in place of a number stands for whichever there is, "1/beta" for the
+reciprocal of beta; a text alone stands for one and the same value wherever it is repeated. The two values
+that are added or multiplied may stand in either order. Numbers are added and multiplied only: x / 6 is
+("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1, x).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import permutations
-from math import isclose
+from math import inf, isclose
 from typing import Any
 
 from archspec.graph.ir import Op
@@ -48,6 +49,23 @@ def multiplied(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any], f
     return None
 
 
+def bound_in(value: Pattern, pattern: Pattern) -> dict[str, Any] | None:
+    """Return what the texts of a pattern stand for in a value that is written as one itself, None where it is none."""
+    if isinstance(pattern, str):
+        return {pattern: value}
+    if isinstance(value, str) or value[0] != pattern[0] or len(value) != len(pattern):
+        return None
+    bound = {pattern[1]: value[1]} if isinstance(pattern[1], str) else {}
+    if not bound and pattern[1] is not None and not isclose(value[1], pattern[1], rel_tol=1e-3):
+        return None
+    for part, inner in zip(value[2:], pattern[2:], strict=True):
+        found = bound_in(part, inner)
+        if found is None or any(bound.get(name, found[name]) != found[name] for name in found):
+            return None
+        bound |= found
+    return bound
+
+
 def _matches(
     ops: Mapping[str, Op], name: str, pattern: Pattern, bound: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
@@ -59,14 +77,28 @@ def _matches(
     op, (kind, number, *parts) = ops[name], pattern
     if op.kind != kind or len(op.inputs) != len(parts):
         return
-    value: Any = op.attrs.get("value")
-    if isinstance(number, str):
-        bound = {**bound, number: value}
-    elif number is not None and not isclose(value, number, rel_tol=1e-3):
-        return
+    numbers = number if isinstance(number, Mapping) else {"value": number}
+    for key, wanted in numbers.items():
+        known = _with_number(bound, op.attrs.get(key), wanted)
+        if known is None:
+            return
+        bound = known
     orders = set(permutations(op.inputs)) if kind in ("add", "multiply") else {op.inputs}
     for inputs in sorted(orders):
         yield from _of_all(ops, inputs, parts, bound)
+
+
+def _with_number(bound: dict[str, Any], value: Any, wanted: Any) -> dict[str, Any] | None:
+    """What the texts of a pattern stand for where a number is as it should be, else None."""
+    if wanted is None:
+        return bound
+    if not isinstance(wanted, str):
+        return bound if isclose(value, wanted, rel_tol=1e-3) else None
+    if wanted.startswith("1/"):
+        wanted, value = wanted.removeprefix("1/"), 1 / value if value else inf
+    if not isclose(bound.get(wanted, value), value, rel_tol=1e-3):
+        return None
+    return {**bound, wanted: value}
 
 
 def _of_all(

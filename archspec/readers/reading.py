@@ -8,6 +8,7 @@ from pathlib import Path
 
 from archspec.errors import Diagnostic, ModelFileError, name_first
 from archspec.graph.ir import Graph, Op
+from archspec.operators.table import OPERATORS
 from archspec.readers.tensors import OperatorWeights
 from archspec.readers.trace import Feature, Trace
 
@@ -29,6 +30,10 @@ class Reading:
     """What of the file does not stand in the graph."""
 
 
+_WHOLE = {part: row.kind for row in OPERATORS.values() for part in row.remains_of}
+"""Parts that completed no operator and are one by themselves."""
+
+
 def reading_of(trace: Trace, ends: Sequence[Feature], path: Path) -> Reading:
     """Return the operators that lead to a file's ends, whose outputs stand in the same order.
 
@@ -36,6 +41,10 @@ def reading_of(trace: Trace, ends: Sequence[Feature], path: Path) -> Reading:
         ModelFileError: R008, some of them are not what dense networks have.
     """
     outputs, notes = _without_softmax(ends)
+    for name, op in trace.ops.items():
+        if op.kind in _WHOLE:
+            trace.ops[name] = replace(op, kind=_WHOLE[op.kind])
+            trace.faults.pop(name, None)
     for output in outputs:
         if output.pending:
             trace.faults[output.op] = f"an output is part of a {output.pending[0]}"

@@ -59,6 +59,8 @@ class Trace:
     """ReLUs for which no node stands: a quantised value does without them."""
     wholes: dict[tuple[Any, ...], str] = field(default_factory=dict)
     """Operators that several nodes come to, by their kind, numbers and what they read."""
+    shared: set[str] = field(default_factory=set)
+    """Scales of channels that several nodes read."""
     taken: dict[str, int] = field(default_factory=dict)
     weights: dict[str, OperatorWeights] = field(default_factory=dict)
     """Where the values of an operator's weights are, by its name; operators without any have none."""
@@ -154,9 +156,13 @@ class Call:
             return self.attrs[name]
         return self.inputs[index] if index < len(self.inputs) else default
 
-    def number(self, name: str, usual: float) -> float:
-        """Return an attribute, the shortest decimal that is stored so."""
-        return decimal(self.attrs.get(name, usual))
+    def number(self, name: str, usual: float, index: int | None = None) -> float:
+        """Return a setting that is a number, the shortest decimal that is stored so.
+
+        With `index` it may be an input too.
+        """
+        value = self.attrs.get(name, usual) if index is None else self.option(name, index, usual)
+        return decimal(float(value))
 
     def text(self, name: str, usual: str) -> str:
         """Return an attribute that is a word."""
@@ -210,6 +216,22 @@ class Call:
     def told_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the weights by which an operator that runs a second time is known."""
         return weights
+
+
+UNBOUNDED = 1e30
+"""Bounds beyond this are none."""
+
+
+def between(low: float, high: float) -> tuple[str, dict[str, float]]:
+    """Return what cuts off all below and above two bounds, and its attributes."""
+    if low == 0 and (high == 6 or high > UNBOUNDED):
+        return ("relu6" if high == 6 else "relu"), {}
+    low, high = decimal(low), decimal(high)
+    if not -UNBOUNDED < low < high < UNBOUNDED:
+        raise Unsupported(
+            f"clips to [{low}, {high}]; both must be numbers, the second larger, or [0, inf)"
+        )
+    return "hard_tanh", {"low": low, "high": high}
 
 
 def decimal(stored: float) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from archspec.errors import format_count
+from archspec.operators.table import STEPS
 from archspec.settings import Path
 from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document, drop_key, format_path, format_value
@@ -29,6 +30,7 @@ MAX_LISTED = 5
 """Settings that a description lists."""
 
 _OF_TRAINING = ("drop_rate", "drop_after", "momentum")
+_STEPS_OF_TRAINING = frozenset(name for name, row in STEPS.items() if row.is_of_training)
 _OF_THE_TASK = (("head", "num_classes"), ("input", "height"), ("input", "width"))
 
 
@@ -113,7 +115,8 @@ def _without_training(value: Any) -> Any:
 
 
 def _is_dropout(step: Any) -> bool:
-    return step == "dropout" or (isinstance(step, dict) and "dropout" in step)
+    kinds = step if isinstance(step, dict) else (step,)
+    return any(kind in _STEPS_OF_TRAINING for kind in kinds if isinstance(kind, str))
 
 
 def _is_change(path: Path, was: Spec | None, now: Spec) -> bool:

@@ -26,7 +26,7 @@ from archspec.operators.activations import ActivationSettings
 from archspec.operators.norms import NormSettings
 from archspec.operators.table import ACTIVATIONS, GATES, NORMS, OPERATORS, STEPS, norm_name
 from archspec.operators.widths import WIDTH
-from archspec.settings import Rate, SpecModel, broken_rule
+from archspec.settings import SpecModel, broken_rule
 
 if TYPE_CHECKING:
     ActivationKind = str
@@ -121,6 +121,8 @@ class ActivationSpec(ActivationSettings):
             if key not in OPERATORS[self.kind].settings:
                 owners = _list_owners(ACTIVATIONS, key)
                 raise broken_rule(key, f"{key} is a setting of {owners}, not of {self.kind}")
+        if fault := OPERATORS[self.kind].fault(self.own_settings):
+            raise broken_rule((), fault)
         return self
 
     @property
@@ -136,20 +138,13 @@ class ActivationSpec(ActivationSettings):
 
     @model_serializer(mode="wrap")
     def _write_short(self, whole: SerializerFunctionWrapHandler) -> Any:
-        return whole(self) if self.said_settings else self.kind
+        kept = {"kind", *self.said_settings}
+        values = {key: value for key, value in whole(self).items() if key in kept}
+        return values if self.said_settings else self.kind
 
 
 Activation = Annotated[ActivationSpec, BeforeValidator(_accept_bare_kind)]
 Norm = Annotated[NormSpec, BeforeValidator(_accept_bare_kind)]
-
-
-class DropoutStep(SpecModel):
-    """Dropout of single values; the part's rate where absent,
-    and nothing at all for a rate of 0.
-    """
-
-    rate: Rate | None = None
-    """Share of the values that are dropped in training."""
 
 
 class SqueezeExciteStep(SpecModel):
@@ -228,7 +223,6 @@ _SETTINGS: dict[str, Any] = {
     **{name: row.step.settings for name, row in STEPS.items() if row.step},
     "norm": Norm,
     "activation": Activation,
-    "dropout": DropoutStep,
     "squeeze_excite": SqueezeExciteStep,
     "branches": BranchesStep,
 }

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from archspec.errors import Diagnostic, TrainingError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
 from archspec.spec.model import Spec
 
-_CHANGES_LOGITS = ("activation", "norm", "dropout", "squeeze_excite", "branches")
+_CHANGES_LOGITS = frozenset(
+    {"activation", "norm", "squeeze_excite", "branches"}
+    | {name for name, row in STEPS.items() if not (row.keeps_logits or row.has_filters)}
+)
 """Kinds of steps that may hold an operator which does not keep logits."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from archspec.errors import Diagnostic
@@ -48,7 +49,8 @@ _LEAST: Mapping[str, int] = {
     "num_classes": 1,
     "factor": 1,
 }
-_SHARES = ("eps", "momentum", "rate", "slope")
+_SHARES = ("eps", "momentum", "rate", "slope", "weight_eps")
+_NUMBERS = ("alpha", "beta", "low", "high", "value", "initial")
 _KINDS: Mapping[str, tuple[type, str]] = {
     "connectivity": (ConnectivitySpec, "a ConnectivitySpec"),
     "part": (Part, "a Part"),
@@ -115,6 +117,8 @@ def _find_broken_rule(name: str, value: Any) -> str:
         return "one to three whole numbers >= 1"
     if name in _SHARES and not (isinstance(value, (int, float)) and 0 <= value <= 1):
         return "a number in [0, 1]"
+    if name in _NUMBERS and not (isinstance(value, (int, float)) and isfinite(value)):
+        return "a finite number"
     if name == "compression" and not (value is None or 0 < value <= 1):
         return "a number in (0, 1]"
     if name == "skip" and value != "stem" and not _is_count(value, 0):

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from conftest import densenet as command
 from onnx import TensorProto, helper, numpy_helper
-from readers.onnx_styles import STYLES, densenet, run, written
+from readers.onnx_styles import STYLES, Step, densenet, run, written
 
 from archspec.certify.certificate import make_certificate
 from archspec.certify.liveness import Liveness, check_liveness
@@ -27,6 +27,8 @@ from archspec.readers.onnx.read import onnx_reading
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
+from archspec.spec.reading.shorthand import expand_short_forms
+from archspec.spec.reading.yaml_reader import read_text
 from archspec.writers.mindspore.export_mindir import export_mindir
 from archspec.writers.mindspore.load import create_model
 
@@ -493,3 +495,29 @@ def test_what_the_spec_itself_cuts_off_is_not_called_dead(tmp_path: Path) -> Non
     weights[name][:, 8:12] = 0
     found = life(written(graph.ops.values(), STYLES["torch"], weights)[0], tmp_path, graph)
     assert lines(found) == ["the head reads layer 1 with weights that are all zero"]
+
+
+SCALED = """
+input: {height: 8, width: 8}
+stem: [{conv: {width: 8, kernel: 3}}]
+growth_rate: 4
+layer: [{conv: {width: k, kernel: 3}}, scale]
+block_config: [2]
+head: [global_pool, scale, dense]
+"""
+
+
+@pytest.mark.parametrize("style", ["torch", "view"])
+def test_a_scale_of_zeros_cuts_off_what_it_scales(style: str, tmp_path: Path) -> None:
+    """Of a layer, all of it; of the head, the channels of one layer."""
+    graph = build_graph(Spec.model_validate(expand_short_forms(read_text(SCALED, "spec")).value))
+    steps = [Step(op.name, op.kind, op.inputs, op.attrs) for op in graph.ops.values()]
+    layers = "features.denseblock1.denselayer"
+    whole = without(f"{layers}2.scale1.gamma", axis=0)
+    part = without("scale.gamma", slice(8, 12), axis=0)
+    assert lines(life(changed(style, steps=steps), tmp_path, graph)) == []
+    assert lines(life(changed(style, whole, part, steps=steps), tmp_path, graph)) == [
+        "block 1, layer 2 gives the same output for every image: "
+        f"the scale of {layers}2.scale1 is all zero",
+        "the head reads layer 1 with a scale that is all zero",
+    ]

@@ -24,20 +24,24 @@ CONVS: Mapping[str, Mapping[str, Any]] = {
     "one by one": {"out_channels": 24, "kernel": 3, "groups": 12},
 }
 OTHERS: Mapping[str, Mapping[str, Any]] = {
-    **{kind: {} for kind in ACTIVATIONS},
-    "leaky_relu": {"slope": 0.1},
+    **{kind: OPERATORS[kind].settings for kind in ACTIVATIONS},
     "prelu": {"channels": WIDTH, "slope": 0.25},
     "batch_norm": {"channels": WIDTH, "eps": 1e-5, "momentum": 0.9},
-    "layer_norm": {"channels": WIDTH, "eps": 1e-5},
+    **{
+        kind: {"channels": WIDTH, "eps": 1e-5}
+        for kind in ("layer_norm", "rms_norm", "instance_norm")
+    },
     "group_norm": {"channels": WIDTH, "groups": 6, "eps": 1e-5},
     "shuffle": {"groups": 4},
+    "scale": {"channels": WIDTH, "initial": 0.1},
     "slice": {"start": 2, "stop": 8},
     "upsample": {"factor": 2, "mode": "nearest"},
     "crop": {"size": (2, 2), "corner": (1, 1)},
     **{kind: {"kernel": 2, "stride": 2, "padding": 0} for kind in ("max_pool", "avg_pool")},
     "blur_pool": {"kernel": 3, "stride": 2, "padding": 1},
-    "global_avg_pool": {"keep": True},
-    "dropout": {"rate": 0.1},
+    **{kind: {"keep": True} for kind in ("global_avg_pool", "global_max_pool")},
+    **{kind: {"factor": 2} for kind in ("pixel_shuffle", "pixel_unshuffle")},
+    **{kind: {"rate": 0.1} for kind in ("dropout", "dropout2d", "drop_path")},
     "output": {},
 }
 JOINS = ("concat", "add", "multiply")

@@ -132,7 +132,7 @@ WRONG = [
     "transitions: [pooled]",
     "connectivity: star",
     "connectivity: {edges: [[-1]]}",
-    "activation: {kind: silu, alpha: 1}",
+    "activation: {kind: silu, gamma: 1}",
     "norm: {kind: batch, eps: 0}",
     "blocks: [{growth_rate: 8}]",
     *(

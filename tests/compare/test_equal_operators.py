@@ -27,6 +27,8 @@ WITHOUT_WEIGHTS: dict[str, Step] = {
         for kind in ("relu", "relu6", "silu", "gelu", "hard_swish", "sigmoid", "hard_sigmoid")
     },
     "leaky_relu": {"activation": {"kind": "leaky_relu", "slope": 0.2}},
+    "hard_tanh": {"activation": {"kind": "hard_tanh", "low": -2}},
+    "scale": {"scale": {"value": 0.2}},
     "max_pool": {"max_pool": {"kernel": 3, "stride": 1, "padding": 1}},
     "avg_pool": {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
     "blur_pool": {"blur_pool": {"stride": 1}},
@@ -147,10 +149,11 @@ def test_a_file_may_have_twice_what_the_spec_has_once() -> None:
         {"norm": "layer"},
         {"norm": {"kind": "group", "groups": 2}},
         {"activation": "prelu"},
+        "scale",
         conv("in"),
         {"squeeze_excite": {"reduction": 2}},
     ],
-    ids=["batch norm", "layer norm", "group norm", "prelu", "conv", "gate"],
+    ids=["batch norm", "layer norm", "group norm", "prelu", "scale", "conv", "gate"],
 )
 def test_what_has_weights_is_never_merged(step: Step) -> None:
     """One such operator that two read shares its weights: another network than two."""

@@ -2,6 +2,7 @@
 a compiler leaves them out, and a person writes them for nothing.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from compare.test_compare import lines, nameless
 from compare.test_equal_operators import bypassed, conv, spec_of
 
 from archspec.compare.compare import compare
+from archspec.graph.ir import Graph
 
 IDLE: dict[str, Any] = {
     "a max pool of one pixel": {"max_pool": {"kernel": 1, "stride": 1}},
@@ -18,12 +20,17 @@ IDLE: dict[str, Any] = {
     "a shuffle of one group": {"shuffle": {"groups": 1}},
     "a shuffle of groups of one": {"shuffle": {"groups": 8}},
     "a dropout": {"dropout": {"rate": 0.3}},
+    "a scale of one": {"scale": {"value": 1}},
+    "a dropout of channels": {"dropout2d": {"rate": 0.3}},
+    "a dropout of images": {"drop_path": {"rate": 0.3}},
 }
 NOT_IDLE: dict[str, Any] = {
     "a pool that leaves pixels out": {"max_pool": {"kernel": 1, "stride": 2}},
     "a pool of more pixels": {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
     "a slice of some channels": {"slice": {"stop": 7}},
     "a shuffle": {"shuffle": {"groups": 2}},
+    "a scale of another number": {"scale": {"value": 1.001}},
+    "a scale that is learned": {"scale": {"initial": 1}},
 }
 
 
@@ -68,35 +75,45 @@ def test_a_crop_that_cuts_off_one_pixel_is_compared() -> None:
     assert lines(compare(spec, nameless(bypassed(spec, crop)))) != []
 
 
-CLAMPS = {
+def between(low: float, high: float) -> dict[str, Any]:
+    return {"kind": "hard_tanh", "low": low, "high": high}
+
+
+CLAMPS: dict[str, tuple[list[Any], list[Any]]] = {
     "relu, relu6": (["relu", "relu6"], ["relu6"]),
     "relu, relu": (["relu", "relu"], ["relu"]),
     "relu, relu, relu6": (["relu", "relu", "relu6"], ["relu6"]),
+    "relu6, relu": (["relu6", "relu"], ["relu6"]),
+    "hard tanh, relu": ([between(-1, 2), "relu"], [between(0, 2)]),
+    "relu, hard tanh": (["relu", between(-1, 2)], [between(0, 2)]),
+    "hard tanh, hard tanh": ([between(-1, 2), between(-3, 1)], [between(-1, 1)]),
+    "hard tanh up to 6": ([between(0, 6)], ["relu6"]),
+    "hard tanh up to 9, relu6": ([between(-1, 9), "relu6"], ["relu6"]),
 }
-OTHERS = {
+OTHERS: dict[str, tuple[list[Any], list[Any]]] = {
     "relu6, relu": (["relu6", "relu"], ["relu"]),
+    "hard tanh, relu": ([between(-1, 2), "relu"], [between(-1, 2)]),
+    "two that leave nothing between them": ([between(-2, -1), "relu"], ["relu"]),
     "silu, relu": (["silu", "relu"], ["relu"]),
     "relu, sigmoid": (["relu", "sigmoid"], ["sigmoid"]),
 }
 
 
-def behind_a_convolution(kinds: list[str]) -> Any:
+def behind_a_convolution(kinds: list[Any]) -> Any:
     steps = [conv(8), *({"activation": kind} for kind in kinds), conv("k")]
     return spec_of(growth_rate=8, blocks=[{"layers": 1}], layer=steps)
 
 
 @pytest.mark.parametrize(("long", "short"), CLAMPS.values(), ids=CLAMPS)
-def test_a_relu_before_one_that_cuts_off_as_much_may_be_left_out(
-    long: list[str], short: list[str]
-) -> None:
-    """ONNX Runtime's optimiser does so."""
+def test_what_cuts_off_values_twice_may_do_it_once(long: list[Any], short: list[Any]) -> None:
+    """ONNX Runtime's optimiser and PyTorch's exporter do so."""
     spec, file = behind_a_convolution(long), behind_a_convolution(short)
     for ours, theirs in ((spec, file), (file, spec), (spec, spec)):
         assert lines(compare(ours, nameless(theirs))) == []
 
 
 @pytest.mark.parametrize(("long", "short"), OTHERS.values(), ids=OTHERS)
-def test_another_activation_in_a_row_is_compared(long: list[str], short: list[str]) -> None:
+def test_another_activation_in_a_row_is_compared(long: list[Any], short: list[Any]) -> None:
     """It changes values."""
     assert lines(compare(behind_a_convolution(long), nameless(behind_a_convolution(short))))
 
@@ -115,3 +132,86 @@ def test_a_shuffle_that_undoes_another_may_be_left_out_with_it() -> None:
     assert lines(compare(shuffled(), nameless(shuffled(4, 2)))) == []
     assert lines(compare(shuffled(2, 2), nameless(shuffled())))
     assert lines(compare(shuffled(2, 4, 2), nameless(shuffled(2)))) == []
+
+
+@pytest.mark.parametrize("scale", ["scale", {"scale": {"value": 0.2}}], ids=["learned", "constant"])
+def test_a_scale_before_a_norm_that_is_written_as_one_may_be_part_of_it(scale: Any) -> None:
+    """And a note says so; of a norm in a node of its own it is none, nor behind one."""
+    wide = {"growth_rate": 8, "blocks": [{"layers": 1}]}
+    spec, plain, behind = (
+        spec_of(**wide, layer=[*steps, conv("k")])
+        for steps in ([scale, "norm"], ["norm"], ["norm", scale])
+    )
+    note = "1 scale before batch norms that are written as a scale and a shift is not told from"
+    for file, notes in ((written_out(plain), 1), (written_out(spec), 1)):
+        found = compare(spec, nameless(file))
+        assert lines(found) == []
+        assert sum(each.startswith(note) for each in found.notes) == notes
+    for other in (plain, written_out(behind)):
+        assert lines(compare(spec, nameless(other)))
+
+
+def written_out(graph: Graph) -> Graph:
+    """A graph as a file has it that does not tell the eps of its norms."""
+    norms = [op for op in graph.ops.values() if op.kind == "batch_norm"]
+    for op in norms:
+        graph = graph.with_op(replace(op, attrs={**op.attrs, "eps": None}))
+    return graph
+
+
+def test_an_instance_norm_is_a_group_norm_of_as_many_groups() -> None:
+    """Files do not tell them apart; of fewer groups, or with another eps, it is another norm."""
+
+    def normed(**norm: Any) -> Any:
+        return spec_of(stem=[conv(8), {"norm": norm}])
+
+    instance, group = normed(kind="instance"), normed(kind="group", groups=8)
+    for spec, file in ((instance, group), (group, instance), (instance, instance)):
+        assert lines(compare(spec, nameless(file))) == []
+    for other in (normed(kind="group", groups=4), normed(kind="instance", eps=0.1)):
+        assert not compare(instance, nameless(other)).is_equal
+        assert not compare(other, nameless(group)).is_equal
+
+
+def test_standardized_filters_are_not_plain_ones() -> None:
+    """Nor are those with another eps, which is stored as a float32."""
+
+    def filtered(**settings: Any) -> Any:
+        return spec_of(stem=[{"conv": {"width": 8, "kernel": 3, **settings}}])
+
+    plain, spec = filtered(), filtered(standardized=True)
+    assert lines(compare(spec, nameless(filtered(standardized=True, weight_eps=1e-6)))) == []
+    for other in (plain, filtered(standardized=True, weight_eps=1e-3)):
+        assert not compare(spec, nameless(other)).is_equal
+        assert not compare(other, nameless(spec)).is_equal
+
+
+def test_the_maximum_of_a_whole_map_is_a_global_pool() -> None:
+    """As readers give it; of another window it is none, and neither is a mean."""
+
+    def pooled(steps: list[Any]) -> Any:
+        return spec_of(head=[*steps, {"conv": {"width": "out", "kernel": 1}}])
+
+    whole = pooled([{"global_pool": {"kind": "max", "keep": True}}])
+    window = pooled([{"max_pool": {"kernel": 8, "stride": 3}}])
+    assert lines(compare(window, nameless(whole))) == []
+    assert lines(compare(whole, nameless(whole))) == []
+    for other in ([{"max_pool": {"kernel": 7, "stride": 3}}], [{"global_pool": {"keep": True}}]):
+        assert not compare(pooled(other), nameless(whole)).is_equal
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_nothing"),
+    [
+        (["pixel_unshuffle", "pixel_shuffle"], True),
+        (["pixel_shuffle", "pixel_unshuffle"], True),
+        (["pixel_unshuffle", {"pixel_shuffle": {"factor": 4}}, {"upsample": {"factor": 2}}], False),
+    ],
+)
+def test_what_moves_pixels_and_back_may_be_left_out(steps: list[Any], is_nothing: bool) -> None:
+    """MindSpore leaves both out when it compiles."""
+    widths = [conv(16)]
+    written = spec_of(stem=[*widths, *steps, conv(8)])
+    plain = spec_of(stem=[*widths, conv(8)])
+    assert compare(written, nameless(plain)).is_equal == is_nothing
+    assert compare(plain, nameless(written)).is_equal == is_nothing

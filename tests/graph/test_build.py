@@ -210,6 +210,25 @@ def test_dropout_stands_behind_every_convolution_but_the_first(
     ]
 
 
+@pytest.mark.parametrize(("layers", "rates"), [((2, 3), (0.1, 0.2, 0.3, 0.4)), ((1,), ())])
+def test_a_rate_over_depth_grows_evenly_from_the_first_layer_to_the_last(
+    layers: tuple[int, ...], rates: tuple[float, ...]
+) -> None:
+    """As ConvNeXt and Swin have it, over the layers of all blocks; a rate of 0 is no operator."""
+    path = {"drop_path": {"rate": 0.4, "over": "depth"}}
+    spec = Spec.model_validate(
+        {
+            "growth_rate": 4,
+            "blocks": [{"layers": count} for count in layers],
+            "layer": [{"conv": {"width": "k", "kernel": 3}}, path, {"drop_path": {"rate": 0.0}}],
+        }
+    )
+    graph = build_graph(spec)
+    found = [op.attrs["rate"] for op in graph.ops.values() if op.kind == "drop_path"]
+    assert tuple(found) == rates
+    assert verify(graph) == ()
+
+
 def test_an_image_that_is_too_small_is_told_at_its_height_and_width() -> None:
     """An image of 8 x 8 has no pixel left for densenet121's second transition;
     29 is the least, as building shows.

@@ -104,6 +104,11 @@ def test_batch_norm_learns_two_values_and_keeps_two_statistics_for_each_channel(
         "leaky_relu",
         "sigmoid",
         "hard_sigmoid",
+        "elu",
+        "mish",
+        "tanh",
+        "softplus",
+        "hard_tanh",
         "dropout",
     ],
 )

@@ -25,6 +25,7 @@ from archspec.graph.ir import Graph, Op
 from archspec.graph.report import report
 from archspec.lift.lift import MAX_OPERATORS, lift
 from archspec.lift.network import MAX_JOINED
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.readers.onnx.read import read_onnx
 from archspec.runtime import prepare
@@ -50,7 +51,7 @@ def in_a_file(graph: Graph) -> Graph:
     ops = []
     for op in graph.ops.values():
         inputs = tuple(passed.get(source, source) for source in op.inputs)
-        if op.kind == "dropout":
+        if OPERATORS[op.kind].is_of_training:
             passed[op.name] = inputs[0]
         else:
             attrs = {key: value for key, value in op.attrs.items() if key != "momentum"}
@@ -344,6 +345,27 @@ BEYOND: list[tuple[str, dict[str, Any], str]] = [
     ("conv2", {"dilation": 65}, "conv.dilation (=65) must be in [1, 64]"),
     ("conv2", {"out_channels": 65_537}, "conv.width (=65537) must be in [1, 65536]"),
 ]
+
+
+OF_OTHER_KINDS: list[tuple[str, dict[str, Any], str]] = [
+    ("elu", {"alpha": 0.0}, "activation.alpha (=0.0) must be in (0, 100]"),
+    ("softplus", {"beta": 101.0}, "activation.beta (=101.0) must be in (0, 100]"),
+    ("hard_tanh", {"low": 1.0, "high": 1.0}, "low (=1.0) must be less than high (=1.0)"),
+    ("hard_tanh", {"low": -2e3, "high": 1.0}, "activation.low (=-2000.0) must be in [-1000, 1000]"),
+    ("scale", {"value": 0.0}, "scale.value (=0.0) must be in (0, 1000]"),
+    ("scale", {"value": -1.0}, "scale.value (=-1.0) must be in (0, 1000]"),
+]
+
+
+@pytest.mark.parametrize(("kind", "attrs", "words"), OF_OTHER_KINDS)
+def test_settings_of_other_kinds_beyond_the_bounds_are_refused_by_name(
+    kind: str, attrs: dict[str, Any], words: str
+) -> None:
+    name = "features.denseblock1.denselayer2.relu1"
+    graph = changed(name)
+    assert refusals(graph.with_op(replace(graph.ops[name], kind=kind, attrs=attrs))) == [
+        f"{name}: {words}"
+    ]
 
 
 @pytest.mark.parametrize(("name", "attrs", "words"), BEYOND)

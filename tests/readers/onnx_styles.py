@@ -399,6 +399,31 @@ def _hard_sigmoid(file: File, x: str, step: Any, channels: int) -> str:
     return file.node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
 
+def _mish(file: File, x: str, step: Any, channels: int) -> str:
+    return file.node("Mul", x, file.node("Tanh", file.node("Softplus", x)))
+
+
+def _newer_mish(file: File, x: str, step: Any, channels: int) -> str:
+    """As torch's dynamo writes it, where the opset has it."""
+    return file.node("Mish", x) if file.style.opset >= 18 else _mish(file, x, step, channels)
+
+
+def _softplus(file: File, x: str, step: Any, channels: int) -> str:
+    if step.attrs["beta"] == 1:
+        return file.node("Softplus", x)
+    beta = file.constant(step.attrs["beta"])
+    return file.node("Div", file.node("Softplus", file.node("Mul", x, beta)), beta)
+
+
+def _linear_softplus(file: File, x: str, step: Any, channels: int) -> str:
+    """As torch's dynamo writes it: x itself where it is large."""
+    beta = file.constant(step.attrs["beta"])
+    scaled = x if step.attrs["beta"] == 1 else file.node("Mul", x, beta)
+    soft = file.node("Softplus", scaled)
+    soft = soft if scaled == x else file.node("Div", soft, beta)
+    return file.node("Where", file.node("Greater", scaled, file.constant(20.0)), x, soft)
+
+
 ACTIVATIONS: Mapping[str, Callable[[File, str, Any, int], str]] = {
     "relu": lambda file, x, step, channels: file.node("Relu", x),
     "relu6": lambda file, x, step, channels: _clip(file, x, 0.0, 6.0),
@@ -414,12 +439,22 @@ ACTIVATIONS: Mapping[str, Callable[[File, str, Any, int], str]] = {
         "LeakyRelu", x, alpha=step.attrs["slope"]
     ),
     "prelu": lambda file, x, step, channels: file.node("PRelu", x, _slopes(file, step, channels)),
+    "elu": lambda file, x, step, channels: file.node("Elu", x, alpha=step.attrs["alpha"]),
+    "mish": _mish,
+    "tanh": lambda file, x, step, channels: file.node("Tanh", x),
+    "softplus": _softplus,
+    "hard_tanh": lambda file, x, step, channels: _clip(
+        file, x, step.attrs["low"], step.attrs["high"]
+    ),
     "dropout": lambda file, x, step, channels: file.node("Dropout", x),
+    **dict.fromkeys(("dropout2d", "drop_path"), lambda file, x, step, channels: x),
 }
 _WRITTEN_OUT: Mapping[str, Callable[[File, str, Any, int], str]] = {
     "relu": lambda file, x, step, channels: file.node("Max", x, file.constant(0.0)),
     "silu": lambda file, x, step, channels: file.node("Mul", file.node("Sigmoid", x), x),
     "hard_swish": _hard_swish,
+    "mish": _newer_mish,
+    "softplus": _linear_softplus,
     "gelu": lambda file, x, step, channels: file.node(
         "Mul",
         x,
@@ -476,6 +511,29 @@ def _group_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, no
 _AFFINE = ("gamma", "beta")
 
 
+def _instance_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    weights = [file.constant(file.draw(f"{step.name}.{role}", shapes[0][:1])) for role in _AFFINE]
+    x = file.node("InstanceNormalization", sources[0], *weights, epsilon=attrs["eps"])
+    return x, shapes[0]
+
+
+def _rms_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    """As torch's exporter writes x * rsqrt(mean(x ** 2, 1) + eps) * gamma, or with a division by the root."""
+    (channels, *pixels), x = shapes[0], sources[0]
+    squares = file.node("Pow", x, file.constant(2.0))
+    by_input = file.style.opset >= 18
+    given, own = ([file.sizes(1)], {}) if by_input else ([], {"axes": [1]})
+    mean = file.node("ReduceMean", squares, *given, keepdims=1, **own)
+    root = file.node("Sqrt", file.node("Add", mean, file.constant(attrs["eps"])))
+    made = (
+        file.node("Div", x, root)
+        if file.style.written_out
+        else file.node("Mul", x, file.node("Reciprocal", root))
+    )
+    gamma = file.draw(f"{step.name}.gamma", (channels,)).reshape(channels, *[1] * len(pixels))
+    return file.node("Mul", file.constant(gamma), made), shapes[0]
+
+
 def _blur_pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     """Zhang 2019."""
     channels, padding = shapes[0][0], attrs["padding"]
@@ -487,6 +545,19 @@ def _blur_pool(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, nor
     return value, (channels, *_window(shapes[0], attrs))
 
 
+def _scale(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    """A constant or one factor for each channel, behind the features or before: gamma * x."""
+    channels, *pixels = shapes[0]
+    if attrs.get("value") is not None:
+        factor = file.constant(attrs["value"])
+    else:
+        gamma = file.draw(f"{step.name}.gamma", (channels,))
+        batch = [1] * (file.style.written_out and len(pixels) > 0)
+        factor = file.constant(gamma.reshape(*batch, channels, *[1] * len(pixels)))
+    inputs = (factor, sources[0]) if file.style.written_out else (sources[0], factor)
+    return file.node("Mul", *inputs), shapes[0]
+
+
 def _shuffle(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     """Zhang 2018."""
     channels, height, width = shapes[0]
@@ -495,11 +566,53 @@ def _shuffle(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm:
     return file.node("Reshape", value, file.sizes(-1, channels, height, width)), shapes[0]
 
 
+def _pixel_shuffle(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    factor, (channels, height, width) = attrs["factor"], shapes[0]
+    shape = (channels // factor**2, height * factor, width * factor)
+    if file.style.opset >= 11 and not file.style.written_out:
+        return file.node("DepthToSpace", sources[0], blocksize=factor, mode="CRD"), shape
+    parted = (shape[0], factor, factor, height, width)
+    return _moved(file, sources[0], parted, (0, 1, 4, 2, 5, 3), shape), shape
+
+
+def _pixel_unshuffle(
+    file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any
+) -> Any:
+    factor, (channels, height, width) = attrs["factor"], shapes[0]
+    shape = (channels * factor**2, height // factor, width // factor)
+    parted = (channels, shape[1], factor, shape[2], factor)
+    return _moved(file, sources[0], parted, (0, 1, 3, 5, 2, 4), shape), shape
+
+
+def _moved(file: File, x: str, parted: Sequence[int], axes: Any, shape: Sequence[int]) -> str:
+    value = file.node("Transpose", file.node("Reshape", x, file.sizes(-1, *parted)), perm=axes)
+    return file.node("Reshape", value, file.sizes(-1, *shape))
+
+
+def _global_max(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    channels, *pixels = shapes[0]
+    if file.style.head == "mean":
+        by_input = file.style.opset >= 18
+        given, own = ([file.sizes(-1, -2)], {}) if by_input else ([], {"axes": [2, 3]})
+        keep = int(attrs.get("keep", False))
+        x = file.node("ReduceMax", sources[0], *given, keepdims=keep, **own)
+        return x, (channels, 1, 1) if keep else (channels,)
+    if file.style.head == "window":
+        x = file.node("MaxPool", sources[0], kernel_shape=pixels, strides=pixels)
+    else:
+        x = file.node("GlobalMaxPool", sources[0])
+    return (
+        (x, (channels, 1, 1))
+        if attrs.get("keep")
+        else (_FLAT[file.style.head](file, x), (channels,))
+    )
+
+
 def _upsample(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
     factor, nearest = attrs["factor"], attrs["mode"] == "nearest"
-    own = (
-        {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"} if nearest else {}
-    )
+    own = {"coordinate_transformation_mode": "align_corners"} if attrs.get("align_corners") else {}
+    if nearest:
+        own = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     mode = "nearest" if nearest else "linear"
     value = file.node(
         "Resize", sources[0], "", file.constant([1, 1, factor, factor]), mode=mode, **own
@@ -524,9 +637,15 @@ _WRITERS: Mapping[str, Callable[..., Any]] = {
     "slice": _slice,
     "crop": _crop,
     "shuffle": _shuffle,
+    "scale": _scale,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
     "blur_pool": _blur_pool,
+    "instance_norm": _instance_norm,
+    "rms_norm": _rms_norm,
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_unshuffle,
+    "global_max_pool": _global_max,
     "output": _same("Identity"),
     "upsample": _upsample,
     "add": _same("Add"),
@@ -591,7 +710,8 @@ def optimised(model: Any, level: str = "BASIC") -> Any:
     """What ONNX Runtime saves of a model:
     constants and norms are folded, and what does nothing is gone.
 
-    The next level, EXTENDED, puts activations into convolutions.
+    The next level, EXTENDED, puts activations into convolutions. Constants that it would multiply
+    into weights stay: nothing of them would be left to compare.
     """
     import onnxruntime
 
@@ -602,7 +722,8 @@ def optimised(model: Any, level: str = "BASIC") -> Any:
     with TemporaryDirectory() as folder:
         options.optimized_model_filepath = f"{folder}/model.onnx"
         content = model.SerializeToString()
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        providers, left = ["CPUExecutionProvider"], ["ConvMulFusion"]
+        onnxruntime.InferenceSession(content, options, providers, disabled_optimizers=left)
         return onnx.load(options.optimized_model_filepath)
 
 

@@ -305,7 +305,14 @@ def test_an_activation_in_a_convolution_is_compared(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "attrs"),
-    [("leaky_relu", {"slope": 0.1}), ("relu6", {}), ("sigmoid", {}), ("silu", {})],
+    [
+        ("leaky_relu", {"slope": 0.1}),
+        ("relu6", {}),
+        ("sigmoid", {}),
+        ("silu", {}),
+        ("tanh", {}),
+        ("hard_tanh", {"low": -1.0, "high": 2.0}),
+    ],
 )
 def test_activations_that_onnx_runtime_fuses_are_read(
     kind: str, attrs: Any, tmp_path: Path

@@ -275,3 +275,25 @@ def test_other_filters_of_mirrored_edges_are_refused(filters: Any, tmp_path: Pat
     model = finished(file, "x", (2, *SHAPE), blurred(file, [1, 1, 2, 1], filters))
     with pytest.raises(ModelFileError, match="binomial"):
         read(model, tmp_path)
+
+
+def test_a_scale_that_others_read_is_no_part_of_the_norm_behind_it(tmp_path: Path) -> None:
+    """Of a layer's input, which the next layer reads too; else it may be the norm's own."""
+    for others, kinds in ((True, ["scale", "batch_norm", "add"]), (False, ["batch_norm"])):
+        file = File(Style(opset=17))
+        scaled = file.node("Mul", "x", file.constant(drawn(4, 1, 1)))
+        end = affine(file, scaled)
+        end = file.node("Add", end, scaled) if others else end
+        model = finished(file, "x", (2, *SHAPE), end)
+        assert [op.kind for op in read(model, tmp_path).ops.values()] == ["input", *kinds]
+
+
+def test_a_norm_before_training_does_not_take_the_scale_behind_it(tmp_path: Path) -> None:
+    """Its ones and zeros are Caffe's where a shift follows."""
+    file = File(Style(opset=17))
+    normal = normed(file, "x", np.ones(4), np.zeros(4))
+    model = finished(
+        file, "x", (2, *SHAPE), file.node("Mul", normal, file.constant(drawn(4, 1, 1)))
+    )
+    kinds = [op.kind for op in read(model, tmp_path).ops.values()]
+    assert kinds == ["input", "batch_norm", "scale"]

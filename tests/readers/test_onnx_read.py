@@ -164,6 +164,7 @@ def test_a_norm_that_is_neither_there_nor_folded_is_missed(tmp_path: Path) -> No
 # steps behind the input.
 CONV = {"in_channels": 4, "out_channels": 6, "kernel": 3, "stride": 1, "padding": 1}
 POOL = {"kernel": 3, "stride": 2, "padding": 1}
+RMS = ("rms_norm", {"channels": 4, "eps": 1e-5})
 PLAIN, OUT = Style(), Style(written_out=True)
 FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
     (
@@ -180,6 +181,36 @@ FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
     ("convolution behind a pad", Style(pads=True), [("conv", CONV)]),
     ("a slice", PLAIN, [("slice", {"start": 1, "stop": 3})]),
     ("a crop", PLAIN, [("crop", {"size": (5, 6), "corner": (1, 1)})]),
+    ("a constant scale", PLAIN, [("scale", {"value": 0.2})]),
+    ("a constant before the features", OUT, [("scale", {"value": 0.2})]),
+    ("a learned scale", PLAIN, [("scale", {"channels": 4, "initial": 1e-6})]),
+    ("a learned scale before the features", OUT, [("scale", {"channels": 4, "initial": 1e-6})]),
+    ("scales in a row", PLAIN, [("scale", {"channels": 4}), ("scale", {"channels": 4})]),
+    (
+        "a scale behind a norm",
+        PLAIN,
+        [("batch_norm", {"channels": 4, "eps": 1e-5}), ("scale", {"channels": 4})],
+    ),
+    (
+        "a scale before a norm that is written as one",
+        Style(norm="affine"),
+        [("scale", {"channels": 4}), ("batch_norm", {"channels": 4, "eps": 1e-5})],
+    ),
+    (
+        "a scale behind a norm that is written as one",
+        Style(norm="affine"),
+        [("batch_norm", {"channels": 4, "eps": 1e-5}), ("scale", {"channels": 4})],
+    ),
+    (
+        "a scale behind a norm without a shift",
+        PLAIN,
+        [RMS, ("scale", {"channels": 4})],
+    ),
+    (
+        "a norm that is written as one behind a norm without a shift",
+        Style(norm="affine"),
+        [RMS, ("batch_norm", {"channels": 4, "eps": 1e-5})],
+    ),
     ("a shuffle", PLAIN, [("shuffle", {"groups": 2})]),
     ("nearest", PLAIN, [("upsample", {"factor": 2, "mode": "nearest"})]),
     ("bilinear", PLAIN, [("upsample", {"factor": 3, "mode": "bilinear"})]),
@@ -198,6 +229,16 @@ FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
     ("sigmoid", PLAIN, [("sigmoid", {})]),
     ("leaky relu", PLAIN, [("leaky_relu", {"slope": 0.1})]),
     ("prelu", PLAIN, [("prelu", {"channels": 4, "slope": 0.25})]),
+    ("elu", PLAIN, [("elu", {"alpha": 0.3})]),
+    ("tanh", PLAIN, [("tanh", {})]),
+    ("mish", PLAIN, [("mish", {})]),
+    ("mish of opset 18", Style(written_out=True, opset=18), [("mish", {})]),
+    ("softplus", PLAIN, [("softplus", {"beta": 1.0})]),
+    ("a sharper softplus", PLAIN, [("softplus", {"beta": 3.0})]),
+    ("softplus that is linear above", OUT, [("softplus", {"beta": 1.0})]),
+    ("a sharper one that is linear above", OUT, [("softplus", {"beta": 3.0})]),
+    ("hard tanh", PLAIN, [("hard_tanh", {"low": -1.0, "high": 1.0})]),
+    ("hard tanh of opset 9", Style(opset=9), [("hard_tanh", {"low": -0.5, "high": 2.0})]),
 ]
 
 
@@ -443,6 +484,28 @@ def fault_of(model: Any, folder: Path) -> str:
     return "; ".join(f"{fault.code} {fault.message}" for fault in caught.value.diagnostics)
 
 
+def above(file: File, number: float) -> str:
+    return file.node("Greater", "x", file.constant(number))
+
+
+def scaled(file: File, number: float) -> str:
+    return file.node("Mul", "x", file.constant(number))
+
+
+@pytest.mark.parametrize("factor", [(), (4, 1, 1)], ids=["constant", "learned"])
+def test_a_scale_of_what_is_flattened_later_is_one_of_a_vector(
+    factor: tuple[int, ...], tmp_path: Path
+) -> None:
+    """As a classifier of one pixel has it."""
+    file = File(PLAIN)
+    pooled = file.node(
+        "Mul", file.node("GlobalAveragePool", image(file)), channelwise(file, *factor)
+    )
+    made = file.node("Flatten", file.node("Conv", pooled, file.constant(normal(3, 4, 1, 1))))
+    model = finished(file, "x", ("N", 4, 8, 8), made)
+    assert kinds(model, tmp_path) == ["input", "global_avg_pool", "scale", "dense"]
+
+
 REFUSED = [
     (
         lambda f: f.node("Hardmax", "x"),
@@ -450,8 +513,8 @@ REFUSED = [
     ),
     (lambda f: f.node("Attention", "x", domain="my.ops"), "my.ops::Attention is no operator"),
     (
-        lambda f: f.node("Relu", f.node("Elu", f.node("Elu", "x"))),
-        "/Elu_0 and 1 more: Elu is no operator",
+        lambda f: f.node("Relu", f.node("Selu", f.node("Selu", "x"))),
+        "/Selu_0 and 1 more: Selu is no operator",
     ),
     (
         lambda f: f.node("Dropout", "x", f.constant(0.5), f.constant(True, kind=bool)),
@@ -464,11 +527,25 @@ REFUSED = [
         "BatchNormalization was exported in training mode",
     ),
     (
-        lambda f: f.node("Mul", "x", channelwise(f, 4, 1, 1)),
-        "Mul is the scale of each channel without a shift",
+        lambda f: f.node("Add", "x", channelwise(f, 4, 1, 1)),
+        "Add shifts each channel, without a scale beside it",
     ),
     (lambda f: f.node("HardSigmoid", "x"), "HardSigmoid has the slope 0.2 and the value 0.5 at 0"),
-    (lambda f: f.node("Clip", "x", f.constant(-1.0), f.constant(1.0)), "Clip clips to [-1.0, 1.0]"),
+    (lambda f: f.node("Clip", "x", f.constant(1.0), f.constant(-1.0)), "Clip clips to [1.0, -1.0]"),
+    (lambda f: f.node("Clip", "x", f.constant(-1.0)), "Clip clips to [-1.0, inf]"),
+    (lambda f: f.node("Greater", "x", f.constant(1.0)), "Greater is no operator"),
+    (lambda f: f.node("Greater", "x", f.node("Relu", "x")), "Greater is no operator"),
+    (lambda f: f.node("Where", above(f, 0.0), "x", f.node("Relu", "x")), "Where is no operator"),
+    (lambda f: f.node("Where", above(f, 2.0), "x", f.node("Softplus", "x")), "Where is no op"),
+    (
+        lambda f: f.node("Where", above(f, 0.0), "x", f.node("GlobalAveragePool", "x")),
+        "Where is no operator",
+    ),
+    (lambda f: f.node("Sub", f.constant(1.0), "x"), "Sub is no operator"),
+    (
+        lambda f: f.node("Where", above(f, 20.0), "x", f.node("Softplus", scaled(f, 2.0))),
+        "Where is no operator",
+    ),
     (lambda f: f.node("Transpose", "x", perm=[1, 0, 2, 3]), "Transpose moves the dimensions"),
     (
         lambda f: f.node("AveragePool", "x", kernel_shape=[3, 3], pads=[1] * 4),

@@ -7,27 +7,39 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from archspec.operators.table import ACTIVATIONS, OPERATORS
+
 Values = dict[str, Any]
 
-ACTIVATIONS = (
-    "relu",
-    "relu6",
-    "silu",
-    "gelu",
-    "hard_swish",
-    "leaky_relu",
-    "prelu",
-    "sigmoid",
-    "hard_sigmoid",
-)
+NUMBERS: dict[str, st.SearchStrategy[float]] = {
+    "slope": st.floats(0, 1),
+    "alpha": st.floats(0.01, 3),
+    "beta": st.floats(0.25, 4),
+    "low": st.floats(-3, 0.5),
+    "high": st.floats(0.75, 7),
+}
+"""Of settings of activations."""
+
+
+def activation_of(kind: str) -> st.SearchStrategy[Values]:
+    """An activation with some of its own settings."""
+    own = OPERATORS[kind].settings
+    return st.fixed_dictionaries(
+        {"kind": st.just(kind)}, optional={key: NUMBERS[key] for key in own}
+    )
+
+
 activations = st.one_of(
     st.sampled_from(ACTIVATIONS),
-    st.fixed_dictionaries(
-        {"kind": st.sampled_from(["leaky_relu", "prelu"]), "slope": st.floats(0, 1)}
+    st.sampled_from([kind for kind in ACTIVATIONS if OPERATORS[kind].settings]).flatmap(
+        activation_of
     ),
 )
 norms = st.one_of(
-    st.sampled_from(["batch", "layer", "none"]),
+    st.sampled_from(["batch", "layer", "instance", "rms", "none"]),
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["instance", "rms"]), "eps": st.floats(1e-9, 1)}
+    ),
     st.fixed_dictionaries({}, optional={"eps": st.floats(1e-9, 1), "momentum": st.floats(0, 1)}),
     st.fixed_dictionaries({"kind": st.just("group"), "groups": st.sampled_from([1, 2, 4])}),
 )
@@ -67,7 +79,16 @@ def name_of(settings: Values) -> str:
 
 
 slices = st.sampled_from([{"stop": "in/2"}, {"start": "in/2"}, {"start": 1}, {"stop": 1}, {}])
+sure_rates = st.fixed_dictionaries({"rate": st.sampled_from([0.0, 0.3])})
+paths = st.fixed_dictionaries(
+    {"rate": st.sampled_from([0.0, 0.3])}, optional={"over": st.just("depth")}
+)
 rates = st.fixed_dictionaries({}, optional={"rate": st.sampled_from([0.0, 0.3])})
+scales = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"value": st.floats(0.05, 2)}),
+    st.fixed_dictionaries({"initial": st.floats(1e-6, 1)}),
+)
 gates = st.fixed_dictionaries(
     {},
     optional={
@@ -82,9 +103,12 @@ keeping = st.one_of(
     of("norm", norms),
     of("activation", activations),
     of("dropout", rates),
+    of("dropout2d", sure_rates),
+    of("drop_path", paths),
     of("squeeze_excite", gates),
     of("shuffle", st.fixed_dictionaries({"groups": st.sampled_from([1, 2])})),
     of("slice", slices),
+    of("scale", scales),
     convs(widths),
 )
 """Steps that keep height and width."""
@@ -105,11 +129,21 @@ transposed = of(
 )
 upsampled = of(
     "upsample",
-    st.fixed_dictionaries(
-        {},
-        optional={"mode": st.sampled_from(["nearest", "bilinear"]), "factor": st.integers(2, 3)},
+    st.one_of(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "mode": st.sampled_from(["nearest", "bilinear"]),
+                "factor": st.integers(2, 3),
+            },
+        ),
+        st.fixed_dictionaries(
+            {"mode": st.just("bilinear"), "align_corners": st.booleans()},
+            optional={"factor": st.integers(2, 3)},
+        ),
     ),
 )
+factors = st.fixed_dictionaries({}, optional={"factor": st.integers(2, 3)})
 enlarging = st.one_of(
     of(
         "conv_transpose", st.fixed_dictionaries({"kernel": st.integers(3, 4), "stride": st.just(2)})
@@ -131,14 +165,18 @@ resizing = st.one_of(
     ),
     transposed,
     upsampled,
+    of("pixel_shuffle", factors),
+    of("pixel_unshuffle", factors),
 )
 dense = of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()}))
 of_vectors = st.one_of(
     st.just("activation"),
-    of("norm", st.just("layer")),
+    of("norm", st.sampled_from(["layer", "rms"])),
     of("activation", activations.filter(lambda value: "prelu" not in str(value))),
     of("dropout", rates),
+    of("drop_path", paths),
     of("slice", slices),
+    of("scale", scales),
     dense,
     dense,
 )
@@ -149,15 +187,18 @@ def branching(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Side by side: concatenated, a residual that keeps its width, a gate."""
     lists = st.lists(inner, max_size=2)
     plain = st.lists(st.sampled_from(["norm", "activation"]), max_size=2)
-    gate = [
-        {"global_pool": {"keep": True}},
-        {"conv": {"kernel": 1, "bias": True}},
-        {"activation": "sigmoid"},
-    ]
+    gates = (
+        [
+            {"global_pool": {"keep": True, **kind}},
+            {"conv": {"kernel": 1, "bias": True}},
+            {"activation": "sigmoid"},
+        ]
+        for kind in ({}, {"kind": "max"})
+    )
     return st.one_of(
         of("branches", st.fixed_dictionaries({"of": st.lists(lists, min_size=2, max_size=3)})),
         of("branches", plain.map(lambda steps: {"join": "add", "of": [[], steps]})),
-        st.just({"branches": {"join": "multiply", "of": [[], gate]}}),
+        *(st.just({"branches": {"join": "multiply", "of": [[], gate]}}) for gate in gates),
     )
 
 
@@ -282,6 +323,7 @@ def vector_heads(draw: st.DrawFn) -> Any:
             {"branches": {"join": "concat", "of": [[], draw(st.lists(of_vectors, max_size=2))]}}
         )
     pool: Values = {"keep": True} if not behind and draw(st.booleans()) else {}
+    pool |= draw(st.sampled_from([{}, {"kind": "avg"}, {"kind": "max"}]))
     return [*before, {"global_pool": pool}, *behind]
 
 

@@ -55,6 +55,17 @@ def test_a_task_leaves_a_network_its_name_and_source_but_not_its_figures(
     assert comparable_values(changed) == comparable_values(plain)
 
 
+@pytest.mark.parametrize("step", ["dropout", "dropout2d", "drop_path"])
+def test_what_drops_in_training_leaves_a_network_what_it_is(step: str) -> None:
+    """With a name of its own or without, alone or in a branch."""
+    conv = "conv: {width: k, kernel: 3}"
+    plain = load_spec("densenet121", [f"layer=[branches: {{of: [[], [{conv}]]}}, {conv}]"])
+    for drop in (f"{step}: {{rate: 0.1}}", f"{{name: own, {step}: {{rate: 0.1}}}}"):
+        branches = f"branches: {{of: [[], [{conv}, {drop.replace('own', 'too')}]]}}"
+        changed = load_spec("densenet121", [f"layer=[{drop}, {branches}, {conv}]"])
+        assert comparable_values(changed) == comparable_values(plain)
+
+
 @pytest.mark.parametrize(("settings", "name", "told"), OTHER.values(), ids=OTHER)
 def test_another_body_is_another_network(settings: list[str], name: str, told: str) -> None:
     """It has neither name nor figures nor source of its parent, and says how it differs."""

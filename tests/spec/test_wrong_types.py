@@ -37,8 +37,15 @@ layer:
   - squeeze_excite: {reduction: 16, activation: relu, gate: sigmoid}
   - branches: {join: concat, of: [[{slice: {start: 0, stop: 4}}], [{slice: {start: 4, stop: 8}}]]}
   - shuffle: {groups: 2}
+  - activation: {kind: elu, alpha: 0.5}
+  - activation: {kind: softplus, beta: 2.0}
+  - activation: {kind: hard_tanh, low: -1.0, high: 2.0}
+  - scale: {value: 0.2}
+  - scale: {initial: 1.0e-6}
   - dropout: {rate: 0.1}
-  - conv: {width: k, kernel: 3}
+  - dropout2d: {rate: 0.1}
+  - drop_path: {rate: 0.1, over: depth}
+  - conv: {width: k, kernel: 3, standardized: true, weight_eps: 1.0e-6}
 bottleneck: 4
 connectivity:
   rule: window
@@ -65,12 +72,14 @@ transition: {pool: avg, steps: pre_activation}
 transitions:
   - channels: 16
     steps:
-      - upsample: {factor: 2, mode: nearest}
+      - upsample: {factor: 2, mode: bilinear, align_corners: true}
       - conv_transpose: {width: out, kernel: 2, stride: 2, padding: 0, bias: true}
       - avg_pool: {kernel: 2, stride: 2, padding: 0, ceil: false}
       - max_pool: {kernel: 2, stride: 2}
       - blur_pool: {kernel: 3, stride: 2}
       - upsample
+      - pixel_unshuffle: {factor: 2}
+      - pixel_shuffle: {factor: 2}
     skip: stem
     crop: true
     join: concat
@@ -83,7 +92,7 @@ drop_after: layer
 head:
   num_classes: 5
   dropout: 0.1
-  steps: [{global_pool: {keep: false}}, {dense: {width: out, bias: true}}]
+  steps: [{global_pool: {kind: avg, keep: false}}, {dense: {width: out, bias: true}}]
 features: [1]
 """)
 RECIPE = yaml.safe_load("""

@@ -16,6 +16,11 @@ BEHIND = {
     **{kind: (f"[global_pool, dense, activation: {kind}]", [f"{kind}"]) for kind in KINDS},
     "norm": ("[global_pool, dense, norm: layer]", ["layer_norm"]),
     "dropout": ("[global_pool, dense, dropout: {rate: 0.5}]", ["dropout"]),
+    "drop_path": ("[global_pool, dense, drop_path: {rate: 0.5}]", ["drop_path"]),
+    "dropout of channels": (
+        "[conv: {width: out, kernel: 1}, dropout2d: {rate: 0.5}, global_pool]",
+        ["dropout2d"],
+    ),
     "norm of a map": ("[conv: {width: out, kernel: 1}, norm, global_pool]", ["batch_norm"]),
     "activation of a map": ("[conv: {width: out, kernel: 1}, activation, global_pool]", ["relu"]),
     "several": (

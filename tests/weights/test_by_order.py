@@ -53,6 +53,17 @@ def test_names_that_say_nothing_are_paired():
     }
 
 
+def test_single_vectors_are_paired_whatever_they_are_called():
+    """The slopes of a PReLU, the factors of a scale or of an RMS norm: `w` and `gamma` here."""
+    wanted = {
+        "first.w": Parameter("prelu", "w", (4,), "first"),
+        "second.gamma": Parameter("scale", "gamma", (4,), "second"),
+        "third.gamma": Parameter("rms_norm", "gamma", (4,), "third"),
+    }
+    tensors = {name: np.zeros(4) for name in ("act.weight", "layer_scale.lambda", "norm.weight")}
+    assert pair_by_order(tensors, wanted, "FILE").pairs == dict(zip(tensors, wanted, strict=True))
+
+
 def test_convolutions_may_be_defined_before_their_norms():
     """Order counts within a kind alone."""
     tensors = of(own_name)
@@ -171,7 +182,7 @@ def test_what_the_network_has_not_is_refused():
     ]
     assert "odd (w)" in faults({**of(own_name), "odd.w": np.zeros((2, 2, 2))})[0]
     assert faults({**of(own_name), "x.0": np.zeros(4)}) == [
-        "FILE R012 has 1 of 0 slope operators" + NO_ORDER
+        "FILE R012 has 1 of 0 vector operators" + NO_ORDER
     ]
 
 

@@ -85,6 +85,22 @@ def test_torchs_files_are_taken_over(prefix, legacy, tmp_path):
     assert found.params + found.stats == sum(array.size for array in WEIGHTS.values())
 
 
+def test_factors_of_a_scale_come_from_torch_as_they_meet_feature_maps(tmp_path):
+    """(C, 1, 1) there, a vector here, as a PReLU's slopes are; by name and by order."""
+    file = tmp_path / "scaled.yaml"
+    layer = "[norm, {activation: prelu}, {conv: {width: k, kernel: 3}}, scale]"
+    file.write_text(f"extends: densenetbc_digits\nlayer: {layer}\n")
+    spec, weights = load_spec(str(file)), weights_of(str(file))
+    names = translate_names("torchvision", weights)
+    factors = [name for name in weights if ".scale1." in name]
+    theirs = {**weights, **{name: weights[name].reshape(-1, 1, 1) for name in factors}}
+    assert factors
+    save(tmp_path / "a.pth", {names[name]: array for name, array in theirs.items()})
+    assert same(dict(convert_file(tmp_path / "a.pth", spec).tensors), weights)
+    save(tmp_path / "b.pth", {own_name(name): array for name, array in theirs.items()})
+    assert same(dict(convert_file(tmp_path / "b.pth", spec, by_order=True).tensors), weights)
+
+
 def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
     """In MindCV's structure, saved by MindSpore from a training step
     with momentum and moving averages.

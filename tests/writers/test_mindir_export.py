@@ -96,6 +96,35 @@ def test_a_pool_that_reaches_over_the_edge_is_exported(
     assert np.array_equal(loaded(ms, target)(x).asnumpy(), network.set_train(False)(x).asnumpy())
 
 
+MOVES_PIXELS: dict[str, list[Any]] = {
+    "nearest": ["upsample"],
+    "bilinear": [{"upsample": {"mode": "bilinear", "factor": 3}}],
+    "corners": [{"upsample": {"mode": "bilinear", "align_corners": True}}],
+    "pixels and channels": [
+        {"conv": {"width": 8, "kernel": 1}},
+        "pixel_shuffle",
+        "activation",
+        {"pixel_unshuffle": {"factor": 2}},
+    ],
+    "behind an upsample": ["upsample", {"pixel_unshuffle": {"factor": 2}}, {"norm": "rms"}],
+}
+
+
+@pytest.mark.parametrize("case", MOVES_PIXELS)
+def test_what_makes_or_moves_pixels_runs_with_a_free_batch(
+    ms: Any, tmp_path: Path, case: str
+) -> None:
+    """Whatever the batch; a file that asked for the rank of a map would load and not run."""
+    steps = [{"conv": {"width": 4, "kernel": 1}}, *MOVES_PIXELS[case]]
+    spec = Spec.model_validate({**SPEC.model_dump(), "stem": {"steps": steps}})
+    network, target = in_training(ms, spec), tmp_path / "network.mindir"
+    export_mindir(network, SHAPE, target)
+    again = loaded(ms, target)
+    for batch in (1, 3):
+        x = ms.Tensor(images(batch))
+        assert np.array_equal(again(x).asnumpy(), network.set_train(False)(x).asnumpy())
+
+
 @pytest.mark.parametrize("pool", ["none", "avg", "max"])
 def test_a_network_in_training_is_exported_in_evaluation_with_a_free_batch(
     ms: Any, tmp_path: Path, pool: str

@@ -48,8 +48,37 @@ CASES: dict[str, dict[str, Any]] = {
     "prelu": activation("prelu"),
     "sigmoid": activation("sigmoid"),
     "hard sigmoid": activation("hard_sigmoid"),
+    "elu": activation("elu"),
+    "elu of another alpha": activation("elu", alpha=0.3),
+    "mish": activation("mish"),
+    "tanh": activation("tanh"),
+    "softplus": activation("softplus"),
+    "sharper softplus": activation("softplus", beta=3.0),
+    "hard tanh": activation("hard_tanh", low=-0.5, high=2.0),
+    "scales": layer(
+        {"scale": {"value": 0.2}},
+        {"scale": {"value": 0.3}},
+        {"branches": {"join": "add", "of": [[], ["norm", {"scale": {"value": 0.5}}]]}},
+        "scale",
+        {"conv": {"width": 5, "kernel": 1}},
+        {"scale": {"initial": 0.1}},
+    ),
+    "scales of vectors": head({"global_pool": {}}, "scale", "dense", {"scale": {"value": 0.2}}),
+    "variables called as functions": {
+        "layer": [
+            {"name": "tanh", "conv": {"width": 3, "kernel": 1}},
+            {"name": "mish", "activation": "tanh"},
+            {"branches": {"of": [["norm"], [{"activation": "mish"}]]}},
+            *LAYER,
+        ]
+    },
     "layer norm": {"norm": {"kind": "layer", "eps": 0.01}},
     "group norm": {"norm": {"kind": "group", "groups": 3}},
+    "instance norm": {"norm": {"kind": "instance", "eps": 0.01}},
+    "rms norm": {
+        "norm": {"kind": "rms", "eps": 0.01},
+        **head("norm", "global_pool", "norm", "dense"),
+    },
     "no norm": {"norm": "none"},
     "norms of three kinds": {
         "layer": ["norm", *LAYER],
@@ -71,6 +100,15 @@ CASES: dict[str, dict[str, Any]] = {
         ),
         **head({"global_pool": {}}, {"dense": {"bias": False}}),
     },
+    "standardized filters": {
+        **layer(
+            {"conv": {"width": 12, "kernel": 3, "groups": 3, "standardized": True, "bias": True}},
+            {"conv": {"kernel": 3, "groups": "depthwise", "standardized": True, "weight_eps": 0.1}},
+        ),
+        **between(
+            {"conv": {"width": 6, "kernel": 2, "stride": 2, "padding": 0, "standardized": True}}
+        ),
+    },
     "transposed convolutions": between(
         {"conv_transpose": {"width": 5, "kernel": 3, "stride": 2, "padding": 1, "bias": True}},
         {"conv_transpose": {"kernel": 2, "stride": 3}},
@@ -90,8 +128,50 @@ CASES: dict[str, dict[str, Any]] = {
         {"max_pool": {"kernel": 3, "stride": 2, "padding": 1}},
         {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
     ),
+    "pixels and channels": {
+        **between(
+            "pixel_unshuffle",
+            {"conv": {"width": 18, "kernel": 1}},
+            {"pixel_shuffle": {"factor": 3}},
+        ),
+        "input": {"height": 12, "width": 10},
+    },
+    "pixel shuffles of what declares no width": {
+        "blocks": [
+            {
+                "layers": 2,
+                "layer": [
+                    *LAYER[:1],
+                    {"conv": {"width": "4k", "kernel": 1}},
+                    "pixel_shuffle",
+                    "pixel_unshuffle",
+                    "pixel_shuffle",
+                    {"blur_pool": {}},
+                ],
+            },
+            {
+                "layers": 2,
+                "growth_rate": 6,
+                "layer": [{"conv": {"width": 24, "kernel": 1}}, "pixel_shuffle", {"blur_pool": {}}],
+            },
+        ]
+    },
+    "maxima of all pixels": {
+        **layer(
+            {
+                "branches": {
+                    "join": "multiply",
+                    "of": [[], [{"global_pool": {"kind": "max", "keep": True}}]],
+                }
+            }
+        ),
+        **head({"global_pool": {"kind": "max"}}, "dense"),
+    },
     "nearest": between({"upsample": {"factor": 3}}),
     "bilinear": between({"upsample": {"mode": "bilinear"}}),
+    "bilinear with aligned corners": between(
+        {"upsample": {"mode": "bilinear", "align_corners": True, "factor": 3}}
+    ),
     "squeeze-excite": {
         "layer": [*LAYER, {"squeeze_excite": {"reduction": 2}}],
         **between(
@@ -279,6 +359,7 @@ def test_every_kind_of_operator_stands_in_one_of_these_networks() -> None:
     """
     kinds = {op.kind for case in CASES.values() for op in graph_of(**case).ops.values()}
     elsewhere = {"relu6", "gelu", "hard_swish", "dropout", "output"}
+    elsewhere |= {"dropout2d", "drop_path"}  # in test_dropouts.py
     assert kinds | elsewhere == set(OPERATORS)
 
 

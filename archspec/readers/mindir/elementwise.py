@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
+from archspec.operators.table import NORMS
 from archspec.readers.fusion import multiplied, recognised
+from archspec.readers.pixel_orders import PIXELS, moved
 from archspec.readers.tensors import Tensor, transposed
-from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, decimal
+from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, between, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -32,7 +35,12 @@ def prelu(call: Call) -> Feature:
 
 
 def larger(call: Call) -> Feature:
-    """The larger one of x and x times a number up to 1: a leaky ReLU; x times 1 is written as x."""
+    """The larger one of x and a number; or of x and x times a number up to 1, a leaky ReLU.
+
+    x times 1 is written as x.
+    """
+    if _numbers(call):
+        return _bounded("at_least", call)
     first, second = call.feature(0), call.feature(1)
     if first.op == second.op:
         return call.op("leaky_relu", [first], first.shape, slope=1.0)
@@ -41,6 +49,39 @@ def larger(call: Call) -> Feature:
         if op.kind == "times" and op.inputs == (x.op,) and 0 <= op.attrs["value"] <= 1:
             return call.op("leaky_relu", [x], x.shape, slope=op.attrs["value"])
     raise Unsupported(UNKNOWN)
+
+
+def smaller(call: Call) -> Feature:
+    """The smaller one of x and a number."""
+    if not _numbers(call):
+        raise Unsupported(UNKNOWN)
+    return _bounded("at_most", call)
+
+
+def _bounded(kind: str, call: Call) -> Feature:
+    x = call.feature(0 if isinstance(call.inputs[0], Feature) else 1)
+    made = call.part(kind, [x], x.shape, value=decimal(float(_numbers(call)[0])))
+    return _complete(call, made)
+
+
+def _numbers(call: Call) -> list[int | float]:
+    return [value for value in call.inputs if type(value) in (int, float)]
+
+
+def above(call: Call) -> Feature:
+    """Where x is above a number."""
+    x, numbers = call.feature(), _numbers(call)
+    if not numbers:
+        raise Unsupported(UNKNOWN)
+    return call.part("greater", [x], x.shape, value=decimal(float(numbers[0])))
+
+
+def chosen(call: Call) -> Feature:
+    """One value where a condition holds, elsewhere another."""
+    parts = [call.feature(index) for index in range(3)]
+    if any(part.shape != parts[0].shape for part in parts):
+        raise Unsupported(UNKNOWN)
+    return _complete(call, call.part("select", parts, parts[0].shape))
 
 
 def probabilities(call: Call) -> Feature:
@@ -53,10 +94,10 @@ def probabilities(call: Call) -> Feature:
 
 
 def clamp(call: Call) -> Feature:
-    """Return the same shape, values below 0 and above 6 cut off: a ReLU6."""
-    if call.inputs[1:3] != (0, 6):
-        raise Unsupported(UNKNOWN)
-    return call.elementwise("relu6")
+    """Return the same shape, what lies below and above two bounds cut off."""
+    low, high = call.option("min", 1), call.option("max", 2)
+    kind, bounds = between(-inf if low is None else low, inf if high is None else high)
+    return call.elementwise(kind, **bounds)
 
 
 def part(kind: str, call: Call) -> Feature:
@@ -68,19 +109,28 @@ def part(kind: str, call: Call) -> Feature:
 def arithmetic(call: Call) -> Feature:
     """A sum, difference, product or quotient of two features, or of one and a number; or a bias."""
     sign = SIGNS.get(call.kind, "")
-    if sign == "Add" and any(isinstance(value, Tensor) for value in call.inputs):
+    has_weight = any(isinstance(value, Tensor) for value in call.inputs)
+    if sign == "Add" and has_weight:
         return bias(call)
-    numbers = [value for value in call.inputs if type(value) in (int, float)]
+    if sign == "Mul" and has_weight:
+        return scale(call)
+    numbers = _numbers(call)
     if len(numbers) == 1:
         return _with_number(call, float(numbers[0]))
     first, second = call.feature(0), call.feature(1)
     if sign == "Mul":
         return _complete(call, _product(call, first, second))
+    if sign in _OF_TWO and first.shape == second.shape:
+        return _complete(call, call.part(_OF_TWO[sign], [first, second], first.shape))
     if sign != "Add":
         raise Unsupported(UNKNOWN)
     if first.shape != second.shape:
         raise Unsupported(f"adds features of different shape: {first.shape} and {second.shape}")
     return _complete(call, call.op("add", [first, second], first.shape))
+
+
+_OF_TWO: Mapping[str, str] = {"Sub": "subtract", "Div": "divide"}
+"""Signs that are parts of operators alone."""
 
 
 def _product(call: Call, first: Feature, second: Feature) -> Feature:
@@ -96,8 +146,9 @@ def _with_number(call: Call, number: float) -> Feature:
     first = isinstance(call.inputs[0], Feature)
     x = call.feature(0 if first else 1)
     sign = SIGNS.get(call.kind, "")
-    is_backwards = sign in ("Sub", "Div") and not first
-    if not sign or is_backwards or (sign == "Div" and number == 0):
+    if sign == "Sub" and not first:
+        return call.part("from", [x], x.shape, value=decimal(number))
+    if not sign or (sign == "Div" and (number == 0 or not first)):
         raise Unsupported(UNKNOWN)
     kind, idle = ("plus", 0) if sign in ("Add", "Sub") else ("times", 1)
     if sign == "Sub":
@@ -107,6 +158,24 @@ def _with_number(call: Call, number: float) -> Feature:
     if number == idle:
         return x
     return _complete(call, call.part(kind, [x], x.shape, value=decimal(number)))
+
+
+def square(call: Call) -> Feature:
+    """A value times itself."""
+    x = call.feature()
+    return call.op("multiply", [x, x], x.shape)
+
+
+def inverse_root(call: Call) -> Feature:
+    """One divided by the root, a part of a norm."""
+    x = call.feature()
+    return call.part("reciprocal", [call.part("sqrt", [x], x.shape)], x.shape)
+
+
+def mean_of_channels(call: Call) -> Feature:
+    """The mean over the channels of each pixel, a part of a norm; its shape stands for that of its readers."""
+    x = call.feature()
+    return call.part("mean", [x], x.shape)
 
 
 def _complete(call: Call, made: Feature) -> Feature:
@@ -129,9 +198,26 @@ def _whole(call: Call, made: Feature, kind: str, bound: dict[str, Any]) -> Featu
     if known is not None:
         return replace(made, op=known)
     x = replace(made, op=bound.pop("x"))
+    if kind in NORMS:
+        bound = {"channels": x.shape[1], **bound}
     whole = call.op(kind, [x], x.shape, **bound)
     call.trace.wholes[key] = whole.op
     return whole
+
+
+def scale(call: Call) -> Feature:
+    """Each channel times a weight of its own: the scale of a norm that has none yet, else one by itself."""
+    is_last = isinstance(call.inputs[1], Tensor)
+    x, dims = call.feature(0 if is_last else 1), len(call.inputs[int(is_last)].dims)
+    weight = call.weight(int(is_last), dims)
+    if weight.dims != (x.shape[1], *(1 for _ in x.shape[2:])):
+        raise Unsupported(f"multiplies {x.shape} by weights of shape {weight.dims}")
+    before = call.trace.ops[x.op]
+    if before.kind in NORMS and before.name not in call.trace.weights:
+        source = replace(x, op=before.inputs[0])
+        return call.op(before.kind, [source], x.shape, weights=[weight], **before.attrs)
+    attrs = {"channels": x.shape[1], "initial": None}
+    return call.op("scale", [x], x.shape, weights=[weight], **attrs)
 
 
 def bias(call: Call) -> Feature:
@@ -215,6 +301,9 @@ def transpose(call: Call) -> Any:
         return replace(
             weight, dims=weight.dims[::-1], source=transposed(weight.source, weight.dims)
         )
+    if call.is_pending(PIXELS):
+        x = call.feature(pending=PIXELS)
+        return replace(x, pending=moved(x.pending, axes))
     last = call.is_pending("channels last")
     x = call.feature(dims=4, pending="channels last" if last else "")
     if axes != (TO_FIRST if last else TO_LAST):

@@ -13,6 +13,7 @@ from typing import Any
 from archspec.readers.interpreter import Interpreter
 from archspec.readers.mindir.call import Call, Closure, short_name
 from archspec.readers.mindir.decode import Function, Model, Node
+from archspec.readers.mindir.filters import is_of_weights, of_weights
 from archspec.readers.mindir.operators import PLUMBING, PRIMITIVES
 from archspec.readers.trace import Feature, Trace, Unknown, Unsupported
 
@@ -95,7 +96,8 @@ class _Run(Interpreter):
         if unknown is not None:
             return unknown
         try:
-            return self.operate(call, PRIMITIVES)
+            table = {call.kind: of_weights} if is_of_weights(call) else PRIMITIVES
+            return self.operate(call, table)
         except Unsupported as unsupported:
             return self.stand_in(call, unsupported)
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from archspec.graph.ir import Op
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.mindir import elementwise as elements
 from archspec.readers.mindir import pixels, windows
 from archspec.readers.mindir.call import Closure
 from archspec.readers.mindir.decode import Constant
+from archspec.readers.pixel_orders import PIXELS, joined, parted
 from archspec.readers.tensors import Tensor
 from archspec.readers.tensors import transposed as turned
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported
@@ -46,10 +47,22 @@ def _concat(call: Call) -> Feature:
 
 
 def _mean(call: Call) -> Feature:
-    x, axes = call.feature(dims=4), call.option("axis", 1)
+    x, axes = call.feature(), call.option("axis", 1)
+    if axes == (1,) and call.option("keep_dims", 2, False):
+        return elements.mean_of_channels(call)
+    x = call.feature(dims=4)
     if sorted(axis % 4 for axis in axes) != [2, 3]:
         raise Unsupported(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
     return _global_pool(call, x, bool(call.option("keep_dims", 2, False)))
+
+
+def _maximum(call: Call) -> Feature:
+    x, axes = call.feature(dims=4), call.option("axis", 1)
+    if sorted(axis % 4 for axis in axes) != [2, 3]:
+        raise Unsupported(
+            f"takes the maximum over the axes {reprlib.repr(axes)}; only (2, 3) is known"
+        )
+    return _global_pool(call, x, bool(call.option("keep_dims", 2, False)), "global_max_pool")
 
 
 def _adaptive_pool(call: Call) -> Feature:
@@ -58,16 +71,16 @@ def _adaptive_pool(call: Call) -> Feature:
     return _global_pool(call, call.feature(dims=4), True)
 
 
-def _global_pool(call: Call, x: Feature, keep: bool) -> Feature:
+def _global_pool(call: Call, x: Feature, keep: bool, kind: str = "global_avg_pool") -> Feature:
     shape = (*x.shape[:2], 1, 1) if keep else x.shape[:2]
     kept: dict[str, Any] = {"keep": True} if keep else {}
-    return call.op("global_avg_pool", [x], shape, **kept)
+    return call.op(kind, [x], shape, **kept)
 
 
 def _without_pixel(call: Call, x: Feature) -> Feature:
     """A vector of the one pixel that there is, (N, C); the pool before it, if any, keeps none then."""
     op = call.trace.ops[x.op]
-    if op.kind != "global_avg_pool":
+    if op.kind not in GLOBAL_POOLS:
         return replace(x, shape=x.shape[:2])
     name = call.trace.free(op.name)
     call.trace.add(Op(name, op.kind, op.inputs), x.shape[:2])
@@ -90,9 +103,20 @@ def _squeeze(call: Call) -> Feature:
     return _without_pixel(call, x) if len(shape) == 2 else replace(x, shape=shape)
 
 
-def _reshape(call: Call) -> Feature:
+def _for_each_channel(call: Call) -> Tensor:
+    """A vector as (C, 1, 1) or (1, C, 1, 1), which meets feature maps."""
+    weight, target = call.weight(0, 1), call.inputs[1]
+    (size,) = weight.dims
+    if target not in [(*before, count, 1, 1) for before in ((), (1,)) for count in (-1, size)]:
+        raise Unsupported(f"makes {reprlib.repr(target)} of {weight.dims}")
+    return replace(weight, dims=(size, 1, 1))
+
+
+def _reshape(call: Call) -> Feature | Tensor:
     """A reshape is followed where it changes nothing, or takes away a slice or pixels where there is one."""
-    x = call.feature()
+    if isinstance(call.inputs[0], Tensor):
+        return _for_each_channel(call)
+    x = _of_squares(call) if call.is_pending(PIXELS) else call.feature()
     target = call.inputs[1] if call.kind == "Reshape" else (x.shape[0], -1)
     flat = x.shape[:2] if all(size == 1 for size in x.shape[2:]) else x.shape
     one_slice = (*x.shape[:2], *x.shape[3:]) if len(x.shape) == 5 and x.shape[2] == 1 else x.shape
@@ -104,7 +128,18 @@ def _reshape(call: Call) -> Feature:
                 if len(shape) < len(x.shape) == 4
                 else replace(x, shape=shape)
             )
+    squares = parted(x.shape, target)
+    if squares:
+        return replace(x, pending=squares)
     raise Unsupported(f"makes {reprlib.repr(target)} of {x.shape}")
+
+
+def _of_squares(call: Call) -> Feature:
+    """A map again, by a pixel shuffle or what undoes one."""
+    x = call.feature(pending=PIXELS)
+    kind, factor, shape = joined(x.pending, x.shape)
+    plain = replace(x, pending=())
+    return call.op(kind, [plain], shape, factor=factor) if kind else plain
 
 
 def _matmul(call: Call) -> Feature:
@@ -221,6 +256,9 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "PReLU": elements.prelu,
     **dict.fromkeys(("Softmax", "LogSoftmax"), elements.probabilities),
     "Maximum": elements.larger,
+    "Minimum": elements.smaller,
+    "Greater": elements.above,
+    "Select": elements.chosen,
     "ClampScalar": elements.clamp,
     "Concat": _concat,
     "MaxPool": partial(windows.pool, "max_pool"),
@@ -237,6 +275,9 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "ResizeBilinearV2": partial(pixels.upsample, "bilinear"),
     "ChannelShuffle": pixels.shuffle,
     "ReduceMean": _mean,
+    "ReduceMax": _maximum,
+    "Square": elements.square,
+    "Rsqrt": elements.inverse_root,
     "AdaptiveAvgPool2D": _adaptive_pool,
     "ExpandDims": _expand,
     "Squeeze": _squeeze,
@@ -244,7 +285,7 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     **dict.fromkeys(("MatMul", "MatMulExt", "Dense"), _matmul),
     "BiasAdd": elements.bias,
     **dict.fromkeys((*elements.SIGNS, "TruncateDiv"), _arithmetic),
-    **{primitive: partial(elements.part, primitive.lower()) for primitive in ("Erf", "Tanh")},
+    "Erf": partial(elements.part, "erf"),
     "Dropout": _dropout,
     "Transpose": elements.transpose,
     **dict.fromkeys(("TupleGetItem", "ListGetItem", "tuple_getitem"), _item),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from typing import Any
 
 from archspec.readers.trace import Call, Feature, Unsupported
 
@@ -87,7 +88,7 @@ def _channels(call: Call, x: Feature, bounds: Bounds) -> Feature:
 
 
 def upsample(mode: str, call: Call) -> Feature:
-    """Return (N, C, factor x H, factor x W): pixels repeated, or interpolated between their middles."""
+    """Return (N, C, factor x H, factor x W): pixels repeated, or interpolated between."""
     x, size = call.feature(dims=4), tuple(call.option("size", 1))
     height, width = x.shape[2:]
     factor = int(size[0] // height)
@@ -95,15 +96,19 @@ def upsample(mode: str, call: Call) -> Feature:
         raise Unsupported(
             f"makes {reprlib.repr(size)} pixels of {height} x {width}, which is no whole factor"
         )
-    if call.option("align_corners", 2, False) or (
-        mode == "bilinear" and not call.option("half_pixel_centers", 3, False)
+    aligned, halves = (
+        bool(call.option(name, at, False))
+        for at, name in enumerate(("align_corners", "half_pixel_centers"), start=2)
+    )
+    if (aligned and (halves or mode == "nearest")) or (
+        mode == "bilinear" and not (aligned or halves)
     ):
-        raise Unsupported("does not interpolate between the middles of pixels")
+        raise Unsupported("interpolates neither between the middles of pixels nor between corners")
     if factor == 1:
         return x
-    return call.op(
-        "upsample", [x], (*x.shape[:2], factor * height, factor * width), factor=factor, mode=mode
-    )
+    corners: dict[str, Any] = {"align_corners": True} if aligned else {}
+    shape = (*x.shape[:2], factor * height, factor * width)
+    return call.op("upsample", [x], shape, factor=factor, mode=mode, **corners)
 
 
 def shuffle(call: Call) -> Feature:

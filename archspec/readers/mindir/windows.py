@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from archspec.readers.mindir.decode import Constant
+from archspec.readers.mindir.filters import OfWeight, standardized
 from archspec.readers.trace import Call, Feature, Unsupported
 from archspec.readers.windows import (
     NO_BLUR,
@@ -42,6 +43,10 @@ def conv(call: Call) -> Feature:
     """Return the output of a convolution, (N, out_channels, H, W); a padding before it becomes its own."""
     if call.is_pending("mirrored padding"):
         return _blur(call)
+    filters, told = call.inputs[1], dict[str, Any]()
+    if isinstance(filters, OfWeight):
+        told = {"standardized": True, "weight_eps": standardized(filters)}
+        call = replace(call, inputs=(call.inputs[0], filters.weight, *call.inputs[2:]))
     x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
     a = call.attrs
     out, groups = weight.dims[0], square(a.get("group", a.get("groups", 1)))
@@ -53,6 +58,7 @@ def conv(call: Call) -> Feature:
         "out_channels": out,
         "dilation": dilation,
         "groups": groups,
+        **told,
     }
     return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight,), **attrs)
 
@@ -109,6 +115,9 @@ def pool(kind: str, call: Call) -> Feature:
     if x.pending and kind == "max_pool":
         expect_harmless_zeros(call, x)
     kernel, stride = call.option("kernel_size", 1), call.option("strides", 2)
+    pixels = kernel[-2:] if isinstance(kernel, tuple) else (kernel, kernel)
+    if kind == "max_pool" and not x.pending and pixels == x.shape[2:] != (1, 1):
+        return call.op("global_max_pool", [x], (*x.shape[:2], 1, 1), keep=True)
     attrs, size = _window(x, kernel, stride, call.option("pad_mode", 3))
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
 

@@ -93,6 +93,8 @@ class Call(trace.Call):
     """How many of its outputs have a name."""
     output: str
     """The name of the first."""
+    readers: int = 1
+    """How many times the first output is read."""
 
     def option(self, name: str, index: int, default: Any = None) -> Any:
         """Return a setting, a number or a tuple: an attribute in older files, a constant input in newer ones."""

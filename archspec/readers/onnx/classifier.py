@@ -14,7 +14,7 @@ from typing import Any
 
 from archspec.graph.ir import Op
 from archspec.operators.shapes import same_shape
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
 from archspec.readers.tensors import Tensor
 from archspec.readers.tensors import transposed as turned
@@ -26,26 +26,42 @@ MAX_DEPTH = 8
 HALF = "mean of one axis"
 
 _BY_ELEMENT = frozenset(
-    kind for kind, known in OPERATORS.items() if known.shape is same_shape and kind != "output"
+    kind
+    for row in OPERATORS.values()
+    if (row.shape is same_shape and row.kind != "output") or row.scales_channels
+    for kind in (row.kind, *row.remains_of)
 )
 _POINT: Mapping[str, Any] = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1}
 
 
-def global_pool(call: Call) -> Feature:
+def global_pool(kind: str, call: Call) -> Feature:
     """Return (N, C, 1, 1)."""
     x = call.feature(dims=4)
-    return call.op("global_avg_pool", [x], (*x.shape[:2], 1, 1), keep=True)
+    return call.op(kind, [x], (*x.shape[:2], 1, 1), keep=True)
+
+
+def maximum(call: Call) -> Feature:
+    """Return the maximum of each channel, (N, C) or (N, C, 1, 1)."""
+    x, axes = call.feature(dims=4, pending="permuted"), call.option("axes", 1, ())
+    if sorted(axis_of(x, axis) for axis in axes) != [2, 3]:
+        raise Unsupported(
+            f"takes the maximum over the axes {reprlib.repr(axes)}; only (2, 3) is known"
+        )
+    keep, plain = bool(call.attrs.get("keepdims", 1)), replace(x, pending=())
+    kept = call.op("global_max_pool", [plain], (*x.shape[:2], 1, 1), keep=True)
+    return replace(kept, pending=x.pending) if keep else vector(call, kept)
 
 
 def mean(call: Call) -> Feature:
     """Return the mean of each channel, (N, C) or (N, C, 1, 1); or of each pixel, a part of a layer norm."""
     if call.is_pending(GROUPED) or call.is_pending(HALF):
         return _rest_of_mean(call)
-    x = call.feature(dims=4, pending="permuted")
+    x = call.feature(pending="permuted")
     given, keep = call.option("axes", 1, ()), bool(call.attrs.get("keepdims", 1))
     axes = sorted(axis_of(x, axis) for axis in given)
     if axes == [1] and keep:
         return replace(call.part("mean", [x], x.shape), pending=x.pending)
+    x = call.feature(dims=4, pending="permuted")
     if axes in ([2], [3]) and not x.pending:
         return replace(x, pending=(HALF, 4 if keep else 3, 5 - axes[0] if keep else 2))
     if axes != [2, 3]:
@@ -77,7 +93,7 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     if x.shape[2:] != (1, 1) or depth > MAX_DEPTH:
         raise Unsupported(f"makes a vector of {x.shape}")
     op, shape = call.trace.ops[x.op], x.shape[:2]
-    if op.kind == "global_avg_pool":
+    if op.kind in GLOBAL_POOLS:
         return _remade(call, op, op.inputs, shape)
     if (
         op.kind == "avg_pool"
@@ -102,7 +118,7 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
 
 def _remade(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...]) -> Feature:
     attrs = {name: value for name, value in op.attrs.items() if name != "keep"}
-    if op.kind == "global_avg_pool":
+    if op.kind in GLOBAL_POOLS:
         attrs = {}
     name = call.trace.free(op.name)
     call.trace.add(Op(name, op.kind, inputs, MappingProxyType(attrs)), shape)

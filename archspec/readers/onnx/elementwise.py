@@ -12,14 +12,12 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import NORMS, OPERATORS
 from archspec.readers.fusion import recognised
 from archspec.readers.onnx import norms
 from archspec.readers.onnx.call import Call
 from archspec.readers.tensors import Tensor
-from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
-
-UNBOUNDED = 1e30
+from archspec.readers.trace import UNKNOWN, Feature, Unsupported, between, decimal
 
 
 def prelu(call: Call) -> Feature:
@@ -42,14 +40,11 @@ def probabilities(call: Call) -> Feature:
 
 
 def clip(call: Call) -> Feature:
-    """Return ReLU6 or ReLU: no other bounds are known."""
+    """Return the same shape, what lies below and above two bounds cut off."""
     low, high = call.option("min", 1, -inf), call.option("max", 2, inf)
     low, high = (value[0] if isinstance(value, tuple) else value for value in (low, high))
-    if low == 0 and (high == 6 or high > UNBOUNDED):
-        return call.elementwise("relu6" if high == 6 else "relu")
-    raise Unsupported(
-        f"clips to [{decimal(low)}, {decimal(high)}]; only [0, 6] and [0, inf) are known"
-    )
+    kind, bounds = between(low, high)
+    return call.elementwise(kind, **bounds)
 
 
 def binary(call: Call) -> Feature:
@@ -61,8 +56,10 @@ def binary(call: Call) -> Feature:
     number = constants[0].number
     if number is not None and not _is_for_one_channel(x, constants[0]):
         return _with_number(call, x, float(number))
-    if not _is_per_channel(x, constants[0]) or (
-        call.kind in ("Sub", "Div") and call.inputs[0] is constants[0]
+    if (
+        call.kind not in norms.BY_CHANNEL
+        or not _is_per_channel(x, constants[0])
+        or (call.kind in ("Sub", "Div") and call.inputs[0] is constants[0])
     ):
         raise Unsupported(UNKNOWN)
     return replace(
@@ -73,7 +70,8 @@ def binary(call: Call) -> Feature:
 def _of_features(call: Call) -> Feature:
     parts = [call.feature(index, pending="permuted") for index in range(len(call.inputs))]
     shapes, pending = [part.shape for part in parts], parts[0].pending
-    if any(part.pending != pending for part in parts) or (call.kind == "Pow" or len(parts) < 2):
+    is_known = call.kind not in ("Pow", "Greater") and len(parts) > 1
+    if any(part.pending != pending for part in parts) or not is_known:
         raise Unsupported(UNKNOWN)
     if call.kind in ("Add", "Sum"):
         if len(set(shapes)) > 1:
@@ -95,14 +93,18 @@ def _of_features(call: Call) -> Feature:
 _NUMBERS: Mapping[tuple[str, bool], Callable[[float], tuple[str, float]]] = {
     **dict.fromkeys((("Add", True), ("Add", False), ("Sum", True)), lambda c: ("plus", c)),
     ("Sub", True): lambda c: ("plus", -c),
+    ("Sub", False): lambda c: ("from", c),
     **dict.fromkeys((("Mul", True), ("Mul", False)), lambda c: ("times", c)),
     ("Div", True): lambda c: ("times", 1 / c),
     ("Pow", True): lambda c: ("power", c),
+    ("Greater", True): lambda c: ("greater", c),
 }
 _NEUTRAL = {("plus", 0.0), ("times", 1.0), ("power", 1.0)}
 
 
 def _with_number(call: Call, x: Feature, number: float) -> Feature:
+    if call.kind == "Div" and isinstance(call.inputs[1], Feature) and number == 1:
+        return replace(_emit(call, "reciprocal", [x], x.shape), pending=x.pending)
     rule = _NUMBERS.get((call.kind, isinstance(call.inputs[0], Feature)))
     if rule is None:
         raise Unsupported(UNKNOWN)
@@ -110,6 +112,15 @@ def _with_number(call: Call, x: Feature, number: float) -> Feature:
     if (kind, value) in _NEUTRAL:
         return x
     return replace(_emit(call, kind, [x], x.shape, value=value), pending=x.pending)
+
+
+def chosen(call: Call) -> Feature:
+    """One value where a condition holds, elsewhere another."""
+    parts = [call.feature(index, pending="permuted") for index in range(3)]
+    first = parts[0]
+    if any((part.shape, part.pending) != (first.shape, first.pending) for part in parts):
+        raise Unsupported(UNKNOWN)
+    return replace(_emit(call, "select", parts, first.shape), pending=first.pending)
 
 
 def extreme(call: Call) -> Feature:
@@ -144,7 +155,7 @@ def _emit(
         return made
     what, bound = known
     x = replace(call.known(bound.pop("x")), doubtful=made.doubtful)
-    if what == "layer_norm":
+    if what in NORMS:
         bound = {"channels": shape[1], "eps": decimal(bound["eps"])}
     return call.op(what, [x], shape, **bound)
 
@@ -167,13 +178,15 @@ ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
     "PRelu": prelu,
     "Clip": clip,
     "Max": extreme,
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Sum"), binary),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Sum", "Greater"), binary),
+    "Where": chosen,
     "Erf": partial(part, "erf"),
-    "Tanh": partial(part, "tanh"),
     "Sqrt": partial(part, "sqrt"),
     **dict.fromkeys(("Softmax", "LogSoftmax"), probabilities),
     "BatchNormalization": norms.batch_norm,
     "LayerNormalization": norms.layer_norm,
     "GroupNormalization": norms.group_norm,
     "InstanceNormalization": norms.instance_norm,
+    "RMSNormalization": norms.rms_norm,
+    "Reciprocal": partial(part, "reciprocal"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ class _Run(Interpreter):
         super().__init__(path)
         self.model = model
         self.values: dict[str, Any] = {"": None, **model.constants}
+        read = (name for node in model.nodes for name in node.inputs)
+        self.readers = Counter((*read, *model.outputs))
 
     def run(self) -> tuple[Feature, ...]:
         """Run all nodes, and return the network's outputs."""
@@ -63,6 +66,7 @@ class _Run(Interpreter):
             opset=self.model.opset,
             outputs=sum(map(bool, node.outputs)),
             output=next(iter(node.outputs), ""),
+            readers=self.readers[next(iter(node.outputs), "")],
         )
         try:
             made = self.operate(call, table_for(call))

@@ -14,6 +14,7 @@ from typing import Any
 
 from archspec.readers.onnx.call import GROUPED, TO_LAST, Call
 from archspec.readers.onnx.classifier import vector
+from archspec.readers.pixel_orders import PIXELS, joined, moved, parted
 from archspec.readers.trace import Feature, Unsupported
 
 PLAIN, LAST = (), ("permuted",)
@@ -38,21 +39,39 @@ _JOINED: Mapping[str, tuple[bool, tuple[str, ...]]] = {
 
 def reshape(call: Call) -> Feature:
     """A reshape is followed where it changes nothing, takes away one pixel, or groups channels and back."""
-    kinds = ("permuted", GROUPED, "group norm")
+    kinds = ("permuted", GROUPED, "group norm", PIXELS)
     x = call.feature(pending=next((kind for kind in kinds if call.is_pending(kind)), ""))
     target = _wanted(call, x)
-    views = _views(_together(call, x))
+    x = _together(call, x)
+    views = _views(x)
     for view in views:
         if _fits(target, _dims(view)):
             return view
     if x.shape[2:] == (1, 1) and _fits(target, x.shape[:2]):
         return vector(call, replace(views[0], pending=PLAIN))
+    squares = parted(x.shape, target) if x.pending == PLAIN else ()
+    if squares:
+        return replace(x, pending=squares)
     for view in views:
         for order in _PARTED[view.pending]:
             groups = _groups(view, order, target)
             if groups:
                 return replace(view, pending=(GROUPED, groups, order))
     raise Unsupported(f"makes {reprlib.repr(target)} of {_dims(views[0])}")
+
+
+def depth_to_space(call: Call) -> Feature:
+    """Return (N, C / factor^2, H x factor, W x factor): each factor x factor channels in a row as a square."""
+    x, factor = call.feature(dims=4), call.attrs["blocksize"]
+    if call.text("mode", "DCR") != "CRD":
+        raise Unsupported(
+            "takes a square's pixels from all over the channels, as TensorFlow does (DCR)"
+        )
+    if factor < 1 or x.shape[1] % factor**2:
+        raise Unsupported(f"has a factor of {factor} for {x.shape[1]} channels")
+    batch, channels, height, width = x.shape
+    shape = (batch, channels // factor**2, height * factor, width * factor)
+    return x if factor == 1 else call.op("pixel_shuffle", [x], shape, factor=factor)
 
 
 def _views(x: Feature) -> tuple[Feature, ...]:
@@ -106,7 +125,11 @@ def _together(call: Call, x: Feature) -> Feature:
     """The same values without groups: as they were where none has moved, or an operator's."""
     if x.pending in _PARTED:
         return x
-    (kind, groups, rest), plain = x.pending, replace(x, pending=PLAIN)
+    plain = replace(x, pending=PLAIN)
+    if x.pending[0] == PIXELS:
+        what, factor, shape = joined(x.pending, x.shape)
+        return call.op(what, [plain], shape, factor=factor) if what else plain
+    kind, groups, rest = x.pending
     if kind == "group norm":
         attrs = {"channels": x.shape[1], "groups": groups, "eps": rest}
         return call.op("group_norm", [plain], x.shape, **attrs)
@@ -128,6 +151,9 @@ def _beside(call: Call, plain: Feature, groups: int, order: str) -> Feature:
 def transpose(call: Call) -> Feature:
     """Channels last for a layer norm, and first again; or channels of different groups beside each other."""
     axes = call.attrs.get("perm")
+    if call.is_pending(PIXELS):
+        x = call.feature(pending=PIXELS)
+        return replace(x, pending=moved(x.pending, axes))
     if call.is_pending(GROUPED):
         x = call.feature(pending=GROUPED)
         _, groups, order = x.pending

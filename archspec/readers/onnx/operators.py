@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from archspec.readers.onnx import channels as slices
@@ -39,6 +40,7 @@ def _fused(call: Call, operator: Callable[[Call], Feature], given: Sequence[floa
 _FUSED: Mapping[str, tuple[str, ...]] = {
     "Relu": (),
     "Sigmoid": (),
+    "Tanh": (),
     "LeakyRelu": ("alpha",),
     "Clip": ("min", "max"),
     "HardSigmoid": ("alpha", "beta"),
@@ -58,7 +60,10 @@ OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     "Slice": slices.slices,
     "Split": slices.split,
     **dict.fromkeys(("Resize", "Upsample"), windows.resize),
-    "GlobalAveragePool": shapes.global_pool,
+    "DepthToSpace": layouts.depth_to_space,
+    "GlobalAveragePool": partial(shapes.global_pool, "global_avg_pool"),
+    "GlobalMaxPool": partial(shapes.global_pool, "global_max_pool"),
+    "ReduceMax": shapes.maximum,
     "ReduceMean": shapes.mean,
     "Flatten": shapes.flatten,
     "Squeeze": shapes.squeeze,

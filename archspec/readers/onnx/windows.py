@@ -130,7 +130,16 @@ def max_pool(call: Call) -> Feature:
     if x.pending and (x.pending[3] != "constant" or x.pending[2] > LOWEST):
         _zeros(x)
         expect_harmless_zeros(call, x)
+    if not x.pending and _is_of_all(call, x):
+        return call.op("global_max_pool", [x], (*x.shape[:2], 1, 1), keep=True)
     return _pool("max_pool", call, x)
+
+
+def _is_of_all(call: Call, x: Feature) -> bool:
+    """A window that is the whole map, square or not, without a padding; one pixel is no maximum."""
+    pixels = tuple(call.attrs["kernel_shape"])
+    is_bare = not any(call.attrs.get("pads", ())) and {*call.attrs.get("dilations", ())} <= {1}
+    return is_bare and pixels == x.shape[2:] != (1, 1)
 
 
 def avg_pool(call: Call) -> Feature:
@@ -209,6 +218,7 @@ _NEAREST = frozenset(
     }
 )
 _BILINEAR = frozenset({"half_pixel", "pytorch_half_pixel"})
+_CORNERS = "align_corners"
 
 
 def resize(call: Call) -> Feature:
@@ -231,12 +241,14 @@ def resize(call: Call) -> Feature:
     if not (
         (place, rounding) in _NEAREST
         if mode == "nearest"
-        else mode == "linear" and place in _BILINEAR
+        else mode == "linear" and place in (*_BILINEAR, _CORNERS)
     ):
         raise Unsupported(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
     shape = (*x.shape[:2], x.shape[2] * int(factor), x.shape[3] * int(factor))
     kind = "nearest" if mode == "nearest" else "bilinear"
-    return x if factor == 1 else call.op("upsample", [x], shape, factor=int(factor), mode=kind)
+    attrs: dict[str, Any] = {"factor": int(factor), "mode": kind}
+    attrs |= {"align_corners": True} if place == _CORNERS else {}
+    return x if factor == 1 else call.op("upsample", [x], shape, **attrs)
 
 
 def _factor(scale: float) -> int:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place
+from archspec.operators.table import called_elsewhere, norm_name
 from archspec.settings import Path
 from archspec.spec.reading.document import Document, format_path, shorten_value
 from archspec.spec.reading.shorthand import ALONE
@@ -52,6 +53,11 @@ KEYS_OF_OTHERS: Mapping[str, str] = {
     "norm_layer": "norm",  # timm
     "norm_cfg": "norm",  # MMPretrain
     "bn_eps": "norm.eps",
+    "negative_slope": "slope",  # torch
+    "min_val": "low",  # torch
+    "max_val": "high",  # torch
+    "init_values": "initial",  # timm
+    "layer_scale_init_value": "initial, of a step scale",  # timm
     "memory_efficient": "nothing: it does not change the function",
     "aa_layer": "blur_pool, a step of the stem and of transitions",  # timm
     "arch": "extends: densenet121, and what differs",  # MMPretrain
@@ -209,7 +215,10 @@ def _report_unknown_key(path: Path, model: type[BaseModel], document: Document) 
         *(("extends",) if owner is model else ()),
     ]
     near = difflib.get_close_matches(key.lower(), known, n=1)
-    if key.lower() in KEYS_OF_OTHERS:
+    called = _called(key, known)
+    if called:
+        hint = called
+    elif key.lower() in KEYS_OF_OTHERS:
         hint = f"write {KEYS_OF_OTHERS[key.lower()]}"
     elif near:
         hint = f"did you mean {near[0]!r}?"
@@ -340,7 +349,22 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, str) and value.replace(".", "", 1).isdecimal()
 
 
+def _called(word: str, choices: Sequence[str]) -> str:
+    """What is called so elsewhere, where it is one of the choices or a step may say it."""
+    row = called_elsewhere(word)
+    if row is None:
+        return ""
+    name = row.step.name if row.step else norm_name(row.kind) if row.family == "norm" else row.kind
+    if name in choices:
+        return f"did you mean {name!r}?"
+    is_a_step = row.family in choices and "conv" in choices
+    return f"write {{{row.family}: {name}}}" if is_a_step else ""
+
+
 def _hint_at_choice(value: Any, expected: str) -> str:
     choices = [choice.strip(" '") for choice in expected.replace(" or ", ", ").split(", ")]
+    called = _called(str(value), choices)
+    if called:
+        return called
     near = difflib.get_close_matches(str(value).lower(), choices, n=1)
     return f"did you mean {near[0]!r}?" if near else ""

@@ -81,7 +81,17 @@ def read_weights(path: Path) -> Weights:
     else:
         weights = _read_torch(raw, path)
     _check_names(weights.tensors, path)
-    return _without_counters(weights)
+    return _without_counters(_with_vectors(weights))
+
+
+def _with_vectors(weights: Weights) -> Weights:
+    """A factor of each channel, which PyTorch has as (C, 1, 1) to meet feature maps, is a vector."""
+    factors = {
+        name: each.reshape(-1)
+        for name, each in weights.tensors.items()
+        if each.ndim == 3 and each.shape[1:] == (1, 1)
+    }
+    return replace(weights, tensors={**weights.tensors, **factors})
 
 
 def _without_counters(weights: Weights) -> Weights:

@@ -2,8 +2,8 @@
 
 What stands before the last dot of a tensor's name is its place, and tensors of one place make an
 operator. One of four dimensions makes a convolution, one of two a dense layer, several vectors make
-a norm; which vector is which, the last part of the name says. A single vector is the slope of a
-PReLU.
+a norm; which vector is which, the last part of the name says. A single vector has one meaning
+alone: the slopes of a PReLU, the factors of a scale or of an RMS norm.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         "var",
     ),
 }
+VECTOR = "vector"
+"""The kind of what has a single vector, and its role, whatever it is called."""
 KINDS: Mapping[tuple[int, bool | None], str] = {
     (4, None): "conv",
     (2, None): "dense",
     (1, True): "norm",
-    (1, False): "slope",  # of a PReLU
+    (1, False): VECTOR,
 }
 """By the most dimensions of an operator's tensors; for vectors, whether there are several."""
 MAX_LISTED = 20
@@ -54,7 +56,9 @@ def group_by_kind(operators: Iterable[Operator]) -> Operators:
     """Return operators by their kind; every kind is there."""
     kinds: dict[str, list[Operator]] = {kind: [] for kind in KINDS.values()}
     for operator in operators:
-        kinds[_recognise_kind([shape for _, shape in operator.values()])].append(operator)
+        kind = _recognise_kind([shape for _, shape in operator.values()])
+        alone = dict.fromkeys([VECTOR], next(iter(operator.values())))
+        kinds[kind].append(alone if kind == VECTOR else operator)
     return kinds
 
 
@@ -110,8 +114,8 @@ def _assign_roles(members: Mapping[str, Shape]) -> Operator | None:
 def _find_role(kind: str, last: str, shape: Shape) -> str:
     if kind == "norm":
         return next((role for role, names in ROLES.items() if last in names), "")
-    if kind == "slope":
-        return "w"
+    if kind == VECTOR:
+        return VECTOR
     # Of a convolution or a dense layer the shape tells it, whatever the name.
     return ("weight" if len(shape) > 1 else "bias") if kind else ""
 

@@ -18,12 +18,17 @@ Settings = tuple[str, ...]
 """A kind of operator and its attributes in words, but for its channels."""
 
 TAKEN = frozenset(
-    {"Network", "OrderedDict", "Tensor"}
-    | {row.mindspore.name for row in OPERATORS.values() if row.mindspore.definition}
+    {"Network", "OrderedDict", "Parameter", "StandardizedConv2d", "Tensor"}
+    | {row.mindspore.name for row in OPERATORS.values() if row.mindspore.name}
 )
 """Names that no class of a container may have."""
 
-VARYING = ("in_channels", "out_channels", "channels", "start", "stop", "size")
+FUNCTIONS = frozenset(row.mindspore.name for row in OPERATORS.values() if row.mindspore.call)
+"""What a module may define and call in `construct`: names that no variable may have there."""
+
+ARGUMENTS = ("start", "stop", "size", "rate")
+"""Attributes that are arguments of a cell, beside its widths."""
+VARYING = ("in_channels", "out_channels", "channels", *ARGUMENTS)
 """Attributes in which operators of one class may differ: they become its parameters."""
 
 
@@ -35,10 +40,10 @@ def write_definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]
     ops = list(ops)
     texts = list[str]()
     for kind, row in OPERATORS.items():
-        alike = [op for op in ops if op.kind == kind]
         code = row.mindspore
-        if alike and code.definition and not code.is_for_each_setting:
-            texts.append(_choose_definition(code, alike))
+        alike = [op for op in ops if op.kind == kind and (is_cell(op) or not code.cell)]
+        if alike and not code.is_for_each_setting:
+            texts += filter(None, [_choose_definition(code, alike)])
     names = dict[Settings, str]()
     for op in ops:
         code = OPERATORS[op.kind].mindspore
@@ -49,7 +54,10 @@ def write_definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]
 
 
 def _choose_definition(code: MindSpore, ops: Sequence[Op]) -> str:
-    is_general = code.general and any(code.arguments(op.attrs, "").get("unusual") for op in ops)
+    said = [code.arguments(op.attrs, "") for op in ops]
+    if code.special and any(each.get("special") for each in said):
+        return code.special
+    is_general = code.general and any(each.get("unusual") for each in said)
     return code.general if is_general else code.definition
 
 
@@ -66,7 +74,8 @@ def settings_of(op: Op) -> Settings:
 
 def is_cell(op: Op) -> bool:
     """Return whether an operator is an attribute of its container."""
-    return bool(OPERATORS[op.kind].mindspore.cell)
+    code = OPERATORS[op.kind].mindspore
+    return bool(code.cell) and (not code.call or code.has_state(op.attrs))
 
 
 def is_of_depthwise_conv(op: Op) -> bool:
@@ -92,6 +101,6 @@ def write_call(op: Op, local_name: str, inputs: list[str]) -> str:
     if code.sign:
         return code.sign.join(inputs)
     joined = ", ".join(inputs)
-    if not code.call:
+    if not code.call or is_cell(op):
         return f"self.{local_name}({joined})"
     return code.call.format(**{**op.attrs, **code.arguments(op.attrs, ""), "x": joined})

@@ -11,6 +11,7 @@ from typing import Any
 
 from archspec.graph.ir import Op
 from archspec.writers.mindspore.cells import (
+    ARGUMENTS,
     TAKEN,
     VARYING,
     is_cell,
@@ -286,7 +287,7 @@ class Classes:
 
     def _write_operator(self, position: int, op: Op, widths: Widths) -> str:
         varying = {}
-        for name in ("start", "stop", "size"):
+        for name in ARGUMENTS:
             if name in op.attrs:
                 varying[name] = widths.write_attribute(position, name)
         ins, outs = widths.write_width(op.inputs[0]), widths.write_width(op.name)

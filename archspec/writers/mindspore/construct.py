@@ -11,7 +11,7 @@ from keyword import iskeyword
 
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
-from archspec.writers.mindspore.cells import write_call
+from archspec.writers.mindspore.cells import FUNCTIONS, write_call
 from archspec.writers.mindspore.containers import Container, values_made, values_read
 from archspec.writers.mindspore.dense_loop import DenseLoop
 from archspec.writers.mindspore.width_expressions import layers_of
@@ -156,5 +156,6 @@ def _name_variables(container: Container, item: Item) -> list[str]:
 
 def _make_safe(local: str) -> str:
     # Names that the emitted lines use themselves.
-    taken = re.fullmatch(r"x\d*|nn|ops|self|layer|maps|made|new", local) or iskeyword(local)
+    of_the_text = re.fullmatch(r"x\d*|nn|ops|self|layer|maps|made|new", local)
+    taken = of_the_text or local in FUNCTIONS or iskeyword(local)
     return f"{local}_" if taken else local

@@ -102,5 +102,5 @@ def _write_imports(body: str) -> str:
     return "\n".join([*lines, "", ""])
 
 
-_USES = {"Tensor": "Tensor(", "nn": "nn.", "ops": "ops."}
+_USES = {"Parameter": "Parameter(", "Tensor": "Tensor(", "nn": "nn.", "ops": "ops."}
 """Names of MindSpore, and what tells that a text uses them."""

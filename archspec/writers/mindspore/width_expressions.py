@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
+from archspec.operators.operator import made_or_same
 from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.containers import Container, path_of, values_made, values_read
 
@@ -27,6 +28,8 @@ Values = Sequence[Any]
 Sum = Counter[str]
 """A width as a sum of expressions, each with how often it counts; `1` is the number one."""
 
+# Slices cut what enters; that a bound equals another width is chance.
+_LIKELIEST_OF = {**dict.fromkeys(("start", "stop", "size"), ("in_channels",)), "rate": ()}
 # Where several widths have the same value, the one that a person would mean; the order decides.
 LIKELIEST = ("out_channels", "growth_rate", "bottleneck * growth_rate", "in_channels", "bottleneck")
 
@@ -153,10 +156,17 @@ class Widths:
         if is_written and self.sums.get(source) is None:  # it declares no channels
             read = [self.channels[values_read(row[position])[0]] for row in self.rows]
             self.sums[source] = self._express(position, "in_channels", read)
-        if "out_channels" in op.attrs:
+        if OPERATORS[op.kind].channels is not made_or_same:
+            self._follow_changed(position, op)
+        elif "out_channels" in op.attrs:
             self.sums[op.name] = self._express_attribute(position, "out_channels")
         else:
             self.sums[op.name] = self.sums.get(source)
+
+    def _follow_changed(self, position: int, op: Op) -> None:
+        """Of what gives other channels than it reads and declares none: a multiple or a part of these."""
+        made = [self.channels[values_made(row[position])[0]] for row in self.rows]
+        self.sums[op.name] = self._express(position, "out_channels", made)
 
     def _width_given_by(self, position: int, child: Container) -> Sum | None:
         if len(child.leaving) != 1:
@@ -212,8 +222,8 @@ class Widths:
 
     def _express(self, position: int, name: str, values: list[Any]) -> Sum:
         """Values of an attribute, or of what could be one, as an expression or a parameter."""
-        # Slices cut what enters; that a bound equals another width is chance.
-        likeliest = ("in_channels",) if name in ("start", "stop", "size") else LIKELIEST
+        local = self.alike[0].local(self.rows[0][position])
+        likeliest = _LIKELIEST_OF.get(name, LIKELIEST)
         known = [expression for expression in likeliest if expression in self.known]
         for expression in known:
             if self.known[expression] == values:
@@ -283,7 +293,10 @@ def _find_constant(values: Values) -> Sum | None:
     """What all have in common."""
     if any(value != values[0] for value in values):
         return None
-    return Sum({"1": values[0]}) if isinstance(values[0], int) else Sum([_format_tuple(values[0])])
+    value = values[0]
+    if isinstance(value, int):
+        return Sum({"1": value})
+    return Sum([_format_tuple(value) if isinstance(value, tuple) else str(value)])
 
 
 def _format_tuple(values: tuple[int, ...]) -> str:
