@@ -23,7 +23,7 @@ from conftest import densenet as command
 from onnx import TensorProto, helper, numpy_helper
 from readers.onnx_styles import STYLES, written
 
-from archspec.certify.probe import Probe, onnx_runtime, probe_connections
+from archspec.certify.probe import Probe, import_onnx_runtime, probe_connections
 from archspec.certify.subgraph import NotExtractable, SubgraphExtractor
 from archspec.errors import EnvironmentFault
 from archspec.graph.build import build_graph
@@ -207,4 +207,4 @@ def test_a_probe_needs_an_onnx_that_is_equal_otherwise(dead: Path, tmp_path: Pat
 def test_a_machine_without_onnx_runtime_is_told_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(EnvironmentFault, match=r"E009 .* \(pip install onnxruntime\)"):
-        onnx_runtime()
+        import_onnx_runtime()

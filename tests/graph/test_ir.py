@@ -76,7 +76,7 @@ def test_the_command_check_infers_the_shapes_of_its_graph_once() -> None:
         check(["densenet121"])
     asked = Counter(name for name, _ in found.elements())
     assert asked == dict.fromkeys(
-        ("infer_shapes", "running_order", "ports", "block_connections"), 1
+        ("infer_shapes", "running_order", "derive_ports", "derive_connections"), 1
     )
 
 
