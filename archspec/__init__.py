@@ -26,7 +26,8 @@ if typing.TYPE_CHECKING:
     from archspec.weights.convert import Conversion, convert_file
     from archspec.writers.mindspore.load import create_model
 else:
-    # What needs MindSpore or NumPy is fetched when it is asked for: importing the package alone stays quick.
+    # What needs MindSpore or NumPy is fetched when it is asked for: importing the package alone
+    # stays quick.
     _ON_DEMAND = {
         "Certificate": "archspec.certify.certificate",
         "Conversion": "archspec.weights.convert",

@@ -1,5 +1,5 @@
-"""How often is `certify` wrong? Random specs over the whole language,
-and random rewrites of their files.
+"""How often is `certify` wrong?
+Random specs over the whole language, and random rewrites of their files.
 
     python benchmarks/truth.py [--specs 1000] [--results truth.jsonl] [--workers 1]
 
@@ -399,7 +399,9 @@ def summed(lines: Sequence[Values]) -> dict[str, dict[str, int]]:
 
 
 def judged_wrongly(lines: Sequence[Values]) -> Iterator[str]:
-    """Yield for each spec of which files were judged wrongly where it is drawn, these, and itself."""
+    """Yield for each spec of which files were judged wrongly where it is drawn,
+    these, and itself.
+    """
     places = Counter[int]()
     for line in lines:
         number = line["seed"]

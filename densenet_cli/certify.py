@@ -56,7 +56,8 @@ def certify(
         bool, typer.Option("--json", help="Print the certificate or the differences as JSON.")
     ] = False,
 ) -> None:
-    """Prove that a model file is the network its spec says, by reading its operators back; exit with 3 if not.
+    """Prove that a model file is the network its spec says, by reading its operators back;
+    exit with 3 if not.
 
     Example: densenet certify digits.mindir runs/demo
     """
@@ -109,7 +110,10 @@ def _certified(known: dict[str, Any]) -> Iterator[str]:
     yield f"spec          sha256 {known['spec_sha256']}"
     yield f"structure     sha256 {known['structure_digest']}"
     yield f"parameters    {known['params']:,} found, {known['expected_params']:,} expected"
-    yield f"connections   {known['connections']:,} carry features, those of stem, transitions and head included"
+    yield (
+        f"connections   {known['connections']:,} carry features, those of stem, transitions and "
+        "head included"
+    )
     yield from _probed(known)
     yield f"compared      {'; '.join(known['compared'])}"
     yield f"not compared  {'; '.join(known['not_compared'])}"
@@ -128,7 +132,10 @@ def _differing(known: dict[str, Any]) -> Iterator[str]:
 def _probed(known: dict[str, Any]) -> Iterator[str]:
     if "probe" in known:
         probe = known["probe"]
-        yield f"probe         {probe['confirmed']:,} of {probe['connections']:,} connections confirmed by ONNX Runtime"
+        yield (
+            f"probe         {probe['confirmed']:,} of {probe['connections']:,} connections "
+            "confirmed by ONNX Runtime"
+        )
 
 
 def _table(known: dict[str, Any]) -> Table:

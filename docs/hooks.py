@@ -1,7 +1,7 @@
 """What mkdocs asks of us: files beside docs/ as pages, and their links led to where the pages are.
 
-In the checkout a page may link to `../README.md` or `../tests/oracle.py`. The site has a page of the first, and
-nothing of the second: there the text of the link stands alone.
+In the checkout a page may link to `../README.md` or `../tests/oracle.py`. The site has a page of
+the first, and nothing of the second: there the text of the link stands alone.
 """
 
 from __future__ import annotations

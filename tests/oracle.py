@@ -152,7 +152,9 @@ def _conv(inputs: list[Array], mine: Mapping[str, Array], attrs: Mapping[str, An
 
 
 def _standardized(weight: Array, eps: float) -> Array:
-    """Qiao et al. 2019: mean 0 and variance 1 of each filter; eps as in BiT (Kolesnikov et al. 2020)."""
+    """Qiao et al. 2019: mean 0 and variance 1 of each filter;
+    eps as in BiT (Kolesnikov et al. 2020).
+    """
     mean, variance = (moment(weight, axis=(1, 2, 3), keepdims=True) for moment in (np.mean, np.var))
     return (weight - mean) / np.sqrt(variance + eps)
 
@@ -272,8 +274,8 @@ def _hard_swish(x: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    """Hendrycks and Gimpel 2016: x times the normal distribution's own function,
-    not its tanh likeness.
+    """Hendrycks and Gimpel 2016:
+    x times the normal distribution's own function, not its tanh likeness.
     """
     return x * special.ndtr(x)
 

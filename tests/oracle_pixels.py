@@ -1,4 +1,6 @@
-"""Operators of the NumPy forward that put pixels and channels elsewhere, or new pixels between them."""
+"""Operators of the NumPy forward that put pixels and channels elsewhere,
+or new pixels between them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ Array = Any
 def _bilinear(x: Array, factor: int, align_corners: bool) -> Array:
     """Between the centres of pixels, each at (i + 1/2) / factor - 1/2, the border repeated.
 
-    With aligned corners the first and the last pixel stay where they are, and the rest are evenly spaced.
+    With aligned corners the first and the last pixel stay where they are, and the rest are evenly
+    spaced.
     """
     for axis in (2, 3):
         size = x.shape[axis]

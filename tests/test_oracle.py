@@ -1,7 +1,7 @@
 """The NumPy forward gives what PyTorch was seen to give, and its slope is PyTorch's gradient.
 
-`operators.npz` holds for each case `x`, `y` and the weights in float64, each stacked on its gradient; that of `y`
-is what was sent back. PyTorch 2.13 computed it.
+`operators.npz` holds for each case `x`, `y` and the weights in float64, each stacked on its
+gradient; that of `y` is what was sent back. PyTorch 2.13 computed it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def test_an_operator_gives_what_pytorch_gives(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_its_slope_is_the_gradient_of_pytorch(case: str) -> None:
-    """Along a random direction, for the input and each weight by itself; no value lies at a kink."""
+    """Along a random direction, for the input and each weight by itself;
+    no value lies at a kink.
+    """
     both = recorded(case)
     values = {role: pair[0] for role, pair in both.items()}
     sent_back, random = both["y"][1], np.random.default_rng(0)

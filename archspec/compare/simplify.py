@@ -60,7 +60,9 @@ def _global(op: Op, shapes: Mapping[str, Shape]) -> Op:
 
 
 def by_plainest_kind(graph: Graph) -> Graph:
-    """Return the graph with each operator as the plainest kind that it is: what has fewer attributes."""
+    """Return the graph with each operator as the plainest kind that it is:
+    what has fewer attributes.
+    """
     ops = {name: _plainest(op) for name, op in graph.ops.items()}
     return replace(graph, ops=ops) if ops != graph.ops else graph
 
@@ -135,7 +137,9 @@ def _between(op: Op, low: float, high: float) -> Op:
 
 
 def drop_undone_shuffles(graph: Graph) -> Graph:
-    """Return the graph without two operators in a row of which the second undoes the first: shuffles of any kind."""
+    """Return the graph without two operators in a row of which the second undoes the first:
+    shuffles of any kind.
+    """
     ops, channels, passed = graph.ops, dict[str, int](), dict[str, str]()
     for op in ops.values():
         channels[op.name] = count_channels(op, channels)

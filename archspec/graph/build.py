@@ -150,7 +150,9 @@ class _GraphBuilder:
         )
 
     def depth(self) -> float:
-        """Return which share of the layers stands before what is made next; 1 behind the last one."""
+        """Return which share of the layers stands before what is made next;
+        1 behind the last one.
+        """
         last = sum(block.layers for block in self.spec.blocks) - 1
         return min(self.layers / max(last, 1), 1.0)
 

@@ -38,7 +38,8 @@ class Part:
     """`conv`: dropout stands behind each convolution,
     and steps that name no rate of their own say nothing."""
     depth: float = 1.0
-    """How deep it stands in the network: 0 in the first dense layer, 1 in the last and behind it."""
+    """How deep it stands in the network:
+    0 in the first dense layer, 1 in the last and behind it."""
     first: int | None = 1
     """The number of the first operator of a kind; None: a number only where there are several."""
 

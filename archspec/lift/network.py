@@ -118,7 +118,8 @@ def make_network(graph: Graph, where: str) -> Network:
 
 
 def _in_its_groups(nodes: Mapping[str, Node]) -> Mapping[str, Node]:
-    """The nodes, where all group norms have as many groups, with that of as many channels as one of them.
+    """The nodes, where all group norms have as many groups,
+    with that of as many channels as one of them.
 
     It is an instance norm as well, and so it was read; its neighbours tell what it was meant for.
     """

@@ -40,7 +40,9 @@ class ScaleStep(SpecModel):
 
 
 class ShuffleStep(SpecModel):
-    """The channels of all groups interleaved, so that a convolution with groups reads from each (Zhang et al. 2018)."""
+    """The channels of all groups interleaved,
+    so that a convolution with groups reads from each (Zhang et al. 2018).
+    """
 
     groups: Channels
     """How many."""
@@ -197,6 +199,10 @@ ROWS = (
             SliceStep,
             _slice_attrs,
             widths={"start": "start", "stop": "stop"},
+            note=(
+                "from the first channel to the last where nothing is said; both are widths: `stop: "
+                "in/2` keeps the first half, `start: in/2` the others"
+            ),
         ),
     ),
     Operator(
@@ -210,7 +216,13 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a divisor of the channels",
-        step=Step("shuffle", ShuffleStep, _shuffle_attrs, said={"groups": "groups"}),
+        step=Step(
+            "shuffle",
+            ShuffleStep,
+            _shuffle_attrs,
+            said={"groups": "groups"},
+            note="channels of the groups in turn, as ShuffleNet has it; groups must divide them",
+        ),
     ),
     Operator(
         "scale",
@@ -230,7 +242,16 @@ ROWS = (
         scales_channels=True,
         remains_of=("times", "norm's scale"),
         other_names=("layer_scale", "res_scale", "residual_scaling"),
-        step=Step("scale", ScaleStep, _scale_attrs, said={"value": "value", "initial": "initial"}),
+        step=Step(
+            "scale",
+            ScaleStep,
+            _scale_attrs,
+            said={"value": "value", "initial": "initial"},
+            note=(
+                "a factor of each channel is learned, from 1e-6; `{value: 0.2}`: all times a "
+                "constant instead; `{initial: 0.1}`: what learned factors start from"
+            ),
+        ),
     ),
     Operator(
         "concat",

@@ -22,9 +22,11 @@ from archspec.settings import Channels, Flag, Padding, SpecModel, Stride, Window
 
 
 def same_padding(kernel: int, dilation: int) -> int | None:
-    """Return the pixels on each side with which a stride of 1 keeps height and width, the one default there is.
+    """Return the pixels on each side with which a stride of 1 keeps height and width,
+    the one default there is.
 
-    None where dilation x (kernel - 1) is odd: such a window has no middle, and frameworks round either way.
+    None where dilation x (kernel - 1) is odd: such a window has no middle, and frameworks round
+    either way.
     """
     around = dilation * (kernel - 1)
     return None if around % 2 else around // 2
@@ -44,7 +46,8 @@ class ConvStep(SpecModel):
     stride: Stride = 1
     """Pixels from window to window."""
     padding: Padding | None = None
-    """Pixels on each side; dilation x (kernel - 1) / 2 where absent, which must be a whole number."""
+    """Pixels on each side; dilation x (kernel - 1) / 2 where absent,
+    which must be a whole number."""
     dilation: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     """Pixels from tap to tap of the window."""
     groups: Channels | Literal["depthwise"] = 1
@@ -349,6 +352,12 @@ ROWS = (
             _conv_attrs,
             said={name: name for name in (*_SAID, *_OF_PLAIN_ONES)},
             widths={"width": "out_channels"},
+            note=(
+                "as wide as what it reads where no width is said; padding dilation x (kernel - 1) /"
+                " 2; `groups: depthwise`: one for each channel; `standardized`: each filter has "
+                "mean 0 and variance 1 wherever it is used, `weight_eps` being added to the "
+                "variance"
+            ),
         ),
     ),
     Operator(
@@ -375,6 +384,10 @@ ROWS = (
             base="conv",
             said=_SAID,
             widths={"width": "out_channels"},
+            note=(
+                "n pixels become (n - 1) x stride + kernel - 2 x padding; as wide as what it reads "
+                "where no width is said"
+            ),
         ),
     ),
     Operator(
@@ -395,6 +408,7 @@ ROWS = (
             _dense_attrs,
             said={"bias": "bias"},
             widths={"width": "out_channels"},
+            note="after `global_pool`",
         ),
     ),
 )

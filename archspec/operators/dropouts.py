@@ -11,7 +11,9 @@ from archspec.settings import Rate, SpecModel
 
 
 class DropoutStep(SpecModel):
-    """Dropout of single values; the part's rate where absent, and nothing at all for a rate of 0."""
+    """Dropout of single values;
+    the part's rate where absent, and nothing at all for a rate of 0.
+    """
 
     rate: Rate | None = None
     """Share of the values that are dropped in training."""
@@ -63,7 +65,17 @@ ROWS = (
         required=("rate",),
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
-        step=Step("dropout", DropoutStep, _rate, base="drop", said={"rate": "rate"}),
+        step=Step(
+            "dropout",
+            DropoutStep,
+            _rate,
+            base="drop",
+            said={"rate": "rate"},
+            note=(
+                "`drop_rate` in layers, `head.dropout` in the head where no rate is said; a rate of"
+                " 0 is no operator; see `drop_after`"
+            ),
+        ),
     ),
     Operator(
         "dropout2d",
@@ -73,7 +85,14 @@ ROWS = (
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
         hint="`dropout` drops values of a vector",
-        step=Step("dropout2d", Dropout2dStep, _rate, base="drop", said={"rate": "rate"}),
+        step=Step(
+            "dropout2d",
+            Dropout2dStep,
+            _rate,
+            base="drop",
+            said={"rate": "rate"},
+            note="whole channels of an image are dropped",
+        ),
     ),
     Operator(
         "drop_path",
@@ -82,6 +101,15 @@ ROWS = (
         required=("rate",),
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
-        step=Step("drop_path", DropPathStep, _rate, said={"rate": "rate"}),
+        step=Step(
+            "drop_path",
+            DropPathStep,
+            _rate,
+            said={"rate": "rate"},
+            note=(
+                "all that it reads of an image is dropped; `over: depth`: the rate of the network's"
+                " layer i of L is `rate` x (i - 1) / (L - 1), so that the first layer has none"
+            ),
+        ),
     ),
 )

@@ -1,4 +1,6 @@
-"""Normalisations: a scale of each channel, and a shift but for `rms`; they differ in what they average over."""
+"""Normalisations: a scale of each channel, and a shift but for `rms`;
+they differ in what they average over.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ class NormSettings(SpecModel):
     eps: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = EPS
     """Added to the variance."""
     momentum: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = MOMENTUM
-    """Of `batch` alone: share of the moving statistics that a step keeps, MindSpore's sense, 1 - PyTorch's."""
+    """Of `batch` alone: share of the moving statistics that a step keeps,
+    MindSpore's sense, 1 - PyTorch's."""
     groups: Channels = GROUPS
     """Of `group` alone."""
 
@@ -96,7 +99,7 @@ def {name}(channels):
 '''
 _LAYER_NORM = '''\
 class {name}(nn.LayerNorm):
-    """Normalisation over the channels of each pixel, (N, C, H, W) -> (N, C, H, W), or of a vector, (N, C)."""
+    """Normalisation over the channels of each pixel, (N, C, H, W), or of a vector, (N, C)."""
 
     def __init__(self, channels):
         super().__init__((channels,), epsilon={eps})
@@ -111,7 +114,7 @@ class {name}(nn.LayerNorm):
 
 _RMS_NORM = '''\
 class {name}(nn.Cell):
-    """Root mean square normalisation over the channels of each pixel, (N, C, H, W), or of a vector, (N, C)."""
+    """Root mean square of the channels of each pixel, (N, C, H, W), or of a vector, (N, C)."""
 
     def __init__(self, channels):
         super().__init__()

@@ -77,13 +77,17 @@ class Step:
     attrs: Callable[[Any, int, Widths], Attrs]
     """The operator's attributes: of the settings, the channels that it reads, and named widths."""
     base: str = ""
-    """What the operator is called in its part, with a number: `pool1`; the step's key where empty."""
+    """What the operator is called in its part, with a number:
+    `pool1`; the step's key where empty."""
     said: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting, for `lift`, which writes steps of a file's operators."""
     kinds: Mapping[str, str] = field(default_factory=dict)
     """Kinds of operators by the setting `kind` that says which, where several share the step."""
     widths: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting that is a width."""
+
+    note: str = ""
+    """What the language's page says of it beside its settings."""
 
     @property
     def base_name(self) -> str:
@@ -95,8 +99,8 @@ class Step:
 class MindSpore:
     """How MindSpore code says an operator: a cell that holds state, a function call, or a sign.
 
-    In the texts {ins} and {outs} are widths, {x} what a function reads, {name} what the module's own
-    definition is called; the rest are attributes, and what `arguments` makes of them.
+    In the texts {ins} and {outs} are widths, {x} what a function reads, {name} what the module's
+    own definition is called; the rest are attributes, and what `arguments` makes of them.
     """
 
     cell: str = ""
@@ -140,9 +144,13 @@ class Operator:
     macs: Callable[[Attrs, Sequence[Shape], Shape], int] = _no_macs
     """Multiply-accumulates, of convolutions and dense layers alone (torchvision's `_ops`)."""
     carries: bool = True
-    """A direct connection runs through it: it selects, orders or rescales features but makes no new ones."""
+    """A direct connection runs through it:
+    it selects, orders or rescales features but makes no new ones."""
     family: str = ""
-    """`activation`, `norm` or `pool`: what may stand in for one another, and is said by one step."""
+    """`activation`, `norm` or `pool`:
+    what may stand in for one another, and is said by one step."""
+    about: str = ""
+    """Of an activation: what becomes of x."""
     required: tuple[str, ...] = ()
     """Attributes that it must have."""
     defaults: Attrs = field(default_factory=dict)
@@ -160,7 +168,8 @@ class Operator:
     tells_places: Callable[[Attrs], bool] = _never
     """What it does to a channel depends on the channel's place."""
     reach: Callable[[Attrs, Sequence[Any]], Any] = each_alone
-    """What each channel depends on: of `Reach`es (archspec/certify/reach.py), one for each input."""
+    """What each channel depends on:
+    of `Reach`es (archspec/certify/reach.py), one for each input."""
     enlarges: bool = False
     """It gives more pixels than it reads."""
     resizes: bool = False
@@ -172,7 +181,8 @@ class Operator:
     is_never_negative: bool = False
     """It gives nothing below zero."""
     same_as: Callable[[Attrs], str] = _as_it_is
-    """The kind that it is as well with these attributes, which has no more of them; '' where none is."""
+    """The kind that it is as well with these attributes, which has no more of them;
+    '' where none is."""
     undone_by: str = ""
     """The kind of operator with the same attributes that gives back what this one has read."""
     is_gate: bool = False
@@ -199,7 +209,8 @@ class Operator:
     remains_of: tuple[str, ...] = ()
     """Parts of operators in files that are this one where they complete no other."""
     patterns: tuple[tuple[Attrs, Any], ...] = ()
-    """How files write it out in several operators (archspec/readers/fusion.py), and the attributes that tells."""
+    """How files write it out in several operators (archspec/readers/fusion.py),
+    and the attributes that tells."""
     mindir: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """Primitives of MindSpore that are this operator, each with what reads it of a node."""
     onnx: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)

@@ -20,7 +20,8 @@ class UpsampleStep(SpecModel):
     mode: Literal["nearest", "bilinear"] = "nearest"
     """Whether pixels are repeated or interpolated between."""
     align_corners: Flag = False
-    """Of `bilinear` alone: the first and last pixels stay where they are, else the edges of the map do."""
+    """Of `bilinear` alone: the first and last pixels stay where they are,
+    else the edges of the map do."""
 
     @model_validator(mode="after")
     def _corners_between_which_it_interpolates(self) -> UpsampleStep:
@@ -31,7 +32,9 @@ class UpsampleStep(SpecModel):
 
 
 class PixelShuffleStep(SpecModel):
-    """Each `factor` x `factor` channels in a row become the pixels of a square (Shi et al. 2016)."""
+    """Each `factor` x `factor` channels in a row become the pixels
+    of a square (Shi et al. 2016).
+    """
 
     factor: Annotated[int, Field(strict=True, ge=2, le=32)] = 2
     """How many times higher and wider."""
@@ -157,6 +160,10 @@ ROWS = (
             UpsampleStep,
             _upsample_attrs,
             said={name: name for name in ("factor", "mode", "align_corners")},
+            note=(
+                "`mode` may be `bilinear`; `align_corners`, of that alone: the first and last "
+                "pixels stay where they are"
+            ),
         ),
     ),
     Operator(
@@ -173,7 +180,16 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a convolution before it of factor x factor times as many channels",
-        step=Step("pixel_shuffle", PixelShuffleStep, _shuffle_attrs, said={"factor": "factor"}),
+        step=Step(
+            "pixel_shuffle",
+            PixelShuffleStep,
+            _shuffle_attrs,
+            said={"factor": "factor"},
+            note=(
+                "each factor x factor channels in a row become the pixels of a square: C / factor^2"
+                " channels"
+            ),
+        ),
     ),
     Operator(
         "pixel_unshuffle",
@@ -188,7 +204,13 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a divisor of height and width",
-        step=Step("pixel_unshuffle", PixelUnshuffleStep, _shuffle_attrs, said={"factor": "factor"}),
+        step=Step(
+            "pixel_unshuffle",
+            PixelUnshuffleStep,
+            _shuffle_attrs,
+            said={"factor": "factor"},
+            note="what undoes it: C x factor^2 channels; factor must divide height and width",
+        ),
     ),
     Operator(
         "crop",

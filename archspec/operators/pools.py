@@ -136,7 +136,14 @@ def _over_windows(kind: str, cell: str) -> Operator:
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,
-        step=Step(kind, PoolStep, _pool_attrs, base="pool", said=_SAID),
+        step=Step(
+            kind,
+            PoolStep,
+            _pool_attrs,
+            base="pool",
+            said=_SAID,
+            note="`padding` at most half of `kernel`; `ceil: true`: a window over the edge counts",
+        ),
     )
 
 
@@ -147,6 +154,7 @@ _GLOBAL = Step(
     base="pool",
     said={"keep": "keep"},
     kinds={"avg": "global_avg_pool", "max": "global_max_pool"},
+    note="mean or maximum (`max`) over all pixels: (N, C), or with keep (N, C, 1, 1)",
 )
 
 
@@ -186,6 +194,7 @@ ROWS = (
             _blur_attrs,
             base="pool",
             said={"kernel": "kernel", "stride": "stride"},
+            note="fixed binomial filter of 3 or 5 pixels, edges mirrored",
         ),
     ),
     _over_all("global_avg_pool", "mean"),

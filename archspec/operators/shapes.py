@@ -25,7 +25,9 @@ def same_shape(attrs: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
 
 
 def of_its_channels(attrs: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
-    """Return the shape that is read; its channels must be those that the operator has weights for."""
+    """Return the shape that is read;
+    its channels must be those that the operator has weights for.
+    """
     expect_channels(attrs["channels"], inputs[0])
     return inputs[0]
 

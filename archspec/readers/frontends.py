@@ -1,4 +1,7 @@
-"""Formats of model files: which reader a file needs. Another format is a row here, and a folder of readers."""
+"""Formats of model files: which reader a file needs.
+
+Another format is a row here, and a folder of readers.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ class Frontend:
     suffix: str
     """Of its files, for those whose bytes say nothing."""
     sniff: Callable[[bytes], bool]
-    """Whether a file that begins so is of the format, be it cut short or damaged: then its reader says that."""
+    """Whether a file that begins so is of the format, be it cut short or damaged:
+    then its reader says that."""
     read: Callable[[Path], Reading]
     """Returns a file's graph and weights, or raises ModelFileError."""
     runs_in_onnx_runtime: bool = False
@@ -47,7 +51,9 @@ FRONTENDS = (ONNX, MINDIR)
 
 
 def frontend_of(path: Path) -> Frontend:
-    """Return the format of a model file, by its first bytes, or by its name where these say nothing."""
+    """Return the format of a model file, by its first bytes,
+    or by its name where these say nothing.
+    """
     head = _head_of(path)
     by_bytes = (row for row in FRONTENDS if row.sniff(head))
     by_name = (row for row in FRONTENDS if row.suffix == path.suffix.lower())
@@ -55,18 +61,22 @@ def frontend_of(path: Path) -> Frontend:
 
 
 def read_model_file(path: Path) -> Reading:
-    """Return the graph of a model file of any known format, and where the weights of its operators are.
+    """Return the graph of a model file of any known format,
+    and where the weights of its operators are.
 
     Raises:
         EnvironmentFault: E001, MindSpore, whose protobuf module is used, is not installed.
-        ModelFileError: R005, the file cannot be read; R006, it is of no known format, cut short or not
-            valid; R007, its operators cannot be followed; R008, operators that dense networks do not have.
+        ModelFileError: R005, the file cannot be read; R006, it is of no known format, cut short or
+            not valid; R007, its operators cannot be followed; R008, operators that dense networks
+            do not have.
     """
     return frontend_of(path).read(path)
 
 
 def _head_of(path: Path) -> bytes:
-    """The first bytes of a file; none of a pipe, which would wait for ever, or of what cannot be read."""
+    """The first bytes of a file;
+    none of a pipe, which would wait for ever, or of what cannot be read.
+    """
     with suppress(OSError):
         if path.is_file():
             with path.open("rb") as file:

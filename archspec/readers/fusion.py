@@ -1,10 +1,11 @@
 """Operators that files write out in several nodes: a GELU in five, a layer norm in nine.
 
-A pattern is what a value is made of: a kind, its number or its attributes with their numbers, and the
-patterns of what it reads. A text in place of a number stands for whichever there is, "1/beta" for the
-reciprocal of beta; a text alone stands for one and the same value wherever it is repeated. The two values
-that are added or multiplied may stand in either order. Numbers are added and multiplied only: x / 6 is
-("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1, x).
+A pattern is what a value is made of: a kind, its number or its attributes with their numbers, and
+the patterns of what it reads. A text in place of a number stands for whichever there is, "1/beta"
+for the reciprocal of beta; a text alone stands for one and the same value wherever it is repeated.
+The two values that are added or multiplied may stand in either order. Numbers are added and
+multiplied only: x / 6 is ("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1,
+x).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ PATTERNS: tuple[tuple[str, Mapping[str, Any], Pattern], ...] = tuple(
 
 
 def recognised(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any]] | None:
-    """Return the kind of what the operator of that name completes, and what it reads (`x`) with its numbers."""
+    """Return the kind of what the operator of that name completes,
+    and what it reads (`x`) with its numbers.
+    """
     for kind, attrs, pattern in PATTERNS:
         found = next(_matches(ops, name, pattern, {}), None)
         if found is not None:
@@ -35,7 +38,8 @@ def recognised(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any]] |
 
 
 def multiplied(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any], float] | None:
-    """Return the kind of which the operator of that name gives a multiple, what that reads, and the factor.
+    """Return the kind of which the operator of that name gives a multiple,
+    what that reads, and the factor.
 
     A compiler makes one number of two in a row: a tenth of a GELU is 0.05 times what a GELU halves.
     """
@@ -50,7 +54,9 @@ def multiplied(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any], f
 
 
 def bound_in(value: Pattern, pattern: Pattern) -> dict[str, Any] | None:
-    """Return what the texts of a pattern stand for in a value that is written as one itself, None where it is none."""
+    """Return what the texts of a pattern stand for in a value that is written as one itself,
+    None where it is none.
+    """
     if isinstance(pattern, str):
         return {pattern: value}
     if isinstance(value, str) or value[0] != pattern[0] or len(value) != len(pattern):

@@ -1,6 +1,7 @@
 """Runs what a file holds on shapes alone, and collects the operators that it meets.
 
-In which order nodes run, and what they read, the formats know; what all do with one node stands here.
+In which order nodes run, and what they read, the formats know; what all do with one node stands
+here.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class Interpreter:
             raise Unsupported(known) from None
 
     def stand_in(self, call: Call, unsupported: Unsupported) -> Feature | Unknown:
-        """Return what is read in place of an operator's output: its input, so that the others are looked at too."""
+        """Return what is read in place of an operator's output:
+        its input, so that the others are looked at too.
+        """
         fault = f"{call.kind} {unsupported}"[:MAX_FAULT]
         called = call.short(call.node)[:MAX_NAME]
         features = [value for value in call.inputs if isinstance(value, Feature)]

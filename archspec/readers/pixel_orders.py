@@ -1,6 +1,8 @@
-"""Channels that become pixels, and pixels that become channels, as files write it: reshape, transpose, reshape.
+"""Channels that become pixels, and pixels that become channels, as files write it:
+reshape, transpose, reshape.
 
-A letter stands for a dimension: N, C, H and W; a and b are the rows and columns of a square of pixels.
+A letter stands for a dimension: N, C, H and W; a and b are the rows and columns of a square of
+pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import Any
 from archspec.readers.trace import Unsupported
 
 PIXELS = "pixel shuffle"
-"""What is pending of squares of pixels: (PIXELS, how large they are, how the dimensions stood first and stand)."""
+"""What is pending of squares of pixels:
+(PIXELS, how large they are, how the dimensions stood first and stand)."""
 
 _CHANNELS, _SQUARES = "NCabHW", "NCHaWb"
 """Pixels of a square among the channels, and where they belong on the map."""
@@ -44,7 +47,9 @@ def moved(pending: tuple[Any, ...], axes: Any) -> tuple[Any, ...]:
 
 
 def joined(pending: tuple[Any, ...], shape: Shape) -> tuple[str, int, Shape]:
-    """Return the kind, the factor and the output's shape of squares that are a map again; '' where nothing moved."""
+    """Return the kind, the factor and the output's shape of squares that are a map again;
+    '' where nothing moved.
+    """
     _, factor, first, order = pending
     if first == order:
         return "", factor, shape

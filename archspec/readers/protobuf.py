@@ -1,7 +1,8 @@
 """Walks a protobuf message field by field, without parsing the whole of it.
 
-Model files are untrusted, and nearly all of their bytes are weights. Walked, the weights' values stay on the
-disk, each piece that protobuf itself parses is small, and all is bounded before it is done.
+Model files are untrusted, and nearly all of their bytes are weights. Walked, the weights' values
+stay on the disk, each piece that protobuf itself parses is small, and all is bounded before it is
+done.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ def mapped(path: Path, what: str) -> Iterator[mmap.mmap]:
     """Give a file's bytes, which stay on the disk; `what` the file should be: `MINDIR`.
 
     Raises:
-        ModelFileError: R005, the file cannot be read; R006, it is empty, too large, or not what it should be.
+        ModelFileError: R005, the file cannot be read; R006, it is empty, too large, or not what it
+            should be.
     """
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it comes with MindSpore
+    # It comes with MindSpore.
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         if path.exists() and not path.is_file():
@@ -75,7 +78,9 @@ class Wire:
         return proto.FromString(self.piece(self.data[begin:end]))
 
     def piece(self, piece: bytes) -> bytes:
-        """Count a part of the file before it is parsed: parsing small fields takes many times their size."""
+        """Count a part of the file before it is parsed:
+        parsing small fields takes many times their size.
+        """
         self.piece_bytes += len(piece)
         if len(piece) > MAX_PIECE or self.piece_bytes > MAX_PIECES:
             raise Broken(
@@ -84,7 +89,9 @@ class Wire:
         return piece
 
     def fields(self, proto: Any, at: int, end: int) -> Iterator[tuple[str, int, int, int]]:
-        """Yield each field of a message: its name, where it begins, where its value begins, where it ends."""
+        """Yield each field of a message:
+        its name, where it begins, where its value begins, where it ends.
+        """
         known = proto.DESCRIPTOR.fields_by_number
         while at < end:
             self.fields_read += 1

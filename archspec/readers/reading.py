@@ -1,4 +1,6 @@
-"""What a file's run gives: the graph of the operators that lead to its outputs, and where their weights are."""
+"""What a file's run gives:
+the graph of the operators that lead to its outputs, and where their weights are.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def _without_softmax(ends: Sequence[Feature]) -> tuple[tuple[Feature, ...], tupl
 
 
 def _with_outputs(ops: list[Op], outputs: Sequence[str], trace: Trace) -> list[Op]:
-    """Outputs are what nothing reads: the last one itself where that is so, an `output` of each of the others."""
+    """Outputs are what nothing reads:
+    the last one itself where that is so, an `output` of each of the others.
+    """
     if len(outputs) == 1:
         return ops
     *before, last = outputs

@@ -1,9 +1,9 @@
 """Values of weights, read from a file when someone asks for them.
 
-The readers follow weights by shape alone, and note of each where it stands in the file (`Stored`), or what the file
-computes it of (`Computed`): a scale that is gamma / sqrt(variance + eps), a classifier's weight that is transposed.
-The file is untrusted: what lies outside of it, or outside its folder, is not read, and no value is larger than what
-is there.
+The readers follow weights by shape alone, and note of each where it stands in the file (`Stored`),
+or what the file computes it of (`Computed`): a scale that is gamma / sqrt(variance + eps), a
+classifier's weight that is transposed. The file is untrusted: what lies outside of it, or outside
+its folder, is not read, and no value is larger than what is there.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ Source = Stored | Computed | Array | None
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A constant by its name in the file: a weight, or sizes, bounds and the like, whose values are known."""
+    """A constant by its name in the file:
+    a weight, or sizes, bounds and the like, whose values are known.
+    """
 
     name: str
     dims: tuple[int, ...]
@@ -96,7 +98,9 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class OperatorWeights:
-    """An operator's weights: the filters, or the scales that its channels are multiplied by, and all others."""
+    """An operator's weights: the filters, or the scales that its channels are multiplied by,
+    and all others.
+    """
 
     scales: tuple[Source, ...] = ()
     others: tuple[Source, ...] = ()
@@ -118,7 +122,9 @@ def stored(
 def computed(
     operator: str, dims: tuple[int, ...], *inputs: Source, axes: tuple[int, ...] | None = None
 ) -> Source:
-    """Return what an operator makes of values; None where one of them is not known, or they are too many."""
+    """Return what an operator makes of values;
+    None where one of them is not known, or they are too many.
+    """
     steps = 1 + sum(source.steps for source in inputs if isinstance(source, Computed))
     unknown = operator not in _OPERATORS or any(source is None for source in inputs)
     if unknown or steps > MAX_STEPS or prod(dims) > MAX_COMPUTED:

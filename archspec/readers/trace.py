@@ -1,6 +1,8 @@
-"""What the operators of a file compute with here, those that were met, and one that is about to run.
+"""What the operators of a file compute with here, those that were met,
+and one that is about to run.
 
-A value that depends on the image is a `Feature`; a weight is a `Tensor`. What else there is, the format says.
+A value that depends on the image is a `Feature`; a weight is a `Tensor`. What else there is, the
+format says.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ class Feature:
     op: str
     shape: tuple[Any, ...]
     pending: tuple[Any, ...] = ()
-    """What still has to come before this is an operator's output: a window behind ("padding", (top, bottom, left,
-    right)) or ("mirrored padding", the same), channels first again behind ("channels last",)."""
+    """What still has to come before this is an operator's output: a window behind ("padding", (top,
+    bottom, left, right)) or ("mirrored padding", the same), channels first again behind ("channels
+    last",)."""
     doubtful: bool = False
     """It depends on an operator that is not known: what does not fit it is no fault of its own."""
 
@@ -63,7 +66,8 @@ class Trace:
     """Scales of channels that several nodes read."""
     taken: dict[str, int] = field(default_factory=dict)
     weights: dict[str, OperatorWeights] = field(default_factory=dict)
-    """Where the values of an operator's weights are, by its name; operators without any have none."""
+    """Where the values of an operator's weights are, by its name;
+    operators without any have none."""
 
     def add(self, op: Op, shape: tuple[Any, ...]) -> str:
         """Add an operator and the shape of its output, and return its name."""
@@ -102,7 +106,9 @@ class Trace:
         return next(({"weights_of": owner} for owner in owners if owner != name), {})
 
     def free(self, name: str) -> str:
-        """Return the name itself, or with a number where it is taken: functions may run several times."""
+        """Return the name itself, or with a number where it is taken:
+        functions may run several times.
+        """
         number = self.taken[name] = self.taken.get(name, 0) + 1
         free = name if number == 1 else f"{name}#{number}"
         return free if free not in self.ops else self.free(f"{name}#")
@@ -129,7 +135,9 @@ class Call:
         return isinstance(x, Feature) and x.pending[:1] == (what,)
 
     def feature(self, index: int = 0, dims: int = 0, pending: str = "") -> Feature:
-        """Return an input that depends on the image, of so many dims, pending as the caller allows."""
+        """Return an input that depends on the image, of so many dims,
+        pending as the caller allows.
+        """
         value = self.inputs[index] if self.has(index) else None
         if not isinstance(value, Feature):
             raise Unsupported("does not read the image's features where it must")
@@ -185,7 +193,9 @@ class Call:
         weights: Sequence[Tensor] = (),
         **attrs: Any,
     ) -> Feature:
-        """Add an operator and return its output; it is called after its weights where it has any."""
+        """Add an operator and return its output;
+        it is called after its weights where it has any.
+        """
         if shape[1] > MAX_CHANNELS:
             raise Unsupported(f"gives more than {MAX_CHANNELS:,} channels")
         called = self.short(weights[0].name).rpartition(".")[0] if weights else ""
@@ -235,6 +245,8 @@ def between(low: float, high: float) -> tuple[str, dict[str, float]]:
 
 
 def decimal(stored: float) -> float:
-    """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 stores as it is stored."""
+    """1e-05 of 9.999999747378752e-06:
+    the shortest decimal that a float32 stores as it is stored.
+    """
     decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
     return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)

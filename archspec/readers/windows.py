@@ -1,4 +1,5 @@
-"""Windows that slide over (N, C, H, W), whichever format says them: sizes of outputs, paddings, what a blur is.
+"""Windows that slide over (N, C, H, W), whichever format says them:
+sizes of outputs, paddings, what a blur is.
 
 A padding is (top, bottom, left, right) in pixels; one number where all sides have the same.
 """
@@ -27,7 +28,9 @@ Pixels = tuple[int, int]
 
 
 def square(value: Any) -> int:
-    """Return a size that is the same in height and width, given as one, two, or four numbers with those of N and C."""
+    """Return a size that is the same in height and width, given as one,
+    two, or four numbers with those of N and C.
+    """
     pair = value[-2:] if isinstance(value, tuple) else (value, value)
     if pair[0] != pair[1] or type(pair[0]) is not int or not 1 <= pair[0] < MAX_CHANNELS:
         raise Unsupported(f"has the size {reprlib.repr(value)}; only square ones >= 1 are known")
@@ -94,7 +97,9 @@ def expect_pixels(x: Feature, attrs: Mapping[str, Any], pixels: Pixels) -> None:
 
 
 def with_ceil(x: Feature, attrs: Attrs, pixels: Pixels, is_up: bool) -> tuple[Attrs, Pixels]:
-    """Return a pool's attributes and pixels where these may be rounded up; None: both give the same."""
+    """Return a pool's attributes and pixels where these may be rounded up;
+    None: both give the same.
+    """
     up = _rounded_up(x, attrs)
     if up == pixels:
         return {**attrs, "ceil": None}, pixels
@@ -132,7 +137,9 @@ def expect_harmless_zeros(call: Call, x: Feature) -> None:
 
 
 def binomial_filter(size: int) -> Array | None:
-    """Return the filter of a blur, (size, size) that sum to 1 (Zhang 2019); None where no blur is so large."""
+    """Return the filter of a blur, (size, size) that sum to 1 (Zhang 2019);
+    None where no blur is so large.
+    """
     row = np.array(_BINOMIAL.get(size, ()), float)
     return np.outer(row, row) / row.sum() ** 2 if row.size else None
 

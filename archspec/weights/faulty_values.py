@@ -50,4 +50,6 @@ def _describe_faults(
         below = 0 if added is None else int((tensor + np.float32(added) <= 0).sum())
         if below:
             verb = "is" if below == 1 else "are"
-            yield f"{name} has {format_count(below, 'variance')} that with eps {verb} not above zero"
+            yield (
+                f"{name} has {format_count(below, 'variance')} that with eps {verb} not above zero"
+            )

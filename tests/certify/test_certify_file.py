@@ -13,7 +13,8 @@ from archspec import Certificate, certify_file, load_spec
 from archspec.errors import ArchspecError, ModelFileError, SpecError
 
 ROOT = Path(__file__).parents[2]
-# Pairs of layers l(l + 1) / 2, and one connection from each block's input to each layer (Huang et al. 2017).
+# Pairs of layers l(l + 1) / 2, and one connection from each block's input to each layer (Huang et
+# al. 2017).
 EDGES = 4 * 5 // 2
 
 
@@ -27,7 +28,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_file_that_is_the_specs_network(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """By a shipped name: the connections of both blocks, digests of both files, and nothing on the screen."""
+    """By a shipped name: the connections of both blocks,
+    digests of both files, and nothing on the screen.
+    """
     found = certify_file(file, "densenetbc_digits")
     assert isinstance(found, Certificate)
     assert found.is_equal

@@ -178,7 +178,9 @@ IDLE = {
 @pytest.mark.parametrize("output", [[0, 2], [2, 1], "all", "last", "new"])
 @pytest.mark.parametrize("idle", IDLE.values(), ids=IDLE)
 def test_what_a_spec_slices_behind_an_idle_step_stays_as_it_says(idle: Any, output: Any) -> None:
-    """Of what a block gives, in a branch of the head and in a transition: files have no such step."""
+    """Of what a block gives, in a branch of the head and in a transition:
+    files have no such step.
+    """
 
     def network(steps: list[Any], start: int = 1) -> Graph:
         of = [[*steps, {"slice": {"start": start}}], []]

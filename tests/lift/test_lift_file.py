@@ -1,4 +1,6 @@
-"""`lift_file`, as a program calls it: the text is a spec, and `certify_file` finds it equal to the file."""
+"""`lift_file`, as a program calls it:
+the text is a spec, and `certify_file` finds it equal to the file.
+"""
 
 from __future__ import annotations
 

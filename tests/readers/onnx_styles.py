@@ -38,8 +38,8 @@ class Style:
     joins: str = "growing"
     """All feature maps anew in each layer, or `running`: the last join and the newest map."""
     head: str = "flatten"
-    """`mean`, `shape` (sizes computed in the file), `squeeze`, `conv`,
-    `window` (a pool of the whole map)."""
+    """`mean`, `shape` (sizes computed in the file), `squeeze`,
+    `conv`, `window` (a pool of the whole map)."""
     classifier: str = "gemm"
     """Or `matmul` and Add."""
     pads: bool = False
@@ -161,8 +161,8 @@ class File:
         return self.constant(values, kind=np.int64)
 
     def draw(self, name: str, shape: Sequence[int]) -> Array:
-        """A weight, none of them trivial; anew
-        where another shape is wanted than that of the one there is.
+        """A weight, none of them trivial;
+        anew where another shape is wanted than that of the one there is.
         """
         if name in self.weights and self.weights[name].shape == tuple(shape):
             return self.weights[name]
@@ -196,8 +196,8 @@ def _window(shape: tuple[int, ...], attrs: Mapping[str, Any]) -> tuple[int, int]
 
 
 def _places(size: int, attrs: Mapping[str, Any]) -> int:
-    """Of a window along one side; with `ceil` over the edge too,
-    but not where it would start beyond it.
+    """Of a window along one side;
+    with `ceil` over the edge too, but not where it would start beyond it.
     """
     kernel, stride, padding = (attrs[name] for name in ("kernel", "stride", "padding"))
     room = size + 2 * padding - attrs["dilation"] * (kernel - 1) - 1
@@ -518,7 +518,9 @@ def _instance_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any,
 
 
 def _rms_norm(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
-    """As torch's exporter writes x * rsqrt(mean(x ** 2, 1) + eps) * gamma, or with a division by the root."""
+    """As torch's exporter writes x * rsqrt(mean(x ** 2, 1) + eps) * gamma,
+    or with a division by the root.
+    """
     (channels, *pixels), x = shapes[0], sources[0]
     squares = file.node("Pow", x, file.constant(2.0))
     by_input = file.style.opset >= 18

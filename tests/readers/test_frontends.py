@@ -86,7 +86,9 @@ def test_each_format_has_a_row():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_format_imports_another(name):
-    """What two of them use stands beside their folders; what stands there imports none of them but the list does."""
+    """What two of them use stands beside their folders;
+    what stands there imports none of them but the list does.
+    """
     others = "|".join(other for other in FORMATS if other != name)
     for file in (ROOM / name).glob("*.py"):
         assert not re.search(rf"archspec\.readers\.({others})\b", file.read_text()), file

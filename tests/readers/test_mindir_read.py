@@ -46,8 +46,8 @@ def digits(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def pooled(folder: Path) -> Path:
-    """As ms.export alone writes it: a padded max pool
-    and a free batch leave branches on the rank in the file.
+    """As ms.export alone writes it:
+    a padded max pool and a free batch leave branches on the rank in the file.
     """
     import mindspore as ms
 
@@ -209,8 +209,8 @@ def test_our_own_file_gives_the_same_graph(pooled: Path, folder: Path, batch: in
 
 
 def test_a_network_written_by_hand_is_recognised(by_hand: Path) -> None:
-    """Lists of features, nn.Pad before the pool, Flatten,
-    parameters with other names: all the same network.
+    """Lists of features, nn.Pad before the pool, Flatten, parameters with other names:
+    all the same network.
     """
     graph = read_mindir(by_hand)
     assert "block1.cell_list.0.conv1" in graph.ops
@@ -610,7 +610,10 @@ def wrong_width(message: Any) -> None:
         (text_input, "R007 its input has the shape (), must be (N, C, H, W)"),
         (
             free_pixels,
-            "R007 its input has the shape ('free', 1, 'free', 8), must be (N, C, H, W) with C, H, W fixed",
+            (
+                "R007 its input has the shape ('free', 1, 'free', 8), must be (N, C, H, W) with "
+                "C, H, W fixed"
+            ),
         ),
         (calls_itself, "R007 a function"),
         (calls_doubling, f"R007 running its functions takes more than {MAX_STEPS:,} steps"),

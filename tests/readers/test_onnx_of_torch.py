@@ -1,8 +1,9 @@
 """Files that PyTorch 2.13's two exporters wrote of one operator each compute what PyTorch computed.
 
-`NAME_EXPORTER.onnx`; `recorded.npz` holds what they all read, `x`, and what PyTorch gave for each NAME. The exporter is
-`torchscript` (opset 17) or `dynamo` (opset 18), with another opset behind it, `free` where the batch is, and
-`unfolded` where weights are computed in the file: dynamo leaves that to the reader for weights above 8192 values.
+`NAME_EXPORTER.onnx`; `recorded.npz` holds what they all read, `x`, and what PyTorch gave for each
+NAME. The exporter is `torchscript` (opset 17) or `dynamo` (opset 18), with another opset behind it,
+`free` where the batch is, and `unfolded` where weights are computed in the file: dynamo leaves that
+to the reader for weights above 8192 values.
 """
 
 from pathlib import Path

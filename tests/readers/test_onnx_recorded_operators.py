@@ -1,4 +1,5 @@
-"""Files that PyTorch's two exporters wrote of one operator each are read as that operator, with its attributes.
+"""Files that PyTorch's two exporters wrote of one operator each are read as that operator,
+with its attributes.
 
 What the files are is told in test_onnx_of_torch.py, which holds that they compute what PyTorch did.
 """

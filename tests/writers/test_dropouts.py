@@ -1,4 +1,6 @@
-"""What drops at random: masks of whole images, channels or values in training, nothing in evaluation."""
+"""What drops at random: masks of whole images,
+channels or values in training, nothing in evaluation.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def network(kind: str, shape: tuple[int, ...]) -> Any:
 def test_a_mask_drops_as_a_whole_and_its_gradient_is_the_mask(
     ms: Any, kind: str, mode: str
 ) -> None:
-    """What is kept is scaled up by 1 / (1 - rate), about that share of it; evaluation changes nothing."""
+    """What is kept is scaled up by 1 / (1 - rate), about that share of it;
+    evaluation changes nothing.
+    """
     ms.set_seed(1)
     ms.set_context(mode=getattr(ms, mode))
     net = network(kind, SHAPE[1:])

@@ -30,6 +30,8 @@ class Call(trace.Call):
 
 
 def short_name(name: str) -> str:
-    """Return `CNode_47` of `network_construct_35:CNode_47:13`, `conv0.weight` of `Default:conv0.weight`."""
+    """Return `CNode_47` of `network_construct_35:CNode_47:13`,
+    `conv0.weight` of `Default:conv0.weight`.
+    """
     parts = name.split(":")
     return (parts[1] if len(parts) > 1 and parts[1] else parts[0]).partition("$")[0][:MAX_NAME]

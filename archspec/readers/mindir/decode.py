@@ -1,18 +1,20 @@
-"""MINDIR, bytes to model: what the file holds, without its weights' values, and nothing interpreted yet.
+"""MINDIR, bytes to model: what the file holds, without its weights' values,
+and nothing interpreted yet.
 
 A MINDIR is one protobuf message, as `mind_ir.proto` of MindSpore says:
 
     ModelProto
       graph        the main function
       functions    those that it calls: cells, loops, branches
-      primitives   "REF::Conv2D:12" of a node means the entry "Conv2D:12": op_type Conv2D, stride and the like
+      primitives   "REF::Conv2D:12" of a node means the entry "Conv2D:12": op_type, stride, ...
     GraphProto     one function
       input        name and dims        (an image: -1, 3, 224, 224)
       parameter    name, dims, values   (the weights: nearly all of the bytes)
       node         op_type, names of inputs, name of the output; or op_type Constant and its value
       output       name
 
-The file is untrusted: it is walked (`protobuf`), and MindSpore's own protobuf module parses small pieces of it.
+The file is untrusted: it is walked (`protobuf`), and MindSpore's own protobuf module parses small
+pieces of it.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ MAX_NODES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node as it stands in the file: `primitive` is also the name of a function or of a value to call."""
+    """A node as it stands in the file:
+    `primitive` is also the name of a function or of a value to call.
+    """
 
     name: str
     primitive: str
@@ -49,7 +53,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function's inputs with their dims, its nodes in running order, and the values that it returns."""
+    """A function's inputs with their dims, its nodes in running order,
+    and the values that it returns.
+    """
 
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
     nodes: tuple[Node, ...]
@@ -58,14 +64,18 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A tensor that stands in the file by itself, such as fixed filters, and its values as a NumPy array."""
+    """A tensor that stands in the file by itself, such as fixed filters,
+    and its values as a NumPy array.
+    """
 
     values: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A file's functions, primitives by name, and constants and parameters, which all functions share."""
+    """A file's functions, primitives by name, and constants and parameters,
+    which all functions share.
+    """
 
     main: Function
     functions: Mapping[str, Function]
@@ -86,7 +96,9 @@ def read_model(path: Path) -> Model:
 
 
 def protobuf_module() -> ModuleType:
-    """Return MindSpore's module for the format, by its path: importing mindspore itself takes seconds."""
+    """Return MindSpore's module for the format, by its path:
+    importing mindspore itself takes seconds.
+    """
     prepare()
     for name in ("mindspore.train.mind_ir_pb2", "mind_ir_pb2"):
         if name in sys.modules:

@@ -173,7 +173,9 @@ def inverse_root(call: Call) -> Feature:
 
 
 def mean_of_channels(call: Call) -> Feature:
-    """The mean over the channels of each pixel, a part of a norm; its shape stands for that of its readers."""
+    """The mean over the channels of each pixel, a part of a norm;
+    its shape stands for that of its readers.
+    """
     x = call.feature()
     return call.part("mean", [x], x.shape)
 
@@ -206,7 +208,9 @@ def _whole(call: Call, made: Feature, kind: str, bound: dict[str, Any]) -> Featu
 
 
 def scale(call: Call) -> Feature:
-    """Each channel times a weight of its own: the scale of a norm that has none yet, else one by itself."""
+    """Each channel times a weight of its own:
+    the scale of a norm that has none yet, else one by itself.
+    """
     is_last = isinstance(call.inputs[1], Tensor)
     x, dims = call.feature(0 if is_last else 1), len(call.inputs[int(is_last)].dims)
     weight = call.weight(int(is_last), dims)

@@ -16,7 +16,9 @@ OVER_A_FILTER = (1, 2, 3)
 
 @dataclass(frozen=True, slots=True)
 class OfWeight:
-    """What is computed of one weight alone, as a pattern (archspec/readers/fusion.py); "x" is the weight."""
+    """What is computed of one weight alone, as a pattern (archspec/readers/fusion.py);
+    "x" is the weight.
+    """
 
     weight: Tensor
     value: Pattern
@@ -42,7 +44,9 @@ def of_weights(call: Call) -> OfWeight:
 
 
 def standardized(value: OfWeight) -> float:
-    """Return the eps of filters that have mean 0 and variance 1: normed as a layer norm norms a pixel."""
+    """Return the eps of filters that have mean 0 and variance 1:
+    normed as a layer norm norms a pixel.
+    """
     for _, pattern in OPERATORS["layer_norm"].patterns:
         bound = bound_in(value.value, pattern)
         if bound is not None and bound["x"] == "x":

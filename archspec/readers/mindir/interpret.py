@@ -1,7 +1,8 @@
 """Runs a MINDIR's functions on shapes alone, and collects the operators that it meets.
 
-Running them is needed: with a free batch MindSpore leaves branches on the rank of a feature map in the file. No
-name decides anything, except what an operator is called. What a primitive does says the table of operators.
+Running them is needed: with a free batch MindSpore leaves branches on the rank of a feature map in
+the file. No name decides anything, except what an operator is called. What a primitive does says
+the table of operators.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from archspec.readers.mindir.operators import PLUMBING, PRIMITIVES
 from archspec.readers.trace import Feature, Trace, Unknown, Unsupported
 
 MAX_STEPS = 10_000_000
-"""Values read while the functions run, a node counted as 16: a bound on time, and on tuples that grow."""
+"""Values read while the functions run, a node counted as 16:
+a bound on time, and on tuples that grow."""
 MAX_DEPTH = 100
 
 
@@ -26,7 +28,8 @@ def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...]]:
     """Return the operators that the main function runs, and its outputs.
 
     Raises:
-        ModelFileError: R007, a function cannot be followed; R008, neither can what the output is made of.
+        ModelFileError: R007, a function cannot be followed; R008, neither can what the output is
+            made of.
     """
     run = _Run(model, path)
     inputs = [run.image(short_name(name), dims) for name, dims in model.main.inputs]
@@ -44,7 +47,9 @@ class _Run(Interpreter):
         self.steps = 0
 
     def call(self, function: Function, arguments: Sequence[Any], depth: int) -> Any:
-        """Run a function's nodes, each of which finds what it reads, and return the function's value."""
+        """Run a function's nodes, each of which finds what it reads,
+        and return the function's value.
+        """
         if (
             depth > MAX_DEPTH
             or len(arguments) != len(function.inputs)

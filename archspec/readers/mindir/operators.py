@@ -1,6 +1,8 @@
-"""The table of primitives: what each operator of MindSpore is in the IR, or does to values that are known.
+"""The table of primitives:
+what each operator of MindSpore is in the IR, or does to values that are known.
 
-`PRIMITIVES` says it for operators, `PLUMBING` for what only carries values about. What is in neither is refused.
+`PRIMITIVES` says it for operators, `PLUMBING` for what only carries values about. What is in
+neither is refused.
 """
 
 from __future__ import annotations
@@ -78,7 +80,9 @@ def _global_pool(call: Call, x: Feature, keep: bool, kind: str = "global_avg_poo
 
 
 def _without_pixel(call: Call, x: Feature) -> Feature:
-    """A vector of the one pixel that there is, (N, C); the pool before it, if any, keeps none then."""
+    """A vector of the one pixel that there is, (N, C);
+    the pool before it, if any, keeps none then.
+    """
     op = call.trace.ops[x.op]
     if op.kind not in GLOBAL_POOLS:
         return replace(x, shape=x.shape[:2])
@@ -113,7 +117,9 @@ def _for_each_channel(call: Call) -> Tensor:
 
 
 def _reshape(call: Call) -> Feature | Tensor:
-    """A reshape is followed where it changes nothing, or takes away a slice or pixels where there is one."""
+    """A reshape is followed where it changes nothing,
+    or takes away a slice or pixels where there is one.
+    """
     if isinstance(call.inputs[0], Tensor):
         return _for_each_channel(call)
     x = _of_squares(call) if call.is_pending(PIXELS) else call.feature()

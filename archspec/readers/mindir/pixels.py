@@ -1,4 +1,6 @@
-"""Operators of a MINDIR that move pixels or channels and compute nothing, or only between neighbours."""
+"""Operators of a MINDIR that move pixels or channels and compute nothing,
+or only between neighbours.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from archspec.readers.trace import Call, Feature, Unsupported
 
 
 def strided_slice(call: Call) -> Feature:
-    """Return some channels, or a cutout of the pixels, or both; of a vector (N, C) some channels."""
+    """Return some channels, or a cutout of the pixels, or both;
+    of a vector (N, C) some channels.
+    """
     x = call.feature()
     starts, stops, steps = (tuple(call.inputs[index]) for index in (1, 2, 3))
     masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")

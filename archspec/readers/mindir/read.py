@@ -7,12 +7,13 @@ A file of a convolution and a norm holds, in the words of `decode`:
     graph       input      x                     dims (-1, 3, 224, 224)
                 parameter  features.conv0.weight dims (64, 3, 7, 7), and so on
                 node       a = Conv2D:2(x, features.conv0.weight)
-                node       b = BatchNorm:4(a, features.norm0.gamma, ..beta, ..moving_mean, ..moving_variance)
+                node       b = BatchNorm:4(a, features.norm0.gamma, ..beta, ..mean, ..variance)
                 node       c = TupleGetItem:5(b, 0)
                 output     c
 
-and gives an input, a conv and a batch_norm. The path of a file is decode (bytes to functions), interpret (functions run
-on shapes) with operators (what each primitive is), and `reading_of` (the graph of what was met).
+and gives an input, a conv and a batch_norm. The path of a file is decode (bytes to functions),
+interpret (functions run on shapes) with operators (what each primitive is), and `reading_of` (the
+graph of what was met).
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ from archspec.readers.reading import Reading, reading_of
 
 
 def read_mindir(path: Path) -> Graph:
-    """Return the graph of a MINDIR file: operators without regions, those alone that lead to the output.
+    """Return the graph of a MINDIR file:
+    operators without regions, those alone that lead to the output.
 
-    Uneven padding stays in `padding` as (top, bottom, left, right). Beyond what `OPERATORS` knows, a conv may
-    have `bias=True`, a dense `bias=False`, a gelu `approximate="tanh"`, and an operator that uses weights a
-    second time `weights_of` the first.
+    Uneven padding stays in `padding` as (top, bottom, left, right). Beyond what `OPERATORS` knows,
+    a conv may have `bias=True`, a dense `bias=False`, a gelu `approximate="tanh"`, and an operator
+    that uses weights a second time `weights_of` the first.
 
     Raises:
         EnvironmentFault: E001, MindSpore, whose protobuf module is used, is not installed.
-        ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short; R007, its
-            functions cannot be followed; R008, operators that dense networks do not have.
+        ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short; R007,
+            its functions cannot be followed; R008, operators that dense networks do not have.
     """
     return mindir_reading(path).graph
 

@@ -1,4 +1,6 @@
-"""Operators of a MINDIR that slide a window over (N, C, H, W), or only pad: convolutions and pools."""
+"""Operators of a MINDIR that slide a window over (N, C, H, W), or only pad:
+convolutions and pools.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ PAD_MODES: Mapping[Any, str] = {
 
 
 def conv(call: Call) -> Feature:
-    """Return the output of a convolution, (N, out_channels, H, W); a padding before it becomes its own."""
+    """Return the output of a convolution, (N, out_channels, H, W);
+    a padding before it becomes its own.
+    """
     if call.is_pending("mirrored padding"):
         return _blur(call)
     filters, told = call.inputs[1], dict[str, Any]()
@@ -110,7 +114,9 @@ def conv_transpose(call: Call) -> Feature:
 
 
 def pool(kind: str, call: Call) -> Feature:
-    """Return the output of a max_pool or avg_pool, (N, C, H, W); a padding before it becomes its own."""
+    """Return the output of a max_pool or avg_pool, (N, C, H, W);
+    a padding before it becomes its own.
+    """
     x = call.feature(dims=4, pending="padding")
     if x.pending and kind == "max_pool":
         expect_harmless_zeros(call, x)
@@ -123,7 +129,9 @@ def pool(kind: str, call: Call) -> Feature:
 
 
 def pool_in_3d(kind: str, call: Call) -> Feature:
-    """Return (N, C, 1, H, W) of a pool over one slice, which a padded MaxPool2d or AvgPool2d becomes."""
+    """Return (N, C, 1, H, W) of a pool over one slice,
+    which a padded MaxPool2d or AvgPool2d becomes.
+    """
     x, a = call.feature(dims=5), call.attrs
     kernel, stride, pad = (
         a.get("ksize", a.get("kernel_size")),

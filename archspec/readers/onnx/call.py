@@ -1,7 +1,9 @@
-"""What the nodes of an ONNX file compute with here: features of the image, and constants; and a node about to run.
+"""What the nodes of an ONNX file compute with here:
+features of the image, and constants; and a node about to run.
 
-A constant is a weight, of which the shape is enough, or sizes, bounds and the like, whose values are known. Sizes
-that a file computes from the shape of a feature map are such constants too; among them "N" is a free batch.
+A constant is a weight, of which the shape is enough, or sizes, bounds and the like, whose values
+are known. Sizes that a file computes from the shape of a feature map are such constants too; among
+them "N" is a free batch.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ MAX_COMPUTED = 4_096
 
 Array = Any
 
-# Numbers of onnx's types, the field of a tensor that holds them where raw_data does not, NumPy's name of them.
+# Numbers of onnx's types, the field of a tensor that holds them where raw_data does not, NumPy's
+# name of them.
 FLOATS = {
     1: ("float_data", "<f4"),
     11: ("double_data", "<f8"),
@@ -43,7 +46,9 @@ TYPES: Mapping[int, tuple[str, str]] = {
 
 
 def decoded(tensor: Any) -> Array:
-    """Return the values of an `onnx.TensorProto`, None where they are missing, left out, or of another type."""
+    """Return the values of an `onnx.TensorProto`, None where they are missing,
+    left out, or of another type.
+    """
     listed, name = TYPES.get(tensor.data_type, ("", ""))
     size = prod(tensor.dims)
     if not name or size < 0:
@@ -71,7 +76,8 @@ def constant(values: Any, name: str = "") -> Tensor:
 
 
 GROUPED = "grouped"
-"""What is pending of channels in groups: ("grouped", how many, where each dimension stands as in `layouts`)."""
+"""What is pending of channels in groups:
+("grouped", how many, where each dimension stands as in `layouts`)."""
 TO_LAST = (0, 2, 3, 1)
 """What each dimension of a permuted feature map is: channels stand last."""
 
@@ -97,7 +103,9 @@ class Call(trace.Call):
     """How many times the first output is read."""
 
     def option(self, name: str, index: int, default: Any = None) -> Any:
-        """Return a setting, a number or a tuple: an attribute in older files, a constant input in newer ones."""
+        """Return a setting, a number or a tuple:
+        an attribute in older files, a constant input in newer ones.
+        """
         if self.attrs.get(name) is not None:
             return self.attrs[name]
         if not self.has(index):
@@ -119,5 +127,7 @@ class Call(trace.Call):
         return replace(self.op(kind, [x], x.shape, **attrs), pending=x.pending)
 
     def told_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Exporters store equal vectors once, such as the gammas of untrained norms: only filters tell sharing."""
+        """Exporters store equal vectors once, such as the gammas of untrained norms:
+        only filters tell sharing.
+        """
         return [weight for weight in weights if len(weight.dims) > 1 and weight.name]

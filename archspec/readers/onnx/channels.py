@@ -1,4 +1,6 @@
-"""Operators of an ONNX that take a part of what they read: some channels, or a cutout of the pixels."""
+"""Operators of an ONNX that take a part of what they read:
+some channels, or a cutout of the pixels.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Operators of an ONNX that take dimensions away, or join along one; and the classifier.
 
-A feature that a file flattens becomes a vector at once: the pool before it loses its pixels, and a convolution of
-one pixel is a dense layer.
+A feature that a file flattens becomes a vector at once: the pool before it loses its pixels, and a
+convolution of one pixel is a dense layer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def maximum(call: Call) -> Feature:
 
 
 def mean(call: Call) -> Feature:
-    """Return the mean of each channel, (N, C) or (N, C, 1, 1); or of each pixel, a part of a layer norm."""
+    """Return the mean of each channel, (N, C) or (N, C, 1, 1);
+    or of each pixel, a part of a layer norm.
+    """
     if call.is_pending(GROUPED) or call.is_pending(HALF):
         return _rest_of_mean(call)
     x = call.feature(pending="permuted")

@@ -1,4 +1,5 @@
-"""Operators of an ONNX on constants: sizes that are computed from shapes, and weights that are moved about.
+"""Operators of an ONNX on constants:
+sizes that are computed from shapes, and weights that are moved about.
 
 Of weights only the shape is followed; sizes are computed.
 """
@@ -76,7 +77,9 @@ def _moved(call: Call, move: Callable[[Array], Array]) -> Tensor:
 
 
 def _reordered(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """A constant of another shape whose values, which are not known yet, stand in the same order."""
+    """A constant of another shape whose values, which are not known yet,
+    stand in the same order.
+    """
     return replace(tensor, dims=dims, source=computed("Reshape", dims, tensor.source))
 
 
@@ -104,7 +107,9 @@ def _reshaped(call: Call) -> Tensor:
 
 
 def _filled_in(dims: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
-    """A reshape's sizes with the one that is -1; np.reshape would copy a likeness of a large tensor."""
+    """A reshape's sizes with the one that is -1;
+    np.reshape would copy a likeness of a large tensor.
+    """
     rest = prod(size for size in sizes if size != -1)
     whole = [prod(dims) // rest if size == -1 else size for size in sizes]
     if prod(whole) != prod(dims):
@@ -206,7 +211,9 @@ CONSTANTS: Mapping[str, Callable[[Call], Tensor]] = {
 
 
 def passed_on(call: Call) -> Feature | Tensor:
-    """Return the input of an operator that changes no value: a dropout, a cast between kinds of numbers."""
+    """Return the input of an operator that changes no value:
+    a dropout, a cast between kinds of numbers.
+    """
     value = call.inputs[0]
     if not isinstance(value, (Feature, Tensor)):
         raise Unsupported(UNKNOWN)

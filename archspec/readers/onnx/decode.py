@@ -1,4 +1,5 @@
-"""ONNX, bytes to model: what the file holds, without its weights' values, and nothing interpreted yet.
+"""ONNX, bytes to model: what the file holds, without its weights' values,
+and nothing interpreted yet.
 
 An ONNX file is one protobuf message, as `onnx.proto` says:
 
@@ -11,10 +12,10 @@ An ONNX file is one protobuf message, as `onnx.proto` says:
       node          op_type, names of inputs and outputs, attributes
       output        name
 
-The file is untrusted: it is walked (`protobuf`), and onnx's protobuf classes parse small pieces of it.
-The package's loader is not used: it parses a whole file, two bytes of which may become an object
-of a hundred. Of a weight, shape and type are enough; its values are read when someone asks for
-them (`tensors`). Whether the file is valid says `checker`.
+The file is untrusted: it is walked (`protobuf`), and onnx's protobuf classes parse small pieces of
+it. The package's loader is not used: it parses a whole file, two bytes of which may become an
+object of a hundred. Of a weight, shape and type are enough; its values are read when someone asks
+for them (`tensors`). Whether the file is valid says `checker`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ MAX_NODES = 100_000
 MAX_DIMS = 32
 MAX_DIGITS = 18
 MAX_VALUES = 64 * 2**10
-"""Bytes of a tensor whose values are read: sizes, bounds, filters of blurs; beyond, it is a weight."""
+"""Bytes of a tensor whose values are read: sizes, bounds, filters of blurs;
+beyond, it is a weight."""
 
 OWN_DOMAIN = ("", "ai.onnx")
 """ONNX's own operators, by either name."""
@@ -61,7 +63,8 @@ class Node:
 
     name: str
     kind: str
-    """Its op_type, with the domain before it where that is not ONNX's own: `com.microsoft::Gelu`."""
+    """Its op_type, with the domain before it where that is not ONNX's own:
+    `com.microsoft::Gelu`."""
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attrs: Mapping[str, Any]
@@ -93,7 +96,9 @@ def in_running_order(nodes: Sequence[Node]) -> list[Node]:
 
 @dataclass(slots=True)
 class Model:
-    """A file's inputs with their dims (-1: free), constants by name, nodes in running order, and outputs."""
+    """A file's inputs with their dims (-1: free), constants by name,
+    nodes in running order, and outputs.
+    """
 
     opset: int = 1
     inputs: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
@@ -187,7 +192,9 @@ class _Parser(Wire):
         )
 
     def attribute(self, begin: int, end: int) -> tuple[str, Any]:
-        """A number, text, tuple of such, or tensor; None for what is none of them, such as a graph inside."""
+        """A number, text, tuple of such, or tensor;
+        None for what is none of them, such as a graph inside.
+        """
         proto, kept, tensor = self.proto.AttributeProto, list[bytes](), None
         for what, at, start, stop in self.fields(proto, begin, end):
             if what == "t":
@@ -206,7 +213,9 @@ class _Parser(Wire):
         return {"FLOAT": attribute.f, "INT": attribute.i}.get(kind)
 
     def tensor(self, begin: int, end: int) -> Tensor:
-        """A tensor's shape and type, and its values where they are few and in the file, or else where they are."""
+        """A tensor's shape and type, and its values where they are few and in the file,
+        or else where they are.
+        """
         proto, spans = self.proto.TensorProto, dict[str, Span]()
         kept = b"".join(self.kept_of(proto, begin, end, spans))
         tensor = proto.FromString(self.piece(kept))
@@ -220,7 +229,9 @@ class _Parser(Wire):
         return Tensor(text_of(tensor.name), tuple(tensor.dims), where, values)
 
     def kept_of(self, proto: Any, begin: int, end: int, spans: dict[str, Span]) -> Iterator[bytes]:
-        """Yield the fields of a tensor but for many values, and note where values stand, (0, 0) if in pieces."""
+        """Yield the fields of a tensor but for many values,
+        and note where values stand, (0, 0) if in pieces.
+        """
         for what, at, start, stop in self.fields(proto, begin, end):
             if what in VALUES:
                 spans[what] = (0, 0) if what in spans else (start, stop)

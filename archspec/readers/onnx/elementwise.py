@@ -1,7 +1,8 @@
-"""Operators of an ONNX that work element by element: activations, sums and products, and what stands for them.
+"""Operators of an ONNX that work element by element:
+activations, sums and products, and what stands for them.
 
-An activation may be written out (`fusion`); what is added to each channel or multiplied with it is a
-bias or a part of a norm (`norms`).
+An activation may be written out (`fusion`); what is added to each channel or multiplied with it is
+a bias or a part of a norm (`norms`).
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def clip(call: Call) -> Feature:
 
 
 def binary(call: Call) -> Feature:
-    """A sum, difference, product, quotient or power of two values, one of which may be a constant."""
+    """A sum, difference, product, quotient or power of two values,
+    one of which may be a constant.
+    """
     constants = [value for value in call.inputs if isinstance(value, Tensor)]
     if not constants:
         return _of_features(call)
@@ -89,7 +92,8 @@ def _of_features(call: Call) -> Feature:
     )
 
 
-# Number, and whether the feature comes first, to a kind and the number that is added, multiplied or the exponent.
+# Number, and whether the feature comes first, to a kind and the number that is added, multiplied or
+# the exponent.
 _NUMBERS: Mapping[tuple[str, bool], Callable[[float], tuple[str, float]]] = {
     **dict.fromkeys((("Add", True), ("Add", False), ("Sum", True)), lambda c: ("plus", c)),
     ("Sub", True): lambda c: ("plus", -c),

@@ -18,7 +18,8 @@ def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...], Map
     """Return the operators that a file's nodes are, its outputs, and all values by their names.
 
     Raises:
-        ModelFileError: R007, its nodes cannot be followed; R008, neither can what an output is made of.
+        ModelFileError: R007, its nodes cannot be followed; R008, neither can what an output is made
+            of.
     """
     run = _Run(model, path)
     outputs = run.run()

@@ -1,7 +1,8 @@
 """Operators of an ONNX that order dimensions anew and change no value: reshapes and transposes.
 
-Channels may stand last, and in groups. A letter stands for a dimension: N, C, H and W; G groups of K channels each;
-P all pixels, R the channels and pixels of a group. A shuffle goes from NCHW over NGKHW to NKGHW and back to NCHW.
+Channels may stand last, and in groups. A letter stands for a dimension: N, C, H and W; G groups of
+K channels each; P all pixels, R the channels and pixels of a group. A shuffle goes from NCHW over
+NGKHW to NKGHW and back to NCHW.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _PARTED: Mapping[tuple[str, ...], tuple[str, ...]] = {
     PLAIN: ("NGR", "NGKP", "NGKHW", "NKHWG"),
     LAST: ("NHWGK",),
 }
-"""How channels may be parted into groups where they stand; the last of the plain ones is of one group."""
+"""How channels may be parted into groups where they stand;
+the last of the plain ones is of one group."""
 _JOINED: Mapping[str, tuple[bool, tuple[str, ...]]] = {
     **dict.fromkeys(("NGR", "NGKP", "NGKHW"), (False, PLAIN)),
     "NHWGK": (False, LAST),
@@ -38,7 +40,9 @@ _JOINED: Mapping[str, tuple[bool, tuple[str, ...]]] = {
 
 
 def reshape(call: Call) -> Feature:
-    """A reshape is followed where it changes nothing, takes away one pixel, or groups channels and back."""
+    """A reshape is followed where it changes nothing,
+    takes away one pixel, or groups channels and back.
+    """
     kinds = ("permuted", GROUPED, "group norm", PIXELS)
     x = call.feature(pending=next((kind for kind in kinds if call.is_pending(kind)), ""))
     target = _wanted(call, x)
@@ -61,7 +65,9 @@ def reshape(call: Call) -> Feature:
 
 
 def depth_to_space(call: Call) -> Feature:
-    """Return (N, C / factor^2, H x factor, W x factor): each factor x factor channels in a row as a square."""
+    """Return (N, C / factor^2, H x factor, W x factor):
+    each factor x factor channels in a row as a square.
+    """
     x, factor = call.feature(dims=4), call.attrs["blocksize"]
     if call.text("mode", "DCR") != "CRD":
         raise Unsupported(
@@ -149,7 +155,9 @@ def _beside(call: Call, plain: Feature, groups: int, order: str) -> Feature:
 
 
 def transpose(call: Call) -> Feature:
-    """Channels last for a layer norm, and first again; or channels of different groups beside each other."""
+    """Channels last for a layer norm, and first again;
+    or channels of different groups beside each other.
+    """
     axes = call.attrs.get("perm")
     if call.is_pending(PIXELS):
         x = call.feature(pending=PIXELS)

@@ -1,4 +1,5 @@
-"""Norms of an ONNX: nodes of their own, or a scale and a shift of each channel in any number of steps.
+"""Norms of an ONNX: nodes of their own, or a scale and a shift
+of each channel in any number of steps.
 
 A scale and a shift behind a convolution may also be its bias, and what stands behind them a norm.
 """
@@ -75,7 +76,9 @@ def _scale_and_shift(call: Call) -> list[Tensor]:
 
 
 def instance_norm(call: Call) -> Feature:
-    """Return the same shape; or the part of a group norm that norms each group as if it were a channel."""
+    """Return the same shape; or the part of a group norm
+    that norms each group as if it were a channel.
+    """
     if not call.is_pending(GROUPED):
         return _of_channels(call, "instance_norm", call.feature(dims=4))
     x = call.feature(pending=GROUPED)
@@ -91,7 +94,9 @@ def instance_norm(call: Call) -> Feature:
 
 
 def rms_norm(call: Call) -> Feature:
-    """Return the same shape, channels last: each pixel by itself, or a vector; its numbers are float32 inside."""
+    """Return the same shape, channels last: each pixel by itself, or a vector;
+    its numbers are float32 inside.
+    """
     x = call.feature(pending="permuted")
     is_last = bool(x.pending) or len(x.shape) == 2
     if not is_last or axis_of(x, call.attrs.get("axis", -1)) != 1 or call.has(2):
@@ -177,7 +182,8 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
 def _again(call: Call, x: Feature) -> Feature:
     """The operator that gives x once more, with the same weights, to be scaled or shifted further.
 
-    Another node may read x as it is, or scale it otherwise: optimisers merge what norms have in common.
+    Another node may read x as it is, or scale it otherwise: optimisers merge what norms have in
+    common.
     """
     op = call.trace.ops[x.op]
     made = call.op(op.kind, [call.known(name) for name in op.inputs], x.shape, **op.attrs)
@@ -193,9 +199,11 @@ def _shifts(norm: Op) -> bool:
 
 
 def _is_complete(call: Call, norm: Op) -> bool:
-    """A norm has its shift, which comes last, or the scale that is all it has: what scales behind it is the next one.
+    """A norm has its shift, which comes last, or the scale that is all it has:
+    what scales behind it is the next one.
 
-    Caffe's batch norms have none, and leave ones and zeros: a scale and a shift in nodes of their own follow.
+    Caffe's batch norms have none, and leave ones and zeros: a scale and a shift in nodes of their
+    own follow.
     """
     known = call.trace.weights.get(norm.name, OperatorWeights())
     if not _shifts(norm):

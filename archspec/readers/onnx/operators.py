@@ -1,4 +1,7 @@
-"""The table of operators: what each node of an ONNX is in the IR, or does to constants. What is not here is refused."""
+"""The table of operators: what each node of an ONNX is in the IR, or does to constants.
+
+What is not here is refused.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,9 @@ KNOWN = frozenset({*OPERATORS, *CONSTANT_OPERATORS, *ON_BOTH})
 
 
 def table_for(call: Call) -> Mapping[str, Callable[[Call], Any]]:
-    """Return the operators among which a node's is looked up: those on features, or those on constants alone."""
+    """Return the operators among which a node's is looked up:
+    those on features, or those on constants alone.
+    """
     if call.kind in ON_BOTH:
         return ON_BOTH
     has_features = any(isinstance(value, Feature) for value in call.inputs)

@@ -5,11 +5,12 @@ A file of a convolution and a norm holds, in the words of `decode`:
     input      x             dims (-1, 3, 224, 224)
     constant   conv0.weight  dims (64, 3, 7, 7), and so on
     node       a = Conv(x, conv0.weight), strides (2, 2), pads (3, 3, 3, 3)
-    node       b = BatchNormalization(a, norm0.weight, norm0.bias, norm0.running_mean, norm0.running_var)
+    node       b = BatchNormalization(a, norm0.weight, ..bias, ..running_mean, ..running_var)
     output     b
 
-and gives an input, a conv and a batch_norm. The path of a file is decode (bytes to nodes), interpret (nodes run on
-shapes) with operators (what each is), and `reading_of` (the graph of what was met).
+and gives an input, a conv and a batch_norm. The path of a file is decode (bytes to nodes),
+interpret (nodes run on shapes) with operators (what each is), and `reading_of` (the graph of what
+was met).
 """
 
 from __future__ import annotations
@@ -32,16 +33,17 @@ from archspec.readers.trace import Feature
 
 
 def read_onnx(path: Path) -> Graph:
-    """Return the graph of an ONNX file: operators without regions, those alone that lead to the output.
+    """Return the graph of an ONNX file:
+    operators without regions, those alone that lead to the output.
 
-    Weights' values are not read, nor is anything outside the file. Uneven padding stays in `padding` as (top,
-    bottom, left, right). An attribute that a file does not tell is None: the `eps` of a batch norm written as a
-    scale and a shift, `ceil` where both give the same size. An operator that uses filters a second time has
-    `weights_of` the first.
+    Weights' values are not read, nor is anything outside the file. Uneven padding stays in
+    `padding` as (top, bottom, left, right). An attribute that a file does not tell is None: the
+    `eps` of a batch norm written as a scale and a shift, `ceil` where both give the same size. An
+    operator that uses filters a second time has `weights_of` the first.
 
     Raises:
-        ModelFileError: R005, the file cannot be read; R006, it is no ONNX or is cut short; R007, its
-            nodes cannot be followed; R008, operators that dense networks do not have.
+        ModelFileError: R005, the file cannot be read; R006, it is no ONNX or is cut short; R007,
+            its nodes cannot be followed; R008, operators that dense networks do not have.
     """
     return onnx_reading(path).graph
 
@@ -56,7 +58,9 @@ class OnnxReading(Reading):
 
 
 def onnx_reading(path: Path) -> OnnxReading:
-    """Return the graph as `read_onnx` does, where the weights of its operators are, and its nodes."""
+    """Return the graph as `read_onnx` does, where the weights of its operators are,
+    and its nodes.
+    """
     model = read_model(path)
     trace, ends, values = run_model(model, path)
     reading = reading_of(trace, ends, path)

@@ -1,4 +1,6 @@
-"""Operators of an ONNX that slide a window over (N, C, H, W), or change its pixels: convolutions, pools, resizes."""
+"""Operators of an ONNX that slide a window over (N, C, H, W), or change its pixels:
+convolutions, pools, resizes.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ LOWEST = -1e30
 
 
 def conv(call: Call) -> Feature:
-    """Return the output of a convolution, (N, out_channels, H, W); a padding before it becomes its own."""
+    """Return the output of a convolution, (N, out_channels, H, W);
+    a padding before it becomes its own.
+    """
     x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
     out, groups = weight.dims[0], call.attrs.get("group", 1)
     expect_groups(x, weight.dims, groups)
@@ -58,7 +62,9 @@ def conv(call: Call) -> Feature:
 
 
 def _refuse_other_kernel(call: Call, weight: Tensor) -> None:
-    """What a node says of its kernel, its weights must have: ONNX Runtime stops where it runs it."""
+    """What a node says of its kernel, its weights must have:
+    ONNX Runtime stops where it runs it.
+    """
     said = tuple(call.attrs.get("kernel_shape", weight.dims[2:]))
     if said != tuple(weight.dims[2:]):
         raise Unsupported(f"says a kernel of {said}, its weights have {tuple(weight.dims[2:])}")
@@ -125,7 +131,9 @@ def conv_transpose(call: Call) -> Feature:
 
 
 def max_pool(call: Call) -> Feature:
-    """Return (N, C, H, W); zeros of a padding before it are harmless behind an activation that gives none below."""
+    """Return (N, C, H, W); zeros of a padding before it are harmless behind an activation
+    that gives none below.
+    """
     x = call.feature(dims=4, pending="padding")
     if x.pending and (x.pending[3] != "constant" or x.pending[2] > LOWEST):
         _zeros(x)
@@ -173,7 +181,9 @@ _PADDINGS = ("constant", "reflect", "edge", "wrap")
 
 
 def pad(call: Call) -> Feature:
-    """Return the same feature map with a padding pending, which the window behind it takes over; or a crop."""
+    """Return the same feature map with a padding pending,
+    which the window behind it takes over; or a crop.
+    """
     x, dims = call.feature(dims=4), 4
     given, axes = call.option("pads", 1, ()), call.option("axes", 3, tuple(range(dims)))
     if (
@@ -209,7 +219,8 @@ def _single(value: Any) -> float:
     return float(value[0] if isinstance(value, tuple) else value)
 
 
-# Which pixel a pixel of a larger map is taken from, coordinates and rounding: those that give what the IR means.
+# Which pixel a pixel of a larger map is taken from, coordinates and rounding: those that give what
+# the IR means.
 _NEAREST = frozenset(
     {
         ("asymmetric", "floor"),

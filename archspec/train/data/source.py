@@ -95,7 +95,8 @@ class Splits:
         """Tell this data set from others, wherever it lies:
         by its classes, labels and names of files.
         """
-        # Not by pixels, which would take minutes; a changed image keeps its name and is not noticed.
+        # Not by pixels, which would take minutes; a changed image keeps its name and is not
+        # noticed.
         digest = sha256(repr(self.classes).encode())
         for part in self.parts:
             digest.update(part.labels.tobytes())

@@ -85,7 +85,9 @@ def read_weights(path: Path) -> Weights:
 
 
 def _with_vectors(weights: Weights) -> Weights:
-    """A factor of each channel, which PyTorch has as (C, 1, 1) to meet feature maps, is a vector."""
+    """A factor of each channel, which PyTorch has as (C, 1, 1)
+    to meet feature maps, is a vector.
+    """
     factors = {
         name: each.reshape(-1)
         for name, each in weights.tensors.items()

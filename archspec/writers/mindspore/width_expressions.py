@@ -164,7 +164,9 @@ class Widths:
             self.sums[op.name] = self.sums.get(source)
 
     def _follow_changed(self, position: int, op: Op) -> None:
-        """Of what gives other channels than it reads and declares none: a multiple or a part of these."""
+        """Of what gives other channels than it reads and declares none:
+        a multiple or a part of these.
+        """
         made = [self.channels[values_made(row[position])[0]] for row in self.rows]
         self.sums[op.name] = self._express(position, "out_channels", made)
 
