@@ -102,7 +102,7 @@ def test_a_place_or_name_that_cannot_be_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "inputs", "words"),
     [
-        ([("Relu", ["x"], "a"), ("Elu", ["a"], "b")], ("x",), "other.onnx R008 b: Elu "),
+        ([("Relu", ["x"], "a"), ("Celu", ["a"], "b")], ("x",), "other.onnx R008 b: Celu "),
         (
             [("Relu", ["x"], "a"), ("Add", ["a", "x"], "b")],
             ("x",),
