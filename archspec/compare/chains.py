@@ -128,7 +128,6 @@ def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Ma
     depth: dict[str, int] = {}
     reads: dict[str, tuple[int, int]] = {}
     read_by: dict[str, tuple[int, int]] = dict.fromkeys(chains, (0, 0))
-    places = _find_places_in_joins(chains, [*chains.values(), *outputs])
     for name, chain in chains.items():
         sources = {*chain.reads}
         depths = [depth[source] for source in sources]
@@ -137,6 +136,7 @@ def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Ma
         for source in sources:
             count, total = read_by[source]
             read_by[source] = count + 1, total + depth[name]
+    places = _find_places_in_joins(depth, [*chains.values(), *outputs])
     keys: dict[str, Any] = {}
     # The cheapest marks first; a chain's place in the listing, which means nothing, decides last.
     for position, (name, chain) in enumerate(chains.items()):
@@ -145,16 +145,23 @@ def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Ma
     return keys
 
 
+_Place = tuple[int, tuple[str, ...], int]
+"""How deep the reader stands, its operators, and the place in its join."""
+
+
 def _find_places_in_joins(
-    chains: Iterable[str], readers: Iterable[Chain]
-) -> Mapping[str, tuple[int, ...]]:
+    depths: Mapping[str, int], readers: Iterable[Chain]
+) -> Mapping[str, tuple[_Place, ...]]:
     """Where values stand among those that they are joined with:
     layers that are alike are told apart by it.
     """
-    places: dict[str, list[int]] = {name: [] for name in chains}
+    # Whose join it is counts: one layer may be first in one and second in another, and the layer
+    # beside it the other way round.
+    places: dict[str, list[_Place]] = {name: [] for name in depths}
     for chain in readers:
+        depth = depths.get(chain.output, -1)
         for place, source in enumerate(chain.reads):
-            places[source].append(place)
+            places[source].append((depth, chain.classes, place))
     return {name: tuple(sorted(each)) for name, each in places.items()}
 
 

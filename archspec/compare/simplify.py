@@ -31,9 +31,10 @@ def is_idle(op: Op, channels: int) -> bool:
 def as_it_is_read(graph: Graph) -> Graph:
     """Return a spec's graph as readers give that of a file.
 
-    Crops that cut nothing off are left out, and a maximum of the whole map is a global pool.
+    Crops that cut nothing off are left out, a maximum of the whole map is a global pool, and of
+    one pixel the mean.
     """
-    if not any(op.kind in ("crop", "max_pool") for op in graph.ops.values()):
+    if not any(op.kind in ("crop", "max_pool", "global_max_pool") for op in graph.ops.values()):
         return graph
     shapes, _ = infer_shapes(graph)
     whole: dict[str, str] = {}
@@ -53,6 +54,8 @@ def _reroute(op: Op, passed: Mapping[str, str]) -> Op:
 
 
 def _global(op: Op, shapes: Mapping[str, Shape]) -> Op:
+    if op.kind == "global_max_pool" and shapes[op.inputs[0]][1:] == (1, 1):
+        return replace(op, kind="global_avg_pool")
     pixels = shapes[op.inputs[0]][1:] if op.kind == "max_pool" else ()
     if pixels != (op.attrs.get("kernel"),) * 2 or op.attrs["padding"] or pixels == (1, 1):
         return op
@@ -101,14 +104,18 @@ def fuse_gates(graph: Graph) -> Graph:
 def drop_repeated_relus(graph: Graph) -> Graph:
     """Return the graph with two in a row that cut off values as one that cuts off the same.
 
-    Each is called as what is best known: a ReLU, a ReLU6, else a hard tanh.
+    Each is called as what is best known: a ReLU, a ReLU6, else a hard tanh. What does nothing may
+    stand between, such as dropout.
     """
-    ops = dict(graph.ops)
+    ops, channels = dict(graph.ops), dict[str, int]()
     for op in graph.ops.values():
+        channels[op.name] = count_channels(op, channels)
         bounds = _interval(op)
         if bounds is None:
             continue
         x = ops[op.inputs[0]]
+        while len(x.inputs) == 1 and is_idle(x, channels[x.inputs[0]]):
+            x = ops[x.inputs[0]]
         before = _interval(x)
         both = None if before is None else _within(before, bounds)
         made = both or bounds

@@ -27,6 +27,11 @@ Pixels = tuple[int, int]
 """Height and width."""
 
 
+def global_pool_of(kind: str, x: Feature) -> str:
+    """Return the kind of a pool over all pixels: of one pixel, maximum and mean are the same."""
+    return "global_avg_pool" if x.shape[2:] == (1, 1) else kind
+
+
 def square(value: Any) -> int:
     """Return a size that is the same in height and width, given as one,
     two, or four numbers with those of N and C.

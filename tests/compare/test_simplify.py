@@ -112,6 +112,15 @@ def test_what_cuts_off_values_twice_may_do_it_once(long: list[Any], short: list[
         assert lines(compare(ours, nameless(theirs))) == []
 
 
+def test_what_does_nothing_may_stand_between_two_that_cut_off_values() -> None:
+    """A layer that ends in a ReLU and dropout, before a transition that begins with a ReLU."""
+    layer = [conv(8), {"activation": "relu"}, {"dropout": {"rate": 0.1}}, "activation", conv("k")]
+    spec = spec_of(growth_rate=8, blocks=[{"layers": 1}], layer=layer)
+    file = behind_a_convolution(["relu"])
+    for ours, theirs in ((spec, file), (file, spec), (spec, spec)):
+        assert lines(compare(ours, nameless(theirs))) == []
+
+
 @pytest.mark.parametrize(("long", "short"), OTHERS.values(), ids=OTHERS)
 def test_another_activation_in_a_row_is_compared(long: list[Any], short: list[Any]) -> None:
     """It changes values."""

@@ -38,7 +38,8 @@ activations = st.one_of(
 norms = st.one_of(
     st.sampled_from(["batch", "layer", "instance", "rms", "none"]),
     st.fixed_dictionaries(
-        {"kind": st.sampled_from(["instance", "rms"]), "eps": st.floats(1e-9, 1)}
+        # Of what is constant an instance norm divides noise by the root of eps.
+        {"kind": st.sampled_from(["instance", "rms"]), "eps": st.floats(1e-4, 1)}
     ),
     st.fixed_dictionaries({}, optional={"eps": st.floats(1e-9, 1), "momentum": st.floats(0, 1)}),
     st.fixed_dictionaries({"kind": st.just("group"), "groups": st.sampled_from([1, 2, 4])}),

@@ -26,7 +26,7 @@ from archspec.readers.pixel_orders import PIXELS, joined, parted
 from archspec.readers.tensors import Tensor
 from archspec.readers.tensors import transposed as turned
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported
-from archspec.readers.windows import padded, square
+from archspec.readers.windows import global_pool_of, padded, square
 
 
 def _concat(call: Call) -> Feature:
@@ -76,7 +76,7 @@ def _adaptive_pool(call: Call) -> Feature:
 def _global_pool(call: Call, x: Feature, keep: bool, kind: str = "global_avg_pool") -> Feature:
     shape = (*x.shape[:2], 1, 1) if keep else x.shape[:2]
     kept: dict[str, Any] = {"keep": True} if keep else {}
-    return call.op(kind, [x], shape, **kept)
+    return call.op(global_pool_of(kind, x), [x], shape, **kept)
 
 
 def _without_pixel(call: Call, x: Feature) -> Feature:

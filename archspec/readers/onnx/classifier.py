@@ -19,6 +19,7 @@ from archspec.readers.onnx.call import GROUPED, Call, axis_of
 from archspec.readers.tensors import Tensor
 from archspec.readers.tensors import transposed as turned
 from archspec.readers.trace import Feature, Unsupported
+from archspec.readers.windows import global_pool_of
 
 MAX_DEPTH = 8
 """Operators between a pool and where its pixels are taken away."""
@@ -37,7 +38,7 @@ _POINT: Mapping[str, Any] = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1
 def global_pool(kind: str, call: Call) -> Feature:
     """Return (N, C, 1, 1)."""
     x = call.feature(dims=4)
-    return call.op(kind, [x], (*x.shape[:2], 1, 1), keep=True)
+    return call.op(global_pool_of(kind, x), [x], (*x.shape[:2], 1, 1), keep=True)
 
 
 def maximum(call: Call) -> Feature:
@@ -48,7 +49,8 @@ def maximum(call: Call) -> Feature:
             f"takes the maximum over the axes {reprlib.repr(axes)}; only (2, 3) is known"
         )
     keep, plain = bool(call.attrs.get("keepdims", 1)), replace(x, pending=())
-    kept = call.op("global_max_pool", [plain], (*x.shape[:2], 1, 1), keep=True)
+    kind = global_pool_of("global_max_pool", x)
+    kept = call.op(kind, [plain], (*x.shape[:2], 1, 1), keep=True)
     return replace(kept, pending=x.pending) if keep else vector(call, kept)
 
 
