@@ -52,6 +52,7 @@ from archspec.certify.liveness import check_liveness  # noqa: E402
 from archspec.compare.compare import compare  # noqa: E402
 from archspec.errors import ArchspecError  # noqa: E402
 from archspec.graph.build import build_graph  # noqa: E402
+from archspec.graph.digest import structure_digest  # noqa: E402
 from archspec.graph.ir import Graph  # noqa: E402
 from archspec.readers.frontends import read_model_file  # noqa: E402
 from archspec.readers.reading import Reading  # noqa: E402
@@ -227,6 +228,8 @@ def _is_the_same(
     other: Graph, graph: Graph, weights: Mapping[str, Any], images: Any, right: Sequence[Any]
 ) -> bool:
     """Whether another spec says the same function: a step of it may do nothing."""
+    if structure_digest(other) == structure_digest(graph):
+        return True  # whatever its steps are called
     if other.ops[other.inputs[0]].attrs != graph.ops[graph.inputs[0]].attrs:
         return False
     if oracle.shapes(other.ops.values()) != oracle.shapes(graph.ops.values()):
