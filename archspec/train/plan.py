@@ -200,8 +200,8 @@ def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -
     `splits` is the run's data set where it is open already: it is not looked through again.
 
     Raises:
-        DataError, TrainingError, EnvironmentFault: see `fit`;
-        an error of a worker is raised here as it was there.
+        DataError, TrainingError, EnvironmentFault: see `fit`; an error of a worker is raised here
+            as it was there.
     """
     prepare()
     events: list[Any] = []
