@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import Shape, ShapeFault, expect_map, of_its_channels, sizes
 from archspec.operators.widths import Border, Width, width_of
 from archspec.settings import Channels, SpecModel, broken_rule
@@ -154,10 +154,6 @@ def _all_of_a_place(attrs: Attrs, parts: Sequence[Any]) -> Any:
     return parts[0].with_all_of(parts[1:])
 
 
-def _always(attrs: Attrs) -> bool:
-    return True
-
-
 _LAYER_SCALE = '''\
 class LayerScale(nn.Cell):
     """A learned factor for each channel of (N, C, H, W) or (N, C), `initial` at first."""
@@ -189,7 +185,7 @@ ROWS = (
         channels=_sliced,
         is_idle=_takes_all,
         required=("start", "stop"),
-        tells_places=_always,
+        tells_places=always,
         reach=_slice_reach,
         keeps_sign=True,
         keeps_logits=True,
@@ -211,7 +207,7 @@ ROWS = (
         MindSpore(call="ops.channel_shuffle({x}, {groups})"),
         required=("groups",),
         is_idle=_leaves_places,
-        tells_places=_always,
+        tells_places=always,
         reach=_shuffle_reach,
         keeps_sign=True,
         keeps_logits=True,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import (
     Shape,
     ShapeFault,
@@ -210,10 +210,6 @@ def _has_groups_of_several(attrs: Attrs) -> bool:
     return groups > 1 and not groups == attrs["in_channels"] == attrs["out_channels"]
 
 
-def _always(attrs: Attrs) -> bool:
-    return True
-
-
 def _stride_and_unusual(attrs: Attrs, ins: str) -> Mapping[str, str]:
     stride = f", stride={attrs['stride']}" if attrs["stride"] != 1 else ""
     unusual = _unusual(attrs, ins)
@@ -374,7 +370,7 @@ ROWS = (
         defaults={"bias": False, "weights_of": None},
         has_filters=True,
         folds_norm=True,
-        mixes=_always,
+        mixes=always,
         enlarges=True,
         resizes=True,
         step=Step(
@@ -400,7 +396,7 @@ ROWS = (
         required=("in_channels", "out_channels"),
         defaults={"bias": True, "weights_of": None},
         has_filters=True,
-        mixes=_always,
+        mixes=always,
         hint="a global_pool before it gives a vector",
         step=Step(
             "dense",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archspec.operators.operator import Attrs, MindSpore, Operator
+from archspec.operators.operator import Attrs, MindSpore, Operator, always
 from archspec.operators.shapes import Shape, same_shape
 
 
@@ -14,10 +14,6 @@ def _image_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 
 def _image_channels(attrs: Attrs, inputs: Sequence[int]) -> int:
     return int(attrs["shape"][0])
-
-
-def _always(attrs: Attrs) -> bool:
-    return True
 
 
 ROWS = (
@@ -34,7 +30,7 @@ ROWS = (
         "output",
         same_shape,
         MindSpore(call="{x}", is_inline=True),
-        tells_places=_always,
+        tells_places=always,
         keeps_logits=True,
     ),
 )

@@ -47,7 +47,8 @@ def _no_fault(attrs: Attrs) -> str:
     return ""
 
 
-def _always(attrs: Attrs) -> bool:
+def always(attrs: Attrs) -> bool:
+    """Say of an operator that something holds whatever its attributes."""
     return True
 
 
@@ -73,7 +74,7 @@ class Step:
     name: str
     """Its key in a list of steps."""
     settings: type[SpecModel]
-    """The model of its settings, whose docstring is the schema's and the docs' line."""
+    """The model of its settings, whose docstrings are the schema's."""
     attrs: Callable[[Any, int, Widths], Attrs]
     """The operator's attributes: of the settings, the channels that it reads, and named widths."""
     base: str = ""
@@ -85,7 +86,6 @@ class Step:
     """Kinds of operators by the setting `kind` that says which, where several share the step."""
     widths: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting that is a width."""
-
     note: str = ""
     """What the language's page says of it beside its settings."""
 
@@ -123,7 +123,7 @@ class MindSpore:
     """There is a definition for each set of attributes, channels left out."""
     is_inline: bool = False
     """It is written into the call that reads it: conv(relu(norm(x))) is one line."""
-    has_state: Callable[[Attrs], bool] = _always
+    has_state: Callable[[Attrs], bool] = always
     """Of what has a cell and a call: its attributes make it a cell."""
 
 

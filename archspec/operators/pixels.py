@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import Shape, ShapeFault, expect_map, sizes
 from archspec.settings import Flag, SpecModel, broken_rule
 
@@ -95,10 +95,6 @@ def _unshuffle_reach(attrs: Attrs, parts: Sequence[Any]) -> Any:
     return parts[0].repeated(attrs["factor"] ** 2)
 
 
-def _always(attrs: Attrs) -> bool:
-    return True
-
-
 def _crop_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     channels, *pixels = expect_map(inputs[0])
     if any(size < wanted for size, wanted in zip(pixels, attrs["size"], strict=True)):
@@ -172,7 +168,7 @@ ROWS = (
         MindSpore(call="ops.pixel_shuffle({x}, {factor})"),
         channels=_shuffled_channels,
         required=("factor",),
-        tells_places=_always,
+        tells_places=always,
         reach=_shuffle_reach,
         undone_by="pixel_unshuffle",
         enlarges=True,
@@ -197,7 +193,7 @@ ROWS = (
         MindSpore(call="ops.pixel_unshuffle({x}, {factor})"),
         channels=_unshuffled_channels,
         required=("factor",),
-        tells_places=_always,
+        tells_places=always,
         reach=_unshuffle_reach,
         undone_by="pixel_shuffle",
         resizes=True,

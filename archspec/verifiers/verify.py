@@ -190,8 +190,8 @@ def check_channels(graph: Graph) -> Iterator[Diagnostic]:
     """A layer reads the sum of its sources (k0 + k (l - 1) where all are dense)
     and gives its growth rate.
 
-    That a transition gives floor(compression x channels), and a bottleneck its multiple of the
-    growth rate, `check_composition` holds.
+    That a transition gives the channels that it declares, and a bottleneck its multiple of the
+    growth rate, `check_composition` holds; what a compression comes to, the declaration says.
     """
     shapes, _ = infer_shapes(graph)
     found = derive_ports(graph)
