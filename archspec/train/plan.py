@@ -28,7 +28,8 @@ from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.progress import EventTail, append_event
-from archspec.train.recipe.model import RECIPES, Recipe, load_recipe, scale_recipe
+from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
+from archspec.train.recipe.scaling import scale_recipe
 from archspec.train.run_directory import Run, Settings, check_is_free, create_run, name_default_path
 from archspec.train.trainable_output import check_logits
 from archspec.verifiers.verify import verify_or_raise

@@ -6,14 +6,11 @@ from archspec.errors import Place, SpecError, TrainingError
 from archspec.files import to_yaml
 from archspec.spec.load import Override, load_spec
 from archspec.train.plan import create, plan_run
-from archspec.train.recipe.model import (
-    DataRecipe,
-    OptimizerRecipe,
-    Recipe,
-    ScheduleRecipe,
-    load_recipe,
-    scale_recipe,
-)
+from archspec.train.recipe.data import DataRecipe
+from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.optimizer import OptimizerRecipe
+from archspec.train.recipe.scaling import scale_recipe
+from archspec.train.recipe.schedule import ScheduleRecipe
 from densenet_cli.options import place_typed
 
 SHIPPED = (

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from archspec.train.recipe.model import ScheduleRecipe
-from archspec.train.recipe.schedule import learning_rates
+from archspec.train.recipe.schedule import ScheduleRecipe, learning_rates
 
 
 def rates(epochs=10, steps=7, **settings):

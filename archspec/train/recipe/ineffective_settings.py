@@ -10,7 +10,8 @@ from archspec.settings import Path
 from archspec.spec.reading.dependent_settings import DEPENDENT_SETTINGS, DependentSetting
 
 if TYPE_CHECKING:
-    from archspec.train.recipe.model import DataRecipe, Recipe
+    from archspec.train.recipe.data import DataRecipe
+    from archspec.train.recipe.model import Recipe
 
 LEAST_SHARE = 0.01
 """Of a deviation in 0-1 units that a person may have meant."""

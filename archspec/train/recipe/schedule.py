@@ -1,10 +1,32 @@
-"""Learning rate per step, from the published rules."""
+"""The learning rate: what a recipe says of it, and the rate of each step, from published rules."""
 
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal
 
-from archspec.train.recipe.model import ScheduleRecipe
+from pydantic import Field
+
+from archspec.settings import SpecModel
+from archspec.train.recipe.numbers import Milestone
+
+
+class ScheduleRecipe(SpecModel):
+    """The learning rate, stepped every iteration."""
+
+    kind: Literal["cosine", "step", "constant"] = "cosine"
+    """How the rate falls over the run."""
+    learning_rate: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] = 0.1
+    """The rate at the start, after the warm-up."""
+    final: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    """Cosine: the rate at the end, at most `learning_rate`."""
+    milestones: tuple[Milestone, ...] = (0.5, 0.75)
+    """Step: after which the rate is multiplied by `factor`,
+    rising; below 1 shares of the run, from 1 on epochs."""
+    factor: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
+    """Step: what the rate is multiplied by."""
+    warmup_epochs: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
+    """Epochs in which the rate rises from 0, at most all."""
 
 
 def learning_rates(schedule: ScheduleRecipe, *, epochs: int, steps_per_epoch: int) -> list[float]:

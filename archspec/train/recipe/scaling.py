@@ -1,0 +1,85 @@
+"""What a number of devices, or a batch of the user's own, changes in a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archspec.errors import Place, TrainingError, format_count
+from archspec.spec.load import Override, is_overridden
+from archspec.train.recipe.model import Recipe
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What a number of devices changes in a recipe,
+    and the line that says so ('' where there is nothing to say).
+    """
+
+    overrides: tuple[Override, ...]
+    note: str
+
+
+def scale_recipe(recipe: Recipe, devices: int) -> Scaling:
+    """Return how the recipe keeps its global batch on so many devices, or scales its learning rate.
+
+    What the user gave, `--batch-size` or `--lr`, stays as it is;
+    a batch of the user's own scales the rate.
+
+    Raises:
+        TrainingError: T010, the devices cannot share the global batch equally.
+    """
+    whole = recipe.global_batch
+    keeps_global_batch = recipe.scaling == "keep_global_batch"
+    if whole is not None and keeps_global_batch and not is_overridden(recipe, ("batch_size",)):
+        return _keep_global_batch(recipe, whole, devices)
+    shares = _describe_shares(devices, recipe.batch_size)
+    if whole is None:
+        rate = f"learning rate {recipe.schedule.learning_rate:g}"
+        stays = f"{shares}; recipe {recipe.name} names no global_batch: {rate}"
+        return Scaling((), stays if devices > 1 else "")
+    if whole == devices * recipe.batch_size:
+        return Scaling((), f"{shares}, as the recipe has it" if devices > 1 else "")
+    return _scale_rate(recipe, whole, devices)
+
+
+def _describe_shares(devices: int, batch_size: int) -> str:
+    factors = f"{format_count(devices, 'device')} x {format_count(batch_size, 'image')}"
+    return f"global batch {devices * batch_size:,} = {factors}"
+
+
+def _keep_global_batch(recipe: Recipe, whole: int, devices: int) -> Scaling:
+    share, rest = divmod(whole, devices)
+    place = recipe.place(("global_batch",))
+    if rest:
+        fewer = max(count for count in range(1, devices) if whole % count == 0)
+        cure = f"--devices {fewer}, or --batch-size N, which scales the learning rate"
+        rule = f"global_batch (={whole}) must be a multiple of the {devices} devices that share it"
+        raise TrainingError.one("T010", rule, place, cure)
+    if share == recipe.batch_size:
+        return Scaling(
+            (), f"{_describe_shares(devices, share)}, as the recipe has it" if devices > 1 else ""
+        )
+    rate = f"{recipe.schedule.learning_rate:g}"
+    note = f"{_describe_shares(devices, share)}: kept, so the learning rate stays {rate}"
+    return Scaling((Override(("batch_size", share), Place(place, "found")),), note)
+
+
+def _scale_rate(recipe: Recipe, whole: int, devices: int) -> Scaling:
+    actual, schedule = devices * recipe.batch_size, recipe.schedule
+    rate_place = recipe.place(("schedule", "learning_rate"))
+    place = Place(f"{rate_place} x {actual} / {whole}", "found")
+    told = f"{_describe_shares(devices, recipe.batch_size)} instead of {whole:,}"
+    if is_overridden(recipe, ("schedule", "learning_rate")):
+        changed: dict[str, float] = {}
+        note = f"{told}; learning rate {schedule.learning_rate:g} as given, not scaled"
+    else:
+        rates = {"learning_rate": schedule.learning_rate}
+        if schedule.kind == "cosine":
+            rates["final"] = schedule.final
+        changed = {f"schedule.{key}": rate * actual / whole for key, rate in rates.items()}
+        after = changed["schedule.learning_rate"]
+        note = f"{told}: learning rate scaled linearly, {schedule.learning_rate:g} -> {after:g}"
+    # The rate is now that of the actual batch: a recipe that is saved so and read again must not be
+    # scaled twice.
+    settings = {"global_batch": actual, **changed}
+    return Scaling(tuple(Override((key, value), place) for key, value in settings.items()), note)
