@@ -7,10 +7,8 @@ another kind of norm leaves no settings of the parent's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from operator import eq
 from typing import Any
 
 from archspec.settings import Path
@@ -30,22 +28,48 @@ class DependentSetting:
     """The value that turns the setting off: it may stand anywhere."""
 
 
-def _schedule_setting(key: str, kind: str) -> DependentSetting:
-    rule = f"{key} is a setting of the schedule {kind}, not of {{0}}"
-    return DependentSetting(("schedule", key), ("schedule", "kind"), partial(eq, kind), rule)
+def _of(path: Path, on: Path, *values: Any, idle: Any = None) -> DependentSetting:
+    """A setting that means something beside these values of the other alone."""
+    *others, last = values
+    kinds = f"{', '.join(others)} and {last}" if others else f"{last}"
+    holder = on[0] if on[-1] == "kind" else on[-1]
+    named = f"the {holder}{'s' * bool(others)}" if on[-1] == "kind" else f"{holder}"
+    rule = f"{path[-1]} is a setting of {named} {kinds}, not of {{0}}"
+    return DependentSetting(path, on, values.__contains__, rule, idle)
+
+
+def _of_kinds(part: str, key: str, *kinds: str, idle: Any = None) -> DependentSetting:
+    return _of((part, key), (part, "kind"), *kinds, idle=idle)
 
 
 DEPENDENT_SETTINGS = (
-    _schedule_setting("milestones", "step"),
-    _schedule_setting("factor", "step"),
-    _schedule_setting("final", "cosine"),
+    _of_kinds("schedule", "milestones", "step", "multi_step"),
+    _of_kinds("schedule", "every", "step"),
+    _of_kinds("schedule", "factor", "step", "multi_step", "exponential"),
+    _of_kinds("schedule", "final", "cosine", "polynomial", "one_cycle", "cyclic"),
+    _of_kinds("schedule", "power", "polynomial"),
+    _of_kinds("schedule", "cycles", "cosine", "cyclic", idle=1),
+    _of_kinds("schedule", "cycle_decay", "cosine", idle=1.0),
+    _of_kinds("schedule", "decay_epochs", "cosine"),
     DependentSetting(
-        ("loss_scale",),
-        ("amp",),
-        partial(eq, "O2"),
-        "loss_scale is a setting of amp O2, not of {0}",
-        idle=1.0,
+        ("schedule", "warmup_epochs"),
+        ("schedule", "kind"),
+        lambda kind: kind != "cyclic",
+        "warmup_epochs is no setting of the schedule {0}, which rises by itself",
+        idle=0,
     ),
+    DependentSetting(
+        ("schedule", "per"),
+        ("schedule", "kind"),
+        lambda kind: kind not in ("one_cycle", "cyclic"),
+        "per is no setting of the schedule {0}, which moves at every step",
+        idle="step",
+    ),
+    _of_kinds("optimizer", "momentum", "sgd", "momentum", "nesterov", "rmsprop"),
+    _of_kinds("optimizer", "nesterov", "sgd", "momentum", idle=False),
+    _of_kinds("optimizer", "betas", "adam", "adamw", "lion", "lamb"),
+    _of_kinds("optimizer", "alpha", "rmsprop"),
+    _of_kinds("optimizer", "eps", "adam", "adamw", "lamb", "rmsprop"),
     DependentSetting(
         ("optimizer", "nesterov"),
         ("optimizer", "momentum"),
@@ -54,9 +78,45 @@ DEPENDENT_SETTINGS = (
         idle=False,
     ),
     DependentSetting(
+        ("optimizer", "decay_norm_and_bias"),
+        ("optimizer", "weight_decay"),
+        bool,
+        "decay_norm_and_bias needs a weight_decay above 0",
+        idle=True,
+    ),
+    _of_kinds("loss", "gamma", "focal"),
+    _of(("loss_scale",), ("amp",), "O2", "O3", idle=1.0),
+    _of(("dynamic_loss_scale",), ("loss_scale",), "dynamic"),
+    _of(("val_amp",), ("amp",), "O2", "O3", idle="same"),
+    DependentSetting(
         ("scaling",), ("global_batch",), bool, "scaling needs a global_batch, kept or scaled by"
     ),
 )
+
+EXCLUSIVE: tuple[tuple[Path, Path], ...] = (
+    (("label_smoothing",), ("loss", "label_smoothing")),
+    (("schedule", "milestones"), ("schedule", "every")),
+)
+"""Pairs of settings for one thing, of which one may be said: what a child says of either replaces
+what its parent says of both."""
+
+
+DEFAULTS_OF_KINDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "optimizer": {
+        "lion": {"betas": (0.9, 0.99)},
+        "lamb": {"eps": 1e-6},
+        "rmsprop": {"momentum": 0.0},
+    },
+    "schedule": {"exponential": {"factor": 0.9}, "one_cycle": {"warmup_factor": 1 / 25}},
+}
+"""What a kind has where nothing is said, and it is not the default of the other kinds."""
+
+
+def fill_defaults_of_kind(part: str, written: Any) -> Any:
+    """Return what is written of a part, with the values that its kind has where nothing is said."""
+    if not isinstance(written, dict) or not isinstance(written.get("kind"), str):
+        return written
+    return {**DEFAULTS_OF_KINDS[part].get(written["kind"], {}), **written}
 
 
 def value_at(values: Any, path: Path) -> tuple[bool, Any]:
@@ -73,10 +133,29 @@ def drop_meaningless(parent: Document, said: Any) -> Document:
 
     What was typed stays, to be refused beside the other: neither of two such is a parent's.
     """
+    for path in _find_meaningless(parent, said):
+        place = parent.places.get(path)
+        if place is None or place.origin not in ("command line", "python"):
+            parent = drop_path(parent, path)
+    return parent
+
+
+def _find_meaningless(parent: Document, said: Any) -> Iterator[Path]:
     for dependent in DEPENDENT_SETTINGS:
         is_said, value = value_at(said, dependent.on)
-        place = parent.places.get(dependent.path)
-        is_typed = place is not None and place.origin in ("command line", "python")
-        if is_said and not is_typed and not dependent.fits(value):
-            parent = drop_path(parent, dependent.path)
-    return parent
+        if is_said and not dependent.fits(value):
+            yield dependent.path
+    for pair in EXCLUSIVE:
+        if any(value_at(said, path)[0] for path in pair):
+            yield from pair
+    for part, kinds in DEFAULTS_OF_KINDS.items():
+        is_said, kind = value_at(said, (part, "kind"))
+        before = value_at(parent.value, (part, "kind"))[1]
+        if is_said and kind != before:
+            # What one kind has by itself was meant for that kind.
+            for key in {**_values_of(kinds, kind), **_values_of(kinds, before)}:
+                yield part, key
+
+
+def _values_of(kinds: Mapping[str, Mapping[str, Any]], kind: Any) -> Mapping[str, Any]:
+    return kinds.get(kind, {}) if isinstance(kind, str) else {}

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from archspec.errors import format_count
 from archspec.settings import Path
-from archspec.spec.reading.dependent_settings import DEPENDENT_SETTINGS, DependentSetting
+from archspec.spec.reading.dependent_settings import (
+    DEPENDENT_SETTINGS,
+    EXCLUSIVE,
+    DependentSetting,
+)
 
 if TYPE_CHECKING:
     from archspec.train.recipe.data import DataRecipe
     from archspec.train.recipe.model import Recipe
+    from archspec.train.recipe.schedule import ScheduleRecipe
 
 LEAST_SHARE = 0.01
 """Of a deviation in 0-1 units that a person may have meant."""
@@ -23,6 +28,8 @@ def find_ineffective(recipe: Recipe) -> Iterator[tuple[Path, str]]:
         other = _value_at(recipe, dependent.on)
         if _is_said(recipe, dependent) and not dependent.fits(other):
             yield dependent.path, dependent.rule.format(other)
+    yield from _check_exclusive(recipe)
+    yield from _check_optimizer(recipe)
     yield from _check_run_length(recipe)
     yield from _check_units(recipe.data)
 
@@ -32,6 +39,8 @@ def find_meaningless(recipe: Recipe) -> Iterator[Path]:
     for dependent in DEPENDENT_SETTINGS:
         if not dependent.fits(_value_at(recipe, dependent.on)):
             yield dependent.path
+    for one, other in EXCLUSIVE:
+        yield one if _is_written(recipe, other) else other
 
 
 def _value_at(recipe: Recipe, path: Path) -> Any:
@@ -41,10 +50,27 @@ def _value_at(recipe: Recipe, path: Path) -> Any:
     return found
 
 
+def _is_written(recipe: Recipe, path: Path) -> bool:
+    holder: Any = _value_at(recipe, path[:-1])
+    return path[-1] in holder.model_fields_set
+
+
 def _is_said(recipe: Recipe, dependent: DependentSetting) -> bool:
-    holder: Any = _value_at(recipe, dependent.path[:-1])
-    is_written = dependent.path[-1] in holder.model_fields_set
+    is_written = _is_written(recipe, dependent.path)
     return is_written and _value_at(recipe, dependent.path) != dependent.idle
+
+
+def _check_exclusive(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    for one, other in EXCLUSIVE:
+        if _is_written(recipe, one) and _is_written(recipe, other):
+            both = f"{'.'.join(map(str, one))} and {'.'.join(map(str, other))}"
+            yield one, f"{both} say the same thing: say one of them"
+
+
+def _check_optimizer(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    optimizer = recipe.optimizer
+    if optimizer.kind in ("momentum", "nesterov") and not optimizer.momentum:
+        yield ("optimizer", "momentum"), f"the optimizer {optimizer.kind} needs a momentum above 0"
 
 
 def _check_run_length(recipe: Recipe) -> Iterator[tuple[Path, str]]:
@@ -53,14 +79,46 @@ def _check_run_length(recipe: Recipe) -> Iterator[tuple[Path, str]]:
         rule = f"must be at most the {format_count(epochs, 'epoch')} of the run"
         named = f"warmup_epochs (={schedule.warmup_epochs})"
         yield ("schedule", "warmup_epochs"), f"{named} {rule}"
-    if schedule.kind == "cosine" and schedule.final > schedule.learning_rate:
+    lowest = schedule.learning_rate * schedule.cycle_decay ** (schedule.cycles - 1)
+    if schedule.has_final and schedule.final > lowest:
         start = f"learning_rate (={schedule.learning_rate:g})"
+        if lowest < schedule.learning_rate:
+            start = f"{lowest:g} of the last cycle"
         yield (
             ("schedule", "final"),
             f"final (={schedule.final:g}) must be at most the {start} that it falls from",
         )
-    if schedule.kind == "step" and schedule.warmup_epochs < epochs:
-        yield from _check_milestones(schedule.milestones, schedule.warmup_epochs, epochs)
+    yield from _check_cycles(schedule, epochs)
+    rises = schedule.warmup_epochs > 0 or schedule.kind == "one_cycle"
+    if schedule.warmup_factor is not None and not rises:
+        yield ("schedule", "warmup_factor"), "warmup_factor needs warmup_epochs"
+    if schedule.kind == "constant" and schedule.per == "epoch" and not schedule.warmup_epochs:
+        yield ("schedule", "per"), "per does nothing where the rate stays"
+    if schedule.kind in ("step", "multi_step") and schedule.warmup_epochs < epochs:
+        yield from _check_steps(schedule, epochs)
+
+
+def _check_cycles(schedule: ScheduleRecipe, epochs: int) -> Iterator[tuple[Path, str]]:
+    if schedule.cycle_decay < 1 and schedule.cycles == 1:
+        yield ("schedule", "cycle_decay"), "cycle_decay needs cycles above 1"
+    needed = (schedule.decay_epochs or 0) * schedule.cycles
+    left = epochs - schedule.warmup_epochs
+    if schedule.kind == "cosine" and needed > left:
+        cycles = f"{schedule.cycles} cycles of " * (schedule.cycles > 1)
+        rule = f"must be at most the {format_count(left, 'epoch')} behind the warm-up"
+        yield (
+            ("schedule", "decay_epochs"),
+            f"{cycles}decay_epochs (={schedule.decay_epochs}) {rule}",
+        )
+
+
+def _check_steps(schedule: ScheduleRecipe, epochs: int) -> Iterator[tuple[Path, str]]:
+    warmup, every = schedule.warmup_epochs, schedule.every
+    if every is None:
+        yield from _check_milestones(schedule.milestones, warmup, epochs)
+    elif every >= epochs - warmup:
+        rule = f"must be less than the {format_count(epochs - warmup, 'epoch')} behind the warm-up"
+        yield ("schedule", "every"), f"every (={every}) {rule}"
 
 
 def _check_milestones(

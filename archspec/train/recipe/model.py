@@ -17,9 +17,17 @@ from archspec.spec.load import Override, Overrides, load_model
 from archspec.spec.written_model import WrittenModel
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.ineffective_settings import find_ineffective, find_meaningless
-from archspec.train.recipe.numbers import Batch, Positive, Seed, Share
+from archspec.train.recipe.loss import LossRecipe
+from archspec.train.recipe.numbers import Batch, Seed, Share
 from archspec.train.recipe.optimizer import OptimizerRecipe
 from archspec.train.recipe.schedule import ScheduleRecipe
+from archspec.train.recipe.update import (
+    ClipRecipe,
+    DynamicLossScale,
+    EmaRecipe,
+    FrozenParts,
+    LossScale,
+)
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 
 # The recipe of each kind of data set, where the user names none; its size decides how one trains.
@@ -58,13 +66,28 @@ class Recipe(WrittenModel):
     (liuzhuang13/DenseNet, densenet.lua); fan-in is torchvision's (`kaiming_normal_`). The
     classifier is the same in all three: He uniform (a = sqrt 5, fan-in), which is within 1 /
     sqrt(inputs), and bias 0; norms 1 and 0."""
+    loss: LossRecipe = LossRecipe()
     label_smoothing: Share = 0.0
-    """Share of the target that is spread over all classes."""
-    amp: Literal["O0", "O2"] = "O0"
-    """O2: half precision but for norms, as `mindspore.amp` defines it; validation too."""
-    loss_scale: Positive = 1.0
-    """What the loss is multiplied by, and gradients divided by,
-    so that half precision keeps small ones; fixed."""
+    """Short for `loss.label_smoothing`."""
+    amp: Literal["O0", "O2", "O3"] = "O0"
+    """O2: half precision but for norms, O3: for all, as `mindspore.amp` defines them."""
+    val_amp: Literal["same", "O0"] = "same"
+    """Whether validation is in full precision where training is not."""
+    loss_scale: LossScale = 1.0
+    """What the loss is multiplied by, and gradients divided by, so that half precision keeps small
+    ones; `dynamic`: as large as they allow."""
+    dynamic_loss_scale: DynamicLossScale = DynamicLossScale()
+    clip: ClipRecipe | None = None
+    accumulate: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 1
+    """Batches to one update, with the mean of their gradients; those at an epoch's end that fill no
+    update are left out."""
+    ema: EmaRecipe | None = None
+    freeze: FrozenParts = ()
+    """Parts that keep what they begin with: `stem, blocks 1-2`. Norms in them judge by their moving
+    statistics, and keep these too."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradients are no numbers: the run stops and names the
+    images, or the step changes nothing."""
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     data: DataRecipe = DataRecipe()
@@ -93,6 +116,13 @@ class Recipe(WrittenModel):
     def _check_all_effective(self) -> Self:
         raise_broken_rules(find_ineffective(self))
         return self
+
+    @property
+    def smoothing(self) -> float:
+        """Share of the target that is spread over all classes, wherever it is said."""
+        if "label_smoothing" in self.loss.model_fields_set:
+            return self.loss.label_smoothing
+        return self.label_smoothing
 
     def resolved(self) -> dict[str, Any]:
         """Return plain values from which the equal recipe is read again.

@@ -12,3 +12,4 @@ PixelValue = Annotated[float, Field(strict=True, ge=0, le=255, allow_inf_nan=Fal
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Batch = Annotated[int, Field(strict=True, ge=1, le=65_536)]
 Milestone = Annotated[float, Field(strict=True, ge=0, le=100_000, allow_inf_nan=False)]
+Epochs = Annotated[int, Field(strict=True, ge=1, le=100_000)]

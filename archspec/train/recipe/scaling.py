@@ -74,7 +74,7 @@ def _scale_rate(recipe: Recipe, whole: int, devices: int) -> Scaling:
         note = f"{told}; learning rate {schedule.learning_rate:g} as given, not scaled"
     else:
         rates = {"learning_rate": schedule.learning_rate}
-        if schedule.kind == "cosine":
+        if schedule.has_final:
             rates["final"] = schedule.final
         changed = {f"schedule.{key}": rate * actual / whole for key, rate in rates.items()}
         after = changed["schedule.learning_rate"]

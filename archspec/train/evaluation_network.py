@@ -1,0 +1,35 @@
+"""A network to judge by, of parameters that are trained elsewhere.
+
+Imports mindspore; call `archspec.runtime.prepare` before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import mindspore as ms
+
+from archspec.spec.model import Spec
+from archspec.train.recipe.model import Recipe
+from archspec.writers.mindspore.load import create_model
+
+
+def make_evaluation_network(spec: Spec, recipe: Recipe, parameters: Mapping[str, Any]) -> Any:
+    """Return a network in evaluation mode that holds the very `parameters`: whatever trains them,
+    it judges with their values of that moment.
+
+    Its precision is that of the recipe's `val_amp`: parameters are float32 at every level.
+
+    Args:
+        spec: the network's.
+        recipe: its `amp` and `val_amp`.
+        parameters: the network's own by their names, or the moving averages of them
+            (`TrainStep.averages`).
+    """
+    network = create_model(spec)
+    for _, cell in network.cells_and_names():
+        for key, parameter in tuple(cell._params.items()):
+            setattr(cell, key, parameters[parameter.name])
+    level = "O0" if recipe.val_amp == "O0" else recipe.amp
+    return ms.amp.auto_mixed_precision(network, level).set_train(False)

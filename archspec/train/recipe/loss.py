@@ -1,0 +1,66 @@
+"""What a recipe says of the loss: what it measures, and how classes count in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticKnownError
+
+from archspec.settings import SpecModel
+from archspec.train.recipe.numbers import Share
+
+Weight = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
+
+
+def _check_balanced(value: str) -> str:
+    # Pydantic's own message would name 'balanced' alone, though a list is right too.
+    if value != "balanced":
+        raise PydanticKnownError(
+            "literal_error", {"expected": "'balanced' or a list of a weight for each class"}
+        )
+    return value
+
+
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], BeforeValidator(_check_balanced), Tag("balanced")]
+    | Annotated[tuple[Weight, ...], Field(min_length=1, max_length=65_536), Tag("weights")],
+    Discriminator(lambda value: "balanced" if isinstance(value, str) else "weights"),
+]
+
+
+class LossRecipe(SpecModel):
+    """What training makes small."""
+
+    kind: Literal["cross_entropy", "bce", "focal"] = "cross_entropy"
+    """cross_entropy of the softmax; bce: binary cross entropy of each class's sigmoid, also where
+    an image has several labels; focal: cross entropy times (1 - p) ** gamma, arXiv 1708.02002."""
+    label_smoothing: Share = 0.0
+    """Share of the target that is spread over all classes."""
+    class_weights: ClassWeights | None = None
+    """What each class's term is multiplied by, in the order of the classes; `balanced`: images /
+    (classes x images of the class). Of one label an image the mean is weighted too, as PyTorch has
+    it."""
+    gamma: Annotated[float, Field(strict=True, ge=0, le=100)] = 2.0
+    """Focal: how much less what is already right counts."""
+
+
+def class_weights_of(
+    loss: LossRecipe, labels: Sequence[int], num_classes: int
+) -> tuple[float, ...] | None:
+    """Return the weight of each class, or None where all count alike.
+
+    Args:
+        loss: what the recipe says.
+        labels: the class of each training image.
+        num_classes: how many logits the network gives.
+
+    A class without images weighs 1: nothing tells how rare it is.
+    """
+    if loss.class_weights is None or not isinstance(loss.class_weights, str):
+        return loss.class_weights
+    counts = [0] * num_classes
+    for label in labels:
+        counts[label] += 1
+    return tuple(len(labels) / (num_classes * count) if count else 1.0 for count in counts)
