@@ -15,28 +15,113 @@ STEP = {"kind": "step"}
 OF_ANOTHER_VALUE = {
     "milestones beside cosine": (
         {"schedule": {"milestones": [0.5]}},
-        ["milestones is a setting of the schedule step, not of cosine"],
+        ["milestones is a setting of the schedules step and multi_step, not of cosine"],
     ),
     "factor beside constant": (
         {"schedule": {"kind": "constant", "factor": 0.5}},
-        ["factor is a setting of the schedule step, not of constant"],
+        ["factor is a setting of the schedules step, multi_step and exponential, not of constant"],
     ),
     "all of a step, beside cosine": (
         {"schedule": {"kind": "cosine", "milestones": [0.5], "factor": 0.1}},
         [
-            "milestones is a setting of the schedule step, not of cosine",
-            "factor is a setting of the schedule step, not of cosine",
+            "milestones is a setting of the schedules step and multi_step, not of cosine",
+            "factor is a setting of the schedules step, multi_step and exponential, not of cosine",
         ],
     ),
     "final beside constant": (
         {"schedule": {"kind": "constant", "final": 0.0}},
-        ["final is a setting of the schedule cosine, not of constant"],
+        [
+            "final is a setting of the schedules cosine, polynomial, one_cycle and cyclic, "
+            "not of constant"
+        ],
     ),
     "final beside step": (
         {"schedule": {"kind": "step", "final": 0.01}},
-        ["final is a setting of the schedule cosine, not of step"],
+        [
+            "final is a setting of the schedules cosine, polynomial, one_cycle and cyclic, "
+            "not of step"
+        ],
     ),
-    "loss scale in O0": ({"loss_scale": 1024.0}, ["loss_scale is a setting of amp O2, not of O0"]),
+    "loss scale in O0": (
+        {"loss_scale": 1024.0},
+        ["loss_scale is a setting of amp O2 and O3, not of O0"],
+    ),
+    "val_amp in O0": ({"val_amp": "O0"}, ["val_amp is a setting of amp O2 and O3, not of O0"]),
+    "settings of a scale that is fixed": (
+        {"amp": "O2", "loss_scale": 8.0, "dynamic_loss_scale": {"window": 10}},
+        ["dynamic_loss_scale is a setting of loss_scale dynamic, not of 8.0"],
+    ),
+    "momentum beside adam": (
+        {"optimizer": {"kind": "adam", "momentum": 0.9}},
+        [
+            "momentum is a setting of the optimizers sgd, momentum, nesterov and rmsprop, "
+            "not of adam"
+        ],
+    ),
+    "betas beside sgd": (
+        {"optimizer": {"betas": [0.9, 0.99]}},
+        ["betas is a setting of the optimizers adam, adamw, lion and lamb, not of sgd"],
+    ),
+    "eps beside lion": (
+        {"optimizer": {"kind": "lion", "eps": 1e-8}},
+        ["eps is a setting of the optimizers adam, adamw, lamb and rmsprop, not of lion"],
+    ),
+    "alpha and nesterov beside lamb": (
+        {"optimizer": {"kind": "lamb", "alpha": 0.9, "nesterov": True}},
+        ["alpha is a setting of the optimizer rmsprop, not of lamb", "nesterov is a setting of"],
+    ),
+    "momentum without momentum": (
+        {"optimizer": {"kind": "momentum", "momentum": 0.0}},
+        ["the optimizer momentum needs a momentum above 0"],
+    ),
+    "a decay of gammas without decay": (
+        {"optimizer": {"weight_decay": 0.0, "decay_norm_and_bias": False}},
+        ["decay_norm_and_bias needs a weight_decay above 0"],
+    ),
+    "gamma beside bce": (
+        {"loss": {"kind": "bce", "gamma": 2.0}},
+        ["gamma is a setting of the loss focal, not of bce"],
+    ),
+    "power beside exponential": (
+        {"schedule": {"kind": "exponential", "power": 2.0}},
+        ["power is a setting of the schedule polynomial, not of exponential"],
+    ),
+    "cycles beside one_cycle": (
+        {"schedule": {"kind": "one_cycle", "cycles": 3}},
+        ["cycles is a setting of the schedules cosine and cyclic, not of one_cycle"],
+    ),
+    "every beside multi_step": (
+        {"schedule": {"kind": "multi_step", "every": 3}},
+        ["every is a setting of the schedule step, not of multi_step"],
+    ),
+    "milestones beside every": (
+        {"schedule": {"kind": "step", "every": 3, "milestones": [4]}},
+        ["schedule.milestones and schedule.every say the same thing: say one of them"],
+    ),
+    "a warm-up of cyclic": (
+        {"schedule": {"kind": "cyclic", "warmup_epochs": 1}},
+        ["warmup_epochs is no setting of the schedule cyclic, which rises by itself"],
+    ),
+    "one_cycle in epochs": (
+        {"schedule": {"kind": "one_cycle", "per": "epoch"}},
+        ["per is no setting of the schedule one_cycle, which moves at every step"],
+    ),
+    "a constant rate in epochs": (
+        {"schedule": {"kind": "constant", "per": "epoch"}},
+        ["per does nothing where the rate stays"],
+    ),
+    "a factor of no warm-up": (
+        {"schedule": {"warmup_factor": 0.1}},
+        ["warmup_factor needs warmup_epochs"],
+    ),
+    "a decay of one cycle": (
+        {"schedule": {"cycle_decay": 0.5}},
+        ["cycle_decay needs cycles above"],
+    ),
+    "both forms of smoothing": (
+        {"label_smoothing": 0.1, "loss": {"label_smoothing": 0.1}},
+        ["label_smoothing and loss.label_smoothing say the same thing: say one of them"],
+    ),
     "nesterov alone": (
         {"optimizer": {"momentum": 0.0, "nesterov": True}},
         ["nesterov needs a momentum above 0"],
@@ -54,6 +139,18 @@ OF_THE_RUN = {
     "final": (
         {"schedule": {"learning_rate": 0.01, "final": 0.1}},
         ["final (=0.1) must be at most the learning_rate (=0.01) that it falls from"],
+    ),
+    "final of the last cycle": (
+        {"schedule": {"learning_rate": 0.4, "final": 0.15, "cycles": 3, "cycle_decay": 0.5}},
+        ["final (=0.15) must be at most the 0.1 of the last cycle that it falls from"],
+    ),
+    "cycles longer than the run": (
+        {"schedule": {"cycles": 3, "decay_epochs": 3, "warmup_epochs": 2}},
+        ["3 cycles of decay_epochs (=3) must be at most the 8 epochs behind the warm-up"],
+    ),
+    "a step behind the run": (
+        {"schedule": {**STEP, "every": 9, "warmup_epochs": 1}},
+        ["every (=9) must be less than the 9 epochs behind the warm-up"],
     ),
     "beyond the run": (
         {"schedule": {**STEP, "milestones": [5, 10, 30]}},
@@ -99,6 +196,26 @@ FINE = {
     "step": {"schedule": {"kind": "step", "milestones": [0.5, 6, 0.75], "factor": 0.5}},
     "step behind a warm-up": {"schedule": {**STEP, "milestones": [3, 5], "warmup_epochs": 2}},
     "nothing falls": {"schedule": {"learning_rate": 0.1, "final": 0.1}},
+    "one_cycle": {"schedule": {"kind": "one_cycle", "warmup_epochs": 2, "warmup_factor": 0.1}},
+    "every": {"schedule": {**STEP, "every": 3, "warmup_epochs": 2}},
+    "cycles": {"schedule": {"cycles": 2, "cycle_decay": 0.5, "decay_epochs": 4}},
+    "epochs": {"schedule": {"kind": "constant", "per": "epoch", "warmup_epochs": 2}},
+    "a loss of everything": {
+        "loss": {"kind": "focal", "gamma": 1.0, "label_smoothing": 0.1, "class_weights": "balanced"}
+    },
+    "an update of everything": {
+        "amp": "O3",
+        "val_amp": "O0",
+        "loss_scale": "dynamic",
+        "dynamic_loss_scale": {"window": 10},
+        "clip": {"norm": 1.0},
+        "accumulate": 4,
+        "ema": {"decay": 0.99, "warmup": False},
+        "freeze": "stem, blocks 1-2",
+        "optimizer": {"kind": "lamb", "betas": [0.8, 0.9], "eps": 1e-4, "layer_decay": 0.75},
+    },
+    "each optimizer": {"optimizer": {"kind": "rmsprop", "alpha": 0.9, "momentum": 0.5}},
+    "nesterov": {"optimizer": {"kind": "nesterov"}},
     "off": {"loss_scale": 1.0, "optimizer": {"momentum": 0.0, "nesterov": False}},
 }
 
@@ -138,6 +255,37 @@ def test_shipped_recipes_say_nothing_useless_and_read_back(name, tmp_path):
     assert again.resolved() == values
     assert again == recipe
     assert ("milestones" in values["schedule"]) == (recipe.schedule.kind == "step")
+
+
+LEFT = {
+    "momentum of sgd": ("imagefolder", ["optimizer.kind=rmsprop"], "optimizer", {"momentum": 0.0}),
+    "nothing of momentum": ("imagefolder", ["optimizer.kind=adamw"], "optimizer", {"eps": 1e-8}),
+    "betas of adam": (
+        {**BASE, "optimizer": {"kind": "adam", "betas": [0.5, 0.6]}},
+        ["optimizer.kind=lion"],
+        "optimizer",
+        {"betas": [0.9, 0.99]},
+    ),
+    "momentum by its name": (
+        "imagenet_ascend",
+        ["optimizer.kind=momentum"],
+        "optimizer",
+        {"momentum": 0.9, "nesterov": False},
+    ),
+    "factor of step": ("cifar_paper", ["schedule.kind=exponential"], "schedule", {"factor": 0.9}),
+    "milestones of step": ("cifar_paper", ["schedule.every=30"], "schedule", {"every": 30}),
+}
+
+
+@pytest.mark.parametrize(("name", "settings", "part", "left"), LEFT.values(), ids=LEFT)
+def test_another_kind_has_its_own_defaults(name, settings, part, left, tmp_path):
+    """Of what the parent's kind says by itself nothing is left; what a run saves says all."""
+    child = {"extends": name} if isinstance(name, str) else name
+    recipe = load_recipe(written(tmp_path, child), settings)
+    saved = recipe.resolved()
+    assert {key: saved[part].get(key) for key in left} == left
+    assert load_recipe(written(tmp_path, saved, "saved.yaml")) == recipe
+    assert "milestones" not in saved["schedule"] or "every" not in saved["schedule"]
 
 
 REPLACING = {

@@ -14,8 +14,7 @@ PARTS = {"stem": ["a.weight", "a.bias"], "head": ["b.weight", "b.gamma"]}
 
 def draw(seed):
     rng = np.random.default_rng(seed)
-    values = {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
-    return values
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
 
 
 class ByHand:

@@ -101,9 +101,10 @@ def _check_run_length(recipe: Recipe) -> Iterator[tuple[Path, str]]:
 def _check_cycles(schedule: ScheduleRecipe, epochs: int) -> Iterator[tuple[Path, str]]:
     if schedule.cycle_decay < 1 and schedule.cycles == 1:
         yield ("schedule", "cycle_decay"), "cycle_decay needs cycles above 1"
-    needed = (schedule.decay_epochs or 0) * schedule.cycles
+    if schedule.kind != "cosine" or schedule.decay_epochs is None:
+        return
     left = epochs - schedule.warmup_epochs
-    if schedule.kind == "cosine" and needed > left:
+    if schedule.decay_epochs * schedule.cycles > left:
         cycles = f"{schedule.cycles} cycles of " * (schedule.cycles > 1)
         rule = f"must be at most the {format_count(left, 'epoch')} behind the warm-up"
         yield (

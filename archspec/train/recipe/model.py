@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from archspec.errors import SpecError, format_count
 from archspec.settings import raise_broken_rules
 from archspec.spec.load import Override, Overrides, load_model
 from archspec.spec.written_model import WrittenModel
@@ -123,6 +124,15 @@ class Recipe(WrittenModel):
         if "label_smoothing" in self.loss.model_fields_set:
             return self.loss.label_smoothing
         return self.label_smoothing
+
+    def check_classes(self, classes: int) -> None:
+        """Raise SpecError (S006) where the loss has weights of another number of classes."""
+        weights = self.loss.class_weights
+        if not isinstance(weights, tuple) or len(weights) == classes:
+            return
+        named = format_count(len(weights), "weight")
+        message = f"class_weights are {named}, the network gives {classes} classes"
+        raise SpecError.one("S006", message, self.place(("loss", "class_weights")))
 
     def resolved(self) -> dict[str, Any]:
         """Return plain values from which the equal recipe is read again.
