@@ -23,11 +23,8 @@ from archspec.train.data.inputs import check_classes, make_preprocess, open_spli
 from archspec.train.data.source import Source, Splits
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluate import Accuracy, Meter, evaluate
-from archspec.train.recipe.schedule import learning_rates
 from archspec.train.run_directory import Run
 from archspec.weights.formats.weight_files import read_tensors
-from archspec.weights.load_into import load_tensors
-from archspec.writers.mindspore.load import create_model
 
 Event = Mapping[str, Any]
 Report = Callable[[Event], None]
@@ -77,6 +74,10 @@ def _run_epoch(trainer: _Trainer, epoch: int, report: Report) -> None:
     trained = trainer.train_epoch(epoch, report)
     trainer.share_statistics()
     held_out = trainer.evaluate(trainer.splits.val)
+    figures = _prefix_keys("val", held_out)
+    if trainer.engine.averaged is not None:
+        averaged = trainer.evaluate(trainer.splits.val, trainer.engine.averaged)
+        figures |= _prefix_keys("ema", averaged)
     # Before the event: an epoch that was reported as done is never repeated.
     trainer.save_checkpoints(epoch, held_out)
     report(
@@ -84,7 +85,7 @@ def _run_epoch(trainer: _Trainer, epoch: int, report: Report) -> None:
             "event": "epoch",
             "epoch": epoch + 1,
             **trained,
-            **_prefix_keys("val", held_out),
+            **figures,
             "seconds": time.monotonic() - started,
         }
     )
@@ -106,50 +107,38 @@ class _Trainer:
     rank: int
     world: int
     splits: Splits
-    network: Any
-    optimizer: Any
-    step: Any
-    rates: list[float]
+    engine: Any
     epochs_done: int
     best: float
 
     @classmethod
     def start(cls, run: Run, rank: int, world: int, splits: Splits) -> Self:
         """Build, initialise and, where there is a checkpoint, restore."""
-        import mindspore as ms
-
-        from archspec.train.step import TrainStep, make_sgd
+        from archspec.train.engine import make_engine
 
         recipe = run.recipe
         check_classes(splits.train, run.settings.classes)
-        # The same on all workers, so that they begin with equal weights.
-        ms.set_seed(recipe.seed)
-        network = create_model(run.spec, initialisation=recipe.initialisation)
-        if run.initial.is_file():
-            load_tensors(network, read_tensors(run.initial))
-        # Last, since it wraps cells: parameters are named and filled before.
-        network = ms.amp.auto_mixed_precision(network, recipe.amp)
-        steps = len(splits.train) // world // recipe.batch_size
-        rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
-        optimizer = make_sgd(network, recipe, rates)
-        step = TrainStep(network, optimizer, recipe, world)
-        trainer = cls(
-            run, rank, world, splits, network, optimizer, step, rates, epochs_done=0, best=-1.0
+        engine = make_engine(
+            run.spec,
+            recipe,
+            labels=splits.train.labels,
+            batches=len(splits.train) // world // recipe.batch_size,
+            world=world,
+            initial=read_tensors(run.initial) if run.initial.is_file() else None,
         )
+        trainer = cls(run, rank, world, splits, engine, epochs_done=0, best=-1.0)
         trainer.resume()
         return trainer
 
     @property
+    def network(self) -> Any:
+        """The one that is trained."""
+        return self.engine.network
+
+    @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return len(self.rates) // self.run.recipe.epochs
-
-    def state(self) -> list[Any]:
-        """Parameters of the network and state of the optimizer, each once,
-        but for the rates: the recipe has them.
-        """
-        every = (*self.network.get_parameters(), *self.optimizer.get_parameters())
-        return list({p.name: p for p in every if p.name != "learning_rate"}.values())
+        return int(self.engine.batches_per_epoch)
 
     def resume(self) -> None:
         """Take up the last whole checkpoint, if there is one."""
@@ -157,12 +146,13 @@ class _Trainer:
             return
         import mindspore as ms
 
-        held = checkpoint.restore(self.run.last, self.state())
+        held = checkpoint.restore(self.run.last, self.engine.state())
         self.epochs_done = int(held[checkpoint.EPOCH].asnumpy())
         self.best = float(held[checkpoint.BEST].asnumpy())
         # Counted anew: where an image was taken away, an epoch may have other steps than it had.
-        step = self.optimizer.global_step
-        step.set_data(ms.Tensor(np.full(step.shape, self.epochs_done * self.steps), step.dtype))
+        step = self.engine.optimizer.global_step
+        updates = self.epochs_done * self.steps // self.run.recipe.accumulate
+        step.set_data(ms.Tensor(np.full(step.shape, updates), step.dtype))
 
     def plan(self) -> dict[str, Any]:
         """What a progress bar needs to know."""
@@ -192,11 +182,11 @@ class _Trainer:
         self.network.set_train(True)
         meter = Meter(self.run.recipe.log_every, self.run.recipe.batch_size * self.world)
         for number, (images, labels) in enumerate(self.batches_of(epoch), start=1):
-            loss, right = self.step(Tensor(images), Tensor(labels))
+            loss, right = self.engine.step(Tensor(images), Tensor(labels))
             meter.add(loss, right, len(labels))
             if not meter.due(last=number == self.steps):
                 continue
-            rate = self.rates[epoch * self.steps + number - 1]
+            rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
             report(
                 {
                     "event": "step",
@@ -216,7 +206,8 @@ class _Trainer:
         )
         return load_batches(
             source,
-            indices=indices,
+            # Batches that fill no update are left out.
+            indices=indices[: self.steps * recipe.batch_size],
             preprocess=make_preprocess(self.run.spec, recipe),
             training=True,
             batch_size=recipe.batch_size,
@@ -224,12 +215,12 @@ class _Trainer:
             workers=recipe.data.workers,
         )
 
-    def evaluate(self, source: Source) -> Accuracy:
+    def evaluate(self, source: Source, network: Any = None) -> Accuracy:
         """Return the network's accuracy over a source, all devices together."""
         recipe = self.run.recipe
         mine = held_out_indices(len(source), self.rank, self.world)
         return evaluate(
-            self.network,
+            network or self.engine.judge,
             load_batches(
                 source,
                 indices=mine,
@@ -247,7 +238,7 @@ class _Trainer:
         Under data parallelism each device's batch norms see other images, and their statistics
         drift apart; what is validated and saved must be one network.
         """
-        parameters = self.network.get_parameters()
+        parameters = self.engine.weights()
         moving = [p for p in parameters if p.name.rpartition(".")[2].startswith("moving_")]
         if self.world == 1 or not moving:  # without batch norms there is nothing to share
             return
@@ -275,16 +266,14 @@ class _Trainer:
         if self.rank != 0:  # the workers' parameters are equal: one of them writes
             return
         if is_best:
-            checkpoint.save(
-                self.run.best, self.network.get_parameters(), epoch=epoch + 1, best=self.best
-            )
+            checkpoint.save(self.run.best, self.engine.weights(), epoch=epoch + 1, best=self.best)
         kept, last = self.run.recipe.keep_checkpoints, self.run.last
         if kept:
             checkpoint.save(
                 checkpoint.path_of_epoch(last, epoch + 1),
-                self.state(),
+                self.engine.state(),
                 epoch=epoch + 1,
                 best=self.best,
             )
-        checkpoint.save(last, self.state(), epoch=epoch + 1, best=self.best)
+        checkpoint.save(last, self.engine.state(), epoch=epoch + 1, best=self.best)
         checkpoint.prune(last, epoch + 1 - kept)

@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import nn, ops
 
-from archspec.train.flat_optimizers import Lamb, Lion, RMSProp
+from archspec.train.group_optimizers import AdamW, Lamb, Lion, RMSProp
 from archspec.train.parameter_groups import Group, Parts, group_parameters
 from archspec.train.recipe.model import Recipe
-from archspec.train.recipe.optimizer import OptimizerRecipe
 
 Rates = Sequence[float]
-_FLAT = {"lion": Lion, "lamb": Lamb, "rmsprop": RMSProp}
+_OURS = {"adamw": AdamW, "lion": Lion, "lamb": Lamb, "rmsprop": RMSProp}
 
 
 def make_optimizer(network: Any, recipe: Recipe, rates: Rates, parts: Parts | None = None) -> Any:
@@ -33,13 +31,12 @@ def make_optimizer(network: Any, recipe: Recipe, rates: Rates, parts: Parts | No
     if settings.is_sgd:
         return make_sgd(network, recipe, rates, parts)
     groups = group_parameters(network.trainable_params(), settings, parts or {})
-    if kind in _FLAT:
-        return _FLAT[kind](groups, settings, rates)
+    if kind in _OURS:
+        return _OURS[kind](groups, settings, rates)
+    beta1, beta2 = settings.betas
     listed = _list_groups(network, groups)
-    optimizer = (
-        AdamW(listed, settings, rates) if kind == "adamw" else _make_adam(listed, settings, rates)
-    )
-    return optimizer.with_factors(groups)
+    adam = _Adam(listed, list(rates), beta1, beta2, settings.eps, weight_decay=0.0)
+    return adam.with_factors(groups)
 
 
 def make_sgd(network: Any, recipe: Recipe, rates: Rates, parts: Parts | None = None) -> Any:
@@ -57,11 +54,6 @@ def make_sgd(network: Any, recipe: Recipe, rates: Rates, parts: Parts | None = N
         nesterov=settings.is_nesterov,
         loss_scale=_scale_it_undoes(recipe),
     ).with_factors(groups)
-
-
-def _make_adam(groups: Any, settings: OptimizerRecipe, rates: Rates) -> Any:
-    beta1, beta2 = settings.betas
-    return _Adam(groups, list(rates), beta1, beta2, settings.eps, weight_decay=0.0)
 
 
 def _scale_it_undoes(recipe: Recipe) -> float:
@@ -106,61 +98,9 @@ def _multiply(rate: Any, factor: Any) -> Any:
     return rate * factor
 
 
-class _SGD(_RatesByPart, nn.SGD):  # type: ignore[misc]
+class _SGD(_RatesByPart, nn.SGD):
     """MindSpore's."""
 
 
-class _Adam(_RatesByPart, nn.Adam):  # type: ignore[misc]
+class _Adam(_RatesByPart, nn.Adam):
     """MindSpore's."""
-
-
-class AdamW(_RatesByPart, nn.Optimizer):  # type: ignore[misc]
-    """Loshchilov & Hutter 2019, arXiv 1711.05101, with PyTorch's place of eps.
-
-    p <- p - rate (decay p + m' / (sqrt(v') + eps)), m' and v' without their bias to 0.
-    MindSpore's kernel corrects no bias: rate, eps and decay are given so that it comes out.
-    """
-
-    def __init__(self, groups: Any, settings: OptimizerRecipe, rates: Rates) -> None:
-        super().__init__(list(rates), groups, weight_decay=0.0)
-        self.beta1, self.beta2 = settings.betas
-        self.eps = settings.eps
-        self.moment1 = self.parameters.clone("moment1", "zeros")
-        self.moment2 = self.parameters.clone("moment2", "zeros")
-        self.beta1_power = Parameter(Tensor(1.0, ms.float32), name="beta1_power")
-        self.beta2_power = Parameter(Tensor(1.0, ms.float32), name="beta2_power")
-        self.kernel = ops.AdamWeightDecay()
-
-    def construct(self, gradients: Any) -> Any:
-        """Move the parameters."""
-        rates = self.get_lr()
-        self.assignadd(self.global_step, self.global_step_increase_tensor)
-        power1, power2 = self.beta1_power * self.beta1, self.beta2_power * self.beta2
-        ops.assign(self.beta1_power, power1)
-        ops.assign(self.beta2_power, power2)
-        root = ops.sqrt(1 - power2)
-        eps, correction = self.eps * root, root / (1 - power1)
-        rule = ops.partial(_move_by_adamw, self.kernel, self.beta1, self.beta2, eps, correction)
-        if not self.is_group_lr:
-            rates = (rates,) * self.param_length
-        return self.hyper_map(
-            rule, rates, self.weight_decay, self.parameters, self.moment1, self.moment2, gradients
-        )
-
-
-def _move_by_adamw(
-    kernel: Any,
-    beta1: Any,
-    beta2: Any,
-    eps: Any,
-    correction: Any,
-    rate: Any,
-    decay: Any,
-    parameter: Any,
-    moment1: Any,
-    moment2: Any,
-    gradient: Any,
-) -> Any:
-    own_rate, own_decay = rate * correction, decay / correction
-    kernel(parameter, moment1, moment2, own_rate, beta1, beta2, eps, own_decay, gradient)
-    return True

@@ -17,6 +17,7 @@ from archspec.errors import ArchspecError, Place, TrainingError
 from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
+from archspec.graph.parts import list_parts
 from archspec.runtime import hold_interrupts, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
@@ -26,6 +27,7 @@ from archspec.train.data.source import DataSet, Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
+from archspec.train.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
@@ -93,6 +95,7 @@ def plan_run(
     make_preprocess(spec, recipe)
     graph = verify_or_raise(build_graph(spec))
     check_logits(spec, graph)
+    find_frozen(recipe, list_parts(graph))
     settings = Settings(
         data_dir=str(data_dir.resolve()) if data_dir else None,
         data_kind=splits.kind,
@@ -151,7 +154,16 @@ def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None
             f"the {len(splits.classes)} of the data",
             spec.place(("head", "num_classes")),
         )
+    recipe.check_classes(spec.head.num_classes)
     share = len(splits.train) // devices
+    if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
+        images = f"{recipe.accumulate} batches of {recipe.batch_size} images"
+        raise TrainingError.one(
+            "T007",
+            f"accumulate (={recipe.accumulate}) must leave an update: {images} are more than "
+            f"the {share} of a device in {splits.train.name}",
+            recipe.place(("accumulate",)),
+        )
     if recipe.batch_size > share:
         raise TrainingError.one(
             "T007",

@@ -135,11 +135,11 @@ def _multi_step(schedule: ScheduleRecipe, step: int, total: int, steps_per_epoch
 
 
 def _exponential(schedule: ScheduleRecipe, step: int, total: int, steps_per_epoch: int) -> float:
-    return schedule.learning_rate * schedule.factor ** (step / steps_per_epoch)
+    return schedule.learning_rate * math.pow(schedule.factor, step / steps_per_epoch)
 
 
 def _polynomial(schedule: ScheduleRecipe, step: int, total: int, steps_per_epoch: int) -> float:
-    left = (1 - step / total) ** schedule.power
+    left = math.pow(1 - step / total, schedule.power)
     return schedule.final + (schedule.learning_rate - schedule.final) * left
 
 

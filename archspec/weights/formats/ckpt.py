@@ -12,8 +12,9 @@ from archspec.errors import ModelFileError
 
 # What training checkpoints, ours and MindCV's, hold beside the network's parameters.
 TRAINING_STATE = re.compile(
-    r"(archspec|moments|moment[12]|accum|grad_accumulation|stat|ema)\."
+    r"(archspec|moments|moment[12]|mean_square|accum|accumulated|grad_accumulation|stat|ema|kept)\."
     r"|(momentum|global_step|learning_rate|step|beta[12]_power|scale_sense|updates)$"
+    r"|(accumulated_batches|good_updates)$"
 )
 
 

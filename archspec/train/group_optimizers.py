@@ -1,8 +1,8 @@
 """Optimizers that MindSpore lacks, or whose rule there is another than the field's.
 
-A network has hundreds of small tensors, and a rule of ten operators for each of them takes minutes
-to compile and longer to run than the network. So these work on one vector for each group of
-parameters with one rate and decay.
+They move the parameters group by group: those of one rate and decay. A network has hundreds of
+small tensors, and a rule of ten operators for each takes minutes to compile and longer to run than
+the network: so it is one kernel of MindSpore's, or works on a group's parameters as one vector.
 
 Imports mindspore; call `archspec.runtime.prepare` before.
 """
@@ -20,39 +20,15 @@ from archspec.train.parameter_groups import Group
 from archspec.train.recipe.optimizer import OptimizerRecipe
 
 
-def _make_scalar(name: str) -> Any:
-    return Parameter(Tensor(1.0, ms.float32), name=name, requires_grad=False)
+class _GroupOptimizer(nn.Optimizer):
+    """Holds its parameters group by group."""
 
-
-class _FlatOptimizer(nn.Optimizer):
-    """Moves the parameters of each group as one vector; a rule says in which direction."""
-
-    moments: tuple[str, ...] = ()
-    """Vectors of a group that the rule remembers, zero at first."""
-
-    def __init__(
-        self, groups: Sequence[Group], settings: OptimizerRecipe, rates: Sequence[float]
-    ) -> None:
+    def __init__(self, groups: Sequence[Group], rates: Sequence[float]) -> None:
         super().__init__(list(rates), [p for group in groups for p in group.parameters])
-        self.settings_of(settings)
-        sizes = [[p.size for p in group.parameters] for group in groups]
-        self.sizes = tuple(map(tuple, sizes))
-        self.begins = tuple(tuple(accumulate(row[:-1], initial=0)) for row in sizes)
-        ends = accumulate(map(len, sizes), initial=0)
+        ends = accumulate((len(group.parameters) for group in groups), initial=0)
         self.spans = tuple((number, *span) for number, span in enumerate(pairwise(ends)))
         self.decays = tuple(group.weight_decay for group in groups)
         self.factors = tuple(group.rate_factor for group in groups)
-        self.slice = ops.Slice()
-        for moment in self.moments:
-            vectors = [
-                Parameter(ops.zeros(sum(row), ms.float32), name=f"{moment}.group{number}")
-                for number, row in enumerate(sizes)
-            ]
-            setattr(self, moment, ms.ParameterTuple(vectors))
-
-    def settings_of(self, settings: OptimizerRecipe) -> None:
-        """Take what the rule needs."""
-        raise NotImplementedError
 
     def construct(self, gradients: Any) -> Any:
         """Move the parameters."""
@@ -60,23 +36,117 @@ class _FlatOptimizer(nn.Optimizer):
         self.assignadd(self.global_step, self.global_step_increase_tensor)
         self.begin_update()
         for number, start, end in self.spans:
-            parameters = self.parameters[start:end]
-            gradient = self.join(gradients[start:end])
-            if self.decays[number] > 0:
-                decay = self.decays[number] * self.join(parameters)
-                step = self.find_decayed_step(number, gradient, decay)
-            else:
-                step = self.find_step(number, gradient)
-            self.move(number, rate * self.factors[number], parameters, step)
+            parameters, own = self.parameters[start:end], gradients[start:end]
+            self.move_group(number, rate * self.factors[number], parameters, own)
         return True
-
-    def join(self, tensors: Any) -> Any:
-        """Return tensors as one vector."""
-        return ops.concat(self.map_(_flatten, tensors))
 
     def begin_update(self) -> Any:
         """Change what an update changes once for all groups."""
         return True
+
+    def move_group(self, number: int, rate: Any, parameters: Any, gradients: Any) -> Any:
+        """Move the parameters of a group."""
+        raise NotImplementedError
+
+
+def _make_power(name: str) -> Any:
+    return Parameter(Tensor(1.0, ms.float32), name=name)
+
+
+class AdamW(_GroupOptimizer):
+    """Loshchilov & Hutter 2019, arXiv 1711.05101, with PyTorch's place of eps.
+
+    p <- p - rate (decay p + m' / (sqrt(v') + eps)), m' and v' without their bias to 0.
+    MindSpore's kernel corrects no bias: rate, eps and decay are given so that it comes out.
+    """
+
+    def __init__(
+        self, groups: Sequence[Group], settings: OptimizerRecipe, rates: Sequence[float]
+    ) -> None:
+        super().__init__(groups, rates)
+        self.beta1, self.beta2 = settings.betas
+        self.eps = settings.eps
+        self.beta1_power, self.beta2_power = _make_power("beta1_power"), _make_power("beta2_power")
+        self.kernel = ops.AdamWeightDecay()
+        self.moment1 = self.parameters.clone("moment1", "zeros")
+        self.moment2 = self.parameters.clone("moment2", "zeros")
+
+    def begin_update(self) -> Any:
+        """Count the update in the powers of the betas."""
+        ops.assign(self.beta1_power, self.beta1_power * self.beta1)
+        ops.assign(self.beta2_power, self.beta2_power * self.beta2)
+        return True
+
+    def move_group(self, number: int, rate: Any, parameters: Any, gradients: Any) -> Any:
+        """Move each parameter."""
+        _, start, end = self.spans[number]
+        root = ops.sqrt(1 - self.beta2_power)
+        correction = root / (1 - self.beta1_power)
+        rule = ops.partial(
+            _move_by_adamw,
+            self.kernel,
+            (self.beta1, self.beta2, self.eps * root),
+            rate * correction,
+            self.decays[number] / correction,
+        )
+        moments = self.moment1[start:end], self.moment2[start:end]
+        return self.hyper_map(rule, parameters, moments[0], moments[1], gradients)
+
+
+def _move_by_adamw(
+    kernel: Any,
+    settings: Any,
+    rate: Any,
+    decay: Any,
+    parameter: Any,
+    moment1: Any,
+    moment2: Any,
+    gradient: Any,
+) -> Any:
+    beta1, beta2, eps = settings
+    kernel(parameter, moment1, moment2, rate, beta1, beta2, eps, decay, gradient)
+    return True
+
+
+class _VectorOptimizer(_GroupOptimizer):
+    """Moves the parameters of each group as one vector; a rule says in which direction."""
+
+    remembered: tuple[str, ...] = ()
+    """Vectors of a group that the rule remembers, zero at first."""
+
+    def __init__(
+        self, groups: Sequence[Group], settings: OptimizerRecipe, rates: Sequence[float]
+    ) -> None:
+        super().__init__(groups, rates)
+        sizes = [[p.size for p in group.parameters] for group in groups]
+        self.sizes = tuple(map(tuple, sizes))
+        self.begins = tuple(tuple(accumulate(row[:-1], initial=0)) for row in sizes)
+        self.slice = ops.Slice()
+        self.take_settings(settings)
+        for name in self.remembered:
+            vectors = [
+                Parameter(ops.zeros(sum(row), ms.float32), name=f"{name}.group{number}")
+                for number, row in enumerate(sizes)
+            ]
+            setattr(self, name, ms.ParameterTuple(vectors))
+
+    def take_settings(self, settings: OptimizerRecipe) -> None:
+        """Take what the rule needs."""
+        raise NotImplementedError
+
+    def move_group(self, number: int, rate: Any, parameters: Any, gradients: Any) -> Any:
+        """Move the parameters of a group by a step of all."""
+        gradient = self.join(gradients)
+        if self.decays[number] > 0:
+            decay = self.decays[number] * self.join(parameters)
+            step = self.find_decayed_step(number, gradient, decay)
+        else:
+            step = self.find_step(number, gradient)
+        return self.move(number, rate, parameters, step)
+
+    def join(self, tensors: Any) -> Any:
+        """Return tensors as one vector."""
+        return ops.concat(self.map_(_flatten, tensors))
 
     def find_step(self, number: int, gradient: Any) -> Any:
         """Return the direction of a group, and remember what the next one needs."""
@@ -102,12 +172,12 @@ def _move(take: Any, step: Any, parameter: Any, begin: Any, size: Any) -> Any:
     return True
 
 
-class Lion(_FlatOptimizer):
+class Lion(_VectorOptimizer):
     """Chen et al. 2023, arXiv 2302.06675, algorithm 2: the sign of a mean of gradients."""
 
-    moments = ("moments",)
+    remembered = ("moments",)
 
-    def settings_of(self, settings: OptimizerRecipe) -> None:
+    def take_settings(self, settings: OptimizerRecipe) -> None:
         """Take the betas."""
         self.beta1, self.beta2 = settings.betas
 
@@ -119,14 +189,14 @@ class Lion(_FlatOptimizer):
         return direction
 
 
-class RMSProp(_FlatOptimizer):
+class RMSProp(_VectorOptimizer):
     """Hinton's, lecture 6e, as PyTorch has it: mean square from 0, eps outside the root, decay
     added to the gradient.
     """
 
-    moments = ("mean_square", "moments")
+    remembered = ("mean_square", "moments")
 
-    def settings_of(self, settings: OptimizerRecipe) -> None:
+    def take_settings(self, settings: OptimizerRecipe) -> None:
         """Take the shares that are kept, and eps."""
         self.alpha, self.momentum, self.eps = settings.alpha, settings.momentum, settings.eps
 
@@ -145,17 +215,16 @@ class RMSProp(_FlatOptimizer):
         return self.find_step(number, gradient + decay)
 
 
-class Lamb(_FlatOptimizer):
+class Lamb(_VectorOptimizer):
     """You et al. 2020, arXiv 1904.00962, algorithm 2: Adam's step, as long as the weights are."""
 
-    moments = ("moment1", "moment2")
+    remembered = ("moment1", "moment2")
 
-    def settings_of(self, settings: OptimizerRecipe) -> None:
+    def take_settings(self, settings: OptimizerRecipe) -> None:
         """Take betas and eps."""
         self.beta1, self.beta2 = settings.betas
         self.eps = settings.eps
-        self.beta1_power = _make_scalar("beta1_power")
-        self.beta2_power = _make_scalar("beta2_power")
+        self.beta1_power, self.beta2_power = _make_power("beta1_power"), _make_power("beta2_power")
         self.half_square = ops.L2Loss()
 
     def begin_update(self) -> Any:
