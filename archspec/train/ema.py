@@ -31,7 +31,7 @@ class MovingAverage(nn.Cell):
             average.requires_grad = False
         self.updates = Parameter(Tensor(0.0, ms.float32), name="updates", requires_grad=False)
         self.decay, self.warmup = settings.decay, settings.warmup
-        self.map = ops.HyperMap()
+        self.map, self.between = ops.HyperMap(), ops.Lerp()
 
     def construct(self) -> Any:
         """Draw the averages to the weights."""
@@ -39,9 +39,10 @@ class MovingAverage(nn.Cell):
         if self.warmup:
             ops.assign_add(self.updates, Tensor(1.0, ms.float32))
             kept = self.decay * (1 - ops.exp(-self.updates / WARMUP_UPDATES))
-        return self.map(ops.partial(_draw, 1 - kept), self.averages, self.weights)
+        share = Tensor(1.0, ms.float32) - kept
+        return self.map(ops.partial(_draw, self.between, share), self.averages, self.weights)
 
 
-def _draw(share: Any, average: Any, weight: Any) -> Any:
-    ops.assign_add(average, share * (weight - average))
+def _draw(between: Any, share: Any, average: Any, weight: Any) -> Any:
+    ops.assign(average, between(average, weight, share))
     return True

@@ -72,6 +72,7 @@ def test_mindcvs_recipe_is_mindcvs():
         initialisation="he_normal_fan_out",
         label_smoothing=0.1,
         amp="O2",
+        val_amp="O0",
         loss_scale=1024.0,
         keep_checkpoints=10,
         optimizer=OptimizerRecipe(
