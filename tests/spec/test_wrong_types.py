@@ -106,9 +106,29 @@ seed: 1
 initialisation: he_normal_fan_in
 label_smoothing: 0.1
 amp: O2
+val_amp: O0
 loss_scale: 2.0
-optimizer: {momentum: 0.9, nesterov: true, weight_decay: 1.0e-4, decay_norm_and_bias: true}
-schedule: {kind: step, learning_rate: 0.1, milestones: [0.5, 0.75], factor: 0.1, warmup_epochs: 1}
+loss: {kind: focal, gamma: 2.0, class_weights: [1.0, 2.0]}
+clip: {norm: 1.0}
+accumulate: 2
+ema: {decay: 0.99, warmup: true}
+freeze: [stem, blocks 1-2]
+on_nan: skip
+optimizer:
+  kind: sgd
+  momentum: 0.9
+  nesterov: true
+  weight_decay: 1.0e-4
+  decay_norm_and_bias: true
+  layer_decay: 0.75
+schedule:
+  kind: step
+  learning_rate: 0.1
+  milestones: [0.5, 0.75]
+  factor: 0.1
+  warmup_epochs: 1
+  warmup_factor: 0.1
+  per: epoch
 data:
   augment: affine
   color_jitter: 0.1
@@ -121,6 +141,26 @@ overrides: {drop_rate: 0.1}
 log_every: 2
 keep_checkpoints: 1
 """)
+OTHER_RECIPE = yaml.safe_load("""
+epochs: 9
+batch_size: 8
+amp: O3
+loss_scale: dynamic
+dynamic_loss_scale: {initial: 16.0, factor: 2.0, window: 10}
+loss: {kind: bce, label_smoothing: 0.1}
+clip: {value: 0.5}
+optimizer: {kind: adam, betas: [0.9, 0.99], eps: 1.0e-6}
+schedule: {kind: cosine, final: 0.01, cycles: 2, cycle_decay: 0.5, decay_epochs: 3}
+""")
+THIRD_RECIPE = yaml.safe_load("""
+epochs: 9
+batch_size: 8
+optimizer: {kind: rmsprop, alpha: 0.9}
+schedule: {kind: step, every: 3}
+""")
+FOURTH_RECIPE = {"epochs": 9, "batch_size": 8, "schedule": {"kind": "polynomial", "power": 2.0}}
+RECIPES = (RECIPE, OTHER_RECIPE, THIRD_RECIPE, FOURTH_RECIPE)
+"""Settings of one kind stand beside none of another, so that no one recipe has all keys."""
 SCALARS = (3, 0, -1, 3.5, 10**400, True, None, "", "x", "k/2", "\u00e9")
 OTHERS = (
     *SCALARS,
@@ -179,7 +219,7 @@ def check_recipe(values: Any, folder: Path) -> None:
     assert not [where for where in found if not where.startswith(str(file))]
 
 
-WHOLE = {check_spec: SPEC, check_recipe: RECIPE}
+WHOLE = {check_spec: (SPEC,), check_recipe: RECIPES}
 
 
 def models(annotation: Any, seen: dict[str, type[BaseModel]]) -> Mapping[str, type[BaseModel]]:
@@ -194,15 +234,16 @@ def models(annotation: Any, seen: dict[str, type[BaseModel]]) -> Mapping[str, ty
     return seen
 
 
-@pytest.mark.parametrize(("model", "values"), [(Spec, SPEC), (Recipe, RECIPE)])
+@pytest.mark.parametrize(("model", "values"), [(Spec, (SPEC,)), (Recipe, RECIPES)])
 def test_every_key_of_the_language_stands_in_the_examples(
     model: type[BaseModel], values: Any
 ) -> None:
     """A key that is added later is to be tried too."""
-    found = {part for path in paths(values) for part in path}
+    found = {part for each in values for path in paths(each) for part in path}
     keys = {key for each in models(model, {}).values() for key in each.model_fields}
-    assert keys - found - {"final"} == set()
-    assert model.model_validate(expand_short_forms(Document(values)).value)
+    assert keys - found == set()
+    for each in values:
+        assert model.model_validate(expand_short_forms(Document(each)).value)
 
 
 @pytest.mark.parametrize("check", WHOLE)
@@ -212,7 +253,7 @@ def test_any_values_in_place_of_others_are_faults_with_places(
     check: Any, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """One or several at once, at any depth."""
-    values = WHOLE[check]
+    values = data.draw(st.sampled_from(WHOLE[check]))
     for _ in range(data.draw(st.integers(1, 4))):
         path = data.draw(st.sampled_from(sorted(paths(values), key=repr)))
         values = put(values, path, data.draw(st.sampled_from(OTHERS)))
@@ -222,7 +263,7 @@ def test_any_values_in_place_of_others_are_faults_with_places(
 @pytest.mark.parametrize("check", WHOLE)
 def test_any_key_alone_with_any_value_is_a_fault_with_a_place(check: Any, tmp_path: Path) -> None:
     """`blocks: 3` and nothing else."""
-    for key in WHOLE[check]:
+    for key in {key: None for whole in WHOLE[check] for key in whole}:
         for value in OTHERS:
             check({key: value}, tmp_path)
 

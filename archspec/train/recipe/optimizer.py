@@ -25,7 +25,7 @@ class OptimizerRecipe(SpecModel):
     """Share of the last step's direction that is kept; rmsprop: 0 where absent."""
     nesterov: Annotated[bool, Field(strict=True)] = False
     """Whether the gradient is taken one step ahead."""
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    betas: Annotated[tuple[Beta, ...], Field(min_length=2, max_length=2)] = (0.9, 0.999)
     """Adam, adamw, lamb, lion: shares of the means of gradients, and of their squares, that are
     kept; lion: of its direction, and of its mean, [0.9, 0.99] where absent."""
     alpha: Beta = 0.99

@@ -71,7 +71,7 @@ _FORM = "must be parts such as stem, block 1, blocks 1-2, transition 1, head"
 
 def _read_parts(written: Any) -> Any:
     """`stem, blocks 1-2`, or a list of such -> each part by its own name, in the order given."""
-    items = written.split(",") if isinstance(written, str) else written
+    items = written.split(",") if isinstance(written, str) else written or ()
     if not isinstance(items, (list, tuple)):
         raise PydanticCustomError("parts", _FORM)
     found: list[str] = []
