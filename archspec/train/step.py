@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import nn, ops
 
+from archspec.train.guards import make_dynamic_scale
 from archspec.train.losses import count_right, make_loss
 from archspec.train.optimizers import make_optimizer, make_sgd
 from archspec.train.recipe.model import Recipe
@@ -30,8 +31,7 @@ class Loss(nn.Cell):
         self.measure = make_loss(recipe, class_weights)
         self.scale: Any = recipe.loss_scale
         if recipe.loss_scale == "dynamic":
-            initial = Tensor(recipe.dynamic_loss_scale.initial, ms.float32)
-            self.scale = Parameter(initial, name="scale_sense", requires_grad=False)
+            self.scale = make_dynamic_scale(recipe.dynamic_loss_scale)
 
     def construct(self, images: Any, targets: Any) -> tuple[Any, Any]:
         """Return the scaled loss and the logits."""
