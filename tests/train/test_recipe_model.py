@@ -205,6 +205,23 @@ CASES = {
         0.3,
         "64 = 1 device x 64 images instead of 256; learning rate 0.3 as given, not scaled",
     ),
+    "kept, in batches of an update": (
+        {**KEPT, "accumulate": 4},
+        (),
+        2,
+        32,
+        0.1,
+        "256 = 2 devices x 4 batches x 32 images: kept, so the learning rate stays 0.1",
+    ),
+    "scaled, by batches of an update": (
+        {**SCALED, "accumulate": 2},
+        (),
+        1,
+        64,
+        0.05,
+        "128 = 1 device x 2 batches x 64 images instead of 256: "
+        "learning rate scaled linearly, 0.1 -> 0.05",
+    ),
     "a recipe that says nothing": (
         {},
         (),
@@ -226,7 +243,8 @@ def test_other_devices_keep_the_global_batch_or_scale_the_rate_as_the_recipe_say
         pytest.approx(rate, rel=1e-12),
     )
     assert plan.notes == (f"global batch {line}",)
-    assert plan.recipe.global_batch in (None, batch_size * devices)
+    whole = batch_size * devices * plan.recipe.accumulate
+    assert plan.recipe.global_batch in (None, whole)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +257,11 @@ def test_one_device_with_the_recipes_batch_changes_nothing_and_says_nothing(sett
     assert (plan.recipe.batch_size, plan.recipe.schedule) == (64, load_recipe("digits").schedule)
 
 
-def test_the_end_of_a_cosine_is_scaled_with_its_start():
+@pytest.mark.parametrize("kind", ["cosine", "polynomial", "one_cycle", "cyclic"])
+def test_the_end_of_a_schedule_is_scaled_with_its_start(kind):
     """The whole schedule is multiplied."""
-    schedule = plan_with({**SCALED, "schedule.final": 0.01}).recipe.schedule
+    settings = {**SCALED, "schedule.kind": kind, "schedule.final": 0.01}
+    schedule = plan_with(settings).recipe.schedule
     assert (schedule.learning_rate, schedule.final) == (pytest.approx(0.025), pytest.approx(0.0025))
 
 
@@ -268,6 +288,11 @@ def test_devices_that_cannot_share_the_global_batch_are_refused_with_a_cure():
         "which scales the learning rate)"
     )
     assert plan_with(KEPT, "batch_size=8", devices=3).recipe.batch_size == 8
+    with pytest.raises(TrainingError, match=r"multiple of the 3 batches that share it") as caught:
+        plan_with({**KEPT, "accumulate": 3})
+    assert caught.value.diagnostics[0].hint.startswith("--batch-size N")
+    with pytest.raises(TrainingError, match=r"multiple of the 2 devices x 3 batches that share"):
+        plan_with({**KEPT, "accumulate": 3}, devices=2)
 
 
 @pytest.mark.parametrize("name", ["r.yaml", "override r.yaml", "--set r.yaml", "--lr 1:2:3.yaml"])

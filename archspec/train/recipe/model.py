@@ -53,12 +53,12 @@ class Recipe(WrittenModel):
     batch_size: Batch
     """Images per device and step; `global_batch` where absent."""
     global_batch: Annotated[int, Field(strict=True, ge=1, le=2**24)] | None = None
-    """Images per step on all devices that `learning_rate` is meant for; where absent, other devices
-    and batches change neither rate nor `batch_size`."""
+    """Images per update on all devices that `learning_rate` is meant for; where absent, other
+    devices and batches change neither rate nor `batch_size`."""
     scaling: Literal["keep_global_batch", "scale_rate"] = "keep_global_batch"
     """What another number of devices or another batch changes: `keep_global_batch` gives each
     device an equal share of `global_batch`, `scale_rate` multiplies the rate by devices x
-    batch_size / global_batch (arXiv 1706.02677)."""
+    accumulate x batch_size / global_batch (arXiv 1706.02677)."""
     seed: Seed = 0
     """Of all that is drawn at random."""
     initialisation: Initialisation = USUAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 from archspec.errors import Place, TrainingError, format_count
 from archspec.spec.load import Override, is_overridden
@@ -22,6 +23,7 @@ class Scaling:
 def scale_recipe(recipe: Recipe, devices: int) -> Scaling:
     """Return how the recipe keeps its global batch on so many devices, or scales its learning rate.
 
+    The global batch is that of an update: of `accumulate` batches on each device.
     What the user gave, `--batch-size` or `--lr`, stays as it is;
     a batch of the user's own scales the rate.
 
@@ -32,43 +34,55 @@ def scale_recipe(recipe: Recipe, devices: int) -> Scaling:
     keeps_global_batch = recipe.scaling == "keep_global_batch"
     if whole is not None and keeps_global_batch and not is_overridden(recipe, ("batch_size",)):
         return _keep_global_batch(recipe, whole, devices)
-    shares = _describe_shares(devices, recipe.batch_size)
+    shares = _describe_shares(recipe, devices, recipe.batch_size)
     if whole is None:
         rate = f"learning rate {recipe.schedule.learning_rate:g}"
         stays = f"{shares}; recipe {recipe.name} names no global_batch: {rate}"
         return Scaling((), stays if devices > 1 else "")
-    if whole == devices * recipe.batch_size:
+    if whole == devices * recipe.accumulate * recipe.batch_size:
         return Scaling((), f"{shares}, as the recipe has it" if devices > 1 else "")
     return _scale_rate(recipe, whole, devices)
 
 
-def _describe_shares(devices: int, batch_size: int) -> str:
-    factors = f"{format_count(devices, 'device')} x {format_count(batch_size, 'image')}"
-    return f"global batch {devices * batch_size:,} = {factors}"
+def _describe_shares(recipe: Recipe, devices: int, batch_size: int) -> str:
+    factors = [format_count(devices, "device")]
+    if recipe.accumulate > 1:
+        factors.append(f"{recipe.accumulate:,} batches")
+    factors.append(format_count(batch_size, "image"))
+    whole = devices * recipe.accumulate * batch_size
+    return f"global batch {whole:,} = {' x '.join(factors)}"
 
 
 def _keep_global_batch(recipe: Recipe, whole: int, devices: int) -> Scaling:
-    share, rest = divmod(whole, devices)
+    share, rest = divmod(whole, devices * recipe.accumulate)
     place = recipe.place(("global_batch",))
     if rest:
-        fewer = max(count for count in range(1, devices) if whole % count == 0)
-        cure = f"--devices {fewer}, or --batch-size N, which scales the learning rate"
-        rule = f"global_batch (={whole}) must be a multiple of the {devices} devices that share it"
-        raise TrainingError.one("T010", rule, place, cure)
+        _refuse_shares(recipe, whole, devices)
     if share == recipe.batch_size:
-        return Scaling(
-            (), f"{_describe_shares(devices, share)}, as the recipe has it" if devices > 1 else ""
-        )
+        shares = _describe_shares(recipe, devices, share)
+        return Scaling((), f"{shares}, as the recipe has it" if devices > 1 else "")
     rate = f"{recipe.schedule.learning_rate:g}"
-    note = f"{_describe_shares(devices, share)}: kept, so the learning rate stays {rate}"
+    shares = _describe_shares(recipe, devices, share)
+    note = f"{shares}: kept, so the learning rate stays {rate}"
     return Scaling((Override(("batch_size", share), Place(place, "found")),), note)
 
 
+def _refuse_shares(recipe: Recipe, whole: int, devices: int) -> NoReturn:
+    fitting = [n for n in range(1, devices) if whole % (n * recipe.accumulate) == 0]
+    cure = "--batch-size N, which scales the learning rate"
+    if fitting:
+        cure = f"--devices {fitting[-1]}, or {cure}"
+    sharers = [format_count(devices, "device")] * (devices > 1)
+    sharers += [f"{recipe.accumulate:,} batches"] * (recipe.accumulate > 1)
+    rule = f"global_batch (={whole}) must be a multiple of the {' x '.join(sharers)} that share it"
+    raise TrainingError.one("T010", rule, recipe.place(("global_batch",)), cure)
+
+
 def _scale_rate(recipe: Recipe, whole: int, devices: int) -> Scaling:
-    actual, schedule = devices * recipe.batch_size, recipe.schedule
+    actual, schedule = devices * recipe.accumulate * recipe.batch_size, recipe.schedule
     rate_place = recipe.place(("schedule", "learning_rate"))
     place = Place(f"{rate_place} x {actual} / {whole}", "found")
-    told = f"{_describe_shares(devices, recipe.batch_size)} instead of {whole:,}"
+    told = f"{_describe_shares(recipe, devices, recipe.batch_size)} instead of {whole:,}"
     if is_overridden(recipe, ("schedule", "learning_rate")):
         changed: dict[str, float] = {}
         note = f"{told}; learning rate {schedule.learning_rate:g} as given, not scaled"
