@@ -6,19 +6,18 @@ file is written under a temporary name in its folder and renamed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from archspec.errors import TrainingError
+from archspec.train.position import Position
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.ckpt import TRAINING_STATE, read_checkpoint
 from archspec.weights.pairing.matching import match_shapes
 
 __all__ = [
-    "BEST",
-    "EPOCH",
     "TRAINING_STATE",
     "path_of_epoch",
     "prune",
@@ -27,18 +26,20 @@ __all__ = [
     "save",
 ]
 
-EPOCH, BEST = "archspec.epoch", "archspec.best"
 
-
-def save(path: Path, parameters: Any, *, epoch: int, best: float) -> None:
-    """Write parameters to `path`, atomically.
+def save(path: Path, parameters: Any, position: Position) -> None:
+    """Write parameters and the position of the run to `path`, atomically.
 
     Raises:
         TrainingError: T003, the file cannot be written; what was there before is untouched.
     """
+    import mindspore as ms
+
     entries = [{"name": p.name, "data": p} for p in parameters]
+    for name, values in position.entries().items():
+        entries.append({"name": name, "data": ms.Tensor(values)})
     try:
-        ckpt.write_checkpoint(path, entries, {EPOCH: epoch, BEST: float(best)})
+        ckpt.write_checkpoint(path, entries)
     except (OSError, RuntimeError, ValueError) as error:
         raise TrainingError.one(
             "T003",
@@ -76,14 +77,12 @@ def path_of_epoch(last: Path, epoch: int) -> Path:
     return last.with_name(f"epoch-{epoch:04d}.ckpt")
 
 
-def prune(last: Path, newest: int) -> None:
-    """Remove the checkpoints of epochs up to `newest`, and no other file."""
+def prune(last: Path, *, upto: int, kept: Collection[int]) -> None:
+    """Remove the checkpoints of epochs up to `upto` that are not to be kept, and no other file."""
     for path in last.parent.glob("epoch-*.ckpt"):
         number = path.stem.removeprefix("epoch-")
-        if (
-            number.isdecimal()
-            and path == path_of_epoch(last, int(number))
-            and int(number) <= newest
-        ):
+        if not number.isdecimal() or path != path_of_epoch(last, int(number)):
+            continue
+        if int(number) <= upto and int(number) not in kept:
             with suppress(OSError):  # a file too many is no reason to stop
                 path.unlink()

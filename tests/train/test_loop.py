@@ -14,10 +14,10 @@ from PIL import Image
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
-from archspec.train.loop import _Trainer
 from archspec.train.plan import create, plan_run
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.model import load_recipe
+from archspec.train.trainer import Trainer
 from archspec.writers.mindspore.load import create_model
 
 
@@ -166,7 +166,7 @@ def test_training_starts_where_a_network_of_ones_own_starts(tmp_path, kind):
     overrides = ["seed=7", f"initialisation={kind}"]
     plan = plan_run("densenetbc_digits", recipe_overrides=overrides)
     run = create(plan, tmp_path / "run")
-    theirs = _Trainer.start(run, rank=0, world=1, splits=plan.splits).network
+    theirs = Trainer.start(run, rank=0, world=1, splits=plan.splits).network
     ms.set_seed(7)
     ours = create_model("densenetbc_digits", initialisation=kind)
     for one, other in zip(theirs.get_parameters(), ours.get_parameters(), strict=True):

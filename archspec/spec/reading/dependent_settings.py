@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from operator import eq
+from operator import eq, is_, not_
 from typing import Any
 
 from archspec.settings import Path
@@ -55,6 +55,20 @@ DEPENDENT_SETTINGS = (
     ),
     DependentSetting(
         ("scaling",), ("global_batch",), bool, "scaling needs a global_batch, kept or scaled by"
+    ),
+    # Two ways to say one thing: the later one replaces the other, and both at once are refused.
+    DependentSetting(
+        ("keep", "last"),
+        ("keep_checkpoints",),
+        partial(is_, None),
+        "keep.last is what keep_checkpoints is short for: only one may be said",
+        idle=0,
+    ),
+    DependentSetting(
+        ("keep_checkpoints",),
+        ("keep", "last"),
+        not_,
+        "keep_checkpoints is short for keep.last: only one may be said",
     ),
 )
 

@@ -106,6 +106,9 @@ _RULES: Mapping[str, str] = {
     "string_too_long": "must have at most {max_length} characters",
 }
 
+_OWN_RULES = ("width", "layer", "duration")
+"""Kinds of errors of our own, whose message is the rule."""
+
 _ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
 
 _IMPLIED = frozenset(ALONE.values())
@@ -186,7 +189,7 @@ def _make_diagnostic(
     hint = _find_hint(kind, path, value) or _hint_at_choice(value, context.get("expected", ""))
     if kind in _TYPES:
         return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
-    if kind in ("width", "layer"):
+    if kind in _OWN_RULES:
         return Diagnostic("S004", f"{shown} {detail['msg']}", place)
     if kind not in _RULES:
         return Diagnostic("S003", f"{shown}: {detail['msg']}", place)

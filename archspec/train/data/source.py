@@ -54,6 +54,12 @@ class Source:
             rows=chosen if self.rows is None else self.rows[chosen],
         )
 
+    def name_of(self, index: int) -> str:
+        """Return what a person finds an image by: its file, or its number among the records."""
+        if self.files:
+            return str(self.files[index])
+        return f"image {index if self.rows is None else self.rows[index]} of {self.name}"
+
     def image(self, index: int, channels: int) -> Image.Image:
         """Return one image, decoded, in grey (channels 1) or RGB (3).
 
