@@ -18,8 +18,9 @@ from typing_extensions import Self
 
 from archspec.runtime import prepare
 from archspec.train import checkpoint
-from archspec.train.data.batches import epoch_indices, epoch_seed, held_out_indices, load_batches
+from archspec.train.data.batches import load_batches
 from archspec.train.data.inputs import check_classes, make_preprocess, open_splits, read_data_digest
+from archspec.train.data.sampling import epoch_indices, epoch_seed, held_out_indices
 from archspec.train.data.source import Source, Splits
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluate import Accuracy, Meter, evaluate
@@ -212,7 +213,13 @@ class _Trainer:
         """This device's batches of an epoch."""
         recipe, source = self.run.recipe, self.splits.train
         indices = epoch_indices(
-            len(source), seed=recipe.seed, epoch=epoch, rank=self.rank, world=self.world
+            len(source),
+            seed=recipe.seed,
+            epoch=epoch,
+            rank=self.rank,
+            world=self.world,
+            repeats=recipe.data.repeats,
+            shuffle=recipe.data.shuffle,
         )
         return load_batches(
             source,

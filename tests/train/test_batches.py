@@ -16,17 +16,12 @@ from PIL import Image
 from scipy.stats import chi2_contingency, kstest
 
 from archspec.errors import DataError
-from archspec.train.data.batches import (
-    AUGMENTS,
-    NO_LABEL,
-    Preprocess,
-    epoch_indices,
-    epoch_seed,
-    fit_image,
-    held_out_indices,
-    load_batches,
-)
+from archspec.train.data.augmentations import AUGMENTS
+from archspec.train.data.batches import NO_LABEL, load_batches
 from archspec.train.data.datasets import open_data
+from archspec.train.data.geometry import fit_image
+from archspec.train.data.preprocess import Preprocess
+from archspec.train.data.sampling import epoch_indices, epoch_seed, held_out_indices
 from archspec.train.data.source import Source
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from archspec.errors import Diagnostic, Place
 from archspec.operators.table import called_elsewhere, norm_name
 from archspec.settings import Path
 from archspec.spec.reading.document import Document, format_path, shorten_value
-from archspec.spec.reading.shorthand import ALONE
+from archspec.spec.reading.shorthand import ALONE, ALONE_IN_DATA
 
 # Keys that users of other zoos know -> what to write here.
 KEYS_OF_OTHERS: Mapping[str, str] = {
@@ -108,7 +108,7 @@ _RULES: Mapping[str, str] = {
 
 _ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
 
-_IMPLIED = frozenset(ALONE.values())
+_IMPLIED = frozenset({*ALONE.values(), *ALONE_IN_DATA.values()})
 """Keys that short forms leave out."""
 
 _NUMBERS = ("int_type", "int_from_float", "float_type")
