@@ -74,7 +74,8 @@ def _posterize(image: Image.Image, value: float, outside: Outside) -> Image.Imag
 
 
 def _solarize(image: Image.Image, value: float, outside: Outside) -> Image.Image:
-    return ImageOps.solarize(image, math.ceil(value))  # a grey level is a whole number
+    # A grey level is a whole number; a rounding error of the value must not reach the next one.
+    return ImageOps.solarize(image, math.ceil(round(value, 6)))
 
 
 def _stretch_contrast(image: Image.Image, value: float, outside: Outside) -> Image.Image:
