@@ -19,8 +19,14 @@ from typing_extensions import Self
 from archspec.runtime import prepare
 from archspec.train import checkpoint
 from archspec.train.data.batches import load_batches
-from archspec.train.data.inputs import check_classes, make_preprocess, open_splits, read_data_digest
-from archspec.train.data.sampling import epoch_indices, epoch_seed, held_out_indices
+from archspec.train.data.inputs import (
+    check_classes,
+    load_epoch,
+    make_preprocess,
+    open_splits,
+    read_data_digest,
+)
+from archspec.train.data.sampling import held_out_indices
 from archspec.train.data.source import Source, Splits
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluate import Accuracy, Meter, evaluate
@@ -211,24 +217,9 @@ class _Trainer:
 
     def batches_of(self, epoch: int) -> Iterator[tuple[Any, Any]]:
         """This device's batches of an epoch."""
-        recipe, source = self.run.recipe, self.splits.train
-        indices = epoch_indices(
-            len(source),
-            seed=recipe.seed,
-            epoch=epoch,
-            rank=self.rank,
-            world=self.world,
-            repeats=recipe.data.repeats,
-            shuffle=recipe.data.shuffle,
-        )
-        return load_batches(
-            source,
-            indices=indices,
-            preprocess=make_preprocess(self.run.spec, recipe),
-            training=True,
-            batch_size=recipe.batch_size,
-            seed=epoch_seed(recipe.seed, epoch),
-            workers=recipe.data.workers,
+        spec, recipe = self.run.spec, self.run.recipe
+        return load_epoch(
+            spec, recipe, self.splits.train, epoch=epoch, rank=self.rank, world=self.world
         )
 
     def evaluate(self, source: Source) -> Accuracy:

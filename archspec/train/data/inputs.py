@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import numpy as np
 
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
+from archspec.train.data.batches import Batch, load_batches
 from archspec.train.data.datasets import open_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
+from archspec.train.data.sampling import epoch_indices, epoch_seed
 from archspec.train.data.source import DataSet, Source, Splits
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.model import Recipe
@@ -138,6 +141,42 @@ def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
         raise DataError.one("D008", message, recipe.place(("data", "samples")))
     chosen = np.random.default_rng(recipe.seed).permutation(images)[:count]
     return replace(splits, train=splits.train.subset(np.sort(chosen)))
+
+
+def load_epoch(
+    spec: Spec,
+    recipe: Recipe,
+    source: Source,
+    *,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    first_batch: int = 0,
+) -> Iterator[Batch]:
+    """Return a device's batches of an epoch of training, from `first_batch` on.
+
+    Raises DataError; see `load_batches` and `make_preprocess`.
+    """
+    data = recipe.data
+    samples = epoch_indices(
+        len(source),
+        seed=recipe.seed,
+        epoch=epoch,
+        rank=rank,
+        world=world,
+        repeats=data.repeats,
+        shuffle=data.shuffle,
+    )
+    return load_batches(
+        source,
+        indices=samples,
+        preprocess=make_preprocess(spec, recipe),
+        training=True,
+        batch_size=recipe.batch_size,
+        seed=epoch_seed(recipe.seed, epoch),
+        workers=data.workers,
+        first_batch=first_batch,
+    )
 
 
 def read_data_digest(run: Run) -> str | None:
