@@ -124,6 +124,24 @@ def test_what_cannot_be_is_refused_with_field_value_and_rule(setting, fault):
     assert str(found).partition(f"{found.where} ")[2].startswith(fault)
 
 
+FOREIGN = {
+    "re_prob": "random_erasing",
+    "re_max_attempts": "random_erasing.attempts",
+    "cutmix_prob": "mix_probability",
+    "mixup_alpha": "mixup",
+    "aug_repeats": "repeats",
+    "num_samples": "samples",
+    "num_parallel_workers": "workers",
+}
+
+
+@pytest.mark.parametrize(("key", "ours"), FOREIGN.items(), ids=FOREIGN)
+def test_a_key_of_other_zoos_is_answered_with_ours(key, ours):
+    """MindCV's, timm's and torchvision's."""
+    with pytest.raises(SpecError, match=rf"S001 unknown key 'data.{key}' \(write {ours}\)"):
+        load_recipe("imagefolder", [f"data.{key}=1"])
+
+
 # ---- from the recipe to the images
 
 REACHING = {

@@ -77,6 +77,21 @@ KEYS_OF_OTHERS: Mapping[str, str] = {
     "batch_size": "batch_size (in the recipe)",
     "optimizer": "optimizer (in the recipe)",
     "epoch_size": "epochs (in the recipe)",
+    "cutmix_prob": "mix_probability",  # MindCV
+    "mixup_prob": "mix_probability",  # timm
+    "mixup_alpha": "mixup",  # torchvision
+    "cutmix_alpha": "cutmix",
+    "re_prob": "random_erasing",  # MindCV
+    "reprob": "random_erasing",  # timm
+    "re_scale": "random_erasing.scale",  # MindCV
+    "re_ratio": "random_erasing.ratio",
+    "re_value": "random_erasing.value",
+    "re_max_attempts": "random_erasing.attempts",
+    "aa": "auto_augment",  # timm
+    "aug_repeats": "repeats",  # MindCV, timm
+    "ra_reps": "repeats",  # torchvision
+    "num_samples": "samples",  # MindCV
+    "num_parallel_workers": "workers",
 }
 
 _TYPES: Mapping[str, str] = {

@@ -67,9 +67,9 @@ def _aug_mix(
     """Blend the image with chains of operations on it, by weights from Beta and Dirichlet."""
     share = rng.beta(recipe.alpha, recipe.alpha)
     weights = rng.dirichlet([recipe.alpha] * recipe.width)
-    mixed = (1 - share) * np.asarray(image, np.float64)
-    for weight in weights:
-        mixed += share * weight * np.asarray(_draw_chain(recipe, image, outside, rng), np.float64)
+    mixed = np.float32(1 - share) * np.asarray(image, np.float32)
+    for weight in share * weights.astype(np.float32):
+        mixed += weight * np.asarray(_draw_chain(recipe, image, outside, rng), np.float32)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
