@@ -67,16 +67,6 @@ KEYS_OF_OTHERS: Mapping[str, str] = {
     "global_pool": "head.steps",  # timm
     "pooling": "head.steps",  # Keras
     "include_top": "head: none, for features alone",  # Keras
-    "img_size": "input.height and input.width",
-    "weights": "nothing: --pretrained, --ckpt and --init-from are flags",  # torchvision, Keras
-    "pretrained": "nothing: --pretrained is a flag",  # timm
-    "<<": "extends, for whole specs; YAML 1.2 has no merge keys",
-    "weight_decay": "weight_decay (in the recipe)",
-    "lr": "learning_rate (in the recipe)",
-    "epochs": "epochs (in the recipe)",
-    "batch_size": "batch_size (in the recipe)",
-    "optimizer": "optimizer (in the recipe)",
-    "epoch_size": "epochs (in the recipe)",
     "cutmix_prob": "mix_probability",  # MindCV
     "mixup_prob": "mix_probability",  # timm
     "mixup_alpha": "mixup",  # torchvision
@@ -92,6 +82,16 @@ KEYS_OF_OTHERS: Mapping[str, str] = {
     "ra_reps": "repeats",  # torchvision
     "num_samples": "samples",  # MindCV
     "num_parallel_workers": "workers",
+    "img_size": "input.height and input.width",
+    "weights": "nothing: --pretrained, --ckpt and --init-from are flags",  # torchvision, Keras
+    "pretrained": "nothing: --pretrained is a flag",  # timm
+    "<<": "extends, for whole specs; YAML 1.2 has no merge keys",
+    "weight_decay": "weight_decay (in the recipe)",
+    "lr": "learning_rate (in the recipe)",
+    "epochs": "epochs (in the recipe)",
+    "batch_size": "batch_size (in the recipe)",
+    "optimizer": "optimizer (in the recipe)",
+    "epoch_size": "epochs (in the recipe)",
 }
 
 _TYPES: Mapping[str, str] = {

@@ -38,7 +38,7 @@ def _moved(share: float) -> dict[str, Range]:
     }
 
 
-# Table 6 of arXiv 1805.09501, which searched images of 331 pixels; 1909.13719, figure 1, has the
+# Table 6 of arXiv 1805.09501, which searched images of 331 pixels; 1909.13719, section 3, has the
 # same operations but for the inversion. Magnitudes grow stronger, either way, as in torchvision.
 _COLOURS = dict.fromkeys(("brightness", "color", "contrast", "sharpness"), _ENHANCED)
 _COMMON = {
@@ -54,7 +54,7 @@ _COMMON = {
 }
 RANDAUGMENT: Mapping[str, Range] = {"identity": NO_VALUE, **_COMMON}
 AUTOAUGMENT: Mapping[str, Range] = {**_COMMON, "invert": NO_VALUE}
-# arXiv 2103.10158, table 9, the wide ranges; moved by up to 32 pixels of any image.
+# arXiv 2103.10158, the wide ranges; moved by up to 32 pixels, whatever the size of the image.
 TRIVIALAUGMENT: Mapping[str, Range] = {
     **RANDAUGMENT,
     "shear_x": _WIDE,
