@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from batches_of_images import epoch, images, noise, photographs, raw
 from PIL import Image
+from scipy.stats import chi2_contingency
 
 from archspec.errors import DataError
 from archspec.train.data.batches import NO_LABEL, load_batches
@@ -18,6 +19,7 @@ from archspec.train.data.datasets import open_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, held_out_indices
+from archspec.train.data.source import Source
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
 
 ROOT = Path(__file__).parents[2]
@@ -192,6 +194,20 @@ def test_erasing_sets_normalised_pixels_and_changes_no_others():
     changed = erased != plain
     assert not erased[changed].any()
     assert 15 < changed.any(axis=(1, 2, 3)).sum() < 50
+
+
+def test_erasing_does_not_follow_from_the_flip():
+    """Each has draws of its own: of four kinds of image there are as many."""
+    picture = noise(1, 8).arrays[0]
+    arrays = np.stack([picture] * 400)
+    source = Source("one", ("a",), np.zeros(400, np.int32), arrays=arrays)
+    erasing = ErasingRecipe(probability=0.5, scale=(0.1, 0.2))
+    result = images(source, raw((8, 8), hflip=0.5, random_erasing=erasing), batch_size=100)
+    mirrored = (result == picture[:, ::-1]).mean(axis=(1, 2, 3)) > 0.5
+    erased = (result == 0).any(axis=(1, 2, 3))
+    table = np.histogram2d(mirrored, erased, bins=2)[0]
+    assert chi2_contingency(table).pvalue > 1e-4
+    assert table.min() > 60
 
 
 @pytest.mark.parametrize("size", [(16, 16), (8, 24)])
