@@ -22,7 +22,12 @@ from archspec.spec.model import Spec
 from archspec.spec.reading.dependent_settings import drop_meaningless
 from archspec.spec.reading.document import Document, drop_key, merge, set_path, shorten_value
 from archspec.spec.reading.overrides import find_overwritten
-from archspec.spec.reading.shorthand import drop_uninherited, expand_path, expand_short_forms
+from archspec.spec.reading.shorthand import (
+    drop_uninherited,
+    expand_path,
+    expand_recipe,
+    expand_short_forms,
+)
 from archspec.spec.reading.validation_errors import diagnose, sort_by_place
 from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_file, read_value
 from archspec.spec.written_model import WrittenModel
@@ -146,9 +151,8 @@ def load_document(
         raise SpecError.one(
             "S003", f"a {kind} must be a mapping of keys to values", document.place(())
         )
-    if kind == "spec":
-        # Before merging: a short form of the child meets the long form of its parent.
-        document = expand_short_forms(document)
+    # Before merging: a short form of the child meets the long form of its parent.
+    document = expand_recipe(document) if kind == "recipe" else expand_short_forms(document)
     if "extends" not in document.value:
         return document
     parent_name, parent_place = document.value["extends"], document.place(("extends",))

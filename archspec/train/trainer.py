@@ -21,8 +21,15 @@ from typing_extensions import Self
 from archspec.errors import TrainingError
 from archspec.train import checkpoint
 from archspec.train.callbacks import Callback
-from archspec.train.data.batches import epoch_indices, epoch_seed, held_out_indices, load_batches
-from archspec.train.data.inputs import check_classes, make_preprocess, read_data_digest
+from archspec.train.data.batches import load_batches
+from archspec.train.data.inputs import (
+    check_classes,
+    list_samples,
+    load_epoch,
+    make_preprocess,
+    read_data_digest,
+)
+from archspec.train.data.sampling import find_image, held_out_indices
 from archspec.train.data.source import Source, Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum
@@ -211,27 +218,14 @@ class Trainer:
 
     def _batches(self) -> Iterator[tuple[Any, Any]]:
         """This device's batches of the epoch that goes on, from where it stands."""
-        recipe, source = self.run.recipe, self.splits.train
-        done = self.position.batches * recipe.batch_size
-        if done and done + recipe.batch_size > len(self._indices()):
-            return iter(())
-        return load_batches(
-            source,
-            indices=self._indices()[done:],
-            preprocess=make_preprocess(self.run.spec, recipe),
-            training=True,
-            batch_size=recipe.batch_size,
-            seed=epoch_seed(recipe.seed, self.position.epoch),
-            workers=recipe.data.workers,
-        )
-
-    def _indices(self) -> npt.NDArray[np.int64]:
-        return epoch_indices(
-            len(self.splits.train),
-            seed=self.run.recipe.seed,
+        return load_epoch(
+            self.run.spec,
+            self.run.recipe,
+            self.splits.train,
             epoch=self.position.epoch,
             rank=self.rank,
             world=self.world,
+            first_batch=self.position.batches,
         )
 
     def _look_around(self, number: int) -> tuple[bool, bool]:
@@ -263,9 +257,11 @@ class Trainer:
     def _explain_no_number(self, number: int) -> TrainingError:
         recipe, source, epoch = self.run.recipe, self.splits.train, self.position.epoch
         rate = self.rates[epoch * self.steps + number - 1]
-        indices = self._indices()[(number - 1) * recipe.batch_size : number * recipe.batch_size]
-        named = ", ".join(source.name_of(index) for index in indices[:NAMED_FILES])
-        more = f" and {len(indices) - NAMED_FILES} more" if len(indices) > NAMED_FILES else ""
+        samples = list_samples(recipe, source, epoch=epoch, rank=self.rank, world=self.world)
+        batch = samples[(number - 1) * recipe.batch_size : number * recipe.batch_size]
+        names = [source.name_of(find_image(sample, len(source))[0]) for sample in batch]
+        named = ", ".join(names[:NAMED_FILES])
+        more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
         where = f"in epoch {epoch + 1}, step {number}, at learning rate {rate:g}"
         return TrainingError.one(
             "T006",

@@ -35,6 +35,22 @@ def _schedule_setting(key: str, kind: str) -> DependentSetting:
     return DependentSetting(("schedule", key), ("schedule", "kind"), partial(eq, kind), rule)
 
 
+def _policy_setting(key: str, *kinds: str) -> DependentSetting:
+    rule = f"{key} is a setting of {' and '.join(kinds)}, not of {{0}}"
+    kind = ("data", "auto_augment", "kind")
+    return DependentSetting(("data", "auto_augment", key), kind, kinds.__contains__, rule)
+
+
+def _crop_setting(key: str) -> DependentSetting:
+    kind = "random_resized_crop"
+    rule = f"{key} is a setting of the augment {kind}, not of {{0}}"
+    return DependentSetting(("data", key), ("data", "augment"), partial(eq, kind), rule)
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None
+
+
 DEPENDENT_SETTINGS = (
     _schedule_setting("milestones", "step"),
     _schedule_setting("factor", "step"),
@@ -69,6 +85,23 @@ DEPENDENT_SETTINGS = (
         ("keep", "last"),
         not_,
         "keep_checkpoints is short for keep.last: only one may be said",
+    ),
+    _crop_setting("scale"),
+    _crop_setting("ratio"),
+    _policy_setting("operations", "randaugment"),
+    _policy_setting("probability", "randaugment"),
+    _policy_setting("magnitude", "randaugment", "augmix"),
+    _policy_setting("magnitude_std", "randaugment", "autoaugment"),
+    _policy_setting("policy", "autoaugment"),
+    _policy_setting("width", "augmix"),
+    _policy_setting("depth", "augmix"),
+    _policy_setting("alpha", "augmix"),
+    DependentSetting(
+        ("data", "color_jitter"),
+        ("data", "auto_augment"),
+        _is_absent,
+        "color_jitter goes without auto_augment, which changes colours itself",
+        idle=0.0,
     ),
 )
 

@@ -125,7 +125,7 @@ class Recipe(WrittenModel):
         for path in find_meaningless(self):
             holder = values
             for key in path[:-1]:
-                holder = holder[str(key)]
+                holder = holder.get(str(key), {})
             holder.pop(str(path[-1]), None)
         return values
 
