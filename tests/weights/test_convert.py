@@ -146,10 +146,10 @@ def test_what_differs_is_listed_in_the_files_names(tmp_path):
     """
     theirs = in_names("torchvision")
     theirs["features.norm5.extra"] = theirs.pop("features.norm5.weight")
-    theirs["features.conv0.weight"] = np.zeros((24, 3, 3, 3), np.float32)
+    theirs["features.conv0.weight"] = np.zeros((24, 2, 3, 3), np.float32)
     save_file(theirs, tmp_path / "x.safetensors")
     assert lines(tmp_path / "x.safetensors", DIGITS) == [
-        "FILE R003 has features.conv0.weight as (24, 3, 3, 3), the network needs (24, 1, 3, 3)",
+        "FILE R003 has features.conv0.weight as (24, 2, 3, 3), the network needs (24, 1, 3, 3)",
         "FILE R003 lacks features.norm5.weight (it has features.norm5.extra)",
         "FILE R003 has features.norm5.extra, which the network lacks",
     ]

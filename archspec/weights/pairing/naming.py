@@ -12,6 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from archspec.errors import ModelFileError
+from archspec.weights.pairing.lone_levels import drop_lone_levels, list_dropped
+
+MAX_NAMED = 3
+"""Levels that a title names."""
 
 Replacement = str | Callable[[re.Match[str]], str]
 Naming = tuple[tuple[str, Replacement], ...]
@@ -56,6 +60,17 @@ class RecognisedNaming:
     naming: str
     prefix: str
     theirs: Mapping[str, str]
+    levels: tuple[str, ...] = ()
+    """Parts of the file's names that tell nothing and were passed over: `layers`."""
+
+    @property
+    def title(self) -> str:
+        """In words: `torchvision's and timm's, each after 'module.'`."""
+        title = TITLES[self.naming]
+        if self.prefix:
+            return f"{title}, each after {self.prefix!r}"
+        levels = ", ".join(repr(level[:60]) for level in self.levels[:MAX_NAMED])
+        return f"{title}, with levels of its own ({levels})" if levels else title
 
 
 def translate_names(naming: str, names: Iterable[str]) -> dict[str, str]:
@@ -98,6 +113,10 @@ def recognise_naming(
     candidates = _list_candidates([only] if only else NAMINGS, names, list_prefixes(found))
     covers = [len(held.intersection(each.theirs.values())) for each in candidates]
     most = max(covers)
+    if most < len(names):
+        candidates += _list_without_levels([only] if only else NAMINGS, names, found)
+        covers = [len(held.intersection(each.theirs.values())) for each in candidates]
+        most = max(covers)
     if only is None and most * 2 < min(len(names), len(held)):
         shown = ", ".join(list(found)[:3])
         message = f"follows no naming that is known here: {shown}, ..."
@@ -115,6 +134,23 @@ def _list_candidates(
         for prefix in prefixes:
             theirs = {name: prefix + other for name, other in translated.items()}
             candidates.append(RecognisedNaming(naming, prefix, theirs))
+    return candidates
+
+
+def _list_without_levels(
+    namings: Iterable[str], names: Collection[str], found: Collection[str]
+) -> list[RecognisedNaming]:
+    """Names in which the file, or the naming, has levels that hold one thing alone."""
+    whole = {short: name for name, short in drop_lone_levels(found).items()}
+    candidates = []
+    for naming in namings:
+        translated = translate_names(naming, names)
+        short = drop_lone_levels(translated.values())
+        theirs = {name: whole.get(short[other], other) for name, other in translated.items()}
+        levels = set(list_dropped(found)) - set(list_dropped(translated.values()))
+        # A name that is missed must not be that of another tensor.
+        if len(set(theirs.values())) == len(theirs):
+            candidates.append(RecognisedNaming(naming, "", theirs, tuple(sorted(levels))))
     return candidates
 
 
