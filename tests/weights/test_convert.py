@@ -21,6 +21,12 @@ DIGITS = load_spec("densenetbc_digits")
 WEIGHTS = weights_of("densenetbc_digits")
 CASES = Path(__file__).parents[1] / "cases"
 """Files that torch wrote, each with an input and the output that torch gave."""
+OF_SMALL_DENSENETS = (
+    "growth_rate=4",
+    "block_config=[2, 2]",
+    "stem.channels=6",
+    "head.num_classes=5",
+)
 SMALL = load_spec(str(CASES / "small_net.yaml"))
 
 
@@ -222,6 +228,33 @@ def test_lists_that_stand_apart_give_what_torch_gave():
         "the file's lists stand apart; they were joined in the one way that shapes allow",
     )
     assert from_torchs("lists_apart", SMALL, found) < 1e-5
+
+
+def test_monais_file_gives_what_torch_gave():
+    """Its layers have a level more, its classifier is another's child: torch's recorded output."""
+    grey = ["input={channels: 1, height: 32, width: 32}", *OF_SMALL_DENSENETS]
+    spec = load_spec("densenet121", grey)
+    found = convert_file(CASES / "monai_names.pth", spec)
+    assert found.naming.endswith("with levels of its own ('layers', 'out')")
+    assert found.adaptations == ("'class_layers.out' in the file was taken for the classifier",)
+    assert from_torchs("monai_names", spec, found) < 1e-5
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("ema", [False, True])
+def test_a_file_of_torchvisions_own_training_gives_what_torch_gave(ema, channels):
+    """Plain weights and averages, a classifier behind dropout, images in colour and in grey:
+    torch's recorded output on images whose three channels are the same.
+    """
+    said = f"input={{channels: {channels}, height: 32, width: 32}}"
+    spec = load_spec("densenet121", [said, *OF_SMALL_DENSENETS])
+    found = convert_file(CASES / "references_ema.pth", spec, ema=ema)
+    arrays = np.load(CASES / "references_ema.npz")
+    output = oracle.forward(
+        build_graph(spec).ops.values(), found.tensors, arrays["x"][:, :channels]
+    )
+    assert oracle.distance(output, arrays["ema" if ema else "plain"]) < 1e-5
+    assert len(found.adaptations) == (1 if channels == 3 else 2)
 
 
 BROKEN = {
