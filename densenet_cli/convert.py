@@ -63,7 +63,7 @@ def convert(
     ] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Take over weights from MindCV, torchvision, timm or your own training;
+    """Take over weights from MindCV, torchvision, timm, MONAI or your own training;
     or write ours in their names.
 
     Example: densenet convert

@@ -86,10 +86,10 @@ def quiet_screen(log: Path = Path(os.devnull)) -> AbstractContextManager[Console
     return divert_output(log)
 
 
-def print_notes(notes: Sequence[str]) -> None:
-    """Print notes on stderr: what stands on stdout may be read by a program."""
+def print_notes(notes: Sequence[str], as_json: bool = False) -> None:
+    """Print notes, on stderr where what stands on stdout is for a program."""
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: {note}", err=as_json)
 
 
 def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], list[Override]]:

@@ -61,7 +61,7 @@ def predict(
             ema=ema,
         )
         guesses = predict_images(trained, images)
-    print_notes(trained.notes)
+    print_notes(trained.notes, as_json)
     if as_json:
         found = []
         for image, best in zip(images, guesses, strict=True):

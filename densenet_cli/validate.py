@@ -69,7 +69,7 @@ def validate(
         if not as_json:
             screen.out("\n".join((*source.notes, _describe(trained, source))), highlight=False)
         accuracy = validate_trained(trained, source, batch_size)
-    print_notes(trained.notes)
+    print_notes(trained.notes, as_json)
     if as_json:
         typer.echo(json.dumps(asdict(accuracy)))
         return

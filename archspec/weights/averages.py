@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from archspec.weights.pairing.grouping import ROLES
-from archspec.weights.pairing.naming import list_prefixes
+from archspec.weights.pairing.naming import FAR_MORE, list_prefixes
 
 Tensor = TypeVar("Tensor", bound=Any)
 """Anything with a `shape`."""
-
-FAR_MORE = 4
-"""How many times as many tensors a network has as what lies beside it, a loss or statistics."""
 
 _WORD = re.compile(r"(?<![a-z])ema(?![a-z])", re.IGNORECASE)
 _STATISTICS = frozenset(ROLES["moving_mean"] + ROLES["moving_variance"])

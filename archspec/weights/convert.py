@@ -147,7 +147,7 @@ def convert_file(
         weights.kind,
         pairing.naming,
         pairing.pairs,
-        _count_set_aside(weights.set_aside),
+        _count_set_aside((*weights.set_aside, *pairing.beside)),
         _leave_empty_out(*remarks),
         adaptations,
     )
@@ -173,6 +173,8 @@ class _Pairing:
     remark: str = ""
     classifier: str = ""
     """A line where the file calls the classifier as no naming does."""
+    beside: tuple[str, ...] = ()
+    """Of the file's names those that stand beside the network's: a loss's."""
     known: str = ""
     """The key of the naming, where the file's own names follow one."""
 
@@ -225,11 +227,16 @@ def _pair_by_names(
     found = recognise_naming(tuple(given.values()), wanted, str(file), source)
     tensors = {given[name]: tensor for name, tensor in weights.tensors.items()}
     theirs, classifier = pair_classifier(found.theirs, tensors, wanted)
-    match_shapes(tensors, {theirs[name]: wanted[name].shape for name in wanted}, str(file))
+    shapes = {theirs[name]: wanted[name].shape for name in wanted}
+    beside = [name for name in tensors if not (name.startswith(found.prefix) or name in shapes)]
+    match_shapes(
+        {name: each for name, each in tensors.items() if name not in beside}, shapes, str(file)
+    )
     own = {new: name for name, new in given.items()}
     pairs = {own[theirs[name]]: name for name in wanted}
     remark = f"{classifier!r} in the file was taken for the classifier" if classifier else ""
-    return _Pairing(pairs, found.title, classifier=remark, known="" if rules else found.naming)
+    known = "" if rules else found.naming
+    return _Pairing(pairs, found.title, "", remark, tuple(beside), known)
 
 
 def _put_in_order(

@@ -63,11 +63,12 @@ def lightning_module(made: Storages) -> bytes:
 
 
 def lightning_averaging(made: Storages) -> bytes:
-    """Its WeightAveraging puts the averages in the place of the plain weights."""
+    """Its WeightAveraging puts the averages in the place of the plain weights; beside a loss."""
+    loss = {"loss.weight": np.ones(10, np.float32)}
     return plain(
         {
-            "state_dict": plain(made.tensors(theirs(AVERAGED, "net."))),
-            "current_model_state": ordered(made.tensors(theirs(PLAIN, "net."))),
+            "state_dict": plain(made.tensors({**theirs(AVERAGED, "net."), **loss})),
+            "current_model_state": ordered(made.tensors({**theirs(PLAIN, "net."), **loss})),
             "averaging_state": plain({"n_averaged": made.tensor(np.array(7))}),
         }
     )

@@ -126,10 +126,14 @@ def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
     assert found.naming == "MindCV's"
     assert found.remarks[0].startswith("5 classes as in the file; ")
     assert set(found.set_aside) >= {"moments", "ema"}
+    assert "its EMA weights, 'ema', were not" in found.remarks[1]
     values = {p.name: p.asnumpy() for p in network.get_parameters()}
     assert {theirs: found.tensors[ours].tobytes() for theirs, ours in found.pairs.items()} == {
         name: value.tobytes() for name, value in values.items()
     }
+    averages = convert_file(tmp_path / "theirs.ckpt", spec, ema=True)
+    assert all(name.startswith("ema.") for name in averages.pairs)
+    assert same(dict(averages.tensors), dict(found.tensors))  # they begin as the same
 
 
 def test_names_of_ones_own_by_rules_by_order_and_by_what_was_suggested(tmp_path):
@@ -144,6 +148,20 @@ def test_names_of_ones_own_by_rules_by_order_and_by_what_was_suggested(tmp_path)
     assert same(dict(by_rules.tensors), WEIGHTS)
     assert dict(by_rules.pairs) == dict(by_order.pairs) == dict(again.pairs)
     assert len(suggestion.read_text().splitlines()) < 25
+
+
+def test_the_tensors_of_a_loss_beside_the_network_are_set_aside(tmp_path):
+    """Of a module that owns both; where nothing stands before the network's names, as surplus."""
+    loss = {"loss.weight": np.ones(10, np.float32), "loss.scale.bias": np.ones(1, np.float32)}
+    save_file({**in_names("torchvision", "net."), **loss}, tmp_path / "x.safetensors")
+    found = convert_file(tmp_path / "x.safetensors", DIGITS)
+    assert same(dict(found.tensors), WEIGHTS)
+    assert found.set_aside == {"loss": 2}
+    save_file({**in_names("torchvision"), **loss}, tmp_path / "x.safetensors")
+    assert lines(tmp_path / "x.safetensors", DIGITS) == [
+        "FILE R003 has loss.scale.bias, which the network lacks",
+        "FILE R003 has loss.weight, which the network lacks",
+    ]
 
 
 def test_what_differs_is_listed_in_the_files_names(tmp_path):

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archspec.weights.averages import FAR_MORE, is_average
+from archspec.weights.averages import is_average
 from archspec.weights.formats.pickle_description import Foreign, PickleRefused, TensorView
+from archspec.weights.pairing.naming import FAR_MORE
 
 NESTED = (
     "state_dict",

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 
 
-def drop_lone_levels(names: Collection[str]) -> dict[str, str]:
+def drop_lone_levels(names: Iterable[str]) -> dict[str, str]:
     """Return for each name what is left of it without levels that are alone where they stand.
 
     The last part of a name stays. Names as they are, where two would become one.
@@ -23,10 +23,10 @@ def drop_lone_levels(names: Collection[str]) -> dict[str, str]:
     for name, parts in split.items():
         kept = [part for depth, part in enumerate(parts[:-1]) if len(below[parts[:depth]]) > 1]
         short[name] = ".".join([*kept, parts[-1]])
-    return short if len(set(short.values())) == len(short) else {name: name for name in names}
+    return short if len(set(short.values())) == len(short) else {name: name for name in split}
 
 
-def list_dropped(names: Collection[str]) -> list[str]:
+def list_dropped(names: Iterable[str]) -> list[str]:
     """Return the levels that `drop_lone_levels` leaves out, each once, in order."""
     dropped: dict[str, None] = {}
     for name, short in drop_lone_levels(names).items():

@@ -8,12 +8,15 @@ back is the same.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from archspec.errors import ModelFileError
 from archspec.weights.pairing.lone_levels import drop_lone_levels, list_dropped
 
+FAR_MORE = 4
+"""How many times as many tensors a network has as what lies beside it, a loss or statistics."""
 MAX_NAMED = 3
 """Levels that a title names."""
 
@@ -66,11 +69,12 @@ class RecognisedNaming:
     @property
     def title(self) -> str:
         """In words: `torchvision's and timm's, each after 'module.'`."""
-        title = TITLES[self.naming]
-        if self.prefix:
-            return f"{title}, each after {self.prefix!r}"
         levels = ", ".join(repr(level[:60]) for level in self.levels[:MAX_NAMED])
-        return f"{title}, with levels of its own ({levels})" if levels else title
+        return (
+            TITLES[self.naming]
+            + (f", each after {self.prefix!r}" if self.prefix else "")
+            + (f", with levels of its own ({levels})" if levels else "")
+        )
 
 
 def translate_names(naming: str, names: Iterable[str]) -> dict[str, str]:
@@ -110,11 +114,14 @@ def recognise_naming(
             file's.
     """
     held = set(found)
-    candidates = _list_candidates([only] if only else NAMINGS, names, list_prefixes(found))
+    prefixes = _list_branches(found)
+    candidates = _list_candidates([only] if only else NAMINGS, names, prefixes)
     covers = [len(held.intersection(each.theirs.values())) for each in candidates]
     most = max(covers)
     if most < len(names):
-        candidates += _list_without_levels([only] if only else NAMINGS, names, found)
+        for prefix in prefixes:
+            branch = [name for name in found if name.startswith(prefix)]
+            candidates += _list_without_levels([only] if only else NAMINGS, names, branch, prefix)
         covers = [len(held.intersection(each.theirs.values())) for each in candidates]
         most = max(covers)
     if only is None and most * 2 < min(len(names), len(held)):
@@ -138,7 +145,7 @@ def _list_candidates(
 
 
 def _list_without_levels(
-    namings: Iterable[str], names: Collection[str], found: Collection[str]
+    namings: Iterable[str], names: Collection[str], found: Collection[str], prefix: str
 ) -> list[RecognisedNaming]:
     """Names in which the file, or the naming, has levels that hold one thing alone."""
     whole = {short: name for name, short in drop_lone_levels(found).items()}
@@ -146,12 +153,28 @@ def _list_without_levels(
     for naming in namings:
         translated = translate_names(naming, names)
         short = drop_lone_levels(translated.values())
-        theirs = {name: whole.get(short[other], other) for name, other in translated.items()}
-        levels = set(list_dropped(found)) - set(list_dropped(translated.values()))
+        theirs = {
+            name: whole.get(short[other], prefix + other) for name, other in translated.items()
+        }
+        dropped = list_dropped(name.removeprefix(prefix) for name in found)
+        levels = set(dropped) - set(list_dropped(translated.values()))
         # A name that is missed must not be that of another tensor.
         if len(set(theirs.values())) == len(theirs):
-            candidates.append(RecognisedNaming(naming, "", theirs, tuple(sorted(levels))))
+            candidates.append(RecognisedNaming(naming, prefix, theirs, tuple(sorted(levels))))
     return candidates
+
+
+def _list_branches(found: Collection[str]) -> list[str]:
+    """`""`, `"net."`, as far as one part of the names has far more of them than the others."""
+    prefixes, rest = [""], [name.split(".") for name in found]
+    while rest:
+        counts = Counter(parts[0] for parts in rest if len(parts) > 1)
+        first, count = max(counts.items(), key=lambda each: each[1], default=("", 0))
+        if not count or count < FAR_MORE * (len(rest) - count):
+            break
+        prefixes.append(f"{prefixes[-1]}{first}.")
+        rest = [parts[1:] for parts in rest if parts[0] == first and len(parts) > 1]
+    return prefixes
 
 
 def list_prefixes(found: Collection[str]) -> list[str]:
