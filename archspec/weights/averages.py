@@ -58,9 +58,9 @@ def choose_weights(
     """
     groups = _group_by_prefix(held)
     plain = groups.pop("", {})
-    averages = {key: each for key, each in {**apart, **groups}.items() if each}
-    shown = " and ".join(repr(key[:60]) for key in list(averages)[:2])
-    most = max(map(len, averages.values()), default=0)
+    averages = [pair for pair in (*apart.items(), *groups.items()) if pair[1]]
+    shown = " and ".join(repr(key[:60]) for key, _ in averages[:2])
+    most = max((len(each) for _, each in averages), default=0)
     if not ema and (not averages or len(plain) * FAR_MORE > most):
         remark = f"the file's plain weights were taken; its EMA weights, {shown}, were not"
         return ChosenWeights(plain, remark if averages else "")
@@ -68,7 +68,7 @@ def choose_weights(
         raise NoAverages("has no EMA weights that could be taken")
     if len(averages) > 1:
         raise NoAverages(f"has several sets of EMA weights: {shown}")
-    ((key, found),) = averages.items()
+    ((key, found),) = averages
     taken, remark = _complete_statistics(_without_settings(found), plain)
     alone = "" if plain else " (it has no others)"
     return ChosenWeights(taken, f"the file's EMA weights, {shown}, were taken{alone}{remark}", key)
@@ -88,6 +88,8 @@ def _group_by_prefix(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tenso
 
 
 def _find_prefix(name: str, depth: int) -> str:
+    if not is_average(name):
+        return ""
     parts = name.split(".")[:-1][:depth]
     ends = [index for index, part in enumerate(parts, start=1) if is_average(part)]
     return ".".join(parts[: ends[0]]) if ends else ""
