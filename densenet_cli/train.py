@@ -97,7 +97,7 @@ def train(
         *override_by_flag("--lr", lr, "schedule.learning_rate"),
         *override_by_flag("--seed", seed, "seed"),
     ]
-    initial = weights_for(spec, init_from, pretrained, for_spec)
+    initial = weights_for(spec, init_from, pretrained, for_spec, dry_run=dry_run)
     plan = plan_run(
         spec,
         data_dir=data_dir,

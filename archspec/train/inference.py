@@ -54,6 +54,8 @@ class Trained:
     run: Run | None = None
     tensors: Mapping[str, Floats] | None = None
     """The checkpoint's, where it was read already."""
+    notes: tuple[str, ...] = ()
+    """Which weights of the checkpoint these are, and how they were made to fit."""
 
     def network(self) -> Any:
         """Return the network with its weights, in evaluation mode.
@@ -112,14 +114,17 @@ def open_trained(
     overrides: Sequence[Setting | Override] = (),
     recipe_overrides: Sequence[Override] = (),
     data_dir: Path | None = None,
+    ema: bool = False,
 ) -> Trained:
     """Return the trained network of a run directory, or of a spec with a checkpoint.
 
     Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are
-    prepared, and without data a grey network is taken for one of digits.
+    prepared, and without data a grey network is taken for one of digits. With `ema` it is that of
+    the checkpoint's moving averages of weights.
 
     Raises:
-        ArchspecError: S..., T004, R001, R002; R004, a spec without a checkpoint.
+        ArchspecError: S..., T004; R001..R003 and others of `convert_file`; R004, a spec without a
+            checkpoint.
     """
     if os.path.isdir(target):  # pathlib's own raises for a name that is too long
         run = open_run(Path(target))
@@ -127,7 +132,11 @@ def open_trained(
             message = f"--set {overrides[0]}: a run's network is fixed"
             raise SpecError.one("S011", message, target, "leave --set out")
         chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
-        return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
+        trained = Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
+        if ckpt is None and not ema:
+            return trained
+        found = convert_file(trained.checkpoint, run.spec, ema=ema)
+        return replace(trained, tensors=found.tensors, notes=found.adaptations)
     if target not in shipped() and not os.path.exists(os.path.expanduser(target)):
         message = f"there is no {target[:60]!r}, neither a run directory nor a spec"
         hint = hint_at_nearest(Path(target).stem) or "densenet list names the shipped specs"
@@ -136,14 +145,15 @@ def open_trained(
     if ckpt is None:
         cure = "--ckpt FILE or --pretrained, or name a run"
         raise ModelFileError.one("R004", f"{target} is a spec; it needs weights", "", cure)
-    found = convert_file(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
+    any_classes = not is_overridden(spec, ("head", "num_classes"))
+    found = convert_file(ckpt, spec, any_classes=any_classes, ema=ema)
     # All but the classifier must fit, so the file may have been trained for other classes.
     classes = _classes_of(found.tensors)
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
     chosen = load_recipe(recipe or _choose_recipe(spec, data_dir), recipe_overrides)
-    return Trained(spec, chosen, ckpt, tensors=found.tensors)
+    return Trained(spec, chosen, ckpt, tensors=found.tensors, notes=found.adaptations)
 
 
 def _classes_of(tensors: Mapping[str, Floats]) -> int:

@@ -23,14 +23,17 @@ class InitialWeights:
     note: str
 
 
-def read_initial_weights(file: Path, spec: Spec) -> InitialWeights:
+def read_initial_weights(file: Path, spec: Spec, ema: bool = False) -> InitialWeights:
     """Return the weights of a file, in any naming that `convert` knows, for the network of a spec.
+
+    With `ema` they are the file's moving averages of weights. Without, they are the plain ones, and
+    averages where there are no others; the note says which.
 
     Raises:
         ModelFileError: R001..R003, R010..R013; all but the classifier must fit. R110, weights
             that are no numbers.
     """
-    found = convert_file(file, spec, any_classes=True)
+    found = convert_file(file, spec, any_classes=True, ema=ema)
     shapes = {
         name: parameter.shape for name, parameter in list_parameters(build_graph(spec)).items()
     }
@@ -40,4 +43,5 @@ def read_initial_weights(file: Path, spec: Spec) -> InitialWeights:
     if fresh:
         theirs = found.tensors[fresh[0]].shape[0]
         head = f"a fresh classifier of {spec.head.num_classes} classes (the file has {theirs})"
-    return InitialWeights(kept, f"begins with {file} ({found.kind}, {found.naming}) and {head}")
+    note = f"begins with {file} ({found.kind}, {found.naming}) and {head}"
+    return InitialWeights(kept, "; ".join((note, *found.adaptations)))
