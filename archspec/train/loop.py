@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -19,13 +19,21 @@ from typing_extensions import Self
 from archspec.runtime import prepare
 from archspec.train import checkpoint
 from archspec.train.data.batches import epoch_indices, epoch_seed, held_out_indices, load_batches
-from archspec.train.data.inputs import check_classes, make_preprocess, open_splits, read_data_digest
+from archspec.train.data.inputs import (
+    check_classes,
+    find_data_change,
+    make_preprocess,
+    open_splits,
+)
 from archspec.train.data.source import Source, Splits
+from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluate import Accuracy, Meter, evaluate
+from archspec.train.pretrained import read_kept_weights
 from archspec.train.recipe.schedule import learning_rates
+from archspec.train.recovery import choose_judged
 from archspec.train.run_directory import Run
-from archspec.weights.formats.weight_files import read_tensors
+from archspec.train.stopping import StopRequest, take_stop_signals
 from archspec.weights.load_into import load_tensors
 from archspec.writers.mindspore.load import create_model
 
@@ -52,23 +60,30 @@ def fit(
     if splits is None:  # every rank lists the folders; one that opens each image is enough
         splits = open_splits(run, check=rank == 0 and not is_checked)
     trainer = _Trainer.start(run, rank, world, splits)
-    plan = trainer.plan()
-    for note in plan["notes"]:
-        # To this process's log; the event takes it to the screen.
-        print(note, flush=True)  # noqa: T201
-    report({"event": "start", **plan})
-    for epoch in range(trainer.epochs_done, run.recipe.epochs):
-        _run_epoch(trainer, epoch, report)
+    if rank == 0:  # the others need not look at every file of a large data set
+        plan = trainer.plan()
+        for note in plan["notes"]:
+            # To this process's log; the event takes it to the screen.
+            print(note, flush=True)  # noqa: T201
+        report({"event": "start", **plan})
+    with take_stop_signals() as stop:
+        trainer.stop = stop
+        for epoch in range(trainer.epochs_done, run.recipe.epochs):
+            _run_epoch(trainer, epoch, report)
+            trainer.leave_if_asked(at_once=True)
     # To this worker's log, where equal digests show that the workers stayed together.
     print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201
     # A barrier: rank 0 may still be writing what all read now.
     all_reduce_sum(np.zeros(1, np.float32))
-    checkpoint.restore(run.best, trainer.network.get_parameters())
+    judged = choose_judged(run)
+    if judged is not None:
+        checkpoint.restore(judged, trainer.network.get_parameters())
     part, source = "val", trainer.splits.val
     if trainer.splits.test:
         part, source = "test", trainer.splits.test
     accuracy = trainer.evaluate(source)
-    report({"event": "end", "part": part, **asdict(accuracy)})
+    name = judged.name if judged else None
+    report({"event": "end", "part": part, "checkpoint": name, **asdict(accuracy)})
     return accuracy
 
 
@@ -112,6 +127,8 @@ class _Trainer:
     rates: list[float]
     epochs_done: int
     best: float
+    stop: StopRequest = field(default_factory=StopRequest)
+    agreement: Agreement = field(default_factory=Agreement)
 
     @classmethod
     def start(cls, run: Run, rank: int, world: int, splits: Splits) -> Self:
@@ -125,8 +142,8 @@ class _Trainer:
         # The same on all workers, so that they begin with equal weights.
         ms.set_seed(recipe.seed)
         network = create_model(run.spec, initialisation=recipe.initialisation)
-        if run.initial.is_file():
-            load_tensors(network, read_tensors(run.initial))
+        if not run.last.is_file():
+            load_tensors(network, read_kept_weights(run))
         # Last, since it wraps cells: parameters are named and filled before.
         network = ms.amp.auto_mixed_precision(network, recipe.amp)
         steps = len(splits.train) // world // recipe.batch_size
@@ -159,7 +176,9 @@ class _Trainer:
 
         held = checkpoint.restore(self.run.last, self.state())
         self.epochs_done = int(held[checkpoint.EPOCH].asnumpy())
-        self.best = float(held[checkpoint.BEST].asnumpy())
+        # Where the best is gone, the next one takes its place, whatever it is worth.
+        is_kept = self.run.best.is_file()
+        self.best = float(held[checkpoint.BEST].asnumpy()) if is_kept else -1.0
         # Counted anew: where an image was taken away, an epoch may have other steps than it had.
         step = self.optimizer.global_step
         step.set_data(ms.Tensor(np.full(step.shape, self.epochs_done * self.steps), step.dtype))
@@ -181,9 +200,11 @@ class _Trainer:
 
     def notes(self) -> list[str]:
         """What the user should know of the data, each a line."""
-        is_changed = read_data_digest(self.run) not in (None, self.splits.digest)
-        changed = f"{self.splits.train.name}: the data set has changed since this run began"
-        return [*self.splits.notes, changed] if is_changed else [*self.splits.notes]
+        change = find_data_change(self.run, self.splits)
+        if not change:
+            return [*self.splits.notes]
+        said = f"{self.splits.train.name}: the data set has changed since this run began"
+        return [*self.splits.notes, f"{said}: {change}"]
 
     def train_epoch(self, epoch: int, report: Report) -> dict[str, float]:
         """Run one epoch and return its mean loss and accuracy over this device's images."""
@@ -194,6 +215,8 @@ class _Trainer:
         for number, (images, labels) in enumerate(self.batches_of(epoch), start=1):
             loss, right = self.step(Tensor(images), Tensor(labels))
             meter.add(loss, right, len(labels))
+            self.stop.wait_for_save()
+            self.leave_if_asked()
             if not meter.due(last=number == self.steps):
                 continue
             rate = self.rates[epoch * self.steps + number - 1]
@@ -207,6 +230,11 @@ class _Trainer:
                 }
             )
         return meter.totals(epoch + 1)
+
+    def leave_if_asked(self, *, at_once: bool = False) -> None:
+        """Leave the run, all devices at the same step, where one of them was told to."""
+        if any(self.agreement.ask(self.stop.is_set, at_once=at_once)):
+            raise self.stop.exception()
 
     def batches_of(self, epoch: int) -> Iterator[tuple[Any, Any]]:
         """This device's batches of an epoch."""
@@ -286,5 +314,7 @@ class _Trainer:
                 epoch=epoch + 1,
                 best=self.best,
             )
-        checkpoint.save(last, self.state(), epoch=epoch + 1, best=self.best)
+        checkpoint.save(
+            last, self.state(), epoch=epoch + 1, best=self.best, previous=self.run.previous
+        )
         checkpoint.prune(last, epoch + 1 - kept)
