@@ -19,7 +19,9 @@ from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluate import Accuracy
+from archspec.train.recovery import choose_judged
 from archspec.train.run_directory import Run
+from archspec.train.stopping import take_stop_signals
 from archspec.train.trainer import Event, Report, Trainer
 
 
@@ -47,15 +49,18 @@ def fit(
     if splits is None:  # every rank lists the folders; one that opens each image is enough
         splits = open_splits(run, check=rank == 0 and not is_checked)
     trainer = Trainer.start(run, rank, world, splits, callbacks)
-    plan = trainer.plan()
-    for note in plan["notes"]:
-        # To this process's log; the event takes it to the screen.
-        print(note, flush=True)  # noqa: T201
-    report({"event": "start", **plan})
+    if rank == 0:  # the others need not look at every file of a large data set
+        plan = trainer.plan()
+        for note in plan["notes"]:
+            # To this process's log; the event takes it to the screen.
+            print(note, flush=True)  # noqa: T201
+        report({"event": "start", **plan})
     for callback in callbacks:
         callback.on_train_begin(trainer)
-    while not trainer.is_over:
-        _run_epoch(trainer, report)
+    with take_stop_signals() as trainer.signals:
+        while not trainer.is_over:
+            _run_epoch(trainer, report)
+            trainer.leave_if_told()
     # To this worker's log, where equal digests show that the workers stayed together.
     print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201
     return _judge(trainer, report)
@@ -89,13 +94,17 @@ def _judge(trainer: Trainer, report: Report) -> Accuracy:
     """Judge the best checkpoint by images that chose nothing, where there are such."""
     # A barrier: rank 0 may still be writing what all read now.
     all_reduce_sum(np.zeros(1, np.float32))
-    checkpoint.restore(trainer.run.best, trainer.network.get_parameters())
+    judged = choose_judged(trainer.run)
+    if judged is not None:
+        checkpoint.restore(judged, trainer.network.get_parameters())
     part, source = "val", trainer.splits.val
     if trainer.splits.test:
         part, source = "test", trainer.splits.test
     accuracy = trainer.evaluate(source)
-    ended = {"ends_by": trainer.ends_by} if trainer.ends_by else {}
-    report({"event": "end", "part": part, **ended, **asdict(accuracy)})
+    ended = {"part": part, "checkpoint": judged.name if judged else None}
+    if trainer.ends_by:
+        ended["ends_by"] = trainer.ends_by
+    report({"event": "end", **ended, **asdict(accuracy)})
     for callback in trainer.callbacks:
         callback.on_train_end(trainer, asdict(accuracy))
     return accuracy

@@ -80,7 +80,9 @@ class Display:
 
     def show(self, event: Event) -> None:
         """Show one event."""
-        if event["event"] == "start":
+        if event["event"] == "note":
+            self.console.out(event["text"], highlight=False)
+        elif event["event"] == "start":
             self._show_start(event)
         elif event["event"] == "step":
             self._show_step(event)

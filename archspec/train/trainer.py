@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,21 +24,22 @@ from archspec.train.callbacks import Callback
 from archspec.train.data.batches import load_batches
 from archspec.train.data.inputs import (
     check_classes,
+    find_data_change,
     list_samples,
     load_epoch,
     make_preprocess,
-    read_data_digest,
 )
 from archspec.train.data.sampling import find_image, held_out_indices
 from archspec.train.data.source import Source, Splits
 from archspec.train.distributed import moving_statistics
-from archspec.train.distributed.worker_group import all_reduce_sum
+from archspec.train.distributed.agreement import Agreement
 from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.position import Position, best_epochs, epochs_without_progress
+from archspec.train.pretrained import read_kept_weights
 from archspec.train.recipe.keeping import seconds_of
 from archspec.train.recipe.schedule import learning_rates
 from archspec.train.run_directory import Run
-from archspec.weights.formats.weight_files import read_tensors
+from archspec.train.stopping import StopRequest
 from archspec.weights.load_into import load_tensors
 from archspec.writers.mindspore.load import create_model
 
@@ -49,6 +50,14 @@ EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_r
 """Why a run ends before its last epoch."""
 NAMED_FILES = 4
 """Of a batch whose loss is no number."""
+
+
+class Requests(NamedTuple):
+    """What is asked for after a step: a checkpoint, the end of the run, to leave it for now."""
+
+    to_save: bool
+    to_end: bool
+    to_leave: bool
 
 
 @dataclass
@@ -65,6 +74,8 @@ class Trainer:
     rates: list[float]
     position: Position = field(default_factory=Position)
     callbacks: Sequence[Callback] = ()
+    signals: StopRequest = field(default_factory=StopRequest)
+    _agreement: Agreement = field(default_factory=Agreement)
     _ends_by: str = ""
     _began: float = field(default_factory=time.monotonic)
     _saved: float = field(default_factory=time.monotonic)
@@ -89,8 +100,8 @@ class Trainer:
         # The same on all workers, so that they begin with equal weights.
         ms.set_seed(recipe.seed)
         network = create_model(run.spec, initialisation=recipe.initialisation)
-        if run.initial.is_file():
-            load_tensors(network, read_tensors(run.initial))
+        if not run.last.is_file():
+            load_tensors(network, read_kept_weights(run))
         # Last, since it wraps cells: parameters are named and filled before.
         network = ms.amp.auto_mixed_precision(network, recipe.amp)
         steps = len(splits.train) // world // recipe.batch_size
@@ -126,8 +137,11 @@ class Trainer:
             return
         held = checkpoint.restore(self.run.last, self.state())
         position = Position.of(held)
+        # Where the best is gone, the next one takes its place, whatever it is worth.
+        best = position.best if self.run.best.is_file() else -math.inf
         # Where an image was taken away, an epoch may have other steps than it had.
-        self.position = replace(position, batches=min(position.batches, self.steps))
+        batches = min(position.batches, self.steps)
+        self.position = replace(position, batches=batches, best=best)
         self._began -= position.seconds
         budget = self.run.recipe.time_budget
         if budget is not None and position.seconds >= seconds_of(budget):
@@ -180,7 +194,8 @@ class Trainer:
         self._saved = time.monotonic()
         self.position = replace(self.position, seconds=self._saved - self._began)
         if self.rank == 0:
-            checkpoint.save(path, parameters or self.state(), self.position)
+            previous = self.run.previous if path == self.run.last else None
+            checkpoint.save(path, parameters or self.state(), self.position, previous=previous)
 
     def _score(self, held_out: Accuracy) -> float:
         by = self.run.recipe.keep.by
@@ -207,12 +222,15 @@ class Trainer:
             self.position = replace(self.position, batches=number)
             for callback in self.callbacks:
                 callback.on_step_end(self, loss)
-            ends, saves = self._look_around(number)
-            if meter.due(last=number == self.steps or ends or saves):
+            self.signals.wait_for_save()
+            asked = self._look_around(number)
+            if meter.due(last=number == self.steps or asked.to_save):
                 self._report_steps(meter, report)
-            if saves or ends:
+            if asked.to_save:
                 self.save_within_epoch(meter.sums)
-            if ends:
+            if asked.to_leave:
+                raise self.signals.exception()
+            if asked.to_end:
                 return None
         return meter.totals()
 
@@ -228,22 +246,28 @@ class Trainer:
             first_batch=self.position.batches,
         )
 
-    def _look_around(self, number: int) -> tuple[bool, bool]:
-        """Whether the run ends after this step, and whether a checkpoint is due."""
+    def _look_around(self, number: int) -> Requests:
+        """What is asked for after a step, of all devices alike."""
         recipe, now = self.run.recipe, time.monotonic()
         budget, every = recipe.time_budget, recipe.save_every
         is_late = budget is not None and now - self._began >= seconds_of(budget)
         is_due = isinstance(every, str) and now - self._saved >= seconds_of(every)
-        seen = np.array([self._is_asked_to_stop, is_late, is_due], np.float32)
-        if self.world > 1:
-            # Clocks differ: what one device sees, all do, at steps that all of them reach.
-            seen = all_reduce_sum(seen) if number % recipe.log_every == 0 else np.zeros_like(seen)
-        asked, late, due = (bool(value) for value in seen)
+        # Clocks and signals are each device's own.
+        told, asked, late, due = self._agreement.ask(
+            self.signals.is_set, self._is_asked_to_stop, is_late, is_due
+        )
         if asked or late:
             self._ends_by = TIME_BUDGET if late else ON_REQUEST
         is_counted = isinstance(every, int) and number % every == 0
-        # The end of an epoch writes one anyway.
-        return asked or late, (due or is_counted) and number < self.steps
+        # The end of an epoch writes a checkpoint anyway.
+        is_due = (due or is_counted) and number < self.steps
+        ends = asked or late
+        return Requests(to_save=told or ends or is_due, to_end=ends, to_leave=told)
+
+    def leave_if_told(self) -> None:
+        """Leave the run between epochs, all devices alike, where a signal reached one of them."""
+        if any(self._agreement.ask(self.signals.is_set, at_once=True)):
+            raise self.signals.exception()
 
     def _report_steps(self, meter: Meter, report: Report) -> None:
         number, epoch = self.position.batches, self.position.epoch
@@ -331,9 +355,11 @@ class Trainer:
 
     def notes(self) -> list[str]:
         """What the user should know of the data, each a line."""
-        is_changed = read_data_digest(self.run) not in (None, self.splits.digest)
-        changed = f"{self.splits.train.name}: the data set has changed since this run began"
-        return [*self.splits.notes, changed] if is_changed else [*self.splits.notes]
+        change = find_data_change(self.run, self.splits)
+        if not change:
+            return [*self.splits.notes]
+        said = f"{self.splits.train.name}: the data set has changed since this run began"
+        return [*self.splits.notes, f"{said}: {change}"]
 
     def digest(self) -> str:
         """Return a digest of all parameters, equal on every device as long as training is sound."""

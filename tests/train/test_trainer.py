@@ -135,7 +135,8 @@ def test_a_run_without_progress_ends_early_and_keeps_the_best_epochs(tmp_path):
     losses = {event["epoch"]: event["val_loss"] for event in epochs}
     best = sorted(losses, key=losses.get)[:2]
     names = {path.name for path in run.last.parent.iterdir()}
-    assert names == {"last.ckpt", "best.ckpt", *(f"epoch-{number:04d}.ckpt" for number in best)}
+    kept = {f"epoch-{number:04d}.ckpt" for number in best}
+    assert names == {"last.ckpt", "previous.ckpt", "best.ckpt", *kept}
     told = ["train begins"]
     for number in (1, 2, 3):
         told += [f"epoch {number} begins", *["step"] * STEPS, f"epoch {number} ends: True"]

@@ -197,6 +197,14 @@ def read_data_digest(run: Run) -> str | None:
         return None
 
 
+def find_data_change(run: Run, splits: Splits) -> str:
+    """Return in words how a data set differs from the one that the run was last trained on,
+    "" where it does not.
+    """
+    known = read_data_digest(run)
+    return "" if known is None else splits.find_change(known)
+
+
 def check_classes(source: Source, classes: tuple[str, ...]) -> None:
     """Raise DataError (D009) where the images' classes are not those
     that the network was made for.
