@@ -153,8 +153,10 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 64 KiB, all but 8 of them taken."""
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB of its own: room for a run's small files
+    and less than two epochs' checkpoints.
+    """
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root can mount a small file system")
     disk = tmp_path / "disk"
@@ -163,6 +165,12 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
-    (disk / "others").write_bytes(bytes(56 * 1024))
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture
+def full_disk(small_disk: Path) -> Path:
+    """Return a file system of 64 KB, all but 8 of them taken."""
+    (small_disk / "others").write_bytes(bytes(56 * 1024))
+    return small_disk
