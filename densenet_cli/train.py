@@ -220,8 +220,10 @@ def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
     """
     from archspec.train.run_directory import discard_run
 
-    if is_new and isinstance(error, EnvironmentFault) and not run.metrics.exists():
+    codes = {diagnostic.code for diagnostic in error.diagnostics}
+    has_begun = not is_new or (run.metrics.exists() and run.metrics.stat().st_size > 0)
+    if not has_begun and (isinstance(error, EnvironmentFault) or "T002" in codes):
         discard_run(run)
-    elif not NO_CURE & {diagnostic.code for diagnostic in error.diagnostics}:
+    elif not NO_CURE & codes:
         command = f"densenet train --resume {shlex.quote(str(run.path))}"
         typer.echo(f"Stopped. After mending what follows, go on with: {command}", err=True)

@@ -195,6 +195,16 @@ def test_a_start_that_the_machine_does_not_allow_leaves_nothing(devices, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_a_disk_without_room_for_the_first_event_is_one_error_and_nothing_is_left(full_disk):
+    """The folder itself found its place."""
+    (full_disk / "others").write_bytes(bytes(36 * 1024))
+    given = (*TINY, "--epochs", 1, "--out", full_disk / "run")
+    lines = refused(densenet("train", *given), "T002 cannot be written: No space left on device")
+    assert lines.count("\n") == 1
+    assert [path.name for path in full_disk.iterdir()] == ["others"]
+
+
 # ---- the same run
 
 

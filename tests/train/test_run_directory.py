@@ -3,13 +3,8 @@ resume and validate a run, or says what it lacks.
 """
 
 import json
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,22 +74,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     found = fault(lambda: make(tmp_path / "file" / "run"))
     assert (found.code, found.where) == ("T002", str(tmp_path / "file" / "run"))
-
-
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 64 KiB, all but 8 of them taken."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount a small file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
-    (disk / "others").write_bytes(bytes(56 * 1024))
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 LARGE = {"weight": np.ones((40, 40, 40), np.float32)}
