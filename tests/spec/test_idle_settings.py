@@ -71,6 +71,15 @@ def test_what_a_parent_says_is_not_refused(tmp_path: Path) -> None:
     assert load_spec("peleenet", ["layer=basic", "blocks=[{layers: 2}]", "transitions=null"])
 
 
+def test_what_a_child_says_beside_its_parents_layers_is_refused(tmp_path: Path) -> None:
+    """At its own line; beside what is typed it may stand, as a parent's."""
+    written(tmp_path, BASE + PLAIN, "parent.yaml")
+    child = written(tmp_path, "extends: parent.yaml\ndrop_rate: 0.1\n")
+    [fault] = faults(child)
+    assert fault.startswith(f"{child}:2:12 S006 drop_rate (=0.1) does nothing: no dropout")
+    assert load_spec(child, ["growth_rate=8"]).drop_rate == 0.1
+
+
 def test_a_spec_without_idle_settings_says_all(tmp_path: Path) -> None:
     """Nothing of a shipped one is left out."""
     for name in shipped():
