@@ -24,7 +24,7 @@ from archspec.compare.equal_operators import merge_equal_ops, split_merged_ops
 from archspec.compare.folded_norms import FoldedNorm, find_folded_norms, unfold_norms
 from archspec.compare.match import BlockComparison, Match, compare_blocks, find_surplus_layers
 from archspec.compare.missing_connections import describe_connection_faults
-from archspec.compare.pixels import as_it_is_read, drop_pools_of_one_pixel, have_alike_outputs
+from archspec.compare.pixels import as_it_is_read, have_alike_outputs, simplify_pools
 from archspec.compare.simplify import written_alike
 from archspec.compare.sliced_concats import resolve_slices_as_in
 from archspec.compare.weight_names import find_other_names, note_nameless
@@ -143,13 +143,13 @@ def compare(
     as_written = _compare_as(spec_graph, plain, found, request)
     if as_written.is_equal or not have_alike_outputs(spec_graph, found):
         return as_written
-    ours, theirs = drop_pools_of_one_pixel(plain), drop_pools_of_one_pixel(found)
+    ours, theirs = simplify_pools(plain), simplify_pools(found)
     if ours is plain and theirs is found:
         return as_written
     # Of another network, with a map of one pixel where the spec's is larger or the other way round,
     # the pools that were dropped would be said to be missing.
-    without_pools = _compare_as(spec_graph, ours, theirs, request)
-    return min(as_written, without_pools, key=_count_faults)
+    simplified = _compare_as(spec_graph, ours, theirs, request)
+    return min(as_written, simplified, key=_count_faults)
 
 
 def _count_faults(comparison: Comparison) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Ways to write one function that the number of pixels makes the same.
 
-a max_pool of 7 x 7 pixels over a map of 7 x 7    is the maximum of the whole map
+a pool of 7 x 7 pixels over a map of 7 x 7        is the maximum, or the mean, of the whole map
 a global_pool over a map of one pixel             is that pixel
 conv, relu, global_pool where there is one pixel  is global_pool, dense, relu
 """
@@ -71,20 +71,22 @@ def _makes_vector(op: Op) -> bool:
     return op.kind in GLOBAL_POOLS and not op.attrs.get("keep")
 
 
-def drop_pools_of_one_pixel(graph: Graph) -> Graph:
-    """Return a graph, a spec's or a file's, without pools that give the one pixel they read.
+def simplify_pools(graph: Graph) -> Graph:
+    """Return a graph, a spec's or a file's, without pools that give the one pixel they read,
+    and with the mean over a window that is the whole map as a global pool.
 
-    Exporters leave them out. Those that make a vector of it are dropped too, so of two graphs that
-    are equal then the outputs may still be a vector and a map: see `have_alike_outputs`.
+    Exporters leave the former out. Those that make a vector of it are dropped too, so of two graphs
+    that are equal then the outputs may still be a vector and a map: see `have_alike_outputs`.
     """
     shapes, _ = infer_shapes(graph)
+    ops = {name: _mean_of_whole_map(op, shapes) for name, op in graph.ops.items()}
     idle = [op for op in graph.ops.values() if _gives_its_pixel(op, shapes)]
-    if not idle:
+    if not idle and ops == graph.ops:
         return graph
-    ops, passed = dict(graph.ops), dict[str, str]()
+    passed: dict[str, str] = {}
     for op in idle:
         if _makes_vector(op):
-            ops |= {made.name: made for made in _as_vectors(graph, shapes, op)}
+            ops |= {made.name: made for made in _as_vectors(graph, ops, shapes, op)}
     for op in idle:
         if op.name in graph.outputs:
             # What the network gives stays where it is, and does nothing.
@@ -93,6 +95,14 @@ def drop_pools_of_one_pixel(graph: Graph) -> Graph:
             passed[op.name] = passed.get(op.inputs[0], op.inputs[0])
             del ops[op.name]
     return replace(graph, ops={name: reroute(op, passed) for name, op in ops.items()})
+
+
+def _mean_of_whole_map(op: Op, shapes: Shapes) -> Op:
+    if op.kind != "avg_pool" or op.attrs["padding"]:
+        return op
+    if shapes.get(op.inputs[0], ())[1:] != (op.attrs["kernel"],) * 2:
+        return op
+    return replace(op, kind="global_avg_pool", attrs={"keep": True})
 
 
 def _reads_pixel(op: Op, shapes: Shapes) -> bool:
@@ -106,12 +116,12 @@ def _gives_its_pixel(op: Op, shapes: Shapes) -> bool:
     return op.name in shapes and shapes[op.name][1:] in (PIXEL, ())
 
 
-def _as_vectors(graph: Graph, shapes: Shapes, pool: Op) -> Iterator[Op]:
+def _as_vectors(graph: Graph, ops: Mapping[str, Op], shapes: Shapes, pool: Op) -> Iterator[Op]:
     """What leads to a pool that makes a vector of one pixel, as it is behind that pool.
 
     Readers have it so: what a file flattens, they follow back to where its pixels ended.
     """
-    op = graph.ops[pool.inputs[0]]
+    op = ops[pool.inputs[0]]
     while len(op.inputs) == 1 and graph.digraph.out_degree(op.name) == 1:
         if not _reads_pixel(op, shapes):
             if op.kind in GLOBAL_POOLS:
@@ -120,4 +130,4 @@ def _as_vectors(graph: Graph, shapes: Shapes, pool: Op) -> Iterator[Op]:
         attrs = dense_attrs(op.attrs) if op.kind == "conv" else None
         if attrs is not None:
             yield replace(op, kind="dense", attrs=attrs)
-        op = graph.ops[op.inputs[0]]
+        op = ops[op.inputs[0]]

@@ -124,6 +124,25 @@ def test_a_window_over_one_pixel_may_be_left_out_where_it_gives_it(
     assert compare(plain, nameless(spec)).is_equal == is_idle
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "is_whole"),
+    [(8, 8, 0, True), (8, 1, 0, True), (7, 7, 0, False), (8, 8, 1, False)],
+)
+def test_a_mean_over_a_window_that_is_the_whole_map_is_a_global_pool(
+    kernel: int, stride: int, padding: int, is_whole: bool
+) -> None:
+    """As a gate has it that pools by the size of what it reads."""
+    spec = spec_over(8, OF_ANY_MAP["a squeeze-and-excitation"])
+    window = {"kernel": kernel, "stride": stride, "padding": padding}
+    file = spec
+    for op in spec.ops.values():
+        if op.kind in GLOBAL_POOLS and op.attrs.get("keep"):
+            file = file.with_op(replace(op, kind="avg_pool", attrs=window))
+    assert compare(spec, nameless(file)).is_equal == is_whole
+    assert compare(file, nameless(spec)).is_equal == is_whole
+    assert compare(file, nameless(file)).is_equal
+
+
 # ---- files
 
 
@@ -205,7 +224,10 @@ def test_a_pool_of_larger_maps_may_keep_its_pixel_or_not() -> None:
         dense = {"dense": {"width": 8, **settings}}
         return spec_over(2, {"head": [*NORMED, VECTOR, dense, "activation", "dense"]})
 
-    assert lines(compare(spec, nameless(read_as(bias=False)))) == []
+    whole = {"avg_pool": {"kernel": 2, "stride": 2}}
+    window = spec_over(2, {"head": [*NORMED, whole, POINT, "activation", VECTOR, "dense"]})
+    for each in (spec, window):
+        assert lines(compare(each, nameless(read_as(bias=False)))) == []
     biased = compare(spec, nameless(read_as()))
     assert lines(biased) == ["conv has bias True, the spec says False"]
 
