@@ -18,6 +18,7 @@ from archspec.errors import Diagnostic, Place, SpecError
 from archspec.settings import Path
 from archspec.spec.catalogue import hint_at_nearest, locate, specs_folder
 from archspec.spec.identity import drop_stale_words, walk_leaves
+from archspec.spec.idle_settings import find_idle_settings
 from archspec.spec.model import Spec
 from archspec.spec.reading.dependent_settings import drop_meaningless
 from archspec.spec.reading.document import Document, drop_key, merge, set_path, shorten_value
@@ -70,7 +71,11 @@ def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
     Raises:
         SpecError: every fault found, each with its place.
     """
-    return load_model(Spec, str(name), overrides, kind="spec")
+    spec = load_model(Spec, str(name), overrides, kind="spec")
+    faults = sort_by_place(find_idle_settings(spec), spec.written().values())
+    if faults:
+        raise SpecError(faults)
+    return spec
 
 
 def spec_of(spec: str | FilePath | Spec, overrides: Overrides = ()) -> Spec:

@@ -364,6 +364,8 @@ def test_every_fault_of_a_folder_is_reported_at_once(tmp_path):
         f"{tmp_path / 'train'} D004 lacks the class 'only_val' of {tmp_path / 'val'}",
     }
     assert len(found) == len(expected)
+    damaged = [fault for fault in found if " D005 " in fault]
+    assert all(fault.endswith(" (copy it anew, or leave it out)") for fault in damaged)
     assert {
         start for start in expected if any(fault.startswith(start) for fault in found)
     } == expected
