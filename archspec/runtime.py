@@ -134,6 +134,24 @@ def exception_of(number: int) -> BaseException:
 
 
 @contextmanager
+def signals_taken_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have a handler take SIGINT, SIGTERM and SIGHUP until the block ends; see `take_signals`.
+
+    Nothing is changed in another thread than the main one, which alone may set handlers.
+    """
+    former = {}
+    if threading.current_thread() is threading.main_thread():
+        former = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+        take_signals(handler)
+    try:
+        yield
+    finally:
+        for number, before in former.items():
+            if before is not None:  # no handler of Python's, which was left alone
+                signal.signal(number, before)
+
+
+@contextmanager
 def collect_signals() -> Iterator[list[int]]:
     """Yield a list to which SIGINT, SIGTERM and SIGHUP are added instead of doing what they did."""
     noted: list[int] = []
@@ -141,20 +159,8 @@ def collect_signals() -> Iterator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         noted.append(number)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield noted  # only the main thread may set handlers
-        return
-    former = {}
-    for number in ENDING_SIGNALS:
-        handler = signal.getsignal(number)
-        # nohup has SIGHUP ignored, and whoever ran it means it; None is no handler of Python's.
-        if handler not in (None, signal.SIG_IGN):
-            former[number] = signal.signal(number, note)
-    try:
+    with signals_taken_by(note):
         yield noted
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

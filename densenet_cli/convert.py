@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from archspec.spec.connectivity import Order
-from densenet_cli.options import Overrides, complete_spec, console, quiet_screen
+from densenet_cli.options import Ema, Overrides, complete_spec, console, quiet_screen
 
 if TYPE_CHECKING:
     from archspec.weights.convert import Conversion
@@ -57,12 +57,13 @@ def convert(
             "gives it is taken."
         ),
     ] = None,
+    ema: Ema = False,
     force: Annotated[
         bool, typer.Option("--force", help="Take weights that are NaN, infinite or impossible too.")
     ] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Take over weights from MindCV, torchvision, timm or your own training;
+    """Take over weights from MindCV, torchvision, timm, MONAI or your own training;
     or write ours in their names.
 
     Example: densenet convert
@@ -90,6 +91,7 @@ def convert(
             force=force,
             order=order,
             like=like,
+            ema=ema,
         )
     for line in _describe(file, converted, suggest):
         console.print(line, markup=False)

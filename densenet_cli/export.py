@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from archspec.errors import ArchspecError
-from densenet_cli.options import Checkpoint, Overrides, Pretrained, Target, console, quiet_screen
+from densenet_cli.options import (
+    Checkpoint,
+    Ema,
+    Overrides,
+    Pretrained,
+    Target,
+    console,
+    print_notes,
+    quiet_screen,
+)
 from densenet_cli.weights import weights_for
 
 
@@ -17,6 +26,7 @@ def export(
     target: Target,
     ckpt: Checkpoint = None,
     pretrained: Pretrained = False,
+    ema: Ema = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file (default: NAME.mindir).")
     ] = None,
@@ -39,8 +49,9 @@ def export(
         raise ArchspecError.one("W001", f"--output must end in .{file_format}", str(output))
     ckpt = weights_for(target, ckpt, pretrained, overrides or ())
     with quiet_screen():
-        trained = open_trained(target, ckpt=ckpt, overrides=overrides or ())
+        trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
         file = output or Path(f"{trained.spec.name}.{file_format}")
         size = trained.spec.input
         export_mindir(trained.network(), (size.channels, size.height, size.width), file, batch_size)
+    print_notes(trained.notes)
     console.out(f"wrote {file}\nNext: densenet certify {shlex.join([str(file), target])}")

@@ -50,6 +50,10 @@ Checkpoint = Annotated[
         "--ckpt", help="A .ckpt, .safetensors or .pth, in any names that `convert` knows."
     ),
 ]
+Ema = Annotated[
+    bool,
+    typer.Option("--ema", help="Take the file's moving averages of weights (EMA), not the plain."),
+]
 Certify = Annotated[
     bool,
     typer.Option(
@@ -80,6 +84,12 @@ def quiet_screen(log: Path = Path(os.devnull)) -> AbstractContextManager[Console
     or nowhere where there is no run.
     """
     return divert_output(log)
+
+
+def print_notes(notes: Sequence[str], as_json: bool = False) -> None:
+    """Print notes, on stderr where what stands on stdout is for a program."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=as_json)
 
 
 def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], list[Override]]:

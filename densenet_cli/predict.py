@@ -10,6 +10,7 @@ import typer
 
 from densenet_cli.options import (
     Checkpoint,
+    Ema,
     Mean,
     Overrides,
     Pretrained,
@@ -17,6 +18,7 @@ from densenet_cli.options import (
     Target,
     console,
     override_by_channels,
+    print_notes,
     quiet_screen,
     split_overrides,
 )
@@ -28,6 +30,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     ckpt: Checkpoint = None,
     pretrained: Pretrained = False,
+    ema: Ema = False,
     recipe: Annotated[str | None, typer.Option(help="Whose mean, std and crop to use.")] = None,
     mean: Mean = None,
     std: Std = None,
@@ -50,9 +53,15 @@ def predict(
     ckpt = weights_for(target, ckpt, pretrained, for_spec)
     with quiet_screen():
         trained = open_trained(
-            target, ckpt=ckpt, recipe=recipe, overrides=for_spec, recipe_overrides=for_recipe
+            target,
+            ckpt=ckpt,
+            recipe=recipe,
+            overrides=for_spec,
+            recipe_overrides=for_recipe,
+            ema=ema,
         )
         guesses = predict_images(trained, images)
+    print_notes(trained.notes, as_json)
     if as_json:
         found = []
         for image, best in zip(images, guesses, strict=True):

@@ -26,8 +26,9 @@ from densenet_cli.options import (
 from densenet_cli.weights import weights_for
 
 Text = str | None
-NO_CURE = {"T006"}
-"""Faults that a run, whose spec and recipe are fixed, meets again when it goes on."""
+NO_CURE = {"T006", "T016", "T017", "T018"}
+"""Faults that a run, whose spec and recipe are fixed, meets again when it goes on,
+or that say themselves how it can."""
 
 
 def train(
@@ -61,6 +62,9 @@ def train(
     ] = None,
     pretrained: Pretrained = False,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="With --resume: take edited files as they are.")
+    ] = False,
     certify: Certify = True,
     overrides: Overrides = None,
     dry_run: Annotated[
@@ -84,8 +88,12 @@ def train(
         run, splits = open_run(resume), None
         if data_dir is not None:
             run, splits = relocate(run, data_dir)
+        if accept_changes:
+            run = _accept_changes(run, splits, certify)
         _train(run, splits, is_new=False)
         return
+    if accept_changes:
+        raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
     for_spec, for_recipe = split_overrides(overrides)
     for_spec += override_by_flag("--image-size", image_size, "input.height", "input.width")
     for_spec += override_by_flag("--num-classes", num_classes, "head.num_classes")
@@ -97,7 +105,7 @@ def train(
         *override_by_flag("--lr", lr, "schedule.learning_rate"),
         *override_by_flag("--seed", seed, "seed"),
     ]
-    initial = weights_for(spec, init_from, pretrained, for_spec)
+    initial = weights_for(spec, init_from, pretrained, for_spec, dry_run=dry_run)
     plan = plan_run(
         spec,
         data_dir=data_dir,
@@ -148,16 +156,31 @@ def _show_launch(plan: Any, out: Path | None) -> None:
 def _refuse_others(context: typer.Context) -> None:
     """A run is resumed as it was started; a flag that changed nothing would mislead.
 
-    Its data may have moved.
+    Its data may have moved, and its files been edited.
     """
     given = []
     for option in context.command.params:
         if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):
             given.append(option)
-    others = [option.opts[0] for option in given if option.name not in ("resume", "data_dir")]
+    allowed = {"resume", "data_dir", "accept_changes"}
+    if any(option.name == "accept_changes" for option in given):
+        allowed.add("certify")
+    others = [option.opts[0] for option in given if option.name not in allowed]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
         raise typer.BadParameter(rule, param_hint="--resume")
+
+
+def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
+    from archspec.certify.built_network import summarize_certificate
+    from archspec.train.acceptance import accept_changes
+
+    with quiet_screen(run.log) as screen, screen.status("certifying what MindSpore compiles"):
+        accepted = accept_changes(run, splits, certify=certify)
+    console.out("the run goes on with spec.yaml and recipe.yaml as they are now")
+    if certify:
+        console.out(summarize_certificate(json.loads(accepted.certificate.read_text("utf-8"))))
+    return accepted
 
 
 def _train(run: Any, splits: Any, *, is_new: bool) -> None:
@@ -179,8 +202,16 @@ def _train(run: Any, splits: Any, *, is_new: bool) -> None:
     if last["part"] == "test":
         part = "images that played no part in training or choosing"
     share = f"{last['top1']:.2%} of {last['images']} {part}"
-    console.out(f"The best checkpoint is right on {share}. Run: {run.path}")
+    console.out(f"{_name_judged(last['checkpoint'])} is right on {share}. Run: {run.path}")
     console.out(f"Next: densenet validate {path}")
+
+
+def _name_judged(checkpoint: str | None) -> str:
+    if checkpoint == "best.ckpt":
+        return "The best checkpoint"
+    if checkpoint is None:
+        return "No checkpoint is left whole. The network as it was trained"
+    return f"best.ckpt is gone or damaged. {checkpoint}"
 
 
 def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
@@ -189,8 +220,10 @@ def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
     """
     from archspec.train.run_directory import discard_run
 
-    if is_new and isinstance(error, EnvironmentFault) and not run.metrics.exists():
+    codes = {diagnostic.code for diagnostic in error.diagnostics}
+    has_begun = not is_new or (run.metrics.exists() and run.metrics.stat().st_size > 0)
+    if not has_begun and (isinstance(error, EnvironmentFault) or "T002" in codes):
         discard_run(run)
-    elif not NO_CURE & {diagnostic.code for diagnostic in error.diagnostics}:
+    elif not NO_CURE & codes:
         command = f"densenet train --resume {shlex.quote(str(run.path))}"
         typer.echo(f"Stopped. After mending what follows, go on with: {command}", err=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from densenet_cli.options import (
     Checkpoint,
     DataDir,
+    Ema,
     Mean,
     Overrides,
     Pretrained,
@@ -19,6 +20,7 @@ from densenet_cli.options import (
     Target,
     console,
     override_by_channels,
+    print_notes,
     quiet_screen,
     split_overrides,
 )
@@ -29,6 +31,7 @@ def validate(
     target: Target,
     ckpt: Checkpoint = None,
     pretrained: Pretrained = False,
+    ema: Ema = False,
     data_dir: DataDir = None,
     recipe: Annotated[str | None, typer.Option(help="Whose mean, std and crop to use.")] = None,
     mean: Mean = None,
@@ -60,11 +63,13 @@ def validate(
             overrides=for_spec,
             recipe_overrides=for_recipe,
             data_dir=data_dir,
+            ema=ema,
         )
         source = trained.held_out(data_dir)
         if not as_json:
             screen.out("\n".join((*source.notes, _describe(trained, source))), highlight=False)
         accuracy = validate_trained(trained, source, batch_size)
+    print_notes(trained.notes, as_json)
     if as_json:
         typer.echo(json.dumps(asdict(accuracy)))
         return

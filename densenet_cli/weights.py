@@ -115,8 +115,12 @@ def weights_for(
     pretrained: bool,
     overrides: Overrides = (),
     screen: Console = console,
+    *,
+    dry_run: bool = False,
 ) -> Path | None:
     """Return the file of weights that --ckpt or --pretrained mean, None for neither.
+
+    In a dry run nothing is downloaded: it is said what would be, and None is returned.
 
     Raises:
         SpecError: the spec or its overrides are wrong.
@@ -129,9 +133,24 @@ def weights_for(
             "--pretrained is one file of weights, --ckpt or --init-from another: give one of them"
         )
     from archspec.spec.load import load_spec
-    from archspec.weights.published import find_published_for
+    from archspec.weights.published_networks import find_published_for
 
-    return published_weights(find_published_for(load_spec(target, overrides)), screen)
+    name = find_published_for(load_spec(target, overrides))
+    if dry_run and _say_download(name):
+        return None
+    return published_weights(name, screen)
+
+
+def _say_download(name: str) -> bool:
+    """Say which file would be downloaded; False where it is in the cache folder."""
+    from archspec.weights.published import find_cached_file
+    from archspec.weights.published_networks import estimate_bytes
+
+    file = find_cached_file(name)
+    if not file.is_file():
+        size = f"about {estimate_bytes(name) / 1e6:.0f} MB"
+        typer.echo(f"would download {file.name} ({size}) into {file.parent}", err=True)
+    return not file.is_file()
 
 
 class _Bar:

@@ -24,7 +24,8 @@ from archspec.compare.equal_operators import merge_equal_ops, split_merged_ops
 from archspec.compare.folded_norms import FoldedNorm, find_folded_norms, unfold_norms
 from archspec.compare.match import BlockComparison, Match, compare_blocks, find_surplus_layers
 from archspec.compare.missing_connections import describe_connection_faults
-from archspec.compare.simplify import as_it_is_read, written_alike
+from archspec.compare.pixels import as_it_is_read, have_alike_outputs, simplify_pools
+from archspec.compare.simplify import written_alike
 from archspec.compare.sliced_concats import resolve_slices_as_in
 from archspec.compare.weight_names import find_other_names, note_nameless
 from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
@@ -98,6 +99,16 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class _Request:
+    """What is compared, and what is known of the file; see `compare`."""
+
+    ordered: bool
+    named: bool
+    zero_biases: AbstractSet[str] | None
+    norms_shift: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Paired:
     """Both networks as chains in pairs, and how many parameters each has."""
 
@@ -128,24 +139,45 @@ def compare(
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
-    is_traceless = zero_biases is not None and not norms_shift
-    both = _pair_networks(as_it_is_read(spec_graph), found, is_traceless)
+    plain, request = as_it_is_read(spec_graph), _Request(ordered, named, zero_biases, norms_shift)
+    as_written = _compare_as(spec_graph, plain, found, request)
+    if as_written.is_equal or not have_alike_outputs(spec_graph, found):
+        return as_written
+    ours, theirs = simplify_pools(plain), simplify_pools(found)
+    if ours is plain and theirs is found:
+        return as_written
+    # Of another network, with a map of one pixel where the spec's is larger or the other way round,
+    # the pools that were dropped would be said to be missing.
+    simplified = _compare_as(spec_graph, ours, theirs, request)
+    return min(as_written, simplified, key=_count_faults)
+
+
+def _count_faults(comparison: Comparison) -> tuple[int, int]:
+    """Faults of the structure, which hide those of its operators; and all."""
+    faults = comparison.differences
+    return sum(fault.code != "R104" for fault in faults), len(faults)
+
+
+def _compare_as(spec: Graph, plain: Graph, found: Graph, request: _Request) -> Comparison:
+    """How `found` differs from `plain`, the spec without what does nothing, in the spec's words."""
+    is_traceless = request.zero_biases is not None and not request.norms_shift
+    both = _pair_networks(plain, found, is_traceless)
     biases = AgreedBiases(both.pairs)
-    if zero_biases is not None:
-        biases = agree_on_biases(both.pairs, zero_biases)
-    match = Match(spec_graph, biases.pairs)
+    if request.zero_biases is not None:
+        biases = agree_on_biases(both.pairs, request.zero_biases)
+    match = Match(spec, plain, biases.pairs)
     blocks, order = compare_blocks(match, found.name), compare_join_orders(match)
-    lines = chain(_list_differences(match, blocks), _list_order_faults(order, ordered))
+    lines = chain(_list_differences(match, blocks), _list_order_faults(order, request.ordered))
     differences = _limit_lines(lines) or _limit_lines(_find_leftovers(match))
     folded = [fold for fold in both.folds if fold.is_conv]
     notes = [*_scale_notes(both.scales), *_write_norm_notes(folded, match), *biases.notes]
-    if not ordered:
+    if not request.ordered:
         notes.extend(_write_order_notes(order))
-    named = named and not differences  # of another network, other names say nothing
+    named = request.named and not differences  # of another network, other names say nothing
     if named:
         differences = _limit_lines(find_other_names(match))
         notes.extend(note_nameless(match))
-    requests = ((NAMES, named), (ORDER, ordered))
+    requests = ((NAMES, named), (ORDER, request.ordered))
     requested = tuple(words for words, is_asked in requests if is_asked)
     return Comparison(
         blocks, differences, tuple(notes), both.params, both.expected_params, match, requested

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from archspec.compare.chains import Chain, contract_to_chains, pair_chains
 from archspec.compare.concat_sources import FlatGraph
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import OPERATORS, attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
         return
     fold, last = folds[op.name], op
     if fold.is_conv:
-        attrs = {**op.attrs, "bias": fold.expected.attrs.get("bias", False)}
+        attrs = {**op.attrs, "bias": _has_bias(fold.expected)}
         conv = replace(op, name=f"{op.name} without its norm", attrs=MappingProxyType(attrs))
         yield conv
         norm = MappingProxyType({"channels": attrs["out_channels"], "eps": None})
@@ -93,7 +93,11 @@ def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
 
 
 def _is_biased_conv(op: Op) -> bool:
-    return OPERATORS[op.kind].folds_norm and bool(op.attrs.get("bias"))
+    return OPERATORS[op.kind].folds_norm and _has_bias(op)
+
+
+def _has_bias(op: Op) -> bool:
+    return bool(attribute(op.kind, op.attrs, "bias"))
 
 
 class _Runs:

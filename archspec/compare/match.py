@@ -38,6 +38,8 @@ class Match:
     """Pairs of chains (the spec's, the file's); one without a partner stands beside None."""
 
     spec: Graph
+    plain: Graph
+    """The spec's graph as it was compared: what does nothing for its pixels is left out."""
     pairs: tuple[Pair, ...]
 
     @cached_property

@@ -14,7 +14,6 @@ from functools import cached_property
 from archspec.compare.chains import Chain
 from archspec.compare.concat_sources import ResolvedReads
 from archspec.compare.match import Match
-from archspec.compare.simplify import as_it_is_read
 
 LackingValues = Mapping[str, frozenset[str]]
 """Values by the chain that reads them, or reads them not."""
@@ -103,7 +102,7 @@ class _ConnectionFaults:
     @cached_property
     def leaves(self) -> Mapping[str, tuple[str, ...]]:
         """What each concatenation of the spec joins, nested ones and idle operators written out."""
-        written = ResolvedReads(as_it_is_read(self.match.spec)).leaves
+        written = ResolvedReads(self.match.plain).leaves
         return {name: parts for name, parts in written.items() if parts != (name,)}
 
     @cached_property

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from archspec.graph.ir import Graph, Op
-from archspec.graph.shapes import infer_shapes
-from archspec.operators.shapes import Shape
 from archspec.operators.table import OPERATORS
 
 
@@ -28,38 +26,9 @@ def is_idle(op: Op, channels: int) -> bool:
     return OPERATORS[op.kind].is_idle(op.attrs, channels)
 
 
-def as_it_is_read(graph: Graph) -> Graph:
-    """Return a spec's graph as readers give that of a file.
-
-    Crops that cut nothing off are left out, a maximum of the whole map is a global pool, and of
-    one pixel the mean.
-    """
-    if not any(op.kind in ("crop", "max_pool", "global_max_pool") for op in graph.ops.values()):
-        return graph
-    shapes, _ = infer_shapes(graph)
-    whole: dict[str, str] = {}
-    for op in graph.ops.values():
-        if op.kind == "crop" and tuple(op.attrs["size"]) == shapes[op.inputs[0]][1:]:
-            whole[op.name] = op.inputs[0]
-    ops: dict[str, Op] = {}
-    for name, op in graph.ops.items():
-        if name not in whole:
-            ops[name] = _reroute(_global(op, shapes), whole)
-    return replace(graph, ops=ops)
-
-
-def _reroute(op: Op, passed: Mapping[str, str]) -> Op:
-    """The operator, reading what stands before those that are passed by."""
+def reroute(op: Op, passed: Mapping[str, str]) -> Op:
+    """Return the operator, reading what stands before those that are passed by."""
     return replace(op, inputs=tuple(passed.get(source, source) for source in op.inputs))
-
-
-def _global(op: Op, shapes: Mapping[str, Shape]) -> Op:
-    if op.kind == "global_max_pool" and shapes[op.inputs[0]][1:] == (1, 1):
-        return replace(op, kind="global_avg_pool")
-    pixels = shapes[op.inputs[0]][1:] if op.kind == "max_pool" else ()
-    if pixels != (op.attrs.get("kernel"),) * 2 or op.attrs["padding"] or pixels == (1, 1):
-        return op
-    return replace(op, kind="global_max_pool", attrs={"keep": True})
 
 
 def by_plainest_kind(graph: Graph) -> Graph:
@@ -158,7 +127,7 @@ def drop_undone_shuffles(graph: Graph) -> Graph:
             passed[op.name] = passed.get(before.inputs[0], before.inputs[0])
     if not passed:
         return graph
-    kept = {name: _reroute(op, passed) for name, op in ops.items()}
+    kept = {name: reroute(op, passed) for name, op in ops.items()}
     return replace(graph, ops=keep_leading_to(graph.outputs, kept))
 
 

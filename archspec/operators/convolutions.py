@@ -196,6 +196,20 @@ def _dense_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
     return int(attrs["in_channels"] * attrs["out_channels"])
 
 
+_POINT: Attrs = {"kernel": 1, "padding": 0, "groups": 1, "standardized": False}
+
+
+def dense_attrs(attrs: Attrs) -> Attrs | None:
+    """Return the attributes of the dense layer that a convolution is over a map of one pixel;
+    None where its weights are more, or others.
+    """
+    if any(attrs.get(name, value) != value for name, value in _POINT.items()):
+        return None
+    kept = ("in_channels", "out_channels", "weights_of")
+    sizes = {name: attrs[name] for name in kept if name in attrs}
+    return sizes if attrs.get("bias") else {**sizes, "bias": False}
+
+
 def is_depthwise(attrs: Attrs) -> bool:
     """Return whether a convolution filters each channel by itself."""
     return bool(attrs.get("groups", 1) == attrs["in_channels"] > 1)
@@ -396,6 +410,7 @@ ROWS = (
         required=("in_channels", "out_channels"),
         defaults={"bias": True, "weights_of": None},
         has_filters=True,
+        folds_norm=True,
         mixes=always,
         hint="a global_pool before it gives a vector",
         step=Step(

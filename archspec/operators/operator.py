@@ -176,6 +176,9 @@ class Operator:
     """It may give another number of pixels than it reads."""
     is_idle: Callable[[Attrs, int], bool] = _never_idle
     """It gives what it reads, so many channels, as they are, in evaluation."""
+    keeps_one_pixel: Callable[[Attrs], bool] = _never
+    """Of a map of one pixel it gives the value of each channel as it is, if it gives one pixel or
+    none."""
     is_clamp: bool = False
     """It cuts off what is below zero."""
     is_never_negative: bool = False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import Shape, ShapeFault, expect_map, window_pixels
 from archspec.settings import Flag, Padding, SpecModel, Stride, Window, broken_rule, refuse_bool
 
@@ -89,6 +89,10 @@ def _is_of_one_pixel(attrs: Attrs, channels: int) -> bool:
     return bool(attrs["kernel"] == attrs["stride"] == 1 and attrs["padding"] == 0)
 
 
+def _adds_no_zeros(attrs: Attrs) -> bool:
+    return not attrs["padding"]
+
+
 def _padding_and_ceil(attrs: Attrs, ins: str) -> Mapping[str, str]:
     # MindSpore has announced other defaults of pad_mode and stride: both are always written.
     if not (attrs["padding"] or attrs.get("ceil")):
@@ -122,7 +126,7 @@ _WINDOW = ("kernel", "stride", "padding")
 _SAID = {name: name for name in (*_WINDOW, "ceil")}
 
 
-def _over_windows(kind: str, cell: str) -> Operator:
+def _over_windows(kind: str, cell: str, keeps_one_pixel: Callable[[Attrs], bool]) -> Operator:
     text = f"nn.{cell}({{kernel}}, stride={{stride}}, {{pad}}{{ceiling}})"
     return Operator(
         kind,
@@ -133,6 +137,7 @@ def _over_windows(kind: str, cell: str) -> Operator:
         defaults={"ceil": False},
         untold=frozenset({"ceil"}),
         is_idle=_is_of_one_pixel,
+        keeps_one_pixel=keeps_one_pixel,
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,
@@ -165,6 +170,7 @@ def _over_all(kind: str, function: str) -> Operator:
         _global_shape,
         MindSpore(call=text, arguments=_keeping, is_inline=True),
         defaults={"keep": False},
+        keeps_one_pixel=always,
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,
@@ -173,8 +179,8 @@ def _over_all(kind: str, function: str) -> Operator:
 
 
 ROWS = (
-    _over_windows("max_pool", "MaxPool2d"),
-    _over_windows("avg_pool", "AvgPool2d"),
+    _over_windows("max_pool", "MaxPool2d", keeps_one_pixel=always),
+    _over_windows("avg_pool", "AvgPool2d", keeps_one_pixel=_adds_no_zeros),
     Operator(
         "blur_pool",
         _blur_shape,

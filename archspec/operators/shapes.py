@@ -32,16 +32,26 @@ def of_its_channels(attrs: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
     return inputs[0]
 
 
+def sides(padding: Any) -> tuple[int, int, int, int]:
+    """Return (top, bottom, left, right) of a padding in pixels:
+    one number where all sides have the same.
+    """
+    top, bottom, left, right = padding if isinstance(padding, tuple) else (padding,) * 4
+    return top, bottom, left, right
+
+
 def window_pixels(attrs: Mapping[str, Any], shape: Shape) -> tuple[int, int]:
     """Return the output pixels of a sliding window, rounded down unless `ceil` is set."""
     expect_map(shape)
     reach = attrs.get("dilation", 1) * (attrs["kernel"] - 1) + 1
-    part = attrs["stride"] - 1 if attrs.get("ceil") else 0
+    part, stride = attrs["stride"] - 1 if attrs.get("ceil") else 0, attrs["stride"]
+    top, bottom, left, right = sides(attrs["padding"])
+    along = ((top, shape[1], bottom), (left, shape[2], right))
     height, width = (
-        (size + 2 * attrs["padding"] - reach + part) // attrs["stride"] + 1 for size in shape[1:]
+        (before + size + after - reach + part) // stride + 1 for before, size, after in along
     )
     if part:  # a window that would start beyond the image and its left border is left out
-        lasts = ((size + attrs["padding"] - 1) // attrs["stride"] + 1 for size in shape[1:])
+        lasts = ((before + size - 1) // stride + 1 for before, size, _ in along)
         height, width = map(min, (height, width), lasts)
     if height < 1 or width < 1:
         kernel = f"{attrs['kernel']} x {attrs['kernel']}"

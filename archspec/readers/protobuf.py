@@ -23,6 +23,8 @@ MAX_PIECE = 2 * 2**20
 MAX_PIECES = 64 * 2**20
 MAX_FIELDS = 1_000_000
 
+SPECS = (".yaml", ".yml")
+
 
 class Broken(Exception):
     """The bytes are no file of the format."""
@@ -61,6 +63,9 @@ def mapped(path: Path, what: str) -> Iterator[mmap.mmap]:
 def _check_kind(head: bytes, what: str, path: Path) -> None:
     """A file of another kind is called by its name; what is not known may be damaged."""
     kind = identify_kind(head)
+    if kind == TEXT and path.suffix.lower() in SPECS:
+        hint = "a model is a .mindir or .onnx file; certify takes it first, then the spec"
+        raise ModelFileError.one("R006", "is a spec, no model", str(path), hint)
     if kind not in ("", TEXT, MINDIR, ONNX):
         raise ModelFileError.one("R006", f"is no {what}, but {kind}", str(path))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.shapes import sides
 from archspec.operators.table import OPERATORS
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
 
@@ -113,8 +114,8 @@ def with_ceil(x: Feature, attrs: Attrs, pixels: Pixels, is_up: bool) -> tuple[At
 
 def _rounded_up(x: Feature, attrs: Attrs) -> Pixels:
     """Pixels with the windows that reach beyond the edge; none of them begins there."""
-    padding, kernel, stride = attrs["padding"], attrs["kernel"], attrs["stride"]
-    top, bottom, left, right = padding if isinstance(padding, tuple) else (padding,) * 4
+    kernel, stride = attrs["kernel"], attrs["stride"]
+    top, bottom, left, right = sides(attrs["padding"])
     height, width = (
         min(-(-(before + pixels + after - kernel) // stride), (before + pixels - 1) // stride) + 1
         for before, pixels, after in ((top, x.shape[2], bottom), (left, x.shape[3], right))

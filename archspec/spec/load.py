@@ -18,11 +18,17 @@ from archspec.errors import Diagnostic, Place, SpecError
 from archspec.settings import Path
 from archspec.spec.catalogue import hint_at_nearest, locate, specs_folder
 from archspec.spec.identity import drop_stale_words, walk_leaves
+from archspec.spec.idle_settings import find_idle_settings
 from archspec.spec.model import Spec
 from archspec.spec.reading.dependent_settings import drop_meaningless
 from archspec.spec.reading.document import Document, drop_key, merge, set_path, shorten_value
 from archspec.spec.reading.overrides import find_overwritten
-from archspec.spec.reading.shorthand import drop_uninherited, expand_path, expand_short_forms
+from archspec.spec.reading.shorthand import (
+    drop_uninherited,
+    expand_path,
+    expand_recipe,
+    expand_short_forms,
+)
 from archspec.spec.reading.validation_errors import diagnose, sort_by_place
 from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_file, read_value
 from archspec.spec.written_model import WrittenModel
@@ -65,7 +71,11 @@ def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
     Raises:
         SpecError: every fault found, each with its place.
     """
-    return load_model(Spec, str(name), overrides, kind="spec")
+    spec = load_model(Spec, str(name), overrides, kind="spec")
+    faults = sort_by_place(find_idle_settings(spec), spec.written().values())
+    if faults:
+        raise SpecError(faults)
+    return spec
 
 
 def spec_of(spec: str | FilePath | Spec, overrides: Overrides = ()) -> Spec:
@@ -146,9 +156,8 @@ def load_document(
         raise SpecError.one(
             "S003", f"a {kind} must be a mapping of keys to values", document.place(())
         )
-    if kind == "spec":
-        # Before merging: a short form of the child meets the long form of its parent.
-        document = expand_short_forms(document)
+    # Before merging: a short form of the child meets the long form of its parent.
+    document = expand_recipe(document) if kind == "recipe" else expand_short_forms(document)
     if "extends" not in document.value:
         return document
     parent_name, parent_place = document.value["extends"], document.place(("extends",))

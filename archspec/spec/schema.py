@@ -38,6 +38,8 @@ _STANDS_ALONE: Mapping[str, str] = {
     "StemSpec": "steps",
     "TransitionSpec": "steps",
     "HeadSpec": "steps",
+    "PolicyRecipe": "kind",
+    "ErasingRecipe": "probability",
 }
 
 # Which file of specs/templates names what a setting may hold.

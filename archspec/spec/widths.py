@@ -25,7 +25,7 @@ def find_faulty_widths(
     field = field or ("steps",)
     # Parameters are called after steps, so that a name must be one step's in all branches too.
     names: set[str] = set()
-    for path, step in _walk_steps(steps):
+    for path, step in walk_steps(steps):
         for name in find_named_widths(step):
             if name not in known:
                 rule = f"has no {name!r} here; known are {', '.join(known)} and numbers"
@@ -35,9 +35,10 @@ def find_faulty_widths(
         names |= {step.name} - {""}
 
 
-def _walk_steps(steps: Any, path: Path = ()) -> Iterator[tuple[Path, StepSpec]]:
+def walk_steps(steps: Any, path: Path = ()) -> Iterator[tuple[Path, StepSpec]]:
+    """Yield each step of a list, those of branches too, with its path; of a template none."""
     for index, step in enumerate(steps if isinstance(steps, tuple) else ()):
         here = (*path, index)
         yield here, step
         for number, branch in enumerate(step.branches.of if step.branches else ()):
-            yield from _walk_steps(branch, (*here, "branches", "of", number))
+            yield from walk_steps(branch, (*here, "branches", "of", number))

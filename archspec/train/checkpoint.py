@@ -1,25 +1,28 @@
-"""Checkpoints: written whole or not at all, and refused when they do not fit.
+"""Checkpoints: written whole or not at all, and refused when they are damaged or do not fit.
 
-A training checkpoint holds the parameters, the optimizer's state and the number of epochs done; a
-file is written under a temporary name in its folder and renamed.
+A training checkpoint holds the parameters, the optimizer's state and the number of epochs done, and
+ends with a digest of all that. It is written under a temporary name in its folder and renamed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from archspec.errors import TrainingError
+from archspec.errors import ModelFileError, TrainingError
+from archspec.runtime import prepare
+from archspec.train.position import Position
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.ckpt import TRAINING_STATE, read_checkpoint
+from archspec.weights.formats.digest import is_damaged, is_known
 from archspec.weights.pairing.matching import match_shapes
 
 __all__ = [
-    "BEST",
-    "EPOCH",
     "TRAINING_STATE",
+    "is_whole",
+    "list_epochs",
     "path_of_epoch",
     "prune",
     "read_checkpoint",
@@ -27,18 +30,21 @@ __all__ = [
     "save",
 ]
 
-EPOCH, BEST = "archspec.epoch", "archspec.best"
 
-
-def save(path: Path, parameters: Any, *, epoch: int, best: float) -> None:
-    """Write parameters to `path`, atomically.
+def save(path: Path, parameters: Any, position: Position, *, previous: Path | None = None) -> None:
+    """Write parameters and the position of the run to `path`, atomically;
+    what was there before becomes `previous`.
 
     Raises:
         TrainingError: T003, the file cannot be written; what was there before is untouched.
     """
+    import mindspore as ms
+
     entries = [{"name": p.name, "data": p} for p in parameters]
+    for name, values in position.entries().items():
+        entries.append({"name": name, "data": ms.Tensor(values)})
     try:
-        ckpt.write_checkpoint(path, entries, {EPOCH: epoch, BEST: float(best)})
+        ckpt.write_checkpoint(path, entries, previous=previous)
     except (OSError, RuntimeError, ValueError) as error:
         raise TrainingError.one(
             "T003",
@@ -46,6 +52,29 @@ def save(path: Path, parameters: Any, *, epoch: int, best: float) -> None:
             str(path),
             "free some disk space, then --resume",
         ) from None
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether there is a checkpoint as it was written.
+
+    One of an earlier version, which has no digest, is whole where MindSpore reads it.
+
+    Raises:
+        ModelFileError: R001, it cannot be read, so that nobody knows.
+    """
+    if not path.is_file():
+        return False
+    try:
+        if is_known(path):
+            return not is_damaged(path)
+    except OSError as error:
+        raise ModelFileError.one("R001", f"cannot be read: {error.strerror}", str(path)) from None
+    prepare()
+    try:
+        read_checkpoint(path)
+    except ModelFileError:
+        return False
+    return True
 
 
 def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
@@ -76,14 +105,19 @@ def path_of_epoch(last: Path, epoch: int) -> Path:
     return last.with_name(f"epoch-{epoch:04d}.ckpt")
 
 
-def prune(last: Path, newest: int) -> None:
-    """Remove the checkpoints of epochs up to `newest`, and no other file."""
+def list_epochs(last: Path) -> dict[int, Path]:
+    """Return the checkpoints of single epochs by number, the newest first."""
+    found = {}
     for path in last.parent.glob("epoch-*.ckpt"):
         number = path.stem.removeprefix("epoch-")
-        if (
-            number.isdecimal()
-            and path == path_of_epoch(last, int(number))
-            and int(number) <= newest
-        ):
+        if number.isdecimal() and path == path_of_epoch(last, int(number)):
+            found[int(number)] = path
+    return dict(sorted(found.items(), reverse=True))
+
+
+def prune(last: Path, *, upto: int, kept: Collection[int]) -> None:
+    """Remove the checkpoints of epochs up to `upto` that are not to be kept, and no other file."""
+    for epoch, path in list_epochs(last).items():
+        if epoch <= upto and epoch not in kept:
             with suppress(OSError):  # a file too many is no reason to stop
                 path.unlink()

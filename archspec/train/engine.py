@@ -62,7 +62,7 @@ class Engine:
         )
         return list({p.name: p for p in every if not _RATES.match(p.name)}.values())
 
-    def weights(self) -> list[Any]:
+    def get_parameters(self) -> list[Any]:
         """Return what a checkpoint holds for a network to be used: its parameters, and their moving
         averages `ema.NAME` with `ema`.
         """

@@ -76,12 +76,17 @@ def _sum_figures(
 
 
 class Meter:
-    """Collects losses on the device and fetches them when a report is due, not at every step."""
+    """Collects losses on the device and fetches them when a report is due, not at every step.
 
-    def __init__(self, every: int, global_batch: int) -> None:
+    `sums` are the loss, the right answers and the images of an epoch so far.
+    """
+
+    def __init__(
+        self, every: int, global_batch: int, sums: tuple[float, ...] = (0.0, 0.0, 0.0)
+    ) -> None:
         self.every, self.global_batch = every, global_batch
         self.waiting: list[tuple[Any, Any, int]] = []
-        self.sums = np.zeros(3)
+        self.sums = np.array(sums, np.float64)
         self.since = time.monotonic()
 
     def add(self, loss: Any, right: Any, images: int) -> None:
@@ -92,6 +97,13 @@ class Meter:
         """Return whether enough steps or time have passed to read what was collected."""
         late = time.monotonic() - self.since > SECONDS_BETWEEN_EVENTS
         return last or late or len(self.waiting) >= self.every
+
+    def find_not_finite(self) -> int | None:
+        """Return which of the steps that wait has a loss that is no number, from 0."""
+        for number, (loss, _, _) in enumerate(self.waiting):
+            if not np.isfinite(loss.asnumpy()).all():
+                return number
+        return None
 
     def read(self) -> dict[str, float]:
         """Return mean loss, accuracy and images per second since the last reading."""
@@ -109,18 +121,7 @@ class Meter:
             "images_per_second": speed,
         }
 
-    def totals(self, epoch: int) -> dict[str, float]:
-        """Return the epoch's means.
-
-        Raises:
-            TrainingError: T006, the loss is no number.
-        """
-        loss, right, images = self.sums
-        if not np.isfinite(loss):
-            raise TrainingError.one(
-                "T006",
-                f"the loss is no number in epoch {epoch}",
-                "",
-                "a lower --lr, or a recipe with warm-up",
-            )
+    def totals(self) -> dict[str, float]:
+        """Return the epoch's means."""
+        loss, right, images = (float(value) for value in self.sums)
         return {"loss": loss / images, "accuracy": right / images}

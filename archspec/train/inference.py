@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, ModelFileError, Place, SpecError, TrainingError
-from archspec.files import write_atomic
 from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
@@ -25,6 +23,7 @@ from archspec.train.data.inputs import (
     can_stand_in,
     check_classes,
     check_stand_in,
+    find_data_change,
     make_preprocess,
     open_splits,
     read_data_digest,
@@ -33,7 +32,9 @@ from archspec.train.data.inputs import (
 from archspec.train.data.source import Source, Splits
 from archspec.train.evaluate import Accuracy, check_finite, evaluate
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
-from archspec.train.run_directory import Run, open_run
+from archspec.train.recovery import find_best
+from archspec.train.run_directory import Run, open_run, write_settings
+from archspec.train.run_lock import lock_run
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
@@ -54,6 +55,8 @@ class Trained:
     run: Run | None = None
     tensors: Mapping[str, Floats] | None = None
     """The checkpoint's, where it was read already."""
+    notes: tuple[str, ...] = ()
+    """Which weights of the checkpoint these are, and how they were made to fit."""
 
     def network(self) -> Any:
         """Return the network with its weights, in evaluation mode.
@@ -94,7 +97,7 @@ def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
     if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
             moved = split_by_recipe(run.recipe, open_data(data_dir))
-            splits = moved if moved.digest == read_data_digest(run) else None
+            splits = None if find_data_change(run, moved) else moved
     return open_held_out(data_dir) if splits is None else splits.test or splits.val
 
 
@@ -112,14 +115,17 @@ def open_trained(
     overrides: Sequence[Setting | Override] = (),
     recipe_overrides: Sequence[Override] = (),
     data_dir: Path | None = None,
+    ema: bool = False,
 ) -> Trained:
     """Return the trained network of a run directory, or of a spec with a checkpoint.
 
     Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are
-    prepared, and without data a grey network is taken for one of digits.
+    prepared, and without data a grey network is taken for one of digits. With `ema` it is that of
+    the checkpoint's moving averages of weights.
 
     Raises:
-        ArchspecError: S..., T004, R001, R002; R004, a spec without a checkpoint.
+        ArchspecError: S..., T004; R001..R003 and others of `convert_file`; R004, a spec without a
+            checkpoint.
     """
     if os.path.isdir(target):  # pathlib's own raises for a name that is too long
         run = open_run(Path(target))
@@ -127,7 +133,11 @@ def open_trained(
             message = f"--set {overrides[0]}: a run's network is fixed"
             raise SpecError.one("S011", message, target, "leave --set out")
         chosen = load_recipe(recipe or run.path / "recipe.yaml", recipe_overrides)
-        return Trained(run.spec, chosen, ckpt or run.best, run.settings.classes, run)
+        trained = Trained(run.spec, chosen, ckpt or find_best(run), run.settings.classes, run)
+        if ckpt is None and not ema:
+            return trained
+        found = convert_file(trained.checkpoint, run.spec, ema=ema)
+        return replace(trained, tensors=found.tensors, notes=found.adaptations)
     if target not in shipped() and not os.path.exists(os.path.expanduser(target)):
         message = f"there is no {target[:60]!r}, neither a run directory nor a spec"
         hint = hint_at_nearest(Path(target).stem) or "densenet list names the shipped specs"
@@ -136,14 +146,15 @@ def open_trained(
     if ckpt is None:
         cure = "--ckpt FILE or --pretrained, or name a run"
         raise ModelFileError.one("R004", f"{target} is a spec; it needs weights", "", cure)
-    found = convert_file(ckpt, spec, any_classes=not is_overridden(spec, ("head", "num_classes")))
+    any_classes = not is_overridden(spec, ("head", "num_classes"))
+    found = convert_file(ckpt, spec, any_classes=any_classes, ema=ema)
     # All but the classifier must fit, so the file may have been trained for other classes.
     classes = _classes_of(found.tensors)
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
     chosen = load_recipe(recipe or _choose_recipe(spec, data_dir), recipe_overrides)
-    return Trained(spec, chosen, ckpt, tensors=found.tensors)
+    return Trained(spec, chosen, ckpt, tensors=found.tensors, notes=found.adaptations)
 
 
 def _classes_of(tensors: Mapping[str, Floats]) -> int:
@@ -161,21 +172,22 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
 
     Raises:
         DataError: D001..D008; D009, what lies there is not the run's data set.
-        TrainingError: T002, run.json cannot be written.
+        TrainingError: T002, run.json cannot be written; T017, another process trains there.
     """
     splits = split_by_recipe(run.recipe, open_data(data_dir))
     check_classes(splits.train, run.settings.classes)
-    if read_data_digest(run) not in (None, splits.digest):
+    changed = find_data_change(run, splits)
+    if changed:
         hint = "the folder must hold the same files as before; other data need a run of their own"
-        raise DataError.one(
-            "D009", "is not the data set that the run began with", str(data_dir), hint
-        )
-    settings = asdict(replace(run.settings, data_dir=str(data_dir.resolve())))
-    file = run.path / "run.json"
-    try:
-        write_atomic(file, json.dumps(settings, indent=2) + "\n")
-    except OSError as error:
-        raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(file)) from None
+        message = f"is not the data set that the run began with: {changed}"
+        raise DataError.one("D009", message, str(data_dir), hint)
+    settings = replace(run.settings, data_dir=str(data_dir.resolve()))
+    with lock_run(run):
+        try:
+            write_settings(run, settings)
+        except OSError as error:
+            message = f"cannot be written: {error.strerror}"
+            raise TrainingError.one("T002", message, str(run.path)) from None
     return Run(run.path), splits
 
 

@@ -1,37 +1,37 @@
 """The training loop of one process: epochs of steps, validation, checkpoints, events.
 
 It reads all it needs from the run directory and goes on from `last.ckpt` where there is one.
-Everything that is random in an epoch follows from (seed, epoch),
-so a resumed run repeats the one that was not interrupted.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from hashlib import sha256
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
-from typing_extensions import Self
 
 from archspec.runtime import prepare
 from archspec.train import checkpoint
-from archspec.train.data.batches import epoch_indices, epoch_seed, held_out_indices, load_batches
-from archspec.train.data.inputs import check_classes, make_preprocess, open_splits, read_data_digest
-from archspec.train.data.source import Source, Splits
+from archspec.train.callbacks import Callback
+from archspec.train.data.inputs import open_splits
+from archspec.train.data.source import Splits
+from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
-from archspec.train.evaluate import Accuracy, Meter, evaluate
+from archspec.train.evaluate import Accuracy
+from archspec.train.recovery import choose_judged
 from archspec.train.run_directory import Run
-from archspec.weights.formats.weight_files import read_tensors
-
-Event = Mapping[str, Any]
-Report = Callable[[Event], None]
+from archspec.train.stopping import take_stop_signals
+from archspec.train.trainer import Event, Report, Trainer
 
 
 def fit(
-    run: Run, report: Report, splits: Splits | None = None, *, is_checked: bool = False
+    run: Run,
+    report: Report,
+    splits: Splits | None = None,
+    *,
+    is_checked: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Accuracy:
     """Train to the last epoch; return the best checkpoint's accuracy on images that chose nothing.
 
@@ -48,232 +48,77 @@ def fit(
     report = report if rank == 0 else _ignore_event
     if splits is None:  # every rank lists the folders; one that opens each image is enough
         splits = open_splits(run, check=rank == 0 and not is_checked)
-    trainer = _Trainer.start(run, rank, world, splits)
-    plan = trainer.plan()
-    for note in plan["notes"]:
-        # To this process's log; the event takes it to the screen.
-        print(note, flush=True)  # noqa: T201
-    report({"event": "start", **plan})
-    for epoch in range(trainer.epochs_done, run.recipe.epochs):
-        _run_epoch(trainer, epoch, report)
+    trainer = Trainer.start(run, rank, world, splits, callbacks)
+    if rank == 0:  # the others need not look at every file of a large data set
+        plan = trainer.plan()
+        for note in plan["notes"]:
+            # To this process's log; the event takes it to the screen.
+            print(note, flush=True)  # noqa: T201
+        report({"event": "start", **plan})
+    for callback in callbacks:
+        callback.on_train_begin(trainer)
+    with take_stop_signals() as trainer.signals:
+        while not trainer.is_over:
+            _run_epoch(trainer, report)
+            trainer.leave_if_told()
     # To this worker's log, where equal digests show that the workers stayed together.
     print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201
+    return _judge(trainer, report)
+
+
+def _run_epoch(trainer: Trainer, report: Report) -> None:
+    started, epoch = time.monotonic(), trainer.position.epoch
+    for callback in trainer.callbacks:
+        callback.on_epoch_begin(trainer)
+    trained = trainer.train_epoch(report)
+    if trained is None:
+        _validate_at_the_end(trainer)
+        return
+    moving_statistics.share(trainer.engine, trainer.world)
+    held_out = trainer.evaluate(trainer.splits.val) if trainer.is_validated else None
+    averaged = None
+    if held_out is not None and trainer.engine.averaged is not None:
+        averaged = trainer.evaluate(trainer.splits.val, trainer.engine.averaged)
+    # Before the event: an epoch that was reported as done is never repeated.
+    trainer.finish_epoch(held_out)
+    judged = {**_prefix_keys("val", held_out), **_prefix_keys("ema", averaged)}
+    figures = {**trained, **judged, "seconds": time.monotonic() - started}
+    report({"event": "epoch", "epoch": epoch + 1, **figures})
+    for callback in trainer.callbacks:
+        callback.on_epoch_end(trainer, figures)
+
+
+def _validate_at_the_end(trainer: Trainer) -> None:
+    """Of a run that ends within an epoch, which `last.ckpt` holds already: what is best so far."""
+    moving_statistics.share(trainer.engine, trainer.world)
+    trainer.offer_as_best(trainer.evaluate(trainer.splits.val))
+
+
+def _judge(trainer: Trainer, report: Report) -> Accuracy:
+    """Judge the best checkpoint by images that chose nothing, where there are such."""
     # A barrier: rank 0 may still be writing what all read now.
     all_reduce_sum(np.zeros(1, np.float32))
-    checkpoint.restore(run.best, trainer.network.get_parameters())
+    judged = choose_judged(trainer.run)
+    if judged is not None:
+        checkpoint.restore(judged, trainer.network.get_parameters())
     part, source = "val", trainer.splits.val
     if trainer.splits.test:
         part, source = "test", trainer.splits.test
     accuracy = trainer.evaluate(source)
-    report({"event": "end", "part": part, **asdict(accuracy)})
+    ended = {"part": part, "checkpoint": judged.name if judged else None}
+    if trainer.ends_by:
+        ended["ends_by"] = trainer.ends_by
+    report({"event": "end", **ended, **asdict(accuracy)})
+    for callback in trainer.callbacks:
+        callback.on_train_end(trainer, asdict(accuracy))
     return accuracy
-
-
-def _run_epoch(trainer: _Trainer, epoch: int, report: Report) -> None:
-    started = time.monotonic()
-    trained = trainer.train_epoch(epoch, report)
-    trainer.share_statistics()
-    held_out = trainer.evaluate(trainer.splits.val)
-    figures = _prefix_keys("val", held_out)
-    if trainer.engine.averaged is not None:
-        averaged = trainer.evaluate(trainer.splits.val, trainer.engine.averaged)
-        figures |= _prefix_keys("ema", averaged)
-    # Before the event: an epoch that was reported as done is never repeated.
-    trainer.save_checkpoints(epoch, held_out)
-    report(
-        {
-            "event": "epoch",
-            "epoch": epoch + 1,
-            **trained,
-            **figures,
-            "seconds": time.monotonic() - started,
-        }
-    )
 
 
 def _ignore_event(event: Event) -> None:
     """What ranks other than 0 report."""
 
 
-def _prefix_keys(prefix: str, accuracy: Accuracy) -> dict[str, float]:
+def _prefix_keys(prefix: str, accuracy: Accuracy | None) -> dict[str, float]:
+    if accuracy is None:
+        return {}
     return {f"{prefix}_{key}": value for key, value in asdict(accuracy).items()}
-
-
-@dataclass
-class _Trainer:
-    """What lives as long as a run: network, compiled step, data, and the best accuracy so far."""
-
-    run: Run
-    rank: int
-    world: int
-    splits: Splits
-    engine: Any
-    epochs_done: int
-    best: float
-
-    @classmethod
-    def start(cls, run: Run, rank: int, world: int, splits: Splits) -> Self:
-        """Build, initialise and, where there is a checkpoint, restore."""
-        from archspec.train.engine import make_engine
-
-        recipe = run.recipe
-        check_classes(splits.train, run.settings.classes)
-        engine = make_engine(
-            run.spec,
-            recipe,
-            labels=splits.train.labels,
-            batches=len(splits.train) // world // recipe.batch_size,
-            world=world,
-            initial=read_tensors(run.initial) if run.initial.is_file() else None,
-        )
-        trainer = cls(run, rank, world, splits, engine, epochs_done=0, best=-1.0)
-        trainer.resume()
-        return trainer
-
-    @property
-    def network(self) -> Any:
-        """The one that is trained."""
-        return self.engine.network
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return int(self.engine.batches_per_epoch)
-
-    def resume(self) -> None:
-        """Take up the last whole checkpoint, if there is one."""
-        if not self.run.last.is_file():
-            return
-        import mindspore as ms
-
-        held = checkpoint.restore(self.run.last, self.engine.state())
-        self.epochs_done = int(held[checkpoint.EPOCH].asnumpy())
-        self.best = float(held[checkpoint.BEST].asnumpy())
-        # Counted anew: where an image was taken away, an epoch may have other steps than it had.
-        step = self.engine.optimizer.global_step
-        updates = self.epochs_done * self.steps // self.run.recipe.accumulate
-        step.set_data(ms.Tensor(np.full(step.shape, updates), step.dtype))
-
-    def plan(self) -> dict[str, Any]:
-        """What a progress bar needs to know."""
-        recipe = self.run.recipe
-        return {
-            "epochs": recipe.epochs,
-            "epochs_done": self.epochs_done,
-            "steps": self.steps,
-            "train_images": len(self.splits.train),
-            "val_images": len(self.splits.val),
-            "notes": self.notes(),
-            "data_digest": self.splits.digest,
-            "devices": self.world,
-            "global_batch": recipe.batch_size * self.world,
-        }
-
-    def notes(self) -> list[str]:
-        """What the user should know of the data, each a line."""
-        is_changed = read_data_digest(self.run) not in (None, self.splits.digest)
-        changed = f"{self.splits.train.name}: the data set has changed since this run began"
-        return [*self.splits.notes, changed] if is_changed else [*self.splits.notes]
-
-    def train_epoch(self, epoch: int, report: Report) -> dict[str, float]:
-        """Run one epoch and return its mean loss and accuracy over this device's images."""
-        from mindspore import Tensor
-
-        self.network.set_train(True)
-        meter = Meter(self.run.recipe.log_every, self.run.recipe.batch_size * self.world)
-        for number, (images, labels) in enumerate(self.batches_of(epoch), start=1):
-            loss, right = self.engine.step(Tensor(images), Tensor(labels))
-            meter.add(loss, right, len(labels))
-            if not meter.due(last=number == self.steps):
-                continue
-            rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
-            report(
-                {
-                    "event": "step",
-                    "epoch": epoch + 1,
-                    "step": number,
-                    "learning_rate": rate,
-                    **meter.read(),
-                }
-            )
-        return meter.totals(epoch + 1)
-
-    def batches_of(self, epoch: int) -> Iterator[tuple[Any, Any]]:
-        """This device's batches of an epoch."""
-        recipe, source = self.run.recipe, self.splits.train
-        indices = epoch_indices(
-            len(source), seed=recipe.seed, epoch=epoch, rank=self.rank, world=self.world
-        )
-        return load_batches(
-            source,
-            # Batches that fill no update are left out.
-            indices=indices[: self.steps * recipe.batch_size],
-            preprocess=make_preprocess(self.run.spec, recipe),
-            training=True,
-            batch_size=recipe.batch_size,
-            seed=epoch_seed(recipe.seed, epoch),
-            workers=recipe.data.workers,
-        )
-
-    def evaluate(self, source: Source, network: Any = None) -> Accuracy:
-        """Return the network's accuracy over a source, all devices together."""
-        recipe = self.run.recipe
-        mine = held_out_indices(len(source), self.rank, self.world)
-        return evaluate(
-            network or self.engine.judge,
-            load_batches(
-                source,
-                indices=mine,
-                preprocess=make_preprocess(self.run.spec, recipe),
-                training=False,
-                batch_size=recipe.batch_size,
-                seed=0,
-                workers=recipe.data.workers,
-            ),
-        )
-
-    def share_statistics(self) -> None:
-        """Average the moving statistics over the devices.
-
-        Under data parallelism each device's batch norms see other images, and their statistics
-        drift apart; what is validated and saved must be one network.
-        """
-        parameters = self.engine.weights()
-        moving = [p for p in parameters if p.name.rpartition(".")[2].startswith("moving_")]
-        if self.world == 1 or not moving:  # without batch norms there is nothing to share
-            return
-        import mindspore as ms
-
-        # In one array: a reduction for each of hundreds of small tensors takes far longer.
-        flat = np.concatenate([p.asnumpy().astype(np.float32).ravel() for p in moving])
-        shared = all_reduce_sum(flat) / self.world
-        ends = np.cumsum([p.size for p in moving])[:-1]
-        for parameter, values in zip(moving, np.split(shared, ends), strict=True):
-            parameter.set_data(ms.Tensor(values.reshape(parameter.shape), parameter.dtype))
-
-    def digest(self) -> str:
-        """Return a digest of all parameters, equal on every device as long as training is sound."""
-        digest = sha256()
-        for parameter in self.network.get_parameters():
-            digest.update(parameter.asnumpy().tobytes())
-        return digest.hexdigest()
-
-    def save_checkpoints(self, epoch: int, held_out: Accuracy) -> None:
-        """Write the checkpoints; the last one last, so that a kill between them loses nothing."""
-        # Of equal accuracies the later one: it has seen more.
-        is_best = held_out.top1 >= self.best
-        self.best = max(self.best, held_out.top1)
-        if self.rank != 0:  # the workers' parameters are equal: one of them writes
-            return
-        if is_best:
-            checkpoint.save(self.run.best, self.engine.weights(), epoch=epoch + 1, best=self.best)
-        kept, last = self.run.recipe.keep_checkpoints, self.run.last
-        if kept:
-            checkpoint.save(
-                checkpoint.path_of_epoch(last, epoch + 1),
-                self.engine.state(),
-                epoch=epoch + 1,
-                best=self.best,
-            )
-        checkpoint.save(last, self.engine.state(), epoch=epoch + 1, best=self.best)
-        checkpoint.prune(last, epoch + 1 - kept)

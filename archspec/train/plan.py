@@ -4,7 +4,6 @@ make the run directory, train in it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from typing import Any
 
 from archspec.certify.built_network import certify_built
 from archspec.errors import ArchspecError, Place, TrainingError
-from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
 from archspec.runtime import hold_interrupts, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
+from archspec.train.changes import refuse_changes
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
 from archspec.train.data.source import DataSet, Splits
@@ -32,10 +31,11 @@ from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
 from archspec.train.recipe.scaling import scale_recipe
+from archspec.train.recovery import recover_checkpoints
 from archspec.train.run_directory import Run, Settings, check_is_free, create_run, name_default_path
+from archspec.train.run_lock import lock_run
 from archspec.train.trainable_output import check_logits
 from archspec.verifiers.verify import verify_or_raise
-from archspec.weights.formats.weight_files import write_tensors
 from archspec.writers.mindspore.module import write_module
 
 ASCEND_PORT = 8118  # msrun's own default
@@ -91,7 +91,7 @@ def plan_run(
     classes = _choose_classes(spec, splits)
     # The later one wins: what the user says stands above the recipe's own overrides.
     spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, classes])
-    _check_fit(spec, recipe, splits, devices)
+    check_fit(spec, recipe, splits, devices)
     make_preprocess(spec, recipe)
     graph = verify_or_raise(build_graph(spec))
     check_logits(spec, graph)
@@ -146,7 +146,10 @@ def _choose_classes(spec: Spec, splits: Splits) -> Override:
     return Override(("head.num_classes", len(splits.classes)), place)
 
 
-def _check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
+def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
+    """Raise TrainingError for a network of fewer classes than the data's (T005), and for a batch
+    larger than a device's share of the images (T007).
+    """
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
             "T005",
@@ -178,19 +181,22 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
     """Make the run directory of a plan, with a certificate of the network if one is asked for.
 
     Raises:
-        TrainingError: T001, T002.
+        TrainingError: T001, T002; nothing is left behind.
         ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
     """
     path, graph = path or name_default_path(plan.spec), build_graph(plan.spec)
     check_is_free(path)  # before a certificate is made, which may take minutes
     network = write_module(graph)
     found = certify_built(plan.spec, graph, network) if certify else None
-    run = create_run(path, plan.spec, plan.recipe, plan.settings, network)
-    if found is not None:
-        write_atomic(run.certificate, json.dumps(found, indent=2) + "\n")
-    if plan.initial is not None:
-        write_tensors(run.initial, plan.initial.tensors)
-    return run
+    return create_run(
+        path,
+        plan.spec,
+        plan.recipe,
+        plan.settings,
+        network,
+        certificate=found,
+        initial=plan.initial.tensors if plan.initial else None,
+    )
 
 
 def launch_command(run_path: Path, settings: Settings, port: int | None = None) -> list[str]:
@@ -214,7 +220,8 @@ def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -
 
     Raises:
         DataError, TrainingError, EnvironmentFault: see `fit`; an error of a worker is raised here
-            as it was there.
+            as it was there. T016, the run's files were edited; T017, another process trains there;
+            T018, no checkpoint is whole.
     """
     prepare()
     events: list[Any] = []
@@ -223,10 +230,16 @@ def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -
         events.append(event)
         show(event)
 
-    if run.settings.devices > 1:
-        _train_distributed(run, seen, is_checked=splits is not None)
-    else:
-        _train_here(run, seen, splits)
+    with lock_run(run) as unlocked:
+        refuse_changes(run)
+        for text in filter(None, (unlocked, *recover_checkpoints(run))):
+            note = {"event": "note", "text": text}
+            append_event(run.metrics, note)
+            show(note)
+        if run.settings.devices > 1:
+            _train_distributed(run, seen, is_checked=splits is not None)
+        else:
+            _train_here(run, seen, splits)
     return events[-1]
 
 

@@ -80,7 +80,9 @@ class Display:
 
     def show(self, event: Event) -> None:
         """Show one event."""
-        if event["event"] == "start":
+        if event["event"] == "note":
+            self.console.out(event["text"], highlight=False)
+        elif event["event"] == "start":
             self._show_start(event)
         elif event["event"] == "step":
             self._show_step(event)
@@ -91,9 +93,7 @@ class Display:
         self.plan = event
         for note in event.get("notes", ()):
             self.console.out(note, highlight=False)
-        resumed = (
-            f", {format_count(event['epochs_done'], 'epoch')} done" if event["epochs_done"] else ""
-        )
+        resumed = _describe_done(event["epochs_done"], event["steps_done"])
         is_over = event["epochs_done"] >= event["epochs"]
         comes = (
             "nothing is left to train" if is_over else "compiling the network with the first step"
@@ -120,7 +120,8 @@ class Display:
             redirect_stderr=False,
         )
         self.bar.add_task("epoch 1", total=event["epochs"] * event["steps"], figures="")
-        self.bar.update(self.bar.task_ids[0], completed=event["epochs_done"] * event["steps"])
+        done = event["epochs_done"] * event["steps"] + event["steps_done"]
+        self.bar.update(self.bar.task_ids[0], completed=done)
         self.bar.start()
 
     def _show_step(self, event: Event) -> None:
@@ -138,12 +139,21 @@ class Display:
             self._print_line(f"{epoch} step {event['step']}/{self.plan['steps']}  {figures}")
 
     def _show_epoch(self, event: Event) -> None:
+        held_out = ""
+        if "val_loss" in event:
+            figures = f"val loss {event['val_loss']:.4f}  val accuracy {event['val_top1']:.2%}"
+            held_out = f"{figures}  "
         self._print_line(
             f"epoch {event['epoch']}/{self.plan['epochs']}  loss {event['loss']:.4f}  "
-            f"accuracy {event['accuracy']:.2%}  val loss {event['val_loss']:.4f}  "
-            f"val accuracy {event['val_top1']:.2%}  {event['seconds']:.1f} s"
+            f"accuracy {event['accuracy']:.2%}  {held_out}{event['seconds']:.1f} s"
         )
 
     def _print_line(self, text: str) -> None:
         self.last_line = time.monotonic()
         self.console.print(text, highlight=False, soft_wrap=True)
+
+
+def _describe_done(epochs: int, steps: int) -> str:
+    done = [format_count(epochs, "epoch")] if epochs else []
+    done += [format_count(steps, "step")] if steps else []
+    return f", {' and '.join(done)} done" if done else ""

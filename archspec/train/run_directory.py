@@ -2,31 +2,40 @@
 validated and understood later.
 
 spec.yaml recipe.yaml   as resolved, nothing left to look up
-run.json                data, classes, devices, digests, versions
+run.json                data, classes, devices, versions, digests, and what the two above said
 network.py              the emitted module
 certificate.json        that MindSpore compiles it to the spec's network
 metrics.jsonl           one event a line
 log.txt, workers/       what MindSpore and the workers print
-checkpoints/            last.ckpt to resume from, best.ckpt by validation accuracy
+checkpoints/            last.ckpt to resume from, previous.ckpt, what that was before,
+                        best.ckpt by validation accuracy
+.lock                   held by the process that trains
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from archspec.errors import TrainingError
 from archspec.files import to_yaml, write_atomic
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
+from archspec.spec.reading.yaml_reader import read_file
 from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.weights.formats.number_types import Floats
+from archspec.weights.formats.weight_files import write_tensors
 
-WRITTEN_FILES = ("spec.yaml", "recipe.yaml", "run.json")
+SPEC, RECIPE, SETTINGS = "spec.yaml", "recipe.yaml", "run.json"
+WRITTEN_FILES = (SPEC, RECIPE, SETTINGS)
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,11 @@ class Settings:
     devices: int
     structure_digest: str
     versions: Mapping[str, str]
+    initial_digest: str | None = None
+    """Of the file of the weights to begin with, sha256; None where there is none."""
+    written: Mapping[str, Any] | None = None
+    """What spec.yaml and recipe.yaml said when the run began, by the file's name; None where it
+    began under a version that did not keep it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,11 @@ class Run:
         return self.path / "metrics.jsonl"
 
     @property
+    def lock(self) -> Path:
+        """Locked by the process that trains."""
+        return self.path / ".lock"
+
+    @property
     def workers(self) -> Path:
         """Logs of the processes of a distributed run."""
         return self.path / "workers"
@@ -68,6 +87,16 @@ class Run:
     def last(self) -> Path:
         """The checkpoint to resume from."""
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """What `last` was before, taken where that is damaged."""
+        return self.path / "checkpoints" / "previous.ckpt"
+
+    @property
+    def network(self) -> Path:
+        """The emitted module, for people: the network is made from the spec."""
+        return self.path / "network.py"
 
     @property
     def certificate(self) -> Path:
@@ -87,17 +116,17 @@ class Run:
     @cached_property
     def spec(self) -> Spec:
         """The resolved spec."""
-        return load_spec(self.path / "spec.yaml")
+        return load_spec(self.path / SPEC)
 
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
-        return load_recipe(self.path / "recipe.yaml")
+        return load_recipe(self.path / RECIPE)
 
     @cached_property
     def settings(self) -> Settings:
         """Data, classes, devices, digests, versions."""
-        file = self.path / "run.json"
+        file = self.path / SETTINGS
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             return Settings(**{**values, "classes": tuple(values["classes"])})
@@ -126,24 +155,85 @@ def discard_run(run: Run) -> None:
     shutil.rmtree(run.path, ignore_errors=True)
 
 
-def create_run(path: Path, spec: Spec, recipe: Recipe, settings: Settings, network: str) -> Run:
-    """Make a run directory.
+def create_run(
+    path: Path,
+    spec: Spec,
+    recipe: Recipe,
+    settings: Settings,
+    network: str,
+    *,
+    certificate: Mapping[str, Any] | None = None,
+    initial: Mapping[str, Floats] | None = None,
+) -> Run:
+    """Make a run directory, or leave nothing behind.
+
+    `network` is the emitted module, `certificate` its certificate, `initial` the weights to begin
+    with, by name.
 
     Raises:
         TrainingError: T001, it exists and is not empty; T002, it cannot be written.
     """
     check_is_free(path)
     run = Run(path.resolve())
+    missing = [folder for folder in (run.path, *run.path.parents) if not folder.exists()]
     try:
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        write_atomic(run.path / "spec.yaml", to_yaml(spec.resolved()))
-        write_atomic(run.path / "recipe.yaml", to_yaml(recipe.resolved()))
-        write_atomic(run.path / "network.py", network)
+        _write_parts(run, spec, recipe, network, certificate, initial)
         # Last: a directory without it is no run, whatever interrupted the others.
-        write_atomic(run.path / "run.json", json.dumps(asdict(settings), indent=2) + "\n")
-    except OSError as error:
+        write_settings(run, _add_digests(run, settings))
+    except BaseException as error:
+        _remove_made(run, missing)
+        if not isinstance(error, OSError):
+            raise
         raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(path)) from None
     return run
+
+
+def _write_parts(
+    run: Run,
+    spec: Spec,
+    recipe: Recipe,
+    network: str,
+    certificate: Mapping[str, Any] | None,
+    initial: Mapping[str, Floats] | None,
+) -> None:
+    write_atomic(run.path / SPEC, to_yaml(spec.resolved()))
+    write_atomic(run.path / RECIPE, to_yaml(recipe.resolved()))
+    write_atomic(run.network, network)
+    if certificate is not None:
+        write_atomic(run.certificate, json.dumps(certificate, indent=2) + "\n")
+    if initial is not None:
+        write_tensors(run.initial, initial)
+
+
+def _add_digests(run: Run, settings: Settings) -> Settings:
+    digest = sha256(run.initial.read_bytes()).hexdigest() if run.initial.is_file() else None
+    return replace(settings, initial_digest=digest, written=read_written(run))
+
+
+def _remove_made(run: Run, missing: Sequence[Path]) -> None:
+    """Take away what `create_run` made: the folder, or what is in it, and the folders around it."""
+    for entry in list(run.path.iterdir()) if run.path.is_dir() else []:
+        shutil.rmtree(entry, ignore_errors=True)
+        with suppress(OSError):
+            entry.unlink(missing_ok=True)
+    for folder in missing:
+        with suppress(OSError):  # another run may be in it by now
+            folder.rmdir()
+
+
+def read_written(run: Run) -> dict[str, Any]:
+    """Return the plain values that spec.yaml and recipe.yaml say, by the file's name.
+
+    Raises:
+        SpecError: Y001..Y009, one of them is no YAML.
+    """
+    return {name: read_file(run.path / name).value for name in (SPEC, RECIPE)}
+
+
+def write_settings(run: Run, settings: Settings) -> None:
+    """Write run.json. Raises OSError."""
+    write_atomic(run.path / SETTINGS, json.dumps(asdict(settings), indent=2) + "\n")
 
 
 def open_run(path: Path) -> Run:

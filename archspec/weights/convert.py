@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
@@ -27,7 +27,9 @@ from archspec.weights.faulty_values import find_faulty_values
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import Weights, check_target, read_weights, write_tensors
+from archspec.weights.grey_stem import fit_stem
 from archspec.weights.pairing.by_order import pair_by_order
+from archspec.weights.pairing.classifier import pair_classifier
 from archspec.weights.pairing.matching import match_shapes
 from archspec.weights.pairing.name_rules import load_rules, rename_by_rules
 from archspec.weights.pairing.naming import TITLES, recognise_naming, translate_names
@@ -54,6 +56,8 @@ class Conversion:
     """What else the file holds: the first part of the names, and how many begin so."""
     remarks: tuple[str, ...]
     """What to know of it: whose the number of classes is, what of the file was not run."""
+    adaptations: tuple[str, ...] = ()
+    """Those of the remarks that say which weights were taken, and how they were made to fit."""
 
     @property
     def params(self) -> int:
@@ -81,6 +85,7 @@ def convert_file(
     force: bool = False,
     order: Order | None = None,
     like: str | Path | None = None,
+    ema: bool = False,
 ) -> Conversion:
     """Read a file of weights for the network of a spec, and write it in another naming.
 
@@ -99,6 +104,7 @@ def convert_file(
         force: take weights that are NaN, infinite, or variances below zero too.
         order: that in which the file's network joins feature maps; None: the spec's.
         like: an ONNX model, or an .npz of an input and its output, that settles the order.
+        ema: take the file's moving averages of weights instead of the plain ones.
 
     Raises:
         EnvironmentFault: E001, E009, what `like` needs is not installed.
@@ -110,9 +116,11 @@ def convert_file(
     file, output, rules, like = Path(file), _path(output), _path(rules), _path(like)
     spec = spec_of(spec, overrides)
     _check_output(file, output)
-    weights = read_weights(file)
+    weights = read_weights(file, ema)
     spec, classes = _take_classes(weights, spec, any_classes)
     graph = verify_or_raise(build_graph(spec))
+    fitted, stem = fit_stem(weights.tensors, graph)
+    weights = replace(weights, tensors=fitted)
     wanted = list_parameters(graph)
     if by_order:
         pairing = _pair_by_order(weights, wanted, file)
@@ -124,8 +132,10 @@ def convert_file(
     named = {name: weights.tensors[theirs] for theirs, name in pairing.pairs.items()}
     tensors = {name: named[name] for name in wanted}
     ordered = _put_in_order(tensors, spec, pairing, order, like, file)
+    adaptations = _leave_empty_out(weights.choice, pairing.classifier, stem)
     remarks = (
         classes,
+        *adaptations,
         pairing.remark,
         ordered.remark,
         _remark_forced(broken),
@@ -137,11 +147,16 @@ def convert_file(
         weights.kind,
         pairing.naming,
         pairing.pairs,
-        _count_set_aside(weights.set_aside),
-        tuple(remark for remark in remarks if remark),
+        _count_set_aside((*weights.set_aside, *pairing.beside)),
+        _leave_empty_out(*remarks),
+        adaptations,
     )
     _write_files(converted, output, target, _path(suggest))
     return converted
+
+
+def _leave_empty_out(*remarks: str) -> tuple[str, ...]:
+    return tuple(remark for remark in remarks if remark)
 
 
 def _path(name: str | Path | None) -> Path | None:
@@ -156,6 +171,10 @@ class _Pairing:
     naming: str
     """In words."""
     remark: str = ""
+    classifier: str = ""
+    """A line where the file calls the classifier as no naming does."""
+    beside: tuple[str, ...] = ()
+    """Of the file's names those that stand beside the network's: a loss's."""
     known: str = ""
     """The key of the naming, where the file's own names follow one."""
 
@@ -206,14 +225,18 @@ def _pair_by_names(
         else {name: name for name in names}
     )
     found = recognise_naming(tuple(given.values()), wanted, str(file), source)
-    shapes = {theirs: wanted[name].shape for name, theirs in found.theirs.items()}
+    tensors = {given[name]: tensor for name, tensor in weights.tensors.items()}
+    theirs, classifier = pair_classifier(found.theirs, tensors, wanted)
+    shapes = {theirs[name]: wanted[name].shape for name in wanted}
+    beside = [name for name in tensors if not (name.startswith(found.prefix) or name in shapes)]
     match_shapes(
-        {given[name]: tensor for name, tensor in weights.tensors.items()}, shapes, str(file)
+        {name: each for name, each in tensors.items() if name not in beside}, shapes, str(file)
     )
     own = {new: name for name, new in given.items()}
-    title = TITLES[found.naming] + (f", each after {found.prefix!r}" if found.prefix else "")
-    pairs = {own[theirs]: name for name, theirs in found.theirs.items()}
-    return _Pairing(pairs, title, known="" if rules else found.naming)
+    pairs = {own[theirs[name]]: name for name in wanted}
+    remark = f"{classifier!r} in the file was taken for the classifier" if classifier else ""
+    known = "" if rules else found.naming
+    return _Pairing(pairs, found.title, "", remark, tuple(beside), known)
 
 
 def _put_in_order(

@@ -19,9 +19,6 @@ from typing import BinaryIO
 from archspec.errors import DownloadError, ModelFileError
 from archspec.files import write_atomic
 from archspec.runtime import cache_folder
-from archspec.spec.identity import comparable_values
-from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
 from archspec.weights.download import (
     LARGEST,
     ShowProgress,
@@ -90,23 +87,6 @@ def find_published(name: str) -> PublishedWeights:
     question = f"did you mean {near[0]!r}? " if near else ""
     cure = f"{question}published: {', '.join(PUBLISHED)}"
     raise DownloadError.one("N001", f"there are no published weights of {name[:60]!r}", hint=cure)
-
-
-def find_published_for(spec: Spec) -> str:
-    """Return the name of the published checkpoint that fits a spec's network but for its head.
-
-    Raises:
-        DownloadError: N001, none does.
-    """
-    for name in PUBLISHED:
-        if comparable_values(load_spec(name)) == comparable_values(spec):
-            return name
-    message = f"there are no published weights of this network, {spec.name}"
-    if spec.name in PUBLISHED:
-        message = f"{spec.name} is published, but of another network than this one"
-    what = f"it is {spec.description[:200]}; " if spec.description else ""
-    cure = f"{what}published: {', '.join(PUBLISHED)}; --init-from and --ckpt take weights of yours"
-    raise DownloadError.one("N001", message, hint=cure)
 
 
 def find_address(name: str) -> str:

@@ -13,6 +13,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.digest import named_digest, structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.report import report
+from archspec.spec.idle_settings import without_idle_settings
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.module import write_module
@@ -39,7 +40,7 @@ def build_folder(
     digests = {"structure_digest": structure_digest(graph), "named_digest": named_digest(graph)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "spec.yaml", to_yaml(spec.resolved()))
+        write_atomic(folder / "spec.yaml", to_yaml(without_idle_settings(spec)))
         write_atomic(
             folder / "report.json", json.dumps(report(graph).as_json() | digests, indent=2) + "\n"
         )

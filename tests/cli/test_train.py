@@ -50,12 +50,13 @@ def events(run: Path, kind: str = "epoch") -> list[dict]:
 
 
 def parameters(run: Path, name: str) -> dict[str, bytes]:
-    """A checkpoint's tensors as bytes."""
+    """A checkpoint's tensors as bytes, but for the time that the run took."""
     prepare()
     import mindspore as ms
 
     held = ms.load_checkpoint(str(run / "checkpoints" / f"{name}.ckpt"))
-    return {key: value.asnumpy().tobytes() for key, value in held.items()}
+    names = held.keys() - {"archspec.seconds"}
+    return {key: held[key].asnumpy().tobytes() for key in names}
 
 
 def left_running(run: Path) -> list[str]:
@@ -194,6 +195,16 @@ def test_a_start_that_the_machine_does_not_allow_leaves_nothing(devices, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_a_disk_without_room_for_the_first_event_is_one_error_and_nothing_is_left(full_disk):
+    """The folder itself found its place."""
+    (full_disk / "others").write_bytes(bytes(36 * 1024))
+    given = (*TINY, "--epochs", 1, "--out", full_disk / "run")
+    lines = refused(densenet("train", *given), "T002 cannot be written: No space left on device")
+    assert lines.count("\n") == 1
+    assert [path.name for path in full_disk.iterdir()] == ["others"]
+
+
 # ---- the same run
 
 
@@ -212,19 +223,26 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(small_run, tmp_path):
     assert events(tmp_path / "again") == events(small_run)
 
 
-def test_a_run_that_is_interrupted_and_resumed_ends_as_one_in_one_go(digits_run, tmp_path):
-    """Ctrl-C after the second epoch: exit 130 and how to go on;
-    then equal weights and figures, bit for bit.
+def test_a_run_that_is_ended_three_times_and_resumed_ends_as_one_in_one_go(digits_run, tmp_path):
+    """Killed after the first epoch, stopped by SIGTERM and by Ctrl-C after the next ones: these
+    exit with their number and say how to go on; then equal weights and figures, bit for bit.
     """
     run = tmp_path / "run"
-    process = started("train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run", cwd=tmp_path)
-    wait_until(lambda: finished_epochs(run) >= 2, process)
-    process.send_signal(signal.SIGINT)
-    text, errors = process.communicate()
-    assert (process.returncode, errors) == (130, "")
-    assert text.endswith(f"Interrupted. Go on with: densenet train --resume {run}\n")
-    text = passed(densenet("train", "--resume", "run", cwd=tmp_path))
-    assert "epochs done" in text
+    command = ("train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run")
+    for epoch, number in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), start=1):
+        process = started(*command, cwd=tmp_path)
+        wait_until(lambda epoch=epoch: finished_epochs(run) >= epoch, process)
+        process.send_signal(number)
+        text, errors = process.communicate()
+        assert errors == ""
+        if number == signal.SIGKILL:
+            assert process.returncode == -number
+        else:
+            assert process.returncode == 128 + number
+            assert text.endswith(f"Interrupted. Go on with: densenet train --resume {run}\n")
+        command = ("train", "--resume", "run")
+    text = passed(densenet(*command, cwd=tmp_path))
+    assert " done; " in text
     assert "epoch 1/" not in text
     assert parameters(run, "last") == parameters(digits_run, "last")
     assert parameters(run, "best") == parameters(digits_run, "best")
@@ -251,6 +269,104 @@ def test_the_default_network_reads_99_of_100_digits(tmp_path):
     (end,) = events(run, "end")
     assert (end["part"], end["images"]) == ("test", 359)
     assert end["top1"] >= 0.99
+
+
+# ---- what happens to a run's folder
+
+
+@pytest.mark.slow
+def test_damaged_checkpoints_are_said_and_the_run_ends_as_it_would_have(small_run, tmp_path):
+    """`validate` refuses the best; going on takes the checkpoint before the last, and finds the
+    same best anew.
+    """
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    for name in ("last", "best"):
+        path = run / f"checkpoints/{name}.ckpt"
+        raw = bytearray(path.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        path.write_bytes(raw)
+    refused(
+        densenet("validate", "run", cwd=tmp_path), run / "checkpoints/best.ckpt R002 is damaged"
+    )
+    text = passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    assert "last.ckpt: is damaged (kept as last.ckpt.damaged); going on from previous.ckpt" in text
+    assert "best.ckpt: is damaged (kept as best.ckpt.damaged)" in text
+    assert ", 1 epoch done" in text
+    assert [event["text"].partition(" ")[0] for event in events(run, "note")] == [
+        f"{run}/checkpoints/last.ckpt:",
+        f"{run}/checkpoints/best.ckpt:",
+    ]
+    assert parameters(run, "last") == parameters(small_run, "last")
+    passed(densenet("validate", "run", cwd=tmp_path))
+
+
+@pytest.mark.slow
+def test_a_finished_run_whose_best_is_gone_is_judged_by_its_last(small_run, tmp_path):
+    """It says so, and loses nothing."""
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    (run / "checkpoints/best.ckpt").unlink()
+    last = run / "checkpoints/last.ckpt"
+    done = densenet("validate", "run", cwd=tmp_path)
+    refused(done, f"R001 there is no such checkpoint (the last one is whole: --ckpt {last})")
+    text = passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    assert "best.ckpt: is gone" in text
+    assert "best.ckpt is gone or damaged. last.ckpt is right on " in text
+    assert events(run, "end")[-1]["checkpoint"] == "last.ckpt"
+    assert parameters(run, "last") == parameters(small_run, "last")
+
+
+@pytest.mark.slow
+def test_edited_files_are_refused_until_they_are_accepted_and_then_certified_anew(
+    small_run, tmp_path
+):
+    """The run goes on with them, and its certificate is about the network that it has now."""
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    for name, change in (
+        ("recipe", ("epochs: 2", "epochs: 3")),
+        ("spec", ("drop_rate: 0.0", "drop_rate: 0.1")),
+    ):
+        file = run / f"{name}.yaml"
+        assert change[0] in file.read_text()
+        file.write_text(file.read_text().replace(*change))
+    (run / "certificate.json").write_text("{}")
+    done = densenet("train", "--resume", "run", cwd=tmp_path)
+    lines = refused(done, "T016", "epochs: 2 -> 3", "drop_rate: 0.0 -> 0.1", "--accept-changes")
+    assert lines.count("\n") == 2
+    text = passed(densenet("train", "--resume", "run", "--accept-changes", cwd=tmp_path))
+    assert "the run goes on with spec.yaml and recipe.yaml as they are now\ncertified: " in text
+    assert [event["epoch"] for event in events(run)] == [1, 2, 3]
+    assert json.loads((run / "certificate.json").read_text())["equal"] is True
+    passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    done = densenet("train", "--accept-changes", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "goes with --resume alone" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_second_resume_of_a_run_is_refused_while_the_first_trains(devices, tmp_path):
+    """T017 names the process; the run can be validated meanwhile, and resumed afterwards."""
+    run = tmp_path / "run"
+    first = started(
+        "train", *TINY, "--devices", devices, "--epochs", 100, "--out", "run", cwd=tmp_path
+    )
+    wait_until(lambda: finished_epochs(run) >= 1, first)
+    done = densenet("train", "--resume", "run", cwd=tmp_path)
+    lines = refused(done, f"{run} T017 is being trained by process {first.pid} on ")
+    assert lines.count("\n") == 1
+    passed(densenet("validate", "run", cwd=tmp_path))
+    first.send_signal(signal.SIGTERM)
+    assert "Interrupted." in first.communicate()[0]
+    assert first.returncode == 143
+    second = started("train", "--resume", "run", cwd=tmp_path)
+    done = finished_epochs(run)
+    wait_until(lambda: finished_epochs(run) > done, second)
+    second.send_signal(signal.SIGTERM)
+    second.communicate()
+    assert left_running(run) == []
 
 
 # ---- several processes

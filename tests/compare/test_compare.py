@@ -410,7 +410,7 @@ def test_joins_that_double_without_end_are_refused() -> None:
     ops += [Op(f"x{n}", "concat", (f"x{n - 1}", f"x{n - 1}")) for n in range(1, 31)]
     ops += [
         Op("pool", "global_avg_pool", ("x30",)),
-        Op("end", "dense", ("pool",), {"out_channels": 2}),
+        Op("end", "dense", ("pool",), {"in_channels": 3 * 2**30, "out_channels": 2}),
     ]
     with pytest.raises(ModelFileError, match=f"R009 joins more than {MAX_JOINED:,} values"):
         compare(SPEC, Graph.of("bomb", ops))

@@ -95,3 +95,15 @@ def test_no_format_imports_another(name):
     for file in ROOM.glob("*.py"):
         has_any = re.search(rf"archspec\.readers\.{name}\b", file.read_text())
         assert bool(has_any) == (file.name == "frontends.py"), file
+
+
+@pytest.mark.parametrize("name", ["net.yaml", "net.YML"])
+@pytest.mark.parametrize("text", ["name: net\n", "\n# a network\ngrowth_rate: 12\n"])
+def test_a_spec_in_a_models_place_is_called_one(name, text, tmp_path):
+    """As when certify is given its arguments the other way round."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ModelFileError, match=r"R006 is a spec, no model \(a model is a .mindir"):
+        read_model_file(tmp_path / name)
+    (tmp_path / name).write_bytes(HEADS[".mindir"])
+    with pytest.raises(ModelFileError, match="no MINDIR, or is cut short"):
+        read_model_file(tmp_path / name)

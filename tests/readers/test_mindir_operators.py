@@ -16,7 +16,7 @@ import pytest
 from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
-from archspec.graph.ir import Graph
+from archspec.graph.ir import Graph, Op
 from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
@@ -540,6 +540,42 @@ def test_what_changes_nothing_is_read_as_nothing(tmp_path: Path, batch: int | No
             return ops.concat((x,), 1)
 
     assert between_convolutions(Idle(), tmp_path / "idle.mindir", batch) == []
+
+
+def reshaped(x: Any) -> Any:
+    return x.reshape(x.shape[0], -1)
+
+
+def squeezed(x: Any) -> Any:
+    return x.squeeze(3).squeeze(2)
+
+
+def averaged(x: Any) -> Any:
+    return x.mean((2, 3))
+
+
+@pytest.mark.parametrize("taken", [reshaped, squeezed, averaged])
+def test_the_pixel_of_a_convolution_is_taken_away_as_by_a_pool(taken: Any, tmp_path: Path) -> None:
+    """Of a map of one pixel: the spec says it by a pool, as it has no other way."""
+    from mindspore import nn
+
+    class Network(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.dense = nn.Conv2d(3, 8, 1), nn.Dense(8, 10)
+
+        def construct(self, x: Any) -> Any:
+            return self.dense(taken(self.conv(x)))
+
+    sizes = {"in_channels": 3, "out_channels": 8}
+    ops = [
+        Op("x", "input", (), {"shape": (3, 1, 1)}),
+        Op("conv", "conv", ("x",), {**sizes, "kernel": 1, "stride": 1, "padding": 0}),
+        Op("pool", "global_avg_pool", ("conv",)),
+        Op("dense", "dense", ("pool",), {"in_channels": 8, "out_channels": 10}),
+    ]
+    export_mindir(Network(), (3, 1, 1), tmp_path / "pixel.mindir", 1)
+    assert_equal(compare(Graph.of("spec", ops), read_mindir(tmp_path / "pixel.mindir")))
 
 
 @pytest.mark.parametrize("batch", [1, None])

@@ -178,6 +178,11 @@ FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
     ("average with its padding", PLAIN, [("avg_pool", POOL)]),
     ("average behind a pad", Style(pads=True, opset=9), [("avg_pool", POOL)]),
     ("rounded up", PLAIN, [("max_pool", {"kernel": 2, "stride": 3, "padding": 0, "ceil": True})]),
+    (
+        "rounded up to one window, which reaches over the edge",
+        PLAIN,
+        [("avg_pool", {"kernel": 9, "stride": 2, "padding": 0, "ceil": True})],
+    ),
     ("convolution behind a pad", Style(pads=True), [("conv", CONV)]),
     ("a slice", PLAIN, [("slice", {"start": 1, "stop": 3})]),
     ("a crop", PLAIN, [("crop", {"size": (5, 6), "corner": (1, 1)})]),

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from archspec.operators.shapes import window_pixels
 from archspec.readers import windows
 from archspec.readers.trace import Feature, Unsupported
 
@@ -49,10 +50,12 @@ def drawn(seed: int) -> tuple[Feature, int, int, int, tuple[int, int, int, int]]
 def test_a_convolution_gives_as_many_pixels(seed: int) -> None:
     """Dilated, and padded by another number on each side."""
     x, kernel, stride, dilation, (top, bottom, left, right) = drawn(seed)
-    _, pixels = windows.sliding(x, kernel, stride, (top, bottom, left, right), dilation)
+    said, pixels = windows.sliding(x, kernel, stride, (top, bottom, left, right), dilation)
     attrs = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "dilations": [dilation] * 2}
     made = run("Conv", x.shape[2:], pads=[top, left, bottom, right], **attrs)
     assert made.shape[2:] == pixels
+    # A graph's shapes are derived anew, with the same attributes.
+    assert window_pixels({**said, "dilation": dilation}, x.shape[1:]) == pixels
 
 
 @pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
@@ -82,6 +85,7 @@ def test_a_pool_is_rounded_as_it_is_said(seed: int, is_up: bool) -> None:
     said = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [top, left] * 2}
     both = [run("MaxPool", x.shape[2:], ceil_mode=up, **said).shape[2:] for up in (0, 1)]
     assert pixels == both[is_up]
+    assert window_pixels(made, x.shape[1:]) == pixels
     assert made.get("ceil", False) == (None if both[0] == both[1] else is_up)
 
 

@@ -16,6 +16,7 @@ import pytest
 from archspec.errors import ModelFileError, TrainingError
 from archspec.runtime import prepare
 from archspec.train import checkpoint
+from archspec.train.position import Position
 
 SAVE_FOR_EVER = """
 import sys
@@ -25,12 +26,13 @@ prepare()
 import numpy as np
 import mindspore as ms
 from archspec.train import checkpoint
+from archspec.train.position import Position
 epoch = 0
 while True:
     epoch += 1
     array = np.full((250, 400), epoch, np.float32)
     values = [ms.Parameter(array, name=name) for name in "abcdefgh"]
-    checkpoint.save(Path(sys.argv[1]), values, epoch=epoch, best=epoch / 1e6)
+    checkpoint.save(Path(sys.argv[1]), values, Position(epoch=epoch, best=epoch / 1e6))
     print(epoch, flush=True)
 """
 
@@ -64,7 +66,7 @@ def saved(tmp_path) -> Path:
     path = tmp_path / "last.ckpt"
     rng = np.random.default_rng(0)
     values = {"weight": rng.normal(size=(3, 5)), "bias": rng.normal(size=3)}
-    checkpoint.save(path, layers(**values), epoch=7, best=0.875)
+    checkpoint.save(path, layers(**values), Position(epoch=7, best=0.875))
     return path
 
 
@@ -74,22 +76,24 @@ def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
     """
     values = {"weight": np.random.default_rng(0).normal(size=(3, 5)), "bias": [1e-38, -0.0, np.pi]}
     path = tmp_path / "last.ckpt"
-    checkpoint.save(path, layers(**values), epoch=7, best=0.8712345678)
+    checkpoint.save(path, layers(**values), Position(epoch=7, best=0.8712345678))
     fresh = layers(weight=np.zeros((3, 5)), bias=np.zeros(3))
     held = checkpoint.restore(path, fresh)
     for parameter, value in zip(fresh, values.values(), strict=True):
         assert parameter.asnumpy().tobytes() == np.asarray(value, np.float32).tobytes()
-    assert int(held[checkpoint.EPOCH].asnumpy()) == 7
-    assert float(held[checkpoint.BEST].asnumpy()) == pytest.approx(0.8712345678, rel=1e-6)
+    assert Position.of(held).epoch == 7
+    assert Position.of(held).best == 0.8712345678
     assert os.listdir(tmp_path) == ["last.ckpt"]
     assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_saving_again_replaces_the_file(saved):
     """The next epoch's write succeeds, though MindSpore writes files that may not be written."""
-    checkpoint.save(saved, layers(weight=np.ones((3, 5)), bias=np.ones(3)), epoch=8, best=0.9)
+    checkpoint.save(
+        saved, layers(weight=np.ones((3, 5)), bias=np.ones(3)), Position(epoch=8, best=0.9)
+    )
     fresh = layers(weight=np.zeros((3, 5)), bias=np.zeros(3))
-    assert int(checkpoint.restore(saved, fresh)[checkpoint.EPOCH].asnumpy()) == 8
+    assert Position.of(checkpoint.restore(saved, fresh)).epoch == 8
     assert (fresh[0].asnumpy() == 1).all()
 
 
@@ -116,10 +120,10 @@ def test_a_kill_in_the_middle_of_a_write_leaves_a_whole_file(seed, tmp_path):
     killed_while_saving(path, random.Random(seed).uniform(0.05, 0.3))
     fresh = parameters(**{name: np.zeros((250, 400)) for name in "abcdefgh"})
     held = checkpoint.restore(path, fresh)
-    epoch = int(held[checkpoint.EPOCH].asnumpy())
+    epoch = Position.of(held).epoch
     assert epoch >= 1
     assert all((parameter.asnumpy() == epoch).all() for parameter in fresh)
-    checkpoint.save(path, fresh, epoch=epoch + 1, best=0.0)
+    checkpoint.save(path, fresh, Position(epoch=epoch + 1, best=0.0))
     assert os.listdir(tmp_path) == ["last.ckpt"]
 
 
@@ -129,7 +133,9 @@ def test_a_write_that_fails_leaves_the_former_file_and_no_other(saved):
     blocker = saved.parent / ".last.partial.tmp"
     blocker.mkdir()  # where MindSpore would write first
     with pytest.raises((TrainingError, OSError)):
-        checkpoint.save(saved, layers(weight=np.ones((3, 5)), bias=np.ones(3)), epoch=8, best=0.9)
+        checkpoint.save(
+            saved, layers(weight=np.ones((3, 5)), bias=np.ones(3)), Position(epoch=8, best=0.9)
+        )
     assert saved.read_bytes() == before
 
 
@@ -192,7 +198,7 @@ def test_a_classifier_of_another_size_tells_the_likely_cause(tmp_path):
     path = tmp_path / "best.ckpt"
     held = parameters(w=np.zeros((10, 8)))
     held[0].name = "classifier.weight"
-    checkpoint.save(path, held, epoch=1, best=0.0)
+    checkpoint.save(path, held, Position(epoch=1, best=0.0))
     for shape, likely in (((12, 8), True), ((10, 9), False)):
         wanted = parameters(w=np.zeros(shape))
         wanted[0].name = "classifier.weight"
@@ -202,7 +208,7 @@ def test_a_classifier_of_another_size_tells_the_likely_cause(tmp_path):
 def test_more_than_twenty_faults_are_counted(tmp_path):
     """The first twenty in words, then the number of the others."""
     path = tmp_path / "small.ckpt"
-    checkpoint.save(path, parameters(a=[1]), epoch=1, best=0.0)
+    checkpoint.save(path, parameters(a=[1]), Position(epoch=1, best=0.0))
     found = faults(path, parameters(a=[1], **{f"b{number}": [0] for number in range(25)}))
     assert len(found) == 21
     assert "and 5 more" in found[-1]
@@ -215,7 +221,7 @@ def test_an_optimizers_state_in_the_file_is_no_fault(tmp_path):
     more = parameters(a=[0, 0], b=[0, 0], c=[0, 0])
     for parameter, name in zip(more, ("moments.weight", "accum.weight", "ema.weight"), strict=True):
         parameter.name = name
-    checkpoint.save(path, [*state, *more], epoch=1, best=0.5)
+    checkpoint.save(path, [*state, *more], Position(epoch=1, best=0.5))
     fresh = parameters(weight=[0, 0])
     checkpoint.restore(path, fresh)
     assert fresh[0].asnumpy().tolist() == [1, 2]

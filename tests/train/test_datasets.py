@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -261,13 +262,63 @@ def test_many_kinds_of_skipped_files_make_one_short_line(tmp_path):
 
 
 def test_a_data_set_is_known_again_where_it_was_moved_to_and_not_when_it_was_changed(tmp_path):
-    """The digest rests on classes, labels and names of files."""
+    """The digest rests on classes, labels, names and sizes of files."""
     before = open_data(folder(tmp_path / "old", {"a": 4, "b": 4})).split().digest
     (tmp_path / "old").rename(tmp_path / "new")
     assert open_data(tmp_path / "new").split().digest == before
     assert open_data(tmp_path / "new").split(seed=1).digest != before
     (tmp_path / "new" / "a" / "0.jpg").rename(tmp_path / "new" / "a" / "9.jpg")
     assert open_data(tmp_path / "new").split().digest != before
+
+
+NAMES = "it has other classes, labels or names of files"
+BYTES = "images have other bytes"
+
+
+def test_what_has_changed_in_a_folder_of_images_is_told(tmp_path):
+    """A name, or the bytes of a file, as far as its size tells; a file that is gone by then."""
+    before = open_data(folder(tmp_path, {"a": 4, "b": 4})).split()
+    image = tmp_path / "a" / "0.jpg"
+    assert open_data(tmp_path).split().find_change(before.digest) == ""
+    image.write_bytes(image.read_bytes() + b"\n")
+    again = open_data(tmp_path).split()
+    assert again.find_change(before.digest) == BYTES
+    image.rename(tmp_path / "a" / "9.jpg")
+    assert open_data(tmp_path).split().find_change(before.digest) == NAMES
+    listed, known = open_data(tmp_path).split(), open_data(tmp_path).split().digest
+    (tmp_path / "a" / "9.jpg").unlink()
+    assert listed.find_change(known) == BYTES
+
+
+@pytest.mark.parametrize("layout", ["cifar", "mnist"])
+def test_one_changed_byte_in_a_file_of_records_is_told(layout, tmp_path):
+    """Of the images; that of a label is another label."""
+    file, first_byte, label = tmp_path / "data_batch_1.bin", 3072, 0
+    if layout == "cifar":
+        cifar(file, [[number % 10] for number in range(40)])
+    else:
+        mnist(tmp_path)
+        file, first_byte, label = tmp_path / "train-images-idx3-ubyte", 16, None
+    before, raw = open_data(tmp_path).split(), bytearray(file.read_bytes())
+    raw[first_byte] ^= 1
+    file.write_bytes(raw)
+    assert open_data(tmp_path).split().find_change(before.digest) == BYTES
+    if label is not None:
+        raw[label] ^= 1
+        file.write_bytes(raw)
+        assert open_data(tmp_path).split().find_change(before.digest) == NAMES
+
+
+def test_a_digest_that_an_earlier_version_kept_tells_of_names_alone(tmp_path):
+    """Nobody knows which bytes there were: sizes that are others now are not called a change."""
+    old = sha256(repr(("a", "b")).encode())
+    splits = open_data(folder(tmp_path, {"a": 4, "b": 4})).split()
+    for part in (splits.train, splits.val):
+        old.update(part.labels.tobytes() + "/".join(file.name for file in part.files).encode())
+    (tmp_path / "a" / "0.jpg").write_bytes((tmp_path / "a" / "0.jpg").read_bytes() + b"\n")
+    assert open_data(tmp_path).split().find_change(old.hexdigest()) == ""
+    (tmp_path / "a" / "0.jpg").rename(tmp_path / "a" / "9.jpg")
+    assert open_data(tmp_path).split().find_change(old.hexdigest()) == NAMES
 
 
 def test_class_folders_may_be_links_and_have_names_of_any_script(tmp_path):
@@ -313,6 +364,8 @@ def test_every_fault_of_a_folder_is_reported_at_once(tmp_path):
         f"{tmp_path / 'train'} D004 lacks the class 'only_val' of {tmp_path / 'val'}",
     }
     assert len(found) == len(expected)
+    damaged = [fault for fault in found if " D005 " in fault]
+    assert all(fault.endswith(" (copy it anew, or leave it out)") for fault in damaged)
     assert {
         start for start in expected if any(fault.startswith(start) for fault in found)
     } == expected
@@ -394,7 +447,8 @@ def test_images_that_another_process_looked_at_are_not_opened_and_folders_are_ju
     folder(tmp_path / "train", {"a": 3, "b": 3})
     looked, listed = (open_data(tmp_path, check=check).split() for check in (True, False))
     assert (listed.train.files, listed.digest) == (looked.train.files, looked.digest)
-    (tmp_path / "train/a/1.jpg").write_text("no image")
+    spoilt = tmp_path / "train/a/1.jpg"
+    spoilt.write_bytes(bytes(spoilt.stat().st_size))
     assert open_data(tmp_path, check=False).split().digest == looked.digest
     assert len(faults(tmp_path)) == 1
     (tmp_path / "train/c").mkdir()

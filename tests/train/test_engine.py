@@ -56,7 +56,7 @@ def test_a_checkpoint_tells_all_state_from_the_networks_parameters(kind):
     assert {"ema.classifier.weight", "accumulated.classifier.weight", "scale_sense"} <= others
     assert [name for name in others if not TRAINING_STATE.match(name)] == []
     assert not [name for name in names if name.startswith("learning_rate")]
-    averages = {p.name for p in engine.weights()} - network
+    averages = {p.name for p in engine.get_parameters()} - network
     assert averages == {f"ema.{name}" for name in network}
 
 
@@ -74,7 +74,7 @@ def test_a_plain_recipe_is_judged_by_the_network_that_is_trained():
     engine = engine_of()
     assert engine.judge is engine.network
     assert engine.averaged is None
-    assert engine.weights() == list(engine.network.get_parameters())
+    assert engine.get_parameters() == list(engine.network.get_parameters())
 
 
 def test_all_of_it_together_trains_and_judges():

@@ -6,7 +6,8 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
-from archspec.train.data.batches import Preprocess, load_batches
+from archspec.train.data.batches import load_batches
+from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.source import Source
 from archspec.train.evaluate import _sum_figures, check_finite, evaluate
 

@@ -126,6 +126,48 @@ OF_ANOTHER_VALUE = {
         {"optimizer": {"momentum": 0.0, "nesterov": True}},
         ["nesterov needs a momentum above 0"],
     ),
+    "a crop's range beside another augment": (
+        {"data": {"augment": "affine", "scale": [0.5, 1.0], "ratio": [1.0, 1.0]}},
+        [
+            "scale is a setting of the augment random_resized_crop, not of affine",
+            "ratio is a setting of the augment random_resized_crop, not of affine",
+        ],
+    ),
+    "a crop's range beside none": (
+        {"data": {"scale": [0.08, 1.0]}},
+        ["scale is a setting of the augment random_resized_crop, not of none"],
+    ),
+    "colours beside a policy": (
+        {"data": {"auto_augment": "augmix", "color_jitter": 0.4}},
+        ["color_jitter goes without auto_augment, which changes colours itself"],
+    ),
+    "a probability of no mixing": (
+        {"data": {"mix_probability": 0.5}},
+        ["mix_probability needs mixup or cutmix above 0"],
+    ),
+    "a batch of one that is mixed": (
+        {"batch_size": 1, "data": {"mixup": 0.2, "cutmix": 1.0}},
+        [
+            "mixup needs a batch_size of 2 or more: it mixes images of a batch",
+            "cutmix needs a batch_size of 2 or more: it mixes images of a batch",
+        ],
+    ),
+    **{
+        f"{key} of another policy": (
+            {"data": {"auto_augment": {"kind": kind, key: value}}},
+            [f"{key} is a setting of {owners}, not of {kind}"],
+        )
+        for kind, key, value, owners in (
+            ("augmix", "operations", 2, "randaugment"),
+            ("autoaugment", "probability", 0.5, "randaugment"),
+            ("trivialaugment", "magnitude", 5, "randaugment and augmix"),
+            ("augmix", "magnitude_std", 0.5, "randaugment and autoaugment"),
+            ("randaugment", "policy", "cifar10", "autoaugment"),
+            ("randaugment", "width", 3, "augmix"),
+            ("autoaugment", "depth", 1, "augmix"),
+            ("trivialaugment", "alpha", 1.0, "augmix"),
+        )
+    },
     "scaling alone": (
         {"scaling": "scale_rate"},
         ["scaling needs a global_batch, kept or scaled by"],
@@ -216,6 +258,10 @@ FINE = {
     },
     "each optimizer": {"optimizer": {"kind": "rmsprop", "alpha": 0.9, "momentum": 0.5}},
     "nesterov": {"optimizer": {"kind": "nesterov"}},
+    "mixing": {"data": {"mixup": 0.2, "cutmix": 1.0, "mix_probability": 0.5}},
+    "no mixing": {"data": {"mixup": 0.0, "cutmix": 0.0, "mix_probability": 1.0}},
+    "policy": {"data": {"auto_augment": "trivialaugment", "color_jitter": 0.0}},
+    "flips of what is not mirrored else": {"data": {"hflip": 0.5, "vflip": 0.5}},
     "off": {"loss_scale": 1.0, "optimizer": {"momentum": 0.0, "nesterov": False}},
 }
 
@@ -294,6 +340,7 @@ REPLACING = {
     "imagenet_ascend": ["amp=O0", "schedule.kind=step"],
     "mnist": ["optimizer.momentum=0.0"],
     "imagefolder_finetune": ["global_batch=null"],
+    "imagefolder": ["data.augment=affine"],
 }
 
 

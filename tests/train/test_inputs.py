@@ -5,7 +5,13 @@ import pytest
 
 from archspec.errors import DataError, TrainingError
 from archspec.spec.load import load_spec
-from archspec.train.data.inputs import check_stand_in, make_preprocess
+from archspec.train.data.datasets import open_data
+from archspec.train.data.inputs import (
+    check_stand_in,
+    load_epoch,
+    make_preprocess,
+    split_by_recipe,
+)
 from archspec.train.inference import Trained
 from archspec.train.plan import plan_run
 from archspec.train.recipe.model import load_recipe
@@ -79,3 +85,48 @@ def test_means_of_neither_one_value_nor_three_are_refused_before_a_run_is_made()
     rule = "must have one value, or three for red, green and blue"
     assert f"D010 data.mean (=[1.0, 2.0]) {rule} (data.mean: [1], or with three values)" in mean
     assert f"D010 data.std (=[3.0, 4.0, 5.0, 6.0]) {rule}" in std
+
+
+# ---- an epoch of a recipe
+
+
+def load_labels(settings, **options):
+    """Return the labels of an epoch of the digits, or the targets, batch by batch."""
+    recipe = load_recipe("digits", settings)
+    source = split_by_recipe(recipe, open_data(None)).train
+    epochs = load_epoch(load_spec("densenetbc_digits"), recipe, source, **{"epoch": 0} | options)
+    return source, [labels for _, labels in epochs]
+
+
+def test_without_shuffling_an_epoch_has_the_images_as_they_lie():
+    """Every epoch alike; with it, each has an order of its own."""
+    for epoch in range(2):
+        source, labels = load_labels(["data.shuffle=false"], epoch=epoch)
+        assert np.concatenate(labels).tolist() == source.labels[: 20 * 64].tolist()
+    orders = [np.concatenate(load_labels([], epoch=epoch)[1]).tolist() for epoch in range(2)]
+    assert orders[0] != orders[1]
+
+
+def test_repeats_of_a_recipe_stand_one_after_the_other_and_keep_the_epochs_length():
+    """Labels come in threes, of a third of the images."""
+    _, plain = load_labels([])
+    _, labels = load_labels(["data.repeats=3"])
+    assert len(labels) == len(plain) == 20
+    every = np.concatenate(labels)[: 1280 // 3 * 3].reshape(-1, 3)
+    assert (every == every[:, :1]).all()
+
+
+def test_a_recipe_that_mixes_gives_targets_of_all_classes():
+    """Ten, of the network; from a batch on they are those of the whole epoch."""
+    _, whole = load_labels(["data.mixup=0.2", "data.cutmix=1.0"])
+    _, rest = load_labels(["data.mixup=0.2", "data.cutmix=1.0"], first_batch=17)
+    assert {(targets.shape, targets.dtype.name) for targets in whole} == {((64, 10), "float32")}
+    assert all(map(np.array_equal, whole[17:], rest))
+    assert len(rest) == 3
+
+
+def test_devices_share_an_epoch():
+    """Half of the batches each, of other images."""
+    shares = [load_labels([], rank=rank, world=2)[1] for rank in range(2)]
+    assert [len(share) for share in shares] == [10, 10]
+    assert not all(map(np.array_equal, *shares))

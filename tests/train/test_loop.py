@@ -14,10 +14,10 @@ from PIL import Image
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
-from archspec.train.loop import _Trainer
 from archspec.train.plan import create, plan_run
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.model import load_recipe
+from archspec.train.trainer import Trainer
 from archspec.writers.mindspore.load import create_model
 
 
@@ -77,7 +77,7 @@ def test_checkpoints_of_the_last_epochs_are_kept_and_no_other_file_is_touched(tm
     keep = ("--set", "recipe.keep_checkpoints=2", "--epochs", 3)
     passed(densenet("train", *TINY, *keep, "--out", "run", cwd=tmp_path))
     recipe, folder = tmp_path / "run/recipe.yaml", tmp_path / "run/checkpoints"
-    kept = {"epoch-0002.ckpt", "epoch-0003.ckpt", "last.ckpt", "best.ckpt"}
+    kept = {"epoch-0002.ckpt", "epoch-0003.ckpt", "last.ckpt", "previous.ckpt", "best.ckpt"}
     assert {path.name for path in folder.iterdir()} == kept
     assert (folder / "epoch-0003.ckpt").read_bytes() == (folder / "last.ckpt").read_bytes()
     passed(densenet("validate", "run", "--ckpt", folder / "epoch-0002.ckpt", cwd=tmp_path))
@@ -90,11 +90,12 @@ def test_checkpoints_of_the_last_epochs_are_kept_and_no_other_file_is_touched(tm
         .replace("epochs: 3", "epochs: 4")
         .replace("_checkpoints: 2", "_checkpoints: 1")
     )
-    text = passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    text = passed(densenet("train", "--resume", "run", "--accept-changes", cwd=tmp_path))
     assert "2 epochs done" in text
     assert {path.name for path in folder.iterdir()} == {
         "epoch-0004.ckpt",
         "last.ckpt",
+        "previous.ckpt",
         "best.ckpt",
         *mine,
     }
@@ -134,11 +135,14 @@ def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
     )
     for name in ("cat", "dog"):
         (tmp_path / "data" / name / "0.png").unlink()
-    passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    passed(densenet("train", "--resume", "run", "--accept-changes", cwd=tmp_path))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     start = [line for line in lines if line["event"] == "start"][1]
     assert (start["steps"], start["epochs_done"]) == (6, 2)
-    assert start["notes"] == [f"{tmp_path / 'data'}: the data set has changed since this run began"]
+    assert start["notes"] == [
+        f"{tmp_path / 'data'}: the data set has changed since this run began: "
+        "it has other classes, labels or names of files"
+    ]
     assert start["notes"][0] in (run / "log.txt").read_text()
     rates = [
         line["learning_rate"] for line in lines if line["event"] == "step" and line["epoch"] > 2
@@ -166,7 +170,7 @@ def test_training_starts_where_a_network_of_ones_own_starts(tmp_path, kind):
     overrides = ["seed=7", f"initialisation={kind}"]
     plan = plan_run("densenetbc_digits", recipe_overrides=overrides)
     run = create(plan, tmp_path / "run")
-    theirs = _Trainer.start(run, rank=0, world=1, splits=plan.splits).network
+    theirs = Trainer.start(run, rank=0, world=1, splits=plan.splits).network
     ms.set_seed(7)
     ours = create_model("densenetbc_digits", initialisation=kind)
     for one, other in zip(theirs.get_parameters(), ours.get_parameters(), strict=True):

@@ -20,6 +20,7 @@ import pytest
 from archspec.errors import DataError, EnvironmentFault, TrainingError
 from archspec.runtime import prepare
 from archspec.train.distributed import msrun, worker_group
+from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.supervise import supervise
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 from archspec.errors import DataError, Diagnostic
+from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import (
     all_reduce_sum, die_with_parent, get_rank, join_group, report_faults
 )
@@ -47,6 +49,15 @@ def sums(first):
     arrays = [np.arange(n, dtype=np.float32).reshape(shape) for n, shape in zip(sizes, shapes)]
     return [all_reduce_sum(array * 2 + first).tolist() for array in arrays[:4]]
 
+def first_step_of_each_wish(me):
+    # 400 steps that no other exchange keeps together; each rank has one wish, from a step on.
+    agreement, found = Agreement(), [0, 0]
+    for step in range(1, 401):
+        time.sleep(0.002 * (1 + me))
+        answers = agreement.ask(me == 0 and step >= 50, me == 1 and step >= 150)
+        found = [first or step * answer for first, answer in zip(found, answers)]
+    return found
+
 def main(behaviour):
     if behaviour == "early fault":
         raise DataError([Diagnostic("D999", "the image is no image", "cat.jpg", "remove it")])
@@ -61,6 +72,8 @@ def main(behaviour):
     if behaviour == "graceful":
         signal.signal(signal.SIGTERM, save_and_exit)
     report = {"rank": me, "world": world, "sums": sums(me)}
+    if behaviour == "work":
+        report["wishes"] = first_step_of_each_wish(me)
     (folder / f"report_{me}.json").write_text(json.dumps(report))
     while behaviour != "work":
         time.sleep(0.1)
@@ -182,7 +195,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
 @pytest.mark.slow
 def test_two_workers_join_and_get_equal_sums(start: Callable[..., Job]) -> None:
-    """All-reduce adds up arrays of several shapes on both ranks;
+    """All-reduce adds up arrays of several shapes on both ranks, and they agree on wishes;
     the parent polls, and all ends with 0.
     """
     job = start("work")
@@ -193,6 +206,20 @@ def test_two_workers_join_and_get_equal_sums(start: Callable[..., Job]) -> None:
     assert reports[0]["sums"] == reports[1]["sums"]
     grid = [[4 * (11 * row + column) + 1 for column in range(11)] for row in range(7)]
     assert reports[0]["sums"] == [1, [1], [[1], [5], [9]], grid]
+    # What one of them wishes all do at the same step, soon, and no other wish with it.
+    assert reports[0]["wishes"] == reports[1]["wishes"]
+    assert 50 <= reports[0]["wishes"][0] <= 149
+    assert 150 <= reports[0]["wishes"][1] <= 249
+
+
+def test_one_process_agrees_with_itself_at_every_step() -> None:
+    """Nothing is exchanged."""
+    agreement = Agreement()
+    assert [agreement.ask(step > 1, False) for step in range(3)] == [
+        (False, False),
+        (False, False),
+        (True, False),
+    ]
 
 
 def test_an_error_before_joining_reaches_the_user_once(start: Callable[..., Job]) -> None:

@@ -4,10 +4,13 @@ resume and validate a run, or says what it lacks.
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 
+import numpy as np
 import pytest
+import yaml
 
-from archspec.errors import TrainingError
+from archspec.errors import ArchspecError, TrainingError
 from archspec.spec.load import load_spec
 from archspec.train.recipe.model import load_recipe
 from archspec.train.run_directory import Settings, create_run, name_default_path, open_run
@@ -23,9 +26,10 @@ SETTINGS = Settings(
 )
 
 
-def make(path, settings=SETTINGS):
+def make(path, settings=SETTINGS, **more):
     spec = load_spec("densenetbc_digits", ["growth_rate=16"])
-    return create_run(path, spec, load_recipe("digits", ["epochs=3"]), settings, "# network\n")
+    recipe = load_recipe("digits", ["epochs=3"])
+    return create_run(path, spec, recipe, settings, "# network\n", **more)
 
 
 def fault(action):
@@ -40,7 +44,10 @@ def test_a_run_reads_back_as_it_was_made(tmp_path):
     made = make(tmp_path / "run")
     again = open_run(tmp_path / "run")
     assert again.path.is_absolute()
-    assert (again.spec, again.recipe, again.settings) == (made.spec, made.recipe, SETTINGS)
+    assert (again.spec, again.recipe) == (made.spec, made.recipe)
+    texts = {name: (again.path / name).read_text() for name in ("spec.yaml", "recipe.yaml")}
+    assert again.settings.written == {name: yaml.safe_load(text) for name, text in texts.items()}
+    assert replace(again.settings, written=None) == SETTINGS
     assert (again.spec.blocks[0].growth_rate or again.spec.growth_rate, again.recipe.epochs) == (
         16,
         3,
@@ -67,6 +74,40 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     found = fault(lambda: make(tmp_path / "file" / "run"))
     assert (found.code, found.where) == ("T002", str(tmp_path / "file" / "run"))
+
+
+LARGE = {"weight": np.ones((40, 40, 40), np.float32)}
+
+
+@pytest.mark.parametrize("name", ["run", "runs/first", "empty"])
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({}, "T002"),
+        ({"certificate": {"text": "x" * 30_000}}, "T002"),
+        ({"initial": LARGE}, "W002"),
+    ],
+)
+def test_a_full_disk_at_the_start_is_told_and_nothing_is_left(name, more, code, full_disk):
+    """Whatever the file is that finds no room; an empty folder that was there stays."""
+    if name == "empty":
+        (full_disk / name).mkdir()
+    if more:
+        (full_disk / "others").write_bytes(bytes(36 * 1024))
+    before = sorted(full_disk.rglob("*"))
+    with pytest.raises(ArchspecError) as caught:
+        make(full_disk / name, **more)
+    (fault,) = caught.value.diagnostics
+    assert (fault.code, fault.message) == (code, "cannot be written: No space left on device")
+    assert fault.where.startswith(str(full_disk / name))
+    assert sorted(full_disk.rglob("*")) == before
+
+
+def test_the_weights_to_begin_with_are_kept_with_their_digest(tmp_path):
+    """The sha256 of the file; without such weights there is none."""
+    run = make(tmp_path / "run", initial={"weight": np.ones(3, np.float32)})
+    assert run.settings.initial_digest == sha256(run.initial.read_bytes()).hexdigest()
+    assert make(tmp_path / "other").settings.initial_digest is None
 
 
 @pytest.mark.parametrize("lost", ["spec.yaml", "recipe.yaml", "run.json"])

@@ -21,6 +21,12 @@ DIGITS = load_spec("densenetbc_digits")
 WEIGHTS = weights_of("densenetbc_digits")
 CASES = Path(__file__).parents[1] / "cases"
 """Files that torch wrote, each with an input and the output that torch gave."""
+OF_SMALL_DENSENETS = (
+    "growth_rate=4",
+    "block_config=[2, 2]",
+    "stem.channels=6",
+    "head.num_classes=5",
+)
 SMALL = load_spec(str(CASES / "small_net.yaml"))
 
 
@@ -120,10 +126,14 @@ def test_a_handwritten_networks_checkpoint_is_taken_over(tmp_path):
     assert found.naming == "MindCV's"
     assert found.remarks[0].startswith("5 classes as in the file; ")
     assert set(found.set_aside) >= {"moments", "ema"}
+    assert "its EMA weights, 'ema', were not" in found.remarks[1]
     values = {p.name: p.asnumpy() for p in network.get_parameters()}
     assert {theirs: found.tensors[ours].tobytes() for theirs, ours in found.pairs.items()} == {
         name: value.tobytes() for name, value in values.items()
     }
+    averages = convert_file(tmp_path / "theirs.ckpt", spec, ema=True)
+    assert all(name.startswith("ema.") for name in averages.pairs)
+    assert same(dict(averages.tensors), dict(found.tensors))  # they begin as the same
 
 
 def test_names_of_ones_own_by_rules_by_order_and_by_what_was_suggested(tmp_path):
@@ -140,16 +150,30 @@ def test_names_of_ones_own_by_rules_by_order_and_by_what_was_suggested(tmp_path)
     assert len(suggestion.read_text().splitlines()) < 25
 
 
+def test_the_tensors_of_a_loss_beside_the_network_are_set_aside(tmp_path):
+    """Of a module that owns both; where nothing stands before the network's names, as surplus."""
+    loss = {"loss.weight": np.ones(10, np.float32), "loss.scale.bias": np.ones(1, np.float32)}
+    save_file({**in_names("torchvision", "net."), **loss}, tmp_path / "x.safetensors")
+    found = convert_file(tmp_path / "x.safetensors", DIGITS)
+    assert same(dict(found.tensors), WEIGHTS)
+    assert found.set_aside == {"loss": 2}
+    save_file({**in_names("torchvision"), **loss}, tmp_path / "x.safetensors")
+    assert lines(tmp_path / "x.safetensors", DIGITS) == [
+        "FILE R003 has loss.scale.bias, which the network lacks",
+        "FILE R003 has loss.weight, which the network lacks",
+    ]
+
+
 def test_what_differs_is_listed_in_the_files_names(tmp_path):
     """Missing with the nearest, of another shape, surplus;
     the number of those that are not listed.
     """
     theirs = in_names("torchvision")
     theirs["features.norm5.extra"] = theirs.pop("features.norm5.weight")
-    theirs["features.conv0.weight"] = np.zeros((24, 3, 3, 3), np.float32)
+    theirs["features.conv0.weight"] = np.zeros((24, 2, 3, 3), np.float32)
     save_file(theirs, tmp_path / "x.safetensors")
     assert lines(tmp_path / "x.safetensors", DIGITS) == [
-        "FILE R003 has features.conv0.weight as (24, 3, 3, 3), the network needs (24, 1, 3, 3)",
+        "FILE R003 has features.conv0.weight as (24, 2, 3, 3), the network needs (24, 1, 3, 3)",
         "FILE R003 lacks features.norm5.weight (it has features.norm5.extra)",
         "FILE R003 has features.norm5.extra, which the network lacks",
     ]
@@ -222,6 +246,33 @@ def test_lists_that_stand_apart_give_what_torch_gave():
         "the file's lists stand apart; they were joined in the one way that shapes allow",
     )
     assert from_torchs("lists_apart", SMALL, found) < 1e-5
+
+
+def test_monais_file_gives_what_torch_gave():
+    """Its layers have a level more, its classifier is another's child: torch's recorded output."""
+    grey = ["input={channels: 1, height: 32, width: 32}", *OF_SMALL_DENSENETS]
+    spec = load_spec("densenet121", grey)
+    found = convert_file(CASES / "monai_names.pth", spec)
+    assert found.naming.endswith("with levels of its own ('layers', 'out')")
+    assert found.adaptations == ("'class_layers.out' in the file was taken for the classifier",)
+    assert from_torchs("monai_names", spec, found) < 1e-5
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("ema", [False, True])
+def test_a_file_of_torchvisions_own_training_gives_what_torch_gave(ema, channels):
+    """Plain weights and averages, a classifier behind dropout, images in colour and in grey:
+    torch's recorded output on images whose three channels are the same.
+    """
+    said = f"input={{channels: {channels}, height: 32, width: 32}}"
+    spec = load_spec("densenet121", [said, *OF_SMALL_DENSENETS])
+    found = convert_file(CASES / "references_ema.pth", spec, ema=ema)
+    arrays = np.load(CASES / "references_ema.npz")
+    output = oracle.forward(
+        build_graph(spec).ops.values(), found.tensors, arrays["x"][:, :channels]
+    )
+    assert oracle.distance(output, arrays["ema" if ema else "plain"]) < 1e-5
+    assert len(found.adaptations) == (1 if channels == 3 else 2)
 
 
 BROKEN = {

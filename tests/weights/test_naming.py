@@ -55,6 +55,17 @@ def test_a_naming_is_recognised_behind_any_prefix(name, prefix):
     assert found.theirs == {ours: prefix + theirs[ours] for ours in NAMES}
 
 
+@pytest.mark.parametrize("prefix", ["net.", "module.net."])
+def test_what_stands_beside_the_network_is_no_part_of_its_names(prefix):
+    """A module's loss, beside far more tensors; but no second network."""
+    theirs = [prefix + name for name in translate_names("torchvision", NAMES).values()]
+    beside = ["loss.weight", f"{prefix.replace('net', 'auxiliary')}bias"]
+    assert recognise_naming([*theirs, *beside], NAMES, "file").prefix == prefix
+    second = [f"other.{name}" for name in NAMES]
+    with pytest.raises(ModelFileError, match="R011"):
+        recognise_naming([*theirs, *second], NAMES, "file")
+
+
 def test_a_file_with_a_few_tensors_missing_is_recognised_all_the_same():
     """So that what it lacks can be told."""
     theirs = list(translate_names("mindcv", NAMES).values())

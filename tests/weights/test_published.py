@@ -12,10 +12,8 @@ import pytest
 from https_server import certificate, serving
 
 from archspec.errors import DownloadError, ModelFileError
-from archspec.files import to_yaml
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
-from archspec.spec.load import load_spec
 from archspec.weights.download import LARGEST
 from archspec.weights.published import (
     PUBLISHED,
@@ -24,7 +22,6 @@ from archspec.weights.published import (
     find_address,
     find_cached_file,
     find_published,
-    find_published_for,
     keep_local_file,
     read_kept,
 )
@@ -113,36 +110,6 @@ def test_a_name_without_weights_lists_those_with(name, near):
         find_published(name)
     assert ("did you mean" in str(caught.value)) == bool(near)
     assert near in str(caught.value)
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_weights_of_a_network_are_found_whatever_it_is_called(name, tmp_path):
-    """Another task, a file of one's own, one that was built: the body decides."""
-    task = ["head.num_classes=10", "input.height=64", "drop_rate=0.2", "name=mine"]
-    assert find_published_for(load_spec(name, task)) == name
-    (tmp_path / "mine.yaml").write_text(f"extends: {name}\nhead: {{num_classes: 3}}\n")
-    assert find_published_for(load_spec(tmp_path / "mine.yaml")) == name
-    (tmp_path / "built.yaml").write_text(to_yaml(load_spec(name, task).resolved()))
-    assert find_published_for(load_spec(tmp_path / "built.yaml")) == name
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (["growth_rate=24"], ["densenet121_growth_rate_24", "densenet121 with growth_rate=24"]),
-        (["input.channels=1"], ["densenet121 with input.channels=1"]),
-        (["activation=silu"], ["densenet121 with activation=silu"]),
-        (
-            ["norm.eps=0.1", "name=densenet121"],
-            ["densenet121 is published, but of another network"],
-        ),
-    ],
-)
-def test_another_network_has_no_published_weights(settings, words):
-    """Not even one that calls itself so; nothing is downloaded to find that out."""
-    with pytest.raises(DownloadError, match="N001") as caught:
-        find_published_for(load_spec("densenet121", settings))
-    assert not [word for word in words if word not in str(caught.value)]
 
 
 def test_a_mirror_replaces_the_folder_alone(monkeypatch):

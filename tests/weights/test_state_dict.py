@@ -189,8 +189,8 @@ def test_the_weights_are_found_however_deep():
     ).beside == ("epoch", "decay")
     other = plain({"model": STATE, "ema": ordered({"w": W, "v": W})})
     assert list(read(other).tensors) == ["w"]
-    assert reason(plain({"ema": STATE, "student": plain({"best": STATE})})) == (
-        "it holds several state dicts, such as 'ema' and 'student.best'"
+    assert reason(plain({"teacher": STATE, "student": plain({"best": STATE})})) == (
+        "it holds several state dicts, such as 'teacher' and 'student.best'"
     )
     optimizer = plain({"state": b"}" + number(0) + plain({"exp_avg": W}) + b"s"})
     assert read(plain({"mine": STATE, "optimizer": optimizer})).beside == ("optimizer",)

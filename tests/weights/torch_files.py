@@ -188,3 +188,22 @@ def save(
     else:
         path.write_bytes(archive(body, raws))
     return path
+
+
+class Storages:
+    """The storages of a file that is put together of several dicts."""
+
+    def __init__(self) -> None:
+        self.raws: list[bytes] = []
+
+    def tensor(self, array: np.ndarray) -> bytes:
+        self.raws.append(np.ascontiguousarray(array).tobytes())
+        stored = storage(str(len(self.raws) - 1), KINDS[array.dtype.name], array.size)
+        return tensor(stored, array.shape, steps_of(array))
+
+    def tensors(self, arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+        return {name: self.tensor(array) for name, array in arrays.items()}
+
+    def save(self, path: Path, body: bytes) -> Path:
+        path.write_bytes(archive(body, self.raws))
+        return path

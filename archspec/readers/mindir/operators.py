@@ -80,12 +80,10 @@ def _global_pool(call: Call, x: Feature, keep: bool, kind: str = "global_avg_poo
 
 
 def _without_pixel(call: Call, x: Feature) -> Feature:
-    """A vector of the one pixel that there is, (N, C);
-    the pool before it, if any, keeps none then.
-    """
+    """A vector of the one pixel that there is, (N, C), by the pool before it or one more."""
     op = call.trace.ops[x.op]
     if op.kind not in GLOBAL_POOLS:
-        return replace(x, shape=x.shape[:2])
+        return call.op("global_avg_pool", [x], x.shape[:2])
     name = call.trace.free(op.name)
     call.trace.add(Op(name, op.kind, op.inputs), x.shape[:2])
     return replace(x, op=name, shape=x.shape[:2])

@@ -7,12 +7,12 @@ convolution of one pixel is a dense layer.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
+from archspec.operators.convolutions import dense_attrs
 from archspec.operators.shapes import same_shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
@@ -22,7 +22,8 @@ from archspec.readers.trace import Feature, Unsupported
 from archspec.readers.windows import global_pool_of
 
 MAX_DEPTH = 8
-"""Operators between a pool and where its pixels are taken away."""
+"""Operators between a pool and where its pixels are taken away that are followed back: a file may
+take those of one tower away many times."""
 
 HALF = "mean of one axis"
 
@@ -32,7 +33,6 @@ _BY_ELEMENT = frozenset(
     if (row.shape is same_shape and row.kind != "output") or row.scales_channels
     for kind in (row.kind, *row.remains_of)
 )
-_POINT: Mapping[str, Any] = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1}
 
 
 def global_pool(kind: str, call: Call) -> Feature:
@@ -94,7 +94,7 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     """Return (N, C) of (N, C, 1, 1), made by the operators that the IR has for it."""
     if len(x.shape) == 2:
         return x
-    if x.shape[2:] != (1, 1) or depth > MAX_DEPTH:
+    if x.shape[2:] != (1, 1):
         raise Unsupported(f"makes a vector of {x.shape}")
     op, shape = call.trace.ops[x.op], x.shape[:2]
     if op.kind in GLOBAL_POOLS:
@@ -105,14 +105,11 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
         and call.trace.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
     ):
         return _remade(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
-    if op.kind == "conv" and all(op.attrs[name] == value for name, value in _POINT.items()):
+    if depth == MAX_DEPTH:
+        return call.op("global_avg_pool", [x], shape)
+    attrs = dense_attrs(op.attrs) if op.kind == "conv" else None
+    if attrs is not None:
         source = vector(call, call.known(op.inputs[0]), depth + 1)
-        sizes = {
-            name: op.attrs[name]
-            for name in ("in_channels", "out_channels", "weights_of")
-            if name in op.attrs
-        }
-        attrs = sizes if op.attrs.get("bias") else {**sizes, "bias": False}
         return _remade(call, replace(op, kind="dense", attrs=attrs), (source.op,), shape)
     if op.kind in _BY_ELEMENT:
         source = vector(call, call.known(op.inputs[0]), depth + 1)

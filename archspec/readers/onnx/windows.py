@@ -164,8 +164,10 @@ def avg_pool(call: Call) -> Feature:
 def _pool(kind: str, call: Call, x: Feature) -> Feature:
     if square(call.attrs.get("dilations", 1)) != 1:
         raise Unsupported("is dilated")
-    attrs, size = _window(call, x, call.attrs["kernel_shape"])
+    attrs, size = _sliding(call, x, call.attrs["kernel_shape"])
+    # A window that is larger than the map still gives a pixel where it may reach over the edge.
     attrs, size = with_ceil(x, attrs, size, bool(call.attrs.get("ceil_mode")))
+    expect_pixels(x, attrs, size)
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
 
 
@@ -272,11 +274,18 @@ def _window(
     call: Call, x: Feature, kernel: Any, dilation: int = 1
 ) -> tuple[dict[str, Any], Pixels]:
     """A sliding window's attributes, and the pixels of its output: at least one."""
-    kernel, stride = square(kernel), square(call.attrs.get("strides", 1))
-    pads = _pads(call, padded(x), stride, dilation * (kernel - 1) + 1)
-    attrs, size = sliding(x, kernel, stride, pads, dilation)
+    attrs, size = _sliding(call, x, kernel, dilation)
     expect_pixels(x, attrs, size)
     return attrs, size
+
+
+def _sliding(
+    call: Call, x: Feature, kernel: Any, dilation: int = 1
+) -> tuple[dict[str, Any], Pixels]:
+    """The same, perhaps without a pixel."""
+    kernel, stride = square(kernel), square(call.attrs.get("strides", 1))
+    pads = _pads(call, padded(x), stride, dilation * (kernel - 1) + 1)
+    return sliding(x, kernel, stride, pads, dilation)
 
 
 def _pads(call: Call, pixels: Pixels, stride: int, reach: int) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from operator import eq, is_, not_
 from typing import Any
 
 from archspec.settings import Path
@@ -40,6 +42,22 @@ def _of(path: Path, on: Path, *values: Any, idle: Any = None) -> DependentSettin
 
 def _of_kinds(part: str, key: str, *kinds: str, idle: Any = None) -> DependentSetting:
     return _of((part, key), (part, "kind"), *kinds, idle=idle)
+
+
+def _policy_setting(key: str, *kinds: str) -> DependentSetting:
+    rule = f"{key} is a setting of {' and '.join(kinds)}, not of {{0}}"
+    kind = ("data", "auto_augment", "kind")
+    return DependentSetting(("data", "auto_augment", key), kind, kinds.__contains__, rule)
+
+
+def _crop_setting(key: str) -> DependentSetting:
+    kind = "random_resized_crop"
+    rule = f"{key} is a setting of the augment {kind}, not of {{0}}"
+    return DependentSetting(("data", key), ("data", "augment"), partial(eq, kind), rule)
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None
 
 
 DEPENDENT_SETTINGS = (
@@ -90,6 +108,37 @@ DEPENDENT_SETTINGS = (
     _of(("val_amp",), ("amp",), "O2", "O3", idle="same"),
     DependentSetting(
         ("scaling",), ("global_batch",), bool, "scaling needs a global_batch, kept or scaled by"
+    ),
+    # Two ways to say one thing: the later one replaces the other, and both at once are refused.
+    DependentSetting(
+        ("keep", "last"),
+        ("keep_checkpoints",),
+        partial(is_, None),
+        "keep.last is what keep_checkpoints is short for: only one may be said",
+        idle=0,
+    ),
+    DependentSetting(
+        ("keep_checkpoints",),
+        ("keep", "last"),
+        not_,
+        "keep_checkpoints is short for keep.last: only one may be said",
+    ),
+    _crop_setting("scale"),
+    _crop_setting("ratio"),
+    _policy_setting("operations", "randaugment"),
+    _policy_setting("probability", "randaugment"),
+    _policy_setting("magnitude", "randaugment", "augmix"),
+    _policy_setting("magnitude_std", "randaugment", "autoaugment"),
+    _policy_setting("policy", "autoaugment"),
+    _policy_setting("width", "augmix"),
+    _policy_setting("depth", "augmix"),
+    _policy_setting("alpha", "augmix"),
+    DependentSetting(
+        ("data", "color_jitter"),
+        ("data", "auto_augment"),
+        _is_absent,
+        "color_jitter goes without auto_augment, which changes colours itself",
+        idle=0.0,
     ),
 )
 

@@ -6,6 +6,10 @@ head: pooled               head: {steps: pooled}
 stem: [norm, activation]   stem: {steps: [norm, activation]}
 norm: group                norm: {kind: group}
 connectivity: log          connectivity: {rule: log}
+
+In a recipe, in its `data`:
+auto_augment: augmix       auto_augment: {kind: augmix}
+random_erasing: 0.25       random_erasing: {probability: 0.25}
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ ALONE: Mapping[str, str] = {
 }
 """What a name that stands in place of a mapping says; steps may be a list too.
 So may each of `transitions`."""
+
+ALONE_IN_DATA: Mapping[str, str] = {"auto_augment": "kind", "random_erasing": "probability"}
+"""What a name or number in a recipe's `data` says that stands in place of a mapping."""
 
 # What a child's own value leaves nothing of in the parent's part.
 _REPLACED: Mapping[str, tuple[str, ...]] = {
@@ -49,6 +56,19 @@ def expand_short_forms(document: Document) -> Document:
         if isinstance(document.value["blocks"][index], dict):
             document = _expand_alone(document, ("blocks", index, "connectivity"), "rule")
     return document
+
+
+def expand_recipe(document: Document) -> Document:
+    """Return a recipe's document with its short forms written out."""
+    data = document.value.get("data")
+    for part, alone in ALONE_IN_DATA.items():
+        if isinstance(data, dict) and _is_scalar(data.get(part)):
+            document = _write_out(document, ("data", part), alone, data[part])
+    return document
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int, float))
 
 
 def _count_items(document: Document, key: str) -> int:
@@ -104,6 +124,10 @@ def _expand_alone(document: Document, path: Path, alone: str) -> Document:
     given = holder.get(path[-1]) if isinstance(holder, dict) else holder[path[-1]]
     if not isinstance(given, (str, list, tuple) if alone == "steps" else str):
         return document
+    return _write_out(document, path, alone, given)
+
+
+def _write_out(document: Document, path: Path, alone: str, given: Any) -> Document:
     places = {_move_path(old, path, alone): place for old, place in document.places.items()}
     places[path] = document.place(path)
     keys = {}

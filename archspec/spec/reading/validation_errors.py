@@ -15,7 +15,7 @@ from archspec.errors import Diagnostic, Place
 from archspec.operators.table import called_elsewhere, norm_name
 from archspec.settings import Path
 from archspec.spec.reading.document import Document, format_path, shorten_value
-from archspec.spec.reading.shorthand import ALONE
+from archspec.spec.reading.shorthand import ALONE, ALONE_IN_DATA
 
 # Keys that users of other zoos know -> what to write here.
 KEYS_OF_OTHERS: Mapping[str, str] = {
@@ -67,6 +67,21 @@ KEYS_OF_OTHERS: Mapping[str, str] = {
     "global_pool": "head.steps",  # timm
     "pooling": "head.steps",  # Keras
     "include_top": "head: none, for features alone",  # Keras
+    "cutmix_prob": "mix_probability",  # MindCV
+    "mixup_prob": "mix_probability",  # timm
+    "mixup_alpha": "mixup",  # torchvision
+    "cutmix_alpha": "cutmix",
+    "re_prob": "random_erasing",  # MindCV
+    "reprob": "random_erasing",  # timm
+    "re_scale": "random_erasing.scale",  # MindCV
+    "re_ratio": "random_erasing.ratio",
+    "re_value": "random_erasing.value",
+    "re_max_attempts": "random_erasing.attempts",
+    "aa": "auto_augment",  # timm
+    "aug_repeats": "repeats",  # MindCV, timm
+    "ra_reps": "repeats",  # torchvision
+    "num_samples": "samples",  # MindCV
+    "num_parallel_workers": "workers",
     "img_size": "input.height and input.width",
     "weights": "nothing: --pretrained, --ckpt and --init-from are flags",  # torchvision, Keras
     "pretrained": "nothing: --pretrained is a flag",  # timm
@@ -106,9 +121,12 @@ _RULES: Mapping[str, str] = {
     "string_too_long": "must have at most {max_length} characters",
 }
 
+_OWN_RULES = ("width", "layer", "duration")
+"""Kinds of errors of our own, whose message is the rule."""
+
 _ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
 
-_IMPLIED = frozenset(ALONE.values())
+_IMPLIED = frozenset({*ALONE.values(), *ALONE_IN_DATA.values()})
 """Keys that short forms leave out."""
 
 _NUMBERS = ("int_type", "int_from_float", "float_type")
@@ -186,7 +204,7 @@ def _make_diagnostic(
     hint = _find_hint(kind, path, value) or _hint_at_choice(value, context.get("expected", ""))
     if kind in _TYPES:
         return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
-    if kind in ("width", "layer"):
+    if kind in _OWN_RULES:
         return Diagnostic("S004", f"{shown} {detail['msg']}", place)
     if kind not in _RULES:
         return Diagnostic("S003", f"{shown}: {detail['msg']}", place)

@@ -62,12 +62,16 @@ def _with_image(path: Path, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any
             if image.width * image.height <= MAX_PIXELS:
                 return use(image, file)
             reason = f"has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
+            raise DataError.one("D005", reason, str(path))
+    except DataError:
+        raise
     except UnidentifiedImageError:
         reason = "is not a whole JPEG, PNG, BMP or WebP image"
     except Exception as error:
-        code = "D001" if isinstance(error, OSError) and error.errno else "D005"
-        raise DataError.one(code, f"cannot be read: {reason_of(error)}", str(path)) from None
-    raise DataError.one("D005", reason, str(path))
+        reason = f"cannot be read: {reason_of(error)}"
+        if isinstance(error, OSError) and error.errno:
+            raise DataError.one("D001", reason, str(path)) from None
+    raise DataError.one("D005", reason, str(path), "copy it anew, or leave it out")
 
 
 def reason_of(error: Exception) -> str:

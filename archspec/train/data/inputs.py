@@ -6,13 +6,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
-from archspec.train.data.batches import Preprocess
+from archspec.train.data.batches import Batch, load_batches
 from archspec.train.data.datasets import open_data
+from archspec.train.data.mixing import Mixing
+from archspec.train.data.preprocess import Preprocess
+from archspec.train.data.sampling import epoch_indices, epoch_seed
 from archspec.train.data.source import DataSet, Source, Splits
+from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.model import Recipe
 from archspec.train.run_directory import Run
 
@@ -70,7 +79,23 @@ def make_preprocess(spec: Spec, recipe: Recipe) -> Preprocess:
         crop_pct=data.crop_pct,
         augment=data.augment,
         color_jitter=data.color_jitter,
+        interpolation=data.interpolation,
+        resize=data.resize,
+        scale=data.scale,
+        ratio=data.ratio,
+        hflip=data.hflip,
+        vflip=data.vflip,
+        auto_augment=data.auto_augment,
+        random_erasing=data.random_erasing,
+        mixing=_make_mixing(spec, data),
     )
+
+
+def _make_mixing(spec: Spec, data: DataRecipe) -> Mixing | None:
+    # The targets are as wide as the logits, of which there may be more than classes in the data.
+    classes = spec.head.num_classes
+    mixed = Mixing(data.mixup, data.cutmix, data.mix_probability, classes)
+    return mixed if data.is_mixed else None
 
 
 def _check_values(recipe: Recipe) -> None:
@@ -103,8 +128,65 @@ def open_splits(run: Run, *, check: bool = True) -> Splits:
 
 
 def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
-    """Return a data set, split as the recipe says. Raises DataError (D008)."""
-    return data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
+    """Return a data set, split as the recipe says, and of its training images as many as that says.
+
+    Raises DataError (D008).
+    """
+    splits = data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
+    count, images = recipe.data.samples, len(splits.train)
+    if count is None:
+        return splits
+    if count > images:
+        message = f"data.samples (={count}) must be at most the {images} training images"
+        message += f" of {splits.train.name}"
+        raise DataError.one("D008", message, recipe.place(("data", "samples")))
+    chosen = np.random.default_rng(recipe.seed).permutation(images)[:count]
+    return replace(splits, train=splits.train.subset(np.sort(chosen)))
+
+
+def list_samples(
+    recipe: Recipe, source: Source, *, epoch: int, rank: int = 0, world: int = 1
+) -> npt.NDArray[np.int64]:
+    """Return a device's samples of an epoch of training in order (see `sampling`)."""
+    return epoch_indices(
+        len(source),
+        seed=recipe.seed,
+        epoch=epoch,
+        rank=rank,
+        world=world,
+        repeats=recipe.data.repeats,
+        shuffle=recipe.data.shuffle,
+    )
+
+
+def load_epoch(
+    spec: Spec,
+    recipe: Recipe,
+    source: Source,
+    *,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    first_batch: int = 0,
+) -> Iterator[Batch]:
+    """Return a device's batches of an epoch of training, from `first_batch` on.
+
+    Raises DataError; see `load_batches` and `make_preprocess`.
+    """
+    samples = list_samples(recipe, source, epoch=epoch, rank=rank, world=world)
+    if recipe.accumulate > 1:
+        # Batches that fill no update are left out, as images are that fill no batch.
+        samples = samples[: len(samples) - len(samples) % (recipe.batch_size * recipe.accumulate)]
+    return load_batches(
+        source,
+        indices=samples,
+        preprocess=make_preprocess(spec, recipe),
+        training=True,
+        batch_size=recipe.batch_size,
+        seed=epoch_seed(recipe.seed, epoch),
+        workers=recipe.data.workers,
+        first_batch=first_batch,
+    )
 
 
 def read_data_digest(run: Run) -> str | None:
@@ -117,6 +199,14 @@ def read_data_digest(run: Run) -> str | None:
         return str(starts[-1]["data_digest"]) if starts else None
     except (OSError, ValueError, KeyError):
         return None
+
+
+def find_data_change(run: Run, splits: Splits) -> str:
+    """Return in words how a data set differs from the one that the run was last trained on,
+    "" where it does not.
+    """
+    known = read_data_digest(run)
+    return "" if known is None else splits.find_change(known)
 
 
 def check_classes(source: Source, classes: tuple[str, ...]) -> None:

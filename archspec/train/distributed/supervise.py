@@ -24,7 +24,10 @@ from archspec.errors import ArchspecError, Diagnostic, EnvironmentFault, Trainin
 from archspec.runtime import collect_signals, exception_of
 from archspec.train.distributed.worker_group import SUPERVISOR
 
-GRACE_SECONDS = 10.0  # from SIGTERM to SIGKILL: a worker may finish writing its checkpoint
+# From SIGTERM to SIGKILL: workers end their step together and save. Slurm and Kubernetes wait 30 s.
+GRACE_SECONDS = 25.0
+# Where a worker failed, the others can end no step without it; one may be writing a checkpoint.
+GRACE_AFTER_FAULT_SECONDS = 3.0
 # A scheduler that failed waits for a worker to tell the better reason.
 SCHEDULER_PATIENCE_SECONDS = 3.0
 KILL_SECONDS = 10.0
@@ -65,8 +68,9 @@ def supervise(
 ) -> int:
     """Run an msrun command to its end, calling `poll` meanwhile and once after; return 0.
 
-    However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, then all
-    are killed. SIGINT, SIGTERM and SIGHUP are raised after that (see `runtime.exception_of`).
+    However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, or until
+    a second signal, then all are killed. SIGINT, SIGTERM and SIGHUP are raised after that (see
+    `runtime.exception_of`).
     Raises a worker's own ArchspecError where it reported one (see `worker_group.report_faults`),
     else TrainingError: T011 a worker failed, T012 the scheduler, T013 msrun itself. Raises
     EnvironmentFault (E003) without an msrun.
@@ -84,9 +88,11 @@ def supervise(
                 time.sleep(interval_seconds)
                 fault = watch.fault(process.pid)
         finally:
-            _end_job(job)
+            grace = GRACE_SECONDS if received else GRACE_AFTER_FAULT_SECONDS
+            _end_job(job, grace, has_enough=lambda: len(received) > 1)
     if received:
-        raise exception_of(received[0])
+        poll()
+        raise _read_faults(log_dir) or exception_of(received[0])
     fault = fault or watch.fault(process.pid) or watch.fault_of_msrun(process.wait())
     if fault:
         raise fault
@@ -246,8 +252,11 @@ def _read_faults(log_dir: Path) -> ArchspecError | None:
     return FAULT_KINDS.get(reports[0]["kind"], ArchspecError)(diagnostics)
 
 
-def _end_job(job: str) -> None:
-    """End every process of the job, wherever in the tree and in whatever session it is."""
+def _end_job(job: str, grace: float, has_enough: Callable[[], bool]) -> None:
+    """End every process of the job, wherever in the tree and in whatever session it is.
+
+    Workers have `grace` seconds for it, or until the user `has_enough` of waiting.
+    """
     members = _list_processes(job)
     for process in members:
         # msrun kills all workers when one has failed: stopped, it leaves them their grace.
@@ -256,7 +265,7 @@ def _end_job(job: str) -> None:
     for process in members:
         if _role_of(process) == "MS_WORKER":
             _send(process, signal.SIGTERM)
-    _wait_until(lambda: not _has_workers(job), GRACE_SECONDS)
+    _wait_until(lambda: has_enough() or not _has_workers(job), grace)
     # Again and again until none is left: a process may start another between look and kill.
     _wait_until(lambda: _kill_all(job), KILL_SECONDS)
 

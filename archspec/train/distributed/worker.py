@@ -8,9 +8,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from archspec.train.distributed.worker_group import IMAGES_CHECKED, die_with_parent, report_faults
+from archspec.train.distributed.worker_group import (
+    IMAGES_CHECKED,
+    die_with_parent,
+    get_rank,
+    is_supervised,
+    report_faults,
+)
+
+if TYPE_CHECKING:
+    from archspec.train.run_directory import Run
 
 
 def main(path: Path) -> None:
@@ -20,9 +32,23 @@ def main(path: Path) -> None:
     from archspec.train.run_directory import open_run
 
     run = open_run(path)
-    with report_faults(run.workers):
+    with report_faults(run.workers), _hold(run):
         is_checked = bool(os.environ.get(IMAGES_CHECKED))
         fit(run, lambda event: append_event(run.metrics, event), is_checked=is_checked)
+
+
+@contextmanager
+def _hold(run: Run) -> Iterator[None]:
+    """The launcher holds the run; of workers that msrun was told to start by hand, the first."""
+    if is_supervised() or os.environ.get("MS_ROLE") != "MS_WORKER" or get_rank() != 0:
+        yield
+        return
+    from archspec.train.changes import refuse_changes
+    from archspec.train.run_lock import lock_run
+
+    with lock_run(run):
+        refuse_changes(run)
+        yield
 
 
 if __name__ == "__main__":

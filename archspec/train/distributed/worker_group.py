@@ -39,7 +39,11 @@ def die_with_parent() -> None:
     own. Does nothing in a process that `supervise` did not start.
     """
     job = os.environ.get(SUPERVISOR)
-    if job is None or sys.platform != "linux":
+    if job is None:
+        return
+    if os.environ.get("MS_ROLE") == "MS_WORKER":  # who is told to end, as msrun is not: see below
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux alone knows it
     parent = os.getppid()
@@ -49,6 +53,11 @@ def die_with_parent() -> None:
         if psutil.Process(parent).environ().get(SUPERVISOR) == job:
             return
     os._exit(1)  # the parent ended before the call above, so no signal will come
+
+
+def is_supervised() -> bool:
+    """Return whether `supervise` started this process, so that another one watches over it."""
+    return SUPERVISOR in os.environ
 
 
 def get_rank() -> int:
@@ -143,5 +152,7 @@ def report_faults(log_dir: Path) -> Iterator[None]:
 if __name__ == "__main__":
     die_with_parent()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # see `runtime.watch_interrupts`
+    # Some tell all processes of a job to end: with msrun the workers would, before they could save.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A list of arguments, no shell; the tie to the parent outlasts exec.
     os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606

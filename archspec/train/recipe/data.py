@@ -4,20 +4,74 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
-from archspec.settings import SpecModel
-from archspec.train.recipe.numbers import PixelValue, Share
+from archspec.settings import Flag, SpecModel, raise_broken_rules
+from archspec.train.recipe.augmentation import Erasing, Policy
+from archspec.train.recipe.numbers import (
+    Alpha,
+    AreaRange,
+    Few,
+    PixelValue,
+    Probability,
+    RatioRange,
+    Share,
+    find_falling,
+)
+
+Augment = Literal["none", "affine", "pad_crop_flip", "random_resized_crop"]
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+Resize = Literal["pillow", "mindspore"]
+# Of a random crop, as in torchvision and MindCV.
+SCALE = (0.08, 1.0)
+RATIO = (3 / 4, 4 / 3)
 
 
 class DataRecipe(SpecModel):
-    """What happens to an image before the network reads it; mean and std in 0-255 units."""
+    """What happens to an image before the network reads it; mean and std in 0-255 units.
 
-    augment: Literal["none", "affine", "pad_crop_flip", "random_resized_crop"] = "none"
+    In this order: `augment`, flips, `auto_augment` or `color_jitter`, mean and std,
+    `random_erasing`; then whole batches are mixed by `mixup` or `cutmix`.
+    """
+
+    augment: Augment = "none"
     """What changes training images at random."""
+    scale: AreaRange = SCALE
+    """random_resized_crop: the crop's share of the area, drawn evenly."""
+    ratio: RatioRange = RATIO
+    """random_resized_crop: its width to its height, drawn evenly in the logarithm."""
+    hflip: Probability | None = None
+    """That an image is mirrored left to right; where absent,
+    0.5 with pad_crop_flip and random_resized_crop, else 0."""
+    vflip: Probability = 0.0
+    """That an image is turned upside down as in a mirror."""
+    interpolation: Interpolation = "bilinear"
+    """Between pixels, wherever an image is resized or moved; in evaluation too."""
+    resize: Resize = "pillow"
+    """Whose way to resize: `pillow` filters when it shrinks, as torchvision does with images;
+    `mindspore` does not, as MindCV's `Resize`."""
+    auto_augment: Policy | None = None
+    """A policy that draws operations for each image; it has colours of its own."""
     color_jitter: Share = 0.0
     """Brightness, contrast and saturation, after `augment`:
     a factor within 1 - x and 1 + x of each, in any order."""
+    random_erasing: Erasing | None = None
+    """A rectangle of the normalised image is erased."""
+    mixup: Alpha = 0.0
+    """Images and targets of a batch are blended by a share from Beta(x, x) (arXiv 1710.09412)."""
+    cutmix: Alpha = 0.0
+    """A box of a batch's images, of a share from Beta(x, x),
+    comes from other ones (arXiv 1905.04899). With `mixup` too, each batch draws one of both."""
+    mix_probability: Probability = 1.0
+    """That a batch is mixed at all."""
+    repeats: Few = 1
+    """Times that an image is augmented anew within an epoch, which keeps its length
+    (arXiv 1902.05509); the copies go to different devices, where there are several."""
+    samples: Annotated[int, Field(strict=True, ge=1, le=2**31)] | None = None
+    """So many of the training images alone, drawn once by the seed; all where absent."""
+    shuffle: Flag = True
+    """Whether each epoch has an order of its own."""
     mean: Annotated[tuple[PixelValue, ...], Field(min_length=1, max_length=3)] = (127.5,)
     """Subtracted from each channel."""
     std: Annotated[
@@ -33,3 +87,13 @@ class DataRecipe(SpecModel):
     where there is no val set."""
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
     """Processes that read and change images."""
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        raise_broken_rules(find_falling(self, "scale", "ratio"))
+        return self
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether batches of training are mixed, and targets are shares of classes."""
+        return self.mixup > 0 or self.cutmix > 0

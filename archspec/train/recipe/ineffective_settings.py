@@ -32,6 +32,7 @@ def find_ineffective(recipe: Recipe) -> Iterator[tuple[Path, str]]:
     yield from _check_optimizer(recipe)
     yield from _check_run_length(recipe)
     yield from _check_units(recipe.data)
+    yield from _check_mixing(recipe)
 
 
 def find_meaningless(recipe: Recipe) -> Iterator[Path]:
@@ -46,13 +47,13 @@ def find_meaningless(recipe: Recipe) -> Iterator[Path]:
 def _value_at(recipe: Recipe, path: Path) -> Any:
     found: Any = recipe
     for key in path:
-        found = getattr(found, str(key))
+        found = getattr(found, str(key), None)  # of a part that is absent
     return found
 
 
 def _is_written(recipe: Recipe, path: Path) -> bool:
     holder: Any = _value_at(recipe, path[:-1])
-    return path[-1] in holder.model_fields_set
+    return holder is not None and path[-1] in holder.model_fields_set
 
 
 def _is_said(recipe: Recipe, dependent: DependentSetting) -> bool:
@@ -138,6 +139,19 @@ def _check_milestones(
         elif epoch <= before:
             yield path, f"milestones[{index}] (={milestone:g}) must come after the one before it"
         before = max(before, epoch)
+
+
+def _check_mixing(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    data = recipe.data
+    if data.mix_probability != 1 and not data.is_mixed:
+        rule = "mix_probability needs mixup or cutmix above 0"
+        yield ("data", "mix_probability"), rule
+    for key in ("mixup", "cutmix"):
+        if recipe.batch_size == 1 and getattr(data, key) > 0:
+            yield (
+                ("data", key),
+                f"{key} needs a batch_size of 2 or more: it mixes images of a batch",
+            )
 
 
 def _check_units(data: DataRecipe) -> Iterator[tuple[Path, str]]:

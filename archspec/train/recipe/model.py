@@ -18,6 +18,12 @@ from archspec.spec.load import Override, Overrides, load_model
 from archspec.spec.written_model import WrittenModel
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.ineffective_settings import find_ineffective, find_meaningless
+from archspec.train.recipe.keeping import (
+    Duration,
+    EarlyStoppingRecipe,
+    Interval,
+    KeepRecipe,
+)
 from archspec.train.recipe.loss import LossRecipe
 from archspec.train.recipe.numbers import Batch, Seed, Share
 from archspec.train.recipe.optimizer import OptimizerRecipe
@@ -86,9 +92,6 @@ class Recipe(WrittenModel):
     freeze: FrozenParts = ()
     """Parts that keep what they begin with: `stem, blocks 1-2`. Norms in them judge by their moving
     statistics, and keep these too."""
-    on_nan: Literal["stop", "skip"] = "stop"
-    """What becomes of a step whose loss or gradients are no numbers: the run stops and names the
-    images, or the step changes nothing."""
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     data: DataRecipe = DataRecipe()
@@ -96,9 +99,20 @@ class Recipe(WrittenModel):
     """For the spec: key paths and values, as with `--set`."""
     log_every: Annotated[int, Field(strict=True, ge=1)] = 10
     """Steps between two lines of metrics."""
-    keep_checkpoints: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
-    """Of how many of the last epochs the checkpoint is kept (`epoch-0012.ckpt`),
-    beside the last and the best."""
+    validate_every: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
+    """Epochs from one validation to the next; the last epoch is always validated."""
+    save_every: Interval | None = None
+    """Steps, or a time such as `10m`, from one checkpoint to the next within an epoch; each epoch
+    ends with one."""
+    keep: KeepRecipe = KeepRecipe()
+    keep_checkpoints: Annotated[int, Field(strict=True, ge=0, le=100_000)] | None = None
+    """Short for `keep.last`."""
+    early_stopping: EarlyStoppingRecipe | None = None
+    time_budget: Duration | None = None
+    """Time of training, such as `8h`, after which the run ends, validated as it then is."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradients are no numbers: the run stops and names the
+    images, or the step changes nothing."""
 
     @model_validator(mode="before")
     @classmethod
@@ -134,6 +148,11 @@ class Recipe(WrittenModel):
         message = f"class_weights are {named}, the network gives {classes} classes"
         raise SpecError.one("S006", message, self.place(("loss", "class_weights")))
 
+    @property
+    def epochs_kept(self) -> int:
+        """Of how many of the last epochs the checkpoint is kept."""
+        return self.keep.last if self.keep_checkpoints is None else self.keep_checkpoints
+
     def resolved(self) -> dict[str, Any]:
         """Return plain values from which the equal recipe is read again.
 
@@ -143,7 +162,7 @@ class Recipe(WrittenModel):
         for path in find_meaningless(self):
             holder = values
             for key in path[:-1]:
-                holder = holder[str(key)]
+                holder = holder.get(str(key), {})
             holder.pop(str(path[-1]), None)
         return values
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import ModelFileError
+from archspec.weights.formats.digest import DAMAGED, DIGEST, PROMISE, append_digest, is_damaged
 
 # What training checkpoints, ours and MindCV's, hold beside the network's parameters.
 TRAINING_STATE = re.compile(
@@ -22,13 +23,13 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Return a checkpoint's tensors by name, as MindSpore's parameters.
 
     Raises:
-        ModelFileError: R001, absent or unreadable; R002, not a checkpoint or cut short.
+        ModelFileError: R001, absent or unreadable; R002, not a checkpoint, cut short or damaged.
     """
     import mindspore as ms
 
     _check_readable(path)
     try:
-        return ms.load_checkpoint(str(path))  # type: ignore[no-any-return]
+        held = ms.load_checkpoint(str(path))
     except (
         OSError,
         ValueError,
@@ -39,6 +40,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         raise ModelFileError.one(
             "R002", "is no whole MindSpore checkpoint", str(path), hint
         ) from None
+    return {name: held[name] for name in held if name not in (PROMISE, DIGEST)}
 
 
 def _check_readable(path: Path) -> None:
@@ -49,17 +51,26 @@ def _check_readable(path: Path) -> None:
     try:
         with path.open("rb") as file:
             is_empty = not file.read(1)
+        is_faulty = is_damaged(path)
     except OSError as error:
         raise ModelFileError.one("R001", f"cannot be read: {error.strerror}", str(path)) from None
     if is_empty:
         raise ModelFileError.one("R002", "is empty", str(path))
+    if is_faulty:
+        raise ModelFileError.one("R002", DAMAGED, str(path))
 
 
 def write_checkpoint(
-    path: Path, entries: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None
+    path: Path,
+    entries: Sequence[Mapping[str, Any]],
+    extra: Mapping[str, Any] | None = None,
+    previous: Path | None = None,
 ) -> None:
-    """Write entries of `name` and `data` (a MindSpore tensor),
-    and plain numbers in `extra`, atomically.
+    """Write entries of `name` and `data` (a MindSpore tensor), atomically.
+
+    A checkpoint of training has plain numbers in `extra`, and ends with a digest of its bytes; a
+    file of weights alone holds nothing but the network's parameters. What was there before becomes
+    `previous`.
 
     Raises:
         OSError, RuntimeError, ValueError: as MindSpore does; what was there before is untouched.
@@ -69,12 +80,26 @@ def write_checkpoint(
     partial = path.with_name(f".{path.stem}.partial.ckpt")
     try:
         _remove_partial(partial)
-        ms.save_checkpoint(list(entries), str(partial), append_dict=dict(extra or {}))
-        _flush(partial)
+        first = [{"name": PROMISE, "data": ms.Tensor(True)}] if extra else []
+        ms.save_checkpoint([*first, *entries], str(partial), append_dict=dict(extra or {}))
         partial.chmod(0o644)  # MindSpore writes 0400, which the next epoch could not replace
+        if extra:
+            append_digest(partial)
+        _flush(partial)
+        if previous is not None and path.is_file():
+            _keep_previous(path, previous)
         os.replace(partial, path)
     finally:
         _remove_partial(partial)
+
+
+def _keep_previous(path: Path, previous: Path) -> None:
+    """Give the file a second name, which it keeps when the first goes to another."""
+    previous.unlink(missing_ok=True)
+    try:
+        os.link(path, previous)
+    except OSError:  # a file system without hard links
+        os.replace(path, previous)
 
 
 def explain_failure(error: Exception) -> str:

@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from archspec.weights.averages import choose_weights
 from archspec.weights.formats.number_types import FLOATS, LAYOUT, Floats, as_floats, size_of
 from archspec.weights.formats.pickle_description import PickleRefused, Storage, TensorView
 from archspec.weights.formats.pickle_machine import Description, describe_need, describe_pickle
-from archspec.weights.formats.state_dict import find_state_dict
+from archspec.weights.formats.state_dict import find_state_dicts, is_special
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
@@ -54,24 +55,37 @@ class StateDict:
     beside: tuple[str, ...]
     foreign: tuple[str, ...]
     """Names of classes and functions that the pickle asks for beside the tensors; none was run."""
+    remark: str = ""
+    """Whether its plain weights were taken or their moving averages, where there is a choice."""
 
 
-def read_pth(raw: bytes) -> StateDict:
+def read_pth(raw: bytes, ema: bool = False) -> StateDict:
     """Return the state dict in the bytes of a .pth file; nothing of the file is run.
+
+    With `ema` it is that of moving averages.
 
     Raises:
         PickleRefused: it is not whole, holds no state dict that is plain, or asks for what does
             harm.
+        NoAverages: it has no EMA weights, which are asked for, or several sets of them.
     """
     pickle, read = _open_zip(raw) if raw.startswith(b"PK\x03\x04") else _open_stream(raw)
-    held = find_state_dict(pickle.value)
-    floats = _select_floats(held.state) if held else {}
-    if held is None or not floats:
+    plain, averages = find_state_dicts(pickle.value)
+    states = {each.key: each for each in averages}
+    chosen = choose_weights(
+        _select_tensors(plain.state) if plain else {},
+        {key: _select_tensors(each.state) for key, each in states.items()},
+        ema,
+    )
+    views = _check_plain(chosen.tensors)
+    if not views:
         raise PickleRefused(_explain_nothing(pickle.foreign))
-    _check_sizes(floats, len(raw))
-    tensors = {name: _make_array(view, read) for name, view in floats.items()}
-    beside = (*held.beside, *(name for name in held.state if name not in floats))
-    return StateDict(tensors, beside, pickle.foreign)
+    _check_sizes(views, len(raw))
+    tensors = {name: _make_array(view, read) for name, view in views.items()}
+    found = states.get(chosen.key, plain)
+    others = [name for name in found.state if name not in tensors] if found else []
+    beside = found.beside if found else ()
+    return StateDict(tensors, (*beside, *others), pickle.foreign, chosen.remark)
 
 
 def _explain_nothing(foreign: tuple[str, ...]) -> str:
@@ -80,9 +94,21 @@ def _explain_nothing(foreign: tuple[str, ...]) -> str:
     return "it holds no state dict of tensors"
 
 
-def _select_floats(state: Mapping[str, Any]) -> dict[str, TensorView]:
-    views = {name: view for name, view in state.items() if type(view) is TensorView}
-    return {name: view for name, view in views.items() if view.storage.code in FLOATS}
+def _select_tensors(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors of floats, special ones too."""
+    return {name: entry for name, entry in state.items() if _is_float(entry) or is_special(entry)}
+
+
+def _is_float(entry: Any) -> bool:
+    return type(entry) is TensorView and entry.storage.code in FLOATS
+
+
+def _check_plain(tensors: Mapping[str, Any]) -> Mapping[str, TensorView]:
+    for name, entry in tensors.items():
+        if type(entry) is not TensorView:
+            made = f"it is made by {entry.name[:100]!r}"
+            raise PickleRefused(f"its tensor {name[:100]!r} is not plain: {made}")
+    return tensors
 
 
 def _open_zip(raw: bytes) -> tuple[Description, ReadStorage]:

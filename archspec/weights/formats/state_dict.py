@@ -8,11 +8,13 @@ whose class is not known here, but torch keeps its tensors in plain dicts: `_par
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from archspec.weights.averages import is_average
 from archspec.weights.formats.pickle_description import Foreign, PickleRefused, TensorView
+from archspec.weights.pairing.naming import FAR_MORE
 
 NESTED = (
     "state_dict",
@@ -26,7 +28,6 @@ NESTED = (
 )
 """Where training checkpoints keep the state dict, most telling first."""
 MAX_NESTING = 4
-FAR_MORE = 4
 MAX_ENTRIES = 200_000
 """Modules and tensors looked at: modules may stand in several places, and in themselves."""
 MAX_PREFIX = 200
@@ -34,54 +35,90 @@ MAX_UNSAVED = 100
 """Buffers of a module that its state dict leaves out."""
 _OF_MODULE = ("_parameters", "_buffers", "_modules")
 _NOT_PLAIN = ("torch._utils.", "torch._tensor.")
+_PLAIN, _AVERAGED = "current_model_state", ("state_dict", "averaging_state")
+"""Lightning's WeightAveraging puts the averages where the plain weights were, and these aside."""
 
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class FoundStateDict:
-    """A state dict, and the names of what lay beside it."""
+    """A state dict, where it lies, and the names of what lies beside it."""
 
+    key: str
+    """The keys that lead there: `ema.module`."""
     state: Mapping[str, Any]
     beside: tuple[str, ...]
 
 
-def find_state_dict(value: Any) -> FoundStateDict | None:
-    """Return the tensors by name, wherever a training checkpoint keeps them; None: nowhere.
+def find_state_dicts(value: Any) -> tuple[FoundStateDict | None, tuple[FoundStateDict, ...]]:
+    """Return the tensors by name, wherever a training checkpoint keeps them, None for nowhere;
+    and those of moving averages (EMA), under keys that say so.
 
     Raises:
-        PickleRefused: several dicts could be meant, they are nested too deep, or a tensor is not
-            plain.
+        PickleRefused: several dicts could be meant, or they are nested too deep.
     """
-    search = _Search()
-    path = search.find_path(value, MAX_NESTING)
-    if path is None and search.is_too_deep:
+    search, below = _Search(skips=is_average), _Search()
+    path: Path | None
+    places: list[Path]
+    if search.is_named(value) and all(key in value for key in (_PLAIN, *_AVERAGED)):
+        path, places = (_PLAIN,), [_AVERAGED[:1]]
+    else:
+        path = search.find_path(value, MAX_NESTING)
+        places = list(_walk_averages(below, value, MAX_NESTING, set()))
+    if path is None and not places and search.is_too_deep:
         raise PickleRefused("its state dict is nested too deep")
-    if path is None:
+    plain = None if path is None else _open_path(search, value, path)
+    return plain, tuple(_open_path(below, value, place) for place in places)
+
+
+def _walk_averages(
+    search: _Search, value: Any, depth: int, seen: set[tuple[int, int]]
+) -> Iterator[Path]:
+    """The paths below keys that say EMA, in whatever dicts; each dict is looked through once."""
+    if not search.is_named(value) or (id(value), depth) in seen:
+        return
+    seen.add((id(value), depth))
+    for name, inner in value.items():
+        if is_average(name):
+            path = _find_averages(search, inner, depth - 1)
+            yield from [] if path is None else [(name, *path)]
+        elif depth > 1:
+            paths = _walk_averages(search, inner, depth - 1, seen)
+            yield from ((name, *path) for path in paths)
+
+
+def _find_averages(search: _Search, value: Any, depth: int) -> Path | None:
+    """What is not understood there is no reason to refuse the plain weights."""
+    try:
+        return search.find_path(value, depth) if type(value) in (dict, Foreign) else None
+    except PickleRefused:
         return None
+
+
+def _open_path(search: _Search, value: Any, path: Path) -> FoundStateDict:
     beside: list[str] = []
     for key in path:
         beside += [name for name in value if name != key]
         value = value[key]
-    state = search.state_of(value)
-    for name, entry in state.items():
-        if type(entry) is Foreign and _would_be_tensor(entry):
-            made = f"it is made by {entry.name[:100]!r}"
-            raise PickleRefused(f"its tensor {name[:100]!r} is not plain: {made}")
-    return FoundStateDict(state, tuple(beside))
+    return FoundStateDict(".".join(path), search.state_of(value), tuple(beside))
 
 
-def _would_be_tensor(entry: Foreign) -> bool:
-    """A quantised, sparse or otherwise special one, or one of numbers that are not known here."""
-    return entry.name.startswith(_NOT_PLAIN) or (
-        entry.name.startswith("torch.") and entry.name.endswith("Storage")
-    )
+def is_special(entry: Any) -> bool:
+    """Tell whether an entry is a tensor that is quantised, sparse or otherwise special, or one of
+    numbers that are not known here.
+    """
+    if type(entry) is not Foreign:
+        return False
+    of_numbers = entry.name.startswith("torch.") and entry.name.endswith("Storage")
+    return of_numbers or entry.name.startswith(_NOT_PLAIN)
 
 
 class _Search:
     """Looks once at each dict and module, however often they are used."""
 
-    def __init__(self) -> None:
+    def __init__(self, skips: Callable[[str], bool] | None = None) -> None:
+        self.skips = skips
         self.known: dict[tuple[int, int], Path | None] = {}
         self.named: dict[int, bool] = {}
         self.counts: dict[int, int] = {}
@@ -123,7 +160,7 @@ class _Search:
 
     def _find_below(self, name: str, value: Any, depth: int) -> Path | None:
         inner = value.get(name)
-        if type(inner) not in (dict, Foreign):
+        if type(inner) not in (dict, Foreign) or (self.skips and self.skips(name)):
             return None
         if not depth:
             self.is_too_deep |= name in NESTED

@@ -14,6 +14,7 @@ import numpy as np
 from archspec import file_kinds
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.runtime import prepare
+from archspec.weights.averages import NoAverages, choose_weights, is_average
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.number_types import FLOATS, LAYOUT, Floats, as_floats
 from archspec.weights.formats.pickle_description import PickleRefused
@@ -54,6 +55,8 @@ class Weights:
     """Optimizer state, moving averages of weights, counters."""
     foreign: tuple[str, ...] = ()
     """Classes and functions that a .pth asks for beside its tensors, by name; none was run."""
+    choice: str = ""
+    """Whether plain weights were taken or their moving averages, where there is a choice."""
 
 
 def read_tensors(path: Path) -> Mapping[str, Floats]:
@@ -64,24 +67,50 @@ def read_tensors(path: Path) -> Mapping[str, Floats]:
     return read_weights(path).tensors
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path, ema: bool = False) -> Weights:
     """Return what a MindSpore checkpoint, a .safetensors or a torch .pth file holds;
     nothing of it is run.
 
+    Args:
+        path: the file.
+        ema: take the moving averages of weights (EMA) that it holds, or that its name says it is.
+
     Raises:
-        ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R010, a .pth
-            that is refused.
+        ModelFileError: R001, absent or unreadable; R002, not whole or of no such kind; R003, no EMA
+            weights, or several sets of them; R010, a .pth that is refused.
     """
     raw = _read_bytes(path)
     kind = _recognise_kind(raw, path)
-    if kind == "MindSpore":
-        weights = _read_mindspore(path)
-    elif kind == "safetensors":
-        weights = _read_safetensors(raw, path)
-    else:
-        weights = _read_torch(raw, path)
+    try:
+        weights = _read_asked(kind, raw, path, ema)
+    except NoAverages as fault:
+        cure = "without --ema its plain weights are taken" if ema else ""
+        raise ModelFileError.one("R003", str(fault), str(path), cure) from None
     _check_names(weights.tensors, path)
     return _without_counters(_with_vectors(weights))
+
+
+def _read_asked(kind: str, raw: bytes, path: Path, ema: bool) -> Weights:
+    """Some write averages into a file of their own, whose name alone tells it: `best_ema.ckpt`."""
+    if ema and is_average(path.stem):
+        whole = _read_kind(kind, raw, path, ema=False)
+        if not whole.choice:
+            return replace(whole, choice="the file's name says that its weights are EMA weights")
+    return _read_kind(kind, raw, path, ema)
+
+
+def _read_kind(kind: str, raw: bytes, path: Path, ema: bool) -> Weights:
+    if kind == "torch":
+        return _read_torch(raw, path, ema)
+    weights = _read_mindspore(path) if kind == "MindSpore" else _read_safetensors(raw, path)
+    chosen = choose_weights(weights.tensors, {}, ema)
+    others = tuple(name for name in weights.tensors if name not in chosen.tensors)
+    return replace(
+        weights,
+        tensors=chosen.tensors,
+        set_aside=(*others, *weights.set_aside),
+        choice=chosen.remark,
+    )
 
 
 def _with_vectors(weights: Weights) -> Weights:
@@ -158,7 +187,7 @@ def _read_mindspore(path: Path) -> Weights:
     kinds = (ms.float32, ms.float16, ms.bfloat16, ms.float64)
     tensors: dict[str, Floats] = {}
     for name, tensor in held.items():
-        is_state = ckpt.TRAINING_STATE.match(name)
+        is_state = ckpt.TRAINING_STATE.match(name) and not is_average(name.partition(".")[0])
         if not is_state and getattr(tensor, "dtype", None) in kinds:
             tensors[name] = np.array(tensor.astype(ms.float32).asnumpy())
     set_aside = tuple(name for name in held if name not in tensors)
@@ -193,13 +222,13 @@ def _make_array(given: Mapping[str, Any]) -> Floats:
     return as_floats(numbers, given["dtype"])
 
 
-def _read_torch(raw: bytes, path: Path) -> Weights:
+def _read_torch(raw: bytes, path: Path, ema: bool) -> Weights:
     try:
-        state = read_pth(raw)
+        state = read_pth(raw, ema)
     except PickleRefused as refused:
         message = f"is no .pth file that can be read: {refused}"
         raise ModelFileError.one("R010", message, str(path), refused.cure) from None
-    return Weights("torch .pth file", state.tensors, state.beside, state.foreign)
+    return Weights("torch .pth file", state.tensors, state.beside, state.foreign, state.remark)
 
 
 def _check_names(tensors: Mapping[str, Floats], path: Path) -> None:

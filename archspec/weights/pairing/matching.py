@@ -52,19 +52,33 @@ def _list_faults(
 ) -> Iterator[Diagnostic]:
     for name, shape in wanted.items():
         if name not in tensors:
-            near = difflib.get_close_matches(name, surplus, n=1)
-            yield Diagnostic("R003", f"lacks {name}", where, f"it has {near[0]}" if near else "")
+            hint = _hint_at_candidates(name, shape, tensors, surplus)
+            yield Diagnostic("R003", f"lacks {name}", where, hint)
         elif not _is_fitting(name, tensors, wanted):
-            yield _make_shape_fault(name, tuple(tensors[name].shape), tuple(shape), where)
+            yield _make_shape_fault(name, tuple(tensors[name].shape), wanted, where)
     for name in surplus:
         yield Diagnostic("R003", f"has {name}, which the network lacks", where)
 
 
-def _make_shape_fault(name: str, found: Shape, wanted: Shape, where: str) -> Diagnostic:
+def _hint_at_candidates(
+    name: str, shape: Shape, tensors: Mapping[str, Any], surplus: Collection[str]
+) -> str:
+    dense = [other for other in surplus if len(shape) == len(tensors[other].shape) == 2]
+    if len(dense) > 1:
+        return f"it could be {' or '.join(dense[:3])}: rules for --map say which"
+    near = difflib.get_close_matches(name, surplus, n=1)
+    return f"it has {near[0]}" if near else ""
+
+
+def _make_shape_fault(
+    name: str, found: Shape, wanted: Mapping[str, Shape], where: str
+) -> Diagnostic:
     # The most usual mistake: weights of another number of classes.
-    other_classes = name.startswith("classifier.") and found[:1] != wanted[:1]
+    of_dense = len(wanted.get(f"{name.rpartition('.')[0]}.weight", ())) == 2
+    other_classes = of_dense and found[:1] != tuple(wanted[name])[:1]
     hint = "it tells another number of classes apart" if other_classes else ""
-    return Diagnostic("R003", f"has {name} as {found}, the network needs {wanted}", where, hint)
+    needed = f"the network needs {tuple(wanted[name])}"
+    return Diagnostic("R003", f"has {name} as {found}, {needed}", where, hint)
 
 
 def _make_rest_fault(count: int, where: str) -> list[Diagnostic]:

@@ -8,10 +8,18 @@ back is the same.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from archspec.errors import ModelFileError
+from archspec.weights.pairing.lone_levels import drop_lone_levels, list_dropped
+
+FAR_MORE = 4
+"""How many times as many tensors a network has as what lies beside it, a loss or statistics."""
+MAX_PREFIXES = 8
+MAX_NAMED = 3
+"""Levels that a title names."""
 
 Replacement = str | Callable[[re.Match[str]], str]
 Naming = tuple[tuple[str, Replacement], ...]
@@ -56,6 +64,18 @@ class RecognisedNaming:
     naming: str
     prefix: str
     theirs: Mapping[str, str]
+    levels: tuple[str, ...] = ()
+    """Parts of the file's names that tell nothing and were passed over: `layers`."""
+
+    @property
+    def title(self) -> str:
+        """In words: `torchvision's and timm's, each after 'module.'`."""
+        levels = ", ".join(repr(level[:60]) for level in self.levels[:MAX_NAMED])
+        return (
+            TITLES[self.naming]
+            + (f", each after {self.prefix!r}" if self.prefix else "")
+            + (f", with levels of its own ({levels})" if levels else "")
+        )
 
 
 def translate_names(naming: str, names: Iterable[str]) -> dict[str, str]:
@@ -95,9 +115,15 @@ def recognise_naming(
             file's.
     """
     held = set(found)
-    candidates = _list_candidates([only] if only else NAMINGS, names, list_prefixes(found))
+    prefixes = _list_branches(found)
+    candidates = _list_candidates([only] if only else NAMINGS, names, prefixes)
     covers = [len(held.intersection(each.theirs.values())) for each in candidates]
     most = max(covers)
+    if most < len(names):
+        for prefix in prefixes:
+            candidates += _list_without_levels([only] if only else NAMINGS, names, found, prefix)
+        covers = [len(held.intersection(each.theirs.values())) for each in candidates]
+        most = max(covers)
     if only is None and most * 2 < min(len(names), len(held)):
         shown = ", ".join(list(found)[:3])
         message = f"follows no naming that is known here: {shown}, ..."
@@ -118,13 +144,48 @@ def _list_candidates(
     return candidates
 
 
+def _list_without_levels(
+    namings: Iterable[str], names: Collection[str], found: Collection[str], prefix: str
+) -> list[RecognisedNaming]:
+    """Names in which the file, or the naming, has levels that hold one thing alone."""
+    branch = [name for name in found if name.startswith(prefix)]
+    if len(branch) > FAR_MORE * len(names):  # another network, and what it holds could be anything
+        return []
+    whole = {short: name for name, short in drop_lone_levels(branch).items()}
+    dropped = set(list_dropped(name.removeprefix(prefix) for name in branch))
+    candidates = []
+    for naming in namings:
+        translated = translate_names(naming, names)
+        theirs = {}
+        for name, short in drop_lone_levels(translated.values()).items():
+            theirs[name] = whole.get(short, prefix + name)
+        # A name that is missed must not be that of another tensor.
+        if len(set(theirs.values())) == len(theirs):
+            levels = sorted(dropped - set(list_dropped(translated.values())))
+            by_ours = {name: theirs[other] for name, other in translated.items()}
+            candidates.append(RecognisedNaming(naming, prefix, by_ours, tuple(levels)))
+    return candidates
+
+
+def _list_branches(found: Collection[str]) -> list[str]:
+    """`""`, `"net."`, as far as one part of the names has far more of them than the others."""
+    prefixes, rest = [""], list(found)
+    while rest and len(prefixes) <= MAX_PREFIXES:
+        tails = [name[len(prefixes[-1]) :] for name in rest]
+        counts = Counter(tail.partition(".")[0] for tail in tails if "." in tail)
+        first, count = max(counts.items(), key=lambda each: each[1], default=("", 0))
+        if not count or count < FAR_MORE * (len(rest) - count):
+            break
+        prefixes.append(f"{prefixes[-1]}{first}.")
+        rest = [name for name in rest if name.startswith(prefixes[-1])]
+    return prefixes
+
+
 def list_prefixes(found: Collection[str]) -> list[str]:
     """Return `""`, `"module."`, `"module.network."`, as far as all names of a file share them."""
-    prefixes, rest = [""], [name.split(".") for name in found]
-    while rest and min(map(len, rest)) > 1:
-        firsts = {parts[0] for parts in rest}
-        if len(firsts) > 1:
-            break
-        prefixes.append(f"{prefixes[-1]}{rest[0][0]}.")
-        rest = [parts[1:] for parts in rest]
-    return prefixes
+    if not found:
+        return [""]
+    # What the first and the last in the alphabet begin with, all between them do too.
+    first, last = min(found), max(found)
+    heads = [first[: index + 1] for index, letter in enumerate(first) if letter == "."]
+    return ["", *(head for head in heads if last.startswith(head))]

@@ -1,0 +1,55 @@
+"""The moving statistics of batch norms, which differ from device to device.
+
+Under data parallelism each device's batch norms see other images, and their statistics drift apart;
+weights do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archspec.train.distributed.worker_group import all_reduce_sum
+
+Values = npt.NDArray[np.float32]
+
+
+def share(network: Any, world: int) -> None:
+    """Average them over the devices: what is validated and saved must be one network."""
+    values = read(network)
+    if world > 1 and len(values):  # without batch norms there is nothing to share
+        write(network, all_reduce_sum(values) / world)
+
+
+def gather(network: Any, rank: int, world: int) -> Values | None:
+    """Return a row of each device, (devices, values); None where there is one device."""
+    if world == 1:
+        return None
+    values = read(network)
+    rows = np.zeros((world, len(values)), np.float32)
+    rows[rank] = values
+    return all_reduce_sum(rows) if len(values) else rows
+
+
+def read(network: Any) -> Values:
+    """Return those of this device, (values,)."""
+    # In one array: a reduction for each of hundreds of small tensors takes far longer.
+    flat = [p.asnumpy().astype(np.float32).ravel() for p in _parameters(network)]
+    return np.concatenate(flat) if flat else np.zeros(0, np.float32)
+
+
+def write(network: Any, values: Values) -> None:
+    """Give a network what `read` returned."""
+    import mindspore as ms
+
+    parameters = _parameters(network)
+    ends = np.cumsum([p.size for p in parameters])[:-1]
+    for parameter, part in zip(parameters, np.split(values, ends), strict=True):
+        parameter.set_data(ms.Tensor(part.reshape(parameter.shape), parameter.dtype))
+
+
+def _parameters(network: Any) -> list[Any]:
+    named = network.get_parameters()
+    return [p for p in named if p.name.rpartition(".")[2].startswith("moving_")]

@@ -1,0 +1,360 @@
+"""What lives as long as a run in one process: network, compiled step, data, and the position.
+
+Everything that is random in an epoch follows from (seed, epoch, number of the batch), so a run that
+is taken up again, at the end of an epoch or in the middle, repeats the one that was not
+interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Self
+
+from archspec.errors import TrainingError
+from archspec.train import checkpoint
+from archspec.train.callbacks import Callback
+from archspec.train.data.batches import load_batches
+from archspec.train.data.inputs import (
+    check_classes,
+    find_data_change,
+    list_samples,
+    load_epoch,
+    make_preprocess,
+)
+from archspec.train.data.sampling import find_image, held_out_indices
+from archspec.train.data.source import Source, Splits
+from archspec.train.distributed import moving_statistics
+from archspec.train.distributed.agreement import Agreement
+from archspec.train.evaluate import Accuracy, Meter, evaluate
+from archspec.train.position import Position, best_epochs, epochs_without_progress
+from archspec.train.pretrained import read_kept_weights
+from archspec.train.recipe.keeping import seconds_of
+from archspec.train.run_directory import Run
+from archspec.train.stopping import StopRequest
+
+Event = Mapping[str, Any]
+Report = Callable[[Event], None]
+
+EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_request"
+"""Why a run ends before its last epoch."""
+NAMED_FILES = 4
+"""Of a batch whose loss is no number."""
+
+
+class Requests(NamedTuple):
+    """What is asked for after a step: a checkpoint, the end of the run, to leave it for now."""
+
+    to_save: bool
+    to_end: bool
+    to_leave: bool
+
+
+@dataclass
+class Trainer:
+    """A run in one process; `callbacks` get it as `training`."""
+
+    run: Run
+    rank: int
+    world: int
+    splits: Splits
+    engine: Any
+    """Network, step and rates: `archspec.train.engine.Engine`."""
+    position: Position = field(default_factory=Position)
+    callbacks: Sequence[Callback] = ()
+    signals: StopRequest = field(default_factory=StopRequest)
+    _agreement: Agreement = field(default_factory=Agreement)
+    _ends_by: str = ""
+    _began: float = field(default_factory=time.monotonic)
+    _saved: float = field(default_factory=time.monotonic)
+    _is_asked_to_stop: bool = False
+
+    @classmethod
+    def start(
+        cls,
+        run: Run,
+        rank: int,
+        world: int,
+        splits: Splits,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Build, initialise and, where there is a checkpoint, restore."""
+        from archspec.train.engine import make_engine
+
+        recipe = run.recipe
+        check_classes(splits.train, run.settings.classes)
+        engine = make_engine(
+            run.spec,
+            recipe,
+            labels=splits.train.labels,
+            batches=len(splits.train) // world // recipe.batch_size,
+            world=world,
+            initial=None if run.last.is_file() else read_kept_weights(run),
+        )
+        trainer = cls(run, rank, world, splits, engine)
+        trainer.callbacks = tuple(callbacks)
+        trainer.restore()
+        return trainer
+
+    @property
+    def network(self) -> Any:
+        """The one that is trained."""
+        return self.engine.network
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return int(self.engine.batches_per_epoch)
+
+    def stop(self) -> None:
+        """Have the run end after this step, as it does after its last epoch."""
+        self._is_asked_to_stop = True
+
+    # ---- what a checkpoint holds
+
+    def restore(self) -> None:
+        """Take up the last whole checkpoint, if there is one."""
+        if not self.run.last.is_file():
+            return
+        held = checkpoint.restore(self.run.last, self.engine.state())
+        position = Position.of(held)
+        # Where the best is gone, the next one takes its place, whatever it is worth.
+        best = position.best if self.run.best.is_file() else -math.inf
+        # Where an image was taken away, an epoch may have other steps than it had.
+        batches = min(position.batches, self.steps)
+        self.position = replace(position, batches=batches, best=best)
+        self._began -= position.seconds
+        budget = self.run.recipe.time_budget
+        if budget is not None and position.seconds >= seconds_of(budget):
+            self._ends_by = TIME_BUDGET
+        if position.moving is not None:
+            moving_statistics.write(self.engine, position.moving[self.rank])
+        self._count_steps_anew()
+
+    def _count_steps_anew(self) -> None:
+        import mindspore as ms
+
+        done = self.position.epoch * self.steps + self.position.batches
+        step = self.engine.optimizer.global_step
+        updates = done // self.run.recipe.accumulate
+        step.set_data(ms.Tensor(np.full(step.shape, updates), step.dtype))
+
+    def save_within_epoch(self, sums: npt.NDArray[np.float64]) -> None:
+        """Write `last.ckpt` in the middle of an epoch, each device's moving statistics in it."""
+        rows = moving_statistics.gather(self.engine, self.rank, self.world)
+        self.position = replace(self.position, sums=tuple(sums), moving=rows)
+        self._save(self.run.last)
+
+    def finish_epoch(self, held_out: Accuracy | None) -> None:
+        """Count the epoch and write its checkpoints;
+        the last one last, so that a kill between them loses nothing.
+        """
+        score = math.nan if held_out is None else self._score(held_out)
+        is_best = score >= self.position.best  # of equal ones the later: it has seen more
+        self.position = self.position.after_epoch(score)
+        keep, epoch, last = self.run.recipe.keep, self.position.epoch, self.run.last
+        if is_best:
+            self._save_best()
+        newest = range(epoch - self.run.recipe.epochs_kept + 1, epoch + 1)
+        best = best_epochs(self.position.scores, keep.best) if keep.best > 1 else ()
+        if epoch in newest or epoch in best:
+            self._save(checkpoint.path_of_epoch(last, epoch))
+        self._save(last)
+        if self.rank == 0:
+            checkpoint.prune(last, upto=epoch, kept={*newest, *best})
+
+    def offer_as_best(self, held_out: Accuracy) -> None:
+        """Write `best.ckpt` where a validation within an epoch was the best so far."""
+        if self._score(held_out) >= self.position.best:
+            self._save_best()
+
+    def _save_best(self) -> None:
+        self._save(self.run.best, self.engine.get_parameters())
+
+    def _save(self, path: Any, parameters: Any = None) -> None:
+        """The workers' parameters are equal: one of them writes."""
+        self._saved = time.monotonic()
+        self.position = replace(self.position, seconds=self._saved - self._began)
+        if self.rank == 0:
+            previous = self.run.previous if path == self.run.last else None
+            checkpoint.save(
+                path, parameters or self.engine.state(), self.position, previous=previous
+            )
+
+    def _score(self, held_out: Accuracy) -> float:
+        by = self.run.recipe.keep.by
+        value = float(getattr(held_out, by))
+        return -value if by == "loss" else value
+
+    # ---- one epoch
+
+    def train_epoch(self, report: Report) -> dict[str, float] | None:
+        """Run the rest of the epoch that goes on; return its mean loss and accuracy over this
+        device's images, or None where the run ends before it does.
+
+        Raises:
+            TrainingError: T006, the loss is no number.
+        """
+        from mindspore import Tensor
+
+        self.network.set_train(True)
+        recipe, position = self.run.recipe, self.position
+        meter = Meter(recipe.log_every, recipe.batch_size * self.world, position.sums)
+        for number, (images, labels) in enumerate(self._batches(), start=position.batches + 1):
+            loss, right = self.engine.step(Tensor(images), Tensor(labels))
+            meter.add(loss, right, len(labels))
+            self.position = replace(self.position, batches=number)
+            for callback in self.callbacks:
+                callback.on_step_end(self, loss)
+            self.signals.wait_for_save()
+            asked = self._look_around(number)
+            if meter.due(last=number == self.steps or asked.to_save):
+                self._report_steps(meter, report)
+            if asked.to_save:
+                self.save_within_epoch(meter.sums)
+            if asked.to_leave:
+                raise self.signals.exception()
+            if asked.to_end:
+                return None
+        return meter.totals()
+
+    def _batches(self) -> Iterator[tuple[Any, Any]]:
+        """This device's batches of the epoch that goes on, from where it stands."""
+        return load_epoch(
+            self.run.spec,
+            self.run.recipe,
+            self.splits.train,
+            epoch=self.position.epoch,
+            rank=self.rank,
+            world=self.world,
+            first_batch=self.position.batches,
+        )
+
+    def _look_around(self, number: int) -> Requests:
+        """What is asked for after a step, of all devices alike."""
+        recipe, now = self.run.recipe, time.monotonic()
+        budget, every = recipe.time_budget, recipe.save_every
+        is_late = budget is not None and now - self._began >= seconds_of(budget)
+        is_due = isinstance(every, str) and now - self._saved >= seconds_of(every)
+        # Clocks and signals are each device's own.
+        told, asked, late, due = self._agreement.ask(
+            self.signals.is_set, self._is_asked_to_stop, is_late, is_due
+        )
+        if asked or late:
+            self._ends_by = TIME_BUDGET if late else ON_REQUEST
+        is_counted = isinstance(every, int) and number % every == 0
+        # The end of an epoch writes a checkpoint anyway.
+        is_due = (due or is_counted) and number < self.steps
+        ends = asked or late
+        return Requests(to_save=told or ends or is_due, to_end=ends, to_leave=told)
+
+    def leave_if_told(self) -> None:
+        """Leave the run between epochs, all devices alike, where a signal reached one of them."""
+        if any(self._agreement.ask(self.signals.is_set, at_once=True)):
+            raise self.signals.exception()
+
+    def _report_steps(self, meter: Meter, report: Report) -> None:
+        number, epoch = self.position.batches, self.position.epoch
+        wrong = meter.find_not_finite()
+        if wrong is not None:
+            raise self._explain_no_number(number - len(meter.waiting) + 1 + wrong)
+        rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
+        step = {"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate}
+        report({**step, **meter.read()})
+
+    def _explain_no_number(self, number: int) -> TrainingError:
+        recipe, source, epoch = self.run.recipe, self.splits.train, self.position.epoch
+        rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
+        samples = list_samples(recipe, source, epoch=epoch, rank=self.rank, world=self.world)
+        batch = samples[(number - 1) * recipe.batch_size : number * recipe.batch_size]
+        names = [source.name_of(find_image(sample, len(source))[0]) for sample in batch]
+        named = ", ".join(names[:NAMED_FILES])
+        more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
+        where = f"in epoch {epoch + 1}, step {number}, at learning rate {rate:g}"
+        return TrainingError.one(
+            "T006",
+            f"the loss is no number {where}; its images: {named}{more}",
+            "",
+            "a lower --lr, or a recipe with warm-up",
+        )
+
+    # ---- validation, and the end
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether the epoch that goes on ends with a validation."""
+        number = self.position.epoch + 1
+        return number % self.run.recipe.validate_every == 0 or number == self.run.recipe.epochs
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.position.epoch >= self.run.recipe.epochs or bool(self.ends_by)
+
+    @property
+    def ends_by(self) -> str:
+        """Why the run ends before its last epoch, '' where it does not."""
+        stopping, position = self.run.recipe.early_stopping, self.position
+        if position.epoch >= self.run.recipe.epochs:
+            return ""
+        if stopping is not None and not self._ends_by:
+            waited = epochs_without_progress(position.scores, stopping.min_delta)
+            return EARLY_STOPPING if waited >= stopping.patience else ""
+        return self._ends_by
+
+    def evaluate(self, source: Source, network: Any = None) -> Accuracy:
+        """Return the network's accuracy over a source, all devices together."""
+        recipe = self.run.recipe
+        mine = held_out_indices(len(source), self.rank, self.world)
+        return evaluate(
+            network or self.engine.judge,
+            load_batches(
+                source,
+                indices=mine,
+                preprocess=make_preprocess(self.run.spec, recipe),
+                training=False,
+                batch_size=recipe.batch_size,
+                seed=0,
+                workers=recipe.data.workers,
+            ),
+        )
+
+    # ---- what is told of a run
+
+    def plan(self) -> dict[str, Any]:
+        """What a progress bar needs to know."""
+        recipe = self.run.recipe
+        return {
+            "epochs": recipe.epochs,
+            "epochs_done": self.position.epoch,
+            "steps_done": self.position.batches,
+            "steps": self.steps,
+            "train_images": len(self.splits.train),
+            "val_images": len(self.splits.val),
+            "notes": self.notes(),
+            "data_digest": self.splits.digest,
+            "devices": self.world,
+            "global_batch": recipe.batch_size * self.world,
+        }
+
+    def notes(self) -> list[str]:
+        """What the user should know of the data, each a line."""
+        change = find_data_change(self.run, self.splits)
+        if not change:
+            return [*self.splits.notes]
+        said = f"{self.splits.train.name}: the data set has changed since this run began"
+        return [*self.splits.notes, f"{said}: {change}"]
+
+    def digest(self) -> str:
+        """Return a digest of all parameters, equal on every device as long as training is sound."""
+        digest = sha256()
+        for parameter in self.network.get_parameters():
+            digest.update(parameter.asnumpy().tobytes())
+        return digest.hexdigest()

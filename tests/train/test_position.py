@@ -1,0 +1,94 @@
+"""How far a run is: what a checkpoint tells of it, and what follows from the scores."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archspec.train.position import Position, best_epochs, epochs_without_progress
+
+NAN = math.nan
+
+
+class Entry:
+    """A checkpoint's entry, as MindSpore gives it."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def asnumpy(self):
+        return self.values
+
+
+def read_back(position):
+    return Position.of({name: Entry(values) for name, values in position.entries().items()})
+
+
+@given(
+    st.builds(
+        Position,
+        epoch=st.just(2),
+        batches=st.integers(0, 2**31),
+        seconds=st.floats(0, 1e9),
+        best=st.floats(allow_nan=False),
+        scores=st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)),
+        sums=st.tuples(*[st.floats(0, 1e12)] * 3),
+    )
+)
+def test_a_position_is_read_back_as_it_was_written(position):
+    """To the last bit of each number: whether an epoch is the best must not depend on a file."""
+    assert read_back(position) == position
+
+
+def test_the_moving_statistics_of_each_device_are_read_back():
+    """A row for each."""
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(read_back(Position(moving=rows)).moving, rows)
+    assert read_back(Position()).moving is None
+
+
+def test_a_checkpoint_of_former_times_stands_at_the_end_of_an_epoch():
+    """It told the epochs done and the best score alone."""
+    held = {"archspec.epoch": Entry(np.array(3)), "archspec.best": Entry(np.array([0.5]))}
+    assert Position.of(held) == Position(epoch=3, best=0.5, scores=(0.5, 0.5, 0.5))
+
+
+def test_an_epoch_that_ends_is_counted_with_its_score():
+    """One that was not validated leaves the best as it was."""
+    within = Position(epoch=1, batches=7, best=0.5, scores=(0.5,), sums=(1.0, 2.0, 3.0))
+    assert within.after_epoch(0.6) == Position(epoch=2, best=0.6, scores=(0.5, 0.6))
+    unseen = within.after_epoch(NAN)
+    assert (unseen.epoch, unseen.best, unseen.sums) == (2, 0.5, (0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("scores", "count", "best"),
+    [
+        ((0.1, 0.3, 0.2), 2, (2, 3)),
+        ((0.3, 0.3, 0.3), 2, (3, 2)),
+        ((NAN, 0.2, NAN), 2, (2,)),
+        ((-1.5, -0.5), 1, (2,)),
+        ((), 3, ()),
+    ],
+)
+def test_the_best_epochs_are_found_the_later_of_equal_ones(scores, count, best):
+    """Counted from 1; those without a validation are none."""
+    assert best_epochs(scores, count) == best
+
+
+@pytest.mark.parametrize(
+    ("scores", "min_delta", "waited"),
+    [
+        ((0.1, 0.2, 0.3), 0.0, 0),
+        ((0.1, 0.3, 0.2, 0.3), 0.0, 2),
+        ((0.5, 0.51, 0.52), 0.1, 2),
+        ((0.5, NAN, NAN), 0.0, 2),
+        ((NAN, NAN, 0.1), 0.0, 0),
+        ((), 0.0, 0),
+    ],
+)
+def test_epochs_without_progress_are_counted_from_the_last_better_one(scores, min_delta, waited):
+    """An equal score is no progress, nor one that is better by less than was asked for."""
+    assert epochs_without_progress(scores, min_delta) == waited

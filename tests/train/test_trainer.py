@@ -1,0 +1,171 @@
+"""A run in one process: interrupted within an epoch, ended early, watched by callbacks."""
+
+import json
+import math
+
+import pytest
+
+from archspec.runtime import prepare
+from archspec.train.callbacks import Callback
+from archspec.train.loop import fit
+from archspec.train.plan import create, plan_run
+from archspec.train.progress import append_event
+
+TINY = ["block_config=[1, 1]", "growth_rate=4"]
+STEPS = 20
+"""Of an epoch of the digits in batches of 64."""
+
+
+def run_of(folder, *overrides):
+    plan = plan_run("densenetbc_digits", spec_overrides=TINY, recipe_overrides=overrides)
+    return create(plan, folder)
+
+
+def train(run, *callbacks):
+    """Train in this process, and write down what is reported."""
+    return fit(run, lambda event: append_event(run.metrics, event), callbacks=callbacks)
+
+
+def events_of(run, kind):
+    events = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [event for event in events if event["event"] == kind]
+
+
+def tensors_of(path):
+    """A checkpoint's entries as bytes, but for the time that a run took."""
+    prepare()
+    import mindspore as ms
+
+    held = ms.load_checkpoint(str(path))
+    return {
+        name: entry.asnumpy().tobytes()
+        for name, entry in held.items()
+        if name != "archspec.seconds"
+    }
+
+
+class Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+class KillAt(Callback):
+    """Ends the run at a step of an epoch, each counted from 1."""
+
+    def __init__(self, epoch, step):
+        self.epoch, self.step = epoch, step
+
+    def on_step_end(self, training, loss):
+        if (training.position.epoch + 1, training.position.batches) == (self.epoch, self.step):
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Two epochs with a checkpoint every third step."""
+    run = run_of(tmp_path_factory.mktemp("whole") / "run", "epochs=2", "save_every=3")
+    train(run)
+    return run
+
+
+def test_a_run_killed_within_an_epoch_goes_on_at_its_last_step_with_the_same_bits(
+    uninterrupted, tmp_path
+):
+    """Weights, momentum, figures of the epochs, all as never interrupted; the order of images and
+    their augmentation too. Killed twice: before the first epoch ended, and in the second.
+    """
+    run = run_of(tmp_path / "run", "epochs=2", "save_every=3")
+    for epoch, step in ((1, 11), (2, 4)):
+        with pytest.raises(Killed):
+            train(run, KillAt(epoch, step))
+    train(run)
+    starts = [(event["epochs_done"], event["steps_done"]) for event in events_of(run, "start")]
+    assert starts == [(0, 0), (0, 9), (1, 3)]
+    assert tensors_of(run.last) == tensors_of(uninterrupted.last)
+    assert tensors_of(run.best) == tensors_of(uninterrupted.best)
+    untimed = ("time", "seconds")
+    for mine, theirs in zip(
+        events_of(run, "epoch"), events_of(uninterrupted, "epoch"), strict=True
+    ):
+        assert {key: value for key, value in mine.items() if key not in untimed} == {
+            key: value for key, value in theirs.items() if key not in untimed
+        }
+
+
+class Witness(Callback):
+    """Writes down what it is told, and stops at a step where that is asked of it."""
+
+    def __init__(self, stops_at=0):
+        self.seen = []
+        self.stops_at = stops_at
+
+    def on_train_begin(self, training):
+        self.seen.append("train begins")
+
+    def on_epoch_begin(self, training):
+        self.seen.append(f"epoch {training.position.epoch + 1} begins")
+
+    def on_step_end(self, training, loss):
+        assert math.isfinite(float(loss.asnumpy()))
+        self.seen.append("step")
+        if training.position.batches == self.stops_at:
+            training.stop()
+
+    def on_epoch_end(self, training, figures):
+        self.seen.append(f"epoch {training.position.epoch} ends: {'val_top1' in figures}")
+
+    def on_train_end(self, training, figures):
+        self.seen.append(f"train ends: {figures['images']}")
+
+
+def test_a_run_without_progress_ends_early_and_keeps_the_best_epochs(tmp_path):
+    """No epoch is better by 1: after the first, patience lasts for two. Checkpoints are kept of
+    the two epochs with the least validation loss. Callbacks see it all.
+    """
+    run = run_of(
+        tmp_path / "run",
+        "epochs=9",
+        "early_stopping={patience: 2, min_delta: 5}",
+        "keep={best: 2, by: loss}",
+    )
+    witness = Witness()
+    train(run, witness)
+    epochs = events_of(run, "epoch")
+    assert len(epochs) == 3
+    assert events_of(run, "end")[0]["ends_by"] == "early_stopping"
+    losses = {event["epoch"]: event["val_loss"] for event in epochs}
+    best = sorted(losses, key=losses.get)[:2]
+    names = {path.name for path in run.last.parent.iterdir()}
+    kept = {f"epoch-{number:04d}.ckpt" for number in best}
+    assert names == {"last.ckpt", "previous.ckpt", "best.ckpt", *kept}
+    told = ["train begins"]
+    for number in (1, 2, 3):
+        told += [f"epoch {number} begins", *["step"] * STEPS, f"epoch {number} ends: True"]
+    assert witness.seen == [*told, "train ends: 359"]
+
+
+def test_a_run_that_is_stopped_is_judged_as_it_is_and_goes_on_later(tmp_path):
+    """A callback stops it before anything was validated; the second start goes on at that step.
+    Of its three epochs the second and the last are validated.
+    """
+    run = run_of(tmp_path / "run", "epochs=3", "validate_every=2")
+    assert train(run, Witness(stops_at=7)).images == 359
+    assert events_of(run, "end")[0]["ends_by"] == "on_request"
+    train(run)
+    start = events_of(run, "start")[1]
+    assert (start["epochs_done"], start["steps_done"]) == (0, 7)
+    assert ["val_top1" in event for event in events_of(run, "epoch")] == [False, True, True]
+    assert "ends_by" not in events_of(run, "end")[1]
+
+
+def test_a_run_whose_time_is_over_ends_within_the_epoch(tmp_path):
+    """And ends at once where it is taken up again."""
+    run = run_of(tmp_path / "run", "epochs=1000", "time_budget=1s")
+    train(run)
+    train(run)
+    assert [event["ends_by"] for event in events_of(run, "end")] == ["time_budget"] * 2
+    _, second = events_of(run, "start")
+    assert second["epochs_done"] < 1000
+    assert (second["epochs_done"], second["steps_done"]) > (0, 0)
+    assert len(events_of(run, "step")) == len(
+        [event for event in events_of(run, "step") if event["time"] < second["time"]]
+    )
