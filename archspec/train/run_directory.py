@@ -146,6 +146,20 @@ def create_run(path: Path, spec: Spec, recipe: Recipe, settings: Settings, netwo
     return run
 
 
+def change_recipe(run: Run, recipe: Recipe) -> Run:
+    """Write another recipe into a run directory and return the run that has it.
+
+    Raises:
+        TrainingError: T002, it cannot be written; the old one is untouched.
+    """
+    file = run.path / "recipe.yaml"
+    try:
+        write_atomic(file, to_yaml(recipe.resolved()))
+    except OSError as error:
+        raise TrainingError.one("T002", f"cannot be written: {error.strerror}", str(file)) from None
+    return Run(run.path)
+
+
 def open_run(path: Path) -> Run:
     """Return an existing run.
 
