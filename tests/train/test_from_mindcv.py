@@ -103,15 +103,15 @@ def test_steps_fall_where_mindcv_lets_them_fall(kind, rest, drops, warmup, tmp_p
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("decay_epochs: 50\nepoch_size: 90", "decay_epochs"),
         ("color_jitter: [0.1, 0.2, 0.3]", "color_jitter"),
         ("auto_augment: other-m9", "auto_augment"),
+        ("auto_augment: randaug-w0", "auto_augment"),
         ("image_resize: [224, 224, 3]", "image_resize"),
         ("dataset_sink_mode: true", "dataset_sink_mode"),
         ("drop_path_rate: 0.1", "drop_path_rate"),
         ("aux_factor: 0.4", "aux_factor"),
         ("crop_pct: 1.5", "data.crop_pct"),
-        ("scheduler: cyclic", "schedule.kind"),
+        ("scheduler: falling", "schedule.kind"),
         ("pretrained: true", "pretrained"),
         ("amp_level: O2\ndrop_overflow_update: true", "drop_overflow_update"),
     ],

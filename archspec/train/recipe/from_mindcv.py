@@ -146,13 +146,14 @@ def _take(
     parts = converted if len(flag.keys) > 1 else (converted,)
     if converted is SKIP:
         return left
+    missing = []
     for keys, part in zip(flag.keys, parts, strict=True):
         key = "" if part is SKIP else find_known_key(keys)
         if key:
             values[key] = part
         elif part is not SKIP:
-            left.append(f"{shown}: recipes have no {keys.partition('|')[0]}")
-    return left
+            missing.append(keys.partition("|")[0])
+    return [f"{shown}: recipes have no {', '.join(missing)}"] if missing else left
 
 
 def _say_instead(flag: Flag) -> str:

@@ -6,6 +6,7 @@ each flag; `from_mindcv.py` reads a file by them, docs/from-mindcv.md lists them
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,10 @@ class Flag:
 
 
 MOST_MILESTONES = 1_000
+MINDSPORES_SCALE = 2**24
+"""What a dynamic loss scale begins with, where MindSpore chooses."""
+ONE_CYCLE_START = 1 / 25
+"""What a one-cycle rate begins with, of its highest."""
 NUMBER, TEXT, LIST, Nothing = (int, float), (str,), (list, tuple), type(None)
 
 
@@ -75,14 +80,22 @@ def find_known_key(keys: str) -> str:
 # ---- what depends on other flags
 
 
+def _beside_another(_value: Any, _config: Config) -> Any:
+    """The row of another flag takes it into account."""
+    return SKIP
+
+
 def _unless(*defaults: Any) -> Convert:
     """Say it only where it differs: by these values our default means the same."""
     return lambda value, _: SKIP if value in defaults else value
 
 
-def _kind_of_optimizer(value: str, _: Config) -> Any:
+def _kind_of_optimizer(value: str, config: Config) -> Any:
     # nn.SGD and nn.Momentum move weights alike: v = momentum v + g, w = w - rate v.
-    return SKIP if _optimizer({"opt": value}) == "sgd" else value.lower()
+    if _optimizer(config) == "sgd":
+        return SKIP
+    # nn.RMSProp keeps 0.9 of the mean of squares where nothing is said, PyTorch's 0.99.
+    return value.lower(), 0.9 if _optimizer(config) == "rmsprop" else SKIP
 
 
 def _optimizer(config: Config) -> str:
@@ -119,6 +132,7 @@ SCHEDULES: Mapping[str, str] = {
     "exponential_decay": "exponential",
     "polynomial_decay": "polynomial",
     "one_cycle": "one_cycle",
+    "cyclic": "cyclic",
 }
 
 
@@ -132,21 +146,28 @@ def _kind_of_schedule(value: str, config: Config) -> Any:
 
 
 def _final_rate(value: float, config: Config) -> Any:
-    return value if _schedule(config) in ("cosine", "one_cycle") else SKIP
+    return value if _schedule(config) in ("cosine", "one_cycle", "cyclic") else SKIP
+
+
+def _warmup_epochs(value: int, config: Config) -> Any:
+    # A one-cycle rate rises by itself, and MindCV takes no other warm-up beside it.
+    return SKIP if _schedule(config) == "one_cycle" else value
 
 
 def _warmup_factor(value: float, config: Config) -> Any:
-    return value if value and config["warmup_epochs"] else SKIP
+    if _schedule(config) == "one_cycle":
+        return ONE_CYCLE_START
+    return value if config["warmup_epochs"] else SKIP
 
 
 def _length_of_decay(value: int, config: Config) -> Any:
     epochs, warmup = config["epoch_size"], config["warmup_epochs"]
     if config["scheduler"] == "step_decay":
         # Counted from the end of the warm-up; ours from the start of the run.
-        return tuple(range(warmup + value, epochs, max(1, value))[:MOST_MILESTONES]) or SKIP
-    if _schedule(config) != "cosine" or value * config["num_cycles"] + warmup == epochs:
-        return SKIP
-    raise NotTaken(f"the rate falls over all {max(0, epochs - warmup)} epochs after the warm-up")
+        steps = range(warmup + value, epochs, max(1, value))[:MOST_MILESTONES]
+        return (SKIP, tuple(steps)) if steps else SKIP
+    is_whole = value * config["num_cycles"] + warmup == epochs
+    return SKIP if _schedule(config) != "cosine" or is_whole else (value, SKIP)
 
 
 def _factor(value: float, config: Config) -> Any:
@@ -169,11 +190,11 @@ def _per(value: bool, config: Config) -> Any:
 
 
 def _cycles(value: int, config: Config) -> Any:
-    return value if _schedule(config) == "cosine" and value > 1 else SKIP
+    return value if _schedule(config) in ("cosine", "cyclic") and value > 1 else SKIP
 
 
 def _cycle_decay(value: float, config: Config) -> Any:
-    has_cycles = _cycles(config["num_cycles"], config) is not SKIP
+    has_cycles = _schedule(config) == "cosine" and config["num_cycles"] > 1
     return value if has_cycles and value != 1 else SKIP
 
 
@@ -190,7 +211,9 @@ def _loss_scale(value: float, config: Config) -> Any:
     amp, kind = config["amp_level"], config["loss_scale_type"].lower()
     if amp == "O0" or (kind == "auto" and amp != "O2"):
         return SKIP  # of single precision; MindSpore itself scales in O2 alone
-    return "dynamic" if kind in ("dynamic", "auto") else _unless(1)(value, config)
+    if kind == "fixed":
+        return SKIP if value == 1 else (value, SKIP)
+    return "dynamic", value if kind == "dynamic" else MINDSPORES_SCALE
 
 
 def _drops_overflow(value: bool, config: Config) -> Any:
@@ -209,21 +232,72 @@ def _mix_probability(value: float, config: Config) -> Any:
     return value if is_mixed and value != 1 else SKIP
 
 
-POLICIES: Mapping[str, str] = {
-    "randaug": "randaugment",
-    "autoaug": "autoaugment",
-    "trivialaugwide": "trivialaugment",
-    "augmix": "augmix",
+def _erasing(value: float, config: Config) -> Any:
+    """A number alone where the rest is as usual, in MindCV and here."""
+    if not value:
+        return SKIP
+    settings = {}
+    for key, flag in ERASING.items():
+        said = config[flag]
+        if said not in (FLAGS[flag].default, _plain(FLAGS[flag].default)):
+            settings[key] = said
+    return {"probability": value, **settings} if settings else value
+
+
+def _plain(value: Any) -> Any:
+    return [*value] if isinstance(value, tuple) else value
+
+
+ERASING = {
+    "scale": "re_scale",
+    "ratio": "re_ratio",
+    "value": "re_value",
+    "attempts": "re_max_attempts",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy of `auto_augment`: its kind here, what MindCV's has by default, and the settings
+    that a letter in `randaug-m9-n2` says.
+    """
+
+    kind: str
+    usual: Mapping[str, Any]
+    letters: Mapping[str, str]
+
+
+# `mstd` is set to 0.5 whatever a file says: hparams.setdefault keeps the first.
+POLICIES: Mapping[str, Policy] = {
+    "randaug": Policy(
+        "randaugment",
+        {"magnitude": 10, "magnitude_std": 0.5, "probability": 0.5},
+        {"m": "magnitude", "n": "operations"},
+    ),
+    "autoaug": Policy("autoaugment", {"magnitude_std": 0.5}, {}),
+    "trivialaugwide": Policy("trivialaugment", {}, {}),
+    "augmix": Policy("augmix", {}, {"m": "magnitude", "w": "width", "d": "depth", "a": "alpha"}),
+}
+_SETTING = re.compile(r"([a-z]+)(\d{1,6}(?:\.\d{1,6})?)")
+
+
 def _auto_augment(value: str, _: Config) -> Any:
-    name, _dash, settings = value.partition("-")
+    name, *words = value.split("-")
     if name not in POLICIES:
         raise NotTaken("is a policy that is not known here")
-    if settings:
-        raise NotTaken(f"taken as {POLICIES[name]}, without {settings}", POLICIES[name])
-    return POLICIES[name]
+    policy, left = POLICIES[name], []
+    settings = {"kind": policy.kind, **policy.usual}
+    for word in words:
+        found = _SETTING.fullmatch(word)
+        key = policy.letters.get(found[1], "") if found else ""
+        if found and key:
+            settings[key] = float(found[2]) if "." in found[2] else int(found[2])
+        elif word not in ("inc1", "mstd0.5"):  # strengths grow so here; so MindCV varies them
+            left.append(word)
+    taken = settings if len(settings) > 1 else policy.kind
+    if left:
+        raise NotTaken(f"taken without {', '.join(left)}", taken)
+    return taken
 
 
 def _color_jitter(value: Any, config: Config) -> Any:
@@ -275,7 +349,7 @@ FLAGS: Mapping[str, Flag] = {
     "val_split": Flag("val", reason="the folder is called `val` or `test`", idle=("val", "test")),
     "dataset_download": Flag(False, reason="no data are downloaded", idle=(False,)),
     "num_parallel_workers": Flag(8, ("data.workers",), option="`--workers`"),
-    "shuffle": Flag(True, reason="training images are always shuffled", idle=(True,)),
+    "shuffle": Flag(True, ("data.shuffle",), _unless(True)),
     "num_samples": Flag(None, ("data.samples",), kinds=(int,)),
     "batch_size": Flag(128, ("batch_size",), option="`--batch-size`"),
     "drop_remainder": Flag(
@@ -298,11 +372,13 @@ FLAGS: Mapping[str, Flag] = {
     "interpolation": Flag("bilinear", ("data.interpolation",), _unless("bilinear")),
     "auto_augment": Flag(None, ("data.auto_augment",), _auto_augment, kinds=TEXT),
     "aug_splits": Flag(0, reason="an image is learnt from in one form at a time", idle=(0,)),
-    "re_prob": Flag(0.0, ("data.random_erasing",), _unless(0)),
-    "re_scale": Flag((0.02, 0.33), reason="as `data.random_erasing` has it", idle=([0.02, 0.33],)),
-    "re_ratio": Flag((0.3, 3.3), reason="as `data.random_erasing` has it", idle=([0.3, 3.3],)),
-    "re_value": Flag(0, reason="as `data.random_erasing` has it", idle=(0,), kinds=(object,)),
-    "re_max_attempts": Flag(10, reason="as `data.random_erasing` has it", idle=(10,)),
+    "re_prob": Flag(0.0, ("data.random_erasing",), _erasing),
+    "re_scale": Flag((0.02, 0.33), ("data.random_erasing.scale",), _beside_another),
+    "re_ratio": Flag((0.3, 3.3), ("data.random_erasing.ratio",), _beside_another),
+    "re_value": Flag(
+        0, ("data.random_erasing.value",), _beside_another, kinds=(*NUMBER, *TEXT, *LIST)
+    ),
+    "re_max_attempts": Flag(10, ("data.random_erasing.attempts",), _beside_another),
     "mean": Flag((123.675, 116.28, 103.53), ("data.mean",), _per_channel),
     "std": Flag((58.395, 57.12, 57.375), ("data.std",), _per_channel),
     "crop_pct": Flag(0.875, ("data.crop_pct",)),
@@ -323,15 +399,15 @@ FLAGS: Mapping[str, Flag] = {
     "pretrained": Flag(False, option="`--pretrained`", idle=(False,)),
     "ckpt_path": Flag("", option="`--init-from` or `--resume`", idle=("",)),
     "resume_opt": Flag(False, option="`--resume`, which takes up everything", idle=(False,)),
-    "keep_checkpoint_max": Flag(10, ("keep.last|keep_checkpoints", "keep.best"), _kept),
+    "keep_checkpoint_max": Flag(10, ("keep_checkpoints|keep.last", "keep.best"), _kept),
     "ckpt_save_dir": Flag("./ckpt", option="`--out`"),
     "ckpt_save_interval": Flag(
         1, option="`--save-every`", reason="an epoch is always saved at its end", idle=(1,)
     ),
     "ckpt_save_policy": Flag(
         "latest_k",
-        ("keep.last|keep_checkpoints", "keep.best"),
-        lambda *_: SKIP,
+        ("keep_checkpoints|keep.last", "keep.best"),
+        _beside_another,
         kinds=(*TEXT, Nothing),
     ),
     "epoch_size": Flag(90, ("epochs",), option="`--epochs`"),
@@ -339,12 +415,14 @@ FLAGS: Mapping[str, Flag] = {
         True, reason="each batch is fed by itself, so that a step can be saved", idle=(False,)
     ),
     "ema": Flag(False, ("ema.decay",), _beside("ema", "ema_decay"), option="`--ema`"),
-    "ema_decay": Flag(0.9999, ("ema.decay",), lambda *_: SKIP, option="`--ema DECAY`"),
+    "ema_decay": Flag(0.9999, ("ema.decay",), _beside_another, option="`--ema DECAY`"),
     "clip_grad": Flag(False, ("clip.norm",), _beside("clip_grad", "clip_value")),
-    "clip_value": Flag(15.0, ("clip.norm",), lambda *_: SKIP),
-    "layer_decay": Flag(None, ("layer_decay",), kinds=NUMBER),
+    "clip_value": Flag(15.0, ("clip.norm",), _beside_another),
+    "layer_decay": Flag(None, ("optimizer.layer_decay",), kinds=NUMBER),
     "gradient_accumulation_steps": Flag(1, ("accumulate",), _unless(1)),
-    "opt": Flag("adam", ("optimizer.kind",), _kind_of_optimizer, option="`--opt`"),
+    "opt": Flag(
+        "adam", ("optimizer.kind", "optimizer.alpha"), _kind_of_optimizer, option="`--opt`"
+    ),
     "momentum": Flag(0.9, ("optimizer.momentum",), _momentum),
     "weight_decay": Flag(1e-6, ("optimizer.weight_decay",)),
     "use_nesterov": Flag(False, ("optimizer.nesterov",), _nesterov),
@@ -353,23 +431,25 @@ FLAGS: Mapping[str, Flag] = {
     "scheduler": Flag("cosine_decay", ("schedule.kind",), _kind_of_schedule),
     "lr": Flag(0.001, ("schedule.learning_rate",), option="`--lr`"),
     "min_lr": Flag(1e-6, ("schedule.final",), _final_rate),
-    "warmup_epochs": Flag(3, ("schedule.warmup_epochs",)),
+    "warmup_epochs": Flag(3, ("schedule.warmup_epochs",), _warmup_epochs),
     "warmup_factor": Flag(0.0, ("schedule.warmup_factor",), _warmup_factor),
-    "decay_epochs": Flag(100, ("schedule.milestones",), _length_of_decay),
+    "decay_epochs": Flag(100, ("schedule.decay_epochs", "schedule.milestones"), _length_of_decay),
     "decay_rate": Flag(0.9, ("schedule.factor", "schedule.power"), _factor),
     "multi_step_decay_milestones": Flag((30, 60, 90), ("schedule.milestones",), _milestones),
     "lr_epoch_stair": Flag(False, ("schedule.per",), _per),
     "num_cycles": Flag(1, ("schedule.cycles",), _cycles),
     "cycle_decay": Flag(1.0, ("schedule.cycle_decay",), _cycle_decay),
     "loss": Flag("CE", ("loss.kind",), _loss),
-    "label_smoothing": Flag(0.0, ("loss.label_smoothing|label_smoothing",), _unless(0)),
+    "label_smoothing": Flag(0.0, ("label_smoothing|loss.label_smoothing",), _unless(0)),
     "aux_factor": Flag(0.0, reason="until there are several heads", idle=(0,)),
     "reduction": Flag("mean", reason="always the mean over images", idle=("mean",)),
     "amp_level": Flag("O0", ("amp",), _unless("O0"), option="`--amp`"),
-    "val_amp_level": Flag("O0", ("val_amp",), _validation_in),
+    "val_amp_level": Flag(
+        "O0", ("val_amp",), _validation_in, reason="of validate.py", only_said=True
+    ),
     "amp_cast_list": Flag(None, reason="the levels are MindSpore's own", kinds=TEXT),
-    "loss_scale_type": Flag("fixed", ("loss_scale",), lambda *_: SKIP),
-    "loss_scale": Flag(1.0, ("loss_scale",), _loss_scale),
+    "loss_scale_type": Flag("fixed", ("loss_scale",), _beside_another),
+    "loss_scale": Flag(1.0, ("loss_scale", "dynamic_loss_scale.initial"), _loss_scale),
     "drop_overflow_update": Flag(
         False, ("loss_scale",), _drops_overflow, reason="`dynamic` always drops such a step"
     ),
