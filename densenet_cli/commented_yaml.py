@@ -12,18 +12,22 @@ from pydantic.fields import FieldInfo
 from archspec.spec.reading.misplaced_keys import parts_of
 
 COLUMNS = 120
+_OFF = "Off as it stands; once it is said, it has by default:"
 
 
 def write_paragraph(field: FieldInfo, key: str, said: Any, value: Any) -> Iterator[str]:
     """Yield the lines of a key below a comment, commented out where nothing is `said` of it.
 
-    `value` is what holds then; of a part, each setting has a comment of its own.
+    `value` is what holds then; of a part, each setting has a comment of its own. A part that is off
+    (None) shows what it would have.
     """
-    yield from wrap_comment(description_of(field) or description_of(type(value)))
     part = type(value) if isinstance(value, BaseModel) else next(parts_of(field.annotation), None)
     settings = value.model_dump(mode="json") if isinstance(value, BaseModel) else None
+    words = description_of(field) or description_of(type(value))
     if value is None and part is not None:
         settings = _list_defaults(part)
+        words = f"{description_of(field) or description_of(part)} {_OFF}"
+    yield from wrap_comment(words)
     if part is not None and isinstance(settings, dict) and not (said and type(said) is not dict):
         fields = [(name, part.model_fields[name]) for name in settings]
         yield from _write_settings(key, said, settings, fields)
@@ -51,6 +55,9 @@ def _write_settings(
     whole = "#" if said is None else ""
     yield f"{whole}{key}:"
     for name, field in fields:
+        if holding[name] is None and next(parts_of(field.annotation), None):
+            yield from (f"{whole}  {line}" for line in write_paragraph(field, name, None, None))
+            continue
         is_said = said is not None and name in said
         one = "" if is_said or whole else "#"
         lines = yaml_lines(name, said[name] if said is not None and is_said else holding[name])
