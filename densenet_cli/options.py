@@ -73,6 +73,12 @@ Pretrained = Annotated[
         help="The published weights of the spec's name (see `densenet weights list`).",
     ),
 ]
+WhoseRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", help="Whose mean, std and crop to use.", autocompletion=complete_recipe
+    ),
+]
 Mean = Annotated[
     str | None,
     typer.Option(help="Of each channel in 0-255 units, 125.3,123.0,113.9 (default: the recipe's)."),

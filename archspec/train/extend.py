@@ -68,8 +68,8 @@ def _describe_change(old: Recipe, new: Recipe, done: Progress) -> str:
         return f"{told}: there is nothing left to learn"
     if not done.epochs * done.steps:
         return f"{told}; {old.schedule.kind}: the rates are those of {_count(new.epochs)}"
-    at = done.epochs * done.steps
     before, after = run_rates(old, done.steps), run_rates(new, done.steps)
+    at = done.epochs * len(after) // new.epochs
     shared = min(len(before), len(after))
     if before[:shared] == after[:shared]:
         return f"{told}; {old.schedule.kind}: the rate stays as it was, {after[at]:.4g} now"

@@ -34,8 +34,9 @@ def format_classes(number: int) -> str:
 
 
 def run_rates(recipe: Recipe, steps: int) -> list[float]:
-    """Return the rates of a whole run of so many steps an epoch."""
-    return learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps)
+    """Return the rate of each update of a whole run of so many steps an epoch."""
+    updates = steps // getattr(recipe, "accumulate", 1)
+    return learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=updates)
 
 
 def _describe_parts(splits: Splits) -> str:

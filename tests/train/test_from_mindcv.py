@@ -105,7 +105,8 @@ def test_steps_fall_where_mindcv_lets_them_fall(kind, rest, drops, warmup, tmp_p
     [
         ("color_jitter: [0.1, 0.2, 0.3]", "color_jitter"),
         ("auto_augment: other-m9", "auto_augment"),
-        ("auto_augment: randaug-w0", "auto_augment"),
+        ("auto_augment: randaug-inc1-w0", "auto_augment"),
+        ("auto_augment: randaug-m9-mstd0.5", "auto_augment"),
         ("image_resize: [224, 224, 3]", "image_resize"),
         ("dataset_sink_mode: true", "dataset_sink_mode"),
         ("drop_path_rate: 0.1", "drop_path_rate"),

@@ -13,15 +13,8 @@ from archspec.errors import Diagnostic, SpecError
 from archspec.settings import Path as KeyPath
 from archspec.spec.reading.document import Document, format_path, shorten_value
 from archspec.spec.reading.yaml_reader import read_file
-from archspec.train.recipe.mindcv import (
-    FLAGS,
-    SKIP,
-    Config,
-    Flag,
-    Nothing,
-    NotTaken,
-    find_known_key,
-)
+from archspec.train.recipe.mindcv import FLAGS, Flag, Nothing, find_known_key
+from archspec.train.recipe.mindcv_values import SKIP, Config, NotTaken
 from archspec.train.recipe.model import Recipe
 
 DEVICES = 8
