@@ -47,10 +47,8 @@ def find_key(key: str, value: Any, model: type[BaseModel]) -> Path:
     if len({*found}) != 1:
         return ()
     path: Path = found[0]
-    parts = _follow(path, model)
-    if not parts or not _is_scalar(value):
-        return path
-    return (*path, "kind") if any("kind" in part.model_fields for part in parts) else ()
+    has_kind = any("kind" in part.model_fields for part in _follow(path, model))
+    return (*path, "kind") if has_kind and _is_scalar(value) else path
 
 
 def walk_keys(
