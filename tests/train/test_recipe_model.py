@@ -15,13 +15,16 @@ from densenet_cli.options import place_typed
 
 SHIPPED = (
     "digits",
+    "digits_finetune",
     "imagefolder",
     "imagefolder_finetune",
+    "cifar_finetune",
     "cifar_paper",
     "cifar_paper_plain",
     "imagenet_ascend",
     "imagenet_paper",
     "mnist",
+    "mnist_finetune",
 )
 IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375), "crop_pct": 0.875}
 
