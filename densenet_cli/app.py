@@ -9,11 +9,13 @@ from densenet_cli.certify import certify
 from densenet_cli.check import check
 from densenet_cli.convert import convert
 from densenet_cli.export import export
+from densenet_cli.flags import Command
 from densenet_cli.inspect import inspect
 from densenet_cli.lift import lift
 from densenet_cli.list import list_specs
 from densenet_cli.new import new
 from densenet_cli.predict import predict
+from densenet_cli.recipe import recipe
 from densenet_cli.schema import schema
 from densenet_cli.train import train
 from densenet_cli.validate import validate
@@ -29,19 +31,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("list")(list_specs)
-app.command()(new)
-app.command()(check)
-app.command()(inspect)
-app.command()(build)
-app.command()(train)
-app.command()(validate)
-app.command()(predict)
-app.command()(export)
-app.command()(convert)
-app.command()(certify)
-app.command()(lift)
-app.command()(schema)
+app.command("list", cls=Command)(list_specs)
+for command in (new, check, inspect, build, train, validate, predict, export, convert, certify):
+    app.command(cls=Command)(command)
+app.command(cls=Command)(lift)
+app.command(cls=Command)(schema)
+app.add_typer(recipe, name="recipe")
 app.add_typer(weights, name="weights")
 
 

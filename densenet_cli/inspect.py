@@ -13,7 +13,7 @@ from archspec.graph.report import report
 from archspec.spec.load import load_spec
 from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.tables import make_stage_table, make_tree, write_summary
-from densenet_cli.options import Overrides, SpecName, console
+from densenet_cli.options import Overrides, SpecName, console, print_yaml
 
 
 def inspect(
@@ -54,7 +54,7 @@ def inspect(
     elif as_yaml:
         from archspec.files import to_yaml
 
-        typer.echo(to_yaml(loaded.resolved()), nl=False)
+        print_yaml(to_yaml(loaded.resolved()))
     else:
         found = report(graph)
         console.print(write_summary(found), make_stage_table(found, graph), sep="\n\n")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from archspec.spec.block import BlockSpec
 from archspec.spec.load import Override, load_spec
 from archspec.spec.model import Spec
+from densenet_cli.commented_yaml import description_of, wrap_comment, write_paragraph, yaml_lines
 from densenet_cli.options import complete_spec, console, place_typed, save
 
-COLUMNS = 120
 SCHEMA = "spec.schema.json"
 
 _HEADER = f"""\
@@ -72,9 +69,8 @@ def write_starting_file(spec: Spec) -> str:
     said = spec.model_dump(mode="json", exclude_unset=True, exclude={"published"})
     keys = [key for key in Spec.model_fields if key != "growth_rate"]
     keys.insert(keys.index("growth_multiplier"), "growth_rate")
-    paragraphs = (
-        _write_paragraph(key, _shorten(key, said.get(key)), getattr(spec, key)) for key in keys
-    )
+    values = {key: getattr(spec, key) for key in keys} | {"published": ()}
+    paragraphs = (_write_paragraph(key, _shorten(key, said.get(key)), values[key]) for key in keys)
     return "\n".join([_HEADER, *("\n".join([*lines, ""]) for lines in paragraphs)])
 
 
@@ -82,47 +78,20 @@ def _write_paragraph(key: str, said: Any, value: Any) -> Iterator[str]:
     """A key of the spec below a comment, commented out itself where nothing is `said` of it."""
     if key == "blocks":
         yield from _write_blocks(said)
-        return
-    field = Spec.model_fields[key]
-    yield from _wrap_comment(_description_of(field) or _description_of(type(value)))
-    settings = value.model_dump(mode="json") if isinstance(value, BaseModel) else None
-    if isinstance(settings, dict) and (said is None or isinstance(said, dict)):
-        yield from _write_settings(key, said, [(k, type(value).model_fields[k]) for k in settings])
-        return
-    default = settings if settings is not None else field.default
-    if said is None:
-        yield from (f"#{line}" for line in _yaml_lines(key, default))
     else:
-        yield from _yaml_lines(key, said)
-
-
-def _write_settings(
-    key: str, said: Mapping[str, Any] | None, fields: Sequence[tuple[str, FieldInfo]]
-) -> Iterator[str]:
-    """A part's settings, a comment behind each, or above where there is no room."""
-    whole = "#" if said is None else ""
-    yield f"{whole}{key}:"
-    for name, field in fields:
-        is_said = said is not None and name in said
-        one = "" if is_said or whole else "#"
-        lines = _yaml_lines(name, said[name] if said is not None and is_said else field.default)
-        words = _wrap_comment(_description_of(field))
-        if len(lines) == len(words) == 1 and len(lines[0] + words[0]) + 6 <= COLUMNS:
-            lines, words = [f"{lines[0]}  {words[0]}"], []
-        yield from (f"{whole}  {line}" for line in words)
-        yield from (f"{whole}  {one}{line}" for line in lines)
+        yield from write_paragraph(Spec.model_fields[key], key, said, value)
 
 
 def _write_blocks(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     from archspec.spec.schema import BLOCK_CONFIG
 
     if all([*block] == ["layers"] for block in blocks):
-        yield from _wrap_comment(BLOCK_CONFIG)
-        yield from _yaml_lines("block_config", [block["layers"] for block in blocks])
+        yield from wrap_comment(BLOCK_CONFIG)
+        yield from yaml_lines("block_config", [block["layers"] for block in blocks])
         return
-    words = _description_of(Spec.model_fields["blocks"])
-    yield from _wrap_comment(f"{words} Each may say {', '.join(BlockSpec.model_fields)}.")
-    yield from _yaml_lines("blocks", blocks)
+    words = description_of(Spec.model_fields["blocks"])
+    yield from wrap_comment(f"{words} Each may say {', '.join(BlockSpec.model_fields)}.")
+    yield from yaml_lines("blocks", blocks)
 
 
 def _shorten(key: str, value: Any) -> Any:
@@ -133,21 +102,3 @@ def _shorten(key: str, value: Any) -> Any:
         return value
     value = {name: _shorten(name, setting) for name, setting in value.items()}
     return value[_ALONE[key]] if [*value] == [_ALONE.get(key)] else value
-
-
-def _description_of(described: Any) -> str:
-    words = described.description if isinstance(described, FieldInfo) else described.__doc__
-    return " ".join((words or "").split())
-
-
-def _yaml_lines(key: str, value: Any) -> list[str]:
-    from archspec.files import to_yaml
-
-    if value is None:
-        return [f"{key}:"]
-    text = to_yaml({key: [*value] if isinstance(value, tuple) else value}).rstrip()
-    return (text[1:-1] if text.startswith("{") else text).splitlines()
-
-
-def _wrap_comment(words: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(words, COLUMNS - 8)]

@@ -31,6 +31,11 @@ def complete_spec(incomplete: str) -> list[str]:
     return [name for name in shipped() if name.startswith(incomplete)]
 
 
+def complete_recipe(incomplete: str) -> list[str]:
+    """Names of shipped recipes for shell completion."""
+    return [name for name in shipped("recipe") if name.startswith(incomplete)]
+
+
 SpecName = Annotated[
     str,
     typer.Argument(
@@ -68,6 +73,12 @@ Pretrained = Annotated[
         help="The published weights of the spec's name (see `densenet weights list`).",
     ),
 ]
+WhoseRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", help="Whose mean, std and crop to use.", autocompletion=complete_recipe
+    ),
+]
 Mean = Annotated[
     str | None,
     typer.Option(help="Of each channel in 0-255 units, 125.3,123.0,113.9 (default: the recipe's)."),
@@ -92,6 +103,17 @@ def print_notes(notes: Sequence[str], as_json: bool = False) -> None:
         typer.echo(f"note: {note}", err=as_json)
 
 
+def print_yaml(text: str) -> None:
+    """Print YAML, in colours on a terminal."""
+    if not console.is_terminal:
+        typer.echo(text, nl=False)
+        return
+    from rich.syntax import Syntax
+
+    shown = Syntax(text, "yaml", theme="ansi_dark", background_color="default").highlight(text)
+    console.print(shown, end="")
+
+
 def split_overrides(texts: Sequence[str] | None) -> tuple[list[str | Override], list[Override]]:
     """Return the overrides of the spec, and those of the recipe (`recipe.epochs=5`),
     quoted as they were typed.
@@ -112,9 +134,10 @@ def place_typed(words: str) -> Place:
     return Place(words, "command line")
 
 
-def override_by_flag(name: str, value: float | None, *keys: str) -> list[Override]:
+def override_by_flag(name: str, value: float | str | None, *keys: str) -> list[Override]:
     """Return what a flag of its own sets, so that faults quote it as it was typed: `--epochs 3`."""
-    place = place_typed(f"{name} {repr(value).removesuffix('.0')}")
+    words = value if isinstance(value, str) else repr(value).removesuffix(".0")
+    place = place_typed(f"{name} {shorten_value(words)}")
     return [] if value is None else [Override((key, value), place) for key in keys]
 
 

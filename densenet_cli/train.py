@@ -12,23 +12,29 @@ import typer
 from archspec.errors import ArchspecError, EnvironmentFault
 from archspec.runtime import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
+from archspec.spec.load import Override
+from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
 from densenet_cli.options import (
     Certify,
     DataDir,
     Overrides,
     Pretrained,
     SpecName,
+    complete_recipe,
     console,
-    override_by_flag,
+    place_typed,
     quiet_screen,
     split_overrides,
 )
 from densenet_cli.weights import weights_for
 
 Text = str | None
+Number = int | None
 NO_CURE = {"T006", "T016", "T017", "T018"}
 """Faults that a run, whose spec and recipe are fixed, meets again when it goes on,
 or that say themselves how it can."""
+GOES_WITH_RESUME = {"resume", "data_dir", "epochs", "accept_changes"}
+"""Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
 
 def train(
@@ -36,32 +42,54 @@ def train(
     spec: SpecName = DEFAULT_SPEC,
     data_dir: DataDir = None,
     recipe: Annotated[
-        Text, typer.Option(help="A shipped recipe or a YAML file (default: by the data).")
+        Text,
+        typer.Option(
+            help="A shipped recipe or a YAML file (default: by weights, device and data).",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per device and step.")] = None,
+    epochs: Annotated[Number, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[
+        Number, typer.Option("--batch-size", "-b", help="Images per device and step.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of initial values, order and augmentation.")
-    ] = None,
-    num_classes: Annotated[
-        int | None, typer.Option(help="Default: as many as the data has.")
-    ] = None,
+    opt: Annotated[Text, typer.Option(help="The optimizer's kind, such as adamw.")] = None,
+    seed: Annotated[Number, typer.Option(help="Of initial values, order and augmentation.")] = None,
+    num_classes: Annotated[Number, typer.Option(help="Default: as many as the data has.")] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Height and width; default: the spec's.")
+        Number, typer.Option(help="Height and width; default: the spec's.")
+    ] = None,
+    amp: Annotated[Text, typer.Option(help="Half precision: O0 (none), O2 or O3.")] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(help="Average the weights, by this decay (0.9999 if none is given)."),
+    ] = None,
+    freeze: Annotated[
+        Text, typer.Option(help='Parts that learn nothing: "stem, blocks 1-2".')
+    ] = None,
+    freeze_until: Annotated[
+        Text, typer.Option(help='All up to and with this part: "block 2", "stem".')
+    ] = None,
+    workers: Annotated[Number, typer.Option(help="Processes that read images.")] = None,
+    log_every: Annotated[Number, typer.Option(help="Steps between two lines of metrics.")] = None,
+    save_every: Annotated[
+        Text, typer.Option(help="Time or steps between checkpoints: 10m, 500.")
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
     device_target: Annotated[
         Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")
     ] = "CPU",
     out: Annotated[
-        Path | None, typer.Option(help="Run directory (default: runs/NAME-DATE-TIME).")
+        Path | None,
+        typer.Option("--out", "-o", help="Run directory (default: runs/NAME-DATE-TIME)."),
     ] = None,
     init_from: Annotated[
         Path | None, typer.Option(help="Begin with the weights of a .ckpt, .safetensors or .pth.")
     ] = None,
     pretrained: Pretrained = False,
-    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run, with --epochs for so many in all.")
+    ] = None,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="With --resume: take edited files as they are.")
     ] = False,
@@ -78,54 +106,94 @@ def train(
     # Before MindSpore is imported, which starts threads and takes signals itself.
     watch_interrupts()
     take_signals(exit_at_once)
-    from archspec.certify.built_network import summarize_certificate
-    from archspec.train.inference import relocate
-    from archspec.train.plan import create, plan_run
-    from archspec.train.run_directory import open_run
-
     if resume is not None:
         _refuse_others(context)
-        run, splits = open_run(resume), None
-        if data_dir is not None:
-            run, splits = relocate(run, data_dir)
-        if accept_changes:
-            run = _accept_changes(run, splits, certify)
-        _train(run, splits, is_new=False)
+        _resume(resume, data_dir, epochs, accepts=accept_changes, certify=certify)
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
-    for_spec, for_recipe = split_overrides(overrides)
-    for_spec += override_by_flag("--image-size", image_size, "input.height", "input.width")
-    for_spec += override_by_flag("--num-classes", num_classes, "head.num_classes")
-    for_recipe += [
-        *override_by_flag("--epochs", epochs, "epochs"),
-        *override_by_flag("--batch-size", batch_size, "batch_size"),
-    ]
-    for_recipe += [
-        *override_by_flag("--lr", lr, "schedule.learning_rate"),
-        *override_by_flag("--seed", seed, "seed"),
-    ]
-    initial = weights_for(spec, init_from, pretrained, for_spec, dry_run=dry_run)
+    from archspec.train.plan import plan_run
+
+    for_spec, for_recipe = _collect_overrides(context.params)
     plan = plan_run(
         spec,
         data_dir=data_dir,
         recipe_name=recipe,
         spec_overrides=for_spec,
         recipe_overrides=for_recipe,
-        initial=initial,
+        initial=weights_for(spec, init_from, pretrained, for_spec, dry_run=dry_run),
+        weights=_say_weights(init_from, pretrained),
         device_target=device_target,
         devices=devices,
     )
     if dry_run:
-        _show_launch(plan, out)
+        _show_plan(plan, out)
+    else:
+        _start(plan, out, certify)
+
+
+def _collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], list[Override]]:
+    """What the command line sets in the spec, and in the recipe."""
+    for_spec, for_recipe = split_overrides(given["overrides"])
+    until, every = given["freeze_until"], given["save_every"]
+    if until is not None:
+        until = _list_parts_until(until)
+    if every is not None and every.isdecimal():
+        every = int(every)
+    given = {**given, "freeze_until": until, "save_every": every}
+    for_spec += override_by_flags(given, SPEC_FLAGS)
+    for_recipe += override_by_flags(given, RECIPE_FLAGS)
+    return for_spec, for_recipe
+
+
+def _list_parts_until(part: str) -> str:
+    """`block 2` is the stem and two blocks, as others count what is frozen at a stage."""
+    number = part.lower().removeprefix("block").strip()
+    if number == "stem":
+        return "stem"
+    if not number.isdecimal() or not 1 <= int(number) <= 100:
+        raise typer.BadParameter("say stem, or block 2", param_hint="--freeze-until")
+    return "stem, block 1" if int(number) == 1 else f"stem, blocks 1-{int(number)}"
+
+
+def _say_weights(init_from: Path | None, pretrained: bool) -> str:
+    if pretrained:
+        return "--pretrained"
+    return "" if init_from is None else "--init-from"
+
+
+def _show_plan(plan: Any, out: Path | None) -> None:
+    """To the screen; of several processes, only the line that starts them, to be copied or run."""
+    from archspec.train.distributed.msrun import write_shell_line
+    from archspec.train.plan import launch_command
+    from archspec.train.preview import describe_plan
+    from archspec.train.run_directory import check_is_free, name_default_path
+
+    chosen = out or name_default_path(plan.spec)
+    check_is_free(chosen)
+    path = chosen.resolve()
+    lines = describe_plan(plan, path)
+    if plan.settings.devices == 1:
+        console.out("\n".join((*lines, "Nothing was started or written: in this process.")))
         return
-    console.out(
-        f"{plan.spec.name} with recipe {plan.recipe.name} on {plan.settings.data_kind}: "
-        f"{plan.spec.head.num_classes} classes, "
-        f"images {plan.spec.input.height} x {plan.spec.input.width}"
+    console.out(write_shell_line(launch_command(path, plan.settings)))
+    needs = (
+        "Nothing was started or written. "
+        f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
+        "makes: without --dry-run it is made, the line is run, and its processes are watched."
     )
-    for note in plan.notes:
-        console.out(note)
+    typer.echo("\n".join((*lines, needs)), err=True)
+
+
+def _start(plan: Any, out: Path | None, certify: bool) -> None:
+    from archspec.certify.built_network import summarize_certificate
+    from archspec.train.plan import create
+
+    size = plan.spec.input
+    data = f"{plan.settings.data_kind}: {plan.spec.head.num_classes} classes"
+    console.out(f"{plan.spec.name} on {data}, images {size.height} x {size.width}")
+    for line in (plan.recipe_line, *plan.notes):
+        console.out(line)
     with console.status("certifying what MindSpore compiles, once for each network"):
         run = create(plan, out, certify=certify)
     if certify:
@@ -133,42 +201,39 @@ def train(
     _train(run, plan.splits, is_new=True)
 
 
-def _show_launch(plan: Any, out: Path | None) -> None:
-    from archspec.train.distributed.msrun import write_shell_line
-    from archspec.train.plan import launch_command
-    from archspec.train.run_directory import check_is_free, name_default_path
-
-    chosen = out or name_default_path(plan.spec)
-    check_is_free(chosen)
-    path = chosen.resolve()
-    if plan.settings.devices == 1:
-        console.out("(in this process)")
-        return
-    console.out(write_shell_line(launch_command(path, plan.settings)))
-    typer.echo(
-        "Nothing was started or written. "
-        f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
-        "makes: without --dry-run it is made, the line is run, and its processes are watched.",
-        err=True,
-    )
-
-
 def _refuse_others(context: typer.Context) -> None:
-    """A run is resumed as it was started; a flag that changed nothing would mislead.
-
-    Its data may have moved, and its files been edited.
+    """A run is resumed as it was started; its data may have moved, its files been edited, and it
+    may go on for longer.
     """
     given = []
     for option in context.command.params:
         if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):
             given.append(option)
-    allowed = {"resume", "data_dir", "accept_changes"}
+    allowed = GOES_WITH_RESUME
     if any(option.name == "accept_changes" for option in given):
-        allowed.add("certify")
+        allowed = {*allowed, "certify"}
     others = [option.opts[0] for option in given if option.name not in allowed]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
         raise typer.BadParameter(rule, param_hint="--resume")
+
+
+def _resume(
+    path: Path, data_dir: Path | None, epochs: int | None, *, accepts: bool, certify: bool
+) -> None:
+    from archspec.train.extend import change_epochs
+    from archspec.train.inference import relocate
+    from archspec.train.run_directory import open_run
+
+    run, splits = open_run(path), None
+    if data_dir is not None:
+        run, splits = relocate(run, data_dir)
+    if accepts:
+        run = _accept_changes(run, splits, certify)
+    if epochs is not None:
+        run, line = change_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
+        console.out(line)
+    _train(run, splits, is_new=False)
 
 
 def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:

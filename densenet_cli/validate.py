@@ -18,6 +18,7 @@ from densenet_cli.options import (
     Pretrained,
     Std,
     Target,
+    WhoseRecipe,
     console,
     override_by_channels,
     print_notes,
@@ -33,7 +34,7 @@ def validate(
     pretrained: Pretrained = False,
     ema: Ema = False,
     data_dir: DataDir = None,
-    recipe: Annotated[str | None, typer.Option(help="Whose mean, std and crop to use.")] = None,
+    recipe: WhoseRecipe = None,
     mean: Mean = None,
     std: Std = None,
     batch_size: Annotated[

@@ -9,6 +9,12 @@ from pathlib import Path
 
 from archspec.errors import SpecError
 
+HINTS_AT_KIND = {
+    "spec": "a network is the first argument: densenet train SPEC --recipe RECIPE",
+    "recipe": "a recipe goes with --recipe: densenet train SPEC --recipe RECIPE",
+}
+"""Where a kind of file belongs that stands in the other's place."""
+
 DEFAULT_SPEC = "densenetbc_digits"
 
 
@@ -45,6 +51,10 @@ def locate(name: str, *, kind: str = "spec", beside: Path | None = None, place: 
     looks_like_path = not place and ("/" in name or name.endswith((".yaml", ".yml")))
     if looks_like_path or os.path.isfile(path):
         return path
+    (other,) = set(HINTS_AT_KIND) - {kind}
+    if name in shipped(other):
+        message = f"{name} is a {other}, not a {kind}"
+        raise SpecError.one("S010", message, place, HINTS_AT_KIND[other])
     hint = hint_at_nearest(name, kind) or f"shipped: {', '.join(known)}"
     raise SpecError.one(
         "S010", f"there is no {kind} {name[:60]!r}, neither shipped nor a file", place, hint

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place, SpecError
 from archspec.settings import Path
-from archspec.spec.catalogue import hint_at_nearest, locate, specs_folder
+from archspec.spec.catalogue import HINTS_AT_KIND, hint_at_nearest, locate, specs_folder
 from archspec.spec.identity import drop_stale_words, walk_leaves
 from archspec.spec.idle_settings import find_idle_settings
 from archspec.spec.model import Spec
@@ -55,23 +55,32 @@ MAX_KEY = 200
 MAX_NAME = 64
 """Characters in a spec's name."""
 
+MARKS: Mapping[str, frozenset[str]] = {
+    "spec": frozenset(("growth_rate", "blocks", "block_config")),
+    "recipe": frozenset(("epochs", "optimizer", "schedule")),
+}
+"""Keys of which each kind of file has one at least, be it by what it extends."""
+
 _INDEX = re.compile(r"\[(\d+)\]")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _KEYED = ("layer_at",)
 """What has numbers for keys: none of them is an index."""
 
 
-def load_spec(name: str | FilePath, overrides: Overrides = ()) -> Spec:
+def load_spec(
+    name: str | FilePath, overrides: Overrides = (), beside: type[WrittenModel] | None = None
+) -> Spec:
     """Return the spec of a shipped name or of a YAML file.
 
     Args:
         name: `densenet121`, or a path.
         overrides: `key.path=value` as for `--set`, or a mapping of key paths to values.
+        beside: the model of a recipe that is read too: a key that belongs there is told so.
 
     Raises:
         SpecError: every fault found, each with its place.
     """
-    spec = load_model(Spec, str(name), overrides, kind="spec")
+    spec = load_model(Spec, str(name), overrides, kind="spec", beside=beside)
     faults = sort_by_place(find_idle_settings(spec), spec.written().values())
     if faults:
         raise SpecError(faults)
@@ -89,7 +98,14 @@ def name_of_file(path: FilePath) -> str:
     return (name if re.match(r"[A-Za-z]", name) else f"network_{name}")[:MAX_NAME]
 
 
-def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: str) -> Written:
+def load_model(
+    model: type[Written],
+    name: str,
+    overrides: Overrides,
+    *,
+    kind: str,
+    beside: type[WrittenModel] | None = None,
+) -> Written:
     """Return the model of a shipped name or of a YAML file;
     the overrides that can be read are validated with it.
 
@@ -101,6 +117,7 @@ def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: s
         document = load_document(name, kind=kind)
     except SpecError as error:
         raise SpecError([*error.diagnostics, *faults]) from None
+    _check_kind(document, kind)
     # Named before it is overridden: a description says what of which network was changed.
     written = _name_after_file(document) if kind == "spec" else document
     document, misled = _apply_overrides(written, settings, kind)
@@ -108,7 +125,8 @@ def load_model(model: type[Written], name: str, overrides: Overrides, *, kind: s
         document = drop_stale_words(
             written, document, {path: value.value for path, value in settings}
         )
-    found = validate(model, document, [*faults, *misled, *_find_outdated(document, kind)])
+    known = [*faults, *misled, *_find_outdated(document, kind)]
+    found = validate(model, document, known, beside)
     found._document = document
     return found
 
@@ -180,7 +198,12 @@ def load_document(
     )
 
 
-def validate(model: type[Model], document: Document, faults: Sequence[Diagnostic] = ()) -> Model:
+def validate(
+    model: type[Model],
+    document: Document,
+    faults: Sequence[Diagnostic] = (),
+    beside: type[WrittenModel] | None = None,
+) -> Model:
     """Return the model of a document in which nothing else is wrong.
 
     Raises:
@@ -189,11 +212,20 @@ def validate(model: type[Model], document: Document, faults: Sequence[Diagnostic
     try:
         valid = model.model_validate(document.value)
     except ValidationError as error:
-        found = [*faults, *diagnose(error, model, document)]
+        found = [*faults, *diagnose(error, model, document, beside)]
         raise SpecError(sort_by_place(found, document.written())) from None
     if faults:
         raise SpecError(faults)
     return valid
+
+
+def _check_kind(document: Document, kind: str) -> None:
+    """Raise SpecError (S010) for a whole spec in a recipe's place, or the other way round."""
+    (other,) = set(MARKS) - {kind}
+    has_own, has_others = (not MARKS[name].isdisjoint(document.value) for name in (kind, other))
+    if has_others and not has_own:
+        place = Place(document.place(()).source)
+        raise SpecError.one("S010", f"is a {other}, not a {kind}", place, HINTS_AT_KIND[other])
 
 
 def _find_outdated(document: Document, kind: str) -> list[Diagnostic]:

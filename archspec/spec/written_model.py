@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
 
@@ -14,6 +14,11 @@ from archspec.spec.reading.document import Document
 
 class WrittenModel(SpecModel):
     """A whole document, which knows where each of its values was written."""
+
+    KIND: ClassVar[str] = "spec"
+    """What the document is called."""
+    FOREIGN_KEYS: ClassVar[Mapping[str, str]] = {}
+    """What others call a key, in small letters, and its path here."""
 
     # Private: what a model is does not depend on where it was written.
     _document: Document = PrivateAttr(default_factory=lambda: Document(None))

@@ -31,7 +31,8 @@ from archspec.train.data.inputs import (
 )
 from archspec.train.data.source import Source, Splits
 from archspec.train.evaluate import Accuracy, check_finite, evaluate
-from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
+from archspec.train.recipe.choice import RECIPES
+from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.recovery import find_best
 from archspec.train.run_directory import Run, open_run, write_settings
 from archspec.train.run_lock import lock_run
@@ -142,7 +143,7 @@ def open_trained(
         message = f"there is no {target[:60]!r}, neither a run directory nor a spec"
         hint = hint_at_nearest(Path(target).stem) or "densenet list names the shipped specs"
         raise SpecError.one("S010", message, "", hint)
-    spec = load_spec(target, overrides)
+    spec = load_spec(target, overrides, Recipe)
     if ckpt is None:
         cure = "--ckpt FILE or --pretrained, or name a run"
         raise ModelFileError.one("R004", f"{target} is a spec; it needs weights", "", cure)
@@ -163,8 +164,8 @@ def _classes_of(tensors: Mapping[str, Floats]) -> int:
 
 def _choose_recipe(spec: Spec, data_dir: Path | None) -> str:
     if data_dir:
-        return RECIPES[identify_data(data_dir)]
-    return RECIPES["digits" if can_stand_in(spec, grey=True) else "folder"]
+        return RECIPES[identify_data(data_dir)].from_scratch
+    return RECIPES["digits" if can_stand_in(spec, grey=True) else "folder"].from_scratch
 
 
 def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:

@@ -29,7 +29,8 @@ from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.progress import EventTail, append_event
-from archspec.train.recipe.model import RECIPES, Recipe, load_recipe
+from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice
+from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.recipe.scaling import scale_recipe
 from archspec.train.recovery import recover_checkpoints
 from archspec.train.run_directory import Run, Settings, check_is_free, create_run, name_default_path
@@ -51,10 +52,17 @@ class Plan:
     settings: Settings
     splits: Splits
     """The data set, opened: listed and looked through once, for a run in this process too."""
+    choice: Choice
+    """Which recipe it is, and why."""
     notes: tuple[str, ...] = ()
     """What the number of devices or the batch changed in the recipe,
     and what the run begins with; each a line."""
     initial: InitialWeights | None = None
+
+    @property
+    def recipe_line(self) -> str:
+        """The recipe, why it is taken, and the numbers that matter."""
+        return describe_choice(self.choice, self.recipe, self.settings.devices)
 
 
 def plan_run(
@@ -65,11 +73,17 @@ def plan_run(
     spec_overrides: Sequence[Setting | Override] = (),
     recipe_overrides: Sequence[Setting | Override] = (),
     initial: Path | None = None,
+    weights: str = "",
     device_target: str = "CPU",
     devices: int = 1,
 ) -> Plan:
     """Return a checked plan: the spec, with the data's number of classes unless it is given,
-    and the recipe.
+    and the recipe, which `choose_recipe` chooses where none is named.
+
+    Args:
+        initial: the file of weights to begin with.
+        weights: what brought it, such as `--pretrained`; alone, without a file, it is planned as if
+            the weights were there.
 
     Raises:
         ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few
@@ -78,11 +92,13 @@ def plan_run(
     """
     # Spec, data and recipe are read whatever is wrong with the others: all faults are told at once.
     faults: list[ArchspecError] = []
-    spec = _collect_faults(faults, lambda: load_spec(spec_name, spec_overrides))
+    spec = _collect_faults(faults, lambda: load_spec(spec_name, spec_overrides, Recipe))
     data = _collect_faults(faults, lambda: _open_data(spec, data_dir))
-    kind = data.kind if data else "folder"
+    if initial is not None:
+        weights = weights or str(initial)
+    choice = choose_recipe(data, named=recipe_name, weights=weights, device_target=device_target)
     found = _collect_faults(
-        faults, lambda: _load_scaled_recipe(recipe_name or RECIPES[kind], recipe_overrides, devices)
+        faults, lambda: _load_scaled_recipe(choice.name, recipe_overrides, devices)
     )
     if faults or spec is None or data is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
@@ -109,7 +125,7 @@ def plan_run(
     if initial is not None:
         begin = read_initial_weights(initial, spec)
         notes = (*notes, begin.note)
-    return Plan(spec, recipe, settings, splits, notes, begin)
+    return Plan(spec, recipe, settings, splits, choice, notes, begin)
 
 
 def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:

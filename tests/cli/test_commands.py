@@ -31,6 +31,7 @@ COMMANDS = (
     "export",
     "certify",
     "convert",
+    "recipe",
     "weights",
 )
 # DenseNet-121 as published: torchvision counts 7,978,856 parameters and 2.83 G multiply-adds.
@@ -108,7 +109,7 @@ def test_no_argument_at_all_shows_the_commands(tmp_path):
         (("train", "--epochs", "many"), "--epochs"),
         (("train", "--device-target", "TPU"), "TPU"),
         (("train", "--devices", "0"), "--devices"),
-        (("train", "--resume", "run", "--epochs", "9"), "--epochs"),
+        (("train", "--resume", "run", "--lr", "9"), "--lr"),
         (("predict", "run"), "images"),
         (("export", "run", "--format", "tflite"), "tflite"),
     ],

@@ -8,7 +8,8 @@ from conftest import densenet, passed, refused
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
-from densenet_cli.new import COLUMNS, write_starting_file
+from densenet_cli.commented_yaml import COLUMNS
+from densenet_cli.new import write_starting_file
 
 # Settings that leave nothing of the defaults that a list of steps replaces, and forms that no
 # shipped spec has.

@@ -142,6 +142,57 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_in_this_process_says_what_would_be_done(no_mindspore, tmp_path):
+    """Data, recipe and why it is taken, steps, rates, place: 1,295 scans in steps of 64."""
+    given = ("--epochs", 4, "--set", "recipe.schedule.warmup_epochs=2", "-o", "run", "--dry-run")
+    text = passed(densenet("train", *given, cwd=tmp_path, env=no_mindspore))
+    assert text.splitlines() == [
+        "densenetbc_digits: 10 classes, images 8 x 8",
+        "recipe digits (chosen for the embedded digits): rate 0.1, 4 epochs, batch 64",
+        "data digits: 1,295 images to learn from, 143 to choose by, 359 to judge with; 10 classes",
+        "steps: 20 an epoch, 80 in all",
+        "rate: 0.0025 at first, 0.0001541 at last, highest 0.1 in epoch 2",
+        f"run directory {tmp_path}/run",
+        "Nothing was started or written: in this process.",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_with_published_weights_chooses_fine_tuning_and_fetches_nothing(
+    no_mindspore, tmp_path
+):
+    """There is no network here, and no file in the cache folder."""
+    data = pictures(tmp_path / "data", images=40)
+    nowhere = {"DENSENET_CACHE": f"{tmp_path}/cache", "DENSENET_WEIGHTS_URL": "https://127.0.0.1:1"}
+    given = ("densenet121", "--pretrained", "--data-dir", data, "--dry-run")
+    done = densenet("train", *given, cwd=tmp_path, env={**no_mindspore, **nowhere})
+    line = "recipe imagefolder_finetune (chosen for --pretrained): rate 0.00125, 10 epochs"
+    assert line in done.stdout
+    assert done.stderr.startswith("would download densenet121")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    other = densenet("train", *given[1:], cwd=tmp_path, env={**no_mindspore, **nowhere})
+    refused(other, "N001 there are no published weights of this network")
+
+
+def test_a_folder_of_a_thousand_classes_on_ascend_takes_mindcvs_recipe(no_mindspore, tmp_path):
+    """It says so, with the rate of one device: 0.1 x 32 / 256."""
+    for part, number in product(("train", "val"), range(1000)):
+        folder = tmp_path / "data" / part / f"{number:04}"
+        folder.mkdir(parents=True)
+        colour = (number // 256, number % 256, 200 * (part == "val"))
+        Image.new("RGB", (1, 1), colour).save(folder / "image.png")
+    given = ("densenet121", "--data-dir", "data", "--dry-run")
+    text = passed(
+        densenet("train", *given, "--device-target", "Ascend", cwd=tmp_path, env=no_mindspore)
+    )
+    assert (
+        "recipe imagenet_ascend (chosen for Ascend and 1,000 classes of 1,000 images): "
+        "rate 0.0125, 120 epochs, batch 32\n" in text
+    )
+    text = passed(densenet("train", *given, cwd=tmp_path, env=no_mindspore))
+    assert "recipe imagefolder (chosen for a folder of images): rate 0.05, 30 epochs" in text
+
+
 @pytest.mark.slow
 def test_a_dry_run_where_there_is_a_run_is_refused_as_the_start_would_be(tmp_path):
     """By this process or several."""
@@ -258,6 +309,29 @@ def test_resuming_a_finished_run_changes_nothing(digits_run, tmp_path):
     passed(densenet("train", "--resume", "run", cwd=tmp_path))
     assert parameters(tmp_path / "run", "last") == parameters(digits_run, "last")
     assert events(tmp_path / "run", "end") == events(digits_run, "end") * 2
+
+
+def test_a_run_that_has_ended_goes_on_for_another_epoch(small_run, tmp_path):
+    """At its constant rate; fewer epochs than are done are refused."""
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    fault = "--epochs 1 S004 epochs (=1) must be at least the 2 that the run has done"
+    refused(densenet("train", "--resume", "run", "--epochs", 1, cwd=tmp_path), fault)
+    text = passed(densenet("train", "--resume", "run", "--epochs", 3, cwd=tmp_path))
+    first = "epochs: 2 -> 3, 2 of them done; constant: the rate stays as it was, 0.1 now\n"
+    assert text.startswith(first)
+    assert [event["epoch"] for event in events(run)] == [1, 2, 3]
+    assert load_recipe(run / "recipe.yaml").epochs == 3
+
+
+@pytest.mark.slow
+def test_a_run_that_is_extended_ends_as_one_that_was_begun_so(small_run, tmp_path):
+    """Where the schedule has the same rates, bit for bit."""
+    shutil.copytree(small_run, tmp_path / "run")
+    passed(densenet("train", "--resume", "run", "--epochs", 4, cwd=tmp_path))
+    passed(densenet("train", *SMALL_RUN, "--epochs", 4, "--out", "other", cwd=tmp_path))
+    assert parameters(tmp_path / "run", "last") == parameters(tmp_path / "other", "last")
+    assert events(tmp_path / "run") == events(tmp_path / "other")
 
 
 @pytest.mark.slow
@@ -545,7 +619,8 @@ def test_data_sets_of_every_layout_train(layout, tmp_path):
             "train", *TINY, *flags, "--data-dir", data, "--epochs", 1, "--out", "run", cwd=tmp_path
         )
     )
-    assert f"with recipe {recipe} on {layout}: {classes} classes" in text
+    assert f" on {layout}: {classes} classes, images " in text
+    assert f"\nrecipe {recipe} (chosen for " in text
     (end,) = events(tmp_path / "run", "end")
     assert (end["part"], end["images"]) == ("val" if layout == "folder" else "test", images)
 

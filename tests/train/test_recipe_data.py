@@ -138,7 +138,7 @@ FOREIGN = {
 @pytest.mark.parametrize(("key", "ours"), FOREIGN.items(), ids=FOREIGN)
 def test_a_key_of_other_zoos_is_answered_with_ours(key, ours):
     """MindCV's, timm's and torchvision's."""
-    with pytest.raises(SpecError, match=rf"S001 unknown key 'data.{key}' \(write {ours}\)"):
+    with pytest.raises(SpecError, match=rf"'data.{key}' \(--set recipe.data.{ours}=1\)"):
         load_recipe("imagefolder", [f"data.{key}=1"])
 
 

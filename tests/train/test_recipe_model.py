@@ -15,13 +15,16 @@ from densenet_cli.options import place_typed
 
 SHIPPED = (
     "digits",
+    "digits_finetune",
     "imagefolder",
     "imagefolder_finetune",
+    "cifar_finetune",
     "cifar_paper",
     "cifar_paper_plain",
     "imagenet_ascend",
     "imagenet_paper",
     "mnist",
+    "mnist_finetune",
 )
 IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375), "crop_pct": 0.875}
 
@@ -72,7 +75,6 @@ def test_mindcvs_recipe_is_mindcvs():
         initialisation="he_normal_fan_out",
         label_smoothing=0.1,
         amp="O2",
-        val_amp="O0",
         loss_scale=1024.0,
         keep_checkpoints=10,
         optimizer=OptimizerRecipe(

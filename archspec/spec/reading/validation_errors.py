@@ -15,7 +15,13 @@ from archspec.errors import Diagnostic, Place
 from archspec.operators.table import called_elsewhere, norm_name
 from archspec.settings import Path
 from archspec.spec.reading.document import Document, format_path, shorten_value
+from archspec.spec.reading.misplaced_keys import (
+    hint_at_kind,
+    hint_at_other_file,
+    hint_at_own_place,
+)
 from archspec.spec.reading.shorthand import ALONE, ALONE_IN_DATA
+from archspec.spec.written_model import WrittenModel
 
 # Keys that users of other zoos know -> what to write here.
 KEYS_OF_OTHERS: Mapping[str, str] = {
@@ -67,31 +73,21 @@ KEYS_OF_OTHERS: Mapping[str, str] = {
     "global_pool": "head.steps",  # timm
     "pooling": "head.steps",  # Keras
     "include_top": "head: none, for features alone",  # Keras
-    "cutmix_prob": "mix_probability",  # MindCV
-    "mixup_prob": "mix_probability",  # timm
-    "mixup_alpha": "mixup",  # torchvision
-    "cutmix_alpha": "cutmix",
-    "re_prob": "random_erasing",  # MindCV
-    "reprob": "random_erasing",  # timm
-    "re_scale": "random_erasing.scale",  # MindCV
-    "re_ratio": "random_erasing.ratio",
-    "re_value": "random_erasing.value",
-    "re_max_attempts": "random_erasing.attempts",
-    "aa": "auto_augment",  # timm
-    "aug_repeats": "repeats",  # MindCV, timm
-    "ra_reps": "repeats",  # torchvision
-    "num_samples": "samples",  # MindCV
-    "num_parallel_workers": "workers",
     "img_size": "input.height and input.width",
     "weights": "nothing: --pretrained, --ckpt and --init-from are flags",  # torchvision, Keras
     "pretrained": "nothing: --pretrained is a flag",  # timm
     "<<": "extends, for whole specs; YAML 1.2 has no merge keys",
-    "weight_decay": "weight_decay (in the recipe)",
-    "lr": "learning_rate (in the recipe)",
-    "epochs": "epochs (in the recipe)",
-    "batch_size": "batch_size (in the recipe)",
-    "optimizer": "optimizer (in the recipe)",
-    "epoch_size": "epochs (in the recipe)",
+}
+
+# What belongs into the recipe, for a spec beside which no recipe is read.
+KEYS_OF_RECIPES: Mapping[str, str] = {
+    "weight_decay": "optimizer.weight_decay",
+    "lr": "schedule.learning_rate",
+    "learning_rate": "schedule.learning_rate",
+    "epochs": "epochs",
+    "epoch_size": "epochs",
+    "batch_size": "batch_size",
+    "optimizer": "optimizer",
 }
 
 _TYPES: Mapping[str, str] = {
@@ -130,6 +126,7 @@ _IMPLIED = frozenset({*ALONE.values(), *ALONE_IN_DATA.values()})
 """Keys that short forms leave out."""
 
 _NUMBERS = ("int_type", "int_from_float", "float_type")
+_PARTS = ("model_type", "model_attributes_type")
 _LISTS = ("tuple_type", "list_type")
 _STEPS = (("transitions",), ("layer",), ("steps",), ("after",))
 """Lists whose items are no numbers."""
@@ -137,15 +134,22 @@ _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal",
 
 
 def diagnose(
-    error: ValidationError, model: type[BaseModel], document: Document
+    error: ValidationError,
+    model: type[BaseModel],
+    document: Document,
+    beside: type[WrittenModel] | None = None,
 ) -> tuple[Diagnostic, ...]:
     """Return one diagnostic for each fault in `error`,
     in the order in which they stand in the file.
+
+    `beside` is the model of what is read beside it, in which a misplaced key may be at home.
     """
     details = [
         detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)
     ]
-    found = (fault for detail in details for fault in _make_diagnostics(detail, model, document))
+    found = (
+        fault for detail in details for fault in _make_diagnostics(detail, model, document, beside)
+    )
     return sort_by_place(found, document.written())
 
 
@@ -175,8 +179,15 @@ def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
 
 
 def _make_diagnostics(
-    detail: Mapping[str, Any], model: type[BaseModel], document: Document
+    detail: Mapping[str, Any],
+    model: type[BaseModel],
+    document: Document,
+    beside: type[WrittenModel] | None,
 ) -> Iterator[Diagnostic]:
+    if detail["type"] == "extra_forbidden":
+        path = _path_in_document(detail["loc"], document.value)
+        yield _report_unknown_key(path, detail["input"], model, document, beside)
+        return
     if detail["type"] != "broken_rules":
         yield _make_diagnostic(detail, model, document)
         return
@@ -190,8 +201,6 @@ def _make_diagnostic(
 ) -> Diagnostic:
     kind, context = detail["type"], detail.get("ctx", {})
     path = _path_in_document(detail["loc"], document.value, kind == "missing")
-    if kind == "extra_forbidden":
-        return _report_unknown_key(path, model, document)
     if kind == "missing" and not (
         path == ("growth_rate",) and path in document.places
     ):  # null is no growth rate
@@ -202,6 +211,8 @@ def _make_diagnostic(
     value, place = detail["input"], str(document.place(path))
     shown = f"{_format_as_written(path, document) or 'the file'} (={shorten_value(value)})"
     hint = _find_hint(kind, path, value) or _hint_at_choice(value, context.get("expected", ""))
+    if kind in _PARTS:
+        hint = hint_at_kind(path, value, document.place(path), model) or hint
     if kind in _TYPES:
         return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
     if kind in _OWN_RULES:
@@ -222,29 +233,52 @@ def _state_rule(kind: str, context: Mapping[str, Any], interval: str) -> str:
     return rule.replace("at least 1 entries", "at least 1 entry")
 
 
-def _report_unknown_key(path: Path, model: type[BaseModel], document: Document) -> Diagnostic:
-    key, place = str(path[-1]), str(document.place(path, key=True))
+def _report_unknown_key(
+    path: Path,
+    value: Any,
+    model: type[BaseModel],
+    document: Document,
+    beside: type[WrittenModel] | None,
+) -> Diagnostic:
+    key, place = str(path[-1]), document.place(path, key=True)
     if path == ("block_config",) and "blocks" in document.value:
-        return Diagnostic("S006", "block_config and blocks say the same thing; keep one", place)
+        message = "block_config and blocks say the same thing; keep one"
+        return Diagnostic("S006", message, str(place))
     owner = _find_model(model, path[:-1])
     known = [
         *owner.model_fields,
         *(("block_config",) if "blocks" in owner.model_fields else ()),
         *(("extends",) if owner is model else ()),
     ]
-    near = difflib.get_close_matches(key.lower(), known, n=1)
-    called = _called(key, known)
-    if called:
-        hint = called
-    elif key.lower() in KEYS_OF_OTHERS:
-        hint = f"write {KEYS_OF_OTHERS[key.lower()]}"
-    elif near:
-        hint = f"did you mean {near[0]!r}?"
-    else:
-        hint = f"known keys: {', '.join(known)}"
-    return Diagnostic(
-        "S001", f"unknown key {_format_as_written(path, document)[:60]!r}", place, hint
+    hint = (
+        _called(key, known)
+        or _hint_at_word(key, model)
+        or hint_at_own_place(key, value, place, model)
+        or (beside and path[1:] == () and hint_at_other_file(key, value, place, beside))
+        or _hint_at_recipe(key, model)
+        or _hint_at_nearest(key, known)
+        or f"known keys: {', '.join(known)}"
     )
+    written = _format_as_written(path, document)[:60]
+    return Diagnostic("S001", f"unknown key {written!r}", str(place), hint)
+
+
+def _hint_at_word(key: str, model: type[BaseModel]) -> str:
+    """What users of other zoos call so; a model may have words of its own."""
+    is_of_specs = not getattr(model, "FOREIGN_KEYS", {})
+    written = KEYS_OF_OTHERS.get(key.lower()) if is_of_specs else None
+    return f"write {written}" if written else ""
+
+
+def _hint_at_recipe(key: str, model: type[BaseModel]) -> str:
+    is_of_specs = not getattr(model, "FOREIGN_KEYS", {})
+    written = KEYS_OF_RECIPES.get(key.lower()) if is_of_specs else None
+    return f"write {written} (in the recipe)" if written else ""
+
+
+def _hint_at_nearest(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key.lower(), known, n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _report_missing_key(path: Path, key: str, document: Document) -> Diagnostic:

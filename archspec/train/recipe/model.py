@@ -6,8 +6,9 @@ What changes the function of the network stands in the spec; a recipe may carry 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -15,8 +16,10 @@ from typing_extensions import Self
 from archspec.errors import SpecError, format_count
 from archspec.settings import raise_broken_rules
 from archspec.spec.load import Override, Overrides, load_model
+from archspec.spec.model import Spec
 from archspec.spec.written_model import WrittenModel
 from archspec.train.recipe.data import DataRecipe
+from archspec.train.recipe.foreign_words import FOREIGN_KEYS
 from archspec.train.recipe.ineffective_settings import find_ineffective, find_meaningless
 from archspec.train.recipe.keeping import (
     Duration,
@@ -37,18 +40,12 @@ from archspec.train.recipe.update import (
 )
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 
-# The recipe of each kind of data set, where the user names none; its size decides how one trains.
-RECIPES = {
-    "digits": "digits",
-    "folder": "imagefolder",
-    "cifar10": "cifar_paper",
-    "cifar100": "cifar_paper",
-    "mnist": "mnist",
-}
-
 
 class Recipe(WrittenModel):
     """How a network is trained."""
+
+    KIND: ClassVar[str] = "recipe"
+    FOREIGN_KEYS: ClassVar[Mapping[str, str]] = FOREIGN_KEYS
 
     name: Annotated[str, Field(strict=True, max_length=64)] = "recipe"
     """The recipe's name."""
@@ -180,4 +177,4 @@ def load_recipe(name: str | Path, overrides: Overrides = ()) -> Recipe:
     Raises:
         SpecError: every fault found, each with its place.
     """
-    return load_model(Recipe, str(name), overrides, kind="recipe")
+    return load_model(Recipe, str(name), overrides, kind="recipe", beside=Spec)
