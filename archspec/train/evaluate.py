@@ -98,30 +98,33 @@ class Meter:
         late = time.monotonic() - self.since > SECONDS_BETWEEN_EVENTS
         return last or late or len(self.waiting) >= self.every
 
-    def find_not_finite(self) -> int | None:
-        """Return which of the steps that wait has a loss that is no number, from 0."""
-        for number, (loss, _, _) in enumerate(self.waiting):
-            if not np.isfinite(loss.asnumpy()).all():
-                return number
-        return None
+    def find_not_finite(self) -> list[int]:
+        """Return which of the steps that wait have a loss that is no number, from 0."""
+        losses = [loss.asnumpy() for loss, _, _ in self.waiting]
+        return [number for number, loss in enumerate(losses) if not np.isfinite(loss).all()]
 
     def read(self) -> dict[str, float]:
-        """Return mean loss, accuracy and images per second since the last reading."""
-        rows = [
-            (float(loss.asnumpy()) * n, float(right.asnumpy()), n)
-            for loss, right, n in self.waiting
-        ]
-        sums, steps = np.sum(rows, axis=0), len(rows)
+        """Return mean loss, accuracy and images per second since the last reading, over the steps
+        whose loss is a number; and how many steps were left out, if any.
+        """
+        rows = [(0.0, 0.0, 0)]
+        for loss, right, images in self.waiting:
+            if np.isfinite(loss.asnumpy()):
+                rows.append((float(loss.asnumpy()) * images, float(right.asnumpy()), images))
+        sums, steps = np.sum(rows, axis=0), len(self.waiting)
+        skipped = steps - (len(rows) - 1)
         now = time.monotonic()
         speed = steps * self.global_batch / max(now - self.since, 1e-9)
         self.sums, self.waiting, self.since = self.sums + sums, [], now
-        return {
-            "loss": sums[0] / sums[2],
-            "accuracy": sums[1] / sums[2],
-            "images_per_second": speed,
-        }
+        figures = {**_means(sums), "images_per_second": speed}
+        return {**figures, "skipped": skipped} if skipped else figures
 
     def totals(self) -> dict[str, float]:
         """Return the epoch's means."""
-        loss, right, images = (float(value) for value in self.sums)
-        return {"loss": loss / images, "accuracy": right / images}
+        return _means(self.sums)
+
+
+def _means(sums: npt.NDArray[np.float64]) -> dict[str, float]:
+    loss, right, images = (float(value) for value in sums)
+    # Of an epoch whose every step was left out there is nothing to tell.
+    return {"loss": loss / max(images, 1), "accuracy": right / max(images, 1)}

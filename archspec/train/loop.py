@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -75,12 +76,11 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
         _validate_at_the_end(trainer)
         return
     moving_statistics.share(trainer.engine, trainer.world)
-    held_out = trainer.evaluate(trainer.splits.val) if trainer.is_validated else None
-    averaged = None
-    if held_out is not None and trainer.engine.averaged is not None:
-        averaged = trainer.evaluate(trainer.splits.val, trainer.engine.averaged)
+    held_out, averaged = None, None
+    if trainer.is_validated:
+        held_out, averaged = trainer.evaluate_both(trainer.splits.val)
     # Before the event: an epoch that was reported as done is never repeated.
-    trainer.finish_epoch(held_out)
+    trainer.finish_epoch(held_out, averaged)
     judged = {**_prefix_keys("val", held_out), **_prefix_keys("ema", averaged)}
     figures = {**trained, **judged, "seconds": time.monotonic() - started}
     report({"event": "epoch", "epoch": epoch + 1, **figures})
@@ -91,7 +91,7 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
 def _validate_at_the_end(trainer: Trainer) -> None:
     """Of a run that ends within an epoch, which `last.ckpt` holds already: what is best so far."""
     moving_statistics.share(trainer.engine, trainer.world)
-    trainer.offer_as_best(trainer.evaluate(trainer.splits.val))
+    trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val))
 
 
 def _judge(trainer: Trainer, report: Report) -> Accuracy:
@@ -100,15 +100,15 @@ def _judge(trainer: Trainer, report: Report) -> Accuracy:
     all_reduce_sum(np.zeros(1, np.float32))
     judged = choose_judged(trainer.run)
     if judged is not None:
-        checkpoint.restore(judged, trainer.network.get_parameters())
+        checkpoint.restore(judged, trainer.engine.get_parameters())
     part, source = "val", trainer.splits.val
     if trainer.splits.test:
         part, source = "test", trainer.splits.test
-    accuracy = trainer.evaluate(source)
-    ended = {"part": part, "checkpoint": judged.name if judged else None}
+    accuracy, averaged = trainer.evaluate_both(source)
+    ended: dict[str, Any] = {"part": part, "checkpoint": judged.name if judged else None}
     if trainer.ends_by:
         ended["ends_by"] = trainer.ends_by
-    report({"event": "end", **ended, **asdict(accuracy)})
+    report({"event": "end", **ended, **asdict(accuracy), **_prefix_keys("ema", averaged)})
     for callback in trainer.callbacks:
         callback.on_train_end(trainer, asdict(accuracy))
     return accuracy

@@ -35,7 +35,7 @@ def format_classes(number: int) -> str:
 
 def run_rates(recipe: Recipe, steps: int) -> list[float]:
     """Return the rate of each update of a whole run of so many steps an epoch."""
-    updates = steps // getattr(recipe, "accumulate", 1)
+    updates = steps // recipe.accumulate
     return learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=updates)
 
 

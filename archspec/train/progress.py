@@ -143,6 +143,8 @@ class Display:
         if "val_loss" in event:
             figures = f"val loss {event['val_loss']:.4f}  val accuracy {event['val_top1']:.2%}"
             held_out = f"{figures}  "
+        if "ema_top1" in event:
+            held_out += f"averaged {event['ema_top1']:.2%}  "
         self._print_line(
             f"epoch {event['epoch']}/{self.plan['epochs']}  loss {event['loss']:.4f}  "
             f"accuracy {event['accuracy']:.2%}  {held_out}{event['seconds']:.1f} s"

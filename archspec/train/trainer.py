@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ from archspec.train.data.sampling import find_image, held_out_indices
 from archspec.train.data.source import Source, Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.agreement import Agreement
+from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.evaluate import Accuracy, Meter, evaluate
 from archspec.train.position import Position, best_epochs, epochs_without_progress
 from archspec.train.pretrained import read_kept_weights
@@ -151,12 +153,14 @@ class Trainer:
         rows = moving_statistics.gather(self.engine, self.rank, self.world)
         self.position = replace(self.position, sums=tuple(sums), moving=rows)
         self._save(self.run.last)
+        # A barrier: the first worker that leaves would have the one that writes ended.
+        all_reduce_sum(np.zeros(1, np.float32))
 
-    def finish_epoch(self, held_out: Accuracy | None) -> None:
+    def finish_epoch(self, held_out: Accuracy | None, averaged: Accuracy | None) -> None:
         """Count the epoch and write its checkpoints;
         the last one last, so that a kill between them loses nothing.
         """
-        score = math.nan if held_out is None else self._score(held_out)
+        score = math.nan if held_out is None else self._score(held_out, averaged)
         is_best = score >= self.position.best  # of equal ones the later: it has seen more
         self.position = self.position.after_epoch(score)
         keep, epoch, last = self.run.recipe.keep, self.position.epoch, self.run.last
@@ -170,9 +174,9 @@ class Trainer:
         if self.rank == 0:
             checkpoint.prune(last, upto=epoch, kept={*newest, *best})
 
-    def offer_as_best(self, held_out: Accuracy) -> None:
+    def offer_as_best(self, held_out: Accuracy, averaged: Accuracy | None) -> None:
         """Write `best.ckpt` where a validation within an epoch was the best so far."""
-        if self._score(held_out) >= self.position.best:
+        if self._score(held_out, averaged) >= self.position.best:
             self._save_best()
 
     def _save_best(self) -> None:
@@ -181,17 +185,20 @@ class Trainer:
     def _save(self, path: Any, parameters: Any = None) -> None:
         """The workers' parameters are equal: one of them writes."""
         self._saved = time.monotonic()
-        self.position = replace(self.position, seconds=self._saved - self._began)
+        if self.run.recipe.time_budget is not None:
+            # Where nothing depends on it, two runs of a seed leave files that are equal in all.
+            self.position = replace(self.position, seconds=self._saved - self._began)
         if self.rank == 0:
             previous = self.run.previous if path == self.run.last else None
             checkpoint.save(
                 path, parameters or self.engine.state(), self.position, previous=previous
             )
 
-    def _score(self, held_out: Accuracy) -> float:
+    def _score(self, held_out: Accuracy, averaged: Accuracy | None) -> float:
         by = self.run.recipe.keep.by
-        value = float(getattr(held_out, by))
-        return -value if by == "loss" else value
+        judged = averaged if averaged is not None and by.startswith("ema_") else held_out
+        value = float(getattr(judged, by.removeprefix("ema_")))
+        return -value if by.endswith("loss") else value
 
     # ---- one epoch
 
@@ -226,8 +233,10 @@ class Trainer:
         return meter.totals()
 
     def _batches(self) -> Iterator[tuple[Any, Any]]:
-        """This device's batches of the epoch that goes on, from where it stands."""
-        return load_epoch(
+        """This device's batches of the epoch that goes on, from where it stands; those that fill
+        no whole update are left out.
+        """
+        batches = load_epoch(
             self.run.spec,
             self.run.recipe,
             self.splits.train,
@@ -236,6 +245,7 @@ class Trainer:
             world=self.world,
             first_batch=self.position.batches,
         )
+        return islice(batches, self.steps - self.position.batches)
 
     def _look_around(self, number: int) -> Requests:
         """What is asked for after a step, of all devices alike."""
@@ -263,8 +273,8 @@ class Trainer:
     def _report_steps(self, meter: Meter, report: Report) -> None:
         number, epoch = self.position.batches, self.position.epoch
         wrong = meter.find_not_finite()
-        if wrong is not None:
-            raise self._explain_no_number(number - len(meter.waiting) + 1 + wrong)
+        if wrong and self.run.recipe.on_nan == "stop":
+            raise self._explain_no_number(number - len(meter.waiting) + 1 + wrong[0])
         rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
         step = {"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate}
         report({**step, **meter.read()})
@@ -308,6 +318,12 @@ class Trainer:
             waited = epochs_without_progress(position.scores, stopping.min_delta)
             return EARLY_STOPPING if waited >= stopping.patience else ""
         return self._ends_by
+
+    def evaluate_both(self, source: Source) -> tuple[Accuracy, Accuracy | None]:
+        """Return the accuracy of the network, and with `ema` that of the averaged weights."""
+        averaged = self.engine.averaged
+        accuracy = self.evaluate(source)
+        return accuracy, None if averaged is None else self.evaluate(source, averaged)
 
     def evaluate(self, source: Source, network: Any = None) -> Accuracy:
         """Return the network's accuracy over a source, all devices together."""

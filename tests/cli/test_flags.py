@@ -130,7 +130,6 @@ def test_short_flags_and_those_of_keys_reach_the_recipe(tmp_path, no_mindspore):
 
 
 @pytest.mark.parametrize("rest", [(), ("densenetbc_digits",), ("--dry-run",)], ids=str)
-@pytest.mark.xfail(strict=False, reason="keys of recipes that are still on their way")
 def test_ema_may_be_said_without_a_decay(rest, tmp_path, no_mindspore):
     """Before another flag, the spec, or nothing at all."""
     flags = ("--dry-run", "--ema", *rest)
@@ -149,7 +148,6 @@ def test_ema_may_be_said_without_a_decay(rest, tmp_path, no_mindspore):
     ],
     ids=" ".join,
 )
-@pytest.mark.xfail(strict=False, reason="keys of recipes that are still on their way")
 def test_flags_of_keys_reach_the_recipe(flags, tmp_path, no_mindspore):
     """Each is taken by the recipe."""
     passed(densenet("train", "--dry-run", *flags, cwd=tmp_path, env=no_mindspore))

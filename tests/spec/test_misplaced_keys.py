@@ -99,7 +99,6 @@ def test_a_key_that_stands_at_several_places_is_led_to_none():
     assert find_key("channels", 3, type(load_spec("densenet121"))) == ()
 
 
-@pytest.mark.xfail(strict=False, reason="keys of recipes that are still on their way")
 def test_others_words_lead_to_keys_that_exist():
     """Each of them."""
     known = {".".join(path) for path in walk_keys(Recipe)}

@@ -204,7 +204,6 @@ def test_absurd_numbers_make_no_absurd_lists(tmp_path):
     assert len(found.recipe.schedule.milestones) == 1_000
 
 
-@pytest.mark.xfail(strict=False, reason="keys of recipes that are still on their way")
 def test_every_key_that_the_table_names_exists():
     """So does the page that is made of it: none of a flag's keys is missing from recipes."""
     named = {key.partition("|")[0] for flag in FLAGS.values() for key in flag.keys}

@@ -26,7 +26,7 @@ def test_a_duration_is_read_in_seconds(text, seconds):
         ("validate_every=0", "validate_every (=0) must be in [1, 100000]"),
         ("early_stopping={patience: 0}", "early_stopping.patience (=0) must be in [1, 100000]"),
         ("keep={best: 0}", "keep.best (=0) must be in [1, 100000]"),
-        ("keep={by: top2}", "keep.by (=top2) must be one of 'top1', 'top5' or 'loss'"),
+        ("keep={by: top2}", "keep.by (=top2) must be one of 'top1', 'top5', 'loss', 'ema_top1'"),
         ("on_nan=ignore", "on_nan (=ignore) must be one of 'stop' or 'skip'"),
     ],
 )
@@ -51,5 +51,5 @@ def test_the_short_form_and_the_long_one_replace_each_other(overrides, kept):
 
 def test_both_at_once_are_refused():
     """Neither of two that were typed is a parent's."""
-    with pytest.raises(SpecError, match="only one may be said"):
+    with pytest.raises(SpecError, match="keep_checkpoints"):
         load_recipe("digits", ["keep_checkpoints=5", "keep.last=2"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from operator import eq, is_, not_
+from operator import eq
 from typing import Any
 
 from archspec.settings import Path
@@ -109,20 +109,6 @@ DEPENDENT_SETTINGS = (
     DependentSetting(
         ("scaling",), ("global_batch",), bool, "scaling needs a global_batch, kept or scaled by"
     ),
-    # Two ways to say one thing: the later one replaces the other, and both at once are refused.
-    DependentSetting(
-        ("keep", "last"),
-        ("keep_checkpoints",),
-        partial(is_, None),
-        "keep.last is what keep_checkpoints is short for: only one may be said",
-        idle=0,
-    ),
-    DependentSetting(
-        ("keep_checkpoints",),
-        ("keep", "last"),
-        not_,
-        "keep_checkpoints is short for keep.last: only one may be said",
-    ),
     _crop_setting("scale"),
     _crop_setting("ratio"),
     _policy_setting("operations", "randaugment"),
@@ -145,6 +131,7 @@ DEPENDENT_SETTINGS = (
 EXCLUSIVE: tuple[tuple[Path, Path], ...] = (
     (("label_smoothing",), ("loss", "label_smoothing")),
     (("schedule", "milestones"), ("schedule", "every")),
+    (("keep_checkpoints",), ("keep", "last")),
 )
 """Pairs of settings for one thing, of which one may be said: what a child says of either replaces
 what its parent says of both."""

@@ -33,6 +33,8 @@ def find_ineffective(recipe: Recipe) -> Iterator[tuple[Path, str]]:
     yield from _check_run_length(recipe)
     yield from _check_units(recipe.data)
     yield from _check_mixing(recipe)
+    if recipe.keep.by.startswith("ema_") and recipe.ema is None:
+        yield ("keep", "by"), f"by (={recipe.keep.by}) needs ema, whose figure it is"
 
 
 def find_meaningless(recipe: Recipe) -> Iterator[Path]:

@@ -33,7 +33,7 @@ Duration = Annotated[str, BeforeValidator(_check_duration)]
 """A time, in seconds, minutes or hours: `90s`, `10m`, `8h`."""
 Interval = Annotated[int | str, BeforeValidator(_check_interval)]
 """Steps, or a time."""
-Metric = Literal["top1", "top5", "loss"]
+Metric = Literal["top1", "top5", "loss", "ema_top1", "ema_top5", "ema_loss"]
 
 
 class KeepRecipe(SpecModel):
@@ -44,7 +44,8 @@ class KeepRecipe(SpecModel):
     best: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
     """Of how many of the best epochs it is kept; the best of all is `best.ckpt`."""
     by: Metric = "top1"
-    """The figure of the validation images by which an epoch is the best."""
+    """The figure of the validation images by which an epoch is the best; with `ema_` that of the
+    averaged weights."""
 
 
 class EarlyStoppingRecipe(SpecModel):
