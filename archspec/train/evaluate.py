@@ -106,22 +106,27 @@ class Meter:
         return None
 
     def read(self) -> dict[str, float]:
-        """Return mean loss, accuracy and images per second since the last reading."""
+        """Return mean loss, accuracy and images per second since the last reading.
+
+        A step whose loss is no number was left out, and counts in no mean.
+        """
         rows = [
             (float(loss.asnumpy()) * n, float(right.asnumpy()), n)
             for loss, right, n in self.waiting
         ]
-        sums, steps = np.sum(rows, axis=0), len(rows)
+        finite = [row for row in rows if np.isfinite(row[0])]
+        sums, steps = np.sum(finite, axis=0) if finite else np.zeros(3), len(rows)
         now = time.monotonic()
         speed = steps * self.global_batch / max(now - self.since, 1e-9)
         self.sums, self.waiting, self.since = self.sums + sums, [], now
         return {
-            "loss": sums[0] / sums[2],
-            "accuracy": sums[1] / sums[2],
+            "loss": sums[0] / max(sums[2], 1),
+            "accuracy": sums[1] / max(sums[2], 1),
             "images_per_second": speed,
         }
 
     def totals(self) -> dict[str, float]:
         """Return the epoch's means."""
         loss, right, images = (float(value) for value in self.sums)
+        images = max(images, 1)
         return {"loss": loss / images, "accuracy": right / images}

@@ -263,7 +263,7 @@ class Trainer:
     def _report_steps(self, meter: Meter, report: Report) -> None:
         number, epoch = self.position.batches, self.position.epoch
         wrong = meter.find_not_finite()
-        if wrong is not None:
+        if wrong is not None and self.run.recipe.on_nan == "stop":
             raise self._explain_no_number(number - len(meter.waiting) + 1 + wrong)
         rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
         step = {"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate}
