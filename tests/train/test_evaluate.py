@@ -1,5 +1,7 @@
 """Top-1, top-5 and loss: every image once, and the figures that scikit-learn gives."""
 
+import math
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
@@ -9,7 +11,7 @@ from archspec.runtime import prepare
 from archspec.train.data.batches import load_batches
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.source import Source
-from archspec.train.evaluate import _sum_figures, check_finite, evaluate
+from archspec.train.evaluate import Meter, _sum_figures, check_finite, evaluate
 
 CLASSES = 10
 RAW = Preprocess((1, 1), 1, (0.0,), (1.0,))
@@ -95,3 +97,26 @@ def test_outputs_that_are_no_numbers_are_refused():
     """NaN is not greater than anything, which must not make every guess right."""
     with pytest.raises(TrainingError, match="T006"):
         check_finite(np.array([[0.0, np.nan]]))
+
+
+class Value:
+    """What a step gives."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def asnumpy(self):
+        return np.float32(self.value)
+
+
+def test_steps_that_were_left_out_count_in_no_mean():
+    """Where all were, there is no mean, and no division by zero."""
+    meter = Meter(10, 4)
+    for loss, right in ((1.0, 2), (math.nan, 0), (3.0, 4), (math.inf, 4)):
+        meter.add(Value(loss), Value(right), 4)
+    found = meter.read()
+    assert (found["loss"], found["accuracy"]) == (2.0, 0.75)
+    assert meter.totals() == {"loss": 2.0, "accuracy": 0.75}
+    empty = Meter(10, 4)
+    empty.add(Value(math.nan), Value(0), 4)
+    assert (empty.read()["loss"], empty.totals()["loss"]) == (0.0, 0.0)
