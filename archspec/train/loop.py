@@ -75,7 +75,7 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
     if trained is None:
         _validate_at_the_end(trainer)
         return
-    moving_statistics.share(trainer.engine, trainer.world)
+    moving_statistics.share(trainer.engine.state(), trainer.world)
     held_out, averaged = None, None
     if trainer.is_validated:
         held_out, averaged = trainer.evaluate_both(trainer.splits.val)
@@ -90,7 +90,7 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
 
 def _validate_at_the_end(trainer: Trainer) -> None:
     """Of a run that ends within an epoch, which `last.ckpt` holds already: what is best so far."""
-    moving_statistics.share(trainer.engine, trainer.world)
+    moving_statistics.share(trainer.engine.state(), trainer.world)
     trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val))
 
 

@@ -137,7 +137,7 @@ class Trainer:
         if budget is not None and position.seconds >= seconds_of(budget):
             self._ends_by = TIME_BUDGET
         if position.moving is not None:
-            moving_statistics.write(self.engine, position.moving[self.rank])
+            moving_statistics.write(self.engine.state(), position.moving[self.rank])
         self._count_steps_anew()
 
     def _count_steps_anew(self) -> None:
@@ -150,7 +150,7 @@ class Trainer:
 
     def save_within_epoch(self, sums: npt.NDArray[np.float64]) -> None:
         """Write `last.ckpt` in the middle of an epoch, each device's moving statistics in it."""
-        rows = moving_statistics.gather(self.engine, self.rank, self.world)
+        rows = moving_statistics.gather(self.engine.state(), self.rank, self.world)
         self.position = replace(self.position, sums=tuple(sums), moving=rows)
         self._save(self.run.last)
         # A barrier: the first worker that leaves would have the one that writes ended.
@@ -250,6 +250,9 @@ class Trainer:
     def _look_around(self, number: int) -> Requests:
         """What is asked for after a step, of all devices alike."""
         recipe, now = self.run.recipe, time.monotonic()
+        if number % recipe.accumulate:
+            # Within an update each device has gradients of its own, which no checkpoint holds.
+            return Requests(to_save=False, to_end=False, to_leave=False)
         budget, every = recipe.time_budget, recipe.save_every
         is_late = budget is not None and now - self._began >= seconds_of(budget)
         is_due = isinstance(every, str) and now - self._saved >= seconds_of(every)
@@ -259,7 +262,8 @@ class Trainer:
         )
         if asked or late:
             self._ends_by = TIME_BUDGET if late else ON_REQUEST
-        is_counted = isinstance(every, int) and number % every == 0
+        before = number - recipe.accumulate
+        is_counted = isinstance(every, int) and number // every > before // every
         # The end of an epoch writes a checkpoint anyway.
         is_due = (due or is_counted) and number < self.steps
         ends = asked or late
@@ -357,7 +361,7 @@ class Trainer:
             "notes": self.notes(),
             "data_digest": self.splits.digest,
             "devices": self.world,
-            "global_batch": recipe.batch_size * self.world,
+            "global_batch": recipe.batch_size * recipe.accumulate * self.world,
         }
 
     def notes(self) -> list[str]:

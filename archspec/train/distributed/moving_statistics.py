@@ -1,4 +1,4 @@
-"""The moving statistics of batch norms, which differ from device to device.
+"""The moving statistics of batch norms, and averages of them, which differ from device to device.
 
 Under data parallelism each device's batch norms see other images, and their statistics drift apart;
 weights do not.
@@ -6,6 +6,7 @@ weights do not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,40 +17,39 @@ from archspec.train.distributed.worker_group import all_reduce_sum
 Values = npt.NDArray[np.float32]
 
 
-def share(network: Any, world: int) -> None:
+def share(parameters: Sequence[Any], world: int) -> None:
     """Average them over the devices: what is validated and saved must be one network."""
-    values = read(network)
+    values = read(parameters)
     if world > 1 and len(values):  # without batch norms there is nothing to share
-        write(network, all_reduce_sum(values) / world)
+        write(parameters, all_reduce_sum(values) / world)
 
 
-def gather(network: Any, rank: int, world: int) -> Values | None:
+def gather(parameters: Sequence[Any], rank: int, world: int) -> Values | None:
     """Return a row of each device, (devices, values); None where there is one device."""
     if world == 1:
         return None
-    values = read(network)
+    values = read(parameters)
     rows = np.zeros((world, len(values)), np.float32)
     rows[rank] = values
     return all_reduce_sum(rows) if len(values) else rows
 
 
-def read(network: Any) -> Values:
-    """Return those of this device, (values,)."""
+def read(parameters: Sequence[Any]) -> Values:
+    """Return those of this device among parameters, (values,)."""
     # In one array: a reduction for each of hundreds of small tensors takes far longer.
-    flat = [p.asnumpy().astype(np.float32).ravel() for p in _parameters(network)]
+    flat = [p.asnumpy().astype(np.float32).ravel() for p in _moving(parameters)]
     return np.concatenate(flat) if flat else np.zeros(0, np.float32)
 
 
-def write(network: Any, values: Values) -> None:
-    """Give a network what `read` returned."""
+def write(parameters: Sequence[Any], values: Values) -> None:
+    """Give parameters what `read` returned of them."""
     import mindspore as ms
 
-    parameters = _parameters(network)
-    ends = np.cumsum([p.size for p in parameters])[:-1]
-    for parameter, part in zip(parameters, np.split(values, ends), strict=True):
+    moving = _moving(parameters)
+    ends = np.cumsum([p.size for p in moving])[:-1]
+    for parameter, part in zip(moving, np.split(values, ends), strict=True):
         parameter.set_data(ms.Tensor(part.reshape(parameter.shape), parameter.dtype))
 
 
-def _parameters(network: Any) -> list[Any]:
-    named = network.get_parameters()
-    return [p for p in named if p.name.rpartition(".")[2].startswith("moving_")]
+def _moving(parameters: Sequence[Any]) -> list[Any]:
+    return [p for p in parameters if p.name.rpartition(".")[2].startswith("moving_")]
