@@ -91,7 +91,7 @@ def certify(
 
 def _spec_in(folder: Path) -> Path:
     """Of a run, or of what `densenet build` wrote."""
-    from archspec.train.run_directory import open_run
+    from archspec.train.run.run_directory import open_run
 
     file = folder / "spec.yaml"
     return file if file.is_file() else open_run(folder).path

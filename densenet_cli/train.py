@@ -33,6 +33,13 @@ Number = int | None
 NO_CURE = {"T006", "T016", "T017", "T018"}
 """Faults that a run, whose spec and recipe are fixed, meets again when it goes on,
 or that say themselves how it can."""
+ENDS = {
+    "early_stopping": "Ended early: for as long as early_stopping says, no epoch was better.",
+    "time_budget": "Ended early: time_budget is over. With a larger one in the run's recipe.yaml, "
+    "--resume RUN --accept-changes goes on at this step.",
+    "on_request": "Ended early, as was asked for; --resume RUN goes on at this step.",
+}
+"""Why a run ended before its last epoch, and how it could go on."""
 GOES_WITH_RESUME = {"resume", "data_dir", "epochs", "accept_changes"}
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
@@ -112,7 +119,7 @@ def train(
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
-    from archspec.train.plan import plan_run
+    from archspec.train.planning import plan_run
 
     for_spec, for_recipe = _collect_overrides(context.params)
     plan = plan_run(
@@ -165,9 +172,9 @@ def _say_weights(init_from: Path | None, pretrained: bool) -> str:
 def _show_plan(plan: Any, out: Path | None) -> None:
     """To the screen; of several processes, only the line that starts them, to be copied or run."""
     from archspec.train.distributed.msrun import write_shell_line
-    from archspec.train.plan import launch_command
+    from archspec.train.launch import launch_command
     from archspec.train.preview import describe_plan
-    from archspec.train.run_directory import check_is_free, name_default_path
+    from archspec.train.run.run_directory import check_is_free, name_default_path
 
     chosen = out or name_default_path(plan.spec)
     check_is_free(chosen)
@@ -187,7 +194,7 @@ def _show_plan(plan: Any, out: Path | None) -> None:
 
 def _start(plan: Any, out: Path | None, certify: bool) -> None:
     from archspec.certify.built_network import summarize_certificate
-    from archspec.train.plan import create
+    from archspec.train.planning import create
 
     size = plan.spec.input
     data = f"{plan.settings.data_kind}: {plan.spec.head.num_classes} classes"
@@ -221,9 +228,9 @@ def _refuse_others(context: typer.Context) -> None:
 def _resume(
     path: Path, data_dir: Path | None, epochs: int | None, *, accepts: bool, certify: bool
 ) -> None:
-    from archspec.train.extend import change_epochs
     from archspec.train.inference import relocate
-    from archspec.train.run_directory import open_run
+    from archspec.train.run.extend import change_epochs
+    from archspec.train.run.run_directory import open_run
 
     run, splits = open_run(path), None
     if data_dir is not None:
@@ -238,7 +245,7 @@ def _resume(
 
 def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
     from archspec.certify.built_network import summarize_certificate
-    from archspec.train.acceptance import accept_changes
+    from archspec.train.run.acceptance import accept_changes
 
     with quiet_screen(run.log) as screen, screen.status("certifying what MindSpore compiles"):
         accepted = accept_changes(run, splits, certify=certify)
@@ -249,25 +256,31 @@ def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
 
 
 def _train(run: Any, splits: Any, *, is_new: bool) -> None:
-    from archspec.train.plan import train as train_run
+    from archspec.train.launch import fit
     from archspec.train.progress import Display
 
     path = shlex.quote(str(run.path))
     take_signals(raise_for_signal)
     try:
         with quiet_screen(run.log) as screen, Display(screen) as display:
-            last = train_run(run, display.show, splits)
+            outcome = fit(run, show=display.show, splits=splits)
     except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.exception_of`
         console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
     except ArchspecError as error:
         _help_after_fault(run, error, is_new)
         raise
+    if outcome.ends_by:
+        console.out(ENDS[outcome.ends_by])
     part = "validation images"
-    if last["part"] == "test":
+    if outcome.part == "test":
         part = "images that played no part in training or choosing"
-    share = f"{last['top1']:.2%} of {last['images']} {part}"
-    console.out(f"{_name_judged(last['checkpoint'])} is right on {share}. Run: {run.path}")
+    share = f"{outcome.accuracy.top1:.2%} of {outcome.accuracy.images} {part}"
+    averaged = ""
+    if outcome.averaged is not None:
+        averaged = f", its averaged weights (--ema) on {outcome.averaged.top1:.2%}"
+    judged = _name_judged(outcome.checkpoint)
+    console.out(f"{judged} is right on {share}{averaged}. Run: {run.path}")
     console.out(f"Next: densenet validate {path}")
 
 
@@ -283,7 +296,7 @@ def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
     """Say how to go on where that can succeed;
     a run that the machine did not let begin leaves nothing.
     """
-    from archspec.train.run_directory import discard_run
+    from archspec.train.run.run_directory import discard_run
 
     codes = {diagnostic.code for diagnostic in error.diagnostics}
     has_begun = not is_new or (run.metrics.exists() and run.metrics.stat().st_size > 0)

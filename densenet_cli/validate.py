@@ -47,7 +47,7 @@ def validate(
 
     Example: densenet validate densenet121 --pretrained --data-dir imagenet
     """
-    from archspec.train.inference import open_trained, validate_trained
+    from archspec.train.inference import evaluate, open_trained
 
     for_spec, for_recipe = split_overrides(overrides)
     for_recipe += [
@@ -69,7 +69,7 @@ def validate(
         source = trained.held_out(data_dir)
         if not as_json:
             screen.out("\n".join((*source.notes, _describe(trained, source))), highlight=False)
-        accuracy = validate_trained(trained, source, batch_size)
+        accuracy = evaluate(trained, source, batch_size=batch_size)
     print_notes(trained.notes, as_json)
     if as_json:
         typer.echo(json.dumps(asdict(accuracy)))

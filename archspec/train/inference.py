@@ -17,6 +17,7 @@ from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
+from archspec.train.accuracy import Accuracy, check_finite, measure_accuracy
 from archspec.train.data.batches import load_batches
 from archspec.train.data.datasets import identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (
@@ -30,12 +31,11 @@ from archspec.train.data.inputs import (
     split_by_recipe,
 )
 from archspec.train.data.source import Source, Splits
-from archspec.train.evaluate import Accuracy, check_finite, evaluate
 from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.model import Recipe, load_recipe
-from archspec.train.recovery import find_best
-from archspec.train.run_directory import Run, open_run, write_settings
-from archspec.train.run_lock import lock_run
+from archspec.train.run.recovery import find_best
+from archspec.train.run.run_directory import Run, open_run, write_settings
+from archspec.train.run.run_lock import lock_run
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
@@ -218,19 +218,46 @@ def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tu
     return guesses
 
 
-def validate_trained(trained: Trained, source: Source, batch_size: int) -> Accuracy:
-    """Return top-1, top-5 and loss over every image once. Raises DataError, ModelFileError."""
-    return evaluate(
-        trained.network(), _iterate_batches(trained, source, min(batch_size, len(source)))
-    )
+def evaluate(
+    target: Trained | Run | Path | str,
+    data: Source | Path | None = None,
+    *,
+    batch_size: int = 64,
+    **how: Any,
+) -> Accuracy:
+    """Return top-1, top-5 and loss over every image once.
+
+    Args:
+        target: a run, or with `ckpt` a spec; see `open_trained`.
+        data: a data set, or its folder; where absent, what the run held out, or the digits for a
+            grey network.
+        batch_size: images per step; changes no figure.
+        how: other arguments of `open_trained`, such as `ckpt` and `ema`.
+
+    Raises:
+        ArchspecError: see `open_trained`, `Trained.held_out` and `Trained.network`.
+    """
+    trained = _opened(target, how)
+    source = data if isinstance(data, Source) else trained.held_out(data)
+    batches = _iterate_batches(trained, source, min(batch_size, len(source)))
+    return measure_accuracy(trained.network(), batches)
 
 
-def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[str, float]]]:
-    """Return for each image its five likeliest classes with their probabilities.
+def predict(
+    target: Trained | Run | Path | str, images: Sequence[Path], **how: Any
+) -> list[list[tuple[str, float]]]:
+    """Return for each image file its five likeliest classes with their probabilities.
+
+    Args:
+        target: a run, or with `ckpt` a spec; see `open_trained`.
+        images: JPEG, PNG, BMP or WebP.
+        how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
     Raises:
         DataError: every file that is no image.
+        ArchspecError: see `open_trained` and `Trained.network`.
     """
+    trained = _opened(target, how)
     known, count = trained.classes, trained.spec.head.num_classes
     names = (*known, *(f"class {number}" for number in range(len(known), count)))
     source = Source("images", names, np.zeros(len(images), np.int32), files=tuple(images))
@@ -247,6 +274,12 @@ def predict_images(trained: Trained, images: Sequence[Path]) -> list[list[tuple[
     for best in top_guesses(asked):
         named.append([(names[index], share) for index, share in best])
     return named
+
+
+def _opened(target: Trained | Run | Path | str, how: Mapping[str, Any]) -> Trained:
+    if isinstance(target, Trained):
+        return target
+    return open_trained(str(target.path if isinstance(target, Run) else target), **how)
 
 
 def _iterate_batches(

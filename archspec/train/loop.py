@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 
 from archspec.runtime import prepare
-from archspec.train import checkpoint
+from archspec.train.accuracy import Accuracy
 from archspec.train.callbacks import Callback
 from archspec.train.data.inputs import open_splits
 from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
-from archspec.train.evaluate import Accuracy
-from archspec.train.recovery import choose_judged
-from archspec.train.run_directory import Run
+from archspec.train.run import checkpoint
+from archspec.train.run.recovery import choose_judged
+from archspec.train.run.run_directory import Run
 from archspec.train.stopping import take_stop_signals
 from archspec.train.trainer import Event, Report, Trainer
 
 
-def fit(
+def train_in_process(
     run: Run,
     report: Report,
     splits: Splits | None = None,
@@ -62,8 +62,9 @@ def fit(
         while not trainer.is_over:
             _run_epoch(trainer, report)
             trainer.leave_if_told()
-    # To this worker's log, where equal digests show that the workers stayed together.
-    print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201
+    if world > 1:
+        # To this worker's log, where equal digests show that the workers stayed together.
+        print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201
     return _judge(trainer, report)
 
 

@@ -13,7 +13,7 @@ from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import list_parameters
 from archspec.spec.model import Spec
-from archspec.train.run_directory import Run
+from archspec.train.run.run_directory import Run
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.digest import DAMAGED
 from archspec.weights.formats.number_types import Floats

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from archspec.errors import format_count
 from archspec.train.data.source import Splits
-from archspec.train.plan import Plan
+from archspec.train.planning import Plan
 from archspec.train.recipe.model import Recipe
 from archspec.train.recipe.schedule import learning_rates
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.errors import TrainingError
-from archspec.train import checkpoint
+from archspec.train.accuracy import Accuracy, measure_accuracy
 from archspec.train.callbacks import Callback
 from archspec.train.data.batches import load_batches
 from archspec.train.data.inputs import (
@@ -35,11 +35,12 @@ from archspec.train.data.source import Source, Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import all_reduce_sum
-from archspec.train.evaluate import Accuracy, Meter, evaluate
-from archspec.train.position import Position, best_epochs, epochs_without_progress
+from archspec.train.meter import Meter
 from archspec.train.pretrained import read_kept_weights
 from archspec.train.recipe.keeping import seconds_of
-from archspec.train.run_directory import Run
+from archspec.train.run import checkpoint
+from archspec.train.run.position import Position, best_epochs, epochs_without_progress
+from archspec.train.run.run_directory import Run
 from archspec.train.stopping import StopRequest
 
 Event = Mapping[str, Any]
@@ -68,7 +69,7 @@ class Trainer:
     world: int
     splits: Splits
     engine: Any
-    """Network, step and rates: `archspec.train.engine.Engine`."""
+    """Network, step and rates: `archspec.train.engine.engine.Engine`."""
     position: Position = field(default_factory=Position)
     callbacks: Sequence[Callback] = ()
     signals: StopRequest = field(default_factory=StopRequest)
@@ -88,7 +89,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Build, initialise and, where there is a checkpoint, restore."""
-        from archspec.train.engine import make_engine
+        from archspec.train.engine.engine import make_engine
 
         recipe = run.recipe
         check_classes(splits.train, run.settings.classes)
@@ -116,7 +117,7 @@ class Trainer:
         return int(self.engine.batches_per_epoch)
 
     def stop(self) -> None:
-        """Have the run end after this step, as it does after its last epoch."""
+        """Have the run end, after this step or epoch, as it does after its last epoch."""
         self._is_asked_to_stop = True
 
     # ---- what a checkpoint holds
@@ -318,6 +319,8 @@ class Trainer:
         stopping, position = self.run.recipe.early_stopping, self.position
         if position.epoch >= self.run.recipe.epochs:
             return ""
+        if self._is_asked_to_stop:
+            return ON_REQUEST
         if stopping is not None and not self._ends_by:
             waited = epochs_without_progress(position.scores, stopping.min_delta)
             return EARLY_STOPPING if waited >= stopping.patience else ""
@@ -333,7 +336,7 @@ class Trainer:
         """Return the network's accuracy over a source, all devices together."""
         recipe = self.run.recipe
         mine = held_out_indices(len(source), self.rank, self.world)
-        return evaluate(
+        return measure_accuracy(
             network or self.engine.judge,
             load_batches(
                 source,

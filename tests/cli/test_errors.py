@@ -15,10 +15,10 @@ from weights.networks import weights_of
 
 from archspec.errors import DataError
 from archspec.runtime import prepare
-from archspec.train import checkpoint
 from archspec.train.inference import relocate
-from archspec.train.plan import create, plan_run
-from archspec.train.run_directory import open_run
+from archspec.train.planning import create, plan_run
+from archspec.train.run import checkpoint
+from archspec.train.run.run_directory import open_run
 from archspec.weights.formats.weight_files import write_tensors
 
 SMALL = (

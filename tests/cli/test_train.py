@@ -31,8 +31,8 @@ from PIL import Image
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
-from archspec.train.inference import open_trained, predict_images, validate_trained
-from archspec.train.plan import create, plan_run
+from archspec.train.inference import evaluate, open_trained, predict
+from archspec.train.planning import create, plan_run
 from archspec.train.recipe.model import load_recipe
 
 BARE_PATH = "/usr/bin:/bin"
@@ -115,7 +115,7 @@ def test_flags_and_overrides_reach_what_the_run_saves(tmp_path):
     picture = tmp_path / "digit.png"
     Image.new("L", (8, 8)).save(picture)
     trained = open_trained(str(tmp_path / "run"))
-    (guesses,) = predict_images(trained, [picture])
+    (guesses,) = predict(trained, [picture])
     assert {name for name, _ in guesses} <= {*map(str, range(10)), "class 10", "class 11"}
 
 
@@ -536,7 +536,7 @@ def test_two_processes_find_the_validation_accuracy_that_one_finds(tmp_path):
     assert_one_sound_run(tmp_path / "run", ranks=2, epochs=3)
     best = max(events(tmp_path / "run"), key=lambda event: (event["val_top1"], event["epoch"]))
     trained = open_trained(str(tmp_path / "run"))
-    found = validate_trained(trained, open_data(None).split(seed=trained.recipe.seed).val, 50)
+    found = evaluate(trained, open_data(None).split(seed=trained.recipe.seed).val, batch_size=50)
     assert (found.images, found.top1, found.top5) == (143, best["val_top1"], best["val_top5"])
     assert found.loss == pytest.approx(best["val_loss"], rel=1e-5)
 

@@ -8,13 +8,13 @@ from archspec.errors import ArchspecError, ModelFileError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.runtime import prepare
-from archspec.train import checkpoint
-from archspec.train.acceptance import accept_changes
-from archspec.train.changes import refuse_changes
-from archspec.train.plan import create, plan_run
-from archspec.train.position import Position
+from archspec.train.planning import create, plan_run
 from archspec.train.pretrained import read_kept_weights
-from archspec.train.run_directory import Run, open_run
+from archspec.train.run import checkpoint
+from archspec.train.run.acceptance import accept_changes
+from archspec.train.run.changes import refuse_changes
+from archspec.train.run.position import Position
+from archspec.train.run.run_directory import Run, open_run
 from archspec.weights.formats.weight_files import write_tensors
 from archspec.writers.mindspore.load import create_model
 

@@ -15,8 +15,8 @@ import pytest
 
 from archspec.errors import ModelFileError, TrainingError
 from archspec.runtime import prepare
-from archspec.train import checkpoint
-from archspec.train.position import Position
+from archspec.train.run import checkpoint
+from archspec.train.run.position import Position
 
 SAVE_FOR_EVER = """
 import sys
@@ -25,8 +25,8 @@ from archspec.runtime import prepare
 prepare()
 import numpy as np
 import mindspore as ms
-from archspec.train import checkpoint
-from archspec.train.position import Position
+from archspec.train.run import checkpoint
+from archspec.train.run.position import Position
 epoch = 0
 while True:
     epoch += 1

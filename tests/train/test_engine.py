@@ -19,7 +19,7 @@ def engine_of(*settings, batches=6):
     prepare()
     import mindspore as ms
 
-    from archspec.train.engine import make_engine
+    from archspec.train.engine.engine import make_engine
 
     ms.set_context(mode=ms.GRAPH_MODE)
     recipe = load_recipe("digits", ["epochs=2", *settings])
@@ -115,7 +115,7 @@ def test_densenet121_learns_with_lamb_averages_and_a_bound_of_the_norm():
     prepare()
     import mindspore as ms
 
-    from archspec.train.engine import make_engine
+    from archspec.train.engine.engine import make_engine
 
     ms.set_context(mode=ms.GRAPH_MODE)
     spec = load_spec("densenet121", ["input.height=64", "input.width=64"])

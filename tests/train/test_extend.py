@@ -7,9 +7,9 @@ from train.test_run_directory import SETTINGS
 
 from archspec.errors import SpecError, TrainingError
 from archspec.spec.load import load_spec
-from archspec.train.extend import change_epochs
 from archspec.train.recipe.model import load_recipe
-from archspec.train.run_directory import create_run, open_run
+from archspec.train.run.extend import change_epochs
+from archspec.train.run.run_directory import create_run, open_run
 from densenet_cli.options import place_typed
 
 STEPS = 5

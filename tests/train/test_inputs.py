@@ -13,7 +13,7 @@ from archspec.train.data.inputs import (
     split_by_recipe,
 )
 from archspec.train.inference import Trained
-from archspec.train.plan import plan_run
+from archspec.train.planning import plan_run
 from archspec.train.recipe.model import load_recipe
 
 SMALL = (["input.height=32", "input.width=32"], ["input.height=1", "input.width=32"])

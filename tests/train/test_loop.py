@@ -14,7 +14,7 @@ from PIL import Image
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
-from archspec.train.plan import create, plan_run
+from archspec.train.planning import create, plan_run
 from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.model import load_recipe
 from archspec.train.trainer import Trainer

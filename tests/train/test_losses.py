@@ -69,7 +69,7 @@ def test_losses_and_slopes_are_those_of_the_published_definitions():
     prepare()
     import mindspore as ms
 
-    from archspec.train.losses import make_loss
+    from archspec.train.engine.losses import make_loss
 
     class All(ms.nn.Cell):
         def __init__(self):
@@ -109,7 +109,7 @@ def test_right_answers_are_counted_of_shares_too():
     prepare()
     import mindspore as ms
 
-    from archspec.train.losses import count_right
+    from archspec.train.engine.losses import count_right
 
     logits = ms.Tensor(np.array([[3, 1, 0], [0, 5, 1], [1, 2, 9]], np.float32))
     labels = ms.Tensor(np.array([0, 2, 2], np.int32))

@@ -109,7 +109,7 @@ def by_mindspore(settings, start, gradients):
     prepare()
     import mindspore as ms
 
-    from archspec.train.optimizers import make_optimizer
+    from archspec.train.engine.optimizers import make_optimizer
 
     class Holder(ms.nn.Cell):
         def __init__(self):

@@ -10,7 +10,7 @@ from archspec.graph.parts import list_parts
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.train.parameter_groups import find_frozen, freeze, group_parameters
+from archspec.train.engine.parameter_groups import find_frozen, freeze, group_parameters
 from archspec.train.recipe.model import load_recipe
 
 TINY = ["block_config=[1,1]", "growth_rate=4", "stem.channels=4"]
@@ -87,7 +87,7 @@ def test_frozen_parts_keep_weights_and_statistics_and_the_others_move():
     prepare()
     import mindspore as ms
 
-    from archspec.train.step import TrainStep, make_optimizer
+    from archspec.train.engine.step import TrainStep, make_optimizer
     from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archspec.train.position import Position, best_epochs, epochs_without_progress
+from archspec.train.run.position import Position, best_epochs, epochs_without_progress
 
 NAN = math.nan
 

@@ -5,7 +5,7 @@ import pytest
 from archspec.errors import Place, SpecError, TrainingError
 from archspec.files import to_yaml
 from archspec.spec.load import Override, load_spec
-from archspec.train.plan import create, plan_run
+from archspec.train.planning import create, plan_run
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.recipe.optimizer import OptimizerRecipe

@@ -3,7 +3,7 @@
 import pytest
 
 from archspec.errors import SpecError, TrainingError
-from archspec.train.plan import plan_run
+from archspec.train.planning import plan_run
 from archspec.train.recipe.model import load_recipe
 
 FAULTS = {

@@ -8,10 +8,10 @@ import pytest
 
 from archspec.errors import ModelFileError, TrainingError
 from archspec.runtime import prepare
-from archspec.train import checkpoint
-from archspec.train.position import Position
-from archspec.train.recovery import choose_judged, find_best, recover_checkpoints
-from archspec.train.run_directory import Run
+from archspec.train.run import checkpoint
+from archspec.train.run.position import Position
+from archspec.train.run.recovery import choose_judged, find_best, recover_checkpoints
+from archspec.train.run.run_directory import Run
 
 
 def write(path: Path, epoch: int, previous: Path | None = None) -> None:

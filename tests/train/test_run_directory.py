@@ -13,7 +13,7 @@ import yaml
 from archspec.errors import ArchspecError, TrainingError
 from archspec.spec.load import load_spec
 from archspec.train.recipe.model import load_recipe
-from archspec.train.run_directory import Settings, create_run, name_default_path, open_run
+from archspec.train.run.run_directory import Settings, create_run, name_default_path, open_run
 
 SETTINGS = Settings(
     data_dir=None,

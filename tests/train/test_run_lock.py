@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from archspec.errors import TrainingError
-from archspec.train.run_directory import Run
-from archspec.train.run_lock import lock_run
+from archspec.train.run.run_directory import Run
+from archspec.train.run.run_lock import lock_run
 
 HOLD = """
 import subprocess, sys
 from pathlib import Path
-from archspec.train.run_directory import Run
-from archspec.train.run_lock import lock_run
+from archspec.train.run.run_directory import Run
+from archspec.train.run.run_lock import lock_run
 
 with lock_run(Run(Path(sys.argv[1]))) as note:
     child = subprocess.Popen(["sleep", "600"])

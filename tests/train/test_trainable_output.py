@@ -7,7 +7,7 @@ from archspec.graph.build import build_graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.steps import ActivationSpec
-from archspec.train.plan import plan_run
+from archspec.train.planning import plan_run
 from archspec.train.trainable_output import check_logits
 
 SMALL = ["block_config=[1, 1]"]

@@ -7,8 +7,8 @@ import pytest
 
 from archspec.runtime import prepare
 from archspec.train.callbacks import Callback
-from archspec.train.loop import fit
-from archspec.train.plan import create, plan_run
+from archspec.train.loop import train_in_process
+from archspec.train.planning import create, plan_run
 from archspec.train.progress import append_event
 
 TINY = ["block_config=[1, 1]", "growth_rate=4"]
@@ -23,7 +23,11 @@ def run_of(folder, *overrides):
 
 def train(run, *callbacks):
     """Train in this process, and write down what is reported."""
-    return fit(run, lambda event: append_event(run.metrics, event), callbacks=callbacks)
+
+    def report(event):
+        append_event(run.metrics, event)
+
+    return train_in_process(run, report, callbacks=callbacks)
 
 
 def events_of(run, kind):

@@ -25,7 +25,7 @@ def make_step(settings, has_norm=False):
     prepare()
     import mindspore as ms
 
-    from archspec.train.step import TrainStep, make_optimizer
+    from archspec.train.engine.step import TrainStep, make_optimizer
 
     ms.set_context(mode=ms.GRAPH_MODE)
     _, _, weight, bias = draw(1)
@@ -222,7 +222,7 @@ def test_a_scale_never_falls_below_one():
     prepare()
     import mindspore as ms
 
-    from archspec.train.guards import ScaleAdjustment, make_dynamic_scale
+    from archspec.train.engine.guards import ScaleAdjustment, make_dynamic_scale
 
     settings = DynamicLossScale(initial=2.0, factor=4.0)
     scale = make_dynamic_scale(settings)

@@ -23,7 +23,7 @@ from archspec.train.data.sampling import epoch_indices, epoch_seed
 from archspec.train.data.source import DataSet, Source, Splits
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.model import Recipe
-from archspec.train.run_directory import Run
+from archspec.train.run.run_directory import Run
 
 COLOURS = 3
 DIGITS_UP_TO = 32

@@ -22,19 +22,19 @@ from archspec.train.distributed.worker_group import (
 )
 
 if TYPE_CHECKING:
-    from archspec.train.run_directory import Run
+    from archspec.train.run.run_directory import Run
 
 
 def main(path: Path) -> None:
     """Train in the run directory; rank 0 writes its events, which the launcher shows."""
-    from archspec.train.loop import fit
+    from archspec.train.loop import train_in_process
     from archspec.train.progress import append_event
-    from archspec.train.run_directory import open_run
+    from archspec.train.run.run_directory import open_run
 
     run = open_run(path)
     with report_faults(run.workers), _hold(run):
         is_checked = bool(os.environ.get(IMAGES_CHECKED))
-        fit(run, lambda event: append_event(run.metrics, event), is_checked=is_checked)
+        train_in_process(run, lambda event: append_event(run.metrics, event), is_checked=is_checked)
 
 
 @contextmanager
@@ -43,8 +43,8 @@ def _hold(run: Run) -> Iterator[None]:
     if is_supervised() or os.environ.get("MS_ROLE") != "MS_WORKER" or get_rank() != 0:
         yield
         return
-    from archspec.train.changes import refuse_changes
-    from archspec.train.run_lock import lock_run
+    from archspec.train.run.changes import refuse_changes
+    from archspec.train.run.run_lock import lock_run
 
     with lock_run(run):
         refuse_changes(run)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from archspec.errors import ModelFileError, TrainingError
-from archspec.train.checkpoint import is_whole, list_epochs
-from archspec.train.run_directory import Run
+from archspec.train.run.checkpoint import is_whole, list_epochs
+from archspec.train.run.run_directory import Run
 from archspec.weights.formats.digest import DAMAGED
 
 

@@ -8,10 +8,11 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
+from archspec.train.accuracy import _sum_figures, check_finite, measure_accuracy
 from archspec.train.data.batches import load_batches
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.source import Source
-from archspec.train.evaluate import Meter, _sum_figures, check_finite, evaluate
+from archspec.train.meter import Meter
 
 CLASSES = 10
 RAW = Preprocess((1, 1), 1, (0.0,), (1.0,))
@@ -44,7 +45,8 @@ def evaluated(logits, labels, batch_size):
     source = Source("numbers", tuple("0123456789"), labels.astype(np.int32), arrays=pixels)
     network = Table(logits)
     options = {"preprocess": RAW, "training": False, "batch_size": batch_size, "seed": 0}
-    return evaluate(network, load_batches(source, indices=np.arange(count), **options)), network
+    batches = load_batches(source, indices=np.arange(count), **options)
+    return measure_accuracy(network, batches), network
 
 
 @pytest.mark.parametrize("count", [1, 5, 63, 64, 65, 200])
@@ -79,7 +81,7 @@ def test_huge_logits_give_a_finite_loss():
 
 def test_no_images_give_zeros_and_say_so():
     """Such as the share of a device when there are fewer images than devices."""
-    found = evaluate(Table(np.zeros((1, CLASSES), np.float32)), [])
+    found = measure_accuracy(Table(np.zeros((1, CLASSES), np.float32)), [])
     assert (found.images, found.top1, found.top5, found.loss) == (0, 0, 0, 0)
 
 

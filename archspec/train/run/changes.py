@@ -8,7 +8,7 @@ from typing import Any
 from archspec.errors import Diagnostic, TrainingError, format_count
 from archspec.settings import Path
 from archspec.spec.reading.document import format_path, shorten_value
-from archspec.train.run_directory import Run, read_written
+from archspec.train.run.run_directory import Run, read_written
 
 MAX_NAMED = 5
 """Keys that a message names."""

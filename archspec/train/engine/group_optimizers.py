@@ -16,7 +16,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
-from archspec.train.parameter_groups import Group
+from archspec.train.engine.parameter_groups import Group
 from archspec.train.recipe.optimizer import OptimizerRecipe
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from archspec.errors import ModelFileError, TrainingError
 from archspec.runtime import prepare
-from archspec.train.position import Position
+from archspec.train.run.position import Position
 from archspec.weights.formats import ckpt
 from archspec.weights.formats.ckpt import TRAINING_STATE, read_checkpoint
 from archspec.weights.formats.digest import is_damaged, is_known

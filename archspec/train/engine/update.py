@@ -10,8 +10,8 @@ from typing import Any
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from archspec.train.ema import MovingAverage
-from archspec.train.guards import MovingStatistics, ScaleAdjustment, make_counter
+from archspec.train.engine.ema import MovingAverage
+from archspec.train.engine.guards import MovingStatistics, ScaleAdjustment, make_counter
 from archspec.train.recipe.model import Recipe
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from archspec.errors import TrainingError
-from archspec.train.run_directory import Run
+from archspec.train.run.run_directory import Run
 
 
 @contextmanager

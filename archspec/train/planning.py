@@ -4,7 +4,6 @@ make the run directory, train in it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,31 +15,26 @@ from archspec.errors import ArchspecError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
-from archspec.runtime import hold_interrupts, prepare
 from archspec.spec.load import Override, Setting, is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.train.changes import refuse_changes
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
 from archspec.train.data.source import DataSet, Splits
-from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
-from archspec.train.distributed.supervise import supervise
-from archspec.train.distributed.worker_group import IMAGES_CHECKED
-from archspec.train.parameter_groups import find_frozen
+from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
-from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.recipe.scaling import scale_recipe
-from archspec.train.recovery import recover_checkpoints
-from archspec.train.run_directory import Run, Settings, check_is_free, create_run, name_default_path
-from archspec.train.run_lock import lock_run
+from archspec.train.run.run_directory import (
+    Run,
+    Settings,
+    check_is_free,
+    create_run,
+    name_default_path,
+)
 from archspec.train.trainable_output import check_logits
 from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.module import write_module
-
-ASCEND_PORT = 8118  # msrun's own default
-WORKER = "archspec.train.distributed.worker"
 
 
 @dataclass(frozen=True)
@@ -212,80 +206,4 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
         network,
         certificate=found,
         initial=plan.initial.tensors if plan.initial else None,
-    )
-
-
-def launch_command(run_path: Path, settings: Settings, port: int | None = None) -> list[str]:
-    """Return the `msrun` command that trains in a run directory."""
-    on_cpu = settings.device_target == "CPU"
-    return msrun_command(
-        devices=settings.devices,
-        device_target=settings.device_target,
-        log_dir=run_path / "workers",
-        port=port or (find_free_port() if on_cpu else ASCEND_PORT),
-        module=WORKER,
-        arguments=[str(run_path)],
-    )
-
-
-def train(run: Run, show: Callable[[Any], None], splits: Splits | None = None) -> Any:
-    """Train in a run directory, in this process or in as many as the
-    run has devices; return the end event.
-
-    `splits` is the run's data set where it is open already: it is not looked through again.
-
-    Raises:
-        DataError, TrainingError, EnvironmentFault: see `fit`; an error of a worker is raised here
-            as it was there. T016, the run's files were edited; T017, another process trains there;
-            T018, no checkpoint is whole.
-    """
-    prepare()
-    events: list[Any] = []
-
-    def seen(event: Any) -> None:
-        events.append(event)
-        show(event)
-
-    with lock_run(run) as unlocked:
-        refuse_changes(run)
-        for text in filter(None, (unlocked, *recover_checkpoints(run))):
-            note = {"event": "note", "text": text}
-            append_event(run.metrics, note)
-            show(note)
-        if run.settings.devices > 1:
-            _train_distributed(run, seen, is_checked=splits is not None)
-        else:
-            _train_here(run, seen, splits)
-    return events[-1]
-
-
-def _train_here(run: Run, seen: Callable[[Any], None], splits: Splits | None) -> None:
-    from archspec.train.loop import fit
-
-    with hold_interrupts():
-        # An interrupt in the middle of its import would end in a crash.
-        import mindspore  # noqa: F401
-
-    def report(event: Any) -> None:
-        append_event(run.metrics, event)
-        seen(event)
-
-    fit(run, report, splits)
-
-
-def _train_distributed(run: Run, seen: Callable[[Any], None], *, is_checked: bool) -> None:
-    tail = EventTail(run.metrics)
-    run.workers.mkdir(exist_ok=True)
-
-    def poll() -> None:
-        for event in tail.new():
-            seen(event)
-
-    told = {"PYTHONUNBUFFERED": "1", IMAGES_CHECKED: "1" if is_checked else ""}
-    environment = launch_environment({**os.environ, **told})
-    supervise(
-        launch_command(run.path, run.settings),
-        environment=environment,
-        log_dir=run.workers,
-        poll=poll,
     )

@@ -10,8 +10,8 @@ from typing import Any
 
 from mindspore import nn, ops
 
-from archspec.train.group_optimizers import AdamW, Lamb, Lion, RMSProp
-from archspec.train.parameter_groups import Group, Parts, group_parameters
+from archspec.train.engine.group_optimizers import AdamW, Lamb, Lion, RMSProp
+from archspec.train.engine.parameter_groups import Group, Parts, group_parameters
 from archspec.train.recipe.model import Recipe
 
 Rates = Sequence[float]

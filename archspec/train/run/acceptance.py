@@ -13,12 +13,12 @@ from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.parameters import list_parameters
 from archspec.runtime import prepare
-from archspec.train.checkpoint import TRAINING_STATE, is_whole, read_checkpoint
 from archspec.train.data.inputs import make_preprocess, open_splits
 from archspec.train.data.source import Splits
-from archspec.train.plan import check_fit
-from archspec.train.run_directory import Run, read_written, write_settings
-from archspec.train.run_lock import lock_run
+from archspec.train.planning import check_fit
+from archspec.train.run.checkpoint import TRAINING_STATE, is_whole, read_checkpoint
+from archspec.train.run.run_directory import Run, read_written, write_settings
+from archspec.train.run.run_lock import lock_run
 from archspec.train.trainable_output import check_logits
 from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.pairing.matching import match_shapes

@@ -1,0 +1,1 @@
+"""What moves weights: loss, gradients, updates, and the networks that judge them."""

@@ -1,0 +1,176 @@
+"""Training a run, in this process or in as many as it has devices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from archspec.errors import TrainingError
+from archspec.runtime import hold_interrupts, prepare
+from archspec.train.accuracy import Accuracy
+from archspec.train.callbacks import Callback
+from archspec.train.data.source import Splits
+from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.supervise import supervise
+from archspec.train.distributed.worker_group import IMAGES_CHECKED
+from archspec.train.planning import Plan, create
+from archspec.train.progress import Event, EventTail, append_event
+from archspec.train.run.changes import refuse_changes
+from archspec.train.run.recovery import recover_checkpoints
+from archspec.train.run.run_directory import Run, Settings, open_run
+from archspec.train.run.run_lock import lock_run
+
+ASCEND_PORT = 8118  # msrun's own default
+WORKER = "archspec.train.distributed.worker"
+
+Show = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, by images that chose nothing where the data set has such."""
+
+    run: Run
+    accuracy: Accuracy
+    """Of the best checkpoint."""
+    averaged: Accuracy | None
+    """Of its moving averages, with `ema`."""
+    part: str
+    """The images that it was judged by: `test`, or `val` where there are no others."""
+    checkpoint: str | None
+    """The file's name; None where none is whole, and the network is judged as it was in memory."""
+    ends_by: str
+    """Why it ended before its last epoch: `early_stopping`, `time_budget`, `on_request`; or ''."""
+
+
+def fit(
+    what: Plan | Run | Path | str,
+    out: Path | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+    show: Show | None = None,
+    certify: bool = False,
+    splits: Splits | None = None,
+) -> Outcome:
+    """Train what is planned, or go on with a run.
+
+    Args:
+        what: a plan, or a run directory.
+        out: the run directory of a plan; `runs/NAME-DATE-TIME` where absent.
+        callbacks: see `Callback`; of a run in this process alone.
+        show: is called with each event, as it stands in metrics.jsonl.
+        certify: compile a plan's network first, read it back and compare it with the spec.
+        splits: the data set of a run, where it is open already: it is not looked through again.
+
+    Raises:
+        TrainingError: T001, T002, the run directory cannot be made; T004, it is none; T006, the
+            loss is no number; T016, its files were edited; T017, another process trains there;
+            T018, no checkpoint is whole; T019, callbacks of a run on several devices.
+        DataError: an image cannot be read, or the classes have changed.
+        EnvironmentFault: the device cannot be used.
+    """
+    if isinstance(what, Plan):
+        _refuse_callbacks(callbacks, what.settings.devices)
+        run, splits = create(what, out, certify=certify), what.splits
+    else:
+        run = what if isinstance(what, Run) else open_run(Path(what))
+        _refuse_callbacks(callbacks, run.settings.devices)
+    return _outcome_of(run, _train(run, show or _ignore, splits, callbacks))
+
+
+def _refuse_callbacks(callbacks: Sequence[Callback], devices: int) -> None:
+    if callbacks and devices > 1:
+        rule = f"callbacks see a run in this process, and {devices} devices train in others"
+        hint = "one device, or read the run's metrics.jsonl while it grows"
+        raise TrainingError.one("T019", rule, "", hint)
+
+
+def _ignore(event: Event) -> None:
+    """Where nobody asked to be shown events."""
+
+
+def _outcome_of(run: Run, end: Mapping[str, Any]) -> Outcome:
+    names = [field.name for field in fields(Accuracy)]
+    averaged = None
+    if "ema_top1" in end:
+        averaged = Accuracy(**{name: end[f"ema_{name}"] for name in names})
+    return Outcome(
+        run,
+        Accuracy(**{name: end[name] for name in names}),
+        averaged,
+        end["part"],
+        end["checkpoint"],
+        end.get("ends_by", ""),
+    )
+
+
+def launch_command(run_path: Path, settings: Settings, port: int | None = None) -> list[str]:
+    """Return the `msrun` command that trains in a run directory."""
+    on_cpu = settings.device_target == "CPU"
+    return msrun_command(
+        devices=settings.devices,
+        device_target=settings.device_target,
+        log_dir=run_path / "workers",
+        port=port or (find_free_port() if on_cpu else ASCEND_PORT),
+        module=WORKER,
+        arguments=[str(run_path)],
+    )
+
+
+def _train(
+    run: Run, show: Show, splits: Splits | None, callbacks: Sequence[Callback]
+) -> Mapping[str, Any]:
+    """Train in a run directory, and return the end event."""
+    prepare()
+    events: list[Event] = []
+
+    def seen(event: Event) -> None:
+        events.append(event)
+        show(event)
+
+    with lock_run(run) as unlocked:
+        refuse_changes(run)
+        for text in filter(None, (unlocked, *recover_checkpoints(run))):
+            note = {"event": "note", "text": text}
+            append_event(run.metrics, note)
+            show(note)
+        if run.settings.devices > 1:
+            _train_distributed(run, seen, is_checked=splits is not None)
+        else:
+            _train_here(run, seen, splits, callbacks)
+    return events[-1]
+
+
+def _train_here(run: Run, seen: Show, splits: Splits | None, callbacks: Sequence[Callback]) -> None:
+    from archspec.train.loop import train_in_process
+
+    with hold_interrupts():
+        # An interrupt in the middle of its import would end in a crash.
+        import mindspore  # noqa: F401
+
+    def report(event: Event) -> None:
+        append_event(run.metrics, event)
+        seen(event)
+
+    train_in_process(run, report, splits, callbacks=callbacks)
+
+
+def _train_distributed(run: Run, seen: Show, *, is_checked: bool) -> None:
+    tail = EventTail(run.metrics)
+    run.workers.mkdir(exist_ok=True)
+
+    def poll() -> None:
+        for event in tail.new():
+            seen(event)
+
+    told = {"PYTHONUNBUFFERED": "1", IMAGES_CHECKED: "1" if is_checked else ""}
+    environment = launch_environment({**os.environ, **told})
+    supervise(
+        launch_command(run.path, run.settings),
+        environment=environment,
+        log_dir=run.workers,
+        poll=poll,
+    )
