@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 Config = Mapping[str, Any]
 """Every flag's value: the file's, else MindCV's default."""
 Convert = Callable[[Any, Config], Any]
 """Gives our value, of several keys a tuple of them, or SKIP. Raises NotTaken."""
-SKIP = object()
+
+
+class Skip(Enum):
+    """The only value that is none."""
+
+    SKIP = "skip"
+
+
+SKIP = Skip.SKIP
 """There is nothing to say: our default means the same, or the flag means nothing beside others."""
 MOST_MILESTONES = 1_000
 MINDSPORES_SCALE = 2**24
