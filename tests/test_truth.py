@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHUNKS = (1_001, 1_002, 1_003)
+CHUNKS = (1_001, *(pytest.param(number, marks=pytest.mark.slow) for number in (1_002, 1_003)))
 
 
 def benchmark() -> Any:

@@ -237,6 +237,8 @@ def evaluate(
     Raises:
         ArchspecError: see `open_trained`, `Trained.held_out` and `Trained.network`.
     """
+    if isinstance(data, Path):
+        how = {"data_dir": data, **how}  # by which a recipe is chosen for a spec
     trained = _opened(target, how)
     source = data if isinstance(data, Source) else trained.held_out(data)
     batches = _iterate_batches(trained, source, min(batch_size, len(source)))
@@ -258,6 +260,8 @@ def predict(
         ArchspecError: see `open_trained` and `Trained.network`.
     """
     trained = _opened(target, how)
+    if not images:
+        return []
     known, count = trained.classes, trained.spec.head.num_classes
     names = (*known, *(f"class {number}" for number in range(len(known), count)))
     source = Source("images", names, np.zeros(len(images), np.int32), files=tuple(images))
@@ -278,6 +282,9 @@ def predict(
 
 def _opened(target: Trained | Run | Path | str, how: Mapping[str, Any]) -> Trained:
     if isinstance(target, Trained):
+        others = how.keys() - {"data_dir"}
+        if others:
+            raise TypeError(f"{', '.join(sorted(others))}: say it to open_trained")
         return target
     return open_trained(str(target.path if isinstance(target, Run) else target), **how)
 

@@ -76,6 +76,8 @@ def fit(
         _refuse_callbacks(callbacks, what.settings.devices)
         run, splits = create(what, out, certify=certify), what.splits
     else:
+        if out is not None or certify:
+            raise TypeError("out and certify go with a plan: a run has its folder")
         run = what if isinstance(what, Run) else open_run(Path(what))
         _refuse_callbacks(callbacks, run.settings.devices)
     return _outcome_of(run, _train(run, show or _ignore, splits, callbacks))
@@ -125,10 +127,11 @@ def _train(
 ) -> Mapping[str, Any]:
     """Train in a run directory, and return the end event."""
     prepare()
-    events: list[Event] = []
+    latest: Event = {}
 
     def seen(event: Event) -> None:
-        events.append(event)
+        nonlocal latest
+        latest = event
         show(event)
 
     with lock_run(run) as unlocked:
@@ -141,7 +144,7 @@ def _train(
             _train_distributed(run, seen, is_checked=splits is not None)
         else:
             _train_here(run, seen, splits, callbacks)
-    return events[-1]
+    return latest
 
 
 def _train_here(run: Run, seen: Show, splits: Splits | None, callbacks: Sequence[Callback]) -> None:

@@ -19,11 +19,14 @@ from archspec.train.data.inputs import open_splits
 from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
+from archspec.train.planning import check_fit
+from archspec.train.progress import Event
 from archspec.train.run import checkpoint
 from archspec.train.run.recovery import choose_judged
 from archspec.train.run.run_directory import Run
 from archspec.train.stopping import take_stop_signals
-from archspec.train.trainer import Event, Report, Trainer
+from archspec.train.telling import describe_start, digest_weights
+from archspec.train.trainer import Report, Trainer
 
 
 def train_in_process(
@@ -49,22 +52,26 @@ def train_in_process(
     report = report if rank == 0 else _ignore_event
     if splits is None:  # every rank lists the folders; one that opens each image is enough
         splits = open_splits(run, check=rank == 0 and not is_checked)
+    check_fit(run.spec, run.recipe, splits, world)
     trainer = Trainer.start(run, rank, world, splits, callbacks)
     if rank == 0:  # the others need not look at every file of a large data set
-        plan = trainer.plan()
-        for note in plan["notes"]:
+        start = describe_start(trainer)
+        for note in start["notes"]:
             # To this process's log; the event takes it to the screen.
             print(note, flush=True)  # noqa: T201
-        report({"event": "start", **plan})
+        report(start)
     for callback in callbacks:
         callback.on_train_begin(trainer)
     with take_stop_signals() as trainer.signals:
         while not trainer.is_over:
             _run_epoch(trainer, report)
             trainer.leave_if_told()
+        if trainer.ends_by and not trainer.is_judged:
+            _validate_at_the_end(trainer)
     if world > 1:
         # To this worker's log, where equal digests show that the workers stayed together.
-        print(f"rank {rank} ends with weights {trainer.digest()}", flush=True)  # noqa: T201
+        digest = digest_weights(trainer.network.get_parameters())
+        print(f"rank {rank} ends with weights {digest}", flush=True)  # noqa: T201
     return _judge(trainer, report)
 
 
@@ -74,7 +81,6 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
         callback.on_epoch_begin(trainer)
     trained = trainer.train_epoch(report)
     if trained is None:
-        _validate_at_the_end(trainer)
         return
     moving_statistics.share(trainer.engine.state(), trainer.world)
     held_out, averaged = None, None
@@ -90,7 +96,7 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
 
 
 def _validate_at_the_end(trainer: Trainer) -> None:
-    """Of a run that ends within an epoch, which `last.ckpt` holds already: what is best so far."""
+    """Of a run that ends before its time, as `last.ckpt` holds it already: is it the best?"""
     moving_statistics.share(trainer.engine.state(), trainer.world)
     trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val))
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from archspec.errors import TrainingError
+
 SECONDS_BETWEEN_EVENTS = 2.0
 
 
@@ -56,11 +58,18 @@ class Meter:
         return {**figures, "skipped": skipped} if skipped else figures
 
     def totals(self) -> dict[str, float]:
-        """Return the epoch's means."""
+        """Return the epoch's means.
+
+        Raises:
+            TrainingError: T006, every step was left out.
+        """
+        if not self.sums[2]:
+            rule = "every step of the epoch was left out: no loss is a number"
+            raise TrainingError.one("T006", rule, "", "a lower --lr, or a recipe with warm-up")
         return _means(self.sums)
 
 
 def _means(sums: npt.NDArray[np.float64]) -> dict[str, float]:
     loss, right, images = (float(value) for value in sums)
-    # Of an epoch whose every step was left out there is nothing to tell.
+    # Of steps that were all left out there is nothing to tell.
     return {"loss": loss / max(images, 1), "accuracy": right / max(images, 1)}

@@ -1,6 +1,4 @@
-"""From what the user asks to a run: resolve spec, recipe and data,
-make the run directory, train in it.
-"""
+"""From what the user asks to a run: resolve spec, recipe and data, make the run directory."""
 
 from __future__ import annotations
 

@@ -8,13 +8,14 @@ from archspec.errors import format_count
 from archspec.train.data.source import Splits
 from archspec.train.planning import Plan
 from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.scaling import count_steps
 from archspec.train.recipe.schedule import learning_rates
 
 
 def describe_plan(plan: Plan, path: Path) -> list[str]:
     """Return the lines of a dry run in the run directory `path`."""
     recipe, devices = plan.recipe, plan.settings.devices
-    steps = len(plan.splits.train) // devices // recipe.batch_size
+    steps = count_steps(recipe, len(plan.splits.train), devices)
     spec, size = plan.spec, plan.spec.input
     network = f"{spec.name}: {format_classes(spec.head.num_classes)}"
     return [

@@ -127,7 +127,7 @@ class Display:
     def _show_step(self, event: Event) -> None:
         figures = (
             f"loss {event['loss']:.3f}  accuracy {event['accuracy']:.1%}  "
-            f"lr {event['learning_rate']:.4f}  {event['images_per_second']:.0f} images/s"
+            f"lr {event['learning_rate']:.3g}  {event['images_per_second']:.0f} images/s"
         )
         epoch = f"epoch {event['epoch']}/{self.plan['epochs']}"
         if self.bar is not None:

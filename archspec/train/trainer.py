@@ -9,47 +9,42 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-from archspec.errors import TrainingError
 from archspec.train.accuracy import Accuracy, measure_accuracy
 from archspec.train.callbacks import Callback
 from archspec.train.data.batches import load_batches
 from archspec.train.data.inputs import (
     check_classes,
-    find_data_change,
-    list_samples,
     load_epoch,
     make_preprocess,
 )
-from archspec.train.data.sampling import find_image, held_out_indices
+from archspec.train.data.sampling import held_out_indices
 from archspec.train.data.source import Source, Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.meter import Meter
 from archspec.train.pretrained import read_kept_weights
+from archspec.train.progress import Event
 from archspec.train.recipe.keeping import seconds_of
+from archspec.train.recipe.scaling import count_steps
 from archspec.train.run import checkpoint
 from archspec.train.run.position import Position, best_epochs, epochs_without_progress
 from archspec.train.run.run_directory import Run
 from archspec.train.stopping import StopRequest
+from archspec.train.telling import explain_no_number, refuse_no_numbers
 
-Event = Mapping[str, Any]
 Report = Callable[[Event], None]
 
 EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_request"
 """Why a run ends before its last epoch."""
-NAMED_FILES = 4
-"""Of a batch whose loss is no number."""
 
 
 class Requests(NamedTuple):
@@ -72,6 +67,8 @@ class Trainer:
     """Network, step and rates: `archspec.train.engine.engine.Engine`."""
     position: Position = field(default_factory=Position)
     callbacks: Sequence[Callback] = ()
+    begins_anew: tuple[str, ...] = ()
+    """Kinds of state that the checkpoint of a run whose recipe was changed did not have."""
     signals: StopRequest = field(default_factory=StopRequest)
     _agreement: Agreement = field(default_factory=Agreement)
     _ends_by: str = ""
@@ -97,11 +94,14 @@ class Trainer:
             run.spec,
             recipe,
             labels=splits.train.labels,
-            batches=len(splits.train) // world // recipe.batch_size,
+            batches=count_steps(recipe, len(splits.train), world),
             world=world,
             initial=None if run.last.is_file() else read_kept_weights(run),
         )
         trainer = cls(run, rank, world, splits, engine)
+        trainer.position = trainer.position.under(
+            recipe.keep.by, recipe.batch_size, recipe.accumulate
+        )
         trainer.callbacks = tuple(callbacks)
         trainer.restore()
         return trainer
@@ -110,6 +110,11 @@ class Trainer:
     def network(self) -> Any:
         """The one that is trained."""
         return self.engine.network
+
+    @property
+    def optimizer(self) -> Any:
+        """What moves its weights."""
+        return self.engine.optimizer
 
     @property
     def steps(self) -> int:
@@ -126,15 +131,16 @@ class Trainer:
         """Take up the last whole checkpoint, if there is one."""
         if not self.run.last.is_file():
             return
-        held = checkpoint.restore(self.run.last, self.engine.state())
-        position = Position.of(held)
+        recipe = self.run.recipe
+        held, self.begins_anew = checkpoint.restore_state(self.run.last, self.engine.state())
+        position = Position.of(held).under(recipe.keep.by, recipe.batch_size, recipe.accumulate)
         # Where the best is gone, the next one takes its place, whatever it is worth.
         best = position.best if self.run.best.is_file() else -math.inf
         # Where an image was taken away, an epoch may have other steps than it had.
         batches = min(position.batches, self.steps)
         self.position = replace(position, batches=batches, best=best)
         self._began -= position.seconds
-        budget = self.run.recipe.time_budget
+        budget = recipe.time_budget
         if budget is not None and position.seconds >= seconds_of(budget):
             self._ends_by = TIME_BUDGET
         if position.moving is not None:
@@ -177,23 +183,31 @@ class Trainer:
 
     def offer_as_best(self, held_out: Accuracy, averaged: Accuracy | None) -> None:
         """Write `best.ckpt` where a validation within an epoch was the best so far."""
-        if self._score(held_out, averaged) >= self.position.best:
+        score = self._score(held_out, averaged)
+        if score >= self.position.best:
+            self.position = replace(self.position, best=score)
             self._save_best()
+            self._save(self.run.last)  # so that nothing worse takes its place later
 
     def _save_best(self) -> None:
         self._save(self.run.best, self.engine.get_parameters())
 
     def _save(self, path: Any, parameters: Any = None) -> None:
-        """The workers' parameters are equal: one of them writes."""
+        """The workers' parameters are equal: one of them writes.
+
+        Raises:
+            TrainingError: T003, it cannot be written; T006, weights are no numbers, and `path` is
+                left as it was.
+        """
         self._saved = time.monotonic()
         if self.run.recipe.time_budget is not None:
             # Where nothing depends on it, two runs of a seed leave files that are equal in all.
             self.position = replace(self.position, seconds=self._saved - self._began)
         if self.rank == 0:
+            saved = parameters or self.engine.state()
+            refuse_no_numbers(self, saved)
             previous = self.run.previous if path == self.run.last else None
-            checkpoint.save(
-                path, parameters or self.engine.state(), self.position, previous=previous
-            )
+            checkpoint.save(path, saved, self.position, previous=previous)
 
     def _score(self, held_out: Accuracy, averaged: Accuracy | None) -> float:
         by = self.run.recipe.keep.by
@@ -234,10 +248,8 @@ class Trainer:
         return meter.totals()
 
     def _batches(self) -> Iterator[tuple[Any, Any]]:
-        """This device's batches of the epoch that goes on, from where it stands; those that fill
-        no whole update are left out.
-        """
-        batches = load_epoch(
+        """This device's batches of the epoch that goes on, from where it stands."""
+        return load_epoch(
             self.run.spec,
             self.run.recipe,
             self.splits.train,
@@ -246,7 +258,6 @@ class Trainer:
             world=self.world,
             first_batch=self.position.batches,
         )
-        return islice(batches, self.steps - self.position.batches)
 
     def _look_around(self, number: int) -> Requests:
         """What is asked for after a step, of all devices alike."""
@@ -267,7 +278,8 @@ class Trainer:
         is_counted = isinstance(every, int) and number // every > before // every
         # The end of an epoch writes a checkpoint anyway.
         is_due = (due or is_counted) and number < self.steps
-        ends = asked or late
+        # An epoch that is through ends as one.
+        ends = (asked or late) and number < self.steps
         return Requests(to_save=told or ends or is_due, to_end=ends, to_leave=told)
 
     def leave_if_told(self) -> None:
@@ -279,26 +291,10 @@ class Trainer:
         number, epoch = self.position.batches, self.position.epoch
         wrong = meter.find_not_finite()
         if wrong and self.run.recipe.on_nan == "stop":
-            raise self._explain_no_number(number - len(meter.waiting) + 1 + wrong[0])
+            raise explain_no_number(self, number - len(meter.waiting) + 1 + wrong[0])
         rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
         step = {"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate}
         report({**step, **meter.read()})
-
-    def _explain_no_number(self, number: int) -> TrainingError:
-        recipe, source, epoch = self.run.recipe, self.splits.train, self.position.epoch
-        rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
-        samples = list_samples(recipe, source, epoch=epoch, rank=self.rank, world=self.world)
-        batch = samples[(number - 1) * recipe.batch_size : number * recipe.batch_size]
-        names = [source.name_of(find_image(sample, len(source))[0]) for sample in batch]
-        named = ", ".join(names[:NAMED_FILES])
-        more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
-        where = f"in epoch {epoch + 1}, step {number}, at learning rate {rate:g}"
-        return TrainingError.one(
-            "T006",
-            f"the loss is no number {where}; its images: {named}{more}",
-            "",
-            "a lower --lr, or a recipe with warm-up",
-        )
 
     # ---- validation, and the end
 
@@ -307,6 +303,13 @@ class Trainer:
         """Whether the epoch that goes on ends with a validation."""
         number = self.position.epoch + 1
         return number % self.run.recipe.validate_every == 0 or number == self.run.recipe.epochs
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the weights of this moment were validated."""
+        position = self.position
+        is_scored = bool(position.scores) and not math.isnan(position.scores[-1])
+        return not position.batches and is_scored
 
     @property
     def is_over(self) -> bool:
@@ -348,36 +351,3 @@ class Trainer:
                 workers=recipe.data.workers,
             ),
         )
-
-    # ---- what is told of a run
-
-    def plan(self) -> dict[str, Any]:
-        """What a progress bar needs to know."""
-        recipe = self.run.recipe
-        return {
-            "epochs": recipe.epochs,
-            "epochs_done": self.position.epoch,
-            "steps_done": self.position.batches,
-            "steps": self.steps,
-            "train_images": len(self.splits.train),
-            "val_images": len(self.splits.val),
-            "notes": self.notes(),
-            "data_digest": self.splits.digest,
-            "devices": self.world,
-            "global_batch": recipe.batch_size * recipe.accumulate * self.world,
-        }
-
-    def notes(self) -> list[str]:
-        """What the user should know of the data, each a line."""
-        change = find_data_change(self.run, self.splits)
-        if not change:
-            return [*self.splits.notes]
-        said = f"{self.splits.train.name}: the data set has changed since this run began"
-        return [*self.splits.notes, f"{said}: {change}"]
-
-    def digest(self) -> str:
-        """Return a digest of all parameters, equal on every device as long as training is sound."""
-        digest = sha256()
-        for parameter in self.network.get_parameters():
-            digest.update(parameter.asnumpy().tobytes())
-        return digest.hexdigest()

@@ -47,7 +47,7 @@ def test_torchs_weights_of_a_trained_network_validate(digits_run, images, tmp_pa
         )
     )
     assert "Next:" not in out
-    assert "set aside: archspec (2)" in out
+    assert "set aside: archspec (8)" in out
     held = read_tensors(tmp_path / "tv.safetensors")
     save(
         tmp_path / "tv.pth",

@@ -357,6 +357,7 @@ def test_an_export_that_cannot_be_written_names_the_file(digits_run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_room(small_disk):
     """T003 names the checkpoint; nothing half-written stays or counts;
     --resume after making room.

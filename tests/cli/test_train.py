@@ -477,9 +477,8 @@ def test_two_processes_train_one_network(tmp_path):
     assert found["loss"] == pytest.approx(end["loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    "norm", ["none", pytest.param("{kind: group, groups: 2}", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["none", "{kind: group, groups: 2}"])
 def test_two_processes_train_a_network_without_moving_statistics(norm, tmp_path):
     """There is nothing to share between them but the gradients."""
     given = (*TINY, "--set", f"norm={norm}", "--lr", 0.01, "--devices", 2, "--epochs", 2)
@@ -607,7 +606,13 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+QUICK = ("folder", "cifar10")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in LAYOUTS],
+)
 def test_data_sets_of_every_layout_train(layout, tmp_path):
     """The layout is noticed, recipe and number of classes follow from it,
     every held-out image is judged.

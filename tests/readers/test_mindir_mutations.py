@@ -56,7 +56,7 @@ def compared(made: Any, style: Style, path: Path) -> Comparison:
     return compare(SPEC, read_mindir(exported(made, style, SHAPE, path)))
 
 
-SOME = [(name, FEW) for name in ("each layer", "mindcv")]
+SOME = [("each layer", FEW)]
 ALL = [pytest.param(name, CHANGES, marks=pytest.mark.slow) for name in STYLES]
 
 

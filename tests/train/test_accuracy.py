@@ -112,7 +112,7 @@ class Value:
 
 
 def test_steps_that_were_left_out_count_in_no_mean():
-    """Where all were, there is no mean, and no division by zero."""
+    """Where all were, there is no mean, no division by zero, and no run that learns nothing."""
     meter = Meter(10, 4)
     for loss, right in ((1.0, 2), (math.nan, 0), (3.0, 4), (math.inf, 4)):
         meter.add(Value(loss), Value(right), 4)
@@ -121,4 +121,6 @@ def test_steps_that_were_left_out_count_in_no_mean():
     assert meter.totals() == {"loss": 2.0, "accuracy": 0.75}
     empty = Meter(10, 4)
     empty.add(Value(math.nan), Value(0), 4)
-    assert (empty.read()["loss"], empty.totals()["loss"]) == (0.0, 0.0)
+    assert (empty.read()["loss"], empty.sums[2]) == (0.0, 0.0)
+    with pytest.raises(TrainingError, match="T006 every step of the epoch was left out"):
+        empty.totals()

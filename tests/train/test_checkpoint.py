@@ -17,6 +17,7 @@ from archspec.errors import ModelFileError, TrainingError
 from archspec.runtime import prepare
 from archspec.train.run import checkpoint
 from archspec.train.run.position import Position
+from archspec.weights.formats.digest import DAMAGED
 
 SAVE_FOR_EVER = """
 import sys
@@ -225,3 +226,31 @@ def test_an_optimizers_state_in_the_file_is_no_fault(tmp_path):
     fresh = parameters(weight=[0, 0])
     checkpoint.restore(path, fresh)
     assert fresh[0].asnumpy().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flipped_bit_of_a_tensor_is_never_taken_for_a_weight(seed, saved):
+    """What training itself writes ends with a digest: what MindSpore would read is refused."""
+    whole = bytearray(saved.read_bytes())
+    start = bytes(whole).index(np.random.default_rng(0).normal(size=(3, 5)).astype("<f4").tobytes())
+    rng = random.Random(seed)
+    whole[start + rng.randrange(60)] ^= 1 << rng.randrange(8)
+    saved.write_bytes(whole)
+    assert not checkpoint.is_whole(saved)
+    fresh = layers(weight=np.zeros((3, 5)), bias=np.zeros(3))
+    assert faults(saved, fresh) == [f"{saved} R002 {DAMAGED}"]
+    assert (fresh[0].asnumpy() == 0).all()
+
+
+def test_state_that_a_recipe_has_asked_for_since_begins_anew(tmp_path):
+    """Averages and copies are of the parameters as they are now; what else is new stays as made."""
+    path = tmp_path / "last.ckpt"
+    mine = parameters(**{"layer.weight": [1.0, 2.0], "moments.layer.weight": [3.0, 4.0]})
+    checkpoint.save(path, mine, Position(epoch=1))
+    names = ("layer.weight", "moments.layer.weight", "ema.layer.weight", "accum.layer.weight")
+    fresh = parameters(**{name: [0.0, 0.0] for name in names})
+    _, lacking = checkpoint.restore_state(path, fresh)
+    assert lacking == ("ema", "accum")
+    assert [list(p.asnumpy()) for p in fresh] == [[1, 2], [3, 4], [1, 2], [0, 0]]
+    with pytest.raises(ModelFileError, match=r"lacks layer\.bias"):
+        checkpoint.restore_state(path, parameters(**{"layer.weight": [0, 0], "layer.bias": [0]}))

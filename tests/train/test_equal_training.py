@@ -139,7 +139,8 @@ def plain_loop(ms, network, smoothing, rate, update):
 
 def ours_under(ms, recipe, spec):
     """Our network with the recipe's initial values, and its step."""
-    from archspec.train.engine.step import TrainStep, make_sgd
+    from archspec.train.engine.optimizers import make_sgd
+    from archspec.train.engine.step import TrainStep
     from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
@@ -237,7 +238,8 @@ def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
     """`amp: O2` with the recipe's loss scale runs on a CPU:
     losses within 1 %, weights kept in float32.
     """
-    from archspec.train.engine.step import TrainStep, make_sgd
+    from archspec.train.engine.optimizers import make_sgd
+    from archspec.train.engine.step import TrainStep
     from archspec.writers.mindspore.load import create_model
 
     losses = {}

@@ -24,7 +24,8 @@ def test_a_network_trained_in_half_precision_is_judged_in_full(ms):
     an update; `same` what the trained network gives.
     """
     from archspec.train.engine.evaluation_network import make_evaluation_network
-    from archspec.train.engine.step import TrainStep, make_optimizer
+    from archspec.train.engine.optimizers import make_optimizer
+    from archspec.train.engine.step import TrainStep
     from archspec.writers.mindspore.load import create_model
 
     spec = load_spec("densenetbc_digits", TINY)
@@ -55,7 +56,8 @@ def test_a_network_trained_in_half_precision_is_judged_in_full(ms):
 def test_averages_are_judged_as_a_network_of_their_own(ms):
     """With their values after each update, while the trained network keeps its own."""
     from archspec.train.engine.evaluation_network import make_evaluation_network
-    from archspec.train.engine.step import TrainStep, make_optimizer
+    from archspec.train.engine.optimizers import make_optimizer
+    from archspec.train.engine.step import TrainStep
     from archspec.writers.mindspore.load import create_model
 
     spec = load_spec("densenetbc_digits", TINY)

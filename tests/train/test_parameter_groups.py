@@ -87,7 +87,8 @@ def test_frozen_parts_keep_weights_and_statistics_and_the_others_move():
     prepare()
     import mindspore as ms
 
-    from archspec.train.engine.step import TrainStep, make_optimizer
+    from archspec.train.engine.optimizers import make_optimizer
+    from archspec.train.engine.step import TrainStep
     from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)

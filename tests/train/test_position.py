@@ -55,6 +55,27 @@ def test_a_checkpoint_of_former_times_stands_at_the_end_of_an_epoch():
     assert Position.of(held) == Position(epoch=3, best=0.5, scores=(0.5, 0.5, 0.5))
 
 
+@pytest.mark.parametrize(
+    ("recipe", "left"),
+    [
+        (("top1", 8, 1), (6, 0.5, (0.5,))),
+        (("top1", 8, 3), (6, 0.5, (0.5,))),
+        (("top1", 8, 4), (0, 0.5, (0.5,))),
+        (("top1", 16, 1), (0, 0.5, (0.5,))),
+        (("loss", 8, 1), (6, -math.inf, (NAN,))),
+    ],
+)
+def test_what_a_changed_recipe_makes_meaningless_is_left_out(recipe, left):
+    """Batches of another size, or in the middle of an update, begin the epoch again; scores by
+    another figure tell nothing.
+    """
+    before = Position(epoch=1, batches=6, best=0.5, scores=(0.5,), batch_size=8)
+    after = before.under(*recipe)
+    assert (after.batches, after.best) == left[:2]
+    assert np.array_equal(after.scores, left[2], equal_nan=True)
+    assert (after.by, after.batch_size) == recipe[:2]
+
+
 def test_an_epoch_that_ends_is_counted_with_its_score():
     """One that was not validated leaves the best as it was."""
     within = Position(epoch=1, batches=7, best=0.5, scores=(0.5,), sums=(1.0, 2.0, 3.0))
@@ -84,7 +105,9 @@ def test_the_best_epochs_are_found_the_later_of_equal_ones(scores, count, best):
         ((0.1, 0.2, 0.3), 0.0, 0),
         ((0.1, 0.3, 0.2, 0.3), 0.0, 2),
         ((0.5, 0.51, 0.52), 0.1, 2),
-        ((0.5, NAN, NAN), 0.0, 2),
+        ((0.5, NAN, NAN), 0.0, 0),
+        ((0.5, NAN, 0.4), 0.0, 2),
+        ((NAN, NAN, NAN), 0.0, 0),
         ((NAN, NAN, 0.1), 0.0, 0),
         ((), 0.0, 0),
     ],

@@ -42,7 +42,7 @@ def run(tmp_path) -> Run:
     for epoch in (2, 3):
         write(checkpoint.path_of_epoch(made.last, epoch), epoch)
     write(made.best, 4)
-    made.metrics.write_text('{"event": "epoch", "epoch": 5}\n')
+    made.metrics.write_text('{"event": "epoch", "epoch": 5, "val_loss": 1.0}\n')
     return made
 
 
@@ -158,7 +158,7 @@ def test_what_to_validate_is_named_where_the_best_is_not_whole(run):
         f"{damaged} (the last one is whole: --ckpt '{run.last}')",
         f"{damaged} {resume}",
         f"R001 there is no such checkpoint {resume}",
-        "R001 there is no such checkpoint (no epoch of this run is done)",
+        "R001 there is no such checkpoint (no epoch of this run is validated)",
     ]
 
 

@@ -90,7 +90,8 @@ def test_twenty_steps_move_parameters_as_the_published_rules_do(case):
     import mindspore as ms
     from mindspore import Tensor, nn
 
-    from archspec.train.engine.step import TrainStep, make_sgd
+    from archspec.train.engine.optimizers import make_sgd
+    from archspec.train.engine.step import TrainStep
 
     recipe = recipe_of(**CASES[case])
     rates = (0.5 * np.linspace(1, 0.05, STEPS)).tolist()

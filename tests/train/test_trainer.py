@@ -173,3 +173,20 @@ def test_a_run_whose_time_is_over_ends_within_the_epoch(tmp_path):
     assert len(events_of(run, "step")) == len(
         [event for event in events_of(run, "step") if event["time"] < second["time"]]
     )
+
+
+def test_a_run_with_dropout_that_goes_on_says_that_it_draws_anew(tmp_path):
+    """MindSpore's draws cannot be taken up again; a run that begins, or is over, says nothing."""
+    plan = plan_run(
+        "densenetbc_digits",
+        spec_overrides=[*TINY, "drop_rate=0.2"],
+        recipe_overrides=["epochs=1", "save_every=3"],
+    )
+    run = create(plan, tmp_path / "run")
+    with pytest.raises(Killed):
+        train(run, KillAt(1, 4))
+    train(run)
+    train(run)
+    notes = [event["notes"] for event in events_of(run, "start")]
+    assert [len(note) for note in notes] == [0, 1, 0]
+    assert "dropout draws anew" in notes[1][0]

@@ -22,16 +22,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return written(tmp_path_factory.mktemp("whole") / "last.ckpt", STATE)
 
 
-def written(path: Path, extra: dict[str, float] | None) -> bytes:
+def written(path: Path, state: dict[str, float] | None) -> bytes:
     prepare()
     import mindspore as ms
 
     rng = np.random.default_rng(0)
     arrays = {"stem.conv.weight": rng.normal(size=(3, 5)), "classifier.bias": rng.normal(size=4)}
+    arrays |= {name: np.array(value) for name, value in (state or {}).items()}
     entries = [
         {"name": name, "data": ms.Tensor(array, ms.float32)} for name, array in arrays.items()
     ]
-    ckpt.write_checkpoint(path, entries, extra)
+    ckpt.write_checkpoint(path, entries, with_digest=state is not None)
     return path.read_bytes()
 
 

@@ -52,4 +52,9 @@ def write(parameters: Sequence[Any], values: Values) -> None:
 
 
 def _moving(parameters: Sequence[Any]) -> list[Any]:
-    return [p for p in parameters if p.name.rpartition(".")[2].startswith("moving_")]
+    return [p for p in parameters if is_moving(p.name)]
+
+
+def is_moving(name: str) -> bool:
+    """Tell whether a parameter is a moving statistic, or an average or a copy of one."""
+    return name.rpartition(".")[2].startswith("moving_")

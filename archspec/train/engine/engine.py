@@ -36,7 +36,7 @@ class Engine:
     """The one that is trained, with the recipe's precision."""
     optimizer: Any
     step: Any
-    """Images, targets -> loss, right answers; see `archspec.train.step.TrainStep`."""
+    """Images, targets -> loss, right answers; see `archspec.train.engine.step.TrainStep`."""
     rates: list[float]
     """Of each update of the run."""
     batches_per_epoch: int

@@ -10,6 +10,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
+from archspec.train.distributed.moving_statistics import is_moving
 from archspec.train.recipe.update import DynamicLossScale
 
 SMALLEST_SCALE = 1.0
@@ -58,7 +59,7 @@ class MovingStatistics(nn.Cell):
 
     def __init__(self, network: Any) -> None:
         super().__init__(auto_prefix=False)
-        moving = [p for p in network.get_parameters() if _is_moving(p.name)]
+        moving = [p for p in network.get_parameters() if is_moving(p.name)]
         self.has_any = bool(moving)
         self.moving = ms.ParameterTuple(moving)
         self.kept = self.moving.clone("kept", "same")
@@ -71,10 +72,6 @@ class MovingStatistics(nn.Cell):
         if is_restored:
             return self.map(_copy, self.moving, self.kept)
         return self.map(_copy, self.kept, self.moving)
-
-
-def _is_moving(name: str) -> bool:
-    return name.rpartition(".")[2].startswith("moving_")
 
 
 def _copy(target: Any, source: Any) -> Any:

@@ -74,7 +74,8 @@ class FocalLoss(nn.Cell):
         # PyTorch's mean: of labels by the sum of their weights, of shares by the number of images.
         total = logits.shape[0]
         if targets.ndim == 1:
-            total = ops.sum(shares * self.weights)
+            # A batch of classes that weigh nothing has no loss, and no slope.
+            total = ops.maximum(ops.sum(shares * self.weights), Tensor(1e-12, ms.float32))
         return ops.sum(terms * self.weights) / total
 
 

@@ -83,7 +83,7 @@ class _RatesByPart:
         """Return the optimizer, its rates those of the groups."""
         factors = {p.name: group.rate_factor for group in groups for p in group.parameters}
         self.factors = tuple(factors[p.name] for p in self.parameters)
-        self.is_group_lr = len(set(self.factors)) > 1
+        self.is_group_lr = set(self.factors) != {1.0}
         return self
 
     def get_lr(self: Any) -> Any:

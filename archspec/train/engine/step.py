@@ -13,11 +13,8 @@ from mindspore import nn, ops
 
 from archspec.train.engine.guards import make_dynamic_scale
 from archspec.train.engine.losses import count_right, make_loss
-from archspec.train.engine.optimizers import make_optimizer, make_sgd
 from archspec.train.engine.update import Update
 from archspec.train.recipe.model import Recipe
-
-__all__ = ["Loss", "TrainStep", "make_optimizer", "make_sgd"]
 
 
 class Loss(nn.Cell):

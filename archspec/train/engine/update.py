@@ -53,9 +53,8 @@ class Update(nn.Cell):
 
     def state_parameters(self) -> list[Any]:
         """Return what a checkpoint must hold for a run to go on as if it had not stopped."""
+        # Between two updates, where checkpoints are written, nothing is accumulated.
         found: list[Any] = []
-        if self.batches > 1:
-            found += [*self.accumulated, self.count]
         if self.is_dynamic:
             found += [self.scale, self.adjust_scale.good_updates]
         if self.is_restoring:

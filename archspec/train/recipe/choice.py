@@ -74,7 +74,7 @@ def _is_like_imagenet(data: DataSet) -> bool:
 def describe_choice(choice: Choice, recipe: Recipe, devices: int) -> str:
     """Return the line that names the recipe, why it is taken, and the numbers that matter."""
     epochs = format_count(recipe.epochs, "epoch")
-    batch = f"batch {recipe.batch_size * devices}"
+    batch = f"batch {recipe.batch_size * recipe.accumulate * devices}"
     on = f" on {devices} devices" if devices > 1 else ""
     rate = f"rate {recipe.schedule.learning_rate:g}"
     return f"recipe {recipe.name} ({choice.reason}): {rate}, {epochs}, {batch}{on}"

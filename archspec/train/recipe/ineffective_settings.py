@@ -33,6 +33,8 @@ def find_ineffective(recipe: Recipe) -> Iterator[tuple[Path, str]]:
     yield from _check_run_length(recipe)
     yield from _check_units(recipe.data)
     yield from _check_mixing(recipe)
+    if recipe.loss.class_weights is not None and not any(recipe.loss.class_weights):
+        yield ("loss", "class_weights"), "class_weights must have one above 0"
     if recipe.keep.by.startswith("ema_") and recipe.ema is None:
         yield ("keep", "by"), f"by (={recipe.keep.by}) needs ema, whose figure it is"
 

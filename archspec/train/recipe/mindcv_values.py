@@ -299,8 +299,9 @@ def per_channel(value: list[Any], _: Config) -> Any:
 
 
 def global_batch(_: Any, config: Config) -> Any:
-    """Return the batch of all devices, by which the rate is scaled on others."""
-    return config["batch_size"] * config["devices"], "scale_rate"
+    """Return the batch of an update on all devices, by which the rate is scaled on others."""
+    batches = config["devices"] * config["gradient_accumulation_steps"]
+    return config["batch_size"] * batches, "scale_rate"
 
 
 def kept(value: int, config: Config) -> Any:

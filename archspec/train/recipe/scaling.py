@@ -97,3 +97,9 @@ def _scale_rate(recipe: Recipe, whole: int, devices: int) -> Scaling:
     # scaled twice.
     settings = {"global_batch": actual, **changed}
     return Scaling(tuple(Override((key, value), place) for key, value in settings.items()), note)
+
+
+def count_steps(recipe: Recipe, images: int, devices: int) -> int:
+    """Return how many batches of an epoch each device trains: those that fill whole updates."""
+    batches = images // devices // recipe.batch_size
+    return batches - batches % recipe.accumulate

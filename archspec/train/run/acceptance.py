@@ -12,9 +12,11 @@ from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.parameters import list_parameters
+from archspec.graph.parts import list_parts
 from archspec.runtime import prepare
 from archspec.train.data.inputs import make_preprocess, open_splits
 from archspec.train.data.source import Splits
+from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.planning import check_fit
 from archspec.train.run.checkpoint import TRAINING_STATE, is_whole, read_checkpoint
 from archspec.train.run.run_directory import Run, read_written, write_settings
@@ -41,6 +43,7 @@ def accept_changes(run: Run, splits: Splits | None = None, *, certify: bool = Fa
         make_preprocess(spec, recipe)
         graph = verify_or_raise(build_graph(spec))
         check_logits(spec, graph)
+        find_frozen(recipe, list_parts(graph))
         _check_last(run, graph)
         network = write_module(graph)
         certificate = certify_built(spec, graph, network) if certify else None

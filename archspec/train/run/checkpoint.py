@@ -27,8 +27,13 @@ __all__ = [
     "prune",
     "read_checkpoint",
     "restore",
+    "restore_state",
     "save",
 ]
+
+
+COPIES = ("ema", "kept")
+"""State that is made of the network's parameters."""
 
 
 def save(path: Path, parameters: Any, position: Position, *, previous: Path | None = None) -> None:
@@ -44,7 +49,7 @@ def save(path: Path, parameters: Any, position: Position, *, previous: Path | No
     for name, values in position.entries().items():
         entries.append({"name": name, "data": ms.Tensor(values)})
     try:
-        ckpt.write_checkpoint(path, entries, previous=previous)
+        ckpt.write_checkpoint(path, entries, with_digest=True, previous=previous)
     except (OSError, RuntimeError, ValueError) as error:
         raise TrainingError.one(
             "T003",
@@ -96,6 +101,27 @@ def restore(path: Path, parameters: Any) -> Mapping[str, Any]:
     for name, parameter in fresh.items():
         parameter.set_data(values[name].value())
     return held
+
+
+def restore_state(path: Path, parameters: Any) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Fill parameters and state of training from a checkpoint; return all that it holds, and which
+    kinds of state it lacks, since it was written under another recipe.
+
+    Those begin anew: averages and copies of parameters as these are now, all else as it was made.
+
+    Raises:
+        ModelFileError: see `restore`.
+    """
+    held = read_checkpoint(path)
+    lacking = [p for p in parameters if p.name not in held and TRAINING_STATE.match(p.name)]
+    names = {p.name for p in lacking}
+    restore(path, [p for p in parameters if p.name not in names])
+    by_name = {p.name: p for p in parameters}
+    for parameter in lacking:
+        kind, _, name = parameter.name.partition(".")
+        if kind in COPIES and name in by_name:
+            parameter.set_data(by_name[name].value())
+    return held, tuple(dict.fromkeys(p.name.partition(".")[0] for p in lacking))
 
 
 def path_of_epoch(last: Path, epoch: int) -> Path:

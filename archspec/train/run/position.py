@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
+from archspec.train.recipe.keeping import Metric
+
 PREFIX = "archspec."
+METRICS: tuple[Metric, ...] = get_args(Metric)
+"""In the order by which a checkpoint, which holds numbers alone, names them."""
 _ZERO = np.zeros(())
 
 
@@ -36,6 +40,10 @@ class Position:
     an epoch that was not validated."""
     sums: tuple[float, ...] = (0.0, 0.0, 0.0)
     """Of the epoch that goes on: loss, right answers and images so far, on this device."""
+    by: Metric = "top1"
+    """The figure that the scores are of."""
+    batch_size: int = 0
+    """Images of one of the `batches`; 0 where that is not known."""
     moving: npt.NDArray[np.float32] | None = field(default=None, compare=False)
     """(devices, values): the moving statistics of each device within an epoch; between epochs all
     devices have the same."""
@@ -58,8 +66,25 @@ class Position:
             best=best,
             scores=tuple(float(score) for score in np.atleast_1d(scores)[:epoch]),
             sums=tuple(float(value) for value in values.get("sums", np.zeros(3))),
+            by=METRICS[int(values.get("by", _ZERO).item())],
+            batch_size=int(values.get("batch_size", _ZERO).item()),
             moving=values.get("moving"),
         )
+
+    def under(self, by: Metric, batch_size: int, accumulate: int) -> Self:
+        """Return the position under a recipe, which may have been changed since.
+
+        Scores by another figure tell nothing of this one; an epoch of batches of another size is
+        begun again; between two updates nothing is accumulated.
+        """
+        position = self
+        if self.by != by:
+            unknown = (math.nan,) * len(self.scores)
+            position = replace(position, scores=unknown, best=-math.inf)
+        is_other = self.batch_size not in (0, batch_size)
+        if is_other or self.batches % accumulate:
+            position = replace(position, batches=0, sums=(0.0, 0.0, 0.0))
+        return replace(position, by=by, batch_size=batch_size)
 
     def entries(self) -> dict[str, npt.NDArray[Any]]:
         """Return what a checkpoint keeps, by the names of its entries."""
@@ -68,6 +93,8 @@ class Position:
             "batches": np.array(self.batches, np.int64),
             "seconds": np.array(self.seconds, np.float64),
             "best": np.array(self.best, np.float64),
+            "by": np.array(METRICS.index(self.by), np.int64),
+            "batch_size": np.array(self.batch_size, np.int64),
             "sums": np.array(self.sums, np.float64),
         }
         # MindSpore knows no tensor without values.
@@ -100,11 +127,14 @@ def best_epochs(scores: tuple[float, ...], count: int) -> tuple[int, ...]:
 
 
 def epochs_without_progress(scores: tuple[float, ...], min_delta: float) -> int:
-    """Return how many epochs have passed since a score was better than all before it, by more
-    than `min_delta`.
+    """Return how many epochs lie between the last score that was better than all before it, by
+    more than `min_delta`, and the last score at all; epochs that were not validated have none.
     """
-    best, reached = -math.inf, 0
+    best, reached, validated = -math.inf, 0, 0
     for number, score in enumerate(scores, 1):
-        if score > best + min_delta:  # a NaN is not
+        if math.isnan(score):
+            continue
+        validated = number
+        if score > best + min_delta:
             best, reached = score, number
-    return len(scores) - reached
+    return validated - reached

@@ -47,7 +47,7 @@ def find_best(run: Run) -> Path:
     """
     if is_whole(run.best):
         return run.best
-    hint = "no epoch of this run is done"
+    hint = "no epoch of this run is validated"
     if is_whole(run.last):
         hint = f"the last one is whole: --ckpt {shlex.quote(str(run.last))}"
     elif run.last.is_file():
@@ -62,7 +62,7 @@ def _recover_last(run: Run) -> Iterator[str]:
     if is_whole(run.last):
         return
     if not run.last.is_file() and not others:
-        if _has_finished_epoch(run):
+        if _tells_of(run, '"event": "epoch"'):
             yield f"{run.last}: is gone, and no other checkpoint is left; training begins anew"
         return
     found = next(filter(is_whole, others), None)
@@ -75,7 +75,7 @@ def _recover_last(run: Run) -> Iterator[str]:
 
 
 def _recover_best(run: Run) -> Iterator[str]:
-    if is_whole(run.best) or not (run.best.is_file() or _has_finished_epoch(run)):
+    if is_whole(run.best) or not (run.best.is_file() or _tells_of(run, '"val_loss"')):
         return
     yield f"{run.best}: {_set_aside(run.best)}; the best is chosen from what comes now"
 
@@ -95,8 +95,9 @@ def _copy_as(found: Path, path: Path) -> None:
     os.replace(partial, path)
 
 
-def _has_finished_epoch(run: Run) -> bool:
+def _tells_of(run: Run, words: str) -> bool:
+    """Whether an event of the run says so: an epoch that is done, one that was validated."""
     try:
-        return '"event": "epoch"' in run.metrics.read_text("utf-8", errors="replace")
+        return words in run.metrics.read_text("utf-8", errors="replace")
     except OSError:
         return False

@@ -63,14 +63,14 @@ def _check_readable(path: Path) -> None:
 def write_checkpoint(
     path: Path,
     entries: Sequence[Mapping[str, Any]],
-    extra: Mapping[str, Any] | None = None,
+    *,
+    with_digest: bool = False,
     previous: Path | None = None,
 ) -> None:
     """Write entries of `name` and `data` (a MindSpore tensor), atomically.
 
-    A checkpoint of training has plain numbers in `extra`, and ends with a digest of its bytes; a
-    file of weights alone holds nothing but the network's parameters. What was there before becomes
-    `previous`.
+    A checkpoint of training ends with a digest of its bytes; a file of weights alone holds nothing
+    but the network's parameters. What was there before becomes `previous`.
 
     Raises:
         OSError, RuntimeError, ValueError: as MindSpore does; what was there before is untouched.
@@ -80,10 +80,10 @@ def write_checkpoint(
     partial = path.with_name(f".{path.stem}.partial.ckpt")
     try:
         _remove_partial(partial)
-        first = [{"name": PROMISE, "data": ms.Tensor(True)}] if extra else []
-        ms.save_checkpoint([*first, *entries], str(partial), append_dict=dict(extra or {}))
+        first = [{"name": PROMISE, "data": ms.Tensor(True)}] if with_digest else []
+        ms.save_checkpoint([*first, *entries], str(partial))
         partial.chmod(0o644)  # MindSpore writes 0400, which the next epoch could not replace
-        if extra:
+        if with_digest:
             append_digest(partial)
         _flush(partial)
         if previous is not None and path.is_file():

@@ -1,0 +1,115 @@
+"""What is told of a run: how it begins, and which images led to a loss that is no number."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archspec.errors import TrainingError
+from archspec.graph.build import build_graph
+from archspec.operators.table import OPERATORS
+from archspec.train.data.inputs import find_data_change, list_samples
+from archspec.train.data.sampling import find_image
+from archspec.train.distributed.moving_statistics import is_moving
+
+if TYPE_CHECKING:
+    from archspec.train.trainer import Trainer
+
+NAMED_FILES = 4
+"""Of a batch whose loss is no number."""
+
+
+def describe_start(trainer: Trainer) -> dict[str, Any]:
+    """Return the start event: what a progress bar needs to know, and notes, each a line."""
+    recipe, splits = trainer.run.recipe, trainer.splits
+    return {
+        "event": "start",
+        "epochs": recipe.epochs,
+        "epochs_done": trainer.position.epoch,
+        "steps_done": trainer.position.batches,
+        "steps": trainer.steps,
+        "train_images": len(splits.train),
+        "val_images": len(splits.val),
+        "notes": [*splits.notes, *_list_differences(trainer)],
+        "data_digest": splits.digest,
+        "devices": trainer.world,
+        "global_batch": recipe.batch_size * recipe.accumulate * trainer.world,
+    }
+
+
+def _list_differences(trainer: Trainer) -> list[str]:
+    """What makes a run that goes on another one than it would have been."""
+    found = []
+    change = find_data_change(trainer.run, trainer.splits)
+    if change:
+        said = f"{trainer.splits.train.name}: the data set has changed since this run began"
+        found.append(f"{said}: {change}")
+    if trainer.begins_anew:
+        kinds = ", ".join(trainer.begins_anew)
+        found.append(f"{trainer.run.last.name} was written without {kinds}: that begins anew")
+    has_begun = trainer.position.epoch or trainer.position.batches
+    if has_begun and not trainer.is_over and _drops(trainer):
+        found.append(
+            "dropout draws anew from here on: the figures will not be those, bit for bit, of a run "
+            "that was not interrupted"
+        )
+    return found
+
+
+def _drops(trainer: Trainer) -> bool:
+    graph = build_graph(trainer.run.spec)
+    return any(OPERATORS[op.kind].is_of_training for op in graph.ops.values())
+
+
+def explain_no_number(trainer: Trainer, number: int) -> TrainingError:
+    """Return the error of a step of the epoch that goes on, from 1, whose loss is no number."""
+    recipe, source, epoch = trainer.run.recipe, trainer.splits.train, trainer.position.epoch
+    rate = trainer.engine.rate_at(epoch, number - 1, recipe.accumulate)
+    samples = list_samples(recipe, source, epoch=epoch, rank=trainer.rank, world=trainer.world)
+    batch = samples[(number - 1) * recipe.batch_size : number * recipe.batch_size]
+    names = [source.name_of(find_image(sample, len(source))[0]) for sample in batch]
+    named = ", ".join(names[:NAMED_FILES])
+    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
+    where = f"in epoch {epoch + 1}, step {number}, at learning rate {rate:g}"
+    return TrainingError.one(
+        "T006",
+        f"the loss is no number {where}; its images: {named}{more}",
+        "",
+        "a lower --lr, or a recipe with warm-up",
+    )
+
+
+def refuse_no_numbers(trainer: Trainer, parameters: Any) -> None:
+    """Raise TrainingError (T006) where a checkpoint would hold what is no number: a run could not
+    go on from it.
+    """
+    for parameter in parameters:
+        # Statistics that overflow are those of images; the next ones may bring them back.
+        if not is_moving(parameter.name) and _is_no_number(parameter.asnumpy()):
+            raise _explain_weights(trainer, parameter.name)
+
+
+def _is_no_number(values: npt.NDArray[Any]) -> bool:
+    return values.dtype.kind == "f" and not np.isfinite(values).all()
+
+
+def _explain_weights(trainer: Trainer, name: str) -> TrainingError:
+    position, hint = trainer.position, "a lower --lr, or on_nan: skip"
+    where = f"epoch {position.epoch}"
+    if position.batches:
+        where = f"step {position.batches} of epoch {position.epoch + 1}"
+    if trainer.run.recipe.amp != "O0":
+        hint += "; or a smaller loss_scale"
+    message = f"{name} is no number after {where}; no checkpoint is written of it"
+    return TrainingError.one("T006", message, "", hint)
+
+
+def digest_weights(parameters: Any) -> str:
+    """Return a digest of parameters, equal on every device as long as training is sound."""
+    digest = sha256()
+    for parameter in parameters:
+        digest.update(parameter.asnumpy().tobytes())
+    return digest.hexdigest()
