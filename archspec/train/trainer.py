@@ -276,8 +276,8 @@ class Trainer:
             self._ends_by = TIME_BUDGET if late else ON_REQUEST
         before = number - recipe.accumulate
         is_counted = isinstance(every, int) and number // every > before // every
-        # The end of an epoch writes a checkpoint anyway.
-        is_due = (due or is_counted) and number < self.steps
+        # The end of an epoch writes a checkpoint anyway; but the validation before may take long.
+        is_due = due or (is_counted and number < self.steps)
         # An epoch that is through ends as one.
         ends = (asked or late) and number < self.steps
         return Requests(to_save=told or ends or is_due, to_end=ends, to_leave=told)

@@ -107,6 +107,11 @@ CASES = [
         {"auto_augment": "augmix-m5-w4-d2-a0.5"},
         {"kind": "augmix", "magnitude": 5, "width": 4, "depth": 2, "alpha": 0.5},
     ),
+    (
+        "distribute",
+        {"distribute": True, "batch_size": 64, "gradient_accumulation_steps": 4},
+        (2048, "scale_rate"),
+    ),
     ("ratio", {"ratio": [0.75, 1.33]}, SKIP),
     ("ratio", {"ratio": [0.5, 2]}, (0.5, 2)),
     ("mean", {"mean": [0.485 * 255, 0.456 * 255, 0.406 * 255]}, [123.675, 116.28, 103.53]),

@@ -89,7 +89,7 @@ class ByHand:
         return p - rate * b
 
 
-def by_hand(settings, start, gradients):
+def by_hand(settings, start, gradients, parts=PARTS):
     """The parameters after all steps."""
     rule = ByHand(settings["kind"], settings)
     values = {name: value.astype(np.float64) for name, value in start.items()}
@@ -99,12 +99,12 @@ def by_hand(settings, start, gradients):
         for name, value in values.items():
             is_spared = settings.get("decay_norm_and_bias") is False and value.ndim == 1
             decay = 0.0 if is_spared else settings["weight_decay"]
-            own = rate * (layer_decay if name in PARTS["stem"] else 1.0)
+            own = rate * (layer_decay if name in parts["stem"] else 1.0)
             values[name] = rule.step(name, value, given[name].astype(np.float64), own, decay)
     return values
 
 
-def by_mindspore(settings, start, gradients):
+def by_mindspore(settings, start, gradients, parts=PARTS):
     """The parameters after all steps of the compiled optimizer, in another order than they have."""
     prepare()
     import mindspore as ms
@@ -120,7 +120,7 @@ def by_mindspore(settings, start, gradients):
     ms.set_context(mode=ms.GRAPH_MODE)
     recipe = Recipe(epochs=1, batch_size=1, optimizer=OptimizerRecipe(**settings))
     holder = Holder()
-    optimizer = make_optimizer(holder, recipe, RATES, PARTS)
+    optimizer = make_optimizer(holder, recipe, RATES, parts)
     for given in gradients:
         optimizer(tuple(ms.Tensor(given[p.name]) for p in optimizer.parameters))
     assert int(optimizer.global_step.asnumpy()[0]) == len(RATES)
@@ -152,6 +152,16 @@ def test_four_steps_are_those_of_the_published_formula(settings):
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=2e-6, err_msg=name)
         assert np.abs(value - start[name]).max() > 1e-3
+
+
+def test_a_part_alone_has_its_own_rate_too():
+    """Where the others are frozen, the rate is still not the schedule's."""
+    start, gradients = draw(0), [draw(seed) for seed in range(1, 5)]
+    parts = {"stem": list(SHAPES), "head": []}
+    settings = {"kind": "sgd", **SPARED, "layer_decay": 0.5}
+    found = by_mindspore(settings, start, gradients, parts)
+    for name, value in by_hand(settings, start, gradients, parts).items():
+        np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=2e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["adamw", "lamb", "rmsprop"])

@@ -10,6 +10,10 @@ from archspec.train.callbacks import Callback
 from archspec.train.loop import train_in_process
 from archspec.train.planning import create, plan_run
 from archspec.train.progress import append_event
+from archspec.train.run import checkpoint
+from archspec.train.run.acceptance import accept_changes
+from archspec.train.run.position import Position
+from archspec.train.run.run_directory import Run
 
 TINY = ["block_config=[1, 1]", "growth_rate=4"]
 STEPS = 20
@@ -103,6 +107,7 @@ class Witness(Callback):
         self.stops_at = stops_at
 
     def on_train_begin(self, training):
+        assert {"network", "optimizer", "run", "position"} <= {*dir(training), *vars(training)}
         self.seen.append("train begins")
 
     def on_epoch_begin(self, training):
@@ -153,6 +158,8 @@ def test_a_run_that_is_stopped_is_judged_as_it_is_and_goes_on_later(tmp_path):
     """
     run = run_of(tmp_path / "run", "epochs=3", "validate_every=2")
     assert train(run, Witness(stops_at=7)).images == 359
+    held = Position.of(checkpoint.read_checkpoint(run.last))
+    assert (held.batches, held.best > 0) == (7, True)  # what comes later must be better
     assert events_of(run, "end")[0]["ends_by"] == "on_request"
     train(run)
     start = events_of(run, "start")[1]
@@ -190,3 +197,20 @@ def test_a_run_with_dropout_that_goes_on_says_that_it_draws_anew(tmp_path):
     notes = [event["notes"] for event in events_of(run, "start")]
     assert [len(note) for note in notes] == [0, 1, 0]
     assert "dropout draws anew" in notes[1][0]
+
+
+def test_a_recipe_that_was_changed_begins_its_new_state_anew_and_says_so(tmp_path):
+    """A run that stopped goes on with averages, and with copies for steps that are skipped; with
+    batches of another size its epoch begins again.
+    """
+    run = run_of(tmp_path / "run", "epochs=2", "save_every=3")
+    with pytest.raises(Killed):
+        train(run, KillAt(1, 4))
+    text = (run.path / "recipe.yaml").read_text()
+    changed = text.replace("batch_size: 64", "batch_size: 32") + "ema: {decay: 0.9}\n"
+    (run.path / "recipe.yaml").write_text(changed.replace("on_nan: stop", "on_nan: skip"))
+    train(accept_changes(Run(run.path)))
+    start = events_of(run, "start")[1]
+    assert (start["epochs_done"], start["steps_done"], start["steps"]) == (0, 0, 40)
+    assert start["notes"] == ["last.ckpt was written without kept, ema, updates: that begins anew"]
+    assert "ema_top1" in events_of(run, "end")[0]
