@@ -117,7 +117,9 @@ def end(process: subprocess.Popen[str], number: signal.Signals, counts: Counts) 
         return
     counts[number.name] += 1
     is_told = "--resume" in output or "images to train on" not in output  # not begun to train
-    if process.returncode != 128 + number or not is_told:
+    # Python itself ends so before the command has begun.
+    codes = (128 + number, -number) if not output else (128 + number,)
+    if process.returncode not in codes or not is_told:
         print(f"{number.name}: exit code {process.returncode}: {output}", file=sys.stderr)
         counts["unanswered"] += 1
 

@@ -154,13 +154,22 @@ def _collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], lis
 
 
 def _list_parts_until(part: str) -> str:
-    """`block 2` is the stem and two blocks, as others count what is frozen at a stage."""
-    number = part.lower().removeprefix("block").strip()
-    if number == "stem":
+    """`block 2` is the stem, two blocks and what lies between, as others count what is frozen at
+    a stage.
+    """
+    kind, _, number = " ".join(part.lower().split()).partition(" ")
+    if kind.isdecimal():
+        kind, number = "block", kind
+    if (kind, number) == ("stem", ""):
         return "stem"
-    if not number.isdecimal() or not 1 <= int(number) <= 100:
-        raise typer.BadParameter("say stem, or block 2", param_hint="--freeze-until")
-    return "stem, block 1" if int(number) == 1 else f"stem, blocks 1-{int(number)}"
+    if kind not in ("block", "transition") or not number.isdecimal() or not 1 <= int(number) <= 99:
+        raise typer.BadParameter("say stem, block 2 or transition 2", param_hint="--freeze-until")
+    last = int(number)
+    parts = ["stem"]
+    for before in range(1, last):
+        parts += [f"block {before}", f"transition {before}"]
+    ends = [f"block {last}"] if kind == "block" else [f"block {last}", f"transition {last}"]
+    return ", ".join([*parts, *ends])
 
 
 def _say_weights(init_from: Path | None, pretrained: bool) -> str:

@@ -49,6 +49,14 @@ class Override:
 
 Overrides = Mapping[str, Any] | Iterable[Setting | Override]
 
+
+def list_overrides(overrides: Overrides) -> list[Setting | Override]:
+    """Return overrides as a list, also of a mapping of keys to values, or of one alone."""
+    if isinstance(overrides, str):
+        return [overrides]
+    return [*(overrides.items() if isinstance(overrides, Mapping) else overrides)]
+
+
 MAX_KEY = 200
 """Characters in the key path of an override."""
 
@@ -263,7 +271,7 @@ def _read_overrides(overrides: Overrides) -> tuple[list[tuple[Path, Document]], 
     """The key paths and values of the overrides that can be read, and the faults of the others."""
     settings: list[tuple[Path, Document]] = []
     faults: list[Diagnostic] = []
-    for given in overrides.items() if isinstance(overrides, Mapping) else overrides:
+    for given in list_overrides(overrides):
         try:
             settings.append(_read_override(given))
         except SpecError as error:

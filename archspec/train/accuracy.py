@@ -53,7 +53,10 @@ def check_finite(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the logits. Raises TrainingError (T006) where one of them is no number."""
     if not np.isfinite(logits).all():
         raise TrainingError.one(
-            "T006", "the network's outputs are no numbers: its weights or statistics are none"
+            "T006",
+            "the network gives what is no number: its weights or moving statistics overflowed",
+            "",
+            "a lower --lr, or in half precision a smaller loss_scale",
         )
     return logits
 

@@ -220,7 +220,7 @@ def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tu
 
 def evaluate(
     target: Trained | Run | Path | str,
-    data: Source | Path | None = None,
+    data: Source | Path | str | None = None,
     *,
     batch_size: int = 64,
     **how: Any,
@@ -237,6 +237,10 @@ def evaluate(
     Raises:
         ArchspecError: see `open_trained`, `Trained.held_out` and `Trained.network`.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size (={batch_size}) must be 1 or more")
+    if isinstance(data, str):
+        data = Path(data)
     if isinstance(data, Path):
         how = {"data_dir": data, **how}  # by which a recipe is chosen for a spec
     trained = _opened(target, how)
@@ -246,13 +250,13 @@ def evaluate(
 
 
 def predict(
-    target: Trained | Run | Path | str, images: Sequence[Path], **how: Any
+    target: Trained | Run | Path | str, images: Sequence[Path | str] | Path | str, **how: Any
 ) -> list[list[tuple[str, float]]]:
     """Return for each image file its five likeliest classes with their probabilities.
 
     Args:
         target: a run, or with `ckpt` a spec; see `open_trained`.
-        images: JPEG, PNG, BMP or WebP.
+        images: files, JPEG, PNG, BMP or WebP; or one.
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
     Raises:
@@ -260,11 +264,12 @@ def predict(
         ArchspecError: see `open_trained` and `Trained.network`.
     """
     trained = _opened(target, how)
-    if not images:
+    files = [images] if isinstance(images, str | Path) else images
+    if not files:
         return []
     known, count = trained.classes, trained.spec.head.num_classes
     names = (*known, *(f"class {number}" for number in range(len(known), count)))
-    source = Source("images", names, np.zeros(len(images), np.int32), files=tuple(images))
+    source = Source("images", names, np.zeros(len(files), np.int32), files=tuple(map(Path, files)))
     network = trained.network()
     from mindspore import Tensor
 

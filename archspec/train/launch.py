@@ -48,9 +48,9 @@ class Outcome:
 
 def fit(
     what: Plan | Run | Path | str,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] | Callback = (),
     show: Show | None = None,
     certify: bool = False,
     splits: Splits | None = None,
@@ -72,7 +72,12 @@ def fit(
         DataError: an image cannot be read, or the classes have changed.
         EnvironmentFault: the device cannot be used.
     """
+    if isinstance(callbacks, Callback):
+        callbacks = (callbacks,)
+    if not all(isinstance(callback, Callback) for callback in callbacks):
+        raise TypeError("callbacks are instances of archspec.train.Callback")
     if isinstance(what, Plan):
+        out = None if out is None else Path(out)
         _refuse_callbacks(callbacks, what.settings.devices)
         run, splits = create(what, out, certify=certify), what.splits
     else:

@@ -89,7 +89,8 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
     # Before the event: an epoch that was reported as done is never repeated.
     trainer.finish_epoch(held_out, averaged)
     judged = {**_prefix_keys("val", held_out), **_prefix_keys("ema", averaged)}
-    figures = {**trained, **judged, "seconds": time.monotonic() - started}
+    left_out = trainer.describe_skipped()
+    figures = {**trained, **judged, **left_out, "seconds": time.monotonic() - started}
     report({"event": "epoch", "epoch": epoch + 1, **figures})
     for callback in trainer.callbacks:
         callback.on_epoch_end(trainer, figures)

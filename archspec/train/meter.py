@@ -43,19 +43,17 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Return mean loss, accuracy and images per second since the last reading, over the steps
-        whose loss is a number; and how many steps were left out, if any.
+        whose loss is a number.
         """
         rows = [(0.0, 0.0, 0)]
         for loss, right, images in self.waiting:
             if np.isfinite(loss.asnumpy()):
                 rows.append((float(loss.asnumpy()) * images, float(right.asnumpy()), images))
         sums, steps = np.sum(rows, axis=0), len(self.waiting)
-        skipped = steps - (len(rows) - 1)
         now = time.monotonic()
         speed = steps * self.global_batch / max(now - self.since, 1e-9)
         self.sums, self.waiting, self.since = self.sums + sums, [], now
-        figures = {**_means(sums), "images_per_second": speed}
-        return {**figures, "skipped": skipped} if skipped else figures
+        return {**_means(sums), "images_per_second": speed}
 
     def totals(self) -> dict[str, float]:
         """Return the epoch's means.

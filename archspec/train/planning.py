@@ -13,7 +13,14 @@ from archspec.errors import ArchspecError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
-from archspec.spec.load import Override, Setting, is_users_choice, load_spec
+from archspec.spec.load import (
+    Override,
+    Overrides,
+    Setting,
+    is_users_choice,
+    list_overrides,
+    load_spec,
+)
 from archspec.spec.model import Spec
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
@@ -58,13 +65,13 @@ class Plan:
 
 
 def plan_run(
-    spec_name: str,
+    spec_name: str | Path,
     *,
-    data_dir: Path | None = None,
-    recipe_name: str | None = None,
-    spec_overrides: Sequence[Setting | Override] = (),
-    recipe_overrides: Sequence[Setting | Override] = (),
-    initial: Path | None = None,
+    data_dir: Path | str | None = None,
+    recipe_name: str | Path | None = None,
+    spec_overrides: Overrides = (),
+    recipe_overrides: Overrides = (),
+    initial: Path | str | None = None,
     weights: str = "",
     device_target: str = "CPU",
     devices: int = 1,
@@ -82,13 +89,21 @@ def plan_run(
             classes; T007, a batch that is larger than the data set;
             T010, devices that cannot share the global batch.
     """
+    if not isinstance(spec_name, str | Path):
+        raise TypeError("a spec to train is named, or a file; spec_overrides change it")
+    spec_name = str(spec_name)
+    named = None if recipe_name is None else str(recipe_name)
+    data_dir = None if data_dir is None else Path(data_dir)
+    initial = None if initial is None else Path(initial)
+    spec_overrides = list_overrides(spec_overrides)
+    recipe_overrides = list_overrides(recipe_overrides)
     # Spec, data and recipe are read whatever is wrong with the others: all faults are told at once.
     faults: list[ArchspecError] = []
     spec = _collect_faults(faults, lambda: load_spec(spec_name, spec_overrides, Recipe))
     data = _collect_faults(faults, lambda: _open_data(spec, data_dir))
     if initial is not None:
         weights = weights or str(initial)
-    choice = choose_recipe(data, named=recipe_name, weights=weights, device_target=device_target)
+    choice = choose_recipe(data, named=named, weights=weights, device_target=device_target)
     found = _collect_faults(
         faults, lambda: _load_scaled_recipe(choice.name, recipe_overrides, devices)
     )

@@ -145,6 +145,8 @@ class Display:
             held_out = f"{figures}  "
         if "ema_top1" in event:
             held_out += f"averaged {event['ema_top1']:.2%}  "
+        if "skipped_updates" in event:
+            held_out += f"{format_count(event['skipped_updates'], 'update')} left out so far  "
         self._print_line(
             f"epoch {event['epoch']}/{self.plan['epochs']}  loss {event['loss']:.4f}  "
             f"accuracy {event['accuracy']:.2%}  {held_out}{event['seconds']:.1f} s"

@@ -294,7 +294,12 @@ class Trainer:
             raise explain_no_number(self, number - len(meter.waiting) + 1 + wrong[0])
         rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)
         step = {"event": "step", "epoch": epoch + 1, "step": number, "learning_rate": rate}
-        report({**step, **meter.read()})
+        report({**step, **meter.read(), **self.describe_skipped()})
+
+    def describe_skipped(self) -> dict[str, int]:
+        """How many updates of the run were left out, where any was."""
+        skipped = self.engine.step.count_skipped()
+        return {"skipped_updates": skipped} if skipped else {}
 
     # ---- validation, and the end
 

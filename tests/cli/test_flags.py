@@ -101,8 +101,9 @@ def test_a_flag_sets_its_key_and_is_quoted(given, setting, place):
     [
         ("stem", "stem"),
         ("block 1", "stem, block 1"),
-        ("Block 3", "stem, blocks 1-3"),
-        ("2", "stem, blocks 1-2"),
+        ("Block 2", "stem, block 1, transition 1, block 2"),
+        ("2", "stem, block 1, transition 1, block 2"),
+        ("transition 1", "stem, block 1, transition 1"),
     ],
 )
 def test_freezing_until_a_part_freezes_it_too(until, parts):
@@ -115,7 +116,7 @@ def test_freezing_until_what_is_no_part_is_a_usage_error(until, tmp_path, no_min
     """It says which words it takes."""
     done = densenet("train", "--freeze-until", until, cwd=tmp_path, env=no_mindspore)
     assert done.returncode == 2
-    assert "say stem, or block 2" in done.stderr
+    assert "say stem, block 2 or transition 2" in done.stderr
 
 
 def test_short_flags_and_those_of_keys_reach_the_recipe(tmp_path, no_mindspore):

@@ -53,7 +53,7 @@ def test_a_checkpoint_tells_all_state_from_the_networks_parameters(kind):
     assert len(set(names)) == len(names)
     assert network < set(names)
     others = set(names) - network
-    assert {"ema.classifier.weight", "accumulated.classifier.weight", "scale_sense"} <= others
+    assert {"ema.classifier.weight", "skipped_updates", "scale_sense"} <= others
     assert [name for name in others if not TRAINING_STATE.match(name)] == []
     assert not [name for name in names if name.startswith("learning_rate")]
     averages = {p.name for p in engine.get_parameters()} - network

@@ -1,5 +1,6 @@
 """Training from Python: what `archspec.train` offers, on the real thing."""
 
+import json
 import math
 
 import pytest
@@ -57,6 +58,8 @@ def test_steps_without_a_number_are_skipped_where_the_recipe_says_so(tmp_path):
     wild = ("epochs=4", "schedule.learning_rate=100", "optimizer.weight_decay=1.0")
     outcome = train.fit(planned(*wild, "on_nan=skip"), tmp_path / "skips")
     assert math.isfinite(outcome.accuracy.loss)
+    events = map(json.loads, outcome.run.metrics.read_text().splitlines())
+    assert [event for event in events if event.get("skipped_updates", 0) > 0]
     with pytest.raises(TrainingError, match=r"T006 .* in epoch \d, step \d+, at .*; its images: "):
         train.fit(planned(*wild), tmp_path / "stops")
 
@@ -67,3 +70,20 @@ def test_only_what_is_listed_is_offered():
     assert train.__all__ == sorted(train.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'fti'"):
         train.fti  # noqa: B018
+
+
+def test_paths_and_settings_are_taken_in_any_form_and_what_is_none_is_said(tmp_path):
+    """Words for paths, one setting or a mapping; a TypeError before anything is made."""
+    plan = train.plan(
+        "densenetbc_digits", spec_overrides={"growth_rate": 4}, recipe_overrides="epochs=1"
+    )
+    assert (plan.spec.growth_rate, plan.recipe.epochs) == (4, 1)
+    with pytest.raises(TypeError, match="a spec to train is named"):
+        train.plan(plan.spec)
+    with pytest.raises(TypeError, match="callbacks are instances of"):
+        train.fit(plan, tmp_path / "run", callbacks=[train.Callback])
+    with pytest.raises(TypeError, match="out and certify go with a plan"):
+        train.fit(tmp_path, out=tmp_path)
+    with pytest.raises(ValueError, match="batch_size"):
+        train.evaluate(tmp_path, batch_size=0)
+    assert list(tmp_path.iterdir()) == []

@@ -44,11 +44,14 @@ def read(parameters: Sequence[Any]) -> Values:
 def write(parameters: Sequence[Any], values: Values) -> None:
     """Give parameters what `read` returned of them."""
     import mindspore as ms
+    from mindspore import ops
 
     moving = _moving(parameters)
     ends = np.cumsum([p.size for p in moving])[:-1]
     for parameter, part in zip(moving, np.split(values, ends), strict=True):
-        parameter.set_data(ms.Tensor(part.reshape(parameter.shape), parameter.dtype))
+        # Not set_data: where a compiled step changes a parameter under a condition, it goes on with
+        # the values that it had before.
+        ops.assign(parameter, ms.Tensor(part.reshape(parameter.shape), parameter.dtype))
 
 
 def _moving(parameters: Sequence[Any]) -> list[Any]:

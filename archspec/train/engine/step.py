@@ -72,6 +72,10 @@ class TrainStep(nn.Cell):
         """Return what a checkpoint holds of the step, beside the network's and the optimizer's."""
         return self.update.state_parameters()
 
+    def count_skipped(self) -> int:
+        """Return how many updates were left out so far, since gradients were no numbers."""
+        return int(self.update.skipped.asnumpy()) if self.update.may_skip else 0
+
     def averages(self) -> Mapping[str, Any]:
         """Return the moving average of each of the network's parameters, by the parameter's name;
         empty without `ema`.

@@ -43,6 +43,9 @@ class Update(nn.Cell):
         else:
             # The optimizer may divide by the scale itself.
             self.divisor *= scale / optimizer.loss_scale
+        self.may_skip = self.is_dynamic or self.is_restoring
+        if self.may_skip:
+            self.skipped = make_counter("skipped_updates")
         if self.is_restoring:
             self.statistics = MovingStatistics(network)
         self.norm = recipe.clip.norm if recipe.clip else None
@@ -54,7 +57,7 @@ class Update(nn.Cell):
     def state_parameters(self) -> list[Any]:
         """Return what a checkpoint must hold for a run to go on as if it had not stopped."""
         # Between two updates, where checkpoints are written, nothing is accumulated.
-        found: list[Any] = []
+        found: list[Any] = [self.skipped] if self.may_skip else []
         if self.is_dynamic:
             found += [self.scale, self.adjust_scale.good_updates]
         if self.is_restoring:
@@ -96,6 +99,7 @@ class Update(nn.Cell):
                 self.statistics(False)
         else:
             ops.assign_add(self.optimizer.global_step, Tensor([1], ms.int32))
+            ops.assign_add(self.skipped, Tensor(1, ms.int32))
             if self.is_restoring:
                 self.statistics(True)
         if self.is_dynamic:

@@ -40,6 +40,9 @@ from archspec.train.recipe.update import (
 )
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 
+GUESSES = 5
+"""Of which one is right in top5."""
+
 
 class Recipe(WrittenModel):
     """How a network is trained."""
@@ -137,7 +140,12 @@ class Recipe(WrittenModel):
         return self.label_smoothing
 
     def check_classes(self, classes: int) -> None:
-        """Raise SpecError (S006) where the loss has weights of another number of classes."""
+        """Raise SpecError (S006) where the loss has weights of another number of classes, or the
+        best epoch is told by the first five guesses among no more classes.
+        """
+        if self.keep.by.endswith("top5") and classes <= GUESSES:
+            message = f"by (={self.keep.by}) tells nothing of {classes} classes: it is always 1"
+            raise SpecError.one("S006", message, self.place(("keep", "by")))
         weights = self.loss.class_weights
         if not isinstance(weights, tuple) or len(weights) == classes:
             return

@@ -13,9 +13,9 @@ from archspec.weights.formats.digest import DAMAGED, DIGEST, PROMISE, append_dig
 
 # What training checkpoints, ours and MindCV's, hold beside the network's parameters.
 TRAINING_STATE = re.compile(
-    r"(archspec|moments|moment[12]|mean_square|accum|accumulated|grad_accumulation|stat|ema|kept)\."
+    r"(archspec|moments|moment[12]|mean_square|accum|grad_accumulation|stat|ema|kept)\."
     r"|(momentum|global_step|learning_rate|step|beta[12]_power|scale_sense|updates)$"
-    r"|(accumulated_batches|good_updates)$"
+    r"|(good_updates|skipped_updates)$"
 )
 
 
