@@ -117,8 +117,8 @@ def end(process: subprocess.Popen[str], number: signal.Signals, counts: Counts) 
         return
     counts[number.name] += 1
     is_told = "--resume" in output or "images to train on" not in output  # not begun to train
-    # Python itself ends so before the command has begun.
-    codes = (128 + number, -number) if not output else (128 + number,)
+    # A shell calls both the same; Python itself ends by the signal before the command has begun.
+    codes = (128 + number, -number)
     if process.returncode not in codes or not is_told:
         print(f"{number.name}: exit code {process.returncode}: {output}", file=sys.stderr)
         counts["unanswered"] += 1

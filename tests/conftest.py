@@ -2,6 +2,8 @@
 and one trained run.
 """
 
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -103,6 +105,25 @@ def refused(done: "subprocess.CompletedProcess[str]", *words: object) -> str:
     return done.stderr
 
 
+def run_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, words: tuple[object, ...]
+) -> "tuple[Path, subprocess.CompletedProcess[str]]":
+    """Run `densenet` in a folder of that name, once for all processes of this test run;
+    the folder, and how the command ended. Nobody may change what lies there.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, record = root / name, root / f"{name}.json"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not record.exists():
+            folder.mkdir()
+            done = densenet(*words, cwd=folder)
+            record.write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
+    return folder, subprocess.CompletedProcess(*json.loads(record.read_text()))
+
+
 @pytest.fixture(scope="session")
 def digits_training(
     tmp_path_factory: pytest.TempPathFactory,
@@ -110,10 +131,9 @@ def digits_training(
     """Train the default network for a few epochs, once;
     the run directory, and how the command ended.
     """
-    folder = tmp_path_factory.mktemp("digits")
-    return folder / "run", densenet(
-        "train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run", cwd=folder
-    )
+    words = ("train", "--epochs", EPOCHS_OF_DIGITS_RUN, "--out", "run")
+    folder, done = run_once(tmp_path_factory, "digits", words)
+    return folder / "run", done
 
 
 @pytest.fixture(scope="session")
@@ -129,8 +149,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the run directory of two epochs
     of a very small network on the digits, at a constant rate.
     """
-    folder = tmp_path_factory.mktemp("small")
-    passed(densenet("train", *SMALL_RUN, "--out", "run", cwd=folder))
+    folder, done = run_once(tmp_path_factory, "small", ("train", *SMALL_RUN, "--out", "run"))
+    passed(done)
     return folder / "run"
 
 

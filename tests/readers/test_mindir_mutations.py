@@ -92,7 +92,11 @@ def test_a_network_written_by_hand_is_not_accused(name: str, tmp_path: Path) -> 
     assert comparison.notes == ()
 
 
-@pytest.mark.parametrize("name", STYLES)
+ONE = [name for name in STYLES if name == "mindcv"]
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in STYLES if name != "mindcv"]
+
+
+@pytest.mark.parametrize("name", [*ONE, *OTHERS])
 def test_a_permuted_network_is_not_accused(name: str, tmp_path: Path) -> None:
     """Joins in a random order, the channels of what reads them moved with them:
     the same outputs to a rounding.

@@ -403,7 +403,7 @@ def test_a_stem_of_no_operator_passes_on_the_image(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(specs())
 def test_any_spec_is_refused_at_a_place_or_proved_right(

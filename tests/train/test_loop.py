@@ -101,6 +101,7 @@ def test_checkpoints_of_the_last_epochs_are_kept_and_no_other_file_is_touched(tm
     }
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_no_such_weights(tmp_path):
     """T006 names the epoch and the cure; no checkpoint is written from it."""
     wild = ("--lr", 100, "--set", "recipe.optimizer.weight_decay=1.0")

@@ -168,6 +168,7 @@ def test_a_run_that_is_stopped_is_judged_as_it_is_and_goes_on_later(tmp_path):
     assert "ends_by" not in events_of(run, "end")[1]
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_is_over_ends_within_the_epoch(tmp_path):
     """And ends at once where it is taken up again."""
     run = run_of(tmp_path / "run", "epochs=1000", "time_budget=1s")
@@ -182,6 +183,7 @@ def test_a_run_whose_time_is_over_ends_within_the_epoch(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_run_with_dropout_that_goes_on_says_that_it_draws_anew(tmp_path):
     """MindSpore's draws cannot be taken up again; a run that begins, or is over, says nothing."""
     plan = plan_run(

@@ -272,7 +272,7 @@ def graphs(draw: Any) -> Graph:
         reject()
 
 
-@settings(max_examples=60, derandomize=True, database=None)
+@settings(max_examples=40, derandomize=True, database=None)
 @given(graph=graphs())
 def test_any_spec_gives_a_right_and_readable_module(
     ms: Any, graph: Graph, as_ruff_has_it: Any
