@@ -14,7 +14,7 @@ from archspec.graph.ir import Graph
 from archspec.readers.frontends import frontend_of
 from archspec.readers.onnx.read import OnnxReading
 from archspec.spec.catalogue import locate
-from archspec.spec.load import Overrides, is_users_choice, spec_of
+from archspec.spec.load import Overrides, is_users_choice, spec_of, take_classes_of_file
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify_or_raise
 
@@ -85,11 +85,6 @@ def _with_classes_of(found: Graph, spec: Spec) -> tuple[Spec, str]:
     """
     last = found.ops[found.outputs[-1]]
     classes = last.attrs["out_channels"] if last.kind == "dense" else spec.head.num_classes
-    if classes == spec.head.num_classes or is_users_choice(spec, ("head", "num_classes")):
+    if is_users_choice(spec, ("head", "num_classes")):
         return spec, ""
-    remark = (
-        f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where "
-        "nothing else is said"
-    )
-    head = spec.head.model_copy(update={"num_classes": classes})
-    return spec.model_copy(update={"head": head}), remark
+    return take_classes_of_file(spec, classes)

@@ -150,6 +150,18 @@ def is_users_choice(spec: Spec, path: Path) -> bool:
     return not shipped
 
 
+def take_classes_of_file(spec: Spec, classes: int) -> tuple[Spec, str]:
+    """Return a spec with the number of classes that a model file has, and a line that says so;
+    the spec as it is, and "", where it has as many.
+    """
+    if classes == spec.head.num_classes:
+        return spec, ""
+    said = f"{spec.name} has {spec.head.num_classes} where nothing else is said"
+    head = spec.head.model_copy(update={"num_classes": classes})
+    remark = f"{classes} classes as in the file; {said}"
+    return spec.model_copy(update={"head": head}), remark
+
+
 def is_overridden(model: WrittenModel, path: Path) -> bool:
     """Is the value set on the command line or from Python, and not by a file?"""
     place = model.written().get(path)

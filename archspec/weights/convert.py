@@ -14,7 +14,7 @@ from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.connectivity import Order
-from archspec.spec.load import Overrides, is_users_choice, spec_of
+from archspec.spec.load import Overrides, is_users_choice, spec_of, take_classes_of_file
 from archspec.spec.model import Spec
 from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.concat_orders.join_order import (
@@ -195,14 +195,9 @@ def _take_classes(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec
     if len(dense) != 1 or (is_users_choice(spec, ("head", "num_classes")) and not any_classes):
         return spec, ""
     classes = dense[0][0]
-    if classes == spec.head.num_classes or classes < 1:
+    if classes < 1:
         return spec, ""
-    remark = (
-        f"{classes} classes as in the file; {spec.name} has {spec.head.num_classes} where "
-        "nothing else is said"
-    )
-    head = spec.head.model_copy(update={"num_classes": classes})
-    return spec.model_copy(update={"head": head}), remark
+    return take_classes_of_file(spec, classes)
 
 
 def _pair_by_order(weights: Weights, wanted: Mapping[str, Parameter], file: Path) -> _Pairing:

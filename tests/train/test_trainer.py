@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from archspec.errors import TrainingError
 from archspec.runtime import prepare
 from archspec.train.callbacks import Callback
 from archspec.train.loop import train_in_process
@@ -217,3 +218,15 @@ def test_a_recipe_that_was_changed_begins_its_new_state_anew_and_says_so(tmp_pat
     anew = "skipped_updates, kept, ema, updates"
     assert start["notes"] == [f"last.ckpt was written without {anew}: that begins anew"]
     assert "ema_top1" in events_of(run, "end")[0]
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path):
+    """A loss scale that overflows spoils the first update, whose loss was a number still: T006
+    names a weight and the scale, and no checkpoint is left that each later start would end by.
+    """
+    run = run_of(tmp_path / "run", "epochs=1", "save_every=1", "amp=O2", "loss_scale=1e38")
+    rule = r"T006 .* is no number after step 1 of epoch 1"
+    with pytest.raises(TrainingError, match=rule) as caught:
+        train(run)
+    assert "a smaller loss_scale" in str(caught.value)
+    assert not run.last.exists()
