@@ -44,8 +44,8 @@ def predict(
 
     Example: densenet predict runs/clothing hat.jpg shoe.jpg
     """
-    from archspec.train.inference import open_trained
-    from archspec.train.inference import predict as predict_images
+    from archspec.train.evaluation.inference import open_trained
+    from archspec.train.evaluation.inference import predict as predict_images
 
     for_spec, for_recipe = split_overrides(overrides)
     for_recipe += [

@@ -182,7 +182,7 @@ def _show_plan(plan: Any, out: Path | None) -> None:
     """To the screen; of several processes, only the line that starts them, to be copied or run."""
     from archspec.train.distributed.msrun import write_shell_line
     from archspec.train.launch import launch_command
-    from archspec.train.preview import describe_plan
+    from archspec.train.monitoring.preview import describe_plan
     from archspec.train.run.run_directory import check_is_free, name_default_path
 
     chosen = out or name_default_path(plan.spec)
@@ -237,7 +237,7 @@ def _refuse_others(context: typer.Context) -> None:
 def _resume(
     path: Path, data_dir: Path | None, epochs: int | None, *, accepts: bool, certify: bool
 ) -> None:
-    from archspec.train.inference import relocate
+    from archspec.train.evaluation.inference import relocate
     from archspec.train.run.extend import change_epochs
     from archspec.train.run.run_directory import open_run
 
@@ -266,7 +266,7 @@ def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
 
 def _train(run: Any, splits: Any, *, is_new: bool) -> None:
     from archspec.train.launch import fit
-    from archspec.train.progress import Display
+    from archspec.train.monitoring.progress import Display
 
     path = shlex.quote(str(run.path))
     take_signals(raise_for_signal)

@@ -47,7 +47,7 @@ def validate(
 
     Example: densenet validate densenet121 --pretrained --data-dir imagenet
     """
-    from archspec.train.inference import evaluate, open_trained
+    from archspec.train.evaluation.inference import evaluate, open_trained
 
     for_spec, for_recipe = split_overrides(overrides)
     for_recipe += [

@@ -11,23 +11,23 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from archspec.train.accuracy import Accuracy
     from archspec.train.callbacks import Callback
-    from archspec.train.inference import evaluate, predict
+    from archspec.train.evaluation.accuracy import Accuracy
+    from archspec.train.evaluation.inference import evaluate, predict
     from archspec.train.launch import Outcome, fit
     from archspec.train.planning import Plan
     from archspec.train.planning import plan_run as plan
 else:
     # Fetched when asked for: reading a recipe needs none of it.
     _ON_DEMAND = {
-        "Accuracy": ("accuracy", "Accuracy"),
+        "Accuracy": ("evaluation.accuracy", "Accuracy"),
         "Callback": ("callbacks", "Callback"),
         "Outcome": ("launch", "Outcome"),
         "Plan": ("planning", "Plan"),
-        "evaluate": ("inference", "evaluate"),
+        "evaluate": ("evaluation.inference", "evaluate"),
         "fit": ("launch", "fit"),
         "plan": ("planning", "plan_run"),
-        "predict": ("inference", "predict"),
+        "predict": ("evaluation.inference", "predict"),
     }
 
     def __getattr__(name: str) -> typing.Any:

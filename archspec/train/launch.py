@@ -10,14 +10,14 @@ from typing import Any
 
 from archspec.errors import TrainingError
 from archspec.runtime import hold_interrupts, prepare
-from archspec.train.accuracy import Accuracy
 from archspec.train.callbacks import Callback
 from archspec.train.data.source import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
+from archspec.train.evaluation.accuracy import Accuracy
+from archspec.train.monitoring.progress import Event, EventTail, append_event
 from archspec.train.planning import Plan, create
-from archspec.train.progress import Event, EventTail, append_event
 from archspec.train.run.changes import refuse_changes
 from archspec.train.run.recovery import recover_checkpoints
 from archspec.train.run.run_directory import Run, Settings, open_run

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from archspec.runtime import prepare
-from archspec.train.accuracy import Accuracy
 from archspec.train.callbacks import Callback
 from archspec.train.data.inputs import open_splits
 from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
+from archspec.train.evaluation.accuracy import Accuracy
+from archspec.train.monitoring.progress import Event
+from archspec.train.monitoring.telling import describe_start, digest_weights
 from archspec.train.planning import check_fit
-from archspec.train.progress import Event
 from archspec.train.run import checkpoint
 from archspec.train.run.recovery import choose_judged
 from archspec.train.run.run_directory import Run
 from archspec.train.stopping import take_stop_signals
-from archspec.train.telling import describe_start, digest_weights
 from archspec.train.trainer import Report, Trainer
 
 

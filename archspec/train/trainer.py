@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-from archspec.train.accuracy import Accuracy, measure_accuracy
 from archspec.train.callbacks import Callback
 from archspec.train.data.batches import load_batches
 from archspec.train.data.inputs import (
@@ -30,16 +29,17 @@ from archspec.train.data.source import Source, Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import all_reduce_sum
-from archspec.train.meter import Meter
+from archspec.train.evaluation.accuracy import Accuracy, measure_accuracy
+from archspec.train.monitoring.meter import Meter
+from archspec.train.monitoring.progress import Event
+from archspec.train.monitoring.telling import explain_no_number, refuse_no_numbers
 from archspec.train.pretrained import read_kept_weights
-from archspec.train.progress import Event
 from archspec.train.recipe.keeping import seconds_of
 from archspec.train.recipe.scaling import count_steps
 from archspec.train.run import checkpoint
 from archspec.train.run.position import Position, best_epochs, epochs_without_progress
 from archspec.train.run.run_directory import Run
 from archspec.train.stopping import StopRequest
-from archspec.train.telling import explain_no_number, refuse_no_numbers
 
 Report = Callable[[Event], None]
 

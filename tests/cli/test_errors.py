@@ -15,7 +15,7 @@ from weights.networks import weights_of
 
 from archspec.errors import DataError
 from archspec.runtime import prepare
-from archspec.train.inference import relocate
+from archspec.train.evaluation.inference import relocate
 from archspec.train.planning import create, plan_run
 from archspec.train.run import checkpoint
 from archspec.train.run.run_directory import open_run

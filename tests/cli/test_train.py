@@ -31,7 +31,7 @@ from PIL import Image
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
-from archspec.train.inference import evaluate, open_trained, predict
+from archspec.train.evaluation.inference import evaluate, open_trained, predict
 from archspec.train.planning import create, plan_run
 from archspec.train.recipe.model import load_recipe
 

@@ -8,11 +8,11 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
-from archspec.train.accuracy import _sum_figures, check_finite, measure_accuracy
 from archspec.train.data.batches import load_batches
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.source import Source
-from archspec.train.meter import Meter
+from archspec.train.evaluation.accuracy import _sum_figures, check_finite, measure_accuracy
+from archspec.train.monitoring.meter import Meter
 
 CLASSES = 10
 RAW = Preprocess((1, 1), 1, (0.0,), (1.0,))

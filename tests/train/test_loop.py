@@ -14,8 +14,8 @@ from PIL import Image
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
+from archspec.train.monitoring.progress import EventTail, append_event
 from archspec.train.planning import create, plan_run
-from archspec.train.progress import EventTail, append_event
 from archspec.train.recipe.model import load_recipe
 from archspec.train.trainer import Trainer
 from archspec.writers.mindspore.load import create_model
@@ -227,7 +227,7 @@ def test_an_event_that_does_not_fit_on_the_disk_leaves_no_half_line(tmp_path):
     script = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
         "from archspec.errors import TrainingError\n"
-        "from archspec.train.progress import append_event\n"
+        "from archspec.train.monitoring.progress import append_event\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "try:\n    for number in range(9):\n"

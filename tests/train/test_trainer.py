@@ -9,8 +9,8 @@ from archspec.errors import TrainingError
 from archspec.runtime import prepare
 from archspec.train.callbacks import Callback
 from archspec.train.loop import train_in_process
+from archspec.train.monitoring.progress import append_event
 from archspec.train.planning import create, plan_run
-from archspec.train.progress import append_event
 from archspec.train.run import checkpoint
 from archspec.train.run.acceptance import accept_changes
 from archspec.train.run.position import Position

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def main(path: Path) -> None:
     """Train in the run directory; rank 0 writes its events, which the launcher shows."""
     from archspec.train.loop import train_in_process
-    from archspec.train.progress import append_event
+    from archspec.train.monitoring.progress import append_event
     from archspec.train.run.run_directory import open_run
 
     run = open_run(path)

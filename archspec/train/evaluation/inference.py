@@ -17,7 +17,6 @@ from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
-from archspec.train.accuracy import Accuracy, check_finite, measure_accuracy
 from archspec.train.data.batches import load_batches
 from archspec.train.data.datasets import identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (
@@ -31,6 +30,7 @@ from archspec.train.data.inputs import (
     split_by_recipe,
 )
 from archspec.train.data.source import Source, Splits
+from archspec.train.evaluation.accuracy import Accuracy, check_finite, measure_accuracy
 from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.run.recovery import find_best

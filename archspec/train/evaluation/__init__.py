@@ -1,0 +1,1 @@
+"""How good a network is, and what a trained one says of images."""

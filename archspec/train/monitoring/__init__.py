@@ -1,0 +1,1 @@
+"""Looking at a run: before it begins, while it goes on, afterwards."""
