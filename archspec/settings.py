@@ -5,7 +5,7 @@ and rules between fields.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -18,6 +18,8 @@ class SpecModel(BaseModel):
     """What every part of a spec or recipe shares."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    MAIN_KEY: ClassVar[str] = ""
+    """The key that is meant where a number alone is written for the whole part."""
 
 
 def refuse_bool(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from archspec.certify.built_network import certify_built
 from archspec.errors import ArchspecError, Place, TrainingError
@@ -27,10 +27,11 @@ from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by
 from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
-from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice
+from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.recipe.scaling import scale_recipe
 from archspec.train.run.run_directory import (
+    DeviceTarget,
     Run,
     Settings,
     check_is_free,
@@ -91,6 +92,8 @@ def plan_run(
     """
     if not isinstance(spec_name, str | Path):
         raise TypeError("a spec to train is named, or a file; spec_overrides change it")
+    if device_target not in get_args(DeviceTarget):
+        raise ValueError(f"device_target (={device_target!r}) must be CPU or Ascend")
     spec_name = str(spec_name)
     named = None if recipe_name is None else str(recipe_name)
     data_dir = None if data_dir is None else Path(data_dir)
@@ -144,11 +147,12 @@ def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:
 def _load_scaled_recipe(
     name: str, overrides: Sequence[Setting | Override], devices: int
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe for so many devices, and what that changed:
+    """The recipe for so many devices, and what that changed, or what is to be doubted in it:
     saved so, since a run that goes on repeats it.
     """
-    scaling = scale_recipe(load_recipe(name, overrides), devices)
-    notes = (scaling.note,) if scaling.note else ()
+    recipe = load_recipe(name, overrides)
+    scaling = scale_recipe(recipe, devices)
+    notes = tuple(filter(None, (doubt_rate(recipe), scaling.note)))
     return load_recipe(name, [*overrides, *scaling.overrides]), notes
 
 

@@ -14,6 +14,7 @@ from archspec.train.recipe.choice import (
     Choice,
     choose_recipe,
     describe_choice,
+    doubt_rate,
 )
 from archspec.train.recipe.model import load_recipe
 
@@ -79,6 +80,19 @@ def test_the_line_says_why_and_the_three_numbers():
     )
     one = describe_choice(Choice("x", "named by --recipe"), load_recipe("mnist", ["epochs=1"]), 1)
     assert one == "recipe mnist (named by --recipe): rate 0.1, 1 epoch, batch 64"
+
+
+@pytest.mark.parametrize(("kind", "usual"), [("adamw", 0.001), ("lion", 1e-4)])
+def test_another_optimizer_at_the_rate_of_the_recipes_own_is_doubted(kind, usual):
+    """Not where the rate is said too, nor where it is near the usual one."""
+    asked = [f"optimizer.kind={kind}"]
+    line = doubt_rate(load_recipe("imagefolder", asked))
+    assert line == (
+        "rate 0.05 was chosen for the optimizer of recipe imagefolder; "
+        f"{kind} is usually given about {usual:g}: --lr {usual:g}"
+    )
+    assert doubt_rate(load_recipe("imagefolder", [*asked, "schedule.learning_rate=0.05"])) == ""
+    assert doubt_rate(load_recipe("imagefolder", ["optimizer.kind=nesterov"])) == ""
 
 
 def test_no_recipe_of_the_table_is_missing():

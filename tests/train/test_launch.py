@@ -80,6 +80,8 @@ def test_paths_and_settings_are_taken_in_any_form_and_what_is_none_is_said(tmp_p
     assert (plan.spec.growth_rate, plan.recipe.epochs) == (4, 1)
     with pytest.raises(TypeError, match="a spec to train is named"):
         train.plan(plan.spec)
+    with pytest.raises(ValueError, match="device_target \\(='GPU'\\) must be CPU or Ascend"):
+        train.plan("densenetbc_digits", device_target="GPU")
     with pytest.raises(TypeError, match="callbacks are instances of"):
         train.fit(plan, tmp_path / "run", callbacks=[train.Callback])
     with pytest.raises(TypeError, match="out and certify go with a plan"):

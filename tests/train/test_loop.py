@@ -14,6 +14,7 @@ from PIL import Image
 
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
+from archspec.train.launch import fit
 from archspec.train.monitoring.progress import EventTail, append_event
 from archspec.train.planning import create, plan_run
 from archspec.train.recipe.model import load_recipe
@@ -158,6 +159,27 @@ def test_a_run_goes_on_though_images_were_taken_away_and_says_so(tmp_path):
         int(ms.load_checkpoint(str(run / "checkpoints/last.ckpt"))["global_step"].asnumpy().item())
         == 24
     )
+
+
+@pytest.mark.parametrize(("accumulate", "code"), [(1, "batch_size"), (2, "accumulate")])
+def test_a_run_whose_images_no_longer_fill_an_update_is_refused(tmp_path, accumulate, code):
+    """Before anything is compiled; the run is as it was."""
+    for name, number in product(("cat", "dog"), range(8)):
+        (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "data" / name / f"{number}.png")
+    plan = plan_run(
+        "densenetbc_digits",
+        data_dir=tmp_path / "data",
+        spec_overrides="input.channels=3",
+        recipe_overrides={"batch_size": 4, "accumulate": accumulate},
+    )
+    run = create(plan, tmp_path / "run")
+    for name, number in product(("cat", "dog"), range(2, 8)):
+        (tmp_path / "data" / name / f"{number}.png").unlink()
+    with pytest.raises(TrainingError, match=rf"{code} \(=") as caught:
+        fit(run)
+    assert [fault.code for fault in caught.value.diagnostics] == ["T007"]
+    assert list((tmp_path / "run/checkpoints").iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["he_normal_fan_out", "he_normal_fan_in"])

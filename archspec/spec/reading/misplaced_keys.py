@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from archspec.errors import Place
-from archspec.settings import Path
+from archspec.settings import Path, SpecModel
 from archspec.spec.reading.document import format_path, shorten_value
 from archspec.spec.written_model import WrittenModel
 
@@ -29,10 +29,17 @@ def hint_at_other_file(key: str, value: Any, place: Place, other: type[WrittenMo
     return hint if hint.startswith("--set") else f"{hint} in the {other.KIND}"
 
 
-def hint_at_kind(path: Path, value: Any, place: Place, model: type[BaseModel]) -> str:
-    """Return how to say the kind of a part for which a word alone was given, or ''."""
-    has_kind = any("kind" in part.model_fields for part in _follow(path, model))
-    return _say((*path, "kind"), value, place, model) if has_kind and _is_scalar(value) else ""
+def hint_at_part(path: Path, value: Any, place: Place, model: type[BaseModel]) -> str:
+    """Return how to write a part for which a word or a number alone was given, or ''."""
+    if not _is_scalar(value):
+        return ""
+    parts = _follow(path, model)
+    if any("kind" in part.model_fields for part in parts):
+        return _say((*path, "kind"), value, place, model)
+    main_keys = [part.MAIN_KEY for part in parts if issubclass(part, SpecModel) and part.MAIN_KEY]
+    if main_keys and type(value) in (int, float):
+        return _say((*path, main_keys[0]), value, place, model)
+    return ""
 
 
 def find_key(key: str, value: Any, model: type[BaseModel]) -> Path:

@@ -16,9 +16,9 @@ from archspec.operators.table import called_elsewhere, norm_name
 from archspec.settings import Path
 from archspec.spec.reading.document import Document, format_path, shorten_value
 from archspec.spec.reading.misplaced_keys import (
-    hint_at_kind,
     hint_at_other_file,
     hint_at_own_place,
+    hint_at_part,
 )
 from archspec.spec.reading.shorthand import ALONE, ALONE_IN_DATA
 from archspec.spec.written_model import WrittenModel
@@ -212,7 +212,7 @@ def _make_diagnostic(
     shown = f"{_format_as_written(path, document) or 'the file'} (={shorten_value(value)})"
     hint = _find_hint(kind, path, value) or _hint_at_choice(value, context.get("expected", ""))
     if kind in _PARTS:
-        hint = hint_at_kind(path, value, document.place(path), model) or hint
+        hint = hint_at_part(path, value, document.place(path), model) or hint
     if kind in _TYPES:
         return Diagnostic("S003", f"{shown} {_TYPES[kind]}", place, hint)
     if kind in _OWN_RULES:

@@ -7,10 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archspec.errors import format_count
+from archspec.spec.load import is_overridden
 from archspec.train.recipe.model import Recipe
 
 if TYPE_CHECKING:
     from archspec.train.data.source import DataSet
+
+
+USUAL_RATES: Mapping[str, float] = {
+    "adam": 1e-3,  # arXiv 1412.6980, section 2
+    "adamw": 1e-3,
+    "rmsprop": 1e-3,
+    "lion": 1e-4,  # arXiv 2302.06675, section 5: a third to a tenth of AdamW's
+    "lamb": 5e-3,  # arXiv 2110.00476, A2: LAMB for ResNet-50
+}
+HIGHEST_OF_USUAL = 10
+"""Times the usual rate, beyond which one is hardly meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,20 @@ def choose_recipe(
 def _is_like_imagenet(data: DataSet) -> bool:
     many = len(data.train.classes) >= IMAGENET_CLASSES or len(data.train) >= IMAGENET_IMAGES
     return data.kind == "folder" and many
+
+
+def doubt_rate(recipe: Recipe) -> str:
+    """Return a line where another optimizer was asked for, and the rate left that was chosen for
+    the recipe's own; '' elsewhere.
+    """
+    rate, kind = recipe.schedule.learning_rate, recipe.optimizer.kind
+    is_other = is_overridden(recipe, ("optimizer", "kind"))
+    is_said = is_overridden(recipe, ("schedule", "learning_rate"))
+    usual = USUAL_RATES.get(kind)
+    if usual is None or is_said or not is_other or rate <= HIGHEST_OF_USUAL * usual:
+        return ""
+    own = f"rate {rate:g} was chosen for the optimizer of recipe {recipe.name}"
+    return f"{own}; {kind} is usually given about {usual:g}: --lr {usual:g}"
 
 
 def describe_choice(choice: Choice, recipe: Recipe, devices: int) -> str:

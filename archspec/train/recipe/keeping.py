@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -51,6 +51,7 @@ class KeepRecipe(SpecModel):
 class EarlyStoppingRecipe(SpecModel):
     """When a run ends before its last epoch."""
 
+    MAIN_KEY: ClassVar[str] = "patience"
     patience: Annotated[int, Field(strict=True, ge=1, le=100_000)]
     """Epochs without a better figure (`keep.by`) after which the run ends."""
     min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -43,6 +43,7 @@ class DynamicLossScale(SpecModel):
 class ClipRecipe(SpecModel):
     """A bound of gradients: of the norm of all together, or of each value."""
 
+    MAIN_KEY: ClassVar[str] = "norm"
     norm: Positive | None = None
     """All are scaled down to it where their norm is larger (arXiv 1211.5063)."""
     value: Positive | None = None
@@ -58,6 +59,7 @@ class ClipRecipe(SpecModel):
 class EmaRecipe(SpecModel):
     """An exponential moving average of all parameters and moving statistics, judged beside them."""
 
+    MAIN_KEY: ClassVar[str] = "decay"
     decay: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.9999
     """Share of the average that an update keeps."""
     warmup: Flag = True

@@ -23,7 +23,7 @@ from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from archspec.errors import TrainingError
 from archspec.files import to_yaml, write_atomic
@@ -35,6 +35,7 @@ from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import write_tensors
 
 SPEC, RECIPE, SETTINGS = "spec.yaml", "recipe.yaml", "run.json"
+DeviceTarget = Literal["CPU", "Ascend"]
 WRITTEN_FILES = (SPEC, RECIPE, SETTINGS)
 
 
