@@ -173,7 +173,6 @@ def test_a_distributed_run_had_eight_devices(tmp_path):
     ("text", "faults"),
     [
         ("lr: fast\nepoch_size: true", ["1:5 S003 lr (=fast) must be a number", "2:13 S003"]),
-        ("lr: 0.1\nlearning_rte: 3", ["2:1 S001 'learning_rte' is no flag of MindCV's"]),
         ("growth_rate: 32", [" S001 holds no key of a MindCV configuration"]),
         ("- 1", [" S003 must be a mapping"]),
         ("mean: [a, b]", ["1:7 S003 mean (=['a', 'b']) must be a list of numbers"]),
@@ -195,6 +194,24 @@ def test_what_is_no_configuration_is_refused_with_every_fault(text, faults, tmp_
     assert len(lines) == len(faults)
     for line, start in zip(lines, faults, strict=True):
         assert line.lstrip(":").startswith(start), line
+
+
+def test_a_key_that_is_no_flag_is_left_and_said(tmp_path):
+    """A typo with what was probably meant; the rest is taken."""
+    found = read(tmp_path, "lr: 0.2\nlabel_smothing: 0.1\nteam: vision")
+    assert found.recipe.schedule.learning_rate == 0.2
+    assert found.left[:2] == [
+        "label_smothing (=0.1): no flag of MindCV's, did you mean 'label_smoothing'?",
+        "team (=vision): no flag of MindCV's",
+    ]
+
+
+@pytest.mark.parametrize(("former", "decays"), [("true", False), ("false", True)])
+def test_the_decay_filter_of_earlier_versions_is_known(former, decays, tmp_path):
+    """`filter_bias_and_bn`, which older files of MindCV's say."""
+    found = read(tmp_path, f"lr: 0.2\nfilter_bias_and_bn: {former}")
+    assert found.recipe.optimizer.decay_norm_and_bias is decays
+    assert not any("filter" in line for line in found.left)
 
 
 def test_absurd_numbers_make_no_absurd_lists(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ DEVICES = 8
 
 SPEC = "model"
 """The flag that names the network."""
+FORMER_DECAY_FILTER = "filter_bias_and_bn"
+"""Until MindCV 0.2: whether biases and norms have no weight decay."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,9 @@ def read_mindcv(file: Path, devices: int = DEVICES) -> FromMindCV:
         devices: that a distributed run has.
 
     Raises:
-        SpecError: Y001..Y009; S001, a key that MindCV has not; S003, values of another type.
+        SpecError: Y001..Y009; S001, no key is MindCV's; S003, values of another type.
     """
-    document = read_file(file)
-    said = _check(document, file)
+    said, unknown = _check(read_file(file), file)
     config = {name: flag.default for name, flag in FLAGS.items()} | said
     config["devices"] = devices if config["distribute"] else 1
     values: dict[str, Any] = {"name": file.stem[:64], "source": f"MindCV, {file.name}"[:1000]}
@@ -61,31 +63,47 @@ def read_mindcv(file: Path, devices: int = DEVICES) -> FromMindCV:
         left += _take(name, flag, config, values, is_said=name in said)
     values = _sort(_nest(values))
     recipe, refused = _drop_refused(values, str(file))
-    return FromMindCV(str(config[SPEC]), values, recipe, [*left, *refused])
+    return FromMindCV(str(config[SPEC]), values, recipe, [*unknown, *left, *refused])
 
 
 # ---- the file
 
 
-def _check(document: Document, file: Path) -> dict[str, Any]:
-    """What the file says, once its keys are MindCV's and its values of their types."""
+def _check(document: Document, file: Path) -> tuple[dict[str, Any], list[str]]:
+    """What the file says, its values being of their types, and a line for each other key."""
     if not isinstance(document.value, dict):
         raise SpecError.one("S003", "must be a mapping of keys to values", str(file))
     if not FLAGS.keys() & document.value.keys():
         hint = "expected: model, epoch_size, lr, scheduler, ..."
         raise SpecError.one("S001", "holds no key of a MindCV configuration", str(file), hint)
-    faults = []
-    for name, value in document.value.items():
-        place = str(document.place((name,), key=name not in FLAGS))
+    said: dict[str, Any] = {}
+    unknown, faults = [], []
+    for key, written in document.value.items():
+        name, value = _rename(key, written)
         if name not in FLAGS:
-            faults.append(Diagnostic("S001", f"{name[:60]!r} is no flag of MindCV's", place))
-        elif not _fits(value, FLAGS[name]):
+            unknown.append(_describe_unknown(name, value))
+            continue
+        said[name] = value
+        if not _fits(value, FLAGS[name]):
             kind = _describe_kind(FLAGS[name])
             message = f"{name} (={shorten_value(value)}) must be {kind}"
-            faults.append(Diagnostic("S003", message, place))
+            faults.append(Diagnostic("S003", message, str(document.place((key,)))))
     if faults:
         raise SpecError(faults)
-    return dict(document.value)
+    return said, unknown
+
+
+def _rename(key: str, value: Any) -> tuple[str, Any]:
+    """A flag of earlier versions is the one that took its place."""
+    if key != FORMER_DECAY_FILTER or not isinstance(value, bool):
+        return key, value
+    return "weight_decay_filter", "norm_and_bias" if value else "disable"
+
+
+def _describe_unknown(name: str, value: Any) -> str:
+    near = difflib.get_close_matches(name[:60], FLAGS, n=1)
+    meant = f", did you mean {near[0]!r}?" if near else ""
+    return f"{name[:60]} (={shorten_value(value)}): no flag of MindCV's{meant}"
 
 
 def _kinds(flag: Flag) -> tuple[type, ...]:
