@@ -10,32 +10,41 @@
 import importlib
 import typing
 
-from archspec.errors import ArchspecError, Diagnostic
-from archspec.graph.build import build_graph
-from archspec.graph.ir import Graph, Op, Region
-from archspec.graph.report import Report, report
-from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
-from archspec.verifiers.verify import verify
-
 if typing.TYPE_CHECKING:
     from archspec.certify.certificate import Certificate
     from archspec.certify.certify_file import certify_file
+    from archspec.errors import ArchspecError, Diagnostic
+    from archspec.graph.build import build_graph
+    from archspec.graph.ir import Graph, Op, Region
+    from archspec.graph.report import Report, report
     from archspec.lift.lift import LiftedSpec
     from archspec.lift.lift_file import lift_file
+    from archspec.spec.load import load_spec
+    from archspec.spec.model import Spec
+    from archspec.verifiers.verify import verify
     from archspec.weights.convert import Conversion, convert_file
     from archspec.writers.mindspore.load import create_model
 else:
-    # What needs MindSpore or NumPy is fetched when it is asked for: importing the package alone
-    # stays quick.
+    # Fetched when it is asked for: a command, or a module of the package, imports what it needs.
     _ON_DEMAND = {
+        "ArchspecError": "archspec.errors",
         "Certificate": "archspec.certify.certificate",
         "Conversion": "archspec.weights.convert",
+        "Diagnostic": "archspec.errors",
+        "Graph": "archspec.graph.ir",
         "LiftedSpec": "archspec.lift.lift",
+        "Op": "archspec.graph.ir",
+        "Region": "archspec.graph.ir",
+        "Report": "archspec.graph.report",
+        "Spec": "archspec.spec.model",
+        "build_graph": "archspec.graph.build",
         "certify_file": "archspec.certify.certify_file",
         "convert_file": "archspec.weights.convert",
         "create_model": "archspec.writers.mindspore.load",
         "lift_file": "archspec.lift.lift_file",
+        "load_spec": "archspec.spec.load",
+        "report": "archspec.graph.report",
+        "verify": "archspec.verifiers.verify",
     }
 
     def __getattr__(name: str) -> typing.Any:

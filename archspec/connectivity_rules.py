@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Literal, Protocol
 
 Sources = tuple[int, ...]
+Order = Literal["oldest_first", "newest_first"]
 
 
 class Wiring(Protocol):

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from archspec.spec.load import load_spec
 from densenet_cli.options import Certify, Overrides, SpecName, console
 
 
@@ -26,6 +25,7 @@ def build(
     Example: densenet build specs/densenet169.yaml -o build/densenet169
     """
     from archspec.certify.built_network import certify_built, summarize_certificate
+    from archspec.spec.load import load_spec
     from archspec.train.data.inputs import can_stand_in
     from archspec.writers.build_folder import build_folder
 

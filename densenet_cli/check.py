@@ -7,10 +7,6 @@ from typing import Annotated
 import typer
 
 from archspec.errors import ArchspecError, Diagnostic, format_count
-from archspec.graph.build import build_graph
-from archspec.graph.connections import derive_connections
-from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verify_or_raise
 from densenet_cli.options import Overrides, console
 
 
@@ -29,6 +25,11 @@ def check(
 
 
 def _check_one(name: str, overrides: list[str]) -> tuple[Diagnostic, ...]:
+    from archspec.graph.build import build_graph
+    from archspec.graph.connections import derive_connections
+    from archspec.spec.load import load_spec
+    from archspec.verifiers.verify import verify_or_raise
+
     try:
         graph = verify_or_raise(build_graph(load_spec(name, overrides)))
     except ArchspecError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from archspec.spec.connectivity import Order
+from archspec.connectivity_rules import Order
 from densenet_cli.options import Ema, Overrides, complete_spec, console, quiet_screen
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from archspec.spec.load import Override
+from archspec.spec.override import Override
 from densenet_cli.options import override_by_flag
 
 # By the name of the parameter: `--log-every` is log_every.
@@ -85,7 +85,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; a usage error says what a foreign flag is called here."""
-        known = {name for option in self.params for name in option.opts}
+        known = {name for option in self.get_params(ctx) for name in option.opts}
         switches = [option for option in self.params if getattr(option, "is_flag", False)]
         omitted = OMITTED.keys() - {name for option in switches for name in option.opts}
         for flag in _list_flags(args):

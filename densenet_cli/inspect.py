@@ -8,11 +8,6 @@ from typing import Annotated
 
 import typer
 
-from archspec.graph.build import build_graph
-from archspec.graph.report import report
-from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verify_or_raise
-from archspec.writers.tables import make_stage_table, make_tree, write_summary
 from densenet_cli.options import Overrides, SpecName, console, print_yaml
 
 
@@ -42,6 +37,11 @@ def inspect(
         raise typer.BadParameter(
             f"each of {' and '.join(forms)} says what to put out: give one of them"
         )
+    from archspec.graph.build import build_graph
+    from archspec.graph.report import report
+    from archspec.spec.load import load_spec
+    from archspec.verifiers.verify import verify_or_raise
+
     loaded = load_spec(spec, overrides or ())
     graph = verify_or_raise(build_graph(loaded))
     if output is not None:
@@ -56,6 +56,8 @@ def inspect(
 
         print_yaml(to_yaml(loaded.resolved()))
     else:
+        from archspec.writers.tables import make_stage_table, make_tree, write_summary
+
         found = report(graph)
         console.print(write_summary(found), make_stage_table(found, graph), sep="\n\n")
         if with_tree:

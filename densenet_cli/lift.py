@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from archspec.spec.load import Override, load_spec
+from archspec.spec.override import Override
 from densenet_cli.options import console, place_typed, save
 
 
@@ -40,4 +40,6 @@ def lift(
 
 def _check_name(name: str) -> str:
     """Return the name, if a spec may have it."""
+    from archspec.spec.load import load_spec
+
     return load_spec("densenet121", [Override(("name", name), place_typed(f"--name {name}"))]).name

@@ -9,10 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from archspec.graph.build import build_graph
-from archspec.graph.report import report
 from archspec.spec.catalogue import shipped
-from archspec.spec.load import load_spec
 from densenet_cli.options import console
 
 
@@ -33,6 +30,10 @@ def list_specs(
 
 
 def _describe_spec(name: str) -> dict[str, Any]:
+    from archspec.graph.build import build_graph
+    from archspec.graph.report import report
+    from archspec.spec.load import load_spec
+
     spec = load_spec(name)
     found = report(build_graph(spec))
     return {

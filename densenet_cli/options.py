@@ -14,7 +14,7 @@ from rich.console import Console
 from archspec.errors import ArchspecError, Place
 from archspec.runtime import divert_output
 from archspec.spec.catalogue import shipped
-from archspec.spec.load import Override
+from archspec.spec.override import Override
 from archspec.spec.reading.document import shorten_value
 
 WIDTH_OF_A_FILE = 120

@@ -87,7 +87,7 @@ def new(
 
     Example: densenet recipe new my_recipe.yaml --extends imagefolder
     """
-    from archspec.spec.load import Override
+    from archspec.spec.override import Override
     from archspec.train.recipe.model import load_recipe
 
     name = Override(("name", file.stem), place_typed(f"FILE {file}"))

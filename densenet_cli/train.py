@@ -12,7 +12,7 @@ import typer
 from archspec.errors import ArchspecError, EnvironmentFault
 from archspec.runtime import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
-from archspec.spec.load import Override
+from archspec.spec.override import Override
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
 from densenet_cli.options import (
     Certify,

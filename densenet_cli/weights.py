@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from typing_extensions import Self
 
-from archspec.spec.load import Overrides
+from archspec.spec.override import Overrides
 from densenet_cli.options import console
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -14,8 +14,9 @@ from archspec.graph.ir import Graph
 from archspec.readers.frontends import frontend_of
 from archspec.readers.onnx.read import OnnxReading
 from archspec.spec.catalogue import locate
-from archspec.spec.load import Overrides, is_users_choice, spec_of, take_classes_of_file
+from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
 from archspec.spec.model import Spec
+from archspec.spec.override import Overrides
 from archspec.verifiers.verify import verify_or_raise
 
 

@@ -7,9 +7,15 @@ from fractions import Fraction
 from itertools import chain, product
 from typing import Any
 
-from archspec.connectivity_rules import RULES, count_bypassing, sources_of_layer, sources_of_output
+from archspec.connectivity_rules import (
+    RULES,
+    Order,
+    count_bypassing,
+    sources_of_layer,
+    sources_of_output,
+)
 from archspec.lift.blocks import LiftedBlock
-from archspec.spec.connectivity import ConnectivitySpec, Order
+from archspec.spec.connectivity import ConnectivitySpec
 
 Wiring = Mapping[str, Any]
 

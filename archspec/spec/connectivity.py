@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from archspec.connectivity_rules import RULES, has_bypass
+from archspec.connectivity_rules import RULES, Order, has_bypass
 from archspec.settings import Path, Share, SpecModel, broken_rule
 
 # The rules are one table: mypy cannot read its names, pydantic makes the choices of them.
@@ -21,7 +21,6 @@ else:
 
 _NEEDED = tuple(rule.needs for rule in RULES.values() if rule.needs)
 """Keys that a rule takes, and that stand for it."""
-Order = Literal["oldest_first", "newest_first"]
 Source = Annotated[int, Field(strict=True, ge=0, le=4_096)]
 Sources = Annotated[tuple[Source, ...], Field(min_length=1, max_length=4_097)]
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from archspec.spec.catalogue import HINTS_AT_KIND, hint_at_nearest, locate, spec
 from archspec.spec.identity import drop_stale_words, walk_leaves
 from archspec.spec.idle_settings import find_idle_settings
 from archspec.spec.model import Spec
+from archspec.spec.override import Override, Overrides, Setting, list_overrides
 from archspec.spec.reading.dependent_settings import drop_meaningless
 from archspec.spec.reading.document import Document, drop_key, merge, set_path, shorten_value
 from archspec.spec.reading.overrides import find_overwritten
@@ -35,27 +35,6 @@ from archspec.spec.written_model import WrittenModel
 
 Model = TypeVar("Model", bound=BaseModel)
 Written = TypeVar("Written", bound=WrittenModel)
-Setting = str | tuple[str, Any]
-"""`key.path=value`, whose value is YAML, or a key path and a plain value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A setting that was not typed as `--set`, and the place that its faults name: `--epochs 3`."""
-
-    setting: Setting
-    place: Place
-
-
-Overrides = Mapping[str, Any] | Iterable[Setting | Override]
-
-
-def list_overrides(overrides: Overrides) -> list[Setting | Override]:
-    """Return overrides as a list, also of a mapping of keys to values, or of one alone."""
-    if isinstance(overrides, str):
-        return [overrides]
-    return [*(overrides.items() if isinstance(overrides, Mapping) else overrides)]
-
 
 MAX_KEY = 200
 """Characters in the key path of an override."""

@@ -13,15 +13,9 @@ from archspec.errors import ArchspecError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
-from archspec.spec.load import (
-    Override,
-    Overrides,
-    Setting,
-    is_users_choice,
-    list_overrides,
-    load_spec,
-)
+from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
+from archspec.spec.override import Override, Overrides, Setting, list_overrides
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
 from archspec.train.data.source import DataSet, Splits

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from archspec.connectivity_rules import Order
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError
 from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, list_parameters
-from archspec.spec.connectivity import Order
-from archspec.spec.load import Overrides, is_users_choice, spec_of, take_classes_of_file
+from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
 from archspec.spec.model import Spec
+from archspec.spec.override import Overrides
 from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.concat_orders.join_order import (
     OrderedWeights,

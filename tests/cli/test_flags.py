@@ -3,7 +3,7 @@
 import pytest
 from conftest import densenet, passed, refused
 
-from archspec.spec.load import Override
+from archspec.spec.override import Override
 from archspec.train.recipe.mindcv import FLAGS
 from densenet_cli.flags import FOREIGN_FLAGS, RECIPE_FLAGS, SPEC_FLAGS, answer_flag
 from densenet_cli.train import _collect_overrides

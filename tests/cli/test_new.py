@@ -9,7 +9,7 @@ from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from densenet_cli.commented_yaml import COLUMNS
-from densenet_cli.new import write_starting_file
+from densenet_cli.starting_spec import write_starting_spec
 
 # Settings that leave nothing of the defaults that a list of steps replaces, and forms that no
 # shipped spec has.
@@ -53,19 +53,19 @@ def spec(request, tmp_path):
 
 def test_a_starting_file_is_the_same_network(spec, tmp_path):
     """Of any shipped spec, and of forms that none of them has."""
-    assert loaded(tmp_path, write_starting_file(spec)) == spec
+    assert loaded(tmp_path, write_starting_spec(spec)) == spec
 
 
 def test_what_is_commented_out_holds_as_it_stands(spec, tmp_path):
     """All keys at once without their # change nothing."""
-    again = loaded(tmp_path, uncommented(write_starting_file(spec)))
+    again = loaded(tmp_path, uncommented(write_starting_spec(spec)))
     assert again.resolved() == spec.resolved()
     assert again.transitions_in_order() == spec.transitions_in_order()
 
 
 def test_every_key_has_its_line_and_words(spec):
     """A person sees what there is, on lines that fit the screen."""
-    text = write_starting_file(spec)
+    text = write_starting_spec(spec)
     missing = [key for key in Spec.model_fields if not re.search(rf"^#?{key}:", text, re.MULTILINE)]
     assert missing in ([], ["blocks"])
     assert "\nblock_config: " in text if missing else "block_config: " not in text

@@ -11,7 +11,8 @@ import pytest
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.spec.catalogue import shipped
-from archspec.spec.load import Override, load_spec
+from archspec.spec.load import load_spec
+from archspec.spec.override import Override
 from densenet_cli.options import place_typed
 
 INVALID = Path(__file__).resolve().parents[1] / "invalid"

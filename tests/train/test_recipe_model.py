@@ -4,7 +4,8 @@ import pytest
 
 from archspec.errors import Place, SpecError, TrainingError
 from archspec.files import to_yaml
-from archspec.spec.load import Override, load_spec
+from archspec.spec.load import load_spec
+from archspec.spec.override import Override
 from archspec.train.planning import create, plan_run
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.model import Recipe, load_recipe

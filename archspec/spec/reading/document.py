@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archspec.errors import Place, SpecError
-from archspec.settings import Path
+
+if TYPE_CHECKING:
+    from archspec.settings import Path
 
 NOWHERE = Place("", "found")
 """Of values that nobody wrote."""

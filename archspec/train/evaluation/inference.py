@@ -15,8 +15,9 @@ import numpy.typing as npt
 from archspec.errors import DataError, ModelFileError, Place, SpecError, TrainingError
 from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
-from archspec.spec.load import Override, Setting, is_overridden, load_spec
+from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.model import Spec
+from archspec.spec.override import Override, Setting
 from archspec.train.data.batches import load_batches
 from archspec.train.data.datasets import identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (

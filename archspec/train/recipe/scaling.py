@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from archspec.errors import Place, TrainingError, format_count
-from archspec.spec.load import Override, is_overridden
+from archspec.spec.load import is_overridden
+from archspec.spec.override import Override
 from archspec.train.recipe.model import Recipe
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archspec.errors import Place, TrainingError, format_count
-from archspec.spec.load import Override
+from archspec.spec.override import Override
 from archspec.train.monitoring.preview import run_rates
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.run.changes import refuse_changes

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from archspec.connectivity_rules import Order
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
-from archspec.spec.connectivity import ConnectivitySpec, Order
+from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.model import Spec
 from archspec.weights.concat_orders.permute import FixedOrder, permute_weights
 from archspec.weights.concat_orders.witness import TOLERANCE, Runner, read_witness
