@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from archspec.spec.load import (
 )
 from archspec.spec.model import Spec
 from archspec.train.data.datasets import open_data
-from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
+from archspec.train.data.inputs import check_batch, check_stand_in, make_preprocess, split_by_recipe
 from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
@@ -107,6 +108,9 @@ def plan_run(
     found = _collect_faults(
         faults, lambda: _load_scaled_recipe(choice.name, recipe_overrides, devices)
     )
+    if data is not None:
+        on_error = found[0].data.on_error if found else "stop"
+        data = _collect_faults(faults, partial(data.settle_broken, on_error))
     if faults or spec is None or data is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     recipe, notes = found
@@ -138,7 +142,7 @@ def plan_run(
 def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:
     if data_dir is None and spec is not None:
         check_stand_in(spec)
-    return open_data(data_dir)
+    return open_data(data_dir, on_error="keep")
 
 
 def _load_scaled_recipe(
@@ -181,23 +185,7 @@ def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
             spec.place(("head", "num_classes")),
         )
     recipe.check_classes(spec.head.num_classes)
-    share = len(splits.train) // devices
-    if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
-        images = f"{recipe.accumulate} batches of {recipe.batch_size} images"
-        raise TrainingError.one(
-            "T007",
-            f"accumulate (={recipe.accumulate}) must leave an update: {images} are more than "
-            f"the {share} of a device in {splits.train.name}",
-            recipe.place(("accumulate",)),
-        )
-    if recipe.batch_size > share:
-        raise TrainingError.one(
-            "T007",
-            f"batch_size (={recipe.batch_size}) must be at most "
-            f"the {share} training image{'s' * (share != 1)} of a device in {splits.train.name}",
-            recipe.place(("batch_size",)),
-            f"--batch-size {max(1, share)} or less",
-        )
+    check_batch(recipe, splits, devices)
 
 
 def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from archspec.train.data.image_files import (
     read_folder,
     reason_of,
 )
-from archspec.train.data.overlap import find_shared
+from archspec.train.data.overlap import compare_parts
 from archspec.train.data.record_files import (
     CIFAR10,
     CIFAR100,
@@ -39,46 +39,69 @@ from archspec.train.data.record_files import (
     read_digits,
     read_mnist,
 )
-from archspec.train.data.source import DataSet, Source, raise_faults, split_by_class
+from archspec.train.data.source import DataSet, OnError, Source, raise_faults
+from archspec.train.data.splitting import split_by_class
 
 
-def open_data(data_dir: Path | None, *, check: bool = True) -> DataSet:
+def open_data(
+    data_dir: Path | None, *, check: bool = True, on_error: OnError | Literal["keep"] = "stop"
+) -> DataSet:
     """Return the data set in a folder, or the embedded digits where there is no folder.
 
     Each folder is listed once. With `check` each image is opened once to see whether it is whole,
     unless there are very many, and parts are compared; without, another process has done that.
+    Images that are not whole are refused, or left out (`skip`, which looks for them in every
+    process), or kept to be settled later (`DataSet.settle_broken`).
     Raises DataError (D001..D008, D011).
     """
-    kind, parts = _open_parts(data_dir, tuple(PART_FOLDERS), check=check)
-    train, val = parts.get("train", parts.get("all")), parts.get("val")
+    looks = check or on_error == "skip"
+    kind, parts = _open_parts(data_dir, tuple(PART_FOLDERS), check=looks, on_error=on_error)
+    train, val, test = parts.get("train", parts.get("all")), parts.get("val"), parts.get("test")
     if train is None:
         raise DataError.one(
             "D002", "holds no training images", str(data_dir), _describe_layout(kind)
         )
-    if len(train.classes) < 2:
+    if len(train.classes) < 2 and not train.is_multi_label:
         raise DataError.one(
             "D002",
             f"holds one class only: {train.classes[0]!r}",
             str(data_dir),
             _describe_layout(kind),
         )
-    others = (val, parts.get("test")) if check else ()
-    raise_faults([fault for other in others for fault in find_shared(train, other)])
-    if val is None and len(np.unique(train.labels)) == len(train):
+    if check:
+        val, test = _compare_parts(train, val, test)
+    if val is None and _is_one_of_each(train):
         raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
-    return DataSet(train, val, parts.get("test"), kind)
+    data = DataSet(train, val, test, kind)
+    return data if on_error == "keep" else data.settle_broken(on_error)
 
 
-def open_held_out(data_dir: Path | None) -> Source:
+def _compare_parts(train: Source, *others: Source | None) -> list[Source | None]:
+    """Return the parts to choose by and to judge with, and what is to be said of them."""
+    found = [compare_parts(train, other) for other in others]
+    raise_faults([fault for shared in found for fault in shared.faults])
+    told: list[Source | None] = []
+    for other, shared in zip(others, found, strict=True):
+        told.append(other and replace(other, notes=(*other.notes, *shared.notes)))
+    return told
+
+
+def _is_one_of_each(train: Source) -> bool:
+    if train.is_multi_label:
+        return len(train) < 2
+    return len(np.unique(train.labels)) == len(train)
+
+
+def open_held_out(data_dir: Path | None, *, on_error: OnError = "stop") -> Source:
     """Return the images to validate with: the test part, else the validation part, else all of a
     folder of class folders.
 
     Raises DataError (D001..D007).
     """
-    kind, parts = _open_parts(data_dir, ("test", "val"))
+    kind, parts = _open_parts(data_dir, ("test", "val"), on_error=on_error)
     for part in ("test", "val", "all"):
         if part in parts:
-            return parts[part]
+            return parts[part].leave_out_broken()
     raise DataError.one(
         "D002", "holds no test or validation images", str(data_dir), _describe_layout(kind)
     )
@@ -112,7 +135,8 @@ def _read_folder(listing: Listing, *, check: bool) -> Source:
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), sizes)
     files = tuple(chain.from_iterable(classes.values()))
     root = listing.root
-    return Source(str(root), tuple(classes), labels, files=files, notes=found.notes(root))
+    notes, broken = found.notes(root), found.broken
+    return Source(str(root), tuple(classes), labels, files=files, notes=notes, broken=broken)
 
 
 # ---- the table of kinds
@@ -161,15 +185,19 @@ def _describe_layout(name: str) -> str:
 
 
 def _open_parts(
-    data_dir: Path | None, wanted: Iterable[str], *, check: bool = True
+    data_dir: Path | None, wanted: Iterable[str], *, check: bool = True, on_error: str = "stop"
 ) -> tuple[str, Mapping[str, Source]]:
     """Return the kind of the data set and those of the wanted parts that it has;
     `all` is always wanted.
     """
-    return ("digits", _read_digits()) if data_dir is None else _read_parts(data_dir, wanted, check)
+    if data_dir is None:
+        return "digits", _read_digits()
+    return _read_parts(data_dir, wanted, check, on_error)
 
 
-def _read_parts(root: Path, wanted: Iterable[str], check: bool) -> tuple[str, Mapping[str, Source]]:
+def _read_parts(
+    root: Path, wanted: Iterable[str], check: bool, on_error: str
+) -> tuple[str, Mapping[str, Source]]:
     try:
         kind, found = _find_layout(root)
     except OSError as error:
@@ -181,6 +209,9 @@ def _read_parts(root: Path, wanted: Iterable[str], check: bool) -> tuple[str, Ma
         faults.extend(find_class_faults(tuple(parts.values())))
     read = partial(kind.read, check=check)
     sources = {part: collect_faults(faults, read, place) for part, place in parts.items()}
+    if faults or on_error == "stop":
+        read_parts = [source for source in sources.values() if source is not None]
+        faults += [fault for source in read_parts for _, fault in source.broken]
     raise_faults(faults)
     return kind.name, sources
 

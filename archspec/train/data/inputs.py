@@ -88,6 +88,8 @@ def make_preprocess(spec: Spec, recipe: Recipe) -> Preprocess:
         auto_augment=data.auto_augment,
         random_erasing=data.random_erasing,
         mixing=_make_mixing(spec, data),
+        white_level=data.white_level,
+        classes=spec.head.num_classes,
     )
 
 
@@ -124,7 +126,9 @@ def open_splits(run: Run, *, check: bool = True) -> Splits:
     if data_dir is not None and not os.path.exists(data_dir):
         cure = "put it back, or say where it lies now: --data-dir DIR"
         raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
-    return split_by_recipe(run.recipe, open_data(Path(data_dir) if data_dir else None, check=check))
+    folder = Path(data_dir) if data_dir else None
+    data = open_data(folder, check=check, on_error=run.recipe.data.on_error)
+    return split_by_recipe(run.recipe, data)
 
 
 def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
@@ -142,6 +146,27 @@ def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
         raise DataError.one("D008", message, recipe.place(("data", "samples")))
     chosen = np.random.default_rng(recipe.seed).permutation(images)[:count]
     return replace(splits, train=splits.train.subset(np.sort(chosen)))
+
+
+def check_batch(recipe: Recipe, splits: Splits, devices: int = 1) -> None:
+    """Raise TrainingError (T007) for a batch larger than a device's share of the images."""
+    share = len(splits.train) // devices
+    if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
+        images = f"{recipe.accumulate} batches of {recipe.batch_size} images"
+        raise TrainingError.one(
+            "T007",
+            f"accumulate (={recipe.accumulate}) must leave an update: {images} are more than "
+            f"the {share} of a device in {splits.train.name}",
+            recipe.place(("accumulate",)),
+        )
+    if recipe.batch_size > share:
+        raise TrainingError.one(
+            "T007",
+            f"batch_size (={recipe.batch_size}) must be at most "
+            f"the {share} training image{'s' * (share != 1)} of a device in {splits.train.name}",
+            recipe.place(("batch_size",)),
+            f"--batch-size {max(1, share)} or less",
+        )
 
 
 def list_samples(

@@ -97,9 +97,12 @@ def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
     splits = open_splits(run) if data_dir is None else None
     if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
-            moved = split_by_recipe(run.recipe, open_data(data_dir))
+            data = open_data(data_dir, on_error=run.recipe.data.on_error)
+            moved = split_by_recipe(run.recipe, data)
             splits = None if find_data_change(run, moved) else moved
-    return open_held_out(data_dir) if splits is None else splits.test or splits.val
+    if splits is None:
+        return open_held_out(data_dir, on_error=run.recipe.data.on_error)
+    return splits.test or splits.val
 
 
 def _open_held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
@@ -175,7 +178,8 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
         DataError: D001..D008; D009, what lies there is not the run's data set.
         TrainingError: T002, run.json cannot be written; T017, another process trains there.
     """
-    splits = split_by_recipe(run.recipe, open_data(data_dir))
+    data = open_data(data_dir, on_error=run.recipe.data.on_error)
+    splits = split_by_recipe(run.recipe, data)
     check_classes(splits.train, run.settings.classes)
     changed = find_data_change(run, splits)
     if changed:
@@ -256,7 +260,7 @@ def predict(
 
     Args:
         target: a run, or with `ckpt` a spec; see `open_trained`.
-        images: files, JPEG, PNG, BMP or WebP; or one.
+        images: files, JPEG, PNG, BMP, WebP or TIFF; or one.
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
     Raises:
