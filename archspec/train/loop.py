@@ -20,7 +20,7 @@ from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluation.measures import Figures
 from archspec.train.monitoring.progress import Event
-from archspec.train.monitoring.telling import describe_start, digest_weights
+from archspec.train.monitoring.telling import describe_start, digest_weights, tell_skipped
 from archspec.train.planning import check_fit
 from archspec.train.run import checkpoint
 from archspec.train.run.recovery import choose_judged
@@ -89,7 +89,7 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
     # Before the event: an epoch that was reported as done is never repeated.
     trainer.finish_epoch(held_out, averaged)
     judged = {**_prefix_keys("val", held_out), **_prefix_keys("ema", averaged)}
-    left_out = trainer.describe_skipped()
+    left_out = {**trainer.describe_skipped(), **tell_skipped(trainer, report)}
     figures = {**trained, **judged, **left_out, "seconds": time.monotonic() - started}
     report({"event": "epoch", "epoch": epoch + 1, **figures})
     for callback in trainer.callbacks:
@@ -116,6 +116,7 @@ def _judge(trainer: Trainer, report: Report) -> Figures:
     ended: dict[str, Any] = {"part": part, "checkpoint": judged.name if judged else None}
     if trainer.ends_by:
         ended["ends_by"] = trainer.ends_by
+    tell_skipped(trainer, report)
     report({"event": "end", **ended, **asdict(accuracy), **_prefix_keys("ema", averaged)})
     for callback in trainer.callbacks:
         callback.on_train_end(trainer, asdict(accuracy))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.train.callbacks import Callback
-from archspec.train.data.batches import load_batches
+from archspec.train.data.batches import Skipped, load_batches
 from archspec.train.data.inputs import (
     check_classes,
     load_epoch,
@@ -69,6 +69,10 @@ class Trainer:
     callbacks: Sequence[Callback] = ()
     begins_anew: tuple[str, ...] = ()
     """Kinds of state that the checkpoint of a run whose recipe was changed did not have."""
+    skipped: dict[Source, Skipped] = field(default_factory=dict)
+    """Images of each part that this device could not read, by number."""
+    told: dict[Source, set[int]] = field(default_factory=dict)
+    """Those of all devices that were told of; see `telling.tell_skipped`."""
     signals: StopRequest = field(default_factory=StopRequest)
     _agreement: Agreement = field(default_factory=Agreement)
     _ends_by: str = ""
@@ -259,7 +263,14 @@ class Trainer:
             rank=self.rank,
             world=self.world,
             first_batch=self.position.batches,
+            skipped=self.skipped_of(self.splits.train),
         )
+
+    def skipped_of(self, source: Source) -> Skipped | None:
+        """The images of a part that this device could not read, None where that ends the run."""
+        if self.run.recipe.data.on_error == "stop":
+            return None
+        return self.skipped.setdefault(source, {})
 
     def _look_around(self, number: int) -> Requests:
         """What is asked for after a step, of all devices alike."""
@@ -356,5 +367,6 @@ class Trainer:
                 batch_size=recipe.batch_size,
                 seed=0,
                 workers=recipe.data.workers,
+                skipped=self.skipped_of(source),
             ),
         )

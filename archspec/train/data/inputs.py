@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
-from archspec.train.data.batches import Batch, load_batches
+from archspec.train.data.batches import Batch, Skipped, load_batches
 from archspec.train.data.datasets import open_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
@@ -193,6 +193,7 @@ def load_epoch(
     rank: int = 0,
     world: int = 1,
     first_batch: int = 0,
+    skipped: Skipped | None = None,
 ) -> Iterator[Batch]:
     """Return a device's batches of an epoch of training, from `first_batch` on.
 
@@ -211,6 +212,7 @@ def load_epoch(
         seed=epoch_seed(recipe.seed, epoch),
         workers=recipe.data.workers,
         first_batch=first_batch,
+        skipped=skipped,
     )
 
 
