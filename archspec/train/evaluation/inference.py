@@ -17,7 +17,7 @@ from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import Override, Setting, is_overridden, load_spec
 from archspec.spec.model import Spec
-from archspec.train.data.batches import load_batches
+from archspec.train.data.batches import Skipped, load_batches
 from archspec.train.data.datasets import identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (
     can_stand_in,
@@ -250,7 +250,9 @@ def evaluate(
         how = {"data_dir": data, **how}  # by which a recipe is chosen for a spec
     trained = _opened(target, how)
     source = data if isinstance(data, Source) else trained.held_out(data)
-    batches = _iterate_batches(trained, source, min(batch_size, len(source)))
+    # As in training: what cannot be read counts for nothing where the recipe says so.
+    skipped: Skipped | None = {} if trained.recipe.data.on_error == "skip" else None
+    batches = _iterate_batches(trained, source, min(batch_size, len(source)), skipped)
     return measure_accuracy(trained.network(), batches)
 
 
@@ -300,7 +302,7 @@ def _opened(target: Trained | Run | Path | str, how: Mapping[str, Any]) -> Train
 
 
 def _iterate_batches(
-    trained: Trained, source: Source, batch_size: int
+    trained: Trained, source: Source, batch_size: int, skipped: Skipped | None = None
 ) -> Iterator[tuple[Any, Any]]:
     return load_batches(
         source,
@@ -310,4 +312,5 @@ def _iterate_batches(
         batch_size=batch_size,
         seed=0,
         workers=trained.recipe.data.workers,
+        skipped=skipped,
     )
