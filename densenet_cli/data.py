@@ -40,7 +40,7 @@ def check(
     data_dir: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="An image folder, CIFAR-10/100 (binary) or MNIST (idx)."
+            metavar="DIR", help="As of `train`: an image folder, a table, CIFAR or MNIST."
         ),
     ],
     recipe: Annotated[

@@ -24,7 +24,13 @@ from archspec.spec.load import (
 )
 from archspec.spec.model import Spec
 from archspec.train.data.datasets import open_data
-from archspec.train.data.inputs import check_batch, check_stand_in, make_preprocess, split_by_recipe
+from archspec.train.data.inputs import (
+    check_batch,
+    check_loss,
+    check_stand_in,
+    make_preprocess,
+    split_by_recipe,
+)
 from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
@@ -175,7 +181,8 @@ def _choose_classes(spec: Spec, splits: Splits) -> Override:
 
 def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
     """Raise TrainingError for a network of fewer classes than the data's (T005), and for a batch
-    larger than a device's share of the images (T007).
+    larger than a device's share of the images (T007); DataError for several labels an image and a
+    loss that knows of one (D013).
     """
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
@@ -185,6 +192,7 @@ def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
             spec.place(("head", "num_classes")),
         )
     recipe.check_classes(spec.head.num_classes)
+    check_loss(recipe, splits)
     check_batch(recipe, splits, devices)
 
 

@@ -1,9 +1,10 @@
-"""What labelled images there are: embedded digits, image folders, CIFAR-10/100 and MNIST files.
+"""What labelled images there are: embedded digits, image folders, tables of files, CIFAR-10/100 and
+MNIST files.
 
 Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read,
 D002 unknown layout, D003 a class folder without images, D004 classes differ, D005 an image is not
 whole, D006 a record file is not whole, D007 a label out of range, D008 too few images, D011 the
-same images in two parts.
+same images in two parts, D012 a table that is wrong.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from archspec.train.data.image_files import (
     read_folder,
     reason_of,
 )
+from archspec.train.data.labelled_files import find_tables, is_table, read_labelled_files
 from archspec.train.data.overlap import compare_parts
 from archspec.train.data.record_files import (
     CIFAR10,
@@ -52,7 +54,7 @@ def open_data(
     unless there are very many, and parts are compared; without, another process has done that.
     Images that are not whole are refused, or left out (`skip`, which looks for them in every
     process), or kept to be settled later (`DataSet.settle_broken`).
-    Raises DataError (D001..D008, D011).
+    Raises DataError (D001..D008, D011, D012).
     """
     looks = check or on_error == "skip"
     kind, parts = _open_parts(data_dir, tuple(PART_FOLDERS), check=looks, on_error=on_error)
@@ -96,7 +98,7 @@ def open_held_out(data_dir: Path | None, *, on_error: OnError = "stop") -> Sourc
     """Return the images to validate with: the test part, else the validation part, else all of a
     folder of class folders.
 
-    Raises DataError (D001..D007).
+    Raises DataError (D001..D007, D012).
     """
     kind, parts = _open_parts(data_dir, ("test", "val"), on_error=on_error)
     for part in ("test", "val", "all"):
@@ -161,6 +163,7 @@ MNIST_LAYOUT = (
     "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, each perhaps with .gz"
 )
 FOLDER_LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg"
+TABLE_LAYOUT = "FILE.csv or FILE.jsonl of files and labels, or train.csv and val.csv in a folder"
 # A folder comes last: class folders may lie beside the files of another kind.
 KINDS = (
     _Kind(
@@ -176,6 +179,7 @@ KINDS = (
         partial(_read_records, read=partial(read_cifar, layout=CIFAR100)),
     ),
     _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_read_records, read=read_mnist)),
+    _Kind("table", TABLE_LAYOUT, find_tables, read_labelled_files),
     _Kind("folder", FOLDER_LAYOUT, find_folder, _read_folder),
 )
 
@@ -230,10 +234,11 @@ def identify_data(root: Path) -> str:
 def _find_layout(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))
+    if is_table(root) and root.is_file():
+        return next((kind, kind.find(root)) for kind in KINDS if kind.name == "table")
     if not root.is_dir():
-        raise DataError.one(
-            "D001", "is a file, not a folder", str(root), "an archive has to be unpacked"
-        )
+        hint = "an archive has to be unpacked; a table of files and labels is .csv or .jsonl"
+        raise DataError.one("D001", "is a file, not a folder", str(root), hint)
     os.scandir(root).close()  # one that may not be read is a fault, of whatever kind it is
     for kind in KINDS:
         parts = kind.find(root)

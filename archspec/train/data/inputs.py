@@ -148,6 +148,16 @@ def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
     return replace(splits, train=splits.train.subset(np.sort(chosen)))
 
 
+def check_loss(recipe: Recipe, splits: Splits) -> None:
+    """Raise DataError (D013) where images have several labels and the loss knows of one."""
+    kind = recipe.loss.kind
+    if splits.train.is_multi_label and kind != "bce":
+        message = f"loss.kind (={kind}) must be bce: images of {splits.train.name}"
+        message += " have several labels, or none"
+        place = recipe.place(("loss", "kind"))
+        raise DataError.one("D013", message, place, "--set recipe.loss.kind=bce")
+
+
 def check_batch(recipe: Recipe, splits: Splits, devices: int = 1) -> None:
     """Raise TrainingError (T007) for a batch larger than a device's share of the images."""
     share = len(splits.train) // devices

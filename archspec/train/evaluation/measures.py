@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.evaluation.accuracy import Accuracy, ClassMeasure
+from archspec.train.evaluation.label_accuracy import LabelAccuracy, LabelMeasure
 
 Batches = Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[Any]]]
 ONE_CLASS = 1
@@ -56,9 +57,9 @@ class Measure(Protocol):
 
 
 Measures = Mapping[int, type[Measure]]
-MEASURES: Measures = {ONE_CLASS: ClassMeasure}
-"""By the rank of targets: labels (N,)."""
-FIGURES = (Accuracy,)
+MEASURES: Measures = {ONE_CLASS: ClassMeasure, 2: LabelMeasure}
+"""By the rank of targets: labels (N,), several labels (N, classes)."""
+FIGURES = (Accuracy, LabelAccuracy)
 """Every kind of figures."""
 
 
