@@ -28,6 +28,7 @@ from archspec.train.data.inputs import (
     check_batch,
     check_loss,
     check_stand_in,
+    find_names_file,
     make_preprocess,
     split_by_recipe,
 )
@@ -159,7 +160,15 @@ def _load_scaled_recipe(
     """
     scaling = scale_recipe(load_recipe(name, overrides), devices)
     notes = (scaling.note,) if scaling.note else ()
-    return load_recipe(name, [*overrides, *scaling.overrides]), notes
+    recipe = load_recipe(name, [*overrides, *scaling.overrides])
+    names = find_names_file(recipe)
+    if names is None:
+        return recipe, notes
+    # A run has its recipe elsewhere, and may be taken up from anywhere.
+    place = recipe.written()[("data", "class_names")]
+    fixed = Override(("data.class_names", str(names.resolve())), place)
+    others = [setting for setting in overrides if "class_names" not in str(setting)]
+    return load_recipe(name, [*others, *scaling.overrides, fixed]), notes
 
 
 def _collect_faults(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:

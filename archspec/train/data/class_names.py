@@ -61,7 +61,7 @@ def read_class_list(path: Path) -> ClassList:
         rows = _READERS.get(path.suffix.lower(), _read_text)(text)
     except (ValueError, RecursionError, csv.Error) as error:
         words = "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise DataError.one("D012", words, str(path), "see docs/guide.md, Class names") from None
+        raise DataError.one("D012", words, str(path), "a name a line, or sign,name") from None
     wrong = [name for _, name in rows if not name or len(name) > MAX_NAME]
     if not rows or wrong:
         what = "a name is empty or too long" if rows else "names no classes"

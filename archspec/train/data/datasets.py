@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from archspec.errors import DataError, Diagnostic
+from archspec.train.data.class_names import find_class_list, name_classes
 from archspec.train.data.image_files import (
     PART_FOLDERS,
     Listing,
@@ -74,8 +75,24 @@ def open_data(
         val, test = _compare_parts(train, val, test)
     if val is None and _is_one_of_each(train):
         raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
-    data = DataSet(train, val, test, kind)
+    data = _name_classes(DataSet(train, val, test, kind), data_dir)
     return data if on_error == "keep" else data.settle_broken(on_error)
+
+
+def _name_classes(data: DataSet, data_dir: Path | None) -> DataSet:
+    """Give classes of folders the names that a list beside them says.
+
+    One that fits not is no fault: it may have been meant for something else.
+    """
+    train = data.train
+    if data_dir is None or data.kind != "folder":
+        return data
+    try:
+        found = find_class_list(data_dir)
+        return data if found is None else name_classes(data, found)
+    except DataError as error:
+        note = f"class names are left aside: {error.diagnostics[0]}"
+        return replace(data, train=replace(train, notes=(*train.notes, note)))
 
 
 def _compare_parts(train: Source, *others: Source | None) -> list[Source | None]:
@@ -103,7 +120,8 @@ def open_held_out(data_dir: Path | None, *, on_error: OnError = "stop") -> Sourc
     kind, parts = _open_parts(data_dir, ("test", "val"), on_error=on_error)
     for part in ("test", "val", "all"):
         if part in parts:
-            return parts[part].leave_out_broken()
+            source = parts[part].leave_out_broken()
+            return _name_classes(DataSet(source, None, None, kind), data_dir).train
     raise DataError.one(
         "D002", "holds no test or validation images", str(data_dir), _describe_layout(kind)
     )

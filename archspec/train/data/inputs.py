@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
 from archspec.train.data.batches import Batch, Skipped, load_batches
+from archspec.train.data.class_names import name_classes, name_source, read_class_list
 from archspec.train.data.datasets import open_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
@@ -26,6 +27,10 @@ from archspec.train.recipe.model import Recipe
 from archspec.train.run.run_directory import Run
 
 COLOURS = 3
+LISTED = 10
+"""Classes up to which two lists of them are told in whole."""
+NAMED = 5
+"""Classes that are named of longer ones."""
 DIGITS_UP_TO = 32
 """Pixels of the largest image that the embedded digits, of 8 x 8, are enlarged to."""
 
@@ -134,8 +139,12 @@ def open_splits(run: Run, *, check: bool = True) -> Splits:
 def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
     """Return a data set, split as the recipe says, and of its training images as many as that says.
 
-    Raises DataError (D008).
+    Its classes have the names that the recipe's `data.class_names` says.
+    Raises DataError (D008; D001, D012 of the names).
     """
+    names = find_names_file(recipe)
+    if names is not None:
+        data = name_classes(data, read_class_list(names))
     splits = data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
     count, images = recipe.data.samples, len(splits.train)
     if count is None:
@@ -146,6 +155,25 @@ def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
         raise DataError.one("D008", message, recipe.place(("data", "samples")))
     chosen = np.random.default_rng(recipe.seed).permutation(images)[:count]
     return replace(splits, train=splits.train.subset(np.sort(chosen)))
+
+
+def find_names_file(recipe: Recipe) -> Path | None:
+    """Return the file of class names of a recipe: one that was written there counts from the
+    recipe's folder.
+    """
+    name = recipe.data.class_names
+    if name is None:
+        return None
+    place = recipe.written()[("data", "class_names")]
+    if place.origin != "file":
+        return Path(name)
+    return Path(place.source).parent / name
+
+
+def name_by_recipe(recipe: Recipe, source: Source) -> Source:
+    """Return images whose classes have the names that the recipe says; see `split_by_recipe`."""
+    names = find_names_file(recipe)
+    return source if names is None else name_source(source, read_class_list(names))
 
 
 def check_loss(recipe: Recipe, splits: Splits) -> None:
@@ -250,8 +278,35 @@ def check_classes(source: Source, classes: tuple[str, ...]) -> None:
     """Raise DataError (D009) where the images' classes are not those
     that the network was made for.
     """
-    if source.classes != classes:
-        theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])
-        raise DataError.one(
-            "D009", f"has the classes {theirs}; the checkpoint's are {ours}", source.name
-        )
+    if source.classes == classes:
+        return
+    theirs, ours = ", ".join(source.classes[:LISTED]), ", ".join(classes[:LISTED])
+    message = f"has the classes {theirs}; the checkpoint's are {ours}"
+    if max(len(source.classes), len(classes)) > LISTED:
+        message = _describe_differences(source.classes, classes)
+    raise DataError.one("D009", message, source.name)
+
+
+def _describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """Long lists are told by what differs."""
+    if len(theirs) != len(ours):
+        message = f"has {len(theirs):,} classes, the checkpoint {len(ours):,}"
+        for names, what in (
+            ([name for name in theirs if name not in {*ours}], "not of the checkpoint"),
+            ([name for name in ours if name not in {*theirs}], "of the checkpoint alone"),
+        ):
+            if names:
+                message += f"; {what}: {_name_some(names)}"
+        return message
+    pairs = [
+        f"{number} is {their!r}, not {our!r}"
+        for number, (their, our) in enumerate(zip(theirs, ours, strict=True))
+        if their != our
+    ]
+    verb = "differs" if len(pairs) == 1 else "differ"
+    return f"{len(theirs):,} classes, {len(pairs):,} {verb}: {_name_some(pairs)}"
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"

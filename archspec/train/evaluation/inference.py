@@ -25,6 +25,7 @@ from archspec.train.data.inputs import (
     check_stand_in,
     find_data_change,
     make_preprocess,
+    name_by_recipe,
     open_splits,
     read_data_digest,
     split_by_recipe,
@@ -102,7 +103,8 @@ def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
             moved = split_by_recipe(run.recipe, data)
             splits = None if find_data_change(run, moved) else moved
     if splits is None:
-        return open_held_out(data_dir, on_error=run.recipe.data.on_error)
+        found = open_held_out(data_dir, on_error=run.recipe.data.on_error)
+        return name_by_recipe(run.recipe, found)
     return splits.test or splits.val
 
 

@@ -91,6 +91,9 @@ class DataRecipe(SpecModel):
     white_level: Annotated[int, Field(strict=True, ge=1, le=65_535)] = 65_535
     """The value of grey images of 16 bits that becomes 255, as 0 stays 0: 4095 where 12 bits are
     used. `densenet data check` says the largest."""
+    class_names: Annotated[str, Field(strict=True, min_length=1, max_length=4_096)] | None = None
+    """A .csv, .json or .txt of what classes are called whose folders or labels have only signs of
+    them; it counts from the recipe's folder."""
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
     """Processes that read and change images."""
 
