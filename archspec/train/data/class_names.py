@@ -25,6 +25,8 @@ from archspec.train.data.source import DataSet, Source
 FILES = ("classes.csv", "classes.json", "classes.txt")
 MAX_BYTES = 16 << 20
 MAX_NAME = 200
+NAMED = 5
+"""Classes that are named of those that differ."""
 
 
 @dataclass(frozen=True)
@@ -187,3 +189,33 @@ def _split_signs(classes: Sequence[str], names: Sequence[str]) -> dict[str, int]
 
 def _strip_sign(sign: str, name: str) -> str:
     return name.removeprefix(f"{sign} ").strip() or name
+
+
+# ---- two lists of classes
+
+
+def describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """Return in words how the classes of data differ from a checkpoint's: long lists by what
+    differs alone.
+    """
+    if len(theirs) != len(ours):
+        message = f"has {len(theirs):,} classes, the checkpoint {len(ours):,}"
+        for names, what in (
+            ([name for name in theirs if name not in {*ours}], "not of the checkpoint"),
+            ([name for name in ours if name not in {*theirs}], "of the checkpoint alone"),
+        ):
+            if names:
+                message += f"; {what}: {_name_some(names)}"
+        return message
+    pairs = [
+        f"{number} is {their!r}, not {our!r}"
+        for number, (their, our) in enumerate(zip(theirs, ours, strict=True))
+        if their != our
+    ]
+    verb = "differs" if len(pairs) == 1 else "differ"
+    return f"{len(theirs):,} classes, {len(pairs):,} {verb}: {_name_some(pairs)}"
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"

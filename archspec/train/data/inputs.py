@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,12 @@ import numpy.typing as npt
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
 from archspec.train.data.batches import Batch, Skipped, load_batches
-from archspec.train.data.class_names import name_classes, name_source, read_class_list
+from archspec.train.data.class_names import (
+    describe_differences,
+    name_classes,
+    name_source,
+    read_class_list,
+)
 from archspec.train.data.datasets import open_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
@@ -29,8 +34,6 @@ from archspec.train.run.run_directory import Run
 COLOURS = 3
 LISTED = 10
 """Classes up to which two lists of them are told in whole."""
-NAMED = 5
-"""Classes that are named of longer ones."""
 DIGITS_UP_TO = 32
 """Pixels of the largest image that the embedded digits, of 8 x 8, are enlarged to."""
 
@@ -283,30 +286,5 @@ def check_classes(source: Source, classes: tuple[str, ...]) -> None:
     theirs, ours = ", ".join(source.classes[:LISTED]), ", ".join(classes[:LISTED])
     message = f"has the classes {theirs}; the checkpoint's are {ours}"
     if max(len(source.classes), len(classes)) > LISTED:
-        message = _describe_differences(source.classes, classes)
+        message = describe_differences(source.classes, classes)
     raise DataError.one("D009", message, source.name)
-
-
-def _describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
-    """Long lists are told by what differs."""
-    if len(theirs) != len(ours):
-        message = f"has {len(theirs):,} classes, the checkpoint {len(ours):,}"
-        for names, what in (
-            ([name for name in theirs if name not in {*ours}], "not of the checkpoint"),
-            ([name for name in ours if name not in {*theirs}], "of the checkpoint alone"),
-        ):
-            if names:
-                message += f"; {what}: {_name_some(names)}"
-        return message
-    pairs = [
-        f"{number} is {their!r}, not {our!r}"
-        for number, (their, our) in enumerate(zip(theirs, ours, strict=True))
-        if their != our
-    ]
-    verb = "differs" if len(pairs) == 1 else "differ"
-    return f"{len(theirs):,} classes, {len(pairs):,} {verb}: {_name_some(pairs)}"
-
-
-def _name_some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
