@@ -86,7 +86,11 @@ Mean = Annotated[
 Std = Annotated[str | None, typer.Option(help="Likewise.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="An image folder, CIFAR-10/100 (binary) or MNIST (idx)."),
+    typer.Option(
+        "--data-dir",
+        help="An image folder, a .csv or .jsonl of files and labels, CIFAR-10/100 (binary) or "
+        "MNIST (idx).",
+    ),
 ]
 
 

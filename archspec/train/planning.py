@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +18,14 @@ from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, list_overrides
 from archspec.train.data.datasets import open_data
-from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
+from archspec.train.data.inputs import (
+    check_batch,
+    check_loss,
+    check_stand_in,
+    find_names_file,
+    make_preprocess,
+    split_by_recipe,
+)
 from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
@@ -104,6 +112,9 @@ def plan_run(
     found = _collect_faults(
         faults, lambda: _load_scaled_recipe(choice.name, recipe_overrides, devices)
     )
+    if data is not None:
+        on_error = found[0].data.on_error if found else "stop"
+        data = _collect_faults(faults, partial(data.settle_broken, on_error))
     if faults or spec is None or data is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     recipe, notes = found
@@ -135,7 +146,7 @@ def plan_run(
 def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:
     if data_dir is None and spec is not None:
         check_stand_in(spec)
-    return open_data(data_dir)
+    return open_data(data_dir, on_error="keep")
 
 
 def _load_scaled_recipe(
@@ -147,7 +158,15 @@ def _load_scaled_recipe(
     recipe = load_recipe(name, overrides)
     scaling = scale_recipe(recipe, devices)
     notes = tuple(filter(None, (doubt_rate(recipe), scaling.note)))
-    return load_recipe(name, [*overrides, *scaling.overrides]), notes
+    recipe = load_recipe(name, [*overrides, *scaling.overrides])
+    names = find_names_file(recipe)
+    if names is None:
+        return recipe, notes
+    # A run has its recipe elsewhere, and may be taken up from anywhere.
+    place = recipe.written()[("data", "class_names")]
+    fixed = Override(("data.class_names", str(names.resolve())), place)
+    others = [setting for setting in overrides if "class_names" not in str(setting)]
+    return load_recipe(name, [*others, *scaling.overrides, fixed]), notes
 
 
 def _collect_faults(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:
@@ -169,7 +188,8 @@ def _choose_classes(spec: Spec, splits: Splits) -> Override:
 
 def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
     """Raise TrainingError for a network of fewer classes than the data's (T005), and for a batch
-    larger than a device's share of the images (T007).
+    larger than a device's share of the images (T007); DataError for several labels an image and a
+    loss that knows of one (D013).
     """
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
@@ -179,23 +199,8 @@ def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
             spec.place(("head", "num_classes")),
         )
     recipe.check_classes(spec.head.num_classes)
-    share = len(splits.train) // devices
-    if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
-        images = f"{recipe.accumulate} batches of {recipe.batch_size} images"
-        raise TrainingError.one(
-            "T007",
-            f"accumulate (={recipe.accumulate}) must leave an update: {images} are more than "
-            f"the {share} of a device in {splits.train.name}",
-            recipe.place(("accumulate",)),
-        )
-    if recipe.batch_size > share:
-        raise TrainingError.one(
-            "T007",
-            f"batch_size (={recipe.batch_size}) must be at most "
-            f"the {share} training image{'s' * (share != 1)} of a device in {splits.train.name}",
-            recipe.place(("batch_size",)),
-            f"--batch-size {max(1, share)} or less",
-        )
+    check_loss(recipe, splits)
+    check_batch(recipe, splits, devices)
 
 
 def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:

@@ -31,6 +31,7 @@ COMMANDS = (
     "export",
     "certify",
     "convert",
+    "data",
     "recipe",
     "weights",
 )
@@ -364,7 +365,9 @@ def test_validate_says_which_files_of_a_folder_were_no_images(digits_run, tmp_pa
         Image.fromarray(pixels).save(tmp_path / f"data/{number % 10}/{number}.png")
         Image.fromarray(pixels).save(tmp_path / f"data/{number % 10}/{number}.gif")
     text = passed(densenet("validate", digits_run, "--data-dir", "data", cwd=tmp_path))
-    assert text.startswith("data: skipped .gif (20); images are .jpg, .jpeg, .png, .bmp, .webp\n")
+    assert text.startswith(
+        "data: skipped .gif (20); images are .jpg, .jpeg, .png, .bmp, .webp, .tif, .tiff\n"
+    )
     assert "over 20 images" in text
 
 

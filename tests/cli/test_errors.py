@@ -122,7 +122,7 @@ def test_an_image_damaged_while_a_run_trains_is_named_and_the_run_goes_on_once_i
     text, errors = process.communicate(timeout=PATIENCE_SECONDS)
     refused(
         subprocess.CompletedProcess((), process.returncode, text, errors),
-        f"{damaged} D005 is not a whole JPEG, PNG, BMP or WebP image",
+        f"{damaged} D005 is not a whole JPEG, PNG, BMP, WebP or TIFF image",
         "densenet train --resume",
     )
     damaged.write_bytes(whole)

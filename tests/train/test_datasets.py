@@ -28,9 +28,12 @@ CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 NOBODY = 65534
 
 
-def photo(path: Path, seed: int = 0, size: tuple[int, int] = (24, 16), **options: object) -> Path:
+def photo(
+    path: Path, seed: int | bytes = 0, size: tuple[int, int] = (24, 16), **options: object
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    drawn = np.random.default_rng(list(seed) if isinstance(seed, bytes) else seed)
+    pixels = drawn.integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(pixels).save(path, **options)
     return path
 
@@ -38,7 +41,8 @@ def photo(path: Path, seed: int = 0, size: tuple[int, int] = (24, 16), **options
 def folder(root: Path, counts: dict[str, int], suffix: str = ".jpg") -> Path:
     for name, count in counts.items():
         for number in range(count):
-            photo(root / name / f"{number}{suffix}", number)
+            # No image of one part is one of another.
+            photo(root / name / f"{number}{suffix}", f"{root.name}/{name}/{number}".encode())
     return root
 
 
@@ -247,7 +251,7 @@ def test_what_is_skipped_is_said_once_for_each_part(tmp_path):
     (note,) = splits.notes
     start, rest = note.partition(" skipped ")[::2]
     assert start == f"{tmp_path / 'train'}:"
-    assert rest.endswith("; images are .jpg, .jpeg, .png, .bmp, .webp")
+    assert rest.endswith("; images are .jpg, .jpeg, .png, .bmp, .webp, .tif, .tiff")
     assert sorted(rest.partition(";")[0].split(", ")) == sorted(kinds.split(", "))
     assert rest.startswith(".gif (3)")
     assert (len(splits.train) + len(splits.val), open_held_out(tmp_path).notes) == (10, ())
@@ -355,8 +359,8 @@ def test_every_fault_of_a_folder_is_reported_at_once(tmp_path):
     expected = {
         f"{cut} D005 cannot be read: image file is truncated",
         f"{header} D005 ",
-        f"{text} D005 is not a whole JPEG, PNG, BMP or WebP image",
-        f"{nothing} D005 is not a whole JPEG, PNG, BMP or WebP image",
+        f"{text} D005 is not a whole JPEG, PNG, BMP, WebP or TIFF image",
+        f"{nothing} D005 is not a whole JPEG, PNG, BMP, WebP or TIFF image",
         f"{png} D005 cannot be read: ",
         f"{tmp_path / 'train' / 'hollow'} D003 is an empty class folder",
         f"{tmp_path / 'val' / 'hollow'} D003 holds no image",
@@ -460,8 +464,8 @@ def test_images_that_another_process_looked_at_are_not_opened_and_folders_are_ju
 
 def test_parts_that_another_process_compared_are_not_opened_to_compare_them_again(tmp_path):
     """Copies of training images in the validation part are a fault for who looks."""
-    for part in ("train", "val"):
-        folder(tmp_path / part, {"a": 3, "b": 3})
+    folder(tmp_path / "train", {"a": 3, "b": 3})
+    shutil.copytree(tmp_path / "train", tmp_path / "val")
     assert [fault.split(" ")[1] for fault in faults(tmp_path)] == ["D011", "D011"]
     assert len(open_data(tmp_path, check=False).split().val) == 6
 
@@ -516,9 +520,7 @@ def test_real_photographs_open_whole():
 
 
 def test_decoding_equals_pillows_and_numpys(tmp_path):
-    """RGB and grey are Pillow's; 16 bits keep their upper 8;
-    alpha is left out without a warning.
-    """
+    """RGB and grey are Pillow's; 16 bits are scaled; alpha is left out without a warning."""
     path = photo(tmp_path / "x.png")
     pixels = np.asarray(Image.open(path))
     assert np.array_equal(read_image(path, 3), pixels)
@@ -526,8 +528,9 @@ def test_decoding_equals_pillows_and_numpys(tmp_path):
     assert np.abs(np.asarray(read_image(path, 1)) - pixels @ weights).max() <= 1
     deep = np.arange(0, 65536, 97, dtype=np.uint16)[:400].reshape(20, 20)
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert np.array_equal(read_image(tmp_path / "deep.png", 1), deep // 256)
-    assert np.array_equal(np.asarray(read_image(tmp_path / "deep.png", 3))[..., 2], deep // 256)
+    scaled = np.rint(deep / 257)
+    assert np.array_equal(read_image(tmp_path / "deep.png", 1), scaled)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "deep.png", 3))[..., 2], scaled)
     palette = Image.open(path).convert("P")
     palette.save(tmp_path / "palette.png", transparency=bytes(range(100)))
     with warnings.catch_warnings():
@@ -753,7 +756,8 @@ def test_paths_that_are_no_folder_say_so(tmp_path):
     archive = tmp_path / "cifar.tar.gz"
     archive.write_bytes(b"x")
     assert faults(archive) == [
-        f"{archive} D001 is a file, not a folder (an archive has to be unpacked)"
+        f"{archive} D001 is a file, not a folder (an archive has to be unpacked; a table of files "
+        "and labels is .csv or .jsonl)"
     ]
 
 

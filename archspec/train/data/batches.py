@@ -26,6 +26,7 @@ from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import (
     AUGMENTING,
     ERASING,
+    SUBSTITUTING,
     draw_for_batch,
     draw_for_image,
     find_image,
@@ -34,7 +35,11 @@ from archspec.train.data.source import Source, raise_faults
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
 Pixels = npt.NDArray[np.uint8]
+Skipped = dict[int, Diagnostic]
+"""What was wrong with the images that were left out, by their numbers."""
 NO_LABEL = -1  # of the zero images that fill the last batch of an evaluation
+MAX_SUBSTITUTES = 10
+"""Images that are tried in the place of one that cannot be read."""
 
 
 def load_batches(
@@ -47,15 +52,19 @@ def load_batches(
     seed: int,
     workers: int = 1,
     first_batch: int = 0,
+    skipped: Skipped | None = None,
 ) -> Iterator[Batch]:
     """Return an epoch: pairs of images (N, C, H, W) float32 and labels (N,) int32,
     in the order of `indices`, which are samples (sampling.py).
 
-    Where training mixes batches, targets (N, classes) float32 stand for the labels. Training drops
-    the remainder. Evaluation fills the last batch with zero images of label -1, so that every batch
-    has one shape. The same seed gives the same batches, bit for bit, whatever `workers` is and
-    whatever ran before; give each epoch its own (`epoch_seed`). An epoch that begins at
-    `first_batch` has the batches that the whole one has from there.
+    Where images have several labels, or training mixes batches, targets (N, classes) float32 stand
+    for the labels. Training drops the remainder. Evaluation fills the last batch with zero images
+    of label -1, so that every batch has one shape. The same seed gives the same batches, bit for
+    bit, whatever `workers` is and whatever ran before; give each epoch its own (`epoch_seed`). An
+    epoch that begins at `first_batch` has the batches that the whole one has from there.
+
+    Images that cannot be read are faults, or with `skipped` are put there: training has others in
+    their places, which the seed draws, evaluation counts them not.
 
     Raises DataError: D008 at once where there are fewer images than one training batch; D001 or
     D005, naming the files that cannot be read, while iterating.
@@ -70,9 +79,11 @@ def load_batches(
     left = indices[first_batch * batch_size :]
     if not len(left):
         return iter(())
-    rows = _Rows(source, left, preprocess, training, seed)
+    rows = _Rows(source, left, preprocess, training, seed, skipped)
     # MindSpore refuses more workers than the machine has cores.
     batches = _run_pipeline(rows, batch_size, max(1, min(workers, os.cpu_count() or 1)))
+    if skipped is not None:
+        batches = _correct_labels(batches, rows)
     return _change_batches(batches, rows, first_batch) if training else batches
 
 
@@ -91,6 +102,7 @@ class _Rows:
         preprocess: Preprocess,
         training: bool,
         seed: int,
+        skipped: Skipped | None,
     ) -> None:
         self.source = source
         self.samples = samples
@@ -98,25 +110,29 @@ class _Rows:
         self.seed = seed
         self.training = training
         self.faults: list[Diagnostic] = []
+        self.skipped = skipped
+        self.substitutes: dict[int, int] = {}
+        """The image that stands in a sample's place, -1 for none."""
+        self.labels = _widen(source.labels, preprocess.classes)
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, position: int) -> tuple[Any, np.int32]:
+    def __getitem__(self, position: int) -> tuple[Any, Any]:
         sample = self.samples[position]
         # One thread runs this. Decoding is worth several, which .map has; they slow small arrays
         # down.
         first = np.int64(sample) if self.source.files else self.pixels(sample)
         image, _ = find_image(int(sample), len(self.source))
-        return first, np.int32(self.source.labels[image])
+        return first, self.labels[image]
 
     def pixels(self, sample: Any) -> Pixels:
         """Return one image, (H, W, C) uint8, ready but for normalisation."""
         number, copy = find_image(int(sample), len(self.source))
-        try:
-            image = self.source.image(number, self.preprocess.channels)
-        except DataError as error:
-            self.faults.extend(error.diagnostics)
+        image = self._read(number)
+        if image is None:
+            image = self._read_substitute(int(sample))
+        if image is None:
             return np.zeros((*self.preprocess.image_size, self.preprocess.channels), np.uint8)
         if self.training:
             rng = draw_for_image(self.seed, number, copy, AUGMENTING)
@@ -125,6 +141,53 @@ class _Rows:
             image = fit_image(image, self.preprocess)
         pixels = np.asarray(image)
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+    def _read(self, number: int) -> Any:
+        """One image, or None of one that cannot be read."""
+        try:
+            return self.source.image(number, self.preprocess.channels, self.preprocess.white_level)
+        except DataError as error:
+            if self.skipped is None:
+                self.faults.extend(error.diagnostics)
+            else:
+                self.skipped[number] = error.diagnostics[0]
+            return None
+
+    def _read_substitute(self, sample: int) -> Any:
+        """Another image for one that was skipped, None where there is to be none."""
+        if self.skipped is None:
+            return None
+        if not self.training:
+            self.substitutes[sample] = NO_LABEL
+            return None
+        number, copy = find_image(sample, len(self.source))
+        rng = draw_for_image(self.seed, number, copy, SUBSTITUTING)
+        for other in rng.integers(len(self.source), size=MAX_SUBSTITUTES).tolist():
+            image = self._read(other)
+            if image is not None:
+                self.substitutes[sample] = other
+                return image
+        self.faults.append(self.skipped[number])  # hardly any image can be read
+        return None
+
+
+def _widen(labels: npt.NDArray[Any], classes: int) -> npt.NDArray[Any]:
+    """Several labels an image (N, classes) as wide as the logits: networks may have more."""
+    if labels.ndim == 1:
+        return labels
+    missing = max(0, classes - labels.shape[1])
+    return np.pad(labels, [(0, 0), (0, missing)])
+
+
+def _correct_labels(batches: Iterator[Batch], rows: _Rows) -> Iterator[Batch]:
+    """Give images that stand in the places of others their own labels."""
+    for number, (images, labels) in enumerate(batches):
+        samples = rows.samples[number * len(labels) :][: len(labels)]
+        for position, sample in enumerate(samples.tolist()):
+            other = rows.substitutes.get(sample)
+            if other is not None:
+                labels[position] = NO_LABEL if other == NO_LABEL else rows.labels[other]
+        yield images, labels
 
 
 def _run_pipeline(rows: _Rows, batch_size: int, workers: int) -> Iterator[Batch]:

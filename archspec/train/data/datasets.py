@@ -1,24 +1,26 @@
-"""What labelled images there are: embedded digits, image folders, CIFAR-10/100 and MNIST files.
+"""What labelled images there are: embedded digits, image folders, tables of files, CIFAR-10/100 and
+MNIST files.
 
 Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read,
 D002 unknown layout, D003 a class folder without images, D004 classes differ, D005 an image is not
 whole, D006 a record file is not whole, D007 a label out of range, D008 too few images, D011 the
-same images in two parts.
+same images in two parts, D012 a table that is wrong.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from archspec.errors import DataError, Diagnostic
+from archspec.train.data.class_names import find_class_list, name_classes
 from archspec.train.data.image_files import (
     PART_FOLDERS,
     Listing,
@@ -28,7 +30,8 @@ from archspec.train.data.image_files import (
     read_folder,
     reason_of,
 )
-from archspec.train.data.overlap import find_shared
+from archspec.train.data.labelled_files import find_tables, is_table, read_labelled_files
+from archspec.train.data.overlap import compare_parts
 from archspec.train.data.record_files import (
     CIFAR10,
     CIFAR100,
@@ -39,46 +42,86 @@ from archspec.train.data.record_files import (
     read_digits,
     read_mnist,
 )
-from archspec.train.data.source import DataSet, Source, raise_faults, split_by_class
+from archspec.train.data.source import DataSet, OnError, Source, raise_faults
+from archspec.train.data.splitting import split_by_class
 
 
-def open_data(data_dir: Path | None, *, check: bool = True) -> DataSet:
+def open_data(
+    data_dir: Path | None, *, check: bool = True, on_error: OnError | Literal["keep"] = "stop"
+) -> DataSet:
     """Return the data set in a folder, or the embedded digits where there is no folder.
 
     Each folder is listed once. With `check` each image is opened once to see whether it is whole,
     unless there are very many, and parts are compared; without, another process has done that.
-    Raises DataError (D001..D008, D011).
+    Images that are not whole are refused, or left out (`skip`, which looks for them in every
+    process), or kept to be settled later (`DataSet.settle_broken`).
+    Raises DataError (D001..D008, D011, D012).
     """
-    kind, parts = _open_parts(data_dir, tuple(PART_FOLDERS), check=check)
-    train, val = parts.get("train", parts.get("all")), parts.get("val")
+    looks = check or on_error == "skip"
+    kind, parts = _open_parts(data_dir, tuple(PART_FOLDERS), check=looks, on_error=on_error)
+    train, val, test = parts.get("train", parts.get("all")), parts.get("val"), parts.get("test")
     if train is None:
         raise DataError.one(
             "D002", "holds no training images", str(data_dir), _describe_layout(kind)
         )
-    if len(train.classes) < 2:
+    if len(train.classes) < 2 and not train.is_multi_label:
         raise DataError.one(
             "D002",
             f"holds one class only: {train.classes[0]!r}",
             str(data_dir),
             _describe_layout(kind),
         )
-    others = (val, parts.get("test")) if check else ()
-    raise_faults([fault for other in others for fault in find_shared(train, other)])
-    if val is None and len(np.unique(train.labels)) == len(train):
+    if check:
+        val, test = _compare_parts(train, val, test)
+    if val is None and _is_one_of_each(train):
         raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
-    return DataSet(train, val, parts.get("test"), kind)
+    data = _name_classes(DataSet(train, val, test, kind), data_dir)
+    return data if on_error == "keep" else data.settle_broken(on_error)
 
 
-def open_held_out(data_dir: Path | None) -> Source:
+def _name_classes(data: DataSet, data_dir: Path | None) -> DataSet:
+    """Give classes of folders the names that a list beside them says.
+
+    One that fits not is no fault: it may have been meant for something else.
+    """
+    train = data.train
+    if data_dir is None or data.kind != "folder":
+        return data
+    try:
+        found = find_class_list(data_dir)
+        return data if found is None else name_classes(data, found)
+    except DataError as error:
+        note = f"class names are left aside: {error.diagnostics[0]}"
+        return replace(data, train=replace(train, notes=(*train.notes, note)))
+
+
+def _compare_parts(train: Source, *others: Source | None) -> list[Source | None]:
+    """Return the parts to choose by and to judge with, and what is to be said of them."""
+    found = [compare_parts(train, other) for other in others]
+    raise_faults([fault for shared in found for fault in shared.faults])
+    told: list[Source | None] = []
+    for other, shared in zip(others, found, strict=True):
+        told.append(other and replace(other, notes=(*other.notes, *shared.notes)))
+    return told
+
+
+def _is_one_of_each(train: Source) -> bool:
+    if train.is_multi_label:
+        return len(train) < 2
+    return len(np.unique(train.labels)) == len(train)
+
+
+def open_held_out(data_dir: Path | None, *, on_error: OnError = "stop") -> Source:
     """Return the images to validate with: the test part, else the validation part, else all of a
     folder of class folders.
 
-    Raises DataError (D001..D007).
+    Raises DataError (D001..D007, D012).
     """
-    kind, parts = _open_parts(data_dir, ("test", "val"))
+    kind, parts = _open_parts(data_dir, ("test", "val"), on_error=on_error)
     for part in ("test", "val", "all"):
         if part in parts:
-            return parts[part]
+            source = parts[part].leave_out_broken()
+            return _name_classes(DataSet(source, None, None, kind), data_dir).train
     raise DataError.one(
         "D002", "holds no test or validation images", str(data_dir), _describe_layout(kind)
     )
@@ -112,7 +155,8 @@ def _read_folder(listing: Listing, *, check: bool) -> Source:
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), sizes)
     files = tuple(chain.from_iterable(classes.values()))
     root = listing.root
-    return Source(str(root), tuple(classes), labels, files=files, notes=found.notes(root))
+    notes, broken = found.notes(root), found.broken
+    return Source(str(root), tuple(classes), labels, files=files, notes=notes, broken=broken)
 
 
 # ---- the table of kinds
@@ -137,6 +181,7 @@ MNIST_LAYOUT = (
     "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte, each perhaps with .gz"
 )
 FOLDER_LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg"
+TABLE_LAYOUT = "FILE.csv or FILE.jsonl of files and labels, or train.csv and val.csv in a folder"
 # A folder comes last: class folders may lie beside the files of another kind.
 KINDS = (
     _Kind(
@@ -152,6 +197,7 @@ KINDS = (
         partial(_read_records, read=partial(read_cifar, layout=CIFAR100)),
     ),
     _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_read_records, read=read_mnist)),
+    _Kind("table", TABLE_LAYOUT, find_tables, read_labelled_files),
     _Kind("folder", FOLDER_LAYOUT, find_folder, _read_folder),
 )
 
@@ -161,15 +207,19 @@ def _describe_layout(name: str) -> str:
 
 
 def _open_parts(
-    data_dir: Path | None, wanted: Iterable[str], *, check: bool = True
+    data_dir: Path | None, wanted: Iterable[str], *, check: bool = True, on_error: str = "stop"
 ) -> tuple[str, Mapping[str, Source]]:
     """Return the kind of the data set and those of the wanted parts that it has;
     `all` is always wanted.
     """
-    return ("digits", _read_digits()) if data_dir is None else _read_parts(data_dir, wanted, check)
+    if data_dir is None:
+        return "digits", _read_digits()
+    return _read_parts(data_dir, wanted, check, on_error)
 
 
-def _read_parts(root: Path, wanted: Iterable[str], check: bool) -> tuple[str, Mapping[str, Source]]:
+def _read_parts(
+    root: Path, wanted: Iterable[str], check: bool, on_error: str
+) -> tuple[str, Mapping[str, Source]]:
     try:
         kind, found = _find_layout(root)
     except OSError as error:
@@ -181,6 +231,9 @@ def _read_parts(root: Path, wanted: Iterable[str], check: bool) -> tuple[str, Ma
         faults.extend(find_class_faults(tuple(parts.values())))
     read = partial(kind.read, check=check)
     sources = {part: collect_faults(faults, read, place) for part, place in parts.items()}
+    if faults or on_error == "stop":
+        read_parts = [source for source in sources.values() if source is not None]
+        faults += [fault for source in read_parts for _, fault in source.broken]
     raise_faults(faults)
     return kind.name, sources
 
@@ -199,10 +252,11 @@ def identify_data(root: Path) -> str:
 def _find_layout(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))
+    if is_table(root) and root.is_file():
+        return next((kind, kind.find(root)) for kind in KINDS if kind.name == "table")
     if not root.is_dir():
-        raise DataError.one(
-            "D001", "is a file, not a folder", str(root), "an archive has to be unpacked"
-        )
+        hint = "an archive has to be unpacked; a table of files and labels is .csv or .jsonl"
+        raise DataError.one("D001", "is a file, not a folder", str(root), hint)
     os.scandir(root).close()  # one that may not be read is a fault, of whatever kind it is
     for kind in KINDS:
         parts = kind.find(root)

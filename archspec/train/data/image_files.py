@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from archspec.errors import ArchspecError, DataError, Diagnostic
+from archspec.train.data.bit_depth import WHITE, is_deep, reduce_depth
 
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Named, since Pillow would also run Ghostscript on a file named .jpg.
-IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 # Pillow verifies a WebP file's length when it opens it; a format without a mark is decoded to be
 # sure.
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "WEBP": b""}
@@ -32,28 +31,35 @@ MAX_KINDS = 10  # of files that are skipped, named one by one
 PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
-def read_image(path: Path, channels: int) -> Image.Image:
+def read_image(path: Path, channels: int, white_level: int = WHITE) -> Image.Image:
     """Return an image file decoded in grey (channels 1) or RGB (3), without alpha,
-    upright as viewers show it.
+    upright as viewers show it; of several pages or frames the first.
 
+    `white_level` is the value of a grey image of 16 bits that becomes 255.
     Raises DataError (D001, D005) naming the file.
     """
-    return cast("Image.Image", _with_image(path, partial(_decode, channels=channels)))
+    decode = partial(_decode, channels=channels, white_level=white_level)
+    return cast("Image.Image", with_image(path, decode))
 
 
-def _decode(image: Image.Image, _: IO[bytes], channels: int) -> Image.Image:
-    from PIL import Image, ImageOps
-
+def _decode(image: Image.Image, _: IO[bytes], channels: int, white_level: int) -> Image.Image:
     image.load()
+    return convert_image(image, channels, white_level)
+
+
+def convert_image(image: Image.Image, channels: int, white_level: int = WHITE) -> Image.Image:
+    """Return an opened image that was loaded, as `read_image` does."""
+    from PIL import ImageOps
+
     with suppress(Exception):  # metadata that cannot be read spoil no pixels
         image = ImageOps.exif_transpose(image)  # cameras turn a picture by a note in its EXIF alone
     image.info.pop("transparency", None)  # Pillow warns when it drops this itself
-    if image.mode.startswith("I"):  # 16 bits: convert() would clip to 255 instead of scaling
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if is_deep(image):
+        image = reduce_depth(image, white_level)
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _with_image(path: Path, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any:
+def with_image(path: Path, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any:
     """Call `use` on the opened image; Pillow's readers raise almost anything on a broken file."""
     from PIL import Image, UnidentifiedImageError
 
@@ -66,7 +72,7 @@ def _with_image(path: Path, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any
     except DataError:
         raise
     except UnidentifiedImageError:
-        reason = "is not a whole JPEG, PNG, BMP or WebP image"
+        reason = "is not a whole JPEG, PNG, BMP, WebP or TIFF image"
     except Exception as error:
         reason = f"cannot be read: {reason_of(error)}"
         if isinstance(error, OSError) and error.errno:
@@ -90,16 +96,31 @@ def _check_end(image: Image.Image, file: IO[bytes]) -> None:
     mark = END_MARKS.get(image.format or "")
     if mark is None or mark not in tail:
         image.load()
+        if is_deep(image):  # values that no grey level can be made of
+            reduce_depth(image)
 
 
-def _check_images(files: Sequence[Path], faults: list[Diagnostic]) -> None:
+def find_broken(files: Sequence[Path]) -> tuple[tuple[int, Diagnostic], ...]:
+    """Return the files that are no whole image, by number; none of very many, of which each would
+    take too long to open.
+    """
     if len(files) > MAX_CHECKED:
-        return
+        return ()
+    broken: list[tuple[int, Diagnostic]] = []
+    with ignore_warnings():
+        for number, file in enumerate(files):
+            faults: list[Diagnostic] = []
+            collect_faults(faults, with_image, file, _check_end)
+            broken += [(number, fault) for fault in faults]
+    return tuple(broken)
+
+
+@contextmanager
+def ignore_warnings() -> Iterator[None]:
+    """Pillow warns of too many pixels and of odd metadata; what matters is an error here."""
     with warnings.catch_warnings():
-        # Of too many pixels and of odd metadata: what matters is an error here.
         warnings.simplefilter("ignore")
-        for file in files:
-            collect_faults(faults, _with_image, file, _check_end)
+        yield
 
 
 def collect_faults(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any) -> Any:
@@ -168,11 +189,12 @@ def _is_class(listing: Listing) -> bool:
 @dataclass(frozen=True)
 class ImageFolder:
     """The image files of each class, both sorted,
-    and how many entries of which kind were left aside.
+    how many entries of which kind were left aside, and the files that are not whole, by number.
     """
 
     classes: dict[str, tuple[Path, ...]]
     skipped: Counter[str]
+    broken: tuple[tuple[int, Diagnostic], ...] = ()
 
     def notes(self, root: Path) -> tuple[str, ...]:
         """Return a line about what was left aside, none where nothing was."""
@@ -188,7 +210,7 @@ def read_folder(listing: Listing, *, check: bool) -> ImageFolder:
     """Return the image files of each class folder of a part.
 
     With `check` each is opened once to see whether it is whole, unless there are very many.
-    Raises DataError (D001, D003, D005), all faults at once.
+    Raises DataError (D001, D003), all faults at once, with them those of images.
     """
     faults: list[Diagnostic] = []
     skipped = Counter({"images beside the class folders": len(listing.images)})
@@ -198,11 +220,12 @@ def read_folder(listing: Listing, *, check: bool) -> ImageFolder:
         name: tuple(collect_faults(faults, _list_class, listing.root / name, skipped) or ())
         for name in listing.folders
     }
+    broken: tuple[tuple[int, Diagnostic], ...] = ()
     if check:
-        _check_images([file for files in found.values() for file in files], faults)
+        broken = find_broken([file for files in found.values() for file in files])
     if faults:
-        raise DataError(faults)
-    return ImageFolder(found, +skipped)
+        raise DataError([*faults, *(fault for _, fault in broken)])
+    return ImageFolder(found, +skipped, broken)
 
 
 def _kind_of_entry(entry: os.DirEntry[str]) -> str:

@@ -15,7 +15,13 @@ import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
-from archspec.train.data.batches import Batch, load_batches
+from archspec.train.data.batches import Batch, Skipped, load_batches
+from archspec.train.data.class_names import (
+    describe_differences,
+    name_classes,
+    name_source,
+    read_class_list,
+)
 from archspec.train.data.datasets import open_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
@@ -26,6 +32,8 @@ from archspec.train.recipe.model import Recipe
 from archspec.train.run.run_directory import Run
 
 COLOURS = 3
+LISTED = 10
+"""Classes up to which two lists of them are told in whole."""
 DIGITS_UP_TO = 32
 """Pixels of the largest image that the embedded digits, of 8 x 8, are enlarged to."""
 
@@ -88,6 +96,8 @@ def make_preprocess(spec: Spec, recipe: Recipe) -> Preprocess:
         auto_augment=data.auto_augment,
         random_erasing=data.random_erasing,
         mixing=_make_mixing(spec, data),
+        white_level=data.white_level,
+        classes=spec.head.num_classes,
     )
 
 
@@ -124,14 +134,20 @@ def open_splits(run: Run, *, check: bool = True) -> Splits:
     if data_dir is not None and not os.path.exists(data_dir):
         cure = "put it back, or say where it lies now: --data-dir DIR"
         raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
-    return split_by_recipe(run.recipe, open_data(Path(data_dir) if data_dir else None, check=check))
+    folder = Path(data_dir) if data_dir else None
+    data = open_data(folder, check=check, on_error=run.recipe.data.on_error)
+    return split_by_recipe(run.recipe, data)
 
 
 def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
     """Return a data set, split as the recipe says, and of its training images as many as that says.
 
-    Raises DataError (D008).
+    Its classes have the names that the recipe's `data.class_names` says.
+    Raises DataError (D008; D001, D012 of the names).
     """
+    names = find_names_file(recipe)
+    if names is not None:
+        data = name_classes(data, read_class_list(names))
     splits = data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
     count, images = recipe.data.samples, len(splits.train)
     if count is None:
@@ -142,6 +158,56 @@ def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
         raise DataError.one("D008", message, recipe.place(("data", "samples")))
     chosen = np.random.default_rng(recipe.seed).permutation(images)[:count]
     return replace(splits, train=splits.train.subset(np.sort(chosen)))
+
+
+def find_names_file(recipe: Recipe) -> Path | None:
+    """Return the file of class names of a recipe: one that was written there counts from the
+    recipe's folder.
+    """
+    name = recipe.data.class_names
+    if name is None:
+        return None
+    place = recipe.written()[("data", "class_names")]
+    if place.origin != "file":
+        return Path(name)
+    return Path(place.source).parent / name
+
+
+def name_by_recipe(recipe: Recipe, source: Source) -> Source:
+    """Return images whose classes have the names that the recipe says; see `split_by_recipe`."""
+    names = find_names_file(recipe)
+    return source if names is None else name_source(source, read_class_list(names))
+
+
+def check_loss(recipe: Recipe, splits: Splits) -> None:
+    """Raise DataError (D013) where images have several labels and the loss knows of one."""
+    kind = recipe.loss.kind
+    if splits.train.is_multi_label and kind != "bce":
+        message = f"loss.kind (={kind}) must be bce: images of {splits.train.name}"
+        message += " have several labels, or none"
+        place = recipe.place(("loss", "kind"))
+        raise DataError.one("D013", message, place, "--set recipe.loss.kind=bce")
+
+
+def check_batch(recipe: Recipe, splits: Splits, devices: int = 1) -> None:
+    """Raise TrainingError (T007) for a batch larger than a device's share of the images."""
+    share = len(splits.train) // devices
+    if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
+        images = f"{recipe.accumulate} batches of {recipe.batch_size} images"
+        raise TrainingError.one(
+            "T007",
+            f"accumulate (={recipe.accumulate}) must leave an update: {images} are more than "
+            f"the {share} of a device in {splits.train.name}",
+            recipe.place(("accumulate",)),
+        )
+    if recipe.batch_size > share:
+        raise TrainingError.one(
+            "T007",
+            f"batch_size (={recipe.batch_size}) must be at most "
+            f"the {share} training image{'s' * (share != 1)} of a device in {splits.train.name}",
+            recipe.place(("batch_size",)),
+            f"--batch-size {max(1, share)} or less",
+        )
 
 
 def list_samples(
@@ -168,6 +234,7 @@ def load_epoch(
     rank: int = 0,
     world: int = 1,
     first_batch: int = 0,
+    skipped: Skipped | None = None,
 ) -> Iterator[Batch]:
     """Return a device's batches of an epoch of training, from `first_batch` on.
 
@@ -186,6 +253,7 @@ def load_epoch(
         seed=epoch_seed(recipe.seed, epoch),
         workers=recipe.data.workers,
         first_batch=first_batch,
+        skipped=skipped,
     )
 
 
@@ -213,8 +281,10 @@ def check_classes(source: Source, classes: tuple[str, ...]) -> None:
     """Raise DataError (D009) where the images' classes are not those
     that the network was made for.
     """
-    if source.classes != classes:
-        theirs, ours = ", ".join(source.classes[:10]), ", ".join(classes[:10])
-        raise DataError.one(
-            "D009", f"has the classes {theirs}; the checkpoint's are {ours}", source.name
-        )
+    if source.classes == classes:
+        return
+    theirs, ours = ", ".join(source.classes[:LISTED]), ", ".join(classes[:LISTED])
+    message = f"has the classes {theirs}; the checkpoint's are {ours}"
+    if max(len(source.classes), len(classes)) > LISTED:
+        message = describe_differences(source.classes, classes)
+    raise DataError.one("D009", message, source.name)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Images = npt.NDArray[np.float32]  # (N, C, H, W)
-Targets = npt.NDArray[np.float32]  # (N, classes), rows of sum 1
+Targets = npt.NDArray[np.float32]  # (N, classes); of one label an image, rows of sum 1
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,16 @@ class Mixing:
 
 
 def mix_batch(
-    images: Images, labels: npt.NDArray[np.int32], mixing: Mixing, rng: np.random.Generator
+    images: Images, labels: npt.NDArray[Any], mixing: Mixing, rng: np.random.Generator
 ) -> tuple[Images, Targets]:
-    """Return the batch mixed, and the targets of labels (N,).
+    """Return the batch mixed, and the targets of labels (N,), or of several labels an image
+    (N, classes), whose targets are blended.
 
     Where both kinds are asked for, each batch draws one of them. A batch that is drawn to stay as
     it is has targets of its classes alone: every batch of a run has one shape. Label smoothing is
     the loss's, which is the same arithmetic.
     """
-    targets = np.eye(mixing.classes, dtype=np.float32)[labels]
+    targets = labels if labels.ndim == 2 else np.eye(mixing.classes, dtype=np.float32)[labels]
     if rng.random() >= mixing.probability:
         return images, targets
     if rng.random() < _share_of_cutmix(mixing):

@@ -1,47 +1,148 @@
-"""Whether the parts of a folder of images are apart: nothing is judged with what was learnt."""
+"""Whether the parts of a data set are apart: nothing is judged with what was learnt."""
 
 from __future__ import annotations
 
 import filecmp
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from archspec.errors import Diagnostic
-
-if TYPE_CHECKING:
-    from archspec.train.data.source import Source
+from archspec.errors import Diagnostic, format_count
+from archspec.train.data.image_files import MAX_CHECKED
+from archspec.train.data.source import Source
 
 MAX_COMPARED = 50
-"""Images of a class whose contents are compared: of other images the first differs already."""
+"""Images of a class whose contents are compared where there are very many: of other images the
+first differs already."""
+MAX_SHARED = 0.1
+"""Share of a class's images to judge by that may be training images too: public data sets have a
+few such, and are compared by with them."""
+BLOCK = 1 << 20
 _CURE = "keep them apart; where there is no val folder, a share of the training images is held out"
 
 
-def find_shared(train: Source, other: Source | None) -> Iterator[Diagnostic]:
-    """Yield a D011 for each class whose images in another part are those of training.
+@dataclass(frozen=True)
+class Shared:
+    """What is to be said of images that two parts share."""
 
-    They may be links to them, or copies.
+    faults: tuple[Diagnostic, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def compare_parts(train: Source, other: Source | None) -> Shared:
+    """Return what two parts of files share: a D011 for each class of whose images in the other part
+    more than a tenth are training images, a note where fewer are.
+
+    They may be links or copies, under any name. Of very many images only those are compared that
+    have the names of training images.
     """
-    if other is None or not train.files:
-        return
-    learnt, others = _group_by_class(train), _group_by_class(other)
+    if other is None or not train.files or not other.files:
+        return Shared()
+    if len(train) + len(other) > MAX_CHECKED:
+        return Shared(tuple(_find_same_classes(train, other)))
+    twins = {}
+    for group in find_equal([train, other]):
+        learnt = [index for part, index in group if part == 0]
+        if learnt:
+            twins.update({index: learnt[0] for part, index in group if part == 1})
+    return judge_twins(train, other, twins)
+
+
+def judge_twins(train: Source, other: Source, twins: Mapping[int, int]) -> Shared:
+    """Return what is to be said of images of the other part, each with an equal one of training."""
+    faults, told = [], set()
     for label, name in enumerate(train.classes):
-        if _are_same(learnt.get(label, ()), others.get(label, ())):
+        members = _members_of(other, label)
+        shared = [index for index in members if index in twins]
+        if not shared or len(shared) <= MAX_SHARED * len(members):
+            continue
+        told.update(shared)
+        message = f"class {name!r} has the same images as in {train.name}"
+        if len(shared) < len(members):
+            example = _describe_pair(train, other, shared[0], twins)
+            message = f"class {name!r}: {len(shared)} of {len(members)} images are training images"
+            message += f" too, first {example}"
+        faults.append(Diagnostic("D011", message, other.name, _CURE))
+    few = [index for index in sorted(twins) if index not in told]
+    if not few:
+        return Shared(tuple(faults))
+    count = format_count(len(few), "image")
+    example = _describe_pair(train, other, few[0], twins)
+    verb = "is a training image" if len(few) == 1 else "are training images"
+    return Shared(tuple(faults), (f"{other.name}: {count} {verb} too, first {example}",))
+
+
+def _describe_pair(train: Source, other: Source, index: int, twins: Mapping[int, int]) -> str:
+    return f"{other.name_of(index)} is {train.name_of(twins[index])}"
+
+
+def _members_of(source: Source, label: int) -> list[int]:
+    if source.is_multi_label:
+        return [int(index) for index in source.labels[:, label].nonzero()[0]]
+    return [int(index) for index in (source.labels == label).nonzero()[0]]
+
+
+# ---- equal contents
+
+
+def find_equal(parts: Sequence[Source]) -> list[list[tuple[int, int]]]:
+    """Return groups of images with equal bytes, each (number of the part, number of the image)."""
+    by_size: dict[int, list[tuple[int, int]]] = {}
+    for part, source in enumerate(parts):
+        for index in range(len(source)):
+            by_size.setdefault(_size_of(source, index), []).append((part, index))
+    groups: dict[bytes, list[tuple[int, int]]] = {}
+    for size, members in by_size.items():
+        if len(members) == 1 or size < 0:  # most files differ in their sizes already
+            continue
+        for part, index in members:
+            digest = _digest_of(parts[part], index)
+            if digest is not None:
+                groups.setdefault(digest, []).append((part, index))
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _size_of(source: Source, index: int) -> int:
+    if source.arrays is not None:
+        return 0  # all of them have one
+    try:
+        return os.stat(source.files[index]).st_size
+    except OSError:  # of a file that cannot be read it is said elsewhere
+        return -1
+
+
+def _digest_of(source: Source, index: int) -> bytes | None:
+    if source.arrays is not None:
+        return sha256(source.arrays[index].tobytes()).digest()
+    digest = sha256()
+    try:
+        with source.files[index].open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.digest()
+
+
+# ---- of very many images
+
+
+def _find_same_classes(train: Source, other: Source) -> Iterator[Diagnostic]:
+    """Yield a D011 for each class of equal names in equal number, and of images spread over all of
+    them equal contents.
+    """
+    for label, name in enumerate(train.classes):
+        learnt = [train.files[index] for index in _members_of(train, label)]
+        others = [other.files[index] for index in _members_of(other, label)]
+        if _are_same(learnt, others):
             message = f"class {name!r} has the same images as in {train.name}"
             yield Diagnostic("D011", message, other.name, _CURE)
 
 
-def _group_by_class(source: Source) -> dict[int, list[Path]]:
-    files: dict[int, list[Path]] = {}
-    for file, label in zip(source.files, source.labels.tolist(), strict=True):
-        files.setdefault(label, []).append(file)
-    return files
-
-
 def _are_same(some: Sequence[Path], others: Sequence[Path]) -> bool:
-    """Equal names in equal number, and of images spread over all of them equal contents."""
     names = [file.name for file in some]
     if not some or names != [file.name for file in others]:
         return False
@@ -51,6 +152,6 @@ def _are_same(some: Sequence[Path], others: Sequence[Path]) -> bool:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    with suppress(OSError):  # of an image that cannot be read it is said elsewhere
+    with suppress(OSError):
         return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from archspec.errors import DataError
+from archspec.train.data.bit_depth import WHITE
 from archspec.train.data.mixing import Mixing
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
 from archspec.train.recipe.data import RATIO, SCALE, Augment, Interpolation, Resize
@@ -40,6 +41,9 @@ class Preprocess:
     auto_augment: PolicyRecipe | None = None
     random_erasing: ErasingRecipe | None = None
     mixing: Mixing | None = None
+    white_level: int = WHITE
+    classes: int = 0
+    """How wide the targets of several labels are; 0: as wide as they are."""
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):

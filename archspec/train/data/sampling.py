@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Each use of random numbers has a stream of its own.
-AUGMENTING, ERASING, MIXING = 0, 1, 2
+AUGMENTING, ERASING, MIXING, SUBSTITUTING = 0, 1, 2, 3
 
 
 def epoch_indices(

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-from archspec.errors import DataError, Diagnostic
+from archspec.errors import DataError, Diagnostic, format_count
+from archspec.train.data.bit_depth import WHITE
 from archspec.train.data.image_files import read_image
+from archspec.train.data.splitting import split_by_class, split_by_rarest_label
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_FAULTS = 20
+OnError = Literal["stop", "skip"]
+"""What becomes of an image that is not whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +33,34 @@ class Source:
     """Labelled images, each reachable by its number:
     `arrays` (N, H, W, C) uint8 or else `files`, N of them.
 
-    `labels` (N,) int32 count `classes`; `rows` are the numbers of its arrays in the files that they
-    came from; `notes`, each a line, tell what the user should know,
-    such as which files were skipped.
+    `labels` (N,) int32 count `classes`; where images may have several, they are (N, classes)
+    float32, 1 for each that an image has. `rows` are the numbers of its arrays in the files that
+    they came from; `notes`, each a line, tell what the user should know, such as which files were
+    skipped; `broken` are the images that are known not to be whole, by number.
     """
 
     name: str
     classes: tuple[str, ...]
-    labels: npt.NDArray[np.int32]
+    labels: npt.NDArray[Any]
     arrays: npt.NDArray[np.uint8] | None = None
     files: tuple[Path, ...] = ()
     rows: npt.NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    broken: tuple[tuple[int, Diagnostic], ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return self.labels.ndim == 2
+
+    def count_labels(self) -> npt.NDArray[np.int64]:
+        """Return how many images have each class's label, (classes,)."""
+        if self.is_multi_label:
+            return np.asarray(self.labels.sum(axis=0), np.int64)
+        return np.bincount(self.labels, minlength=len(self.classes))
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return the images with these numbers, in this order."""
@@ -54,7 +71,19 @@ class Source:
             arrays=None if self.arrays is None else self.arrays[chosen],
             files=tuple(self.files[i] for i in chosen) if self.files else (),
             rows=chosen if self.rows is None else self.rows[chosen],
+            broken=(),  # left out or refused before a part is taken
         )
+
+    def leave_out_broken(self) -> Self:
+        """Return the images that are whole, and say of the others in the notes."""
+        if not self.broken:
+            return self
+        left_out = {number for number, _ in self.broken}
+        count = format_count(len(left_out), "image")
+        verb = "is" if len(left_out) == 1 else "are"
+        note = f"{self.name}: {count} left out that {verb} not whole, first {self.broken[0][1]}"
+        kept = self.subset([i for i in range(len(self)) if i not in left_out])
+        return replace(kept, notes=(*self.notes, note))
 
     def name_of(self, index: int) -> str:
         """Return what a person finds an image by: its file, or its number among the records."""
@@ -62,13 +91,13 @@ class Source:
             return str(self.files[index])
         return f"image {index if self.rows is None else self.rows[index]} of {self.name}"
 
-    def image(self, index: int, channels: int) -> Image.Image:
-        """Return one image, decoded, in grey (channels 1) or RGB (3).
+    def image(self, index: int, channels: int, white_level: int = WHITE) -> Image.Image:
+        """Return one image, decoded, in grey (channels 1) or RGB (3); see `read_image`.
 
         Raises DataError (D001, D005).
         """
         if self.arrays is None:
-            return read_image(self.files[index], channels)
+            return read_image(self.files[index], channels, white_level)
         from PIL import Image
 
         pixels = self.arrays[index]
@@ -165,25 +194,35 @@ class DataSet:
             raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")
         train, val = self.train, self.val
         if val is None:
-            kept, held_out = split_by_class(train.labels, val_fraction, seed)
+            split = split_by_rarest_label if train.is_multi_label else split_by_class
+            kept, held_out = split(train.labels, val_fraction, seed)
             train, val = train.subset(kept), train.subset(held_out)
         return Splits(train, val, self.test, train.classes, self.kind)
 
+    def settle_broken(self, on_error: OnError) -> Self:
+        """Return the data set without the images that are known not to be whole.
 
-def split_by_class(
-    labels: npt.NDArray[np.int32], fraction: float, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the numbers kept and the numbers held out:
-    of each class at least one, and never its last.
-    """
-    # Class by class, so that each is held out in its own share, however rare it is.
-    rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, round(fraction * len(members))), len(members) - 1)
-        held_out[members[:count]] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        Raises DataError: of all of them (D001, D005) unless `on_error` is skip; D003, a class has
+        no others to learn from.
+        """
+        parts = [part for part in (self.train, self.val, self.test) if part is not None]
+        faults = [fault for part in parts for _, fault in part.broken]
+        if not faults:
+            return self
+        if on_error == "stop":
+            raise_faults(faults)
+        train = self.train.leave_out_broken()
+        raise_faults([*_find_lost_classes(self.train, train)])
+        val = None if self.val is None else self.val.leave_out_broken()
+        test = None if self.test is None else self.test.leave_out_broken()
+        return replace(self, train=train, val=val, test=test)
+
+
+def _find_lost_classes(before: Source, after: Source) -> Iterator[Diagnostic]:
+    counts = zip(before.classes, before.count_labels(), after.count_labels(), strict=True)
+    for name, had, has in counts:
+        if had and not has:
+            yield Diagnostic("D003", f"class {name!r} has no image that is whole", before.name)
 
 
 def raise_faults(faults: Sequence[Diagnostic]) -> None:

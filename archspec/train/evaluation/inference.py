@@ -18,7 +18,7 @@ from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.model import Spec
 from archspec.spec.override import Override, Setting
-from archspec.train.data.batches import load_batches
+from archspec.train.data.batches import Skipped, load_batches
 from archspec.train.data.datasets import identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (
     can_stand_in,
@@ -26,12 +26,14 @@ from archspec.train.data.inputs import (
     check_stand_in,
     find_data_change,
     make_preprocess,
+    name_by_recipe,
     open_splits,
     read_data_digest,
     split_by_recipe,
 )
 from archspec.train.data.source import Source, Splits
-from archspec.train.evaluation.accuracy import Accuracy, check_finite, measure_accuracy
+from archspec.train.evaluation.accuracy import check_finite
+from archspec.train.evaluation.measures import Figures, measure_accuracy
 from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.run.recovery import find_best
@@ -98,9 +100,13 @@ def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
     splits = open_splits(run) if data_dir is None else None
     if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
-            moved = split_by_recipe(run.recipe, open_data(data_dir))
+            data = open_data(data_dir, on_error=run.recipe.data.on_error)
+            moved = split_by_recipe(run.recipe, data)
             splits = None if find_data_change(run, moved) else moved
-    return open_held_out(data_dir) if splits is None else splits.test or splits.val
+    if splits is None:
+        found = open_held_out(data_dir, on_error=run.recipe.data.on_error)
+        return name_by_recipe(run.recipe, found)
+    return splits.test or splits.val
 
 
 def _open_held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
@@ -176,7 +182,8 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
         DataError: D001..D008; D009, what lies there is not the run's data set.
         TrainingError: T002, run.json cannot be written; T017, another process trains there.
     """
-    splits = split_by_recipe(run.recipe, open_data(data_dir))
+    data = open_data(data_dir, on_error=run.recipe.data.on_error)
+    splits = split_by_recipe(run.recipe, data)
     check_classes(splits.train, run.settings.classes)
     changed = find_data_change(run, splits)
     if changed:
@@ -225,7 +232,7 @@ def evaluate(
     *,
     batch_size: int = 64,
     **how: Any,
-) -> Accuracy:
+) -> Figures:
     """Return top-1, top-5 and loss over every image once.
 
     Args:
@@ -246,7 +253,9 @@ def evaluate(
         how = {"data_dir": data, **how}  # by which a recipe is chosen for a spec
     trained = _opened(target, how)
     source = data if isinstance(data, Source) else trained.held_out(data)
-    batches = _iterate_batches(trained, source, min(batch_size, len(source)))
+    # As in training: what cannot be read counts for nothing where the recipe says so.
+    skipped: Skipped | None = {} if trained.recipe.data.on_error == "skip" else None
+    batches = _iterate_batches(trained, source, min(batch_size, len(source)), skipped)
     return measure_accuracy(trained.network(), batches)
 
 
@@ -257,7 +266,7 @@ def predict(
 
     Args:
         target: a run, or with `ckpt` a spec; see `open_trained`.
-        images: files, JPEG, PNG, BMP or WebP; or one.
+        images: files, JPEG, PNG, BMP, WebP or TIFF; or one.
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
     Raises:
@@ -296,7 +305,7 @@ def _opened(target: Trained | Run | Path | str, how: Mapping[str, Any]) -> Train
 
 
 def _iterate_batches(
-    trained: Trained, source: Source, batch_size: int
+    trained: Trained, source: Source, batch_size: int, skipped: Skipped | None = None
 ) -> Iterator[tuple[Any, Any]]:
     return load_batches(
         source,
@@ -306,4 +315,5 @@ def _iterate_batches(
         batch_size=batch_size,
         seed=0,
         workers=trained.recipe.data.workers,
+        skipped=skipped,
     )

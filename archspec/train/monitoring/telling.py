@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from archspec.errors import TrainingError
+from archspec.errors import TrainingError, format_count
 from archspec.graph.build import build_graph
 from archspec.operators.table import OPERATORS
 from archspec.train.data.inputs import find_data_change, list_samples
 from archspec.train.data.sampling import find_image
+from archspec.train.data.source import Source
 from archspec.train.distributed.moving_statistics import is_moving
+from archspec.train.distributed.worker_group import all_reduce_sum
 
 if TYPE_CHECKING:
     from archspec.train.trainer import Trainer
@@ -64,19 +67,48 @@ def _drops(trainer: Trainer) -> bool:
     return any(OPERATORS[op.kind].is_of_training for op in graph.ops.values())
 
 
+def tell_skipped(trainer: Trainer, report: Callable[[Mapping[str, Any]], None]) -> dict[str, int]:
+    """Report the images that were left out since they could not be read and of which nothing was
+    said yet, those of all devices; return how many there are by now, nothing where there are none.
+
+    Every device must call it.
+    """
+    if trainer.run.recipe.data.on_error == "stop":
+        return {}
+    count = 0
+    for source in trainer.splits.parts:
+        mine = trainer.skipped.get(source, {})
+        marks = np.zeros(len(source), np.float32)
+        marks[list(mine)] = 1
+        skipped = np.flatnonzero(all_reduce_sum(marks)).tolist()
+        count += len(skipped)
+        told = trainer.told.setdefault(source, set())
+        new = [number for number in skipped if number not in told]
+        told.update(new)
+        if new:
+            images = format_count(len(new), "image")
+            text = f"{source.name}: {images} left out that cannot be read: "
+            report({"event": "note", "text": text + _name_images(source, new)})
+    return {"skipped_images": count} if count else {}
+
+
+def _name_images(source: Source, numbers: Sequence[int]) -> str:
+    names = [source.name_of(number) for number in numbers]
+    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
+    return f"{', '.join(names[:NAMED_FILES])}{more}"
+
+
 def explain_no_number(trainer: Trainer, number: int) -> TrainingError:
     """Return the error of a step of the epoch that goes on, from 1, whose loss is no number."""
     recipe, source, epoch = trainer.run.recipe, trainer.splits.train, trainer.position.epoch
     rate = trainer.engine.rate_at(epoch, number - 1, recipe.accumulate)
     samples = list_samples(recipe, source, epoch=epoch, rank=trainer.rank, world=trainer.world)
     batch = samples[(number - 1) * recipe.batch_size : number * recipe.batch_size]
-    names = [source.name_of(find_image(sample, len(source))[0]) for sample in batch]
-    named = ", ".join(names[:NAMED_FILES])
-    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
+    named = _name_images(source, [find_image(sample, len(source))[0] for sample in batch])
     where = f"in epoch {epoch + 1}, step {number}, at learning rate {rate:g}"
     return TrainingError.one(
         "T006",
-        f"the loss is no number {where}; its images: {named}{more}",
+        f"the loss is no number {where}; its images: {named}",
         "",
         "a lower --lr, or a recipe with warm-up",
     )

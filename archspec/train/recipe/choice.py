@@ -37,6 +37,7 @@ class RecipesOfKind:
 RECIPES: Mapping[str, RecipesOfKind] = {
     "digits": RecipesOfKind("digits", "digits_finetune", "the embedded digits"),
     "folder": RecipesOfKind("imagefolder", "imagefolder_finetune", "a folder of images"),
+    "table": RecipesOfKind("imagefolder", "imagefolder_finetune", "a table of images"),
     "cifar10": RecipesOfKind("cifar_paper", "cifar_finetune", "CIFAR-10"),
     "cifar100": RecipesOfKind("cifar_paper", "cifar_finetune", "CIFAR-100"),
     "mnist": RecipesOfKind("mnist", "mnist_finetune", "MNIST"),
@@ -80,7 +81,7 @@ def choose_recipe(
 
 def _is_like_imagenet(data: DataSet) -> bool:
     many = len(data.train.classes) >= IMAGENET_CLASSES or len(data.train) >= IMAGENET_IMAGES
-    return data.kind == "folder" and many
+    return data.kind in ("folder", "table") and many
 
 
 def doubt_rate(recipe: Recipe) -> str:

@@ -85,6 +85,15 @@ class DataRecipe(SpecModel):
     val_fraction: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
     """Share of the training images that is held out to choose the checkpoint,
     where there is no val set."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """What becomes of an image that is not whole: nothing is trained, or it is left out. One that
+    is found while training is replaced by another that the seed draws, and is not judged by."""
+    white_level: Annotated[int, Field(strict=True, ge=1, le=65_535)] = 65_535
+    """The value of grey images of 16 bits that becomes 255, as 0 stays 0: 4095 where 12 bits are
+    used. `densenet data check` says the largest."""
+    class_names: Annotated[str, Field(strict=True, min_length=1, max_length=4_096)] | None = None
+    """A .csv, .json or .txt of what classes are called whose folders or labels have only signs of
+    them; it counts from the recipe's folder."""
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
     """Processes that read and change images."""
 

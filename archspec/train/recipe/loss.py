@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticKnownError
@@ -47,13 +47,13 @@ class LossRecipe(SpecModel):
 
 
 def class_weights_of(
-    loss: LossRecipe, labels: Sequence[int], num_classes: int
+    loss: LossRecipe, labels: Sequence[Any], num_classes: int
 ) -> tuple[float, ...] | None:
     """Return the weight of each class, or None where all count alike.
 
     Args:
         loss: what the recipe says.
-        labels: the class of each training image.
+        labels: the class of each training image; or of several labels a row of 0 and 1.
         num_classes: how many logits the network gives.
 
     A class without images weighs 1: nothing tells how rare it is.
@@ -62,5 +62,12 @@ def class_weights_of(
         return loss.class_weights
     counts = [0] * num_classes
     for label in labels:
-        counts[label] += 1
+        for number in _numbers_of(label):
+            counts[number] += 1
     return tuple(len(labels) / (num_classes * count) if count else 1.0 for count in counts)
+
+
+def _numbers_of(label: Any) -> Sequence[int]:
+    if getattr(label, "ndim", 0) == 0:
+        return (int(label),)
+    return [number for number, has_label in enumerate(label) if has_label]

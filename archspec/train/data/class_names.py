@@ -1,0 +1,221 @@
+"""Names of classes, where folders and labels have only signs of them (n01440764 -> tench).
+
+A file `classes.csv`, `.json` or `.txt` beside the data set, or the recipe's `data.class_names`:
+
+.txt   a name a line, in the order of the classes; or a sign and, behind a space, its name
+.csv   name, or sign,name; or number,sign,name
+.json  ["cat", "dog"]; {"0": "cat"}; {"n01440764": "tench"}; {"0": ["n01440764", "tench"]}
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from archspec.errors import DataError, Diagnostic, format_count, name_first
+from archspec.train.data.image_files import reason_of
+from archspec.train.data.source import DataSet, Source
+
+FILES = ("classes.csv", "classes.json", "classes.txt")
+MAX_BYTES = 16 << 20
+MAX_NAME = 200
+NAMED = 5
+"""Classes that are named of those that differ."""
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """Names in order, and the numbers of the signs that stand for them."""
+
+    path: Path
+    names: tuple[str, ...]
+    keys: Mapping[str, int]
+
+
+def find_class_list(folder: Path) -> ClassList | None:
+    """Return the class list that lies in a folder, None where there is none.
+
+    Raises DataError (D001, D012).
+    """
+    for name in FILES:
+        if (folder / name).is_file():
+            return read_class_list(folder / name)
+    return None
+
+
+def read_class_list(path: Path) -> ClassList:
+    """Return the class list of a file. Raises DataError (D001, D012)."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError.one("D012", f"has more than {MAX_BYTES:,} bytes", str(path))
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise DataError.one("D001", f"cannot be read: {reason_of(error)}", str(path)) from None
+    except ValueError:
+        raise DataError.one("D012", "is no UTF-8 text", str(path)) from None
+    try:
+        rows = _READERS.get(path.suffix.lower(), _read_text)(text)
+    except (ValueError, RecursionError, csv.Error) as error:
+        words = "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise DataError.one("D012", words, str(path), "a name a line, or sign,name") from None
+    wrong = [name for _, name in rows if not name or len(name) > MAX_NAME]
+    if not rows or wrong:
+        what = "a name is empty or too long" if rows else "names no classes"
+        raise DataError.one("D012", what, str(path))
+    keys = {sign: number for number, (signs, _) in enumerate(rows) for sign in signs}
+    return ClassList(path, _tell_apart(rows), keys)
+
+
+Row = tuple[tuple[str, ...], str]
+"""The signs of a class, and its name."""
+
+
+def _tell_apart(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Names that several classes have get their signs: ImageNet has two cranes."""
+    counts = Counter(name for _, name in rows)
+    names = []
+    for number, (signs, name) in enumerate(rows):
+        sign = signs[-1] if signs else str(number)
+        names.append(name if counts[name] == 1 else f"{name} ({sign})")
+    return tuple(names)
+
+
+def _read_text(text: str) -> list[Row]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [((), line) for line in lines]
+
+
+def _read_csv(text: str) -> list[Row]:
+    cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
+    rows = [row for row in cells if any(row)]
+    widths = {len(row) for row in rows}
+    if len(widths) > 1 or widths - {1, 2, 3}:
+        raise ValueError("has not one, two or three columns in every row")
+    if rows and rows[0][-1].lower() in ("name", "class", "class_name", "label"):
+        rows = rows[1:]
+    return [(tuple(row[:-1]), row[-1]) for row in rows]
+
+
+def _read_json(text: str) -> list[Row]:
+    values = json.loads(text)
+    if isinstance(values, list):
+        return [((), _text_of(value)) for value in values]
+    if not isinstance(values, dict):
+        raise ValueError("is neither a list nor an object")
+    rows = [_read_entry(key, value) for key, value in values.items()]
+    if all(signs[0].isdecimal() for signs, _ in rows):
+        rows.sort(key=lambda row: int(row[0][0]))
+        if [int(signs[0]) for signs, _ in rows] != list(range(len(rows))):
+            raise ValueError(f"does not number its {len(rows)} classes from 0")
+    return rows
+
+
+def _read_entry(key: str, value: Any) -> Row:
+    """`"0": "cat"`, or `"0": ["n01440764", "tench"]`, whose last word is the name."""
+    words = value if isinstance(value, list) else [value]
+    if not words:
+        raise ValueError(f"says nothing of {key!r}")
+    signs = [key, *map(_text_of, words[:-1])]
+    return tuple(sign for sign in signs if sign), _text_of(words[-1])
+
+
+def _text_of(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"has a name that is no text: {str(value)[:60]}")
+    return value.strip()
+
+
+_READERS = {".txt": _read_text, ".csv": _read_csv, ".json": _read_json}
+
+
+# ---- naming the classes of a data set
+
+
+def name_classes(data: DataSet, found: ClassList) -> DataSet:
+    """Return a data set whose classes have the names of a list.
+
+    Raises DataError (D012) where the list does not say all of them.
+    """
+    names = list_names(data.train.classes, found)
+    return replace(
+        data,
+        train=replace(data.train, classes=names),
+        val=data.val and replace(data.val, classes=names),
+        test=data.test and replace(data.test, classes=names),
+    )
+
+
+def name_source(source: Source, found: ClassList) -> Source:
+    """Return images whose classes have the names of a list. Raises DataError (D012)."""
+    return replace(source, classes=list_names(source.classes, found))
+
+
+def list_names(classes: Sequence[str], found: ClassList) -> tuple[str, ...]:
+    """Return the name of each class: by its sign, else by its place in a list without signs.
+
+    Classes that have the names of the list already keep them. Raises DataError (D012).
+    """
+    if set(classes) == set(found.names):
+        return tuple(classes)
+    signs = dict(found.keys)
+    if not signs.keys() & {*classes}:
+        signs |= _split_signs(classes, found.names)
+    missing = [name for name in classes if name not in signs]
+    if not missing:
+        spoken = [found.names[signs[name]] for name in classes]
+        return tuple(_strip_sign(sign, name) for sign, name in zip(classes, spoken, strict=True))
+    mixed = [name for name in classes if name in found.names]
+    if len(missing) == len(classes) == len(found.names) and not mixed:
+        return found.names
+    count = f"{format_count(len(found.names), 'name')} for {len(classes):,} classes"
+    message = f"has {count}, none for {name_first(missing)}"
+    if mixed and len(found.names) == len(classes):
+        message = f"names some classes as the data do, and not {name_first(missing)}"
+    raise DataError([Diagnostic("D012", message, str(found.path))])
+
+
+def _split_signs(classes: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """Signs that stand before the names in lines such as `n01440764 tench`."""
+    known = {*classes}
+    firsts = {name.split(maxsplit=1)[0]: number for number, name in enumerate(names)}
+    return {sign: number for sign, number in firsts.items() if sign in known}
+
+
+def _strip_sign(sign: str, name: str) -> str:
+    return name.removeprefix(f"{sign} ").strip() or name
+
+
+# ---- two lists of classes
+
+
+def describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """Return in words how the classes of data differ from a checkpoint's: long lists by what
+    differs alone.
+    """
+    if len(theirs) != len(ours):
+        message = f"has {len(theirs):,} classes, the checkpoint {len(ours):,}"
+        for names, what in (
+            ([name for name in theirs if name not in {*ours}], "not of the checkpoint"),
+            ([name for name in ours if name not in {*theirs}], "of the checkpoint alone"),
+        ):
+            if names:
+                message += f"; {what}: {_name_some(names)}"
+        return message
+    pairs = [
+        f"{number} is {their!r}, not {our!r}"
+        for number, (their, our) in enumerate(zip(theirs, ours, strict=True))
+        if their != our
+    ]
+    verb = "differs" if len(pairs) == 1 else "differ"
+    return f"{len(theirs):,} classes, {len(pairs):,} {verb}: {_name_some(pairs)}"
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"

@@ -1,0 +1,199 @@
+"""Data sets whose images are named in tables, one for each part (`tables`)."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archspec.errors import DataError, Diagnostic, name_first
+from archspec.train.data.class_names import ClassList, find_class_list
+from archspec.train.data.image_files import PART_FOLDERS, find_broken, find_folder
+from archspec.train.data.source import Source
+from archspec.train.data.tables import SUFFIXES, Table, read_table
+
+
+@dataclass(frozen=True, eq=False)
+class TableSet:
+    """The tables of a data set, by part; the first says which classes there are, unless a list of
+    classes lies beside it.
+    """
+
+    paths: Mapping[str, Path]
+
+    @cached_property
+    def _tables(self) -> dict[str, Table | DataError]:
+        tables: dict[str, Table | DataError] = {}
+        for part, path in self.paths.items():
+            try:
+                tables[part] = read_table(path)
+            except DataError as error:
+                tables[part] = error
+        return tables
+
+    def table(self, part: str) -> Table:
+        """Return a part's table. Raises DataError (D001, D012)."""
+        found = self._tables[part]
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    @cached_property
+    def first(self) -> Table:
+        """The table of the training images, or of all there are."""
+        return self.table(next(iter(self.paths)))
+
+    @cached_property
+    def is_multi_label(self) -> bool:
+        """Whether an image of any part has several labels."""
+        return any(isinstance(t, Table) and t.is_multi_label for t in self._tables.values())
+
+    @cached_property
+    def class_list(self) -> ClassList | None:
+        """Which classes there are, where a file beside the first table says it."""
+        return find_class_list(self.first.path.parent)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their numbers."""
+        if self.class_list is not None:
+            return self.class_list.names
+        return sort_labels({label for row in self.first.rows for label in row.labels})
+
+
+Part = tuple[TableSet, str]
+
+
+def sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return labels in order: whole numbers by their value, all others as text."""
+    found = list(labels)
+    if all(label.isdecimal() for label in found):
+        return tuple(sorted(found, key=lambda label: (int(label), label)))
+    return tuple(sorted(found))
+
+
+def find_tables(root: Path) -> dict[str, Part]:
+    """Return the tables of a file or folder by part, `all` of a file; nothing where there is none,
+    or the folder has parts of class folders.
+    """
+    if root.is_file():
+        return {"all": (TableSet({"all": root}), "all")} if is_table(root) else {}
+    paths: dict[str, Path] = {}
+    for part, names in PART_FOLDERS.items():
+        for path in (root / f"{name}{suffix}" for name in names for suffix in SUFFIXES):
+            if path.is_file():
+                paths.setdefault(part, path)
+    if not paths or find_folder(root).keys() - {"all"}:
+        return {}
+    tables = TableSet(paths)
+    return {part: (tables, part) for part in paths}
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file is a table by its suffix."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_labelled_files(place: Part, *, check: bool) -> Source:
+    """Return the images of a part; with `check` as `read_folder`.
+
+    Raises DataError: D001 for each file that does not exist, D007 for each label that is no class,
+    D004 for classes that the part lacks; D012, see `read_table`.
+    """
+    tables, part = place
+    table = tables.table(part)
+    files = tuple(table.path.parent / row.file for row in table.rows)
+    numbers = {name: number for number, name in enumerate(tables.classes)}
+    if tables.class_list is not None:
+        numbers = {**tables.class_list.keys, **numbers}
+    faults = [*_find_missing(table, files), *_find_unknown(tables, table, numbers)]
+    if not faults and not tables.is_multi_label:
+        faults = [*_find_lacking(tables, table)]
+    if faults:
+        raise DataError(faults)
+    return Source(
+        str(table.path),
+        tables.classes,
+        _number_labels(tables, table, numbers),
+        files=files,
+        notes=tuple(_note_lacking(tables, table)),
+        broken=find_broken(files) if check else (),
+    )
+
+
+def _number_labels(tables: TableSet, table: Table, numbers: Mapping[str, int]) -> npt.NDArray[Any]:
+    if not tables.is_multi_label:
+        return np.array([numbers[row.labels[0]] for row in table.rows], np.int32)
+    labels = np.zeros((len(table.rows), len(tables.classes)), np.float32)
+    for index, row in enumerate(table.rows):
+        labels[index, [numbers[label] for label in row.labels]] = 1
+    return labels
+
+
+def _find_missing(table: Table, files: Sequence[Path]) -> Iterator[Diagnostic]:
+    hint = f"paths count from the table's folder, {table.path.parent}"
+    for row, file in zip(table.rows, files, strict=True):
+        if not os.path.isfile(file):  # nor is a folder or a device one
+            yield Diagnostic("D001", f"file {row.file!r} does not exist", table.place(row), hint)
+
+
+def _find_unknown(
+    tables: TableSet, table: Table, numbers: Mapping[str, int]
+) -> Iterator[Diagnostic]:
+    where = tables.first.path
+    if tables.class_list is not None:
+        where = tables.class_list.path
+    rule = f"is none of the {len(tables.classes)} classes of {where}"
+    for row in table.rows:
+        for label in row.labels:
+            if label not in numbers:
+                hint = _hint_at_label(label, tables.classes)
+                yield Diagnostic("D007", f"label {label!r} {rule}", table.place(row), hint)
+
+
+def _hint_at_label(label: str, classes: Sequence[str]) -> str:
+    near = difflib.get_close_matches(label[:60], classes[:10_000], n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _find_lacking(tables: TableSet, table: Table) -> Iterator[Diagnostic]:
+    """Classes that there are images of to learn from, and none to judge by."""
+    if table is tables.first:
+        return
+    for name in _list_lacking(tables, table):
+        message = f"lacks the class {name!r} of {tables.first.path}"
+        yield Diagnostic("D004", message, str(table.path), "each part has images of every class")
+
+
+def _note_lacking(tables: TableSet, table: Table) -> Iterator[str]:
+    lacking = _list_lacking(tables, table)
+    if lacking:
+        yield f"{table.path}: no image has the label {name_first(lacking)}"
+
+
+def _list_lacking(tables: TableSet, table: Table) -> list[str]:
+    """The classes that no row of a table has, of those that there are in the first."""
+    expected = {*tables.classes}
+    if table is not tables.first:
+        expected = _name_present(tables, tables.first)
+    lacking = expected - _name_present(tables, table)
+    return [name for name in tables.classes if name in lacking]
+
+
+def _name_present(tables: TableSet, table: Table) -> set[str]:
+    keys = {} if tables.class_list is None else tables.class_list.keys
+    names = {*tables.classes}
+    present = set()
+    for label in {label for row in table.rows for label in row.labels}:
+        if label in names:
+            present.add(label)
+        elif label in keys:
+            present.add(tables.classes[keys[label]])
+    return present

@@ -1,0 +1,174 @@
+"""densenet data: check."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from densenet_cli.options import complete_recipe, console, print_notes
+
+if TYPE_CHECKING:
+    from archspec.train.data.check import Report
+
+MAX_LISTED = 20
+"""Classes that are listed one by one."""
+MAX_NAMED = 3
+"""Images of a kind that are named; --json names all."""
+MAX_NAME = 24
+"""Letters of a class's name in the table."""
+SECONDS_WITHOUT_BAR = 2.0
+
+data = typer.Typer(
+    help="Look through data sets.\n\nExample: densenet data check photos",
+    no_args_is_help=True,
+)
+
+
+@data.command()
+def check(
+    data_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="As of `train`: an image folder, a table, CIFAR or MNIST."
+        ),
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="What it is to be trained with (default: what `train` would choose).",
+            autocompletion=complete_recipe,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is found as JSON.")] = (
+        False
+    ),
+) -> None:
+    """Decode every image and say what is there: classes, sizes, mean and std, what is broken,
+    duplicate or odd. Exit code 0 where training would start on it.
+
+    Example: densenet data check photos
+    """
+    from archspec.train.data.check import check_data
+    from archspec.train.data.source import raise_faults
+
+    with _show_progress("images looked at") as show:
+        report = check_data(data_dir, recipe, show=show)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        console.print(_make_table(report, data_dir), soft_wrap=False)
+        for line in _advise(report):
+            console.out(line)
+    print_notes(report.notes, as_json)
+    raise_faults(report.faults)
+    if not as_json:
+        folder = shlex.quote(str(data_dir))
+        console.out(f"Training would start on it. Next: densenet train --data-dir {folder}")
+
+
+@contextmanager
+def _show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal's stderr, after some seconds."""
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=None)
+    began = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        is_late = time.monotonic() - began > SECONDS_WITHOUT_BAR
+        if is_late and bar.console.is_terminal and not bar.live.is_started:
+            bar.start()
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:  # it would end a line that was never begun
+            bar.stop()
+
+
+def _make_table(report: Report, data_dir: Path) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column("what", style="bold", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for what, found in _list_rows(report, data_dir):
+        table.add_row(what, escape(found))
+    return table
+
+
+def _list_rows(report: Report, data_dir: Path) -> Iterator[tuple[str, str]]:
+    yield "data", f"{report.name} ({report.kind})"
+    yield "images", ", ".join(f"{count:,} {part}" for part, count in report.images.items())
+    yield from _list_classes(report)
+    sizes = [f"{name} {width} x {height}" for name, (width, height) in report.sizes.items()]
+    yield "width x height", ", ".join(sizes) or "none"
+    modes = [f"{count:,} {mode}" for mode, count in report.modes.items()]
+    yield "modes", "; ".join(modes) or "none"
+    if report.highest:
+        yield "16 bit", f"values up to {report.highest:,}"
+    yield "mean, std", f"{_write_row(report.mean)}, {_write_row(report.std)} of train, 0-255"
+    broken = [f"{_shorten(name, data_dir)}: {reason}" for name, reason in report.broken]
+    yield "broken", _name_some(broken)
+    groups = [" = ".join(_shorten(name, data_dir) for name in g) for g in report.duplicates]
+    yield "duplicates", _name_some(groups)
+    odd = [f"{_shorten(name, data_dir)} {reason}" for name, reason in report.odd]
+    yield "odd", _name_some(odd)
+
+
+def _list_classes(report: Report) -> Iterator[tuple[str, str]]:
+    parts = list(report.counts)
+    train = report.counts[parts[0]]
+    least, most = min(train.values()), max(train.values())
+    ratio = "no image of the rarest"
+    if least:
+        ratio = f"the commonest has {most / least:.3g} x the images of the rarest"
+    yield "classes", f"{len(train):,}; {ratio}"
+    rows = sorted(train, key=lambda name: train[name])
+    shown = list(train)
+    if len(train) > MAX_LISTED:
+        yield "", f"the {MAX_NAMED} rarest and the {MAX_NAMED} commonest (--json lists all):"
+        shown = rows[:MAX_NAMED] + rows[-MAX_NAMED:]
+    for name in shown:
+        counts = [f"{report.counts[part].get(name, 0):,} {part}" for part in parts]
+        yield f"  {name[:MAX_NAME]}", ", ".join(counts)
+
+
+def _advise(report: Report) -> Iterator[str]:
+    """How what was found is put into a recipe."""
+    if report.mean:
+        mean, std = _write_row(report.mean), _write_row(report.std)
+        yield f"In a recipe: data: {{mean: {mean}, std: {std}}}"
+    bits = report.highest.bit_length()
+    if 0 < bits < 16:
+        level = 2**bits - 1
+        yield f"The 16 bit images use {bits} bits. In a recipe: data: {{white_level: {level}}}"
+    if any("pages" in mode or "animated" in mode for mode in report.modes):
+        yield "Of several pages or frames the first is read."
+    if report.broken:
+        yield "Without the broken images: data: {on_error: skip}"
+
+
+def _write_row(values: Sequence[float]) -> str:
+    return f"[{', '.join(f'{value:g}' for value in values)}]"
+
+
+def _name_some(found: Sequence[str]) -> str:
+    if not found:
+        return "none"
+    named = "; ".join(found[:MAX_NAMED])
+    more = f"; and {len(found) - MAX_NAMED:,} more" if len(found) > MAX_NAMED else ""
+    return f"{len(found):,}: {named}{more}"
+
+
+def _shorten(name: str, data_dir: Path) -> str:
+    return name.removeprefix(f"{data_dir}/")

@@ -1,0 +1,148 @@
+"""What classes are called whose folders have only signs of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from archspec import train
+from archspec.errors import ArchspecError, DataError
+from archspec.train.data.class_names import list_names, read_class_list
+from archspec.train.data.datasets import open_data, open_held_out
+from archspec.train.data.inputs import check_classes
+from archspec.train.data.source import Source
+
+SIGNS = ("n01", "n02", "n03")
+NAMES = ("tench", "great shark", "cock, hen")
+
+
+def listed(folder: Path, name: str, content: object) -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.txt", "tench\ngreat shark\ncock, hen\n"),
+        ("c.txt", "\ufeffn03 cock, hen\r\nn01 tench\r\nn02 great shark\r\n"),
+        ("c.csv", 'tench\ngreat shark\n"cock, hen"\n'),
+        ("c.csv", 'sign,name\nn02,great shark\nn01,tench\nn03,"cock, hen"\n'),
+        ("c.csv", '0,n01,tench\n1,n02,great shark\n2,n03,"cock, hen"\n'),
+        ("c.json", list(NAMES)),
+        ("c.json", {"2": "cock, hen", "0": "tench", "1": "great shark"}),
+        ("c.json", {"n02": "great shark", "n01": "tench", "n03": "cock, hen"}),
+        ("c.json", {"0": ["n01", "tench"], "1": ["n02", "great shark"], "2": ["n03", "cock, hen"]}),
+        ("c.json", {"n01": ["", "tench"], "n02": ["x", "great shark"], "n03": ["cock, hen"]}),
+    ],
+)
+def test_every_usual_form_gives_the_same_names(tmp_path, name, content):
+    """By signs where the list has them, else by the order of the classes."""
+    assert list_names(SIGNS, read_class_list(listed(tmp_path, name, content))) == NAMES
+
+
+def test_a_list_in_another_order_renames_nothing_where_folders_have_the_names(tmp_path):
+    """By place they would be swapped."""
+    path = listed(tmp_path, "c.txt", "dog\ncat\n")
+    assert list_names(("cat", "dog"), read_class_list(path)) == ("cat", "dog")
+
+
+def test_equal_names_are_told_apart_by_their_signs(tmp_path):
+    """ImageNet has two cranes, a bird and a machine."""
+    path = listed(tmp_path, "c.json", {"0": ["n01", "crane"], "1": ["n02", "crane"]})
+    assert list_names(("n01", "n02"), read_class_list(path)) == ("crane (n01)", "crane (n02)")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("c.txt", "", "names no classes"),
+        ("c.json", "{", "is no JSON"),
+        ("c.json", "7", "is neither a list nor an object"),
+        ("c.json", {"0": "a", "2": "b"}, "does not number its 2 classes from 0"),
+        ("c.json", ["a", 7], "has a name that is no text: 7"),
+        ("c.json", {"a": []}, "says nothing of 'a'"),
+        ("c.json", "[" * 100_000, ""),
+        ("c.csv", "a,b\nc\n", "has not one, two or three columns in every row"),
+        ("c.txt", "x\ny\n", "has 2 names for 3 classes, none for n01 and 2 more"),
+        ("c.json", {"n01": "a", "n02": "b"}, "has 2 names for 3 classes, none for n03"),
+        ("c.txt", "n01\nother\nn03\n", "names some classes as the data do, and not n02"),
+    ],
+    ids=range(11),
+)
+def test_what_is_wrong_with_a_list_is_told(tmp_path, name, content, words):
+    """Nothing is named by a list that does not fit."""
+    path = listed(tmp_path, name, content)
+    with pytest.raises(DataError) as caught:
+        list_names(SIGNS, read_class_list(path))
+    (fault,) = caught.value.diagnostics
+    assert str(fault).startswith(f"{path} D012 {words}")
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        file = tmp_path / "photos" / SIGNS[number % 3] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(file)
+    return tmp_path / "photos"
+
+
+def test_a_list_beside_the_folders_names_their_classes(photos):
+    """Where it fits; one that fits not is left aside with a note."""
+    assert open_data(photos).train.classes == SIGNS
+    listed(photos, "classes.txt", "n01 tench\nn02 great shark\nn03 cock, hen\n")
+    assert open_data(photos).train.classes == NAMES
+    assert open_held_out(photos).classes == NAMES
+    listed(photos, "classes.txt", "one\ntwo\n")
+    data = open_data(photos).train
+    assert data.classes == SIGNS
+    assert "class names are left aside" in data.notes[-1]
+
+
+def test_the_recipes_list_counts_from_the_recipe_and_is_kept_by_the_run(photos, monkeypatch):
+    """However the run is taken up later."""
+    folder = photos.parent / "recipes"
+    folder.mkdir()
+    listed(folder, "names.json", list(NAMES))
+    recipe = folder / "mine.yaml"
+    recipe.write_text("extends: imagefolder\nbatch_size: 4\ndata: {class_names: names.json}\n")
+    plan = train.plan("densenet121", data_dir=photos, recipe_name=recipe)
+    assert plan.settings.classes == NAMES
+    assert plan.recipe.data.class_names == str(folder / "names.json")
+    monkeypatch.chdir(folder)
+    settings = ["batch_size=4", "data.class_names=names.json"]
+    plan = train.plan("densenet121", data_dir=photos, recipe_overrides=settings)
+    assert plan.recipe.data.class_names == str(folder / "names.json")
+    with pytest.raises(ArchspecError, match="D001 cannot be read"):
+        train.plan("densenet121", data_dir=photos, recipe_overrides=["data.class_names=no.txt"])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        (
+            ["x", *map(str, range(1, 99)), "y"],
+            "100 classes, 2 differ: 0 is 'x', not '0', 99 is 'y'",
+        ),
+        (
+            list(map(str, range(98))),
+            "has 98 classes, the checkpoint 100; of the checkpoint alone: 98, 99",
+        ),
+        (
+            [*map(str, range(100)), "new"],
+            "has 101 classes, the checkpoint 100; not of the checkpoint: new",
+        ),
+    ],
+    ids=["renamed", "fewer", "more"],
+)
+def test_long_lists_of_classes_are_told_by_what_differs(theirs, words):
+    """Two hundred names side by side tell nothing."""
+    source = Source("photos", tuple(theirs), np.zeros(1, np.int32))
+    with pytest.raises(DataError) as caught:
+        check_classes(source, tuple(map(str, range(100))))
+    assert caught.value.diagnostics[0].message.startswith(words)

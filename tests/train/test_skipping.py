@@ -1,0 +1,161 @@
+"""data.on_error: what becomes of images that are not whole."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batches_of_images import raw
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from archspec import train
+from archspec.errors import ArchspecError, DataError
+from archspec.train.data.datasets import open_data, open_held_out
+from archspec.train.data.source import Source
+
+TINY = ["block_config=[1, 1]", "growth_rate=4"]
+
+
+def digits(root: Path, count: int = 400) -> Path:
+    """Scans of two digits, as files."""
+    scans = load_digits(n_class=2)
+    for number, (pixels, label) in enumerate(zip(scans.images, scans.target, strict=True)):
+        if number < count:
+            file = root / str(label) / f"{number:03}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((pixels * 15).astype(np.uint8)).save(file)
+    return root
+
+
+def spoil(file: Path) -> None:
+    """Leave its ends as they are: only decoding finds it."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 - 8 : len(content) // 2 + 8] = bytes(16)
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:50])
+
+
+def test_images_found_at_opening_are_left_out_and_told_of(tmp_path):
+    """Stop refuses all of them by name; skip has the others, in order, the same in a process that
+    compares no parts.
+    """
+    digits(tmp_path, 60)
+    files = sorted(tmp_path.rglob("*.png"))
+    for file in files[3:5]:
+        cut(file)
+    with pytest.raises(DataError) as caught:
+        open_data(tmp_path)
+    assert [fault.where for fault in caught.value.diagnostics] == list(map(str, files[3:5]))
+    for check in (True, False):
+        data = open_data(tmp_path, check=check, on_error="skip")
+        assert data.train.files == tuple(files[:3] + files[5:])
+        (note,) = data.train.notes
+        assert note.startswith(
+            f"{tmp_path}: 2 images left out that are not whole, first {files[3]}"
+        )
+    assert len(open_held_out(tmp_path, on_error="skip")) == 58
+
+
+def test_a_class_without_an_image_that_is_whole_is_a_fault(tmp_path):
+    """It could not be learnt; nothing is trained with fewer classes than folders."""
+    digits(tmp_path, 20)
+    for file in (tmp_path / "1").iterdir():
+        cut(file)
+    with pytest.raises(DataError, match=r"D003 class '1' has no image that is whole"):
+        open_data(tmp_path, on_error="skip")
+
+
+def noisy(root: Path, count: int) -> Source:
+    rng = np.random.default_rng(3)
+    files = []
+    for number in range(count):
+        files.append(root / f"{number}.png")
+        Image.fromarray(rng.integers(1, 256, (16, 16, 3), np.uint8)).save(files[-1])
+    labels = np.arange(count, dtype=np.int32)
+    return Source("noisy", tuple(map(str, range(count))), labels, files=tuple(files))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_image_met_while_training_is_replaced_with_its_own_label(tmp_path, several):
+    """By one that the seed draws, whichever the batch; each label is still that of its image."""
+    source = noisy(tmp_path, 12)
+    labels = np.eye(12, dtype=np.float32) if several else source.labels
+    source = Source("noisy", source.classes, labels, files=source.files)
+    whole = {number: np.asarray(source.image(number, 3)) for number in range(12)}
+    for number in (2, 7):
+        spoil(source.files[number])
+    skipped = {}
+    kind = {"source": source, "preprocess": raw((16, 16)), "batch_size": 4, "skipped": skipped}
+    batches = epoch_of(**kind)
+    assert sorted(skipped) == [2, 7]
+    assert {fault.code for fault in skipped.values()} == {"D005"}
+    shown = [int(row if row.ndim == 0 else row.argmax()) for _, y in batches for row in y]
+    images = np.concatenate([x for x, _ in batches]).transpose(0, 2, 3, 1)
+    for image, label in zip(images, shown, strict=True):
+        assert np.array_equal(image, whole[label])
+    assert not {2, 7} & set(shown)
+    again = epoch_of(**{**kind, "batch_size": 3, "workers": 2})
+    assert np.array_equal(np.concatenate([x for x, _ in again]), images.transpose(0, 3, 1, 2))
+
+
+def test_an_image_met_while_judging_counts_for_nothing(tmp_path):
+    """No other stands in its place: figures are of those that were read."""
+    source = noisy(tmp_path, 6)
+    spoil(source.files[4])
+    skipped = {}
+    batches = epoch_of(source, raw((16, 16)), training=False, batch_size=4, skipped=skipped)
+    assert np.concatenate([y for _, y in batches]).tolist() == [0, 1, 2, 3, -1, 5, -1, -1]
+    assert list(skipped) == [4]
+
+
+def test_a_set_of_which_hardly_any_image_can_be_read_is_a_fault(tmp_path):
+    """Ten others are tried, not all."""
+    source = noisy(tmp_path, 8)
+    for file in source.files:
+        spoil(file)
+    with pytest.raises(DataError, match="D005"):
+        epoch_of(source, raw((16, 16)), skipped={})
+
+
+def epoch_of(source, preprocess, *, training=True, skipped=None, **options):
+    from archspec.train.data.batches import load_batches
+
+    options = {"batch_size": 4, "seed": 0, **options}
+    return list(
+        load_batches(
+            source,
+            indices=np.arange(len(source)),
+            preprocess=preprocess,
+            training=training,
+            skipped=skipped,
+            **options,
+        )
+    )
+
+
+def test_without_the_key_a_run_stops_and_with_it_it_tells_what_it_left_out(tmp_path):
+    """At opening, and while it trains and judges; the events count and name them."""
+    digits(tmp_path / "data", 240)
+    files = sorted((tmp_path / "data").rglob("*.png"))
+    cut(files[0])
+    for file in files[5:60:6]:
+        spoil(file)
+    settings = ["epochs=1", "batch_size=32", "schedule.warmup_epochs=0"]
+    how = {"data_dir": tmp_path / "data", "recipe_name": "digits", "spec_overrides": TINY}
+    with pytest.raises(ArchspecError, match="D005"):
+        train.plan("densenetbc_digits", recipe_overrides=settings, **how)
+    plan = train.plan(
+        "densenetbc_digits", recipe_overrides=[*settings, "data.on_error=skip"], **how
+    )
+    run = train.fit(plan, tmp_path / "run").run
+    events = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    start = next(event for event in events if event["event"] == "start")
+    assert "1 image left out that is not whole" in start["notes"][0]
+    ended = next(event for event in events if event["event"] == "epoch")
+    assert 8 <= ended["skipped_images"] <= 10
+    told = [event["text"] for event in events if event["event"] == "note"]
+    assert any("left out that cannot be read" in text for text in told)
