@@ -150,6 +150,27 @@ def override_by_channels(name: str, text: str | None, key: str) -> list[Override
     )
 
 
+def check_can_save(file: Path, suffix: str) -> None:
+    """Look whether a file could be written whose parent folders may have to be made, before the
+    minutes that its content takes.
+
+    Raises:
+        ArchspecError: W001, its name ends otherwise; W002, it could not be written.
+    """
+    if file.suffix.lower() != suffix:
+        raise ArchspecError.one("W001", f"must end in {suffix}", str(file))
+    folder = next(parent for parent in file.absolute().parents if os.path.lexists(parent))
+    reason = ""
+    if file.is_dir():
+        reason = "is a folder"
+    elif not folder.is_dir():
+        reason = f"{folder} is no folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        reason = f"{folder} may not be written"
+    if reason:
+        raise ArchspecError.one("W002", f"cannot be written: {reason}", str(file))
+
+
 def save(file: Path, text: str, replace: bool = True) -> None:
     """Write a text file whole or not at all.
 

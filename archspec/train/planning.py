@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from archspec.certify.built_network import certify_built
-from archspec.errors import ArchspecError, Place, TrainingError
+from archspec.errors import ArchspecError, Place, SpecError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
@@ -26,6 +26,7 @@ from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import check_stand_in, make_preprocess, split_by_recipe
 from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
+from archspec.train.evaluation.measures import FIGURES
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice
 from archspec.train.recipe.model import Recipe, load_recipe
@@ -171,7 +172,8 @@ def _choose_classes(spec: Spec, splits: Splits) -> Override:
 
 def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
     """Raise TrainingError for a network of fewer classes than the data's (T005), and for a batch
-    larger than a device's share of the images (T007).
+    larger than a device's share of the images (T007); SpecError (S006) for figures that such data
+    do not have.
     """
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
@@ -181,6 +183,7 @@ def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
             spec.place(("head", "num_classes")),
         )
     recipe.check_classes(spec.head.num_classes)
+    _check_figure(recipe, splits)
     share = len(splits.train) // devices
     if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
         images = f"{recipe.accumulate} batches of {recipe.batch_size} images"
@@ -220,3 +223,16 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
         certificate=found,
         initial=plan.initial.tensors if plan.initial else None,
     )
+
+
+def _check_figure(recipe: Recipe, splits: Splits) -> None:
+    """`top1`, which a recipe has that says nothing, is the main figure of whatever is measured."""
+    name = recipe.keep.by.removeprefix("ema_")
+    rank = 3 if getattr(splits.train, "masks", ()) else splits.train.labels.ndim
+    kind = FIGURES.get(rank)
+    known = [] if kind is None else [field.name for field in fields(kind)]
+    if name in (*known, "top1") or not known:
+        return
+    names = ", ".join(known[:-1])
+    message = f"by (={recipe.keep.by}) is no figure of these images, which have {names}"
+    raise SpecError.one("S006", message, recipe.place(("keep", "by")))

@@ -92,14 +92,21 @@ def _check_end(image: Image.Image, file: IO[bytes]) -> None:
         image.load()
 
 
-def _check_images(files: Sequence[Path], faults: list[Diagnostic]) -> None:
+def find_broken(files: Sequence[Path]) -> tuple[tuple[int, Diagnostic], ...]:
+    """Return the files that are no whole image, by number; none of very many, of which each would
+    take too long to open.
+    """
     if len(files) > MAX_CHECKED:
-        return
+        return ()
+    broken: list[tuple[int, Diagnostic]] = []
     with warnings.catch_warnings():
         # Of too many pixels and of odd metadata: what matters is an error here.
         warnings.simplefilter("ignore")
-        for file in files:
+        for number, file in enumerate(files):
+            faults: list[Diagnostic] = []
             collect_faults(faults, _with_image, file, _check_end)
+            broken += [(number, fault) for fault in faults]
+    return tuple(broken)
 
 
 def collect_faults(faults: list[Diagnostic], read: Callable[..., Any], *arguments: Any) -> Any:
@@ -199,7 +206,8 @@ def read_folder(listing: Listing, *, check: bool) -> ImageFolder:
         for name in listing.folders
     }
     if check:
-        _check_images([file for files in found.values() for file in files], faults)
+        broken = find_broken([file for files in found.values() for file in files])
+        faults.extend(fault for _, fault in broken)
     if faults:
         raise DataError(faults)
     return ImageFolder(found, +skipped)
