@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -160,15 +162,13 @@ def check_can_save(file: Path, suffix: str) -> None:
     if file.suffix.lower() != suffix:
         raise ArchspecError.one("W001", f"must end in {suffix}", str(file))
     folder = next(parent for parent in file.absolute().parents if os.path.lexists(parent))
-    reason = ""
-    if file.is_dir():
-        reason = "is a folder"
-    elif not folder.is_dir():
-        reason = f"{folder} is no folder"
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        reason = f"{folder} may not be written"
-    if reason:
-        raise ArchspecError.one("W002", f"cannot be written: {reason}", str(file))
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}"
+        raise ArchspecError.one("W002", message, str(file)) from None
 
 
 def save(file: Path, text: str, replace: bool = True) -> None:

@@ -58,6 +58,7 @@ def validate(
     Example: densenet validate densenet121 --pretrained --data-dir imagenet
     """
     from archspec.train.evaluation.evaluate import examine
+    from archspec.train.evaluation.report import write_report
     from archspec.train.evaluation.trained import open_trained
 
     if report is not None:
@@ -68,12 +69,21 @@ def validate(
         source = trained.held_out(data_dir)
         if not as_json:
             screen.out("\n".join((*source.notes, _describe(trained, source))), highlight=False)
-        found = examine(trained, source, batch_size=batch_size, show=progress.show)
+        found = examine(
+            trained,
+            source if devices == 1 else data_dir,
+            batch_size=batch_size,
+            devices=devices,
+            show=progress.show,
+        )
     print_notes(trained.notes, as_json)
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:
         show_evaluation(found, console)
+    if report is not None:
+        write_report(found, source, report, _describe(trained, source))
+        typer.echo(f"wrote {report}", err=as_json)
 
 
 def _describe(trained: Any, source: Any) -> str:

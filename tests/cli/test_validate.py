@@ -102,3 +102,49 @@ def test_a_device_that_this_machine_has_not_is_told(digits_run, tmp_path):
     if done.returncode == 0:
         pytest.skip("this machine has an Ascend device")
     refused(done, "E004 device_target (='Ascend') cannot be used")
+
+
+def test_a_report_is_written_beside_the_figures(digits_run, tmp_path):
+    """Its folders are made; what is printed for a program stays alone."""
+    words = ("validate", digits_run, "--report", "new/report.html", "--json")
+    done = densenet(*words, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "wrote new/report.html\n")
+    page = (tmp_path / "new/report.html").read_text("ascii")
+    mistakes = json.loads(done.stdout)["mistakes"]
+    assert page.count("<img ") == len(mistakes)
+    assert mistakes[0]["image"] in page
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_computed(
+    digits_run, tmp_path, no_mindspore
+):
+    """A file in the way of its folder, a folder in its own way, another kind of file."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.html").mkdir()
+    for report, told in (
+        ("file/report.html", "file/report.html W002 cannot be written: Not a directory"),
+        ("folder.html", "folder.html W002 cannot be written: Is a directory"),
+        ("report.pdf", "report.pdf W001 must end in .html"),
+    ):
+        done = densenet("validate", digits_run, "--report", report, cwd=tmp_path, env=no_mindspore)
+        assert refused(done).startswith(told)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder.html"]
+
+
+@pytest.mark.slow
+def test_several_devices_find_what_one_does(digits_run, tmp_path):
+    """359 images shared by two: each counts once, figures are of both; nothing is left behind."""
+    one = json.loads(passed(densenet("validate", digits_run, "--json", cwd=tmp_path)))
+    words = ("validate", digits_run, "--json", "--devices", 2, "--batch-size", 50)
+    two = json.loads(passed(densenet(*words, cwd=tmp_path, env={"TMPDIR": str(tmp_path)})))
+    assert list(tmp_path.iterdir()) == []
+    for key, value in one.items():
+        if isinstance(value, float | int):
+            assert two[key] == pytest.approx(value, rel=1e-6)
+    assert two["confusion_matrix"] == one["confusion_matrix"]
+    assert [each["number"] for each in two["mistakes"]] == [
+        each["number"] for each in one["mistakes"]
+    ]
+    assert [row["images"] for row in two["calibration"]] == [
+        row["images"] for row in one["calibration"]
+    ]

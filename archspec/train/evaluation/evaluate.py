@@ -16,6 +16,7 @@ from archspec.train.evaluation.class_evaluation import ClassExamination
 from archspec.train.evaluation.evaluation import Evaluation, Mistake
 from archspec.train.evaluation.label_evaluation import LabelExamination
 from archspec.train.evaluation.measures import MEASURES, Measures, run_measure
+from archspec.train.evaluation.on_devices import examine_on_devices
 from archspec.train.evaluation.trained import HowToOpen, Trained, opened
 from archspec.train.run.run_directory import Run
 
@@ -50,6 +51,7 @@ def examine(
     data: Source | Path | str | None = None,
     *,
     batch_size: int = 64,
+    devices: int = 1,
     show: Show | None = None,
     **how: Unpack[HowToOpen],
 ) -> Evaluation:
@@ -61,7 +63,9 @@ def examine(
         data: a data set, or its folder; where absent, what the run held out, or the digits for a
             grey network.
         batch_size: images per step; changes no figure.
-        show: is called after each step with the number of images that are done, and of all.
+        devices: processes of this machine that share the images; they open a folder themselves.
+        show: is called after each step with the number of images that are done, and of all, where
+            this process does them.
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
     Raises:
@@ -75,6 +79,10 @@ def examine(
     if isinstance(data, Path):
         how = {"data_dir": data, **how}  # by which a recipe is chosen for a spec
     trained = opened(target, how)
+    if devices > 1:
+        if isinstance(data, Source):
+            raise TypeError("several devices open the data themselves: name their folder")
+        return examine_on_devices(trained, data, devices=devices, batch_size=batch_size)
     source = data if isinstance(data, Source) else trained.held_out(data)
     mine = held_out_indices(len(source), get_rank(), get_world_size())
     batches: Iterable[Any] = trained.batches(source, min(batch_size, len(source)), mine)

@@ -94,7 +94,7 @@ class Trained:
         if self.device_target is not None:
             choose_device(self.device_target)
         ms.set_context(mode=ms.GRAPH_MODE)
-        tensors = self.tensors or convert_file(self.checkpoint, self.spec).tensors
+        tensors = self.tensors or convert_file(self.checkpoint, self.spec, ema=self.ema).tensors
         network = create_model(self.spec)
         load_tensors(network, tensors)
         return network.set_train(False)
