@@ -12,7 +12,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from archspec import train
-from archspec.errors import DataError
+from archspec.errors import DataError, Place
+from archspec.spec.load import Override
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,17 @@ def test_a_checkpoint_of_a_run_is_asked_as_the_run(digits_run, scans):
     best = train.predict(digits_run / "checkpoints/best.ckpt", image)
     assert best == train.predict(digits_run, image)
     assert train.predict(digits_run / "best.ckpt", image) == best  # people leave the folder out
+
+
+def test_a_network_of_several_labels_tells_each_class_for_itself(digits_run, scans):
+    """What the loss `bce` trains; the others' probabilities add up to 1."""
+    bce = Override(("loss.kind", "bce"), Place("bce", "python"))
+    image = scans / "zero.png"
+    independent = dict(train.predict(digits_run, image, top=10, recipe_overrides=[bce])[0])
+    shared = dict(train.predict(digits_run, image, top=10)[0])
+    assert list(independent) == list(shared)
+    # Odds of two classes among all are those of their logits.
+    for name, share in independent.items():
+        odds = share / (1 - share) / (independent["0"] / (1 - independent["0"]))
+        assert odds == pytest.approx(shared[name] / shared["0"], rel=1e-4)
+    assert sum(shared.values()) == pytest.approx(1)

@@ -20,6 +20,7 @@ from archspec.train.evaluation.trained import HowToOpen, Trained, opened
 from archspec.train.run.run_directory import Run
 
 LeaveOut = Callable[[int, Diagnostic], None]
+Values = npt.NDArray[np.float64]
 Guesses = list[tuple[str, float]]
 """Classes with their probabilities, the likeliest first."""
 
@@ -34,7 +35,8 @@ def predict(
     show: Show | None = None,
     **how: Unpack[HowToOpen],
 ) -> list[Guesses]:
-    """Return for each image file its likeliest classes with their probabilities.
+    """Return for each image file its likeliest classes with their probabilities, which of a network
+    trained with the loss `bce` are each class's own, and else add up to 1 over all classes.
 
     Args:
         target: a run, a checkpoint in one, or with `ckpt` a spec; see `open_trained`.
@@ -101,19 +103,28 @@ def _ask(
     labels = np.zeros(len(files), np.int32)
     source = Source("images", names, labels, files=tuple(files))
     left = len(files)
+    # What `bce` trains: an image may have several of the classes.
+    are_independent = trained.recipe.loss.kind == "bce"
     for batch, _ in trained.batches(source, min(batch_size, left)):
         # The last batch is filled up with images that nobody asked of.
         logits = check_finite(network(Tensor(batch)).asnumpy()[:left])
         left -= len(logits)
-        for best in top_guesses(logits, top):
+        shares = tell_probabilities(logits, are_independent=are_independent)
+        for best in top_guesses(shares, top):
             yield [(names[index], share) for index, share in best]
 
 
-def top_guesses(logits: npt.NDArray[np.float32], count: int = 5) -> list[list[tuple[int, float]]]:
-    """Return for each row of logits (N, classes) the classes
-    with the highest probability, best first.
-    """
-    shares = share_out(logits)
+def tell_probabilities(logits: npt.NDArray[np.float32], *, are_independent: bool) -> Values:
+    """Return probabilities (N, classes): of one class among all, or of each class for itself."""
+    if not are_independent:
+        return share_out(logits)
+    # exp of a large number would overflow; both ends are exact.
+    shares: Values = 0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))
+    return shares
+
+
+def top_guesses(shares: Values, count: int) -> list[list[tuple[int, float]]]:
+    """Return for each row of probabilities (N, classes) the likeliest classes, best first."""
     order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
     guesses = []
     for row, best in zip(shares, order, strict=True):
