@@ -4,6 +4,7 @@ import pytest
 
 from archspec.errors import SpecError
 from archspec.files import to_yaml
+from archspec.train.planning import plan_run
 from archspec.train.recipe.keeping import seconds_of
 from archspec.train.recipe.model import load_recipe
 
@@ -53,3 +54,11 @@ def test_both_at_once_are_refused():
     """Neither of two that were typed is a parent's."""
     with pytest.raises(SpecError, match="keep_checkpoints"):
         load_recipe("digits", ["keep_checkpoints=5", "keep.last=2"])
+
+
+@pytest.mark.parametrize("by", ["f1", "mean_ap", "ema_mean_auc"])
+def test_a_figure_that_the_data_do_not_have_chooses_no_checkpoint(by):
+    """Digits have one class each; which figures there are is said."""
+    overrides = [("keep.by", by), ("ema.decay", 0.9)]
+    with pytest.raises(SpecError, match=rf"S006 by \(={by}\) is no figure of these images"):
+        plan_run("densenetbc_digits", recipe_overrides=overrides)
