@@ -42,7 +42,7 @@ def export(
 
     Example: densenet export runs/demo --format mindir -o digits.mindir
     """
-    from archspec.train.evaluation.inference import open_trained
+    from archspec.train.evaluation.trained import open_trained
     from archspec.writers.mindspore.export_mindir import export_mindir
 
     if output is not None and output.suffix != f".{file_format}":

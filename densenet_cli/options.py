@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -152,6 +154,25 @@ def override_by_channels(name: str, text: str | None, key: str) -> list[Override
         if text is None
         else [Override(f"{key}=[{text}]", place_typed(f"{name} {shorten_value(text)}"))]
     )
+
+
+def check_can_save(file: Path, suffix: str) -> None:
+    """Look whether a file could be written whose parent folders may have to be made, before the
+    minutes that its content takes.
+
+    Raises:
+        ArchspecError: W001, its name ends otherwise; W002, it could not be written.
+    """
+    if file.suffix.lower() != suffix:
+        raise ArchspecError.one("W001", f"must end in {suffix}", str(file))
+    folder = next(parent for parent in file.absolute().parents if os.path.lexists(parent))
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}"
+        raise ArchspecError.one("W002", message, str(file)) from None
 
 
 def save(file: Path, text: str, replace: bool = True) -> None:

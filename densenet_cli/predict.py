@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from archspec.errors import DataError, Diagnostic
+from densenet_cli.image_progress import ImageProgress
+from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
 from densenet_cli.options import (
     Checkpoint,
     Ema,
@@ -18,58 +27,119 @@ from densenet_cli.options import (
     Target,
     WhoseRecipe,
     console,
-    override_by_channels,
     print_notes,
     quiet_screen,
-    split_overrides,
 )
-from densenet_cli.weights import weights_for
+
+Guesses = list[tuple[str, float]]
 
 
 def predict(
+    context: typer.Context,
     target: Target,
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(help='Image files, folders with all in them, patterns: "photos/**/*.jpg".'),
+    ],
     ckpt: Checkpoint = None,
     pretrained: Pretrained = False,
     ema: Ema = False,
     recipe: WhoseRecipe = None,
     mean: Mean = None,
     std: Std = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Classes for each image.")] = 5,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, help="Images per step.")
+    ] = 32,
+    image_size: ImageSize = None,
+    workers: Workers = None,
+    device_target: DeviceTarget = None,
     overrides: Overrides = None,
+    skip_broken: Annotated[
+        bool,
+        typer.Option("--skip-broken", help="Leave out images that cannot be read, and name them."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print names and probabilities as JSON.")
     ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print them as CSV.")] = False,
 ) -> None:
-    """Name the five likeliest classes of each image.
+    """Name the likeliest classes of each image.
 
-    Example: densenet predict runs/clothing hat.jpg shoe.jpg
+    Example: densenet predict runs/clothing hat.jpg shoes/ --csv
     """
-    from archspec.train.evaluation.inference import open_trained
-    from archspec.train.evaluation.inference import predict as predict_images
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv each say what to print: give one of them")
+    is_for_program = as_json or as_csv
+    from archspec.train.evaluation.image_paths import find_images
+    from archspec.train.evaluation.predict import predict as predict_images
+    from archspec.train.evaluation.trained import open_trained
 
-    for_spec, for_recipe = split_overrides(overrides)
-    for_recipe += [
-        *override_by_channels("--mean", mean, "data.mean"),
-        *override_by_channels("--std", std, "data.std"),
-    ]
-    ckpt = weights_for(target, ckpt, pretrained, for_spec)
-    with quiet_screen():
-        trained = open_trained(
-            target,
-            ckpt=ckpt,
-            recipe=recipe,
-            overrides=for_spec,
-            recipe_overrides=for_recipe,
-            ema=ema,
+    files = find_images(images)
+    how = read_flags(context.params, Console(stderr=True) if is_for_program else console)
+    broken: dict[int, Diagnostic] = {}
+    with ImageProgress() as progress, quiet_screen():
+        trained = open_trained(target, **how)
+        guesses = predict_images(
+            trained,
+            files,
+            top=top_k,
+            batch_size=batch_size,
+            leave_out=broken.__setitem__ if skip_broken else None,
+            show=progress.show,
         )
-        guesses = predict_images(trained, images)
-    print_notes(trained.notes, as_json)
+    _say_left_out(broken, len(files))
+    found = [(file, best) for file, best in zip(files, guesses, strict=True) if best]
+    print_notes(trained.notes, is_for_program)
     if as_json:
-        found = []
-        for image, best in zip(images, guesses, strict=True):
-            classes = [{"class": name, "probability": share} for name, share in best]
-            found.append({"image": str(image), "classes": classes})
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
-        return
-    for image, best in zip(images, guesses, strict=True):
-        console.out(f"{image}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))
+        typer.echo(json.dumps(list(_plain(found)), indent=2, ensure_ascii=False))
+    elif as_csv:
+        typer.echo(_write_csv(found), nl=False)
+    elif console.is_terminal:
+        console.print(_make_table(found))
+    else:
+        for file, best in found:
+            console.out(f"{file}: " + ", ".join(_describe(*guess) for guess in best))
+
+
+def _say_left_out(broken: dict[int, Diagnostic], images: int) -> None:
+    faults = [fault for _, fault in sorted(broken.items())]
+    if len(faults) == images:
+        raise DataError(faults)
+    for fault in faults:
+        typer.echo(f"left out: {fault}", err=True)
+
+
+def _plain(found: Sequence[tuple[Path, Guesses]]) -> Iterator[dict[str, Any]]:
+    for file, best in found:
+        classes = [{"class": name, "probability": share} for name, share in best]
+        yield {"image": str(file), "classes": classes}
+
+
+def _write_csv(found: Sequence[tuple[Path, Guesses]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    header = ["image"]
+    for number in range(1, len(found[0][1]) + 1):
+        header += [f"class_{number}", f"probability_{number}"]
+    writer.writerow(header)
+    for file, best in found:
+        row = [str(file)]
+        for name, share in best:
+            row += [name, f"{share:.6g}"]
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def _make_table(found: Sequence[tuple[Path, Guesses]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("image", overflow="fold")
+    for number in range(1, len(found[0][1]) + 1):
+        table.add_column("class" if number == 1 else f"or {number}", overflow="fold")
+    for file, best in found:
+        table.add_row(escape(str(file)), *(escape(_describe(*guess)) for guess in best))
+    return table
+
+
+def _describe(name: str, share: float) -> str:
+    return f"{name} {share:.1%}"

@@ -237,8 +237,8 @@ def _refuse_others(context: typer.Context) -> None:
 def _resume(
     path: Path, data_dir: Path | None, epochs: int | None, *, accepts: bool, certify: bool
 ) -> None:
-    from archspec.train.evaluation.inference import relocate
     from archspec.train.run.extend import change_epochs
+    from archspec.train.run.relocation import relocate
     from archspec.train.run.run_directory import open_run
 
     run, splits = open_run(path), None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from densenet_cli.evaluation_tables import show_evaluation
+from densenet_cli.image_progress import ImageProgress
+from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
 from densenet_cli.options import (
     Checkpoint,
     DataDir,
@@ -19,16 +22,15 @@ from densenet_cli.options import (
     Std,
     Target,
     WhoseRecipe,
+    check_can_save,
     console,
-    override_by_channels,
     print_notes,
     quiet_screen,
-    split_overrides,
 )
-from densenet_cli.weights import weights_for
 
 
 def validate(
+    context: typer.Context,
     target: Target,
     ckpt: Checkpoint = None,
     pretrained: Pretrained = False,
@@ -38,46 +40,50 @@ def validate(
     mean: Mean = None,
     std: Std = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images per step; changes no figure.")
+        int, typer.Option("--batch-size", "-b", min=1, help="Images per step; changes no figure.")
     ] = 64,
+    image_size: ImageSize = None,
+    workers: Workers = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that share the images.")] = 1,
+    device_target: DeviceTarget = None,
     overrides: Overrides = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a page of HTML: figures, confusions, mistakes as pictures."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Give top-1, top-5 and loss over every held-out image once.
+    """Give top-1, top-5 and loss over every held-out image once, and what is taken for what.
 
     Example: densenet validate densenet121 --pretrained --data-dir imagenet
     """
-    from archspec.train.evaluation.inference import evaluate, open_trained
+    from archspec.train.evaluation.evaluate import examine
+    from archspec.train.evaluation.report import write_report
+    from archspec.train.evaluation.trained import open_trained
 
-    for_spec, for_recipe = split_overrides(overrides)
-    for_recipe += [
-        *override_by_channels("--mean", mean, "data.mean"),
-        *override_by_channels("--std", std, "data.std"),
-    ]
-    to = Console(stderr=True) if as_json else console
-    ckpt = weights_for(target, ckpt, pretrained, for_spec, to)
-    with quiet_screen() as screen:
-        trained = open_trained(
-            target,
-            ckpt=ckpt,
-            recipe=recipe,
-            overrides=for_spec,
-            recipe_overrides=for_recipe,
-            data_dir=data_dir,
-            ema=ema,
-        )
+    if report is not None:
+        check_can_save(report, ".html")
+    how = read_flags(context.params, Console(stderr=True) if as_json else console)
+    with ImageProgress() as progress, quiet_screen() as screen:
+        trained = open_trained(target, **how)
         source = trained.held_out(data_dir)
         if not as_json:
             screen.out("\n".join((*source.notes, _describe(trained, source))), highlight=False)
-        accuracy: Any = evaluate(trained, source, batch_size=batch_size)
+        found = examine(
+            trained,
+            source if devices == 1 else data_dir,
+            batch_size=batch_size,
+            devices=devices,
+            show=progress.show,
+        )
     print_notes(trained.notes, as_json)
     if as_json:
-        typer.echo(json.dumps(asdict(accuracy)))
-        return
-    console.out(
-        f"top-1 {accuracy.top1:.2%}  top-5 {accuracy.top5:.2%}  loss {accuracy.loss:.4f}  "
-        f"over {accuracy.images:,} images"
-    )
+        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+    else:
+        show_evaluation(found, console)
+    if report is not None:
+        write_report(found, source, report, _describe(trained, source))
+        typer.echo(f"wrote {report}", err=as_json)
 
 
 def _describe(trained: Any, source: Any) -> str:

@@ -13,7 +13,11 @@ import typing
 if typing.TYPE_CHECKING:
     from archspec.train.callbacks import Callback
     from archspec.train.evaluation.accuracy import Accuracy
-    from archspec.train.evaluation.inference import evaluate, predict
+    from archspec.train.evaluation.evaluate import evaluate, examine
+    from archspec.train.evaluation.evaluation import Evaluation
+    from archspec.train.evaluation.label_accuracy import LabelAccuracy
+    from archspec.train.evaluation.predict import predict
+    from archspec.train.evaluation.trained import open_trained
     from archspec.train.launch import Outcome, fit
     from archspec.train.planning import Plan
     from archspec.train.planning import plan_run as plan
@@ -22,12 +26,16 @@ else:
     _ON_DEMAND = {
         "Accuracy": ("evaluation.accuracy", "Accuracy"),
         "Callback": ("callbacks", "Callback"),
+        "Evaluation": ("evaluation.evaluation", "Evaluation"),
+        "LabelAccuracy": ("evaluation.label_accuracy", "LabelAccuracy"),
         "Outcome": ("launch", "Outcome"),
         "Plan": ("planning", "Plan"),
-        "evaluate": ("evaluation.inference", "evaluate"),
+        "evaluate": ("evaluation.evaluate", "evaluate"),
+        "examine": ("evaluation.evaluate", "examine"),
         "fit": ("launch", "fit"),
+        "open_trained": ("evaluation.trained", "open_trained"),
         "plan": ("planning", "plan_run"),
-        "predict": ("evaluation.inference", "predict"),
+        "predict": ("evaluation.predict", "predict"),
     }
 
     def __getattr__(name: str) -> typing.Any:
@@ -38,4 +46,17 @@ else:
         return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
 
 
-__all__ = ["Accuracy", "Callback", "Outcome", "Plan", "evaluate", "fit", "plan", "predict"]
+__all__ = [
+    "Accuracy",
+    "Callback",
+    "Evaluation",
+    "LabelAccuracy",
+    "Outcome",
+    "Plan",
+    "evaluate",
+    "examine",
+    "fit",
+    "open_trained",
+    "plan",
+    "predict",
+]

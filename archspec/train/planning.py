@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
 from archspec.certify.built_network import certify_built
-from archspec.errors import ArchspecError, Place, TrainingError
+from archspec.errors import ArchspecError, Place, SpecError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
@@ -28,6 +28,7 @@ from archspec.train.data.inputs import (
 )
 from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
+from archspec.train.evaluation.measures import FIGURES
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
 from archspec.train.recipe.model import Recipe, load_recipe
@@ -189,7 +190,7 @@ def _choose_classes(spec: Spec, splits: Splits) -> Override:
 def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
     """Raise TrainingError for a network of fewer classes than the data's (T005), and for a batch
     larger than a device's share of the images (T007); DataError for several labels an image and a
-    loss that knows of one (D013).
+    loss that knows of one (D013); SpecError (S006) for figures that such data do not have.
     """
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
@@ -200,6 +201,7 @@ def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
         )
     recipe.check_classes(spec.head.num_classes)
     check_loss(recipe, splits)
+    _check_figure(recipe, splits)
     check_batch(recipe, splits, devices)
 
 
@@ -223,3 +225,16 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
         certificate=found,
         initial=plan.initial.tensors if plan.initial else None,
     )
+
+
+def _check_figure(recipe: Recipe, splits: Splits) -> None:
+    """`top1`, which a recipe has that says nothing, is the main figure of whatever is measured."""
+    name = recipe.keep.by.removeprefix("ema_")
+    rank = 3 if getattr(splits.train, "masks", ()) else splits.train.labels.ndim
+    kind = FIGURES.get(rank)
+    known = [] if kind is None else [field.name for field in fields(kind)]
+    if name in (*known, "top1") or not known:
+        return
+    names = ", ".join(known[:-1])
+    message = f"by (={recipe.keep.by}) is no figure of these images, which have {names}"
+    raise SpecError.one("S006", message, recipe.place(("keep", "by")))

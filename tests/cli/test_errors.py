@@ -15,9 +15,9 @@ from weights.networks import weights_of
 
 from archspec.errors import DataError
 from archspec.runtime import prepare
-from archspec.train.evaluation.inference import relocate
 from archspec.train.planning import create, plan_run
 from archspec.train.run import checkpoint
+from archspec.train.run.relocation import relocate
 from archspec.train.run.run_directory import open_run
 from archspec.weights.formats.weight_files import write_tensors
 

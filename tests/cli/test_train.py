@@ -31,7 +31,9 @@ from PIL import Image
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
-from archspec.train.evaluation.inference import evaluate, open_trained, predict
+from archspec.train.evaluation.evaluate import evaluate
+from archspec.train.evaluation.predict import predict
+from archspec.train.evaluation.trained import open_trained
 from archspec.train.planning import create, plan_run
 from archspec.train.recipe.model import load_recipe
 

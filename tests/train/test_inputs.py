@@ -12,7 +12,7 @@ from archspec.train.data.inputs import (
     make_preprocess,
     split_by_recipe,
 )
-from archspec.train.evaluation.inference import Trained
+from archspec.train.evaluation.trained import Trained
 from archspec.train.planning import plan_run
 from archspec.train.recipe.model import load_recipe
 

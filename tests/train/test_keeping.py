@@ -4,6 +4,7 @@ import pytest
 
 from archspec.errors import SpecError
 from archspec.files import to_yaml
+from archspec.train.planning import plan_run
 from archspec.train.recipe.keeping import seconds_of
 from archspec.train.recipe.model import load_recipe
 
@@ -26,7 +27,7 @@ def test_a_duration_is_read_in_seconds(text, seconds):
         ("validate_every=0", "validate_every (=0) must be in [1, 100000]"),
         ("early_stopping={patience: 0}", "early_stopping.patience (=0) must be in [1, 100000]"),
         ("keep={best: 0}", "keep.best (=0) must be in [1, 100000]"),
-        ("keep={by: top2}", "keep.by (=top2) must be one of 'top1', 'top5', 'loss', 'ema_top1'"),
+        ("keep={by: top2}", "keep.by (=top2) must be one of 'top1', 'top5', 'loss', 'mean_ap'"),
         ("on_nan=ignore", "on_nan (=ignore) must be one of 'stop' or 'skip'"),
     ],
 )
@@ -53,3 +54,11 @@ def test_both_at_once_are_refused():
     """Neither of two that were typed is a parent's."""
     with pytest.raises(SpecError, match="keep_checkpoints"):
         load_recipe("digits", ["keep_checkpoints=5", "keep.last=2"])
+
+
+@pytest.mark.parametrize("by", ["f1", "mean_ap", "ema_mean_auc"])
+def test_a_figure_that_the_data_do_not_have_chooses_no_checkpoint(by):
+    """Digits have one class each; which figures there are is said."""
+    overrides = [("keep.by", by), ("ema.decay", 0.9)]
+    with pytest.raises(SpecError, match=rf"S006 by \(={by}\) is no figure of these images"):
+        plan_run("densenetbc_digits", recipe_overrides=overrides)

@@ -80,7 +80,7 @@ def join_group(device_target: str) -> tuple[int, int]:
     import mindspore as ms
     from mindspore.communication import init
 
-    _choose_device(device_target)
+    choose_device(device_target)
     ms.set_context(mode=ms.GRAPH_MODE)
     if "MS_ROLE" in os.environ:
         ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True)
@@ -88,7 +88,10 @@ def join_group(device_target: str) -> tuple[int, int]:
     return get_rank(), get_world_size()
 
 
-def _choose_device(device_target: str) -> None:
+def choose_device(device_target: str) -> None:
+    """Have MindSpore compute on this kind of device. Raises EnvironmentFault (E004) where it
+    cannot, or computes on another one already.
+    """
     import mindspore as ms
 
     try:
@@ -135,6 +138,23 @@ def sum_over_workers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
     rows[0, rank] = values
     rows[1, rank] = values - rows[0, rank]
     return cast("npt.NDArray[np.float64]", all_reduce_sum(rows).astype(np.float64).sum((0, 1)))
+
+
+def gather_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the rows (N, values) of all workers one after the other, of each as many as it has;
+    every worker must call it.
+    """
+    import numpy as np
+
+    rank, world = get_rank(), get_world_size()
+    if world == 1:
+        return rows
+    counts = np.zeros(world)
+    counts[rank] = len(rows)
+    ends = np.cumsum(sum_over_workers(counts)).astype(int)
+    every = np.zeros((ends[-1], *rows.shape[1:]), np.float32)
+    every[ends[rank] - len(rows) : ends[rank]] = rows
+    return all_reduce_sum(every)
 
 
 def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:

@@ -25,6 +25,7 @@ class Accuracy:
     main: ClassVar[str] = "top1"
     main_name: ClassVar[str] = "accuracy"
     verdict: ClassVar[str] = "is right on {:.2%} of"
+    shares: ClassVar[dict[str, str]] = {"top1": "top-1", "top5": "top-5"}
 
     loss: float
     top1: float

@@ -25,6 +25,7 @@ class Figures(Protocol):
 
     `main` names the one by which epochs are compared where nothing else is said, a share of which
     more is better; people know it as `main_name`, and say in a `verdict` what it means for images.
+    Where others are shares as well, `shares` has the names of all and what people call them.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -59,8 +60,8 @@ class Measure(Protocol):
 Measures = Mapping[int, type[Measure]]
 MEASURES: Measures = {ONE_CLASS: ClassMeasure, 2: LabelMeasure}
 """By the rank of targets: labels (N,), several labels (N, classes)."""
-FIGURES = (Accuracy, LabelAccuracy)
-"""Every kind of figures."""
+FIGURES: Mapping[int, type[Figures]] = {ONE_CLASS: Accuracy, 2: LabelAccuracy}
+"""What they measure, likewise."""
 
 
 def measure_accuracy(network: Any, batches: Batches) -> Figures:
@@ -95,7 +96,7 @@ def run_measure(network: Any, batches: Batches, measures: Measures) -> Measure:
 
 def read_figures(event: Mapping[str, Any], prefix: str = "") -> Figures | None:
     """Return the figures that an event holds behind a prefix, such as `val_`; None where none."""
-    for kind in FIGURES:
+    for kind in FIGURES.values():
         names = [field.name for field in fields(kind)]
         if all(f"{prefix}{name}" in event for name in names):
             return kind(**{name: event[f"{prefix}{name}"] for name in names})
@@ -105,6 +106,13 @@ def read_figures(event: Mapping[str, Any], prefix: str = "") -> Figures | None:
 def share_of(figures: Figures) -> float:
     """Return the main figure."""
     return float(getattr(figures, figures.main))
+
+
+def describe_figures(figures: Figures) -> str:
+    """Return all figures in words: `top-1 93.12%  top-5 99.00%  loss 0.2310  over 500 images`."""
+    shares = getattr(figures, "shares", {figures.main: figures.main_name})
+    words = [f"{name} {getattr(figures, key):.2%}" for key, name in shares.items()]
+    return "  ".join([*words, f"loss {figures.loss:.4f}", f"over {figures.images:,} images"])
 
 
 def describe_main(figures: Figures) -> str:

@@ -33,7 +33,20 @@ Duration = Annotated[str, BeforeValidator(_check_duration)]
 """A time, in seconds, minutes or hours: `90s`, `10m`, `8h`."""
 Interval = Annotated[int | str, BeforeValidator(_check_interval)]
 """Steps, or a time."""
-Metric = Literal["top1", "top5", "loss", "ema_top1", "ema_top5", "ema_loss"]
+Metric = Literal[
+    "top1",
+    "top5",
+    "loss",
+    "mean_ap",
+    "mean_auc",
+    "f1",
+    "ema_top1",
+    "ema_top5",
+    "ema_loss",
+    "ema_mean_ap",
+    "ema_mean_auc",
+    "ema_f1",
+]
 
 
 class KeepRecipe(SpecModel):
@@ -45,7 +58,7 @@ class KeepRecipe(SpecModel):
     """Of how many of the best epochs it is kept; the best of all is `best.ckpt`."""
     by: Metric = "top1"
     """The figure of the validation images by which an epoch is the best; with `ema_` that of the
-    averaged weights."""
+    averaged weights. Where images have several labels, `mean_ap` stands for `top1`."""
 
 
 class EarlyStoppingRecipe(SpecModel):

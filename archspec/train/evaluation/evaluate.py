@@ -1,0 +1,121 @@
+"""How good is a trained network, and what does it take for what?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from typing_extensions import Unpack
+
+from archspec.train.data.batches import Skipped
+from archspec.train.data.sampling import held_out_indices
+from archspec.train.data.source import Source
+from archspec.train.distributed.worker_group import get_rank, get_world_size
+from archspec.train.evaluation.class_evaluation import ClassExamination
+from archspec.train.evaluation.evaluation import Evaluation, Mistake
+from archspec.train.evaluation.label_evaluation import LabelExamination
+from archspec.train.evaluation.measures import MEASURES, Measures, run_measure
+from archspec.train.evaluation.on_devices import examine_on_devices
+from archspec.train.evaluation.trained import HowToOpen, Trained, opened
+from archspec.train.run.run_directory import Run
+
+Show = Callable[[int, int], None]
+"""Is called with how many images are done, and of how many."""
+Batch = TypeVar("Batch")
+
+EXAMINATIONS: Measures = {**MEASURES, 1: ClassExamination, 2: LabelExamination}
+"""By the rank of targets; one that cannot `examine` gives figures alone."""
+
+
+def evaluate(
+    target: Trained | Run | Path | str,
+    data: Source | Path | str | None = None,
+    *,
+    batch_size: int = 64,
+    **how: Unpack[HowToOpen],
+) -> Any:
+    """Return top-1, top-5 and loss over every image once, as `Accuracy`; where an image may have
+    several labels, a `LabelAccuracy`.
+
+    `examine` takes the same arguments, and tells more.
+
+    Raises:
+        ArchspecError: as `examine` does.
+    """
+    return examine(target, data, batch_size=batch_size, **how).figures
+
+
+def examine(
+    target: Trained | Run | Path | str,
+    data: Source | Path | str | None = None,
+    *,
+    batch_size: int = 64,
+    devices: int = 1,
+    show: Show | None = None,
+    **how: Unpack[HowToOpen],
+) -> Evaluation:
+    """Return what can be found out about a network over every image once: figures, those of each
+    class, what is taken for what, how sure it is, its surest mistakes.
+
+    Args:
+        target: a run, a checkpoint in one, or with `ckpt` a spec; see `open_trained`.
+        data: a data set, or its folder; where absent, what the run held out, or the digits for a
+            grey network.
+        batch_size: images per step; changes no figure.
+        devices: processes of this machine that share the images; they open a folder themselves.
+        show: is called after each step with the number of images that are done, and of all, where
+            this process does them.
+        how: other arguments of `open_trained`, such as `ckpt` and `ema`.
+
+    Raises:
+        ArchspecError: see `open_trained`, `Trained.held_out` and `Trained.network`; D..., an image
+            cannot be read; T006, the network gives what is no number.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size (={batch_size}) must be 1 or more")
+    if isinstance(data, str):
+        data = Path(data)
+    if isinstance(data, Path):
+        how = {"data_dir": data, **how}  # by which a recipe is chosen for a spec
+    trained = opened(target, how)
+    if devices > 1:
+        if isinstance(data, Source):
+            raise TypeError("several devices open the data themselves: name their folder")
+        return examine_on_devices(trained, data, devices=devices, batch_size=batch_size)
+    source = data if isinstance(data, Source) else trained.held_out(data)
+    mine = held_out_indices(len(source), get_rank(), get_world_size())
+    # As in training: what cannot be read counts for nothing where the recipe says so.
+    skipped: Skipped | None = {} if trained.recipe.data.on_error == "skip" else None
+    batches: Iterable[Any] = trained.batches(source, min(batch_size, len(source)), mine, skipped)
+    if show is not None:
+        batches = report_progress(batches, batch_size, len(mine), show)
+    measure: Any = run_measure(trained.network(), batches, EXAMINATIONS)
+    if hasattr(measure, "examine"):
+        return _name(measure.examine(), source)
+    return Evaluation(measure.figures(), {}, {})
+
+
+def report_progress(
+    batches: Iterable[Batch], batch_size: int, images: int, show: Show
+) -> Iterator[Batch]:
+    """Yield batches; when the next one is asked for, the one before is done."""
+    show(0, images)
+    for number, batch in enumerate(batches, start=1):
+        yield batch
+        show(min(number * batch_size, images), images)
+
+
+def _name(found: Evaluation, source: Source) -> Evaluation:
+    """Give classes and images their names; a network may tell more classes apart than there are."""
+    count = len(next(iter(found.per_class.values())))
+    mistakes: list[Mistake] = []
+    for mistake in found.mistakes:
+        mistakes.append(replace(mistake, image=source.name_of(mistake.number)))
+    return replace(found, classes=name_classes(source.classes, count), mistakes=tuple(mistakes))
+
+
+def name_classes(known: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """Return so many names: `class 12` for one that the data set does not have."""
+    return (*known, *(f"class {number}" for number in range(len(known), count)))

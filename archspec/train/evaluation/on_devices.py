@@ -1,0 +1,115 @@
+"""An evaluation that several devices share: each has its part of the images, all get the sums."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archspec.errors import TrainingError
+from archspec.files import to_yaml
+from archspec.runtime import prepare
+from archspec.spec.load import load_spec
+from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.supervise import supervise
+from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
+from archspec.train.evaluation.trained import Trained
+from archspec.train.launch import ASCEND_PORT
+from archspec.train.recipe.model import load_recipe
+from archspec.train.run.run_directory import open_run
+
+WORKER = "archspec.train.evaluation.worker"
+SPEC, RECIPE, REQUEST, RESULT, LOGS = (
+    "spec.yaml",
+    "recipe.yaml",
+    "request.json",
+    "result.json",
+    "workers",
+)
+LEAVES_LOGS = {"T011", "T012", "T013"}
+"""Faults that name a log, which must still be there then."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the workers are asked: a trained network, as each of them opens it, and its data."""
+
+    trained: Trained
+    data_dir: Path | None
+    device_target: str
+    batch_size: int
+
+
+def examine_on_devices(
+    trained: Trained, data_dir: Path | None, *, devices: int, batch_size: int
+) -> Evaluation:
+    """Return what so many processes of this machine find out together, each image once.
+
+    Raises:
+        ArchspecError: what a worker raised; T010..T013 and E003 as `supervise` does.
+    """
+    prepare()
+    target = trained.device_target or "CPU"
+    folder = Path(tempfile.mkdtemp(prefix="densenet-validate-"))
+    try:
+        _write_request(folder, Request(trained, data_dir, target, batch_size))
+        command = msrun_command(
+            devices=devices,
+            device_target=target,
+            log_dir=folder / LOGS,
+            port=find_free_port() if target == "CPU" else ASCEND_PORT,
+            module=WORKER,
+            arguments=[str(folder)],
+        )
+        environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
+        supervise(command, environment=environment, log_dir=folder / LOGS, poll=_look_at_nothing)
+        found = read_evaluation(json.loads((folder / RESULT).read_text("utf-8")))
+    except TrainingError as error:
+        if not LEAVES_LOGS & {fault.code for fault in error.diagnostics}:
+            shutil.rmtree(folder)
+        raise
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
+    return found
+
+
+def _look_at_nothing() -> None:
+    """The workers tell nothing before their end."""
+
+
+def _write_request(folder: Path, request: Request) -> None:
+    trained = request.trained
+    (folder / SPEC).write_text(to_yaml(trained.spec.resolved()), "utf-8")
+    (folder / RECIPE).write_text(to_yaml(trained.recipe.resolved()), "utf-8")
+    values = {
+        "checkpoint": str(trained.checkpoint.absolute()),
+        "classes": trained.classes,
+        "run": None if trained.run is None else str(trained.run.path),
+        "ema": trained.ema,
+        "data_dir": None if request.data_dir is None else str(request.data_dir.absolute()),
+        "device_target": request.device_target,
+        "batch_size": request.batch_size,
+    }
+    (folder / REQUEST).write_text(json.dumps(values), "utf-8")
+
+
+def read_request(folder: Path) -> Request:
+    """Return what a worker is asked."""
+    values: Mapping[str, Any] = json.loads((folder / REQUEST).read_text("utf-8"))
+    trained = Trained(
+        load_spec(folder / SPEC),
+        load_recipe(folder / RECIPE),
+        Path(values["checkpoint"]),
+        tuple(values["classes"]),
+        None if values["run"] is None else open_run(Path(values["run"])),
+        ema=values["ema"],
+    )
+    data_dir = None if values["data_dir"] is None else Path(values["data_dir"])
+    return Request(trained, data_dir, values["device_target"], values["batch_size"])
