@@ -265,6 +265,7 @@ def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
 
 
 def _train(run: Any, splits: Any, *, is_new: bool) -> None:
+    from archspec.train.evaluation.measures import share_of
     from archspec.train.launch import fit
     from archspec.train.monitoring.progress import Display
 
@@ -284,12 +285,12 @@ def _train(run: Any, splits: Any, *, is_new: bool) -> None:
     part = "validation images"
     if outcome.part == "test":
         part = "images that played no part in training or choosing"
-    share = f"{outcome.accuracy.top1:.2%} of {outcome.accuracy.images} {part}"
     averaged = ""
     if outcome.averaged is not None:
-        averaged = f", its averaged weights (--ema) on {outcome.averaged.top1:.2%}"
-    judged = _name_judged(outcome.checkpoint)
-    console.out(f"{judged} is right on {share}{averaged}. Run: {run.path}")
+        averaged = f", its averaged weights (--ema) on {share_of(outcome.averaged):.2%}"
+    judged, accuracy = _name_judged(outcome.checkpoint), outcome.accuracy
+    verdict = accuracy.verdict.format(share_of(accuracy))
+    console.out(f"{judged} {verdict} {accuracy.images} {part}{averaged}. Run: {run.path}")
     console.out(f"Next: densenet validate {path}")
 
 

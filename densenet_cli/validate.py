@@ -69,7 +69,7 @@ def validate(
         source = trained.held_out(data_dir)
         if not as_json:
             screen.out("\n".join((*source.notes, _describe(trained, source))), highlight=False)
-        accuracy = evaluate(trained, source, batch_size=batch_size)
+        accuracy: Any = evaluate(trained, source, batch_size=batch_size)
     print_notes(trained.notes, as_json)
     if as_json:
         typer.echo(json.dumps(asdict(accuracy)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from archspec.train.data.source import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
-from archspec.train.evaluation.accuracy import Accuracy
+from archspec.train.evaluation.measures import read_figures
 from archspec.train.monitoring.progress import Event, EventTail, append_event
 from archspec.train.planning import Plan, create
 from archspec.train.run.changes import refuse_changes
@@ -34,10 +34,10 @@ class Outcome:
     """How a run ended, by images that chose nothing where the data set has such."""
 
     run: Run
-    accuracy: Accuracy
-    """Of the best checkpoint."""
-    averaged: Accuracy | None
-    """Of its moving averages, with `ema`."""
+    accuracy: Any
+    """Of the best checkpoint: `Accuracy`, or what else its targets have measured."""
+    averaged: Any
+    """Of its moving averages, with `ema`; None without."""
     part: str
     """The images that it was judged by: `test`, or `val` where there are no others."""
     checkpoint: str | None
@@ -100,14 +100,10 @@ def _ignore(event: Event) -> None:
 
 
 def _outcome_of(run: Run, end: Mapping[str, Any]) -> Outcome:
-    names = [field.name for field in fields(Accuracy)]
-    averaged = None
-    if "ema_top1" in end:
-        averaged = Accuracy(**{name: end[f"ema_{name}"] for name in names})
     return Outcome(
         run,
-        Accuracy(**{name: end[name] for name in names}),
-        averaged,
+        read_figures(end),
+        read_figures(end, "ema_"),
         end["part"],
         end["checkpoint"],
         end.get("ends_by", ""),

@@ -18,7 +18,7 @@ from archspec.train.data.inputs import open_splits
 from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
-from archspec.train.evaluation.accuracy import Accuracy
+from archspec.train.evaluation.measures import Figures
 from archspec.train.monitoring.progress import Event
 from archspec.train.monitoring.telling import describe_start, digest_weights
 from archspec.train.planning import check_fit
@@ -36,7 +36,7 @@ def train_in_process(
     *,
     is_checked: bool = False,
     callbacks: Sequence[Callback] = (),
-) -> Accuracy:
+) -> Figures:
     """Train to the last epoch; return the best checkpoint's accuracy on images that chose nothing.
 
     Those are the test images; where the data set has none, the validation images, and the event
@@ -102,7 +102,7 @@ def _validate_at_the_end(trainer: Trainer) -> None:
     trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val))
 
 
-def _judge(trainer: Trainer, report: Report) -> Accuracy:
+def _judge(trainer: Trainer, report: Report) -> Figures:
     """Judge the best checkpoint by images that chose nothing, where there are such."""
     # A barrier: rank 0 may still be writing what all read now.
     all_reduce_sum(np.zeros(1, np.float32))
@@ -126,7 +126,7 @@ def _ignore_event(event: Event) -> None:
     """What ranks other than 0 report."""
 
 
-def _prefix_keys(prefix: str, accuracy: Accuracy | None) -> dict[str, float]:
+def _prefix_keys(prefix: str, accuracy: Figures | None) -> dict[str, float]:
     if accuracy is None:
         return {}
     return {f"{prefix}_{key}": value for key, value in asdict(accuracy).items()}

@@ -29,7 +29,7 @@ from archspec.train.data.source import Source, Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import all_reduce_sum
-from archspec.train.evaluation.accuracy import Accuracy, measure_accuracy
+from archspec.train.evaluation.measures import Figures, measure_accuracy, share_of
 from archspec.train.monitoring.meter import Meter
 from archspec.train.monitoring.progress import Event
 from archspec.train.monitoring.telling import explain_no_number, refuse_no_numbers
@@ -163,7 +163,7 @@ class Trainer:
         # A barrier: the first worker that leaves would have the one that writes ended.
         all_reduce_sum(np.zeros(1, np.float32))
 
-    def finish_epoch(self, held_out: Accuracy | None, averaged: Accuracy | None) -> None:
+    def finish_epoch(self, held_out: Figures | None, averaged: Figures | None) -> None:
         """Count the epoch and write its checkpoints;
         the last one last, so that a kill between them loses nothing.
         """
@@ -181,7 +181,7 @@ class Trainer:
         if self.rank == 0:
             checkpoint.prune(last, upto=epoch, kept={*newest, *best})
 
-    def offer_as_best(self, held_out: Accuracy, averaged: Accuracy | None) -> None:
+    def offer_as_best(self, held_out: Figures, averaged: Figures | None) -> None:
         """Write `best.ckpt` where a validation within an epoch was the best so far."""
         score = self._score(held_out, averaged)
         if score >= self.position.best:
@@ -209,10 +209,12 @@ class Trainer:
             previous = self.run.previous if path == self.run.last else None
             checkpoint.save(path, saved, self.position, previous=previous)
 
-    def _score(self, held_out: Accuracy, averaged: Accuracy | None) -> float:
+    def _score(self, held_out: Figures, averaged: Figures | None) -> float:
         by = self.run.recipe.keep.by
         judged = averaged if averaged is not None and by.startswith("ema_") else held_out
-        value = float(getattr(judged, by.removeprefix("ema_")))
+        # `top1`, which a recipe has that says nothing, is no figure of every kind of targets.
+        name = by.removeprefix("ema_")
+        value = float(getattr(judged, name, share_of(judged)))
         return -value if by.endswith("loss") else value
 
     # ---- one epoch
@@ -334,13 +336,13 @@ class Trainer:
             return EARLY_STOPPING if waited >= stopping.patience else ""
         return self._ends_by
 
-    def evaluate_both(self, source: Source) -> tuple[Accuracy, Accuracy | None]:
+    def evaluate_both(self, source: Source) -> tuple[Figures, Figures | None]:
         """Return the accuracy of the network, and with `ema` that of the averaged weights."""
         averaged = self.engine.averaged
         accuracy = self.evaluate(source)
         return accuracy, None if averaged is None else self.evaluate(source, averaged)
 
-    def evaluate(self, source: Source, network: Any = None) -> Accuracy:
+    def evaluate(self, source: Source, network: Any = None) -> Figures:
         """Return the network's accuracy over a source, all devices together."""
         recipe = self.run.recipe
         mine = held_out_indices(len(source), self.rank, self.world)

@@ -11,7 +11,8 @@ from archspec.runtime import prepare
 from archspec.train.data.batches import load_batches
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.source import Source
-from archspec.train.evaluation.accuracy import _sum_figures, check_finite, measure_accuracy
+from archspec.train.evaluation.accuracy import _sum_figures, check_finite
+from archspec.train.evaluation.measures import measure_accuracy
 from archspec.train.monitoring.meter import Meter
 
 CLASSES = 10

@@ -121,6 +121,22 @@ def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return cast("npt.NDArray[np.float32]", summed)
 
 
+def sum_over_workers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the sum over all workers of an array of any shape, counts exact up to 2**48; every
+    worker must call it.
+    """
+    import numpy as np
+
+    rank, world = get_rank(), get_world_size()
+    if world == 1:
+        return values
+    # Sums of float32 round counts above 2**24, so each worker's own come over, in two parts.
+    rows = np.zeros((2, world, *values.shape), np.float32)
+    rows[0, rank] = values
+    rows[1, rank] = values - rows[0, rank]
+    return cast("npt.NDArray[np.float64]", all_reduce_sum(rows).astype(np.float64).sum((0, 1)))
+
+
 def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
     """Leave the error where `supervise` finds it;
     the scheduler leaves none, as its workers meet the same.

@@ -6,17 +6,14 @@ the filling masked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import TrainingError
-from archspec.train.distributed.worker_group import all_reduce_sum
-
-Batches = Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]
+from archspec.train.distributed.worker_group import sum_over_workers
 
 
 @dataclass(frozen=True)
@@ -25,28 +22,32 @@ class Accuracy:
     or among the first five, guesses.
     """
 
+    main: ClassVar[str] = "top1"
+    main_name: ClassVar[str] = "accuracy"
+    verdict: ClassVar[str] = "is right on {:.2%} of"
+
     loss: float
     top1: float
     top5: float
     images: int
 
 
-def measure_accuracy(network: Any, batches: Batches) -> Accuracy:
-    """Return the accuracy of a network over batches of images (N, C, H,
-    W) and labels (N,), -1 for filling.
+class ClassMeasure:
+    """Judges by labels (N,) of one class each, -1 for filling."""
 
-    The network is left in evaluation mode. Under data parallelism each rank brings its share of the
-    images and all get the figures of the whole.
-    """
-    from mindspore import Tensor
+    def __init__(self, classes: int) -> None:
+        self._sums = np.zeros(4)
 
-    network.set_train(False)
-    sums = np.zeros(4)  # of 64 bits: the sum of many small losses would round in 32
-    for images, labels in batches:
-        logits = network(Tensor(images)).asnumpy().astype(np.float64)
-        sums += _sum_figures(check_finite(logits[labels >= 0]), labels[labels >= 0])
-    loss, top1, top5, count = (float(value) for value in all_reduce_sum(sums.astype(np.float32)))
-    return Accuracy(loss / max(count, 1), top1 / max(count, 1), top5 / max(count, 1), int(count))
+    def add(self, outputs: npt.NDArray[np.float64], targets: npt.NDArray[np.int32]) -> None:
+        """Judge logits (N, classes). Raises TrainingError (T006) where one is no number."""
+        is_image = targets >= 0
+        self._sums += _sum_figures(check_finite(outputs[is_image]), targets[is_image])
+
+    def figures(self) -> Accuracy:
+        """Return the figures of all devices; each device must call it."""
+        loss, top1, top5, count = (float(value) for value in sum_over_workers(self._sums))
+        shown = max(count, 1)
+        return Accuracy(loss / shown, top1 / shown, top5 / shown, int(count))
 
 
 def check_finite(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -30,7 +30,8 @@ from archspec.train.data.inputs import (
     split_by_recipe,
 )
 from archspec.train.data.source import Source, Splits
-from archspec.train.evaluation.accuracy import Accuracy, check_finite, measure_accuracy
+from archspec.train.evaluation.accuracy import check_finite
+from archspec.train.evaluation.measures import Figures, measure_accuracy
 from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.run.recovery import find_best
@@ -224,7 +225,7 @@ def evaluate(
     *,
     batch_size: int = 64,
     **how: Any,
-) -> Accuracy:
+) -> Figures:
     """Return top-1, top-5 and loss over every image once.
 
     Args:

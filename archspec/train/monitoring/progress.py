@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import Self
 
 from archspec.errors import TrainingError, format_count
+from archspec.train.evaluation.measures import describe_main, read_figures, share_of
 
 Event = Mapping[str, Any]
 
@@ -140,11 +141,11 @@ class Display:
 
     def _show_epoch(self, event: Event) -> None:
         held_out = ""
-        if "val_loss" in event:
-            figures = f"val loss {event['val_loss']:.4f}  val accuracy {event['val_top1']:.2%}"
-            held_out = f"{figures}  "
-        if "ema_top1" in event:
-            held_out += f"averaged {event['ema_top1']:.2%}  "
+        judged, averaged = read_figures(event, "val_"), read_figures(event, "ema_")
+        if judged is not None:
+            held_out = f"val loss {judged.loss:.4f}  val {describe_main(judged)}  "
+        if averaged is not None:
+            held_out += f"averaged {share_of(averaged):.2%}  "
         if "skipped_updates" in event:
             held_out += f"{format_count(event['skipped_updates'], 'update')} left out so far  "
         self._print_line(
