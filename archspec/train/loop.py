@@ -67,7 +67,7 @@ def train_in_process(
             _run_epoch(trainer, report)
             trainer.leave_if_told()
         if trainer.ends_by and not trainer.is_judged:
-            _validate_at_the_end(trainer)
+            _validate_at_the_end(trainer, report)
     if world > 1:
         # To this worker's log, where equal digests show that the workers stayed together.
         digest = digest_weights(trainer.network.get_parameters())
@@ -85,21 +85,21 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
     moving_statistics.share(trainer.engine.state(), trainer.world)
     held_out, averaged = None, None
     if trainer.is_validated:
-        held_out, averaged = trainer.evaluate_both(trainer.splits.val)
+        held_out, averaged = trainer.evaluate_both(trainer.splits.val, report)
     # Before the event: an epoch that was reported as done is never repeated.
-    trainer.finish_epoch(held_out, averaged)
+    is_best = trainer.finish_epoch(held_out, averaged)
     judged = {**_prefix_keys("val", held_out), **_prefix_keys("ema", averaged)}
     left_out = trainer.describe_skipped()
     figures = {**trained, **judged, **left_out, "seconds": time.monotonic() - started}
-    report({"event": "epoch", "epoch": epoch + 1, **figures})
+    report({"event": "epoch", "epoch": epoch + 1, **figures, "is_best": is_best})
     for callback in trainer.callbacks:
         callback.on_epoch_end(trainer, figures)
 
 
-def _validate_at_the_end(trainer: Trainer) -> None:
+def _validate_at_the_end(trainer: Trainer, report: Report) -> None:
     """Of a run that ends before its time, as `last.ckpt` holds it already: is it the best?"""
     moving_statistics.share(trainer.engine.state(), trainer.world)
-    trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val))
+    trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val, report))
 
 
 def _judge(trainer: Trainer, report: Report) -> Figures:
@@ -112,7 +112,7 @@ def _judge(trainer: Trainer, report: Report) -> Figures:
     part, source = "val", trainer.splits.val
     if trainer.splits.test:
         part, source = "test", trainer.splits.test
-    accuracy, averaged = trainer.evaluate_both(source)
+    accuracy, averaged = trainer.evaluate_both(source, report)
     ended: dict[str, Any] = {"part": part, "checkpoint": judged.name if judged else None}
     if trainer.ends_by:
         ended["ends_by"] = trainer.ends_by
