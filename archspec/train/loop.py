@@ -19,6 +19,7 @@ from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluation.measures import Figures
+from archspec.train.monitoring.board import report_to_board
 from archspec.train.monitoring.progress import Event
 from archspec.train.monitoring.telling import describe_start, digest_weights
 from archspec.train.planning import check_fit
@@ -55,11 +56,7 @@ def train_in_process(
     check_fit(run.spec, run.recipe, splits, world)
     trainer = Trainer.start(run, rank, world, splits, callbacks)
     if rank == 0:  # the others need not look at every file of a large data set
-        start = describe_start(trainer)
-        for note in start["notes"]:
-            # To this process's log; the event takes it to the screen.
-            print(note, flush=True)  # noqa: T201
-        report(start)
+        report = _begin(trainer, report)
     for callback in callbacks:
         callback.on_train_begin(trainer)
     with take_stop_signals() as trainer.signals:
@@ -73,6 +70,20 @@ def train_in_process(
         digest = digest_weights(trainer.network.get_parameters())
         print(f"rank {rank} ends with weights {digest}", flush=True)  # noqa: T201
     return _judge(trainer, report)
+
+
+def _begin(trainer: Trainer, report: Report) -> Report:
+    """Tell how the run begins; return the report that takes what comes."""
+    run, position = trainer.run, trainer.position
+    start = describe_start(trainer)
+    if run.recipe.tensorboard:
+        done = position.epoch * trainer.steps + position.batches
+        report = report_to_board(run.path, report, steps=trainer.steps, done=done)
+    for note in start["notes"]:
+        # To this process's log; the event takes it to the screen.
+        print(note, flush=True)  # noqa: T201
+    report(start)
+    return report
 
 
 def _run_epoch(trainer: Trainer, report: Report) -> None:
