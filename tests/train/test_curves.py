@@ -118,6 +118,10 @@ def test_folders_that_are_no_runs_are_told_all_at_once_and_runs_without_an_epoch
     assert notes == (f"{young}: no epoch is done yet", f"{begun}: no epoch is done yet")
     with pytest.raises(TrainingError, match="T021 no epoch is done yet"):
         read_runs([young, begun])
+    with pytest.raises(
+        TrainingError, match=r"T004 holds run directories, and is none .*name them: "
+    ):
+        read_runs([tmp_path])
     (tmp_path / "empty").mkdir()
     with pytest.raises(TrainingError) as fault:
         read_runs([tmp_path / "empty", good, tmp_path / "gone"])

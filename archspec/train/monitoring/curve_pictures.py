@@ -61,6 +61,9 @@ def draw_curves(curves: Sequence[Curves], panels: Panels, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(target, content)
+    except FileExistsError:
+        message = "cannot be written: its folder is a file"
+        raise ArchspecError.one("W002", message, str(target)) from None
     except OSError as error:
         message = f"cannot be written: {error.strerror}"
         raise ArchspecError.one("W002", message, str(target)) from None

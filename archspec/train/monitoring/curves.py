@@ -11,7 +11,7 @@ from typing import Any
 
 from archspec.errors import TrainingError
 from archspec.train.evaluation.measures import read_figures
-from archspec.train.run.run_directory import open_run
+from archspec.train.run.run_directory import Run, open_run
 
 MOST_BYTES_OF_A_LINE = 1_000_000
 MOST_EPOCHS = 2**31
@@ -164,6 +164,14 @@ def choose_metrics(curves: Sequence[Curves], wanted: Sequence[str]) -> tuple[tup
     return tuple(panel for panel in panels if panel)
 
 
+def _open(path: Path) -> Run:
+    """As `open_run`, and says what to do with a folder of runs."""
+    if any(path.glob("*/run.json")) and not (path / "run.json").exists():
+        message = "holds run directories, and is none"
+        raise TrainingError.one("T004", message, str(path), f"name them: {path}/*")
+    return open_run(path)
+
+
 def read_runs(paths: Sequence[Path]) -> tuple[tuple[Curves, ...], tuple[str, ...]]:
     """Return the curves of run directories that have done an epoch, and a note for each other.
 
@@ -179,7 +187,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[tuple[Curves, ...], tuple[str, ...
     found, notes = [], []
     for path, name in zip(paths, names, strict=True):
         try:
-            run = open_run(path)
+            run = _open(path)
             curves = read_curves(run.metrics, str(path) if names.count(name) > 1 else name)
         except TrainingError as error:
             faults.append(error)
