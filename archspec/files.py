@@ -1,4 +1,4 @@
-"""Text files that are written whole or not at all, and YAML that reads back the same."""
+"""Files that are written whole or not at all, and YAML that reads back the same."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it: it is there whole or not at all."""
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name, then rename it: it is there whole or not at all."""
+    data = content.encode() if isinstance(content, str) else content
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("w") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())  # or a crash could leave the new name on an empty file
         os.replace(partial, path)

@@ -70,6 +70,24 @@ def import_onnx_runtime() -> Any:
     return onnxruntime
 
 
+def import_tensorboard() -> Any:
+    """Return the package that writes TensorBoard's event files.
+
+    Raises:
+        EnvironmentFault: E009, it is not installed.
+    """
+    try:
+        import tensorboardX  # type: ignore[import-untyped]
+    except ImportError:
+        raise EnvironmentFault.one(
+            "E009",
+            "tensorboardX, which writes event files (`tensorboard: true`), is not installed",
+            sys.executable,
+            "pip install 'densenet-archspec[tensorboard]'",
+        ) from None
+    return tensorboardX
+
+
 def cache_folder() -> Path:
     """Return `DENSENET_CACHE`, else `densenet-archspec` in `XDG_CACHE_HOME` or in `~/.cache`.
 

@@ -15,6 +15,7 @@ from densenet_cli.inspect import inspect
 from densenet_cli.lift import lift
 from densenet_cli.list import list_specs
 from densenet_cli.new import new
+from densenet_cli.plot import plot
 from densenet_cli.predict import predict
 from densenet_cli.recipe import recipe
 from densenet_cli.schema import schema
@@ -36,6 +37,7 @@ app.command("list", cls=Command)(list_specs)
 for command in (new, check, inspect, build, train, validate, predict, export, convert, certify):
     app.command(cls=Command)(command)
 app.command(cls=Command)(lift)
+app.command(cls=Command)(plot)
 app.command(cls=Command)(schema)
 app.add_typer(data, name="data")
 app.add_typer(recipe, name="recipe")

@@ -267,12 +267,12 @@ def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
 def _train(run: Any, splits: Any, *, is_new: bool) -> None:
     from archspec.train.evaluation.measures import share_of
     from archspec.train.launch import fit
-    from archspec.train.monitoring.progress import Display
+    from archspec.train.monitoring.display import Display
 
     path = shlex.quote(str(run.path))
     take_signals(raise_for_signal)
     try:
-        with quiet_screen(run.log) as screen, Display(screen) as display:
+        with quiet_screen(run.log) as screen, Display(screen, run.log) as display:
             outcome = fit(run, show=display.show, splits=splits)
     except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.exception_of`
         console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")

@@ -170,6 +170,8 @@ def _train_distributed(run: Run, seen: Show, *, is_checked: bool) -> None:
         for event in tail.new():
             seen(event)
 
+    # Not in the run's events: nothing of the run has begun.
+    seen({"event": "phase", "phase": "starting", "processes": run.settings.devices})
     told = {"PYTHONUNBUFFERED": "1", IMAGES_CHECKED: "1" if is_checked else ""}
     environment = launch_environment({**os.environ, **told})
     supervise(

@@ -19,6 +19,7 @@ from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluation.measures import Figures
+from archspec.train.monitoring.board import report_to_board
 from archspec.train.monitoring.progress import Event
 from archspec.train.monitoring.telling import describe_start, digest_weights, tell_skipped
 from archspec.train.planning import check_fit
@@ -55,11 +56,7 @@ def train_in_process(
     check_fit(run.spec, run.recipe, splits, world)
     trainer = Trainer.start(run, rank, world, splits, callbacks)
     if rank == 0:  # the others need not look at every file of a large data set
-        start = describe_start(trainer)
-        for note in start["notes"]:
-            # To this process's log; the event takes it to the screen.
-            print(note, flush=True)  # noqa: T201
-        report(start)
+        report = _begin(trainer, report)
     for callback in callbacks:
         callback.on_train_begin(trainer)
     with take_stop_signals() as trainer.signals:
@@ -67,12 +64,26 @@ def train_in_process(
             _run_epoch(trainer, report)
             trainer.leave_if_told()
         if trainer.ends_by and not trainer.is_judged:
-            _validate_at_the_end(trainer)
+            _validate_at_the_end(trainer, report)
     if world > 1:
         # To this worker's log, where equal digests show that the workers stayed together.
         digest = digest_weights(trainer.network.get_parameters())
         print(f"rank {rank} ends with weights {digest}", flush=True)  # noqa: T201
     return _judge(trainer, report)
+
+
+def _begin(trainer: Trainer, report: Report) -> Report:
+    """Tell how the run begins; return the report that takes what comes."""
+    run, position = trainer.run, trainer.position
+    start = describe_start(trainer)
+    if run.recipe.tensorboard:
+        done = position.epoch * trainer.steps + position.batches
+        report = report_to_board(run.path, report, steps=trainer.steps, done=done)
+    for note in start["notes"]:
+        # To this process's log; the event takes it to the screen.
+        print(note, flush=True)  # noqa: T201
+    report(start)
+    return report
 
 
 def _run_epoch(trainer: Trainer, report: Report) -> None:
@@ -85,21 +96,21 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
     moving_statistics.share(trainer.engine.state(), trainer.world)
     held_out, averaged = None, None
     if trainer.is_validated:
-        held_out, averaged = trainer.evaluate_both(trainer.splits.val)
+        held_out, averaged = trainer.evaluate_both(trainer.splits.val, report)
     # Before the event: an epoch that was reported as done is never repeated.
-    trainer.finish_epoch(held_out, averaged)
+    is_best = trainer.finish_epoch(held_out, averaged)
     judged = {**_prefix_keys("val", held_out), **_prefix_keys("ema", averaged)}
     left_out = {**trainer.describe_skipped(), **tell_skipped(trainer, report)}
     figures = {**trained, **judged, **left_out, "seconds": time.monotonic() - started}
-    report({"event": "epoch", "epoch": epoch + 1, **figures})
+    report({"event": "epoch", "epoch": epoch + 1, **figures, "is_best": is_best})
     for callback in trainer.callbacks:
         callback.on_epoch_end(trainer, figures)
 
 
-def _validate_at_the_end(trainer: Trainer) -> None:
+def _validate_at_the_end(trainer: Trainer, report: Report) -> None:
     """Of a run that ends before its time, as `last.ckpt` holds it already: is it the best?"""
     moving_statistics.share(trainer.engine.state(), trainer.world)
-    trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val))
+    trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val, report))
 
 
 def _judge(trainer: Trainer, report: Report) -> Figures:
@@ -112,7 +123,7 @@ def _judge(trainer: Trainer, report: Report) -> Figures:
     part, source = "val", trainer.splits.val
     if trainer.splits.test:
         part, source = "test", trainer.splits.test
-    accuracy, averaged = trainer.evaluate_both(source)
+    accuracy, averaged = trainer.evaluate_both(source, report)
     ended: dict[str, Any] = {"part": part, "checkpoint": judged.name if judged else None}
     if trainer.ends_by:
         ended["ends_by"] = trainer.ends_by

@@ -14,6 +14,7 @@ from archspec.errors import ArchspecError, Place, SpecError, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
+from archspec.runtime import import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, list_overrides
@@ -119,6 +120,8 @@ def plan_run(
     if faults or spec is None or data is None or found is None:
         raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
     recipe, notes = found
+    if recipe.tensorboard:
+        import_tensorboard()
     splits = split_by_recipe(recipe, data)
     classes = _choose_classes(spec, splits)
     # The later one wins: what the user says stands above the recipe's own overrides.

@@ -30,9 +30,15 @@ from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.evaluation.measures import Figures, measure_accuracy, share_of
+from archspec.train.monitoring.compile_times import tell_compilation
 from archspec.train.monitoring.meter import Meter
 from archspec.train.monitoring.progress import Event
-from archspec.train.monitoring.telling import explain_no_number, refuse_no_numbers
+from archspec.train.monitoring.telling import (
+    explain_no_number,
+    refuse_no_numbers,
+    tell_batches,
+    tell_own,
+)
 from archspec.train.pretrained import read_kept_weights
 from archspec.train.recipe.keeping import seconds_of
 from archspec.train.recipe.scaling import count_steps
@@ -48,11 +54,14 @@ EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_r
 
 
 class Requests(NamedTuple):
-    """What is asked for after a step: a checkpoint, the end of the run, to leave it for now."""
+    """What is asked for after a step: a checkpoint, the end of the run, to leave it for now, and
+    figures for who looks on.
+    """
 
     to_save: bool
     to_end: bool
     to_leave: bool
+    to_report: bool
 
 
 @dataclass
@@ -79,6 +88,7 @@ class Trainer:
     _began: float = field(default_factory=time.monotonic)
     _saved: float = field(default_factory=time.monotonic)
     _is_asked_to_stop: bool = False
+    _is_compiled: bool = False
 
     @classmethod
     def start(
@@ -167,9 +177,10 @@ class Trainer:
         # A barrier: the first worker that leaves would have the one that writes ended.
         all_reduce_sum(np.zeros(1, np.float32))
 
-    def finish_epoch(self, held_out: Figures | None, averaged: Figures | None) -> None:
-        """Count the epoch and write its checkpoints;
-        the last one last, so that a kill between them loses nothing.
+    def finish_epoch(self, held_out: Figures | None, averaged: Figures | None) -> bool:
+        """Count the epoch and write its checkpoints; return whether it is the best so far.
+
+        The last one is written last, so that a kill between them loses nothing.
         """
         score = math.nan if held_out is None else self._score(held_out, averaged)
         is_best = score >= self.position.best  # of equal ones the later: it has seen more
@@ -184,6 +195,7 @@ class Trainer:
         self._save(last)
         if self.rank == 0:
             checkpoint.prune(last, upto=epoch, kept={*newest, *best})
+        return is_best
 
     def offer_as_best(self, held_out: Figures, averaged: Figures | None) -> None:
         """Write `best.ckpt` where a validation within an epoch was the best so far."""
@@ -224,26 +236,23 @@ class Trainer:
     # ---- one epoch
 
     def train_epoch(self, report: Report) -> dict[str, float] | None:
-        """Run the rest of the epoch that goes on; return its mean loss and accuracy over this
-        device's images, or None where the run ends before it does.
+        """Run the rest of the epoch that goes on; return its mean loss and accuracy over the images
+        of all devices, or None where the run ends before it does.
 
         Raises:
             TrainingError: T006, the loss is no number.
         """
-        from mindspore import Tensor
-
         self.network.set_train(True)
         recipe, position = self.run.recipe, self.position
         meter = Meter(recipe.log_every, recipe.batch_size * self.world, position.sums)
         for number, (images, labels) in enumerate(self._batches(), start=position.batches + 1):
-            loss, right = self.engine.step(Tensor(images), Tensor(labels))
-            meter.add(loss, right, len(labels))
+            loss = self._take_step(images, labels, meter, report)
             self.position = replace(self.position, batches=number)
             for callback in self.callbacks:
                 callback.on_step_end(self, loss)
             self.signals.wait_for_save()
-            asked = self._look_around(number)
-            if meter.due(last=number == self.steps or asked.to_save):
+            asked = self._look_around(number, meter.is_late)
+            if number == self.steps or meter.is_full or asked.to_save or asked.to_report:
                 self._report_steps(meter, report)
             if asked.to_save:
                 self.save_within_epoch(meter.sums)
@@ -251,7 +260,28 @@ class Trainer:
                 raise self.signals.exception()
             if asked.to_end:
                 return None
+        if self.world > 1:
+            tell_own(self, meter)
         return meter.totals()
+
+    def _take_step(self, images: Any, targets: Any, meter: Meter, report: Report) -> Any:
+        """One step, whose loss is returned; this process's first one is told of, since the network
+        is compiled with it.
+        """
+        from mindspore import Tensor
+
+        batch = Tensor(images), Tensor(targets)
+        if self._is_compiled:
+            loss, right = self.engine.step(*batch)
+            meter.add(loss, right, len(targets))
+            return loss
+        with tell_compilation(self.run.settings, report, keep=self.rank == 0):
+            loss, right = self.engine.step(*batch)
+            loss.asnumpy()  # an accelerator may go on with a step that has returned
+        self._is_compiled = True
+        meter.add(loss, right, len(targets))
+        meter.restart_clock()
+        return loss
 
     def _batches(self) -> Iterator[tuple[Any, Any]]:
         """This device's batches of the epoch that goes on, from where it stands."""
@@ -272,28 +302,28 @@ class Trainer:
             return None
         return self.skipped.setdefault(source, {})
 
-    def _look_around(self, number: int) -> Requests:
-        """What is asked for after a step, of all devices alike."""
+    def _look_around(self, number: int, is_late: bool) -> Requests:
+        """What is asked for after a step, of all devices alike; `is_late`: a report is, here."""
         recipe, now = self.run.recipe, time.monotonic()
         if number % recipe.accumulate:
             # Within an update each device has gradients of its own, which no checkpoint holds.
-            return Requests(to_save=False, to_end=False, to_leave=False)
+            return Requests(False, False, False, to_report=is_late and self.world == 1)
         budget, every = recipe.time_budget, recipe.save_every
-        is_late = budget is not None and now - self._began >= seconds_of(budget)
+        is_over = budget is not None and now - self._began >= seconds_of(budget)
         is_due = isinstance(every, str) and now - self._saved >= seconds_of(every)
         # Clocks and signals are each device's own.
-        told, asked, late, due = self._agreement.ask(
-            self.signals.is_set, self._is_asked_to_stop, is_late, is_due
+        told, asked, over, due, late = self._agreement.ask(
+            self.signals.is_set, self._is_asked_to_stop, is_over, is_due, is_late
         )
-        if asked or late:
-            self._ends_by = TIME_BUDGET if late else ON_REQUEST
+        if asked or over:
+            self._ends_by = TIME_BUDGET if over else ON_REQUEST
         before = number - recipe.accumulate
         is_counted = isinstance(every, int) and number // every > before // every
         # The end of an epoch writes a checkpoint anyway; but the validation before may take long.
         is_due = due or (is_counted and number < self.steps)
         # An epoch that is through ends as one.
-        ends = (asked or late) and number < self.steps
-        return Requests(to_save=told or ends or is_due, to_end=ends, to_leave=told)
+        ends = (asked or over) and number < self.steps
+        return Requests(told or ends or is_due, to_end=ends, to_leave=told, to_report=late)
 
     def leave_if_told(self) -> None:
         """Leave the run between epochs, all devices alike, where a signal reached one of them."""
@@ -347,26 +377,25 @@ class Trainer:
             return EARLY_STOPPING if waited >= stopping.patience else ""
         return self._ends_by
 
-    def evaluate_both(self, source: Source) -> tuple[Figures, Figures | None]:
+    def evaluate_both(self, source: Source, report: Report) -> tuple[Figures, Figures | None]:
         """Return the accuracy of the network, and with `ema` that of the averaged weights."""
         averaged = self.engine.averaged
-        accuracy = self.evaluate(source)
-        return accuracy, None if averaged is None else self.evaluate(source, averaged)
+        accuracy = self.evaluate(source, report)
+        return accuracy, None if averaged is None else self.evaluate(source, report, averaged)
 
-    def evaluate(self, source: Source, network: Any = None) -> Figures:
+    def evaluate(self, source: Source, report: Report, network: Any = None) -> Figures:
         """Return the network's accuracy over a source, all devices together."""
         recipe = self.run.recipe
         mine = held_out_indices(len(source), self.rank, self.world)
-        return measure_accuracy(
-            network or self.engine.judge,
-            load_batches(
-                source,
-                indices=mine,
-                preprocess=make_preprocess(self.run.spec, recipe),
-                training=False,
-                batch_size=recipe.batch_size,
-                seed=0,
-                workers=recipe.data.workers,
-                skipped=self.skipped_of(source),
-            ),
+        batches = load_batches(
+            source,
+            indices=mine,
+            preprocess=make_preprocess(self.run.spec, recipe),
+            training=False,
+            batch_size=recipe.batch_size,
+            seed=0,
+            workers=recipe.data.workers,
+            skipped=self.skipped_of(source),
         )
+        told = tell_batches(batches, report, recipe.batch_size * self.world, len(source))
+        return measure_accuracy(network or self.engine.judge, told)

@@ -25,6 +25,7 @@ COMMANDS = (
     "inspect",
     "build",
     "lift",
+    "plot",
     "train",
     "validate",
     "predict",

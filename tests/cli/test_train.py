@@ -5,6 +5,7 @@ the same run whatever happens to it on the way.
 import gzip
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -295,7 +296,7 @@ def test_a_run_that_is_ended_three_times_and_resumed_ends_as_one_in_one_go(digit
             assert text.endswith(f"Interrupted. Go on with: densenet train --resume {run}\n")
         command = ("train", "--resume", "run")
     text = passed(densenet(*command, cwd=tmp_path))
-    assert " done; " in text
+    assert " done\n" in text
     assert "epoch 1/" not in text
     assert parameters(run, "last") == parameters(digits_run, "last")
     assert parameters(run, "best") == parameters(digits_run, "best")
@@ -460,9 +461,16 @@ def assert_one_sound_run(run: Path, ranks: int, epochs: int) -> None:
     assert left_running(run) == []
 
 
+def find_own(run: Path, rank: int, epoch: int) -> tuple[float, float]:
+    """What a worker's log says of its own images: mean loss, share of right answers."""
+    text = (run / f"workers/worker_{rank}.log").read_text()
+    said = re.search(rf"rank {rank} epoch {epoch}: own loss ([\d.]+), accuracy ([\d.]+)%", text)
+    return float(said[1]), float(said[2]) / 100
+
+
 def test_two_processes_train_one_network(tmp_path):
-    """Under msrun: equal weights, one set of figures,
-    and those are what one process finds in the checkpoint.
+    """Under msrun: equal weights, one set of figures, those of training of the images of both, and
+    those of validation are what one process finds in the checkpoint.
     """
     run = tmp_path / "run"
     text = passed(
@@ -471,6 +479,12 @@ def test_two_processes_train_one_network(tmp_path):
     assert "global batch 128" in text
     assert text.count("epoch 1/2  loss") == 1
     assert_one_sound_run(run, ranks=2, epochs=2)
+    assert "\nstarting 2 processes\n" in text
+    for event in events(run):
+        own = [find_own(run, rank, event["epoch"]) for rank in range(2)]
+        assert own[0] != own[1]
+        assert event["loss"] == pytest.approx(sum(loss for loss, _ in own) / 2, abs=1e-6)
+        assert event["accuracy"] == pytest.approx(sum(share for _, share in own) / 2, abs=1e-4)
     found = json.loads(passed(densenet("validate", run, "--json", cwd=tmp_path)))
     (end,) = events(run, "end")
     assert {key: found[key] for key in ("images", "top1", "top5")} == {

@@ -125,3 +125,13 @@ def test_steps_that_were_left_out_count_in_no_mean():
     assert (empty.read()["loss"], empty.sums[2]) == (0.0, 0.0)
     with pytest.raises(TrainingError, match="T006 every step of the epoch was left out"):
         empty.totals()
+
+
+def test_steps_before_the_clock_was_started_anew_count_in_no_speed():
+    """The first one took as long as the compilation; without others there is no speed."""
+    meter = Meter(10, 4)
+    meter.add(Value(1.0), Value(2), 4)
+    meter.restart_clock()
+    assert meter.read().keys() == {"loss", "accuracy"}
+    meter.add(Value(1.0), Value(2), 4)
+    assert meter.read()["images_per_second"] > 0

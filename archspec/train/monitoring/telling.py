@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,12 @@ from archspec.train.data.sampling import find_image
 from archspec.train.data.source import Source
 from archspec.train.distributed.moving_statistics import is_moving
 from archspec.train.distributed.worker_group import all_reduce_sum
+from archspec.train.monitoring.meter import SECONDS_BETWEEN_EVENTS, Meter, mean_of
 
 if TYPE_CHECKING:
     from archspec.train.trainer import Trainer
+
+Batch = TypeVar("Batch")
 
 NAMED_FILES = 4
 """Of a batch whose loss is no number."""
@@ -34,6 +38,7 @@ def describe_start(trainer: Trainer) -> dict[str, Any]:
         "epochs_done": trainer.position.epoch,
         "steps_done": trainer.position.batches,
         "steps": trainer.steps,
+        "validate_every": recipe.validate_every,
         "train_images": len(splits.train),
         "val_images": len(splits.val),
         "notes": [*splits.notes, *_list_differences(trainer)],
@@ -137,6 +142,32 @@ def _explain_weights(trainer: Trainer, name: str) -> TrainingError:
         hint += "; or a smaller loss_scale"
     message = f"{name} is no number after {where}; no checkpoint is written of it"
     return TrainingError.one("T006", message, "", hint)
+
+
+def tell_own(trainer: Trainer, meter: Meter) -> None:
+    """Say in a worker's log how the epoch went on its own images, so that one that learns worse
+    than the others is found.
+    """
+    own, epoch = mean_of(meter.own), trainer.position.epoch + 1
+    told = f"own loss {own['loss']:.7f}, accuracy {own['accuracy']:.2%}"
+    print(f"rank {trainer.rank} epoch {epoch}: {told}", flush=True)  # noqa: T201
+
+
+def tell_batches(
+    batches: Iterable[Batch], report: Callable[[Mapping[str, Any]], None], size: int, images: int
+) -> Iterator[Batch]:
+    """Yield batches of a validation and report, now and then, of how many of its images they are.
+
+    `size` is that of a batch on all devices together.
+    """
+    phase = {"event": "phase", "phase": "validating", "images": images}
+    report({**phase, "done": 0})
+    told = time.monotonic()
+    for number, batch in enumerate(batches, 1):
+        yield batch
+        if time.monotonic() - told > SECONDS_BETWEEN_EVENTS:
+            report({**phase, "done": min(number * size, images)})
+            told = time.monotonic()
 
 
 def digest_weights(parameters: Any) -> str:

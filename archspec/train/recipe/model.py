@@ -100,6 +100,9 @@ class Recipe(WrittenModel):
     """For the spec: key paths and values, as with `--set`."""
     log_every: Annotated[int, Field(strict=True, ge=1)] = 10
     """Steps between two lines of metrics."""
+    tensorboard: Annotated[bool, Field(strict=True)] = False
+    """Whether metrics are written as TensorBoard's event files too, into `tensorboard` in the run
+    directory; takes `pip install 'densenet-archspec[tensorboard]'`."""
     validate_every: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1
     """Epochs from one validation to the next; the last epoch is always validated."""
     save_every: Interval | None = None

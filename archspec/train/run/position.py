@@ -39,7 +39,7 @@ class Position:
     """Of each epoch done, what the recipe keeps checkpoints by, higher being better; NaN for
     an epoch that was not validated."""
     sums: tuple[float, ...] = (0.0, 0.0, 0.0)
-    """Of the epoch that goes on: loss, right answers and images so far, on this device."""
+    """Of the epoch that goes on: loss, right answers and images so far, on all devices."""
     by: Metric = "top1"
     """The figure that the scores are of."""
     batch_size: int = 0
