@@ -44,7 +44,7 @@ import oracle  # noqa: E402
 import yaml  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
-from readers.mutations import MUTATIONS  # noqa: E402
+from readers.mutations import MUTATIONS, refiltered  # noqa: E402
 from readers.onnx_styles import STYLES, Step, Style, optimised, outputs_of, written  # noqa: E402
 from spec.language import specs  # noqa: E402
 
@@ -55,7 +55,7 @@ from archspec.graph.build import build_graph  # noqa: E402
 from archspec.graph.digest import structure_digest  # noqa: E402
 from archspec.graph.ir import Graph  # noqa: E402
 from archspec.readers.frontends import read_model_file  # noqa: E402
-from archspec.readers.reading import Reading  # noqa: E402
+from archspec.readers.reading import Reading, filters_in  # noqa: E402
 from archspec.settings import SpecModel  # noqa: E402
 from archspec.spec.model import Spec  # noqa: E402
 from archspec.verifiers.verify import verify_or_raise  # noqa: E402
@@ -297,7 +297,7 @@ def _mutant(
 ) -> tuple[Sequence[Step], bytes]:
     """The network changed in one place, and its file; none where it cannot be written at all."""
     try:
-        changed = rng.choice(MUTATIONS)(list(steps), rng)
+        changed = rng.choice((*MUTATIONS, refiltered))(list(steps), rng)
         model = written(changed, _style("torch", steps, rng), weights, outputs[:-1])[0]
     except Exception:  # widths that do not fit, a kind of step that is not there
         return (), b""
@@ -314,7 +314,8 @@ def _said_of(graph: Graph, file: Path) -> str:
 
 def _compared(graph: Graph, reading: Reading, file: Path) -> str:
     biases = {"zero_biases": reading.zero_biases, "norms_shift": reading.norms_shift}
-    comparison = compare(graph, reading.graph, ordered=True, **biases)
+    filters_of = filters_in(file, reading)
+    comparison = compare(graph, reading.graph, ordered=True, filters_of=filters_of, **biases)
     differences = comparison.differences
     if comparison.is_equal:
         differences = check_liveness(comparison.match, reading, file).differences

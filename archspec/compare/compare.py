@@ -27,6 +27,7 @@ from archspec.compare.missing_connections import describe_connection_faults
 from archspec.compare.pixels import as_it_is_read, have_alike_outputs, simplify_pools
 from archspec.compare.simplify import written_alike
 from archspec.compare.sliced_concats import resolve_slices_as_in
+from archspec.compare.stored_filters import FiltersOf, agree_on_filters
 from archspec.compare.weight_names import find_other_names, note_nameless
 from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
 from archspec.errors import Diagnostic, format_count
@@ -106,6 +107,7 @@ class _Request:
     named: bool
     zero_biases: AbstractSet[str] | None
     norms_shift: bool
+    filters_of: FiltersOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def compare(
     named: bool = False,
     zero_biases: AbstractSet[str] | None = None,
     norms_shift: bool = False,
+    filters_of: FiltersOf = lambda name: None,
 ) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
@@ -134,12 +137,15 @@ def compare(
     with `ordered` a difference; another name is one with `named` alone, of graphs that are equal
     but for names. `zero_biases` are the file's operators whose bias is all zero; where that is not
     None, a bias that is absent is such a one too: exporters of ONNX drop them. `norms_shift` says
-    that a norm of the file shifts: then one that was folded would have left a bias.
+    that a norm of the file shifts: then one that was folded would have left a bias. `filters_of`
+    gives the filters of one of the file's operators, and is asked where the spec standardizes them
+    and the file does not: it may have stored the outcome.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
-    plain, request = as_it_is_read(spec_graph), _Request(ordered, named, zero_biases, norms_shift)
+    plain = as_it_is_read(spec_graph)
+    request = _Request(ordered, named, zero_biases, norms_shift, filters_of)
     as_written = _compare_as(spec_graph, plain, found, request)
     if as_written.is_equal or not have_alike_outputs(spec_graph, found):
         return as_written
@@ -165,12 +171,18 @@ def _compare_as(spec: Graph, plain: Graph, found: Graph, request: _Request) -> C
     biases = AgreedBiases(both.pairs)
     if request.zero_biases is not None:
         biases = agree_on_biases(both.pairs, request.zero_biases)
-    match = Match(spec, plain, biases.pairs)
+    filters = agree_on_filters(biases.pairs, request.filters_of)
+    match = Match(spec, plain, filters.pairs)
     blocks, order = compare_blocks(match, found.name), compare_join_orders(match)
     lines = chain(_list_differences(match, blocks), _list_order_faults(order, request.ordered))
     differences = _limit_lines(lines) or _limit_lines(_find_leftovers(match))
     folded = [fold for fold in both.folds if fold.is_conv]
-    notes = [*_scale_notes(both.scales), *_write_norm_notes(folded, match), *biases.notes]
+    notes = [
+        *_scale_notes(both.scales),
+        *_write_norm_notes(folded, match),
+        *biases.notes,
+        *filters.notes,
+    ]
     if not request.ordered:
         notes.extend(_write_order_notes(order))
     named = request.named and not differences  # of another network, other names say nothing
@@ -391,9 +403,15 @@ def _follows_input(match: Match, expected: Op, theirs: Mapping[str, Any]) -> boo
 def _is_same(expected: Any, found: Any) -> bool:
     """Equal, or stored as the same float32."""
     if isinstance(expected, float) and isinstance(found, float):
-        # Model files hold 32-bit floats: an eps of 1e-5 comes back as 9.99999974738e-06.
-        return struct.pack("f", expected) == struct.pack("f", found)
+        # Model files hold 32-bit floats: an eps of 1e-5 comes back as 9.99999974738e-06, and a tiny
+        # bound below zero as -0.0, which is the number 0.
+        return _round_to_float32(expected) == _round_to_float32(found)
     return bool(expected == found)
+
+
+def _round_to_float32(number: float) -> float:
+    (rounded,) = struct.unpack("f", struct.pack("f", number))
+    return float(rounded)
 
 
 def _format_value(value: Any) -> str:

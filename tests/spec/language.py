@@ -52,6 +52,17 @@ def of(kind: str, settings: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return settings.map(lambda values: {kind: values})
 
 
+filters = st.one_of(
+    st.just({}),
+    st.just({}),
+    st.fixed_dictionaries(
+        {"standardized": st.just(True)}, optional={"weight_eps": st.floats(1e-6, 1)}
+    ),
+    st.just({"standardized": False}),
+)
+"""Whether a convolution's filters are standardized."""
+
+
 @st.composite
 def convs(draw: st.DrawFn, width: st.SearchStrategy[Any], is_keeping: bool = True) -> Any:
     """A convolution, which keeps height and width or is placed anyhow:
@@ -65,10 +76,10 @@ def convs(draw: st.DrawFn, width: st.SearchStrategy[Any], is_keeping: bool = Tru
     }
     if is_keeping:
         kernel = st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional)
-        values = draw(kernel)
+        values = draw(kernel) | draw(filters)
         return {**draw(st.sampled_from([{}, {}, {}, {"name": name_of(values)}])), "conv": values}
     fixed = {"kernel": st.integers(1, 6), "stride": st.integers(1, 3)}
-    values = draw(st.fixed_dictionaries(fixed, optional=optional))
+    values = draw(st.fixed_dictionaries(fixed, optional=optional)) | draw(filters)
     if values.get("dilation", 1) * (values["kernel"] - 1) % 2 or draw(st.booleans()):
         values["padding"] = draw(st.integers(0, 3))
     return {**draw(st.sampled_from([{}, {}, {}, {"name": name_of(values)}])), "conv": values}
