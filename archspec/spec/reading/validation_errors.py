@@ -120,6 +120,9 @@ _RULES: Mapping[str, str] = {
 _OWN_RULES = ("width", "layer", "duration")
 """Kinds of errors of our own, whose message is the rule."""
 
+_UNKNOWN = "extra_forbidden"
+_NAMED = re.compile(r"(?:did you mean '|write )(\w+)")
+"""Of a hint: the key that it names."""
 _ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
 
 _IMPLIED = frozenset({*ALONE.values(), *ALONE_IN_DATA.values()})
@@ -147,8 +150,13 @@ def diagnose(
     details = [
         detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)
     ]
+    unknown = [detail for detail in details if detail["type"] == _UNKNOWN]
+    meant = {_meant_by(detail, model, document, beside) for detail in unknown}
     found = (
-        fault for detail in details for fault in _make_diagnostics(detail, model, document, beside)
+        fault
+        for detail in details
+        if not (detail["type"] == "missing" and detail["loc"] in meant)
+        for fault in _make_diagnostics(detail, model, document, beside)
     )
     return sort_by_place(found, document.written())
 
@@ -178,13 +186,29 @@ def _is_echo(detail: Mapping[str, Any], document: Document) -> bool:
     )
 
 
+def _meant_by(
+    detail: Mapping[str, Any],
+    model: type[BaseModel],
+    document: Document,
+    beside: type[WrittenModel] | None,
+) -> Path:
+    """Where an unknown key would stand if it were the one that it is taken for.
+
+    Where that key must be there, the line about the unknown one says it all.
+    """
+    path = _path_in_document(detail["loc"], document.value)
+    named = _NAMED.match(_hint_at_key(path, detail["input"], model, document, beside))
+    key = named.group(1) if named else ""
+    return (*detail["loc"][:-1], "blocks" if key == "block_config" else key)
+
+
 def _make_diagnostics(
     detail: Mapping[str, Any],
     model: type[BaseModel],
     document: Document,
     beside: type[WrittenModel] | None,
 ) -> Iterator[Diagnostic]:
-    if detail["type"] == "extra_forbidden":
+    if detail["type"] == _UNKNOWN:
         path = _path_in_document(detail["loc"], document.value)
         yield _report_unknown_key(path, detail["input"], model, document, beside)
         return
@@ -240,17 +264,25 @@ def _report_unknown_key(
     document: Document,
     beside: type[WrittenModel] | None,
 ) -> Diagnostic:
-    key, place = str(path[-1]), document.place(path, key=True)
+    place = document.place(path, key=True)
     if path == ("block_config",) and "blocks" in document.value:
         message = "block_config and blocks say the same thing; keep one"
         return Diagnostic("S006", message, str(place))
-    owner = _find_model(model, path[:-1])
-    known = [
-        *owner.model_fields,
-        *(("block_config",) if "blocks" in owner.model_fields else ()),
-        *(("extends",) if owner is model else ()),
-    ]
-    hint = (
+    written = _format_as_written(path, document)[:60]
+    hint = _hint_at_key(path, value, model, document, beside)
+    return Diagnostic("S001", f"unknown key {written!r}", str(place), hint)
+
+
+def _hint_at_key(
+    path: Path,
+    value: Any,
+    model: type[BaseModel],
+    document: Document,
+    beside: type[WrittenModel] | None,
+) -> str:
+    key, place = str(path[-1]), document.place(path, key=True)
+    known = _known_keys(_find_model(model, path[:-1]), model)
+    return (
         _called(key, known)
         or _hint_at_word(key, model)
         or hint_at_own_place(key, value, place, model)
@@ -259,8 +291,14 @@ def _report_unknown_key(
         or _hint_at_nearest(key, known)
         or f"known keys: {', '.join(known)}"
     )
-    written = _format_as_written(path, document)[:60]
-    return Diagnostic("S001", f"unknown key {written!r}", str(place), hint)
+
+
+def _known_keys(owner: type[BaseModel], model: type[BaseModel]) -> list[str]:
+    return [
+        *owner.model_fields,
+        *(("block_config",) if "blocks" in owner.model_fields else ()),
+        *(("extends",) if owner is model else ()),
+    ]
 
 
 def _hint_at_word(key: str, model: type[BaseModel]) -> str:
