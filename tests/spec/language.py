@@ -173,13 +173,16 @@ resizing = st.one_of(
     of(
         "blur_pool",
         st.fixed_dictionaries(
-            {}, optional={"kernel": st.sampled_from([3, 5]), "stride": st.integers(1, 3)}
+            {}, optional={"kernel": st.sampled_from([5, 3]), "stride": st.integers(1, 3)}
         ),
     ),
     transposed,
     upsampled,
     of("pixel_shuffle", factors),
     of("pixel_unshuffle", factors),
+    of("pixel_shuffle", st.just({"factor": 2})),
+    of("pixel_unshuffle", st.just({"factor": 2})),
+    of("blur_pool", st.just({"kernel": 5})),
 )
 dense = of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()}))
 of_vectors = st.one_of(
