@@ -34,18 +34,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 import numpy as np  # noqa: E402
 import oracle  # noqa: E402
 import yaml  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
-from readers.mutations import MUTATIONS  # noqa: E402
+from readers.mutations import MUTATIONS, refiltered  # noqa: E402
 from readers.onnx_styles import STYLES, Step, Style, optimised, outputs_of, written  # noqa: E402
+from settings_drawn import Values, drawn_settings, never_drawn, settings_said  # noqa: E402
 from spec.language import specs  # noqa: E402
 
 from archspec.certify.liveness import check_liveness  # noqa: E402
@@ -55,8 +56,7 @@ from archspec.graph.build import build_graph  # noqa: E402
 from archspec.graph.digest import structure_digest  # noqa: E402
 from archspec.graph.ir import Graph  # noqa: E402
 from archspec.readers.frontends import read_model_file  # noqa: E402
-from archspec.readers.reading import Reading  # noqa: E402
-from archspec.settings import SpecModel  # noqa: E402
+from archspec.readers.reading import Reading, filters_in  # noqa: E402
 from archspec.spec.model import Spec  # noqa: E402
 from archspec.verifiers.verify import verify_or_raise  # noqa: E402
 
@@ -68,7 +68,6 @@ MUTANTS = 3
 TOLERANCE = 1e-3
 """Of outputs, relative to the largest: float32 against float64 through norms over few values."""
 COLUMNS = ("equal", "accepted", "accused wrongly", "other", "told apart", "accepted wrongly")
-Values = dict[str, Any]
 
 
 def main() -> None:
@@ -129,7 +128,7 @@ def drawn(number: int, count: int = CHUNK) -> list[Values]:
             build_graph(spec)
         except (ArchspecError, ValidationError):
             return
-        found.append((frozenset(_said(spec)), values))
+        found.append((frozenset(settings_said(spec)), values))
 
     collect()
     chosen, seen = list[Values](), Counter[str]()
@@ -297,7 +296,7 @@ def _mutant(
 ) -> tuple[Sequence[Step], bytes]:
     """The network changed in one place, and its file; none where it cannot be written at all."""
     try:
-        changed = rng.choice(MUTATIONS)(list(steps), rng)
+        changed = rng.choice((*MUTATIONS, refiltered))(list(steps), rng)
         model = written(changed, _style("torch", steps, rng), weights, outputs[:-1])[0]
     except Exception:  # widths that do not fit, a kind of step that is not there
         return (), b""
@@ -314,77 +313,12 @@ def _said_of(graph: Graph, file: Path) -> str:
 
 def _compared(graph: Graph, reading: Reading, file: Path) -> str:
     biases = {"zero_biases": reading.zero_biases, "norms_shift": reading.norms_shift}
-    comparison = compare(graph, reading.graph, ordered=True, **biases)
+    filters_of = filters_in(file, reading)
+    comparison = compare(graph, reading.graph, ordered=True, filters_of=filters_of, **biases)
     differences = comparison.differences
     if comparison.is_equal:
         differences = check_liveness(comparison.match, reading, file).differences
     return str(differences[0]) if differences else ""
-
-
-# ---- what was drawn
-
-
-def drawn_settings(values: Values) -> dict[str, int]:
-    """Return how often a spec says each setting."""
-    return dict(Counter(_said(Spec.model_validate(values))))
-
-
-def _said(part: Any) -> Iterator[str]:
-    """Yield each setting that a spec says, by its model and name, and of choices the value too."""
-    if isinstance(part, (tuple, list)):
-        for each in part:
-            yield from _said(each)
-    if isinstance(part, Mapping):
-        yield from _said(list(part.values()))
-    if not isinstance(part, SpecModel):
-        return
-    for name in part.model_fields_set:
-        value = getattr(part, name)
-        setting = f"{type(part).__name__}.{name}"
-        yield setting
-        if f"{setting}={value}" in CHOICES:
-            yield f"{setting}={value}"
-        yield from _said(value)
-
-
-def _settings(model: type[SpecModel], seen: set[type]) -> Iterator[str]:
-    """Yield each setting that a model and those in it have, choices one by one."""
-    if model in seen:
-        return
-    seen.add(model)
-    for name, field in model.model_fields.items():
-        yield f"{model.__name__}.{name}"
-        for inner in _annotated(field.annotation):
-            if isinstance(inner, type):
-                yield from _settings(inner, seen)
-            else:
-                yield f"{model.__name__}.{name}={inner}"
-
-
-def _annotated(annotation: Any) -> Iterator[Any]:
-    """Models and literal values in an annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, SpecModel):
-        yield annotation
-    for inner in get_args(annotation):
-        if isinstance(inner, (str, int)) and not isinstance(inner, bool):
-            yield inner
-        else:
-            yield from _annotated(inner)
-
-
-OF_PEOPLE = ("name", "description", "source", "published", "extends")
-"""Settings of a spec that say nothing of its network."""
-CHOICES: frozenset[str] = frozenset()
-CHOICES = frozenset(_settings(Spec, set()))
-
-
-def never_drawn(lines: Sequence[Values]) -> list[str]:
-    """Return the settings that no spec had, but for those that say nothing of a network."""
-    seen = {name for line in lines for name in line["drawn"]}
-    of_people = {f"Spec.{name}" for name in OF_PEOPLE}
-    published = "PublishedSpec."
-    wanted = (name for name in CHOICES if not name.startswith(published))
-    return sorted({*wanted} - seen - of_people)
 
 
 def summed(lines: Sequence[Values]) -> dict[str, dict[str, int]]:

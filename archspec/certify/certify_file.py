@@ -13,6 +13,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.readers.frontends import frontend_of
 from archspec.readers.onnx.read import OnnxReading
+from archspec.readers.reading import filters_in
 from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
 from archspec.spec.model import Spec
@@ -63,6 +64,7 @@ def certify_file(
         named=names,
         zero_biases=reading.zero_biases,
         norms_shift=reading.norms_shift,
+        filters_of=filters_in(path, reading),
     )
     liveness = check_liveness(comparison.match, reading, path) if comparison.is_equal else None
     probed = None

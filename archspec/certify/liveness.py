@@ -210,7 +210,8 @@ class _LivenessWalk:
         groups, known = op.attrs.get("groups", 1), self._read_weights(ours, op)
         filters = np.ones((op.attrs["out_channels"], len(x.at) // groups), bool)
         for values in known:
-            if op.attrs.get("standardized"):
+            # A file that tells no eps stores filters as they are used.
+            if op.attrs.get("standardized") and op.attrs["weight_eps"] is not None:
                 values = values - values.mean((1, 2, 3), keepdims=True)
             taps = (values != 0).reshape(*values.shape[:2], -1).any(axis=2)
             # Filters are stored as (outputs, inputs), those of a transposed convolution the other

@@ -8,12 +8,10 @@ which permutes the channels of the weights that read them and nothing else: that
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
 
 from archspec.compare.block_count import count_blocks
 from archspec.compare.chain_pieces import cut_pairs
@@ -24,21 +22,20 @@ from archspec.compare.equal_operators import merge_equal_ops, split_merged_ops
 from archspec.compare.folded_norms import FoldedNorm, find_folded_norms, unfold_norms
 from archspec.compare.match import BlockComparison, Match, compare_blocks, find_surplus_layers
 from archspec.compare.missing_connections import describe_connection_faults
+from archspec.compare.notes import write_norm_notes, write_order_notes, write_scale_notes
+from archspec.compare.operator_differences import compare_attributes
 from archspec.compare.pixels import as_it_is_read, have_alike_outputs, simplify_pools
 from archspec.compare.simplify import written_alike
 from archspec.compare.sliced_concats import resolve_slices_as_in
+from archspec.compare.stored_filters import FiltersOf, agree_on_filters
 from archspec.compare.weight_names import find_other_names, note_nameless
 from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
 from archspec.errors import Diagnostic, format_count
-from archspec.graph.ir import Graph, Op
-from archspec.operators.operator import DERIVED
+from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
-from archspec.spec.compression import compress
 
 MAX_LINES = 1_000
 """Differences that are listed."""
-MAX_NAMED = 3
-"""Operators with the same fault that have a line each; more are one line."""
 
 NAMES = "names of what has weights"
 ORDER = "order inside concatenations where it only permutes channels of weights"
@@ -59,13 +56,6 @@ NOT_COMPARED = (
     ORDER,
     "number types and casts",
 )
-
-_WORDS: Mapping[str, str] = {
-    "out_channels": "has {found} outputs, the spec says {expected}",
-    "bias": "has bias {found}, the spec says {expected}",
-    "weights_of": "shares the weights of {found}, the spec says that it has its own",
-    "shape": "is an image (C, H, W) of {found}, the spec says {expected}",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +96,7 @@ class _Request:
     named: bool
     zero_biases: AbstractSet[str] | None
     norms_shift: bool
+    filters_of: FiltersOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +118,7 @@ def compare(
     named: bool = False,
     zero_biases: AbstractSet[str] | None = None,
     norms_shift: bool = False,
+    filters_of: FiltersOf = lambda name: None,
 ) -> Comparison:
     """Return how a graph without regions, read from a file, differs from a spec's verified graph.
 
@@ -134,12 +126,15 @@ def compare(
     with `ordered` a difference; another name is one with `named` alone, of graphs that are equal
     but for names. `zero_biases` are the file's operators whose bias is all zero; where that is not
     None, a bias that is absent is such a one too: exporters of ONNX drop them. `norms_shift` says
-    that a norm of the file shifts: then one that was folded would have left a bias.
+    that a norm of the file shifts: then one that was folded would have left a bias. `filters_of`
+    gives the filters of one of the file's operators, and is asked where the spec standardizes them
+    and the file does not: it may have stored the outcome.
 
     Raises:
         ModelFileError: R009, the file's concatenations join more values than any spec may.
     """
-    plain, request = as_it_is_read(spec_graph), _Request(ordered, named, zero_biases, norms_shift)
+    plain = as_it_is_read(spec_graph)
+    request = _Request(ordered, named, zero_biases, norms_shift, filters_of)
     as_written = _compare_as(spec_graph, plain, found, request)
     if as_written.is_equal or not have_alike_outputs(spec_graph, found):
         return as_written
@@ -165,14 +160,20 @@ def _compare_as(spec: Graph, plain: Graph, found: Graph, request: _Request) -> C
     biases = AgreedBiases(both.pairs)
     if request.zero_biases is not None:
         biases = agree_on_biases(both.pairs, request.zero_biases)
-    match = Match(spec, plain, biases.pairs)
+    filters = agree_on_filters(biases.pairs, request.filters_of)
+    match = Match(spec, plain, filters.pairs)
     blocks, order = compare_blocks(match, found.name), compare_join_orders(match)
     lines = chain(_list_differences(match, blocks), _list_order_faults(order, request.ordered))
     differences = _limit_lines(lines) or _limit_lines(_find_leftovers(match))
     folded = [fold for fold in both.folds if fold.is_conv]
-    notes = [*_scale_notes(both.scales), *_write_norm_notes(folded, match), *biases.notes]
+    notes = [
+        *write_scale_notes(both.scales),
+        *write_norm_notes(folded, match),
+        *biases.notes,
+        *filters.notes,
+    ]
     if not request.ordered:
-        notes.extend(_write_order_notes(order))
+        notes.extend(write_order_notes(order))
     named = request.named and not differences  # of another network, other names say nothing
     if named:
         differences = _limit_lines(find_other_names(match))
@@ -212,7 +213,7 @@ def _limit_lines(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 def _find_leftovers(match: Match) -> Iterator[Diagnostic]:
     """What no line above says: none is known, and equal means that there is none."""
-    yield from _compare_attributes(match, derived=True)
+    yield from compare_attributes(match, derived=True)
     if any(expected is None or found is None for expected, found in match.pairs):
         yield Diagnostic("R102", "the network has other stages than the spec says")
 
@@ -228,7 +229,7 @@ def _list_differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterat
         # Where layers are missing, edges are counted from another number: each would be a fault.
         if block.layers == block.expected_layers:
             yield from _compare_connections(match, block)
-    yield from _compare_attributes(match, derived=False)
+    yield from compare_attributes(match, derived=False)
 
 
 def _compare_counts(
@@ -322,122 +323,6 @@ def _compare_connections(match: Match, block: BlockComparison) -> Iterator[Diagn
 
 def _make_edge_fault(reader: str, source: str, verb: str) -> Diagnostic:
     return Diagnostic("R103", f"{reader} {verb} {source}")
-
-
-def _compare_attributes(match: Match, derived: bool) -> Iterator[Diagnostic]:
-    """Compare operators in pairs; what several of them have in common is said once."""
-    alike: dict[str, list[str]] = {}
-    for expected, found in match.complete_pairs:
-        if expected.classes != found.classes:
-            continue  # said by _compare_compositions
-        for ours, theirs in zip(expected.ops, found.ops, strict=True):
-            for words in _compare_operators(match, ours, theirs, derived):
-                alike.setdefault(words, []).append(ours.name)
-    for words, names in alike.items():
-        yield from _write_attribute_lines(words, names)
-
-
-def _write_attribute_lines(words: str, names: Sequence[str]) -> Iterator[Diagnostic]:
-    if len(names) <= MAX_NAMED:
-        yield from (Diagnostic("R104", f"{name} {words}", name) for name in names)
-        return
-    verb, rest = words.split(" ", 1)
-    verb = {"has": "have", "is": "are", "shares": "share"}[verb]
-    yield Diagnostic("R104", f"{names[0]} and {len(names) - 1} more {verb} {rest}", names[0])
-
-
-def _compare_operators(match: Match, expected: Op, found: Op, derived: bool) -> Iterator[str]:
-    if expected.kind != found.kind:
-        yield f"is {found.kind}, the spec says {expected.kind}"
-        return
-    row = OPERATORS[expected.kind]
-    # A file may leave out what is the default, and so may the spec's graph.
-    ours, theirs = {**row.defaults, **expected.attrs}, {**row.defaults, **found.attrs}
-    for name in {**ours, **theirs}:
-        if name in row.in_training or (name in DERIVED) != derived:
-            continue
-        if _is_untold(name, found) or _is_same(ours.get(name), theirs.get(name)):
-            continue
-        if name == "out_channels" and _follows_input(match, expected, theirs):
-            continue
-        words = _WORDS.get(name, f"has {name} {{found}}, the spec says {{expected}}")
-        shown, wanted = _format_value(theirs.get(name)), _format_value(ours.get(name))
-        yield words.format(found=shown, expected=wanted)
-
-
-def _is_untold(name: str, found: Op) -> bool:
-    """The file does not tell: the eps of a norm that is folded or written out,
-    the slope that a PReLU starts from.
-    """
-    return name in found.attrs and found.attrs[name] is None
-
-
-def _follows_input(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
-    """A transition whose width is right for what it reads:
-    another line says why it reads something else.
-    """
-    region = match.spec.regions.get(expected.region)
-    if region is None or region.kind != "transition":
-        return False
-    reads, gives = theirs["in_channels"], theirs["out_channels"]
-    if reads == expected.attrs["in_channels"]:
-        return False
-    if expected.attrs["out_channels"] == expected.attrs["in_channels"]:
-        return bool(gives == reads)
-    compression = region.attrs["compression"]
-    return bool(compression and gives == compress(reads, compression))
-
-
-def _is_same(expected: Any, found: Any) -> bool:
-    """Equal, or stored as the same float32."""
-    if isinstance(expected, float) and isinstance(found, float):
-        # Model files hold 32-bit floats: an eps of 1e-5 comes back as 9.99999974738e-06.
-        return struct.pack("f", expected) == struct.pack("f", found)
-    return bool(expected == found)
-
-
-def _format_value(value: Any) -> str:
-    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _write_norm_notes(folds: Sequence[FoldedNorm], match: Match) -> Iterator[str]:
-    """Norms that are there but do not stand in the file as such."""
-    found = (op for _, chain in match.complete_pairs for op in chain.ops if op.kind == "batch_norm")
-    held = {fold.found.name for fold in folds}
-    written = sum(_is_untold("eps", op) and op.name.split(" norm ")[0] not in held for op in found)
-    traceless = sum(not fold.found.attrs.get("bias") for fold in folds)
-    if len(folds) > traceless:
-        yield _write_norm_note(len(folds) - traceless, "folded into the convolution before")
-    if traceless:
-        yield _write_norm_note(
-            traceless,
-            "folded into a convolution that has no bias in the file",
-            ", and a norm that shifts by zero is not told from none",
-        )
-    if written:
-        yield _write_norm_note(written, "written as a scale and a shift")
-
-
-def _scale_notes(number: int) -> Iterator[str]:
-    if number:
-        verb = "is" if number == 1 else "are"
-        norms = "batch norms that are written as a scale and a shift"
-        yield f"{format_count(number, 'scale')} before {norms} {verb} not told from the norms' own"
-
-
-def _write_norm_note(number: int, how: str, more: str = "") -> str:
-    verb = "is" if number == 1 else "are"
-    return f"{format_count(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
-
-
-def _write_order_notes(order: JoinOrders) -> Iterator[str]:
-    if order.faults or not order.reordered:
-        return
-    who = f"{order.reordered[0]} joins its"
-    if order.reordered[1:]:
-        who = f"{order.reordered[0]} and {len(order.reordered) - 1} more join their"
-    words = "sources in another order: the same network with the channels of weights permuted"
-    yield f"{who} {words}"
 
 
 def _count_params(chains: Iterable[Chain]) -> int:

@@ -21,6 +21,9 @@ from archspec.compare.concat_sources import FlatGraph
 from archspec.graph.ir import Graph, Op
 from archspec.operators.table import OPERATORS, attribute
 
+_BARE = " without its norm"
+"""Behind the name of a convolution of which the norm is its own operator again."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoldedNorm:
@@ -73,6 +76,11 @@ def unfold_norms(graph: Graph, folds: Sequence[FoldedNorm]) -> Graph:
     )
 
 
+def holder_of(name: str) -> tuple[str, bool]:
+    """Return what a convolution is called in the file, and whether it holds a norm there."""
+    return name.removesuffix(_BARE), name.endswith(_BARE)
+
+
 def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
     """An operator and the norms that it holds, of which the last one has its name."""
     if op.name not in folds:
@@ -81,7 +89,7 @@ def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
     fold, last = folds[op.name], op
     if fold.is_conv:
         attrs = {**op.attrs, "bias": _has_bias(fold.expected)}
-        conv = replace(op, name=f"{op.name} without its norm", attrs=MappingProxyType(attrs))
+        conv = replace(op, name=f"{op.name}{_BARE}", attrs=MappingProxyType(attrs))
         yield conv
         norm = MappingProxyType({"channels": attrs["out_channels"], "eps": None})
         last = Op(op.name, "batch_norm", (conv.name,), norm)

@@ -14,7 +14,7 @@ from typing import Any
 from archspec.compare.simplify import reroute
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.convolutions import dense_attrs
+from archspec.operators.dense import dense_attrs
 from archspec.operators.shapes import Shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 

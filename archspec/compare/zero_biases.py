@@ -10,7 +10,11 @@ from types import MappingProxyType
 from archspec.compare.chains import Chain, Pair
 from archspec.errors import name_first
 from archspec.graph.ir import Op
+from archspec.operators.operator import Attrs
 from archspec.operators.table import OPERATORS, attribute
+
+_BIASED: Attrs = {"bias": True}
+_BARE: Attrs = {"bias": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +41,19 @@ class AgreedBiases:
 def agree_on_biases(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> AgreedBiases:
     """Return pairs with the spec's biases; `zeros` are the file's operators whose bias is zero."""
     dropped, idle = dict[str, str](), dict[str, str]()
-    for ours, theirs in _pair_filter_ops(pairs):
+    for ours, theirs in pair_filter_ops(pairs):
         if _has_bias(ours) and not _has_bias(theirs):
             dropped[theirs.name] = ours.name
         elif theirs.name in zeros and not _has_bias(ours):
             idle[theirs.name] = ours.name
-    said = {**dict.fromkeys(dropped, True), **dict.fromkeys(idle, False)}
-    agreed: list[Pair] = []
-    for expected, found in pairs:
-        agreed.append((expected, found and _set_biases(found, said)))
-    return AgreedBiases(tuple(agreed), tuple(dropped.values()), tuple(idle.values()))
+    agreed = with_attrs(pairs, {**dict.fromkeys(dropped, _BIASED), **dict.fromkeys(idle, _BARE)})
+    return AgreedBiases(agreed, tuple(dropped.values()), tuple(idle.values()))
 
 
-def _pair_filter_ops(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
-    """Operators that may have a bias, in pairs; a folded norm is called as its convolution."""
+def pair_filter_ops(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
+    """Yield operators that have filters, and may have a bias, in pairs;
+    a folded norm is called as its convolution.
+    """
     for expected, found in pairs:
         # Chains of different operators are paired as far as they go: other lines say the rest.
         both = zip(expected.ops, found.ops, strict=False) if expected and found else ()
@@ -62,11 +65,19 @@ def _has_bias(op: Op) -> bool:
     return bool(attribute(op.kind, op.attrs, "bias"))
 
 
-def _set_biases(chain: Chain, said: Mapping[str, bool]) -> Chain:
-    return replace(chain, ops=tuple(_set_bias(op, said) for op in chain.ops))
+def with_attrs(pairs: Sequence[Pair], said: Mapping[str, Attrs]) -> tuple[Pair, ...]:
+    """Return pairs in which some of the file's operators, by name, have other attributes."""
+    made: list[Pair] = []
+    for expected, found in pairs:
+        made.append((expected, found and _set_attrs_in(found, said)))
+    return tuple(made)
 
 
-def _set_bias(op: Op, said: Mapping[str, bool]) -> Op:
+def _set_attrs_in(chain: Chain, said: Mapping[str, Attrs]) -> Chain:
+    return replace(chain, ops=tuple(_set_attrs(op, said) for op in chain.ops))
+
+
+def _set_attrs(op: Op, said: Mapping[str, Attrs]) -> Op:
     if op.name not in said:
         return op
-    return replace(op, attrs=MappingProxyType({**op.attrs, "bias": said[op.name]}))
+    return replace(op, attrs=MappingProxyType({**op.attrs, **said[op.name]}))

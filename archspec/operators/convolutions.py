@@ -1,4 +1,4 @@
-"""Operators that make channels by filters: convolutions, transposed ones, dense layers."""
+"""Operators that make channels by filters: convolutions and transposed ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from archspec.operators.shapes import (
     expect_channels,
     expect_map,
     expect_outputs,
+    weight_and_bias,
     window_pixels,
 )
 from archspec.operators.widths import Width, width_of
@@ -92,15 +93,6 @@ class ConvTransposeStep(SpecModel):
     """Whether it adds a number to each channel."""
 
 
-class DenseStep(SpecModel):
-    """A dense layer over the channels."""
-
-    width: Width = "out"
-    """Output channels."""
-    bias: Flag = True
-    """Whether it adds a number to each channel."""
-
-
 def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
     padding = conv.padding
     if padding is None:
@@ -130,11 +122,6 @@ def _conv_transpose_attrs(conv: ConvTransposeStep, ins: int, known: Widths) -> A
     return {**attrs, "bias": True} if conv.bias else attrs
 
 
-def _dense_attrs(dense: DenseStep, ins: int, known: Widths) -> Attrs:
-    attrs = {"in_channels": ins, "out_channels": width_of(dense.width, known)}
-    return attrs if dense.bias else {**attrs, "bias": False}
-
-
 def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     expect_channels(attrs["in_channels"], inputs[0])
     expect_outputs(attrs)
@@ -156,32 +143,17 @@ def _conv_transpose_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     return (attrs["out_channels"], height, width)
 
 
-def _dense_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
-    if len(inputs[0]) != 1:
-        raise ShapeFault(f"needs a vector (C,), reads {inputs[0]}")
-    expect_channels(attrs["in_channels"], inputs[0])
-    expect_outputs(attrs)
-    return (attrs["out_channels"],)
-
-
 def _conv_tensors(attrs: Attrs) -> Mapping[str, Shape]:
     kernel, outs = attrs["kernel"], attrs["out_channels"]
     weight = (outs, attrs["in_channels"] // attrs.get("groups", 1), kernel, kernel)
-    return _with_bias(weight, outs, attrs.get("bias", False))
+    return weight_and_bias(weight, outs, attrs.get("bias", False))
 
 
 def _conv_transpose_tensors(attrs: Attrs) -> Mapping[str, Shape]:
     kernel, outs = attrs["kernel"], attrs["out_channels"]
-    return _with_bias((attrs["in_channels"], outs, kernel, kernel), outs, attrs.get("bias", False))
-
-
-def _dense_tensors(attrs: Attrs) -> Mapping[str, Shape]:
-    outs = attrs["out_channels"]
-    return _with_bias((outs, attrs["in_channels"]), outs, attrs.get("bias", True))
-
-
-def _with_bias(weight: Shape, outs: int, bias: bool) -> Mapping[str, Shape]:
-    return {"weight": weight, "bias": (outs,)} if bias else {"weight": weight}
+    return weight_and_bias(
+        (attrs["in_channels"], outs, kernel, kernel), outs, attrs.get("bias", False)
+    )
 
 
 def _conv_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
@@ -190,24 +162,6 @@ def _conv_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
 
 def _conv_transpose_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
     return prod(_conv_transpose_tensors(attrs)["weight"]) * prod(inputs[0][1:])
-
-
-def _dense_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
-    return int(attrs["in_channels"] * attrs["out_channels"])
-
-
-_POINT: Attrs = {"kernel": 1, "padding": 0, "groups": 1, "standardized": False}
-
-
-def dense_attrs(attrs: Attrs) -> Attrs | None:
-    """Return the attributes of the dense layer that a convolution is over a map of one pixel;
-    None where its weights are more, or others.
-    """
-    if any(attrs.get(name, value) != value for name, value in _POINT.items()):
-        return None
-    kept = ("in_channels", "out_channels", "weights_of")
-    sizes = {name: attrs[name] for name in kept if name in attrs}
-    return sizes if attrs.get("bias") else {**sizes, "bias": False}
 
 
 def is_depthwise(attrs: Attrs) -> bool:
@@ -398,28 +352,6 @@ ROWS = (
                 "n pixels become (n - 1) x stride + kernel - 2 x padding; as wide as what it reads "
                 "where no width is said"
             ),
-        ),
-    ),
-    Operator(
-        "dense",
-        _dense_shape,
-        MindSpore(cell="nn.Dense({ins}, {outs}, has_bias={bias})"),
-        tensors=_dense_tensors,
-        macs=_dense_macs,
-        carries=False,
-        required=("in_channels", "out_channels"),
-        defaults={"bias": True, "weights_of": None},
-        has_filters=True,
-        folds_norm=True,
-        mixes=always,
-        hint="a global_pool before it gives a vector",
-        step=Step(
-            "dense",
-            DenseStep,
-            _dense_attrs,
-            said={"bias": "bias"},
-            widths={"width": "out_channels"},
-            note="after `global_pool`",
         ),
     ),
 )

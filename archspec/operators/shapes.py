@@ -81,3 +81,8 @@ def expect_channels(declared: int, shape: Shape) -> None:
 def sizes(shape: Sequence[int]) -> str:
     """Return `64 x 56 x 56`."""
     return " x ".join(map(str, shape))
+
+
+def weight_and_bias(weight: Shape, outs: int, bias: bool) -> Mapping[str, Shape]:
+    """Return the tensors of what makes so many channels by weights, and may add to each."""
+    return {"weight": weight, "bias": (outs,)} if bias else {"weight": weight}

@@ -8,6 +8,7 @@ from archspec.operators import (
     activations,
     channels,
     convolutions,
+    dense,
     dropouts,
     ends,
     norms,
@@ -16,7 +17,7 @@ from archspec.operators import (
 )
 from archspec.operators.operator import Attrs, Operator
 
-_FAMILIES = (ends, convolutions, norms, activations, dropouts, pools, pixels, channels)
+_FAMILIES = (ends, convolutions, dense, norms, activations, dropouts, pools, pixels, channels)
 _ROWS = (row for family in _FAMILIES for row in family.ROWS)
 
 OPERATORS: Mapping[str, Operator] = {row.kind: row for row in _ROWS}

@@ -4,14 +4,15 @@ the graph of the operators that lead to its outputs, and where their weights are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from archspec.errors import Diagnostic, ModelFileError, name_first
 from archspec.graph.ir import Graph, Op
 from archspec.operators.table import OPERATORS
-from archspec.readers.tensors import OperatorWeights
+from archspec.readers.tensors import OperatorWeights, values_of
 from archspec.readers.trace import Feature, Trace
 
 SOFTMAX = (("Softmax",), ("LogSoftmax",))
@@ -30,6 +31,21 @@ class Reading:
     """A batch norm is known to add something: the network is not as it was before training."""
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     """What of the file does not stand in the graph."""
+
+
+def filters_in(path: Path, reading: Reading) -> Callable[[str], Any]:
+    """Return what reads the filters of an operator by its name, an array, None where it has none
+    or the file does not tell them.
+    """
+
+    def filters_of(name: str) -> Any:
+        known = reading.weights.get(name, OperatorWeights())
+        if len(known.scales) != 1:
+            return None
+        with values_of(path) as values:
+            return values.of(known.scales[0])
+
+    return filters_of
 
 
 _WHOLE = {part: row.kind for row in OPERATORS.values() for part in row.remains_of}

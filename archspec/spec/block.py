@@ -75,7 +75,7 @@ class BlockSpec(SpecModel):
     """As the spec's, for this block alone."""
     layer: LayerSteps | None = None
     """What each layer consists of, as the spec's, for this block alone."""
-    layer_at: Mapping[LayerNumber, LayerSteps] | None = None
+    layer_at: Annotated[Mapping[LayerNumber, LayerSteps], Field(min_length=1)] | None = None
     """By number, counted from 1: layers that consist of other steps than `layer` says,
     `{1: basic, 4: [...]}`."""
     bottleneck: Factor | None = None

@@ -20,8 +20,12 @@ from archspec.spec.widths import walk_steps
 
 TYPED = ("command line", "python")
 
+_OFF = {"drop_rate": 0.0, "growth_multiplier": 1.0}
+"""Values that turn a setting off, which may stand where it has no use."""
+
 _NO_WIDTH = "no layer has a width of it"
 _NO_DROPOUT = "no dropout without a rate of its own stands in {}"
+_NO_MULTIPLE = "no layer behind the first has a growth that is not listed"
 _NO_TRANSITION = "one block has no transition behind it"
 
 
@@ -54,10 +58,12 @@ def without_idle_settings(spec: Spec) -> dict[str, Any]:
 def _find_idle(spec: Spec) -> Iterator[tuple[Path, Any, str]]:
     """Each setting without a use, its value, and why; defaults, and rates of 0, may stand."""
     blocks = list(zip(spec.blocks, spec.dense_blocks(), strict=True))
-    yield from _find_idle_of_layers(spec, blocks, "bottleneck", _says_bottleneck, _NO_WIDTH)
+    yield from _find_idle_of_layers(spec, blocks, "bottleneck", _has_bottleneck, _NO_WIDTH)
+    multiple = "growth_multiplier"
+    yield from _find_idle_of_layers(spec, blocks, multiple, _has_multiples, _NO_MULTIPLE)
     if spec.drop_after == "layer":
         rule = _NO_DROPOUT.format("a layer")
-        yield from _find_idle_of_layers(spec, blocks, "drop_rate", _is_open_dropout, rule)
+        yield from _find_idle_of_layers(spec, blocks, "drop_rate", _has_open_dropout, rule)
     if not spec.transitions_in_order():
         if _is_said(spec, "compression"):
             yield ("compression",), spec.compression, _NO_TRANSITION
@@ -73,28 +79,36 @@ def _find_idle_of_layers(
     spec: Spec,
     blocks: Sequence[tuple[BlockSpec, Block]],
     key: str,
-    is_use: Callable[[StepSpec], bool],
+    has_use: Callable[[BlockSpec, Block], bool],
     rule: str,
 ) -> Iterator[tuple[Path, Any, str]]:
     """A setting of all blocks that no block without its own uses, and those of single blocks."""
     is_used = False
     for index, (written, block) in enumerate(blocks):
         value = getattr(written, key)
-        if _is_used(block, is_use):
+        if has_use(written, block):
             is_used = is_used or value is None
-        elif value:
+        elif value not in (None, _OFF.get(key)):
             yield ("blocks", index, key), value, rule
-    if not is_used and _is_said(spec, key):
+    if not is_used and _is_said(spec, key) and getattr(spec, key) != _OFF.get(key):
         yield (key,), getattr(spec, key), rule
 
 
-def _is_used(block: Block, is_use: Callable[[StepSpec], bool]) -> bool:
-    lists = (block.steps, *block.steps_at.values())
-    return any(is_use(step) for steps in lists for _, step in walk_steps(steps))
+def _has_bottleneck(written: BlockSpec, block: Block) -> bool:
+    return any("bottleneck" in find_named_widths(step) for step in _steps_of(block))
 
 
-def _says_bottleneck(step: StepSpec) -> bool:
-    return "bottleneck" in find_named_widths(step)
+def _has_multiples(written: BlockSpec, block: Block) -> bool:
+    return written.layers > 1 and not isinstance(written.growth_rate, tuple)
+
+
+def _has_open_dropout(written: BlockSpec, block: Block) -> bool:
+    return any(map(_is_open_dropout, _steps_of(block)))
+
+
+def _steps_of(block: Block) -> Iterator[StepSpec]:
+    for steps in (block.steps, *block.steps_at.values()):
+        yield from (step for _, step in walk_steps(steps))
 
 
 def _is_open_dropout(step: StepSpec) -> bool:

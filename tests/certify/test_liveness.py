@@ -14,7 +14,7 @@ import onnx
 import pytest
 from conftest import densenet as command
 from onnx import TensorProto, helper, numpy_helper
-from readers.onnx_styles import STYLES, Step, densenet, run, written
+from readers.onnx_styles import STYLES, Step, densenet, run, standardized, written
 
 from archspec.certify.certificate import make_certificate
 from archspec.certify.liveness import Liveness, check_liveness
@@ -24,6 +24,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.readers.mindir.read import mindir_reading
 from archspec.readers.onnx.read import onnx_reading
+from archspec.readers.reading import filters_in
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
@@ -75,7 +76,7 @@ def life(model: Any, folder: Path, graph: Graph = DIGITS) -> Liveness:
     file = folder / "model.onnx"
     file.write_bytes(model.SerializeToString())
     reading = onnx_reading(file)
-    comparison = compare(graph, reading.graph)
+    comparison = compare(graph, reading.graph, filters_of=filters_in(file, reading))
     assert comparison.is_equal, comparison.differences
     return check_liveness(comparison.match, reading, file)
 
@@ -520,4 +521,38 @@ def test_a_scale_of_zeros_cuts_off_what_it_scales(style: str, tmp_path: Path) ->
         "block 1, layer 2 gives the same output for every image: "
         f"the scale of {layers}2.scale1 is all zero",
         "the head reads layer 1 with a scale that is all zero",
+    ]
+
+
+STANDARDIZED = """
+input: {height: 8, width: 8}
+stem: [{conv: {width: 8, kernel: 3}}]
+growth_rate: 4
+layer: [norm, activation, {conv: {width: k, kernel: 3, standardized: true}}]
+block_config: [2]
+head: [global_pool, dense]
+"""
+
+
+@pytest.mark.parametrize("style", ["torch", "torch folded"])
+def test_standardized_filters_that_were_stored_are_looked_at_as_they_are(
+    style: str, tmp_path: Path
+) -> None:
+    """What is zero there is used so: no mean is taken away once more."""
+    text = expand_short_forms(read_text(STANDARDIZED, "spec")).value
+    graph = build_graph(Spec.model_validate(text))
+    said = ("standardized", "weight_eps")
+    steps = [
+        Step(op.name, op.kind, op.inputs, {k: v for k, v in op.attrs.items() if k not in said})
+        for op in graph.ops.values()
+    ]
+    weights = written(steps, STYLES[style])[1]
+    name = "features.denseblock1.denselayer2.conv1.weight"
+    for each in ("features.denseblock1.denselayer1.conv1.weight", name):
+        weights[each] = standardized(weights[each], 1e-6)
+    assert lines(life(written(steps, STYLES[style], weights)[0], tmp_path, graph)) == []
+    zeros = np.zeros((4, 8, 3, 3), np.float32)
+    weights[name] = np.concatenate([zeros, standardized(weights[name][:, 8:], 1e-6)], axis=1)
+    assert lines(life(written(steps, STYLES[style], weights)[0], tmp_path, graph)) == [
+        "block 1, layer 2 reads the block's input with weights that are all zero"
     ]

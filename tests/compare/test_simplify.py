@@ -224,3 +224,19 @@ def test_what_moves_pixels_and_back_may_be_left_out(steps: list[Any], is_nothing
     plain = spec_of(stem=[*widths, conv(8)])
     assert compare(written, nameless(plain)).is_equal == is_nothing
     assert compare(plain, nameless(written)).is_equal == is_nothing
+
+
+@pytest.mark.parametrize(("low", "stored"), [(-1e-300, -0.0), (0.0, -0.0), (-0.0, 0.0)])
+def test_a_bound_that_a_float32_stores_as_zero_is_zero(low: float, stored: float) -> None:
+    """Zero has two signs in a file, and is one number."""
+
+    def bounded(low: float) -> Graph:
+        steps = [conv(8), {"activation": {"kind": "hard_tanh", "low": low, "high": 4.5}}]
+        return spec_of(stem=steps)
+
+    spec = bounded(low)
+    op = next(op for op in spec.ops.values() if op.kind == "hard_tanh")
+    file = spec.with_op(replace(op, attrs={**op.attrs, "low": stored}))
+    assert lines(compare(spec, nameless(file))) == []
+    other = spec.with_op(replace(op, attrs={**op.attrs, "low": -0.1}))
+    assert lines(compare(spec, nameless(other))) != []

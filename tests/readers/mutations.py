@@ -98,6 +98,14 @@ def inserted(steps: Steps, rng: random.Random) -> list[Step]:
     return [*steps[:at], new, *redirected(steps[at:], step.name, "added")]
 
 
+def refiltered(steps: Steps, rng: random.Random) -> list[Step]:
+    """A convolution with standardized filters, or with plain ones where they are standardized."""
+    step = rng.choice([step for step in steps if step.kind == "conv"])
+    is_plain = not step.attrs.get("standardized")
+    attrs = {**step.attrs, "standardized": is_plain, "weight_eps": 1e-6}
+    return replaced(steps, step.name, step._replace(attrs=attrs))
+
+
 MUTATIONS: Sequence[Mutation] = (setting, kind, wiring, fewer, more, gone, inserted)
 
 

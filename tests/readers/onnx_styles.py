@@ -50,18 +50,23 @@ class Style:
     """Activations in several nodes."""
     nodes: bool = False
     """Constants, weights too, in nodes of their own."""
+    filters: str = "written"
+    """Standardized ones: mean and variance written out;
+    `normed` by a batch norm of filters in rows, or `stored` as they are used."""
     drops_zeros: bool = False
     """Biases of zeros are left out."""
 
 
 STYLES: Mapping[str, Style] = {
     "torch": Style(),
-    "torch folded": Style(norm="folded", batch=2, opset=11),
+    "torch folded": Style(norm="folded", batch=2, opset=11, filters="stored"),
     "torch 1.4": Style(head="shape", opset=9, batch="N"),
-    "running": Style(joins="running", head="mean", opset=18),
+    "running": Style(joins="running", head="mean", opset=18, filters="normed"),
     "scale and shift": Style(norm="affine", classifier="matmul", head="squeeze", opset=13),
-    "mindcv": Style(pads=True, head="mean", opset=11, batch=3, written_out=True),
-    "all convolutions": Style(norm="folded", joins="running", head="conv", nodes=True, opset=20),
+    "mindcv": Style(pads=True, head="mean", opset=11, batch=3, written_out=True, filters="normed"),
+    "all convolutions": Style(
+        norm="folded", joins="running", head="conv", nodes=True, opset=20, filters="stored"
+    ),
     "view": Style(head="window", classifier="matmul", opset=13, nodes=True, written_out=True),
 }
 
@@ -142,11 +147,12 @@ class File:
     constants: list[Any] = field(default_factory=list)
     joined: dict[tuple[str, ...], str] = field(default_factory=dict)
 
-    def node(self, kind: str, *inputs: str, out: str = "", **attrs: Any) -> str:
+    def node(self, kind: str, *inputs: str, out: str = "", more: int = 0, **attrs: Any) -> str:
+        """Add a node, and return its first output; `more` others are there and not read."""
         out = out or f"/{kind}_{len(self.nodes)}_output_0"
-        self.nodes.append(
-            helper.make_node(kind, [*inputs], [out], name=out.removesuffix("_output_0"), **attrs)
-        )
+        outs = [out, *(f"{out}_{number}" for number in range(more))]
+        name = out.removesuffix("_output_0")
+        self.nodes.append(helper.make_node(kind, [*inputs], outs, name=name, **attrs))
         return out
 
     def constant(self, values: Any, name: str = "", kind: Any = np.float32) -> str:
@@ -214,6 +220,9 @@ def _conv(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: An
     ins, kernel, out = shapes[0][0], attrs["kernel"], attrs["out_channels"]
     weight = file.draw(f"{step.name}.weight", (out, ins // attrs["groups"], kernel, kernel))
     bias = file.draw(f"{step.name}.bias", (out,)) if attrs["bias"] else None
+    is_stored = norm is not None or file.style.filters == "stored"
+    if attrs.get("standardized") and is_stored:
+        weight = standardized(weight, attrs["weight_eps"])
     if norm is not None:
         scale, shift = _scale_and_shift(file, norm, out)
         weight, bias = (
@@ -222,6 +231,9 @@ def _conv(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: An
         )
     x, pads = file.padded(sources[0], attrs)
     given = [file.constant(weight, f"{step.name}.weight")]
+    if attrs.get("standardized") and not is_stored:
+        write = _normed_filters if _norms_filters(file.style) else _written_filters
+        given = [write(file, given[0], weight.shape, attrs["weight_eps"])]
     given += [] if _is_left_out(file, bias) else [file.constant(bias, f"{step.name}.bias")]
     own = {
         "kernel_shape": [kernel] * 2,
@@ -230,6 +242,49 @@ def _conv(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: An
     }
     value = file.node("Conv", x, *given, pads=pads, group=attrs["groups"], **own)
     return value, (out, *_window(shapes[0], attrs))
+
+
+def standardized(weight: Array, eps: float) -> Array:
+    """What exporters store of a weight, which they compute in float32."""
+    mean, variance = (f(weight, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.var))
+    return ((weight - mean) / np.sqrt(variance + np.float32(eps))).astype(np.float32)
+
+
+def _norms_filters(style: Style) -> bool:
+    """Before opset 14 a batch norm is in training mode by the number of its outputs."""
+    return style.filters == "normed" and style.opset >= 14
+
+
+def _average(file: File, x: str, axes: Sequence[int], keep: bool = True) -> str:
+    by_input = file.style.opset >= 18
+    given, own = ([file.sizes(*axes)], {}) if by_input else ([], {"axes": axes})
+    return file.node("ReduceMean", x, *given, keepdims=int(keep), **own)
+
+
+def _written_filters(file: File, weight: str, shape: Any, eps: float) -> str:
+    """As torch's exporter writes torch.var_mean(weight, (1, 2, 3), unbiased=False)."""
+    axes = (1, 2, 3)
+    centred = file.node("Sub", weight, _average(file, weight, axes))
+    variance = _average(file, file.node("Mul", centred, centred), axes)
+    again = file.node("Sub", weight, _average(file, weight, axes))
+    root = file.node("Sqrt", file.node("Add", variance, file.constant(eps)))
+    return file.node("Div", again, root)
+
+
+def _normed_filters(file: File, weight: str, shape: Any, eps: float) -> str:
+    """As timm has it: a batch norm of filters, each a channel in a row, in training mode;
+    or, as torch's dynamo writes that, of their mean and variance.
+    """
+    rows = file.node("Reshape", weight, file.sizes(1, shape[0], -1))
+    ones, zeros = (file.constant([value] * shape[0]) for value in (1, 0))
+    mean, variance, mode = ones, ones, {"training_mode": 1, "momentum": 1.0, "more": 2}
+    if file.style.written_out:
+        mean, mode = _average(file, rows, (0, 2), keep=False), {}
+        centred = file.node("Sub", rows, _average(file, rows, (0, 2)))
+        squares = file.node("Mul", centred, centred)
+        variance = _average(file, squares, (0, 2), keep=False)
+    made = file.node("BatchNormalization", rows, ones, zeros, mean, variance, epsilon=eps, **mode)
+    return file.node("Reshape", made, file.sizes(*shape))
 
 
 def _is_left_out(file: File, bias: Array | None) -> bool:

@@ -52,6 +52,18 @@ def of(kind: str, settings: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return settings.map(lambda values: {kind: values})
 
 
+filters = st.sampled_from(
+    [
+        *[{}] * 4,
+        {"standardized": False},
+        {"standardized": True},
+        {"standardized": True, "weight_eps": 1e-4},
+        {"standardized": True, "weight_eps": 0.3},
+    ]
+)
+"""Whether a convolution's filters are standardized."""
+
+
 @st.composite
 def convs(draw: st.DrawFn, width: st.SearchStrategy[Any], is_keeping: bool = True) -> Any:
     """A convolution, which keeps height and width or is placed anyhow:
@@ -65,10 +77,10 @@ def convs(draw: st.DrawFn, width: st.SearchStrategy[Any], is_keeping: bool = Tru
     }
     if is_keeping:
         kernel = st.fixed_dictionaries({"kernel": st.sampled_from([1, 3, 5])}, optional=optional)
-        values = draw(kernel)
+        values = draw(kernel) | draw(filters)
         return {**draw(st.sampled_from([{}, {}, {}, {"name": name_of(values)}])), "conv": values}
     fixed = {"kernel": st.integers(1, 6), "stride": st.integers(1, 3)}
-    values = draw(st.fixed_dictionaries(fixed, optional=optional))
+    values = draw(st.fixed_dictionaries(fixed, optional=optional)) | draw(filters)
     if values.get("dilation", 1) * (values["kernel"] - 1) % 2 or draw(st.booleans()):
         values["padding"] = draw(st.integers(0, 3))
     return {**draw(st.sampled_from([{}, {}, {}, {"name": name_of(values)}])), "conv": values}
@@ -161,13 +173,16 @@ resizing = st.one_of(
     of(
         "blur_pool",
         st.fixed_dictionaries(
-            {}, optional={"kernel": st.sampled_from([3, 5]), "stride": st.integers(1, 3)}
+            {}, optional={"kernel": st.sampled_from([5, 3]), "stride": st.integers(1, 3)}
         ),
     ),
     transposed,
     upsampled,
     of("pixel_shuffle", factors),
     of("pixel_unshuffle", factors),
+    of("pixel_shuffle", st.just({"factor": 2})),
+    of("pixel_unshuffle", st.just({"factor": 2})),
+    of("blur_pool", st.just({"kernel": 5})),
 )
 dense = of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()}))
 of_vectors = st.one_of(

@@ -38,6 +38,10 @@ USED = {
     "off": f"{BASE}bottleneck: 4\ndrop_rate: 0\n{PLAIN}head: {{dropout: 0, steps: none}}\n",
     "behind convolutions": f"{BASE}drop_rate: 0.1\ndrop_after: conv\n{PLAIN}",
     "by one block": f"{PLAIN_BUT}blocks: [{{layers: 1, layer: bottleneck}}, {{layers: 1}}]\n",
+    "of a list in another block": "growth_rate: 4\ngrowth_multiplier: 1.7\n"
+    "blocks: [{layers: 2, growth_rate: [4, 8]}, {layers: 2}]\n",
+    "turned off": "growth_rate: 4\ngrowth_multiplier: 1\n"
+    "blocks: [{layers: 2, growth_rate: [4, 8], growth_multiplier: 1.0}]\n",
     "by one layer": f"{PLAIN_BUT}blocks: [{{layers: 2, layer_at: {{2: two_way}}}}]\n",
     "behind the last": "growth_rate: 4\nblock_config: [2]\ntransitions: [{}]\ncompression: 0.7\n",
 }

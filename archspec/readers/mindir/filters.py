@@ -1,27 +1,14 @@
-"""Filters that a MINDIR computes of a weight before a convolution uses them: standardized ones."""
+"""Primitives in which a MINDIR standardizes filters; what they come to says `readers.filters`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from archspec.operators.table import OPERATORS
-from archspec.readers.fusion import Pattern, bound_in
+from archspec.readers import filters
+from archspec.readers.filters import OfWeight, of_weight
 from archspec.readers.tensors import Tensor
-from archspec.readers.trace import UNKNOWN, Call, Unsupported, decimal
-
-OVER_A_FILTER = (1, 2, 3)
-
-
-@dataclass(frozen=True, slots=True)
-class OfWeight:
-    """What is computed of one weight alone, as a pattern (archspec/readers/fusion.py);
-    "x" is the weight.
-    """
-
-    weight: Tensor
-    value: Pattern
+from archspec.readers.trace import UNKNOWN, Call, Unsupported
 
 
 def is_of_weights(call: Call) -> bool:
@@ -36,56 +23,38 @@ def is_of_weights(call: Call) -> bool:
 
 def of_weights(call: Call) -> OfWeight:
     """Return what an operator computes of a weight."""
-    given = [_known(value) for value in call.inputs]
-    weights = [each.weight for each in given if isinstance(each, OfWeight)]
-    if any(weight != weights[0] for weight in weights):
-        raise Unsupported(UNKNOWN)
-    return OfWeight(weights[0], _COMPUTED[call.kind](*given))
+    given: list[Any] = []
+    for value in call.inputs:
+        given.append(of_weight(value) if isinstance(value, Tensor) else value)
+    return _COMPUTED[call.kind](*given)
 
 
-def standardized(value: OfWeight) -> float:
-    """Return the eps of filters that have mean 0 and variance 1:
-    normed as a layer norm norms a pixel.
-    """
-    for _, pattern in OPERATORS["layer_norm"].patterns:
-        bound = bound_in(value.value, pattern)
-        if bound is not None and bound["x"] == "x":
-            return decimal(float(bound["eps"]))
-    raise Unsupported("reads filters that are computed in another way than is known here")
+def _mean(x: OfWeight, axes: Any, keeps: Any, *_: Any) -> OfWeight:
+    return filters.mean(x, axes if isinstance(axes, tuple) else (axes,), bool(keeps))
 
 
-def _known(value: Any) -> Any:
-    return OfWeight(value, "x") if isinstance(value, Tensor) else value
-
-
-def _mean(x: Any, axes: Any, keeps: Any, *_: Any) -> Pattern:
-    if axes != OVER_A_FILTER or not keeps:
-        raise Unsupported(UNKNOWN)
-    return ("mean", None, x.value)
-
-
-def _two(kind: str) -> Callable[[Any, Any], Pattern]:
-    def made(first: Any, second: Any) -> Pattern:
+def _two(compute: Callable[[OfWeight, OfWeight], OfWeight]) -> Callable[[Any, Any], OfWeight]:
+    def made(first: Any, second: Any) -> OfWeight:
         if not (isinstance(first, OfWeight) and isinstance(second, OfWeight)):
             raise Unsupported(UNKNOWN)
-        return (kind, None, first.value, second.value)
+        return compute(first, second)
 
     return made
 
 
-def _plus(first: Any, second: Any) -> Pattern:
+def _plus(first: Any, second: Any) -> OfWeight:
     if not isinstance(second, (int, float)):
         raise Unsupported(UNKNOWN)
-    return ("plus", second, first.value)
+    return filters.plus(first, second)
 
 
-_COMPUTED: Mapping[str, Callable[..., Pattern]] = {
+_COMPUTED: Mapping[str, Callable[..., OfWeight]] = {
     "ReduceMean": _mean,
-    "Sub": _two("subtract"),
-    "Mul": _two("multiply"),
-    "Div": _two("divide"),
+    "Sub": _two(filters.minus),
+    "Mul": _two(filters.product),
+    "Div": _two(filters.quotient),
     "Add": _plus,
-    "Square": lambda x: ("multiply", None, x.value, x.value),
-    "Sqrt": lambda x: ("sqrt", None, x.value),
-    "Rsqrt": lambda x: ("reciprocal", None, ("sqrt", None, x.value)),
+    "Square": filters.square,
+    "Sqrt": filters.root,
+    "Rsqrt": lambda x: filters.reciprocal(filters.root(x)),
 }

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from archspec.readers.filters import with_its_weight
 from archspec.readers.mindir.decode import Constant
-from archspec.readers.mindir.filters import OfWeight, standardized
 from archspec.readers.trace import Call, Feature, Unsupported
 from archspec.readers.windows import (
     NO_BLUR,
@@ -47,10 +47,7 @@ def conv(call: Call) -> Feature:
     """
     if call.is_pending("mirrored padding"):
         return _blur(call)
-    filters, told = call.inputs[1], dict[str, Any]()
-    if isinstance(filters, OfWeight):
-        told = {"standardized": True, "weight_eps": standardized(filters)}
-        call = replace(call, inputs=(call.inputs[0], filters.weight, *call.inputs[2:]))
+    call, told = with_its_weight(call)
     x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
     a = call.attrs
     out, groups = weight.dims[0], square(a.get("group", a.get("groups", 1)))

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.operators.convolutions import dense_attrs
+from archspec.operators.dense import dense_attrs
 from archspec.operators.shapes import same_shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.readers.filters import OfWeight
 from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, constant
 from archspec.readers.tensors import MAX_COMPUTED as MAX_FILLED
 from archspec.readers.tensors import Tensor, computed
@@ -22,7 +23,7 @@ from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 def shape(call: Call) -> Tensor:
     """Return the sizes of a value; a free batch is "N"."""
     value = call.inputs[0]
-    sizes = list(value.dims if isinstance(value, Tensor) else call.feature().shape)
+    sizes = list(value.dims if isinstance(value, (Tensor, OfWeight)) else call.feature().shape)
     return constant(np.array(sizes[call.attrs.get("start", 0) : call.attrs.get("end")], object))
 
 
@@ -131,6 +132,13 @@ def _joined(call: Call) -> Tensor:
     return constant(np.concatenate(parts, call.attrs.get("axis", 0)))
 
 
+def _multiplied(call: Call) -> Tensor:
+    values = _known(call, 0)
+    if values.ndim != 1 or any(type(value) is not int for value in values.tolist()):
+        raise Unsupported("multiplies a constant that is no list of sizes")
+    return constant(np.array(prod(values.tolist()), object))
+
+
 def _sliced(call: Call) -> Tensor:
     values = _known(call, 0)
     starts, ends = call.option("starts", 1), call.option("ends", 2)
@@ -190,7 +198,7 @@ _ARITHMETIC: Mapping[str, tuple[int, Callable[..., Array]]] = {
     "Ceil": (1, np.ceil),
 }
 
-_SIZES_ONLY = frozenset({"Gather", "Concat", "Slice"})
+_SIZES_ONLY = frozenset({"Gather", "Concat", "Slice", "ReduceProd"})
 _FOLDED: Mapping[str, Callable[[Call], Tensor]] = {
     "Transpose": _transposed,
     "Reshape": _reshaped,
@@ -199,6 +207,7 @@ _FOLDED: Mapping[str, Callable[[Call], Tensor]] = {
     "Gather": _gathered,
     "Concat": _joined,
     "Slice": _sliced,
+    "ReduceProd": _multiplied,
     **dict.fromkeys(("Sqrt", "Reciprocal", "Pow", *_ARITHMETIC), _computed),
 }
 
@@ -210,12 +219,12 @@ CONSTANTS: Mapping[str, Callable[[Call], Tensor]] = {
 }
 
 
-def passed_on(call: Call) -> Feature | Tensor:
+def passed_on(call: Call) -> Feature | Tensor | OfWeight:
     """Return the input of an operator that changes no value:
     a dropout, a cast between kinds of numbers.
     """
     value = call.inputs[0]
-    if not isinstance(value, (Feature, Tensor)):
+    if not isinstance(value, (Feature, Tensor, OfWeight)):
         raise Unsupported(UNKNOWN)
     if (
         call.kind == "Cast"

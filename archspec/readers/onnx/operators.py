@@ -16,6 +16,7 @@ from archspec.readers.onnx import layouts, quantised, windows
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.constants import CONSTANTS, passed_on
 from archspec.readers.onnx.elementwise import ELEMENTS
+from archspec.readers.onnx.filters import FILTERS, is_of_filters
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
 
@@ -82,15 +83,17 @@ ON_BOTH: Mapping[str, Callable[[Call], Any]] = {
     "Shape": CONSTANTS["Shape"],
 }
 """What does the same to features and to constants."""
-KNOWN = frozenset({*OPERATORS, *CONSTANT_OPERATORS, *ON_BOTH})
+KNOWN = frozenset({*OPERATORS, *CONSTANT_OPERATORS, *FILTERS, *ON_BOTH})
 """Kinds of nodes that are read; a file with any other on the way to its output is refused."""
 
 
 def table_for(call: Call) -> Mapping[str, Callable[[Call], Any]]:
     """Return the operators among which a node's is looked up:
-    those on features, or those on constants alone.
+    those on features, those on filters, or those on other constants alone.
     """
     if call.kind in ON_BOTH:
         return ON_BOTH
+    if is_of_filters(call):
+        return FILTERS
     has_features = any(isinstance(value, Feature) for value in call.inputs)
     return OPERATORS if has_features else CONSTANT_OPERATORS

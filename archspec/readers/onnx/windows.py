@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.readers.filters import with_its_weight
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.channels import crop
 from archspec.readers.tensors import Tensor
@@ -41,12 +42,15 @@ def conv(call: Call) -> Feature:
     """Return the output of a convolution, (N, out_channels, H, W);
     a padding before it becomes its own.
     """
-    x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
+    x = call.feature(dims=4, pending="padding")
+    is_mirrored = x.pending and x.pending[2:] == (0.0, "reflect")
+    call, told = (call, {}) if is_mirrored else with_its_weight(call)
+    weight = call.weight(1, 4)
     out, groups = weight.dims[0], call.attrs.get("group", 1)
     expect_groups(x, weight.dims, groups)
     _refuse_other_kernel(call, weight)
     biases = _biases(call, out)
-    if x.pending and x.pending[2:] == (0.0, "reflect"):
+    if is_mirrored:
         return _blur(call, x, weight, biases)
     _zeros(x)
     dilation = square(call.attrs.get("dilations", 1))
@@ -56,6 +60,7 @@ def conv(call: Call) -> Feature:
         "out_channels": out,
         "dilation": dilation,
         "groups": groups,
+        **told,
     }
     attrs |= {"bias": True} if biases else {}
     return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight, *biases), **attrs)

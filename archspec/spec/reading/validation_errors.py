@@ -1,94 +1,25 @@
-"""What pydantic found, in the user's words:
-field, value, rule, place, and the nearest key for a typo.
-"""
+"""What pydantic found, in the user's words: field, value, rule and place."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place
-from archspec.operators.table import called_elsewhere, norm_name
 from archspec.settings import Path
-from archspec.spec.reading.document import Document, format_path, shorten_value
-from archspec.spec.reading.misplaced_keys import (
-    hint_at_other_file,
-    hint_at_own_place,
-    hint_at_part,
+from archspec.spec.reading.document import Document, shorten_value
+from archspec.spec.reading.document_paths import find_model, format_as_written, path_in_document
+from archspec.spec.reading.misplaced_keys import hint_at_part
+from archspec.spec.reading.unknown_keys import (
+    UNKNOWN_KEY,
+    hint_at_choice,
+    key_meant_by,
+    report_unknown_key,
 )
-from archspec.spec.reading.shorthand import ALONE, ALONE_IN_DATA
 from archspec.spec.written_model import WrittenModel
-
-# Keys that users of other zoos know -> what to write here.
-KEYS_OF_OTHERS: Mapping[str, str] = {
-    "num_init_features": "stem.channels",  # torchvision
-    "init_channels": "stem.channels",  # MMPretrain
-    "nb_filter": "stem.channels",  # Keras
-    "bn_size": "bottleneck",  # torchvision, timm
-    "bn_width": "bottleneck",
-    "reduction": "compression",  # Keras, MMPretrain
-    "theta": "compression",
-    "compression_rate": "compression",
-    "compression_factor": "compression",  # MMPretrain
-    "k": "growth_rate",
-    "growth": "growth_rate",
-    "nb_layers": "block_config",
-    "nb_layers_per_block": "block_config",  # Keras
-    "layers_per_block": "block_config",
-    "depths": "block_config",  # MMPretrain
-    "depth": "block_config, the layers of each block",  # Keras
-    "nb_dense_block": "block_config, the layers of each block",  # Keras
-    "num_layers": "block_config, or the layers of each of `blocks`",
-    "dropout_rate": "drop_rate",  # Keras
-    "proj_drop_rate": "drop_rate",  # timm
-    "dropout": "drop_rate, or head.dropout for the classifier",
-    "num_classes": "head.num_classes",
-    "classes": "head.num_classes",
-    "in_chans": "input.channels",  # timm
-    "in_channels": "input.channels",
-    "image_size": "input.height and input.width",
-    "input_size": "input.height and input.width",
-    "input_shape": "input.channels, input.height and input.width",  # Keras
-    "act": "activation",
-    "act_layer": "activation",  # timm
-    "act_cfg": "activation",  # MMPretrain
-    "norm_layer": "norm",  # timm
-    "norm_cfg": "norm",  # MMPretrain
-    "bn_eps": "norm.eps",
-    "negative_slope": "slope",  # torch
-    "min_val": "low",  # torch
-    "max_val": "high",  # torch
-    "init_values": "initial",  # timm
-    "layer_scale_init_value": "initial, of a step scale",  # timm
-    "memory_efficient": "nothing: it does not change the function",
-    "aa_layer": "blur_pool, a step of the stem and of transitions",  # timm
-    "arch": "extends: densenet121, and what differs",  # MMPretrain
-    "out_indices": "features, which count blocks from 1",  # MMPretrain, timm
-    "features_only": "features, and head: none",  # timm
-    "frozen_stages": "nothing: it does not change the function",  # MMPretrain
-    "global_pool": "head.steps",  # timm
-    "pooling": "head.steps",  # Keras
-    "include_top": "head: none, for features alone",  # Keras
-    "img_size": "input.height and input.width",
-    "weights": "nothing: --pretrained, --ckpt and --init-from are flags",  # torchvision, Keras
-    "pretrained": "nothing: --pretrained is a flag",  # timm
-    "<<": "extends, for whole specs; YAML 1.2 has no merge keys",
-}
-
-# What belongs into the recipe, for a spec beside which no recipe is read.
-KEYS_OF_RECIPES: Mapping[str, str] = {
-    "weight_decay": "optimizer.weight_decay",
-    "lr": "schedule.learning_rate",
-    "learning_rate": "schedule.learning_rate",
-    "epochs": "epochs",
-    "epoch_size": "epochs",
-    "batch_size": "batch_size",
-    "optimizer": "optimizer",
-}
 
 _TYPES: Mapping[str, str] = {
     "int_type": "must be a whole number",
@@ -122,8 +53,6 @@ _OWN_RULES = ("width", "layer", "duration")
 
 _ROW_OF_NUMBERS = re.compile(r"\(?\s*\d[\d.]*([\s,;]+\d[\d.]*)*[\s,;]*\)?")
 
-_IMPLIED = frozenset({*ALONE.values(), *ALONE_IN_DATA.values()})
-"""Keys that short forms leave out."""
 
 _NUMBERS = ("int_type", "int_from_float", "float_type")
 _PARTS = ("model_type", "model_attributes_type")
@@ -147,8 +76,13 @@ def diagnose(
     details = [
         detail for detail in error.errors(include_url=False) if not _is_echo(detail, document)
     ]
+    unknown = [detail for detail in details if detail["type"] == UNKNOWN_KEY]
+    meant = {key_meant_by(detail, model, document, beside) for detail in unknown}
     found = (
-        fault for detail in details for fault in _make_diagnostics(detail, model, document, beside)
+        fault
+        for detail in details
+        if not (detail["type"] == "missing" and detail["loc"] in meant)
+        for fault in _make_diagnostics(detail, model, document, beside)
     )
     return sort_by_place(found, document.written())
 
@@ -184,15 +118,15 @@ def _make_diagnostics(
     document: Document,
     beside: type[WrittenModel] | None,
 ) -> Iterator[Diagnostic]:
-    if detail["type"] == "extra_forbidden":
-        path = _path_in_document(detail["loc"], document.value)
-        yield _report_unknown_key(path, detail["input"], model, document, beside)
+    if detail["type"] == UNKNOWN_KEY:
+        path = path_in_document(detail["loc"], document.value)
+        yield report_unknown_key(path, detail["input"], model, document, beside)
         return
     if detail["type"] != "broken_rules":
         yield _make_diagnostic(detail, model, document)
         return
     for below, message in detail["ctx"]["faults"]:
-        place = document.place((*_path_in_document(detail["loc"], document.value), *below))
+        place = document.place((*path_in_document(detail["loc"], document.value), *below))
         yield Diagnostic("S006", message, str(place))
 
 
@@ -200,7 +134,7 @@ def _make_diagnostic(
     detail: Mapping[str, Any], model: type[BaseModel], document: Document
 ) -> Diagnostic:
     kind, context = detail["type"], detail.get("ctx", {})
-    path = _path_in_document(detail["loc"], document.value, kind == "missing")
+    path = path_in_document(detail["loc"], document.value, kind == "missing")
     if kind == "missing" and not (
         path == ("growth_rate",) and path in document.places
     ):  # null is no growth rate
@@ -209,8 +143,8 @@ def _make_diagnostic(
         place = str(document.place((*path, *context["path"])))
         return Diagnostic("S006", context["message"], place)
     value, place = detail["input"], str(document.place(path))
-    shown = f"{_format_as_written(path, document) or 'the file'} (={shorten_value(value)})"
-    hint = _find_hint(kind, path, value) or _hint_at_choice(value, context.get("expected", ""))
+    shown = f"{format_as_written(path, document) or 'the file'} (={shorten_value(value)})"
+    hint = _find_hint(kind, path, value) or hint_at_choice(value, context.get("expected", ""))
     if kind in _PARTS:
         hint = hint_at_part(path, value, document.place(path), model) or hint
     if kind in _TYPES:
@@ -233,77 +167,13 @@ def _state_rule(kind: str, context: Mapping[str, Any], interval: str) -> str:
     return rule.replace("at least 1 entries", "at least 1 entry")
 
 
-def _report_unknown_key(
-    path: Path,
-    value: Any,
-    model: type[BaseModel],
-    document: Document,
-    beside: type[WrittenModel] | None,
-) -> Diagnostic:
-    key, place = str(path[-1]), document.place(path, key=True)
-    if path == ("block_config",) and "blocks" in document.value:
-        message = "block_config and blocks say the same thing; keep one"
-        return Diagnostic("S006", message, str(place))
-    owner = _find_model(model, path[:-1])
-    known = [
-        *owner.model_fields,
-        *(("block_config",) if "blocks" in owner.model_fields else ()),
-        *(("extends",) if owner is model else ()),
-    ]
-    hint = (
-        _called(key, known)
-        or _hint_at_word(key, model)
-        or hint_at_own_place(key, value, place, model)
-        or (beside and path[1:] == () and hint_at_other_file(key, value, place, beside))
-        or _hint_at_recipe(key, model)
-        or _hint_at_nearest(key, known)
-        or f"known keys: {', '.join(known)}"
-    )
-    written = _format_as_written(path, document)[:60]
-    return Diagnostic("S001", f"unknown key {written!r}", str(place), hint)
-
-
-def _hint_at_word(key: str, model: type[BaseModel]) -> str:
-    """What users of other zoos call so; a model may have words of its own."""
-    is_of_specs = not getattr(model, "FOREIGN_KEYS", {})
-    written = KEYS_OF_OTHERS.get(key.lower()) if is_of_specs else None
-    return f"write {written}" if written else ""
-
-
-def _hint_at_recipe(key: str, model: type[BaseModel]) -> str:
-    is_of_specs = not getattr(model, "FOREIGN_KEYS", {})
-    written = KEYS_OF_RECIPES.get(key.lower()) if is_of_specs else None
-    return f"write {written} (in the recipe)" if written else ""
-
-
-def _hint_at_nearest(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key.lower(), known, n=1)
-    return f"did you mean {near[0]!r}?" if near else ""
-
-
 def _report_missing_key(path: Path, key: str, document: Document) -> Diagnostic:
     """A step that is its kind alone has no key in the document: then `path` is the step's own."""
     holder = path[:-1] if path[-1:] == (key,) else path
-    owner = _format_as_written(holder, document) or "the file"
+    owner = format_as_written(holder, document) or "the file"
     hint = "or its short form block_config" if path == ("blocks",) else ""
     place = str(document.place(holder))
     return Diagnostic("S002", f"{owner} must have the key {key!r}", place, hint)
-
-
-def _format_as_written(path: Path, document: Document) -> str:
-    """Return `block_config[1]` for that entry's `blocks[1].layers`,
-    `stem[0]` for `stem.steps[0]`, else the path.
-    """
-    path = tuple(
-        part
-        for at, part in enumerate(path)
-        if part not in _IMPLIED or path[: at + 1] in document.keys or not at
-    )
-    is_short = ("block_config",) in document.keys and ("blocks",) not in document.keys
-    is_entry = (
-        path[:1] == ("blocks",) and path[2:] in ((), ("layers",)) and path not in document.keys
-    )
-    return format_path(("block_config", *path[1:2]) if is_short and is_entry else path)
 
 
 def _format_interval(model: type[BaseModel], path: Path) -> str:
@@ -311,7 +181,7 @@ def _format_interval(model: type[BaseModel], path: Path) -> str:
     or '' where it has not both bounds.
     """
     field = next((part for part in reversed(path) if isinstance(part, str)), "")
-    properties = _find_model(model, path[:-1]).model_json_schema()["properties"]
+    properties = find_model(model, path[:-1]).model_json_schema()["properties"]
     schema = _find_bounds(properties.get(field, {}))
     low = (
         f"[{schema['minimum']}" if "minimum" in schema else f"({schema.get('exclusiveMinimum', '')}"
@@ -334,39 +204,6 @@ def _find_bounds(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         *([schema["items"]] if "items" in schema else []),
     ]
     return next(filter(None, map(_find_bounds, parts)), {})
-
-
-def _find_model(model: type[BaseModel], path: Path) -> type[BaseModel]:
-    """Follow field names through nested models; indices stay in the list's item model."""
-    for part in path:
-        field = model.model_fields.get(str(part))
-        if field is not None:
-            model = _find_nested_model(field.annotation) or model
-    return model
-
-
-def _find_nested_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_find_nested_model, get_args(annotation))), None)
-
-
-def _path_in_document(location: tuple[str | int, ...], value: Any, absent: bool = False) -> Path:
-    """Drop the parts of pydantic's location that name a union's member and no key of the document.
-
-    The last part of an `absent` key's location is the key.
-    """
-    path: list[str | int] = []
-    for position, part in enumerate(location):
-        is_last = position == len(location) - 1
-        if isinstance(value, dict) and (part in value or (is_last and absent)):
-            value = value.get(part)
-        elif isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        else:
-            continue
-        path.append(part)
-    return tuple(path)
 
 
 def _find_hint(kind: str, path: Path, value: Any) -> str:
@@ -399,24 +236,3 @@ def _hint_at_brackets(path: Path, text: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, str) and value.replace(".", "", 1).isdecimal()
-
-
-def _called(word: str, choices: Sequence[str]) -> str:
-    """What is called so elsewhere, where it is one of the choices or a step may say it."""
-    row = called_elsewhere(word)
-    if row is None:
-        return ""
-    name = row.step.name if row.step else norm_name(row.kind) if row.family == "norm" else row.kind
-    if name in choices:
-        return f"did you mean {name!r}?"
-    is_a_step = row.family in choices and "conv" in choices
-    return f"write {{{row.family}: {name}}}" if is_a_step else ""
-
-
-def _hint_at_choice(value: Any, expected: str) -> str:
-    choices = [choice.strip(" '") for choice in expected.replace(" or ", ", ").split(", ")]
-    called = _called(str(value), choices)
-    if called:
-        return called
-    near = difflib.get_close_matches(str(value).lower(), choices, n=1)
-    return f"did you mean {near[0]!r}?" if near else ""

@@ -38,7 +38,7 @@ class ScheduleRecipe(SpecModel):
     final: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
     """Cosine, polynomial, one_cycle: the rate at the end, at most `learning_rate`;
     cyclic: the lowest."""
-    milestones: tuple[Milestone, ...] = (0.5, 0.75)
+    milestones: Annotated[tuple[Milestone, ...], Field(min_length=1)] = (0.5, 0.75)
     """Step, multi_step: after which the rate is multiplied by `factor`,
     rising; below 1 shares of the run, from 1 on epochs."""
     every: Epochs | None = None

@@ -1,0 +1,53 @@
+"""What a certificate must say of networks that are equal: what the file does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from archspec.compare.concat_order import JoinOrders
+from archspec.compare.folded_norms import FoldedNorm
+from archspec.compare.match import Match
+from archspec.compare.operator_differences import is_untold
+from archspec.errors import format_count
+
+
+def write_norm_notes(folds: Sequence[FoldedNorm], match: Match) -> Iterator[str]:
+    """Yield what is said of norms that are there but do not stand in the file as such."""
+    found = (op for _, chain in match.complete_pairs for op in chain.ops if op.kind == "batch_norm")
+    held = {fold.found.name for fold in folds}
+    written = sum(is_untold("eps", op) and op.name.split(" norm ")[0] not in held for op in found)
+    traceless = sum(not fold.found.attrs.get("bias") for fold in folds)
+    if len(folds) > traceless:
+        yield _write_norm_note(len(folds) - traceless, "folded into the convolution before")
+    if traceless:
+        yield _write_norm_note(
+            traceless,
+            "folded into a convolution that has no bias in the file",
+            ", and a norm that shifts by zero is not told from none",
+        )
+    if written:
+        yield _write_norm_note(written, "written as a scale and a shift")
+
+
+def write_scale_notes(number: int) -> Iterator[str]:
+    """Yield what is said of so many scales that count as a part of the norm behind them."""
+    if number:
+        verb = "is" if number == 1 else "are"
+        norms = "batch norms that are written as a scale and a shift"
+        yield f"{format_count(number, 'scale')} before {norms} {verb} not told from the norms' own"
+
+
+def _write_norm_note(number: int, how: str, more: str = "") -> str:
+    verb = "is" if number == 1 else "are"
+    return f"{format_count(number, 'batch norm')} {verb} {how}: eps is not compared there{more}"
+
+
+def write_order_notes(order: JoinOrders) -> Iterator[str]:
+    """Yield what is said of joins in another order."""
+    if order.faults or not order.reordered:
+        return
+    who = f"{order.reordered[0]} joins its"
+    if order.reordered[1:]:
+        who = f"{order.reordered[0]} and {len(order.reordered) - 1} more join their"
+    words = "sources in another order: the same network with the channels of weights permuted"
+    yield f"{who} {words}"

@@ -1,0 +1,106 @@
+"""Attributes of operators in pairs, and what is said of those that differ."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from archspec.compare.match import Match
+from archspec.errors import Diagnostic
+from archspec.graph.ir import Op
+from archspec.operators.operator import DERIVED
+from archspec.operators.table import OPERATORS
+from archspec.spec.compression import compress
+
+MAX_NAMED = 3
+"""Operators with the same fault that have a line each; more are one line."""
+
+_WORDS: Mapping[str, str] = {
+    "out_channels": "has {found} outputs, the spec says {expected}",
+    "bias": "has bias {found}, the spec says {expected}",
+    "weights_of": "shares the weights of {found}, the spec says that it has its own",
+    "shape": "is an image (C, H, W) of {found}, the spec says {expected}",
+}
+
+
+def compare_attributes(match: Match, derived: bool) -> Iterator[Diagnostic]:
+    """Yield what differs between operators in pairs; what several have in common is said once."""
+    alike: dict[str, list[str]] = {}
+    for expected, found in match.complete_pairs:
+        if expected.classes != found.classes:
+            continue  # another line says so: what they consist of
+        for ours, theirs in zip(expected.ops, found.ops, strict=True):
+            for words in _compare_operators(match, ours, theirs, derived):
+                alike.setdefault(words, []).append(ours.name)
+    for words, names in alike.items():
+        yield from _write_attribute_lines(words, names)
+
+
+def _write_attribute_lines(words: str, names: Sequence[str]) -> Iterator[Diagnostic]:
+    if len(names) <= MAX_NAMED:
+        yield from (Diagnostic("R104", f"{name} {words}", name) for name in names)
+        return
+    verb, rest = words.split(" ", 1)
+    verb = {"has": "have", "is": "are", "shares": "share"}[verb]
+    yield Diagnostic("R104", f"{names[0]} and {len(names) - 1} more {verb} {rest}", names[0])
+
+
+def _compare_operators(match: Match, expected: Op, found: Op, derived: bool) -> Iterator[str]:
+    if expected.kind != found.kind:
+        yield f"is {found.kind}, the spec says {expected.kind}"
+        return
+    row = OPERATORS[expected.kind]
+    # A file may leave out what is the default, and so may the spec's graph.
+    ours, theirs = {**row.defaults, **expected.attrs}, {**row.defaults, **found.attrs}
+    for name in {**ours, **theirs}:
+        if name in row.in_training or (name in DERIVED) != derived:
+            continue
+        if is_untold(name, found) or _is_same(ours.get(name), theirs.get(name)):
+            continue
+        if name == "out_channels" and _follows_input(match, expected, theirs):
+            continue
+        words = _WORDS.get(name, f"has {name} {{found}}, the spec says {{expected}}")
+        shown, wanted = _format_value(theirs.get(name)), _format_value(ours.get(name))
+        yield words.format(found=shown, expected=wanted)
+
+
+def is_untold(name: str, found: Op) -> bool:
+    """Return whether the file does not tell: the eps of a norm that is folded or written out,
+    the slope that a PReLU starts from.
+    """
+    return name in found.attrs and found.attrs[name] is None
+
+
+def _follows_input(match: Match, expected: Op, theirs: Mapping[str, Any]) -> bool:
+    """A transition whose width is right for what it reads:
+    another line says why it reads something else.
+    """
+    region = match.spec.regions.get(expected.region)
+    if region is None or region.kind != "transition":
+        return False
+    reads, gives = theirs["in_channels"], theirs["out_channels"]
+    if reads == expected.attrs["in_channels"]:
+        return False
+    if expected.attrs["out_channels"] == expected.attrs["in_channels"]:
+        return bool(gives == reads)
+    compression = region.attrs["compression"]
+    return bool(compression and gives == compress(reads, compression))
+
+
+def _is_same(expected: Any, found: Any) -> bool:
+    """Equal, or stored as the same float32."""
+    if isinstance(expected, float) and isinstance(found, float):
+        # Model files hold 32-bit floats: an eps of 1e-5 comes back as 9.99999974738e-06, and a tiny
+        # bound below zero as -0.0, which is the number 0.
+        return _round_to_float32(expected) == _round_to_float32(found)
+    return bool(expected == found)
+
+
+def _round_to_float32(number: float) -> float:
+    (rounded,) = struct.unpack("f", struct.pack("f", number))
+    return float(rounded)
+
+
+def _format_value(value: Any) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,87 @@
+"""The dense layer, and the convolution over one pixel that is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
+from archspec.operators.shapes import (
+    Shape,
+    ShapeFault,
+    expect_channels,
+    expect_outputs,
+    weight_and_bias,
+)
+from archspec.operators.widths import Width, width_of
+from archspec.settings import Flag, SpecModel
+
+
+class DenseStep(SpecModel):
+    """A dense layer over the channels."""
+
+    width: Width = "out"
+    """Output channels."""
+    bias: Flag = True
+    """Whether it adds a number to each channel."""
+
+
+def _dense_attrs(dense: DenseStep, ins: int, known: Widths) -> Attrs:
+    attrs = {"in_channels": ins, "out_channels": width_of(dense.width, known)}
+    return attrs if dense.bias else {**attrs, "bias": False}
+
+
+def _dense_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    if len(inputs[0]) != 1:
+        raise ShapeFault(f"needs a vector (C,), reads {inputs[0]}")
+    expect_channels(attrs["in_channels"], inputs[0])
+    expect_outputs(attrs)
+    return (attrs["out_channels"],)
+
+
+def _dense_tensors(attrs: Attrs) -> Mapping[str, Shape]:
+    outs = attrs["out_channels"]
+    return weight_and_bias((outs, attrs["in_channels"]), outs, attrs.get("bias", True))
+
+
+def _dense_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
+    return int(attrs["in_channels"] * attrs["out_channels"])
+
+
+_POINT: Attrs = {"kernel": 1, "padding": 0, "groups": 1, "standardized": False}
+
+
+def dense_attrs(attrs: Attrs) -> Attrs | None:
+    """Return the attributes of the dense layer that a convolution is over a map of one pixel;
+    None where its weights are more, or others.
+    """
+    if any(attrs.get(name, value) != value for name, value in _POINT.items()):
+        return None
+    kept = ("in_channels", "out_channels", "weights_of")
+    sizes = {name: attrs[name] for name in kept if name in attrs}
+    return sizes if attrs.get("bias") else {**sizes, "bias": False}
+
+
+ROWS = (
+    Operator(
+        "dense",
+        _dense_shape,
+        MindSpore(cell="nn.Dense({ins}, {outs}, has_bias={bias})"),
+        tensors=_dense_tensors,
+        macs=_dense_macs,
+        carries=False,
+        required=("in_channels", "out_channels"),
+        defaults={"bias": True, "weights_of": None},
+        has_filters=True,
+        folds_norm=True,
+        mixes=always,
+        hint="a global_pool before it gives a vector",
+        step=Step(
+            "dense",
+            DenseStep,
+            _dense_attrs,
+            said={"bias": "bias"},
+            widths={"width": "out_channels"},
+            note="after `global_pool`",
+        ),
+    ),
+)
