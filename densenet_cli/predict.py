@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,12 @@ def predict(
     workers: Workers = None,
     device_target: DeviceTarget = None,
     overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for masks, where the network tells classes of pixels."
+        ),
+    ] = None,
     skip_broken: Annotated[
         bool,
         typer.Option("--skip-broken", help="Leave out images that cannot be read, and name them."),
@@ -64,7 +71,7 @@ def predict(
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print them as CSV.")] = False,
 ) -> None:
-    """Name the likeliest classes of each image.
+    """Name the likeliest classes of each image, or write its mask.
 
     Example: densenet predict runs/clothing hat.jpg shoes/ --csv
     """
@@ -73,6 +80,7 @@ def predict(
     is_for_program = as_json or as_csv
     from archspec.train.evaluation.image_paths import find_images
     from archspec.train.evaluation.predict import predict as predict_images
+    from archspec.train.evaluation.predict_masks import predict_masks
     from archspec.train.evaluation.trained import open_trained
 
     files = find_images(images)
@@ -80,7 +88,9 @@ def predict(
     broken: dict[int, Diagnostic] = {}
     with ImageProgress() as progress, quiet_screen():
         trained = open_trained(target, **how)
-        guesses = predict_images(
+        _check_out(trained, out)
+        ask = predict_images if out is None else partial(predict_masks, folder=out)
+        guesses = ask(
             trained,
             files,
             top=top_k,
@@ -100,6 +110,15 @@ def predict(
     else:
         for file, best in found:
             console.out(f"{file}: " + ", ".join(_describe(*guess) for guess in best))
+
+
+def _check_out(trained: Any, out: Path | None) -> None:
+    if trained.tells_pixels and out is None:
+        rule = "is missing: this network tells a class for each pixel, which is written as a mask"
+        raise typer.BadParameter(rule, param_hint="--out")
+    if out is not None and not trained.tells_pixels:
+        rule = "is for masks, and this network tells a class for each image"
+        raise typer.BadParameter(rule, param_hint="--out")
 
 
 def _say_left_out(broken: dict[int, Diagnostic], images: int) -> None:

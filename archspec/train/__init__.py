@@ -16,7 +16,9 @@ if typing.TYPE_CHECKING:
     from archspec.train.evaluation.evaluate import evaluate, examine
     from archspec.train.evaluation.evaluation import Evaluation
     from archspec.train.evaluation.label_accuracy import LabelAccuracy
+    from archspec.train.evaluation.pixel_accuracy import PixelAccuracy
     from archspec.train.evaluation.predict import predict
+    from archspec.train.evaluation.predict_masks import predict_masks
     from archspec.train.evaluation.trained import open_trained
     from archspec.train.launch import Outcome, fit
     from archspec.train.planning import Plan
@@ -29,6 +31,7 @@ else:
         "Evaluation": ("evaluation.evaluation", "Evaluation"),
         "LabelAccuracy": ("evaluation.label_accuracy", "LabelAccuracy"),
         "Outcome": ("launch", "Outcome"),
+        "PixelAccuracy": ("evaluation.pixel_accuracy", "PixelAccuracy"),
         "Plan": ("planning", "Plan"),
         "evaluate": ("evaluation.evaluate", "evaluate"),
         "examine": ("evaluation.evaluate", "examine"),
@@ -36,6 +39,7 @@ else:
         "open_trained": ("evaluation.trained", "open_trained"),
         "plan": ("planning", "plan_run"),
         "predict": ("evaluation.predict", "predict"),
+        "predict_masks": ("evaluation.predict_masks", "predict_masks"),
     }
 
     def __getattr__(name: str) -> typing.Any:
@@ -52,6 +56,7 @@ __all__ = [
     "Evaluation",
     "LabelAccuracy",
     "Outcome",
+    "PixelAccuracy",
     "Plan",
     "evaluate",
     "examine",
@@ -59,4 +64,5 @@ __all__ = [
     "open_trained",
     "plan",
     "predict",
+    "predict_masks",
 ]

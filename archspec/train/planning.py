@@ -114,11 +114,13 @@ def plan_run(
     found = _collect_faults(
         faults, lambda: _load_scaled_recipe(choice.name, recipe_overrides, devices)
     )
+    of_masks = data.faults if data else ()
     if data is not None:
         on_error = found[0].data.on_error if found else "stop"
         data = _collect_faults(faults, partial(data.settle_broken, on_error))
     if faults or spec is None or data is None or found is None:
-        raise TrainingError(diagnostic for fault in faults for diagnostic in fault.diagnostics)
+        listed = [diagnostic for fault in faults for diagnostic in fault.diagnostics]
+        raise TrainingError([*listed, *of_masks])
     recipe, notes = found
     if recipe.tensorboard:
         import_tensorboard()
@@ -129,7 +131,7 @@ def plan_run(
     check_fit(spec, recipe, splits, devices)
     make_preprocess(spec, recipe)
     graph = verify_or_raise(build_graph(spec))
-    check_logits(spec, graph)
+    check_logits(spec, graph, per_pixel=splits.has_masks)
     find_frozen(recipe, list_parts(graph))
     settings = Settings(
         data_dir=str(data_dir.resolve()) if data_dir else None,
@@ -193,8 +195,10 @@ def _choose_classes(spec: Spec, splits: Splits) -> Override:
 def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
     """Raise TrainingError for a network of fewer classes than the data's (T005), and for a batch
     larger than a device's share of the images (T007); DataError for several labels an image and a
-    loss that knows of one (D013); SpecError (S006) for figures that such data do not have.
+    loss that knows of one (D013); SpecError (S006) for figures and settings that such data do not
+    have.
     """
+    recipe.check_targets(per_pixel=splits.has_masks)
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
             "T005",

@@ -1,4 +1,6 @@
-"""What a network must give to be trained: one row of logits, as its last weights make them."""
+"""What a network must give to be trained: logits of an image's classes, or of each pixel's, as its
+last weights make them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 from archspec.errors import Diagnostic, TrainingError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.shapes import Shape
 from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
 from archspec.spec.model import Spec
@@ -16,21 +19,43 @@ _CHANGES_LOGITS = frozenset(
     | {name for name, row in STEPS.items() if not (row.keeps_logits or row.has_filters)}
 )
 """Kinds of steps that may hold an operator which does not keep logits."""
+_HINTS = {
+    False: "no features, and a head that ends with global_pool and dense",
+    True: "no features, head: per_pixel, and steps that lead back to the size of the image",
+}
+"""By whether each pixel has a class."""
+_HINTS_AT_OTHERS = {
+    False: "classes of each pixel are learnt from masks: --data-dir with train/images, train/masks",
+    True: "head: per_pixel, behind steps that keep the size of the image or lead back to it",
+}
+"""Where the network fits the other kind of data."""
 
 
-def check_logits(spec: Spec, graph: Graph) -> None:
+def check_logits(spec: Spec, graph: Graph, *, per_pixel: bool = False) -> None:
     """Check that cross entropy, which takes a softmax itself, can read what a verified graph gives.
 
+    Args:
+        spec: the network's.
+        graph: its own.
+        per_pixel: whether each pixel of an image has a class, or the image.
+
     Raises:
-        TrainingError: T014, something else than one row of logits; T015, logits behind an
-            activation, a norm or dropout, which hold back what is learnt.
+        TrainingError: T014, something else than logits of the images' classes, or of the pixels';
+            T015, logits behind an activation, a norm or dropout, which hold back what is learnt.
     """
     shapes, _ = infer_shapes(graph)
     given = [shapes[name] for name in graph.outputs]
-    if given != [(spec.head.num_classes,)]:
-        shown = ", ".join(" x ".join(map(str, shape)) for shape in given)
-        rule = f"gives {shown}; to be trained it must give {spec.head.num_classes} logits alone"
-        hint = "no features, and a head that ends with global_pool and dense"
+    of_image = (spec.head.num_classes,)
+    of_pixels = (*of_image, spec.input.height, spec.input.width)
+    wanted, other = (of_pixels, of_image) if per_pixel else (of_image, of_pixels)
+    if given != [wanted]:
+        shown = ", ".join(map(_format_shape, given))
+        hint = _HINTS[per_pixel]
+        if given == [other]:
+            hint = _HINTS_AT_OTHERS[per_pixel]
+        rule = f"gives {shown}; to be trained it must give {_format_shape(wanted)} logits alone"
+        if per_pixel:
+            rule += ", classes of each pixel, since the data are images and masks"
         raise TrainingError.one("T014", rule, spec.place(("head",), ("features",)), hint)
     faults = [
         Diagnostic(
@@ -44,6 +69,10 @@ def check_logits(spec: Spec, graph: Graph) -> None:
     ]
     if faults:
         raise TrainingError(faults)
+
+
+def _format_shape(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _walk_behind_weights(graph: Graph) -> Iterator[Op]:

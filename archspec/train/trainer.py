@@ -108,6 +108,7 @@ class Trainer:
             run.spec,
             recipe,
             labels=splits.train.labels,
+            count_pixels=splits.train.count_pixels if splits.has_masks else None,
             batches=count_steps(recipe, len(splits.train), world),
             world=world,
             initial=None if run.last.is_file() else read_kept_weights(run),

@@ -16,11 +16,13 @@ from scipy.stats import chi2_contingency
 from archspec.errors import DataError
 from archspec.train.data.batches import NO_LABEL, load_batches
 from archspec.train.data.datasets import open_data
+from archspec.train.data.mask_classes import label_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, held_out_indices
 from archspec.train.data.source import Source
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
+from archspec.train.recipe.model import load_recipe
 
 ROOT = Path(__file__).parents[2]
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing"
@@ -359,3 +361,78 @@ def test_real_photographs_reach_the_batch_as_pillow_shows_them():
         shown = image.convert("RGB").resize(tuple(whole), Image.Resampling.BILINEAR)
     expected = np.asarray(shown.crop((left, top, left + 64, top + 64))).transpose(2, 0, 1)
     assert np.abs(pixels[100] * 50 + 127.5 - expected).max() < 1.01
+
+
+# ---- masks
+
+
+def images_and_masks(folder, count=6, size=(20, 30)):
+    """Images whose every pixel tells its class, one in three of which is ignored."""
+    rng = np.random.default_rng(1)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for number in range(count):
+        classes = rng.integers(0, 5, size).repeat(4, axis=0).repeat(4, axis=1)
+        Image.fromarray((classes * 40 + 20).astype(np.uint8)).save(folder / f"images/{number}.png")
+        classes[classes == 4] = 255
+        Image.fromarray(classes.astype(np.uint8)).save(folder / f"masks/{number}.png")
+    recipe = load_recipe("segmentation", ["data.classes=[a, b, c, d]"])
+    return label_data(open_data(folder), recipe.data).train
+
+
+MOVES = {
+    "nothing": {},
+    "flips": {"hflip": 0.5, "vflip": 0.5},
+    "pad_crop_flip": {"augment": "pad_crop_flip"},
+    "random_crop": {"augment": "random_crop", "hflip": 0.5},
+    "random_resized_crop": {"augment": "random_resized_crop", "vflip": 0.5},
+    "affine": {"augment": "affine"},
+    "MindSpore's way": {"augment": "random_resized_crop", "resize": "mindspore"},
+    "the centre": {"crop_pct": 0.5},
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+def test_masks_are_moved_as_their_images_are(tmp_path, move, training):
+    """Each pixel of the image still tells the class of the mask's, where nothing is interpolated
+    between; what lies outside is black, and has no class.
+    """
+    source = images_and_masks(tmp_path)
+    size = (80, 120) if move.get("augment") in (None, "pad_crop_flip") else (48, 64)
+    preprocess = raw(size, interpolation="nearest", **move)
+    for pixels, targets in epoch(source, preprocess, training=training, batch_size=3):
+        assert (targets.shape, targets.dtype) == ((3, *size), np.int32)
+        told = np.where(pixels[:, 0] == 0, 4, (pixels[:, 0] - 20) / 40)
+        assert np.array_equal(np.where(told == 4, -1, told), targets)
+        assert len(np.unique(targets)) == 5
+
+
+def test_an_image_is_interpolated_and_its_mask_never(tmp_path):
+    """Half-way between two classes lies no third one."""
+    source = images_and_masks(tmp_path)
+    preprocess = raw((31, 47), augment="random_resized_crop", color_jitter=0.5)
+    for pixels, targets in epoch(source, preprocess, batch_size=3):
+        assert set(np.unique(targets)) <= {-1, 0, 1, 2, 3}
+        assert len(np.unique(pixels)) > 50
+
+
+def test_evaluation_fills_a_batch_with_masks_of_no_class(tmp_path):
+    """So that it has the shape of the others."""
+    source = images_and_masks(tmp_path)
+    batches = list(epoch(source, raw((80, 120)), training=False, batch_size=4))
+    assert [targets.shape for _, targets in batches] == [(4, 80, 120)] * 2
+    assert (batches[1][1][2:] == NO_LABEL).all()
+
+
+def test_what_is_wrong_with_a_mask_is_told_when_it_is_read(tmp_path):
+    """Of a set that was too large to look through, or has changed since: every file at once."""
+    source = images_and_masks(tmp_path)
+    Image.new("L", (3, 3)).save(source.masks[0])
+    Image.new("RGB", (120, 80)).save(source.masks[1])
+    Image.new("L", (120, 80), 9).save(source.masks[2])
+    source.masks[3].unlink()
+    with pytest.raises(DataError) as caught:
+        list(epoch(source, raw((80, 120)), training=False, batch_size=6))
+    found = {(Path(fault.where).name, fault.code) for fault in caught.value.diagnostics}
+    assert found == {("0.png", "D015"), ("1.png", "D016"), ("2.png", "D016"), ("3.png", "D001")}

@@ -154,3 +154,35 @@ def test_two_devices_clip_and_accumulate_as_one_of_twice_the_batch(tmp_path):
         np.testing.assert_allclose(
             value.asnumpy(), other[name].asnumpy(), rtol=1e-3, atol=1e-4, err_msg=name
         )
+
+
+@pytest.mark.slow
+def test_the_network_of_103_layers_takes_a_step_by_the_papers_recipe():
+    """On CamVid's classes, some pixels ignored: the loss is a number, and every weight moves."""
+    prepare()
+    import mindspore as ms
+
+    from archspec.train.engine.engine import make_engine
+
+    ms.set_context(mode=ms.GRAPH_MODE)
+    spec = load_spec("fcdensenet103", ["input.height=64", "input.width=64"])
+    recipe = load_recipe("camvid_paper", ["epochs=1", "loss.class_weights=balanced"])
+    counted = []
+
+    def count_pixels():
+        counted.append(True)
+        return range(1, 12)
+
+    labels = np.zeros(8, np.int32)
+    engine = make_engine(spec, recipe, labels=labels, batches=4, count_pixels=count_pixels)
+    rng = np.random.default_rng(0)
+    targets = rng.integers(-1, 11, (2, 64, 64)).astype(np.int32)
+    images = np.repeat(targets[:, None], 3, axis=1).astype(np.float32) / 11
+    engine.network.set_train(True)
+    before = {p.name: p.asnumpy().copy() for p in engine.network.trainable_params()}
+    loss, right = engine.step(ms.Tensor(images), ms.Tensor(targets))
+    assert counted == [True]
+    assert 0 < float(loss) < 5 * np.log(11)
+    assert 0 <= float(right) <= 2
+    after = {p.name: p.asnumpy() for p in engine.network.trainable_params()}
+    assert [name for name in after if np.array_equal(after[name], before[name])] == []

@@ -104,6 +104,83 @@ def test_losses_and_slopes_are_those_of_the_published_definitions():
         np.testing.assert_allclose(slopes.asnumpy(), slope, rtol=1e-3, atol=1e-4)
 
 
+def flatten(logits, targets):
+    """Pixels that have a label as rows of logits and labels."""
+    has_label = targets >= 0
+    return np.moveaxis(logits, 1, -1)[has_label], targets[has_label]
+
+
+def test_losses_of_pixels_are_those_of_as_many_images():
+    """Of those that have a label, and their slopes; the others have none. Each loss, with smoothing
+    and weights of classes and without; a batch without a label has the loss 0 and no slope.
+    """
+    prepare()
+    import mindspore as ms
+
+    from archspec.train.engine.losses import make_loss
+
+    class All(ms.nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.losses = ms.nn.CellList()
+            for kind, smoothing, weights in CASES:
+                loss = LossRecipe(kind=kind, label_smoothing=smoothing)
+                self.losses.append(make_loss(Recipe(epochs=1, batch_size=1, loss=loss), weights))
+
+        def construct(self, logits, targets):
+            found = ()
+            for loss in self.losses:
+                found = (*found, loss(logits, targets))
+            found = ms.ops.stack(found)
+            return ms.ops.sum(found), found
+
+    ms.set_context(mode=ms.GRAPH_MODE)
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(2, CLASSES, 3, 2), scale=3).astype(np.float32)
+    targets = rng.integers(-1, CLASSES, size=(2, 3, 2)).astype(np.int32)
+    targets[0, 0] = -1
+    measure = ms.value_and_grad(All(), 0, has_aux=True)
+    (_, losses), slopes = measure(ms.Tensor(logits), ms.Tensor(targets))
+    exact = logits.astype(np.float64)
+    np.testing.assert_allclose(losses.asnumpy(), of_rows(exact, targets), rtol=2e-5)
+    slope = np.zeros_like(exact)
+    for place in np.ndindex(*exact.shape):
+        step = np.zeros_like(exact)
+        step[place] = 1e-5
+        ahead, behind = of_rows(exact + step, targets), of_rows(exact - step, targets)
+        slope[place] = (ahead.sum() - behind.sum()) / 2e-5
+    np.testing.assert_allclose(slopes.asnumpy(), slope, rtol=1e-3, atol=1e-4)
+    assert not slopes.asnumpy()[0, :, 0].any()
+    nothing = ms.Tensor(np.full_like(targets, -1))
+    (_, losses), slopes = measure(ms.Tensor(logits), nothing)
+    assert not losses.asnumpy().any()
+    assert not slopes.asnumpy().any()
+
+
+def of_rows(logits, targets):
+    """The mean over rows, for which the published definitions divide by their number."""
+    rows, labels = flatten(logits, targets)
+    found = []
+    for kind, smoothing, weights in CASES:
+        own = np.ones(CLASSES) if weights is None else weights
+        found.append(RULES[kind](rows, labels, smoothing, own))
+    return np.array(found)
+
+
+def test_right_answers_of_pixels_are_a_share_of_those_that_have_a_label():
+    """Times the images, as the accuracy of images is told."""
+    prepare()
+    import mindspore as ms
+
+    from archspec.train.engine.losses import count_right
+
+    logits = np.zeros((2, 3, 2, 2), np.float32)
+    logits[:, 1] = 1
+    targets = np.array([[[1, 1], [0, -1]], [[1, -1], [-1, 2]]], np.int32)
+    count = float(count_right(ms.Tensor(logits), ms.Tensor(targets)).asnumpy())
+    assert count == pytest.approx(2 * 3 / 5)
+
+
 def test_right_answers_are_counted_of_shares_too():
     """The first guess must be the label, the largest share, or one of several labels."""
     prepare()
@@ -124,6 +201,16 @@ def test_balanced_weights_are_scikit_learns():
     loss = LossRecipe(class_weights="balanced")
     assert class_weights_of(loss, [0, 0, 0, 1, 2, 2], 3) == (6 / 9, 6 / 3, 6 / 6)
     assert class_weights_of(loss, [0, 0, 2, 2], 3) == (4 / 6, 1.0, 4 / 6)
+
+
+def test_balanced_weights_of_pixels_are_those_of_their_counts():
+    """Masks are counted where it is asked for alone; a network may have more classes."""
+    loss = LossRecipe(class_weights="balanced")
+    weights = class_weights_of(loss, [0, 0], 4, lambda: [30, 10, 0])
+    assert weights == (40 / 120, 40 / 40, 1.0, 1.0)
+    asked = []
+    assert class_weights_of(LossRecipe(), [0, 0], 3, lambda: asked.append(1)) is None
+    assert asked == []
 
 
 def test_weights_are_those_said_or_none():

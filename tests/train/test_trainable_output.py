@@ -1,4 +1,6 @@
-"""Only what gives one row of logits is trained: cross entropy would read anything silently."""
+"""Only what gives logits, of images or of their pixels, is trained: cross entropy would read
+anything silently.
+"""
 
 import pytest
 
@@ -82,6 +84,38 @@ def test_other_outputs_are_refused(settings):
         check_logits(spec, build_graph(spec))
 
 
+PIXELS = ["per_pixel", "[conv: {width: out, kernel: 3}]"]
+
+
+@pytest.mark.parametrize("steps", PIXELS)
+def test_logits_of_each_pixel_are_taken_where_the_data_are_masks(steps):
+    """Of the size of the image alone: a network with transitions down has smaller ones."""
+    head = f"head={{num_classes: 3, steps: {steps}}}"
+    spec = load_spec("densenetbc_digits", ["block_config=[1]", head])
+    check_logits(spec, build_graph(spec), per_pixel=True)
+    with pytest.raises(TrainingError, match=r"gives 3 x 8 x 8; .* 3 logits alone \(.* masks"):
+        check_logits(spec, build_graph(spec))
+    lower = load_spec("densenetbc_digits", ["block_config=[1, 1]", head])
+    rule = r"gives 3 x 4 x 4; .* must give 3 x 8 x 8 logits alone, .* \(.*size of the image"
+    with pytest.raises(TrainingError, match=rf"T014 {rule}"):
+        check_logits(lower, build_graph(lower), per_pixel=True)
+
+
+def test_a_classifier_of_images_learns_no_masks():
+    """With the head that does."""
+    spec = load_spec("densenetbc_digits", SMALL)
+    with pytest.raises(TrainingError, match=r"T014 gives 10; .* 10 x 8 x 8 .*\(head: per_pixel"):
+        check_logits(spec, build_graph(spec), per_pixel=True)
+
+
+def test_an_activation_behind_the_logits_of_pixels_is_refused():
+    """As behind those of images."""
+    steps = "head={num_classes: 3, steps: [conv: {width: out, kernel: 1}, activation: softplus]}"
+    spec = load_spec("densenetbc_digits", ["block_config=[1]", steps])
+    with pytest.raises(TrainingError, match=r"T015 .*softplus"):
+        check_logits(spec, build_graph(spec), per_pixel=True)
+
+
 def test_training_does_not_start_and_names_the_step(tmp_path):
     """At the line of the head's last step that may be meant."""
     file = tmp_path / "net.yaml"
@@ -99,3 +133,10 @@ def test_every_shipped_classifier_can_be_trained(name):
     """All but the one that tells classes of each pixel."""
     spec = load_spec(name)
     check_logits(spec, build_graph(spec))
+
+
+@pytest.mark.parametrize("size", [[224, 224], [360, 480]])
+def test_the_shipped_network_of_pixels_can_be_trained_on_crops_and_whole_images(size):
+    """Of the sizes in its recipes."""
+    spec = load_spec("fcdensenet103", [f"input.height={size[0]}", f"input.width={size[1]}"])
+    check_logits(spec, build_graph(spec), per_pixel=True)

@@ -79,6 +79,18 @@ def _pad_and_crop(
     return image.crop((left, top, left + image.width, top + image.height))
 
 
+def _crop_as_it_is(
+    image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
+) -> Image.Image:
+    """Cut a box of the network's size out of the image; one that is smaller is moved within it,
+    black where nothing is.
+    """
+    height, width = preprocess.image_size
+    spare = (image.width - width, image.height - height)
+    left, top = (int(rng.integers(min(room, 0), max(room, 0) + 1)) for room in spare)
+    return image.crop((left, top, left + width, top + height))
+
+
 def _turn_and_move(
     image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
 ) -> Image.Image:
@@ -121,5 +133,6 @@ AUGMENTS: dict[str, Callable[[Image.Image, Preprocess, np.random.Generator], Ima
     "none": _change_nothing,
     "pad_crop_flip": _pad_and_crop,
     "affine": _turn_and_move,
+    "random_crop": _crop_as_it_is,
     "random_resized_crop": _crop_and_resize,
 }

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
 from archspec.errors import DataError, Diagnostic
 from archspec.runtime import prepare
 from archspec.train.data.augmentations import augment_image
 from archspec.train.data.erasing import erase_at_random
 from archspec.train.data.geometry import fit_image
+from archspec.train.data.masks import decode_mask, find_other_size
 from archspec.train.data.mixing import mix_batch
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import (
@@ -33,6 +35,7 @@ from archspec.train.data.sampling import (
 )
 from archspec.train.data.source import Source, raise_faults
 
+Image = PIL.Image.Image
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
 Pixels = npt.NDArray[np.uint8]
 Skipped = dict[int, Diagnostic]
@@ -58,13 +61,14 @@ def load_batches(
     in the order of `indices`, which are samples (sampling.py).
 
     Where images have several labels, or training mixes batches, targets (N, classes) float32 stand
-    for the labels. Training drops the remainder. Evaluation fills the last batch with zero images
-    of label -1, so that every batch has one shape. The same seed gives the same batches, bit for
-    bit, whatever `workers` is and whatever ran before; give each epoch its own (`epoch_seed`). An
-    epoch that begins at `first_batch` has the batches that the whole one has from there.
+    for the labels; where there are masks, label maps (N, H, W) int32, -1 for ignored pixels.
+    Training drops the remainder. Evaluation fills the last batch with zero images of label -1, so
+    that every batch has one shape. The same seed gives the same batches, bit for bit, whatever
+    `workers` is and whatever ran before; give each epoch its own (`epoch_seed`). An epoch that
+    begins at `first_batch` has the batches that the whole one has from there.
 
     Images that cannot be read are faults, or with `skipped` are put there: training has others in
-    their places, which the seed draws, evaluation counts them not.
+    their places, which the seed draws, or pixels without a class; evaluation counts them not.
 
     Raises DataError: D008 at once where there are fewer images than one training batch; D001 or
     D005, naming the files that cannot be read, while iterating.
@@ -134,11 +138,33 @@ class _Rows:
             image = self._read_substitute(int(sample))
         if image is None:
             return np.zeros((*self.preprocess.image_size, self.preprocess.channels), np.uint8)
+        return self._fit(image, self.preprocess, number, copy)
+
+    def pixels_and_classes(self, sample: Any, _: Any) -> tuple[Pixels, npt.NDArray[np.int32]]:
+        """Return one image as `pixels` does, and its label map (H, W), moved as it was."""
+        number, copy = find_image(int(sample), len(self.source))
+        preprocess, size = self.preprocess, self.preprocess.image_size
+        black = np.zeros((*size, preprocess.channels), np.uint8)
+        nothing = black, np.full(size, NO_LABEL, np.int32)
+        image = self._read(number)
+        if image is None:
+            return nothing
+        try:
+            mask = self.source.mask(number)
+            raise_faults(find_other_size(self.source.masks[number], mask.size, image.size))
+        except DataError as error:
+            self.faults.extend(error.diagnostics)
+            return nothing
+        moved = self._fit(mask, preprocess.of_masks, number, copy)
+        return self._fit(image, preprocess, number, copy), decode_mask(moved[:, :, 0])
+
+    def _fit(self, image: Image, preprocess: Preprocess, number: int, copy: int) -> Pixels:
+        """An image and its mask draw from generators of one seed, so they are moved alike."""
         if self.training:
             rng = draw_for_image(self.seed, number, copy, AUGMENTING)
-            image = augment_image(image, self.preprocess, rng)
+            image = augment_image(image, preprocess, rng)
         else:
-            image = fit_image(image, self.preprocess)
+            image = fit_image(image, preprocess)
         pixels = np.asarray(image)
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
@@ -197,11 +223,15 @@ def _run_pipeline(rows: _Rows, batch_size: int, workers: int) -> Iterator[Batch]
 
     mean, std = list(rows.preprocess.mean), list(rows.preprocess.std)
     normalise = [vision.Normalize(mean, std), vision.HWC2CHW()]
-    decode = [rows.pixels] if rows.source.files else []
     pipeline = dataset.GeneratorDataset(
         rows, ["image", "label"], shuffle=False, num_parallel_workers=1
     )
-    pipeline = pipeline.map([*decode, *normalise], ["image"], num_parallel_workers=workers)
+    if rows.source.masks:
+        both = ["image", "label"]
+        pipeline = pipeline.map([rows.pixels_and_classes], both, num_parallel_workers=workers)
+    elif rows.source.files:
+        normalise.insert(0, rows.pixels)
+    pipeline = pipeline.map(normalise, ["image"], num_parallel_workers=workers)
     pipeline = pipeline.batch(batch_size, drop_remainder=rows.training, num_parallel_workers=1)
     for images, labels in pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True):
         raise_faults(rows.faults)

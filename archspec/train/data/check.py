@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
-from archspec.train.data.datasets import open_data
+from archspec.train.data.datasets import MASKS, open_data
 from archspec.train.data.facts import Facts, read_facts
 from archspec.train.data.image_files import ignore_warnings, reason_of
 from archspec.train.data.inputs import check_batch, check_loss, split_by_recipe
@@ -84,6 +84,8 @@ def check_data(
         ArchspecError: it cannot be opened at all; or there is no such recipe.
     """
     data = open_data(data_dir, check=False, on_error="keep")
+    if data.kind == MASKS:
+        data = open_data(data_dir, on_error="keep")  # which counts the values of masks
     named = None if recipe is None else str(recipe)
     choice = choose_recipe(data, named=named, weights="", device_target="CPU")
     loaded = load_recipe(choice.name)
@@ -227,6 +229,10 @@ def _find_twins(groups: Sequence[Sequence[tuple[int, int]]], number: int) -> dic
 
 
 def _count(source: Source) -> dict[str, int]:
+    """Images of each class; of masks, those in which a value occurs, by the value."""
+    if source.counts is not None:
+        images = (source.counts > 0).sum(axis=0)
+        return {str(value): int(images[value]) for value in np.flatnonzero(images)}
     return dict(zip(source.classes, source.count_labels().tolist(), strict=True))
 
 

@@ -4,7 +4,8 @@ MNIST files.
 Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read,
 D002 unknown layout, D003 a class folder without images, D004 classes differ, D005 an image is not
 whole, D006 a record file is not whole, D007 a label out of range, D008 too few images, D011 the
-same images in two parts, D012 a table that is wrong.
+same images in two parts, D012 a table that is wrong, D015 an image and a mask that are no pair,
+D016 a mask that holds no class indices.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ from archspec.train.data.image_files import (
     reason_of,
 )
 from archspec.train.data.labelled_files import find_tables, is_table, read_labelled_files
+from archspec.train.data.mask_folders import LAYOUT as MASKS_LAYOUT
+from archspec.train.data.mask_folders import (
+    MaskFolder,
+    describe_skipped,
+    find_mask_folders,
+    pair_by_name,
+)
+from archspec.train.data.masks import look_through
 from archspec.train.data.overlap import compare_parts
 from archspec.train.data.record_files import (
     CIFAR10,
@@ -64,7 +73,7 @@ def open_data(
         raise DataError.one(
             "D002", "holds no training images", str(data_dir), _describe_layout(kind)
         )
-    if len(train.classes) < 2 and not train.is_multi_label:
+    if len(train.classes) < 2 and not train.is_multi_label and kind != MASKS:
         raise DataError.one(
             "D002",
             f"holds one class only: {train.classes[0]!r}",
@@ -73,7 +82,7 @@ def open_data(
         )
     if check:
         val, test = _compare_parts(train, val, test)
-    if val is None and _is_one_of_each(train):
+    if val is None and len(train) and _is_one_of_each(train):
         raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
     data = _name_classes(DataSet(train, val, test, kind), data_dir)
     return data if on_error == "keep" else data.settle_broken(on_error)
@@ -106,6 +115,8 @@ def _compare_parts(train: Source, *others: Source | None) -> list[Source | None]
 
 
 def _is_one_of_each(train: Source) -> bool:
+    if train.masks:
+        return len(train) == 1
     if train.is_multi_label:
         return len(train) < 2
     return len(np.unique(train.labels)) == len(train)
@@ -159,6 +170,23 @@ def _read_folder(listing: Listing, *, check: bool) -> Source:
     return Source(str(root), tuple(classes), labels, files=files, notes=notes, broken=broken)
 
 
+def _read_masks(folder: MaskFolder, *, check: bool) -> Source:
+    faults: list[Diagnostic] = []
+    pairs = pair_by_name(folder, faults)
+    looked = look_through(pairs, faults) if check else None
+    return Source(
+        str(folder.root),
+        (),  # until a recipe has named them
+        np.zeros(len(pairs), np.int32),
+        files=tuple(image for image, _ in pairs),
+        notes=describe_skipped(folder),
+        masks=tuple(mask for _, mask in pairs),
+        counts=looked.counts if looked else None,
+        broken=looked.broken if looked else (),
+        faults=tuple(faults),
+    )
+
+
 # ---- the table of kinds
 
 
@@ -182,7 +210,9 @@ MNIST_LAYOUT = (
 )
 FOLDER_LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg"
 TABLE_LAYOUT = "FILE.csv or FILE.jsonl of files and labels, or train.csv and val.csv in a folder"
-# A folder comes last: class folders may lie beside the files of another kind.
+MASKS = "masks"
+# A folder comes last: class folders may lie beside the files of another kind, and images and masks
+# would be taken for two classes.
 KINDS = (
     _Kind(
         "cifar10",
@@ -198,6 +228,7 @@ KINDS = (
     ),
     _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_read_records, read=read_mnist)),
     _Kind("table", TABLE_LAYOUT, find_tables, read_labelled_files),
+    _Kind(MASKS, MASKS_LAYOUT, find_mask_folders, _read_masks),
     _Kind("folder", FOLDER_LAYOUT, find_folder, _read_folder),
 )
 
@@ -239,7 +270,7 @@ def _read_parts(
 
 
 def identify_data(root: Path) -> str:
-    """Return the kind of data set in a folder: `folder`, `cifar10`, `cifar100`, `mnist`.
+    """Return the kind of data set in a folder: `folder`, `masks`, `cifar10`, `cifar100`, `mnist`.
 
     Raises DataError.
     """

@@ -85,7 +85,7 @@ def reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _check_end(image: Image.Image, file: IO[bytes]) -> None:
+def check_end(image: Image.Image, file: IO[bytes]) -> None:
     """Look for the format's end mark, much cheaper than decoding;
     decode where it stands elsewhere.
     """
@@ -110,7 +110,7 @@ def find_broken(files: Sequence[Path]) -> tuple[tuple[int, Diagnostic], ...]:
     with ignore_warnings():
         for number, file in enumerate(files):
             faults: list[Diagnostic] = []
-            collect_faults(faults, with_image, file, _check_end)
+            collect_faults(faults, with_image, file, check_end)
             broken += [(number, fault) for fault in faults]
     return tuple(broken)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from archspec.train.data.class_names import (
     name_source,
     read_class_list,
 )
-from archspec.train.data.datasets import open_data
+from archspec.train.data.datasets import MASKS, open_data
+from archspec.train.data.mask_classes import label_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, epoch_seed
@@ -136,17 +137,20 @@ def open_splits(run: Run, *, check: bool = True) -> Splits:
         raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
     folder = Path(data_dir) if data_dir else None
     data = open_data(folder, check=check, on_error=run.recipe.data.on_error)
-    return split_by_recipe(run.recipe, data)
+    return split_by_recipe(run.recipe, data, run.settings.classes)
 
 
-def split_by_recipe(recipe: Recipe, data: DataSet) -> Splits:
+def split_by_recipe(recipe: Recipe, data: DataSet, classes: Sequence[str] = ()) -> Splits:
     """Return a data set, split as the recipe says, and of its training images as many as that says.
 
-    Its classes have the names that the recipe's `data.class_names` says.
-    Raises DataError (D008; D001, D012 of the names).
+    Its classes have the names that the recipe's `data.class_names` says; those of masks alone are
+    told by `data.classes`, by `classes`, those of the run that the data are of, or by the masks.
+    Raises DataError (D008; D001, D012 of the names; those of `label_data`).
     """
     names = find_names_file(recipe)
-    if names is not None:
+    if data.kind == MASKS:
+        data = label_data(data, recipe.data, classes)
+    elif names is not None:
         data = name_classes(data, read_class_list(names))
     splits = data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
     count, images = recipe.data.samples, len(splits.train)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from archspec.errors import DataError
 from archspec.train.data.bit_depth import WHITE
@@ -62,6 +63,19 @@ class Preprocess:
         if self.hflip is not None:
             return self.hflip
         return 0.5 if self.augment in MIRRORED else 0.0
+
+    @cached_property
+    def of_masks(self) -> Preprocess:
+        """What becomes of an image's mask: it is moved as the image is, and keeps its values."""
+        return replace(
+            self,
+            channels=1,
+            mean=(0.0,),
+            std=(1.0,),
+            interpolation="nearest",
+            color_jitter=0.0,
+            auto_augment=None,
+        )
 
     @property
     def mean_colour(self) -> tuple[int, ...]:

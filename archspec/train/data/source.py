@@ -18,6 +18,7 @@ from typing_extensions import Self
 from archspec.errors import DataError, Diagnostic, format_count
 from archspec.train.data.bit_depth import WHITE
 from archspec.train.data.image_files import read_image
+from archspec.train.data.masks import LEVELS, encode_mask, read_mask
 from archspec.train.data.splitting import split_by_class, split_by_rarest_label
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Source:
     float32, 1 for each that an image has. `rows` are the numbers of its arrays in the files that
     they came from; `notes`, each a line, tell what the user should know, such as which files were
     skipped; `broken` are the images that are known not to be whole, by number.
+
+    Where each pixel has a class, `masks` are N files more, of which the value `ignore_index` is no
+    class, and labels are zeros; `counts` (N, 256) are the pixels of each value of each mask, None
+    where they were not counted, and `faults` wait for those that show when the classes are known
+    (`label_masks`).
     """
 
     name: str
@@ -47,6 +53,10 @@ class Source:
     rows: npt.NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
     broken: tuple[tuple[int, Diagnostic], ...] = ()
+    masks: tuple[Path, ...] = ()
+    counts: npt.NDArray[np.int64] | None = None
+    ignore_index: int = 255
+    faults: tuple[Diagnostic, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,6 +82,8 @@ class Source:
             files=tuple(self.files[i] for i in chosen) if self.files else (),
             rows=chosen if self.rows is None else self.rows[chosen],
             broken=(),  # left out or refused before a part is taken
+            masks=tuple(self.masks[i] for i in chosen) if self.masks else (),
+            counts=None if self.counts is None else self.counts[chosen],
         )
 
     def leave_out_broken(self) -> Self:
@@ -106,6 +118,26 @@ class Source:
             return image
         return image.convert("L" if channels == 1 else "RGB")
 
+    def mask(self, index: int) -> Image.Image:
+        """Return the mask of an image, as `encode_mask` makes it.
+
+        Raises DataError (D001, D005, D016).
+        """
+        file = self.masks[index]
+        return encode_mask(read_mask(file), len(self.classes), self.ignore_index, str(file))
+
+    def count_pixels(self) -> list[int]:
+        """Return how many pixels of its masks each class has; reads all masks that were
+        not counted yet. Raises DataError (D001, D005, D016).
+        """
+        counts = self.counts
+        if counts is None:
+            rows = [np.bincount(read_mask(file).ravel(), minlength=LEVELS) for file in self.masks]
+            counts = np.array(rows)
+        whole: list[int] = counts.sum(axis=0).tolist()
+        whole[self.ignore_index] = 0
+        return whole[: len(self.classes)]
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:
@@ -121,6 +153,11 @@ class Splits:
     def parts(self) -> tuple[Source, ...]:
         """The parts that there are."""
         return (self.train, self.val) if self.test is None else (self.train, self.val, self.test)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether each pixel has a class, rather than each image."""
+        return bool(self.train.masks)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -152,7 +189,7 @@ class Splits:
         digest = sha256(repr(self.classes).encode())
         for part in self.parts:
             digest.update(part.labels.tobytes())
-            names = "/".join(file.name for file in part.files)
+            names = "/".join(file.name for file in (*part.files, *part.masks))
             digest.update(names.encode("utf-8", "surrogateescape"))  # a name may be no UTF-8
         return digest.hexdigest()
 
@@ -160,7 +197,8 @@ class Splits:
         # Not by the pixels of files, which would take minutes: sizes take 3 us a file.
         digest = sha256()
         for part in self.parts:
-            sizes = np.fromiter(map(_size_of, part.files), np.int64, len(part.files))
+            files = (*part.files, *part.masks)
+            sizes = np.fromiter(map(_size_of, files), np.int64, len(files))
             digest.update(sizes.tobytes())
             if part.arrays is not None:
                 digest.update(np.ascontiguousarray(part.arrays).data)
@@ -182,6 +220,12 @@ class DataSet:
     val: Source | None
     test: Source | None
     kind: str
+
+    @property
+    def faults(self) -> tuple[Diagnostic, ...]:
+        """Of masks, told when their classes are known, or where they never will be."""
+        parts = [part for part in (self.train, self.val, self.test) if part is not None]
+        return tuple(fault for part in parts for fault in part.faults)
 
     def split(self, *, val_fraction: float = 0.1, seed: int = 0) -> Splits:
         """Return the parts to train with.

@@ -6,7 +6,7 @@ Imports mindspore; call `archspec.runtime.prepare` before.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,7 @@ def make_engine(
     *,
     labels: Any,
     batches: int,
+    count_pixels: Callable[[], Sequence[int]] | None = None,
     world: int = 1,
     initial: Mapping[str, Any] | None = None,
 ) -> Engine:
@@ -85,6 +86,7 @@ def make_engine(
         recipe: all of how it is trained.
         labels: the class of each training image (N,), for weights of classes.
         batches: of an epoch on each device.
+        count_pixels: of images whose pixels have a class each, the pixels of each class.
         world: devices.
         initial: tensors to begin with, by name.
 
@@ -105,7 +107,7 @@ def make_engine(
     updates = batches // recipe.accumulate
     rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=updates)
     optimizer = make_optimizer(network, recipe, rates, parts)
-    weights = class_weights_of(recipe.loss, labels, classes)
+    weights = class_weights_of(recipe.loss, labels, classes, count_pixels)
     step = TrainStep(network, optimizer, recipe, world, weights)
     judge, averaged = network, None
     if recipe.val_amp == "O0":

@@ -15,10 +15,11 @@ from archspec.train.recipe.model import Recipe
 
 
 def make_loss(recipe: Recipe, class_weights: Sequence[float] | None = None) -> Any:
-    """Return a cell of logits (N, classes) float32 and targets -> their mean loss.
+    """Return a cell of logits (N, classes, ...) float32 and targets -> their mean loss.
 
-    Targets are labels (N,) int32, or (N, classes) float32: shares of classes, as mixed images have
-    them, or for `bce` a 1 for each label of an image.
+    Targets are labels (N, ...) int32, of images or of each pixel, where -1 counts in nothing; or
+    (N, classes) float32: shares of classes, as mixed images have them, or for `bce` a 1 for each
+    label of an image.
     """
     weights = None if class_weights is None else Tensor(class_weights, ms.float32)
     kind = recipe.loss.kind
@@ -27,31 +28,65 @@ def make_loss(recipe: Recipe, class_weights: Sequence[float] | None = None) -> A
     if kind == "focal":
         return FocalLoss(recipe.loss.gamma, recipe.smoothing, weights)
     if weights is None:
-        return nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
+        return CrossEntropy(recipe.smoothing)
     return FocalLoss(0.0, recipe.smoothing, weights)
 
 
 def count_right(logits: Any, targets: Any) -> Any:
     """Return how many first guesses are right: the label, or one of the largest shares.
 
-    Of an image with several labels any of them is right.
+    Of an image with several labels any of them is right; of one with a label for each pixel the
+    share of pixels that are.
     """
     guesses = ops.argmax(logits, 1)
+    if targets.ndim == logits.ndim:
+        shares = ops.sum(_to_shares(guesses, targets) * targets, 1)
+        return ops.sum(ops.cast(shares >= ops.amax(targets, 1), ms.float32))
+    right = ops.sum(ops.cast(guesses == targets, ms.float32))
     if targets.ndim == 1:
-        return ops.sum(ops.cast(guesses == targets, ms.float32))
-    shares = ops.sum(_to_shares(guesses, targets) * targets, 1)
-    return ops.sum(ops.cast(shares >= ops.amax(targets, 1), ms.float32))
+        return right
+    return right * targets.shape[0] / _at_least_one(ops.sum(_find_counted(targets)))
 
 
 def _to_shares(labels: Any, like: Any) -> Any:
-    return ops.one_hot(
-        ops.cast(labels, ms.int32), like.shape[1], Tensor(1.0, ms.float32), Tensor(0.0, ms.float32)
-    )
+    """Labels (N, ...) as shares of classes (N, classes, ...)."""
+    on, off = Tensor(1.0, ms.float32), Tensor(0.0, ms.float32)
+    return ops.one_hot(ops.cast(labels, ms.int32), like.shape[1], on, off, axis=1)
+
+
+def _find_counted(labels: Any) -> Any:
+    """1 where there is a label, 0 where it is -1: (N, ...) as (N, 1, ...)."""
+    return ops.expand_dims(ops.cast(labels >= 0, ms.float32), 1)
+
+
+def _at_least_one(count: Any) -> Any:
+    return ops.maximum(count, Tensor(1.0, ms.float32))
+
+
+def _spread(weights: Any, logits: Any) -> Any:
+    """A weight for each class, beside logits (N, classes, ...)."""
+    return ops.reshape(weights, (-1,) + (1,) * (logits.ndim - 2))
+
+
+class CrossEntropy(nn.Cell):
+    """Of the softmax: the mean over images, or over the pixels that have a label."""
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__()
+        self.of_images = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        # MindSpore's own gives no number where no pixel of a batch has a label.
+        self.of_pixels = FocalLoss(0.0, smoothing, None)
+
+    def construct(self, logits: Any, targets: Any) -> Any:
+        """Return the mean."""
+        if logits.ndim == 2:
+            return self.of_images(logits, targets)
+        return self.of_pixels(logits, targets)
 
 
 class FocalLoss(nn.Cell):
-    """Cross entropy of each image times (1 - p) ** gamma: Lin et al. 2017, arXiv 1708.02002, with
-    the softmax's p; gamma 0 is PyTorch's cross entropy.
+    """Cross entropy of each image, or pixel, times (1 - p) ** gamma: Lin et al. 2017, arXiv
+    1708.02002, with the softmax's p; gamma 0 is PyTorch's cross entropy.
     """
 
     def __init__(self, gamma: float, smoothing: float, weights: Any) -> None:
@@ -59,24 +94,32 @@ class FocalLoss(nn.Cell):
         self.gamma, self.smoothing, self.weights = gamma, smoothing, weights
 
     def construct(self, logits: Any, targets: Any) -> Any:
-        """Return the mean over images, of single labels weighted by their classes' weights."""
+        """Return the mean over what has a label, of single labels weighted by their classes'
+        weights.
+        """
+        has_labels = targets.ndim < logits.ndim
         shares = targets
-        if targets.ndim == 1:
+        if has_labels:
             shares = _to_shares(targets, logits)
         logs = ops.log_softmax(logits, 1)
         smooth = (1 - self.smoothing) * shares + self.smoothing / logits.shape[1]
+        if has_labels:
+            smooth = smooth * _find_counted(targets)
         terms = -smooth * logs
         if self.gamma > 0:
             # Above 0: the slope of a power below 1 is infinite there.
             terms = terms * ops.clamp(1 - ops.exp(logs), 1e-7) ** self.gamma
         if self.weights is None:
-            return ops.sum(terms) / logits.shape[0]
-        # PyTorch's mean: of labels by the sum of their weights, of shares by the number of images.
-        total = logits.shape[0]
-        if targets.ndim == 1:
-            # A batch of classes that weigh nothing has no loss, and no slope.
-            total = ops.maximum(ops.sum(shares * self.weights), Tensor(1e-12, ms.float32))
-        return ops.sum(terms * self.weights) / total
+            return ops.sum(terms) / self.total(shares, has_labels)
+        weights = _spread(self.weights, logits)
+        return ops.sum(terms * weights) / self.total(shares * weights, has_labels)
+
+    def total(self, shares: Any, has_labels: Any) -> Any:
+        """PyTorch's: of labels the sum of their weights, of shares the number of images."""
+        if not has_labels:
+            return shares.shape[0]
+        # A batch of classes that weigh nothing has no loss, and no slope.
+        return ops.maximum(ops.sum(shares), Tensor(1e-12, ms.float32))
 
 
 class BinaryCrossEntropy(nn.Cell):
@@ -87,13 +130,17 @@ class BinaryCrossEntropy(nn.Cell):
         self.smoothing, self.weights = smoothing, weights
 
     def construct(self, logits: Any, targets: Any) -> Any:
-        """Return the mean over images and classes."""
+        """Return the mean over classes of images, or of pixels that have a label."""
         shares = targets
-        if targets.ndim == 1:
-            shares = _to_shares(targets, logits)
-        smooth = (1 - self.smoothing) * shares + self.smoothing / logits.shape[1]
         ones = ops.ones_like(logits)
         weights = ones
         if self.weights is not None:
-            weights = ones * self.weights
-        return ops.binary_cross_entropy_with_logits(logits, smooth, weights, ones)
+            weights = ones * _spread(self.weights, logits)
+        counted = 1.0
+        if targets.ndim < logits.ndim:
+            shares = _to_shares(targets, logits)
+            labelled = _find_counted(targets)
+            weights = weights * labelled
+            counted = _at_least_one(ops.sum(labelled)) / targets.size
+        smooth = (1 - self.smoothing) * shares + self.smoothing / logits.shape[1]
+        return ops.binary_cross_entropy_with_logits(logits, smooth, weights, ones) / counted

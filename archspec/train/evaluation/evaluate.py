@@ -16,8 +16,9 @@ from archspec.train.distributed.worker_group import get_rank, get_world_size
 from archspec.train.evaluation.class_evaluation import ClassExamination
 from archspec.train.evaluation.evaluation import Evaluation, Mistake
 from archspec.train.evaluation.label_evaluation import LabelExamination
-from archspec.train.evaluation.measures import MEASURES, Measures, run_measure
+from archspec.train.evaluation.measures import Measures, run_measure
 from archspec.train.evaluation.on_devices import examine_on_devices
+from archspec.train.evaluation.pixel_evaluation import PixelExamination
 from archspec.train.evaluation.trained import HowToOpen, Trained, opened
 from archspec.train.run.run_directory import Run
 
@@ -25,7 +26,7 @@ Show = Callable[[int, int], None]
 """Is called with how many images are done, and of how many."""
 Batch = TypeVar("Batch")
 
-EXAMINATIONS: Measures = {**MEASURES, 1: ClassExamination, 2: LabelExamination}
+EXAMINATIONS: Measures = {1: ClassExamination, 2: LabelExamination, 3: PixelExamination}
 """By the rank of targets; one that cannot `examine` gives figures alone."""
 
 

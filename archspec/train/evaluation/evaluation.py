@@ -13,7 +13,7 @@ import numpy.typing as npt
 from archspec.train.evaluation.calibration import BINS, Calibration
 from archspec.train.evaluation.measures import Figures, read_figures
 
-COUNTS = ("support",)
+COUNTS = ("support", "pixels")
 """What of a class is no share."""
 
 

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.evaluation.accuracy import Accuracy, ClassMeasure
 from archspec.train.evaluation.label_accuracy import LabelAccuracy, LabelMeasure
+from archspec.train.evaluation.pixel_accuracy import PixelAccuracy, PixelMeasure
 
 Batches = Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[Any]]]
-ONE_CLASS = 1
-"""The rank of the targets of images that have one class each."""
+ONE_CLASS, CLASS_OF_EACH_PIXEL = 1, 3
+"""The rank of the targets of images that have one class each, or one at each pixel."""
 
 
 class Figures(Protocol):
@@ -58,9 +59,17 @@ class Measure(Protocol):
 
 
 Measures = Mapping[int, type[Measure]]
-MEASURES: Measures = {ONE_CLASS: ClassMeasure, 2: LabelMeasure}
-"""By the rank of targets: labels (N,), several labels (N, classes)."""
-FIGURES: Mapping[int, type[Figures]] = {ONE_CLASS: Accuracy, 2: LabelAccuracy}
+MEASURES: Measures = {
+    ONE_CLASS: ClassMeasure,
+    2: LabelMeasure,
+    CLASS_OF_EACH_PIXEL: PixelMeasure,
+}
+"""By the rank of targets: labels (N,), several labels (N, classes), label maps (N, H, W)."""
+FIGURES: Mapping[int, type[Figures]] = {
+    ONE_CLASS: Accuracy,
+    2: LabelAccuracy,
+    CLASS_OF_EACH_PIXEL: PixelAccuracy,
+}
 """What they measure, likewise."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from archspec.errors import DataError, Diagnostic
+from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.train.data.image_files import find_broken
 from archspec.train.data.source import Source, raise_faults
 from archspec.train.evaluation.accuracy import check_finite
@@ -50,9 +50,13 @@ def predict(
 
     Raises:
         DataError: every file that is no image.
+        TrainingError: T014, the network tells classes of pixels.
         ArchspecError: see `open_trained` and `Trained.network`.
     """
     trained = opened(target, how)
+    if trained.tells_pixels:
+        rule = "tells a class for each pixel, not for the image; predict_masks writes masks"
+        raise TrainingError.one("T014", rule, str(trained.checkpoint))
     files = [Path(images)] if isinstance(images, str | Path) else list(map(Path, images))
     broken = find_broken(files)  # before the network is made
     if leave_out is None:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, ModelFileError, Place, SpecError
+from archspec.graph.build import build_graph
+from archspec.graph.shapes import infer_shapes
 from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
@@ -32,6 +34,7 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
+from archspec.train.data.mask_classes import label_masks
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device
 from archspec.train.recipe.choice import RECIPES
@@ -101,6 +104,13 @@ class Trained:
         load_tensors(network, tensors)
         return network.set_train(False)
 
+    @property
+    def tells_pixels(self) -> bool:
+        """Whether the network tells the class of each pixel, rather than of the image."""
+        graph = build_graph(self.spec)
+        shapes, _ = infer_shapes(graph)
+        return [len(shapes[name]) for name in graph.outputs] == [3]
+
     def held_out(self, data_dir: Path | None) -> Source:
         """Return the images to validate with:
         of `data_dir`, else the run's own, else the digits for a grey network.
@@ -112,6 +122,9 @@ class Trained:
             source = _open_held_out_of_others(self.spec, data_dir)
         else:
             source = _open_held_out_of_run(self.run, data_dir)
+        if source.masks and not source.classes:
+            known = self.classes or tuple(map(str, range(self.spec.head.num_classes)))
+            [source] = label_masks([source], self.recipe.data, known)
         _check_classes(self, source)
         return source
 
@@ -145,7 +158,7 @@ def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
     if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
             data = open_data(data_dir, on_error=run.recipe.data.on_error)
-            moved = split_by_recipe(run.recipe, data)
+            moved = split_by_recipe(run.recipe, data, run.settings.classes)
             splits = None if find_data_change(run, moved) else moved
     if splits is None:
         found = open_held_out(data_dir, on_error=run.recipe.data.on_error)

@@ -38,6 +38,7 @@ RECIPES: Mapping[str, RecipesOfKind] = {
     "digits": RecipesOfKind("digits", "digits_finetune", "the embedded digits"),
     "folder": RecipesOfKind("imagefolder", "imagefolder_finetune", "a folder of images"),
     "table": RecipesOfKind("imagefolder", "imagefolder_finetune", "a table of images"),
+    "masks": RecipesOfKind("segmentation", "segmentation_finetune", "images with masks"),
     "cifar10": RecipesOfKind("cifar_paper", "cifar_finetune", "CIFAR-10"),
     "cifar100": RecipesOfKind("cifar_paper", "cifar_finetune", "CIFAR-100"),
     "mnist": RecipesOfKind("mnist", "mnist_finetune", "MNIST"),

@@ -20,9 +20,13 @@ from archspec.train.recipe.numbers import (
     find_falling,
 )
 
-Augment = Literal["none", "affine", "pad_crop_flip", "random_resized_crop"]
+Augment = Literal["none", "affine", "pad_crop_flip", "random_crop", "random_resized_crop"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 Resize = Literal["pillow", "mindspore"]
+ClassNames = Annotated[
+    tuple[Annotated[str, Field(strict=True, min_length=1, max_length=200)], ...],
+    Field(min_length=2, max_length=255),
+]
 # Of a random crop, as in torchvision and MindCV.
 SCALE = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
@@ -36,7 +40,8 @@ class DataRecipe(SpecModel):
     """
 
     augment: Augment = "none"
-    """What changes training images at random."""
+    """What changes training images at random; random_crop cuts the network's size out of an image
+    that is not resized."""
     scale: AreaRange = SCALE
     """random_resized_crop: the crop's share of the area, drawn evenly."""
     ratio: RatioRange = RATIO
@@ -82,6 +87,10 @@ class DataRecipe(SpecModel):
     """Evaluation: the shorter side is resized to size / crop_pct, then the centre is cropped; where
     absent, the image is resized to the size.
     MindCV's, torchvision's and the paper's: 0.875, 256 for 224 pixels."""
+    classes: ClassNames | None = None
+    """Of masks: the name of each value 0, 1, ...; numbers where absent."""
+    ignore_index: Annotated[int, Field(strict=True, ge=0, le=255)] = 255
+    """Of masks: the value of pixels that are of no class: neither learnt from nor judged by."""
     val_fraction: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
     """Share of the training images that is held out to choose the checkpoint,
     where there is no val set."""

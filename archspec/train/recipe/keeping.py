@@ -37,16 +37,21 @@ Metric = Literal[
     "top1",
     "top5",
     "loss",
-    "mean_ap",
-    "mean_auc",
-    "f1",
     "ema_top1",
     "ema_top5",
     "ema_loss",
+    "mean_ap",
+    "mean_auc",
+    "f1",
     "ema_mean_ap",
     "ema_mean_auc",
     "ema_f1",
+    "miou",
+    "pixel_accuracy",
+    "ema_miou",
+    "ema_pixel_accuracy",
 ]
+"""Checkpoints count them: those of later versions stand behind."""
 
 
 class KeepRecipe(SpecModel):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -40,14 +41,17 @@ class LossRecipe(SpecModel):
     """Share of the target that is spread over all classes."""
     class_weights: ClassWeights | None = None
     """What each class's term is multiplied by, in the order of the classes; `balanced`: images /
-    (classes x images of the class). Of one label an image the mean is weighted too, as PyTorch has
-    it."""
+    (classes x images of the class), or pixels where each has a class. Of one label an image, or
+    pixel, the mean is weighted too, as PyTorch has it."""
     gamma: Annotated[float, Field(strict=True, ge=0, le=100)] = 2.0
     """Focal: how much less what is already right counts."""
 
 
 def class_weights_of(
-    loss: LossRecipe, labels: Sequence[Any], num_classes: int
+    loss: LossRecipe,
+    labels: Sequence[Any],
+    num_classes: int,
+    count_pixels: Callable[[], Sequence[int]] | None = None,
 ) -> tuple[float, ...] | None:
     """Return the weight of each class, or None where all count alike.
 
@@ -55,16 +59,21 @@ def class_weights_of(
         loss: what the recipe says.
         labels: the class of each training image; or of several labels a row of 0 and 1.
         num_classes: how many logits the network gives.
+        count_pixels: where each pixel has a class, what counts those of each; called if need be.
 
-    A class without images weighs 1: nothing tells how rare it is.
+    A class without images, or pixels, weighs 1: nothing tells how rare it is.
     """
     if loss.class_weights is None or not isinstance(loss.class_weights, str):
         return loss.class_weights
     counts = [0] * num_classes
-    for label in labels:
-        for number in _numbers_of(label):
+    if count_pixels is not None:
+        counted = [int(count) for count in count_pixels()]
+        counts, total = counted + counts[len(counted) :], sum(counted)
+    else:
+        for number in chain.from_iterable(map(_numbers_of, labels)):
             counts[number] += 1
-    return tuple(len(labels) / (num_classes * count) if count else 1.0 for count in counts)
+        total = len(labels)  # of several labels an image too: each is one of the images
+    return tuple(total / (num_classes * count) if count else 1.0 for count in counts)
 
 
 def _numbers_of(label: Any) -> Sequence[int]:

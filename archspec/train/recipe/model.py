@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from archspec.errors import SpecError, format_count
+from archspec.errors import Diagnostic, SpecError, format_count
 from archspec.settings import raise_broken_rules
 from archspec.spec.load import load_model
 from archspec.spec.model import Spec
@@ -29,6 +29,7 @@ from archspec.train.recipe.keeping import (
     KeepRecipe,
 )
 from archspec.train.recipe.loss import LossRecipe
+from archspec.train.recipe.mask_settings import find_unfit
 from archspec.train.recipe.numbers import Batch, Seed, Share
 from archspec.train.recipe.optimizer import OptimizerRecipe
 from archspec.train.recipe.schedule import ScheduleRecipe
@@ -156,6 +157,15 @@ class Recipe(WrittenModel):
         named = format_count(len(weights), "weight")
         message = f"class_weights are {named}, the network gives {classes} classes"
         raise SpecError.one("S006", message, self.place(("loss", "class_weights")))
+
+    def check_targets(self, *, per_pixel: bool) -> None:
+        """Raise SpecError (S006) for settings that do not fit images with masks (`per_pixel`), or
+        those without.
+        """
+        found = find_unfit(self, per_pixel=per_pixel)
+        faults = [Diagnostic("S006", rule, self.place(path)) for path, rule in found]
+        if faults:
+            raise SpecError(faults)
 
     @property
     def epochs_kept(self) -> int:

@@ -21,7 +21,7 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
         TrainingError: T002, run.json cannot be written; T017, another process trains there.
     """
     data = open_data(data_dir, on_error=run.recipe.data.on_error)
-    splits = split_by_recipe(run.recipe, data)
+    splits = split_by_recipe(run.recipe, data, run.settings.classes)
     check_classes(splits.train, run.settings.classes)
     changed = find_data_change(run, splits)
     if changed:

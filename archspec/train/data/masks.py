@@ -1,0 +1,153 @@
+"""Masks: images whose pixels are numbers of classes; how they are read, and whether they are whole.
+
+On its way into the network a mask is an image of class + 1, in which 0 is ignored: so whatever
+moves it leaves ignored pixels where nothing was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from archspec.errors import DataError, Diagnostic, format_count
+from archspec.train.data.image_files import (
+    check_end,
+    collect_faults,
+    ignore_warnings,
+    with_image,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Values = npt.NDArray[np.uint8]  # (H, W)
+LEVELS = 256
+MAX_MASKS = 20_000  # looked through before training: a minute or two; of more, while they are read
+MAX_VALUES = 5  # of a mask that are out of range, told one by one
+ORIENTATION = 0x0112
+LYING = (5, 6, 7, 8)
+"""Orientations in EXIF whose pictures are stored with their sides exchanged."""
+_CURE = (
+    "a mask is a grey or palette PNG whose pixels are class indices: 0, 1, 2, ...; "
+    "data.ignore_index is no class"
+)
+
+
+def read_mask(path: Path) -> Values:
+    """Return a mask's values as they are written.
+
+    Raises DataError: D001, D005, it cannot be read; D016, its pixels are no class indices.
+    """
+    return cast("Values", with_image(path, partial(_read_values, path=path)))
+
+
+def _read_values(image: Image.Image, _: IO[bytes], path: Path) -> Values:
+    rule = ""
+    values = np.asarray(image)
+    if image.format == "JPEG":
+        rule = "is a JPEG, which blurs class indices"
+    elif values.ndim == 3 or image.mode == "F":
+        rule = f"holds colours ({image.mode}), not class indices"
+    elif values.max() >= LEVELS:  # of 16 bits
+        rule = f"has values up to {values.max()}; class indices go up to 255"
+    if rule:
+        raise DataError.one("D016", rule, str(path), _CURE)
+    return values.astype(np.uint8)
+
+
+def encode_mask(values: Values, classes: int, ignore_index: int, place: str) -> Image.Image:
+    """Return an image of class + 1, with 0 for what is ignored.
+
+    Raises DataError (D016), naming the `place`, where a value is neither a class nor ignored.
+    """
+    from PIL import Image
+
+    table = np.zeros(LEVELS, np.uint8)
+    table[:classes] = np.arange(1, classes + 1)
+    table[ignore_index] = 0
+    counts = np.bincount(values.ravel(), minlength=LEVELS)
+    rule = describe_values_out_of_range(counts, classes, ignore_index)
+    if rule:
+        raise DataError.one("D016", rule, place)
+    return Image.fromarray(table[values])
+
+
+def decode_mask(values: Values) -> npt.NDArray[np.int32]:
+    """Return the classes of an encoded mask (H, W), -1 where it is ignored."""
+    return values.astype(np.int32) - 1
+
+
+def describe_values_out_of_range(
+    counts: npt.NDArray[np.int64], classes: int, ignore_index: int
+) -> str:
+    """Return in words which values, and of how many pixels, are neither class nor ignored; "" where
+    none is.
+
+    Args:
+        counts: pixels of each value (256,).
+        classes: how many there are.
+        ignore_index: the value that is no class.
+    """
+    wrong = [value for value in np.flatnonzero(counts) if value >= classes]
+    wrong = [value for value in wrong if value != ignore_index]
+    if not wrong:
+        return ""
+    named = []
+    for value in wrong[:MAX_VALUES]:
+        named.append(f"{value} ({format_count(int(counts[value]), 'pixel')})")
+    more = [f"{len(wrong) - MAX_VALUES} more"] if len(wrong) > MAX_VALUES else []
+    known = f"classes are 0 to {classes - 1}, {ignore_index} is ignored (data.ignore_index)"
+    return f"has values out of range: {', '.join(named + more)}; {known}"
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What was seen when images and masks were looked through."""
+
+    counts: npt.NDArray[np.int64]
+    """Pixels of each value of each mask (N, 256)."""
+    broken: tuple[tuple[int, Diagnostic], ...]
+    """Images that are not whole, by number."""
+
+
+def look_through(pairs: Sequence[tuple[Path, Path]], faults: list[Diagnostic]) -> Looked | None:
+    """Return what images and their masks hold, None where there are too many to look through.
+    Masks that are broken, or not of their images' sizes, are added to the faults.
+    """
+    if len(pairs) > MAX_MASKS:
+        return None
+    counts = np.zeros((len(pairs), LEVELS), np.int64)
+    broken: list[tuple[int, Diagnostic]] = []
+    with ignore_warnings():
+        for number, (image, mask) in enumerate(pairs):
+            of_image: list[Diagnostic] = []
+            size = collect_faults(of_image, with_image, image, _measure)
+            broken += [(number, fault) for fault in of_image]
+            values = collect_faults(faults, read_mask, mask)
+            if values is None:
+                continue
+            counts[number] = np.bincount(values.ravel(), minlength=LEVELS)
+            faults += find_other_size(mask, values.shape[::-1], size or values.shape[::-1])
+    return Looked(counts, tuple(broken))
+
+
+def _measure(image: Image.Image, file: IO[bytes]) -> tuple[int, int]:
+    """The upright image's width and height; what is told of it beside is whether it is whole."""
+    check_end(image, file)
+    size = image.size
+    return size[::-1] if image.getexif().get(ORIENTATION) in LYING else size
+
+
+def find_other_size(mask: Path, size: Sequence[int], wanted: Sequence[int]) -> list[Diagnostic]:
+    """Return the fault of a mask whose width and height are not its image's, if there is one."""
+    if tuple(size) == tuple(wanted):
+        return []
+    (width, height), (its_width, its_height) = size, wanted
+    rule = f"is {width} x {height} pixels, its image {its_width} x {its_height}"
+    return [Diagnostic("D015", rule, str(mask))]

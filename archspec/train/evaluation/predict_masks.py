@@ -1,0 +1,150 @@
+"""The class that a network tells at each pixel of an image, written as a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from typing_extensions import Unpack
+
+from archspec.errors import DataError, Diagnostic
+from archspec.train.data.image_files import find_broken, read_image
+from archspec.train.data.source import Source, raise_faults
+from archspec.train.evaluation.accuracy import check_finite
+from archspec.train.evaluation.evaluate import Show, name_classes
+from archspec.train.evaluation.predict import Guesses, LeaveOut
+from archspec.train.evaluation.trained import HowToOpen, Trained, opened
+from archspec.train.run.run_directory import Run
+
+Labels = npt.NDArray[np.uint8]  # (H, W)
+
+
+def predict_masks(
+    target: Trained | Run | Path | str,
+    images: Sequence[Path | str],
+    folder: Path,
+    *,
+    top: int = 5,
+    batch_size: int = 32,
+    leave_out: LeaveOut | None = None,
+    show: Show | None = None,
+    **how: Unpack[HowToOpen],
+) -> list[Guesses]:
+    """Write a mask for each image, `NAME.png` in a folder, of the size of the image; return the
+    classes that cover most of each, with their shares of its pixels.
+
+    A mask is a palette PNG whose pixels are numbers of classes, as training takes it. The image is
+    resized to the network's input, and what is told of it back.
+
+    Args:
+        target: a run, a checkpoint in one, or with `ckpt` a spec; see `open_trained`.
+        images: files.
+        folder: is made where it does not exist.
+        top: how many classes are returned.
+        batch_size: images per step.
+        leave_out: see `predict`.
+        show: is called after each step with the number of images that are done, and of all.
+        how: other arguments of `open_trained`, such as `ckpt` and `ema`.
+
+    Raises:
+        DataError: D001, D005, every file that is no image; D015, two of one name, or one that its
+            mask would be written over; D001, the folder cannot be written.
+        ArchspecError: see `open_trained` and `Trained.network`.
+    """
+    trained, files = opened(target, how), list(map(Path, images))
+    broken = dict(find_broken(files))
+    faults = list(_find_namesakes(files, folder))
+    if leave_out is None:
+        faults.extend(broken.values())
+    raise_faults(faults)
+    for number, fault in broken.items():
+        if leave_out is not None:
+            leave_out(number, fault)
+    asked = [number for number in range(len(files)) if number not in broken]
+    names = name_classes(trained.classes, trained.spec.head.num_classes)
+    found: list[Guesses] = [[] for _ in files]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for done, labels in enumerate(_tell(trained, [files[n] for n in asked], batch_size)):
+            _save(labels, folder / f"{files[asked[done]].stem}.png")
+            found[asked[done]] = _measure_shares(labels, names, top)
+            if show is not None:
+                show(len(broken) + done + 1, len(files))
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}"
+        raise DataError.one("D001", message, str(error.filename or folder)) from None
+    return found
+
+
+def _find_namesakes(files: Sequence[Path], folder: Path) -> Iterator[Diagnostic]:
+    """Images whose masks would be one file, or be written over one of the images."""
+    first: dict[str, Path] = {}
+    places = {file.resolve() for file in files}
+    for file in files:
+        other = first.setdefault(file.stem, file)
+        if other is not file:
+            rule = f"has the name of {other}: their masks would be one file"
+            yield Diagnostic("D015", rule, str(file), "ask for them one after the other")
+        elif (folder / f"{file.stem}.png").resolve() in places:
+            rule = f"{folder} holds images that masks would be written over"
+            yield Diagnostic("D015", rule, str(file), "another folder for the masks")
+
+
+def _tell(trained: Trained, files: Sequence[Path], batch_size: int) -> Iterator[Labels]:
+    if not files:
+        return
+    from mindspore import Tensor
+
+    # All of an image, whatever part of it is judged by.
+    recipe = trained.recipe
+    whole = recipe.model_copy(update={"data": recipe.data.model_copy(update={"crop_pct": None})})
+    source = Source("images", (), np.zeros(len(files), np.int32), files=tuple(files))
+    network, done = trained.network(), 0
+    batches = replace(trained, recipe=whole).batches(source, min(batch_size, len(files)))
+    for batch, _ in batches:
+        logits = check_finite(network(Tensor(batch)).asnumpy()[: len(files) - done])
+        for row in logits:
+            yield _classes_at(row, read_image(files[done], trained.spec.input.channels).size)
+            done += 1
+
+
+def _classes_at(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> Labels:
+    """The likeliest class of each pixel of an image (width, height), from logits (C, H, W) of
+    another size: these are interpolated between, classes cannot be.
+    """
+    if logits.shape[:0:-1] != size:
+        enlarged: list[Any] = []
+        for layer in logits:
+            enlarged.append(Image.fromarray(layer).resize(size, Image.Resampling.BILINEAR))
+        logits = np.stack([np.asarray(layer) for layer in enlarged])
+    labels: Labels = logits.argmax(axis=0).astype(np.uint8)
+    return labels
+
+
+def _measure_shares(labels: Labels, names: Sequence[str], top: int) -> Guesses:
+    shares = np.bincount(labels.ravel(), minlength=len(names)) / labels.size
+    order = np.argsort(-shares, kind="stable")[:top]
+    return [(names[number], float(shares[number])) for number in order]
+
+
+def _save(labels: Labels, file: Path) -> None:
+    image = Image.fromarray(labels)
+    image.putpalette(_make_palette())
+    image.save(file)
+
+
+def _make_palette() -> list[int]:
+    """Colours that are told apart: the bits of a number, spread over red, green and blue, as the
+    masks of Pascal VOC have them.
+    """
+    colours = []
+    for number in range(256):
+        for channel in range(3):
+            bits = [number >> (3 * place + channel) & 1 for place in range(8)]
+            colours.append(sum(bit << (7 - place) for place, bit in enumerate(bits)))
+    return colours

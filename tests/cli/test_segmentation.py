@@ -1,0 +1,118 @@
+"""A class for each pixel: trained, validated and predicted by commands."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import densenet, passed, refused, run_once
+from PIL import Image
+from segmentation_of_digits import NETWORK, write_digits
+
+LEARN = (
+    "--no-certify",
+    "--epochs",
+    15,
+    "--batch-size",
+    32,
+    "--lr",
+    0.01,
+    "--set",
+    "recipe.data.augment=none",
+)
+
+
+@pytest.fixture(scope="session")
+def strokes(tmp_path_factory):
+    """Return the folder of images and masks, a run that has learnt them, and how that ended."""
+    folder, done = run_once(tmp_path_factory, "strokes", ("--version",))
+    if not (folder / "network.yaml").exists():
+        write_digits(folder / "data")
+        (folder / "network.yaml").write_text(NETWORK)
+    words = ("train", folder / "network.yaml", "--data-dir", folder / "data", *LEARN)
+    place, done = run_once(tmp_path_factory, "segmentation", (*words, "--out", "run"))
+    return folder / "data", place / "run", done
+
+
+def read(file):
+    return np.asarray(Image.open(file))
+
+
+def test_a_small_fc_densenet_learns_strokes_from_their_background(strokes):
+    """At least 95 % mIoU; the loss, the pixel accuracy and the mIoU of each epoch are told."""
+    _, run, done = strokes
+    said = passed(done)
+    assert "small_fcdensenet on masks: 2 classes, images 8 x 8" in said
+    assert "recipe segmentation (chosen for images with masks): rate 0.01" in said
+    assert "epoch 15/15  loss 0.0" in said
+    assert "The best checkpoint has a mean IoU of 9" in said
+    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    epochs = [event for event in events if event["event"] == "epoch"]
+    assert len(epochs) == 15
+    best = max(epochs, key=lambda event: event["val_miou"])
+    assert best["val_miou"] >= 0.95
+    assert best["val_pixel_accuracy"] >= 0.95
+    assert events[-1]["miou"] == pytest.approx(best["val_miou"])
+
+
+def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
+    """As a table, and as JSON; of masks whose values are no classes of the run it says so."""
+    data, run, done = strokes
+    passed(done)
+    lines = passed(densenet("validate", run)).splitlines()
+    assert lines[1].startswith("mIoU 9")
+    assert lines[-3].split() == ["class", "iou", "recall", "precision", "pixels"]
+    found = json.loads(passed(densenet("validate", run, "--json", "--data-dir", data / "val")))
+    assert found["images"] == 200
+    assert np.mean([row["iou"] for row in found["classes"]]) == pytest.approx(found["miou"])
+    assert sum(row["pixels"] for row in found["classes"]) == 200 * 64
+    for name in ("images", "masks"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        Image.new("L", (8, 8), 5).save(tmp_path / "other" / name / "a.png")
+    other = densenet("validate", run, "--data-dir", tmp_path / "other")
+    refused(other, "a.png D016 has values out of range: 5 (64 pixels); classes are 0 to 1")
+
+
+def test_a_classifier_of_images_and_masks_do_not_fit(strokes, tmp_path):
+    """Either way, with what would."""
+    data, _, _ = strokes
+    words = ("train", "densenetbc_digits", "--data-dir", data, "--out", "run")
+    refused(densenet(*words, cwd=tmp_path), "T014 gives 2;", "(head: per_pixel")
+    (tmp_path / "network.yaml").write_text(NETWORK)
+    alone = densenet("train", "network.yaml", cwd=tmp_path)
+    refused(alone, "network.yaml:", "T014 gives 10 x 8 x 8", "train/images, train/masks")
+    assert not (tmp_path / "run").exists()
+
+
+def test_predict_writes_masks_of_the_images_sizes(strokes, tmp_path):
+    """As training takes them: class numbers in a palette; and says what each shows."""
+    data, run, done = strokes
+    passed(done)
+    digit = data / "val/images/1400.png"
+    Image.open(digit).resize((24, 16)).save(tmp_path / "wide.png")
+    words = ("predict", run, digit, "wide.png", "-o", "new/masks")
+    shown = json.loads(passed(densenet(*words, "--json", cwd=tmp_path)))
+    mask, wide = read(tmp_path / "new/masks/1400.png"), read(tmp_path / "new/masks/wide.png")
+    right = read(data / "val/masks/1400.png")
+    assert Image.open(tmp_path / "new/masks/1400.png").mode == "P"
+    assert (mask == right).mean() > 0.9
+    assert wide.shape == (16, 24)
+    assert set(np.unique(wide)) == {0, 1}
+    shares = {row["class"]: row["probability"] for row in shown[0]["classes"]}
+    assert shares == {"0": pytest.approx((mask == 0).mean()), "1": pytest.approx(mask.mean())}
+
+
+def test_predict_writes_over_no_image_and_needs_a_folder(strokes, digits_run, tmp_path):
+    """Nor two masks into one file; a network that tells classes of images has no masks."""
+    _, run, _ = strokes
+    for name in ("a.png", "a.bmp"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    refused(densenet("predict", run, "a.png", "-o", ".", cwd=tmp_path), "a.png D015 . holds images")
+    both = densenet("predict", run, "a.png", "a.bmp", "-o", "masks", cwd=tmp_path)
+    refused(both, "D015 has the name of a.")
+    without = densenet("predict", run, "a.png", cwd=tmp_path)
+    assert (without.returncode, "--out" in without.stderr) == (2, True)
+    classes = densenet("predict", digits_run, "a.png", "-o", "masks", cwd=tmp_path)
+    assert (classes.returncode, "--out" in classes.stderr) == (2, True)
+    assert not (tmp_path / "masks").exists()
+    (tmp_path / "file").write_text("")
+    refused(densenet("predict", run, "a.png", "-o", "file", cwd=tmp_path), "D001 cannot be written")
