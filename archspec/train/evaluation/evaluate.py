@@ -27,7 +27,7 @@ Show = Callable[[int, int], None]
 Batch = TypeVar("Batch")
 
 EXAMINATIONS: Measures = {1: ClassExamination, 2: LabelExamination, 3: PixelExamination}
-"""By the rank of targets; one that cannot `examine` gives figures alone."""
+"""By the rank of targets: they tell more than the figures that training needs."""
 
 
 def evaluate(
@@ -93,9 +93,7 @@ def examine(
     if show is not None:
         batches = report_progress(batches, batch_size, len(mine), show)
     measure: Any = run_measure(trained.network(), batches, EXAMINATIONS)
-    if hasattr(measure, "examine"):
-        return _name(measure.examine(), source)
-    return Evaluation(measure.figures(), {}, {})
+    return _name(measure.examine(), source)
 
 
 def report_progress(
