@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from densenet_cli.evaluation_tables import show_evaluation
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
 from densenet_cli.options import (
@@ -60,6 +59,7 @@ def validate(
     from archspec.train.evaluation.evaluate import examine
     from archspec.train.evaluation.report import write_report
     from archspec.train.evaluation.trained import open_trained
+    from densenet_cli.evaluation_tables import show_evaluation
 
     if report is not None:
         check_can_save(report, ".html")

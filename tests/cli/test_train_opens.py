@@ -34,13 +34,16 @@ FOLDERS = 1 + len(PARTS) + 2 * len(PARTS)
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two classes, 16 images to train with and 6 to choose by, no two alike."""
+    """Two classes, 16 images to train with and 6 to choose by, no two of the same size in bytes:
+    such would be compared, whether parts share them.
+    """
     root, random = tmp_path / "data", np.random.default_rng(0)
     for part, count in PARTS.items():
         for name in ("cat", "dog"):
             (root / part / name).mkdir(parents=True)
             for number in range(count):
-                pixels = random.integers(0, 256, (12, 12, 3), np.uint8)
+                width = 10 + len(list(root.rglob("*.png")))
+                pixels = random.integers(0, 256, (12, width, 3), np.uint8)
                 Image.fromarray(pixels).save(root / part / name / f"{part}{number}.png")
     return root
 
