@@ -528,6 +528,27 @@ def test_a_run_that_a_signal_ends_says_how_to_go_on(devices, number, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_two_devices_that_validate_loses_no_epoch(number, tmp_path):
+    """The validation ends, the epoch is saved, and the run ends as one that nobody ended."""
+    pictures(tmp_path / "data", images=40)
+    rgb = ("--set", "input.channels=3", "--set", "recipe.batch_size=8")
+    words = (*TINY, *rgb, "--data-dir", "data", "--epochs", 3, "--devices", 2)
+    passed(densenet("train", *words, "--out", "unbroken", cwd=tmp_path))
+    run = tmp_path / "run"
+    process = started("train", *words, "--out", "run", cwd=tmp_path)
+
+    metrics = run / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and '"validating"' in metrics.read_text(), process)
+    process.send_signal(number)
+    process.communicate()
+    assert process.returncode == 128 + number
+    assert left_running(run) == []
+    passed(densenet("train", "--resume", "run", cwd=tmp_path))
+    assert parameters(run, "last") == parameters(tmp_path / "unbroken", "last")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_ended_before_its_first_epoch_goes_on_from_there(number, tmp_path):
     """While MindSpore is imported or the network compiled."""
