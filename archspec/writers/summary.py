@@ -25,7 +25,7 @@ def shorten_name(text: str, room: float = inf, size: float = 12) -> str:
     """
     for sign in {*text}:
         if not sign.isprintable():
-            text = text.replace(sign, "\N{REPLACEMENT CHARACTER}")
+            text = text.replace(sign, "\ufffd")
     # No font is at hand, so widths are those of a wide one in bold; measured from the end, which is
     # kept.
     narrow, wide = 0.7 * size, 1.15 * size
