@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import Self
 
-from archspec.runtime import STDERR
+from archspec.runtime import STDERR, raise_for_signal, take_signals
 
 FEW = 100
 """So many images are done before a bar could be read."""
@@ -24,6 +24,7 @@ class ImageProgress:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._bar: Progress | None = None
+        self._is_begun = False
 
     def __enter__(self) -> Self:
         if os.isatty(STDERR):
@@ -47,6 +48,10 @@ class ImageProgress:
 
     def show(self, done: int, total: int) -> None:
         """Show how many images are done, and of how many."""
+        if not self._is_begun:
+            # MindSpore is there: from now on a bar may have to be taken away.
+            take_signals(raise_for_signal)
+            self._is_begun = True
         if self._bar is None or total <= FEW:
             return
         if not self._bar.task_ids:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from archspec.errors import DataError, Diagnostic
+from archspec.runtime import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
 from densenet_cli.options import (
@@ -78,6 +79,9 @@ def predict(
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv each say what to print: give one of them")
     is_for_program = as_json or as_csv
+    # As in train: an interrupt in the middle of importing MindSpore would be a crash.
+    watch_interrupts()
+    take_signals(exit_at_once)
     from archspec.train.evaluation.image_paths import find_images
     from archspec.train.evaluation.predict import predict as predict_images
     from archspec.train.evaluation.predict_masks import predict_masks

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from archspec.runtime import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
 from densenet_cli.options import (
@@ -56,6 +57,9 @@ def validate(
 
     Example: densenet validate densenet121 --pretrained --data-dir imagenet
     """
+    # As in train: an interrupt in the middle of importing MindSpore would be a crash.
+    watch_interrupts()
+    take_signals(exit_at_once)
     from archspec.train.evaluation.evaluate import examine
     from archspec.train.evaluation.report import write_report
     from archspec.train.evaluation.trained import open_trained

@@ -42,6 +42,12 @@ QUICK = [c.strip() for c in COMMANDS if "--dry-run" in c or "--yaml" in c]
 # What the README cannot bring along: photographs, somebody's weights, the network's published ones,
 # a second process.
 NOT_AT_HAND = ("photos", "theirs", "--pretrained", "--devices 2")
+# What these two do is tested as a command too, and learning takes them a while.
+SLOW_PROGRAMS = ("several_labels", "segmentation")
+PROGRAMS = [
+    pytest.param(file, id=file.stem, marks=[pytest.mark.slow] * (file.stem in SLOW_PROGRAMS))
+    for file in sorted((ROOT / "examples").glob("*.py"))
+]
 ROOM = re.compile(r"from (?:archspec(?:\.| import )(\w+)|(densenet_cli))")
 
 
@@ -160,7 +166,7 @@ def test_errors_page_lists_the_codes_of_the_code():
     assert used == listed
 
 
-@pytest.mark.parametrize("program", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_python_examples_run(program, digits_run, tmp_path):
     """Each program of examples/ ends well, and says what it has done."""
     words = []

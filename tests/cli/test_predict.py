@@ -58,6 +58,7 @@ def test_all_classes_add_up_to_one(digits_run, scans):
         assert sum(shares) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_images_that_are_left_out_are_named_on_standard_error(digits_run, scans, tmp_path):
     """The others are told; without --skip-broken all broken ones are, at once, and nothing else."""
     (tmp_path / "good.png").write_bytes((scans / "one.png").read_bytes())

@@ -83,6 +83,7 @@ def test_a_network_is_judged_at_another_size_of_images(digits_run):
         train.open_trained(str(digits_run), overrides=["input.height=12", "growth_rate=8"])
 
 
+@pytest.mark.slow
 def test_flags_say_size_readers_and_device(digits_run, tmp_path, no_mindspore):
     """Each is quoted as it was typed where it is wrong; those that are right change the figures."""
     words = ("validate", digits_run, "--json", "--image-size", 12, "--workers", 2)
@@ -96,6 +97,7 @@ def test_flags_say_size_readers_and_device(digits_run, tmp_path, no_mindspore):
     assert refused(done).startswith("--workers 0 S004")
 
 
+@pytest.mark.slow
 def test_a_device_that_this_machine_has_not_is_told(digits_run, tmp_path):
     """Nothing is computed on another one instead."""
     done = densenet("validate", digits_run, "--device-target", "Ascend", cwd=tmp_path)

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from archspec.errors import ArchspecError
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
+from archspec.settings import Path as KeyPath
 from archspec.spec.load import load_spec
 from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document
-from archspec.spec.reading.document import Path as KeyPath
 from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.train.recipe.model import Recipe, load_recipe
 
@@ -150,7 +150,11 @@ data:
   std: [2.0, 3.0, 4.0]
   crop_pct: 0.875
   val_fraction: 0.1
+  on_error: skip
+  white_level: 4095
+  class_names: classes.txt
   workers: 1
+tensorboard: true
 overrides: {drop_rate: 0.1}
 log_every: 2
 validate_every: 2
@@ -177,7 +181,12 @@ batch_size: 8
 optimizer: {kind: rmsprop, alpha: 0.9}
 schedule: {kind: step, every: 3}
 """)
-FOURTH_RECIPE = {"epochs": 9, "batch_size": 8, "schedule": {"kind": "polynomial", "power": 2.0}}
+FOURTH_RECIPE = yaml.safe_load("""
+epochs: 9
+batch_size: 8
+schedule: {kind: polynomial, power: 2.0}
+data: {classes: [sky, road], ignore_index: 11}
+""")
 RECIPES = (RECIPE, OTHER_RECIPE, THIRD_RECIPE, FOURTH_RECIPE)
 """Settings of one kind stand beside none of another, so that no one recipe has all keys."""
 OF_OTHER_KINDS = {"operations", "magnitude_std", "policy", "keep_checkpoints"}

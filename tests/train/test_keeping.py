@@ -27,7 +27,7 @@ def test_a_duration_is_read_in_seconds(text, seconds):
         ("validate_every=0", "validate_every (=0) must be in [1, 100000]"),
         ("early_stopping={patience: 0}", "early_stopping.patience (=0) must be in [1, 100000]"),
         ("keep={best: 0}", "keep.best (=0) must be in [1, 100000]"),
-        ("keep={by: top2}", "keep.by (=top2) must be one of 'top1', 'top5', 'loss', 'mean_ap'"),
+        ("keep={by: top2}", "keep.by (=top2) must be one of 'top1', 'top5', 'loss', 'ema_top1'"),
         ("on_nan=ignore", "on_nan (=ignore) must be one of 'stop' or 'skip'"),
     ],
 )
