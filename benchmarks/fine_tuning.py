@@ -61,7 +61,7 @@ def train(
     for key, values in (("mean", "[125.3, 123.0, 113.9]"), ("std", "[63.0, 62.1, 66.7]")):
         command += ["--set", f"recipe.data.{key}={values}"]
     if is_fine_tuned:
-        command += ["--init-from", str(arguments.run / "best.ckpt")]
+        command += ["--init-from", str(arguments.run / "checkpoints/best.ckpt")]
     subprocess.run(
         [sys.executable, "-m", "densenet_cli", *command], check=True, stdout=subprocess.DEVNULL
     )

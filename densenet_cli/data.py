@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from archspec.errors import ArchspecError
 from densenet_cli.options import complete_recipe, console, print_notes
 
 if TYPE_CHECKING:
@@ -59,11 +60,10 @@ def check(
 
     Example: densenet data check photos
     """
-    from archspec.train.data.check import check_data
     from archspec.train.data.source import raise_faults
 
     with _show_progress("images looked at") as show:
-        report = check_data(data_dir, recipe, show=show)
+        report = _look_through(data_dir, recipe, show, as_json)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
     else:
@@ -73,8 +73,24 @@ def check(
     print_notes(report.notes, as_json)
     raise_faults(report.faults)
     if not as_json:
-        folder = shlex.quote(str(data_dir))
-        console.out(f"Training would start on it. Next: densenet train --data-dir {folder}")
+        words = ["densenet", "train", "--data-dir", str(data_dir)]
+        words += [] if recipe is None else ["--recipe", recipe]
+        console.out(f"Training would start on it. Next: {shlex.join(words)}")
+
+
+def _look_through(
+    data_dir: Path, recipe: str | None, show: Callable[[int, int], None], as_json: bool
+) -> Report:
+    """What cannot be opened has faults alone, which a program is told as JSON too."""
+    from archspec.train.data.check import check_data
+
+    try:
+        return check_data(data_dir, recipe, show=show)
+    except ArchspecError as error:
+        if as_json:
+            faults = [str(diagnostic) for diagnostic in error.diagnostics]
+            typer.echo(json.dumps({"name": str(data_dir), "faults": faults}, indent=2))
+        raise
 
 
 @contextmanager

@@ -62,3 +62,21 @@ def test_ctrl_c_ends_it_without_a_traceback(photos):
         pytest.skip("it was done before")
     assert child.returncode == 130
     assert stderr.strip() in (b"", b"Interrupted")
+
+
+def test_a_data_set_of_no_known_layout_is_json_too(tmp_path, no_mindspore):
+    """A program reads the faults; people have them on standard error as ever."""
+    (tmp_path / "empty").mkdir()
+    done = densenet("data", "check", "empty", "--json", cwd=tmp_path, env=no_mindspore)
+    assert done.returncode == 1
+    (fault,) = json.loads(done.stdout)["faults"]
+    assert fault in done.stderr
+    assert "D002" in fault
+
+
+def test_the_next_command_has_the_recipe_that_was_looked_at(photos, no_mindspore):
+    """Without it, training might not start."""
+    (photos.parent / "mine.yaml").write_text("{extends: imagefolder, batch_size: 6}")
+    words = ("data", "check", "photos", "--recipe", "mine.yaml")
+    text = passed(densenet(*words, cwd=photos.parent, env=no_mindspore))
+    assert text.endswith("Next: densenet train --data-dir photos --recipe mine.yaml\n")

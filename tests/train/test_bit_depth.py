@@ -62,6 +62,20 @@ def test_sixteen_bits_are_scaled_by_the_white_level(tmp_path, suffix, order, whi
     assert np.array_equal(np.asarray(read_image(path, 3, white)), np.stack([expected] * 3, 2))
 
 
+@pytest.mark.parametrize("white", [65_535, 4_095])
+def test_a_negative_of_sixteen_bits_is_turned_as_one_of_eight_is(tmp_path, white):
+    """TIFF's WhiteIsZero, which X-rays have; Pillow turns 8 bits itself, and refuses other bytes'
+    order.
+    """
+    deep = RNG.integers(0, white + 1, (9, 7), np.uint16)
+    (tmp_path / "x.tif").write_bytes(tiff(deep, photometric=0))
+    expected = np.rint((white - deep.astype(int)) * 255.0 / white)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "x.tif", 1, white)), expected)
+    shallow = RNG.integers(0, 256, (9, 7), np.uint8)
+    (tmp_path / "y.tif").write_bytes(tiff(shallow, photometric=0))
+    assert np.array_equal(np.asarray(read_image(tmp_path / "y.tif", 1)), 255 - shallow)
+
+
 def test_eight_bits_that_were_stored_as_sixteen_come_back(tmp_path):
     """v x 257 is the usual way to widen them."""
     pixels = np.arange(256, dtype=np.uint16).reshape(16, 16)

@@ -137,8 +137,16 @@ def test_the_recipes_list_counts_from_the_recipe_and_is_kept_by_the_run(photos, 
             [*map(str, range(100)), "new"],
             "has 101 classes, the checkpoint 100; not of the checkpoint: new",
         ),
+        (
+            ["new", *map(str, range(99))],
+            "100 classes, 1 differs: 'new' instead of '99'",
+        ),
+        (
+            [*map(str, range(1, 100)), "0"],
+            "the 100 classes of the checkpoint in another order",
+        ),
     ],
-    ids=["renamed", "fewer", "more"],
+    ids=["renamed", "fewer", "more", "moved", "reordered"],
 )
 def test_long_lists_of_classes_are_told_by_what_differs(theirs, words):
     """Two hundred names side by side tell nothing."""

@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,9 @@ def describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
             if names:
                 message += f"; {what}: {_name_some(names)}"
         return message
+    if len({*theirs} - {*ours}) < sum(map(ne, theirs, ours)):
+        # Other names stand elsewhere in the order, and move those between: they are told alone.
+        return _describe_names(theirs, ours)
     pairs = [
         f"{number} is {their!r}, not {our!r}"
         for number, (their, our) in enumerate(zip(theirs, ours, strict=True))
@@ -214,6 +218,16 @@ def describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
     ]
     verb = "differs" if len(pairs) == 1 else "differ"
     return f"{len(theirs):,} classes, {len(pairs):,} {verb}: {_name_some(pairs)}"
+
+
+def _describe_names(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    new = [name for name in theirs if name not in {*ours}]
+    gone = [name for name in ours if name not in {*theirs}]
+    if not new:
+        return f"the {len(ours):,} classes of the checkpoint in another order"
+    verb = "differs" if len(new) == 1 else "differ"
+    said = f"{len(theirs):,} classes, {len(new):,} {verb}: {_name_some(list(map(repr, new)))}"
+    return f"{said} instead of {_name_some(list(map(repr, gone)))}"
 
 
 def _name_some(names: Sequence[str]) -> str:

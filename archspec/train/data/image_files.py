@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
-from archspec.train.data.bit_depth import WHITE, is_deep, reduce_depth
+from archspec.train.data.bit_depth import WHITE, is_deep, is_negative, reduce_depth
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,11 +51,12 @@ def convert_image(image: Image.Image, channels: int, white_level: int = WHITE) -
     """Return an opened image that was loaded, as `read_image` does."""
     from PIL import ImageOps
 
+    negative = is_negative(image)  # what is turned upright has no tags any more
     with suppress(Exception):  # metadata that cannot be read spoil no pixels
         image = ImageOps.exif_transpose(image)  # cameras turn a picture by a note in its EXIF alone
     image.info.pop("transparency", None)  # Pillow warns when it drops this itself
     if is_deep(image):
-        image = reduce_depth(image, white_level)
+        image = reduce_depth(image, white_level, negative=negative)
     return image.convert("L" if channels == 1 else "RGB")
 
 
