@@ -23,6 +23,7 @@ def count_blocks(match: Match) -> int | None:
     theirs = [found for _, found in match.pairs if found is not None]
     blocks = len(match.spec.regions_of("dense_block"))
     ends = list(_find_narrow_places(ours))
+    # A stem may join branches too, as PeleeNet's does, and is no block.
     of_blocks = sum(chain.region != "stem" and chain.join_region != "stem" for chain in ends)
     found = list(_find_narrow_places(theirs))
     known_classes = {chain.classes for chain in ends}
@@ -36,6 +37,7 @@ def count_blocks(match: Match) -> int | None:
 
 def _find_narrow_places(chains: Sequence[Chain]) -> Iterator[Chain]:
     """The chains that read a join behind which nothing reads what was made before."""
+    # An output reads a block's feature at the very end, though nothing goes on from there.
     inner = [chain for chain in chains if not chain.is_output]
     last_read: dict[str, int] = {}
     for position, chain in enumerate(inner):
@@ -44,4 +46,5 @@ def _find_narrow_places(chains: Sequence[Chain]) -> Iterator[Chain]:
     for position, chain in enumerate(inner):
         if len({*chain.reads}) > 1 and latest <= position:
             yield chain
+        # Only behind the test: what this chain itself gives is what goes on from the place.
         latest = max(latest, last_read.get(chain.output, 0))

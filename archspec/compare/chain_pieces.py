@@ -18,9 +18,12 @@ from archspec.compare.concat_sources import COMMUTATIVE
 
 def cut_pairs(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
     """Return pairs of pieces, in the same order."""
-    return tuple(
-        pair for alike, run in groupby(pairs, _are_alike) for pair in _cut_run(list(run), alike)
-    )
+    cut: list[Pair] = []
+    # Pairs that differ one behind the other are cut together: a part that the one has may stand in
+    # the partner of the next.
+    for alike, run in groupby(pairs, _are_alike):
+        cut.extend(_cut_run(list(run), alike))
+    return tuple(cut)
 
 
 def _are_alike(pair: Pair) -> bool:
@@ -34,6 +37,7 @@ def _cut_run(run: Sequence[Pair], alike: bool) -> Iterator[Pair]:
         yield from recut
         return
     for expected, found in run:
+        # Of chains that differ in length nothing tells where a part of the file's ends.
         if expected is None or found is None or len(expected.ops) != len(found.ops):
             yield expected, found
             continue
@@ -47,13 +51,16 @@ def _pair_parts_anew(run: Sequence[Pair]) -> list[Pair]:
     """Pairs anew, where what the file has is a part after the other
     as the spec has them; else nothing.
     """
-    parts = [
-        part for expected, _ in run if expected is not None for part in _split_by_region(expected)
-    ]
+    parts: list[Chain] = []
+    for expected, _ in run:
+        if expected is not None:
+            parts.extend(_split_by_region(expected))
     left = [found for _, found in run if found is not None]
     pairs = list[Pair]()
     for part in parts:
         size = len(part.ops)
+        # A sum that the spec does not have, such as a shortcut's, would hide that all behind it is
+        # the spec's.
         if (
             left
             and _key_of_ops(left[0])[:1] != _key_of_ops(part)[:1]
@@ -67,6 +74,7 @@ def _pair_parts_anew(run: Sequence[Pair]) -> list[Pair]:
             pairs.append((part, found))
         else:
             pairs.append((part, None))
+    # What no part took is something else than the spec's parts: then the pairs stay as they were.
     return [] if left else pairs
 
 
@@ -91,6 +99,7 @@ def _split_by_sizes(chain: Chain, sizes: Sequence[int]) -> list[Chain]:
     for size in filter(None, sizes):
         before = pieces[-1] if pieces else None
         piece = replace(chain, ops=chain.ops[at : at + size])
+        # The first piece alone reads the join, so that it alone is blamed for what that lacks.
         pieces.append(
             replace(piece, reads=(before.output,), direct_reads=(), join_region="")
             if before

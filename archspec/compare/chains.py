@@ -68,6 +68,8 @@ def contract_to_chains(flat: FlatGraph) -> list[Chain]:
     ends = _find_ends(flat)
     chains: dict[str, Chain] = {}
     for name, op in flat.ops.items():
+        # What is popped is not yet complete; so a chain stands where its last operator does, behind
+        # all that it reads.
         if len(op.inputs) == 1 and op.inputs[0] not in ends:
             before = chains.pop(op.inputs[0])
             chains[name] = replace(before, ops=(*before.ops, op))
@@ -136,6 +138,7 @@ def _make_sort_keys(chains: Mapping[str, Chain], outputs: Sequence[Chain]) -> Ma
         for source in sources:
             count, total = read_by[source]
             read_by[source] = count + 1, total + depth[name]
+    # Nothing but an output may join the last values, so outputs count among the readers.
     places = _find_places_in_joins(depth, [*chains.values(), *outputs])
     keys: dict[str, Any] = {}
     # The cheapest marks first; a chain's place in the listing, which means nothing, decides last.
@@ -184,6 +187,7 @@ def pair_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair
     theirs: list[Chain | None] = [chain for chain in found if chain.is_output]
     expected = [chain for chain in expected if not chain.is_output]
     found = [chain for chain in found if not chain.is_output]
+    # The table grows with the product of both lengths; an equal network never needs it.
     head = _count_alike(expected, found)
     tail = _count_alike(expected[head:][::-1], found[head:][::-1])
     middle = _align_chains(expected[head : len(expected) - tail], found[head : len(found) - tail])

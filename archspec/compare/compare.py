@@ -136,6 +136,7 @@ def compare(
     plain = as_it_is_read(spec_graph)
     request = _Request(ordered, named, zero_biases, norms_shift, filters_of)
     as_written = _compare_as(spec_graph, plain, found, request)
+    # Without its pool a vector and a map of one pixel are the same operators: no longer told apart.
     if as_written.is_equal or not have_alike_outputs(spec_graph, found):
         return as_written
     ours, theirs = simplify_pools(plain), simplify_pools(found)
@@ -157,6 +158,7 @@ def _compare_as(spec: Graph, plain: Graph, found: Graph, request: _Request) -> C
     """How `found` differs from `plain`, the spec without what does nothing, in the spec's words."""
     is_traceless = request.zero_biases is not None and not request.norms_shift
     both = _pair_networks(plain, found, is_traceless)
+    # Before any difference is looked for: what counts as the spec's must not be said to differ.
     biases = AgreedBiases(both.pairs)
     if request.zero_biases is not None:
         biases = agree_on_biases(both.pairs, request.zero_biases)
@@ -164,7 +166,9 @@ def _compare_as(spec: Graph, plain: Graph, found: Graph, request: _Request) -> C
     match = Match(spec, plain, filters.pairs)
     blocks, order = compare_blocks(match, found.name), compare_join_orders(match)
     lines = chain(_list_differences(match, blocks), _list_order_faults(order, request.ordered))
+    # What is derived, such as channels, follows from other faults: it is said where it is all.
     differences = _limit_lines(lines) or _limit_lines(_find_leftovers(match))
+    # A norm in the filters of a blur stands in the file's graph, and is noted as one written out.
     folded = [fold for fold in both.folds if fold.is_conv]
     notes = [
         *write_scale_notes(both.scales),
@@ -206,6 +210,8 @@ def _pair_networks(whole: Graph, found: Graph, is_traceless: bool) -> _Paired:
 
 def _limit_lines(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Each difference once, and as many as anyone reads."""
+    # Cut before equal lines are dropped, so that no more are made than are listed: a block of 80
+    # layers may lack 3,000 connections.
     listed = tuple(dict.fromkeys(islice(differences, MAX_LINES)))
     more = next(differences, None)
     return (*listed, Diagnostic("R105", f"more than {MAX_LINES:,} differences")) if more else listed
@@ -236,6 +242,7 @@ def _compare_counts(
     match: Match, blocks: Sequence[BlockComparison], is_unpaired: bool
 ) -> Iterator[Diagnostic]:
     """Numbers of blocks, of outputs, and of the layers of each block."""
+    # Where every stage has its partner there are as many blocks, however they could be counted.
     number, expected = count_blocks(match) if is_unpaired else None, len(blocks)
     if number is not None and number != expected:
         message = f"the file has {format_count(number, 'block')}, the spec says {expected}"
@@ -256,6 +263,7 @@ def _compare_compositions(match: Match) -> Iterator[Diagnostic]:
     """Pairs of chains with different operators, those that differ alike in one line."""
     alike: dict[str, list[str]] = {}
     for expected, found in match.complete_pairs:
+        # Another kind of one family, such as an activation, is told with the attributes.
         if expected.classes != found.classes:
             words = f"{_list_kinds(found)}; the spec says {_list_kinds(expected)}"
             alike.setdefault(words, []).append(match.title_of(expected))
@@ -327,5 +335,8 @@ def _make_edge_fault(reader: str, source: str, verb: str) -> Diagnostic:
 
 def _count_params(chains: Iterable[Chain]) -> int:
     """Learnable values, those that several operators share counted once."""
-    ops = (op for chain in chains for op in chain.ops)
-    return sum(OPERATORS[op.kind].params(op.attrs) for op in ops if "weights_of" not in op.attrs)
+    total = 0
+    for op in chain.from_iterable(each.ops for each in chains):
+        if "weights_of" not in op.attrs:
+            total += OPERATORS[op.kind].params(op.attrs)
+    return total

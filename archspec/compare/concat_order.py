@@ -92,6 +92,7 @@ class _OrderWalk:
     def _may_combine(
         self, chain: Chain, moved: Mapping[str, tuple[str, Permutation]], how: Permutation
     ) -> bool:
+        # Channels that stand in two ways would be added to others than in the spec.
         if any(other != how for _, other in moved.values()):
             return False
         return all(value in moved or self._is_free(value) for value in chain.reads)
@@ -102,6 +103,7 @@ class _OrderWalk:
         # Another reader would meet its channels in another order too.
         if self.match.reader_counts[value] != 1:
             return False
+        # From the end: the nearest weights that mix channels are those that could be permuted.
         for op in reversed(made.ops):
             if OPERATORS[op.kind].mixes(op.attrs):
                 return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from archspec.compare.simplify import (
     by_plainest_kind,
@@ -36,9 +37,10 @@ class ResolvedReads:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = merge_sums(
-            fuse_gates(drop_repeated_relus(drop_undone_shuffles(by_plainest_kind(graph))))
-        )
+        # Inside out. Kinds come first, as the others go by them; sums last, as what was dropped
+        # before may have stood between two of them.
+        graph = drop_undone_shuffles(by_plainest_kind(graph))
+        self.graph = merge_sums(fuse_gates(drop_repeated_relus(graph)))
         self.ops = dict(self.graph.ops)
         self.reads: dict[str, tuple[str, ...]] = {}
         self.regions: dict[str, str] = {}
@@ -49,7 +51,8 @@ class ResolvedReads:
             self._add(op)
 
     def _add(self, op: Op) -> None:
-        sources = tuple(part for source in op.inputs for part in self._resolve(op, source))
+        # Running order: what is read has been resolved before, so nothing recurses.
+        sources = tuple(chain.from_iterable(self._resolve(op, source) for source in op.inputs))
         self.total += len(sources)
         # Joins of joins multiply: a file of kilobytes could name more values than memory holds.
         if self.total > MAX_JOINED:

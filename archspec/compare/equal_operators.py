@@ -44,6 +44,7 @@ def split_merged_ops(found: FlatGraph, spec: FlatGraph) -> FlatGraph:
         members[one].append(name)
     if len(members) == len(spec.ops):
         return found
+    # Both merged, so that the two have the same chains; which copy is whose is asked afterwards.
     pairs = cut_pairs(
         pair_chains(contract_to_chains(merge_equal_ops(spec)), contract_to_chains(found))
     )
@@ -58,9 +59,11 @@ def _find_firsts(flat: FlatGraph) -> dict[str, str]:
         # Two operators with weights are two, even where these start alike: training parts them.
         if not op.inputs or OPERATORS[op.kind].tensors(op.attrs):
             continue
+        # By the firsts of what is read: equal operators behind equal ones are equal too.
         reads = [first[source] for source in op.inputs]
         if op.kind in COMMUTATIVE:
             reads.sort()
+        # By text: whatever a value is, its text can be a key.
         attrs = sorted((key, repr(value)) for key, value in op.attrs.items())
         first[name] = known.setdefault((op.kind, *reads, *attrs), name)
     return first
@@ -103,7 +106,7 @@ class _OpSplitter:
         ops: dict[str, Op] = {}
         for op in self.found.ops.values():
             ops |= {copy.name: copy for copy in self.copy_op(op)}
-        outputs = tuple(copy for op in self.found.outputs for copy in self.copy_op(op))
+        outputs = tuple(chain.from_iterable(map(self.copy_op, self.found.outputs)))
         # A copy that nothing reads stood for an operator that the file does not have after all.
         ends = chain.from_iterable(output.inputs for output in outputs)
         return replace(self.found, ops=keep_leading_to(ends, ops), outputs=outputs)
@@ -131,6 +134,7 @@ class _OpSplitter:
             wanted[self.first[source]].append(source)
         reads = list[str]()
         for source in op.inputs:
+            # Each is taken once: a sum of two equal values of the spec's reads both copies.
             left = wanted[self.partners.get(source, "")]
             reads.append(self.name_copy(source, left.pop(0)) if left else source)
         return tuple(reads)

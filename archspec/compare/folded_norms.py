@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from types import MappingProxyType
 
 from archspec.compare.chains import Chain, contract_to_chains, pair_chains
@@ -52,6 +53,7 @@ def find_folded_norms(
     does not tell.
     """
     ours, theirs = _Runs(expected), _Runs(found)
+    # Of a file that holds none this is known at once, and no chains are paired.
     biased = any(_is_biased_conv(op) for op in theirs.convs)
     traceless = zero_biases and not any(theirs.norms[op.name] for op in theirs.convs)
     if not (biased or traceless or theirs.in_blurs):
@@ -71,9 +73,8 @@ def unfold_norms(graph: Graph, folds: Sequence[FoldedNorm]) -> Graph:
     Their eps is None.
     """
     by_name = {fold.found.name: fold for fold in folds}
-    return Graph.of(
-        graph.name, [made for op in graph.ops.values() for made in _unfold(op, by_name)]
-    )
+    unfolded = chain.from_iterable(_unfold(op, by_name) for op in graph.ops.values())
+    return Graph.of(graph.name, unfolded)
 
 
 def holder_of(name: str) -> tuple[str, bool]:
@@ -88,9 +89,11 @@ def _unfold(op: Op, folds: Mapping[str, FoldedNorm]) -> Iterator[Op]:
         return
     fold, last = folds[op.name], op
     if fold.is_conv:
+        # The file's bias is the norm's shift; the spec's own was folded into it, if it has one.
         attrs = {**op.attrs, "bias": _has_bias(fold.expected)}
         conv = replace(op, name=f"{op.name}{_BARE}", attrs=MappingProxyType(attrs))
         yield conv
+        # An eps is lost with the running variance that it was added to.
         norm = MappingProxyType({"channels": attrs["out_channels"], "eps": None})
         last = Op(op.name, "batch_norm", (conv.name,), norm)
     for number in range(1, fold.norms):
@@ -116,13 +119,14 @@ class _Runs:
         self.norms: dict[str, int] = {}
         self.passed: dict[str, str] = {}
         """Norms that are counted at another operator."""
-        for chain in contract_to_chains(flat):
-            self._count(chain)
+        for row in contract_to_chains(flat):
+            self._count(row)
 
-    def _count(self, chain: Chain) -> None:
+    def _count(self, row: Chain) -> None:
         holder = ""
-        for op in chain.ops:
+        for op in row.ops:
             if op.kind != "batch_norm":
+                # Only a norm right behind a convolution can be folded into it.
                 holder = op.name if OPERATORS[op.kind].folds_norm else ""
                 self.norms |= {holder: 0} if holder else {}
             elif holder:
@@ -178,10 +182,10 @@ def _folds(ours: _Runs, theirs: _Runs) -> Iterator[FoldedNorm]:
 
 
 def _in_convs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iterator[FoldedNorm]:
-    both = (
-        [op for op in chain.ops if OPERATORS[op.kind].folds_norm] for chain in (expected, found)
-    )
-    for a, b in zip(*both, strict=False):
+    a_convs = [op for op in expected.ops if OPERATORS[op.kind].folds_norm]
+    b_convs = [op for op in found.ops if OPERATORS[op.kind].folds_norm]
+    # As far as both go: where chains differ, other lines say so.
+    for a, b in zip(a_convs, b_convs, strict=False):
         more = ours.norms[a.name] - theirs.norms[b.name]
         if more > 0 and a.kind == b.kind:
             yield FoldedNorm(b, a, more)
@@ -194,4 +198,5 @@ def _in_blurs(expected: Chain, found: Chain, ours: _Runs, theirs: _Runs) -> Iter
     for a, b in zip(a_norms, b_norms, strict=False):
         more = ours.norms[a.name] - theirs.norms[b.name]
         if more > 0 and b.attrs["eps"] is None:
+            # The file's own norm is one of the row that it holds.
             yield FoldedNorm(b, a, more + 1)

@@ -45,26 +45,23 @@ class Match:
     @cached_property
     def layers(self) -> Mapping[str, tuple[str, int]]:
         """Block and number of each of the spec's layers, by the layer's region."""
-        blocks = self.spec.regions_of("dense_block")
-        numbered = ((block, enumerate(layers_of(self.spec, block), start=1)) for block in blocks)
-        return {
-            layer.name: (block.name, number)
-            for block, layers in numbered
-            for number, layer in layers
-        }
+        layers: dict[str, tuple[str, int]] = {}
+        for block in self.spec.regions_of("dense_block"):
+            for number, layer in enumerate(layers_of(self.spec, block), start=1):
+                layers[layer.name] = block.name, number
+        return layers
 
     @cached_property
     def titles(self) -> Mapping[str, str]:
         """What the user calls each region that is not a layer."""
         titles = {"": "the input", "stem": "the stem", "head": "the head"}
         for kind, word in (("dense_block", "block"), ("transition", "transition")):
-            titles |= {
-                r.name: f"{word} {_number_in_spec(r, n)}"
-                for n, r in enumerate(self.spec.regions_of(kind), start=1)
-            }
-        return titles | {
-            r.name: f"{titles[r.parent]}'s aggregation" for r in self.spec.regions_of("aggregation")
-        }
+            for usual, region in enumerate(self.spec.regions_of(kind), start=1):
+                titles[region.name] = f"{word} {_number_in_spec(region, usual)}"
+        # Last, as it is called after its block.
+        for region in self.spec.regions_of("aggregation"):
+            titles[region.name] = f"{titles[region.parent]}'s aggregation"
+        return titles
 
     @cached_property
     def by_output(self) -> Mapping[str, Chain]:
@@ -88,7 +85,11 @@ class Match:
     @cached_property
     def reader_counts(self) -> Counter[str]:
         """How many of the spec's chains read each value."""
-        return Counter(value for chain in self.by_output.values() for value in {*chain.reads})
+        counts = Counter[str]()
+        # A chain that reads a value twice is one reader.
+        for chain in self.by_output.values():
+            counts.update({*chain.reads})
+        return counts
 
     def title_of(self, chain: Chain) -> str:
         """Return `block 3, layer 17`, `transition 2`, `the stem`."""
@@ -132,6 +133,7 @@ class Match:
         `layer 4`, `the block's input`.
         """
         chain = self.by_output[value]
+        # Within one part its title would say nothing: there the operator's own name does.
         if chain.region == reader.region and chain.region:
             return value
         block = self.layers.get(reader.region, (reader.join_region, 0))[0]
@@ -191,6 +193,7 @@ def compare_blocks(match: Match, name: str) -> tuple[BlockComparison, ...]:
     """Return the connections of every block, the file's derived from its own operators
     as the spec's are.
     """
+    # By one function for both, so that a fault of its own cannot pass for the file's.
     expected = {found.block: found for found in derive_connections(match.spec)}
     found = {found.block: found for found in derive_connections(_put_in_regions(match, name))}
     return tuple(
@@ -215,6 +218,7 @@ def _put_in_regions(match: Match, name: str) -> Graph:
     """The file's operators in the regions of their partners,
     with one concatenation for each join.
     """
+    # A layer that the file lacks must not be counted, so layers come in as they are met.
     regions = {r.name: r for r in match.spec.regions.values() if r.kind != "dense_layer"}
     numbers, last = dict[str, int](), 0
     ops: list[Op] = []
@@ -232,6 +236,7 @@ def _put_in_regions(match: Match, name: str) -> Graph:
             last = numbers[place] = match.layers.get(place, ("", last))[1]
         within = places[0] if places[0] in numbers else (expected or found).join_region
         ops.extend(_place_ops(match, found, places, within))
+    # Layers are numbered in the order of their regions.
     ordered = sorted(regions.values(), key=lambda region: numbers.get(region.name, 0))
     return Graph.of(name, ops, ordered)
 
@@ -243,11 +248,9 @@ def _place_ops(match: Match, found: Chain, places: Sequence[str], within: str) -
     reads, first = found.reads, found.ops[0]
     # The operands of a sum have no order of their own: they are put in the spec's.
     if first.kind in COMMUTATIVE:
-        reads = tuple(
-            sorted(
-                reads, key=lambda value: match.operand_ranks.get((found.output, value), len(reads))
-            )
-        )
+        last, ranks = len(reads), match.operand_ranks
+        in_order = sorted(reads, key=lambda value: ranks.get((found.output, value), last))
+        reads = tuple(in_order)
     elif len(reads) > 1 and first.kind != "concat":
         joined = Op(f"{first.name} reads", "concat", reads, region=within)
         yield joined
@@ -262,10 +265,9 @@ def _find_regions(expected: Chain, found: Chain) -> list[str]:
     those of the spec's that they stand for, or of the one before.
     """
     regions = dict.fromkeys(range(len(found.ops)), "")
-    same = SequenceMatcher(
-        None, expected.classes, found.classes, autojunk=False
-    ).get_matching_blocks()
-    for ours, theirs, size in same:
+    # What is junk to `difflib` by default, a kind that stands often, is a layer's here.
+    same = SequenceMatcher(None, expected.classes, found.classes, autojunk=False)
+    for ours, theirs, size in same.get_matching_blocks():
         regions |= {theirs + n: expected.ops[ours + n].region for n in range(size)}
     last, filled = expected.region, list[str]()
     for region in regions.values():
@@ -284,15 +286,16 @@ def find_surplus_layers(match: Match) -> list[Region | None]:
         if expected is not None:
             block, run = match.layers.get(expected.region, ("", 0))[0], []
         shape = match.last_layer_classes.get(block, ())
-        if (
-            expected is not None
-            or found is None
-            or not shape
-            or found.classes != shape[len(run) % len(shape)]
-        ):
+        if expected is not None or found is None or not shape:
+            layers.append(None)
+            continue
+        # Behind a block's last layer, what is built like that layer is one more of its kind; a
+        # layer of several chains repeats them in turn.
+        if found.classes != shape[len(run) % len(shape)]:
             layers.append(None)
             continue
         run.append(found)
+        # All chains of one layer are called after its first, so that they share a region.
         first = run[(len(run) - 1) // len(shape) * len(shape)]
         layers.append(Region(f"{block}.surplus of {first.output}", "dense_layer", block))
     return layers

@@ -61,6 +61,7 @@ class _ConnectionFaults:
             behind = _find_values_behind(found.reads, theirs)
             excused = {partners[value] for value in behind if value in partners}
             self.missing[expected.output] = frozenset((wanted - there).keys() - excused)
+            # As multisets: a value that is joined twice is there once too often.
             extra = frozenset(there - wanted)
             behind = _find_values_behind(expected.reads, ours)
             self.surplus[expected.output] = extra - wanted.keys() - behind
@@ -71,12 +72,13 @@ class _ConnectionFaults:
         a reader's, and a join's where all its readers lack them.
         """
         found = defaultdict[tuple[str, str], dict[str, None]](dict)
-        lacking = ((chain, value) for chain, values in lacks.items() for value in self.sort(values))
-        for chain, value in lacking:
-            owner = self.find_owner(chain, value, lacks)
-            shared = owner and len(self.readers[owner]) > 1
-            reader = next(iter(self.readers[owner])) if shared else chain
-            found[reader, owner][value] = None
+        for chain, values in lacks.items():
+            for value in self.sort(values):
+                owner = self.find_owner(chain, value, lacks)
+                shared = owner and len(self.readers[owner]) > 1
+                # The first reader stands for all of a join's, so that they share one line.
+                reader = next(iter(self.readers[owner])) if shared else chain
+                found[reader, owner][value] = None
         return {who: list(values) for who, values in found.items()}
 
     def sort(self, values: Iterable[str]) -> list[str]:
@@ -160,6 +162,7 @@ class _ConnectionFaults:
             yield f"a part of {title}" if part else title
 
     def list_wholes(self, owner: str) -> Iterator[tuple[str, set[str]]]:
+        # A whole is said to be lacking by what the file has of it: the rest is missing elsewhere.
         known = {expected.output for expected, _ in self.match.complete_pairs}
         join = self.match.spec.ops.get(owner)
         region = self.match.spec.regions.get(join.region) if join else None
@@ -167,11 +170,9 @@ class _ConnectionFaults:
             skip = join.inputs[0 if region.attrs["skip_first"] else 1]
             yield self.match.skip_title(region.name), {*self.leaves.get(skip, (skip,))} & known
         for block in self.match.spec.regions_of("dense_block"):
-            joins = [
-                member.name
-                for member in self.match.spec.members[block.name]
-                if member.kind == "concat"
-            ]
+            members = self.match.spec.members[block.name]
+            joins = [member.name for member in members if member.kind == "concat"]
+            # A block's last join is its output; of that itself the layers are said one by one.
             if joins and joins[-1] != owner:
                 yield self.match.titles[block.name], {*self.leaves[joins[-1]]} & known
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from archspec.compare.concat_order import JoinOrders
 from archspec.compare.folded_norms import FoldedNorm
@@ -13,9 +14,12 @@ from archspec.errors import format_count
 
 def write_norm_notes(folds: Sequence[FoldedNorm], match: Match) -> Iterator[str]:
     """Yield what is said of norms that are there but do not stand in the file as such."""
-    found = (op for _, chain in match.complete_pairs for op in chain.ops if op.kind == "batch_norm")
     held = {fold.found.name for fold in folds}
-    written = sum(is_untold("eps", op) and op.name.split(" norm ")[0] not in held for op in found)
+    written = 0
+    for op in chain.from_iterable(theirs.ops for _, theirs in match.complete_pairs):
+        # Several norms of one convolution were put back under numbered names.
+        is_held = op.name.split(" norm ")[0] in held
+        written += op.kind == "batch_norm" and is_untold("eps", op) and not is_held
     traceless = sum(not fold.found.attrs.get("bias") for fold in folds)
     if len(folds) > traceless:
         yield _write_norm_note(len(folds) - traceless, "folded into the convolution before")
@@ -44,6 +48,7 @@ def _write_norm_note(number: int, how: str, more: str = "") -> str:
 
 def write_order_notes(order: JoinOrders) -> Iterator[str]:
     """Yield what is said of joins in another order."""
+    # Where an order makes another network, the note that it does not would be untrue.
     if order.faults or not order.reordered:
         return
     who = f"{order.reordered[0]} joins its"

@@ -78,6 +78,7 @@ def simplify_pools(graph: Graph) -> Graph:
     Exporters leave the former out. Those that make a vector of it are dropped too, so of two graphs
     that are equal then the outputs may still be a vector and a map: see `have_alike_outputs`.
     """
+    # A file's shapes may not fit; what has none stays as it is.
     shapes, _ = infer_shapes(graph)
     ops = {name: _mean_of_whole_map(op, shapes) for name, op in graph.ops.items()}
     idle = [op for op in graph.ops.values() if _gives_its_pixel(op, shapes)]
@@ -122,6 +123,7 @@ def _as_vectors(graph: Graph, ops: Mapping[str, Op], shapes: Shapes, pool: Op) -
     Readers have it so: what a file flattens, they follow back to where its pixels ended.
     """
     op = ops[pool.inputs[0]]
+    # No further than the first value that others read too: for them it is still a map.
     while len(op.inputs) == 1 and graph.digraph.out_degree(op.name) == 1:
         if not _reads_pixel(op, shapes):
             if op.kind in GLOBAL_POOLS:

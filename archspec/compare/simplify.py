@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 
 from archspec.graph.ir import Graph, Op
 from archspec.operators.table import OPERATORS
@@ -52,22 +53,36 @@ def _plainest(op: Op) -> Op:
 def fuse_gates(graph: Graph) -> Graph:
     """Return the graph with x times sigmoid(x) as what it is, a SiLU; and so a hard swish."""
     ops, made = graph.ops, dict[str, Op]()
+    factors = set[str]()
     for op in ops.values():
-        for x, gate in (op.inputs, op.inputs[::-1]) if op.kind == "multiply" else ():
-            kind = OPERATORS[ops[gate].kind].times_input
-            if kind and ops[gate].inputs == (x,):
-                made[op.name] = replace(op, kind=kind, inputs=(x,))
+        fused = _fuse_gate(op, ops)
+        if fused is not None:
+            made[op.name] = fused
+            factors.update(op.inputs)
     if not made:
         return graph
     changed = {name: made.get(name, op) for name, op in ops.items()}
-    read = Counter(source for op in changed.values() for source in op.inputs)
-    gates = {
-        gate
-        for name in made
-        for gate in ops[name].inputs
-        if OPERATORS[ops[gate].kind].times_input and not read[gate]
-    }
+    # A gate that something else reads, such as a second product, is still an operator.
+    read = _count_reads(changed)
+    gates = {name for name in factors if OPERATORS[ops[name].kind].times_input and not read[name]}
     return replace(graph, ops={name: op for name, op in changed.items() if name not in gates})
+
+
+def _fuse_gate(op: Op, ops: Mapping[str, Op]) -> Op | None:
+    """A product of a value with its own gate as one operator; either may come first."""
+    if op.kind != "multiply":
+        return None
+    fused = None
+    for x, gate in (op.inputs, op.inputs[::-1]):
+        kind = OPERATORS[ops[gate].kind].times_input
+        if kind and ops[gate].inputs == (x,):
+            fused = replace(op, kind=kind, inputs=(x,))
+    return fused
+
+
+def _count_reads(ops: Mapping[str, Op]) -> Counter[str]:
+    """How often each value is read; twice by one operator counts twice."""
+    return Counter(chain.from_iterable(op.inputs for op in ops.values()))
 
 
 def drop_repeated_relus(graph: Graph) -> Graph:
@@ -86,6 +101,7 @@ def drop_repeated_relus(graph: Graph) -> Graph:
         while len(x.inputs) == 1 and is_idle(x, channels[x.inputs[0]]):
             x = ops[x.inputs[0]]
         before = _interval(x)
+        # The first stays in `ops` for others that read it; where none does, it is dropped below.
         both = None if before is None else _within(before, bounds)
         made = both or bounds
         ops[op.name] = replace(_between(op, *made), inputs=x.inputs if both else op.inputs)
@@ -106,6 +122,7 @@ def _within(first: tuple[float, float], then: tuple[float, float]) -> tuple[floa
 
 
 def _between(op: Op, low: float, high: float) -> Op:
+    # Only kinds without settings, a ReLU or a ReLU6, are fully told by their bounds.
     for kind, row in OPERATORS.items():
         if row.interval is not None and not row.settings and row.interval({}) == (low, high):
             return replace(op, kind=kind, attrs={})
@@ -150,20 +167,24 @@ def written_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
 
 def _without_scales(graph: Graph) -> Graph:
     ops = graph.ops
-    read = Counter(source for op in ops.values() for source in op.inputs)
+    read = _count_reads(ops)
     passed = dict[str, str]()
     for op in ops.values():
         scale = ops[op.inputs[0]] if op.kind == "batch_norm" else op
+        # What others read too is no factor of the norm's alone.
         while scale is not op and scale.kind == "scale" and read[scale.name] == 1:
             passed[scale.name], scale = scale.inputs[0], ops[scale.inputs[0]]
     if not passed:
         return graph
-    kept = (op for op in ops.values() if op.name not in passed)
-    made = [replace(op, inputs=tuple(_behind(passed, each) for each in op.inputs)) for op in kept]
-    return replace(graph, ops={op.name: op for op in made})
+    kept: dict[str, Op] = {}
+    for name, op in ops.items():
+        if name not in passed:
+            kept[name] = replace(op, inputs=tuple(_behind(passed, each) for each in op.inputs))
+    return replace(graph, ops=kept)
 
 
 def _behind(passed: Mapping[str, str], name: str) -> str:
+    # A row of scales is passed one by one, from the norm back.
     while name in passed:
         name = passed[name]
     return name
@@ -171,7 +192,7 @@ def _behind(passed: Mapping[str, str], name: str) -> str:
 
 def merge_sums(graph: Graph) -> Graph:
     """Return the graph with the sum of a sum and a value as one sum of three."""
-    read = Counter(source for op in graph.ops.values() for source in op.inputs)
+    read = _count_reads(graph.ops)
     ops: dict[str, Op] = {}
     for op in graph.ops.values():
         if op.kind == "add":
@@ -194,6 +215,7 @@ def _take_in_sums(op: Op, ops: dict[str, Op], read: Mapping[str, int]) -> Op:
 
 def keep_leading_to(ends: Iterable[str], ops: Mapping[str, Op]) -> dict[str, Op]:
     """Return the operators that some values depend on, in their order."""
+    # By hand, as a network of a thousand layers is deeper than Python's stack.
     used, waiting = set[str](), [*ends]
     while waiting:
         name = waiting.pop()

@@ -83,6 +83,7 @@ class _SliceResolver:
         return (ChannelRange(op.name, 0, self.channels[op.name]),)
 
     def count_parts(self, op: Op) -> None:
+        # As with joins of joins, a small file could name more pieces than memory holds.
         self.total += sum(len(self.pieces[source]) for source in op.inputs)
         if self.total > MAX_JOINED:
             message = f"joins more than {MAX_JOINED:,} values in all"
@@ -91,7 +92,8 @@ class _SliceResolver:
     def list_parts(self, op: Op) -> Iterator[ChannelRange]:
         """What a concatenation or a slice gives, value by value."""
         if op.kind == "concat":
-            yield from (piece for source in op.inputs for piece in self.pieces[source])
+            for source in op.inputs:
+                yield from self.pieces[source]
             return
         at, start, stop = 0, op.attrs["start"], op.attrs["stop"]
         for piece in self.pieces[op.inputs[0]]:
@@ -106,6 +108,7 @@ class _SliceResolver:
     def add_op(self, op: Op, pieces: tuple[ChannelRange, ...]) -> None:
         """Add an operator that gives these pieces, under the name of the one that gave them."""
         if len(pieces) == 1 and not self.is_whole(pieces[0]):
+            # It is its own piece from here on: who joins it reads it by its name.
             pieces = (replace(pieces[0], slice=op.name),)
             self.ops[op.name] = _make_slice(op, pieces[0])
         else:

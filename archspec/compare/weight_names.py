@@ -25,6 +25,7 @@ _NUMBERED = re.compile(r"\w*Node_\d+")
 def find_other_names(match: Match) -> Iterator[Diagnostic]:
     """Yield each operator with weights that the file calls otherwise than the spec."""
     for name, called in _pair_names(match):
+        # Without a name there is nothing to compare: a note says so.
         if called and called != name:
             yield Diagnostic("R112", f"{name} is called {called} in the file", name)
 

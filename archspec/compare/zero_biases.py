@@ -40,6 +40,7 @@ class AgreedBiases:
 
 def agree_on_biases(pairs: Sequence[Pair], zeros: AbstractSet[str]) -> AgreedBiases:
     """Return pairs with the spec's biases; `zeros` are the file's operators whose bias is zero."""
+    # By the file's names, as it is the file's operators that get other attributes.
     dropped, idle = dict[str, str](), dict[str, str]()
     for ours, theirs in pair_filter_ops(pairs):
         if _has_bias(ours) and not _has_bias(theirs):
@@ -62,6 +63,7 @@ def pair_filter_ops(pairs: Sequence[Pair]) -> Iterator[tuple[Op, Op]]:
 
 
 def _has_bias(op: Op) -> bool:
+    # A file may leave out what is the default, and so may the spec's graph.
     return bool(attribute(op.kind, op.attrs, "bias"))
 
 

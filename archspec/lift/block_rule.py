@@ -27,6 +27,7 @@ _DIGITS = 6
 
 def find_wirings(blocks: Sequence[LiftedBlock]) -> list[Wiring]:
     """Return what `connectivity` says of each block; as many blocks as can have the same."""
+    # A share is read off rounded channels: several blocks together tell which one was meant.
     share = _find_common_share([block for block in blocks if block.bypassed_channels])
     fits = [list(_find_fitting(block, share)) for block in blocks]
     # By text, as dicts cannot be keys; in the order of the blocks, so the first of equals wins.
@@ -35,6 +36,7 @@ def find_wirings(blocks: Sequence[LiftedBlock]) -> list[Wiring]:
         known.setdefault(str(wiring), wiring)
     found: dict[int, Wiring] = {}
     while len(found) < len(blocks):
+        # Greedily: what blocks have in common is said once for all of them.
         left = [number for number in range(len(blocks)) if number not in found]
         best = _find_most_fitting(known.values(), [fits[number] for number in left])
         found |= {number: best for number in left if best in fits[number]}
@@ -55,6 +57,7 @@ def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
     # A list of edges says any connections at all, so it is taken where no rule does.
     for rule, output in product(rules or [edges], list(_list_outputs(block))):
         wiring = {**rule, **share, **output}
+        # By the language's own rules: what is meant here is what the builder will make of it.
         said = ConnectivitySpec.model_validate(wiring)
         if sources_of_output(said, len(block.layers)) == block.gathered:
             yield _name_cross_stage_partial(wiring)
@@ -73,6 +76,7 @@ def _list_outputs(block: LiftedBlock) -> Iterator[Wiring]:
     for output in _OUTPUTS:
         said = {} if output is None else {"output": output}
         yield said
+        # One value has no order.
         if output != "last":
             yield from ({**said, "output_order": order} for order in _ORDERS)
     yield {"output": list(block.gathered)}
@@ -94,6 +98,7 @@ def _list_rules(block: LiftedBlock) -> Iterator[Wiring]:
         # What needs a window or edges is listed otherwise, and a share is found by itself.
         if not rule.needs and not rule.bypass:
             rules.append({"rule": name})
+    # The last layer reads a full window, if any does.
     rules.append({"window": len(block.layers[-1].sources)})
     yield from rules
     yield from ({**rule, "order": "newest_first"} for rule in rules)
@@ -109,7 +114,9 @@ def _is_read_by(rule: Wiring, block: LiftedBlock) -> bool:
 def _find_common_share(blocks: Sequence[LiftedBlock]) -> float | None:
     """The shortest share of the channels that enters the layers of all blocks, if there is one."""
     # Quarters, tenths, hundredths: what a person would write. A half is the published share.
-    shares = (0.5, *(parts / whole for whole in (4, 10, 100) for parts in range(1, whole)))
+    shares = [0.5]
+    for whole in (4, 10, 100):
+        shares.extend(parts / whole for parts in range(1, whole))
     for share in shares:
         if all(_is_share_of(block, share) for block in blocks):
             return share

@@ -143,10 +143,12 @@ def _are_layers(layers: Sequence[LiftedLayer]) -> bool:
     """Each makes new maps, by operators of its own."""
     taken: set[str] = set()
     for layer in layers:
+        # A join of branches makes nothing: only what is between counts as the layer's own.
         own = [step for step in walk_steps(layer.steps) if not step.branches]
         names = {step.op for step in own}
         if len(names) < len(own) or names & taken:
             return False
+        # Nothing but a convolution makes new maps.
         if not any(step.kind == "conv" for step in own):
             return False
         taken |= names
@@ -201,6 +203,7 @@ def _find_join_before(network: Network, enters: str, leaves: Sequence[str]) -> N
     for node, _ in walk_narrow_nodes(network, leaves):
         if node.is_join:
             return node
+        # Nodes come last to first: from here on they stand before the block.
         if network.position[node.name] <= network.position[enters]:
             return None
     return None
@@ -291,6 +294,7 @@ def _is_dense(
     for layer in found:
         if not known.issuperset(_list_sources(layer.start, enters)):
             return False
+    # A value that is joined twice is none that a list of sources says.
     if not known.issuperset(gathers) or len({*gathers}) < len(gathers):
         return False
     return len(found) > 1 or gathers[0] == enters
@@ -311,6 +315,7 @@ def _divide_layers(block: LiftedBlock) -> LiftedBlock:
     they are parted again.
     """
     kinds = [kinds_of(layer.steps) for layer in block.layers]
+    # The shortest is one layer for certain, if layers are alike.
     shortest = min(kinds, key=len)
     times = [_count_repeats(own, shortest) for own in kinds]
     if max(times) == 1:

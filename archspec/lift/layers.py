@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, product
 from typing import Any
 
 from archspec.lift.blocks import LiftedBlock
@@ -67,6 +68,7 @@ def describe_layers(blocks: Sequence[LiftedBlock], style: Style) -> list[Values]
         Unliftable: steps that the language does not have.
     """
     parts = [_group_by_steps(block) for block in blocks]
+    # Of the steps that most layers of a block have; the others are said one by one.
     usual = [[*own[0].values()] for own in parts]
     # A template is a word; a list is written where no template has the steps.
     found = [_find_template(own, style) for own in usual]
@@ -102,6 +104,7 @@ def _describe_others(
     for group in groups:
         own = _find_template([*group.values()], style)
         bottleneck = bottleneck or own.get("bottleneck")
+        # A block has one bottleneck: a template that needs another one is written out.
         template = own.get("layer") if own.get("bottleneck", bottleneck) == bottleneck else None
         found |= dict.fromkeys(group, template or write_steps([*group.values()], style))
     same = {"bottleneck": bottleneck} if bottleneck else {}
@@ -109,10 +112,7 @@ def _describe_others(
 
 
 def _find_template(parts: Sequence[PartInstance], style: Style) -> Values:
-    named = (
-        (name, times) for name in load_templates("layers") for times in _list_multiples(parts[0])
-    )
-    for name, times in named:
+    for name, times in product(load_templates("layers"), _list_multiples(parts[0])):
         widths = {"bottleneck": times} if times else {}
         if matches_steps(load_templates("layers")[name], parts, style, **widths):
             return {"layer": name, **widths}
@@ -135,6 +135,7 @@ def _list_multiples(part: PartInstance) -> Iterable[int]:
 def _write_lists(blocks: Sequence[Sequence[PartInstance]], style: Style) -> list[Any]:
     """One list for all of the blocks, else a list for each."""
     try:
-        return [write_steps([part for parts in blocks for part in parts], style)] * len(blocks)
+        # One object, which YAML writes once and names.
+        return [write_steps([*chain.from_iterable(blocks)], style)] * len(blocks)
     except Unliftable:
         return [write_steps(parts, style) for parts in blocks]

@@ -81,6 +81,7 @@ def _find_stages(network: Network, where: str) -> Stages:
     try:
         return split_into_stages(network, where)
     except ModelFileError as error:
+        # Where that fails too, the first account is given: it speaks of the file's own joins.
         with suppress(ModelFileError):
             return split_into_stages(keep_whole_joins(network), where)
         raise error from None
@@ -99,6 +100,8 @@ def _find_unsayable(found: Graph, where: str) -> list[Diagnostic]:
 
 
 def _explain_unsayable(op: Op) -> Iterator[str]:
+    # What the graph can say and the language cannot is told at its operator, before any structure
+    # is looked for.
     padding = op.attrs.get("padding")
     if isinstance(padding, tuple):
         sides = " x ".join(map(str, padding))

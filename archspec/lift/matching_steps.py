@@ -6,7 +6,7 @@ And the norm and activation that a spec says for all.
 from __future__ import annotations
 
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,19 +44,18 @@ class PartInstance:
 
 def choose_style(steps: Sequence[Step]) -> Style:
     """Return the norm and the activation that most of the operators have."""
-    norms = [
-        (norm_name(step.kind), step.attrs.get("groups"), step.attrs["eps"])
-        for step in steps
-        if step.kind in NORMS
-    ]
-    kind, groups = _find_most_common([norm[:2] for norm in norms]) or ("batch", None)
-    eps = _find_most_common(
-        [
-            shorten_float(norm[2])
-            for norm in norms
-            if norm[:2] == (kind, groups) and norm[2] is not None
-        ]
-    )
+    norms, told_eps = list[Any](), defaultdict[Any, list[float | None]](list)
+    for step in steps:
+        if step.kind not in NORMS:
+            continue
+        norm = norm_name(step.kind), step.attrs.get("groups")
+        norms.append(norm)
+        # A norm that was folded, or written out, has an eps that the file does not tell.
+        if step.attrs["eps"] is not None:
+            told_eps[norm].append(shorten_float(step.attrs["eps"]))
+    kind, groups = _find_most_common(norms) or ("batch", None)
+    # Of these norms alone: another kind's eps would have to be said at each of them all the same.
+    eps = _find_most_common(told_eps[kind, groups])
     told = {key: value for key, value in (("groups", groups), ("eps", eps)) if value is not None}
     active = [(step.kind, *told_settings(step)) for step in steps if step.kind in ACTIVATIONS]
     activation, *settings = _find_most_common(active) or ("relu",)
@@ -77,6 +76,7 @@ def shorten_float(value: float | None) -> float | None:
     """Return the shortest number that is the same as a float32."""
     if value is None:
         return None
+    # Files store 32 bits: 1e-5 comes back as 9.99999974738e-06, and nobody wrote that.
     texts = (f"{value:.{digits}g}" for digits in range(1, 17))
     return next((float(text) for text in texts if is_same_value(float(text), value)), value)
 
@@ -101,20 +101,20 @@ def matches_steps(
 def _matches_instance(
     steps: tuple[StepSpec, ...], instance: PartInstance, style: Style, widths: Mapping[str, int]
 ) -> bool:
-    known = {
-        **instance.known,
-        **{name: times * instance.known["k"] for name, times in widths.items()},
-    }
+    known = dict(instance.known)
+    for name, times in widths.items():
+        known[name] = times * instance.known["k"]
+    part = Part(steps, instance.in_channels, tuple(known.items()), style.norm, style.activation)
     try:
-        pieces = expand_part(
-            Part(steps, instance.in_channels, tuple(known.items()), style.norm, style.activation)
-        )
+        # By the builder's own function, so that a template means here what it means in a spec.
+        pieces = expand_part(part)
     except KeyError:  # a width that this part does not have
         return False
     found = list(walk_steps(instance.steps))
-    return len(pieces) == len(found) and all(
-        _is_alike(piece.kind, piece.attrs, step) for piece, step in zip(pieces, found, strict=True)
-    )
+    if len(pieces) != len(found):
+        return False
+    pairs = zip(pieces, found, strict=True)
+    return all(_is_alike(piece.kind, piece.attrs, step) for piece, step in pairs)
 
 
 def _is_alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
@@ -125,10 +125,10 @@ def _is_alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
         return False
     row = OPERATORS[kind]
     ours, theirs = {**row.defaults, **attrs}, {**row.defaults, **step.attrs}
-    left_out = {*row.in_training, *_LEFT_OUT}
-    return all(
-        key in left_out
-        or (key in row.untold and theirs.get(key) is None)
-        or is_same_value(ours.get(key), theirs.get(key))
-        for key in (ours.keys() | theirs.keys()) - {"inner"}
-    )
+    # `inner` is a note of the step alone; the gate's own convolutions are compared.
+    left_out = {*row.in_training, *_LEFT_OUT, "inner"}
+    for key in (ours.keys() | theirs.keys()) - left_out:
+        is_untold = key in row.untold and theirs.get(key) is None
+        if not is_untold and not is_same_value(ours.get(key), theirs.get(key)):
+            return False
+    return True

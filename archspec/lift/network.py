@@ -164,6 +164,7 @@ class _NodeCollector:
         """Return the node of one value, or of the join of several."""
         if len(reads) == 1:
             return reads[0]
+        # Equal joins are one node, however often the file writes them.
         name = self.named[reads]
         if name not in self.nodes:
             op = replace(self.joins.graph.ops[name], kind="concat", attrs={})
@@ -186,6 +187,7 @@ def keep_whole_joins(network: Network) -> Network:
 
 def _is_read_as_one(network: Network, join: Node) -> bool:
     readers = network.readers[join.reads[0]]
+    # With one reader the join itself is all that reads them, and there is nothing to gather.
     return len(readers) > 1 and all(network.readers[part] == readers for part in join.reads)
 
 

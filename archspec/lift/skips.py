@@ -60,6 +60,7 @@ def _find_mixed_joins(network: Network) -> list[_Skip]:
         ages[node.name] = newest + OPERATORS[node.kind].enlarges
         if len({*reads}) < 2 or node.kind not in ("concat", "add"):
             continue
+        # A skip is a step of two values: a third age would need one skip inside another.
         if len({*reads}) > 2:
             raise Unliftable(node.name, "joins maps of three sizes of a way up")
         older = frozenset(source for source in node.reads if ages[source] < newest)

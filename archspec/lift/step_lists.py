@@ -75,6 +75,7 @@ class _StepWriter:
         """A squeeze-and-excitation, where one share reduces all of them."""
         if any(step.kind != "squeeze_excite" for step, _ in places):
             return None
+        # What one share and one kind do not say is written out as branches.
         reduction = _find_reduction([step for step, _ in places])
         activations, gates = set[str](), set[str]()
         for step, _ in places:
@@ -125,6 +126,7 @@ class _StepWriter:
         called = []
         if wanted[0] >= 1:
             called = [*_find_width_names(wanted, [names for _, names in places], order)]
+        # A part's own width goes before a number, as it holds wherever the list is used again.
         exact = [name for name in called if name in ("k", "out")]
         ranked = [*exact, *number, *called] if self.numbers else [*called, *number]
         if not ranked:
@@ -270,6 +272,7 @@ def _write_activation(made: _StepWriter, places: Sequence[Place]) -> Any:
 
 
 def _write_slice(made: _StepWriter, places: Sequence[Place]) -> Any:
+    # A border that is a share of what is read stays right for a part that reads more.
     made = _StepWriter(made.style, numbers=False)
     border = {key: made.write_width(places, key) for key in ("start", "stop")}
     return _write_kind("slice", _drop_usual(border, {"start": 0, "stop": "in"}))

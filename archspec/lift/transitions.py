@@ -44,6 +44,7 @@ def describe_parts(
         for number, steps in zip(numbers, lists, strict=True):
             forms[number] = {"steps": steps, "pool": "none"}
     pairs = zip(forms, parts, strict=True)
+    # Of a part without a width of its own, a share of its channels would say nothing.
     wide = [(form, part) for form, part in pairs if _OUT.search(str(_steps_of(form)))]
     theta = _find_share([part for _, part in wide])
     for form, part in wide:
@@ -87,11 +88,8 @@ def _write_lists(parts: Sequence[PartInstance], style: Style) -> list[Any]:
 
 
 def _steps_of(form: Form) -> Any:
-    return (
-        load_templates("transitions")[form["steps"]]
-        if isinstance(form["steps"], str)
-        else form["steps"]
-    )
+    steps = form["steps"]
+    return load_templates("transitions")[steps] if isinstance(steps, str) else steps
 
 
 def _keeps_share(part: PartInstance, theta: float) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from archspec.operators.shapes import sides
 from archspec.operators.table import OPERATORS
+from archspec.readers.tensors import Tensor
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
 
 MAX_PADDING = 2**20
@@ -33,6 +34,13 @@ def global_pool_of(kind: str, x: Feature) -> str:
     return "global_avg_pool" if x.shape[2:] == (1, 1) else kind
 
 
+def is_whole_map(x: Feature, pixels: tuple[Any, ...]) -> bool:
+    """Return whether a window of so many pixels, without a padding, is all of a map that has
+    several: of one pixel, its maximum is not told from its mean.
+    """
+    return not x.pending and pixels == x.shape[2:] != (1, 1)
+
+
 def square(value: Any) -> int:
     """Return a size that is the same in height and width, given as one,
     two, or four numbers with those of N and C.
@@ -46,6 +54,11 @@ def square(value: Any) -> int:
 def are_sizes(pads: Sequence[Any]) -> bool:
     """Return whether these are numbers of pixels by which a file may pad."""
     return all(type(pad) is int and 0 <= pad < MAX_PADDING for pad in pads)
+
+
+def unknown_padding(said: Any) -> Unsupported:
+    """Return the refusal of a padding, with what the file says of it."""
+    return Unsupported(f"pads in a way that is not known: {reprlib.repr(said)}")
 
 
 def padded(x: Feature) -> Pixels:
@@ -103,13 +116,17 @@ def expect_pixels(x: Feature, attrs: Mapping[str, Any], pixels: Pixels) -> None:
 
 
 def with_ceil(x: Feature, attrs: Attrs, pixels: Pixels, is_up: bool) -> tuple[Attrs, Pixels]:
-    """Return a pool's attributes and pixels where these may be rounded up;
+    """Return a pool's attributes and pixels where these may be rounded up, at least one;
     None: both give the same.
     """
     up = _rounded_up(x, attrs)
     if up == pixels:
-        return {**attrs, "ceil": None}, pixels
-    return ({**attrs, "ceil": True}, up) if is_up else (attrs, pixels)
+        attrs = {**attrs, "ceil": None}
+    elif is_up:
+        attrs, pixels = {**attrs, "ceil": True}, up
+    # A window that is larger than the map still gives a pixel where it may reach over the edge.
+    expect_pixels(x, attrs, pixels)
+    return attrs, pixels
 
 
 def _rounded_up(x: Feature, attrs: Attrs) -> Pixels:
@@ -135,6 +152,43 @@ def expect_groups(x: Feature, dims: Sequence[int], groups: int) -> None:
         raise Unsupported(f"is made for {dims[1] * groups} channels, reads {x.shape[1]}")
 
 
+def convolved(
+    call: Call, x: Feature, weights: Sequence[Tensor], window: tuple[Attrs, Pixels], told: Attrs
+) -> Feature:
+    """Return the output of a convolution, (N, out_channels, H, W).
+
+    Args:
+        call: what the file calls so.
+        x: what it reads.
+        weights: its filters, and perhaps its bias.
+        window: its attributes, and the pixels that it gives.
+        told: dilation, groups, and what else the file tells of it.
+    """
+    (attrs, pixels), out = window, weights[0].dims[0]
+    attrs = {**attrs, "in_channels": x.shape[1], "out_channels": out, **told}
+    attrs |= {"bias": True} if weights[1:] else {}
+    return call.op("conv", [x], (x.shape[0], out, *pixels), weights=tuple(weights), **attrs)
+
+
+def convolved_transposed(
+    call: Call, x: Feature, weights: Sequence[Tensor], stride: int, padding: int
+) -> Feature:
+    """Return the output of a transposed convolution with as many pixels as `enlarged` says;
+    its filters are (in_channels, out_channels, kernel, kernel), and perhaps there is a bias.
+    """
+    kernel, out = square(weights[0].dims), weights[0].dims[1]
+    attrs: Attrs = {
+        "in_channels": x.shape[1],
+        "out_channels": out,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+    }
+    attrs |= {"bias": True} if weights[1:] else {}
+    shape = (x.shape[0], out, *enlarged(x, kernel, stride, padding))
+    return call.op("conv_transpose", [x], shape, weights=tuple(weights), **attrs)
+
+
 def expect_harmless_zeros(call: Call, x: Feature) -> None:
     """Refuse a maximum over the zeros of a padding where these may be larger than what is there."""
     row = OPERATORS.get(call.trace.ops[x.op].kind)
@@ -142,12 +196,18 @@ def expect_harmless_zeros(call: Call, x: Feature) -> None:
         raise Unsupported("reads zeros from a padding beside what may be negative")
 
 
-def binomial_filter(size: int) -> Array | None:
-    """Return the filter of a blur, (size, size) that sum to 1 (Zhang 2019);
-    None where no blur is so large.
+def blur_filter(dims: tuple[int, ...], channels: int) -> Array:
+    """Return the filter, (size, size) that sum to 1 (Zhang 2019), that a blur of so many channels
+    has whose weights have these dims.
+
+    Raises:
+        Unsupported: no blur has such weights.
     """
-    row = np.array(_BINOMIAL.get(size, ()), float)
-    return np.outer(row, row) / row.sum() ** 2 if row.size else None
+    size = dims[-1] if dims else 0
+    if size not in _BINOMIAL or dims != (channels, 1, size, size):
+        raise Unsupported(NO_BLUR)
+    row = np.array(_BINOMIAL[size], float)
+    return np.outer(row, row) / row.sum() ** 2
 
 
 def expect_blurs_padding(attrs: Mapping[str, Any]) -> None:

@@ -118,5 +118,12 @@ def test_what_is_no_square_size_is_refused(size: Any) -> None:
 def test_a_blur_is_a_row_of_pascals_triangle_each_way(size: int) -> None:
     """NumPy's polynomials say the same."""
     row = np.polynomial.polynomial.polypow([1, 1], size - 1)
-    assert windows.binomial_filter(size) == pytest.approx(np.outer(row, row) / 4.0 ** (size - 1))
-    assert windows.binomial_filter(4) is None
+    made = windows.blur_filter((8, 1, size, size), 8)
+    assert made == pytest.approx(np.outer(row, row) / 4.0 ** (size - 1))
+
+
+@pytest.mark.parametrize("dims", [(8, 1, 4, 4), (8, 2, 3, 3), (7, 1, 3, 3), (8, 1, 5, 3), (3,), ()])
+def test_other_filters_are_no_blurs(dims: tuple[int, ...]) -> None:
+    """Of another size, for other channels, or not one for each."""
+    with pytest.raises(Unsupported, match="no blur"):
+        windows.blur_filter(dims, 8)

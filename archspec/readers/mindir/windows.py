@@ -4,7 +4,6 @@ convolutions and pools.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,16 +17,20 @@ from archspec.readers.windows import (
     NO_BLUR,
     NO_PADDING,
     are_sizes,
-    binomial_filter,
+    blur_filter,
+    convolved,
+    convolved_transposed,
     enlarged,
     expect_blurs_padding,
     expect_groups,
     expect_harmless_zeros,
     expect_pixels,
+    is_whole_map,
     padded,
     same_padding,
     sliding,
     square,
+    unknown_padding,
     with_ceil,
 )
 
@@ -50,32 +53,24 @@ def conv(call: Call) -> Feature:
     call, told = with_its_weight(call)
     x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
     a = call.attrs
-    out, groups = weight.dims[0], square(a.get("group", a.get("groups", 1)))
+    groups = square(a.get("group", a.get("groups", 1)))
     expect_groups(x, weight.dims, groups)
     dilation = square(a.get("dilation", 1))
-    attrs, size = _window(x, weight.dims, a["stride"], a["pad_mode"], a["pad"], dilation)
-    attrs |= {
-        "in_channels": x.shape[1],
-        "out_channels": out,
-        "dilation": dilation,
-        "groups": groups,
-        **told,
-    }
-    return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight,), **attrs)
+    window = _window(x, weight.dims, a["stride"], a["pad_mode"], a["pad"], dilation)
+    return convolved(call, x, [weight], window, {"dilation": dilation, "groups": groups, **told})
 
 
 def _blur(call: Call) -> Feature:
     """Zhang 2019: a padding that mirrors the edges, and the binomial filter for each channel."""
     x, filters, a = call.feature(dims=4, pending="mirrored padding"), call.inputs[1], call.attrs
-    shape = filters.values.shape if isinstance(filters, Constant) else (0,)
-    kernel, binomial = shape[-1], binomial_filter(shape[-1])
-    if shape != (x.shape[1], 1, kernel, kernel) or binomial is None:
+    if not isinstance(filters, Constant):
         raise Unsupported(NO_BLUR)
+    binomial = blur_filter(filters.values.shape, x.shape[1])
     if square(a.get("group", 1)) != x.shape[1] or square(a.get("dilation", 1)) != 1:
         raise Unsupported(NO_BLUR)
     if not np.allclose(filters.values, binomial, rtol=1e-3):
         raise Unsupported(NO_BLUR)
-    attrs, size = _window(x, kernel, a["stride"], a["pad_mode"], a["pad"])
+    attrs, size = _window(x, len(binomial), a["stride"], a["pad_mode"], a["pad"])
     expect_blurs_padding(attrs)
     if any(a["pad"]):
         raise Unsupported(f"blurs with a padding of {attrs['padding']}")
@@ -85,29 +80,17 @@ def _blur(call: Call) -> Feature:
 def conv_transpose(call: Call) -> Feature:
     """Return (N, out_channels, (H - 1) * stride + kernel - 2 * padding, and so the width)."""
     x, weight, a = call.feature(dims=4), call.weight(1, 4), call.attrs
-    kernel, stride, pads, out = (
-        square(weight.dims),
-        square(a["stride"]),
-        tuple(a["pad"]),
-        weight.dims[1],
-    )
+    kernel, stride, pads = square(weight.dims), square(a["stride"]), tuple(a["pad"])
     if square(a.get("group", 1)) != 1 or square(a.get("dilation", 1)) != 1:
         raise Unsupported("has groups or dilation")
     if weight.dims[0] != x.shape[1]:
         raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     if PAD_MODES.get(a["pad_mode"]) == "same" or len({*pads}) != 1 or not are_sizes(pads):
-        raise Unsupported(f"pads in a way that is not known: {reprlib.repr((a['pad_mode'], pads))}")
+        raise unknown_padding((a["pad_mode"], pads))
     size = enlarged(x, kernel, stride, pads[0])
     if min(size) < 1 or tuple(call.option("input_sizes", 2))[2:] != size:
         raise Unsupported("gives another number of pixels than its stride, kernel and padding say")
-    attrs = {
-        "in_channels": x.shape[1],
-        "out_channels": out,
-        "kernel": kernel,
-        "stride": stride,
-        "padding": pads[0],
-    }
-    return call.op("conv_transpose", [x], (x.shape[0], out, *size), weights=(weight,), **attrs)
+    return convolved_transposed(call, x, [weight], stride, pads[0])
 
 
 def pool(kind: str, call: Call) -> Feature:
@@ -119,7 +102,7 @@ def pool(kind: str, call: Call) -> Feature:
         expect_harmless_zeros(call, x)
     kernel, stride = call.option("kernel_size", 1), call.option("strides", 2)
     pixels = kernel[-2:] if isinstance(kernel, tuple) else (kernel, kernel)
-    if kind == "max_pool" and not x.pending and pixels == x.shape[2:] != (1, 1):
+    if kind == "max_pool" and is_whole_map(x, pixels):
         return call.op("global_max_pool", [x], (*x.shape[:2], 1, 1), keep=True)
     attrs, size = _window(x, kernel, stride, call.option("pad_mode", 3))
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
@@ -146,7 +129,6 @@ def pool_in_3d(kind: str, call: Call) -> Feature:
     mode = "pad" if "pads" in a else a["pad_mode"]
     attrs, size = _sliding(flat, kernel, stride, mode, sides)
     attrs, size = with_ceil(flat, attrs, size, bool(a.get("ceil_mode")))
-    expect_pixels(flat, attrs, size)
     return call.op(kind, [x], (*x.shape[:2], 1, *size), **attrs)
 
 
@@ -160,7 +142,7 @@ def pad(call: Call) -> Feature:
     if mode not in ("constant", "reflect") or (mode == "constant" and call.option("value", 2, 0.0)):
         raise Unsupported("pads with something else than zeros or mirrored padding")
     if len(pads) not in (4, 8) or any(pads[4:]) or not are_sizes(pads):
-        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(pads)}")
+        raise unknown_padding(pads)
     if not any(pads):
         return x
     return replace(x, pending=(PADDINGS[mode], (pads[2], pads[3], pads[0], pads[1])))
@@ -184,5 +166,5 @@ def _sliding(
     if PAD_MODES.get(mode) == "same":
         pads = same_padding(padded(x), stride, dilation * (kernel - 1) + 1)
     if mode not in PAD_MODES or len(pads) != 4 or not are_sizes(pads):
-        raise Unsupported(f"pads in a way that is not known: {reprlib.repr((mode, pad))}")
+        raise unknown_padding((mode, pad))
     return sliding(x, kernel, stride, pads, dilation)

@@ -21,16 +21,20 @@ from archspec.readers.windows import (
     NO_PADDING,
     Pixels,
     are_sizes,
-    binomial_filter,
+    blur_filter,
+    convolved,
+    convolved_transposed,
     enlarged,
     expect_blurs_padding,
     expect_groups,
     expect_harmless_zeros,
     expect_pixels,
+    is_whole_map,
     padded,
     same_padding,
     sliding,
     square,
+    unknown_padding,
     with_ceil,
 )
 
@@ -46,24 +50,17 @@ def conv(call: Call) -> Feature:
     is_mirrored = x.pending and x.pending[2:] == (0.0, "reflect")
     call, told = (call, {}) if is_mirrored else with_its_weight(call)
     weight = call.weight(1, 4)
-    out, groups = weight.dims[0], call.attrs.get("group", 1)
+    groups = call.attrs.get("group", 1)
     expect_groups(x, weight.dims, groups)
     _refuse_other_kernel(call, weight)
-    biases = _biases(call, out)
+    biases = _biases(call, weight.dims[0])
     if is_mirrored:
         return _blur(call, x, weight, biases)
     _zeros(x)
     dilation = square(call.attrs.get("dilations", 1))
-    attrs, size = _window(call, x, weight.dims, dilation)
-    attrs |= {
-        "in_channels": x.shape[1],
-        "out_channels": out,
-        "dilation": dilation,
-        "groups": groups,
-        **told,
-    }
-    attrs |= {"bias": True} if biases else {}
-    return call.op("conv", [x], (x.shape[0], out, *size), weights=(weight, *biases), **attrs)
+    window = _window(call, x, weight.dims, dilation)
+    told = {"dilation": dilation, "groups": groups, **told}
+    return convolved(call, x, [weight, *biases], window, told)
 
 
 def _refuse_other_kernel(call: Call, weight: Tensor) -> None:
@@ -88,9 +85,9 @@ def _blur(call: Call, x: Feature, weight: Tensor, biases: list[Tensor]) -> Featu
 
     Filters that are multiples of it hold the batch norm that was behind.
     """
-    kernel, channels = weight.dims[-1], x.shape[1]
-    binomial, filters = binomial_filter(kernel), weight.values
-    if weight.dims != (channels, 1, kernel, kernel) or binomial is None or filters is None:
+    channels, filters = x.shape[1], weight.values
+    binomial = blur_filter(weight.dims, channels)
+    if filters is None:
         raise Unsupported(NO_BLUR)
     scales = np.asarray(filters, float).sum((1, 2, 3))
     if not np.allclose(filters, scales[:, None, None, None] * binomial, rtol=1e-3):
@@ -109,7 +106,7 @@ def _blur(call: Call, x: Feature, weight: Tensor, biases: list[Tensor]) -> Featu
 def conv_transpose(call: Call) -> Feature:
     """Return (N, out_channels, (H - 1) * stride + kernel - 2 * padding, and so the width)."""
     x, weight = call.feature(dims=4), call.weight(1, 4)
-    a, kernel, out = call.attrs, square(weight.dims), weight.dims[1]
+    a, kernel = call.attrs, square(weight.dims)
     stride, pads = square(a.get("strides", 1)), a.get("pads", NO_PADDING)
     usual = (
         a.get("auto_pad", "NOTSET") == "NOTSET"
@@ -120,19 +117,10 @@ def conv_transpose(call: Call) -> Feature:
     if weight.dims[0] != x.shape[1] or not are_sizes(pads):
         raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     _refuse_other_kernel(call, weight)
-    size = enlarged(x, kernel, stride, pads[0])
-    if min(size) < 1:
+    if min(enlarged(x, kernel, stride, pads[0])) < 1:
         raise Unsupported(f"has a padding of {pads[0]} that leaves no pixel")
-    attrs = {
-        "in_channels": x.shape[1],
-        "out_channels": out,
-        "kernel": kernel,
-        "stride": stride,
-        "padding": pads[0],
-    }
-    biases, shape = _biases(call, out), (x.shape[0], out, *size)
-    attrs |= {"bias": True} if biases else {}
-    return call.op("conv_transpose", [x], shape, weights=(weight, *biases), **attrs)
+    weights = [weight, *_biases(call, weight.dims[1])]
+    return convolved_transposed(call, x, weights, stride, pads[0])
 
 
 def max_pool(call: Call) -> Feature:
@@ -143,7 +131,7 @@ def max_pool(call: Call) -> Feature:
     if x.pending and (x.pending[3] != "constant" or x.pending[2] > LOWEST):
         _zeros(x)
         expect_harmless_zeros(call, x)
-    if not x.pending and _is_of_all(call, x):
+    if _is_of_all(call, x):
         return call.op("global_max_pool", [x], (*x.shape[:2], 1, 1), keep=True)
     return _pool("max_pool", call, x)
 
@@ -152,7 +140,7 @@ def _is_of_all(call: Call, x: Feature) -> bool:
     """A window that is the whole map, square or not, without a padding; one pixel is no maximum."""
     pixels = tuple(call.attrs["kernel_shape"])
     is_bare = not any(call.attrs.get("pads", ())) and {*call.attrs.get("dilations", ())} <= {1}
-    return is_bare and pixels == x.shape[2:] != (1, 1)
+    return is_bare and is_whole_map(x, pixels)
 
 
 def avg_pool(call: Call) -> Feature:
@@ -170,9 +158,7 @@ def _pool(kind: str, call: Call, x: Feature) -> Feature:
     if square(call.attrs.get("dilations", 1)) != 1:
         raise Unsupported("is dilated")
     attrs, size = _sliding(call, x, call.attrs["kernel_shape"])
-    # A window that is larger than the map still gives a pixel where it may reach over the edge.
     attrs, size = with_ceil(x, attrs, size, bool(call.attrs.get("ceil_mode")))
-    expect_pixels(x, attrs, size)
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
 
 
@@ -198,7 +184,7 @@ def pad(call: Call) -> Feature:
         or len(axes) > dims
         or any(not -dims <= axis < dims for axis in axes)
     ):
-        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(given)}")
+        raise unknown_padding(given)
     both = {
         axis % dims: pair
         for axis, pair in zip(axes, zip(given, given[len(axes) :], strict=False), strict=False)
@@ -210,10 +196,10 @@ def pad(call: Call) -> Feature:
         or pads[1] != (0, 0)
         or not (are_sizes(sides) or are_sizes([-side for side in sides]))
     ):
-        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(given)}")
+        raise unknown_padding(given)
     mode = call.attrs.get("mode", "constant")
     if mode not in _PADDINGS:
-        raise Unsupported(f"pads in a way that is not known: {reprlib.repr(mode)}")
+        raise unknown_padding(mode)
     if not any(sides):
         return x
     if min(sides) < 0:
@@ -304,5 +290,5 @@ def _pads(call: Call, pixels: Pixels, stride: int, reach: int) -> tuple[int, ...
         or len(given) != 4
         or not are_sizes(given)
     ):
-        raise Unsupported(f"pads in a way that is not known: {reprlib.repr((mode, given))}")
+        raise unknown_padding((mode, given))
     return NO_PADDING if mode == "VALID" else (given[0], given[2], given[1], given[3])

@@ -84,6 +84,7 @@ class Widths:
         if "in_channels" in self.known:
             # A region declares the width of its first input; of others its operators tell.
             self.sums |= dict.fromkeys(alike[0].entering[:1], Sum(["in_channels"]))
+        # Empty while all layers add `growth_rate`: see `count_layer_by_layer`.
         self.layers: tuple[str, ...] = ()
 
     def add_parameter(self, parameter: str, values: Values) -> str:
@@ -171,6 +172,7 @@ class Widths:
         self.sums[op.name] = self._express(position, "out_channels", made)
 
     def _width_given_by(self, position: int, child: Container) -> Sum | None:
+        # A class has one `out_channels`: of several outputs it does not tell whose that is.
         if len(child.leaving) != 1:
             return None
         if child.kind == "dense_layer":
@@ -190,7 +192,10 @@ class Widths:
             # What a layer reads is written as the sum that it is, in_channels + 2 * growth_rate.
             return joined
         widths = self._evaluate(joined)
-        return next((Sum([name]) for name in LIKELIEST if self.known.get(name) == widths), joined)
+        for name in LIKELIEST:
+            if self.known.get(name) == widths:
+                return Sum([name])
+        return joined
 
     def _arguments(self, position: int) -> list[Mapping[str, Any]]:
         paths = [path_of(row[position]) for row in self.rows]
@@ -224,17 +229,18 @@ class Widths:
 
     def _express(self, position: int, name: str, values: list[Any]) -> Sum:
         """Values of an attribute, or of what could be one, as an expression or a parameter."""
-        local = self.alike[0].local(self.rows[0][position])
         likeliest = _LIKELIEST_OF.get(name, LIKELIEST)
         known = [expression for expression in likeliest if expression in self.known]
         for expression in known:
             if self.known[expression] == values:
                 return Sum([expression])
+        # A name says more than a number, and a number more than a multiple that happens to fit.
         constant = _find_constant(values)
         if constant is not None:
             return constant
         wording = self._find_multiple(known, values)
         if wording:
+            # A sum is evaluated by its parts, so this wording is one from here on.
             self.known[wording] = values
             return Sum([wording])
         local = self.alike[0].local(self.rows[0][position])
