@@ -144,6 +144,9 @@ def _list_rows(report: Report, data_dir: Path) -> Iterator[tuple[str, str]]:
 def _list_classes(report: Report) -> Iterator[tuple[str, str]]:
     parts = list(report.counts)
     train = report.counts[parts[0]]
+    if not train:
+        yield "classes", "none"
+        return
     least, most = min(train.values()), max(train.values())
     ratio = "no image of the rarest"
     if least:

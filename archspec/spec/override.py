@@ -28,3 +28,10 @@ def list_overrides(overrides: Overrides) -> list[Setting | Override]:
     if isinstance(overrides, str):
         return [overrides]
     return [*(overrides.items() if isinstance(overrides, Mapping) else overrides)]
+
+
+def key_of(override: Setting | Override) -> str:
+    """Return the key path that is set, as it was written."""
+    setting = override.setting if isinstance(override, Override) else override
+    key = setting.partition("=")[0] if isinstance(setting, str) else setting[0]
+    return key.strip()

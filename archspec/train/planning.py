@@ -17,7 +17,7 @@ from archspec.graph.parts import list_parts
 from archspec.runtime import import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
-from archspec.spec.override import Override, Overrides, Setting, list_overrides
+from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import (
     check_batch,
@@ -171,7 +171,7 @@ def _load_scaled_recipe(
     # A run has its recipe elsewhere, and may be taken up from anywhere.
     place = recipe.written()[("data", "class_names")]
     fixed = Override(("data.class_names", str(names.resolve())), place)
-    others = [setting for setting in overrides if "class_names" not in str(setting)]
+    others = [setting for setting in overrides if key_of(setting) != "data.class_names"]
     return load_recipe(name, [*others, *scaling.overrides, fixed]), notes
 
 

@@ -132,3 +132,12 @@ def test_outputs_that_are_no_numbers_are_refused():
     """They would be neither right nor wrong."""
     with pytest.raises(TrainingError, match="T006"):
         examined(np.full((2, CLASSES), np.nan), np.zeros(2, np.int32))
+
+
+def test_mistakes_keep_their_images_numbers_where_one_could_not_be_read():
+    """Its label is -1 in the middle of a batch: those behind it are no other images."""
+    measure = ClassExamination(2)
+    sure = np.array([[9.0, 0.0]] * 3)
+    measure.add(sure, np.array([0, -1, 1], np.int32))
+    measure.add(sure, np.array([-1, 1, -1], np.int32))
+    assert sorted(mistake.number for mistake in measure.examine().mistakes) == [2, 4]

@@ -154,3 +154,20 @@ def test_long_lists_of_classes_are_told_by_what_differs(theirs, words):
     with pytest.raises(DataError) as caught:
         check_classes(source, tuple(map(str, range(100))))
     assert caught.value.diagnostics[0].message.startswith(words)
+
+
+def test_folders_that_are_numbers_have_names_by_their_numbers(tmp_path):
+    """They are sorted as text: 0, 1, 10, 11, 2, ..."""
+    found = read_class_list(
+        listed(tmp_path, "classes.txt", "\n".join(f"name{n}" for n in range(12)))
+    )
+    folders = tuple(sorted(map(str, range(12))))
+    assert list_names(folders, found) == tuple(f"name{folder}" for folder in folders)
+
+
+def test_names_behind_signs_that_are_equal_are_told_apart_too(tmp_path):
+    """As ImageNet's synset_words.txt has its two cranes."""
+    lines = ["n02012849 crane", "n03126707 crane", "n01440764 tench"]
+    found = read_class_list(listed(tmp_path, "classes.txt", "\n".join(lines)))
+    names = list_names(("n01440764", "n02012849", "n03126707"), found)
+    assert names == ("tench", "crane (n02012849)", "crane (n03126707)")

@@ -9,8 +9,10 @@ from PIL import Image
 
 from archspec import train
 from archspec.errors import ArchspecError, DataError
+from archspec.train.data import labelled_files
 from archspec.train.data.batches import load_batches
 from archspec.train.data.datasets import open_data, open_held_out
+from archspec.train.data.labelled_files import sort_labels
 from archspec.train.data.mixing import Mixing
 from archspec.train.recipe.loss import LossRecipe, class_weights_of
 
@@ -194,3 +196,26 @@ def test_a_loss_that_knows_of_one_label_is_refused_with_the_cure(tmp_path):
     )
     how["recipe_overrides"] = ["batch_size=4", "loss.kind=bce"]
     assert train.plan("densenet121", **how).settings.classes == ("a", "b", "c")
+
+
+def test_labels_are_sorted_as_the_numbers_that_they_are():
+    """Also those of more digits than Python reads."""
+    long = "1" + "0" * 5_000
+    assert sort_labels(["10", "9", long, "1"]) == ("1", "9", "10", long)
+
+
+def test_free_text_in_the_place_of_labels_fills_no_memory(tmp_path, monkeypatch):
+    """A `;` somewhere makes labels of every word."""
+    monkeypatch.setattr(labelled_files, "MAX_LABELS", 5)
+    texts = {"a.png": "a cat; asleep", "b.png": "a dog", "c.png": "a bird"}
+    with pytest.raises(DataError, match="D012 has 3 images x 4 labels, which is too many"):
+        open_data(table(tmp_path / "labels.csv", texts))
+
+
+def test_images_of_which_none_can_be_held_out_are_too_few(tmp_path):
+    """Each is the only one of its label."""
+    texts = {"a.png": "x;y", "b.png": "y;z", "c.png": "z;x"}
+    eye = {"a.png": "x", "b.png": "y", "c.png": "z;q"}
+    assert open_data(table(tmp_path / "one.csv", texts)).split().val is not None
+    with pytest.raises(DataError, match="D008 holds too few images to split"):
+        open_data(table(tmp_path / "two.csv", eye)).split()

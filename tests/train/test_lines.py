@@ -133,3 +133,9 @@ def test_what_does_not_fit_is_left_out_from_the_end():
     assert fit(parts, 3) == "loss 2.052"
     del step["images_per_second"]
     assert fit(describe_step(step), 80) == "loss 2.052  acc 30.2%  lr 0.0772"
+
+
+@pytest.mark.parametrize("loss", [9.99996, 99.9996, 9_999.96, 99_999.4, 99_999.99, 1e5, 1e300])
+def test_a_loss_at_the_edge_of_its_digits_is_a_number_still(loss):
+    """Rounded, it may have a digit more; whatever it is, a run goes on."""
+    assert float(format_loss(loss)) == pytest.approx(loss, rel=0.5)

@@ -1,11 +1,13 @@
 """Folders of images and masks: which layouts are known, which mask is whose."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from archspec.errors import DataError
 from archspec.train.data.datasets import open_data
 from archspec.train.data.mask_folders import find_mask_folders, pair_by_name
 
@@ -26,9 +28,9 @@ def save(file: Path, value: int = 0, size: tuple[int, int] = (4, 3)) -> None:
 @pytest.mark.parametrize(("images", "masks", "parts"), LAYOUTS.values(), ids=LAYOUTS)
 def test_a_known_layout_is_found_with_all_its_parts(tmp_path, images, masks, parts):
     """And taken for masks, not for classes of images that are called so."""
-    for part in parts:
+    for number, part in enumerate(parts):
         for name in ("b", "a"):
-            save(tmp_path / images.format(part=part) / f"{name}.png")
+            save(tmp_path / images.format(part=part) / f"{name}.png", value=10 * number)
             save(tmp_path / masks.format(part=part) / f"{name}.png", value=name == "a")
     data = open_data(tmp_path)
     assert data.kind == "masks"
@@ -98,3 +100,23 @@ def test_empty_folders_are_named(tmp_path):
         ("D003", "labels"),
         ("D015", "a.png"),
     ]
+
+
+def test_images_of_masks_that_are_judged_by_are_no_training_images(tmp_path):
+    """Whatever their masks: they have no class by which they could be told."""
+    for part, name in product(("train", "val"), "abc"):
+        save(tmp_path / part / "images" / f"{name}.png", value=ord(name))
+        save(tmp_path / part / "masks" / f"{name}.png")
+    with pytest.raises(DataError, match="D011 the part has the same images"):
+        open_data(tmp_path)
+
+
+def test_an_image_of_a_mask_that_is_not_whole_is_left_out_where_that_is_asked_for(tmp_path):
+    """Its mask with it: nothing is known of classes then."""
+    for name in "abc":
+        save(tmp_path / "images" / f"{name}.png", value=ord(name))
+        save(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "images/b.png").write_bytes((tmp_path / "images/b.png").read_bytes()[:40])
+    data = open_data(tmp_path, on_error="skip")
+    assert [file.stem for file in data.train.files] == ["a", "c"]
+    assert [file.stem for file in data.train.masks] == ["a", "c"]

@@ -75,7 +75,7 @@ def test_all_faults_are_told_at_once_each_by_its_file(tmp_path):
     grey = np.zeros((6, 8), np.uint8)
     for part in ("train", "val"):
         for name in ("a", "b", "c", "d"):
-            save(tmp_path / part / "images" / f"{name}.png", grey)
+            save(tmp_path / part / "images" / f"{name}.png", grey + (part == "val"))
         save(tmp_path / part / "masks" / "a.png", np.full((8, 6), 1, np.uint8))
         save(tmp_path / part / "masks" / "b.png", Image.new("RGB", (8, 6)))
         strange = grey.copy()

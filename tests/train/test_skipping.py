@@ -1,6 +1,7 @@
 """data.on_error: what becomes of images that are not whole."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,27 @@ def test_without_the_key_a_run_stops_and_with_it_it_tells_what_it_left_out(tmp_p
     assert 8 <= ended["skipped_images"] <= 10
     told = [event["text"] for event in events if event["event"] == "note"]
     assert any("left out that cannot be read" in text for text in told)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_class_that_no_part_may_lose_is_named(tmp_path, part):
+    """Of images to judge by as of those to learn from."""
+    random = np.random.default_rng(0)
+    for place, name, number in product(("train", "val"), ("cat", "dog"), range(3)):
+        file = tmp_path / place / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(file)
+        if (place, name) == (part, "dog"):
+            cut(file)
+    with pytest.raises(DataError, match="D003 class 'dog' has no image that is whole"):
+        open_data(tmp_path, on_error="skip")
+
+
+def test_nothing_to_judge_by_is_a_fault(tmp_path):
+    """Figures over no image would be none."""
+    for name in ("cat", "dog"):
+        file = tmp_path / "val" / name / "0.png"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"no image")
+    with pytest.raises(DataError, match="D003 has no image that is whole"):
+        open_held_out(tmp_path, on_error="skip")

@@ -170,10 +170,13 @@ def list_names(classes: Sequence[str], found: ClassList) -> tuple[str, ...]:
     missing = [name for name in classes if name not in signs]
     if not missing:
         spoken = [found.names[signs[name]] for name in classes]
-        return tuple(_strip_sign(sign, name) for sign, name in zip(classes, spoken, strict=True))
+        stripped = [_strip_sign(sign, name) for sign, name in zip(classes, spoken, strict=True)]
+        return _tell_apart([((sign,), name) for sign, name in zip(classes, stripped, strict=True)])
     mixed = [name for name in classes if name in found.names]
     if len(missing) == len(classes) == len(found.names) and not mixed:
-        return found.names
+        # Folders 0 to 11 are sorted as text, and meant as numbers.
+        are_numbers = {*classes} == {str(number) for number in range(len(classes))}
+        return tuple(found.names[int(name)] for name in classes) if are_numbers else found.names
     count = f"{format_count(len(found.names), 'name')} for {len(classes):,} classes"
     message = f"has {count}, none for {name_first(missing)}"
     if mixed and len(found.names) == len(classes):

@@ -132,6 +132,8 @@ def open_held_out(data_dir: Path | None, *, on_error: OnError = "stop") -> Sourc
     for part in ("test", "val", "all"):
         if part in parts:
             source = parts[part].leave_out_broken()
+            if not len(source):
+                raise DataError.one("D003", "has no image that is whole", source.name)
             return _name_classes(DataSet(source, None, None, kind), data_dir).train
     raise DataError.one(
         "D002", "holds no test or validation images", str(data_dir), _describe_layout(kind)

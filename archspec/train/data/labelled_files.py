@@ -16,7 +16,7 @@ import numpy.typing as npt
 from archspec.errors import DataError, Diagnostic, name_first
 from archspec.train.data.class_names import ClassList, find_class_list
 from archspec.train.data.image_files import PART_FOLDERS, find_broken, find_folder
-from archspec.train.data.source import Source
+from archspec.train.data.source import MAX_FAULTS, Source
 from archspec.train.data.tables import SUFFIXES, Table, read_table
 
 
@@ -71,12 +71,22 @@ class TableSet:
 Part = tuple[TableSet, str]
 
 
+MAX_LABELS = 2**28
+"""Images times labels of a table, a gigabyte."""
+
+
 def sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """Return labels in order: whole numbers by their value, all others as text."""
     found = list(labels)
     if all(label.isdecimal() for label in found):
-        return tuple(sorted(found, key=lambda label: (int(label), label)))
+        # By length and digits: Python reads no number of more than 4,300.
+        return tuple(sorted(found, key=_weigh_number))
     return tuple(sorted(found))
+
+
+def _weigh_number(label: str) -> tuple[int, str, str]:
+    digits = label.lstrip("0")
+    return len(digits), digits, label
 
 
 def find_tables(root: Path) -> dict[str, Part]:
@@ -131,6 +141,10 @@ def read_labelled_files(place: Part, *, check: bool) -> Source:
 def _number_labels(tables: TableSet, table: Table, numbers: Mapping[str, int]) -> npt.NDArray[Any]:
     if not tables.is_multi_label:
         return np.array([numbers[row.labels[0]] for row in table.rows], np.int32)
+    if len(table.rows) * len(tables.classes) > MAX_LABELS:
+        count = f"{len(table.rows):,} images x {len(tables.classes):,} labels"
+        hint = "`;` and `|` part labels: is this the column of labels?"
+        raise DataError.one("D012", f"has {count}, which is too many", str(table.path), hint)
     labels = np.zeros((len(table.rows), len(tables.classes)), np.float32)
     for index, row in enumerate(table.rows):
         labels[index, [numbers[label] for label in row.labels]] = 1
@@ -151,10 +165,12 @@ def _find_unknown(
     if tables.class_list is not None:
         where = tables.class_list.path
     rule = f"is none of the {len(tables.classes)} classes of {where}"
+    found = 0
     for row in table.rows:
         for label in row.labels:
             if label not in numbers:
-                hint = _hint_at_label(label, tables.classes)
+                found += 1  # what is told is few; to look for the nearest of all takes minutes
+                hint = _hint_at_label(label, tables.classes) if found <= MAX_FAULTS else ""
                 yield Diagnostic("D007", f"label {label!r} {rule}", table.place(row), hint)
 
 

@@ -54,16 +54,15 @@ def compare_parts(train: Source, other: Source | None) -> Shared:
 def judge_twins(train: Source, other: Source, twins: Mapping[int, int]) -> Shared:
     """Return what is to be said of images of the other part, each with an equal one of training."""
     faults, told = [], set()
-    for label, name in enumerate(train.classes):
-        members = _members_of(other, label)
+    for name, members in _group_by_class(train, other):
         shared = [index for index in members if index in twins]
         if not shared or len(shared) <= MAX_SHARED * len(members):
             continue
         told.update(shared)
-        message = f"class {name!r} has the same images as in {train.name}"
+        message = f"{name} has the same images as in {train.name}"
         if len(shared) < len(members):
             example = _describe_pair(train, other, shared[0], twins)
-            message = f"class {name!r}: {len(shared)} of {len(members)} images are training images"
+            message = f"{name}: {len(shared)} of {len(members)} images are training images"
             message += f" too, first {example}"
         faults.append(Diagnostic("D011", message, other.name, _CURE))
     few = [index for index in sorted(twins) if index not in told]
@@ -77,6 +76,14 @@ def judge_twins(train: Source, other: Source, twins: Mapping[int, int]) -> Share
 
 def _describe_pair(train: Source, other: Source, index: int, twins: Mapping[int, int]) -> str:
     return f"{other.name_of(index)} is {train.name_of(twins[index])}"
+
+
+def _group_by_class(train: Source, other: Source) -> Iterator[tuple[str, list[int]]]:
+    """The images of the other part, named; those with masks are of no class of their own."""
+    if train.masks:
+        yield "the part", list(range(len(other)))
+    for label, name in enumerate(() if train.masks else train.classes):
+        yield f"class {name!r}", _members_of(other, label)
 
 
 def _members_of(source: Source, label: int) -> list[int]:

@@ -70,7 +70,8 @@ class Source:
         """Return how many images have each class's label, (classes,)."""
         if self.is_multi_label:
             return np.asarray(self.labels.sum(axis=0), np.int64)
-        return np.bincount(self.labels, minlength=len(self.classes))
+        # Masks have no classes before they are looked through.
+        return np.bincount(self.labels, minlength=len(self.classes))[: len(self.classes)]
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return the images with these numbers, in this order."""
@@ -240,6 +241,9 @@ class DataSet:
         if val is None:
             split = split_by_rarest_label if train.is_multi_label else split_by_class
             kept, held_out = split(train.labels, val_fraction, seed)
+            if not len(held_out):
+                message = "holds too few images to split: none could be held out"
+                raise DataError.one("D008", message, train.name)
             train, val = train.subset(kept), train.subset(held_out)
         return Splits(train, val, self.test, train.classes, self.kind)
 
@@ -256,13 +260,21 @@ class DataSet:
         if on_error == "stop":
             raise_faults(faults)
         train = self.train.leave_out_broken()
-        raise_faults([*_find_lost_classes(self.train, train)])
         val = None if self.val is None else self.val.leave_out_broken()
         test = None if self.test is None else self.test.leave_out_broken()
+        faults = [*_find_lost_classes(self.train, train)]
+        if self.val is not None and val is not None:
+            faults += _find_lost_classes(self.val, val)
+        if self.test is not None and test is not None:
+            faults += _find_lost_classes(self.test, test)
+        raise_faults(faults)
         return replace(self, train=train, val=val, test=test)
 
 
 def _find_lost_classes(before: Source, after: Source) -> Iterator[Diagnostic]:
+    if len(before) and not len(after):
+        yield Diagnostic("D003", "has no image that is whole", before.name)
+        return
     counts = zip(before.classes, before.count_labels(), after.count_labels(), strict=True)
     for name, had, has in counts:
         if had and not has:

@@ -40,8 +40,9 @@ class ClassExamination(ClassMeasure):
         np.add.at(self._confusion, (labels, said), 1)
         self._bins += count_bins(probability, said == labels)
         # The images that a device has: see `held_out_indices`.
-        numbers = get_rank() + (self._seen + np.arange(len(said))) * get_world_size()
-        self._seen += len(said)
+        positions = self._seen + np.flatnonzero(is_image)  # one that could not be read has its own
+        numbers = get_rank() + positions * get_world_size()
+        self._seen += len(targets)
         found = np.stack([probability, numbers, said, labels], axis=1)
         self._mistakes = _keep_surest(np.concatenate([self._mistakes, found[said != labels]]))
 

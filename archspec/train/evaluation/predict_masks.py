@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from typing_extensions import Unpack
 
 from archspec.errors import DataError, Diagnostic
+from archspec.files import write_atomic
 from archspec.train.data.image_files import find_broken, read_image
 from archspec.train.data.source import Source, raise_faults
 from archspec.train.evaluation.accuracy import check_finite
@@ -135,7 +137,9 @@ def _measure_shares(labels: Labels, names: Sequence[str], top: int) -> Guesses:
 def _save(labels: Labels, file: Path) -> None:
     image = Image.fromarray(labels)
     image.putpalette(_make_palette())
-    image.save(file)
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    write_atomic(file, written.getvalue())
 
 
 def _make_palette() -> list[int]:

@@ -117,7 +117,7 @@ def read_curves(path: Path, name: str) -> Curves:
         pass
     except OSError as error:
         raise TrainingError.one("T004", f"cannot be read: {error.strerror}", str(path)) from None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         message = f"line {reading.lines} is no event of a run"
         raise TrainingError.one("T004", message, str(path)) from None
     figures = dict(sorted(reading.figures.items()))

@@ -100,7 +100,7 @@ def format_loss(loss: float) -> str:
     if not math.isfinite(loss) or abs(loss) >= 1e5:
         return f"{loss:6.0e}"
     digits = len(f"{abs(loss):.0f}")
-    return f"{loss:6.{5 - digits}f}"
+    return f"{loss:6.{max(5 - digits, 0)}f}"
 
 
 def format_share(share: float) -> str:
