@@ -42,8 +42,8 @@ QUICK = [c.strip() for c in COMMANDS if "--dry-run" in c or "--yaml" in c]
 # What the README cannot bring along: photographs, somebody's weights, the network's published ones,
 # a second process.
 NOT_AT_HAND = ("photos", "theirs", "--pretrained", "--devices 2")
-# What these two do is tested as a command too, and learning takes them a while.
-SLOW_PROGRAMS = ("several_labels", "segmentation")
+# What these do is tested elsewhere too, and learning takes them a while.
+SLOW_PROGRAMS = ("custom_callback", "segmentation", "several_labels", "two_heads")
 PROGRAMS = [
     pytest.param(file, id=file.stem, marks=[pytest.mark.slow] * (file.stem in SLOW_PROGRAMS))
     for file in sorted((ROOT / "examples").glob("*.py"))

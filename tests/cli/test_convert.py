@@ -36,6 +36,7 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 def test_torchs_weights_of_a_trained_network_validate(digits_run, images, tmp_path):
     """Ours to torchvision's names and back; the line that comes next works,
     with the same accuracy.

@@ -47,6 +47,7 @@ def test_folders_and_patterns_give_the_figures_of_the_library(digits_run, scans)
         )
 
 
+@pytest.mark.slow
 def test_all_classes_add_up_to_one(digits_run, scans):
     """`--top-k` beyond their number gives them all."""
     words = ("predict", digits_run, "sub/f*.png", "--json", "--top-k", 99, "--batch-size", 1)
@@ -109,6 +110,7 @@ def test_two_forms_at_once_are_a_usage_error(digits_run, tmp_path):
     assert "--json and --csv each say what to print" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_run_is_asked_as_the_run(digits_run, scans):
     """With its own weights: of last.ckpt they are others than those of best.ckpt."""
     image = scans / "zero.png"

@@ -70,6 +70,7 @@ def test_a_checkpoint_elsewhere_needs_its_network_to_be_named(digits_run, tmp_pa
     refused(done, "mine.ckpt R004 is a checkpoint, and --ckpt x.ckpt another one")
 
 
+@pytest.mark.slow
 def test_a_network_is_judged_at_another_size_of_images(digits_run):
     """Its weights do not depend on it; the rest of a run's network is fixed."""
     trained = train.open_trained(
