@@ -50,6 +50,7 @@ NO_INDICES = {
     "alpha": (Image.new("RGBA", (4, 4)), "png", r"holds colours \(RGBA\)"),
     "grey and alpha": (Image.new("LA", (4, 4)), "png", r"holds colours \(LA\)"),
     "large values": (np.full((4, 4), 300, np.uint16), "png", "has values up to 300"),
+    "negative values": (np.full((4, 4), -1, np.int32), "tif", "has values down to -1"),
     "JPEG": (VALUES, "jpg", "is a JPEG, which blurs class indices"),
 }
 

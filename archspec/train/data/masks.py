@@ -56,6 +56,8 @@ def _read_values(image: Image.Image, _: IO[bytes], path: Path) -> Values:
         rule = f"holds colours ({image.mode}), not class indices"
     elif values.max() >= LEVELS:  # of 16 bits
         rule = f"has values up to {values.max()}; class indices go up to 255"
+    elif values.min() < 0:  # of 32 bits
+        rule = f"has values down to {values.min()}; class indices start at 0"
     if rule:
         raise DataError.one("D016", rule, str(path), _CURE)
     return values.astype(np.uint8)
