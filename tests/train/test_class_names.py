@@ -104,6 +104,14 @@ def test_a_list_beside_the_folders_names_their_classes(photos):
     assert "class names are left aside" in data.notes[-1]
 
 
+def test_classes_of_a_run_keep_the_names_that_it_began_with(photos):
+    """A list that was laid beside the folders later would make another data set of them."""
+    listed(photos, "classes.json", list(NAMES))
+    for known, names in ((SIGNS, SIGNS), (NAMES, NAMES), (("a", "b", "c"), NAMES)):
+        assert open_data(photos, known=known).train.classes == names
+        assert open_held_out(photos, known=known).classes == names
+
+
 def test_the_recipes_list_counts_from_the_recipe_and_is_kept_by_the_run(photos, monkeypatch):
     """However the run is taken up later."""
     folder = photos.parent / "recipes"

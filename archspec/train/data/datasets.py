@@ -56,7 +56,11 @@ from archspec.train.data.splitting import split_by_class
 
 
 def open_data(
-    data_dir: Path | None, *, check: bool = True, on_error: OnError | Literal["keep"] = "stop"
+    data_dir: Path | None,
+    *,
+    check: bool = True,
+    on_error: OnError | Literal["keep"] = "stop",
+    known: Sequence[str] = (),
 ) -> DataSet:
     """Return the data set in a folder, or the embedded digits where there is no folder.
 
@@ -64,7 +68,8 @@ def open_data(
     unless there are very many, and parts are compared; without, another process has done that.
     Images that are not whole are refused, or left out (`skip`, which looks for them in every
     process), or kept to be settled later (`DataSet.settle_broken`).
-    Raises DataError (D001..D008, D011, D012).
+    Folders that have the names of `known` classes, those of a run, keep them.
+    Raises DataError (D001..D008, D011, D012); of masks D015 and D016 wait (`Source.faults`).
     """
     looks = check or on_error == "skip"
     kind, parts = _open_parts(data_dir, tuple(PART_FOLDERS), check=looks, on_error=on_error)
@@ -84,17 +89,19 @@ def open_data(
         val, test = _compare_parts(train, val, test)
     if val is None and len(train) and _is_one_of_each(train):
         raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
-    data = _name_classes(DataSet(train, val, test, kind), data_dir)
+    data = _name_classes(DataSet(train, val, test, kind), data_dir, known)
     return data if on_error == "keep" else data.settle_broken(on_error)
 
 
-def _name_classes(data: DataSet, data_dir: Path | None) -> DataSet:
+def _name_classes(data: DataSet, data_dir: Path | None, known: Sequence[str]) -> DataSet:
     """Give classes of folders the names that a list beside them says.
 
     One that fits not is no fault: it may have been meant for something else.
     """
     train = data.train
     if data_dir is None or data.kind != "folder":
+        return data
+    if train.classes == tuple(known):  # a run began before the list lay there
         return data
     try:
         found = find_class_list(data_dir)
@@ -122,11 +129,13 @@ def _is_one_of_each(train: Source) -> bool:
     return len(np.unique(train.labels)) == len(train)
 
 
-def open_held_out(data_dir: Path | None, *, on_error: OnError = "stop") -> Source:
+def open_held_out(
+    data_dir: Path | None, *, on_error: OnError = "stop", known: Sequence[str] = ()
+) -> Source:
     """Return the images to validate with: the test part, else the validation part, else all of a
-    folder of class folders.
+    folder of class folders; `known` as of `open_data`.
 
-    Raises DataError (D001..D007, D012).
+    Raises DataError (D001..D007, D012); of masks D015 and D016 wait (`Source.faults`).
     """
     kind, parts = _open_parts(data_dir, ("test", "val"), on_error=on_error)
     for part in ("test", "val", "all"):
@@ -134,7 +143,7 @@ def open_held_out(data_dir: Path | None, *, on_error: OnError = "stop") -> Sourc
             source = parts[part].leave_out_broken()
             if not len(source):
                 raise DataError.one("D003", "has no image that is whole", source.name)
-            return _name_classes(DataSet(source, None, None, kind), data_dir).train
+            return _name_classes(DataSet(source, None, None, kind), data_dir, known).train
     raise DataError.one(
         "D002", "holds no test or validation images", str(data_dir), _describe_layout(kind)
     )
@@ -272,7 +281,7 @@ def _read_parts(
 
 
 def identify_data(root: Path) -> str:
-    """Return the kind of data set in a folder: `folder`, `masks`, `cifar10`, `cifar100`, `mnist`.
+    """Return the kind of data set in a folder, or of a table: a name of `KINDS`.
 
     Raises DataError.
     """

@@ -136,8 +136,9 @@ def open_splits(run: Run, *, check: bool = True) -> Splits:
         cure = "put it back, or say where it lies now: --data-dir DIR"
         raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
     folder = Path(data_dir) if data_dir else None
-    data = open_data(folder, check=check, on_error=run.recipe.data.on_error)
-    return split_by_recipe(run.recipe, data, run.settings.classes)
+    known = run.settings.classes
+    data = open_data(folder, check=check, on_error=run.recipe.data.on_error, known=known)
+    return split_by_recipe(run.recipe, data, known)
 
 
 def split_by_recipe(recipe: Recipe, data: DataSet, classes: Sequence[str] = ()) -> Splits:

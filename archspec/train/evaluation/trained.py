@@ -154,14 +154,15 @@ def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
     """The run's data set gives what the run held out, wherever it lies;
     any other one all that it has to judge by.
     """
+    known, on_error = run.settings.classes, run.recipe.data.on_error
     splits = open_splits(run) if data_dir is None else None
     if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
-            data = open_data(data_dir, on_error=run.recipe.data.on_error)
-            moved = split_by_recipe(run.recipe, data, run.settings.classes)
+            data = open_data(data_dir, on_error=on_error, known=known)
+            moved = split_by_recipe(run.recipe, data, known)
             splits = None if find_data_change(run, moved) else moved
     if splits is None:
-        found = open_held_out(data_dir, on_error=run.recipe.data.on_error)
+        found = open_held_out(data_dir, on_error=on_error, known=known)
         return name_by_recipe(run.recipe, found)
     return splits.test or splits.val
 

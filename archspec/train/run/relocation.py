@@ -20,9 +20,10 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
         DataError: D001..D008; D009, what lies there is not the run's data set.
         TrainingError: T002, run.json cannot be written; T017, another process trains there.
     """
-    data = open_data(data_dir, on_error=run.recipe.data.on_error)
-    splits = split_by_recipe(run.recipe, data, run.settings.classes)
-    check_classes(splits.train, run.settings.classes)
+    known = run.settings.classes
+    data = open_data(data_dir, on_error=run.recipe.data.on_error, known=known)
+    splits = split_by_recipe(run.recipe, data, known)
+    check_classes(splits.train, known)
     changed = find_data_change(run, splits)
     if changed:
         hint = "the folder must hold the same files as before; other data need a run of their own"
