@@ -41,7 +41,8 @@ def check(
     data_dir: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="As of `train`: an image folder, a table, CIFAR or MNIST."
+            metavar="DIR",
+            help="As of `train`: a folder of images or images and masks, a table, CIFAR or MNIST.",
         ),
     ],
     recipe: Annotated[

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
 from archspec.certify.built_network import certify_built
-from archspec.errors import ArchspecError, Place, SpecError, TrainingError
+from archspec.errors import ArchspecError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
@@ -20,16 +20,14 @@ from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import (
-    check_batch,
-    check_loss,
     check_stand_in,
     find_names_file,
     make_preprocess,
     split_by_recipe,
 )
+from archspec.train.data.recipe_fit import check_recipe
 from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
-from archspec.train.evaluation.measures import FIGURES
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
 from archspec.train.recipe.model import Recipe, load_recipe
@@ -193,12 +191,9 @@ def _choose_classes(spec: Spec, splits: Splits) -> Override:
 
 
 def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
-    """Raise TrainingError for a network of fewer classes than the data's (T005), and for a batch
-    larger than a device's share of the images (T007); DataError for several labels an image and a
-    loss that knows of one (D013); SpecError (S006) for figures and settings that such data do not
-    have.
+    """Raise TrainingError for a network of fewer classes than the data's (T005), and what
+    `check_recipe` raises.
     """
-    recipe.check_targets(per_pixel=splits.has_masks)
     if spec.head.num_classes < len(splits.classes):
         raise TrainingError.one(
             "T005",
@@ -206,10 +201,7 @@ def check_fit(spec: Spec, recipe: Recipe, splits: Splits, devices: int) -> None:
             f"the {len(splits.classes)} of the data",
             spec.place(("head", "num_classes")),
         )
-    recipe.check_classes(spec.head.num_classes)
-    check_loss(recipe, splits)
-    _check_figure(recipe, splits)
-    check_batch(recipe, splits, devices)
+    check_recipe(recipe, splits, classes=spec.head.num_classes, devices=devices)
 
 
 def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
@@ -232,16 +224,3 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
         certificate=found,
         initial=plan.initial.tensors if plan.initial else None,
     )
-
-
-def _check_figure(recipe: Recipe, splits: Splits) -> None:
-    """`top1`, which a recipe has that says nothing, is the main figure of whatever is measured."""
-    name = recipe.keep.by.removeprefix("ema_")
-    rank = 3 if getattr(splits.train, "masks", ()) else splits.train.labels.ndim
-    kind = FIGURES.get(rank)
-    known = [] if kind is None else [field.name for field in fields(kind)]
-    if name in (*known, "top1") or not known:
-        return
-    names = ", ".join(known[:-1])
-    message = f"by (={recipe.keep.by}) is no figure of these images, which have {names}"
-    raise SpecError.one("S006", message, recipe.place(("keep", "by")))

@@ -161,6 +161,26 @@ def test_fewer_images_than_a_batch_are_a_fault_as_they_are_for_training(tmp_path
     assert check_data(tmp_path, recipe).faults == ()
 
 
+UNFIT = {
+    "a figure of several labels": "keep: {by: mean_ap}",
+    "five guesses of two classes": "keep: {by: top5}",
+    "weights of other classes": "loss: {class_weights: [1, 2, 3]}",
+    "names of masks' values": "data: {classes: [a, b]}",
+}
+
+
+@pytest.mark.parametrize("setting", UNFIT.values(), ids=UNFIT)
+def test_a_recipe_that_does_not_fit_the_images_is_a_fault_as_it_is_for_training(tmp_path, setting):
+    """Training would not start with it."""
+    photographs(tmp_path / "photos", a=8, b=8)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"extends: imagefolder\nbatch_size: 4\n{setting}\n")
+    (fault,) = check_data(tmp_path / "photos", recipe).faults
+    with pytest.raises(ArchspecError) as caught:
+        plan("densenet121", data_dir=tmp_path / "photos", recipe_name=recipe)
+    assert caught.value.diagnostics == (fault,)
+
+
 def test_what_cannot_be_opened_raises(tmp_path):
     """There is nothing to describe."""
     with pytest.raises(DataError, match="D002"):

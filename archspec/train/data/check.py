@@ -18,8 +18,9 @@ from archspec.errors import ArchspecError, DataError, Diagnostic
 from archspec.train.data.datasets import MASKS, open_data
 from archspec.train.data.facts import Facts, read_facts
 from archspec.train.data.image_files import ignore_warnings, reason_of
-from archspec.train.data.inputs import check_batch, check_loss, split_by_recipe
+from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.overlap import find_equal, judge_twins
+from archspec.train.data.recipe_fit import check_recipe
 from archspec.train.data.source import DataSet, Source
 from archspec.train.recipe.choice import choose_recipe
 from archspec.train.recipe.model import Recipe, load_recipe
@@ -194,8 +195,7 @@ def _judge(
     try:
         settled = data.settle_broken(recipe.data.on_error)
         splits = split_by_recipe(recipe, settled)
-        check_loss(recipe, splits)
-        check_batch(recipe, splits)
+        check_recipe(recipe, splits, classes=len(splits.classes))
         notes += splits.notes
     except ArchspecError as error:
         faults += error.diagnostics

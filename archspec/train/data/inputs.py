@@ -184,37 +184,6 @@ def name_by_recipe(recipe: Recipe, source: Source) -> Source:
     return source if names is None else name_source(source, read_class_list(names))
 
 
-def check_loss(recipe: Recipe, splits: Splits) -> None:
-    """Raise DataError (D013) where images have several labels and the loss knows of one."""
-    kind = recipe.loss.kind
-    if splits.train.is_multi_label and kind != "bce":
-        message = f"loss.kind (={kind}) must be bce: images of {splits.train.name}"
-        message += " have several labels, or none"
-        place = recipe.place(("loss", "kind"))
-        raise DataError.one("D013", message, place, "--set recipe.loss.kind=bce")
-
-
-def check_batch(recipe: Recipe, splits: Splits, devices: int = 1) -> None:
-    """Raise TrainingError (T007) for a batch larger than a device's share of the images."""
-    share = len(splits.train) // devices
-    if recipe.batch_size * recipe.accumulate > share and recipe.accumulate > 1:
-        images = f"{recipe.accumulate} batches of {recipe.batch_size} images"
-        raise TrainingError.one(
-            "T007",
-            f"accumulate (={recipe.accumulate}) must leave an update: {images} are more than "
-            f"the {share} of a device in {splits.train.name}",
-            recipe.place(("accumulate",)),
-        )
-    if recipe.batch_size > share:
-        raise TrainingError.one(
-            "T007",
-            f"batch_size (={recipe.batch_size}) must be at most "
-            f"the {share} training image{'s' * (share != 1)} of a device in {splits.train.name}",
-            recipe.place(("batch_size",)),
-            f"--batch-size {max(1, share)} or less",
-        )
-
-
 def list_samples(
     recipe: Recipe, source: Source, *, epoch: int, rank: int = 0, world: int = 1
 ) -> npt.NDArray[np.int64]:
