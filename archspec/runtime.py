@@ -8,6 +8,7 @@ import _thread
 import atexit
 import ctypes
 import errno
+import importlib
 import importlib.util
 import io
 import os
@@ -53,39 +54,24 @@ def prepare() -> None:
 
 
 def import_onnx_runtime() -> Any:
-    """Return the package that runs ONNX models.
-
-    Raises:
-        EnvironmentFault: E009, it is not installed.
-    """
-    try:
-        import onnxruntime  # type: ignore[import-untyped]
-    except ImportError:
-        raise EnvironmentFault.one(
-            "E009",
-            "onnxruntime, which runs ONNX models, is not installed",
-            sys.executable,
-            "pip install onnxruntime",
-        ) from None
-    return onnxruntime
+    """Return the package that runs ONNX models. Raises EnvironmentFault (E009)."""
+    return _import_optional("onnxruntime", "runs ONNX models", "onnxruntime")
 
 
 def import_tensorboard() -> Any:
-    """Return the package that writes TensorBoard's event files.
+    """Return the package that writes TensorBoard's event files. Raises EnvironmentFault (E009)."""
+    use = "writes event files (`tensorboard: true`)"
+    return _import_optional("tensorboardX", use, "'densenet-archspec[tensorboard]'")
 
-    Raises:
-        EnvironmentFault: E009, it is not installed.
-    """
+
+def _import_optional(name: str, use: str, wanted: str) -> Any:
     try:
-        import tensorboardX  # type: ignore[import-untyped]
+        return importlib.import_module(name)
     except ImportError:
+        message = f"{name}, which {use}, is not installed"
         raise EnvironmentFault.one(
-            "E009",
-            "tensorboardX, which writes event files (`tensorboard: true`), is not installed",
-            sys.executable,
-            "pip install 'densenet-archspec[tensorboard]'",
+            "E009", message, sys.executable, f"pip install {wanted}"
         ) from None
-    return tensorboardX
 
 
 def cache_folder() -> Path:

@@ -106,7 +106,7 @@ def predict(
     found = [(file, best) for file, best in zip(files, guesses, strict=True) if best]
     print_notes(trained.notes, is_for_program)
     if as_json:
-        typer.echo(json.dumps(list(_plain(found)), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(list(_plain(found)), indent=2))
     elif as_csv:
         typer.echo(_write_csv(found), nl=False)
     elif console.is_terminal:

@@ -82,7 +82,7 @@ def validate(
         )
     print_notes(trained.notes, as_json)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        typer.echo(json.dumps(found.as_json()))
     else:
         show_evaluation(found, console)
     if report is not None:

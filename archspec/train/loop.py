@@ -20,14 +20,14 @@ from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluation.measures import Figures
 from archspec.train.monitoring.board import report_to_board
-from archspec.train.monitoring.progress import Event
+from archspec.train.monitoring.progress import Event, Report
 from archspec.train.monitoring.telling import describe_start, digest_weights, tell_skipped
 from archspec.train.planning import check_fit
 from archspec.train.run import checkpoint
 from archspec.train.run.recovery import choose_judged
 from archspec.train.run.run_directory import Run
 from archspec.train.stopping import take_stop_signals
-from archspec.train.trainer import Report, Trainer
+from archspec.train.trainer import Trainer
 
 
 def train_in_process(
@@ -80,8 +80,9 @@ def _begin(trainer: Trainer, report: Report) -> Report:
         done = position.epoch * trainer.steps + position.batches
         report = report_to_board(run.path, report, steps=trainer.steps, done=done)
     for note in start["notes"]:
-        # To this process's log; the event takes it to the screen.
-        print(note, flush=True)  # noqa: T201
+        # To this process's log; the event takes it to the screen. A file's name may be no UTF-8.
+        shown = note.encode("utf-8", "backslashreplace").decode()
+        print(shown, flush=True)  # noqa: T201
     report(start)
     return report
 

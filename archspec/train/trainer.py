@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.evaluation.measures import Figures, measure_accuracy, share_of
 from archspec.train.monitoring.compile_times import tell_compilation
 from archspec.train.monitoring.meter import Meter
-from archspec.train.monitoring.progress import Event
+from archspec.train.monitoring.progress import Report
 from archspec.train.monitoring.telling import (
     explain_no_number,
     refuse_no_numbers,
@@ -46,8 +46,6 @@ from archspec.train.run import checkpoint
 from archspec.train.run.position import Position, best_epochs, epochs_without_progress
 from archspec.train.run.run_directory import Run
 from archspec.train.stopping import StopRequest
-
-Report = Callable[[Event], None]
 
 EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_request"
 """Why a run ends before its last epoch."""

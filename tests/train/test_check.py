@@ -1,5 +1,6 @@
 """What is in a data set, and whether training would start on it."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,31 @@ def test_images_of_train_under_other_names_are_found_in_val(tmp_path):
     with pytest.raises(ArchspecError) as caught:
         plan("densenet121", data_dir=tmp_path)
     assert caught.value.diagnostics == found.faults
+
+
+@pytest.mark.parametrize("layout", ["records", "very many files"])
+def test_twins_that_training_does_not_look_for_are_notes(tmp_path, layout, monkeypatch):
+    """Training starts on them."""
+    if layout == "records":
+        pixels = noise(40, 5, 4)
+        labels = (np.arange(40) % 10).astype(np.uint8)
+        for part in ("train", "t10k"):
+            for what, array in (("images", pixels), ("labels", labels)):
+                head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+                file = tmp_path / f"{part}-{what}-idx{array.ndim}-ubyte"
+                file.write_bytes(head + array.tobytes())
+    else:
+        monkeypatch.setattr("archspec.train.data.overlap.MAX_CHECKED", 10)
+        photographs(tmp_path / "train", a=20, b=20)
+        photographs(tmp_path / "val", a=2, b=4)
+        (tmp_path / "val/a/0.png").write_bytes((tmp_path / "train/a/3.png").read_bytes())
+    recipe = tmp_path.parent / f"{tmp_path.name}.yaml"
+    recipe.write_text("extends: imagefolder\nbatch_size: 4\n")
+    found = check_data(tmp_path, recipe)
+    assert found.faults == ()
+    assert "D011 class" in found.notes[0]
+    assert found.duplicates
+    plan("densenet121", data_dir=tmp_path, recipe_name=recipe)
 
 
 def test_images_that_are_hardly_meant_are_odd(tmp_path):

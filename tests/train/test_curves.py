@@ -95,6 +95,7 @@ NO_EVENTS = (
     '{"event": "epoch", "epoch": 1e9}',
     '{"event": "start", "epochs": true, "epochs_done": 0}',
     '{"event": "step", "learning_rate": []}',
+    f'{{"event": "epoch", "epoch": 1, "loss": 1{"0" * 400}}}',
     "[" * 100_000,
     "\udcff",
     f'"{"x" * 2_000_000}',
@@ -233,3 +234,10 @@ def test_the_command_shows_a_table_or_draws_a_real_run(small_run, tmp_path, no_m
     assert passed(drawn) == "drew new/curves.svg\n"
     ET.parse(tmp_path / "new/curves.svg")
     refused(densenet("plot", small_run, "-o", "x.pdf", cwd=tmp_path), "x.pdf W001 '.pdf'")
+
+
+def test_epochs_without_a_usual_figure_are_told_what_there_is(tmp_path):
+    """A picture without a panel would be none."""
+    curves = curves_of(tmp_path, {"event": "epoch", "epoch": 1, "seconds": 3.0})
+    with pytest.raises(TrainingError, match=r"T021 no epoch has a loss.*there are: seconds"):
+        choose_metrics([curves], ())

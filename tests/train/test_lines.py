@@ -139,3 +139,20 @@ def test_what_does_not_fit_is_left_out_from_the_end():
 def test_a_loss_at_the_edge_of_its_digits_is_a_number_still(loss):
     """Rounded, it may have a digit more; whatever it is, a run goes on."""
     assert float(format_loss(loss)) == pytest.approx(loss, rel=0.5)
+
+
+@pytest.mark.parametrize("epochs", [9, 100, 100_000])
+@pytest.mark.parametrize("main", ["mean_ap", "miou"])
+def test_the_time_of_an_epoch_stays_whatever_else_has_no_room(main, epochs):
+    """Figures of several labels, and of pixels, have longer names."""
+    kinds = {
+        "mean_ap": {"mean_ap": 0.5, "mean_auc": 0.5, "f1": 0.5, "images": 9},
+        "miou": {"miou": 0.5, "pixel_accuracy": 0.5, "images": 9},
+    }
+    figures = {"loss": 1.0, **kinds[main]}
+    of_training = {key: EPOCH[key] for key in ("event", "epoch", "loss", "accuracy", "is_best")}
+    judged = {f"{part}_{key}": value for part in ("val", "ema") for key, value in figures.items()}
+    line = describe_epoch({**of_training, **judged, "seconds": 754.2}, epochs)
+    assert line.endswith("  12m34s *")
+    assert {"mean_ap": "mAP 50.00%", "miou": "mIoU 50.00%"}[main] in line
+    assert len(line) <= 80

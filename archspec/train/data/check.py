@@ -19,7 +19,7 @@ from archspec.train.data.datasets import MASKS, open_data
 from archspec.train.data.facts import Facts, read_facts
 from archspec.train.data.image_files import ignore_warnings, reason_of
 from archspec.train.data.inputs import split_by_recipe
-from archspec.train.data.overlap import find_equal, judge_twins
+from archspec.train.data.overlap import are_compared, compare_parts, find_equal, judge_twins
 from archspec.train.data.recipe_fit import check_recipe
 from archspec.train.data.source import DataSet, Source
 from archspec.train.recipe.choice import choose_recipe
@@ -189,8 +189,13 @@ def _judge(
     notes: list[str] = []
     for number, name in enumerate(names[1:], start=1):
         twins = _find_twins(groups, number)
-        shared = judge_twins(data.train, _parts_of(data)[name], twins)
-        faults += shared.faults
+        part = _parts_of(data)[name]
+        shared = judge_twins(data.train, part, twins)
+        told = shared.faults
+        if not are_compared(data.train, part):  # training would not know of all of them
+            told = compare_parts(data.train, part).faults
+            notes += [str(fault) for fault in shared.faults if fault not in told]
+        faults += told
         notes += shared.notes
     try:
         settled = data.settle_broken(recipe.data.on_error)

@@ -181,7 +181,7 @@ def find_names_file(recipe: Recipe) -> Path | None:
 def name_by_recipe(recipe: Recipe, source: Source) -> Source:
     """Return images whose classes have the names that the recipe says; see `split_by_recipe`."""
     names = find_names_file(recipe)
-    return source if names is None else name_source(source, read_class_list(names))
+    return source if names is None or source.masks else name_source(source, read_class_list(names))
 
 
 def list_samples(

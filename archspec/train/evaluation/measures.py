@@ -122,8 +122,3 @@ def describe_figures(figures: Figures) -> str:
     shares = getattr(figures, "shares", {figures.main: figures.main_name})
     words = [f"{name} {getattr(figures, key):.2%}" for key, name in shares.items()]
     return "  ".join([*words, f"loss {figures.loss:.4f}", f"over {figures.images:,} images"])
-
-
-def describe_main(figures: Figures) -> str:
-    """Return the main figure in words: `accuracy 93.12%`."""
-    return f"{figures.main_name} {share_of(figures):.2%}"

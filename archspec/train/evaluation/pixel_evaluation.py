@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
+from archspec.train.evaluation.calibration import divide
 from archspec.train.evaluation.evaluation import Evaluation
 from archspec.train.evaluation.label_accuracy import mean_of_known
 from archspec.train.evaluation.pixel_accuracy import PixelMeasure, find_ious
@@ -21,14 +17,9 @@ class PixelExamination(PixelMeasure):
         own, there = confusion.diagonal(), confusion.sum(axis=1)
         per_class = {
             "iou": find_ious(confusion),
-            "recall": _divide(own, there),
-            "precision": _divide(own, confusion.sum(axis=0)),
+            "recall": divide(own, there),
+            "precision": divide(own, confusion.sum(axis=0)),
             "pixels": there,
         }
         averages = {"balanced_accuracy": mean_of_known(per_class["recall"])}
         return Evaluation(figures, averages, per_class)
-
-
-def _divide(some: npt.NDArray[Any], all_of: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Shares of a number, NaN of none."""
-    return np.where(all_of > 0, some / np.maximum(all_of, 1), np.nan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -21,13 +21,14 @@ from archspec.train.evaluation.words import (
     head,
     list_confusions,
 )
+from archspec.writers.page import write_page, write_row
 from archspec.writers.pictures.html import STYLE
 
 MOST_CONFUSIONS = 20
 THUMBNAIL = 160
 """Pixels of the longer side of a picture of a mistake."""
 # The page runs nothing, loads nothing and sends nothing.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+OWN_PICTURES = "img-src data:"
 OWN_STYLE = """
 h2 { font-size: 17px; margin: 28px 0 6px; }
 svg.reliability { min-width: 0; max-width: 460px; }
@@ -76,20 +77,7 @@ def to_page(found: Evaluation, source: Source, about: str = "") -> str:
         *_write_classes(found),
     ]
     body = "\n".join(parts)
-    page = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(source.name)}</title>
-<style>{STYLE}{OWN_STYLE}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+    page = write_page(source.name, body, STYLE + OWN_STYLE, OWN_PICTURES)
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
@@ -144,14 +132,10 @@ def _write_classes(found: Evaluation) -> Iterator[str]:
     if not found.classes:
         return
     yield "<h2>Classes</h2>"
-    rows = [_write_row(["class", *map(head, found.per_class)], "th")]
+    rows = [write_row(["class", *map(head, found.per_class)], "th")]
     for number, name in enumerate(found.classes):
         cells = [format_figure(*figure) for figure in found.figures_of(number).items()]
-        rows.append(_write_row([name, *cells], "td"))
+        rows.append(write_row([name, *cells], "td"))
     body = "\n".join(rows[1:])
     table = f"<table><thead>{rows[0]}</thead><tbody>\n{body}\n</tbody></table>"
     yield f'<div class="wide">{table}</div>'
-
-
-def _write_row(cells: Iterable[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from archspec.runtime import import_tensorboard
+from archspec.train.monitoring.progress import Event, Report
 
 FOLDER = "tensorboard"
 OF_STEPS = ("loss", "accuracy", "learning_rate", "images_per_second", "skipped_updates")
 OF_EPOCHS = ("loss", "accuracy")
 HEAD_BYTES, LENGTH_BYTES, TAIL_BYTES = 12, 8, 4
 """Of a record: its length and a check of that, the length alone, and a check of what it holds."""
-
-Event = Mapping[str, Any]
-Report = Callable[[Event], None]
 
 
 def report_to_board(run_path: Path, report: Report, *, steps: int, done: int) -> Report:

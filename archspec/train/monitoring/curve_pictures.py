@@ -6,13 +6,13 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from archspec.errors import ArchspecError
 from archspec.files import write_atomic
 from archspec.train.monitoring.curves import OF_STEPS, Curves
+from archspec.writers.page import write_page, write_row
 
 SUFFIXES = (".svg", ".png", ".html")
 PANEL_INCHES, WIDTH_INCHES, DOTS_PER_INCH = 2.6, 8.0, 144
@@ -35,7 +35,6 @@ th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid #dfe3e8;
   font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; }
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 Panels = Sequence[Sequence[str]]
 
@@ -103,41 +102,25 @@ def to_page(curves: Sequence[Curves], panels: Panels) -> str:
     """Return a page of HTML with the picture and a table; it loads nothing."""
     picture = to_svg(curves, panels).decode()
     picture = picture[picture.index("<svg") :]
-    head, *rows = (_write_row(cells, tag) for cells, tag in _tag_rows(curves, panels))
-    title = escape(", ".join(show_name(each) for each in curves))
-    body = "\n".join(rows)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{title}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<div class="wide">
+    head, *rows = (write_row(cells, tag) for cells, tag in _tag_rows(curves, panels))
+    title = ", ".join(show_name(each) for each in curves)
+    table = "\n".join(rows)
+    page = f"""<div class="wide">
 {picture}</div>
 <div class="wide">
 <table>
 <thead>{head}</thead>
 <tbody>
-{body}
+{table}
 </tbody>
 </table>
-</div>
-</body>
-</html>
-"""
+</div>"""
+    return write_page(title, page, STYLE)
 
 
 def _tag_rows(curves: Sequence[Curves], panels: Panels) -> Iterator[tuple[tuple[str, ...], str]]:
     for number, cells in enumerate(list_rows(curves, panels)):
         yield cells, "td" if number else "th"
-
-
-def _write_row(cells: Sequence[str], tag: str) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
 
 def to_svg(curves: Sequence[Curves], panels: Panels) -> bytes:

@@ -161,6 +161,9 @@ def choose_metrics(curves: Sequence[Curves], wanted: Sequence[str]) -> tuple[tup
     mains = [f"val_{name}" for name in dict.fromkeys(each.main for each in curves)]
     usual = (("loss", "val_loss"), ("accuracy", *mains), ("learning_rate",))
     panels = [tuple(name for name in panel if name in known) for panel in usual]
+    if not any(panels):
+        hint = f"--metric NAME; there are: {', '.join(known)}" if known else ""
+        raise TrainingError.one("T021", "no epoch has a loss, an accuracy or a rate", "", hint)
     return tuple(panel for panel in panels if panel)
 
 

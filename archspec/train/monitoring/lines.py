@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from archspec.errors import format_count
 from archspec.train.evaluation.measures import Figures, read_figures, share_of
-
-Event = Mapping[str, Any]
+from archspec.train.monitoring.progress import Event
 
 WIDTH = 80
 GAP = "  "
@@ -50,8 +48,8 @@ def describe_epoch(event: Event, epochs: int) -> str:
         parts.append(f"ema {format_share(share_of(averaged))}")
     took = format_seconds(event["seconds"])
     star = " *" if event.get("is_best") else ""
-    line = fit([*parts, f"{took:>6}"], WIDTH - len(star))
-    return f"{line}{star}"
+    ending = f"{GAP}{took:>6}{star}"
+    return fit(parts, WIDTH - len(ending)) + ending
 
 
 def _describe_judged(judged: Figures | None) -> Iterator[str]:
@@ -59,7 +57,7 @@ def _describe_judged(judged: Figures | None) -> Iterator[str]:
         return
     yield f"val {format_loss(judged.loss)}"
     share = format_share(share_of(judged))
-    yield share if judged.main == USUAL else f"{judged.main} {share}"
+    yield share if judged.main == USUAL else f"{judged.main_name} {share}"
 
 
 def describe_step(event: Event) -> list[str]:

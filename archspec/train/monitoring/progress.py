@@ -6,13 +6,15 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from archspec.errors import TrainingError
 
 Event = Mapping[str, Any]
+Report = Callable[[Event], None]
+"""What is called with each event of a run."""
 
 
 def append_event(path: Path, event: Event) -> None:

@@ -12,6 +12,7 @@ from html import escape
 
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, StageReport, report
+from archspec.writers.page import write_page
 from archspec.writers.pictures.layout import lay_out
 from archspec.writers.pictures.svg import to_svg
 from archspec.writers.summary import describe_growth, format_dimensions, format_giga, shorten_name
@@ -149,8 +150,7 @@ COLUMNS = (
     "connections",
     "expected",
 )
-# The page runs its own script alone, and neither loads nor sends anything.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+OWN_SCRIPT = "script-src 'unsafe-inline'"
 
 
 def to_html(graph: Graph) -> str:
@@ -171,17 +171,7 @@ def to_html(graph: Graph) -> str:
         f"{facts.edges:,}",
     )
     expected = f"{sum(block.expected_edges for block in facts.blocks):,}"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(shorten_name(graph.name))}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<p id="readout">{HINT}</p>
+    body = f"""<p id="readout">{HINT}</p>
 <div class="wide">
 {to_svg(lay_out(graph), inline=True)}</div>
 <div class="wide">
@@ -193,10 +183,8 @@ def to_html(graph: Graph) -> str:
 <tfoot>{_write_row((*total, expected))}</tfoot>
 </table>
 </div>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+<script>{SCRIPT}</script>"""
+    return write_page(shorten_name(graph.name), body, STYLE, OWN_SCRIPT)
 
 
 def _cells_of_stage(stage: StageReport, block: BlockReport | None, graph: Graph) -> Iterator[str]:
