@@ -167,7 +167,9 @@ def parameters(network, names=lambda name: name):
     }
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    "name", ["imagenet_ascend", pytest.param("cifar_paper", marks=pytest.mark.slow)]
+)
 def test_twenty_steps_of_a_recipe_are_those_of_a_plain_loop(ms, name):
     """The loss of every step; after the last, all weights, gammas, betas,
     biases and moving statistics.
