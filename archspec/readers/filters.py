@@ -26,6 +26,8 @@ PLACES = {4: "OIHW", 3: "1OF", 2: "OF"}
 """Where filters stand in a tensor of so many dimensions."""
 EACH = {4: "O111", 3: "1O1", 2: "O1", 1: "O"}
 """Where one number of each filter stands."""
+WHOLE = frozenset({"OIHW", "OF", "O"})
+"""Letters of all values of each filter in their order, or of one number of each."""
 
 AnyCall = TypeVar("AnyCall", bound=Call)
 
@@ -179,7 +181,9 @@ def reciprocal(x: OfWeight) -> OfWeight:
 
 
 def reshaped(x: OfWeight, target: Sequence[int]) -> OfWeight:
-    """Return the same values in a row in another shape that keeps each filter by itself."""
+    """Return the same values in a row in another shape that keeps each filter by itself, and has
+    all of its values in their order: of a part of them the new dimensions would tell nothing.
+    """
     rest = prod(size for size in target if size != -1)
     dims = tuple(size if size != -1 else prod(x.dims) // max(rest, 1) for size in target)
     places = (PLACES if x.is_whole else EACH).get(len(dims), "")
@@ -187,7 +191,8 @@ def reshaped(x: OfWeight, target: Sequence[int]) -> OfWeight:
     if x.is_unknown:
         return x
     is_same = prod(dims) == prod(x.dims) and "O" in places and stands_first
-    if not is_same or dims[places.index("O")] != x.dims[x.axis]:
+    is_in_order = x.places.replace("1", "") in WHOLE
+    if not (is_same and is_in_order) or dims[places.index("O")] != x.dims[x.axis]:
         return _unknown(x)
     ones = (size for size, letter in zip(dims, places, strict=True) if letter == "1")
     return _made(x, x.value, dims, places) if {*ones} <= {1} else _unknown(x)

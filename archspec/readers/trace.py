@@ -244,9 +244,10 @@ def between(low: float, high: float) -> tuple[str, dict[str, float]]:
     return "hard_tanh", {"low": low, "high": high}
 
 
-def decimal(stored: float) -> float:
-    """1e-05 of 9.999999747378752e-06:
-    the shortest decimal that a float32 stores as it is stored.
+def decimal(stored: float, kind: str = "f") -> float:
+    """1e-05 of 9.999999747378752e-06: the shortest decimal that a float32 (`f`), or a float16
+    (`e`), stores as it is stored.
     """
     decimals = (float(f"{stored:.{digits}g}") for digits in range(1, 10))
-    return next((d for d in decimals if struct.pack("f", d) == struct.pack("f", stored)), stored)
+    known = struct.pack(kind, stored)
+    return next((d for d in decimals if struct.pack(kind, d) == known), stored)

@@ -268,6 +268,10 @@ def no_version(model: Any) -> None:
     del model.opset_import[:]
 
 
+def two_paddings(model: Any) -> None:
+    first(model, "Conv").attribute.append(helper.make_attribute("auto_pad", "SAME_UPPER"))
+
+
 def made_twice(model: Any) -> None:
     node = model.graph.node.add()
     node.CopyFrom(first(model, "Relu"))
@@ -286,6 +290,7 @@ INVALID: list[tuple[Callable[[Any], object], str]] = [
     (lambda model: setattr(model.opset_import[0], "version", 99), "opset 99"),
     (lambda model: setattr(model, "ir_version", 999), "Your model ir_version 999 is higher"),
     (lambda model: first(model, "Relu").input.append("input"), "has input size 2 not in range"),
+    (two_paddings, "has both auto_pad and pads"),
     (made_twice, "Graph must be in single static assignment"),
     (
         lambda model: first(model, "Relu").attribute.append(helper.make_attribute("axis", 1)),

@@ -196,13 +196,12 @@ TRAINING: Mapping[str, Any] = {"training_mode": 1, "momentum": 1.0, "more": 2}
 Change = Callable[[File, str, Any], str]
 
 
-def made_of(write: Change, opset: int = 17) -> Any:
+def made_of(write: Change, opset: int = 17, shape: tuple[int, int, int, int] = (6, 4, 3, 3)) -> Any:
     """A convolution with filters that a function writes, of a weight of its dims."""
     file = File(Style(opset=opset))
-    shape = (6, 4, 3, 3)
     weight = file.constant(file.draw("c.weight", shape), "c.weight")
     made = file.node("Conv", "x", write(file, weight, shape), pads=[1] * 4)
-    return finished(file, "x", ("N", 4, 6, 6), made)
+    return finished(file, "x", ("N", shape[1], 6, 6), made)
 
 
 def mean(file: File, x: str, *axes: int) -> str:
@@ -339,6 +338,50 @@ def test_filters_that_are_computed_otherwise_are_refused(name: str, tmp_path: Pa
     with pytest.raises(ModelFileError) as refused:
         read_onnx(file)
     assert {fault.code for fault in refused.value.diagnostics} == {"R008"}
+
+
+def less_a_part(file: File, weight: str, shape: Any) -> str:
+    """A mean over the channels alone, whose pixels a reshape then passes off as channels."""
+    part = file.node("Reshape", mean(file, weight, 1), file.sizes(6, 9, 1, 1))
+    centred = file.node("Sub", weight, mean(file, part, 2, 3))
+    variance = mean(file, file.node("Mul", centred, centred))
+    root = file.node("Sqrt", file.node("Add", variance, file.constant(0.01)))
+    return file.node("Div", centred, root)
+
+
+def in_another_order(file: File, weight: str, shape: Any) -> str:
+    """Values of each filter that a transpose has moved, in the shape that they had."""
+    centred = file.node("Sub", weight, mean(file, weight))
+    moved = file.node("Transpose", centred, perm=[0, 2, 3, 1])
+    return divided(file, file.node("Reshape", moved, file.sizes(*shape)))
+
+
+@pytest.mark.parametrize("write", [less_a_part, in_another_order])
+def test_a_new_shape_does_not_make_other_values_those_of_a_filter(
+    write: Change, tmp_path: Path
+) -> None:
+    """ONNX Runtime runs it, and gives something else than standardized filters do."""
+    model = made_of(write, shape=(6, 9, 3, 3))
+    images = np.random.default_rng(0).standard_normal((2, 9, 6, 6)).astype(np.float32)
+    right = made_of(lambda file, w, shape: divided(file, w), shape=(6, 9, 3, 3))
+    made = outputs_of(model, images)[0]
+    assert oracle.distance(made, outputs_of(right, images)[0]) > 1e-3
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="R008"):
+        read_onnx(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("eps", [1e-6, 1e-5, 0.01, 1.0])
+def test_an_eps_in_half_precision_is_the_decimal_that_was_meant(eps: float, tmp_path: Path) -> None:
+    """1e-06 is stored as 1.013e-06 there."""
+    model = made_of(lambda file, w, shape: divided(file, w, plus=eps))
+    for each in model.graph.initializer:
+        if each.data_type == onnx.TensorProto.FLOAT:
+            half = onnx.numpy_helper.to_array(each).astype(np.float16)
+            each.CopyFrom(onnx.numpy_helper.from_array(half, each.name))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    spec = line(("conv", {**CONV, **EPS, "groups": 1, "weight_eps": eps}), image=(4, 6, 6))
+    assert lines(compared(spec, tmp_path / "model.onnx")) == []
 
 
 def test_a_tower_of_products_of_filters_ends(tmp_path: Path) -> None:

@@ -391,6 +391,10 @@ def test_archives_that_torch_does_not_write_are_refused():
     assert "compressed" in reason(archive(body, [bytes(10**6)], compression=zipfile.ZIP_DEFLATED))
     assert "not one of torch's" in reason(edited(("other/data.pkl", b".")))
     assert "TorchScript" in reason(edited(("archive/constants.pkl", b".")))
+    program = archive(body, [bytes(10**6)], compression=zipfile.ZIP_DEFLATED)  # as torch.jit does
+    with zipfile.ZipFile(file := io.BytesIO(program), "a") as made:
+        made.writestr("archive/constants.pkl", b".")
+    assert "TorchScript" in reason(file.getvalue())
     assert "not one of torch's" in reason(archive(body, [FOUR], root="a/../b"))
     with pytest.warns(UserWarning, match="Duplicate name"):
         twice = edited(("archive/data/0", FOUR))

@@ -46,6 +46,7 @@ def refuse_invalid(path: Path, model: Model) -> None:
     with mapped(path, "valid ONNX") as data:
         copy = _Copy(data, onnx, model).made()
         _refuse_twins(model.nodes)
+        _refuse_two_paddings(model.nodes)
         if model.opset > onnx.defs.onnx_opset_version():
             raise Broken(f"opset {model.opset} of its operators is not known yet")
     try:
@@ -60,6 +61,14 @@ def _refuse_twins(nodes: Iterable[Node]) -> None:
     name, count = next(iter(Counter(named).most_common(1)), ("", 0))
     if count > 1:
         raise Broken(f"{format_count(count, 'node')} are called {name[:200]}")
+
+
+def _refuse_two_paddings(nodes: Iterable[Node]) -> None:
+    """ONNX Runtime takes both in a pool, and loads no network with such a convolution."""
+    for node in nodes:
+        is_conv = node.kind in ("Conv", "ConvTranspose")
+        if is_conv and "pads" in node.attrs and node.attrs.get("auto_pad", "NOTSET") != "NOTSET":
+            raise Broken(f"{node.kind} {node.name[:200]} has both auto_pad and pads")
 
 
 def _invalid(path: Path, said: str) -> Exception:

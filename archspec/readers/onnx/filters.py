@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from archspec.readers import filters
 from archspec.readers.filters import OfWeight, of_weight
 from archspec.readers.onnx.call import Call
 from archspec.readers.tensors import Tensor
-from archspec.readers.trace import UNKNOWN, Feature, Unsupported
+from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
 
 _BEGIN = frozenset({"ReduceMean", "ReduceSum", "BatchNormalization"})
 """What a file computes of filters, and of no other constant."""
@@ -43,12 +45,20 @@ def _arithmetic(call: Call) -> OfWeight:
     first, second = call.inputs
     by_number = _BY_NUMBER.get(call.kind)
     for x, other, is_first in ((first, second, True), (second, first, False)):
-        number = other.number if isinstance(other, Tensor) else None
+        number = _number_of(other)
         if number is not None and by_number is not None:
             return by_number(of_weight(x), float(number), is_first)
     if call.kind not in _OF_TWO:
         raise Unsupported(UNKNOWN)
     return _OF_TWO[call.kind](of_weight(first), of_weight(second))
+
+
+def _number_of(value: Any) -> float | None:
+    """A constant's one number; one of half precision as it was before it was rounded to that."""
+    if not isinstance(value, Tensor) or value.number is None:
+        return None
+    is_half = value.values.dtype == np.float16
+    return decimal(float(value.number), "e") if is_half else value.number
 
 
 def _sum_with(x: OfWeight, number: float, is_first: bool) -> OfWeight:

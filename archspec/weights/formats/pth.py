@@ -144,6 +144,9 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Zip
     entries = {info.filename: info for info in archive.infolist()}
     if len(entries) != len(archive.infolist()):
         raise PickleRefused("its archive has a name twice")
+    if any(name.endswith(_OF_PROGRAMS) for name in entries):  # torch compresses programs
+        cure = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth') writes its weights"
+        raise PickleRefused("it is a TorchScript archive, which holds a program", cure)
     if any(
         info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in entries.values()
     ):
@@ -159,9 +162,6 @@ def _find_root(entries: Mapping[str, zipfile.ZipInfo]) -> str:
         for name in entries
         if name.count("/") == 1 and name.endswith("/data.pkl")
     ]
-    if any(name.endswith(_OF_PROGRAMS) for name in entries):
-        cure = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth') writes its weights"
-        raise PickleRefused("it is a TorchScript archive, which holds a program", cure)
     if entries and all(name.endswith(".npy") for name in entries):
         raise PickleRefused("it is NumPy's archive of arrays", "save the weights as .safetensors")
     if len(roots) != 1:
