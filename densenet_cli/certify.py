@@ -98,14 +98,14 @@ def _spec_in(folder: Path) -> Path:
 
 
 def _show(known: dict[str, Any], verdict: str) -> None:
-    lines = _certified(known) if known["equal"] else _differing(known)
+    lines = _describe_certificate(known) if known["equal"] else _differing(known)
     for line in (verdict, *(f"note: {note}" for note in known["notes"]), *lines):
         console.print(line, soft_wrap=True, markup=False)
     if known["equal"]:
         console.print(_table(known))
 
 
-def _certified(known: dict[str, Any]) -> Iterator[str]:
+def _describe_certificate(known: dict[str, Any]) -> Iterator[str]:
     yield f"file          sha256 {known['sha256']}"
     yield f"spec          sha256 {known['spec_sha256']}"
     yield f"structure     sha256 {known['structure_digest']}"
@@ -114,7 +114,7 @@ def _certified(known: dict[str, Any]) -> Iterator[str]:
         f"connections   {known['connections']:,} carry features, those of stem, transitions and "
         "head included"
     )
-    yield from _probed(known)
+    yield from _describe_probe(known)
     yield f"compared      {'; '.join(known['compared'])}"
     yield f"not compared  {'; '.join(known['not_compared'])}"
 
@@ -124,12 +124,12 @@ def _differing(known: dict[str, Any]) -> Iterator[str]:
     yield from (f"different: {difference}" for difference in differences[:LISTED])
     if len(differences) > LISTED:
         yield f"... and {len(differences) - LISTED} more (--json lists them)"
-    yield from _probed(known)
+    yield from _describe_probe(known)
     if "dead" not in known and known["params"] != known["expected_params"]:
         yield f"parameters: {known['params']:,} found, {known['expected_params']:,} expected"
 
 
-def _probed(known: dict[str, Any]) -> Iterator[str]:
+def _describe_probe(known: dict[str, Any]) -> Iterator[str]:
     if "probe" in known:
         probe = known["probe"]
         yield (

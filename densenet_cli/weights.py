@@ -61,7 +61,7 @@ def get(
     """
     from archspec.weights.published import keep_local_file, read_kept
 
-    file = published_weights(name) if from_file is None else keep_local_file(name, from_file)
+    file = find_published_weights(name) if from_file is None else keep_local_file(name, from_file)
     note = read_kept(file)
     if note:
         console.out(f"{file}\n{note.bytes:,} bytes, sha256 {note.sha256}", highlight=False)
@@ -90,7 +90,7 @@ def list_weights() -> None:
     )
 
 
-def published_weights(name: str, screen: Console = console) -> Path:
+def find_published_weights(name: str, screen: Console = console) -> Path:
     """Return the published weights of a name as a file in the cache folder,
     and show a download on the screen.
 
@@ -138,7 +138,7 @@ def weights_for(
     name = find_published_for(load_spec(target, overrides))
     if dry_run and _say_download(name):
         return None
-    return published_weights(name, screen)
+    return find_published_weights(name, screen)
 
 
 def _say_download(name: str) -> bool:

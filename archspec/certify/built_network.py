@@ -23,7 +23,7 @@ from typing import Any
 from archspec.certify.certificate_cache import BuiltCertificate, read_certificate
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.files import to_yaml, write_atomic
-from archspec.graph.digest import named_digest
+from archspec.graph.digest import digest_with_names
 from archspec.graph.ir import Graph
 from archspec.runtime import cache_folder
 from archspec.spec.model import Spec
@@ -70,7 +70,7 @@ def summarize_certificate(certificate: Mapping[str, Any]) -> str:
 
 def _cache_key(graph: Graph, module: str) -> str:
     # All that a certificate follows from: another version of either may compile otherwise.
-    parts = (module, named_digest(graph), version("densenet-archspec"), version("mindspore"))
+    parts = (module, digest_with_names(graph), version("densenet-archspec"), version("mindspore"))
     return sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -55,7 +55,7 @@ class Reach:
         """Return the channels of all groups interleaved."""
         return Reach(self.rows, self.at.reshape(groups, -1).T.reshape(-1))
 
-    def united(self, size: int) -> Reach:
+    def unite(self, size: int) -> Reach:
         """Return a channel for each `size` in a row, which depends on all of them."""
         groups = len(self.at) // size
         return apply_filters(self, np.ones((groups, size), bool), groups)

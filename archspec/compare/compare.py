@@ -25,7 +25,7 @@ from archspec.compare.missing_connections import describe_connection_faults
 from archspec.compare.notes import write_norm_notes, write_order_notes, write_scale_notes
 from archspec.compare.operator_differences import compare_attributes
 from archspec.compare.pixels import as_it_is_read, have_alike_outputs, simplify_pools
-from archspec.compare.simplify import written_alike
+from archspec.compare.simplify import write_alike
 from archspec.compare.sliced_concats import resolve_slices_as_in
 from archspec.compare.stored_filters import FiltersOf, agree_on_filters
 from archspec.compare.weight_names import find_other_names, note_nameless
@@ -192,7 +192,7 @@ def _compare_as(spec: Graph, plain: Graph, found: Graph, request: _Request) -> C
 def _pair_networks(whole: Graph, found: Graph, is_traceless: bool) -> _Paired:
     """The order of these steps matters: each relies on what those before it have made alike."""
     # First of all, as a slice of a join hides which values are read.
-    plain, found = written_alike(whole, resolve_slices_as_in(whole, found))
+    plain, found = write_alike(whole, resolve_slices_as_in(whole, found))
     ours, theirs = flatten(plain), merge_equal_ops(flatten(found))
     # Counted before norms are put back: one that was folded away has no parameters in the file.
     params = _count_params(contract_to_chains(theirs))

@@ -154,7 +154,7 @@ def _is_undone(op: Op, behind: Op, channels: int) -> bool:
     return OPERATORS[op.kind].undone_by == behind.kind and op.attrs == behind.attrs
 
 
-def written_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
+def write_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
     """Return both graphs, without scales before batch norms where the file writes norms as scales.
 
     Which of several factors in a row is the norm's own, such a file does not tell.

@@ -52,7 +52,7 @@ def _walk_inputs_first(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
 
 
 @once_per_graph
-def named_digest(graph: Graph) -> str:
+def digest_with_names(graph: Graph) -> str:
     """Return 64 hex digits that depend on the names of operators and regions too,
     but not on the order.
     """

@@ -57,12 +57,14 @@ def choose_style(steps: Sequence[Step]) -> Style:
     # Of these norms alone: another kind's eps would have to be said at each of them all the same.
     eps = _find_most_common(told_eps[kind, groups])
     told = {key: value for key, value in (("groups", groups), ("eps", eps)) if value is not None}
-    active = [(step.kind, *told_settings(step)) for step in steps if step.kind in ACTIVATIONS]
+    active = [
+        (step.kind, *collect_told_settings(step)) for step in steps if step.kind in ACTIVATIONS
+    ]
     activation, *settings = _find_most_common(active) or ("relu",)
     return Style(NormSpec(kind=kind, **told), ActivationSpec(kind=activation, **dict(settings)))
 
 
-def told_settings(step: Step) -> tuple[tuple[str, float], ...]:
+def collect_told_settings(step: Step) -> tuple[tuple[str, float], ...]:
     """Return the settings of an activation that the file tells, each with its shortest number."""
     told = ((key, shorten_float(step.attrs.get(key))) for key in OPERATORS[step.kind].settings)
     return tuple((key, value) for key, value in told if value is not None)

@@ -128,10 +128,10 @@ def _in_its_groups(nodes: Mapping[str, Node]) -> Mapping[str, Node]:
     if len(groups) != 1:
         return nodes
     (number,) = groups
-    return {name: _grouped(node, number) for name, node in nodes.items()}
+    return {name: _group_norm(node, number) for name, node in nodes.items()}
 
 
-def _grouped(node: Node, groups: int) -> Node:
+def _group_norm(node: Node, groups: int) -> Node:
     if node.kind != "instance_norm" or node.op.attrs["channels"] != groups:
         return node
     attrs = {**node.op.attrs, "groups": groups}

@@ -10,9 +10,9 @@ from typing import Any
 from archspec.lift.matching_steps import (
     PartInstance,
     Style,
+    collect_told_settings,
     is_same_value,
     shorten_float,
-    told_settings,
 )
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step
@@ -207,7 +207,7 @@ def _write_conv(made: _StepWriter, places: Sequence[Place]) -> Any:
     groups = "depthwise" if depthwise else _find_common(places, "groups", 1)
     width = {} if depthwise else made.write_conv_width(places)
     said |= {"dilation": dilation, "groups": groups, "bias": _find_common(places, "bias", False)}
-    said |= _standardized(places)
+    said |= _describe_standardized(places)
     usual = {"stride": 1, "dilation": 1, "groups": 1, "bias": False}
     return {
         "conv": {
@@ -217,7 +217,7 @@ def _write_conv(made: _StepWriter, places: Sequence[Place]) -> Any:
     }
 
 
-def _standardized(places: Sequence[Place]) -> dict[str, Any]:
+def _describe_standardized(places: Sequence[Place]) -> dict[str, Any]:
     """What is said of convolutions whose filters are standardized; nothing of others."""
     if not _find_common(places, "standardized", False):
         return {}
@@ -262,7 +262,7 @@ def _write_activation(made: _StepWriter, places: Sequence[Place]) -> Any:
     kind, usual = places[0][0].kind, made.style.activation
     told = dict[str, float]()
     for step, _ in places:
-        for key, value in told_settings(step):
+        for key, value in collect_told_settings(step):
             if value != told.setdefault(key, value):
                 raise Unliftable(places[0][0].op, f"has another {key} than others in its place")
     if kind == usual.kind and {**usual.own_settings, **told} == usual.own_settings:

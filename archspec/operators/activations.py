@@ -39,7 +39,7 @@ def _slopes(attrs: Attrs) -> Mapping[str, Shape]:
     return {"w": (attrs["channels"],)}
 
 
-def _called(text: str) -> MindSpore:
+def _make_call(text: str) -> MindSpore:
     return MindSpore(call=text, is_inline=True)
 
 
@@ -182,7 +182,7 @@ def mish(x):
 '''
 
 
-def _defined(kind: str, text: str) -> MindSpore:
+def _make_function(kind: str, text: str) -> MindSpore:
     """A function of the module's own."""
     return MindSpore(call=f"{kind}({{x}})", definition=text, name=kind, is_inline=True)
 
@@ -191,7 +191,7 @@ ROWS = (
     Operator(
         "relu",
         same_shape,
-        _called("ops.relu({x})"),
+        _make_call("ops.relu({x})"),
         family="activation",
         about="max(x, 0)",
         is_clamp=True,
@@ -203,7 +203,7 @@ ROWS = (
     Operator(
         "relu6",
         same_shape,
-        _called("ops.relu6({x})"),
+        _make_call("ops.relu6({x})"),
         family="activation",
         about="min(max(x, 0), 6)",
         is_clamp=True,
@@ -214,7 +214,7 @@ ROWS = (
     Operator(
         "silu",
         same_shape,
-        _called("ops.silu({x})"),
+        _make_call("ops.silu({x})"),
         family="activation",
         about="x sigmoid(x)",
         other_names=("swish",),
@@ -225,7 +225,7 @@ ROWS = (
     Operator(
         "gelu",
         same_shape,
-        _called('ops.gelu({x}, approximate="none")'),
+        _make_call('ops.gelu({x}, approximate="none")'),
         family="activation",
         about="x times the normal distribution's share below x",
         defaults={"approximate": "none"},
@@ -236,7 +236,7 @@ ROWS = (
     Operator(
         "hard_swish",
         same_shape,
-        _called("ops.hardswish({x})"),
+        _make_call("ops.hardswish({x})"),
         family="activation",
         about="x hard_sigmoid(x)",
         other_names=("hswish", "hardsilu"),
@@ -250,7 +250,7 @@ ROWS = (
     Operator(
         "leaky_relu",
         same_shape,
-        _called("ops.leaky_relu({x}, {slope})"),
+        _make_call("ops.leaky_relu({x}, {slope})"),
         family="activation",
         about="slope x where x < 0",
         other_names=("lrelu",),
@@ -272,7 +272,7 @@ ROWS = (
     Operator(
         "sigmoid",
         same_shape,
-        _called("ops.sigmoid({x})"),
+        _make_call("ops.sigmoid({x})"),
         family="activation",
         about="1 / (1 + exp(-x))",
         is_never_negative=True,
@@ -284,7 +284,7 @@ ROWS = (
     Operator(
         "hard_sigmoid",
         same_shape,
-        _called("ops.hardsigmoid({x})"),
+        _make_call("ops.hardsigmoid({x})"),
         family="activation",
         about="min(max(x + 3, 0), 6) / 6",
         is_never_negative=True,
@@ -316,7 +316,7 @@ ROWS = (
     Operator(
         "mish",
         same_shape,
-        _defined("mish", _MISH_TEXT),
+        _make_function("mish", _MISH_TEXT),
         family="activation",
         about="x tanh(softplus(x))",
         patterns=tuple(({}, pattern) for pattern in _MISHES),
@@ -326,7 +326,7 @@ ROWS = (
     Operator(
         "tanh",
         same_shape,
-        _defined("tanh", _TANH_TEXT),
+        _make_function("tanh", _TANH_TEXT),
         family="activation",
         about="tanh(x)",
         patterns=(({}, _TWO_SIGMOIDS),),
@@ -336,7 +336,7 @@ ROWS = (
     Operator(
         "softplus",
         same_shape,
-        _called("ops.softplus({x}, {beta}, 20)"),
+        _make_call("ops.softplus({x}, {beta}, 20)"),
         family="activation",
         about="log(1 + exp(beta x)) / beta",
         required=("beta",),
@@ -348,7 +348,7 @@ ROWS = (
     Operator(
         "hard_tanh",
         same_shape,
-        _called("ops.clamp({x}, {low}, {high})"),
+        _make_call("ops.clamp({x}, {low}, {high})"),
         family="activation",
         about="min(max(x, low), high)",
         required=("low", "high"),

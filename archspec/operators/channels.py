@@ -121,7 +121,7 @@ def _multiply_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     return first
 
 
-def _sliced(attrs: Attrs, inputs: Sequence[int]) -> int:
+def _count_sliced(attrs: Attrs, inputs: Sequence[int]) -> int:
     return int(attrs["stop"] - attrs["start"])
 
 
@@ -182,7 +182,7 @@ ROWS = (
         "slice",
         _slice_shape,
         MindSpore(cell="{name}({start}, {stop})", definition=_SLICE, name="Slice"),
-        channels=_sliced,
+        channels=_count_sliced,
         is_idle=_takes_all,
         required=("start", "stop"),
         tells_places=always,

@@ -126,7 +126,7 @@ class {name}(nn.Cell):
 '''
 
 
-def _defined_as(name: str, definition: str) -> MindSpore:
+def _make_cell(name: str, definition: str) -> MindSpore:
     return MindSpore(
         cell="{name}({ins})",
         definition=definition,
@@ -140,7 +140,7 @@ ROWS = (
     Operator(
         "batch_norm",
         _over_pixels,
-        _defined_as("norm", _BATCH_NORM),
+        _make_cell("norm", _BATCH_NORM),
         tensors=_batch_norm_tensors,
         family="norm",
         required=("channels", "eps", "momentum"),
@@ -153,7 +153,7 @@ ROWS = (
     Operator(
         "layer_norm",
         of_its_channels,
-        _defined_as("LayerNorm2d", _LAYER_NORM),
+        _make_cell("LayerNorm2d", _LAYER_NORM),
         tensors=_affine_tensors,
         family="norm",
         required=("channels", "eps"),
@@ -165,7 +165,7 @@ ROWS = (
     Operator(
         "group_norm",
         _group_norm_shape,
-        _defined_as("group_norm", _GROUP_NORM),
+        _make_cell("group_norm", _GROUP_NORM),
         tensors=_affine_tensors,
         family="norm",
         required=("channels", "eps", "groups"),
@@ -179,7 +179,7 @@ ROWS = (
     Operator(
         "instance_norm",
         _over_pixels,
-        _defined_as("instance_norm", _INSTANCE_NORM),
+        _make_cell("instance_norm", _INSTANCE_NORM),
         tensors=_affine_tensors,
         family="norm",
         required=("channels", "eps"),
@@ -190,7 +190,7 @@ ROWS = (
     Operator(
         "rms_norm",
         of_its_channels,
-        _defined_as("RMSNorm2d", _RMS_NORM),
+        _make_cell("RMSNorm2d", _RMS_NORM),
         tensors=_scale_alone,
         family="norm",
         required=("channels", "eps"),

@@ -57,7 +57,7 @@ def always_idle(attrs: Attrs, channels: int) -> bool:
     return True
 
 
-def made_or_same(attrs: Attrs, inputs: Sequence[int]) -> int:
+def declared_or_same(attrs: Attrs, inputs: Sequence[int]) -> int:
     """Return the channels that an operator declares, else as many as it reads."""
     return int(attrs.get("out_channels", inputs[0]))
 
@@ -137,7 +137,7 @@ class Operator:
     mindspore: MindSpore = MindSpore()
     arity: int | None = 1
     """Number of inputs; None: one or more."""
-    channels: Callable[[Attrs, Sequence[int]], int] = made_or_same
+    channels: Callable[[Attrs, Sequence[int]], int] = declared_or_same
     """Of its output, where pixels are not known."""
     tensors: Callable[[Attrs], Mapping[str, Shape]] = _no_tensors
     """Its parameters' shapes by role, as MindSpore calls them, moving statistics included."""

@@ -79,16 +79,16 @@ def _unshuffle_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     return (channels * factor**2, height // factor, width // factor)
 
 
-def _shuffled_channels(attrs: Attrs, inputs: Sequence[int]) -> int:
+def _divide_channels(attrs: Attrs, inputs: Sequence[int]) -> int:
     return int(inputs[0] // attrs["factor"] ** 2)
 
 
-def _unshuffled_channels(attrs: Attrs, inputs: Sequence[int]) -> int:
+def _multiply_channels(attrs: Attrs, inputs: Sequence[int]) -> int:
     return int(inputs[0] * attrs["factor"] ** 2)
 
 
 def _shuffle_reach(attrs: Attrs, parts: Sequence[Any]) -> Any:
-    return parts[0].united(attrs["factor"] ** 2)
+    return parts[0].unite(attrs["factor"] ** 2)
 
 
 def _unshuffle_reach(attrs: Attrs, parts: Sequence[Any]) -> Any:
@@ -166,7 +166,7 @@ ROWS = (
         "pixel_shuffle",
         _shuffle_shape,
         MindSpore(call="ops.pixel_shuffle({x}, {factor})"),
-        channels=_shuffled_channels,
+        channels=_divide_channels,
         required=("factor",),
         tells_places=always,
         reach=_shuffle_reach,
@@ -191,7 +191,7 @@ ROWS = (
         "pixel_unshuffle",
         _unshuffle_shape,
         MindSpore(call="ops.pixel_unshuffle({x}, {factor})"),
-        channels=_unshuffled_channels,
+        channels=_multiply_channels,
         required=("factor",),
         tells_places=always,
         reach=_unshuffle_reach,

@@ -44,7 +44,7 @@ def norm_name(kind: str) -> str:
     return kind.removesuffix("_norm")
 
 
-def called_elsewhere(word: str) -> Operator | None:
+def find_by_word(word: str) -> Operator | None:
     """Return the operator that a word means here or elsewhere, in any spelling: `HardTanh`."""
     return _BY_WORD.get(_letters(word))
 

@@ -17,7 +17,7 @@ WIDTHS = ("in", "out", "k", "bottleneck")
 WIDTH = re.compile(rf"(\d{{1,4}}(?:\.\d{{1,4}})?)? ?({'|'.join(WIDTHS)})(?: ?/ ?([1-9]\d{{0,3}}))?")
 
 
-def _checked_width(value: Any, least: int = 1) -> Any:
+def _check_width(value: Any, least: int = 1) -> Any:
     if isinstance(value, str) and WIDTH.fullmatch(value):
         return value
     if isinstance(value, bool) or not isinstance(value, int):
@@ -29,11 +29,11 @@ def _checked_width(value: Any, least: int = 1) -> Any:
     return value
 
 
-def _checked_border(value: Any) -> Any:
-    return _checked_width(value, least=0)
+def _check_border(value: Any) -> Any:
+    return _check_width(value, least=0)
 
 
-Width = Annotated[int | str, BeforeValidator(_checked_width)]
+Width = Annotated[int | str, BeforeValidator(_check_width)]
 """Channels: a number, or a multiple or part, rounded down, of
 
 in          what enters the list of steps (or the branch)
@@ -41,7 +41,7 @@ out         what the part gives: a layer's growth rate, a transition's channels,
 k           the layer's growth rate
 bottleneck  bottleneck x k
 """
-Border = Annotated[int | str, BeforeValidator(_checked_border)]
+Border = Annotated[int | str, BeforeValidator(_check_border)]
 """A place between channels: a width, or 0."""
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from archspec.operators.table import OPERATORS
-from archspec.readers.fusion import Pattern, bound_in
-from archspec.readers.tensors import Tensor, computed
+from archspec.readers.fusion import Pattern, bind_names
+from archspec.readers.tensors import Tensor, compute_later
 from archspec.readers.trace import UNKNOWN, Call, Unsupported, decimal
 
 MAX_NODES = 256
@@ -74,12 +74,12 @@ def of_weight(value: Any) -> OfWeight:
     return made if made.places[0] == "O" or made.dims[0] == 1 else _unknown(made)
 
 
-def standardized(value: OfWeight) -> float:
+def find_eps(value: OfWeight) -> float:
     """Return the eps of filters that have mean 0 and variance 1:
     normed as a layer norm norms a pixel.
     """
     for _, pattern in OPERATORS["layer_norm"].patterns:
-        bound = bound_in(value.value, pattern)
+        bound = bind_names(value.value, pattern)
         if bound is not None and bound["x"] == "x" and value.places == "OIHW":
             return decimal(float(bound["eps"]))
     raise Unsupported(_difference(value))
@@ -92,7 +92,7 @@ def with_its_weight(call: AnyCall) -> tuple[AnyCall, dict[str, Any]]:
     filters = call.inputs[1]
     if not isinstance(filters, OfWeight):
         return call, {}
-    told = {"standardized": True, "weight_eps": standardized(filters)}
+    told = {"standardized": True, "weight_eps": find_eps(filters)}
     weight = _in_shape(filters.weight, filters.dims)
     return replace(call, inputs=(call.inputs[0], weight, *call.inputs[2:])), told
 
@@ -101,7 +101,9 @@ def _in_shape(weight: Tensor, dims: tuple[int, ...]) -> Tensor:
     """A weight of which the file had another shape, the values in the same order."""
     if weight.dims == dims:
         return weight
-    return replace(weight, dims=dims, values=None, source=computed("Reshape", dims, weight.place))
+    return replace(
+        weight, dims=dims, values=None, source=compute_later("Reshape", dims, weight.place)
+    )
 
 
 # ---- what a file may compute
@@ -122,10 +124,10 @@ def mean(x: OfWeight, axes: Sequence[int], keeps: bool) -> OfWeight:
     dims = [size if at not in gone else 1 for at, size in enumerate(x.dims)]
     kept = [at for at in range(len(dims)) if keeps or at not in gone]
     where = "".join(places[at] for at in kept)
-    return _made(x, value, tuple(dims[at] for at in kept), where)
+    return _replace_value(x, value, tuple(dims[at] for at in kept), where)
 
 
-def summed(x: OfWeight, axes: Sequence[int], keeps: bool) -> OfWeight:
+def sum_over(x: OfWeight, axes: Sequence[int], keeps: bool) -> OfWeight:
     """Return the sum over dimensions: so many times the mean."""
     count = prod(x.dims[axis % len(x.dims)] for axis in axes)
     return times(mean(x, axes, keeps), count)
@@ -133,7 +135,7 @@ def summed(x: OfWeight, axes: Sequence[int], keeps: bool) -> OfWeight:
 
 def plus(x: OfWeight, number: float) -> OfWeight:
     """Return a sum with a number."""
-    return _made(x, ("plus", number, x.value))
+    return _replace_value(x, ("plus", number, x.value))
 
 
 def times(x: OfWeight, number: float) -> OfWeight:
@@ -143,7 +145,7 @@ def times(x: OfWeight, number: float) -> OfWeight:
         number, inner = number * inner[1], inner[2]
     if isclose(number, 1, rel_tol=1e-6):
         return replace(x, value=inner)
-    return _made(x, ("times", number, inner))
+    return _replace_value(x, ("times", number, inner))
 
 
 def minus(x: OfWeight, y: OfWeight) -> OfWeight:
@@ -172,15 +174,15 @@ def square(x: OfWeight) -> OfWeight:
 
 def root(x: OfWeight) -> OfWeight:
     """Return the root."""
-    return _made(x, ("sqrt", None, x.value))
+    return _replace_value(x, ("sqrt", None, x.value))
 
 
 def reciprocal(x: OfWeight) -> OfWeight:
     """Return one divided by it."""
-    return _made(x, ("reciprocal", None, x.value))
+    return _replace_value(x, ("reciprocal", None, x.value))
 
 
-def reshaped(x: OfWeight, target: Sequence[int]) -> OfWeight:
+def reshape(x: OfWeight, target: Sequence[int]) -> OfWeight:
     """Return the same values in a row in another shape that keeps each filter by itself, and has
     all of its values in their order: of a part of them the new dimensions would tell nothing.
     """
@@ -195,27 +197,27 @@ def reshaped(x: OfWeight, target: Sequence[int]) -> OfWeight:
     if not (is_same and is_in_order) or dims[places.index("O")] != x.dims[x.axis]:
         return _unknown(x)
     ones = (size for size, letter in zip(dims, places, strict=True) if letter == "1")
-    return _made(x, x.value, dims, places) if {*ones} <= {1} else _unknown(x)
+    return _replace_value(x, x.value, dims, places) if {*ones} <= {1} else _unknown(x)
 
 
-def transposed(x: OfWeight, axes: Sequence[int]) -> OfWeight:
+def transpose(x: OfWeight, axes: Sequence[int]) -> OfWeight:
     """Return the dimensions in another order."""
     if x.is_unknown:
         return x
     dims = tuple(x.dims[axis] for axis in axes)
-    return _made(x, x.value, dims, "".join(x.places[axis] for axis in axes))
+    return _replace_value(x, x.value, dims, "".join(x.places[axis] for axis in axes))
 
 
-def expanded(x: OfWeight, target: Sequence[int]) -> OfWeight:
+def expand(x: OfWeight, target: Sequence[int]) -> OfWeight:
     """Return one number of each filter as often as a shape says."""
     if x.is_unknown:
         return x
     dims = np.broadcast_shapes(x.dims, tuple(target))
     places = x.places.rjust(len(dims), "1")
-    return _made(x, x.value, dims, places)
+    return _replace_value(x, x.value, dims, places)
 
 
-def normed(x: OfWeight, eps: float) -> OfWeight:
+def normalize(x: OfWeight, eps: float) -> OfWeight:
     """Return what a batch norm makes of filters that are its channels, in training mode."""
     places = x.places
     if places != "1OF":
@@ -252,10 +254,10 @@ def _of_two(kind: str, x: OfWeight, y: OfWeight) -> OfWeight:
         places += b if a == "1" else a
     if places.count("O") != 1:
         return _unknown(x)
-    return _made(x, (kind, None, x.value, y.value), dims, places, x.size + y.size + 1)
+    return _replace_value(x, (kind, None, x.value, y.value), dims, places, x.size + y.size + 1)
 
 
-def _made(
+def _replace_value(
     x: OfWeight,
     value: Pattern,
     dims: tuple[int, ...] | None = None,
@@ -298,7 +300,7 @@ _DIVISORS = (
 def _difference(value: OfWeight) -> str:
     """What filters are that are standardized in another way, as a predicate."""
     for divisor, words in _DIVISORS:
-        bound = bound_in(value.value, ("divide", None, _CENTRED, divisor))
+        bound = bind_names(value.value, ("divide", None, _CENTRED, divisor))
         if bound is not None and bound["x"] == "x":
             by = words.format(eps=decimal(float(bound.get("eps", 0))))
             ours = "the root of their variance + weight_eps"

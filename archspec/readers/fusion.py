@@ -26,7 +26,7 @@ PATTERNS: tuple[tuple[str, Mapping[str, Any], Pattern], ...] = tuple(
 )
 
 
-def recognised(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any]] | None:
+def recognise(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any]] | None:
     """Return the kind of what the operator of that name completes,
     and what it reads (`x`) with its numbers.
     """
@@ -37,7 +37,9 @@ def recognised(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any]] |
     return None
 
 
-def multiplied(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any], float] | None:
+def recognise_multiple(
+    ops: Mapping[str, Op], name: str
+) -> tuple[str, dict[str, Any], float] | None:
     """Return the kind of which the operator of that name gives a multiple,
     what that reads, and the factor.
 
@@ -53,7 +55,7 @@ def multiplied(ops: Mapping[str, Op], name: str) -> tuple[str, dict[str, Any], f
     return None
 
 
-def bound_in(value: Pattern, pattern: Pattern) -> dict[str, Any] | None:
+def bind_names(value: Pattern, pattern: Pattern) -> dict[str, Any] | None:
     """Return what the texts of a pattern stand for in a value that is written as one itself,
     None where it is none.
     """
@@ -65,7 +67,7 @@ def bound_in(value: Pattern, pattern: Pattern) -> dict[str, Any] | None:
     if not bound and pattern[1] is not None and not isclose(value[1], pattern[1], rel_tol=1e-3):
         return None
     for part, inner in zip(value[2:], pattern[2:], strict=True):
-        found = bound_in(part, inner)
+        found = bind_names(part, inner)
         if found is None or any(bound.get(name, found[name]) != found[name] for name in found):
             return None
         bound |= found

@@ -27,18 +27,18 @@ _KINDS: Mapping[tuple[str, str], str] = {
 Shape = tuple[Any, ...]
 
 
-def parted(shape: Shape, target: Sequence[Any]) -> tuple[Any, ...]:
+def split_squares(shape: Shape, target: Sequence[Any]) -> tuple[Any, ...]:
     """Return what is pending of a map where a reshape parts its squares, () where it does not."""
     if len(shape) != 4 or len(target) != 6:
         return ()
     for order in (_CHANNELS, _SQUARES):
         factor = target[order.index("a")]
-        if type(factor) is int and factor > 1 and fits(target, _parted(shape, factor, order)):
+        if type(factor) is int and factor > 1 and fits(target, _split_shape(shape, factor, order)):
             return (PIXELS, factor, order, order)
     return ()
 
 
-def moved(pending: tuple[Any, ...], axes: Any) -> tuple[Any, ...]:
+def permute(pending: tuple[Any, ...], axes: Any) -> tuple[Any, ...]:
     """Return what is pending once the dimensions stand in another order."""
     _, factor, first, order = pending
     if not isinstance(axes, tuple) or sorted(axes) != list(range(len(order))):
@@ -46,7 +46,7 @@ def moved(pending: tuple[Any, ...], axes: Any) -> tuple[Any, ...]:
     return (PIXELS, factor, first, "".join(order[axis] for axis in axes))
 
 
-def joined(pending: tuple[Any, ...], shape: Shape) -> tuple[str, int, Shape]:
+def join_squares(pending: tuple[Any, ...], shape: Shape) -> tuple[str, int, Shape]:
     """Return the kind, the factor and the output's shape of squares that are a map again;
     '' where nothing moved.
     """
@@ -56,7 +56,7 @@ def joined(pending: tuple[Any, ...], shape: Shape) -> tuple[str, int, Shape]:
     kind = _KINDS.get((first, order), "")
     if not kind:
         raise Unsupported("joins pixels of squares that stand in another order")
-    return kind, factor, _joined(shape, factor, kind)
+    return kind, factor, _join_shape(shape, factor, kind)
 
 
 def fits(target: Sequence[Any], shape: Shape) -> bool:
@@ -65,14 +65,14 @@ def fits(target: Sequence[Any], shape: Shape) -> bool:
     return len(target) == len(shape) and [*target].count(-1) <= 1 and all(alike)
 
 
-def _parted(shape: Shape, factor: int, order: str) -> Shape:
+def _split_shape(shape: Shape, factor: int, order: str) -> Shape:
     batch, channels, height, width = shape
     if order == _CHANNELS:
         return (batch, channels / factor**2, factor, factor, height, width)
     return (batch, channels, height / factor, factor, width / factor, factor)
 
 
-def _joined(shape: Shape, factor: int, kind: str) -> Shape:
+def _join_shape(shape: Shape, factor: int, kind: str) -> Shape:
     batch, channels, height, width = shape
     if kind == "pixel_shuffle":
         return (batch, channels // factor**2, height * factor, width * factor)

@@ -31,7 +31,7 @@ class Broken(Exception):
 
 
 @contextmanager
-def mapped(path: Path, what: str) -> Iterator[mmap.mmap]:
+def map_file(path: Path, what: str) -> Iterator[mmap.mmap]:
     """Give a file's bytes, which stay on the disk; `what` the file should be: `MINDIR`.
 
     Raises:

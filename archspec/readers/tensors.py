@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers.protobuf import mapped
+from archspec.readers.protobuf import map_file
 
 MAX_STEPS = 256
 """Steps in which a file computes a weight of constants."""
@@ -108,7 +108,7 @@ class OperatorWeights:
     """Of a batch norm, which takes the root of this and eps; it is one of the others too."""
 
 
-def stored(
+def locate_values(
     kind: int, dims: tuple[int, ...], begin: int, end: int | None, file: str = ""
 ) -> Stored | None:
     """Return where a tensor's values stand; None where their kind or number is another."""
@@ -119,7 +119,7 @@ def stored(
     return Stored(name, dims, begin, file) if whole else None
 
 
-def computed(
+def compute_later(
     operator: str, dims: tuple[int, ...], *inputs: Source, axes: tuple[int, ...] | None = None
 ) -> Source:
     """Return what an operator makes of values;
@@ -132,9 +132,9 @@ def computed(
     return Computed(operator, dims, inputs, axes, steps)
 
 
-def transposed(source: Source, dims: tuple[int, ...]) -> Source:
+def transpose_later(source: Source, dims: tuple[int, ...]) -> Source:
     """Return a matrix of `dims` the other way round."""
-    return computed("Transpose", dims[::-1], source, axes=(1, 0))
+    return compute_later("Transpose", dims[::-1], source, axes=(1, 0))
 
 
 class Values:
@@ -151,7 +151,7 @@ class Values:
         if not isinstance(source, Computed):
             return None if source is None else _floats(source)
         arrays = [self.of(each) for each in source.inputs]
-        return None if any(array is None for array in arrays) else _made(source, *arrays)
+        return None if any(array is None for array in arrays) else _run_operator(source, *arrays)
 
     def _stored(self, source: Stored) -> Array | None:
         size = prod(source.dims) * _itemsize(source.kind)
@@ -180,12 +180,12 @@ class Values:
         return b""
 
 
-def evaluated(source: Computed) -> Array | None:
+def evaluate(source: Computed) -> Array | None:
     """Return what an operator makes of values that are here, None where it makes nothing."""
-    return _made(source, *(_floats(each) for each in source.inputs))
+    return _run_operator(source, *(_floats(each) for each in source.inputs))
 
 
-def _made(source: Computed, *arrays: Array) -> Array | None:
+def _run_operator(source: Computed, *arrays: Array) -> Array | None:
     with np.errstate(all="ignore"), suppress(ValueError, TypeError):
         made = _OPERATORS[source.operator](source, *arrays)
         return made if made.shape == source.dims else None
@@ -199,7 +199,7 @@ def values_of(path: Path) -> Iterator[Values]:
     Raises:
         ModelFileError: R005, the file cannot be read; R006, it is empty or too large.
     """
-    with mapped(path, "model file") as data:
+    with map_file(path, "model file") as data:
         yield Values(data, path.parent)
 
 
@@ -214,12 +214,12 @@ def _floats(values: Array) -> Array | None:
     return None
 
 
-def _quantised(source: Computed, values: Array, scale: Array, zero: Array, bounds: Array) -> Array:
+def _quantise(source: Computed, values: Array, scale: Array, zero: Array, bounds: Array) -> Array:
     whole = np.rint(values / _along(source, scale)) + _along(source, zero)
     return np.clip(whole, *bounds)
 
 
-def _dequantised(source: Computed, values: Array, scale: Array, zero: Array) -> Array:
+def _dequantise(source: Computed, values: Array, scale: Array, zero: Array) -> Array:
     made: Array = (values - _along(source, zero).astype(float)) * _along(source, scale)
     return made
 
@@ -236,8 +236,8 @@ _OPERATORS: Mapping[str, Callable[..., Array]] = {
     "Reshape": lambda source, values: values.reshape(source.dims),
     "Transpose": lambda source, values: np.transpose(values, source.axes),
     "Expand": lambda source, values: np.broadcast_to(values, source.dims),
-    "QuantizeLinear": _quantised,
-    "DequantizeLinear": _dequantised,
+    "QuantizeLinear": _quantise,
+    "DequantizeLinear": _dequantise,
     "Add": lambda source, a, b: a + b,
     "Sub": lambda source, a, b: a - b,
     "Mul": lambda source, a, b: a * b,

@@ -200,7 +200,7 @@ class Call:
             raise Unsupported(f"gives more than {MAX_CHANNELS:,} channels")
         called = self.short(weights[0].name).rpartition(".")[0] if weights else ""
         name = self.trace.free((called or self.short(self.node))[:MAX_NAME])
-        attrs |= self.trace.shares(name, self.told_apart(weights))
+        attrs |= self.trace.shares(name, self.tell_apart(weights))
         op = Op(name, kind, tuple(x.op for x in inputs), MappingProxyType(attrs))
         self.trace.add(op, shape)
         self.trace.note(name, weights)
@@ -223,7 +223,7 @@ class Call:
         """Return what a node or a weight is called in the graph."""
         return name
 
-    def told_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    def tell_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the weights by which an operator that runs a second time is known."""
         return weights
 

@@ -61,7 +61,7 @@ def unknown_padding(said: Any) -> Unsupported:
     return Unsupported(f"pads in a way that is not known: {reprlib.repr(said)}")
 
 
-def padded(x: Feature) -> Pixels:
+def count_padded(x: Feature) -> Pixels:
     """Return a feature map's pixels with the padding that is pending."""
     top, bottom, left, right = x.pending[1] if x.pending else NO_PADDING
     return x.shape[2] + top + bottom, x.shape[3] + left + right
@@ -96,7 +96,7 @@ def sliding(
         pads: its own padding.
         dilation: pixels from tap to tap.
     """
-    (height, width), reach = padded(x), dilation * (kernel - 1) + 1
+    (height, width), reach = count_padded(x), dilation * (kernel - 1) + 1
     pixels = (
         (height + pads[0] + pads[1] - reach) // stride + 1,
         (width + pads[2] + pads[3] - reach) // stride + 1,
@@ -110,7 +110,7 @@ def sliding(
 def expect_pixels(x: Feature, attrs: Mapping[str, Any], pixels: Pixels) -> None:
     """Refuse a window that leaves no pixel."""
     if min(pixels) < 1:
-        kernel, (height, width) = attrs["kernel"], padded(x)
+        kernel, (height, width) = attrs["kernel"], count_padded(x)
         words = f"has a {kernel} x {kernel} window that leaves no pixel of {height} x {width}"
         raise Unsupported(words)
 
@@ -119,7 +119,7 @@ def with_ceil(x: Feature, attrs: Attrs, pixels: Pixels, is_up: bool) -> tuple[At
     """Return a pool's attributes and pixels where these may be rounded up, at least one;
     None: both give the same.
     """
-    up = _rounded_up(x, attrs)
+    up = _round_up(x, attrs)
     if up == pixels:
         attrs = {**attrs, "ceil": None}
     elif is_up:
@@ -129,7 +129,7 @@ def with_ceil(x: Feature, attrs: Attrs, pixels: Pixels, is_up: bool) -> tuple[At
     return attrs, pixels
 
 
-def _rounded_up(x: Feature, attrs: Attrs) -> Pixels:
+def _round_up(x: Feature, attrs: Attrs) -> Pixels:
     """Pixels with the windows that reach beyond the edge; none of them begins there."""
     kernel, stride = attrs["kernel"], attrs["stride"]
     top, bottom, left, right = sides(attrs["padding"])
@@ -140,7 +140,7 @@ def _rounded_up(x: Feature, attrs: Attrs) -> Pixels:
     return height, width
 
 
-def enlarged(x: Feature, kernel: int, stride: int, padding: int) -> Pixels:
+def count_enlarged(x: Feature, kernel: int, stride: int, padding: int) -> Pixels:
     """Return the pixels that a transposed convolution gives, perhaps none."""
     height, width = ((size - 1) * stride + kernel - 2 * padding for size in x.shape[2:])
     return height, width
@@ -152,7 +152,7 @@ def expect_groups(x: Feature, dims: Sequence[int], groups: int) -> None:
         raise Unsupported(f"is made for {dims[1] * groups} channels, reads {x.shape[1]}")
 
 
-def convolved(
+def add_conv(
     call: Call, x: Feature, weights: Sequence[Tensor], window: tuple[Attrs, Pixels], told: Attrs
 ) -> Feature:
     """Return the output of a convolution, (N, out_channels, H, W).
@@ -170,7 +170,7 @@ def convolved(
     return call.op("conv", [x], (x.shape[0], out, *pixels), weights=tuple(weights), **attrs)
 
 
-def convolved_transposed(
+def add_conv_transpose(
     call: Call, x: Feature, weights: Sequence[Tensor], stride: int, padding: int
 ) -> Feature:
     """Return the output of a transposed convolution with as many pixels as `enlarged` says;
@@ -185,7 +185,7 @@ def convolved_transposed(
         "padding": padding,
     }
     attrs |= {"bias": True} if weights[1:] else {}
-    shape = (x.shape[0], out, *enlarged(x, kernel, stride, padding))
+    shape = (x.shape[0], out, *count_enlarged(x, kernel, stride, padding))
     return call.op("conv_transpose", [x], shape, weights=tuple(weights), **attrs)
 
 

@@ -36,7 +36,7 @@ _OF_THE_TASK = (("head", "num_classes"), ("input", "height"), ("input", "width")
 
 def comparable_values(spec: Spec) -> Any:
     """Return plain values, equal where two specs say one network, whatever its task and name."""
-    values = _computed_values(spec)
+    values = _compute_values(spec)
     values["input"] = {"channels": spec.input.channels}
     values["head"] = values["head"]["steps"]
     return _without_training(values)
@@ -50,7 +50,7 @@ def drop_stale_words(parent: Document, changed: Document, said: Mapping[Path, An
     """
     was, now = _parse_spec(parent), _parse_spec(changed)
     # A spec that breaks rules is left as it is: its faults are to be told of what was written.
-    if now is None or (was is not None and _computed_values(was) == _computed_values(now)):
+    if now is None or (was is not None and _compute_values(was) == _compute_values(now)):
         return changed
     is_same = was is not None and comparable_values(was) == comparable_values(now)
     settings = {path: value for path, value in said.items() if _is_change(path, was, now)}
@@ -94,7 +94,7 @@ def _parse_spec(document: Document) -> Spec | None:
         return None
 
 
-def _computed_values(spec: Spec) -> dict[str, Any]:
+def _compute_values(spec: Spec) -> dict[str, Any]:
     """Plain values, a default that is said like one that is not."""
     values = {key: value for key, value in spec.resolved().items() if key not in WORDS}
     values["connectivity"]["rule"] = spec.connectivity.kind

@@ -214,20 +214,20 @@ class Spec(WrittenModel):
         listed = self.transitions
         if listed is None:
             listed = (TransitionSpec(),) * (len(self.blocks) - 1)
-        usual = {"compression": self.compression, **_said_settings(self.transition)}
+        usual = {"compression": self.compression, **_collect_settings(self.transition)}
         return tuple(
             TransitionSpec.model_construct(**_complete_settings(usual, given)) for given in listed
         )
 
 
-def _said_settings(transition: TransitionSpec) -> dict[str, Any]:
+def _collect_settings(transition: TransitionSpec) -> dict[str, Any]:
     values = {key: getattr(transition, key) for key in transition.model_fields_set}
     return {key: value for key, value in values.items() if value is not None}
 
 
 def _complete_settings(usual: dict[str, Any], given: TransitionSpec) -> dict[str, Any]:
     """Channels replace a compression, and steps that say it all the usual pooling."""
-    said = _said_settings(given)
+    said = _collect_settings(given)
     left_out = set[str]()
     if "channels" in said:
         left_out.add("compression")

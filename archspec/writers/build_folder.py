@@ -10,7 +10,7 @@ from typing import Any
 from archspec.errors import ArchspecError
 from archspec.files import to_yaml, write_atomic
 from archspec.graph.build import build_graph
-from archspec.graph.digest import named_digest, structure_digest
+from archspec.graph.digest import digest_with_names, structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.report import report
 from archspec.spec.idle_settings import without_idle_settings
@@ -37,7 +37,10 @@ def build_folder(
     module = write_module(graph)
     # Before anything is written: a network that cannot be certified leaves no folder behind.
     certificate = certify(spec, graph, module) if certify else None
-    digests = {"structure_digest": structure_digest(graph), "named_digest": named_digest(graph)}
+    digests = {
+        "structure_digest": structure_digest(graph),
+        "named_digest": digest_with_names(graph),
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "spec.yaml", to_yaml(without_idle_settings(spec)))

@@ -13,7 +13,7 @@ import pytest
 
 from archspec.graph.build import build_graph
 from archspec.graph.connections import derive_connections, derive_ports
-from archspec.graph.digest import named_digest, structure_digest
+from archspec.graph.digest import digest_with_names, structure_digest
 from archspec.graph.ir import Graph, Op
 from archspec.graph.report import report
 from archspec.graph.shapes import infer_shapes, running_order
@@ -29,7 +29,7 @@ DERIVING = (
     derive_ports,
     derive_connections,
     structure_digest,
-    named_digest,
+    digest_with_names,
 )
 
 
@@ -67,7 +67,7 @@ def test_everything_is_derived_once_for_all_who_ask(name: str) -> None:
         make_tree(graph)
         write_module(graph)
         structure_digest(graph)
-        named_digest(graph)
+        digest_with_names(graph)
     assert found == {(own(derive).__name__, id(graph)): 1 for derive in DERIVING}
 
 

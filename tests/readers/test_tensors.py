@@ -19,9 +19,9 @@ from archspec.readers.tensors import (
     Computed,
     Stored,
     Values,
-    computed,
-    stored,
-    transposed,
+    compute_later,
+    locate_values,
+    transpose_later,
     values_of,
 )
 from archspec.runtime import prepare
@@ -244,18 +244,18 @@ def test_what_is_computed_has_bounds() -> None:
     """
     value: Any = np.ones(4, np.float32)
     for _ in range(20):
-        value = computed("Add", (4,), value, value)
+        value = compute_later("Add", (4,), value, value)
     assert value is None
     value = np.ones(4, np.float32)
     for _ in range(MAX_STEPS):
-        value = computed("Neg", (4,), value)
+        value = compute_later("Neg", (4,), value)
     assert value is not None
     assert (Values(b"", Path()).of(value) == 1).all()
-    assert computed("Neg", (4,), value) is None
-    assert computed("Mul", (2**20, 2**20), np.ones((2**20, 1)), np.ones((1, 2**20))) is None
-    assert computed("Softmax", (4,), np.ones(4)) is None
-    assert transposed(None, (2, 3)) is None
-    assert stored(1, (2, -3), 0, -24) is None
+    assert compute_later("Neg", (4,), value) is None
+    assert compute_later("Mul", (2**20, 2**20), np.ones((2**20, 1)), np.ones((1, 2**20))) is None
+    assert compute_later("Softmax", (4,), np.ones(4)) is None
+    assert transpose_later(None, (2, 3)) is None
+    assert locate_values(1, (2, -3), 0, -24) is None
 
 
 def test_a_file_that_changes_while_it_is_read_gives_no_values() -> None:

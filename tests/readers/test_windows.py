@@ -94,7 +94,7 @@ def test_a_transposed_convolution_gives_as_many_pixels(seed: int) -> None:
     """The padding takes pixels away."""
     x, kernel, stride, _, (padding, *_) = drawn(seed)
     attrs = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
-    pixels = windows.enlarged(x, kernel, stride, padding)
+    pixels = windows.count_enlarged(x, kernel, stride, padding)
     assert run("ConvTranspose", x.shape[2:], **attrs).shape[2:] == pixels
 
 
@@ -104,7 +104,7 @@ def test_a_padding_before_becomes_the_windows_own() -> None:
     attrs, pixels = windows.sliding(x, 3, 1, (1, 0, 1, 0))
     assert attrs["padding"] == 2
     assert pixels == (10, 10)
-    assert windows.padded(x) == (11, 11)
+    assert windows.count_padded(x) == (11, 11)
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, True, "3", (2, 3), (1, 1, 2, 3), 2**40, None])

@@ -18,7 +18,7 @@ from spec.language import specs
 from archspec.errors import ArchspecError, Diagnostic, GraphError
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
-from archspec.graph.digest import named_digest
+from archspec.graph.digest import digest_with_names
 from archspec.graph.expand import Part, expand_part
 from archspec.graph.parameters import list_parameters
 from archspec.graph.report import report
@@ -313,7 +313,7 @@ def test_naming_every_layer_is_the_same_as_one_list_for_all(wiring: str, tmp_pat
         tmp_path, f"{text}blocks: [{{layers: 3, layer_at: {{1: basic, 2: basic, 3: basic}}}}]\n"
     )
     graphs = build_graph(usual), build_graph(each)
-    assert named_digest(graphs[0]) == named_digest(graphs[1])
+    assert digest_with_names(graphs[0]) == digest_with_names(graphs[1])
     assert write_module(graphs[0]) == write_module(graphs[1])
 
 

@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers.protobuf import Broken, Wire, mapped, text_of
-from archspec.readers.tensors import Tensor, stored
+from archspec.readers.protobuf import Broken, Wire, map_file, text_of
+from archspec.readers.tensors import Tensor, locate_values
 from archspec.runtime import prepare
 
 MAX_NODES = 200_000
@@ -91,7 +91,7 @@ def read_model(path: Path) -> Model:
         ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short.
     """
     proto = protobuf_module()
-    with mapped(path, "MINDIR") as data:
+    with map_file(path, "MINDIR") as data:
         return _Parser(data, proto).model()
 
 
@@ -176,7 +176,9 @@ class _Parser(Wire):
                 kept.append(self.data[at:stop])
         tensor = proto.FromString(self.piece(b"".join(kept)))
         name, dims = text_of(tensor.name), tuple(tensor.dims)
-        source = None if tensor.compression_type else stored(tensor.data_type, dims, *at_values)
+        source = (
+            None if tensor.compression_type else locate_values(tensor.data_type, dims, *at_values)
+        )
         self.shared[name] = Tensor(name, dims, source)
 
     def node(self, begin: int, end: int) -> Iterator[Node]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from archspec.graph.ir import Op
 from archspec.operators.table import NORMS
-from archspec.readers.fusion import multiplied, recognised
-from archspec.readers.pixel_orders import PIXELS, moved
-from archspec.readers.tensors import Tensor, transposed
+from archspec.readers.fusion import recognise, recognise_multiple
+from archspec.readers.pixel_orders import PIXELS, permute
+from archspec.readers.tensors import Tensor, transpose_later
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, between, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -40,7 +40,7 @@ def larger(call: Call) -> Feature:
     x times 1 is written as x.
     """
     if _numbers(call):
-        return _bounded("at_least", call)
+        return _add_bound("at_least", call)
     first, second = call.feature(0), call.feature(1)
     if first.op == second.op:
         return call.op("leaky_relu", [first], first.shape, slope=1.0)
@@ -55,10 +55,10 @@ def smaller(call: Call) -> Feature:
     """The smaller one of x and a number."""
     if not _numbers(call):
         raise Unsupported(UNKNOWN)
-    return _bounded("at_most", call)
+    return _add_bound("at_most", call)
 
 
-def _bounded(kind: str, call: Call) -> Feature:
+def _add_bound(kind: str, call: Call) -> Feature:
     x = call.feature(0 if isinstance(call.inputs[0], Feature) else 1)
     made = call.part(kind, [x], x.shape, value=decimal(float(_numbers(call)[0])))
     return _complete(call, made)
@@ -76,7 +76,7 @@ def above(call: Call) -> Feature:
     return call.part("greater", [x], x.shape, value=decimal(float(numbers[0])))
 
 
-def chosen(call: Call) -> Feature:
+def choose(call: Call) -> Feature:
     """One value where a condition holds, elsewhere another."""
     parts = [call.feature(index) for index in range(3)]
     if any(part.shape != parts[0].shape for part in parts):
@@ -182,10 +182,10 @@ def mean_of_channels(call: Call) -> Feature:
 
 def _complete(call: Call, made: Feature) -> Feature:
     """Return what a value is the last part of, or its multiple; else the value itself."""
-    known = recognised(call.trace.ops, made.op)
+    known = recognise(call.trace.ops, made.op)
     if known is not None:
         return _whole(call, made, *known)
-    multiple = multiplied(call.trace.ops, made.op)
+    multiple = recognise_multiple(call.trace.ops, made.op)
     if multiple is None:
         return made
     kind, bound, factor = multiple
@@ -303,11 +303,11 @@ def transpose(call: Call) -> Any:
         if axes != (1, 0):
             raise Unsupported("moves the dimensions of its input")
         return replace(
-            weight, dims=weight.dims[::-1], source=transposed(weight.source, weight.dims)
+            weight, dims=weight.dims[::-1], source=transpose_later(weight.source, weight.dims)
         )
     if call.is_pending(PIXELS):
         x = call.feature(pending=PIXELS)
-        return replace(x, pending=moved(x.pending, axes))
+        return replace(x, pending=permute(x.pending, axes))
     last = call.is_pending("channels last")
     x = call.feature(dims=4, pending="channels last" if last else "")
     if axes != (TO_FIRST if last else TO_LAST):

@@ -22,11 +22,11 @@ from archspec.readers.mindir import elementwise as elements
 from archspec.readers.mindir import pixels, windows
 from archspec.readers.mindir.call import Closure
 from archspec.readers.mindir.decode import Constant
-from archspec.readers.pixel_orders import PIXELS, joined, parted
+from archspec.readers.pixel_orders import PIXELS, join_squares, split_squares
 from archspec.readers.tensors import Tensor
-from archspec.readers.tensors import transposed as turned
+from archspec.readers.tensors import transpose_later as turned
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported
-from archspec.readers.windows import global_pool_of, padded, square
+from archspec.readers.windows import count_padded, global_pool_of, square
 
 
 def _concat(call: Call) -> Feature:
@@ -132,7 +132,7 @@ def _reshape(call: Call) -> Feature | Tensor:
                 if len(shape) < len(x.shape) == 4
                 else replace(x, shape=shape)
             )
-    squares = parted(x.shape, target)
+    squares = split_squares(x.shape, target)
     if squares:
         return replace(x, pending=squares)
     raise Unsupported(f"makes {reprlib.repr(target)} of {x.shape}")
@@ -141,7 +141,7 @@ def _reshape(call: Call) -> Feature | Tensor:
 def _of_squares(call: Call) -> Feature:
     """A map again, by a pixel shuffle or what undoes one."""
     x = call.feature(pending=PIXELS)
-    kind, factor, shape = joined(x.pending, x.shape)
+    kind, factor, shape = join_squares(x.pending, x.shape)
     plain = replace(x, pending=())
     return call.op(kind, [plain], shape, factor=factor) if kind else plain
 
@@ -181,7 +181,7 @@ def _shape(call: Call) -> tuple[Any, ...]:
     for padding in windows.PADDINGS.values():
         if call.is_pending(padding):
             x = call.feature(pending=padding)
-            return (*x.shape[:2], *padded(x))
+            return (*x.shape[:2], *count_padded(x))
     return call.feature().shape
 
 
@@ -262,7 +262,7 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "Maximum": elements.larger,
     "Minimum": elements.smaller,
     "Greater": elements.above,
-    "Select": elements.chosen,
+    "Select": elements.choose,
     "ClampScalar": elements.clamp,
     "Concat": _concat,
     "MaxPool": partial(windows.pool, "max_pool"),
@@ -272,8 +272,8 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "AvgPool3D": partial(windows.pool_in_3d, "avg_pool"),
     "Pad": windows.pad,
     "PadV3": windows.pad,
-    "StridedSlice": pixels.strided_slice,
-    "Slice": pixels.sized_slice,
+    "StridedSlice": pixels.read_strided_slice,
+    "Slice": pixels.read_slice,
     "Split": pixels.split,
     "ResizeNearestNeighborV2": partial(pixels.upsample, "nearest"),
     "ResizeBilinearV2": partial(pixels.upsample, "bilinear"),

@@ -10,7 +10,7 @@ from typing import Any
 from archspec.readers.trace import Call, Feature, Unsupported
 
 
-def strided_slice(call: Call) -> Feature:
+def read_strided_slice(call: Call) -> Feature:
     """Return some channels, or a cutout of the pixels, or both;
     of a vector (N, C) some channels.
     """
@@ -38,7 +38,7 @@ def strided_slice(call: Call) -> Feature:
     return _channels(call, _cutout(call, x, bounds[2], bounds[3]), bounds[1])
 
 
-def sized_slice(call: Call) -> Feature:
+def read_slice(call: Call) -> Feature:
     """Return as many channels and pixels as are said, from where it is said."""
     x, starts, sizes = call.feature(), call.inputs[1], call.inputs[2]
     if len(x.shape) not in (2, 4) or not len(starts) == len(sizes) == len(x.shape):

@@ -16,17 +16,17 @@ from archspec.readers.trace import Call, Feature, Unsupported
 from archspec.readers.windows import (
     NO_BLUR,
     NO_PADDING,
+    add_conv,
+    add_conv_transpose,
     are_sizes,
     blur_filter,
-    convolved,
-    convolved_transposed,
-    enlarged,
+    count_enlarged,
+    count_padded,
     expect_blurs_padding,
     expect_groups,
     expect_harmless_zeros,
     expect_pixels,
     is_whole_map,
-    padded,
     same_padding,
     sliding,
     square,
@@ -57,7 +57,7 @@ def conv(call: Call) -> Feature:
     expect_groups(x, weight.dims, groups)
     dilation = square(a.get("dilation", 1))
     window = _window(x, weight.dims, a["stride"], a["pad_mode"], a["pad"], dilation)
-    return convolved(call, x, [weight], window, {"dilation": dilation, "groups": groups, **told})
+    return add_conv(call, x, [weight], window, {"dilation": dilation, "groups": groups, **told})
 
 
 def _blur(call: Call) -> Feature:
@@ -87,10 +87,10 @@ def conv_transpose(call: Call) -> Feature:
         raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     if PAD_MODES.get(a["pad_mode"]) == "same" or len({*pads}) != 1 or not are_sizes(pads):
         raise unknown_padding((a["pad_mode"], pads))
-    size = enlarged(x, kernel, stride, pads[0])
+    size = count_enlarged(x, kernel, stride, pads[0])
     if min(size) < 1 or tuple(call.option("input_sizes", 2))[2:] != size:
         raise Unsupported("gives another number of pixels than its stride, kernel and padding say")
-    return convolved_transposed(call, x, [weight], stride, pads[0])
+    return add_conv_transpose(call, x, [weight], stride, pads[0])
 
 
 def pool(kind: str, call: Call) -> Feature:
@@ -164,7 +164,7 @@ def _sliding(
     kernel, stride = square(kernel), square(stride)
     pads = tuple(pad) if PAD_MODES.get(mode) == "pad" else NO_PADDING
     if PAD_MODES.get(mode) == "same":
-        pads = same_padding(padded(x), stride, dilation * (kernel - 1) + 1)
+        pads = same_padding(count_padded(x), stride, dilation * (kernel - 1) + 1)
     if mode not in PAD_MODES or len(pads) != 4 or not are_sizes(pads):
         raise unknown_padding((mode, pad))
     return sliding(x, kernel, stride, pads, dilation)

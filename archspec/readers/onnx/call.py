@@ -45,7 +45,7 @@ TYPES: Mapping[int, tuple[str, str]] = {
 }
 
 
-def decoded(tensor: Any) -> Array:
+def decode_values(tensor: Any) -> Array:
     """Return the values of an `onnx.TensorProto`, None where they are missing,
     left out, or of another type.
     """
@@ -126,7 +126,7 @@ class Call(trace.Call):
             x = replace(x, op=self.trace.ops[x.op].inputs[0])  # what clips below zero once more
         return replace(self.op(kind, [x], x.shape, **attrs), pending=x.pending)
 
-    def told_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    def tell_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         """Exporters store equal vectors once, such as the gammas of untrained norms:
         only filters tell sharing.
         """

@@ -20,7 +20,7 @@ import numpy as np
 from archspec.errors import ModelFileError, format_count
 from archspec.readers.onnx.call import TYPES
 from archspec.readers.onnx.decode import OWN_DOMAIN, VALUES, Model, Node, Span
-from archspec.readers.protobuf import Broken, Wire, mapped
+from archspec.readers.protobuf import Broken, Wire, map_file
 
 MAX_BYTES = 4 * 2**20
 """Of messages in the copy that are not walked, of which each two bytes may become an object."""
@@ -43,7 +43,7 @@ def refuse_invalid(path: Path, model: Model) -> None:
     """
     import onnx
 
-    with mapped(path, "valid ONNX") as data:
+    with map_file(path, "valid ONNX") as data:
         copy = _Copy(data, onnx, model).made()
         _refuse_twins(model.nodes)
         _refuse_two_paddings(model.nodes)

@@ -17,7 +17,7 @@ from archspec.operators.shapes import same_shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
 from archspec.readers.tensors import Tensor
-from archspec.readers.tensors import transposed as turned
+from archspec.readers.tensors import transpose_later as turned
 from archspec.readers.trace import Feature, Unsupported
 from archspec.readers.windows import global_pool_of
 
@@ -98,26 +98,26 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
         raise Unsupported(f"makes a vector of {x.shape}")
     op, shape = call.trace.ops[x.op], x.shape[:2]
     if op.kind in GLOBAL_POOLS:
-        return _remade(call, op, op.inputs, shape)
+        return _remake(call, op, op.inputs, shape)
     if (
         op.kind == "avg_pool"
         and not op.attrs["padding"]
         and call.trace.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
     ):
-        return _remade(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
+        return _remake(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
     if depth == MAX_DEPTH:
         return call.op("global_avg_pool", [x], shape)
     attrs = dense_attrs(op.attrs) if op.kind == "conv" else None
     if attrs is not None:
         source = vector(call, call.known(op.inputs[0]), depth + 1)
-        return _remade(call, replace(op, kind="dense", attrs=attrs), (source.op,), shape)
+        return _remake(call, replace(op, kind="dense", attrs=attrs), (source.op,), shape)
     if op.kind in _BY_ELEMENT:
         source = vector(call, call.known(op.inputs[0]), depth + 1)
-        return _remade(call, op, (source.op,), shape)
+        return _remake(call, op, (source.op,), shape)
     return call.op("global_avg_pool", [x], shape)
 
 
-def _remade(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...]) -> Feature:
+def _remake(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...]) -> Feature:
     attrs = {name: value for name, value in op.attrs.items() if name != "keep"}
     if op.kind in GLOBAL_POOLS:
         attrs = {}
@@ -196,13 +196,13 @@ def _dense(call: Call, weight: Tensor, transposed: bool, bias: Tensor | None) ->
         "out_channels": out,
         **({} if bias is not None else {"bias": False}),
     }
-    by_rows = weight if transposed else _turned(weight)
+    by_rows = weight if transposed else _turn_round(weight)
     made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
     call.trace.copy(made.op, made.op, *([] if bias is None else [bias]))
     return made
 
 
-def _turned(weight: Tensor) -> Tensor:
+def _turn_round(weight: Tensor) -> Tensor:
     """The same filters with a row for each output."""
     if weight.values is not None:
         return replace(weight, dims=weight.dims[::-1], values=weight.values.T)

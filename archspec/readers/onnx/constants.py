@@ -16,7 +16,7 @@ import numpy as np
 from archspec.readers.filters import OfWeight
 from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, constant
 from archspec.readers.tensors import MAX_COMPUTED as MAX_FILLED
-from archspec.readers.tensors import Tensor, computed
+from archspec.readers.tensors import Tensor, compute_later
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
 
@@ -37,18 +37,18 @@ def literal(call: Call) -> Tensor:
     raise Unsupported("has a value that is neither a tensor nor numbers")
 
 
-def filled(call: Call) -> Tensor:
+def fill(call: Call) -> Tensor:
     """Return the one value as often as the sizes say; many of them are not written out."""
-    sizes, value = tuple(_known(call, 0).reshape(-1).tolist()), call.attrs.get("value")
+    sizes, value = tuple(_take_values(call, 0).reshape(-1).tolist()), call.attrs.get("value")
     if any(type(size) is not int or not 0 <= size <= MAX_FILLED for size in sizes):
         raise Unsupported("makes a constant of a size that is not known")
-    fill = value.number if isinstance(value, Tensor) and value.number is not None else 0.0
+    number = value.number if isinstance(value, Tensor) and value.number is not None else 0.0
     if prod(sizes) <= MAX_COMPUTED:
-        return constant(np.full(sizes, fill, object), call.output)
-    return Tensor(call.output, sizes, computed("Expand", sizes, np.array(fill, float)))
+        return constant(np.full(sizes, number, object), call.output)
+    return Tensor(call.output, sizes, compute_later("Expand", sizes, np.array(number, float)))
 
 
-def folded(call: Call) -> Tensor:
+def fold(call: Call) -> Tensor:
     """Return what an operator makes of constants alone."""
     if any(
         value is not None and not isinstance(value, Tensor) for value in call.inputs
@@ -60,28 +60,28 @@ def folded(call: Call) -> Tensor:
     )
 
 
-def _known(call: Call, index: int) -> Array:
+def _take_values(call: Call, index: int) -> Array:
     value = call.inputs[index]
     if not isinstance(value, Tensor) or value.values is None or value.values.size > MAX_COMPUTED:
         raise Unsupported("needs the values of a constant that the file does not tell")
     return value.values
 
 
-def _moved(call: Call, move: Callable[[Array], Array]) -> Tensor:
+def _move_dims(call: Call, move: Callable[[Array], Array]) -> Tensor:
     """Move a constant's dimensions about, its values with them where they are known."""
     tensor: Tensor = call.inputs[0]
     if tensor.values is not None:
         values = move(tensor.values)
         return replace(tensor, dims=values.shape, values=values)
     likeness = np.broadcast_to(np.zeros(()), tensor.dims)
-    return _reordered(tensor, move(likeness).shape)
+    return _reorder(tensor, move(likeness).shape)
 
 
-def _reordered(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+def _reorder(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
     """A constant of another shape whose values, which are not known yet,
     stand in the same order.
     """
-    return replace(tensor, dims=dims, source=computed("Reshape", dims, tensor.source))
+    return replace(tensor, dims=dims, source=compute_later("Reshape", dims, tensor.source))
 
 
 def _axes(call: Call) -> tuple[int, ...]:
@@ -89,25 +89,25 @@ def _axes(call: Call) -> tuple[int, ...]:
     return axes if isinstance(axes, tuple) else (axes,)
 
 
-def _transposed(call: Call) -> Tensor:
+def _transpose(call: Call) -> Tensor:
     axes, tensor = call.attrs.get("perm"), call.inputs[0]
-    made = _moved(call, lambda values: np.transpose(values, axes))
+    made = _move_dims(call, lambda values: np.transpose(values, axes))
     if made.values is not None:
         return made
-    return replace(made, source=computed("Transpose", made.dims, tensor.source, axes=axes))
+    return replace(made, source=compute_later("Transpose", made.dims, tensor.source, axes=axes))
 
 
-def _reshaped(call: Call) -> Tensor:
+def _reshape(call: Call) -> Tensor:
     tensor: Tensor = call.inputs[0]
     wanted = [int(size) for size in call.option("shape", 1)]
     sizes = [tensor.dims[at] if size == 0 else size for at, size in enumerate(wanted)]
     if tensor.values is None:
-        return _reordered(tensor, _filled_in(tensor.dims, sizes))
+        return _reorder(tensor, _resolve_sizes(tensor.dims, sizes))
     values = tensor.values.reshape(sizes)
     return replace(tensor, dims=values.shape, values=values)
 
 
-def _filled_in(dims: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
+def _resolve_sizes(dims: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
     """A reshape's sizes with the one that is -1;
     np.reshape would copy a likeness of a large tensor.
     """
@@ -118,29 +118,29 @@ def _filled_in(dims: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
     return tuple(whole)
 
 
-def _gathered(call: Call) -> Tensor:
-    values, places = _known(call, 0), np.asarray(_known(call, 1), np.int64)
+def _gather(call: Call) -> Tensor:
+    values, places = _take_values(call, 0), np.asarray(_take_values(call, 1), np.int64)
     if values.ndim != 1:
         raise Unsupported("takes from a constant that is no list of sizes")
     return constant(_as_array(np.take(values, places)))
 
 
-def _joined(call: Call) -> Tensor:
-    parts = [_known(call, at) for at in range(len(call.inputs))]
+def _join(call: Call) -> Tensor:
+    parts = [_take_values(call, at) for at in range(len(call.inputs))]
     if sum(part.size for part in parts) > MAX_COMPUTED:
         raise Unsupported(f"computes more than {MAX_COMPUTED:,} sizes")
     return constant(np.concatenate(parts, call.attrs.get("axis", 0)))
 
 
-def _multiplied(call: Call) -> Tensor:
-    values = _known(call, 0)
+def _multiply(call: Call) -> Tensor:
+    values = _take_values(call, 0)
     if values.ndim != 1 or any(type(value) is not int for value in values.tolist()):
         raise Unsupported("multiplies a constant that is no list of sizes")
     return constant(np.array(prod(values.tolist()), object))
 
 
-def _sliced(call: Call) -> Tensor:
-    values = _known(call, 0)
+def _slice(call: Call) -> Tensor:
+    values = _take_values(call, 0)
     starts, ends = call.option("starts", 1), call.option("ends", 2)
     axes, steps = call.option("axes", 3, (0,)), call.option("steps", 4, (1,))
     if values.ndim != 1 or len(starts) != 1 or tuple(axes) not in ((0,), (-1,)):
@@ -148,32 +148,36 @@ def _sliced(call: Call) -> Tensor:
     return constant(values[starts[0] : ends[0] : steps[0]])
 
 
-def _squeezed(call: Call) -> Tensor:
-    return _moved(call, lambda values: np.squeeze(values, _axes(call) or None))
+def _squeeze(call: Call) -> Tensor:
+    return _move_dims(call, lambda values: np.squeeze(values, _axes(call) or None))
 
 
-def _unsqueezed(call: Call) -> Tensor:
-    return _moved(call, lambda values: np.expand_dims(values, _axes(call)))
+def _unsqueeze(call: Call) -> Tensor:
+    return _move_dims(call, lambda values: np.expand_dims(values, _axes(call)))
 
 
 def _as_array(values: Any) -> Array:
     return values if isinstance(values, np.ndarray) else np.asarray(values, object)
 
 
-def _computed(call: Call) -> Tensor:
+def _compute(call: Call) -> Tensor:
     """Arithmetic: on numbers if they are few and known, on shapes otherwise."""
     tensors = [value for value in call.inputs if value is not None]
     dims = np.broadcast_shapes(*(tensor.dims for tensor in tensors))
     arrays = [tensor.values for tensor in tensors]
     if any(array is None for array in arrays) or len(arrays) > 2 or prod(dims) > MAX_COMPUTED:
         name = max(tensors, key=lambda tensor: len(tensor.dims)).name
-        return Tensor(name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors)))
+        return Tensor(
+            name, dims, compute_later(call.kind, dims, *(tensor.place for tensor in tensors))
+        )
     if any(isinstance(value, str) for array in arrays for value in array.reshape(-1).tolist()):
         raise Unsupported("computes with the size of a batch that is free")
     rule = _ARITHMETIC.get(call.kind)
     if rule is None or rule[0] != len(arrays):
         return Tensor(
-            tensors[0].name, dims, computed(call.kind, dims, *(tensor.place for tensor in tensors))
+            tensors[0].name,
+            dims,
+            compute_later(call.kind, dims, *(tensor.place for tensor in tensors)),
         )
     values = rule[1](*(np.asarray(array.tolist(), _kind_of(array)) for array in arrays))
     return replace(constant(np.asarray(values)), name=tensors[0].name)
@@ -184,7 +188,7 @@ def _kind_of(array: Array) -> type:
     return np.int64 if whole else np.float64
 
 
-def _divided(a: Array, b: Array) -> Array:
+def _divide(a: Array, b: Array) -> Array:
     return a // b if a.dtype == b.dtype == np.int64 else a / b
 
 
@@ -192,7 +196,7 @@ _ARITHMETIC: Mapping[str, tuple[int, Callable[..., Array]]] = {
     "Add": (2, np.add),
     "Sub": (2, np.subtract),
     "Mul": (2, np.multiply),
-    "Div": (2, _divided),
+    "Div": (2, _divide),
     "Neg": (1, np.negative),
     "Floor": (1, np.floor),
     "Ceil": (1, np.ceil),
@@ -200,26 +204,26 @@ _ARITHMETIC: Mapping[str, tuple[int, Callable[..., Array]]] = {
 
 _SIZES_ONLY = frozenset({"Gather", "Concat", "Slice", "ReduceProd"})
 _FOLDED: Mapping[str, Callable[[Call], Tensor]] = {
-    "Transpose": _transposed,
-    "Reshape": _reshaped,
-    "Squeeze": _squeezed,
-    "Unsqueeze": _unsqueezed,
-    "Gather": _gathered,
-    "Concat": _joined,
-    "Slice": _sliced,
-    "ReduceProd": _multiplied,
-    **dict.fromkeys(("Sqrt", "Reciprocal", "Pow", *_ARITHMETIC), _computed),
+    "Transpose": _transpose,
+    "Reshape": _reshape,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Gather": _gather,
+    "Concat": _join,
+    "Slice": _slice,
+    "ReduceProd": _multiply,
+    **dict.fromkeys(("Sqrt", "Reciprocal", "Pow", *_ARITHMETIC), _compute),
 }
 
 CONSTANTS: Mapping[str, Callable[[Call], Tensor]] = {
     "Constant": literal,
-    "ConstantOfShape": filled,
+    "ConstantOfShape": fill,
     "Shape": shape,
-    **dict.fromkeys(_FOLDED, folded),
+    **dict.fromkeys(_FOLDED, fold),
 }
 
 
-def passed_on(call: Call) -> Feature | Tensor | OfWeight:
+def pass_on(call: Call) -> Feature | Tensor | OfWeight:
     """Return the input of an operator that changes no value:
     a dropout, a cast between kinds of numbers.
     """

@@ -27,9 +27,9 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from archspec.readers.onnx.call import decoded
-from archspec.readers.protobuf import Broken, Wire, mapped, text_of
-from archspec.readers.tensors import Stored, Tensor, stored
+from archspec.readers.onnx.call import decode_values
+from archspec.readers.protobuf import Broken, Wire, map_file, text_of
+from archspec.readers.tensors import Stored, Tensor, locate_values
 
 MAX_NODES = 100_000
 MAX_DIMS = 32
@@ -119,7 +119,7 @@ def read_model(path: Path) -> Model:
     """
     import onnx
 
-    with mapped(path, "ONNX") as data:
+    with map_file(path, "ONNX") as data:
         return _Parser(data, onnx).model()
 
 
@@ -217,18 +217,20 @@ class _Parser(Wire):
         or else where they are.
         """
         proto, spans = self.proto.TensorProto, dict[str, Span]()
-        kept = b"".join(self.kept_of(proto, begin, end, spans))
+        kept = b"".join(self.keep_fields(proto, begin, end, spans))
         tensor = proto.FromString(self.piece(kept))
         if len(tensor.dims) > MAX_DIMS:
             raise Broken(f"a tensor of more than {MAX_DIMS} dimensions")
         outside = tensor.data_location == proto.EXTERNAL or len(tensor.external_data) > 0
-        values = None if outside else decoded(tensor)
+        values = None if outside else decode_values(tensor)
         where = (
             None if values is not None else _outside(tensor) if outside else _inside(tensor, spans)
         )
         return Tensor(text_of(tensor.name), tuple(tensor.dims), where, values)
 
-    def kept_of(self, proto: Any, begin: int, end: int, spans: dict[str, Span]) -> Iterator[bytes]:
+    def keep_fields(
+        self, proto: Any, begin: int, end: int, spans: dict[str, Span]
+    ) -> Iterator[bytes]:
         """Yield the fields of a tensor but for many values,
         and note where values stand, (0, 0) if in pieces.
         """
@@ -245,7 +247,7 @@ def _inside(tensor: Any, spans: Mapping[str, Span]) -> Stored | None:
     begin, end = (
         next(iter(spans.values())) if len(spans) == 1 and next(iter(spans)) in as_bytes else (0, 0)
     )
-    return stored(tensor.data_type, tuple(tensor.dims), begin, end)
+    return locate_values(tensor.data_type, tuple(tensor.dims), begin, end)
 
 
 def _outside(tensor: Any) -> Stored | None:
@@ -254,4 +256,4 @@ def _outside(tensor: Any) -> Stored | None:
     begin, dims = said.get("offset", "0"), tuple(tensor.dims)
     if not said.get("location") or len(begin) > MAX_DIGITS or not begin.isdecimal():
         return None
-    return stored(tensor.data_type, dims, int(begin), None, said["location"])
+    return locate_values(tensor.data_type, dims, int(begin), None, said["location"])

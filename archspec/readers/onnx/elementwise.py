@@ -14,7 +14,7 @@ from math import inf
 from typing import Any
 
 from archspec.operators.table import NORMS, OPERATORS
-from archspec.readers.fusion import recognised
+from archspec.readers.fusion import recognise
 from archspec.readers.onnx import norms
 from archspec.readers.onnx.call import Call
 from archspec.readers.tensors import Tensor
@@ -118,7 +118,7 @@ def _with_number(call: Call, x: Feature, number: float) -> Feature:
     return replace(_emit(call, kind, [x], x.shape, value=value), pending=x.pending)
 
 
-def chosen(call: Call) -> Feature:
+def choose(call: Call) -> Feature:
     """One value where a condition holds, elsewhere another."""
     parts = [call.feature(index, pending="permuted") for index in range(3)]
     first = parts[0]
@@ -154,7 +154,7 @@ def _emit(
     made = (
         call.op(kind, inputs, shape, **attrs) if whole else call.part(kind, inputs, shape, **attrs)
     )
-    known = recognised(call.trace.ops, made.op)
+    known = recognise(call.trace.ops, made.op)
     if known is None:
         return made
     what, bound = known
@@ -183,7 +183,7 @@ ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
     "Clip": clip,
     "Max": extreme,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Sum", "Greater"), binary),
-    "Where": chosen,
+    "Where": choose,
     "Erf": partial(part, "erf"),
     "Sqrt": partial(part, "sqrt"),
     **dict.fromkeys(("Softmax", "LogSoftmax"), probabilities),

@@ -34,7 +34,7 @@ def is_of_filters(call: Call) -> bool:
     return begins or any(isinstance(value, OfWeight) for value in call.inputs)
 
 
-def _averaged(compute: Callable[[OfWeight, Any, bool], OfWeight], call: Call) -> OfWeight:
+def _average(compute: Callable[[OfWeight, Any, bool], OfWeight], call: Call) -> OfWeight:
     x = of_weight(call.inputs[0])
     given = call.option("axes", 1, tuple(range(len(x.dims))))
     axes = given if isinstance(given, tuple) else (given,)
@@ -103,22 +103,22 @@ _OF_TWO: Mapping[str, Callable[[OfWeight, OfWeight], OfWeight]] = {
 }
 
 
-def _reshaped(call: Call) -> OfWeight:
+def _reshape(call: Call) -> OfWeight:
     x, target = of_weight(call.inputs[0]), call.option("shape", 1)
     copied = zip(target, (*x.dims, *[0] * len(target)), strict=False)
-    return filters.reshaped(x, [own if size == 0 else size for size, own in copied])
+    return filters.reshape(x, [own if size == 0 else size for size, own in copied])
 
 
-def _transposed(call: Call) -> OfWeight:
+def _transpose(call: Call) -> OfWeight:
     x = of_weight(call.inputs[0])
-    return filters.transposed(x, call.attrs.get("perm", tuple(reversed(range(len(x.dims))))))
+    return filters.transpose(x, call.attrs.get("perm", tuple(reversed(range(len(x.dims))))))
 
 
-def _expanded(call: Call) -> OfWeight:
-    return filters.expanded(of_weight(call.inputs[0]), call.option("shape", 1))
+def _expand(call: Call) -> OfWeight:
+    return filters.expand(of_weight(call.inputs[0]), call.option("shape", 1))
 
 
-def _normed(call: Call) -> OfWeight:
+def _normalize(call: Call) -> OfWeight:
     """A batch norm over filters; in training mode it takes mean and variance of them itself.
 
     With another momentum than 1 ONNX Runtime norms by a share of the given ones in training mode.
@@ -133,7 +133,7 @@ def _normed(call: Call) -> OfWeight:
     are_given = filters.is_mean_of(mean, x) and filters.is_variance_of(variance, x)
     if not (takes_its_own or are_given):
         raise Unsupported("norms filters by another mean or variance than theirs")
-    return filters.normed(x, call.attrs.get("epsilon", 1e-5))
+    return filters.normalize(x, call.attrs.get("epsilon", 1e-5))
 
 
 def _are_all(value: Any, number: int) -> bool:
@@ -146,13 +146,13 @@ def _each(compute: Callable[[OfWeight], OfWeight], call: Call) -> OfWeight:
 
 
 FILTERS: Mapping[str, Callable[[Call], Any]] = {
-    "ReduceMean": partial(_averaged, filters.mean),
-    "ReduceSum": partial(_averaged, filters.summed),
-    "BatchNormalization": _normed,
+    "ReduceMean": partial(_average, filters.mean),
+    "ReduceSum": partial(_average, filters.sum_over),
+    "BatchNormalization": _normalize,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), _arithmetic),
     "Sqrt": partial(_each, filters.root),
     "Reciprocal": partial(_each, filters.reciprocal),
-    "Reshape": _reshaped,
-    "Transpose": _transposed,
-    "Expand": _expanded,
+    "Reshape": _reshape,
+    "Transpose": _transpose,
+    "Expand": _expand,
 }

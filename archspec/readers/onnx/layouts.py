@@ -15,7 +15,7 @@ from typing import Any
 
 from archspec.readers.onnx.call import GROUPED, TO_LAST, Call
 from archspec.readers.onnx.classifier import vector
-from archspec.readers.pixel_orders import PIXELS, joined, moved, parted
+from archspec.readers.pixel_orders import PIXELS, join_squares, permute, split_squares
 from archspec.readers.trace import Feature, Unsupported
 
 PLAIN, LAST = (), ("permuted",)
@@ -45,7 +45,7 @@ def reshape(call: Call) -> Feature:
     """
     kinds = ("permuted", GROUPED, "group norm", PIXELS)
     x = call.feature(pending=next((kind for kind in kinds if call.is_pending(kind)), ""))
-    target = _wanted(call, x)
+    target = _read_target(call, x)
     x = _together(call, x)
     views = _views(x)
     for view in views:
@@ -53,7 +53,7 @@ def reshape(call: Call) -> Feature:
             return view
     if x.shape[2:] == (1, 1) and _fits(target, x.shape[:2]):
         return vector(call, replace(views[0], pending=PLAIN))
-    squares = parted(x.shape, target) if x.pending == PLAIN else ()
+    squares = split_squares(x.shape, target) if x.pending == PLAIN else ()
     if squares:
         return replace(x, pending=squares)
     for view in views:
@@ -94,10 +94,10 @@ def _groups(x: Feature, order: str, target: tuple[Any, ...]) -> int:
         return 0
     if order == "NKHWG" and groups > 1:
         return 0
-    return groups if _fits(target, _grouped(x, groups, order)) else 0
+    return groups if _fits(target, _group_dims(x, groups, order)) else 0
 
 
-def _grouped(x: Feature, groups: int, order: str) -> tuple[Any, ...]:
+def _group_dims(x: Feature, groups: int, order: str) -> tuple[Any, ...]:
     batch, channels, *pixels = x.shape
     sizes = {"N": batch, "G": groups, "K": channels // groups, "H": pixels[0], "W": pixels[1]}
     sizes |= {"P": prod(pixels), "R": channels // groups * prod(pixels)}
@@ -109,11 +109,11 @@ def _dims(x: Feature) -> tuple[Any, ...]:
     if x.pending == LAST:
         return tuple(x.shape[axis] for axis in TO_LAST)
     if x.pending[:1] == (GROUPED,):
-        return _grouped(x, *x.pending[1:])
+        return _group_dims(x, *x.pending[1:])
     return x.shape[:2] if x.pending else x.shape
 
 
-def _wanted(call: Call, x: Feature) -> tuple[Any, ...]:
+def _read_target(call: Call, x: Feature) -> tuple[Any, ...]:
     """The sizes that a reshape names; 0 stands for the size that is there."""
     target, dims = call.option("shape", 1), _dims(x)
     if not isinstance(target, tuple):
@@ -133,7 +133,7 @@ def _together(call: Call, x: Feature) -> Feature:
         return x
     plain = replace(x, pending=PLAIN)
     if x.pending[0] == PIXELS:
-        what, factor, shape = joined(x.pending, x.shape)
+        what, factor, shape = join_squares(x.pending, x.shape)
         return call.op(what, [plain], shape, factor=factor) if what else plain
     kind, groups, rest = x.pending
     if kind == "group norm":
@@ -161,7 +161,7 @@ def transpose(call: Call) -> Feature:
     axes = call.attrs.get("perm")
     if call.is_pending(PIXELS):
         x = call.feature(pending=PIXELS)
-        return replace(x, pending=moved(x.pending, axes))
+        return replace(x, pending=permute(x.pending, axes))
     if call.is_pending(GROUPED):
         x = call.feature(pending=GROUPED)
         _, groups, order = x.pending

@@ -15,7 +15,7 @@ import numpy as np
 from archspec.graph.ir import Op
 from archspec.operators.table import NORMS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
-from archspec.readers.tensors import OperatorWeights, Source, Tensor, computed
+from archspec.readers.tensors import OperatorWeights, Source, Tensor, compute_later
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
 
 SCALE, SHIFT = "norm's scale", "norm's shift"
@@ -165,7 +165,7 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
     op = call.trace.ops[x.op]
     if call.kind == "Div":
         weight = replace(
-            weight, values=None, source=computed("Reciprocal", weight.dims, weight.place)
+            weight, values=None, source=compute_later("Reciprocal", weight.dims, weight.place)
         )
     if op.kind in NORMS and not _is_complete(call, op) and not _has_ones(call, op):
         made = _again(call, x)

@@ -14,26 +14,28 @@ from archspec.readers.onnx import channels as slices
 from archspec.readers.onnx import classifier as shapes
 from archspec.readers.onnx import layouts, quantised, windows
 from archspec.readers.onnx.call import Call
-from archspec.readers.onnx.constants import CONSTANTS, passed_on
+from archspec.readers.onnx.constants import CONSTANTS, pass_on
 from archspec.readers.onnx.elementwise import ELEMENTS
 from archspec.readers.onnx.filters import FILTERS, is_of_filters
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
 
-def fused_conv(call: Call) -> Feature:
+def read_fused_conv(call: Call) -> Feature:
     """Return a convolution and the activation that ONNX Runtime put into it."""
     if call.has(3):
         raise Unsupported(UNKNOWN)
-    return _fused(call, windows.conv, call.attrs.get("activation_params", ()))
+    return _read_fused(call, windows.conv, call.attrs.get("activation_params", ()))
 
 
-def fused_gemm(call: Call) -> Feature:
+def read_fused_gemm(call: Call) -> Feature:
     """Return a dense layer and the activation that ONNX Runtime put into it."""
     names = ("activation_alpha", "activation_beta")
-    return _fused(call, shapes.gemm, [call.attrs[name] for name in names if name in call.attrs])
+    return _read_fused(
+        call, shapes.gemm, [call.attrs[name] for name in names if name in call.attrs]
+    )
 
 
-def _fused(call: Call, operator: Callable[[Call], Feature], given: Sequence[float]) -> Feature:
+def _read_fused(call: Call, operator: Callable[[Call], Feature], given: Sequence[float]) -> Feature:
     kind = call.attrs.get("activation", "")
     if kind not in _FUSED or len(given) != len(_FUSED[kind]):
         raise Unsupported(UNKNOWN)
@@ -55,8 +57,8 @@ OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTS,
     **quantised.FEATURES,
     "Conv": windows.conv,
-    "com.microsoft::FusedConv": fused_conv,
-    "com.microsoft::FusedGemm": fused_gemm,
+    "com.microsoft::FusedConv": read_fused_conv,
+    "com.microsoft::FusedGemm": read_fused_gemm,
     "ConvTranspose": windows.conv_transpose,
     "MaxPool": windows.max_pool,
     "AveragePool": windows.avg_pool,
@@ -79,7 +81,7 @@ OPERATORS: Mapping[str, Callable[[Call], Any]] = {
 }
 CONSTANT_OPERATORS: Mapping[str, Callable[[Call], Any]] = {**CONSTANTS, **quantised.WEIGHTS}
 ON_BOTH: Mapping[str, Callable[[Call], Any]] = {
-    **dict.fromkeys(("Identity", "Cast", "Dropout"), passed_on),
+    **dict.fromkeys(("Identity", "Cast", "Dropout"), pass_on),
     "Shape": CONSTANTS["Shape"],
 }
 """What does the same to features and to constants."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from archspec.operators.table import OPERATORS
 from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call
-from archspec.readers.tensors import Computed, Source, Tensor, computed, evaluated
+from archspec.readers.tensors import Computed, Source, Tensor, compute_later, evaluate
 from archspec.readers.trace import Feature, Trace, Unsupported
 
 MAX_LOOKED = 256
@@ -47,15 +47,15 @@ def dequantise(call: Call) -> Feature:
 def quantise_weight(call: Call) -> Tensor:
     """Return a constant as whole numbers."""
     _, zero, _ = _grid(call)
-    return _made(call, np.array(_range(zero), float))
+    return _compute_later(call, np.array(_range(zero), float))
 
 
 def dequantise_weight(call: Call) -> Tensor:
     """Return whole numbers as what they stand for."""
-    return _made(call)
+    return _compute_later(call)
 
 
-def _made(call: Call, *more: Source) -> Tensor:
+def _compute_later(call: Call, *more: Source) -> Tensor:
     tensor, (scale, zero, axis) = call.inputs[0], _grid(call)
     if not isinstance(tensor, Tensor):
         raise Unsupported("reads something else than a constant")
@@ -63,15 +63,15 @@ def _made(call: Call, *more: Source) -> Tensor:
     if scale.size > 1 and tensor.dims[axes[0]] != scale.size:
         raise Unsupported(f"has {scale.size} scales for {tensor.dims[axes[0]]} places")
     kind = call.kind.rpartition("::")[2]
-    source = computed(kind, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
+    source = compute_later(kind, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
     few = tensor.values is not None and tensor.values.size <= MAX_COMPUTED
-    values = evaluated(source) if few and isinstance(source, Computed) else None
+    values = evaluate(source) if few and isinstance(source, Computed) else None
     return Tensor(tensor.name, tensor.dims, source, values)
 
 
 def _grid(call: Call) -> tuple[Array, Array, int]:
     """Scales, zero points and the axis along which these are several."""
-    scale, zero = _known(call, 1), _known(call, 2) if call.has(2) else _UNSIGNED
+    scale, zero = _take_values(call, 1), _take_values(call, 2) if call.has(2) else _UNSIGNED
     if not ((scale > 0) & np.isfinite(scale)).all() or zero.dtype.kind not in "iu":
         raise Unsupported("has a scale that is not positive, or a zero point of an unknown type")
     if scale.ndim > 1 or scale.size not in (1, max(zero.size, scale.size)):
@@ -80,7 +80,7 @@ def _grid(call: Call) -> tuple[Array, Array, int]:
     return scale.reshape(-1), zero.reshape(-1), axis
 
 
-def _known(call: Call, index: int) -> Array:
+def _take_values(call: Call, index: int) -> Array:
     value: Any = call.inputs[index]
     if (
         not isinstance(value, Tensor)

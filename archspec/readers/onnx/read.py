@@ -76,7 +76,7 @@ def onnx_reading(path: Path) -> OnnxReading:
         features,
         zero_biases=_zero_biases(reading),
         norms_shift=_norms_shift(reading),
-        notes=(*reading.notes, *_quantised(model, values)),
+        notes=(*reading.notes, *_describe_quantised(model, values)),
     )
 
 
@@ -105,7 +105,7 @@ def _is_zero(source: Source) -> bool:
     return isinstance(source, np.ndarray) and not source.any()
 
 
-def _quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:
+def _describe_quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:
     """Pairs of QuantizeLinear and DequantizeLinear, which leave no operator in the graph."""
     kinds = Counter(
         type(values.get(node.outputs[0]))

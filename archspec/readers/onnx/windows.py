@@ -20,17 +20,17 @@ from archspec.readers.windows import (
     NO_BLUR,
     NO_PADDING,
     Pixels,
+    add_conv,
+    add_conv_transpose,
     are_sizes,
     blur_filter,
-    convolved,
-    convolved_transposed,
-    enlarged,
+    count_enlarged,
+    count_padded,
     expect_blurs_padding,
     expect_groups,
     expect_harmless_zeros,
     expect_pixels,
     is_whole_map,
-    padded,
     same_padding,
     sliding,
     square,
@@ -60,7 +60,7 @@ def conv(call: Call) -> Feature:
     dilation = square(call.attrs.get("dilations", 1))
     window = _window(call, x, weight.dims, dilation)
     told = {"dilation": dilation, "groups": groups, **told}
-    return convolved(call, x, [weight, *biases], window, told)
+    return add_conv(call, x, [weight, *biases], window, told)
 
 
 def _refuse_other_kernel(call: Call, weight: Tensor) -> None:
@@ -117,10 +117,10 @@ def conv_transpose(call: Call) -> Feature:
     if weight.dims[0] != x.shape[1] or not are_sizes(pads):
         raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     _refuse_other_kernel(call, weight)
-    if min(enlarged(x, kernel, stride, pads[0])) < 1:
+    if min(count_enlarged(x, kernel, stride, pads[0])) < 1:
         raise Unsupported(f"has a padding of {pads[0]} that leaves no pixel")
     weights = [weight, *_biases(call, weight.dims[1])]
-    return convolved_transposed(call, x, weights, stride, pads[0])
+    return add_conv_transpose(call, x, weights, stride, pads[0])
 
 
 def max_pool(call: Call) -> Feature:
@@ -275,7 +275,7 @@ def _sliding(
 ) -> tuple[dict[str, Any], Pixels]:
     """The same, perhaps without a pixel."""
     kernel, stride = square(kernel), square(call.attrs.get("strides", 1))
-    pads = _pads(call, padded(x), stride, dilation * (kernel - 1) + 1)
+    pads = _pads(call, count_padded(x), stride, dilation * (kernel - 1) + 1)
     return sliding(x, kernel, stride, pads, dilation)
 
 

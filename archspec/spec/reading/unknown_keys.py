@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from archspec.errors import Diagnostic
-from archspec.operators.table import called_elsewhere, norm_name
+from archspec.operators.table import find_by_word, norm_name
 from archspec.settings import Path
 from archspec.spec.reading.document import Document
 from archspec.spec.reading.document_paths import find_model, format_as_written, path_in_document
@@ -66,9 +66,9 @@ def _hint_at_key(
     beside: type[WrittenModel] | None,
 ) -> str:
     key, place = str(path[-1]), document.place(path, key=True)
-    known = _known_keys(find_model(model, path[:-1]), model)
+    known = _list_known_keys(find_model(model, path[:-1]), model)
     return (
-        _called(key, known)
+        _translate_word(key, known)
         or _hint_at_word(key, model)
         or hint_at_own_place(key, value, place, model)
         or (beside and path[1:] == () and hint_at_other_file(key, value, place, beside))
@@ -78,7 +78,7 @@ def _hint_at_key(
     )
 
 
-def _known_keys(owner: type[BaseModel], model: type[BaseModel]) -> list[str]:
+def _list_known_keys(owner: type[BaseModel], model: type[BaseModel]) -> list[str]:
     return [
         *owner.model_fields,
         *(("block_config",) if "blocks" in owner.model_fields else ()),
@@ -104,9 +104,9 @@ def _hint_at_nearest(key: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def _called(word: str, choices: Sequence[str]) -> str:
+def _translate_word(word: str, choices: Sequence[str]) -> str:
     """What is called so elsewhere, where it is one of the choices or a step may say it."""
-    row = called_elsewhere(word)
+    row = find_by_word(word)
     if row is None:
         return ""
     name = row.step.name if row.step else norm_name(row.kind) if row.family == "norm" else row.kind
@@ -119,7 +119,7 @@ def _called(word: str, choices: Sequence[str]) -> str:
 def hint_at_choice(value: Any, expected: str) -> str:
     """Return which of the expected words another one is taken for, '' for none."""
     choices = [choice.strip(" '") for choice in expected.replace(" or ", ", ").split(", ")]
-    called = _called(str(value), choices)
+    called = _translate_word(str(value), choices)
     if called:
         return called
     near = difflib.get_close_matches(str(value).lower(), choices, n=1)

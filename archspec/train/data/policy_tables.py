@@ -31,7 +31,7 @@ _WIDE = Range(0, 0.99, signed=True)
 _SOLARIZED = Range(255, 0)
 
 
-def _moved(share: float) -> dict[str, Range]:
+def _range_of_moves(share: float) -> dict[str, Range]:
     return {
         "translate_x": Range(0, share, signed=True, of="width"),
         "translate_y": Range(0, share, signed=True, of="height"),
@@ -44,7 +44,7 @@ _COLOURS = dict.fromkeys(("brightness", "color", "contrast", "sharpness"), _ENHA
 _COMMON = {
     "shear_x": _SHEARED,
     "shear_y": _SHEARED,
-    **_moved(150 / 331),
+    **_range_of_moves(150 / 331),
     "rotate": _TURNED,
     **_COLOURS,
     "posterize": Range(8, 4),
@@ -74,7 +74,7 @@ AUGMIX: Mapping[str, Range] = {
     "solarize": _SOLARIZED,
     "shear_x": _SHEARED,
     "shear_y": _SHEARED,
-    **_moved(1 / 3),
+    **_range_of_moves(1 / 3),
 }
 
 Choice = tuple[str, float, int]

@@ -113,7 +113,7 @@ class Update(nn.Cell):
             share = bound / ops.maximum(self.find_norm(gradients), bound)
             gradients = self.map(ops.partial(_multiply, share), gradients)
         if self.value is not None:
-            gradients = self.map(ops.partial(_bound, self.value), gradients)
+            gradients = self.map(ops.partial(_clip_value, self.value), gradients)
         moved = self.optimizer(gradients)
         if self.is_averaging:
             moved = ops.depend(moved, self.ema())
@@ -138,5 +138,5 @@ def _multiply(factor: Any, gradient: Any) -> Any:
     return factor * gradient
 
 
-def _bound(value: Any, gradient: Any) -> Any:
+def _clip_value(value: Any, gradient: Any) -> Any:
     return ops.clamp(gradient, -value, value)

@@ -157,7 +157,7 @@ class Classes:
 
     def _describe_item(self, item: Item) -> str:
         if isinstance(item, Op):
-            return f"{item.kind} {_fixed_attributes(item)}"
+            return f"{item.kind} {_find_fixed_attributes(item)}"
         return self.made[item.path].name
 
     def _find_loop(self, container: Container) -> DenseLoop | None:
@@ -310,7 +310,7 @@ def _channels_read(alike: Sequence[Container]) -> list[int]:
     return [layers_of(block)[0].attrs["in_channels"] for block in alike]
 
 
-def _fixed_attributes(op: Op) -> list[tuple[str, object]]:
+def _find_fixed_attributes(op: Op) -> list[tuple[str, object]]:
     """The attributes that a class has in common;
     groups that are as many as the channels may differ.
     """

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
-from archspec.operators.operator import made_or_same
+from archspec.operators.operator import declared_or_same
 from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.containers import Container, path_of, values_made, values_read
 
@@ -157,7 +157,7 @@ class Widths:
         if is_written and self.sums.get(source) is None:  # it declares no channels
             read = [self.channels[values_read(row[position])[0]] for row in self.rows]
             self.sums[source] = self._express(position, "in_channels", read)
-        if OPERATORS[op.kind].channels is not made_or_same:
+        if OPERATORS[op.kind].channels is not declared_or_same:
             self._follow_changed(position, op)
         elif "out_channels" in op.attrs:
             self.sums[op.name] = self._express_attribute(position, "out_channels")
