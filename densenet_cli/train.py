@@ -13,6 +13,7 @@ from archspec.errors import ArchspecError, EnvironmentFault
 from archspec.runtime import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
 from archspec.spec.override import Override
+from densenet_cli.dry_run import show_plan, show_resumption
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
 from densenet_cli.options import (
     Certify,
@@ -40,7 +41,7 @@ ENDS = {
     "on_request": "Ended early, as was asked for; --resume RUN goes on at this step.",
 }
 """Why a run ended before its last epoch, and how it could go on."""
-GOES_WITH_RESUME = {"resume", "data_dir", "epochs", "accept_changes"}
+GOES_WITH_RESUME = {"resume", "data_dir", "epochs", "accept_changes", "dry_run"}
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
 
@@ -115,7 +116,10 @@ def train(
     take_signals(exit_at_once)
     if resume is not None:
         _refuse_others(context)
-        _resume(resume, data_dir, epochs, accepts=accept_changes, certify=certify)
+        if dry_run:
+            show_resumption(resume, data_dir, epochs)
+        else:
+            _resume(resume, data_dir, epochs, accepts=accept_changes, certify=certify)
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
@@ -134,7 +138,7 @@ def train(
         devices=devices,
     )
     if dry_run:
-        _show_plan(plan, out)
+        show_plan(plan, out)
     else:
         _start(plan, out, certify)
 
@@ -178,29 +182,6 @@ def _say_weights(init_from: Path | None, pretrained: bool) -> str:
     return "" if init_from is None else "--init-from"
 
 
-def _show_plan(plan: Any, out: Path | None) -> None:
-    """To the screen; of several processes, only the line that starts them, to be copied or run."""
-    from archspec.train.distributed.msrun import write_shell_line
-    from archspec.train.launch import launch_command
-    from archspec.train.monitoring.preview import describe_plan
-    from archspec.train.run.run_directory import check_is_free, name_default_path
-
-    chosen = out or name_default_path(plan.spec)
-    check_is_free(chosen)
-    path = chosen.resolve()
-    lines = describe_plan(plan, path)
-    if plan.settings.devices == 1:
-        console.out("\n".join((*lines, "Nothing was started or written: in this process.")))
-        return
-    console.out(write_shell_line(launch_command(path, plan.settings)))
-    needs = (
-        "Nothing was started or written. "
-        f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
-        "makes: without --dry-run it is made, the line is run, and its processes are watched."
-    )
-    typer.echo("\n".join((*lines, needs)), err=True)
-
-
 def _start(plan: Any, out: Path | None, certify: bool) -> None:
     from archspec.certify.built_network import summarize_certificate
     from archspec.train.planning import create
@@ -226,8 +207,12 @@ def _refuse_others(context: typer.Context) -> None:
         if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):
             given.append(option)
     allowed = GOES_WITH_RESUME
-    if any(option.name == "accept_changes" for option in given):
+    names = {option.name for option in given}
+    if "accept_changes" in names:
         allowed = {*allowed, "certify"}
+    if "dry_run" in names:
+        # What was edited is taken by checking and certifying it, which is more than a look.
+        allowed = allowed - {"accept_changes"}
     others = [option.opts[0] for option in given if option.name not in allowed]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"

@@ -327,6 +327,31 @@ def test_a_run_that_has_ended_goes_on_for_another_epoch(small_run, tmp_path):
     assert load_recipe(run / "recipe.yaml").epochs == 3
 
 
+def test_a_dry_run_of_a_run_that_goes_on_says_what_is_left_and_changes_nothing(small_run, tmp_path):
+    """Also where it would learn for longer, from data that have moved; edited files end it."""
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    dry = ("train", "--resume", "run", "--dry-run")
+    steps = events(run, "start")[0]["steps"]
+    text = passed(densenet(*dry, cwd=tmp_path))
+    assert f"done: 2 of 2 epochs and 0 of {steps} steps of the next; 0 steps are left\n" in text
+    assert text.endswith("there is nothing left to learn\nNothing was started or written.\n")
+    text = passed(densenet(*dry, "--epochs", 5, cwd=tmp_path))
+    assert "epochs: 2 -> 5, 2 of them done; constant: the rate stays as it was, 0.1 now\n" in text
+    assert f"; {3 * steps} steps are left\nrate: 0.1 now, 0.1 at last\n" in text
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    done = densenet(*dry, "--accept-changes", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--accept-changes" in done.stderr
+    last = run / "checkpoints" / "last.ckpt"
+    last.write_bytes(before[last][:-9])
+    assert "last.ckpt is damaged: a real start looks" in passed(densenet(*dry, cwd=tmp_path))
+    text = (run / "recipe.yaml").read_text("utf-8")
+    (run / "recipe.yaml").write_text(text.replace("epochs: 2", "epochs: 3"), "utf-8")
+    refused(densenet(*dry, cwd=tmp_path), "T016 was changed since the run began: epochs: 2 -> 3")
+
+
 @pytest.mark.slow
 def test_a_run_that_is_extended_ends_as_one_that_was_begun_so(small_run, tmp_path):
     """Where the schedule has the same rates, bit for bit."""

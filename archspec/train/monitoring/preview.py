@@ -10,6 +10,10 @@ from archspec.train.planning import Plan
 from archspec.train.recipe.model import Recipe
 from archspec.train.recipe.scaling import count_steps
 from archspec.train.recipe.schedule import learning_rates
+from archspec.train.run.checkpoint import is_whole
+from archspec.train.run.position import Position
+from archspec.train.run.run_directory import Run
+from archspec.weights.formats.ckpt import read_checkpoint
 
 
 def describe_plan(plan: Plan, path: Path) -> list[str]:
@@ -22,11 +26,57 @@ def describe_plan(plan: Plan, path: Path) -> list[str]:
         f"{network}, images {size.height} x {size.width}",
         plan.recipe_line,
         *plan.notes,
-        f"data {plan.splits.kind}: {_describe_parts(plan.splits)}",
+        _describe_data(plan.splits),
         f"steps: {steps:,} an epoch, {steps * recipe.epochs:,} in all",
         _describe_rates(run_rates(recipe, steps), recipe.epochs),
         f"run directory {path}",
     ]
+
+
+def describe_resumption(run: Run, splits: Splits, recipe: Recipe) -> list[str]:
+    """Return the lines of a dry run that goes on; `recipe` may be for more epochs than the run's.
+
+    A damaged `last.ckpt` is left where it is, and only said to be one.
+
+    Raises:
+        ModelFileError: R001, the checkpoint cannot be read.
+    """
+    size = run.spec.input
+    steps = count_steps(recipe, len(splits.train), run.settings.devices)
+    position = _read_position(run).under(recipe.keep.by, recipe.batch_size, recipe.accumulate)
+    done = position.epoch * steps + position.batches
+    left = max(recipe.epochs * steps - done, 0)
+    return [
+        f"{run.spec.name}: {format_classes(run.spec.head.num_classes)}, "
+        f"images {size.height} x {size.width}",
+        _describe_data(splits),
+        f"run directory {run.path}",
+        *_describe_checkpoint(run),
+        f"done: {position.epoch} of {format_count(recipe.epochs, 'epoch')}"
+        f" and {position.batches:,} of {steps:,} steps of the next; {left:,} steps are left",
+        *_describe_rates_left(run_rates(recipe, steps), done // recipe.accumulate),
+    ]
+
+
+def _read_position(run: Run) -> Position:
+    if not is_whole(run.last):
+        return Position()
+    return Position.of(read_checkpoint(run.last))
+
+
+def _describe_checkpoint(run: Run) -> list[str]:
+    if is_whole(run.last):
+        return []
+    if run.last.is_file():
+        return [f"{run.last.name} is damaged: a real start looks for one before it that is whole"]
+    return ["there is no checkpoint yet: training begins anew"]
+
+
+def _describe_rates_left(rates: list[float], updates: int) -> list[str]:
+    left = rates[updates:]
+    if not left:
+        return ["there is nothing left to learn"]
+    return [f"rate: {left[0]:.4g} now, {left[-1]:.4g} at last"]
 
 
 def format_classes(number: int) -> str:
@@ -40,14 +90,14 @@ def run_rates(recipe: Recipe, steps: int) -> list[float]:
     return learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=updates)
 
 
-def _describe_parts(splits: Splits) -> str:
+def _describe_data(splits: Splits) -> str:
     parts = [
         f"{format_count(len(splits.train), 'image')} to learn from",
         f"{len(splits.val):,} to choose by",
     ]
     if splits.test is not None:
         parts.append(f"{len(splits.test):,} to judge with")
-    return f"{', '.join(parts)}; {format_classes(len(splits.classes))}"
+    return f"data {splits.kind}: {', '.join(parts)}; {format_classes(len(splits.classes))}"
 
 
 def _describe_rates(rates: list[float], epochs: int) -> str:

@@ -36,16 +36,27 @@ def change_epochs(run: Run, epochs: int, place: Place) -> tuple[Run, str]:
         TrainingError: S004, the run has done more epochs; T002, the recipe cannot be written; T016,
             it was edited since the run began; T017, another process trains there.
     """
+    recipe, line = plan_epochs(run, epochs, place)
+    if epochs != run.recipe.epochs:
+        with lock_run(run):
+            run = change_recipe(run, recipe)
+    return run, line
+
+
+def plan_epochs(run: Run, epochs: int, place: Place) -> tuple[Recipe, str]:
+    """Return what `change_epochs` would write as the recipe, and say; nothing is written.
+
+    Raises:
+        SpecError: the schedule does not allow it.
+        TrainingError: S004, the run has done more epochs; T016, it was edited since it began.
+    """
     refuse_changes(run)
     done, old = _read_progress(run), run.recipe
     if epochs < done.epochs:
         rule = f"must be at least the {done.epochs} that the run has done"
         raise TrainingError.one("S004", f"epochs (={epochs}) {rule}", place)
     recipe = load_recipe(run.path / "recipe.yaml", [Override(("epochs", epochs), place)])
-    if epochs != old.epochs:
-        with lock_run(run):
-            run = change_recipe(run, recipe)
-    return run, _describe_change(old, recipe, done)
+    return recipe, _describe_change(old, recipe, done)
 
 
 def _read_progress(run: Run) -> Progress:

@@ -20,6 +20,23 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
         DataError: D001..D008; D009, what lies there is not the run's data set.
         TrainingError: T002, run.json cannot be written; T017, another process trains there.
     """
+    splits = open_moved(run, data_dir)
+    settings = replace(run.settings, data_dir=str(data_dir.resolve()))
+    with lock_run(run):
+        try:
+            write_settings(run, settings)
+        except OSError as error:
+            message = f"cannot be written: {error.strerror}"
+            raise TrainingError.one("T002", message, str(run.path)) from None
+    return Run(run.path), splits
+
+
+def open_moved(run: Run, data_dir: Path) -> Splits:
+    """Return the run's data set from where it lies now; nothing is written.
+
+    Raises:
+        DataError: D001..D008; D009, what lies there is not the run's data set.
+    """
     known = run.settings.classes
     data = open_data(data_dir, on_error=run.recipe.data.on_error, known=known)
     splits = split_by_recipe(run.recipe, data, known)
@@ -29,11 +46,4 @@ def relocate(run: Run, data_dir: Path) -> tuple[Run, Splits]:
         hint = "the folder must hold the same files as before; other data need a run of their own"
         message = f"is not the data set that the run began with: {changed}"
         raise DataError.one("D009", message, str(data_dir), hint)
-    settings = replace(run.settings, data_dir=str(data_dir.resolve()))
-    with lock_run(run):
-        try:
-            write_settings(run, settings)
-        except OSError as error:
-            message = f"cannot be written: {error.strerror}"
-            raise TrainingError.one("T002", message, str(run.path)) from None
-    return Run(run.path), splits
+    return splits

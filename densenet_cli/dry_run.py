@@ -1,0 +1,63 @@
+"""What `densenet train --dry-run` prints: of a run to be, and of one that goes on."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from densenet_cli.options import console, place_typed
+
+
+def show_plan(plan: Any, out: Path | None) -> None:
+    """Show what a new run would be; of several processes, on standard output only the line that
+    starts them, to be copied or run.
+    """
+    from archspec.train.distributed.msrun import write_shell_line
+    from archspec.train.launch import launch_command
+    from archspec.train.monitoring.preview import describe_plan
+    from archspec.train.run.run_directory import check_is_free, name_default_path
+
+    chosen = out or name_default_path(plan.spec)
+    check_is_free(chosen)
+    path = chosen.resolve()
+    lines = describe_plan(plan, path)
+    if plan.settings.devices == 1:
+        console.out("\n".join((*lines, "Nothing was started or written: in this process.")))
+        return
+    console.out(write_shell_line(launch_command(path, plan.settings)))
+    needs = (
+        "Nothing was started or written. "
+        f"The line above needs the run directory {shlex.quote(str(path))}, which only a real start "
+        "makes: without --dry-run it is made, the line is run, and its processes are watched."
+    )
+    typer.echo("\n".join((*lines, needs)), err=True)
+
+
+def show_resumption(path: Path, data_dir: Path | None, epochs: int | None) -> None:
+    """Show how far a run is and what is left of it; of several processes, on standard output only
+    the line that starts them.
+    """
+    from archspec.train.data.inputs import open_splits
+    from archspec.train.distributed.msrun import write_shell_line
+    from archspec.train.launch import launch_command
+    from archspec.train.monitoring.preview import describe_resumption
+    from archspec.train.run.changes import refuse_changes
+    from archspec.train.run.extend import plan_epochs
+    from archspec.train.run.relocation import open_moved
+    from archspec.train.run.run_directory import open_run
+
+    run, lines = open_run(path), []
+    refuse_changes(run)
+    recipe = run.recipe
+    if epochs is not None:
+        recipe, line = plan_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
+        lines.append(line)
+    splits = open_splits(run) if data_dir is None else open_moved(run, data_dir)
+    lines += describe_resumption(run, splits, recipe)
+    is_alone = run.settings.devices == 1
+    if not is_alone:
+        console.out(write_shell_line(launch_command(run.path, run.settings)))
+    typer.echo("\n".join((*lines, "Nothing was started or written.")), err=not is_alone)
