@@ -17,7 +17,7 @@ Path = tuple[str | int, ...]
 class SpecModel(BaseModel):
     """What every part of a spec or recipe shares."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     MAIN_KEY: ClassVar[str] = ""
     """The key that is meant where a number alone is written for the whole part."""
 

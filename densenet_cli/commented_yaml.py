@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
+from archspec.spec.field_docs import describe_fields
 from archspec.spec.reading.misplaced_keys import parts_of
 
 COLUMNS = 120
 _OFF = "Off as it stands; once it is said, it has by default:"
 
 
-def write_paragraph(field: FieldInfo, key: str, said: Any, value: Any) -> Iterator[str]:
-    """Yield the lines of a key below a comment, commented out where nothing is `said` of it.
+def write_paragraph(owner: type[BaseModel], key: str, said: Any, value: Any) -> Iterator[str]:
+    """Yield the lines of a model's key below a comment, commented out where nothing is `said`.
 
     `value` is what holds then; of a part, each setting has a comment of its own. A part that is off
     (None) shows what it would have.
     """
-    part = type(value) if isinstance(value, BaseModel) else next(parts_of(field.annotation), None)
+    part = next(parts_of(owner.model_fields[key].annotation), None)
+    if isinstance(value, BaseModel):
+        part = type(value)
     settings = value.model_dump(mode="json") if isinstance(value, BaseModel) else None
-    words = description_of(field) or description_of(type(value))
+    of_key = describe_field(owner, key)
+    words = of_key or _flatten(type(value).__doc__)
     if value is None and part is not None:
         settings = _list_defaults(part)
-        words = f"{description_of(field) or description_of(part)} {_OFF}"
+        words = f"{of_key or _flatten(part.__doc__)} {_OFF}"
     yield from wrap_comment(words)
     if part is not None and isinstance(settings, dict) and not (said and type(said) is not dict):
-        fields = [(name, part.model_fields[name]) for name in settings]
-        yield from _write_settings(key, said, settings, fields)
+        yield from _write_settings(part, key, said, settings)
         return
     default = settings if settings is not None else value
     if said is None:
@@ -46,31 +48,35 @@ def _list_defaults(part: type[BaseModel]) -> dict[str, Any]:
 
 
 def _write_settings(
+    part: type[BaseModel],
     key: str,
     said: Mapping[str, Any] | None,
     holding: Mapping[str, Any],
-    fields: Sequence[tuple[str, FieldInfo]],
 ) -> Iterator[str]:
     """A part's settings, a comment behind each, or above where there is no room."""
     whole = "#" if said is None else ""
     yield f"{whole}{key}:"
-    for name, field in fields:
+    for name in holding:
+        field = part.model_fields[name]
         if holding[name] is None and next(parts_of(field.annotation), None):
-            yield from (f"{whole}  {line}" for line in write_paragraph(field, name, None, None))
+            yield from (f"{whole}  {line}" for line in write_paragraph(part, name, None, None))
             continue
         is_said = said is not None and name in said
         one = "" if is_said or whole else "#"
         lines = yaml_lines(name, said[name] if said is not None and is_said else holding[name])
-        words = wrap_comment(description_of(field))
+        words = wrap_comment(describe_field(part, name))
         if len(lines) == len(words) == 1 and len(lines[0] + words[0]) + 6 <= COLUMNS:
             lines, words = [f"{lines[0]}  {words[0]}"], []
         yield from (f"{whole}  {line}" for line in words)
         yield from (f"{whole}  {one}{line}" for line in lines)
 
 
-def description_of(described: Any) -> str:
-    """Return the words of a field, or of a model, on one line."""
-    words = described.description if isinstance(described, FieldInfo) else described.__doc__
+def describe_field(owner: type[BaseModel], key: str) -> str:
+    """Return the words of a field on one line."""
+    return _flatten(describe_fields(owner).get(key))
+
+
+def _flatten(words: str | None) -> str:
     return " ".join((words or "").split())
 
 

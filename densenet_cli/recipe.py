@@ -138,9 +138,9 @@ def write_starting_recipe(recipe: Any, parent: str) -> str:
     from densenet_cli.commented_yaml import write_paragraph, yaml_lines
 
     paragraphs = [yaml_lines("extends", parent)]
-    for key, field in type(recipe).model_fields.items():
+    for key in type(recipe).model_fields:
         said = recipe.name if key == "name" else None
-        paragraphs.append([*write_paragraph(field, key, said, getattr(recipe, key))])
+        paragraphs.append([*write_paragraph(type(recipe), key, said, getattr(recipe, key))])
     return "\n".join([_HEADER, *("\n".join([*lines, ""]) for lines in paragraphs)])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from archspec.spec.block import BlockSpec
 from archspec.spec.model import Spec
-from densenet_cli.commented_yaml import description_of, wrap_comment, write_paragraph, yaml_lines
+from densenet_cli.commented_yaml import describe_field, wrap_comment, write_paragraph, yaml_lines
 
 SCHEMA = "spec.schema.json"
 
@@ -47,7 +47,7 @@ def _write_paragraph(key: str, said: Any, value: Any) -> Iterator[str]:
     if key == "blocks":
         yield from _write_blocks(said)
     else:
-        yield from write_paragraph(Spec.model_fields[key], key, said, value)
+        yield from write_paragraph(Spec, key, said, value)
 
 
 def _write_blocks(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _write_blocks(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield from wrap_comment(BLOCK_CONFIG)
         yield from yaml_lines("block_config", [block["layers"] for block in blocks])
         return
-    words = description_of(Spec.model_fields["blocks"])
+    words = describe_field(Spec, "blocks")
     yield from wrap_comment(f"{words} Each may say {', '.join(BlockSpec.model_fields)}.")
     yield from yaml_lines("blocks", blocks)
 

@@ -49,8 +49,10 @@ class GraphCollector:
         """Return the name, or where an operator has it,
         as a step that the user named may, one that none has.
         """
+        if name not in self.channels:
+            return name
         numbered = (f"{name}_{number}" for number in itertools.count(2))
-        return next(free for free in itertools.chain([name], numbered) if free not in self.channels)
+        return next(free for free in numbered if free not in self.channels)
 
     def _note_shape(self, op: Op) -> None:
         """Note what the operator gives; where its inputs do not fit, at least its channels."""

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from archspec.operators.widths import WIDTH
 from archspec.spec.block import LAYER
+from archspec.spec.field_docs import describe_fields
 from archspec.spec.steps import Step
 from archspec.spec.templates import load_templates
 from archspec.spec.written_model import WrittenModel
@@ -60,6 +63,17 @@ _WIDTHS = [
     {"type": "integer", "minimum": 1, "maximum": 65_536},
     {"type": "string", "pattern": f"^{WIDTH.pattern}$"},
 ]
+
+
+class _Described(GenerateJsonSchema):
+    """With the words that stand beneath each field."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
+        made = super().model_schema(schema)
+        model: type[BaseModel] = schema["cls"]
+        for field, words in describe_fields(model).items():
+            made["properties"][field].setdefault("description", words)
+        return made
 
 
 def schema_of(model: type[WrittenModel]) -> Schema:
@@ -120,7 +134,7 @@ def _add_title(name: str, schema: Schema) -> Schema:
 
 
 def _make_schema(kind: type[BaseModel] | Any) -> Schema:
-    schema: Schema = _simplify(TypeAdapter(kind).json_schema())
+    schema: Schema = _simplify(TypeAdapter(kind).json_schema(schema_generator=_Described))
     own = {kind.__name__: schema} if "properties" in schema else {}
     for name, part in {**schema["$defs"], **own}.items():
         for field, setting in part["properties"].items():

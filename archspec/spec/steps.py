@@ -9,6 +9,7 @@ are an operator each, whose row (archspec/operators/) has their settings; the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -206,7 +207,7 @@ class _OneStep(SpecModel):
             return self.kind
         return {**({"name": self.name} if self.name else {}), self.kind: settings}
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The operator's kind, `conv`."""
         return next(iter(self.model_fields_set - {"name"}))

@@ -668,7 +668,7 @@ LAYOUTS = {
 }
 
 
-QUICK = ("folder", "cifar10")
+QUICK = ("folder",)
 
 
 @pytest.mark.parametrize(

@@ -460,11 +460,12 @@ def told_at(graph: Graph, changed: str) -> Iterable[str]:
 @pytest.mark.parametrize(
     ("name", "mutate"), CASES, ids=lambda part: getattr(part, "__name__", part)
 )
-def test_every_mutation_is_caught_at_its_place(name: str, mutate: Mutation) -> None:
-    """Thirty mutations of each kind on each graph: none passes, each is told where it is."""
+@pytest.mark.parametrize("times", [10, pytest.param(30, marks=pytest.mark.slow)])
+def test_every_mutation_is_caught_at_its_place(name: str, mutate: Mutation, times: int) -> None:
+    """So many mutations of each kind on each graph: none passes, each is told where it is."""
     graph, rng = GRAPHS[name], random.Random(f"{name} {mutate.__name__}")
     tried, missed, misplaced = 0, [], []
-    while tried < 30:
+    while tried < times:
         broken = mutate(graph, rng)
         if broken is None:
             continue

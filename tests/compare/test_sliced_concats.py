@@ -200,6 +200,7 @@ def test_what_a_spec_slices_behind_an_idle_step_stays_as_it_says(idle: Any, outp
     assert not compare(written, nameless(network([], start=2))).is_equal
 
 
+@pytest.mark.slow
 def test_slices_that_multiply_without_end_are_refused() -> None:
     """A slice sixteen times over, again and again."""
     ops = [Op("x0", "input", (), {"shape": (4, 8, 8)})]

@@ -298,7 +298,12 @@ def test_equal_operators_that_mindspore_merges_are_each_layers_own(folder: Path)
 
 
 @pytest.mark.parametrize(
-    "document", [OPERATORS_OF_ALL_KINDS, WIRING, VECTORS], ids=["operators", "wiring", "vectors"]
+    "document",
+    [
+        pytest.param(OPERATORS_OF_ALL_KINDS, id="operators"),
+        pytest.param(WIRING, id="wiring", marks=pytest.mark.slow),
+        pytest.param(VECTORS, id="vectors", marks=pytest.mark.slow),
+    ],
 )
 def test_a_free_batch_changes_nothing(folder: Path, document: Document) -> None:
     """MindSpore leaves computations of sizes and branches on them in the file then."""
@@ -524,7 +529,7 @@ def between_convolutions(cell: Any, path: Path, batch: int | None) -> list[Any]:
     return [(op.kind, *(op.attrs[name] for name in sorted(op.attrs))) for op in ops[2:-1]]
 
 
-@pytest.mark.parametrize("batch", [1, None])
+@pytest.mark.parametrize("batch", [None, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_changes_nothing_is_read_as_nothing(tmp_path: Path, batch: int | None) -> None:
     """Arithmetic with zero and one, no padding, the size that there is,
     slices and cutouts of all.

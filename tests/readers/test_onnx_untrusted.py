@@ -156,6 +156,7 @@ def repeated(node: Any, count: int) -> bytes:
     return b"\x08\x08" + field(7, field(1, node.SerializeToString()) * count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", [helper.make_node("Relu", ["x"], ["x"]), onnx.NodeProto()])
 def test_a_million_nodes_end_soon(node: Any, tmp_path: Path) -> None:
     """At the bound, long before they would fill the memory."""

@@ -125,7 +125,14 @@ def test_what_makes_or_moves_pixels_runs_with_a_free_batch(
         assert np.array_equal(again(x).asnumpy(), network.set_train(False)(x).asnumpy())
 
 
-@pytest.mark.parametrize("pool", ["none", "avg", "max"])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        pytest.param("none", marks=pytest.mark.slow),
+        pytest.param("avg", marks=pytest.mark.slow),
+        "max",
+    ],
+)
 def test_a_network_in_training_is_exported_in_evaluation_with_a_free_batch(
     ms: Any, tmp_path: Path, pool: str
 ) -> None:

@@ -57,8 +57,15 @@ def tensors(given: Any) -> list[Any]:
     return [each.asnumpy() for each in (given if isinstance(given, tuple) else (given,))]
 
 
-@pytest.mark.parametrize("head", ["classifier", "none"])
-@pytest.mark.parametrize("features", [(1, 2, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("features", "head"),
+    [
+        ((1, 2, 3), "classifier"),
+        pytest.param((3, 1), "classifier", marks=pytest.mark.slow),
+        pytest.param((1, 2, 3), "none", marks=pytest.mark.slow),
+        ((3, 1), "none"),
+    ],
+)
 def test_features_come_beside_the_heads_output(
     ms: Any, tmp_path: Path, features: tuple[int, ...], head: str
 ) -> None:
