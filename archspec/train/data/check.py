@@ -198,8 +198,8 @@ def _judge(
         faults += told
         notes += shared.notes
     try:
-        settled = data.settle_broken(recipe.data.on_error)
-        splits = split_by_recipe(recipe, settled)
+        data.check_broken(recipe.data.on_error)
+        splits = split_by_recipe(recipe, data)
         check_recipe(recipe, splits, classes=len(splits.classes))
         notes += splits.notes
     except ArchspecError as error:
