@@ -17,6 +17,7 @@ from archspec.train.callbacks import Callback
 from archspec.train.data.inputs import open_splits
 from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
+from archspec.train.distributed.same_images import check_same_images
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluation.measures import Figures
 from archspec.train.monitoring.board import report_to_board
@@ -45,7 +46,8 @@ def train_in_process(
     another process has looked whether its images are whole.
 
     Raises:
-        DataError: an image cannot be read, or the data's classes have changed (D009).
+        DataError: an image cannot be read; D009, the data's classes have changed, or another worker
+            has opened other images.
         TrainingError: a checkpoint cannot be written; the loss is no number.
     """
     prepare()
@@ -53,6 +55,7 @@ def train_in_process(
     report = report if rank == 0 else _ignore_event
     if splits is None:  # every rank lists the folders; one that opens each image is enough
         splits = open_splits(run, check=rank == 0 and not is_checked)
+    check_same_images(splits.parts)
     check_fit(run.spec, run.recipe, splits, world)
     trainer = Trainer.start(run, rank, world, splits, callbacks)
     if rank == 0:  # the others need not look at every file of a large data set
