@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from archspec.errors import ArchspecError
-from densenet_cli.options import complete_recipe, console, print_notes
+from densenet_cli.options import complete_recipe, console, make_cell, print_notes
 
 if TYPE_CHECKING:
     from archspec.train.data.check import Report
@@ -119,7 +118,7 @@ def _make_table(report: Report, data_dir: Path) -> Table:
     table.add_column("what", style="bold", no_wrap=True)
     table.add_column("found", overflow="fold")
     for what, found in _list_rows(report, data_dir):
-        table.add_row(what, escape(found))
+        table.add_row(make_cell(what), make_cell(found))
     return table
 
 

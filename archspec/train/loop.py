@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.errors import make_printable
 from archspec.runtime import prepare
 from archspec.train.callbacks import Callback
 from archspec.train.data.inputs import open_splits
@@ -83,9 +84,8 @@ def _begin(trainer: Trainer, report: Report) -> Report:
         done = position.epoch * trainer.steps + position.batches
         report = report_to_board(run.path, report, steps=trainer.steps, done=done)
     for note in start["notes"]:
-        # To this process's log; the event takes it to the screen. A file's name may be no UTF-8.
-        shown = note.encode("utf-8", "backslashreplace").decode()
-        print(shown, flush=True)  # noqa: T201
+        # To this process's log; the event takes it to the screen.
+        print(make_printable(note), flush=True)  # noqa: T201
     report(start)
     return report
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from base64 import b64encode
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 from archspec.errors import ArchspecError, DataError
@@ -21,7 +20,7 @@ from archspec.train.evaluation.words import (
     head,
     list_confusions,
 )
-from archspec.writers.page import write_page, write_row
+from archspec.writers.page import escape_text, write_page, write_row
 from archspec.writers.pictures.html import STYLE
 
 MOST_CONFUSIONS = 20
@@ -68,9 +67,9 @@ def write_report(found: Evaluation, source: Source, file: Path, about: str = "")
 def to_page(found: Evaluation, source: Source, about: str = "") -> str:
     """Return the page, in ASCII: names are escaped, whatever stands in them."""
     parts = [
-        f"<h1>{escape(describe_figures(found.figures))}</h1>",
-        f"<p>{escape(about)}</p>",
-        f"<p>{escape(describe_averages(found))}</p>",
+        f"<h1>{escape_text(describe_figures(found.figures))}</h1>",
+        f"<p>{escape_text(about)}</p>",
+        f"<p>{escape_text(describe_averages(found))}</p>",
         *_write_confusions(found),
         *_write_calibration(found),
         *_write_mistakes(found, source),
@@ -89,7 +88,7 @@ def _write_confusions(found: Evaluation) -> Iterator[str]:
     lines = list_confusions(found, MOST_CONFUSIONS)
     if lines:
         yield "<h2>Most often confused</h2>"
-        yield "<ol>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ol>"
+        yield "<ol>" + "".join(f"<li>{escape_text(line)}</li>" for line in lines) + "</ol>"
 
 
 def _write_calibration(found: Evaluation) -> Iterator[str]:
@@ -110,10 +109,10 @@ def _write_mistakes(found: Evaluation, source: Source) -> Iterator[str]:
 
 
 def _write_mistake(mistake: Mistake, found: Evaluation, source: Source) -> str:
-    said, right = (escape(found.classes[number]) for number in (mistake.said, mistake.right))
+    said, right = (escape_text(found.classes[number]) for number in (mistake.said, mistake.right))
     picture = _draw_thumbnail(source, mistake.number)
     caption = f"{said} {mistake.probability:.1%}, but is {right}"
-    name = escape(mistake.image)
+    name = escape_text(mistake.image)
     return f"<figure>{picture}<figcaption>{caption}<br><small>{name}</small></figcaption></figure>"
 
 
