@@ -13,6 +13,7 @@ from archspec.train.evaluation.measures import describe_figures
 from archspec.train.evaluation.words import (
     choose_classes,
     describe_averages,
+    describe_skipped,
     format_figure,
     head,
     list_confusions,
@@ -25,9 +26,8 @@ MOST_CONFUSIONS = 5
 def show_evaluation(found: Evaluation, console: Console) -> None:
     """Print the figures, those of each class, and the most frequent confusions."""
     console.out(describe_figures(found.figures))
-    averages = describe_averages(found)
-    if averages:
-        console.out(averages)
+    for line in filter(None, (describe_averages(found), describe_skipped(found))):
+        console.out(make_printable(line))
     title, numbers = choose_classes(found)
     if numbers:
         console.out(f"\n{title}:" if title else "")

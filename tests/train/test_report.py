@@ -3,6 +3,7 @@
 import io
 import re
 from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -96,6 +97,30 @@ def test_pictures_of_mistakes_are_the_images_that_were_mistaken():
     assert "default-src 'none'" in text
     assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
     assert "<script" not in text
+
+
+@pytest.mark.parametrize(("channels", "level"), [(1, 4095), (3, 4095), (1, 65535), (1, 900)])
+def test_pictures_are_what_the_network_saw(tmp_path, channels, level):
+    """Of 16 bits as its recipe scales them, in its colours; NumPy scales them likewise."""
+    values = np.arange(60, dtype=np.uint16).reshape(6, 10) * 69
+    file = tmp_path / "deep.png"
+    Image.fromarray(values).save(file)
+    found, source = examined(3, 3, files=(file,) * 3)
+    page = Page(to_page(found, source, channels=channels, white_level=level))
+    (data, *_) = [attrs["src"].partition(",")[2] for attrs in page.all("img")]
+    shown = Image.open(io.BytesIO(b64decode(data)))
+    assert shown.mode == ("L" if channels == 1 else "RGB")
+    wanted = np.rint(np.minimum(values, level) * (255 / level))
+    assert np.array_equal(np.asarray(shown.convert("L")), wanted)
+
+
+def test_images_that_were_left_out_are_counted_and_named(tmp_path):
+    """Where there are none, nothing is said."""
+    found, source = examined()
+    assert "left out" not in to_page(found, source)
+    found = replace(found, skipped=("<a>.png", "b.png", "c.png"))
+    said = "3 images left out that cannot be read: &lt;a&gt;.png and 2 more"
+    assert said in to_page(found, source)
 
 
 def test_large_images_become_thumbnails(tmp_path):

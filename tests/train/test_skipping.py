@@ -1,5 +1,6 @@
 """data.on_error: what becomes of images that are not whole."""
 
+import io
 import json
 import shutil
 from itertools import product
@@ -13,10 +14,13 @@ from sklearn.datasets import load_digits
 
 from archspec import train
 from archspec.errors import ArchspecError, DataError
+from archspec.runtime import Screen
 from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.source import Source
+from archspec.train.evaluation.evaluation import read_evaluation
 from archspec.train.recipe.model import load_recipe
+from densenet_cli.evaluation_tables import show_evaluation
 
 TINY = ["block_config=[1, 1]", "growth_rate=4"]
 
@@ -117,13 +121,7 @@ WAYS = {
 def test_each_way_to_judge_hears_what_the_recipe_says_of_broken_images(small_run, tmp_path, way):
     """The recipe that judges, not the one that the run was trained with."""
     run = shutil.copytree(small_run, tmp_path / "run")
-    scans = load_digits()
-    for name, number in product("0123456789", range(3)):
-        file = tmp_path / "scans" / name / f"{number}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pixels = scans.images[scans.target == int(name)][number]
-        Image.fromarray((pixels * 15).astype(np.uint8)).save(file)
-    data_dir: Path | None = tmp_path / "scans"
+    data_dir: Path | None = write_scans(tmp_path / "scans", 3)
     target, how = WAYS[way]
     how = dict(how)
     if how.pop("is_own", False):
@@ -142,6 +140,52 @@ def test_each_way_to_judge_hears_what_the_recipe_says_of_broken_images(small_run
     source = train.open_trained(str(run / target), **how).held_out(data_dir)
     assert len(source) + len(source.left_out) == images
     assert "left out" in source.notes[0]
+
+
+def write_scans(root: Path, each: int) -> Path:
+    """A few scans of each digit, as files."""
+    scans = load_digits()
+    for name, number in product("0123456789", range(each)):
+        file = root / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = scans.images[scans.target == int(name)][number]
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(file)
+    return root
+
+
+def test_validate_tells_how_many_images_it_left_out_and_which(small_run, tmp_path):
+    """Those that opening finds broken and those that decoding does; in the table and in the JSON,
+    which is read back as it was; where none is, zero and no line.
+    """
+    scans = write_scans(tmp_path / "scans", 2)
+    trained = train.open_trained(str(small_run), recipe_overrides=["data.on_error=skip"])
+    assert train.examine(trained, scans).skipped == ()
+    cut(scans / "3/1.png")
+    spoil(scans / "5/0.png")
+    found = train.examine(trained, scans, batch_size=7)
+    assert (found.figures.images, found.confusion.sum()) == (18, 18)
+    told = found.as_json()
+    assert told["skipped_images"] == 2
+    assert told["skipped"] == [str(scans / "3/1.png"), str(scans / "5/0.png")]
+    assert read_evaluation(json.loads(json.dumps(told))).as_json() == told
+    screen = io.StringIO()
+    show_evaluation(found, Screen(file=screen, width=100))
+    said = f"\n2 images left out that cannot be read: {scans / '3/1.png'} and 1 more\n"
+    assert said in screen.getvalue()
+
+
+@pytest.mark.slow
+def test_several_devices_tell_the_images_that_each_of_them_left_out(small_run, tmp_path):
+    """Broken ones of each share, and one that none of them opens."""
+    scans = write_scans(tmp_path / "scans", 2)
+    cut(scans / "3/1.png")
+    for name in ("5/0.png", "8/1.png"):
+        spoil(scans / name)
+    trained = train.open_trained(str(small_run), recipe_overrides=["data.on_error=skip"])
+    one, two = (train.examine(trained, scans, devices=count).as_json() for count in (1, 2))
+    assert one["skipped_images"] == 3
+    for key in ("images", "skipped_images", "skipped", "confusion_matrix"):
+        assert one[key] == two[key]
 
 
 def test_a_class_without_an_image_that_is_whole_is_a_fault(tmp_path):
