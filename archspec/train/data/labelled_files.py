@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, name_first
 from archspec.train.data.class_names import ClassList, find_class_list
-from archspec.train.data.image_files import PART_FOLDERS, find_broken, find_folder
+from archspec.train.data.image_files import PART_FOLDERS, collect_faults, find_broken, find_folder
 from archspec.train.data.source import MAX_FAULTS, Source
-from archspec.train.data.tables import SUFFIXES, Table, read_table
+from archspec.train.data.tables import SUFFIXES, Row, Table, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class TableSet:
         return tables
 
     def table(self, part: str) -> Table:
-        """Return a part's table. Raises DataError (D001, D012)."""
+        """Return a part's table, faults with it. Raises DataError (D001, D012)."""
         found = self._tables[part]
         if isinstance(found, DataError):
             raise found
@@ -49,6 +49,12 @@ class TableSet:
     def first(self) -> Table:
         """The table of the training images, or of all there are."""
         return self.table(next(iter(self.paths)))
+
+    @property
+    def faults_of_first(self) -> tuple[Diagnostic, ...]:
+        """Why the first table does not say which classes there are."""
+        first = self._tables[next(iter(self.paths))]
+        return first.diagnostics if isinstance(first, DataError) else first.faults
 
     @cached_property
     def is_multi_label(self) -> bool:
@@ -114,18 +120,24 @@ def is_table(path: Path) -> bool:
 def read_labelled_files(place: Part, *, check: bool) -> Source:
     """Return the images of a part; with `check` as `read_folder`.
 
-    Raises DataError: D001 for each file that does not exist, D007 for each label that is no class,
-    D004 for classes that the part lacks; D012, see `read_table`.
+    Raises DataError, all at once: D012, see `read_table`; D001 for the files that do not exist,
+    D007 for each label that is no class; D004 for classes that the part lacks.
     """
     tables, part = place
     table = tables.table(part)
     files = tuple(table.path.parent / row.file for row in table.rows)
+    faults = [*table.faults, *_find_missing(table, files)]
+    unnamed = [*tables.faults_of_first]
+    if not unnamed:
+        collect_faults(unnamed, lambda: tables.classes)
+    if unnamed:
+        raise DataError([*unnamed, *faults])
     numbers = {name: number for number, name in enumerate(tables.classes)}
     if tables.class_list is not None:
         numbers = {**tables.class_list.keys, **numbers}
-    faults = [*_find_missing(table, files), *_find_unknown(tables, table, numbers)]
+    faults += _find_unknown(tables, table, numbers)
     if not faults and not tables.is_multi_label:
-        faults = [*_find_lacking(tables, table)]
+        faults += _find_lacking(tables, table)
     if faults:
         raise DataError(faults)
     return Source(
@@ -152,10 +164,21 @@ def _number_labels(tables: TableSet, table: Table, numbers: Mapping[str, int]) -
 
 
 def _find_missing(table: Table, files: Sequence[Path]) -> Iterator[Diagnostic]:
+    """One fault for all of them: hundreds of lines would hide what else is wrong."""
     hint = f"paths count from the table's folder, {table.path.parent}"
+    missing: dict[str, Row] = {}
     for row, file in zip(table.rows, files, strict=True):
-        if not os.path.isfile(file):  # nor is a folder or a device one
-            yield Diagnostic("D001", f"file {row.file!r} does not exist", table.place(row), hint)
+        if row.file and not os.path.isfile(file):  # nor is a folder or a device one
+            missing.setdefault(row.file, row)
+    if not missing:
+        return
+    first, *others = missing.values()
+    rule = f"file {first.file!r} does not exist"
+    if others:
+        named = [f"{row.file!r} (line {row.line})" for row in missing.values()][:MAX_FAULTS]
+        named += [f"{len(missing) - MAX_FAULTS:,} more"] if len(missing) > MAX_FAULTS else []
+        rule = f"{len(missing):,} files do not exist: {', '.join(named)}"
+    yield Diagnostic("D001", rule, table.place(first), hint)
 
 
 def _find_unknown(
