@@ -21,11 +21,11 @@ from archspec.spec.override import Override
 from archspec.spec.reading.document import shorten_value
 
 WIDTH_OF_A_FILE = 120
-"""Columns where there is no terminal to ask."""
+"""Columns where there is no terminal to ask, and COLUMNS says nothing."""
 
 # Soft wrap: a path that rich would break over two lines could not be copied.
 console = Screen(highlight=False, soft_wrap=True)
-if not console.is_terminal:
+if not console.is_terminal and "COLUMNS" not in os.environ:
     console = Screen(highlight=False, soft_wrap=True, width=WIDTH_OF_A_FILE)
 
 

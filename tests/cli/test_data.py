@@ -67,6 +67,17 @@ def test_names_of_classes_and_files_reach_no_screen_as_they_are(photos):
     assert "\x1b[2J\x9b\n[a]" in found["counts"]["train"]
 
 
+def test_the_table_folds_at_80_columns_of_a_pipe_or_as_many_as_are_said(photos):
+    """Nothing of a long name is lost."""
+    name = "".join(chr(97 + n % 26) for n in range(150))
+    (photos / "a" / f"{name}.png").write_bytes(b"no image")
+    for said, columns in ({}, 80), ({"COLUMNS": "50"}, 50), ({"COLUMNS": "150"}, 150):
+        done = densenet("data", "check", "photos", cwd=photos.parent, env=said)
+        table = done.stdout.partition("\nIn a recipe")[0].splitlines()
+        assert max(map(len, table)) == columns
+        assert name in "".join("".join(table).split())
+
+
 def test_ctrl_c_ends_it_without_a_traceback(photos):
     """However many images are still to be looked at."""
     for number in range(1, 4000):
