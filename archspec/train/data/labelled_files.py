@@ -63,8 +63,15 @@ class TableSet:
 
     @cached_property
     def class_list(self) -> ClassList | None:
-        """Which classes there are, where a file beside the first table says it."""
-        return find_class_list(self.first.path.parent)
+        """Which classes there are, where a file beside the first table says it.
+
+        Raises DataError (D012), of names that labels cannot tell apart too.
+        """
+        found = find_class_list(self.first.path.parent)
+        if found is not None and found.repeated:
+            rule = f"{found.repeated}: labels are told apart by their names"
+            raise DataError.one("D012", rule, str(found.path))
+        return found
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
