@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import BROWSER, ask_browser
 from PIL import Image
 
 from archspec.errors import ArchspecError
@@ -202,3 +203,32 @@ def test_folders_are_made_and_nothing_is_left_of_a_page_that_cannot_be_written(t
     with pytest.raises(ArchspecError, match="W002 cannot be written: "):
         write_report(found, source, tmp_path / "file/report.html")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "new"]
+
+
+LOOK = """
+const pictures = [...document.images].map(picture => [picture.complete, picture.naturalWidth]);
+const texts = [...document.querySelectorAll("figcaption small")].map(each => each.textContent);
+const wide = document.documentElement.scrollWidth > innerWidth;
+document.body.dataset.result = JSON.stringify({pictures, texts, wide, faults});
+"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
+def test_a_browser_shows_all_pictures_and_meets_no_fault(tmp_path):
+    """The policy allows what the page has, names run nothing, and it is no wider than the window,
+    with a table of very many classes too.
+    """
+    files = tuple(tmp_path / f"{HOSTILE.replace('/', '_')}{number}.png" for number in range(60))
+    for number, file in enumerate(files):
+        Image.new("RGB", (40 + number, 30), (number, 0, 0)).save(file)
+    found, source = examined(60, 60, names=(HOSTILE, *map(str, range(59))), files=files)
+    page = tmp_path / "report.html"
+    write_report(found, source, page, HOSTILE)
+    shown = ask_browser(page, LOOK)
+    widths = [40 + mistake.number for mistake in found.mistakes]
+    assert shown == {
+        "pictures": [[True, width] for width in widths],
+        "texts": [mistake.image for mistake in found.mistakes],
+        "wide": False,
+        "faults": [],
+    }
