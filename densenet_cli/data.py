@@ -158,7 +158,7 @@ def _advise(report: Report) -> Iterator[str]:
         yield f"The 16 bit images use {bits} bits. In a recipe: data: {{white_level: {level}}}"
     if any("pages" in mode or "animated" in mode for mode in report.modes):
         yield "Of several pages or frames the first is read."
-    if report.broken:
+    if report.broken and report.faults:
         yield "Without the broken images: data: {on_error: skip}"
 
 

@@ -129,6 +129,22 @@ def test_a_label_that_is_no_class_is_told_with_the_nearest(tmp_path):
     assert fault == "D/val.csv:3 D007 label '7' is none of the 3 classes of D/classes.txt"
 
 
+@pytest.mark.parametrize("content", ['["cat", "dog"]', '{"0": "cat", "1": "dog"}', "cat\ndog\n"])
+def test_labels_that_are_numbers_have_the_names_of_a_list(tmp_path, content):
+    """In whichever form it is; one that is no number of the list is told."""
+    labels = {f"{n}.png": "01"[n % 2] for n in range(6)}
+    table(tmp_path / "labels.csv", labels)
+    name = "classes.txt" if content.startswith("cat") else "classes.json"
+    (tmp_path / name).write_text(content)
+    source = open_data(tmp_path / "labels.csv").train
+    assert source.classes == ("cat", "dog")
+    assert source.labels.tolist() == [0, 1] * 3
+    (fault,) = faults(table(tmp_path / "labels.csv", {**labels, "x.png": "2"}))
+    assert fault.startswith("D/labels.csv:8 D007 label '2' is none of the 2 classes of D/classes")
+    (tmp_path / name).write_text("1\n0\n" if name.endswith("txt") else '["1", "0"]')
+    assert open_data(table(tmp_path / "labels.csv", labels)).train.labels.tolist() == [1, 0] * 3
+
+
 def faults_of_folder(folder: Path) -> list[str]:
     with pytest.raises(DataError) as caught:
         open_data(folder)

@@ -80,6 +80,19 @@ class TableSet:
             return self.class_list.names
         return sort_labels({label for row in self.first.rows for label in row.labels})
 
+    @cached_property
+    def numbers(self) -> Mapping[str, int]:
+        """The number of the class that a label means: by its name, by the sign that a list has for
+        it, or where the list has names alone by its place in it.
+        """
+        names = {name: number for number, name in enumerate(self.classes)}
+        if self.class_list is None:
+            return names
+        signs = self.class_list.keys
+        if not signs and not any(name.isdecimal() for name in names):
+            signs = {str(number): number for number in range(len(names))}
+        return {**signs, **names}
+
 
 Part = tuple[TableSet, str]
 
@@ -139,10 +152,7 @@ def read_labelled_files(place: Part, *, check: bool) -> Source:
         collect_faults(unnamed, lambda: tables.classes)
     if unnamed:
         raise DataError([*unnamed, *faults])
-    numbers = {name: number for number, name in enumerate(tables.classes)}
-    if tables.class_list is not None:
-        numbers = {**tables.class_list.keys, **numbers}
-    faults += _find_unknown(tables, table, numbers)
+    faults += _find_unknown(tables, table)
     if not faults and not tables.is_multi_label:
         faults += _find_lacking(tables, table)
     if faults:
@@ -150,14 +160,15 @@ def read_labelled_files(place: Part, *, check: bool) -> Source:
     return Source(
         str(table.path),
         tables.classes,
-        _number_labels(tables, table, numbers),
+        _number_labels(tables, table),
         files=files,
         notes=tuple(_note_lacking(tables, table)),
         broken=find_broken(files) if check else (),
     )
 
 
-def _number_labels(tables: TableSet, table: Table, numbers: Mapping[str, int]) -> npt.NDArray[Any]:
+def _number_labels(tables: TableSet, table: Table) -> npt.NDArray[Any]:
+    numbers = tables.numbers
     if not tables.is_multi_label:
         return np.array([numbers[row.labels[0]] for row in table.rows], np.int32)
     if len(table.rows) * len(tables.classes) > MAX_LABELS:
@@ -188,9 +199,7 @@ def _find_missing(table: Table, files: Sequence[Path]) -> Iterator[Diagnostic]:
     yield Diagnostic("D001", rule, table.place(first), hint)
 
 
-def _find_unknown(
-    tables: TableSet, table: Table, numbers: Mapping[str, int]
-) -> Iterator[Diagnostic]:
+def _find_unknown(tables: TableSet, table: Table) -> Iterator[Diagnostic]:
     where = tables.first.path
     if tables.class_list is not None:
         where = tables.class_list.path
@@ -198,7 +207,7 @@ def _find_unknown(
     found = 0
     for row in table.rows:
         for label in row.labels:
-            if label not in numbers:
+            if label not in tables.numbers:
                 found += 1  # what is told is few; to look for the nearest of all takes minutes
                 hint = _hint_at_label(label, tables.classes) if found <= MAX_FAULTS else ""
                 yield Diagnostic("D007", f"label {label!r} {rule}", table.place(row), hint)
@@ -234,12 +243,5 @@ def _list_lacking(tables: TableSet, table: Table) -> list[str]:
 
 
 def _name_present(tables: TableSet, table: Table) -> set[str]:
-    keys = {} if tables.class_list is None else tables.class_list.keys
-    names = {*tables.classes}
-    present = set()
-    for label in {label for row in table.rows for label in row.labels}:
-        if label in names:
-            present.add(label)
-        elif label in keys:
-            present.add(tables.classes[keys[label]])
-    return present
+    labels = {label for row in table.rows for label in row.labels}
+    return {tables.classes[tables.numbers[label]] for label in labels if label in tables.numbers}
