@@ -101,7 +101,7 @@ def test_a_class_that_keeps_no_whole_image_to_learn_from_is_a_fault(tmp_path):
     for file, label in zip(before.train.files, before.train.labels, strict=True):
         if label:
             cut(file)
-    with pytest.raises(DataError, match="class '1' has no image that is whole, but for those"):
+    with pytest.raises(DataError, match="class '1' has no image to learn from that is whole"):
         open_data(tmp_path, on_error="skip").split(val_fraction=0.4)
     for file in before.val.files:
         cut(file)

@@ -187,8 +187,7 @@ class Splits:
         test = None if self.test is None else self.test.leave_out_broken()
         train, val = self.train.leave_out_broken(), self.val.leave_out_broken()
         whole = replace(self, train=train, val=val, test=test, listed=self)
-        held_out = ", but for those that are held out"
-        faults = list(_find_lost_classes(self.train, whole.train, held_out))
+        faults = list(_find_lost_classes(self.train, whole.train, " to learn from"))
         faults += [_explain_nothing_whole(part) for part in whole.parts[1:] if not len(part)]
         raise_faults(faults)
         return whole
@@ -296,14 +295,14 @@ class DataSet:
         raise_faults(faults)
 
 
-def _find_lost_classes(before: Source, after: Source, but: str = "") -> Iterator[Diagnostic]:
+def _find_lost_classes(before: Source, after: Source, use: str = "") -> Iterator[Diagnostic]:
     if len(before) and not len(after):
         yield _explain_nothing_whole(before)
         return
     counts = zip(before.classes, before.count_labels(), after.count_labels(), strict=True)
     for name, had, has in counts:
         if had and not has:
-            rule = f"class {name!r} has no image that is whole{but}"
+            rule = f"class {name!r} has no image{use} that is whole"
             yield Diagnostic("D003", rule, before.name)
 
 
