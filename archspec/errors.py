@@ -7,11 +7,22 @@ training, E the environment, N published weights and the network.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from typing_extensions import Self
+
+# What moves a cursor or a text's direction, breaks a line, or is no character at all.
+_UNSHOWN = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def make_printable(text: str) -> str:
+    """Return text of others, such as a file's name, as one line that a terminal, a log or a page
+    may show: a control character, or a byte that is no UTF-8, is written `\\x1b`, `\\udcff`.
+    """
+    return _UNSHOWN.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ class Diagnostic:
     def __str__(self) -> str:
         place = f"{self.where} " if self.where else ""
         cure = f" ({self.hint})" if self.hint else ""
-        return f"{place}{self.code} {self.message}{cure}"
+        return make_printable(f"{place}{self.code} {self.message}{cure}")
 
 
 class ArchspecError(Exception):

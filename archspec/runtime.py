@@ -25,7 +25,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from archspec.errors import EnvironmentFault
+from archspec.errors import EnvironmentFault, make_printable
 
 STDOUT, STDERR = 1, 2
 LOG_MODE = 0o644
@@ -196,7 +196,7 @@ def divert_output(log: Path) -> Iterator[Console]:
     os.dup2(descriptor, STDERR)
     os.close(descriptor)
     try:
-        yield Console(file=stream, width=_hidden_width(screen))
+        yield Screen(file=stream, width=_hidden_width(screen))
     finally:
         try:
             _flush_buffers()
@@ -243,6 +243,26 @@ def open_screen(descriptor: int, encoding: str, *, line_buffering: bool) -> Text
     return io.TextIOWrapper(
         io.BufferedWriter(raw), encoding, errors="replace", line_buffering=line_buffering
     )
+
+
+class Screen(Console):
+    """A console whose lines have no control characters, whatever names stand in them; what is in a
+    table is its maker's to see to.
+    """
+
+    def out(self, *objects: Any, **how: Any) -> None:
+        """Print without wrapping."""
+        super().out(*map(_show_lines, objects), **how)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print as rich does."""
+        super().print(*map(_show_lines, objects), **how)
+
+
+def _show_lines(shown: Any) -> Any:
+    if not isinstance(shown, str):
+        return shown
+    return "\n".join(map(make_printable, shown.split("\n")))
 
 
 class _Screen(io.FileIO):

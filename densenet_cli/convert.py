@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from archspec.connectivity_rules import Order
+from archspec.errors import make_printable
 from densenet_cli.options import Ema, Overrides, complete_spec, console, quiet_screen
 
 if TYPE_CHECKING:
@@ -120,6 +121,6 @@ def _list_counts(counts: Mapping[str, int]) -> str:
     """`epoch (1), optimizer (1)`; a stranger's words are cut and cannot move the cursor."""
     named = []
     for name, count in list(counts.items())[:LISTED]:
-        named.append(f"{repr(name[:MAX_WORD])[1:-1]} ({count})")
+        named.append(f"{make_printable(name[:MAX_WORD])} ({count})")
     more = [f"and {len(counts) - LISTED:,} more"] if len(counts) > LISTED else []
     return ", ".join([*named, *more])

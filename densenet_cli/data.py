@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 from archspec.errors import ArchspecError
-from densenet_cli.options import complete_recipe, console, print_notes
+from densenet_cli.image_progress import ImageProgress
+from densenet_cli.options import complete_recipe, console, make_cell, print_notes
 
 if TYPE_CHECKING:
     from archspec.train.data.check import Report
 
+WIDTH = 80
+"""Columns of the table where there is no terminal to ask, and COLUMNS says nothing."""
 MAX_LISTED = 20
 """Classes that are listed one by one."""
 MAX_NAMED = 3
 """Images of a kind that are named; --json names all."""
 MAX_NAME = 24
 """Letters of a class's name in the table."""
-SECONDS_WITHOUT_BAR = 2.0
 
 data = typer.Typer(
     help="Look through data sets.\n\nExample: densenet data check photos",
@@ -63,12 +61,12 @@ def check(
     """
     from archspec.train.data.source import raise_faults
 
-    with _show_progress("images looked at") as show:
-        report = _look_through(data_dir, recipe, show, as_json)
+    with ImageProgress() as progress:
+        report = _look_through(data_dir, recipe, progress.show, as_json)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
     else:
-        console.print(_make_table(report, data_dir), soft_wrap=False)
+        console.print(_make_table(report, data_dir), soft_wrap=False, width=_choose_width())
         for line in _advise(report):
             console.out(line)
     print_notes(report.notes, as_json)
@@ -94,24 +92,10 @@ def _look_through(
         raise
 
 
-@contextmanager
-def _show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on the terminal's stderr, after some seconds."""
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(what, total=None)
-    began = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-        is_late = time.monotonic() - began > SECONDS_WITHOUT_BAR
-        if is_late and bar.console.is_terminal and not bar.live.is_started:
-            bar.start()
-
-    try:
-        yield show
-    finally:
-        if bar.live.is_started:  # it would end a line that was never begun
-            bar.stop()
+def _choose_width() -> int | None:
+    """Of a file or pipe that of a usual terminal: long cells are folded, so none is cut."""
+    is_known = console.is_terminal or "COLUMNS" in os.environ
+    return None if is_known else WIDTH
 
 
 def _make_table(report: Report, data_dir: Path) -> Table:
@@ -119,7 +103,7 @@ def _make_table(report: Report, data_dir: Path) -> Table:
     table.add_column("what", style="bold", no_wrap=True)
     table.add_column("found", overflow="fold")
     for what, found in _list_rows(report, data_dir):
-        table.add_row(what, escape(found))
+        table.add_row(make_cell(what), make_cell(found))
     return table
 
 
@@ -174,7 +158,7 @@ def _advise(report: Report) -> Iterator[str]:
         yield f"The 16 bit images use {bits} bits. In a recipe: data: {{white_level: {level}}}"
     if any("pages" in mode or "animated" in mode for mode in report.modes):
         yield "Of several pages or frames the first is read."
-    if report.broken:
+    if report.broken and report.faults:
         yield "Without the broken images: data: {on_error: skip}"
 
 

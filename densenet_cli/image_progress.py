@@ -49,7 +49,7 @@ class ImageProgress:
     def show(self, done: int, total: int) -> None:
         """Show how many images are done, and of how many."""
         if not self._is_begun:
-            # MindSpore is there: from now on a bar may have to be taken away.
+            # What was imported is there: from now on a bar may have to be taken away.
             take_signals(raise_for_signal)
             self._is_begun = True
         if self._bar is None or total <= FEW:

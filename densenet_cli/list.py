@@ -6,11 +6,10 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from archspec.spec.catalogue import shipped
-from densenet_cli.options import console
+from densenet_cli.options import console, make_cell
 
 
 def list_specs(
@@ -63,7 +62,7 @@ def _make_table(rows: list[dict[str, Any]]) -> Table:
         published = row["published"] or [{"data": "", "source": row["source"]}]
         for number, entry in enumerate(published):
             figures = (_format_percent(entry.get("top1")), _format_percent(entry.get("top5")))
-            texts = map(escape, (*figures, entry["data"], entry["source"]))
+            texts = map(make_cell, (*figures, entry["data"], entry["source"]))
             table.add_row(*(network if number == 0 else ("",) * len(network)), *texts)
     return table
 

@@ -12,20 +12,21 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from archspec.errors import ArchspecError, Place
-from archspec.runtime import divert_output
+from archspec.errors import ArchspecError, Place, make_printable
+from archspec.runtime import Screen, divert_output
 from archspec.spec.catalogue import shipped
 from archspec.spec.override import Override
 from archspec.spec.reading.document import shorten_value
 
 WIDTH_OF_A_FILE = 120
-"""Columns where there is no terminal to ask."""
+"""Columns where there is no terminal to ask, and COLUMNS says nothing."""
 
 # Soft wrap: a path that rich would break over two lines could not be copied.
-console = Console(highlight=False, soft_wrap=True)
-if not console.is_terminal:
-    console = Console(highlight=False, soft_wrap=True, width=WIDTH_OF_A_FILE)
+console = Screen(highlight=False, soft_wrap=True)
+if not console.is_terminal and "COLUMNS" not in os.environ:
+    console = Screen(highlight=False, soft_wrap=True, width=WIDTH_OF_A_FILE)
 
 
 def complete_spec(incomplete: str) -> list[str]:
@@ -106,7 +107,12 @@ def quiet_screen(log: Path = Path(os.devnull)) -> AbstractContextManager[Console
 def print_notes(notes: Sequence[str], as_json: bool = False) -> None:
     """Print notes, on stderr where what stands on stdout is for a program."""
     for note in notes:
-        typer.echo(f"note: {note}", err=as_json)
+        typer.echo(f"note: {make_printable(note)}", err=as_json)
+
+
+def make_cell(text: str) -> str:
+    """Return plain words as they stand in a table, whatever is in them."""
+    return escape(make_printable(text))
 
 
 def print_yaml(text: str) -> None:

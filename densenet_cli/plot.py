@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archspec.errors import make_printable
 from densenet_cli.options import console, print_notes
 
 
@@ -52,5 +53,5 @@ def _make_table(curves: Any, panels: Any) -> Any:
     for number, title in enumerate(head):
         table.add_column(title, justify="right" if number > 1 else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(Text, map(make_printable, row)))
     return table

@@ -12,10 +12,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from archspec.errors import DataError, Diagnostic
+from archspec.errors import DataError, Diagnostic, make_printable
 from archspec.runtime import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
@@ -29,6 +28,7 @@ from densenet_cli.options import (
     Target,
     WhoseRecipe,
     console,
+    make_cell,
     print_notes,
     quiet_screen,
 )
@@ -82,6 +82,7 @@ def predict(
     # As in train: an interrupt in the middle of importing MindSpore would be a crash.
     watch_interrupts()
     take_signals(exit_at_once)
+    from archspec.train.data.source import raise_faults
     from archspec.train.evaluation.image_paths import find_images
     from archspec.train.evaluation.predict import predict as predict_images
     from archspec.train.evaluation.predict_masks import predict_masks
@@ -93,27 +94,31 @@ def predict(
     with ImageProgress() as progress, quiet_screen():
         trained = open_trained(target, **how)
         _check_out(trained, out)
-        ask = predict_images if out is None else partial(predict_masks, folder=out)
-        guesses = ask(
+        tell = predict_images if out is None else partial(predict_masks, folder=out)
+        guesses = tell(
             trained,
             files,
             top=top_k,
             batch_size=batch_size,
-            leave_out=broken.__setitem__ if skip_broken else None,
+            leave_out=broken.__setitem__,
+            strict=not skip_broken,
             show=progress.show,
         )
-    _say_left_out(broken, len(files))
+    faults = [fault for _, fault in sorted(broken.items())]
+    if len(faults) == len(files):
+        raise DataError(faults)
+    if skip_broken:
+        _say_left_out(faults)
     found = [(file, best) for file, best in zip(files, guesses, strict=True) if best]
     print_notes(trained.notes, is_for_program)
     if as_json:
         typer.echo(json.dumps(list(_plain(found)), indent=2))
     elif as_csv:
         typer.echo(_write_csv(found), nl=False)
-    elif console.is_terminal:
-        console.print(_make_table(found))
     else:
-        for file, best in found:
-            console.out(f"{file}: " + ", ".join(_describe(*guess) for guess in best))
+        _show(found)
+    if not skip_broken:  # what only decoding has found; the others are told all the same
+        raise_faults(faults)
 
 
 def _check_out(trained: Any, out: Path | None) -> None:
@@ -125,12 +130,18 @@ def _check_out(trained: Any, out: Path | None) -> None:
         raise typer.BadParameter(rule, param_hint="--out")
 
 
-def _say_left_out(broken: dict[int, Diagnostic], images: int) -> None:
-    faults = [fault for _, fault in sorted(broken.items())]
-    if len(faults) == images:
-        raise DataError(faults)
+def _say_left_out(faults: Sequence[Diagnostic]) -> None:
     for fault in faults:
         typer.echo(f"left out: {fault}", err=True)
+
+
+def _show(found: Sequence[tuple[Path, Guesses]]) -> None:
+    if console.is_terminal:
+        console.print(_make_table(found))
+        return
+    for file, best in found:
+        line = f"{file}: " + ", ".join(_describe(*guess) for guess in best)
+        console.out(make_printable(line))
 
 
 def _plain(found: Sequence[tuple[Path, Guesses]]) -> Iterator[dict[str, Any]]:
@@ -150,7 +161,7 @@ def _write_csv(found: Sequence[tuple[Path, Guesses]]) -> str:
         row = [str(file)]
         for name, share in best:
             row += [name, f"{share:.6g}"]
-        writer.writerow(row)
+        writer.writerow(map(make_printable, row))
     return text.getvalue()
 
 
@@ -160,7 +171,7 @@ def _make_table(found: Sequence[tuple[Path, Guesses]]) -> Table:
     for number in range(1, len(found[0][1]) + 1):
         table.add_column("class" if number == 1 else f"or {number}", overflow="fold")
     for file, best in found:
-        table.add_row(escape(str(file)), *(escape(_describe(*guess)) for guess in best))
+        table.add_row(make_cell(str(file)), *(make_cell(_describe(*guess)) for guess in best))
     return table
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from archspec.spec.catalogue import shipped
-from densenet_cli.options import complete_recipe, console, place_typed, print_yaml, save
+from densenet_cli.options import complete_recipe, console, make_cell, place_typed, print_yaml, save
 
 SCHEMA = "recipe.schema.json"
 
@@ -175,5 +174,5 @@ def _make_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("for what")
     for row in rows:
         numbers = (f"{row['learning_rate']:g}", str(row["epochs"]), str(row["batch"]))
-        table.add_row(row["name"], *numbers, row["schedule"], escape(row["about"]))
+        table.add_row(row["name"], *numbers, row["schedule"], make_cell(row["about"]))
     return table

@@ -86,7 +86,9 @@ def validate(
     else:
         show_evaluation(found, console)
     if report is not None:
-        write_report(found, source, report, _describe(trained, source))
+        level, channels = trained.recipe.data.white_level, trained.spec.input.channels
+        about = _describe(trained, source)
+        write_report(found, source, report, about, channels=channels, white_level=level)
         typer.echo(f"wrote {report}", err=as_json)
 
 

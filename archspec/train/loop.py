@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from archspec.errors import make_printable
 from archspec.runtime import prepare
 from archspec.train.callbacks import Callback
 from archspec.train.data.inputs import open_splits
 from archspec.train.data.source import Splits
 from archspec.train.distributed import moving_statistics
+from archspec.train.distributed.same_images import check_same_images
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluation.measures import Figures
 from archspec.train.monitoring.board import report_to_board
@@ -45,7 +47,8 @@ def train_in_process(
     another process has looked whether its images are whole.
 
     Raises:
-        DataError: an image cannot be read, or the data's classes have changed (D009).
+        DataError: an image cannot be read; D009, the data's classes have changed, or another worker
+            has opened other images.
         TrainingError: a checkpoint cannot be written; the loss is no number.
     """
     prepare()
@@ -53,6 +56,7 @@ def train_in_process(
     report = report if rank == 0 else _ignore_event
     if splits is None:  # every rank lists the folders; one that opens each image is enough
         splits = open_splits(run, check=rank == 0 and not is_checked)
+    check_same_images(splits.parts)
     check_fit(run.spec, run.recipe, splits, world)
     trainer = Trainer.start(run, rank, world, splits, callbacks)
     if rank == 0:  # the others need not look at every file of a large data set
@@ -80,9 +84,8 @@ def _begin(trainer: Trainer, report: Report) -> Report:
         done = position.epoch * trainer.steps + position.batches
         report = report_to_board(run.path, report, steps=trainer.steps, done=done)
     for note in start["notes"]:
-        # To this process's log; the event takes it to the screen. A file's name may be no UTF-8.
-        shown = note.encode("utf-8", "backslashreplace").decode()
-        print(shown, flush=True)  # noqa: T201
+        # To this process's log; the event takes it to the screen.
+        print(make_printable(note), flush=True)  # noqa: T201
     report(start)
     return report
 

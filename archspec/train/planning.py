@@ -115,7 +115,7 @@ def plan_run(
     of_masks = data.faults if data else ()
     if data is not None:
         on_error = found[0].data.on_error if found else "stop"
-        data = _collect_faults(faults, partial(data.settle_broken, on_error))
+        _collect_faults(faults, partial(data.check_broken, on_error))
     if faults or spec is None or data is None or found is None:
         listed = [diagnostic for fault in faults for diagnostic in fault.diagnostics]
         raise TrainingError([*listed, *of_masks])

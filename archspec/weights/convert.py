@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archspec.connectivity_rules import Order
-from archspec.errors import ArchspecError, Diagnostic, ModelFileError
+from archspec.errors import ArchspecError, Diagnostic, ModelFileError, make_printable
 from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, list_parameters
@@ -267,7 +267,7 @@ def _remark_unrun(foreign: tuple[str, ...]) -> str:
     """A line that says which classes and functions were left alone."""
     if not foreign:
         return ""
-    named = ", ".join(repr(name[:60])[1:-1] for name in foreign[:MAX_NAMED])
+    named = ", ".join(make_printable(name[:60]) for name in foreign[:MAX_NAMED])
     more = f" and {len(foreign) - MAX_NAMED:,} more" if foreign[MAX_NAMED:] else ""
     return f"the file asks for {named}{more} beside its numbers; nothing of it was run"
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import inf
 from string import ascii_lowercase, digits
 
-from archspec.errors import format_count
+from archspec.errors import format_count, make_printable
 from archspec.graph.connections import derive_ports
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, Report
@@ -23,9 +23,7 @@ def shorten_name(text: str, room: float = inf, size: float = 12) -> str:
     """Return a name without control characters,
     its end alone where `room` pixels are too few for all.
     """
-    for sign in {*text}:
-        if not sign.isprintable():
-            text = text.replace(sign, "\ufffd")
+    text = make_printable(text)
     # No font is at hand, so widths are those of a wide one in bold; measured from the end, which is
     # kept.
     narrow, wide = 0.7 * size, 1.15 * size

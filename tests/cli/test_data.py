@@ -1,6 +1,7 @@
 """densenet data: data sets on the screen and as JSON."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,6 +48,34 @@ def test_a_broken_image_exits_with_1_and_stands_in_the_table_and_the_json(photos
     assert found["counts"] == {"train": {"a": 20, "b": 20}}
     assert found["modes"] == {"colour": 39}
     assert found["faults"] == [done.stderr.splitlines()[-1]]
+
+
+def test_names_of_classes_and_files_reach_no_screen_as_they_are(photos):
+    """In the table, in notes and in faults: control characters are written out; JSON escapes."""
+    (photos / "a").rename(photos / "\x1b[2J\x9b\n[a]")
+    twin, broken = (photos / "b" / os.fsdecode(name) for name in (b"\xff\x07.png", b"\x1b]0;.png"))
+    twin.write_bytes((photos / "b/1.png").read_bytes())
+    broken.write_bytes(b"no image")
+    (photos / "\x1bother.txt").write_text("")
+    done = densenet("data", "check", "photos", cwd=photos.parent)
+    shown = done.stdout + done.stderr
+    assert not [sign for sign in "\x1b\x9b\x07" if sign in shown]
+    for name in (r"\x1b[2J\x9b\n[a]", r"b/\udcff\x07.png", r"b/\x1b]0;.png"):
+        assert name in done.stdout
+    assert done.stderr.startswith(r"photos/b/\x1b]0;.png D005")
+    found = json.loads(densenet("data", "check", "photos", "--json", cwd=photos.parent).stdout)
+    assert "\x1b[2J\x9b\n[a]" in found["counts"]["train"]
+
+
+def test_the_table_folds_at_80_columns_of_a_pipe_or_as_many_as_are_said(photos):
+    """Nothing of a long name is lost."""
+    name = "".join(chr(97 + n % 26) for n in range(150))
+    (photos / "a" / f"{name}.png").write_bytes(b"no image")
+    for said, columns in ({}, 80), ({"COLUMNS": "50"}, 50), ({"COLUMNS": "150"}, 150):
+        done = densenet("data", "check", "photos", cwd=photos.parent, env=said)
+        table = done.stdout.partition("\nIn a recipe")[0].splitlines()
+        assert max(map(len, table)) == columns
+        assert name in "".join("".join(table).split())
 
 
 def test_ctrl_c_ends_it_without_a_traceback(photos):

@@ -75,11 +75,16 @@ def test_images_that_are_left_out_are_named_on_standard_error(digits_run, scans,
     refused(densenet("predict", digits_run, ".", "--skip-broken", cwd=tmp_path), "cut.png D005")
 
 
+def spoil(whole: bytes) -> bytes:
+    """A PNG whose ends look whole; its pixels are not."""
+    place = whole.index(b"IDAT") + 4
+    return whole[:place] + b"\0" * 8 + whole[place + 8 :]
+
+
 def test_damage_that_only_decoding_meets_is_left_out_too(digits_run, scans, tmp_path):
     """A PNG with both ends whole; the images around it keep their guesses."""
     whole = (scans / "one.png").read_bytes()
-    place = whole.index(b"IDAT") + 4
-    (tmp_path / "b.png").write_bytes(whole[:place] + b"\0" * 8 + whole[place + 8 :])
+    (tmp_path / "b.png").write_bytes(spoil(whole))
     for name in ("a.png", "c.png"):
         (tmp_path / name).write_bytes(whole)
     files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
@@ -93,6 +98,73 @@ def test_damage_that_only_decoding_meets_is_left_out_too(digits_run, scans, tmp_
         assert list(left_out) == [1]
     with pytest.raises(DataError, match=r"b\.png D005"):
         train.predict(digits_run, files)
+    (tmp_path / "c.png").write_bytes(whole[:60])
+    left_out.clear()
+    with pytest.raises(DataError, match=r"c\.png D005"):
+        train.predict(digits_run, files, leave_out=left_out.__setitem__, strict=True)
+    assert left_out == {}
+
+
+@pytest.mark.parametrize("skips", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_others_are_told_before_damage_that_only_decoding_met(
+    digits_run, scans, tmp_path, skips
+):
+    """Minutes of computing are not lost for it; without --skip-broken it is a fault all the same.
+    Of several broken images each is named, the last of a batch too.
+    """
+    whole = (scans / "one.png").read_bytes()
+    for number in range(5):
+        is_broken = number in (1, 2, 4)
+        (tmp_path / f"{number}.png").write_bytes(spoil(whole) if is_broken else whole)
+    words = ("predict", digits_run, ".", "--csv", "-b", 3, *["--skip-broken"] * skips)
+    done = densenet(*words, cwd=tmp_path)
+    rows = list(csv.reader(io.StringIO(done.stdout)))
+    assert [row[0] for row in rows] == ["image", "0.png", "3.png"]
+    before = "left out: " if skips else ""
+    named = [line.partition(" D005")[0] for line in done.stderr.splitlines()]
+    assert named == [f"{before}{number}.png" for number in (1, 2, 4)]
+    assert done.returncode == (0 if skips else 1)
+
+
+NAMES = {
+    b"\x1b[2J.png": r"\x1b[2J.png",
+    "\x9b31m.png".encode(): r"\x9b31m.png",
+    b"a\nb.png": r"a\nb.png",
+    b"gr\xfc\xdfe.png": r"gr\udcfc\udcdfe.png",
+    "\u202egnp.png".encode(): r"\u202egnp.png",
+    "\u732b [bold].png".encode(): "\u732b [bold].png",
+}
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "form", ["--csv", pytest.param("--json", marks=SLOW), pytest.param(None, marks=SLOW)]
+)
+def test_names_reach_no_screen_as_they_are(digits_run, scans, tmp_path, form):
+    """Control characters, bytes that are no UTF-8, what turns text round; of images that are told
+    and of those that are broken. JSON has them as JSON writes them.
+    """
+    whole = (scans / "one.png").read_bytes()
+    for name in NAMES:
+        (tmp_path / os.fsdecode(name)).write_bytes(whole)
+        (tmp_path / os.fsdecode(b"x" + name)).write_bytes(b"no image")
+    words = ("predict", digits_run, ".", "--skip-broken", "--top-k", 1, *filter(None, [form]))
+    done = densenet(*words, cwd=tmp_path, env={"PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 0, done.stderr
+    assert not [sign for sign in "\x1b\x9b\u202e\udcfc" if sign in done.stdout + done.stderr]
+    told = {line.partition(" D005")[0] for line in done.stderr.splitlines()}
+    assert told == {f"left out: x{name}" for name in NAMES.values()}
+    if form == "--json":
+        found = {each["image"] for each in json.loads(done.stdout)}
+        assert found == set(map(os.fsdecode, NAMES))
+        return
+    if form == "--csv":
+        rows = csv.reader(io.StringIO(done.stdout))
+        assert {row[0] for row in rows} == {"image", *NAMES.values()}
+        return
+    assert {line.rpartition(": ")[0] for line in done.stdout.splitlines()} == {*NAMES.values()}
 
 
 def test_a_folder_without_images_is_one_clear_error(digits_run, no_mindspore, tmp_path):

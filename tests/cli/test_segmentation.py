@@ -101,6 +101,26 @@ def test_predict_writes_masks_of_the_images_sizes(strokes, tmp_path):
     assert shares == {"0": pytest.approx((mask == 0).mean()), "1": pytest.approx(mask.mean())}
 
 
+@pytest.mark.slow
+def test_an_image_that_only_decoding_finds_broken_leaves_the_others_their_masks(strokes, tmp_path):
+    """It is named, and the exit code is 1; with --skip-broken 0."""
+    data, run, done = strokes
+    passed(done)
+    whole = (data / "val/images/1400.png").read_bytes()
+    place = whole.index(b"IDAT") + 4
+    (tmp_path / "b.png").write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes(whole)
+    words = ("predict", run, "a.png", "b.png", "c.png", "-b", 2, "--json")
+    for out, options, code in (("one", (), 1), ("two", ("--skip-broken",), 0)):
+        ended = densenet(*words, "-o", out, *options, cwd=tmp_path)
+        assert [row["image"] for row in json.loads(ended.stdout)] == ["a.png", "c.png"]
+        assert sorted(file.name for file in (tmp_path / out).iterdir()) == ["a.png", "c.png"]
+        (line,) = ended.stderr.splitlines()
+        assert "b.png D005" in line
+        assert ended.returncode == code
+
+
 def test_predict_writes_over_no_image_and_needs_a_folder(strokes, digits_run, tmp_path):
     """Nor two masks into one file; a network that tells classes of images has no masks."""
     _, run, _ = strokes

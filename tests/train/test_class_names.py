@@ -70,8 +70,17 @@ def test_equal_names_are_told_apart_by_their_signs(tmp_path):
         ("c.txt", "x\ny\n", "has 2 names for 3 classes, none for n01 and 2 more"),
         ("c.json", {"n01": "a", "n02": "b"}, "has 2 names for 3 classes, none for n03"),
         ("c.txt", "n01\nother\nn03\n", "names some classes as the data do, and not n02"),
+        (
+            "c.txt",
+            "\n\nx\n\n \ny\n\n",
+            "has 2 names for 3 classes, none for n01 and 2 more (line 4 is blank, and no name)",
+        ),
+        ("c.txt", "w\nx\ny\nz\n\n", "has 4 names for 3 classes, none for n01 and 2 more"),
+        ("c.csv", "n01,a\nn02,\nn03,c\n", "says no name of class 1"),
+        ("c.csv", "n01,a\nn02,b\nn01,c\n", "gives 'n01' two names: a, c"),
+        ("c.txt", "a\n" + "b" * 300, "has a name of 300 letters for class 1, more than 200"),
     ],
-    ids=range(11),
+    ids=range(16),
 )
 def test_what_is_wrong_with_a_list_is_told(tmp_path, name, content, words):
     """Nothing is named by a list that does not fit."""
@@ -80,6 +89,23 @@ def test_what_is_wrong_with_a_list_is_told(tmp_path, name, content, words):
         list_names(SIGNS, read_class_list(path))
     (fault,) = caught.value.diagnostics
     assert str(fault).startswith(f"{path} D012 {words}")
+    assert ("is blank" in str(fault)) == ("is blank" in words)
+
+
+def test_a_name_of_several_classes_is_told(photos):
+    """Where nothing tells them apart; blank lines are no names. Of labels it is a fault."""
+    listed(photos, "classes.txt", "\ntench\n\ncrane\ncrane\n\n")
+    data = open_data(photos).train
+    assert data.classes == ("tench", "crane (1)", "crane (2)")
+    said = "'crane' is the name of classes 1 and 2"
+    assert data.notes[-1] == f"{photos}/classes.txt: {said}; the number is added to each"
+    rows = [f"n0{1 + n % 3}/{n}.png,{('tench', 'crane')[n % 2]}" for n in range(12)]
+    listed(photos, "train.csv", "\n".join(["file,label", *rows]))
+    with pytest.raises(DataError) as caught:
+        open_data(photos)
+    (fault,) = caught.value.diagnostics
+    rule = f"{said}: labels are told apart by their names"
+    assert str(fault) == f"{photos}/classes.txt D012 {rule}"
 
 
 @pytest.fixture

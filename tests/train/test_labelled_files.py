@@ -77,10 +77,43 @@ def test_class_folders_stay_a_folder_where_a_table_lies_beside_them(tmp_path):
 def test_all_files_that_are_missing_are_named_at_once(tmp_path):
     """The first 20 in words, each with its line, and how many more there are."""
     labels = {f"{n}.png": "ab"[n % 2] for n in range(60)}
-    found = faults(table(tmp_path / "labels.csv", labels, make=False))
-    assert len(found) == 21
-    assert found[0].startswith("D/labels.csv:2 D001 file '0.png' does not exist")
-    assert found[20].endswith("and 40 more")
+    (fault,) = faults(table(tmp_path / "labels.csv", labels, make=False))
+    assert fault.startswith("D/labels.csv:2 D001 60 files do not exist: '0.png' (line 2), '1.png'")
+    assert "'19.png' (line 21), 40 more (paths count from the table's folder, D" in fault
+    image(tmp_path / "0.png", 0)
+    (fault,) = faults(table(tmp_path / "one.csv", {"0.png": "a", "1.png": "b"}, make=False))
+    assert fault.startswith("D/one.csv:3 D001 file '1.png' does not exist (paths count")
+
+
+def test_missing_files_are_told_with_all_else_that_is_wrong(tmp_path):
+    """Of all tables of a folder: wrong rows, files, labels that are no class; of a label that may
+    stand in a row that is wrong nothing is said.
+    """
+    table(tmp_path / "train.csv", CATS)
+    table(tmp_path / "val.csv", {"v0.png": "cat", "no.png": "cow", "gone.png": "dog"}, make=False)
+    with (tmp_path / "val.csv").open("a") as file:
+        file.write("v0.png,dog\n,cat\nx.png,cat,dog\n")
+    image(tmp_path / "v0.png", 0)
+    missing = "D/val.csv:3 D001 2 files do not exist: 'no.png' (line 3), 'gone.png' (line 4) ("
+    wrong = ["D/val.csv:7 D012 has 3 columns", "D/val.csv:5 D012 names 'v0.png' again"]
+    expected = [*wrong, "D/val.csv:6 D012 names no file", missing, "D/val.csv:3 D007 label 'cow'"]
+    found = faults_of_folder(tmp_path)
+    assert [f for f, start in zip(found, expected, strict=True) if not f.startswith(start)] == []
+    (tmp_path / "classes.txt").write_bytes(b"\xff")
+    found = faults_of_folder(tmp_path)
+    listed = ["D/classes.txt D012 is no UTF-8 text", *expected[:4]]
+    assert [f for f, start in zip(found, listed, strict=True) if not f.startswith(start)] == []
+    (tmp_path / "classes.txt").unlink()
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write("img/lost.png,cat\nimg/0.png,cow,dog\n")
+    found = faults_of_folder(tmp_path)
+    lost = "D/train.csv:12 D001 file 'img/lost.png' does not exist"
+    expected = ["D/train.csv:13 D012 has 3 columns", lost, *expected[:4]]
+    assert [f for f, start in zip(found, expected, strict=True) if not f.startswith(start)] == []
+    (tmp_path / "train.csv").write_bytes(b"\xff\xfe")
+    found = faults_of_folder(tmp_path)
+    expected = ["D/train.csv:1 D012 is no UTF-8 text", *expected[2:]]
+    assert [f for f, start in zip(found, expected, strict=True) if not f.startswith(start)] == []
 
 
 def test_a_label_that_is_no_class_is_told_with_the_nearest(tmp_path):
@@ -94,6 +127,22 @@ def test_a_label_that_is_no_class_is_told_with_the_nearest(tmp_path):
     table(tmp_path / "val.csv", {"v0.png": "cat", "v1.png": "7"})
     (fault,) = faults_of_folder(tmp_path)
     assert fault == "D/val.csv:3 D007 label '7' is none of the 3 classes of D/classes.txt"
+
+
+@pytest.mark.parametrize("content", ['["cat", "dog"]', '{"0": "cat", "1": "dog"}', "cat\ndog\n"])
+def test_labels_that_are_numbers_have_the_names_of_a_list(tmp_path, content):
+    """In whichever form it is; one that is no number of the list is told."""
+    labels = {f"{n}.png": "01"[n % 2] for n in range(6)}
+    table(tmp_path / "labels.csv", labels)
+    name = "classes.txt" if content.startswith("cat") else "classes.json"
+    (tmp_path / name).write_text(content)
+    source = open_data(tmp_path / "labels.csv").train
+    assert source.classes == ("cat", "dog")
+    assert source.labels.tolist() == [0, 1] * 3
+    (fault,) = faults(table(tmp_path / "labels.csv", {**labels, "x.png": "2"}))
+    assert fault.startswith("D/labels.csv:8 D007 label '2' is none of the 2 classes of D/classes")
+    (tmp_path / name).write_text("1\n0\n" if name.endswith("txt") else '["1", "0"]')
+    assert open_data(table(tmp_path / "labels.csv", labels)).train.labels.tolist() == [1, 0] * 3
 
 
 def faults_of_folder(folder: Path) -> list[str]:

@@ -3,10 +3,12 @@
 import io
 import re
 from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import BROWSER, ask_browser
 from PIL import Image
 
 from archspec.errors import ArchspecError
@@ -98,6 +100,30 @@ def test_pictures_of_mistakes_are_the_images_that_were_mistaken():
     assert "<script" not in text
 
 
+@pytest.mark.parametrize(("channels", "level"), [(1, 4095), (3, 4095), (1, 65535), (1, 900)])
+def test_pictures_are_what_the_network_saw(tmp_path, channels, level):
+    """Of 16 bits as its recipe scales them, in its colours; NumPy scales them likewise."""
+    values = np.arange(60, dtype=np.uint16).reshape(6, 10) * 69
+    file = tmp_path / "deep.png"
+    Image.fromarray(values).save(file)
+    found, source = examined(3, 3, files=(file,) * 3)
+    page = Page(to_page(found, source, channels=channels, white_level=level))
+    (data, *_) = [attrs["src"].partition(",")[2] for attrs in page.all("img")]
+    shown = Image.open(io.BytesIO(b64decode(data)))
+    assert shown.mode == ("L" if channels == 1 else "RGB")
+    wanted = np.rint(np.minimum(values, level) * (255 / level))
+    assert np.array_equal(np.asarray(shown.convert("L")), wanted)
+
+
+def test_images_that_were_left_out_are_counted_and_named(tmp_path):
+    """Where there are none, nothing is said."""
+    found, source = examined()
+    assert "left out" not in to_page(found, source)
+    found = replace(found, skipped=("<a>.png", "b.png", "c.png"))
+    said = "3 images left out that cannot be read: &lt;a&gt;.png and 2 more"
+    assert said in to_page(found, source)
+
+
 def test_large_images_become_thumbnails(tmp_path):
     """The page stays small."""
     file = tmp_path / "large.jpg"
@@ -117,18 +143,21 @@ def test_an_image_that_is_gone_by_now_is_said_to_be(tmp_path):
     assert "The image cannot be read any more." in page.texts
 
 
-@pytest.mark.parametrize("name", [HOSTILE, '" onload="x', "a&amp;b", "\udcff \u2713", "]]>"])
+@pytest.mark.parametrize(
+    "name", [HOSTILE, '" onload="x', "a&amp;b", "\udcff \u2713", "]]>", "\x1b[2J\x9b\0"]
+)
 def test_names_of_classes_and_files_are_text(tmp_path, name):
     """Whatever stands in them; letters that are no UTF-8 do not stop the page."""
     files = tuple(tmp_path / f"{name.replace('/', '_')}{number}.png" for number in range(3))
     found, source = examined(3, 3, names=(name, "b", name + "c"), files=files)
     text = to_page(found, source, name)
     text.encode("ascii")
+    assert not re.search(r"[^\n -~]|&#(27|155|56575);", text)
     page = Page(text)
     assert page.all("script") == []
     assert not [attrs for _, attrs in page.tags if "onload" in attrs]
     if name.isascii():
-        assert name in page.texts
+        assert name.replace("\x1b[2J\x9b\0", r"\x1b[2J\x9b\x00") in page.texts
 
 
 @pytest.mark.parametrize(("classes", "shown"), [(10, 10), (50, 50), (51, 50), (1_000, 50)])
@@ -174,3 +203,32 @@ def test_folders_are_made_and_nothing_is_left_of_a_page_that_cannot_be_written(t
     with pytest.raises(ArchspecError, match="W002 cannot be written: "):
         write_report(found, source, tmp_path / "file/report.html")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "new"]
+
+
+LOOK = """
+const pictures = [...document.images].map(picture => [picture.complete, picture.naturalWidth]);
+const texts = [...document.querySelectorAll("figcaption small")].map(each => each.textContent);
+const wide = document.documentElement.scrollWidth > innerWidth;
+document.body.dataset.result = JSON.stringify({pictures, texts, wide, faults});
+"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
+def test_a_browser_shows_all_pictures_and_meets_no_fault(tmp_path):
+    """The policy allows what the page has, names run nothing, and it is no wider than the window,
+    with a table of very many classes too.
+    """
+    files = tuple(tmp_path / f"{HOSTILE.replace('/', '_')}{number}.png" for number in range(60))
+    for number, file in enumerate(files):
+        Image.new("RGB", (40 + number, 30), (number, 0, 0)).save(file)
+    found, source = examined(60, 60, names=(HOSTILE, *map(str, range(59))), files=files)
+    page = tmp_path / "report.html"
+    write_report(found, source, page, HOSTILE)
+    shown = ask_browser(page, LOOK)
+    widths = [40 + mistake.number for mistake in found.mistakes]
+    assert shown == {
+        "pictures": [[True, width] for width in widths],
+        "texts": [mistake.image for mistake in found.mistakes],
+        "wide": False,
+        "faults": [],
+    }

@@ -1,6 +1,8 @@
 """data.on_error: what becomes of images that are not whole."""
 
+import io
 import json
+import shutil
 from itertools import product
 from pathlib import Path
 
@@ -12,8 +14,13 @@ from sklearn.datasets import load_digits
 
 from archspec import train
 from archspec.errors import ArchspecError, DataError
+from archspec.runtime import Screen
 from archspec.train.data.datasets import open_data, open_held_out
+from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.source import Source
+from archspec.train.evaluation.evaluation import read_evaluation
+from archspec.train.recipe.model import load_recipe
+from densenet_cli.evaluation_tables import show_evaluation
 
 TINY = ["block_config=[1, 1]", "growth_rate=4"]
 
@@ -52,13 +59,133 @@ def test_images_found_at_opening_are_left_out_and_told_of(tmp_path):
         open_data(tmp_path)
     assert [fault.where for fault in caught.value.diagnostics] == list(map(str, files[3:5]))
     for check in (True, False):
-        data = open_data(tmp_path, check=check, on_error="skip")
-        assert data.train.files == tuple(files[:3] + files[5:])
-        (note,) = data.train.notes
+        splits = open_data(tmp_path, check=check, on_error="skip").split()
+        left = [*splits.train.files, *splits.val.files]
+        assert sorted(left) == files[:3] + files[5:]
+        (note,) = splits.notes
         assert note.startswith(
             f"{tmp_path}: 2 images left out that are not whole, first {files[3]}"
         )
     assert len(open_held_out(tmp_path, on_error="skip")) == 58
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_which_part_an_image_is_in_does_not_depend_on_others_that_break(tmp_path, several):
+    """Between two openings, such as a run's start and its resume: none that was learnt is judged,
+    of folders and of tables with several labels, whatever breaks.
+    """
+    digits(tmp_path / "data", 60)
+    files = sorted((tmp_path / "data").rglob("*.png"))
+    opened = tmp_path / "data"
+    if several:
+        opened = tmp_path / "labels.csv"
+        rows = [f"{file},{';'.join('ab'[: 1 + n % 2])}" for n, file in enumerate(files)]
+        opened.write_text("\n".join(["file,label", *rows]))
+    recipe = load_recipe("digits", ["data.on_error=skip", "data.samples=40"])
+    before = split_by_recipe(recipe, open_data(opened, on_error="skip"))
+    known = before.digest
+    for number in (0, 7, 20, 21, 59):
+        cut(files[number])
+        after = split_by_recipe(recipe, open_data(opened, on_error="skip"))
+        for old, new in zip(before.parts, after.parts, strict=True):
+            gone = {file for file in old.files if file.stat().st_size == 50}
+            assert new.files == tuple(file for file in old.files if file not in gone)
+            assert set(map(Path, new.left_out)) == gone
+    assert after.find_change(known) == "images have other bytes"
+
+
+def test_a_class_that_keeps_no_whole_image_to_learn_from_is_a_fault(tmp_path):
+    """Where those that are whole are held out."""
+    digits(tmp_path, 8)
+    before = open_data(tmp_path).split(val_fraction=0.4)
+    for file, label in zip(before.train.files, before.train.labels, strict=True):
+        if label:
+            cut(file)
+    with pytest.raises(DataError, match="class '1' has no image to learn from that is whole"):
+        open_data(tmp_path, on_error="skip").split(val_fraction=0.4)
+    for file in before.val.files:
+        cut(file)
+    with pytest.raises(DataError, match="D003"):
+        open_data(tmp_path, on_error="skip").split(val_fraction=0.4)
+
+
+WAYS = {
+    "a run on other data": ("", {}),
+    "a run on its own data": ("", {"is_own": True}),
+    "a checkpoint in a run": ("checkpoints/last.ckpt", {}),
+    "a spec with a checkpoint": ("spec.yaml", {"ckpt": "checkpoints/last.ckpt"}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_to_judge_hears_what_the_recipe_says_of_broken_images(small_run, tmp_path, way):
+    """The recipe that judges, not the one that the run was trained with."""
+    run = shutil.copytree(small_run, tmp_path / "run")
+    data_dir: Path | None = write_scans(tmp_path / "scans", 3)
+    target, how = WAYS[way]
+    how = dict(how)
+    if how.pop("is_own", False):
+        settings = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps({**settings, "data_dir": str(data_dir)}))
+        data_dir = None
+    if "ckpt" in how:
+        how = {"ckpt": run / how["ckpt"], "data_dir": data_dir}
+    images = len(train.open_trained(str(run / target), **how).held_out(data_dir))
+    for file in (tmp_path / "scans/3").iterdir():
+        if file.stem != "0":
+            cut(file)
+    with pytest.raises(DataError, match="D005"):
+        train.open_trained(str(run / target), **how).held_out(data_dir)
+    how = {**how, "recipe_overrides": ["data.on_error=skip"]}
+    source = train.open_trained(str(run / target), **how).held_out(data_dir)
+    assert len(source) + len(source.left_out) == images
+    assert "left out" in source.notes[0]
+
+
+def write_scans(root: Path, each: int) -> Path:
+    """A few scans of each digit, as files."""
+    scans = load_digits()
+    for name, number in product("0123456789", range(each)):
+        file = root / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = scans.images[scans.target == int(name)][number]
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(file)
+    return root
+
+
+def test_validate_tells_how_many_images_it_left_out_and_which(small_run, tmp_path):
+    """Those that opening finds broken and those that decoding does; in the table and in the JSON,
+    which is read back as it was; where none is, zero and no line.
+    """
+    scans = write_scans(tmp_path / "scans", 2)
+    trained = train.open_trained(str(small_run), recipe_overrides=["data.on_error=skip"])
+    assert train.examine(trained, scans).skipped == ()
+    cut(scans / "3/1.png")
+    spoil(scans / "5/0.png")
+    found = train.examine(trained, scans, batch_size=7)
+    assert (found.figures.images, found.confusion.sum()) == (18, 18)
+    told = found.as_json()
+    assert told["skipped_images"] == 2
+    assert told["skipped"] == [str(scans / "3/1.png"), str(scans / "5/0.png")]
+    assert read_evaluation(json.loads(json.dumps(told))).as_json() == told
+    screen = io.StringIO()
+    show_evaluation(found, Screen(file=screen, width=100))
+    said = f"\n2 images left out that cannot be read: {scans / '3/1.png'} and 1 more\n"
+    assert said in screen.getvalue()
+
+
+@pytest.mark.slow
+def test_several_devices_tell_the_images_that_each_of_them_left_out(small_run, tmp_path):
+    """Broken ones of each share, and one that none of them opens."""
+    scans = write_scans(tmp_path / "scans", 2)
+    cut(scans / "3/1.png")
+    for name in ("5/0.png", "8/1.png"):
+        spoil(scans / name)
+    trained = train.open_trained(str(small_run), recipe_overrides=["data.on_error=skip"])
+    one, two = (train.examine(trained, scans, devices=count).as_json() for count in (1, 2))
+    assert one["skipped_images"] == 3
+    for key in ("images", "skipped_images", "skipped", "confusion_matrix"):
+        assert one[key] == two[key]
 
 
 def test_a_class_without_an_image_that_is_whole_is_a_fault(tmp_path):

@@ -197,11 +197,12 @@ def _judge(
             notes += [str(fault) for fault in shared.faults if fault not in told]
         faults += told
         notes += shared.notes
+    notes += [note for part in _parts_of(data).values() for note in part.notes]
     try:
-        settled = data.settle_broken(recipe.data.on_error)
-        splits = split_by_recipe(recipe, settled)
-        check_recipe(recipe, splits, classes=len(splits.classes))
+        data.check_broken(recipe.data.on_error)
+        splits = split_by_recipe(recipe, data)
         notes += splits.notes
+        check_recipe(recipe, splits, classes=len(splits.classes))
     except ArchspecError as error:
         faults += error.diagnostics
     return tuple(faults), tuple(dict.fromkeys(notes))

@@ -13,7 +13,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import ne
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 from archspec.errors import DataError, Diagnostic, format_count, name_first
 from archspec.train.data.image_files import reason_of
-from archspec.train.data.source import DataSet, Source
+from archspec.train.data.source import DataSet, Source, raise_faults
 
 FILES = ("classes.csv", "classes.json", "classes.txt")
 MAX_BYTES = 16 << 20
@@ -37,6 +37,10 @@ class ClassList:
     path: Path
     names: tuple[str, ...]
     keys: Mapping[str, int]
+    repeated: str = ""
+    """In words, which names without signs stand for several classes."""
+    blank: int = 0
+    """The first blank line between names, from 1; 0 where there is none."""
 
 
 def find_class_list(folder: Path) -> ClassList | None:
@@ -65,16 +69,50 @@ def read_class_list(path: Path) -> ClassList:
     except (ValueError, RecursionError, csv.Error) as error:
         words = "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
         raise DataError.one("D012", words, str(path), "a name a line, or sign,name") from None
-    wrong = [name for _, name in rows if not name or len(name) > MAX_NAME]
-    if not rows or wrong:
-        what = "a name is empty or too long" if rows else "names no classes"
-        raise DataError.one("D012", what, str(path))
+    raise_faults([Diagnostic("D012", rule, str(path)) for rule in _find_wrong_rows(rows)])
     keys = {sign: number for number, (signs, _) in enumerate(rows) for sign in signs}
-    return ClassList(path, _tell_apart(rows), keys)
+    blank = _find_blank(text) if path.suffix.lower() not in (".csv", ".json") else 0
+    return ClassList(path, _tell_apart(rows), keys, _describe_repeated(rows), blank)
 
 
 Row = tuple[tuple[str, ...], str]
 """The signs of a class, and its name."""
+
+
+def _find_wrong_rows(rows: Sequence[Row]) -> Iterator[str]:
+    if not rows:
+        yield "names no classes"
+    known: dict[str, str] = {}
+    for number, (signs, name) in enumerate(rows):
+        if not name:
+            yield f"says no name of class {number}"
+        elif len(name) > MAX_NAME:
+            yield f"has a name of {len(name):,} letters for class {number}, more than {MAX_NAME}"
+        for sign in signs:
+            other = known.setdefault(sign, name)
+            if other != name:
+                yield f"gives {sign!r} two names: {other}, {name}"
+
+
+def _find_blank(text: str) -> int:
+    lines = text.strip().splitlines()
+    first = text[: len(text) - len(text.lstrip())].count("\n") + 1
+    return next((first + n for n, line in enumerate(lines) if not line.strip()), 0)
+
+
+def _describe_repeated(rows: Sequence[Row]) -> str:
+    """Of names without signs, which nobody can tell apart; such as `'cat' is the name of classes
+    0 and 3`.
+    """
+    places: dict[str, list[int]] = {}
+    for number, (signs, name) in enumerate(rows):
+        if not signs:
+            places.setdefault(name, []).append(number)
+    told = []
+    for name, numbers in places.items():
+        if len(numbers) > 1:
+            told.append(f"{name!r} is the name of classes {' and '.join(map(str, numbers))}")
+    return _name_some(told)
 
 
 def _tell_apart(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -144,9 +182,12 @@ def name_classes(data: DataSet, found: ClassList) -> DataSet:
     Raises DataError (D012) where the list does not say all of them.
     """
     names = list_names(data.train.classes, found)
+    notes = data.train.notes
+    if found.repeated and names != data.train.classes:
+        notes = (*notes, f"{found.path}: {found.repeated}; the number is added to each")
     return replace(
         data,
-        train=replace(data.train, classes=names),
+        train=replace(data.train, classes=names, notes=notes),
         val=data.val and replace(data.val, classes=names),
         test=data.test and replace(data.test, classes=names),
     )
@@ -181,7 +222,8 @@ def list_names(classes: Sequence[str], found: ClassList) -> tuple[str, ...]:
     message = f"has {count}, none for {name_first(missing)}"
     if mixed and len(found.names) == len(classes):
         message = f"names some classes as the data do, and not {name_first(missing)}"
-    raise DataError([Diagnostic("D012", message, str(found.path))])
+    hint = f"line {found.blank} is blank, and no name" if found.blank else ""
+    raise DataError([Diagnostic("D012", message, str(found.path), hint)])
 
 
 def _split_signs(classes: Sequence[str], names: Sequence[str]) -> dict[str, int]:

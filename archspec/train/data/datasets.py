@@ -67,7 +67,7 @@ def open_data(
     Each folder is listed once. With `check` each image is opened once to see whether it is whole,
     unless there are very many, and parts are compared; without, another process has done that.
     Images that are not whole are refused, or left out (`skip`, which looks for them in every
-    process), or kept to be settled later (`DataSet.settle_broken`).
+    process) when the data set is split, or kept to be judged later (`DataSet.check_broken`).
     Folders that have the names of `known` classes, those of a run, keep them.
     Raises DataError (D001..D008, D011, D012); of masks D015 and D016 wait (`Source.faults`).
     """
@@ -87,10 +87,10 @@ def open_data(
         )
     if check:
         val, test = _compare_parts(train, val, test)
-    if val is None and len(train) and _is_one_of_each(train):
-        raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
     data = _name_classes(DataSet(train, val, test, kind), data_dir, known)
-    return data if on_error == "keep" else data.settle_broken(on_error)
+    if on_error != "keep":
+        data.check_broken(on_error)
+    return data
 
 
 def _name_classes(data: DataSet, data_dir: Path | None, known: Sequence[str]) -> DataSet:
@@ -121,14 +121,6 @@ def _compare_parts(train: Source, *others: Source | None) -> list[Source | None]
     return told
 
 
-def _is_one_of_each(train: Source) -> bool:
-    if train.masks:
-        return len(train) == 1
-    if train.is_multi_label:
-        return len(train) < 2
-    return len(np.unique(train.labels)) == len(train)
-
-
 def open_held_out(
     data_dir: Path | None, *, on_error: OnError = "stop", known: Sequence[str] = ()
 ) -> Source:
@@ -140,7 +132,7 @@ def open_held_out(
     kind, parts = _open_parts(data_dir, ("test", "val"), on_error=on_error)
     for part in ("test", "val", "all"):
         if part in parts:
-            source = parts[part].leave_out_broken()
+            source = parts[part].note_broken().leave_out_broken()
             if not len(source):
                 raise DataError.one("D003", "has no image that is whole", source.name)
             return _name_classes(DataSet(source, None, None, kind), data_dir, known).train

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from archspec.train.data.mask_classes import label_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, epoch_seed
-from archspec.train.data.source import DataSet, Source, Splits
+from archspec.train.data.source import DataSet, OnError, Source, Splits
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.model import Recipe
 from archspec.train.run.run_directory import Run
@@ -126,8 +125,9 @@ def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
-def open_splits(run: Run, *, check: bool = True) -> Splits:
-    """Return the run's data set, split as the run splits it; `check` is `open_data`'s.
+def open_splits(run: Run, *, check: bool = True, on_error: OnError | None = None) -> Splits:
+    """Return the run's data set, split as the run splits it; `check` and `on_error` are
+    `open_data`'s, the latter the run's own where it is not said.
 
     Raises DataError (D001 where it lies there no more).
     """
@@ -137,7 +137,8 @@ def open_splits(run: Run, *, check: bool = True) -> Splits:
         raise DataError.one("D001", "does not exist; the run's data set was there", data_dir, cure)
     folder = Path(data_dir) if data_dir else None
     known = run.settings.classes
-    data = open_data(folder, check=check, on_error=run.recipe.data.on_error, known=known)
+    on_error = on_error or run.recipe.data.on_error
+    data = open_data(folder, check=check, on_error=on_error, known=known)
     return split_by_recipe(run.recipe, data, known)
 
 
@@ -153,16 +154,14 @@ def split_by_recipe(recipe: Recipe, data: DataSet, classes: Sequence[str] = ()) 
         data = label_data(data, recipe.data, classes)
     elif names is not None:
         data = name_classes(data, read_class_list(names))
-    splits = data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed)
-    count, images = recipe.data.samples, len(splits.train)
-    if count is None:
-        return splits
-    if count > images:
+    count = recipe.data.samples
+    splits = data.split(val_fraction=recipe.data.val_fraction, seed=recipe.seed, samples=count)
+    images = len((splits.listed or splits).train)
+    if count is not None and count > images:
         message = f"data.samples (={count}) must be at most the {images} training images"
         message += f" of {splits.train.name}"
         raise DataError.one("D008", message, recipe.place(("data", "samples")))
-    chosen = np.random.default_rng(recipe.seed).permutation(images)[:count]
-    return replace(splits, train=splits.train.subset(np.sort(chosen)))
+    return splits
 
 
 def find_names_file(recipe: Recipe) -> Path | None:

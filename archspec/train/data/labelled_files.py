@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, name_first
 from archspec.train.data.class_names import ClassList, find_class_list
-from archspec.train.data.image_files import PART_FOLDERS, find_broken, find_folder
+from archspec.train.data.image_files import PART_FOLDERS, collect_faults, find_broken, find_folder
 from archspec.train.data.source import MAX_FAULTS, Source
-from archspec.train.data.tables import SUFFIXES, Table, read_table
+from archspec.train.data.tables import SUFFIXES, Row, Table, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class TableSet:
         return tables
 
     def table(self, part: str) -> Table:
-        """Return a part's table. Raises DataError (D001, D012)."""
+        """Return a part's table, faults with it. Raises DataError (D001, D012)."""
         found = self._tables[part]
         if isinstance(found, DataError):
             raise found
@@ -50,6 +50,12 @@ class TableSet:
         """The table of the training images, or of all there are."""
         return self.table(next(iter(self.paths)))
 
+    @property
+    def faults_of_first(self) -> tuple[Diagnostic, ...]:
+        """Why the first table does not say which classes there are."""
+        first = self._tables[next(iter(self.paths))]
+        return first.diagnostics if isinstance(first, DataError) else first.faults
+
     @cached_property
     def is_multi_label(self) -> bool:
         """Whether an image of any part has several labels."""
@@ -57,8 +63,15 @@ class TableSet:
 
     @cached_property
     def class_list(self) -> ClassList | None:
-        """Which classes there are, where a file beside the first table says it."""
-        return find_class_list(self.first.path.parent)
+        """Which classes there are, where a file beside the first table says it.
+
+        Raises DataError (D012), of names that labels cannot tell apart too.
+        """
+        found = find_class_list(self.first.path.parent)
+        if found is not None and found.repeated:
+            rule = f"{found.repeated}: labels are told apart by their names"
+            raise DataError.one("D012", rule, str(found.path))
+        return found
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -66,6 +79,19 @@ class TableSet:
         if self.class_list is not None:
             return self.class_list.names
         return sort_labels({label for row in self.first.rows for label in row.labels})
+
+    @cached_property
+    def numbers(self) -> Mapping[str, int]:
+        """The number of the class that a label means: by its name, by the sign that a list has for
+        it, or where the list has names alone by its place in it.
+        """
+        names = {name: number for number, name in enumerate(self.classes)}
+        if self.class_list is None:
+            return names
+        signs = self.class_list.keys
+        if not signs and not any(name.isdecimal() for name in names):
+            signs = {str(number): number for number in range(len(names))}
+        return {**signs, **names}
 
 
 Part = tuple[TableSet, str]
@@ -114,31 +140,35 @@ def is_table(path: Path) -> bool:
 def read_labelled_files(place: Part, *, check: bool) -> Source:
     """Return the images of a part; with `check` as `read_folder`.
 
-    Raises DataError: D001 for each file that does not exist, D007 for each label that is no class,
-    D004 for classes that the part lacks; D012, see `read_table`.
+    Raises DataError, all at once: D012, see `read_table`; D001 for the files that do not exist,
+    D007 for each label that is no class; D004 for classes that the part lacks.
     """
     tables, part = place
     table = tables.table(part)
     files = tuple(table.path.parent / row.file for row in table.rows)
-    numbers = {name: number for number, name in enumerate(tables.classes)}
-    if tables.class_list is not None:
-        numbers = {**tables.class_list.keys, **numbers}
-    faults = [*_find_missing(table, files), *_find_unknown(tables, table, numbers)]
+    faults = [*table.faults, *_find_missing(table, files)]
+    unnamed = [*tables.faults_of_first]
+    if not unnamed:
+        collect_faults(unnamed, lambda: tables.classes)
+    if unnamed:
+        raise DataError([*unnamed, *faults])
+    faults += _find_unknown(tables, table)
     if not faults and not tables.is_multi_label:
-        faults = [*_find_lacking(tables, table)]
+        faults += _find_lacking(tables, table)
     if faults:
         raise DataError(faults)
     return Source(
         str(table.path),
         tables.classes,
-        _number_labels(tables, table, numbers),
+        _number_labels(tables, table),
         files=files,
         notes=tuple(_note_lacking(tables, table)),
         broken=find_broken(files) if check else (),
     )
 
 
-def _number_labels(tables: TableSet, table: Table, numbers: Mapping[str, int]) -> npt.NDArray[Any]:
+def _number_labels(tables: TableSet, table: Table) -> npt.NDArray[Any]:
+    numbers = tables.numbers
     if not tables.is_multi_label:
         return np.array([numbers[row.labels[0]] for row in table.rows], np.int32)
     if len(table.rows) * len(tables.classes) > MAX_LABELS:
@@ -152,15 +182,24 @@ def _number_labels(tables: TableSet, table: Table, numbers: Mapping[str, int]) -
 
 
 def _find_missing(table: Table, files: Sequence[Path]) -> Iterator[Diagnostic]:
+    """One fault for all of them: hundreds of lines would hide what else is wrong."""
     hint = f"paths count from the table's folder, {table.path.parent}"
+    missing: dict[str, Row] = {}
     for row, file in zip(table.rows, files, strict=True):
-        if not os.path.isfile(file):  # nor is a folder or a device one
-            yield Diagnostic("D001", f"file {row.file!r} does not exist", table.place(row), hint)
+        if row.file and not os.path.isfile(file):  # nor is a folder or a device one
+            missing.setdefault(row.file, row)
+    if not missing:
+        return
+    first, *others = missing.values()
+    rule = f"file {first.file!r} does not exist"
+    if others:
+        named = [f"{row.file!r} (line {row.line})" for row in missing.values()][:MAX_FAULTS]
+        named += [f"{len(missing) - MAX_FAULTS:,} more"] if len(missing) > MAX_FAULTS else []
+        rule = f"{len(missing):,} files do not exist: {', '.join(named)}"
+    yield Diagnostic("D001", rule, table.place(first), hint)
 
 
-def _find_unknown(
-    tables: TableSet, table: Table, numbers: Mapping[str, int]
-) -> Iterator[Diagnostic]:
+def _find_unknown(tables: TableSet, table: Table) -> Iterator[Diagnostic]:
     where = tables.first.path
     if tables.class_list is not None:
         where = tables.class_list.path
@@ -168,7 +207,7 @@ def _find_unknown(
     found = 0
     for row in table.rows:
         for label in row.labels:
-            if label not in numbers:
+            if label not in tables.numbers:
                 found += 1  # what is told is few; to look for the nearest of all takes minutes
                 hint = _hint_at_label(label, tables.classes) if found <= MAX_FAULTS else ""
                 yield Diagnostic("D007", f"label {label!r} {rule}", table.place(row), hint)
@@ -204,12 +243,5 @@ def _list_lacking(tables: TableSet, table: Table) -> list[str]:
 
 
 def _name_present(tables: TableSet, table: Table) -> set[str]:
-    keys = {} if tables.class_list is None else tables.class_list.keys
-    names = {*tables.classes}
-    present = set()
-    for label in {label for row in table.rows for label in row.labels}:
-        if label in names:
-            present.add(label)
-        elif label in keys:
-            present.add(tables.classes[keys[label]])
-    return present
+    labels = {label for row in table.rows for label in row.labels}
+    return {tables.classes[tables.numbers[label]] for label in labels if label in tables.numbers}

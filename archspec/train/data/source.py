@@ -37,7 +37,8 @@ class Source:
     `labels` (N,) int32 count `classes`; where images may have several, they are (N, classes)
     float32, 1 for each that an image has. `rows` are the numbers of its arrays in the files that
     they came from; `notes`, each a line, tell what the user should know, such as which files were
-    skipped; `broken` are the images that are known not to be whole, by number.
+    skipped; `broken` are the images that are known not to be whole, by number, and `left_out` those
+    that are here no more for that, by name.
 
     Where each pixel has a class, `masks` are N files more, of which the value `ignore_index` is no
     class, and labels are zeros; `counts` (N, 256) are the pixels of each value of each mask, None
@@ -53,6 +54,7 @@ class Source:
     rows: npt.NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
     broken: tuple[tuple[int, Diagnostic], ...] = ()
+    left_out: tuple[str, ...] = ()
     masks: tuple[Path, ...] = ()
     counts: npt.NDArray[np.int64] | None = None
     ignore_index: int = 255
@@ -76,27 +78,35 @@ class Source:
     def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return the images with these numbers, in this order."""
         chosen = np.asarray(indices, np.int64)
+        broken = dict(self.broken)
         return replace(
             self,
             labels=self.labels[chosen],
             arrays=None if self.arrays is None else self.arrays[chosen],
             files=tuple(self.files[i] for i in chosen) if self.files else (),
             rows=chosen if self.rows is None else self.rows[chosen],
-            broken=(),  # left out or refused before a part is taken
+            broken=tuple((n, broken[i]) for n, i in enumerate(chosen.tolist()) if i in broken),
             masks=tuple(self.masks[i] for i in chosen) if self.masks else (),
             counts=None if self.counts is None else self.counts[chosen],
         )
 
-    def leave_out_broken(self) -> Self:
-        """Return the images that are whole, and say of the others in the notes."""
+    def note_broken(self) -> Self:
+        """Return the images with a note that those which are not whole will be left out."""
         if not self.broken:
             return self
-        left_out = {number for number, _ in self.broken}
-        count = format_count(len(left_out), "image")
-        verb = "is" if len(left_out) == 1 else "are"
+        count = format_count(len(self.broken), "image")
+        verb = "is" if len(self.broken) == 1 else "are"
         note = f"{self.name}: {count} left out that {verb} not whole, first {self.broken[0][1]}"
-        kept = self.subset([i for i in range(len(self)) if i not in left_out])
-        return replace(kept, notes=(*self.notes, note))
+        return replace(self, notes=(*self.notes, note))
+
+    def leave_out_broken(self) -> Self:
+        """Return the images that are whole."""
+        if not self.broken:
+            return self
+        broken = {number for number, _ in self.broken}
+        kept = self.subset([i for i in range(len(self)) if i not in broken])
+        left_out = tuple(map(self.name_of, sorted(broken)))
+        return replace(kept, left_out=(*self.left_out, *left_out))
 
     def name_of(self, index: int) -> str:
         """Return what a person finds an image by: its file, or its number among the records."""
@@ -149,6 +159,8 @@ class Splits:
     test: Source | None
     classes: tuple[str, ...]
     kind: str
+    listed: Splits | None = None
+    """The parts before images were left out that are not whole, where any was."""
 
     @property
     def parts(self) -> tuple[Source, ...]:
@@ -165,12 +177,27 @@ class Splits:
         """What the user should know of the data, each a line and said once."""
         return tuple(dict.fromkeys(chain.from_iterable(part.notes for part in self.parts)))
 
+    def leave_out_broken(self) -> Self:
+        """Return the parts without the images that are known not to be whole.
+
+        Raises DataError (D003): a class has no others to learn from, or a part none at all.
+        """
+        if not any(part.broken for part in self.parts):
+            return self
+        test = None if self.test is None else self.test.leave_out_broken()
+        train, val = self.train.leave_out_broken(), self.val.leave_out_broken()
+        whole = replace(self, train=train, val=val, test=test, listed=self)
+        faults = list(_find_lost_classes(self.train, whole.train, " to learn from"))
+        faults += [_explain_nothing_whole(part) for part in whole.parts[1:] if not len(part)]
+        raise_faults(faults)
+        return whole
+
     @cached_property
     def digest(self) -> str:
         """Tell this data set from others, wherever it lies: `NAMES+CONTENTS`.
 
         NAMES are the classes, the labels and the names of files; CONTENTS the sizes of files, or
-        the very bytes of records.
+        the very bytes of records. Images that were left out since they are not whole count too.
         """
         return f"{self._digest_names()}+{self._digest_contents()}"
 
@@ -188,7 +215,7 @@ class Splits:
 
     def _digest_names(self) -> str:
         digest = sha256(repr(self.classes).encode())
-        for part in self.parts:
+        for part in (self.listed or self).parts:
             digest.update(part.labels.tobytes())
             names = "/".join(file.name for file in (*part.files, *part.masks))
             digest.update(names.encode("utf-8", "surrogateescape"))  # a name may be no UTF-8
@@ -197,7 +224,7 @@ class Splits:
     def _digest_contents(self) -> str:
         # Not by the pixels of files, which would take minutes: sizes take 3 us a file.
         digest = sha256()
-        for part in self.parts:
+        for part in (self.listed or self).parts:
             files = (*part.files, *part.masks)
             sizes = np.fromiter(map(_size_of, files), np.int64, len(files))
             digest.update(sizes.tobytes())
@@ -228,16 +255,20 @@ class DataSet:
         parts = [part for part in (self.train, self.val, self.test) if part is not None]
         return tuple(fault for part in parts for fault in part.faults)
 
-    def split(self, *, val_fraction: float = 0.1, seed: int = 0) -> Splits:
-        """Return the parts to train with.
+    def split(
+        self, *, val_fraction: float = 0.1, seed: int = 0, samples: int | None = None
+    ) -> Splits:
+        """Return the parts to train with, of the training images `samples` alone.
 
         Where no validation images are set apart, each class gives `val_fraction` of its training
         images for them; test images are never used so, since validation chooses the checkpoint.
-        Raises DataError (D008).
+        Images that are known not to be whole are left out last: which part an image is in does not
+        depend on others that break, so that nothing is judged with what was learnt.
+        Raises DataError (D008; D003 of `Splits.leave_out_broken`).
         """
         if not 0 < val_fraction < 1:
             raise DataError.one("D008", f"val_fraction (={val_fraction}) must be between 0 and 1")
-        train, val = self.train, self.val
+        train, val = self.train.note_broken(), self.val and self.val.note_broken()
         if val is None:
             split = split_by_rarest_label if train.is_multi_label else split_by_class
             kept, held_out = split(train.labels, val_fraction, seed)
@@ -245,40 +276,38 @@ class DataSet:
                 message = "holds too few images to split: none could be held out"
                 raise DataError.one("D008", message, train.name)
             train, val = train.subset(kept), train.subset(held_out)
-        return Splits(train, val, self.test, train.classes, self.kind)
+        if samples is not None:
+            chosen = np.random.default_rng(seed).permutation(len(train))[:samples]
+            train = train.subset(np.sort(chosen))
+        test = self.test and self.test.note_broken()
+        return Splits(train, val, test, train.classes, self.kind).leave_out_broken()
 
-    def settle_broken(self, on_error: OnError) -> Self:
-        """Return the data set without the images that are known not to be whole.
-
-        Raises DataError: of all of them (D001, D005) unless `on_error` is skip; D003, a class has
-        no others to learn from.
+    def check_broken(self, on_error: OnError) -> None:
+        """Raise DataError where images are not whole: of all of them (D001, D005) unless `on_error`
+        is skip; D003, a class of a part has no others.
         """
         parts = [part for part in (self.train, self.val, self.test) if part is not None]
-        faults = [fault for part in parts for _, fault in part.broken]
-        if not faults:
-            return self
         if on_error == "stop":
-            raise_faults(faults)
-        train = self.train.leave_out_broken()
-        val = None if self.val is None else self.val.leave_out_broken()
-        test = None if self.test is None else self.test.leave_out_broken()
-        faults = [*_find_lost_classes(self.train, train)]
-        if self.val is not None and val is not None:
-            faults += _find_lost_classes(self.val, val)
-        if self.test is not None and test is not None:
-            faults += _find_lost_classes(self.test, test)
+            raise_faults([fault for part in parts for _, fault in part.broken])
+        faults: list[Diagnostic] = []
+        for part in parts:
+            faults += _find_lost_classes(part, part.leave_out_broken())
         raise_faults(faults)
-        return replace(self, train=train, val=val, test=test)
 
 
-def _find_lost_classes(before: Source, after: Source) -> Iterator[Diagnostic]:
+def _find_lost_classes(before: Source, after: Source, use: str = "") -> Iterator[Diagnostic]:
     if len(before) and not len(after):
-        yield Diagnostic("D003", "has no image that is whole", before.name)
+        yield _explain_nothing_whole(before)
         return
     counts = zip(before.classes, before.count_labels(), after.count_labels(), strict=True)
     for name, had, has in counts:
         if had and not has:
-            yield Diagnostic("D003", f"class {name!r} has no image that is whole", before.name)
+            rule = f"class {name!r} has no image{use} that is whole"
+            yield Diagnostic("D003", rule, before.name)
+
+
+def _explain_nothing_whole(part: Source) -> Diagnostic:
+    return Diagnostic("D003", "has no image that is whole", part.name)
 
 
 def raise_faults(faults: Sequence[Diagnostic]) -> None:

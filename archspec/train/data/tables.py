@@ -46,11 +46,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file; `is_multi_label` where one of them has several labels, or a list."""
+    """The rows of a file; `is_multi_label` where one of them has several labels, or a list.
+
+    `faults` (D012) are all that is wrong with it; the other rows are there.
+    """
 
     path: Path
     rows: tuple[Row, ...]
     is_multi_label: bool
+    faults: tuple[Diagnostic, ...] = ()
 
     def place(self, row: Row) -> str:
         """Return `labels.csv:12`."""
@@ -58,10 +62,9 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Return the rows of a table.
+    """Return the rows of a table, and a D012 with its line for each that is wrong.
 
-    Raises DataError: D001, it cannot be read; D012 with its line for each that is wrong, all at
-    once.
+    Raises DataError: D001, it cannot be read; D012, it is no text.
     """
     text = _read_text(path)
     faults: list[Diagnostic] = []
@@ -73,9 +76,7 @@ def read_table(path: Path) -> Table:
     if not rows and not faults:
         faults.append(Diagnostic("D012", "has no rows of files and labels", str(path), _HEADER))
     faults += _find_wrong_rows(path, rows, has_lists)
-    if faults:
-        raise DataError(faults)
-    return Table(path, tuple(rows), has_lists)
+    return Table(path, tuple(rows), has_lists, tuple(faults))
 
 
 Line = tuple[int, str, tuple[str, ...], bool]

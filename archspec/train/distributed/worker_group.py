@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -155,6 +155,16 @@ def gather_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     every = np.zeros((ends[-1], *rows.shape[1:]), np.float32)
     every[ends[rank] - len(rows) : ends[rank]] = rows
     return all_reduce_sum(every)
+
+
+def gather_numbers(mine: Iterable[int], end: int) -> list[int]:
+    """Return the numbers below `end` that any worker has, in order; every worker must call it."""
+    import numpy as np
+
+    marks = np.zeros(end, np.float32)
+    marks[list(mine)] = 1
+    found: list[int] = np.flatnonzero(all_reduce_sum(marks)).tolist()
+    return found
 
 
 def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:

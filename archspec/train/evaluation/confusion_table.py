@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
 from archspec.train.evaluation.evaluation import Evaluation
+from archspec.writers.page import escape_text
 
 MOST_CLASSES = 50
 """Of more, a table of all could not be read."""
@@ -27,7 +27,7 @@ def draw_confusions(found: Evaluation) -> str:
     explained += "a cell is coloured by its share of its row."
     if len(numbers) < count:
         explained += f" Of {count:,} classes, the {len(numbers)} that are confused most often."
-    heads = "".join(f"<th><span>{escape(found.classes[n])}</span></th>" for n in numbers)
+    heads = "".join(f"<th><span>{escape_text(found.classes[n])}</span></th>" for n in numbers)
     rows = "\n".join(_draw_row(found, found.confusion, right, numbers) for right in numbers)
     return (
         f'<p>{explained}</p>\n<div class="wide"><table class="matrix">'
@@ -48,7 +48,7 @@ def choose_confused(confusion: npt.NDArray[np.int64], most: int = MOST_CLASSES) 
 def _draw_row(
     found: Evaluation, confusion: npt.NDArray[np.int64], right: int, numbers: Sequence[int]
 ) -> str:
-    name, total = escape(found.classes[right]), int(confusion[right].sum())
+    name, total = escape_text(found.classes[right]), int(confusion[right].sum())
     cells = []
     for said in numbers:
         images = int(confusion[right, said])
@@ -65,5 +65,5 @@ def _draw_cell(images: int, total: int, said: str, *, is_right: bool) -> str:
     opacity = 0.12 + 0.88 * share
     ink = "#fff" if opacity > 0.6 else "inherit"
     style = f"background: rgba({red}, {green}, {blue}, {opacity:.2f}); color: {ink}"
-    title = escape(f"taken for {said}: {images:,} of {total:,}")
+    title = escape_text(f"taken for {said}: {images:,} of {total:,}")
     return f'<td style="{style}" title="{title}">{images:,}</td>'

@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from archspec.train.data.batches import Skipped
 from archspec.train.data.sampling import held_out_indices
 from archspec.train.data.source import Source
-from archspec.train.distributed.worker_group import get_rank, get_world_size
+from archspec.train.distributed.worker_group import gather_numbers, get_rank, get_world_size
 from archspec.train.evaluation.class_evaluation import ClassExamination
 from archspec.train.evaluation.evaluation import Evaluation, Mistake
 from archspec.train.evaluation.label_evaluation import LabelExamination
@@ -93,7 +93,9 @@ def examine(
     if show is not None:
         batches = report_progress(batches, batch_size, len(mine), show)
     measure: Any = run_measure(trained.network(), batches, EXAMINATIONS)
-    return _name(measure.examine(), source)
+    found = _name(measure.examine(), source)
+    broken = [source.name_of(number) for number in gather_numbers(skipped or {}, len(source))]
+    return replace(found, skipped=(*source.left_out, *broken))
 
 
 def report_progress(

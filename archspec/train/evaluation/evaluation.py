@@ -15,6 +15,15 @@ from archspec.train.evaluation.measures import Figures, read_figures
 
 COUNTS = ("support", "pixels")
 """What of a class is no share."""
+OTHERS = (
+    "classes",
+    "confusion_matrix",
+    "calibration",
+    "mistakes",
+    "skipped_images",
+    "skipped",
+)
+"""What stands in the JSON beside figures and averages."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,14 @@ class Evaluation:
     """Likewise."""
     mistakes: tuple[Mistake, ...] = ()
     """Those of which the network was surest, most first; likewise."""
+    skipped: tuple[str, ...] = ()
+    """Images that were left out since they cannot be read: their files."""
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as plain values, None where a figure cannot be told."""
         rows = [{"class": name} for name in self.classes]
         found: dict[str, Any] = {**asdict(self.figures), **_plain(self.averages)}
+        found |= {"skipped_images": len(self.skipped), "skipped": list(self.skipped)}
         found["classes"] = [
             {**row, **_plain(self.figures_of(number))} for number, row in enumerate(rows)
         ]
@@ -110,7 +122,7 @@ def read_evaluation(values: Mapping[str, Any]) -> Evaluation:
     rows = values["classes"]
     classes = tuple(row["class"] for row in rows)
     names = [name for name in rows[0] if name != "class"] if rows else []
-    named = {*asdict(figures), "classes", "confusion_matrix", "calibration", "mistakes"}
+    named = {*asdict(figures), *OTHERS}
     confusion, bins = values.get("confusion_matrix"), values.get("calibration")
     return Evaluation(
         figures,
@@ -120,6 +132,7 @@ def read_evaluation(values: Mapping[str, Any]) -> Evaluation:
         None if confusion is None else np.array(confusion, np.int64),
         None if bins is None else _read_bins(bins),
         tuple(_read_mistake(mistake, classes) for mistake in values.get("mistakes", ())),
+        tuple(values["skipped"]),
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
-from archspec.errors import DataError, Diagnostic, TrainingError
+from archspec.errors import Diagnostic, TrainingError
+from archspec.train.data.batches import NO_LABEL, Skipped
 from archspec.train.data.image_files import find_broken
 from archspec.train.data.source import Source, raise_faults
 from archspec.train.evaluation.accuracy import check_finite
@@ -23,6 +23,8 @@ LeaveOut = Callable[[int, Diagnostic], None]
 Values = npt.NDArray[np.float64]
 Guesses = list[tuple[str, float]]
 """Classes with their probabilities, the likeliest first."""
+Logits = npt.NDArray[np.float32]
+"""What a network gives for one image, (classes,) or (classes, H, W)."""
 
 
 def predict(
@@ -32,6 +34,7 @@ def predict(
     top: int = 5,
     batch_size: int = 32,
     leave_out: LeaveOut | None = None,
+    strict: bool = False,
     show: Show | None = None,
     **how: Unpack[HowToOpen],
 ) -> list[Guesses]:
@@ -45,6 +48,8 @@ def predict(
         batch_size: images per step.
         leave_out: is called with the number of an image that cannot be read, and why; it has no
             guesses then. Where absent, such an image is an error.
+        strict: an image whose ends tell that it is not whole is an error all the same, before
+            anything is computed; damage that only decoding finds is left out.
         show: is called after each step with the number of images that are done, and of all.
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
@@ -58,64 +63,74 @@ def predict(
         rule = "tells a class for each pixel, not for the image; predict_masks writes masks"
         raise TrainingError.one("T014", rule, str(trained.checkpoint))
     files = [Path(images)] if isinstance(images, str | Path) else list(map(Path, images))
-    broken = find_broken(files)  # before the network is made
-    if leave_out is None:
-        raise_faults([fault for _, fault in broken])
-    else:
-        for number, fault in broken:
-            leave_out(number, fault)
-    left_out = {number for number, _ in broken}
-    asked = [number for number in range(len(files)) if number not in left_out]
+    asked = find_asked(files, leave_out, strict=strict)
+    names = name_classes(trained.classes, trained.spec.head.num_classes)
+    # What `bce` trains: an image may have several of the classes.
+    are_independent = trained.recipe.loss.kind == "bce"
     found: list[Guesses] = [[] for _ in files]
-    network = trained.network() if asked else None
-    while asked:
-        done, part = 0, [files[number] for number in asked]
-        try:
-            for guesses in _ask(trained, network, part, batch_size, top):
-                found[asked[done]] = guesses
-                done += 1
-                if show is not None:
-                    show(len(files) - len(asked) + done, len(files))
-            asked = []
-        except DataError as error:
-            # Damage that only decoding meets; what was asked before it is kept.
-            asked = _leave_out(error, files, asked[done:], leave_out)
+    answers = ask(trained, files, asked, batch_size, leave_out)
+    for done, (number, logits) in enumerate(answers, start=len(files) - len(asked) + 1):
+        if logits is not None:
+            shares = tell_probabilities(logits[None], are_independent=are_independent)
+            found[number] = [(names[index], share) for index, share in top_guesses(shares, top)[0]]
+        if show is not None:
+            show(done, len(files))
     return found
 
 
-def _leave_out(
-    error: DataError, files: Sequence[Path], asked: Sequence[int], leave_out: LeaveOut | None
+def find_asked(
+    files: Sequence[Path],
+    leave_out: LeaveOut | None,
+    *,
+    strict: bool,
+    faults: Iterable[Diagnostic] = (),
 ) -> list[int]:
-    """Return the images but for those that an error names."""
-    faults = {fault.where: fault for fault in error.diagnostics}
-    kept = [number for number in asked if str(files[number]) not in faults]
-    if leave_out is None or len(kept) == len(asked):
-        raise error
-    for number in asked:
-        fault = faults.get(str(files[number]))
-        if fault is not None:
+    """Return the numbers of the images that can be read, as far as their ends tell.
+
+    Raises:
+        DataError: the faults that are known already, and every file that is no image where such
+            are not left out, or `strict` says so.
+    """
+    broken = dict(find_broken(files))
+    is_refused = strict or leave_out is None
+    raise_faults([*faults, *(broken.values() if is_refused else ())])
+    for number, fault in broken.items():
+        if leave_out is not None:
             leave_out(number, fault)
-    return kept
+    return [number for number in range(len(files)) if number not in broken]
 
 
-def _ask(
-    trained: Trained, network: Any, files: Sequence[Path], batch_size: int, top: int
-) -> Iterator[Guesses]:
+def ask(
+    trained: Trained,
+    files: Sequence[Path],
+    asked: Sequence[int],
+    batch_size: int,
+    leave_out: LeaveOut | None,
+) -> Iterator[tuple[int, Logits | None]]:
+    """Yield the number of each image that is asked of, and what the network gives for it: None
+    where only decoding finds that it is broken, and it is left out.
+
+    Raises:
+        DataError: D005, such an image where none are left out.
+        ArchspecError: see `Trained.network`; T006, the network gives what is no number.
+    """
+    if not asked:
+        return
     from mindspore import Tensor
 
-    names = name_classes(trained.classes, trained.spec.head.num_classes)
-    labels = np.zeros(len(files), np.int32)
-    source = Source("images", names, labels, files=tuple(files))
-    left = len(files)
-    # What `bce` trains: an image may have several of the classes.
-    are_independent = trained.recipe.loss.kind == "bce"
-    for batch, _ in trained.batches(source, min(batch_size, left)):
+    labels = np.zeros(len(asked), np.int32)
+    source = Source("images", (), labels, files=tuple(files[number] for number in asked))
+    skipped: Skipped | None = None if leave_out is None else {}
+    network, done = trained.network(), 0
+    for batch, marks in trained.batches(source, min(batch_size, len(asked)), skipped=skipped):
         # The last batch is filled up with images that nobody asked of.
-        logits = check_finite(network(Tensor(batch)).asnumpy()[:left])
-        left -= len(logits)
-        shares = tell_probabilities(logits, are_independent=are_independent)
-        for best in top_guesses(shares, top):
-            yield [(names[index], share) for index, share in best]
+        logits = check_finite(network(Tensor(batch)).asnumpy()[: len(asked) - done])
+        for mark, row in zip(marks.tolist(), logits, strict=False):
+            number = asked[done]
+            if mark == NO_LABEL and leave_out is not None and skipped is not None:
+                leave_out(number, skipped[done])
+            yield number, None if mark == NO_LABEL else row
+            done += 1
 
 
 def tell_probabilities(logits: npt.NDArray[np.float32], *, are_independent: bool) -> Values:

@@ -15,11 +15,9 @@ from typing_extensions import Unpack
 
 from archspec.errors import DataError, Diagnostic
 from archspec.files import write_atomic
-from archspec.train.data.image_files import find_broken, read_image
-from archspec.train.data.source import Source, raise_faults
-from archspec.train.evaluation.accuracy import check_finite
+from archspec.train.data.image_files import read_image
 from archspec.train.evaluation.evaluate import Show, name_classes
-from archspec.train.evaluation.predict import Guesses, LeaveOut
+from archspec.train.evaluation.predict import Guesses, LeaveOut, ask, find_asked
 from archspec.train.evaluation.trained import HowToOpen, Trained, opened
 from archspec.train.run.run_directory import Run
 
@@ -34,6 +32,7 @@ def predict_masks(
     top: int = 5,
     batch_size: int = 32,
     leave_out: LeaveOut | None = None,
+    strict: bool = False,
     show: Show | None = None,
     **how: Unpack[HowToOpen],
 ) -> list[Guesses]:
@@ -49,7 +48,7 @@ def predict_masks(
         folder: is made where it does not exist.
         top: how many classes are returned.
         batch_size: images per step.
-        leave_out: see `predict`.
+        leave_out, strict: see `predict`.
         show: is called after each step with the number of images that are done, and of all.
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
@@ -59,24 +58,21 @@ def predict_masks(
         ArchspecError: see `open_trained` and `Trained.network`.
     """
     trained, files = opened(target, how), list(map(Path, images))
-    broken = dict(find_broken(files))
-    faults = list(_find_namesakes(files, folder))
-    if leave_out is None:
-        faults.extend(broken.values())
-    raise_faults(faults)
-    for number, fault in broken.items():
-        if leave_out is not None:
-            leave_out(number, fault)
-    asked = [number for number in range(len(files)) if number not in broken]
+    namesakes = _find_namesakes(files, folder)
+    asked = find_asked(files, leave_out, strict=strict, faults=namesakes)
     names = name_classes(trained.classes, trained.spec.head.num_classes)
     found: list[Guesses] = [[] for _ in files]
+    answers = ask(_of_whole_images(trained), files, asked, batch_size, leave_out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for done, labels in enumerate(_tell(trained, [files[n] for n in asked], batch_size)):
-            _save(labels, folder / f"{files[asked[done]].stem}.png")
-            found[asked[done]] = _measure_shares(labels, names, top)
+        for done, (number, logits) in enumerate(answers, start=len(files) - len(asked) + 1):
+            if logits is not None:
+                size = read_image(files[number], trained.spec.input.channels).size
+                labels = _classes_at(logits, size)
+                _save(labels, folder / f"{files[number].stem}.png")
+                found[number] = _measure_shares(labels, names, top)
             if show is not None:
-                show(len(broken) + done + 1, len(files))
+                show(done, len(files))
     except OSError as error:
         message = f"cannot be written: {error.strerror}"
         raise DataError.one("D001", message, str(error.filename or folder)) from None
@@ -97,22 +93,11 @@ def _find_namesakes(files: Sequence[Path], folder: Path) -> Iterator[Diagnostic]
             yield Diagnostic("D015", rule, str(file), "another folder for the masks")
 
 
-def _tell(trained: Trained, files: Sequence[Path], batch_size: int) -> Iterator[Labels]:
-    if not files:
-        return
-    from mindspore import Tensor
-
-    # All of an image, whatever part of it is judged by.
+def _of_whole_images(trained: Trained) -> Trained:
+    """All of an image is told, whatever part of it is judged by."""
     recipe = trained.recipe
     whole = recipe.model_copy(update={"data": recipe.data.model_copy(update={"crop_pct": None})})
-    source = Source("images", (), np.zeros(len(files), np.int32), files=tuple(files))
-    network, done = trained.network(), 0
-    batches = replace(trained, recipe=whole).batches(source, min(batch_size, len(files)))
-    for batch, _ in batches:
-        logits = check_finite(network(Tensor(batch)).asnumpy()[: len(files) - done])
-        for row in logits:
-            yield _classes_at(row, read_image(files[done], trained.spec.input.channels).size)
-            done += 1
+    return replace(trained, recipe=whole)
 
 
 def _classes_at(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> Labels:

@@ -6,7 +6,7 @@ import math
 
 from archspec.train.evaluation.calibration import BINS, Calibration
 
-SIDE, MARGIN = 400, 46
+SIDE, MARGIN = 400, 60
 RIGHT, LINE = "#0072b2", "#8a93a0"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from archspec.errors import ArchspecError, DataError
 from archspec.files import write_atomic
+from archspec.train.data.bit_depth import WHITE
 from archspec.train.data.source import Source
 from archspec.train.evaluation.confusion_table import draw_confusions
 from archspec.train.evaluation.evaluation import Evaluation, Mistake
@@ -17,11 +18,12 @@ from archspec.train.evaluation.measures import describe_figures
 from archspec.train.evaluation.reliability import draw_reliability
 from archspec.train.evaluation.words import (
     describe_averages,
+    describe_skipped,
     format_figure,
     head,
     list_confusions,
 )
-from archspec.writers.page import write_page, write_row
+from archspec.writers.page import escape_text, write_page, write_row
 from archspec.writers.pictures.html import STYLE
 
 MOST_CONFUSIONS = 20
@@ -45,7 +47,15 @@ figcaption small { color: #5b6675; }
 """
 
 
-def write_report(found: Evaluation, source: Source, file: Path, about: str = "") -> None:
+def write_report(
+    found: Evaluation,
+    source: Source,
+    file: Path,
+    about: str = "",
+    *,
+    channels: int = 3,
+    white_level: int = WHITE,
+) -> None:
     """Write an evaluation of a data set as a page, whole or not at all; folders are made.
 
     Args:
@@ -53,11 +63,13 @@ def write_report(found: Evaluation, source: Source, file: Path, about: str = "")
         source: the images, of which mistakes are shown.
         file: the page.
         about: a line that says what was judged.
+        channels: 1 or 3, of the pictures, as the network read them.
+        white_level: likewise; see `read_image`.
 
     Raises:
         ArchspecError: W002, it cannot be written.
     """
-    page = to_page(found, source, about)
+    page = to_page(found, source, about, channels=channels, white_level=white_level)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, page)
@@ -65,15 +77,24 @@ def write_report(found: Evaluation, source: Source, file: Path, about: str = "")
         raise ArchspecError.one("W002", f"cannot be written: {error.strerror}", str(file)) from None
 
 
-def to_page(found: Evaluation, source: Source, about: str = "") -> str:
-    """Return the page, in ASCII: names are escaped, whatever stands in them."""
+def to_page(
+    found: Evaluation,
+    source: Source,
+    about: str = "",
+    *,
+    channels: int = 3,
+    white_level: int = WHITE,
+) -> str:
+    """Return the page, in ASCII: names are escaped, whatever stands in them; see `write_report`."""
+    draw = partial(_draw_thumbnail, source, channels=channels, white_level=white_level)
     parts = [
-        f"<h1>{escape(describe_figures(found.figures))}</h1>",
-        f"<p>{escape(about)}</p>",
-        f"<p>{escape(describe_averages(found))}</p>",
+        f"<h1>{escape_text(describe_figures(found.figures))}</h1>",
+        f"<p>{escape_text(about)}</p>",
+        f"<p>{escape_text(describe_averages(found))}</p>",
+        f"<p>{escape_text(describe_skipped(found))}</p>",
         *_write_confusions(found),
         *_write_calibration(found),
-        *_write_mistakes(found, source),
+        *_write_mistakes(found, draw),
         *_write_classes(found),
     ]
     body = "\n".join(parts)
@@ -89,7 +110,7 @@ def _write_confusions(found: Evaluation) -> Iterator[str]:
     lines = list_confusions(found, MOST_CONFUSIONS)
     if lines:
         yield "<h2>Most often confused</h2>"
-        yield "<ol>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ol>"
+        yield "<ol>" + "".join(f"<li>{escape_text(line)}</li>" for line in lines) + "</ol>"
 
 
 def _write_calibration(found: Evaluation) -> Iterator[str]:
@@ -101,25 +122,24 @@ def _write_calibration(found: Evaluation) -> Iterator[str]:
     yield draw_reliability(found.calibration)
 
 
-def _write_mistakes(found: Evaluation, source: Source) -> Iterator[str]:
+def _write_mistakes(found: Evaluation, draw: Callable[[int], str]) -> Iterator[str]:
     if not found.mistakes:
         return
     yield "<h2>The mistakes of which it was surest</h2>"
-    pictures = [_write_mistake(mistake, found, source) for mistake in found.mistakes]
+    pictures = [_write_mistake(mistake, found, draw(mistake.number)) for mistake in found.mistakes]
     yield '<div class="mistakes">' + "\n".join(pictures) + "</div>"
 
 
-def _write_mistake(mistake: Mistake, found: Evaluation, source: Source) -> str:
-    said, right = (escape(found.classes[number]) for number in (mistake.said, mistake.right))
-    picture = _draw_thumbnail(source, mistake.number)
+def _write_mistake(mistake: Mistake, found: Evaluation, picture: str) -> str:
+    said, right = (escape_text(found.classes[number]) for number in (mistake.said, mistake.right))
     caption = f"{said} {mistake.probability:.1%}, but is {right}"
-    name = escape(mistake.image)
+    name = escape_text(mistake.image)
     return f"<figure>{picture}<figcaption>{caption}<br><small>{name}</small></figcaption></figure>"
 
 
-def _draw_thumbnail(source: Source, number: int) -> str:
+def _draw_thumbnail(source: Source, number: int, *, channels: int, white_level: int) -> str:
     try:
-        image = source.image(number, 3)
+        image = source.image(number, channels, white_level)
     except DataError:  # it was taken away since
         return "<p>The image cannot be read any more.</p>"
     image.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -119,9 +119,9 @@ class Trained:
             DataError: D..., or D009 where the data's classes are not the checkpoint's.
         """
         if self.run is None:
-            source = _open_held_out_of_others(self.spec, data_dir)
+            source = _open_held_out_of_others(self.spec, self.recipe, data_dir)
         else:
-            source = _open_held_out_of_run(self.run, data_dir)
+            source = _open_held_out_of_run(self.run, self.recipe, data_dir)
         if source.masks and not source.classes:
             known = self.classes or tuple(map(str, range(self.spec.head.num_classes)))
             [source] = label_masks([source], self.recipe.data, known)
@@ -150,12 +150,12 @@ class Trained:
         )
 
 
-def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
-    """The run's data set gives what the run held out, wherever it lies;
-    any other one all that it has to judge by.
+def _open_held_out_of_run(run: Run, recipe: Recipe, data_dir: Path | None) -> Source:
+    """The run's data set gives what the run held out, wherever it lies; any other one all that it
+    has to judge by. What becomes of broken images, the recipe says that judges.
     """
-    known, on_error = run.settings.classes, run.recipe.data.on_error
-    splits = open_splits(run) if data_dir is None else None
+    known, on_error = run.settings.classes, recipe.data.on_error
+    splits = open_splits(run, on_error=on_error) if data_dir is None else None
     if data_dir is not None and read_data_digest(run) is not None:
         with suppress(DataError):  # of training images; those to judge by are looked at below
             data = open_data(data_dir, on_error=on_error, known=known)
@@ -167,10 +167,10 @@ def _open_held_out_of_run(run: Run, data_dir: Path | None) -> Source:
     return splits.test or splits.val
 
 
-def _open_held_out_of_others(spec: Spec, data_dir: Path | None) -> Source:
+def _open_held_out_of_others(spec: Spec, recipe: Recipe, data_dir: Path | None) -> Source:
     if data_dir is None:
         check_stand_in(spec, grey=True)
-    return open_held_out(data_dir)
+    return name_by_recipe(recipe, open_held_out(data_dir, on_error=recipe.data.on_error))
 
 
 def open_trained(

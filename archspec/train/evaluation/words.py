@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from archspec.errors import format_count, name_first
 from archspec.train.evaluation.evaluation import COUNTS, Evaluation
 
 MOST_CLASSES = 20
@@ -35,6 +36,14 @@ def describe_averages(found: Evaluation) -> str:
         if name in found.averages:
             words.append(f"{title} {format_figure(name, found.averages[name])}")
     return "  ".join(words)
+
+
+def describe_skipped(found: Evaluation) -> str:
+    """Return `2 images left out that cannot be read: a.png and 1 more`, "" where none is."""
+    if not found.skipped:
+        return ""
+    count = format_count(len(found.skipped), "image")
+    return f"{count} left out that cannot be read: {name_first(found.skipped)}"
 
 
 def choose_classes(

@@ -16,6 +16,7 @@ from archspec.train.distributed.worker_group import die_with_parent, join_group,
 def main(folder: Path) -> None:
     """Examine this process's part of the images; rank 0 writes what all have found."""
     from archspec.files import write_atomic
+    from archspec.train.distributed.same_images import check_same_images
     from archspec.train.evaluation.evaluate import examine
     from archspec.train.evaluation.on_devices import LOGS, RESULT, read_request
 
@@ -23,6 +24,7 @@ def main(folder: Path) -> None:
         request = read_request(folder)
         rank, _ = join_group(request.device_target)
         source = request.trained.held_out(request.data_dir)
+        check_same_images([source])
         found = examine(request.trained, source, batch_size=request.batch_size)
         if rank == 0:
             write_atomic(folder / RESULT, json.dumps(found.as_json()))

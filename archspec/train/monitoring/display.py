@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
-from archspec.errors import format_count
+from archspec.errors import format_count, make_printable
 from archspec.train.monitoring.lines import (
     GAP,
     WIDTH,
@@ -68,12 +68,12 @@ class Display:
             shows[event["event"]](event)
 
     def _show_note(self, event: Event) -> None:
-        self.console.out(event["text"], highlight=False)
+        self.console.out(make_printable(event["text"]), highlight=False)
 
     def _show_start(self, event: Event) -> None:
         self.plan = event
         for note in event.get("notes", ()):
-            self.console.out(note, highlight=False)
+            self.console.out(make_printable(note), highlight=False)
         for line in describe_start(event):
             self._print_line(line)
         self.pace = Pace(event["epochs"], event["steps"], event.get("validate_every", 1))
@@ -130,7 +130,7 @@ class Display:
         return self.bar is None and now - self.last_line > pause
 
     def _print_line(self, text: str) -> None:
-        self.last_line = time.monotonic()
+        self.last_line, text = time.monotonic(), make_printable(text)
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         if self.log is not None:
             # The log is for later; a full disk is told by what a run needs.

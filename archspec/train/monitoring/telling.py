@@ -17,7 +17,7 @@ from archspec.train.data.inputs import find_data_change, list_samples
 from archspec.train.data.sampling import find_image
 from archspec.train.data.source import Source
 from archspec.train.distributed.moving_statistics import is_moving
-from archspec.train.distributed.worker_group import all_reduce_sum
+from archspec.train.distributed.worker_group import gather_numbers
 from archspec.train.monitoring.meter import SECONDS_BETWEEN_EVENTS, Meter, mean_of
 
 if TYPE_CHECKING:
@@ -82,10 +82,7 @@ def tell_skipped(trainer: Trainer, report: Callable[[Mapping[str, Any]], None]) 
         return {}
     count = 0
     for source in trainer.splits.parts:
-        mine = trainer.skipped.get(source, {})
-        marks = np.zeros(len(source), np.float32)
-        marks[list(mine)] = 1
-        skipped = np.flatnonzero(all_reduce_sum(marks)).tolist()
+        skipped = gather_numbers(trainer.skipped.get(source, {}), len(source))
         count += len(skipped)
         told = trainer.told.setdefault(source, set())
         new = [number for number in skipped if number not in told]
