@@ -1,0 +1,321 @@
+"""Data sets in MindRecord files: those that `densenet data pack` wrote, and others whose columns
+are clear.
+
+A set is one file, or several that MindSpore spread it over (`train.mindrecord0`, ...); each part of
+a data set is one. Classes have names where the files say them, else the numbers or words of their
+labels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from archspec.errors import DataError, Diagnostic, name_first
+from archspec.train.data.image_files import PART_FOLDERS, find_broken, reason_of
+from archspec.train.data.labelled_files import MAX_LABELS, sort_labels
+from archspec.train.data.mindrecord_files import (
+    INDEX_SUFFIX,
+    Column,
+    Header,
+    Rows,
+    Schema,
+    list_images,
+    list_shards,
+    read_header,
+    read_rows,
+)
+from archspec.train.data.record_image import RecordFile, RecordImage
+from archspec.train.data.source import Source, raise_faults
+from archspec.train.data.tables import FILE_COLUMNS, LABEL_COLUMNS
+
+SUFFIX = ".mindrecord"
+LAYOUT = "train.mindrecord and val.mindrecord, or one such file, each with its .db"
+MADE_BY: Final = "densenet data pack"
+NUMBER, IMAGE, LABEL, LABELS, FILE = "number", "image", "label", "labels", "file_name"
+"""The columns that it writes; `labels` are numbers parted by `;`."""
+IMAGE_COLUMNS = ("image", "data", "img", "image_bytes", "image_data")
+LABEL_NAMES = (*LABEL_COLUMNS, "fine_label")  # CIFAR-100 as MindSpore writes it
+LABEL_KINDS = ("int32", "int64", "string")
+MAX_CLASSES = 1 << 20
+_NAME = re.compile(rf"(.+){re.escape(SUFFIX)}[0-9]*")
+_WANTED = (
+    "wanted are one column of bytes, image or data, and an indexed column label of whole numbers "
+    "or words"
+)
+
+
+class Description(BaseModel):
+    """What `data pack` says of a set in its schema's description."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    made_by: Literal["densenet data pack"]
+    classes: list[str]
+    is_multi_label: bool
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a set are called; `""` where there is none."""
+
+    image: str
+    label: str
+    file: str
+    number: str = ""
+
+    @property
+    def indexed(self) -> list[str]:
+        """Those that are read from the index."""
+        return [name for name in (self.label, self.file, self.number) if name]
+
+
+@dataclass(frozen=True, eq=False)
+class RecordSet:
+    """The images of one set in order, their labels as they are written, and what is said of it."""
+
+    path: Path
+    images: tuple[RecordImage, ...]
+    labels: tuple[Any, ...]
+    description: Description | None
+
+
+@dataclass(frozen=True, eq=False)
+class PartsOfRecords:
+    """The sets of a data set, by part; the first says which classes there are."""
+
+    paths: Mapping[str, Path]
+
+    @cached_property
+    def first(self) -> RecordSet:
+        """The set of the training images, or of all there are."""
+        return read_set(next(iter(self.paths.values())))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their numbers. Raises DataError (D007)."""
+        if self.first.description is not None:
+            return tuple(self.first.description.classes)
+        labels = {*self.first.labels}
+        if any(isinstance(label, str) for label in labels):
+            return sort_labels(map(str, labels))
+        return tuple(map(str, range(_find_highest(self.first, labels) + 1)))
+
+
+Part = tuple[PartsOfRecords, str]
+
+
+def is_mindrecord(path: Path) -> bool:
+    """Return whether a file is a MindRecord by its name, or its index."""
+    is_index = path.name.endswith(INDEX_SUFFIX)
+    is_named = _NAME.fullmatch(path.name) is not None
+    return is_named or (not is_index and path.with_name(path.name + INDEX_SUFFIX).is_file())
+
+
+def find_mindrecords(root: Path) -> dict[str, Part]:
+    """Return the sets of a file or folder by part, `all` of a file or of a folder with one set;
+    nothing where there is none.
+
+    Raises DataError (D014): several sets, none of them called as a part is.
+    """
+    if root.is_file():
+        return _name_parts({"all": root}) if is_mindrecord(root) else {}
+    sets = _list_sets(root)
+    paths: dict[str, Path] = {}
+    for part, stems in {**PART_FOLDERS, "all": ("all",)}.items():
+        for stem in (stem for stem in stems if stem in sets):
+            paths.setdefault(part, sets[stem])
+    if paths or not sets:
+        return _name_parts(paths)
+    if len(sets) > 1:
+        message = f"holds the MindRecord sets {', '.join(sets)}, none of them train"
+        raise DataError.one("D014", message, str(root), f"expected: {LAYOUT}")
+    return _name_parts({"all": next(iter(sets.values()))})
+
+
+def _list_sets(root: Path) -> dict[str, Path]:
+    """The first file of each set, by what stands before `.mindrecord`."""
+    sets: dict[str, Path] = {}
+    for path in sorted(root.glob(f"*{SUFFIX}*")):
+        match = _NAME.fullmatch(path.name)
+        if match and not path.name.startswith(".") and path.is_file():
+            sets.setdefault(match[1], path)
+    return sets
+
+
+def _name_parts(paths: Mapping[str, Path]) -> dict[str, Part]:
+    parts = PartsOfRecords(paths)
+    return {part: (parts, part) for part in paths}
+
+
+def read_mindrecord(place: Part, *, check: bool) -> Source:
+    """Return the images of a part; with `check` as `read_folder`.
+
+    Raises DataError: D001 a file that is missing, D006 that is not whole, D014 whose columns are
+    not clear, D007 a label that is no class.
+    """
+    parts, part = place
+    path = parts.paths[part]
+    found = parts.first if path == parts.first.path else read_set(path)
+    labels = _number_labels(found, parts)
+    source = Source(
+        str(path),
+        parts.classes,
+        labels,
+        files=found.images,
+        broken=find_broken(found.images) if check else (),
+    )
+    lacking = [parts.classes[i] for i in np.flatnonzero(source.count_labels() == 0).tolist()]
+    if not lacking:
+        return source
+    return replace(source, notes=(f"{path}: no image has the label {name_first(lacking)}",))
+
+
+# ---- one set
+
+
+def read_set(path: Path) -> RecordSet:
+    """Return the images of a set in order. Raises DataError (D001, D006, D014)."""
+    header = read_header(path)
+    schema = header.schema_of_rows
+    description = _read_description(schema)
+    columns = find_columns(path, header, description)
+    order: list[Any] = []
+    images: list[RecordImage] = []
+    labels: list[Any] = []
+    for shard in list_shards(path, header):
+        own = header if shard == path else read_header(shard)
+        if own.schemas != header.schemas:
+            raise DataError.one("D014", f"has other columns than {path.name}", str(shard))
+        rows = read_rows(shard, own, columns.indexed)
+        images += _list_images(shard, own, rows, columns)
+        labels += rows.values[columns.label]
+        order += rows.values.get(columns.number, ())
+    if not images:
+        raise DataError.one("D003", "holds no image", str(path))
+    if order:
+        by_number = sorted(range(len(order)), key=order.__getitem__)
+        images = [images[row] for row in by_number]
+        labels = [labels[row] for row in by_number]
+    return RecordSet(path, tuple(images), tuple(labels), description)
+
+
+def _read_description(schema: Schema) -> Description | None:
+    try:
+        return Description.model_validate_json(schema.desc)
+    except ValidationError:  # a word of others
+        return None
+
+
+def find_columns(path: Path, header: Header, description: Description | None) -> Columns:
+    """Return which columns hold what. Raises DataError (D014)."""
+    schema = header.schema_of_rows
+    indexed = {name: schema.columns[name] for name in header.indexed if name in schema.columns}
+    blobs = [name for name in schema.blob_fields if name in schema.columns]
+    blobs = [name for name in blobs if schema.columns[name].type == "bytes"]
+    images = [name for name in blobs if name.lower() in IMAGE_COLUMNS] or blobs
+    labels = _choose(indexed, LABEL_KINDS, LABEL_NAMES)
+    files = _choose(indexed, ("string",), FILE_COLUMNS)
+    if len(images) != 1 or len(labels) != 1:
+        found = ", ".join(_describe_column(name, header) for name in sorted(schema.columns))
+        raise DataError.one("D014", f"has the columns {found or 'none'}; {_WANTED}", str(path))
+    is_numbered = description is not None and NUMBER in _choose(indexed, ("int64",), (NUMBER,))
+    return Columns(images[0], labels[0], next(iter(files), ""), NUMBER if is_numbered else "")
+
+
+def _choose(indexed: Mapping[str, Column], kinds: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [
+        name
+        for name, column in indexed.items()
+        if name.lower() in names and column.type in kinds and column.shape is None
+    ]
+
+
+def _describe_column(name: str, header: Header) -> str:
+    column = header.schema_of_rows.columns[name]
+    is_array = column.shape is not None
+    what = f"array of {column.type}" if is_array else column.type
+    if is_array or name in (*header.indexed, *header.schema_of_rows.blob_fields):
+        return f"{name} ({what})"
+    return f"{name} ({what}, not indexed)"
+
+
+def _list_images(shard: Path, header: Header, rows: Rows, columns: Columns) -> list[RecordImage]:
+    names = rows.values.get(columns.file)
+    if names is None:
+        names = [f"image {number}" for number in range(len(rows.starts))]
+    try:
+        return list_images(RecordFile(shard), header, rows, columns.image, names)
+    except OSError as error:
+        raise DataError.one("D001", f"cannot be read: {reason_of(error)}", str(shard)) from None
+
+
+# ---- labels
+
+
+def _find_highest(found: RecordSet, labels: Iterable[int]) -> int:
+    highest = max(labels)
+    if highest >= MAX_CLASSES:
+        message = f"has the label {highest:,}, and there are at most {MAX_CLASSES:,} classes"
+        raise DataError.one("D007", message, str(found.path))
+    return highest
+
+
+def _number_labels(found: RecordSet, parts: PartsOfRecords) -> npt.NDArray[Any]:
+    """Labels (N,) int32; where images may have several, (N, classes) float32."""
+    classes = parts.classes
+    first = parts.first.description
+    if (first is None) != (found.description is None):
+        message = f"does not come from {MADE_BY!r} as {parts.first.path.name} does, or vice versa"
+        raise DataError.one("D004", message, str(found.path))
+    if found.description is not None and tuple(found.description.classes) != classes:
+        message = f"has other classes than {parts.first.path}"
+        raise DataError.one("D004", message, str(found.path), "pack both parts together")
+    if found.description is not None and found.description.is_multi_label:
+        return _number_several(found, classes)
+    numbers = _find_numbers(found, classes)
+    wrong = [index for index, number in enumerate(numbers) if not 0 <= number < len(classes)]
+    raise_faults([_describe_unknown(found, index, parts) for index in wrong])
+    return np.array(numbers, np.int32)
+
+
+def _find_numbers(found: RecordSet, classes: Sequence[str]) -> list[int]:
+    if not any(isinstance(label, str) for label in found.labels):
+        return list(found.labels)
+    known = {name: number for number, name in enumerate(classes)}
+    return [known.get(label, -1) for label in found.labels]
+
+
+def _number_several(found: RecordSet, classes: Sequence[str]) -> npt.NDArray[np.float32]:
+    if len(found.labels) * len(classes) > MAX_LABELS:
+        count = f"{len(found.labels):,} images x {len(classes):,} labels"
+        raise DataError.one("D007", f"has {count}, which is too many", str(found.path))
+    labels = np.zeros((len(found.labels), len(classes)), np.float32)
+    try:
+        for index, text in enumerate(found.labels):
+            labels[index, [_to_class(word, classes) for word in text.split(";") if word]] = 1
+    except (ValueError, AttributeError):
+        image = found.images[index]
+        message = f"labels {text!r} are no numbers of {len(classes)} classes, parted by ;"
+        raise DataError.one("D007", message, str(image)) from None
+    return labels
+
+
+def _to_class(word: str, classes: Sequence[str]) -> int:
+    number = int(word)
+    if not 0 <= number < len(classes):
+        raise ValueError(word)
+    return number
+
+
+def _describe_unknown(found: RecordSet, index: int, parts: PartsOfRecords) -> Diagnostic:
+    rule = f"is none of the {len(parts.classes)} classes of {parts.first.path}"
+    return Diagnostic("D007", f"label {found.labels[index]!r} {rule}", str(found.images[index]))
