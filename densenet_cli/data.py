@@ -116,7 +116,7 @@ def pack(
     print_notes(packed.notes)
     parts = ", ".join(f"{count:,} {part}" for part, count in packed.images.items())
     images = format_count(sum(packed.images.values()), "image")
-    console.out(f"wrote {out}: {images} ({parts}) of {packed.classes:,} classes")
+    console.out(f"wrote {out}: {images} of {packed.classes:,} classes: {parts}")
     console.out(f"Next: densenet train --data-dir {shlex.quote(str(out))}")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +21,6 @@ from archspec.train.data.image_files import (
     collect_faults,
     ignore_warnings,
     reason_of,
-    size_of,
     with_image,
 )
 from archspec.train.data.mindrecord_files import MAX_HEADER
@@ -31,9 +32,10 @@ from archspec.train.data.mindrecords import (
     MADE_BY,
     NUMBER,
     Description,
+    digest_rows,
     read_set,
 )
-from archspec.train.data.record_image import RecordImage
+from archspec.train.data.record_image import LENGTH_BYTES, RecordImage
 from archspec.train.data.source import OnError, Source
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ MIN_PAGE, USUAL_PAGE = 1 << 20, 1 << 25
 MIN_HEADER = 1 << 16
 BYTES_BESIDE_IMAGE = 1 << 10
 """Of a row: its length, and room to spare."""
+SPARE_BYTES = 1 << 24
+"""MindSpore writes to no disk with less than 10 MB left."""
+DIGEST_BYTES = 32
 BYTES_OF_PAGE = 1 << 9
 """What the header says of one."""
 Broken = tuple[tuple[int, Diagnostic], ...]
@@ -52,19 +57,31 @@ Broken = tuple[tuple[int, Diagnostic], ...]
 
 @dataclass(frozen=True)
 class Target:
-    """A set that is written: its name, from which MindSpore makes those of its files, how many
-    those may be, the bytes of each image, and the folder that images are named from.
-    """
+    """A set that is written."""
 
     path: Path
+    """From which MindSpore makes the names of its files."""
+    final: Path
+    """Where it will lie when it is whole."""
     shards: int
+    """How many files it may have."""
     sizes: Sequence[int]
+    """The bytes of each image."""
     root: Path
+    """The folder that images are named from."""
 
     @property
     def files(self) -> int:
         """How many files it has."""
         return max(1, min(self.shards, len(self.sizes)))
+
+    def list_files(self) -> list[Path]:
+        """Return its files, as MindSpore calls them."""
+        if self.files == 1:
+            return [self.path]
+        digits = len(str(self.files - 1))
+        names = [f"{self.path.name}{number:0{digits}}" for number in range(self.files)]
+        return [self.path.with_name(name) for name in names]
 
     @property
     def page_size(self) -> int:
@@ -88,28 +105,55 @@ def _round_up(number: int) -> int:
 def write_set(
     target: Target, source: Source, on_error: OnError, show: Callable[[int], None]
 ) -> Broken:
-    """Write a set, and return the images that are not whole and so left out."""
+    """Write a set, read its index back, and return the images that are not whole and so left out.
+
+    Raises ArchspecError (W002), DataError (D006).
+    """
     broken: list[tuple[int, Diagnostic]] = []
+    columns: dict[str, list[Any]] = {FILE: [], IMAGE: [], _label_column(source): []}
+    stand_in = secrets.token_hex(DIGEST_BYTES)  # the digest is known at the end
     writer = None
     for batch in _read_batches(source, target, broken, show):
+        for name, values in columns.items():
+            values += [len(row[name]) if name == IMAGE else row[name] for row in batch]
         # What will be refused need not be written; the rest is looked at all the same.
         if not broken or on_error == "skip":
-            with _naming_faults(target.path):
-                writer = writer or _open_writer(target, source)
+            check_room(target.final, sum(len(row[IMAGE]) for row in batch))
+            with _naming_faults(target.final):
+                writer = writer or _open_writer(target, source, stand_in)
                 writer.write_raw_data(batch)
-    if writer is not None:
-        with _naming_faults(target.path):
+    if writer is not None and (not broken or on_error == "skip"):
+        with _naming_faults(target.final):
             writer.commit()
+            _put_digest(target, stand_in, digest_rows(source.classes, *columns.values()))
+        read_set(target.list_files()[0])
     return tuple(broken)
 
 
-def _open_writer(target: Target, source: Source) -> Any:
+def _put_digest(target: Target, stand_in: str, digest: str) -> None:
+    """Have the header of each file say the digest; it is as long as what stands there."""
+    for path in target.list_files():
+        with path.open("r+b") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            place = LENGTH_BYTES + file.read(length).index(stand_in.encode())
+            file.seek(place)
+            file.write(digest.encode())
+
+
+def _label_column(source: Source) -> str:
+    return LABELS if source.is_multi_label else LABEL
+
+
+def _open_writer(target: Target, source: Source, digest: str) -> Any:
     from mindspore.mindrecord import FileWriter
 
     description = Description(
-        made_by=MADE_BY, classes=list(source.classes), is_multi_label=source.is_multi_label
+        made_by=MADE_BY,
+        classes=list(source.classes),
+        is_multi_label=source.is_multi_label,
+        digest=digest,
     ).model_dump_json()
-    label = LABELS if source.is_multi_label else LABEL
+    label = _label_column(source)
     schema = {
         IMAGE: {"type": "bytes"},
         label: {"type": "string" if source.is_multi_label else "int32"},
@@ -181,11 +225,20 @@ def _naming_faults(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except UnicodeEncodeError:
-        reason = "MindSpore writes to no path that is not UTF-8"
-        raise ArchspecError.one("W002", f"cannot be written: {reason}", str(path)) from None
     except (RuntimeError, OSError, MindRecordException) as error:
         raise describe_failure(path, error) from None
+
+
+def check_room(path: Path, size: int) -> None:
+    """Raise ArchspecError (W002) where a disk lacks room for so many bytes.
+
+    MindSpore looks only now and then, and on a disk that is full it may crash.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARE_BYTES:
+        message = f"cannot be written: it needs {size + SPARE_BYTES:,} bytes, and {free:,} are free"
+        raise ArchspecError.one("W002", message, str(path))
 
 
 def describe_failure(path: Path, error: Exception) -> ArchspecError:
@@ -193,14 +246,3 @@ def describe_failure(path: Path, error: Exception) -> ArchspecError:
     said = re.search(r"\[ERROR\] (.*)", str(error))
     reason = said[1] if said else reason_of(error)
     return ArchspecError.one("W002", f"cannot be written: {reason}", str(path))
-
-
-def check_written(path: Path, source: Source) -> None:
-    """Compare what was written with what was meant; a set is there before its data set goes."""
-    first = next(iter(sorted(path.parent.glob(f"{path.name}*"))))
-    found = read_set(first)
-    meant = [size_of(file) for file in source.files]
-    if [image.size for image in found.images] != meant:
-        raise ArchspecError.one(
-            "W002", "does not hold what was written; is the disk sound?", str(path)
-        )

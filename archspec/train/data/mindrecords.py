@@ -8,10 +8,12 @@ labels.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -61,6 +63,8 @@ class Description(BaseModel):
     made_by: Literal["densenet data pack"]
     classes: list[str]
     is_multi_label: bool
+    digest: str
+    """Of all that the index says, which nothing else would vouch for: see `digest_rows`."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,29 @@ def read_set(path: Path) -> RecordSet:
         by_number = sorted(range(len(order)), key=order.__getitem__)
         images = [images[row] for row in by_number]
         labels = [labels[row] for row in by_number]
+    if description is not None:
+        _check_digest(path, description, images, labels)
     return RecordSet(path, tuple(images), tuple(labels), description)
+
+
+def _check_digest(
+    path: Path, description: Description, images: Sequence[RecordImage], labels: Sequence[Any]
+) -> None:
+    names = [image.path for image in images]
+    sizes = [image.size for image in images]
+    if digest_rows(description.classes, names, sizes, labels) != description.digest:
+        message = "has other names, labels, classes or sizes of images than were packed"
+        raise DataError.one("D006", message, str(path), "copy it anew, together with its .db")
+
+
+def digest_rows(
+    classes: Sequence[str], names: Sequence[str], sizes: Sequence[int], labels: Sequence[Any]
+) -> str:
+    """Return a digest of the images of a set, in order, but for their bytes."""
+    digest = sha256()
+    for values in (classes, names, sizes, labels):
+        digest.update(json.dumps(list(values)).encode())
+    return digest.hexdigest()
 
 
 def _read_description(schema: Schema) -> Description | None:

@@ -20,7 +20,7 @@ from archspec.train.data.mindrecord_writer import (
     BYTES_BESIDE_IMAGE,
     Broken,
     Target,
-    check_written,
+    check_room,
     describe_failure,
     write_set,
 )
@@ -29,8 +29,6 @@ from archspec.train.data.source import DataSet, OnError, Source, raise_faults
 
 KINDS = ("folder", "table", "mindrecord")
 """Of data sets that can be packed."""
-SPARE_BYTES = 1 << 24
-"""MindSpore writes to no disk with less than 10 MB left."""
 Show = Callable[[int, int], None]
 
 
@@ -85,13 +83,13 @@ def pack_data(
     broken: dict[str, Broken] = {}
     with _new_folder(out) as folder:
         for name, part in parts.items():
-            target = Target(folder / f"{name}{SUFFIX}", shards, sizes[name], _root_of(data_dir))
+            file = f"{name}{SUFFIX}"
+            root = _root_of(data_dir)
+            target = Target(folder / file, out / file, shards, sizes[name], root)
             broken[name] = write_set(target, part, on_error, _shift(show, done, total))
             done += len(part)
         settled = _settle(data, list(broken.values()), on_error)
         kept = _name_parts(settled, is_one)
-        for name, part in kept.items():
-            check_written(folder / f"{name}{SUFFIX}", part)
     notes = chain.from_iterable(part.notes for part in kept.values())
     images = {name: len(part) for name, part in kept.items()}
     return Packed(images, len(settled.train.classes), tuple(dict.fromkeys(notes)))
@@ -128,6 +126,9 @@ def _check_target(out: Path, data_dir: Path) -> None:
         raise ArchspecError.one(
             "W002", "exists, and is not overwritten", str(out), "-o names another folder"
         )
+    if str(out).encode("utf-8", "replace") != os.fsencode(out):
+        message = "is no UTF-8, and MindSpore writes to no such path"
+        raise ArchspecError.one("W002", message, str(out), "-o names another folder")
     if data_dir.is_dir() and out.resolve().is_relative_to(data_dir.resolve()):
         message = "lies in the data set's folder, which would take it for a class"
         raise ArchspecError.one("W002", message, str(out), "-o names another folder")
@@ -145,11 +146,7 @@ def _check_sizes(
                 message = f"has {size:,} bytes, {rule}"
                 faults.append(Diagnostic("D014", message, part.name_of(index)))
     raise_faults(faults)
-    wanted = sum(map(sum, sizes.values())) + SPARE_BYTES
-    free = shutil.disk_usage(next(parent for parent in out.parents if parent.is_dir())).free
-    if free < wanted:
-        message = f"would have {wanted:,} bytes, and {free:,} are free on its disk"
-        raise ArchspecError.one("W002", message, str(out))
+    check_room(out, sum(map(sum, sizes.values())))
 
 
 # ---- a folder that is there whole or not at all
