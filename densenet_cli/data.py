@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from archspec.errors import ArchspecError, format_count
+from archspec.errors import ArchspecError
 from archspec.runtime import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.options import complete_recipe, console, print_notes, quiet_screen
@@ -114,9 +114,8 @@ def pack(
     with ImageProgress() as progress, quiet_screen():
         packed = pack_data(data_dir, out, shards=shards, on_error=on_error, show=progress.show)
     print_notes(packed.notes)
-    parts = ", ".join(f"{count:,} {part}" for part, count in packed.images.items())
-    images = format_count(sum(packed.images.values()), "image")
-    console.out(f"wrote {out}: {images} of {packed.classes:,} classes: {parts}")
+    parts = ", ".join(f"{count:,} in {part}" for part, count in packed.images.items())
+    console.out(f"wrote {out}: images of {packed.classes:,} classes, {parts}")
     console.out(f"Next: densenet train --data-dir {shlex.quote(str(out))}")
 
 

@@ -89,7 +89,7 @@ def test_packing_says_what_comes_next_and_reading_needs_no_mindspore(photos, no_
     words = ("data", "pack", "photos", "-o", "new/packed", "--shards", 3)
     text = passed(densenet(*words, cwd=photos.parent))
     assert text.splitlines() == [
-        "wrote new/packed: 40 images of 2 classes: 40 all",
+        "wrote new/packed: images of 2 classes, 40 in all",
         "Next: densenet train --data-dir new/packed",
     ]
     checks = []
@@ -106,7 +106,7 @@ def test_packing_leaves_out_broken_images_where_it_is_told_to(photos):
     words = ("data", "pack", "photos", "-o", "packed", "--skip-broken")
     text = passed(densenet(*words, cwd=photos.parent))
     assert "note: photos: 1 image left out that is not whole, first photos/a/0.png" in text
-    assert "wrote packed: 39 images" in text
+    assert "wrote packed: images of 2 classes, 39 in all" in text
 
 
 def test_packing_that_is_interrupted_leaves_nothing(photos):

@@ -252,7 +252,9 @@ def find_columns(path: Path, header: Header, description: Description | None) ->
     files = _choose(indexed, ("string",), FILE_COLUMNS)
     if len(images) != 1 or len(labels) != 1:
         found = ", ".join(_describe_column(name, header) for name in sorted(schema.columns))
-        raise DataError.one("D014", f"has the columns {found or 'none'}; {_WANTED}", str(path))
+        message = f"has the columns {found or 'none'}; {_WANTED}"
+        hint = "its writer says add_index" if "not indexed" in found else ""
+        raise DataError.one("D014", message, str(path), hint)
     is_numbered = description is not None and NUMBER in _choose(indexed, ("int64",), (NUMBER,))
     return Columns(images[0], labels[0], next(iter(files), ""), NUMBER if is_numbered else "")
 
@@ -298,26 +300,29 @@ def _find_highest(found: RecordSet, labels: Iterable[int]) -> int:
 def _number_labels(found: RecordSet, parts: PartsOfRecords) -> npt.NDArray[Any]:
     """Labels (N,) int32; where images may have several, (N, classes) float32."""
     classes = parts.classes
-    first = parts.first.description
-    if (first is None) != (found.description is None):
-        message = f"does not come from {MADE_BY!r} as {parts.first.path.name} does, or vice versa"
-        raise DataError.one("D004", message, str(found.path))
-    if found.description is not None and tuple(found.description.classes) != classes:
-        message = f"has other classes than {parts.first.path}"
+    if _list_said(found) != _list_said(parts.first):
+        message = f"does not say the same classes as {parts.first.path}"
         raise DataError.one("D004", message, str(found.path), "pack both parts together")
     if found.description is not None and found.description.is_multi_label:
         return _number_several(found, classes)
-    numbers = _find_numbers(found, classes)
+    numbers = _find_numbers(found, parts)
     wrong = [index for index, number in enumerate(numbers) if not 0 <= number < len(classes)]
     raise_faults([_describe_unknown(found, index, parts) for index in wrong])
     return np.array(numbers, np.int32)
 
 
-def _find_numbers(found: RecordSet, classes: Sequence[str]) -> list[int]:
-    if not any(isinstance(label, str) for label in found.labels):
+def _list_said(found: RecordSet) -> tuple[Any, ...]:
+    """What `data pack` says of the labels, nothing where another wrote them."""
+    said = found.description
+    return () if said is None else (said.classes, said.is_multi_label)
+
+
+def _find_numbers(found: RecordSet, parts: PartsOfRecords) -> list[int]:
+    """The numbers of classes, -1 for none: what is written, unless it is words in either part."""
+    if all(isinstance(label, int) for label in (*found.labels, *parts.first.labels[:1])):
         return list(found.labels)
-    known = {name: number for number, name in enumerate(classes)}
-    return [known.get(label, -1) for label in found.labels]
+    known = {name: number for number, name in enumerate(parts.classes)}
+    return [known.get(str(label), -1) for label in found.labels]
 
 
 def _number_several(found: RecordSet, classes: Sequence[str]) -> npt.NDArray[np.float32]:
