@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, Diagnostic
 from archspec.runtime import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.options import complete_recipe, console, print_notes, quiet_screen
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_SHARDS = 1_000
 """As MindSpore has it."""
 MAX_LISTED = 20
-"""Classes that are listed one by one."""
+"""Classes, and images that are left out, that are listed one by one."""
 MAX_NAMED = 3
 """Images of a kind that are named; --json names all."""
 MAX_NAME = 24
@@ -113,10 +113,16 @@ def pack(
     on_error: OnError = "skip" if skip_broken else "stop"
     with ImageProgress() as progress, quiet_screen():
         packed = pack_data(data_dir, out, shards=shards, on_error=on_error, show=progress.show)
-    print_notes(packed.notes)
+    print_notes((*packed.notes, *_name_left_out(packed.left_out)))
     parts = ", ".join(f"{count:,} in {part}" for part, count in packed.images.items())
     console.out(f"wrote {out}: images of {packed.classes:,} classes, {parts}")
     console.out(f"Next: densenet train --data-dir {shlex.quote(str(out))}")
+
+
+def _name_left_out(faults: Sequence[Diagnostic]) -> Iterator[str]:
+    yield from (f"left out: {fault}" for fault in faults[:MAX_LISTED])
+    if len(faults) > MAX_LISTED:
+        yield f"left out: {len(faults) - MAX_LISTED:,} more"
 
 
 def _look_through(

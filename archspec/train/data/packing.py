@@ -7,7 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -34,11 +34,14 @@ Show = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Packed:
-    """What was written: images by part, and how many classes; `notes`, each a line."""
+    """What was written: images by part, and how many classes; `notes`, each a line, and what was
+    left out.
+    """
 
     images: Mapping[str, int]
     classes: int
     notes: tuple[str, ...]
+    left_out: tuple[Diagnostic, ...]
 
 
 def pack_data(
@@ -63,7 +66,8 @@ def pack_data(
     Raises:
         ArchspecError: W002, it cannot be written, or exists.
         DataError: as of `open_data`; D002, no image files; D014, an image too large for a
-            MindRecord; D001, D005, images that are not whole, all at once.
+            MindRecord; D001, D005, images that are not whole, all at once; D003, a class of a
+            part that has no others.
     """
     out = Path(os.path.abspath(out))
     _check_target(out, data_dir)
@@ -88,11 +92,11 @@ def pack_data(
             target = Target(folder / file, out / file, shards, sizes[name], root)
             broken[name] = write_set(target, part, on_error, _shift(show, done, total))
             done += len(part)
-        settled = _settle(data, list(broken.values()), on_error)
-        kept = _name_parts(settled, is_one)
-    notes = chain.from_iterable(part.notes for part in kept.values())
-    images = {name: len(part) for name, part in kept.items()}
-    return Packed(images, len(settled.train.classes), tuple(dict.fromkeys(notes)))
+        left_out = [fault for faults in broken.values() for _, fault in faults]
+        raise_faults(left_out if on_error == "stop" else list(_find_lost_classes(parts, broken)))
+    notes = chain.from_iterable(part.notes for part in parts.values())
+    images = {name: len(part) - len(broken[name]) for name, part in parts.items()}
+    return Packed(images, len(data.train.classes), tuple(dict.fromkeys(notes)), tuple(left_out))
 
 
 def _name_parts(data: DataSet, is_one: bool) -> dict[str, Source]:
@@ -108,14 +112,18 @@ def _shift(show: Show, done: int, total: int) -> Callable[[int], None]:
     return lambda count: show(done + count, total)
 
 
-def _settle(data: DataSet, broken: Sequence[Broken], on_error: OnError) -> DataSet:
-    """Leave out what was found not to be whole, or raise it."""
-    parts = [part for part in (data.train, data.val, data.test) if part is not None]
-    found = iter([replace(part, broken=b) for part, b in zip(parts, broken, strict=True)])
-    train = next(found)
-    val = None if data.val is None else next(found)
-    test = None if data.test is None else next(found)
-    return replace(data, train=train, val=val, test=test).settle_broken(on_error)
+def _find_lost_classes(
+    parts: Mapping[str, Source], broken: Mapping[str, Broken]
+) -> Iterator[Diagnostic]:
+    """Classes of a part that would have no image any more."""
+    for name, part in parts.items():
+        left_out = {index for index, _ in broken[name]}
+        kept = part.subset([index for index in range(len(part)) if index not in left_out])
+        counts = zip(part.classes, part.count_labels(), kept.count_labels(), strict=True)
+        for class_name, had, has in counts:
+            if had and not has:
+                message = f"class {class_name!r} has no image that is whole"
+                yield Diagnostic("D003", message, part.name)
 
 
 # ---- what is looked at before anything is written
