@@ -48,6 +48,8 @@ IMAGE_COLUMNS = ("image", "data", "img", "image_bytes", "image_data")
 LABEL_NAMES = (*LABEL_COLUMNS, "fine_label")  # CIFAR-100 as MindSpore writes it
 LABEL_KINDS = ("int32", "int64", "string")
 MAX_CLASSES = 1 << 20
+MAX_OPEN = 128
+"""Files of a set that stay open; of more each is opened for each image."""
 _NAME = re.compile(rf"(.+){re.escape(SUFFIX)}[0-9]*")
 _WANTED = (
     "wanted are one column of bytes, image or data, and an indexed column label of whole numbers "
@@ -195,12 +197,14 @@ def read_set(path: Path) -> RecordSet:
     order: list[Any] = []
     images: list[RecordImage] = []
     labels: list[Any] = []
-    for shard in list_shards(path, header):
+    shards = list_shards(path, header)
+    for shard in shards:
         own = header if shard == path else read_header(shard)
         if own.schemas != header.schemas:
             raise DataError.one("D014", f"has other columns than {path.name}", str(shard))
         rows = read_rows(shard, own, columns.indexed)
-        images += _list_images(shard, own, rows, columns)
+        file = RecordFile(shard, stays_open=len(shards) <= MAX_OPEN)
+        images += _list_images(file, own, rows, columns)
         labels += rows.values[columns.label]
         order += rows.values.get(columns.number, ())
     if not images:
@@ -276,14 +280,16 @@ def _describe_column(name: str, header: Header) -> str:
     return f"{name} ({what}, not indexed)"
 
 
-def _list_images(shard: Path, header: Header, rows: Rows, columns: Columns) -> list[RecordImage]:
+def _list_images(
+    file: RecordFile, header: Header, rows: Rows, columns: Columns
+) -> list[RecordImage]:
     names = rows.values.get(columns.file)
     if names is None:
         names = [f"image {number}" for number in range(len(rows.starts))]
     try:
-        return list_images(RecordFile(shard), header, rows, columns.image, names)
+        return list_images(file, header, rows, columns.image, names)
     except OSError as error:
-        raise DataError.one("D001", f"cannot be read: {reason_of(error)}", str(shard)) from None
+        raise DataError.one("D001", f"cannot be read: {reason_of(error)}", str(file.path)) from None
 
 
 # ---- labels

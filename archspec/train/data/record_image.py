@@ -15,16 +15,17 @@ LENGTH_BYTES = 8
 
 
 class RecordFile:
-    """A file of many images, opened once for all of them: on a network's disk that takes longer
-    than to read one.
+    """A file of many images; `stays_open`, once it was read: on a network's disk opening takes
+    longer than reading an image, but a process may have no more than a thousand files open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stays_open: bool = True) -> None:
         self.path = path
+        self.stays_open = stays_open
 
     @cached_property
     def _descriptor(self) -> int:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open(self.path)
         weakref.finalize(self, os.close, descriptor)
         return descriptor
 
@@ -33,12 +34,26 @@ class RecordFile:
 
         Raises OSError.
         """
-        blocks = []
-        while size > 0 and (block := os.pread(self._descriptor, size, offset)):
-            blocks.append(block)
-            offset += len(block)
-            size -= len(block)
-        return b"".join(blocks)
+        if self.stays_open:
+            return _read(self._descriptor, offset, size)
+        descriptor = _open(self.path)
+        try:
+            return _read(descriptor, offset, size)
+        finally:
+            os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _read(descriptor: int, offset: int, size: int) -> bytes:
+    blocks = []
+    while size > 0 and (block := os.pread(descriptor, size, offset)):
+        blocks.append(block)
+        offset += len(block)
+        size -= len(block)
+    return b"".join(blocks)
 
 
 @dataclass(frozen=True, slots=True)
