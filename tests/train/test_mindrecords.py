@@ -17,8 +17,7 @@ from archspec.train.data.packing import pack_data
 
 BYTES, INT, WORD = {"type": "bytes"}, {"type": "int32"}, {"type": "string"}
 WANTED = (
-    "wanted are one column of bytes, image or data, and an indexed column label of whole numbers "
-    "or words"
+    "wanted are one column of bytes, image or data, and a column label of whole numbers or words"
 )
 
 
@@ -49,9 +48,9 @@ def contents(root: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-@pytest.mark.parametrize("index", [(), ("label",), ("label", "file_name")])
+@pytest.mark.parametrize("index", [(), ("label",), ("file_name",)])
 def test_records_of_others_are_read_where_their_columns_are_clear(tmp_path, shards, index):
-    """An image without an indexed name has a number."""
+    """Whatever they put into the index."""
     rows = foreign_rows(23)
     path = write_records(tmp_path / "flowers.mindrecord", rows, shards=shards, index=index)
     source = open_data(path).train
@@ -61,10 +60,16 @@ def test_records_of_others_are_read_where_their_columns_are_clear(tmp_path, shar
     for row in rows:
         number = by_content[row["data"]]
         assert source.labels[number] == row["label"]
-        if index != ("label",):
-            assert source.files[number].name == row["file_name"]
-    if index == ("label",) and shards == 1:
-        assert source.name_of(3) == f"{path}:image 3"
+        assert source.files[number].name == row["file_name"]
+
+
+def test_an_image_without_a_name_has_a_number(tmp_path):
+    """In its file."""
+    rows = [{"data": row["data"], "label": row["label"]} for row in foreign_rows(6)]
+    path = write_records(tmp_path / "x.mindrecord", rows, {"data": BYTES, "label": INT})
+    source = open_data(path).train
+    assert source.name_of(3) == f"{path}:image 3"
+    assert check_data(path).odd == ()
 
 
 COLUMNS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -106,53 +111,40 @@ def test_images_are_found_among_other_columns(tmp_path, schema, values):
     assert source.classes == (("a", "b") if label == "category" else ("0", "1"))
 
 
-UNCLEAR: list[tuple[dict[str, Any], dict[str, Any], tuple[str, ...], str]] = [
+UNCLEAR: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"a": BYTES, "b": BYTES, "label": INT},
         {"label": 1},
-        (),
         "a (bytes), b (bytes), label (int32)",
     ),
-    ({"image": WORD, "label": INT}, {"label": 1}, (), "image (string), label (int32)"),
-    ({"image": BYTES, "size": INT}, {"size": 1}, (), "image (bytes), size (int32)"),
+    ({"image": WORD, "label": INT}, {"label": 1}, "image (string), label (int32)"),
+    ({"image": BYTES, "size": INT}, {"size": 1}, "image (bytes), size (int32)"),
     (
         {"image": BYTES, "label": INT, "class": INT},
         {"label": 1, "class": 1},
-        (),
         "class (int32), image (bytes), label (int32)",
-    ),
-    (
-        {"image": BYTES, "label": INT, "id": INT},
-        {"label": 1, "id": 1},
-        ("id",),
-        "id (int32), image (bytes), label (int32, not indexed)",
     ),
     (
         {"image": BYTES, "label": {"type": "int32", "shape": [-1]}, "id": INT},
         {"label": np.ones(1, np.int32), "id": 1},
-        (),
         "id (int32), image (bytes), label (array of int32)",
     ),
     (
         {"image": BYTES, "label": {"type": "float32"}},
         {"label": 0.5},
-        (),
         "image (bytes), label (float32)",
     ),
 ]
 
 
-@pytest.mark.parametrize(("schema", "values", "index", "found"), UNCLEAR)
-def test_columns_that_are_not_clear_are_named(tmp_path, schema, values, index, found):
+@pytest.mark.parametrize(("schema", "values", "found"), UNCLEAR)
+def test_columns_that_are_not_clear_are_named(tmp_path, schema, values, found):
     """And what is wanted."""
     rest = {name: b"xyz" for name, column in schema.items() if column == BYTES}
     rest |= {name: "word" for name, column in schema.items() if column == WORD}
-    path = write_records(tmp_path / "x.mindrecord", [{**rest, **values}], schema, index=index)
+    path = write_records(tmp_path / "x.mindrecord", [{**rest, **values}], schema)
     (fault,) = faults(path)
-    assert fault.removesuffix(" (its writer says add_index)") == (
-        f"{path} D014 has the columns {found}; {WANTED}"
-    )
-    assert ("not indexed" in found) == fault.endswith("add_index)")
+    assert fault == f"{path} D014 has the columns {found}; {WANTED}"
 
 
 def test_a_file_of_a_set_without_a_row_is_one_of_its_files(tmp_path):

@@ -33,8 +33,8 @@ from archspec.train.data.mindrecord_files import (
     list_images,
     list_shards,
     read_header,
-    read_rows,
 )
+from archspec.train.data.mindrecord_index import read_rows
 from archspec.train.data.record_image import RecordFile, RecordImage
 from archspec.train.data.source import Source, raise_faults
 from archspec.train.data.tables import FILE_COLUMNS, LABEL_COLUMNS
@@ -52,8 +52,7 @@ MAX_OPEN = 128
 """Files of a set that stay open; of more each is opened for each image."""
 _NAME = re.compile(rf"(.+){re.escape(SUFFIX)}[0-9]*")
 _WANTED = (
-    "wanted are one column of bytes, image or data, and an indexed column label of whole numbers "
-    "or words"
+    "wanted are one column of bytes, image or data, and a column label of whole numbers or words"
 )
 
 
@@ -79,8 +78,8 @@ class Columns:
     number: str = ""
 
     @property
-    def indexed(self) -> list[str]:
-        """Those that are read from the index."""
+    def scalars(self) -> list[str]:
+        """Those of numbers and words."""
         return [name for name in (self.label, self.file, self.number) if name]
 
 
@@ -202,7 +201,7 @@ def read_set(path: Path) -> RecordSet:
         own = header if shard == path else read_header(shard)
         if own.schemas != header.schemas:
             raise DataError.one("D014", f"has other columns than {path.name}", str(shard))
-        rows = read_rows(shard, own, columns.indexed)
+        rows = read_rows(shard, own, columns.scalars)
         file = RecordFile(shard, stays_open=len(shards) <= MAX_OPEN)
         images += _list_images(file, own, rows, columns)
         labels += rows.values[columns.label]
@@ -248,36 +247,30 @@ def _read_description(schema: Schema) -> Description | None:
 def find_columns(path: Path, header: Header, description: Description | None) -> Columns:
     """Return which columns hold what. Raises DataError (D014)."""
     schema = header.schema_of_rows
-    indexed = {name: schema.columns[name] for name in header.indexed if name in schema.columns}
+    scalars = {n: column for n, column in schema.columns.items() if n not in schema.blob_fields}
     blobs = [name for name in schema.blob_fields if name in schema.columns]
     blobs = [name for name in blobs if schema.columns[name].type == "bytes"]
     images = [name for name in blobs if name.lower() in IMAGE_COLUMNS] or blobs
-    labels = _choose(indexed, LABEL_KINDS, LABEL_NAMES)
-    files = _choose(indexed, ("string",), FILE_COLUMNS)
+    labels = _choose(scalars, LABEL_KINDS, LABEL_NAMES)
+    files = _choose(scalars, ("string",), FILE_COLUMNS)
     if len(images) != 1 or len(labels) != 1:
-        found = ", ".join(_describe_column(name, header) for name in sorted(schema.columns))
-        message = f"has the columns {found or 'none'}; {_WANTED}"
-        hint = "its writer says add_index" if "not indexed" in found else ""
-        raise DataError.one("D014", message, str(path), hint)
-    is_numbered = description is not None and NUMBER in _choose(indexed, ("int64",), (NUMBER,))
+        described = [f"{name} ({_describe(schema.columns[name])})" for name in schema.columns]
+        found = ", ".join(sorted(described)) or "none"
+        raise DataError.one("D014", f"has the columns {found}; {_WANTED}", str(path))
+    is_numbered = description is not None and NUMBER in _choose(scalars, ("int64",), (NUMBER,))
     return Columns(images[0], labels[0], next(iter(files), ""), NUMBER if is_numbered else "")
 
 
-def _choose(indexed: Mapping[str, Column], kinds: Sequence[str], names: Sequence[str]) -> list[str]:
+def _choose(scalars: Mapping[str, Column], kinds: Sequence[str], names: Sequence[str]) -> list[str]:
     return [
         name
-        for name, column in indexed.items()
+        for name, column in scalars.items()
         if name.lower() in names and column.type in kinds and column.shape is None
     ]
 
 
-def _describe_column(name: str, header: Header) -> str:
-    column = header.schema_of_rows.columns[name]
-    is_array = column.shape is not None
-    what = f"array of {column.type}" if is_array else column.type
-    if is_array or name in (*header.indexed, *header.schema_of_rows.blob_fields):
-        return f"{name} ({what})"
-    return f"{name} ({what}, not indexed)"
+def _describe(column: Column) -> str:
+    return column.type if column.shape is None else f"array of {column.type}"
 
 
 def _list_images(
