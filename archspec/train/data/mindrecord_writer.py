@@ -24,7 +24,7 @@ from archspec.train.data.image_files import (
     with_image,
 )
 from archspec.train.data.mindrecord_files import MAX_HEADER
-from archspec.train.data.mindrecords import (
+from archspec.train.data.mindrecord_set import (
     FILE,
     IMAGE,
     LABEL,
