@@ -41,7 +41,12 @@ from archspec.train.data.mask_folders import (
 )
 from archspec.train.data.masks import look_through
 from archspec.train.data.mindrecords import LAYOUT as MINDRECORD_LAYOUT
-from archspec.train.data.mindrecords import find_mindrecords, is_mindrecord, read_mindrecord
+from archspec.train.data.mindrecords import (
+    find_lone_set,
+    find_mindrecords,
+    is_mindrecord,
+    read_mindrecord,
+)
 from archspec.train.data.overlap import compare_parts
 from archspec.train.data.record_files import (
     CIFAR10,
@@ -101,7 +106,7 @@ def _name_classes(data: DataSet, data_dir: Path | None, known: Sequence[str]) ->
     One that fits not is no fault: it may have been meant for something else.
     """
     train = data.train
-    if data_dir is None or data.kind not in ("folder", "mindrecord"):
+    if data_dir is None or data.kind not in ("folder", MINDRECORD):
         return data
     if train.classes == tuple(known):  # a run began before the list lay there
         return data
@@ -223,9 +228,9 @@ MNIST_LAYOUT = (
 )
 FOLDER_LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg"
 TABLE_LAYOUT = "FILE.csv or FILE.jsonl of files and labels, or train.csv and val.csv in a folder"
-MASKS = "masks"
-# A folder comes last: class folders may lie beside the files of another kind, and images and masks
-# would be taken for two classes.
+MASKS, MINDRECORD = "masks", "mindrecord"
+# A folder comes behind others: class folders may lie beside the files of another kind, and images
+# and masks would be taken for two classes. Only behind it is a folder listed for a set of any name.
 KINDS = (
     _Kind(
         "cifar10",
@@ -240,10 +245,11 @@ KINDS = (
         partial(_read_records, read=partial(read_cifar, layout=CIFAR100)),
     ),
     _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_read_records, read=read_mnist)),
-    _Kind("mindrecord", MINDRECORD_LAYOUT, find_mindrecords, read_mindrecord),
+    _Kind(MINDRECORD, MINDRECORD_LAYOUT, find_mindrecords, read_mindrecord),
     _Kind("table", TABLE_LAYOUT, find_tables, read_labelled_files),
     _Kind(MASKS, MASKS_LAYOUT, find_mask_folders, _read_masks),
     _Kind("folder", FOLDER_LAYOUT, find_folder, _read_folder),
+    _Kind(MINDRECORD, MINDRECORD_LAYOUT, find_lone_set, read_mindrecord),
 )
 
 
@@ -283,9 +289,12 @@ def _read_parts(
     return kind.name, sources
 
 
-def is_in_one(data: DataSet, root: Path) -> bool:
-    """Return whether a data set lies in one folder, table or file that is of no part."""
-    return any("all" in kind.find(root) for kind in KINDS if kind.name == data.kind)
+def is_in_one(root: Path) -> bool:
+    """Return whether a data set lies in one folder, table or file that is of no part.
+
+    Raises DataError, OSError.
+    """
+    return "all" in _find_layout(root)[1]
 
 
 def identify_data(root: Path) -> str:
@@ -303,7 +312,7 @@ def _find_layout(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))
     if root.is_file() and (is_table(root) or is_mindrecord(root)):
-        name = "table" if is_table(root) else "mindrecord"
+        name = "table" if is_table(root) else MINDRECORD
         return next((kind, kind.find(root)) for kind in KINDS if kind.name == name)
     if not root.is_dir():
         hint = "an archive has to be unpacked; a file is .csv, .jsonl or .mindrecord"
@@ -313,7 +322,7 @@ def _find_layout(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
         parts = kind.find(root)
         if parts:
             return kind, parts
-    layouts = "; ".join(f"{kind.name}: {kind.layout}" for kind in KINDS)
+    layouts = "; ".join(dict.fromkeys(f"{kind.name}: {kind.layout}" for kind in KINDS))
     raise DataError.one(
         "D002", "holds no data set of a known layout", str(root), f"looked for {layouts}"
     )

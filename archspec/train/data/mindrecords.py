@@ -28,6 +28,8 @@ from archspec.train.data.source import Source, raise_faults
 SUFFIX = ".mindrecord"
 LAYOUT = "train.mindrecord and val.mindrecord, or one such file, each with its .db"
 MAX_CLASSES = 1 << 20
+_FIRST_OF_SET = ("", "0", "00", "000")
+"""Behind the suffix, as MindSpore numbers the files of a set of up to 1,000."""
 _NAME = re.compile(rf"(.+){re.escape(SUFFIX)}[0-9]*")
 
 
@@ -64,34 +66,34 @@ def is_mindrecord(path: Path) -> bool:
 
 
 def find_mindrecords(root: Path) -> dict[str, Part]:
-    """Return the sets of a file or folder by part, `all` of a file or of a folder with one set;
-    nothing where there is none.
-
-    Raises DataError (D014): several sets, none of them called as a part is.
+    """Return the set of a file, as `all`, or those of a folder that are called as parts are;
+    nothing where there is none. No folder is listed for it.
     """
     if root.is_file():
         return _name_parts({"all": root}) if is_mindrecord(root) else {}
-    sets = _list_sets(root)
     paths: dict[str, Path] = {}
     for part, stems in {**PART_FOLDERS, "all": ("all",)}.items():
-        for stem in (stem for stem in stems if stem in sets):
-            paths.setdefault(part, sets[stem])
-    if paths or not sets:
-        return _name_parts(paths)
-    if len(sets) > 1:
-        message = f"holds the MindRecord sets {', '.join(sets)}, none of them train"
-        raise DataError.one("D014", message, str(root), f"expected: {LAYOUT}")
-    return _name_parts({"all": next(iter(sets.values()))})
+        names = [f"{stem}{SUFFIX}{end}" for stem in stems for end in _FIRST_OF_SET]
+        found = [root / name for name in names if (root / name).is_file()]
+        if found:
+            paths[part] = found[0]
+    return _name_parts(paths)
 
 
-def _list_sets(root: Path) -> dict[str, Path]:
-    """The first file of each set, by what stands before `.mindrecord`."""
+def find_lone_set(root: Path) -> dict[str, Part]:
+    """Return the one set of a folder, whatever it is called, as `all`; nothing where there is none.
+
+    Raises DataError (D014): there are several.
+    """
     sets: dict[str, Path] = {}
     for path in sorted(root.glob(f"*{SUFFIX}*")):
         match = _NAME.fullmatch(path.name)
         if match and not path.name.startswith(".") and path.is_file():
             sets.setdefault(match[1], path)
-    return sets
+    if len(sets) > 1:
+        message = f"holds the MindRecord sets {', '.join(sets)}, none of them train"
+        raise DataError.one("D014", message, str(root), f"expected: {LAYOUT}")
+    return _name_parts({"all": next(iter(sets.values()))}) if sets else {}
 
 
 def _name_parts(paths: Mapping[str, Path]) -> dict[str, Part]:

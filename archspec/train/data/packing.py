@@ -75,7 +75,7 @@ def pack_data(
     if data.kind not in KINDS:
         message = f"is a data set of kind {data.kind}; image folders and tables of files are packed"
         raise DataError.one("D002", message, str(data_dir))
-    is_one = is_in_one(data, data_dir)
+    is_one = is_in_one(data_dir)
     parts = _name_parts(data, is_one)
     sizes = {name: [size_of(file) for file in part.files] for name, part in parts.items()}
     _check_sizes(parts, sizes, out)
