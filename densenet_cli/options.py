@@ -91,8 +91,8 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="An image folder, a .csv or .jsonl of files and labels, CIFAR-10/100 (binary) or "
-        "MNIST (idx).",
+        help="An image folder, a .csv or .jsonl of files and labels, MindRecord, CIFAR-10/100 "
+        "(binary) or MNIST (idx).",
     ),
 ]
 

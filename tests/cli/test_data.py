@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import densenet, passed
+from conftest import TINY, densenet, passed, started, wait_until
+from mindrecord_sets import foreign_rows, write_records
+from mindrecord_sets import photos as write_photos
 from PIL import Image
 
 
@@ -109,3 +111,95 @@ def test_the_next_command_has_the_recipe_that_was_looked_at(photos, no_mindspore
     words = ("data", "check", "photos", "--recipe", "mine.yaml")
     text = passed(densenet(*words, cwd=photos.parent, env=no_mindspore))
     assert text.endswith("Next: densenet train --data-dir photos --recipe mine.yaml\n")
+
+
+def test_packing_says_what_comes_next_and_reading_needs_no_mindspore(photos, no_mindspore):
+    """The bytes are the same, and so is all that is found."""
+    words = ("data", "pack", "photos", "-o", "new/packed", "--shards", 3)
+    text = passed(densenet(*words, cwd=photos.parent))
+    assert text.splitlines() == [
+        "wrote new/packed: images of 2 classes, 40 in all",
+        "Next: densenet train --data-dir new/packed",
+    ]
+    checks = []
+    for folder in ("photos", "new/packed"):
+        done = densenet("data", "check", folder, "--json", cwd=photos.parent, env=no_mindspore)
+        checks.append(json.loads(passed(done)))
+    for what in ("counts", "sizes", "modes", "mean", "std"):
+        assert checks[1][what] == checks[0][what]
+
+
+def test_packing_leaves_out_broken_images_where_it_is_told_to(photos):
+    """And names them."""
+    (photos / "a" / "0.png").write_bytes((photos / "a" / "0.png").read_bytes()[:60])
+    words = ("data", "pack", "photos", "-o", "packed", "--skip-broken")
+    text = passed(densenet(*words, cwd=photos.parent))
+    assert text.startswith("note: left out: photos/a/0.png D005 cannot be read")
+    assert "wrote packed: images of 2 classes, 39 in all" in text
+
+
+def test_packing_that_is_interrupted_leaves_nothing(photos):
+    """Neither files nor the folder that they were put in meanwhile."""
+    for copy in range(8_000):
+        (photos / "b" / f"copy{copy}.png").hardlink_to(photos / "b" / "1.png")
+    root = photos.parent
+    child = started("data", "pack", "photos", "-o", "packed", cwd=root)
+    wait_until(lambda: any(root.glob(".packed.*.partial/*")), child)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert stderr.strip() in ("", "Interrupted")
+    assert [path.name for path in root.iterdir()] == ["photos"]
+
+
+def test_records_without_clear_columns_are_told_with_those_that_they_have(tmp_path, no_mindspore):
+    """As JSON too."""
+    schema = {"a": {"type": "bytes"}, "b": {"type": "int32"}}
+    write_records(tmp_path / "x.mindrecord", [{"a": b"x", "b": 1}], schema)
+    words = ("data", "check", "x.mindrecord", "--json")
+    done = densenet(*words, cwd=tmp_path, env=no_mindspore)
+    (fault,) = json.loads(done.stdout)["faults"]
+    assert fault.startswith("x.mindrecord D014 has the columns a (bytes), b (int32); wanted")
+    assert done.returncode == 1
+    assert fault in done.stderr
+
+
+@pytest.mark.slow
+def test_training_on_packed_images_repeats_training_on_their_folder(tmp_path):
+    """Losses, figures of validation and weights, to the bit; and a run of the folder goes on with
+    the packed images.
+    """
+    write_photos(tmp_path / "photos", each=12)
+    passed(densenet("data", "pack", "photos", "-o", "packed", "--shards", 2, cwd=tmp_path))
+    batch = ("--set", "recipe.batch_size=8", "--image-size", 32)
+    common = ("train", "densenetbc100_k12", *TINY, *batch, "--epochs", 1, "--no-certify")
+    for name in ("photos", "packed"):
+        passed(densenet(*common, "--data-dir", name, "--out", f"of_{name}", cwd=tmp_path))
+    figures = [read_figures(tmp_path / f"of_{name}") for name in ("photos", "packed")]
+    assert figures[0] == figures[1] != []
+    kept = [tmp_path / f"of_{name}/checkpoints/last.ckpt" for name in ("photos", "packed")]
+    assert kept[0].read_bytes() == kept[1].read_bytes()
+    words = ("train", "--resume", "of_photos", "--data-dir", "packed", "--epochs", 2)
+    passed(densenet(*words, cwd=tmp_path))
+    passed(densenet("validate", "of_photos", cwd=tmp_path))
+    passed(densenet("validate", "of_packed", "--data-dir", "packed/val.mindrecord0", cwd=tmp_path))
+
+
+def read_figures(run: Path) -> list[dict[str, float]]:
+    """Return the losses and shares of a run's events."""
+    events = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    words = ("loss", "accuracy", "step")
+    named = [{k: v for k, v in event.items() if k.endswith(words)} for event in events]
+    return [event for event in named if event]
+
+
+@pytest.mark.slow
+def test_a_run_is_trained_and_judged_on_records_that_mindspore_wrote(tmp_path):
+    """Without a recipe being named."""
+    write_records(tmp_path / "flowers.mindrecord", foreign_rows(60), shards=2)
+    size = ("--image-size", 16, "--set", "recipe.batch_size=8")
+    words = ("train", "densenetbc100_k12", *TINY, *size, "--epochs", 1, "--no-certify")
+    data = ("--data-dir", "flowers.mindrecord0")
+    text = passed(densenet(*words, *data, "--out", "run", cwd=tmp_path))
+    assert "a MindRecord of images" in text
+    passed(densenet("validate", "run", *data, cwd=tmp_path))

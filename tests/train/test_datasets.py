@@ -756,8 +756,8 @@ def test_paths_that_are_no_folder_say_so(tmp_path):
     archive = tmp_path / "cifar.tar.gz"
     archive.write_bytes(b"x")
     assert faults(archive) == [
-        f"{archive} D001 is a file, not a folder (an archive has to be unpacked; a table of files "
-        "and labels is .csv or .jsonl)"
+        f"{archive} D001 is a file, not a folder (an archive has to be unpacked; a file is .csv, "
+        ".jsonl or .mindrecord)"
     ]
 
 

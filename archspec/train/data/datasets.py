@@ -1,11 +1,11 @@
-"""What labelled images there are: embedded digits, image folders, tables of files, CIFAR-10/100 and
-MNIST files.
+"""What labelled images there are: embedded digits, image folders, tables of files, MindRecord,
+CIFAR-10/100 and MNIST files.
 
 Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read,
 D002 unknown layout, D003 a class folder without images, D004 classes differ, D005 an image is not
 whole, D006 a record file is not whole, D007 a label out of range, D008 too few images, D011 the
-same images in two parts, D012 a table that is wrong, D015 an image and a mask that are no pair,
-D016 a mask that holds no class indices.
+same images in two parts, D012 a table that is wrong, D014 a MindRecord whose columns are not clear,
+D015 an image and a mask that are no pair, D016 a mask that holds no class indices.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ from archspec.train.data.mask_folders import (
     pair_by_name,
 )
 from archspec.train.data.masks import look_through
+from archspec.train.data.mindrecords import LAYOUT as MINDRECORD_LAYOUT
+from archspec.train.data.mindrecords import (
+    find_lone_set,
+    find_mindrecords,
+    is_mindrecord,
+    read_mindrecord,
+)
 from archspec.train.data.overlap import compare_parts
 from archspec.train.data.record_files import (
     CIFAR10,
@@ -99,7 +106,7 @@ def _name_classes(data: DataSet, data_dir: Path | None, known: Sequence[str]) ->
     One that fits not is no fault: it may have been meant for something else.
     """
     train = data.train
-    if data_dir is None or data.kind != "folder":
+    if data_dir is None or data.kind not in ("folder", MINDRECORD):
         return data
     if train.classes == tuple(known):  # a run began before the list lay there
         return data
@@ -213,9 +220,9 @@ MNIST_LAYOUT = (
 )
 FOLDER_LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg, or CLASS/*.jpg"
 TABLE_LAYOUT = "FILE.csv or FILE.jsonl of files and labels, or train.csv and val.csv in a folder"
-MASKS = "masks"
-# A folder comes last: class folders may lie beside the files of another kind, and images and masks
-# would be taken for two classes.
+MASKS, MINDRECORD = "masks", "mindrecord"
+# A folder comes behind others: class folders may lie beside the files of another kind, and images
+# and masks would be taken for two classes. Only behind it is a folder listed for a set of any name.
 KINDS = (
     _Kind(
         "cifar10",
@@ -230,9 +237,11 @@ KINDS = (
         partial(_read_records, read=partial(read_cifar, layout=CIFAR100)),
     ),
     _Kind("mnist", MNIST_LAYOUT, find_mnist, partial(_read_records, read=read_mnist)),
+    _Kind(MINDRECORD, MINDRECORD_LAYOUT, find_mindrecords, read_mindrecord),
     _Kind("table", TABLE_LAYOUT, find_tables, read_labelled_files),
     _Kind(MASKS, MASKS_LAYOUT, find_mask_folders, _read_masks),
     _Kind("folder", FOLDER_LAYOUT, find_folder, _read_folder),
+    _Kind(MINDRECORD, MINDRECORD_LAYOUT, find_lone_set, read_mindrecord),
 )
 
 
@@ -272,6 +281,14 @@ def _read_parts(
     return kind.name, sources
 
 
+def is_in_one(root: Path) -> bool:
+    """Return whether a data set lies in one folder, table or file that is of no part.
+
+    Raises DataError, OSError.
+    """
+    return "all" in _find_layout(root)[1]
+
+
 def identify_data(root: Path) -> str:
     """Return the kind of data set in a folder, or of a table: a name of `KINDS`.
 
@@ -286,17 +303,18 @@ def identify_data(root: Path) -> str:
 def _find_layout(root: Path) -> tuple[_Kind, Mapping[str, Any]]:
     if not root.exists():
         raise DataError.one("D001", "does not exist", str(root))
-    if is_table(root) and root.is_file():
-        return next((kind, kind.find(root)) for kind in KINDS if kind.name == "table")
+    if root.is_file() and (is_table(root) or is_mindrecord(root)):
+        name = "table" if is_table(root) else MINDRECORD
+        return next((kind, kind.find(root)) for kind in KINDS if kind.name == name)
     if not root.is_dir():
-        hint = "an archive has to be unpacked; a table of files and labels is .csv or .jsonl"
+        hint = "an archive has to be unpacked; a file is .csv, .jsonl or .mindrecord"
         raise DataError.one("D001", "is a file, not a folder", str(root), hint)
     os.scandir(root).close()  # one that may not be read is a fault, of whatever kind it is
     for kind in KINDS:
         parts = kind.find(root)
         if parts:
             return kind, parts
-    layouts = "; ".join(f"{kind.name}: {kind.layout}" for kind in KINDS)
+    layouts = "; ".join(dict.fromkeys(f"{kind.name}: {kind.layout}" for kind in KINDS))
     raise DataError.one(
         "D002", "holds no data set of a known layout", str(root), f"looked for {layouts}"
     )

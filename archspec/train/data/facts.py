@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from archspec.train.data.bit_depth import WHITE, is_deep
-from archspec.train.data.image_files import convert_image, with_image
+from archspec.train.data.image_files import ImageFile, convert_image, with_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,7 +62,7 @@ class Facts:
         return self.kind.split(",")[0] in COLOURLESS
 
 
-def read_facts(path: Path, white_level: int = WHITE) -> Facts:
+def read_facts(path: ImageFile, white_level: int = WHITE) -> Facts:
     """Decode an image file, and say what it is. Raises DataError (D001, D005) naming the file."""
     found = with_image(path, partial(_find_facts, suffix=path.suffix, white_level=white_level))
     return cast("Facts", found)
@@ -115,5 +114,5 @@ def _find_oddities(
         yield "has one colour only"
     if min(pixels.size) == 1:
         yield f"is {pixels.width} x {pixels.height} pixels"
-    if suffix.lower() not in SUFFIXES.get(written, (suffix.lower(),)):
+    if suffix and suffix.lower() not in SUFFIXES.get(written, (suffix.lower(),)):
         yield f"is a {written} image with the suffix {suffix}"

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
 from archspec.train.data.bit_depth import WHITE, is_deep, is_negative, reduce_depth
+from archspec.train.data.record_image import RecordImage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,10 +29,12 @@ TAIL_BYTES = 64
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte; Pillow only warns there
 MAX_CHECKED = 20_000  # about two seconds; a larger set meets its faults while it is read
 MAX_KINDS = 10  # of files that are skipped, named one by one
+ImageFile = Path | RecordImage
+"""An image in a file of its own, or in one of many."""
 PART_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
-def read_image(path: Path, channels: int, white_level: int = WHITE) -> Image.Image:
+def read_image(path: ImageFile, channels: int, white_level: int = WHITE) -> Image.Image:
     """Return an image file decoded in grey (channels 1) or RGB (3), without alpha,
     upright as viewers show it; of several pages or frames the first.
 
@@ -60,7 +63,7 @@ def convert_image(image: Image.Image, channels: int, white_level: int = WHITE) -
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def with_image(path: Path, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any:
+def with_image(path: ImageFile, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any:
     """Call `use` on the opened image; Pillow's readers raise almost anything on a broken file."""
     from PIL import Image, UnidentifiedImageError
 
@@ -79,6 +82,18 @@ def with_image(path: Path, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any:
         if isinstance(error, OSError) and error.errno:
             raise DataError.one("D001", reason, str(path)) from None
     raise DataError.one("D005", reason, str(path), "copy it anew, or leave it out")
+
+
+def size_of(file: ImageFile) -> int:
+    """Return the bytes of an image, -1 where its file cannot be looked at: that is told when it is
+    opened.
+    """
+    if isinstance(file, RecordImage):
+        return file.size
+    try:
+        return os.stat(file).st_size
+    except OSError:
+        return -1
 
 
 def reason_of(error: Exception) -> str:
@@ -101,7 +116,7 @@ def check_end(image: Image.Image, file: IO[bytes]) -> None:
             reduce_depth(image)
 
 
-def find_broken(files: Sequence[Path]) -> tuple[tuple[int, Diagnostic], ...]:
+def find_broken(files: Sequence[ImageFile]) -> tuple[tuple[int, Diagnostic], ...]:
     """Return the files that are no whole image, by number; none of very many, of which each would
     take too long to open.
     """

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import filecmp
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from archspec.errors import Diagnostic, format_count
-from archspec.train.data.image_files import MAX_CHECKED
+from archspec.train.data.image_files import MAX_CHECKED, ImageFile, size_of
 from archspec.train.data.source import Source
 
 MAX_COMPARED = 50
@@ -123,21 +119,22 @@ def find_equal(parts: Sequence[Source]) -> list[list[tuple[int, int]]]:
 def _size_of(source: Source, index: int) -> int:
     if source.arrays is not None:
         return 0  # all of them have one
-    try:
-        return os.stat(source.files[index]).st_size
-    except OSError:  # of a file that cannot be read it is said elsewhere
-        return -1
+    return size_of(source.files[index])
 
 
 def _digest_of(source: Source, index: int) -> bytes | None:
     if source.arrays is not None:
         return sha256(source.arrays[index].tobytes()).digest()
+    return _digest_of_file(source.files[index])
+
+
+def _digest_of_file(image: ImageFile) -> bytes | None:
     digest = sha256()
     try:
-        with source.files[index].open("rb") as file:
+        with image.open("rb") as file:
             while block := file.read(BLOCK):
                 digest.update(block)
-    except OSError:
+    except (OSError, ValueError):  # of a file that cannot be read it is said elsewhere
         return None
     return digest.digest()
 
@@ -157,7 +154,7 @@ def _find_same_classes(train: Source, other: Source) -> Iterator[Diagnostic]:
             yield Diagnostic("D011", message, other.name, _CURE)
 
 
-def _are_same(some: Sequence[Path], others: Sequence[Path]) -> bool:
+def _are_same(some: Sequence[ImageFile], others: Sequence[ImageFile]) -> bool:
     names = [file.name for file in some]
     if not some or names != [file.name for file in others]:
         return False
@@ -166,7 +163,8 @@ def _are_same(some: Sequence[Path], others: Sequence[Path]) -> bool:
     return all(_is_same(one, other) for one, other in pairs)
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    with suppress(OSError):
-        return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
-    return False
+def _is_same(one: ImageFile, other: ImageFile) -> bool:
+    if size_of(one) != size_of(other):
+        return False
+    digest = _digest_of_file(one)
+    return digest is not None and digest == _digest_of_file(other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing_extensions import Self
 
 from archspec.errors import DataError, Diagnostic, format_count
 from archspec.train.data.bit_depth import WHITE
-from archspec.train.data.image_files import read_image
+from archspec.train.data.image_files import ImageFile, read_image, size_of
 from archspec.train.data.masks import LEVELS, encode_mask, read_mask
 from archspec.train.data.splitting import split_by_class, split_by_rarest_label
 
@@ -50,7 +49,7 @@ class Source:
     classes: tuple[str, ...]
     labels: npt.NDArray[Any]
     arrays: npt.NDArray[np.uint8] | None = None
-    files: tuple[Path, ...] = ()
+    files: tuple[ImageFile, ...] = ()
     rows: npt.NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
     broken: tuple[tuple[int, Diagnostic], ...] = ()
@@ -226,18 +225,11 @@ class Splits:
         digest = sha256()
         for part in (self.listed or self).parts:
             files = (*part.files, *part.masks)
-            sizes = np.fromiter(map(_size_of, files), np.int64, len(files))
+            sizes = np.fromiter(map(size_of, files), np.int64, len(files))
             digest.update(sizes.tobytes())
             if part.arrays is not None:
                 digest.update(np.ascontiguousarray(part.arrays).data)
         return digest.hexdigest()
-
-
-def _size_of(file: Path) -> int:
-    try:
-        return os.stat(file).st_size
-    except OSError:  # to be told when it is opened
-        return -1
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ RECIPES: Mapping[str, RecipesOfKind] = {
     "digits": RecipesOfKind("digits", "digits_finetune", "the embedded digits"),
     "folder": RecipesOfKind("imagefolder", "imagefolder_finetune", "a folder of images"),
     "table": RecipesOfKind("imagefolder", "imagefolder_finetune", "a table of images"),
+    "mindrecord": RecipesOfKind("imagefolder", "imagefolder_finetune", "a MindRecord of images"),
     "masks": RecipesOfKind("segmentation", "segmentation_finetune", "images with masks"),
     "cifar10": RecipesOfKind("cifar_paper", "cifar_finetune", "CIFAR-10"),
     "cifar100": RecipesOfKind("cifar_paper", "cifar_finetune", "CIFAR-100"),
@@ -82,7 +83,7 @@ def choose_recipe(
 
 def _is_like_imagenet(data: DataSet) -> bool:
     many = len(data.train.classes) >= IMAGENET_CLASSES or len(data.train) >= IMAGENET_IMAGES
-    return data.kind in ("folder", "table") and many
+    return data.kind in ("folder", "table", "mindrecord") and many
 
 
 def doubt_rate(recipe: Recipe) -> str:
