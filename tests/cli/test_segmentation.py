@@ -116,3 +116,23 @@ def test_predict_writes_over_no_image_and_needs_a_folder(strokes, digits_run, tm
     assert not (tmp_path / "masks").exists()
     (tmp_path / "file").write_text("")
     refused(densenet("predict", run, "a.png", "-o", "file", cwd=tmp_path), "D001 cannot be written")
+
+
+def test_predict_writes_over_its_own_masks_and_over_no_others(strokes, tmp_path):
+    """Those that were drawn by hand above all, and whatever else lies there; all at once."""
+    _, run, done = strokes
+    passed(done)
+    for name in ("drawn", "text", "folder"):
+        Image.new("L", (8, 8), 9).save(tmp_path / f"{name}.bmp")
+    masks = tmp_path / "masks"
+    (masks / "folder.png").mkdir(parents=True)
+    (masks / "text.png").write_text("no image")
+    Image.fromarray(np.ones((8, 8), np.uint8)).save(masks / "drawn.png")
+    before = (masks / "drawn.png").read_bytes()
+    refused_all = densenet("predict", run, *sorted(tmp_path.glob("*.bmp")), "-o", masks)
+    for name in ("drawn", "text", "folder"):
+        refused(refused_all, f"{name}.png W002 exists, and is no mask that predict has written")
+    assert (masks / "drawn.png").read_bytes() == before
+    for _ in range(2):
+        passed(densenet("predict", run, tmp_path / "drawn.bmp", "-o", tmp_path / "new"))
+    assert read(tmp_path / "new" / "drawn.png").shape == (8, 8)
