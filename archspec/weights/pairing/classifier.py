@@ -1,5 +1,6 @@
-"""The classifier under another name, `fc`, `head.fc`, `class_layers.out`: the one dense layer that
-is left in the file is the one that is left in the network.
+"""The classifier: how many classes a file's tells apart, and which one it is under another name,
+`fc`, `head.fc`, `class_layers.out`: the one dense layer that is left in the file is the one that is
+left in the network.
 """
 
 from __future__ import annotations
@@ -7,7 +8,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archspec.graph.parameters import Parameter
+from archspec.graph.build import build_graph
+from archspec.graph.parameters import Parameter, list_parameters
+from archspec.spec.model import Spec
+
+
+def count_classes(tensors: Mapping[str, Any], spec: Spec) -> int:
+    """Return how many classes the classifier in a file tells apart, 0 where nothing tells which of
+    its layers that is.
+
+    It is the one dense layer of the file; of a network that tells classes of pixels the convolution
+    that is called as the network's last.
+
+    Args:
+        tensors: anything with a `shape`, by the file's names.
+        spec: the network's, whatever its number of classes.
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    ours = _find_last_convolution(spec)
+    if ours:
+        found = [shapes[name] for name in shapes if f".{name}".endswith(f".{ours}")]
+    else:
+        found = [shape for shape in shapes.values() if len(shape) == 2]
+    return int(found[0][0]) if len(found) == 1 else 0
+
+
+def _find_last_convolution(spec: Spec) -> str:
+    """The name of the weights of a convolution that gives the classes; "" where none does."""
+    wanted = list_parameters(build_graph(spec))
+    filters = [name for name, parameter in wanted.items() if len(parameter.shape) > 1]
+    is_convolution = bool(filters) and wanted[filters[-1]].kind == "conv"
+    return filters[-1] if is_convolution else ""
 
 
 def pair_classifier(
