@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, ModelFileError, Place, SpecError
-from archspec.graph.build import build_graph
-from archspec.graph.shapes import infer_shapes
 from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
@@ -41,6 +39,7 @@ from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.run.recovery import find_best
 from archspec.train.run.run_directory import SPEC, WRITTEN_FILES, Run, open_run
+from archspec.train.trainable_output import tells_pixels
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
@@ -107,9 +106,7 @@ class Trained:
     @property
     def tells_pixels(self) -> bool:
         """Whether the network tells the class of each pixel, rather than of the image."""
-        graph = build_graph(self.spec)
-        shapes, _ = infer_shapes(graph)
-        return [len(shapes[name]) for name in graph.outputs] == [3]
+        return tells_pixels(self.spec)
 
     def held_out(self, data_dir: Path | None) -> Source:
         """Return the images to validate with:
