@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from archspec.errors import DataError
+from archspec.errors import DataError, SpecError
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.mask_classes import label_data
@@ -146,7 +146,7 @@ def test_what_holds_no_class_indices_is_refused(tmp_path, image, suffix, rule):
 def test_a_tiff_that_holds_a_jpeg_is_refused(tmp_path):
     """It blurs as any."""
     Image.fromarray(VALUES).save(tmp_path / "mask.tif", compression="jpeg")
-    with pytest.raises(DataError, match="mask.tif D016 is a JPEG"):
+    with pytest.raises(DataError, match=r"mask\.tif D016 is a JPEG"):
         read_mask(tmp_path / "mask.tif")
 
 
@@ -223,6 +223,52 @@ def test_masks_of_one_class_are_refused_with_what_to_do(tmp_path, mask, rule):
         split_by_recipe(load_recipe("segmentation"), data)
 
 
+@pytest.mark.parametrize(("mask", "rule"), WITHOUT_CLASSES.values(), ids=WITHOUT_CLASSES)
+def test_classes_that_are_named_change_nothing_in_that(tmp_path, mask, rule):
+    """The second would never be learnt, since its pixels are ignored."""
+    names = ["data.classes=[background, object]"]
+    data = two_images(tmp_path, mask, mask)
+    with pytest.raises(DataError, match=rf"D016 has masks of {rule}"):
+        split_by_recipe(load_recipe("segmentation", names), data)
+
+
+MISSING = {
+    "grey levels for classes": ([], [[0, 100], [200, 0]], 255, "198 of 201 classes", "1, 2, 3, 4"),
+    "a class that never occurs": (["a", "b", "c"], [[0, 2], [2, 0]], 255, "1 of 3 classes", "b"),
+    "an ignored value among them": (["a", "b", "c", "d"], [[0, 2], [2, 0]], 3, "1 of 4", "b"),
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "mask", "ignored", "count", "shown"), MISSING.values(), ids=MISSING
+)
+def test_classes_without_a_pixel_to_learn_from_are_told(
+    tmp_path, names, mask, ignored, count, shown
+):
+    """In the notes with which training begins; it may be so, or the masks mean something else."""
+    data = two_images(tmp_path, mask, mask, np.full((2, 2), ignored))
+    settings = [f"data.ignore_index={ignored}"]
+    settings += [f"data.classes=[{', '.join(names)}]"] * bool(names)
+    splits = split_by_recipe(load_recipe("segmentation", settings), data)
+    place = tmp_path / "images"
+    assert splits.notes[0].startswith(f"{place}: {count}")
+    assert f"have no pixel to learn from: {shown}" in splits.notes[0]
+    empty = f"{place}: 1 image without a pixel of any class, first {tmp_path / 'masks/2.png'}"
+    assert splits.notes[1] == empty
+
+
+def test_masks_with_all_classes_need_no_words(tmp_path):
+    """Whatever is ignored beside."""
+    data = two_images(tmp_path, [[0, 1], [1, 0]], [[0, 1], [2, 255]])
+    assert split_by_recipe(load_recipe("segmentation"), data).notes == ()
+
+
+def test_a_name_that_two_classes_have_is_refused():
+    """Nobody could tell them apart."""
+    with pytest.raises(SpecError, match=r"S006 .*classes has 'a' more than once"):
+        load_recipe("segmentation", ["data.classes=[a, b, a]"])
+
+
 def test_pixels_of_each_class_are_counted_of_masks_that_were_not_looked_through(tmp_path):
     """As of those that were."""
     two_images(tmp_path, [[0, 1], [255, 1]], [[2, 0], [0, 0]])
@@ -257,8 +303,6 @@ UNFIT = {
 @pytest.mark.parametrize(("setting", "rule"), UNFIT.values(), ids=UNFIT)
 def test_what_would_change_images_and_not_their_masks_is_refused(setting, rule):
     """S006, at the setting."""
-    from archspec.errors import SpecError
-
     recipe = load_recipe("segmentation", [setting])
     with pytest.raises(SpecError, match=rf"S006 {rule}"):
         recipe.check_targets(per_pixel=True)
@@ -267,8 +311,6 @@ def test_what_would_change_images_and_not_their_masks_is_refused(setting, rule):
 
 def test_names_of_masks_classes_are_refused_for_images_without_masks():
     """They would do nothing."""
-    from archspec.errors import SpecError
-
     recipe = load_recipe("digits", ["data.classes=[a, b]"])
     with pytest.raises(SpecError, match="S006 classes names the values of masks"):
         recipe.check_targets(per_pixel=False)

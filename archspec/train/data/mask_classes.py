@@ -7,24 +7,52 @@ from dataclasses import replace
 
 import numpy as np
 
-from archspec.errors import Diagnostic
+from archspec.errors import DataError, Diagnostic, format_count
 from archspec.train.data.masks import LEVELS, describe_values_out_of_range
 from archspec.train.data.source import DataSet, Source, raise_faults
 from archspec.train.recipe.data import DataRecipe
 
 MOST_CLASSES = LEVELS - 1
+MOST_NAMED = 5  # classes that a line names
 
 
 def label_data(data: DataSet, recipe: DataRecipe, known: Sequence[str] = ()) -> DataSet:
-    """Return a data set of masks with its classes; see `label_masks`."""
+    """Return a data set of masks with its classes; see `label_masks`.
+
+    Raises DataError: D016 too where the masks to learn from have pixels of one class alone.
+    """
     parts = [part for part in (data.train, data.val, data.test) if part is not None]
     labelled = iter(label_masks(parts, recipe, known))
+    train = next(labelled)
     return replace(
         data,
-        train=next(labelled),
+        train=replace(train, notes=(*train.notes, *_note_what_is_missing(train))),
         val=data.val and next(labelled),
         test=data.test and next(labelled),
     )
+
+
+def _note_what_is_missing(train: Source) -> Iterator[str]:
+    """Yield a line about classes that nothing can be learnt of, and one about such images."""
+    if train.counts is None or not len(train):
+        return
+    pixels = train.counts.sum(axis=0)
+    of_classes = train.counts.copy()
+    of_classes[:, train.ignore_index] = 0
+    there = [int(value) for value in np.flatnonzero(of_classes.sum(axis=0))]
+    if len(there) < 2:
+        is_ignoring = bool(pixels[train.ignore_index])
+        raise DataError([_explain_values(train.name, there, train.ignore_index, is_ignoring)])
+    known = [*there, train.ignore_index]  # which may lie among the classes
+    missing = [name for number, name in enumerate(train.classes) if number not in known]
+    if missing:
+        shown = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
+        count = f"{len(missing)} of {len(train.classes)} classes"
+        yield f"{train.name}: {count} have no pixel to learn from: {shown}"
+    empty = np.flatnonzero(of_classes.sum(axis=1) == 0)
+    if len(empty):
+        count = format_count(len(empty), "image")
+        yield f"{train.name}: {count} without a pixel of any class, first {train.masks[empty[0]]}"
 
 
 def label_masks(
