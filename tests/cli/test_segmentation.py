@@ -54,6 +54,20 @@ def test_a_small_fc_densenet_learns_strokes_from_their_background(strokes):
     assert events[-1]["miou"] == pytest.approx(best["val_miou"])
 
 
+def test_a_dry_run_says_what_is_odd_about_the_data(tmp_path):
+    """As the start would: grey levels for classes, test images without masks."""
+    write_digits(tmp_path / "data", train=8, val=4)
+    (tmp_path / "data/test").mkdir()
+    (tmp_path / "network.yaml").write_text(NETWORK)
+    for file in (tmp_path / "data/train/masks").iterdir():
+        Image.fromarray(read(file) * 100).save(file)
+    said = passed(
+        densenet("train", "network.yaml", "--data-dir", "data", "--dry-run", cwd=tmp_path)
+    )
+    assert "data/train/images: 99 of 101 classes have no pixel to learn from: 1, 2, 3" in said
+    assert "data/test: left aside, since there are no images with masks beside them" in said
+
+
 def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
     """As a table, and as JSON; of masks whose values are no classes of the run it says so."""
     data, run, done = strokes
