@@ -21,6 +21,10 @@ LAYOUTS = {
     "no parts": ("images", "masks", ("",)),
     "capital letters": ("{part}/Images", "{part}/Masks", ("Train", "VAL", "Test")),
     "towns within parts": ("images/{part}/bern", "masks/{part}/bern", ("train", "val")),
+    "within annotations": ("images", "annotations/trimaps", ("",)),
+    "masks beside": ("{part}", "{part}_masks", ("train", "val")),
+    "labels beside images": ("{part}_images", "{part}_labels", ("train", "val", "test")),
+    "MMSegmentation's": ("img_dir/{part}", "ann_dir/{part}", ("train", "val")),
     "labelme's": ("JPEGImages", "SegmentationClassPNG", ("",)),
 }
 
@@ -192,7 +196,7 @@ def test_cityscapes_gives_the_masks_that_are_learnt_from(tmp_path, kinds):
     assert data.train.counts[:, len(kinds) - 1].tolist() == [12, 12]
 
 
-@pytest.mark.parametrize("place", ["val", "valid/images", "images/val"])
+@pytest.mark.parametrize("place", ["val", "valid/images", "images/val", "val_masks"])
 def test_images_to_choose_by_without_masks_are_refused(tmp_path, place):
     """A share of those to learn from would take their place in silence."""
     for folder in ("train/images", "train/masks", place):

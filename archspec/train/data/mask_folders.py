@@ -24,10 +24,14 @@ PAIRS = (
     ("jpegimages", "segmentationclass"),  # Pascal VOC, whose Annotations are no masks
     ("jpegimages", "segmentationclasspng"),  # as labelme writes it
     ("leftimg8bit", "gtfine"),  # Cityscapes
+    ("img_dir", "ann_dir"),  # MMSegmentation
     *product(IMAGE_FOLDERS, MASK_FOLDERS),
 )
 """Folders of images and of their masks, in small letters: they are found however they are
 written."""
+BESIDE = ("annot", "_masks", "_mask", "_labels", "_annotations")
+"""What a part's masks are called that lie beside its images: the part and this; `trainannot` is
+CamVid's, as SegNet's authors publish it."""
 OTHER_NAMES = {"train": ("training",), "val": (), "test": ("testing",)}
 """Of the parts, in sets of images and masks: ADE20K has `training`."""
 VOC_LISTS = ("ImageSets", "Segmentation")
@@ -121,8 +125,9 @@ def _list_candidates(part: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ..
             continue
         yield (part, images), (part, masks)
         yield (images, part), (masks, part)
-    if part:
-        yield (part,), (f"{part}annot",)  # CamVid, as SegNet's authors publish it
+    for ending in BESIDE if part else ():
+        yield (f"{part}_images",), (f"{part}{ending}",)
+        yield (part,), (f"{part}{ending}",)
 
 
 def _list_pair(images: Path, masks: Path) -> MaskFolder:
@@ -130,22 +135,25 @@ def _list_pair(images: Path, masks: Path) -> MaskFolder:
 
 
 def _list_nested(root: Path) -> Listing:
-    """What a folder holds; where that are folders alone, such as towns, what those hold."""
+    """What a folder holds; where that are folders alone, what those hold, such as towns. One alone
+    of them that has images stands for the folder.
+    """
     listing = list_folder(root)
     if listing.images or not listing.folders:
         return listing
-    images: list[str] = []
-    others = listing.others - Counter({"folders": len(listing.folders)})
-    for folder in listing.folders:
-        inner = list_folder(root / folder)
-        images += [f"{folder}/{name}" for name in inner.images]
-        others += inner.others
+    inner = [list_folder(root / folder) for folder in listing.folders]
+    inner = [one for one in inner if one.images]
+    if len(inner) < 2:
+        return inner[0] if inner else listing
+    images = [f"{one.root.name}/{name}" for one in inner for name in one.images]
+    others = sum((one.others for one in inner), Counter[str]())
     return Listing(root, (), tuple(images), others)
 
 
 def _find_halves(places: _Places, part: str) -> Iterator[Path]:
     """Folders of a part of which there are no pairs."""
-    names: list[tuple[str, ...]] = [(part,), (f"{part}annot",)]
+    names: list[tuple[str, ...]] = [(part,), (f"{part}_images",)]
+    names += [(f"{part}{ending}",) for ending in BESIDE]
     names += [(folder, part) for folder in dict.fromkeys(chain(*PAIRS))]
     yield from (places[name] for name in names if name in places)
 
