@@ -263,6 +263,14 @@ def test_masks_with_all_classes_need_no_words(tmp_path):
     assert split_by_recipe(load_recipe("segmentation"), data).notes == ()
 
 
+@pytest.mark.parametrize("count", [256, 257, 1000])
+def test_more_classes_than_a_mask_can_tell_are_refused(tmp_path, count):
+    """Those of a network that was made for others."""
+    data = two_images(tmp_path, [[0, 1], [1, 0]], [[0, 1], [2, 0]])
+    with pytest.raises(DataError, match=rf"D016 is judged by {count:,} classes; .* at most 255"):
+        label_data(data, load_recipe("segmentation").data, tuple(map(str, range(count))))
+
+
 def test_a_name_that_two_classes_have_is_refused():
     """Nobody could tell them apart."""
     with pytest.raises(SpecError, match=r"S006 .*classes has 'a' more than once"):

@@ -11,6 +11,7 @@ from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import list_parameters
 from archspec.spec.load import load_spec
+from archspec.train.evaluation.trained import open_trained
 from archspec.train.pretrained import read_initial_weights
 from archspec.weights.convert import convert_file
 from archspec.weights.pairing.naming import translate_names
@@ -146,3 +147,26 @@ def test_classes_of_pixels_are_counted_by_the_last_convolution(head, prefix, tmp
         assert len(begun.tensors) == len(tensors) - 2
         with pytest.raises(ModelFileError, match="R003"):
             convert_file(file, mine)
+
+
+SAID = {
+    "the template": ("per_pixel", "classifier"),
+    "steps": (HEADS["steps"], "said"),
+    "of images": ("{steps: [global_pool, {name: fc, dense: {}}]}", "fc"),
+}
+
+
+@pytest.mark.parametrize(("head", "name"), SAID.values(), ids=SAID)
+def test_a_spec_is_opened_with_as_many_classes_as_its_checkpoint_tells(head, name, tmp_path):
+    """Whatever the spec calls its classifier."""
+    (tmp_path / "net.yaml").write_text(PIXELS.replace("HEAD", head))
+    theirs = load_spec(tmp_path / "net.yaml", ["head.num_classes=5"])
+    tensors = {}
+    for own, parameter in list_parameters(build_graph(theirs)).items():
+        tensors[own] = np.ones(parameter.shape, np.float32)
+    assert f"{name}.weight" in tensors
+    opened = open_trained(
+        str(tmp_path / "net.yaml"), ckpt=saved(tmp_path, tensors), recipe="segmentation"
+    )
+    assert opened.spec.head.num_classes == 5
+    assert same(dict(opened.tensors), tensors)

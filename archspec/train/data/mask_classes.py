@@ -73,6 +73,9 @@ def label_masks(
     """
     found, ignored = [fault for source in sources for fault in source.faults], recipe.ignore_index
     classes = tuple(recipe.classes or known) or _classes_that_occur(sources, ignored, found)
+    if len(classes) > MOST_CLASSES:
+        rule = f"is judged by {len(classes):,} classes; of masks at most {MOST_CLASSES} are told"
+        found.append(Diagnostic("D016", rule, sources[0].name))
     for source in sources:
         found.extend(_find_values_out_of_range(source, len(classes), ignored))
     raise_faults(found)

@@ -43,10 +43,10 @@ from archspec.train.trainable_output import tells_pixels
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
+from archspec.weights.pairing.classifier import find_classifier
 
 DeviceTarget = Literal["CPU", "Ascend"]
 
-CLASSIFIER = "classifier.weight"
 INPUT_SIZE = ("input.height", "input.width")
 """What may be set of a run's network: its weights do not depend on it."""
 
@@ -260,7 +260,7 @@ def _open_spec(
     any_classes = not is_overridden(spec, ("head", "num_classes"))
     found = convert_file(ckpt, spec, any_classes=any_classes, ema=ema)
     # All but the classifier must fit, so the file may have been trained for other classes.
-    classes = _classes_of(found.tensors)
+    classes = _count_classes(spec, found.tensors)
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
@@ -268,8 +268,9 @@ def _open_spec(
     return Trained(spec, chosen, ckpt, tensors=found.tensors, notes=found.adaptations)
 
 
-def _classes_of(tensors: Mapping[str, Floats]) -> int:
-    return tensors[CLASSIFIER].shape[0] if CLASSIFIER in tensors else 0
+def _count_classes(spec: Spec, tensors: Mapping[str, Floats]) -> int:
+    classifier = find_classifier(spec)
+    return 0 if classifier is None else tensors[classifier[0]].shape[0]
 
 
 def _choose_recipe(spec: Spec, data_dir: Path | None) -> str:

@@ -13,6 +13,17 @@ from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.model import Spec
 
 
+def find_classifier(spec: Spec) -> tuple[str, Parameter] | None:
+    """Return the weights from which a network's classes come, and what they are called; None where
+    its last weights give no classes.
+    """
+    wanted = list_parameters(build_graph(spec))
+    filters = [name for name, parameter in wanted.items() if len(parameter.shape) > 1]
+    if not filters or wanted[filters[-1]].shape[0] != spec.head.num_classes:
+        return None
+    return filters[-1], wanted[filters[-1]]
+
+
 def count_classes(tensors: Mapping[str, Any], spec: Spec) -> int:
     """Return how many classes the classifier in a file tells apart, 0 where nothing tells which of
     its layers that is.
@@ -25,20 +36,12 @@ def count_classes(tensors: Mapping[str, Any], spec: Spec) -> int:
         spec: the network's, whatever its number of classes.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    ours = _find_last_convolution(spec)
-    if ours:
-        found = [shapes[name] for name in shapes if f".{name}".endswith(f".{ours}")]
+    ours = find_classifier(spec)
+    if ours is not None and ours[1].kind == "conv":
+        found = [shapes[name] for name in shapes if f".{name}".endswith(f".{ours[0]}")]
     else:
         found = [shape for shape in shapes.values() if len(shape) == 2]
     return int(found[0][0]) if len(found) == 1 else 0
-
-
-def _find_last_convolution(spec: Spec) -> str:
-    """The name of the weights of a convolution that gives the classes; "" where none does."""
-    wanted = list_parameters(build_graph(spec))
-    filters = [name for name, parameter in wanted.items() if len(parameter.shape) > 1]
-    is_convolution = bool(filters) and wanted[filters[-1]].kind == "conv"
-    return filters[-1] if is_convolution else ""
 
 
 def pair_classifier(
