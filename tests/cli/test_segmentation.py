@@ -58,6 +58,7 @@ def test_a_dry_run_says_what_is_odd_about_the_data(tmp_path):
     """As the start would: grey levels for classes, test images without masks."""
     write_digits(tmp_path / "data", train=8, val=4)
     (tmp_path / "data/test").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "data/test/a.png")
     (tmp_path / "network.yaml").write_text(NETWORK)
     for file in (tmp_path / "data/train/masks").iterdir():
         Image.fromarray(read(file) * 100).save(file)

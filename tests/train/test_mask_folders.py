@@ -234,3 +234,19 @@ def test_a_network_of_pixels_is_told_the_layouts_where_none_is_found(tmp_path, p
     for layout in ("train/images", "trainannot", "JPEGImages", "leftImg8bit"):
         assert layout in said
     assert len(caught.value.diagnostics) == 1
+
+
+def test_tables_beside_folders_of_classes_are_no_masks(tmp_path):
+    """Nor is an empty folder a part that lacks them."""
+    for part, name in product(("train", "val"), ("cat", "dog")):
+        for number in range(2):
+            value = 60 * number + len(part) * 20 + len(name) * (name == "cat")
+            save(tmp_path / part / name / f"{number}.png", value=value)
+        (tmp_path / f"{part}_labels").mkdir(exist_ok=True)
+        (tmp_path / f"{part}_labels" / "labels.csv").write_text("file,label")
+    assert open_data(tmp_path).kind == "folder"
+    for folder in ("other/train/images", "other/train/masks"):
+        save(tmp_path / folder / "a.png")
+        save(tmp_path / folder / "b.png")
+    (tmp_path / "other/val").mkdir()
+    assert open_data(tmp_path / "other").val is None

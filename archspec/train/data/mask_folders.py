@@ -115,6 +115,10 @@ def _find_pair(places: _Places, part: str) -> tuple[Path, Path] | None:
     for images, masks in _list_candidates(part):
         if images in places and masks in places:
             return places[images], places[masks]
+    for images, masks in _list_neighbours(part):
+        # Beside folders of classes there may be one of tables.
+        if images in places and masks in places and _list_nested(places[masks]).images:
+            return places[images], places[masks]
     return None
 
 
@@ -125,6 +129,9 @@ def _list_candidates(part: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ..
             continue
         yield (part, images), (part, masks)
         yield (images, part), (masks, part)
+
+
+def _list_neighbours(part: str) -> Iterator[tuple[tuple[str], tuple[str]]]:
     for ending in BESIDE if part else ():
         yield (f"{part}_images",), (f"{part}{ending}",)
         yield (part,), (f"{part}{ending}",)
@@ -151,11 +158,13 @@ def _list_nested(root: Path) -> Listing:
 
 
 def _find_halves(places: _Places, part: str) -> Iterator[Path]:
-    """Folders of a part of which there are no pairs."""
+    """Folders of a part of which there is no pair, with images in them."""
     names: list[tuple[str, ...]] = [(part,), (f"{part}_images",)]
     names += [(f"{part}{ending}",) for ending in BESIDE]
     names += [(folder, part) for folder in dict.fromkeys(chain(*PAIRS))]
-    yield from (places[name] for name in names if name in places)
+    for name in names:
+        if name in places and _list_nested(places[name]).images:
+            yield places[name]
 
 
 def _tell_halves(
