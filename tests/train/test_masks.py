@@ -349,3 +349,9 @@ def test_data_check_tells_masks_and_what_is_wrong_with_them(tmp_path):
     (tmp_path / "images" / "0.png").unlink()
     told = [fault.code for fault in check_data(tmp_path).faults]
     assert told.count("D015") == 2
+
+
+def test_one_image_cannot_be_split(tmp_path):
+    """And has no classes that could be counted."""
+    with pytest.raises(DataError, match="D008 holds too few images to split: one alone"):
+        two_images(tmp_path, [[0, 1], [1, 0]])

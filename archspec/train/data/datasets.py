@@ -89,7 +89,8 @@ def open_data(
     if check:
         val, test = _compare_parts(train, val, test)
     if val is None and len(train) and _is_one_of_each(train):
-        raise DataError.one("D008", "holds too few images to split: one of each class", train.name)
+        few = "one alone" if train.masks or train.is_multi_label else "one of each class"
+        raise DataError.one("D008", f"holds too few images to split: {few}", train.name)
     data = _name_classes(DataSet(train, val, test, kind), data_dir, known)
     return data if on_error == "keep" else data.settle_broken(on_error)
 
