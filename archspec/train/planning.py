@@ -148,10 +148,11 @@ def plan_run(
 
 
 def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:
-    if data_dir is None or spec is None:
-        if spec is not None:
-            check_stand_in(spec)
+    if spec is None:
         return open_data(data_dir, on_error="keep")
+    if data_dir is None:
+        check_stand_in(spec)
+        return open_data(None, on_error="keep")
     needs_masks = tells_pixels(spec)
     try:
         data = open_data(data_dir, on_error="keep")

@@ -38,7 +38,8 @@ def tells_pixels(spec: Spec) -> bool:
     Raises:
         GraphError: the spec's graph breaks a rule.
     """
-    shapes, _ = infer_shapes(graph := build_graph(spec))
+    graph = build_graph(spec)
+    shapes, _ = infer_shapes(graph)
     return [len(shapes[name]) for name in graph.outputs] == [3]
 
 

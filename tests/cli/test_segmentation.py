@@ -8,7 +8,8 @@ from conftest import densenet, passed, refused, run_once
 from PIL import Image
 from segmentation_of_digits import NETWORK, write_digits
 
-from archspec.train import predict_masks
+from archspec.errors import DataError
+from archspec.train import open_trained, predict_masks
 
 LEARN = (
     "--no-certify",
@@ -87,6 +88,9 @@ def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
         Image.new("L", (8, 8), 5).save(tmp_path / "other" / name / "a.png")
     other = densenet("validate", run, "--data-dir", tmp_path / "other")
     refused(other, "a.png D016 has values out of range: 5 (64 pixels); classes are 0 to 1")
+    Image.new("L", (8, 8), 255).save(tmp_path / "other/masks/a.png")
+    with pytest.raises(DataError, match="D016 has masks of nothing but 255"):
+        open_trained(str(run)).held_out(tmp_path / "other")
 
 
 def test_a_classifier_of_images_and_masks_do_not_fit(strokes, tmp_path):

@@ -355,3 +355,32 @@ def test_one_image_cannot_be_split(tmp_path):
     """And has no classes that could be counted."""
     with pytest.raises(DataError, match="D008 holds too few images to split: one alone"):
         two_images(tmp_path, [[0, 1], [1, 0]])
+
+
+def three_parts(folder, **masks):
+    for part, mask in masks.items():
+        for number in range(3):
+            image = np.full((2, 2), len(part) * 10 + number, np.uint8)
+            save(folder / part / "images" / f"{number}.png", image)
+            save(folder / part / "masks" / f"{number}.png", np.asarray(mask, np.uint8))
+    return open_data(folder)
+
+
+NOTHING = [[255, 255], [255, 255]]
+
+
+def test_test_images_whose_masks_tell_nothing_are_left_aside(tmp_path):
+    """As benchmarks give them out, so that nobody is judged by no pixel."""
+    data = three_parts(tmp_path, train=[[0, 1], [1, 0]], val=[[0, 0], [0, 1]], test=NOTHING)
+    splits = split_by_recipe(load_recipe("segmentation"), data)
+    assert splits.test is None
+    assert splits.notes == (
+        f"{tmp_path / 'test/images'}: left aside, since no pixel of its masks has a class",
+    )
+
+
+def test_images_to_choose_by_whose_masks_tell_nothing_are_refused(tmp_path):
+    """By the value that is ignored."""
+    data = three_parts(tmp_path, train=[[0, 1], [1, 0]], val=NOTHING)
+    with pytest.raises(DataError, match="D016 has masks of nothing but 255, which is ignored"):
+        split_by_recipe(load_recipe("segmentation"), data)

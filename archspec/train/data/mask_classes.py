@@ -19,17 +19,33 @@ MOST_NAMED = 5  # classes that a line names
 def label_data(data: DataSet, recipe: DataRecipe, known: Sequence[str] = ()) -> DataSet:
     """Return a data set of masks with its classes; see `label_masks`.
 
-    Raises DataError: D016 too where the masks to learn from have pixels of one class alone.
+    Raises DataError: D016 too where the masks to learn from have pixels of one class alone, or
+    those to choose by of none.
     """
     parts = [part for part in (data.train, data.val, data.test) if part is not None]
     labelled = iter(label_masks(parts, recipe, known))
     train = next(labelled)
-    return replace(
-        data,
-        train=replace(train, notes=(*train.notes, *_note_what_is_missing(train))),
-        val=data.val and next(labelled),
-        test=data.test and next(labelled),
-    )
+    notes = [*train.notes, *_note_what_is_missing(train)]
+    val, test = data.val and next(labelled), data.test and next(labelled)
+    if val is not None:
+        check_has_classes(val)
+    if test is not None and not _has_classes(test):  # as competitions give them out
+        notes.append(f"{test.name}: left aside, since no pixel of its masks has a class")
+        test = None
+    return replace(data, train=replace(train, notes=tuple(notes)), val=val, test=test)
+
+
+def check_has_classes(source: Source) -> None:
+    """Raise DataError (D016) where no pixel is there by which a network could be judged."""
+    if not _has_classes(source):
+        rule = f"has masks of nothing but {source.ignore_index}, which is ignored"
+        raise DataError.one("D016", f"{rule} (data.ignore_index)", source.name)
+
+
+def _has_classes(source: Source) -> bool:
+    if source.counts is None:
+        return True  # as far as is known
+    return bool(np.delete(source.counts, source.ignore_index, axis=1).any())
 
 
 def _note_what_is_missing(train: Source) -> Iterator[str]:

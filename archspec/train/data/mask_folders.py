@@ -39,6 +39,7 @@ VOC_LISTS = ("ImageSets", "Segmentation")
 CITYSCAPES_IMAGE = "_leftImg8bit"
 CITYSCAPES_MASKS = ("_gtFine_labelTrainIds", "_gtFine_labelIds")
 """Endings of names; of masks the first that there is."""
+_CURE = "put their masks there, as of those to learn from, or move the folder away"
 LAYOUT = (
     "train/images/*.png and train/masks/*.png, images/train and masks/train, or as in CamVid "
     "train/*.png and trainannot/*.png, likewise val and test; images and masks alone; as in Pascal "
@@ -173,15 +174,16 @@ def _tell_halves(
     """Images to judge with often have no masks, which a note says; of those to choose by, which a
     share of the training images would replace, it is a fault.
     """
+    faults = []
     for place in halves.get("val", ()):
-        raise DataError.one("D015", "holds no images with masks beside them", str(place), _CURE)
+        rule = "holds no images with masks beside them"
+        faults.append(Diagnostic("D015", rule, str(place), _CURE))
+    if faults:
+        raise DataError(faults)
     notes = []
     for place in halves.get("test", ()):
         notes.append(f"{place}: left aside, since there are no images with masks beside them")
     return {part: replace(folder, notes=tuple(notes)) for part, folder in parts.items()}
-
-
-_CURE = "put their masks there, as of those to learn from, or move the folder away"
 
 
 def _find_voc_lists(root: Path, whole: MaskFolder) -> dict[str, MaskFolder]:

@@ -57,6 +57,7 @@ def _read_values(image: Image.Image, file: IO[bytes], path: Path) -> Values:
     _check_png_end(image, file, path)
     is_lossy = image.format == "JPEG" or image.info.get("compression") in JPEG_IN_TIFF
     step = _find_step(image)
+    image.load()
     values = np.asarray(_turn_upright(image))
     rule = ""
     if is_lossy:
