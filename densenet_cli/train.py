@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from archspec.errors import ArchspecError, EnvironmentFault
+from archspec.errors import ArchspecError, EnvironmentFault, format_count
 from archspec.runtime import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
 from archspec.spec.override import Override
@@ -267,15 +267,16 @@ def _train(run: Any, splits: Any, *, is_new: bool) -> None:
         raise
     if outcome.ends_by:
         console.out(ENDS[outcome.ends_by])
-    part = "validation images"
+    images = format_count(outcome.accuracy.images, "validation image")
     if outcome.part == "test":
-        part = "images that played no part in training or choosing"
+        images = format_count(outcome.accuracy.images, "image")
+        images += " that played no part in training or choosing"
     averaged = ""
     if outcome.averaged is not None:
         averaged = f", its averaged weights (--ema) on {share_of(outcome.averaged):.2%}"
     judged, accuracy = _name_judged(outcome.checkpoint), outcome.accuracy
     verdict = accuracy.verdict.format(share_of(accuracy))
-    console.out(f"{judged} {verdict} {accuracy.images} {part}{averaged}. Run: {run.path}")
+    console.out(f"{judged} {verdict} {images}{averaged}. Run: {run.path}")
     console.out(f"Next: densenet validate {path}")
 
 

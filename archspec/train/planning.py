@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from archspec.certify.built_network import certify_built
-from archspec.errors import ArchspecError, Place, TrainingError
+from archspec.errors import ArchspecError, DataError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
@@ -18,7 +18,7 @@ from archspec.runtime import import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
-from archspec.train.data.datasets import open_data
+from archspec.train.data.datasets import MASKS, check_has_masks, open_data
 from archspec.train.data.inputs import (
     check_stand_in,
     find_names_file,
@@ -40,7 +40,7 @@ from archspec.train.run.run_directory import (
     create_run,
     name_default_path,
 )
-from archspec.train.trainable_output import check_logits
+from archspec.train.trainable_output import check_logits, tells_pixels
 from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.module import write_module
 
@@ -148,9 +148,21 @@ def plan_run(
 
 
 def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:
-    if data_dir is None and spec is not None:
+    if spec is None:
+        return open_data(data_dir, on_error="keep")
+    if data_dir is None:
         check_stand_in(spec)
-    return open_data(data_dir, on_error="keep")
+        return open_data(None, on_error="keep")
+    needs_masks = tells_pixels(spec)
+    try:
+        data = open_data(data_dir, on_error="keep")
+    except DataError:
+        if needs_masks:  # what is wrong with them as classes of images helps nobody
+            check_has_masks(data_dir, spec.name)
+        raise
+    if needs_masks and data.kind != MASKS:
+        check_has_masks(data_dir, spec.name)
+    return data
 
 
 def _load_scaled_recipe(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archspec.errors import Diagnostic, TrainingError
+from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.shapes import Shape
@@ -29,6 +30,17 @@ _HINTS_AT_OTHERS = {
     True: "head: per_pixel, behind steps that keep the size of the image or lead back to it",
 }
 """Where the network fits the other kind of data."""
+
+
+def tells_pixels(spec: Spec) -> bool:
+    """Return whether a network gives classes of each pixel, rather than of the image.
+
+    Raises:
+        GraphError: the spec's graph breaks a rule.
+    """
+    graph = build_graph(spec)
+    shapes, _ = infer_shapes(graph)
+    return [len(shapes[name]) for name in graph.outputs] == [3]
 
 
 def check_logits(spec: Spec, graph: Graph, *, per_pixel: bool = False) -> None:

@@ -30,7 +30,7 @@ from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import Weights, check_target, read_weights, write_tensors
 from archspec.weights.grey_stem import fit_stem
 from archspec.weights.pairing.by_order import pair_by_order
-from archspec.weights.pairing.classifier import pair_classifier
+from archspec.weights.pairing.classifier import count_classes, pair_classifier
 from archspec.weights.pairing.matching import match_shapes
 from archspec.weights.pairing.name_rules import load_rules, rename_by_rules
 from archspec.weights.pairing.naming import TITLES, recognise_naming, translate_names
@@ -192,13 +192,10 @@ def _take_classes(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec
     """The spec, with the file's number of classes where nobody said one,
     and a line that says so.
     """
-    dense = [tensor.shape for tensor in weights.tensors.values() if tensor.ndim == 2]
-    if len(dense) != 1 or (is_users_choice(spec, ("head", "num_classes")) and not any_classes):
+    if is_users_choice(spec, ("head", "num_classes")) and not any_classes:
         return spec, ""
-    classes = dense[0][0]
-    if classes < 1:
-        return spec, ""
-    return take_classes_of_file(spec, classes)
+    classes = count_classes(weights.tensors, spec)
+    return take_classes_of_file(spec, classes) if classes else (spec, "")
 
 
 def _pair_by_order(weights: Weights, wanted: Mapping[str, Parameter], file: Path) -> _Pairing:

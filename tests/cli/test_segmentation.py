@@ -8,6 +8,9 @@ from conftest import densenet, passed, refused, run_once
 from PIL import Image
 from segmentation_of_digits import NETWORK, write_digits
 
+from archspec.errors import DataError
+from archspec.train import open_trained, predict_masks
+
 LEARN = (
     "--no-certify",
     "--epochs",
@@ -54,6 +57,21 @@ def test_a_small_fc_densenet_learns_strokes_from_their_background(strokes):
     assert events[-1]["miou"] == pytest.approx(best["val_miou"])
 
 
+def test_a_dry_run_says_what_is_odd_about_the_data(tmp_path):
+    """As the start would: grey levels for classes, test images without masks."""
+    write_digits(tmp_path / "data", train=8, val=4)
+    (tmp_path / "data/test").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "data/test/a.png")
+    (tmp_path / "network.yaml").write_text(NETWORK)
+    for file in (tmp_path / "data/train/masks").iterdir():
+        Image.fromarray(read(file) * 100).save(file)
+    said = passed(
+        densenet("train", "network.yaml", "--data-dir", "data", "--dry-run", cwd=tmp_path)
+    )
+    assert "data/train/images: 99 of 101 classes have no pixel to learn from: 1, 2, 3" in said
+    assert "data/test: left aside, since there are no images with masks beside them" in said
+
+
 def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
     """As a table, and as JSON; of masks whose values are no classes of the run it says so."""
     data, run, done = strokes
@@ -70,6 +88,9 @@ def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
         Image.new("L", (8, 8), 5).save(tmp_path / "other" / name / "a.png")
     other = densenet("validate", run, "--data-dir", tmp_path / "other")
     refused(other, "a.png D016 has values out of range: 5 (64 pixels); classes are 0 to 1")
+    Image.new("L", (8, 8), 255).save(tmp_path / "other/masks/a.png")
+    with pytest.raises(DataError, match="D016 has masks of nothing but 255"):
+        open_trained(str(run)).held_out(tmp_path / "other")
 
 
 def test_a_classifier_of_images_and_masks_do_not_fit(strokes, tmp_path):
@@ -136,3 +157,24 @@ def test_predict_writes_over_no_image_and_needs_a_folder(strokes, digits_run, tm
     assert not (tmp_path / "masks").exists()
     (tmp_path / "file").write_text("")
     refused(densenet("predict", run, "a.png", "-o", "file", cwd=tmp_path), "D001 cannot be written")
+
+
+def test_predict_writes_over_its_own_masks_and_over_no_others(strokes, tmp_path):
+    """Those that were drawn by hand above all, and whatever else lies there; all at once."""
+    _, run, done = strokes
+    passed(done)
+    for name in ("drawn", "text", "folder"):
+        Image.new("L", (8, 8), 9).save(tmp_path / f"{name}.bmp")
+    masks = tmp_path / "masks"
+    (masks / "folder.png").mkdir(parents=True)
+    (masks / "text.png").write_text("no image")
+    Image.fromarray(np.ones((8, 8), np.uint8)).save(masks / "drawn.png")
+    before = (masks / "drawn.png").read_bytes()
+    refused_all = densenet("predict", run, *sorted(tmp_path.glob("*.bmp")), "-o", masks)
+    for name in ("drawn", "text", "folder"):
+        refused(refused_all, f"{name}.png W002 exists, and is no mask that predict has written")
+    assert (masks / "drawn.png").read_bytes() == before
+    passed(densenet("predict", run, tmp_path / "drawn.bmp", "-o", tmp_path / "new"))
+    before = read(tmp_path / "new" / "drawn.png")
+    predict_masks(run, [str(tmp_path / "drawn.bmp")], str(tmp_path / "new"))
+    assert read(tmp_path / "new" / "drawn.png").tolist() == before.tolist()

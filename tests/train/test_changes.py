@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from segmentation_of_digits import NETWORK, write_digits
 
 from archspec.errors import ArchspecError, ModelFileError, TrainingError
 from archspec.graph.build import build_graph
@@ -140,6 +141,17 @@ def test_a_network_that_does_not_fit_what_was_trained_is_refused(run):
     edit(run, "spec.yaml", ("growth_rate: 8", "growth_rate: 4"))
     accepted = accept_changes(edit(run, "recipe.yaml", ("epochs: 40", "epochs: 41")))
     assert accepted.recipe.epochs == 41
+    refuse_changes(accepted)
+
+
+def test_changes_of_a_run_that_learns_masks_are_accepted_too(tmp_path):
+    """Its network gives classes of pixels."""
+    write_digits(tmp_path / "data", train=12, val=4)
+    (tmp_path / "network.yaml").write_text(NETWORK)
+    plan = plan_run(tmp_path / "network.yaml", data_dir=tmp_path / "data")
+    run = create(plan, tmp_path / "run")
+    accepted = accept_changes(edit(run, "recipe.yaml", ("batch_size: 8", "batch_size: 4")))
+    assert accepted.recipe.batch_size == 4
     refuse_changes(accepted)
 
 

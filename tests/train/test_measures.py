@@ -1,6 +1,6 @@
 """What is measured follows from the targets; events give back what was written into them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from archspec.runtime import prepare
 from archspec.train.evaluation.accuracy import Accuracy
 from archspec.train.evaluation.measures import (
+    describe_figures,
     read_figures,
     run_measure,
     share_of,
@@ -62,3 +63,9 @@ def test_figures_are_read_back_from_an_event(prefix):
 def test_the_main_figure_is_the_share_by_which_epochs_are_compared():
     """For one class an image that is the share of right first guesses."""
     assert share_of(FOUND) == 0.75
+
+
+@pytest.mark.parametrize(("images", "words"), [(1, "1 image"), (2, "2 images"), (0, "0 images")])
+def test_figures_tell_over_how_many_images_they_are(images, words):
+    """In words that fit the number."""
+    assert describe_figures(replace(FOUND, images=images)).endswith(f"over {words}")

@@ -8,7 +8,11 @@ from safetensors.numpy import save_file
 from weights.networks import same, weights_of
 
 from archspec.errors import ModelFileError
+from archspec.graph.build import build_graph
+from archspec.graph.parameters import list_parameters
 from archspec.spec.load import load_spec
+from archspec.train.evaluation.trained import open_trained
+from archspec.train.pretrained import read_initial_weights
 from archspec.weights.convert import convert_file
 from archspec.weights.pairing.naming import translate_names
 
@@ -102,3 +106,67 @@ def test_a_name_that_is_taken_is_not_taken_twice(tmp_path):
     del held["classifier.bias"]
     found = refusal(saved(tmp_path, held))
     assert any("lacks classifier.weight" in line for line in found)
+
+
+PIXELS = """\
+name: pixels
+input: {channels: 1, height: 8, width: 8}
+growth_rate: 4
+stem: [conv: {width: 8, kernel: 3}]
+layer: [norm, activation, conv: {width: k, kernel: 3}, squeeze_excite: {reduction: 2}]
+blocks: [{layers: 2}]
+head: HEAD
+"""
+CLASSES = ["head.num_classes=3"]
+HEADS = {
+    "the template": "per_pixel",
+    "steps": "{steps: [norm, activation, {name: said, conv: {width: out, kernel: 1, bias: true}}]}",
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_classes_of_pixels_are_counted_by_the_last_convolution(head, prefix, tmp_path):
+    """Of a file with other classes than the spec's, in our names and torch's, though other layers
+    of it are dense.
+    """
+    (tmp_path / "pixels.yaml").write_text(PIXELS.replace("HEAD", head))
+    theirs = load_spec(tmp_path / "pixels.yaml", ["head.num_classes=5"])
+    tensors = {}
+    for name, parameter in list_parameters(build_graph(theirs)).items():
+        tensors[name] = np.ones(parameter.shape, np.float32)
+    torch = translate_names("torchvision", tensors)
+    mine = load_spec(tmp_path / "pixels.yaml", CLASSES)
+    for held in (tensors, {torch[name]: array for name, array in tensors.items()}):
+        file = saved(tmp_path, {prefix + name: array for name, array in held.items()})
+        found = convert_file(file, tmp_path / "pixels.yaml")
+        assert same(dict(found.tensors), tensors)
+        assert found.remarks[0].startswith("5 classes as in the file")
+        begun = read_initial_weights(file, mine)
+        assert "a fresh classifier of 3 classes (the file has 5)" in begun.note
+        assert len(begun.tensors) == len(tensors) - 2
+        with pytest.raises(ModelFileError, match="R003"):
+            convert_file(file, mine)
+
+
+SAID = {
+    "the template": ("per_pixel", "classifier"),
+    "steps": (HEADS["steps"], "said"),
+    "of images": ("{steps: [global_pool, {name: fc, dense: {}}]}", "fc"),
+}
+
+
+@pytest.mark.parametrize(("head", "name"), SAID.values(), ids=SAID)
+def test_a_spec_is_opened_with_as_many_classes_as_its_checkpoint_tells(head, name, tmp_path):
+    """Whatever the spec calls its classifier."""
+    (tmp_path / "net.yaml").write_text(PIXELS.replace("HEAD", head))
+    theirs = load_spec(tmp_path / "net.yaml", ["head.num_classes=5"])
+    tensors = {}
+    for own, parameter in list_parameters(build_graph(theirs)).items():
+        tensors[own] = np.ones(parameter.shape, np.float32)
+    assert f"{name}.weight" in tensors
+    opened = open_trained(
+        str(tmp_path / "net.yaml"), ckpt=saved(tmp_path, tensors), recipe="segmentation"
+    )
+    assert opened.spec.head.num_classes == 5
+    assert same(dict(opened.tensors), tensors)

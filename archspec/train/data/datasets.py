@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -298,6 +299,17 @@ def identify_data(root: Path) -> str:
         return _find_layout(root)[0].name
     except OSError as error:
         raise DataError.one("D001", f"cannot be read: {error.strerror}", str(root)) from None
+
+
+def check_has_masks(root: Path, network: str) -> None:
+    """Raise DataError (D002) where there are no images and masks in a folder, from which alone a
+    network of this name learns.
+    """
+    with suppress(OSError):  # of which it is said elsewhere
+        if not root.exists() or (root.is_dir() and find_mask_folders(root)):
+            return
+        rule = f"holds no images with masks, from which {network} learns a class for each pixel"
+        raise DataError.one("D002", rule, str(root), _describe_layout(MASKS))
 
 
 def _find_layout(root: Path) -> tuple[_Kind, Mapping[str, Any]]:

@@ -7,6 +7,7 @@ moves it leaves ignored pixels where nothing was.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,11 @@ MAX_VALUES = 5  # of a mask that are out of range, told one by one
 ORIENTATION = 0x0112
 LYING = (5, 6, 7, 8)
 """Orientations in EXIF whose pictures are stored with their sides exchanged."""
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""A PNG's last chunk, with its checksum."""
+FEW_BITS = {"L;2": 255 // 3, "L;4": 255 // 15}
+"""What Pillow multiplies the values of a grey image by that has 2 or 4 bits a pixel."""
+JPEG_IN_TIFF = ("jpeg", "tiff_jpeg")
 _CURE = (
     "a mask is a grey or palette PNG whose pixels are class indices: 0, 1, 2, ...; "
     "data.ignore_index is no class"
@@ -47,10 +53,14 @@ def read_mask(path: Path) -> Values:
     return cast("Values", with_image(path, partial(_read_values, path=path)))
 
 
-def _read_values(image: Image.Image, _: IO[bytes], path: Path) -> Values:
+def _read_values(image: Image.Image, file: IO[bytes], path: Path) -> Values:
+    _check_png_end(image, file, path)
+    is_lossy = image.format == "JPEG" or image.info.get("compression") in JPEG_IN_TIFF
+    step = _find_step(image)
+    image.load()
+    values = np.asarray(_turn_upright(image))
     rule = ""
-    values = np.asarray(image)
-    if image.format == "JPEG":
+    if is_lossy:
         rule = "is a JPEG, which blurs class indices"
     elif values.ndim == 3 or image.mode == "F":
         rule = f"holds colours ({image.mode}), not class indices"
@@ -60,7 +70,38 @@ def _read_values(image: Image.Image, _: IO[bytes], path: Path) -> Values:
         rule = f"has values down to {values.min()}; class indices start at 0"
     if rule:
         raise DataError.one("D016", rule, str(path), _CURE)
-    return values.astype(np.uint8)
+    return values.astype(np.uint8) // np.uint8(step)
+
+
+def _check_png_end(image: Image.Image, file: IO[bytes], path: Path) -> None:
+    """Pillow reads a PNG that lacks its end without a word, if the rows of pixels are there."""
+    if image.format != "PNG":
+        return
+    place = file.tell()
+    file.seek(0)
+    is_whole = PNG_END in file.read()
+    file.seek(place)
+    if not is_whole:
+        raise DataError.one("D005", "is cut at its end", str(path), "copy it anew")
+
+
+def _find_step(image: Image.Image) -> int:
+    """What the values of a grey image of few bits were multiplied by, so that the highest is white;
+    to be asked before it is decoded.
+    """
+    for tile in image.tile:  # type: ignore[attr-defined]  # of every image that a file holds
+        raw = tile[3] if isinstance(tile[3], str) else tile[3][0]
+        return FEW_BITS.get(raw, 1)
+    return 1
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """As `read_image` turns the picture that a mask belongs to."""
+    from PIL import ImageOps
+
+    with suppress(Exception):  # metadata that cannot be read spoil no pixels
+        return ImageOps.exif_transpose(image)
+    return image
 
 
 def encode_mask(values: Values, classes: int, ignore_index: int, place: str) -> Image.Image:

@@ -265,8 +265,8 @@ class DataSet:
             split = split_by_rarest_label if train.is_multi_label else split_by_class
             kept, held_out = split(train.labels, val_fraction, seed)
             if not len(held_out):
-                message = "holds too few images to split: none could be held out"
-                raise DataError.one("D008", message, train.name)
+                few = "one alone" if len(train) == 1 else "none could be held out"
+                raise DataError.one("D008", f"holds too few images to split: {few}", train.name)
             train, val = train.subset(kept), train.subset(held_out)
         if samples is not None:
             chosen = np.random.default_rng(seed).permutation(len(train))[:samples]

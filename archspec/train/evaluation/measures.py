@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from archspec.errors import format_count
 from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.evaluation.accuracy import Accuracy, ClassMeasure
 from archspec.train.evaluation.label_accuracy import LabelAccuracy, LabelMeasure
@@ -121,4 +122,5 @@ def describe_figures(figures: Figures) -> str:
     """Return all figures in words: `top-1 93.12%  top-5 99.00%  loss 0.2310  over 500 images`."""
     shares = getattr(figures, "shares", {figures.main: figures.main_name})
     words = [f"{name} {getattr(figures, key):.2%}" for key, name in shares.items()]
-    return "  ".join([*words, f"loss {figures.loss:.4f}", f"over {figures.images:,} images"])
+    images = format_count(figures.images, "image")
+    return "  ".join([*words, f"loss {figures.loss:.4f}", f"over {images}"])

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from typing_extensions import Unpack
 
 from archspec.errors import DataError, Diagnostic
 from archspec.files import write_atomic
-from archspec.train.data.image_files import read_image
+from archspec.train.data.image_files import read_image, with_image
 from archspec.train.evaluation.evaluate import Show, name_classes
 from archspec.train.evaluation.predict import Guesses, LeaveOut, ask, find_asked
 from archspec.train.evaluation.trained import HowToOpen, Trained, opened
 from archspec.train.run.run_directory import Run
 
 Labels = npt.NDArray[np.uint8]  # (H, W)
+SIGNED = {"Software": "densenet predict"}
+"""A text in each mask that is written here: such a one is replaced, and no other file."""
 
 
 def predict_masks(
     target: Trained | Run | Path | str,
     images: Sequence[Path | str],
-    folder: Path,
+    folder: Path | str,
     *,
     top: int = 5,
     batch_size: int = 32,
@@ -54,12 +58,13 @@ def predict_masks(
 
     Raises:
         DataError: D001, D005, every file that is no image; D015, two of one name, or one that its
-            mask would be written over; D001, the folder cannot be written.
+            mask would be written over; W002, a file in the place of a mask that is none of these,
+            such as a mask that was drawn by hand; D001, the folder cannot be written.
         ArchspecError: see `open_trained` and `Trained.network`.
     """
-    trained, files = opened(target, how), list(map(Path, images))
-    namesakes = _find_namesakes(files, folder)
-    asked = find_asked(files, leave_out, strict=strict, faults=namesakes)
+    trained, files, folder = opened(target, how), list(map(Path, images)), Path(folder)
+    in_the_way = [*_find_namesakes(files, folder), *_find_strangers(files, folder)]
+    asked = find_asked(files, leave_out, strict=strict, faults=in_the_way)
     names = name_classes(trained.classes, trained.spec.head.num_classes)
     found: list[Guesses] = [[] for _ in files]
     answers = ask(_of_whole_images(trained), files, asked, batch_size, leave_out)
@@ -93,6 +98,23 @@ def _find_namesakes(files: Sequence[Path], folder: Path) -> Iterator[Diagnostic]
             yield Diagnostic("D015", rule, str(file), "another folder for the masks")
 
 
+def _find_strangers(files: Sequence[Path], folder: Path) -> Iterator[Diagnostic]:
+    """What lies where a mask is to be, and is not one that was predicted: mostly the mask by which
+    the network was taught.
+    """
+    for file in dict.fromkeys(folder / f"{file.stem}.png" for file in files):
+        if os.path.lexists(file) and not _is_predicted(file):
+            rule = "exists, and is no mask that predict has written"
+            yield Diagnostic("W002", rule, str(file), "another folder for the masks")
+
+
+def _is_predicted(file: Path) -> bool:
+    with suppress(DataError):
+        found: dict[str, Any] = with_image(file, lambda image, _: image.info)
+        return found.items() >= SIGNED.items()
+    return False
+
+
 def _of_whole_images(trained: Trained) -> Trained:
     """All of an image is told, whatever part of it is judged by."""
     recipe = trained.recipe
@@ -122,8 +144,11 @@ def _measure_shares(labels: Labels, names: Sequence[str], top: int) -> Guesses:
 def _save(labels: Labels, file: Path) -> None:
     image = Image.fromarray(labels)
     image.putpalette(_make_palette())
+    words = PngImagePlugin.PngInfo()
+    for key, value in SIGNED.items():
+        words.add_text(key, value)
     written = io.BytesIO()
-    image.save(written, "PNG")
+    image.save(written, "PNG", pnginfo=words)
     write_atomic(file, written.getvalue())
 
 

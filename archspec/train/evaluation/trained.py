@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, ModelFileError, Place, SpecError
-from archspec.graph.build import build_graph
-from archspec.graph.shapes import infer_shapes
 from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
@@ -34,20 +32,21 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
-from archspec.train.data.mask_classes import label_masks
+from archspec.train.data.mask_classes import check_has_classes, label_masks
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device
 from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.run.recovery import find_best
 from archspec.train.run.run_directory import SPEC, WRITTEN_FILES, Run, open_run
+from archspec.train.trainable_output import tells_pixels
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
+from archspec.weights.pairing.classifier import find_classifier
 
 DeviceTarget = Literal["CPU", "Ascend"]
 
-CLASSIFIER = "classifier.weight"
 INPUT_SIZE = ("input.height", "input.width")
 """What may be set of a run's network: its weights do not depend on it."""
 
@@ -107,9 +106,7 @@ class Trained:
     @property
     def tells_pixels(self) -> bool:
         """Whether the network tells the class of each pixel, rather than of the image."""
-        graph = build_graph(self.spec)
-        shapes, _ = infer_shapes(graph)
-        return [len(shapes[name]) for name in graph.outputs] == [3]
+        return tells_pixels(self.spec)
 
     def held_out(self, data_dir: Path | None) -> Source:
         """Return the images to validate with:
@@ -125,6 +122,7 @@ class Trained:
         if source.masks and not source.classes:
             known = self.classes or tuple(map(str, range(self.spec.head.num_classes)))
             [source] = label_masks([source], self.recipe.data, known)
+            check_has_classes(source)
         _check_classes(self, source)
         return source
 
@@ -263,7 +261,7 @@ def _open_spec(
     any_classes = not is_overridden(spec, ("head", "num_classes"))
     found = convert_file(ckpt, spec, any_classes=any_classes, ema=ema)
     # All but the classifier must fit, so the file may have been trained for other classes.
-    classes = _classes_of(found.tensors)
+    classes = _count_classes(spec, found.tensors)
     if classes and classes != spec.head.num_classes:
         found_classes = Override(("head.num_classes", classes), Place(str(ckpt), "found"))
         spec = load_spec(target, [*overrides, found_classes])
@@ -271,8 +269,9 @@ def _open_spec(
     return Trained(spec, chosen, ckpt, tensors=found.tensors, notes=found.adaptations)
 
 
-def _classes_of(tensors: Mapping[str, Floats]) -> int:
-    return tensors[CLASSIFIER].shape[0] if CLASSIFIER in tensors else 0
+def _count_classes(spec: Spec, tensors: Mapping[str, Floats]) -> int:
+    classifier = find_classifier(spec)
+    return 0 if classifier is None else tensors[classifier[0]].shape[0]
 
 
 def _choose_recipe(spec: Spec, data_dir: Path | None) -> str:

@@ -27,6 +27,7 @@ def describe_plan(plan: Plan, path: Path) -> list[str]:
         plan.recipe_line,
         *plan.notes,
         _describe_data(plan.splits),
+        *plan.splits.notes,
         f"steps: {steps:,} an epoch, {steps * recipe.epochs:,} in all",
         _describe_rates(run_rates(recipe, steps), recipe.epochs),
         f"run directory {path}",

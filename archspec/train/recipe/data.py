@@ -108,7 +108,11 @@ class DataRecipe(SpecModel):
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
-        raise_broken_rules(find_falling(self, "scale", "ratio"))
+        faults = [*find_falling(self, "scale", "ratio")]
+        for name in dict.fromkeys(self.classes or ()):
+            if (self.classes or ()).count(name) > 1:
+                faults.append((("classes",), f"classes has {name!r} more than once"))
+        raise_broken_rules(faults)
         return self
 
     @property

@@ -39,10 +39,11 @@ def accept_changes(run: Run, splits: Splits | None = None, *, certify: bool = Fa
     """
     spec, recipe, settings = run.spec, run.recipe, run.settings
     with lock_run(run):
-        check_fit(spec, recipe, splits or open_splits(run, check=False), settings.devices)
+        splits = splits or open_splits(run, check=False)
+        check_fit(spec, recipe, splits, settings.devices)
         make_preprocess(spec, recipe)
         graph = verify_or_raise(build_graph(spec))
-        check_logits(spec, graph)
+        check_logits(spec, graph, per_pixel=splits.has_masks)
         find_frozen(recipe, list_parts(graph))
         _check_last(run, graph)
         network = write_module(graph)

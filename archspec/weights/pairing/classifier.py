@@ -1,5 +1,6 @@
-"""The classifier under another name, `fc`, `head.fc`, `class_layers.out`: the one dense layer that
-is left in the file is the one that is left in the network.
+"""The classifier: how many classes a file's tells apart, and which one it is under another name,
+`fc`, `head.fc`, `class_layers.out`: the one dense layer that is left in the file is the one that is
+left in the network.
 """
 
 from __future__ import annotations
@@ -7,7 +8,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archspec.graph.parameters import Parameter
+from archspec.graph.build import build_graph
+from archspec.graph.parameters import Parameter, list_parameters
+from archspec.spec.model import Spec
+
+
+def find_classifier(spec: Spec) -> tuple[str, Parameter] | None:
+    """Return the weights from which a network's classes come, and what they are called; None where
+    its last weights give no classes.
+    """
+    wanted = list_parameters(build_graph(spec))
+    filters = [name for name, parameter in wanted.items() if len(parameter.shape) > 1]
+    if not filters or wanted[filters[-1]].shape[0] != spec.head.num_classes:
+        return None
+    return filters[-1], wanted[filters[-1]]
+
+
+def count_classes(tensors: Mapping[str, Any], spec: Spec) -> int:
+    """Return how many classes the classifier in a file tells apart, 0 where nothing tells which of
+    its layers that is.
+
+    It is the one dense layer of the file; of a network that tells classes of pixels the convolution
+    that is called as the network's last.
+
+    Args:
+        tensors: anything with a `shape`, by the file's names.
+        spec: the network's, whatever its number of classes.
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    ours = find_classifier(spec)
+    if ours is not None and ours[1].kind == "conv":
+        found = [shapes[name] for name in shapes if f".{name}".endswith(f".{ours[0]}")]
+    else:
+        found = [shape for shape in shapes.values() if len(shape) == 2]
+    return int(found[0][0]) if len(found) == 1 else 0
 
 
 def pair_classifier(
