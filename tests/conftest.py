@@ -43,6 +43,8 @@ def pytest_configure() -> None:
     """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ["DENSENET_CACHE"] = tempfile.mkdtemp(prefix="densenet-cache-")
+    # xdist tells its workers how wide the screen is, and what they start would fold its tables.
+    os.environ.pop("COLUMNS", None)
 
 
 def densenet(
