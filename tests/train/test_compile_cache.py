@@ -89,7 +89,7 @@ def test_a_second_start_compiles_nothing_and_ends_with_the_same_bits(started_twi
 CHANGES = {
     "wiring": {"spec": ["connectivity.order=newest_first"]},
     "activation": {"spec": ["activation=elu"]},
-    "width": {"spec": ["growth_rate=5"]},
+    "width": {"spec": ["stem.channels=12"]},
     "weight decay": {"recipe": ["optimizer.weight_decay=0.05"]},
     "smoothing": {"recipe": ["label_smoothing=0.3"]},
     "momentum": {"recipe": ["optimizer.momentum=0.5"]},
