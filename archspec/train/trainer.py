@@ -29,6 +29,7 @@ from archspec.train.data.source import Source, Splits
 from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import all_reduce_sum
+from archspec.train.engine.compile_cache import CachedNetwork, CompileCache, make_cache
 from archspec.train.evaluation.measures import Figures, measure_accuracy, share_of
 from archspec.train.monitoring.compile_times import tell_compilation
 from archspec.train.monitoring.meter import Meter
@@ -81,6 +82,8 @@ class Trainer:
     told: dict[Source, set[int]] = field(default_factory=dict)
     """Those of all devices that were told of; see `telling.tell_skipped`."""
     signals: StopRequest = field(default_factory=StopRequest)
+    compiled: CompileCache = field(default_factory=CompileCache)
+    """Keeps what is compiled, for the next start."""
     _agreement: Agreement = field(default_factory=Agreement)
     _ends_by: str = ""
     _began: float = field(default_factory=time.monotonic)
@@ -116,6 +119,12 @@ class Trainer:
             recipe.keep.by, recipe.batch_size, recipe.accumulate
         )
         trainer.callbacks = tuple(callbacks)
+        # Callbacks may change a network in ways that nothing tells.
+        if not callbacks:
+            device_target = run.settings.device_target
+            trainer.compiled = make_cache(
+                run.spec, recipe, device_target=device_target, rank=rank, world=world
+            )
         trainer.restore()
         return trainer
 
@@ -269,18 +278,26 @@ class Trainer:
         """
         from mindspore import Tensor
 
-        batch = Tensor(images), Tensor(targets)
+        batch, step = (Tensor(images), Tensor(targets)), self.engine.step
         if self._is_compiled:
-            loss, right = self.engine.step(*batch)
+            loss, right = step(*batch)
             meter.add(loss, right, len(targets))
             return loss
-        with tell_compilation(self.run.settings, report, keep=self.rank == 0):
-            loss, right = self.engine.step(*batch)
+        is_kept = self.compiled.is_known("step", step, *batch)
+        with tell_compilation(self.run.settings, report, keep=self.rank == 0, is_kept=is_kept):
+            loss, right = self.compiled.call("step", step, *batch)
             loss.asnumpy()  # an accelerator may go on with a step that has returned
         self._is_compiled = True
+        self.tell_of_cache(report)
         meter.add(loss, right, len(targets))
         meter.restart_clock()
         return loss
+
+    def tell_of_cache(self, report: Report) -> None:
+        """Report what became of other compiled networks."""
+        for text in self.compiled.notes:
+            report({"event": "note", "text": text})
+        self.compiled.notes.clear()
 
     def _batches(self) -> Iterator[tuple[Any, Any]]:
         """This device's batches of the epoch that goes on, from where it stands."""
@@ -380,10 +397,12 @@ class Trainer:
         """Return the accuracy of the network, and with `ema` that of the averaged weights."""
         averaged = self.engine.averaged
         accuracy = self.evaluate(source, report)
-        return accuracy, None if averaged is None else self.evaluate(source, report, averaged)
+        return accuracy, None if averaged is None else self.evaluate(source, report, "averaged")
 
-    def evaluate(self, source: Source, report: Report, network: Any = None) -> Figures:
-        """Return the network's accuracy over a source, all devices together."""
+    def evaluate(self, source: Source, report: Report, which: str = "judge") -> Figures:
+        """Return the accuracy of one of the engine's networks over a source, all devices
+        together.
+        """
         recipe = self.run.recipe
         mine = held_out_indices(len(source), self.rank, self.world)
         batches = load_batches(
@@ -397,4 +416,5 @@ class Trainer:
             skipped=self.skipped_of(source),
         )
         told = tell_batches(batches, report, recipe.batch_size * self.world, len(source))
-        return measure_accuracy(network or self.engine.judge, told)
+        network = CachedNetwork(getattr(self.engine, which), self.compiled, which)
+        return measure_accuracy(network, told)

@@ -155,6 +155,7 @@ data:
   class_names: classes.txt
   workers: 1
 tensorboard: true
+compile_cache: true
 overrides: {drop_rate: 0.1}
 log_every: 2
 validate_every: 2

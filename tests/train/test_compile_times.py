@@ -42,6 +42,19 @@ def test_the_next_compilation_of_a_network_is_told_with_the_last(cache):
         assert read_last(dataclasses.replace(SETTINGS, **change)) is None
 
 
+def test_a_network_that_is_kept_compiled_has_times_of_its_own(cache):
+    """Nobody is promised the long time for the short one, nor the other way round."""
+    remember(SETTINGS, 20.0)
+    told = []
+    for _ in range(2):
+        with tell_compilation(SETTINGS, told.append, keep=True, is_kept=True):
+            pass
+    first, _, again, _ = told
+    assert first == {"event": "phase", "phase": "compiling", "is_kept": True}
+    assert again.get("last_seconds", 0) < 20
+    assert read_last(SETTINGS) == 20.0
+
+
 def test_only_one_process_of_a_run_remembers(cache):
     with tell_compilation(SETTINGS, lambda event: None, keep=False):
         pass

@@ -99,6 +99,8 @@ def test_phases_are_told_with_their_time_and_the_last_time():
     known = compiling | {"last_seconds": 21.4}
     assert describe_phase(known, 3.4) == "compiling the network, 3 s (last time 21 s)"
     assert describe_phase(known) == "compiling the network (last time 21 s)"
+    kept = known | {"is_kept": True, "last_seconds": 5.0}
+    assert describe_phase(kept) == "preparing the compiled network (last time 5 s)"
     assert describe_phase({"phase": "starting", "processes": 2}, 7.2) == (
         "starting 2 processes, 7 s"
     )

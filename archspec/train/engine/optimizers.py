@@ -12,6 +12,7 @@ from mindspore import nn, ops
 
 from archspec.train.engine.group_optimizers import AdamW, Lamb, Lion, RMSProp
 from archspec.train.engine.parameter_groups import Group, Parts, group_parameters
+from archspec.train.engine.sgd import SGD, Nesterov
 from archspec.train.recipe.model import Recipe
 
 Rates = Sequence[float]
@@ -41,19 +42,10 @@ def make_optimizer(network: Any, recipe: Recipe, rates: Rates, parts: Parts | No
 
 def make_sgd(network: Any, recipe: Recipe, rates: Rates, parts: Parts | None = None) -> Any:
     """Return SGD with momentum whose rate follows `rates` update by update."""
-    settings = recipe.optimizer
-    groups = group_parameters(network.trainable_params(), settings, parts or {})
-    # nn.Momentum would do, but MindSpore 2.10's kernel of it for CPUs ignores use_nesterov without
-    # a word.
-    return _SGD(
-        _list_groups(network, groups),
-        learning_rate=list(rates),
-        momentum=settings.momentum,
-        dampening=0.0,
-        weight_decay=0.0,
-        nesterov=settings.is_nesterov,
-        loss_scale=_scale_it_undoes(recipe),
-    ).with_factors(groups)
+    settings, parameters = recipe.optimizer, network.trainable_params()
+    groups = group_parameters(parameters, settings, parts or {})
+    rule = Nesterov if settings.is_nesterov else SGD
+    return rule(parameters, groups, settings, rates, _scale_it_undoes(recipe))
 
 
 def _scale_it_undoes(recipe: Recipe) -> float:
@@ -73,20 +65,20 @@ def _list_groups(network: Any, groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [*listed, {"order_params": network.trainable_params()}]
 
 
-class _RatesByPart:
-    """Of one of MindSpore's optimizers: a rate of each parameter, the schedule's times a factor.
+class _Adam(nn.Adam):
+    """MindSpore's, with a rate of each parameter: the schedule's times a factor.
 
     MindSpore's own way, a list of rates for each group, compiles them once for each parameter.
     """
 
-    def with_factors(self: Any, groups: Sequence[Group]) -> Any:
+    def with_factors(self, groups: Sequence[Group]) -> Any:
         """Return the optimizer, its rates those of the groups."""
         factors = {p.name: group.rate_factor for group in groups for p in group.parameters}
         self.factors = tuple(factors[p.name] for p in self.parameters)
         self.is_group_lr = set(self.factors) != {1.0}
         return self
 
-    def get_lr(self: Any) -> Any:
+    def get_lr(self) -> Any:
         """Return the update's rate, or that of each parameter."""
         rate = self.learning_rate(self.global_step).reshape(())
         if self.is_group_lr:
@@ -96,11 +88,3 @@ class _RatesByPart:
 
 def _multiply(rate: Any, factor: Any) -> Any:
     return rate * factor
-
-
-class _SGD(_RatesByPart, nn.SGD):
-    """MindSpore's."""
-
-
-class _Adam(_RatesByPart, nn.Adam):
-    """MindSpore's."""

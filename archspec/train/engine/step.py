@@ -31,9 +31,9 @@ class Loss(nn.Cell):
             self.scale = make_dynamic_scale(recipe.dynamic_loss_scale)
 
     def construct(self, images: Any, targets: Any) -> tuple[Any, Any]:
-        """Return the scaled loss and the logits."""
+        """Return the scaled loss and the number of right answers in the batch."""
         logits = ops.cast(self.network(images), ms.float32)
-        return self.measure(logits, targets) * self.scale, logits
+        return self.measure(logits, targets) * self.scale, count_right(logits, targets)
 
 
 class TrainStep(nn.Cell):
@@ -63,10 +63,9 @@ class TrainStep(nn.Cell):
 
     def construct(self, images: Any, targets: Any) -> tuple[Any, Any]:
         """Return the unscaled loss and the number of right answers in the batch."""
-        (loss, logits), gradients = self.gradient(images, targets)
+        (loss, right), gradients = self.gradient(images, targets)
         # Graph mode runs what a result depends on, and the update is no part of the loss.
-        loss = ops.depend(loss / self.loss.scale, self.update(gradients))
-        return loss, count_right(logits, targets)
+        return ops.depend(loss / self.loss.scale, self.update(gradients)), right
 
     def state_parameters(self) -> list[Any]:
         """Return what a checkpoint holds of the step, beside the network's and the optimizer's."""

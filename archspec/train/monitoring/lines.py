@@ -78,7 +78,8 @@ def describe_phase(event: Event, seconds: float | None = None) -> str:
     if event["phase"] == "compiling":
         last = event.get("last_seconds")
         known = "" if last is None else f" (last time {max(last, 1):.0f} s)"
-        return f"compiling the network{elapsed}{known}"
+        doing = "preparing the compiled" if event.get("is_kept") else "compiling the"
+        return f"{doing} network{elapsed}{known}"
     if event["phase"] == "validating":
         share = event["done"] / max(event["images"], 1)
         return f"validating {share:.0%}{elapsed}"
