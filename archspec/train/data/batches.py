@@ -65,7 +65,6 @@ def load_batches(
         raise DataError.one("D008", message, source.name, hint)
     left = indices[first_batch * batch_size :]
     samples = Samples(source, preprocess, training=training, seed=seed, skipped=skipped)
-    # Small arrays are made under Python's own lock: several threads would slow one another down.
     threads = max(1, min(workers, os.cpu_count() or 1)) if source.files else 1
     batches = fill_batches(samples, left, batch_size, threads, times or LoaderTimes())
     batches = _raise_faults(batches, samples)

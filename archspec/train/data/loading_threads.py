@@ -12,8 +12,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 
 import numpy as np
@@ -25,7 +26,7 @@ from archspec.train.data.samples import Batch, Samples
 
 AHEAD = 2
 """Batches that are filled, or being filled, when one is taken."""
-MAX_PART = 16
+MAX_PART = 8
 """Images of a task at most: threads end their work together, and stop soon."""
 
 
@@ -71,16 +72,9 @@ def fill_batches(
         for start in range(0, len(order), batch_size):
             waiting.append(loading.begin(order[start : start + batch_size].tolist(), batch_size))
             if len(waiting) > AHEAD:
-                yield _finish(waiting.popleft(), times)
+                yield loading.finish(waiting.popleft(), times)
         while waiting:
-            yield _finish(waiting.popleft(), times)
-
-
-def _finish(parts: list[_Part], times: LoaderTimes) -> Batch:
-    for part in parts:
-        times.seconds += part.done.result()
-        times.images += len(part.samples)
-    return parts[0].batch
+            yield loading.finish(waiting.popleft(), times)
 
 
 class _LoadingThreads:
@@ -90,6 +84,8 @@ class _LoadingThreads:
         self.samples = samples
         self.parts: SimpleQueue[_Part | None] = SimpleQueue()
         self.threads = [Thread(target=self._work, daemon=True) for _ in range(count)]
+        # Small arrays are made under Python's own lock: more threads would slow one another down.
+        self.is_shared = bool(samples.source.files)
         self.is_closed = False
 
     def __enter__(self) -> Self:
@@ -122,17 +118,38 @@ class _LoadingThreads:
             parts.append(part)
         return parts
 
+    def finish(self, parts: list[_Part], times: LoaderTimes) -> Batch:
+        """Return a batch that was begun; who would have to wait for it fills parts, too."""
+        for part in parts:
+            while self.is_shared and not part.done.done() and self._fill_next():
+                pass
+            times.seconds += part.done.result()
+            times.images += len(part.samples)
+        return parts[0].batch
+
+    def _fill_next(self) -> bool:
+        """Fill a part that nobody has in hand; return whether there was one."""
+        with suppress(Empty):
+            part = self.parts.get_nowait()
+            if part is not None:
+                self._fill(part)
+                return True
+        return False
+
     def _work(self) -> None:
         while (part := self.parts.get()) is not None:
-            try:
-                part.done.set_result(self._fill(part))
-            except BaseException as error:
-                part.done.set_exception(error)  # raised again where the batch is taken
+            self._fill(part)
 
-    def _fill(self, part: _Part) -> float:
+    def _fill(self, part: _Part) -> None:
         began = time.perf_counter()
-        for place, sample in enumerate(part.samples, part.place):
-            if self.is_closed:
-                break
-            self.samples.fill(sample, place, part.batch)
-        return time.perf_counter() - began
+        try:
+            for place, sample in enumerate(part.samples, part.place):
+                if self.is_closed:
+                    break
+                self.samples.fill(sample, place, part.batch)
+            part.done.set_result(time.perf_counter() - began)
+        except Exception as error:
+            part.done.set_exception(error)  # raised again where the batch is taken
+        except BaseException as error:  # such as Ctrl-C, of the thread that takes batches
+            part.done.set_exception(error)
+            raise

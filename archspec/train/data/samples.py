@@ -5,7 +5,9 @@ Each image draws from (seed, its number) alone, so it is the same whoever reads 
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from archspec.train.data.augmentations import augment_image
 from archspec.train.data.erasing import erase_at_random
 from archspec.train.data.geometry import fit_image
 from archspec.train.data.masks import decode_mask, find_other_size
+from archspec.train.data.opencv_images import Draw, augment_pixels, read_pixels
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import (
     AUGMENTING,
@@ -53,6 +56,8 @@ class Samples:
         seed: int,
         skipped: Skipped | None,
     ) -> None:
+        if not training or source.masks:
+            preprocess = replace(preprocess, image_backend="pillow")
         self.source = source
         self.preprocess = preprocess
         self.training = training
@@ -81,16 +86,16 @@ class Samples:
         self._normalise(pixels, images[place])
         erasing = self.preprocess.random_erasing
         if self.training and erasing is not None:
-            rng = draw_for_image(self.seed, number, copy, ERASING)
-            erase_at_random(images[place], erasing, rng)
+            erase_at_random(images[place], erasing, self._draw(number, copy, ERASING))
 
     def _normalise(self, pixels: Pixels, image: npt.NDArray[np.float32]) -> None:
-        """MindSpore's Normalize and HWC2CHW, to the bit."""
-        np.subtract(pixels.transpose(2, 0, 1), self._mean, out=image)
-        np.divide(image, self._std, out=image)
+        """MindSpore's Normalize and HWC2CHW, to the bit; by channels, which fit into a cache."""
+        for channel, values in enumerate(image):
+            np.subtract(pixels[:, :, channel], self._mean[channel], out=values)
+            np.divide(values, self._std[channel], out=values)
 
     def _read_with_label(self, number: int, copy: int) -> tuple[Pixels, Any]:
-        image, label = self._read(number), self.labels[number]
+        image, label = self._read(number, number, copy), self.labels[number]
         if image is None:
             image, label = self._read_substitute(number, copy)
         if image is None:
@@ -99,12 +104,13 @@ class Samples:
 
     def _read_with_mask(self, number: int, copy: int) -> tuple[Pixels, Any]:
         """An image and its label map (H, W), moved as it was."""
-        image = self._read(number)
+        image = self._read(number, number, copy)
         if image is None:
             return self._black(), NO_LABEL
         try:
             mask = self.source.mask(number)
-            raise_faults(find_other_size(self.source.masks[number], mask.size, image.size))
+            size = cast("Image", image).size  # masks have Pillow's way alone
+            raise_faults(find_other_size(self.source.masks[number], mask.size, size))
         except DataError as error:
             self.faults.extend(error.diagnostics)
             return self._black(), NO_LABEL
@@ -114,20 +120,23 @@ class Samples:
     def _black(self) -> Pixels:
         return np.zeros((*self.preprocess.image_size, self.preprocess.channels), np.uint8)
 
-    def _fit(self, image: Image, preprocess: Preprocess, number: int, copy: int) -> Pixels:
+    def _fit(self, image: Image | Pixels, preprocess: Preprocess, number: int, copy: int) -> Pixels:
         """An image and its mask draw from generators of one seed, so they are moved alike."""
-        if self.training:
-            rng = draw_for_image(self.seed, number, copy, AUGMENTING)
-            image = augment_image(image, preprocess, rng)
+        if isinstance(image, np.ndarray):
+            pixels = augment_pixels(image, preprocess, self._draw(number, copy, AUGMENTING))
+        elif self.training:
+            rng = self._draw(number, copy, AUGMENTING)
+            pixels = np.asarray(augment_image(image, preprocess, rng))
         else:
-            image = fit_image(image, preprocess)
-        pixels = np.asarray(image)
+            pixels = np.asarray(fit_image(image, preprocess))
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
-    def _read(self, number: int) -> Image | None:
-        """One image, or None of one that cannot be read."""
+    def _read(self, number: int, drawn: int, copy: int) -> Image | Pixels | None:
+        """One image, which will be changed as is drawn for an image's copy, or None of one that
+        cannot be read.
+        """
         try:
-            return self.source.image(number, self.preprocess.channels, self.preprocess.white_level)
+            return self._decode(number, partial(self._draw, drawn, copy, AUGMENTING))
         except DataError as error:
             if self.skipped is None:
                 self.faults.extend(error.diagnostics)
@@ -135,13 +144,24 @@ class Samples:
                 self.skipped[number] = error.diagnostics[0]
             return None
 
-    def _read_substitute(self, number: int, copy: int) -> tuple[Image | None, Any]:
+    def _decode(self, number: int, draw: Draw) -> Image | Pixels:
+        preprocess, white_level = self.preprocess, self.preprocess.white_level
+        if preprocess.image_backend == "pillow":
+            return self.source.image(number, preprocess.channels, white_level)
+        if self.source.files:
+            return read_pixels(self.source.files[number], preprocess, draw, white_level)
+        return np.asarray(self.source.image(number, preprocess.channels, white_level))
+
+    def _draw(self, number: int, copy: int, use: int) -> np.random.Generator:
+        return draw_for_image(self.seed, number, copy, use)
+
+    def _read_substitute(self, number: int, copy: int) -> tuple[Image | Pixels | None, Any]:
         """Another image and its label for one that was skipped, where there is to be one."""
         if self.skipped is None or not self.training:
             return None, NO_LABEL
-        rng = draw_for_image(self.seed, number, copy, SUBSTITUTING)
+        rng = self._draw(number, copy, SUBSTITUTING)
         for other in rng.integers(len(self.source), size=MAX_SUBSTITUTES).tolist():
-            image = self._read(other)
+            image = self._read(other, number, copy)
             if image is not None:
                 return image, self.labels[other]
         self.faults.append(self.skipped[number])  # hardly any image can be read
