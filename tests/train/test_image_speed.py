@@ -1,6 +1,5 @@
 """Whether images or the network are the limit: by how busy the threads are that make images."""
 
-import os
 import time
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from batches_of_images import noise, photographs, raw
 
 from archspec.train.data.batches import LoaderTimes, load_batches
+from archspec.train.data.loading_threads import count_processors
 from archspec.train.monitoring.image_speed import LEAST_SECONDS, ImageSpeed
 from archspec.train.recipe.data import DataRecipe
 
@@ -47,7 +47,7 @@ def test_the_loaders_own_speed_is_that_of_threads_that_nobody_keeps_waiting():
 
 def test_the_line_says_what_may_help():
     """More threads where there are processors for them; OpenCV where it crops."""
-    processors = os.cpu_count()
+    processors = count_processors()
     crop = DataRecipe(augment="random_resized_crop", workers=processors)
     line = speed_of(processors, 0.98).describe_limit(crop, 1)
     assert line.startswith("images are what training waits for: they come at ")
@@ -69,6 +69,6 @@ def test_a_loader_tells_how_long_its_images_took(tmp_path, files):
     how = {"training": True, "batch_size": 8, "seed": 0, "workers": 2, "times": times}
     list(load_batches(source, indices=np.arange(20), preprocess=raw((8, 8)), **how))
     assert times.images == 20
-    assert times.threads == (min(2, os.cpu_count()) if files else 1)
+    assert times.threads == (min(2, count_processors()) if files else 1)
     assert 0 < times.seconds < 60
     assert times.images_per_second == 20 * times.threads / times.seconds

@@ -9,14 +9,13 @@ draws from (seed, its number) alone, and what mixes a batch from (seed, the batc
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError
-from archspec.train.data.loading_threads import LoaderTimes, fill_batches
+from archspec.train.data.loading_threads import LoaderTimes, count_processors, fill_batches
 from archspec.train.data.mixing import mix_batch
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.samples import NO_LABEL, Batch, Samples, Skipped
@@ -65,7 +64,7 @@ def load_batches(
         raise DataError.one("D008", message, source.name, hint)
     left = indices[first_batch * batch_size :]
     samples = Samples(source, preprocess, training=training, seed=seed, skipped=skipped)
-    threads = max(1, min(workers, os.cpu_count() or 1)) if source.files else 1
+    threads = max(1, min(workers, count_processors())) if source.files else 1
     batches = fill_batches(samples, left, batch_size, threads, times or LoaderTimes())
     batches = _raise_faults(batches, samples)
     if not training:

@@ -8,6 +8,7 @@ between processes.
 from __future__ import annotations
 
 import atexit
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ AHEAD = 2
 """Batches that are filled, or being filled, when one is taken."""
 MAX_PART = 8
 """Images of a task at most: threads end their work together, and stop soon."""
+
+
+def count_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass
@@ -85,7 +91,7 @@ class _LoadingThreads:
         self.parts: SimpleQueue[_Part | None] = SimpleQueue()
         self.threads = [Thread(target=self._work, daemon=True) for _ in range(count)]
         # Small arrays are made under Python's own lock: more threads would slow one another down.
-        self.is_shared = bool(samples.source.files)
+        self.is_shared = bool(samples.source.files) and count < count_processors()
         self.is_closed = False
 
     def __enter__(self) -> Self:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from archspec.errors import format_count
-from archspec.train.data.loading_threads import LoaderTimes
+from archspec.train.data.loading_threads import LoaderTimes, count_processors
 from archspec.train.recipe.data import DataRecipe
 
 LEAST_SECONDS = 10.0
@@ -51,7 +50,7 @@ class ImageSpeed:
 
     def describe_limit(self, data: DataRecipe, devices: int) -> str:
         """Return in words that images are the limit, and what may help."""
-        threads, processors = self.times.threads, os.cpu_count() or 1
+        threads, processors = self.times.threads, count_processors()
         cures = []
         if data.workers > threads:
             cures.append("more processors")
