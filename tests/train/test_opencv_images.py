@@ -251,6 +251,18 @@ def test_without_the_package_nothing_is_planned(tmp_path, monkeypatch, state):
         )
 
 
+def test_a_run_that_goes_on_without_the_package_says_so_and_blames_no_image(tmp_path, monkeypatch):
+    """On another machine; what is judged needs none."""
+    from archspec.train.data import opencv_images
+
+    opencv_images.load_opencv.cache_clear()
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    source = photographs(tmp_path, 8)
+    with pytest.raises(EnvironmentFault, match="E009 cv2"):
+        epoch(source, raw((16, 16), **CROP))
+    assert len(epoch(source, raw((16, 16), **CROP), training=False)) == 1
+
+
 def test_nothing_imports_it_that_does_not_need_it():
     """Neither training by Pillow nor the command line."""
     program = "import sys; import archspec.train.data.batches, densenet_cli.__main__; "

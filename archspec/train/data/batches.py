@@ -52,6 +52,7 @@ def load_batches(
     Images that cannot be read are faults, or with `skipped` are put there: training has others in
     their places, which the seed draws, or pixels without a class; evaluation counts them not.
 
+    Raises EnvironmentFault (E009) at once where OpenCV is to prepare images and is not installed.
     Raises DataError: D008 at once where there are fewer images than one training batch; D001 or
     D005, naming the files that cannot be read, while iterating.
     """

@@ -41,7 +41,8 @@ GREY = np.array([0.299, 0.587, 0.114])
 
 
 @cache
-def _load_opencv() -> Any:
+def load_opencv() -> Any:
+    """Return the package. Raises EnvironmentFault (E009)."""
     cv2 = import_opencv()
     cv2.setNumThreads(0)  # several images are made at once: each by the thread that asks
     return cv2
@@ -102,7 +103,7 @@ def _decode_whole(file: IO[bytes]) -> Pixels | None:
     data = file.read()
     if END_MARKS["JPEG"] not in data[-TAIL_BYTES:]:
         return None
-    cv2 = _load_opencv()
+    cv2 = load_opencv()
     how = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     return cast("Pixels | None", cv2.imdecode(np.frombuffer(data, np.uint8), how))
 
@@ -127,7 +128,7 @@ def _flip(pixels: Pixels, across: bool, down: bool) -> Pixels:
     if not across and not down:
         return pixels
     code = -1 if across and down else int(across)
-    return cast("Pixels", _load_opencv().flip(pixels, code))
+    return cast("Pixels", load_opencv().flip(pixels, code))
 
 
 def resize_box(
@@ -141,7 +142,7 @@ def resize_box(
     right, bottom = max(round(box[2]), left + 1), max(round(box[3]), top + 1)
     pixels = pixels[top:bottom, left:right]
     across, down = (right - left) / width, (bottom - top) / height
-    cv2 = _load_opencv()
+    cv2 = load_opencv()
     if preprocess.resize == "pillow" and max(across, down) > MOST_SHRUNK:
         image = Image.fromarray(np.ascontiguousarray(pixels))
         return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
@@ -167,7 +168,7 @@ def jitter_colours(pixels: Pixels, strength: float, rng: np.random.Generator) ->
     """Return the pixels in other brightness, contrast and saturation, in random order, but rounded
     and kept within 0 and 255 once, at the end.
     """
-    cv2 = _load_opencv()
+    cv2 = load_opencv()
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     grey = GREY if channels > 1 else np.ones(1)
     mean = np.array(cv2.mean(pixels)[:channels])

@@ -18,7 +18,7 @@ from archspec.train.data.augmentations import augment_image
 from archspec.train.data.erasing import erase_at_random
 from archspec.train.data.geometry import fit_image
 from archspec.train.data.masks import decode_mask, find_other_size
-from archspec.train.data.opencv_images import Draw, augment_pixels, read_pixels
+from archspec.train.data.opencv_images import Draw, augment_pixels, load_opencv, read_pixels
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import (
     AUGMENTING,
@@ -58,6 +58,8 @@ class Samples:
     ) -> None:
         if not training or source.masks:
             preprocess = replace(preprocess, image_backend="pillow")
+        if preprocess.image_backend == "opencv":
+            load_opencv()  # that it is missing is the fault of no image
         self.source = source
         self.preprocess = preprocess
         self.training = training
