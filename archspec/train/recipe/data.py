@@ -58,9 +58,9 @@ class DataRecipe(SpecModel):
     """Whose way to resize: `pillow` filters when it shrinks, as torchvision does with images;
     `mindspore` does not, as MindCV's `Resize`."""
     image_backend: ImageBackend = "pillow"
-    """Whose functions prepare training images: those of `opencv` take less time, for pixels that
-    are nearly Pillow's; needs `densenet-archspec[opencv]`. What is judged or predicted is always
-    prepared by Pillow."""
+    """random_resized_crop: whose functions prepare training images; those of `opencv` take less
+    time, for pixels that are nearly Pillow's, and need `densenet-archspec[opencv]`. What is judged
+    or predicted is always prepared by Pillow."""
     auto_augment: Policy | None = None
     """A policy that draws operations for each image; it has colours of its own."""
     color_jitter: Share = 0.0
