@@ -1,10 +1,11 @@
 """Batches of one epoch: decoded, fitted or augmented, normalised, mixed.
 
-Pillow, or OpenCV where a recipe asks for it, prepares images in threads of our own, since MindSpore 2.10's operators cannot
-serve: `Decode` kills the process (SIGFPE) on a JPEG cut in its header and takes other damage for
-grey; `Resize` does not filter when it shrinks; random operators share one seed, so that the flip
-follows from the crop's offset, and what they draw depends on the number of workers. Here each image
-draws from (seed, its number) alone, and what mixes a batch from (seed, the batch's number).
+Pillow, or OpenCV where a recipe asks for it, prepares images in threads of our own, since MindSpore
+2.10's operators cannot serve: `Decode` kills the process (SIGFPE) on a JPEG cut in its header and
+takes other damage for grey; `Resize` does not filter when it shrinks; random operators share one
+seed, so that the flip follows from the crop's offset, and what they draw depends on the number of
+workers. Here each image draws from (seed, its number) alone, and what mixes a batch from (seed, the
+batch's number).
 """
 
 from __future__ import annotations
