@@ -64,6 +64,17 @@ def import_tensorboard() -> Any:
     return _import_optional("tensorboardX", use, "'densenet-archspec[tensorboard]'")
 
 
+def import_opencv() -> Any:
+    """Return the package that prepares training images quickly. Raises EnvironmentFault (E009)."""
+    use = "prepares training images (`data.image_backend: opencv`)"
+    wanted = "'densenet-archspec[opencv]'"
+    cv2 = _import_optional("cv2", use, wanted)
+    if hasattr(cv2, "IMREAD_COLOR_RGB"):
+        return cv2
+    message = f"cv2, which {use}, is {cv2.__version__}, older than 4.11"
+    raise EnvironmentFault.one("E009", message, sys.executable, f"pip install {wanted}")
+
+
 def _import_optional(name: str, use: str, wanted: str) -> Any:
     try:
         return importlib.import_module(name)

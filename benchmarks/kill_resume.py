@@ -30,7 +30,8 @@ import psutil
 from archspec.weights.formats.digest import is_damaged
 
 NETWORK = ("--set", "block_config=[2, 2]", "--set", "growth_rate=4")
-TIMED = ("time", "seconds", "images_per_second")
+LOADER = ("loader_images_per_second", "loader_busy")
+TIMED = ("time", "seconds", "images_per_second", *LOADER)
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SECONDS_TO_END = 60
 THROUGH = "Next: densenet validate"

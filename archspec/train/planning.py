@@ -14,7 +14,7 @@ from archspec.errors import ArchspecError, DataError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
-from archspec.runtime import import_tensorboard
+from archspec.runtime import import_opencv, import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
@@ -120,8 +120,7 @@ def plan_run(
         listed = [diagnostic for fault in faults for diagnostic in fault.diagnostics]
         raise TrainingError([*listed, *of_masks])
     recipe, notes = found
-    if recipe.tensorboard:
-        import_tensorboard()
+    _find_packages(recipe)
     splits = split_by_recipe(recipe, data)
     classes = _choose_classes(spec, splits)
     # The later one wins: what the user says stands above the recipe's own overrides.
@@ -183,6 +182,14 @@ def _load_scaled_recipe(
     fixed = Override(("data.class_names", str(names.resolve())), place)
     others = [setting for setting in overrides if key_of(setting) != "data.class_names"]
     return load_recipe(name, [*others, *scaling.overrides, fixed]), notes
+
+
+def _find_packages(recipe: Recipe) -> None:
+    """Raise EnvironmentFault (E009) where a package that the recipe needs is not installed."""
+    if recipe.tensorboard:
+        import_tensorboard()
+    if recipe.data.image_backend == "opencv":
+        import_opencv()
 
 
 def _collect_faults(faults: list[ArchspecError], read: Callable[[], Any]) -> Any:

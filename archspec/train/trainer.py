@@ -18,7 +18,7 @@ import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.train.callbacks import Callback
-from archspec.train.data.batches import Skipped, load_batches
+from archspec.train.data.batches import LoaderTimes, Skipped, load_batches
 from archspec.train.data.inputs import (
     check_classes,
     load_epoch,
@@ -38,6 +38,7 @@ from archspec.train.monitoring.telling import (
     explain_no_number,
     refuse_no_numbers,
     tell_batches,
+    tell_limit,
     tell_own,
 )
 from archspec.train.pretrained import read_kept_weights
@@ -81,6 +82,8 @@ class Trainer:
     """Images of each part that this device could not read, by number."""
     told: dict[Source, set[int]] = field(default_factory=dict)
     """Those of all devices that were told of; see `telling.tell_skipped`."""
+    is_limit_told: bool = False
+    """Whether it was said that images are what training waits for."""
     signals: StopRequest = field(default_factory=StopRequest)
     compiled: CompileCache = field(default_factory=CompileCache)
     """Keeps what is compiled, for the next start."""
@@ -253,7 +256,8 @@ class Trainer:
         self.network.set_train(True)
         recipe, position = self.run.recipe, self.position
         meter = Meter(recipe.log_every, recipe.batch_size * self.world, position.sums)
-        for number, (images, labels) in enumerate(self._batches(), start=position.batches + 1):
+        batches = self._batches(meter.loading.times)
+        for number, (images, labels) in enumerate(batches, start=position.batches + 1):
             loss = self._take_step(images, labels, meter, report)
             self.position = replace(self.position, batches=number)
             for callback in self.callbacks:
@@ -270,7 +274,8 @@ class Trainer:
                 return None
         if self.world > 1:
             tell_own(self, meter)
-        return meter.totals()
+        tell_limit(self, meter.loading, report)
+        return {**meter.totals(), **meter.loading.read(self.world)}
 
     def _take_step(self, images: Any, targets: Any, meter: Meter, report: Report) -> Any:
         """One step, whose loss is returned; this process's first one is told of, since the network
@@ -299,7 +304,7 @@ class Trainer:
             report({"event": "note", "text": text})
         self.compiled.notes.clear()
 
-    def _batches(self) -> Iterator[tuple[Any, Any]]:
+    def _batches(self, times: LoaderTimes) -> Iterator[tuple[Any, Any]]:
         """This device's batches of the epoch that goes on, from where it stands."""
         return load_epoch(
             self.run.spec,
@@ -310,6 +315,7 @@ class Trainer:
             world=self.world,
             first_batch=self.position.batches,
             skipped=self.skipped_of(self.splits.train),
+            times=times,
         )
 
     def skipped_of(self, source: Source) -> Skipped | None:

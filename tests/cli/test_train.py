@@ -39,7 +39,13 @@ from archspec.train.planning import create, plan_run
 from archspec.train.recipe.model import load_recipe
 
 BARE_PATH = "/usr/bin:/bin"
-TAKES_TIME = ("time", "seconds", "images_per_second")
+TAKES_TIME = (
+    "time",
+    "seconds",
+    "images_per_second",
+    "loader_images_per_second",
+    "loader_busy",
+)
 
 
 def events(run: Path, kind: str = "epoch") -> list[dict]:

@@ -137,6 +137,7 @@ data:
   vflip: 0.1
   interpolation: bicubic
   resize: mindspore
+  image_backend: pillow
   auto_augment: {kind: augmix, magnitude: 3.0, width: 3, depth: 2, alpha: 1.0}
   color_jitter: 0.0
   random_erasing: {probability: 0.2, scale: [0.1, 0.2], ratio: [0.5, 2.0], value: 1.0, attempts: 3}

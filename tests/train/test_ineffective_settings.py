@@ -137,6 +137,13 @@ OF_ANOTHER_VALUE = {
         {"data": {"scale": [0.08, 1.0]}},
         ["scale is a setting of the augment random_resized_crop, not of none"],
     ),
+    "OpenCV beside no crop, and another interpolation": (
+        {"data": {"image_backend": "opencv", "interpolation": "bicubic"}},
+        [
+            "image_backend opencv crops for the augment random_resized_crop, not for none",
+            "image_backend opencv interpolates bilinear, not bicubic",
+        ],
+    ),
     "colours beside a policy": (
         {"data": {"auto_augment": "augmix", "color_jitter": 0.4}},
         ["color_jitter goes without auto_augment, which changes colours itself"],
@@ -260,6 +267,8 @@ FINE = {
     "nesterov": {"optimizer": {"kind": "nesterov"}},
     "mixing": {"data": {"mixup": 0.2, "cutmix": 1.0, "mix_probability": 0.5}},
     "no mixing": {"data": {"mixup": 0.0, "cutmix": 0.0, "mix_probability": 1.0}},
+    "Pillow": {"data": {"image_backend": "pillow", "interpolation": "bicubic"}},
+    "OpenCV": {"data": {"image_backend": "opencv", "augment": "random_resized_crop"}},
     "policy": {"data": {"auto_augment": "trivialaugment", "color_jitter": 0.0}},
     "flips of what is not mirrored else": {"data": {"hflip": 0.5, "vflip": 0.5}},
     "off": {"loss_scale": 1.0, "optimizer": {"momentum": 0.0, "nesterov": False}},

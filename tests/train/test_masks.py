@@ -303,6 +303,7 @@ def test_a_data_set_is_another_one_when_a_mask_has_changed(tmp_path):
 
 UNFIT = {
     "mixup": ("data.mixup=0.2", "mixup mixes classes of whole images"),
+    "opencv": ("data.image_backend=opencv", r"image_backend \(=opencv\) prepares images and not"),
     "cutmix": ("data.cutmix=0.2", "cutmix mixes classes of whole images"),
     "policy": ("data.auto_augment=randaugment", "auto_augment .* moves images and not their masks"),
 }

@@ -108,6 +108,7 @@ OFF = {
     "data.interpolation=cubic": "S005 data.interpolation (=cubic) must be one of 'bilinear', "
     "'bicubic' or 'nearest' (did you mean 'bicubic'?)",
     "data.resize=opencv": "S005 data.resize (=opencv) must be one of 'pillow' or 'mindspore'",
+    "data.image_backend=cv2": "S005 data.image_backend (=cv2) must be one of 'pillow' or 'opencv'",
     "data.repeats=0": "S004 data.repeats (=0) must be in [1, 16]",
     "data.samples=0": "S004 data.samples (=0) must be in [1, 2147483648]",
     "data.shuffle=1": "S003 data.shuffle (=1) must be true or false",
@@ -147,6 +148,7 @@ def test_a_key_of_other_zoos_is_answered_with_ours(key, ours):
 REACHING = {
     "interpolation": "bicubic",
     "resize": "mindspore",
+    "image_backend": "opencv",
     "scale": (0.5, 0.9),
     "ratio": (0.5, 2.0),
     "hflip": 0.25,

@@ -91,7 +91,7 @@ def test_a_run_killed_within_an_epoch_goes_on_at_its_last_step_with_the_same_bit
     assert starts == [(0, 0), (0, 9), (1, 3)]
     assert tensors_of(run.last) == tensors_of(uninterrupted.last)
     assert tensors_of(run.best) == tensors_of(uninterrupted.best)
-    untimed = ("time", "seconds")
+    untimed = ("time", "seconds", "loader_images_per_second", "loader_busy")
     for mine, theirs in zip(
         events_of(run, "epoch"), events_of(uninterrupted, "epoch"), strict=True
     ):

@@ -26,11 +26,19 @@ def augment_image(
     """Return the image as training sees it, but for mean and std and what comes after them."""
     image = AUGMENTS[preprocess.augment](image, preprocess, rng)
     image = _flip_at_random(image, preprocess, rng)
-    if preprocess.auto_augment is not None:
-        outside = Outside(preprocess.mean_colour, RESAMPLING[preprocess.interpolation])
-        image = apply_policy(preprocess.auto_augment, image, outside, rng)
+    image = follow_policy(image, preprocess, rng)
     strength = preprocess.color_jitter
     return _jitter(image, strength, rng) if strength else image
+
+
+def follow_policy(
+    image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
+) -> Image.Image:
+    """Return the image after what its policy draws for it, where it has one."""
+    if preprocess.auto_augment is None:
+        return image
+    outside = Outside(preprocess.mean_colour, RESAMPLING[preprocess.interpolation])
+    return apply_policy(preprocess.auto_augment, image, outside, rng)
 
 
 def _change_nothing(
@@ -42,10 +50,10 @@ def _change_nothing(
 def _crop_and_resize(
     image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
 ) -> Image.Image:
-    return resize_box(image, preprocess, _draw_crop_box(image.size, preprocess, rng))
+    return resize_box(image, preprocess, draw_crop_box(image.size, preprocess, rng))
 
 
-def _draw_crop_box(size: tuple[int, int], preprocess: Preprocess, rng: np.random.Generator) -> Box:
+def draw_crop_box(size: tuple[int, int], preprocess: Preprocess, rng: np.random.Generator) -> Box:
     """Return a box of random area and shape; where none of ten fits, the largest in the middle."""
     scale, (flattest, widest) = preprocess.scale, preprocess.ratio
     whole = np.array(size, float)
@@ -113,12 +121,19 @@ def _turn_and_move(
 def _flip_at_random(
     image: Image.Image, preprocess: Preprocess, rng: np.random.Generator
 ) -> Image.Image:
-    share = preprocess.mirrored_share
-    if share and rng.random() < share:
+    across, down = draw_flips(preprocess, rng)
+    if across:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if preprocess.vflip and rng.random() < preprocess.vflip:
+    if down:
         image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     return image
+
+
+def draw_flips(preprocess: Preprocess, rng: np.random.Generator) -> tuple[bool, bool]:
+    """Return whether an image is mirrored left to right, and top to bottom."""
+    share = preprocess.mirrored_share
+    across = bool(share) and rng.random() < share
+    return across, bool(preprocess.vflip) and rng.random() < preprocess.vflip
 
 
 def _jitter(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:

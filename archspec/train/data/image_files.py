@@ -28,6 +28,7 @@ END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "WEBP": b""}
 TAIL_BYTES = 64
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte; Pillow only warns there
 MAX_CHECKED = 20_000  # about two seconds; a larger set meets its faults while it is read
+BLOCKS_PER_READER = 4  # of up to 16 MB: an image, what is made of it, and of that
 MAX_KINDS = 10  # of files that are skipped, named one by one
 ImageFile = Path | RecordImage
 """An image in a file of its own, or in one of many."""
@@ -56,11 +57,23 @@ def convert_image(image: Image.Image, channels: int, white_level: int = WHITE) -
 
     negative = is_negative(image)  # what is turned upright has no tags any more
     with suppress(Exception):  # metadata that cannot be read spoil no pixels
-        image = ImageOps.exif_transpose(image)  # cameras turn a picture by a note in its EXIF alone
+        # Cameras turn a picture by a note in its EXIF alone.
+        ImageOps.exif_transpose(image, in_place=True)
     image.info.pop("transparency", None)  # Pillow warns when it drops this itself
     if is_deep(image):
         image = reduce_depth(image, white_level, negative=negative)
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def keep_freed_memory(readers: int) -> None:
+    """Have Pillow use the memory of images that are gone for the next ones of so many threads.
+
+    Else the system clears each page of it anew, which takes half as long as decoding does.
+    """
+    from PIL.Image import core  # type: ignore[attr-defined]  # its documentation calls it so
+
+    core.set_blocks_max(max(core.get_blocks_max(), readers * BLOCKS_PER_READER))
 
 
 def with_image(path: ImageFile, use: Callable[[Image.Image, IO[bytes]], Any]) -> Any:

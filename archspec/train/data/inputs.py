@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError
 from archspec.spec.model import Spec
-from archspec.train.data.batches import Batch, Skipped, load_batches
+from archspec.train.data.batches import Batch, LoaderTimes, Skipped, load_batches
 from archspec.train.data.class_names import (
     describe_differences,
     name_classes,
@@ -89,6 +89,7 @@ def make_preprocess(spec: Spec, recipe: Recipe) -> Preprocess:
         color_jitter=data.color_jitter,
         interpolation=data.interpolation,
         resize=data.resize,
+        image_backend=data.image_backend,
         scale=data.scale,
         ratio=data.ratio,
         hflip=data.hflip,
@@ -208,8 +209,10 @@ def load_epoch(
     world: int = 1,
     first_batch: int = 0,
     skipped: Skipped | None = None,
+    times: LoaderTimes | None = None,
 ) -> Iterator[Batch]:
-    """Return a device's batches of an epoch of training, from `first_batch` on.
+    """Return a device's batches of an epoch of training, from `first_batch` on; `times` is told how
+    long images take.
 
     Raises DataError; see `load_batches` and `make_preprocess`.
     """
@@ -227,6 +230,7 @@ def load_epoch(
         workers=recipe.data.workers,
         first_batch=first_batch,
         skipped=skipped,
+        times=times,
     )
 
 

@@ -9,7 +9,7 @@ from archspec.errors import DataError
 from archspec.train.data.bit_depth import WHITE
 from archspec.train.data.mixing import Mixing
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
-from archspec.train.recipe.data import RATIO, SCALE, Augment, Interpolation, Resize
+from archspec.train.recipe.data import RATIO, SCALE, Augment, ImageBackend, Interpolation, Resize
 
 MIRRORED = ("pad_crop_flip", "random_resized_crop")
 """What mirrors half of the images where nothing else is said."""
@@ -35,6 +35,7 @@ class Preprocess:
     color_jitter: float = 0.0
     interpolation: Interpolation = "bilinear"
     resize: Resize = "pillow"
+    image_backend: ImageBackend = "pillow"
     scale: tuple[float, ...] = SCALE
     ratio: tuple[float, ...] = RATIO
     hflip: float | None = None

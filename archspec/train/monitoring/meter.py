@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from archspec.errors import TrainingError
 from archspec.train.distributed.worker_group import sum_over_workers
+from archspec.train.monitoring.image_speed import ImageSpeed
 
 SECONDS_BETWEEN_EVENTS = 2.0
 
@@ -20,7 +21,7 @@ class Meter:
     """Collects losses on the device and fetches them when a report is due, not at every step.
 
     `sums` are the loss, the right answers and the images of an epoch so far, on all devices; `own`
-    those of this one since the meter was made.
+    those of this one since the meter was made. `loading` is how quickly images come.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Meter:
         self.sums, self.own = np.array(sums, np.float64), np.zeros(3)
         self.since = time.monotonic()
         self.untimed = 0
+        self.loading = ImageSpeed()
 
     def add(self, loss: Any, right: Any, images: int) -> None:
         """Take a step's mean loss and right answers, still on the device."""
@@ -39,6 +41,7 @@ class Meter:
     def restart_clock(self) -> None:
         """Time the steps from now on: the first one took as long as the network's compilation."""
         self.since, self.untimed = time.monotonic(), len(self.waiting)
+        self.loading.restart()
 
     @property
     def is_late(self) -> bool:

@@ -18,6 +18,7 @@ from archspec.train.data.sampling import find_image
 from archspec.train.data.source import Source
 from archspec.train.distributed.moving_statistics import is_moving
 from archspec.train.distributed.worker_group import gather_numbers
+from archspec.train.monitoring.image_speed import ImageSpeed
 from archspec.train.monitoring.meter import SECONDS_BETWEEN_EVENTS, Meter, mean_of
 
 if TYPE_CHECKING:
@@ -139,6 +140,16 @@ def _explain_weights(trainer: Trainer, name: str) -> TrainingError:
         hint += "; or a smaller loss_scale"
     message = f"{name} is no number after {where}; no checkpoint is written of it"
     return TrainingError.one("T006", message, "", hint)
+
+
+def tell_limit(
+    trainer: Trainer, loading: ImageSpeed, report: Callable[[Mapping[str, Any]], None]
+) -> None:
+    """Report, once a process, that images are what training waits for, where they are."""
+    if loading.is_limit and not trainer.is_limit_told:
+        trainer.is_limit_told = True
+        text = loading.describe_limit(trainer.run.recipe.data, trainer.world)
+        report({"event": "note", "text": text})
 
 
 def tell_own(trainer: Trainer, meter: Meter) -> None:

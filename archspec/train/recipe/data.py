@@ -23,6 +23,7 @@ from archspec.train.recipe.numbers import (
 Augment = Literal["none", "affine", "pad_crop_flip", "random_crop", "random_resized_crop"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 Resize = Literal["pillow", "mindspore"]
+ImageBackend = Literal["pillow", "opencv"]
 ClassNames = Annotated[
     tuple[Annotated[str, Field(strict=True, min_length=1, max_length=200)], ...],
     Field(min_length=2, max_length=255),
@@ -56,6 +57,10 @@ class DataRecipe(SpecModel):
     resize: Resize = "pillow"
     """Whose way to resize: `pillow` filters when it shrinks, as torchvision does with images;
     `mindspore` does not, as MindCV's `Resize`."""
+    image_backend: ImageBackend = "pillow"
+    """random_resized_crop: whose functions prepare training images; those of `opencv` take less
+    time, for pixels that are nearly Pillow's, and need `densenet-archspec[opencv]`. What is judged
+    or predicted is always prepared by Pillow."""
     auto_augment: Policy | None = None
     """A policy that draws operations for each image; it has colours of its own."""
     color_jitter: Share = 0.0
@@ -104,7 +109,7 @@ class DataRecipe(SpecModel):
     """A .csv, .json or .txt of what classes are called whose folders or labels have only signs of
     them; it counts from the recipe's folder."""
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
-    """Processes that read and change images."""
+    """Threads that read and change images; who waits for a batch helps."""
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:

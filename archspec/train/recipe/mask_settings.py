@@ -24,6 +24,9 @@ def find_unfit(recipe: Recipe, *, per_pixel: bool) -> Iterator[tuple[Path, str]]
         if getattr(data, key) > 0:
             rule = f"{key} mixes classes of whole images, and each pixel has its own here"
             yield ("data", key), rule
+    if data.image_backend != "pillow":
+        rule = f"image_backend (={data.image_backend}) prepares images and not their masks"
+        yield ("data", "image_backend"), rule
     if data.auto_augment is not None:
         rule = f"auto_augment (={data.auto_augment.kind}) moves images and not their masks"
         yield ("data", "auto_augment"), rule
