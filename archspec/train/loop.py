@@ -28,6 +28,7 @@ from archspec.train.planning import check_fit
 from archspec.train.run import checkpoint
 from archspec.train.run.recovery import choose_judged
 from archspec.train.run.run_directory import Run
+from archspec.train.saving import finish_epoch, offer_as_best
 from archspec.train.stopping import take_stop_signals
 from archspec.train.trainer import Trainer
 
@@ -102,7 +103,7 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
     if trainer.is_validated:
         held_out, averaged = trainer.evaluate_both(trainer.splits.val, report)
     # Before the event: an epoch that was reported as done is never repeated.
-    is_best = trainer.finish_epoch(held_out, averaged)
+    is_best = finish_epoch(trainer, held_out, averaged)
     judged = {**_prefix_keys("val", held_out), **_prefix_keys("ema", averaged)}
     left_out = {**trainer.describe_skipped(), **tell_skipped(trainer, report)}
     figures = {**trained, **judged, **left_out, "seconds": time.monotonic() - started}
@@ -114,7 +115,7 @@ def _run_epoch(trainer: Trainer, report: Report) -> None:
 def _validate_at_the_end(trainer: Trainer, report: Report) -> None:
     """Of a run that ends before its time, as `last.ckpt` holds it already: is it the best?"""
     moving_statistics.share(trainer.engine.state(), trainer.world)
-    trainer.offer_as_best(*trainer.evaluate_both(trainer.splits.val, report))
+    offer_as_best(trainer, *trainer.evaluate_both(trainer.splits.val, report))
 
 
 def _judge(trainer: Trainer, report: Report) -> Figures:

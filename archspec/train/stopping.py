@@ -1,5 +1,5 @@
-"""Signals that end a run: the first one is noted, so that the loop can save; a second one ends it
-at once.
+"""Why a run ends, and signals that end it: the first one is noted, so that the loop can save; a
+second one ends it at once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from types import FrameType
 
 from archspec.runtime import exception_of, signals_taken_by
 from archspec.train.distributed.worker_group import is_supervised
+
+EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_request"
+"""Why a run ends before its last epoch."""
 
 
 class StopRequest:

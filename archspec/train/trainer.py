@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.train.callbacks import Callback
@@ -26,17 +24,14 @@ from archspec.train.data.inputs import (
 )
 from archspec.train.data.sampling import held_out_indices
 from archspec.train.data.source import Source, Splits
-from archspec.train.distributed import moving_statistics
 from archspec.train.distributed.agreement import Agreement
-from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.engine.compile_cache import CachedNetwork, CompileCache, make_cache
-from archspec.train.evaluation.measures import Figures, measure_accuracy, share_of
+from archspec.train.evaluation.measures import Figures, measure_accuracy
 from archspec.train.monitoring.compile_times import tell_compilation
 from archspec.train.monitoring.meter import Meter
 from archspec.train.monitoring.progress import Report
 from archspec.train.monitoring.telling import (
     explain_no_number,
-    refuse_no_numbers,
     tell_batches,
     tell_limit,
     tell_own,
@@ -44,13 +39,10 @@ from archspec.train.monitoring.telling import (
 from archspec.train.pretrained import read_kept_weights
 from archspec.train.recipe.keeping import seconds_of
 from archspec.train.recipe.scaling import count_steps
-from archspec.train.run import checkpoint
-from archspec.train.run.position import Position, best_epochs, epochs_without_progress
+from archspec.train.run.position import Position, epochs_without_progress
 from archspec.train.run.run_directory import Run
-from archspec.train.stopping import StopRequest
-
-EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_request"
-"""Why a run ends before its last epoch."""
+from archspec.train.saving import restore, save_within_epoch
+from archspec.train.stopping import EARLY_STOPPING, ON_REQUEST, TIME_BUDGET, StopRequest
 
 
 class Requests(NamedTuple):
@@ -87,10 +79,13 @@ class Trainer:
     signals: StopRequest = field(default_factory=StopRequest)
     compiled: CompileCache = field(default_factory=CompileCache)
     """Keeps what is compiled, for the next start."""
+    ended_by: str = ""
+    """What a step was found to be the last by; see `ends_by`."""
+    began: float = field(default_factory=time.monotonic)
+    """When the run would have begun, had it not been interrupted."""
+    saved: float = field(default_factory=time.monotonic)
+    """When a checkpoint was written last."""
     _agreement: Agreement = field(default_factory=Agreement)
-    _ends_by: str = ""
-    _began: float = field(default_factory=time.monotonic)
-    _saved: float = field(default_factory=time.monotonic)
     _is_asked_to_stop: bool = False
     _is_compiled: bool = False
 
@@ -128,7 +123,7 @@ class Trainer:
             trainer.compiled = make_cache(
                 run.spec, recipe, device_target=device_target, rank=rank, world=world
             )
-        trainer.restore()
+        restore(trainer)
         return trainer
 
     @property
@@ -149,100 +144,6 @@ class Trainer:
     def stop(self) -> None:
         """Have the run end, after this step or epoch, as it does after its last epoch."""
         self._is_asked_to_stop = True
-
-    # ---- what a checkpoint holds
-
-    def restore(self) -> None:
-        """Take up the last whole checkpoint, if there is one."""
-        if not self.run.last.is_file():
-            return
-        recipe = self.run.recipe
-        held, self.begins_anew = checkpoint.restore_state(self.run.last, self.engine.state())
-        position = Position.of(held).under(recipe.keep.by, recipe.batch_size, recipe.accumulate)
-        # Where the best is gone, the next one takes its place, whatever it is worth.
-        best = position.best if self.run.best.is_file() else -math.inf
-        # Where an image was taken away, an epoch may have other steps than it had.
-        batches = min(position.batches, self.steps)
-        self.position = replace(position, batches=batches, best=best)
-        self._began -= position.seconds
-        budget = recipe.time_budget
-        if budget is not None and position.seconds >= seconds_of(budget):
-            self._ends_by = TIME_BUDGET
-        if position.moving is not None:
-            moving_statistics.write(self.engine.state(), position.moving[self.rank])
-        self._count_steps_anew()
-
-    def _count_steps_anew(self) -> None:
-        import mindspore as ms
-
-        done = self.position.epoch * self.steps + self.position.batches
-        step = self.engine.optimizer.global_step
-        updates = done // self.run.recipe.accumulate
-        step.set_data(ms.Tensor(np.full(step.shape, updates), step.dtype))
-
-    def save_within_epoch(self, sums: npt.NDArray[np.float64]) -> None:
-        """Write `last.ckpt` in the middle of an epoch, each device's moving statistics in it."""
-        rows = moving_statistics.gather(self.engine.state(), self.rank, self.world)
-        self.position = replace(self.position, sums=tuple(sums), moving=rows)
-        self._save(self.run.last)
-        # A barrier: the first worker that leaves would have the one that writes ended.
-        all_reduce_sum(np.zeros(1, np.float32))
-
-    def finish_epoch(self, held_out: Figures | None, averaged: Figures | None) -> bool:
-        """Count the epoch and write its checkpoints; return whether it is the best so far.
-
-        The last one is written last, so that a kill between them loses nothing.
-        """
-        score = math.nan if held_out is None else self._score(held_out, averaged)
-        is_best = score >= self.position.best  # of equal ones the later: it has seen more
-        self.position = self.position.after_epoch(score)
-        keep, epoch, last = self.run.recipe.keep, self.position.epoch, self.run.last
-        if is_best:
-            self._save_best()
-        newest = range(epoch - self.run.recipe.epochs_kept + 1, epoch + 1)
-        best = best_epochs(self.position.scores, keep.best) if keep.best > 1 else ()
-        if epoch in newest or epoch in best:
-            self._save(checkpoint.path_of_epoch(last, epoch))
-        self._save(last)
-        if self.rank == 0:
-            checkpoint.prune(last, upto=epoch, kept={*newest, *best})
-        return is_best
-
-    def offer_as_best(self, held_out: Figures, averaged: Figures | None) -> None:
-        """Write `best.ckpt` where a validation within an epoch was the best so far."""
-        score = self._score(held_out, averaged)
-        if score >= self.position.best:
-            self.position = replace(self.position, best=score)
-            self._save_best()
-            self._save(self.run.last)  # so that nothing worse takes its place later
-
-    def _save_best(self) -> None:
-        self._save(self.run.best, self.engine.get_parameters())
-
-    def _save(self, path: Any, parameters: Any = None) -> None:
-        """The workers' parameters are equal: one of them writes.
-
-        Raises:
-            TrainingError: T003, it cannot be written; T006, weights are no numbers, and `path` is
-                left as it was.
-        """
-        self._saved = time.monotonic()
-        if self.run.recipe.time_budget is not None:
-            # Where nothing depends on it, two runs of a seed leave files that are equal in all.
-            self.position = replace(self.position, seconds=self._saved - self._began)
-        if self.rank == 0:
-            saved = parameters or self.engine.state()
-            refuse_no_numbers(self, saved)
-            previous = self.run.previous if path == self.run.last else None
-            checkpoint.save(path, saved, self.position, previous=previous)
-
-    def _score(self, held_out: Figures, averaged: Figures | None) -> float:
-        by = self.run.recipe.keep.by
-        judged = averaged if averaged is not None and by.startswith("ema_") else held_out
-        # `top1`, which a recipe has that says nothing, is no figure of every kind of targets.
-        name = by.removeprefix("ema_")
-        value = float(getattr(judged, name, share_of(judged)))
-        return -value if by.endswith("loss") else value
 
     # ---- one epoch
 
@@ -267,7 +168,7 @@ class Trainer:
             if number == self.steps or meter.is_full or asked.to_save or asked.to_report:
                 self._report_steps(meter, report)
             if asked.to_save:
-                self.save_within_epoch(meter.sums)
+                save_within_epoch(self, meter.sums)
             if asked.to_leave:
                 raise self.signals.exception()
             if asked.to_end:
@@ -331,14 +232,14 @@ class Trainer:
             # Within an update each device has gradients of its own, which no checkpoint holds.
             return Requests(False, False, False, to_report=is_late and self.world == 1)
         budget, every = recipe.time_budget, recipe.save_every
-        is_over = budget is not None and now - self._began >= seconds_of(budget)
-        is_due = isinstance(every, str) and now - self._saved >= seconds_of(every)
+        is_over = budget is not None and now - self.began >= seconds_of(budget)
+        is_due = isinstance(every, str) and now - self.saved >= seconds_of(every)
         # Clocks and signals are each device's own.
         told, asked, over, due, late = self._agreement.ask(
             self.signals.is_set, self._is_asked_to_stop, is_over, is_due, is_late
         )
         if asked or over:
-            self._ends_by = TIME_BUDGET if over else ON_REQUEST
+            self.ended_by = TIME_BUDGET if over else ON_REQUEST
         before = number - recipe.accumulate
         is_counted = isinstance(every, int) and number // every > before // every
         # The end of an epoch writes a checkpoint anyway; but the validation before may take long.
@@ -394,10 +295,10 @@ class Trainer:
             return ""
         if self._is_asked_to_stop:
             return ON_REQUEST
-        if stopping is not None and not self._ends_by:
+        if stopping is not None and not self.ended_by:
             waited = epochs_without_progress(position.scores, stopping.min_delta)
             return EARLY_STOPPING if waited >= stopping.patience else ""
-        return self._ends_by
+        return self.ended_by
 
     def evaluate_both(self, source: Source, report: Report) -> tuple[Figures, Figures | None]:
         """Return the accuracy of the network, and with `ema` that of the averaged weights."""
