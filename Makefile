@@ -3,7 +3,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all coverage lint fmt hooks bench docs clean
+.PHONY: demo test test-all coverage lint fmt hooks bench bench-long docs clean
 .DEFAULT_GOAL := test
 
 # MindSpore 2.10 has wheels for these Pythons. A name on PATH may be a shim that fails, so each is run.
@@ -46,8 +46,15 @@ fmt: $(VENV)/.installed
 hooks: $(VENV)/.installed
 	$(BIN)/pre-commit install
 
+# Half an hour on two cores that do nothing else. PEERS="--mindcv DIR --torch PYTHON" sets others beside ours.
 bench: $(VENV)/.installed
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/write_measurements.py $(PEERS)
+
+# Hours: random specs, runs that are killed, and the curve of CIFAR-10 in the folder CIFAR10.
+bench-long: $(VENV)/.installed
+	$(BIN)/python benchmarks/truth.py --specs 1000 --workers 2
+	for devices in 1 2; do $(BIN)/python benchmarks/kill_resume.py --kills 200 --devices $$devices || exit 1; done
+	$(BIN)/python benchmarks/cifar_paper.py $(or $(CIFAR10),CIFAR10) --layers 16 --epochs 20
 
 # Only this target needs mkdocs and its theme.
 $(VENV)/.docs: $(VENV)/.installed

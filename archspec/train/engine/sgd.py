@@ -23,7 +23,7 @@ from archspec.train.recipe.optimizer import OptimizerRecipe
 _MULTIPLY, _ADD = ops.Mul(), ops.AddN()
 
 
-class SGD(nn.Optimizer):  # type: ignore[misc]  # MindSpore has no types
+class SGD(nn.Optimizer):
     """PyTorch's rule: v <- momentum v + g + decay p; p <- p - rate v.
 
     Gradients are those of the loss times `loss_scale`. State is called as that of `nn.SGD`.
