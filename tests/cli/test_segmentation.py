@@ -1,6 +1,7 @@
 """A class for each pixel: trained, validated and predicted by commands."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -91,6 +92,28 @@ def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
     Image.new("L", (8, 8), 255).save(tmp_path / "other/masks/a.png")
     with pytest.raises(DataError, match="D016 has masks of nothing but 255"):
         open_trained(str(run)).held_out(tmp_path / "other")
+
+
+def test_masks_of_white_on_black_are_those_of_zeros_and_ones(strokes, tmp_path):
+    """Judged by the same figures to the last bit, and predicted in their own values."""
+    data, run, done = strokes
+    passed(done)
+    shutil.copytree(data / "val/images", tmp_path / "other/images")
+    (tmp_path / "other/masks").mkdir()
+    for file in (data / "val/masks").iterdir():
+        Image.fromarray(read(file) * 255).save(tmp_path / "other/masks" / file.name)
+    white = ("--set", "recipe.data.mask_values=[0,255]")
+    judged = ("validate", run, "--json", "--data-dir")
+    expected = json.loads(passed(densenet(*judged, data / "val")))
+    assert json.loads(passed(densenet(*judged, tmp_path / "other", *white))) == expected
+    assert sum(map(sum, expected["confusion_matrix"])) == 200 * 64
+    one = data / "val/images/1400.png"
+    passed(densenet("predict", run, one, "-o", tmp_path / "plain"))
+    passed(densenet("predict", run, one, "-o", tmp_path / "white", *white))
+    plain, shown = read(tmp_path / "plain/1400.png"), read(tmp_path / "white/1400.png")
+    assert shown.tolist() == np.where(plain == 1, 255, 0).tolist()
+    numbers = densenet(*judged, tmp_path / "other")
+    refused(numbers, "D016 has values out of range: 255")
 
 
 def test_a_classifier_of_images_and_masks_do_not_fit(strokes, tmp_path):

@@ -11,6 +11,7 @@ from archspec.errors import DataError, SpecError
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.mask_classes import label_data
+from archspec.train.data.mask_values import MaskValues
 from archspec.train.data.masks import decode_mask, encode_mask, read_mask
 from archspec.train.recipe.model import load_recipe
 
@@ -155,7 +156,7 @@ def test_a_mask_on_its_way_keeps_its_classes_and_loses_what_is_ignored():
     for ignored in (255, 3, 0):
         known = np.where(VALUES == 255, ignored, VALUES).astype(np.uint8)
         expected = np.where(known == ignored, -1, known.astype(int))
-        encoded = np.asarray(encode_mask(known, 4, ignored, "mask.png"))
+        encoded = np.asarray(encode_mask(known, MaskValues((0, 1, 2, 3), ignored), "mask.png"))
         assert decode_mask(encoded).tolist() == expected.tolist()
 
 
@@ -219,7 +220,7 @@ WITHOUT_CLASSES = {
 def test_masks_of_one_class_are_refused_with_what_to_do(tmp_path, mask, rule):
     """White on black above all, as many tools write two classes."""
     data = two_images(tmp_path, mask, mask)
-    with pytest.raises(DataError, match=rf"D016 has masks of {rule}.*the values 0 and 1"):
+    with pytest.raises(DataError, match=rf"D016 has masks of {rule}.*the values 0, 1"):
         split_by_recipe(load_recipe("segmentation"), data)
 
 
@@ -355,7 +356,7 @@ def test_data_check_tells_masks_and_what_is_wrong_with_them(tmp_path):
 def test_one_image_cannot_be_split(tmp_path):
     """And has no classes that could be counted."""
     with pytest.raises(DataError, match="D008 holds too few images to split: one alone"):
-        two_images(tmp_path, [[0, 1], [1, 0]])
+        split_by_recipe(load_recipe("segmentation"), two_images(tmp_path, [[0, 1], [1, 0]]))
 
 
 def three_parts(folder, **masks):
