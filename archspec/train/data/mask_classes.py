@@ -67,18 +67,26 @@ def _note_what_is_missing(train: Source) -> Iterator[str]:
     there = np.array(known.of_classes)[of_classes.any(axis=0)]
     if len(there) < 2:
         raise DataError([_explain_one_class(train.name, there.tolist(), known, pixels)])
-    missing = []
-    for value, name in zip(known.of_classes, train.classes, strict=True):
-        if value not in there and value != known.ignored:  # which may lie among the classes
-            missing.append(name)
-    if missing:
-        shown = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
-        count = f"{len(missing)} of {len(train.classes)} classes"
-        yield f"{train.name}: {count} have no pixel to learn from: {shown}"
+    yield from note_missing_classes(train, "learn from")
     empty = np.flatnonzero(of_classes.sum(axis=1) == 0)
     if len(empty):
         count = format_count(len(empty), "image")
         yield f"{train.name}: {count} without a pixel of any class, first {train.masks[empty[0]]}"
+
+
+def note_missing_classes(source: Source, use: str) -> Iterator[str]:
+    """Yield a line about classes of which no mask has a pixel, to `learn from` or to `judge by`."""
+    if source.counts is None:
+        return
+    known, missing = source.mask_values, []
+    is_there = known.count_classes(source.counts).any(axis=0)
+    for value, name, is_found in zip(known.of_classes, source.classes, is_there, strict=True):
+        if not is_found and value != known.ignored:  # which may lie among the classes
+            missing.append(name)
+    if missing:
+        shown = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
+        count = f"{len(missing)} of {len(source.classes)} classes"
+        yield f"{source.name}: {count} have no pixel to {use}: {shown}"
 
 
 def label_masks(

@@ -32,7 +32,7 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
-from archspec.train.data.mask_classes import check_has_classes, label_masks
+from archspec.train.data.mask_classes import check_has_classes, label_masks, note_missing_classes
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device
 from archspec.train.recipe.choice import RECIPES
@@ -123,6 +123,8 @@ class Trained:
             known = self.classes or tuple(map(str, range(self.spec.head.num_classes)))
             [source] = label_masks([source], self.recipe.data, known)
             check_has_classes(source)
+            missing = note_missing_classes(source, "judge by")
+            source = replace(source, notes=(*source.notes, *missing))
         _check_classes(self, source)
         return source
 
