@@ -44,6 +44,14 @@ def test_values_are_read_as_they_are_written(tmp_path, image):
     assert read_mask(save(tmp_path / "mask.png", image)).tolist() == VALUES.tolist()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+def test_grey_that_is_stored_as_colours_is_read_as_grey(tmp_path, mode, suffix):
+    """As many tools write black and white; of files that keep every value."""
+    image = Image.fromarray(VALUES).convert(mode)
+    assert read_mask(save(tmp_path / f"mask.{suffix}", image)).tolist() == VALUES.tolist()
+
+
 def test_a_mask_of_one_bit_has_two_classes(tmp_path):
     """0 and 1, though white is shown."""
     mask = save(tmp_path / "mask.png", Image.fromarray(VALUES == 1))
@@ -127,8 +135,13 @@ def test_a_photograph_that_was_turned_and_its_mask_fit(tmp_path, orientation, bo
 
 
 NO_INDICES = {
-    "colours": (Image.new("RGB", (4, 4)), "png", r"holds colours \(RGB\), not class indices"),
-    "alpha": (Image.new("RGBA", (4, 4)), "png", r"holds colours \(RGBA\)"),
+    "colours": (
+        Image.new("RGB", (4, 4), (1, 1, 2)),
+        "png",
+        r"holds colours \(RGB\), not class indices",
+    ),
+    "colours and alpha": (Image.new("RGBA", (4, 4), "red"), "png", r"holds colours \(RGBA\)"),
+    "alpha": (Image.new("RGBA", (4, 4), (1, 1, 1, 254)), "png", r"holds colours \(RGBA\)"),
     "grey and alpha": (Image.new("LA", (4, 4)), "png", r"holds colours \(LA\)"),
     "large values": (np.full((4, 4), 300, np.uint16), "png", "has values up to 300"),
     "negative values": (np.full((4, 4), -1, np.int32), "tif", "has values down to -1"),
@@ -167,7 +180,7 @@ def test_all_faults_are_told_at_once_each_by_its_file(tmp_path):
         for name in ("a", "b", "c", "d"):
             save(tmp_path / part / "images" / f"{name}.png", grey + (part == "val"))
         save(tmp_path / part / "masks" / "a.png", np.full((8, 6), 1, np.uint8))
-        save(tmp_path / part / "masks" / "b.png", Image.new("RGB", (8, 6)))
+        save(tmp_path / part / "masks" / "b.png", Image.new("RGB", (8, 6), "red"))
         strange = grey.copy()
         strange[0, :3], strange[1, 0] = 7, 9
         save(tmp_path / part / "masks" / "c.png", strange)

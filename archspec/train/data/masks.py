@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 """A PNG's last chunk, with its checksum."""
 FEW_BITS = {"L;2": 255 // 3, "L;4": 255 // 15}
 """What Pillow multiplies the values of a grey image by that has 2 or 4 bits a pixel."""
+LOSSLESS = ("PNG", "BMP", "TIFF")
 JPEG_IN_TIFF = ("jpeg", "tiff_jpeg")
 _CURE = (
     "a mask is a grey or palette PNG whose pixels are class indices: 0, 1, 2, ...; "
@@ -58,6 +59,8 @@ def _read_values(image: Image.Image, file: IO[bytes], path: Path) -> Values:
     step = _find_step(image)
     image.load()
     values = np.asarray(_turn_upright(image))
+    if values.ndim == 3 and image.format in LOSSLESS:
+        values = _take_grey(values)
     rule = ""
     if is_lossy:
         rule = "is a JPEG, which blurs class indices"
@@ -70,6 +73,16 @@ def _read_values(image: Image.Image, file: IO[bytes], path: Path) -> Values:
     if rule:
         raise DataError.one("D016", rule, str(path), _CURE)
     return values.astype(np.uint8) // np.uint8(step)
+
+
+def _take_grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One channel of pixels (H, W, C) that are grey though stored as colours, as many tools write
+    black and white; all of others, and of what can be seen through.
+    """
+    colours, rest = pixels[..., :3], pixels[..., 3:]
+    if colours.shape[2] < 3 or (rest < LEVELS - 1).any() or (colours != colours[..., :1]).any():
+        return pixels
+    return np.asarray(colours[..., 0])
 
 
 def _check_png_end(image: Image.Image, file: IO[bytes], path: Path) -> None:
