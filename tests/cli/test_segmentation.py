@@ -110,6 +110,9 @@ def test_masks_of_white_on_black_are_those_of_zeros_and_ones(strokes, tmp_path):
     assert examine(white, tmp_path / "other").as_json() == expected
     assert sum(map(sum, expected["confusion_matrix"])) == 200 * 64
     assert all(map(sum, expected["confusion_matrix"]))
+    swapped = open_trained(str(run), recipe_overrides=["data.mask_values=[1,0]"])
+    turned = [row["pixels"] for row in examine(swapped).as_json()["classes"]]  # of the run's own
+    assert turned == [row["pixels"] for row in expected["classes"]][::-1]
     image = data / "val/images/1400.png"
     for name, trained in (("numbers", numbers), ("white", white)):
         predict_masks(trained, [image], tmp_path / name)

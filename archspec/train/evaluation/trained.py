@@ -119,7 +119,7 @@ class Trained:
             source = _open_held_out_of_others(self.spec, self.recipe, data_dir)
         else:
             source = _open_held_out_of_run(self.run, self.recipe, data_dir)
-        if source.masks and not source.classes:
+        if source.masks:  # a recipe that judges may say other values than the run's
             known = self.classes or tuple(map(str, range(self.spec.head.num_classes)))
             [source] = label_masks([source], self.recipe.data, known)
             check_has_classes(source)
