@@ -15,7 +15,14 @@ from rich.table import Table
 from archspec.errors import ArchspecError, Diagnostic
 from archspec.runtime import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
-from densenet_cli.options import complete_recipe, console, make_cell, print_notes, quiet_screen
+from densenet_cli.options import (
+    complete_recipe,
+    console,
+    make_cell,
+    print_notes,
+    quiet_screen,
+    split_overrides,
+)
 
 if TYPE_CHECKING:
     from archspec.train.data.check import Report
@@ -55,6 +62,10 @@ def check(
             autocompletion=complete_recipe,
         ),
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a key: recipe.batch_size=8. Repeatable."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that is found as JSON.")] = (
         False
     ),
@@ -67,7 +78,7 @@ def check(
     from archspec.train.data.source import raise_faults
 
     with ImageProgress() as progress:
-        report = _look_through(data_dir, recipe, progress.show, as_json)
+        report = _look_through(data_dir, recipe, overrides or [], progress.show, as_json)
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
     else:
@@ -79,6 +90,8 @@ def check(
     if not as_json:
         words = ["densenet", "train", "--data-dir", str(data_dir)]
         words += [] if recipe is None else ["--recipe", recipe]
+        for text in overrides or ():
+            words += ["--set", text]
         console.out(f"Training would start on it. Next: {shlex.join(words)}")
 
 
@@ -123,13 +136,21 @@ def _name_left_out(faults: Sequence[Diagnostic]) -> Iterator[str]:
 
 
 def _look_through(
-    data_dir: Path, recipe: str | None, show: Callable[[int, int], None], as_json: bool
+    data_dir: Path,
+    recipe: str | None,
+    overrides: Sequence[str],
+    show: Callable[[int, int], None],
+    as_json: bool,
 ) -> Report:
     """What cannot be opened has faults alone, which a program is told as JSON too."""
     from archspec.train.data.check import check_data
 
+    for_spec, for_recipe = split_overrides(overrides)
+    if for_spec:
+        message = f"{for_spec[0]} is of a spec; a recipe's keys are recipe.KEY=VALUE"
+        raise typer.BadParameter(message, param_hint="--set")
     try:
-        return check_data(data_dir, recipe, show=show)
+        return check_data(data_dir, recipe, for_recipe, show=show)
     except ArchspecError as error:
         if as_json:
             faults = [str(diagnostic) for diagnostic in error.diagnostics]

@@ -14,6 +14,7 @@ from archspec.operators.shapes import Shape
 from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
 from archspec.spec.model import Spec
+from archspec.train.data.mask_classes import check_fit_masks
 
 _CHANGES_LOGITS = frozenset(
     {"activation", "norm", "squeeze_excite", "branches"}
@@ -52,9 +53,12 @@ def check_logits(spec: Spec, graph: Graph, *, per_pixel: bool = False) -> None:
         per_pixel: whether each pixel of an image has a class, or the image.
 
     Raises:
-        TrainingError: T014, something else than logits of the images' classes, or of the pixels';
+        TrainingError: T014, something else than logits of the images' classes, or of the pixels',
+            or of more classes than masks tell;
             T015, logits behind an activation, a norm or dropout, which hold back what is learnt.
     """
+    if per_pixel:
+        check_fit_masks(spec)
     shapes, _ = infer_shapes(graph)
     given = [shapes[name] for name in graph.outputs]
     of_image = (spec.head.num_classes,)

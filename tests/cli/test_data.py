@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, densenet, passed, started, wait_until
+from conftest import TINY, densenet, passed, refused, started, wait_until
 from mindrecord_sets import foreign_rows, write_records
 from mindrecord_sets import photos as write_photos
 from PIL import Image
@@ -33,6 +33,16 @@ def test_a_sound_data_set_exits_with_0_and_says_what_goes_into_a_recipe(photos, 
     assert "40 train" in text
     assert "In a recipe: data: {mean: [" in text
     assert text.endswith("Next: densenet train --data-dir photos\n")
+
+
+def test_what_the_recipe_would_be_told_is_told_so_here(photos, no_mindspore):
+    """`--set recipe.KEY=VALUE` as of train; a spec has no part in it."""
+    command = ("data", "check", "photos", "--set")
+    said = passed(densenet(*command, "recipe.batch_size=36", cwd=photos.parent, env=no_mindspore))
+    assert said.endswith("Next: densenet train --data-dir photos --set recipe.batch_size=36\n")
+    refused(densenet(*command, "recipe.batch_size=37", cwd=photos.parent), "--set", "T007")
+    done = densenet(*command, "growth_rate=4", cwd=photos.parent)
+    assert (done.returncode, "recipe.KEY=VALUE" in done.stderr) == (2, True)
 
 
 def test_a_broken_image_exits_with_1_and_stands_in_the_table_and_the_json(photos):

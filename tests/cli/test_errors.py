@@ -238,7 +238,7 @@ def test_classes_that_differ_from_the_checkpoints_are_listed(digits_run, folder)
     best = digits_run / "checkpoints/best.ckpt"
     refused(
         densenet("validate", digits_run, "--data-dir", folder, cwd=folder.parent),
-        f"{folder}/val D009 has the classes cat, dog; the checkpoint's are 0, 1, 2",
+        f"{folder}/val D009 has 2 classes, the checkpoint 10; not of the checkpoint: cat, dog",
     )
     refused(
         densenet(

@@ -1,6 +1,7 @@
 """A class for each pixel: trained, validated and predicted by commands."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from segmentation_of_digits import NETWORK, write_digits
 
 from archspec.errors import DataError
-from archspec.train import open_trained, predict_masks
+from archspec.train import examine, open_trained, predict_masks
 
 LEARN = (
     "--no-certify",
@@ -78,7 +79,9 @@ def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
     passed(done)
     lines = passed(densenet("validate", run)).splitlines()
     assert lines[1].startswith("mIoU 9")
-    assert lines[-3].split() == ["class", "iou", "recall", "precision", "pixels"]
+    assert ["class", "iou", "recall", "precision", "pixels"] in map(str.split, lines)
+    assert lines[-3] == "most often confused:"
+    assert lines[-1].endswith(" pixels")
     found = json.loads(passed(densenet("validate", run, "--json", "--data-dir", data / "val")))
     assert found["images"] == 200
     assert np.mean([row["iou"] for row in found["classes"]]) == pytest.approx(found["miou"])
@@ -91,6 +94,32 @@ def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
     Image.new("L", (8, 8), 255).save(tmp_path / "other/masks/a.png")
     with pytest.raises(DataError, match="D016 has masks of nothing but 255"):
         open_trained(str(run)).held_out(tmp_path / "other")
+
+
+def test_masks_of_white_on_black_are_those_of_zeros_and_ones(strokes, tmp_path):
+    """Judged by the same figures to the last bit, and predicted in their own values."""
+    data, run, done = strokes
+    passed(done)
+    shutil.copytree(data / "val/images", tmp_path / "other/images")
+    (tmp_path / "other/masks").mkdir()
+    for file in (data / "val/masks").iterdir():
+        Image.fromarray(read(file) * 255).save(tmp_path / "other/masks" / file.name)
+    numbers = open_trained(str(run))
+    white = open_trained(str(run), recipe_overrides=["data.mask_values=[0,255]"])
+    expected = examine(numbers, data / "val").as_json()
+    assert examine(white, tmp_path / "other").as_json() == expected
+    assert sum(map(sum, expected["confusion_matrix"])) == 200 * 64
+    assert all(map(sum, expected["confusion_matrix"]))
+    swapped = open_trained(str(run), recipe_overrides=["data.mask_values=[1,0]"])
+    turned = [row["pixels"] for row in examine(swapped).as_json()["classes"]]  # of the run's own
+    assert turned == [row["pixels"] for row in expected["classes"]][::-1]
+    image = data / "val/images/1400.png"
+    for name, trained in (("numbers", numbers), ("white", white)):
+        predict_masks(trained, [image], tmp_path / name)
+    plain, shown = read(tmp_path / "numbers/1400.png"), read(tmp_path / "white/1400.png")
+    assert shown.tolist() == np.where(plain == 1, 255, 0).tolist()
+    (note,) = numbers.held_out(tmp_path / "other").notes  # of which the white is ignored
+    assert note.endswith("1 of 2 classes have no pixel to judge by: 1")
 
 
 def test_a_classifier_of_images_and_masks_do_not_fit(strokes, tmp_path):

@@ -187,7 +187,7 @@ FOURTH_RECIPE = yaml.safe_load("""
 epochs: 9
 batch_size: 8
 schedule: {kind: polynomial, power: 2.0}
-data: {classes: [sky, road], ignore_index: 11}
+data: {classes: [sky, road], mask_values: [0, 255], ignore_index: 11}
 """)
 RECIPES = (RECIPE, OTHER_RECIPE, THIRD_RECIPE, FOURTH_RECIPE)
 """Settings of one kind stand beside none of another, so that no one recipe has all keys."""

@@ -429,7 +429,7 @@ def test_what_is_wrong_with_a_mask_is_told_when_it_is_read(tmp_path):
     """Of a set that was too large to look through, or has changed since: every file at once."""
     source = images_and_masks(tmp_path)
     Image.new("L", (3, 3)).save(source.masks[0])
-    Image.new("RGB", (120, 80)).save(source.masks[1])
+    Image.new("RGB", (120, 80), "red").save(source.masks[1])
     Image.new("L", (120, 80), 9).save(source.masks[2])
     source.masks[3].unlink()
     with pytest.raises(DataError) as caught:

@@ -117,6 +117,7 @@ def test_broken_images_are_faults_unless_the_recipe_skips_them(tmp_path, spoil):
     recipe = tmp_path.parent / f"{tmp_path.name}.yaml"
     recipe.write_text("extends: imagefolder\ndata: {on_error: skip}\n")
     assert check_data(tmp_path, recipe).faults == ()
+    assert check_data(tmp_path, overrides=["data.on_error=skip"]).faults == ()
 
 
 def test_images_of_train_under_other_names_are_found_in_val(tmp_path):

@@ -97,3 +97,17 @@ def test_a_name_that_is_no_utf_8_is_found(photos):
         pytest.skip("this file system takes no such names")
     assert named("photos/sub")[-1] in ("photos/sub/\udcff.png", "photos/sub/deep/d.bmp")
     assert "photos/sub/\udcff.png" in named("photos/sub")
+
+
+@pytest.mark.parametrize("word", ["packed", "packed/train.mindrecord", "packed/val.mindrecord3"])
+def test_packed_images_are_refused_with_what_judges_by_them(tmp_path, monkeypatch, word):
+    """They are no broken images; an image that has a `.db` beside it is one all the same."""
+    monkeypatch.chdir(tmp_path)
+    Path("packed").mkdir()
+    for name in ("train.mindrecord", "val.mindrecord3", "train.mindrecord.db"):
+        Path("packed", name).write_bytes(b"")
+    with pytest.raises(DataError, match=rf"{word} D00[35] .*validate --data-dir judges"):
+        find_images([word])
+    for name in ("a.png", "a.png.db"):
+        Path(name).write_bytes(b"")
+    assert find_images(["a.png"]) == [Path("a.png")]

@@ -216,7 +216,7 @@ def test_data_whose_classes_have_changed_since_is_refused(tmp_path):
     refused(
         done,
         tmp_path / "data/train",
-        "D009 has the classes ant, cat; the checkpoint's are cat, dog",
+        "D009 2 classes, 1 differs: 'ant' instead of 'dog'",
     )
 
 

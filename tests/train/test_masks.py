@@ -11,6 +11,7 @@ from archspec.errors import DataError, SpecError
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.mask_classes import label_data
+from archspec.train.data.mask_values import MaskValues
 from archspec.train.data.masks import decode_mask, encode_mask, read_mask
 from archspec.train.recipe.model import load_recipe
 
@@ -41,6 +42,14 @@ KINDS = {
 def test_values_are_read_as_they_are_written(tmp_path, image):
     """Whatever the colours of a palette."""
     assert read_mask(save(tmp_path / "mask.png", image)).tolist() == VALUES.tolist()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+def test_grey_that_is_stored_as_colours_is_read_as_grey(tmp_path, mode, suffix):
+    """As many tools write black and white; of files that keep every value."""
+    image = Image.fromarray(VALUES).convert(mode)
+    assert read_mask(save(tmp_path / f"mask.{suffix}", image)).tolist() == VALUES.tolist()
 
 
 def test_a_mask_of_one_bit_has_two_classes(tmp_path):
@@ -126,8 +135,13 @@ def test_a_photograph_that_was_turned_and_its_mask_fit(tmp_path, orientation, bo
 
 
 NO_INDICES = {
-    "colours": (Image.new("RGB", (4, 4)), "png", r"holds colours \(RGB\), not class indices"),
-    "alpha": (Image.new("RGBA", (4, 4)), "png", r"holds colours \(RGBA\)"),
+    "colours": (
+        Image.new("RGB", (4, 4), (1, 1, 2)),
+        "png",
+        r"holds colours \(RGB\), not class indices",
+    ),
+    "colours and alpha": (Image.new("RGBA", (4, 4), "red"), "png", r"holds colours \(RGBA\)"),
+    "alpha": (Image.new("RGBA", (4, 4), (1, 1, 1, 254)), "png", r"holds colours \(RGBA\)"),
     "grey and alpha": (Image.new("LA", (4, 4)), "png", r"holds colours \(LA\)"),
     "large values": (np.full((4, 4), 300, np.uint16), "png", "has values up to 300"),
     "negative values": (np.full((4, 4), -1, np.int32), "tif", "has values down to -1"),
@@ -155,7 +169,7 @@ def test_a_mask_on_its_way_keeps_its_classes_and_loses_what_is_ignored():
     for ignored in (255, 3, 0):
         known = np.where(VALUES == 255, ignored, VALUES).astype(np.uint8)
         expected = np.where(known == ignored, -1, known.astype(int))
-        encoded = np.asarray(encode_mask(known, 4, ignored, "mask.png"))
+        encoded = np.asarray(encode_mask(known, MaskValues((0, 1, 2, 3), ignored), "mask.png"))
         assert decode_mask(encoded).tolist() == expected.tolist()
 
 
@@ -166,7 +180,7 @@ def test_all_faults_are_told_at_once_each_by_its_file(tmp_path):
         for name in ("a", "b", "c", "d"):
             save(tmp_path / part / "images" / f"{name}.png", grey + (part == "val"))
         save(tmp_path / part / "masks" / "a.png", np.full((8, 6), 1, np.uint8))
-        save(tmp_path / part / "masks" / "b.png", Image.new("RGB", (8, 6)))
+        save(tmp_path / part / "masks" / "b.png", Image.new("RGB", (8, 6), "red"))
         strange = grey.copy()
         strange[0, :3], strange[1, 0] = 7, 9
         save(tmp_path / part / "masks" / "c.png", strange)
@@ -219,7 +233,7 @@ WITHOUT_CLASSES = {
 def test_masks_of_one_class_are_refused_with_what_to_do(tmp_path, mask, rule):
     """White on black above all, as many tools write two classes."""
     data = two_images(tmp_path, mask, mask)
-    with pytest.raises(DataError, match=rf"D016 has masks of {rule}.*the values 0 and 1"):
+    with pytest.raises(DataError, match=rf"D016 has masks of {rule}.*the values 0, 1"):
         split_by_recipe(load_recipe("segmentation"), data)
 
 
@@ -355,7 +369,7 @@ def test_data_check_tells_masks_and_what_is_wrong_with_them(tmp_path):
 def test_one_image_cannot_be_split(tmp_path):
     """And has no classes that could be counted."""
     with pytest.raises(DataError, match="D008 holds too few images to split: one alone"):
-        two_images(tmp_path, [[0, 1], [1, 0]])
+        split_by_recipe(load_recipe("segmentation"), two_images(tmp_path, [[0, 1], [1, 0]]))
 
 
 def three_parts(folder, **masks):

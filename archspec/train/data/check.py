@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
+from archspec.spec.override import Overrides
 from archspec.train.data.datasets import MASKS, open_data
 from archspec.train.data.facts import Facts, read_facts
 from archspec.train.data.image_files import ignore_warnings, reason_of
@@ -71,6 +72,7 @@ class Report:
 def check_data(
     data_dir: Path | None,
     recipe: str | Path | None = None,
+    overrides: Overrides = (),
     *,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
@@ -79,17 +81,18 @@ def check_data(
     Args:
         data_dir: as of `open_data`.
         recipe: what it is to be trained with; where absent, what `train` would choose.
+        overrides: of the recipe, such as `batch_size=8`.
         show: is called with the number of images that were looked at, and of all.
 
     Raises:
-        ArchspecError: it cannot be opened at all; or there is no such recipe.
+        ArchspecError: it cannot be opened at all; or the recipe is wrong.
     """
     data = open_data(data_dir, check=False, on_error="keep")
     if data.kind == MASKS:
         data = open_data(data_dir, on_error="keep")  # which counts the values of masks
     named = None if recipe is None else str(recipe)
     choice = choose_recipe(data, named=named, weights="", device_target="CPU")
-    loaded = load_recipe(choice.name)
+    loaded = load_recipe(choice.name, overrides)
     parts = _parts_of(data)
     found = list(_look_at_all(parts, loaded.data.white_level, show))
     groups = find_equal(list(parts.values()))

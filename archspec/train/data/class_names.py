@@ -241,9 +241,7 @@ def _strip_sign(sign: str, name: str) -> str:
 
 
 def describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
-    """Return in words how the classes of data differ from a checkpoint's: long lists by what
-    differs alone.
-    """
+    """Return in words how the classes of data differ from a checkpoint's, by what differs alone."""
     if len(theirs) != len(ours):
         message = f"has {len(theirs):,} classes, the checkpoint {len(ours):,}"
         for names, what in (
@@ -269,7 +267,8 @@ def _describe_names(theirs: Sequence[str], ours: Sequence[str]) -> str:
     new = [name for name in theirs if name not in {*ours}]
     gone = [name for name in ours if name not in {*theirs}]
     if not new:
-        return f"the {len(ours):,} classes of the checkpoint in another order"
+        said = f"the {len(ours):,} classes of the checkpoint in another order"
+        return f"{said}: {_name_some(theirs)} instead of {_name_some(ours)}"
     verb = "differs" if len(new) == 1 else "differ"
     said = f"{len(theirs):,} classes, {len(new):,} {verb}: {_name_some(list(map(repr, new)))}"
     return f"{said} instead of {_name_some(list(map(repr, gone)))}"

@@ -32,8 +32,6 @@ from archspec.train.recipe.model import Recipe
 from archspec.train.run.run_directory import Run
 
 COLOURS = 3
-LISTED = 10
-"""Classes up to which two lists of them are told in whole."""
 DIGITS_UP_TO = 32
 """Pixels of the largest image that the embedded digits, of 8 x 8, are enlarged to."""
 
@@ -260,8 +258,4 @@ def check_classes(source: Source, classes: tuple[str, ...]) -> None:
     """
     if source.classes == classes:
         return
-    theirs, ours = ", ".join(source.classes[:LISTED]), ", ".join(classes[:LISTED])
-    message = f"has the classes {theirs}; the checkpoint's are {ours}"
-    if max(len(source.classes), len(classes)) > LISTED:
-        message = describe_differences(source.classes, classes)
-    raise DataError.one("D009", message, source.name)
+    raise DataError.one("D009", describe_differences(source.classes, classes), source.name)

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
-from archspec.errors import DataError, Diagnostic, format_count
-from archspec.train.data.masks import LEVELS, describe_values_out_of_range
+from archspec.errors import DataError, Diagnostic, TrainingError, format_count
+from archspec.spec.model import Spec
+from archspec.train.data.mask_values import LEVELS, MaskValues
 from archspec.train.data.source import DataSet, Source, raise_faults
 from archspec.train.recipe.data import DataRecipe
 
@@ -35,40 +37,56 @@ def label_data(data: DataSet, recipe: DataRecipe, known: Sequence[str] = ()) -> 
     return replace(data, train=replace(train, notes=tuple(notes)), val=val, test=test)
 
 
+def check_fit_masks(spec: Spec) -> None:
+    """Raise TrainingError (T014) where a network tells more classes than masks do."""
+    count = spec.head.num_classes
+    if count > MOST_CLASSES:
+        rule = f"num_classes (={count:,}) must be at most {MOST_CLASSES}: masks tell no more"
+        raise TrainingError.one("T014", rule, spec.place(("head", "num_classes"), ("head",)))
+
+
 def check_has_classes(source: Source) -> None:
     """Raise DataError (D016) where no pixel is there by which a network could be judged."""
     if not _has_classes(source):
-        rule = f"has masks of nothing but {source.ignore_index}, which is ignored"
+        rule = f"has masks of nothing but {source.mask_values.ignored}, which is ignored"
         raise DataError.one("D016", f"{rule} (data.ignore_index)", source.name)
 
 
 def _has_classes(source: Source) -> bool:
     if source.counts is None:
         return True  # as far as is known
-    return bool(np.delete(source.counts, source.ignore_index, axis=1).any())
+    return bool(source.mask_values.count_classes(source.counts).any())
 
 
 def _note_what_is_missing(train: Source) -> Iterator[str]:
     """Yield a line about classes that nothing can be learnt of, and one about such images."""
     if train.counts is None or not len(train):
         return
-    pixels = train.counts.sum(axis=0)
-    of_classes = train.counts.copy()
-    of_classes[:, train.ignore_index] = 0
-    there = [int(value) for value in np.flatnonzero(of_classes.sum(axis=0))]
+    known, pixels = train.mask_values, train.counts.sum(axis=0)
+    of_classes = known.count_classes(train.counts)
+    there = np.array(known.of_classes)[of_classes.any(axis=0)]
     if len(there) < 2:
-        is_ignoring = bool(pixels[train.ignore_index])
-        raise DataError([_explain_values(train.name, there, train.ignore_index, is_ignoring)])
-    known = [*there, train.ignore_index]  # which may lie among the classes
-    missing = [name for number, name in enumerate(train.classes) if number not in known]
-    if missing:
-        shown = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
-        count = f"{len(missing)} of {len(train.classes)} classes"
-        yield f"{train.name}: {count} have no pixel to learn from: {shown}"
+        raise DataError([_explain_one_class(train.name, there.tolist(), known, pixels)])
+    yield from note_missing_classes(train, "learn from")
     empty = np.flatnonzero(of_classes.sum(axis=1) == 0)
     if len(empty):
         count = format_count(len(empty), "image")
         yield f"{train.name}: {count} without a pixel of any class, first {train.masks[empty[0]]}"
+
+
+def note_missing_classes(source: Source, use: str) -> Iterator[str]:
+    """Yield a line about classes of which no mask has a pixel, to `learn from` or to `judge by`."""
+    if source.counts is None:
+        return
+    known, missing = source.mask_values, []
+    is_there = known.count_classes(source.counts).any(axis=0)
+    for value, name, is_found in zip(known.of_classes, source.classes, is_there, strict=True):
+        if not is_found and value != known.ignored:  # which may lie among the classes
+            missing.append(name)
+    if missing:
+        shown = ", ".join(missing[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
+        count = f"{len(missing)} of {len(source.classes)} classes"
+        yield f"{source.name}: {count} have no pixel to {use}: {shown}"
 
 
 def label_masks(
@@ -87,55 +105,77 @@ def label_masks(
     Raises DataError: what is wrong with the masks themselves, and D016 for each with values that
     are neither a class nor ignored, all at once.
     """
-    found, ignored = [fault for source in sources for fault in source.faults], recipe.ignore_index
-    classes = tuple(recipe.classes or known) or _classes_that_occur(sources, ignored, found)
+    found = [fault for source in sources for fault in source.faults]
+    classes = tuple(recipe.classes or known) or _list_classes(sources, recipe, found)
+    listed = recipe.mask_values
+    if listed is not None and len(listed) != len(classes):
+        rule = f"has {len(listed)} values (data.mask_values) for {len(classes):,} classes"
+        found.append(Diagnostic("D016", rule, sources[0].name))
     if len(classes) > MOST_CLASSES:
         rule = f"is judged by {len(classes):,} classes; of masks at most {MOST_CLASSES} are told"
         found.append(Diagnostic("D016", rule, sources[0].name))
+    values = MaskValues.of_recipe(recipe, len(classes))
     for source in sources:
-        found.extend(_find_values_out_of_range(source, len(classes), ignored))
+        found.extend(_find_values_out_of_range(source, values))
     raise_faults(found)
     labelled = []
     for source in sources:
-        labelled.append(replace(source, classes=classes, ignore_index=ignored, faults=()))
+        labelled.append(replace(source, classes=classes, mask_values=values, faults=()))
     return labelled
 
 
-def _classes_that_occur(
-    sources: Sequence[Source], ignored: int, faults: list[Diagnostic]
+def _list_classes(
+    sources: Sequence[Source], recipe: DataRecipe, faults: list[Diagnostic]
 ) -> tuple[str, ...]:
-    """Numbers as names; what tells none of them is added to the faults."""
+    """Values as names; what tells none of them is added to the faults."""
+    if recipe.mask_values is not None:
+        return tuple(map(str, recipe.mask_values))
     counts = [source.counts for source in sources if source.counts is not None]
     if len(counts) < len(sources):
         rule = "holds too many masks to look for their classes"
         faults.append(Diagnostic("D016", rule, sources[0].name, "name them: data.classes"))
         return ()
-    occurs = np.any([rows.any(axis=0) for rows in counts], axis=0)
-    values = [value for value in np.flatnonzero(occurs) if value != ignored]
-    number = int(max(values, default=-1)) + 1
+    occurs = np.sum([rows.sum(axis=0) for rows in counts], axis=0)
+    known = MaskValues.of_recipe(recipe, classes=0)
+    values = [int(value) for value in np.flatnonzero(occurs) if value != known.ignored]
+    number = max(values, default=-1) + 1
     # Of masks that are missing or broken the classes are missing too.
-    if number > MOST_CLASSES or (number < 2 and not faults):
-        faults.append(_explain_values(sources[0].name, values, ignored, bool(occurs[ignored])))
+    if number > MOST_CLASSES:
+        rule = f"has masks with values up to {number - 1}; at most {MOST_CLASSES} classes are told"
+        faults.append(Diagnostic("D016", rule, sources[0].name, _suggest_values(occurs)))
+    elif number < 2 and not faults:
+        faults.append(_explain_one_class(sources[0].name, values, known, occurs))
     return tuple(map(str, range(number)))
 
 
-def _explain_values(
-    name: str, values: Sequence[int], ignored: int, is_ignoring: bool
+def _explain_one_class(
+    name: str, there: Sequence[int], known: MaskValues, pixels: npt.NDArray[np.int64]
 ) -> Diagnostic:
-    """The fault of masks whose values are no classes: of white on black, mostly."""
-    shown = ", ".join(map(str, values)) or "none"
-    rule = f"has masks of one class only: {shown}"
-    if is_ignoring:
-        rule += f", and {ignored}, which is ignored (data.ignore_index)"
-    if len(values) and max(values) >= MOST_CLASSES:
-        rule = f"has masks with values up to {max(values)}; at most {MOST_CLASSES} classes are told"
-    return Diagnostic("D016", rule, name, "two classes are written as the values 0 and 1")
+    """The fault of masks whose values are no classes: of white on black, mostly.
+
+    Args:
+        name: where they are.
+        there: the values of classes that occur.
+        known: what is known of values.
+        pixels: of each value (256,).
+    """
+    rule = f"has masks of one class only: {', '.join(map(str, there)) or 'none'}"
+    if known.ignored is not None and pixels[known.ignored]:
+        rule += f", and {known.ignored}, which is ignored (data.ignore_index)"
+    return Diagnostic("D016", rule, name, "" if known.are_listed else _suggest_values(pixels))
 
 
-def _find_values_out_of_range(source: Source, classes: int, ignored: int) -> Iterator[Diagnostic]:
-    if source.counts is None or not classes:
+def _suggest_values(pixels: npt.NDArray[np.int64]) -> str:
+    values = np.flatnonzero(pixels).tolist()
+    if not 2 <= len(values) <= MOST_NAMED:
+        values = [0, LEVELS - 1]
+    return f"classes are the values 0, 1, ..., or those of data.mask_values, such as {values}"
+
+
+def _find_values_out_of_range(source: Source, known: MaskValues) -> Iterator[Diagnostic]:
+    if source.counts is None or not known.of_classes:
         return
     for file, counts in zip(source.masks, source.counts, strict=True):
-        rule = describe_values_out_of_range(counts, classes, ignored)
+        rule = known.describe_others(counts)
         if rule:
             yield Diagnostic("D016", rule, str(file))

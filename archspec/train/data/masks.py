@@ -11,26 +11,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from archspec.errors import DataError, Diagnostic, format_count
+from archspec.errors import DataError, Diagnostic
 from archspec.train.data.image_files import (
     check_end,
     collect_faults,
     ignore_warnings,
     with_image,
 )
+from archspec.train.data.mask_values import LEVELS, MaskValues
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Values = npt.NDArray[np.uint8]  # (H, W)
-LEVELS = 256
 MAX_MASKS = 20_000  # looked through before training: a minute or two; of more, while they are read
-MAX_VALUES = 5  # of a mask that are out of range, told one by one
 ORIENTATION = 0x0112
 LYING = (5, 6, 7, 8)
 """Orientations in EXIF whose pictures are stored with their sides exchanged."""
@@ -38,6 +37,7 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 """A PNG's last chunk, with its checksum."""
 FEW_BITS = {"L;2": 255 // 3, "L;4": 255 // 15}
 """What Pillow multiplies the values of a grey image by that has 2 or 4 bits a pixel."""
+LOSSLESS = ("PNG", "BMP", "TIFF")
 JPEG_IN_TIFF = ("jpeg", "tiff_jpeg")
 _CURE = (
     "a mask is a grey or palette PNG whose pixels are class indices: 0, 1, 2, ...; "
@@ -59,6 +59,8 @@ def _read_values(image: Image.Image, file: IO[bytes], path: Path) -> Values:
     step = _find_step(image)
     image.load()
     values = np.asarray(_turn_upright(image))
+    if values.ndim == 3 and image.format in LOSSLESS:
+        values = _take_grey(values)
     rule = ""
     if is_lossy:
         rule = "is a JPEG, which blurs class indices"
@@ -71,6 +73,16 @@ def _read_values(image: Image.Image, file: IO[bytes], path: Path) -> Values:
     if rule:
         raise DataError.one("D016", rule, str(path), _CURE)
     return values.astype(np.uint8) // np.uint8(step)
+
+
+def _take_grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One channel of pixels (H, W, C) that are grey though stored as colours, as many tools write
+    black and white; all of others, and of what can be seen through.
+    """
+    colours, rest = pixels[..., :3], pixels[..., 3:]
+    if colours.shape[2] < 3 or (rest < LEVELS - 1).any() or (colours != colours[..., :1]).any():
+        return pixels
+    return np.asarray(colours[..., 0])
 
 
 def _check_png_end(image: Image.Image, file: IO[bytes], path: Path) -> None:
@@ -104,49 +116,22 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def encode_mask(values: Values, classes: int, ignore_index: int, place: str) -> Image.Image:
+def encode_mask(values: Values, known: MaskValues, place: str) -> Image.Image:
     """Return an image of class + 1, with 0 for what is ignored.
 
     Raises DataError (D016), naming the `place`, where a value is neither a class nor ignored.
     """
     from PIL import Image
 
-    table = np.zeros(LEVELS, np.uint8)
-    table[:classes] = np.arange(1, classes + 1)
-    table[ignore_index] = 0
-    counts = np.bincount(values.ravel(), minlength=LEVELS)
-    rule = describe_values_out_of_range(counts, classes, ignore_index)
+    rule = known.describe_others(np.bincount(values.ravel(), minlength=LEVELS))
     if rule:
         raise DataError.one("D016", rule, place)
-    return Image.fromarray(table[values])
+    return Image.fromarray(known.make_table()[values])
 
 
 def decode_mask(values: Values) -> npt.NDArray[np.int32]:
     """Return the classes of an encoded mask (H, W), -1 where it is ignored."""
     return values.astype(np.int32) - 1
-
-
-def describe_values_out_of_range(
-    counts: npt.NDArray[np.int64], classes: int, ignore_index: int
-) -> str:
-    """Return in words which values, and of how many pixels, are neither class nor ignored; "" where
-    none is.
-
-    Args:
-        counts: pixels of each value (256,).
-        classes: how many there are.
-        ignore_index: the value that is no class.
-    """
-    wrong = [value for value in np.flatnonzero(counts) if value >= classes]
-    wrong = [value for value in wrong if value != ignore_index]
-    if not wrong:
-        return ""
-    named = []
-    for value in wrong[:MAX_VALUES]:
-        named.append(f"{value} ({format_count(int(counts[value]), 'pixel')})")
-    more = [f"{len(wrong) - MAX_VALUES} more"] if len(wrong) > MAX_VALUES else []
-    known = f"classes are 0 to {classes - 1}, {ignore_index} is ignored (data.ignore_index)"
-    return f"has values out of range: {', '.join(named + more)}; {known}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,8 @@ from typing_extensions import Self
 from archspec.errors import DataError, Diagnostic, format_count
 from archspec.train.data.bit_depth import WHITE
 from archspec.train.data.image_files import ImageFile, read_image, size_of
-from archspec.train.data.masks import LEVELS, encode_mask, read_mask
+from archspec.train.data.mask_values import LEVELS, NUMBERS, MaskValues
+from archspec.train.data.masks import encode_mask, read_mask
 from archspec.train.data.splitting import split_by_class, split_by_rarest_label
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Source:
     skipped; `broken` are the images that are known not to be whole, by number, and `left_out` those
     that are here no more for that, by name.
 
-    Where each pixel has a class, `masks` are N files more, of which the value `ignore_index` is no
+    Where each pixel has a class, `masks` are N files more, `mask_values` say which value is which
     class, and labels are zeros; `counts` (N, 256) are the pixels of each value of each mask, None
     where they were not counted, and `faults` wait for those that show when the classes are known
     (`label_masks`).
@@ -56,7 +57,7 @@ class Source:
     left_out: tuple[str, ...] = ()
     masks: tuple[Path, ...] = ()
     counts: npt.NDArray[np.int64] | None = None
-    ignore_index: int = 255
+    mask_values: MaskValues = NUMBERS
     faults: tuple[Diagnostic, ...] = ()
 
     def __len__(self) -> int:
@@ -134,7 +135,7 @@ class Source:
         Raises DataError (D001, D005, D016).
         """
         file = self.masks[index]
-        return encode_mask(read_mask(file), len(self.classes), self.ignore_index, str(file))
+        return encode_mask(read_mask(file), self.mask_values, str(file))
 
     def count_pixels(self) -> list[int]:
         """Return how many pixels of its masks each class has; reads all masks that were
@@ -144,9 +145,8 @@ class Source:
         if counts is None:
             rows = [np.bincount(read_mask(file).ravel(), minlength=LEVELS) for file in self.masks]
             counts = np.array(rows)
-        whole: list[int] = counts.sum(axis=0).tolist()
-        whole[self.ignore_index] = 0
-        return whole[: len(self.classes)]
+        pixels: list[int] = self.mask_values.count_classes(counts).sum(axis=0).tolist()
+        return pixels
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,8 @@ def draw_confusions(found: Evaluation) -> str:
         return ""
     count = len(found.confusion)
     numbers = choose_confused(found.confusion)
-    explained = "Rows are what the images are, columns what they are taken for; "
+    judged = "pixels" if "pixels" in found.per_class else "images"
+    explained = f"Rows are what the {judged} are, columns what they are taken for; "
     explained += "a cell is coloured by its share of its row."
     if len(numbers) < count:
         explained += f" Of {count:,} classes, the {len(numbers)} that are confused most often."
@@ -36,7 +37,7 @@ def draw_confusions(found: Evaluation) -> str:
 
 
 def choose_confused(confusion: npt.NDArray[np.int64], most: int = MOST_CLASSES) -> list[int]:
-    """Return so many classes, in their order: those with most images that are taken for another
+    """Return so many classes, in their order: those with most that are taken for another
     class's, or that others are taken for.
     """
     wrong = confusion.copy()
@@ -51,19 +52,19 @@ def _draw_row(
     name, total = escape_text(found.classes[right]), int(confusion[right].sum())
     cells = []
     for said in numbers:
-        images = int(confusion[right, said])
-        cells.append(_draw_cell(images, total, found.classes[said], is_right=said == right))
+        count = int(confusion[right, said])
+        cells.append(_draw_cell(count, total, found.classes[said], is_right=said == right))
     return f"<tr><th>{name}</th>{''.join(cells)}</tr>"
 
 
-def _draw_cell(images: int, total: int, said: str, *, is_right: bool) -> str:
-    if not images:
+def _draw_cell(count: int, total: int, said: str, *, is_right: bool) -> str:
+    if not count:
         return "<td></td>"
-    share = images / total
+    share = count / total
     red, green, blue = RIGHT if is_right else WRONG
-    # So that one image of many is still seen.
+    # So that one of many is still seen.
     opacity = 0.12 + 0.88 * share
     ink = "#fff" if opacity > 0.6 else "inherit"
     style = f"background: rgba({red}, {green}, {blue}, {opacity:.2f}); color: {ink}"
-    title = escape_text(f"taken for {said}: {images:,} of {total:,}")
-    return f'<td style="{style}" title="{title}">{images:,}</td>'
+    title = escape_text(f"taken for {said}: {count:,} of {total:,}")
+    return f'<td style="{style}" title="{title}">{count:,}</td>'

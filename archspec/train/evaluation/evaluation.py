@@ -41,11 +41,11 @@ class Mistake:
 
 
 class Confusion(NamedTuple):
-    """So many images of a class are taken for another one's, of all that it has."""
+    """So many images, or pixels, of a class are taken for another one's, of all that it has."""
 
     right: int
     said: int
-    images: int
+    mistaken: int
     of: int
 
 
@@ -61,9 +61,10 @@ class Evaluation:
     """By the name of the figure, (classes,); NaN where a class has none."""
     classes: tuple[str, ...] = ()
     confusion: npt.NDArray[np.int64] | None = None
-    """Images of each class (rows) by what was said of them (columns); of one class an image."""
+    """Images, or pixels where each has a class, of each class (rows) by what was said of them
+    (columns); None where an image has several."""
     calibration: Calibration | None = None
-    """Likewise."""
+    """Of one class an image."""
     mistakes: tuple[Mistake, ...] = ()
     """Those of which the network was surest, most first; likewise."""
     skipped: tuple[str, ...] = ()
@@ -81,7 +82,7 @@ class Evaluation:
             found["confusion_matrix"] = self.confusion.tolist()
         if self.calibration is not None:
             found["calibration"] = list(_list_bins(self.calibration))
-        if self.confusion is not None:
+        if self.calibration is not None:
             found["mistakes"] = [self._describe(mistake) for mistake in self.mistakes]
         return found
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from archspec.errors import DataError, Diagnostic
 from archspec.train.data.image_files import IMAGE_SUFFIXES, collect_faults, list_folder
+from archspec.train.data.mindrecords import is_mindrecord
 from archspec.train.data.source import raise_faults
+
+_PACKED = "predict takes image files; validate --data-dir judges by packed ones"
 
 
 def find_images(words: Sequence[str | Path]) -> list[Path]:
@@ -20,7 +23,8 @@ def find_images(words: Sequence[str | Path]) -> list[Path]:
 
     Raises:
         DataError: all faults at once: D001, a folder that cannot be read, a pattern that matches no
-            image; D003, a folder without images. A file that does not exist is left to its reader.
+            image; D003, a folder without images; D005, a MindRecord. A file
+            that does not exist is left to its reader.
     """
     faults: list[Diagnostic] = []
     found: list[Path] = []
@@ -35,8 +39,12 @@ def _find(word: str) -> list[Path]:
         files = list(_walk(Path(word)))
         if not files:
             hint = f"images end in {', '.join(IMAGE_SUFFIXES)}"
+            if any(map(is_mindrecord, Path(word).iterdir())):
+                hint = _PACKED
             raise DataError.one("D003", "holds no image, nor do its folders", word, hint)
         return files
+    if os.path.isfile(word) and not _is_image(Path(word)) and is_mindrecord(Path(word)):
+        raise DataError.one("D005", "is a MindRecord, and no image", word, _PACKED)
     if os.path.lexists(word) or not glob.has_magic(word):
         return [Path(word)]
     matched = sorted(map(Path, glob.glob(word, recursive=True)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from archspec.train.evaluation.calibration import divide
 from archspec.train.evaluation.evaluation import Evaluation
 from archspec.train.evaluation.label_accuracy import mean_of_known
@@ -22,4 +24,4 @@ class PixelExamination(PixelMeasure):
             "pixels": there,
         }
         averages = {"balanced_accuracy": mean_of_known(per_class["recall"])}
-        return Evaluation(figures, averages, per_class)
+        return Evaluation(figures, averages, per_class, confusion=confusion.astype(np.int64))

@@ -18,6 +18,8 @@ from typing_extensions import Unpack
 from archspec.errors import DataError, Diagnostic
 from archspec.files import write_atomic
 from archspec.train.data.image_files import read_image, with_image
+from archspec.train.data.mask_classes import check_fit_masks
+from archspec.train.data.mask_values import MaskValues
 from archspec.train.evaluation.evaluate import Show, name_classes
 from archspec.train.evaluation.predict import Guesses, LeaveOut, ask, find_asked
 from archspec.train.evaluation.trained import HowToOpen, Trained, opened
@@ -43,8 +45,9 @@ def predict_masks(
     """Write a mask for each image, `NAME.png` in a folder, of the size of the image; return the
     classes that cover most of each, with their shares of its pixels.
 
-    A mask is a palette PNG whose pixels are numbers of classes, as training takes it. The image is
-    resized to the network's input, and what is told of it back.
+    A mask is a palette PNG of the values that the masks of training have: numbers of classes, or
+    those of `data.mask_values`. The image is resized to the network's input, and what is told of
+    it back.
 
     Args:
         target: a run, a checkpoint in one, or with `ckpt` a spec; see `open_trained`.
@@ -60,12 +63,15 @@ def predict_masks(
         DataError: D001, D005, every file that is no image; D015, two of one name, or one that its
             mask would be written over; W002, a file in the place of a mask that is none of these,
             such as a mask that was drawn by hand; D001, the folder cannot be written.
+        TrainingError: T014, more classes than a mask has values.
         ArchspecError: see `open_trained` and `Trained.network`.
     """
     trained, files, folder = opened(target, how), list(map(Path, images)), Path(folder)
+    check_fit_masks(trained.spec)
     in_the_way = [*_find_namesakes(files, folder), *_find_strangers(files, folder)]
     asked = find_asked(files, leave_out, strict=strict, faults=in_the_way)
     names = name_classes(trained.classes, trained.spec.head.num_classes)
+    values = MaskValues.of_recipe(trained.recipe.data, len(names))
     found: list[Guesses] = [[] for _ in files]
     answers = ask(_of_whole_images(trained), files, asked, batch_size, leave_out)
     try:
@@ -74,7 +80,7 @@ def predict_masks(
             if logits is not None:
                 size = read_image(files[number], trained.spec.input.channels).size
                 labels = _classes_at(logits, size)
-                _save(labels, folder / f"{files[number].stem}.png")
+                _save(values.decode(labels), folder / f"{files[number].stem}.png")
                 found[number] = _measure_shares(labels, names, top)
             if show is not None:
                 show(done, len(files))

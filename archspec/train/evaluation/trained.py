@@ -32,7 +32,7 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
-from archspec.train.data.mask_classes import check_has_classes, label_masks
+from archspec.train.data.mask_classes import check_has_classes, label_masks, note_missing_classes
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device
 from archspec.train.recipe.choice import RECIPES
@@ -119,10 +119,12 @@ class Trained:
             source = _open_held_out_of_others(self.spec, self.recipe, data_dir)
         else:
             source = _open_held_out_of_run(self.run, self.recipe, data_dir)
-        if source.masks and not source.classes:
+        if source.masks:  # a recipe that judges may say other values than the run's
             known = self.classes or tuple(map(str, range(self.spec.head.num_classes)))
             [source] = label_masks([source], self.recipe.data, known)
             check_has_classes(source)
+            missing = note_missing_classes(source, "judge by")
+            source = replace(source, notes=(*source.notes, *missing))
         _check_classes(self, source)
         return source
 

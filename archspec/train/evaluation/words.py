@@ -73,6 +73,7 @@ def format_figure(name: str, value: float) -> str:
 def list_confusions(found: Evaluation, count: int) -> list[str]:
     """Return the most frequent confusions: `shirt taken for coat: 14 of 80`."""
     names, lines = found.classes, []
-    for right, said, images, of in found.find_confusions(count):
-        lines.append(f"{names[right]} taken for {names[said]}: {images:,} of {of:,}")
+    noun = " pixels" if "pixels" in found.per_class else ""
+    for right, said, mistaken, of in found.find_confusions(count):
+        lines.append(f"{names[right]} taken for {names[said]}: {mistaken:,} of {of:,}{noun}")
     return lines

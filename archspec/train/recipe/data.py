@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from archspec.settings import Flag, SpecModel, raise_broken_rules
+from archspec.errors import format_count
+from archspec.settings import Flag, Path, SpecModel, raise_broken_rules
 from archspec.train.recipe.augmentation import Erasing, Policy
 from archspec.train.recipe.numbers import (
     Alpha,
@@ -28,6 +30,11 @@ ClassNames = Annotated[
     tuple[Annotated[str, Field(strict=True, min_length=1, max_length=200)], ...],
     Field(min_length=2, max_length=255),
 ]
+MaskValues = Annotated[
+    tuple[Annotated[int, Field(strict=True, ge=0, le=255)], ...],
+    Field(min_length=2, max_length=255),
+]
+NO_CLASS = 255
 # Of a random crop, as in torchvision and MindCV.
 SCALE = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
@@ -93,9 +100,13 @@ class DataRecipe(SpecModel):
     absent, the image is resized to the size.
     MindCV's, torchvision's and the paper's: 0.875, 256 for 224 pixels."""
     classes: ClassNames | None = None
-    """Of masks: the name of each value 0, 1, ...; numbers where absent."""
-    ignore_index: Annotated[int, Field(strict=True, ge=0, le=255)] = 255
-    """Of masks: the value of pixels that are of no class: neither learnt from nor judged by."""
+    """Of masks: the name of each value 0, 1, ..., or of `mask_values`; numbers where absent."""
+    mask_values: MaskValues | None = None
+    """Of masks: the value of each class in turn, such as [0, 255] of black and white; where absent,
+    classes are the values 0, 1, ..."""
+    ignore_index: Annotated[int, Field(strict=True, ge=0, le=255)] = NO_CLASS
+    """Of masks: the value of pixels that are of no class: neither learnt from nor judged by. 255
+    may be a class of `mask_values` instead."""
     val_fraction: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.1
     """Share of the training images that is held out to choose the checkpoint,
     where there is no val set."""
@@ -117,6 +128,7 @@ class DataRecipe(SpecModel):
         for name in dict.fromkeys(self.classes or ()):
             if (self.classes or ()).count(name) > 1:
                 faults.append((("classes",), f"classes has {name!r} more than once"))
+        faults += _find_wrong_values(self)
         raise_broken_rules(faults)
         return self
 
@@ -124,3 +136,18 @@ class DataRecipe(SpecModel):
     def is_mixed(self) -> bool:
         """Whether batches of training are mixed, and targets are shares of classes."""
         return self.mixup > 0 or self.cutmix > 0
+
+
+def _find_wrong_values(data: DataRecipe) -> Iterator[tuple[Path, str]]:
+    """Yield what is wrong with `mask_values`, each at the place that it is said at."""
+    values, ignored = data.mask_values, data.ignore_index
+    if values is None:
+        return
+    for value in dict.fromkeys(values):
+        if values.count(value) > 1:
+            yield ("mask_values",), f"mask_values has {value} more than once"
+    if ignored in values and ignored != NO_CLASS:
+        yield ("ignore_index",), f"ignore_index (={ignored}) is a class in mask_values"
+    if data.classes is not None and len(data.classes) != len(values):
+        named, listed = format_count(len(data.classes), "name"), format_count(len(values), "value")
+        yield ("classes",), f"classes are {named}, mask_values {listed}"

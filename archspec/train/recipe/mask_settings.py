@@ -19,6 +19,8 @@ def find_unfit(recipe: Recipe, *, per_pixel: bool) -> Iterator[tuple[Path, str]]
     if not per_pixel:
         if data.classes is not None:
             yield ("data", "classes"), "classes names the values of masks, and the data has none"
+        if data.mask_values is not None:
+            yield ("data", "mask_values"), "mask_values are of masks, and the data has none"
         return
     for key in MIXES:
         if getattr(data, key) > 0:
