@@ -27,10 +27,16 @@ def run(*arguments: object, cwd: Path, **environment: str) -> "subprocess.Comple
     )
 
 
+def is_program(name: str) -> bool:
+    """Return whether `python -m NAME` works: a folder `build` beside the package is none."""
+    found = importlib.util.find_spec(name)
+    return found is not None and found.origin is not None
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel without the network."""
-    builder = next((name for name in BUILDERS if importlib.util.find_spec(name)), None)
+    builder = next(filter(is_program, BUILDERS), None)
     if builder is None or importlib.util.find_spec("hatchling") is None:
         pytest.skip("neither build nor pip is here, or no hatchling: pip install -e '.[dev]'")
     folder = tmp_path_factory.mktemp("wheel")

@@ -71,21 +71,23 @@ def find_mask_folders(root: Path) -> dict[str, MaskFolder]:
         OSError: a folder cannot be read.
         DataError: D015, images to choose by have no folder of masks.
     """
-    places, parts, halves = _list_places(root), {}, {}
-    for part, names in PART_FOLDERS.items():
-        known = (*names, *OTHER_NAMES[part])
-        pairs = [pair for pair in (_find_pair(places, name) for name in known) if pair is not None]
-        if pairs:
-            parts[part] = _list_pair(*pairs[0])
-            continue
-        halves[part] = [place for name in known for place in _find_halves(places, name)]
+    places, parts = _list_places(root), {}
+    for part in PART_FOLDERS:
+        pairs = (_find_pair(places, name) for name in _list_names(part))
+        pair = next(filter(None, pairs), None)
+        if pair is not None:
+            parts[part] = _list_pair(*pair)
     if parts:
-        return _tell_halves(parts, halves)
+        return _tell_halves(parts, places)
     whole = _find_pair(places, "")
     if whole is None:
         return {}
     listed = _list_pair(*whole)
     return _find_voc_lists(root, listed) or {"all": listed}
+
+
+def _list_names(part: str) -> tuple[str, ...]:
+    return (*PART_FOLDERS[part], *OTHER_NAMES[part])
 
 
 _Places = Mapping[tuple[str, ...], Path]
@@ -168,12 +170,13 @@ def _find_halves(places: _Places, part: str) -> Iterator[Path]:
             yield places[name]
 
 
-def _tell_halves(
-    parts: Mapping[str, MaskFolder], halves: Mapping[str, Sequence[Path]]
-) -> dict[str, MaskFolder]:
+def _tell_halves(parts: Mapping[str, MaskFolder], places: _Places) -> dict[str, MaskFolder]:
     """Images to judge with often have no masks, which a note says; of those to choose by, which a
     share of the training images would replace, it is a fault.
     """
+    halves = {}
+    for part in PART_FOLDERS.keys() - parts.keys():
+        halves[part] = [half for name in _list_names(part) for half in _find_halves(places, name)]
     faults = []
     for place in halves.get("val", ()):
         rule = "holds no images with masks beside them"
