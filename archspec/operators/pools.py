@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
+from typing_extensions import Self
 
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import Shape, ShapeFault, expect_map, window_pixels
@@ -25,7 +26,7 @@ class PoolStep(SpecModel):
     """Whether a window that reaches over the edge counts."""
 
     @model_validator(mode="after")
-    def _windows_that_hold_a_pixel(self) -> PoolStep:
+    def _check_padding(self) -> Self:
         """As PyTorch has it: a window beyond the edge would hold nothing but padding."""
         if self.padding > self.kernel // 2:
             rule = f"must be at most half of kernel (={self.kernel})"
