@@ -212,6 +212,7 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a divisor of the channels",
+        other_names=("channel_shuffle",),
         step=Step(
             "shuffle",
             ShuffleStep,

@@ -164,7 +164,7 @@ _GLOBAL = Step(
 )
 
 
-def _over_all(kind: str, function: str) -> Operator:
+def _over_all(kind: str, function: str, *other_names: str) -> Operator:
     text = f"ops.{function}({{x}}, (2, 3){{keeping}})"
     return Operator(
         kind,
@@ -175,6 +175,7 @@ def _over_all(kind: str, function: str) -> Operator:
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,
+        other_names=other_names,
         step=_GLOBAL,
     )
 
@@ -204,6 +205,6 @@ ROWS = (
             note="fixed binomial filter of 3 or 5 pixels, edges mirrored",
         ),
     ),
-    _over_all("global_avg_pool", "mean"),
-    _over_all("global_max_pool", "amax"),
+    _over_all("global_avg_pool", "mean", "gap", "adaptive_avg_pool", "adaptive_avg_pool2d"),
+    _over_all("global_max_pool", "amax", "gmp", "adaptive_max_pool", "adaptive_max_pool2d"),
 )

@@ -9,7 +9,14 @@ from typing import get_args
 import pytest
 
 from archspec.operators.operator import MindSpore
-from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, STEPS, norm_name
+from archspec.operators.table import (
+    ACTIVATIONS,
+    NORMS,
+    OPERATORS,
+    STEPS,
+    find_by_word,
+    norm_name,
+)
 from archspec.spec.steps import ActivationKind, NormKind, StepSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,3 +86,34 @@ def test_a_rows_attributes_are_those_that_it_needs_or_has_a_default_for(kind: st
     row = OPERATORS[kind]
     assert not {*row.required} & {*row.defaults}
     assert {*row.settings} <= {*row.required}
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("StochasticDepth", "drop_path"),
+        ("stochastic_depth", "drop_path"),
+        ("BatchNorm2d", "batch_norm"),
+        ("bn", "batch_norm"),
+        ("LayerNorm2d", "layer_norm"),
+        ("GroupNorm", "group_norm"),
+        ("AdaptiveAvgPool2d", "global_avg_pool"),
+        ("adaptive_max_pool", "global_max_pool"),
+        ("gap", "global_avg_pool"),
+        ("channel_shuffle", "shuffle"),
+        ("Linear", "dense"),
+        ("SpatialDropout2D", "dropout2d"),
+        ("swish", "silu"),
+    ],
+)
+def test_a_word_of_other_frameworks_is_known(word: str, kind: str) -> None:
+    """In the spelling of a class and of a function; the nearest word of ours may be another."""
+    row = find_by_word(word)
+    assert row is not None
+    assert row.kind == kind
+
+
+def test_no_word_means_two_operators() -> None:
+    """Else the later row would take it from the earlier one, and nobody would know."""
+    words = [word for row in OPERATORS.values() for word in (row.kind, *row.other_names)]
+    assert len(words) == len({*words})
