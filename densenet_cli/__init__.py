@@ -1,1 +1,4 @@
-"""The command `densenet`: one file a command, each a thin wrapper over one plain function."""
+"""The command `densenet`: one file a command, each a thin wrapper over one plain function.
+
+More than a dozen files, since a command is looked for by its name.
+"""

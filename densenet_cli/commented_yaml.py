@@ -43,8 +43,11 @@ def write_paragraph(owner: type[BaseModel], key: str, said: Any, value: Any) -> 
 
 def _list_defaults(part: type[BaseModel]) -> dict[str, Any]:
     """What the settings of a part that is off would be."""
-    fields = part.model_fields.items()
-    return {name: None if field.is_required() else field.get_default() for name, field in fields}
+    defaults = dict.fromkeys(part.model_fields)
+    for name, field in part.model_fields.items():
+        if not field.is_required():
+            defaults[name] = field.get_default()
+    return defaults
 
 
 def _write_settings(

@@ -16,6 +16,8 @@ import numpy as np
 import oracle
 import pytest
 
+from archspec.operators.table import OPERATORS
+
 RECORDED = np.load(Path(__file__).parent / "cases" / "operators.npz")
 CASES: Mapping[str, Any] = json.loads(str(RECORDED["cases"]))
 
@@ -61,6 +63,11 @@ def test_parameters_have_the_shapes_of_pytorch(case: str) -> None:
     op = SimpleNamespace(name="op", inputs=(), kind=CASES[case]["kind"], attrs=CASES[case]["attrs"])
     shapes = {f"op.{role}": recorded(case)[role][0].shape for role in CASES[case]["roles"]}
     assert oracle.shapes([op]) == shapes
+
+
+def test_every_kind_of_operator_has_its_forward() -> None:
+    """A row without one would be compared with nothing; it is added to KINDS in oracle.py."""
+    assert {*OPERATORS} - {*oracle.KINDS} == set()
 
 
 @pytest.mark.parametrize("kind", ["dropout", "dropout2d", "drop_path"])

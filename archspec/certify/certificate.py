@@ -62,6 +62,7 @@ class Certificate:
         """Return digests of both sides, blocks with connections found and expected,
         differences, what was compared.
         """
+        differences = [difference.message for difference in self.differences]
         of_spec = {"spec_file": str(self.spec_file), "spec_sha256": self.spec_sha256}
         return {
             "file": str(self.file),
@@ -73,7 +74,7 @@ class Certificate:
             "blocks": [asdict(block) for block in self.comparison.blocks],
             "params": self.comparison.params,
             "expected_params": self.comparison.expected_params,
-            "differences": [difference.message for difference in self.differences],
+            "differences": differences,
             "notes": [*self.notes],
             "compared": self.comparison.compared,
             "not_compared": self.comparison.not_compared,

@@ -158,5 +158,5 @@ def _measure_depth(graph: Graph) -> int:
     for name in running_order(graph):
         op = graph.ops[name]
         before = max((depths[source] for source in op.inputs), default=0)
-        depths[name] = before + (op.kind in {"conv", "conv_transpose", "dense"})
+        depths[name] = before + (OPERATORS[op.kind].has_filters)
     return max(depths.values())

@@ -18,10 +18,9 @@ from archspec.spec.templates import load_templates
 Values = dict[str, Any]
 
 # Tenths first: what a person would write. Each multiplier is tried exactly, layer by layer.
-MULTIPLIERS = (
-    *(tenths / 10 for tenths in range(11, 41)),
-    *(hundredths / 100 for hundredths in range(101, 400)),
-)
+_TENTHS = [tenths / 10 for tenths in range(11, 41)]
+_HUNDREDTHS = [hundredths / 100 for hundredths in range(101, 400)]
+MULTIPLIERS = (*_TENTHS, *_HUNDREDTHS)
 LAYERS_OF_A_RULE = 4
 """Fewer widths do not tell a multiplier from a list."""
 MAX_BOTTLENECK = 64

@@ -32,7 +32,7 @@ class ScaleStep(SpecModel):
     """What learned factors start from."""
 
     @model_validator(mode="after")
-    def _constant_or_learned(self) -> Self:
+    def _check_one_value(self) -> Self:
         if self.value is not None and "initial" in self.model_fields_set:
             rule = "value and initial exclude each other: a constant is not learned"
             raise broken_rule("initial", rule)
@@ -212,6 +212,7 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a divisor of the channels",
+        other_names=("channel_shuffle",),
         step=Step(
             "shuffle",
             ShuffleStep,

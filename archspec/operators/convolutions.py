@@ -7,6 +7,7 @@ from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import (
@@ -61,14 +62,14 @@ class ConvStep(SpecModel):
     """Of a standardized one alone: added to a filter's variance."""
 
     @model_validator(mode="after")
-    def _eps_of_what_is_standardized(self) -> ConvStep:
+    def _check_weight_eps(self) -> Self:
         if "weight_eps" in self.model_fields_set and not self.standardized:
             rule = "is a setting of what is standardized: true"
             raise broken_rule("weight_eps", f"weight_eps (={self.weight_eps}) {rule}")
         return self
 
     @model_validator(mode="after")
-    def _says_a_padding_that_no_rule_gives(self) -> ConvStep:
+    def _check_padding(self) -> Self:
         around = self.dilation * (self.kernel - 1)
         if self.padding is None and same_padding(self.kernel, self.dilation) is None:
             halves = " or ".join(str(half) for half in (around // 2, around // 2 + 1) if half)

@@ -75,6 +75,7 @@ ROWS = (
         folds_norm=True,
         mixes=always,
         hint="a global_pool before it gives a vector",
+        other_names=("linear", "fc"),
         step=Step(
             "dense",
             DenseStep,

@@ -85,6 +85,7 @@ ROWS = (
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
         hint="`dropout` drops values of a vector",
+        other_names=("spatial_dropout", "spatial_dropout2d"),
         step=Step(
             "dropout2d",
             Dropout2dStep,
@@ -101,6 +102,7 @@ ROWS = (
         required=("rate",),
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
+        other_names=("stochastic_depth",),
         step=Step(
             "drop_path",
             DropPathStep,

@@ -148,6 +148,7 @@ ROWS = (
         in_training=frozenset({"momentum"}),
         untold=frozenset({"eps"}),
         hint="before a global_pool, or `keep: true` there",
+        other_names=("bn", "batch_norm2d"),
         settings={"eps": EPS, "momentum": MOMENTUM},
     ),
     Operator(
@@ -159,6 +160,7 @@ ROWS = (
         required=("channels", "eps"),
         untold=frozenset({"eps"}),
         reach=_all_of_a_group,
+        other_names=("ln", "layer_norm2d"),
         settings={"eps": EPS},
         patterns=_over_its_root(_CENTRED),
     ),
@@ -174,6 +176,7 @@ ROWS = (
         reach=_all_of_a_group,
         same_as=_instance_norm_of_one,
         hint="feature maps, and a divisor of their channels",
+        other_names=("gn",),
         settings={"eps": EPS, "groups": GROUPS},
     ),
     Operator(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import Shape, ShapeFault, expect_map, sizes
@@ -24,7 +25,7 @@ class UpsampleStep(SpecModel):
     else the edges of the map do."""
 
     @model_validator(mode="after")
-    def _corners_between_which_it_interpolates(self) -> UpsampleStep:
+    def _check_align_corners(self) -> Self:
         if self.align_corners and self.mode != "bilinear":
             rule = f"is a setting of mode bilinear, not of {self.mode}"
             raise broken_rule("align_corners", f"align_corners (=true) {rule}")

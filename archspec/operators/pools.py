@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
+from typing_extensions import Self
 
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import Shape, ShapeFault, expect_map, window_pixels
@@ -25,7 +26,7 @@ class PoolStep(SpecModel):
     """Whether a window that reaches over the edge counts."""
 
     @model_validator(mode="after")
-    def _windows_that_hold_a_pixel(self) -> PoolStep:
+    def _check_padding(self) -> Self:
         """As PyTorch has it: a window beyond the edge would hold nothing but padding."""
         if self.padding > self.kernel // 2:
             rule = f"must be at most half of kernel (={self.kernel})"
@@ -163,7 +164,7 @@ _GLOBAL = Step(
 )
 
 
-def _over_all(kind: str, function: str) -> Operator:
+def _over_all(kind: str, function: str, *other_names: str) -> Operator:
     text = f"ops.{function}({{x}}, (2, 3){{keeping}})"
     return Operator(
         kind,
@@ -174,6 +175,7 @@ def _over_all(kind: str, function: str) -> Operator:
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,
+        other_names=other_names,
         step=_GLOBAL,
     )
 
@@ -203,6 +205,6 @@ ROWS = (
             note="fixed binomial filter of 3 or 5 pixels, edges mirrored",
         ),
     ),
-    _over_all("global_avg_pool", "mean"),
-    _over_all("global_max_pool", "amax"),
+    _over_all("global_avg_pool", "mean", "gap", "adaptive_avg_pool", "adaptive_avg_pool2d"),
+    _over_all("global_max_pool", "amax", "gmp", "adaptive_max_pool", "adaptive_max_pool2d"),
 )

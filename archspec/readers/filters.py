@@ -120,8 +120,9 @@ def mean(x: OfWeight, axes: Sequence[int], keeps: bool) -> OfWeight:
         inner = inner[2]
     if taken:
         value = (_MEAN_OF_A_PART, "".join(sorted(left)), inner) if left else ("mean", None, inner)
-    places = [letter if at not in gone else "1" for at, letter in enumerate(x.places)]
-    dims = [size if at not in gone else 1 for at, size in enumerate(x.dims)]
+    places, dims = [*x.places], [*x.dims]
+    for at in gone:
+        places[at], dims[at] = "1", 1
     kept = [at for at in range(len(dims)) if keeps or at not in gone]
     where = "".join(places[at] for at in kept)
     return _replace_value(x, value, tuple(dims[at] for at in kept), where)
@@ -186,8 +187,11 @@ def reshape(x: OfWeight, target: Sequence[int]) -> OfWeight:
     """Return the same values in a row in another shape that keeps each filter by itself, and has
     all of its values in their order: of a part of them the new dimensions would tell nothing.
     """
-    rest = prod(size for size in target if size != -1)
-    dims = tuple(size if size != -1 else prod(x.dims) // max(rest, 1) for size in target)
+    sizes = [*target]
+    if -1 in sizes:
+        rest = prod(size for size in sizes if size != -1)
+        sizes[sizes.index(-1)] = prod(x.dims) // max(rest, 1)
+    dims = tuple(sizes)
     places = (PLACES if x.is_whole else EACH).get(len(dims), "")
     stands_first = x.places.lstrip("1").startswith("O")
     if x.is_unknown:

@@ -53,9 +53,12 @@ class Interpreter:
             ModelFileError: R007, it is no batch of images of one size.
         """
         if len(dims) != 4 or any(not 0 < size < MAX_CHANNELS for size in dims[1:]):
-            shape = tuple(size if size > 0 else "free" for size in dims)
+            sizes: list[int | str] = [*dims]
+            for at, size in enumerate(dims):
+                if size <= 0:
+                    sizes[at] = "free"
             raise self.fault(
-                f"its input has the shape {shape}, must be (N, C, H, W) with C, H, W fixed"
+                f"its input has the shape {tuple(sizes)}, must be (N, C, H, W) with C, H, W fixed"
             )
         shape = (dims[0] if dims[0] > 0 else "N", *dims[1:])
         op = Op(self.trace.free(name), "input", (), MappingProxyType({"shape": dims[1:]}))

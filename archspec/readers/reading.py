@@ -69,7 +69,8 @@ def reading_of(trace: Trace, ends: Sequence[Feature], path: Path) -> Reading:
     used = _leading_to([output.op for output in outputs], trace)
     if faults := list(_faults(trace, used, path)):
         raise ModelFileError(faults)
-    ops = _with_outputs([trace.ops[name] for name in used], [x.op for x in outputs], trace)
+    read = [trace.ops[name] for name in used]
+    ops = _with_outputs(read, [x.op for x in outputs], trace)
     graph = Graph.of(path.stem, ops)
     return Reading(graph, trace.weights_of(graph), notes=notes)
 
@@ -77,7 +78,10 @@ def reading_of(trace: Trace, ends: Sequence[Feature], path: Path) -> Reading:
 def _without_softmax(ends: Sequence[Feature]) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
     """A file's outputs before the softmax that it may end in, and the notes that say so."""
     kinds = dict.fromkeys(end.pending[0] for end in ends if end.pending in SOFTMAX)
-    outputs = (replace(end, pending=()) if end.pending in SOFTMAX else end for end in ends)
+    outputs = [*ends]
+    for at, end in enumerate(ends):
+        if end.pending in SOFTMAX:
+            outputs[at] = replace(end, pending=())
     words = "which no spec has: the network before it is compared"
     return tuple(outputs), tuple(f"the file ends in {kind}, {words}" for kind in kinds)
 

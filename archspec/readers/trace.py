@@ -8,7 +8,7 @@ format says.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -242,6 +242,15 @@ def between(low: float, high: float) -> tuple[str, dict[str, float]]:
             f"clips to [{low}, {high}]; both must be numbers, the second larger, or [0, inf)"
         )
     return "hard_tanh", {"low": low, "high": high}
+
+
+def flatten_tuples(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield values, and in place of a tuple its own."""
+    for value in values:
+        if isinstance(value, tuple):
+            yield from value
+        else:
+            yield value
 
 
 def decimal(stored: float, kind: str = "f") -> float:

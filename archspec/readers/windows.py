@@ -79,7 +79,8 @@ def same_padding(
         more_first: of an odd number, the larger part stands before and not behind.
     """
     total = [max((-(-size // stride) - 1) * stride + reach - size, 0) for size in pixels]
-    less, more = [size // 2 for size in total], [size - size // 2 for size in total]
+    less = [size // 2 for size in total]
+    more = [size - size // 2 for size in total]
     (top, left), (bottom, right) = (more, less) if more_first else (less, more)
     return top, bottom, left, right
 

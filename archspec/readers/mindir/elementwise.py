@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.operators.table import NORMS
+from archspec.operators.table import NORMS, OPERATORS
 from archspec.readers.fusion import recognise, recognise_multiple
 from archspec.readers.pixel_orders import PIXELS, permute
 from archspec.readers.tensors import Tensor, transpose_later
@@ -228,12 +228,10 @@ def bias(call: Call) -> Feature:
     """A bias is part of the convolution or dense layer that it is added to."""
     x, added = call.feature(), call.weight(1, 1)
     op = call.trace.ops[x.op]
+    row = OPERATORS.get(op.kind)  # None of a part of an operator
+    has_filters = row is not None and row.has_filters
     has_bias = op.attrs.get("bias", op.kind == "dense")
-    if (
-        op.kind not in ("conv", "conv_transpose", "dense")
-        or added.dims[0] != x.shape[1]
-        or has_bias
-    ):
+    if not has_filters or added.dims[0] != x.shape[1] or has_bias:
         raise Unsupported(
             "is added to something else than a convolution or a dense layer without bias"
         )

@@ -14,11 +14,9 @@ from archspec.readers.trace import UNKNOWN, Call, Unsupported
 def is_of_weights(call: Call) -> bool:
     """Return whether an operator computes something of a weight alone."""
     known = (Tensor, OfWeight, int, float, tuple)
-    return (
-        call.kind in _COMPUTED
-        and all(isinstance(value, known) for value in call.inputs)
-        and any(isinstance(value, (Tensor, OfWeight)) for value in call.inputs)
-    )
+    if call.kind not in _COMPUTED or not all(isinstance(value, known) for value in call.inputs):
+        return False
+    return any(isinstance(value, (Tensor, OfWeight)) for value in call.inputs)
 
 
 def of_weights(call: Call) -> OfWeight:

@@ -16,7 +16,7 @@ from archspec.readers.mindir.call import Call, Closure, short_name
 from archspec.readers.mindir.decode import Function, Model, Node
 from archspec.readers.mindir.filters import is_of_weights, of_weights
 from archspec.readers.mindir.operators import PLUMBING, PRIMITIVES
-from archspec.readers.trace import Feature, Trace, Unknown, Unsupported
+from archspec.readers.trace import Feature, Trace, Unknown, Unsupported, flatten_tuples
 
 MAX_STEPS = 10_000_000
 """Values read while the functions run, a node counted as 16:
@@ -92,11 +92,7 @@ class _Run(Interpreter):
     def result(self, call: Call) -> Any:
         if call.kind in PLUMBING:
             return PLUMBING[call.kind](*call.inputs) if call.inputs else None
-        parts = (
-            part
-            for value in call.inputs
-            for part in (value if isinstance(value, tuple) else (value,))
-        )
+        parts = flatten_tuples(call.inputs)
         unknown = next((part for part in parts if isinstance(part, Unknown)), None)
         if unknown is not None:
             return unknown

@@ -25,7 +25,7 @@ from archspec.readers.mindir.decode import Constant
 from archspec.readers.pixel_orders import PIXELS, join_squares, split_squares
 from archspec.readers.tensors import Tensor
 from archspec.readers.tensors import transpose_later as turned
-from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported
+from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, flatten_tuples
 from archspec.readers.windows import count_padded, global_pool_of, square
 
 
@@ -97,8 +97,8 @@ def _expand(call: Call) -> Feature:
 
 
 def _squeeze(call: Call) -> Feature:
-    x, axes = call.feature(), call.option("axis", 1)
-    axes = {axis % len(x.shape) for axis in (axes if isinstance(axes, tuple) else (axes,))}
+    x, given = call.feature(), call.option("axis", 1)
+    axes = {axis % len(x.shape) for axis in flatten_tuples([given])}
     if any(x.shape[axis] != 1 for axis in axes):
         raise Unsupported(f"takes away dimensions {sorted(axes)} of {x.shape}, which are not 1")
     shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
@@ -198,14 +198,16 @@ def _arithmetic(call: Call) -> Any:
     """Of features, or of the sizes that a resize computes."""
     if any(isinstance(value, Feature) for value in call.inputs) or call.kind not in _OF_SIZES:
         return elements.arithmetic(call)
-    values = [
-        value.values if isinstance(value, Constant) else np.array(value) for value in call.inputs
-    ]
-    if any(
-        value.ndim > 1 or value.size > MAX_SIZES or value.dtype.kind not in "fi" for value in values
-    ):
-        raise Unsupported(UNKNOWN)
+    values = [*map(_read_sizes, call.inputs)]
     return Constant(_OF_SIZES[call.kind](*values))
+
+
+def _read_sizes(value: Any) -> Any:
+    """Sizes as an array."""
+    sizes = value.values if isinstance(value, Constant) else np.array(value)
+    if sizes.ndim > 1 or sizes.size > MAX_SIZES or sizes.dtype.kind not in "fi":
+        raise Unsupported(UNKNOWN)
+    return sizes
 
 
 MAX_SIZES = 8
@@ -231,9 +233,7 @@ def _closure(function: Any, *bound: Any) -> Any:
 
 def _scalar(compute: Callable[..., Any], call: Call) -> Any:
     """Arithmetic on ranks and sizes; MindSpore's scalars have the same meaning as Python's."""
-    flat = [
-        part for value in call.inputs for part in (value if isinstance(value, tuple) else (value,))
-    ]
+    flat = flatten_tuples(call.inputs)
     if any(part is not None and not isinstance(part, (bool, int, float, str)) for part in flat):
         raise Unsupported(UNKNOWN)
     return compute(*call.inputs)

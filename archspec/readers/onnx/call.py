@@ -82,6 +82,15 @@ TO_LAST = (0, 2, 3, 1)
 """What each dimension of a permuted feature map is: channels stand last."""
 
 
+def take_over_sizes(target: Sequence[int], dims: Sequence[Any]) -> list[Any]:
+    """Return the sizes that a reshape names; 0 stands for the size that is there."""
+    sizes: list[Any] = [*target]
+    for at, size in enumerate(dims[: len(sizes)]):
+        if sizes[at] == 0:
+            sizes[at] = size
+    return sizes
+
+
 def axis_of(x: Feature, axis: int) -> int:
     """Return which of (N, C, H, W) or (N, C) an axis is; the file may have the channels last."""
     dims = len(x.shape)

@@ -219,10 +219,13 @@ def _refuse_other_size(tensor: Any, values: Mapping[str, int]) -> None:
 
 def _refuse_other_type(tensor: Any, said: Any) -> None:
     """Where a weight stands among the inputs too, its type and shape must be the same."""
-    sizes = [size.dim_value if size.HasField("dim_value") else None for size in said.shape.dim]
+    sizes = said.shape.dim
     shaped = not said.HasField("shape") or (
         len(sizes) == len(tensor.dims)
-        and all(a in (None, b) for a, b in zip(sizes, tensor.dims, strict=True))
+        and all(
+            not size.HasField("dim_value") or size.dim_value == own
+            for size, own in zip(sizes, tensor.dims, strict=True)
+        )
     )
     if said.elem_type != tensor.data_type or not shaped:
         raise Broken(f"{tensor.name[:200]} is another input than its values")

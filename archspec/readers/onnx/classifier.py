@@ -18,7 +18,7 @@ from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
 from archspec.readers.tensors import Tensor
 from archspec.readers.tensors import transpose_later as turned
-from archspec.readers.trace import Feature, Unsupported
+from archspec.readers.trace import Feature, Unsupported, flatten_tuples
 from archspec.readers.windows import global_pool_of
 
 MAX_DEPTH = 8
@@ -142,8 +142,10 @@ def squeeze(call: Call) -> Feature:
     is_last = call.is_pending("permuted")
     x, gone = call.feature(pending="permuted" if is_last else "squeezed"), call.option("axes", 1)
     shape = x.pending[1] if x.pending and not is_last else x.shape
-    given = gone if isinstance(gone, tuple) else (gone,)
-    axes = {axis_of(x, axis) if is_last else axis % len(shape) for axis in given}
+    given = [*flatten_tuples([gone])]
+    axes = {axis % len(shape) for axis in given}
+    if is_last:
+        axes = {axis_of(x, axis) for axis in given}
     if any(shape[axis] != 1 for axis in axes) or 0 in axes or 1 in axes:
         raise Unsupported(f"takes away dimensions {sorted(axes)} of {shape}, which are not 1")
     left = tuple(size for axis, size in enumerate(shape) if axis not in axes)

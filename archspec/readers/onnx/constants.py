@@ -100,7 +100,10 @@ def _transpose(call: Call) -> Tensor:
 def _reshape(call: Call) -> Tensor:
     tensor: Tensor = call.inputs[0]
     wanted = [int(size) for size in call.option("shape", 1)]
-    sizes = [tensor.dims[at] if size == 0 else size for at, size in enumerate(wanted)]
+    sizes = [*wanted]
+    for at, size in enumerate(wanted):
+        if size == 0:
+            sizes[at] = tensor.dims[at]
     if tensor.values is None:
         return _reorder(tensor, _resolve_sizes(tensor.dims, sizes))
     values = tensor.values.reshape(sizes)
@@ -111,8 +114,10 @@ def _resolve_sizes(dims: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
     """A reshape's sizes with the one that is -1;
     np.reshape would copy a likeness of a large tensor.
     """
-    rest = prod(size for size in sizes if size != -1)
-    whole = [prod(dims) // rest if size == -1 else size for size in sizes]
+    whole = [*sizes]
+    if -1 in sizes:
+        rest = prod(size for size in sizes if size != -1)
+        whole[sizes.index(-1)] = prod(dims) // rest
     if prod(whole) != prod(dims):
         raise Unsupported(f"makes {tuple(sizes)} of {dims}")
     return tuple(whole)

@@ -74,10 +74,17 @@ class Node:
     """Its name there, which may be none: then it is named after its output."""
 
 
+def _size_of(dim: Any) -> int:
+    """A dimension's size, -1 where it is free."""
+    return dim.dim_value if dim.HasField("dim_value") else -1
+
+
 def in_running_order(nodes: Sequence[Node]) -> list[Node]:
     """Return nodes each after those that it reads, else as listed; those of a cycle last."""
     makers = {name: at for at, node in enumerate(nodes) for name in node.outputs if name}
-    reads = [{makers[name] for name in node.inputs if name in makers} for node in nodes]
+    reads: list[set[int]] = []
+    for node in nodes:
+        reads.append({makers[name] for name in node.inputs if name in makers})
     readers: dict[int, list[int]] = {}
     for at, sources in enumerate(reads):
         for source in sources:
@@ -160,9 +167,8 @@ class _Parser(Wire):
                 self.made.spans[tensor.name] = (start, stop)
             elif what == "input":
                 value = self.parsed(self.proto.ValueInfoProto, start, stop)
-                dims = value.type.tensor_type.shape.dim
-                sizes = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
-                self.made.inputs.append((text_of(value.name), sizes))
+                sizes = map(_size_of, value.type.tensor_type.shape.dim)
+                self.made.inputs.append((text_of(value.name), tuple(sizes)))
                 self.made.types[text_of(value.name)] = value.type.tensor_type.elem_type
             elif what == "output":
                 self.made.outputs.append(
@@ -223,9 +229,9 @@ class _Parser(Wire):
             raise Broken(f"a tensor of more than {MAX_DIMS} dimensions")
         outside = tensor.data_location == proto.EXTERNAL or len(tensor.external_data) > 0
         values = None if outside else decode_values(tensor)
-        where = (
-            None if values is not None else _outside(tensor) if outside else _inside(tensor, spans)
-        )
+        where = _outside(tensor) if outside else _inside(tensor, spans)
+        if values is not None:
+            where = None
         return Tensor(text_of(tensor.name), tuple(tensor.dims), where, values)
 
     def keep_fields(

@@ -18,7 +18,14 @@ from archspec.readers.fusion import recognise
 from archspec.readers.onnx import norms
 from archspec.readers.onnx.call import Call
 from archspec.readers.tensors import Tensor
-from archspec.readers.trace import UNKNOWN, Feature, Unsupported, between, decimal
+from archspec.readers.trace import (
+    UNKNOWN,
+    Feature,
+    Unsupported,
+    between,
+    decimal,
+    flatten_tuples,
+)
 
 
 def prelu(call: Call) -> Feature:
@@ -42,8 +49,8 @@ def probabilities(call: Call) -> Feature:
 
 def clip(call: Call) -> Feature:
     """Return the same shape, what lies below and above two bounds cut off."""
-    low, high = call.option("min", 1, -inf), call.option("max", 2, inf)
-    low, high = (value[0] if isinstance(value, tuple) else value for value in (low, high))
+    given = call.option("min", 1, -inf), call.option("max", 2, inf)
+    low, high = flatten_tuples(given)
     kind, bounds = between(low, high)
     return call.elementwise(kind, **bounds)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from archspec.readers import filters
 from archspec.readers.filters import OfWeight, of_weight
-from archspec.readers.onnx.call import Call
+from archspec.readers.onnx.call import Call, take_over_sizes
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
 
@@ -105,8 +105,7 @@ _OF_TWO: Mapping[str, Callable[[OfWeight, OfWeight], OfWeight]] = {
 
 def _reshape(call: Call) -> OfWeight:
     x, target = of_weight(call.inputs[0]), call.option("shape", 1)
-    copied = zip(target, (*x.dims, *[0] * len(target)), strict=False)
-    return filters.reshape(x, [own if size == 0 else size for size, own in copied])
+    return filters.reshape(x, take_over_sizes(target, x.dims))
 
 
 def _transpose(call: Call) -> OfWeight:

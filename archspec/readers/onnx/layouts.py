@@ -13,7 +13,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from archspec.readers.onnx.call import GROUPED, TO_LAST, Call
+from archspec.readers.onnx.call import GROUPED, TO_LAST, Call, take_over_sizes
 from archspec.readers.onnx.classifier import vector
 from archspec.readers.pixel_orders import PIXELS, join_squares, permute, split_squares
 from archspec.readers.trace import Feature, Unsupported
@@ -114,12 +114,11 @@ def _dims(x: Feature) -> tuple[Any, ...]:
 
 
 def _read_target(call: Call, x: Feature) -> tuple[Any, ...]:
-    """The sizes that a reshape names; 0 stands for the size that is there."""
+    """The sizes that a reshape names."""
     target, dims = call.option("shape", 1), _dims(x)
     if not isinstance(target, tuple):
         raise Unsupported("makes a shape that is no list of sizes")
-    copied = zip(target, (*dims, *[0] * len(target)), strict=False)
-    return tuple(own if size == 0 else size for size, own in copied)
+    return tuple(take_over_sizes(target, dims))
 
 
 def _fits(target: tuple[Any, ...], shape: tuple[Any, ...]) -> bool:

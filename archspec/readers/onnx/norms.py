@@ -128,9 +128,8 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
         return made
     if op.kind == SCALE:
         return _with_its_scales(call, op, weight)
-    if op.kind in ("conv", "conv_transpose", "dense") and not op.attrs.get(
-        "bias", op.kind == "dense"
-    ):
+    row = OPERATORS.get(op.kind)  # None of a part of an operator
+    if row and row.has_filters and not op.attrs.get("bias", op.kind == "dense"):
         name = call.trace.free(f"{op.name}+{BARE}")
         attrs = {**op.attrs, "bias": True}
         call.trace.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)

@@ -25,6 +25,7 @@ import numpy as np
 
 from archspec.errors import format_count
 from archspec.graph.ir import Graph
+from archspec.operators.table import OPERATORS
 from archspec.readers.onnx.decode import Model, read_model
 from archspec.readers.onnx.interpret import run_model
 from archspec.readers.reading import Reading, reading_of
@@ -85,7 +86,7 @@ def _zero_biases(reading: Reading) -> frozenset[str]:
     biases = {
         name: known.others
         for name, known in reading.weights.items()
-        if reading.graph.ops[name].kind in ("conv", "conv_transpose", "dense") and known.others
+        if OPERATORS[reading.graph.ops[name].kind].has_filters and known.others
     }
     return frozenset(name for name, others in biases.items() if all(map(_is_zero, others)))
 

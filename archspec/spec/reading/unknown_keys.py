@@ -109,7 +109,9 @@ def _translate_word(word: str, choices: Sequence[str]) -> str:
     row = find_by_word(word)
     if row is None:
         return ""
-    name = row.step.name if row.step else norm_name(row.kind) if row.family == "norm" else row.kind
+    name = norm_name(row.kind) if row.family == "norm" else row.kind
+    if row.step:
+        name = row.step.name
     if name in choices:
         return f"did you mean {name!r}?"
     is_a_step = row.family in choices and "conv" in choices

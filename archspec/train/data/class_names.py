@@ -131,8 +131,11 @@ def _read_text(text: str) -> list[Row]:
 
 
 def _read_csv(text: str) -> list[Row]:
-    cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
-    rows = [row for row in cells if any(row)]
+    rows = []
+    for row in csv.reader(io.StringIO(text, newline="")):
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            rows.append(cells)
     widths = {len(row) for row in rows}
     if len(widths) > 1 or widths - {1, 2, 3}:
         raise ValueError("has not one, two or three columns in every row")
@@ -244,9 +247,11 @@ def describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
     """Return in words how the classes of data differ from a checkpoint's, by what differs alone."""
     if len(theirs) != len(ours):
         message = f"has {len(theirs):,} classes, the checkpoint {len(ours):,}"
+        foreign = [name for name in theirs if name not in {*ours}]
+        missing = [name for name in ours if name not in {*theirs}]
         for names, what in (
-            ([name for name in theirs if name not in {*ours}], "not of the checkpoint"),
-            ([name for name in ours if name not in {*theirs}], "of the checkpoint alone"),
+            (foreign, "not of the checkpoint"),
+            (missing, "of the checkpoint alone"),
         ):
             if names:
                 message += f"; {what}: {_name_some(names)}"

@@ -114,8 +114,10 @@ def write_set(
     stand_in = secrets.token_hex(DIGEST_BYTES)  # the digest is known at the end
     writer = None
     for batch in _read_batches(source, target, broken, show):
-        for name, values in columns.items():
-            values += [len(row[name]) if name == IMAGE else row[name] for row in batch]
+        for row in batch:
+            columns[IMAGE].append(len(row[IMAGE]))
+            for name in columns.keys() - {IMAGE}:
+                columns[name].append(row[name])
         # What will be refused need not be written; the rest is looked at all the same.
         if not broken or on_error == "skip":
             check_room(target.final, sum(len(row[IMAGE]) for row in batch))

@@ -79,7 +79,11 @@ def _share_names(images: Sequence[_Image], place: int) -> list[str]:
     name = images[place].name[:MAX_NAME] if place < len(images) else b""
     rows = _gather(np.frombuffer(name.ljust(MAX_NAME, b"\0"), np.uint8))
     names = [row.astype(np.uint8).tobytes().rstrip(b"\0") for row in rows]
-    return [repr(name.decode("utf-8", "surrogateescape")) if name else "none" for name in names]
+    return [*map(_show_name, names)]
+
+
+def _show_name(name: bytes) -> str:
+    return repr(name.decode("utf-8", "surrogateescape")) if name else "none"
 
 
 def _gather(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

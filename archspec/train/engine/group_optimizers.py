@@ -118,7 +118,9 @@ class _VectorOptimizer(_GroupOptimizer):
         self, groups: Sequence[Group], settings: OptimizerRecipe, rates: Sequence[float]
     ) -> None:
         super().__init__(groups, rates)
-        sizes = [[p.size for p in group.parameters] for group in groups]
+        sizes: list[list[int]] = []
+        for group in groups:
+            sizes.append([parameter.size for parameter in group.parameters])
         self.sizes = tuple(map(tuple, sizes))
         self.begins = tuple(tuple(accumulate(row[:-1], initial=0)) for row in sizes)
         self.slice = ops.Slice()

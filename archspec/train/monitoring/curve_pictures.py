@@ -176,8 +176,9 @@ def _choose_colours(count: int) -> list[Any]:
 def _draw_panel(plane: Any, curves: Curves, panel: Sequence[str], colour: Any, mark: str) -> None:
     for metric in panel:
         points = curves.points(metric)
+        epochs = [epoch for epoch, _ in points]
         plane.plot(
-            [epoch for epoch, _ in points],
+            epochs,
             [value for _, value in points],
             color=colour,
             linestyle="--" if is_of_training(metric) else "-",

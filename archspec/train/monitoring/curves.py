@@ -158,9 +158,12 @@ def choose_metrics(curves: Sequence[Curves], wanted: Sequence[str]) -> tuple[tup
         )
     if wanted:
         return tuple((name,) for name in dict.fromkeys(wanted))
-    mains = [f"val_{name}" for name in dict.fromkeys(each.main for each in curves)]
+    figures = dict.fromkeys(each.main for each in curves)
+    mains = [f"val_{name}" for name in figures]
     usual = (("loss", "val_loss"), ("accuracy", *mains), ("learning_rate",))
-    panels = [tuple(name for name in panel if name in known) for panel in usual]
+    panels: list[tuple[str, ...]] = []
+    for panel in usual:
+        panels.append(tuple(name for name in panel if name in known))
     if not any(panels):
         hint = f"--metric NAME; there are: {', '.join(known)}" if known else ""
         raise TrainingError.one("T021", "no epoch has a loss, an accuracy or a rate", "", hint)

@@ -73,7 +73,11 @@ def class_weights_of(
         for number in chain.from_iterable(map(_numbers_of, labels)):
             counts[number] += 1
         total = len(labels)  # of several labels an image too: each is one of the images
-    return tuple(total / (num_classes * count) if count else 1.0 for count in counts)
+    weights = [1.0] * num_classes
+    for number, count in enumerate(counts):
+        if count:
+            weights[number] = total / (num_classes * count)
+    return tuple(weights)
 
 
 def _numbers_of(label: Any) -> Sequence[int]:

@@ -59,13 +59,14 @@ class Position:
         epoch = int(values["epoch"].item())
         # A checkpoint of former times tells the best score alone.
         scores = values.get("scores", np.full(epoch, best))
+        sums = [float(value) for value in values.get("sums", np.zeros(3))]
         return cls(
             epoch=epoch,
             batches=int(values.get("batches", _ZERO).item()),
             seconds=float(values.get("seconds", _ZERO).item()),
             best=best,
             scores=tuple(float(score) for score in np.atleast_1d(scores)[:epoch]),
-            sums=tuple(float(value) for value in values.get("sums", np.zeros(3))),
+            sums=tuple(sums),
             by=METRICS[int(values.get("by", _ZERO).item())],
             batch_size=int(values.get("batch_size", _ZERO).item()),
             moving=values.get("moving"),

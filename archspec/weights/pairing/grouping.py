@@ -116,8 +116,10 @@ def _find_role(kind: str, last: str, shape: Shape) -> str:
         return next((role for role, names in ROLES.items() if last in names), "")
     if kind == VECTOR:
         return VECTOR
+    if not kind:
+        return ""
     # Of a convolution or a dense layer the shape tells it, whatever the name.
-    return ("weight" if len(shape) > 1 else "bias") if kind else ""
+    return "weight" if len(shape) > 1 else "bias"
 
 
 def pair_roles(theirs: Operator, own: Operator) -> Iterable[tuple[str, Shape, str, Shape]]:

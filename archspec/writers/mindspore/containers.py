@@ -80,14 +80,14 @@ def _make_container(
     read = [source for op in ops for source in op.inputs]
     # What nobody reads is an output of the network: it leaves every container that it lies in.
     outside = ("",)
+    entering = dict.fromkeys(source for source in read if source not in inside)
+    leaving = [op.name for op in ops if not inside.issuperset(readers.get(op.name, outside))]
     region = graph.regions.get(path)
     return Container(
         path=path,
         kind=region.kind if region else path.rpartition(".")[2] or "network",
         items=tuple(items),
-        entering=tuple(dict.fromkeys(source for source in read if source not in inside)),
-        leaving=tuple(
-            op.name for op in ops if not inside.issuperset(readers.get(op.name, outside))
-        ),
+        entering=tuple(entering),
+        leaving=tuple(leaving),
         attrs=region.attrs if region else {},
     )

@@ -81,8 +81,8 @@ def _write_header(graph: Graph, body: str) -> str:
     written = {name: f"(N, {', '.join(map(str, shape))})" for name, shape in shapes.items()}
     return HEADER.format(
         title=graph.name,
-        before=", ".join(written[name] for name in graph.inputs),
-        after=", ".join(written[name] for name in graph.outputs),
+        before=", ".join(map(written.__getitem__, graph.inputs)),
+        after=", ".join(map(written.__getitem__, graph.outputs)),
         digest=structure_digest(graph),
         imports=_write_imports(body),
     )

@@ -71,7 +71,9 @@ def draw_arcs(
     rise = max((layer - source for source, layer in pairs), default=0) * pitch / 2 * FLATNESS
     line = top + rise + radius
     # Thinner where there are many, or they would merge.
-    stroke = 1.1 if len(pairs) <= 200 else 0.8 if len(pairs) <= 600 else 0.5
+    stroke = 1.1 if len(pairs) <= 200 else 0.8
+    if len(pairs) > 600:
+        stroke = 0.5
     curves = []
     for source, layer in sorted(pairs):
         height = (x[layer] - x[source]) / 2 * FLATNESS
