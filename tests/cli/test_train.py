@@ -243,7 +243,7 @@ def test_the_line_of_a_dry_run_works_in_a_shell_that_knows_nothing_of_this_pytho
 # ---- what cannot start
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_start_that_the_machine_does_not_allow_leaves_nothing(devices, tmp_path):
     """No device of that kind: an error,
     no advice to go on with what never began, no run directory.

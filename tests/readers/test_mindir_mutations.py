@@ -32,7 +32,7 @@ SMALL = [
 SPEC = build_graph(load_spec("densenet121", SMALL))
 STEPS = onnx_styles.densenet([2, 2], 4, SHAPE, 10)
 IMAGES = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype(np.float32)
-FEW, CHANGES, TRIES = 8, 200, 1000
+FEW, CHANGES, TRIES = 5, 200, 1000
 
 
 def mutants(style: Style, seed: int, folder: Path) -> Iterator[tuple[Any, Array, Path]]:

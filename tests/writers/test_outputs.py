@@ -63,7 +63,7 @@ def tensors(given: Any) -> list[Any]:
         ((1, 2, 3), "classifier"),
         pytest.param((3, 1), "classifier", marks=pytest.mark.slow),
         pytest.param((1, 2, 3), "none", marks=pytest.mark.slow),
-        ((3, 1), "none"),
+        pytest.param((3, 1), "none", marks=pytest.mark.slow),
     ],
 )
 def test_features_come_beside_the_heads_output(

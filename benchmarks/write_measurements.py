@@ -1,0 +1,120 @@
+"""Run the measurements, and write what they print into docs/measurements.md.
+
+    python benchmarks/write_measurements.py [--mindcv DIR] [--torch PYTHON] [--only SCRIPT ...]
+
+Those of `make bench` take half an hour on two cores that do nothing else; what takes hours (truth,
+kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has each command, how
+long it took and its very words: MISSED where a ratio falls short of its goal. A peer that was not
+given is said to be absent, and so is what `--only` left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from archspec.files import write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "measurements.md"
+PACKAGES = (
+    "densenet-archspec",
+    "mindspore",
+    "numpy",
+    "pillow",
+    "opencv-python-headless",
+    "networkx",
+)
+MEASUREMENTS = {
+    "Start-up": ("start_up.py",),
+    "Graphs of one large block": ("graph_scaling.py",),
+    "Batches of images": ("loader.py", "--rounds", "3", "--batches", "40"),
+    "First step": ("compile_time.py", "--repetitions", "2"),
+    "Images a second": ("throughput.py", "--runs", "2"),
+}
+"""By title: a script of this folder, and its arguments."""
+TAKES_PEERS = ("throughput.py",)
+HEAD = """\
+# Measurements
+
+Written by `make bench` (`benchmarks/write_measurements.py`), which runs each command below by
+itself; nothing here is typed by hand. Machines are noisy: ratios tell more than seconds, and MISSED
+stands where one falls short of its goal. What takes hours is in the [guide](guide.md).
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure, and write docs/measurements.md.")
+    parser.add_argument("--mindcv", help="a checkout of MindCV")
+    parser.add_argument("--torch", help="a Python with torch")
+    scripts = [command[0] for command in MEASUREMENTS.values()]
+    parser.add_argument("--only", nargs="+", choices=scripts, default=scripts, help="scripts")
+    asked = parser.parse_args()
+    peers = []
+    for flag, value in (("--mindcv", asked.mindcv), ("--torch", asked.torch)):
+        peers += [flag, value] if value else []
+    parts = [HEAD, "\n".join(describe_machine()) + "\n"]
+    for title, command in MEASUREMENTS.items():
+        if command[0] not in asked.only:
+            parts.append(f"## {title}\n\n`python benchmarks/{' '.join(command)}`: not measured.\n")
+            continue
+        print(f"{title}: {' '.join(command)}", flush=True)
+        more = peers if command[0] in TAKES_PEERS else []
+        parts.append(measure(title, command, more))
+    write_atomic(PAGE, "\n".join(parts))
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def measure(title: str, command: Sequence[str], peers: Sequence[str]) -> str:
+    """Run one script, and return its section: the command, the minutes, the words it printed."""
+    script, *arguments = command
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments, *peers],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    minutes = (time.monotonic() - began) / 60
+    words = done.stdout.rstrip()
+    if done.returncode:
+        words += f"\nended with {done.returncode}, before it was done"
+    # Where peers lie is this machine's own affair.
+    shown = [*arguments, *(word for word in peers if word.startswith("--"))]
+    line = f"`python benchmarks/{' '.join([script, *shown])}`, {minutes:.1f} minutes"
+    return f"## {title}\n\n{line}:\n\n```text\n{words}\n```\n"
+
+
+def describe_machine() -> Iterator[str]:
+    """Yield a list of what the figures depend on."""
+    yield f"- {datetime.now(timezone.utc):%Y-%m-%d}"
+    yield f"- {os.cpu_count()} cores of {read_processor()}, {platform.system()}"
+    installed = []
+    for name in PACKAGES:
+        try:
+            installed.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            installed.append(f"{name} absent")
+    yield f"- Python {platform.python_version()}, {', '.join(installed)}"
+
+
+def read_processor() -> str:
+    """Return the processor's name as Linux tells it, else its kind."""
+    file = Path("/proc/cpuinfo")
+    if file.is_file():
+        for line in file.read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    main()
