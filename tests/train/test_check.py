@@ -178,6 +178,20 @@ def test_images_that_are_hardly_meant_are_odd(tmp_path):
     }
 
 
+def test_classes_are_called_as_the_recipe_calls_them(tmp_path):
+    """Where its list fits; where it does not, that is the fault, and folders' names stand."""
+    root = photographs(tmp_path / "photos", a=8, b=8)
+    names = tmp_path / "names.json"
+    sets = [f"data.class_names={names}", "batch_size=4"]
+    names.write_text('{"a": "alpaca", "b": "bear"}')
+    found = check_data(root, overrides=sets)
+    assert (found.faults, [*found.counts["train"]]) == ((), ["alpaca", "bear"])
+    names.write_text('{"a": "alpaca", "x": "ox"}')
+    found = check_data(root, overrides=sets)
+    assert found.faults
+    assert [*found.counts["train"]] == ["a", "b"]
+
+
 def test_fewer_images_than_a_batch_are_a_fault_as_they_are_for_training(tmp_path):
     """A recipe with a smaller batch is content with them."""
     photographs(tmp_path, a=4, b=4)

@@ -19,7 +19,7 @@ from archspec.spec.override import Overrides
 from archspec.train.data.datasets import MASKS, open_data
 from archspec.train.data.facts import Facts, read_facts
 from archspec.train.data.image_files import ignore_warnings, reason_of
-from archspec.train.data.inputs import split_by_recipe
+from archspec.train.data.inputs import name_by_recipe, split_by_recipe
 from archspec.train.data.overlap import are_compared, compare_parts, find_equal, judge_twins
 from archspec.train.data.recipe_fit import check_recipe
 from archspec.train.data.source import DataSet, Source
@@ -101,6 +101,10 @@ def check_data(
     for (part, _), fact in found:
         if isinstance(fact, Facts):
             facts[part].append(fact)
+    # Faults tell of names that do not fit, too; then classes are called as the data call them.
+    shown = parts
+    if not faults:
+        shown = {part: name_by_recipe(loaded, source) for part, source in parts.items()}
     every = list(chain.from_iterable(facts.values()))
     mean, std = _find_mean(facts[next(iter(parts))])
     name = str(data_dir) if data_dir else data.train.name
@@ -108,7 +112,7 @@ def check_data(
         name=name,
         kind=data.kind,
         recipe=loaded.name,
-        counts={part: _count(source) for part, source in parts.items()},
+        counts={part: _count(source) for part, source in shown.items()},
         images={part: len(source) for part, source in parts.items()},
         sizes=_find_sizes(every),
         modes=dict(Counter(fact.kind for fact in every).most_common()),

@@ -91,6 +91,10 @@ class Nesterov(SGD):
         )
 
 
+# What both rules begin with is written out in each: a function of its own, which MindSpore compiles
+# for every parameter, makes densenet121's first step 3 % longer.
+
+
 def _move(
     kernel: Any,
     momentum: Any,
