@@ -11,8 +11,6 @@ import json
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
-import networkx as nx
-
 from archspec.graph.ir import Graph, Op, once_per_graph
 
 
@@ -43,6 +41,8 @@ def _digest_from(graph: Graph, outputs: Sequence[str]) -> str:
 
 def _walk_inputs_first(graph: Graph, outputs: Sequence[str]) -> Iterator[str]:
     """Yield every operator that leads to the outputs, its inputs before it."""
+    import networkx as nx
+
     backwards = graph.digraph.reverse(copy=False)
     seen: set[str] = set()
     for output in outputs:

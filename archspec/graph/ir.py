@@ -4,7 +4,8 @@ Everything else is derived from these two.
 
 A graph is immutable; its edges (a `networkx.DiGraph`), the ports of its regions and its direct
 connections are computed from the operators, each once for a graph (`once_per_graph`), and never
-given to it, so they cannot disagree with them.
+given to it, so they cannot disagree with them. networkx is imported where its walks are used: a
+spec whose operators stand in order is built, verified and counted without it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, wraps
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import networkx as nx
 from typing_extensions import Self
 
 from archspec.errors import GraphError
 from archspec.operators.operator import Attrs
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class Graph:
         """The operators as a frozen `networkx.DiGraph`;
         an edge leads from a value's maker to its reader.
         """
+        import networkx as nx
+
         digraph = nx.DiGraph()
         digraph.add_nodes_from(self.ops)
         digraph.add_edges_from(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import networkx as nx
-
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, once_per_graph
 from archspec.operators.shapes import Shape, ShapeFault
@@ -40,9 +38,19 @@ def infer_shapes(graph: Graph) -> tuple[Mapping[str, Shape], tuple[Diagnostic, .
 @once_per_graph
 def running_order(graph: Graph) -> tuple[str, ...]:
     """Return the names in an order in which the operators can run: their own, where that is one."""
+    if reads_only_what_stands_before(graph):
+        return tuple(graph.ops)
+    import networkx as nx
+
+    return tuple(nx.topological_sort(graph.digraph))
+
+
+@once_per_graph
+def reads_only_what_stands_before(graph: Graph) -> bool:
+    """Does every operator stand behind all that it reads? Such a graph has no cycle."""
     seen: set[str] = set()
     for name, op in graph.ops.items():
         if not seen.issuperset(op.inputs):
-            return tuple(nx.topological_sort(graph.digraph))
+            return False
         seen.add(name)
-    return tuple(graph.ops)
+    return True

@@ -95,14 +95,24 @@ def _shuffle_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
 
 
 def _concat_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
-    first_of_size = dict[Shape, int]()
+    size = inputs[0][1:]
+    channels = 0
+    # Where layers read all before them this loop sees every direct connection: keep it bare.
+    for shape in inputs:
+        if shape[1:] != size:
+            raise _tell_sizes_apart(inputs)
+        channels += shape[0]
+    return (channels, *size)
+
+
+def _tell_sizes_apart(inputs: Sequence[Shape]) -> ShapeFault:
+    """Return the fault of a join, with the first input of each size, the last met first."""
+    first_of_size: dict[Shape, int] = {}
     for position, shape in enumerate(inputs):
         first_of_size.setdefault(shape[1:], position)
-    if len(first_of_size) > 1:
-        listed = ", ".join(map(sizes, reversed(first_of_size)))
-        positions = [*reversed(first_of_size.values())]
-        raise ShapeFault(f"joins feature maps of different size: {listed}", positions)
-    return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+    listed = ", ".join(map(sizes, reversed(first_of_size)))
+    positions = [*reversed(first_of_size.values())]
+    return ShapeFault(f"joins feature maps of different size: {listed}", positions)
 
 
 def _add_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import networkx as nx
-
 from archspec.connectivity_rules import (
     count_bypassing,
     has_bypass,
@@ -24,7 +22,11 @@ from archspec.graph.connections import (
     layers_of,
 )
 from archspec.graph.ir import Graph, Op, Region
-from archspec.graph.shapes import infer_shapes
+from archspec.graph.shapes import (
+    infer_shapes,
+    reads_only_what_stands_before,
+    running_order,
+)
 from archspec.operators.shapes import Shape
 from archspec.verifiers.composition import check_composition
 from archspec.verifiers.well_formed import check_well_formed
@@ -64,6 +66,10 @@ def verify_or_raise(graph: Graph) -> Graph:
 
 def check_acyclic(graph: Graph) -> Iterator[Diagnostic]:
     """No operator reads what depends on it; told of those that read what is listed behind them."""
+    if reads_only_what_stands_before(graph):
+        return
+    import networkx as nx
+
     position = {name: index for index, name in enumerate(graph.ops)}
     component: dict[str, int] = {}
     # Operators on one cycle, and those alone, are one strongly connected component.
@@ -88,8 +94,8 @@ def check_connected(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic("G004", f"has {shown}, must have {must}", graph.name)
     if not graph.inputs or not graph.outputs:
         return
-    reachable = nx.descendants(graph.digraph, graph.inputs[0])
-    leading = {output: nx.ancestors(graph.digraph, output) for output in graph.outputs}
+    reachable = _find_reachable(graph, graph.inputs[0])
+    leading = {output: _find_leading(graph, output) for output in graph.outputs}
     # Of several ends the one that most operators lead to is taken for the output: what leads
     # elsewhere is then the little that is wrong.
     main = max(ends, key=lambda output: len(leading[output]), default="")
@@ -100,6 +106,29 @@ def check_connected(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic("G005", "is not reached from the input", name)
         if name not in useful:
             yield Diagnostic("G005", "does not lead to the output", name)
+
+
+def _find_reachable(graph: Graph, start: str) -> set[str]:
+    """Return what `start` leads to.
+
+    Sets of names, as below, see a connection once; edges of networkx would be made for that alone.
+    """
+    found = {start}
+    for name in running_order(graph):
+        if not found.isdisjoint(graph.ops[name].inputs):
+            found.add(name)
+    return found - {start}
+
+
+def _find_leading(graph: Graph, end: str) -> set[str]:
+    """Return what leads to `end`."""
+    found: set[str] = set()
+    waiting = [end]
+    while waiting:
+        unseen = set(graph.ops[waiting.pop()].inputs) - found
+        found |= unseen
+        waiting.extend(unseen)
+    return found
 
 
 def check_shapes(graph: Graph) -> Iterator[Diagnostic]:

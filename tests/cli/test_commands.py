@@ -87,6 +87,18 @@ def test_no_command_starts_a_thread_before_it_is_asked_for():
     assert done.stdout == "False 1\n"
 
 
+def test_a_network_is_built_verified_and_counted_before_networkx_is_needed():
+    """Its import takes as long as these three together."""
+    code = (
+        "import sys; from archspec import build_graph, load_spec, verify; "
+        "from archspec.graph.report import report; "
+        "graph = build_graph(load_spec('densenet201')); print(verify(graph), report(graph).edges); "
+        "print('networkx' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "() 1803\nFalse\n"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_an_example_of_the_command(name, no_mindspore, tmp_path):
     """A reader sees how to call it, and does not wait for MindSpore."""

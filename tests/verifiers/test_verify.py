@@ -8,14 +8,17 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import networkx as nx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archspec.errors import GraphError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph, Op, Region
 from archspec.spec.load import load_spec
-from archspec.verifiers.verify import verify, verify_or_raise
+from archspec.verifiers.verify import check_acyclic, check_connected, verify, verify_or_raise
 
 DIGITS = build_graph(load_spec("densenetbc_digits"))
 
@@ -316,3 +319,32 @@ def test_a_region_without_parent_attributes_is_named() -> None:
     assert "lost G001 a dense_layer must stand inside a dense_block, not in 'nowhere'" in map(
         str, verify(stray)
     )
+
+
+@given(
+    reads=st.lists(st.sets(st.integers(0, 9), min_size=1, max_size=3), min_size=1, max_size=9),
+    order=st.randoms(use_true_random=False),
+)
+def test_cycles_and_what_leads_nowhere_are_those_that_networkx_finds(reads, order):
+    """Operators listed in any order, on cycles, unread, and behind nothing that is an input."""
+    names = [f"op{number}" for number in range(len(reads) + 1)]
+    ops = [Op("op0", "input", (), {"shape": (3, 2, 2)})]
+    for name, numbers in zip(names[1:], reads, strict=True):
+        inputs = [f"op{number % len(names)}" for number in sorted(numbers)]
+        ops.append(Op(name, "concat", tuple(dict.fromkeys(inputs))))
+    order.shuffle(ops)
+    graph = Graph.of("random", ops)
+    edges = nx.DiGraph((source, op.name) for op in ops for source in op.inputs)
+    edges.add_nodes_from(names)
+    assert bool([*check_acyclic(graph)]) != nx.is_directed_acyclic_graph(edges)
+    if not nx.is_directed_acyclic_graph(edges):
+        return
+    told = {fault.where for fault in check_connected(graph) if fault.code == "G005"}
+    ends = [name for name in names if edges.out_degree(name) == 0]
+    main = max(
+        (name for name in graph.ops if name in ends),
+        key=lambda name: len(nx.ancestors(edges, name)),
+    )
+    useful = nx.ancestors(edges, main) | {main}
+    reachable = nx.descendants(edges, "op0") | {"op0"}
+    assert told == {name for name in names if name not in useful & reachable}
