@@ -64,7 +64,6 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=[250, 500, 1_000, 2_000])
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--mindcv", type=Path, help="a checkout of MindCV")
-    parser.add_argument("--torch", help=argparse.SUPPRESS)  # every peer is handed to every script
     parser.add_argument("--one", choices=PARTS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:

@@ -35,13 +35,15 @@ PACKAGES = (
 )
 MEASUREMENTS = {
     "Start-up": ("start_up.py",),
-    "Graphs of one large block": ("graph_scaling.py",),
+    "The compiler": ("graph_scaling.py",),
+    "Certificates": ("certificate.py",),
     "Batches of images": ("loader.py", "--rounds", "3", "--batches", "40"),
     "First step": ("compile_time.py", "--repetitions", "2"),
     "Images a second": ("throughput.py", "--runs", "2"),
 }
 """By title: a script of this folder, and its arguments."""
-TAKES_PEERS = ("throughput.py",)
+TAKES_PEERS = {"graph_scaling.py": ("--mindcv",), "throughput.py": ("--mindcv", "--torch")}
+"""Which peers a script has a side for."""
 HEAD = """\
 # Measurements
 
@@ -58,16 +60,16 @@ def main() -> None:
     scripts = [command[0] for command in MEASUREMENTS.values()]
     parser.add_argument("--only", nargs="+", choices=scripts, default=scripts, help="scripts")
     asked = parser.parse_args()
-    peers = []
-    for flag, value in (("--mindcv", asked.mindcv), ("--torch", asked.torch)):
-        peers += [flag, value] if value else []
+    peers = {"--mindcv": asked.mindcv, "--torch": asked.torch}
     parts = [HEAD, "\n".join(describe_machine()) + "\n"]
     for title, command in MEASUREMENTS.items():
         if command[0] not in asked.only:
             parts.append(f"## {title}\n\n`python benchmarks/{' '.join(command)}`: not measured.\n")
             continue
         print(f"{title}: {' '.join(command)}", flush=True)
-        more = peers if command[0] in TAKES_PEERS else []
+        more = []
+        for flag in TAKES_PEERS.get(command[0], ()):
+            more += [flag, peers[flag]] if peers[flag] else []
         parts.append(measure(title, command, more))
     write_atomic(PAGE, "\n".join(parts))
     print(f"wrote {PAGE.relative_to(ROOT)}")
