@@ -40,9 +40,14 @@ MEASUREMENTS = {
     "Batches of images": ("loader.py", "--rounds", "3", "--batches", "40"),
     "First step": ("compile_time.py", "--repetitions", "2"),
     "Images a second": ("throughput.py", "--runs", "2"),
+    "Operators of a training step": ("operators.py",),
 }
 """By title: a script of this folder, and its arguments."""
-TAKES_PEERS = {"graph_scaling.py": ("--mindcv",), "throughput.py": ("--mindcv", "--torch")}
+TAKES_PEERS = {
+    "graph_scaling.py": ("--mindcv",),
+    "throughput.py": ("--mindcv", "--torch"),
+    "operators.py": ("--mindcv",),
+}
 """Which peers a script has a side for."""
 HEAD = """\
 # Measurements

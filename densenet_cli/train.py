@@ -27,6 +27,7 @@ from densenet_cli.options import (
     quiet_screen,
     split_overrides,
 )
+from densenet_cli.profile import show_profile
 from densenet_cli.weights import weights_for
 
 Text = str | None
@@ -41,7 +42,7 @@ ENDS = {
     "on_request": "Ended early, as was asked for; --resume RUN goes on at this step.",
 }
 """Why a run ended before its last epoch, and how it could go on."""
-GOES_WITH_RESUME = {"resume", "data_dir", "epochs", "accept_changes", "dry_run"}
+GOES_WITH_RESUME = {"resume", "data_dir", "epochs", "accept_changes", "profile", "dry_run"}
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
 
@@ -101,6 +102,9 @@ def train(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="With --resume: take edited files as they are.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show which operators take a step's time.")
+    ] = False,
     certify: Certify = True,
     overrides: Overrides = None,
     dry_run: Annotated[
@@ -119,10 +123,12 @@ def train(
         if dry_run:
             show_resumption(resume, data_dir, epochs)
         else:
-            _resume(resume, data_dir, epochs, accepts=accept_changes, certify=certify)
+            _resume(resume, data_dir, epochs, profile, accepts=accept_changes, certify=certify)
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
+    if profile:
+        _refuse_to_profile_several(devices)
     from archspec.train.planning import plan_run
 
     for_spec, for_recipe = _collect_overrides(context.params)
@@ -140,7 +146,7 @@ def train(
     if dry_run:
         show_plan(plan, out)
     else:
-        _start(plan, out, certify)
+        _start(plan, out, certify, profile)
 
 
 def _collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], list[Override]]:
@@ -182,7 +188,7 @@ def _say_weights(init_from: Path | None, pretrained: bool) -> str:
     return "" if init_from is None else "--init-from"
 
 
-def _start(plan: Any, out: Path | None, certify: bool) -> None:
+def _start(plan: Any, out: Path | None, certify: bool, profile: bool) -> None:
     from archspec.certify.built_network import summarize_certificate
     from archspec.train.planning import create
 
@@ -195,7 +201,7 @@ def _start(plan: Any, out: Path | None, certify: bool) -> None:
         run = create(plan, out, certify=certify)
     if certify:
         console.out(summarize_certificate(json.loads(run.certificate.read_text("utf-8"))))
-    _train(run, plan.splits, is_new=True)
+    _train(run, plan.splits, profile, is_new=True)
 
 
 def _refuse_others(context: typer.Context) -> None:
@@ -219,14 +225,28 @@ def _refuse_others(context: typer.Context) -> None:
         raise typer.BadParameter(rule, param_hint="--resume")
 
 
+def _refuse_to_profile_several(devices: int) -> None:
+    if devices > 1:
+        rule = f"looks at a run in this process, and {devices} devices train in others"
+        raise typer.BadParameter(rule, param_hint="--profile")
+
+
 def _resume(
-    path: Path, data_dir: Path | None, epochs: int | None, *, accepts: bool, certify: bool
+    path: Path,
+    data_dir: Path | None,
+    epochs: int | None,
+    profile: bool,
+    *,
+    accepts: bool,
+    certify: bool,
 ) -> None:
     from archspec.train.run.extend import change_epochs
     from archspec.train.run.relocation import relocate
     from archspec.train.run.run_directory import open_run
 
     run, splits = open_run(path), None
+    if profile:
+        _refuse_to_profile_several(run.settings.devices)
     if data_dir is not None:
         run, splits = relocate(run, data_dir)
     if accepts:
@@ -234,7 +254,7 @@ def _resume(
     if epochs is not None:
         run, line = change_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
         console.out(line)
-    _train(run, splits, is_new=False)
+    _train(run, splits, profile, is_new=False)
 
 
 def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
@@ -249,22 +269,27 @@ def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
     return accepted
 
 
-def _train(run: Any, splits: Any, *, is_new: bool) -> None:
+def _train(run: Any, splits: Any, profile: bool, *, is_new: bool) -> None:
     from archspec.train.evaluation.measures import share_of
     from archspec.train.launch import fit
     from archspec.train.monitoring.display import Display
+    from archspec.train.monitoring.operator_times import OperatorTimes
 
     path = shlex.quote(str(run.path))
     take_signals(raise_for_signal)
     try:
         with quiet_screen(run.log) as screen, Display(screen, run.log) as display:
-            outcome = fit(run, show=display.show, splits=splits)
+            times = OperatorTimes(lambda found: show_profile(found, run.path, screen))
+            looking_on = [times] if profile else []
+            outcome = fit(run, show=display.show, splits=splits, callbacks=looking_on)
     except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.exception_of`
         console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
     except ArchspecError as error:
         _help_after_fault(run, error, is_new)
         raise
+    if profile and not times.table:
+        console.out("Nothing was profiled: the run ended within its first steps, which compile.")
     if outcome.ends_by:
         console.out(ENDS[outcome.ends_by])
     images = format_count(outcome.accuracy.images, "validation image")

@@ -29,6 +29,7 @@ from conftest import (
 )
 from PIL import Image
 
+from archspec.graph.build import build_graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
@@ -326,11 +327,34 @@ def test_a_run_that_has_ended_goes_on_for_another_epoch(small_run, tmp_path):
     shutil.copytree(small_run, run)
     fault = "--epochs 1 S004 epochs (=1) must be at least the 2 that the run has done"
     refused(densenet("train", "--resume", "run", "--epochs", 1, cwd=tmp_path), fault)
-    text = passed(densenet("train", "--resume", "run", "--epochs", 3, cwd=tmp_path))
+    command = ("train", "--resume", "run", "--epochs", 3, "--profile")
+    text = passed(densenet(*command, cwd=tmp_path))
+    check_profile(run, text)
     first = "epochs: 2 -> 3, 2 of them done; constant: the rate stays as it was, 0.1 now\n"
     assert text.startswith(first)
     assert [event["epoch"] for event in events(run)] == [1, 2, 3]
     assert load_recipe(run / "recipe.yaml").epochs == 3
+
+
+def check_profile(run, text):
+    """Each convolution of the graph ran once a step, and took a part of it."""
+    kinds = [op.kind for op in build_graph(load_spec(run / "spec.yaml")).ops.values()]
+    lines = (run / "profile/operators.csv").read_text().splitlines()
+    rows = {
+        name: (float(calls), float(ms)) for name, calls, ms in (x.split(",") for x in lines[1:])
+    }
+    assert rows["Conv2D"][0] == rows["Conv2DBackpropFilter"][0] == kinds.count("conv")
+    slowest = [ms for _, ms in rows.values()]
+    assert slowest == sorted(slowest, reverse=True)
+    step = float(text.partition("a step took ")[2].partition(" ms")[0])
+    assert 0 < rows["Conv2D"][1] < step
+
+
+def test_several_devices_are_not_profiled(no_mindspore, tmp_path):
+    """They train in processes that this one does not see into."""
+    done = densenet("train", "--profile", "--devices", 2, cwd=tmp_path, env=no_mindspore)
+    assert done.returncode == 2
+    assert "--profile: looks at a run in this process" in " ".join(done.stderr.split())
 
 
 def test_a_dry_run_of_a_run_that_goes_on_says_what_is_left_and_changes_nothing(small_run, tmp_path):
@@ -362,7 +386,7 @@ def test_a_dry_run_of_a_run_that_goes_on_says_what_is_left_and_changes_nothing(s
 def test_a_run_that_is_extended_ends_as_one_that_was_begun_so(small_run, tmp_path):
     """Where the schedule has the same rates, bit for bit."""
     shutil.copytree(small_run, tmp_path / "run")
-    passed(densenet("train", "--resume", "run", "--epochs", 4, cwd=tmp_path))
+    passed(densenet("train", "--resume", "run", "--epochs", 4, "--profile", cwd=tmp_path))
     passed(densenet("train", *SMALL_RUN, "--epochs", 4, "--out", "other", cwd=tmp_path))
     assert parameters(tmp_path / "run", "last") == parameters(tmp_path / "other", "last")
     assert events(tmp_path / "run") == events(tmp_path / "other")
