@@ -46,7 +46,7 @@ fmt: $(VENV)/.installed
 hooks: $(VENV)/.installed
 	$(BIN)/pre-commit install
 
-# Half an hour on two cores that do nothing else. PEERS="--mindcv DIR --torch PYTHON" sets others beside ours.
+# Half an hour on two cores that do nothing else. PEERS="--mindcv DIR --torch PYTHON --photos DIR" sets others beside ours.
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/write_measurements.py $(PEERS)
 

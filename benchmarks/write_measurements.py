@@ -1,6 +1,7 @@
 """Run the measurements, and write what they print into docs/measurements.md.
 
-    python benchmarks/write_measurements.py [--mindcv DIR] [--torch PYTHON] [--only SCRIPT ...]
+    python benchmarks/write_measurements.py [--mindcv DIR] [--torch PYTHON] [--photos DIR]
+                                            [--only SCRIPT ...]
 
 Those of `make bench` take half an hour on two cores that do nothing else; what takes hours (truth,
 kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has each command, how
@@ -41,12 +42,14 @@ MEASUREMENTS = {
     "First step": ("compile_time.py", "--repetitions", "2"),
     "Images a second": ("throughput.py", "--runs", "2"),
     "Operators of a training step": ("operators.py",),
+    "One epoch": ("one_epoch.py",),
 }
 """By title: a script of this folder, and its arguments."""
 TAKES_PEERS = {
     "graph_scaling.py": ("--mindcv",),
     "throughput.py": ("--mindcv", "--torch"),
     "operators.py": ("--mindcv",),
+    "one_epoch.py": ("--mindcv", "--photos"),
 }
 """Which peers a script has a side for."""
 HEAD = """\
@@ -62,10 +65,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure, and write docs/measurements.md.")
     parser.add_argument("--mindcv", help="a checkout of MindCV")
     parser.add_argument("--torch", help="a Python with torch")
+    parser.add_argument("--photos", help="a folder of photographs, with train/ and val/")
     scripts = [command[0] for command in MEASUREMENTS.values()]
     parser.add_argument("--only", nargs="+", choices=scripts, default=scripts, help="scripts")
     asked = parser.parse_args()
-    peers = {"--mindcv": asked.mindcv, "--torch": asked.torch}
+    peers = {"--mindcv": asked.mindcv, "--torch": asked.torch, "--photos": asked.photos}
     parts = [HEAD, "\n".join(describe_machine()) + "\n"]
     for title, command in MEASUREMENTS.items():
         if command[0] not in asked.only:
