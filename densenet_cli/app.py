@@ -9,6 +9,7 @@ from densenet_cli.certify import certify
 from densenet_cli.check import check
 from densenet_cli.convert import convert
 from densenet_cli.data import data
+from densenet_cli.doctor import doctor
 from densenet_cli.export import export
 from densenet_cli.flags import Command
 from densenet_cli.inspect import inspect
@@ -39,6 +40,7 @@ for command in (new, check, inspect, build, train, validate, predict, export, co
 app.command(cls=Command)(lift)
 app.command(cls=Command)(plot)
 app.command(cls=Command)(schema)
+app.command(cls=Command)(doctor)
 app.add_typer(data, name="data")
 app.add_typer(recipe, name="recipe")
 app.add_typer(weights, name="weights")

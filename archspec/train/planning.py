@@ -14,6 +14,7 @@ from archspec.errors import ArchspecError, DataError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
+from archspec.machine.ascend import require_devices
 from archspec.runtime import import_opencv, import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.model import Spec
@@ -228,8 +229,11 @@ def create(plan: Plan, path: Path | None, *, certify: bool = False) -> Run:
 
     Raises:
         TrainingError: T001, T002; nothing is left behind.
+        EnvironmentFault: E004, there are fewer Ascend devices here.
         ArchspecError: W002, the initial weights cannot be written; see `certify_built`.
     """
+    if plan.settings.device_target == "Ascend":
+        require_devices(plan.settings.devices)
     path, graph = path or name_default_path(plan.spec), build_graph(plan.spec)
     check_is_free(path)  # before a certificate is made, which may take minutes
     network = write_module(graph)

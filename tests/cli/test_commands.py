@@ -33,6 +33,7 @@ COMMANDS = (
     "certify",
     "convert",
     "data",
+    "doctor",
     "recipe",
     "weights",
 )

@@ -1,0 +1,104 @@
+"""Python and MindSpore, processors, memory, room, files, and how convolutions are computed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import psutil
+from packaging.requirements import Requirement
+
+from archspec.machine.finding import Finding
+
+GIGABYTE = 1024**3
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+LEAST_SHARED = GIGABYTE
+"""Docker gives 64 MB where nobody says more; a process that finds no room there ends by SIGBUS."""
+LEAST_FILES = 4096
+"""Each worker opens images, sockets, libraries and logs; 1024 is what many shells begin with."""
+LEAST_MEMORY = 4 * GIGABYTE
+"""densenet121 at 224 pixels and batch 8 trains in 2.8 GB on a CPU."""
+OPTIONAL = {
+    "onnxruntime": "certify --probe, convert --like",
+    "opencv-python-headless": "data.image_backend: opencv",
+    "tensorboardX": "tensorboard: true",
+}
+"""Packages that some of the commands use, by what for."""
+
+
+def examine_packages() -> Iterator[Finding]:
+    """Yield Python, MindSpore, and what is not needed by all."""
+    yield Finding("Python", "ok", f"{platform.python_version()} ({sys.executable})")
+    found = find_version("mindspore")
+    wanted = _find_wanted("mindspore")
+    if not found:
+        yield Finding("MindSpore", "fault", "not installed", f"pip install 'mindspore{wanted}'")
+    elif wanted and not Requirement(f"mindspore{wanted}").specifier.contains(found):
+        cure = f"tested with mindspore{wanted} alone"
+        yield Finding("MindSpore", "warning", found, cure)
+    else:
+        yield Finding("MindSpore", "ok", found)
+    for name, use in OPTIONAL.items():
+        yield Finding(name, "note", find_version(name) or f"not installed ({use})")
+
+
+def find_version(package: str) -> str:
+    """Return an installed package's version, '' where there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _find_wanted(package: str) -> str:
+    """Return which versions of a package this one was tested with, as its own metadata say."""
+    for line in requires("densenet-archspec") or ():
+        wanted = Requirement(line)
+        if wanted.name == package:
+            return str(wanted.specifier)
+    return ""
+
+
+def examine_resources(folder: Path) -> Iterator[Finding]:
+    """Yield processors, memory, shared memory, file limit, and room where runs are written."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("processors", "ok", f"{cores}")
+    memory = psutil.virtual_memory()
+    shown = f"{memory.available / GIGABYTE:.1f} of {memory.total / GIGABYTE:.1f} GB are free"
+    is_little = memory.available < LEAST_MEMORY
+    cure = "smaller batches (-b) or images (--image-size)" if is_little else ""
+    yield Finding("memory", "warning" if is_little else "ok", shown, cure)
+    if SHARED_MEMORY.is_dir():
+        size = shutil.disk_usage(SHARED_MEMORY).total
+        is_little = size < LEAST_SHARED
+        cure = "docker run --shm-size=8g, or mount it larger" if is_little else ""
+        shown = f"{size / GIGABYTE:.2f} GB"
+        yield Finding("shared memory", "warning" if is_little else "ok", shown, cure)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    is_little = 0 <= files < LEAST_FILES
+    cure = f"ulimit -n {LEAST_FILES * 16}" if is_little else ""
+    yield Finding("open files", "warning" if is_little else "ok", f"{files:,} at once", cure)
+    free = shutil.disk_usage(folder).free
+    is_little = free < GIGABYTE
+    cure = "a run of densenet121 keeps 0.3 GB of checkpoints" if is_little else ""
+    shown = f"{free / GIGABYTE:.1f} GB free in {folder.resolve()}"
+    yield Finding("disk", "warning" if is_little else "ok", shown, cure)
+
+
+def examine_convolutions() -> Finding:
+    """Return by which kernels a CPU computes convolutions; MindSpore's own choice is 20 to 80 times
+    slower for 3x3 ones where the processor has AVX-512.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return Finding("convolutions", "ok", f"{platform.machine()}: MindSpore's own choice")
+    chosen = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA")
+    if chosen is None or chosen == "AVX2":
+        return Finding("convolutions", "ok", "AVX2, which every command sets")
+    cure = "unset it: 3x3 convolutions may be 20 to 80 times slower"
+    return Finding("convolutions", "warning", f"ONEDNN_MAX_CPU_ISA={chosen}", cure)
