@@ -15,7 +15,7 @@ from archspec.graph.parameters import list_parameters
 from archspec.spec.model import Spec
 from archspec.train.run.run_directory import Run
 from archspec.weights.convert import convert_file
-from archspec.weights.formats.digest import DAMAGED
+from archspec.weights.formats.checkpoint_digest import DAMAGED
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import read_tensors
 

@@ -30,7 +30,7 @@ from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import Weights, check_target, read_weights, write_tensors
 from archspec.weights.grey_stem import fit_stem
 from archspec.weights.pairing.by_order import pair_by_order
-from archspec.weights.pairing.classifier import count_classes, pair_classifier
+from archspec.weights.pairing.classifier_weights import count_classes, pair_classifier
 from archspec.weights.pairing.matching import match_shapes
 from archspec.weights.pairing.name_rules import load_rules, rename_by_rules
 from archspec.weights.pairing.naming import TITLES, recognise_naming, translate_names

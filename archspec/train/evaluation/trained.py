@@ -43,7 +43,7 @@ from archspec.train.trainable_output import tells_pixels
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
-from archspec.weights.pairing.classifier import find_classifier
+from archspec.weights.pairing.classifier_weights import find_classifier
 
 DeviceTarget = Literal["CPU", "Ascend"]
 
