@@ -28,7 +28,7 @@ from archspec.graph.ir import Graph
 from archspec.runtime import cache_folder
 from archspec.spec.model import Spec
 
-WORKER = "archspec.certify.worker"
+WORKER = "archspec.certify.child_process"
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -24,7 +24,7 @@ from archspec.train.run.run_directory import Run, Settings, open_run
 from archspec.train.run.run_lock import lock_run
 
 ASCEND_PORT = 8118  # msrun's own default
-WORKER = "archspec.train.distributed.worker"
+WORKER = "archspec.train.distributed.training_worker"
 
 Show = Callable[[Event], None]
 

@@ -146,7 +146,7 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
     assert done.stdout == (
         "msrun --worker_num=8 --local_worker_num=8 --master_port=8118 --join=True --bind_core=True "
         f"--tail_worker_log=8 --log_dir={tmp_path}/run/workers "
-        f"python -m archspec.train.distributed.worker {tmp_path}/run\n"
+        f"python -m archspec.train.distributed.training_worker {tmp_path}/run\n"
     )
     assert not list(tmp_path.iterdir())
 

@@ -23,7 +23,7 @@ from archspec.train.launch import ASCEND_PORT
 from archspec.train.recipe.model import load_recipe
 from archspec.train.run.run_directory import open_run
 
-WORKER = "archspec.train.evaluation.worker"
+WORKER = "archspec.train.evaluation.evaluation_worker"
 SPEC, RECIPE, REQUEST, RESULT, LOGS = (
     "spec.yaml",
     "recipe.yaml",

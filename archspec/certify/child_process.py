@@ -1,5 +1,5 @@
 """The child process of `certify_built`:
-`python -m archspec.certify.worker FOLDER` with spec.yaml and network.py.
+`python -m archspec.certify.child_process FOLDER` with spec.yaml and network.py.
 """
 
 from __future__ import annotations
