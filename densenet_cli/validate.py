@@ -61,7 +61,7 @@ def validate(
     watch_interrupts()
     take_signals(exit_at_once)
     from archspec.train.evaluation.evaluate import examine
-    from archspec.train.evaluation.report import write_report
+    from archspec.train.evaluation.html_report import write_report
     from archspec.train.evaluation.trained import open_trained
     from densenet_cli.evaluation_tables import show_evaluation
 

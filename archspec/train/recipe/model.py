@@ -33,7 +33,7 @@ from archspec.train.recipe.mask_settings import find_unfit
 from archspec.train.recipe.numbers import Batch, Seed, Share
 from archspec.train.recipe.optimizer import OptimizerRecipe
 from archspec.train.recipe.schedule import ScheduleRecipe
-from archspec.train.recipe.update import (
+from archspec.train.recipe.update_settings import (
     ClipRecipe,
     DynamicLossScale,
     EmaRecipe,
