@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
     from archspec.spec.model import Spec
     from archspec.verifiers.verify import verify
     from archspec.weights.convert import Conversion, convert_file
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 else:
     # Fetched when it is asked for: a command, or a module of the package, imports what it needs.
     _ON_DEMAND = {
@@ -40,7 +40,7 @@ else:
         "build_graph": "archspec.graph.build",
         "certify_file": "archspec.certify.certify_file",
         "convert_file": "archspec.weights.convert",
-        "create_model": "archspec.writers.mindspore.load",
+        "create_model": "archspec.writers.mindspore.create_model",
         "lift_file": "archspec.lift.lift_file",
         "load_spec": "archspec.spec.load",
         "report": "archspec.graph.report",

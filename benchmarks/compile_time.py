@@ -108,7 +108,7 @@ def network_of(side: str, arguments: argparse.Namespace) -> Any:
         return runpy.run_path(arguments.peer)["make"]()
     if side == OURS:
         from archspec.spec.load import load_spec
-        from archspec.writers.mindspore.load import create_model
+        from archspec.writers.mindspore.create_model import create_model
 
         sizes = [f"input.height={arguments.size}", f"input.width={arguments.size}"]
         return create_model(load_spec("densenet121", sizes))

@@ -122,7 +122,7 @@ def run_ours(case: Case, mindcv: Path | None) -> Run:
     from archspec.train.engine.optimizers import make_optimizer
     from archspec.train.engine.step import TrainStep
     from archspec.train.recipe.model import load_recipe
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 
     network = create_model(case.spec)
     if not case.is_trained:

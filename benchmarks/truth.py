@@ -264,8 +264,8 @@ def _by_mindspore(spec: Spec, weights: Mapping[str, Any], images: Any, file: Pat
     """Export the network of a spec, and return the outputs of the file."""
     import mindspore as ms
 
+    from archspec.writers.mindspore.create_model import create_model
     from archspec.writers.mindspore.export_mindir import export_mindir
-    from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
     network = create_model(spec)

@@ -23,8 +23,8 @@ def main(folder: Path) -> None:
     prepare()
     import mindspore as ms
 
+    from archspec.writers.mindspore.create_model import import_text
     from archspec.writers.mindspore.export_mindir import export_mindir
-    from archspec.writers.mindspore.load import import_text
 
     ms.set_device("CPU")
     spec = load_spec(folder / "spec.yaml")

@@ -12,11 +12,11 @@ from typing import Any
 from archspec.errors import Diagnostic
 from archspec.settings import Path, SpecModel
 from archspec.spec.block import BlockSpec
+from archspec.spec.faulty_steps import walk_steps
 from archspec.spec.model import Block, Spec
 from archspec.spec.reading.document import format_path, shorten_value
 from archspec.spec.steps import StepSpec, find_named_widths
 from archspec.spec.transition import TransitionSpec
-from archspec.spec.widths import walk_steps
 
 TYPED = ("command line", "python")
 

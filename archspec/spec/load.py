@@ -22,7 +22,7 @@ from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, list_overrides
 from archspec.spec.reading.dependent_settings import drop_meaningless
 from archspec.spec.reading.document import Document, drop_key, merge, set_path, shorten_value
-from archspec.spec.reading.overrides import find_overwritten
+from archspec.spec.reading.overwritten_settings import find_overwritten
 from archspec.spec.reading.shorthand import (
     drop_uninherited,
     expand_path,

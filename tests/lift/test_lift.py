@@ -131,8 +131,8 @@ def test_a_lifted_network_computes_what_the_file_computes(style: str, tmp_path: 
 
 def test_a_mindir_is_lifted_too(tmp_path: Path) -> None:
     """What MindSpore compiled of a small network with two features and other norms."""
+    from archspec.writers.mindspore.create_model import import_text
     from archspec.writers.mindspore.export_mindir import export_mindir
-    from archspec.writers.mindspore.load import import_text
     from archspec.writers.mindspore.module import write_module
 
     text = (

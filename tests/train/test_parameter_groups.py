@@ -89,7 +89,7 @@ def test_frozen_parts_keep_weights_and_statistics_and_the_others_move():
 
     from archspec.train.engine.optimizers import make_optimizer
     from archspec.train.engine.step import TrainStep
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
     spec = load_spec("densenetbc_digits", TINY)

@@ -22,7 +22,7 @@ from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
 from archspec.runtime import prepare
 from archspec.spec.model import Spec
-from archspec.writers.mindspore.load import create_model
+from archspec.writers.mindspore.create_model import create_model
 
 TOLERANCE = 1e-4
 """Of norms over few values with a tiny eps; an error of a setting is larger by far."""

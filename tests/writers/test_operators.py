@@ -19,7 +19,7 @@ from archspec.spec.connectivity import RuleName
 from archspec.spec.model import Spec
 from archspec.spec.templates import load_templates
 from archspec.verifiers.verify import verify_or_raise
-from archspec.writers.mindspore.load import create_network
+from archspec.writers.mindspore.create_model import create_network
 from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5

@@ -23,7 +23,7 @@ from archspec.train.recipe.loss import class_weights_of
 from archspec.train.recipe.model import Recipe
 from archspec.train.recipe.schedule import learning_rates
 from archspec.weights.load_into import load_tensors
-from archspec.writers.mindspore.load import create_model
+from archspec.writers.mindspore.create_model import create_model
 
 _RATES = re.compile(r"learning_rate$")
 

@@ -93,7 +93,7 @@ class Trained:
         prepare()
         import mindspore as ms
 
-        from archspec.writers.mindspore.load import create_model
+        from archspec.writers.mindspore.create_model import create_model
 
         if self.device_target is not None:
             choose_device(self.device_target)

@@ -169,7 +169,7 @@ class Runner:
         prepare()
         import mindspore as ms
 
-        from archspec.writers.mindspore.load import create_network
+        from archspec.writers.mindspore.create_model import create_network
 
         ms.set_context(mode=ms.GRAPH_MODE)
         self.network = create_network(graph).set_train(False)

@@ -14,7 +14,7 @@ OF_A_LAYER = ("in", "out", "k", "bottleneck")
 """What the widths of a layer may name."""
 
 
-def find_faulty_widths(
+def find_faulty_steps(
     steps: Any, known: tuple[str, ...], *field: str
 ) -> Iterator[tuple[Path, str]]:
     """Yield each width that names what a part does not have,
