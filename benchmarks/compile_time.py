@@ -120,7 +120,7 @@ def network_of(side: str, arguments: argparse.Namespace) -> Any:
 
 def training_step(side: str, network: Any) -> Any:
     """Forward, backward and update as one cell, by one recipe in single precision."""
-    from archspec.train.recipe.model import load_recipe
+    from archspec.train.recipe.recipe import load_recipe
 
     recipe = load_recipe(RECIPE, ["amp=O0", "loss_scale=1.0"])
     rates = [0.1] * 100

@@ -58,7 +58,7 @@ from archspec.graph.digest import structure_digest  # noqa: E402
 from archspec.graph.ir import Graph  # noqa: E402
 from archspec.readers.frontends import read_model_file  # noqa: E402
 from archspec.readers.reading import Reading, filters_in  # noqa: E402
-from archspec.spec.model import Spec  # noqa: E402
+from archspec.spec.spec import Spec  # noqa: E402
 from archspec.verifiers.verify import verify_or_raise  # noqa: E402
 
 CHUNK = 10

@@ -103,7 +103,7 @@ def _refuse_foreign_archspec() -> None:
     """
     found = importlib.util.find_spec("archspec")
     folder = Path(found.origin).parent if found and found.origin else None
-    if folder is not None and (folder / "spec" / "model.py").is_file():
+    if folder is not None and (folder / "spec" / "spec.py").is_file():
         return
     _print_error(
         f"E005 another package is imported as 'archspec' ({folder}): "

@@ -20,10 +20,10 @@ from archspec.operators.table import ACTIVATIONS, OPERATORS, STEPS
 from archspec.spec.block import BlockSpec
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.spec.steps import ActivationKind, NormKind, StepSpec
 from archspec.spec.templates import load_templates
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.verifiers.verify import verify
 
 ROOT = Path(__file__).parent.parent

@@ -16,8 +16,8 @@ from archspec.readers.onnx.read import OnnxReading
 from archspec.readers.reading import filters_in
 from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
-from archspec.spec.model import Spec
 from archspec.spec.override import Overrides
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
 
 

@@ -17,8 +17,8 @@ from archspec.graph.shapes import infer_shapes, running_order
 from archspec.operators.shapes import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
-from archspec.spec.model import Spec
 from archspec.spec.reading.document import format_path, shorten_value
+from archspec.spec.spec import Spec
 
 MAX_PIXELS = 8_192
 """The largest image that a spec may have."""

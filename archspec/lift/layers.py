@@ -12,7 +12,7 @@ from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import walk_steps
 from archspec.lift.step_lists import write_steps
 from archspec.lift.transitions import group_alike
-from archspec.spec.model import layer_widths
+from archspec.spec.spec import layer_widths
 from archspec.spec.templates import load_templates
 
 Values = dict[str, Any]

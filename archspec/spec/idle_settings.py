@@ -13,8 +13,8 @@ from archspec.errors import Diagnostic
 from archspec.settings import Path, SpecModel
 from archspec.spec.block import BlockSpec
 from archspec.spec.faulty_steps import walk_steps
-from archspec.spec.model import Block, Spec
 from archspec.spec.reading.document import format_path, shorten_value
+from archspec.spec.spec import Block, Spec
 from archspec.spec.steps import StepSpec, find_named_widths
 from archspec.spec.transition import TransitionSpec
 

@@ -1,6 +1,6 @@
 """From a name, a path or text to a validated Spec: read, extend, override, validate.
 
-The same four steps serve recipes (archspec/train/recipe/model.py).
+The same four steps serve recipes (archspec/train/recipe/recipe.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from archspec.settings import Path
 from archspec.spec.catalogue import HINTS_AT_KIND, hint_at_nearest, locate, specs_folder
 from archspec.spec.identity import drop_stale_words, walk_leaves
 from archspec.spec.idle_settings import find_idle_settings
-from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, list_overrides
 from archspec.spec.reading.dependent_settings import drop_meaningless
 from archspec.spec.reading.document import Document, drop_key, merge, set_path, shorten_value
@@ -31,6 +30,7 @@ from archspec.spec.reading.shorthand import (
 )
 from archspec.spec.reading.validation_errors import diagnose, sort_by_place
 from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_file, read_value
+from archspec.spec.spec import Spec
 from archspec.spec.written_model import WrittenModel
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -16,8 +16,8 @@ from archspec.graph.digest import structure_digest
 from archspec.graph.parts import list_parts
 from archspec.runtime import import_opencv, import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
-from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
+from archspec.spec.spec import Spec
 from archspec.train.data.datasets import MASKS, check_has_masks, open_data
 from archspec.train.data.inputs import (
     check_stand_in,
@@ -30,7 +30,7 @@ from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.recipe.scaling import scale_recipe
 from archspec.train.run.run_directory import (
     DeviceTarget,

@@ -15,8 +15,8 @@ from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
-from archspec.spec.model import Spec
 from archspec.spec.override import Overrides
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.concat_orders.join_order import (
     OrderedWeights,

@@ -27,9 +27,9 @@ from archspec.readers.onnx.read import onnx_reading
 from archspec.readers.reading import filters_in
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
+from archspec.spec.spec import Spec
 from archspec.writers.mindspore.create_model import create_model
 from archspec.writers.mindspore.export_mindir import export_mindir
 

@@ -36,7 +36,7 @@ from archspec.train.evaluation.evaluate import evaluate
 from archspec.train.evaluation.predict import predict
 from archspec.train.evaluation.trained import open_trained
 from archspec.train.planning import create, plan_run
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 BARE_PATH = "/usr/bin:/bin"
 TAKES_TIME = (

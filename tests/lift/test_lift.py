@@ -31,10 +31,10 @@ from archspec.readers.onnx.read import read_onnx
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec, validate
-from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document
 from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
+from archspec.spec.spec import Spec
 
 prepare()
 

@@ -16,7 +16,7 @@ from archspec.train.recipe.choice import (
     describe_choice,
     doubt_rate,
 )
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 
 def data(kind="folder", classes=2, images=4):

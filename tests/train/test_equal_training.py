@@ -13,7 +13,7 @@ import pytest
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.train.recipe.schedule import learning_rates
 
 STEPS, STEPS_PER_EPOCH, EPOCHS = 20, 4, 5

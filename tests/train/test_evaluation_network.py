@@ -5,7 +5,7 @@ import pytest
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 TINY = ["block_config=[1,1]", "growth_rate=4", "stem.channels=4"]
 

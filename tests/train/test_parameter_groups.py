@@ -11,7 +11,7 @@ from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.train.engine.parameter_groups import find_frozen, freeze, group_parameters
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 TINY = ["block_config=[1,1]", "growth_rate=4", "stem.channels=4"]
 

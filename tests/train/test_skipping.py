@@ -19,7 +19,7 @@ from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.source import Source
 from archspec.train.evaluation.evaluation import read_evaluation
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from densenet_cli.evaluation_tables import show_evaluation
 
 TINY = ["block_config=[1, 1]", "growth_rate=4"]

@@ -19,7 +19,7 @@ import pytest
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.writers.mindspore.create_model import create_model
 from archspec.writers.mindspore.export_mindir import export_mindir
 

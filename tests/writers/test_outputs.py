@@ -16,7 +16,7 @@ import pytest
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.writers.build_folder import build_folder
 from archspec.writers.mindspore.create_model import create_model, import_text
 from archspec.writers.mindspore.export_mindir import export_mindir

@@ -24,7 +24,7 @@ from archspec.train.data.overlap import are_compared, compare_parts, find_equal,
 from archspec.train.data.recipe_fit import check_recipe
 from archspec.train.data.source import DataSet, Source
 from archspec.train.recipe.choice import choose_recipe
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 
 BATCH = 256
 """Images that are under way at once."""

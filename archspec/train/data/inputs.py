@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.train.data.batches import Batch, LoaderTimes, Skipped, load_batches
 from archspec.train.data.class_names import (
     describe_differences,
@@ -28,7 +28,7 @@ from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, epoch_seed
 from archspec.train.data.source import DataSet, OnError, Source, Splits
 from archspec.train.recipe.data import DataRecipe
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 from archspec.train.run.run_directory import Run
 
 COLOURS = 3

@@ -10,8 +10,8 @@ from typing import Any
 
 import mindspore as ms
 
-from archspec.spec.model import Spec
-from archspec.train.recipe.model import Recipe
+from archspec.spec.spec import Spec
+from archspec.train.recipe.recipe import Recipe
 from archspec.writers.mindspore.create_model import create_model
 
 

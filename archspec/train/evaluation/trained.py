@@ -17,8 +17,8 @@ from archspec.errors import DataError, ModelFileError, Place, SpecError
 from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
-from archspec.spec.model import Spec
 from archspec.spec.override import Override, Setting
+from archspec.spec.spec import Spec
 from archspec.train.data.batches import Batch, Skipped, load_batches
 from archspec.train.data.datasets import identify_data, open_data, open_held_out
 from archspec.train.data.inputs import (
@@ -36,7 +36,7 @@ from archspec.train.data.mask_classes import check_has_classes, label_masks, not
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device
 from archspec.train.recipe.choice import RECIPES
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.run.recovery import find_best
 from archspec.train.run.run_directory import SPEC, WRITTEN_FILES, Run, open_run
 from archspec.train.trainable_output import tells_pixels
