@@ -97,25 +97,24 @@ def check_data(
     found = list(_look_at_all(parts, loaded.data.white_level, show))
     groups = find_equal(list(parts.values()))
     faults, notes = _judge(data, loaded, found, groups)
-    facts: dict[str, list[Facts]] = {name: [] for name in parts}
-    for (part, _), fact in found:
-        if isinstance(fact, Facts):
-            facts[part].append(fact)
     # Faults tell of names that do not fit, too; then classes are called as the data call them.
     shown = parts
     if not faults:
         shown = {part: name_by_recipe(loaded, source) for part, source in parts.items()}
+    counts = {part: _count(source) for part, source in shown.items()}
+    images = {part: len(source) for part, source in parts.items()}
+    facts = _sort_facts(parts, found)
     every = list(chain.from_iterable(facts.values()))
+    modes = Counter(fact.kind for fact in every)
     mean, std = _find_mean(facts[next(iter(parts))])
-    name = str(data_dir) if data_dir else data.train.name
     return Report(
-        name=name,
+        name=str(data_dir) if data_dir else data.train.name,
         kind=data.kind,
         recipe=loaded.name,
-        counts={part: _count(source) for part, source in shown.items()},
-        images={part: len(source) for part, source in parts.items()},
+        counts=counts,
+        images=images,
         sizes=_find_sizes(every),
-        modes=dict(Counter(fact.kind for fact in every).most_common()),
+        modes=dict(modes.most_common()),
         mean=mean,
         std=std,
         highest=max((fact.highest for fact in every), default=0),
@@ -239,6 +238,17 @@ def _find_twins(groups: Sequence[Sequence[tuple[int, int]]], number: int) -> dic
 
 
 # ---- figures
+
+
+def _sort_facts(
+    parts: Iterable[str], found: Iterable[tuple[Place, Finding]]
+) -> dict[str, list[Facts]]:
+    """What the images are that can be read, by part."""
+    facts: dict[str, list[Facts]] = {name: [] for name in parts}
+    for (part, _), fact in found:
+        if isinstance(fact, Facts):
+            facts[part].append(fact)
+    return facts
 
 
 def _count(source: Source) -> dict[str, int]:

@@ -185,13 +185,15 @@ def _read_masks(folder: MaskFolder, *, check: bool) -> Source:
     faults: list[Diagnostic] = []
     pairs = pair_by_name(folder, faults)
     looked = look_through(pairs, faults) if check else None
+    images = tuple(image for image, _ in pairs)
+    masks = tuple(mask for _, mask in pairs)
     return Source(
         str(folder.root),
         (),  # until a recipe has named them
         np.zeros(len(pairs), np.int32),
-        files=tuple(image for image, _ in pairs),
+        files=images,
         notes=describe_skipped(folder),
-        masks=tuple(mask for _, mask in pairs),
+        masks=masks,
         counts=looked.counts if looked else None,
         broken=looked.broken if looked else (),
         faults=tuple(faults),

@@ -8,7 +8,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_FAULTS = 20
+File = TypeVar("File")
 OnError = Literal["stop", "skip"]
 """What becomes of an image that is not whole."""
 
@@ -78,15 +79,18 @@ class Source:
     def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return the images with these numbers, in this order."""
         chosen = np.asarray(indices, np.int64)
-        broken = dict(self.broken)
+        known, broken = dict(self.broken), []
+        for number, index in enumerate(chosen.tolist()):
+            if index in known:
+                broken.append((number, known[index]))
         return replace(
             self,
             labels=self.labels[chosen],
             arrays=None if self.arrays is None else self.arrays[chosen],
-            files=tuple(self.files[i] for i in chosen) if self.files else (),
+            files=_choose(self.files, chosen),
             rows=chosen if self.rows is None else self.rows[chosen],
-            broken=tuple((n, broken[i]) for n, i in enumerate(chosen.tolist()) if i in broken),
-            masks=tuple(self.masks[i] for i in chosen) if self.masks else (),
+            broken=tuple(broken),
+            masks=_choose(self.masks, chosen),
             counts=None if self.counts is None else self.counts[chosen],
         )
 
@@ -147,6 +151,11 @@ class Source:
             counts = np.array(rows)
         pixels: list[int] = self.mask_values.count_classes(counts).sum(axis=0).tolist()
         return pixels
+
+
+def _choose(files: tuple[File, ...], chosen: npt.NDArray[np.int64]) -> tuple[File, ...]:
+    """Those of the files with these numbers; none where images have no files."""
+    return tuple(files[index] for index in chosen) if files else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,8 +253,13 @@ class DataSet:
     @property
     def faults(self) -> tuple[Diagnostic, ...]:
         """Of masks, told when their classes are known, or where they never will be."""
-        parts = [part for part in (self.train, self.val, self.test) if part is not None]
-        return tuple(fault for part in parts for fault in part.faults)
+        return tuple(chain.from_iterable(part.faults for part in self.parts))
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """The parts that there are."""
+        every = (self.train, self.val, self.test)
+        return tuple(part for part in every if part is not None)
 
     def split(
         self, *, val_fraction: float = 0.1, seed: int = 0, samples: int | None = None
@@ -278,11 +292,11 @@ class DataSet:
         """Raise DataError where images are not whole: of all of them (D001, D005) unless `on_error`
         is skip; D003, a class of a part has no others.
         """
-        parts = [part for part in (self.train, self.val, self.test) if part is not None]
         if on_error == "stop":
-            raise_faults([fault for part in parts for _, fault in part.broken])
+            broken = chain.from_iterable(part.broken for part in self.parts)
+            raise_faults([fault for _, fault in broken])
         faults: list[Diagnostic] = []
-        for part in parts:
+        for part in self.parts:
             faults += _find_lost_classes(part, part.leave_out_broken())
         raise_faults(faults)
 
