@@ -25,7 +25,7 @@ from archspec.train.data.mindrecord_writer import (
     write_set,
 )
 from archspec.train.data.mindrecords import SUFFIX
-from archspec.train.data.source import DataSet, OnError, Source, raise_faults
+from archspec.train.data.source import OnError, Source, raise_faults
 
 KINDS = ("folder", "table", "mindrecord")
 """Of data sets that can be packed."""
@@ -71,41 +71,54 @@ def pack_data(
     """
     out = Path(os.path.abspath(out))
     _check_target(out, data_dir)
-    data = open_data(data_dir, check=False, on_error="keep")
-    if data.kind not in KINDS:
-        message = f"is a data set of kind {data.kind}; image folders and tables of files are packed"
-        raise DataError.one("D002", message, str(data_dir))
-    is_one = is_in_one(data_dir)
-    parts = _name_parts(data, is_one)
-    sizes = {name: [size_of(file) for file in part.files] for name, part in parts.items()}
+    parts = _open_parts(data_dir)
+    sizes = {}
+    for name, part in parts.items():
+        sizes[name] = list(map(size_of, part.files))
     _check_sizes(parts, sizes, out)
     prepare()
     import mindspore.mindrecord  # noqa: F401  before there is anything to take away
 
-    done, total = 0, sum(map(len, sizes.values()))
-    show(0, total)
-    broken: dict[str, Broken] = {}
+    show(0, sum(map(len, parts.values())))
     with _new_folder(out) as folder:
-        for name, part in parts.items():
-            file = f"{name}{SUFFIX}"
-            root = _root_of(data_dir)
-            target = Target(folder / file, out / file, shards, sizes[name], root)
-            broken[name] = write_set(target, part, on_error, _shift(show, done, total))
-            done += len(part)
-        left_out = [fault for faults in broken.values() for _, fault in faults]
+        targets = {}
+        for name in parts:
+            file, root = f"{name}{SUFFIX}", _root_of(data_dir)
+            targets[name] = Target(folder / file, out / file, shards, sizes[name], root)
+        broken = _write_sets(targets, parts, on_error, show)
+        left_out = [fault for _, fault in chain.from_iterable(broken.values())]
         raise_faults(left_out if on_error == "stop" else list(_find_lost_classes(parts, broken)))
     notes = chain.from_iterable(part.notes for part in parts.values())
     images = {name: len(part) - len(broken[name]) for name, part in parts.items()}
-    return Packed(images, len(data.train.classes), tuple(dict.fromkeys(notes)), tuple(left_out))
+    classes = next(iter(parts.values())).classes
+    return Packed(images, len(classes), tuple(dict.fromkeys(notes)), tuple(left_out))
 
 
-def _name_parts(data: DataSet, is_one: bool) -> dict[str, Source]:
-    named = {"all" if is_one else "train": data.train, "val": data.val, "test": data.test}
+def _open_parts(data_dir: Path) -> dict[str, Source]:
+    """The parts by the names of their files, that to learn from first."""
+    data = open_data(data_dir, check=False, on_error="keep")
+    if data.kind not in KINDS:
+        message = f"is a data set of kind {data.kind}; image folders and tables of files are packed"
+        raise DataError.one("D002", message, str(data_dir))
+    first = "all" if is_in_one(data_dir) else "train"
+    named = {first: data.train, "val": data.val, "test": data.test}
     return {name: part for name, part in named.items() if part is not None}
 
 
 def _root_of(data_dir: Path) -> Path:
     return data_dir.parent if data_dir.is_file() else data_dir
+
+
+def _write_sets(
+    targets: Mapping[str, Target], parts: Mapping[str, Source], on_error: OnError, show: Show
+) -> dict[str, Broken]:
+    """Write the set of each part; return the images of each that are not whole."""
+    done, total = 0, sum(map(len, parts.values()))
+    broken: dict[str, Broken] = {}
+    for name, part in parts.items():
+        broken[name] = write_set(targets[name], part, on_error, _shift(show, done, total))
+        done += len(part)
+    return broken
 
 
 def _shift(show: Show, done: int, total: int) -> Callable[[int], None]:
