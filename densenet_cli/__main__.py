@@ -38,7 +38,7 @@ def main() -> None:
 def _run() -> None:
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     from archspec.errors import ArchspecError
-    from archspec.runtime import STDOUT, open_screen
+    from archspec.screen import STDOUT, open_screen
     from densenet_cli.app import app
 
     sys.stdout = open_screen(

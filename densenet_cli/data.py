@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from archspec.errors import ArchspecError, Diagnostic
-from archspec.runtime import exit_at_once, take_signals, watch_interrupts
+from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.options import (
     complete_recipe,

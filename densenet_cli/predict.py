@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from archspec.errors import DataError, Diagnostic, make_printable
-from archspec.runtime import exit_at_once, take_signals, watch_interrupts
+from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
 from densenet_cli.options import (

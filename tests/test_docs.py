@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import get_args
 
@@ -48,6 +48,7 @@ PROGRAMS = [
     pytest.param(file, id=file.stem, marks=[pytest.mark.slow] * (file.stem in SLOW_PROGRAMS))
     for file in sorted((ROOT / "examples").glob("*.py"))
 ]
+BELOW = ("file_kinds", "files", "runtime", "screen", "signals")
 ROOM = re.compile(r"from (?:archspec(?:\.| import )(\w+)|(densenet_cli))")
 
 
@@ -110,12 +111,7 @@ def test_imports_go_the_way_that_the_architecture_says():
     line = re.search(r"^    errors <-(?:.|\n)*?\n\n", page, re.MULTILINE)[0]
     order = [step.split(", ") for step in " ".join(line.split()).split(" <- ")]
     for number, step in enumerate(order):
-        left = {
-            "runtime",
-            "file_kinds",
-            "files",
-            *(room for earlier in order[:number] for room in earlier),
-        }
+        left = {*BELOW, *chain.from_iterable(order[:number])}
         for room in step:
             folder = ROOT / "densenet_cli" if room == "densenet_cli" else ROOT / "archspec" / room
             for file in folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]:
@@ -137,7 +133,7 @@ def files_on_the_map():
 
 def test_the_map_of_the_house_names_each_file_and_no_other():
     """A newcomer finds the file by the question."""
-    below = {"file_kinds.py", "files.py", "runtime.py"}
+    below = {f"{name}.py" for name in BELOW}
     files = {path for path in (ROOT / "archspec").rglob("*.py") if path.name != "__init__.py"}
     on_the_map = files_on_the_map()
     assert [str(path) for path in on_the_map if not path.is_file()] == []

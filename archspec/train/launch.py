@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import TrainingError
-from archspec.runtime import hold_interrupts, prepare
+from archspec.runtime import prepare
+from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
 from archspec.train.data.source import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from archspec import train
 from archspec.errors import ArchspecError, DataError
-from archspec.runtime import Screen
+from archspec.screen import Screen
 from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.source import Source
