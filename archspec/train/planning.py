@@ -20,13 +20,14 @@ from archspec.runtime import import_opencv, import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
 from archspec.spec.spec import Spec
-from archspec.train.data.datasets import MASKS, check_has_masks, open_data
+from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import (
     check_stand_in,
     find_names_file,
     make_preprocess,
     split_by_recipe,
 )
+from archspec.train.data.layouts import MASKS, check_has_masks
 from archspec.train.data.recipe_fit import check_recipe
 from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen

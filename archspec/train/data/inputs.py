@@ -21,7 +21,8 @@ from archspec.train.data.class_names import (
     name_source,
     read_class_list,
 )
-from archspec.train.data.datasets import MASKS, open_data
+from archspec.train.data.datasets import open_data
+from archspec.train.data.layouts import MASKS
 from archspec.train.data.mask_classes import label_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess

@@ -20,7 +20,7 @@ from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.override import Override, Setting
 from archspec.spec.spec import Spec
 from archspec.train.data.batches import Batch, Skipped, load_batches
-from archspec.train.data.datasets import identify_data, open_data, open_held_out
+from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import (
     can_stand_in,
     check_classes,
@@ -32,6 +32,7 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
+from archspec.train.data.layouts import identify_data
 from archspec.train.data.mask_classes import check_has_classes, label_masks, note_missing_classes
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device
