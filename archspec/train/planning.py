@@ -28,8 +28,8 @@ from archspec.train.data.inputs import (
     split_by_recipe,
 )
 from archspec.train.data.layouts import MASKS, check_has_masks
+from archspec.train.data.parts import DataSet, Splits
 from archspec.train.data.recipe_fit import check_recipe
-from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate

@@ -22,8 +22,9 @@ from archspec.train.data.inputs import (
     load_epoch,
     make_preprocess,
 )
+from archspec.train.data.parts import Splits
 from archspec.train.data.sampling import held_out_indices
-from archspec.train.data.source import Source, Splits
+from archspec.train.data.source import Source
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.engine.compile_cache import CachedNetwork, CompileCache, make_cache
 from archspec.train.evaluation.measures import Figures, measure_accuracy

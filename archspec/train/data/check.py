@@ -22,8 +22,9 @@ from archspec.train.data.image_files import ignore_warnings, reason_of
 from archspec.train.data.inputs import name_by_recipe, split_by_recipe
 from archspec.train.data.layouts import MASKS
 from archspec.train.data.overlap import are_compared, compare_parts, find_equal, judge_twins
+from archspec.train.data.parts import DataSet
 from archspec.train.data.recipe_fit import check_recipe
-from archspec.train.data.source import DataSet, Source
+from archspec.train.data.source import Source
 from archspec.train.recipe.choice import choose_recipe
 from archspec.train.recipe.recipe import Recipe, load_recipe
 

@@ -21,7 +21,8 @@ from typing import Any
 
 from archspec.errors import DataError, Diagnostic, format_count, name_first
 from archspec.train.data.image_files import reason_of
-from archspec.train.data.source import DataSet, Source, raise_faults
+from archspec.train.data.parts import DataSet
+from archspec.train.data.source import Source, raise_faults
 
 FILES = ("classes.csv", "classes.json", "classes.txt")
 MAX_BYTES = 16 << 20

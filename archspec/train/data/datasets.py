@@ -26,7 +26,8 @@ from archspec.train.data.image_files import (
 )
 from archspec.train.data.layouts import MASKS, MINDRECORD, describe_layout, find_layout, open_digits
 from archspec.train.data.overlap import compare_parts
-from archspec.train.data.source import DataSet, OnError, Source, raise_faults
+from archspec.train.data.parts import DataSet
+from archspec.train.data.source import OnError, Source, raise_faults
 
 
 def open_data(

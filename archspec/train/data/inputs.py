@@ -25,9 +25,10 @@ from archspec.train.data.datasets import open_data
 from archspec.train.data.layouts import MASKS
 from archspec.train.data.mask_classes import label_data
 from archspec.train.data.mixing import Mixing
+from archspec.train.data.parts import DataSet, Splits
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, epoch_seed
-from archspec.train.data.source import DataSet, OnError, Source, Splits
+from archspec.train.data.source import OnError, Source
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.recipe import Recipe
 from archspec.train.run.run_directory import Run
