@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, product
 from typing import Any
 
-from archspec.lift.blocks import LiftedBlock
+from archspec.lift.lifted_block import LiftedBlock
 from archspec.lift.matching_steps import PartInstance, Style, matches_steps
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import walk_steps
