@@ -124,10 +124,10 @@ def _list_multiples(part: PartInstance) -> Iterable[int]:
     """
     growth = part.known["k"]
     multiples = {0}  # no bottleneck
-    for step in walk_steps(part.steps):
-        for width in (step.out_channels, 2 * step.out_channels):
-            if step.kind == "conv" and width % growth == 0:
-                multiples.add(width // growth)
+    widths = [step.out_channels for step in walk_steps(part.steps) if step.kind == "conv"]
+    for width in (*widths, *(2 * width for width in widths)):
+        if width % growth == 0:
+            multiples.add(width // growth)
     return sorted(multiple for multiple in multiples if multiple <= MAX_BOTTLENECK)
 
 

@@ -134,10 +134,10 @@ def _find_lost_classes(
         left_out = {index for index, _ in broken[name]}
         kept = part.subset([index for index in range(len(part)) if index not in left_out])
         counts = zip(part.classes, part.count_labels(), kept.count_labels(), strict=True)
-        for class_name, had, has in counts:
-            if had and not has:
-                message = f"class {class_name!r} has no image that is whole"
-                yield Diagnostic("D003", message, part.name)
+        lost = [class_name for class_name, had, has in counts if had and not has]
+        for class_name in lost:
+            message = f"class {class_name!r} has no image that is whole"
+            yield Diagnostic("D003", message, part.name)
 
 
 # ---- what is looked at before anything is written
@@ -163,10 +163,10 @@ def _check_sizes(
     rule = f"which is more than the {MAX_PAGE:,} that a MindRecord holds in a row"
     faults = []
     for name, part in parts.items():
-        for index, size in enumerate(sizes[name]):
-            if size > limit:
-                message = f"has {size:,} bytes, {rule}"
-                faults.append(Diagnostic("D014", message, part.name_of(index)))
+        too_large = [(index, size) for index, size in enumerate(sizes[name]) if size > limit]
+        for index, size in too_large:
+            message = f"has {size:,} bytes, {rule}"
+            faults.append(Diagnostic("D014", message, part.name_of(index)))
     raise_faults(faults)
     check_room(out, sum(map(sum, sizes.values())))
 

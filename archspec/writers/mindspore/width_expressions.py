@@ -255,9 +255,10 @@ class Widths:
 
     def _find_multiple(self, known: Sequence[str], values: list[Any]) -> str:
         for expression in known:
-            for wording, multiple in _iterate_multiples(expression, self.known[expression]):
-                if multiple == values:
-                    return wording
+            multiples = _iterate_multiples(expression, self.known[expression])
+            found = next((wording for wording, multiple in multiples if multiple == values), "")
+            if found:
+                return found
         return ""
 
     def _values_of(self, position: int, name: str) -> list[Any]:
