@@ -12,7 +12,7 @@ from archspec.errors import TrainingError
 from archspec.runtime import prepare
 from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
-from archspec.train.data.parts import Splits
+from archspec.train.data.data_parts import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED

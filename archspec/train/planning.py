@@ -20,6 +20,7 @@ from archspec.runtime import import_opencv, import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
 from archspec.spec.spec import Spec
+from archspec.train.data.data_parts import DataSet, Splits
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import (
     check_stand_in,
@@ -27,8 +28,7 @@ from archspec.train.data.inputs import (
     make_preprocess,
     split_by_recipe,
 )
-from archspec.train.data.layouts import MASKS, check_has_masks
-from archspec.train.data.parts import DataSet, Splits
+from archspec.train.data.kinds import MASKS, check_has_masks
 from archspec.train.data.recipe_fit import check_recipe
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights

@@ -17,12 +17,12 @@ from typing_extensions import Self
 
 from archspec.train.callbacks import Callback
 from archspec.train.data.batches import LoaderTimes, Skipped, load_batches
+from archspec.train.data.data_parts import Splits
 from archspec.train.data.inputs import (
     check_classes,
     load_epoch,
     make_preprocess,
 )
-from archspec.train.data.parts import Splits
 from archspec.train.data.sampling import held_out_indices
 from archspec.train.data.source import Source
 from archspec.train.distributed.agreement import Agreement

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from archspec.spec.catalogue import shipped
-from archspec.train.data.parts import DataSet
+from archspec.train.data.data_parts import DataSet
 from archspec.train.data.source import Source
 from archspec.train.recipe.choice import (
     IMAGENET_CLASSES,

@@ -1,4 +1,4 @@
-"""Opens a data set, whatever its layout (`layouts`): embedded digits, image folders, tables of
+"""Opens a data set, whatever its layout (`kinds`): embedded digits, image folders, tables of
 files, MindRecord, CIFAR-10/100 and MNIST files.
 
 Every fault of a data set is reported at once, the first 20 in words. Codes: D001 cannot be read,
@@ -18,15 +18,15 @@ from typing import Literal
 
 from archspec.errors import DataError, Diagnostic
 from archspec.train.data.class_names import find_class_list, name_classes
+from archspec.train.data.data_parts import DataSet
 from archspec.train.data.image_files import (
     PART_FOLDERS,
     collect_faults,
     find_class_faults,
     reason_of,
 )
-from archspec.train.data.layouts import MASKS, MINDRECORD, describe_layout, find_layout, open_digits
+from archspec.train.data.kinds import MASKS, MINDRECORD, describe_layout, find_layout, open_digits
 from archspec.train.data.overlap import compare_parts
-from archspec.train.data.parts import DataSet
 from archspec.train.data.source import OnError, Source, raise_faults
 
 

@@ -21,11 +21,11 @@ from archspec.train.data.class_names import (
     name_source,
     read_class_list,
 )
+from archspec.train.data.data_parts import DataSet, Splits
 from archspec.train.data.datasets import open_data
-from archspec.train.data.layouts import MASKS
+from archspec.train.data.kinds import MASKS
 from archspec.train.data.mask_classes import label_data
 from archspec.train.data.mixing import Mixing
-from archspec.train.data.parts import DataSet, Splits
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, epoch_seed
 from archspec.train.data.source import OnError, Source

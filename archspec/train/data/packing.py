@@ -15,7 +15,7 @@ from archspec.errors import ArchspecError, DataError, Diagnostic
 from archspec.runtime import prepare
 from archspec.train.data.datasets import open_data
 from archspec.train.data.image_files import size_of
-from archspec.train.data.layouts import is_in_one
+from archspec.train.data.kinds import is_in_one
 from archspec.train.data.mindrecord_files import MAX_PAGE
 from archspec.train.data.mindrecord_writer import (
     BYTES_BESIDE_IMAGE,

@@ -32,7 +32,7 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
-from archspec.train.data.layouts import identify_data
+from archspec.train.data.kinds import identify_data
 from archspec.train.data.mask_classes import check_has_classes, label_masks, note_missing_classes
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device
