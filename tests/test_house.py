@@ -42,7 +42,6 @@ DEEP = {
     ("archspec/readers/onnx/decode.py", "in_running_order"),
     ("archspec/readers/onnx/decode.py", "model"),
     ("archspec/readers/onnx/layouts.py", "reshape"),
-    ("archspec/train/evaluation/predict.py", "ask"),
 }
 """Functions that nest one level more. Each that is written anew is flat: none is to be added."""
 
