@@ -8,12 +8,24 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NamedTuple
 
 from archspec.signals import exception_of, signals_taken_by
 from archspec.train.distributed.worker_group import is_supervised
 
 EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_request"
 """Why a run ends before its last epoch."""
+
+
+class Requests(NamedTuple):
+    """What is asked for after a step: a checkpoint, the end of the run, to leave it for now, and
+    figures for who looks on.
+    """
+
+    to_save: bool
+    to_end: bool
+    to_leave: bool
+    to_report: bool
 
 
 class StopRequest:
