@@ -119,7 +119,8 @@ def plan_run(
     overrides = [*recipe.spec_overrides(), *asked.spec_overrides, classes]
     spec = load_spec(asked.spec_name, overrides)
     check_fit(spec, recipe, splits, devices)
-    settings = _make_settings(asked, splits, _build_trainable(spec, recipe, splits))
+    graph = _build_trainable(spec, recipe, splits)
+    settings = _make_settings(asked, splits, graph)
     begin = None
     if initial is not None:
         begin = read_initial_weights(initial, spec)
