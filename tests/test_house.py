@@ -29,8 +29,8 @@ ALIKE_ROOMS = {
 """Rooms that may have a file of one name each, and why."""
 
 SAME_NAMES = {
-    "pixels": "compare's are of maps of one pixel, operators' are pixel shuffles",
-    "shapes": "graph's are of values, operators' is the arithmetic of windows",
+    "pixels": "compare's is of maps of one pixel, the others are of resizes and shuffles",
+    "shapes": "graph's is of values, operators' is the arithmetic of windows",
 }
 """Files of one name in other rooms, and why."""
 
