@@ -20,10 +20,10 @@ if typing.TYPE_CHECKING:
     from archspec.lift.lift import LiftedSpec
     from archspec.lift.lift_file import lift_file
     from archspec.spec.load import load_spec
-    from archspec.spec.model import Spec
+    from archspec.spec.spec import Spec
     from archspec.verifiers.verify import verify
     from archspec.weights.convert import Conversion, convert_file
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 else:
     # Fetched when it is asked for: a command, or a module of the package, imports what it needs.
     _ON_DEMAND = {
@@ -36,11 +36,11 @@ else:
         "Op": "archspec.graph.ir",
         "Region": "archspec.graph.ir",
         "Report": "archspec.graph.report",
-        "Spec": "archspec.spec.model",
+        "Spec": "archspec.spec.spec",
         "build_graph": "archspec.graph.build",
         "certify_file": "archspec.certify.certify_file",
         "convert_file": "archspec.weights.convert",
-        "create_model": "archspec.writers.mindspore.load",
+        "create_model": "archspec.writers.mindspore.create_model",
         "lift_file": "archspec.lift.lift_file",
         "load_spec": "archspec.spec.load",
         "report": "archspec.graph.report",

@@ -108,7 +108,7 @@ def network_of(side: str, arguments: argparse.Namespace) -> Any:
         return runpy.run_path(arguments.peer)["make"]()
     if side == OURS:
         from archspec.spec.load import load_spec
-        from archspec.writers.mindspore.load import create_model
+        from archspec.writers.mindspore.create_model import create_model
 
         sizes = [f"input.height={arguments.size}", f"input.width={arguments.size}"]
         return create_model(load_spec("densenet121", sizes))
@@ -120,7 +120,7 @@ def network_of(side: str, arguments: argparse.Namespace) -> Any:
 
 def training_step(side: str, network: Any) -> Any:
     """Forward, backward and update as one cell, by one recipe in single precision."""
-    from archspec.train.recipe.model import load_recipe
+    from archspec.train.recipe.recipe import load_recipe
 
     recipe = load_recipe(RECIPE, ["amp=O0", "loss_scale=1.0"])
     rates = [0.1] * 100

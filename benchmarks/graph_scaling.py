@@ -181,7 +181,7 @@ def measure_block(layers: int) -> Cost:
     """Build a block and verify it."""
     sys.path.insert(0, str(ROOT))
     from archspec.graph.build import build_graph
-    from archspec.spec.model import Spec
+    from archspec.spec.spec import Spec
     from archspec.verifiers.verify import verify
 
     spec = Spec.model_validate(

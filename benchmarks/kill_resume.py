@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from archspec.weights.formats.digest import is_damaged
+from archspec.weights.formats.checkpoint_digest import is_damaged
 
 NETWORK = ("--set", "block_config=[2, 2]", "--set", "growth_rate=4")
 LOADER = ("loader_images_per_second", "loader_busy")

@@ -67,7 +67,7 @@ def read_ours(folder: Path, workers: int, *settings: str) -> Iterator[Any]:
     from archspec.spec.load import load_spec
     from archspec.train.data.datasets import open_data
     from archspec.train.data.inputs import load_epoch, split_by_recipe
-    from archspec.train.recipe.model import load_recipe
+    from archspec.train.recipe.recipe import load_recipe
 
     spec = load_spec("densenet121")
     recipe = load_recipe("imagenet_ascend", [f"data.workers={workers}", *settings])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from archspec.settings import SpecModel
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 
 Values = dict[str, Any]
 

@@ -121,8 +121,8 @@ def run_ours(case: Case, mindcv: Path | None) -> Run:
     images, labels = make_batch(case)
     from archspec.train.engine.optimizers import make_optimizer
     from archspec.train.engine.step import TrainStep
-    from archspec.train.recipe.model import load_recipe
-    from archspec.writers.mindspore.load import create_model
+    from archspec.train.recipe.recipe import load_recipe
+    from archspec.writers.mindspore.create_model import create_model
 
     network = create_model(case.spec)
     if not case.is_trained:

@@ -58,7 +58,7 @@ from archspec.graph.digest import structure_digest  # noqa: E402
 from archspec.graph.ir import Graph  # noqa: E402
 from archspec.readers.frontends import read_model_file  # noqa: E402
 from archspec.readers.reading import Reading, filters_in  # noqa: E402
-from archspec.spec.model import Spec  # noqa: E402
+from archspec.spec.spec import Spec  # noqa: E402
 from archspec.verifiers.verify import verify_or_raise  # noqa: E402
 
 CHUNK = 10
@@ -264,8 +264,8 @@ def _by_mindspore(spec: Spec, weights: Mapping[str, Any], images: Any, file: Pat
     """Export the network of a spec, and return the outputs of the file."""
     import mindspore as ms
 
+    from archspec.writers.mindspore.create_model import create_model
     from archspec.writers.mindspore.export_mindir import export_mindir
-    from archspec.writers.mindspore.load import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
     network = create_model(spec)

@@ -38,7 +38,7 @@ def main() -> None:
 def _run() -> None:
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     from archspec.errors import ArchspecError
-    from archspec.runtime import STDOUT, open_screen
+    from archspec.screen import STDOUT, open_screen
     from densenet_cli.app import app
 
     sys.stdout = open_screen(
@@ -103,7 +103,7 @@ def _refuse_foreign_archspec() -> None:
     """
     found = importlib.util.find_spec("archspec")
     folder = Path(found.origin).parent if found and found.origin else None
-    if folder is not None and (folder / "spec" / "model.py").is_file():
+    if folder is not None and (folder / "spec" / "spec.py").is_file():
         return
     _print_error(
         f"E005 another package is imported as 'archspec' ({folder}): "

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from archspec.errors import ArchspecError, Diagnostic
-from archspec.runtime import exit_at_once, take_signals, watch_interrupts
+from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.options import (
     complete_recipe,
@@ -186,7 +186,9 @@ def _list_rows(report: Report, data_dir: Path) -> Iterator[tuple[str, str]]:
     yield "mean, std", f"{_write_row(report.mean)}, {_write_row(report.std)} of train, 0-255"
     broken = [f"{_shorten(name, data_dir)}: {reason}" for name, reason in report.broken]
     yield "broken", _name_some(broken)
-    groups = [" = ".join(_shorten(name, data_dir) for name in g) for g in report.duplicates]
+    groups = []
+    for group in report.duplicates:
+        groups.append(" = ".join(_shorten(name, data_dir) for name in group))
     yield "duplicates", _name_some(groups)
     odd = [f"{_shorten(name, data_dir)} {reason}" for name, reason in report.odd]
     yield "odd", _name_some(odd)

@@ -109,11 +109,11 @@ def answer_flag(flag: str, known: Collection[str]) -> str:
 def _answer_with_key(word: str) -> str:
     """A key of the recipe, or of the spec, that is called so."""
     from archspec.settings import Path
-    from archspec.spec.model import Spec
     from archspec.spec.reading.document import format_path
     from archspec.spec.reading.misplaced_keys import find_key
+    from archspec.spec.spec import Spec
     from archspec.train.recipe.mindcv import find_recipe_key
-    from archspec.train.recipe.model import Recipe
+    from archspec.train.recipe.recipe import Recipe
 
     path: Path = find_recipe_key(word) or find_key(word, None, Recipe)
     key = format_path(path)

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import Self
 
-from archspec.runtime import STDERR, raise_for_signal, take_signals
+from archspec.screen import STDERR
+from archspec.signals import raise_for_signal, take_signals
 
 FEW = 100
 """So many images are done before a bar could be read."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from densenet_cli.options import Overrides, SpecName, console, print_yaml
+
+if TYPE_CHECKING:
+    from archspec.graph.ir import Graph
 
 
 def inspect(
@@ -30,13 +33,7 @@ def inspect(
 
     Example: densenet inspect densenet121 -o graph.html
     """
-    forms = [
-        name for name, given in (("--json", as_json), ("--yaml", as_yaml), ("-o", output)) if given
-    ]
-    if len(forms) > 1:
-        raise typer.BadParameter(
-            f"each of {' and '.join(forms)} says what to put out: give one of them"
-        )
+    _refuse_several_forms(as_json, as_yaml, output)
     from archspec.graph.build import build_graph
     from archspec.graph.report import report
     from archspec.spec.load import load_spec
@@ -45,20 +42,40 @@ def inspect(
     loaded = load_spec(spec, overrides or ())
     graph = verify_or_raise(build_graph(loaded))
     if output is not None:
-        from archspec.writers.pictures.draw import draw
-
-        draw(graph, output)
-        console.out(f"drew {output}")
-    elif as_json:
+        _draw(graph, output)
+        return
+    if as_json:
         typer.echo(json.dumps(report(graph).as_json(), indent=2))
-    elif as_yaml:
+        return
+    if as_yaml:
         from archspec.files import to_yaml
 
         print_yaml(to_yaml(loaded.resolved()))
-    else:
-        from archspec.writers.tables import make_stage_table, make_tree, write_summary
+        return
+    _print_tables(graph, with_tree)
 
-        found = report(graph)
-        console.print(write_summary(found), make_stage_table(found, graph), sep="\n\n")
-        if with_tree:
-            console.print(make_tree(graph))
+
+def _refuse_several_forms(as_json: bool, as_yaml: bool, output: Path | None) -> None:
+    given = (("--json", as_json), ("--yaml", as_yaml), ("-o", output))
+    forms = [name for name, is_asked in given if is_asked]
+    if len(forms) > 1:
+        raise typer.BadParameter(
+            f"each of {' and '.join(forms)} says what to put out: give one of them"
+        )
+
+
+def _draw(graph: Graph, output: Path) -> None:
+    from archspec.writers.pictures.draw import draw
+
+    draw(graph, output)
+    console.out(f"drew {output}")
+
+
+def _print_tables(graph: Graph, with_tree: bool) -> None:
+    from archspec.graph.report import report
+    from archspec.writers.tables import make_stage_table, make_tree, write_summary
+
+    found = report(graph)
+    console.print(write_summary(found), make_stage_table(found, graph), sep="\n\n")
+    if with_tree:
+        console.print(make_tree(graph))

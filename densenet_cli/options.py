@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from archspec.errors import ArchspecError, Place, make_printable
-from archspec.runtime import Screen, divert_output
+from archspec.screen import Screen, divert_output
 from archspec.spec.catalogue import shipped
 from archspec.spec.override import Override
 from archspec.spec.reading.document import shorten_value

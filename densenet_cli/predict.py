@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from archspec.errors import DataError, Diagnostic, make_printable
-from archspec.runtime import exit_at_once, take_signals, watch_interrupts
+from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
 from densenet_cli.options import (
@@ -111,12 +111,7 @@ def predict(
         _say_left_out(faults)
     found = [(file, best) for file, best in zip(files, guesses, strict=True) if best]
     print_notes(trained.notes, is_for_program)
-    if as_json:
-        typer.echo(json.dumps(list(_plain(found)), indent=2))
-    elif as_csv:
-        typer.echo(_write_csv(found), nl=False)
-    else:
-        _show(found)
+    _print_found(found, as_json, as_csv)
     if not skip_broken:  # what only decoding has found; the others are told all the same
         raise_faults(faults)
 
@@ -133,6 +128,15 @@ def _check_out(trained: Any, out: Path | None) -> None:
 def _say_left_out(faults: Sequence[Diagnostic]) -> None:
     for fault in faults:
         typer.echo(f"left out: {fault}", err=True)
+
+
+def _print_found(found: Sequence[tuple[Path, Guesses]], as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(list(_plain(found)), indent=2))
+    elif as_csv:
+        typer.echo(_write_csv(found), nl=False)
+    else:
+        _show(found)
 
 
 def _show(found: Sequence[tuple[Path, Guesses]]) -> None:

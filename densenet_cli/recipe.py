@@ -62,7 +62,7 @@ def show(
     Example: densenet recipe show imagenet_ascend
     """
     from archspec.files import to_yaml
-    from archspec.train.recipe.model import load_recipe
+    from archspec.train.recipe.recipe import load_recipe
 
     values = load_recipe(name).resolved()
     if as_json:
@@ -87,7 +87,7 @@ def new(
     Example: densenet recipe new my_recipe.yaml --extends imagefolder
     """
     from archspec.spec.override import Override
-    from archspec.train.recipe.model import load_recipe
+    from archspec.train.recipe.recipe import load_recipe
 
     name = Override(("name", file.stem), place_typed(f"FILE {file}"))
     parent = extends
@@ -144,7 +144,7 @@ def write_starting_recipe(recipe: Any, parent: str) -> str:
 
 
 def _describe_recipe(name: str, file: Path) -> dict[str, Any]:
-    from archspec.train.recipe.model import load_recipe
+    from archspec.train.recipe.recipe import load_recipe
 
     found = load_recipe(name)
     return {

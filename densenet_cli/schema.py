@@ -21,9 +21,9 @@ def schema(
 
     Example: densenet schema spec -o spec.schema.json
     """
-    from archspec.spec.model import Spec
     from archspec.spec.schema import schema_of
-    from archspec.train.recipe.model import Recipe
+    from archspec.spec.spec import Spec
+    from archspec.train.recipe.recipe import Recipe
 
     text = json.dumps(schema_of(Spec if kind == "spec" else Recipe), indent=2)
     if output is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archspec.spec.block import BlockSpec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from densenet_cli.commented_yaml import describe_field, wrap_comment, write_paragraph, yaml_lines
 
 SCHEMA = "spec.schema.json"

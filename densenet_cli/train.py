@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from archspec.errors import ArchspecError, EnvironmentFault, format_count
-from archspec.runtime import exit_at_once, raise_for_signal, take_signals, watch_interrupts
+from archspec.signals import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
 from archspec.spec.override import Override
 from densenet_cli.dry_run import show_plan, show_resumption
@@ -282,7 +282,7 @@ def _train(run: Any, splits: Any, profile: bool, *, is_new: bool) -> None:
             times = OperatorTimes(lambda found: show_profile(found, run.path, screen))
             looking_on = [times] if profile else []
             outcome = fit(run, show=display.show, splits=splits, callbacks=looking_on)
-    except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.exception_of`
+    except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
         console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
     except ArchspecError as error:

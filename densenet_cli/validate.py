@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from archspec.runtime import exit_at_once, take_signals, watch_interrupts
+from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
 from densenet_cli.options import (
@@ -61,7 +61,7 @@ def validate(
     watch_interrupts()
     take_signals(exit_at_once)
     from archspec.train.evaluation.evaluate import examine
-    from archspec.train.evaluation.report import write_report
+    from archspec.train.evaluation.html_report import write_report
     from archspec.train.evaluation.trained import open_trained
     from densenet_cli.evaluation_tables import show_evaluation
 

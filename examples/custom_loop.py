@@ -7,7 +7,7 @@ from archspec import create_model, load_spec
 from archspec.runtime import prepare
 from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import load_epoch
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 prepare()  # before MindSpore is imported: without it, convolutions are 20 to 80 times slower
 

@@ -18,7 +18,7 @@ from archspec.connectivity_rules import (
 from archspec.graph.build import build_graph
 from archspec.graph.connections import derive_connections
 from archspec.spec.connectivity import ConnectivitySpec, Order, RuleName
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify
 
 Feeds = Callable[[int, int], bool]

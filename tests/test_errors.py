@@ -5,7 +5,7 @@ import io
 import pytest
 
 from archspec.errors import DataError, make_printable
-from archspec.runtime import Screen
+from archspec.screen import Screen
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ from archspec.files import to_yaml, write_atomic
 from archspec.graph.digest import digest_with_names
 from archspec.graph.ir import Graph
 from archspec.runtime import cache_folder
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 
-WORKER = "archspec.certify.worker"
+WORKER = "archspec.certify.child_process"
 ROOT = Path(__file__).resolve().parents[2]
 
 

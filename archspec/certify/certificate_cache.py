@@ -43,7 +43,7 @@ class CertifiedBlock(_StoredModel):
 
 
 class BuiltCertificate(_StoredModel):
-    """What `archspec.certify.worker` finds out; see `make_certificate` for the meaning of each."""
+    """What `archspec.certify.child_process` finds out; `make_certificate` says what each means."""
 
     file: Text
     sha256: Digest

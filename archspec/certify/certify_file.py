@@ -7,17 +7,17 @@ from pathlib import Path
 from archspec.certify.certificate import Certificate, make_certificate
 from archspec.certify.liveness import check_liveness
 from archspec.certify.probe import probe_connections
-from archspec.compare.compare import compare
+from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.readers.frontends import frontend_of
 from archspec.readers.onnx.read import OnnxReading
-from archspec.readers.reading import filters_in
+from archspec.readers.reading import Reading, filters_in
 from archspec.spec.catalogue import locate
 from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
-from archspec.spec.model import Spec
 from archspec.spec.override import Overrides
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
 
 
@@ -57,15 +57,7 @@ def certify_file(
     reading = frontend.read(path)
     wanted, remark = _with_classes_of(reading.graph, chosen)
     graph = verify_or_raise(build_graph(wanted))
-    comparison = compare(
-        graph,
-        reading.graph,
-        ordered=ordered,
-        named=names,
-        zero_biases=reading.zero_biases,
-        norms_shift=reading.norms_shift,
-        filters_of=filters_in(path, reading),
-    )
+    comparison = _compare_reading(path, reading, graph, ordered=ordered, names=names)
     liveness = check_liveness(comparison.match, reading, path) if comparison.is_equal else None
     probed = None
     if liveness and probe and isinstance(reading, OnnxReading):
@@ -79,6 +71,21 @@ def certify_file(
         spec_file=None if isinstance(spec, Spec) else locate(str(spec)),
         liveness=liveness,
         probe=probed,
+    )
+
+
+def _compare_reading(
+    path: Path, reading: Reading, graph: Graph, *, ordered: bool, names: bool
+) -> Comparison:
+    """How what was read of a file differs from a spec's graph."""
+    return compare(
+        graph,
+        reading.graph,
+        ordered=ordered,
+        named=names,
+        zero_biases=reading.zero_biases,
+        norms_shift=reading.norms_shift,
+        filters_of=filters_in(path, reading),
     )
 
 

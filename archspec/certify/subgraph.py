@@ -126,9 +126,9 @@ class SubgraphExtractor:
         for node in nodes:
             begin, end = node.span
             proto = onnx.NodeProto.FromString(self.values.data[begin:end])
-            for attribute in proto.attribute:
-                if attribute.HasField("t"):
-                    self._fill_external(attribute.t, node.attrs[attribute.name])
+            tensors = [attribute for attribute in proto.attribute if attribute.HasField("t")]
+            for attribute in tensors:
+                self._fill_external(attribute.t, node.attrs[attribute.name])
             protos.append(proto)
         return protos
 

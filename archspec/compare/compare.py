@@ -8,29 +8,27 @@ which permutes the channels of the weights that read them and nothing else: that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from archspec.compare.block_count import count_blocks
 from archspec.compare.chain_pieces import cut_pairs
 from archspec.compare.chains import Chain, Pair, contract_to_chains, pair_chains
-from archspec.compare.concat_order import JoinOrders, compare_join_orders
+from archspec.compare.concat_order import compare_join_orders
 from archspec.compare.concat_sources import flatten
+from archspec.compare.differences import find_leftovers, list_differences, list_order_faults
 from archspec.compare.equal_operators import merge_equal_ops, split_merged_ops
 from archspec.compare.folded_norms import FoldedNorm, find_folded_norms, unfold_norms
-from archspec.compare.match import BlockComparison, Match, compare_blocks, find_surplus_layers
-from archspec.compare.missing_connections import describe_connection_faults
+from archspec.compare.match import BlockComparison, Match, compare_blocks
 from archspec.compare.notes import write_norm_notes, write_order_notes, write_scale_notes
-from archspec.compare.operator_differences import compare_attributes
 from archspec.compare.pixels import as_it_is_read, have_alike_outputs, simplify_pools
 from archspec.compare.simplify import write_alike
 from archspec.compare.sliced_concats import resolve_slices_as_in
 from archspec.compare.stored_filters import FiltersOf, agree_on_filters
 from archspec.compare.weight_names import find_other_names, note_nameless
 from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
-from archspec.errors import Diagnostic, format_count
+from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
 
@@ -165,9 +163,9 @@ def _compare_as(spec: Graph, plain: Graph, found: Graph, request: _Request) -> C
     filters = agree_on_filters(biases.pairs, request.filters_of)
     match = Match(spec, plain, filters.pairs)
     blocks, order = compare_blocks(match, found.name), compare_join_orders(match)
-    lines = chain(_list_differences(match, blocks), _list_order_faults(order, request.ordered))
+    lines = chain(list_differences(match, blocks), list_order_faults(order, request.ordered))
     # What is derived, such as channels, follows from other faults: it is said where it is all.
-    differences = _limit_lines(lines) or _limit_lines(_find_leftovers(match))
+    differences = _limit_lines(lines) or _limit_lines(find_leftovers(match))
     # A norm in the filters of a blur stands in the file's graph, and is noted as one written out.
     folded = [fold for fold in both.folds if fold.is_conv]
     notes = [
@@ -215,122 +213,6 @@ def _limit_lines(differences: Iterator[Diagnostic]) -> tuple[Diagnostic, ...]:
     listed = tuple(dict.fromkeys(islice(differences, MAX_LINES)))
     more = next(differences, None)
     return (*listed, Diagnostic("R105", f"more than {MAX_LINES:,} differences")) if more else listed
-
-
-def _find_leftovers(match: Match) -> Iterator[Diagnostic]:
-    """What no line above says: none is known, and equal means that there is none."""
-    yield from compare_attributes(match, derived=True)
-    if any(expected is None or found is None for expected, found in match.pairs):
-        yield Diagnostic("R102", "the network has other stages than the spec says")
-
-
-def _list_differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterator[Diagnostic]:
-    """Coarse faults first: whoever has a block too many need not read on about its layers."""
-    unpaired = list(_explain_unpaired(match))
-    yield from _compare_counts(match, blocks, bool(unpaired))
-    yield from unpaired
-    yield from _compare_compositions(match)
-    yield from (Diagnostic("R103", line) for line in describe_connection_faults(match))
-    for block in blocks:
-        # Where layers are missing, edges are counted from another number: each would be a fault.
-        if block.layers == block.expected_layers:
-            yield from _compare_connections(match, block)
-    yield from compare_attributes(match, derived=False)
-
-
-def _compare_counts(
-    match: Match, blocks: Sequence[BlockComparison], is_unpaired: bool
-) -> Iterator[Diagnostic]:
-    """Numbers of blocks, of outputs, and of the layers of each block."""
-    # Where every stage has its partner there are as many blocks, however they could be counted.
-    number, expected = count_blocks(match) if is_unpaired else None, len(blocks)
-    if number is not None and number != expected:
-        message = f"the file has {format_count(number, 'block')}, the spec says {expected}"
-        yield Diagnostic("R101", message)
-    ours = sum(a is not None and a.is_output for a, _ in match.pairs)
-    theirs = sum(b is not None and b.is_output for _, b in match.pairs)
-    if ours != theirs:
-        message = f"the network has {format_count(theirs, 'output')}, the spec says {ours}"
-        yield Diagnostic("R101", message)
-    for block in blocks:
-        if block.layers != block.expected_layers:
-            title = match.titles[block.block]
-            message = f"{title} has {block.layers} layers, the spec says {block.expected_layers}"
-            yield Diagnostic("R101", message)
-
-
-def _compare_compositions(match: Match) -> Iterator[Diagnostic]:
-    """Pairs of chains with different operators, those that differ alike in one line."""
-    alike: dict[str, list[str]] = {}
-    for expected, found in match.complete_pairs:
-        # Another kind of one family, such as an activation, is told with the attributes.
-        if expected.classes != found.classes:
-            words = f"{_list_kinds(found)}; the spec says {_list_kinds(expected)}"
-            alike.setdefault(words, []).append(match.title_of(expected))
-    for words, titles in alike.items():
-        who = f"{titles[0]} consists"
-        if titles[1:]:
-            who = f"{titles[0]} and {len(titles) - 1} more consist"
-        yield Diagnostic("R102", f"{who} of {words}")
-
-
-def _list_kinds(chain: Chain) -> str:
-    return ", ".join(op.kind for op in chain.ops)
-
-
-def _explain_unpaired(match: Match) -> Iterator[Diagnostic]:
-    """Chains without a partner that are no layers of a block."""
-    after, there = "the input", {expected.region for expected, _ in match.complete_pairs}
-    for (expected, found), layer in zip(match.pairs, find_surplus_layers(match), strict=True):
-        if (expected and expected.is_output) or (found and found.is_output):
-            return  # outputs stand at the end, and are counted
-        if expected is None and found is not None:
-            # A layer too many is its block's fault, a join too many its reader's.
-            if layer is None and found.ops[0].kind != "concat":
-                rest = f"{_list_kinds(found)}, which the spec does not have"
-                yield Diagnostic("R102", f"{after} is followed by {rest}")
-        elif found is None and expected is not None:
-            yield from _explain_missing(match, expected, expected.region in there)
-        after = match.title_of(expected) if expected else after
-
-
-def _explain_missing(match: Match, expected: Chain, in_part: bool) -> Iterator[Diagnostic]:
-    """A chain of the spec that the file has not,
-    the part that it belongs to otherwise there or not.
-    """
-    first, region = expected.ops[0], match.spec.regions.get(expected.region)
-    title, kind = match.title_of(expected), region.kind if region else ""
-    # What is lost with a join or a sum is the connection, and that is what the user looks for.
-    is_skip = region is not None and region.attrs.get("skip") and in_part
-    if region is not None and is_skip and first.kind == region.attrs["join"]:
-        yield Diagnostic("R103", f"{title} does not read {match.skip_title(region.name)}")
-    elif region is not None and kind == "dense_block" and first.kind == "add":
-        block = match.titles[region.name]
-        yield Diagnostic("R103", f"{block} does not add its input to its output")
-    elif expected.region in match.layers and in_part:
-        yield Diagnostic("R102", f"{title} lacks {_list_kinds(expected)}")
-    elif expected.region not in match.layers and first.kind != "concat":
-        yield Diagnostic("R102", f"{title} is missing")
-
-
-def _list_order_faults(order: JoinOrders, ordered: bool) -> Iterator[Diagnostic]:
-    yield from (Diagnostic("R103", fault) for fault in order.faults)
-    if ordered:
-        yield from (
-            Diagnostic("R103", f"{reader} joins its sources in another order")
-            for reader in order.reordered
-        )
-
-
-def _compare_connections(match: Match, block: BlockComparison) -> Iterator[Diagnostic]:
-    for edges, verb in ((block.missing, "does not read"), (block.surplus, "must not read")):
-        for layer, source in edges:
-            of = f"layer {source}" if source else "the block's input"
-            yield _make_edge_fault(f"{match.titles[block.block]}, layer {layer}", of, verb)
-
-
-def _make_edge_fault(reader: str, source: str, verb: str) -> Diagnostic:
-    return Diagnostic("R103", f"{reader} {verb} {source}")
 
 
 def _count_params(chains: Iterable[Chain]) -> int:

@@ -51,18 +51,25 @@ class _OrderWalk:
     def find_faults(self) -> Iterator[str]:
         partners = {found.output: expected.output for expected, found in self.match.complete_pairs}
         for expected, found in self.match.complete_pairs:
-            reads = tuple(partners.get(value, "") for value in found.reads)
-            moved = tuple(self.moved[value] for value in expected.reads if value in self.moved)
-            # A join of permuted values permutes in a way of its own, as does one in another order.
-            joined = (expected.reads, reads, moved)
             if expected.ops[0].kind in COMMUTATIVE:
                 yield from self._combine(expected)
-            elif reads != expected.reads and Counter(reads) == Counter(expected.reads):
-                self.reordered.append(self.match.reader_title(expected))
-                yield from self._follow(expected, self.reordered[-1], joined)
-            elif moved:
-                origin, how = moved[0]
-                yield from self._follow(expected, origin, how if len(reads) == 1 else joined)
+                continue
+            reads = tuple(partners.get(value, "") for value in found.reads)
+            yield from self._join(expected, reads)
+
+    def _join(self, chain: Chain, reads: tuple[str, ...]) -> Iterator[str]:
+        """A chain whose partner reads `reads`, in the spec's words: in another order, or values
+        whose channels stand in one.
+        """
+        moved = tuple(self.moved[value] for value in chain.reads if value in self.moved)
+        # A join of permuted values permutes in a way of its own, as does one in another order.
+        joined = (chain.reads, reads, moved)
+        if reads != chain.reads and Counter(reads) == Counter(chain.reads):
+            self.reordered.append(self.match.reader_title(chain))
+            yield from self._follow(chain, self.reordered[-1], joined)
+        elif moved:
+            origin, how = moved[0]
+            yield from self._follow(chain, origin, how if len(reads) == 1 else joined)
 
     def _follow(self, chain: Chain, origin: str, how: Permutation) -> Iterator[str]:
         """Follow permuted channels through a chain."""

@@ -169,9 +169,8 @@ class Match:
         for expected, found in self.complete_pairs:
             if found.ops[0].kind not in COMMUTATIVE:
                 continue
-            for value in found.reads:
-                if partners.get(value) in expected.reads:
-                    ranks[found.output, value] = expected.reads.index(partners[value])
+            for value in [each for each in found.reads if partners.get(each) in expected.reads]:
+                ranks[found.output, value] = expected.reads.index(partners[value])
         return ranks
 
     @property
@@ -229,9 +228,7 @@ def _put_in_regions(match: Match, name: str) -> Graph:
         if expected is not None:
             places = _find_regions(expected, found)
         # Layers are counted as the file has them: one too many has the number of the one before.
-        for place in places:
-            if not surplus and place not in match.layers:
-                continue
+        for place in [each for each in places if surplus or each in match.layers]:
             regions[place] = surplus or match.spec.regions[place]
             last = numbers[place] = match.layers.get(place, ("", last))[1]
         within = places[0] if places[0] in numbers else (expected or found).join_region

@@ -27,14 +27,18 @@ _WORDS: Mapping[str, str] = {
 def compare_attributes(match: Match, derived: bool) -> Iterator[Diagnostic]:
     """Yield what differs between operators in pairs; what several have in common is said once."""
     alike: dict[str, list[str]] = {}
-    for expected, found in match.complete_pairs:
-        if expected.classes != found.classes:
-            continue  # another line says so: what they consist of
-        for ours, theirs in zip(expected.ops, found.ops, strict=True):
-            for words in _compare_operators(match, ours, theirs, derived):
-                alike.setdefault(words, []).append(ours.name)
+    for ours, theirs in _pair_operators(match):
+        for words in _compare_operators(match, ours, theirs, derived):
+            alike.setdefault(words, []).append(ours.name)
     for words, names in alike.items():
         yield from _write_attribute_lines(words, names)
+
+
+def _pair_operators(match: Match) -> Iterator[tuple[Op, Op]]:
+    for expected, found in match.complete_pairs:
+        # Where chains consist of other operators, another line says so.
+        if expected.classes == found.classes:
+            yield from zip(expected.ops, found.ops, strict=True)
 
 
 def _write_attribute_lines(words: str, names: Sequence[str]) -> Iterator[Diagnostic]:

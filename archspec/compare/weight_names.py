@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from archspec.compare.match import Match
 from archspec.errors import Diagnostic, format_count
+from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 
 # What the readers and `folding` add to the name of an operator that they put together of two, or
@@ -45,12 +46,15 @@ def _pair_names(match: Match) -> Iterator[tuple[str, str]]:
     but for norms that are folded in the file.
     """
     for expected, found in match.complete_pairs:
-        for ours, theirs in zip(expected.ops, found.ops, strict=True):
-            # A folded norm has no weights of its own in the file, so nothing there names it.
-            is_folded = theirs.kind == "batch_norm" and theirs.attrs["eps"] is None
-            has_names = OPERATORS[ours.kind].params(ours.attrs) and not is_folded
-            if has_names:
-                yield ours.name, _name_to_place(_MADE_OF_TWO.sub("", theirs.name))
+        pairs = zip(expected.ops, found.ops, strict=True)
+        for ours, theirs in [pair for pair in pairs if _are_named(*pair)]:
+            yield ours.name, _name_to_place(_MADE_OF_TWO.sub("", theirs.name))
+
+
+def _are_named(ours: Op, theirs: Op) -> bool:
+    # A folded norm has no weights of its own in the file, so nothing there names it.
+    is_folded = theirs.kind == "batch_norm" and theirs.attrs["eps"] is None
+    return OPERATORS[ours.kind].params(ours.attrs) > 0 and not is_folded
 
 
 def _name_to_place(name: str) -> str:

@@ -20,8 +20,8 @@ from archspec.graph.shapes import infer_shapes
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.connectivity import ConnectivitySpec
-from archspec.spec.model import Block, Spec
 from archspec.spec.reading.validation_errors import sort_by_place
+from archspec.spec.spec import Block, Spec
 from archspec.spec.templates import resolve_steps
 from archspec.spec.transition import TransitionSpec
 

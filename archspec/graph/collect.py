@@ -14,7 +14,7 @@ from archspec.graph.ir import Op, Region
 from archspec.operators.shapes import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 
 
 class GraphCollector:

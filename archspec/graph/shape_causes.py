@@ -17,8 +17,8 @@ from archspec.graph.shapes import infer_shapes, running_order
 from archspec.operators.shapes import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
-from archspec.spec.model import Spec
 from archspec.spec.reading.document import format_path, shorten_value
+from archspec.spec.spec import Spec
 
 MAX_PIXELS = 8_192
 """The largest image that a spec may have."""
@@ -228,11 +228,17 @@ def _find_resizing_op(graph: Graph, block: Region) -> str:
     """
     shapes, _ = infer_shapes(graph)
     for layer in layers_of(graph, block):
-        sizes = []
-        for op in graph.members[layer.name]:
-            # Behind a fault of shape there are no shapes.
-            if op.inputs and {op.name, op.inputs[0]} <= shapes.keys():
-                sizes.append((shapes[op.inputs[0]][1:], shapes[op.name][1:], op.name))
+        sizes = list(_list_sizes(graph, layer, shapes))
         if sizes and sizes[0][0] != sizes[-1][1]:
             return [name for before, after, name in sizes if before == sizes[0][0] != after][-1]
     return ""
+
+
+def _list_sizes(
+    graph: Graph, layer: Region, shapes: Mapping[str, Shape]
+) -> Iterator[tuple[Shape, Shape, str]]:
+    """Height and width before and behind each operator of a layer, and what it is called."""
+    for op in graph.members[layer.name]:
+        # Behind a fault of shape there are no shapes.
+        if op.inputs and {op.name, op.inputs[0]} <= shapes.keys():
+            yield shapes[op.inputs[0]][1:], shapes[op.name][1:], op.name

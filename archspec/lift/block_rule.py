@@ -14,7 +14,7 @@ from archspec.connectivity_rules import (
     sources_of_layer,
     sources_of_output,
 )
-from archspec.lift.blocks import LiftedBlock
+from archspec.lift.lifted_block import LiftedBlock
 from archspec.spec.connectivity import ConnectivitySpec
 
 Wiring = Mapping[str, Any]

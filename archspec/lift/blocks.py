@@ -4,59 +4,15 @@ its layers, what each reads, what the output joins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
+from archspec.lift.lifted_block import LiftedBlock, LiftedLayer
 from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
-from archspec.lift.operators_to_steps import Step, find_steps, kinds_of, walk_steps
-
-
-@dataclass(frozen=True, slots=True)
-class LiftedLayer:
-    """A layer: its sources (0 is the block's input) as it joins them,
-    steps, channels that it reads and gives.
-    """
-
-    op: str
-    sources: tuple[int, ...]
-    steps: tuple[Step, ...]
-    in_channels: int
-    growth_rate: int
-
-
-@dataclass(frozen=True, slots=True)
-class LiftedBlock:
-    """A dense block as a file has it."""
-
-    op: str
-    """The join or sum that ends it."""
-    in_channels: int
-    bypassed_channels: int
-    """Channels that go round the layers."""
-    is_bypass_last: bool
-    """Whether they stand behind what the layers give."""
-    layers: tuple[LiftedLayer, ...]
-    gathered: tuple[int, ...]
-    aggregate: tuple[Step, ...]
-    residual: bool
-    out_channels: int
-
-    @property
-    def is_uniform(self) -> bool:
-        """All layers have the same steps."""
-        return len({kinds_of(layer.steps) for layer in self.layers}) == 1
-
-    @property
-    def joined_channels(self) -> int:
-        """Channels that the output joins, without those that go round."""
-        widths = [
-            self.in_channels - self.bypassed_channels,
-            *(layer.growth_rate for layer in self.layers),
-        ]
-        return sum(widths[source] for source in self.gathered)
+from archspec.lift.operators_to_steps import find_steps, walk_steps
+from archspec.lift.repeated_steps import divide_layers, split_chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +52,7 @@ def find_block(network: Network, entry: str, end: str) -> LiftedBlock | None:
     gather = _find_join_before(network, enters, leaves)
     if gather is None:
         # Without a join and without a bypass, a chain is no block: plain steps say it.
-        return _split_chain(whole, find_steps(network, enters, leaves)) if bypass else None
+        return split_chain(whole, find_steps(network, enters, leaves)) if bypass else None
     whole = replace(whole, aggregate=find_steps(network, gather.name, leaves))
     return _find_block_of(network, whole, enters, gather.reads)
 
@@ -136,7 +92,7 @@ def _find_with_key(
     if not _are_layers(layers):
         return None
     gathered = tuple(dict.fromkeys(numbers[name] for name in gathers))
-    return _divide_layers(replace(whole, layers=layers, gathered=gathered))
+    return divide_layers(replace(whole, layers=layers, gathered=gathered))
 
 
 def _are_layers(layers: Sequence[LiftedLayer]) -> bool:
@@ -153,23 +109,6 @@ def _are_layers(layers: Sequence[LiftedLayer]) -> bool:
             return False
         taken |= names
     return True
-
-
-def _split_chain(whole: LiftedBlock, steps: tuple[Step, ...]) -> LiftedBlock | None:
-    """A block whose layers read one another and whose output is the last one's,
-    as often as their steps repeat.
-    """
-    # The shortest run that repeats is a layer: a longer one would be several.
-    for length in range(1, len(steps) // 2 + 1):
-        first, count = kinds_of(steps[:length]), 1
-        while kinds_of(steps[count * length : (count + 1) * length]) == first:
-            count += 1
-        if count > 1:
-            run, rest = steps[: count * length], steps[count * length :]
-            layer = LiftedLayer(run[-1].op, (0,), run, run[0].in_channels, run[-1].out_channels)
-            layers = tuple(_divide_layer(layer, count, 0, (0,)))
-            return replace(whole, layers=layers, gathered=(count,), aggregate=rest)
-    return None
 
 
 def _split_bypass(
@@ -308,42 +247,3 @@ def _make_layer(
     steps = find_steps(network, start.name, found.ends)
     widths = network.channels(start.name), network.channels(*found.ends)
     return LiftedLayer(found.ends[-1], tuple(sources), steps, *widths)
-
-
-def _divide_layers(block: LiftedBlock) -> LiftedBlock:
-    """Layers that are the only ones to read the one before are found as one with it:
-    they are parted again.
-    """
-    kinds = [kinds_of(layer.steps) for layer in block.layers]
-    # The shortest is one layer for certain, if layers are alike.
-    shortest = min(kinds, key=len)
-    times = [_count_repeats(own, shortest) for own in kinds]
-    if max(times) == 1:
-        return block
-    lasts = [0]
-    for count in times:
-        lasts.append(lasts[-1] + count)
-    layers: list[LiftedLayer] = []
-    for layer, (before, last) in zip(block.layers, pairwise(lasts), strict=True):
-        layers.extend(_divide_layer(layer, last - before, before, lasts))
-    gathered = tuple(lasts[source] for source in block.gathered)
-    return replace(block, layers=tuple(layers), gathered=gathered)
-
-
-def _count_repeats(steps: tuple[Any, ...], part: tuple[Any, ...]) -> int:
-    """How often a part makes up the steps; 1 where it does not."""
-    count = len(steps) // len(part)
-    return count if steps == part * count else 1
-
-
-def _divide_layer(
-    layer: LiftedLayer, count: int, before: int, lasts: Sequence[int]
-) -> Iterator[LiftedLayer]:
-    """The layers that one is made of: the first reads its sources, each other the one before."""
-    length = len(layer.steps) // count
-    sources = tuple(lasts[source] for source in layer.sources)
-    for part in range(count):
-        steps = layer.steps[part * length : (part + 1) * length]
-        widths = steps[0].in_channels, steps[-1].out_channels
-        yield LiftedLayer(steps[-1].op, sources, steps, *widths)
-        sources = (before + part + 1,)

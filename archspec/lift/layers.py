@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, product
 from typing import Any
 
-from archspec.lift.blocks import LiftedBlock
+from archspec.lift.lifted_block import LiftedBlock
 from archspec.lift.matching_steps import PartInstance, Style, matches_steps
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import walk_steps
 from archspec.lift.step_lists import write_steps
 from archspec.lift.transitions import group_alike
-from archspec.spec.model import layer_widths
+from archspec.spec.spec import layer_widths
 from archspec.spec.templates import load_templates
 
 Values = dict[str, Any]
@@ -124,10 +124,10 @@ def _list_multiples(part: PartInstance) -> Iterable[int]:
     """
     growth = part.known["k"]
     multiples = {0}  # no bottleneck
-    for step in walk_steps(part.steps):
-        for width in (step.out_channels, 2 * step.out_channels):
-            if step.kind == "conv" and width % growth == 0:
-                multiples.add(width // growth)
+    widths = [step.out_channels for step in walk_steps(part.steps) if step.kind == "conv"]
+    for width in (*widths, *(2 * width for width in widths)):
+        if width % growth == 0:
+            multiples.add(width // growth)
     return sorted(multiple for multiple in multiples if multiple <= MAX_BOTTLENECK)
 
 

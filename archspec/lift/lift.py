@@ -27,9 +27,9 @@ from archspec.lift.spec_values import make_spec_values
 from archspec.lift.structure import Stages, split_into_stages
 from archspec.operators.table import ACTIVATIONS, GLOBAL_POOLS, OPERATORS
 from archspec.spec.load import validate
-from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
 
 MAX_OPERATORS = 10_000

@@ -15,8 +15,8 @@ from archspec.graph.expand import ExpandedOp, Part, expand_part
 from archspec.operators.activations import ActivationSettings
 from archspec.spec.block import AggregateSpec
 from archspec.spec.load import validate
-from archspec.spec.model import Block, Spec
 from archspec.spec.reading.document import Document
+from archspec.spec.spec import Block, Spec
 from archspec.spec.templates import resolve_steps
 from archspec.spec.transition import TransitionSpec
 

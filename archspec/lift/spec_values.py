@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from archspec.lift.block_rule import find_wirings
-from archspec.lift.blocks import LiftedBlock
 from archspec.lift.layers import describe_growth_rates, describe_layers
+from archspec.lift.lifted_block import LiftedBlock
 from archspec.lift.matching_steps import PartInstance, Style, choose_style, matches_steps
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step, walk_steps

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from archspec.errors import Diagnostic, ModelFileError, name_first
-from archspec.lift.blocks import LiftedBlock, find_block
+from archspec.lift.blocks import find_block
+from archspec.lift.lifted_block import LiftedBlock
 from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
 from archspec.lift.operators_to_steps import Step, find_steps
 from archspec.operators.table import OPERATORS

@@ -21,9 +21,9 @@ from archspec.settings import (
 )
 from archspec.spec.compression import WidthSpec
 from archspec.spec.connectivity import Connectivity
+from archspec.spec.faulty_steps import OF_A_LAYER, find_faulty_steps
 from archspec.spec.steps import StepSpec
 from archspec.spec.templates import LayerSteps, TransitionSteps, resolve_steps
-from archspec.spec.widths import OF_A_LAYER, find_faulty_widths
 
 Multiplier = Annotated[float, Field(strict=True, gt=0, le=16, allow_inf_nan=False)]
 # The discriminator chooses by type: a fault then names the number or the list, not both.
@@ -56,7 +56,7 @@ class AggregateSpec(WidthSpec):
 
     @model_validator(mode="after")
     def _check_widths(self) -> Self:
-        raise_broken_rules(find_faulty_widths(self.steps, ("in", "out")))
+        raise_broken_rules(find_faulty_steps(self.steps, ("in", "out")))
         return self
 
     def steps_resolved(self) -> tuple[StepSpec, ...]:
@@ -90,7 +90,7 @@ class BlockSpec(SpecModel):
 
     @model_validator(mode="after")
     def _check_layers(self) -> Self:
-        faults = [*find_faulty_widths(self.layer, OF_A_LAYER, "layer"), *self._find_misfit_layers()]
+        faults = [*find_faulty_steps(self.layer, OF_A_LAYER, "layer"), *self._find_misfit_layers()]
         if isinstance(self.growth_rate, tuple) and len(self.growth_rate) != self.layers:
             listed = f"growth_rate (={len(self.growth_rate)} entries)"
             rule = f"{listed} must have one for each of the layers (={self.layers})"
@@ -107,4 +107,4 @@ class BlockSpec(SpecModel):
             if number > self.layers:
                 rule = f"no such layer; the block has layers 1 to {self.layers}"
                 yield ("layer_at", str(number)), f"layer_at[{number}]: {rule}"
-            yield from find_faulty_widths(steps, OF_A_LAYER, "layer_at", str(number))
+            yield from find_faulty_steps(steps, OF_A_LAYER, "layer_at", str(number))

@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from archspec.settings import Rate, SpecModel, raise_broken_rules
+from archspec.spec.faulty_steps import find_faulty_steps
 from archspec.spec.steps import StepSpec
 from archspec.spec.templates import HeadSteps, accept_bare_steps, resolve_steps
-from archspec.spec.widths import find_faulty_widths
 
 
 class HeadSpec(SpecModel):
@@ -27,7 +27,7 @@ class HeadSpec(SpecModel):
 
     @model_validator(mode="after")
     def _check_widths(self) -> Self:
-        raise_broken_rules(find_faulty_widths(self.steps, ("in", "out")))
+        raise_broken_rules(find_faulty_steps(self.steps, ("in", "out")))
         return self
 
     def steps_resolved(self) -> tuple[StepSpec, ...]:

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from archspec.errors import format_count
 from archspec.operators.table import STEPS
 from archspec.settings import Path
-from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document, drop_key, format_path, format_value
 from archspec.spec.reading.shorthand import ALONE, expand_path
+from archspec.spec.spec import Spec
 
 WORDS = ("name", "description", "source", "published")
 """Keys that say nothing of what is computed."""

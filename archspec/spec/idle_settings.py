@@ -12,11 +12,11 @@ from typing import Any
 from archspec.errors import Diagnostic
 from archspec.settings import Path, SpecModel
 from archspec.spec.block import BlockSpec
-from archspec.spec.model import Block, Spec
+from archspec.spec.faulty_steps import walk_steps
 from archspec.spec.reading.document import format_path, shorten_value
+from archspec.spec.spec import Block, Spec
 from archspec.spec.steps import StepSpec, find_named_widths
 from archspec.spec.transition import TransitionSpec
-from archspec.spec.widths import walk_steps
 
 TYPED = ("command line", "python")
 
@@ -65,14 +65,19 @@ def _find_idle(spec: Spec) -> Iterator[tuple[Path, Any, str]]:
         rule = _NO_DROPOUT.format("a layer")
         yield from _find_idle_of_layers(spec, blocks, "drop_rate", _has_open_dropout, rule)
     if not spec.transitions_in_order():
-        if _is_said(spec, "compression"):
-            yield ("compression",), spec.compression, _NO_TRANSITION
-        for key in TransitionSpec.model_fields:
-            if _is_said(spec.transition, key):
-                yield ("transition", key), getattr(spec.transition, key), _NO_TRANSITION
+        yield from _find_settings_of_transitions(spec)
     steps = (step for _, step in walk_steps(spec.head.steps_resolved()))
     if spec.head.dropout and not any(map(_is_open_dropout, steps)):
         yield ("head", "dropout"), spec.head.dropout, _NO_DROPOUT.format("the head")
+
+
+def _find_settings_of_transitions(spec: Spec) -> Iterator[tuple[Path, Any, str]]:
+    """What is said of transitions, though the network has none."""
+    if _is_said(spec, "compression"):
+        yield ("compression",), spec.compression, _NO_TRANSITION
+    for key in TransitionSpec.model_fields:
+        if _is_said(spec.transition, key):
+            yield ("transition", key), getattr(spec.transition, key), _NO_TRANSITION
 
 
 def _find_idle_of_layers(

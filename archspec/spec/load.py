@@ -1,6 +1,6 @@
 """From a name, a path or text to a validated Spec: read, extend, override, validate.
 
-The same four steps serve recipes (archspec/train/recipe/model.py).
+The same four steps serve recipes (archspec/train/recipe/recipe.py).
 """
 
 from __future__ import annotations
@@ -15,29 +15,25 @@ from pydantic import BaseModel, ValidationError
 
 from archspec.errors import Diagnostic, Place, SpecError
 from archspec.settings import Path
+from archspec.spec.apply_overrides import apply_overrides, read_overrides
 from archspec.spec.catalogue import HINTS_AT_KIND, hint_at_nearest, locate, specs_folder
 from archspec.spec.identity import drop_stale_words, walk_leaves
 from archspec.spec.idle_settings import find_idle_settings
-from archspec.spec.model import Spec
-from archspec.spec.override import Override, Overrides, Setting, list_overrides
+from archspec.spec.override import Overrides
 from archspec.spec.reading.dependent_settings import drop_meaningless
-from archspec.spec.reading.document import Document, drop_key, merge, set_path, shorten_value
-from archspec.spec.reading.overrides import find_overwritten
+from archspec.spec.reading.document import Document, drop_key, merge, shorten_value
 from archspec.spec.reading.shorthand import (
     drop_uninherited,
-    expand_path,
     expand_recipe,
     expand_short_forms,
 )
 from archspec.spec.reading.validation_errors import diagnose, sort_by_place
-from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_file, read_value
+from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_file
+from archspec.spec.spec import Spec
 from archspec.spec.written_model import WrittenModel
 
 Model = TypeVar("Model", bound=BaseModel)
 Written = TypeVar("Written", bound=WrittenModel)
-
-MAX_KEY = 200
-"""Characters in the key path of an override."""
 
 MAX_NAME = 64
 """Characters in a spec's name."""
@@ -47,11 +43,6 @@ MARKS: Mapping[str, frozenset[str]] = {
     "recipe": frozenset(("epochs", "optimizer", "schedule")),
 }
 """Keys of which each kind of file has one at least, be it by what it extends."""
-
-_INDEX = re.compile(r"\[(\d+)\]")
-_NUMBER = re.compile(r"[0-9]{1,6}")
-_KEYED = ("layer_at",)
-"""What has numbers for keys: none of them is an index."""
 
 
 def load_spec(
@@ -99,7 +90,7 @@ def load_model(
     Raises:
         SpecError: every fault of the file and of the overrides, those of the file first.
     """
-    settings, faults = _read_overrides(overrides)
+    settings, faults = read_overrides(overrides)
     try:
         document = load_document(name, kind=kind)
     except SpecError as error:
@@ -107,7 +98,7 @@ def load_model(
     _check_kind(document, kind)
     # Named before it is overridden: a description says what of which network was changed.
     written = _name_after_file(document) if kind == "spec" else document
-    document, misled = _apply_overrides(written, settings, kind)
+    document, misled = apply_overrides(written, settings, kind)
     if kind == "spec" and settings:
         document = drop_stale_words(
             written, document, {path: value.value for path, value in settings}
@@ -256,94 +247,3 @@ def _name_after_file(document: Document) -> Document:
         return document
     name = name_of_file(FilePath(document.place(()).source))
     return Document({**document.value, "name": name}, document.places, document.keys)
-
-
-def _read_overrides(overrides: Overrides) -> tuple[list[tuple[Path, Document]], list[Diagnostic]]:
-    """The key paths and values of the overrides that can be read, and the faults of the others."""
-    settings: list[tuple[Path, Document]] = []
-    faults: list[Diagnostic] = []
-    for given in list_overrides(overrides):
-        try:
-            settings.append(_read_override(given))
-        except SpecError as error:
-            faults.extend(error.diagnostics)
-    return settings, faults
-
-
-def _read_override(given: Setting | Override) -> tuple[Path, Document]:
-    if isinstance(given, Override):
-        setting, place = given.setting, given.place
-    elif isinstance(given, str):
-        setting, place = given, Place(f"--set {shorten_value(given)}", "command line")
-    else:
-        setting, place = given, Place(f"override {shorten_value(given[0])}", "python")
-    if isinstance(setting, tuple):
-        key, value = setting
-        return _parse_key_path(key, place), Document(value, {(): place})
-    key, equals, text = setting.partition("=")
-    if not equals:
-        raise SpecError.one("S011", "an override is key.path=value", place)
-    return _parse_key_path(key, place), read_value(text, place)
-
-
-def _parse_key_path(key: str, place: Place) -> Path:
-    """`blocks[2].growth_rate` or `blocks.2.growth_rate` -> `("blocks", 2, "growth_rate")`."""
-    parts = [part for part in _INDEX.sub(r".\1", key.strip()).split(".") if part]
-    if not 1 <= len(parts) <= MAX_DEPTH or len(key) > MAX_KEY:
-        raise SpecError.one("S011", "an override is key.path=value", place)
-    path: list[str | int] = []
-    for part in parts:
-        holder = path[-1] if path else ""
-        is_index = _NUMBER.fullmatch(part) and holder not in _KEYED
-        path.append(int(part) if is_index else part)
-    return tuple(path)
-
-
-def _apply_overrides(
-    document: Document, settings: Sequence[tuple[Path, Document]], kind: str
-) -> tuple[Document, list[Diagnostic]]:
-    """The document with every setting that leads somewhere, and an S011 for each other one."""
-    faults = list(find_overwritten(settings))
-    for path, value in settings:
-        # One after the other, each on the long form of what those before it left: a later
-        # setting may go into what an earlier one made.
-        if kind == "recipe":
-            document = drop_meaningless(document, _nest(path, value.value))
-        try:
-            changed = _apply_setting(document, path, value)
-        except SpecError as error:
-            faults.extend(error.diagnostics)
-        else:
-            document = expand_short_forms(changed) if kind == "spec" else changed
-    return document, faults
-
-
-def _nest(path: Path, value: Any) -> Any:
-    for key in reversed(path):
-        value = {key: value}
-    return value
-
-
-def _apply_setting(document: Document, path: Path, value: Document) -> Document:
-    if path[0] == "extends":
-        raise SpecError.one(
-            "S011", "extends cannot be overridden: name that spec instead", value.place(())
-        )
-    if len(path) > 1:
-        path = expand_path(path)
-    # Transitions that nobody listed are there all the same, and one of them may be set.
-    if path[0] == "transitions" and len(path) > 1 and document.value.get("transitions") is None:
-        document = _list_transitions(document)
-    if path == ("block_config",):
-        document = drop_key(document, "blocks")
-    return set_path(document, path, value)
-
-
-def _list_transitions(document: Document) -> Document:
-    blocks = document.value.get("blocks")
-    count = len(blocks) - 1 if isinstance(blocks, list) else 0
-    return Document(
-        {**document.value, "transitions": [{} for _ in range(count)]},
-        document.places,
-        document.keys,
-    )

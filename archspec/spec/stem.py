@@ -16,9 +16,9 @@ from typing_extensions import Self
 from archspec.operators.convolutions import ConvStep
 from archspec.operators.pools import PoolStep
 from archspec.settings import Channels, Flag, OddKernel, Pooling, SpecModel, raise_broken_rules
+from archspec.spec.faulty_steps import find_faulty_steps
 from archspec.spec.steps import StepSpec, make_step
 from archspec.spec.templates import StemSteps, accept_bare_steps, resolve_steps
-from archspec.spec.widths import find_faulty_widths
 
 _OF_THE_CONVOLUTION = ("kernel", "stride", "norm")
 """Settings of a stem that has no steps of its own."""
@@ -43,7 +43,7 @@ class StemSpec(SpecModel):
 
     @model_validator(mode="after")
     def _check_steps(self) -> Self:
-        faults = [*find_faulty_widths(self.steps, ("in", "out", "k"))]
+        faults = [*find_faulty_steps(self.steps, ("in", "out", "k"))]
         if self.steps is not None:
             why = "belongs to the stem without steps; say it in the steps"
             both = [key for key in _OF_THE_CONVOLUTION if key in self.model_fields_set]

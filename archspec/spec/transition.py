@@ -14,9 +14,9 @@ from typing_extensions import Self
 from archspec.operators.pools import PoolStep
 from archspec.settings import Flag, Path, Pooling, raise_broken_rules
 from archspec.spec.compression import WidthSpec
+from archspec.spec.faulty_steps import find_faulty_steps
 from archspec.spec.steps import StepSpec, make_step
 from archspec.spec.templates import TransitionSteps, accept_bare_steps, resolve_steps
-from archspec.spec.widths import find_faulty_widths
 
 
 def _check_stem(value: str) -> str:
@@ -73,8 +73,8 @@ class TransitionSpec(WidthSpec):
                 faults.append(((key,), f"{key} needs a skip, {use}"))
         if self.order == "skip_first" and self.join == "add":
             faults.append((("order",), "order does nothing beside join: add, which has none"))
-        faults += find_faulty_widths(self.steps, ("in", "out"))
-        faults += find_faulty_widths(self.after, ("in", "out"), "after")
+        faults += find_faulty_steps(self.steps, ("in", "out"))
+        faults += find_faulty_steps(self.after, ("in", "out"), "after")
         raise_broken_rules(faults)
         return self
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import TrainingError
-from archspec.runtime import hold_interrupts, prepare
+from archspec.runtime import prepare
+from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
-from archspec.train.data.source import Splits
+from archspec.train.data.data_parts import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
@@ -24,7 +25,7 @@ from archspec.train.run.run_directory import Run, Settings, open_run
 from archspec.train.run.run_lock import lock_run
 
 ASCEND_PORT = 8118  # msrun's own default
-WORKER = "archspec.train.distributed.worker"
+WORKER = "archspec.train.distributed.training_worker"
 
 Show = Callable[[Event], None]
 

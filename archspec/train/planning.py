@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,25 +14,27 @@ from archspec.certify.built_network import certify_built
 from archspec.errors import ArchspecError, DataError, Place, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
+from archspec.graph.ir import Graph
 from archspec.graph.parts import list_parts
 from archspec.machine.ascend import require_devices
 from archspec.runtime import import_opencv, import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
-from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
-from archspec.train.data.datasets import MASKS, check_has_masks, open_data
+from archspec.spec.spec import Spec
+from archspec.train.data.data_parts import DataSet, Splits
+from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import (
     check_stand_in,
     find_names_file,
     make_preprocess,
     split_by_recipe,
 )
+from archspec.train.data.kinds import MASKS, check_has_masks
 from archspec.train.data.recipe_fit import check_recipe
-from archspec.train.data.source import DataSet, Splits
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.recipe.scaling import scale_recipe
 from archspec.train.run.run_directory import (
     DeviceTarget,
@@ -97,54 +100,103 @@ def plan_run(
         raise TypeError("a spec to train is named, or a file; spec_overrides change it")
     if device_target not in get_args(DeviceTarget):
         raise ValueError(f"device_target (={device_target!r}) must be CPU or Ascend")
-    spec_name = str(spec_name)
-    named = None if recipe_name is None else str(recipe_name)
-    data_dir = None if data_dir is None else Path(data_dir)
     initial = None if initial is None else Path(initial)
-    spec_overrides = list_overrides(spec_overrides)
-    recipe_overrides = list_overrides(recipe_overrides)
-    # Spec, data and recipe are read whatever is wrong with the others: all faults are told at once.
-    faults: list[ArchspecError] = []
-    spec = _collect_faults(faults, lambda: load_spec(spec_name, spec_overrides, Recipe))
-    data = _collect_faults(faults, lambda: _open_data(spec, data_dir))
-    if initial is not None:
-        weights = weights or str(initial)
-    choice = choose_recipe(data, named=named, weights=weights, device_target=device_target)
-    found = _collect_faults(
-        faults, lambda: _load_scaled_recipe(choice.name, recipe_overrides, devices)
+    asked = _Request(
+        str(spec_name),
+        None if data_dir is None else Path(data_dir),
+        None if recipe_name is None else str(recipe_name),
+        list_overrides(spec_overrides),
+        list_overrides(recipe_overrides),
+        weights or ("" if initial is None else str(initial)),
+        device_target,
+        devices,
     )
+    read = _read(asked)
+    recipe, notes = read.recipe, read.notes
+    _find_packages(recipe)
+    splits = split_by_recipe(recipe, read.data)
+    classes = _choose_classes(read.spec, splits)
+    # The later one wins: what the user says stands above the recipe's own overrides.
+    overrides = [*recipe.spec_overrides(), *asked.spec_overrides, classes]
+    spec = load_spec(asked.spec_name, overrides)
+    check_fit(spec, recipe, splits, devices)
+    graph = _build_trainable(spec, recipe, splits)
+    settings = _make_settings(asked, splits, graph)
+    begin = None
+    if initial is not None:
+        begin = read_initial_weights(initial, spec)
+        notes = (*notes, begin.note)
+    return Plan(spec, recipe, settings, splits, read.choice, notes, begin)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the user asks for; see `plan_run`."""
+
+    spec_name: str
+    data_dir: Path | None
+    recipe_name: str | None
+    spec_overrides: Sequence[Setting | Override]
+    recipe_overrides: Sequence[Setting | Override]
+    weights: str
+    device_target: str
+    devices: int
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What there is: each right by itself, and nothing known of whether they go together."""
+
+    spec: Spec
+    data: DataSet
+    choice: Choice
+    recipe: Recipe
+    notes: tuple[str, ...]
+
+
+def _read(asked: _Request) -> _Read:
+    """Spec, data and recipe, each read whatever is wrong with the others:
+    all their faults are told at once.
+    """
+    faults: list[ArchspecError] = []
+    load = partial(load_spec, asked.spec_name, asked.spec_overrides, Recipe)
+    spec = _collect_faults(faults, load)
+    data = _collect_faults(faults, partial(_open_data, spec, asked.data_dir))
+    choice = choose_recipe(
+        data, named=asked.recipe_name, weights=asked.weights, device_target=asked.device_target
+    )
+    scale = partial(_load_scaled_recipe, choice.name, asked.recipe_overrides, asked.devices)
+    found = _collect_faults(faults, scale)
     of_masks = data.faults if data else ()
     if data is not None:
         on_error = found[0].data.on_error if found else "stop"
         _collect_faults(faults, partial(data.check_broken, on_error))
     if faults or spec is None or data is None or found is None:
-        listed = [diagnostic for fault in faults for diagnostic in fault.diagnostics]
+        listed = chain.from_iterable(fault.diagnostics for fault in faults)
         raise TrainingError([*listed, *of_masks])
     recipe, notes = found
-    _find_packages(recipe)
-    splits = split_by_recipe(recipe, data)
-    classes = _choose_classes(spec, splits)
-    # The later one wins: what the user says stands above the recipe's own overrides.
-    spec = load_spec(spec_name, [*recipe.spec_overrides(), *spec_overrides, classes])
-    check_fit(spec, recipe, splits, devices)
+    return _Read(spec, data, choice, recipe, notes)
+
+
+def _build_trainable(spec: Spec, recipe: Recipe, splits: Splits) -> Graph:
+    """The network's graph, of which all is checked that a run would end for."""
     make_preprocess(spec, recipe)
     graph = verify_or_raise(build_graph(spec))
     check_logits(spec, graph, per_pixel=splits.has_masks)
     find_frozen(recipe, list_parts(graph))
-    settings = Settings(
-        data_dir=str(data_dir.resolve()) if data_dir else None,
+    return graph
+
+
+def _make_settings(asked: _Request, splits: Splits, graph: Graph) -> Settings:
+    return Settings(
+        data_dir=str(asked.data_dir.resolve()) if asked.data_dir else None,
         data_kind=splits.kind,
         classes=splits.classes,
-        device_target=device_target,
-        devices=devices,
+        device_target=asked.device_target,
+        devices=asked.devices,
         structure_digest=structure_digest(graph),
         versions={name: version(name) for name in ("densenet-archspec", "mindspore")},
     )
-    begin = None
-    if initial is not None:
-        begin = read_initial_weights(initial, spec)
-        notes = (*notes, begin.note)
-    return Plan(spec, recipe, settings, splits, choice, notes, begin)
 
 
 def _open_data(spec: Spec | None, data_dir: Path | None) -> DataSet:

@@ -12,10 +12,10 @@ from pathlib import Path
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import list_parameters
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.train.run.run_directory import Run
 from archspec.weights.convert import convert_file
-from archspec.weights.formats.digest import DAMAGED
+from archspec.weights.formats.checkpoint_digest import DAMAGED
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import read_tensors
 

@@ -8,12 +8,24 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NamedTuple
 
-from archspec.runtime import exception_of, signals_taken_by
+from archspec.signals import exception_of, signals_taken_by
 from archspec.train.distributed.worker_group import is_supervised
 
 EARLY_STOPPING, TIME_BUDGET, ON_REQUEST = "early_stopping", "time_budget", "on_request"
 """Why a run ends before its last epoch."""
+
+
+class Requests(NamedTuple):
+    """What is asked for after a step: a checkpoint, the end of the run, to leave it for now, and
+    figures for who looks on.
+    """
+
+    to_save: bool
+    to_end: bool
+    to_leave: bool
+    to_report: bool
 
 
 class StopRequest:
@@ -38,7 +50,7 @@ class StopRequest:
         self._is_worth_saving = True
 
     def exception(self) -> BaseException:
-        """Return what the loop raises once it has saved: see `runtime.exception_of`."""
+        """Return what the loop raises once it has saved: see `signals.exception_of`."""
         return exception_of(self.number or signal.SIGTERM)
 
     def take(self, number: int, frame: FrameType | None) -> None:
@@ -54,7 +66,7 @@ def take_stop_signals() -> Iterator[StopRequest]:
     """Yield what SIGINT, SIGTERM and SIGHUP ask for, until the block ends.
 
     Call it after `join_group`: MindSpore sets handlers of its own. For the rest see
-    `runtime.signals_taken_by`.
+    `signals.signals_taken_by`.
     """
     # A worker may be told twice, by its launcher and by a scheduler that tells all processes of a
     # job; the launcher ends it when it is time.

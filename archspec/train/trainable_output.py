@@ -13,7 +13,7 @@ from archspec.graph.shapes import infer_shapes
 from archspec.operators.shapes import Shape
 from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.train.data.mask_classes import check_fit_masks
 
 _CHANGES_LOGITS = frozenset(

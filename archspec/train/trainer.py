@@ -11,19 +11,16 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from typing_extensions import Self
 
 from archspec.train.callbacks import Callback
 from archspec.train.data.batches import LoaderTimes, Skipped, load_batches
-from archspec.train.data.inputs import (
-    check_classes,
-    load_epoch,
-    make_preprocess,
-)
+from archspec.train.data.data_parts import Splits
+from archspec.train.data.inputs import check_classes, load_epoch, make_preprocess
 from archspec.train.data.sampling import held_out_indices
-from archspec.train.data.source import Source, Splits
+from archspec.train.data.source import Source
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.engine.compile_cache import CachedNetwork, CompileCache, make_cache
 from archspec.train.evaluation.measures import Figures, measure_accuracy
@@ -42,18 +39,7 @@ from archspec.train.recipe.scaling import count_steps
 from archspec.train.run.position import Position, epochs_without_progress
 from archspec.train.run.run_directory import Run
 from archspec.train.saving import restore, save_within_epoch
-from archspec.train.stopping import EARLY_STOPPING, ON_REQUEST, TIME_BUDGET, StopRequest
-
-
-class Requests(NamedTuple):
-    """What is asked for after a step: a checkpoint, the end of the run, to leave it for now, and
-    figures for who looks on.
-    """
-
-    to_save: bool
-    to_end: bool
-    to_leave: bool
-    to_report: bool
+from archspec.train.stopping import EARLY_STOPPING, ON_REQUEST, TIME_BUDGET, Requests, StopRequest
 
 
 @dataclass

@@ -15,8 +15,8 @@ from archspec.files import write_atomic
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
-from archspec.spec.model import Spec
 from archspec.spec.override import Overrides
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.concat_orders.join_order import (
     OrderedWeights,
@@ -30,7 +30,7 @@ from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import Weights, check_target, read_weights, write_tensors
 from archspec.weights.grey_stem import fit_stem
 from archspec.weights.pairing.by_order import pair_by_order
-from archspec.weights.pairing.classifier import count_classes, pair_classifier
+from archspec.weights.pairing.classifier_weights import count_classes, pair_classifier
 from archspec.weights.pairing.matching import match_shapes
 from archspec.weights.pairing.name_rules import load_rules, rename_by_rules
 from archspec.weights.pairing.naming import TITLES, recognise_naming, translate_names
@@ -114,25 +114,46 @@ def convert_file(
         GraphError: the spec's graph breaks a rule.
         ArchspecError: W001, W002.
     """
-    file, output, rules, like = Path(file), _path(output), _path(rules), _path(like)
+    file, output = Path(file), _path(output)
     spec = spec_of(spec, overrides)
     _check_output(file, output)
     weights = read_weights(file, ema)
-    spec, classes = _take_classes(weights, spec, any_classes)
+    how = _Request(
+        source, target, _path(rules), by_order, any_classes, force, order, like=_path(like)
+    )
+    converted = _convert(weights, spec, file, how)
+    _write_files(converted, output, target, _path(suggest))
+    return converted
+
+
+@dataclass(frozen=True)
+class _Request:
+    """How weights are converted; see `convert_file`."""
+
+    source: str | None
+    target: str
+    rules: Path | None
+    by_order: bool
+    any_classes: bool
+    force: bool
+    order: Order | None
+    like: Path | None
+
+
+def _convert(weights: Weights, spec: Spec, file: Path, how: _Request) -> Conversion:
+    """The weights that a file holds, as the spec's network has them."""
+    spec, classes = _take_classes(weights, spec, how.any_classes)
     graph = verify_or_raise(build_graph(spec))
     fitted, stem = fit_stem(weights.tensors, graph)
     weights = replace(weights, tensors=fitted)
     wanted = list_parameters(graph)
-    if by_order:
-        pairing = _pair_by_order(weights, wanted, file)
-    else:
-        pairing = _pair_by_names(weights, wanted, file, source, rules)
+    pairing = _pair(weights, wanted, file, how)
     broken = find_faulty_values(weights.tensors, pairing.pairs, graph, str(file))
-    if broken and not force:
+    if broken and not how.force:
         raise ModelFileError(broken)
     named = {name: weights.tensors[theirs] for theirs, name in pairing.pairs.items()}
     tensors = {name: named[name] for name in wanted}
-    ordered = _put_in_order(tensors, spec, pairing, order, like, file)
+    ordered = _put_in_order(tensors, spec, pairing, file, how)
     adaptations = _leave_empty_out(weights.choice, pairing.classifier, stem)
     remarks = (
         classes,
@@ -141,9 +162,9 @@ def convert_file(
         ordered.remark,
         _remark_forced(broken),
         _remark_unrun(weights.foreign),
-        _remark_foreign_names(target, spec),
+        _remark_foreign_names(how.target, spec),
     )
-    converted = Conversion(
+    return Conversion(
         ordered.tensors,
         weights.kind,
         pairing.naming,
@@ -152,8 +173,6 @@ def convert_file(
         _leave_empty_out(*remarks),
         adaptations,
     )
-    _write_files(converted, output, target, _path(suggest))
-    return converted
 
 
 def _leave_empty_out(*remarks: str) -> tuple[str, ...]:
@@ -198,53 +217,42 @@ def _take_classes(weights: Weights, spec: Spec, any_classes: bool) -> tuple[Spec
     return take_classes_of_file(spec, classes) if classes else (spec, "")
 
 
-def _pair_by_order(weights: Weights, wanted: Mapping[str, Parameter], file: Path) -> _Pairing:
+def _pair(weights: Weights, wanted: Mapping[str, Parameter], file: Path, how: _Request) -> _Pairing:
+    if not how.by_order:
+        return _pair_by_names(weights, wanted, file, how)
     found = pair_by_order(weights.tensors, wanted, str(file))
     return _Pairing(found.pairs, "by order", found.remark)
 
 
 def _pair_by_names(
-    weights: Weights,
-    wanted: Mapping[str, Parameter],
-    file: Path,
-    source: str | None,
-    rules: Path | None,
+    weights: Weights, wanted: Mapping[str, Parameter], file: Path, how: _Request
 ) -> _Pairing:
     """By rules and a naming."""
-    names = dict.fromkeys(weights.tensors)
-    given = (
-        rename_by_rules(names, load_rules(rules), str(file))
-        if rules
-        else {name: name for name in names}
-    )
-    found = recognise_naming(tuple(given.values()), wanted, str(file), source)
+    given: Mapping[str, str] = {name: name for name in weights.tensors}
+    if how.rules:
+        given = rename_by_rules(given, load_rules(how.rules), str(file))
+    found = recognise_naming(tuple(given.values()), wanted, str(file), how.source)
     tensors = {given[name]: tensor for name, tensor in weights.tensors.items()}
     theirs, classifier = pair_classifier(found.theirs, tensors, wanted)
     shapes = {theirs[name]: wanted[name].shape for name in wanted}
     beside = [name for name in tensors if not (name.startswith(found.prefix) or name in shapes)]
-    match_shapes(
-        {name: each for name, each in tensors.items() if name not in beside}, shapes, str(file)
-    )
+    of_network = {name: each for name, each in tensors.items() if name not in beside}
+    match_shapes(of_network, shapes, str(file))
     own = {new: name for name, new in given.items()}
     pairs = {own[theirs[name]]: name for name in wanted}
     remark = f"{classifier!r} in the file was taken for the classifier" if classifier else ""
-    known = "" if rules else found.naming
+    known = "" if how.rules else found.naming
     return _Pairing(pairs, found.title, "", remark, tuple(beside), known)
 
 
 def _put_in_order(
-    tensors: Mapping[str, Floats],
-    spec: Spec,
-    pairing: _Pairing,
-    order: Order | None,
-    like: Path | None,
-    file: Path,
+    tensors: Mapping[str, Floats], spec: Spec, pairing: _Pairing, file: Path, how: _Request
 ) -> OrderedWeights:
     """The weights, their channels in the order in which the spec's network joins feature maps."""
-    if like is not None:
-        return reorder_as_witnessed(tensors, spec, order, like, str(file))
+    if how.like is not None:
+        return reorder_as_witnessed(tensors, spec, how.order, how.like, str(file))
     is_settled = pairing.known != "" and is_oldest_first(spec)
-    return reorder_as_said(tensors, spec, order, is_settled, str(file))
+    return reorder_as_said(tensors, spec, how.order, is_settled, str(file))
 
 
 def _remark_foreign_names(target: str, spec: Spec) -> str:

@@ -9,7 +9,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.parameters import list_parameters
 from archspec.spec.identity import comparable_values
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.weights.published import PUBLISHED
 
 

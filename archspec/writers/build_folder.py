@@ -14,7 +14,7 @@ from archspec.graph.digest import digest_with_names, structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.report import report
 from archspec.spec.idle_settings import without_idle_settings
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.module import write_module
 

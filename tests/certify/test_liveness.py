@@ -27,11 +27,11 @@ from archspec.readers.onnx.read import onnx_reading
 from archspec.readers.reading import filters_in
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
+from archspec.spec.spec import Spec
+from archspec.writers.mindspore.create_model import create_model
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import create_model
 
 DIGITS = build_graph(load_spec("densenetbc_digits"))
 STEPS = densenet([4, 4], 12, (1, 8, 8), 10, imagenet=False)

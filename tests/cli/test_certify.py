@@ -12,8 +12,8 @@ import pytest
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
+from archspec.writers.mindspore.create_model import create_model, import_text
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import create_model, import_text
 from archspec.writers.mindspore.module import write_module
 
 ROOT = Path(__file__).parents[2]

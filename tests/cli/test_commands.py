@@ -78,7 +78,7 @@ def test_the_block_on_mindspore_does_block(no_mindspore):
 
 def test_no_command_starts_a_thread_before_it_is_asked_for():
     """NumPy's would take a Ctrl-C meant for the training loop:
-    `runtime.watch_interrupts` must come first.
+    `signals.watch_interrupts` must come first.
     """
     code = (
         "import os, sys, densenet_cli.app; print('numpy' in sys.modules, "

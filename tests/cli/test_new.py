@@ -7,7 +7,7 @@ from conftest import densenet, passed, refused
 
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from densenet_cli.commented_yaml import COLUMNS
 from densenet_cli.starting_spec import write_starting_spec
 

@@ -10,7 +10,7 @@ from conftest import densenet, passed, refused
 from archspec.spec.catalogue import shipped
 from archspec.spec.reading.misplaced_keys import walk_keys
 from archspec.train.recipe.ineffective_settings import find_meaningless
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from densenet_cli.commented_yaml import COLUMNS
 from densenet_cli.options import complete_recipe
 from densenet_cli.recipe import write_starting_recipe

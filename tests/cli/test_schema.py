@@ -14,11 +14,11 @@ from conftest import densenet, passed, refused
 from archspec.errors import SpecError
 from archspec.spec.connectivity import RuleName
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
 from archspec.spec.reading.yaml_reader import read_file, read_value
 from archspec.spec.schema import schema_of, templates_schema
+from archspec.spec.spec import Spec
 from archspec.spec.templates import load_templates
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {"spec": schema_of(Spec), "recipe": schema_of(Recipe), "templates": templates_schema()}

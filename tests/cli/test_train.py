@@ -37,7 +37,7 @@ from archspec.train.evaluation.evaluate import evaluate
 from archspec.train.evaluation.predict import predict
 from archspec.train.evaluation.trained import open_trained
 from archspec.train.planning import create, plan_run
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 BARE_PATH = "/usr/bin:/bin"
 TAKES_TIME = (
@@ -147,7 +147,7 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
     assert done.stdout == (
         "msrun --worker_num=8 --local_worker_num=8 --master_port=8118 --join=True --bind_core=True "
         f"--tail_worker_log=8 --log_dir={tmp_path}/run/workers "
-        f"python -m archspec.train.distributed.worker {tmp_path}/run\n"
+        f"python -m archspec.train.distributed.training_worker {tmp_path}/run\n"
     )
     assert not list(tmp_path.iterdir())
 

@@ -19,8 +19,8 @@ from archspec.graph.ir import Graph, Op
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
+from archspec.writers.mindspore.create_model import import_text
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import import_text
 from archspec.writers.mindspore.module import write_module
 
 SMALL = ["block_config=[3,4]", "growth_rate=8", "input.height=32", "input.width=32"]

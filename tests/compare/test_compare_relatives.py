@@ -14,7 +14,7 @@ from archspec.compare.compare import compare
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 
 B = "features.denseblock"
 

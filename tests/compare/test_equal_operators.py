@@ -16,7 +16,7 @@ from compare.test_compare import lines, nameless
 from archspec.compare.compare import Comparison, compare
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
 
 Step = Any

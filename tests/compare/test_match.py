@@ -14,8 +14,8 @@ from archspec.graph.ir import Graph
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
+from archspec.writers.mindspore.create_model import create_network
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import create_network
 
 FILE = Path(__file__).parent / "own_layers.yaml"
 POINT = "[conv: {width: k, kernel: 1}, norm, activation]"

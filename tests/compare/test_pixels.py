@@ -22,9 +22,9 @@ from archspec.lift.lift import lift
 from archspec.operators.table import GLOBAL_POOLS
 from archspec.readers.onnx.read import OnnxReading, onnx_reading
 from archspec.spec.load import validate
-from archspec.spec.model import Spec
 from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
+from archspec.spec.spec import Spec
 
 MEAN: Any = {"global_pool": {"keep": True}}
 MAXIMUM: Any = {"global_pool": {"keep": True, "kind": "max"}}

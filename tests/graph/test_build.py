@@ -17,8 +17,8 @@ from archspec.graph.shape_causes import find_causes
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.table import OPERATORS
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
 from archspec.spec.override import Override
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify
 
 blocks = st.fixed_dictionaries(

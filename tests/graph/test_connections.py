@@ -11,7 +11,7 @@ from archspec.graph.build import build_graph
 from archspec.graph.connections import derive_connections, derive_ports, layers_of
 from archspec.graph.ir import Graph, Op, Region
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 
 NEW_FEATURES = {"conv", "dense", "input"}
 

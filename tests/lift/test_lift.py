@@ -31,10 +31,10 @@ from archspec.readers.onnx.read import read_onnx
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec, validate
-from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document
 from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
+from archspec.spec.spec import Spec
 
 prepare()
 
@@ -131,8 +131,8 @@ def test_a_lifted_network_computes_what_the_file_computes(style: str, tmp_path: 
 
 def test_a_mindir_is_lifted_too(tmp_path: Path) -> None:
     """What MindSpore compiled of a small network with two features and other norms."""
+    from archspec.writers.mindspore.create_model import import_text
     from archspec.writers.mindspore.export_mindir import export_mindir
-    from archspec.writers.mindspore.load import import_text
     from archspec.writers.mindspore.module import write_module
 
     text = (

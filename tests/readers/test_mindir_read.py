@@ -26,8 +26,8 @@ from archspec.readers.mindir.read import mindir_reading, read_mindir
 from archspec.readers.protobuf import MAX_BYTES
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
+from archspec.writers.mindspore.create_model import create_model, import_text
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import create_model, import_text
 
 prepare()
 SMALL = ["block_config=[2,3]", "growth_rate=8", "input.height=32", "input.width=32"]

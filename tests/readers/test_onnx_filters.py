@@ -29,7 +29,7 @@ from archspec.lift.lift_file import lift_file
 from archspec.readers.onnx.read import onnx_reading, read_onnx
 from archspec.readers.reading import filters_in
 from archspec.readers.tensors import values_of
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 
 CASES = Path(__file__).parent.parent / "cases" / "standardized"
 OURS = [file for file in FILES if name_of(file).startswith("ws_conv")]

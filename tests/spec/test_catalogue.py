@@ -12,7 +12,7 @@ from archspec.graph.report import Report, report
 from archspec.spec.catalogue import DEFAULT_SPEC, locate, shipped, specs_folder
 from archspec.spec.compression import compress
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify
 
 # params, params with BN stats, GMACs to 3 decimals, edges. Huang et al. 2017 (arXiv 1608.06993),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from archspec.spec.catalogue import shipped
 from archspec.spec.identity import comparable_values, name_variant
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 
 SAME = {
     "classes": ["head.num_classes=10"],

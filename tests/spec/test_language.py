@@ -25,7 +25,7 @@ from archspec.graph.report import report
 from archspec.operators.widths import Width, width_of
 from archspec.spec.identity import comparable_values
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec, layer_widths
+from archspec.spec.spec import Spec, layer_widths
 from archspec.spec.steps import ActivationSpec, NormSpec
 from archspec.spec.templates import load_templates
 from archspec.verifiers.verify import verify

@@ -15,8 +15,8 @@ from archspec.graph.build import build_graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.compression import compress
 from archspec.spec.load import is_overridden, is_users_choice, load_spec, validate
-from archspec.spec.model import Block, Spec
 from archspec.spec.reading.yaml_reader import read_file
+from archspec.spec.spec import Block, Spec
 from archspec.spec.templates import load_templates
 
 PARENT = """\

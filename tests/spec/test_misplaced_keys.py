@@ -9,7 +9,7 @@ from archspec.spec.load import load_spec
 from archspec.spec.reading.foreign_keys import KEYS_OF_RECIPES
 from archspec.spec.reading.misplaced_keys import find_key, walk_keys
 from archspec.train.recipe.foreign_words import FOREIGN_KEYS
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from densenet_cli.options import split_overrides
 
 

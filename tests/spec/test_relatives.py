@@ -19,7 +19,7 @@ from archspec.graph.ir import Graph
 from archspec.graph.parameters import list_parameters
 from archspec.graph.report import report
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify
 
 FOLDER = Path(__file__).parent / "relatives"

@@ -15,10 +15,10 @@ from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.settings import Path as KeyPath
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document
 from archspec.spec.reading.shorthand import expand_short_forms
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.spec.spec import Spec
+from archspec.train.recipe.recipe import Recipe, load_recipe
 
 SPEC = yaml.safe_load("""
 name: every_key

@@ -22,7 +22,7 @@ from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, held_out_indices
 from archspec.train.data.source import Source
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing"

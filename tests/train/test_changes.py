@@ -17,7 +17,7 @@ from archspec.train.run.changes import refuse_changes
 from archspec.train.run.position import Position
 from archspec.train.run.run_directory import Run, open_run
 from archspec.weights.formats.weight_files import write_tensors
-from archspec.writers.mindspore.load import create_model
+from archspec.writers.mindspore.create_model import create_model
 
 TINY = ["block_config=[1, 1]", "growth_rate=4"]
 

@@ -17,7 +17,7 @@ from archspec.errors import ModelFileError, TrainingError
 from archspec.runtime import prepare
 from archspec.train.run import checkpoint
 from archspec.train.run.position import Position
-from archspec.weights.formats.digest import DAMAGED
+from archspec.weights.formats.checkpoint_digest import DAMAGED
 
 SAVE_FOR_EVER = """
 import sys

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from archspec.spec.catalogue import shipped
-from archspec.train.data.source import DataSet, Source
+from archspec.train.data.data_parts import DataSet
+from archspec.train.data.source import Source
 from archspec.train.recipe.choice import (
     IMAGENET_CLASSES,
     IMAGENET_IMAGES,
@@ -16,7 +17,7 @@ from archspec.train.recipe.choice import (
     describe_choice,
     doubt_rate,
 )
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 
 def data(kind="folder", classes=2, images=4):

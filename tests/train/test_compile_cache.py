@@ -17,7 +17,7 @@ from archspec.spec.load import load_spec
 from archspec.train.engine import compile_cache, compiled_graphs
 from archspec.train.engine.compile_cache import FOLDER, SWITCH, CompileCache, make_cache
 from archspec.train.engine.compiled_graphs import drop_oldest, read_graph, write_graph
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["block_config=[2, 2]", "growth_rate=4"]

@@ -8,7 +8,7 @@ from conftest import densenet, passed
 from archspec.errors import SpecError
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.weights.formats.ckpt import TRAINING_STATE
 
 TINY = ["block_config=[1,1]", "growth_rate=4", "stem.channels=4"]

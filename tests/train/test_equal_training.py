@@ -13,7 +13,7 @@ import pytest
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.train.recipe.schedule import learning_rates
 
 STEPS, STEPS_PER_EPOCH, EPOCHS = 20, 4, 5
@@ -141,7 +141,7 @@ def ours_under(ms, recipe, spec):
     """Our network with the recipe's initial values, and its step."""
     from archspec.train.engine.optimizers import make_sgd
     from archspec.train.engine.step import TrainStep
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_seed(11)
@@ -242,7 +242,7 @@ def test_a_step_in_half_precision_stays_close_to_one_in_full(ms):
     """
     from archspec.train.engine.optimizers import make_sgd
     from archspec.train.engine.step import TrainStep
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 
     losses = {}
     for amp in ("O0", "O2"):

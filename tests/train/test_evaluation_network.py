@@ -5,7 +5,7 @@ import pytest
 
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 TINY = ["block_config=[1,1]", "growth_rate=4", "stem.channels=4"]
 
@@ -26,7 +26,7 @@ def test_a_network_trained_in_half_precision_is_judged_in_full(ms):
     from archspec.train.engine.evaluation_network import make_evaluation_network
     from archspec.train.engine.optimizers import make_optimizer
     from archspec.train.engine.step import TrainStep
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 
     spec = load_spec("densenetbc_digits", TINY)
     full = load_recipe("digits", ["amp=O2", "val_amp=O0"])
@@ -58,7 +58,7 @@ def test_averages_are_judged_as_a_network_of_their_own(ms):
     from archspec.train.engine.evaluation_network import make_evaluation_network
     from archspec.train.engine.optimizers import make_optimizer
     from archspec.train.engine.step import TrainStep
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 
     spec = load_spec("densenetbc_digits", TINY)
     recipe = load_recipe("digits", ["ema={decay: 0.5, warmup: false}"])

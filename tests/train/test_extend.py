@@ -7,7 +7,7 @@ from train.test_run_directory import SETTINGS
 
 from archspec.errors import SpecError, TrainingError
 from archspec.spec.load import load_spec
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.train.run.extend import change_epochs
 from archspec.train.run.run_directory import create_run, open_run
 from densenet_cli.options import place_typed

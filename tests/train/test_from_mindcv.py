@@ -11,7 +11,7 @@ from archspec.errors import SpecError
 from archspec.files import to_yaml
 from archspec.train.recipe.from_mindcv import read_mindcv
 from archspec.train.recipe.mindcv import FLAGS, find_known_key
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.train.recipe.schedule import learning_rates
 
 CASES = Path(__file__).parents[1] / "cases" / "mindcv"

@@ -8,7 +8,7 @@ from archspec.errors import SpecError
 from archspec.files import to_yaml
 from archspec.spec.catalogue import shipped
 from archspec.train.planning import plan_run
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 
 BASE = {"epochs": 10, "batch_size": 8}
 STEP = {"kind": "step"}

@@ -14,7 +14,7 @@ from archspec.train.data.inputs import (
 )
 from archspec.train.evaluation.trained import Trained
 from archspec.train.planning import plan_run
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 SMALL = (["input.height=32", "input.width=32"], ["input.height=1", "input.width=32"])
 LARGE = ([], ["input.height=32"], ["input.width=32"], ["input.height=33", "input.width=8"])

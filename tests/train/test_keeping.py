@@ -6,7 +6,7 @@ from archspec.errors import SpecError
 from archspec.files import to_yaml
 from archspec.train.planning import plan_run
 from archspec.train.recipe.keeping import seconds_of
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("8h", 28_800)])

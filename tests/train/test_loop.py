@@ -17,9 +17,9 @@ from archspec.runtime import prepare
 from archspec.train.launch import fit
 from archspec.train.monitoring.progress import EventTail, append_event
 from archspec.train.planning import create, plan_run
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.train.trainer import Trainer
-from archspec.writers.mindspore.load import create_model
+from archspec.writers.mindspore.create_model import create_model
 
 
 def test_events_tell_the_plan_the_steps_the_epochs_and_the_end(digits_run):

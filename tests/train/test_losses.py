@@ -6,7 +6,7 @@ import pytest
 from archspec.errors import SpecError
 from archspec.runtime import prepare
 from archspec.train.recipe.loss import LossRecipe, class_weights_of
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 
 IMAGES, CLASSES = 6, 4
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)

@@ -5,7 +5,7 @@ import pytest
 
 from archspec.runtime import prepare
 from archspec.train.distributed import moving_statistics
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -357,13 +357,13 @@ def test_the_command_for_eight_ascend_devices(
         device_target="Ascend",
         log_dir=Path("runs/a/logs"),
         port=8118,
-        module="archspec.train.distributed.worker",
+        module="archspec.train.distributed.training_worker",
         arguments=["runs/a", "--lr", "0.1"],
     )
     assert shlex.join(command) == (
         "msrun --worker_num=8 --local_worker_num=8 --master_port=8118 --join=True --bind_core=True"
         " --tail_worker_log=8 --log_dir=runs/a/logs python -m "
-        "archspec.train.distributed.worker runs/a --lr 0.1"
+        "archspec.train.distributed.training_worker runs/a --lr 0.1"
     )
 
 

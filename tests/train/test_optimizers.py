@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archspec.runtime import prepare
-from archspec.train.recipe.model import Recipe
 from archspec.train.recipe.optimizer import OptimizerRecipe
+from archspec.train.recipe.recipe import Recipe
 
 SHAPES = {"a.weight": (3, 4), "a.bias": (3,), "b.weight": (2, 3, 1, 1), "b.gamma": (2,)}
 RATES = [0.1, 0.05, 0.2, 0.01]

@@ -11,7 +11,7 @@ from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.train.engine.parameter_groups import find_frozen, freeze, group_parameters
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 TINY = ["block_config=[1,1]", "growth_rate=4", "stem.channels=4"]
 
@@ -89,7 +89,7 @@ def test_frozen_parts_keep_weights_and_statistics_and_the_others_move():
 
     from archspec.train.engine.optimizers import make_optimizer
     from archspec.train.engine.step import TrainStep
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 
     ms.set_context(mode=ms.GRAPH_MODE)
     spec = load_spec("densenetbc_digits", TINY)

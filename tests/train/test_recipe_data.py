@@ -11,7 +11,7 @@ from archspec.train.data.datasets import open_data
 from archspec.train.data.inputs import make_preprocess, split_by_recipe
 from archspec.train.data.mixing import Mixing
 from archspec.train.recipe.augmentation import ErasingRecipe, PolicyRecipe
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 
 def written(tmp_path: Path, name: str, values: dict[str, object]) -> Path:

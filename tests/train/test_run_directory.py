@@ -12,7 +12,7 @@ import yaml
 
 from archspec.errors import ArchspecError, TrainingError
 from archspec.spec.load import load_spec
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.train.run.run_directory import Settings, create_run, name_default_path, open_run
 
 SETTINGS = Settings(

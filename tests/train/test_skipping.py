@@ -14,12 +14,12 @@ from sklearn.datasets import load_digits
 
 from archspec import train
 from archspec.errors import ArchspecError, DataError
-from archspec.runtime import Screen
+from archspec.screen import Screen
 from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import split_by_recipe
 from archspec.train.data.source import Source
 from archspec.train.evaluation.evaluation import read_evaluation
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from densenet_cli.evaluation_tables import show_evaluation
 
 TINY = ["block_config=[1, 1]", "growth_rate=4"]

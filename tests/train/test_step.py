@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from archspec.runtime import prepare
-from archspec.train.recipe.model import Recipe
 from archspec.train.recipe.optimizer import OptimizerRecipe
+from archspec.train.recipe.recipe import Recipe
 
 STEPS, IMAGES, FEATURES, CLASSES = 20, 12, 6, 4
 CASES = {

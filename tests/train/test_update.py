@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archspec.runtime import prepare
-from archspec.train.recipe.model import Recipe
-from archspec.train.recipe.update import DynamicLossScale
+from archspec.train.recipe.recipe import Recipe
+from archspec.train.recipe.update_settings import DynamicLossScale
 
 FEATURES, CLASSES, IMAGES = 5, 3, 8
 RATE = 0.5

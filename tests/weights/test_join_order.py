@@ -17,7 +17,7 @@ from weights.torch_files import save
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.weights.concat_orders.join_order import with_order
 from archspec.weights.convert import Conversion, convert_file
 from archspec.weights.pairing.naming import translate_names

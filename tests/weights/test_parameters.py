@@ -25,7 +25,7 @@ SPECS = {
 def test_names_shapes_and_order_are_those_of_the_built_network(spec):
     """The network that MindSpore builds from the emitted text."""
     prepare()
-    from archspec.writers.mindspore.load import create_model
+    from archspec.writers.mindspore.create_model import create_model
 
     network = create_model(spec, overrides=SPECS[spec])
     built = [(p.name, tuple(p.shape)) for p in network.get_parameters()]

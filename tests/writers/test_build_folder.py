@@ -20,9 +20,9 @@ from archspec.graph.digest import digest_with_names, structure_digest
 from archspec.graph.report import report
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.writers.build_folder import build_folder
-from archspec.writers.mindspore.load import create_model
+from archspec.writers.mindspore.create_model import create_model
 from archspec.writers.mindspore.module import write_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -12,7 +12,7 @@ import pytest
 
 from archspec.graph.ir import Graph, Op
 from archspec.runtime import prepare
-from archspec.writers.mindspore.load import create_network
+from archspec.writers.mindspore.create_model import create_network
 
 RATE = 0.25
 SHAPE = (400, 8, 2, 2)

@@ -11,7 +11,7 @@ from archspec.errors import SpecError
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.writers.mindspore.load import create_model, import_text
+from archspec.writers.mindspore.create_model import create_model, import_text
 from archspec.writers.mindspore.module import write_module
 
 SPEC = "densenetbc_digits"

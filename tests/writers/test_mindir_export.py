@@ -19,9 +19,9 @@ import pytest
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
+from archspec.writers.mindspore.create_model import create_model
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import create_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHAPE = (3, 14, 11)
@@ -211,7 +211,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
         import resource, sys
         from pathlib import Path
         from archspec.errors import ArchspecError
-        from archspec.writers.mindspore.load import create_model
+        from archspec.writers.mindspore.create_model import create_model
         from archspec.writers.mindspore.export_mindir import export_mindir
         network = create_model("densenetbc_digits")
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))

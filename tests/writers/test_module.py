@@ -24,9 +24,9 @@ from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
-from archspec.writers.mindspore.load import create_network, import_text
+from archspec.writers.mindspore.create_model import create_network, import_text
 from archspec.writers.mindspore.module import write_module
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -17,8 +17,8 @@ from archspec.graph.ir import Graph
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
-from archspec.writers.mindspore.load import create_network
+from archspec.spec.spec import Spec
+from archspec.writers.mindspore.create_model import create_network
 from archspec.writers.mindspore.module import write_module
 from archspec.writers.mindspore.names import CELL_NAMES, find_name_faults
 

@@ -16,10 +16,10 @@ from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
 from archspec.runtime import prepare
 from archspec.spec.connectivity import RuleName
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.spec.templates import load_templates
 from archspec.verifiers.verify import verify_or_raise
-from archspec.writers.mindspore.load import create_network
+from archspec.writers.mindspore.create_model import create_network
 from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5

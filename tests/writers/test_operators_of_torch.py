@@ -17,8 +17,8 @@ from archspec.compare.compare import compare
 from archspec.graph.ir import Graph, Op
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
+from archspec.writers.mindspore.create_model import create_network
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import create_network
 
 TOLERANCE = 1e-6
 """Relative to the largest value, of float32."""

@@ -16,10 +16,10 @@ import pytest
 from archspec.graph.build import build_graph
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.writers.build_folder import build_folder
+from archspec.writers.mindspore.create_model import create_model, import_text
 from archspec.writers.mindspore.export_mindir import export_mindir
-from archspec.writers.mindspore.load import create_model, import_text
 
 SHAPE = (2, 13, 11)
 TOLERANCE = 1e-5

@@ -24,7 +24,7 @@ from archspec.graph.connections import derive_connections
 from archspec.graph.ir import Graph
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.writers.pictures.diagrams import find_runs
 from archspec.writers.pictures.draw import draw
 from archspec.writers.pictures.layout import lay_out

@@ -14,7 +14,7 @@ from archspec.graph.ir import Graph
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.writers.mindspore.load import create_network
+from archspec.writers.mindspore.create_model import create_network
 from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5

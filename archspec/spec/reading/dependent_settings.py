@@ -201,10 +201,11 @@ def _find_meaningless(parent: Document, said: Any) -> Iterator[Path]:
     for part, kinds in DEFAULTS_OF_KINDS.items():
         is_said, kind = value_at(said, (part, "kind"))
         before = value_at(parent.value, (part, "kind"))[1]
-        if is_said and kind != before:
-            # What one kind has by itself was meant for that kind.
-            for key in {**_values_of(kinds, kind), **_values_of(kinds, before)}:
-                yield part, key
+        if not is_said or kind == before:
+            continue
+        # What one kind has by itself was meant for that kind.
+        for key in {**_values_of(kinds, kind), **_values_of(kinds, before)}:
+            yield part, key
 
 
 def _values_of(kinds: Mapping[str, Mapping[str, Any]], kind: Any) -> Mapping[str, Any]:

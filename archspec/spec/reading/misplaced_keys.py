@@ -64,9 +64,8 @@ def walk_keys(
     """Yield the paths of all keys of a model and its parts, but for what lies in lists."""
     for name, field in model.model_fields.items():
         yield (name,)
-        for part in parts_of(field.annotation):
-            if part not in above:
-                yield from ((name, *path) for path in walk_keys(part, (*above, model)))
+        for part in [each for each in parts_of(field.annotation) if each not in above]:
+            yield from ((name, *path) for path in walk_keys(part, (*above, model)))
 
 
 def parts_of(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -16,15 +16,17 @@ import numpy.typing as npt
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
 from archspec.spec.override import Overrides
-from archspec.train.data.datasets import MASKS, open_data
+from archspec.train.data.data_parts import DataSet
+from archspec.train.data.datasets import open_data
 from archspec.train.data.facts import Facts, read_facts
 from archspec.train.data.image_files import ignore_warnings, reason_of
 from archspec.train.data.inputs import name_by_recipe, split_by_recipe
+from archspec.train.data.kinds import MASKS
 from archspec.train.data.overlap import are_compared, compare_parts, find_equal, judge_twins
 from archspec.train.data.recipe_fit import check_recipe
-from archspec.train.data.source import DataSet, Source
+from archspec.train.data.source import Source
 from archspec.train.recipe.choice import choose_recipe
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 
 BATCH = 256
 """Images that are under way at once."""
@@ -97,25 +99,24 @@ def check_data(
     found = list(_look_at_all(parts, loaded.data.white_level, show))
     groups = find_equal(list(parts.values()))
     faults, notes = _judge(data, loaded, found, groups)
-    facts: dict[str, list[Facts]] = {name: [] for name in parts}
-    for (part, _), fact in found:
-        if isinstance(fact, Facts):
-            facts[part].append(fact)
     # Faults tell of names that do not fit, too; then classes are called as the data call them.
     shown = parts
     if not faults:
         shown = {part: name_by_recipe(loaded, source) for part, source in parts.items()}
+    counts = {part: _count(source) for part, source in shown.items()}
+    images = {part: len(source) for part, source in parts.items()}
+    facts = _sort_facts(parts, found)
     every = list(chain.from_iterable(facts.values()))
+    modes = Counter(fact.kind for fact in every)
     mean, std = _find_mean(facts[next(iter(parts))])
-    name = str(data_dir) if data_dir else data.train.name
     return Report(
-        name=name,
+        name=str(data_dir) if data_dir else data.train.name,
         kind=data.kind,
         recipe=loaded.name,
-        counts={part: _count(source) for part, source in shown.items()},
-        images={part: len(source) for part, source in parts.items()},
+        counts=counts,
+        images=images,
         sizes=_find_sizes(every),
-        modes=dict(Counter(fact.kind for fact in every).most_common()),
+        modes=dict(modes.most_common()),
         mean=mean,
         std=std,
         highest=max((fact.highest for fact in every), default=0),
@@ -239,6 +240,17 @@ def _find_twins(groups: Sequence[Sequence[tuple[int, int]]], number: int) -> dic
 
 
 # ---- figures
+
+
+def _sort_facts(
+    parts: Iterable[str], found: Iterable[tuple[Place, Finding]]
+) -> dict[str, list[Facts]]:
+    """What the images are that can be read, by part."""
+    facts: dict[str, list[Facts]] = {name: [] for name in parts}
+    for (part, _), fact in found:
+        if isinstance(fact, Facts):
+            facts[part].append(fact)
+    return facts
 
 
 def _count(source: Source) -> dict[str, int]:

@@ -13,15 +13,16 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import ne
 from pathlib import Path
 from typing import Any
 
 from archspec.errors import DataError, Diagnostic, format_count, name_first
+from archspec.train.data.data_parts import DataSet
 from archspec.train.data.image_files import reason_of
-from archspec.train.data.source import DataSet, Source, raise_faults
+from archspec.train.data.source import Source, raise_faults
 
 FILES = ("classes.csv", "classes.json", "classes.txt")
 MAX_BYTES = 16 << 20
@@ -88,10 +89,15 @@ def _find_wrong_rows(rows: Sequence[Row]) -> Iterator[str]:
             yield f"says no name of class {number}"
         elif len(name) > MAX_NAME:
             yield f"has a name of {len(name):,} letters for class {number}, more than {MAX_NAME}"
-        for sign in signs:
-            other = known.setdefault(sign, name)
-            if other != name:
-                yield f"gives {sign!r} two names: {other}, {name}"
+        yield from _find_second_names(signs, name, known)
+
+
+def _find_second_names(signs: Iterable[str], name: str, known: dict[str, str]) -> Iterator[str]:
+    """Signs that are known under another name; those that are new are known from here on."""
+    for sign in signs:
+        other = known.setdefault(sign, name)
+        if other != name:
+            yield f"gives {sign!r} two names: {other}, {name}"
 
 
 def _find_blank(text: str) -> int:
@@ -246,16 +252,7 @@ def _strip_sign(sign: str, name: str) -> str:
 def describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
     """Return in words how the classes of data differ from a checkpoint's, by what differs alone."""
     if len(theirs) != len(ours):
-        message = f"has {len(theirs):,} classes, the checkpoint {len(ours):,}"
-        foreign = [name for name in theirs if name not in {*ours}]
-        missing = [name for name in ours if name not in {*theirs}]
-        for names, what in (
-            (foreign, "not of the checkpoint"),
-            (missing, "of the checkpoint alone"),
-        ):
-            if names:
-                message += f"; {what}: {_name_some(names)}"
-        return message
+        return _describe_surplus(theirs, ours)
     if len({*theirs} - {*ours}) < sum(map(ne, theirs, ours)):
         # Other names stand elsewhere in the order, and move those between: they are told alone.
         return _describe_names(theirs, ours)
@@ -266,6 +263,16 @@ def describe_differences(theirs: Sequence[str], ours: Sequence[str]) -> str:
     ]
     verb = "differs" if len(pairs) == 1 else "differ"
     return f"{len(theirs):,} classes, {len(pairs):,} {verb}: {_name_some(pairs)}"
+
+
+def _describe_surplus(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    message = f"has {len(theirs):,} classes, the checkpoint {len(ours):,}"
+    foreign = [name for name in theirs if name not in {*ours}]
+    missing = [name for name in ours if name not in {*theirs}]
+    for names, what in ((foreign, "not of the checkpoint"), (missing, "of the checkpoint alone")):
+        if names:
+            message += f"; {what}: {_name_some(names)}"
+    return message
 
 
 def _describe_names(theirs: Sequence[str], ours: Sequence[str]) -> str:

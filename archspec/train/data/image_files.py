@@ -198,16 +198,18 @@ def find_folder(root: Path) -> dict[str, Listing]:
     """Return the folders of the parts, `all` where the root holds the class folders,
     none where there are none.
     """
-    parts = {}
-    for part, names in PART_FOLDERS.items():
-        for folder in (root / name for name in names):
-            listing = list_folder(folder) if folder.is_dir() else None
-            if listing is not None and not _is_class(listing):
-                parts[part] = listing
+    parts = {part: listing for part, listing in _list_parts(root) if not _is_class(listing)}
     if parts:
         return parts
     listing = list_folder(root)
     return {"all": listing} if listing.folders else {}
+
+
+def _list_parts(root: Path) -> Iterator[tuple[str, Listing]]:
+    """Folders with the names of parts; of several, the last one stands for the part."""
+    for part, names in PART_FOLDERS.items():
+        for folder in filter(Path.is_dir, [root / name for name in names]):
+            yield part, list_folder(folder)
 
 
 def _is_class(listing: Listing) -> bool:

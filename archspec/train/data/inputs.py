@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.train.data.batches import Batch, LoaderTimes, Skipped, load_batches
 from archspec.train.data.class_names import (
     describe_differences,
@@ -21,14 +21,16 @@ from archspec.train.data.class_names import (
     name_source,
     read_class_list,
 )
-from archspec.train.data.datasets import MASKS, open_data
+from archspec.train.data.data_parts import DataSet, Splits
+from archspec.train.data.datasets import open_data
+from archspec.train.data.kinds import MASKS
 from archspec.train.data.mask_classes import label_data
 from archspec.train.data.mixing import Mixing
 from archspec.train.data.preprocess import Preprocess
 from archspec.train.data.sampling import epoch_indices, epoch_seed
-from archspec.train.data.source import DataSet, OnError, Source, Splits
+from archspec.train.data.source import OnError, Source
 from archspec.train.recipe.data import DataRecipe
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 from archspec.train.run.run_directory import Run
 
 COLOURS = 3

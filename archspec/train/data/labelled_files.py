@@ -16,8 +16,8 @@ import numpy.typing as npt
 from archspec.errors import DataError, Diagnostic, name_first
 from archspec.train.data.class_names import ClassList, find_class_list
 from archspec.train.data.image_files import PART_FOLDERS, collect_faults, find_broken, find_folder
+from archspec.train.data.label_tables import SUFFIXES, Row, Table, read_table
 from archspec.train.data.source import MAX_FAULTS, Source
-from archspec.train.data.tables import SUFFIXES, Row, Table, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +123,10 @@ def find_tables(root: Path) -> dict[str, Part]:
         return {"all": (TableSet({"all": root}), "all")} if is_table(root) else {}
     paths: dict[str, Path] = {}
     for part, names in PART_FOLDERS.items():
-        for path in (root / f"{name}{suffix}" for name in names for suffix in SUFFIXES):
-            if path.is_file():
-                paths.setdefault(part, path)
+        meant = [root / f"{name}{suffix}" for name in names for suffix in SUFFIXES]
+        found = next(filter(Path.is_file, meant), None)
+        if found is not None:
+            paths[part] = found
     if not paths or find_folder(root).keys() - {"all"}:
         return {}
     tables = TableSet(paths)
@@ -206,11 +207,10 @@ def _find_unknown(tables: TableSet, table: Table) -> Iterator[Diagnostic]:
     rule = f"is none of the {len(tables.classes)} classes of {where}"
     found = 0
     for row in table.rows:
-        for label in row.labels:
-            if label not in tables.numbers:
-                found += 1  # what is told is few; to look for the nearest of all takes minutes
-                hint = _hint_at_label(label, tables.classes) if found <= MAX_FAULTS else ""
-                yield Diagnostic("D007", f"label {label!r} {rule}", table.place(row), hint)
+        for label in [each for each in row.labels if each not in tables.numbers]:
+            found += 1  # what is told is few; to look for the nearest of all takes minutes
+            hint = _hint_at_label(label, tables.classes) if found <= MAX_FAULTS else ""
+            yield Diagnostic("D007", f"label {label!r} {rule}", table.place(row), hint)
 
 
 def _hint_at_label(label: str, classes: Sequence[str]) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import DataError, Diagnostic, TrainingError, format_count
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
+from archspec.train.data.data_parts import DataSet
 from archspec.train.data.mask_values import LEVELS, MaskValues
-from archspec.train.data.source import DataSet, Source, raise_faults
+from archspec.train.data.source import Source, raise_faults
 from archspec.train.recipe.data import DataRecipe
 
 MOST_CLASSES = LEVELS - 1

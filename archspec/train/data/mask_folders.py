@@ -101,9 +101,8 @@ def _list_places(root: Path) -> _Places:
     for folder in _list_folders(root):
         name = folder.name.lower()
         places.setdefault((name,), folder)
-        if name in known:
-            for inner in _list_folders(folder):
-                places.setdefault((name, inner.name.lower()), inner)
+        for inner in _list_folders(folder) if name in known else ():
+            places.setdefault((name, inner.name.lower()), inner)
     return places
 
 

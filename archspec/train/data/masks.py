@@ -61,18 +61,21 @@ def _read_values(image: Image.Image, file: IO[bytes], path: Path) -> Values:
     values = np.asarray(_turn_upright(image))
     if values.ndim == 3 and image.format in LOSSLESS:
         values = _take_grey(values)
-    rule = ""
-    if is_lossy:
-        rule = "is a JPEG, which blurs class indices"
-    elif values.ndim == 3 or image.mode == "F":
-        rule = f"holds colours ({image.mode}), not class indices"
-    elif values.max() >= LEVELS:  # of 16 bits
-        rule = f"has values up to {values.max()}; class indices go up to 255"
-    elif values.min() < 0:  # of 32 bits
-        rule = f"has values down to {values.min()}; class indices start at 0"
+    rule = "is a JPEG, which blurs class indices" if is_lossy else _find_fault(values, image.mode)
     if rule:
         raise DataError.one("D016", rule, str(path), _CURE)
     return values.astype(np.uint8) // np.uint8(step)
+
+
+def _find_fault(values: npt.NDArray[Any], mode: str) -> str:
+    """Why these are no class indices of pixels, "" where they may be."""
+    if values.ndim == 3 or mode == "F":
+        return f"holds colours ({mode}), not class indices"
+    if values.max() >= LEVELS:  # of 16 bits
+        return f"has values up to {values.max()}; class indices go up to 255"
+    if values.min() < 0:  # of 32 bits
+        return f"has values down to {values.min()}; class indices start at 0"
+    return ""
 
 
 def _take_grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

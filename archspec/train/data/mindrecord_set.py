@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from archspec.errors import DataError
 from archspec.train.data.image_files import reason_of
+from archspec.train.data.label_tables import FILE_COLUMNS, LABEL_COLUMNS
 from archspec.train.data.mindrecord_files import (
     CURE,
     Column,
@@ -28,7 +29,6 @@ from archspec.train.data.mindrecord_files import (
 )
 from archspec.train.data.mindrecord_index import read_rows
 from archspec.train.data.record_image import RecordFile, RecordImage
-from archspec.train.data.tables import FILE_COLUMNS, LABEL_COLUMNS
 
 MADE_BY: Final = "densenet data pack"
 NUMBER, IMAGE, LABEL, LABELS, FILE = "number", "image", "label", "labels", "file_name"

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,10 +114,7 @@ def write_set(
     stand_in = secrets.token_hex(DIGEST_BYTES)  # the digest is known at the end
     writer = None
     for batch in _read_batches(source, target, broken, show):
-        for row in batch:
-            columns[IMAGE].append(len(row[IMAGE]))
-            for name in columns.keys() - {IMAGE}:
-                columns[name].append(row[name])
+        _add_rows(columns, batch)
         # What will be refused need not be written; the rest is looked at all the same.
         if not broken or on_error == "skip":
             check_room(target.final, sum(len(row[IMAGE]) for row in batch))
@@ -130,6 +127,14 @@ def write_set(
             _put_digest(target, stand_in, digest_rows(source.classes, *columns.values()))
         read_set(target.list_files()[0])
     return tuple(broken)
+
+
+def _add_rows(columns: Mapping[str, list[Any]], batch: Iterable[Mapping[str, Any]]) -> None:
+    """Note what the digest is made of: of images their sizes."""
+    for row in batch:
+        columns[IMAGE].append(len(row[IMAGE]))
+        for name in columns.keys() - {IMAGE}:
+            columns[name].append(row[name])
 
 
 def _put_digest(target: Target, stand_in: str, digest: str) -> None:

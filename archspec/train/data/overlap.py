@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 
 from archspec.errors import Diagnostic, format_count
 from archspec.train.data.image_files import MAX_CHECKED, ImageFile, size_of
@@ -105,14 +106,13 @@ def find_equal(parts: Sequence[Source]) -> list[list[tuple[int, int]]]:
     for part, source in enumerate(parts):
         for index in range(len(source)):
             by_size.setdefault(_size_of(source, index), []).append((part, index))
+    # Most files differ in their sizes already.
+    alike = [members for size, members in by_size.items() if len(members) > 1 and size >= 0]
     groups: dict[bytes, list[tuple[int, int]]] = {}
-    for size, members in by_size.items():
-        if len(members) == 1 or size < 0:  # most files differ in their sizes already
-            continue
-        for part, index in members:
-            digest = _digest_of(parts[part], index)
-            if digest is not None:
-                groups.setdefault(digest, []).append((part, index))
+    for part, index in chain.from_iterable(alike):
+        digest = _digest_of(parts[part], index)
+        if digest is not None:
+            groups.setdefault(digest, []).append((part, index))
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from archspec.errors import ArchspecError, DataError, Diagnostic
 from archspec.runtime import prepare
-from archspec.train.data.datasets import is_in_one, open_data
+from archspec.train.data.datasets import open_data
 from archspec.train.data.image_files import size_of
+from archspec.train.data.kinds import is_in_one
 from archspec.train.data.mindrecord_files import MAX_PAGE
 from archspec.train.data.mindrecord_writer import (
     BYTES_BESIDE_IMAGE,
@@ -25,7 +26,7 @@ from archspec.train.data.mindrecord_writer import (
     write_set,
 )
 from archspec.train.data.mindrecords import SUFFIX
-from archspec.train.data.source import DataSet, OnError, Source, raise_faults
+from archspec.train.data.source import OnError, Source, raise_faults
 
 KINDS = ("folder", "table", "mindrecord")
 """Of data sets that can be packed."""
@@ -71,41 +72,54 @@ def pack_data(
     """
     out = Path(os.path.abspath(out))
     _check_target(out, data_dir)
-    data = open_data(data_dir, check=False, on_error="keep")
-    if data.kind not in KINDS:
-        message = f"is a data set of kind {data.kind}; image folders and tables of files are packed"
-        raise DataError.one("D002", message, str(data_dir))
-    is_one = is_in_one(data_dir)
-    parts = _name_parts(data, is_one)
-    sizes = {name: [size_of(file) for file in part.files] for name, part in parts.items()}
+    parts = _open_parts(data_dir)
+    sizes = {}
+    for name, part in parts.items():
+        sizes[name] = list(map(size_of, part.files))
     _check_sizes(parts, sizes, out)
     prepare()
     import mindspore.mindrecord  # noqa: F401  before there is anything to take away
 
-    done, total = 0, sum(map(len, sizes.values()))
-    show(0, total)
-    broken: dict[str, Broken] = {}
+    show(0, sum(map(len, parts.values())))
     with _new_folder(out) as folder:
-        for name, part in parts.items():
-            file = f"{name}{SUFFIX}"
-            root = _root_of(data_dir)
-            target = Target(folder / file, out / file, shards, sizes[name], root)
-            broken[name] = write_set(target, part, on_error, _shift(show, done, total))
-            done += len(part)
-        left_out = [fault for faults in broken.values() for _, fault in faults]
+        targets = {}
+        for name in parts:
+            file, root = f"{name}{SUFFIX}", _root_of(data_dir)
+            targets[name] = Target(folder / file, out / file, shards, sizes[name], root)
+        broken = _write_sets(targets, parts, on_error, show)
+        left_out = [fault for _, fault in chain.from_iterable(broken.values())]
         raise_faults(left_out if on_error == "stop" else list(_find_lost_classes(parts, broken)))
     notes = chain.from_iterable(part.notes for part in parts.values())
     images = {name: len(part) - len(broken[name]) for name, part in parts.items()}
-    return Packed(images, len(data.train.classes), tuple(dict.fromkeys(notes)), tuple(left_out))
+    classes = next(iter(parts.values())).classes
+    return Packed(images, len(classes), tuple(dict.fromkeys(notes)), tuple(left_out))
 
 
-def _name_parts(data: DataSet, is_one: bool) -> dict[str, Source]:
-    named = {"all" if is_one else "train": data.train, "val": data.val, "test": data.test}
+def _open_parts(data_dir: Path) -> dict[str, Source]:
+    """The parts by the names of their files, that to learn from first."""
+    data = open_data(data_dir, check=False, on_error="keep")
+    if data.kind not in KINDS:
+        message = f"is a data set of kind {data.kind}; image folders and tables of files are packed"
+        raise DataError.one("D002", message, str(data_dir))
+    first = "all" if is_in_one(data_dir) else "train"
+    named = {first: data.train, "val": data.val, "test": data.test}
     return {name: part for name, part in named.items() if part is not None}
 
 
 def _root_of(data_dir: Path) -> Path:
     return data_dir.parent if data_dir.is_file() else data_dir
+
+
+def _write_sets(
+    targets: Mapping[str, Target], parts: Mapping[str, Source], on_error: OnError, show: Show
+) -> dict[str, Broken]:
+    """Write the set of each part; return the images of each that are not whole."""
+    done, total = 0, sum(map(len, parts.values()))
+    broken: dict[str, Broken] = {}
+    for name, part in parts.items():
+        broken[name] = write_set(targets[name], part, on_error, _shift(show, done, total))
+        done += len(part)
+    return broken
 
 
 def _shift(show: Show, done: int, total: int) -> Callable[[int], None]:
@@ -120,10 +134,10 @@ def _find_lost_classes(
         left_out = {index for index, _ in broken[name]}
         kept = part.subset([index for index in range(len(part)) if index not in left_out])
         counts = zip(part.classes, part.count_labels(), kept.count_labels(), strict=True)
-        for class_name, had, has in counts:
-            if had and not has:
-                message = f"class {class_name!r} has no image that is whole"
-                yield Diagnostic("D003", message, part.name)
+        lost = [class_name for class_name, had, has in counts if had and not has]
+        for class_name in lost:
+            message = f"class {class_name!r} has no image that is whole"
+            yield Diagnostic("D003", message, part.name)
 
 
 # ---- what is looked at before anything is written
@@ -149,10 +163,10 @@ def _check_sizes(
     rule = f"which is more than the {MAX_PAGE:,} that a MindRecord holds in a row"
     faults = []
     for name, part in parts.items():
-        for index, size in enumerate(sizes[name]):
-            if size > limit:
-                message = f"has {size:,} bytes, {rule}"
-                faults.append(Diagnostic("D014", message, part.name_of(index)))
+        too_large = [(index, size) for index, size in enumerate(sizes[name]) if size > limit]
+        for index, size in too_large:
+            message = f"has {size:,} bytes, {rule}"
+            faults.append(Diagnostic("D014", message, part.name_of(index)))
     raise_faults(faults)
     check_room(out, sum(map(sum, sizes.values())))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 
 from archspec.errors import DataError, SpecError, TrainingError
-from archspec.train.data.source import Splits
+from archspec.train.data.data_parts import Splits
 from archspec.train.evaluation.measures import CLASS_OF_EACH_PIXEL, FIGURES
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 
 def check_recipe(recipe: Recipe, splits: Splits, *, classes: int, devices: int = 1) -> None:

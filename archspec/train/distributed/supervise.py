@@ -21,7 +21,7 @@ import psutil
 
 from archspec import errors
 from archspec.errors import ArchspecError, Diagnostic, EnvironmentFault, TrainingError
-from archspec.runtime import collect_signals, exception_of
+from archspec.signals import collect_signals, exception_of
 from archspec.train.distributed.worker_group import SUPERVISOR
 
 # From SIGTERM to SIGKILL: workers end their step together and save. Slurm and Kubernetes wait 30 s.
@@ -70,7 +70,7 @@ def supervise(
 
     However it ends, no process of the job is left: workers get SIGTERM and GRACE_SECONDS, or until
     a second signal, then all are killed. SIGINT, SIGTERM and SIGHUP are raised after that (see
-    `runtime.exception_of`).
+    `signals.exception_of`).
     Raises a worker's own ArchspecError where it reported one (see `worker_group.report_faults`),
     else TrainingError: T011 a worker failed, T012 the scheduler, T013 msrun itself. Raises
     EnvironmentFault (E003) without an msrun.

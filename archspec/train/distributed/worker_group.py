@@ -197,7 +197,7 @@ def report_faults(log_dir: Path) -> Iterator[None]:
 
 if __name__ == "__main__":
     die_with_parent()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # see `runtime.watch_interrupts`
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # see `signals.watch_interrupts`
     # Some tell all processes of a job to end: with msrun the workers would, before they could save.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A list of arguments, no shell; the tie to the parent outlasts exec.

@@ -22,14 +22,14 @@ from typing import Any
 from archspec.errors import EnvironmentFault, format_count
 from archspec.graph.build import build_graph
 from archspec.runtime import cache_folder
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.train.engine.compiled_graphs import (
     drop_oldest,
     open_desk,
     read_graph,
     write_graph,
 )
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 from archspec.writers.mindspore.module import write_module
 
 FOLDER, SWITCH = "compiled", "DENSENET_COMPILE_CACHE"

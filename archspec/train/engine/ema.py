@@ -13,7 +13,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
-from archspec.train.recipe.update import EmaRecipe
+from archspec.train.recipe.update_settings import EmaRecipe
 
 PREFIX = "ema"
 WARMUP_UPDATES = 2_000

@@ -14,16 +14,16 @@ import mindspore as ms
 
 from archspec.graph.build import build_graph
 from archspec.graph.parts import list_parts
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.train.engine.evaluation_network import make_evaluation_network
 from archspec.train.engine.optimizers import make_optimizer
 from archspec.train.engine.parameter_groups import find_frozen, freeze
 from archspec.train.engine.step import TrainStep
 from archspec.train.recipe.loss import class_weights_of
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 from archspec.train.recipe.schedule import learning_rates
 from archspec.weights.load_into import load_tensors
-from archspec.writers.mindspore.load import create_model
+from archspec.writers.mindspore.create_model import create_model
 
 _RATES = re.compile(r"learning_rate$")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import mindspore as ms
 
-from archspec.spec.model import Spec
-from archspec.train.recipe.model import Recipe
-from archspec.writers.mindspore.load import create_model
+from archspec.spec.spec import Spec
+from archspec.train.recipe.recipe import Recipe
+from archspec.writers.mindspore.create_model import create_model
 
 
 def make_evaluation_network(spec: Spec, recipe: Recipe, parameters: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from archspec.train.distributed.moving_statistics import is_moving
-from archspec.train.recipe.update import DynamicLossScale
+from archspec.train.recipe.update_settings import DynamicLossScale
 
 SMALLEST_SCALE = 1.0
 

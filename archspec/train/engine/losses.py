@@ -11,7 +11,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 
 def make_loss(recipe: Recipe, class_weights: Sequence[float] | None = None) -> Any:

@@ -13,7 +13,7 @@ from mindspore import nn, ops
 from archspec.train.engine.group_optimizers import AdamW, Lamb, Lion, RMSProp
 from archspec.train.engine.parameter_groups import Group, Parts, group_parameters
 from archspec.train.engine.sgd import SGD, Nesterov
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 Rates = Sequence[float]
 _OURS = {"adamw": AdamW, "lion": Lion, "lamb": Lamb, "rmsprop": RMSProp}

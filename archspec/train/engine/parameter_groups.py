@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from archspec.errors import SpecError
-from archspec.train.recipe.model import Recipe
 from archspec.train.recipe.optimizer import OptimizerRecipe
+from archspec.train.recipe.recipe import Recipe
 
 Parts = Mapping[str, Sequence[str]]
 """Names of each part's tensors, see `archspec.graph.parts.list_parts`."""

@@ -14,7 +14,7 @@ from mindspore import nn, ops
 from archspec.train.engine.guards import make_dynamic_scale
 from archspec.train.engine.losses import count_right, make_loss
 from archspec.train.engine.update import Update
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 
 class Loss(nn.Cell):

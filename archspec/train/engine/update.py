@@ -12,7 +12,7 @@ from mindspore import Tensor, nn, ops
 
 from archspec.train.engine.ema import MovingAverage
 from archspec.train.engine.guards import MovingStatistics, ScaleAdjustment, make_counter
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 
 class Update(nn.Cell):

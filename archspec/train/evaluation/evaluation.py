@@ -124,11 +124,15 @@ def read_evaluation(values: Mapping[str, Any]) -> Evaluation:
     classes = tuple(row["class"] for row in rows)
     names = [name for name in rows[0] if name != "class"] if rows else []
     named = {*asdict(figures), *OTHERS}
+    averages = {name: _number(values[name]) for name in values if name not in named}
+    per_class = {}
+    for name in names:
+        per_class[name] = np.array([_number(row[name]) for row in rows])
     confusion, bins = values.get("confusion_matrix"), values.get("calibration")
     return Evaluation(
         figures,
-        {name: _number(values[name]) for name in values if name not in named},
-        {name: np.array([_number(row[name]) for row in rows]) for name in names},
+        averages,
+        per_class,
         classes,
         None if confusion is None else np.array(confusion, np.int64),
         None if bins is None else _read_bins(bins),

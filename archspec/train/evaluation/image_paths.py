@@ -36,13 +36,7 @@ def find_images(words: Sequence[str | Path]) -> list[Path]:
 
 def _find(word: str) -> list[Path]:
     if os.path.isdir(word):
-        files = list(_walk(Path(word)))
-        if not files:
-            hint = f"images end in {', '.join(IMAGE_SUFFIXES)}"
-            if any(map(is_mindrecord, Path(word).iterdir())):
-                hint = _PACKED
-            raise DataError.one("D003", "holds no image, nor do its folders", word, hint)
-        return files
+        return _find_in_folder(Path(word), word)
     if os.path.isfile(word) and not _is_image(Path(word)) and is_mindrecord(Path(word)):
         raise DataError.one("D005", "is a MindRecord, and no image", word, _PACKED)
     if os.path.lexists(word) or not glob.has_magic(word):
@@ -52,6 +46,16 @@ def _find(word: str) -> list[Path]:
     if not files:
         raise DataError.one("D001", f"matches no {'image' if matched else 'file'}", word)
     return files
+
+
+def _find_in_folder(folder: Path, word: str) -> list[Path]:
+    files = list(_walk(folder))
+    if files:
+        return files
+    hint = f"images end in {', '.join(IMAGE_SUFFIXES)}"
+    if any(map(is_mindrecord, folder.iterdir())):
+        hint = _PACKED
+    raise DataError.one("D003", "holds no image, nor do its folders", word, hint)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

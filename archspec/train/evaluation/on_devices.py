@@ -20,10 +20,10 @@ from archspec.train.distributed.supervise import supervise
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
 from archspec.train.evaluation.trained import Trained
 from archspec.train.launch import ASCEND_PORT
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 from archspec.train.run.run_directory import open_run
 
-WORKER = "archspec.train.evaluation.worker"
+WORKER = "archspec.train.evaluation.evaluation_worker"
 SPEC, RECIPE, REQUEST, RESULT, LOGS = (
     "spec.yaml",
     "recipe.yaml",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Unpack
 
 from archspec.errors import Diagnostic, TrainingError
-from archspec.train.data.batches import NO_LABEL, Skipped
+from archspec.train.data.batches import NO_LABEL, Batch, Skipped
 from archspec.train.data.image_files import find_broken
 from archspec.train.data.source import Source, raise_faults
 from archspec.train.evaluation.accuracy import check_finite
@@ -116,21 +117,29 @@ def ask(
     """
     if not asked:
         return
-    from mindspore import Tensor
-
     labels = np.zeros(len(asked), np.int32)
     source = Source("images", (), labels, files=tuple(files[number] for number in asked))
     skipped: Skipped | None = None if leave_out is None else {}
-    network, done = trained.network(), 0
-    for batch, marks in trained.batches(source, min(batch_size, len(asked)), skipped=skipped):
+    network = trained.network()
+    batches = trained.batches(source, min(batch_size, len(asked)), skipped=skipped)
+    answers = _answer_each(network, batches, len(asked))
+    for done, (mark, row) in enumerate(answers):
+        if mark == NO_LABEL and leave_out is not None and skipped is not None:
+            leave_out(asked[done], skipped[done])
+        yield asked[done], None if mark == NO_LABEL else row
+
+
+def _answer_each(
+    network: Any, batches: Iterable[Batch], count: int
+) -> Iterator[tuple[int, Logits]]:
+    """The label of each of so many images, and what the network gives for it."""
+    from mindspore import Tensor
+
+    for batch, marks in batches:
         # The last batch is filled up with images that nobody asked of.
-        logits = check_finite(network(Tensor(batch)).asnumpy()[: len(asked) - done])
-        for mark, row in zip(marks.tolist(), logits, strict=False):
-            number = asked[done]
-            if mark == NO_LABEL and leave_out is not None and skipped is not None:
-                leave_out(number, skipped[done])
-            yield number, None if mark == NO_LABEL else row
-            done += 1
+        logits = check_finite(network(Tensor(batch)).asnumpy()[:count])
+        yield from zip(marks.tolist(), logits, strict=False)
+        count -= len(logits)
 
 
 def tell_probabilities(logits: npt.NDArray[np.float32], *, are_independent: bool) -> Values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def predict_masks(
     values = MaskValues.of_recipe(trained.recipe.data, len(names))
     found: list[Guesses] = [[] for _ in files]
     answers = ask(_of_whole_images(trained), files, asked, batch_size, leave_out)
-    try:
+    with _explain_failures(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for done, (number, logits) in enumerate(answers, start=len(files) - len(asked) + 1):
             if logits is not None:
@@ -84,10 +84,17 @@ def predict_masks(
                 found[number] = _measure_shares(labels, names, top)
             if show is not None:
                 show(done, len(files))
+    return found
+
+
+@contextmanager
+def _explain_failures(folder: Path) -> Iterator[None]:
+    """Raise DataError (D001) where a folder, or a file in it, cannot be written."""
+    try:
+        yield
     except OSError as error:
         message = f"cannot be written: {error.strerror}"
         raise DataError.one("D001", message, str(error.filename or folder)) from None
-    return found
 
 
 def _find_namesakes(files: Sequence[Path], folder: Path) -> Iterator[Diagnostic]:

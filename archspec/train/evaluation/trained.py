@@ -17,10 +17,10 @@ from archspec.errors import DataError, ModelFileError, Place, SpecError
 from archspec.runtime import prepare
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
-from archspec.spec.model import Spec
 from archspec.spec.override import Override, Setting
+from archspec.spec.spec import Spec
 from archspec.train.data.batches import Batch, Skipped, load_batches
-from archspec.train.data.datasets import identify_data, open_data, open_held_out
+from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.inputs import (
     can_stand_in,
     check_classes,
@@ -32,18 +32,19 @@ from archspec.train.data.inputs import (
     read_data_digest,
     split_by_recipe,
 )
+from archspec.train.data.kinds import identify_data
 from archspec.train.data.mask_classes import check_has_classes, label_masks, note_missing_classes
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device
 from archspec.train.recipe.choice import RECIPES
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.run.recovery import find_best
 from archspec.train.run.run_directory import SPEC, WRITTEN_FILES, Run, open_run
 from archspec.train.trainable_output import tells_pixels
 from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
-from archspec.weights.pairing.classifier import find_classifier
+from archspec.weights.pairing.classifier_weights import find_classifier
 
 DeviceTarget = Literal["CPU", "Ascend"]
 
@@ -93,7 +94,7 @@ class Trained:
         prepare()
         import mindspore as ms
 
-        from archspec.writers.mindspore.load import create_model
+        from archspec.writers.mindspore.create_model import create_model
 
         if self.device_target is not None:
             choose_device(self.device_target)

@@ -147,7 +147,7 @@ class Display:
             get_renderable=self._draw_bar,
             refresh_per_second=4,
             transient=True,
-            # What else is printed goes to the log: see `runtime.divert_output`.
+            # What else is printed goes to the log: see `screen.divert_output`.
             redirect_stdout=False,
             redirect_stderr=False,
         )

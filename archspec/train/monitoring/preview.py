@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from archspec.errors import format_count
-from archspec.train.data.source import Splits
+from archspec.train.data.data_parts import Splits
 from archspec.train.planning import Plan
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 from archspec.train.recipe.scaling import count_steps
 from archspec.train.recipe.schedule import learning_rates
 from archspec.train.run.checkpoint import is_whole

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from archspec.errors import format_count
 from archspec.spec.load import is_overridden
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from archspec.train.data.source import DataSet
+    from archspec.train.data.data_parts import DataSet
 
 
 USUAL_RATES: Mapping[str, float] = {

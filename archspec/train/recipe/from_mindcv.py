@@ -16,7 +16,7 @@ from archspec.spec.reading.document import Document, format_path, shorten_value
 from archspec.spec.reading.yaml_reader import read_file
 from archspec.train.recipe.mindcv import FLAGS, Flag, Nothing, find_known_key
 from archspec.train.recipe.mindcv_values import SKIP, Config, NotTaken
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 DEVICES = 8
 """On which MindCV's files are meant to run: its READMEs name `msrun` with eight."""

@@ -15,7 +15,7 @@ from archspec.spec.reading.dependent_settings import (
 
 if TYPE_CHECKING:
     from archspec.train.recipe.data import DataRecipe
-    from archspec.train.recipe.model import Recipe
+    from archspec.train.recipe.recipe import Recipe
     from archspec.train.recipe.schedule import ScheduleRecipe
 
 LEAST_SHARE = 0.01

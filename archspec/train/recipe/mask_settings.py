@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from archspec.settings import Path
 
 if TYPE_CHECKING:
-    from archspec.train.recipe.model import Recipe
+    from archspec.train.recipe.recipe import Recipe
 
 MIXES = ("mixup", "cutmix")
 

@@ -14,7 +14,7 @@ from archspec.settings import Path
 from archspec.spec.reading.misplaced_keys import walk_keys
 from archspec.train.recipe import mindcv_values as to
 from archspec.train.recipe.mindcv_values import Convert
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

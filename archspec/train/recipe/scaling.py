@@ -8,7 +8,7 @@ from typing import NoReturn
 from archspec.errors import Place, TrainingError, format_count
 from archspec.spec.load import is_overridden
 from archspec.spec.override import Override
-from archspec.train.recipe.model import Recipe
+from archspec.train.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from archspec.errors import ModelFileError, TrainingError
 from archspec.runtime import prepare
 from archspec.train.run.position import Position
 from archspec.weights.formats import ckpt
+from archspec.weights.formats.checkpoint_digest import is_damaged, is_known
 from archspec.weights.formats.ckpt import TRAINING_STATE, read_checkpoint
-from archspec.weights.formats.digest import is_damaged, is_known
 from archspec.weights.pairing.matching import match_shapes
 
 __all__ = [

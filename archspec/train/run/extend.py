@@ -9,7 +9,7 @@ from typing import Any
 from archspec.errors import Place, TrainingError, format_count
 from archspec.spec.override import Override
 from archspec.train.monitoring.preview import run_rates
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.run.changes import refuse_changes
 from archspec.train.run.run_directory import Run, change_recipe
 from archspec.train.run.run_lock import lock_run

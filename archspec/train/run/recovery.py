@@ -11,7 +11,7 @@ from pathlib import Path
 from archspec.errors import ModelFileError, TrainingError
 from archspec.train.run.checkpoint import is_whole, list_epochs
 from archspec.train.run.run_directory import Run
-from archspec.weights.formats.digest import DAMAGED
+from archspec.weights.formats.checkpoint_digest import DAMAGED
 
 
 def recover_checkpoints(run: Run) -> tuple[str, ...]:

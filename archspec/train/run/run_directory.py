@@ -28,9 +28,9 @@ from typing import Any, Literal
 from archspec.errors import TrainingError
 from archspec.files import to_yaml, write_atomic
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
 from archspec.spec.reading.yaml_reader import read_file
-from archspec.train.recipe.model import Recipe, load_recipe
+from archspec.spec.spec import Spec
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import write_tensors
 

@@ -17,7 +17,7 @@ from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
 from archspec.spec.connectivity import ConnectivitySpec
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.weights.concat_orders.permute import FixedOrder, permute_weights
 from archspec.weights.concat_orders.witness import TOLERANCE, Runner, read_witness
 from archspec.weights.formats.number_types import Floats

@@ -17,7 +17,7 @@ from archspec.errors import ModelFileError, format_count
 from archspec.graph.ir import Graph
 from archspec.readers.frontends import FRONTENDS
 from archspec.runtime import import_onnx_runtime, prepare
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
 
@@ -169,7 +169,7 @@ class Runner:
         prepare()
         import mindspore as ms
 
-        from archspec.writers.mindspore.load import create_network
+        from archspec.writers.mindspore.create_model import create_network
 
         ms.set_context(mode=ms.GRAPH_MODE)
         self.network = create_network(graph).set_train(False)

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import ModelFileError
-from archspec.weights.formats.digest import DAMAGED, DIGEST, PROMISE, append_digest, is_damaged
+from archspec.weights.formats.checkpoint_digest import (
+    DAMAGED,
+    DIGEST,
+    PROMISE,
+    append_digest,
+    is_damaged,
+)
 
 # What training checkpoints, ours and MindCV's, hold beside the network's parameters.
 TRAINING_STATE = re.compile(

@@ -212,9 +212,9 @@ class _Search:
             self.entries += 1 + sum(map(len, (parameters, buffers, children, unsaved)))
             if self.entries > MAX_ENTRIES or len(prefix) > MAX_PREFIX:
                 raise PickleRefused("its modules are nested too deep")
-            for name, entry in (*parameters.items(), *buffers.items()):
-                if entry is not None and name not in unsaved:
-                    found[prefix + name] = entry
+            own = (*parameters.items(), *buffers.items())
+            saved = [(name, entry) for name, entry in own if name not in unsaved]
+            found |= {prefix + name: entry for name, entry in saved if entry is not None}
             modules = [(f"{prefix}{n}.", child) for n, child in children.items()]
             waiting += [pair for pair in reversed(modules) if self.is_module(pair[1])]
         return found

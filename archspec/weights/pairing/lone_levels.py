@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 def drop_lone_levels(names: Iterable[str]) -> dict[str, str]:
@@ -30,10 +30,14 @@ def list_dropped(names: Iterable[str]) -> list[str]:
     """Return the levels that `drop_lone_levels` leaves out, each once, in order."""
     dropped: dict[str, None] = {}
     for name, short in drop_lone_levels(names).items():
-        left = short.split(".")
-        for part in name.split("."):
-            if left and part == left[0]:
-                left.pop(0)
-            else:
-                dropped[part] = None
+        dropped |= dict.fromkeys(_list_left_out(name, short))
     return list(dropped)
+
+
+def _list_left_out(name: str, short: str) -> Iterator[str]:
+    left = short.split(".")
+    for part in name.split("."):
+        if left and part == left[0]:
+            left.pop(0)
+        else:
+            yield part

@@ -104,13 +104,22 @@ def _pair_part(part: Operators, network: Operators, begins: Mapping[str, int]) -
     for kind, operators in part.items():
         begin = begins[kind]
         own = network[kind][begin : begin + len(operators)]
-        if len(own) < len(operators):
+        found = _pair_operators(operators, own)
+        if found is None:
             return None
-        for theirs, ours in zip(operators, own, strict=True):
-            found = _pair_operator(theirs, ours)
-            if found is None:
-                return None
-            pairs |= found
+        pairs |= found
+    return pairs
+
+
+def _pair_operators(theirs: Sequence[Operator], ours: Sequence[Operator]) -> Pairs | None:
+    if len(ours) < len(theirs):
+        return None
+    pairs: Pairs = {}
+    for their, our in zip(theirs, ours, strict=True):
+        found = _pair_operator(their, our)
+        if found is None:
+            return None
+        pairs |= found
     return pairs
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from math import prod
 from typing import Any
 
 from archspec.graph.ir import Op
@@ -18,24 +17,29 @@ from archspec.writers.mindspore.cells import (
     is_of_depthwise_conv,
     write_cell,
 )
+from archspec.writers.mindspore.class_docs import write_doc
 from archspec.writers.mindspore.construct import (
     count_items_before,
     inputs_of,
     write_loop,
     write_straight,
 )
-from archspec.writers.mindspore.containers import Container, values_made, values_read
+from archspec.writers.mindspore.containers import (
+    Container,
+    grows_evenly,
+    layers_of,
+    rates_of,
+    values_made,
+    values_read,
+)
 from archspec.writers.mindspore.dense_loop import DenseLoop, find_dense_loop
-from archspec.writers.mindspore.formatting import LINE_LENGTH, break_line
+from archspec.writers.mindspore.formatting import break_line
 from archspec.writers.mindspore.width_expressions import (
     PARAMETERS,
     Item,
     Sum,
     Widths,
     format_sum,
-    grows_evenly,
-    layers_of,
-    rates_of,
 )
 
 STRAIGHT = '''\
@@ -197,7 +201,7 @@ class Classes:
         template = (LOOP if found else STRAIGHT).replace(
             "    def __init__(self{parameters}):", "{signature}"
         )
-        doc = _write_doc(alike[0], widths)
+        doc = write_doc(alike[0], widths)
         module = template.format(name=name, doc=doc, signature=signature, inputs=inputs, **written)
         arguments = {}
         for number, container in enumerate(alike):
@@ -316,38 +320,3 @@ def _find_fixed_attributes(op: Op) -> list[tuple[str, object]]:
     """
     own = (*VARYING, *(["groups"] if is_of_depthwise_conv(op) else []))
     return sorted((k, v) for k, v in op.attrs.items() if k not in own)
-
-
-def _write_doc(container: Container, widths: Widths) -> str:
-    """What a class is made of, and its shapes where its widths have names."""
-    made_of = _describe_items(container)
-    before = widths.write_width(container.entering[0])
-    after = widths.write_width(container.leaving[0])
-    stride = _stride_of(container)
-    size = f"H / {stride}, W / {stride}" if stride > 1 else "H, W"
-    shapes = f"    (N, {before}, H, W) -> (N, {after}, {size})."
-    if not before or not after or "c[" in shapes or len(shapes) > LINE_LENGTH:
-        return made_of
-    return f"{made_of}\n\n{shapes}\n    "
-
-
-def _describe_items(container: Container) -> str:
-    if find_dense_loop(container):
-        return "Layer i reads the block's input and the outputs of all layers before it."
-    if layers := layers_of(container):
-        return f"{len(layers)} layers; what each of them reads stands in `construct`."
-    parts = [container.local(item) for item in container.items]
-    if len(parts) > 8:
-        parts = [*parts[:4], "...", parts[-1]]
-    made_of = ", ".join(parts)
-    if len(made_of) > 78:  # with quotes and indentation, the length of a line
-        made_of = f"{parts[0]}, ..., {parts[-1]}"
-    return f"{made_of}."
-
-
-def _stride_of(container: Container) -> int:
-    """By how much a container divides the height and the width, those nested in it too."""
-    strides: int = prod(
-        item.attrs.get("stride", 1) for item in container.items if isinstance(item, Op)
-    )
-    return strides * prod(map(_stride_of, container.containers))

@@ -12,9 +12,8 @@ from keyword import iskeyword
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.cells import FUNCTIONS, write_call
-from archspec.writers.mindspore.containers import Container, values_made, values_read
+from archspec.writers.mindspore.containers import Container, layers_of, values_made, values_read
 from archspec.writers.mindspore.dense_loop import DenseLoop
-from archspec.writers.mindspore.width_expressions import layers_of
 
 FEW = 4
 """Values that are given names of their own; more are elements of one tuple."""

@@ -91,3 +91,18 @@ def _make_container(
         leaving=tuple(leaving),
         attrs=region.attrs if region else {},
     )
+
+
+def layers_of(block: Container) -> tuple[Container, ...]:
+    """Return the dense layers of a block."""
+    return tuple(child for child in block.containers if child.kind == "dense_layer")
+
+
+def rates_of(block: Container) -> tuple[Any, ...]:
+    """Return what each layer of a block adds."""
+    return tuple(layer.attrs.get("growth_rate") for layer in layers_of(block))
+
+
+def grows_evenly(block: Container) -> bool:
+    """Return whether each of a block's layers adds what the block says."""
+    return {*rates_of(block)} <= {block.attrs.get("growth_rate")}

@@ -54,9 +54,8 @@ def _pools_of_known_rank(network: Any) -> Iterator[None]:
 
     padded = []
     for _, parent in network.cells_and_names():
-        for name, cell in parent.name_cells().items():
-            if isinstance(cell, nn.MaxPool2d) and cell.use_pad:
-                padded.append((parent, name, cell))
+        pools = [(n, c) for n, c in parent.name_cells().items() if isinstance(c, nn.MaxPool2d)]
+        padded += [(parent, name, pool) for name, pool in pools if pool.use_pad]
     try:
         for parent, name, pool in padded:
             setattr(parent, name, _max_pool(pool))

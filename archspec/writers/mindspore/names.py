@@ -52,16 +52,19 @@ def _find_faults(graph: Graph, taken: frozenset[str]) -> Iterator[Diagnostic]:
         if not pattern.fullmatch(name):
             yield Diagnostic("W003", f"{name!r} is no name for Python text", graph.name)
     for name in graph.ops:
-        parts = name.split(".")
-        for part in dict.fromkeys(parts):
-            if part in taken or iskeyword(part):
-                message = f"{part!r} cannot name an operator: {_reason(part)}"
-                yield Diagnostic("W003", message, name, "give the step another name")
-        for length in range(1, len(parts)):
-            if (holder := ".".join(parts[:length])) in graph.ops:
-                yield Diagnostic(
-                    "W003", f"{holder!r} names an operator, and others inside it", name
-                )
+        yield from _find_faults_of_name(name, graph, taken)
+
+
+def _find_faults_of_name(name: str, graph: Graph, taken: frozenset[str]) -> Iterator[Diagnostic]:
+    parts = name.split(".")
+    for part in dict.fromkeys(parts):
+        if part in taken or iskeyword(part):
+            message = f"{part!r} cannot name an operator: {_reason(part)}"
+            yield Diagnostic("W003", message, name, "give the step another name")
+    for length in range(1, len(parts)):
+        holder = ".".join(parts[:length])
+        if holder in graph.ops:
+            yield Diagnostic("W003", f"{holder!r} names an operator, and others inside it", name)
 
 
 def _reason(part: str) -> str:

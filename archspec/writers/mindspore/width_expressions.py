@@ -10,7 +10,14 @@ from typing import Any, Protocol
 from archspec.graph.ir import Op
 from archspec.operators.operator import declared_or_same
 from archspec.operators.table import OPERATORS
-from archspec.writers.mindspore.containers import Container, path_of, values_made, values_read
+from archspec.writers.mindspore.containers import (
+    Container,
+    layers_of,
+    path_of,
+    rates_of,
+    values_made,
+    values_read,
+)
 
 # Widths that a region may declare, in the order in which a class takes them.
 PARAMETERS = (
@@ -248,9 +255,10 @@ class Widths:
 
     def _find_multiple(self, known: Sequence[str], values: list[Any]) -> str:
         for expression in known:
-            for wording, multiple in _iterate_multiples(expression, self.known[expression]):
-                if multiple == values:
-                    return wording
+            multiples = _iterate_multiples(expression, self.known[expression])
+            found = next((wording for wording, multiple in multiples if multiple == values), "")
+            if found:
+                return found
         return ""
 
     def _values_of(self, position: int, name: str) -> list[Any]:
@@ -263,21 +271,6 @@ class Widths:
             for number, value in enumerate(values):
                 totals[number] += times * value
         return totals
-
-
-def layers_of(block: Container) -> tuple[Container, ...]:
-    """Return the dense layers of a block."""
-    return tuple(child for child in block.containers if child.kind == "dense_layer")
-
-
-def rates_of(block: Container) -> tuple[Any, ...]:
-    """Return what each layer of a block adds."""
-    return tuple(layer.attrs.get("growth_rate") for layer in layers_of(block))
-
-
-def grows_evenly(block: Container) -> bool:
-    """Return whether each of a block's layers adds what the block says."""
-    return {*rates_of(block)} <= {block.attrs.get("growth_rate")}
 
 
 def format_sum(width: Sum) -> str:

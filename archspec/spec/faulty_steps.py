@@ -14,7 +14,7 @@ OF_A_LAYER = ("in", "out", "k", "bottleneck")
 """What the widths of a layer may name."""
 
 
-def find_faulty_widths(
+def find_faulty_steps(
     steps: Any, known: tuple[str, ...], *field: str
 ) -> Iterator[tuple[Path, str]]:
     """Yield each width that names what a part does not have,
@@ -26,10 +26,9 @@ def find_faulty_widths(
     # Parameters are called after steps, so that a name must be one step's in all branches too.
     names: set[str] = set()
     for path, step in walk_steps(steps):
-        for name in find_named_widths(step):
-            if name not in known:
-                rule = f"has no {name!r} here; known are {', '.join(known)} and numbers"
-                yield (*field, *path), f"the width of {step.kind} {rule}"
+        for name in [each for each in find_named_widths(step) if each not in known]:
+            rule = f"has no {name!r} here; known are {', '.join(known)} and numbers"
+            yield (*field, *path), f"the width of {step.kind} {rule}"
         if step.name in names:
             yield (*field, *path, "name"), f"name (={step.name}) stands for two steps"
         names |= {step.name} - {""}

@@ -1,4 +1,5 @@
-"""One process of a shared evaluation: `msrun ... python -m archspec.train.evaluation.worker DIR`.
+"""One process of a shared evaluation:
+`msrun ... python -m archspec.train.evaluation.evaluation_worker DIR`.
 
 msrun starts this for the scheduler too, which stays in `join_group`;
 nothing before it may have side effects.

@@ -1,5 +1,5 @@
 """The child process of `certify_built`:
-`python -m archspec.certify.worker FOLDER` with spec.yaml and network.py.
+`python -m archspec.certify.child_process FOLDER` with spec.yaml and network.py.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def main(folder: Path) -> None:
     prepare()
     import mindspore as ms
 
+    from archspec.writers.mindspore.create_model import import_text
     from archspec.writers.mindspore.export_mindir import export_mindir
-    from archspec.writers.mindspore.load import import_text
 
     ms.set_device("CPU")
     spec = load_spec(folder / "spec.yaml")

@@ -10,7 +10,7 @@ from typing import Any
 
 from archspec.graph.build import build_graph
 from archspec.graph.parameters import Parameter, list_parameters
-from archspec.spec.model import Spec
+from archspec.spec.spec import Spec
 
 
 def find_classifier(spec: Spec) -> tuple[str, Parameter] | None:

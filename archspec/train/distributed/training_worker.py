@@ -1,4 +1,5 @@
-"""One process of a distributed run: `msrun ... python -m archspec.train.distributed.worker RUN`.
+"""One process of a distributed run:
+`msrun ... python -m archspec.train.distributed.training_worker RUN`.
 
 msrun starts this for the scheduler too, which stays in `join_group`;
 nothing before it may have side effects.

@@ -8,8 +8,8 @@ from archspec.spec.load import load_spec
 from archspec.spec.override import Override
 from archspec.train.planning import create, plan_run
 from archspec.train.recipe.data import DataRecipe
-from archspec.train.recipe.model import Recipe, load_recipe
 from archspec.train.recipe.optimizer import OptimizerRecipe
+from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.recipe.scaling import scale_recipe
 from archspec.train.recipe.schedule import ScheduleRecipe
 from densenet_cli.options import place_typed

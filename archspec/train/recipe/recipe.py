@@ -16,8 +16,8 @@ from typing_extensions import Self
 from archspec.errors import Diagnostic, SpecError, format_count
 from archspec.settings import raise_broken_rules
 from archspec.spec.load import load_model
-from archspec.spec.model import Spec
 from archspec.spec.override import Override, Overrides
+from archspec.spec.spec import Spec
 from archspec.spec.written_model import WrittenModel
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.foreign_words import FOREIGN_KEYS
@@ -33,7 +33,7 @@ from archspec.train.recipe.mask_settings import find_unfit
 from archspec.train.recipe.numbers import Batch, Seed, Share
 from archspec.train.recipe.optimizer import OptimizerRecipe
 from archspec.train.recipe.schedule import ScheduleRecipe
-from archspec.train.recipe.update import (
+from archspec.train.recipe.update_settings import (
     ClipRecipe,
     DynamicLossScale,
     EmaRecipe,

@@ -20,8 +20,8 @@ from archspec.graph.report import report
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
-from archspec.spec.model import Spec
-from archspec.writers.mindspore.load import create_model, import_text
+from archspec.spec.spec import Spec
+from archspec.writers.mindspore.create_model import create_model, import_text
 from archspec.writers.mindspore.module import write_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -238,7 +238,7 @@ def test_the_folder_of_the_live_text_goes_when_the_process_ends(tmp_path: Path) 
     """Nothing is left in the folder for temporary files."""
     code = f"""if True:
         import tempfile; tempfile.tempdir = {str(tmp_path)!r}
-        from archspec.writers.mindspore.load import import_text
+        from archspec.writers.mindspore.create_model import import_text
         print(open(import_text("x = 1\\n", "short").__file__).read())
     """
     assert python(code, tmp_path).strip() == "x = 1"

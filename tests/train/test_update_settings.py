@@ -4,7 +4,7 @@ import pytest
 
 from archspec.errors import SpecError, TrainingError
 from archspec.train.planning import plan_run
-from archspec.train.recipe.model import load_recipe
+from archspec.train.recipe.recipe import load_recipe
 
 FAULTS = {
     "clip={}": "S006 clip must have either norm or value",

@@ -18,6 +18,7 @@ from typing_extensions import Self
 from archspec.settings import Factor, Growth, Path, Rate, Share, SpecModel, raise_broken_rules
 from archspec.spec.block import AggregateSpec, BlockSpec, Multiplier
 from archspec.spec.connectivity import Connectivity, ConnectivitySpec
+from archspec.spec.faulty_steps import OF_A_LAYER, find_faulty_steps
 from archspec.spec.head import Head, HeadSpec
 from archspec.spec.input import InputSpec
 from archspec.spec.stem import Stem, StemSpec
@@ -31,7 +32,6 @@ from archspec.spec.steps import (
 )
 from archspec.spec.templates import LayerSteps, resolve_steps
 from archspec.spec.transition import Transition, TransitionSpec
-from archspec.spec.widths import OF_A_LAYER, find_faulty_widths
 from archspec.spec.written_model import WrittenModel
 
 Value = TypeVar("Value")
@@ -162,7 +162,7 @@ class Spec(WrittenModel):
 
     def _find_unknown_widths(self) -> Iterator[tuple[Path, str]]:
         """Widths of what nobody says."""
-        yield from find_faulty_widths(self.layer, OF_A_LAYER, "layer")
+        yield from find_faulty_steps(self.layer, OF_A_LAYER, "layer")
         if self.growth_rate is not None:
             return
         widths = {name for step in self.stem.steps_resolved() for name in find_named_widths(step)}
@@ -171,7 +171,7 @@ class Spec(WrittenModel):
             yield ("stem",), rule
         if "k" in widths:
             known = ("in", "out") if self.stem.channels else ("in",)
-            for path, rule in find_faulty_widths(self.stem.steps, known):
+            for path, rule in find_faulty_steps(self.stem.steps, known):
                 yield ("stem", *path), rule
 
     def _find_misfits(self) -> Iterator[tuple[Path, str]]:

@@ -22,8 +22,8 @@ from archspec.graph.ir import Graph
 from archspec.runtime import prepare
 from archspec.spec.head import HeadSpec
 from archspec.spec.load import spec_of, validate
-from archspec.spec.model import Spec
 from archspec.spec.reading.document import Document, shorten_value
+from archspec.spec.spec import Spec
 from archspec.verifiers.verify import verify_or_raise
 from archspec.writers.mindspore.initial_values import USUAL, Initialisation
 from archspec.writers.mindspore.module import write_module

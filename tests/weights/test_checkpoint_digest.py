@@ -10,7 +10,7 @@ import pytest
 from archspec.errors import ModelFileError
 from archspec.runtime import prepare
 from archspec.weights.formats import ckpt
-from archspec.weights.formats.digest import is_damaged, is_known
+from archspec.weights.formats.checkpoint_digest import is_damaged, is_known
 from archspec.weights.formats.weight_files import read_weights
 
 STATE = {"archspec.epoch": 3, "archspec.best": 0.5}
