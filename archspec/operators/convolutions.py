@@ -1,4 +1,4 @@
-"""Operators that make channels by filters: convolutions and transposed ones."""
+"""Convolutions, which make channels by filters."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
+from archspec.operators.file_node import Feature, FileNode, SlidingFilters
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
 from archspec.operators.shapes import (
     Shape,
     ShapeFault,
     expect_channels,
-    expect_map,
     expect_outputs,
     weight_and_bias,
     window_pixels,
@@ -79,21 +79,6 @@ class ConvStep(SpecModel):
         return self
 
 
-class ConvTransposeStep(SpecModel):
-    """A transposed convolution, which enlarges height and width by its stride."""
-
-    width: Width | None = None
-    """Output channels; as many as it reads where absent."""
-    kernel: Window
-    """Pixels of the square window."""
-    stride: Stride
-    """How many times larger the result is; exactly so where kernel = stride + 2 x padding."""
-    padding: Padding = 0
-    """Pixels that are cut from each side of the result."""
-    bias: Flag = False
-    """Whether it adds a number to each channel."""
-
-
 def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
     padding = conv.padding
     if padding is None:
@@ -112,17 +97,6 @@ def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
     return {**attrs, "bias": True} if conv.bias else attrs
 
 
-def _conv_transpose_attrs(conv: ConvTransposeStep, ins: int, known: Widths) -> Attrs:
-    attrs = {
-        "in_channels": ins,
-        "out_channels": ins if conv.width is None else width_of(conv.width, known),
-        "kernel": conv.kernel,
-        "stride": conv.stride,
-        "padding": conv.padding,
-    }
-    return {**attrs, "bias": True} if conv.bias else attrs
-
-
 def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     expect_channels(attrs["in_channels"], inputs[0])
     expect_outputs(attrs)
@@ -134,35 +108,14 @@ def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     return (outs, *window_pixels(attrs, inputs[0]))
 
 
-def _conv_transpose_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
-    expect_channels(attrs["in_channels"], expect_map(inputs[0]))
-    expect_outputs(attrs)
-    reach = attrs["kernel"] - 2 * attrs["padding"]
-    height, width = ((size - 1) * attrs["stride"] + reach for size in inputs[0][1:])
-    if height < 1 or width < 1:
-        raise ShapeFault(f"padding (={attrs['padding']}) leaves no pixel")
-    return (attrs["out_channels"], height, width)
-
-
 def _conv_tensors(attrs: Attrs) -> Mapping[str, Shape]:
     kernel, outs = attrs["kernel"], attrs["out_channels"]
     weight = (outs, attrs["in_channels"] // attrs.get("groups", 1), kernel, kernel)
     return weight_and_bias(weight, outs, attrs.get("bias", False))
 
 
-def _conv_transpose_tensors(attrs: Attrs) -> Mapping[str, Shape]:
-    kernel, outs = attrs["kernel"], attrs["out_channels"]
-    return weight_and_bias(
-        (attrs["in_channels"], outs, kernel, kernel), outs, attrs.get("bias", False)
-    )
-
-
 def _conv_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
     return prod(_conv_tensors(attrs)["weight"]) * prod(output[1:])
-
-
-def _conv_transpose_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
-    return prod(_conv_transpose_tensors(attrs)["weight"]) * prod(inputs[0][1:])
 
 
 def is_depthwise(attrs: Attrs) -> bool:
@@ -280,8 +233,25 @@ def conv(
 '''
 
 _WINDOW = ("kernel", "stride", "padding")
-_OF_PLAIN_ONES = ("dilation", "groups", "standardized", "weight_eps")
-_SAID = {name: name for name in (*_WINDOW, "bias")}
+_SAID = (*_WINDOW, "bias", "dilation", "groups", "standardized", "weight_eps")
+
+
+def add_filters(node: FileNode, kind: str, found: SlidingFilters, outs: int) -> Feature:
+    """Add what makes so many channels by filters that slide, as a model file has it."""
+    attrs = {**found.attrs, "in_channels": found.x.shape[1], "out_channels": outs}
+    if found.weights[1:]:
+        attrs["bias"] = True
+    shape = (found.x.shape[0], outs, *found.pixels)
+    return node.op(kind, [found.x], shape, found.weights, **attrs)
+
+
+def _read_conv(node: FileNode) -> Feature | None:
+    """What mirrors its edges is a blur."""
+    if node.mirrors_edges():
+        return None
+    found = node.sliding_filters()
+    return add_filters(node, "conv", found, found.weights[0].dims[0])
+
 
 ROWS = (
     Operator(
@@ -315,7 +285,7 @@ ROWS = (
             "conv",
             ConvStep,
             _conv_attrs,
-            said={name: name for name in (*_SAID, *_OF_PLAIN_ONES)},
+            said={name: name for name in _SAID},
             widths={"width": "out_channels"},
             note=(
                 "as wide as what it reads where no width is said; padding dilation x (kernel - 1) /"
@@ -324,35 +294,7 @@ ROWS = (
                 "variance"
             ),
         ),
-    ),
-    Operator(
-        "conv_transpose",
-        _conv_transpose_shape,
-        MindSpore(
-            cell="nn.Conv2dTranspose({ins}, {outs}, {kernel}, stride={stride}, "
-            'pad_mode="pad", padding={padding}, has_bias={bias})',
-        ),
-        tensors=_conv_transpose_tensors,
-        macs=_conv_transpose_macs,
-        carries=False,
-        required=("in_channels", "out_channels", *_WINDOW),
-        defaults={"bias": False, "weights_of": None},
-        has_filters=True,
-        folds_norm=True,
-        mixes=always,
-        enlarges=True,
-        resizes=True,
-        step=Step(
-            "conv_transpose",
-            ConvTransposeStep,
-            _conv_transpose_attrs,
-            base="conv",
-            said=_SAID,
-            widths={"width": "out_channels"},
-            note=(
-                "n pixels become (n - 1) x stride + kernel - 2 x padding; as wide as what it reads "
-                "where no width is said"
-            ),
-        ),
+        mindir={"Conv2D": _read_conv},
+        onnx={"Conv": _read_conv},
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from archspec.operators.file_node import Feature, FileNode, Weight
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shapes import (
     Shape,
@@ -61,6 +62,50 @@ def dense_attrs(attrs: Attrs) -> Attrs | None:
     return sizes if attrs.get("bias") else {**sizes, "bias": False}
 
 
+def _add_dense(node: FileNode, weight: Weight, is_by_rows: bool, bias: Weight) -> Feature:
+    """A matrix has a row for each output, or a column; there may be a bias."""
+    x = node.feature(dims=2)
+    outs, ins = weight.dims if is_by_rows else weight.dims[::-1]
+    if ins != x.shape[1]:
+        node.refuse(f"is made for {ins} channels, reads {x.shape}")
+    attrs = {"in_channels": ins, "out_channels": outs}
+    if bias is None:
+        attrs["bias"] = False
+    by_rows = weight if is_by_rows else node.turned(weight)
+    made = node.op("dense", [x], (x.shape[0], outs), [by_rows], **attrs)
+    if bias is not None:
+        node.add_bias(made, bias)
+    return made
+
+
+def _onnx_matmul(node: FileNode) -> Feature:
+    """A bias that is added to it becomes its own."""
+    return _add_dense(node, node.weight(1, 2), is_by_rows=False, bias=None)
+
+
+def _onnx_gemm(node: FileNode) -> Feature:
+    a = node.attrs
+    if a.get("alpha", 1.0) != 1 or a.get("transA") or (node.has(2) and a.get("beta", 1.0) != 1):
+        node.refuse("scales or transposes what it multiplies")
+    weight, is_by_rows = node.weight(1, 2), bool(a.get("transB"))
+    outs = weight.dims[0 if is_by_rows else 1]
+    bias = node.inputs[2] if node.has(2) else None
+    if bias is not None and not (node.is_weight(bias) and bias.dims in ((outs,), (1, outs))):
+        node.refuse(f"adds a bias that is not one value for each of {outs} outputs")
+    return _add_dense(node, weight, is_by_rows, bias)
+
+
+def _mindir_matmul(node: FileNode) -> Feature:
+    if node.option("transpose_a", 2, False):
+        node.refuse("transposes what it multiplies")
+    return _add_dense(node, node.weight(1, 2), bool(node.option("transpose_b", 3, False)), None)
+
+
+def _mindir_dense(node: FileNode) -> Feature:
+    bias = node.weight(2, 1) if node.has(2) else None
+    return _add_dense(node, node.weight(1, 2), is_by_rows=True, bias=bias)
+
+
 ROWS = (
     Operator(
         "dense",
@@ -84,5 +129,10 @@ ROWS = (
             widths={"width": "out_channels"},
             note="after `global_pool`",
         ),
+        mindir={
+            **dict.fromkeys(("MatMul", "MatMulExt"), _mindir_matmul),
+            "Dense": _mindir_dense,
+        },
+        onnx={"MatMul": _onnx_matmul, "Gemm": _onnx_gemm},
     ),
 )

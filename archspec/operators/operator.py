@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from archspec.operators.file_node import Read
 from archspec.operators.shapes import Shape
 from archspec.settings import SpecModel
 
@@ -179,6 +180,8 @@ class Operator:
     keeps_one_pixel: Callable[[Attrs], bool] = _never
     """Of a map of one pixel it gives the value of each channel as it is, if it gives one pixel or
     none."""
+    over_one_pixel: str = ""
+    """The kind that it is as well over a map of one pixel."""
     is_clamp: bool = False
     """It cuts off what is below zero."""
     is_never_negative: bool = False
@@ -214,10 +217,12 @@ class Operator:
     patterns: tuple[tuple[Attrs, Any], ...] = ()
     """How files write it out in several operators (archspec/readers/fusion.py),
     and the attributes that tells."""
-    mindir: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    """Primitives of MindSpore that are this operator, each with what reads it of a node."""
-    onnx: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    """Operators of ONNX that are this one, each with what reads it of a node."""
+    mindir: Mapping[str, Read] = field(default_factory=dict)
+    """Primitives of MindSpore that are this operator, each with what reads it of a node.
+
+    Several rows may name one; the first whose reading gives something has the node."""
+    onnx: Mapping[str, Read] = field(default_factory=dict)
+    """Operators of ONNX that are this one, in the same way."""
 
     @property
     def is_cut_by_zeros(self) -> bool:

@@ -8,16 +8,34 @@ from archspec.operators import (
     activations,
     channels,
     convolutions,
+    cuts,
     dense,
     dropouts,
     ends,
+    joins,
     norms,
-    pixels,
+    pixel_shuffles,
     pools,
+    transposed_convolutions,
+    upsampling,
 )
 from archspec.operators.operator import Attrs, Operator
 
-_FAMILIES = (ends, convolutions, dense, norms, activations, dropouts, pools, pixels, channels)
+_FAMILIES = (
+    ends,
+    convolutions,
+    transposed_convolutions,
+    dense,
+    norms,
+    activations,
+    dropouts,
+    pools,
+    upsampling,
+    pixel_shuffles,
+    cuts,
+    channels,
+    joins,
+)
 _ROWS = (row for family in _FAMILIES for row in family.ROWS)
 
 OPERATORS: Mapping[str, Operator] = {row.kind: row for row in _ROWS}

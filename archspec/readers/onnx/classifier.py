@@ -1,4 +1,4 @@
-"""Operators of an ONNX that take dimensions away, or join along one; and the classifier.
+"""Nodes of an ONNX that take dimensions away.
 
 A feature that a file flattens becomes a vector at once: the pool before it loses its pixels, and a
 convolution of one pixel is a dense layer.
@@ -16,10 +16,8 @@ from archspec.operators.dense import dense_attrs
 from archspec.operators.shapes import same_shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
-from archspec.readers.tensors import Tensor
-from archspec.readers.tensors import transpose_later as turned
 from archspec.readers.trace import Feature, Unsupported, flatten_tuples
-from archspec.readers.windows import global_pool_of
+from archspec.readers.windows import kind_over
 
 MAX_DEPTH = 8
 """Operators between a pool and where its pixels are taken away that are followed back: a file may
@@ -35,43 +33,45 @@ _BY_ELEMENT = frozenset(
 )
 
 
-def global_pool(kind: str, call: Call) -> Feature:
-    """Return (N, C, 1, 1)."""
-    x = call.feature(dims=4)
-    return call.op(global_pool_of(kind, x), [x], (*x.shape[:2], 1, 1), keep=True)
-
-
-def maximum(call: Call) -> Feature:
-    """Return the maximum of each channel, (N, C) or (N, C, 1, 1)."""
-    x, axes = call.feature(dims=4, pending="permuted"), call.option("axes", 1, ())
-    if sorted(axis_of(x, axis) for axis in axes) != [2, 3]:
-        raise Unsupported(
-            f"takes the maximum over the axes {reprlib.repr(axes)}; only (2, 3) is known"
-        )
-    keep, plain = bool(call.attrs.get("keepdims", 1)), replace(x, pending=())
-    kind = global_pool_of("global_max_pool", x)
-    kept = call.op(kind, [plain], (*x.shape[:2], 1, 1), keep=True)
-    return replace(kept, pending=x.pending) if keep else vector(call, kept)
-
-
-def mean(call: Call) -> Feature:
-    """Return the mean of each channel, (N, C) or (N, C, 1, 1);
-    or of each pixel, a part of a layer norm.
+def reduce_pixels(call: Call, kind: str) -> Feature | None:
+    """Return (N, C) or (N, C, 1, 1) of a pool over the pixels; None where a node takes other
+    dimensions away.
     """
+    x = call.inputs[0]
+    if not isinstance(x, Feature) or len(x.shape) != 4 or x.pending not in ((), ("permuted",)):
+        return None
+    if sorted(axis_of(x, axis) for axis in call.option("axes", 1, ())) != [2, 3]:
+        return None
+    is_kept = bool(call.attrs.get("keepdims", 1))
+    made = add_global_pool(call, kind, replace(x, pending=()))
+    return call.like(x, made) if is_kept else vector(call, made)
+
+
+def add_global_pool(call: Call, kind: str, x: Feature) -> Feature:
+    """Return (N, C, 1, 1)."""
+    return call.op(kind_over(kind, x), [x], (*x.shape[:2], 1, 1), keep=True)
+
+
+def other_maximum(call: Call) -> Feature:
+    """Refuse a maximum over other dimensions than the pixels."""
+    call.feature(dims=4, pending="permuted")
+    axes = reprlib.repr(call.option("axes", 1, ()))
+    raise Unsupported(f"takes the maximum over the axes {axes}; only (2, 3) is known")
+
+
+def other_mean(call: Call) -> Feature:
+    """Return the mean of each pixel, a part of a layer norm; or of the pixels in two steps."""
     if call.is_pending(GROUPED) or call.is_pending(HALF):
         return _rest_of_mean(call)
-    x = call.feature(pending="permuted")
+    x = call.any_feature()
     given, keep = call.option("axes", 1, ()), bool(call.attrs.get("keepdims", 1))
     axes = sorted(axis_of(x, axis) for axis in given)
     if axes == [1] and keep:
-        return replace(call.part("mean", [x], x.shape), pending=x.pending)
+        return call.like(x, call.part("mean", [x], x.shape))
     x = call.feature(dims=4, pending="permuted")
     if axes in ([2], [3]) and not x.pending:
         return replace(x, pending=(HALF, 4 if keep else 3, 5 - axes[0] if keep else 2))
-    if axes != [2, 3]:
-        raise Unsupported(f"averages over the axes {reprlib.repr(given)}; only (2, 3) is known")
-    made = _mean_of_pixels(call, x, keep)
-    return replace(made, pending=x.pending) if keep else made
+    raise Unsupported(f"averages over the axes {reprlib.repr(given)}; only (2, 3) is known")
 
 
 def _rest_of_mean(call: Call) -> Feature:
@@ -82,12 +82,8 @@ def _rest_of_mean(call: Call) -> Feature:
     in_rows = x.pending[0] == HALF or (x.pending[1] == x.shape[1] and dims == 3 and not keep)
     if [axis % dims for axis in axes] != [last] or not in_rows or keep != (dims == 4):
         raise Unsupported(f"averages over the axes {reprlib.repr(axes)} of a {x.pending[0]}")
-    return _mean_of_pixels(call, replace(x, pending=()), keep)
-
-
-def _mean_of_pixels(call: Call, x: Feature, keep: bool) -> Feature:
-    kept = call.op("global_avg_pool", [x], (*x.shape[:2], 1, 1), keep=True)
-    return kept if keep else vector(call, kept)
+    made = add_global_pool(call, "global_avg_pool", replace(x, pending=()))
+    return made if keep else vector(call, made)
 
 
 def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
@@ -151,61 +147,3 @@ def squeeze(call: Call) -> Feature:
     left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
     plain = replace(x, pending=())
     return vector(call, plain) if len(left) == 2 else replace(plain, pending=("squeezed", left))
-
-
-def concat(call: Call) -> Feature:
-    """Return what is joined along the channels, (N, C + C + .., H, W) or (N, C + C + ..)."""
-    parts = [call.feature(index, pending="permuted") for index in range(len(call.inputs))]
-    if not parts:
-        raise Unsupported("joins nothing")
-    first, axis = parts[0], call.attrs.get("axis", 1)
-    batch, _, *pixels = first.shape
-    if axis_of(first, axis) != 1 or any(
-        (part.shape[0], *part.shape[2:], part.pending) != (batch, *pixels, first.pending)
-        for part in parts
-    ):
-        raise Unsupported(f"joins along axis {axis}, or feature maps of different size")
-    if len(parts) == 1:
-        return first
-    shape = (batch, sum(part.shape[1] for part in parts), *pixels)
-    return replace(call.op("concat", parts, shape), pending=first.pending)
-
-
-def matmul(call: Call) -> Feature:
-    """Return (N, out_channels) of (N, in_channels); a bias that is added to it becomes its own."""
-    return _dense(call, call.weight(1, 2), transposed=False, bias=None)
-
-
-def gemm(call: Call) -> Feature:
-    """Return (N, out_channels) of (N, in_channels)."""
-    a = call.attrs
-    if a.get("alpha", 1.0) != 1 or a.get("transA") or (call.has(2) and a.get("beta", 1.0) != 1):
-        raise Unsupported("scales or transposes what it multiplies")
-    weight, bias = call.weight(1, 2), call.inputs[2] if call.has(2) else None
-    out = weight.dims[0 if a.get("transB") else 1]
-    if bias is not None and (not isinstance(bias, Tensor) or bias.dims not in ((out,), (1, out))):
-        raise Unsupported(f"adds a bias that is not one value for each of {out} outputs")
-    return _dense(call, weight, bool(a.get("transB")), bias)
-
-
-def _dense(call: Call, weight: Tensor, transposed: bool, bias: Tensor | None) -> Feature:
-    x = call.feature(dims=2)
-    out, channels = weight.dims if transposed else weight.dims[::-1]
-    if channels != x.shape[1]:
-        raise Unsupported(f"is made for {channels} channels, reads {x.shape}")
-    attrs = {
-        "in_channels": channels,
-        "out_channels": out,
-        **({} if bias is not None else {"bias": False}),
-    }
-    by_rows = weight if transposed else _turn_round(weight)
-    made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
-    call.trace.copy(made.op, made.op, *([] if bias is None else [bias]))
-    return made
-
-
-def _turn_round(weight: Tensor) -> Tensor:
-    """The same filters with a row for each output."""
-    if weight.values is not None:
-        return replace(weight, dims=weight.dims[::-1], values=weight.values.T)
-    return replace(weight, dims=weight.dims[::-1], source=turned(weight.source, weight.dims))
