@@ -96,6 +96,7 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a convolution before it of factor x factor times as many channels",
+        other_names=("depth_to_space",),
         step=Step(
             "pixel_shuffle",
             PixelShuffleStep,
@@ -121,6 +122,7 @@ ROWS = (
         keeps_sign=True,
         keeps_logits=True,
         hint="a divisor of height and width",
+        other_names=("space_to_depth",),
         step=Step(
             "pixel_unshuffle",
             PixelUnshuffleStep,

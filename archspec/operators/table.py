@@ -64,10 +64,11 @@ def norm_name(kind: str) -> str:
 
 def find_by_word(word: str) -> Operator | None:
     """Return the operator that a word means here or elsewhere, in any spelling: `HardTanh`."""
-    return _BY_WORD.get(_letters(word))
+    return _BY_WORD.get(letters_of(word))
 
 
-def _letters(word: str) -> str:
+def letters_of(word: str) -> str:
+    """Return a word without what spellings differ in: `depthtospace` of `DepthToSpace`."""
     return "".join(filter(str.isalnum, word)).lower()
 
 
@@ -78,7 +79,7 @@ def _words_of(row: Operator) -> Iterator[str]:
 
 
 _BY_WORD: Mapping[str, Operator] = {
-    _letters(word): row for row in OPERATORS.values() for word in _words_of(row)
+    letters_of(word): row for row in OPERATORS.values() for word in _words_of(row)
 }
 
 

@@ -137,6 +137,7 @@ ROWS = (
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,
+        other_names=("interpolate", "resize", "upsampling2d"),
         step=Step(
             "upsample",
             UpsampleStep,
