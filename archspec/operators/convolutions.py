@@ -123,6 +123,11 @@ def is_depthwise(attrs: Attrs) -> bool:
     return bool(attrs.get("groups", 1) == attrs["in_channels"] > 1)
 
 
+def _filters_each_channel(attrs: Attrs) -> bool:
+    """Say of a depthwise convolution that it has one filter for each channel."""
+    return is_depthwise(attrs) and bool(attrs["out_channels"] == attrs["in_channels"])
+
+
 def _has_one_group(attrs: Attrs) -> bool:
     return bool(attrs.get("groups", 1) == 1)
 
@@ -233,7 +238,14 @@ def conv(
 '''
 
 _WINDOW = ("kernel", "stride", "padding")
-_SAID = (*_WINDOW, "bias", "dilation", "groups", "standardized", "weight_eps")
+_SAID = (*_WINDOW, "dilation", "groups", "bias", "standardized", "weight_eps")
+
+
+def _usual(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What filters each channel by itself gives as many as it reads."""
+    padding = same_padding(said["kernel"], said["dilation"])
+    width = said.get("width") if said["groups"] == "depthwise" else None
+    return {"padding": padding, "width": width}
 
 
 def add_filters(node: FileNode, kind: str, found: SlidingFilters, outs: int) -> Feature:
@@ -287,6 +299,8 @@ ROWS = (
             _conv_attrs,
             said={name: name for name in _SAID},
             widths={"width": "out_channels"},
+            words={"groups": ("depthwise", _filters_each_channel)},
+            usual=_usual,
             note=(
                 "as wide as what it reads where no width is said; padding dilation x (kernel - 1) /"
                 " 2; `groups: depthwise`: one for each channel; `standardized`: each filter has "

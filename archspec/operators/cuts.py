@@ -82,6 +82,7 @@ ROWS = (
         _crop_shape,
         MindSpore(cell="{name}({size}, {corner})", definition=_CROP, name="Crop"),
         required=("size", "corner"),
+        cuts_pixels=True,
         keeps_sign=True,
         keeps_logits=True,
         hint="only what is larger can be cropped: enlarge by more",
@@ -103,6 +104,7 @@ ROWS = (
             SliceStep,
             _slice_attrs,
             widths={"start": "start", "stop": "stop"},
+            usual=lambda said: {"start": 0, "stop": "in"},
             note=(
                 "from the first channel to the last where nothing is said; both are widths: `stop: "
                 "in/2` keeps the first half, `start: in/2` the others"

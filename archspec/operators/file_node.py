@@ -8,6 +8,7 @@ reader.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 Feature = Any
@@ -18,24 +19,18 @@ Read = Callable[["FileNode"], Any]
 """Gives the feature that a node gives, several in a tuple, or None where it is another row's."""
 
 
-class SlidingFilters(Protocol):
+@dataclass(frozen=True, slots=True)
+class SlidingFilters:
     """What a convolution is, whichever format says it."""
 
-    @property
-    def x(self) -> Feature:
-        """What it reads, (N, C, H, W)."""
-
-    @property
-    def weights(self) -> Sequence[Weight]:
-        """Its filters, and perhaps a bias."""
-
-    @property
-    def attrs(self) -> Mapping[str, Any]:
-        """Of its window and its filters."""
-
-    @property
-    def pixels(self) -> tuple[int, int]:
-        """Height and width that it gives."""
+    x: Feature
+    """What it reads, (N, C, H, W)."""
+    weights: Sequence[Weight]
+    """Its filters, and perhaps a bias."""
+    attrs: Mapping[str, Any]
+    """Of its window and its filters."""
+    pixels: tuple[int, int]
+    """Height and width that it gives."""
 
 
 class FileNode(Protocol):

@@ -32,7 +32,8 @@ def _no_arguments(attrs: Attrs, ins: str) -> Mapping[str, str]:
     return {}
 
 
-def _never(attrs: Attrs) -> bool:
+def never(attrs: Attrs) -> bool:
+    """Say of an operator that something does not hold, whatever its attributes."""
     return False
 
 
@@ -46,6 +47,10 @@ def _never_idle(attrs: Attrs, channels: int) -> bool:
 
 def _no_fault(attrs: Attrs) -> str:
     return ""
+
+
+def _as_the_model_says(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
 
 
 def always(attrs: Attrs) -> bool:
@@ -87,6 +92,10 @@ class Step:
     """Kinds of operators by the setting `kind` that says which, where several share the step."""
     widths: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting that is a width."""
+    words: Mapping[str, tuple[str, Callable[[Attrs], bool]]] = field(default_factory=dict)
+    """What may be said in place of a setting's number, and of which operators."""
+    usual: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _as_the_model_says
+    """What settings are that are not said, of all of them, where the model's default is not it."""
     note: str = ""
     """What the language's page says of it beside its settings."""
 
@@ -164,9 +173,12 @@ class Operator:
     """It makes its channels by weights, which may be all zero."""
     folds_norm: bool = False
     """A batch norm behind it may be folded into its weights."""
-    mixes: Callable[[Attrs], bool] = _never
+    mixes: Callable[[Attrs], bool] = never
     """Each output reads all channels, by weights of its own: their order is the weights' own."""
-    tells_places: Callable[[Attrs], bool] = _never
+    axis_read: int = 1
+    """Of the weight of what mixes: the dimension that runs over what it reads; that of what it
+    gives is the other one of the first two."""
+    tells_places: Callable[[Attrs], bool] = never
     """What it does to a channel depends on the channel's place."""
     reach: Callable[[Attrs, Sequence[Any]], Any] = each_alone
     """What each channel depends on:
@@ -177,9 +189,13 @@ class Operator:
     """It may give another number of pixels than it reads."""
     is_idle: Callable[[Attrs, int], bool] = _never_idle
     """It gives what it reads, so many channels, as they are, in evaluation."""
-    keeps_one_pixel: Callable[[Attrs], bool] = _never
+    keeps_one_pixel: Callable[[Attrs], bool] = never
     """Of a map of one pixel it gives the value of each channel as it is, if it gives one pixel or
     none."""
+    cuts_pixels: bool = False
+    """It leaves some of the pixels out; where it leaves out none, it is nothing."""
+    over_whole_map: str = ""
+    """The kind as which files have it where its window is the whole map, of several pixels."""
     over_one_pixel: str = ""
     """The kind that it is as well over a map of one pixel."""
     is_clamp: bool = False

@@ -227,6 +227,7 @@ ROWS = (
         "max_pool",
         "MaxPool2d",
         keeps_one_pixel=always,
+        over_whole_map="global_max_pool",
         mindir={
             **dict.fromkeys(("MaxPool", "MaxPool3D"), _read_max_pool),
             "MaxPool3DWithArgmax": lambda node: (_read_max_pool(node), None),

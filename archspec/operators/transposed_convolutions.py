@@ -90,8 +90,10 @@ ROWS = (
         has_filters=True,
         folds_norm=True,
         mixes=always,
+        axis_read=0,
         enlarges=True,
         resizes=True,
+        other_names=("deconv", "deconvolution", "conv2d_transpose"),
         step=Step(
             "conv_transpose",
             ConvTransposeStep,

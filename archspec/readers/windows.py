@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from archspec.operators.shapes import sides
 from archspec.operators.table import OPERATORS
-from archspec.readers.tensors import Tensor
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
 
 MAX_PADDING = 2**20
@@ -28,19 +26,6 @@ Array = Any
 Attrs = dict[str, Any]
 Pixels = tuple[int, int]
 """Height and width."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlidingFilters:
-    """What a convolution is, whichever format says it."""
-
-    x: Feature
-    weights: Sequence[Tensor]
-    """Its filters, and perhaps a bias."""
-    attrs: Attrs
-    """Of its window and its filters."""
-    pixels: Pixels
-    """That it gives."""
 
 
 def kind_over(kind: str, x: Feature) -> str:

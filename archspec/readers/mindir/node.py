@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from archspec.operators.file_node import SlidingFilters
 from archspec.readers.mindir import windows
 from archspec.readers.mindir.call import Call
 from archspec.readers.tensors import Tensor, transpose_later
 from archspec.readers.trace import Feature
-from archspec.readers.windows import SlidingFilters, kind_over
+from archspec.readers.windows import kind_over
 
 
 @dataclass(frozen=True, slots=True)

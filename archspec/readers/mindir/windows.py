@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.file_node import SlidingFilters
 from archspec.readers.filters import with_its_weight
 from archspec.readers.mindir.decode import Constant
 from archspec.readers.trace import Call, Feature, Unsupported
 from archspec.readers.windows import (
     NO_BLUR,
     NO_PADDING,
-    SlidingFilters,
     are_sizes,
     blur_filter,
     count_enlarged,

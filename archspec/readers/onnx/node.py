@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from archspec.operators.file_node import SlidingFilters
 from archspec.readers.onnx import classifier, windows
 from archspec.readers.onnx.call import Call, axis_of
 from archspec.readers.onnx.elementwise import is_per_channel
 from archspec.readers.tensors import Tensor, transpose_later
 from archspec.readers.trace import Feature
-from archspec.readers.windows import SlidingFilters
 
 
 @dataclass(frozen=True, slots=True)

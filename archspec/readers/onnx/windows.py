@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.file_node import SlidingFilters
 from archspec.readers.filters import with_its_weight
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.channels import crop
@@ -21,7 +22,6 @@ from archspec.readers.windows import (
     NO_BLUR,
     NO_PADDING,
     Pixels,
-    SlidingFilters,
     are_sizes,
     blur_filter,
     count_enlarged,
