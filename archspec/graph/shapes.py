@@ -9,7 +9,7 @@ import networkx as nx
 
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, once_per_graph
-from archspec.operators.shapes import Shape, ShapeFault
+from archspec.operators.shape_rules import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 
 

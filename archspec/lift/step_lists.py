@@ -16,10 +16,10 @@ from archspec.lift.matching_steps import (
 )
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step
+from archspec.operators.named_widths import width_of
 from archspec.operators.operator import Operator, never
 from archspec.operators.operator import Step as RowStep
 from archspec.operators.table import OPERATORS, norm_name
-from archspec.operators.widths import width_of
 
 MAX_MULTIPLE = 64
 MAX_PARTS = 32

@@ -62,7 +62,8 @@ def read_leaky_relu(node: FileNode) -> Feature:
 
 def read_larger_than_a_share(node: FileNode) -> Feature | None:
     """Return a leaky ReLU where a node is max(x, slope x), with a slope up to 1; 1 x is x."""
-    if any(node.single_number(index) is not None for index in (0, 1)):
+    numbers = map(node.single_number, range(len(node.inputs)))
+    if any(number is not None for number in numbers):
         return None
     first, second = node.feature(0), node.feature(1)
     if first.op == second.op:
@@ -83,9 +84,9 @@ def read_prelu(node: FileNode) -> Feature:
     return node.in_place("prelu", x, [slope], channels=x.shape[1], slope=None)
 
 
-def read_elu(node: FileNode) -> Feature:
-    """Return an ELU, whose alpha may be said."""
-    return node.elementwise("elu", alpha=node.number("alpha", 1.0, 1))
+def read_elu(index: int | None = None) -> Read:
+    """Return what reads an ELU, whose alpha may be said, by an input where one is named."""
+    return lambda node: node.elementwise("elu", alpha=node.number("alpha", 1.0, index))
 
 
 def read_softplus(node: FileNode) -> Feature:

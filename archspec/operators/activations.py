@@ -22,7 +22,7 @@ from archspec.operators.activation_patterns import (
     TANH_GELUS,
 )
 from archspec.operators.operator import Attrs, MindSpore, Operator
-from archspec.operators.shapes import Shape, of_its_channels, same_shape
+from archspec.operators.shape_rules import Shape, of_its_channels, same_shape
 from archspec.settings import SpecModel
 
 Bound = Annotated[float, Field(strict=True, ge=-1_000, le=1_000, allow_inf_nan=False)]
@@ -222,8 +222,8 @@ ROWS = (
         required=("alpha",),
         settings={"alpha": 1.0},
         patterns=(({}, ELU),),
-        mindir={"Elu": nodes.read_elu},
-        onnx={"Elu": nodes.read_elu},
+        mindir={"Elu": nodes.read_elu(1)},
+        onnx={"Elu": nodes.read_elu()},
     ),
     Operator(
         "mish",

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import Shape, ShapeFault, expect_map, of_its_channels
+from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel, broken_rule
 
 

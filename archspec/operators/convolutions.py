@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from archspec.operators.file_node import Feature, FileNode, SlidingFilters
+from archspec.operators.named_widths import Width, width_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
-from archspec.operators.shapes import (
+from archspec.operators.shape_rules import (
     Shape,
     ShapeFault,
     expect_channels,
@@ -19,7 +20,6 @@ from archspec.operators.shapes import (
     weight_and_bias,
     window_pixels,
 )
-from archspec.operators.widths import Width, width_of
 from archspec.settings import Channels, Flag, Padding, SpecModel, Stride, Window, broken_rule
 
 

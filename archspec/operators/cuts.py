@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from archspec.operators.named_widths import Border, Width, width_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import Shape, ShapeFault, expect_map, sizes
-from archspec.operators.widths import Border, Width, width_of
+from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, sizes
 from archspec.settings import SpecModel
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from archspec.operators.file_node import Feature, FileNode, Weight
+from archspec.operators.named_widths import Width, width_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import (
+from archspec.operators.shape_rules import (
     Shape,
     ShapeFault,
     expect_channels,
     expect_outputs,
     weight_and_bias,
 )
-from archspec.operators.widths import Width, width_of
 from archspec.settings import Flag, SpecModel
 
 
@@ -62,9 +62,10 @@ def dense_attrs(attrs: Attrs) -> Attrs | None:
     return sizes if attrs.get("bias") else {**sizes, "bias": False}
 
 
-def _add_dense(node: FileNode, weight: Weight, is_by_rows: bool, bias: Weight) -> Feature:
+def _add_dense(
+    node: FileNode, x: Feature, weight: Weight, is_by_rows: bool, bias: Weight = None
+) -> Feature:
     """A matrix has a row for each output, or a column; there may be a bias."""
-    x = node.feature(dims=2)
     outs, ins = weight.dims if is_by_rows else weight.dims[::-1]
     if ins != x.shape[1]:
         node.refuse(f"is made for {ins} channels, reads {x.shape}")
@@ -80,7 +81,8 @@ def _add_dense(node: FileNode, weight: Weight, is_by_rows: bool, bias: Weight) -
 
 def _onnx_matmul(node: FileNode) -> Feature:
     """A bias that is added to it becomes its own."""
-    return _add_dense(node, node.weight(1, 2), is_by_rows=False, bias=None)
+    weight = node.weight(1, 2)
+    return _add_dense(node, node.feature(dims=2), weight, is_by_rows=False)
 
 
 def _onnx_gemm(node: FileNode) -> Feature:
@@ -92,18 +94,20 @@ def _onnx_gemm(node: FileNode) -> Feature:
     bias = node.inputs[2] if node.has(2) else None
     if bias is not None and not (node.is_weight(bias) and bias.dims in ((outs,), (1, outs))):
         node.refuse(f"adds a bias that is not one value for each of {outs} outputs")
-    return _add_dense(node, weight, is_by_rows, bias)
+    return _add_dense(node, node.feature(dims=2), weight, is_by_rows, bias)
 
 
 def _mindir_matmul(node: FileNode) -> Feature:
+    x, weight = node.feature(dims=2), node.weight(1, 2)
     if node.option("transpose_a", 2, False):
         node.refuse("transposes what it multiplies")
-    return _add_dense(node, node.weight(1, 2), bool(node.option("transpose_b", 3, False)), None)
+    return _add_dense(node, x, weight, bool(node.option("transpose_b", 3, False)))
 
 
 def _mindir_dense(node: FileNode) -> Feature:
-    bias = node.weight(2, 1) if node.has(2) else None
-    return _add_dense(node, node.weight(1, 2), is_by_rows=True, bias=bias)
+    x, weight = node.feature(dims=2), node.weight(1, 2)
+    bias = node.inputs[2] if node.has(2) and node.is_weight(node.inputs[2]) else None
+    return _add_dense(node, x, weight, is_by_rows=True, bias=bias)
 
 
 ROWS = (

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always_idle
-from archspec.operators.shapes import Shape, expect_map, same_shape
+from archspec.operators.shape_rules import Shape, expect_map, same_shape
 from archspec.settings import Rate, SpecModel
 
 

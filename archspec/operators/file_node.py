@@ -98,6 +98,9 @@ class FileNode(Protocol):
         an input too.
         """
 
+    def size(self, name: str, index: int) -> int:
+        """Return a setting that must be the same in height and width; of a MINDIR alone."""
+
     def decimal(self, value: float) -> float:
         """Return a stored number as a person would write it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.operator import Attrs, MindSpore, Operator
-from archspec.operators.shapes import Shape, ShapeFault, sizes
+from archspec.operators.shape_rules import Shape, ShapeFault, sizes
 
 
 def _concat_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.operator import Attrs, MindSpore, Operator
-from archspec.operators.shapes import Shape, ShapeFault, expect_map, of_its_channels
+from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel
 
 Pattern = Any
@@ -187,21 +187,21 @@ def _mindir_layer_norm(node: FileNode) -> tuple[Feature, None, None]:
     return _add_norm(node, "layer_norm", x, (1, 2), eps=eps), None, None
 
 
-def _add_group_norm(node: FileNode, groups: Any, places: Sequence[int], eps: float) -> Feature:
-    x = node.feature()
-    if type(groups) is not int or groups < 1 or x.shape[1] % groups:
-        node.refuse(f"has {groups} groups for {x.shape[1]} channels")
+def _onnx_group_norm(node: FileNode) -> Feature:
+    x, groups = node.feature(), node.attrs["num_groups"]
+    channels, scales = x.shape[1], node.weight(1, 1).dims[0]
+    if scales != channels or channels % groups:
+        node.refuse(f"has {groups} groups and {scales} scales for {channels} channels")
+    places, eps = _affine_places(node), _onnx_eps(node)
     return _add_norm(node, "group_norm", x, places, groups=groups, eps=eps)
 
 
-def _onnx_group_norm(node: FileNode) -> Feature:
-    groups = node.attrs["num_groups"]
-    return _add_group_norm(node, groups, _affine_places(node), _onnx_eps(node))
-
-
 def _mindir_group_norm(node: FileNode) -> tuple[Feature, None, None]:
-    groups, eps = node.option("num_groups", 1), node.number("epsilon", EPS, 4)
-    return _add_group_norm(node, groups, (2, 3), eps), None, None
+    x, groups = node.feature(), node.option("num_groups", 1)
+    if type(groups) is not int or groups < 1 or x.shape[1] % groups:
+        node.refuse(f"has {groups} groups for {x.shape[1]} channels")
+    eps = node.number("epsilon", EPS, 4)
+    return _add_norm(node, "group_norm", x, (2, 3), groups=groups, eps=eps), None, None
 
 
 def _onnx_instance_norm(node: FileNode) -> Feature | None:

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from archspec.operators.file_node import Read
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.settings import SpecModel
 
 Attrs = Mapping[str, Any]

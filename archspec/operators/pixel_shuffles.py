@@ -9,7 +9,7 @@ from pydantic import Field
 
 from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import Shape, ShapeFault, expect_map
+from archspec.operators.shape_rules import Shape, ShapeFault, expect_map
 from archspec.settings import SpecModel
 
 

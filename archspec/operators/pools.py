@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from archspec.operators.file_node import Feature, FileNode, Read
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import Shape, ShapeFault, expect_map, window_pixels
+from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, window_pixels
 from archspec.settings import Flag, Padding, SpecModel, Stride, Window, broken_rule, refuse_bool
 
 
@@ -160,7 +160,7 @@ def _reducing(kind: str) -> Read:
 
 
 def _read_adaptive_pool(node: FileNode) -> Feature:
-    if node.option("output_size", 1) not in (1, (1, 1)):
+    if node.size("output_size", 1) != 1:
         node.refuse("pools to more than one pixel")
     return node.global_pool("global_avg_pool")
 

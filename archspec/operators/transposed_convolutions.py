@@ -7,8 +7,9 @@ from math import prod
 
 from archspec.operators.convolutions import add_filters
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.named_widths import Width, width_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import (
+from archspec.operators.shape_rules import (
     Shape,
     ShapeFault,
     expect_channels,
@@ -16,7 +17,6 @@ from archspec.operators.shapes import (
     expect_outputs,
     weight_and_bias,
 )
-from archspec.operators.widths import Width, width_of
 from archspec.settings import Flag, Padding, SpecModel, Stride, Window
 
 

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from archspec.operators.file_node import Feature, FileNode, Read
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
-from archspec.operators.shapes import Shape, expect_map
+from archspec.operators.shape_rules import Shape, expect_map
 from archspec.settings import Flag, SpecModel, broken_rule
 
 

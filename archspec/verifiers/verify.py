@@ -25,7 +25,7 @@ from archspec.graph.connections import (
 )
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.verifiers.composition import check_composition
 from archspec.verifiers.well_formed import check_well_formed
 

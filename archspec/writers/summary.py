@@ -15,7 +15,7 @@ from archspec.errors import format_count, make_printable
 from archspec.graph.connections import derive_ports
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, Report
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 
 NARROW = frozenset(ascii_lowercase + digits + "._- ")
 

@@ -1,4 +1,4 @@
-"""Operators of a MINDIR that work element by element: activations, norms, sums and products.
+"""Sums, products and the like in a MINDIR, of which MindSpore makes activations and norms.
 
 MindSpore writes some of them in several primitives; `fusion` knows which operator they come to.
 """

@@ -14,7 +14,7 @@ from typing import Any
 from archspec.readers.interpreter import Interpreter
 from archspec.readers.mindir.call import Call, Closure, short_name
 from archspec.readers.mindir.decode import Function, Model, Node
-from archspec.readers.mindir.filters import is_of_weights, of_weights
+from archspec.readers.mindir.filter_nodes import is_of_weights, of_weights
 from archspec.readers.mindir.node import MindirNode
 from archspec.readers.mindir.operators import PLUMBING, PRIMITIVES
 from archspec.readers.trace import Feature, Trace, Unknown, Unsupported, flatten_tuples

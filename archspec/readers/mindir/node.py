@@ -10,7 +10,7 @@ from archspec.readers.mindir import windows
 from archspec.readers.mindir.call import Call
 from archspec.readers.tensors import Tensor, transpose_later
 from archspec.readers.trace import Feature
-from archspec.readers.windows import kind_over
+from archspec.readers.window_arithmetic import kind_over, square
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,10 @@ class MindirNode(Call):
         """Return an input that is one number, else None."""
         value = self.inputs[index]
         return value if type(value) in (int, float) else None
+
+    def size(self, name: str, index: int) -> int:
+        """Return a setting that must be the same in height and width."""
+        return square(self.option(name, index))
 
     def channel_weight(self, index: int, x: Feature) -> Tensor | None:
         """Return an input that is a weight with one value for each channel of x, else None."""

@@ -20,14 +20,14 @@ import numpy as np
 from archspec.graph.ir import Op
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.mindir import elementwise as elements
-from archspec.readers.mindir import pixels, windows
+from archspec.readers.mindir import slices, windows
 from archspec.readers.mindir.call import Closure
 from archspec.readers.mindir.decode import Constant
 from archspec.readers.pixel_orders import PIXELS, join_squares, split_squares
 from archspec.readers.readings import collect_readings
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, flatten_tuples
-from archspec.readers.windows import count_padded
+from archspec.readers.window_arithmetic import count_padded
 
 
 def _other_mean(call: Call) -> Feature:
@@ -202,9 +202,9 @@ _OWN: Mapping[str, Callable[[Call], Any]] = {
     "Select": elements.choose,
     "Pad": windows.pad,
     "PadV3": windows.pad,
-    "StridedSlice": pixels.read_strided_slice,
-    "Slice": pixels.read_slice,
-    "Split": pixels.split,
+    "StridedSlice": slices.read_strided_slice,
+    "Slice": slices.read_slice,
+    "Split": slices.split,
     "ReduceMean": _other_mean,
     "ReduceMax": _other_maximum,
     "Square": elements.square,

@@ -1,6 +1,4 @@
-"""Operators of a MINDIR that slide a window over (N, C, H, W), or only pad:
-convolutions and pools.
-"""
+"""How a MINDIR says windows that slide over (N, C, H, W), paddings, and larger maps."""
 
 from __future__ import annotations
 
@@ -12,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from archspec.operators.file_node import SlidingFilters
-from archspec.readers.filters import with_its_weight
+from archspec.readers.computed_filters import with_its_weight
 from archspec.readers.mindir.decode import Constant
 from archspec.readers.trace import Call, Feature, Unsupported
-from archspec.readers.windows import (
+from archspec.readers.window_arithmetic import (
     NO_BLUR,
     NO_PADDING,
     are_sizes,

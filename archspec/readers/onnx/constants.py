@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers.filters import OfWeight
+from archspec.readers.computed_filters import OfWeight
 from archspec.readers.onnx.call import FLOATS, MAX_COMPUTED, Array, Call, constant
 from archspec.readers.tensors import MAX_COMPUTED as MAX_FILLED
 from archspec.readers.tensors import Tensor, compute_later

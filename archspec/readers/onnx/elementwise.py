@@ -1,7 +1,7 @@
-"""Sums, products and the like in an ONNX, of which files make activations and norms.
+"""Sums, products and the like in an ONNX, of which files make activations and scales_and_shifts.
 
 An activation may be written out (`fusion`); what is added to each channel or multiplied with it is
-a bias or a part of a norm (`norms`).
+a bias or a part of a norm (`scales_and_shifts`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from archspec.operators.table import NORMS
 from archspec.readers.fusion import recognise
-from archspec.readers.onnx import norms
 from archspec.readers.onnx.call import Call
+from archspec.readers.onnx.scales_and_shifts import BY_CHANNEL, part_of_group_norm
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import (
     UNKNOWN,
@@ -45,15 +45,11 @@ def binary(call: Call) -> Feature:
     number = constants[0].number
     if number is not None and not _is_for_one_channel(x, constants[0]):
         return _with_number(call, x, float(number))
-    if (
-        call.kind not in norms.BY_CHANNEL
-        or not is_per_channel(x, constants[0])
-        or (call.kind in ("Sub", "Div") and call.inputs[0] is constants[0])
-    ):
+    is_reversed = call.kind in ("Sub", "Div") and call.inputs[0] is constants[0]
+    write = BY_CHANNEL.get(call.kind)
+    if write is None or is_reversed or not is_per_channel(x, constants[0]):
         raise Unsupported(UNKNOWN)
-    return replace(
-        norms.BY_CHANNEL[call.kind](call, replace(x, pending=()), constants[0]), pending=x.pending
-    )
+    return call.like(x, write(call, replace(x, pending=()), constants[0]))
 
 
 def _of_features(call: Call) -> Feature:
@@ -163,6 +159,6 @@ PARTS: Mapping[str, Callable[[Call], Feature]] = {
     "Sqrt": partial(part, "sqrt"),
     "Reciprocal": partial(part, "reciprocal"),
     **dict.fromkeys(("Softmax", "LogSoftmax"), probabilities),
-    "InstanceNormalization": norms.part_of_group_norm,
+    "InstanceNormalization": part_of_group_norm,
 }
 """What files write operators out in, and what ends a file."""

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 from archspec.readers.onnx.call import GROUPED, TO_LAST, Call, take_over_sizes
-from archspec.readers.onnx.classifier import vector
+from archspec.readers.onnx.vectors import vector
 from archspec.readers.pixel_orders import PIXELS, join_squares, permute, split_squares
 from archspec.readers.trace import Feature, Unsupported
 

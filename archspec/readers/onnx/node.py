@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from archspec.operators.file_node import SlidingFilters
-from archspec.readers.onnx import classifier, windows
+from archspec.readers.onnx import vectors, windows
 from archspec.readers.onnx.call import Call, axis_of
 from archspec.readers.onnx.elementwise import is_per_channel
 from archspec.readers.tensors import Tensor, transpose_later
@@ -84,11 +84,11 @@ class OnnxNode(Call):
 
     def global_pool(self, kind: str) -> Feature:
         """Add a pool over all pixels that leaves one."""
-        return classifier.add_global_pool(self, kind, self.feature(dims=4))
+        return vectors.add_global_pool(self, kind, self.feature(dims=4))
 
     def reduce_pixels(self, kind: str) -> Feature | None:
         """Add a pool over all pixels, if these are the dimensions that are taken away."""
-        return classifier.reduce_pixels(self, kind)
+        return vectors.reduce_pixels(self, kind)
 
     def enlarging_factor(self, x: Feature) -> int:
         """Return how many times higher and wider a map becomes."""

@@ -10,13 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from archspec.operators.table import OPERATORS as ROWS
-from archspec.readers.onnx import channels as slices
-from archspec.readers.onnx import classifier as shapes
-from archspec.readers.onnx import layouts, quantised, windows
+from archspec.readers.onnx import layouts, quantised, slices, vectors, windows
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.constants import CONSTANTS, pass_on
 from archspec.readers.onnx.elementwise import PARTS
-from archspec.readers.onnx.filters import FILTERS, is_of_filters
+from archspec.readers.onnx.filter_nodes import FILTERS, is_of_filters
 from archspec.readers.readings import collect_readings
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
@@ -63,10 +61,10 @@ _OWN: Mapping[str, Callable[[Call], Any]] = {
     "Pad": windows.pad,
     "Slice": slices.slices,
     "Split": slices.split,
-    "ReduceMax": shapes.other_maximum,
-    "ReduceMean": shapes.other_mean,
-    "Flatten": shapes.flatten,
-    "Squeeze": shapes.squeeze,
+    "ReduceMax": vectors.other_maximum,
+    "ReduceMean": vectors.other_mean,
+    "Flatten": vectors.flatten,
+    "Squeeze": vectors.squeeze,
     "Reshape": layouts.reshape,
     "Transpose": layouts.transpose,
 }

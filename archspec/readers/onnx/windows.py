@@ -1,6 +1,4 @@
-"""Operators of an ONNX that slide a window over (N, C, H, W), or change its pixels:
-convolutions, pools, resizes.
-"""
+"""How an ONNX says windows that slide over (N, C, H, W), paddings, and larger maps."""
 
 from __future__ import annotations
 
@@ -11,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from archspec.operators.file_node import SlidingFilters
-from archspec.readers.filters import with_its_weight
+from archspec.readers.computed_filters import with_its_weight
 from archspec.readers.onnx.call import Call
-from archspec.readers.onnx.channels import crop
-from archspec.readers.onnx.norms import add_affine
+from archspec.readers.onnx.scales_and_shifts import add_affine
+from archspec.readers.onnx.slices import crop
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import Feature, Unsupported
-from archspec.readers.windows import (
+from archspec.readers.window_arithmetic import (
     MAX_PADDING,
     NO_BLUR,
     NO_PADDING,

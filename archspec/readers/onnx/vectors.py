@@ -13,11 +13,11 @@ from typing import Any
 
 from archspec.graph.ir import Op
 from archspec.operators.dense import dense_attrs
-from archspec.operators.shapes import same_shape
+from archspec.operators.shape_rules import same_shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
 from archspec.readers.trace import Feature, Unsupported, flatten_tuples
-from archspec.readers.windows import kind_over
+from archspec.readers.window_arithmetic import kind_over
 
 MAX_DEPTH = 8
 """Operators between a pool and where its pixels are taken away that are followed back: a file may

@@ -15,7 +15,7 @@ from archspec.compare.simplify import reroute
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.dense import dense_attrs
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 
 Shapes = Mapping[str, Shape]

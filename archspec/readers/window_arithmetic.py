@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from archspec.operators.shapes import sides
+from archspec.operators.shape_rules import sides
 from archspec.operators.table import OPERATORS
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
 

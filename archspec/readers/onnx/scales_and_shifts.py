@@ -1,5 +1,4 @@
-"""Norms of an ONNX: nodes of their own, or a scale and a shift
-of each channel in any number of steps.
+"""Norms that an ONNX writes as a scale and a shift of each channel, in any number of nodes.
 
 A scale and a shift behind a convolution may also be its bias, and what stands behind them a norm.
 """

@@ -1,5 +1,5 @@
-"""Operators of a MINDIR that move pixels or channels and compute nothing,
-or only between neighbours.
+"""Operators of a MINDIR that take a part of what they read:
+some channels, or a cutout of the pixels.
 """
 
 from __future__ import annotations
