@@ -14,7 +14,6 @@ from typing import Any
 from archspec.compare.simplify import reroute
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.dense import dense_attrs
 from archspec.operators.shape_rules import Shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 
@@ -136,7 +135,7 @@ def _as_vectors(graph: Graph, ops: Mapping[str, Op], shapes: Shapes, pool: Op) -
             if op.kind in GLOBAL_POOLS:
                 yield replace(op, attrs={})
             return
-        attrs = dense_attrs(op.attrs) if op.kind == "conv" else None
-        if attrs is not None:
-            yield replace(op, kind="dense", attrs=attrs)
+        other = OPERATORS[op.kind].over_vector(op.attrs)
+        if other is not None:
+            yield replace(op, kind=other[0], attrs=other[1])
         op = ops[op.inputs[0]]

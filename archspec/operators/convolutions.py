@@ -9,6 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from archspec.operators.convolution_code import (
+    CONV,
+    CONV_OF_ALL_KINDS,
+    CONV_OF_STANDARDIZED_FILTERS,
+)
 from archspec.operators.file_node import Feature, FileNode, SlidingFilters
 from archspec.operators.named_widths import Width, width_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
@@ -159,83 +164,17 @@ def _unusual(attrs: Attrs, ins: str) -> str:
     return "".join(f", {name}={value}" for name, value in given.items())
 
 
-_CONV = '''\
-def conv(in_channels, out_channels, kernel_size, stride=1):
-    """A convolution without bias, padded so that a stride of 1 keeps H and W."""
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        pad_mode="pad",
-        padding=kernel_size // 2,
-        has_bias=False,
-    )
-'''
-_CONV_OF_ALL_KINDS = '''\
-def conv(
-    in_channels,
-    out_channels,
-    kernel_size,
-    stride=1,
-    padding=None,
-    dilation=1,
-    groups=1,
-    bias=False,
-):
-    """A convolution; without `padding`, a stride of 1 keeps H and W."""
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        pad_mode="pad",
-        padding=dilation * (kernel_size - 1) // 2 if padding is None else padding,
-        dilation=dilation,
-        group=groups,
-        has_bias=bias,
-    )
-'''
-_CONV_OF_STANDARDIZED_FILTERS = '''\
-class StandardizedConv2d(nn.Conv2d):
-    """A convolution whose filters have mean 0 and variance 1 wherever they are used."""
-
-    def __init__(self, *sizes, weight_eps, **settings):
-        super().__init__(*sizes, **settings)
-        self.weight_eps = weight_eps
-
-    def construct(self, x):
-        weight = self.weight - ops.mean(self.weight, (1, 2, 3), True)
-        variance = ops.mean(ops.square(weight), (1, 2, 3), True)
-        x = self.conv2d(x, weight * ops.rsqrt(variance + self.weight_eps))
-        return self.bias_add(x, self.bias) if self.has_bias else x
+_POINT: Attrs = {"kernel": 1, "padding": 0, "groups": 1, "standardized": False}
 
 
-def conv(
-    in_channels,
-    out_channels,
-    kernel_size,
-    stride=1,
-    padding=None,
-    dilation=1,
-    groups=1,
-    bias=False,
-    weight_eps=None,
-):
-    """A convolution; without `padding`, a stride of 1 keeps H and W."""
-    settings = {
-        "stride": stride,
-        "pad_mode": "pad",
-        "padding": dilation * (kernel_size - 1) // 2 if padding is None else padding,
-        "dilation": dilation,
-        "group": groups,
-        "has_bias": bias,
-    }
-    sizes = (in_channels, out_channels, kernel_size)
-    if weight_eps is None:
-        return nn.Conv2d(*sizes, **settings)
-    return StandardizedConv2d(*sizes, weight_eps=weight_eps, **settings)
-'''
+def _as_dense(attrs: Attrs) -> tuple[str, Attrs] | None:
+    """Over one pixel a convolution is a dense layer, unless its weights are more, or others."""
+    if any(attrs.get(name, value) != value for name, value in _POINT.items()):
+        return None
+    kept = ("in_channels", "out_channels", "weights_of")
+    sizes = {name: attrs[name] for name in kept if name in attrs}
+    return "dense", sizes if attrs.get("bias") else {**sizes, "bias": False}
+
 
 _WINDOW = ("kernel", "stride", "padding")
 _SAID = (*_WINDOW, "dilation", "groups", "bias", "standardized", "weight_eps")
@@ -272,9 +211,9 @@ ROWS = (
         MindSpore(
             cell="conv({ins}, {outs}, {kernel}{settings})",
             arguments=_stride_and_unusual,
-            definition=_CONV,
-            general=_CONV_OF_ALL_KINDS,
-            special=_CONV_OF_STANDARDIZED_FILTERS,
+            definition=CONV,
+            general=CONV_OF_ALL_KINDS,
+            special=CONV_OF_STANDARDIZED_FILTERS,
         ),
         tensors=_conv_tensors,
         macs=_conv_macs,
@@ -290,6 +229,7 @@ ROWS = (
         },
         has_filters=True,
         folds_norm=True,
+        over_vector=_as_dense,
         mixes=_has_one_group,
         tells_places=_has_groups_of_several,
         resizes=True,

@@ -1,4 +1,4 @@
-"""The dense layer, and the convolution over one pixel that is one."""
+"""The dense layer."""
 
 from __future__ import annotations
 
@@ -46,20 +46,6 @@ def _dense_tensors(attrs: Attrs) -> Mapping[str, Shape]:
 
 def _dense_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
     return int(attrs["in_channels"] * attrs["out_channels"])
-
-
-_POINT: Attrs = {"kernel": 1, "padding": 0, "groups": 1, "standardized": False}
-
-
-def dense_attrs(attrs: Attrs) -> Attrs | None:
-    """Return the attributes of the dense layer that a convolution is over a map of one pixel;
-    None where its weights are more, or others.
-    """
-    if any(attrs.get(name, value) != value for name, value in _POINT.items()):
-        return None
-    kept = ("in_channels", "out_channels", "weights_of")
-    sizes = {name: attrs[name] for name in kept if name in attrs}
-    return sizes if attrs.get("bias") else {**sizes, "bias": False}
 
 
 def _add_dense(

@@ -91,11 +91,11 @@ class FileNode(Protocol):
         """Return an input that is one number, else None."""
 
     def option(self, name: str, index: int, default: Any = None) -> Any:
-        """Return a setting, an attribute or a constant input; of 0 the image's."""
+        """Return a setting: an attribute, or the constant input of this index."""
 
     def number(self, name: str, usual: float, index: int | None = None) -> float:
-        """Return a setting that is a number, as a person would write it; with `index` it may be
-        an input too.
+        """Return a setting that is a number, as a person would write it: an attribute, or with an
+        index the constant input of that.
         """
 
     def size(self, name: str, index: int) -> int:

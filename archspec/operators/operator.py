@@ -32,6 +32,10 @@ def _no_arguments(attrs: Attrs, ins: str) -> Mapping[str, str]:
     return {}
 
 
+def _no_other_kind(attrs: Attrs) -> tuple[str, Attrs] | None:
+    return None
+
+
 def never(attrs: Attrs) -> bool:
     """Say of an operator that something does not hold, whatever its attributes."""
     return False
@@ -192,6 +196,9 @@ class Operator:
     keeps_one_pixel: Callable[[Attrs], bool] = never
     """Of a map of one pixel it gives the value of each channel as it is, if it gives one pixel or
     none."""
+    over_vector: Callable[[Attrs], tuple[str, Attrs] | None] = _no_other_kind
+    """The kind that it is over a vector, which a map of one pixel may become, and its attributes;
+    None: its own."""
     cuts_pixels: bool = False
     """It leaves some of the pixels out; where it leaves out none, it is nothing."""
     over_whole_map: str = ""

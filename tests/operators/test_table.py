@@ -127,6 +127,14 @@ def test_a_row_has_a_shape_and_a_number_of_channels_that_agree(kind: str) -> Non
     assert row.channels(attrs, [4] * count) == shape[0]
 
 
+@pytest.mark.parametrize("kind", [kind for kind, row in OPERATORS.items() if row.has_filters])
+def test_a_row_knows_which_dimension_of_its_weight_runs_over_what_it_reads(kind: str) -> None:
+    """Weights are permuted along it; what the operator gives stands along the other."""
+    row = OPERATORS[kind]
+    weight = row.tensors({**ATTRS, "groups": 1})["weight"]
+    assert (weight[row.axis_read], weight[1 - row.axis_read]) == (4, 6)
+
+
 @pytest.mark.parametrize(
     ("word", "kind"),
     [

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.operators.dense import dense_attrs
 from archspec.operators.shape_rules import same_shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.onnx.call import GROUPED, Call, axis_of
@@ -103,10 +102,12 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
         return _remake(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
     if depth == MAX_DEPTH:
         return call.op("global_avg_pool", [x], shape)
-    attrs = dense_attrs(op.attrs) if op.kind == "conv" else None
-    if attrs is not None:
+    row = OPERATORS.get(op.kind)  # None of a part of an operator
+    other = row.over_vector(op.attrs) if row else None
+    if other is not None:
+        kind, attrs = other
         source = vector(call, call.known(op.inputs[0]), depth + 1)
-        return _remake(call, replace(op, kind="dense", attrs=attrs), (source.op,), shape)
+        return _remake(call, replace(op, kind=kind, attrs=attrs), (source.op,), shape)
     if op.kind in _BY_ELEMENT:
         source = vector(call, call.known(op.inputs[0]), depth + 1)
         return _remake(call, op, (source.op,), shape)
