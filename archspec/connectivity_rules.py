@@ -59,6 +59,8 @@ class Rule:
     """The sources that the output of a block of L layers joins, the oldest first."""
     count: Callable[[int, Wiring], int]
     """Direct connections of a block's L layers, in closed form."""
+    formula: str = ""
+    """The same in words, of `layers` and `more`, which is one more."""
     aggregates: bool = False
     """The operators behind the output's join are a layer of the rule: what they read counts."""
     needs: str = ""
@@ -112,7 +114,7 @@ def exponent_of_two(layer: int) -> int:
 
 RULES: Mapping[str, Rule] = {
     # Huang et al. 2017, section 3: layer i reads the feature maps of all layers before it.
-    "dense": Rule(_all_before, _all, _triangle),
+    "dense": Rule(_all_before, _all, _triangle, formula="{layers:,} x {more:,} / 2"),
     # The last `window` of them alone; the block's output reads as one more layer would.
     "window": Rule(
         _last, lambda layers, wiring: _last(layers + 1, wiring), _count_last, needs="window"

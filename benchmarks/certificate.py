@@ -104,8 +104,8 @@ def measure_parts(name: str) -> dict[str, float]:
     from archspec.readers.mindir.read import read_mindir
     from archspec.spec.load import load_spec
     from archspec.verifiers.verify import verify_or_raise
+    from archspec.writers.mindspore.create_model import import_text
     from archspec.writers.mindspore.export_mindir import export_mindir
-    from archspec.writers.mindspore.load import import_text
     from archspec.writers.mindspore.module import write_module
 
     ms.set_device("CPU")

@@ -22,11 +22,11 @@ from archspec.compare.equal_operators import merge_equal_ops, split_merged_ops
 from archspec.compare.folded_norms import FoldedNorm, find_folded_norms, unfold_norms
 from archspec.compare.match import BlockComparison, Match, compare_blocks
 from archspec.compare.notes import write_norm_notes, write_order_notes, write_scale_notes
-from archspec.compare.pixels import as_it_is_read, have_alike_outputs, simplify_pools
 from archspec.compare.simplify import write_alike
 from archspec.compare.sliced_concats import resolve_slices_as_in
 from archspec.compare.stored_filters import FiltersOf, agree_on_filters
 from archspec.compare.weight_names import find_other_names, note_nameless
+from archspec.compare.whole_map_pools import as_it_is_read, have_alike_outputs, simplify_pools
 from archspec.compare.zero_biases import AgreedBiases, agree_on_biases
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph

@@ -11,7 +11,7 @@ from typing import Any
 from archspec.errors import Diagnostic
 from archspec.graph.expand import Part, expand_part
 from archspec.graph.ir import Op, Region
-from archspec.operators.shapes import Shape, ShapeFault
+from archspec.operators.shape_rules import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.spec import Spec

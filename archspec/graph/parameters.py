@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from archspec.graph.ir import Graph
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.operators.table import OPERATORS
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from archspec.graph.connections import count_expected_edges, derive_connections, derive_ports
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes, running_order
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.operators.table import OPERATORS
 
 

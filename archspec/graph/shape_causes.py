@@ -14,7 +14,7 @@ from archspec.errors import Diagnostic
 from archspec.graph.connections import layers_of
 from archspec.graph.ir import Graph, Region
 from archspec.graph.shapes import infer_shapes, running_order
-from archspec.operators.shapes import Shape, ShapeFault
+from archspec.operators.shape_rules import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.reading.document import format_path, shorten_value

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from archspec.errors import Diagnostic
 from archspec.graph.ir import Graph, once_per_graph
-from archspec.operators.shapes import Shape, ShapeFault
+from archspec.operators.shape_rules import Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 
 

@@ -18,7 +18,7 @@ from archspec.compare.concat_sources import COMMUTATIVE, ResolvedReads
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 
 MAX_JOINED = 400_000
 """Values that all operators of a file that is lifted read, concatenations written out;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,14 +16,16 @@ from archspec.lift.matching_steps import (
 )
 from archspec.lift.network import Unliftable
 from archspec.lift.operators_to_steps import Step
-from archspec.operators.convolutions import WEIGHT_EPS, same_padding
-from archspec.operators.operator import Operator
-from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, norm_name
-from archspec.operators.widths import width_of
+from archspec.operators.named_widths import width_of
+from archspec.operators.operator import Operator, never
+from archspec.operators.operator import Step as RowStep
+from archspec.operators.table import OPERATORS, norm_name
 
 MAX_MULTIPLE = 64
 MAX_PARTS = 32
 MAX_REDUCTION = 256
+_DENOMINATORS = frozenset({2, 4, 5, 8, 10})
+"""Of shares that are short as decimals."""
 
 
 def write_steps(
@@ -69,7 +71,8 @@ class _StepWriter:
         first = places[0][0]
         if first.branches:
             return self.write_gate(places) or self.write_branches(places, instances)
-        return _WRITERS.get(first.kind, _write_operator)(self, places)
+        family = OPERATORS[first.kind].family
+        return _WRITERS.get(family, _write_operator)(self, places)
 
     def write_gate(self, places: Sequence[Place]) -> Any:
         """A squeeze-and-excitation, where one share reduces all of them."""
@@ -100,17 +103,16 @@ class _StepWriter:
 
     def write_widths(self, row: Operator, places: Sequence[Place]) -> dict[str, int | str]:
         """The settings of a step that are widths."""
-        names = row.step.widths if row.step else ()
-        return {name: self.write_width(places) for name in names}
-
-    def write_conv_width(self, places: Sequence[Place]) -> dict[str, int | str]:
-        """The width of a convolution, unsaid where it gives as many channels
-        as it reads and no growth rate.
-        """
-        unsaid = all(
-            step.in_channels == step.out_channels != names.get("k") for step, names in places
-        )
-        return {} if unsaid else {"width": self.write_width(places)}
+        assert row.step is not None
+        fields, said = row.step.settings.model_fields, dict[str, int | str]()
+        for name, attribute in row.step.widths.items():
+            is_border = attribute != "out_channels"
+            if is_border:
+                # A border that is a share of what is read stays right for a part that reads more.
+                said[name] = replace(self, numbers=False).write_width(places, attribute)
+            elif fields[name].default is not None or not _keep_widths(places):
+                said[name] = self.write_width(places)
+        return said
 
     def write_width(self, places: Sequence[Place], border: str = "") -> int | str:
         """What a width of all these places is called, or an attribute that is a border
@@ -154,9 +156,9 @@ def _find_width_names(
             continue
         # The first place proposes, all of them must agree.
         share = Fraction(wanted[0], known[0][name])
-        yield from (
-            text for text in _write_multiples(share, name) if _fits_all(text, wanted, known)
-        )
+        text = _write_multiple(share, name)
+        if text and _fits_all(text, wanted, known):
+            yield text
 
 
 def _fits_all(text: str, wanted: Sequence[int], known: Sequence[Mapping[str, int]]) -> bool:
@@ -164,16 +166,17 @@ def _fits_all(text: str, wanted: Sequence[int], known: Sequence[Mapping[str, int
     return all(width_of(text, {**names}) == width for width, names in pairs)
 
 
-def _write_multiples(share: Fraction, name: str) -> Iterator[str]:
-    """A name as it is, `4k`, `k/2`, `1.5k`."""
+def _write_multiple(share: Fraction, name: str) -> str:
+    """A name as it is, `4k`, `k/2`, `1.5k`; '' where it is no such share."""
     if share == 1:
-        yield name
-    elif share.denominator == 1 and share <= MAX_MULTIPLE:
-        yield f"{share.numerator}{name}"
-    elif share < 1 and share * MAX_PARTS >= 1:
-        yield f"{name}/{int(1 / share)}"
-    elif share.denominator in (2, 4, 5, 8, 10) and share <= MAX_MULTIPLE:
-        yield f"{float(share):g}{name}"
+        return name
+    if share.denominator == 1 and share <= MAX_MULTIPLE:
+        return f"{share.numerator}{name}"
+    if share < 1 and share * MAX_PARTS >= 1:
+        return f"{name}/{int(1 / share)}"
+    if share.denominator in _DENOMINATORS and share <= MAX_MULTIPLE:
+        return f"{float(share):g}{name}"
+    return ""
 
 
 def _find_common(places: Sequence[Place], key: str, default: Any) -> Any:
@@ -184,7 +187,7 @@ def _find_common(places: Sequence[Place], key: str, default: Any) -> Any:
             raise Unliftable(step.op, f"has {key} {value}, others in its place have {values[0]}")
         if isinstance(value, tuple):
             raise Unliftable(step.op, f"{step.kind} has {key} {value}; steps have one number")
-    return values[0]
+    return shorten_float(values[0]) if isinstance(values[0], float) else values[0]
 
 
 def _drop_usual(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,50 +198,6 @@ def _drop_usual(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[s
 
 def _write_kind(kind: str, settings: Mapping[str, Any]) -> Any:
     return {kind: dict(settings)} if settings else kind
-
-
-def _write_conv(made: _StepWriter, places: Sequence[Place]) -> Any:
-    said = {
-        key: _find_common(places, key, usual)
-        for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))
-    }
-    dilation = _find_common(places, "dilation", 1)
-    depthwise = all(step.is_depthwise for step, _ in places)
-    groups = "depthwise" if depthwise else _find_common(places, "groups", 1)
-    width = {} if depthwise else made.write_conv_width(places)
-    said |= {"dilation": dilation, "groups": groups, "bias": _find_common(places, "bias", False)}
-    said |= _describe_standardized(places)
-    usual = {"stride": 1, "dilation": 1, "groups": 1, "bias": False}
-    return {
-        "conv": {
-            **width,
-            **_drop_usual(said, {**usual, "padding": same_padding(said["kernel"], dilation)}),
-        }
-    }
-
-
-def _describe_standardized(places: Sequence[Place]) -> dict[str, Any]:
-    """What is said of convolutions whose filters are standardized; nothing of others."""
-    if not _find_common(places, "standardized", False):
-        return {}
-    eps = shorten_float(_find_common(places, "weight_eps", None))
-    return (
-        {"standardized": True} if eps == WEIGHT_EPS else {"standardized": True, "weight_eps": eps}
-    )
-
-
-def _write_conv_transpose(made: _StepWriter, places: Sequence[Place]) -> Any:
-    said = {
-        key: _find_common(places, key, usual)
-        for key, usual in (("kernel", 1), ("stride", 1), ("padding", 0))
-    }
-    said["bias"] = _find_common(places, "bias", False)
-    return {
-        "conv_transpose": {
-            **made.write_conv_width(places),
-            **_drop_usual(said, {"padding": 0, "bias": False}),
-        }
-    }
 
 
 def _write_norm(made: _StepWriter, places: Sequence[Place]) -> Any:
@@ -271,36 +230,38 @@ def _write_activation(made: _StepWriter, places: Sequence[Place]) -> Any:
     return {"activation": {"kind": kind, **settings} if settings else kind}
 
 
-def _write_slice(made: _StepWriter, places: Sequence[Place]) -> Any:
-    # A border that is a share of what is read stays right for a part that reads more.
-    made = _StepWriter(made.style, numbers=False)
-    border = {key: made.write_width(places, key) for key in ("start", "stop")}
-    return _write_kind("slice", _drop_usual(border, {"start": 0, "stop": "in"}))
-
-
 def _write_operator(made: _StepWriter, places: Sequence[Place]) -> Any:
     """A step that is one operator, as its row says; what is said by default is left out."""
     row = OPERATORS[places[0][0].kind]
     step = row.step
     if step is None:
         raise Unliftable(places[0][0].op, f"is a {row.kind}, which no step says")
-    said = {
-        setting: _find_common(places, attribute, row.defaults.get(attribute))
-        for setting, attribute in step.said.items()
-    }
+    said: dict[str, Any] = {**made.write_widths(row, places)}
+    for setting, attribute in step.said.items():
+        said[setting] = _find_word(places, step, setting)
+        if not said[setting]:
+            said[setting] = _find_common(places, attribute, row.defaults.get(attribute))
     named = {kind: name for name, kind in step.kinds.items()}
     said |= {"kind": named[row.kind]} if named else {}
     fields = step.settings.model_fields
     usual = {name: field.default for name, field in fields.items() if not field.is_required()}
     told = {setting: value for setting, value in said.items() if value is not None}
-    return _write_kind(step.name, _drop_usual({**made.write_widths(row, places), **told}, usual))
+    return _write_kind(step.name, _drop_usual(told, {**usual, **step.usual(said)}))
+
+
+def _find_word(places: Sequence[Place], step: RowStep, setting: str) -> str:
+    """What is said in place of a setting's number, where it is right for all; else ''."""
+    word, is_right = step.words.get(setting, ("", never))
+    return word if all(is_right(found.attrs) for found, _ in places) else ""
+
+
+def _keep_widths(places: Sequence[Place]) -> bool:
+    """Say of operators that they give as many channels as they read, and no growth rate."""
+    return all(step.in_channels == step.out_channels != names.get("k") for step, names in places)
 
 
 _WRITERS: Mapping[str, Callable[[_StepWriter, Sequence[Place]], Any]] = {
-    "conv": _write_conv,
-    "conv_transpose": _write_conv_transpose,
-    "slice": _write_slice,
-    **dict.fromkeys(NORMS, _write_norm),
-    **dict.fromkeys(ACTIVATIONS, _write_activation),
+    "norm": _write_norm,
+    "activation": _write_activation,
 }
-"""Steps whose settings do not follow from the row alone."""
+"""Of families of operators that share a step."""

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from math import inf, pi, sqrt
-from typing import Annotated, Any
+from collections.abc import Mapping
+from math import inf
+from typing import Annotated
 
 from pydantic import Field
 
+from archspec.operators import activation_nodes as nodes
+from archspec.operators.activation_patterns import (
+    CLAMPS,
+    ELU,
+    EXACT_GELUS,
+    HARD_SIGMOID,
+    HARD_SWISHES,
+    MISHES,
+    SILU,
+    SOFTPLUSES,
+    TANH,
+    TANH_GELUS,
+)
 from archspec.operators.operator import Attrs, MindSpore, Operator
-from archspec.operators.shapes import Shape, of_its_channels, same_shape
+from archspec.operators.shape_rules import Shape, of_its_channels, same_shape
 from archspec.settings import SpecModel
-
-Pattern = Any
-"""What a value is made of: see archspec/readers/fusion.py."""
-
 
 Bound = Annotated[float, Field(strict=True, ge=-1_000, le=1_000, allow_inf_nan=False)]
 
@@ -43,23 +52,6 @@ def _make_call(text: str) -> MindSpore:
     return MindSpore(call=text, is_inline=True)
 
 
-def _plain(kind: str) -> Callable[[Any], Any]:
-    """Reads a node that is this activation, whatever its inputs and attributes."""
-    return lambda node: node.elementwise(kind)
-
-
-def _elu(node: Any) -> Any:
-    return node.elementwise("elu", alpha=node.number("alpha", 1.0))
-
-
-def _elu_in_mindir(node: Any) -> Any:
-    return node.elementwise("elu", alpha=node.number("alpha", 1.0, 1))
-
-
-def _softplus(node: Any) -> Any:
-    return node.elementwise("softplus", beta=1.0)
-
-
 def _elu_call(attrs: Attrs, ins: str) -> Mapping[str, str]:
     """MindSpore's own knows an alpha of 1 alone."""
     if attrs["alpha"] == 1:
@@ -71,97 +63,6 @@ def _bounds_in_order(attrs: Attrs) -> str:
     low, high = attrs["low"], attrs["high"]
     return "" if low < high else f"low (={low}) must be less than high (={high})"
 
-
-def _leaky_relu(node: Any) -> Any:
-    return node.elementwise("leaky_relu", slope=node.number("alpha", 0.01))
-
-
-def _hard_sigmoid(node: Any) -> Any:
-    """Read relu6(x + 3) / 6, the one that is known."""
-    slope, start = node.number("alpha", 0.2), node.number("beta", 0.5)
-    if abs(slope - 1 / 6) > 1e-4 or start != 0.5:
-        known = "only 1/6 and 1/2 are known"
-        node.refuse(f"has the slope {slope} and the value {start} at 0; {known}")
-    return node.elementwise("hard_sigmoid")
-
-
-def _gelu(node: Any) -> Any:
-    how = node.text("approximate", "none")
-    return node.elementwise("gelu", **({} if how == "none" else {"approximate": how}))
-
-
-def _quick_gelu(node: Any) -> Any:
-    """Read x times sigmoid(x), a SiLU; with another factor inside it is none."""
-    factor = node.number("alpha", 1.702)
-    if factor != 1:
-        node.refuse(f"has the factor {factor}; only 1 is known, a SiLU")
-    return node.elementwise("silu")
-
-
-_ERF: Pattern = ("plus", 1.0, ("erf", None, ("times", sqrt(1 / 2), "x")))
-_CUBES: tuple[Pattern, ...] = (
-    ("power", 3.0, "x"),
-    ("multiply", None, "x", ("multiply", None, "x", "x")),
-    ("multiply", None, "x", ("power", 2.0, "x")),
-)
-
-
-def _tanh_of(cube: Pattern) -> Pattern:
-    inner = ("times", sqrt(2 / pi), ("add", None, "x", ("times", 0.044715, cube)))
-    return ("plus", 1.0, ("tanh", None, inner))
-
-
-def _half_gated(gate: Pattern) -> tuple[Pattern, ...]:
-    """x times half a gate, as it is written."""
-    return (
-        ("times", 0.5, ("multiply", None, "x", gate)),
-        ("multiply", None, ("times", 0.5, "x"), gate),
-        ("multiply", None, "x", ("times", 0.5, gate)),
-    )
-
-
-_EXACT_GELUS: tuple[tuple[Attrs, Pattern], ...] = tuple(
-    ({}, pattern) for pattern in _half_gated(_ERF)
-)
-_TANH_GELUS = tuple(
-    ({"approximate": "tanh"}, pattern)
-    for tanh in map(_tanh_of, _CUBES)
-    for pattern in _half_gated(tanh)
-)
-_SHIFTED_RELU6: Pattern = ("relu6", None, ("plus", 3.0, "x"))
-
-_ELU_OF_ONE: Pattern = ("elu", {"alpha": 1.0}, "x")
-_ELU: Pattern = ("select", None, ("greater", 0.0, "x"), "x", ("times", "alpha", _ELU_OF_ONE))
-
-_TWO_SIGMOIDS: Pattern = (
-    "subtract",
-    None,
-    ("sigmoid", None, ("times", 2.0, "x")),
-    ("sigmoid", None, ("times", -2.0, "x")),
-)
-
-_SOFTPLUS_OF_ONE: Pattern = ("softplus", {"beta": 1.0}, "x")
-_SIGMOID: Pattern = ("sigmoid", None, "x")
-_SHARE: Pattern = ("multiply", None, _SIGMOID, ("from", 2.0, _SIGMOID))
-_MISHES: tuple[Pattern, ...] = (
-    ("multiply", None, "x", ("tanh", None, _SOFTPLUS_OF_ONE)),
-    ("multiply", None, "x", ("divide", None, _SHARE, ("from", 2.0, _SHARE))),
-)
-
-_SCALED: Pattern = ("times", "beta", "x")
-_LINEAR_ABOVE = 20.0
-_SOFTPLUS: Pattern = ("softplus", {"beta": "beta"}, "x")
-_SOFTPLUSES: tuple[tuple[Attrs, Pattern], ...] = (
-    ({}, ("times", "1/beta", ("softplus", {"beta": 1.0}, _SCALED))),
-    ({}, ("select", None, ("greater", _LINEAR_ABOVE, _SCALED), "x", _SOFTPLUS)),
-    ({"beta": 1.0}, ("select", None, ("greater", _LINEAR_ABOVE, "x"), "x", _SOFTPLUS_OF_ONE)),
-)
-"""Where beta x is above 20 frameworks take x itself, which is 2e-9 / beta more."""
-
-_CLAMPS: tuple[Pattern, ...] = (
-    ("at_most", "high", ("at_least", "low", "x")),
-    ("at_least", "low", ("at_most", "high", "x")),
-)
 
 _ELU_TEXT = '''\
 def elu(x, alpha):
@@ -197,8 +98,15 @@ ROWS = (
         is_clamp=True,
         is_never_negative=True,
         interval=lambda attrs: (0.0, inf),
-        mindir={"ReLU": _plain("relu")},
-        onnx={"Relu": _plain("relu")},
+        mindir={
+            "ReLU": nodes.read_plain("relu"),
+            "ClampScalar": nodes.read_between("relu", 0, inf),
+        },
+        onnx={
+            "Relu": nodes.read_plain("relu"),
+            "Clip": nodes.read_between("relu", 0, inf),
+            "Max": nodes.read_larger_than_zero,
+        },
     ),
     Operator(
         "relu6",
@@ -209,7 +117,11 @@ ROWS = (
         is_clamp=True,
         is_never_negative=True,
         interval=lambda attrs: (0.0, 6.0),
-        mindir={"ReLU6": _plain("relu6")},
+        mindir={
+            "ReLU6": nodes.read_plain("relu6"),
+            "ClampScalar": nodes.read_between("relu6", 0, 6),
+        },
+        onnx={"Clip": nodes.read_between("relu6", 0, 6)},
     ),
     Operator(
         "silu",
@@ -218,9 +130,9 @@ ROWS = (
         family="activation",
         about="x sigmoid(x)",
         other_names=("swish",),
-        patterns=(({}, ("multiply", None, "x", ("sigmoid", None, "x"))),),
-        mindir={"SiLU": _plain("silu")},
-        onnx={"com.microsoft::QuickGelu": _quick_gelu},
+        patterns=(({}, SILU),),
+        mindir={"SiLU": nodes.read_plain("silu")},
+        onnx={"com.microsoft::QuickGelu": nodes.read_quick_gelu},
     ),
     Operator(
         "gelu",
@@ -229,9 +141,9 @@ ROWS = (
         family="activation",
         about="x times the normal distribution's share below x",
         defaults={"approximate": "none"},
-        patterns=(*_EXACT_GELUS, *_TANH_GELUS),
+        patterns=(*EXACT_GELUS, *TANH_GELUS),
         mindir={"GeLU": lambda node: node.elementwise("gelu", approximate="tanh")},
-        onnx={"Gelu": _gelu, "com.microsoft::Gelu": _gelu},
+        onnx={"Gelu": nodes.read_gelu, "com.microsoft::Gelu": nodes.read_gelu},
     ),
     Operator(
         "hard_swish",
@@ -240,12 +152,9 @@ ROWS = (
         family="activation",
         about="x hard_sigmoid(x)",
         other_names=("hswish", "hardsilu"),
-        patterns=(
-            ({}, ("multiply", None, "x", ("hard_sigmoid", None, "x"))),
-            ({}, ("times", 1 / 6, ("multiply", None, "x", _SHIFTED_RELU6))),
-        ),
-        mindir={"HSwish": _plain("hard_swish")},
-        onnx={"HardSwish": _plain("hard_swish")},
+        patterns=tuple(({}, pattern) for pattern in HARD_SWISHES),
+        mindir={"HSwish": nodes.read_plain("hard_swish")},
+        onnx={"HardSwish": nodes.read_plain("hard_swish")},
     ),
     Operator(
         "leaky_relu",
@@ -256,7 +165,8 @@ ROWS = (
         other_names=("lrelu",),
         required=("slope",),
         settings={"slope": 0.01},
-        onnx={"LeakyRelu": _leaky_relu},
+        mindir={"Maximum": nodes.read_larger_than_a_share},
+        onnx={"LeakyRelu": nodes.read_leaky_relu},
     ),
     Operator(
         "prelu",
@@ -268,6 +178,8 @@ ROWS = (
         required=("channels", "slope"),
         untold=frozenset({"slope"}),
         settings={"slope": 0.25},
+        mindir={"PReLU": nodes.read_prelu},
+        onnx={"PRelu": nodes.read_prelu},
     ),
     Operator(
         "sigmoid",
@@ -278,8 +190,8 @@ ROWS = (
         is_never_negative=True,
         is_gate=True,
         times_input="silu",
-        mindir={"Sigmoid": _plain("sigmoid")},
-        onnx={"Sigmoid": _plain("sigmoid")},
+        mindir={"Sigmoid": nodes.read_plain("sigmoid")},
+        onnx={"Sigmoid": nodes.read_plain("sigmoid")},
     ),
     Operator(
         "hard_sigmoid",
@@ -291,9 +203,9 @@ ROWS = (
         other_names=("hsigmoid",),
         is_gate=True,
         times_input="hard_swish",
-        patterns=(({}, ("times", 1 / 6, _SHIFTED_RELU6)),),
-        mindir={"HSigmoid": _plain("hard_sigmoid")},
-        onnx={"HardSigmoid": _hard_sigmoid},
+        patterns=(({}, HARD_SIGMOID),),
+        mindir={"HSigmoid": nodes.read_plain("hard_sigmoid")},
+        onnx={"HardSigmoid": nodes.read_hard_sigmoid},
     ),
     Operator(
         "elu",
@@ -309,9 +221,9 @@ ROWS = (
         about="alpha (exp(x) - 1) where x < 0",
         required=("alpha",),
         settings={"alpha": 1.0},
-        patterns=(({}, _ELU),),
-        mindir={"Elu": _elu_in_mindir},
-        onnx={"Elu": _elu},
+        patterns=(({}, ELU),),
+        mindir={"Elu": nodes.read_elu(1)},
+        onnx={"Elu": nodes.read_elu()},
     ),
     Operator(
         "mish",
@@ -319,9 +231,9 @@ ROWS = (
         _make_function("mish", _MISH_TEXT),
         family="activation",
         about="x tanh(softplus(x))",
-        patterns=tuple(({}, pattern) for pattern in _MISHES),
-        mindir={"Mish": _plain("mish")},
-        onnx={"Mish": _plain("mish")},
+        patterns=tuple(({}, pattern) for pattern in MISHES),
+        mindir={"Mish": nodes.read_plain("mish")},
+        onnx={"Mish": nodes.read_plain("mish")},
     ),
     Operator(
         "tanh",
@@ -329,9 +241,9 @@ ROWS = (
         _make_function("tanh", _TANH_TEXT),
         family="activation",
         about="tanh(x)",
-        patterns=(({}, _TWO_SIGMOIDS),),
-        mindir={"Tanh": _plain("tanh")},
-        onnx={"Tanh": _plain("tanh")},
+        patterns=(({}, TANH),),
+        mindir={"Tanh": nodes.read_plain("tanh")},
+        onnx={"Tanh": nodes.read_plain("tanh")},
     ),
     Operator(
         "softplus",
@@ -341,9 +253,9 @@ ROWS = (
         about="log(1 + exp(beta x)) / beta",
         required=("beta",),
         settings={"beta": 1.0},
-        patterns=_SOFTPLUSES,
-        mindir={"Softplus": _softplus},
-        onnx={"Softplus": _softplus},
+        patterns=SOFTPLUSES,
+        mindir={"Softplus": nodes.read_softplus},
+        onnx={"Softplus": nodes.read_softplus},
     ),
     Operator(
         "hard_tanh",
@@ -356,6 +268,8 @@ ROWS = (
         fault=_bounds_in_order,
         other_names=("htanh",),
         interval=lambda attrs: (attrs["low"], attrs["high"]),
-        patterns=tuple(({}, pattern) for pattern in _CLAMPS),
+        patterns=tuple(({}, pattern) for pattern in CLAMPS),
+        mindir={"ClampScalar": nodes.read_hard_tanh},
+        onnx={"Clip": nodes.read_hard_tanh},
     ),
 )

@@ -1,4 +1,4 @@
-"""Operators that make channels by filters: convolutions and transposed ones."""
+"""Convolutions, which make channels by filters."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import (
+from archspec.operators.convolution_code import (
+    CONV,
+    CONV_OF_ALL_KINDS,
+    CONV_OF_STANDARDIZED_FILTERS,
+)
+from archspec.operators.file_node import Feature, FileNode, SlidingFilters
+from archspec.operators.named_widths import Width, width_of
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
+from archspec.operators.shape_rules import (
     Shape,
     ShapeFault,
     expect_channels,
-    expect_map,
     expect_outputs,
     weight_and_bias,
     window_pixels,
 )
-from archspec.operators.widths import Width, width_of
 from archspec.settings import Channels, Flag, Padding, SpecModel, Stride, Window, broken_rule
 
 
@@ -79,21 +84,6 @@ class ConvStep(SpecModel):
         return self
 
 
-class ConvTransposeStep(SpecModel):
-    """A transposed convolution, which enlarges height and width by its stride."""
-
-    width: Width | None = None
-    """Output channels; as many as it reads where absent."""
-    kernel: Window
-    """Pixels of the square window."""
-    stride: Stride
-    """How many times larger the result is; exactly so where kernel = stride + 2 x padding."""
-    padding: Padding = 0
-    """Pixels that are cut from each side of the result."""
-    bias: Flag = False
-    """Whether it adds a number to each channel."""
-
-
 def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
     padding = conv.padding
     if padding is None:
@@ -112,17 +102,6 @@ def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
     return {**attrs, "bias": True} if conv.bias else attrs
 
 
-def _conv_transpose_attrs(conv: ConvTransposeStep, ins: int, known: Widths) -> Attrs:
-    attrs = {
-        "in_channels": ins,
-        "out_channels": ins if conv.width is None else width_of(conv.width, known),
-        "kernel": conv.kernel,
-        "stride": conv.stride,
-        "padding": conv.padding,
-    }
-    return {**attrs, "bias": True} if conv.bias else attrs
-
-
 def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     expect_channels(attrs["in_channels"], inputs[0])
     expect_outputs(attrs)
@@ -134,40 +113,24 @@ def _conv_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     return (outs, *window_pixels(attrs, inputs[0]))
 
 
-def _conv_transpose_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
-    expect_channels(attrs["in_channels"], expect_map(inputs[0]))
-    expect_outputs(attrs)
-    reach = attrs["kernel"] - 2 * attrs["padding"]
-    height, width = ((size - 1) * attrs["stride"] + reach for size in inputs[0][1:])
-    if height < 1 or width < 1:
-        raise ShapeFault(f"padding (={attrs['padding']}) leaves no pixel")
-    return (attrs["out_channels"], height, width)
-
-
 def _conv_tensors(attrs: Attrs) -> Mapping[str, Shape]:
     kernel, outs = attrs["kernel"], attrs["out_channels"]
     weight = (outs, attrs["in_channels"] // attrs.get("groups", 1), kernel, kernel)
     return weight_and_bias(weight, outs, attrs.get("bias", False))
 
 
-def _conv_transpose_tensors(attrs: Attrs) -> Mapping[str, Shape]:
-    kernel, outs = attrs["kernel"], attrs["out_channels"]
-    return weight_and_bias(
-        (attrs["in_channels"], outs, kernel, kernel), outs, attrs.get("bias", False)
-    )
-
-
 def _conv_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
     return prod(_conv_tensors(attrs)["weight"]) * prod(output[1:])
-
-
-def _conv_transpose_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
-    return prod(_conv_transpose_tensors(attrs)["weight"]) * prod(inputs[0][1:])
 
 
 def is_depthwise(attrs: Attrs) -> bool:
     """Return whether a convolution filters each channel by itself."""
     return bool(attrs.get("groups", 1) == attrs["in_channels"] > 1)
+
+
+def _filters_each_channel(attrs: Attrs) -> bool:
+    """Say of a depthwise convolution that it has one filter for each channel."""
+    return is_depthwise(attrs) and bool(attrs["out_channels"] == attrs["in_channels"])
 
 
 def _has_one_group(attrs: Attrs) -> bool:
@@ -201,87 +164,45 @@ def _unusual(attrs: Attrs, ins: str) -> str:
     return "".join(f", {name}={value}" for name, value in given.items())
 
 
-_CONV = '''\
-def conv(in_channels, out_channels, kernel_size, stride=1):
-    """A convolution without bias, padded so that a stride of 1 keeps H and W."""
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        pad_mode="pad",
-        padding=kernel_size // 2,
-        has_bias=False,
-    )
-'''
-_CONV_OF_ALL_KINDS = '''\
-def conv(
-    in_channels,
-    out_channels,
-    kernel_size,
-    stride=1,
-    padding=None,
-    dilation=1,
-    groups=1,
-    bias=False,
-):
-    """A convolution; without `padding`, a stride of 1 keeps H and W."""
-    return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        pad_mode="pad",
-        padding=dilation * (kernel_size - 1) // 2 if padding is None else padding,
-        dilation=dilation,
-        group=groups,
-        has_bias=bias,
-    )
-'''
-_CONV_OF_STANDARDIZED_FILTERS = '''\
-class StandardizedConv2d(nn.Conv2d):
-    """A convolution whose filters have mean 0 and variance 1 wherever they are used."""
-
-    def __init__(self, *sizes, weight_eps, **settings):
-        super().__init__(*sizes, **settings)
-        self.weight_eps = weight_eps
-
-    def construct(self, x):
-        weight = self.weight - ops.mean(self.weight, (1, 2, 3), True)
-        variance = ops.mean(ops.square(weight), (1, 2, 3), True)
-        x = self.conv2d(x, weight * ops.rsqrt(variance + self.weight_eps))
-        return self.bias_add(x, self.bias) if self.has_bias else x
+_POINT: Attrs = {"kernel": 1, "padding": 0, "groups": 1, "standardized": False}
 
 
-def conv(
-    in_channels,
-    out_channels,
-    kernel_size,
-    stride=1,
-    padding=None,
-    dilation=1,
-    groups=1,
-    bias=False,
-    weight_eps=None,
-):
-    """A convolution; without `padding`, a stride of 1 keeps H and W."""
-    settings = {
-        "stride": stride,
-        "pad_mode": "pad",
-        "padding": dilation * (kernel_size - 1) // 2 if padding is None else padding,
-        "dilation": dilation,
-        "group": groups,
-        "has_bias": bias,
-    }
-    sizes = (in_channels, out_channels, kernel_size)
-    if weight_eps is None:
-        return nn.Conv2d(*sizes, **settings)
-    return StandardizedConv2d(*sizes, weight_eps=weight_eps, **settings)
-'''
+def _as_dense(attrs: Attrs) -> tuple[str, Attrs] | None:
+    """Over one pixel a convolution is a dense layer, unless its weights are more, or others."""
+    if any(attrs.get(name, value) != value for name, value in _POINT.items()):
+        return None
+    kept = ("in_channels", "out_channels", "weights_of")
+    sizes = {name: attrs[name] for name in kept if name in attrs}
+    return "dense", sizes if attrs.get("bias") else {**sizes, "bias": False}
+
 
 _WINDOW = ("kernel", "stride", "padding")
-_OF_PLAIN_ONES = ("dilation", "groups", "standardized", "weight_eps")
-_SAID = {name: name for name in (*_WINDOW, "bias")}
+_SAID = (*_WINDOW, "dilation", "groups", "bias", "standardized", "weight_eps")
+
+
+def _usual(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What filters each channel by itself gives as many as it reads."""
+    padding = same_padding(said["kernel"], said["dilation"])
+    width = said.get("width") if said["groups"] == "depthwise" else None
+    return {"padding": padding, "width": width}
+
+
+def add_filters(node: FileNode, kind: str, found: SlidingFilters, outs: int) -> Feature:
+    """Add what makes so many channels by filters that slide, as a model file has it."""
+    attrs = {**found.attrs, "in_channels": found.x.shape[1], "out_channels": outs}
+    if found.weights[1:]:
+        attrs["bias"] = True
+    shape = (found.x.shape[0], outs, *found.pixels)
+    return node.op(kind, [found.x], shape, found.weights, **attrs)
+
+
+def _read_conv(node: FileNode) -> Feature | None:
+    """What mirrors its edges is a blur."""
+    if node.mirrors_edges():
+        return None
+    found = node.sliding_filters()
+    return add_filters(node, "conv", found, found.weights[0].dims[0])
+
 
 ROWS = (
     Operator(
@@ -290,9 +211,9 @@ ROWS = (
         MindSpore(
             cell="conv({ins}, {outs}, {kernel}{settings})",
             arguments=_stride_and_unusual,
-            definition=_CONV,
-            general=_CONV_OF_ALL_KINDS,
-            special=_CONV_OF_STANDARDIZED_FILTERS,
+            definition=CONV,
+            general=CONV_OF_ALL_KINDS,
+            special=CONV_OF_STANDARDIZED_FILTERS,
         ),
         tensors=_conv_tensors,
         macs=_conv_macs,
@@ -308,6 +229,7 @@ ROWS = (
         },
         has_filters=True,
         folds_norm=True,
+        over_vector=_as_dense,
         mixes=_has_one_group,
         tells_places=_has_groups_of_several,
         resizes=True,
@@ -315,8 +237,10 @@ ROWS = (
             "conv",
             ConvStep,
             _conv_attrs,
-            said={name: name for name in (*_SAID, *_OF_PLAIN_ONES)},
+            said={name: name for name in _SAID},
             widths={"width": "out_channels"},
+            words={"groups": ("depthwise", _filters_each_channel)},
+            usual=_usual,
             note=(
                 "as wide as what it reads where no width is said; padding dilation x (kernel - 1) /"
                 " 2; `groups: depthwise`: one for each channel; `standardized`: each filter has "
@@ -324,35 +248,7 @@ ROWS = (
                 "variance"
             ),
         ),
-    ),
-    Operator(
-        "conv_transpose",
-        _conv_transpose_shape,
-        MindSpore(
-            cell="nn.Conv2dTranspose({ins}, {outs}, {kernel}, stride={stride}, "
-            'pad_mode="pad", padding={padding}, has_bias={bias})',
-        ),
-        tensors=_conv_transpose_tensors,
-        macs=_conv_transpose_macs,
-        carries=False,
-        required=("in_channels", "out_channels", *_WINDOW),
-        defaults={"bias": False, "weights_of": None},
-        has_filters=True,
-        folds_norm=True,
-        mixes=always,
-        enlarges=True,
-        resizes=True,
-        step=Step(
-            "conv_transpose",
-            ConvTransposeStep,
-            _conv_transpose_attrs,
-            base="conv",
-            said=_SAID,
-            widths={"width": "out_channels"},
-            note=(
-                "n pixels become (n - 1) x stride + kernel - 2 x padding; as wide as what it reads "
-                "where no width is said"
-            ),
-        ),
+        mindir={"Conv2D": _read_conv},
+        onnx={"Conv": _read_conv},
     ),
 )

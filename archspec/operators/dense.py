@@ -1,18 +1,19 @@
-"""The dense layer, and the convolution over one pixel that is one."""
+"""The dense layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from archspec.operators.file_node import Feature, FileNode, Weight
+from archspec.operators.named_widths import Width, width_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import (
+from archspec.operators.shape_rules import (
     Shape,
     ShapeFault,
     expect_channels,
     expect_outputs,
     weight_and_bias,
 )
-from archspec.operators.widths import Width, width_of
 from archspec.settings import Flag, SpecModel
 
 
@@ -47,18 +48,52 @@ def _dense_macs(attrs: Attrs, inputs: Sequence[Shape], output: Shape) -> int:
     return int(attrs["in_channels"] * attrs["out_channels"])
 
 
-_POINT: Attrs = {"kernel": 1, "padding": 0, "groups": 1, "standardized": False}
+def _add_dense(
+    node: FileNode, x: Feature, weight: Weight, is_by_rows: bool, bias: Weight = None
+) -> Feature:
+    """A matrix has a row for each output, or a column; there may be a bias."""
+    outs, ins = weight.dims if is_by_rows else weight.dims[::-1]
+    if ins != x.shape[1]:
+        node.refuse(f"is made for {ins} channels, reads {x.shape}")
+    attrs = {"in_channels": ins, "out_channels": outs}
+    if bias is None:
+        attrs["bias"] = False
+    by_rows = weight if is_by_rows else node.turned(weight)
+    made = node.op("dense", [x], (x.shape[0], outs), [by_rows], **attrs)
+    if bias is not None:
+        node.add_bias(made, bias)
+    return made
 
 
-def dense_attrs(attrs: Attrs) -> Attrs | None:
-    """Return the attributes of the dense layer that a convolution is over a map of one pixel;
-    None where its weights are more, or others.
-    """
-    if any(attrs.get(name, value) != value for name, value in _POINT.items()):
-        return None
-    kept = ("in_channels", "out_channels", "weights_of")
-    sizes = {name: attrs[name] for name in kept if name in attrs}
-    return sizes if attrs.get("bias") else {**sizes, "bias": False}
+def _onnx_matmul(node: FileNode) -> Feature:
+    """A bias that is added to it becomes its own."""
+    weight = node.weight(1, 2)
+    return _add_dense(node, node.feature(dims=2), weight, is_by_rows=False)
+
+
+def _onnx_gemm(node: FileNode) -> Feature:
+    a = node.attrs
+    if a.get("alpha", 1.0) != 1 or a.get("transA") or (node.has(2) and a.get("beta", 1.0) != 1):
+        node.refuse("scales or transposes what it multiplies")
+    weight, is_by_rows = node.weight(1, 2), bool(a.get("transB"))
+    outs = weight.dims[0 if is_by_rows else 1]
+    bias = node.inputs[2] if node.has(2) else None
+    if bias is not None and not (node.is_weight(bias) and bias.dims in ((outs,), (1, outs))):
+        node.refuse(f"adds a bias that is not one value for each of {outs} outputs")
+    return _add_dense(node, node.feature(dims=2), weight, is_by_rows, bias)
+
+
+def _mindir_matmul(node: FileNode) -> Feature:
+    x, weight = node.feature(dims=2), node.weight(1, 2)
+    if node.option("transpose_a", 2, False):
+        node.refuse("transposes what it multiplies")
+    return _add_dense(node, x, weight, bool(node.option("transpose_b", 3, False)))
+
+
+def _mindir_dense(node: FileNode) -> Feature:
+    x, weight = node.feature(dims=2), node.weight(1, 2)
+    bias = node.inputs[2] if node.has(2) and node.is_weight(node.inputs[2]) else None
+    return _add_dense(node, x, weight, is_by_rows=True, bias=bias)
 
 
 ROWS = (
@@ -84,5 +119,10 @@ ROWS = (
             widths={"width": "out_channels"},
             note="after `global_pool`",
         ),
+        mindir={
+            **dict.fromkeys(("MatMul", "MatMulExt"), _mindir_matmul),
+            "Dense": _mindir_dense,
+        },
+        onnx={"MatMul": _onnx_matmul, "Gemm": _onnx_gemm},
     ),
 )

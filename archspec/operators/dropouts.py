@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always_idle
-from archspec.operators.shapes import Shape, expect_map, same_shape
+from archspec.operators.shape_rules import Shape, expect_map, same_shape
 from archspec.settings import Rate, SpecModel
 
 
@@ -57,6 +58,24 @@ class DropPath(nn.Cell):
         return x * self.kept(ops.ones((x.shape[0],) + (1,) * (x.ndim - 1), x.dtype))
 '''
 
+
+def _refuse_training(node: FileNode) -> None:
+    node.refuse("drops features at random: exported in training mode")
+
+
+def _onnx_dropout(node: FileNode) -> Any:
+    """In evaluation it is what it reads, a constant too."""
+    if node.option("training_mode", 2, False):
+        _refuse_training(node)
+    return node.inputs[0]
+
+
+def _mindir_dropout(node: FileNode) -> tuple[Feature, None]:
+    if node.option("keep_prob", 1, 0.5) != 1:
+        _refuse_training(node)
+    return node.feature(), None
+
+
 ROWS = (
     Operator(
         "dropout",
@@ -76,6 +95,8 @@ ROWS = (
                 " 0 is no operator; see `drop_after`"
             ),
         ),
+        mindir={"Dropout": _mindir_dropout},
+        onnx={"Dropout": _onnx_dropout},
     ),
     Operator(
         "dropout2d",

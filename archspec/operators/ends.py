@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archspec.operators.operator import Attrs, MindSpore, Operator, always
-from archspec.operators.shapes import Shape, same_shape
+from archspec.operators.shape_rules import Shape, same_shape
 
 
 def _image_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:

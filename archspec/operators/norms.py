@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.operator import Attrs, MindSpore, Operator
-from archspec.operators.shapes import Shape, ShapeFault, expect_map, of_its_channels
+from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel
 
 Pattern = Any
@@ -136,6 +137,88 @@ def _make_cell(name: str, definition: str) -> MindSpore:
     )
 
 
+def _add_norm(
+    node: FileNode, kind: str, x: Feature, places: Sequence[int], **attrs: Any
+) -> Feature:
+    """A norm whose weights stand at these places among the inputs."""
+    weights = [node.weight(place, 1) for place in places]
+    channels = x.shape[1]
+    if any(weight.dims != (channels,) for weight in weights):
+        node.refuse(f"is made for {weights[0].dims[0]} channels, reads {channels}")
+    made = node.in_place(kind, x, weights, channels=channels, **attrs)
+    if kind == "batch_norm":
+        node.note_variance(made, weights[3])
+    return made
+
+
+def _affine_places(node: FileNode) -> Sequence[int]:
+    """Of a scale and a shift, which an ONNX may leave out."""
+    return (1, 2) if node.has(2) else (1,)
+
+
+def _onnx_eps(node: FileNode) -> float:
+    return node.number("epsilon", EPS)
+
+
+def _onnx_batch_norm(node: FileNode) -> Feature:
+    made = _add_norm(node, "batch_norm", node.feature(), (1, 2, 3, 4), eps=_onnx_eps(node))
+    if node.attrs.get("training_mode") or node.outputs > 1:
+        node.blame(made, "was exported in training mode")
+    return made
+
+
+def _mindir_batch_norm(node: FileNode) -> tuple[Feature, None, None, None, None]:
+    """The others are what training alone has, here and in the norms below."""
+    eps = node.number("epsilon", EPS, 6)
+    made = _add_norm(node, "batch_norm", node.feature(), (1, 2, 3, 4), eps=eps)
+    if node.option("is_training", 5, False):
+        node.blame(made, "was exported in training mode")
+    return made, None, None, None, None
+
+
+def _onnx_layer_norm(node: FileNode) -> Feature:
+    x = node.channels_last(node.attrs.get("axis", -1))
+    return _add_norm(node, "layer_norm", x, _affine_places(node), eps=_onnx_eps(node))
+
+
+def _mindir_layer_norm(node: FileNode) -> tuple[Feature, None, None]:
+    axes = node.option("begin_norm_axis", 3, 1), node.option("begin_params_axis", 4, 1)
+    x, eps = node.channels_last(*axes), node.number("epsilon", 1e-7, 5)
+    return _add_norm(node, "layer_norm", x, (1, 2), eps=eps), None, None
+
+
+def _onnx_group_norm(node: FileNode) -> Feature:
+    x, groups = node.feature(), node.attrs["num_groups"]
+    channels, scales = x.shape[1], node.weight(1, 1).dims[0]
+    if scales != channels or channels % groups:
+        node.refuse(f"has {groups} groups and {scales} scales for {channels} channels")
+    places, eps = _affine_places(node), _onnx_eps(node)
+    return _add_norm(node, "group_norm", x, places, groups=groups, eps=eps)
+
+
+def _mindir_group_norm(node: FileNode) -> tuple[Feature, None, None]:
+    x, groups = node.feature(), node.option("num_groups", 1)
+    if type(groups) is not int or groups < 1 or x.shape[1] % groups:
+        node.refuse(f"has {groups} groups for {x.shape[1]} channels")
+    eps = node.number("epsilon", EPS, 4)
+    return _add_norm(node, "group_norm", x, (2, 3), groups=groups, eps=eps), None, None
+
+
+def _onnx_instance_norm(node: FileNode) -> Feature | None:
+    """Where each group is a channel to it, it is part of a group norm."""
+    if node.is_pending("grouped"):
+        return None
+    x = node.feature(dims=4)
+    return _add_norm(node, "instance_norm", x, _affine_places(node), eps=_onnx_eps(node))
+
+
+def _onnx_rms_norm(node: FileNode) -> Feature:
+    x = node.channels_last(node.attrs.get("axis", -1))
+    if node.has(2):
+        node.refuse("does not norm the channels of each pixel")
+    return _add_norm(node, "rms_norm", x, (1,), eps=_onnx_eps(node))
+
+
 ROWS = (
     Operator(
         "batch_norm",
@@ -150,6 +233,8 @@ ROWS = (
         hint="before a global_pool, or `keep: true` there",
         other_names=("bn", "batch_norm2d"),
         settings={"eps": EPS, "momentum": MOMENTUM},
+        mindir={"BatchNorm": _mindir_batch_norm},
+        onnx={"BatchNormalization": _onnx_batch_norm},
     ),
     Operator(
         "layer_norm",
@@ -163,6 +248,8 @@ ROWS = (
         other_names=("ln", "layer_norm2d"),
         settings={"eps": EPS},
         patterns=_over_its_root(_CENTRED),
+        mindir={"LayerNorm": _mindir_layer_norm},
+        onnx={"LayerNormalization": _onnx_layer_norm},
     ),
     Operator(
         "group_norm",
@@ -178,6 +265,8 @@ ROWS = (
         hint="feature maps, and a divisor of their channels",
         other_names=("gn",),
         settings={"eps": EPS, "groups": GROUPS},
+        mindir={"GroupNorm": _mindir_group_norm},
+        onnx={"GroupNormalization": _onnx_group_norm},
     ),
     Operator(
         "instance_norm",
@@ -189,6 +278,7 @@ ROWS = (
         untold=frozenset({"eps"}),
         hint="before a global_pool, or `keep: true` there",
         settings={"eps": EPS},
+        onnx={"InstanceNormalization": _onnx_instance_norm},
     ),
     Operator(
         "rms_norm",
@@ -201,5 +291,6 @@ ROWS = (
         reach=_all_of_a_group,
         settings={"eps": EPS},
         patterns=_over_its_root("x"),
+        onnx={"RMSNormalization": _onnx_rms_norm},
     ),
 )

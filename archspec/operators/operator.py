@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from archspec.operators.shapes import Shape
+from archspec.operators.file_node import Read
+from archspec.operators.shape_rules import Shape
 from archspec.settings import SpecModel
 
 Attrs = Mapping[str, Any]
@@ -31,7 +32,12 @@ def _no_arguments(attrs: Attrs, ins: str) -> Mapping[str, str]:
     return {}
 
 
-def _never(attrs: Attrs) -> bool:
+def _no_other_kind(attrs: Attrs) -> tuple[str, Attrs] | None:
+    return None
+
+
+def never(attrs: Attrs) -> bool:
+    """Say of an operator that something does not hold, whatever its attributes."""
     return False
 
 
@@ -45,6 +51,10 @@ def _never_idle(attrs: Attrs, channels: int) -> bool:
 
 def _no_fault(attrs: Attrs) -> str:
     return ""
+
+
+def _as_the_model_says(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
 
 
 def always(attrs: Attrs) -> bool:
@@ -86,6 +96,10 @@ class Step:
     """Kinds of operators by the setting `kind` that says which, where several share the step."""
     widths: Mapping[str, str] = field(default_factory=dict)
     """Which attribute says a setting that is a width."""
+    words: Mapping[str, tuple[str, Callable[[Attrs], bool]]] = field(default_factory=dict)
+    """What may be said in place of a setting's number, and of which operators."""
+    usual: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _as_the_model_says
+    """What settings are that are not said, of all of them, where the model's default is not it."""
     note: str = ""
     """What the language's page says of it beside its settings."""
 
@@ -163,9 +177,12 @@ class Operator:
     """It makes its channels by weights, which may be all zero."""
     folds_norm: bool = False
     """A batch norm behind it may be folded into its weights."""
-    mixes: Callable[[Attrs], bool] = _never
+    mixes: Callable[[Attrs], bool] = never
     """Each output reads all channels, by weights of its own: their order is the weights' own."""
-    tells_places: Callable[[Attrs], bool] = _never
+    axis_read: int = 1
+    """Of the weight of what mixes: the dimension that runs over what it reads; that of what it
+    gives is the other one of the first two."""
+    tells_places: Callable[[Attrs], bool] = never
     """What it does to a channel depends on the channel's place."""
     reach: Callable[[Attrs, Sequence[Any]], Any] = each_alone
     """What each channel depends on:
@@ -176,9 +193,18 @@ class Operator:
     """It may give another number of pixels than it reads."""
     is_idle: Callable[[Attrs, int], bool] = _never_idle
     """It gives what it reads, so many channels, as they are, in evaluation."""
-    keeps_one_pixel: Callable[[Attrs], bool] = _never
+    keeps_one_pixel: Callable[[Attrs], bool] = never
     """Of a map of one pixel it gives the value of each channel as it is, if it gives one pixel or
     none."""
+    over_vector: Callable[[Attrs], tuple[str, Attrs] | None] = _no_other_kind
+    """The kind that it is over a vector, which a map of one pixel may become, and its attributes;
+    None: its own."""
+    cuts_pixels: bool = False
+    """It leaves some of the pixels out; where it leaves out none, it is nothing."""
+    over_whole_map: str = ""
+    """The kind as which files have it where its window is the whole map, of several pixels."""
+    over_one_pixel: str = ""
+    """The kind that it is as well over a map of one pixel."""
     is_clamp: bool = False
     """It cuts off what is below zero."""
     is_never_negative: bool = False
@@ -214,10 +240,12 @@ class Operator:
     patterns: tuple[tuple[Attrs, Any], ...] = ()
     """How files write it out in several operators (archspec/readers/fusion.py),
     and the attributes that tells."""
-    mindir: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    """Primitives of MindSpore that are this operator, each with what reads it of a node."""
-    onnx: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    """Operators of ONNX that are this one, each with what reads it of a node."""
+    mindir: Mapping[str, Read] = field(default_factory=dict)
+    """Primitives of MindSpore that are this operator, each with what reads it of a node.
+
+    Several rows may name one; the first whose reading gives something has the node."""
+    onnx: Mapping[str, Read] = field(default_factory=dict)
+    """Operators of ONNX that are this one, in the same way."""
 
     @property
     def is_cut_by_zeros(self) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 from typing_extensions import Self
 
+from archspec.operators.file_node import Feature, FileNode, Read
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shapes import Shape, ShapeFault, expect_map, window_pixels
+from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, window_pixels
 from archspec.settings import Flag, Padding, SpecModel, Stride, Window, broken_rule, refuse_bool
 
 
@@ -123,11 +124,52 @@ class BlurPool(nn.Cell):
         return ops.conv2d(x, self.filters, stride=self.stride, groups=self.channels)
 '''
 
+
+def _read_max_pool(node: FileNode) -> Feature | None:
+    """A window that is the whole map is a pool over all pixels."""
+    x = node.padded_map(is_maximum=True)
+    return None if node.covers(x) else node.pool("max_pool", x)
+
+
+def _read_avg_pool(node: FileNode) -> Feature:
+    """The zeros of a padding count."""
+    x = node.padded_map()
+    if node.leaves_padding_out():
+        node.refuse("leaves its padding out of the average")
+    return node.pool("avg_pool", x)
+
+
+def _read_maximum_of_map(node: FileNode) -> Feature | None:
+    x = node.padded_map(is_maximum=True)
+    shape = (*x.shape[:2], 1, 1)
+    return node.op("global_max_pool", [x], shape, keep=True) if node.covers(x) else None
+
+
+def _read_blur(node: FileNode) -> Feature | None:
+    """The binomial filter for each channel, behind a padding that mirrors the edges."""
+    return node.blur("blur_pool") if node.mirrors_edges() else None
+
+
+def _over_all_pixels(kind: str) -> Read:
+    return lambda node: node.global_pool(kind)
+
+
+def _reducing(kind: str) -> Read:
+    """Reads what takes dimensions away, where these are the pixels."""
+    return lambda node: node.reduce_pixels(kind)
+
+
+def _read_adaptive_pool(node: FileNode) -> Feature:
+    if node.size("output_size", 1) != 1:
+        node.refuse("pools to more than one pixel")
+    return node.global_pool("global_avg_pool")
+
+
 _WINDOW = ("kernel", "stride", "padding")
 _SAID = {name: name for name in (*_WINDOW, "ceil")}
 
 
-def _over_windows(kind: str, cell: str, keeps_one_pixel: Callable[[Attrs], bool]) -> Operator:
+def _over_windows(kind: str, cell: str, **own: Any) -> Operator:
     text = f"nn.{cell}({{kernel}}, stride={{stride}}, {{pad}}{{ceiling}})"
     return Operator(
         kind,
@@ -138,7 +180,6 @@ def _over_windows(kind: str, cell: str, keeps_one_pixel: Callable[[Attrs], bool]
         defaults={"ceil": False},
         untold=frozenset({"ceil"}),
         is_idle=_is_of_one_pixel,
-        keeps_one_pixel=keeps_one_pixel,
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,
@@ -150,6 +191,7 @@ def _over_windows(kind: str, cell: str, keeps_one_pixel: Callable[[Attrs], bool]
             said=_SAID,
             note="`padding` at most half of `kernel`; `ceil: true`: a window over the edge counts",
         ),
+        **own,
     )
 
 
@@ -164,7 +206,7 @@ _GLOBAL = Step(
 )
 
 
-def _over_all(kind: str, function: str, *other_names: str) -> Operator:
+def _over_all(kind: str, function: str, **own: Any) -> Operator:
     text = f"ops.{function}({{x}}, (2, 3){{keeping}})"
     return Operator(
         kind,
@@ -175,14 +217,30 @@ def _over_all(kind: str, function: str, *other_names: str) -> Operator:
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,
-        other_names=other_names,
         step=_GLOBAL,
+        **own,
     )
 
 
 ROWS = (
-    _over_windows("max_pool", "MaxPool2d", keeps_one_pixel=always),
-    _over_windows("avg_pool", "AvgPool2d", keeps_one_pixel=_adds_no_zeros),
+    _over_windows(
+        "max_pool",
+        "MaxPool2d",
+        keeps_one_pixel=always,
+        over_whole_map="global_max_pool",
+        mindir={
+            **dict.fromkeys(("MaxPool", "MaxPool3D"), _read_max_pool),
+            "MaxPool3DWithArgmax": lambda node: (_read_max_pool(node), None),
+        },
+        onnx={"MaxPool": _read_max_pool},
+    ),
+    _over_windows(
+        "avg_pool",
+        "AvgPool2d",
+        keeps_one_pixel=_adds_no_zeros,
+        mindir=dict.fromkeys(("AvgPool", "AvgPool3D"), _read_avg_pool),
+        onnx={"AveragePool": _read_avg_pool},
+    ),
     Operator(
         "blur_pool",
         _blur_shape,
@@ -204,7 +262,32 @@ ROWS = (
             said={"kernel": "kernel", "stride": "stride"},
             note="fixed binomial filter of 3 or 5 pixels, edges mirrored",
         ),
+        mindir={"Conv2D": _read_blur},
+        onnx={"Conv": _read_blur},
     ),
-    _over_all("global_avg_pool", "mean", "gap", "adaptive_avg_pool", "adaptive_avg_pool2d"),
-    _over_all("global_max_pool", "amax", "gmp", "adaptive_max_pool", "adaptive_max_pool2d"),
+    _over_all(
+        "global_avg_pool",
+        "mean",
+        other_names=("gap", "adaptive_avg_pool", "adaptive_avg_pool2d"),
+        mindir={
+            "ReduceMean": _reducing("global_avg_pool"),
+            "AdaptiveAvgPool2D": _read_adaptive_pool,
+        },
+        onnx={
+            "GlobalAveragePool": _over_all_pixels("global_avg_pool"),
+            "ReduceMean": _reducing("global_avg_pool"),
+        },
+    ),
+    _over_all(
+        "global_max_pool",
+        "amax",
+        other_names=("gmp", "adaptive_max_pool", "adaptive_max_pool2d"),
+        over_one_pixel="global_avg_pool",
+        mindir={"ReduceMax": _reducing("global_max_pool"), "MaxPool": _read_maximum_of_map},
+        onnx={
+            "GlobalMaxPool": _over_all_pixels("global_max_pool"),
+            "ReduceMax": _reducing("global_max_pool"),
+            "MaxPool": _read_maximum_of_map,
+        },
+    ),
 )

@@ -8,16 +8,34 @@ from archspec.operators import (
     activations,
     channels,
     convolutions,
+    cuts,
     dense,
     dropouts,
     ends,
+    joins,
     norms,
-    pixels,
+    pixel_shuffles,
     pools,
+    transposed_convolutions,
+    upsampling,
 )
 from archspec.operators.operator import Attrs, Operator
 
-_FAMILIES = (ends, convolutions, dense, norms, activations, dropouts, pools, pixels, channels)
+_FAMILIES = (
+    ends,
+    convolutions,
+    transposed_convolutions,
+    dense,
+    norms,
+    activations,
+    dropouts,
+    pools,
+    upsampling,
+    pixel_shuffles,
+    cuts,
+    channels,
+    joins,
+)
 _ROWS = (row for family in _FAMILIES for row in family.ROWS)
 
 OPERATORS: Mapping[str, Operator] = {row.kind: row for row in _ROWS}
@@ -46,10 +64,11 @@ def norm_name(kind: str) -> str:
 
 def find_by_word(word: str) -> Operator | None:
     """Return the operator that a word means here or elsewhere, in any spelling: `HardTanh`."""
-    return _BY_WORD.get(_letters(word))
+    return _BY_WORD.get(letters_of(word))
 
 
-def _letters(word: str) -> str:
+def letters_of(word: str) -> str:
+    """Return a word without what spellings differ in: `depthtospace` of `DepthToSpace`."""
     return "".join(filter(str.isalnum, word)).lower()
 
 
@@ -60,7 +79,7 @@ def _words_of(row: Operator) -> Iterator[str]:
 
 
 _BY_WORD: Mapping[str, Operator] = {
-    _letters(word): row for row in OPERATORS.values() for word in _words_of(row)
+    letters_of(word): row for row in OPERATORS.values() for word in _words_of(row)
 }
 
 

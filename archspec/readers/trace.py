@@ -147,6 +147,22 @@ class Call:
             raise Unsupported(f"reads a tensor of shape {value.shape}, must have {dims} dimensions")
         return value
 
+    def any_feature(self, index: int = 0) -> Feature:
+        """Return an input that depends on the image, wherever its channels stand."""
+        return self.feature(index)
+
+    def is_feature(self, value: Any) -> bool:
+        """Return whether a value is a feature by itself, and no part of one."""
+        return isinstance(value, Feature) and not value.pending
+
+    def is_weight(self, value: Any) -> bool:
+        """Return whether a value is a constant that the file has."""
+        return isinstance(value, Tensor)
+
+    def maker(self, x: Feature) -> Op:
+        """Return the operator that gives a feature."""
+        return self.trace.ops[x.op]
+
     def weight(self, index: int, dims: int) -> Tensor:
         """Return an input that is a weight of so many dims."""
         value = self.inputs[index] if self.has(index) else None
@@ -170,6 +186,10 @@ class Call:
         With `index` it may be an input too.
         """
         value = self.attrs.get(name, usual) if index is None else self.option(name, index, usual)
+        return decimal(float(value))
+
+    def decimal(self, value: float) -> float:
+        """Return a number as the shortest decimal that is stored so."""
         return decimal(float(value))
 
     def text(self, name: str, usual: str) -> str:
@@ -206,10 +226,19 @@ class Call:
         self.trace.note(name, weights)
         return Feature(name, shape, doubtful=any(x.doubtful for x in inputs))
 
-    def elementwise(self, kind: str, **attrs: Any) -> Feature:
-        """Add an operator that changes each value by itself."""
-        x = self.feature()
-        return self.op(kind, [x], x.shape, **attrs)
+    def elementwise(self, kind: str, index: int = 0, /, **attrs: Any) -> Feature:
+        """Add an operator that changes each value of an input by itself."""
+        return self.in_place(kind, self.any_feature(index), **attrs)
+
+    def in_place(
+        self, kind: str, x: Feature, /, weights: Sequence[Tensor] = (), **attrs: Any
+    ) -> Feature:
+        """Add an operator that gives the shape which it reads, channels where they stood."""
+        return self.like(x, self.op(kind, [x], x.shape, weights, **attrs))
+
+    def like(self, x: Feature, made: Feature) -> Feature:
+        """Return what was made, with its channels where x has them."""
+        return replace(made, pending=x.pending)
 
     def part(
         self, kind: str, inputs: Sequence[Feature], shape: tuple[Any, ...], /, **attrs: Any
@@ -219,6 +248,18 @@ class Call:
         self.trace.faults[made.op] = f"{self.kind} {UNKNOWN}"
         return made
 
+    def blame(self, made: Feature, why: str) -> None:
+        """Refuse the node if what it gives leads to an output; `why` is the predicate."""
+        self.trace.faults[made.op] = f"{self.kind} {why}"
+
+    def add_bias(self, made: Feature, bias: Tensor) -> None:
+        """Note that an operator has a bias beside its filters."""
+        self.trace.copy(made.op, made.op, bias)
+
+    def note_variance(self, made: Feature, variance: Tensor) -> None:
+        """Note which of a norm's weights is the variance."""
+        self.trace.varies(made.op, variance)
+
     def short(self, name: str) -> str:
         """Return what a node or a weight is called in the graph."""
         return name
@@ -226,22 +267,6 @@ class Call:
     def tell_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the weights by which an operator that runs a second time is known."""
         return weights
-
-
-UNBOUNDED = 1e30
-"""Bounds beyond this are none."""
-
-
-def between(low: float, high: float) -> tuple[str, dict[str, float]]:
-    """Return what cuts off all below and above two bounds, and its attributes."""
-    if low == 0 and (high == 6 or high > UNBOUNDED):
-        return ("relu6" if high == 6 else "relu"), {}
-    low, high = decimal(low), decimal(high)
-    if not -UNBOUNDED < low < high < UNBOUNDED:
-        raise Unsupported(
-            f"clips to [{low}, {high}]; both must be numbers, the second larger, or [0, inf)"
-        )
-    return "hard_tanh", {"low": low, "high": high}
 
 
 def flatten_tuples(values: Iterable[Any]) -> Iterator[Any]:

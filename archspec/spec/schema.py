@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from archspec.operators.widths import WIDTH
+from archspec.operators.named_widths import WIDTH
 from archspec.spec.block import LAYER
 from archspec.spec.field_docs import describe_fields
 from archspec.spec.steps import Step

@@ -24,9 +24,9 @@ from pydantic_core import PydanticKnownError
 from typing_extensions import Self
 
 from archspec.operators.activations import ActivationSettings
+from archspec.operators.named_widths import WIDTH
 from archspec.operators.norms import NormSettings
 from archspec.operators.table import ACTIVATIONS, GATES, NORMS, OPERATORS, STEPS, norm_name
-from archspec.operators.widths import WIDTH
 from archspec.settings import SpecModel, broken_rule
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from archspec.errors import Diagnostic, TrainingError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
 from archspec.spec.spec import Spec

@@ -27,7 +27,7 @@ from archspec.graph.shapes import (
     reads_only_what_stands_before,
     running_order,
 )
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.verifiers.composition import check_composition
 from archspec.verifiers.well_formed import check_well_formed
 

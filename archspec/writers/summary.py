@@ -10,11 +10,12 @@ from itertools import pairwise
 from math import inf
 from string import ascii_lowercase, digits
 
+from archspec.connectivity_rules import RULES
 from archspec.errors import format_count, make_printable
 from archspec.graph.connections import derive_ports
 from archspec.graph.ir import Graph
 from archspec.graph.report import BlockReport, Report
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 
 NARROW = frozenset(ascii_lowercase + digits + "._- ")
 
@@ -63,9 +64,11 @@ def describe_connections(block: BlockReport, graph: Graph) -> str:
     noun = "direct connection" if expected == 1 else "direct connections"
     if found != expected:
         return f"{found:,} of {expected:,} expected {noun}: this block breaks its rule"
-    if attrs["connectivity"].kind == "dense":
-        return f"{found:,} {noun} = {layers:,} x {layers + 1:,} / 2"
-    return f"{found:,} of {expected:,} {noun} ({attrs['connectivity'].kind.replace('_', ' ')})"
+    kind = attrs["connectivity"].kind
+    formula = RULES[kind].formula.format(layers=layers, more=layers + 1)
+    if formula:
+        return f"{found:,} {noun} = {formula}"
+    return f"{found:,} of {expected:,} {noun} ({kind.replace('_', ' ')})"
 
 
 def describe_growth(block: str, graph: Graph) -> str:

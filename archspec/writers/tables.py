@@ -12,7 +12,7 @@ from archspec.errors import format_count
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.report import Report
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.writers.summary import describe_growth, find_skips
 
 

@@ -60,6 +60,15 @@ class Joined(nn.Cell):
         return self.body(ops.concat(features, axis=1))
 
 
+class Softplus(nn.Cell):
+    def __init__(self, beta):
+        super().__init__()
+        self.beta = beta
+
+    def construct(self, x):
+        return ops.softplus(x, self.beta)
+
+
 class Net(nn.Cell):
     def __init__(self):
         super().__init__()
@@ -79,6 +88,12 @@ ACTIVATIONS: Mapping[str, tuple[str, str]] = {
     "hard_swish": ("ops.hardswish({x})", "nn.HSwish()"),
     "leaky_relu": ("ops.leaky_relu({x}, {slope})", "nn.LeakyReLU({slope})"),
     "sigmoid": ("ops.sigmoid({x})", "nn.Sigmoid()"),
+    "hard_sigmoid": ("ops.hardsigmoid({x})", "nn.HSigmoid()"),
+    "elu": ("ops.elu({x}, {alpha})", "nn.ELU({alpha})"),
+    "mish": ("ops.mish({x})", "nn.Mish()"),
+    "tanh": ("ops.tanh({x})", "nn.Tanh()"),
+    "softplus": ("ops.softplus({x}, {beta})", "Softplus({beta})"),
+    "hard_tanh": ("ops.hardtanh({x}, {low}, {high})", "nn.Hardtanh({low}, {high})"),
 }
 
 

@@ -12,10 +12,14 @@ from readers.onnx_styles import Array, Step
 
 from archspec.compare.compare import Comparison
 from archspec.errors import ModelFileError
+from archspec.operators.table import ACTIVATIONS, OPERATORS
 
 Steps = Sequence[Step]
 Mutation = Callable[[Steps, random.Random], list[Step]]
 Order = Mapping[str, tuple[int, ...]]
+
+OTHER_ACTIVATIONS = sorted({*ACTIVATIONS} - {"relu", "prelu"})
+"""That have no weights."""
 
 
 def replaced(steps: Steps, name: str, *by: Step) -> list[Step]:
@@ -32,7 +36,7 @@ def redirected(steps: Steps, old: str, new: str) -> list[Step]:
 def setting(steps: Steps, rng: random.Random) -> list[Step]:
     """Another number: of kernel, stride, padding, dilation, groups, channels, or eps; a bias."""
     step = rng.choice(
-        [step for step in steps if step.attrs and step.kind not in ("input", "leaky_relu")]
+        [step for step in steps if step.attrs and step.kind not in ("input", *ACTIVATIONS)]
     )
     key = rng.choice(
         [*step.attrs, *(["dilation", "groups", "bias"] if step.kind == "conv" else [])]
@@ -47,10 +51,8 @@ def kind(steps: Steps, rng: random.Random) -> list[Step]:
     """Another activation, another pool."""
     step = rng.choice([step for step in steps if step.kind in ("relu", "max_pool", "avg_pool")])
     others = {"max_pool": ["avg_pool"], "avg_pool": ["max_pool"]}
-    other = rng.choice(
-        others.get(step.kind, ["relu6", "silu", "gelu", "hard_swish", "leaky_relu", "sigmoid"])
-    )
-    attrs = {**step.attrs, "slope": 0.1} if other == "leaky_relu" else step.attrs
+    other = rng.choice(others.get(step.kind, OTHER_ACTIVATIONS))
+    attrs = {**step.attrs, **OPERATORS[other].settings}
     return replaced(steps, step.name, step._replace(kind=other, attrs=attrs))
 
 

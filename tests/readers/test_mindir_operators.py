@@ -17,7 +17,7 @@ from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import ACTIVATIONS, OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
@@ -63,10 +63,7 @@ LAYERS: Document = {
     ],
     "activations": [
         {"activation": {"kind": "leaky_relu", "slope": 0.3}},
-        *activations(
-            "prelu", "relu6", "silu", "gelu", "hard_swish", "sigmoid", "hard_sigmoid", "relu"
-        ),
-        *activations("mish", "tanh", "softplus", "hard_tanh", "elu"),
+        *activations(*(kind for kind in ACTIVATIONS if kind != "leaky_relu")),
         {"activation": {"kind": "elu", "alpha": 0.3}},
         {"activation": {"kind": "softplus", "beta": 3.0}},
         {"activation": {"kind": "hard_tanh", "low": -0.5, "high": 2.0}},
@@ -206,9 +203,7 @@ ALIKE: Document = {
     "blocks": [
         {"layers": 1, "layer": [{"branches": {"of": [[step, CONV], [step, CONV]]}}, CONV]}
         for step in (
-            *activations("relu", "relu6", "silu", "gelu", "hard_swish", "sigmoid", "hard_sigmoid"),
-            *activations("mish", "tanh", "softplus", "hard_tanh", "elu"),
-            {"activation": {"kind": "leaky_relu", "slope": 0.3}},
+            *activations(*(kind for kind in ACTIVATIONS if kind != "prelu")),
             {"max_pool": {"kernel": 3, "stride": 1, "padding": 1}},
             {"avg_pool": {"kernel": 3, "stride": 1, "padding": 1}},
             {"blur_pool": {"stride": 1}},

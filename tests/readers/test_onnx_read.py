@@ -13,6 +13,7 @@ import onnx
 import oracle
 import pytest
 from onnx import helper, numpy_helper
+from readers import onnx_styles
 from readers.onnx_styles import STYLES, File, Step, Style, densenet, finished, run, written
 
 from archspec.compare.compare import Comparison, compare
@@ -20,6 +21,7 @@ from archspec.errors import ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
+from archspec.operators.table import ACTIVATIONS
 from archspec.readers.onnx.read import read_onnx
 from archspec.spec.load import load_spec
 
@@ -245,6 +247,12 @@ FORMS: list[tuple[str, Style, list[tuple[str, dict[str, Any]]]]] = [
     ("hard tanh", PLAIN, [("hard_tanh", {"low": -1.0, "high": 1.0})]),
     ("hard tanh of opset 9", Style(opset=9), [("hard_tanh", {"low": -0.5, "high": 2.0})]),
 ]
+
+
+def test_every_activation_has_a_form() -> None:
+    """So that none is written in no way."""
+    kinds = {kind for _, _, steps in FORMS for kind, _ in steps}
+    assert {*ACTIVATIONS} <= kinds & {*onnx_styles.ACTIVATIONS}
 
 
 def ops_of(forms: list[tuple[str, dict[str, Any]]]) -> list[Step]:

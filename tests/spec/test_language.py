@@ -22,7 +22,7 @@ from archspec.graph.digest import digest_with_names
 from archspec.graph.expand import Part, expand_part
 from archspec.graph.parameters import list_parameters
 from archspec.graph.report import report
-from archspec.operators.widths import Width, width_of
+from archspec.operators.named_widths import Width, width_of
 from archspec.spec.identity import comparable_values
 from archspec.spec.load import load_spec
 from archspec.spec.spec import Spec, layer_widths

@@ -10,9 +10,11 @@ import pytest
 
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
+from archspec.operators.table import find_by_word, letters_of
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
+from archspec.spec.reading.foreign_keys import STEPS_OF_OTHERS
 from densenet_cli.options import place_typed
 
 INVALID = Path(__file__).resolve().parents[1] / "invalid"
@@ -211,3 +213,38 @@ def test_a_range_is_named_with_both_ends_as_the_field_declares_them(
     """Open and closed ends, optional fields and fields of list entries alike."""
     path = written(tmp_path, BASE + text + "\n")
     assert faults(path) == [f"{path}:{message}"]
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("se", "write squeeze_excite"),
+        ("SELayer", "write squeeze_excite"),
+        ("lrn", "norm may be batch, layer, group, instance, rms"),
+        ("LocalResponseNorm", "there is no local response norm"),
+        ("flatten", "leave it out: global_pool gives a vector"),
+        ("Identity", "leave it out"),
+        ("softmax", "leave it out"),
+        ("DepthToSpace", "did you mean 'pixel_shuffle'?"),
+        ("space_to_depth", "did you mean 'pixel_unshuffle'?"),
+        ("interpolate", "did you mean 'upsample'?"),
+        ("Deconv", "did you mean 'conv_transpose'?"),
+        ("BatchNorm2d", "write {norm: batch}"),
+        ("concat", "write {branches: {join: concat, of: [...]}}"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{word}", "{{{word}: {{kernel: 3}}}}"])
+def test_a_step_of_other_frameworks_is_answered(
+    word: str, hint: str, form: str, tmp_path: Path
+) -> None:
+    """As a word, or as a key with settings: what it is called here, or that there is none."""
+    step = form.format(word=word)
+    (fault,) = faults(written(tmp_path, f"{BASE}layer: [{step}, {{conv: {{kernel: 3}}}}]\n"))
+    assert fault.endswith(")")
+    assert hint in fault
+
+
+def test_no_word_for_a_step_is_an_operators_too() -> None:
+    """Else one of the two answers would never be given."""
+    assert {word for word in STEPS_OF_OTHERS if find_by_word(word)} == set()
+    assert {word for word in STEPS_OF_OTHERS if letters_of(word) != word} == set()

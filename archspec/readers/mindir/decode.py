@@ -23,7 +23,7 @@ import importlib.util
 import mmap
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from types import ModuleType
@@ -116,6 +116,16 @@ def protobuf_module() -> ModuleType:
     return module
 
 
+@dataclass(slots=True)
+class _FunctionParts:
+    """What was met of a function."""
+
+    name: str = ""
+    inputs: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+
+
 class _Parser(Wire):
     """Builds a file's model of its bytes."""
 
@@ -126,48 +136,57 @@ class _Parser(Wire):
         self.nodes_read = 0
 
     def model(self) -> Model:
-        main, functions, primitives = None, {}, {}
+        graphs, functions, primitives = list[Function](), {}, {}
         for what, _, begin, end in self.fields(self.proto.ModelProto, 0, len(self.data)):
             if what == "primitives":
-                primitive = self.parsed(self.proto.PrimitiveProto, begin, end)
-                primitives[text_of(primitive.name)] = (
-                    text_of(primitive.op_type),
-                    self.attrs(primitive.attribute),
-                )
-            elif what == "functions":
+                name, primitive = self.primitive(begin, end)
+                primitives[name] = primitive
+            if what == "functions":
                 name, function = self.function(begin, end)
                 functions[name] = function
-            elif what == "graph":
-                _, main = self.function(begin, end)
-        if main is None:
+            if what == "graph":
+                graphs.append(self.function(begin, end)[1])
+        if not graphs:
             raise Broken("it holds no graph")
-        return Model(main, functions, primitives, self.shared)
+        return Model(graphs[-1], functions, primitives, self.shared)
+
+    def primitive(self, begin: int, end: int) -> tuple[str, tuple[str, Mapping[str, Any]]]:
+        made = self.parsed(self.proto.PrimitiveProto, begin, end)
+        return text_of(made.name), (text_of(made.op_type), self.attrs(made.attribute))
 
     def function(self, begin: int, end: int) -> tuple[str, Function]:
-        name, inputs, nodes, outputs = (
-            "",
-            list[tuple[str, tuple[int, ...]]](),
-            list[Node](),
-            list[str](),
-        )
+        made = _FunctionParts()
+        add = {
+            "name": self.add_name,
+            "node": self.add_node,
+            "parameter": self.add_parameter,
+            "input": self.add_input,
+            "output": self.add_output,
+        }
         for what, _, start, stop in self.fields(self.proto.GraphProto, begin, end):
-            if what == "name":
-                name = self.piece(self.data[start:stop]).decode()
-            elif what == "node":
-                nodes.extend(self.node(start, stop))
-            elif what == "parameter":
-                self.parameter(start, stop)
-            elif what == "input":
-                value = self.parsed(self.proto.ValueInfoProto, start, stop)
-                inputs.append(
-                    (text_of(value.name), tuple(value.tensor[0].dims) if value.tensor else ())
-                )
-            elif what == "output":
-                outputs.append(text_of(self.parsed(self.proto.ValueInfoProto, start, stop).name))
-        return name, Function(tuple(inputs), tuple(nodes), tuple(outputs))
+            if what in add:
+                add[what](made, start, stop)
+        return made.name, Function(tuple(made.inputs), tuple(made.nodes), tuple(made.outputs))
 
-    def parameter(self, begin: int, end: int) -> None:
-        """A weight without its values: its message is put together again without them."""
+    def add_name(self, made: _FunctionParts, begin: int, end: int) -> None:
+        made.name = self.piece(self.data[begin:end]).decode()
+
+    def add_node(self, made: _FunctionParts, begin: int, end: int) -> None:
+        made.nodes.extend(self.node(begin, end))
+
+    def add_input(self, made: _FunctionParts, begin: int, end: int) -> None:
+        value = self.parsed(self.proto.ValueInfoProto, begin, end)
+        dims = tuple(value.tensor[0].dims) if value.tensor else ()
+        made.inputs.append((text_of(value.name), dims))
+
+    def add_output(self, made: _FunctionParts, begin: int, end: int) -> None:
+        value = self.parsed(self.proto.ValueInfoProto, begin, end)
+        made.outputs.append(text_of(value.name))
+
+    def add_parameter(self, made: _FunctionParts, begin: int, end: int) -> None:
+        """Add a weight, which all functions share, without its values: its message is put together
+        again without them.
+        """
         proto, kept, at_values = self.proto.TensorProto, list[bytes](), (0, -1)
         for what, at, start, stop in self.fields(proto, begin, end):
             if what == "raw_data":

@@ -1,4 +1,4 @@
-"""Operators of a MINDIR that work element by element: activations, norms, sums and products.
+"""Sums, products and the like in a MINDIR, of which MindSpore makes activations and norms.
 
 MindSpore writes some of them in several primitives; `fusion` knows which operator they come to.
 """
@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import inf
 from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.operators.table import NORMS, OPERATORS
+from archspec.operators.table import NORMS, OPERATORS, attribute
 from archspec.readers.fusion import recognise, recognise_multiple
 from archspec.readers.pixel_orders import PIXELS, permute
 from archspec.readers.tensors import Tensor, transpose_later
-from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, between, decimal
+from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -26,29 +25,11 @@ SIGNS: Mapping[str, str] = {
 }
 
 
-def prelu(call: Call) -> Feature:
-    """Return the same shape; the slope that it starts from is not in a file."""
-    x, slope = call.feature(), call.weight(1, 1)
-    if slope.dims != (x.shape[1],):
-        raise Unsupported("has not one slope for each channel")
-    return call.op("prelu", [x], x.shape, weights=[slope], channels=x.shape[1], slope=None)
-
-
 def larger(call: Call) -> Feature:
-    """The larger one of x and a number; or of x and x times a number up to 1, a leaky ReLU.
-
-    x times 1 is written as x.
-    """
-    if _numbers(call):
-        return _add_bound("at_least", call)
-    first, second = call.feature(0), call.feature(1)
-    if first.op == second.op:
-        return call.op("leaky_relu", [first], first.shape, slope=1.0)
-    for scaled, x in ((first, second), (second, first)):
-        op = call.trace.ops[scaled.op]
-        if op.kind == "times" and op.inputs == (x.op,) and 0 <= op.attrs["value"] <= 1:
-            return call.op("leaky_relu", [x], x.shape, slope=op.attrs["value"])
-    raise Unsupported(UNKNOWN)
+    """Return the larger one of x and a number."""
+    if not _numbers(call):
+        raise Unsupported(UNKNOWN)
+    return _add_bound("at_least", call)
 
 
 def smaller(call: Call) -> Feature:
@@ -91,13 +72,6 @@ def probabilities(call: Call) -> Feature:
     if axes not in ((1,), (1 - len(x.shape),)):
         raise Unsupported("is not taken over the channels of each pixel")
     return replace(x, pending=(call.kind,))
-
-
-def clamp(call: Call) -> Feature:
-    """Return the same shape, what lies below and above two bounds cut off."""
-    low, high = call.option("min", 1), call.option("max", 2)
-    kind, bounds = between(-inf if low is None else low, inf if high is None else high)
-    return call.elementwise(kind, **bounds)
 
 
 def part(kind: str, call: Call) -> Feature:
@@ -172,14 +146,6 @@ def inverse_root(call: Call) -> Feature:
     return call.part("reciprocal", [call.part("sqrt", [x], x.shape)], x.shape)
 
 
-def mean_of_channels(call: Call) -> Feature:
-    """The mean over the channels of each pixel, a part of a norm;
-    its shape stands for that of its readers.
-    """
-    x = call.feature()
-    return call.part("mean", [x], x.shape)
-
-
 def _complete(call: Call, made: Feature) -> Feature:
     """Return what a value is the last part of, or its multiple; else the value itself."""
     known = recognise(call.trace.ops, made.op)
@@ -229,68 +195,19 @@ def bias(call: Call) -> Feature:
     x, added = call.feature(), call.weight(1, 1)
     op = call.trace.ops[x.op]
     row = OPERATORS.get(op.kind)  # None of a part of an operator
-    has_filters = row is not None and row.has_filters
-    has_bias = op.attrs.get("bias", op.kind == "dense")
-    if not has_filters or added.dims[0] != x.shape[1] or has_bias:
+    is_free = row is not None and row.has_filters and not attribute(op.kind, op.attrs, "bias")
+    if not is_free or added.dims[0] != x.shape[1]:
         raise Unsupported(
             "is added to something else than a convolution or a dense layer without bias"
         )
     name = call.trace.free(f"{op.name}+bias")
-    attrs = {key: value for key, value in op.attrs.items() if key != "bias"} | call.trace.shares(
-        name, [added]
-    )
-    if op.kind != "dense":
+    attrs = {key: value for key, value in op.attrs.items() if key != "bias"}
+    attrs |= call.trace.shares(name, [added])
+    if not OPERATORS[op.kind].defaults["bias"]:
         attrs["bias"] = True
     call.trace.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)
     call.trace.copy(op.name, name, added)
     return Feature(name, x.shape, doubtful=x.doubtful)
-
-
-def batch_norm(call: Call) -> tuple[Any, ...]:
-    """Return the same shape, and what training alone has; training mode is a fault."""
-    x = call.feature()
-    made = _norm(call, "batch_norm", x, (1, 2, 3, 4), eps=_eps(call, 6, 1e-5))
-    call.trace.varies(made.op, call.weight(4, 1))
-    if call.option("is_training", 5, False):
-        call.trace.faults[made.op] = "BatchNorm was exported in training mode"
-    return (made, None, None, None, None)
-
-
-def group_norm(call: Call) -> tuple[Any, ...]:
-    """Return the same shape, and what training alone needs."""
-    x, groups = call.feature(), call.option("num_groups", 1)
-    if type(groups) is not int or groups < 1 or x.shape[1] % groups:
-        raise Unsupported(f"has {groups} groups for {x.shape[1]} channels")
-    return (
-        _norm(call, "group_norm", x, (2, 3), groups=groups, eps=_eps(call, 4, 1e-5)),
-        None,
-        None,
-    )
-
-
-def layer_norm(call: Call) -> tuple[Any, ...]:
-    """Return the same shape, channels last or a vector's: each pixel by itself."""
-    last = call.is_pending("channels last")
-    x = call.feature(pending="channels last" if last else "")
-    axes = [
-        call.option(name, at, 1) % len(x.shape)
-        for name, at in (("begin_norm_axis", 3), ("begin_params_axis", 4))
-    ]
-    if axes != [len(x.shape) - 1] * 2 or not (last or len(x.shape) == 2):
-        raise Unsupported("does not norm the channels of each pixel")
-    made = _norm(call, "layer_norm", replace(x, pending=()), (1, 2), eps=_eps(call, 5, 1e-7))
-    return (replace(made, pending=x.pending), None, None)
-
-
-def _norm(call: Call, kind: str, x: Feature, places: tuple[int, ...], **attrs: Any) -> Feature:
-    weights = [call.weight(index, 1) for index in places]
-    if any(weight.dims != (x.shape[1],) for weight in weights):
-        raise Unsupported(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
-    return call.op(kind, [x], x.shape, weights=weights, channels=x.shape[1], **attrs)
-
-
-def _eps(call: Call, index: int, usual: float) -> float:
-    return decimal(call.option("epsilon", index, usual))
 
 
 def transpose(call: Call) -> Any:

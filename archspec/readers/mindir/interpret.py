@@ -14,7 +14,8 @@ from typing import Any
 from archspec.readers.interpreter import Interpreter
 from archspec.readers.mindir.call import Call, Closure, short_name
 from archspec.readers.mindir.decode import Function, Model, Node
-from archspec.readers.mindir.filters import is_of_weights, of_weights
+from archspec.readers.mindir.filter_nodes import is_of_weights, of_weights
+from archspec.readers.mindir.node import MindirNode
 from archspec.readers.mindir.operators import PLUMBING, PRIMITIVES
 from archspec.readers.trace import Feature, Trace, Unknown, Unsupported, flatten_tuples
 
@@ -84,7 +85,7 @@ class _Run(Interpreter):
                 )
             return called if isinstance(called, Unknown) else None
         primitive, attrs = self.model.primitives.get(node.primitive, (node.primitive, node.attrs))
-        result = self.result(Call(self.trace, node.name, primitive, inputs, attrs))
+        result = self.result(MindirNode(self.trace, node.name, primitive, inputs, attrs))
         grown = result.bound if isinstance(result, Closure) else result
         self.spend(len(grown) if isinstance(grown, tuple) else 0)
         return result

@@ -1,8 +1,9 @@
 """The table of primitives:
 what each operator of MindSpore is in the IR, or does to values that are known.
 
-`PRIMITIVES` says it for operators, `PLUMBING` for what only carries values about. What is in
-neither is refused.
+The rows say which primitive is which operator. What stands here is the format's own: `PLUMBING`
+carries values about, the others are parts of operators, order dimensions, or compute sizes. What
+is in none of them is refused.
 """
 
 from __future__ import annotations
@@ -19,64 +20,30 @@ import numpy as np
 from archspec.graph.ir import Op
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 from archspec.readers.mindir import elementwise as elements
-from archspec.readers.mindir import pixels, windows
+from archspec.readers.mindir import slices, windows
 from archspec.readers.mindir.call import Closure
 from archspec.readers.mindir.decode import Constant
 from archspec.readers.pixel_orders import PIXELS, join_squares, split_squares
+from archspec.readers.readings import collect_readings
 from archspec.readers.tensors import Tensor
-from archspec.readers.tensors import transpose_later as turned
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, flatten_tuples
-from archspec.readers.windows import count_padded, global_pool_of, square
+from archspec.readers.window_arithmetic import count_padded
 
 
-def _concat(call: Call) -> Feature:
-    parts, axis = (
-        (call.inputs[0], call.option("axis", 1))
-        if isinstance(call.inputs[0], tuple)
-        else (call.inputs, 1)
-    )
-    if not parts or any(not isinstance(part, Feature) or part.pending for part in parts):
-        raise Unsupported("joins something else than features")
-    first = parts[0].shape
-    alike = all((part.shape[0], *part.shape[2:]) == (first[0], *first[2:]) for part in parts)
-    if len(first) not in (2, 4) or axis not in (1, 1 - len(first)) or not alike:
-        raise Unsupported(
-            f"joins along axis {reprlib.repr(axis)}, or feature maps of different size"
-        )
-    if len(parts) == 1:
-        return parts[0]  # type: ignore[no-any-return]
-    return call.op("concat", parts, (first[0], sum(part.shape[1] for part in parts), *first[2:]))
-
-
-def _mean(call: Call) -> Feature:
+def _other_mean(call: Call) -> Feature:
+    """Return the mean of the channels of each pixel, a part of a norm."""
     x, axes = call.feature(), call.option("axis", 1)
     if axes == (1,) and call.option("keep_dims", 2, False):
-        return elements.mean_of_channels(call)
-    x = call.feature(dims=4)
-    if sorted(axis % 4 for axis in axes) != [2, 3]:
-        raise Unsupported(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
-    return _global_pool(call, x, bool(call.option("keep_dims", 2, False)))
+        # Its shape stands for that of its readers.
+        return call.part("mean", [x], x.shape)
+    call.feature(dims=4)
+    raise Unsupported(f"averages over the axes {reprlib.repr(axes)}; only (2, 3) is known")
 
 
-def _maximum(call: Call) -> Feature:
-    x, axes = call.feature(dims=4), call.option("axis", 1)
-    if sorted(axis % 4 for axis in axes) != [2, 3]:
-        raise Unsupported(
-            f"takes the maximum over the axes {reprlib.repr(axes)}; only (2, 3) is known"
-        )
-    return _global_pool(call, x, bool(call.option("keep_dims", 2, False)), "global_max_pool")
-
-
-def _adaptive_pool(call: Call) -> Feature:
-    if square(call.option("output_size", 1)) != 1:
-        raise Unsupported("pools to more than one pixel")
-    return _global_pool(call, call.feature(dims=4), True)
-
-
-def _global_pool(call: Call, x: Feature, keep: bool, kind: str = "global_avg_pool") -> Feature:
-    shape = (*x.shape[:2], 1, 1) if keep else x.shape[:2]
-    kept: dict[str, Any] = {"keep": True} if keep else {}
-    return call.op(global_pool_of(kind, x), [x], shape, **kept)
+def _other_maximum(call: Call) -> Feature:
+    call.feature(dims=4)
+    axes = reprlib.repr(call.option("axis", 1))
+    raise Unsupported(f"takes the maximum over the axes {axes}; only (2, 3) is known")
 
 
 def _without_pixel(call: Call, x: Feature) -> Feature:
@@ -144,29 +111,6 @@ def _of_squares(call: Call) -> Feature:
     kind, factor, shape = join_squares(x.pending, x.shape)
     plain = replace(x, pending=())
     return call.op(kind, [plain], shape, factor=factor) if kind else plain
-
-
-def _matmul(call: Call) -> Feature:
-    x, weight = call.feature(dims=2), call.weight(1, 2)
-    dense = call.kind == "Dense"
-    transposed = dense or call.option("transpose_b", 3, False)
-    out, channels = weight.dims if transposed else weight.dims[::-1]
-    if (not dense and call.option("transpose_a", 2, False)) or channels != x.shape[1]:
-        raise Unsupported(f"is made for {channels} channels, reads {x.shape}")
-    attrs = {"in_channels": channels, "out_channels": out, "bias": False}
-    biases = [value for value in call.inputs[2:3] if dense and isinstance(value, Tensor)]
-    if biases:
-        attrs.pop("bias")
-    by_rows = weight if transposed else replace(weight, source=turned(weight.source, weight.dims))
-    made = call.op("dense", [x], (x.shape[0], out), weights=(by_rows,), **attrs)
-    call.trace.copy(made.op, made.op, *biases)
-    return made
-
-
-def _dropout(call: Call) -> Any:
-    if call.option("keep_prob", 1, 0.5) != 1:
-        raise Unsupported("drops features at random: exported in training mode")
-    return (call.feature(), None)
 
 
 def _item(call: Call) -> Any:
@@ -250,47 +194,27 @@ PLUMBING: Mapping[str, Callable[..., Any]] = {
     "Partial": _closure,
 }
 
-PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
-    "Conv2D": windows.conv,
-    "Conv2DTranspose": windows.conv_transpose,
-    "BatchNorm": elements.batch_norm,
-    "LayerNorm": elements.layer_norm,
-    "GroupNorm": elements.group_norm,
-    **{primitive: read for row in OPERATORS.values() for primitive, read in row.mindir.items()},
-    "PReLU": elements.prelu,
+_OWN: Mapping[str, Callable[[Call], Any]] = {
     **dict.fromkeys(("Softmax", "LogSoftmax"), elements.probabilities),
     "Maximum": elements.larger,
     "Minimum": elements.smaller,
     "Greater": elements.above,
     "Select": elements.choose,
-    "ClampScalar": elements.clamp,
-    "Concat": _concat,
-    "MaxPool": partial(windows.pool, "max_pool"),
-    "AvgPool": partial(windows.pool, "avg_pool"),
-    "MaxPool3DWithArgmax": lambda call: (windows.pool_in_3d("max_pool", call), None),
-    "MaxPool3D": partial(windows.pool_in_3d, "max_pool"),
-    "AvgPool3D": partial(windows.pool_in_3d, "avg_pool"),
     "Pad": windows.pad,
     "PadV3": windows.pad,
-    "StridedSlice": pixels.read_strided_slice,
-    "Slice": pixels.read_slice,
-    "Split": pixels.split,
-    "ResizeNearestNeighborV2": partial(pixels.upsample, "nearest"),
-    "ResizeBilinearV2": partial(pixels.upsample, "bilinear"),
-    "ChannelShuffle": pixels.shuffle,
-    "ReduceMean": _mean,
-    "ReduceMax": _maximum,
+    "StridedSlice": slices.read_strided_slice,
+    "Slice": slices.read_slice,
+    "Split": slices.split,
+    "ReduceMean": _other_mean,
+    "ReduceMax": _other_maximum,
     "Square": elements.square,
     "Rsqrt": elements.inverse_root,
-    "AdaptiveAvgPool2D": _adaptive_pool,
     "ExpandDims": _expand,
     "Squeeze": _squeeze,
     **dict.fromkeys(("Reshape", "Flatten"), _reshape),
-    **dict.fromkeys(("MatMul", "MatMulExt", "Dense"), _matmul),
     "BiasAdd": elements.bias,
     **dict.fromkeys((*elements.SIGNS, "TruncateDiv"), _arithmetic),
     "Erf": partial(elements.part, "erf"),
-    "Dropout": _dropout,
     "Transpose": elements.transpose,
     **dict.fromkeys(("TupleGetItem", "ListGetItem", "tuple_getitem"), _item),
     "Shape": _shape,
@@ -311,3 +235,4 @@ PRIMITIVES: Mapping[str, Callable[[Call], Any]] = {
     "SequenceAdd": partial(_scalar, lambda values, more: (*values, *more)),
     "SequenceSlice": partial(_scalar, lambda values, start, stop, step: values[start:stop:step]),
 }
+PRIMITIVES = collect_readings((row.mindir for row in OPERATORS.values()), _OWN)

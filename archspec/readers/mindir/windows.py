@@ -1,23 +1,21 @@
-"""Operators of a MINDIR that slide a window over (N, C, H, W), or only pad:
-convolutions and pools.
-"""
+"""How a MINDIR says windows that slide over (N, C, H, W), paddings, and larger maps."""
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from archspec.readers.filters import with_its_weight
+from archspec.operators.file_node import SlidingFilters
+from archspec.readers.computed_filters import with_its_weight
 from archspec.readers.mindir.decode import Constant
 from archspec.readers.trace import Call, Feature, Unsupported
-from archspec.readers.windows import (
+from archspec.readers.window_arithmetic import (
     NO_BLUR,
     NO_PADDING,
-    add_conv,
-    add_conv_transpose,
     are_sizes,
     blur_filter,
     count_enlarged,
@@ -44,24 +42,26 @@ PAD_MODES: Mapping[Any, str] = {
 }
 
 
-def conv(call: Call) -> Feature:
-    """Return the output of a convolution, (N, out_channels, H, W);
-    a padding before it becomes its own.
-    """
-    if call.is_pending("mirrored padding"):
-        return _blur(call)
+def mirrors_edges(call: Call) -> bool:
+    """Return whether a padding that mirrors the edges stands before."""
+    return call.is_pending("mirrored padding")
+
+
+def sliding_filters(call: Call) -> SlidingFilters:
+    """Return what a convolution is; a padding before it becomes its own."""
     call, told = with_its_weight(call)
     x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
     a = call.attrs
     groups = square(a.get("group", a.get("groups", 1)))
     expect_groups(x, weight.dims, groups)
     dilation = square(a.get("dilation", 1))
-    window = _window(x, weight.dims, a["stride"], a["pad_mode"], a["pad"], dilation)
-    return add_conv(call, x, [weight], window, {"dilation": dilation, "groups": groups, **told})
+    attrs, pixels = _window(x, weight.dims, a["stride"], a["pad_mode"], a["pad"], dilation)
+    attrs |= {"dilation": dilation, "groups": groups, **told}
+    return SlidingFilters(x, [weight], attrs, pixels)
 
 
-def _blur(call: Call) -> Feature:
-    """Zhang 2019: a padding that mirrors the edges, and the binomial filter for each channel."""
+def blur(call: Call, kind: str) -> Feature:
+    """Add a blur (Zhang 2019), whose filters are the binomial one for each channel."""
     x, filters, a = call.feature(dims=4, pending="mirrored padding"), call.inputs[1], call.attrs
     if not isinstance(filters, Constant):
         raise Unsupported(NO_BLUR)
@@ -74,11 +74,11 @@ def _blur(call: Call) -> Feature:
     expect_blurs_padding(attrs)
     if any(a["pad"]):
         raise Unsupported(f"blurs with a padding of {attrs['padding']}")
-    return call.op("blur_pool", [x], (*x.shape[:2], *size), **attrs)
+    return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
 
 
-def conv_transpose(call: Call) -> Feature:
-    """Return (N, out_channels, (H - 1) * stride + kernel - 2 * padding, and so the width)."""
+def enlarging_filters(call: Call) -> SlidingFilters:
+    """Return what a transposed convolution is."""
     x, weight, a = call.feature(dims=4), call.weight(1, 4), call.attrs
     kernel, stride, pads = square(weight.dims), square(a["stride"]), tuple(a["pad"])
     if square(a.get("group", 1)) != 1 or square(a.get("dilation", 1)) != 1:
@@ -87,49 +87,86 @@ def conv_transpose(call: Call) -> Feature:
         raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     if PAD_MODES.get(a["pad_mode"]) == "same" or len({*pads}) != 1 or not are_sizes(pads):
         raise unknown_padding((a["pad_mode"], pads))
-    size = count_enlarged(x, kernel, stride, pads[0])
-    if min(size) < 1 or tuple(call.option("input_sizes", 2))[2:] != size:
+    pixels = count_enlarged(x, kernel, stride, pads[0])
+    if min(pixels) < 1 or tuple(call.option("input_sizes", 2))[2:] != pixels:
         raise Unsupported("gives another number of pixels than its stride, kernel and padding say")
-    return add_conv_transpose(call, x, [weight], stride, pads[0])
+    attrs = {"kernel": kernel, "stride": stride, "padding": pads[0]}
+    return SlidingFilters(x, [weight], attrs, pixels)
 
 
-def pool(kind: str, call: Call) -> Feature:
-    """Return the output of a max_pool or avg_pool, (N, C, H, W);
-    a padding before it becomes its own.
-    """
+def is_in_3d(call: Call) -> bool:
+    """Return whether a pool is over one slice, which a padded MaxPool2d or AvgPool2d becomes."""
+    return "3D" in call.kind
+
+
+def padded_map(call: Call, is_maximum: bool) -> Feature:
+    """Return a map with the padding before it, whose zeros must be harmless to a maximum."""
+    if is_in_3d(call):
+        return call.feature(dims=5)
     x = call.feature(dims=4, pending="padding")
-    if x.pending and kind == "max_pool":
+    if x.pending and is_maximum:
         expect_harmless_zeros(call, x)
-    kernel, stride = call.option("kernel_size", 1), call.option("strides", 2)
+    return x
+
+
+def covers(call: Call, x: Feature) -> bool:
+    """Return whether a window is the whole map."""
+    if is_in_3d(call):
+        return False
+    kernel = call.option("kernel_size", 1)
     pixels = kernel[-2:] if isinstance(kernel, tuple) else (kernel, kernel)
-    if kind == "max_pool" and is_whole_map(x, pixels):
-        return call.op("global_max_pool", [x], (*x.shape[:2], 1, 1), keep=True)
+    return is_whole_map(x, pixels)
+
+
+def leaves_padding_out(call: Call) -> bool:
+    """Return whether a pool counts the pixels of the map alone."""
+    if not is_in_3d(call):
+        return False
+    return any(_sides_in_3d(call)) and not call.attrs.get("count_include_pad", True)
+
+
+def _sides_in_3d(call: Call) -> tuple[int, ...]:
+    """The padding (top, bottom, left, right)."""
+    a = call.attrs
+    pad = a.get("pads", a.get("pad_list"))
+    if len(pad) == 3:
+        return tuple(side for side in pad[-2:] for _ in range(2))
+    return tuple(pad[-4:])
+
+
+def pool(call: Call, kind: str, x: Feature) -> Feature:
+    """Add a pool over windows."""
+    if is_in_3d(call):
+        return _pool_in_3d(call, kind, x)
+    kernel, stride = call.option("kernel_size", 1), call.option("strides", 2)
     attrs, size = _window(x, kernel, stride, call.option("pad_mode", 3))
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
 
 
-def pool_in_3d(kind: str, call: Call) -> Feature:
-    """Return (N, C, 1, H, W) of a pool over one slice,
-    which a padded MaxPool2d or AvgPool2d becomes.
-    """
-    x, a = call.feature(dims=5), call.attrs
-    kernel, stride, pad = (
-        a.get("ksize", a.get("kernel_size")),
-        a["strides"],
-        a.get("pads", a.get("pad_list")),
-    )
-    sides = tuple(side for side in pad[-2:] for _ in range(2)) if len(pad) == 3 else pad[-4:]
+def _pool_in_3d(call: Call, kind: str, x: Feature) -> Feature:
+    """Return (N, C, 1, H, W)."""
+    a = call.attrs
+    kernel, stride = a.get("ksize", a.get("kernel_size")), a["strides"]
     if kernel[-3] != 1 or x.shape[2] != 1 or a.get("divisor_override"):
         raise Unsupported("divides by a number of its own, or pools over slices")
     if square(a.get("dilation", 1)) != 1:
         raise Unsupported("is dilated")
-    if kind == "avg_pool" and any(sides) and not a.get("count_include_pad", True):
-        raise Unsupported("leaves its padding out of the average")
     flat = replace(x, shape=(*x.shape[:2], *x.shape[3:]))
     mode = "pad" if "pads" in a else a["pad_mode"]
-    attrs, size = _sliding(flat, kernel, stride, mode, sides)
+    attrs, size = _sliding(flat, kernel, stride, mode, _sides_in_3d(call))
     attrs, size = with_ceil(flat, attrs, size, bool(a.get("ceil_mode")))
     return call.op(kind, [x], (*x.shape[:2], 1, *size), **attrs)
+
+
+def enlarging_factor(call: Call, x: Feature) -> int:
+    """Return how many times higher and wider a primitive makes a map."""
+    size, (height, width) = tuple(call.option("size", 1)), x.shape[2:]
+    factor = int(size[0] // height)
+    if size != (factor * height, factor * width) or factor < 1:
+        raise Unsupported(
+            f"makes {reprlib.repr(size)} pixels of {height} x {width}, which is no whole factor"
+        )
+    return factor
 
 
 def pad(call: Call) -> Feature:

@@ -128,12 +128,16 @@ class Call(trace.Call):
             self.refuse(f"has no {name} that the file tells")
         return tuple(value.values.tolist()) if value.values.ndim else value.values.item()
 
-    def elementwise(self, kind: str, **attrs: Any) -> Feature:
-        """Add an operator that changes each value by itself, wherever channels stand."""
-        x = self.feature(pending="permuted")
+    def elementwise(self, kind: str, index: int = 0, /, **attrs: Any) -> Feature:
+        """Add an operator that changes each value of an input by itself."""
+        x = self.any_feature(index)
         if x.op in self.trace.implied and OPERATORS[kind].is_clamp:
             x = replace(x, op=self.trace.ops[x.op].inputs[0])  # what clips below zero once more
-        return replace(self.op(kind, [x], x.shape, **attrs), pending=x.pending)
+        return self.in_place(kind, x, **attrs)
+
+    def any_feature(self, index: int = 0) -> Feature:
+        """Return an input that depends on the image, wherever its channels stand."""
+        return self.feature(index, pending="permuted")
 
     def tell_apart(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         """Exporters store equal vectors once, such as the gammas of untrained norms:

@@ -166,12 +166,16 @@ class _Copy(Wire):
         for what, at, start, stop in self.fields(self.onnx.AttributeProto, begin, end):
             if what == "t":
                 made.t.CopyFrom(self.tensor(start, stop))
-            elif what in _GRAPHS:
-                kept.append(self.within_bounds(at, stop))
-            elif what not in _COMMENTS:
-                kept.append(self.data[at:stop])
+            else:
+                kept.append(self.setting(what, at, stop))
         made.MergeFromString(self.piece(b"".join(kept)))
         return made
+
+    def setting(self, what: str, at: int, stop: int) -> bytes:
+        """A field of an attribute that is no tensor; of a comment nothing."""
+        if what in _COMMENTS:
+            return b""
+        return self.within_bounds(at, stop) if what in _GRAPHS else self.data[at:stop]
 
     def as_input(self, name: str, tensor: Any) -> Any:
         return self.onnx.helper.make_tensor_value_info(name, tensor.data_type, tensor.dims)

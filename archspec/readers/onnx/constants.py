@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers.filters import OfWeight
-from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call, constant
+from archspec.readers.computed_filters import OfWeight
+from archspec.readers.onnx.call import FLOATS, MAX_COMPUTED, Array, Call, constant
 from archspec.readers.tensors import MAX_COMPUTED as MAX_FILLED
 from archspec.readers.tensors import Tensor, compute_later
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
@@ -229,18 +229,11 @@ CONSTANTS: Mapping[str, Callable[[Call], Tensor]] = {
 
 
 def pass_on(call: Call) -> Feature | Tensor | OfWeight:
-    """Return the input of an operator that changes no value:
-    a dropout, a cast between kinds of numbers.
-    """
+    """Return the input of a node that changes no value, such as a cast between kinds of numbers."""
     value = call.inputs[0]
     if not isinstance(value, (Feature, Tensor, OfWeight)):
         raise Unsupported(UNKNOWN)
-    if (
-        call.kind == "Cast"
-        and isinstance(value, Feature)
-        and call.attrs.get("to") not in (1, 10, 11, 16)
-    ):
+    is_cast = call.kind == "Cast" and isinstance(value, Feature)
+    if is_cast and call.attrs.get("to") not in FLOATS:
         raise Unsupported("makes whole numbers of features")
-    if call.kind == "Dropout" and call.option("training_mode", 2, False):
-        raise Unsupported("drops features at random: exported in training mode")
     return value

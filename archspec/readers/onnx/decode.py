@@ -156,24 +156,35 @@ class _Parser(Wire):
         return self.made
 
     def graph(self, begin: int, end: int) -> None:
+        add = {
+            "node": self.add_node,
+            "initializer": self.add_constant,
+            "input": self.add_input,
+            "output": self.add_output,
+        }
         for what, _, start, stop in self.fields(self.proto.GraphProto, begin, end):
-            if what == "node":
-                self.made.nodes.append(self.node(start, stop))
-                if len(self.made.nodes) > MAX_NODES:
-                    raise Broken(f"it has more than {MAX_NODES:,} nodes")
-            elif what == "initializer":
-                tensor = self.tensor(start, stop)
-                self.made.constants[tensor.name] = tensor
-                self.made.spans[tensor.name] = (start, stop)
-            elif what == "input":
-                value = self.parsed(self.proto.ValueInfoProto, start, stop)
-                sizes = map(_size_of, value.type.tensor_type.shape.dim)
-                self.made.inputs.append((text_of(value.name), tuple(sizes)))
-                self.made.types[text_of(value.name)] = value.type.tensor_type.elem_type
-            elif what == "output":
-                self.made.outputs.append(
-                    text_of(self.parsed(self.proto.ValueInfoProto, start, stop).name)
-                )
+            if what in add:
+                add[what](start, stop)
+
+    def add_node(self, begin: int, end: int) -> None:
+        self.made.nodes.append(self.node(begin, end))
+        if len(self.made.nodes) > MAX_NODES:
+            raise Broken(f"it has more than {MAX_NODES:,} nodes")
+
+    def add_constant(self, begin: int, end: int) -> None:
+        tensor = self.tensor(begin, end)
+        self.made.constants[tensor.name] = tensor
+        self.made.spans[tensor.name] = (begin, end)
+
+    def add_input(self, begin: int, end: int) -> None:
+        value = self.parsed(self.proto.ValueInfoProto, begin, end)
+        name, form = text_of(value.name), value.type.tensor_type
+        self.made.inputs.append((name, tuple(map(_size_of, form.shape.dim))))
+        self.made.types[name] = form.elem_type
+
+    def add_output(self, begin: int, end: int) -> None:
+        value = self.parsed(self.proto.ValueInfoProto, begin, end)
+        self.made.outputs.append(text_of(value.name))
 
     def node(self, begin: int, end: int) -> Node:
         proto, attrs, kept = self.proto.NodeProto, dict[str, Any](), list[bytes]()

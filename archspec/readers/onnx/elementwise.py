@@ -1,8 +1,7 @@
-"""Operators of an ONNX that work element by element:
-activations, sums and products, and what stands for them.
+"""Sums, products and the like in an ONNX, of which files make activations and scales_and_shifts.
 
 An activation may be written out (`fusion`); what is added to each channel or multiplied with it is
-a bias or a part of a norm (`norms`).
+a bias or a part of a norm (`scales_and_shifts`).
 """
 
 from __future__ import annotations
@@ -10,31 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from math import inf
 from typing import Any
 
-from archspec.operators.table import NORMS, OPERATORS
+from archspec.operators.table import NORMS
 from archspec.readers.fusion import recognise
-from archspec.readers.onnx import norms
 from archspec.readers.onnx.call import Call
+from archspec.readers.onnx.scales_and_shifts import BY_CHANNEL, part_of_group_norm
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import (
     UNKNOWN,
     Feature,
     Unsupported,
-    between,
     decimal,
-    flatten_tuples,
 )
-
-
-def prelu(call: Call) -> Feature:
-    """Return the same shape; the slope that it starts from is not in a file."""
-    x, slope = call.feature(pending="permuted"), call.inputs[1]
-    if not isinstance(slope, Tensor) or not _is_per_channel(x, slope):
-        raise Unsupported("has not one slope for each channel")
-    made = call.op("prelu", [x], x.shape, weights=[slope], channels=x.shape[1], slope=None)
-    return replace(made, pending=x.pending)
 
 
 def probabilities(call: Call) -> Feature:
@@ -45,14 +32,6 @@ def probabilities(call: Call) -> Feature:
     if axis not in (1, 1 - dims) or flattens:
         raise Unsupported("is not taken over the channels of each pixel")
     return replace(x, pending=(call.kind,))
-
-
-def clip(call: Call) -> Feature:
-    """Return the same shape, what lies below and above two bounds cut off."""
-    given = call.option("min", 1, -inf), call.option("max", 2, inf)
-    low, high = flatten_tuples(given)
-    kind, bounds = between(low, high)
-    return call.elementwise(kind, **bounds)
 
 
 def binary(call: Call) -> Feature:
@@ -66,15 +45,11 @@ def binary(call: Call) -> Feature:
     number = constants[0].number
     if number is not None and not _is_for_one_channel(x, constants[0]):
         return _with_number(call, x, float(number))
-    if (
-        call.kind not in norms.BY_CHANNEL
-        or not _is_per_channel(x, constants[0])
-        or (call.kind in ("Sub", "Div") and call.inputs[0] is constants[0])
-    ):
+    is_reversed = call.kind in ("Sub", "Div") and call.inputs[0] is constants[0]
+    write = BY_CHANNEL.get(call.kind)
+    if write is None or is_reversed or not is_per_channel(x, constants[0]):
         raise Unsupported(UNKNOWN)
-    return replace(
-        norms.BY_CHANNEL[call.kind](call, replace(x, pending=()), constants[0]), pending=x.pending
-    )
+    return call.like(x, write(call, replace(x, pending=()), constants[0]))
 
 
 def _of_features(call: Call) -> Feature:
@@ -134,15 +109,6 @@ def choose(call: Call) -> Feature:
     return replace(_emit(call, "select", parts, first.shape), pending=first.pending)
 
 
-def extreme(call: Call) -> Feature:
-    """max(x, 0), which is a ReLU."""
-    bounds = [value.number for value in call.inputs if isinstance(value, Tensor)]
-    if len(call.inputs) != 2 or bounds != [0]:
-        raise Unsupported(UNKNOWN)
-    position = 0 if isinstance(call.inputs[0], Feature) else 1
-    return replace(call, inputs=(call.inputs[position],)).elementwise("relu")
-
-
 def part(kind: str, call: Call) -> Feature:
     """A function that dense networks have only as a part of another."""
     x = call.feature(pending="permuted")
@@ -171,8 +137,10 @@ def _emit(
     return call.op(what, [x], shape, **bound)
 
 
-def _is_per_channel(x: Feature, weight: Tensor) -> bool:
-    """One value for each channel of (N, C, H, W), (N, H, W, C) or (N, C)."""
+def is_per_channel(x: Feature, weight: Tensor) -> bool:
+    """Return whether a weight has one value for each channel of (N, C, H, W), (N, H, W, C) or
+    (N, C).
+    """
     behind = 0 if x.pending else len(x.shape) - 2
     before = 1 + (len(x.shape) - 2 if x.pending else 0)
     dims = (1,) * (before + 1 + behind - len(weight.dims)) + weight.dims
@@ -181,23 +149,16 @@ def _is_per_channel(x: Feature, weight: Tensor) -> bool:
 
 def _is_for_one_channel(x: Feature, weight: Tensor) -> bool:
     """The one channel that there is, said as one: another constant is a number."""
-    return len(weight.dims) >= len(x.shape) - 1 and _is_per_channel(x, weight)
+    return len(weight.dims) >= len(x.shape) - 1 and is_per_channel(x, weight)
 
 
-ELEMENTS: Mapping[str, Callable[[Call], Feature]] = {
-    **{kind: read for row in OPERATORS.values() for kind, read in row.onnx.items()},
-    "PRelu": prelu,
-    "Clip": clip,
-    "Max": extreme,
+PARTS: Mapping[str, Callable[[Call], Feature]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Sum", "Greater"), binary),
     "Where": choose,
     "Erf": partial(part, "erf"),
     "Sqrt": partial(part, "sqrt"),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), probabilities),
-    "BatchNormalization": norms.batch_norm,
-    "LayerNormalization": norms.layer_norm,
-    "GroupNormalization": norms.group_norm,
-    "InstanceNormalization": norms.instance_norm,
-    "RMSNormalization": norms.rms_norm,
     "Reciprocal": partial(part, "reciprocal"),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), probabilities),
+    "InstanceNormalization": part_of_group_norm,
 }
+"""What files write operators out in, and what ends a file."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from archspec.readers.interpreter import Interpreter
-from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.decode import Model, Node
+from archspec.readers.onnx.node import OnnxNode
 from archspec.readers.onnx.operators import table_for
 from archspec.readers.trace import MAX_NAME, Feature, Trace, Unknown, Unsupported
 
@@ -58,7 +58,7 @@ class _Run(Interpreter):
         unknown = next((value for value in inputs if isinstance(value, Unknown)), None)
         if unknown is not None:
             return (unknown,) * len(node.outputs)
-        call = Call(
+        call = OnnxNode(
             self.trace,
             node.name,
             node.kind,

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 from archspec.readers.onnx.call import GROUPED, TO_LAST, Call, take_over_sizes
-from archspec.readers.onnx.classifier import vector
+from archspec.readers.onnx.vectors import vector
 from archspec.readers.pixel_orders import PIXELS, join_squares, permute, split_squares
 from archspec.readers.trace import Feature, Unsupported
 
@@ -62,22 +62,6 @@ def reshape(call: Call) -> Feature:
             if groups:
                 return replace(view, pending=(GROUPED, groups, order))
     raise Unsupported(f"makes {reprlib.repr(target)} of {_dims(views[0])}")
-
-
-def depth_to_space(call: Call) -> Feature:
-    """Return (N, C / factor^2, H x factor, W x factor):
-    each factor x factor channels in a row as a square.
-    """
-    x, factor = call.feature(dims=4), call.attrs["blocksize"]
-    if call.text("mode", "DCR") != "CRD":
-        raise Unsupported(
-            "takes a square's pixels from all over the channels, as TensorFlow does (DCR)"
-        )
-    if factor < 1 or x.shape[1] % factor**2:
-        raise Unsupported(f"has a factor of {factor} for {x.shape[1]} channels")
-    batch, channels, height, width = x.shape
-    shape = (batch, channels // factor**2, height * factor, width * factor)
-    return x if factor == 1 else call.op("pixel_shuffle", [x], shape, factor=factor)
 
 
 def _views(x: Feature) -> tuple[Feature, ...]:

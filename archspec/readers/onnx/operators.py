@@ -1,22 +1,21 @@
 """The table of operators: what each node of an ONNX is in the IR, or does to constants.
 
-What is not here is refused.
+The rows say it of operators; what stands here is the format's own. What is in neither is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from archspec.readers.onnx import channels as slices
-from archspec.readers.onnx import classifier as shapes
-from archspec.readers.onnx import layouts, quantised, windows
+from archspec.operators.table import OPERATORS as ROWS
+from archspec.readers.onnx import layouts, quantised, slices, vectors, windows
 from archspec.readers.onnx.call import Call
 from archspec.readers.onnx.constants import CONSTANTS, pass_on
-from archspec.readers.onnx.elementwise import ELEMENTS
-from archspec.readers.onnx.filters import FILTERS, is_of_filters
+from archspec.readers.onnx.elementwise import PARTS
+from archspec.readers.onnx.filter_nodes import FILTERS, is_of_filters
+from archspec.readers.readings import collect_readings
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
 
@@ -24,23 +23,24 @@ def read_fused_conv(call: Call) -> Feature:
     """Return a convolution and the activation that ONNX Runtime put into it."""
     if call.has(3):
         raise Unsupported(UNKNOWN)
-    return _read_fused(call, windows.conv, call.attrs.get("activation_params", ()))
+    return _read_fused(call, "Conv", call.attrs.get("activation_params", ()))
 
 
 def read_fused_gemm(call: Call) -> Feature:
     """Return a dense layer and the activation that ONNX Runtime put into it."""
     names = ("activation_alpha", "activation_beta")
-    return _read_fused(
-        call, shapes.gemm, [call.attrs[name] for name in names if name in call.attrs]
-    )
+    given = [call.attrs[name] for name in names if name in call.attrs]
+    return _read_fused(call, "Gemm", given)
 
 
-def _read_fused(call: Call, operator: Callable[[Call], Feature], given: Sequence[float]) -> Feature:
-    kind = call.attrs.get("activation", "")
-    if kind not in _FUSED or len(given) != len(_FUSED[kind]):
+def _read_fused(call: Call, node: str, given: Sequence[float]) -> Feature:
+    activation = call.attrs.get("activation", "")
+    if activation not in _FUSED or len(given) != len(_FUSED[activation]):
         raise Unsupported(UNKNOWN)
-    settings = dict(zip(_FUSED[kind], given, strict=True))
-    return ELEMENTS[kind](replace(call, kind=kind, inputs=(operator(call),), attrs=settings))
+    settings = dict(zip(_FUSED[activation], given, strict=True))
+    made = (OPERATORS[node](call),)
+    activated = replace(call, kind=activation, inputs=made, attrs=settings)
+    return OPERATORS[activation](activated)  # type: ignore[no-any-return]
 
 
 _FUSED: Mapping[str, tuple[str, ...]] = {
@@ -53,36 +53,27 @@ _FUSED: Mapping[str, tuple[str, ...]] = {
 }
 """Activations in another operator, and the names of what is said of them."""
 
-OPERATORS: Mapping[str, Callable[[Call], Any]] = {
-    **ELEMENTS,
+_OWN: Mapping[str, Callable[[Call], Any]] = {
+    **PARTS,
     **quantised.FEATURES,
-    "Conv": windows.conv,
     "com.microsoft::FusedConv": read_fused_conv,
     "com.microsoft::FusedGemm": read_fused_gemm,
-    "ConvTranspose": windows.conv_transpose,
-    "MaxPool": windows.max_pool,
-    "AveragePool": windows.avg_pool,
     "Pad": windows.pad,
     "Slice": slices.slices,
     "Split": slices.split,
-    **dict.fromkeys(("Resize", "Upsample"), windows.resize),
-    "DepthToSpace": layouts.depth_to_space,
-    "GlobalAveragePool": partial(shapes.global_pool, "global_avg_pool"),
-    "GlobalMaxPool": partial(shapes.global_pool, "global_max_pool"),
-    "ReduceMax": shapes.maximum,
-    "ReduceMean": shapes.mean,
-    "Flatten": shapes.flatten,
-    "Squeeze": shapes.squeeze,
+    "ReduceMax": vectors.other_maximum,
+    "ReduceMean": vectors.other_mean,
+    "Flatten": vectors.flatten,
+    "Squeeze": vectors.squeeze,
     "Reshape": layouts.reshape,
     "Transpose": layouts.transpose,
-    "Concat": shapes.concat,
-    "MatMul": shapes.matmul,
-    "Gemm": shapes.gemm,
 }
+OPERATORS = collect_readings((row.onnx for row in ROWS.values()), _OWN)
 CONSTANT_OPERATORS: Mapping[str, Callable[[Call], Any]] = {**CONSTANTS, **quantised.WEIGHTS}
 ON_BOTH: Mapping[str, Callable[[Call], Any]] = {
-    **dict.fromkeys(("Identity", "Cast", "Dropout"), pass_on),
+    **dict.fromkeys(("Identity", "Cast"), pass_on),
     "Shape": CONSTANTS["Shape"],
+    **collect_readings((row.onnx for row in ROWS.values() if row.is_of_training), {}),
 }
 """What does the same to features and to constants."""
 KNOWN = frozenset({*OPERATORS, *CONSTANT_OPERATORS, *FILTERS, *ON_BOTH})

@@ -1,6 +1,4 @@
-"""Operators of an ONNX that slide a window over (N, C, H, W), or change its pixels:
-convolutions, pools, resizes.
-"""
+"""How an ONNX says windows that slide over (N, C, H, W), paddings, and larger maps."""
 
 from __future__ import annotations
 
@@ -10,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers.filters import with_its_weight
+from archspec.operators.file_node import SlidingFilters
+from archspec.readers.computed_filters import with_its_weight
 from archspec.readers.onnx.call import Call
-from archspec.readers.onnx.channels import crop
+from archspec.readers.onnx.scales_and_shifts import add_affine
+from archspec.readers.onnx.slices import crop
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import Feature, Unsupported
-from archspec.readers.windows import (
+from archspec.readers.window_arithmetic import (
     MAX_PADDING,
     NO_BLUR,
     NO_PADDING,
     Pixels,
-    add_conv,
-    add_conv_transpose,
     are_sizes,
     blur_filter,
     count_enlarged,
@@ -42,25 +40,29 @@ LOWEST = -1e30
 """A padding of at most this is never the maximum."""
 
 
-def conv(call: Call) -> Feature:
-    """Return the output of a convolution, (N, out_channels, H, W);
-    a padding before it becomes its own.
-    """
-    x = call.feature(dims=4, pending="padding")
-    is_mirrored = x.pending and x.pending[2:] == (0.0, "reflect")
-    call, told = (call, {}) if is_mirrored else with_its_weight(call)
-    weight = call.weight(1, 4)
+def mirrors_edges(call: Call) -> bool:
+    """Return whether a padding that mirrors the edges stands before."""
+    return call.feature(dims=4, pending="padding").pending[2:] == (0.0, "reflect")
+
+
+def sliding_filters(call: Call) -> SlidingFilters:
+    """Return what a convolution is; a padding before it becomes its own."""
+    call, told = with_its_weight(call)
+    x, (weight, *biases), groups = _read_filters(call)
+    _expect_zeros(x)
+    dilation = square(call.attrs.get("dilations", 1))
+    attrs, pixels = _window(call, x, weight.dims, dilation)
+    attrs |= {"dilation": dilation, "groups": groups, **told}
+    return SlidingFilters(x, [weight, *biases], attrs, pixels)
+
+
+def _read_filters(call: Call) -> tuple[Feature, list[Tensor], int]:
+    """What a convolution reads, its filters with a bias if there is one, and their groups."""
+    x, weight = call.feature(dims=4, pending="padding"), call.weight(1, 4)
     groups = call.attrs.get("group", 1)
     expect_groups(x, weight.dims, groups)
     _refuse_other_kernel(call, weight)
-    biases = _biases(call, weight.dims[0])
-    if is_mirrored:
-        return _blur(call, x, weight, biases)
-    _zeros(x)
-    dilation = square(call.attrs.get("dilations", 1))
-    window = _window(call, x, weight.dims, dilation)
-    told = {"dilation": dilation, "groups": groups, **told}
-    return add_conv(call, x, [weight, *biases], window, told)
+    return x, [weight, *_biases(call, weight.dims[0])], groups
 
 
 def _refuse_other_kernel(call: Call, weight: Tensor) -> None:
@@ -80,11 +82,12 @@ def _biases(call: Call, out: int) -> list[Tensor]:
     return biases
 
 
-def _blur(call: Call, x: Feature, weight: Tensor, biases: list[Tensor]) -> Feature:
-    """Zhang 2019: a padding that mirrors the edges, and the binomial filter for each channel.
+def blur(call: Call, kind: str) -> Feature:
+    """Add a blur (Zhang 2019), whose filters are the binomial one for each channel.
 
     Filters that are multiples of it hold the batch norm that was behind.
     """
+    x, (weight, *biases), _ = _read_filters(call)
     channels, filters = x.shape[1], weight.values
     binomial = blur_filter(weight.dims, channels)
     if filters is None:
@@ -94,67 +97,58 @@ def _blur(call: Call, x: Feature, weight: Tensor, biases: list[Tensor]) -> Featu
         raise Unsupported(NO_BLUR)
     attrs, size = _window(call, x, weight.dims)
     expect_blurs_padding(attrs)
-    made = call.op("blur_pool", [x], (*x.shape[:2], *size), **attrs)
+    made = call.op(kind, [x], (*x.shape[:2], *size), **attrs)
     if np.allclose(scales, 1, rtol=1e-3) and not biases:
         return made
-    scale = replace(weight, dims=(channels,), values=scales)
-    return call.op(
-        "batch_norm", [made], made.shape, weights=(scale, *biases), channels=channels, eps=None
-    )
+    return add_affine(call, made, replace(weight, dims=(channels,), values=scales), *biases)
 
 
-def conv_transpose(call: Call) -> Feature:
-    """Return (N, out_channels, (H - 1) * stride + kernel - 2 * padding, and so the width)."""
+def enlarging_filters(call: Call) -> SlidingFilters:
+    """Return what a transposed convolution is."""
     x, weight = call.feature(dims=4), call.weight(1, 4)
     a, kernel = call.attrs, square(weight.dims)
     stride, pads = square(a.get("strides", 1)), a.get("pads", NO_PADDING)
-    usual = (
-        a.get("auto_pad", "NOTSET") == "NOTSET"
-        and a.get("group", 1) == square(a.get("dilations", 1)) == 1
-    )
-    if not usual or any(a.get("output_padding", ())) or a.get("output_shape") or len({*pads}) != 1:
+    is_plain = a.get("auto_pad", "NOTSET") == "NOTSET" and a.get("group", 1) == 1
+    has_output = any(a.get("output_padding", ())) or a.get("output_shape")
+    if not is_plain or square(a.get("dilations", 1)) != 1 or has_output or len({*pads}) != 1:
         raise Unsupported("has groups, dilation, uneven or output padding")
     if weight.dims[0] != x.shape[1] or not are_sizes(pads):
         raise Unsupported(f"is made for {weight.dims[0]} channels, reads {x.shape[1]}")
     _refuse_other_kernel(call, weight)
-    if min(count_enlarged(x, kernel, stride, pads[0])) < 1:
+    pixels = count_enlarged(x, kernel, stride, pads[0])
+    if min(pixels) < 1:
         raise Unsupported(f"has a padding of {pads[0]} that leaves no pixel")
-    weights = [weight, *_biases(call, weight.dims[1])]
-    return add_conv_transpose(call, x, weights, stride, pads[0])
+    attrs = {"kernel": kernel, "stride": stride, "padding": pads[0]}
+    return SlidingFilters(x, [weight, *_biases(call, weight.dims[1])], attrs, pixels)
 
 
-def max_pool(call: Call) -> Feature:
-    """Return (N, C, H, W); zeros of a padding before it are harmless behind an activation
-    that gives none below.
-    """
+def padded_map(call: Call, is_maximum: bool) -> Feature:
+    """Return a map with the padding before it: zeros, or for a maximum what is never one."""
     x = call.feature(dims=4, pending="padding")
-    if x.pending and (x.pending[3] != "constant" or x.pending[2] > LOWEST):
-        _zeros(x)
+    is_low = x.pending and x.pending[2] <= LOWEST and x.pending[3] == "constant"
+    if is_maximum and is_low:
+        return x
+    _expect_zeros(x)
+    if is_maximum and x.pending:
         expect_harmless_zeros(call, x)
-    if _is_of_all(call, x):
-        return call.op("global_max_pool", [x], (*x.shape[:2], 1, 1), keep=True)
-    return _pool("max_pool", call, x)
+    return x
 
 
-def _is_of_all(call: Call, x: Feature) -> bool:
-    """A window that is the whole map, square or not, without a padding; one pixel is no maximum."""
+def covers(call: Call, x: Feature) -> bool:
+    """Return whether a window is the whole map, square or not, without a padding."""
     pixels = tuple(call.attrs["kernel_shape"])
     is_bare = not any(call.attrs.get("pads", ())) and {*call.attrs.get("dilations", ())} <= {1}
     return is_bare and is_whole_map(x, pixels)
 
 
-def avg_pool(call: Call) -> Feature:
-    """Return (N, C, H, W); the zeros of a padding count."""
-    x = call.feature(dims=4, pending="padding")
-    _zeros(x)
-    if any(call.attrs.get("pads", ())) and not call.attrs.get("count_include_pad", 0):
-        raise Unsupported("leaves its padding out of the average")
-    if call.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise Unsupported("leaves its padding out of the average")
-    return _pool("avg_pool", call, x)
+def leaves_padding_out(call: Call) -> bool:
+    """Return whether a pool counts the pixels of the map alone, as is usual in an ONNX."""
+    pads = any(call.attrs.get("pads", ())) and not call.attrs.get("count_include_pad", 0)
+    return pads or call.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
 
 
-def _pool(kind: str, call: Call, x: Feature) -> Feature:
+def pool(call: Call, kind: str, x: Feature) -> Feature:
+    """Add a pool over windows."""
     if square(call.attrs.get("dilations", 1)) != 1:
         raise Unsupported("is dilated")
     attrs, size = _sliding(call, x, call.attrs["kernel_shape"])
@@ -162,7 +156,7 @@ def _pool(kind: str, call: Call, x: Feature) -> Feature:
     return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
 
 
-def _zeros(x: Feature) -> None:
+def _expect_zeros(x: Feature) -> None:
     if x.pending and x.pending[2:] != (0.0, "constant"):
         raise Unsupported(
             f"reads edges that are padded with {x.pending[2]}, mode {reprlib.repr(x.pending[3])}"
@@ -212,23 +206,10 @@ def _single(value: Any) -> float:
     return float(value[0] if isinstance(value, tuple) else value)
 
 
-# Which pixel a pixel of a larger map is taken from, coordinates and rounding: those that give what
-# the IR means.
-_NEAREST = frozenset(
-    {
-        ("asymmetric", "floor"),
-        ("half_pixel", "round_prefer_floor"),
-        ("half_pixel", "round_prefer_ceil"),
-    }
-)
-_BILINEAR = frozenset({"half_pixel", "pytorch_half_pixel"})
-_CORNERS = "align_corners"
-
-
-def resize(call: Call) -> Feature:
-    """Return (N, C, H * factor, W * factor), nearest or bilinear."""
-    x, old = call.feature(dims=4), call.kind == "Upsample" or call.opset < 11
-    scales, sizes = call.option("scales", 1 if old else 2, ()), call.option("sizes", 3, ())
+def enlarging_factor(call: Call, x: Feature) -> int:
+    """Return how many times higher and wider a node makes a map."""
+    at = 1 if call.kind == "Upsample" or call.opset < 11 else 2
+    scales, sizes = call.option("scales", at, ()), call.option("sizes", 3, ())
     sizes = sizes or tuple(
         pixels * _factor(scale) for pixels, scale in zip(x.shape[2:], scales[2:], strict=True)
     )
@@ -239,20 +220,7 @@ def resize(call: Call) -> Feature:
         raise Unsupported(
             f"resizes by {reprlib.repr(scales or sizes)}; only whole factors >= 1 are known"
         )
-    mode, a = call.attrs.get("mode", "nearest"), call.attrs
-    place = "asymmetric" if old else a.get("coordinate_transformation_mode", "half_pixel")
-    rounding = "floor" if old else a.get("nearest_mode", "round_prefer_floor")
-    if not (
-        (place, rounding) in _NEAREST
-        if mode == "nearest"
-        else mode == "linear" and place in (*_BILINEAR, _CORNERS)
-    ):
-        raise Unsupported(f"resizes with mode {mode}, coordinates {place}, rounding {rounding}")
-    shape = (*x.shape[:2], x.shape[2] * int(factor), x.shape[3] * int(factor))
-    kind = "nearest" if mode == "nearest" else "bilinear"
-    attrs: dict[str, Any] = {"factor": int(factor), "mode": kind}
-    attrs |= {"align_corners": True} if place == _CORNERS else {}
-    return x if factor == 1 else call.op("upsample", [x], shape, **attrs)
+    return int(factor)
 
 
 def _factor(scale: float) -> int:

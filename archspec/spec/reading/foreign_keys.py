@@ -1,8 +1,10 @@
-"""What users of other zoos, and of recipes, call the keys of a spec."""
+"""What users of other zoos, and of recipes, call the keys and steps of a spec."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+from archspec.operators.table import NORMS, norm_name
 
 # Keys that users of other zoos know -> what to write here.
 KEYS_OF_OTHERS: Mapping[str, str] = {
@@ -69,4 +71,19 @@ KEYS_OF_RECIPES: Mapping[str, str] = {
     "epoch_size": "epochs",
     "batch_size": "batch_size",
     "optimizer": "optimizer",
+}
+
+# Steps that are no single operator here, by their letters; operators' rows have the other words.
+STEPS_OF_OTHERS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("se", "selayer", "seblock", "semodule", "squeezeexcitation"),
+        "write squeeze_excite",
+    ),
+    **dict.fromkeys(
+        ("lrn", "localresponsenorm", "localresponsenormalization"),
+        f"there is no local response norm; norm may be {', '.join(map(norm_name, NORMS))}",
+    ),
+    "flatten": "leave it out: global_pool gives a vector",
+    "identity": "leave it out: a branch that passes on what it reads is []",
+    "softmax": "leave it out: a network gives logits",
 }

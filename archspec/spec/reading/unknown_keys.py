@@ -10,11 +10,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from archspec.errors import Diagnostic
-from archspec.operators.table import find_by_word, norm_name
+from archspec.operators.operator import Operator
+from archspec.operators.table import find_by_word, letters_of, norm_name
 from archspec.settings import Path
 from archspec.spec.reading.document import Document
 from archspec.spec.reading.document_paths import find_model, format_as_written, path_in_document
-from archspec.spec.reading.foreign_keys import KEYS_OF_OTHERS, KEYS_OF_RECIPES
+from archspec.spec.reading.foreign_keys import (
+    KEYS_OF_OTHERS,
+    KEYS_OF_RECIPES,
+    STEPS_OF_OTHERS,
+)
 from archspec.spec.reading.misplaced_keys import hint_at_other_file, hint_at_own_place
 from archspec.spec.written_model import WrittenModel
 
@@ -107,15 +112,26 @@ def _hint_at_nearest(key: str, known: Sequence[str]) -> str:
 def _translate_word(word: str, choices: Sequence[str]) -> str:
     """What is called so elsewhere, where it is one of the choices or a step may say it."""
     row = find_by_word(word)
-    if row is None:
-        return ""
-    name = norm_name(row.kind) if row.family == "norm" else row.kind
+    if row is not None and _name_of(row) in choices:
+        return f"did you mean {_name_of(row)!r}?"
+    are_steps = "conv" in choices
+    return _translate_step(word, row, choices) if are_steps else ""
+
+
+def _name_of(row: Operator) -> str:
     if row.step:
-        name = row.step.name
-    if name in choices:
-        return f"did you mean {name!r}?"
-    is_a_step = row.family in choices and "conv" in choices
-    return f"write {{{row.family}: {name}}}" if is_a_step else ""
+        return row.step.name
+    return norm_name(row.kind) if row.family == "norm" else row.kind
+
+
+def _translate_step(word: str, row: Operator | None, steps: Sequence[str]) -> str:
+    """What is written in place of a step that has no step of its own here."""
+    written = STEPS_OF_OTHERS.get(letters_of(word), "")
+    if written or row is None:
+        return written
+    if row.arity in (None, 2):
+        return f"write {{branches: {{join: {row.kind}, of: [...]}}}}"
+    return f"write {{{row.family}: {_name_of(row)}}}" if row.family in steps else ""
 
 
 def hint_at_choice(value: Any, expected: str) -> str:

@@ -20,9 +20,6 @@ from archspec.weights.formats.number_types import Floats
 
 Places = npt.NDArray[np.intp]
 
-_READS: Mapping[str, int] = {"conv": 1, "dense": 1, "conv_transpose": 0}
-"""The axis of a weight that runs over the channels that are read."""
-
 
 class FixedOrder(Exception):
     """An operator, by its name, whose channels cannot be read in another order."""
@@ -70,13 +67,14 @@ class _PermutationWalk:
         unmoved = np.arange(self.shapes[op.name][0])
         if not moved:
             return unmoved
-        if OPERATORS[op.kind].tells_places(op.attrs):
+        row = OPERATORS[op.kind]
+        if row.tells_places(op.attrs):
             raise FixedOrder(op.name)
         read = self.places[moved[0]]
         for name in op.inputs:
             self._permute_operand(name, read, op)
-        if OPERATORS[op.kind].mixes(op.attrs):
-            self._permute(op, "weight", read, _READS[op.kind])
+        if row.mixes(op.attrs):
+            self._permute(op, "weight", read, row.axis_read)
             return unmoved
         self._permute_all(op, read)
         return read
@@ -98,7 +96,7 @@ class _PermutationWalk:
         if is_shared or len(op.inputs) != 1 or is_fixed:
             raise FixedOrder(reader.name)
         if row.mixes(op.attrs):
-            self._permute(op, "weight", wanted, 1 - _READS[op.kind])
+            self._permute(op, "weight", wanted, 1 - row.axis_read)
             self._permute(op, "bias", wanted)
         else:
             self._permute_all(op, wanted)

@@ -14,8 +14,7 @@ from typing import Any
 from archspec.compare.simplify import reroute
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
-from archspec.operators.dense import dense_attrs
-from archspec.operators.shapes import Shape
+from archspec.operators.shape_rules import Shape
 from archspec.operators.table import GLOBAL_POOLS, OPERATORS
 
 Shapes = Mapping[str, Shape]
@@ -30,27 +29,34 @@ def as_it_is_read(graph: Graph) -> Graph:
     Crops that cut nothing off are left out, a maximum of the whole map is a global pool, and of
     one pixel the mean.
     """
-    if not any(op.kind in ("crop", "max_pool", "global_max_pool") for op in graph.ops.values()):
+    if not any(map(_may_be_read_otherwise, graph.ops.values())):
         return graph
     shapes, _ = infer_shapes(graph)
     whole: dict[str, str] = {}
     for op in graph.ops.values():
-        if op.kind == "crop" and tuple(op.attrs["size"]) == shapes[op.inputs[0]][1:]:
+        if OPERATORS[op.kind].cuts_pixels and shapes[op.name] == shapes[op.inputs[0]]:
             whole[op.name] = op.inputs[0]
     ops: dict[str, Op] = {}
     for name, op in graph.ops.items():
         if name not in whole:
-            ops[name] = reroute(_global(op, shapes), whole)
+            ops[name] = reroute(_over_all_pixels(op, shapes), whole)
     return replace(graph, ops=ops)
 
 
-def _global(op: Op, shapes: Shapes) -> Op:
-    if op.kind == "global_max_pool" and shapes[op.inputs[0]][1:] == PIXEL:
-        return replace(op, kind="global_avg_pool")
-    pixels = shapes[op.inputs[0]][1:] if op.kind == "max_pool" else ()
-    if pixels != (op.attrs.get("kernel"),) * 2 or op.attrs["padding"] or pixels == PIXEL:
+def _may_be_read_otherwise(op: Op) -> bool:
+    row = OPERATORS[op.kind]
+    return bool(row.cuts_pixels or row.over_whole_map or row.over_one_pixel)
+
+
+def _over_all_pixels(op: Op, shapes: Shapes) -> Op:
+    row = OPERATORS[op.kind]
+    if row.over_one_pixel and _reads_pixel(op, shapes):
+        return replace(op, kind=row.over_one_pixel)
+    if not row.over_whole_map or op.attrs["padding"] or _reads_pixel(op, shapes):
         return op
-    return replace(op, kind="global_max_pool", attrs={"keep": True})
+    if shapes[op.inputs[0]][1:] != (op.attrs["kernel"],) * 2:
+        return op
+    return replace(op, kind=row.over_whole_map, attrs={"keep": True})
 
 
 def have_alike_outputs(graph: Graph, other: Graph) -> bool:
@@ -129,7 +135,7 @@ def _as_vectors(graph: Graph, ops: Mapping[str, Op], shapes: Shapes, pool: Op) -
             if op.kind in GLOBAL_POOLS:
                 yield replace(op, attrs={})
             return
-        attrs = dense_attrs(op.attrs) if op.kind == "conv" else None
-        if attrs is not None:
-            yield replace(op, kind="dense", attrs=attrs)
+        other = OPERATORS[op.kind].over_vector(op.attrs)
+        if other is not None:
+            yield replace(op, kind=other[0], attrs=other[1])
         op = ops[op.inputs[0]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from archspec.readers import filters
-from archspec.readers.filters import OfWeight, of_weight
+from archspec.readers import computed_filters as filters
+from archspec.readers.computed_filters import OfWeight, of_weight
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import UNKNOWN, Call, Unsupported
 

@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from archspec.operators.shapes import window_pixels
-from archspec.readers import windows
+from archspec.operators.shape_rules import window_pixels
+from archspec.readers import window_arithmetic as windows
 from archspec.readers.trace import Feature, Unsupported
 
 SEEDS = range(25)

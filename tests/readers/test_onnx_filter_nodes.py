@@ -445,3 +445,20 @@ def test_a_stored_one_is_certified_with_a_note_and_lifts_to_a_plain_convolution(
     assert certificate.is_equal
     assert sum("standardized before they were stored" in note for note in certificate.notes) == 1
     assert "standardized" not in lift_file(file).text
+
+
+@pytest.mark.parametrize("kind", ["ReduceMean", "ReduceSum", "BatchNormalization"])
+@pytest.mark.parametrize("inputs", [[], [""]])
+def test_a_node_that_reads_nothing_is_refused(kind: str, inputs: list[str], tmp_path: Path) -> None:
+    """What begins to compute filters may lack them; what reads it is named by its fault."""
+    image = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 8, 8])
+    nodes = [
+        onnx.helper.make_node(kind, inputs, ["w"], name="empty"),
+        onnx.helper.make_node("Conv", ["x", "w"], ["y"]),
+    ]
+    end = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "g", [image], [end])
+    file = tmp_path / "model.onnx"
+    file.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(ModelFileError, match=f"R008 empty: {kind} is no operator of a dense"):
+        read_onnx(file)

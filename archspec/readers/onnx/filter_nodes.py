@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from archspec.readers import filters
-from archspec.readers.filters import OfWeight, of_weight
+from archspec.readers import computed_filters as filters
+from archspec.readers.computed_filters import OfWeight, of_weight
 from archspec.readers.onnx.call import Call, take_over_sizes
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
@@ -30,7 +30,7 @@ def is_of_filters(call: Call) -> bool:
     """Return whether a node computes something of filters alone."""
     if call.kind not in FILTERS or any(isinstance(value, Feature) for value in call.inputs):
         return False
-    begins = call.kind in _BEGIN and isinstance(call.inputs[0], Tensor)
+    begins = call.kind in _BEGIN and call.has(0) and isinstance(call.inputs[0], Tensor)
     return begins or any(isinstance(value, OfWeight) for value in call.inputs)
 
 

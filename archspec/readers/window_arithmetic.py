@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from archspec.operators.shapes import sides
+from archspec.operators.shape_rules import sides
 from archspec.operators.table import OPERATORS
-from archspec.readers.tensors import Tensor
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
 
 MAX_PADDING = 2**20
@@ -29,9 +28,9 @@ Pixels = tuple[int, int]
 """Height and width."""
 
 
-def global_pool_of(kind: str, x: Feature) -> str:
-    """Return the kind of a pool over all pixels: of one pixel, maximum and mean are the same."""
-    return "global_avg_pool" if x.shape[2:] == (1, 1) else kind
+def kind_over(kind: str, x: Feature) -> str:
+    """Return the kind of a pool over all pixels of x: of one, maximum and mean are the same."""
+    return (x.shape[2:] == (1, 1) and OPERATORS[kind].over_one_pixel) or kind
 
 
 def is_whole_map(x: Feature, pixels: tuple[Any, ...]) -> bool:
@@ -151,43 +150,6 @@ def expect_groups(x: Feature, dims: Sequence[int], groups: int) -> None:
     """Refuse filters (out_channels, in_channels / groups, ...) that are made for other channels."""
     if dims[1] * groups != x.shape[1] or dims[0] % groups:
         raise Unsupported(f"is made for {dims[1] * groups} channels, reads {x.shape[1]}")
-
-
-def add_conv(
-    call: Call, x: Feature, weights: Sequence[Tensor], window: tuple[Attrs, Pixels], told: Attrs
-) -> Feature:
-    """Return the output of a convolution, (N, out_channels, H, W).
-
-    Args:
-        call: what the file calls so.
-        x: what it reads.
-        weights: its filters, and perhaps its bias.
-        window: its attributes, and the pixels that it gives.
-        told: dilation, groups, and what else the file tells of it.
-    """
-    (attrs, pixels), out = window, weights[0].dims[0]
-    attrs = {**attrs, "in_channels": x.shape[1], "out_channels": out, **told}
-    attrs |= {"bias": True} if weights[1:] else {}
-    return call.op("conv", [x], (x.shape[0], out, *pixels), weights=tuple(weights), **attrs)
-
-
-def add_conv_transpose(
-    call: Call, x: Feature, weights: Sequence[Tensor], stride: int, padding: int
-) -> Feature:
-    """Return the output of a transposed convolution with as many pixels as `enlarged` says;
-    its filters are (in_channels, out_channels, kernel, kernel), and perhaps there is a bias.
-    """
-    kernel, out = square(weights[0].dims), weights[0].dims[1]
-    attrs: Attrs = {
-        "in_channels": x.shape[1],
-        "out_channels": out,
-        "kernel": kernel,
-        "stride": stride,
-        "padding": padding,
-    }
-    attrs |= {"bias": True} if weights[1:] else {}
-    shape = (x.shape[0], out, *count_enlarged(x, kernel, stride, padding))
-    return call.op("conv_transpose", [x], shape, weights=tuple(weights), **attrs)
 
 
 def expect_harmless_zeros(call: Call, x: Feature) -> None:

@@ -1,5 +1,4 @@
-"""Norms of an ONNX: nodes of their own, or a scale and a shift
-of each channel in any number of steps.
+"""Norms that an ONNX writes as a scale and a shift of each channel, in any number of nodes.
 
 A scale and a shift behind a convolution may also be its bias, and what stands behind them a norm.
 """
@@ -13,10 +12,10 @@ from types import MappingProxyType
 import numpy as np
 
 from archspec.graph.ir import Op
-from archspec.operators.table import NORMS, OPERATORS
-from archspec.readers.onnx.call import GROUPED, Call, axis_of
+from archspec.operators.table import NORMS, OPERATORS, attribute
+from archspec.readers.onnx.call import GROUPED, Call
 from archspec.readers.tensors import OperatorWeights, Source, Tensor, compute_later
-from archspec.readers.trace import UNKNOWN, Feature, Unsupported, decimal
+from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
 SCALE, SHIFT = "norm's scale", "norm's shift"
 """Parts that a norm is written in; a scale to which no shift comes is one by itself."""
@@ -24,99 +23,21 @@ BARE = "bare"
 """Suffix of the bias that is added to a convolution in a node of its own."""
 
 
-def batch_norm(call: Call) -> Feature:
-    """Return the same shape; training mode is a fault."""
-    x = call.feature()
-    weights = [call.weight(index, 1) for index in (1, 2, 3, 4)]
-    if any(weight.dims != (x.shape[1],) for weight in weights):
-        raise Unsupported(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
-    eps = decimal(call.attrs.get("epsilon", 1e-5))
-    made = call.op("batch_norm", [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
-    call.trace.varies(made.op, weights[3])
-    if call.attrs.get("training_mode") or call.outputs > 1:
-        call.trace.faults[made.op] = f"{call.kind} was exported in training mode"
-    return made
-
-
-def layer_norm(call: Call) -> Feature:
-    """Return the same shape, channels last: each pixel by itself, or a vector."""
-    x = call.feature(pending="permuted")
-    is_last = bool(x.pending) or len(x.shape) == 2
-    if (
-        not is_last
-        or axis_of(x, call.attrs.get("axis", -1)) != 1
-        or call.weight(1, 1).dims != (x.shape[1],)
-    ):
-        raise Unsupported("does not norm the channels of each pixel")
-    eps = decimal(call.attrs.get("epsilon", 1e-5))
-    made = call.op(
-        "layer_norm", [x], x.shape, weights=_scale_and_shift(call), channels=x.shape[1], eps=eps
-    )
-    return replace(made, pending=x.pending)
-
-
-def group_norm(call: Call) -> Feature:
-    """Return the same shape."""
-    x, groups = call.feature(), call.attrs["num_groups"]
-    if call.weight(1, 1).dims != (x.shape[1],) or x.shape[1] % groups:
-        raise Unsupported(
-            f"has {groups} groups and {call.weight(1, 1).dims[0]} scales for {x.shape[1]} channels"
-        )
-    attrs = {
-        "channels": x.shape[1],
-        "groups": groups,
-        "eps": decimal(call.attrs.get("epsilon", 1e-5)),
-    }
-    return call.op("group_norm", [x], x.shape, weights=_scale_and_shift(call), **attrs)
-
-
-def _scale_and_shift(call: Call) -> list[Tensor]:
-    """A norm's weights, of which the second may be left out."""
-    return [call.weight(index, 1) for index in (1, 2) if index == 1 or call.has(index)]
-
-
-def instance_norm(call: Call) -> Feature:
-    """Return the same shape; or the part of a group norm
-    that norms each group as if it were a channel.
-    """
-    if not call.is_pending(GROUPED):
-        return _of_channels(call, "instance_norm", call.feature(dims=4))
+def part_of_group_norm(call: Call) -> Feature:
+    """An instance norm that norms each group as if it were a channel."""
     x = call.feature(pending=GROUPED)
-    if (
-        x.pending[2:][:1] not in [("NGR",), ("NGKP",), ("NGKHW",)]
-        or call.weight(1, 1).dims != (x.pending[1],)
-        or not _are_trivial(call)
-    ):
+    known = [("NGR",), ("NGKP",), ("NGKHW",)]
+    is_of_groups = call.weight(1, 1).dims == (x.pending[1],) and _are_trivial(call)
+    if x.pending[2:][:1] not in known or not is_of_groups:
         raise Unsupported(UNKNOWN)
-    return replace(
-        x, pending=("group norm", x.pending[1], decimal(call.attrs.get("epsilon", 1e-5)))
-    )
-
-
-def rms_norm(call: Call) -> Feature:
-    """Return the same shape, channels last: each pixel by itself, or a vector;
-    its numbers are float32 inside.
-    """
-    x = call.feature(pending="permuted")
-    is_last = bool(x.pending) or len(x.shape) == 2
-    if not is_last or axis_of(x, call.attrs.get("axis", -1)) != 1 or call.has(2):
-        raise Unsupported("does not norm the channels of each pixel")
-    return replace(_of_channels(call, "rms_norm", replace(x, pending=())), pending=x.pending)
-
-
-def _of_channels(call: Call, kind: str, x: Feature) -> Feature:
-    weights = _scale_and_shift(call)
-    if any(weight.dims != (x.shape[1],) for weight in weights):
-        raise Unsupported(f"is made for {weights[0].dims[0]} channels, reads {x.shape[1]}")
-    eps = decimal(call.attrs.get("epsilon", 1e-5))
-    return call.op(kind, [x], x.shape, weights=weights, channels=x.shape[1], eps=eps)
+    return replace(x, pending=("group norm", x.pending[1], call.number("epsilon", 1e-5)))
 
 
 def _are_trivial(call: Call) -> bool:
     scale, shift = call.weight(1, 1).values, call.weight(2, 1).values
-    return (
-        scale is not None and shift is not None and bool((scale == 1).all() and (shift == 0).all())
-    )
+    if scale is None or shift is None:
+        return False
+    return bool((scale == 1).all() and (shift == 0).all())
 
 
 def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
@@ -129,7 +50,7 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
     if op.kind == SCALE:
         return _with_its_scales(call, op, weight)
     row = OPERATORS.get(op.kind)  # None of a part of an operator
-    if row and row.has_filters and not op.attrs.get("bias", op.kind == "dense"):
+    if row and row.has_filters and not attribute(op.kind, op.attrs, "bias"):
         name = call.trace.free(f"{op.name}+{BARE}")
         attrs = {**op.attrs, "bias": True}
         call.trace.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)
@@ -153,7 +74,7 @@ def _with_its_scales(call: Call, op: Op, weight: Tensor) -> Feature:
     if before.kind in NORMS and not _is_complete(call, before):
         made, known = _again(call, x), call.trace.weights[before.name]
     else:
-        made = _affine(call, x, weight)
+        made = add_affine(call, x, weight)
     others = (*known.others, weight.place)
     call.trace.weights[made.op] = replace(known, scales=(*known.scales, *scales), others=others)
     return made
@@ -171,10 +92,10 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
         call.trace.rescale(made.op, weight)
         return made
     if op.kind == SHIFT:
-        return _affine(call, call.known(op.inputs[0]), weight)
+        return add_affine(call, call.known(op.inputs[0]), weight)
     bare = op.name.rpartition(f"+{BARE}")[0]
     if bare in call.trace.ops:
-        return _affine(call, call.known(bare), weight)
+        return add_affine(call, call.known(bare), weight)
     return _part_of_norm(call, SCALE, x, weight)
 
 
@@ -231,9 +152,10 @@ def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:
     return made
 
 
-def _affine(call: Call, x: Feature, weight: Tensor) -> Feature:
-    """A batch norm written out: its eps is part of the scale."""
-    return call.op("batch_norm", [x], x.shape, weights=[weight], channels=x.shape[1], eps=None)
+def add_affine(call: Call, x: Feature, scale: Tensor, *shifts: Tensor) -> Feature:
+    """Add a batch norm that is written as a scale and a shift: its eps is part of the scale."""
+    weights, channels = [scale, *shifts], x.shape[1]
+    return call.op("batch_norm", [x], x.shape, weights, channels=channels, eps=None)
 
 
 BY_CHANNEL: Mapping[str, Callable[[Call, Feature, Tensor], Feature]] = {

@@ -1,11 +1,10 @@
-"""Operators of a MINDIR that move pixels or channels and compute nothing,
-or only between neighbours.
+"""Operators of a MINDIR that take a part of what they read:
+some channels, or a cutout of the pixels.
 """
 
 from __future__ import annotations
 
 import reprlib
-from typing import Any
 
 from archspec.readers.trace import Call, Feature, Unsupported
 
@@ -89,35 +88,3 @@ def _channels(call: Call, x: Feature, bounds: Bounds) -> Feature:
     if stop <= start:
         raise Unsupported("leaves no channel")
     return call.op("slice", [x], (x.shape[0], stop - start, *x.shape[2:]), start=start, stop=stop)
-
-
-def upsample(mode: str, call: Call) -> Feature:
-    """Return (N, C, factor x H, factor x W): pixels repeated, or interpolated between."""
-    x, size = call.feature(dims=4), tuple(call.option("size", 1))
-    height, width = x.shape[2:]
-    factor = int(size[0] // height)
-    if size != (factor * height, factor * width) or factor < 1:
-        raise Unsupported(
-            f"makes {reprlib.repr(size)} pixels of {height} x {width}, which is no whole factor"
-        )
-    aligned, halves = (
-        bool(call.option(name, at, False))
-        for at, name in enumerate(("align_corners", "half_pixel_centers"), start=2)
-    )
-    if (aligned and (halves or mode == "nearest")) or (
-        mode == "bilinear" and not (aligned or halves)
-    ):
-        raise Unsupported("interpolates neither between the middles of pixels nor between corners")
-    if factor == 1:
-        return x
-    corners: dict[str, Any] = {"align_corners": True} if aligned else {}
-    shape = (*x.shape[:2], factor * height, factor * width)
-    return call.op("upsample", [x], shape, factor=factor, mode=mode, **corners)
-
-
-def shuffle(call: Call) -> Feature:
-    """Return the channels of all groups interleaved."""
-    x, groups = call.feature(dims=4), call.option("group", 1)
-    if type(groups) is not int or groups < 1 or x.shape[1] % groups:
-        raise Unsupported(f"has {groups} groups for {x.shape[1]} channels")
-    return call.op("shuffle", [x], x.shape, groups=groups)

@@ -1,0 +1,114 @@
+"""Operators that take a part: some pixels, or some channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from archspec.operators.named_widths import Border, Width, width_of
+from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
+from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, sizes
+from archspec.settings import SpecModel
+
+
+class SliceStep(SpecModel):
+    """Some of the channels: from `start`, counted from 0, up to but without `stop`."""
+
+    start: Border | None = None
+    """The first where absent."""
+    stop: Width | None = None
+    """All the others where absent."""
+
+
+def _slice_attrs(step: SliceStep, ins: int, known: Widths) -> Attrs:
+    start = 0 if step.start is None else width_of(step.start, known)
+    stop = ins if step.stop is None else width_of(step.stop, known)
+    return {"start": start, "stop": stop}
+
+
+def _crop_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    channels, *pixels = expect_map(inputs[0])
+    if any(size < wanted for size, wanted in zip(pixels, attrs["size"], strict=True)):
+        raise ShapeFault(f"cannot be cropped from {sizes(pixels)} to {sizes(attrs['size'])}")
+    return (channels, *attrs["size"])
+
+
+def _slice_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
+    channels = inputs[0][0]
+    if not 0 <= attrs["start"] < attrs["stop"] <= channels:
+        raise ShapeFault(f"takes channels {attrs['start']} to {attrs['stop']} of {channels}")
+    return (attrs["stop"] - attrs["start"], *inputs[0][1:])
+
+
+def _count_sliced(attrs: Attrs, inputs: Sequence[int]) -> int:
+    return int(attrs["stop"] - attrs["start"])
+
+
+def _takes_all(attrs: Attrs, channels: int) -> bool:
+    return bool(attrs["start"] == 0 and attrs["stop"] == channels)
+
+
+def _slice_reach(attrs: Attrs, parts: Sequence[Any]) -> Any:
+    return parts[0].sliced(attrs["start"], attrs["stop"])
+
+
+_CROP = '''\
+class Crop(nn.Cell):
+    """A cutout of `size` (rows, columns), its upper left pixel at `corner`."""
+
+    def __init__(self, size, corner):
+        super().__init__()
+        self.top, self.left = corner
+        self.bottom, self.right = corner[0] + size[0], corner[1] + size[1]
+
+    def construct(self, x):
+        return x[:, :, self.top : self.bottom, self.left : self.right]
+'''
+_SLICE = '''\
+class Slice(nn.Cell):
+    """Channels `start` to `stop`, the latter left out."""
+
+    def __init__(self, start, stop):
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def construct(self, x):
+        return x[:, self.start : self.stop]
+'''
+
+ROWS = (
+    Operator(
+        "crop",
+        _crop_shape,
+        MindSpore(cell="{name}({size}, {corner})", definition=_CROP, name="Crop"),
+        required=("size", "corner"),
+        cuts_pixels=True,
+        keeps_sign=True,
+        keeps_logits=True,
+        hint="only what is larger can be cropped: enlarge by more",
+    ),
+    Operator(
+        "slice",
+        _slice_shape,
+        MindSpore(cell="{name}({start}, {stop})", definition=_SLICE, name="Slice"),
+        channels=_count_sliced,
+        is_idle=_takes_all,
+        required=("start", "stop"),
+        tells_places=always,
+        reach=_slice_reach,
+        keeps_sign=True,
+        keeps_logits=True,
+        hint="at least one channel must be left of those there are",
+        step=Step(
+            "slice",
+            SliceStep,
+            _slice_attrs,
+            widths={"start": "start", "stop": "stop"},
+            usual=lambda said: {"start": 0, "stop": "in"},
+            note=(
+                "from the first channel to the last where nothing is said; both are widths: `stop: "
+                "in/2` keeps the first half, `start: in/2` the others"
+            ),
+        ),
+    ),
+)
