@@ -130,12 +130,15 @@ def _as_vectors(graph: Graph, ops: Mapping[str, Op], shapes: Shapes, pool: Op) -
     """
     op = ops[pool.inputs[0]]
     # No further than the first value that others read too: for them it is still a map.
-    while len(op.inputs) == 1 and graph.digraph.out_degree(op.name) == 1:
-        if not _reads_pixel(op, shapes):
-            if op.kind in GLOBAL_POOLS:
-                yield replace(op, attrs={})
-            return
+    while _is_read_once(graph, op) and _reads_pixel(op, shapes):
         other = OPERATORS[op.kind].over_vector(op.attrs)
         if other is not None:
             yield replace(op, kind=other[0], attrs=other[1])
         op = ops[op.inputs[0]]
+    if op.kind in GLOBAL_POOLS and _is_read_once(graph, op):
+        yield replace(op, attrs={})
+
+
+def _is_read_once(graph: Graph, op: Op) -> bool:
+    """Whether it lies on a way without forks: it reads one value, and one reads it."""
+    return len(op.inputs) == 1 and bool(graph.digraph.out_degree(op.name) == 1)

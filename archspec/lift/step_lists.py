@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from archspec.lift.matching_steps import (
@@ -219,11 +220,10 @@ def _write_norm(made: _StepWriter, places: Sequence[Place]) -> Any:
 
 def _write_activation(made: _StepWriter, places: Sequence[Place]) -> Any:
     kind, usual = places[0][0].kind, made.style.activation
-    told = dict[str, float]()
-    for step, _ in places:
-        for key, value in collect_told_settings(step):
-            if value != told.setdefault(key, value):
-                raise Unliftable(places[0][0].op, f"has another {key} than others in its place")
+    told: dict[str, float] = {}
+    for key, value in chain.from_iterable(collect_told_settings(step) for step, _ in places):
+        if value != told.setdefault(key, value):
+            raise Unliftable(places[0][0].op, f"has another {key} than others in its place")
     if kind == usual.kind and {**usual.own_settings, **told} == usual.own_settings:
         return "activation"
     settings = _drop_usual(told, OPERATORS[kind].settings)

@@ -53,12 +53,9 @@ class Interpreter:
             ModelFileError: R007, it is no batch of images of one size.
         """
         if len(dims) != 4 or any(not 0 < size < MAX_CHANNELS for size in dims[1:]):
-            sizes: list[int | str] = [*dims]
-            for at, size in enumerate(dims):
-                if size <= 0:
-                    sizes[at] = "free"
+            shown = tuple(map(_show_size, dims))
             raise self.fault(
-                f"its input has the shape {tuple(sizes)}, must be (N, C, H, W) with C, H, W fixed"
+                f"its input has the shape {shown}, must be (N, C, H, W) with C, H, W fixed"
             )
         shape = (dims[0] if dims[0] > 0 else "N", *dims[1:])
         op = Op(self.trace.free(name), "input", (), MappingProxyType({"shape": dims[1:]}))
@@ -111,3 +108,7 @@ class Interpreter:
     def fault(self, message: str) -> ArchspecError:
         """Return the error of nodes that cannot be followed."""
         return ModelFileError.one("R007", message, str(self.path))
+
+
+def _show_size(size: int) -> int | str:
+    return size if size > 0 else "free"

@@ -24,6 +24,7 @@ import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,11 @@ def in_running_order(nodes: Sequence[Node]) -> list[Node]:
     ready, order = [at for at, count in enumerate(missing) if not count], list[int]()
     while ready:
         order.append(heappop(ready))
-        for reader in readers.get(order[-1], ()):
+        freed = readers.get(order[-1], ())
+        for reader in freed:
             missing[reader] -= 1
-            if not missing[reader]:
-                heappush(ready, reader)
+        for reader in filterfalse(missing.__getitem__, freed):
+            heappush(ready, reader)
     held_up = (at for at, count in enumerate(missing) if count)
     return [nodes[at] for at in (*order, *held_up)]
 
@@ -142,9 +144,7 @@ class _Parser(Wire):
         graphs = 0
         for what, _, begin, end in self.fields(self.proto.ModelProto, 0, len(self.data)):
             if what == "opset_import":
-                opset = self.parsed(self.proto.OperatorSetIdProto, begin, end)
-                if text_of(opset.domain) in OWN_DOMAIN:
-                    self.made.opset = opset.version
+                self.note_opset(begin, end)
             elif what == "graph":
                 graphs += 1
                 self.graph(begin, end)
@@ -154,6 +154,11 @@ class _Parser(Wire):
         weights = self.made.constants
         self.made.inputs = [given for given in self.made.inputs if given[0] not in weights]
         return self.made
+
+    def note_opset(self, begin: int, end: int) -> None:
+        opset = self.parsed(self.proto.OperatorSetIdProto, begin, end)
+        if text_of(opset.domain) in OWN_DOMAIN:
+            self.made.opset = opset.version
 
     def graph(self, begin: int, end: int) -> None:
         add = {

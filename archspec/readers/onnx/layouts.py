@@ -56,11 +56,11 @@ def reshape(call: Call) -> Feature:
     squares = split_squares(x.shape, target) if x.pending == PLAIN else ()
     if squares:
         return replace(x, pending=squares)
-    for view in views:
-        for order in _PARTED[view.pending]:
-            groups = _groups(view, order, target)
-            if groups:
-                return replace(view, pending=(GROUPED, groups, order))
+    parted = ((view, order) for view in views for order in _PARTED[view.pending])
+    for view, order in parted:
+        groups = _groups(view, order, target)
+        if groups:
+            return replace(view, pending=(GROUPED, groups, order))
     raise Unsupported(f"makes {reprlib.repr(target)} of {_dims(views[0])}")
 
 
