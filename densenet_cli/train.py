@@ -13,6 +13,7 @@ from archspec.errors import ArchspecError, EnvironmentFault, format_count
 from archspec.signals import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
 from archspec.spec.override import Override
+from densenet_cli.device_ids import DeviceIds, count_device_ids
 from densenet_cli.dry_run import show_plan, show_resumption
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
 from densenet_cli.options import (
@@ -42,7 +43,9 @@ ENDS = {
     "on_request": "Ended early, as was asked for; --resume RUN goes on at this step.",
 }
 """Why a run ended before its last epoch, and how it could go on."""
-GOES_WITH_RESUME = {"resume", "data_dir", "epochs", "accept_changes", "profile", "dry_run"}
+GOES_WITH_RESUME = {
+    *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run")
+}
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
 
@@ -85,6 +88,7 @@ def train(
         Text, typer.Option(help="Time or steps between checkpoints: 10m, 500.")
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    device_ids: DeviceIds = None,
     device_target: Annotated[
         Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")
     ] = "CPU",
@@ -120,6 +124,8 @@ def train(
     take_signals(exit_at_once)
     if resume is not None:
         _refuse_others(context)
+        if device_ids is not None:
+            _choose_devices_of_run(resume, device_ids)
         if dry_run:
             show_resumption(resume, data_dir, epochs)
         else:
@@ -127,6 +133,7 @@ def train(
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
+    devices = count_device_ids(device_ids, devices, device_target)
     if profile:
         _refuse_to_profile_several(devices)
     from archspec.train.planning import plan_run
@@ -229,6 +236,17 @@ def _refuse_to_profile_several(devices: int) -> None:
     if devices > 1:
         rule = f"looks at a run in this process, and {devices} devices train in others"
         raise typer.BadParameter(rule, param_hint="--profile")
+
+
+def _choose_devices_of_run(path: Path, device_ids: str) -> None:
+    """A run goes on on as many devices as it began; on which, may be said anew."""
+    from archspec.train.run.run_directory import open_run
+
+    settings = open_run(path).settings
+    found = count_device_ids(device_ids, 1, settings.device_target)
+    if found != settings.devices:
+        rule = f"{device_ids} are {found} devices, the run has {settings.devices}"
+        raise typer.BadParameter(rule, param_hint="--device-ids")
 
 
 def _resume(

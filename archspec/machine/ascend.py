@@ -16,6 +16,8 @@ from typing import NamedTuple
 from archspec.errors import EnvironmentFault
 from archspec.machine.finding import Finding, Level
 
+VISIBLE_DEVICES = "ASCEND_RT_VISIBLE_DEVICES"
+"""What CANN's runtime reads: the devices that a process, and those it starts, sees as 0, 1, ..."""
 DEVICES = Path("/dev")
 DRIVER = Path("/usr/local/Ascend/driver/version.info")
 CANN_FOLDERS = (
@@ -69,7 +71,7 @@ def list_devices(folder: Path = DEVICES) -> tuple[int, ...]:
         number = entry.name.removeprefix("davinci")
         if number.isdecimal():
             numbers.append(int(number))
-    visible = os.environ.get("ASCEND_RT_VISIBLE_DEVICES", "").replace(" ", "")
+    visible = os.environ.get(VISIBLE_DEVICES, "").replace(" ", "")
     if not visible:
         return tuple(sorted(numbers))
     chosen = {int(number) for number in visible.split(",") if number.isdecimal()}

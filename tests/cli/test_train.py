@@ -150,6 +150,24 @@ def test_a_dry_run_prints_the_exact_command_of_a_server_and_leaves_nothing(no_mi
         f"python -m archspec.train.distributed.training_worker {tmp_path}/run\n"
     )
     assert not list(tmp_path.iterdir())
+    chosen = ("--device-ids", "0,2,5", *arguments[2:])
+    done = densenet("train", *chosen, cwd=tmp_path, env={**no_mindspore, "PATH": path})
+    assert done.stdout.startswith("env ASCEND_RT_VISIBLE_DEVICES=0,2,5 msrun --worker_num=3 ")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--device-ids", "0,1"), "goes with --device-target Ascend"),
+        (("--device-ids", "0,1", "--device-target", "Ascend", "--devices", 3), "0,1 are 2 devices"),
+        (("--device-ids", "0,0", "--device-target", "Ascend"), "names a device twice"),
+        (("--device-ids", "0-3", "--device-target", "Ascend"), "no list such as 0,2,5"),
+    ],
+)
+def test_devices_are_named_once_each_and_as_many_as_there_are(given, words, no_mindspore, tmp_path):
+    done = densenet("train", "--dry-run", *given, cwd=tmp_path, env=no_mindspore)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
 
 
 def test_a_dry_run_in_this_process_says_what_would_be_done(no_mindspore, tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from archspec.errors import Diagnostic, TrainingError
+from archspec.machine.ascend import VISIBLE_DEVICES
 
 
 def msrun_command(
@@ -57,17 +58,20 @@ def _check_layout(devices: int, port: int) -> None:
 
 
 def write_shell_line(command: Sequence[str]) -> str:
-    """Return an msrun command as a line for a shell,
-    with a PATH where msrun or its python is another on the shell's.
+    """Return an msrun command as a line for a shell, with the devices that it is to see where they
+    are chosen, and a PATH where msrun or its python is another on the shell's.
 
     What else `launch_environment` sets is for `supervise`:
     a line that is run by hand does without it.
     """
     folders, names = _own_folders(), (command[0], _python_name())
     own_path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
-    if all(shutil.which(name) == shutil.which(name, path=own_path) for name in names):
-        return shlex.join(command)
-    return f'env PATH={shlex.quote(os.pathsep.join(folders))}:"$PATH" {shlex.join(command)}'
+    settings = []
+    if any(shutil.which(name) != shutil.which(name, path=own_path) for name in names):
+        settings.append(f'PATH={shlex.quote(os.pathsep.join(folders))}:"$PATH"')
+    if os.environ.get(VISIBLE_DEVICES):
+        settings.append(f"{VISIBLE_DEVICES}={shlex.quote(os.environ[VISIBLE_DEVICES])}")
+    return " ".join([*(["env", *settings] if settings else []), shlex.join(command)])
 
 
 def _own_folders() -> list[str]:
