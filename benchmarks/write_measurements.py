@@ -43,6 +43,7 @@ MEASUREMENTS = {
     "Images a second": ("throughput.py", "--runs", "2"),
     "Operators of a training step": ("operators.py",),
     "One epoch": ("one_epoch.py",),
+    "Evaluation": ("evaluation.py", "--rounds", "3"),
 }
 """By title: a script of this folder, and its arguments."""
 TAKES_PEERS = {

@@ -74,6 +74,7 @@ class Trainer:
     _agreement: Agreement = field(default_factory=Agreement)
     _is_asked_to_stop: bool = False
     _is_compiled: bool = False
+    _folded: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def start(
@@ -309,5 +310,26 @@ class Trainer:
             skipped=self.skipped_of(source),
         )
         told = tell_batches(batches, report, recipe.batch_size * self.world, len(source))
-        network = CachedNetwork(getattr(self.engine, which), self.compiled, which)
+        network = CachedNetwork(self._fold_norms(which), self.compiled, which)
         return measure_accuracy(network, told)
+
+    def _fold_norms(self, which: str) -> Any:
+        """Return what computes as one of the engine's networks to judge by, with the weights of
+        this moment: in full precision on a CPU it is sooner done with folded norms.
+        """
+        from archspec.train.engine.ema import PREFIX
+        from archspec.train.engine.folded_network import FoldedNetwork
+
+        network, recipe = getattr(self.engine, which), self.run.recipe
+        is_in_full = "O0" in (recipe.amp, recipe.val_amp)
+        if not is_in_full or self.run.settings.device_target != "CPU":
+            return network
+        if which not in self._folded:
+            self._folded[which] = FoldedNetwork(self.run.spec)
+        # Callbacks may have made another network of it.
+        if self.callbacks and not self._folded[which].is_of(network):
+            return network
+        tensors = {}
+        for parameter in network.get_parameters():
+            tensors[parameter.name.removeprefix(f"{PREFIX}.")] = parameter.asnumpy()
+        return self._folded[which].load(tensors)

@@ -151,3 +151,22 @@ def test_several_devices_find_what_one_does(digits_run, tmp_path):
     assert [row["images"] for row in two["calibration"]] == [
         row["images"] for row in one["calibration"]
     ]
+
+
+@pytest.mark.slow
+def test_a_second_validation_compiles_nothing_and_finds_the_same(digits_run, tmp_path):
+    """To the bit; another size of batch is compiled for itself, and changes no figure."""
+    cache = tmp_path / "cache"
+
+    def validate(target, *words):
+        env = {"DENSENET_CACHE": str(cache)}
+        found = passed(densenet("validate", target, "--json", *words, cwd=tmp_path, env=env))
+        return json.loads(found), len(list((cache / "compiled").iterdir()))
+
+    first = validate(digits_run)
+    assert first[1] == 1
+    assert validate(digits_run) == first
+    smaller, kept = validate(digits_run, "--batch-size", 16)
+    assert kept == 2
+    assert smaller["loss"] == pytest.approx(first[0]["loss"], rel=1e-6)
+    assert smaller["confusion_matrix"] == first[0]["confusion_matrix"]

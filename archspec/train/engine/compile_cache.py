@@ -80,6 +80,15 @@ def _digest_sources() -> str:
 
 def describe_cell(cell: Any) -> list[Any]:
     """Return classes, values and parameters' shapes of a cell and all in it."""
+    told = describe_parts(cell)
+    for parameter in cell.get_parameters():
+        shape, kind = list(parameter.shape), str(parameter.dtype)
+        told.append([parameter.name, shape, kind, parameter.requires_grad])
+    return told
+
+
+def describe_parts(cell: Any) -> list[Any]:
+    """Return classes and values of a cell and all in it."""
     from mindspore import nn
 
     usual = vars(nn.Cell()).keys() | _OF_A_CALL
@@ -89,9 +98,6 @@ def describe_cell(cell: Any) -> list[Any]:
         for key in sorted(vars(part).keys() - usual):
             values[key] = _describe_value(vars(part)[key])
         told.append([name, type(part).__module__, type(part).__qualname__, values])
-    for parameter in cell.get_parameters():
-        shape, kind = list(parameter.shape), str(parameter.dtype)
-        told.append([parameter.name, shape, kind, parameter.requires_grad])
     return told
 
 

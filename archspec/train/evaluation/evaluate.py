@@ -71,7 +71,7 @@ def examine(
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
     Raises:
-        ArchspecError: see `open_trained`, `Trained.held_out` and `Trained.network`; D..., an image
+        ArchspecError: see `open_trained`, `Trained.held_out` and `Trained.judge`; D..., an image
             cannot be read; T006, the network gives what is no number.
     """
     if batch_size < 1:
@@ -92,7 +92,7 @@ def examine(
     batches: Iterable[Any] = trained.batches(source, min(batch_size, len(source)), mine, skipped)
     if show is not None:
         batches = report_progress(batches, batch_size, len(mine), show)
-    measure: Any = run_measure(trained.network(), batches, EXAMINATIONS)
+    measure: Any = run_measure(trained.judge(), batches, EXAMINATIONS)
     found = _name(measure.examine(), source)
     broken = [source.name_of(number) for number in gather_numbers(skipped or {}, len(source))]
     return replace(found, skipped=(*source.left_out, *broken))

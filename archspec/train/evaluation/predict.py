@@ -57,7 +57,7 @@ def predict(
     Raises:
         DataError: every file that is no image.
         TrainingError: T014, the network tells classes of pixels.
-        ArchspecError: see `open_trained` and `Trained.network`.
+        ArchspecError: see `open_trained` and `Trained.judge`.
     """
     trained = opened(target, how)
     if trained.tells_pixels:
@@ -113,14 +113,14 @@ def ask(
 
     Raises:
         DataError: D005, such an image where none are left out.
-        ArchspecError: see `Trained.network`; T006, the network gives what is no number.
+        ArchspecError: see `Trained.judge`; T006, the network gives what is no number.
     """
     if not asked:
         return
     labels = np.zeros(len(asked), np.int32)
     source = Source("images", (), labels, files=tuple(files[number] for number in asked))
     skipped: Skipped | None = None if leave_out is None else {}
-    network = trained.network()
+    network = trained.judge()
     batches = trained.batches(source, min(batch_size, len(asked)), skipped=skipped)
     answers = _answer_each(network, batches, len(asked))
     for done, (mark, row) in enumerate(answers):

@@ -64,7 +64,7 @@ def predict_masks(
             mask would be written over; W002, a file in the place of a mask that is none of these,
             such as a mask that was drawn by hand; D001, the folder cannot be written.
         TrainingError: T014, more classes than a mask has values.
-        ArchspecError: see `open_trained` and `Trained.network`.
+        ArchspecError: see `open_trained` and `Trained.judge`.
     """
     trained, files, folder = opened(target, how), list(map(Path, images)), Path(folder)
     check_fit_masks(trained.spec)
