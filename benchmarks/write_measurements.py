@@ -3,10 +3,10 @@
     python benchmarks/write_measurements.py [--mindcv DIR] [--torch PYTHON] [--photos DIR]
                                             [--only SCRIPT ...]
 
-Those of `make bench` take half an hour on two cores that do nothing else; what takes hours (truth,
-kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has each command, how
-long it took and its very words: MISSED where a ratio falls short of its goal. A peer that was not
-given is said to be absent, and so is what `--only` left out.
+Those of `make bench` take three quarters of an hour on two cores that do nothing else; what takes
+hours (truth, kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has
+each command, how long it took and its very words: MISSED where a ratio falls short of its goal. A
+peer that was not given is said to be absent, and so is what `--only` left out.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ MEASUREMENTS = {
     "Images a second": ("throughput.py", "--runs", "2"),
     "Operators of a training step": ("operators.py",),
     "One epoch": ("one_epoch.py",),
+    "Memory of training": ("memory.py",),
     "Evaluation": ("evaluation.py", "--rounds", "3"),
 }
 """By title: a script of this folder, and its arguments."""
@@ -50,6 +51,7 @@ TAKES_PEERS = {
     "graph_scaling.py": ("--mindcv",),
     "throughput.py": ("--mindcv", "--torch"),
     "operators.py": ("--mindcv",),
+    "memory.py": ("--mindcv",),
     "one_epoch.py": ("--mindcv", "--photos"),
 }
 """Which peers a script has a side for."""

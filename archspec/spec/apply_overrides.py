@@ -12,7 +12,7 @@ from archspec.spec.override import Override, Overrides, Setting, list_overrides
 from archspec.spec.reading.dependent_settings import drop_meaningless
 from archspec.spec.reading.document import Document, drop_key, set_path, shorten_value
 from archspec.spec.reading.overwritten_settings import find_overwritten
-from archspec.spec.reading.shorthand import expand_path, expand_short_forms
+from archspec.spec.reading.shorthand import expand_path, expand_recipe, expand_short_forms
 from archspec.spec.reading.yaml_reader import MAX_DEPTH, read_value
 
 MAX_KEY = 200
@@ -74,6 +74,7 @@ def apply_overrides(
     and an S011 for each other one.
     """
     faults = list(find_overwritten(settings))
+    expand = expand_recipe if kind == "recipe" else expand_short_forms
     for path, value in settings:
         # One after the other, each on the long form of what those before it left: a later
         # setting may go into what an earlier one made.
@@ -84,7 +85,7 @@ def apply_overrides(
         except SpecError as error:
             faults.extend(error.diagnostics)
         else:
-            document = expand_short_forms(changed) if kind == "spec" else changed
+            document = expand(changed)
     return document, faults
 
 

@@ -165,7 +165,8 @@ def load_document(
             "S003", f"a {kind} must be a mapping of keys to values", document.place(())
         )
     # Before merging: a short form of the child meets the long form of its parent.
-    document = expand_recipe(document) if kind == "recipe" else expand_short_forms(document)
+    expand = expand_recipe if kind == "recipe" else expand_short_forms
+    document = expand(document)
     if "extends" not in document.value:
         return document
     parent_name, parent_place = document.value["extends"], document.place(("extends",))

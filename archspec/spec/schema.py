@@ -43,6 +43,7 @@ _STANDS_ALONE: Mapping[str, str] = {
     "HeadSpec": "steps",
     "PolicyRecipe": "kind",
     "ErasingRecipe": "probability",
+    "RecomputeRecipe": "kind",
 }
 
 # Which file of specs/templates names what a setting may hold.

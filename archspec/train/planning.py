@@ -31,6 +31,7 @@ from archspec.train.data.inputs import (
 )
 from archspec.train.data.kinds import MASKS, check_has_masks
 from archspec.train.data.recipe_fit import check_recipe
+from archspec.train.engine.memory import plan_recompute
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
@@ -121,6 +122,8 @@ def plan_run(
     spec = load_spec(asked.spec_name, overrides)
     check_fit(spec, recipe, splits, devices)
     graph = _build_trainable(spec, recipe, splits)
+    recipe, line = plan_recompute(recipe, graph, device_target=device_target, devices=devices)
+    notes = (*notes, *filter(None, [line]))
     settings = _make_settings(asked, splits, graph)
     begin = None
     if initial is not None:

@@ -110,6 +110,7 @@ val_amp: O0
 loss_scale: 2.0
 loss: {kind: focal, gamma: 2.0, class_weights: [1.0, 2.0]}
 clip: {norm: 1.0}
+recompute: {kind: auto, memory: 8GB}
 accumulate: 2
 ema: {decay: 0.99, warmup: true}
 freeze: [stem, blocks 1-2]

@@ -49,6 +49,17 @@ def test_a_run_as_it_was_made_goes_on(run):
     refuse_changes(open_run(run.path))
 
 
+def test_what_changes_no_result_is_no_change(run):
+    """A run that took too much memory goes on with less."""
+    less, least = "recompute: {kind: layer}", "recompute: {kind: auto, memory: 1GB}"
+    edit(run, "recipe.yaml", ("recompute: {kind: none}", less))
+    refuse_changes(open_run(run.path))
+    edit(run, "recipe.yaml", (less, least), ("epochs: 40", "epochs: 4"))
+    (fault,) = refused(run)
+    assert "epochs: 40 -> 4" in fault
+    assert "recompute" not in fault
+
+
 def test_comments_order_and_ways_of_writing_are_no_change(run):
     """The values are what counts."""
     lines = (run.path / "recipe.yaml").read_text().splitlines()

@@ -113,6 +113,13 @@ def test_each_change_takes_effect(started_twice, tmp_path, change):
 
 
 @pytest.mark.slow
+def test_what_is_computed_again_is_another_graph_of_equal_results(started_twice, tmp_path):
+    cache, ((first, _), _) = started_twice
+    assert train(tmp_path / "one", cache, recipe=["recompute=layer"]) == [first, False]
+    assert train(tmp_path / "two", cache, recipe=["recompute=layer"]) == [first, True]
+
+
+@pytest.mark.slow
 def test_another_version_or_environment_is_compiled_anew(started_twice, tmp_path):
     cache, ((first, _), _) = started_twice
     assert train(tmp_path / "version", cache, version="2.11.0") == [first, False]

@@ -103,6 +103,7 @@ DEPENDENT_SETTINGS = (
         idle=True,
     ),
     _of_kinds("loss", "gamma", "focal"),
+    _of_kinds("recompute", "memory", "auto"),
     _of(("loss_scale",), ("amp",), "O2", "O3", idle=1.0),
     _of(("dynamic_loss_scale",), ("loss_scale",), "dynamic"),
     _of(("val_amp",), ("amp",), "O2", "O3", idle="same"),

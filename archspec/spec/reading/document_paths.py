@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from archspec.settings import Path
 from archspec.spec.reading.document import Document, format_path
-from archspec.spec.reading.shorthand import ALONE, ALONE_IN_DATA
+from archspec.spec.reading.shorthand import ALONE, ALONE_IN_RECIPE
 
-_IMPLIED = frozenset({*ALONE.values(), *ALONE_IN_DATA.values()})
+_IMPLIED = frozenset({*ALONE.values(), *ALONE_IN_RECIPE.values()})
 """Keys that short forms leave out."""
 
 

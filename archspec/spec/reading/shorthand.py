@@ -7,9 +7,10 @@ stem: [norm, activation]   stem: {steps: [norm, activation]}
 norm: group                norm: {kind: group}
 connectivity: log          connectivity: {rule: log}
 
-In a recipe, in its `data`:
+In a recipe, the first two in its `data`:
 auto_augment: augmix       auto_augment: {kind: augmix}
 random_erasing: 0.25       random_erasing: {probability: 0.25}
+recompute: layer           recompute: {kind: layer}
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ ALONE: Mapping[str, str] = {
 """What a name that stands in place of a mapping says; steps may be a list too.
 So may each of `transitions`."""
 
-ALONE_IN_DATA: Mapping[str, str] = {"auto_augment": "kind", "random_erasing": "probability"}
-"""What a name or number in a recipe's `data` says that stands in place of a mapping."""
+ALONE_IN_RECIPE: Mapping[tuple[str, ...], str] = {
+    ("data", "auto_augment"): "kind",
+    ("data", "random_erasing"): "probability",
+    ("recompute",): "kind",
+}
+"""What a name or number in a recipe says that stands in place of a mapping, by its path."""
 
 # What a child's own value leaves nothing of in the parent's part.
 _REPLACED: Mapping[str, tuple[str, ...]] = {
@@ -60,10 +65,12 @@ def expand_short_forms(document: Document) -> Document:
 
 def expand_recipe(document: Document) -> Document:
     """Return a recipe's document with its short forms written out."""
-    data = document.value.get("data")
-    for part, alone in ALONE_IN_DATA.items():
-        if isinstance(data, dict) and _is_scalar(data.get(part)):
-            document = _write_out(document, ("data", part), alone, data[part])
+    for path, alone in ALONE_IN_RECIPE.items():
+        given: Any = document.value
+        for key in path:
+            given = given.get(key) if isinstance(given, dict) else None
+        if _is_scalar(given):
+            document = _write_out(document, path, alone, given)
     return document
 
 

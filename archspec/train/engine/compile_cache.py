@@ -97,7 +97,9 @@ def describe_parts(cell: Any) -> list[Any]:
         values = {}
         for key in sorted(vars(part).keys() - usual):
             values[key] = _describe_value(vars(part)[key])
-        told.append([name, type(part).__module__, type(part).__qualname__, values])
+        is_recomputed = str(part._scope).startswith("recompute_")
+        class_name = [type(part).__module__, type(part).__qualname__]
+        told.append([name, *class_name, values, is_recomputed])
     return told
 
 

@@ -16,8 +16,10 @@ from archspec.graph.build import build_graph
 from archspec.graph.parts import list_parts
 from archspec.spec.spec import Spec
 from archspec.train.engine.evaluation_network import make_evaluation_network
+from archspec.train.engine.memory import plan_recompute
 from archspec.train.engine.optimizers import make_optimizer
 from archspec.train.engine.parameter_groups import find_frozen, freeze
+from archspec.train.engine.recomputed_parts import recompute_parts
 from archspec.train.engine.step import TrainStep
 from archspec.train.recipe.loss import class_weights_of
 from archspec.train.recipe.recipe import Recipe
@@ -95,13 +97,18 @@ def make_engine(
     """
     classes = spec.head.num_classes
     recipe.check_classes(classes)
-    parts = list_parts(build_graph(spec))
+    graph = build_graph(spec)
+    parts = list_parts(graph)
+    # A run's recipe has no `auto` but where somebody has written it there.
+    target = ms.get_context("device_target")
+    recipe, _ = plan_recompute(recipe, graph, device_target=target, devices=world)
     # The same on all workers, so that they begin with equal weights.
     ms.set_seed(recipe.seed)
     network = create_model(spec, initialisation=recipe.initialisation)
     if initial is not None:
         load_tensors(network, initial)
     freeze(network, find_frozen(recipe, parts))
+    recompute_parts(network, graph, recipe.recompute.kind)
     # Last, since it wraps cells: parameters are named and filled before.
     network = ms.amp.auto_mixed_precision(network, recipe.amp)
     updates = batches // recipe.accumulate

@@ -1,4 +1,5 @@
-"""What goes with an update that is left out: a loss scale that falls, statistics that come back.
+"""What goes with an update that is left out, or a part that is computed twice: a loss scale that
+falls, statistics that come back.
 
 Imports mindspore; call `archspec.runtime.prepare` before.
 """
@@ -57,12 +58,12 @@ class MovingStatistics(nn.Cell):
     a forward pass over what are no numbers spoils them before any gradient is known.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, prefix: str = "kept") -> None:
         super().__init__(auto_prefix=False)
         moving = [p for p in network.get_parameters() if is_moving(p.name)]
         self.has_any = bool(moving)
         self.moving = ms.ParameterTuple(moving)
-        self.kept = self.moving.clone("kept", "same")
+        self.kept = self.moving.clone(prefix, "same")
         self.map = ops.HyperMap()
 
     def construct(self, is_restored: bool) -> Any:
@@ -72,6 +73,34 @@ class MovingStatistics(nn.Cell):
         if is_restored:
             return self.map(_copy, self.moving, self.kept)
         return self.map(_copy, self.kept, self.moving)
+
+
+class FirstStatistics(MovingStatistics):
+    """A network's moving statistics as the forward pass left them: batch norms that are computed
+    again for the backward pass move them once more.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__(network, "first")
+
+    def keep(self, logits: Any) -> Any:
+        """Return the logits of the forward pass, once the statistics are kept."""
+        if not self.has_any:
+            return logits
+        return ops.depend(logits, self.map(_assign, self.kept, self.moving))
+
+    def bring_back(self, gradients: Any) -> Any:
+        """Return the gradients; whoever reads the statistics next reads those that were kept."""
+        if not self.has_any:
+            return gradients
+        kept = ops.depend(self.kept, gradients)  # not before all is computed again
+        # Constants: an update that waited for all gradients would hold a tenth more memory.
+        return ops.depend(gradients, self.map(_copy, self.moving, kept))
+
+
+def _assign(target: Any, source: Any) -> Any:
+    # Its result is what the backward pass waits for; a constant would be waited for by nobody.
+    return ops.assign(target, source)
 
 
 def _copy(target: Any, source: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import nn, ops
 
-from archspec.train.engine.guards import make_dynamic_scale
+from archspec.train.engine.guards import FirstStatistics, make_dynamic_scale
 from archspec.train.engine.losses import count_right, make_loss
 from archspec.train.engine.update import Update
 from archspec.train.recipe.recipe import Recipe
@@ -29,10 +29,15 @@ class Loss(nn.Cell):
         self.scale: Any = recipe.loss_scale
         if recipe.loss_scale == "dynamic":
             self.scale = make_dynamic_scale(recipe.dynamic_loss_scale)
+        self.is_recomputing = recipe.recompute.kind != "none"
+        if self.is_recomputing:
+            self.statistics = FirstStatistics(network)
 
     def construct(self, images: Any, targets: Any) -> tuple[Any, Any]:
         """Return the scaled loss and the number of right answers in the batch."""
         logits = ops.cast(self.network(images), ms.float32)
+        if self.is_recomputing:
+            logits = self.statistics.keep(logits)
         return self.measure(logits, targets) * self.scale, count_right(logits, targets)
 
 
@@ -64,6 +69,8 @@ class TrainStep(nn.Cell):
     def construct(self, images: Any, targets: Any) -> tuple[Any, Any]:
         """Return the unscaled loss and the number of right answers in the batch."""
         (loss, right), gradients = self.gradient(images, targets)
+        if self.loss.is_recomputing:
+            gradients = self.loss.statistics.bring_back(gradients)
         # Graph mode runs what a result depends on, and the update is no part of the loss.
         return ops.depend(loss / self.loss.scale, self.update(gradients)), right
 

@@ -26,6 +26,8 @@ FOREIGN_KEYS: Mapping[str, str] = {
     "num_epochs": "epochs",
     "smoothing": "label_smoothing",  # timm
     "amp_level": "amp",  # MindCV
+    "grad_checkpointing": "recompute",  # timm
+    "gradient_checkpointing": "recompute",
     "mixup_alpha": "data.mixup",  # torchvision
     "cutmix_alpha": "data.cutmix",
     "mixup_prob": "data.mix_probability",  # timm

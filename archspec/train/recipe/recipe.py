@@ -32,6 +32,7 @@ from archspec.train.recipe.loss import LossRecipe
 from archspec.train.recipe.mask_settings import find_unfit
 from archspec.train.recipe.numbers import Batch, Seed, Share
 from archspec.train.recipe.optimizer import OptimizerRecipe
+from archspec.train.recipe.recompute import RecomputeRecipe
 from archspec.train.recipe.schedule import ScheduleRecipe
 from archspec.train.recipe.update_settings import (
     ClipRecipe,
@@ -90,6 +91,7 @@ class Recipe(WrittenModel):
     accumulate: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 1
     """Batches to one update, with the mean of their gradients; those at an epoch's end that fill no
     update are left out."""
+    recompute: RecomputeRecipe = RecomputeRecipe()
     ema: EmaRecipe | None = None
     freeze: FrozenParts = ()
     """Parts that keep what they begin with: `stem, blocks 1-2`. Norms in them judge by their moving

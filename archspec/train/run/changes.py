@@ -12,6 +12,8 @@ from archspec.train.run.run_directory import Run, read_written
 
 MAX_NAMED = 5
 """Keys that a message names."""
+HARMLESS = ("recompute",)
+"""Of a recipe: what changes memory and time, and not one bit of the result."""
 _ABSENT = object()
 
 
@@ -26,7 +28,8 @@ def refuse_changes(run: Run) -> None:
     kept, now = run.settings.written, read_written(run)
     faults = []
     for name, values in now.items():
-        changes = list(_find_changes(kept.get(name), values))
+        found = _find_changes(kept.get(name), values)
+        changes = [change for change in found if change[0][:1] != HARMLESS]
         if changes:
             faults.append(_describe(changes, str(run.path / name)))
     if faults:
