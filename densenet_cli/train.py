@@ -281,7 +281,10 @@ def _train(run: Any, splits: Any, profile: bool, *, is_new: bool) -> None:
         with quiet_screen(run.log) as screen, Display(screen, run.log) as display:
             times = OperatorTimes(lambda found: show_profile(found, run.path, screen))
             looking_on = [times] if profile else []
-            outcome = fit(run, show=display.show, splits=splits, callbacks=looking_on)
+            try:
+                outcome = fit(run, show=display.show, splits=splits, callbacks=looking_on)
+            finally:
+                times.leave()  # else MindSpore does it at the exit, with words of its own
     except (KeyboardInterrupt, SystemExit) as stop:  # see `runtime.exception_of`
         console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
@@ -289,7 +292,7 @@ def _train(run: Any, splits: Any, profile: bool, *, is_new: bool) -> None:
         _help_after_fault(run, error, is_new)
         raise
     if profile and not times.table:
-        console.out("Nothing was profiled: the run ended within its first steps, which compile.")
+        console.out("Nothing was profiled: too few steps were left behind those that compile.")
     if outcome.ends_by:
         console.out(ENDS[outcome.ends_by])
     images = format_count(outcome.accuracy.images, "validation image")

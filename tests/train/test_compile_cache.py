@@ -159,6 +159,8 @@ def test_a_graph_is_read_back_whole_or_not_at_all(tmp_path):
         path.write_bytes(data)
         assert read_graph(path) is None, kind
         assert not path.exists(), kind
+    os.mkfifo(path)
+    assert read_graph(path) is None, "a pipe, which nobody writes to"
 
 
 def test_what_was_not_used_for_longest_is_dropped_where_there_is_no_more_room(

@@ -29,7 +29,8 @@ MAGIC = b"archspec compiled graph 1\n"
 def read_graph(path: Path) -> bytes | None:
     """Return the graph in a file, None where there is no whole one; a damaged one is dropped."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        # A pipe in its place would be waited for without end.
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
         data = path.read_bytes()
     except OSError:
