@@ -216,9 +216,9 @@ def _refuse_others(context: typer.Context) -> None:
     names = {option.name for option in given}
     if "accept_changes" in names:
         allowed = {*allowed, "certify"}
-    if "dry_run" in names:
-        # What was edited is taken by checking and certifying it, which is more than a look.
-        allowed = allowed - {"accept_changes"}
+    if {"dry_run", "accept_changes"} <= names:
+        rule = "checks and certifies what was edited, and writes that: leave out --dry-run"
+        raise typer.BadParameter(rule, param_hint="--accept-changes")
     others = [option.opts[0] for option in given if option.name not in allowed]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
