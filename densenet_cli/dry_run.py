@@ -25,7 +25,7 @@ def show_plan(plan: Any, out: Path | None) -> None:
     path = chosen.resolve()
     lines = describe_plan(plan, path)
     if plan.settings.devices == 1:
-        console.out("\n".join((*lines, "Nothing was started or written: in this process.")))
+        console.out("\n".join((*lines, "Nothing was started or written.")))
         return
     console.out(write_shell_line(launch_command(path, plan.settings)))
     needs = (

@@ -223,9 +223,9 @@ def _refuse_others(context: typer.Context) -> None:
     names = {option.name for option in given}
     if "accept_changes" in names:
         allowed = {*allowed, "certify"}
-    if "dry_run" in names:
-        # What was edited is taken by checking and certifying it, which is more than a look.
-        allowed = allowed - {"accept_changes"}
+    if {"dry_run", "accept_changes"} <= names:
+        rule = "checks and certifies what was edited, and writes that: leave out --dry-run"
+        raise typer.BadParameter(rule, param_hint="--accept-changes")
     others = [option.opts[0] for option in given if option.name not in allowed]
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
@@ -299,7 +299,10 @@ def _train(run: Any, splits: Any, profile: bool, *, is_new: bool) -> None:
         with quiet_screen(run.log) as screen, Display(screen, run.log) as display:
             times = OperatorTimes(lambda found: show_profile(found, run.path, screen))
             looking_on = [times] if profile else []
-            outcome = fit(run, show=display.show, splits=splits, callbacks=looking_on)
+            try:
+                outcome = fit(run, show=display.show, splits=splits, callbacks=looking_on)
+            finally:
+                times.leave()  # else MindSpore does it at the exit, with words of its own
     except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
         console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
@@ -307,7 +310,7 @@ def _train(run: Any, splits: Any, profile: bool, *, is_new: bool) -> None:
         _help_after_fault(run, error, is_new)
         raise
     if profile and not times.table:
-        console.out("Nothing was profiled: the run ended within its first steps, which compile.")
+        console.out("Nothing was profiled: too few steps were left behind those that compile.")
     if outcome.ends_by:
         console.out(ENDS[outcome.ends_by])
     images = format_count(outcome.accuracy.images, "validation image")

@@ -1,9 +1,15 @@
 """What MindSpore's profiler writes, read as times of a step."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from archspec.errors import TrainingError
-from archspec.train.monitoring.operator_times import OperatorTime, read_operator_times
+from archspec.train.monitoring.operator_times import (
+    OperatorTime,
+    OperatorTimes,
+    read_operator_times,
+)
 
 CPU = """\
 op_type,type_occurrences,execution_frequency(per-step),total_compute_time,avg_time(ms),percent
@@ -32,6 +38,18 @@ def test_times_are_of_a_step_and_the_slowest_first(place, text, tmp_path):
     file.parent.mkdir(parents=True)
     file.write_text(text)
     assert read_operator_times(tmp_path, steps=2) == OF_A_STEP
+
+
+def test_a_run_that_ends_amid_the_steps_is_not_profiled_and_the_profiler_is_ended(tmp_path):
+    """Its validation came after the steps, and would be counted with them."""
+    ended = []
+    times = OperatorTimes(tell=ended.append)
+    times.folder, times.profiled = tmp_path, 3
+    times._profiler = SimpleNamespace(stop=lambda: ended.append("profiler"))
+    times.on_train_end(None, {})
+    times.leave()
+    assert ended == ["profiler"]
+    assert times.table == ()
 
 
 def test_a_profile_without_a_table_is_said(tmp_path):

@@ -98,7 +98,9 @@ def read_text(text: str, source: str) -> Document:
     except yaml.YAMLError as error:
         raise _syntax_fault(error, source) from None
     if root is None:
-        raise SpecError.one("Y004", "is empty", source, "try: densenet inspect densenet121 --yaml")
+        raise SpecError.one(
+            "Y004", "is empty", source, "to start from: densenet new, densenet recipe new"
+        )
     return _Composer(source).document(root)
 
 

@@ -132,7 +132,10 @@ class CompileCache:
     def is_known(self, what: str, cell: Any, *inputs: Any) -> bool:
         """Return whether a call would find its graph compiled."""
         path = self._find_path(what, cell, inputs)
-        return path is not None and read_graph(path) is not None
+        desk = open_desk() if path is not None else None
+        if path is None or desk is None or desk.is_blind:
+            return False
+        return read_graph(path) is not None
 
     def call(self, what: str, cell: Any, *inputs: Any) -> Any:
         """Return `cell(*inputs)`; `what` tells cells of one network apart."""

@@ -104,9 +104,14 @@ class OperatorTimes(Callback):
             self._begin_if_due()
 
     def on_train_end(self, training: Trainer, figures: Mapping[str, float]) -> None:
-        """A run that was stopped amid the steps still says what it saw."""
+        """A run that was stopped amid the steps tells nothing: validation came after them."""
+        self.leave()
+
+    def leave(self) -> None:
+        """End the profiler where a run was left amid the steps; without a word."""
         if self._profiler is not None:
-            self._end()
+            self._profiler.stop()
+            self._profiler = None
 
     def _begin_if_due(self) -> None:
         if self.table or self.seen < COMPILED_BY:

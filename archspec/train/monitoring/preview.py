@@ -10,8 +10,8 @@ from archspec.train.planning import Plan
 from archspec.train.recipe.recipe import Recipe
 from archspec.train.recipe.scaling import count_steps
 from archspec.train.recipe.schedule import learning_rates
-from archspec.train.run.checkpoint import is_whole
 from archspec.train.run.position import Position
+from archspec.train.run.recovery import find_newest
 from archspec.train.run.run_directory import Run
 from archspec.weights.formats.ckpt import read_checkpoint
 
@@ -41,10 +41,13 @@ def describe_resumption(run: Run, splits: Splits, recipe: Recipe) -> list[str]:
 
     Raises:
         ModelFileError: R001, the checkpoint cannot be read.
+        TrainingError: T018, there are checkpoints, and none is whole.
     """
     size = run.spec.input
     steps = count_steps(recipe, len(splits.train), run.settings.devices)
-    position = _read_position(run).under(recipe.keep.by, recipe.batch_size, recipe.accumulate)
+    newest = find_newest(run)
+    position = Position() if newest is None else Position.of(read_checkpoint(newest))
+    position = position.under(recipe.keep.by, recipe.batch_size, recipe.accumulate)
     done = position.epoch * steps + position.batches
     left = max(recipe.epochs * steps - done, 0)
     return [
@@ -52,25 +55,20 @@ def describe_resumption(run: Run, splits: Splits, recipe: Recipe) -> list[str]:
         f"images {size.height} x {size.width}",
         _describe_data(splits),
         f"run directory {run.path}",
-        *_describe_checkpoint(run),
+        *_describe_checkpoint(run, newest),
         f"done: {position.epoch} of {format_count(recipe.epochs, 'epoch')}"
         f" and {position.batches:,} of {steps:,} steps of the next; {left:,} steps are left",
         *_describe_rates_left(run_rates(recipe, steps), done // recipe.accumulate),
     ]
 
 
-def _read_position(run: Run) -> Position:
-    if not is_whole(run.last):
-        return Position()
-    return Position.of(read_checkpoint(run.last))
-
-
-def _describe_checkpoint(run: Run) -> list[str]:
-    if is_whole(run.last):
+def _describe_checkpoint(run: Run, newest: Path | None) -> list[str]:
+    if newest is None:
+        return ["there is no checkpoint yet: training begins anew"]
+    if newest == run.last:
         return []
-    if run.last.is_file():
-        return [f"{run.last.name} is damaged: a real start looks for one before it that is whole"]
-    return ["there is no checkpoint yet: training begins anew"]
+    what = "damaged" if run.last.is_file() else "gone"
+    return [f"{run.last.name} is {what}: a real start goes on from {newest.name}, the one before"]
 
 
 def _describe_rates_left(rates: list[float], updates: int) -> list[str]:

@@ -101,7 +101,21 @@ SCHEDULES: Mapping[str, str] = {
 
 def schedule(config: Config) -> str:
     """Return the kind of schedule by our name, or by MindCV's where there is none."""
-    return SCHEDULES.get(config["scheduler"], config["scheduler"])
+    kind = SCHEDULES.get(config["scheduler"], config["scheduler"])
+    return "constant" if kind == "step" and not falls(config) else kind
+
+
+def falls(config: Config) -> tuple[int, ...]:
+    """Return the epochs at which a rate of steps falls, as far as the run reaches.
+
+    MindCV counts them from the end of the warm-up, ours are counted from the start of the run.
+    """
+    warmup, epochs = config["warmup_epochs"], config["epoch_size"]
+    if config["scheduler"] == "step_decay":
+        every = config["decay_epochs"]
+        return tuple(range(warmup + every, epochs, max(1, every))[:MOST_MILESTONES])
+    milestones = sorted(config["multi_step_decay_milestones"])
+    return tuple(warmup + epoch for epoch in milestones if warmup + epoch < epochs)
 
 
 def kind_of_schedule(value: str, config: Config) -> Any:
@@ -132,9 +146,7 @@ def length_of_decay(value: int, config: Config) -> Any:
     """Return the epochs of a cosine that ends early, or the epochs at which steps fall."""
     epochs, warmup = config["epoch_size"], config["warmup_epochs"]
     if config["scheduler"] == "step_decay":
-        # Counted from the end of the warm-up; ours from the start of the run.
-        steps = range(warmup + value, epochs, max(1, value))[:MOST_MILESTONES]
-        return (SKIP, tuple(steps)) if steps else SKIP
+        return SKIP, falls(config) or SKIP
     is_whole = value * config["num_cycles"] + warmup == epochs
     return SKIP if schedule(config) != "cosine" or is_whole else (value, SKIP)
 
@@ -146,11 +158,11 @@ def factor(value: float, config: Config) -> Any:
     return (SKIP, value) if schedule(config) == "polynomial" else SKIP
 
 
-def milestones(value: list[Any], config: Config) -> Any:
+def milestones(_value: Any, config: Config) -> Any:
     """Return the epochs of the run at which the rate falls."""
     if config["scheduler"] != "multi_step_decay":
         return SKIP
-    return tuple(config["warmup_epochs"] + epoch for epoch in sorted(value))
+    return falls(config) or SKIP
 
 
 def per(value: bool, config: Config) -> Any:

@@ -39,6 +39,24 @@ def choose_judged(run: Run) -> Path | None:
     return next(filter(is_whole, (run.best, run.last)), None)
 
 
+def find_newest(run: Run) -> Path | None:
+    """Return the checkpoint that a run goes on from: the last, else the newest that is whole;
+    None where the run begins anew.
+
+    Raises:
+        TrainingError: T018, there are checkpoints, and none is whole.
+        ModelFileError: R001, a file cannot be read.
+    """
+    found = [run.last, run.previous, *list_epochs(run.last).values()]
+    there = [path for path in found if path.is_file()]
+    newest = next(filter(is_whole, there), None)
+    if newest is None and there:
+        hint = f"a new run; or take {run.last.parent}/*.ckpt away, and this one begins anew"
+        message = "holds no checkpoint that is whole"
+        raise TrainingError.one("T018", message, str(run.last.parent), hint)
+    return newest
+
+
 def find_best(run: Run) -> Path:
     """Return the checkpoint to validate, to ask and to export.
 
@@ -58,18 +76,13 @@ def find_best(run: Run) -> Path:
 
 
 def _recover_last(run: Run) -> Iterator[str]:
-    others = [path for path in (run.previous, *list_epochs(run.last).values()) if path.is_file()]
-    if is_whole(run.last):
+    found = find_newest(run)
+    if found == run.last:
         return
-    if not run.last.is_file() and not others:
+    if found is None:
         if _tells_of(run, '"event": "epoch"'):
             yield f"{run.last}: is gone, and no other checkpoint is left; training begins anew"
         return
-    found = next(filter(is_whole, others), None)
-    if found is None:
-        hint = f"a new run; or take {run.last.parent}/*.ckpt away, and this one begins anew"
-        message = "holds no checkpoint that is whole"
-        raise TrainingError.one("T018", message, str(run.last.parent), hint)
     yield f"{run.last}: {_set_aside(run.last)}; going on from {found.name}, the one before"
     _copy_as(found, run.last)
 
