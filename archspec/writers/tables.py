@@ -8,6 +8,7 @@ from itertools import groupby
 from rich.table import Table
 from rich.tree import Tree
 
+from archspec.connectivity_rules import sources_of_layer
 from archspec.errors import format_count
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.report import Report
@@ -116,10 +117,10 @@ def _describe_growth(block: str, graph: Graph) -> str:
     attrs = graph.regions[block].attrs
     layers = graph.regions_of("dense_layer", block)
     rates = {layer.attrs["growth_rate"] for layer in layers}
-    if rates != {attrs["growth_rate"]} or attrs["connectivity"].kind not in (
-        "dense",
-        "cross_stage_partial",
-    ):
+    wiring = attrs["connectivity"]
+    numbers = range(1, len(layers) + 1)
+    reads_one_more = all(len(sources_of_layer(wiring, number)) == number for number in numbers)
+    if rates != {attrs["growth_rate"]} or not reads_one_more:
         return ""
     return f", each reads {attrs['growth_rate']} channels more"
 
