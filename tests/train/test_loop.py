@@ -15,7 +15,7 @@ from PIL import Image
 from archspec.errors import TrainingError
 from archspec.runtime import prepare
 from archspec.train.launch import fit
-from archspec.train.monitoring.progress import EventTail, append_event
+from archspec.train.monitoring.progress import EventTail, append_event, read_whole_lines
 from archspec.train.planning import create, plan_run
 from archspec.train.recipe.recipe import load_recipe
 from archspec.train.trainer import Trainer
@@ -265,3 +265,21 @@ def test_an_event_that_does_not_fit_on_the_disk_leaves_no_half_line(tmp_path):
     lines = path.read_text().splitlines()
     assert lines
     assert [json.loads(line)["step"] for line in lines] == list(range(len(lines)))
+
+
+@pytest.mark.parametrize("half", ['{"event": "st', '{"event": "step"}', '{"event": "\u00e9'])
+def test_half_a_line_that_a_power_cut_left_goes_with_the_next_event(half, tmp_path):
+    """It is no event until its line ends; alone in a file it goes as well."""
+    for whole in ([], [{"event": "old"}]):
+        path = tmp_path / f"{len(whole)}.jsonl"
+        path.touch()
+        for event in whole:
+            append_event(path, event)
+        with path.open("ab") as file:
+            file.write(half.encode()[:-1])
+        assert [json.loads(line)["event"] for line in read_whole_lines(path)] == ["old"] * len(
+            whole
+        )
+        append_event(path, {"event": "new"})
+        told = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+        assert told == [*(event["event"] for event in whole), "new"]

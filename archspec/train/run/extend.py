@@ -9,6 +9,7 @@ from typing import Any
 from archspec.errors import Place, TrainingError, format_count
 from archspec.spec.override import Override
 from archspec.train.monitoring.preview import run_rates
+from archspec.train.monitoring.progress import read_whole_lines
 from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.run.changes import refuse_changes
 from archspec.train.run.run_directory import Run, change_recipe
@@ -62,7 +63,7 @@ def plan_epochs(run: Run, epochs: int, place: Place) -> tuple[Recipe, str]:
 def _read_progress(run: Run) -> Progress:
     """From the run's events: an epoch that they tell of is in its checkpoint."""
     try:
-        lines = [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
+        lines = [json.loads(line) for line in read_whole_lines(run.metrics)]
         started = [_whole(line["steps"]) for line in lines if line["event"] == "start"]
         ended = [_whole(line["epoch"]) for line in lines if line["event"] == "epoch"]
     except FileNotFoundError:
