@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MOST_LEVELS = 2
+MOST_FILES = 12
 
 ALIKE_ROOMS = {
     "how each format has what both formats have": (
@@ -115,6 +116,17 @@ def test_functions_nest_loops_and_branches_two_deep() -> None:
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         found |= {(path, each.name) for each in functions if count_levels(each.body) > MOST_LEVELS}
     assert found == set()
+
+
+def test_a_room_of_more_than_a_dozen_files_says_why() -> None:
+    """A newcomer who opens it reads that before the list."""
+    rooms = defaultdict(list)
+    for path in modules():
+        room, _, name = path.rpartition("/")
+        rooms[room].append(name)
+    large = [room for room, names in rooms.items() if len({*names} - {"__init__.py"}) > MOST_FILES]
+    reasons = {room: ast.get_docstring(modules()[f"{room}/__init__.py"]) or "" for room in large}
+    assert [room for room, text in reasons.items() if " files" not in text] == []
 
 
 def test_no_statement_has_two_comprehensions() -> None:
