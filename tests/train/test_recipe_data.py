@@ -80,14 +80,16 @@ def test_a_policy_has_the_magnitude_of_its_kind_where_none_is_said(kind, strengt
 OFF = {
     "data.auto_augment=randaug": "S005 data.auto_augment (=randaug) must be one of 'randaugment', "
     "'autoaugment', 'trivialaugment' or 'augmix' (did you mean 'randaugment'?)",
-    "data.auto_augment=3": "S003 data.auto_augment (=3) must be a mapping of keys to values",
+    "data.auto_augment=3": "S005 data.auto_augment (=3) must be one of 'randaugment', "
+    "'autoaugment', 'trivialaugment' or 'augmix'",
     "data.auto_augment={magnitude: 3}": "S002 data.auto_augment must have the key 'kind'",
     "data.auto_augment={kind: augmix, depht: 3}": "S001 unknown key 'data.auto_augment.depht' "
     "(did you mean 'depth'?)",
     "data.auto_augment={kind: augmix, magnitude: 11}": "S004 data.auto_augment.magnitude (=11) "
     "must be in [0, 10]",
-    "data.random_erasing=1.5": "S004 data.random_erasing (=1.5) must be <= 1.0",
-    "data.random_erasing=true": "S003 data.random_erasing (=true) must be a mapping",
+    "data.random_erasing=1.5": "S004 data.random_erasing (=1.5) must be in [0, 1]",
+    "data.random_erasing=true": "S003 data.random_erasing (=true) must be a number "
+    "(true and false are no numbers)",
     "data.random_erasing={value: 1}": "S002 data.random_erasing must have the key 'probability'",
     "data.random_erasing={probability: 1, value: rand}": "S005 data.random_erasing.value (=rand) "
     "must be one of 'random'",
