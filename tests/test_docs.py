@@ -45,7 +45,9 @@ QUICK = [c.strip() for c in COMMANDS if "--dry-run" in c or "--yaml" in c]
 # a second process.
 NOT_AT_HAND = ("photos", "theirs", "--pretrained", "--devices 2")
 # What these do is tested elsewhere too, and learning takes them a while.
-SLOW_PROGRAMS = ("custom_callback", "segmentation", "several_labels", "two_heads")
+SLOW_PROGRAMS = (
+    *("custom_callback", "custom_loop", "segmentation", "several_labels", "two_heads"),
+)
 PROGRAMS = [
     pytest.param(file, id=file.stem, marks=[pytest.mark.slow] * (file.stem in SLOW_PROGRAMS))
     for file in sorted((ROOT / "examples").glob("*.py"))

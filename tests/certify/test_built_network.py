@@ -189,18 +189,26 @@ def test_a_module_that_cannot_be_compiled_is_said_so(cache, tmp_path, monkeypatc
     assert not list((tmp_path / "work").iterdir())
 
 
-def test_build_and_train_certify_unless_told_not_to(cache, tmp_path):
-    """The folder and the run directory keep the certificate."""
-    given = ("densenetbc_digits", "--set", "block_config=[2, 2]", "--set", "growth_rate=4")
-    assert "certified: 6 of 6" in passed(densenet("build", *given, "-o", "made", cwd=tmp_path))
+GIVEN = ("densenetbc_digits", "--set", "block_config=[2, 2]", "--set", "growth_rate=4")
+
+
+def test_build_certifies_unless_told_not_to(cache, tmp_path):
+    """The folder keeps the certificate."""
+    assert "certified: 6 of 6" in passed(densenet("build", *GIVEN, "-o", "made", cwd=tmp_path))
     assert json.loads((tmp_path / "made" / "certificate.json").read_text())["equal"] is True
+    assert len(list(cache.iterdir())) == 1
+    assert "certified" not in passed(
+        densenet("build", *GIVEN, "-o", "other", "--no-certify", cwd=tmp_path)
+    )
+    assert not (tmp_path / "other" / "certificate.json").exists()
+
+
+@pytest.mark.slow
+def test_train_certifies_and_keeps_it_in_the_run_directory(cache, tmp_path):
+    """A run that cannot be made is refused before anything is certified."""
     assert "certified: 6 of 6" in passed(
-        densenet("train", *given, "--epochs", 1, "--out", "run", cwd=tmp_path)
+        densenet("train", *GIVEN, "--epochs", 1, "--out", "run", cwd=tmp_path)
     )
     assert json.loads((tmp_path / "run" / "certificate.json").read_text())["equal"] is True
     assert len(list(cache.iterdir())) == 1
-    assert "certified" not in passed(
-        densenet("build", *given, "-o", "other", "--no-certify", cwd=tmp_path)
-    )
-    assert not (tmp_path / "other" / "certificate.json").exists()
-    refused(densenet("train", *given, "--out", "run", cwd=tmp_path), "T001")
+    refused(densenet("train", *GIVEN, "--out", "run", cwd=tmp_path), "T001")

@@ -202,6 +202,7 @@ def test_a_run_with_dropout_that_goes_on_says_that_it_draws_anew(tmp_path):
     assert "dropout draws anew" in notes[1][0]
 
 
+@pytest.mark.slow
 def test_a_recipe_that_was_changed_begins_its_new_state_anew_and_says_so(tmp_path):
     """A run that stopped goes on with averages, and with copies for steps that are skipped; with
     batches of another size its epoch begins again.

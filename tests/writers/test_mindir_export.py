@@ -110,7 +110,13 @@ MOVES_PIXELS: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", MOVES_PIXELS)
+CASES = [
+    pytest.param(case, marks=[pytest.mark.slow] * (case not in ("corners", "pixels and channels")))
+    for case in MOVES_PIXELS
+]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_what_makes_or_moves_pixels_runs_with_a_free_batch(
     ms: Any, tmp_path: Path, case: str
 ) -> None:
