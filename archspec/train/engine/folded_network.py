@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import mindspore as ms
@@ -57,13 +58,17 @@ class FoldedNetwork:
     def load(self, tensors: Mapping[str, Floats]) -> Any:
         """Return the network with all tensors of the spec's network, by name.
 
-        It is another one, to be compiled again, only where these weights leave other norms to fold.
+        It is another one, to be compiled again, only where these weights leave fewer norms to fold
+        than any before: one whose scales go to and fro about zero would be compiled each time.
         """
         folding = Folding()
         if ms.get_context("device_target") == "CPU":
             # Of oneDNN on x86 it is known to be faster.
             turns = platform.machine().lower() in ("x86_64", "amd64")
             folding = choose_folding(self.graph, tensors, turns=turns)
+        if self.network is not None:
+            still = tuple(fold for fold in self.folding.folds if fold in folding.folds)
+            folding = replace(folding, folds=still)
         if self.network is None or folding != self.folding:
             self.network, self.folding = create_model(self.spec), folding
             rewrite(self.network, folding)
