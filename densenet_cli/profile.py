@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -39,3 +40,10 @@ def show_profile(profile: OperatorTimes, run: Path, screen: Console) -> None:
     screen.out(f"a step took {profile.milliseconds:,.1f} ms, the mean of {profile.profiled}:")
     screen.print(table)
     screen.out(f"the timeline and MindSpore's own tables: {run / 'profile'}")
+
+
+def refuse_to_profile_several(devices: int) -> None:
+    """The profiler sees what is computed in its own process."""
+    if devices > 1:
+        rule = f"looks at a run in this process, and {devices} devices train in others"
+        raise typer.BadParameter(rule, param_hint="--profile")

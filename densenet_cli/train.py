@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from archspec.errors import ArchspecError, EnvironmentFault, format_count
-from archspec.signals import exit_at_once, raise_for_signal, take_signals, watch_interrupts
+from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
 from archspec.spec.override import Override
 from densenet_cli.device_ids import DeviceIds, count_device_ids
@@ -24,29 +22,15 @@ from densenet_cli.options import (
     SpecName,
     complete_recipe,
     console,
-    place_typed,
-    quiet_screen,
     split_overrides,
 )
-from densenet_cli.profile import show_profile
+from densenet_cli.profile import refuse_to_profile_several
+from densenet_cli.resumption import choose_devices_of_run, refuse_others, resume_run
+from densenet_cli.run_on_screen import train_on_screen
 from densenet_cli.weights import weights_for
 
 Text = str | None
 Number = int | None
-NO_CURE = {"T006", "T016", "T017", "T018"}
-"""Faults that a run, whose spec and recipe are fixed, meets again when it goes on,
-or that say themselves how it can."""
-ENDS = {
-    "early_stopping": "Ended early: for as long as early_stopping says, no epoch was better.",
-    "time_budget": "Ended early: time_budget is over. With a larger one in the run's recipe.yaml, "
-    "--resume RUN --accept-changes goes on at this step.",
-    "on_request": "Ended early, as was asked for; --resume RUN goes on at this step.",
-}
-"""Why a run ended before its last epoch, and how it could go on."""
-GOES_WITH_RESUME = {
-    *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run")
-}
-"""Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
 
 def train(
@@ -123,19 +107,19 @@ def train(
     watch_interrupts()
     take_signals(exit_at_once)
     if resume is not None:
-        _refuse_others(context)
+        refuse_others(context)
         if device_ids is not None:
-            _choose_devices_of_run(resume, device_ids)
+            choose_devices_of_run(resume, device_ids)
         if dry_run:
             show_resumption(resume, data_dir, epochs)
         else:
-            _resume(resume, data_dir, epochs, profile, accepts=accept_changes, certify=certify)
+            resume_run(resume, data_dir, epochs, profile, accepts=accept_changes, certify=certify)
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
     devices = count_device_ids(device_ids, devices, device_target)
     if profile:
-        _refuse_to_profile_several(devices)
+        refuse_to_profile_several(devices)
     from archspec.train.planning import plan_run
 
     for_spec, for_recipe = _collect_overrides(context.params)
@@ -208,142 +192,4 @@ def _start(plan: Any, out: Path | None, certify: bool, profile: bool) -> None:
         run = create(plan, out, certify=certify)
     if certify:
         console.out(summarize_certificate(json.loads(run.certificate.read_text("utf-8"))))
-    _train(run, plan.splits, profile, is_new=True)
-
-
-def _refuse_others(context: typer.Context) -> None:
-    """A run is resumed as it was started; its data may have moved, its files been edited, and it
-    may go on for longer.
-    """
-    given = []
-    for option in context.command.params:
-        if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):
-            given.append(option)
-    allowed = GOES_WITH_RESUME
-    names = {option.name for option in given}
-    if "accept_changes" in names:
-        allowed = {*allowed, "certify"}
-    if {"dry_run", "accept_changes"} <= names:
-        rule = "checks and certifies what was edited, and writes that: leave out --dry-run"
-        raise typer.BadParameter(rule, param_hint="--accept-changes")
-    others = [option.opts[0] for option in given if option.name not in allowed]
-    if others:
-        rule = f"a run goes on as it was started: leave out {', '.join(others)}"
-        raise typer.BadParameter(rule, param_hint="--resume")
-
-
-def _refuse_to_profile_several(devices: int) -> None:
-    if devices > 1:
-        rule = f"looks at a run in this process, and {devices} devices train in others"
-        raise typer.BadParameter(rule, param_hint="--profile")
-
-
-def _choose_devices_of_run(path: Path, device_ids: str) -> None:
-    """A run goes on on as many devices as it began; on which, may be said anew."""
-    from archspec.train.run.run_directory import open_run
-
-    settings = open_run(path).settings
-    found = count_device_ids(device_ids, 1, settings.device_target)
-    if found != settings.devices:
-        rule = f"{device_ids} are {found} devices, the run has {settings.devices}"
-        raise typer.BadParameter(rule, param_hint="--device-ids")
-
-
-def _resume(
-    path: Path,
-    data_dir: Path | None,
-    epochs: int | None,
-    profile: bool,
-    *,
-    accepts: bool,
-    certify: bool,
-) -> None:
-    from archspec.train.run.extend import change_epochs
-    from archspec.train.run.relocation import relocate
-    from archspec.train.run.run_directory import open_run
-
-    run, splits = open_run(path), None
-    if profile:
-        _refuse_to_profile_several(run.settings.devices)
-    if data_dir is not None:
-        run, splits = relocate(run, data_dir)
-    if accepts:
-        run = _accept_changes(run, splits, certify)
-    if epochs is not None:
-        run, line = change_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
-        console.out(line)
-    _train(run, splits, profile, is_new=False)
-
-
-def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
-    from archspec.certify.built_network import summarize_certificate
-    from archspec.train.run.acceptance import accept_changes
-
-    with quiet_screen(run.log) as screen, screen.status("certifying what MindSpore compiles"):
-        accepted = accept_changes(run, splits, certify=certify)
-    console.out("the run goes on with spec.yaml and recipe.yaml as they are now")
-    if certify:
-        console.out(summarize_certificate(json.loads(accepted.certificate.read_text("utf-8"))))
-    return accepted
-
-
-def _train(run: Any, splits: Any, profile: bool, *, is_new: bool) -> None:
-    from archspec.train.evaluation.measures import share_of
-    from archspec.train.launch import fit
-    from archspec.train.monitoring.display import Display
-    from archspec.train.monitoring.operator_times import OperatorTimes
-
-    path = shlex.quote(str(run.path))
-    take_signals(raise_for_signal)
-    try:
-        with quiet_screen(run.log) as screen, Display(screen, run.log) as display:
-            times = OperatorTimes(lambda found: show_profile(found, run.path, screen))
-            looking_on = [times] if profile else []
-            try:
-                outcome = fit(run, show=display.show, splits=splits, callbacks=looking_on)
-            finally:
-                times.leave()  # else MindSpore does it at the exit, with words of its own
-    except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
-        console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
-        raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
-    except ArchspecError as error:
-        _help_after_fault(run, error, is_new)
-        raise
-    if profile and not times.table:
-        console.out("Nothing was profiled: too few steps were left behind those that compile.")
-    if outcome.ends_by:
-        console.out(ENDS[outcome.ends_by])
-    images = format_count(outcome.accuracy.images, "validation image")
-    if outcome.part == "test":
-        images = format_count(outcome.accuracy.images, "image")
-        images += " that played no part in training or choosing"
-    averaged = ""
-    if outcome.averaged is not None:
-        averaged = f", its averaged weights (--ema) on {share_of(outcome.averaged):.2%}"
-    judged, accuracy = _name_judged(outcome.checkpoint), outcome.accuracy
-    verdict = accuracy.verdict.format(share_of(accuracy))
-    console.out(f"{judged} {verdict} {images}{averaged}. Run: {run.path}")
-    console.out(f"Next: densenet validate {path}")
-
-
-def _name_judged(checkpoint: str | None) -> str:
-    if checkpoint == "best.ckpt":
-        return "The best checkpoint"
-    if checkpoint is None:
-        return "No checkpoint is left whole. The network as it was trained"
-    return f"best.ckpt is gone or damaged. {checkpoint}"
-
-
-def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
-    """Say how to go on where that can succeed;
-    a run that the machine did not let begin leaves nothing.
-    """
-    from archspec.train.run.run_directory import discard_run
-
-    codes = {diagnostic.code for diagnostic in error.diagnostics}
-    has_begun = not is_new or (run.metrics.exists() and run.metrics.stat().st_size > 0)
-    if not has_begun and (isinstance(error, EnvironmentFault) or "T002" in codes):
-        discard_run(run)
-    elif not NO_CURE & codes:
-        command = f"densenet train --resume {shlex.quote(str(run.path))}"
-        typer.echo(f"Stopped. After mending what follows, go on with: {command}", err=True)
+    train_on_screen(run, plan.splits, profile, is_new=True)

@@ -1,7 +1,7 @@
 """Is the network in a file the one that a spec says? Names play no part; every difference is said.
 
 Both graphs are contracted to chains (`chains`), which are paired in running order and get the names
-of the spec's stages (`stages`). A pair must have equal operators and read the outputs of paired
+of the spec's stages (`match`). A pair must have equal operators and read the outputs of paired
 chains. When all do, the graphs are equal but for names and for the order inside concatenations,
 which permutes the channels of the weights that read them and nothing else: that is a note.
 """

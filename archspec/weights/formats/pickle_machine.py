@@ -2,8 +2,8 @@
 
 Python's unpickler calls what a pickle names, sets attributes and hashes whatever it built. This
 machine knows the opcodes of containers, numbers and words, and a table of the few names that state
-dicts need; a call of one of those makes a value of `described.py`. All else is foreign: it stands
-there by its name, unmade and unrun. Python's own `pickletools` takes the opcodes apart.
+dicts need; a call of one of those makes a value of `pickle_description.py`. All else is foreign: it
+stands there by its name, unmade and unrun. Python's own `pickletools` takes the opcodes apart.
 """
 
 from __future__ import annotations

@@ -1,0 +1,90 @@
+"""`densenet train --resume`: what may be said beside it, and how a run goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from densenet_cli.device_ids import count_device_ids
+from densenet_cli.options import console, place_typed, quiet_screen
+from densenet_cli.profile import refuse_to_profile_several
+from densenet_cli.run_on_screen import train_on_screen
+
+GOES_WITH_RESUME = {
+    *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run")
+}
+"""Flags that may change when a run goes on; any other that changed nothing would mislead."""
+
+
+def refuse_others(context: typer.Context) -> None:
+    """Refuse other flags: a run is resumed as it was started; its data may have moved, its files
+    been edited, and it may go on for longer.
+    """
+    given = []
+    for option in context.command.params:
+        if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):
+            given.append(option)
+    allowed = GOES_WITH_RESUME
+    names = {option.name for option in given}
+    if "accept_changes" in names:
+        allowed = {*allowed, "certify"}
+    if {"dry_run", "accept_changes"} <= names:
+        rule = "checks and certifies what was edited, and writes that: leave out --dry-run"
+        raise typer.BadParameter(rule, param_hint="--accept-changes")
+    others = [option.opts[0] for option in given if option.name not in allowed]
+    if others:
+        rule = f"a run goes on as it was started: leave out {', '.join(others)}"
+        raise typer.BadParameter(rule, param_hint="--resume")
+
+
+def choose_devices_of_run(path: Path, device_ids: str) -> None:
+    """Take the devices that are named: as many as the run began on; on which, may be said anew."""
+    from archspec.train.run.run_directory import open_run
+
+    settings = open_run(path).settings
+    found = count_device_ids(device_ids, 1, settings.device_target)
+    if found != settings.devices:
+        rule = f"{device_ids} are {found} devices, the run has {settings.devices}"
+        raise typer.BadParameter(rule, param_hint="--device-ids")
+
+
+def resume_run(
+    path: Path,
+    data_dir: Path | None,
+    epochs: int | None,
+    profile: bool,
+    *,
+    accepts: bool,
+    certify: bool,
+) -> None:
+    """Go on with a run, where its data moved, its files were edited, or for other epochs."""
+    from archspec.train.run.extend import change_epochs
+    from archspec.train.run.relocation import relocate
+    from archspec.train.run.run_directory import open_run
+
+    run, splits = open_run(path), None
+    if profile:
+        refuse_to_profile_several(run.settings.devices)
+    if data_dir is not None:
+        run, splits = relocate(run, data_dir)
+    if accepts:
+        run = _accept_changes(run, splits, certify)
+    if epochs is not None:
+        run, line = change_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
+        console.out(line)
+    train_on_screen(run, splits, profile, is_new=False)
+
+
+def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:
+    from archspec.certify.built_network import summarize_certificate
+    from archspec.train.run.acceptance import accept_changes
+
+    with quiet_screen(run.log) as screen, screen.status("certifying what MindSpore compiles"):
+        accepted = accept_changes(run, splits, certify=certify)
+    console.out("the run goes on with spec.yaml and recipe.yaml as they are now")
+    if certify:
+        console.out(summarize_certificate(json.loads(accepted.certificate.read_text("utf-8"))))
+    return accepted
