@@ -15,20 +15,6 @@ from archspec.operators.table import ACTIVATIONS, OPERATORS
 MAX_NESTED = 8
 """Branches inside branches."""
 
-# What parts must share to be one list of steps; widths may follow a rule.
-_WINDOW = (
-    "kernel",
-    "stride",
-    "padding",
-    "dilation",
-    "bias",
-    "keep",
-    "factor",
-    "mode",
-    "value",
-    "align_corners",
-    "standardized",
-)
 # The operators of a squeeze-and-excitation; "" is an activation, and then a gate.
 _GATE = ("global_avg_pool", "conv", "", "conv", "")
 _POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
@@ -47,13 +33,6 @@ class Step:
     branches: tuple[tuple[Step, ...], ...] = ()
     """Of a squeeze-and-excitation: nothing, and the gate."""
 
-    @property
-    def is_depthwise(self) -> bool:
-        """It has a filter for each channel."""
-        return self.kind == "conv" and bool(
-            self.in_channels == self.out_channels == self.attrs.get("groups", 1) > 1
-        )
-
 
 def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
     """Yield the operators of steps in running order, those of branches before their join."""
@@ -67,11 +46,19 @@ def kinds_of(steps: Sequence[Step]) -> tuple[Any, ...]:
     """Return what steps must have in common to be one list:
     their kinds and windows, those of branches nested.
     """
-    kinds = []
-    for step in steps:
-        window = [step.attrs.get(key) for key in _WINDOW]
-        kinds.append((step.kind, step.is_depthwise, *window, *map(kinds_of, step.branches)))
-    return tuple(kinds)
+    return tuple(
+        (step.kind, *_list_shared_settings(step), *map(kinds_of, step.branches)) for step in steps
+    )
+
+
+def _list_shared_settings(step: Step) -> list[Any]:
+    """What the step says, but for what may follow a rule from layer to layer, or is in no file."""
+    row = OPERATORS.get(step.kind)
+    if row is None or row.step is None:
+        return []
+    left_out = {*row.step.follow_widths, *row.in_training, *row.untold}
+    shared = [step.attrs.get(name) for name in row.step.said.values() if name not in left_out]
+    return [*shared, *(is_meant(step.attrs) for _, is_meant in row.step.words.values())]
 
 
 def find_steps(

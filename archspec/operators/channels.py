@@ -118,6 +118,7 @@ ROWS = (
             ShuffleStep,
             _shuffle_attrs,
             said={"groups": "groups"},
+            follow_widths=("groups",),
             note="channels of the groups in turn, as ShuffleNet has it; groups must divide them",
         ),
         mindir={"ChannelShuffle": _mindir_shuffle},

@@ -240,6 +240,7 @@ ROWS = (
             said={name: name for name in _SAID},
             widths={"width": "out_channels"},
             words={"groups": ("depthwise", _filters_each_channel)},
+            follow_widths=("groups",),
             usual=_usual,
             note=(
                 "as wide as what it reads where no width is said; padding dilation x (kernel - 1) /"

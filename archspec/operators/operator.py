@@ -98,6 +98,8 @@ class Step:
     """Which attribute says a setting that is a width."""
     words: Mapping[str, tuple[str, Callable[[Attrs], bool]]] = field(default_factory=dict)
     """What may be said in place of a setting's number, and of which operators."""
+    follow_widths: tuple[str, ...] = ()
+    """Attributes that may differ from layer to layer of one list of steps, as widths do."""
     usual: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _as_the_model_says
     """What settings are that are not said, of all of them, where the model's default is not it."""
     note: str = ""
