@@ -3,10 +3,10 @@
     python benchmarks/write_measurements.py [--mindcv DIR] [--torch PYTHON] [--photos DIR]
                                             [--only SCRIPT ...]
 
-Those of `make bench` take three quarters of an hour on two cores that do nothing else; what takes
-hours (truth, kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has
-each command, how long it took and its very words: MISSED where a ratio falls short of its goal. A
-peer that was not given is said to be absent, and so is what `--only` left out.
+Those of `make bench` take 25 minutes on two cores that do nothing else; what takes hours (truth,
+kills, CIFAR) is `make bench-long`, whose figures stand in the guide. The page has each command, how
+long it took and its very words: MISSED where a ratio falls short of its goal. A peer that was not
+given is said to be absent, and so is what `--only` left out.
 """
 
 from __future__ import annotations
