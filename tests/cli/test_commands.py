@@ -385,6 +385,7 @@ def test_validate_says_which_files_of_a_folder_were_no_images(digits_run, tmp_pa
     assert "over 20 images" in text
 
 
+@pytest.mark.slow
 def test_predict_names_five_classes_in_falling_order(digits_run, digit_files, tmp_path):
     """A line an image: distinct classes, probabilities that add up to at most 1."""
     lines = passed(densenet("predict", digits_run, *digit_files, cwd=tmp_path)).splitlines()

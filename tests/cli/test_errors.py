@@ -94,6 +94,7 @@ def test_images_that_are_none_are_all_named_and_training_works_once_they_are_men
     passed(train(folder))
 
 
+@pytest.mark.slow
 def test_an_image_damaged_between_planning_and_training_is_named(folder):
     """The run exists already; it goes on once the image is mended."""
     options = {"spec_overrides": ["block_config=[1, 1]", "input.channels=3"]}

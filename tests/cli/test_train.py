@@ -375,6 +375,7 @@ def test_several_devices_are_not_profiled(no_mindspore, tmp_path):
     assert "--profile: looks at a run in this process" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_run_that_goes_on_says_what_is_left_and_changes_nothing(small_run, tmp_path):
     """Also where it would learn for longer, from data that have moved; edited files end it."""
     run = tmp_path / "run"

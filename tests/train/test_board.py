@@ -117,6 +117,7 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_the_run_goes_on(tmp_pa
     assert "nothing more is written for TensorBoard" in told[1]["text"]
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_its_metrics_say_and_goes_on_in_the_same_folder(tmp_path):
     """All steps and epochs of metrics.jsonl, each once, whoever wrote them."""
     settings = ["epochs=1", "tensorboard=true"]

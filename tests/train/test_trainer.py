@@ -127,6 +127,7 @@ class Witness(Callback):
         self.seen.append(f"train ends: {figures['images']}")
 
 
+@pytest.mark.slow
 def test_a_run_without_progress_ends_early_and_keeps_the_best_epochs(tmp_path):
     """No epoch is better by 1: after the first, patience lasts for two. Checkpoints are kept of
     the two epochs with the least validation loss. Callbacks see it all.
@@ -153,6 +154,7 @@ def test_a_run_without_progress_ends_early_and_keeps_the_best_epochs(tmp_path):
     assert witness.seen == [*told, "train ends: 359"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_is_judged_as_it_is_and_goes_on_later(tmp_path):
     """A callback stops it before anything was validated; the second start goes on at that step.
     Of its three epochs the second and the last are validated.

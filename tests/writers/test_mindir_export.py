@@ -84,7 +84,7 @@ START_BEYOND = [
 ]
 
 
-@pytest.mark.parametrize("steps", [WITH_CEIL, START_BEYOND])
+@pytest.mark.parametrize("steps", [WITH_CEIL, pytest.param(START_BEYOND, marks=pytest.mark.slow)])
 def test_a_pool_that_reaches_over_the_edge_is_exported(
     ms: Any, tmp_path: Path, steps: list[Any]
 ) -> None:
@@ -111,7 +111,7 @@ MOVES_PIXELS: dict[str, list[Any]] = {
 
 
 CASES = [
-    pytest.param(case, marks=[pytest.mark.slow] * (case not in ("corners", "pixels and channels")))
+    pytest.param(case, marks=[pytest.mark.slow] * (case != "pixels and channels"))
     for case in MOVES_PIXELS
 ]
 
