@@ -19,6 +19,7 @@ def ms():
     return mindspore
 
 
+@pytest.mark.slow
 def test_a_network_trained_in_half_precision_is_judged_in_full(ms):
     """`val_amp: O0` gives what a network without amp gives with the same values, before and after
     an update; `same` what the trained network gives.

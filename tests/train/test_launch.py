@@ -51,6 +51,7 @@ def test_callbacks_of_several_devices_are_refused_before_anything_is_made(tmp_pa
     assert not run.metrics.exists()
 
 
+@pytest.mark.slow
 def test_steps_without_a_number_are_skipped_where_the_recipe_says_so(tmp_path):
     """A rate that blows up at once: weights stay numbers and the run goes to its end; without the
     key it stops and names step and images.
