@@ -36,9 +36,8 @@ _FAMILIES = (
     channels,
     joins,
 )
-_ROWS = (row for family in _FAMILIES for row in family.ROWS)
-
-OPERATORS: Mapping[str, Operator] = {row.kind: row for row in _ROWS}
+ROWS: tuple[Operator, ...] = tuple(row for family in _FAMILIES for row in family.ROWS)
+OPERATORS: Mapping[str, Operator] = {row.kind: row for row in ROWS}
 
 ACTIVATIONS = tuple(kind for kind, row in OPERATORS.items() if row.family == "activation")
 NORMS = tuple(kind for kind, row in OPERATORS.items() if row.family == "norm")

@@ -8,11 +8,12 @@ from typing import get_args
 
 import pytest
 
-from archspec.operators.operator import MindSpore
+from archspec.operators.operator import MindSpore, Operator
 from archspec.operators.table import (
     ACTIVATIONS,
     NORMS,
     OPERATORS,
+    ROWS,
     STEPS,
     find_by_word,
     norm_name,
@@ -164,3 +165,34 @@ def test_no_word_means_two_operators() -> None:
     """Else the later row would take it from the earlier one, and nobody would know."""
     words = [word for row in OPERATORS.values() for word in (row.kind, *row.other_names)]
     assert len(words) == len({*words})
+
+
+def test_no_two_rows_have_one_kind_or_one_step() -> None:
+    """The later would hide the earlier; a step that says the kind has one row for each."""
+    kinds = [row.kind for row in ROWS]
+    assert [kind for kind in kinds if kinds.count(kind) > 1] == []
+    steps = [row.step.name for row in ROWS if row.step is not None and not row.step.kinds]
+    assert [step for step in steps if steps.count(step) > 1] == []
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.step], ids=lambda row: row.kind)
+def test_what_a_step_says_of_an_operator_are_settings_that_it_has(row: Operator) -> None:
+    """Else `lift` would write a key that the language does not know."""
+    assert set(row.step.said) | set(row.step.widths) <= set(row.step.settings.model_fields)
+
+
+def test_families_are_those_that_the_language_asks_for() -> None:
+    """A norm is called by its step's word, and has an eps that a spec may say."""
+    assert {row.family for row in ROWS} == {"", "activation", "norm", "pool"}
+    for row in ROWS:
+        if row.family == "norm":
+            assert row.kind.endswith("_norm")
+            assert {"channels", "eps"} <= set(row.required)
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_an_activation_says_what_it_is_and_how_files_write_it(kind: str) -> None:
+    row = OPERATORS[kind]
+    assert row.about
+    assert row.mindir
+    assert row.onnx
