@@ -17,7 +17,10 @@ SHOWN = 12
 
 
 def show_profile(profile: OperatorTimes, run: Path, screen: Console) -> None:
-    """Print the table of operators."""
+    """Print the table of operators, or why there is none."""
+    if not profile.table:
+        screen.out(profile.fault)
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("operator")
     for title in ("calls", "ms", "of the step"):

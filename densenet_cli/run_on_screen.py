@@ -54,7 +54,7 @@ def train_on_screen(run: Any, splits: Any, profile: bool, *, is_new: bool) -> No
     except ArchspecError as error:
         _help_after_fault(run, error, is_new)
         raise
-    if profile and not times.table:
+    if profile and not times.is_done:
         console.out("Nothing was profiled: too few steps were left behind those that compile.")
     _tell_outcome(outcome)
     console.out(f"Next: densenet validate {path}")

@@ -31,6 +31,7 @@ VERSION_FILES = (
     f"{platform.machine()}-linux/ascend_toolkit_install.info",
 )
 """The first is the one that MindSpore reads, the second that of CANN's installation guide."""
+_DEVICE = re.compile(r"v?davinci[0-9]+")
 SET_ENV = "source set_env.sh of CANN's folder (/usr/local/Ascend/ascend-toolkit/set_env.sh)"
 
 
@@ -64,18 +65,18 @@ def find_match(mindspore: str) -> Match | None:
     return None
 
 
-def list_devices(folder: Path = DEVICES) -> tuple[int, ...]:
-    """Return the numbers of the devices that the driver shows, and the user leaves visible."""
-    numbers = []
-    for entry in folder.glob("davinci*"):
-        number = entry.name.removeprefix("davinci")
-        if number.isdecimal():
-            numbers.append(int(number))
+def list_devices(folder: Path = DEVICES) -> tuple[str, ...]:
+    """Return the files of the devices that the driver shows, shares of one (`vdavinci100`) too, but
+    for those that the user hides.
+    """
+    names = [entry.name for entry in folder.iterdir() if _DEVICE.fullmatch(entry.name)]
+    names.sort(key=lambda name: int(name.removeprefix("v").removeprefix("davinci")))
     visible = os.environ.get(VISIBLE_DEVICES, "").replace(" ", "")
     if not visible:
-        return tuple(sorted(numbers))
+        return tuple(names)
+    # The runtime counts what a process has, from 0: in a container with davinci4 alone that is 0.
     chosen = {int(number) for number in visible.split(",") if number.isdecimal()}
-    return tuple(sorted(chosen.intersection(numbers)))
+    return tuple(name for number, name in enumerate(names) if number in chosen)
 
 
 def require_devices(wanted: int, folder: Path = DEVICES) -> None:
@@ -106,10 +107,9 @@ def examine_ascend(
     """
     environment = os.environ if environment is None else environment
     absent: Level = "fault" if is_wanted else "note"
-    numbers = list_devices(devices)
-    if numbers:
-        shown = ", ".join(map(str, numbers))
-        yield Finding("Ascend devices", "ok", f"{len(numbers)} ({shown})")
+    names = list_devices(devices)
+    if names:
+        yield Finding("Ascend devices", "ok", f"{len(names)} ({', '.join(names)})")
     else:
         cure = "install the driver; in a container, hand /dev/davinci* and /dev/davinci_manager on"
         yield Finding("Ascend devices", absent, "none", cure if is_wanted else "")
@@ -119,10 +119,10 @@ def examine_ascend(
     else:
         cure = f"npu-smi info must work; {driver} is absent"
         yield Finding("Ascend driver", absent, "none", cure if is_wanted else "")
-    yield _examine_cann(mindspore, absent == "fault", environment)
+    yield _examine_cann(mindspore, absent, environment)
 
 
-def _examine_cann(mindspore: str, is_wanted: bool, environment: Mapping[str, str]) -> Finding:
+def _examine_cann(mindspore: str, absent: Level, environment: Mapping[str, str]) -> Finding:
     home = environment.get("ASCEND_HOME_PATH", "")
     folders = (Path(home),) if home else CANN_FOLDERS
     version = ""
@@ -130,8 +130,7 @@ def _examine_cann(mindspore: str, is_wanted: bool, environment: Mapping[str, str
         for name in VERSION_FILES:
             version = version or read_version(folder / name)
     if not version:
-        level: Level = "fault" if is_wanted else "note"
-        return Finding("CANN", level, "none", SET_ENV if is_wanted else "")
+        return Finding("CANN", absent, "none", SET_ENV if absent == "fault" else "")
     if not home:
         cure = f"{SET_ENV} before densenet is started"
         return Finding("CANN", "warning", f"{version}, but ASCEND_HOME_PATH is not set", cure)

@@ -35,7 +35,7 @@ def look(server, mindspore="2.10.0", *, is_wanted=True, home="cann"):
 def test_a_server_whose_versions_fit_has_nothing_to_mend(server):
     found = look(server)
     assert {finding.level for finding in found.values()} == {"ok"}
-    assert found["Ascend devices"].found == "4 (0, 1, 2, 3)"
+    assert found["Ascend devices"].found == "4 (davinci0, davinci1, davinci2, davinci3)"
     assert found["Ascend driver"].found == "25.3.rc1"
     assert found["CANN"].found.startswith("8.3.RC1, fits mindspore 2.10.0 (mindspore 2.10.0, ")
 
@@ -77,7 +77,16 @@ def test_what_is_absent_is_a_fault_only_where_ascend_is_wanted(tmp_path):
 
 def test_devices_that_the_user_hides_do_not_count(server, monkeypatch):
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1, 3,9")
-    assert list_devices(server / "dev") == (1, 3)
+    assert list_devices(server / "dev") == ("davinci1", "davinci3")
+
+
+def test_a_container_counts_what_it_has_from_0(tmp_path, monkeypatch):
+    """Whatever numbers the server gave its devices, or its shares of one."""
+    for name in ("davinci10", "davinci9", "vdavinci100", "davinci_manager"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "0,2")
+    assert list_devices(tmp_path) == ("davinci9", "vdavinci100")
+    require_devices(2, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 """What MindSpore's profiler writes, read as times of a step."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from archspec.errors import TrainingError
+from archspec.runtime import prepare
 from archspec.train.monitoring.operator_times import (
     OperatorTime,
     OperatorTimes,
@@ -40,18 +39,30 @@ def test_times_are_of_a_step_and_the_slowest_first(place, text, tmp_path):
     assert read_operator_times(tmp_path, steps=2) == OF_A_STEP
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_amid_the_steps_is_not_profiled_and_the_profiler_is_ended(tmp_path):
     """Its validation came after the steps, and would be counted with them."""
-    ended = []
-    times = OperatorTimes(tell=ended.append)
-    times.folder, times.profiled = tmp_path, 3
-    times._profiler = SimpleNamespace(stop=lambda: ended.append("profiler"))
-    times.on_train_end(None, {})
-    times.leave()
-    assert ended == ["profiler"]
-    assert times.table == ()
+    prepare()
+    told = []
+    times = OperatorTimes(tell=told.append)
+    times.folder, times.seen = tmp_path, 2
+    for _ in range(2):  # MindSpore begins no second one beside the first
+        times.on_epoch_begin(None)
+        assert times._profiler is not None
+        times.on_train_end(None, {})
+        assert times._profiler is None
+    assert (told, times.table, times.is_done) == ([], (), False)
 
 
 def test_a_profile_without_a_table_is_said(tmp_path):
     with pytest.raises(TrainingError, match="wrote no table of operators"):
+        read_operator_times(tmp_path, steps=2)
+
+
+@pytest.mark.parametrize("text", [CPU.replace("total_compute_time", "time"), CPU + "Pad,x,1,y\n"])
+def test_a_table_in_another_form_is_said(text, tmp_path):
+    file = tmp_path / "x_ascend_ms/FRAMEWORK/cpu_op_type_info_0.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    with pytest.raises(TrainingError, match="that is known here"):
         read_operator_times(tmp_path, steps=2)

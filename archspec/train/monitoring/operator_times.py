@@ -74,6 +74,8 @@ class OperatorTimes(Callback):
         """Of a step by the clock, images and all."""
         self.table: tuple[OperatorTime, ...] = ()
         """The slowest first; empty where the run ended before a step could be looked at."""
+        self.fault = ""
+        """Why what was looked at makes no table: no reason to end a run."""
         self._profiler: Any = None
         self._began = 0.0
 
@@ -88,7 +90,8 @@ class OperatorTimes(Callback):
 
     def on_epoch_begin(self, training: Trainer) -> None:
         """Begin where the epoch before ended too early for it."""
-        self._begin_if_due()
+        if self._is_due:
+            self._begin()
 
     def on_step_end(self, training: Trainer, loss: Any) -> None:
         """Begin behind the steps that compile, end behind the last one wanted."""
@@ -99,9 +102,9 @@ class OperatorTimes(Callback):
             if is_last or self.profiled == self.wanted:
                 loss.asnumpy()  # a device may go on with a step that has returned
                 self._end()
-        elif not is_last:
+        elif not is_last and self._is_due:
             loss.asnumpy()
-            self._begin_if_due()
+            self._begin()
 
     def on_train_end(self, training: Trainer, figures: Mapping[str, float]) -> None:
         """A run that was stopped amid the steps tells nothing: validation came after them."""
@@ -113,9 +116,16 @@ class OperatorTimes(Callback):
             self._profiler.stop()
             self._profiler = None
 
-    def _begin_if_due(self) -> None:
-        if self.table or self.seen < COMPILED_BY:
-            return
+    @property
+    def is_done(self) -> bool:
+        """Whether steps were looked at, whatever came of it."""
+        return bool(self.table or self.fault)
+
+    @property
+    def _is_due(self) -> bool:
+        return not self.is_done and self.seen >= COMPILED_BY
+
+    def _begin(self) -> None:
         from mindspore import profiler
 
         self._profiler = profiler.profile(
@@ -129,16 +139,20 @@ class OperatorTimes(Callback):
         seconds = time.monotonic() - self._began
         self._profiler.stop()
         self._profiler = None
-        if self.profiled == 0:
-            return
         self.milliseconds = seconds * 1000 / self.profiled
-        self.table = read_operator_times(self.folder, self.profiled)
+        try:
+            self.table = read_operator_times(self.folder, self.profiled)
+            self._write_table()
+        except (TrainingError, OSError) as error:
+            self.fault = str(error)
+        if self.tell is not None:
+            self.tell(self)
+
+    def _write_table(self) -> None:
         lines = ["operator,calls_per_step,milliseconds_per_step"]
         for row in self.table:
             lines.append(f"{row.operator},{row.calls:g},{row.milliseconds:.4f}")
         write_atomic(self.folder / "operators.csv", "\n".join(lines) + "\n")
-        if self.tell is not None:
-            self.tell(self)
 
 
 def read_operator_times(folder: Path, steps: int) -> tuple[OperatorTime, ...]:
@@ -147,13 +161,18 @@ def read_operator_times(folder: Path, steps: int) -> tuple[OperatorTime, ...]:
     Raises:
         TrainingError: T002, MindSpore wrote no table that is known here.
     """
+    message = "MindSpore's profiler wrote no table of operators that is known here"
+    fault = TrainingError.one("T002", message, str(folder), "its own files are there")
     for columns in TABLES:
         files = sorted(folder.glob(columns.pattern), key=lambda file: file.stat().st_mtime)
-        if files:
+        if not files:
+            continue
+        try:
             with files[-1].open(encoding="utf-8", newline="") as file:
                 return _sum_rows(csv.DictReader(file), columns, steps)
-    message = "MindSpore's profiler wrote no table of operators"
-    raise TrainingError.one("T002", message, str(folder), "its own files are there")
+        except (KeyError, ValueError, TypeError):
+            raise fault from None
+    raise fault
 
 
 def _sum_rows(
