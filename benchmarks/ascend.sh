@@ -33,7 +33,9 @@ try digits-2 densenet train "${on[@]}" --epochs 3 --devices 2 -o "$out/digits-2"
 try digits-all densenet train "${on[@]}" --epochs 3 --devices "$devices" -o "$out/digits-all"
 # Ended in its middle, and taken up again.
 try ended timeout -s TERM 120 densenet train "${on[@]}" --epochs 2000 --save-every 20 -o "$out/ended"
-try resumed densenet train --resume "$out/ended" --dry-run
+try how-far densenet train --resume "$out/ended" --dry-run
+try resumed timeout -s TERM 60 densenet train --resume "$out/ended"
+try how-far-then densenet train --resume "$out/ended" --dry-run
 try validate densenet validate "$out/digits-all" --devices 2 "${on[@]}"
 if [ -n "$imagenet" ]; then
   for network in densenet121 densenet161 densenet169 densenet201; do
