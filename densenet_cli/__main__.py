@@ -39,14 +39,14 @@ def _run() -> None:
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     from archspec.errors import ArchspecError
     from archspec.screen import STDOUT, open_screen
-    from densenet_cli.app import app
+    from densenet_cli.app import make_app
 
     sys.stdout = open_screen(
         STDOUT, sys.stdout.encoding, line_buffering=bool(sys.stdout.line_buffering)
     )
     try:
         try:
-            app()
+            make_app(sys.argv[1:])()
         finally:
             sys.stdout.flush()
     except ArchspecError as error:

@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
 import typer
 
-from densenet_cli.build import build
-from densenet_cli.certify import certify
-from densenet_cli.check import check
-from densenet_cli.convert import convert
-from densenet_cli.data import data
-from densenet_cli.doctor import doctor
-from densenet_cli.export import export
 from densenet_cli.flags import Command
-from densenet_cli.inspect import inspect
-from densenet_cli.lift import lift
-from densenet_cli.list import list_specs
-from densenet_cli.new import new
-from densenet_cli.plot import plot
-from densenet_cli.predict import predict
-from densenet_cli.recipe import recipe
-from densenet_cli.schema import schema
-from densenet_cli.train import train
-from densenet_cli.validate import validate
-from densenet_cli.weights import weights
 
-app = typer.Typer(
-    name="densenet",
-    help=(
-        "Compile a YAML spec of a densely connected network to MindSpore: "
-        "check, build, train, certify."
-    ),
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("list", cls=Command)(list_specs)
-for command in (new, check, inspect, build, train, validate, predict, export, convert, certify):
-    app.command(cls=Command)(command)
-app.command(cls=Command)(lift)
-app.command(cls=Command)(plot)
-app.command(cls=Command)(schema)
-app.command(cls=Command)(doctor)
-app.add_typer(data, name="data")
-app.add_typer(recipe, name="recipe")
-app.add_typer(weights, name="weights")
+COMMANDS: Mapping[str, str] = {
+    "list": "list:list_specs",
+    "new": "new:new",
+    "check": "check:check",
+    "inspect": "inspect:inspect",
+    "build": "build:build",
+    "train": "train:train",
+    "validate": "validate:validate",
+    "predict": "predict:predict",
+    "export": "export:export",
+    "convert": "convert:convert",
+    "certify": "certify:certify",
+    "lift": "lift:lift",
+    "plot": "plot:plot",
+    "schema": "schema:schema",
+    "doctor": "doctor:doctor",
+    "data": "data:data",
+    "recipe": "recipe:recipe",
+    "weights": "weights:weights",
+}
+"""What is typed, and the module of this package and the name in it that are meant."""
 
 
-@app.callback(invoke_without_command=True)
+def make_app(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the app for a command line: with the one command that it begins with, since the
+    others' modules take longer than some commands do; with all, where it begins with none.
+    """
+    app = typer.Typer(
+        name="densenet",
+        help=(
+            "Compile a YAML spec of a densely connected network to MindSpore: "
+            "check, build, train, certify."
+        ),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_version)
+    typed = words[0] if words else ""
+    for name in [typed] if typed in COMMANDS else COMMANDS:
+        _add(app, name)
+    return app
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    module, _, word = COMMANDS[name].partition(":")
+    found = getattr(import_module(f"densenet_cli.{module}"), word)
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=name)
+    else:
+        app.command(name, cls=Command)(found)
+
+
 def _version(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:

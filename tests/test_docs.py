@@ -26,7 +26,7 @@ from archspec.spec.steps import ActivationKind, NormKind, StepSpec
 from archspec.spec.templates import load_templates
 from archspec.train.recipe.recipe import load_recipe
 from archspec.verifiers.verify import verify
-from densenet_cli.app import app
+from densenet_cli.app import make_app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -147,7 +147,7 @@ def test_the_map_of_the_house_names_each_file_and_no_other():
 @pytest.mark.parametrize("command", sorted({c.split()[1] for c in COMMANDS}))
 def test_every_command_that_is_named_exists_and_has_an_example(command):
     """The help of a command shows how to call it."""
-    done = CliRunner().invoke(app, [command, "--help"])
+    done = CliRunner().invoke(make_app(), [command, "--help"])
     assert done.exit_code == 0
     assert "Example: densenet" in done.stdout
 

@@ -81,11 +81,22 @@ def test_no_command_starts_a_thread_before_it_is_asked_for():
     `signals.watch_interrupts` must come first.
     """
     code = (
-        "import os, sys, densenet_cli.app; print('numpy' in sys.modules, "
+        "import os, sys; from densenet_cli.app import make_app; make_app(); "
+        "print('numpy' in sys.modules, "
         "len(os.listdir('/proc/self/task')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False 1\n"
+
+
+def test_a_command_that_is_typed_imports_no_other():
+    """All of them together take longer than the help of one."""
+    code = (
+        "import sys; from densenet_cli.app import COMMANDS, make_app; make_app(['train']); "
+        "print([name for name in COMMANDS if f'densenet_cli.{name}' in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['train', 'weights']\n"  # which a run begins with
 
 
 def test_a_network_is_built_verified_and_counted_before_networkx_is_needed():
