@@ -128,7 +128,10 @@ def _judge(trainer: Trainer, report: Report) -> Figures:
     part, source = "val", trainer.splits.val
     if trainer.splits.test:
         part, source = "test", trainer.splits.test
-    accuracy, averaged = trainer.evaluate_both(source, report)
+    known = trainer.figures_of_best if part == "val" and judged == trainer.run.best else None
+    if known is None or trainer.callbacks:  # which may have changed what is judged since
+        known = trainer.evaluate_both(source, report)
+    accuracy, averaged = known
     ended: dict[str, Any] = {"part": part, "checkpoint": judged.name if judged else None}
     if trainer.ends_by:
         ended["ends_by"] = trainer.ends_by

@@ -73,8 +73,8 @@ def finish_epoch(trainer: Trainer, held_out: Figures | None, averaged: Figures |
     is_best = score >= trainer.position.best  # of equal ones the later: it has seen more
     trainer.position = trainer.position.after_epoch(score)
     keep, epoch, last = trainer.run.recipe.keep, trainer.position.epoch, trainer.run.last
-    if is_best:
-        _save_best(trainer)
+    if is_best and held_out is not None:
+        _save_best(trainer, held_out, averaged)
     newest = range(epoch - trainer.run.recipe.epochs_kept + 1, epoch + 1)
     best = best_epochs(trainer.position.scores, keep.best) if keep.best > 1 else ()
     if epoch in newest or epoch in best:
@@ -90,11 +90,12 @@ def offer_as_best(trainer: Trainer, held_out: Figures, averaged: Figures | None)
     score = _score(trainer, held_out, averaged)
     if score >= trainer.position.best:
         trainer.position = replace(trainer.position, best=score)
-        _save_best(trainer)
+        _save_best(trainer, held_out, averaged)
         _save(trainer, trainer.run.last)  # so that nothing worse takes its place later
 
 
-def _save_best(trainer: Trainer) -> None:
+def _save_best(trainer: Trainer, held_out: Figures, averaged: Figures | None) -> None:
+    trainer.figures_of_best = held_out, averaged
     _save(trainer, trainer.run.best, trainer.engine.get_parameters())
 
 

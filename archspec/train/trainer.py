@@ -60,6 +60,8 @@ class Trainer:
     """Images of each part that this device could not read, by number."""
     told: dict[Source, set[int]] = field(default_factory=dict)
     """Those of all devices that were told of; see `telling.tell_skipped`."""
+    figures_of_best: tuple[Figures, Figures | None] | None = None
+    """What `evaluate_both` found of the weights in `best.ckpt`; None where another process did."""
     is_limit_told: bool = False
     """Whether it was said that images are what training waits for."""
     signals: StopRequest = field(default_factory=StopRequest)
