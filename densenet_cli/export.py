@@ -4,54 +4,123 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from archspec.errors import ArchspecError
 from densenet_cli.options import (
     Checkpoint,
+    DataDir,
     Ema,
     Overrides,
     Pretrained,
     Target,
+    check_can_save,
     console,
     print_notes,
     quiet_screen,
 )
 from densenet_cli.weights import weights_for
 
+FORMATS = ("mindir", "onnx")
+OF_ONNX = {
+    "opset": "--opset",
+    "dynamic_size": "--dynamic-size",
+    "unchecked": "--unchecked",
+    "data_dir": "--data-dir",
+}
+"""Options that say how an ONNX is written."""
+
 
 def export(
+    context: typer.Context,
     target: Target,
     ckpt: Checkpoint = None,
     pretrained: Pretrained = False,
     ema: Ema = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The file (default: NAME.mindir).")
+        Path | None,
+        typer.Option("-o", "--output", help="The file (default: NAME.mindir or NAME.onnx)."),
     ] = None,
     file_format: Annotated[
-        Literal["mindir"], typer.Option("--format", help="The kind of file.")
-    ] = "mindir",
+        Literal["mindir", "onnx"] | None,
+        typer.Option("--format", help="The kind of file (default: by --output, else mindir)."),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="A fixed batch; free where absent.")
     ] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="Of an ONNX: the version of its operators (default: 18).")
+    ] = None,
+    dynamic_size: Annotated[
+        bool, typer.Option("--dynamic-size", help="Of an ONNX: free height and width.")
+    ] = False,
+    data_dir: DataDir = None,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Of an ONNX: do not run it beside MindSpore.")
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Write a trained network as MINDIR, in evaluation mode.
+    """Write a trained network as ONNX or MINDIR, in evaluation mode.
 
-    Example: densenet export runs/demo --format mindir -o digits.mindir
+    An ONNX is read back, compared with the spec, and run beside MindSpore on held-out images.
+
+    Example: densenet export runs/demo -o digits.onnx
     """
     from archspec.train.evaluation.trained import open_trained
+
+    chosen = _choose_format(file_format, output)
+    if chosen != "onnx":
+        _refuse_options_of_onnx(context)
+    if output is not None:
+        check_can_save(output, f".{chosen}")
+    ckpt = weights_for(target, ckpt, pretrained, overrides or ())
+    with quiet_screen() as screen, screen.status("exporting"):
+        trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
+        file = output or Path(f"{trained.spec.name}.{chosen}")
+        found = ""
+        if chosen == "onnx":
+            form: dict[str, Any] = {"batch": batch_size, "is_sized": not dynamic_size}
+            form |= {"is_checked": not unchecked, **({} if opset is None else {"opset": opset})}
+            found = _export_onnx(trained, file, data_dir, form)
+        else:
+            _export_mindir(trained, file, batch_size)
+    print_notes(trained.notes)
+    console.out(f"wrote {file}{found}\nNext: densenet certify {shlex.join([str(file), target])}")
+
+
+def _choose_format(file_format: str | None, output: Path | None) -> str:
+    """The kind of file that is asked for, or that the name of the output ends in."""
+    ending = "" if output is None else output.suffix.removeprefix(".").lower()
+    if file_format is None and output is not None and ending not in FORMATS:
+        known = " or ".join(f".{name}" for name in FORMATS)
+        raise ArchspecError.one("W001", f"--output must end in {known}", str(output))
+    return file_format or ending or FORMATS[0]
+
+
+def _refuse_options_of_onnx(context: typer.Context) -> None:
+    for name, flag in OF_ONNX.items():
+        if context.params[name]:
+            raise typer.BadParameter("goes with --format onnx", param_hint=flag)
+
+
+def _export_onnx(trained: Any, file: Path, data_dir: Path | None, form: dict[str, Any]) -> str:
+    """Return what was found out of the file."""
+    from archspec.train.evaluation.export_onnx import OnnxForm, export_onnx
+
+    found = export_onnx(trained, file, data_dir=data_dir, form=OnnxForm(**form))
+    lines = f"\ncertified: {found.connections:,} direct connections, read back from the file"
+    if found.distance is None:
+        return f"{lines}\nnot run (--unchecked), which the file says"
+    return (
+        f"{lines}\nONNX Runtime gives what MindSpore gives, within {found.distance:.0e} of the "
+        f"largest output, on {found.images}"
+    )
+
+
+def _export_mindir(trained: Any, file: Path, batch_size: int | None) -> None:
     from archspec.writers.mindspore.export_mindir import export_mindir
 
-    if output is not None and output.suffix != f".{file_format}":
-        raise ArchspecError.one("W001", f"--output must end in .{file_format}", str(output))
-    ckpt = weights_for(target, ckpt, pretrained, overrides or ())
-    with quiet_screen():
-        trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
-        file = output or Path(f"{trained.spec.name}.{file_format}")
-        size = trained.spec.input
-        export_mindir(trained.network(), (size.channels, size.height, size.width), file, batch_size)
-    print_notes(trained.notes)
-    console.out(f"wrote {file}\nNext: densenet certify {shlex.join([str(file), target])}")
+    size = trained.spec.input
+    export_mindir(trained.network(), (size.channels, size.height, size.width), file, batch_size)

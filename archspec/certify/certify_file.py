@@ -31,7 +31,8 @@ def certify_file(
     probe: bool = False,
 ) -> Certificate:
     """Return what is known of a model file beside a spec:
-    whether they are equal, else every difference.
+    whether they are equal, else every difference. Height and width that the file leaves free are
+    the spec's.
 
     Args:
         file: a MINDIR or an ONNX.
@@ -54,7 +55,8 @@ def certify_file(
     frontend = frontend_of(path)
     if probe and not frontend.runs_in_onnx_runtime:
         raise ModelFileError.one("R006", "is no ONNX, and nothing else can be probed", str(path))
-    reading = frontend.read(path)
+    size = chosen.input
+    reading = frontend.read(path, (size.height, size.width))
     wanted, remark = _with_classes_of(reading.graph, chosen)
     graph = verify_or_raise(build_graph(wanted))
     comparison = _compare_reading(path, reading, graph, ordered=ordered, names=names)

@@ -1,10 +1,11 @@
-"""How model files have activations: which node is one, and with which settings."""
+"""How model files have activations: which node is one, with which settings; how one is written."""
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, sqrt
 
 from archspec.operators.file_node import Feature, FileNode, Read
+from archspec.operators.onnx_writing import OnnxWriter, WriteOnnx
 
 UNBOUNDED = 1e30
 """Bounds of a model file beyond this are none."""
@@ -115,3 +116,57 @@ def read_quick_gelu(node: FileNode) -> Feature:
     if factor != 1:
         node.refuse(f"has the factor {factor}; only 1 is known, a SiLU")
     return node.elementwise("silu")
+
+
+def write_clip(low: float, high: float) -> WriteOnnx:
+    """Return what writes a cut at two fixed bounds."""
+    return lambda node: _clip(node, low, high)
+
+
+def write_hard_tanh(node: OnnxWriter) -> str:
+    """Write a cut at the operator's own bounds."""
+    return _clip(node, node.attrs["low"], node.attrs["high"])
+
+
+def _clip(node: OnnxWriter, low: float, high: float) -> str:
+    return node.add("Clip", node.inputs[0], node.constant(low), node.constant(high))
+
+
+def write_silu(node: OnnxWriter) -> str:
+    """Write x times sigmoid(x)."""
+    return node.add("Mul", node.inputs[0], node.add("Sigmoid", node.inputs[0]))
+
+
+def write_gelu(node: OnnxWriter) -> str:
+    """Write x (1 + erf(x / sqrt 2)) / 2, as PyTorch does: ONNX's own node is newer than most
+    engines.
+    """
+    x = node.inputs[0]
+    share = node.add("Erf", node.add("Div", x, node.constant(sqrt(2))))
+    whole = node.add("Mul", x, node.add("Add", share, node.constant(1.0)))
+    return node.add("Mul", whole, node.constant(0.5))
+
+
+def write_leaky_relu(node: OnnxWriter) -> str:
+    """Write one node with its slope."""
+    return node.add("LeakyRelu", node.inputs[0], alpha=node.attrs["slope"])
+
+
+def write_prelu(node: OnnxWriter) -> str:
+    """Write one node with a slope for each channel."""
+    slopes = node.tensor("w", -1, 1, 1) if node.is_map() else node.tensor("w")
+    return node.add("PRelu", node.inputs[0], slopes)
+
+
+def write_elu(node: OnnxWriter) -> str:
+    """Write one node with its alpha."""
+    return node.add("Elu", node.inputs[0], alpha=node.attrs["alpha"])
+
+
+def write_softplus(node: OnnxWriter) -> str:
+    """Write log(1 + exp(beta x)) / beta; ONNX knows a beta of 1."""
+    x, beta = node.inputs[0], node.attrs["beta"]
+    if beta == 1:
+        return node.add("Softplus", x)
+    bent = node.add("Softplus", node.add("Mul", x, node.constant(beta)))
+    return node.add("Div", bent, node.constant(beta))

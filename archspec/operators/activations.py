@@ -21,6 +21,7 @@ from archspec.operators.activation_patterns import (
     TANH,
     TANH_GELUS,
 )
+from archspec.operators.onnx_writing import node_of
 from archspec.operators.operator import Attrs, MindSpore, Operator
 from archspec.operators.shape_rules import Shape, of_its_channels, same_shape
 from archspec.settings import SpecModel
@@ -107,6 +108,7 @@ ROWS = (
             "Clip": nodes.read_between("relu", 0, inf),
             "Max": nodes.read_larger_than_zero,
         },
+        write_onnx=node_of("Relu"),
     ),
     Operator(
         "relu6",
@@ -122,6 +124,7 @@ ROWS = (
             "ClampScalar": nodes.read_between("relu6", 0, 6),
         },
         onnx={"Clip": nodes.read_between("relu6", 0, 6)},
+        write_onnx=nodes.write_clip(0.0, 6.0),
     ),
     Operator(
         "silu",
@@ -133,6 +136,7 @@ ROWS = (
         patterns=(({}, SILU),),
         mindir={"SiLU": nodes.read_plain("silu")},
         onnx={"com.microsoft::QuickGelu": nodes.read_quick_gelu},
+        write_onnx=nodes.write_silu,
     ),
     Operator(
         "gelu",
@@ -144,6 +148,7 @@ ROWS = (
         patterns=(*EXACT_GELUS, *TANH_GELUS),
         mindir={"GeLU": lambda node: node.elementwise("gelu", approximate="tanh")},
         onnx={"Gelu": nodes.read_gelu, "com.microsoft::Gelu": nodes.read_gelu},
+        write_onnx=nodes.write_gelu,
     ),
     Operator(
         "hard_swish",
@@ -155,6 +160,7 @@ ROWS = (
         patterns=tuple(({}, pattern) for pattern in HARD_SWISHES),
         mindir={"HSwish": nodes.read_plain("hard_swish")},
         onnx={"HardSwish": nodes.read_plain("hard_swish")},
+        write_onnx=node_of("HardSwish"),
     ),
     Operator(
         "leaky_relu",
@@ -167,6 +173,7 @@ ROWS = (
         settings={"slope": 0.01},
         mindir={"Maximum": nodes.read_larger_than_a_share},
         onnx={"LeakyRelu": nodes.read_leaky_relu},
+        write_onnx=nodes.write_leaky_relu,
     ),
     Operator(
         "prelu",
@@ -180,6 +187,7 @@ ROWS = (
         settings={"slope": 0.25},
         mindir={"PReLU": nodes.read_prelu},
         onnx={"PRelu": nodes.read_prelu},
+        write_onnx=nodes.write_prelu,
     ),
     Operator(
         "sigmoid",
@@ -192,6 +200,7 @@ ROWS = (
         times_input="silu",
         mindir={"Sigmoid": nodes.read_plain("sigmoid")},
         onnx={"Sigmoid": nodes.read_plain("sigmoid")},
+        write_onnx=node_of("Sigmoid"),
     ),
     Operator(
         "hard_sigmoid",
@@ -206,6 +215,7 @@ ROWS = (
         patterns=(({}, HARD_SIGMOID),),
         mindir={"HSigmoid": nodes.read_plain("hard_sigmoid")},
         onnx={"HardSigmoid": nodes.read_hard_sigmoid},
+        write_onnx=node_of("HardSigmoid", alpha=1 / 6, beta=0.5),
     ),
     Operator(
         "elu",
@@ -224,6 +234,7 @@ ROWS = (
         patterns=(({}, ELU),),
         mindir={"Elu": nodes.read_elu(1)},
         onnx={"Elu": nodes.read_elu()},
+        write_onnx=nodes.write_elu,
     ),
     Operator(
         "mish",
@@ -234,6 +245,7 @@ ROWS = (
         patterns=tuple(({}, pattern) for pattern in MISHES),
         mindir={"Mish": nodes.read_plain("mish")},
         onnx={"Mish": nodes.read_plain("mish")},
+        write_onnx=node_of("Mish"),
     ),
     Operator(
         "tanh",
@@ -244,6 +256,7 @@ ROWS = (
         patterns=(({}, TANH),),
         mindir={"Tanh": nodes.read_plain("tanh")},
         onnx={"Tanh": nodes.read_plain("tanh")},
+        write_onnx=node_of("Tanh"),
     ),
     Operator(
         "softplus",
@@ -256,6 +269,7 @@ ROWS = (
         patterns=SOFTPLUSES,
         mindir={"Softplus": nodes.read_softplus},
         onnx={"Softplus": nodes.read_softplus},
+        write_onnx=nodes.write_softplus,
     ),
     Operator(
         "hard_tanh",
@@ -271,5 +285,6 @@ ROWS = (
         patterns=tuple(({}, pattern) for pattern in CLAMPS),
         mindir={"ClampScalar": nodes.read_hard_tanh},
         onnx={"Clip": nodes.read_hard_tanh},
+        write_onnx=nodes.write_hard_tanh,
     ),
 )

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.onnx_writing import OnnxWriter
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel, broken_rule
@@ -46,7 +47,7 @@ def _scale_attrs(scale: ScaleStep, ins: int, known: Widths) -> Attrs:
 
 
 def _is_learned(attrs: Attrs) -> bool:
-    return "value" not in attrs
+    return attrs.get("value") is None
 
 
 def _factors(attrs: Attrs) -> Mapping[str, Shape]:
@@ -100,6 +101,21 @@ def _mindir_shuffle(node: FileNode) -> Feature:
     return node.op("shuffle", [x], x.shape, groups=groups)
 
 
+def _write_shuffle(node: OnnxWriter) -> str:
+    """Channels as a table, whose rows become its columns."""
+    (channels, height, width), groups = node.shape(), node.attrs["groups"]
+    table = node.constant([0, groups, channels // groups, height, width])
+    turned = node.add("Transpose", node.add("Reshape", *node.inputs, table), perm=(0, 2, 1, 3, 4))
+    return node.add("Reshape", turned, node.constant([0, channels, height, width]))
+
+
+def _write_scale(node: OnnxWriter) -> str:
+    if not _is_learned(node.attrs):
+        return node.add("Mul", *node.inputs, node.constant(node.attrs["value"]))
+    factors = node.tensor("gamma", -1, 1, 1) if node.is_map() else node.tensor("gamma")
+    return node.add("Mul", *node.inputs, factors)
+
+
 ROWS = (
     Operator(
         "shuffle",
@@ -122,6 +138,7 @@ ROWS = (
             note="channels of the groups in turn, as ShuffleNet has it; groups must divide them",
         ),
         mindir={"ChannelShuffle": _mindir_shuffle},
+        write_onnx=_write_shuffle,
     ),
     Operator(
         "scale",
@@ -152,5 +169,6 @@ ROWS = (
                 "constant instead; `{initial: 0.1}`: what learned factors start from"
             ),
         ),
+        write_onnx=_write_scale,
     ),
 )

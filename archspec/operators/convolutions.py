@@ -16,6 +16,7 @@ from archspec.operators.convolution_code import (
 )
 from archspec.operators.file_node import Feature, FileNode, SlidingFilters
 from archspec.operators.named_widths import Width, width_of
+from archspec.operators.onnx_writing import OnnxWriter, window_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
 from archspec.operators.shape_rules import (
     Shape,
@@ -204,6 +205,29 @@ def _read_conv(node: FileNode) -> Feature | None:
     return add_filters(node, "conv", found, found.weights[0].dims[0])
 
 
+def filters_of(node: OnnxWriter) -> list[str]:
+    """Return what a node with filters reads: features, filters, and the bias where there is one."""
+    values = [node.inputs[0], node.tensor("weight")]
+    return [*values, node.tensor("bias")] if node.attrs["bias"] else values
+
+
+def _write_conv(node: OnnxWriter) -> str:
+    attrs, values = node.attrs, filters_of(node)
+    if attrs["standardized"]:
+        values[1] = _write_standardized(node, values[1])
+    dilations = [attrs["dilation"]] * 2
+    return node.add("Conv", *values, **window_of(node), group=attrs["groups"], dilations=dilations)
+
+
+def _write_standardized(node: OnnxWriter, filters: str) -> str:
+    """Filters less their mean, divided by the root of their variance."""
+    axes = node.constant([1, 2, 3])
+    centred = node.add("Sub", filters, node.add("ReduceMean", filters, axes))
+    variance = node.add("ReduceMean", node.add("Mul", centred, centred), axes)
+    eps = node.constant(node.attrs["weight_eps"])
+    return node.add("Div", centred, node.add("Sqrt", node.add("Add", variance, eps)))
+
+
 ROWS = (
     Operator(
         "conv",
@@ -251,5 +275,6 @@ ROWS = (
         ),
         mindir={"Conv2D": _read_conv},
         onnx={"Conv": _read_conv},
+        write_onnx=_write_conv,
     ),
 )

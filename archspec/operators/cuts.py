@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from archspec.operators.named_widths import Border, Width, width_of
+from archspec.operators.onnx_writing import OnnxWriter
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, sizes
 from archspec.settings import SpecModel
@@ -76,12 +77,29 @@ class Slice(nn.Cell):
         return x[:, self.start : self.stop]
 '''
 
+
+def _write_crop(node: OnnxWriter) -> str:
+    (top, left), (height, width) = node.attrs["corner"], node.attrs["size"]
+    node.shape()  # a cutout of fixed size fits no other map
+    return _write_cut(node, [top, left], [top + height, left + width], [2, 3])
+
+
+def _write_slice(node: OnnxWriter) -> str:
+    return _write_cut(node, [node.attrs["start"]], [node.attrs["stop"]], [1])
+
+
+def _write_cut(node: OnnxWriter, *borders: list[int]) -> str:
+    """From where, up to where, and along which axes."""
+    return node.add("Slice", *node.inputs, *map(node.constant, borders))
+
+
 ROWS = (
     Operator(
         "crop",
         _crop_shape,
         MindSpore(cell="{name}({size}, {corner})", definition=_CROP, name="Crop"),
         required=("size", "corner"),
+        write_onnx=_write_crop,
         cuts_pixels=True,
         keeps_sign=True,
         keeps_logits=True,
@@ -94,6 +112,7 @@ ROWS = (
         channels=_count_sliced,
         is_idle=_takes_all,
         required=("start", "stop"),
+        write_onnx=_write_slice,
         tells_places=always,
         reach=_slice_reach,
         keeps_sign=True,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from archspec.operators.file_node import Feature, FileNode, Weight
 from archspec.operators.named_widths import Width, width_of
+from archspec.operators.onnx_writing import OnnxWriter
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shape_rules import (
     Shape,
@@ -96,6 +97,11 @@ def _mindir_dense(node: FileNode) -> Feature:
     return _add_dense(node, x, weight, is_by_rows=True, bias=bias)
 
 
+def _write_dense(node: OnnxWriter) -> str:
+    bias = [node.tensor("bias")] if node.attrs["bias"] else []
+    return node.add("Gemm", node.inputs[0], node.tensor("weight"), *bias, transB=1)
+
+
 ROWS = (
     Operator(
         "dense",
@@ -124,5 +130,6 @@ ROWS = (
             "Dense": _mindir_dense,
         },
         onnx={"MatMul": _onnx_matmul, "Gemm": _onnx_gemm},
+        write_onnx=_write_dense,
     ),
 )

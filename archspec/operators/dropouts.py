@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.onnx_writing import as_it_is
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always_idle
 from archspec.operators.shape_rules import Shape, expect_map, same_shape
 from archspec.settings import Rate, SpecModel
@@ -97,6 +98,7 @@ ROWS = (
         ),
         mindir={"Dropout": _mindir_dropout},
         onnx={"Dropout": _onnx_dropout},
+        write_onnx=as_it_is,
     ),
     Operator(
         "dropout2d",
@@ -115,6 +117,7 @@ ROWS = (
             said={"rate": "rate"},
             note="whole channels of an image are dropped",
         ),
+        write_onnx=as_it_is,
     ),
     Operator(
         "drop_path",
@@ -134,5 +137,6 @@ ROWS = (
                 " layer i of L is `rate` x (i - 1) / (L - 1), so that the first layer has none"
             ),
         ),
+        write_onnx=as_it_is,
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archspec.operators.onnx_writing import node_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, always
 from archspec.operators.shape_rules import Shape, same_shape
 
@@ -32,5 +33,6 @@ ROWS = (
         MindSpore(call="{x}", is_inline=True),
         tells_places=always,
         keeps_logits=True,
+        write_onnx=node_of("Identity"),
     ),
 )

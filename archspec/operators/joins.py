@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.onnx_writing import OnnxWriter, node_of
 from archspec.operators.operator import Attrs, MindSpore, Operator
 from archspec.operators.shape_rules import Shape, ShapeFault, sizes
 
@@ -91,6 +92,14 @@ def _add_concat(node: FileNode, parts: Sequence[Feature], axis: Any) -> Feature:
     return node.like(first, node.op("concat", parts, shape))
 
 
+def _write_sum(node: OnnxWriter) -> str:
+    """One after the other: a sum of many is one that few engines know."""
+    total = node.inputs[0]
+    for value in node.inputs[1:]:
+        total = node.add("Add", total, value)
+    return total
+
+
 ROWS = (
     Operator(
         "concat",
@@ -104,12 +113,14 @@ ROWS = (
         hint="what is joined must have one height and width: the same strides and pooling",
         mindir={"Concat": _mindir_concat},
         onnx={"Concat": _onnx_concat},
+        write_onnx=node_of("Concat", axis=1),
     ),
     Operator(
         "multiply",
         _multiply_shape,
         MindSpore(sign=" * "),
         arity=2,
+        write_onnx=node_of("Mul"),
         reach=_all_of_a_place,
         keeps_sign=True,
         keeps_logits=True,
@@ -120,6 +131,7 @@ ROWS = (
         _add_shape,
         MindSpore(sign=" + "),
         arity=None,
+        write_onnx=_write_sum,
         carries=False,
         reach=_all_of_a_place,
         keeps_sign=True,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from archspec.operators import norm_nodes as nodes
 from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.operator import Attrs, MindSpore, Operator
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
@@ -235,6 +236,7 @@ ROWS = (
         settings={"eps": EPS, "momentum": MOMENTUM},
         mindir={"BatchNorm": _mindir_batch_norm},
         onnx={"BatchNormalization": _onnx_batch_norm},
+        write_onnx=nodes.write_batch_norm,
     ),
     Operator(
         "layer_norm",
@@ -250,6 +252,7 @@ ROWS = (
         patterns=_over_its_root(_CENTRED),
         mindir={"LayerNorm": _mindir_layer_norm},
         onnx={"LayerNormalization": _onnx_layer_norm},
+        write_onnx=nodes.write_layer_norm,
     ),
     Operator(
         "group_norm",
@@ -267,6 +270,7 @@ ROWS = (
         settings={"eps": EPS, "groups": GROUPS},
         mindir={"GroupNorm": _mindir_group_norm},
         onnx={"GroupNormalization": _onnx_group_norm},
+        write_onnx=nodes.write_group_norm,
     ),
     Operator(
         "instance_norm",
@@ -279,6 +283,7 @@ ROWS = (
         hint="before a global_pool, or `keep: true` there",
         settings={"eps": EPS},
         onnx={"InstanceNormalization": _onnx_instance_norm},
+        write_onnx=nodes.write_instance_norm,
     ),
     Operator(
         "rms_norm",
@@ -292,5 +297,6 @@ ROWS = (
         settings={"eps": EPS},
         patterns=_over_its_root("x"),
         onnx={"RMSNormalization": _onnx_rms_norm},
+        write_onnx=nodes.write_rms_norm,
     ),
 )

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from archspec.operators.file_node import Read
+from archspec.operators.onnx_writing import WriteOnnx
 from archspec.operators.shape_rules import Shape
 from archspec.settings import SpecModel
 
@@ -248,6 +249,8 @@ class Operator:
     Several rows may name one; the first whose reading gives something has the node."""
     onnx: Mapping[str, Read] = field(default_factory=dict)
     """Operators of ONNX that are this one, in the same way."""
+    write_onnx: WriteOnnx | None = None
+    """Adds its nodes to an ONNX that is being written; None: it has none."""
 
     @property
     def is_cut_by_zeros(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from archspec.operators.file_node import Feature, FileNode
+from archspec.operators.onnx_writing import OnnxWriter
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map
 from archspec.settings import SpecModel
@@ -81,6 +82,20 @@ def _onnx_depth_to_space(node: FileNode) -> Feature:
     return node.op("pixel_shuffle", [x], (x.shape[0], *shape), factor=factor)
 
 
+def _write_shuffle(node: OnnxWriter) -> str:
+    return node.add("DepthToSpace", *node.inputs, blocksize=node.attrs["factor"], mode="CRD")
+
+
+def _write_unshuffle(node: OnnxWriter) -> str:
+    """ONNX's own takes a square's pixels all over the channels."""
+    (channels, height, width), factor = node.shape(), node.attrs["factor"]
+    rows, columns = height // factor, width // factor
+    squares = node.constant([0, channels, rows, factor, columns, factor])
+    x = node.add("Reshape", *node.inputs, squares)
+    x = node.add("Transpose", x, perm=(0, 1, 3, 5, 2, 4))
+    return node.add("Reshape", x, node.constant([0, channels * factor**2, rows, columns]))
+
+
 ROWS = (
     Operator(
         "pixel_shuffle",
@@ -108,6 +123,7 @@ ROWS = (
             ),
         ),
         onnx={"DepthToSpace": _onnx_depth_to_space},
+        write_onnx=_write_shuffle,
     ),
     Operator(
         "pixel_unshuffle",
@@ -130,5 +146,6 @@ ROWS = (
             said={"factor": "factor"},
             note="what undoes it: C x factor^2 channels; factor must divide height and width",
         ),
+        write_onnx=_write_unshuffle,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, model_validator
 from typing_extensions import Self
 
+from archspec.operators import pool_nodes as nodes
 from archspec.operators.file_node import Feature, FileNode, Read
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, window_pixels
@@ -233,6 +234,7 @@ ROWS = (
             "MaxPool3DWithArgmax": lambda node: (_read_max_pool(node), None),
         },
         onnx={"MaxPool": _read_max_pool},
+        write_onnx=nodes.write_max_pool,
     ),
     _over_windows(
         "avg_pool",
@@ -240,6 +242,7 @@ ROWS = (
         keeps_one_pixel=_adds_no_zeros,
         mindir=dict.fromkeys(("AvgPool", "AvgPool3D"), _read_avg_pool),
         onnx={"AveragePool": _read_avg_pool},
+        write_onnx=nodes.write_avg_pool,
     ),
     Operator(
         "blur_pool",
@@ -264,6 +267,7 @@ ROWS = (
         ),
         mindir={"Conv2D": _read_blur},
         onnx={"Conv": _read_blur},
+        write_onnx=nodes.write_blur,
     ),
     _over_all(
         "global_avg_pool",
@@ -277,6 +281,7 @@ ROWS = (
             "GlobalAveragePool": _over_all_pixels("global_avg_pool"),
             "ReduceMean": _reducing("global_avg_pool"),
         },
+        write_onnx=nodes.over_all_pixels("GlobalAveragePool"),
     ),
     _over_all(
         "global_max_pool",
@@ -289,5 +294,6 @@ ROWS = (
             "ReduceMax": _reducing("global_max_pool"),
             "MaxPool": _read_maximum_of_map,
         },
+        write_onnx=nodes.over_all_pixels("GlobalMaxPool"),
     ),
 )

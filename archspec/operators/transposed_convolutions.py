@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from archspec.operators.convolutions import add_filters
+from archspec.operators.convolutions import add_filters, filters_of
 from archspec.operators.file_node import Feature, FileNode
 from archspec.operators.named_widths import Width, width_of
+from archspec.operators.onnx_writing import OnnxWriter, window_of
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shape_rules import (
     Shape,
@@ -72,6 +73,10 @@ def _read_conv_transpose(node: FileNode) -> Feature:
     return add_filters(node, "conv_transpose", found, found.weights[0].dims[1])
 
 
+def _write_conv_transpose(node: OnnxWriter) -> str:
+    return node.add("ConvTranspose", *filters_of(node), **window_of(node))
+
+
 _WINDOW = ("kernel", "stride", "padding")
 
 ROWS = (
@@ -108,5 +113,6 @@ ROWS = (
         ),
         mindir={"Conv2DTranspose": _read_conv_transpose},
         onnx={"ConvTranspose": _read_conv_transpose},
+        write_onnx=_write_conv_transpose,
     ),
 )

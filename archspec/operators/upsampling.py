@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from archspec.operators.file_node import Feature, FileNode, Read
+from archspec.operators.onnx_writing import OnnxWriter
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths
 from archspec.operators.shape_rules import Shape, expect_map
 from archspec.settings import Flag, SpecModel, broken_rule
@@ -121,6 +122,18 @@ def _add_upsample(node: FileNode, x: Feature, factor: int, mode: str, is_aligned
     return node.op("upsample", [x], shape, **attrs)
 
 
+def _write_upsample(node: OnnxWriter) -> str:
+    factor = float(node.attrs["factor"])
+    scales = node.constant([1.0, 1.0, factor, factor])
+    how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    if node.attrs["mode"] == "nearest":
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+        how["nearest_mode"] = "floor"
+    if node.attrs["align_corners"]:
+        how["coordinate_transformation_mode"] = _BETWEEN_CORNERS
+    return node.add("Resize", *node.inputs, "", scales, **how)
+
+
 ROWS = (
     Operator(
         "upsample",
@@ -153,5 +166,6 @@ ROWS = (
             "ResizeBilinearV2": _mindir_resize("bilinear"),
         },
         onnx=dict.fromkeys(("Resize", "Upsample"), _onnx_resize),
+        write_onnx=_write_upsample,
     ),
 )

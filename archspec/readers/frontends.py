@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archspec.file_kinds import HEAD
+from archspec.readers.interpreter import FreeSize
 from archspec.readers.mindir.read import mindir_reading
 from archspec.readers.onnx.checker import refuse_invalid
 from archspec.readers.onnx.read import OnnxReading, onnx_reading
@@ -26,13 +27,13 @@ class Frontend:
     sniff: Callable[[bytes], bool]
     """Whether a file that begins so is of the format, be it cut short or damaged:
     then its reader says that."""
-    read: Callable[[Path], Reading]
+    read: Callable[[Path, FreeSize], Reading]
     """Returns a file's graph and weights, or raises ModelFileError."""
     runs_in_onnx_runtime: bool = False
 
 
-def _valid_onnx(path: Path) -> OnnxReading:
-    reading = onnx_reading(path)
+def _valid_onnx(path: Path, size: FreeSize) -> OnnxReading:
+    reading = onnx_reading(path, size)
     refuse_invalid(path, reading.model)
     return reading
 
@@ -60,9 +61,11 @@ def frontend_of(path: Path) -> Frontend:
     return next(by_bytes, next(by_name, FRONTENDS[-1]))
 
 
-def read_model_file(path: Path) -> Reading:
+def read_model_file(path: Path, size: FreeSize = None) -> Reading:
     """Return the graph of a model file of any known format,
     and where the weights of its operators are.
+
+    Images have this size, height and width, where the file leaves theirs free.
 
     Raises:
         EnvironmentFault: E001, MindSpore, whose protobuf module is used, is not installed.
@@ -70,7 +73,7 @@ def read_model_file(path: Path) -> Reading:
             not valid; R007, its operators cannot be followed; R008, operators that dense networks
             do not have.
     """
-    return frontend_of(path).read(path)
+    return frontend_of(path).read(path, size)
 
 
 def _head_of(path: Path) -> bytes:

@@ -28,6 +28,8 @@ from archspec.readers.trace import (
 MAX_FAULT = 1_000
 """Characters of a fault, which may quote what stands in the file."""
 
+FreeSize = tuple[int, int] | None
+"""Height and width of images where a file leaves both free."""
 _NOT_AS_KNOWN = (
     TypeError,
     IndexError,
@@ -42,16 +44,20 @@ _NOT_AS_KNOWN = (
 class Interpreter:
     """Runs the nodes of one file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: FreeSize = None) -> None:
         self.path = path
+        self.size = size
         self.trace = Trace()
 
     def image(self, name: str, dims: tuple[int, ...]) -> Feature:
-        """Return the network's input, (N, C, H, W); a size below 1 is free, as N may be.
+        """Return the network's input, (N, C, H, W); a size below 1 is free, as N may be, and H and
+        W where another size stands in for theirs.
 
         Raises:
             ModelFileError: R007, it is no batch of images of one size.
         """
+        if len(dims) == 4 and self.size is not None and max(dims[2:]) < 1:
+            dims = (*dims[:2], *self.size)
         if len(dims) != 4 or any(not 0 < size < MAX_CHANNELS for size in dims[1:]):
             shown = tuple(map(_show_size, dims))
             raise self.fault(

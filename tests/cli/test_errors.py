@@ -349,15 +349,6 @@ def test_files_that_cannot_be_written_are_named(arguments, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
-def test_an_export_that_cannot_be_written_names_the_file(digits_run, tmp_path):
-    """W002, and no folder is left beside it."""
-    refused(
-        densenet("export", digits_run, "-o", "nowhere/x.mindir", cwd=tmp_path),
-        "nowhere/x.mindir W002",
-    )
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_the_file_and_it_goes_on_once_there_is_room(small_disk):
     """T003 names the checkpoint; nothing half-written stays or counts;
@@ -403,12 +394,6 @@ def test_set_on_a_run_is_refused(digits_run):
     refused(
         densenet("export", digits_run, "--set", "growth_rate=13"), "S011", "growth_rate=13", "fixed"
     )
-
-
-def test_export_refuses_a_suffix_that_it_does_not_write(digits_run, tmp_path):
-    """A MINDIR that is called .onnx would mislead."""
-    refused(densenet("export", digits_run, "-o", tmp_path / "a.onnx"), "W001", ".mindir")
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_recipe_is_not_offered_the_keys_of_a_spec(tmp_path):

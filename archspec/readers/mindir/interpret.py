@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archspec.readers.interpreter import Interpreter
+from archspec.readers.interpreter import FreeSize, Interpreter
 from archspec.readers.mindir.call import Call, Closure, short_name
 from archspec.readers.mindir.decode import Function, Model, Node
 from archspec.readers.mindir.filter_nodes import is_of_weights, of_weights
@@ -25,14 +25,14 @@ a bound on time, and on tuples that grow."""
 MAX_DEPTH = 100
 
 
-def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...]]:
+def run_model(model: Model, path: Path, size: FreeSize = None) -> tuple[Trace, tuple[Feature, ...]]:
     """Return the operators that the main function runs, and its outputs.
 
     Raises:
         ModelFileError: R007, a function cannot be followed; R008, neither can what the output is
             made of.
     """
-    run = _Run(model, path)
+    run = _Run(model, path, size)
     inputs = [run.image(short_name(name), dims) for name, dims in model.main.inputs]
     output = run.call(model.main, inputs, 0)
     outputs = run.outputs(output if isinstance(output, tuple) else (output,))
@@ -42,8 +42,8 @@ def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...]]:
 
 
 class _Run(Interpreter):
-    def __init__(self, model: Model, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, model: Model, path: Path, size: FreeSize) -> None:
+        super().__init__(path, size)
         self.model = model
         self.steps = 0
 

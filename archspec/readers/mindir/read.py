@@ -21,6 +21,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from archspec.graph.ir import Graph
+from archspec.readers.interpreter import FreeSize
 from archspec.readers.mindir.decode import read_model
 from archspec.readers.mindir.interpret import run_model
 from archspec.readers.reading import Reading, reading_of
@@ -42,7 +43,7 @@ def read_mindir(path: Path) -> Graph:
     return mindir_reading(path).graph
 
 
-def mindir_reading(path: Path) -> Reading:
+def mindir_reading(path: Path, size: FreeSize = None) -> Reading:
     """Return the graph as `read_mindir` does, and where the weights of its operators are."""
-    trace, ends = run_model(read_model(path), path)
+    trace, ends = run_model(read_model(path), path, size)
     return reading_of(trace, ends, path)

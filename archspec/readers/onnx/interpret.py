@@ -7,28 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from archspec.readers.interpreter import Interpreter
+from archspec.readers.interpreter import FreeSize, Interpreter
 from archspec.readers.onnx.decode import Model, Node
 from archspec.readers.onnx.node import OnnxNode
 from archspec.readers.onnx.operators import table_for
 from archspec.readers.trace import MAX_NAME, Feature, Trace, Unknown, Unsupported
 
 
-def run_model(model: Model, path: Path) -> tuple[Trace, tuple[Feature, ...], Mapping[str, Any]]:
+def run_model(
+    model: Model, path: Path, size: FreeSize = None
+) -> tuple[Trace, tuple[Feature, ...], Mapping[str, Any]]:
     """Return the operators that a file's nodes are, its outputs, and all values by their names.
 
     Raises:
         ModelFileError: R007, its nodes cannot be followed; R008, neither can what an output is made
             of.
     """
-    run = _Run(model, path)
+    run = _Run(model, path, size)
     outputs = run.run()
     return run.trace, outputs, run.values
 
 
 class _Run(Interpreter):
-    def __init__(self, model: Model, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, model: Model, path: Path, size: FreeSize) -> None:
+        super().__init__(path, size)
         self.model = model
         self.values: dict[str, Any] = {"": None, **model.constants}
         read = (name for node in model.nodes for name in node.inputs)

@@ -26,6 +26,7 @@ import numpy as np
 from archspec.errors import format_count
 from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
+from archspec.readers.interpreter import FreeSize
 from archspec.readers.onnx.decode import Model, read_model
 from archspec.readers.onnx.interpret import run_model
 from archspec.readers.reading import Reading, reading_of
@@ -58,12 +59,12 @@ class OnnxReading(Reading):
     """Tensors that are an operator's output, by their names in the file."""
 
 
-def onnx_reading(path: Path) -> OnnxReading:
+def onnx_reading(path: Path, size: FreeSize = None) -> OnnxReading:
     """Return the graph as `read_onnx` does, where the weights of its operators are,
-    and its nodes.
+    and its nodes. Images have this size where the file leaves theirs free.
     """
     model = read_model(path)
-    trace, ends, values = run_model(model, path)
+    trace, ends, values = run_model(model, path, size)
     reading = reading_of(trace, ends, path)
     features = {
         name: value

@@ -95,7 +95,7 @@ class Trained:
         from archspec.writers.mindspore.create_model import create_model
 
         network = create_model(self.spec)
-        load_tensors(network, self._read_tensors())
+        load_tensors(network, self.read_tensors())
         return network.set_train(False)
 
     def judge(self) -> Any:
@@ -112,7 +112,7 @@ class Trained:
         from archspec.train.engine.compile_cache import CachedNetwork, make_cache
         from archspec.train.engine.folded_network import make_folded_network
 
-        network = make_folded_network(self.spec, self._read_tensors())
+        network = make_folded_network(self.spec, self.read_tensors())
         compiled = make_cache(
             self.spec,
             self.recipe,
@@ -130,7 +130,12 @@ class Trained:
             choose_device(self.device_target)
         ms.set_context(mode=ms.GRAPH_MODE)
 
-    def _read_tensors(self) -> Mapping[str, Floats]:
+    def read_tensors(self) -> Mapping[str, Floats]:
+        """Return its weights by the names that `create_model` gives them.
+
+        Raises:
+            ModelFileError: see `convert_file`.
+        """
         return self.tensors or convert_file(self.checkpoint, self.spec, ema=self.ema).tensors
 
     @property

@@ -16,7 +16,7 @@ def export_mindir(
     network: Any, shape: tuple[int, int, int], target: Path, batch: int | None = None
 ) -> None:
     """Write a network that reads (N, *shape) as MINDIR, in evaluation mode;
-    N is free unless `batch` is given.
+    N is free unless `batch` is given. Parent folders are made.
 
     Raises:
         ArchspecError: W002, the file cannot be written; nothing half-written is left.
@@ -29,6 +29,7 @@ def export_mindir(
     if batch:
         example = ms.ops.zeros((batch, *shape), ms.float32)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
             with _pools_of_known_rank(network):
                 ms.export(

@@ -1,0 +1,197 @@
+"""A trained network as ONNX: written, certified, run beside MindSpore, and only then there."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from archspec.certify.certify_file import certify_file
+from archspec.errors import ArchspecError, Diagnostic, EnvironmentFault
+from archspec.files import to_yaml
+from archspec.graph.build import build_graph
+from archspec.graph.digest import structure_digest
+from archspec.runtime import import_onnx_runtime
+from archspec.train.data.inputs import make_preprocess
+from archspec.train.evaluation.trained import Trained
+from archspec.verifiers.verify import verify_or_raise
+
+IMAGES = 8
+"""How many are compared."""
+TOLERANCE = 1e-5
+"""Of outputs, relative to the largest: what float32 leaves of sums in another order."""
+UNCHECKED = "no: nobody ran it"
+
+Values = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class OnnxForm:
+    """How an ONNX is written."""
+
+    opset: int = 18
+    """The version of its operators."""
+    batch: int | None = None
+    """Images at once; free where absent."""
+    is_sized: bool = True
+    """Height and width are the spec's; else they are free."""
+    is_checked: bool = True
+    """It is run beside MindSpore."""
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """What was written."""
+
+    connections: int
+    """Direct ones, read back from the file."""
+    distance: float | None
+    """From MindSpore's outputs, the largest relative to the largest; None: it was not run."""
+    images: str
+    """On which images they were compared."""
+
+
+class Sample(NamedTuple):
+    """Images to compare on."""
+
+    images: Values
+    """As the network reads them, (N, C, H, W)."""
+    source: str
+    """Which they are."""
+
+
+def export_onnx(
+    trained: Trained, file: Path, *, data_dir: Path | None = None, form: OnnxForm = OnnxForm()
+) -> OnnxExport:
+    """Write a trained network as ONNX, in evaluation mode, whole or not at all.
+
+    The file is read back and compared with the spec; then ONNX Runtime and MindSpore compute the
+    same held-out images, or random ones where there are none.
+
+    Raises:
+        ArchspecError: W002, the file cannot be written; W004, see `make_onnx`; W005, what was
+            written is another network, or gives something else.
+        EnvironmentFault: E009, onnxruntime is not installed, and nobody said that it need not be.
+    """
+    from archspec.writers.onnx.model import check_opset
+
+    check_opset(form.opset)
+    runtime = _find_runtime() if form.is_checked else None
+    sample = _choose_images(trained, data_dir, form.batch) if form.is_checked else None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
+            return _export(trained, file, Path(folder) / file.name, form, runtime, sample)
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}"
+        raise ArchspecError.one("W002", message, str(file)) from None
+
+
+def _find_runtime() -> Any:
+    try:
+        return import_onnx_runtime()
+    except EnvironmentFault as error:
+        (fault,) = error.diagnostics
+        cure = f"{fault.hint}, or --unchecked writes a file that nobody has run"
+        raise EnvironmentFault.one("E009", fault.message, fault.where, cure) from None
+
+
+def _export(
+    trained: Trained, file: Path, draft: Path, form: OnnxForm, runtime: Any, sample: Sample | None
+) -> OnnxExport:
+    from archspec.writers.onnx.model import make_onnx
+    from archspec.writers.onnx.onnx_files import move_onnx, save_onnx
+
+    graph = verify_or_raise(build_graph(trained.spec))
+    model = make_onnx(
+        graph,
+        trained.read_tensors(),
+        opset=form.opset,
+        batch=form.batch,
+        is_sized=form.is_sized,
+    )
+    save_onnx(model, draft)
+    certificate = certify_file(draft, trained.spec)
+    _refuse([difference.message for difference in certificate.differences], file)
+    distance, checked = None, UNCHECKED
+    if sample is not None:
+        distance = _compare(runtime, draft, trained.network(), sample.images)
+        checked = f"{runtime.__name__} {runtime.__version__}"
+        if not distance <= TOLERANCE:
+            _refuse([f"ONNX Runtime gives other outputs, {distance:.1e} off"], file)
+    _describe(model, trained, structure_digest(graph), checked)
+    save_onnx(model, draft)
+    move_onnx(draft, file)
+    found = sum(block.edges for block in certificate.comparison.blocks)
+    return OnnxExport(found, distance, sample.source if sample else "")
+
+
+def _refuse(reasons: Sequence[str], file: Path) -> None:
+    if reasons:
+        listed = [Diagnostic("W005", f"is not written: {reason}", str(file)) for reason in reasons]
+        raise ArchspecError(listed)
+
+
+def _choose_images(trained: Trained, data_dir: Path | None, batch: int | None) -> Sample:
+    """Held-out images, or random ones where there are none."""
+    count, size = batch or IMAGES, trained.spec.input
+    try:
+        source = trained.held_out(data_dir)
+    except ArchspecError:
+        if data_dir is not None:
+            raise
+        shape = (count, size.channels, size.height, size.width)
+        images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        return Sample(images, f"{count} random images (--data-dir names real ones)")
+    count = min(count, len(source))
+    batches = trained.batches(source, count, np.arange(count))
+    images = np.concatenate([images for images, _ in islice(batches, 1)])
+    if batch:  # a fixed one may be larger than the data set
+        images = np.resize(images, (batch, *images.shape[1:]))
+    return Sample(images, f"{count} of {source.name}")
+
+
+def _compare(runtime: Any, file: Path, network: Any, images: Values) -> float:
+    """Return how far outputs are from MindSpore's, relative to the largest."""
+    import mindspore as ms
+
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    (reads,) = session.get_inputs()
+    made = session.run(None, {reads.name: images})
+    given = network(ms.Tensor(images))
+    wanted = [each.asnumpy() for each in (given if isinstance(given, tuple) else (given,))]
+    return max(map(_distance, made, wanted))
+
+
+def _distance(made: Values, wanted: Values) -> float:
+    if made.shape != wanted.shape:
+        return float("inf")
+    return float(np.abs(made - wanted).max() / (np.abs(wanted).max() or 1))
+
+
+def _describe(model: Any, trained: Trained, digest: str, checked: str) -> None:
+    """Say in the file what a program that runs it has to know."""
+    from onnx import helper
+
+    preprocess = make_preprocess(trained.spec, trained.recipe)
+    told: Mapping[str, Any] = {
+        "classes": [*trained.classes],
+        "mean": [*preprocess.mean],
+        "std": [*preprocess.std],
+        "interpolation": preprocess.interpolation,
+        "resize": preprocess.resize,
+        "crop_pct": preprocess.crop_pct,
+        "structure_digest": digest,
+    }
+    texts = {name: json.dumps(value) for name, value in told.items()}
+    texts |= {"spec": to_yaml(trained.spec.resolved()), "checked": checked}
+    helper.set_model_props(model, texts)

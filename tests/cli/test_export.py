@@ -1,0 +1,117 @@
+"""densenet export, as ONNX: what is looked at before the file is there, and what it says."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import densenet, passed, refused
+
+from archspec.runtime import prepare
+from archspec.train.evaluation import export_onnx as exporting
+from archspec.train.evaluation.export_onnx import export_onnx
+from archspec.train.evaluation.trained import Trained, open_trained
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def metadata(file: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+
+
+@pytest.fixture(scope="module")
+def no_runtime(tmp_path_factory):
+    """An environment in which onnxruntime is not installed."""
+    folder = tmp_path_factory.mktemp("blocked")
+    (folder / "onnxruntime.py").write_text("raise ImportError('not installed')\n")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+
+
+def test_an_onnx_is_read_back_and_run_and_gives_what_predict_gives(
+    digits_run, digit_files, tmp_path
+):
+    """By a program that knows nothing of this package; parent folders are made."""
+    file = tmp_path / "new" / "folder" / "digits.onnx"
+    told = passed(densenet("export", digits_run, "-o", file, cwd=tmp_path))
+    assert "certified: 20 direct connections" in told
+    assert re.search(r"within \de-0[678] of the largest output, on 8 of digits", told)
+    assert [entry.name for entry in file.parent.iterdir()] == ["digits.onnx"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~umask
+    program = [sys.executable, ROOT / "examples/run_onnx.py", file, *digit_files]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    guesses = passed(densenet("predict", digits_run, *digit_files, cwd=tmp_path)).splitlines()
+    assert done.stdout.splitlines() == [line.partition(",")[0] for line in guesses]
+    assert metadata(file)["checked"].startswith("onnxruntime 1.")
+
+
+def test_without_onnx_runtime_nothing_is_written_unless_that_is_said(
+    digits_run, no_runtime, tmp_path
+):
+    """And then the file says so."""
+    refused(
+        densenet("export", digits_run, "-o", "a.onnx", cwd=tmp_path, env=no_runtime),
+        "E009",
+        "--unchecked",
+    )
+    assert not list(tmp_path.iterdir())
+    arguments = ("export", digits_run, "-o", "a.onnx", "--unchecked")
+    assert "not run" in passed(densenet(*arguments, cwd=tmp_path, env=no_runtime))
+    assert metadata(tmp_path / "a.onnx")["checked"].startswith("no")
+    assert json.loads(metadata(tmp_path / "a.onnx")["classes"]) == [*map(str, range(10))]
+
+
+def test_an_onnx_that_gives_something_else_is_not_written(digits_run, tmp_path, monkeypatch):
+    """The check is one that can fail: of a network with other weights it does."""
+    prepare()
+    trained = open_trained(str(digits_run))
+    network = trained.network()
+    for parameter in network.get_parameters():
+        parameter.set_data(parameter * 1.01)
+    monkeypatch.setattr(Trained, "network", lambda self: network)
+    with pytest.raises(exporting.ArchspecError, match="W005 is not written: ONNX Runtime gives"):
+        export_onnx(trained, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_of_images_may_be_free_and_the_file_is_still_certified(digits_run, tmp_path):
+    """A batch may be fixed at once; images of another size are run."""
+    arguments = ("export", digits_run, "-o", "a.onnx", "--dynamic-size", "--unchecked")
+    passed(densenet(*arguments, cwd=tmp_path))
+    passed(densenet("certify", "a.onnx", digits_run, cwd=tmp_path))
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    images = np.zeros((3, 1, 12, 20), np.float32)
+    assert session.run(None, {session.get_inputs()[0].name: images})[0].shape == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-o", "a.mindir", "--opset", 18), ("--opset", "onnx")),
+        (("--dynamic-size",), ("--dynamic-size", "onnx")),
+        (("--format", "onnx", "-o", "a.mindir"), ("W001", ".onnx")),
+        (("-o", "a.tflite"), ("W001", ".mindir or .onnx")),
+        (("-o", "a.onnx", "--opset", 99), ("W004", "18 to")),
+        (("-o", "file/a.onnx", "--unchecked"), ("W002", "file/a.onnx")),
+        (("-o", "file/a.mindir"), ("W002", "file/a.mindir")),
+        (("-o", "a.onnx", "--data-dir", "nothing"), ("nothing", "D0")),
+    ],
+    ids=lambda each: " ".join(map(str, each)),
+)
+def test_what_cannot_be_exported_so_is_refused_and_leaves_nothing(
+    digits_run, arguments, words, tmp_path
+):
+    (tmp_path / "file").touch()
+    done = densenet("export", digits_run, *arguments, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert all(word in done.stderr for word in words), done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
