@@ -38,6 +38,11 @@ def import_onnx_runtime() -> Any:
     return _import_optional("onnxruntime", "runs ONNX models", "onnxruntime")
 
 
+def import_openvino() -> Any:
+    """Return another package that runs ONNX models. Raises EnvironmentFault (E009)."""
+    return _import_optional("openvino", "runs ONNX models", "openvino")
+
+
 def import_tensorboard() -> Any:
     """Return the package that writes TensorBoard's event files. Raises EnvironmentFault (E009)."""
     use = "writes event files (`tensorboard: true`)"

@@ -68,7 +68,7 @@ def export(
 
     Example: densenet export runs/demo -o digits.onnx
     """
-    from archspec.train.evaluation.trained import open_trained
+    from archspec.train.evaluation.open_trained import open_trained
 
     chosen = _choose_format(file_format, output)
     if chosen != "onnx":

@@ -13,7 +13,7 @@ from densenet_cli.options import console, override_by_channels, split_overrides
 from densenet_cli.weights import weights_for
 
 if TYPE_CHECKING:
-    from archspec.train.evaluation.trained import HowToOpen
+    from archspec.train.evaluation.open_trained import HowToOpen
 
 DeviceTarget = Annotated[
     Literal["CPU", "Ascend"] | None,
@@ -21,6 +21,10 @@ DeviceTarget = Annotated[
 ]
 ImageSize = Annotated[
     int | None, typer.Option(help="Height and width; default: those it was trained at.")
+]
+Engine = Annotated[
+    Literal["onnxruntime", "openvino"] | None,
+    typer.Option(help="What runs an exported .onnx (default: onnxruntime)."),
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes that read images.")]
 
@@ -44,4 +48,5 @@ def read_flags(given: Mapping[str, Any], screen: Console = console) -> HowToOpen
         "data_dir": given.get("data_dir"),
         "ema": given["ema"],
         "device_target": given["device_target"],
+        "engine": given["engine"],
     }

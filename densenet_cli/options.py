@@ -46,7 +46,10 @@ SpecName = Annotated[
     ),
 ]
 Target = Annotated[
-    str, typer.Argument(help="A run directory, or a spec together with --ckpt or --pretrained.")
+    str,
+    typer.Argument(
+        help="A run directory, a spec together with --ckpt or --pretrained, or an exported .onnx."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

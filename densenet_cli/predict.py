@@ -17,7 +17,7 @@ from rich.table import Table
 from archspec.errors import DataError, Diagnostic, make_printable
 from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
-from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
+from densenet_cli.opening import DeviceTarget, Engine, ImageSize, Workers, read_flags
 from densenet_cli.options import (
     Checkpoint,
     Ema,
@@ -56,6 +56,7 @@ def predict(
     image_size: ImageSize = None,
     workers: Workers = None,
     device_target: DeviceTarget = None,
+    engine: Engine = None,
     overrides: Overrides = None,
     out: Annotated[
         Path | None,
@@ -84,9 +85,9 @@ def predict(
     take_signals(exit_at_once)
     from archspec.train.data.source import raise_faults
     from archspec.train.evaluation.image_paths import find_images
+    from archspec.train.evaluation.open_trained import open_trained
     from archspec.train.evaluation.predict import predict as predict_images
     from archspec.train.evaluation.predict_masks import predict_masks
-    from archspec.train.evaluation.trained import open_trained
 
     files = find_images(images)
     how = read_flags(context.params, Console(stderr=True) if is_for_program else console)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from densenet_cli.image_progress import ImageProgress
-from densenet_cli.opening import DeviceTarget, ImageSize, Workers, read_flags
+from densenet_cli.opening import DeviceTarget, Engine, ImageSize, Workers, read_flags
 from densenet_cli.options import (
     Checkpoint,
     DataDir,
@@ -46,6 +46,7 @@ def validate(
     workers: Workers = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that share the images.")] = 1,
     device_target: DeviceTarget = None,
+    engine: Engine = None,
     overrides: Overrides = None,
     report: Annotated[
         Path | None,
@@ -62,7 +63,7 @@ def validate(
     take_signals(exit_at_once)
     from archspec.train.evaluation.evaluate import examine
     from archspec.train.evaluation.html_report import write_report
-    from archspec.train.evaluation.trained import open_trained
+    from archspec.train.evaluation.open_trained import open_trained
     from densenet_cli.evaluation_tables import show_evaluation
 
     if report is not None:

@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
+TOLD = ("classes", "mean", "std", "interpolation", "crop_pct")
+
 
 def prepare(path, height, width, told):
     """Return an image as the network reads it, (1, C, H, W)."""
@@ -38,7 +40,7 @@ def main(model, paths):
     """Print the likeliest class of each image."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     texts = session.get_modelmeta().custom_metadata_map
-    told = {key: json.loads(text) for key, text in texts.items() if key not in ("spec", "checked")}
+    told = {key: json.loads(texts[key]) for key in TOLD}
     (images,) = session.get_inputs()
     height, width = images.shape[2:]
     for path in paths:

@@ -25,7 +25,7 @@ LEAST_FILES = 4096
 LEAST_MEMORY = 4 * GIGABYTE
 """densenet121 at 224 pixels and batch 8 trains in 2.8 GB on a CPU."""
 OPTIONAL = {
-    "onnxruntime": "certify --probe, convert --like",
+    "onnxruntime": "export -o FILE.onnx, certify --probe, convert --like",
     "opencv-python-headless": "data.image_backend: opencv",
     "tensorboardX": "tensorboard: true",
 }

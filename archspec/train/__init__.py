@@ -16,10 +16,10 @@ if typing.TYPE_CHECKING:
     from archspec.train.evaluation.evaluate import evaluate, examine
     from archspec.train.evaluation.evaluation import Evaluation
     from archspec.train.evaluation.label_accuracy import LabelAccuracy
+    from archspec.train.evaluation.open_trained import open_trained
     from archspec.train.evaluation.pixel_accuracy import PixelAccuracy
     from archspec.train.evaluation.predict import predict
     from archspec.train.evaluation.predict_masks import predict_masks
-    from archspec.train.evaluation.trained import open_trained
     from archspec.train.launch import Outcome, fit
     from archspec.train.planning import Plan
     from archspec.train.planning import plan_run as plan
@@ -36,7 +36,7 @@ else:
         "evaluate": ("evaluation.evaluate", "evaluate"),
         "examine": ("evaluation.evaluate", "examine"),
         "fit": ("launch", "fit"),
-        "open_trained": ("evaluation.trained", "open_trained"),
+        "open_trained": ("evaluation.open_trained", "open_trained"),
         "plan": ("planning", "plan_run"),
         "predict": ("evaluation.predict", "predict"),
         "predict_masks": ("evaluation.predict_masks", "predict_masks"),

@@ -13,10 +13,13 @@ import onnx
 import pytest
 from conftest import densenet, passed, refused
 
+from archspec.errors import ArchspecError
 from archspec.runtime import prepare
-from archspec.train.evaluation import export_onnx as exporting
-from archspec.train.evaluation.export_onnx import export_onnx
-from archspec.train.evaluation.trained import Trained, open_trained
+from archspec.train import evaluate, predict
+from archspec.train.evaluation.engines import ENGINES
+from archspec.train.evaluation.export_onnx import OnnxForm, export_onnx
+from archspec.train.evaluation.open_trained import open_trained
+from archspec.train.evaluation.trained import Trained
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,9 +79,49 @@ def test_an_onnx_that_gives_something_else_is_not_written(digits_run, tmp_path, 
     for parameter in network.get_parameters():
         parameter.set_data(parameter * 1.01)
     monkeypatch.setattr(Trained, "network", lambda self: network)
-    with pytest.raises(exporting.ArchspecError, match="W005 is not written: ONNX Runtime gives"):
+    with pytest.raises(ArchspecError, match="W005 is not written: ONNX Runtime gives"):
         export_onnx(trained, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_exported_file_answers_and_is_judged_as_the_run_is(
+    digits_run, digit_files, engine, tmp_path
+):
+    """Image by image, by each engine; a fixed batch is filled up."""
+    pytest.importorskip(engine, reason=f"{engine} is not installed")
+    prepare()
+    run = open_trained(str(digits_run))
+    file = tmp_path / "digits.onnx"
+    export_onnx(run, file, form=OnnxForm(batch=3, is_checked=False))
+    exported = open_trained(str(file), engine=engine)
+    for found, wanted in zip(
+        predict(exported, digit_files), predict(run, digit_files), strict=True
+    ):
+        assert [name for name, _ in found] == [name for name, _ in wanted]
+        shares = [[share for _, share in guesses] for guesses in (found, wanted)]
+        assert np.allclose(*shares, atol=1e-6)
+    found, wanted = (evaluate(network, batch_size=50) for network in (exported, run))
+    assert (found.top1, found.images) == (wanted.top1, wanted.images)
+    assert found.loss == pytest.approx(wanted.loss, abs=1e-5)
+
+
+def test_a_file_that_does_not_say_what_it_is_is_no_network_to_ask(digit_files, tmp_path):
+    """Foreign, cut short, no ONNX, gone; and what is said of weights, which it has."""
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], []))
+    (tmp_path / "foreign.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "text.onnx").write_text("nothing")
+    for name, words in (
+        ("foreign.onnx", "R004 does not say which network it is"),
+        ("text.onnx", "R006 is no ONNX"),
+        ("gone.onnx", "R005 cannot be read: No such file"),
+    ):
+        with pytest.raises(ArchspecError, match=words):
+            open_trained(str(tmp_path / name))
+    with pytest.raises(ArchspecError, match=r"R004 .*leave out --ckpt, --ema"):
+        open_trained("a.onnx", ckpt=Path("b.ckpt"), ema=True)
+    with pytest.raises(ArchspecError, match="R004 openvino runs exported files"):
+        open_trained("densenet121", engine="openvino")
 
 
 def test_sizes_of_images_may_be_free_and_the_file_is_still_certified(digits_run, tmp_path):

@@ -34,8 +34,8 @@ from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
 from archspec.train.evaluation.evaluate import evaluate
+from archspec.train.evaluation.open_trained import open_trained
 from archspec.train.evaluation.predict import predict
-from archspec.train.evaluation.trained import open_trained
 from archspec.train.planning import create, plan_run
 from archspec.train.recipe.recipe import load_recipe
 

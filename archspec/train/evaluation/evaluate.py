@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import Unpack
 
+from archspec.errors import ModelFileError
 from archspec.train.data.batches import Skipped
 from archspec.train.data.sampling import held_out_indices
 from archspec.train.data.source import Source
@@ -18,8 +19,9 @@ from archspec.train.evaluation.evaluation import Evaluation, Mistake
 from archspec.train.evaluation.label_evaluation import LabelExamination
 from archspec.train.evaluation.measures import Measures, run_measure
 from archspec.train.evaluation.on_devices import examine_on_devices
+from archspec.train.evaluation.open_trained import HowToOpen, opened
 from archspec.train.evaluation.pixel_evaluation import PixelExamination
-from archspec.train.evaluation.trained import HowToOpen, Trained, opened
+from archspec.train.evaluation.trained import Trained
 from archspec.train.run.run_directory import Run
 
 Show = Callable[[int, int], None]
@@ -82,6 +84,9 @@ def examine(
         how = {"data_dir": data, **how}  # by which a recipe is chosen for a spec
     trained = opened(target, how)
     if devices > 1:
+        if trained.exported is not None:
+            message = "is run by an engine in one process, on all cores: leave out --devices"
+            raise ModelFileError.one("R004", message, str(trained.checkpoint))
         if isinstance(data, Source):
             raise TypeError("several devices open the data themselves: name their folder")
         return examine_on_devices(trained, data, devices=devices, batch_size=batch_size)

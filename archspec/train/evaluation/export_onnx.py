@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from archspec.certify.certify_file import certify_file
 from archspec.errors import ArchspecError, Diagnostic, EnvironmentFault
-from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
 from archspec.runtime import import_onnx_runtime
 from archspec.train.data.inputs import make_preprocess
+from archspec.train.evaluation.engines import load_network
+from archspec.train.evaluation.exported import describe_network
 from archspec.train.evaluation.trained import Trained
 from archspec.verifiers.verify import verify_or_raise
 
@@ -122,7 +123,7 @@ def _export(
     _refuse([difference.message for difference in certificate.differences], file)
     distance, checked = None, UNCHECKED
     if sample is not None:
-        distance = _compare(runtime, draft, trained.network(), sample.images)
+        distance = _compare(draft, trained.network(), sample.images)
         checked = f"{runtime.__name__} {runtime.__version__}"
         if not distance <= TOLERANCE:
             _refuse([f"ONNX Runtime gives other outputs, {distance:.1e} off"], file)
@@ -158,15 +159,11 @@ def _choose_images(trained: Trained, data_dir: Path | None, batch: int | None) -
     return Sample(images, f"{count} of {source.name}")
 
 
-def _compare(runtime: Any, file: Path, network: Any, images: Values) -> float:
+def _compare(file: Path, network: Any, images: Values) -> float:
     """Return how far outputs are from MindSpore's, relative to the largest."""
     import mindspore as ms
 
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    (reads,) = session.get_inputs()
-    made = session.run(None, {reads.name: images})
+    made = load_network(file, "onnxruntime").compute(images)
     given = network(ms.Tensor(images))
     wanted = [each.asnumpy() for each in (given if isinstance(given, tuple) else (given,))]
     return max(map(_distance, made, wanted))
@@ -184,7 +181,6 @@ def _describe(model: Any, trained: Trained, digest: str, checked: str) -> None:
 
     preprocess = make_preprocess(trained.spec, trained.recipe)
     told: Mapping[str, Any] = {
-        "classes": [*trained.classes],
         "mean": [*preprocess.mean],
         "std": [*preprocess.std],
         "interpolation": preprocess.interpolation,
@@ -193,5 +189,5 @@ def _describe(model: Any, trained: Trained, digest: str, checked: str) -> None:
         "structure_digest": digest,
     }
     texts = {name: json.dumps(value) for name, value in told.items()}
-    texts |= {"spec": to_yaml(trained.spec.resolved()), "checked": checked}
-    helper.set_model_props(model, texts)
+    texts |= describe_network(trained.spec, trained.recipe, trained.classes)
+    helper.set_model_props(model, {**texts, "checked": checked})

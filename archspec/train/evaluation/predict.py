@@ -17,7 +17,8 @@ from archspec.train.data.source import Source, raise_faults
 from archspec.train.evaluation.accuracy import check_finite
 from archspec.train.evaluation.class_evaluation import share_out
 from archspec.train.evaluation.evaluate import Show, name_classes
-from archspec.train.evaluation.trained import HowToOpen, Trained, opened
+from archspec.train.evaluation.open_trained import HowToOpen, opened
+from archspec.train.evaluation.trained import Trained
 from archspec.train.run.run_directory import Run
 
 LeaveOut = Callable[[int, Diagnostic], None]

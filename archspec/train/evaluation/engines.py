@@ -1,0 +1,94 @@
+"""What runs an exported network: ONNX Runtime, or OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Self
+
+from archspec.errors import ArchspecError, ModelFileError
+from archspec.runtime import import_onnx_runtime, import_openvino
+
+EngineName = Literal["onnxruntime", "openvino"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+MAX_REASON = 200
+
+Values = npt.NDArray[np.float32]
+Run = Callable[[Values], list[Values]]
+
+
+class ExportedNetwork:
+    """An exported network that is called like one of MindSpore's."""
+
+    def __init__(self, run: Run, batch: int | None) -> None:
+        self.run = run
+        self.batch = batch
+        """Images at once that the file is fixed to; None: any number."""
+
+    def set_train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode, in which it was exported."""
+        return self
+
+    def __call__(self, images: Any) -> Any:
+        """Return the first output (N, classes, ...) for images (N, C, H, W), as a Tensor."""
+        from mindspore import Tensor
+
+        return Tensor(self.compute(images.asnumpy())[0])
+
+    def compute(self, images: Values) -> list[Values]:
+        """Return all outputs for images (N, C, H, W)."""
+        if self.batch is None:
+            return self.run(images)
+        made = []
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            made.append(self.run(np.resize(part, (self.batch, *part.shape[1:]))))
+        return [np.concatenate(outputs)[: len(images)] for outputs in zip(*made, strict=True)]
+
+
+def load_network(file: Path, engine: EngineName) -> ExportedNetwork:
+    """Return an ONNX as a network that an engine runs on the CPU.
+
+    Raises:
+        EnvironmentFault: E009, the engine is not installed.
+        ModelFileError: R006, it does not take the file.
+    """
+    try:
+        return _LOAD[engine](file)
+    except ArchspecError:
+        raise
+    except Exception as error:  # those of the engines have no class in common
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:MAX_REASON]
+        raise ModelFileError.one("R006", f"{engine}: {reason}", str(file)) from None
+
+
+def _load_in_onnx_runtime(file: Path) -> ExportedNetwork:
+    runtime = import_onnx_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    (reads,) = session.get_inputs()
+    first = reads.shape[0]
+    batch = first if isinstance(first, int) else None
+    return ExportedNetwork(lambda images: list(session.run(None, {reads.name: images})), batch)
+
+
+def _load_in_openvino(file: Path) -> ExportedNetwork:
+    openvino = import_openvino()
+    # It would take half precision where the machine has that: results are to be those of the file.
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(str(file), "CPU", precise)
+    (reads,) = model.inputs
+    first = reads.partial_shape[0]
+    batch = None if first.is_dynamic else first.get_length()
+    return ExportedNetwork(lambda images: [*model([images]).values()], batch)
+
+
+_LOAD: Mapping[EngineName, Callable[[Path], ExportedNetwork]] = {
+    "onnxruntime": _load_in_onnx_runtime,
+    "openvino": _load_in_openvino,
+}

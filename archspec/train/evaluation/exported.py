@@ -1,0 +1,84 @@
+"""An ONNX that `densenet export` wrote, as a trained network: what it is stands in its metadata."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from archspec.errors import ModelFileError
+from archspec.files import to_yaml
+from archspec.spec.load import load_spec
+from archspec.spec.override import Override
+from archspec.spec.spec import Spec
+from archspec.train.recipe.recipe import Recipe, load_recipe
+
+SPEC, RECIPE, CLASSES = "spec", "recipe", "classes"
+MAX_BYTES = 2**31
+"""Of a file, weights beside it left out: what one message of ONNX may have."""
+
+
+def describe_network(spec: Spec, recipe: Recipe, classes: Sequence[str]) -> dict[str, str]:
+    """Return what `read_network` reads of a file's metadata."""
+    return {
+        SPEC: to_yaml(spec.resolved()),
+        RECIPE: to_yaml(recipe.resolved()),
+        CLASSES: json.dumps([*classes]),
+    }
+
+
+def read_network(
+    file: Path, recipe: str | None = None, overrides: Sequence[Override] = ()
+) -> tuple[Spec, Recipe, tuple[str, ...]]:
+    """Return the spec of an exported network, the recipe that says how its images are prepared,
+    its own unless another is named, and its classes.
+
+    Raises:
+        ModelFileError: R005, the file cannot be read; R006, it is no ONNX; R004, it does not say
+            what it is.
+        SpecError: what it says is no spec, or no recipe.
+    """
+    told = _read_metadata(file)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for key in (SPEC, RECIPE):
+            (folder / f"{key}.yaml").write_text(told[key], "utf-8")
+        spec = load_spec(folder / f"{SPEC}.yaml")
+        chosen = load_recipe(recipe or folder / f"{RECIPE}.yaml", overrides)
+    return spec, chosen, _read_classes(file, told[CLASSES])
+
+
+def _read_metadata(file: Path) -> Mapping[str, str]:
+    import onnx
+
+    try:
+        size = file.stat().st_size
+        if size >= MAX_BYTES:
+            raise ModelFileError.one(
+                "R006", f"has {size:,} bytes, more than an ONNX can", str(file)
+            )
+        model = onnx.load(file, load_external_data=False)
+    except OSError as error:
+        raise ModelFileError.one("R005", f"cannot be read: {error.strerror}", str(file)) from None
+    except ModelFileError:
+        raise
+    except Exception:  # protobuf's own has no class that all versions have
+        raise ModelFileError.one("R006", "is no ONNX, or is cut short", str(file)) from None
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    if not {SPEC, RECIPE, CLASSES} <= told.keys():
+        message = "does not say which network it is, as one that `densenet export` writes does"
+        cure = "`densenet lift` writes the spec of a foreign one"
+        raise ModelFileError.one("R004", message, str(file), cure)
+    return told
+
+
+def _read_classes(file: Path, text: str) -> tuple[str, ...]:
+    try:
+        names: Any = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ModelFileError.one("R004", "has classes that are no list of names", str(file))
+    return tuple(names)
