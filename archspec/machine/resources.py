@@ -27,6 +27,7 @@ LEAST_MEMORY = 4 * GIGABYTE
 OPTIONAL = {
     "onnxruntime": "export -o FILE.onnx, certify --probe, convert --like",
     "opencv-python-headless": "data.image_backend: opencv",
+    "openvino": "validate and predict --engine openvino",
     "tensorboardX": "tensorboard: true",
 }
 """Packages that some of the commands use, by what for."""
