@@ -23,7 +23,8 @@ from densenet_cli.options import (
 )
 from densenet_cli.weights import weights_for
 
-FORMATS = ("mindir", "onnx")
+SUFFIXES = {"mindir": "mindir", "onnx": "onnx", "python": "py"}
+"""By the format: what its files end in."""
 OF_ONNX = {
     "opset": "--opset",
     "dynamic_size": "--dynamic-size",
@@ -41,10 +42,10 @@ def export(
     ema: Ema = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The file (default: NAME.mindir or NAME.onnx)."),
+        typer.Option("-o", "--output", help="The file (default: NAME and its format's ending)."),
     ] = None,
     file_format: Annotated[
-        Literal["mindir", "onnx"] | None,
+        Literal["mindir", "onnx", "python"] | None,
         typer.Option("--format", help="The kind of file (default: by --output, else mindir)."),
     ] = None,
     batch_size: Annotated[
@@ -62,7 +63,7 @@ def export(
     ] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Write a trained network as ONNX or MINDIR, in evaluation mode.
+    """Write a trained network as ONNX, MINDIR, or Python code with its weights beside it.
 
     An ONNX is read back, compared with the spec, and run beside MindSpore on held-out images.
 
@@ -74,29 +75,42 @@ def export(
     if chosen != "onnx":
         _refuse_options_of_onnx(context)
     if output is not None:
-        check_can_save(output, f".{chosen}")
+        check_can_save(output, f".{SUFFIXES[chosen]}")
     ckpt = weights_for(target, ckpt, pretrained, overrides or ())
     with quiet_screen() as screen, screen.status("exporting"):
         trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
-        file = output or Path(f"{trained.spec.name}.{chosen}")
-        found = ""
+        file, found = output or Path(f"{trained.spec.name}.{SUFFIXES[chosen]}"), ""
         if chosen == "onnx":
             form: dict[str, Any] = {"batch": batch_size, "is_sized": not dynamic_size}
             form |= {"is_checked": not unchecked, **({} if opset is None else {"opset": opset})}
             found = _export_onnx(trained, file, data_dir, form)
+        elif chosen == "python":
+            found = _export_python(trained, file)
         else:
             _export_mindir(trained, file, batch_size)
     print_notes(trained.notes)
-    console.out(f"wrote {file}{found}\nNext: densenet certify {shlex.join([str(file), target])}")
+    console.out(f"wrote {file}{found}\nNext: {_name_next(chosen, file, target)}")
 
 
 def _choose_format(file_format: str | None, output: Path | None) -> str:
     """The kind of file that is asked for, or that the name of the output ends in."""
-    ending = "" if output is None else output.suffix.removeprefix(".").lower()
-    if file_format is None and output is not None and ending not in FORMATS:
-        known = " or ".join(f".{name}" for name in FORMATS)
-        raise ArchspecError.one("W001", f"--output must end in {known}", str(output))
-    return file_format or ending or FORMATS[0]
+    if file_format is not None or output is None:
+        return file_format or "mindir"
+    ending = output.suffix.removeprefix(".").lower()
+    for name, suffix in SUFFIXES.items():
+        if ending == suffix:
+            return name
+    known = ", ".join(f".{suffix}" for suffix in SUFFIXES.values())
+    raise ArchspecError.one("W001", f"--output must end in one of {known}", str(output))
+
+
+def _name_next(chosen: str, file: Path, target: str) -> str:
+    if chosen == "python":
+        return (
+            f"from {file.stem} import Network; network = Network(); mindspore."
+            f"load_param_into_net(network, mindspore.load_checkpoint('{file.stem}.ckpt'))"
+        )
+    return f"densenet certify {shlex.join([str(file), target])}"
 
 
 def _refuse_options_of_onnx(context: typer.Context) -> None:
@@ -117,6 +131,13 @@ def _export_onnx(trained: Any, file: Path, data_dir: Path | None, form: dict[str
         f"{lines}\nONNX Runtime gives what MindSpore gives, within {found.distance:.0e} of the "
         f"largest output, on {found.images}"
     )
+
+
+def _export_python(trained: Any, file: Path) -> str:
+    from archspec.train.evaluation.export_python import export_python, weights_beside
+
+    found = export_python(trained, file)
+    return f" and {weights_beside(file)}\n{found}"
 
 
 def _export_mindir(trained: Any, file: Path, batch_size: int | None) -> None:

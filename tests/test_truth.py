@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FEW, MANY = 5, 10
+FEW, MANY = 3, 10
 """Specs of a seed."""
 CHUNKS = (
     (1_001, FEW),

@@ -78,7 +78,7 @@ def computes_what_its_graph_says(ms: Any, spec: Spec, modes: tuple[int, ...]) ->
             assert np.abs(ours - theirs).max() <= TOLERANCE * scale
 
 
-@settings(RANDOM, max_examples=7)
+@settings(RANDOM, max_examples=4)
 @given(values=specs())
 def test_any_network_computes_what_its_graph_says(ms: Any, values: dict[str, Any]) -> None:
     """Shapes and values, run line by line and compiled."""
