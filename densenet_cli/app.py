@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "plot": "plot:plot",
     "schema": "schema:schema",
     "doctor": "doctor:doctor",
+    "launch-script": "launch_script:launch_script",
     "data": "data:data",
     "recipe": "recipe:recipe",
     "weights": "weights:weights",
@@ -54,12 +55,13 @@ def make_app(words: Sequence[str] = ()) -> typer.Typer:
 
 
 def _add(app: typer.Typer, name: str) -> None:
-    module, _, word = COMMANDS[name].partition(":")
-    found = getattr(import_module(f"densenet_cli.{module}"), word)
+    file, _, word = COMMANDS[name].partition(":")
+    module = import_module(f"densenet_cli.{file}")
+    found = getattr(module, word)
     if isinstance(found, typer.Typer):
         app.add_typer(found, name=name)
     else:
-        app.command(name, cls=Command)(found)
+        app.command(name, cls=getattr(module, "COMMAND", Command))(found)
 
 
 def _version(

@@ -85,10 +85,10 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; a usage error says what a foreign flag is called here."""
-        known = {name for option in self.get_params(ctx) for name in option.opts}
+        known = list_names(self, ctx)
         switches = [option for option in self.params if getattr(option, "is_flag", False)]
         omitted = OMITTED.keys() - {name for option in switches for name in option.opts}
-        for flag in _list_flags(args):
+        for flag in list_flags(args):
             answer = "" if flag in known else answer_flag(flag, known)
             if answer:
                 ctx.fail(f"No such option: {flag}. Here it is {answer}")
@@ -139,7 +139,13 @@ def _flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _list_flags(args: Sequence[str]) -> Iterator[str]:
+def list_names(command: Any, context: Any) -> set[str]:
+    """Return what a command's options are called."""
+    return {name for option in command.get_params(context) for name in option.opts}
+
+
+def list_flags(args: Sequence[str]) -> Iterator[str]:
+    """Yield the flags among the words of a command line, without their values."""
     for word in args:
         if word == "--":
             return

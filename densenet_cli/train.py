@@ -122,7 +122,7 @@ def train(
         refuse_to_profile_several(devices)
     from archspec.train.planning import plan_run
 
-    for_spec, for_recipe = _collect_overrides(context.params)
+    for_spec, for_recipe = collect_overrides(context.params)
     plan = plan_run(
         spec,
         data_dir=data_dir,
@@ -140,7 +140,7 @@ def train(
         _start(plan, out, certify, profile)
 
 
-def _collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], list[Override]]:
+def collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], list[Override]]:
     """What the command line sets in the spec, and in the recipe."""
     for_spec, for_recipe = split_overrides(given["overrides"])
     until, every = given["freeze_until"], given["save_every"]

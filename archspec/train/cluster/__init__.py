@@ -1,0 +1,1 @@
+"""Files by which a cluster's own scheduler runs `densenet train`."""
