@@ -139,7 +139,7 @@ def _hidden_width(screen: int) -> int | None:
     """Return the terminal's width where rich, which asks descriptors 0 to 2, could not find it."""
     if os.isatty(0) or not os.isatty(screen) or "COLUMNS" in os.environ:
         return None
-    return os.get_terminal_size(screen).columns
+    return os.get_terminal_size(screen).columns or None  # 0 where nobody gave it a size
 
 
 def _flush_buffers() -> None:

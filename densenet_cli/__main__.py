@@ -39,20 +39,31 @@ def _run() -> None:
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     from archspec.errors import ArchspecError
     from archspec.screen import STDOUT, open_screen
-    from densenet_cli.app import make_app
 
     sys.stdout = open_screen(
         STDOUT, sys.stdout.encoding, line_buffering=bool(sys.stdout.line_buffering)
     )
     try:
+        started = _read_mpirun()  # first: it says what kind of screen this is
+        from densenet_cli.app import make_app
+
         try:
-            make_app(sys.argv[1:])()
+            make_app(sys.argv[1:])(default_map={"train": started})
         finally:
             sys.stdout.flush()
     except ArchspecError as error:
         for diagnostic in error.diagnostics:
             _print_error(str(diagnostic))
         raise SystemExit(1) from None
+
+
+def _read_mpirun() -> dict[str, int]:
+    """Return the options that mpirun stands for, in the one process of a machine that goes on."""
+    if "OMPI_COMM_WORLD_LOCAL_RANK" not in os.environ or sys.argv[1:2] != ["train"]:
+        return {}
+    from densenet_cli.mpirun import leave_mpirun
+
+    return leave_mpirun()
 
 
 def _print_error(line: str) -> None:

@@ -60,6 +60,7 @@ class LaunchScript(Command):
 
 COMMAND = LaunchScript
 
+
 def launch_script(
     context: typer.Context,
     words: Annotated[

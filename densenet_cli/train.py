@@ -14,6 +14,7 @@ from archspec.spec.override import Override
 from densenet_cli.device_ids import DeviceIds, count_device_ids
 from densenet_cli.dry_run import show_plan, show_resumption
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
+from densenet_cli.mpirun import refuse_unlike_mpirun
 from densenet_cli.options import (
     Certify,
     DataDir,
@@ -106,6 +107,7 @@ def train(
     # Before MindSpore is imported, which starts threads and takes signals itself.
     watch_interrupts()
     take_signals(exit_at_once)
+    refuse_unlike_mpirun(context, resume)
     if resume is not None:
         refuse_others(context)
         if device_ids is not None:

@@ -6,7 +6,7 @@ from conftest import densenet, passed, refused
 from archspec.spec.override import Override
 from archspec.train.recipe.mindcv import FLAGS
 from densenet_cli.flags import FOREIGN_FLAGS, RECIPE_FLAGS, SPEC_FLAGS, answer_flag
-from densenet_cli.train import _collect_overrides
+from densenet_cli.train import collect_overrides
 
 KNOWN = {
     "--recipe", "--data-dir", "--image-size", "--num-classes", "--lr", "--batch-size", "--epochs",
@@ -68,7 +68,7 @@ def test_a_foreign_flag_is_a_usage_error(command, flag, answer, tmp_path, no_min
 def overrides(**given):
     """What flags come to, but for the place that quotes them."""
     nothing = dict.fromkeys((*SPEC_FLAGS, *RECIPE_FLAGS, "overrides"))
-    for_spec, for_recipe = _collect_overrides({**nothing, **given})
+    for_spec, for_recipe = collect_overrides({**nothing, **given})
     assert for_spec == []
     return [(override.setting, str(override.place)) for override in for_recipe]
 

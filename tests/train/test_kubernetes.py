@@ -143,7 +143,7 @@ def test_the_words_arrive_whole_with_their_place_and_a_run_goes_on(
     spec = [*yaml.safe_load_all(WRITERS[form](job, PLACE))][-1]["spec"]
     template = spec["tasks"][0]["template"] if form == "volcano" else spec["template"]
     (container,) = template["spec"]["containers"]
-    environment = {"HOME": "/root", "POD_IP": "10.0.0.7", INDEX[form]: str(index)}
+    environment = {"HOME": "/root", "HOSTNAME": "this", INDEX[form]: str(index)}
     program = tmp_path / "densenet"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     program.chmod(0o755)
@@ -164,7 +164,7 @@ def test_the_words_arrive_whole_with_their_place_and_a_run_goes_on(
         expected += ["--out", out] if job.out is None else []
     if job.nodes > 1:
         pod = f"{job.name}-0" if form == "kubernetes" else f"{job.name}-node-0"
-        master = f"{pod}.{job.name}" if index else "10.0.0.7"
+        master = f"{pod}.{job.name}" if index else "this"
         expected += ["--nodes", str(job.nodes), "--node-rank", str(index)]
         expected += ["--master", f"{master}:8118"]
     assert done.stdout.decode().splitlines() == expected

@@ -124,7 +124,6 @@ def _write_pod(job: Job, place: Place, *, first: str, index: str) -> list[str]:
         "  args:",
         "  - |",
         *_indent(4, _write_shell(job, first, index)),
-        *_indent(2, _write_address(job)),
         *_indent(2, _write_resources(job)),
         "  volumeMounts:",
         f"  - {{name: storage, mountPath: {_quote(place.folder)}}}",
@@ -148,20 +147,10 @@ def _write_shell(job: Job, first: str, index: str) -> list[str]:
         *lines,
         f"master={first}",
         f'if [ "${index}" -eq 0 ]; then',
-        "  master=$POD_IP # which it knows before anybody else does",
+        "  master=$HOSTNAME # a pod knows its own name before others do",
         "fi",
         'exec densenet train "$@" \\',
         f'  --nodes {job.nodes} --node-rank "${index}" --master "$master:{PORT}"',
-    ]
-
-
-def _write_address(job: Job) -> list[str]:
-    if job.nodes == 1:
-        return []
-    return [
-        "env:",
-        "- name: POD_IP",
-        "  valueFrom: {fieldRef: {fieldPath: status.podIP}}",
     ]
 
 

@@ -1,0 +1,131 @@
+"""`mpirun -n 8 densenet train`, as MindCV's users start it, by OpenMPI.
+
+mpirun starts as many processes as there are devices. The first of each machine does what `densenet
+train --devices N` does, which starts that many under msrun and watches them; the others have
+nothing to do and end at once, which mpirun takes for well done.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import typer
+
+from archspec.errors import TrainingError
+from archspec.signals import take_signals
+
+WORLD = "OMPI_COMM_WORLD_"
+OWN_VARIABLES = ("OMPI_", "PMIX_", "ORTE_", "PRTE_")
+"""How those begin by which mpirun tells its processes of each other; MindSpore would read them."""
+
+SAVING = b"Told to end: the run is saved, within 25 s, even if mpirun has ended before.\n"
+
+
+def leave_mpirun() -> dict[str, int]:
+    """Return what the options of `densenet train` are to say, in the first process of a machine;
+    any other one ends here.
+
+    The process goes on as a child of its own, free of what mpirun does to its processes.
+
+    Raises:
+        TrainingError: T010, machines have unlike numbers of processes.
+    """
+    rank, world, local_rank, local_world = map(_read, ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE"))
+    if local_rank > 0:
+        raise SystemExit(0)
+    if rank % local_world or world % local_world:
+        rule = f"mpirun has put {local_world} of {world} processes here, and others elsewhere"
+        cure = "as many on each machine, one machine after the other: --map-by slot"
+        raise TrainingError.one("T010", rule, "", cure)
+    _free_processors()
+    _go_on_in_child()
+    for name in [name for name in os.environ if name.startswith(OWN_VARIABLES)]:
+        del os.environ[name]
+    # mpirun hands on what is printed, with a mark before each line where that is wished: it looks
+    # like a terminal to its processes, and is none.
+    os.environ["TTY_COMPATIBLE"] = "0"
+    place = {"nodes": world // local_world, "node_rank": rank // local_world}
+    return {"devices": local_world, **(place if world > local_world else {})}
+
+
+def _read(name: str) -> int:
+    return int(os.environ[WORLD + name])
+
+
+def _free_processors() -> None:
+    """mpirun binds each process to a core or two, and this one is to start all; mpirun itself has
+    those that the user, or a scheduler, lets it have.
+    """
+    if sys.platform != "linux":
+        return
+    import psutil
+
+    own = os.sched_getaffinity(0)
+    for parent in psutil.Process().parents():
+        with suppress(OSError):
+            found = os.sched_getaffinity(parent.pid)
+            if found > own:
+                os.sched_setaffinity(0, found)
+                return
+
+
+def _go_on_in_child() -> None:
+    """Return in a child alone, in a session of its own: mpirun kills its processes a second after
+    it has told them to end, and saving may take longer.
+
+    The parent tells the child to end, by a byte or by its own end, and ends as the child does.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writer)
+        os.setsid()
+        threading.Thread(target=_end_when_told, args=(reader,), daemon=True).start()
+        return
+    os.close(reader)
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        with suppress(OSError):  # it has ended, or nobody reads any more
+            os.write(writer, b"\0")
+            os.write(1, SAVING)
+
+    take_signals(tell)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def _end_when_told(reader: int) -> None:
+    # Else a signal could be taken here, and by MindSpore's handler: see `watch_interrupts`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    os.read(reader, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def refuse_unlike_mpirun(context: typer.Context, resumed: Path | None) -> None:
+    """Refuse options, or a run, of another number of processes than mpirun has started."""
+    started: Mapping[str, Any] = context.default_map or {}
+    for name, value in started.items():
+        said = context.params.get(name, value)
+        if said != value:
+            flag = f"--{name.replace('_', '-')}"
+            rule = f"mpirun has started this as {flag} {value}, not {said}: leave it out"
+            raise typer.BadParameter(rule, param_hint=flag)
+    if resumed is None or not started:
+        return
+    from archspec.train.run.run_directory import open_run
+
+    devices = open_run(resumed).settings.devices
+    if devices != started["devices"]:
+        rule = (
+            f"the run has {devices} processes on a machine, mpirun has started {started['devices']}"
+        )
+        raise typer.BadParameter(rule, param_hint="--resume")

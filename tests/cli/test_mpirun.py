@@ -1,0 +1,157 @@
+"""mpirun -n N densenet train: what OpenMPI starts, and what each of its processes does."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from conftest import SMALL_RUN, TINY, command, densenet, passed, wait_until
+
+from archspec.errors import TrainingError
+from archspec.train.run.run_directory import WRITTEN_FILES, Run, Settings, write_settings
+from densenet_cli.mpirun import leave_mpirun, refuse_unlike_mpirun
+from densenet_cli.words_of_train import train_command
+
+
+def place(monkeypatch, rank, world, local_rank, local_world):
+    values = {"RANK": rank, "SIZE": world, "LOCAL_RANK": local_rank, "LOCAL_SIZE": local_world}
+    for name, value in values.items():
+        monkeypatch.setenv(f"OMPI_COMM_WORLD_{name}", str(value))
+
+
+@pytest.mark.parametrize(("rank", "world", "here"), [(1, 2, 2), (15, 16, 8), (9, 16, 8)])
+def test_all_but_the_first_process_of_a_machine_end_well_at_once(rank, world, here, monkeypatch):
+    """They have nothing to do: the first starts as many."""
+    place(monkeypatch, rank, world, rank % here, here)
+    with pytest.raises(SystemExit) as stop:
+        leave_mpirun()
+    assert stop.value.code == 0
+
+
+@pytest.mark.parametrize(("rank", "world", "here"), [(0, 3, 2), (1, 16, 8), (10, 20, 4)])
+def test_machines_with_unlike_numbers_of_processes_are_refused(rank, world, here, monkeypatch):
+    """As are ranks that go round the machines: none could tell which one it is."""
+    place(monkeypatch, rank, world, 0, here)
+    with pytest.raises(TrainingError, match="T010 mpirun has put"):
+        leave_mpirun()
+
+
+def context_of(*words, **started):
+    return train_command().make_context("train", [*map(str, words)], default_map=started)
+
+
+def test_other_numbers_than_mpiruns_are_refused_in_words(tmp_path):
+    """Those that are typed, and those of a run that goes on; without mpirun nothing is."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in WRITTEN_FILES:
+        (run / name).touch()
+    write_settings(Run(run), Settings(None, "digits", (), "CPU", 2, "", {}))
+    for words, started, resumed in (
+        (("--devices", 4), {}, None),
+        ((), {"devices": 4}, None),
+        (("--devices", 4), {"devices": 4}, None),
+        (("--resume", run), {"devices": 2}, run),
+    ):
+        refuse_unlike_mpirun(context_of(*words, **started), resumed)
+    context = context_of(devices=4)
+    assert context.params["devices"] == 4
+    with pytest.raises(Exception, match="mpirun has started this as --devices 4, not 2"):
+        refuse_unlike_mpirun(context_of("--devices", 2, devices=4), None)
+    with pytest.raises(Exception, match=r"the run has 2 processes .* mpirun has started 4"):
+        refuse_unlike_mpirun(context_of("--resume", run, devices=4), run)
+
+
+# ---- the real one
+
+# What is saved within its first epoch was saved because of a signal.
+LONG_EPOCH = (*("--batch-size", "1", "--set", "recipe.log_every=5", "--epochs", "2"),)
+
+
+def mpirun(*words):
+    """The command's words, for two processes; skips where there is no OpenMPI."""
+    program = shutil.which("mpirun")
+    if program is None:
+        pytest.skip("mpirun is not installed (Debian: openmpi-bin)")
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    if "Open MPI" not in shown.stdout:
+        pytest.skip("mpirun is not OpenMPI's")
+    root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    own = [program, *root, "--oversubscribe", "-n", "2", *words]
+    return [*own, *command("train")]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_run_and_one_of_them_speaks(tmp_path):
+    """With the marks of --tag-output; the screen has each line once, and no controls. The run is
+    that of --devices 2.
+    """
+    words = [*mpirun("--tag-output"), *map(str, SMALL_RUN)]
+    done = subprocess.run(
+        [*words, "--out", "run"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert {line[:14] for line in lines} == {"[1,0]<stdout>:"}
+    assert "\x1b" not in done.stdout
+    assert len({*lines}) == len(lines)
+    assert sum("epoch " in line for line in lines) == 2, lines
+    passed(densenet("train", *SMALL_RUN, "--devices", 2, "--out", "other", cwd=tmp_path))
+    last = [(tmp_path / run / "checkpoints/last.ckpt").read_bytes() for run in ("run", "other")]
+    assert last[0] == last[1]
+
+
+def members_of(folder):
+    """What works in a folder, but for mpirun itself."""
+    found = psutil.process_iter(["cwd", "name"])
+    return [p for p in found if p.info["cwd"] == str(folder) and p.info["name"] != "mpirun"]
+
+
+def wait_for(holds, what):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def read(file):
+    return file.read_text() if file.is_file() else ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["mpirun", "its process"])
+def test_a_run_that_mpirun_ends_is_saved_and_goes_on(whom, tmp_path):
+    """mpirun kills what it has started a second after Ctrl-C, which a run outlives; none of it is
+    left then. Its processes have all cores, though mpirun binds, and do not know of it.
+    """
+    run = tmp_path / "run"
+    words = [*mpirun("--bind-to", "core"), *TINY, *LONG_EPOCH, "--out", run.name]
+    with subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        wait_until(lambda: '"step"' in read(run / "metrics.jsonl"), process)
+        workers = [p for p in members_of(tmp_path) if "MS_ROLE" in p.environ()]
+        assert len(workers) >= 2
+        for worker in workers:
+            assert worker.cpu_affinity() == psutil.Process().cpu_affinity()
+            assert not [name for name in worker.environ() if name.startswith(("OMPI", "PMIX"))]
+        if whom == "mpirun":
+            process.send_signal(signal.SIGINT)
+        else:
+            (first,) = psutil.Process(process.pid).children()
+            first.kill()
+        said, _ = process.communicate()
+    assert process.returncode != 0
+    assert whom != "mpirun" or "Told to end: the run is saved" in said
+    wait_for(lambda: not members_of(tmp_path), "something of the run is left")
+    done = densenet("train", "--resume", run.name, "--dry-run", cwd=tmp_path)
+    assert re.search(r"done: 0 of 2 epochs and [1-9]\d* of 647 steps", done.stderr), done.stderr
