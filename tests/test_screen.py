@@ -120,16 +120,17 @@ def test_an_error_inside_the_block_reaches_the_screen(tmp_path: Path) -> None:
     assert log.read_text(encoding="utf-8") == "earlier\nhidden\n"
 
 
-def test_a_terminal_is_still_known_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("columns", "found"), [(133, "133"), (0, "80")])
+def test_a_terminal_is_still_known_as_one(columns: int, found: str, tmp_path: Path) -> None:
     """With the screen on a terminal the console knows it and its width,
-    though descriptor 1 is the log.
+    though descriptor 1 is the log; one without a width, such as mpirun's, is no screen of none.
     """
     program = tmp_path / "program.py"
     program.write_text(NO_MINDSPORE, encoding="utf-8")
     ours, theirs = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "NO_COLOR": "1"}
     environment.pop("COLUMNS", None)
-    subprocess.run(["stty", "cols", "133"], stdin=theirs, check=True)
+    subprocess.run(["stty", "cols", str(columns)], stdin=theirs, check=True)
     command = [sys.executable, str(program), str(tmp_path / "run.log")]
     subprocess.run(
         command,
@@ -140,7 +141,7 @@ def test_a_terminal_is_still_known_as_one(tmp_path: Path) -> None:
         check=False,
     )
     os.close(theirs)
-    assert os.read(ours, 1000).decode().split()[:2] == ["True", "133"]
+    assert os.read(ours, 1000).decode().split()[:2] == ["True", found]
     os.close(ours)
 
 

@@ -60,7 +60,12 @@ def find_known_key(keys: str) -> str:
 FLAGS: Mapping[str, Flag] = {
     "config": Flag("", option="`--recipe FILE`, and the spec as first argument"),
     "mode": Flag(0, reason="training always runs in graph mode", idle=(0,)),
-    "distribute": Flag(False, ("global_batch", "scaling"), to.global_batch, option="`--devices N`"),
+    "distribute": Flag(
+        False,
+        ("global_batch", "scaling"),
+        to.global_batch,
+        option="`--devices N`, or `mpirun -n N densenet train`",
+    ),
     "val_while_train": Flag(False, reason="validated always", idle=(True,)),
     "val_interval": Flag(1, ("validate_every",), to.unless(1)),
     "log_interval": Flag(100, ("log_every",), option="`--log-every`", only_said=True),
