@@ -26,6 +26,7 @@ NOT_BEHIND: Mapping[str, str] = {
     "nodes": "belongs before the --",
     "node_rank": "each machine says its own",
     "master": "the file finds the first machine out",
+    "hostfile": "the scheduler chooses machines: say how many, --nodes before the --",
     "device_ids": "the scheduler chooses devices: say how many, --devices before the --",
     "dry_run": "starts nothing",
 }
@@ -95,18 +96,19 @@ def _faults_of(kind: str, name: str | None, load: Callable[[], object]) -> list[
     return []
 
 
-def _load_recipe(name: str | None, overrides: Sequence[Override]) -> None:
+def _load_recipe(named: str | None, overrides: Sequence[Override]) -> None:
     """The recipe that is named; else what is set must fit one of those that the data may take."""
-    from archspec.train.recipe.choice import RECIPES
+    from archspec.train.recipe.choice import ON_ASCEND, RECIPES
     from archspec.train.recipe.recipe import load_recipe
 
-    if name is not None:
-        load_recipe(name, overrides)
+    if named is not None:
+        load_recipe(named, overrides)
         return
     faults = []
-    for of_kind in RECIPES.values():
+    of_kinds = [name for kind in RECIPES.values() for name in (kind.from_scratch, kind.fine_tuning)]
+    for name in (*of_kinds, ON_ASCEND):
         try:
-            load_recipe(of_kind.from_scratch, overrides)
+            load_recipe(name, overrides)
             return
         except ArchspecError as error:
             faults.append(error)

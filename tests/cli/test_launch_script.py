@@ -73,6 +73,14 @@ def test_files_that_are_elsewhere_are_left_to_the_cluster():
     assert "#SBATCH --job-name=my\n" in done.stdout
 
 
+def test_what_suits_one_of_the_recipes_that_may_be_taken_is_no_fault():
+    """Which one it is, the data will tell: a loss scale means something to Ascend's alone."""
+    words = ("densenet121", "--data-dir", "IMAGENET", "--set", "recipe.loss_scale=dynamic")
+    done = invoke("--slurm", "--", *words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "--set recipe.loss_scale=dynamic" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("form", "kinds"), [("--kubernetes", ["Service", "Job"]), ("--volcano", ["Job"])]
 )
