@@ -98,7 +98,7 @@ def test_the_readmes_commands_run_one_after_the_other(tmp_path):
     commands = re.findall(r"^\$ (densenet [^#\n]*)", text, re.MULTILINE)
     commands = [command for command in commands if not any(word in command for word in NOT_AT_HAND)]
     bring_images(tmp_path)
-    assert len(commands) == 16
+    assert len(commands) == 18
     for command in commands:
         done = run(command, tmp_path)
         assert done.returncode == 0, (command, done.stderr)
