@@ -39,7 +39,7 @@ RULES_OF_KUBERNETES = {
     "memory": (r"[1-9]\d*([kMGT]|[KMGT]i)?", "64Gi"),
     "resource": (r"[a-z0-9.-]+/[\w.-]+", "such as huawei.com/Ascend910"),
     "image": (r"[\w.:/@-]+", "such as registry.example.org/densenet:1.0"),
-    "claim": (r"[a-z0-9.-]+(:/[^:\s]*)?", "NAME or NAME:/FOLDER"),
+    "claim": (r"[a-z0-9.-]+(:/[\w./-]*)?", "NAME or NAME:/FOLDER"),
 }
 """What an option may say, as a pattern and in words."""
 FOLDER = "/workspace"
