@@ -147,7 +147,7 @@ def _check_values(given: Mapping[str, Any]) -> None:
     for option, (pattern, takes) in rules.items():
         value = given[option]
         if value is not None and not re.fullmatch(pattern, value, re.ASCII):
-            rule = f"{shorten_value(value)!r} is not what {scheduler} takes: {takes}"
+            rule = f"{shorten_value(value)} is not what {scheduler} takes: {takes}"
             raise typer.BadParameter(rule, param_hint=f"--{option}")
 
 
