@@ -51,7 +51,8 @@ _FUSED: Mapping[str, tuple[str, ...]] = {
     "Clip": ("min", "max"),
     "HardSigmoid": ("alpha", "beta"),
 }
-"""Activations in another operator, and the names of what is said of them."""
+"""Activations in another operator, and the names of what is said of them by place alone: what ONNX
+Runtime puts together, and how it lists numbers, is its own and no fact of an operator."""
 
 _OWN: Mapping[str, Callable[[Call], Any]] = {
     **PARTS,
