@@ -63,7 +63,8 @@ def _find_usual(steps: Sequence[Step], family: str) -> Mapping[str, Any]:
     # Of these alone: another kind's eps would have to be said at each of them all the same.
     for key in OPERATORS[kind].untold & {*OPERATORS[kind].settings}:
         values = [told[key] for told in alike[kind, fixed] if key in told]
-        usual |= {key: _find_most_common(values)} if values else {}
+        if values:
+            usual[key] = Counter(values).most_common(1)[0][0]
     return usual
 
 
@@ -77,10 +78,6 @@ def collect_told_settings(step: Step) -> Mapping[str, Any]:
         if value is not None and key not in row.in_training:
             told[key] = value
     return told
-
-
-def _find_most_common(values: Sequence[Any]) -> Any:
-    return Counter(values).most_common(1)[0][0]
 
 
 def shorten_float(value: Any) -> Any:

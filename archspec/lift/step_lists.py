@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from archspec.lift.matching_steps import (
@@ -203,16 +204,21 @@ def _write_by_style(made: _StepWriter, places: Sequence[Place]) -> Any:
     that are not the kind's defaults.
     """
     row = OPERATORS[places[0][0].kind]
-    kind, told = norm_name(row.kind), dict[str, Any]()
-    for step, _ in places:
-        for key, value in collect_told_settings(step).items():
-            if value != told.setdefault(key, value):
-                raise Unliftable(places[0][0].op, f"has another {key} than others in its place")
+    kind, told = norm_name(row.kind), _find_told_settings([step for step, _ in places])
     usual = made.style.norm if row.family == "norm" else made.style.activation
     if kind == usual.kind and {**usual.own_settings, **told} == usual.own_settings:
         return row.family
     settings = _drop_usual(told, row.settings)
     return {row.family: {"kind": kind, **settings} if settings else kind}
+
+
+def _find_told_settings(steps: Sequence[Step]) -> Mapping[str, Any]:
+    """The settings that the file tells of some of these, which all must have in common."""
+    told: dict[str, Any] = {}
+    for key, value in chain.from_iterable(collect_told_settings(step).items() for step in steps):
+        if value != told.setdefault(key, value):
+            raise Unliftable(steps[0].op, f"has another {key} than others in its place")
+    return told
 
 
 def _write_operator(made: _StepWriter, places: Sequence[Place]) -> Any:
