@@ -417,6 +417,13 @@ BUILT = [
         ["global_avg_pool"],
         {},
     ),
+    (
+        lambda f: f.node(
+            "ReduceMean", f.node("Identity", f.node("ReduceMean", "x", axes=[3])), axes=[2]
+        ),
+        ["global_avg_pool"],
+        {"keep": True},
+    ),
 ]
 
 
@@ -596,7 +603,14 @@ REFUSED = [
         ),
         "ReduceMean averages over the axes (2,) of a grouped",
     ),
-    (lambda f: f.node("ReduceMean", "x", axes=[2]), "an output is part of a mean of one axis"),
+    (
+        lambda f: f.node("ReduceMean", "x", axes=[2]),
+        "ReduceMean averages over the axes (2,); only (2, 3) is known",
+    ),
+    (
+        lambda f: f.node("Identity", f.node("ReduceMean", "x", axes=[2])),
+        "an output is part of a mean of one axis",
+    ),
 ]
 
 
