@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
-from archspec.operators.operator import declared_or_same
+from archspec.operators.operator import DERIVED, declared_or_same
 from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.containers import (
     Container,
@@ -154,7 +154,7 @@ class Widths:
 
     def _follow_operator(self, position: int, op: Op) -> None:
         source = op.inputs[0]
-        for name in {"in_channels", "channels"} & op.attrs.keys():
+        for name in DERIVED & op.attrs.keys():
             # An expression that came about upstream stays where it is right here too.
             if not self.holds(self.sums.get(source), self._values_of(position, name)):
                 self.sums[source] = self._express_attribute(position, name)
