@@ -5,7 +5,7 @@ one that is read for another, or lost on its way, is seen; and what it reads, hi
 from collections.abc import Mapping
 from typing import Any
 
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import OPERATORS, ROWS
 
 MAP = (16, 9, 6)
 VECTOR = (16,)
@@ -14,8 +14,9 @@ POOL = {"kernel": 5, "stride": 4, "padding": 1, "ceil": True}
 SIZES = {"in_channels": 16, "out_channels": 24}
 
 EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    **{row.kind: ({},) for row in ROWS if not {*row.required, *row.defaults}},
+    "gelu": ({},),
     "input": ({"shape": MAP},),
-    "output": ({},),
     "conv": (
         {
             **SIZES,
@@ -37,18 +38,9 @@ EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "group_norm": ({**NORM, "groups": 4},),
     "instance_norm": (NORM,),
     "rms_norm": (NORM,),
-    "relu": ({},),
-    "relu6": ({},),
-    "silu": ({},),
-    "gelu": ({},),
-    "hard_swish": ({},),
     "leaky_relu": ({"slope": 0.3},),
     "prelu": ({"channels": 16, "slope": 0.1},),
-    "sigmoid": ({},),
-    "hard_sigmoid": ({},),
     "elu": ({"alpha": 0.3},),
-    "mish": ({},),
-    "tanh": ({},),
     "softplus": ({"beta": 3.0},),
     "hard_tanh": ({"low": -0.5, "high": 2.0},),
     "dropout": ({"rate": 0.3},),
@@ -66,13 +58,10 @@ EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     ),
     "pixel_shuffle": ({"factor": 4},),
     "pixel_unshuffle": ({"factor": 3},),
-    "crop": ({"size": (5, 3), "corner": (1, 2)},),
+    "crop": ({"size": (5, 3), "corner": (2, 1)},),
     "slice": ({"start": 3, "stop": 8},),
     "shuffle": ({"groups": 4},),
     "scale": ({"value": 0.25}, {"channels": 16, "initial": 0.1}),
-    "concat": ({},),
-    "multiply": ({},),
-    "add": ({},),
 }
 READ: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "input": (),

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import oracle
 import pytest
 from operators.examples import ALL, EXAMPLES, MAP, NAMES
-from readers.onnx_styles import File, Step, Style, finished, written
+from readers.onnx_styles import File, Step, Style, finished, run, written
 
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS, ROWS
@@ -61,13 +62,20 @@ FIRST: Mapping[str, list[Step]] = {
 def test_an_example_comes_back_from_an_onnx(
     kind: str, attrs: Attrs, style: Style, tmp_path: Path
 ) -> None:
-    """As exporters write it, in one node or several; what is of training alone is not there."""
+    """As exporters write it, in one node or several; ONNX Runtime gives what NumPy does. What is of
+    training alone is not there.
+    """
     image, first = Step("x", "input", (), {"shape": MAP}), FIRST.get(kind, [])
     inputs = ("x",) if kind == "dense" or not first else ("x", first[-1].name)
     if kind == "dense":
         inputs = ("mean",)
     ends = [] if kind in ("input", "output") else [Step("made", kind, inputs, attrs)]
-    found = read(written([image, *first, *ends], style)[0], tmp_path)
+    steps = [image, *first, *ends]
+    model, weights = written(steps, style)
+    found = read(model, tmp_path)
+    images = np.random.default_rng(0).normal(size=(2, *MAP)).astype(np.float32)
+    own = {name: weights[name] for name in oracle.shapes(steps)}
+    assert oracle.distance(run(model, images), oracle.forward(steps, own, images)) < 1e-5
     if not ends or OPERATORS[kind].is_of_training:
         assert found == []
     else:
