@@ -7,13 +7,15 @@ from typing import Any
 
 from archspec.operators.table import OPERATORS, ROWS
 
+Settings = tuple[Mapping[str, Any], ...]
+"""Those of one operator or several of a kind."""
 MAP = (16, 9, 6)
 VECTOR = (16,)
 NORM = {"channels": 16, "eps": 0.003}
 POOL = {"kernel": 5, "stride": 4, "padding": 1, "ceil": True}
 SIZES = {"in_channels": 16, "out_channels": 24}
 
-EXAMPLES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+EXAMPLES: Mapping[str, Settings] = {
     **{row.kind: ({},) for row in ROWS if not {*row.required, *row.defaults}},
     "gelu": ({},),
     "input": ({"shape": MAP},),
