@@ -54,6 +54,16 @@ def test_a_rows_attributes_are_those_that_it_needs_or_has_a_default_for(kind: st
     assert said <= {*row.required, *row.defaults}
 
 
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_row_speaks_of_attributes_and_settings_that_it_has(kind: str) -> None:
+    """Of none by another name, which would be passed over in silence."""
+    row = OPERATORS[kind]
+    own = {*row.required, *row.defaults}
+    assert row.in_training | row.untold | {*row.of_one_channel, *row.mindspore.varying} <= own
+    settings = {*row.settings, *(row.step.settings.model_fields if row.step else ())}
+    assert {meant.partition(",")[0] for meant in row.other_keys.values()} <= settings
+
+
 ATTRS = {"in_channels": 4, "out_channels": 6, "kernel": 3, "stride": 1, "padding": 0, "factor": 2}
 ATTRS |= {"channels": 4, "groups": 2, "start": 1, "stop": 3, "value": 0.5}
 PLACES = {"shape": (4, 5, 7), "size": (2, 3), "corner": (0, 1)}

@@ -7,6 +7,7 @@ The nodes are written by hand, as the formats document them. What a format puts 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from operators.examples import ALL, EXAMPLES, MAP, NAMES
 from readers.onnx_styles import File, Step, Style, finished, run, written
 
+from archspec.errors import ModelFileError
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS, ROWS
 from archspec.readers.mindir.decode import Constant
@@ -259,6 +261,26 @@ def test_a_row_reads_each_node_that_it_names(kind: str, word: str, tmp_path: Pat
     (*_, found) = read(finished(file, "x", (2, *MAP), build(file)), tmp_path)
     assert any(word.endswith(node.op_type) for node in file.nodes)
     assert_is(found, "relu" if row.is_of_training else kind, attrs)
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda f: f.node("QuickGelu", "x", **OF_MICROSOFT), "has the factor 1.702"),
+        (lambda f: f.node("HardSigmoid", "x"), "has the slope 0.2"),
+        (lambda f: f.node("DepthToSpace", "x", blocksize=4), "as TensorFlow does (DCR)"),
+        (lambda f: f.node("AveragePool", "x", **POOL), "leaves its padding out"),
+        (lambda f: f.node("Concat", "x", "x", axis=2), "joins along axis 2"),
+    ],
+)
+def test_a_node_that_says_otherwise_is_refused(
+    build: Callable[[File], str], expected: str, tmp_path: Path
+) -> None:
+    """What it says is looked at, and so is what is meant where it says nothing."""
+    file = File(Style())
+    file.add(Step("x", "input", (), {"shape": MAP}))
+    with pytest.raises(ModelFileError, match=re.escape(expected)):
+        read(finished(file, "x", (2, *MAP), build(file)), tmp_path)
 
 
 @dataclass
