@@ -106,10 +106,11 @@ def _check_attributes(owner: Op | Region, needed: Sequence[str]) -> Iterator[Dia
 def _check_bounds(op: Op) -> Iterator[Diagnostic]:
     """Attributes that the language has a setting for are as it allows; others count something."""
     row = OPERATORS[op.kind]
+    said = row.said
     for name in row.required:
         value = op.attrs[name]
-        if value is None or (name not in row.said and not _are_counts(value)):
-            rule = "said" if name in row.said else "whole numbers >= 0"
+        if value is None or (name not in said and not _are_counts(value)):
+            rule = "said" if name in said else "whole numbers >= 0"
             yield Diagnostic("G001", f"{name} (={value}) must be {rule}", op.name)
     for message in find_beyond_bounds(op, widths=False):
         yield Diagnostic("G001", message, op.name)
