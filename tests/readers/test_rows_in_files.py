@@ -27,7 +27,7 @@ from archspec.readers.mindir.node import MindirNode
 from archspec.readers.mindir.operators import PRIMITIVES
 from archspec.readers.onnx.read import read_onnx
 from archspec.readers.tensors import Tensor
-from archspec.readers.trace import Feature, Trace
+from archspec.readers.trace import UNKNOWN, Feature, Trace, Unsupported
 
 Attrs = Mapping[str, Any]
 ONNX = [(row.kind, word) for row in ROWS for word in row.onnx]
@@ -439,3 +439,20 @@ def test_a_row_reads_each_primitive_that_it_names(kind: str, word: str) -> None:
     plain = (lambda asked: asked.of_map(), {})
     read_it, attrs = PRIMITIVE.get((kind, word), plain) if is_plain else PRIMITIVE[kind, word]
     assert_is(read_it(Asked(word)), "input" if row.is_of_training else kind, attrs)
+
+
+@pytest.mark.parametrize("power", [2, 2.0])
+def test_a_power_and_a_root_are_parts_of_operators(power: float) -> None:
+    """A norm over the channels, written out; a power by itself is none, nor is one of a weight."""
+    trace = Trace()
+
+    def node(word: str, *inputs: Any) -> Feature:
+        return PRIMITIVES[word](MindirNode(trace, "node", word, inputs, {}))
+
+    x = Feature(trace.add(Op("x", "input", (), {"shape": MAP}), (2, *MAP)), (2, *MAP))
+    mean = node("ReduceMean", node("Pow", x, power), (1,), True)
+    made = node("Div", x, node("Sqrt", node("Adds", mean, 0.003)))
+    assert_is(trace.ops[made.op], "rms_norm", EXAMPLES["rms_norm"][0])
+    assert trace.faults[node("Pow", x, 3.0).op] == f"Pow {UNKNOWN}"
+    with pytest.raises(Unsupported, match=UNKNOWN):
+        node("Pow", x, V)
