@@ -3,6 +3,7 @@ anywhere in the package: a new operator would be missing in it, and nobody would
 """
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ WORDS = {
 ATTRIBUTES = {name for row in ROWS for name in (*row.required, *row.defaults, *row.settings)}
 
 
+QUOTED = re.compile(r'"(\w+)"')
 LISTS = (ast.Dict, ast.Tuple, ast.List, ast.Set, ast.Call)
 
 
@@ -90,14 +92,14 @@ def nodes_of(source: str) -> list[ast.AST]:
 def listed(source: str) -> Iterator[tuple[int, list[str]]]:
     """All that is listed in a file, each with its line."""
     tree, *nodes = nodes_of(source)
-    for node in nodes:
-        if isinstance(node, LISTS):
-            yield node.lineno, collected(node)
-        if isinstance(node, ast.FunctionDef):
-            yield from compared(node)
+    yield from ((node.lineno, collected(node)) for node in nodes if isinstance(node, LISTS))
+    if len(KINDS.intersection(QUOTED.findall(source))) < 2:
+        return
     scopes = (ast.FunctionDef, ast.ClassDef)
     rest = [node for node in tree.body if not isinstance(node, scopes)]
-    yield from compared(ast.Module(rest, []))
+    for scope in (ast.Module(rest, []), *nodes):
+        if isinstance(scope, (ast.Module, ast.FunctionDef)):
+            yield from compared(scope)
 
 
 def lists(source: str, place: str = "") -> list[tuple[int, list[str]]]:
