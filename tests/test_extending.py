@@ -14,24 +14,27 @@ PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 LANGUAGES = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", PAGE, re.DOTALL | re.MULTILINE)
 PYTHON = [text for language, text in LANGUAGES if language == "python"]
 
+WINDOW = '_WINDOW = ("kernel", "stride", "padding")\n'
 # Run with the copy first on the path: spec.yaml and model.onnx lie in the working directory.
 ASKED = """
 import mindspore as ms, numpy as np
 from pathlib import Path
-import onnx, oracle
+import onnx, onnxruntime, oracle
 from onnx import TensorProto, helper
 from archspec import build_graph, create_model, load_spec, verify
 from archspec.compare.compare import compare
-from archspec.graph.ir import Graph, Op
+from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.readers.onnx.read import read_onnx
 from archspec.writers.mindspore.export_mindir import export_mindir
+from archspec.writers.onnx.model import make_onnx
+from operators.examples import EXAMPLES, MAP
 
 spec = load_spec("spec.yaml")
 graph = build_graph(spec)
 assert verify(graph) == ()
 weights = oracle.random_parameters(graph.ops.values(), 0)
-images = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
+images = np.random.default_rng(1).normal(size=(2, 3, 32, 28)).astype(np.float32)
 right = oracle.forward(graph.ops.values(), weights, images)
 for mode in (ms.GRAPH_MODE, ms.PYNATIVE_MODE):
     ms.set_context(mode=mode)
@@ -40,13 +43,25 @@ for mode in (ms.GRAPH_MODE, ms.PYNATIVE_MODE):
     made = network.set_train(False)(ms.Tensor(images)).asnumpy()
     assert oracle.distance(made, right) < 1e-4, oracle.distance(made, right)
 ms.set_context(mode=ms.GRAPH_MODE)
-export_mindir(network, (3, 32, 32), Path("model.mindir"))
+export_mindir(network, (3, 32, 28), Path("model.mindir"))
 assert not compare(graph, read_mindir(Path("model.mindir"))).differences
-shape = [None, 3, 32, 32]
-x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy")
-node = helper.make_node("Softsign", ["x"], ["y"])
-onnx.save(helper.make_model(helper.make_graph([node], "g", [x], [y])), "model.onnx")
-assert [op.kind for op in read_onnx(Path("model.onnx")).ops.values()] == ["input", "softsign"]
+written = make_onnx(graph, weights)
+onnx.save(written, "written.onnx")
+assert not compare(graph, read_onnx(Path("written.onnx"))).differences
+session = onnxruntime.InferenceSession("written.onnx", providers=["CPUExecutionProvider"])
+assert oracle.distance(session.run(None, {"input": images})[0], right) < 1e-4
+x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3, 32, 28])
+y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+softsign = helper.make_node("Softsign", ["x"], ["s"])
+pool = helper.make_node("LpPool", ["s"], ["y"], kernel_shape=[3, 3], strides=[2, 2], p=4)
+onnx.save(helper.make_model(helper.make_graph([softsign, pool], "g", [x], [y])), "model.onnx")
+_, first, last = read_onnx(Path("model.onnx")).ops.values()
+assert (first.kind, last.kind) == ("softsign", "power_pool")
+assert last.attrs == {"kernel": 3, "stride": 2, "padding": 0, "power": 4}
+for kind in ("softsign", "power_pool"):
+    (attrs,) = EXAMPLES[kind]
+    made = oracle.KINDS[kind]([np.ones((2, *MAP))], {}, attrs)
+    assert OPERATORS[kind].shape(attrs, [MAP]) == made.shape[1:]
 """
 
 
@@ -54,14 +69,18 @@ assert [op.kind for op in read_onnx(Path("model.onnx")).ops.values()] == ["input
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, its specs and the oracle, with the page's rows in place."""
     folder = tmp_path_factory.mktemp("copy")
+    ignored = shutil.ignore_patterns("__pycache__")
     for name in ("archspec", "densenet_cli", "specs"):
-        ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for path in ROOT.glob("tests/oracle*.py"):
         shutil.copy(path, folder)
-    row, forward, rule = PYTHON
-    put(folder / "archspec/operators/activations.py", "\nROWS = (\n", row)
+    shutil.copytree(ROOT / "tests/operators", folder / "operators", ignore=ignored)
+    activation, definitions, pool, forward, example, rule = PYTHON
+    put(folder / "archspec/operators/activations.py", "\nROWS = (\n", activation)
+    put(folder / "archspec/operators/pools.py", "\nROWS = (\n", pool)
+    put(folder / "archspec/operators/pools.py", WINDOW, definitions)
     put(folder / "oracle.py", "\nKINDS: Mapping[str, Any] = {\n", forward)
+    put(folder / "operators/examples.py", "\nEXAMPLES: Mapping[str, Settings] = {\n", example)
     put(folder / "archspec/connectivity_rules.py", "\nRULES: Mapping[str, Rule] = {\n", rule)
     (spec,) = (text for language, text in LANGUAGES if language == "yaml")
     (folder / "spec.yaml").write_text(spec, encoding="utf-8")
@@ -88,8 +107,12 @@ def run(folder: Path, *arguments: str) -> str:
 def test_one_row_is_emitted_runs_is_read_and_lifted(copied: Path) -> None:
     """In both modes as NumPy computes it; a network that is exported comes back as the spec."""
     run(copied, "-c", ASKED)
-    assert '"softsign"' in run(copied, "-m", "densenet_cli", "schema")
-    assert "activation: softsign" in run(copied, "-m", "densenet_cli", "lift", "model.mindir")
+    schema = run(copied, "-m", "densenet_cli", "schema")
+    assert '"softsign"' in schema
+    assert '"power_pool"' in schema
+    lifted = run(copied, "-m", "densenet_cli", "lift", "model.mindir")
+    assert "activation: softsign" in lifted
+    assert re.search(r"power_pool: *\{kernel: 3, stride: 2, power: 4\}", lifted)
 
 
 def test_a_rule_is_a_word_of_the_language(copied: Path) -> None:

@@ -214,9 +214,8 @@ class _LivenessWalk:
             if op.attrs.get("standardized") and op.attrs["weight_eps"] is not None:
                 values = values - values.mean((1, 2, 3), keepdims=True)
             taps = (values != 0).reshape(*values.shape[:2], -1).any(axis=2)
-            # Filters are stored as (outputs, inputs), those of a transposed convolution the other
-            # way round.
-            filters = filters & (taps.T if op.kind == "conv_transpose" else taps)
+            # Filters are stored as (outputs, inputs), some the other way round.
+            filters = filters & (taps if OPERATORS[op.kind].axis_read else taps.T)
         self._note_zero(ours, filters)
         return apply_filters(x, filters, groups)
 

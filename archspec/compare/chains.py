@@ -15,12 +15,11 @@ from typing import Any
 
 from archspec.compare.concat_sources import FlatGraph
 from archspec.graph.ir import Op
+from archspec.operators.operator import DERIVED
 from archspec.operators.table import OPERATORS
 
 MAX_CELLS = 4_000_000
 """Cells of the table that pairs chains; beyond, they are paired one by one as they come."""
-
-_SIZE_ATTRS = ("out_channels", "kernel", "stride", "padding", "start", "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +169,13 @@ def _find_places_in_joins(
 
 def _format_sizes(chain: Chain) -> str:
     """Sizes as text: those that are absent, or not all of one type, sort all the same."""
-    sizes = []
-    for op in chain.ops:
-        sizes.append([op.attrs.get(size, "") for size in _SIZE_ATTRS])
-    return str(sizes)
+    return str([_list_sizes(op) for op in chain.ops])
+
+
+def _list_sizes(op: Op) -> list[Any]:
+    needed = [name for name in OPERATORS[op.kind].required if name not in DERIVED]
+    # Widths that are read follow from what stands before; fractions a file may round.
+    return [op.attrs[name] for name in needed if isinstance(op.attrs.get(name), int | tuple)]
 
 
 def pair_chains(expected: Sequence[Chain], found: Sequence[Chain]) -> tuple[Pair, ...]:

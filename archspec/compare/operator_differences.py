@@ -16,9 +16,9 @@ from archspec.spec.compression import compress
 MAX_NAMED = 3
 """Operators with the same fault that have a line each; more are one line."""
 
+# Where English has better words than an attribute's name; all others are said by that.
 _WORDS: Mapping[str, str] = {
     "out_channels": "has {found} outputs, the spec says {expected}",
-    "bias": "has bias {found}, the spec says {expected}",
     "weights_of": "shares the weights of {found}, the spec says that it has its own",
     "shape": "is an image (C, H, W) of {found}, the spec says {expected}",
 }

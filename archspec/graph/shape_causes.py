@@ -14,7 +14,8 @@ from archspec.errors import Diagnostic
 from archspec.graph.connections import layers_of
 from archspec.graph.ir import Graph, Region
 from archspec.graph.shapes import infer_shapes, running_order
-from archspec.operators.shape_rules import Shape, ShapeFault
+from archspec.operators.operator import CHANNEL_COUNTS
+from archspec.operators.shape_rules import NoPixelLeft, Shape, ShapeFault
 from archspec.operators.table import OPERATORS
 from archspec.settings import Path
 from archspec.spec.reading.document import format_path, shorten_value
@@ -122,26 +123,19 @@ def _find_starved_window(graph: Graph, side: int, size: int) -> str:
     sizes: dict[str, Shape] = {}
     for name in running_order(graph):
         op = graph.ops[name]
-        image = [1, MAX_PIXELS, MAX_PIXELS]
+        row, image = OPERATORS[op.kind], [1, MAX_PIXELS, MAX_PIXELS]
         image[side] = size
-        attrs = {**op.attrs, **_ONE_CHANNEL, "shape": tuple(image)}
+        # Pixels alone are followed: whatever is wrong with channels is another fault.
+        one_channel = {**dict.fromkeys(CHANNEL_COUNTS, 1), **row.of_one_channel}
+        attrs = {**op.attrs, **one_channel, "shape": tuple(image)}
         try:
-            sizes[name] = OPERATORS[op.kind].shape(attrs, [sizes[source] for source in op.inputs])
+            shape = row.shape(attrs, [sizes[source] for source in op.inputs])
+        except NoPixelLeft:
+            return name
         except ShapeFault:
-            return name if "kernel" in op.attrs and not OPERATORS[op.kind].enlarges else ""
-        sizes[name] = (1, *sizes[name][1:])
+            return ""
+        sizes[name] = (1, *shape[1:])
     return ""
-
-
-# Pixels alone are followed: whatever is wrong with channels is another fault.
-_ONE_CHANNEL = {
-    "in_channels": 1,
-    "out_channels": 1,
-    "channels": 1,
-    "groups": 1,
-    "start": 0,
-    "stop": 1,
-}
 
 
 def _round_share_up(channels: int) -> float:
@@ -189,9 +183,11 @@ def _list_suspects(
     op = graph.ops[fault.where]
     region = graph.regions.get(op.region)
     path, origin = origins.get(op.name, ()), region.origin if region else ()
-    yield from _find_named_setting(fault.message, path, spec)
-    if op.kind == "group_norm":
-        yield from (("norm", "groups"), ("norm",))
+    setting = _SETTING.match(fault.message)
+    named, family = setting[1] if setting else "", OPERATORS[op.kind].family
+    yield from _find_named_setting(named, path, spec)
+    if family in ("norm", "activation") and named:
+        yield from ((family, named), (family,))
     if region and region.kind == "dense_block":
         # What joins a block's values has no step of its own: a setting of the block, or else the
         # step by which a layer changes its pixels.
@@ -206,16 +202,13 @@ def _list_suspects(
     yield from (path, _path_for_all(path), origin)
 
 
-def _find_named_setting(message: str, path: Path, spec: Spec) -> Iterator[Path]:
-    """Where a step's setting is written that the message names first, `groups (=5)`."""
-    setting = _SETTING.match(message)
-    if setting is None or not path:
+def _find_named_setting(setting: str, path: Path, spec: Spec) -> Iterator[Path]:
+    """Where a step's setting is written that the fault's message names first, `groups (=5)`."""
+    if not path:
         return
     for step in (path, _path_for_all(path)):
         yield from (
-            written
-            for written in spec.written()
-            if written[:-2] == step and written[-1] == setting[1]
+            written for written in spec.written() if written[:-2] == step and written[-1] == setting
         )
 
 

@@ -20,7 +20,6 @@ from archspec.files import to_yaml
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
 from archspec.lift.network import Network, Unliftable, keep_whole_joins, make_network
-from archspec.lift.setting_bounds import find_beyond_bounds
 from archspec.lift.shorten import shorten
 from archspec.lift.skips import resolve_skips
 from archspec.lift.spec_values import make_spec_values
@@ -30,6 +29,7 @@ from archspec.spec.load import validate
 from archspec.spec.reading.shorthand import expand_short_forms
 from archspec.spec.reading.yaml_reader import read_text
 from archspec.spec.spec import Spec
+from archspec.verifiers.setting_bounds import find_beyond_bounds
 from archspec.verifiers.verify import verify_or_raise
 
 MAX_OPERATORS = 10_000

@@ -13,11 +13,8 @@ from typing import Any
 
 from archspec.graph.expand import Part, expand_part
 from archspec.lift.operators_to_steps import Step, kinds_of, walk_steps
-from archspec.operators.table import ACTIVATIONS, NORMS, OPERATORS, norm_name
+from archspec.operators.table import OPERATORS, norm_name
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
-
-_LEFT_OUT = ("approximate", "weights_of")
-"""What `certify` says of the spec that was lifted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +41,49 @@ class PartInstance:
 
 def choose_style(steps: Sequence[Step]) -> Style:
     """Return the norm and the activation that most of the operators have."""
-    norms, told_eps = list[Any](), defaultdict[Any, list[float | None]](list)
+    norm, activation = (_find_usual(steps, family) for family in ("norm", "activation"))
+    return Style(NormSpec(**norm), ActivationSpec(**activation))
+
+
+def _find_usual(steps: Sequence[Step], family: str) -> Mapping[str, Any]:
+    """The kind and the settings that most of a family's operators have; nothing where none is."""
+    alike = defaultdict[Any, list[Mapping[str, Any]]](list)
     for step in steps:
-        if step.kind not in NORMS:
+        row = OPERATORS.get(step.kind)
+        if row is None or row.family != family:
             continue
-        norm = norm_name(step.kind), step.attrs.get("groups")
-        norms.append(norm)
         # A norm that was folded, or written out, has an eps that the file does not tell.
-        if step.attrs["eps"] is not None:
-            told_eps[norm].append(shorten_float(step.attrs["eps"]))
-    kind, groups = _find_most_common(norms) or ("batch", None)
-    # Of these norms alone: another kind's eps would have to be said at each of them all the same.
-    eps = _find_most_common(told_eps[kind, groups])
-    told = {key: value for key, value in (("groups", groups), ("eps", eps)) if value is not None}
-    active = [
-        (step.kind, *collect_told_settings(step)) for step in steps if step.kind in ACTIVATIONS
-    ]
-    activation, *settings = _find_most_common(active) or ("relu",)
-    return Style(NormSpec(kind=kind, **told), ActivationSpec(kind=activation, **dict(settings)))
+        told = collect_told_settings(step)
+        fixed = tuple((key, value) for key, value in told.items() if key not in row.untold)
+        alike[step.kind, fixed].append(told)
+    if not alike:
+        return {}
+    kind, fixed = max(alike, key=lambda each: len(alike[each]))
+    usual = {"kind": norm_name(kind), **dict(fixed)}
+    # Of these alone: another kind's eps would have to be said at each of them all the same.
+    for key in OPERATORS[kind].untold & {*OPERATORS[kind].settings}:
+        values = [told[key] for told in alike[kind, fixed] if key in told]
+        if values:
+            usual[key] = Counter(values).most_common(1)[0][0]
+    return usual
 
 
-def collect_told_settings(step: Step) -> tuple[tuple[str, float], ...]:
-    """Return the settings of an activation that the file tells, each with its shortest number."""
-    told = ((key, shorten_float(step.attrs.get(key))) for key in OPERATORS[step.kind].settings)
-    return tuple((key, value) for key, value in told if value is not None)
+def collect_told_settings(step: Step) -> Mapping[str, Any]:
+    """Return the settings of a norm or an activation that the file tells,
+    each with its shortest number.
+    """
+    row, told = OPERATORS[step.kind], dict[str, Any]()
+    for key in row.settings:
+        value = shorten_float(step.attrs.get(key))
+        if value is not None and key not in row.in_training:
+            told[key] = value
+    return told
 
 
-def _find_most_common(values: Sequence[Any]) -> Any:
-    return Counter(values).most_common(1)[0][0] if values else None
-
-
-def shorten_float(value: float | None) -> float | None:
-    """Return the shortest number that is the same as a float32."""
-    if value is None:
-        return None
+def shorten_float(value: Any) -> Any:
+    """Return the shortest number that is the same as a float32; what is none, as it is."""
+    if not isinstance(value, float):
+        return value
     # Files store 32 bits: 1e-5 comes back as 9.99999974738e-06, and nobody wrote that.
     texts = (f"{value:.{digits}g}" for digits in range(1, 17))
     return next((float(text) for text in texts if is_same_value(float(text), value)), value)
@@ -128,7 +134,7 @@ def _is_alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
     row = OPERATORS[kind]
     ours, theirs = {**row.defaults, **attrs}, {**row.defaults, **step.attrs}
     # `inner` is a note of the step alone; the gate's own convolutions are compared.
-    left_out = {*row.in_training, *_LEFT_OUT, "inner"}
+    left_out = {*row.in_training, "inner"}
     for key in (ours.keys() | theirs.keys()) - left_out:
         is_untold = key in row.untold and theirs.get(key) is None
         if not is_untold and not is_same_value(ours.get(key), theirs.get(key)):

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from archspec.connectivity_rules import sources_of_output
 from archspec.graph.expand import ExpandedOp, Part, expand_part
-from archspec.operators.activations import ActivationSettings
 from archspec.spec.block import AggregateSpec
 from archspec.spec.load import validate
 from archspec.spec.reading.document import Document
 from archspec.spec.spec import Block, Spec
+from archspec.spec.steps import ActivationSpec, NormSpec
 from archspec.spec.templates import resolve_steps
 from archspec.spec.transition import TransitionSpec
 
@@ -81,10 +81,8 @@ _SETTING_ORDER = (
         "output_order",
         "after",
         "num_classes",
-        "eps",
-        "groups",
     ),
-    *(key for key in ActivationSettings.model_fields if key != "kind"),
+    *(key for key in (*NormSpec.model_fields, *ActivationSpec.model_fields) if key != "kind"),
 )
 """In this order."""
 

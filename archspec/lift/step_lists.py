@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -12,7 +12,6 @@ from archspec.lift.matching_steps import (
     PartInstance,
     Style,
     collect_told_settings,
-    is_same_value,
     shorten_float,
 )
 from archspec.lift.network import Unliftable
@@ -21,10 +20,10 @@ from archspec.operators.named_widths import width_of
 from archspec.operators.operator import Operator, never
 from archspec.operators.operator import Step as RowStep
 from archspec.operators.table import OPERATORS, norm_name
+from archspec.spec.steps import MAX_REDUCTION, SqueezeExciteStep
 
 MAX_MULTIPLE = 64
 MAX_PARTS = 32
-MAX_REDUCTION = 256
 _DENOMINATORS = frozenset({2, 4, 5, 8, 10})
 """Of shares that are short as decimals."""
 
@@ -72,8 +71,8 @@ class _StepWriter:
         first = places[0][0]
         if first.branches:
             return self.write_gate(places) or self.write_branches(places, instances)
-        family = OPERATORS[first.kind].family
-        return _WRITERS.get(family, _write_operator)(self, places)
+        is_of_style = OPERATORS[first.kind].family in ("norm", "activation")
+        return _write_by_style(self, places) if is_of_style else _write_operator(self, places)
 
     def write_gate(self, places: Sequence[Place]) -> Any:
         """A squeeze-and-excitation, where one share reduces all of them."""
@@ -89,8 +88,7 @@ class _StepWriter:
         if reduction is None or len(activations) > 1 or len(gates) > 1:
             return None
         said = {"reduction": reduction, "activation": activations.pop(), "gate": gates.pop()}
-        usual = {"reduction": 16, "activation": "relu", "gate": "sigmoid"}
-        return _write_kind("squeeze_excite", _drop_usual(said, usual))
+        return _write_kind("squeeze_excite", _drop_usual(said, SqueezeExciteStep().model_dump()))
 
     def write_branches(self, places: Sequence[Place], instances: Sequence[PartInstance]) -> Any:
         kind = places[0][0].kind
@@ -141,7 +139,7 @@ class _StepWriter:
 
 def _find_reduction(steps: Sequence[Step]) -> int | None:
     """The share by which all of these reduce their channels, if there is one; the usual first."""
-    reductions: Sequence[int] = (16, *range(1, MAX_REDUCTION + 1))
+    reductions: Sequence[int] = (SqueezeExciteStep().reduction, *range(1, MAX_REDUCTION + 1))
     for reduction in reductions:
         if all(max(1, s.in_channels // reduction) == s.attrs["inner"] for s in steps):
             return reduction
@@ -188,7 +186,7 @@ def _find_common(places: Sequence[Place], key: str, default: Any) -> Any:
             raise Unliftable(step.op, f"has {key} {value}, others in its place have {values[0]}")
         if isinstance(value, tuple):
             raise Unliftable(step.op, f"{step.kind} has {key} {value}; steps have one number")
-    return shorten_float(values[0]) if isinstance(values[0], float) else values[0]
+    return shorten_float(values[0])
 
 
 def _drop_usual(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,33 +199,26 @@ def _write_kind(kind: str, settings: Mapping[str, Any]) -> Any:
     return {kind: dict(settings)} if settings else kind
 
 
-def _write_norm(made: _StepWriter, places: Sequence[Place]) -> Any:
-    kind, groups = _find_common(places, "", places[0][0].kind), _find_common(places, "groups", None)
-    eps = [step.attrs["eps"] for step, _ in places if step.attrs["eps"] is not None]
-    if any(not is_same_value(eps[0], other) for other in eps):
-        raise Unliftable(places[0][0].op, "has another eps than others in its place")
-    said = {
-        "kind": norm_name(kind),
-        "eps": shorten_float(eps[0]) if eps else made.style.norm.eps,
-        "groups": groups,
-    }
-    usual = made.style.norm.model_dump() if made.style.norm.kind == said["kind"] else {}
-    if all(value is None or usual.get(key) == value for key, value in said.items()):
-        return "norm"
-    settings = _drop_usual(said, {"eps": 1e-5, "groups": None})
-    return {"norm": settings["kind"] if [*settings] == ["kind"] else settings}
-
-
-def _write_activation(made: _StepWriter, places: Sequence[Place]) -> Any:
-    kind, usual = places[0][0].kind, made.style.activation
-    told: dict[str, float] = {}
-    for key, value in chain.from_iterable(collect_told_settings(step) for step, _ in places):
-        if value != told.setdefault(key, value):
-            raise Unliftable(places[0][0].op, f"has another {key} than others in its place")
+def _write_by_style(made: _StepWriter, places: Sequence[Place]) -> Any:
+    """A norm or an activation: the spec's own where it is that, else its kind with the settings
+    that are not the kind's defaults.
+    """
+    row = OPERATORS[places[0][0].kind]
+    kind, told = norm_name(row.kind), _find_told_settings([step for step, _ in places])
+    usual = made.style.norm if row.family == "norm" else made.style.activation
     if kind == usual.kind and {**usual.own_settings, **told} == usual.own_settings:
-        return "activation"
-    settings = _drop_usual(told, OPERATORS[kind].settings)
-    return {"activation": {"kind": kind, **settings} if settings else kind}
+        return row.family
+    settings = _drop_usual(told, row.settings)
+    return {row.family: {"kind": kind, **settings} if settings else kind}
+
+
+def _find_told_settings(steps: Sequence[Step]) -> Mapping[str, Any]:
+    """The settings that the file tells of some of these, which all must have in common."""
+    told: dict[str, Any] = {}
+    for key, value in chain.from_iterable(collect_told_settings(step).items() for step in steps):
+        if value != told.setdefault(key, value):
+            raise Unliftable(steps[0].op, f"has another {key} than others in its place")
+    return told
 
 
 def _write_operator(made: _StepWriter, places: Sequence[Place]) -> Any:
@@ -258,10 +249,3 @@ def _find_word(places: Sequence[Place], step: RowStep, setting: str) -> str:
 def _keep_widths(places: Sequence[Place]) -> bool:
     """Say of operators that they give as many channels as they read, and no growth rate."""
     return all(step.in_channels == step.out_channels != names.get("k") for step, names in places)
-
-
-_WRITERS: Mapping[str, Callable[[_StepWriter, Sequence[Place]], Any]] = {
-    "norm": _write_norm,
-    "activation": _write_activation,
-}
-"""Of families of operators that share a step."""

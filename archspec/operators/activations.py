@@ -32,7 +32,7 @@ Bound = Annotated[float, Field(strict=True, ge=-1_000, le=1_000, allow_inf_nan=F
 class ActivationSettings(SpecModel):
     """Settings of all activations; each kind has some of them, with a default of its own."""
 
-    kind: str = "relu"
+    kind: str
     slope: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = None
     """Of negative values: of leaky_relu (0.01 where absent), at the start of prelu (0.25)."""
     alpha: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] | None = None
@@ -169,6 +169,7 @@ ROWS = (
         family="activation",
         about="slope x where x < 0",
         other_names=("lrelu",),
+        other_keys={"negative_slope": "slope"},  # torch
         required=("slope",),
         settings={"slope": 0.01},
         mindir={"Maximum": nodes.read_larger_than_a_share},
@@ -281,6 +282,7 @@ ROWS = (
         settings={"low": -1.0, "high": 1.0},
         fault=_bounds_in_order,
         other_names=("htanh",),
+        other_keys={"min_val": "low", "max_val": "high"},  # torch
         interval=lambda attrs: (attrs["low"], attrs["high"]),
         patterns=tuple(({}, pattern) for pattern in CLAMPS),
         mindir={"ClampScalar": nodes.read_hard_tanh},

@@ -122,6 +122,7 @@ ROWS = (
         _shuffle_shape,
         MindSpore(call="ops.channel_shuffle({x}, {groups})"),
         required=("groups",),
+        of_one_channel={"groups": 1},
         is_idle=_leaves_places,
         tells_places=always,
         reach=_shuffle_reach,
@@ -159,6 +160,10 @@ ROWS = (
         scales_channels=True,
         remains_of=("times", "norm's scale"),
         other_names=("layer_scale", "res_scale", "residual_scaling"),
+        other_keys={
+            "init_values": "initial",  # timm
+            "layer_scale_init_value": "initial, of a step scale",  # timm
+        },
         step=Step(
             "scale",
             ScaleStep,

@@ -251,6 +251,7 @@ ROWS = (
             "standardized": False,
             "weight_eps": None,
         },
+        of_one_channel={"groups": 1, "standardized": False},
         has_filters=True,
         folds_norm=True,
         over_vector=_as_dense,

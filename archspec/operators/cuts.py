@@ -97,7 +97,9 @@ ROWS = (
     Operator(
         "crop",
         _crop_shape,
-        MindSpore(cell="{name}({size}, {corner})", definition=_CROP, name="Crop"),
+        MindSpore(
+            cell="{name}({size}, {corner})", varying=("size",), definition=_CROP, name="Crop"
+        ),
         required=("size", "corner"),
         write_onnx=_write_crop,
         cuts_pixels=True,
@@ -108,11 +110,17 @@ ROWS = (
     Operator(
         "slice",
         _slice_shape,
-        MindSpore(cell="{name}({start}, {stop})", definition=_SLICE, name="Slice"),
+        MindSpore(
+            cell="{name}({start}, {stop})",
+            varying=("start", "stop"),
+            definition=_SLICE,
+            name="Slice",
+        ),
         channels=_count_sliced,
         is_idle=_takes_all,
         required=("start", "stop"),
         write_onnx=_write_slice,
+        of_one_channel={"start": 0, "stop": 1},
         tells_places=always,
         reach=_slice_reach,
         keeps_sign=True,

@@ -81,7 +81,7 @@ ROWS = (
     Operator(
         "dropout",
         same_shape,
-        MindSpore(cell="nn.Dropout(p={rate})"),
+        MindSpore(cell="nn.Dropout(p={rate})", varying=("rate",)),
         required=("rate",),
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
@@ -103,7 +103,7 @@ ROWS = (
     Operator(
         "dropout2d",
         _of_maps,
-        MindSpore(cell="nn.Dropout2d(p={rate})"),
+        MindSpore(cell="nn.Dropout2d(p={rate})", varying=("rate",)),
         required=("rate",),
         is_idle=always_idle,
         in_training=frozenset({"rate"}),
@@ -122,7 +122,7 @@ ROWS = (
     Operator(
         "drop_path",
         same_shape,
-        MindSpore(cell="{name}({rate})", definition=_DROP_PATH, name="DropPath"),
+        MindSpore(cell="{name}({rate})", varying=("rate",), definition=_DROP_PATH, name="DropPath"),
         required=("rate",),
         is_idle=always_idle,
         in_training=frozenset({"rate"}),

@@ -171,8 +171,8 @@ class FileNode(Protocol):
     def leaves_padding_out(self) -> bool:
         """Return whether a pool counts the pixels of the map alone."""
 
-    def pool(self, kind: str, x: Feature) -> Feature:
-        """Add a pool over windows."""
+    def pool(self, kind: str, x: Feature, /, **attrs: Any) -> Feature:
+        """Add a pool over windows, with attributes beside those of its window."""
 
     def global_pool(self, kind: str) -> Feature:
         """Add a pool over all pixels that leaves one."""

@@ -36,7 +36,7 @@ EPS, MOMENTUM, GROUPS = 1e-5, 0.9, 32
 class NormSettings(SpecModel):
     """Settings of all norms; each kind has some of them."""
 
-    kind: str = "batch"
+    kind: str
     eps: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = EPS
     """Added to the variance."""
     momentum: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = MOMENTUM
@@ -262,6 +262,7 @@ ROWS = (
         family="norm",
         required=("channels", "eps", "groups"),
         untold=frozenset({"eps"}),
+        of_one_channel={"groups": 1},
         tells_places=_has_groups_of_several,
         reach=_all_of_a_group,
         same_as=_instance_norm_of_one,

@@ -19,6 +19,8 @@ Widths = Mapping[str, int]
 STATISTICS = ("moving_mean", "moving_variance")
 DERIVED = frozenset({"in_channels", "channels"})
 """Attributes that follow from what an operator reads."""
+CHANNEL_COUNTS = ("in_channels", "out_channels", "channels")
+"""Attributes that say how many channels an operator reads, gives, or has a value for each of."""
 
 
 def _no_tensors(attrs: Attrs) -> Mapping[str, Shape]:
@@ -138,6 +140,9 @@ class MindSpore:
     """Of the definition."""
     is_for_each_setting: bool = False
     """There is a definition for each set of attributes, channels left out."""
+    varying: tuple[str, ...] = ()
+    """Attributes that its cell is given and in which operators of one class may differ, as they do
+    in `CHANNEL_COUNTS`: the class takes them as arguments then."""
     is_inline: bool = False
     """It is written into the call that reads it: conv(relu(norm(x))) is one line."""
     has_state: Callable[[Attrs], bool] = always
@@ -176,6 +181,8 @@ class Operator:
     """Attributes that change nothing in evaluation."""
     untold: frozenset[str] = frozenset()
     """Attributes that are None where a model file does not tell them."""
+    of_one_channel: Attrs = field(default_factory=dict)
+    """What its attributes are where each channel is looked at by itself, `CHANNEL_COUNTS` aside."""
     has_filters: bool = False
     """It makes its channels by weights, which may be all zero."""
     folds_norm: bool = False
@@ -234,6 +241,8 @@ class Operator:
     """The rule that several of these settings break together, in words; '' for none."""
     other_names: tuple[str, ...] = ()
     """What others call it, where that is another word than ours."""
+    other_keys: Mapping[str, str] = field(default_factory=dict)
+    """What others call its settings, and what to write here."""
     interval: Callable[[Attrs], tuple[float, float]] | None = None
     """Of what leaves values as they are between two bounds, and cuts off the rest: the bounds."""
     scales_channels: bool = False
@@ -251,6 +260,13 @@ class Operator:
     """Operators of ONNX that are this one, in the same way."""
     write_onnx: WriteOnnx | None = None
     """Adds its nodes to an ONNX that is being written; None: it has none."""
+
+    @property
+    def said(self) -> Mapping[str, str]:
+        """The language's setting that says an attribute, by the attribute; widths left out."""
+        if self.step is None:
+            return {key: key for key in self.settings}
+        return {attribute: setting for setting, attribute in self.step.said.items()}
 
     @property
     def is_cut_by_zeros(self) -> bool:

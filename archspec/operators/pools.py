@@ -11,7 +11,7 @@ from typing_extensions import Self
 from archspec.operators import pool_nodes as nodes
 from archspec.operators.file_node import Feature, FileNode, Read
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
-from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, window_pixels
+from archspec.operators.shape_rules import NoPixelLeft, Shape, expect_map, window_pixels
 from archspec.settings import Flag, Padding, SpecModel, Stride, Window, broken_rule, refuse_bool
 
 
@@ -76,7 +76,7 @@ def _blur_shape(attrs: Attrs, inputs: Sequence[Shape]) -> Shape:
     """Edges are mirrored: there must be more pixels than are mirrored at each."""
     shape = _pool_shape(attrs, inputs)
     if min(inputs[0][1:]) <= attrs["padding"]:
-        raise ShapeFault(
+        raise NoPixelLeft(
             f"mirrors {attrs['padding']} at each edge of {inputs[0][1]} x {inputs[0][2]} pixels; "
             "must be fewer than there are"
         )

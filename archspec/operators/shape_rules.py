@@ -19,6 +19,10 @@ class ShapeFault(Exception):
         self.inputs = tuple(inputs)
 
 
+class NoPixelLeft(ShapeFault):
+    """A window of `kernel` pixels is too large for the map: a larger image would do."""
+
+
 def same_shape(attrs: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
     """Return the shape that is read."""
     return inputs[0]
@@ -55,7 +59,7 @@ def window_pixels(attrs: Mapping[str, Any], shape: Shape) -> tuple[int, int]:
         height, width = map(min, (height, width), lasts)
     if height < 1 or width < 1:
         kernel = f"{attrs['kernel']} x {attrs['kernel']}"
-        raise ShapeFault(f"a {kernel} window leaves no pixel of {shape[1]} x {shape[2]}")
+        raise NoPixelLeft(f"a {kernel} window leaves no pixel of {shape[1]} x {shape[2]}")
     return height, width
 
 

@@ -6,6 +6,10 @@ for the reciprocal of beta; a text alone stands for one and the same value where
 The two values that are added or multiplied may stand in either order. Numbers are added and
 multiplied only: x / 6 is ("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1,
 x).
+
+Its kinds are those of the rows, and what is a part alone: with a number `plus`, `times`, `from`,
+`power`, `greater`, `at_least` and `at_most`; `sqrt`, `reciprocal`, `erf` and the `mean` of the
+channels; `subtract`, `divide`, and `select` by a condition.
 """
 
 from __future__ import annotations

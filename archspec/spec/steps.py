@@ -39,6 +39,7 @@ else:
     NormKind = Literal[tuple(map(norm_name, NORMS)) + ("none",)]  # noqa: RUF005
 
 MAX_STEPS = 64
+MAX_REDUCTION = 256
 
 _OF_THE_SPEC = ("name", "norm", "activation")
 """Keys of a step for which nothing has a meaning of its own."""
@@ -151,7 +152,7 @@ Norm = Annotated[NormSpec, BeforeValidator(_accept_bare_kind)]
 class SqueezeExciteStep(SpecModel):
     """Scales each channel by a gate that reads the mean of all (Hu et al. 2018)."""
 
-    reduction: Annotated[int, Field(strict=True, ge=1, le=256)] = 16
+    reduction: Annotated[int, Field(strict=True, ge=1, le=MAX_REDUCTION)] = 16
     """The gate's inner width is the channels divided by this."""
     activation: Activation = ActivationSpec()
     """Inside the gate."""

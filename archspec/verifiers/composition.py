@@ -19,7 +19,7 @@ from archspec.graph.expand import Part, expand_part
 from archspec.graph.ir import Graph, Op, Region
 from archspec.graph.shapes import running_order
 from archspec.operators.operator import DERIVED
-from archspec.operators.table import attribute
+from archspec.operators.table import OPERATORS, attribute
 
 
 def check_composition(graph: Graph) -> Iterator[Diagnostic]:
@@ -92,8 +92,11 @@ def _compare_ops(
 
 
 def _compare_attributes(op: Op, attrs: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    # A crop's size and corner follow from the shapes, which other verifiers hold.
-    for name in sorted((attrs.keys() | op.attrs.keys()) - DERIVED - {"size", "corner"}):
+    row = OPERATORS[op.kind]
+    # What no step says, a crop, has what follows from the shapes, which other verifiers hold.
+    is_said = row.step is not None or row.family
+    derived = DERIVED if is_said else DERIVED.union(row.required)
+    for name in sorted((attrs.keys() | op.attrs.keys()) - derived):
         found, wanted = attribute(op.kind, op.attrs, name), attribute(op.kind, attrs, name)
         if found != wanted:
             yield Diagnostic("G010", f"{name} (={found}) must be {wanted}", op.name)

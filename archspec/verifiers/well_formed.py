@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 from archspec.errors import Diagnostic
 from archspec.graph.expand import Part
 from archspec.graph.ir import Graph, Op, Region
+from archspec.operators.operator import CHANNEL_COUNTS
 from archspec.operators.table import OPERATORS
 from archspec.spec.connectivity import ConnectivitySpec
+from archspec.verifiers.setting_bounds import find_beyond_bounds
 
 # Attributes that a region of a kind must have.
 NEEDED_OF_REGIONS: Mapping[str, tuple[str, ...]] = {
@@ -35,22 +36,13 @@ PARENTS: Mapping[str, str] = {"dense_layer": "dense_block", "aggregation": "dens
 """Kinds of region that stand inside another; all others stand alone."""
 
 _LEAST: Mapping[str, int] = {
-    "in_channels": 1,
-    "out_channels": 1,
-    "channels": 1,
-    "kernel": 1,
-    "stride": 1,
-    "padding": 0,
-    "groups": 1,
-    "dilation": 1,
+    **dict.fromkeys(CHANNEL_COUNTS, 1),
     "growth_rate": 1,
     "bottleneck": 1,
     "num_layers": 1,
     "num_classes": 1,
-    "factor": 1,
 }
-_SHARES = ("eps", "momentum", "rate", "slope", "weight_eps")
-_NUMBERS = ("alpha", "beta", "low", "high", "value", "initial")
+"""What no setting of an operator says has no bound there: channels, and what regions declare."""
 _KINDS: Mapping[str, tuple[type, str]] = {
     "connectivity": (ConnectivitySpec, "a ConnectivitySpec"),
     "part": (Part, "a Part"),
@@ -68,7 +60,9 @@ def check_well_formed(graph: Graph) -> Iterator[Diagnostic]:
             yield Diagnostic("G001", f"unknown kind of operator {op.kind!r}", op.name)
             continue
         yield from _check_inputs(graph, op)
-        yield from _check_attributes(op, OPERATORS[op.kind].required)
+        faults = [*_check_attributes(op, OPERATORS[op.kind].required)]
+        # Where one is missing, the bounds of the others would tell of it once more.
+        yield from faults or _check_bounds(op)
     for region in graph.regions.values():
         if region.kind not in NEEDED_OF_REGIONS:
             yield Diagnostic("G001", f"unknown kind of region {region.kind!r}", region.name)
@@ -109,16 +103,25 @@ def _check_attributes(owner: Op | Region, needed: Sequence[str]) -> Iterator[Dia
             yield Diagnostic("G001", f"{name} (={value}) must be {rule}", owner.name)
 
 
+def _check_bounds(op: Op) -> Iterator[Diagnostic]:
+    """Attributes that the language has a setting for are as it allows; others count something."""
+    row = OPERATORS[op.kind]
+    said = row.said
+    for name in row.required:
+        value = op.attrs[name]
+        if value is None or (name not in said and not _are_counts(value)):
+            rule = "said" if name in said else "whole numbers >= 0"
+            yield Diagnostic("G001", f"{name} (={value}) must be {rule}", op.name)
+    for message in find_beyond_bounds(op, widths=False):
+        yield Diagnostic("G001", message, op.name)
+
+
 def _find_broken_rule(name: str, value: Any) -> str:
     """Return the rule that an attribute breaks, or ''."""
     if name in _LEAST and not _is_count(value, _LEAST[name]):
         return f"a whole number >= {_LEAST[name]}"
     if name == "shape" and not _is_shape(value):
         return "one to three whole numbers >= 1"
-    if name in _SHARES and not (isinstance(value, (int, float)) and 0 <= value <= 1):
-        return "a number in [0, 1]"
-    if name in _NUMBERS and not (isinstance(value, (int, float)) and isfinite(value)):
-        return "a finite number"
     if name == "compression" and not (value is None or 0 < value <= 1):
         return "a number in (0, 1]"
     if name == "skip" and value != "stem" and not _is_count(value, 0):
@@ -130,6 +133,11 @@ def _find_broken_rule(name: str, value: Any) -> str:
 
 def _is_count(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _are_counts(value: Any) -> bool:
+    counted = value if isinstance(value, tuple) else (value,)
+    return all(_is_count(each, 0) for each in counted)
 
 
 def _is_shape(value: Any) -> bool:

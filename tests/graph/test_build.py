@@ -247,6 +247,25 @@ def test_an_image_that_is_too_small_is_told_at_its_height_and_width() -> None:
     build_graph(load_spec("densenet121", ["input.height=29", "input.width=29"]))
 
 
+def test_an_image_is_followed_through_operators_of_many_channels() -> None:
+    """Filters of one weight each cannot be standardized: of one channel they are not."""
+    conv = "{conv: {kernel: 1, width: k, standardized: true}}"
+    found = faults_of("input.height=8", f"layer=[norm, {conv}]", spec="densenet121")
+    (one,) = (fault for fault in found if "input.height (=8)" in fault)
+    assert "must be at least 29: features.transition2.pool" in one
+
+
+def test_a_norm_that_fits_nowhere_is_told_at_its_step() -> None:
+    """The spec's own norm is blamed where its settings are: a vector has no groups of pixels."""
+    head = "head=[{global_pool: {}}, norm, dense]"
+    (found,) = faults_of("norm={kind: group, groups: 4}", head)
+    assert found.startswith("--set head=")
+    assert "needs a feature map" in found
+    (found, *_) = faults_of("norm={kind: group, groups: 5}")
+    assert found.startswith("--set norm=")
+    assert "groups (=5) of the norm must divide" in found
+
+
 def test_one_flag_that_makes_an_image_too_small_is_one_fault() -> None:
     """Height and width that were written in one place, and those that nobody wrote:
     then it is the blocks.

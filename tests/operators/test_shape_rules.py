@@ -37,7 +37,7 @@ def slid(attrs: dict[str, int], height: int, width: int) -> tuple[int, int]:
     return views.shape[0], views.shape[1]
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(
     windows,
     st.integers(1, 20),

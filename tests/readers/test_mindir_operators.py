@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from operators.examples import default_of
 
 from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
@@ -79,25 +80,25 @@ LAYERS: Document = {
 }
 TRANSITIONS: Document = {
     "ceil": [
-        {"max_pool": {"kernel": 3, "stride": 2, "ceil": True}},
+        {"max_pool": {"kernel": 3, "stride": 2, "padding": 1, "ceil": True}},
         {"avg_pool": {"kernel": 2, "stride": 2, "ceil": True}},
     ],
     "larger": [
         {"conv_transpose": {"width": 6, "kernel": 3, "stride": 2, "padding": 1, "bias": True}},
-        {"upsample": {"factor": 2}},
+        {"upsample": {"factor": 3}},
         {"upsample": {"factor": 2, "mode": "bilinear"}},
         {"upsample": {"factor": 2, "mode": "bilinear", "align_corners": True}},
     ],
     "blurred": [
         {"blur_pool": {}},
         {"blur_pool": {"kernel": 5, "stride": 1}},
-        {"conv": {"width": 6, "kernel": 1}},
+        {"conv": {"width": 6, "kernel": 3, "stride": 2}},
     ],
     "pixels": [
-        {"conv": {"width": 8, "kernel": 1}},
-        {"pixel_shuffle": {"factor": 2}},
+        {"conv": {"width": 9, "kernel": 1}},
+        {"pixel_shuffle": {"factor": 3}},
         "activation",
-        {"pixel_unshuffle": {"factor": 2}},
+        {"pixel_unshuffle": {"factor": 3}},
     ],
 }
 MAXIMA = {
@@ -269,6 +270,17 @@ def test_every_kind_of_operator_is_read_back(operators: Graph, wiring: Graph) ->
     idle = {kind for kind, row in OPERATORS.items() if row.is_of_training}
     unlike = {"dense", "instance_norm"}  # the latter is a group norm in the file
     assert kinds == set(OPERATORS) - unlike - idle
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in OPERATORS.items() if row.said])
+def test_the_networks_have_each_setting_of_an_operator(kind: str) -> None:
+    """With a value that is not the default: one that is lost on its way back is a difference."""
+    graphs = map(graph_of, (OPERATORS_OF_ALL_KINDS, WIRING, VECTORS))
+    ops = [op for graph in graphs for op in graph.ops.values() if op.kind == kind]
+    row = OPERATORS[kind]
+    for name in {*row.said} - row.in_training - row.untold:
+        values = [op.attrs[name] for op in ops if name in op.attrs]
+        assert any(value != default_of(kind, name) for value in values), name
 
 
 def test_a_network_of_vectors_is_read_back(folder: Path) -> None:

@@ -5,6 +5,7 @@ Each file of tests/invalid opens with one `# expect: LINE:COLUMN CODE message` f
 """
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -15,6 +16,7 @@ from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
 from archspec.spec.reading.foreign_keys import STEPS_OF_OTHERS
+from archspec.spec.steps import ActivationKind, NormKind, StepSpec
 from densenet_cli.options import place_typed
 
 INVALID = Path(__file__).resolve().parents[1] / "invalid"
@@ -34,6 +36,17 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
+def written_out(line: str) -> str:
+    """A line with the choices in it that grow: what is shipped, and what rows say."""
+    steps = [kind for kind in StepSpec.model_fields if kind != "name"]
+    line = line.replace("{shipped}", ", ".join(shipped()))
+    line = line.replace("{steps}", ", ".join(map(repr, steps)))
+    for key, kinds in (("{activations}", ActivationKind), ("{norms}", NormKind)):
+        *first, last = map(repr, get_args(kinds))
+        line = line.replace(key, f"{', '.join(first)} or {last}")
+    return line
+
+
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_an_invalid_spec_gives_exactly_the_faults_that_it_announces(
     path: Path, monkeypatch: pytest.MonkeyPatch
@@ -42,7 +55,7 @@ def test_an_invalid_spec_gives_exactly_the_faults_that_it_announces(
     monkeypatch.chdir(INVALID)
     lines = path.read_text(encoding="utf-8").splitlines()
     announced = [line.removeprefix("# expect: ") for line in lines if line.startswith("# expect: ")]
-    expected = [line.replace("{shipped}", ", ".join(shipped())) for line in announced]
+    expected = [written_out(line) for line in announced]
     found = [fault.removeprefix(f"{path.name}:") for fault in faults(Path(path.name))]
     assert found == expected
 

@@ -23,6 +23,9 @@ from archspec.verifiers.verify import check_acyclic, check_connected, verify, ve
 DIGITS = build_graph(load_spec("densenetbc_digits"))
 
 
+L, T = "features.denseblock1.denselayer1", "features.transition1.pool"
+
+
 def with_attrs(op: Op, **attrs: Any) -> Op:
     return replace(op, attrs={**op.attrs, **attrs})
 
@@ -306,6 +309,36 @@ def test_a_transition_must_read_what_its_skip_names() -> None:
     found = verify(skipping(DIGITS, "stem"))
     assert any("must be one and the output of the stem" in fault.message for fault in found)
     assert [fault.code for fault in found] == ["G010", "G007"]
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs", "expected"),
+    [
+        ("features.norm5", {"eps": 2}, "norm.eps (=2) must be in (0, 1]"),
+        ("features.norm5", {"momentum": "x"}, "norm.momentum (=x) must be a number"),
+        ("features.norm5", {"channels": 0}, "channels (=0) must be a whole number >= 1"),
+        (f"{L}.conv1", {"kernel": 0}, "conv.kernel (=0) must be in [1, 31]"),
+        (f"{L}.conv1", {"groups": []}, "conv.groups (=[]) must be a whole number"),
+        (f"{L}.conv1", {"out_channels": 1.5}, "out_channels (=1.5) must be a whole number >= 1"),
+        (T, {"padding": 7}, "padding (=7) must be at most half of kernel (=2)"),
+        (T, {"ceil": 1}, "avg_pool.ceil (=1) must be true or false"),
+    ],
+)
+def test_an_attribute_is_as_the_languages_setting_may_be(
+    name: str, attrs: dict[str, Any], expected: str
+) -> None:
+    """The bounds are those of the step; what no setting says counts channels or pixels."""
+    found = verify(DIGITS.with_op(with_attrs(DIGITS.ops[name], **attrs)))
+    assert f"{name} G001 {expected}" in map(str, found)
+    assert {fault.code for fault in found} == {"G001"}
+
+
+@pytest.mark.parametrize("attrs", [{"padding": "1"}, {"padding": -1}, {"kernel": None}])
+def test_an_attribute_that_no_setting_says_is_a_count(attrs: dict[str, Any]) -> None:
+    """A blur's padding follows from its kernel; what a step needs must be there."""
+    window = {"kernel": 3, "stride": 2, "padding": 1, **attrs}
+    blurred = DIGITS.with_op(replace(DIGITS.ops[T], kind="blur_pool", attrs=window))
+    assert {fault.code for fault in verify(blurred)} == {"G001"}
 
 
 def test_a_region_without_parent_attributes_is_named() -> None:

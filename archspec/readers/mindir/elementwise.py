@@ -77,7 +77,15 @@ def probabilities(call: Call) -> Feature:
 def part(kind: str, call: Call) -> Feature:
     """A function that dense networks have only as a part of another."""
     x = call.feature()
-    return call.part(kind, [x], x.shape)
+    return _complete(call, call.part(kind, [x], x.shape))
+
+
+def power(call: Call) -> Feature:
+    """A power of x, whose exponent is a number."""
+    x, exponent = call.feature(), call.inputs[1]
+    if type(exponent) not in (int, float):
+        raise Unsupported(UNKNOWN)
+    return _complete(call, call.part("power", [x], x.shape, value=decimal(float(exponent))))
 
 
 def arithmetic(call: Call) -> Feature:

@@ -76,9 +76,9 @@ class MindirNode(Call):
         """Return whether a pool counts the pixels of the map alone."""
         return windows.leaves_padding_out(self)
 
-    def pool(self, kind: str, x: Feature) -> Feature:
-        """Add a pool over windows."""
-        return windows.pool(self, kind, x)
+    def pool(self, kind: str, x: Feature, /, **attrs: Any) -> Feature:
+        """Add a pool over windows, with attributes beside those of its window."""
+        return windows.pool(self, kind, x, attrs)
 
     def global_pool(self, kind: str) -> Feature:
         """Add a pool over all pixels that leaves one."""

@@ -208,6 +208,8 @@ _OWN: Mapping[str, Callable[[Call], Any]] = {
     "ReduceMean": _other_mean,
     "ReduceMax": _other_maximum,
     "Square": elements.square,
+    "Pow": elements.power,
+    "Sqrt": partial(elements.part, "sqrt"),
     "Rsqrt": elements.inverse_root,
     "ExpandDims": _expand,
     "Squeeze": _squeeze,

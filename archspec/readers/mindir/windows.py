@@ -134,16 +134,16 @@ def _sides_in_3d(call: Call) -> tuple[int, ...]:
     return tuple(pad[-4:])
 
 
-def pool(call: Call, kind: str, x: Feature) -> Feature:
-    """Add a pool over windows."""
+def pool(call: Call, kind: str, x: Feature, own: Mapping[str, Any]) -> Feature:
+    """Add a pool over windows, with attributes of its own beside the window's."""
     if is_in_3d(call):
-        return _pool_in_3d(call, kind, x)
+        return _pool_in_3d(call, kind, x, own)
     kernel, stride = call.option("kernel_size", 1), call.option("strides", 2)
     attrs, size = _window(x, kernel, stride, call.option("pad_mode", 3))
-    return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
+    return call.op(kind, [x], (*x.shape[:2], *size), **attrs, **own)
 
 
-def _pool_in_3d(call: Call, kind: str, x: Feature) -> Feature:
+def _pool_in_3d(call: Call, kind: str, x: Feature, own: Mapping[str, Any]) -> Feature:
     """Return (N, C, 1, H, W)."""
     a = call.attrs
     kernel, stride = a.get("ksize", a.get("kernel_size")), a["strides"]
@@ -155,7 +155,7 @@ def _pool_in_3d(call: Call, kind: str, x: Feature) -> Feature:
     mode = "pad" if "pads" in a else a["pad_mode"]
     attrs, size = _sliding(flat, kernel, stride, mode, _sides_in_3d(call))
     attrs, size = with_ceil(flat, attrs, size, bool(a.get("ceil_mode")))
-    return call.op(kind, [x], (*x.shape[:2], 1, *size), **attrs)
+    return call.op(kind, [x], (*x.shape[:2], 1, *size), **attrs, **own)
 
 
 def enlarging_factor(call: Call, x: Feature) -> int:

@@ -110,6 +110,8 @@ class Call(trace.Call):
     """The name of the first."""
     readers: int = 1
     """How many times the first output is read."""
+    read_by: frozenset[str] = frozenset()
+    """Kinds of the nodes that read it."""
 
     def option(self, name: str, index: int, default: Any = None) -> Any:
         """Return a setting, a number or a tuple:

@@ -35,6 +35,10 @@ class _Run(Interpreter):
         self.values: dict[str, Any] = {"": None, **model.constants}
         read = (name for node in model.nodes for name in node.inputs)
         self.readers = Counter((*read, *model.outputs))
+        self.read_by: dict[str, set[str]] = {}
+        for node in model.nodes:
+            for name in node.inputs:
+                self.read_by.setdefault(name, set()).add(node.kind)
 
     def run(self) -> tuple[Feature, ...]:
         """Run all nodes, and return the network's outputs."""
@@ -60,6 +64,7 @@ class _Run(Interpreter):
         unknown = next((value for value in inputs if isinstance(value, Unknown)), None)
         if unknown is not None:
             return (unknown,) * len(node.outputs)
+        first = next(iter(node.outputs), "")
         call = OnnxNode(
             self.trace,
             node.name,
@@ -68,8 +73,9 @@ class _Run(Interpreter):
             node.attrs,
             opset=self.model.opset,
             outputs=sum(map(bool, node.outputs)),
-            output=next(iter(node.outputs), ""),
-            readers=self.readers[next(iter(node.outputs), "")],
+            output=first,
+            readers=self.readers[first],
+            read_by=frozenset(self.read_by.get(first, ())),
         )
         try:
             made = self.operate(call, table_for(call))

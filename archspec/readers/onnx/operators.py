@@ -51,7 +51,8 @@ _FUSED: Mapping[str, tuple[str, ...]] = {
     "Clip": ("min", "max"),
     "HardSigmoid": ("alpha", "beta"),
 }
-"""Activations in another operator, and the names of what is said of them."""
+"""Activations in another operator, and the names of what is said of them by place alone: what ONNX
+Runtime puts together, and how it lists numbers, is its own and no fact of an operator."""
 
 _OWN: Mapping[str, Callable[[Call], Any]] = {
     **PARTS,
@@ -68,7 +69,9 @@ _OWN: Mapping[str, Callable[[Call], Any]] = {
     "Reshape": layouts.reshape,
     "Transpose": layouts.transpose,
 }
-OPERATORS = collect_readings((row.onnx for row in ROWS.values()), _OWN)
+IN_SEVERAL: Mapping[str, Callable[[Call], Any]] = {"ReduceMean": vectors.mean_in_steps}
+"""Nodes of which several come to one operator: no row is asked for them one by one."""
+OPERATORS = collect_readings((row.onnx for row in ROWS.values()), _OWN, IN_SEVERAL)
 CONSTANT_OPERATORS: Mapping[str, Callable[[Call], Any]] = {**CONSTANTS, **quantised.WEIGHTS}
 ON_BOTH: Mapping[str, Callable[[Call], Any]] = {
     **dict.fromkeys(("Identity", "Cast"), pass_on),

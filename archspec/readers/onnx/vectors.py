@@ -58,18 +58,27 @@ def other_maximum(call: Call) -> Feature:
     raise Unsupported(f"takes the maximum over the axes {axes}; only (2, 3) is known")
 
 
-def other_mean(call: Call) -> Feature:
-    """Return the mean of each pixel, a part of a layer norm; or of the pixels in two steps."""
+def mean_in_steps(call: Call) -> Feature | None:
+    """Return the mean of the pixels in two steps, or of those of a group; None where it is none.
+
+    Of the first step alone what reads it tells: the second, perhaps behind what changes nothing.
+    """
     if call.is_pending(GROUPED) or call.is_pending(HALF):
         return _rest_of_mean(call)
-    x = call.any_feature()
-    given, keep = call.option("axes", 1, ()), bool(call.attrs.get("keepdims", 1))
-    axes = sorted(axis_of(x, axis) for axis in given)
-    if axes == [1] and keep:
+    x, keep = call.any_feature(), bool(call.attrs.get("keepdims", 1))
+    axes = [axis_of(x, axis) for axis in call.option("axes", 1, ())]
+    is_begun = bool(call.read_by) and call.read_by <= {call.kind, "Identity", "Cast"}
+    if axes not in ([2], [3]) or x.pending or len(x.shape) != 4 or not is_begun:
+        return None
+    return replace(x, pending=(HALF, 4 if keep else 3, 5 - axes[0] if keep else 2))
+
+
+def other_mean(call: Call) -> Feature:
+    """Return the mean of each pixel, a part of a layer norm."""
+    x, given = call.any_feature(), call.option("axes", 1, ())
+    if [axis_of(x, axis) for axis in given] == [1] and call.attrs.get("keepdims", 1):
         return call.like(x, call.part("mean", [x], x.shape))
-    x = call.feature(dims=4, pending="permuted")
-    if axes in ([2], [3]) and not x.pending:
-        return replace(x, pending=(HALF, 4 if keep else 3, 5 - axes[0] if keep else 2))
+    call.feature(dims=4, pending="permuted")
     raise Unsupported(f"averages over the axes {reprlib.repr(given)}; only (2, 3) is known")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -147,13 +148,13 @@ def leaves_padding_out(call: Call) -> bool:
     return pads or call.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
 
 
-def pool(call: Call, kind: str, x: Feature) -> Feature:
-    """Add a pool over windows."""
+def pool(call: Call, kind: str, x: Feature, own: Mapping[str, Any]) -> Feature:
+    """Add a pool over windows, with attributes of its own beside the window's."""
     if square(call.attrs.get("dilations", 1)) != 1:
         raise Unsupported("is dilated")
     attrs, size = _sliding(call, x, call.attrs["kernel_shape"])
     attrs, size = with_ceil(x, attrs, size, bool(call.attrs.get("ceil_mode")))
-    return call.op(kind, [x], (*x.shape[:2], *size), **attrs)
+    return call.op(kind, [x], (*x.shape[:2], *size), **attrs, **own)
 
 
 def _expect_zeros(x: Feature) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 
-from archspec.operators.table import NORMS, norm_name
+from archspec.operators.table import NORMS, ROWS, norm_name
 
-# Keys that users of other zoos know -> what to write here.
+# Keys that users of other zoos know -> what to write here; operators' rows have their settings'.
 KEYS_OF_OTHERS: Mapping[str, str] = {
+    **dict(chain.from_iterable(row.other_keys.items() for row in ROWS)),
     "num_init_features": "stem.channels",  # torchvision
     "init_channels": "stem.channels",  # MMPretrain
     "nb_filter": "stem.channels",  # Keras
@@ -42,11 +44,6 @@ KEYS_OF_OTHERS: Mapping[str, str] = {
     "norm_layer": "norm",  # timm
     "norm_cfg": "norm",  # MMPretrain
     "bn_eps": "norm.eps",
-    "negative_slope": "slope",  # torch
-    "min_val": "low",  # torch
-    "max_val": "high",  # torch
-    "init_values": "initial",  # timm
-    "layer_scale_init_value": "initial, of a step scale",  # timm
     "memory_efficient": "nothing: it does not change the function",
     "aa_layer": "blur_pool, a step of the stem and of transitions",  # timm
     "arch": "extends: densenet121, and what differs",  # MMPretrain

@@ -20,6 +20,7 @@ from typing import Any
 
 from archspec.settings import Path
 from archspec.spec.reading.document import Document, drop_key
+from archspec.spec.steps import ActivationSpec, NormSpec
 
 ALONE: Mapping[str, str] = {
     "stem": "steps",
@@ -44,7 +45,7 @@ _REPLACED: Mapping[str, tuple[str, ...]] = {
     "stem": ("kernel", "stride", "norm", "pool"),
     "transition": ("pool",),
 }
-_KINDS: Mapping[str, str] = {"norm": "batch", "activation": "relu"}
+_KINDS: Mapping[str, str] = {"norm": NormSpec().kind, "activation": ActivationSpec().kind}
 """What has settings of a kind, and the kind where none is said."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from archspec.errors import ModelFileError
 from archspec.graph.parameters import Parameter
 
+# What others call the roles of tensors in a file, which tells no kind of operator beside.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "gamma": ("gamma", "weight", "scale"),
     "beta": ("beta", "bias", "offset", "shift"),
@@ -28,6 +29,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 }
 VECTOR = "vector"
 """The kind of what has a single vector, and its role, whatever it is called."""
+# A file of weights tells no kinds of operators, shapes alone: these are groups of what looks alike,
+# and whatever a network has is sorted into them in the same way.
 KINDS: Mapping[tuple[int, bool | None], str] = {
     (4, None): "conv",
     (2, None): "dense",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from archspec.graph.ir import Op
 from archspec.operators.convolutions import is_depthwise
-from archspec.operators.operator import MindSpore
+from archspec.operators.operator import CHANNEL_COUNTS, MindSpore
 from archspec.operators.table import OPERATORS
 
 Settings = tuple[str, ...]
@@ -25,11 +25,6 @@ TAKEN = frozenset(
 
 FUNCTIONS = frozenset(row.mindspore.name for row in OPERATORS.values() if row.mindspore.call)
 """What a module may define and call in `construct`: names that no variable may have there."""
-
-ARGUMENTS = ("start", "stop", "size", "rate")
-"""Attributes that are arguments of a cell, beside its widths."""
-VARYING = ("in_channels", "out_channels", "channels", *ARGUMENTS)
-"""Attributes in which operators of one class may differ: they become its parameters."""
 
 
 def write_definitions(ops: Iterable[Op]) -> tuple[list[str], dict[Settings, str]]:
@@ -78,9 +73,14 @@ def is_cell(op: Op) -> bool:
     return bool(code.cell) and (not code.call or code.has_state(op.attrs))
 
 
-def is_of_depthwise_conv(op: Op) -> bool:
-    """Return whether an operator is a convolution that filters each channel by itself."""
-    return op.kind == "conv" and is_depthwise(op.attrs)
+def fixed_attributes(op: Op) -> list[tuple[str, object]]:
+    """Return the attributes that operators of one class have in common;
+    groups that are as many as the channels may differ.
+    """
+    varying = {*CHANNEL_COUNTS, *OPERATORS[op.kind].mindspore.varying}
+    if op.kind == "conv" and is_depthwise(op.attrs):
+        varying.add("groups")
+    return sorted((key, value) for key, value in op.attrs.items() if key not in varying)
 
 
 def write_cell(op: Op, ins: str, outs: str, names: Mapping[Settings, str], **varying: str) -> str:

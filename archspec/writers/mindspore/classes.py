@@ -9,12 +9,11 @@ from itertools import count
 from typing import Any
 
 from archspec.graph.ir import Op
+from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.cells import (
-    ARGUMENTS,
     TAKEN,
-    VARYING,
+    fixed_attributes,
     is_cell,
-    is_of_depthwise_conv,
     write_cell,
 )
 from archspec.writers.mindspore.class_docs import write_doc
@@ -161,7 +160,7 @@ class Classes:
 
     def _describe_item(self, item: Item) -> str:
         if isinstance(item, Op):
-            return f"{item.kind} {_find_fixed_attributes(item)}"
+            return f"{item.kind} {fixed_attributes(item)}"
         return self.made[item.path].name
 
     def _find_loop(self, container: Container) -> DenseLoop | None:
@@ -291,9 +290,8 @@ class Classes:
 
     def _write_operator(self, position: int, op: Op, widths: Widths) -> str:
         varying = {}
-        for name in ARGUMENTS:
-            if name in op.attrs:
-                varying[name] = widths.write_attribute(position, name)
+        for name in OPERATORS[op.kind].mindspore.varying:
+            varying[name] = widths.write_attribute(position, name)
         ins, outs = widths.write_width(op.inputs[0]), widths.write_width(op.name)
         return write_cell(op, ins, outs, self.norms, **varying)
 
@@ -312,11 +310,3 @@ def _join_lines(lines: Iterable[str]) -> str:
 
 def _channels_read(alike: Sequence[Container]) -> list[int]:
     return [layers_of(block)[0].attrs["in_channels"] for block in alike]
-
-
-def _find_fixed_attributes(op: Op) -> list[tuple[str, object]]:
-    """The attributes that a class has in common;
-    groups that are as many as the channels may differ.
-    """
-    own = (*VARYING, *(["groups"] if is_of_depthwise_conv(op) else []))
-    return sorted((k, v) for k, v in op.attrs.items() if k not in own)

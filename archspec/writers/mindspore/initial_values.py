@@ -14,6 +14,8 @@ Initialisation = Literal["he_normal_fan_out", "he_normal_fan_in"]
 a recipe may choose another than the usual one."""
 USUAL: Initialisation = "he_normal_fan_out"
 
+# These are MindSpore's own cells, which start otherwise by themselves; a cell that a row defines
+# begins as its definition says, and is not named here.
 # MindSpore's own HeNormal takes the fans from the weight's shape: of a convolution in groups it
 # counts the outputs of all groups, and of a transposed one it takes inputs for outputs. For a plain
 # convolution this is

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from archspec.graph.ir import Op
-from archspec.operators.operator import declared_or_same
+from archspec.operators.operator import DERIVED, declared_or_same
 from archspec.operators.table import OPERATORS
 from archspec.writers.mindspore.containers import (
     Container,
@@ -35,8 +35,6 @@ Values = Sequence[Any]
 Sum = Counter[str]
 """A width as a sum of expressions, each with how often it counts; `1` is the number one."""
 
-# Slices cut what enters; that a bound equals another width is chance.
-_LIKELIEST_OF = {**dict.fromkeys(("start", "stop", "size"), ("in_channels",)), "rate": ()}
 # Where several widths have the same value, the one that a person would mean; the order decides.
 LIKELIEST = ("out_channels", "growth_rate", "bottleneck * growth_rate", "in_channels", "bottleneck")
 
@@ -156,7 +154,7 @@ class Widths:
 
     def _follow_operator(self, position: int, op: Op) -> None:
         source = op.inputs[0]
-        for name in {"in_channels", "channels"} & op.attrs.keys():
+        for name in DERIVED & op.attrs.keys():
             # An expression that came about upstream stays where it is right here too.
             if not self.holds(self.sums.get(source), self._values_of(position, name)):
                 self.sums[source] = self._express_attribute(position, name)
@@ -236,7 +234,7 @@ class Widths:
 
     def _express(self, position: int, name: str, values: list[Any]) -> Sum:
         """Values of an attribute, or of what could be one, as an expression or a parameter."""
-        likeliest = _LIKELIEST_OF.get(name, LIKELIEST)
+        likeliest = _list_likeliest(self.rows[0][position], name)
         known = [expression for expression in likeliest if expression in self.known]
         for expression in known:
             if self.known[expression] == values:
@@ -271,6 +269,16 @@ class Widths:
             for number, value in enumerate(values):
                 totals[number] += times * value
         return totals
+
+
+def _list_likeliest(item: Item, name: str) -> Sequence[str]:
+    row = OPERATORS[item.kind] if isinstance(item, Op) else None
+    if row is None or name not in row.mindspore.varying:
+        return LIKELIEST
+    # A border between channels cuts what enters; that it equals another width is chance. What is
+    # no width, such as a rate, is none by chance alone.
+    is_border = row.step is not None and name in row.step.widths.values()
+    return ("in_channels",) if is_border else ()
 
 
 def format_sum(width: Sum) -> str:
