@@ -21,6 +21,7 @@ from archspec.train.engine.optimizers import make_optimizer
 from archspec.train.engine.parameter_groups import find_frozen, freeze
 from archspec.train.engine.recomputed_parts import recompute_parts
 from archspec.train.engine.step import TrainStep
+from archspec.train.engine.synchronised_norms import synchronise_norms
 from archspec.train.recipe.loss import class_weights_of
 from archspec.train.recipe.recipe import Recipe
 from archspec.train.recipe.schedule import learning_rates
@@ -108,6 +109,8 @@ def make_engine(
     if initial is not None:
         load_tensors(network, initial)
     freeze(network, find_frozen(recipe, parts))
+    if recipe.sync_batch_norm:
+        synchronise_norms(network, world)
     recompute_parts(network, graph, recipe.recompute.kind)
     # Last, since it wraps cells: parameters are named and filled before.
     network = ms.amp.auto_mixed_precision(network, recipe.amp)
