@@ -20,6 +20,7 @@ from archspec.train.distributed.moving_statistics import is_moving
 from archspec.train.distributed.worker_group import gather_numbers
 from archspec.train.monitoring.image_speed import ImageSpeed
 from archspec.train.monitoring.meter import SECONDS_BETWEEN_EVENTS, Meter, mean_of
+from archspec.train.run.devices import describe_change
 
 if TYPE_CHECKING:
     from archspec.train.trainer import Trainer
@@ -56,6 +57,8 @@ def _list_differences(trainer: Trainer) -> list[str]:
     if change:
         said = f"{trainer.splits.train.name}: the data set has changed since this run began"
         found.append(f"{said}: {change}")
+    if trainer.devices_before not in (0, trainer.world):
+        found.append(_describe_devices(trainer))
     if trainer.begins_anew:
         kinds = ", ".join(trainer.begins_anew)
         found.append(f"{trainer.run.last.name} was written without {kinds}: that begins anew")
@@ -66,6 +69,11 @@ def _list_differences(trainer: Trainer) -> list[str]:
             "that was not interrupted"
         )
     return found
+
+
+def _describe_devices(trainer: Trainer) -> str:
+    batch_size = trainer.run.recipe.batch_size
+    return describe_change(trainer.devices_before, trainer.world, batch_size)
 
 
 def _drops(trainer: Trainer) -> bool:
