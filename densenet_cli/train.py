@@ -85,10 +85,7 @@ def train(
     ] = None,
     pretrained: Pretrained = False,
     resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="Go on with a run, with --epochs for so many in all, --devices on others."
-        ),
+        Path | None, typer.Option(help="Go on with a run, also for other --epochs or --devices.")
     ] = None,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="With --resume: take edited files as they are.")

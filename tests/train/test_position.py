@@ -35,6 +35,8 @@ def read_back(position):
         best=st.floats(allow_nan=False),
         scores=st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)),
         sums=st.tuples(*[st.floats(0, 1e12)] * 3),
+        batch_size=st.integers(0, 2**16),
+        devices=st.integers(0, 2**16),
     )
 )
 def test_a_position_is_read_back_as_it_was_written(position):
@@ -76,6 +78,15 @@ def test_what_a_changed_recipe_makes_meaningless_is_left_out(recipe, left):
     assert (after.batches, after.best) == left[:2]
     assert np.array_equal(after.scores, left[2], equal_nan=True)
     assert (after.by, after.batch_size, after.devices) == (*recipe[:2], recipe[3])
+
+
+def test_moving_statistics_tell_of_devices_where_nothing_else_does():
+    """Of a checkpoint of former times, within an epoch of several devices."""
+    rows = np.zeros((4, 3), np.float32)
+    entries = Position(batches=6, batch_size=8, moving=rows).entries()
+    del entries["archspec.devices"]
+    position = Position.of({name: Entry(values) for name, values in entries.items()})
+    assert (position.devices, position.under("top1", 16, 1, 2).batches) == (4, 6)
 
 
 @pytest.mark.parametrize(("batch_size", "batches"), [(8, 6), (16, 0)])

@@ -62,6 +62,8 @@ class Position:
         # A checkpoint of former times tells the best score alone.
         scores = values.get("scores", np.full(epoch, best))
         sums = [float(value) for value in values.get("sums", np.zeros(3))]
+        moving = values.get("moving")
+        rows = np.array(0 if moving is None else len(moving))
         return cls(
             epoch=epoch,
             batches=int(values.get("batches", _ZERO).item()),
@@ -71,8 +73,8 @@ class Position:
             sums=tuple(sums),
             by=METRICS[int(values.get("by", _ZERO).item())],
             batch_size=int(values.get("batch_size", _ZERO).item()),
-            devices=int(values.get("devices", _ZERO).item()),
-            moving=values.get("moving"),
+            devices=int(values.get("devices", rows).item()),
+            moving=moving,
         )
 
     def under(self, by: Metric, batch_size: int, accumulate: int, devices: int) -> Self:
