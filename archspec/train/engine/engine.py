@@ -15,6 +15,7 @@ import mindspore as ms
 from archspec.graph.build import build_graph
 from archspec.graph.parts import list_parts
 from archspec.spec.spec import Spec
+from archspec.train.distributed.worker_group import get_rank
 from archspec.train.engine.evaluation_network import make_evaluation_network
 from archspec.train.engine.memory import plan_recompute
 from archspec.train.engine.optimizers import make_optimizer
@@ -109,6 +110,7 @@ def make_engine(
     if initial is not None:
         load_tensors(network, initial)
     freeze(network, find_frozen(recipe, parts))
+    _draw_by_device(network)
     if recipe.sync_batch_norm:
         synchronise_norms(network, world)
     recompute_parts(network, graph, recipe.recompute.kind)
@@ -127,3 +129,11 @@ def make_engine(
         averaged = make_evaluation_network(spec, recipe, step.averages())
     whole = updates * recipe.accumulate
     return Engine(network, optimizer, step, rates, whole, judge, averaged)
+
+
+def _draw_by_device(network: Any) -> None:
+    """Have devices drop other values: of one seed, all would drop the same of their batches."""
+    for _, cell in network.cells_and_names():
+        for primitive in cell._primitives.values():
+            if "Seed0" in primitive.attrs:
+                primitive.add_prim_attr("Seed0", primitive.attrs["Seed0"] + get_rank())
