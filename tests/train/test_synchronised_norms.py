@@ -1,4 +1,4 @@
-"""Batch norms that learn on several devices; what they compute there is in test_equal_devices.py."""
+"""Batch norms of several devices; what they compute is held by test_equal_devices.py."""
 
 import pytest
 
