@@ -6,7 +6,7 @@ Imports mindspore; call `archspec.runtime.prepare` before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,11 @@ def make_engine(
 
 def _draw_by_device(network: Any) -> None:
     """Have devices drop other values: of one seed, all would drop the same of their batches."""
+    for primitive in _list_primitives(network):
+        if "Seed0" in primitive.attrs:
+            primitive.add_prim_attr("Seed0", primitive.attrs["Seed0"] + get_rank())
+
+
+def _list_primitives(network: Any) -> Iterator[Any]:
     for _, cell in network.cells_and_names():
-        for primitive in cell._primitives.values():
-            if "Seed0" in primitive.attrs:
-                primitive.add_prim_attr("Seed0", primitive.attrs["Seed0"] + get_rank())
+        yield from cell._primitives.values()
