@@ -31,9 +31,10 @@ def restore(trainer: Trainer) -> None:
         return
     recipe = trainer.run.recipe
     held, trainer.begins_anew = checkpoint.restore_state(trainer.run.last, trainer.engine.state())
-    position = Position.of(held)
-    trainer.devices_before = position.devices
-    position = position.under(recipe.keep.by, recipe.batch_size, recipe.accumulate, trainer.world)
+    trainer.taken_up = Position.of(held)
+    position = trainer.taken_up.under(
+        recipe.keep.by, recipe.batch_size, recipe.accumulate, trainer.world
+    )
     # Where the best is gone, the next one takes its place, whatever it is worth.
     best = position.best if trainer.run.best.is_file() else -math.inf
     # Where an image was taken away, an epoch may have other steps than it had.

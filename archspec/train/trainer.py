@@ -56,8 +56,8 @@ class Trainer:
     callbacks: Sequence[Callback] = ()
     begins_anew: tuple[str, ...] = ()
     """Kinds of state that the checkpoint of a run whose recipe was changed did not have."""
-    devices_before: int = 0
-    """That trained it up to its last checkpoint; 0 where there is none, or it does not tell."""
+    taken_up: Position = field(default_factory=Position)
+    """Where its last checkpoint stands, under the recipe and on the devices of that time."""
     skipped: dict[Source, Skipped] = field(default_factory=dict)
     """Images of each part that this device could not read, by number."""
     told: dict[Source, set[int]] = field(default_factory=dict)

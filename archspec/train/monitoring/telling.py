@@ -57,8 +57,7 @@ def _list_differences(trainer: Trainer) -> list[str]:
     if change:
         said = f"{trainer.splits.train.name}: the data set has changed since this run began"
         found.append(f"{said}: {change}")
-    if trainer.devices_before not in (0, trainer.world):
-        found.append(_describe_devices(trainer))
+    found += _list_other_batches(trainer)
     if trainer.begins_anew:
         kinds = ", ".join(trainer.begins_anew)
         found.append(f"{trainer.run.last.name} was written without {kinds}: that begins anew")
@@ -71,9 +70,14 @@ def _list_differences(trainer: Trainer) -> list[str]:
     return found
 
 
-def _describe_devices(trainer: Trainer) -> str:
-    batch_size = trainer.run.recipe.batch_size
-    return describe_change(trainer.devices_before, trainer.world, batch_size)
+def _list_other_batches(trainer: Trainer) -> list[str]:
+    before, world, found = trainer.taken_up, trainer.world, []
+    if before.devices not in (0, world):
+        found.append(describe_change(before.devices, world, trainer.run.recipe.batch_size))
+    if before.batches and not trainer.position.batches:
+        epoch = f"epoch {trainer.position.epoch + 1} begins again"
+        found.append(f"{epoch}: {trainer.run.last.name} was written with other batches")
+    return found
 
 
 def _drops(trainer: Trainer) -> bool:
