@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def show_plan(plan: Any, out: Path | None) -> None:
     typer.echo("\n".join((*lines, needs)), err=True)
 
 
-def show_resumption(path: Path, data_dir: Path | None, epochs: int | None) -> None:
+def show_resumption(path: Path, data_dir: Path | None, epochs: int | None, devices: int) -> None:
     """Show how far a run is and what is left of it; of several processes, on standard output only
     the line that starts them.
     """
@@ -45,6 +46,7 @@ def show_resumption(path: Path, data_dir: Path | None, epochs: int | None) -> No
     from archspec.train.launch import launch_command
     from archspec.train.monitoring.preview import describe_resumption
     from archspec.train.run.changes import refuse_changes
+    from archspec.train.run.devices import plan_devices
     from archspec.train.run.extend import plan_epochs
     from archspec.train.run.relocation import open_moved
     from archspec.train.run.run_directory import open_run
@@ -55,9 +57,14 @@ def show_resumption(path: Path, data_dir: Path | None, epochs: int | None) -> No
     if epochs is not None:
         recipe, line = plan_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
         lines.append(line)
+    settings = replace(run.settings, devices=devices)
+    if devices != run.settings.devices:
+        shared, line = plan_devices(run, devices, place_typed(f"--devices {devices}"))
+        recipe = recipe.model_copy(update={"batch_size": shared.batch_size})
+        lines.append(f"{line}: a real start writes that into the run first")
     splits = open_splits(run) if data_dir is None else open_moved(run, data_dir)
-    lines += describe_resumption(run, splits, recipe)
-    is_alone = run.settings.devices == 1
+    lines += describe_resumption(run, splits, recipe, devices)
+    is_alone = devices == 1
     if not is_alone:
-        console.out(write_shell_line(launch_command(run.path, run.settings)))
+        console.out(write_shell_line(launch_command(run.path, settings)))
     typer.echo("\n".join((*lines, "Nothing was started or written.")), err=not is_alone)

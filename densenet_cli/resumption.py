@@ -14,14 +14,16 @@ from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.run_on_screen import train_on_screen
 
 GOES_WITH_RESUME = {
-    *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run")
+    *("resume", "data_dir", "epochs", "accept_changes", "profile", "dry_run"),
+    *("devices", "device_ids"),
 }
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
 
-def refuse_others(context: typer.Context) -> None:
-    """Refuse other flags: a run is resumed as it was started; its data may have moved, its files
-    been edited, and it may go on for longer.
+def refuse_others(context: typer.Context) -> set[str]:
+    """Return which flags are given, and refuse others than these: a run is resumed as it was
+    started; its data may have moved, its files been edited, and it may go on for longer, or on
+    other devices.
     """
     given = []
     for option in context.command.params:
@@ -38,36 +40,46 @@ def refuse_others(context: typer.Context) -> None:
     if others:
         rule = f"a run goes on as it was started: leave out {', '.join(others)}"
         raise typer.BadParameter(rule, param_hint="--resume")
+    return {str(name) for name in names}
 
 
-def choose_devices_of_run(path: Path, device_ids: str) -> None:
-    """Take the devices that are named: as many as the run began on; on which, may be said anew."""
+def choose_devices_of_run(path: Path, device_ids: str | None, devices: int | None) -> int:
+    """Return how many devices train the run from now on: as many as are named, or are said, or as
+    it has.
+    """
     from archspec.train.run.run_directory import open_run
 
     settings = open_run(path).settings
-    found = count_device_ids(device_ids, 1, settings.device_target)
-    if found != settings.devices:
-        rule = f"{device_ids} are {found} devices, the run has {settings.devices}"
+    if device_ids is None:
+        return settings.devices if devices is None else devices
+    found = count_device_ids(device_ids, devices or 1, settings.device_target)
+    if found != (devices or found):
+        rule = f"{device_ids} are {found} devices, --devices says {devices}"
         raise typer.BadParameter(rule, param_hint="--device-ids")
+    return found
 
 
 def resume_run(
     path: Path,
     data_dir: Path | None,
     epochs: int | None,
+    devices: int,
     profile: bool,
     *,
     accepts: bool,
     certify: bool,
 ) -> None:
-    """Go on with a run, where its data moved, its files were edited, or for other epochs."""
+    """Go on with a run, where its data moved, its files were edited, for other epochs, or on
+    another number of devices.
+    """
+    from archspec.train.run.devices import change_devices
     from archspec.train.run.extend import change_epochs
     from archspec.train.run.relocation import relocate
     from archspec.train.run.run_directory import open_run
 
     run, splits = open_run(path), None
     if profile:
-        refuse_to_profile_several(run.settings.devices)
+        refuse_to_profile_several(devices)
     if data_dir is not None:
         run, splits = relocate(run, data_dir)
     if accepts:
@@ -75,6 +87,8 @@ def resume_run(
     if epochs is not None:
         run, line = change_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
         console.out(line)
+    if devices != run.settings.devices:  # what that does stands among the run's own notes
+        run, _ = change_devices(run, devices, place_typed(f"--devices {devices}"))
     train_on_screen(run, splits, profile, is_new=False)
 
 

@@ -86,7 +86,7 @@ def train(
     ] = None,
     pretrained: Pretrained = False,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with a run, with --epochs for so many in all.")
+        Path | None, typer.Option(help="Go on with a run, also for other --epochs or --devices.")
     ] = None,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="With --resume: take edited files as they are.")
@@ -109,13 +109,13 @@ def train(
     take_signals(exit_at_once)
     refuse_unlike_mpirun(context, resume)
     if resume is not None:
-        refuse_others(context)
-        if device_ids is not None:
-            choose_devices_of_run(resume, device_ids)
+        given = refuse_others(context)
+        on = choose_devices_of_run(resume, device_ids, devices if "devices" in given else None)
         if dry_run:
-            show_resumption(resume, data_dir, epochs)
+            show_resumption(resume, data_dir, epochs, on)
         else:
-            resume_run(resume, data_dir, epochs, profile, accepts=accept_changes, certify=certify)
+            edited = {"accepts": accept_changes, "certify": certify}
+            resume_run(resume, data_dir, epochs, on, profile, **edited)
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")

@@ -36,7 +36,7 @@ from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
 from archspec.train.recipe.recipe import Recipe, load_recipe
-from archspec.train.recipe.scaling import scale_recipe
+from archspec.train.recipe.scaling import describe_norms, scale_recipe
 from archspec.train.run.run_directory import (
     DeviceTarget,
     Run,
@@ -123,7 +123,9 @@ def plan_run(
     check_fit(spec, recipe, splits, devices)
     graph = _build_trainable(spec, recipe, splits)
     recipe, line = plan_recompute(recipe, graph, device_target=device_target, devices=devices)
-    notes = (*notes, *filter(None, [line]))
+    has_batch_norm = any(op.kind == "batch_norm" for op in graph.ops.values())
+    norms = describe_norms(recipe, devices, has_batch_norm=has_batch_norm)
+    notes = (*notes, *filter(None, [norms, line]))
     settings = _make_settings(asked, splits, graph)
     begin = None
     if initial is not None:

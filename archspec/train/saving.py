@@ -31,7 +31,10 @@ def restore(trainer: Trainer) -> None:
         return
     recipe = trainer.run.recipe
     held, trainer.begins_anew = checkpoint.restore_state(trainer.run.last, trainer.engine.state())
-    position = Position.of(held).under(recipe.keep.by, recipe.batch_size, recipe.accumulate)
+    trainer.taken_up = Position.of(held)
+    position = trainer.taken_up.under(
+        recipe.keep.by, recipe.batch_size, recipe.accumulate, trainer.world
+    )
     # Where the best is gone, the next one takes its place, whatever it is worth.
     best = position.best if trainer.run.best.is_file() else -math.inf
     # Where an image was taken away, an epoch may have other steps than it had.
@@ -42,7 +45,8 @@ def restore(trainer: Trainer) -> None:
     if budget is not None and position.seconds >= seconds_of(budget):
         trainer.ended_by = TIME_BUDGET
     if position.moving is not None:
-        moving_statistics.write(trainer.engine.state(), position.moving[trainer.rank])
+        own = moving_statistics.choose_row(position.moving, trainer.rank, trainer.world)
+        moving_statistics.write(trainer.engine.state(), own)
     _count_steps_anew(trainer)
 
 

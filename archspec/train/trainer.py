@@ -56,6 +56,8 @@ class Trainer:
     callbacks: Sequence[Callback] = ()
     begins_anew: tuple[str, ...] = ()
     """Kinds of state that the checkpoint of a run whose recipe was changed did not have."""
+    taken_up: Position = field(default_factory=Position)
+    """Where its last checkpoint stands, under the recipe and on the devices of that time."""
     skipped: dict[Source, Skipped] = field(default_factory=dict)
     """Images of each part that this device could not read, by number."""
     told: dict[Source, set[int]] = field(default_factory=dict)
@@ -103,7 +105,7 @@ class Trainer:
         )
         trainer = cls(run, rank, world, splits, engine)
         trainer.position = trainer.position.under(
-            recipe.keep.by, recipe.batch_size, recipe.accumulate
+            recipe.keep.by, recipe.batch_size, recipe.accumulate, world
         )
         trainer.callbacks = tuple(callbacks)
         # Callbacks may change a network in ways that nothing tells.

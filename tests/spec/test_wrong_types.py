@@ -111,6 +111,7 @@ loss_scale: 2.0
 loss: {kind: focal, gamma: 2.0, class_weights: [1.0, 2.0]}
 clip: {norm: 1.0}
 recompute: {kind: auto, memory: 8GB}
+sync_batch_norm: true
 accumulate: 2
 ema: {decay: 0.99, warmup: true}
 freeze: [stem, blocks 1-2]

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from conftest import TINY as RUN
-from conftest import densenet, passed
 
 from archspec.errors import SpecError
 from archspec.runtime import prepare
@@ -129,31 +127,6 @@ def test_densenet121_learns_with_lamb_averages_and_a_bound_of_the_norm():
     losses = [float(engine.step(images, labels)[0].asnumpy()) for _ in range(6)]
     assert losses[-1] < losses[0] / 2
     assert np.isfinite(engine.averaged(images).asnumpy()).all()
-
-
-@pytest.mark.slow
-def test_two_devices_clip_and_accumulate_as_one_of_twice_the_batch(tmp_path):
-    """The bound is of the gradients of all devices together; a network without batch norms, whose
-    images are not drawn, ends with the same weights and averages.
-    """
-    import mindspore as ms
-
-    recipe = ["data.augment=none", "clip={norm: 0.1}", "accumulate=2", "ema={decay: 0.9}"]
-    settings = [f"--set=recipe.{setting}" for setting in recipe]
-    common = (*RUN, "--set=norm={kind: group, groups: 2}", "--epochs", 1, "--no-certify", *settings)
-    passed(densenet("train", *common, "--batch-size", 32, "--out", "one", cwd=tmp_path))
-    two = ("--batch-size", 16, "--devices", 2, "--out", "two")
-    passed(densenet("train", *common, *two, cwd=tmp_path))
-    one, other = (
-        ms.load_checkpoint(str(tmp_path / run / "checkpoints" / "last.ckpt"))
-        for run in ("one", "two")
-    )
-    assert one.keys() == other.keys()
-    assert "ema.classifier.weight" in one
-    for name, value in one.items():
-        np.testing.assert_allclose(
-            value.asnumpy(), other[name].asnumpy(), rtol=1e-3, atol=1e-4, err_msg=name
-        )
 
 
 @pytest.mark.slow

@@ -46,6 +46,10 @@ OF_ANOTHER_VALUE = {
         {"loss_scale": 1024.0},
         ["loss_scale is a setting of amp O2 and O3, not of O0"],
     ),
+    "norms of all devices in half precision": (
+        {"amp": "O3", "sync_batch_norm": True},
+        ["sync_batch_norm goes with amp O0 and O2, whose norms are in full precision, not with O3"],
+    ),
     "val_amp in O0": ({"val_amp": "O0"}, ["val_amp is a setting of amp O2 and O3, not of O0"]),
     "settings of a scale that is fixed": (
         {"amp": "O2", "loss_scale": 8.0, "dynamic_loss_scale": {"window": 10}},

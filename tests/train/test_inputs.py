@@ -130,3 +130,32 @@ def test_devices_share_an_epoch():
     shares = [load_labels([], rank=rank, world=2)[1] for rank in range(2)]
     assert [len(share) for share in shares] == [10, 10]
     assert not all(map(np.array_equal, *shares))
+
+
+def step_images(world, epoch, first=0):
+    """Of each step the images and labels of all devices together, in no order."""
+    spec = load_spec("densenetbc_digits")
+    settings = ["data.samples=40", "data.random_erasing=0.5", "data.repeats=2"]
+    recipe = load_recipe("digits", [*settings, f"batch_size={12 // world}"])
+    source = split_by_recipe(recipe, open_data(None)).train
+    shares = [
+        load_epoch(spec, recipe, source, epoch=epoch, rank=rank, world=world, first_batch=first)
+        for rank in range(world)
+    ]
+    steps = []
+    for batches in zip(*shares, strict=True):
+        pairs = [pair for images, labels in batches for pair in zip(images, labels, strict=True)]
+        steps.append(sorted((image.tobytes(), int(label)) for image, label in pairs))
+    return steps
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_a_step_has_the_same_pixels_whatever_the_number_of_devices(world):
+    """Images are changed by seed, epoch, their number and copy, not by who changes them; an epoch
+    may be taken up at any step, and another one has others.
+    """
+    expected = step_images(1, epoch=1)
+    assert len(expected) == 3
+    assert step_images(world, epoch=1) == expected
+    assert step_images(world, epoch=1, first=2) == expected[2:]
+    assert step_images(world, epoch=2) != expected

@@ -172,12 +172,12 @@ def test_right_answers_of_pixels_are_a_share_of_those_that_have_a_label():
     prepare()
     import mindspore as ms
 
-    from archspec.train.engine.losses import count_right
+    from archspec.train.engine.losses import RightAnswers
 
     logits = np.zeros((2, 3, 2, 2), np.float32)
     logits[:, 1] = 1
     targets = np.array([[[1, 1], [0, -1]], [[1, -1], [-1, 2]]], np.int32)
-    count = float(count_right(ms.Tensor(logits), ms.Tensor(targets)).asnumpy())
+    count = float(RightAnswers()(ms.Tensor(logits), ms.Tensor(targets)).asnumpy())
     assert count == pytest.approx(2 * 3 / 5)
 
 
@@ -186,13 +186,13 @@ def test_right_answers_are_counted_of_shares_too():
     prepare()
     import mindspore as ms
 
-    from archspec.train.engine.losses import count_right
+    from archspec.train.engine.losses import RightAnswers
 
     logits = ms.Tensor(np.array([[3, 1, 0], [0, 5, 1], [1, 2, 9]], np.float32))
     labels = ms.Tensor(np.array([0, 2, 2], np.int32))
     mixed = ms.Tensor(np.array([[0.4, 0.6, 0], [0.2, 0.7, 0.1], [0, 0.5, 0.5]], np.float32))
     several = ms.Tensor(np.array([[1, 1, 0], [0, 1, 1], [1, 1, 0]], np.float32))
-    counts = [float(count_right(logits, t).asnumpy()) for t in (labels, mixed, several)]
+    counts = [float(RightAnswers()(logits, t).asnumpy()) for t in (labels, mixed, several)]
     assert counts == [2.0, 2.0, 2.0]
 
 

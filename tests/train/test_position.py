@@ -35,6 +35,8 @@ def read_back(position):
         best=st.floats(allow_nan=False),
         scores=st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)),
         sums=st.tuples(*[st.floats(0, 1e12)] * 3),
+        batch_size=st.integers(0, 2**16),
+        devices=st.integers(0, 2**16),
     )
 )
 def test_a_position_is_read_back_as_it_was_written(position):
@@ -58,22 +60,40 @@ def test_a_checkpoint_of_former_times_stands_at_the_end_of_an_epoch():
 @pytest.mark.parametrize(
     ("recipe", "left"),
     [
-        (("top1", 8, 1), (6, 0.5, (0.5,))),
-        (("top1", 8, 3), (6, 0.5, (0.5,))),
-        (("top1", 8, 4), (0, 0.5, (0.5,))),
-        (("top1", 16, 1), (0, 0.5, (0.5,))),
-        (("loss", 8, 1), (6, -math.inf, (NAN,))),
+        (("top1", 8, 1, 4), (6, 0.5, (0.5,))),
+        (("top1", 8, 3, 4), (6, 0.5, (0.5,))),
+        (("top1", 8, 4, 4), (0, 0.5, (0.5,))),
+        (("top1", 16, 1, 4), (0, 0.5, (0.5,))),
+        (("top1", 16, 1, 2), (6, 0.5, (0.5,))),
+        (("top1", 8, 1, 2), (0, 0.5, (0.5,))),
+        (("loss", 8, 1, 4), (6, -math.inf, (NAN,))),
     ],
 )
 def test_what_a_changed_recipe_makes_meaningless_is_left_out(recipe, left):
-    """Batches of another size, or in the middle of an update, begin the epoch again; scores by
-    another figure tell nothing.
+    """Batches of another size, on all devices together, or in the middle of an update, begin the
+    epoch again; scores by another figure tell nothing.
     """
-    before = Position(epoch=1, batches=6, best=0.5, scores=(0.5,), batch_size=8)
+    before = Position(epoch=1, batches=6, best=0.5, scores=(0.5,), batch_size=8, devices=4)
     after = before.under(*recipe)
     assert (after.batches, after.best) == left[:2]
     assert np.array_equal(after.scores, left[2], equal_nan=True)
-    assert (after.by, after.batch_size) == recipe[:2]
+    assert (after.by, after.batch_size, after.devices) == (*recipe[:2], recipe[3])
+
+
+def test_moving_statistics_tell_of_devices_where_nothing_else_does():
+    """Of a checkpoint of former times, within an epoch of several devices."""
+    rows = np.zeros((4, 3), np.float32)
+    entries = Position(batches=6, batch_size=8, moving=rows).entries()
+    del entries["archspec.devices"]
+    position = Position.of({name: Entry(values) for name, values in entries.items()})
+    assert (position.devices, position.under("top1", 16, 1, 2).batches) == (4, 6)
+
+
+@pytest.mark.parametrize(("batch_size", "batches"), [(8, 6), (16, 0)])
+def test_a_position_that_does_not_tell_of_devices_is_of_as_many(batch_size, batches):
+    """Checkpoints of former times: the epoch is begun again where the batch is another."""
+    before = Position(epoch=1, batches=6, batch_size=8)
+    assert before.under("top1", batch_size, 1, 2).batches == batches
 
 
 def test_an_epoch_that_ends_is_counted_with_its_score():

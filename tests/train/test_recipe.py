@@ -10,7 +10,7 @@ from archspec.train.planning import create, plan_run
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.optimizer import OptimizerRecipe
 from archspec.train.recipe.recipe import Recipe, load_recipe
-from archspec.train.recipe.scaling import scale_recipe
+from archspec.train.recipe.scaling import describe_norms, scale_recipe
 from archspec.train.recipe.schedule import ScheduleRecipe
 from densenet_cli.options import place_typed
 
@@ -245,7 +245,8 @@ def test_other_devices_keep_the_global_batch_or_scale_the_rate_as_the_recipe_say
         batch_size,
         pytest.approx(rate, rel=1e-12),
     )
-    assert plan.notes == (f"global batch {line}",)
+    norms = f"batch norm: statistics of the {batch_size} images of each device"
+    assert plan.notes == (f"global batch {line}", norms)[: min(devices, 2)]
     whole = batch_size * devices * plan.recipe.accumulate
     assert plan.recipe.global_batch in (None, whole)
 
@@ -451,3 +452,26 @@ def test_a_recipe_cannot_be_changed():
     """Values are frozen, as the digests of a run rely on."""
     with pytest.raises(ValueError, match="frozen"):
         Recipe(epochs=1, batch_size=1).epochs = 2
+
+
+NORMS = {
+    "each device's own": (False, 2, True, "batch norm: statistics of the 64 images of each device"),
+    "of all": (True, 2, True, "batch norm: statistics of the 128 images of all devices"),
+    "on one device": (False, 1, True, ""),
+    "of all, on one": (True, 1, True, "sync_batch_norm does nothing on one device"),
+    "of all, where none is": (
+        *(True, 2, False),
+        "sync_batch_norm does nothing: the network has no batch norm",
+    ),
+    "where none is": (False, 2, False, ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("is_synchronised", "devices", "has_any", "line"), NORMS.values(), ids=NORMS
+)
+def test_whose_statistics_batch_norms_take_is_said(is_synchronised, devices, has_any, line):
+    """On several devices, or where the setting would do nothing."""
+    settings = [f"sync_batch_norm={str(is_synchronised).lower()}"]
+    recipe = load_recipe("digits", settings)
+    assert describe_norms(recipe, devices, has_batch_norm=has_any) == line

@@ -108,3 +108,37 @@ def test_a_sample_says_image_and_copy(images):
     """Without repeats it is the image's number."""
     for copy, image in product(range(3), range(images)):
         assert find_image(copy * images + image, images) == (image, copy)
+
+
+@given(
+    length=LENGTHS,
+    devices=st.lists(st.sampled_from([1, 2, 3, 4, 6, 12]), min_size=2, max_size=2),
+    batch=st.integers(1, 3),
+    number=EPOCHS,
+    repeats=st.integers(1, 3),
+    first=st.integers(0, 5),
+)
+def test_a_step_has_the_same_images_whatever_the_number_of_devices(
+    length, devices, batch, number, repeats, first
+):
+    """Twelve times `batch` images, from any step on: the samples of all devices together are equal
+    sets, each had once, and so is what an epoch leaves out.
+    """
+    epochs = []
+    for world in devices:
+        own = 12 * batch // world
+        shares = [
+            epoch_indices(length, seed=5, epoch=number, rank=rank, world=world, repeats=repeats)
+            for rank in range(world)
+        ]
+        steps = length // world // own
+        epochs.append(
+            [
+                sorted(np.concatenate([share[step * own : (step + 1) * own] for share in shares]))
+                for step in range(min(first, steps), steps)
+            ]
+        )
+    assert epochs[0] == epochs[1]
+    assert len(epochs[0]) == max(length // (12 * batch) - first, 0)
+    seen = np.concatenate(epochs[0]) if epochs[0] else np.zeros(0)
+    assert len(set(seen.tolist())) == len(seen)

@@ -219,7 +219,10 @@ def test_a_recipe_that_was_changed_begins_its_new_state_anew_and_says_so(tmp_pat
     start = events_of(run, "start")[1]
     assert (start["epochs_done"], start["steps_done"], start["steps"]) == (0, 0, 40)
     anew = "skipped_updates, kept, ema, updates"
-    assert start["notes"] == [f"last.ckpt was written without {anew}: that begins anew"]
+    assert start["notes"] == [
+        "epoch 1 begins again: last.ckpt was written with other batches",
+        f"last.ckpt was written without {anew}: that begins anew",
+    ]
     assert "ema_top1" in events_of(run, "end")[0]
 
 

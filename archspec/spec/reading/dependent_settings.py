@@ -108,6 +108,13 @@ DEPENDENT_SETTINGS = (
     _of(("dynamic_loss_scale",), ("loss_scale",), "dynamic"),
     _of(("val_amp",), ("amp",), "O2", "O3", idle="same"),
     DependentSetting(
+        ("sync_batch_norm",),
+        ("amp",),
+        lambda amp: amp != "O3",
+        "sync_batch_norm goes with amp O0 and O2, whose norms are in full precision, not with {0}",
+        idle=False,
+    ),
+    DependentSetting(
         ("scaling",), ("global_batch",), bool, "scaling needs a global_batch, kept or scaled by"
     ),
     _crop_setting("scale"),

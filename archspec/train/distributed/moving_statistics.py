@@ -34,6 +34,14 @@ def gather(parameters: Sequence[Any], rank: int, world: int) -> Values | None:
     return all_reduce_sum(rows) if len(values) else rows
 
 
+def choose_row(rows: Values, rank: int, world: int) -> Values:
+    """Return a device's own of the rows that `gather` gave, their mean where it was of another
+    number of devices.
+    """
+    own: Values = rows[rank] if len(rows) == world else rows.mean(0)
+    return own
+
+
 def read(parameters: Sequence[Any]) -> Values:
     """Return those of this device among parameters, (values,)."""
     # In one array: a reduction for each of hundreds of small tensors takes far longer.

@@ -6,7 +6,7 @@ Imports mindspore; call `archspec.runtime.prepare` before.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,14 @@ import mindspore as ms
 from archspec.graph.build import build_graph
 from archspec.graph.parts import list_parts
 from archspec.spec.spec import Spec
+from archspec.train.distributed.worker_group import get_rank
 from archspec.train.engine.evaluation_network import make_evaluation_network
 from archspec.train.engine.memory import plan_recompute
 from archspec.train.engine.optimizers import make_optimizer
 from archspec.train.engine.parameter_groups import find_frozen, freeze
 from archspec.train.engine.recomputed_parts import recompute_parts
 from archspec.train.engine.step import TrainStep
+from archspec.train.engine.synchronised_norms import synchronise_norms
 from archspec.train.recipe.loss import class_weights_of
 from archspec.train.recipe.recipe import Recipe
 from archspec.train.recipe.schedule import learning_rates
@@ -108,6 +110,9 @@ def make_engine(
     if initial is not None:
         load_tensors(network, initial)
     freeze(network, find_frozen(recipe, parts))
+    _draw_by_device(network)
+    if recipe.sync_batch_norm:
+        synchronise_norms(network, world)
     recompute_parts(network, graph, recipe.recompute.kind)
     # Last, since it wraps cells: parameters are named and filled before.
     network = ms.amp.auto_mixed_precision(network, recipe.amp)
@@ -124,3 +129,15 @@ def make_engine(
         averaged = make_evaluation_network(spec, recipe, step.averages())
     whole = updates * recipe.accumulate
     return Engine(network, optimizer, step, rates, whole, judge, averaged)
+
+
+def _draw_by_device(network: Any) -> None:
+    """Have devices drop other values: of one seed, all would drop the same of their batches."""
+    for primitive in _list_primitives(network):
+        if "Seed0" in primitive.attrs:
+            primitive.add_prim_attr("Seed0", primitive.attrs["Seed0"] + get_rank())
+
+
+def _list_primitives(network: Any) -> Iterator[Any]:
+    for _, cell in network.cells_and_names():
+        yield from cell._primitives.values()

@@ -14,38 +14,67 @@ from mindspore import Tensor, nn, ops
 from archspec.train.recipe.recipe import Recipe
 
 
-def make_loss(recipe: Recipe, class_weights: Sequence[float] | None = None) -> Any:
+def make_loss(recipe: Recipe, class_weights: Sequence[float] | None = None, world: int = 1) -> Any:
     """Return a cell of logits (N, classes, ...) float32 and targets -> their mean loss.
 
     Targets are labels (N, ...) int32, of images or of each pixel, where -1 counts in nothing; or
     (N, classes) float32: shares of classes, as mixed images have them, or for `bce` a 1 for each
-    label of an image.
+    label of an image. The mean of what so many devices return is that of all their images.
     """
     weights = None if class_weights is None else Tensor(class_weights, ms.float32)
-    kind = recipe.loss.kind
+    kind, mean_count = recipe.loss.kind, MeanCount(world)
     if kind == "bce":
-        return BinaryCrossEntropy(recipe.smoothing, weights)
+        return BinaryCrossEntropy(recipe.smoothing, weights, mean_count)
     if kind == "focal":
-        return FocalLoss(recipe.loss.gamma, recipe.smoothing, weights)
+        return FocalLoss(recipe.loss.gamma, recipe.smoothing, weights, mean_count)
     if weights is None:
-        return CrossEntropy(recipe.smoothing)
-    return FocalLoss(0.0, recipe.smoothing, weights)
+        return CrossEntropy(recipe.smoothing, mean_count)
+    return FocalLoss(0.0, recipe.smoothing, weights, mean_count)
 
 
-def count_right(logits: Any, targets: Any) -> Any:
-    """Return how many first guesses are right: the label, or one of the largest shares.
+class MeanCount(nn.Cell):
+    """What counts in a device's batch -> the mean of that over the devices, above 0.
+
+    A sum over pixels or weighted labels is divided by it: where devices have not as many of them,
+    the mean of the devices' own means would be no mean over all.
+    """
+
+    def __init__(self, world: int) -> None:
+        super().__init__()
+        self.world = world
+        if world > 1:
+            self.add_up = ops.AllReduce()
+
+    def construct(self, count: Any) -> Any:
+        """Return the mean, through which no gradient goes."""
+        if self.world > 1:
+            count = ops.stop_gradient(self.add_up(count)) / self.world
+        # A batch in which nothing counts has no loss, and no slope.
+        return ops.maximum(count, Tensor(1e-12, ms.float32))
+
+
+class RightAnswers(nn.Cell):
+    """Logits and targets -> how many first guesses are right: the label, or one of the largest
+    shares.
 
     Of an image with several labels any of them is right; of one with a label for each pixel the
     share of pixels that are.
     """
-    guesses = ops.argmax(logits, 1)
-    if targets.ndim == logits.ndim:
-        shares = ops.sum(_to_shares(guesses, targets) * targets, 1)
-        return ops.sum(ops.cast(shares >= ops.amax(targets, 1), ms.float32))
-    right = ops.sum(ops.cast(guesses == targets, ms.float32))
-    if targets.ndim == 1:
-        return right
-    return right * targets.shape[0] / _at_least_one(ops.sum(_find_counted(targets)))
+
+    def __init__(self, world: int = 1) -> None:
+        super().__init__()
+        self.mean_count = MeanCount(world)
+
+    def construct(self, logits: Any, targets: Any) -> Any:
+        """Count them."""
+        guesses = ops.argmax(logits, 1)
+        if targets.ndim == logits.ndim:
+            shares = ops.sum(_to_shares(guesses, targets) * targets, 1)
+            return ops.sum(ops.cast(shares >= ops.amax(targets, 1), ms.float32))
+        right = ops.sum(ops.cast(guesses == targets, ms.float32))
+        if targets.ndim == 1:
+            return right
+        return right * targets.shape[0] / self.mean_count(ops.sum(_find_counted(targets)))
 
 
 def _to_shares(labels: Any, like: Any) -> Any:
@@ -59,10 +88,6 @@ def _find_counted(labels: Any) -> Any:
     return ops.expand_dims(ops.cast(labels >= 0, ms.float32), 1)
 
 
-def _at_least_one(count: Any) -> Any:
-    return ops.maximum(count, Tensor(1.0, ms.float32))
-
-
 def _spread(weights: Any, logits: Any) -> Any:
     """A weight for each class, beside logits (N, classes, ...)."""
     return ops.reshape(weights, (-1,) + (1,) * (logits.ndim - 2))
@@ -71,11 +96,11 @@ def _spread(weights: Any, logits: Any) -> Any:
 class CrossEntropy(nn.Cell):
     """Of the softmax: the mean over images, or over the pixels that have a label."""
 
-    def __init__(self, smoothing: float) -> None:
+    def __init__(self, smoothing: float, mean_count: MeanCount) -> None:
         super().__init__()
         self.of_images = nn.CrossEntropyLoss(label_smoothing=smoothing)
         # MindSpore's own gives no number where no pixel of a batch has a label.
-        self.of_pixels = FocalLoss(0.0, smoothing, None)
+        self.of_pixels = FocalLoss(0.0, smoothing, None, mean_count)
 
     def construct(self, logits: Any, targets: Any) -> Any:
         """Return the mean."""
@@ -89,9 +114,10 @@ class FocalLoss(nn.Cell):
     1708.02002, with the softmax's p; gamma 0 is PyTorch's cross entropy.
     """
 
-    def __init__(self, gamma: float, smoothing: float, weights: Any) -> None:
+    def __init__(self, gamma: float, smoothing: float, weights: Any, mean_count: MeanCount) -> None:
         super().__init__()
         self.gamma, self.smoothing, self.weights = gamma, smoothing, weights
+        self.mean_count = mean_count
 
     def construct(self, logits: Any, targets: Any) -> Any:
         """Return the mean over what has a label, of single labels weighted by their classes'
@@ -118,16 +144,15 @@ class FocalLoss(nn.Cell):
         """PyTorch's: of labels the sum of their weights, of shares the number of images."""
         if not has_labels:
             return shares.shape[0]
-        # A batch of classes that weigh nothing has no loss, and no slope.
-        return ops.maximum(ops.sum(shares), Tensor(1e-12, ms.float32))
+        return self.mean_count(ops.sum(shares))
 
 
 class BinaryCrossEntropy(nn.Cell):
     """Of each class's sigmoid, with logits; smoothing as MindCV and timm have it."""
 
-    def __init__(self, smoothing: float, weights: Any) -> None:
+    def __init__(self, smoothing: float, weights: Any, mean_count: MeanCount) -> None:
         super().__init__()
-        self.smoothing, self.weights = smoothing, weights
+        self.smoothing, self.weights, self.mean_count = smoothing, weights, mean_count
 
     def construct(self, logits: Any, targets: Any) -> Any:
         """Return the mean over classes of images, or of pixels that have a label."""
@@ -141,6 +166,6 @@ class BinaryCrossEntropy(nn.Cell):
             shares = _to_shares(targets, logits)
             labelled = _find_counted(targets)
             weights = weights * labelled
-            counted = _at_least_one(ops.sum(labelled)) / targets.size
+            counted = self.mean_count(ops.sum(labelled)) / targets.size
         smooth = (1 - self.smoothing) * shares + self.smoothing / logits.shape[1]
         return ops.binary_cross_entropy_with_logits(logits, smooth, weights, ones) / counted

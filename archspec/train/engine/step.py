@@ -12,7 +12,7 @@ import mindspore as ms
 from mindspore import nn, ops
 
 from archspec.train.engine.guards import FirstStatistics, make_dynamic_scale
-from archspec.train.engine.losses import count_right, make_loss
+from archspec.train.engine.losses import RightAnswers, make_loss
 from archspec.train.engine.update import Update
 from archspec.train.recipe.recipe import Recipe
 
@@ -21,11 +21,12 @@ class Loss(nn.Cell):
     """The recipe's loss of a network, scaled for half precision."""
 
     def __init__(
-        self, network: Any, recipe: Recipe, class_weights: Sequence[float] | None = None
+        self, network: Any, recipe: Recipe, world: int, class_weights: Sequence[float] | None = None
     ) -> None:
         super().__init__(auto_prefix=False)  # parameters keep the names that checkpoints have
         self.network = network
-        self.measure = make_loss(recipe, class_weights)
+        self.measure = make_loss(recipe, class_weights, world)
+        self.count_right = RightAnswers(world)
         self.scale: Any = recipe.loss_scale
         if recipe.loss_scale == "dynamic":
             self.scale = make_dynamic_scale(recipe.dynamic_loss_scale)
@@ -38,7 +39,7 @@ class Loss(nn.Cell):
         logits = ops.cast(self.network(images), ms.float32)
         if self.is_recomputing:
             logits = self.statistics.keep(logits)
-        return self.measure(logits, targets) * self.scale, count_right(logits, targets)
+        return self.measure(logits, targets) * self.scale, self.count_right(logits, targets)
 
 
 class TrainStep(nn.Cell):
@@ -59,7 +60,7 @@ class TrainStep(nn.Cell):
         class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.loss = Loss(network, recipe, class_weights)
+        self.loss = Loss(network, recipe, world, class_weights)
         self.optimizer = optimizer
         self.update = Update(network, optimizer, recipe, world, self.loss.scale)
         self.gradient = ms.value_and_grad(

@@ -4,6 +4,7 @@ images per second.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -64,12 +65,11 @@ class Meter:
 
         Where no step was timed, nothing is told of images per second.
         """
-        rows = [(0.0, 0.0, 0)]
-        for loss, right, images in self.waiting:
-            if np.isfinite(loss.asnumpy()):
-                rows.append((float(loss.asnumpy()) * images, float(right.asnumpy()), images))
-        own = np.sum(rows, axis=0)
-        sums = sum_over_workers(own)
+        rows = np.array([(0.0, 0.0, 0, 0), *(_tell_step(*step) for step in self.waiting)])
+        every = sum_over_workers(rows)
+        # A step that is no number on one device is left out on all of them.
+        is_counted = every[:, 3] == 0
+        sums, own = every[is_counted, :3].sum(axis=0), rows[is_counted, :3].sum(axis=0)
         now, timed = time.monotonic(), len(self.waiting) - self.untimed
         speed = {"images_per_second": timed * self.global_batch / max(now - self.since, 1e-9)}
         self.sums, self.own = self.sums + sums, self.own + own
@@ -86,6 +86,14 @@ class Meter:
             rule = "every step of the epoch was left out: no loss is a number"
             raise TrainingError.one("T006", rule, "", "a lower --lr, or a recipe with warm-up")
         return mean_of(self.sums)
+
+
+def _tell_step(loss: Any, right: Any, images: int) -> tuple[float, float, int, int]:
+    """Loss, right answers, images, and 1 where the loss is no number."""
+    value = float(loss.asnumpy())
+    if not math.isfinite(value):
+        return (0.0, 0.0, 0, 1)
+    return (value * images, float(right.asnumpy()), images, 0)
 
 
 def mean_of(sums: npt.NDArray[np.float64]) -> dict[str, float]:

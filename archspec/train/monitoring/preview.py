@@ -34,8 +34,9 @@ def describe_plan(plan: Plan, path: Path) -> list[str]:
     ]
 
 
-def describe_resumption(run: Run, splits: Splits, recipe: Recipe) -> list[str]:
-    """Return the lines of a dry run that goes on; `recipe` may be for more epochs than the run's.
+def describe_resumption(run: Run, splits: Splits, recipe: Recipe, devices: int) -> list[str]:
+    """Return the lines of a dry run that goes on on so many devices; `recipe` may be for more
+    epochs than the run's, or other devices.
 
     A damaged `last.ckpt` is left where it is, and only said to be one.
 
@@ -44,10 +45,10 @@ def describe_resumption(run: Run, splits: Splits, recipe: Recipe) -> list[str]:
         TrainingError: T018, there are checkpoints, and none is whole.
     """
     size = run.spec.input
-    steps = count_steps(recipe, len(splits.train), run.settings.devices)
+    steps = count_steps(recipe, len(splits.train), devices)
     newest = find_newest(run)
     position = Position() if newest is None else Position.of(read_checkpoint(newest))
-    position = position.under(recipe.keep.by, recipe.batch_size, recipe.accumulate)
+    position = position.under(recipe.keep.by, recipe.batch_size, recipe.accumulate, devices)
     done = position.epoch * steps + position.batches
     left = max(recipe.epochs * steps - done, 0)
     return [

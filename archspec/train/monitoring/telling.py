@@ -20,6 +20,7 @@ from archspec.train.distributed.moving_statistics import is_moving
 from archspec.train.distributed.worker_group import gather_numbers
 from archspec.train.monitoring.image_speed import ImageSpeed
 from archspec.train.monitoring.meter import SECONDS_BETWEEN_EVENTS, Meter, mean_of
+from archspec.train.run.devices import describe_change
 
 if TYPE_CHECKING:
     from archspec.train.trainer import Trainer
@@ -56,6 +57,7 @@ def _list_differences(trainer: Trainer) -> list[str]:
     if change:
         said = f"{trainer.splits.train.name}: the data set has changed since this run began"
         found.append(f"{said}: {change}")
+    found += _list_other_batches(trainer)
     if trainer.begins_anew:
         kinds = ", ".join(trainer.begins_anew)
         found.append(f"{trainer.run.last.name} was written without {kinds}: that begins anew")
@@ -65,6 +67,16 @@ def _list_differences(trainer: Trainer) -> list[str]:
             "dropout draws anew from here on: the figures will not be those, bit for bit, of a run "
             "that was not interrupted"
         )
+    return found
+
+
+def _list_other_batches(trainer: Trainer) -> list[str]:
+    before, world, found = trainer.taken_up, trainer.world, []
+    if before.devices not in (0, world):
+        found.append(describe_change(before.devices, world, trainer.run.recipe.batch_size))
+    if before.batches and not trainer.position.batches:
+        epoch = f"epoch {trainer.position.epoch + 1} begins again"
+        found.append(f"{epoch}: {trainer.run.last.name} was written with other batches")
     return found
 
 

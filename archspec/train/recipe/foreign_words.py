@@ -26,6 +26,8 @@ FOREIGN_KEYS: Mapping[str, str] = {
     "num_epochs": "epochs",
     "smoothing": "label_smoothing",  # timm
     "amp_level": "amp",  # MindCV
+    "sync_bn": "sync_batch_norm",  # timm, MMEngine
+    "sync_batchnorm": "sync_batch_norm",  # Lightning
     "grad_checkpointing": "recompute",  # timm
     "gradient_checkpointing": "recompute",
     "mixup_alpha": "data.mixup",  # torchvision

@@ -91,6 +91,9 @@ class Recipe(WrittenModel):
     accumulate: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 1
     """Batches to one update, with the mean of their gradients; those at an epoch's end that fill no
     update are left out."""
+    sync_batch_norm: Annotated[bool, Field(strict=True)] = False
+    """Whether batch norms of several devices take the statistics of all their images, rather than
+    each those of its own, whose moving averages are averaged at an epoch's end."""
     recompute: RecomputeRecipe = RecomputeRecipe()
     ema: EmaRecipe | None = None
     freeze: FrozenParts = ()

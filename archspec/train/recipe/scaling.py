@@ -100,6 +100,22 @@ def _scale_rate(recipe: Recipe, whole: int, devices: int) -> Scaling:
     return Scaling(tuple(Override((key, value), place) for key, value in settings.items()), note)
 
 
+def describe_norms(recipe: Recipe, devices: int, *, has_batch_norm: bool) -> str:
+    """Return the line that says over which images batch norms take their statistics; '' where
+    there is nothing to say.
+    """
+    is_synchronised, own = recipe.sync_batch_norm, recipe.batch_size
+    if is_synchronised and not has_batch_norm:
+        return "sync_batch_norm does nothing: the network has no batch norm"
+    if is_synchronised and devices == 1:
+        return "sync_batch_norm does nothing on one device"
+    if devices == 1 or not has_batch_norm:
+        return ""
+    if is_synchronised:
+        return f"batch norm: statistics of the {own * devices:,} images of all devices"
+    return f"batch norm: statistics of the {format_count(own, 'image')} of each device"
+
+
 def count_steps(recipe: Recipe, images: int, devices: int) -> int:
     """Return how many batches of an epoch each device trains: those that fill whole updates."""
     batches = images // devices // recipe.batch_size

@@ -44,6 +44,8 @@ class Position:
     """The figure that the scores are of."""
     batch_size: int = 0
     """Images of one of the `batches`; 0 where that is not known."""
+    devices: int = 0
+    """That each trained the `batches`; 0 where that is not known."""
     moving: npt.NDArray[np.float32] | None = field(default=None, compare=False)
     """(devices, values): the moving statistics of each device within an epoch; between epochs all
     devices have the same."""
@@ -60,6 +62,8 @@ class Position:
         # A checkpoint of former times tells the best score alone.
         scores = values.get("scores", np.full(epoch, best))
         sums = [float(value) for value in values.get("sums", np.zeros(3))]
+        moving = values.get("moving")
+        rows = np.array(0 if moving is None else len(moving))
         return cls(
             epoch=epoch,
             batches=int(values.get("batches", _ZERO).item()),
@@ -69,23 +73,25 @@ class Position:
             sums=tuple(sums),
             by=METRICS[int(values.get("by", _ZERO).item())],
             batch_size=int(values.get("batch_size", _ZERO).item()),
-            moving=values.get("moving"),
+            devices=int(values.get("devices", rows).item()),
+            moving=moving,
         )
 
-    def under(self, by: Metric, batch_size: int, accumulate: int) -> Self:
-        """Return the position under a recipe, which may have been changed since.
+    def under(self, by: Metric, batch_size: int, accumulate: int, devices: int) -> Self:
+        """Return the position under a recipe and on devices that may have been changed since.
 
-        Scores by another figure tell nothing of this one; an epoch of batches of another size is
-        begun again; between two updates nothing is accumulated.
+        Scores by another figure tell nothing of this one; an epoch of batches that are of another
+        size on all devices together is begun again; between two updates nothing is accumulated.
         """
         position = self
         if self.by != by:
             unknown = (math.nan,) * len(self.scores)
             position = replace(position, scores=unknown, best=-math.inf)
-        is_other = self.batch_size not in (0, batch_size)
+        images = self.batch_size * (self.devices or devices)
+        is_other = images not in (0, batch_size * devices)
         if is_other or self.batches % accumulate:
             position = replace(position, batches=0, sums=(0.0, 0.0, 0.0))
-        return replace(position, by=by, batch_size=batch_size)
+        return replace(position, by=by, batch_size=batch_size, devices=devices)
 
     def entries(self) -> dict[str, npt.NDArray[Any]]:
         """Return what a checkpoint keeps, by the names of its entries."""
@@ -96,6 +102,7 @@ class Position:
             "best": np.array(self.best, np.float64),
             "by": np.array(METRICS.index(self.by), np.int64),
             "batch_size": np.array(self.batch_size, np.int64),
+            "devices": np.array(self.devices, np.int64),
             "sums": np.array(self.sums, np.float64),
         }
         # MindSpore knows no tensor without values.

@@ -237,17 +237,21 @@ def write_settings(run: Run, settings: Settings) -> None:
     write_atomic(run.path / SETTINGS, json.dumps(asdict(settings), indent=2) + "\n")
 
 
-def change_recipe(run: Run, recipe: Recipe) -> Run:
-    """Write another recipe into a run directory and return the run that has it.
+def change_recipe(run: Run, recipe: Recipe, **settings: Any) -> Run:
+    """Write another recipe into a run directory, and other values of its settings; return the run
+    that has them.
 
     Raises:
         TrainingError: T002, it cannot be written.
     """
     try:
         write_atomic(run.path / RECIPE, to_yaml(recipe.resolved()))
-        if run.settings.written is not None:
-            written = {**run.settings.written, RECIPE: read_file(run.path / RECIPE).value}
-            write_settings(run, replace(run.settings, written=written))
+        changed = replace(run.settings, **settings)
+        if changed.written is not None:
+            written = {**changed.written, RECIPE: read_file(run.path / RECIPE).value}
+            changed = replace(changed, written=written)
+        if changed != run.settings:
+            write_settings(run, changed)
     except OSError as error:
         file = str(run.path / RECIPE)
         raise TrainingError.one("T002", f"cannot be written: {error.strerror}", file) from None
