@@ -9,12 +9,14 @@ from typing import Any
 import typer
 
 from densenet_cli.device_ids import count_device_ids
+from densenet_cli.faults import choose_policy
 from densenet_cli.options import console, place_typed, quiet_screen
 from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.run_on_screen import train_on_screen
 
 GOES_WITH_RESUME = {
-    *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run")
+    *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run"),
+    *("restarts", "hang_after"),
 }
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
@@ -56,11 +58,14 @@ def resume_run(
     data_dir: Path | None,
     epochs: int | None,
     profile: bool,
+    watch: tuple[int, float | None],
     *,
     accepts: bool,
     certify: bool,
 ) -> None:
-    """Go on with a run, where its data moved, its files were edited, or for other epochs."""
+    """Go on with a run, where its data moved, its files were edited, or for other epochs; `watch`
+    are its restarts, and after how long a process hangs.
+    """
     from archspec.train.run.extend import change_epochs
     from archspec.train.run.relocation import relocate
     from archspec.train.run.run_directory import open_run
@@ -68,6 +73,7 @@ def resume_run(
     run, splits = open_run(path), None
     if profile:
         refuse_to_profile_several(run.settings.devices)
+    faults = choose_policy(*watch, run.settings.devices)
     if data_dir is not None:
         run, splits = relocate(run, data_dir)
     if accepts:
@@ -75,7 +81,7 @@ def resume_run(
     if epochs is not None:
         run, line = change_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
         console.out(line)
-    train_on_screen(run, splits, profile, is_new=False)
+    train_on_screen(run, splits, profile, is_new=False, faults=faults)
 
 
 def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:

@@ -110,4 +110,6 @@ def launch_environment(base: Mapping[str, str]) -> dict[str, str]:
         # supervise reads msrun's own error lines, so they must be written, and to its output.
         "GLOG_v": min(base.get("GLOG_v", "3"), "3"),
         "GLOG_logtostderr": "1",
+        # After 30 s MindSpore would blame a worker that waits for another; `hangs` sees which one.
+        "MS_NODE_TIMEOUT": base.get("MS_NODE_TIMEOUT", str(24 * 3600)),
     }
