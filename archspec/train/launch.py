@@ -16,6 +16,7 @@ from archspec.train.data.data_parts import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.restarts import FaultPolicy, start_again
 from archspec.train.distributed.supervise import supervise
+from archspec.train.distributed.watch import list_reporting
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.evaluation.measures import read_figures
 from archspec.train.monitoring.progress import Event, EventTail, append_event
@@ -123,7 +124,7 @@ def launch_command(run_path: Path, settings: Settings, port: int | None = None) 
         devices=settings.devices,
         device_target=settings.device_target,
         log_dir=run_path / "workers",
-        port=port or (find_free_port() if on_cpu else ASCEND_PORT),
+        port=port or find_free_port(0 if on_cpu else ASCEND_PORT),
         module=WORKER,
         arguments=[str(run_path)],
     )
@@ -202,6 +203,8 @@ def _train_distributed(
             )
         finally:
             poll()
+            for rank in list_reporting(run.workers):
+                tell(f"rank {rank} could not go on; its log: {run.workers}/worker_{rank}.log")
 
     def begin_again(text: str) -> None:
         tell(text)

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 PULSES = "ARCHSPEC_PULSES"
 """In the environment of workers: the folder of their pulses."""
+PULSE_FILES = "pulse_rank*"
 SHOW_STACKS = signal.SIGUSR1
 """Has a worker write into its log where each of its threads is."""
 _WORDS = struct.Struct("<q??190s")
@@ -42,7 +43,7 @@ class Pulse:
 
 def path_of(folder: Path, rank: str | int) -> Path:
     """Return the file of a worker's pulse."""
-    return folder / f"pulse_rank{rank}"
+    return folder / PULSE_FILES.replace("*", str(rank))
 
 
 def read_pulse(folder: Path, rank: str | int) -> Pulse | None:

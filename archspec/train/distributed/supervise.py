@@ -17,7 +17,7 @@ from archspec.errors import EnvironmentFault
 from archspec.signals import collect_signals, exception_of
 from archspec.train.distributed.hangs import HANG_AFTER
 from archspec.train.distributed.job_processes import end_job
-from archspec.train.distributed.pulse import PULSES
+from archspec.train.distributed.pulse import PULSE_FILES, PULSES
 from archspec.train.distributed.watch import Watch, read_faults
 from archspec.train.distributed.worker_group import SUPERVISOR
 
@@ -49,7 +49,8 @@ def supervise(
     """
     job = f"{os.getpid()}:{uuid.uuid4().hex}"
     program = _find_program(command[0], environment)
-    _clear_folder(log_dir)
+    log_dir.mkdir(parents=True, exist_ok=True)
+    _clear(log_dir, "fault_rank*.json", PULSE_FILES, *LOGS)
     watch = Watch(log_dir, hang_after)
     told = {SUPERVISOR: job, PULSES: str(log_dir.absolute())}
     with collect_signals() as received:
@@ -63,6 +64,7 @@ def supervise(
         finally:
             grace = GRACE_SECONDS if received else GRACE_AFTER_FAULT_SECONDS
             end_job(job, grace, has_enough=lambda: len(received) > 1)
+            _clear(log_dir, PULSE_FILES)
     if received:
         poll()
         raise read_faults(log_dir) or exception_of(received[0])
@@ -81,10 +83,9 @@ def _find_program(name: str, environment: Mapping[str, str]) -> str:
     return program
 
 
-def _clear_folder(log_dir: Path) -> None:
-    """Make the folder and take away what an earlier run left, which would be read as this one's."""
-    log_dir.mkdir(parents=True, exist_ok=True)
-    for pattern in ("fault_rank*.json", "pulse_rank*", *LOGS):
+def _clear(log_dir: Path, *patterns: str) -> None:
+    """Take away what an earlier run left, which would be read as this one's."""
+    for pattern in patterns:
         for stale in log_dir.glob(pattern):
             stale.unlink()
 

@@ -117,7 +117,8 @@ def _make_fault(code: str, who: str, exit_code: int, log: Path) -> TrainingError
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         how, hint = f"was ended by {name}", SIGNAL_HINTS.get(name, hint)
-    words = _find_last_error(log)
+    # Who is killed had no time for words: the last ones are of something else.
+    words = _find_last_error(log) if exit_code != -signal.SIGKILL else ""
     return TrainingError(
         [Diagnostic(code, f"{who} {how}" + (f": {words}" if words else ""), str(log), hint)]
     )
@@ -140,6 +141,12 @@ def _read_tail(log: Path) -> str:
             return file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def list_reporting(log_dir: Path) -> list[str]:
+    """Return the ranks that have reported an error."""
+    paths = log_dir.glob("fault_rank*.json")
+    return sorted(path.stem.removeprefix("fault_rank") for path in paths)
 
 
 def read_faults(log_dir: Path) -> ArchspecError | None:

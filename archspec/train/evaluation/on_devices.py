@@ -62,7 +62,7 @@ def examine_on_devices(
             devices=devices,
             device_target=target,
             log_dir=folder / LOGS,
-            port=find_free_port() if target == "CPU" else ASCEND_PORT,
+            port=find_free_port(0 if target == "CPU" else ASCEND_PORT),
             module=WORKER,
             arguments=[str(folder)],
         )
