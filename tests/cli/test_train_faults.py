@@ -19,6 +19,7 @@ from conftest import TINY, command, densenet, passed, refused, wait_until
 from PIL import Image
 from run_directories import (
     assert_one_sound_run,
+    events,
     finished_epochs,
     left_running,
     parameters,
@@ -283,12 +284,9 @@ def test_a_run_is_started_again_by_itself(what, where, rank, start, unbroken):
 def test_a_run_that_fails_each_time_is_given_up(start, unbroken):
     """The restarts are counted on the screen and in the run's events, and the last fault told."""
     started = start("", "", 0, "--restarts", 1)
-    for number in (1, 2):
-        wait_until(lambda: len(events(started.run, "start")) == number, started.process)
-        done = finished_epochs(started.run)
-        wait_until(lambda: finished_epochs(started.run) > done, started.process)
-        started.find()
-        started.workers["1"].kill()
+    signalled(started, "1", signal.SIGKILL)
+    wait_until(lambda: len(events(started.run, "start")) == 2, started.process)
+    signalled(started, "1", signal.SIGKILL)
     errors = ended(started)
     assert "worker_1.log T011 rank 1 was ended by SIGKILL" in errors
     notes = [event["text"] for event in events(started.run, "note")]
@@ -298,7 +296,7 @@ def test_a_run_that_fails_each_time_is_given_up(start, unbroken):
 
 
 def test_restarts_and_hanging_are_of_several_processes(no_mindspore, tmp_path):
-    """One that trains alone has nobody who watches it; both in a new run and in one that goes on."""
+    """One that trains alone has nobody who watches it."""
     for given in (("--restarts", 1), ("--hang-after", 60)):
         done = densenet("train", *given, "--out", "run", cwd=tmp_path, env=no_mindspore)
         assert done.returncode == 2
