@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from archspec.train.distributed.restarts import FaultPolicy
+    from archspec.train.faults.restarts import FaultPolicy
 
 Restarts = Annotated[
     int, typer.Option(min=0, help="Of several processes: go on so often where one fails.")
@@ -20,8 +20,8 @@ HangAfter = Annotated[
 
 def choose_policy(restarts: int, hang_after: float | None, devices: int) -> FaultPolicy:
     """Return what is done about processes that fail; one that is alone has nobody who watches."""
-    from archspec.train.distributed.hangs import HANG_AFTER
-    from archspec.train.distributed.restarts import FaultPolicy
+    from archspec.train.faults.hangs import HANG_AFTER
+    from archspec.train.faults.restarts import FaultPolicy
 
     if devices == 1 and (restarts or hang_after is not None):
         flag = "--restarts" if restarts else "--hang-after"

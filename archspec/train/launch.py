@@ -14,11 +14,11 @@ from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
 from archspec.train.data.data_parts import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
-from archspec.train.distributed.restarts import FaultPolicy, start_again
 from archspec.train.distributed.supervise import supervise
-from archspec.train.distributed.watch import list_reporting
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.evaluation.measures import read_figures
+from archspec.train.faults.restarts import FaultPolicy, start_again
+from archspec.train.faults.watch import list_reporting
 from archspec.train.monitoring.progress import Event, EventTail, append_event
 from archspec.train.planning import Plan, create
 from archspec.train.run.changes import refuse_changes

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from archspec.train.distributed import pulse
-from archspec.train.distributed.hangs import HangWatch, Seen
-from archspec.train.distributed.job_processes import SCHEDULER
 from archspec.train.distributed.pulse import Pulse, read_pulse
+from archspec.train.faults.hangs import HangWatch, Seen
+from archspec.train.faults.job_processes import SCHEDULER
 
 SECONDS = 45.0
 

@@ -3,7 +3,7 @@
 import pytest
 
 from archspec.errors import DataError, Diagnostic, EnvironmentFault, TrainingError
-from archspec.train.distributed.restarts import start_again
+from archspec.train.faults.restarts import start_again
 
 KILLED = TrainingError.one("T011", "rank 1 was ended by SIGKILL")
 HANGS = TrainingError.one("T024", "rank 0 hangs: computing epoch 1, step 3 for 45 s")

@@ -15,17 +15,16 @@ from pathlib import Path
 
 from archspec.errors import EnvironmentFault
 from archspec.signals import collect_signals, exception_of
-from archspec.train.distributed.hangs import HANG_AFTER
-from archspec.train.distributed.job_processes import end_job
 from archspec.train.distributed.pulse import PULSE_FILES, PULSES
-from archspec.train.distributed.watch import Watch, read_faults
 from archspec.train.distributed.worker_group import SUPERVISOR
+from archspec.train.faults.hangs import HANG_AFTER
+from archspec.train.faults.job_processes import end_job
+from archspec.train.faults.watch import LOGS, Watch, read_faults
 
 # From SIGTERM to SIGKILL: workers end their step together and save. Slurm and Kubernetes wait 30 s.
 GRACE_SECONDS = 25.0
 # Where a worker failed, the others can end no step without it; one may be writing a checkpoint.
 GRACE_AFTER_FAULT_SECONDS = 3.0
-LOGS = ("worker_*.log", "scheduler.log", "msrun.log")
 
 
 def supervise(

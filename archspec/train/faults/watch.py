@@ -10,13 +10,15 @@ from pathlib import Path
 
 from archspec import errors
 from archspec.errors import ArchspecError, Diagnostic, TrainingError
-from archspec.train.distributed.hangs import HangWatch
-from archspec.train.distributed.job_processes import (
+from archspec.train.faults.hangs import HangWatch
+from archspec.train.faults.job_processes import (
     SCHEDULER,
     exit_code_of_zombie,
     list_members,
 )
 
+LOGS = ("worker_*.log", "scheduler.log", "msrun.log")
+"""Of a job, in its folder."""
 # A scheduler that failed waits for a worker to tell the better reason.
 SCHEDULER_PATIENCE_SECONDS = 3.0
 # One that ends while it waits for another which has not moved for so long, ends for that.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archspec.errors import Diagnostic, TrainingError
-from archspec.train.distributed.job_processes import SCHEDULER, state_of
 from archspec.train.distributed.pulse import Pulse, read_pulse
-from archspec.train.distributed.stacks import find_frame
+from archspec.train.faults.job_processes import SCHEDULER, state_of
+from archspec.train.faults.stacks import find_frame
 
 HANG_AFTER = 45.0
 """Seconds without a sign of life of a worker that others wait for."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archspec.errors import ArchspecError, format_count
-from archspec.train.distributed.hangs import HANG_AFTER
-from archspec.train.distributed.supervise import LOGS
+from archspec.train.faults.hangs import HANG_AFTER
+from archspec.train.faults.watch import LOGS
 
 CURABLE = {"T011", "T012", "T013", "T024"}
 """A worker, the scheduler or msrun failed, or hangs; all else somebody has to mend."""
@@ -34,21 +34,27 @@ def start_again(
     and where there were some, with one at the end.
     """
     done = 0
-    while True:
-        try:
-            start()
-            break
-        except ArchspecError as error:
-            if done == restarts or not _is_curable(error):
-                if done:
-                    tell(f"given up after {format_count(done, 'restart')}")
-                raise
-            done += 1
-            folder = _put_aside(log_dir, done)
-            reason = error.diagnostics[0].message
-        tell(f"restart {done} of {restarts}: {reason} (logs: {folder})")
-    if done:
-        tell(f"went to its end after {format_count(done, 'restart')}")
+    while (fault := _fault_of(start)) is not None:
+        if done == restarts or not _is_curable(fault):
+            _tell_end("given up", done, tell)
+            raise fault
+        done += 1
+        logs = _put_aside(log_dir, done)
+        tell(f"restart {done} of {restarts}: {fault.diagnostics[0].message} (logs: {logs})")
+    _tell_end("went to its end", done, tell)
+
+
+def _fault_of(start: Callable[[], object]) -> ArchspecError | None:
+    try:
+        start()
+    except ArchspecError as error:
+        return error
+    return None
+
+
+def _tell_end(how: str, restarts: int, tell: Callable[[str], object]) -> None:
+    if restarts:
+        tell(f"{how} after {format_count(restarts, 'restart')}")
 
 
 def _is_curable(error: ArchspecError) -> bool:
