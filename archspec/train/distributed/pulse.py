@@ -137,13 +137,13 @@ def meeting() -> Iterator[None]:
 
 
 def note_batches(
-    batches: Iterable[_Batch], what: str, *, first: int = 1, is_compiled: bool = True
+    batches: Iterable[_Batch], what: str, *, first: int = 1, is_long: bool = False
 ) -> Iterator[_Batch]:
     """Yield batches, and say of each, which is `what` and its number from `first` on, when it is
-    read and when it is computed with; the network is compiled with the first, or was before.
+    read and when it is computed with, which may be long.
     """
     note(f"reading images of {what} {first}")
     for number, batch in enumerate(batches, start=first):
-        note(f"computing {what} {number}", is_long=number == first and not is_compiled)
+        note(f"computing {what} {number}", is_long=is_long)
         yield batch
         note(f"reading images of {what} {number + 1}")

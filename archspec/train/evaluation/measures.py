@@ -90,7 +90,8 @@ def run_measure(network: Any, batches: Batches, measures: Measures) -> Measure:
 
     network.set_train(False)
     measure, rank, classes = None, 0, 0
-    for images, targets in note_batches(batches, "validation, batch", is_compiled=False):
+    # A network may have to be compiled; and a device that has fewer images waits for the others.
+    for images, targets in note_batches(batches, "validation, batch", is_long=True):
         outputs = network(Tensor(images)).asnumpy().astype(np.float64)
         if measure is None:
             rank, classes = targets.ndim, outputs.shape[1]
