@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,8 @@ def _train(
 
     def tell(text: str) -> None:
         note = {"event": "note", "text": text}
-        append_event(run.metrics, note)
+        with suppress(TrainingError):  # a full disk may be what is told of
+            append_event(run.metrics, note)
         show(note)
 
     with lock_run(run) as unlocked:
@@ -203,8 +205,9 @@ def _train_distributed(
             )
         finally:
             poll()
-            for rank in list_reporting(run.workers):
-                tell(f"rank {rank} could not go on; its log: {run.workers}/worker_{rank}.log")
+            ranks = list_reporting(run.workers)
+            if 0 < len(ranks) < run.settings.devices:  # else it is the fault of none of them
+                tell(f"rank {', '.join(ranks)} could not go on; logs: {run.workers}")
 
     def begin_again(text: str) -> None:
         tell(text)
