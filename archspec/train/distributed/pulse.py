@@ -128,12 +128,12 @@ def noted(doing: str, *, is_long: bool = False) -> Iterator[None]:
 
 @contextmanager
 def meeting() -> Iterator[None]:
-    """Say that the main thread is where all workers have to come, until the block ends."""
+    """Say that the main thread is where all workers have to come, until the block ends well: one
+    that fails there may have waited for too long.
+    """
     _own.move(1)
-    try:
-        yield
-    finally:
-        _own.move(-1)
+    yield
+    _own.move(-1)
 
 
 def note_batches(
