@@ -9,13 +9,14 @@ from typing import Any
 import typer
 
 from densenet_cli.device_ids import count_device_ids
+from densenet_cli.faults import choose_policy
 from densenet_cli.options import console, place_typed, quiet_screen
 from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.run_on_screen import train_on_screen
 
 GOES_WITH_RESUME = {
     *("resume", "data_dir", "epochs", "accept_changes", "profile", "dry_run"),
-    *("devices", "device_ids"),
+    *("devices", "device_ids", "restarts", "hang_after"),
 }
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
@@ -65,12 +66,13 @@ def resume_run(
     epochs: int | None,
     devices: int,
     profile: bool,
+    watch: tuple[int, float | None],
     *,
     accepts: bool,
     certify: bool,
 ) -> None:
     """Go on with a run, where its data moved, its files were edited, for other epochs, or on
-    another number of devices.
+    another number of devices; `watch` are its restarts, and after how long a process hangs.
     """
     from archspec.train.run.devices import change_devices
     from archspec.train.run.extend import change_epochs
@@ -80,6 +82,7 @@ def resume_run(
     run, splits = open_run(path), None
     if profile:
         refuse_to_profile_several(devices)
+    faults = choose_policy(*watch, devices)
     if data_dir is not None:
         run, splits = relocate(run, data_dir)
     if accepts:
@@ -89,7 +92,7 @@ def resume_run(
         console.out(line)
     if devices != run.settings.devices:  # what that does stands among the run's own notes
         run, _ = change_devices(run, devices, place_typed(f"--devices {devices}"))
-    train_on_screen(run, splits, profile, is_new=False)
+    train_on_screen(run, splits, profile, is_new=False, faults=faults)
 
 
 def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:

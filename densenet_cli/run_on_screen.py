@@ -13,6 +13,7 @@ from densenet_cli.options import console, quiet_screen
 from densenet_cli.profile import show_profile
 
 if TYPE_CHECKING:
+    from archspec.train.faults.restarts import FaultPolicy
     from archspec.train.launch import Outcome
 
 NO_CURE = {"T006", "T016", "T017", "T018"}
@@ -27,7 +28,9 @@ ENDS = {
 """Why a run ended before its last epoch, and how it could go on."""
 
 
-def train_on_screen(run: Any, splits: Any, profile: bool, *, is_new: bool) -> None:
+def train_on_screen(
+    run: Any, splits: Any, profile: bool, *, is_new: bool, faults: FaultPolicy
+) -> None:
     """Train in a run's directory, and show how it goes and how it ends.
 
     Raises:
@@ -45,7 +48,9 @@ def train_on_screen(run: Any, splits: Any, profile: bool, *, is_new: bool) -> No
             times = OperatorTimes(lambda found: show_profile(found, run.path, screen))
             looking_on = [times] if profile else []
             try:
-                outcome = fit(run, show=display.show, splits=splits, callbacks=looking_on)
+                outcome = fit(
+                    run, show=display.show, splits=splits, callbacks=looking_on, faults=faults
+                )
             finally:
                 times.leave()  # else MindSpore does it at the exit, with words of its own
     except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`

@@ -13,6 +13,7 @@ from archspec.spec.catalogue import DEFAULT_SPEC
 from archspec.spec.override import Override
 from densenet_cli.device_ids import DeviceIds, count_device_ids
 from densenet_cli.dry_run import show_plan, show_resumption
+from densenet_cli.faults import HangAfter, Restarts, choose_policy
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
 from densenet_cli.mpirun import refuse_unlike_mpirun
 from densenet_cli.options import (
@@ -77,6 +78,8 @@ def train(
     device_target: Annotated[
         Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")
     ] = "CPU",
+    restarts: Restarts = 0,
+    hang_after: HangAfter = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Run directory (default: runs/NAME-DATE-TIME)."),
@@ -114,14 +117,15 @@ def train(
         if dry_run:
             show_resumption(resume, data_dir, epochs, on)
         else:
-            edited = {"accepts": accept_changes, "certify": certify}
-            resume_run(resume, data_dir, epochs, on, profile, **edited)
+            edited, watch = {"accepts": accept_changes, "certify": certify}, (restarts, hang_after)
+            resume_run(resume, data_dir, epochs, on, profile, watch, **edited)
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
     devices = count_device_ids(device_ids, devices, device_target)
     if profile:
         refuse_to_profile_several(devices)
+    faults = choose_policy(restarts, hang_after, devices)
     from archspec.train.planning import plan_run
 
     for_spec, for_recipe = collect_overrides(context.params)
@@ -139,7 +143,7 @@ def train(
     if dry_run:
         show_plan(plan, out)
     else:
-        _start(plan, out, certify, profile)
+        _start(plan, out, certify, profile, faults)
 
 
 def collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], list[Override]]:
@@ -181,7 +185,7 @@ def _say_weights(init_from: Path | None, pretrained: bool) -> str:
     return "" if init_from is None else "--init-from"
 
 
-def _start(plan: Any, out: Path | None, certify: bool, profile: bool) -> None:
+def _start(plan: Any, out: Path | None, certify: bool, profile: bool, faults: Any) -> None:
     from archspec.certify.built_network import summarize_certificate
     from archspec.train.planning import create
 
@@ -194,4 +198,4 @@ def _start(plan: Any, out: Path | None, certify: bool, profile: bool) -> None:
         run = create(plan, out, certify=certify)
     if certify:
         console.out(summarize_certificate(json.loads(run.certificate.read_text("utf-8"))))
-    train_on_screen(run, plan.splits, profile, is_new=True)
+    train_on_screen(run, plan.splits, profile, is_new=True, faults=faults)

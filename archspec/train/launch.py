@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from archspec.train.distributed.msrun import find_free_port, launch_environment,
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.evaluation.measures import read_figures
+from archspec.train.faults.restarts import FaultPolicy, start_again
+from archspec.train.faults.watch import list_reporting
 from archspec.train.monitoring.progress import Event, EventTail, append_event
 from archspec.train.planning import Plan, create
 from archspec.train.run.changes import refuse_changes
@@ -55,6 +58,7 @@ def fit(
     show: Show | None = None,
     certify: bool = False,
     splits: Splits | None = None,
+    faults: FaultPolicy | None = None,
 ) -> Outcome:
     """Train what is planned, or go on with a run.
 
@@ -65,11 +69,13 @@ def fit(
         show: is called with each event, as it stands in metrics.jsonl.
         certify: compile a plan's network first, read it back and compare it with the spec.
         splits: the data set of a run, where it is open already: it is not looked through again.
+        faults: what is done where one of several devices' processes fails, or hangs.
 
     Raises:
         TrainingError: T001, T002, the run directory cannot be made; T004, it is none; T006, the
             loss is no number; T016, its files were edited; T017, another process trains there;
-            T018, no checkpoint is whole; T019, callbacks of a run on several devices.
+            T018, no checkpoint is whole; T019, callbacks of a run on several devices; T011, T012,
+            T013, T024, one of several processes failed or hangs.
         DataError: an image cannot be read, or the classes have changed.
         EnvironmentFault: the device cannot be used.
     """
@@ -86,7 +92,8 @@ def fit(
             raise TypeError("out and certify go with a plan: a run has its folder")
         run = what if isinstance(what, Run) else open_run(Path(what))
         _refuse_callbacks(callbacks, run.settings.devices)
-    return _outcome_of(run, _train(run, show or _ignore, splits, callbacks))
+    faults = faults or FaultPolicy()
+    return _outcome_of(run, _train(run, show or _ignore, splits, callbacks, faults))
 
 
 def _refuse_callbacks(callbacks: Sequence[Callback], devices: int) -> None:
@@ -118,14 +125,18 @@ def launch_command(run_path: Path, settings: Settings, port: int | None = None) 
         devices=settings.devices,
         device_target=settings.device_target,
         log_dir=run_path / "workers",
-        port=port or (find_free_port() if on_cpu else ASCEND_PORT),
+        port=port or find_free_port(0 if on_cpu else ASCEND_PORT),
         module=WORKER,
         arguments=[str(run_path)],
     )
 
 
 def _train(
-    run: Run, show: Show, splits: Splits | None, callbacks: Sequence[Callback]
+    run: Run,
+    show: Show,
+    splits: Splits | None,
+    callbacks: Sequence[Callback],
+    faults: FaultPolicy,
 ) -> Mapping[str, Any]:
     """Train in a run directory, and return the end event."""
     prepare()
@@ -136,14 +147,18 @@ def _train(
         latest = event
         show(event)
 
+    def tell(text: str) -> None:
+        note = {"event": "note", "text": text}
+        with suppress(TrainingError):  # a full disk may be what is told of
+            append_event(run.metrics, note)
+        show(note)
+
     with lock_run(run) as unlocked:
         refuse_changes(run)
         for text in filter(None, (unlocked, *recover_checkpoints(run))):
-            note = {"event": "note", "text": text}
-            append_event(run.metrics, note)
-            show(note)
+            tell(text)
         if run.settings.devices > 1:
-            _train_distributed(run, seen, is_checked=splits is not None)
+            _train_distributed(run, seen, tell, faults, is_checked=splits is not None)
         else:
             _train_here(run, seen, splits, callbacks)
     return latest
@@ -163,21 +178,40 @@ def _train_here(run: Run, seen: Show, splits: Splits | None, callbacks: Sequence
     train_in_process(run, report, splits, callbacks=callbacks)
 
 
-def _train_distributed(run: Run, seen: Show, *, is_checked: bool) -> None:
-    tail = EventTail(run.metrics)
-    run.workers.mkdir(exist_ok=True)
-
-    def poll() -> None:
-        for event in tail.new():
-            seen(event)
-
-    # Not in the run's events: nothing of the run has begun.
-    seen({"event": "phase", "phase": "starting", "processes": run.settings.devices})
+def _train_distributed(
+    run: Run, seen: Show, tell: Callable[[str], None], faults: FaultPolicy, *, is_checked: bool
+) -> None:
     told = {"PYTHONUNBUFFERED": "1", IMAGES_CHECKED: "1" if is_checked else ""}
     environment = launch_environment({**os.environ, **told})
-    supervise(
-        launch_command(run.path, run.settings),
-        environment=environment,
-        log_dir=run.workers,
-        poll=poll,
-    )
+    run.workers.mkdir(exist_ok=True)
+
+    def start() -> None:
+        tail = EventTail(run.metrics)
+
+        def poll() -> None:
+            for event in tail.new():
+                seen(event)
+
+        # Not in the run's events: nothing of the run has begun.
+        seen({"event": "phase", "phase": "starting", "processes": run.settings.devices})
+        command = launch_command(run.path, run.settings)
+        try:
+            supervise(
+                command,
+                environment=environment,
+                log_dir=run.workers,
+                poll=poll,
+                hang_after=faults.hang_after,
+            )
+        finally:
+            poll()
+            ranks = list_reporting(run.workers)
+            if 0 < len(ranks) < run.settings.devices:  # else it is the fault of none of them
+                tell(f"rank {', '.join(ranks)} could not go on; logs: {run.workers}")
+
+    def begin_again(text: str) -> None:
+        tell(text)
+        for found in recover_checkpoints(run):
+            tell(found)
+
+    start_again(start, faults.restarts, run.workers, begin_again)

@@ -17,7 +17,7 @@ from archspec.runtime import prepare
 from archspec.train.callbacks import Callback
 from archspec.train.data.data_parts import Splits
 from archspec.train.data.inputs import open_splits
-from archspec.train.distributed import moving_statistics
+from archspec.train.distributed import moving_statistics, pulse
 from archspec.train.distributed.same_images import check_same_images
 from archspec.train.distributed.worker_group import all_reduce_sum, join_group
 from archspec.train.evaluation.measures import Figures
@@ -54,11 +54,13 @@ def train_in_process(
     """
     prepare()
     rank, world = join_group(run.settings.device_target)
+    pulse.note("opening the data set")
     report = report if rank == 0 else _ignore_event
     if splits is None:  # every rank lists the folders; one that opens each image is enough
         splits = open_splits(run, check=rank == 0 and not is_checked)
     check_same_images(splits.parts)
     check_fit(run.spec, run.recipe, splits, world)
+    pulse.note("beginning", is_long=True)  # with weights of a checkpoint, and what one alone tells
     trainer = Trainer.start(run, rank, world, splits, callbacks)
     if rank == 0:  # the others need not look at every file of a large data set
         report = _begin(trainer, report)
@@ -122,6 +124,7 @@ def _judge(trainer: Trainer, report: Report) -> Figures:
     """Judge the best checkpoint by images that chose nothing, where there are such."""
     # A barrier: rank 0 may still be writing what all read now.
     all_reduce_sum(np.zeros(1, np.float32))
+    pulse.note("reading the best checkpoint", is_long=True)
     judged = choose_judged(trainer.run)
     if judged is not None:
         checkpoint.restore(judged, trainer.engine.get_parameters())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from archspec.train.distributed import moving_statistics
+from archspec.train.distributed import moving_statistics, pulse
 from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.evaluation.measures import Figures, share_of
 from archspec.train.monitoring.telling import refuse_no_numbers
@@ -118,7 +118,8 @@ def _save(trainer: Trainer, path: Any, parameters: Any = None) -> None:
         saved = parameters or trainer.engine.state()
         refuse_no_numbers(trainer, saved)
         previous = trainer.run.previous if path == trainer.run.last else None
-        checkpoint.save(path, saved, trainer.position, previous=previous)
+        with pulse.noted(f"writing {path.name}", is_long=True):
+            checkpoint.save(path, saved, trainer.position, previous=previous)
 
 
 def _score(trainer: Trainer, held_out: Figures, averaged: Figures | None) -> float:

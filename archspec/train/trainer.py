@@ -21,6 +21,7 @@ from archspec.train.data.data_parts import Splits
 from archspec.train.data.inputs import check_classes, load_epoch, make_preprocess
 from archspec.train.data.sampling import held_out_indices
 from archspec.train.data.source import Source
+from archspec.train.distributed import pulse
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.engine.compile_cache import CachedNetwork, CompileCache, make_cache
 from archspec.train.evaluation.measures import Figures, measure_accuracy
@@ -148,8 +149,10 @@ class Trainer:
         self.network.set_train(True)
         recipe, position = self.run.recipe, self.position
         meter = Meter(recipe.log_every, recipe.batch_size * self.world, position.sums)
+        epoch, first = position.epoch + 1, position.batches + 1
         batches = self._batches(meter.loading.times)
-        for number, (images, labels) in enumerate(batches, start=position.batches + 1):
+        told = pulse.note_batches(batches, f"epoch {epoch}, step", first=first)
+        for number, (images, labels) in enumerate(told, start=first):
             loss = self._take_step(images, labels, meter, report)
             self.position = replace(self.position, batches=number)
             for callback in self.callbacks:
@@ -164,6 +167,7 @@ class Trainer:
                 raise self.signals.exception()
             if asked.to_end:
                 return None
+        pulse.note(f"ending epoch {epoch}")
         if self.world > 1:
             tell_own(self, meter)
         tell_limit(self, meter.loading, report)
@@ -177,11 +181,13 @@ class Trainer:
 
         batch, step = (Tensor(images), Tensor(targets)), self.engine.step
         if self._is_compiled:
-            loss, right = step(*batch)
+            with pulse.meeting():
+                loss, right = step(*batch)
             meter.add(loss, right, len(targets))
             return loss
         is_kept = self.compiled.is_known("step", step, *batch)
-        with tell_compilation(self.run.settings, report, keep=self.rank == 0, is_kept=is_kept):
+        told = tell_compilation(self.run.settings, report, keep=self.rank == 0, is_kept=is_kept)
+        with told, pulse.noted("compiling the network", is_long=True), pulse.meeting():
             loss, right = self.compiled.call("step", step, *batch)
             loss.asnumpy()  # an accelerator may go on with a step that has returned
         self._is_compiled = True
@@ -246,7 +252,8 @@ class Trainer:
 
     def _report_steps(self, meter: Meter, report: Report) -> None:
         number, epoch = self.position.batches, self.position.epoch
-        wrong = meter.find_not_finite()
+        with pulse.meeting():  # an accelerator is waited for, which waits for the others
+            wrong = meter.find_not_finite()
         if wrong and self.run.recipe.on_nan == "stop":
             raise explain_no_number(self, number - len(meter.waiting) + 1 + wrong[0])
         rate = self.engine.rate_at(epoch, number - 1, self.run.recipe.accumulate)

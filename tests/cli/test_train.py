@@ -15,7 +15,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from conftest import (
     EPOCHS_OF_DIGITS_RUN,
@@ -28,9 +27,15 @@ from conftest import (
     wait_until,
 )
 from PIL import Image
+from run_directories import (
+    assert_one_sound_run,
+    events,
+    finished_epochs,
+    left_running,
+    parameters,
+)
 
 from archspec.graph.build import build_graph
-from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.data.datasets import open_data
 from archspec.train.evaluation.evaluate import evaluate
@@ -40,48 +45,6 @@ from archspec.train.planning import create, plan_run
 from archspec.train.recipe.recipe import load_recipe
 
 BARE_PATH = "/usr/bin:/bin"
-TAKES_TIME = (
-    "time",
-    "seconds",
-    "images_per_second",
-    "loader_images_per_second",
-    "loader_busy",
-)
-
-
-def events(run: Path, kind: str = "epoch") -> list[dict]:
-    """The events of a kind, without what depends on the clock."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [
-        {key: value for key, value in line.items() if key not in TAKES_TIME}
-        for line in lines
-        if line["event"] == kind
-    ]
-
-
-def parameters(run: Path, name: str) -> dict[str, bytes]:
-    """A checkpoint's tensors as bytes, but for the time that the run took."""
-    prepare()
-    import mindspore as ms
-
-    held = ms.load_checkpoint(str(run / "checkpoints" / f"{name}.ckpt"))
-    names = held.keys() - {"archspec.seconds"}
-    return {key: held[key].asnumpy().tobytes() for key in names}
-
-
-def left_running(run: Path) -> list[str]:
-    """Processes that work in a run directory; their command line names it."""
-    found = psutil.process_iter(["cmdline", "status"])
-    lines = [
-        shlex.join(p.info["cmdline"] or [])
-        for p in found
-        if p.info["status"] != psutil.STATUS_ZOMBIE
-    ]
-    return [line for line in lines if str(run.resolve()) in line]
-
-
-def finished_epochs(run: Path) -> int:
-    return len(events(run)) if (run / "metrics.jsonl").is_file() else 0
 
 
 # ---- flags
@@ -523,18 +486,6 @@ def test_a_second_resume_of_a_run_is_refused_while_the_first_trains(devices, tmp
 
 
 # ---- several processes
-
-
-def assert_one_sound_run(run: Path, ranks: int, epochs: int) -> None:
-    """Equal weights on all ranks, each epoch reported once, no process left."""
-    ends = [
-        (run / f"workers/worker_{rank}.log").read_text().split("ends with weights ")
-        for rank in range(ranks)
-    ]
-    assert len({text[1].split()[0] for text in ends}) == 1
-    assert [event["epoch"] for event in events(run)] == list(range(1, epochs + 1))
-    assert len(events(run, "end")) == 1
-    assert left_running(run) == []
 
 
 def find_own(run: Path, rank: int, epoch: int) -> tuple[float, float]:

@@ -99,6 +99,16 @@ def test_updates_that_were_left_out_are_told_when_there_are_more_of_them():
     assert told == ["2 updates left out so far", "3 updates left out so far"]
 
 
+def test_processes_that_are_started_again_before_they_had_begun_are_told():
+    """However long the first start took: nothing is known yet of epochs."""
+    screen = io.StringIO()
+    display = Display(Console(file=screen, width=120))
+    for _ in range(2):
+        display.show({"event": "phase", "phase": "starting", "processes": 2})
+        display.last_line -= 100
+    assert screen.getvalue() == "starting 2 processes\n" * 2
+
+
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     screen = io.StringIO()
     Display(Console(file=screen, width=120), tmp_path / "gone" / "log.txt").show(START)

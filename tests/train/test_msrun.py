@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -30,6 +31,7 @@ WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 from archspec.errors import DataError, Diagnostic
+from archspec.train.distributed import pulse
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.worker_group import (
     all_reduce_sum, die_with_parent, get_rank, join_group, report_faults
@@ -61,6 +63,10 @@ def first_step_of_each_wish(me):
 def main(behaviour):
     if behaviour == "early fault":
         raise DataError([Diagnostic("D999", "the image is no image", "cat.jpg", "remove it")])
+    if behaviour == "hang" and get_rank() == 0:
+        pulse.note("opening the data set")
+        while True:
+            pass
     me, world = join_group("CPU")
     if behaviour == "fault" and me == 1:
         raise DataError([Diagnostic("D999", f"rank {me} of {world}", "cat.jpg", "remove it")])
@@ -80,6 +86,7 @@ def main(behaviour):
 
 if __name__ == "__main__":
     die_with_parent()
+    pulse.begin()
     folder = Path(sys.argv[1])
     with report_faults(folder):
         main(sys.argv[2])
@@ -107,6 +114,7 @@ try:
         environment=launch_environment(os.environ),
         log_dir=folder,
         poll=lambda: polls.append(1),
+        hang_after=2,
     )
 except ArchspecError as error:
     kind = type(error).__name__
@@ -338,6 +346,18 @@ def test_a_port_in_use_is_told(start: Callable[..., Job]) -> None:
     assert job.left() == {}
 
 
+def test_a_worker_that_hangs_is_named_and_not_the_one_that_waits(start: Callable[..., Job]) -> None:
+    """An endless loop of rank 0, which rank 1 waits for: where it is, in words and in the code."""
+    job = start("hang")
+    kind, (code, message, where, hint) = job.result()
+    assert (kind, code, where) == ("TrainingError", "T024", str(job.folder / "worker_0.log"))
+    words = r"rank 0 hangs: opening the data set for \d+ s \(main, worker_under_test.py:\d+\)"
+    assert re.fullmatch(words + ", while rank 1 waits, joining the others", message)
+    assert "--hang-after" in hint
+    assert job.left() == {}
+
+
+@pytest.mark.slow
 def test_a_missing_module_is_told(start: Callable[..., Job]) -> None:
     """A worker that dies before anything of ours runs is still named with what Python said."""
     kind, (code, message, where, _) = start("work", module="no_such_module").result()
@@ -420,6 +440,22 @@ def test_a_free_port_can_be_listened_on() -> None:
     assert 1024 <= port <= 65535
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
+
+
+def test_a_usual_port_is_taken_where_no_other_job_has_it() -> None:
+    """A second job on one machine gets another."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        usual = listener.getsockname()[1]
+        listener.listen()
+        assert msrun.find_free_port(usual) != usual
+    assert msrun.find_free_port(usual) == usual
+
+
+def test_mindspore_leaves_it_to_us_who_hangs() -> None:
+    """It would blame the one that waits, after 30 s; who says another time has that."""
+    assert int(msrun.launch_environment({})["MS_NODE_TIMEOUT"]) > 3600
+    assert msrun.launch_environment({"MS_NODE_TIMEOUT": "30"})["MS_NODE_TIMEOUT"] == "30"
 
 
 def test_the_environment_puts_this_python_first() -> None:

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from archspec.errors import ArchspecError, DataError, Diagnostic
 from archspec.train.data.bit_depth import WHITE, is_deep, is_negative, reduce_depth
 from archspec.train.data.record_image import RecordImage
+from archspec.train.distributed.pulse import beat
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -140,6 +141,7 @@ def find_broken(files: Sequence[ImageFile]) -> tuple[tuple[int, Diagnostic], ...
         for number, file in enumerate(files):
             faults: list[Diagnostic] = []
             collect_faults(faults, with_image, file, check_end)
+            beat()
             broken += [(number, fault) for fault in faults]
     return tuple(broken)
 
@@ -183,6 +185,7 @@ class Listing:
 def list_folder(root: Path) -> Listing:
     """Return what a folder holds. Raises OSError where it cannot be read."""
     folders, images, others = [], [], Counter[str]()
+    beat()
     with os.scandir(root) as entries:
         for entry in filter(_is_shown, entries):
             if _is_folder(entry):

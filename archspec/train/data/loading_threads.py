@@ -24,6 +24,7 @@ from typing_extensions import Self
 
 from archspec.train.data.image_files import keep_freed_memory
 from archspec.train.data.samples import Batch, Samples
+from archspec.train.distributed.pulse import beat
 
 AHEAD = 2
 """Batches that are filled, or being filled, when one is taken."""
@@ -153,6 +154,7 @@ class _LoadingThreads:
                 if self.is_closed:
                     break
                 self.samples.fill(sample, place, part.batch)
+                beat()
             part.done.set_result(time.perf_counter() - began)
         except Exception as error:
             part.done.set_exception(error)  # raised again where the batch is taken

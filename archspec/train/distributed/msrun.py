@@ -86,10 +86,17 @@ def _python_name() -> str:
     return "python" if has_python or not has_python3 else "python3"
 
 
-def find_free_port() -> int:
-    """Return a TCP port of this machine that nobody listens on at the moment."""
+def find_free_port(usual: int = 0) -> int:
+    """Return a TCP port of this machine that nobody listens on at the moment: the usual one, if
+    there is one that another job does not have.
+    """
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        # Connections of a job that has ended keep nobody from its port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", usual))
+        except OSError:
+            listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
@@ -110,4 +117,6 @@ def launch_environment(base: Mapping[str, str]) -> dict[str, str]:
         # supervise reads msrun's own error lines, so they must be written, and to its output.
         "GLOG_v": min(base.get("GLOG_v", "3"), "3"),
         "GLOG_logtostderr": "1",
+        # After 30 s MindSpore would blame a worker that waits for another; `hangs` sees which one.
+        "MS_NODE_TIMEOUT": base.get("MS_NODE_TIMEOUT", str(24 * 3600)),
     }

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from archspec.train.distributed import pulse
 from archspec.train.distributed.worker_group import (
     IMAGES_CHECKED,
     die_with_parent,
@@ -29,13 +30,18 @@ if TYPE_CHECKING:
 def main(path: Path) -> None:
     """Train in the run directory; rank 0 writes its events, which the launcher shows."""
     from archspec.train.loop import train_in_process
-    from archspec.train.monitoring.progress import append_event
+    from archspec.train.monitoring.progress import Event, append_event
     from archspec.train.run.run_directory import open_run
 
     run = open_run(path)
+
+    def report(event: Event) -> None:
+        with pulse.noted("writing metrics.jsonl", is_long=True):
+            append_event(run.metrics, event)
+
     with report_faults(run.workers), _hold(run):
         is_checked = bool(os.environ.get(IMAGES_CHECKED))
-        train_in_process(run, lambda event: append_event(run.metrics, event), is_checked=is_checked)
+        train_in_process(run, report, is_checked=is_checked)
 
 
 @contextmanager
@@ -54,4 +60,5 @@ def _hold(run: Run) -> Iterator[None]:
 
 if __name__ == "__main__":
     die_with_parent()
+    pulse.begin()
     main(Path(sys.argv[1]))

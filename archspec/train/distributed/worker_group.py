@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 import psutil
 
 from archspec.errors import ArchspecError, EnvironmentFault
+from archspec.train.distributed import pulse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +85,9 @@ def join_group(device_target: str) -> tuple[int, int]:
     ms.set_context(mode=ms.GRAPH_MODE)
     if "MS_ROLE" in os.environ:
         ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True)
-        init()
+        pulse.note("joining the others")
+        with pulse.meeting():
+            init()
     return get_rank(), get_world_size()
 
 
@@ -120,7 +123,8 @@ def all_reduce_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     import mindspore as ms
     from mindspore import ops
 
-    summed = ops.AllReduce(ops.ReduceOp.SUM)(ms.Tensor(values, ms.float32)).asnumpy()
+    with pulse.meeting():
+        summed = ops.AllReduce(ops.ReduceOp.SUM)(ms.Tensor(values, ms.float32)).asnumpy()
     return cast("npt.NDArray[np.float32]", summed)
 
 

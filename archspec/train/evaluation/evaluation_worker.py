@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from archspec.train.distributed import pulse
 from archspec.train.distributed.worker_group import die_with_parent, join_group, report_faults
 
 
@@ -24,8 +25,10 @@ def main(folder: Path) -> None:
     with report_faults(folder / LOGS):
         request = read_request(folder)
         rank, _ = join_group(request.device_target)
+        pulse.note("opening the data set")
         source = request.trained.held_out(request.data_dir)
         check_same_images([source])
+        pulse.note("opening the network", is_long=True)
         found = examine(request.trained, source, batch_size=request.batch_size)
         if rank == 0:
             write_atomic(folder / RESULT, json.dumps(found.as_json()))
@@ -33,4 +36,5 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
+    pulse.begin()
     main(Path(sys.argv[1]))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archspec.errors import format_count
+from archspec.train.distributed.pulse import note, note_batches
 from archspec.train.distributed.worker_group import all_reduce_sum
 from archspec.train.evaluation.accuracy import Accuracy, ClassMeasure
 from archspec.train.evaluation.label_accuracy import LabelAccuracy, LabelMeasure
@@ -89,12 +90,14 @@ def run_measure(network: Any, batches: Batches, measures: Measures) -> Measure:
 
     network.set_train(False)
     measure, rank, classes = None, 0, 0
-    for images, targets in batches:
+    # A network may have to be compiled; and a device that has fewer images waits for the others.
+    for images, targets in note_batches(batches, "validation, batch", is_long=True):
         outputs = network(Tensor(images)).asnumpy().astype(np.float64)
         if measure is None:
             rank, classes = targets.ndim, outputs.shape[1]
             measure = measures[rank](classes)
         measure.add(outputs, targets)
+    note("adding up a validation")
     # A device that had no image must still add zeros to the figures that the others have.
     ranks, counts, devices = all_reduce_sum(
         np.array([rank, classes, measure is not None], np.float32)

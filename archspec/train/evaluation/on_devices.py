@@ -31,7 +31,7 @@ SPEC, RECIPE, REQUEST, RESULT, LOGS = (
     "result.json",
     "workers",
 )
-LEAVES_LOGS = {"T011", "T012", "T013"}
+LEAVES_LOGS = {"T011", "T012", "T013", "T024"}
 """Faults that name a log, which must still be there then."""
 
 
@@ -51,7 +51,7 @@ def examine_on_devices(
     """Return what so many processes of this machine find out together, each image once.
 
     Raises:
-        ArchspecError: what a worker raised; T010..T013 and E003 as `supervise` does.
+        ArchspecError: what a worker raised; T010..T013, T024 and E003 as `supervise` does.
     """
     prepare()
     target = trained.device_target or "CPU"
@@ -62,7 +62,7 @@ def examine_on_devices(
             devices=devices,
             device_target=target,
             log_dir=folder / LOGS,
-            port=find_free_port() if target == "CPU" else ASCEND_PORT,
+            port=find_free_port(0 if target == "CPU" else ASCEND_PORT),
             module=WORKER,
             arguments=[str(folder)],
         )

@@ -84,7 +84,8 @@ class Display:
 
     def _show_phase(self, event: Event) -> None:
         now = time.monotonic()
-        if event["phase"] != self.phase.get("phase"):
+        # Processes that ended before they had begun are started again.
+        if event["phase"] == "starting" or event["phase"] != self.phase.get("phase"):
             self.phase_since = now
             if event["phase"] in ("starting", "compiling") and not self.console.is_terminal:
                 self._print_line(describe_phase(event))

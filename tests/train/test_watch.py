@@ -1,0 +1,46 @@
+"""Who is blamed where a worker ends by itself, as it does when it has waited for too long."""
+
+import os
+
+import pytest
+
+from archspec.train.distributed.pulse import Pulse
+from archspec.train.faults.hangs import Seen
+from archspec.train.faults.watch import Watch
+
+READING = Pulse(6, False, False, "reading images of epoch 1, step 3", 0)
+COMPUTING = Pulse(7, True, False, "computing epoch 1, step 3", 0)
+
+
+def fault_of(tmp_path, first, code, *, hang_after=0.0):
+    """What is said where rank 1, process 7, ends so while the first rank was as given."""
+    died = f"Worker process 7 exit with exception. Error code: {code}.\n"
+    (tmp_path / "msrun.log").write_text(died)
+    (tmp_path / "worker_1.log").write_text("RuntimeError: Launch kernel failed, name:AllReduce\n")
+    watch = Watch(tmp_path, hang_after)
+    watch.members = {6: "0", 7: "1"}
+    watch.hangs.seen = [first, Seen("1", 7, COMPUTING, "", 31)]
+    (fault,) = watch.fault(os.getpid()).diagnostics
+    return fault.code, fault.message
+
+
+def test_one_that_others_waited_for_is_blamed_rather_than_the_one_that_gave_up(tmp_path):
+    """Also where nobody is to be said to hang: MindSpore ended it all the same."""
+    code, message = fault_of(tmp_path, Seen("0", 6, READING, "T", 33), 1)
+    assert code == "T024"
+    assert message.startswith("rank 0 hangs: reading images of epoch 1, step 3 for 33 s; it is sto")
+
+
+@pytest.mark.parametrize(
+    ("first", "exit_code", "words"),
+    [
+        (Seen("0", 6, READING, "T", 33), -9, "rank 1 was ended by SIGKILL"),
+        (Seen("0", 6, READING, "S", 3), 1, "rank 1 ended with exit code 1: RuntimeError: Launch k"),
+        (Seen("0", 6, COMPUTING, "S", 33), 1, "rank 1 ended with exit code 1: RuntimeError: L"),
+    ],
+)
+def test_one_that_fails_for_another_reason_is_told_itself(first, exit_code, words, tmp_path):
+    """A signal comes from outside; the other one had only begun, or is where this one was."""
+    code, message = fault_of(tmp_path, first, exit_code)
+    assert code == "T011"
+    assert message.startswith(words)
