@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,8 +13,12 @@ from densenet_cli.options import console, place_typed, quiet_screen
 from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.run_on_screen import train_on_screen
 
+if TYPE_CHECKING:
+    from archspec.train.distributed.node import Node
+
 GOES_WITH_RESUME = {
-    *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run")
+    *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run"),
+    *("nodes", "node_rank", "master", "node_wait"),
 }
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
@@ -40,8 +44,10 @@ def refuse_others(context: typer.Context) -> None:
         raise typer.BadParameter(rule, param_hint="--resume")
 
 
-def choose_devices_of_run(path: Path, device_ids: str) -> None:
+def choose_devices_of_run(path: Path, device_ids: str | None) -> None:
     """Take the devices that are named: as many as the run began on; on which, may be said anew."""
+    if device_ids is None:
+        return
     from archspec.train.run.run_directory import open_run
 
     settings = open_run(path).settings
@@ -59,6 +65,7 @@ def resume_run(
     *,
     accepts: bool,
     certify: bool,
+    node: Node | None = None,
 ) -> None:
     """Go on with a run, where its data moved, its files were edited, or for other epochs."""
     from archspec.train.run.extend import change_epochs
@@ -67,7 +74,7 @@ def resume_run(
 
     run, splits = open_run(path), None
     if profile:
-        refuse_to_profile_several(run.settings.devices)
+        refuse_to_profile_several(run.settings.world)
     if data_dir is not None:
         run, splits = relocate(run, data_dir)
     if accepts:
@@ -75,7 +82,7 @@ def resume_run(
     if epochs is not None:
         run, line = change_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
         console.out(line)
-    train_on_screen(run, splits, profile, is_new=False)
+    train_on_screen(run, splits, profile, is_new=False, node=node)
 
 
 def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:

@@ -14,6 +14,7 @@ from archspec.spec.override import Override
 from densenet_cli.device_ids import DeviceIds, count_device_ids
 from densenet_cli.dry_run import show_plan, show_resumption
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
+from densenet_cli.nodes import Master, NodeRank, Nodes, NodeWait, join_on_screen, read_node
 from densenet_cli.options import (
     Certify,
     DataDir,
@@ -71,7 +72,9 @@ def train(
     save_every: Annotated[
         Text, typer.Option(help="Time or steps between checkpoints: 10m, 500.")
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes on each machine, which train together.")
+    ] = 1,
     device_ids: DeviceIds = None,
     device_target: Annotated[
         Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")
@@ -80,6 +83,10 @@ def train(
         Path | None,
         typer.Option("--out", "-o", help="Run directory (default: runs/NAME-DATE-TIME)."),
     ] = None,
+    nodes: Nodes = None,
+    node_rank: NodeRank = None,
+    master: Master = None,
+    node_wait: NodeWait = "10m",
     init_from: Annotated[
         Path | None, typer.Option(help="Begin with the weights of a .ckpt, .safetensors or .pth.")
     ] = None,
@@ -106,20 +113,33 @@ def train(
     # Before MindSpore is imported, which starts threads and takes signals itself.
     watch_interrupts()
     take_signals(exit_at_once)
+    node = read_node(nodes, node_rank, master, node_wait, run=resume or out, is_dry=dry_run)
     if resume is not None:
         refuse_others(context)
-        if device_ids is not None:
-            choose_devices_of_run(resume, device_ids)
+        choose_devices_of_run(resume, device_ids)
+    else:
+        devices = count_device_ids(device_ids, devices, device_target)
+    if node is not None and node.rank > 0 and not dry_run:
+        join_on_screen(node, resume or out, None if resume else devices)
+        return
+    if resume is not None:
         if dry_run:
-            show_resumption(resume, data_dir, epochs)
+            show_resumption(resume, data_dir, epochs, node)
         else:
-            resume_run(resume, data_dir, epochs, profile, accepts=accept_changes, certify=certify)
+            resume_run(
+                resume,
+                data_dir,
+                epochs,
+                profile,
+                accepts=accept_changes,
+                certify=certify,
+                node=node,
+            )
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
-    devices = count_device_ids(device_ids, devices, device_target)
     if profile:
-        refuse_to_profile_several(devices)
+        refuse_to_profile_several(devices * (nodes or 1))
     from archspec.train.planning import plan_run
 
     for_spec, for_recipe = _collect_overrides(context.params)
@@ -133,11 +153,12 @@ def train(
         weights=_say_weights(init_from, pretrained),
         device_target=device_target,
         devices=devices,
+        nodes=nodes or 1,
     )
     if dry_run:
-        show_plan(plan, out)
+        show_plan(plan, out, node)
     else:
-        _start(plan, out, certify, profile)
+        _start(plan, out, certify, profile, node)
 
 
 def _collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], list[Override]]:
@@ -179,7 +200,7 @@ def _say_weights(init_from: Path | None, pretrained: bool) -> str:
     return "" if init_from is None else "--init-from"
 
 
-def _start(plan: Any, out: Path | None, certify: bool, profile: bool) -> None:
+def _start(plan: Any, out: Path | None, certify: bool, profile: bool, node: Any) -> None:
     from archspec.certify.built_network import summarize_certificate
     from archspec.train.planning import create
 
@@ -192,4 +213,4 @@ def _start(plan: Any, out: Path | None, certify: bool, profile: bool) -> None:
         run = create(plan, out, certify=certify)
     if certify:
         console.out(summarize_certificate(json.loads(run.certificate.read_text("utf-8"))))
-    train_on_screen(run, plan.splits, profile, is_new=True)
+    train_on_screen(run, plan.splits, profile, is_new=True, node=node)

@@ -1,5 +1,5 @@
 """One process of a distributed run:
-`msrun ... python -m archspec.train.distributed.training_worker RUN`.
+`msrun ... python -m archspec.train.distributed.training_worker RUN [FAULTS]`.
 
 msrun starts this for the scheduler too, which stays in `join_group`;
 nothing before it may have side effects.
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from archspec.train.run.run_directory import Run
 
 
-def main(path: Path) -> None:
-    """Train in the run directory; rank 0 writes its events, which the launcher shows."""
+def main(path: Path, faults: Path | None = None) -> None:
+    """Train in the run directory; rank 0 writes its events, which the launcher shows.
+
+    `faults` is where this machine's launcher looks for what went wrong.
+    """
     from archspec.train.loop import train_in_process
     from archspec.train.monitoring.progress import append_event
     from archspec.train.run.run_directory import open_run
 
     run = open_run(path)
-    with report_faults(run.workers), _hold(run):
+    with report_faults(faults or run.workers), _hold(run):
         is_checked = bool(os.environ.get(IMAGES_CHECKED))
         train_in_process(run, lambda event: append_event(run.metrics, event), is_checked=is_checked)
 
@@ -54,4 +57,4 @@ def _hold(run: Run) -> Iterator[None]:
 
 if __name__ == "__main__":
     die_with_parent()
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:3]))

@@ -18,8 +18,8 @@ from archspec.weights.formats.ckpt import read_checkpoint
 
 def describe_plan(plan: Plan, path: Path) -> list[str]:
     """Return the lines of a dry run in the run directory `path`."""
-    recipe, devices = plan.recipe, plan.settings.devices
-    steps = count_steps(recipe, len(plan.splits.train), devices)
+    recipe, world = plan.recipe, plan.settings.world
+    steps = count_steps(recipe, len(plan.splits.train), world)
     spec, size = plan.spec, plan.spec.input
     network = f"{spec.name}: {format_classes(spec.head.num_classes)}"
     return [
@@ -44,7 +44,7 @@ def describe_resumption(run: Run, splits: Splits, recipe: Recipe) -> list[str]:
         TrainingError: T018, there are checkpoints, and none is whole.
     """
     size = run.spec.input
-    steps = count_steps(recipe, len(splits.train), run.settings.devices)
+    steps = count_steps(recipe, len(splits.train), run.settings.world)
     newest = find_newest(run)
     position = Position() if newest is None else Position.of(read_checkpoint(newest))
     position = position.under(recipe.keep.by, recipe.batch_size, recipe.accumulate)
