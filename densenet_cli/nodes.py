@@ -38,7 +38,7 @@ OF_A_NODE = {
     **dict.fromkeys(("--dry-run",), False),
 }
 """Flags that a node's own command has otherwise, or not at all, and whether they have a value."""
-_MASTER = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[\w.-]+)(?::([0-9]{1,9}))?")
+_MASTER = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|\w[\w.-]*)(?::([0-9]{1,9}))?")
 
 
 def read_node(
@@ -96,7 +96,7 @@ def parse_master(text: str) -> tuple[str, int]:
     found = _MASTER.fullmatch(text)
     if found is None:
         rule = f"{text} is not ADDR or ADDR:PORT, such as 10.0.0.5:8118"
-        if text.count(":") > 1 and "[" not in text:
+        if text.count(":") > 1 and not set(text) & set("[/"):
             rule = f"{text}: an IPv6 address stands in brackets, [fd00::5]:8118"
         raise typer.BadParameter(rule, param_hint="--master")
     port = int(found[2] or USUAL_PORT)

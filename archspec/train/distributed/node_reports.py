@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -128,7 +129,7 @@ class NodeReports:
         self._read_others()
         if now - self._beaten >= SECONDS_BETWEEN_BEATS:
             self.tell(TRAINS)
-        faults = [*self._list_ended(PATIENCE_SECONDS), *self._list_lost()]
+        faults = [*self._list_ended(_WORDS, PATIENCE_SECONDS), *self._list_lost()]
         if faults:
             raise TrainingError(faults)
 
@@ -139,13 +140,14 @@ class NodeReports:
 
     def explain(self, error: ArchspecError) -> ArchspecError:
         """Return why this node's workers ended: for another one's end, if that becomes known."""
+        awaited = {FAILED, INTERRUPTED} | (set() if _has_left_by_agreement(error) else {FOLLOWED})
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not self._list_states() & (ENDS - {DONE}) and time.monotonic() < deadline:
+        while not self._list_states() & awaited and time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS / 4)
             self._read_others()
-        faults = [*self._list_ended(patience=0)]
         if INTERRUPTED in self._list_states():
-            return TrainingError(faults)
+            return TrainingError(self._list_ended({INTERRUPTED}, patience=0))
+        faults = [*self._list_ended({FAILED}, patience=0)]
         faults += self._list_silent(3 * SECONDS_BETWEEN_BEATS)
         return TrainingError([*faults, *error.diagnostics]) if faults else error
 
@@ -177,18 +179,20 @@ class NodeReports:
             if report["state"] in ENDS and seen.ended is None:
                 seen.ended = seen.changed
 
-    def _list_ended(self, patience: float) -> Iterator[Diagnostic]:
-        """Yield what is known of nodes that did not end well; of those that have no fault of their
-        own after a while alone, in which this node's workers may end as theirs did.
+    def _list_ended(self, states: Collection[str], patience: float) -> Iterator[Diagnostic]:
+        """Yield what is known of nodes that ended so; of those that tell no fault of their own
+        after a while alone, in which this node's workers may end as theirs did.
         """
         latest = time.monotonic() - patience
         for rank, seen in sorted(self.others.items()):
             who, state = _name_node(rank, seen.report), seen.report["state"]
+            if state not in states:
+                continue
             faults = _faults_of(seen.report)
             for fault in faults:
                 message = f"{who}: {fault.code} {fault.message}"
                 yield Diagnostic("T023", message, fault.where, fault.hint)
-            if state in _WORDS and not faults and (seen.ended or latest) <= latest:
+            if not faults and (seen.ended or latest) <= latest:
                 yield Diagnostic("T023", f"{who} {_WORDS[state]}")
 
     def _list_lost(self) -> Iterator[Diagnostic]:
@@ -234,11 +238,22 @@ def watch_together(
         if any(fault.code == "T023" for fault in error.diagnostics):
             reports.tell(FOLLOWED)
             raise
-        reports.tell(FAILED, error)
+        if _has_left_by_agreement(error):
+            reports.tell(FOLLOWED)
+        else:
+            reports.tell(FAILED, error)
         raise reports.explain(error) from None
     except BaseException:
         reports.tell(FAILED)
         raise
+
+
+def _has_left_by_agreement(error: ArchspecError) -> bool:
+    """Return whether a worker ended as if told to, which nobody here did: a signal reached another
+    node, and all workers saved and left behind one step.
+    """
+    exit_code = 128 + signal.SIGTERM  # see `stopping.StopRequest.exception`
+    return any(f"ended with exit code {exit_code}" in fault.message for fault in error.diagnostics)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
