@@ -49,7 +49,7 @@ def show_resumption(
     """
     from archspec.train.data.inputs import open_splits
     from archspec.train.distributed.msrun import write_shell_line
-    from archspec.train.distributed.node import check_nodes
+    from archspec.train.distributed.nodes import check_nodes
     from archspec.train.launch import launch_command
     from archspec.train.monitoring.preview import describe_resumption
     from archspec.train.run.changes import refuse_changes

@@ -16,7 +16,7 @@ from archspec.signals import raise_for_signal, take_signals
 from densenet_cli.options import console
 
 if TYPE_CHECKING:
-    from archspec.train.distributed.node import Node
+    from archspec.train.distributed.nodes import Node
 
 Nodes = Annotated[
     int | None,
@@ -74,7 +74,7 @@ def read_node(
     for flag, (value, what) in wanted.items():
         if value is None:
             raise typer.BadParameter(f"{nodes} nodes: say {what}", param_hint=flag)
-    from archspec.train.distributed.node import Node, check_place
+    from archspec.train.distributed.nodes import Node, check_place
 
     address, port = parse_master(str(master))
     node = Node(nodes, rank or 0, address, port, _parse_wait(wait))
@@ -91,7 +91,7 @@ def _refuse_alone(flags: Mapping[str, object]) -> None:
 
 def parse_master(text: str) -> tuple[str, int]:
     """Return address, an IPv6 one in its brackets, and port."""
-    from archspec.train.distributed.node import PORTS, USUAL_PORT
+    from archspec.train.distributed.nodes import PORTS, USUAL_PORT
 
     found = _MASTER.fullmatch(text)
     if found is None:

@@ -14,7 +14,7 @@ from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.run_on_screen import train_on_screen
 
 if TYPE_CHECKING:
-    from archspec.train.distributed.node import Node
+    from archspec.train.distributed.nodes import Node
 
 GOES_WITH_RESUME = {
     *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run"),

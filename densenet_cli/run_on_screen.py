@@ -14,7 +14,7 @@ from densenet_cli.options import console, quiet_screen
 from densenet_cli.profile import show_profile
 
 if TYPE_CHECKING:
-    from archspec.train.distributed.node import Node
+    from archspec.train.distributed.nodes import Node
     from archspec.train.launch import Outcome
 
 NO_CURE = {"T006", "T016", "T017", "T018"}

@@ -93,7 +93,7 @@ def plan_run(
         weights: what brought it, such as `--pretrained`; alone, without a file, it is planned as if
             the weights were there.
         devices: processes on each machine.
-        nodes: machines that train together; see `archspec.train.distributed.node`.
+        nodes: machines that train together; see `archspec.train.distributed.nodes`.
 
     Raises:
         ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few

@@ -11,7 +11,7 @@ from conftest import TINY, densenet, passed
 from two_machines import join_machines, wait_for
 
 from archspec.errors import TrainingError
-from archspec.train.distributed.node import Node, check_nodes
+from archspec.train.distributed.nodes import Node, check_nodes
 from densenet_cli.nodes import parse_master, read_node
 
 NODES = ("--nodes", 2)

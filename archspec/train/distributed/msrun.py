@@ -13,7 +13,7 @@ from pathlib import Path
 
 from archspec.errors import Diagnostic, TrainingError
 from archspec.machine.ascend import VISIBLE_DEVICES
-from archspec.train.distributed.node import PORTS, Node
+from archspec.train.distributed.nodes import PORTS, Node
 
 
 def msrun_command(

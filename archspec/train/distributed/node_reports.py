@@ -23,7 +23,7 @@ from typing import Any
 
 from archspec.errors import ArchspecError, Diagnostic, TrainingError
 from archspec.files import write_atomic
-from archspec.train.distributed.node import Node
+from archspec.train.distributed.nodes import Node
 
 TRAINS, DONE, FAILED, INTERRUPTED, FOLLOWED = "trains", "done", "failed", "interrupted", "followed"
 """What a node says of itself; `followed`: it has ended because another one did."""

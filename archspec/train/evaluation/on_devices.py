@@ -16,7 +16,7 @@ from archspec.files import to_yaml
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
-from archspec.train.distributed.node import USUAL_PORT
+from archspec.train.distributed.nodes import USUAL_PORT
 from archspec.train.distributed.supervise import supervise
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
 from archspec.train.evaluation.trained import Trained
