@@ -31,11 +31,26 @@ Master = Annotated[
 NodeWait = Annotated[
     str, typer.Option(help="With --nodes: how long they wait for each other, 90s or 10m.")
 ]
+Hostfile = Annotated[
+    Path | None,
+    typer.Option(help="Machines, HOST [slots=N] a line: print the command of each, and stop."),
+]
+Ssh = Annotated[
+    bool, typer.Option("--ssh", help="With --hostfile: run them there, and watch from here.")
+]
+SshSetup = Annotated[
+    str,
+    typer.Option(
+        help="With --ssh: what each host's shell does before, such as '. venv/bin/activate' "
+        "(default: go to this folder, and take this Python)."
+    ),
+]
 USUAL_PATIENCE = 600
 """Of `--node-wait`, in seconds."""
 OF_A_NODE = {
     **dict.fromkeys(("--nodes", "--node-rank", "--master", "--node-wait"), True),
-    **dict.fromkeys(("--dry-run",), False),
+    **dict.fromkeys(("--hostfile", "--ssh-setup"), True),
+    **dict.fromkeys(("--dry-run", "--ssh"), False),
 }
 """Flags that a node's own command has otherwise, or not at all, and whether they have a value."""
 _MASTER = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|\w[\w.-]*)(?::([0-9]{1,9}))?")
@@ -87,6 +102,54 @@ def _refuse_alone(flags: Mapping[str, object]) -> None:
     for flag, value in flags.items():
         if value is not None:
             raise typer.BadParameter("goes with --nodes", param_hint=flag)
+
+
+def take_hosts(
+    context: typer.Context, devices: int, nodes: int | None, master: str | None
+) -> tuple[int, int | None, str | None]:
+    """Return devices, nodes and master as they were given, or as the hosts of a file have them.
+
+    Without --dry-run, those hosts' commands are printed or run, and this one ends.
+    """
+    given = context.params
+    file, is_ssh = given["hostfile"], given["ssh"]
+    if file is None:
+        if is_ssh or given["ssh_setup"]:
+            raise typer.BadParameter("goes with --hostfile", param_hint="--ssh")
+        return devices, nodes, master
+    _refuse_beside(file, {"--nodes": nodes, "--node-rank": given["node_rank"]})
+    from densenet_cli.hosts import choose_devices, read_hosts
+    from densenet_cli.ssh import run_on_hosts
+
+    hosts = read_hosts(file)
+    is_typed = str(context.get_parameter_source("devices")).endswith("COMMANDLINE")
+    more = []
+    if given["resume"] is None:
+        devices = choose_devices(file, hosts, devices if is_typed else None)
+        more = [] if is_typed else ["--devices", str(devices)]
+    nodes, master = len(hosts), master or hosts[0].address
+    run, wait = given["resume"] or given["out"], given["node_wait"]
+    first = read_node(nodes, 0, master, wait, run=run, is_dry=True)
+    if given["dry_run"]:
+        return devices, nodes, master
+    commands = []
+    for rank, host in enumerate(hosts):
+        commands.append(_command_on(first, rank, more))
+        console.out(f"# on {host.name}:\n{shlex.join(commands[-1])}")
+    raise typer.Exit(run_on_hosts(hosts, commands, given["ssh_setup"]) if is_ssh else 0)
+
+
+def _command_on(first: Node | None, rank: int, more: Sequence[str]) -> list[str]:
+    """The command of a node; a host that is alone needs no words for it."""
+    if first is None:
+        return ["densenet", *_list_others(sys.argv[1:]), *more]
+    return command_of(replace(first, rank=rank), more)
+
+
+def _refuse_beside(file: Path, flags: Mapping[str, object]) -> None:
+    for flag, value in flags.items():
+        if value is not None:
+            raise typer.BadParameter(f"{file} says that of all nodes", param_hint=flag)
 
 
 def parse_master(text: str) -> tuple[str, int]:

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 GOES_WITH_RESUME = {
     *("resume", "data_dir", "epochs", "accept_changes", "device_ids", "profile", "dry_run"),
-    *("nodes", "node_rank", "master", "node_wait"),
+    *("nodes", "node_rank", "master", "node_wait", "hostfile", "ssh", "ssh_setup"),
 }
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
 
 def refuse_others(context: typer.Context) -> None:
-    """Refuse other flags: a run is resumed as it was started; its data may have moved, its files
-    been edited, and it may go on for longer.
+    """Refuse what does not go with --resume: a run is resumed as it was started; its data may have
+    moved, its files been edited, and it may go on for longer.
     """
+    if context.params["resume"] is None:
+        return
     given = []
     for option in context.command.params:
         if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):

@@ -14,7 +14,18 @@ from archspec.spec.override import Override
 from densenet_cli.device_ids import DeviceIds, count_device_ids
 from densenet_cli.dry_run import show_plan, show_resumption
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
-from densenet_cli.nodes import Master, NodeRank, Nodes, NodeWait, join_on_screen, read_node
+from densenet_cli.nodes import (
+    Hostfile,
+    Master,
+    NodeRank,
+    Nodes,
+    NodeWait,
+    Ssh,
+    SshSetup,
+    join_on_screen,
+    read_node,
+    take_hosts,
+)
 from densenet_cli.options import (
     Certify,
     DataDir,
@@ -28,6 +39,7 @@ from densenet_cli.options import (
 from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.resumption import choose_devices_of_run, refuse_others, resume_run
 from densenet_cli.run_on_screen import train_on_screen
+from densenet_cli.ssh import tie_to_input
 from densenet_cli.weights import weights_for
 
 Text = str | None
@@ -87,6 +99,9 @@ def train(
     node_rank: NodeRank = None,
     master: Master = None,
     node_wait: NodeWait = "10m",
+    hostfile: Hostfile = None,
+    ssh: Ssh = False,
+    ssh_setup: SshSetup = "",
     init_from: Annotated[
         Path | None, typer.Option(help="Begin with the weights of a .ckpt, .safetensors or .pth.")
     ] = None,
@@ -113,9 +128,11 @@ def train(
     # Before MindSpore is imported, which starts threads and takes signals itself.
     watch_interrupts()
     take_signals(exit_at_once)
+    tie_to_input()
+    refuse_others(context)
+    devices, nodes, master = take_hosts(context, devices, nodes, master)
     node = read_node(nodes, node_rank, master, node_wait, run=resume or out, is_dry=dry_run)
     if resume is not None:
-        refuse_others(context)
         choose_devices_of_run(resume, device_ids)
     else:
         devices = count_device_ids(device_ids, devices, device_target)

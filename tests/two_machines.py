@@ -70,6 +70,18 @@ def wait_for(holds: Callable[[], bool], *processes: "subprocess.Popen[str]") -> 
         time.sleep(0.05)
 
 
+def finish(*processes: "subprocess.Popen[str]") -> list[tuple[int, str, str]]:
+    """Return how each ended, and what it printed."""
+    ends = [process.communicate(timeout=150) for process in processes]
+    return [(process.returncode, *end) for process, end in zip(processes, ends, strict=True)]
+
+
+def has_epochs(run: Path, number: int) -> Callable[[], bool]:
+    """Return what tells whether a run has so many epochs behind it."""
+    file = run / "metrics.jsonl"
+    return lambda: file.exists() and file.read_text().count('"event": "epoch"') >= number
+
+
 @contextmanager
 def join_machines() -> Iterator[tuple[Machine, Machine]]:
     """Make two machines, and end what is left on them; skip where they cannot be made."""

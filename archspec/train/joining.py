@@ -11,8 +11,8 @@ from archspec.errors import TrainingError
 from archspec.machine.ascend import require_devices
 from archspec.runtime import prepare
 from archspec.train.distributed.msrun import launch_environment
-from archspec.train.distributed.nodes import Node, check_nodes, check_place, wait_for_master
 from archspec.train.distributed.node_reports import NodeReports, watch_together
+from archspec.train.distributed.nodes import Node, check_nodes, check_place, wait_for_master
 from archspec.train.distributed.supervise import supervise
 from archspec.train.launch import launch_command
 from archspec.train.run.run_directory import Run, open_run

@@ -14,8 +14,8 @@ from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
 from archspec.train.data.data_parts import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
-from archspec.train.distributed.nodes import USUAL_PORT, Node, check_nodes, check_place
 from archspec.train.distributed.node_reports import NodeReports, watch_together
+from archspec.train.distributed.nodes import USUAL_PORT, Node, check_nodes, check_place
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.evaluation.measures import read_figures

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 from conftest import TINY, densenet, passed
-from two_machines import join_machines, wait_for
+from two_machines import finish, has_epochs, join_machines, wait_for
 
 from archspec.errors import TrainingError
 from archspec.train.distributed.nodes import Node, check_nodes
@@ -42,17 +42,6 @@ def start_both(machines, folder, *words):
         told = words_of(machines, rank, *words)
         processes.append(machines[rank].start(*told, cwd=folder))
     return processes[::-1]
-
-
-def finish(*processes):
-    """How each ended, and what it printed."""
-    ends = [process.communicate(timeout=120) for process in processes]
-    return [(p.returncode, *end) for p, end in zip(processes, ends, strict=True)]
-
-
-def has_epochs(run, number):
-    file = run / "metrics.jsonl"
-    return lambda: file.exists() and file.read_text().count('"event": "epoch"') >= number
 
 
 def left_on(machines):
