@@ -34,6 +34,8 @@ SILENCE_SECONDS = 60.0
 """Without a beat a node has vanished; ending its workers keeps one silent for up to 35 s."""
 PATIENCE_SECONDS = 5.0
 """That another node's end may take to be known here, or this node's workers to end as its did."""
+UNTOLD = {"T011", "T012", "T013"}
+"""Faults that `supervise` finds by how a process ended."""
 _WORDS = {
     INTERRUPTED: "was interrupted",
     FOLLOWED: "has ended, since another one did",
@@ -61,13 +63,14 @@ class NodeReports:
         """What tells this start of the run from others, whose files may lie there still."""
         self.others: dict[int, _Seen] = {}
         self._began = self._looked = time.monotonic()
-        self._beats, self._beaten = 0, 0.0
+        self._state, self._beats, self._beaten = TRAINS, 0, 0.0
 
     def begin(self) -> None:
         """Of node 0: forget what an earlier start left, and say that this one is here."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for stale in self.folder.glob("node_*.json"):
-            stale.unlink(missing_ok=True)
+            with suppress(OSError):
+                stale.unlink()
         self.attempt = uuid.uuid4().hex
         self.tell(TRAINS)
 
@@ -103,7 +106,7 @@ class NodeReports:
 
     def tell(self, state: str, error: ArchspecError | None = None) -> None:
         """Write this node's file; where it cannot be written, the others will miss its beats."""
-        self._beats, self._beaten = self._beats + 1, time.monotonic()
+        self._state, self._beats, self._beaten = state, self._beats + 1, time.monotonic()
         report = {
             "attempt": self.attempt,
             "state": state,
@@ -128,7 +131,7 @@ class NodeReports:
         self._looked = now
         self._read_others()
         if now - self._beaten >= SECONDS_BETWEEN_BEATS:
-            self.tell(TRAINS)
+            self.tell(self._state)
         faults = [*self._list_ended(_WORDS, PATIENCE_SECONDS), *self._list_lost()]
         if faults:
             raise TrainingError(faults)
@@ -139,7 +142,12 @@ class NodeReports:
         return [rank for rank in range(self.node.nodes) if rank not in known]
 
     def explain(self, error: ArchspecError) -> ArchspecError:
-        """Return why this node's workers ended: for another one's end, if that becomes known."""
+        """Return why this node's workers ended: for another one's end, if that becomes known.
+
+        What a worker tells itself is why; one that fails without a word may have lost another.
+        """
+        if not any(fault.code in UNTOLD for fault in error.diagnostics):
+            return error
         awaited = {FAILED, INTERRUPTED} | (set() if _has_left_by_agreement(error) else {FOLLOWED})
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._list_states() & awaited and time.monotonic() < deadline:
@@ -157,9 +165,12 @@ class NodeReports:
         Raises:
             TrainingError: T023, it has not ended well.
         """
-        while self.node.rank > 0 and self.others[0].report["state"] != DONE:
+        while self.node.rank > 0 and self._state_of(0) != DONE:
             time.sleep(SECONDS_BETWEEN_LOOKS / 4)
             self.look()
+
+    def _state_of(self, rank: int) -> str:
+        return self.others[rank].report["state"] if rank in self.others else ""
 
     def _list_states(self) -> set[str]:
         return {seen.report["state"] for seen in self.others.values()}
@@ -264,14 +275,16 @@ def _read(path: Path) -> dict[str, Any] | None:
         report = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) and "state" in report else None
+    is_one = isinstance(report, dict) and isinstance(report.get("state"), str)
+    return report if is_one else None
 
 
 def _faults_of(report: Mapping[str, Any]) -> list[Diagnostic]:
-    faults = []
     with suppress(KeyError, TypeError):
         faults = [Diagnostic(**fields) for fields in report["faults"]]
-    return faults
+        words = [word for fault in faults for word in asdict(fault).values()]
+        return faults if all(isinstance(word, str) for word in words) else []
+    return []
 
 
 def _name_node(rank: int, report: Mapping[str, Any]) -> str:
