@@ -29,12 +29,24 @@ from densenet_cli.options import console
 
 TIED = "DENSENET_UNTIL_STDIN_ENDS"
 """Set for a process that ends with its standard input."""
-SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15")
+SSH = [
+    "ssh",
+    "-T",
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "ConnectTimeout=20",
+    "-o",
+    "ServerAliveInterval=15",
+]
 """No questions, whose answers nobody could type; a machine that is gone is missed in 45 s."""
 SECONDS_TO_FOLLOW = 20.0
 """That nodes have to end by themselves where one has failed; one may still wait to be joined."""
 SECONDS_TO_END = 60.0
 """From the end of their input on: saving may take 25 s, and machines may be slow."""
+SECONDS_AT_ONCE = 15.0
+"""The same where nobody wants to wait for what they save."""
+SSH_FAILED = 255
 
 
 def tie_to_input() -> None:
@@ -70,8 +82,8 @@ class _Remote:
 
 
 def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]], setup: str) -> int:
-    """Run a command on each host until all have ended; return 0, the code of the first that failed,
-    or 128 and the number of a signal.
+    """Run a command on each host until all have ended; return 0, the code of the first that failed
+    (1 where ssh did), or 128 and the number of a signal.
 
     `setup` is what the host's shell does before; '' goes to this folder, and takes this Python.
 
@@ -155,18 +167,21 @@ def _wait(remotes: Sequence[_Remote], received: Sequence[int]) -> int:
         for remote in remotes if len(received) > handed else ():
             remote.close() if handed else remote.interrupt()
         if len(received) > handed:
-            handed, deadline = len(received), time.monotonic() + SECONDS_TO_END
+            deadline = time.monotonic() + (0 if handed else SECONDS_TO_END)
+            handed = len(received)
         if time.monotonic() > deadline:
-            _end(remotes)
+            _end(remotes, SECONDS_AT_ONCE if handed > 1 else SECONDS_TO_END)
     failed = failed or next((r.process.returncode for r in remotes if r.process.returncode), 0)
+    if failed == SSH_FAILED:
+        return 1
     return failed if failed >= 0 else 128 - failed
 
 
-def _end(remotes: Sequence[_Remote]) -> None:
+def _end(remotes: Sequence[_Remote], seconds: float) -> None:
     """End what is left: by its input, else by its connection."""
     for remote in remotes:
         remote.close()
-    deadline = time.monotonic() + SECONDS_TO_END
+    deadline = time.monotonic() + seconds
     for remote in remotes:
         with suppress(subprocess.TimeoutExpired):
             remote.process.wait(max(deadline - time.monotonic(), 0))
