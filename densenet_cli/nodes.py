@@ -215,7 +215,7 @@ def show_nodes(node: Node, path: Path, settings: Any) -> None:
         other = replace(node, rank=rank)
         console.out(f"# {other.name}, {settings.devices} of {settings.world} processes:")
         console.out(shlex.join(command_of(other)))
-        console.out("# which starts, once node 0 has made the run directory:")
+        console.out("# which starts, once node 0 has the run directory ready:")
         console.out(f"# {write_shell_line(launch_command(path, settings, other))}")
 
 
@@ -233,6 +233,7 @@ def join_on_screen(node: Node, path: Path | None, devices: int | None) -> None:
     try:
         run = join(path, node, devices=devices, say=console.out)
     except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
-        console.out(f"\nInterrupted: all nodes end. Go on with --resume {shlex.quote(str(path))}")
+        resume = f"densenet train --resume {shlex.quote(str(path))}{place_of(node)}"
+        console.out(f"\nInterrupted. Go on, on all nodes, with: {resume}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
     console.out(f"{node.name} is done. Run: {run.path}")

@@ -70,11 +70,13 @@ def resume_run(
     node: Node | None = None,
 ) -> None:
     """Go on with a run, where its data moved, its files were edited, or for other epochs."""
+    from archspec.train.distributed.nodes import check_nodes
     from archspec.train.run.extend import change_epochs
     from archspec.train.run.relocation import relocate
     from archspec.train.run.run_directory import open_run
 
     run, splits = open_run(path), None
+    check_nodes(run.settings.nodes, node)
     if profile:
         refuse_to_profile_several(run.settings.world)
     if data_dir is not None:

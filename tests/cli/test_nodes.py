@@ -90,8 +90,7 @@ def test_a_worker_that_is_killed_ends_both_machines_and_the_run_goes_on(machines
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("rank", "number"), [(0, signal.SIGTERM), (1, signal.SIGINT)])
 def test_a_signal_to_one_machine_ends_both_behind_one_step(rank, number, machines, tmp_path):
     """All save; the other one says who was interrupted."""
     run = tmp_path / "run"
