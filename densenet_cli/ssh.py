@@ -29,16 +29,8 @@ from densenet_cli.options import console
 
 TIED = "DENSENET_UNTIL_STDIN_ENDS"
 """Set for a process that ends with its standard input."""
-SSH = [
-    "ssh",
-    "-T",
-    "-o",
-    "BatchMode=yes",
-    "-o",
-    "ConnectTimeout=20",
-    "-o",
-    "ServerAliveInterval=15",
-]
+_SETTINGS = ("BatchMode=yes", "ConnectTimeout=20", "ServerAliveInterval=15")
+SSH = ["ssh", "-T", *(word for setting in _SETTINGS for word in ("-o", setting))]
 """No questions, whose answers nobody could type; a machine that is gone is missed in 45 s."""
 SECONDS_TO_FOLLOW = 20.0
 """That nodes have to end by themselves where one has failed; one may still wait to be joined."""
