@@ -9,10 +9,11 @@ from typing import Any
 
 import typer
 
+from densenet_cli.nodes import show_nodes
 from densenet_cli.options import console, place_typed
 
 
-def show_plan(plan: Any, out: Path | None) -> None:
+def show_plan(plan: Any, out: Path | None, node: Any = None) -> None:
     """Show what a new run would be; of several processes, on standard output only the line that
     starts them, to be copied or run.
     """
@@ -25,8 +26,12 @@ def show_plan(plan: Any, out: Path | None) -> None:
     check_is_free(chosen)
     path = chosen.resolve()
     lines = describe_plan(plan, path)
-    if plan.settings.devices == 1:
+    if plan.settings.world == 1:
         console.out("\n".join((*lines, "Nothing was started or written.")))
+        return
+    if node is not None:
+        show_nodes(node, path, plan.settings)
+        typer.echo("\n".join((*lines, "Nothing was started or written.")), err=True)
         return
     console.out(write_shell_line(launch_command(path, plan.settings)))
     needs = (
@@ -37,12 +42,15 @@ def show_plan(plan: Any, out: Path | None) -> None:
     typer.echo("\n".join((*lines, needs)), err=True)
 
 
-def show_resumption(path: Path, data_dir: Path | None, epochs: int | None, devices: int) -> None:
+def show_resumption(
+    path: Path, data_dir: Path | None, epochs: int | None, devices: int, node: Any = None
+) -> None:
     """Show how far a run is and what is left of it; of several processes, on standard output only
     the line that starts them.
     """
     from archspec.train.data.inputs import open_splits
     from archspec.train.distributed.msrun import write_shell_line
+    from archspec.train.distributed.nodes import check_nodes
     from archspec.train.launch import launch_command
     from archspec.train.monitoring.preview import describe_resumption
     from archspec.train.run.changes import refuse_changes
@@ -52,6 +60,7 @@ def show_resumption(path: Path, data_dir: Path | None, epochs: int | None, devic
     from archspec.train.run.run_directory import open_run
 
     run, lines = open_run(path), []
+    check_nodes(run.settings.nodes, node)
     refuse_changes(run)
     recipe = run.recipe
     if epochs is not None:
@@ -63,8 +72,10 @@ def show_resumption(path: Path, data_dir: Path | None, epochs: int | None, devic
         recipe = recipe.model_copy(update={"batch_size": shared.batch_size})
         lines.append(f"{line}: a real start writes that into the run first")
     splits = open_splits(run) if data_dir is None else open_moved(run, data_dir)
-    lines += describe_resumption(run, splits, recipe, devices)
-    is_alone = devices == 1
-    if not is_alone:
+    lines += describe_resumption(run, splits, recipe, settings.world)
+    is_alone = settings.world == 1
+    if node is not None:
+        show_nodes(node, run.path, settings)
+    elif not is_alone:
         console.out(write_shell_line(launch_command(run.path, settings)))
     typer.echo("\n".join((*lines, "Nothing was started or written.")), err=not is_alone)

@@ -18,13 +18,18 @@ HangAfter = Annotated[
 ]
 
 
-def choose_policy(restarts: int, hang_after: float | None, devices: int) -> FaultPolicy:
+def choose_policy(
+    restarts: int, hang_after: float | None, devices: int, nodes: int = 1
+) -> FaultPolicy:
     """Return what is done about processes that fail; one that is alone has nobody who watches."""
     from archspec.train.faults.hangs import HANG_AFTER
     from archspec.train.faults.restarts import FaultPolicy
 
-    if devices == 1 and (restarts or hang_after is not None):
+    if devices * nodes == 1 and (restarts or hang_after is not None):
         flag = "--restarts" if restarts else "--hang-after"
         rule = "goes with several --devices, whose processes the command watches"
         raise typer.BadParameter(rule, param_hint=flag)
+    if restarts and nodes > 1:
+        rule = "starts the processes of one machine again; of several, all are started again"
+        raise typer.BadParameter(rule, param_hint="--restarts")
     return FaultPolicy(restarts, HANG_AFTER if hang_after is None else hang_after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,18 +14,24 @@ from densenet_cli.options import console, place_typed, quiet_screen
 from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.run_on_screen import train_on_screen
 
+if TYPE_CHECKING:
+    from archspec.train.distributed.nodes import Node
+
 GOES_WITH_RESUME = {
     *("resume", "data_dir", "epochs", "accept_changes", "profile", "dry_run"),
     *("devices", "device_ids", "restarts", "hang_after"),
+    *("nodes", "node_rank", "master", "node_wait", "hostfile", "ssh", "ssh_setup"),
 }
 """Flags that may change when a run goes on; any other that changed nothing would mislead."""
 
 
 def refuse_others(context: typer.Context) -> set[str]:
-    """Return which flags are given, and refuse others than these: a run is resumed as it was
-    started; its data may have moved, its files been edited, and it may go on for longer, or on
-    other devices.
+    """Return which flags are given with --resume, and refuse others than these: a run is resumed
+    as it was started; its data may have moved, its files been edited, and it may go on for longer,
+    or on other devices.
     """
+    if context.params["resume"] is None:
+        return set()
     given = []
     for option in context.command.params:
         if str(context.get_parameter_source(option.name)).endswith("COMMANDLINE"):
@@ -45,8 +51,8 @@ def refuse_others(context: typer.Context) -> set[str]:
 
 
 def choose_devices_of_run(path: Path, device_ids: str | None, devices: int | None) -> int:
-    """Return how many devices train the run from now on: as many as are named, or are said, or as
-    it has.
+    """Return how many devices of a machine train the run from now on: as many as are named, or are
+    said, or as it has.
     """
     from archspec.train.run.run_directory import open_run
 
@@ -70,19 +76,22 @@ def resume_run(
     *,
     accepts: bool,
     certify: bool,
+    node: Node | None = None,
 ) -> None:
     """Go on with a run, where its data moved, its files were edited, for other epochs, or on
     another number of devices; `watch` are its restarts, and after how long a process hangs.
     """
+    from archspec.train.distributed.nodes import check_nodes
     from archspec.train.run.devices import change_devices
     from archspec.train.run.extend import change_epochs
     from archspec.train.run.relocation import relocate
     from archspec.train.run.run_directory import open_run
 
     run, splits = open_run(path), None
+    check_nodes(run.settings.nodes, node)
     if profile:
-        refuse_to_profile_several(devices)
-    faults = choose_policy(*watch, devices)
+        refuse_to_profile_several(devices * run.settings.nodes)
+    faults = choose_policy(*watch, devices, run.settings.nodes)
     if data_dir is not None:
         run, splits = relocate(run, data_dir)
     if accepts:
@@ -92,7 +101,7 @@ def resume_run(
         console.out(line)
     if devices != run.settings.devices:  # what that does stands among the run's own notes
         run, _ = change_devices(run, devices, place_typed(f"--devices {devices}"))
-    train_on_screen(run, splits, profile, is_new=False, faults=faults)
+    train_on_screen(run, splits, profile, is_new=False, faults=faults, node=node)
 
 
 def _accept_changes(run: Any, splits: Any, certify: bool) -> Any:

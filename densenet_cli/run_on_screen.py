@@ -9,10 +9,12 @@ import typer
 
 from archspec.errors import ArchspecError, EnvironmentFault, format_count
 from archspec.signals import raise_for_signal, take_signals
+from densenet_cli.nodes import place_of
 from densenet_cli.options import console, quiet_screen
 from densenet_cli.profile import show_profile
 
 if TYPE_CHECKING:
+    from archspec.train.distributed.nodes import Node
     from archspec.train.faults.restarts import FaultPolicy
     from archspec.train.launch import Outcome
 
@@ -29,7 +31,13 @@ ENDS = {
 
 
 def train_on_screen(
-    run: Any, splits: Any, profile: bool, *, is_new: bool, faults: FaultPolicy
+    run: Any,
+    splits: Any,
+    profile: bool,
+    *,
+    is_new: bool,
+    faults: FaultPolicy,
+    node: Node | None = None,
 ) -> None:
     """Train in a run's directory, and show how it goes and how it ends.
 
@@ -42,6 +50,7 @@ def train_on_screen(
     from archspec.train.monitoring.operator_times import OperatorTimes
 
     path = shlex.quote(str(run.path))
+    resume = f"densenet train --resume {path}{place_of(node)}"
     take_signals(raise_for_signal)
     try:
         with quiet_screen(run.log) as screen, Display(screen, run.log) as display:
@@ -49,15 +58,20 @@ def train_on_screen(
             looking_on = [times] if profile else []
             try:
                 outcome = fit(
-                    run, show=display.show, splits=splits, callbacks=looking_on, faults=faults
+                    run,
+                    show=display.show,
+                    splits=splits,
+                    callbacks=looking_on,
+                    faults=faults,
+                    node=node,
                 )
             finally:
                 times.leave()  # else MindSpore does it at the exit, with words of its own
     except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
-        console.out(f"\nInterrupted. Go on with: densenet train --resume {path}")
+        console.out(f"\nInterrupted. Go on with: {resume}")
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
     except ArchspecError as error:
-        _help_after_fault(run, error, is_new)
+        _help_after_fault(run, error, resume, is_new)
         raise
     if profile and not times.is_done:
         console.out("Nothing was profiled: too few steps were left behind those that compile.")
@@ -90,7 +104,7 @@ def _name_judged(checkpoint: str | None) -> str:
     return f"best.ckpt is gone or damaged. {checkpoint}"
 
 
-def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
+def _help_after_fault(run: Any, error: ArchspecError, resume: str, is_new: bool) -> None:
     """Say how to go on where that can succeed;
     a run that the machine did not let begin leaves nothing.
     """
@@ -101,5 +115,4 @@ def _help_after_fault(run: Any, error: ArchspecError, is_new: bool) -> None:
     if not has_begun and (isinstance(error, EnvironmentFault) or "T002" in codes):
         discard_run(run)
     elif not NO_CURE & codes:
-        command = f"densenet train --resume {shlex.quote(str(run.path))}"
-        typer.echo(f"Stopped. After mending what follows, go on with: {command}", err=True)
+        typer.echo(f"Stopped. After mending what follows, go on with: {resume}", err=True)

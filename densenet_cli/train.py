@@ -16,6 +16,18 @@ from densenet_cli.dry_run import show_plan, show_resumption
 from densenet_cli.faults import HangAfter, Restarts, choose_policy
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
 from densenet_cli.mpirun import refuse_unlike_mpirun
+from densenet_cli.nodes import (
+    Hostfile,
+    Master,
+    NodeRank,
+    Nodes,
+    NodeWait,
+    Ssh,
+    SshSetup,
+    join_on_screen,
+    read_node,
+    take_hosts,
+)
 from densenet_cli.options import (
     Certify,
     DataDir,
@@ -29,6 +41,7 @@ from densenet_cli.options import (
 from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.resumption import choose_devices_of_run, refuse_others, resume_run
 from densenet_cli.run_on_screen import train_on_screen
+from densenet_cli.ssh import tie_to_input
 from densenet_cli.weights import weights_for
 
 Text = str | None
@@ -73,7 +86,9 @@ def train(
     save_every: Annotated[
         Text, typer.Option(help="Time or steps between checkpoints: 10m, 500.")
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes on each machine, which train together.")
+    ] = 1,
     device_ids: DeviceIds = None,
     device_target: Annotated[
         Literal["CPU", "Ascend"], typer.Option(help="The kind of device.")
@@ -84,6 +99,13 @@ def train(
         Path | None,
         typer.Option("--out", "-o", help="Run directory (default: runs/NAME-DATE-TIME)."),
     ] = None,
+    nodes: Nodes = None,
+    node_rank: NodeRank = None,
+    master: Master = None,
+    node_wait: NodeWait = "10m",
+    hostfile: Hostfile = None,
+    ssh: Ssh = False,
+    ssh_setup: SshSetup = "",
     init_from: Annotated[
         Path | None, typer.Option(help="Begin with the weights of a .ckpt, .safetensors or .pth.")
     ] = None,
@@ -110,22 +132,31 @@ def train(
     # Before MindSpore is imported, which starts threads and takes signals itself.
     watch_interrupts()
     take_signals(exit_at_once)
+    tie_to_input()
     refuse_unlike_mpirun(context, resume)
+    given = refuse_others(context)
+    devices, nodes, master = take_hosts(context, devices, nodes, master)
+    node = read_node(nodes, node_rank, master, node_wait, run=resume or out, is_dry=dry_run)
     if resume is not None:
-        given = refuse_others(context)
-        on = choose_devices_of_run(resume, device_ids, devices if "devices" in given else None)
+        said = devices if "devices" in given else None
+        devices = choose_devices_of_run(resume, device_ids, said)
+    else:
+        devices = count_device_ids(device_ids, devices, device_target)
+    if node is not None and node.rank > 0 and not dry_run:
+        join_on_screen(node, resume or out, None if resume else devices)
+        return
+    if resume is not None:
         if dry_run:
-            show_resumption(resume, data_dir, epochs, on)
+            show_resumption(resume, data_dir, epochs, devices, node)
         else:
             edited, watch = {"accepts": accept_changes, "certify": certify}, (restarts, hang_after)
-            resume_run(resume, data_dir, epochs, on, profile, watch, **edited)
+            resume_run(resume, data_dir, epochs, devices, profile, watch, node=node, **edited)
         return
     if accept_changes:
         raise typer.BadParameter("goes with --resume alone", param_hint="--accept-changes")
-    devices = count_device_ids(device_ids, devices, device_target)
     if profile:
-        refuse_to_profile_several(devices)
-    faults = choose_policy(restarts, hang_after, devices)
+        refuse_to_profile_several(devices * (nodes or 1))
+    faults = choose_policy(restarts, hang_after, devices, nodes or 1)
     from archspec.train.planning import plan_run
 
     for_spec, for_recipe = collect_overrides(context.params)
@@ -139,11 +170,12 @@ def train(
         weights=_say_weights(init_from, pretrained),
         device_target=device_target,
         devices=devices,
+        nodes=nodes or 1,
     )
     if dry_run:
-        show_plan(plan, out)
+        show_plan(plan, out, node)
     else:
-        _start(plan, out, certify, profile, faults)
+        _start(plan, out, certify, profile, faults, node)
 
 
 def collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], list[Override]]:
@@ -185,7 +217,9 @@ def _say_weights(init_from: Path | None, pretrained: bool) -> str:
     return "" if init_from is None else "--init-from"
 
 
-def _start(plan: Any, out: Path | None, certify: bool, profile: bool, faults: Any) -> None:
+def _start(
+    plan: Any, out: Path | None, certify: bool, profile: bool, faults: Any, node: Any
+) -> None:
     from archspec.certify.built_network import summarize_certificate
     from archspec.train.planning import create
 
@@ -198,4 +232,4 @@ def _start(plan: Any, out: Path | None, certify: bool, profile: bool, faults: An
         run = create(plan, out, certify=certify)
     if certify:
         console.out(summarize_certificate(json.loads(run.certificate.read_text("utf-8"))))
-    train_on_screen(run, plan.splits, profile, is_new=True, faults=faults)
+    train_on_screen(run, plan.splits, profile, is_new=True, faults=faults, node=node)

@@ -15,6 +15,8 @@ from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
 from archspec.train.data.data_parts import Splits
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.node_reports import NodeReports, watch_together
+from archspec.train.distributed.nodes import USUAL_PORT, Node, check_nodes, check_place
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.evaluation.measures import read_figures
@@ -27,7 +29,6 @@ from archspec.train.run.recovery import recover_checkpoints
 from archspec.train.run.run_directory import Run, Settings, open_run
 from archspec.train.run.run_lock import lock_run
 
-ASCEND_PORT = 8118  # msrun's own default
 WORKER = "archspec.train.distributed.training_worker"
 
 Show = Callable[[Event], None]
@@ -59,6 +60,7 @@ def fit(
     certify: bool = False,
     splits: Splits | None = None,
     faults: FaultPolicy | None = None,
+    node: Node | None = None,
 ) -> Outcome:
     """Train what is planned, or go on with a run.
 
@@ -70,12 +72,14 @@ def fit(
         certify: compile a plan's network first, read it back and compare it with the spec.
         splits: the data set of a run, where it is open already: it is not looked through again.
         faults: what is done where one of several devices' processes fails, or hangs.
+        node: this machine, the first of several; the others `join` the run.
 
     Raises:
         TrainingError: T001, T002, the run directory cannot be made; T004, it is none; T006, the
             loss is no number; T016, its files were edited; T017, another process trains there;
             T018, no checkpoint is whole; T019, callbacks of a run on several devices; T011, T012,
-            T013, T024, one of several processes failed or hangs.
+            T013, T024, one of several processes failed or hangs; T022, T023, of several machines
+            one is no part of the run, or has ended.
         DataError: an image cannot be read, or the classes have changed.
         EnvironmentFault: the device cannot be used.
     """
@@ -83,17 +87,19 @@ def fit(
         callbacks = (callbacks,)
     if not all(isinstance(callback, Callback) for callback in callbacks):
         raise TypeError("callbacks are instances of archspec.train.Callback")
+    if node is not None:
+        check_place(node)
     if isinstance(what, Plan):
         out = None if out is None else Path(out)
-        _refuse_callbacks(callbacks, what.settings.devices)
+        _refuse_callbacks(callbacks, what.settings.world)
         run, splits = create(what, out, certify=certify), what.splits
     else:
         if out is not None or certify:
             raise TypeError("out and certify go with a plan: a run has its folder")
         run = what if isinstance(what, Run) else open_run(Path(what))
-        _refuse_callbacks(callbacks, run.settings.devices)
+        _refuse_callbacks(callbacks, run.settings.world)
     faults = faults or FaultPolicy()
-    return _outcome_of(run, _train(run, show or _ignore, splits, callbacks, faults))
+    return _outcome_of(run, _train(run, show or _ignore, splits, callbacks, faults, node))
 
 
 def _refuse_callbacks(callbacks: Sequence[Callback], devices: int) -> None:
@@ -118,16 +124,21 @@ def _outcome_of(run: Run, end: Mapping[str, Any]) -> Outcome:
     )
 
 
-def launch_command(run_path: Path, settings: Settings, port: int | None = None) -> list[str]:
-    """Return the `msrun` command that trains in a run directory."""
-    on_cpu = settings.device_target == "CPU"
+def launch_command(run_path: Path, settings: Settings, node: Node | None = None) -> list[str]:
+    """Return the `msrun` command that trains in a run directory, on this machine or its part."""
+    on_cpu, logs = settings.device_target == "CPU", run_path / "workers"
+    if node is None:
+        port = find_free_port(0 if on_cpu else USUAL_PORT)
+    else:
+        port, logs = node.port, logs if node.rank == 0 else logs / f"node_{node.rank}"
     return msrun_command(
         devices=settings.devices,
         device_target=settings.device_target,
-        log_dir=run_path / "workers",
-        port=port or find_free_port(0 if on_cpu else ASCEND_PORT),
+        log_dir=logs,
+        port=port,
         module=WORKER,
-        arguments=[str(run_path)],
+        arguments=[str(run_path), *([str(logs)] if node and node.rank else [])],
+        node=node,
     )
 
 
@@ -137,8 +148,10 @@ def _train(
     splits: Splits | None,
     callbacks: Sequence[Callback],
     faults: FaultPolicy,
+    node: Node | None,
 ) -> Mapping[str, Any]:
     """Train in a run directory, and return the end event."""
+    check_nodes(run.settings.nodes, node)
     prepare()
     latest: Event = {}
 
@@ -157,8 +170,8 @@ def _train(
         refuse_changes(run)
         for text in filter(None, (unlocked, *recover_checkpoints(run))):
             tell(text)
-        if run.settings.devices > 1:
-            _train_distributed(run, seen, tell, faults, is_checked=splits is not None)
+        if run.settings.world > 1:
+            _train_distributed(run, seen, tell, faults, node, is_checked=splits is not None)
         else:
             _train_here(run, seen, splits, callbacks)
     return latest
@@ -179,11 +192,26 @@ def _train_here(run: Run, seen: Show, splits: Splits | None, callbacks: Sequence
 
 
 def _train_distributed(
-    run: Run, seen: Show, tell: Callable[[str], None], faults: FaultPolicy, *, is_checked: bool
+    run: Run,
+    seen: Show,
+    tell: Callable[[str], None],
+    faults: FaultPolicy,
+    node: Node | None,
+    *,
+    is_checked: bool,
 ) -> None:
     told = {"PYTHONUNBUFFERED": "1", IMAGES_CHECKED: "1" if is_checked else ""}
     environment = launch_environment({**os.environ, **told})
     run.workers.mkdir(exist_ok=True)
+
+    def watch(poll: Callable[[], None]) -> None:
+        supervise(
+            launch_command(run.path, run.settings, node),
+            environment=environment,
+            log_dir=run.workers,
+            poll=poll,
+            hang_after=faults.hang_after,
+        )
 
     def start() -> None:
         tail = EventTail(run.metrics)
@@ -193,20 +221,13 @@ def _train_distributed(
                 seen(event)
 
         # Not in the run's events: nothing of the run has begun.
-        seen({"event": "phase", "phase": "starting", "processes": run.settings.devices})
-        command = launch_command(run.path, run.settings)
+        seen({"event": "phase", "phase": "starting", "processes": run.settings.world})
         try:
-            supervise(
-                command,
-                environment=environment,
-                log_dir=run.workers,
-                poll=poll,
-                hang_after=faults.hang_after,
-            )
+            _watch_nodes(run, watch, poll, seen, node)
         finally:
             poll()
             ranks = list_reporting(run.workers)
-            if 0 < len(ranks) < run.settings.devices:  # else it is the fault of none of them
+            if 0 < len(ranks) < run.settings.world:  # else it is the fault of none of them
                 tell(f"rank {', '.join(ranks)} could not go on; logs: {run.workers}")
 
     def begin_again(text: str) -> None:
@@ -215,3 +236,20 @@ def _train_distributed(
             tell(found)
 
     start_again(start, faults.restarts, run.workers, begin_again)
+
+
+def _watch_nodes(
+    run: Run,
+    watch: Callable[[Callable[[], None]], None],
+    poll: Callable[[], None],
+    seen: Show,
+    node: Node | None,
+) -> None:
+    """Watch this machine's processes, and of several machines what the others say."""
+    if node is None:
+        watch(poll)
+        return
+    reports = NodeReports(run.workers, node)
+    reports.begin()
+    seen({"event": "note", "text": f"{node.name} listens at {node.master}"})
+    watch_together(watch, poll, reports)

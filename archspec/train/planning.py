@@ -69,7 +69,7 @@ class Plan:
     @property
     def recipe_line(self) -> str:
         """The recipe, why it is taken, and the numbers that matter."""
-        return describe_choice(self.choice, self.recipe, self.settings.devices)
+        return describe_choice(self.choice, self.recipe, self.settings.world)
 
 
 def plan_run(
@@ -83,6 +83,7 @@ def plan_run(
     weights: str = "",
     device_target: str = "CPU",
     devices: int = 1,
+    nodes: int = 1,
 ) -> Plan:
     """Return a checked plan: the spec, with the data's number of classes unless it is given,
     and the recipe, which `choose_recipe` chooses where none is named.
@@ -91,6 +92,8 @@ def plan_run(
         initial: the file of weights to begin with.
         weights: what brought it, such as `--pretrained`; alone, without a file, it is planned as if
             the weights were there.
+        devices: processes on each machine.
+        nodes: machines that train together; see `archspec.train.distributed.nodes`.
 
     Raises:
         ArchspecError: spec, recipe or data are wrong, all their faults at once; T005, too few
@@ -111,6 +114,7 @@ def plan_run(
         weights or ("" if initial is None else str(initial)),
         device_target,
         devices,
+        nodes,
     )
     read = _read(asked)
     recipe, notes = read.recipe, read.notes
@@ -120,11 +124,11 @@ def plan_run(
     # The later one wins: what the user says stands above the recipe's own overrides.
     overrides = [*recipe.spec_overrides(), *asked.spec_overrides, classes]
     spec = load_spec(asked.spec_name, overrides)
-    check_fit(spec, recipe, splits, devices)
+    check_fit(spec, recipe, splits, asked.world)
     graph = _build_trainable(spec, recipe, splits)
     recipe, line = plan_recompute(recipe, graph, device_target=device_target, devices=devices)
     has_batch_norm = any(op.kind == "batch_norm" for op in graph.ops.values())
-    norms = describe_norms(recipe, devices, has_batch_norm=has_batch_norm)
+    norms = describe_norms(recipe, asked.world, has_batch_norm=has_batch_norm)
     notes = (*notes, *filter(None, [norms, line]))
     settings = _make_settings(asked, splits, graph)
     begin = None
@@ -146,6 +150,11 @@ class _Request:
     weights: str
     device_target: str
     devices: int
+    nodes: int
+
+    @property
+    def world(self) -> int:
+        return self.nodes * self.devices
 
 
 @dataclass(frozen=True)
@@ -170,7 +179,7 @@ def _read(asked: _Request) -> _Read:
     choice = choose_recipe(
         data, named=asked.recipe_name, weights=asked.weights, device_target=asked.device_target
     )
-    scale = partial(_load_scaled_recipe, choice.name, asked.recipe_overrides, asked.devices)
+    scale = partial(_load_scaled_recipe, choice.name, asked.recipe_overrides, asked.world)
     found = _collect_faults(faults, scale)
     of_masks = data.faults if data else ()
     if data is not None:
@@ -199,6 +208,7 @@ def _make_settings(asked: _Request, splits: Splits, graph: Graph) -> Settings:
         classes=splits.classes,
         device_target=asked.device_target,
         devices=asked.devices,
+        nodes=asked.nodes,
         structure_digest=structure_digest(graph),
         versions={name: version(name) for name in ("densenet-archspec", "mindspore")},
     )

@@ -12,6 +12,7 @@ KNOWN = {
     "--recipe", "--data-dir", "--image-size", "--num-classes", "--lr", "--batch-size", "--epochs",
     "--opt", "--workers", "--device-target", "--devices", "--out", "--init-from", "--pretrained",
     "--resume", "--ema", "--seed", "--log-every", "--save-every", "--set", "--amp",
+    "--nodes", "--master", "--hostfile",
 }  # fmt: skip
 
 

@@ -49,16 +49,16 @@ def test_the_line_says_what_may_help():
     """More threads where there are processors for them; OpenCV where it crops."""
     processors = count_processors()
     crop = DataRecipe(augment="random_resized_crop", workers=processors)
-    line = speed_of(processors, 0.98).describe_limit(crop, 1)
+    line = speed_of(processors, 0.98).describe_limit(crop, 1, 1)
     assert line.startswith("images are what training waits for: they come at ")
     assert line.endswith("98% of the time (data.image_backend: opencv)")
     by_opencv = crop.model_copy(update={"image_backend": "opencv"})
-    assert speed_of(processors, 0.98).describe_limit(by_opencv, 1).endswith("98% of the time")
+    assert speed_of(processors, 0.98).describe_limit(by_opencv, 1, 1).endswith("98% of the time")
     many = crop.model_copy(update={"workers": 64})
-    assert "(more processors, or " in speed_of(processors, 0.98).describe_limit(many, 1)
+    assert "(more processors, or " in speed_of(processors, 0.98).describe_limit(many, 1, 1)
     if processors > 1:
         few = DataRecipe(workers=1)
-        assert "(more data.workers (" in speed_of(1, 0.98).describe_limit(few, 1)
+        assert "(more data.workers (" in speed_of(1, 0.98).describe_limit(few, 1, 1)
 
 
 @pytest.mark.parametrize("files", [True, False])

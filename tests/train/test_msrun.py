@@ -22,6 +22,7 @@ from archspec.errors import DataError, EnvironmentFault, TrainingError
 from archspec.runtime import prepare
 from archspec.train.distributed import msrun, worker_group
 from archspec.train.distributed.agreement import Agreement
+from archspec.train.distributed.nodes import Node
 from archspec.train.distributed.supervise import supervise
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -385,6 +386,26 @@ def test_the_command_for_eight_ascend_devices(
         " --tail_worker_log=8 --log_dir=runs/a/logs python -m "
         "archspec.train.distributed.training_worker runs/a --lr 0.1"
     )
+
+
+def test_the_command_of_one_of_several_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MindSpore's own parser reads it: all processes and its own, the first machine, its rank."""
+    prepare()
+    from mindspore.parallel.cluster.run import get_args
+
+    command = msrun.msrun_command(
+        devices=8,
+        device_target="Ascend",
+        log_dir=Path("logs"),
+        port=9000,
+        module="m",
+        arguments=[],
+        node=Node(3, 2, "[fd00::5]", 9000, patience=90),
+    )
+    monkeypatch.setattr(sys, "argv", command)
+    got = get_args()
+    assert (got.worker_num, got.local_worker_num, got.node_rank) == (24, 8, 2)
+    assert (got.master_addr, got.master_port, got.cluster_time_out) == ("[fd00::5]", 9000, 90)
 
 
 def test_msrun_itself_takes_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,18 @@ def test_a_run_reads_back_as_it_was_made(tmp_path):
     assert names == {"spec.yaml", "recipe.yaml", "run.json", "network.py", "checkpoints"}
 
 
+def test_a_run_of_an_older_version_has_one_node(tmp_path):
+    """Its run.json knows nothing of nodes; devices are those of the only machine."""
+    made = make(tmp_path / "run", replace(SETTINGS, nodes=3))
+    assert (made.settings.nodes, made.settings.devices, made.settings.world) == (3, 2, 6)
+    file = tmp_path / "run" / "run.json"
+    values = json.loads(file.read_text())
+    del values["nodes"]
+    file.write_text(json.dumps(values))
+    older = open_run(tmp_path / "run").settings
+    assert (older.nodes, older.devices, older.world) == (1, 2, 2)
+
+
 def test_an_empty_folder_is_taken_and_a_full_one_refused(tmp_path):
     """T001 names the folder; a file in its place is refused as well; both stay as they are."""
     (tmp_path / "empty").mkdir()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from archspec.errors import Diagnostic, TrainingError
 from archspec.machine.ascend import VISIBLE_DEVICES
+from archspec.train.distributed.nodes import PORTS, Node
 
 
 def msrun_command(
@@ -23,22 +24,26 @@ def msrun_command(
     port: int,
     module: str,
     arguments: Sequence[str],
+    node: Node | None = None,
 ) -> list[str]:
-    """Return the command that runs `python -m module arguments` once per device of this machine.
+    """Return the command that runs `python -m module arguments` once per device of this machine,
+    which is one of several where `node` says so.
 
     Raises TrainingError (T010), a diagnostic for each value that msrun would not take.
     """
     _check_layout(devices, port)
+    world = devices if node is None else devices * node.nodes
     return [
         "msrun",
-        f"--worker_num={devices}",
+        f"--worker_num={world}",
         f"--local_worker_num={devices}",
+        *(_place(node) if node else []),
         f"--master_port={port}",
         "--join=True",
         *(["--bind_core=True"] if device_target == "Ascend" else []),
         # A rank that does not exist: no `tail -f` is started, which would outlive an msrun that is
         # killed.
-        f"--tail_worker_log={devices}",
+        f"--tail_worker_log={world}",
         f"--log_dir={log_dir}",
         _python_name(),
         "-m",
@@ -47,10 +52,18 @@ def msrun_command(
     ]
 
 
+def _place(node: Node) -> list[str]:
+    return [
+        f"--master_addr={node.address}",
+        f"--node_rank={node.rank}",
+        f"--cluster_time_out={node.patience}",
+    ]
+
+
 def _check_layout(devices: int, port: int) -> None:
     rules = (
         (devices >= 1, f"devices (={devices}) must be at least 1"),
-        (1024 <= port <= 65535, f"port (={port}) must be from 1024 to 65535"),
+        (port in PORTS, f"port (={port}) must be from {PORTS.start} to {PORTS[-1]}"),
     )
     faults = [Diagnostic("T010", message) for holds, message in rules if not holds]
     if faults:

@@ -1,5 +1,5 @@
 """One process of a distributed run:
-`msrun ... python -m archspec.train.distributed.training_worker RUN`.
+`msrun ... python -m archspec.train.distributed.training_worker RUN [FAULTS]`.
 
 msrun starts this for the scheduler too, which stays in `join_group`;
 nothing before it may have side effects.
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from archspec.train.run.run_directory import Run
 
 
-def main(path: Path) -> None:
-    """Train in the run directory; rank 0 writes its events, which the launcher shows."""
+def main(path: Path, faults: Path | None = None) -> None:
+    """Train in the run directory; rank 0 writes its events, which the launcher shows.
+
+    `faults` is where this machine's launcher looks for what went wrong.
+    """
     from archspec.train.loop import train_in_process
     from archspec.train.monitoring.progress import Event, append_event
     from archspec.train.run.run_directory import open_run
@@ -39,7 +42,7 @@ def main(path: Path) -> None:
         with pulse.noted("writing metrics.jsonl", is_long=True):
             append_event(run.metrics, event)
 
-    with report_faults(run.workers), _hold(run):
+    with report_faults(faults or run.workers), _hold(run):
         is_checked = bool(os.environ.get(IMAGES_CHECKED))
         train_in_process(run, report, is_checked=is_checked)
 
@@ -61,4 +64,4 @@ def _hold(run: Run) -> Iterator[None]:
 if __name__ == "__main__":
     die_with_parent()
     pulse.begin()
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:3]))

@@ -16,10 +16,10 @@ from archspec.files import to_yaml
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.nodes import USUAL_PORT
 from archspec.train.distributed.supervise import supervise
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
 from archspec.train.evaluation.trained import Trained
-from archspec.train.launch import ASCEND_PORT
 from archspec.train.recipe.recipe import load_recipe
 from archspec.train.run.run_directory import open_run
 
@@ -62,7 +62,7 @@ def examine_on_devices(
             devices=devices,
             device_target=target,
             log_dir=folder / LOGS,
-            port=find_free_port(0 if target == "CPU" else ASCEND_PORT),
+            port=find_free_port(0 if target == "CPU" else USUAL_PORT),
             module=WORKER,
             arguments=[str(folder)],
         )

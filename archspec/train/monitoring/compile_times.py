@@ -70,5 +70,5 @@ def remember(settings: Settings, seconds: float, *, is_kept: bool = False) -> No
 
 
 def _path_of(settings: Settings, is_kept: bool) -> Path:
-    devices = f"{settings.device_target}-{settings.devices}{'-kept' if is_kept else ''}"
+    devices = f"{settings.device_target}-{settings.world}{'-kept' if is_kept else ''}"
     return cache_folder() / FOLDER / f"{settings.structure_digest}-{devices}.json"

@@ -48,13 +48,15 @@ class ImageSpeed:
         speed = self.times.images_per_second * devices
         return {"loader_images_per_second": speed, "loader_busy": self.busy}
 
-    def describe_limit(self, data: DataRecipe, devices: int) -> str:
-        """Return in words that images are the limit, and what may help."""
+    def describe_limit(self, data: DataRecipe, devices: int, here: int) -> str:
+        """Return in words that images are the limit, and what may help, where `here` of the devices
+        share this machine's processors.
+        """
         threads, processors = self.times.threads, count_processors()
         cures = []
         if data.workers > threads:
             cures.append("more processors")
-        elif threads * devices < processors:
+        elif threads * here < processors:
             cures.append(f"more data.workers ({processors} processors)")
         if data.augment == "random_resized_crop" and data.image_backend == "pillow":
             cures.append("data.image_backend: opencv")

@@ -18,8 +18,8 @@ from archspec.weights.formats.ckpt import read_checkpoint
 
 def describe_plan(plan: Plan, path: Path) -> list[str]:
     """Return the lines of a dry run in the run directory `path`."""
-    recipe, devices = plan.recipe, plan.settings.devices
-    steps = count_steps(recipe, len(plan.splits.train), devices)
+    recipe, world = plan.recipe, plan.settings.world
+    steps = count_steps(recipe, len(plan.splits.train), world)
     spec, size = plan.spec, plan.spec.input
     network = f"{spec.name}: {format_classes(spec.head.num_classes)}"
     return [

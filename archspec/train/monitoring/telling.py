@@ -160,7 +160,8 @@ def tell_limit(
     """Report, once a process, that images are what training waits for, where they are."""
     if loading.is_limit and not trainer.is_limit_told:
         trainer.is_limit_told = True
-        text = loading.describe_limit(trainer.run.recipe.data, trainer.world)
+        here = trainer.run.settings.devices
+        text = loading.describe_limit(trainer.run.recipe.data, trainer.world, here)
         report({"event": "note", "text": text})
 
 

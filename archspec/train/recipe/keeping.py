@@ -16,15 +16,20 @@ MOST_STEPS = 2**31 - 1
 _DURATION = re.compile(r"[1-9][0-9]{0,6}[smh]")
 
 
+def is_duration(text: str) -> bool:
+    """Return whether a text is a duration such as `10m`."""
+    return _DURATION.fullmatch(text) is not None
+
+
 def _check_duration(value: Any) -> Any:
-    if isinstance(value, str) and _DURATION.fullmatch(value):
+    if isinstance(value, str) and is_duration(value):
         return value
     raise PydanticCustomError("duration", "must be a time such as 90s, 10m or 8h")
 
 
 def _check_interval(value: Any) -> Any:
     is_count = type(value) is int and 1 <= value <= MOST_STEPS
-    if is_count or (isinstance(value, str) and _DURATION.fullmatch(value)):
+    if is_count or (isinstance(value, str) and is_duration(value)):
         return value
     raise PydanticCustomError("duration", "must be a number of steps, or a time such as 10m")
 

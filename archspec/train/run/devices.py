@@ -24,7 +24,7 @@ def change_devices(run: Run, devices: int, place: Place) -> tuple[Run, str]:
 
     Args:
         run: its recipe and its settings are written anew, all else stays.
-        devices: that train it from now on, those of all machines.
+        devices: of each machine, that train it from now on.
         place: where the number was said.
 
     Raises:
@@ -52,14 +52,14 @@ def plan_devices(run: Run, devices: int, place: Place) -> tuple[Recipe, str]:
         TrainingError: T010, they cannot share the batch; T016, the recipe was edited.
     """
     refuse_changes(run)
-    recipe, before = run.recipe, run.settings.devices
-    if devices == before:
+    recipe, before, world = run.recipe, run.settings.world, devices * run.settings.nodes
+    if world == before:
         return recipe, ""
-    share, rest = divmod(recipe.batch_size * before, devices)
+    share, rest = divmod(recipe.batch_size * before, world)
     if rest or share < _least_share(recipe):
-        _refuse(recipe, before, devices, place)
+        _refuse(run, devices, place)
     recipe = load_recipe(run.path / "recipe.yaml", [Override(("batch_size", share), place)])
-    return recipe, describe_change(before, devices, share)
+    return recipe, describe_change(before, world, share)
 
 
 def describe_change(before: int, devices: int, batch_size: int) -> str:
@@ -72,9 +72,11 @@ def _least_share(recipe: Recipe) -> int:
     return 2 if recipe.data.is_mixed else 1
 
 
-def _refuse(recipe: Recipe, before: int, devices: int, place: Place) -> NoReturn:
+def _refuse(run: Run, devices: int, place: Place) -> NoReturn:
+    recipe, before, nodes = run.recipe, run.settings.world, run.settings.nodes
     images, least = recipe.batch_size * before, _least_share(recipe)
-    fitting = [number for number in range(1, images // least + 1) if images % number == 0]
+    numbers = range(1, images // (least * nodes) + 1)
+    fitting = [number for number in numbers if images % (number * nodes) == 0]
     nearest = sorted(fitting, key=lambda number: abs(number - devices))[:NAMED]
     *others, last = sorted(nearest)
     named = f"{', '.join(map(str, others))} or {last}" if others else f"{last}"

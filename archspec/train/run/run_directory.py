@@ -49,6 +49,7 @@ class Settings:
     classes: tuple[str, ...]
     device_target: str
     devices: int
+    """Processes on each machine."""
     structure_digest: str
     versions: Mapping[str, str]
     initial_digest: str | None = None
@@ -56,6 +57,13 @@ class Settings:
     written: Mapping[str, Any] | None = None
     """What spec.yaml and recipe.yaml said when the run began, by the file's name; None where it
     began under a version that did not keep it."""
+    nodes: int = 1
+    """Machines that train together."""
+
+    @property
+    def world(self) -> int:
+        """Processes on all machines."""
+        return self.nodes * self.devices
 
 
 @dataclass(frozen=True)

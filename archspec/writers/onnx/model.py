@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, defs, helper
 from archspec.errors import ArchspecError
 from archspec.graph.ir import Graph
 from archspec.graph.shapes import infer_shapes
-from archspec.writers.onnx.nodes import Nodes, Tensors, write_nodes
+from archspec.writers.onnx.onnx_nodes import Nodes, Tensors, write_nodes
 
 OPSET = 18
 """The oldest version of ONNX's operators in which rows write theirs, of the end of 2022."""

@@ -1,0 +1,75 @@
+"""Training on several machines: what each does but the first, which makes and writes the run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from archspec.errors import TrainingError
+from archspec.machine.ascend import require_devices
+from archspec.runtime import prepare
+from archspec.train.distributed.msrun import launch_environment
+from archspec.train.distributed.node_reports import NodeReports, watch_together
+from archspec.train.distributed.nodes import Node, check_nodes, check_place, wait_for_master
+from archspec.train.distributed.supervise import supervise
+from archspec.train.launch import launch_command
+from archspec.train.run.run_directory import Run, open_run
+
+VISIBLE_SECONDS = 60.0
+"""A network file system may show another machine's new file so much later."""
+
+
+def join(path: Path, node: Node, *, devices: int | None, say: Callable[[str], None]) -> Run:
+    """Train this machine's part of a run that node 0 has made, or goes on with.
+
+    Args:
+        path: the run directory, on storage that all nodes share.
+        devices: the processes of each node, as this command has them; None takes the run's.
+        say: is called with lines for the screen.
+
+    Raises:
+        TrainingError: T022, node 0 cannot be found or is of another run; T023, another node has
+            ended; T010, the run has other nodes or devices; T011, T013, this node's own workers.
+        EnvironmentFault: the device cannot be used.
+    """
+    prepare()
+    check_place(node)
+    say(f"{node.name} waits for node 0 at {node.master}, for {node.patience} s at most")
+    wait_for_master(node)
+    run, reports = _find_run(path, node)
+    _check_fits(run, node, devices)
+    reports.join()
+    command = launch_command(run.path, run.settings, node)
+    logs = run.workers / f"node_{node.rank}"
+    say(f"starting {run.settings.devices} of {run.settings.world} processes, with logs in {logs}")
+    say("node 0 shows how the run goes")
+
+    def watch(poll: Callable[[], None]) -> None:
+        environment = launch_environment(os.environ)
+        supervise(command, environment=environment, log_dir=logs, poll=poll)
+
+    watch_together(watch, lambda: None, reports)
+    return run
+
+
+def _find_run(path: Path, node: Node) -> tuple[Run, NodeReports]:
+    reports = NodeReports(path.absolute() / "workers", node)
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while not reports.find_start():
+        if time.monotonic() > deadline:
+            rule = f"node 0 listens at {node.master}, and nothing of it is seen in this folder"
+            cure = "the run directory must lie on storage that all nodes share, under one path"
+            raise TrainingError.one("T022", rule, str(path), cure)
+        time.sleep(0.5)
+    return open_run(path), reports
+
+
+def _check_fits(run: Run, node: Node, devices: int | None) -> None:
+    check_nodes(run.settings.nodes, node)
+    if devices is not None and devices != run.settings.devices:
+        rule = f"the run has {run.settings.devices} devices on each node, --devices says {devices}"
+        raise TrainingError.one("T010", rule, str(run.path), "the same words on all nodes")
+    if run.settings.device_target == "Ascend":
+        require_devices(run.settings.devices)

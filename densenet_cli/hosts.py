@@ -1,0 +1,107 @@
+"""`--hostfile`: the machines of a run, as OpenMPI and DeepSpeed list them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from archspec.errors import Diagnostic, TrainingError
+
+MOST_BYTES = 1 << 16
+IGNORED = {"max_slots", "max-slots"}
+_HOST = re.compile(r"(?:\w[\w.-]*@)?(\w[\w.-]*)")
+_SLOTS = re.compile(r"[1-9][0-9]{0,3}")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine."""
+
+    line: int
+    name: str
+    """As ssh takes it, perhaps with a user."""
+    slots: int | None
+    """Processes that it has room for."""
+
+    @property
+    def address(self) -> str:
+        """Where other machines find it."""
+        return self.name.rpartition("@")[2]
+
+
+def read_hosts(file: Path) -> list[Host]:
+    """Return the hosts of a file with one `HOST [slots=N]` a line; `#` begins a comment.
+
+    Raises:
+        TrainingError: T010, the file cannot be read, or what is wrong in it, all at once.
+    """
+    hosts: list[Host] = []
+    faults: list[Diagnostic] = []
+    for number, line in enumerate(_read_text(file).splitlines(), start=1):
+        words = line.partition("#")[0].split()
+        if words:
+            hosts.append(Host(number, words[0], _read_slots(words[1:])))
+            rules = _check_line(hosts, words)
+            faults += [Diagnostic("T010", rule, f"{file}:{number}") for rule in rules]
+    if not hosts:
+        faults.append(Diagnostic("T010", "names no host", str(file)))
+    if faults:
+        raise TrainingError(faults)
+    return hosts
+
+
+def _read_text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MOST_BYTES + 1)
+        if len(data) <= MOST_BYTES:
+            return data.decode()
+        rule = f"is larger than {MOST_BYTES:,} bytes"
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        rule = "is no text in UTF-8"
+    raise TrainingError.one("T010", rule, str(file))
+
+
+def choose_devices(file: Path, hosts: Sequence[Host], typed: int | None) -> int:
+    """Return the processes of each host: what was typed, else the slots, else 1.
+
+    Raises:
+        TrainingError: T010, a host has fewer slots, or each another number of them.
+    """
+    known = {host.slots or 1 for host in hosts}
+    devices = typed or min(known)
+    faults = []
+    for host in hosts:
+        if host.slots is not None and host.slots < devices:
+            rule = f"{host.name} has {host.slots} slots, --devices says {devices}"
+            faults.append(Diagnostic("T010", rule, f"{file}:{host.line}"))
+    if typed is None and len(known) > 1:
+        rule = "all nodes have as many processes, and these hosts have other numbers of slots"
+        faults.append(Diagnostic("T010", rule, str(file), f"--devices {devices} takes so many"))
+    if faults:
+        raise TrainingError(faults)
+    return devices
+
+
+def _read_slots(words: Sequence[str]) -> int | None:
+    found = [word.removeprefix("slots=") for word in words if word.startswith("slots=")]
+    return int(found[0]) if found and _SLOTS.fullmatch(found[0]) else None
+
+
+def _check_line(hosts: Sequence[Host], words: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with the last of the hosts, which these words name."""
+    (*before, host), settings = hosts, words[1:]
+    if not _HOST.fullmatch(host.name):
+        yield f"{host.name} is no name of a host"
+    for earlier in before:
+        if earlier.address == host.address:
+            yield f"{host.name} stands in line {earlier.line} too: each node is a machine"
+            return
+    for word in settings:
+        key, _, value = word.partition("=")
+        if key not in {"slots", *IGNORED} or not _SLOTS.fullmatch(value):
+            yield f"{word} is not slots=N, N from 1 to 9999"

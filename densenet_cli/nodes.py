@@ -1,0 +1,239 @@
+"""Several machines: `--nodes`, `--node-rank`, `--master`, and a node that joins a run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archspec.signals import raise_for_signal, take_signals
+from densenet_cli.options import console
+
+if TYPE_CHECKING:
+    from archspec.train.distributed.nodes import Node
+
+Nodes = Annotated[
+    int | None,
+    typer.Option(min=1, help="Machines that train together, with --devices processes on each."),
+]
+NodeRank = Annotated[
+    int | None, typer.Option(min=0, help="With --nodes: which of them this machine is, from 0.")
+]
+Master = Annotated[
+    str | None, typer.Option(help="With --nodes: where node 0 is found, ADDR[:PORT] (port 8118).")
+]
+NodeWait = Annotated[
+    str, typer.Option(help="With --nodes: how long they wait for each other, 90s or 10m.")
+]
+Hostfile = Annotated[
+    Path | None,
+    typer.Option(help="Machines, HOST [slots=N] a line: print the command of each, and stop."),
+]
+Ssh = Annotated[
+    bool, typer.Option("--ssh", help="With --hostfile: run them there, and watch from here.")
+]
+SshSetup = Annotated[
+    str,
+    typer.Option(
+        help="With --ssh: what each host's shell does before, such as '. venv/bin/activate' "
+        "(default: go to this folder, and take this Python)."
+    ),
+]
+USUAL_PATIENCE = 600
+"""Of `--node-wait`, in seconds."""
+OF_A_NODE = {
+    **dict.fromkeys(("--nodes", "--node-rank", "--master", "--node-wait"), True),
+    **dict.fromkeys(("--hostfile", "--ssh-setup"), True),
+    **dict.fromkeys(("--dry-run", "--ssh"), False),
+}
+"""Flags that a node's own command has otherwise, or not at all, and whether they have a value."""
+_MASTER = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|\w[\w.-]*)(?::([0-9]{1,9}))?")
+
+
+def read_node(
+    nodes: int | None,
+    rank: int | None,
+    master: str | None,
+    wait: str,
+    *,
+    run: Path | None,
+    is_dry: bool,
+) -> Node | None:
+    """Return which of several machines this one is, None where it trains alone.
+
+    A dry run, which tells of all nodes, needs no rank, and asks nothing of this machine.
+
+    Raises:
+        typer.BadParameter: words that do not go together.
+        TrainingError: T012, T022, see `check_place`.
+    """
+    if nodes is None:
+        _refuse_alone({"--node-rank": rank, "--master": master})
+        return None
+    if rank is not None and rank >= nodes:
+        rule = f"{rank} must be below {nodes}, the number of nodes: they count from 0"
+        raise typer.BadParameter(rule, param_hint="--node-rank")
+    if nodes == 1:
+        return None
+    wanted = {
+        "--node-rank": (0 if is_dry else rank, f"which of them this is, from 0 to {nodes - 1}"),
+        "--master": (master, "where node 0 is found, ADDR[:PORT]"),
+        "--out": (run, "the run directory, on storage that all of them share"),
+    }
+    for flag, (value, what) in wanted.items():
+        if value is None:
+            raise typer.BadParameter(f"{nodes} nodes: say {what}", param_hint=flag)
+    from archspec.train.distributed.nodes import Node, check_place
+
+    address, port = parse_master(str(master))
+    node = Node(nodes, rank or 0, address, port, _parse_wait(wait))
+    if not is_dry:
+        check_place(node)
+    return node
+
+
+def _refuse_alone(flags: Mapping[str, object]) -> None:
+    for flag, value in flags.items():
+        if value is not None:
+            raise typer.BadParameter("goes with --nodes", param_hint=flag)
+
+
+def take_hosts(
+    context: typer.Context, devices: int, nodes: int | None, master: str | None
+) -> tuple[int, int | None, str | None]:
+    """Return devices, nodes and master as they were given, or as the hosts of a file have them.
+
+    Without --dry-run, those hosts' commands are printed or run, and this one ends.
+    """
+    given = context.params
+    file, is_ssh = given["hostfile"], given["ssh"]
+    if file is None:
+        if is_ssh or given["ssh_setup"]:
+            raise typer.BadParameter("goes with --hostfile", param_hint="--ssh")
+        return devices, nodes, master
+    _refuse_beside(file, {"--nodes": nodes, "--node-rank": given["node_rank"]})
+    from densenet_cli.hosts import choose_devices, read_hosts
+    from densenet_cli.ssh import run_on_hosts
+
+    hosts = read_hosts(file)
+    is_typed = str(context.get_parameter_source("devices")).endswith("COMMANDLINE")
+    more = []
+    if given["resume"] is None:
+        devices = choose_devices(file, hosts, devices if is_typed else None)
+        more = [] if is_typed else ["--devices", str(devices)]
+    nodes, master = len(hosts), master or hosts[0].address
+    run, wait = given["resume"] or given["out"], given["node_wait"]
+    first = read_node(nodes, 0, master, wait, run=run, is_dry=True)
+    if given["dry_run"]:
+        return devices, nodes, master
+    commands = []
+    for rank, host in enumerate(hosts):
+        commands.append(_command_on(first, rank, more))
+        console.out(f"# on {host.name}:\n{shlex.join(commands[-1])}")
+    raise typer.Exit(run_on_hosts(hosts, commands, given["ssh_setup"]) if is_ssh else 0)
+
+
+def _command_on(first: Node | None, rank: int, more: Sequence[str]) -> list[str]:
+    """The command of a node; a host that is alone needs no words for it."""
+    if first is None:
+        return ["densenet", *_list_others(sys.argv[1:]), *more]
+    return command_of(replace(first, rank=rank), more)
+
+
+def _refuse_beside(file: Path, flags: Mapping[str, object]) -> None:
+    for flag, value in flags.items():
+        if value is not None:
+            raise typer.BadParameter(f"{file} says that of all nodes", param_hint=flag)
+
+
+def parse_master(text: str) -> tuple[str, int]:
+    """Return address, an IPv6 one in its brackets, and port."""
+    from archspec.train.distributed.nodes import PORTS, USUAL_PORT
+
+    found = _MASTER.fullmatch(text)
+    if found is None:
+        rule = f"{text} is not ADDR or ADDR:PORT, such as 10.0.0.5:8118"
+        if text.count(":") > 1 and not set(text) & set("[/"):
+            rule = f"{text}: an IPv6 address stands in brackets, [fd00::5]:8118"
+        raise typer.BadParameter(rule, param_hint="--master")
+    port = int(found[2] or USUAL_PORT)
+    if port not in PORTS:
+        rule = f"port {port} must be from {PORTS.start} to {PORTS[-1]}"
+        raise typer.BadParameter(rule, param_hint="--master")
+    return found[1], port
+
+
+def _parse_wait(text: str) -> int:
+    from archspec.train.recipe.keeping import is_duration, seconds_of
+
+    if not is_duration(text):
+        rule = f"{text} is no time such as 90s, 10m or 2h"
+        raise typer.BadParameter(rule, param_hint="--node-wait")
+    return seconds_of(text)
+
+
+def place_of(node: Node | None) -> str:
+    """Return the words that a command has for this node, with a space before; '' for none."""
+    return "" if node is None else f" {shlex.join(_list_words(node))}"
+
+
+def _list_words(node: Node) -> list[str]:
+    words = ["--nodes", str(node.nodes), "--node-rank", str(node.rank), "--master", node.master]
+    if node.patience != USUAL_PATIENCE:
+        words += ["--node-wait", f"{node.patience}s"]
+    return words
+
+
+def command_of(node: Node, more: Sequence[str] = ()) -> list[str]:
+    """Return what this command's line is for a node, with `more` words before those of the node."""
+    return ["densenet", *_list_others(sys.argv[1:]), *more, *_list_words(node)]
+
+
+def _list_others(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a command line that are the same for each node."""
+    is_value = False
+    for word in words:
+        flag, _, value = word.partition("=")
+        takes_value = OF_A_NODE.get(flag)
+        if not is_value and takes_value is None:
+            yield word
+        is_value = bool(takes_value) and not is_value and not value
+
+
+def show_nodes(node: Node, path: Path, settings: Any) -> None:
+    """Print what each node would run: its command, and the `msrun` that this starts."""
+    from archspec.train.distributed.msrun import write_shell_line
+    from archspec.train.launch import launch_command
+
+    for rank in range(node.nodes):
+        other = replace(node, rank=rank)
+        console.out(f"# {other.name}, {settings.devices} of {settings.world} processes:")
+        console.out(shlex.join(command_of(other)))
+        console.out("# which starts, once node 0 has the run directory ready:")
+        console.out(f"# {write_shell_line(launch_command(path, settings, other))}")
+
+
+def join_on_screen(node: Node, path: Path | None, devices: int | None) -> None:
+    """Train this machine's part of a run; `devices` as this command has them.
+
+    Raises:
+        ArchspecError: see `archspec.train.joining.join`.
+        typer.Exit: it was interrupted.
+    """
+    from archspec.train.joining import join
+
+    assert path is not None  # see `read_node`
+    take_signals(raise_for_signal)
+    try:
+        run = join(path, node, devices=devices, say=console.out)
+    except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
+        resume = f"densenet train --resume {shlex.quote(str(path))}{place_of(node)}"
+        console.out(f"\nInterrupted. Go on, on all nodes, with: {resume}")
+        raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
+    console.out(f"{node.name} is done. Run: {run.path}")

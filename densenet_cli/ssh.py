@@ -1,0 +1,181 @@
+"""`--ssh`: one command on each of several machines, watched from here.
+
+What runs there is tied to the end of its standard input, which the connection holds open: a byte is
+Ctrl-C, the end is SIGTERM. So nothing stays behind, whether this process, its ssh or the network
+between them ends first.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import typer
+
+from archspec.errors import EnvironmentFault, make_printable
+from archspec.signals import collect_signals
+from densenet_cli.hosts import Host
+from densenet_cli.options import console
+
+TIED = "DENSENET_UNTIL_STDIN_ENDS"
+"""Set for a process that ends with its standard input."""
+_SETTINGS = ("BatchMode=yes", "ConnectTimeout=20", "ServerAliveInterval=15")
+SSH = ["ssh", "-T", *(word for setting in _SETTINGS for word in ("-o", setting))]
+"""No questions, whose answers nobody could type; a machine that is gone is missed in 45 s."""
+SECONDS_TO_FOLLOW = 20.0
+"""That nodes have to end by themselves where one has failed; one may still wait to be joined."""
+SECONDS_TO_END = 60.0
+"""From the end of their input on: saving may take 25 s, and machines may be slow."""
+SECONDS_AT_ONCE = 15.0
+"""The same where nobody wants to wait for what they save."""
+SSH_FAILED = 255
+
+
+def tie_to_input() -> None:
+    """Where `run_on_hosts` has started this process, end it with its standard input."""
+    if os.environ.pop(TIED, "") == "1":
+        threading.Thread(target=_follow_input, daemon=True).start()
+
+
+def _follow_input() -> None:
+    while os.read(0, 1):
+        os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@dataclass
+class _Remote:
+    """A command that runs on a host."""
+
+    host: Host
+    process: subprocess.Popen[bytes]
+
+    def interrupt(self) -> None:
+        """Hand Ctrl-C on."""
+        with suppress(OSError, ValueError):
+            assert self.process.stdin is not None
+            os.write(self.process.stdin.fileno(), b"\n")
+
+    def close(self) -> None:
+        """End its input, and so the command."""
+        with suppress(OSError):
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+
+
+def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]], setup: str) -> int:
+    """Run a command on each host until all have ended; return 0, the code of the first that failed
+    (1 where ssh did), or 128 and the number of a signal.
+
+    `setup` is what the host's shell does before; '' goes to this folder, and takes this Python.
+
+    Raises:
+        EnvironmentFault: E003, there is no ssh.
+    """
+    readers: list[threading.Thread] = []
+    with collect_signals() as received:
+        remotes = []
+        for host, command in zip(hosts, commands, strict=True):
+            remotes.append(_start(host, write_line(command, setup)))
+            readers += _show(remotes[-1])
+        try:
+            failed = _wait(remotes, received)
+        finally:
+            for remote in remotes:
+                remote.close()
+                remote.process.terminate()
+        for reader in readers:
+            reader.join(5)
+    return 128 + received[0] if received else failed
+
+
+def write_line(command: Sequence[str], setup: str) -> str:
+    """Return what a host's shell is told to run."""
+    program, *words = command
+    before, start = setup, [program]
+    if not setup:
+        before, start = shlex.join(["cd", str(Path.cwd())]), [sys.executable, "-m", "densenet_cli"]
+    return f"{before} && exec {shlex.join(['env', f'{TIED}=1', *start, *words])}"
+
+
+def _start(host: Host, line: str) -> _Remote:
+    try:
+        process = subprocess.Popen(
+            [*SSH, host.name, line],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C goes its own way: see `_wait`
+        )
+    except FileNotFoundError:
+        cure = "apt-get install openssh-client"
+        raise EnvironmentFault.one("E003", "ssh is not on PATH", hint=cure) from None
+    return _Remote(host, process)
+
+
+def _show(remote: _Remote) -> list[threading.Thread]:
+    """Show what a command prints, a thread for each of its two streams."""
+    readers = []
+    for stream, is_error in ((remote.process.stdout, False), (remote.process.stderr, True)):
+        reader = threading.Thread(target=_copy, args=(remote.host.name, stream, is_error))
+        reader.daemon = True
+        reader.start()
+        readers.append(reader)
+    return readers
+
+
+def _copy(name: str, stream: IO[bytes], is_error: bool) -> None:
+    for line in stream:
+        text = make_printable(line.decode(errors="replace").rstrip("\r\n"))
+        if is_error:
+            typer.echo(f"{name}: {text}", err=True)
+        else:
+            console.out(f"{name}: {text}")
+
+
+def _wait(remotes: Sequence[_Remote], received: Sequence[int]) -> int:
+    """Wait until all have ended; return the code of the first that failed.
+
+    The first signal is handed on, a second one ends the rest, and so does one that failed, after a
+    while.
+    """
+    handed, failed, deadline = 0, 0, float("inf")
+    while any(remote.process.poll() is None for remote in remotes):
+        time.sleep(0.1)
+        codes = [remote.process.poll() for remote in remotes]
+        ended = [code for code in codes if code]
+        if ended and not failed:
+            failed, deadline = ended[0], time.monotonic() + SECONDS_TO_FOLLOW
+        for remote in remotes if len(received) > handed else ():
+            remote.close() if handed else remote.interrupt()
+        if len(received) > handed:
+            deadline = time.monotonic() + (0 if handed else SECONDS_TO_END)
+            handed = len(received)
+        if time.monotonic() > deadline:
+            _end(remotes, SECONDS_AT_ONCE if handed > 1 else SECONDS_TO_END)
+    failed = failed or next((r.process.returncode for r in remotes if r.process.returncode), 0)
+    if failed == SSH_FAILED:
+        return 1
+    return failed if failed >= 0 else 128 - failed
+
+
+def _end(remotes: Sequence[_Remote], seconds: float) -> None:
+    """End what is left: by its input, else by its connection."""
+    for remote in remotes:
+        remote.close()
+    deadline = time.monotonic() + seconds
+    for remote in remotes:
+        with suppress(subprocess.TimeoutExpired):
+            remote.process.wait(max(deadline - time.monotonic(), 0))
+            continue
+        remote.process.kill()

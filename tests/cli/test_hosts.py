@@ -1,0 +1,105 @@
+"""Files of hosts, as OpenMPI and DeepSpeed have them, and what is wrong in one."""
+
+import pytest
+from conftest import TINY, densenet, passed
+
+from archspec.errors import TrainingError
+from densenet_cli.hosts import MOST_BYTES, choose_devices, read_hosts
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        file = tmp_path / "hosts"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    return write
+
+
+def test_hosts_stand_a_line_each(written):
+    """Comments, empty lines, users, tabs, Windows' ends of lines, OpenMPI's other key."""
+    file = written("# all\n\na slots=8\r\nme@b.cluster\tslots=4 max_slots=8 # new\n10.0.0.5\n")
+    hosts = read_hosts(file)
+    assert [(host.line, host.name, host.address, host.slots) for host in hosts] == [
+        (3, "a", "a", 8),
+        (4, "me@b.cluster", "b.cluster", 4),
+        (5, "10.0.0.5", "10.0.0.5", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("a slots=0", ":1", "slots=0 is not slots=N"),
+        ("a slots=", ":1", "slots= is not slots=N"),
+        ("a slots=99999", ":1", "slots=99999 is not"),
+        ("a\nb 4", ":2", "4 is not slots=N"),
+        ("a sockets=2", ":1", "sockets=2 is not"),
+        ("-oProxyCommand=x", ":1", "is no name of a host"),
+        ("a;reboot", ":1", "is no name of a host"),
+        ("\n\nx@-a", ":3", "is no name of a host"),
+        ("a\nb\nme@a", ":3", "me@a stands in line 1 too"),
+        ("", "", "names no host"),
+        ("# a\n", "", "names no host"),
+        (b"\xff\xfe", "", "is no text in UTF-8"),
+        ("a\n" * MOST_BYTES, "", "is larger than 65,536 bytes"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(text, line, words, written):
+    file = written(text)
+    with pytest.raises(TrainingError) as caught:
+        read_hosts(file)
+    (fault,) = caught.value.diagnostics
+    assert (fault.code, fault.where) == ("T010", f"{file}{line}")
+    assert words in fault.message
+
+
+def test_a_file_that_is_none_is_told(tmp_path):
+    for path, words in ((tmp_path, "Is a directory"), (tmp_path / "x", "No such file")):
+        with pytest.raises(TrainingError, match=f"T010 cannot be read: {words}"):
+            read_hosts(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "found"),
+    [
+        ("a slots=8\nb slots=8", None, 8),
+        ("a slots=8\nb slots=4", 4, 4),
+        ("a\nb", None, 1),
+        ("a\nb slots=4", 4, 4),
+        ("a slots=8\nb slots=4", None, "have other numbers of slots (--devices 4 takes so many)"),
+        ("a slots=8\nb slots=4", 6, ":2 T010 b has 4 slots, --devices says 6"),
+    ],
+)
+def test_all_hosts_have_as_many_devices(text, typed, found, written):
+    """What is typed must fit into each."""
+    file = written(text)
+    hosts = read_hosts(file)
+    if isinstance(found, int):
+        assert choose_devices(file, hosts, typed) == found
+        return
+    with pytest.raises(TrainingError) as caught:
+        choose_devices(file, hosts, typed)
+    assert found in str(caught.value)
+
+
+@pytest.mark.slow
+def test_each_hosts_command_is_printed_and_nothing_started(no_mindspore, written, tmp_path):
+    """The words that were typed, but for those of the file; the first host is node 0."""
+    written("a slots=4\nme@b slots=4\n")
+    words = ("train", *TINY, "-o", "a run", "--hostfile", "hosts")
+    same = "densenet train --set 'block_config=[1, 1]' --set growth_rate=4 -o 'a run'"
+    shown = passed(densenet(*words, cwd=tmp_path, env=no_mindspore)).splitlines()
+    placed = "--devices 4 --nodes 2 --node-rank {} --master a:8118"
+    assert shown[1::2] == [f"{same} {placed.format(rank)}" for rank in (0, 1)]
+    assert shown[::2] == ["# on a:", "# on me@b:"]
+    other = ("--devices", 2, "--master", "fast:9000")
+    shown = passed(densenet(*words, *other, cwd=tmp_path, env=no_mindspore)).splitlines()
+    assert shown[3] == f"{same} --devices 2 --nodes 2 --node-rank 1 --master fast:9000"
+    for more in (("--nodes", 2), ("--node-rank", 1)):
+        done = densenet(*words, *more, cwd=tmp_path, env=no_mindspore)
+        assert (done.returncode, "hosts says that of all" in done.stderr) == (2, True)
+    done = densenet("train", "--ssh", cwd=tmp_path, env=no_mindspore)
+    assert (done.returncode, "goes with --hostfile" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["hosts"]
