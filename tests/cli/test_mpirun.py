@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,7 +10,8 @@ import time
 
 import psutil
 import pytest
-from conftest import SMALL_RUN, TINY, command, densenet, passed, wait_until
+from conftest import ROOT, SMALL_RUN, TINY, command, densenet, passed, wait_until
+from two_machines import finish, join_machines
 
 from archspec.errors import TrainingError
 from archspec.train.run.run_directory import WRITTEN_FILES, Run, Settings, write_settings
@@ -155,3 +157,33 @@ def test_a_run_that_mpirun_ends_is_saved_and_goes_on(whom, tmp_path):
     wait_for(lambda: not members_of(tmp_path), "something of the run is left")
     done = densenet("train", "--resume", run.name, "--dry-run", cwd=tmp_path)
     assert re.search(r"done: 0 of 2 epochs and [1-9]\d* of 647 steps", done.stderr), done.stderr
+
+
+# mpirun asks a program such as ssh to start its part of another machine.
+REMOTE_SHELL = """\
+#!/bin/sh
+while [ "${1#-}" != "$1" ]; do shift; done
+host=$1
+shift
+exec ip netns exec "$host" unshare --uts sh -c "hostname $host; $*"
+"""
+
+
+@pytest.mark.slow
+def test_two_machines_train_under_one_mpirun(tmp_path):
+    """Two processes on each: the first of each machine is a node of the run."""
+    shell = tmp_path / "remote_shell"
+    shell.write_text(REMOTE_SHELL)
+    shell.chmod(0o755)
+    with join_machines() as (first, second):
+        tell = ("--mca", "oob_tcp_if_include", "cable", "--mca", "plm_rsh_agent", str(shell))
+        words = [*mpirun(*tell, "-H", f"{first.name}:2,{second.name}:2", "--tag-output")]
+        words[words.index("-n") + 1] = "4"
+        words += [*TINY, "--epochs", "2", "--out", "run", "--master", first.address]
+        # Each machine has a name of its own, by which mpirun knows where it is.
+        named = ["unshare", "--uts", "sh", "-c", f"hostname {first.name} && {shlex.join(words)}"]
+        ((code, said, complaints),) = finish(first.run(named, tmp_path, PYTHONPATH=str(ROOT)))
+    assert code == 0, said + complaints
+    assert {line[:14] for line in said.splitlines()} == {"[1,0]<stdout>:", "[1,2]<stdout>:"}
+    assert "[1,2]<stdout>:node 1 of 2 is done" in said
+    assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
