@@ -6,7 +6,7 @@
 A block of L layers has L(L+1)/2 direct connections. Building and verifying it stands beside what
 networkx takes to hold those connections as bare edges (goal: 3 x at 1,000 layers, under 3 s and
 600 MB), and `densenet build` and `inspect -o` of the same block are whole commands, start-up
-included. None may cost more a connection where the block grows. Counting densenet201 by
+included; so is `densenet lift` of its ONNX. None may cost more a connection where the block grows. Counting densenet201 by
 `densenet inspect` stands beside making MindCV's network to count its parameters (goals: 0.2 x of
 the time, and of the memory). Each measurement is a process of its own, in seconds of the processor;
 medians, and the peak of the whole process.
@@ -28,6 +28,7 @@ from statistics import median
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 GOAL_LAYERS, GOAL_SECONDS, GOAL_MEGABYTES = 1_000, 3.0, 600.0
 GOAL_OF_NETWORKX, GOAL_OF_MINDCV, GOAL_OF_GROWTH = 3.0, 0.2, 1.1
 SPEC = """\
@@ -40,6 +41,7 @@ head: {{num_classes: 10}}
 COMMANDS = {
     "build": ("build", "{spec}", "--no-certify", "-o", "{folder}/built"),
     "inspect -o": ("inspect", "{spec}", "-o", "{folder}/graph.html"),
+    "lift": ("lift", "{folder}/net.onnx", "-o", "{folder}/lifted.yaml"),
 }
 """By what is shown: the words of a command."""
 COUNT_MINDCV = """\
@@ -160,8 +162,24 @@ def run_command(words: Sequence[str], layers: int) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder) / f"block{layers}.yaml"
         spec.write_text(SPEC.format(layers=layers))
+        if words[0] == "lift":
+            write_onnx(spec, Path(folder) / "net.onnx")
         filled = [word.format(spec=spec, folder=folder) for word in words]
         return run_process([sys.executable, "-m", "densenet_cli", *filled])
+
+
+def write_onnx(spec: Path, file: Path) -> None:
+    """Write what is lifted, as `densenet export` does, with weights that are drawn."""
+    import oracle
+
+    from archspec.graph.build import build_graph
+    from archspec.spec.load import load_spec
+    from archspec.writers.onnx.model import make_onnx
+    from archspec.writers.onnx.onnx_files import save_onnx
+
+    graph = build_graph(load_spec(str(spec)))
+    weights = oracle.random_parameters(graph.ops.values(), 0)
+    save_onnx(make_onnx(graph, weights), file)
 
 
 def run_process(command: Sequence[str]) -> Cost:

@@ -32,7 +32,7 @@ from archspec.spec.spec import Spec
 from archspec.verifiers.setting_bounds import find_beyond_bounds
 from archspec.verifiers.verify import verify_or_raise
 
-MAX_OPERATORS = 10_000
+MAX_OPERATORS = 15_000
 MAX_DIFFERENCES = 20
 
 _ALIAS = re.compile(r"(?<=[ \n])([&*])id0*(\d+)\b")

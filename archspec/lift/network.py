@@ -20,9 +20,9 @@ from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.shape_rules import Shape
 
-MAX_JOINED = 400_000
+MAX_JOINED = 4_100_000
 """Values that all operators of a file that is lifted read, concatenations written out;
-a block of 600 layers."""
+a block of 2,000 layers."""
 
 
 class Unliftable(Exception):

@@ -20,8 +20,8 @@ from archspec.file_kinds import HEAD, MINDIR, ONNX, TEXT, identify_kind
 MAX_BYTES = 2 * 2**30
 MAX_PIECE = 2 * 2**20
 """Bytes of one node, primitive or parameter without its values."""
-MAX_PIECES = 64 * 2**20
-MAX_FIELDS = 1_000_000
+MAX_PIECES = 256 * 2**20
+MAX_FIELDS = 2_500_000
 
 SPECS = (".yaml", ".yml")
 
