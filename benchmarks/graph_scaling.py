@@ -6,10 +6,10 @@
 A block of L layers has L(L+1)/2 direct connections. Building and verifying it stands beside what
 networkx takes to hold those connections as bare edges (goal: 3 x at 1,000 layers, under 3 s and
 600 MB), and `densenet build` and `inspect -o` of the same block are whole commands, start-up
-included; so is `densenet lift` of its ONNX. None may cost more a connection where the block grows. Counting densenet201 by
-`densenet inspect` stands beside making MindCV's network to count its parameters (goals: 0.2 x of
-the time, and of the memory). Each measurement is a process of its own, in seconds of the processor;
-medians, and the peak of the whole process.
+included; so is `densenet lift` of its ONNX. None may cost more a connection where the block grows.
+Counting densenet201 by `densenet inspect` stands beside making MindCV's network to count its
+parameters (goals: 0.2 x of the time, and of the memory). Each measurement is a process of its own,
+in seconds of the processor; medians, and the peak of the whole process.
 """
 
 from __future__ import annotations
