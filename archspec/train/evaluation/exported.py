@@ -16,6 +16,8 @@ from archspec.spec.spec import Spec
 from archspec.train.recipe.recipe import Recipe, load_recipe
 
 SPEC, RECIPE, CLASSES = "spec", "recipe", "classes"
+IN_THE_FILE = {"preprocess": "in the file"}
+"""What the metadata says of one that reads images as they are."""
 MAX_BYTES = 2**31
 """Of a file, weights beside it left out: what one message of ONNX may have."""
 
@@ -70,6 +72,10 @@ def _read_metadata(file: Path) -> Mapping[str, str]:
     if not {SPEC, RECIPE, CLASSES} <= told.keys():
         message = "does not say which network it is, as one that `densenet export` writes does"
         cure = "`densenet lift` writes the spec of a foreign one"
+        raise ModelFileError.one("R004", message, str(file), cure)
+    if told.items() >= IN_THE_FILE.items():
+        message = "prepares images itself (--with-preprocess), which would then be done twice"
+        cure = "name the run, or a file that was exported without --with-preprocess"
         raise ModelFileError.one("R004", message, str(file), cure)
     return told
 
