@@ -141,8 +141,10 @@ def _export_onnx(trained: Any, file: Path, data_dir: Path | None, form: dict[str
     lines += f"largest output, on {found.images}"
     if found.prepared is not None:
         fit = found.prepared
-        lines += f"\nimages as they are: grey levels within {fit.levels} of predict's "
-        lines += f"({fit.share:.2%} differ), probabilities within {fit.probabilities:.0e}"
+        levels = "every grey level is predict's"
+        if fit.levels:
+            levels = f"grey levels within {fit.levels} of predict's, {fit.share:.2%} of them differ"
+        lines += f"\nimages as they are: {levels}, probabilities within {fit.probabilities:.0e}"
     return lines
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from archspec.writers.onnx.preprocess import ImageSteps
 
 MOST_LEVELS = 1
-"""Grey levels that the file's images may be apart from ours: engines sum in float32, Pillow in
-whole numbers, so one rounds up what the other rounds down."""
+"""Grey levels that the file's images may be apart from ours, where another Pillow rounds a half
+otherwise than the one that was followed."""
 TOLERANCE = 1e-4
 """Of probabilities for the very same pixels."""
 FLAG = "--with-preprocess"

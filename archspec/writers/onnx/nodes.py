@@ -78,10 +78,12 @@ class NodeWriter:
     initializers: dict[str, TensorProto]
     count: int = field(default=0, init=False)
 
-    def constant(self, values: Any) -> str:
-        """Return a value that never changes: whole numbers as int64, others as float32."""
+    def constant(self, values: Any, dtype: npt.DTypeLike = None) -> str:
+        """Return a value that never changes: whole numbers as int64, others as float32, where
+        nothing else is said.
+        """
         known = np.asarray(values)
-        known = known.astype(np.int64 if known.dtype.kind == "i" else np.float32)
+        known = known.astype(dtype or (np.int64 if known.dtype.kind == "i" else np.float32))
         return self.keep(f"{self.name}/constant{self._number()}", known)
 
     def keep(self, name: str, values: npt.NDArray[Any]) -> str:

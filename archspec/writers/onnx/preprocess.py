@@ -1,19 +1,24 @@
 """What becomes of an image on its way into a network, as nodes of its ONNX.
 
-Images are resized as Pillow does it: across, to whole grey levels, then down, or down first. Each
-way is a product with a matrix of the filter's weights, which the file computes of the image's size:
-ONNX has a Resize with `antialias`, but engines compute that each in a way of their own, or leave it
-out.
+Images are resized as Pillow does it, to each grey level: across, to whole levels, then down, or
+down first. Each way is a product with a matrix of the filter's weights, which the file computes of
+the image's size. ONNX has a Resize with `antialias`, but engines compute that each in a way of its
+own, or leave it out.
 
-    numbers of output pixels i, of input pixels x, both counted along one side
-    centre(i) = (2 (start + i) + 1) side / (2 whole)      whole: the side after resizing, uncut
-    weight(i, x) = filter((x + 0.5 - centre(i)) / scale)  scale = max(1, side / whole)
+For pixel i of the output's, and pixel x of the image's, both counted along one side of it
+
+    centre(i) = begin + (i + 0.5) (end - begin) / size       begin, end: of the part that is kept
+    weight(i, x) = filter((x + 0.5 - centre(i)) / scale)     scale = max(1, (end - begin) / size)
+
+and weights, which add up to 1 for each i, are whole numbers of 1 / 2 ** 22. A float32 does not hold
+sums of those, but of the upper and of the lower half of their bits it does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
@@ -23,9 +28,14 @@ from archspec.writers.onnx.nodes import NodeWriter
 IMAGES, PROBABILITIES = "images", "probabilities"
 """What such a file reads and gives."""
 NAME = "preprocess"
-WHITE = 255.0
+WHITE = 255
+BITS, LOWER_BITS = 22, 11
+"""Of a weight; of its lower half."""
 ACROSS, DOWN = 1, 0
 """Sides of an image by their place in (height, width)."""
+
+Halves = tuple[str, str]
+"""Weights of one way: their upper bits, and their lower ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +102,9 @@ def _write_steps(steps: ImageSteps) -> NodeWriter:
     sides = node.add("Shape", IMAGES, start=1, end=3)
     pixels = node.add("Transpose", IMAGES, perm=[0, 3, 1, 2])
     pixels = node.add("Cast", pixels, to=TensorProto.FLOAT)
-    across = node.add("Transpose", _write_weights(node, steps, sides, ACROSS), perm=[1, 0])
-    down = _write_weights(node, steps, sides, DOWN)
+    weights = _write_weights(node, steps, sides, ACROSS)
+    across = _halve(node, node.add("Transpose", weights, perm=[1, 0]))
+    down = _halve(node, _write_weights(node, steps, sides, DOWN))
     if steps.can_begin_down:
         pixels = _resize_in_either_order(node, steps, sides, (pixels, across, down))
     else:
@@ -105,7 +116,7 @@ def _write_steps(steps: ImageSteps) -> NodeWriter:
 
 
 def _resize_in_either_order(
-    node: NodeWriter, steps: ImageSteps, sides: str, values: tuple[str, str, str]
+    node: NodeWriter, steps: ImageSteps, sides: str, values: tuple[str, Halves, Halves]
 ) -> str:
     """Down first where more than 2 x as many pixels are lost down as across, and not none."""
     pixels, across, down = values
@@ -129,84 +140,106 @@ def _as_branch(node: NodeWriter) -> GraphProto:
     return helper.make_graph(node.nodes, node.name, [], [gives])
 
 
-def _resize_across(node: NodeWriter, pixels: str, weights: str) -> str:
-    return _round(node, node.add("MatMul", pixels, weights))
+def _resize_across(node: NodeWriter, pixels: str, halves: Halves) -> str:
+    return _round(node, *(node.add("MatMul", pixels, weights) for weights in halves))
 
 
-def _resize_down(node: NodeWriter, pixels: str, weights: str) -> str:
-    return _round(node, node.add("MatMul", weights, pixels))
+def _resize_down(node: NodeWriter, pixels: str, halves: Halves) -> str:
+    return _round(node, *(node.add("MatMul", weights, pixels) for weights in halves))
 
 
-def _round(node: NodeWriter, pixels: str) -> str:
-    """Whole grey levels, as Pillow keeps them after each way."""
-    whole = node.add("Floor", node.add("Add", pixels, node.constant(0.5)))
-    return node.add("Clip", whole, node.constant(0.0), node.constant(WHITE))
+def _round(node: NodeWriter, upper: str, lower: str) -> str:
+    """Whole grey levels, of sums with both halves of the weights."""
+    upper, lower = (node.add("Cast", half, to=TensorProto.INT32) for half in (upper, lower))
+    upper = node.add("Mul", upper, node.constant(2**LOWER_BITS, np.int32))
+    half_a_level = node.constant(2 ** (BITS - 1), np.int32)
+    total = node.add("Add", node.add("Add", upper, lower), half_a_level)
+    # What is below 0 is rounded up, not down, and then 0 in either way.
+    levels = node.add("Div", total, node.constant(2**BITS, np.int32))
+    levels = node.add("Clip", levels, node.constant(0, np.int32), node.constant(WHITE, np.int32))
+    return node.add("Cast", levels, to=TensorProto.FLOAT)
+
+
+def _halve(node: NodeWriter, weights: str) -> Halves:
+    """The upper and the lower bits of whole numbers."""
+    parts = node.constant(2**LOWER_BITS)
+    upper = node.add("Div", weights, parts)
+    lower = node.add("Sub", weights, node.add("Mul", upper, parts))
+    return (
+        node.add("Cast", upper, to=TensorProto.FLOAT),
+        node.add("Cast", lower, to=TensorProto.FLOAT),
+    )
 
 
 def _write_weights(node: NodeWriter, steps: ImageSteps, sides: str, which: int) -> str:
-    """How much each pixel along a side of the image counts for each of the output's,
-    (output pixels, input pixels).
+    """How much each pixel along a side of the image counts for each of the output's, (output
+    pixels, input pixels), in whole numbers.
     """
     size = steps.image_size[which]
     side = node.add("Gather", sides, node.constant([which]), axis=0)
-    whole, start = _place_output(node, steps, sides, side, size)
-    numbers = node.constant(2 * np.arange(size)[:, None] + 1)
-    doubled = node.add("Mul", node.add("Add", numbers, start), side)
-    # Whole pixels apart from the rest of one: float32 would lose it far from the image's border.
-    parts = node.add("Mul", whole, node.constant([2]))
-    pixel = node.add("Div", doubled, parts)
-    rest = _divide(node, node.add("Sub", doubled, node.add("Mul", pixel, parts)), parts)
-    zero, one = node.constant(0), node.constant(1)
-    places = node.add("Range", zero, node.add("Squeeze", side), one)
-    offsets = node.add("Cast", node.add("Sub", places, pixel), to=TensorProto.FLOAT)
-    from_centre = node.add("Add", offsets, node.add("Sub", node.constant(0.5), rest))
-    scale = node.add("Max", _divide(node, side, whole), node.constant([1.0]))
-    distance = node.add("Div", node.add("Abs", from_centre), scale)
+    begin, length = _place_output(node, steps, sides, side, size)
+    step = node.add("Div", length, _double(node, size))
+    numbers = _double(node, np.arange(size)[:, None] + 0.5)
+    centres = node.add("Add", begin, node.add("Mul", numbers, step))
+    end = node.add("Squeeze", side)
+    places = node.add("Range", node.constant(0), end, node.constant(1))
+    places = node.add("Add", node.add("Cast", places, to=TensorProto.DOUBLE), _double(node, 0.5))
+    scale = node.add("Max", step, _double(node, 1))
+    distance = node.add("Div", node.add("Abs", node.add("Sub", places, centres)), scale)
     weights = FILTERS[steps.interpolation](node, distance)
     total = node.add("ReduceSum", weights, node.constant([1]), keepdims=1)
-    return node.add("Div", weights, total)
+    parts = node.add("Mul", node.add("Div", weights, total), _double(node, 2**BITS))
+    away = node.add("Mul", node.add("Sign", parts), _double(node, 0.5))
+    return node.add("Cast", node.add("Add", parts, away), to=TensorProto.INT64)
 
 
 def _place_output(
     node: NodeWriter, steps: ImageSteps, sides: str, side: str, size: int
 ) -> tuple[str, str]:
-    """How long the resized side is before it is cut, and twice the pixel at which the cut begins;
-    torchvision's rounding of both.
+    """Where along a side the part begins that is kept, and its length: as `fit_image` has it, with
+    torchvision's rounding, and float32 where Pillow has that.
     """
+    exact = node.add("Cast", side, to=TensorProto.DOUBLE)
     if steps.crop_pct is None:
-        return node.constant([size]), node.constant([0])
+        return _double(node, [0]), exact
     shorter = node.constant([int(max(steps.image_size) / steps.crop_pct)])
     whole = node.add("Mul", shorter, side)
     whole = node.add("Div", whole, node.add("ReduceMin", sides, keepdims=1))
-    left_over = node.add("Sub", whole, node.constant([size]))
-    half = node.add("Mul", node.add("Cast", left_over, to=TensorProto.FLOAT), node.constant(0.5))
-    start = node.add("Cast", node.add("Round", half), to=TensorProto.INT64)
-    return whole, node.add("Mul", start, node.constant([2]))
+    whole = node.add("Cast", whole, to=TensorProto.DOUBLE)
+    left_over = node.add("Sub", whole, _double(node, size))
+    start = node.add("Round", node.add("Mul", left_over, _double(node, 0.5)))
+    step = node.add("Div", exact, whole)
+    begin = node.add("Mul", start, step)
+    end = node.add("Add", begin, node.add("Mul", _double(node, size), step))
+    begin = node.add("Cast", begin, to=TensorProto.FLOAT)
+    end = node.add("Cast", node.add("Min", end, exact), to=TensorProto.FLOAT)
+    length = node.add("Cast", node.add("Sub", end, begin), to=TensorProto.DOUBLE)
+    return node.add("Cast", begin, to=TensorProto.DOUBLE), length
 
 
-def _divide(node: NodeWriter, above: str, below: str) -> str:
-    """A quotient of whole numbers, as float32."""
-    parts = [node.add("Cast", value, to=TensorProto.FLOAT) for value in (above, below)]
-    return node.add("Div", *parts)
+def _double(node: NodeWriter, values: Any) -> str:
+    return node.constant(values, np.float64)
 
 
 def _write_triangle(node: NodeWriter, distance: str) -> str:
-    return node.add("Relu", node.add("Sub", node.constant(1.0), distance))
+    near = node.add("Sub", _double(node, 1), distance)
+    return node.add("Max", near, _double(node, 0))
 
 
 def _write_cubic(node: NodeWriter, distance: str) -> str:
     """Keys's with a = -0.5: one polynomial up to 1, which is 0 there, and one from 1 to 2."""
-    one, two = node.constant(1.0), node.constant(2.0)
+    one, two = _double(node, 1), _double(node, 2)
     near = _write_polynomial(node, node.add("Min", distance, one), (1.5, -2.5, 0.0, 1.0))
-    far = _write_polynomial(node, node.add("Clip", distance, one, two), (-0.5, 2.5, -4.0, 2.0))
+    within = node.add("Min", node.add("Max", distance, one), two)
+    far = _write_polynomial(node, within, (-0.5, 2.5, -4.0, 2.0))
     return node.add("Add", near, far)
 
 
 def _write_polynomial(node: NodeWriter, value: str, factors: tuple[float, ...]) -> str:
     """A polynomial by Horner's rule, the factor of the highest power first."""
-    made = node.constant(factors[0])
+    made = _double(node, factors[0])
     for factor in factors[1:]:
-        made = node.add("Add", node.add("Mul", made, value), node.constant(factor))
+        made = node.add("Add", node.add("Mul", made, value), _double(node, factor))
     return made
 
 
