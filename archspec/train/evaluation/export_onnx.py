@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from archspec.certify.certify_file import certify_file
 from archspec.errors import ArchspecError, Diagnostic, EnvironmentFault
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
+from archspec.graph.ir import Graph
 from archspec.runtime import import_onnx_runtime
 from archspec.train.data.inputs import make_preprocess
 from archspec.train.data.source import Source
@@ -30,6 +31,9 @@ from archspec.train.evaluation.export_preprocess import (
 from archspec.train.evaluation.exported import IN_THE_FILE, describe_network
 from archspec.train.evaluation.trained import Trained
 from archspec.verifiers.verify import verify_or_raise
+
+if TYPE_CHECKING:
+    from archspec.writers.onnx.preprocess import ImageSteps
 
 IMAGES = 8
 """How many are compared."""
@@ -62,9 +66,9 @@ class OnnxExport:
 
     connections: int
     """Direct ones, read back from the file."""
-    distance: float | None
+    distance: float | None = None
     """From MindSpore's outputs, the largest relative to the largest; None: it was not run."""
-    images: str
+    images: str = ""
     """On which images they were compared."""
     prepared: PreparedFit | None = None
     """How far it is from `predict`, where it prepares images itself, and was run."""
@@ -127,9 +131,7 @@ def _export(
     from archspec.writers.onnx.preprocess import put_in_front
 
     graph = verify_or_raise(build_graph(trained.spec))
-    steps = None
-    if form.has_preprocess:
-        steps = choose_image_steps(trained, graph, is_sized=form.is_sized)
+    steps = _choose_steps(trained, graph, form)
     model = make_onnx(
         graph,
         trained.read_tensors(),
@@ -140,17 +142,16 @@ def _export(
     save_onnx(model, draft)
     certificate = certify_file(draft, trained.spec)
     _refuse([difference.message for difference in certificate.differences], file)
-    connections = sum(block.edges for block in certificate.comparison.blocks)
-    found, checked = OnnxExport(connections, None, ""), UNCHECKED
+    found = OnnxExport(sum(block.edges for block in certificate.comparison.blocks))
     network = None if sample is None else trained.network()
     if sample is not None:
         distance = _compare(draft, network, sample.images)
-        checked = f"{runtime.__name__} {runtime.__version__}"
         if not distance <= TOLERANCE:
             _refuse([f"ONNX Runtime gives other outputs, {distance:.1e} off"], file)
         found = replace(found, distance=distance, images=sample.source)
     if steps is not None:
         put_in_front(model, steps)
+    checked = UNCHECKED if runtime is None else f"{runtime.__name__} {runtime.__version__}"
     _describe(model, trained, structure_digest(graph), checked, has_preprocess=steps is not None)
     save_onnx(model, draft)
     if steps is not None and sample is not None:
@@ -158,6 +159,12 @@ def _export(
         found = replace(found, prepared=fit)
     move_onnx(draft, file)
     return found
+
+
+def _choose_steps(trained: Trained, graph: Graph, form: OnnxForm) -> ImageSteps | None:
+    if not form.has_preprocess:
+        return None
+    return choose_image_steps(trained, graph, is_sized=form.is_sized)
 
 
 def _refuse(reasons: Sequence[str], file: Path) -> None:
