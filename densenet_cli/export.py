@@ -28,6 +28,7 @@ SUFFIXES = {"mindir": "mindir", "onnx": "onnx", "python": "py"}
 OF_ONNX = {
     "opset": "--opset",
     "dynamic_size": "--dynamic-size",
+    "with_preprocess": "--with-preprocess",
     "unchecked": "--unchecked",
     "data_dir": "--data-dir",
 }
@@ -57,6 +58,13 @@ def export(
     dynamic_size: Annotated[
         bool, typer.Option("--dynamic-size", help="Of an ONNX: free height and width.")
     ] = False,
+    with_preprocess: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocess",
+            help="Of an ONNX: uint8 images (N, H, W, C) of any size in, probabilities out.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Of an ONNX: do not run it beside MindSpore.")
@@ -82,6 +90,7 @@ def export(
         file, found = output or Path(f"{trained.spec.name}.{SUFFIXES[chosen]}"), ""
         if chosen == "onnx":
             form: dict[str, Any] = {"batch": batch_size, "is_sized": not dynamic_size}
+            form |= {"has_preprocess": with_preprocess}
             form |= {"is_checked": not unchecked, **({} if opset is None else {"opset": opset})}
             found = _export_onnx(trained, file, data_dir, form)
         elif chosen == "python":
@@ -89,7 +98,8 @@ def export(
         else:
             _export_mindir(trained, file, batch_size)
     print_notes(trained.notes)
-    console.out(f"wrote {file}{found}\nNext: {_name_next(chosen, file, target)}")
+    following = "" if with_preprocess else f"\nNext: {_name_next(chosen, file, target)}"
+    console.out(f"wrote {file}{found}{following}")
 
 
 def _choose_format(file_format: str | None, output: Path | None) -> str:
@@ -127,10 +137,15 @@ def _export_onnx(trained: Any, file: Path, data_dir: Path | None, form: dict[str
     lines = f"\ncertified: {found.connections:,} direct connections, read back from the file"
     if found.distance is None:
         return f"{lines}\nnot run (--unchecked), which the file says"
-    return (
-        f"{lines}\nONNX Runtime gives what MindSpore gives, within {found.distance:.0e} of the "
-        f"largest output, on {found.images}"
-    )
+    lines += f"\nONNX Runtime gives what MindSpore gives, within {found.distance:.0e} of the "
+    lines += f"largest output, on {found.images}"
+    if found.prepared is not None:
+        fit = found.prepared
+        levels = "every grey level is predict's"
+        if fit.levels:
+            levels = f"grey levels within {fit.levels} of predict's, {fit.share:.2%} of them differ"
+        lines += f"\nimages as they are: {levels}, probabilities within {fit.probabilities:.0e}"
+    return lines
 
 
 def _export_python(trained: Any, file: Path) -> str:

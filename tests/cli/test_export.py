@@ -6,21 +6,36 @@ import re
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from conftest import densenet, passed, refused
+from PIL import Image
 
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, Place
+from archspec.graph.build import build_graph
+from archspec.readers.frontends import read_model_file
 from archspec.runtime import prepare
+from archspec.spec.load import load_spec
+from archspec.spec.override import Override
 from archspec.train import evaluate, predict
 from archspec.train.evaluation.engines import ENGINES
 from archspec.train.evaluation.export_onnx import OnnxForm, export_onnx
+from archspec.train.evaluation.export_preprocess import (
+    choose_image_steps,
+    compare_prepared,
+    make_random_photos,
+)
 from archspec.train.evaluation.export_python import export_python
 from archspec.train.evaluation.open_trained import open_trained
 from archspec.train.evaluation.trained import Trained
+from archspec.train.recipe.recipe import load_recipe
+from archspec.writers.onnx.image_steps import put_in_front
+from archspec.writers.onnx.model import make_onnx
+from archspec.writers.onnx.onnx_files import save_onnx
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,6 +122,122 @@ def test_an_exported_file_answers_and_is_judged_as_the_run_is(
     found, wanted = (evaluate(network, batch_size=50) for network in (exported, run))
     assert (found.top1, found.images) == (wanted.top1, wanted.images)
     assert found.loss == pytest.approx(wanted.loss, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def photos_of_digits(digit_files, tmp_path_factory):
+    """The pictures, larger than the network reads, each of another size."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, file in enumerate(digit_files):
+        with Image.open(file) as image:
+            image.resize((11 + 3 * number, 30 - number)).save(folder / file.name)
+    return sorted(folder.iterdir())
+
+
+def test_a_file_that_prepares_images_itself_gives_what_predict_gives(
+    digits_run, photos_of_digits, tmp_path
+):
+    """For images as they are, of any size; it says so, and to whom that is no use."""
+    import onnxruntime
+
+    prepare()
+    file = tmp_path / "digits.onnx"
+    found = export_onnx(open_trained(str(digits_run)), file, form=OnnxForm(has_preprocess=True))
+    assert found.prepared.levels == 0
+    assert found.prepared.probabilities < 1e-6
+    assert [entry.name for entry in tmp_path.iterdir()] == ["digits.onnx"]
+    assert metadata(file)["preprocess"] == "in the file"
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    wanted = predict(str(digits_run), photos_of_digits, top=10)
+    for photo, guesses in zip(photos_of_digits, wanted, strict=True):
+        pixels = np.asarray(Image.open(photo))[None, :, :, None]
+        shares = session.run(["probabilities"], {"images": pixels})[0][0].tolist()
+        assert shares == pytest.approx([dict(guesses)[str(digit)] for digit in range(10)], abs=1e-5)
+    with pytest.raises(ArchspecError, match=r"R007 reads images as they are.*--with-preprocess"):
+        read_model_file(file)
+    told = predict(str(file), photos_of_digits, top=10)
+    for guesses, shares in zip(told, wanted, strict=True):
+        assert dict(guesses) == pytest.approx(dict(shares), abs=1e-5)
+    other = [Override(("data.std", [99.0]), Place("--std 99", "command line"))]
+    with pytest.raises(ArchspecError, match="R004 prepares images itself, otherwise than is asked"):
+        open_trained(str(file), recipe_overrides=other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+def test_a_file_that_prepares_images_itself_is_judged_as_the_run_is(
+    digits_run, photos_of_digits, engine, loss, tmp_path
+):
+    """By each engine, from a file of a fixed batch too; of images that are broken, none counts."""
+    pytest.importorskip(engine, reason=f"{engine} is not installed")
+    prepare()
+    kind = [Override(("loss.kind", loss), Place("loss", "python"))]
+    run, file = open_trained(str(digits_run), recipe_overrides=kind), tmp_path / "digits.onnx"
+    export_onnx(run, file, form=OnnxForm(batch=2, has_preprocess=True))
+    exported = open_trained(str(file), engine=engine)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(photos_of_digits[0].read_bytes()[:-60])
+    photos, left_out = [photos_of_digits[0], broken, *photos_of_digits[1:]], []
+    how = {"leave_out": lambda number, fault: left_out.append(number)}
+    told = predict(exported, photos, **how), predict(run, photos, **how)
+    assert left_out == [1, 1]
+    most = 1e-4 if engine == "onnxruntime" else 1e-2  # for which some grey levels differ
+    for found, wanted in zip(*told, strict=True):
+        assert dict(found) == pytest.approx(dict(wanted), abs=most)
+    found, wanted = (evaluate(network, batch_size=50) for network in (exported, run))
+    assert (found.top1, found.images) == (wanted.top1, wanted.images)
+    assert found.loss == pytest.approx(wanted.loss, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_it_is_said_how_a_file_was_found_to_prepare_images(digits_run, tmp_path):
+    flag = "--with-preprocess"
+    told = passed(densenet("export", digits_run, "-o", "a.onnx", flag, cwd=tmp_path))
+    assert "images as they are: every grey level is predict's, probabilities within " in told
+    said = refused(densenet("certify", "a.onnx", digits_run, cwd=tmp_path), "R007", flag)
+    assert "Traceback" not in said
+    told = passed(densenet("export", digits_run, "-o", "b.onnx", flag, "--unchecked", cwd=tmp_path))
+    assert "not run" in told
+    refused(densenet("export", digits_run, "-o", "c.onnx", flag, "--dynamic-size", cwd=tmp_path))
+
+
+def test_a_file_that_prepares_images_otherwise_is_not_written(digits_run, tmp_path):
+    """The comparison is one that can fail: of a file that cuts off more it does."""
+    prepare()
+    trained = open_trained(str(digits_run))
+    graph = build_graph(trained.spec)
+    steps = choose_image_steps(trained, graph, is_sized=True)
+    model = make_onnx(graph, trained.read_tensors())
+    put_in_front(model, steps)
+    save_onnx(model, tmp_path / "a.onnx")
+    photos = make_random_photos(trained, 2)
+    network = trained.network()
+    wrong = replace(steps, crop_pct=0.5)
+    with pytest.raises(ArchspecError, match=r"W005 is not written: images are prepared \d+ grey"):
+        compare_prepared(trained, tmp_path / "a.onnx", wrong, network, photos, 18)
+    other = replace(steps, are_independent=True)
+    with pytest.raises(ArchspecError, match=r"W005 is not written: .* other probabilities"):
+        compare_prepared(trained, tmp_path / "a.onnx", other, network, photos, 18)
+
+
+def test_preparing_that_cannot_be_written_is_refused_all_at_once(digits_run):
+    """Resizing that only our own code does, free sizes, and networks that tell other things."""
+    wanted = {"data.resize": "mindspore", "data.interpolation": "nearest"}
+    overrides = [Override(setting, Place("--set", "python")) for setting in wanted.items()]
+    trained = open_trained(str(digits_run), recipe_overrides=overrides)
+    with pytest.raises(ArchspecError) as refused_all:
+        choose_image_steps(trained, build_graph(trained.spec), is_sized=False)
+    said = [fault.message for fault in refused_all.value.diagnostics]
+    assert [fault.code for fault in refused_all.value.diagnostics] == ["W004"] * 3
+    assert "cannot be free" in said[0]
+    assert "data.resize (=mindspore) must be pillow with" in said[1]
+    assert "data.interpolation (=nearest) must be bilinear or bicubic with" in said[2]
+    spec = load_spec("fcdensenet103")
+    of_pixels = replace(trained, spec=spec, recipe=load_recipe("segmentation"))
+    with pytest.raises(ArchspecError, match=r"W004 .* gives probabilities of an image's classes"):
+        choose_image_steps(of_pixels, build_graph(spec), is_sized=True)
 
 
 def test_a_file_that_does_not_say_what_it_is_is_no_network_to_ask(digit_files, tmp_path):

@@ -7,11 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from archspec.errors import ModelFileError
 from archspec.readers.interpreter import FreeSize, Interpreter
 from archspec.readers.onnx.decode import Model, Node
 from archspec.readers.onnx.node import OnnxNode
 from archspec.readers.onnx.operators import table_for
 from archspec.readers.trace import MAX_NAME, Feature, Trace, Unknown, Unsupported
+
+UINT8 = 2
+"""As onnx counts types."""
+_COLOURS = {(1,), (3,)}
+"""The last of four sizes, of grey or colour images that are read as they are."""
 
 
 def run_model(
@@ -46,6 +52,12 @@ class _Run(Interpreter):
             counts = f"{len(self.model.inputs)} inputs and {len(self.model.outputs)} outputs"
             raise self.fault(f"has {counts}; must have one input, and at least one output")
         ((name, dims),) = self.model.inputs
+        if self.model.types.get(name) == UINT8 and dims[3:] in _COLOURS:
+            rule = "reads images as they are, (N, H, W, C) of uint8, and prepares them itself"
+            cure = (
+                "certify the network alone: `densenet export` without --with-preprocess writes it"
+            )
+            raise ModelFileError.one("R007", rule, str(self.path), cure)
         self.values[name] = self.image(name, dims)
         for node in self.model.nodes:
             self.values.update(zip(node.outputs, self.node(node), strict=False))

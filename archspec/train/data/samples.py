@@ -66,7 +66,7 @@ class Samples:
         self.seed = seed
         self.skipped = skipped
         self.faults: list[Diagnostic] = []
-        self.labels = _widen(source.labels, preprocess.classes)
+        self.labels = widen_labels(source.labels, preprocess.classes)
         self._mean = np.array(preprocess.mean, np.float32)[:, None, None]
         self._std = np.array(preprocess.std, np.float32)[:, None, None]
 
@@ -170,7 +170,7 @@ class Samples:
         return None, NO_LABEL
 
 
-def _widen(labels: npt.NDArray[Any], classes: int) -> npt.NDArray[Any]:
+def widen_labels(labels: npt.NDArray[Any], classes: int) -> npt.NDArray[Any]:
     """Several labels an image (N, classes) as wide as the logits: networks may have more."""
     if labels.ndim == 1:
         return labels

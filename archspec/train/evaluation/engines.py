@@ -28,6 +28,8 @@ class ExportedNetwork:
         self.run = run
         self.batch = batch
         """Images at once that the file is fixed to; None: any number."""
+        self.reads_images = False
+        """Whether it prepares images itself, (N, H, W, C) uint8."""
 
     def set_train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, in which it was exported."""
@@ -48,6 +50,28 @@ class ExportedNetwork:
             part = images[start : start + self.batch]
             made.append(self.run(np.resize(part, (self.batch, *part.shape[1:]))))
         return [np.concatenate(outputs)[: len(images)] for outputs in zip(*made, strict=True)]
+
+
+class ImageNetwork(ExportedNetwork):
+    """One that prepares images itself and gives probabilities; logits are told of those."""
+
+    def __init__(self, network: ExportedNetwork, *, are_independent: bool) -> None:
+        super().__init__(network.run, network.batch)
+        self.reads_images = True
+        self.are_independent = are_independent
+        """Each class has a probability of its own."""
+
+    def __call__(self, images: Any) -> Any:
+        """Return logits (N, classes) for images (N, H, W, C) of uint8, as a Tensor."""
+        from mindspore import Tensor
+
+        # Of a probability that float32 rounds to 0 or 1 the logit would be no number.
+        precise = np.finfo(np.float32)
+        shares = self.compute(images.asnumpy())[0].clip(precise.tiny, 1 - precise.epsneg)
+        logits = np.log(shares)
+        if self.are_independent:
+            logits -= np.log1p(-shares)
+        return Tensor(logits)
 
 
 def load_network(file: Path, engine: EngineName) -> ExportedNetwork:

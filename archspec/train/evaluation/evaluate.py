@@ -90,6 +90,7 @@ def examine(
         if isinstance(data, Source):
             raise TypeError("several devices open the data themselves: name their folder")
         return examine_on_devices(trained, data, devices=devices, batch_size=batch_size)
+    batch_size = 1 if trained.reads_images else batch_size
     source = data if isinstance(data, Source) else trained.held_out(data)
     mine = held_out_indices(len(source), get_rank(), get_world_size())
     # As in training: what cannot be read counts for nothing where the recipe says so.

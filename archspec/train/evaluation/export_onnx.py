@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,23 @@ from archspec.certify.certify_file import certify_file
 from archspec.errors import ArchspecError, Diagnostic, EnvironmentFault
 from archspec.graph.build import build_graph
 from archspec.graph.digest import structure_digest
+from archspec.graph.ir import Graph
 from archspec.runtime import import_onnx_runtime
 from archspec.train.data.inputs import make_preprocess
+from archspec.train.data.source import Source
 from archspec.train.evaluation.engines import load_network
-from archspec.train.evaluation.exported import describe_network
+from archspec.train.evaluation.export_preprocess import (
+    PreparedFit,
+    choose_image_steps,
+    compare_prepared,
+    make_random_photos,
+)
+from archspec.train.evaluation.exported import IN_THE_FILE, describe_network
 from archspec.train.evaluation.trained import Trained
 from archspec.verifiers.verify import verify_or_raise
+
+if TYPE_CHECKING:
+    from archspec.writers.onnx.image_steps import ImageSteps
 
 IMAGES = 8
 """How many are compared."""
@@ -45,6 +56,8 @@ class OnnxForm:
     """Height and width are the spec's; else they are free."""
     is_checked: bool = True
     """It is run beside MindSpore."""
+    has_preprocess: bool = False
+    """It reads images as they are, and gives probabilities."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +66,12 @@ class OnnxExport:
 
     connections: int
     """Direct ones, read back from the file."""
-    distance: float | None
+    distance: float | None = None
     """From MindSpore's outputs, the largest relative to the largest; None: it was not run."""
-    images: str
+    images: str = ""
     """On which images they were compared."""
+    prepared: PreparedFit | None = None
+    """How far it is from `predict`, where it prepares images itself, and was run."""
 
 
 class Sample(NamedTuple):
@@ -66,6 +81,8 @@ class Sample(NamedTuple):
     """As the network reads them, (N, C, H, W)."""
     source: str
     """Which they are."""
+    photos: Source
+    """Such images as they are, before anything becomes of them."""
 
 
 def export_onnx(
@@ -74,11 +91,13 @@ def export_onnx(
     """Write a trained network as ONNX, in evaluation mode, whole or not at all.
 
     The file is read back and compared with the spec; then ONNX Runtime and MindSpore compute the
-    same held-out images, or random ones where there are none.
+    same held-out images, or random ones where there are none. What prepares images is put in front
+    of a network that has passed, and compared with what `predict` does.
 
     Raises:
-        ArchspecError: W002, the file cannot be written; W004, see `make_onnx`; W005, what was
-            written is another network, or gives something else.
+        ArchspecError: W002, the file cannot be written; W004, see `make_onnx` and
+            `choose_image_steps`; W005, what was written is another network, or gives something
+            else.
         EnvironmentFault: E009, onnxruntime is not installed, and nobody said that it need not be.
     """
     from archspec.writers.onnx.model import check_opset
@@ -107,10 +126,12 @@ def _find_runtime() -> Any:
 def _export(
     trained: Trained, file: Path, draft: Path, form: OnnxForm, runtime: Any, sample: Sample | None
 ) -> OnnxExport:
+    from archspec.writers.onnx.image_steps import put_in_front
     from archspec.writers.onnx.model import make_onnx
     from archspec.writers.onnx.onnx_files import move_onnx, save_onnx
 
     graph = verify_or_raise(build_graph(trained.spec))
+    steps = _choose_steps(trained, graph, form)
     model = make_onnx(
         graph,
         trained.read_tensors(),
@@ -121,17 +142,29 @@ def _export(
     save_onnx(model, draft)
     certificate = certify_file(draft, trained.spec)
     _refuse([difference.message for difference in certificate.differences], file)
-    distance, checked = None, UNCHECKED
+    found = OnnxExport(sum(block.edges for block in certificate.comparison.blocks))
+    network = None if sample is None else trained.network()
     if sample is not None:
-        distance = _compare(draft, trained.network(), sample.images)
-        checked = f"{runtime.__name__} {runtime.__version__}"
+        distance = _compare(draft, network, sample.images)
         if not distance <= TOLERANCE:
             _refuse([f"ONNX Runtime gives other outputs, {distance:.1e} off"], file)
-    _describe(model, trained, structure_digest(graph), checked)
+        found = replace(found, distance=distance, images=sample.source)
+    if steps is not None:
+        put_in_front(model, steps)
+    checked = UNCHECKED if runtime is None else f"{runtime.__name__} {runtime.__version__}"
+    _describe(model, trained, structure_digest(graph), checked, has_preprocess=steps is not None)
     save_onnx(model, draft)
+    if steps is not None and sample is not None:
+        fit = compare_prepared(trained, draft, steps, network, sample.photos, form.opset)
+        found = replace(found, prepared=fit)
     move_onnx(draft, file)
-    found = sum(block.edges for block in certificate.comparison.blocks)
-    return OnnxExport(found, distance, sample.source if sample else "")
+    return found
+
+
+def _choose_steps(trained: Trained, graph: Graph, form: OnnxForm) -> ImageSteps | None:
+    if not form.has_preprocess:
+        return None
+    return choose_image_steps(trained, graph, is_sized=form.is_sized)
 
 
 def _refuse(reasons: Sequence[str], file: Path) -> None:
@@ -150,13 +183,14 @@ def _choose_images(trained: Trained, data_dir: Path | None, batch: int | None) -
             raise
         shape = (count, size.channels, size.height, size.width)
         images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        return Sample(images, f"{count} random images (--data-dir names real ones)")
+        photos = make_random_photos(trained, count)
+        return Sample(images, f"{count} random images (--data-dir names real ones)", photos)
     count = min(count, len(source))
-    batches = trained.batches(source, count, np.arange(count))
-    images = np.concatenate([images for images, _ in islice(batches, 1)])
+    photos = source.subset(np.arange(count))
+    images = np.concatenate([images for images, _ in islice(trained.batches(photos, count), 1)])
     if batch:  # a fixed one may be larger than the data set
         images = np.resize(images, (batch, *images.shape[1:]))
-    return Sample(images, f"{count} of {source.name}")
+    return Sample(images, f"{count} of {source.name}", photos)
 
 
 def _compare(file: Path, network: Any, images: Values) -> float:
@@ -175,7 +209,9 @@ def _distance(made: Values, wanted: Values) -> float:
     return float(np.abs(made - wanted).max() / (np.abs(wanted).max() or 1))
 
 
-def _describe(model: Any, trained: Trained, digest: str, checked: str) -> None:
+def _describe(
+    model: Any, trained: Trained, digest: str, checked: str, *, has_preprocess: bool
+) -> None:
     """Say in the file what a program that runs it has to know."""
     from onnx import helper
 
@@ -190,4 +226,5 @@ def _describe(model: Any, trained: Trained, digest: str, checked: str) -> None:
     }
     texts = {name: json.dumps(value) for name, value in told.items()}
     texts |= describe_network(trained.spec, trained.recipe, trained.classes)
+    texts |= IN_THE_FILE if has_preprocess else {}
     helper.set_model_props(model, {**texts, "checked": checked})

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from archspec.errors import ModelFileError
 from archspec.files import to_yaml
@@ -16,6 +16,8 @@ from archspec.spec.spec import Spec
 from archspec.train.recipe.recipe import Recipe, load_recipe
 
 SPEC, RECIPE, CLASSES = "spec", "recipe", "classes"
+IN_THE_FILE = {"preprocess": "in the file"}
+"""What the metadata says of one that reads images as they are."""
 MAX_BYTES = 2**31
 """Of a file, weights beside it left out: what one message of ONNX may have."""
 
@@ -29,11 +31,22 @@ def describe_network(spec: Spec, recipe: Recipe, classes: Sequence[str]) -> dict
     }
 
 
+class ToldNetwork(NamedTuple):
+    """What an exported file says of itself."""
+
+    spec: Spec
+    own_recipe: Recipe
+    recipe: Recipe
+    """Which says how images are prepared: its own unless another is named."""
+    classes: tuple[str, ...]
+    reads_images: bool
+    """Whether it prepares images itself."""
+
+
 def read_network(
     file: Path, recipe: str | None = None, overrides: Sequence[Override] = ()
-) -> tuple[Spec, Recipe, tuple[str, ...]]:
-    """Return the spec of an exported network, the recipe that says how its images are prepared,
-    its own unless another is named, and its classes.
+) -> ToldNetwork:
+    """Return what an exported network is, with a recipe to judge it by.
 
     Raises:
         ModelFileError: R005, the file cannot be read; R006, it is no ONNX; R004, it does not say
@@ -46,8 +59,10 @@ def read_network(
         for key in (SPEC, RECIPE):
             (folder / f"{key}.yaml").write_text(told[key], "utf-8")
         spec = load_spec(folder / f"{SPEC}.yaml")
+        own = load_recipe(folder / f"{RECIPE}.yaml")
         chosen = load_recipe(recipe or folder / f"{RECIPE}.yaml", overrides)
-    return spec, chosen, _read_classes(file, told[CLASSES])
+    reads_images = told.items() >= IN_THE_FILE.items()
+    return ToldNetwork(spec, own, chosen, _read_classes(file, told[CLASSES]), reads_images)
 
 
 def _read_metadata(file: Path) -> Mapping[str, str]:

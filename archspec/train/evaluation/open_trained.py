@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,10 +17,10 @@ from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.override import Override, Setting
 from archspec.spec.spec import Spec
-from archspec.train.data.inputs import can_stand_in
+from archspec.train.data.inputs import can_stand_in, make_preprocess
 from archspec.train.data.kinds import identify_data
-from archspec.train.evaluation.engines import ENGINES, EngineName, load_network
-from archspec.train.evaluation.exported import read_network
+from archspec.train.evaluation.engines import ENGINES, EngineName, ImageNetwork, load_network
+from archspec.train.evaluation.exported import ToldNetwork, read_network
 from archspec.train.evaluation.trained import DeviceTarget, Trained
 from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.recipe import Recipe, load_recipe
@@ -29,6 +30,8 @@ from archspec.weights.convert import convert_file
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.pairing.classifier_weights import find_classifier
 
+OF_IMAGES = attrgetter("mean", "std", "crop_pct", "interpolation", "resize")
+"""What evaluation does with an image."""
 INPUT_SIZE = ("input.height", "input.width")
 """What may be set of a run's network: its weights do not depend on it."""
 
@@ -105,9 +108,22 @@ def _open_exported(
     if others:
         message = f"an exported network is as it was written: leave out {', '.join(others)}"
         raise ModelFileError.one("R004", message, target)
-    spec, chosen, classes = read_network(file, recipe, recipe_overrides)
+    told = read_network(file, recipe, recipe_overrides)
     exported = load_network(file, engine or ENGINES[0])
-    return Trained(spec, chosen, file, classes, exported=exported)
+    if told.reads_images:
+        _check_prepares_so(file, told)
+        are_independent = told.own_recipe.loss.kind == "bce"
+        exported = ImageNetwork(exported, are_independent=are_independent)
+    return Trained(told.spec, told.recipe, file, told.classes, exported=exported)
+
+
+def _check_prepares_so(file: Path, told: ToldNetwork) -> None:
+    """Raise ModelFileError (R004) where a recipe says otherwise than a file does."""
+    own, asked = (make_preprocess(told.spec, each) for each in (told.own_recipe, told.recipe))
+    if OF_IMAGES(own) != OF_IMAGES(asked):
+        message = "prepares images itself, otherwise than is asked for"
+        cure = "leave that out, or export without --with-preprocess"
+        raise ModelFileError.one("R004", message, str(file), cure)
 
 
 def _locate_in_run(file: Path) -> tuple[Path, Path]:

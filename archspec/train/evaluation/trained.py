@@ -27,6 +27,7 @@ from archspec.train.data.inputs import (
     split_by_recipe,
 )
 from archspec.train.data.mask_classes import check_has_classes, label_masks, note_missing_classes
+from archspec.train.data.raw_images import load_raw_images
 from archspec.train.data.source import Source
 from archspec.train.distributed.worker_group import choose_device, get_rank, get_world_size
 from archspec.train.recipe.recipe import Recipe
@@ -122,6 +123,11 @@ class Trained:
         """Whether the network tells the class of each pixel, rather than of the image."""
         return tells_pixels(self.spec)
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether it prepares images itself, as some exported files do."""
+        return self.exported is not None and bool(self.exported.reads_images)
+
     def held_out(self, data_dir: Path | None) -> Source:
         """Return the images to validate with:
         of `data_dir`, else the run's own, else the digits for a grey network.
@@ -150,12 +156,16 @@ class Trained:
         skipped: Skipped | None = None,
     ) -> Iterator[Batch]:
         """Return the images of a source, or those with these numbers, as the network reads them,
-        once and in order; see `load_batches`.
+        once and in order; see `load_batches`, and `load_raw_images`, which has one at once.
         """
+        preprocess = make_preprocess(self.spec, self.recipe)
+        indices = np.arange(len(source)) if indices is None else indices
+        if self.reads_images:
+            return load_raw_images(source, indices, preprocess, skipped)
         return load_batches(
             source,
-            indices=np.arange(len(source)) if indices is None else indices,
-            preprocess=make_preprocess(self.spec, self.recipe),
+            indices=indices,
+            preprocess=preprocess,
             training=False,
             batch_size=batch_size,
             seed=0,

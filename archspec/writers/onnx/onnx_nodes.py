@@ -62,7 +62,7 @@ def _write(made: Nodes, op: Op) -> str:
     if write is None:  # an image, which the file is given
         return op.name
     start = len(made.nodes)
-    value = write(OpWriter(made, op))
+    value = write(OpWriter(op.name, made.nodes, made.initializers, made, op))
     for node in made.nodes[start:]:
         if node.output[0] == value:
             node.name = node.output[0] = value = op.name
@@ -70,12 +70,45 @@ def _write(made: Nodes, op: Op) -> str:
 
 
 @dataclass
-class OpWriter:
+class NodeWriter:
+    """Adds nodes, and names what they give after `name`."""
+
+    name: str
+    nodes: list[NodeProto]
+    initializers: dict[str, TensorProto]
+    count: int = field(default=0, init=False)
+
+    def constant(self, values: Any, dtype: npt.DTypeLike = None) -> str:
+        """Return a value that never changes: whole numbers as int64, others as float32, where
+        nothing else is said.
+        """
+        known = np.asarray(values)
+        known = known.astype(dtype or (np.int64 if known.dtype.kind == "i" else np.float32))
+        return self.keep(f"{self.name}/constant{self._number()}", known)
+
+    def keep(self, name: str, values: npt.NDArray[Any]) -> str:
+        """Return a value that the file holds under this name."""
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(values, name)
+        return name
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node and return its output."""
+        output = f"{self.name}/{self._number()}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def _number(self) -> int:
+        self.count += 1
+        return self.count
+
+
+@dataclass
+class OpWriter(NodeWriter):
     """What a row's `write_onnx` is given: see `operators.onnx_writing.OnnxWriter`."""
 
     made: Nodes
     op: Op
-    count: int = 0
 
     @property
     def attrs(self) -> Attrs:
@@ -110,26 +143,4 @@ class OpWriter:
         """Return the value of a parameter, in other dimensions where given."""
         name = f"{self.op.name}.{role}"
         values = np.asarray(self.made.tensors[name], np.float32)
-        return self._keep(name, values.reshape(dims) if dims else values)
-
-    def constant(self, values: Any) -> str:
-        """Return a value that never changes."""
-        known = np.asarray(values)
-        known = known.astype(np.int64 if known.dtype.kind == "i" else np.float32)
-        return self._keep(f"{self.op.name}/constant{self._number()}", known)
-
-    def _keep(self, name: str, values: npt.NDArray[Any]) -> str:
-        if name not in self.made.initializers:
-            self.made.initializers[name] = numpy_helper.from_array(values, name)
-        return name
-
-    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node and return its output."""
-        output = f"{self.op.name}/{self._number()}"
-        node = helper.make_node(kind, inputs, [output], name=output, **attributes)
-        self.made.nodes.append(node)
-        return output
-
-    def _number(self) -> int:
-        self.count += 1
-        return self.count
+        return self.keep(name, values.reshape(dims) if dims else values)
