@@ -41,7 +41,7 @@ COMPARED = (
     "operators and their order",
     "what each of them reads",
     "connections of every block",
-    "kernel, stride, padding, dilation, groups, bias, eps",
+    "settings of each of them",
     "channels",
     "shape of the input",
     "evaluation mode",
@@ -49,8 +49,7 @@ COMPARED = (
 NOT_COMPARED = (
     "values of the weights (a connection whose weights are all zero counts as one)",
     NAMES,
-    "dropout, which does nothing in evaluation mode",
-    "momentum of batch norms",
+    "what matters in training alone, such as dropout and the momentum of norms",
     ORDER,
     "number types and casts",
 )

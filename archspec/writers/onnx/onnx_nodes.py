@@ -58,9 +58,11 @@ def _write(made: Nodes, op: Op) -> str:
     """Add an operator's nodes; return what it gives, which is called like the operator unless it is
     another's.
     """
-    write = OPERATORS[op.kind].write_onnx
-    if write is None:  # an image, which the file is given
+    if not op.inputs:  # an image, which the file is given
         return op.name
+    write = OPERATORS[op.kind].write_onnx
+    if write is None:
+        raise NotImplementedError(f"the row of {op.kind} has no write_onnx")
     start = len(made.nodes)
     value = write(OpWriter(op.name, made.nodes, made.initializers, made, op))
     for node in made.nodes[start:]:
