@@ -7,11 +7,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from archspec.certify.certificate import make_certificate, sha256_of
 from archspec.compare.compare import compare
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, ModelFileError
 from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph
+from archspec.graph.parameters import list_parameters
 from archspec.readers.mindir.read import read_mindir
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
@@ -30,12 +33,27 @@ def main(folder: Path) -> None:
     spec = load_spec(folder / "spec.yaml")
     graph = verify_or_raise(build_graph(spec))
     network = import_text((folder / "network.py").read_text("utf-8"), spec.name).Network()
+    _compare_parameters(graph, network)
     file, size = folder / "network.mindir", spec.input
     export_mindir(network, (size.channels, size.height, size.width), file, batch=1)
     found = make_certificate(file, graph, compare(graph, read_mindir(file))).values()
     module = folder / "network.py"  # the exported file goes away with its folder
     found |= {"file": module.name, "sha256": sha256_of(module)}
     (folder / "certificate.json").write_text(json.dumps(found), "utf-8")
+
+
+def _compare_parameters(graph: Graph, network: Any) -> None:
+    """Refuse a network whose parameters are others than the graph's: a file shows only those that
+    are computed with, and no names. Raises ModelFileError (R106).
+    """
+    wanted = {name: tensor.shape for name, tensor in list_parameters(graph).items()}
+    found = {tensor.name: tuple(tensor.shape) for tensor in network.get_parameters()}
+    differing = sorted({*wanted.items()} ^ {*found.items()})
+    if differing:
+        name, shape = differing[0]
+        lacks = "module" if (name, shape) in wanted.items() else "graph"
+        message = f"the {lacks} has no parameter {name} of shape {shape}"
+        raise ModelFileError.one("R106", message, graph.name)
 
 
 if __name__ == "__main__":

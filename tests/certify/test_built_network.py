@@ -56,6 +56,14 @@ def certificate_of(graph, module):
     }
 
 
+@pytest.mark.slow
+def test_parameters_that_nothing_computes_with_are_noticed(cache):
+    """The exported file does not show them; a checkpoint would have them."""
+    module = emitted().replace("initialise(self)", "self.spare = nn.Dense(2, 3)")
+    with pytest.raises(ModelFileError, match=r"the graph has no parameter spare.bias of shape"):
+        certify_built(SPEC, verify_or_raise(build_graph(SPEC)), module)
+
+
 def test_the_compiled_network_is_found_equal_and_remembered(cache):
     """The second time the certificate comes from the cache, where no other was planted."""
     graph, module = verify_or_raise(build_graph(SPEC)), emitted()
