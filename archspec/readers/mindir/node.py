@@ -28,8 +28,10 @@ class MindirNode(Call):
 
     def channel_weight(self, index: int, x: Feature) -> Tensor | None:
         """Return an input that is a weight with one value for each channel of x, else None."""
-        weight = self.weight(index, 1)
-        return weight if weight.dims == (x.shape[1],) else None
+        value, channels = self.inputs[index], x.shape[1]
+        if not isinstance(value, Tensor):
+            return None
+        return value if value.dims in ((channels,), (channels, 1, 1)) else None
 
     def turned(self, weight: Tensor) -> Tensor:
         """Return a matrix with rows for columns."""
