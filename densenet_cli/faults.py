@@ -30,6 +30,6 @@ def choose_policy(
         rule = "goes with several --devices, whose processes the command watches"
         raise typer.BadParameter(rule, param_hint=flag)
     if restarts and nodes > 1:
-        rule = "starts the processes of one machine again; of several, all are started again"
+        rule = "goes with one machine: several would have to start again together"
         raise typer.BadParameter(rule, param_hint="--restarts")
     return FaultPolicy(restarts, HANG_AFTER if hang_after is None else hang_after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 from archspec.errors import ArchspecError
 from archspec.spec.reading.document import shorten_value
 from densenet_cli.flags import Command, list_flags, list_names
+from densenet_cli.nodes import USUAL_WAIT
 from densenet_cli.options import console, save
 from densenet_cli.words_of_train import read_words, train_command
 
@@ -113,7 +114,7 @@ def launch_script(
         raise typer.BadParameter("say --slurm, --kubernetes or --volcano, one of them")
     _refuse_idle_options(given)
     _check_values(given)
-    said = read_words(context, words or [], nodes * devices)
+    said = read_words(context, words or [], devices, nodes)
     write = _write_for_slurm if slurm else _write_for_kubernetes
     text = write(given, said)
     if output is None:
@@ -188,12 +189,22 @@ def _make_job(
         tuple(given["words"] or ()),
         None if said["out"] is None else str(said["out"]),
         resumes=said["resume"] is not None,
+        repeated=tuple(_list_repeated(said)),
         nodes=given["nodes"],
         devices=given["devices"],
         cpus=given["cpus"],
         memory=given["memory"],
         resource=resource,
     )
+
+
+def _list_repeated(said: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("restarts", "hang_after", "node_wait"):
+        value = said[name]
+        if value in (None, USUAL_WAIT) or (name, value) == ("restarts", 0):
+            continue
+        yield f"--{name.replace('_', '-')}"
+        yield f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _make_folder(file: Path) -> None:

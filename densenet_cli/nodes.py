@@ -45,8 +45,8 @@ SshSetup = Annotated[
         "(default: go to this folder, and take this Python)."
     ),
 ]
-USUAL_PATIENCE = 600
-"""Of `--node-wait`, in seconds."""
+USUAL_WAIT, USUAL_PATIENCE = "10m", 600
+"""Of `--node-wait`, and in seconds."""
 OF_A_NODE = {
     **dict.fromkeys(("--nodes", "--node-rank", "--master", "--node-wait"), True),
     **dict.fromkeys(("--hostfile", "--ssh-setup"), True),
@@ -123,6 +123,8 @@ def take_hosts(
 
     hosts = read_hosts(file)
     is_typed = str(context.get_parameter_source("devices")).endswith("COMMANDLINE")
+    if given["device_ids"] is not None and not is_typed:
+        devices, is_typed = given["device_ids"].count(",") + 1, True
     more = []
     if given["resume"] is None:
         devices = choose_devices(file, hosts, devices if is_typed else None)
@@ -211,15 +213,20 @@ def show_nodes(node: Node, path: Path, settings: Any) -> None:
     from archspec.train.distributed.msrun import write_shell_line
     from archspec.train.launch import launch_command
 
+    # A file of hosts may say how many, and no word of the command line.
+    says_devices = any(
+        word.partition("=")[0] in ("--devices", "--device-ids", "--resume") for word in sys.argv[1:]
+    )
+    more = [] if says_devices or settings.devices == 1 else ["--devices", str(settings.devices)]
     for rank in range(node.nodes):
         other = replace(node, rank=rank)
         console.out(f"# {other.name}, {settings.devices} of {settings.world} processes:")
-        console.out(shlex.join(command_of(other)))
+        console.out(shlex.join(command_of(other, more)))
         console.out("# which starts, once node 0 has the run directory ready:")
         console.out(f"# {write_shell_line(launch_command(path, settings, other))}")
 
 
-def join_on_screen(node: Node, path: Path | None, devices: int | None) -> None:
+def join_on_screen(node: Node, path: Path | None, devices: int | None, hang_after: float) -> None:
     """Train this machine's part of a run; `devices` as this command has them.
 
     Raises:
@@ -231,7 +238,7 @@ def join_on_screen(node: Node, path: Path | None, devices: int | None) -> None:
     assert path is not None  # see `read_node`
     take_signals(raise_for_signal)
     try:
-        run = join(path, node, devices=devices, say=console.out)
+        run = join(path, node, devices=devices, hang_after=hang_after, say=console.out)
     except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
         resume = f"densenet train --resume {shlex.quote(str(path))}{place_of(node)}"
         console.out(f"\nInterrupted. Go on, on all nodes, with: {resume}")

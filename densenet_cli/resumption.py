@@ -82,7 +82,7 @@ def resume_run(
     another number of devices; `watch` are its restarts, and after how long a process hangs.
     """
     from archspec.train.distributed.nodes import check_nodes
-    from archspec.train.run.devices import change_devices
+    from archspec.train.run.devices import change_devices, plan_devices
     from archspec.train.run.extend import change_epochs
     from archspec.train.run.relocation import relocate
     from archspec.train.run.run_directory import open_run
@@ -92,6 +92,9 @@ def resume_run(
     if profile:
         refuse_to_profile_several(devices * run.settings.nodes)
     faults = choose_policy(*watch, devices, run.settings.nodes)
+    at = place_typed(f"--devices {devices}")
+    if not accepts:  # before anything is written: what is refused changes nothing
+        plan_devices(run, devices, at)
     if data_dir is not None:
         run, splits = relocate(run, data_dir)
     if accepts:
@@ -100,7 +103,7 @@ def resume_run(
         run, line = change_epochs(run, epochs, place_typed(f"--epochs {epochs}"))
         console.out(line)
     if devices != run.settings.devices:  # what that does stands among the run's own notes
-        run, _ = change_devices(run, devices, place_typed(f"--devices {devices}"))
+        run, _ = change_devices(run, devices, at)
     train_on_screen(run, splits, profile, is_new=False, faults=faults, node=node)
 
 

@@ -17,6 +17,7 @@ from densenet_cli.faults import HangAfter, Restarts, choose_policy
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
 from densenet_cli.mpirun import refuse_unlike_mpirun
 from densenet_cli.nodes import (
+    USUAL_WAIT,
     Hostfile,
     Master,
     NodeRank,
@@ -102,7 +103,7 @@ def train(
     nodes: Nodes = None,
     node_rank: NodeRank = None,
     master: Master = None,
-    node_wait: NodeWait = "10m",
+    node_wait: NodeWait = USUAL_WAIT,
     hostfile: Hostfile = None,
     ssh: Ssh = False,
     ssh_setup: SshSetup = "",
@@ -143,7 +144,8 @@ def train(
     else:
         devices = count_device_ids(device_ids, devices, device_target)
     if node is not None and node.rank > 0 and not dry_run:
-        join_on_screen(node, resume or out, None if resume else devices)
+        policy = choose_policy(restarts, hang_after, devices, node.nodes)
+        join_on_screen(node, resume or out, None if resume else devices, policy.hang_after)
         return
     if resume is not None:
         if dry_run:

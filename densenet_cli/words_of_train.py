@@ -17,6 +17,7 @@ from archspec.errors import ArchspecError, make_printable
 from archspec.spec.catalogue import locate
 from archspec.spec.override import Override
 from densenet_cli.app import make_app
+from densenet_cli.faults import choose_policy
 from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.resumption import refuse_others
 from densenet_cli.train import collect_overrides
@@ -28,6 +29,8 @@ NOT_BEHIND: Mapping[str, str] = {
     "master": "the file finds the first machine out",
     "hostfile": "the scheduler chooses machines: say how many, --nodes before the --",
     "device_ids": "the scheduler chooses devices: say how many, --devices before the --",
+    "ssh": "the scheduler starts each machine's command",
+    "ssh_setup": "the scheduler starts each machine's command",
     "dry_run": "starts nothing",
 }
 """What may not be among the words, by the name of train's parameter, and why."""
@@ -40,8 +43,11 @@ def train_command() -> Any:
     return get_command(make_app(["train"])).commands["train"]  # type: ignore[attr-defined]
 
 
-def read_words(context: typer.Context, words: Sequence[str], devices: int) -> dict[str, Any]:
-    """Return what `densenet train` will understand, by the names of its parameters.
+def read_words(
+    context: typer.Context, words: Sequence[str], devices: int, nodes: int
+) -> dict[str, Any]:
+    """Return what `densenet train` will understand, by the names of its parameters; on so many
+    devices of each of so many machines.
 
     Raises:
         ArchspecError: spec, recipe or `--set` are wrong, as far as their files are at hand.
@@ -59,7 +65,8 @@ def read_words(context: typer.Context, words: Sequence[str], devices: int) -> di
             raise typer.BadParameter(f"{make_printable(word)} {rule}", param_hint="WORDS")
     said: dict[str, Any] = parsed.params
     if said["profile"]:
-        refuse_to_profile_several(devices)
+        refuse_to_profile_several(devices * nodes)
+    choose_policy(said["restarts"], said["hang_after"], devices, nodes)
     if said["resume"] is None:
         _check_files(said)
     else:

@@ -21,12 +21,15 @@ VISIBLE_SECONDS = 60.0
 """A network file system may show another machine's new file so much later."""
 
 
-def join(path: Path, node: Node, *, devices: int | None, say: Callable[[str], None]) -> Run:
+def join(
+    path: Path, node: Node, *, devices: int | None, hang_after: float, say: Callable[[str], None]
+) -> Run:
     """Train this machine's part of a run that node 0 has made, or goes on with.
 
     Args:
         path: the run directory, on storage that all nodes share.
         devices: the processes of each node, as this command has them; None takes the run's.
+        hang_after: seconds of standing still after which one of them hangs; 0: never.
         say: is called with lines for the screen.
 
     Raises:
@@ -48,7 +51,7 @@ def join(path: Path, node: Node, *, devices: int | None, say: Callable[[str], No
 
     def watch(poll: Callable[[], None]) -> None:
         environment = launch_environment(os.environ)
-        supervise(command, environment=environment, log_dir=logs, poll=poll)
+        supervise(command, environment=environment, log_dir=logs, poll=poll, hang_after=hang_after)
 
     watch_together(watch, lambda: None, reports)
     return run

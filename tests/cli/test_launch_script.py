@@ -30,6 +30,12 @@ REFUSED = {
     "words in lines": (("--slurm", "--", "--data-dir", "a\nb"), "no line of a file can hold"),
     "no UTF-8": (("--slurm", "--", "--data-dir", "a\udcff"), "no line of a file can hold"),
     "a profile of two": (("--slurm", "--nodes", "2", "--", "--profile"), "2 devices train"),
+    "a restart of one": (("--slurm", "--", "--restarts", "2"), "goes with several --devices"),
+    "a restart of two machines": (
+        ("--slurm", "--nodes", "2", "--", "--restarts", "2"),
+        "goes with one machine",
+    ),
+    "ssh": (("--slurm", "--", "--ssh"), "the scheduler starts"),
     "a resumed run's rate": (("--slurm", "--", "--resume", "a", "--lr", "1"), "leave out --lr"),
 }
 FAULTY = {
@@ -95,6 +101,13 @@ def test_manifests_stand_on_the_screen_with_what_was_said(form, kinds):
     assert [manifest["kind"] for manifest in manifests] == kinds
     assert manifests[-1]["metadata"] == {"name": "densenetbc100-k12"}
     assert 'limits: {huawei.com/Ascend910: "8"}' in done.stdout
+
+
+def test_what_no_run_keeps_is_said_by_each_start():
+    """A job that is run again would have no restarts, else."""
+    words = ("--restarts", "2", "--hang-after", "600", "--epochs", "3")
+    text = invoke("--slurm", "--devices", "2", "--", *words).stdout
+    assert 'set -- --resume "$run" --restarts 2 --hang-after 600\n' in text
 
 
 def test_a_file_is_written_whole_and_never_over_another(tmp_path, monkeypatch):

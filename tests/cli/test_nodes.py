@@ -195,6 +195,21 @@ def test_a_dry_run_prints_what_each_node_runs(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_a_dry_run_with_hosts_prints_the_lines_that_a_start_prints(tmp_path):
+    """Slots are what no word of the command line says, and named devices are counted."""
+    (tmp_path / "hosts").write_text("a slots=2\nb slots=2\n")
+    for more in ((), ("--device-ids", "3,5", "--device-target", "Ascend")):
+        told = ("train", *TINY, "-o", "run", "--hostfile", "hosts", *more)
+        shown = []
+        for dry in ((), ("--dry-run",)):
+            done = densenet(*told, *dry, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            shown.append([line for line in done.stdout.splitlines() if line[:9] == "densenet "])
+        assert len(shown[0]) == 2
+        assert shown[0] == shown[1]
+
+
 # ---- words
 
 

@@ -377,6 +377,16 @@ def test_a_run_that_is_extended_ends_as_one_that_was_begun_so(small_run, tmp_pat
 
 
 @pytest.mark.slow
+def test_what_is_refused_of_a_run_that_goes_on_changes_nothing(small_run, tmp_path):
+    """Its epochs are not written before its devices are refused."""
+    run = shutil.copytree(small_run, tmp_path / "run")
+    before = (run / "recipe.yaml").read_text()
+    done = densenet("train", "--resume", run, "--devices", 5, "--epochs", 50, cwd=tmp_path)
+    refused(done, "T010", "devices (=5) must share")
+    assert (run / "recipe.yaml").read_text() == before
+
+
+@pytest.mark.slow
 def test_the_default_network_reads_99_of_100_digits(tmp_path):
     """`densenet train` alone, on scans that neither trained it nor chose the checkpoint."""
     text = passed(densenet("train", cwd=tmp_path))

@@ -24,6 +24,7 @@ from archspec.train.distributed import msrun, worker_group
 from archspec.train.distributed.agreement import Agreement
 from archspec.train.distributed.nodes import Node
 from archspec.train.distributed.supervise import supervise
+from archspec.train.faults.watch import read_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "LAUNCH_TEST_MARK"
@@ -100,6 +101,7 @@ from archspec.errors import ArchspecError
 from archspec.runtime import prepare
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
 from archspec.train.distributed.supervise import supervise
+from archspec.train.faults.watch import read_faults
 
 folder, module, behaviour = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 port = int(sys.argv[4] or find_free_port())
@@ -519,6 +521,27 @@ def test_the_scheduler_reports_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("MS_ROLE", "MS_SCHED")
     worker_group.report_fault(DataError.one("D999", "no"), tmp_path, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def fill_and_fail(disk: Path) -> None:
+    with suppress(OSError), (disk / "others").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+    raise TrainingError.one("T003", "cannot be written: no room")
+
+
+def test_an_error_is_reported_where_the_disk_is_full(
+    monkeypatch: pytest.MonkeyPatch, small_disk: Path
+) -> None:
+    """That may be the very error: its room was taken before."""
+    monkeypatch.setenv("MS_ROLE", "MS_WORKER")
+    monkeypatch.setenv("RANK_ID", "0")
+    with pytest.raises(SystemExit), worker_group.report_faults(small_disk):
+        fill_and_fail(small_disk)
+    found = read_faults(small_disk)
+    assert found is not None
+    assert [fault.code for fault in found.diagnostics] == ["T003"]
+    assert {path.name for path in small_disk.iterdir()} == {"fault_rank0.json", "others"}
 
 
 def test_an_absent_device_is_told() -> None:

@@ -20,6 +20,8 @@ class Job:
     """The run directory that the words name; None where they name none."""
     resumes: bool = False
     """Whether the words go on with a run, and begin none."""
+    repeated: tuple[str, ...] = ()
+    """Those of the words that no run keeps, so that each start has to say them."""
     nodes: int = 1
     devices: int = 1
     """On each machine, as the next three."""
@@ -44,12 +46,13 @@ class Job:
         if self.resumes:
             return [f"set -- {' '.join(words)}"]
         run = default_out if self.out is None else shlex.quote(self.out)
+        resumption = ['--resume "$run"', *map(shlex.quote, self.repeated)]
         words += ["--devices", str(self.devices)] if self.devices > 1 else []
         words += ['--out "$run"'] if self.out is None else []
         return [
             f"run={run}",
             'if [ -f "$run/run.json" ]; then # this job, or another, has begun it',
-            '  set -- --resume "$run"',
+            f"  set -- {' '.join(resumption)}",
             "else",
             f"  set -- {' '.join(words)}",
             "fi",

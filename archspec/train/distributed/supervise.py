@@ -49,7 +49,7 @@ def supervise(
     job = f"{os.getpid()}:{uuid.uuid4().hex}"
     program = _find_program(command[0], environment)
     log_dir.mkdir(parents=True, exist_ok=True)
-    _clear(log_dir, "fault_rank*.json", PULSE_FILES, *LOGS)
+    _clear(log_dir, "fault_rank*.json", ".fault_rank*.part", PULSE_FILES, *LOGS)
     watch = Watch(log_dir, hang_after)
     told = {SUPERVISOR: job, PULSES: str(log_dir.absolute())}
     with collect_signals() as received:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SUPERVISOR = "ARCHSPEC_SUPERVISOR"  # "pid:token" in the environment marks every process of one job
 IMAGES_CHECKED = "ARCHSPEC_IMAGES_CHECKED"  # set where who launched has looked at each image
 PR_SET_PDEATHSIG = 1
+REPORT_BYTES = 16_384
+"""Room that is kept for the report of an error."""
 
 
 def die_with_parent() -> None:
@@ -181,10 +183,22 @@ def report_fault(error: ArchspecError, log_dir: Path, rank: int) -> None:
         "kind": type(error).__name__,
         "diagnostics": [asdict(fault) for fault in error.diagnostics],
     }
-    path = log_dir / f"fault_rank{rank}.json"
-    draft = path.with_suffix(".part")  # renamed when whole: the supervisor reads at any time
-    draft.write_text(json.dumps(report), encoding="utf-8")
-    draft.replace(path)
+    draft = _draft_of(log_dir, rank)
+    with draft.open("r+" if draft.exists() else "w", encoding="utf-8") as file:
+        file.write(json.dumps(report))
+        file.truncate()
+    # Renamed when whole: the supervisor reads at any time.
+    draft.replace(log_dir / f"fault_rank{rank}.json")
+
+
+def _draft_of(log_dir: Path, rank: int) -> Path:
+    return log_dir / f".fault_rank{rank}.part"
+
+
+def _reserve_room(log_dir: Path, rank: int) -> None:
+    """Take the room that a report needs: the error may be that the disk is full."""
+    with suppress(OSError):
+        _draft_of(log_dir, rank).write_bytes(bytes(REPORT_BYTES))
 
 
 @contextmanager
@@ -192,11 +206,16 @@ def report_faults(log_dir: Path) -> Iterator[None]:
     """Report an ArchspecError of the block to the parent and exit with 1;
     a bug passes through to the log.
     """
+    if os.environ.get("MS_ROLE") == "MS_WORKER":
+        _reserve_room(log_dir, get_rank())
     try:
         yield
     except ArchspecError as error:
         report_fault(error, log_dir, get_rank())
         raise SystemExit(str(error)) from None
+    finally:
+        with suppress(OSError):
+            _draft_of(log_dir, get_rank()).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ STATES = {
 HOLDING = {"T", "t"}
 _STARTING = Pulse(0, is_meeting=False, is_long=True, doing="starting", beats=0)
 _SCHEDULING = Pulse(0, is_meeting=False, is_long=True, doing="waiting for workers", beats=0)
-_CURE = "the log tells where; train --hang-after 600 waits for 600 seconds, 0 for ever"
+_LIMIT = "train --hang-after 600 waits for 600 seconds, 0 for ever"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ class HangWatch:
         frame = find_frame(one.pid, log) if is_heard else ""
         held = f"; {STATES[one.state]}" if one.state in STATES else ""
         message = f"{who} hangs: {one.pulse.doing} for {one.seconds:.0f} s{frame}{held}{others}"
-        return Diagnostic("T024", message, str(log), _CURE)
+        cure = f"the log tells where; {_LIMIT}" if frame else _LIMIT
+        return Diagnostic("T024", message, str(log), cure)
 
     def _see(self, pid: int, rank: str) -> Seen:
         usual = _SCHEDULING if rank == SCHEDULER else _STARTING
