@@ -81,6 +81,7 @@ def test_an_empty_class_folder_is_named(folder):
     assert not (folder.parent / "run").exists()
 
 
+@pytest.mark.slow
 def test_images_that_are_none_are_all_named_and_training_works_once_they_are_mended(folder):
     """A photograph cut short and a text that is called .jpg; the same command serves afterwards."""
     cut, text = folder / "train/cat/1.jpg", folder / "train/dog/2.jpg"

@@ -258,6 +258,7 @@ def test_a_file_that_does_not_say_what_it_is_is_no_network_to_ask(digit_files, t
         open_trained("densenet121", engine="openvino")
 
 
+@pytest.mark.slow
 def test_python_code_and_its_weights_give_the_runs_outputs_without_this_package(
     digits_run, tmp_path
 ):

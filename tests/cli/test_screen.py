@@ -99,7 +99,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(reader, arguments, tmp
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGPIPE, "", "")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
 def test_characters_that_the_screen_lacks_are_replaced(encoding, tmp_path):
     """Names of files and classes may hold any; boxes are drawn in plain characters."""
     (tmp_path / "плотная.yaml").write_text((ROOT / "specs" / "densenetbc_digits.yaml").read_text())

@@ -96,6 +96,7 @@ def test_validate_tells_the_iou_of_each_class_of_any_folder(strokes, tmp_path):
         open_trained(str(run)).held_out(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_masks_of_white_on_black_are_those_of_zeros_and_ones(strokes, tmp_path):
     """Judged by the same figures to the last bit, and predicted in their own values."""
     data, run, done = strokes

@@ -265,6 +265,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(small_run, tmp_path):
     assert events(tmp_path / "again") == events(small_run)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_ended_three_times_and_resumed_ends_as_one_in_one_go(digits_run, tmp_path):
     """Killed after the first epoch, stopped by SIGTERM and by Ctrl-C after the next ones: these
     exit with their number and say how to go on; then equal weights and figures, bit for bit.
@@ -302,6 +303,7 @@ def test_resuming_a_finished_run_changes_nothing(digits_run, tmp_path):
     assert events(tmp_path / "run", "end") == events(digits_run, "end") * 2
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_goes_on_for_another_epoch(small_run, tmp_path):
     """At its constant rate; fewer epochs than are done are refused."""
     run = tmp_path / "run"

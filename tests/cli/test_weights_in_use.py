@@ -27,6 +27,7 @@ def torch_file(path, tensors):
     save(path, {theirs[name]: array for name, array in tensors.items()})
 
 
+@pytest.mark.slow
 def test_training_begins_with_the_weights_of_a_file_and_a_fresh_head_where_classes_differ(
     digits_run, tmp_path
 ):

@@ -226,6 +226,7 @@ def test_a_recipe_that_was_changed_begins_its_new_state_anew_and_says_so(tmp_pat
     assert "ema_top1" in events_of(run, "end")[0]
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_are_never_saved(tmp_path):
     """A loss scale that overflows spoils the first update, whose loss was a number still: T006
     names a weight and the scale, and no checkpoint is left that each later start would end by.

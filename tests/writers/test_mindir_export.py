@@ -111,8 +111,7 @@ MOVES_PIXELS: dict[str, list[Any]] = {
 
 
 CASES = [
-    pytest.param(case, marks=[pytest.mark.slow] * (case != "pixels and channels"))
-    for case in MOVES_PIXELS
+    pytest.param(case, marks=[pytest.mark.slow] * (case != "corners")) for case in MOVES_PIXELS
 ]
 
 
