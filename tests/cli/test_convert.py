@@ -130,6 +130,7 @@ def test_wrong_use_is_told(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_a_checkpoint_does_not_say_is_said_and_settled(tmp_path):
     """The order in which its network joins: a note, or what a witness proves."""
     file, spec = CASES / "newest_first.pth", CASES / "small_net.yaml"

@@ -110,9 +110,7 @@ MOVES_PIXELS: dict[str, list[Any]] = {
 }
 
 
-CASES = [
-    pytest.param(case, marks=[pytest.mark.slow] * (case != "corners")) for case in MOVES_PIXELS
-]
+CASES = [pytest.param(case, marks=pytest.mark.slow) for case in MOVES_PIXELS]
 
 
 @pytest.mark.parametrize("case", CASES)
