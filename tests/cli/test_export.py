@@ -89,6 +89,32 @@ def test_without_onnx_runtime_nothing_is_written_unless_that_is_said(
     assert json.loads(metadata(tmp_path / "a.onnx")["classes"]) == [*map(str, range(10))]
 
 
+def test_a_module_replaces_no_checkpoint_that_nobody_named(digits_run, tmp_path):
+    """The weights beside it have a name that follows; a module's own name is Python's."""
+    run = open_trained(str(digits_run))
+    (tmp_path / "mine.ckpt").write_text("weights of a week")
+    with pytest.raises(ArchspecError, match=r"mine.ckpt W002 exists, and is not overwritten"):
+        export_python(run, tmp_path / "mine.py")
+    with pytest.raises(ArchspecError, match="W003 is no name that Python imports"):
+        export_python(run, tmp_path / "my-net.py")
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.ckpt"]
+
+
+@pytest.mark.parametrize("said", ["growth_rat: 3", "a: [", "- 1"])
+def test_a_file_that_says_no_network_is_named_itself(said, digits_run, tmp_path):
+    """Not the place where its words were read."""
+    file = tmp_path / "a.onnx"
+    export_onnx(open_trained(str(digits_run)), file, form=OnnxForm(is_checked=False))
+    model = onnx.load(file)
+    for entry in model.metadata_props:
+        entry.value = said if entry.key == "spec" else entry.value
+    onnx.save(model, file)
+    with pytest.raises(ArchspecError) as refused_:
+        open_trained(str(file))
+    (fault,) = refused_.value.diagnostics
+    assert (fault.code, fault.where) == ("R004", str(file))
+
+
 def test_an_onnx_that_gives_something_else_is_not_written(digits_run, tmp_path, monkeypatch):
     """The check is one that can fail: of a network with other weights it does."""
     prepare()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-PORT = 8118
-"""Of the first machine, where the others look for it: msrun's own default."""
-
 
 @dataclass(frozen=True)
 class Job:

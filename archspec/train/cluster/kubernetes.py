@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from archspec.train.cluster.job import PORT, Job
+from archspec.train.cluster.job import Job
+from archspec.train.distributed.nodes import USUAL_PORT
 
 RETRIES = 3
 """Times that a run may be ended by faults and go on."""
@@ -150,7 +151,7 @@ def _write_shell(job: Job, first: str, index: str) -> list[str]:
         "  master=$HOSTNAME # a pod knows its own name before others do",
         "fi",
         'exec densenet train "$@" \\',
-        f'  --nodes {job.nodes} --node-rank "${index}" --master "$master:{PORT}"',
+        f'  --nodes {job.nodes} --node-rank "${index}" --master "$master:{USUAL_PORT}"',
     ]
 
 

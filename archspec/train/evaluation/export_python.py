@@ -21,8 +21,10 @@ def export_python(trained: Trained, file: Path) -> str:
     Neither needs this package. Parent folders are made.
 
     Raises:
-        ArchspecError: W002, they cannot be written; see `certify_built`.
+        ArchspecError: W002, they cannot be written, or another checkpoint would be replaced; W003,
+            the file's name is none that Python imports; see `certify_built`.
     """
+    _check_names(trained, file)
     graph = verify_or_raise(build_graph(trained.spec))
     module = write_module(graph)
     certificate = certify_built(trained.spec, graph, module)
@@ -35,6 +37,19 @@ def export_python(trained: Trained, file: Path) -> str:
         message = f"cannot be written: {error.strerror}"
         raise ArchspecError.one("W002", message, str(file)) from None
     return summarize_certificate(certificate)
+
+
+def _check_names(trained: Trained, file: Path) -> None:
+    if not file.stem.isidentifier():
+        cure = "letters, digits and _, such as my_net.py"
+        raise ArchspecError.one("W003", "is no name that Python imports", str(file), cure)
+    beside = weights_beside(file)
+    if not beside.exists():
+        return
+    # That of a module that was exported before may go, and no other: nobody has named it.
+    if not file.exists() or beside.samefile(trained.checkpoint):
+        message = "exists, and is not overwritten"
+        raise ArchspecError.one("W002", message, str(beside), "-o names another module")
 
 
 def weights_beside(file: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from archspec.errors import ModelFileError
+from archspec.errors import ModelFileError, SpecError
 from archspec.files import to_yaml
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
@@ -51,15 +51,19 @@ def read_network(
     Raises:
         ModelFileError: R005, the file cannot be read; R006, it is no ONNX; R004, it does not say
             what it is.
-        SpecError: what it says is no spec, or no recipe.
+        SpecError: the recipe that is named is none, or the overrides do not fit it.
     """
     told = _read_metadata(file)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for key in (SPEC, RECIPE):
             (folder / f"{key}.yaml").write_text(told[key], "utf-8")
-        spec = load_spec(folder / f"{SPEC}.yaml")
-        own = load_recipe(folder / f"{RECIPE}.yaml")
+        try:
+            spec = load_spec(folder / f"{SPEC}.yaml")
+            own = load_recipe(folder / f"{RECIPE}.yaml")
+        except SpecError as error:  # whose place is a file that is gone by then
+            message = f"does not say which network it is: {error.diagnostics[0].message}"
+            raise ModelFileError.one("R004", message, str(file)) from None
         chosen = load_recipe(recipe or folder / f"{RECIPE}.yaml", overrides)
     reads_images = told.items() >= IN_THE_FILE.items()
     return ToldNetwork(spec, own, chosen, _read_classes(file, told[CLASSES]), reads_images)
