@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from archspec.errors import DataError
-from archspec.train.data import image_files
+from archspec.train.data import image_files, record_files
 from archspec.train.data.datasets import open_data, open_held_out
 from archspec.train.data.image_files import read_image
 from archspec.train.data.source import Source
@@ -94,8 +94,10 @@ def unprivileged() -> Iterator[None]:
 # ---- embedded digits
 
 
-def test_digits_are_scikit_learns_scans_scaled_to_bytes():
+@pytest.mark.parametrize("file", [record_files.DIGITS, "where a later version has it.csv.gz"])
+def test_digits_are_scikit_learns_scans_scaled_to_bytes(file, monkeypatch):
     """Every scan appears once, values 0..16 become 0..255, and its label is scikit-learn's."""
+    monkeypatch.setattr(record_files, "DIGITS", file)
     splits = open_data(None).split()
     scans = load_digits()
     seen = np.zeros(1797, int)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
+from ruff.__main__ import find_ruff_bin
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def as_ruff_has_it() -> Callable[[str], None]:
 
     def check(text: str) -> None:
         for arguments in (("check",), ("format", "--check")):
-            command = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--no-cache", "-"]
+            command = [find_ruff_bin(), *arguments, "--isolated", "--no-cache", "-"]
             done = subprocess.run(command, input=text, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr + text
 
