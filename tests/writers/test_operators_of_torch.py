@@ -71,7 +71,7 @@ def test_its_text_gives_the_values_and_gradients_of_pytorch(ms: Any, case: str, 
         assert oracle.distance(gradient.asnumpy(), right) < TOLERANCE
 
 
-@pytest.mark.parametrize("batch", [2, None])
+@pytest.mark.parametrize("batch", [pytest.param(2, marks=pytest.mark.slow), None])
 @pytest.mark.parametrize("case", [case for case in KNOWN if recorded(case)["x"].ndim == 5])
 def test_its_exported_file_is_read_as_it(
     ms: Any, case: str, batch: int | None, tmp_path: Path
