@@ -38,6 +38,11 @@ def import_onnx_runtime() -> Any:
     return _import_optional("onnxruntime", "runs ONNX models", "onnxruntime")
 
 
+def import_quantiser() -> Any:
+    """Return ONNX Runtime's quantiser, which comes with it. Raises EnvironmentFault (E009)."""
+    return _import_optional("onnxruntime.quantization", "quantises ONNX models", "onnxruntime")
+
+
 def import_openvino() -> Any:
     """Return another package that runs ONNX models. Raises EnvironmentFault (E009)."""
     return _import_optional("openvino", "runs ONNX models", "openvino")
