@@ -194,9 +194,9 @@ def _describe_run(found: Any, precision: Any) -> Iterator[str]:
             f"in {precision} within {loss.distance:.0e}, the same class for {loss.agreeing:,} of "
             f"{loss.judged:,}"
         )
-        for when, figures in (("before", loss.before), ("after", loss.after)):
+        for numbers, figures in (("float32", loss.before), (precision, loss.after)):
             if figures is not None:
-                yield f"{when} {describe_figures(figures)} of {loss.judged_by}"
+                yield f"{numbers}: {describe_figures(figures)} of {loss.judged_by}"
     if found.prepared is not None:
         yield _describe_prepared(found.prepared)
 

@@ -4,7 +4,7 @@ MindSpore gives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,12 @@ from archspec.train.evaluation.trained import Trained
 
 IMAGES, OF_SMALLER = 8, 32
 """How many are compared; and of smaller numbers, where classes are counted."""
+
+_CURES: Mapping[Precision, str] = {
+    "float16": "--precision bfloat16 holds larger numbers",
+    "int8": "more --calibration-images, or others with --calibrate: like those that it will see",
+}
+"""Where outputs are too far off."""
 
 Values = npt.NDArray[np.float32]
 
@@ -77,13 +83,15 @@ class Check:
         engine = engine_for(self.precision)
         loss = measure_loss(load_network(draft, engine).compute(self.sample.images), self.wanted)
         if not loss.distance <= TOLERANCES[precision]:
-            self._refuse([f"{title_of(engine)} gives other outputs, {loss.distance:.1e} off"])
+            in_smaller = "" if precision == "float32" else f" in {precision}"
+            reason = f"{title_of(engine)} gives other outputs{in_smaller}, {loss.distance:.1e} off"
+            self._refuse([reason], _CURES.get(precision, ""))
         return certificate, loss
 
-    def _refuse(self, reasons: Sequence[str]) -> None:
-        faults = [
-            Diagnostic("W005", f"is not written: {reason}", str(self.file)) for reason in reasons
-        ]
+    def _refuse(self, reasons: Sequence[str], cure: str = "") -> None:
+        faults = []
+        for reason in reasons:
+            faults.append(Diagnostic("W005", f"is not written: {reason}", str(self.file), cure))
         if faults:
             raise ArchspecError(faults)
 

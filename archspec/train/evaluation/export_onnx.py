@@ -94,6 +94,7 @@ def export_onnx(
     from archspec.writers.onnx.model import check_opset
 
     check_opset(form.version)
+    _refuse_bfloat16_in_front(form)
     # The quantiser comes with the engine.
     is_needed = form.is_checked or form.precision == "int8"
     runtime = import_engine_for(form.precision) if is_needed else None
@@ -170,6 +171,14 @@ def _write_smaller(single: _Written, form: OnnxForm, check: Check) -> _Written:
             loss = judge_both(loss, check.trained, (single.draft, draft), check.sample.held_out)
         found = replace(found, loss=loss)
     return _Written(smaller.model, draft, found, smaller.about, runs)
+
+
+def _refuse_bfloat16_in_front(form: OnnxForm) -> None:
+    """ONNX Runtime alone gives every grey level that `predict` has, and it runs no bfloat16."""
+    if form.has_preprocess and form.precision == "bfloat16":
+        rule = "a file of bfloat16 does not prepare images itself: ONNX Runtime cannot run it"
+        cure = "leave out --with-preprocess, or --precision float16"
+        raise ArchspecError.one("W004", rule, hint=cure)
 
 
 def _choose_steps(trained: Trained, graph: Graph, form: OnnxForm) -> ImageSteps | None:

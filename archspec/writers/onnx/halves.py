@@ -64,7 +64,7 @@ def halve_numbers(model: ModelProto, name: str) -> None:
     for each in inputs:
         if each.is_wide and each.value not in constants:
             rule = f"{each.node.op_type} reads no {name} in opset {model.opset_import[0].version}"
-            cure = "--opset names a newer one"
+            cure = "leave out --opset, or name a newer one"
             faults.setdefault(each.node.op_type, Diagnostic("W004", rule, each.node.name, cure))
     for tensor in graph.initializer:
         is_kept = tensor.data_type != TensorProto.FLOAT or tensor.name in wide
