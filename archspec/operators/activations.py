@@ -267,6 +267,7 @@ ROWS = (
         about="log(1 + exp(beta x)) / beta",
         required=("beta",),
         settings={"beta": 1.0},
+        is_never_negative=True,
         patterns=SOFTPLUSES,
         mindir={"Softplus": nodes.read_softplus},
         onnx={"Softplus": nodes.read_softplus},

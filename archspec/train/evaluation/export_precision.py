@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from archspec.errors import ArchspecError, EnvironmentFault, format_count
+from archspec.errors import ArchspecError, EnvironmentFault, format_count, name_first
+from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph
 from archspec.runtime import import_onnx_runtime, import_openvino
 from archspec.train.data.source import Source
 from archspec.train.evaluation.calibration_images import (
@@ -115,11 +117,20 @@ def reduce_precision(trained: Trained, model: ModelProto, file: Path, form: Onnx
     if data_file_of(file).exists():
         rule = "the weights are too many for one file: they cannot be quantised"
         raise ArchspecError.one("W004", rule, hint="--precision float16")
+    _refuse_standardized(build_graph(trained.spec))
     images = choose_calibration_images(trained, form.calibration)
     told = {"method": METHOD, "images": len(images), "source": images.name}
     made = quantise(file, load_calibration_batches(trained, images, form.batch))
     about = {"precision": form.precision, "calibration": json.dumps(told)}
     return Reduced(made, about, f"{format_count(len(images), 'image')} of {images.name}")
+
+
+def _refuse_standardized(graph: Graph) -> None:
+    """Rounded, standardized filters do not show that they were."""
+    names = [op.name for op in graph.ops.values() if op.attrs.get("standardized")]
+    if names:
+        rule = "has standardized filters, of which no file of int8 tells that they were"
+        raise ArchspecError.one("W004", rule, name_first(names), "--precision float16")
 
 
 def measure_loss(made: Sequence[Values], wanted: Sequence[Values]) -> Loss:

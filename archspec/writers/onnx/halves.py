@@ -38,7 +38,7 @@ def _cut_to_float16(values: Values) -> Values:
 
 def _cut_to_bfloat16(values: Values) -> Values:
     """The upper half of the bits, rounded to even."""
-    bits = values.astype("<f4").view("<u4").astype(np.uint64)
+    bits = np.atleast_1d(values).astype("<f4").view("<u4").astype(np.uint64)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
 
 
@@ -91,6 +91,8 @@ def _list_inputs(model: ModelProto, name: str) -> Iterator[_Input]:
     for node in model.graph.node:
         formal = defs.get_schema(node.op_type, opset).inputs
         for place, value in enumerate(node.input):
+            if not value:  # left out
+                continue
             # The last may stand for any number, as in a Concat.
             types = formal[min(place, len(formal) - 1)].types
             yield _Input(node, value, _FLOAT in types and f"tensor({name})" not in types)

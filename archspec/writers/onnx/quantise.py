@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, helper, load, save
+from onnx import ModelProto, helper, load, numpy_helper, save
 
 from archspec.runtime import import_onnx_runtime, import_quantiser
 
@@ -37,20 +37,22 @@ def quantise(source: Path, batches: Iterator[Values]) -> ModelProto:
     Writes files of its own beside the source. Raises EnvironmentFault (E009).
     """
     quantiser = import_quantiser()
-    folded, made = (source.with_name(name) for name in ("folded.onnx", "quantised.onnx"))
-    reads = _fold_norms(source, folded)
+    folded, made = (source.with_name(f"{name}-{source.name}") for name in ("folded", "quantised"))
+    single = _fold_norms(source, folded)
     quantiser.quantize_static(
         str(folded),
         str(made),
-        _Reader(reads, batches),
+        _Reader(single.graph.input[0].name, batches),
         quant_format=quantiser.QuantFormat.QDQ,
         op_types_to_quantize=[*QUANTISED],
+        nodes_to_exclude=_find_padded(single),
         per_channel=True,
         activation_type=quantiser.QuantType.QUInt8,
         weight_type=quantiser.QuantType.QInt8,
         calibrate_method=quantiser.CalibrationMethod.MinMax,
     )
     model = load(made)
+    _leave_room_below_zero(model, single)
     used = {node.domain for node in model.graph.node}
     kept = [each for each in model.opset_import if each.domain in used]
     del model.opset_import[:]  # ONNX Runtime lists all that it knows
@@ -58,11 +60,8 @@ def quantise(source: Path, batches: Iterator[Values]) -> ModelProto:
     return model
 
 
-def _fold_norms(source: Path, target: Path) -> str:
-    """As the quantiser's manual asks for: what ONNX Runtime makes of a model at its basic level.
-
-    Return the name of what the model reads.
-    """
+def _fold_norms(source: Path, target: Path) -> ModelProto:
+    """As the quantiser's manual asks for: what ONNX Runtime makes of a model at its basic level."""
     runtime = import_onnx_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
@@ -73,7 +72,26 @@ def _fold_norms(source: Path, target: Path) -> str:
     model = load(target)
     helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})  # else it warns
     save(model, target)
-    return str(model.graph.input[0].name)
+    return model
+
+
+def _find_padded(model: ModelProto) -> list[str]:
+    """Convolutions behind a padding of their own, such as blurs: it stands right before them."""
+    pads = {node.output[0] for node in model.graph.node if node.op_type == "Pad"}
+    return [node.name for node in model.graph.node if pads & {*node.input}]
+
+
+def _leave_room_below_zero(model: ModelProto, single: ModelProto) -> None:
+    """Let each feature have a value below zero that no ReLU gives: one that the calibration saw
+    none of would be cut off at zero, which is another network.
+    """
+    relus = {node.output[0] for node in single.graph.node if node.op_type == "Relu"}
+    pairs = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    zeros = {node.input[2] for node in pairs if node.input[0] not in relus}
+    for tensor in model.graph.initializer:
+        if tensor.name in zeros and not numpy_helper.to_array(tensor).any():
+            one = np.ones(tuple(tensor.dims), np.uint8)
+            tensor.CopyFrom(numpy_helper.from_array(one, tensor.name))
 
 
 class _Reader:
