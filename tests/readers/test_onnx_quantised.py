@@ -316,7 +316,7 @@ def test_what_is_no_pair_is_refused_with_its_place(
         onnx_reading(tmp_path / "model.onnx")
     (fault,) = caught.value.diagnostics
     assert words in fault.message
-    assert fault.message.startswith(("/Conv_0_output_0", "/BatchNormalization_1", "output"))
+    assert fault.message.startswith(("/Conv_0_output_0", "/BatchNormalization_1", "features.conv0"))
 
 
 def test_weights_need_a_scale_for_each_of_their_channels(tmp_path: Path) -> None:
