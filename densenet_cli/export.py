@@ -58,7 +58,10 @@ def export(
         int | None, typer.Option(min=1, help="A fixed batch; free where absent.")
     ] = None,
     opset: Annotated[
-        int | None, typer.Option(help="Of an ONNX: the version of its operators (default: 18).")
+        int | None,
+        typer.Option(
+            help="Of an ONNX: the version of its operators (default: 18; bfloat16 needs 22)."
+        ),
     ] = None,
     dynamic_size: Annotated[
         bool, typer.Option("--dynamic-size", help="Of an ONNX: free height and width.")
@@ -72,13 +75,13 @@ def export(
     ] = False,
     precision: Annotated[
         Literal["float32", "float16", "bfloat16", "int8"] | None,
-        typer.Option(help="Of an ONNX: the numbers of its weights, and it computes with."),
+        typer.Option(help="Of an ONNX: the type of its numbers (default: float32)."),
     ] = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            help="Of int8: a data set, whose training images choose the ranges of features, or a "
-            "folder of images (default: the run's).",
+            help="Of int8: images that the ranges of features are chosen by: a folder of them, or "
+            "the training part of a data set (default: of the run's).",
         ),
     ] = None,
     calibration_images: Annotated[

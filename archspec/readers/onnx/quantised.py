@@ -80,8 +80,8 @@ def _compute_later(call: Call, kind: Any, *more: Source) -> Tensor:
     axes = (axis % max(len(tensor.dims), 1),)
     if scale.size > 1 and tensor.dims[axes[0]] != scale.size:
         raise Unsupported(f"has {scale.size} scales for {tensor.dims[axes[0]]} places")
-    kind = call.kind.rpartition("::")[2]
-    source = compute_later(kind, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
+    node = call.kind.rpartition("::")[2]
+    source = compute_later(node, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
     few = tensor.values is not None and tensor.values.size <= MAX_COMPUTED
     values = evaluate(source) if few and isinstance(source, Computed) else None
     return Tensor(tensor.name, tensor.dims, source, values)

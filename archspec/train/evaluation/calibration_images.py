@@ -23,8 +23,6 @@ from archspec.train.evaluation.trained import Trained
 
 FLAG = "--calibrate"
 SEED = 0
-AT_ONCE = 8
-"""Images in a batch, of a file that takes any number."""
 
 Values = npt.NDArray[np.float32]
 
@@ -48,9 +46,11 @@ def choose_calibration_images(trained: Trained, asked: Calibration) -> Source:
 
     Raises:
         ArchspecError: W004, there is no run, and no folder is named.
-        DataError: D001..D003, there are no images.
+        DataError: D001..D003, there are no images, or none is whole.
     """
     source = _open_training_images(trained, asked.folder).leave_out_broken()
+    if not len(source):
+        raise DataError.one("D003", "has no image that is whole", source.name)
     unlabelled = np.zeros(len(source), np.int32)
     source = replace(source, labels=unlabelled, masks=(), counts=None, faults=())
     if len(source) <= asked.images:
@@ -62,18 +62,18 @@ def choose_calibration_images(trained: Trained, asked: Calibration) -> Source:
 def load_calibration_batches(
     trained: Trained, source: Source, batch: int | None
 ) -> Iterator[Values]:
-    """Yield images as the network reads them in evaluation, (N, C, H, W), always `batch` at once
-    where that is not None.
+    """Yield images as the network reads them in evaluation, (N, C, H, W), `batch` at once, or one:
+    all features of a batch are in memory.
 
     Raises:
         DataError: D005, an image is not whole, where the recipe does not leave such out.
     """
-    size = min(batch or AT_ONCE, len(source))
+    at_once = batch or 1
     skipped: Skipped | None = {} if trained.recipe.data.on_error == "skip" else None
-    for images, marks in trained.batches(source, size, skipped=skipped):
+    for images, marks in trained.batches(source, min(at_once, len(source)), skipped=skipped):
         whole = images[marks != NO_LABEL]
         if len(whole):
-            yield np.resize(whole, (batch or len(whole), *whole.shape[1:]))
+            yield np.resize(whole, (at_once, *whole.shape[1:]))
 
 
 def _open_training_images(trained: Trained, folder: Path | None) -> Source:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from archspec.train.evaluation.calibration_images import (
     choose_calibration_images,
     load_calibration_batches,
 )
-from archspec.train.evaluation.engines import EngineName, load_network
+from archspec.train.evaluation.engines import MAX_REASON, EngineName, load_network
 from archspec.train.evaluation.evaluate import evaluate
 from archspec.train.evaluation.onnx_form import OnnxForm, Precision
 from archspec.train.evaluation.trained import Trained
@@ -103,8 +104,8 @@ def reduce_precision(trained: Trained, model: ModelProto, file: Path, form: Onnx
     """Return a model of float32, which lies in `file` too, in smaller numbers.
 
     Raises:
-        ArchspecError: W004, see `halve_numbers` and `choose_calibration_images`, or it is too large
-            to be quantised.
+        ArchspecError: W004, see `halve_numbers` and `choose_calibration_images`, or it cannot be
+            quantised.
         DataError: D..., calibration images cannot be read.
     """
     from archspec.writers.onnx.halves import halve_numbers
@@ -119,10 +120,23 @@ def reduce_precision(trained: Trained, model: ModelProto, file: Path, form: Onnx
         raise ArchspecError.one("W004", rule, hint="--precision float16")
     _refuse_standardized(build_graph(trained.spec))
     images = choose_calibration_images(trained, form.calibration)
-    told = {"method": METHOD, "images": len(images), "source": images.name}
-    made = quantise(file, load_calibration_batches(trained, images, form.batch))
+    told = {"method": METHOD, "images": len(images)}  # not where they lie: that is nobody's
+    with _quantisers_refusals():
+        made = quantise(file, load_calibration_batches(trained, images, form.batch))
     about = {"precision": form.precision, "calibration": json.dumps(told)}
     return Reduced(made, about, f"{format_count(len(images), 'image')} of {images.name}")
+
+
+@contextmanager
+def _quantisers_refusals() -> Iterator[None]:
+    """What the quantiser does not take; its errors have no class in common."""
+    try:
+        yield
+    except (ArchspecError, OSError):
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:MAX_REASON]
+        raise ArchspecError.one("W004", f"ONNX Runtime's quantiser: {reason}") from None
 
 
 def _refuse_standardized(graph: Graph) -> None:
