@@ -172,11 +172,11 @@ def _export_onnx(
     found = export_onnx(trained, file, data_dir=data_dir, form=asked)
     lines = [f"\ncertified: {found.connections:,} direct connections, read back from the file"]
     lines += [f"note: {note}" for note in found.notes]
-    lines += _describe_run(found, asked.precision)
+    lines += _describe_run(found, asked.precision, "pixels" if trained.tells_pixels else "images")
     return "\n".join(lines)
 
 
-def _describe_run(found: Any, precision: Any) -> Iterator[str]:
+def _describe_run(found: Any, precision: Any, noun: str) -> Iterator[str]:
     from archspec.train.evaluation.export_precision import engine_for, title_of
     from archspec.train.evaluation.measures import describe_figures
 
@@ -195,7 +195,7 @@ def _describe_run(found: Any, precision: Any) -> Iterator[str]:
         loss = found.loss
         yield (
             f"in {precision} within {loss.distance:.0e}, the same class for {loss.agreeing:,} of "
-            f"{loss.judged:,}"
+            f"{loss.judged:,} {noun}"
         )
         for numbers, figures in (("float32", loss.before), (precision, loss.after)):
             if figures is not None:
