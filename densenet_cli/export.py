@@ -178,7 +178,6 @@ def _export_onnx(
 
 def _describe_run(found: Any, precision: Any, noun: str) -> Iterator[str]:
     from archspec.train.evaluation.export_precision import engine_for, title_of
-    from archspec.train.evaluation.measures import describe_figures
 
     if found.calibrated:
         yield f"calibrated by {found.calibrated}"
@@ -192,16 +191,21 @@ def _describe_run(found: Any, precision: Any, noun: str) -> Iterator[str]:
         f"largest output, on {found.images}"
     )
     if found.loss is not None:
-        loss = found.loss
-        yield (
-            f"in {precision} within {loss.distance:.0e}, the same class for {loss.agreeing:,} of "
-            f"{loss.judged:,} {noun}"
-        )
-        for numbers, figures in (("float32", loss.before), (precision, loss.after)):
-            if figures is not None:
-                yield f"{numbers}: {describe_figures(figures)} of {loss.judged_by}"
+        yield from _describe_loss(found.loss, precision, noun)
     if found.prepared is not None:
         yield _describe_prepared(found.prepared)
+
+
+def _describe_loss(loss: Any, precision: str, noun: str) -> Iterator[str]:
+    from archspec.train.evaluation.measures import describe_figures
+
+    yield (
+        f"in {precision} within {loss.distance:.0e}, the same class for {loss.agreeing:,} of "
+        f"{loss.judged:,} {noun}"
+    )
+    for numbers, figures in (("float32", loss.before), (precision, loss.after)):
+        if figures is not None:
+            yield f"{numbers}: {describe_figures(figures)} of {loss.judged_by}"
 
 
 def _describe_prepared(fit: Any) -> str:

@@ -91,11 +91,11 @@ def _list_inputs(model: ModelProto, name: str) -> Iterator[_Input]:
     for node in model.graph.node:
         formal = defs.get_schema(node.op_type, opset).inputs
         for place, value in enumerate(node.input):
-            if not value:  # left out
-                continue
             # The last may stand for any number, as in a Concat.
             types = formal[min(place, len(formal) - 1)].types
-            yield _Input(node, value, _FLOAT in types and f"tensor({name})" not in types)
+            is_wide = _FLOAT in types and f"tensor({name})" not in types
+            # What is left out has no name.
+            yield _Input(node, value, is_wide and bool(value))
 
 
 def _halve_tensor(tensor: TensorProto, half: _Half) -> bool:
