@@ -109,6 +109,8 @@ ROWS = (
             "Max": nodes.read_larger_than_zero,
         },
         write_onnx=node_of("Relu"),
+        # Of one behind a convolution the pair takes the place: it gives nothing below zero.
+        onnx_of_int8="Relu",
     ),
     Operator(
         "relu6",

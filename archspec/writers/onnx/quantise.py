@@ -19,12 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, helper, load, numpy_helper, save
 
+from archspec.operators.table import ROWS
 from archspec.runtime import import_onnx_runtime, import_quantiser
 
 METHOD = "minmax"
 """How the range of a feature is chosen: from the least to the largest value that it had."""
-QUANTISED = ("Conv", "Gemm", "Relu")
-"""Of a ReLU behind a convolution the pair takes the place: it gives nothing below zero."""
 _LEFT_OUT = ("ConvMulFusion", "ConvAddFusion")
 """They put scales and shifts that the spec has into weights, so that no reader finds them."""
 
@@ -44,7 +43,7 @@ def quantise(source: Path, batches: Iterator[Values]) -> ModelProto:
         str(made),
         _Reader(single.graph.input[0].name, batches),
         quant_format=quantiser.QuantFormat.QDQ,
-        op_types_to_quantize=[*QUANTISED],
+        op_types_to_quantize=[row.onnx_of_int8 for row in ROWS if row.onnx_of_int8],
         nodes_to_exclude=_find_padded(single),
         per_channel=True,
         activation_type=quantiser.QuantType.QUInt8,
