@@ -9,10 +9,15 @@ import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from archspec.errors import EnvironmentFault
+
+_SET_FOR_MINDSPORE: dict[str, str] = {}
+"""What `prepare` has put into the environment that others read too."""
 
 
 def prepare() -> None:
@@ -28,14 +33,35 @@ def prepare() -> None:
     # times slower.
     chosen_by_user = {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} & os.environ.keys()
     if platform.machine().lower() in ("x86_64", "amd64") and not chosen_by_user:
-        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+        _SET_FOR_MINDSPORE["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+        os.environ.update(_SET_FOR_MINDSPORE)
     # Errors only: MindSpore warns dozens of times in a healthy run.
     os.environ.setdefault("GLOG_v", "3")
+
+
+@contextmanager
+def as_the_user_set_it() -> Iterator[None]:
+    """Take back for a while what was set for MindSpore's oneDNN: OpenVINO has one of its own, which
+    reads the same variable, once, and is slower for it.
+    """
+    held = {}
+    for name, value in _SET_FOR_MINDSPORE.items():
+        if os.environ.get(name) == value:
+            held[name] = os.environ.pop(name)
+    try:
+        yield
+    finally:
+        os.environ.update(held)
 
 
 def import_onnx_runtime() -> Any:
     """Return the package that runs ONNX models. Raises EnvironmentFault (E009)."""
     return _import_optional("onnxruntime", "runs ONNX models", "onnxruntime")
+
+
+def import_quantiser() -> Any:
+    """Return ONNX Runtime's quantiser, which comes with it. Raises EnvironmentFault (E009)."""
+    return _import_optional("onnxruntime.quantization", "quantises ONNX models", "onnxruntime")
 
 
 def import_openvino() -> Any:

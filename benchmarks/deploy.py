@@ -5,8 +5,9 @@
 All sides compute the same images, 224 px, at batch 1 and 8: MindSpore with MindCV's network
 (`--mindcv`, a checkout; without one, a network written by hand as MindCV writes its own), with ours
 as `validate` runs it, and with the emitted network as it is; what `densenet export` writes, in each
-engine; PyTorch eager, and what torch.onnx.export writes of it, in the same engines (`--torch`, a
-Python that has torch). Weights are drawn: they change no time. Each side is a process of its own
+engine, and in smaller numbers (`--precision`) where the engine has them; PyTorch eager, and what
+torch.onnx.export writes of it, in the same engines (`--torch`, a Python that has torch). Weights
+are drawn, and images to calibrate int8 by: they change no time. Each side is a process of its own
 and sides take turns. Printed are images a second, the median and the 99th percentile of a call in
 ms, the peak of the process in MB, and ratios, with MISSED where one is below its goal.
 """
@@ -31,9 +32,12 @@ SIDE, BATCHES = 224, (1, 8)
 SHAPE = (32, (6, 12, 24, 16), 64)
 """Growth rate, layers of each block, channels of the stem: for whom knows no spec."""
 CALLS, QUICK_CALLS = 60, 8
-GOAL_OF_MINDSPORE, GOAL_OF_TORCH = 5.0, 1.0
+GOAL_OF_MINDSPORE, GOAL_OF_TORCH, GOAL_OF_INT8 = 5.0, 1.0, 1.5
 """Of the quicker engine beside the network by hand in MindSpore; of ours beside PyTorch's export in
-the same engine."""
+the same engine; of int8 beside float32 in one of them."""
+PRECISIONS = {"float16": 18, "bfloat16": 22, "int8": 18}
+"""With the version of ONNX's operators."""
+CALIBRATION_IMAGES = 8
 
 Run = Callable[[], Any]
 
@@ -131,12 +135,20 @@ def show(batch: int, found: Mapping[str, Figures]) -> None:
         theirs = found.get(f"torch's ONNX in {engine}")
         if theirs is not None:
             tell(f"ours beside torch's in {engine}", theirs.median / seconds, GOAL_OF_TORCH)
+    for side, figures in found.items():
+        _, precision, *_, engine = side.split()
+        if precision in PRECISIONS:
+            ratio = ours[engine] / figures.median
+            goal = GOAL_OF_INT8 if precision == "int8" else 0.0
+            tell(f"{precision} beside float32 in {engine}", ratio, goal)
     if "torch eager" not in found:
         print("torch absent: --torch PYTHON")
 
 
 def tell(what: str, ratio: float, goal: float) -> None:
-    print(f"{what}: {ratio:.2f} x, goal {goal}: {'held' if ratio >= goal else 'MISSED'}")
+    """Print a ratio, and whether a goal is held where there is one."""
+    verdict = f", goal {goal}: {'held' if ratio >= goal else 'MISSED'}" if goal else ""
+    print(f"{what}: {ratio:.2f} x{verdict}")
 
 
 # ---- the sides
@@ -153,12 +165,22 @@ def write_ours(asked: Any) -> None:
 
     from archspec.graph.build import build_graph
     from archspec.spec.load import load_spec
+    from archspec.writers.onnx.halves import HALVES, halve_numbers
     from archspec.writers.onnx.model import make_onnx
     from archspec.writers.onnx.onnx_files import save_onnx
+    from archspec.writers.onnx.quantise import quantise
 
     graph = build_graph(load_spec("densenet121"))
     weights = oracle.random_parameters(graph.ops.values(), 0)
-    save_onnx(make_onnx(graph, weights), asked.folder / "ours.onnx")
+    file = asked.folder / "ours.onnx"
+    save_onnx(make_onnx(graph, weights), file)
+    for precision, opset in PRECISIONS.items():
+        if precision in HALVES:
+            model = make_onnx(graph, weights, opset=opset)
+            halve_numbers(model, precision)
+        else:
+            model = quantise(file, iter([make_images(CALIBRATION_IMAGES)]))
+        save_onnx(model, asked.folder / f"{precision}.onnx")
 
 
 def write_torchs(asked: Any) -> None:
@@ -252,6 +274,11 @@ SIDES: Mapping[str, Callable[[Any], Run | None]] = {
     "MindSpore, as validate": run_folded,
     "our ONNX in onnxruntime": run_in("onnxruntime", "ours.onnx"),
     "our ONNX in openvino": run_in("openvino", "ours.onnx"),
+    "our float16 in onnxruntime": run_in("onnxruntime", "float16.onnx"),
+    "our float16 in openvino": run_in("openvino", "float16.onnx"),
+    "our bfloat16 in openvino": run_in("openvino", "bfloat16.onnx"),
+    "our int8 in onnxruntime": run_in("onnxruntime", "int8.onnx"),
+    "our int8 in openvino": run_in("openvino", "int8.onnx"),
     "torch eager": run_torch,
     "torch's ONNX in onnxruntime": run_in("onnxruntime", "torch.onnx"),
     "torch's ONNX in openvino": run_in("openvino", "torch.onnx"),

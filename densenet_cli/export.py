@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,12 +26,16 @@ from densenet_cli.weights import weights_for
 
 SUFFIXES = {"mindir": "mindir", "onnx": "onnx", "python": "py"}
 """By the format: what its files end in."""
+OF_INT8 = {"calibrate": "--calibrate", "calibration_images": "--calibration-images"}
+"""Options that say what int8 is calibrated by."""
 OF_ONNX = {
     "opset": "--opset",
     "dynamic_size": "--dynamic-size",
     "with_preprocess": "--with-preprocess",
     "unchecked": "--unchecked",
     "data_dir": "--data-dir",
+    "precision": "--precision",
+    **OF_INT8,
 }
 """Options that say how an ONNX is written."""
 
@@ -53,7 +58,10 @@ def export(
         int | None, typer.Option(min=1, help="A fixed batch; free where absent.")
     ] = None,
     opset: Annotated[
-        int | None, typer.Option(help="Of an ONNX: the version of its operators (default: 18).")
+        int | None,
+        typer.Option(
+            help="Of an ONNX: the version of its operators (default: 18; bfloat16 needs 22)."
+        ),
     ] = None,
     dynamic_size: Annotated[
         bool, typer.Option("--dynamic-size", help="Of an ONNX: free height and width.")
@@ -65,6 +73,20 @@ def export(
             help="Of an ONNX: uint8 images (N, H, W, C) of any size in, probabilities out.",
         ),
     ] = False,
+    precision: Annotated[
+        Literal["float32", "float16", "bfloat16", "int8"] | None,
+        typer.Option(help="Of an ONNX: the type of its numbers (default: float32)."),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of int8: images that the ranges of features are chosen by: a folder of them, or "
+            "the training part of a data set (default: of the run's).",
+        ),
+    ] = None,
+    calibration_images: Annotated[
+        int | None, typer.Option(min=1, help="Of int8: how many of them (default: 200).")
+    ] = None,
     data_dir: DataDir = None,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Of an ONNX: do not run it beside MindSpore.")
@@ -81,7 +103,9 @@ def export(
 
     chosen = _choose_format(file_format, output)
     if chosen != "onnx":
-        _refuse_options_of_onnx(context)
+        _refuse_options(context, OF_ONNX, "goes with --format onnx")
+    if precision != "int8":
+        _refuse_options(context, OF_INT8, "goes with --precision int8")
     if output is not None:
         check_can_save(output, f".{SUFFIXES[chosen]}")
     ckpt = weights_for(target, ckpt, pretrained, overrides or ())
@@ -90,9 +114,10 @@ def export(
         file, found = output or Path(f"{trained.spec.name}.{SUFFIXES[chosen]}"), ""
         if chosen == "onnx":
             form: dict[str, Any] = {"batch": batch_size, "is_sized": not dynamic_size}
-            form |= {"has_preprocess": with_preprocess}
-            form |= {"is_checked": not unchecked, **({} if opset is None else {"opset": opset})}
-            found = _export_onnx(trained, file, data_dir, form)
+            form |= {"has_preprocess": with_preprocess, "is_checked": not unchecked}
+            form |= {"opset": opset, "precision": precision or "float32"}
+            images = (calibrate, calibration_images)
+            found = _export_onnx(trained, file, data_dir, form, images)
         elif chosen == "python":
             found = _export_python(trained, file)
         else:
@@ -123,29 +148,71 @@ def _name_next(chosen: str, file: Path, target: str) -> str:
     return f"densenet certify {shlex.join([str(file), target])}"
 
 
-def _refuse_options_of_onnx(context: typer.Context) -> None:
-    for name, flag in OF_ONNX.items():
+def _refuse_options(context: typer.Context, flags: Mapping[str, str], rule: str) -> None:
+    for name, flag in flags.items():
         if context.params[name]:
-            raise typer.BadParameter("goes with --format onnx", param_hint=flag)
+            raise typer.BadParameter(rule, param_hint=flag)
 
 
-def _export_onnx(trained: Any, file: Path, data_dir: Path | None, form: dict[str, Any]) -> str:
+def _export_onnx(
+    trained: Any,
+    file: Path,
+    data_dir: Path | None,
+    form: dict[str, Any],
+    images: tuple[Path | None, int | None],
+) -> str:
     """Return what was found out of the file."""
-    from archspec.train.evaluation.export_onnx import OnnxForm, export_onnx
+    from archspec.train.evaluation.calibration_images import Calibration
+    from archspec.train.evaluation.export_onnx import export_onnx
+    from archspec.train.evaluation.onnx_form import OnnxForm
 
-    found = export_onnx(trained, file, data_dir=data_dir, form=OnnxForm(**form))
-    lines = f"\ncertified: {found.connections:,} direct connections, read back from the file"
+    folder, count = images
+    calibration = Calibration(folder) if count is None else Calibration(folder, count)
+    asked = OnnxForm(**form, calibration=calibration)
+    found = export_onnx(trained, file, data_dir=data_dir, form=asked)
+    lines = [f"\ncertified: {found.connections:,} direct connections, read back from the file"]
+    lines += [f"note: {note}" for note in found.notes]
+    lines += _describe_run(found, asked.precision, "pixels" if trained.tells_pixels else "images")
+    return "\n".join(lines)
+
+
+def _describe_run(found: Any, precision: Any, noun: str) -> Iterator[str]:
+    from archspec.train.evaluation.export_precision import engine_for, title_of
+
+    if found.calibrated:
+        yield f"calibrated by {found.calibrated}"
     if found.distance is None:
-        return f"{lines}\nnot run (--unchecked), which the file says"
-    lines += f"\nONNX Runtime gives what MindSpore gives, within {found.distance:.0e} of the "
-    lines += f"largest output, on {found.images}"
+        yield "not run (--unchecked), which the file says"
+        return
+    engine = title_of(engine_for(precision))
+    in_float32 = "" if found.loss is None else ", in float32"
+    yield (
+        f"{engine} gives what MindSpore gives{in_float32}, within {found.distance:.0e} of the "
+        f"largest output, on {found.images}"
+    )
+    if found.loss is not None:
+        yield from _describe_loss(found.loss, precision, noun)
     if found.prepared is not None:
-        fit = found.prepared
-        levels = "every grey level is predict's"
-        if fit.levels:
-            levels = f"grey levels within {fit.levels} of predict's, {fit.share:.2%} of them differ"
-        lines += f"\nimages as they are: {levels}, probabilities within {fit.probabilities:.0e}"
-    return lines
+        yield _describe_prepared(found.prepared)
+
+
+def _describe_loss(loss: Any, precision: str, noun: str) -> Iterator[str]:
+    from archspec.train.evaluation.measures import describe_figures
+
+    yield (
+        f"in {precision} within {loss.distance:.0e}, the same class for {loss.agreeing:,} of "
+        f"{loss.judged:,} {noun}"
+    )
+    for numbers, figures in (("float32", loss.before), (precision, loss.after)):
+        if figures is not None:
+            yield f"{numbers}: {describe_figures(figures)} of {loss.judged_by}"
+
+
+def _describe_prepared(fit: Any) -> str:
+    levels = "every grey level is predict's"
+    if fit.levels:
+        levels = f"grey levels within {fit.levels} of predict's, {fit.share:.2%} of them differ"
+    return f"images as they are: {levels}, probabilities within {fit.probabilities:.0e}"
 
 
 def _export_python(trained: Any, file: Path) -> str:

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from archspec.errors import EnvironmentFault
-from archspec.runtime import prepare
+from archspec.runtime import as_the_user_set_it, prepare
 
 VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "GLOG_v")
 
@@ -44,6 +44,22 @@ def test_prepare_lets_the_users_setting_win(name: str, monkeypatch: pytest.Monke
     prepare()
     set_names = {key: os.environ[key] for key in VARIABLES if key in os.environ}
     assert set_names == {name: "AVX512_CORE", "GLOG_v": "1"}
+
+
+@pytest.mark.usefixtures("clean_environment")
+@pytest.mark.parametrize("theirs", [None, "AVX2"])
+def test_others_read_the_environment_as_the_user_set_it(
+    theirs: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO would be bound by what is set for MindSpore; what a user set binds both."""
+    monkeypatch.setattr("archspec.runtime._SET_FOR_MINDSPORE", {})
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    if theirs:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", theirs)
+    prepare()
+    with as_the_user_set_it():
+        assert os.environ.get("ONEDNN_MAX_CPU_ISA") == theirs
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
 def test_prepare_says_how_to_get_mindspore(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,8 @@ ROWS = (
             "Max": nodes.read_larger_than_zero,
         },
         write_onnx=node_of("Relu"),
+        # Of one behind a convolution the pair takes the place: it gives nothing below zero.
+        onnx_of_int8="Relu",
     ),
     Operator(
         "relu6",
@@ -267,6 +269,7 @@ ROWS = (
         about="log(1 + exp(beta x)) / beta",
         required=("beta",),
         settings={"beta": 1.0},
+        is_never_negative=True,
         patterns=SOFTPLUSES,
         mindir={"Softplus": nodes.read_softplus},
         onnx={"Softplus": nodes.read_softplus},

@@ -277,5 +277,6 @@ ROWS = (
         mindir={"Conv2D": _read_conv},
         onnx={"Conv": _read_conv},
         write_onnx=_write_conv,
+        onnx_of_int8="Conv",
     ),
 )

@@ -131,5 +131,6 @@ ROWS = (
         },
         onnx={"MatMul": _onnx_matmul, "Gemm": _onnx_gemm},
         write_onnx=_write_dense,
+        onnx_of_int8="Gemm",
     ),
 )

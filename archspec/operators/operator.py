@@ -230,6 +230,8 @@ class Operator:
     """The kind of operator that its input times its output is: a SiLU, of a sigmoid."""
     keeps_sign: bool = False
     """It gives nothing below zero where it reads nothing below zero."""
+    onnx_of_int8: str = ""
+    """What its node is called in an ONNX, where that is quantised to 8 bits."""
     keeps_logits: bool = False
     """Logits stay logits behind it."""
     hint: str = ""

@@ -24,6 +24,9 @@ MAX_STEPS = 256
 MAX_COMPUTED = 64 * 2**20
 """Values of a weight that is computed."""
 
+MAX_DECIMALS = 6
+"""Digits that tell numbers of 16 bits apart, and one more."""
+
 BFLOAT16 = "bfloat16"
 KINDS: Mapping[int, str] = {
     1: "<f4",
@@ -160,8 +163,7 @@ class Values:
         if len(piece) != size:
             return None
         if source.kind == BFLOAT16:
-            halves = np.frombuffer(piece, "<u2").astype("<u4") << 16
-            return halves.view("<f4").reshape(source.dims)
+            return widen_bfloat16(np.frombuffer(piece, "<u2")).reshape(source.dims)
         return np.frombuffer(piece, source.kind).reshape(source.dims)
 
     def _outside(self, source: Stored, size: int) -> bytes:
@@ -201,6 +203,32 @@ def values_of(path: Path) -> Iterator[Values]:
     """
     with map_file(path, "model file") as data:
         yield Values(data, path.parent)
+
+
+def widen_bfloat16(bits: Array) -> Array:
+    """Return float32 of bfloat16, which is the upper half of its bits."""
+    wide = np.atleast_1d(bits.astype("<u4")) << 16
+    return wide.view("<f4").reshape(bits.shape)
+
+
+def find_decimal(value: Array, half: str) -> Array:
+    """Return the shortest decimal number that a type of 16 bits holds as this value, as float32.
+
+    So 0.2 is told from a file of float16, which holds 0.19995117.
+    """
+    for digits in range(1, MAX_DECIMALS):
+        short = np.array(float(f"{value.item():.{digits}g}"), "<f4")
+        if _round_to(short, half) == value.item():
+            return short.reshape(value.shape)
+    return value.astype("<f4")
+
+
+def _round_to(value: Array, half: str) -> float:
+    if half != BFLOAT16:
+        with np.errstate(over="ignore"):
+            return float(value.astype(half))
+    bits = int(value.view("<u4"))
+    return float(widen_bfloat16(np.array((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)))
 
 
 def _itemsize(kind: str) -> int:

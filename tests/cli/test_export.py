@@ -23,13 +23,14 @@ from archspec.spec.load import load_spec
 from archspec.spec.override import Override
 from archspec.train import evaluate, predict
 from archspec.train.evaluation.engines import ENGINES
-from archspec.train.evaluation.export_onnx import OnnxForm, export_onnx
+from archspec.train.evaluation.export_onnx import export_onnx
 from archspec.train.evaluation.export_preprocess import (
     choose_image_steps,
     compare_prepared,
     make_random_photos,
 )
 from archspec.train.evaluation.export_python import export_python
+from archspec.train.evaluation.onnx_form import OnnxForm
 from archspec.train.evaluation.open_trained import open_trained
 from archspec.train.evaluation.trained import Trained
 from archspec.train.recipe.recipe import load_recipe

@@ -173,6 +173,7 @@ def test_a_quantised_network_is_recognised(style: str, way: str, tmp_path: Path)
     assert lines(comparison) == []
     pairs = [node.op_type for node in quantiser.model.graph.node].count("DequantizeLinear")
     (note,) = reading.notes
+    assert ("uint8" in note) == (way == "unsigned")
     assert note.endswith("are quantised: rounding and clipping are not compared")
     assert sum(int(word) for word in note.split() if word.isdecimal()) == pairs
     life = check_liveness(comparison.match, reading, tmp_path / "model.onnx")
@@ -234,14 +235,115 @@ def test_a_pair_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         assert expected in str(caught.value), what
 
 
-def test_half_a_pair_is_refused(tmp_path: Path) -> None:
+def another_type(model: Any) -> None:
+    """Of which the same number is another value, and the checker does not know such nodes."""
+    first(model, "QuantizeLinear").input[2] = add(model, np.array(0, np.uint8))
+    first(model, "DequantizeLinear").input[2] = add(model, np.array(0, np.int8))
+
+
+def zero_points_of_channels(model: Any) -> None:
+    for kind in ("QuantizeLinear", "DequantizeLinear"):
+        first(model, kind).input[2] = add(model, np.zeros(4, np.int8))
+
+
+def scales_of_other_channels(model: Any) -> None:
+    zeros, scales = add(model, np.zeros(5, np.int8)), add(model, np.ones(5, np.float32))
+    for kind in ("QuantizeLinear", "DequantizeLinear"):
+        first(model, kind).input[1:] = [scales, zeros]
+
+
+def half_a_pair(model: Any) -> None:
+    node = first(model, "DequantizeLinear")
+    node.op_type = "Identity"
+    del node.input[1:]
+
+
+def no_first_half(model: Any) -> None:
+    node = first(model, "QuantizeLinear")
+    node.op_type = "Identity"
+    del node.input[1:]
+
+
+def nothing_behind(model: Any) -> None:
+    model.graph.output[0].name = first(model, "QuantizeLinear").output[0]
+
+
+def no_whole_number(model: Any) -> None:
+    """float8, of which a file without a zero point says the type alone."""
+    node = first(model, "QuantizeLinear")
+    del node.input[2:]
+    node.attribute.append(helper.make_attribute("output_dtype", onnx.TensorProto.FLOAT8E4M3FN))
+
+
+def scales_of_blocks(model: Any) -> None:
+    first(model, "QuantizeLinear").attribute.append(helper.make_attribute("block_size", 2))
+
+
+def first(model: Any, kind: str) -> Any:
+    return next(node for node in model.graph.node if node.op_type == kind)
+
+
+def add(model: Any, values: Array) -> str:
+    name = f"added {len(model.graph.initializer)}"
+    model.graph.initializer.append(numpy_helper.from_array(values, name))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (another_type, "takes int8, the QuantizeLinear before it gives uint8"),
+        (zero_points_of_channels, "has 1 scales and 4 zero points"),
+        (scales_of_other_channels, "has 5 scales for 24 places"),
+        (half_a_pair, "BatchNormalization_1: BatchNormalization reads part of a quantised value"),
+        (no_first_half, "reads what no QuantizeLinear gives"),
+        (nothing_behind, "an output is part of a quantised value"),
+        (no_whole_number, "zero point of an unknown type"),
+        (scales_of_blocks, "has scales of blocks"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_what_is_no_pair_is_refused_with_its_place(
+    change: Callable[[Any], None], words: str, tmp_path: Path
+) -> None:
     """Whole numbers are nothing that a network reads."""
     quantiser = Quantiser("torch")
     features(quantiser)
     model = quantiser.made()
-    node = next(node for node in model.graph.node if node.op_type == "DequantizeLinear")
-    node.op_type = "Identity"
-    del node.input[1:]
+    change(model)
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ModelFileError, match="reads part of a quantised value"):
+    with pytest.raises(ModelFileError) as caught:
         onnx_reading(tmp_path / "model.onnx")
+    (fault,) = caught.value.diagnostics
+    assert words in fault.message
+    assert fault.message.startswith(("/Conv_0_output_0", "/BatchNormalization_1", "features.conv0"))
+
+
+def test_weights_need_a_scale_for_each_of_their_channels(tmp_path: Path) -> None:
+    quantiser = Quantiser("torch")
+    by_channel(quantiser)
+    model = quantiser.made()
+    node = first(model, "DequantizeLinear")
+    node.input[1] = add(model, np.ones(7, np.float32))
+    node.input[2] = add(model, np.zeros(7, np.int8))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="has 7 scales for 24 places"):
+        onnx_reading(tmp_path / "model.onnx")
+
+
+def test_a_pair_of_a_type_that_has_negative_numbers_stands_for_no_relu(tmp_path: Path) -> None:
+    """Where the type alone is told, as from opset 21 on, and a zero of it is not its least."""
+    found = {}
+    for told in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8):
+        quantiser = Quantiser("torch")
+        quantiser.features(lambda kind: np.array(0, np.int8))
+        quantiser.without_relus()
+        for node in quantiser.first:
+            del node.input[2:]
+            if node.op_type == "QuantizeLinear":
+                node.attribute.append(helper.make_attribute("output_dtype", told))
+        (tmp_path / "model.onnx").write_bytes(quantiser.made().SerializeToString())
+        graph = onnx_reading(tmp_path / "model.onnx").graph
+        found[told] = [op.kind for op in graph.ops.values()].count("relu")
+    assert found[onnx.TensorProto.INT8] == 0
+    assert found[onnx.TensorProto.UINT8] > 0

@@ -13,6 +13,7 @@ from readers.onnx_styles import STYLES, File, densenet, finished, written
 
 from archspec.graph.ir import Graph
 from archspec.readers.mindir.read import mindir_reading, read_mindir
+from archspec.readers.onnx.call import decode_values
 from archspec.readers.onnx.read import onnx_reading, read_onnx
 from archspec.readers.tensors import (
     MAX_STEPS,
@@ -20,6 +21,7 @@ from archspec.readers.tensors import (
     Stored,
     Values,
     compute_later,
+    find_decimal,
     locate_values,
     transpose_later,
     values_of,
@@ -317,3 +319,36 @@ def test_graphs_are_what_they_were(tmp_path: Path) -> None:
     assert read_onnx(file).ops == onnx_reading(file).graph.ops
     assert read_mindir.__annotations__["return"] == "Graph"
     assert numpy_helper.to_array(onnx.load(file).graph.initializer[0]).shape == (24, 1, 3, 3)
+
+
+@pytest.mark.parametrize("value", [0.2, 0.01, 1e-5, -0.3, 1.5, 65_504.0, 1 / 3, 6e-8, 0.0])
+def test_a_number_of_16_bits_is_the_shortest_decimal_that_it_holds(value: float) -> None:
+    """As NumPy writes a float16; of bfloat16, as onnx rounds it."""
+    half = np.array([value], np.float16)
+    assert find_decimal(half, "<f2") == np.float32(str(half[0]))
+    for kind in (10, 16):
+        stored = helper.make_tensor("x", kind, [1], [value])
+        rounded = numpy_helper.to_array(stored).astype(np.float32)
+        found = decode_values(stored)
+        again = helper.make_tensor("x", kind, [1], found)
+        assert numpy_helper.to_array(again).astype(np.float32) == rounded
+        if value in (0.2, 0.01, -0.3, 1.5, 0.0):
+            assert found == np.float32(value)
+
+
+def test_several_numbers_of_16_bits_are_what_they_are() -> None:
+    """Filters, in raw bytes and in a list."""
+    values = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    for kind in (10, 16):
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
+        wanted = values.astype(dtype)
+        listed = helper.make_tensor("x", kind, wanted.shape, values.ravel())
+        raw = helper.make_tensor("x", kind, wanted.shape, wanted.tobytes(), raw=True)
+        for tensor in (listed, raw):
+            assert (decode_values(tensor) == wanted.astype(np.float32)).all()
+
+
+def test_numbers_that_are_none_stay_so() -> None:
+    for value in (np.nan, np.inf, -np.inf):
+        tensor = helper.make_tensor("x", 16, [], [value])
+        assert str(decode_values(tensor)) == str(np.float32(value))

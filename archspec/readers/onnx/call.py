@@ -17,7 +17,7 @@ import numpy as np
 
 from archspec.operators.table import OPERATORS
 from archspec.readers import trace
-from archspec.readers.tensors import Tensor
+from archspec.readers.tensors import BFLOAT16, Tensor, find_decimal, widen_bfloat16
 from archspec.readers.trace import Feature, Unsupported
 
 MAX_COMPUTED = 4_096
@@ -45,26 +45,34 @@ TYPES: Mapping[int, tuple[str, str]] = {
 }
 
 
+_HALVES: Mapping[int, str] = {10: "<f2", 16: BFLOAT16}
+"""Types of 16 bits, as `tensors` has them."""
+
+
 def decode_values(tensor: Any) -> Array:
     """Return the values of an `onnx.TensorProto`, None where they are missing,
     left out, or of another type.
     """
     listed, name = TYPES.get(tensor.data_type, ("", ""))
     size = prod(tensor.dims)
-    if not name or size < 0:
+    if not listed or size < 0:
         return None
-    kind = np.dtype(name)
+    half = _HALVES.get(tensor.data_type, "")
+    values = _list_values(tensor, listed, np.dtype("<u2" if half else name), size)
+    if values is None or not half:
+        return values
+    values = widen_bfloat16(values) if half == BFLOAT16 else values.view(half)
+    return find_decimal(values, half) if size == 1 else values
+
+
+def _list_values(tensor: Any, listed: str, kind: Any, size: int) -> Array:
+    """Numbers of a kind; None where they are not so many."""
     if len(tensor.raw_data) == size * kind.itemsize:
         return np.frombuffer(tensor.raw_data, kind).reshape(tensor.dims)
     given = getattr(tensor, listed)
     if len(given) != size:
         return None
-    halves = (
-        np.asarray(given, np.int64).astype(np.uint16).view(kind)
-        if name == "<f2"
-        else np.asarray(given, kind)
-    )
-    return halves.reshape(tensor.dims)
+    return np.asarray(given, np.int64 if kind == "<u2" else kind).astype(kind).reshape(tensor.dims)
 
 
 def constant(values: Any, name: str = "") -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from archspec.operators.table import OPERATORS
-from archspec.readers.onnx.call import MAX_COMPUTED, Array, Call
+from archspec.readers.onnx.call import MAX_COMPUTED, TYPES, Array, Call, axis_of
 from archspec.readers.tensors import Computed, Source, Tensor, compute_later, evaluate
 from archspec.readers.trace import Feature, Trace, Unsupported
 
@@ -22,60 +22,83 @@ MAX_LOOKED = 256
 """Operators that are looked through for one that gives nothing below zero."""
 
 QUANTISED = "quantised value"
-_UNSIGNED = np.zeros((), np.uint8)
-"""The zero point where a node has none."""
+_UNSIGNED = np.dtype(np.uint8)
+"""What a QuantizeLinear gives that says nothing else."""
 
 
 def quantise(call: Call) -> Feature:
     """Return the same feature, which a DequantizeLinear must read."""
-    x, (scale, zero, axis) = call.feature(), _grid(call)
+    x, (scale, zero, axis) = call.feature(), _grid(call, _output_type(call))
+    if scale.size > 1 and x.shape[axis_of(x, axis)] != scale.size:
+        raise Unsupported(f"has {scale.size} scales for {x.shape[axis_of(x, axis)]} places")
     lowest = _range(zero)[0]
     if (zero == lowest).all() and not _is_never_negative(call.trace, x.op):
         x = call.op("relu", [x], x.shape)
         call.trace.implied.add(x.op)
-    return replace(x, pending=(QUANTISED, scale.tolist(), zero.tolist(), axis))
+    return replace(x, pending=(QUANTISED, zero.dtype.name, scale.tolist(), zero.tolist(), axis))
 
 
 def dequantise(call: Call) -> Feature:
     """Return the feature before the QuantizeLinear, whose scale must be the same."""
-    x, (scale, zero, axis) = call.feature(pending=QUANTISED), _grid(call)
-    if x.pending[1:] != (scale.tolist(), zero.tolist(), axis):
+    x = call.feature(pending=QUANTISED)
+    if not x.pending:
+        raise Unsupported("reads what no QuantizeLinear gives")
+    kind, *grid = x.pending[1:]
+    scale, zero, axis = _grid(call, np.dtype(kind))
+    if zero.dtype.name != kind:
+        raise Unsupported(f"takes {zero.dtype.name}, the QuantizeLinear before it gives {kind}")
+    if grid != [scale.tolist(), zero.tolist(), axis]:
         raise Unsupported("has another scale or zero point than the QuantizeLinear before it")
     return replace(x, pending=())
 
 
 def quantise_weight(call: Call) -> Tensor:
     """Return a constant as whole numbers."""
-    _, zero, _ = _grid(call)
-    return _compute_later(call, np.array(_range(zero), float))
+    kind = _output_type(call)
+    _, zero, _ = _grid(call, kind)
+    return _compute_later(call, kind, np.array(_range(zero), float))
 
 
 def dequantise_weight(call: Call) -> Tensor:
     """Return whole numbers as what they stand for."""
-    return _compute_later(call)
+    return _compute_later(call, _UNSIGNED)
 
 
-def _compute_later(call: Call, *more: Source) -> Tensor:
-    tensor, (scale, zero, axis) = call.inputs[0], _grid(call)
+def _output_type(call: Call) -> Any:
+    """The type that a QuantizeLinear without a zero point gives."""
+    told = call.attrs.get("output_dtype", 0)
+    if not told:
+        return _UNSIGNED
+    _, name = TYPES.get(told, ("", ""))
+    return np.dtype(name or "f4")  # which is no whole number, and refused
+
+
+def _compute_later(call: Call, kind: Any, *more: Source) -> Tensor:
+    tensor, (scale, zero, axis) = call.inputs[0], _grid(call, kind)
     if not isinstance(tensor, Tensor):
         raise Unsupported("reads something else than a constant")
     axes = (axis % max(len(tensor.dims), 1),)
     if scale.size > 1 and tensor.dims[axes[0]] != scale.size:
         raise Unsupported(f"has {scale.size} scales for {tensor.dims[axes[0]]} places")
-    kind = call.kind.rpartition("::")[2]
-    source = compute_later(kind, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
+    node = call.kind.rpartition("::")[2]
+    source = compute_later(node, tensor.dims, tensor.place, scale, zero, *more, axes=axes)
     few = tensor.values is not None and tensor.values.size <= MAX_COMPUTED
     values = evaluate(source) if few and isinstance(source, Computed) else None
     return Tensor(tensor.name, tensor.dims, source, values)
 
 
-def _grid(call: Call) -> tuple[Array, Array, int]:
-    """Scales, zero points and the axis along which these are several."""
-    scale, zero = _take_values(call, 1), _take_values(call, 2) if call.has(2) else _UNSIGNED
+def _grid(call: Call, kind: Any) -> tuple[Array, Array, int]:
+    """Scales, zero points and the axis along which these are several; the latter are zeros of a
+    kind where the node has none.
+    """
+    scale = _take_values(call, 1)
+    zero = _take_values(call, 2) if call.has(2) else np.zeros(scale.shape, kind)
     if not ((scale > 0) & np.isfinite(scale)).all() or zero.dtype.kind not in "iu":
         raise Unsupported("has a scale that is not positive, or a zero point of an unknown type")
-    if scale.ndim > 1 or scale.size not in (1, max(zero.size, scale.size)):
+    if scale.ndim > 1 or call.attrs.get("block_size", 0):
         raise Unsupported("has scales of blocks")
+    if zero.size != scale.size:
+        raise Unsupported(f"has {scale.size} scales and {zero.size} zero points")
     axis = call.attrs.get("axis", 1) if scale.size > 1 else 0
     return scale.reshape(-1), zero.reshape(-1), axis
 

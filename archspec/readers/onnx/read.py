@@ -15,8 +15,7 @@ was met).
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from archspec.errors import format_count
 from archspec.graph.ir import Graph
 from archspec.operators.table import OPERATORS
 from archspec.readers.interpreter import FreeSize
-from archspec.readers.onnx.decode import Model, read_model
+from archspec.readers.onnx.decode import Model, Node, read_model
 from archspec.readers.onnx.interpret import run_model
 from archspec.readers.reading import Reading, reading_of
 from archspec.readers.tensors import Source, Tensor
@@ -109,14 +108,25 @@ def _is_zero(source: Source) -> bool:
 
 def _describe_quantised(model: Model, values: Mapping[str, Any]) -> Iterator[str]:
     """Pairs of QuantizeLinear and DequantizeLinear, which leave no operator in the graph."""
-    kinds = Counter(
-        type(values.get(node.outputs[0]))
-        for node in model.nodes
-        if node.kind.endswith("DequantizeLinear") and node.outputs
-    )
-    if kinds[Feature] or kinds[Tensor]:
-        maps, weights = (
-            format_count(kinds[Feature], "feature map"),
-            format_count(kinds[Tensor], "weight"),
-        )
+    types: dict[type, list[str]] = {Feature: [], Tensor: []}
+    for node in model.nodes:
+        made = values.get(node.outputs[0]) if node.outputs else None
+        if node.kind.endswith("DequantizeLinear") and type(made) in types:
+            types[type(made)].append(_type_of(node, values))
+    if any(types.values()):
+        maps = _count_with_types(types[Feature], "feature map")
+        weights = _count_with_types(types[Tensor], "weight")
         yield f"{maps} and {weights} are quantised: rounding and clipping are not compared"
+
+
+def _type_of(node: Node, values: Mapping[str, Any]) -> str:
+    """What the zero point of a DequantizeLinear says, "" where it has none."""
+    zero = values.get(node.inputs[2]) if node.inputs[2:] else None
+    if not isinstance(zero, Tensor) or zero.values is None:
+        return ""
+    return str(zero.values.dtype)
+
+
+def _count_with_types(types: Sequence[str], noun: str) -> str:
+    told = ", ".join(sorted({*types} - {""}))
+    return format_count(len(types), noun) + (f" ({told})" if told else "")

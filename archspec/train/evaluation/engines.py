@@ -11,11 +11,12 @@ import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.errors import ArchspecError, ModelFileError
-from archspec.runtime import import_onnx_runtime, import_openvino
+from archspec.runtime import as_the_user_set_it, import_onnx_runtime, import_openvino
 
 EngineName = Literal["onnxruntime", "openvino"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 MAX_REASON = 200
+_OTHER_ENGINE = "--engine openvino: ONNX Runtime has not all operators on CPUs, none of bfloat16"
 
 Values = npt.NDArray[np.float32]
 Run = Callable[[Values], list[Values]]
@@ -87,7 +88,8 @@ def load_network(file: Path, engine: EngineName) -> ExportedNetwork:
         raise
     except Exception as error:  # those of the engines have no class in common
         reason = (str(error).splitlines() or [type(error).__name__])[0][:MAX_REASON]
-        raise ModelFileError.one("R006", f"{engine}: {reason}", str(file)) from None
+        cure = _OTHER_ENGINE if "NOT_IMPLEMENTED" in reason else ""
+        raise ModelFileError.one("R006", f"{engine}: {reason}", str(file), cure) from None
 
 
 def _load_in_onnx_runtime(file: Path) -> ExportedNetwork:
@@ -105,7 +107,8 @@ def _load_in_openvino(file: Path) -> ExportedNetwork:
     openvino = import_openvino()
     # It would take half precision where the machine has that: results are to be those of the file.
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(str(file), "CPU", precise)
+    with as_the_user_set_it():
+        model = openvino.Core().compile_model(str(file), "CPU", precise)
     (reads,) = model.inputs
     first = reads.partial_shape[0]
     batch = None if first.is_dynamic else first.get_length()

@@ -114,7 +114,7 @@ def compare_prepared(
     from archspec.writers.onnx.image_steps import make_preprocess_model
     from archspec.writers.onnx.onnx_files import save_onnx
 
-    part = file.with_name("preprocess.onnx")
+    part = file.with_name(f"preprocess-{file.name}")
     save_onnx(make_preprocess_model(steps, opset), part)
     pixels = [_read_pixels(trained, photos, number) for number in range(len(photos))]
     made = _run_each(part, pixels)
