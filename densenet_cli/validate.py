@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from archspec.signals import exit_at_once, take_signals, watch_interrupts
+from densenet_cli.device_ids import DeviceIds, count_device_ids
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, Engine, ImageSize, Workers, read_flags
 from densenet_cli.options import (
@@ -45,6 +46,7 @@ def validate(
     image_size: ImageSize = None,
     workers: Workers = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that share the images.")] = 1,
+    device_ids: DeviceIds = None,
     device_target: DeviceTarget = None,
     engine: Engine = None,
     overrides: Overrides = None,
@@ -68,6 +70,7 @@ def validate(
 
     if report is not None:
         check_can_save(report, ".html")
+    devices = count_device_ids(device_ids, devices, device_target or "CPU")
     how = read_flags(context.params, Console(stderr=True) if as_json else console)
     with ImageProgress() as progress, quiet_screen() as screen:
         trained = open_trained(target, **how)

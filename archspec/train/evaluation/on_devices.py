@@ -13,6 +13,7 @@ from typing import Any
 
 from archspec.errors import TrainingError
 from archspec.files import to_yaml
+from archspec.machine.ascend import require_devices
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
@@ -52,9 +53,12 @@ def examine_on_devices(
 
     Raises:
         ArchspecError: what a worker raised; T010..T013, T024 and E003 as `supervise` does.
+        EnvironmentFault: E004, there are fewer Ascend devices here.
     """
-    prepare()
     target = trained.device_target or "CPU"
+    if target == "Ascend":
+        require_devices(devices)
+    prepare()
     folder = Path(tempfile.mkdtemp(prefix="densenet-validate-"))
     try:
         _write_request(folder, Request(trained, data_dir, target, batch_size))
