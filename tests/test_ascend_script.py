@@ -34,9 +34,10 @@ def test_every_line_is_taken_and_is_in_the_report(hosts, tmp_path):
     if hosts:
         (tmp_path / "hosts").write_text(hosts)
         told |= {"HOSTFILE": "hosts", "SHARED": str(tmp_path / "shared"), "SETUP": ". mine"}
+    environment = {**os.environ, **told}
     command = ["bash", str(SCRIPT)]
     done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, **told}, capture_output=True, text=True, check=True
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     ended = [line for line in done.stdout.splitlines() if line.startswith("-- ")]
     assert ended

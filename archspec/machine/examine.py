@@ -7,6 +7,7 @@ from pathlib import Path
 
 from archspec.machine.ascend import examine_ascend
 from archspec.machine.finding import Finding
+from archspec.machine.network import examine_network
 from archspec.machine.resources import (
     examine_convolutions,
     examine_packages,
@@ -27,3 +28,4 @@ def examine_machine(device_target: str, folder: Path) -> Iterator[Finding]:
     if device_target == "CPU":
         yield examine_convolutions()
     yield from examine_ascend(find_version("mindspore"), device_target == "Ascend")
+    yield from examine_network()
