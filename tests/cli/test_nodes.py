@@ -164,6 +164,26 @@ def test_what_is_no_part_of_the_run_is_refused_and_the_right_one_may_still_come(
 
 
 @pytest.mark.slow
+def test_of_two_runs_that_begin_together_on_one_port_one_begins(machines, tmp_path):
+    """The other one is told so before it has made anything."""
+    both = []
+    for out in ("one", "two"):
+        told = words_of(machines, 0, *TINY, "--out", out)
+        both.append(machines[0].start(*told, cwd=tmp_path))
+    wait_for(lambda: any(process.poll() is not None for process in both))
+    refused = next(process for process in both if process.poll() is not None)
+    ((code, text, errors),) = finish(refused)
+    assert (code, text) == (1, "")
+    assert "T012 node 0 cannot listen at " in errors
+    assert "another run of this machine has begun with that port" in errors
+    (other,) = [process for process in both if process is not refused]
+    wait_for(lambda: any(tmp_path.glob("*/workers/node_0.json")), other)
+    other.send_signal(signal.SIGTERM)
+    assert finish(other)[0][0] == 143
+    assert left_on(machines) == [{}, {}]
+
+
+@pytest.mark.slow
 def test_nodes_that_nobody_joins_end_with_words(machines, tmp_path):
     """Node 1 without a node 0, T022, and node 0 without a node 1, T023; each after its time."""
     new = (*TINY, "--out", "run", "--node-wait", "20s")

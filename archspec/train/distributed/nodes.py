@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from archspec.errors import TrainingError, format_count
+from archspec.train.distributed.ports import claim_port
 
 PORTS = range(1024, 65536)
 """What msrun takes."""
@@ -54,6 +55,7 @@ def check_nodes(nodes: int, node: Node | None) -> None:
 
 def check_place(node: Node) -> None:
     """Look whether this machine can be that node: the first one has the address, no other has it.
+    The first one claims its port, until `ports.release_ports`.
 
     Raises:
         TrainingError: T022, the address is nobody's, this machine's alone, or another machine's;
@@ -76,9 +78,19 @@ def check_place(node: Node) -> None:
     if not is_here and node.rank == 0:
         rule = "is no address of this machine, which is to be node 0"
         raise _fault(node, rule, "`ip addr` lists the addresses of a machine")
-    if node.rank == 0 and not _can_bind(family, address, node.port):
+    if node.rank == 0:
+        _take_port(node, family, address)
+
+
+def _take_port(node: Node, family: socket.AddressFamily, address: str) -> None:
+    reason = ""
+    if not claim_port(node.port):
+        reason = "another run of this machine has begun with that port"
+    elif not _can_bind(family, address, node.port):
+        reason = "the port is in use"
+    if reason:
         cure = "another port, the same with all nodes: --master ADDR:PORT"
-        rule = f"node 0 cannot listen at {node.master}: the port is in use"
+        rule = f"node 0 cannot listen at {node.master}: {reason}"
         raise TrainingError.one("T012", rule, "", cure)
 
 

@@ -16,8 +16,9 @@ from archspec.files import to_yaml
 from archspec.machine.ascend import require_devices
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.msrun import launch_environment, msrun_command
 from archspec.train.distributed.nodes import USUAL_PORT
+from archspec.train.distributed.ports import find_free_port, hold_ports
 from archspec.train.distributed.supervise import supervise
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
 from archspec.train.evaluation.trained import Trained
@@ -62,16 +63,8 @@ def examine_on_devices(
     folder = Path(tempfile.mkdtemp(prefix="densenet-validate-"))
     try:
         _write_request(folder, Request(trained, data_dir, target, batch_size))
-        command = msrun_command(
-            devices=devices,
-            device_target=target,
-            log_dir=folder / LOGS,
-            port=find_free_port(0 if target == "CPU" else USUAL_PORT),
-            module=WORKER,
-            arguments=[str(folder)],
-        )
-        environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
-        supervise(command, environment=environment, log_dir=folder / LOGS, poll=_look_at_nothing)
+        with hold_ports():
+            _evaluate(folder, target, devices)
         found = read_evaluation(json.loads((folder / RESULT).read_text("utf-8")))
     except TrainingError as error:
         if not LEAVES_LOGS & {fault.code for fault in error.diagnostics}:
@@ -82,6 +75,19 @@ def examine_on_devices(
         raise
     shutil.rmtree(folder)
     return found
+
+
+def _evaluate(folder: Path, target: str, devices: int) -> None:
+    command = msrun_command(
+        devices=devices,
+        device_target=target,
+        log_dir=folder / LOGS,
+        port=find_free_port(0 if target == "CPU" else USUAL_PORT),
+        module=WORKER,
+        arguments=[str(folder)],
+    )
+    environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
+    supervise(command, environment=environment, log_dir=folder / LOGS, poll=_look_at_nothing)
 
 
 def _look_at_nothing() -> None:
