@@ -17,6 +17,7 @@ from densenet_cli.options import console
 
 if TYPE_CHECKING:
     from archspec.train.distributed.nodes import Node
+    from densenet_cli.hosts import Host
 
 Nodes = Annotated[
     int | None,
@@ -132,13 +133,24 @@ def take_hosts(
     nodes, master = len(hosts), master or hosts[0].address
     run, wait = given["resume"] or given["out"], given["node_wait"]
     first = read_node(nodes, 0, master, wait, run=run, is_dry=True)
+    commands = [_command_on(first, rank, more) for rank in range(nodes)]
     if given["dry_run"]:
+        if is_ssh or first is None:  # else `show_nodes` prints them
+            _show_on_hosts(hosts, commands, given["ssh_setup"], is_ssh=is_ssh)
         return devices, nodes, master
-    commands = []
-    for rank, host in enumerate(hosts):
-        commands.append(_command_on(first, rank, more))
-        console.out(f"# on {host.name}:\n{shlex.join(commands[-1])}")
+    _show_on_hosts(hosts, commands, "", is_ssh=False)
     raise typer.Exit(run_on_hosts(hosts, commands, given["ssh_setup"]) if is_ssh else 0)
+
+
+def _show_on_hosts(
+    hosts: Sequence[Host], commands: Sequence[Sequence[str]], setup: str, *, is_ssh: bool
+) -> None:
+    """Print the command of each host, or the one of ssh that has it run there."""
+    from densenet_cli.ssh import write_ssh
+
+    for host, command in zip(hosts, commands, strict=True):
+        line = write_ssh(host, command, setup) if is_ssh else command
+        console.out(f"# on {host.name}:\n{shlex.join(line)}")
 
 
 def _command_on(first: Node | None, rank: int, more: Sequence[str]) -> list[str]:

@@ -86,7 +86,7 @@ def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]], setup
     with collect_signals() as received:
         remotes = []
         for host, command in zip(hosts, commands, strict=True):
-            remotes.append(_start(host, write_line(command, setup)))
+            remotes.append(_start(host, write_ssh(host, command, setup)))
             readers += _show(remotes[-1])
         try:
             failed = _wait(remotes, received)
@@ -99,6 +99,11 @@ def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]], setup
     return 128 + received[0] if received else failed
 
 
+def write_ssh(host: Host, command: Sequence[str], setup: str) -> list[str]:
+    """Return the words of ssh that have a command run on a host."""
+    return [*SSH, host.name, write_line(command, setup)]
+
+
 def write_line(command: Sequence[str], setup: str) -> str:
     """Return what a host's shell is told to run."""
     program, *words = command
@@ -108,10 +113,10 @@ def write_line(command: Sequence[str], setup: str) -> str:
     return f"{before} && exec {shlex.join(['env', f'{TIED}=1', *start, *words])}"
 
 
-def _start(host: Host, line: str) -> _Remote:
+def _start(host: Host, words: Sequence[str]) -> _Remote:
     try:
         process = subprocess.Popen(
-            [*SSH, host.name, line],
+            words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -51,9 +51,9 @@ def test_a_worker_that_another_jobs_scheduler_knows_already_names_the_port(tmp_p
     died = "Worker process 7 exit with exception. Error code: 1.\n"
     (tmp_path / "msrun.log").write_text(died)
     (tmp_path / "worker_1.log").write_text(
-        "RuntimeError: Failed to register the compute graph node: 1. Reason: Repeated registration "
-        "node: 1 to the scheduler. Please check if there's another scheduler process with port:8118 "
-        "still running, or this is an extra node for distributed job. You can run command: ...\n"
+        "RuntimeError: Failed to register the compute graph node: 1. Reason: Repeated "
+        "registration node: 1 to the scheduler. Please check if there's another scheduler process "
+        "with port:8118 still running, or this is an extra node for distributed job. You can ...\n"
     )
     watch = Watch(tmp_path, 0.0)
     watch.members = {6: "0", 7: "1"}

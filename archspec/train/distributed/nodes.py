@@ -103,17 +103,17 @@ def wait_for_master(node: Node) -> None:
         TrainingError: T022, nobody listens there.
     """
     deadline = time.monotonic() + node.patience
-    reason = _try_to_connect(node)
+    reason = try_to_connect(node)
     while reason and time.monotonic() < deadline:
         time.sleep(SECONDS_BETWEEN_TRIES)
-        reason = _try_to_connect(node)
+        reason = try_to_connect(node)
     if reason:
         rule = f"nobody listens there after {node.patience} s: {reason}"
         cure = "start node 0 there, with the same --master, and let its port through the firewall"
         raise _fault(node, rule, cure)
 
 
-def _try_to_connect(node: Node) -> str:
+def try_to_connect(node: Node) -> str:
     """Return why node 0 cannot be reached, '' where it can."""
     try:
         with socket.create_connection((node.address.strip("[]"), node.port), SECONDS_OF_A_TRY):
