@@ -20,6 +20,8 @@ from archspec.train.run.run_directory import Run, open_run
 
 VISIBLE_SECONDS = 60.0
 """A network file system may show another machine's new file so much later."""
+LEAST_VISIBLE_SECONDS = 5.0
+"""Of them, where node 0 has come at the last moment of a node's patience."""
 
 
 def join(
@@ -42,10 +44,11 @@ def join(
     prepare()
     check_place(node)
     say(f"{node.name} waits for node 0 at {node.master}, for {node.patience} s at most")
+    latest = time.monotonic() + node.patience
     wait_for_master(node)
     reports = NodeReports(path.absolute() / "workers", node)
     try:
-        run = _find_run(path, node, reports)
+        run = _find_run(path, node, reports, latest)
         _check_fits(run, node, devices)
     except ArchspecError as error:
         reports.refuse(error)
@@ -64,8 +67,9 @@ def join(
     return run
 
 
-def _find_run(path: Path, node: Node, reports: NodeReports) -> Run:
-    deadline = time.monotonic() + VISIBLE_SECONDS
+def _find_run(path: Path, node: Node, reports: NodeReports, latest: float) -> Run:
+    now = time.monotonic()
+    deadline = min(now + VISIBLE_SECONDS, max(latest, now + LEAST_VISIBLE_SECONDS))
     while not reports.find_start():
         if time.monotonic() > deadline:
             rule = f"node 0 listens at {node.master}, and nothing of it is seen in this folder"

@@ -29,13 +29,14 @@ def test_named_devices_are_all_that_mindspore_sees(monkeypatch):
     [
         ((*VALIDATE, "--device-ids", "0,2"), "goes with --device-target Ascend"),
         ((*PREDICT, "--device-ids", "0", "--device-target", "CPU"), "goes with --device-target"),
+        ((*VALIDATE, "--hang-after", "9"), "goes with several --devices"),
         (
             (*PREDICT, "--device-ids", "0,2", "--device-target", "Ascend"),
             "one process predicts, on one device",
         ),
     ],
 )
-def test_devices_that_fit_neither_target_nor_command_are_refused(given, words, no_mindspore):
+def test_words_that_fit_neither_target_nor_command_are_refused(given, words, no_mindspore):
     """Before anything is opened."""
     done = densenet(*given, env=no_mindspore)
     assert done.returncode == 2

@@ -125,9 +125,12 @@ def test_each_hosts_command_is_printed_and_nothing_started(no_mindspore, written
     more = ("--ssh", "--ssh-setup", ". mine", "--dry-run")
     done = densenet(*words, *more, cwd=tmp_path, env=no_mindspore)
     remote = [shlex.split(line) for line in done.stdout.splitlines() if line[:4] == "ssh "]
-    run = f". mine && exec env DENSENET_UNTIL_STDIN_ENDS=1 {same} "
+    told = {"DENSENET_UNTIL_STDIN_ENDS": "1"}
+    told["DENSENET_GO_ON_WITH"] = "--hostfile hosts --ssh --ssh-setup '. mine'"
+    setting = shlex.join(f"{name}={value}" for name, value in told.items())
     assert [line[-2:] for line in remote] == [
-        [host, run + placed.format(rank)] for rank, host in enumerate(("a", "me@b"))
+        [host, f". mine && exec env {setting} {same} {placed.format(rank)}"]
+        for rank, host in enumerate(("a", "me@b"))
     ]
     other = ("--devices", 2, "--master", "fast:9000")
     shown = passed(densenet(*words, *other, cwd=tmp_path, env=no_mindspore)).splitlines()

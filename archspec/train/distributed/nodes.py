@@ -103,20 +103,21 @@ def wait_for_master(node: Node) -> None:
         TrainingError: T022, nobody listens there.
     """
     deadline = time.monotonic() + node.patience
-    reason = try_to_connect(node)
-    while reason and time.monotonic() < deadline:
-        time.sleep(SECONDS_BETWEEN_TRIES)
-        reason = try_to_connect(node)
+    reason = try_to_connect(node, node.patience)
+    while reason and (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(SECONDS_BETWEEN_TRIES, left))
+        reason = try_to_connect(node, left)
     if reason:
         rule = f"nobody listens there after {node.patience} s: {reason}"
         cure = "start node 0 there, with the same --master, and let its port through the firewall"
         raise _fault(node, rule, cure)
 
 
-def try_to_connect(node: Node) -> str:
-    """Return why node 0 cannot be reached, '' where it can."""
+def try_to_connect(node: Node, seconds: float = SECONDS_OF_A_TRY) -> str:
+    """Return why node 0 cannot be reached, '' where it can; it has so long at most to answer."""
+    patience = min(SECONDS_OF_A_TRY, max(seconds, 1.0))
     try:
-        with socket.create_connection((node.address.strip("[]"), node.port), SECONDS_OF_A_TRY):
+        with socket.create_connection((node.address.strip("[]"), node.port), patience):
             return ""
     except OSError as error:
         return error.strerror or str(error)

@@ -22,6 +22,7 @@ from archspec.train.distributed.ports import find_free_port, hold_ports
 from archspec.train.distributed.supervise import supervise
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
 from archspec.train.evaluation.trained import Trained
+from archspec.train.faults.hangs import HANG_AFTER
 from archspec.train.recipe.recipe import load_recipe
 from archspec.train.run.run_directory import open_run
 
@@ -48,7 +49,12 @@ class Request:
 
 
 def examine_on_devices(
-    trained: Trained, data_dir: Path | None, *, devices: int, batch_size: int
+    trained: Trained,
+    data_dir: Path | None,
+    *,
+    devices: int,
+    batch_size: int,
+    hang_after: float = HANG_AFTER,
 ) -> Evaluation:
     """Return what so many processes of this machine find out together, each image once.
 
@@ -64,7 +70,7 @@ def examine_on_devices(
     try:
         _write_request(folder, Request(trained, data_dir, target, batch_size))
         with hold_ports():
-            _evaluate(folder, target, devices)
+            _evaluate(folder, target, devices, hang_after)
         found = read_evaluation(json.loads((folder / RESULT).read_text("utf-8")))
     except TrainingError as error:
         if not LEAVES_LOGS & {fault.code for fault in error.diagnostics}:
@@ -77,7 +83,7 @@ def examine_on_devices(
     return found
 
 
-def _evaluate(folder: Path, target: str, devices: int) -> None:
+def _evaluate(folder: Path, target: str, devices: int, hang_after: float) -> None:
     command = msrun_command(
         devices=devices,
         device_target=target,
@@ -87,7 +93,13 @@ def _evaluate(folder: Path, target: str, devices: int) -> None:
         arguments=[str(folder)],
     )
     environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
-    supervise(command, environment=environment, log_dir=folder / LOGS, poll=_look_at_nothing)
+    supervise(
+        command,
+        environment=environment,
+        log_dir=folder / LOGS,
+        poll=_look_at_nothing,
+        hang_after=hang_after,
+    )
 
 
 def _look_at_nothing() -> None:
