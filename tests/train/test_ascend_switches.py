@@ -8,9 +8,11 @@ import sys
 import pytest
 
 from archspec.errors import SpecError
+from archspec.train.planning import create, plan_run
 from archspec.train.recipe.ascend import AscendRecipe, describe_switches
 from archspec.train.recipe.recipe import load_recipe
 
+TINY_SPEC = ["block_config=[1,1]", "growth_rate=4", "stem.channels=4"]
 JOIN = """
 import json, os, sys
 from archspec.runtime import prepare
@@ -62,6 +64,38 @@ def test_switches_reach_mindspore_on_ascend_and_a_cpu_leaves_them_alone():
     assert (left["deterministic"], left["environment"], left["faults"]) == ("OFF", [None], [])
     assert left["memory"] == [False, []]
     assert left["jit_level"] == join("Ascend", [])["jit_level"] != "O1"
+
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+from archspec.runtime import prepare
+prepare()
+import mindspore as ms
+from archspec.train.loop import train_in_process
+from archspec.train.run.run_directory import open_run
+
+ms.set_device = lambda target: None  # none is here: MindSpore computes on the CPU
+run = open_run(Path(sys.argv[1]))
+train_in_process(run, lambda event: None)
+found = [ms.get_context(name) for name in ("jit_level", "deterministic")]
+print(json.dumps([run.settings.device_target, *found]))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_on_ascend_hands_its_recipes_switches_on(tmp_path):
+    """What trains, in one process or several, begins with them."""
+    said = ["epochs=1", "data.samples=64", "ascend={jit_level: O0, deterministic: true}"]
+    plan = plan_run("densenetbc_digits", spec_overrides=TINY_SPEC, recipe_overrides=said)
+    run = create(plan, tmp_path / "run")
+    settings = json.loads((run.path / "run.json").read_text())
+    text = json.dumps({**settings, "device_target": "Ascend"})
+    (run.path / "run.json").write_text(text)
+    command = [sys.executable, "-c", TRAIN, str(run.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == ["Ascend", "O0", "ON"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def check_nodes(nodes: int, node: Node | None) -> None:
 
 def check_place(node: Node) -> None:
     """Look whether this machine can be that node: the first one has the address, no other has it.
-    The first one claims its port, until `ports.release_ports`.
+    The first one claims its port for as long as `ports.hold_ports` lasts.
 
     Raises:
         TrainingError: T022, the address is nobody's, this machine's alone, or another machine's;
