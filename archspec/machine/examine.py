@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from archspec.machine.ascend import examine_ascend
+from archspec.machine.device_network import examine_network
 from archspec.machine.finding import Finding
-from archspec.machine.network import examine_network
 from archspec.machine.resources import (
     examine_convolutions,
     examine_packages,

@@ -10,11 +10,11 @@ from pathlib import Path
 from archspec.errors import ArchspecError, TrainingError
 from archspec.machine.ascend import require_devices
 from archspec.runtime import prepare
-from archspec.train.distributed.lost_master import MasterWatch
 from archspec.train.distributed.msrun import launch_environment
 from archspec.train.distributed.node_reports import NodeReports, watch_together
 from archspec.train.distributed.nodes import Node, check_nodes, check_place, wait_for_master
 from archspec.train.distributed.supervise import supervise
+from archspec.train.faults.lost_master import MasterWatch
 from archspec.train.launch import launch_command
 from archspec.train.run.run_directory import Run, open_run
 

@@ -35,7 +35,7 @@ from archspec.train.engine.half_precision import describe_kept
 from archspec.train.engine.memory import plan_recompute
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
-from archspec.train.recipe.ascend import describe_switches
+from archspec.train.recipe.ascend_settings import describe_switches
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
 from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.recipe.scaling import describe_norms, scale_recipe

@@ -9,7 +9,7 @@ import pytest
 
 from archspec.errors import SpecError
 from archspec.train.planning import create, plan_run
-from archspec.train.recipe.ascend import AscendRecipe, describe_switches
+from archspec.train.recipe.ascend_settings import AscendRecipe, describe_switches
 from archspec.train.recipe.recipe import load_recipe
 
 TINY_SPEC = ["block_config=[1,1]", "growth_rate=4", "stem.channels=4"]

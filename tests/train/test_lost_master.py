@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from archspec.errors import TrainingError
-from archspec.train.distributed.lost_master import MasterWatch
 from archspec.train.distributed.nodes import Node
+from archspec.train.faults.lost_master import MasterWatch
 
 
 @pytest.fixture

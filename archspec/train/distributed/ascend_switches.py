@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from archspec.errors import EnvironmentFault
-from archspec.train.recipe.ascend import AscendRecipe
+from archspec.train.recipe.ascend_settings import AscendRecipe
 
 _SET: dict[str, Any] = {}
 """What this process has handed over: MindSpore takes memory and determinism once."""

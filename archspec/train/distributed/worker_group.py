@@ -23,7 +23,7 @@ import psutil
 from archspec.errors import ArchspecError, EnvironmentFault
 from archspec.train.distributed import pulse
 from archspec.train.distributed.ascend_switches import set_switches
-from archspec.train.recipe.ascend import AscendRecipe
+from archspec.train.recipe.ascend_settings import AscendRecipe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from archspec.spec.load import load_model
 from archspec.spec.override import Override, Overrides
 from archspec.spec.spec import Spec
 from archspec.spec.written_model import WrittenModel
-from archspec.train.recipe.ascend import AscendRecipe
+from archspec.train.recipe.ascend_settings import AscendRecipe
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.foreign_words import FOREIGN_KEYS
 from archspec.train.recipe.ineffective_settings import find_ineffective, find_meaningless

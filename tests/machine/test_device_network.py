@@ -2,7 +2,7 @@
 
 import pytest
 
-from archspec.machine.network import examine_network
+from archspec.machine.device_network import examine_network
 
 TOOL = """#!/bin/sh
 case "$3 $2" in
