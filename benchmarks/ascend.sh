@@ -6,8 +6,17 @@
 # IMAGENET has train/ and val/ with a folder for each class; without it small networks alone are
 # trained, on the embedded digits. DEVICES (8) is the most that are used at once, TARGET (Ascend) may
 # be CPU to try the script itself. Each command has an hour at most; none stops the others.
+#
+#     HOSTFILE=hosts SHARED=/shared bash benchmarks/ascend.sh /shared/imagenet
+#
+# tries several machines beside, HOST slots=N a line, the first one this one, reached by ssh without
+# a password. Runs of theirs are written below SHARED, which all of them have (this folder). SETUP is
+# what each host's shell does first, such as '. venv/bin/activate'; without it each goes to this
+# folder and takes this Python.
 set -u
 imagenet=${1:-}
+hostfile=${HOSTFILE:-}
+shared=${SHARED:-$PWD}/ascend-nodes
 target=${TARGET:-Ascend}
 devices=${DEVICES:-8}
 out=ascend-report
@@ -44,6 +53,29 @@ if [ -n "$imagenet" ]; then
     try "$network-all" densenet train "$network" "${on[@]}" "${few[@]}" --devices "$devices" \
       -o "$out/$network-all"
   done
+fi
+if [ -n "$hostfile" ]; then
+  rm -rf "$shared" && mkdir -p "$shared"
+  cp "$hostfile" "$out/hosts.txt"
+  hosts=(--hostfile "$hostfile" --ssh)
+  [ -n "${SETUP:-}" ] && hosts+=(--ssh-setup "$SETUP")
+  first=${SETUP:-cd $PWD}
+  for host in $(sed 's/#.*//' "$hostfile" | awk '{print $1}'); do
+    try "doctor-$host" ssh -o BatchMode=yes "$host" "$first && densenet doctor ${on[*]}"
+  done
+  # What each node would run; then both for real, a node that ends, and the run taken up again.
+  try nodes-plan densenet train "${on[@]}" --hostfile "$hostfile" --epochs 3 -o "$shared/digits" \
+    --dry-run
+  try nodes-digits densenet train "${on[@]}" "${hosts[@]}" --epochs 3 -o "$shared/digits"
+  try nodes-ended timeout -s TERM 180 densenet train "${on[@]}" "${hosts[@]}" --epochs 2000 \
+    --save-every 20 -o "$shared/ended"
+  try nodes-resumed timeout -s TERM 120 densenet train --resume "$shared/ended" "${hosts[@]}"
+  try nodes-how-far densenet train --resume "$shared/ended" --dry-run --hostfile "$hostfile"
+  if [ -n "$imagenet" ]; then
+    try nodes-densenet121 densenet train densenet121 "${on[@]}" "${hosts[@]}" --epochs 1 \
+      --data-dir "$imagenet" --set recipe.data.samples=25600 -o "$shared/densenet121"
+  fi
+  cp -r "$shared" "$out/nodes"
 fi
 # Weights are large, and tell nothing here.
 tar czf ascend-report.tar.gz --exclude='*.ckpt' --exclude='*.safetensors' "$out"

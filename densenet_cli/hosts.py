@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from archspec.errors import Diagnostic, TrainingError
 
 MOST_BYTES = 1 << 16
 IGNORED = {"max_slots", "max-slots"}
-_HOST = re.compile(r"(?:\w[\w.-]*@)?(\w[\w.-]*)")
+_NAME = re.compile(r"\w[\w.-]*")
+_HOST = re.compile(r"(?P<user>\w[\w.-]*@)?(?P<open>\[)?(?P<address>[\w.:%-]+)(?(open)\])")
 _SLOTS = re.compile(r"[1-9][0-9]{0,3}")
 
 
@@ -21,14 +23,15 @@ class Host:
 
     line: int
     name: str
-    """As ssh takes it, perhaps with a user."""
+    """As ssh takes it, perhaps with a user; an IPv6 address without brackets."""
     slots: int | None
     """Processes that it has room for."""
 
     @property
     def address(self) -> str:
-        """Where other machines find it."""
-        return self.name.rpartition("@")[2]
+        """Where other machines find it, an IPv6 address in brackets."""
+        address = self.name.rpartition("@")[2]
+        return f"[{address}]" if ":" in address else address
 
 
 def read_hosts(file: Path) -> list[Host]:
@@ -42,7 +45,7 @@ def read_hosts(file: Path) -> list[Host]:
     for number, line in enumerate(_read_text(file).splitlines(), start=1):
         words = line.partition("#")[0].split()
         if words:
-            hosts.append(Host(number, words[0], _read_slots(words[1:])))
+            hosts.append(Host(number, _read_name(words[0]), _read_slots(words[1:])))
             rules = _check_line(hosts, words)
             faults += [Diagnostic("T010", rule, f"{file}:{number}") for rule in rules]
     if not hosts:
@@ -87,6 +90,24 @@ def choose_devices(file: Path, hosts: Sequence[Host], typed: int | None) -> int:
     return devices
 
 
+def _read_name(word: str) -> str:
+    """Return a host as ssh takes it, '' for what is none: an IPv6 address loses its brackets."""
+    found = _HOST.fullmatch(word)
+    if found is None:
+        return ""
+    address = found["address"]
+    is_one = _is_ipv6(address) or (not found["open"] and _NAME.fullmatch(address))
+    return f"{found['user'] or ''}{address}" if is_one else ""
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _read_slots(words: Sequence[str]) -> int | None:
     found = [word.removeprefix("slots=") for word in words if word.startswith("slots=")]
     return int(found[0]) if found and _SLOTS.fullmatch(found[0]) else None
@@ -95,10 +116,10 @@ def _read_slots(words: Sequence[str]) -> int | None:
 def _check_line(hosts: Sequence[Host], words: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with the last of the hosts, which these words name."""
     (*before, host), settings = hosts, words[1:]
-    if not _HOST.fullmatch(host.name):
-        yield f"{host.name} is no name of a host"
+    if not host.name:
+        yield f"{words[0]} is no name of a host"
     for earlier in before:
-        if earlier.address == host.address:
+        if host.name and earlier.address == host.address:
             yield f"{host.name} stands in line {earlier.line} too: each node is a machine"
             return
     for word in settings:

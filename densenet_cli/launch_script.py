@@ -135,6 +135,9 @@ def _refuse_idle_options(given: Mapping[str, Any]) -> None:
     for option in idle:
         if given[option] is not None:
             raise typer.BadParameter(f"means nothing to {scheduler}", param_hint=f"--{option}")
+    if given["slurm"] and given["resource"] is not None and given["cpus"] is None:
+        rule = "a part of each machine is asked for by --resource: say how many cores go with it"
+        raise typer.BadParameter(rule, param_hint="--cpus")
     missing = [f"--{option}" for option in ("image", "claim") if given[option] is None]
     if missing and not given["slurm"]:
         rule = "a pod needs an image that has densenet, and a claim for data and run"

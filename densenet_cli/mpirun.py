@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -110,8 +109,8 @@ def _end_when_told(reader: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def refuse_unlike_mpirun(context: typer.Context, resumed: Path | None) -> None:
-    """Refuse options, or a run, of another number of processes than mpirun has started."""
+def refuse_unlike_mpirun(context: typer.Context) -> None:
+    """Refuse options of another number of processes than mpirun has started."""
     started: Mapping[str, Any] = context.default_map or {}
     for name, value in started.items():
         said = context.params.get(name, value)
@@ -119,13 +118,3 @@ def refuse_unlike_mpirun(context: typer.Context, resumed: Path | None) -> None:
             flag = f"--{name.replace('_', '-')}"
             rule = f"mpirun has started this as {flag} {value}, not {said}: leave it out"
             raise typer.BadParameter(rule, param_hint=flag)
-    if resumed is None or not started:
-        return
-    from archspec.train.run.run_directory import open_run
-
-    devices = open_run(resumed).settings.devices
-    if devices != started["devices"]:
-        rule = (
-            f"the run has {devices} processes on a machine, mpirun has started {started['devices']}"
-        )
-        raise typer.BadParameter(rule, param_hint="--resume")

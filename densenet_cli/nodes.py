@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -14,9 +15,11 @@ import typer
 
 from archspec.signals import raise_for_signal, take_signals
 from densenet_cli.options import console
+from densenet_cli.ssh import GO_ON, run_on_hosts, write_ssh
 
 if TYPE_CHECKING:
     from archspec.train.distributed.nodes import Node
+    from densenet_cli.hosts import Host
 
 Nodes = Annotated[
     int | None,
@@ -119,7 +122,6 @@ def take_hosts(
         return devices, nodes, master
     _refuse_beside(file, {"--nodes": nodes, "--node-rank": given["node_rank"]})
     from densenet_cli.hosts import choose_devices, read_hosts
-    from densenet_cli.ssh import run_on_hosts
 
     hosts = read_hosts(file)
     is_typed = str(context.get_parameter_source("devices")).endswith("COMMANDLINE")
@@ -132,13 +134,30 @@ def take_hosts(
     nodes, master = len(hosts), master or hosts[0].address
     run, wait = given["resume"] or given["out"], given["node_wait"]
     first = read_node(nodes, 0, master, wait, run=run, is_dry=True)
+    commands = [_command_on(first, rank, more) for rank in range(nodes)]
+    by_ssh, go_on = [], _list_words_to_go_on(given)
+    for host, command in zip(hosts, commands, strict=True):
+        by_ssh.append(write_ssh(host, command, given["ssh_setup"], go_on))
     if given["dry_run"]:
+        if is_ssh or first is None:  # else `show_nodes` prints them
+            _show_on_hosts(hosts, by_ssh if is_ssh else commands)
         return devices, nodes, master
-    commands = []
-    for rank, host in enumerate(hosts):
-        commands.append(_command_on(first, rank, more))
-        console.out(f"# on {host.name}:\n{shlex.join(commands[-1])}")
-    raise typer.Exit(run_on_hosts(hosts, commands, given["ssh_setup"]) if is_ssh else 0)
+    _show_on_hosts(hosts, commands)
+    raise typer.Exit(run_on_hosts(hosts, by_ssh) if is_ssh else 0)
+
+
+def _list_words_to_go_on(given: Mapping[str, Any]) -> list[str]:
+    """The words by which all hosts go on together, behind `--resume RUN`."""
+    words = ["--hostfile", str(given["hostfile"]), "--ssh"]
+    for flag, usual in (("ssh_setup", ""), ("master", None), ("node_wait", USUAL_WAIT)):
+        if given[flag] != usual:
+            words += [f"--{flag.replace('_', '-')}", str(given[flag])]
+    return words
+
+
+def _show_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]]) -> None:
+    for host, command in zip(hosts, commands, strict=True):
+        console.out(f"# on {host.name}:\n{shlex.join(command)}")
 
 
 def _command_on(first: Node | None, rank: int, more: Sequence[str]) -> list[str]:
@@ -181,7 +200,12 @@ def _parse_wait(text: str) -> int:
 
 
 def place_of(node: Node | None) -> str:
-    """Return the words that a command has for this node, with a space before; '' for none."""
+    """Return the words by which this node goes on, or all of them where `--ssh` has started it,
+    with a space before; '' for none.
+    """
+    together = os.environ.get(GO_ON)
+    if together is not None:
+        return f" {together}"
     return "" if node is None else f" {shlex.join(_list_words(node))}"
 
 
@@ -241,6 +265,7 @@ def join_on_screen(node: Node, path: Path | None, devices: int | None, hang_afte
         run = join(path, node, devices=devices, hang_after=hang_after, say=console.out)
     except (KeyboardInterrupt, SystemExit) as stop:  # see `signals.exception_of`
         resume = f"densenet train --resume {shlex.quote(str(path))}{place_of(node)}"
-        console.out(f"\nInterrupted. Go on, on all nodes, with: {resume}")
+        hint = "" if GO_ON in os.environ else f" Go on, on all nodes, with: {resume}"
+        console.out(f"\nInterrupted.{hint}")  # where one command runs all, node 0 says how
         raise typer.Exit(int(stop.code or 0) if isinstance(stop, SystemExit) else 130) from None
     console.out(f"{node.name} is done. Run: {run.path}")

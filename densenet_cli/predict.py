@@ -16,6 +16,7 @@ from rich.table import Table
 
 from archspec.errors import DataError, Diagnostic, make_printable
 from archspec.signals import exit_at_once, take_signals, watch_interrupts
+from densenet_cli.device_ids import FLAG, count_device_ids
 from densenet_cli.image_progress import ImageProgress
 from densenet_cli.opening import DeviceTarget, Engine, ImageSize, Workers, read_flags
 from densenet_cli.options import (
@@ -55,6 +56,9 @@ def predict(
     ] = 32,
     image_size: ImageSize = None,
     workers: Workers = None,
+    device_ids: Annotated[
+        str | None, typer.Option(FLAG, help="Which Ascend device, one number (default: 0).")
+    ] = None,
     device_target: DeviceTarget = None,
     engine: Engine = None,
     overrides: Overrides = None,
@@ -89,6 +93,8 @@ def predict(
     from archspec.train.evaluation.predict import predict as predict_images
     from archspec.train.evaluation.predict_masks import predict_masks
 
+    if count_device_ids(device_ids, 1, device_target or "CPU") > 1:
+        raise typer.BadParameter("one process predicts, on one device", param_hint=FLAG)
     files = find_images(images)
     how = read_flags(context.params, Console(stderr=True) if is_for_program else console)
     broken: dict[int, Diagnostic] = {}

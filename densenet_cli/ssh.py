@@ -29,6 +29,8 @@ from densenet_cli.options import console
 
 TIED = "DENSENET_UNTIL_STDIN_ENDS"
 """Set for a process that ends with its standard input."""
+GO_ON = "DENSENET_GO_ON_WITH"
+"""Set for a node: the words by which all of them go on together, behind `--resume RUN`."""
 _SETTINGS = ("BatchMode=yes", "ConnectTimeout=20", "ServerAliveInterval=15")
 SSH = ["ssh", "-T", *(word for setting in _SETTINGS for word in ("-o", setting))]
 """No questions, whose answers nobody could type; a machine that is gone is missed in 45 s."""
@@ -73,11 +75,9 @@ class _Remote:
             self.process.stdin.close()
 
 
-def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]], setup: str) -> int:
-    """Run a command on each host until all have ended; return 0, the code of the first that failed
-    (1 where ssh did), or 128 and the number of a signal.
-
-    `setup` is what the host's shell does before; '' goes to this folder, and takes this Python.
+def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]]) -> int:
+    """Run a command of ssh for each host until all have ended; return 0, the code of the first that
+    failed (1 where ssh did), or 128 and the number of a signal.
 
     Raises:
         EnvironmentFault: E003, there is no ssh.
@@ -86,7 +86,7 @@ def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]], setup
     with collect_signals() as received:
         remotes = []
         for host, command in zip(hosts, commands, strict=True):
-            remotes.append(_start(host, write_line(command, setup)))
+            remotes.append(_start(host, command))
             readers += _show(remotes[-1])
         try:
             failed = _wait(remotes, received)
@@ -99,19 +99,24 @@ def run_on_hosts(hosts: Sequence[Host], commands: Sequence[Sequence[str]], setup
     return 128 + received[0] if received else failed
 
 
-def write_line(command: Sequence[str], setup: str) -> str:
-    """Return what a host's shell is told to run."""
+def write_ssh(host: Host, command: Sequence[str], setup: str, go_on: Sequence[str]) -> list[str]:
+    """Return the words of ssh that have a command run on a host.
+
+    `setup` is what the host's shell does before; '' goes to this folder, and takes this Python.
+    `go_on` are the words by which all hosts go on together, behind `--resume RUN`.
+    """
     program, *words = command
     before, start = setup, [program]
     if not setup:
         before, start = shlex.join(["cd", str(Path.cwd())]), [sys.executable, "-m", "densenet_cli"]
-    return f"{before} && exec {shlex.join(['env', f'{TIED}=1', *start, *words])}"
+    told = ["env", f"{TIED}=1", f"{GO_ON}={shlex.join(go_on)}"]
+    return [*SSH, host.name, f"{before} && exec {shlex.join([*told, *start, *words])}"]
 
 
-def _start(host: Host, line: str) -> _Remote:
+def _start(host: Host, words: Sequence[str]) -> _Remote:
     try:
         process = subprocess.Popen(
-            [*SSH, host.name, line],
+            words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

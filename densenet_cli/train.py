@@ -134,12 +134,13 @@ def train(
     watch_interrupts()
     take_signals(exit_at_once)
     tie_to_input()
-    refuse_unlike_mpirun(context, resume)
+    refuse_unlike_mpirun(context)
     given = refuse_others(context)
     devices, nodes, master = take_hosts(context, devices, nodes, master)
     node = read_node(nodes, node_rank, master, node_wait, run=resume or out, is_dry=dry_run)
     if resume is not None:
-        said = devices if "devices" in given else None
+        # mpirun says it too: a run may go on with as many as it has started.
+        said = devices if {"devices"} & {*given, *(context.default_map or ())} else None
         devices = choose_devices_of_run(resume, device_ids, said)
     else:
         devices = count_device_ids(device_ids, devices, device_target)

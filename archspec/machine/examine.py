@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from archspec.machine.ascend import examine_ascend
+from archspec.machine.device_network import examine_network
 from archspec.machine.finding import Finding
 from archspec.machine.resources import (
     examine_convolutions,
@@ -27,3 +28,4 @@ def examine_machine(device_target: str, folder: Path) -> Iterator[Finding]:
     if device_target == "CPU":
         yield examine_convolutions()
     yield from examine_ascend(find_version("mindspore"), device_target == "Ascend")
+    yield from examine_network()

@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from archspec.errors import TrainingError
+from archspec.errors import ArchspecError, TrainingError
 from archspec.machine.ascend import require_devices
 from archspec.runtime import prepare
 from archspec.train.distributed.msrun import launch_environment
 from archspec.train.distributed.node_reports import NodeReports, watch_together
 from archspec.train.distributed.nodes import Node, check_nodes, check_place, wait_for_master
 from archspec.train.distributed.supervise import supervise
+from archspec.train.faults.lost_master import MasterWatch
 from archspec.train.launch import launch_command
 from archspec.train.run.run_directory import Run, open_run
 
 VISIBLE_SECONDS = 60.0
 """A network file system may show another machine's new file so much later."""
+LEAST_VISIBLE_SECONDS = 5.0
+"""Of them, where node 0 has come at the last moment of a node's patience."""
 
 
 def join(
@@ -33,16 +36,23 @@ def join(
         say: is called with lines for the screen.
 
     Raises:
-        TrainingError: T022, node 0 cannot be found or is of another run; T023, another node has
-            ended; T010, the run has other nodes or devices; T011, T013, this node's own workers.
+        TrainingError: T022, node 0 cannot be found, is of another run, or is lost; T023, another
+            node has ended; T010, the run has other nodes or devices; T011, T013, this node's own
+            workers.
         EnvironmentFault: the device cannot be used.
     """
     prepare()
     check_place(node)
     say(f"{node.name} waits for node 0 at {node.master}, for {node.patience} s at most")
+    latest = time.monotonic() + node.patience
     wait_for_master(node)
-    run, reports = _find_run(path, node)
-    _check_fits(run, node, devices)
+    reports = NodeReports(path.absolute() / "workers", node)
+    try:
+        run = _find_run(path, node, reports, latest)
+        _check_fits(run, node, devices)
+    except ArchspecError as error:
+        reports.refuse(error)
+        raise
     reports.join()
     command = launch_command(run.path, run.settings, node)
     logs = run.workers / f"node_{node.rank}"
@@ -53,20 +63,20 @@ def join(
         environment = launch_environment(os.environ)
         supervise(command, environment=environment, log_dir=logs, poll=poll, hang_after=hang_after)
 
-    watch_together(watch, lambda: None, reports)
+    watch_together(watch, MasterWatch(node, logs, hang_after).look, reports)
     return run
 
 
-def _find_run(path: Path, node: Node) -> tuple[Run, NodeReports]:
-    reports = NodeReports(path.absolute() / "workers", node)
-    deadline = time.monotonic() + VISIBLE_SECONDS
+def _find_run(path: Path, node: Node, reports: NodeReports, latest: float) -> Run:
+    now = time.monotonic()
+    deadline = min(now + VISIBLE_SECONDS, max(latest, now + LEAST_VISIBLE_SECONDS))
     while not reports.find_start():
         if time.monotonic() > deadline:
             rule = f"node 0 listens at {node.master}, and nothing of it is seen in this folder"
             cure = "the run directory must lie on storage that all nodes share, under one path"
             raise TrainingError.one("T022", rule, str(path), cure)
         time.sleep(0.5)
-    return open_run(path), reports
+    return open_run(path)
 
 
 def _check_fits(run: Run, node: Node, devices: int | None) -> None:

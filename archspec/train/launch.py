@@ -14,9 +14,10 @@ from archspec.runtime import prepare
 from archspec.signals import hold_interrupts
 from archspec.train.callbacks import Callback
 from archspec.train.data.data_parts import Splits
-from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.msrun import launch_environment, msrun_command
 from archspec.train.distributed.node_reports import NodeReports, watch_together
 from archspec.train.distributed.nodes import USUAL_PORT, Node, check_nodes, check_place
+from archspec.train.distributed.ports import find_free_port, hold_ports
 from archspec.train.distributed.supervise import supervise
 from archspec.train.distributed.worker_group import IMAGES_CHECKED
 from archspec.train.evaluation.measures import read_figures
@@ -87,19 +88,20 @@ def fit(
         callbacks = (callbacks,)
     if not all(isinstance(callback, Callback) for callback in callbacks):
         raise TypeError("callbacks are instances of archspec.train.Callback")
-    if node is not None:
-        check_place(node)
-    if isinstance(what, Plan):
-        out = None if out is None else Path(out)
-        _refuse_callbacks(callbacks, what.settings.world)
-        run, splits = create(what, out, certify=certify), what.splits
-    else:
-        if out is not None or certify:
-            raise TypeError("out and certify go with a plan: a run has its folder")
-        run = what if isinstance(what, Run) else open_run(Path(what))
-        _refuse_callbacks(callbacks, run.settings.world)
-    faults = faults or FaultPolicy()
-    return _outcome_of(run, _train(run, show or _ignore, splits, callbacks, faults, node))
+    if not isinstance(what, Plan) and (out is not None or certify):
+        raise TypeError("out and certify go with a plan: a run has its folder")
+    with hold_ports():
+        if node is not None:
+            check_place(node)
+        if isinstance(what, Plan):
+            _refuse_callbacks(callbacks, what.settings.world)
+            out = None if out is None else Path(out)
+            run, splits = create(what, out, certify=certify), what.splits
+        else:
+            run = what if isinstance(what, Run) else open_run(Path(what))
+            _refuse_callbacks(callbacks, run.settings.world)
+        faults = faults or FaultPolicy()
+        return _outcome_of(run, _train(run, show or _ignore, splits, callbacks, faults, node))
 
 
 def _refuse_callbacks(callbacks: Sequence[Callback], devices: int) -> None:

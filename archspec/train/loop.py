@@ -53,7 +53,7 @@ def train_in_process(
         TrainingError: a checkpoint cannot be written; the loss is no number.
     """
     prepare()
-    rank, world = join_group(run.settings.device_target)
+    rank, world = join_group(run.settings.device_target, run.recipe.ascend)
     pulse.note("opening the data set")
     report = report if rank == 0 else _ignore_event
     if splits is None:  # every rank lists the folders; one that opens each image is enough

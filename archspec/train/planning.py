@@ -31,9 +31,11 @@ from archspec.train.data.inputs import (
 )
 from archspec.train.data.kinds import MASKS, check_has_masks
 from archspec.train.data.recipe_fit import check_recipe
+from archspec.train.engine.half_precision import describe_kept
 from archspec.train.engine.memory import plan_recompute
 from archspec.train.engine.parameter_groups import find_frozen
 from archspec.train.pretrained import InitialWeights, read_initial_weights
+from archspec.train.recipe.ascend_settings import describe_switches
 from archspec.train.recipe.choice import Choice, choose_recipe, describe_choice, doubt_rate
 from archspec.train.recipe.recipe import Recipe, load_recipe
 from archspec.train.recipe.scaling import describe_norms, scale_recipe
@@ -129,7 +131,9 @@ def plan_run(
     recipe, line = plan_recompute(recipe, graph, device_target=device_target, devices=devices)
     has_batch_norm = any(op.kind == "batch_norm" for op in graph.ops.values())
     norms = describe_norms(recipe, asked.world, has_batch_norm=has_batch_norm)
-    notes = (*notes, *filter(None, [norms, line]))
+    kept = describe_kept(recipe, graph)
+    switched = describe_switches(recipe.ascend, device_target)
+    notes = (*notes, *filter(None, [norms, line, kept, switched]))
     settings = _make_settings(asked, splits, graph)
     begin = None
     if initial is not None:

@@ -1,5 +1,7 @@
 """Files of hosts, as OpenMPI and DeepSpeed have them, and what is wrong in one."""
 
+import shlex
+
 import pytest
 from conftest import TINY, densenet, passed
 
@@ -28,6 +30,17 @@ def test_hosts_stand_a_line_each(written):
     ]
 
 
+def test_an_ipv6_address_stands_with_or_without_brackets(written):
+    """ssh takes it without, `--master` with them, since a port may follow."""
+    file = written("fd00::5 slots=8\nme@[fd00::6] slots=8\n[fe80::1%eth0]\n::1\n")
+    assert [(host.name, host.address) for host in read_hosts(file)] == [
+        ("fd00::5", "[fd00::5]"),
+        ("me@fd00::6", "[fd00::6]"),
+        ("fe80::1%eth0", "[fe80::1%eth0]"),
+        ("::1", "[::1]"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -38,6 +51,10 @@ def test_hosts_stand_a_line_each(written):
         ("a sockets=2", ":1", "sockets=2 is not"),
         ("-oProxyCommand=x", ":1", "is no name of a host"),
         ("a;reboot", ":1", "is no name of a host"),
+        ("[fd00::5 slots=8", ":1", "[fd00::5 is no name of a host"),
+        ("[fd00::5]:22", ":1", "is no name of a host"),
+        ("a:22", ":1", "is no name of a host"),
+        ("fd00::5\n[fd00::5]", ":2", "fd00::5 stands in line 1 too"),
         ("\n\nx@-a", ":3", "is no name of a host"),
         ("a\nb\nme@a", ":3", "me@a stands in line 1 too"),
         ("", "", "names no host"),
@@ -85,6 +102,17 @@ def test_all_hosts_have_as_many_devices(text, typed, found, written):
 
 
 @pytest.mark.slow
+def test_a_dry_run_of_one_host_prints_its_line(written, tmp_path):
+    """Behind it, what the run would be."""
+    written("alone slots=1\n")
+    words = ("train", *TINY, "-o", "run", "--hostfile", "hosts", "--dry-run")
+    shown = passed(densenet(*words, cwd=tmp_path)).splitlines()
+    line = "densenet train --set 'block_config=[1, 1]' --set growth_rate=4 -o run --devices 1"
+    assert shown[:2] == ["# on alone:", line]
+    assert shown[-1] == "Nothing was started or written."
+
+
+@pytest.mark.slow
 def test_each_hosts_command_is_printed_and_nothing_started(no_mindspore, written, tmp_path):
     """The words that were typed, but for those of the file; the first host is node 0."""
     written("a slots=4\nme@b slots=4\n")
@@ -94,6 +122,16 @@ def test_each_hosts_command_is_printed_and_nothing_started(no_mindspore, written
     placed = "--devices 4 --nodes 2 --node-rank {} --master a:8118"
     assert shown[1::2] == [f"{same} {placed.format(rank)}" for rank in (0, 1)]
     assert shown[::2] == ["# on a:", "# on me@b:"]
+    more = ("--ssh", "--ssh-setup", ". mine", "--dry-run")
+    done = densenet(*words, *more, cwd=tmp_path, env=no_mindspore)
+    remote = [shlex.split(line) for line in done.stdout.splitlines() if line[:4] == "ssh "]
+    told = {"DENSENET_UNTIL_STDIN_ENDS": "1"}
+    told["DENSENET_GO_ON_WITH"] = "--hostfile hosts --ssh --ssh-setup '. mine'"
+    setting = shlex.join(f"{name}={value}" for name, value in told.items())
+    assert [line[-2:] for line in remote] == [
+        [host, f". mine && exec env {setting} {same} {placed.format(rank)}"]
+        for rank, host in enumerate(("a", "me@b"))
+    ]
     other = ("--devices", 2, "--master", "fast:9000")
     shown = passed(densenet(*words, *other, cwd=tmp_path, env=no_mindspore)).splitlines()
     assert shown[3] == f"{same} --devices 2 --nodes 2 --node-rank 1 --master fast:9000"

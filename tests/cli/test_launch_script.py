@@ -15,6 +15,7 @@ REFUSED = {
     "an option of Kubernetes": (("--slurm", "--namespace", "a"), "nothing to Slurm"),
     "an option of Slurm": (("--kubernetes", *IN_CLUSTER, "--time", "9"), "nothing to Kubernetes"),
     "a queue without one": (("--kubernetes", *IN_CLUSTER, "--partition", "a"), "nothing to Kub"),
+    "devices without cores": (("--slurm", "--resource", "npu"), "say how many cores"),
     "another time": (("--slurm", "--time", "1h"), "24:00:00"),
     "Kubernetes' memory": (("--slurm", "--memory", "64Gi"), "64G"),
     "a line feed": (("--slurm", "--account", "a\n#SBATCH --uid=0"), "not what Slurm takes"),

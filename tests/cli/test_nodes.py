@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -137,22 +138,15 @@ def test_a_signal_before_the_first_step_ends_both_machines(machines, tmp_path):
 
 @pytest.mark.slow
 def test_what_is_no_part_of_the_run_is_refused_and_the_right_one_may_still_come(machines, tmp_path):
-    """Other devices, a folder that is not shared, a rank that is taken: T010 and T022, each in one
-    line; node 0 waits on.
-    """
+    """A folder that is not shared, a rank that is taken: T022 in one line; node 0 waits on."""
     (tmp_path / "elsewhere").mkdir()
     new = (*TINY, "--epochs", 100, "--out", "run")
     first = machines[0].start(*words_of(machines, 0, *new), cwd=tmp_path)
-    others = []
-    for words, folder in ((("--devices", 2), "."), ((), "elsewhere")):
-        told = words_of(machines, 1, *new, *words)
-        others.append(machines[1].start(*told, cwd=tmp_path / folder))
-    (code, _, errors), (other_code, _, other_errors) = finish(*others)
-    assert (code, other_code) == (1, 1)
-    rule = "T010 the run has 1 devices on each node, --devices says 2 (the same words on all nodes)"
-    assert errors == f"{tmp_path}/run {rule}\n"
-    assert other_errors.startswith("run T022 node 0 listens at ")
-    assert "must lie on storage that all nodes share" in other_errors
+    other = machines[1].start(*words_of(machines, 1, *new), cwd=tmp_path / "elsewhere")
+    ((code, _, errors),) = finish(other)
+    assert code == 1
+    assert errors.startswith("run T022 node 0 listens at ")
+    assert "must lie on storage that all nodes share" in errors
     second = machines[1].start(*words_of(machines, 1, *new), cwd=tmp_path)
     wait_for(has_epochs(tmp_path / "run", 1), first, second)
     third = machines[1].start(*words_of(machines, 1, *new), cwd=tmp_path)
@@ -160,6 +154,56 @@ def test_what_is_no_part_of_the_run_is_refused_and_the_right_one_may_still_come(
     assert (code, "T022 node 1 of 2 is process " in errors) == (1, True)
     first.send_signal(signal.SIGTERM)
     assert [code for code, _, _ in finish(first, second)] == [143, 1]
+    assert left_on(machines) == [{}, {}]
+
+
+@pytest.mark.slow
+def test_a_node_of_other_words_ends_the_run_with_the_reason(machines, tmp_path):
+    """Node 0 says it too, rather than to wait for its patience."""
+    new = (*TINY, "--epochs", 100, "--out", "run")
+    first = machines[0].start(*words_of(machines, 0, *new), cwd=tmp_path)
+    second = machines[1].start(*words_of(machines, 1, *new, "--devices", 2), cwd=tmp_path)
+    (code, _, errors), (other_code, _, other_errors) = finish(first, second)
+    assert (code, other_code) == (1, 1)
+    rule = "T010 the run has 1 devices on each node, --devices says 2"
+    assert other_errors == f"{tmp_path}/run {rule} (the same words on all nodes)\n"
+    assert "T023 node 1 (" in errors
+    assert f"): {rule}" in errors
+    assert left_on(machines) == [{}, {}]
+
+
+@pytest.mark.slow
+def test_a_network_that_is_lost_ends_both_machines_where_the_storage_is_not(machines, tmp_path):
+    """Node 1 asks node 0, and tells it by the folder that both have."""
+    new = (*TINY, "--epochs", 1000, "--out", "run", "--hang-after", 10)
+    both = start_both(machines, tmp_path, *new)
+    wait_for(has_epochs(tmp_path / "run", 1), *both)
+    subprocess.run(["ip", "-n", machines[1].name, "link", "set", "cable", "down"], check=True)
+    (code, _, errors), (other_code, _, other_errors) = finish(*both)
+    assert (code, other_code) == (1, 1)
+    assert "T022 node 0 cannot be reached any more" in other_errors
+    assert "T023 node 1 (" in errors
+    assert "): T022 node 0 cannot be reached any more" in errors
+    assert left_on(machines) == [{}, {}]
+
+
+@pytest.mark.slow
+def test_of_two_runs_that_begin_together_on_one_port_one_begins(machines, tmp_path):
+    """The other one is told so before it has made anything."""
+    both = []
+    for out in ("one", "two"):
+        told = words_of(machines, 0, *TINY, "--out", out)
+        both.append(machines[0].start(*told, cwd=tmp_path))
+    wait_for(lambda: any(process.poll() is not None for process in both))
+    refused = next(process for process in both if process.poll() is not None)
+    ((code, text, errors),) = finish(refused)
+    assert (code, text) == (1, "")
+    assert "T012 node 0 cannot listen at " in errors
+    assert "another run of this machine has begun with that port" in errors
+    (other,) = [process for process in both if process is not refused]
+    wait_for(lambda: any(tmp_path.glob("*/workers/node_0.json")), other)
+    other.send_signal(signal.SIGTERM)
+    assert finish(other)[0][0] == 143
     assert left_on(machines) == [{}, {}]
 
 

@@ -108,9 +108,11 @@ def test_ctrl_c_reaches_all_machines_and_the_run_goes_on(cluster):
     process.send_signal(signal.SIGINT)
     ((code, text, _),) = finish(process)
     assert code == 130
-    assert (
-        f"{cluster.machines[0].address}: Interrupted. Go on with: densenet train --resume" in text
-    )
+    first, second = (machine.address for machine in cluster.machines)
+    go_on = f"densenet train --resume {cluster.folder}/run --hostfile hosts --ssh --ssh-setup"
+    assert f"\n{first}: Interrupted. Go on with: {go_on}" in text
+    assert f"\n{second}: Interrupted.\n" in text
+    assert text.count("Go on") == 1
     assert cluster.left() == []
     done = (cluster.folder / "run/metrics.jsonl").read_text().count('"event": "epoch"')
     resumed = cluster.start("--resume", "run")

@@ -106,6 +106,7 @@ seed: 1
 initialisation: he_normal_fan_in
 label_smoothing: 0.1
 amp: O2
+amp_keep_float32: [dense]
 val_amp: O0
 loss_scale: 2.0
 loss: {kind: focal, gamma: 2.0, class_weights: [1.0, 2.0]}
@@ -157,6 +158,7 @@ data:
   white_level: 4095
   class_names: classes.txt
   workers: 1
+ascend: {jit_level: O1, max_device_memory: 30GB, deterministic: true}
 tensorboard: true
 compile_cache: true
 overrides: {drop_rate: 0.1}

@@ -96,6 +96,7 @@ CHANGES = {
     "rate": {"recipe": ["schedule.learning_rate=0.03"]},
     "batch": {"recipe": ["batch_size=32"]},
     "precision": {"recipe": ["amp=O2"]},
+    "full precision of some": {"recipe": ["amp=O2", "amp_keep_float32=dense"]},
     "clipping": {"recipe": ["clip={norm: 0.1}"]},
 }
 

@@ -15,7 +15,8 @@ from PIL import Image
 from segmentation_of_digits import NETWORK, write_digits
 
 from archspec.runtime import prepare
-from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.msrun import launch_environment, msrun_command
+from archspec.train.distributed.ports import find_free_port
 from archspec.train.distributed.supervise import supervise
 from archspec.weights.formats.ckpt import read_checkpoint
 

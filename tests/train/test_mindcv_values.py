@@ -64,6 +64,17 @@ CASES = [
         ("dynamic", MINDSPORES_SCALE),
     ),
     ("loss_scale", {"amp_level": "O3", "loss_scale_type": "auto"}, SKIP),
+    (
+        "amp_cast_list",
+        {"amp_level": "O2", "amp_cast_list": "[nn.BatchNorm2d, nn.GroupNorm, nn.Dense]"},
+        ("batch_norm", "group_norm", "dense"),
+    ),
+    (
+        "amp_cast_list",
+        {"amp_level": "O2", "amp_cast_list": "[nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d]"},
+        ("batch_norm", "conv"),
+    ),
+    ("amp_cast_list", {"amp_level": "O3", "amp_cast_list": "[nn.Dense]"}, SKIP),
     ("val_amp_level", {"amp_level": "O2"}, "O0"),
     ("val_amp_level", {}, SKIP),
     # What is on only beside another.
@@ -133,6 +144,10 @@ def test_a_value_is_what_it_means_beside_the_others(flag, said, expected):
         ("use_nesterov", {"opt": "adam", "use_nesterov": True}, SKIP),
         ("weight_decay_filter", {"weight_decay_filter": "auto"}, False),
         ("color_jitter", {"color_jitter": [0.4, 0.4, 0.4, 0.1]}, SKIP),
+        ("amp_cast_list", {"amp_level": "O2", "amp_cast_list": "[nn.Dense]"}, ("dense",)),
+        ("amp_cast_list", {"amp_level": "O2", "amp_cast_list": "[nn.LSTM]"}, SKIP),
+        ("amp_cast_list", {"amp_level": "O2", "amp_cast_list": "[]"}, SKIP),
+        ("amp_cast_list", {"amp_level": "O1", "amp_cast_list": "[nn.Dense]"}, SKIP),
         ("drop_overflow_update", {"drop_overflow_update": True, "amp_level": "O2"}, SKIP),
     ],
 )

@@ -99,7 +99,8 @@ import json, os, sys
 from pathlib import Path
 from archspec.errors import ArchspecError
 from archspec.runtime import prepare
-from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.msrun import launch_environment, msrun_command
+from archspec.train.distributed.ports import find_free_port
 from archspec.train.distributed.supervise import supervise
 from archspec.train.faults.watch import read_faults
 
@@ -455,24 +456,6 @@ def test_every_impossible_layout_is_told_at_once() -> None:
         "T010 devices (=0) must be at least 1",
         "T010 port (=80) must be from 1024 to 65535",
     ]
-
-
-def test_a_free_port_can_be_listened_on() -> None:
-    """The port is free when it is handed out, and msrun takes its number."""
-    port = msrun.find_free_port()
-    assert 1024 <= port <= 65535
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-
-
-def test_a_usual_port_is_taken_where_no_other_job_has_it() -> None:
-    """A second job on one machine gets another."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        usual = listener.getsockname()[1]
-        listener.listen()
-        assert msrun.find_free_port(usual) != usual
-    assert msrun.find_free_port(usual) == usual
 
 
 def test_mindspore_leaves_it_to_us_who_hangs() -> None:

@@ -112,3 +112,39 @@ def test_other_versions_are_refused(pair, versions, tmp_path):
     change(tmp_path, 0, versions=versions)
     with pytest.raises(TrainingError, match=r"T022 node 0 has .*, node 1 of 2 densenet-archspec"):
         pair[1].find_start()
+
+
+def test_a_node_that_is_refused_ends_node_0_with_the_reason(tmp_path):
+    """Which would wait for it until its patience is over."""
+    first, second = (NodeReports(tmp_path, Node(2, rank, "a", 8118)) for rank in (0, 1))
+    first.begin()
+    assert second.find_start()
+    second.refuse(TrainingError.one("T010", "the run has 1 devices on each node", "run", "cure"))
+    with pytest.raises(TrainingError) as caught:
+        look(first)
+    (fault,) = caught.value.diagnostics
+    assert (fault.code, fault.where, fault.hint) == ("T023", "run", "cure")
+    assert fault.message.endswith("): T010 the run has 1 devices on each node")
+
+
+def test_other_versions_are_told_to_node_0_too(pair, tmp_path):
+    """Whose start is known by then."""
+    change(tmp_path, 0, versions={"mindspore": "1.0"})
+    third = NodeReports(tmp_path, Node(3, 2, "a", 8118))
+    with pytest.raises(TrainingError, match="T022") as caught:
+        third.find_start()
+    third.refuse(caught.value)
+    assert json.loads((tmp_path / "node_2.json").read_text())["state"] == "failed"
+
+
+def test_one_that_comes_to_a_place_that_is_taken_says_nothing(pair, tmp_path):
+    """The node whose place it is goes on; nor does one that knows of no start."""
+    first, _ = pair
+    before = (tmp_path / "node_1.json").read_text()
+    late = NodeReports(tmp_path, Node(2, 1, "a", 8118))
+    error = TrainingError.one("T010", "the run has 1 devices")
+    late.refuse(error)
+    assert late.find_start()
+    late.refuse(error)
+    assert (tmp_path / "node_1.json").read_text() == before
+    look(first)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from archspec.runtime import prepare
-from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.msrun import launch_environment, msrun_command
+from archspec.train.distributed.ports import find_free_port
 from archspec.train.distributed.supervise import supervise
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from archspec.train.cluster.slurm import write_sbatch
 
 ROOT = Path(__file__).parents[2]
 IMAGENET = ("densenet121", "--data-dir", "my data/IMAGENET", "--device-target", "Ascend")
-TWO_MACHINES = Job("densenet121", IMAGENET, None, nodes=2, devices=8, resource="npu")
+TWO_MACHINES = Job("densenet121", IMAGENET, None, nodes=2, devices=8, cpus=96, resource="npu")
 JOBS = {
     "two machines": TWO_MACHINES,
     "one process": Job("net", ("net.yaml", "--out", "runs/it's $HOME"), "runs/it's $HOME"),

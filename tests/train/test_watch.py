@@ -44,3 +44,19 @@ def test_one_that_fails_for_another_reason_is_told_itself(first, exit_code, word
     code, message = fault_of(tmp_path, first, exit_code)
     assert code == "T011"
     assert message.startswith(words)
+
+
+def test_a_worker_that_another_jobs_scheduler_knows_already_names_the_port(tmp_path):
+    """As MindSpore 2.10 puts it: neither job's worker is to blame."""
+    died = "Worker process 7 exit with exception. Error code: 1.\n"
+    (tmp_path / "msrun.log").write_text(died)
+    (tmp_path / "worker_1.log").write_text(
+        "RuntimeError: Failed to register the compute graph node: 1. Reason: Repeated "
+        "registration node: 1 to the scheduler. Please check if there's another scheduler process "
+        "with port:8118 still running, or this is an extra node for distributed job. You can ...\n"
+    )
+    watch = Watch(tmp_path, 0.0)
+    watch.members = {6: "0", 7: "1"}
+    (fault,) = watch.fault(os.getpid()).diagnostics
+    assert fault.code == "T012"
+    assert fault.message == "port 8118 is another job's: its scheduler refused rank 1"

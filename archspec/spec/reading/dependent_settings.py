@@ -107,6 +107,7 @@ DEPENDENT_SETTINGS = (
     _of(("loss_scale",), ("amp",), "O2", "O3", idle=1.0),
     _of(("dynamic_loss_scale",), ("loss_scale",), "dynamic"),
     _of(("val_amp",), ("amp",), "O2", "O3", idle="same"),
+    _of(("amp_keep_float32",), ("amp",), "O2", "O3", idle=()),
     DependentSetting(
         ("sync_batch_norm",),
         ("amp",),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import socket
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -97,20 +96,6 @@ def _python_name() -> str:
     bin_folder = Path(sys.executable).parent
     has_python, has_python3 = (bin_folder / "python").exists(), (bin_folder / "python3").exists()
     return "python" if has_python or not has_python3 else "python3"
-
-
-def find_free_port(usual: int = 0) -> int:
-    """Return a TCP port of this machine that nobody listens on at the moment: the usual one, if
-    there is one that another job does not have.
-    """
-    with socket.socket() as listener:
-        # Connections of a job that has ended keep nobody from its port.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", usual))
-        except OSError:
-            listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def launch_environment(base: Mapping[str, str]) -> dict[str, str]:

@@ -83,12 +83,21 @@ class NodeReports:
         first = _read(self._path_of(0))
         if first is None or first.get("state") != TRAINS:
             return False
+        self.attempt = str(first.get("attempt"))
         own, theirs = _list_versions(), first.get("versions")
         if theirs != own:
             rule = f"node 0 has {_name_versions(theirs)}, {self.node.name} {_name_versions(own)}"
             raise TrainingError.one("T022", rule, "", "install the same versions on all nodes")
-        self.attempt = str(first.get("attempt"))
         return True
+
+    def refuse(self, error: ArchspecError) -> None:
+        """Say why this node does not come, so that none waits for it; where another process is this
+        node already, that one goes on.
+        """
+        mine = _read(self._path_of(self.node.rank))
+        is_taken = mine is not None and mine.get("attempt") == self.attempt
+        if self.attempt and not is_taken:
+            self.tell(FAILED, error)
 
     def join(self) -> None:
         """Say that this node is here.

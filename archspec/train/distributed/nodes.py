@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from archspec.errors import TrainingError, format_count
+from archspec.train.distributed.ports import claim_port
 
 PORTS = range(1024, 65536)
 """What msrun takes."""
@@ -54,6 +55,7 @@ def check_nodes(nodes: int, node: Node | None) -> None:
 
 def check_place(node: Node) -> None:
     """Look whether this machine can be that node: the first one has the address, no other has it.
+    The first one claims its port for as long as `ports.hold_ports` lasts.
 
     Raises:
         TrainingError: T022, the address is nobody's, this machine's alone, or another machine's;
@@ -76,9 +78,19 @@ def check_place(node: Node) -> None:
     if not is_here and node.rank == 0:
         rule = "is no address of this machine, which is to be node 0"
         raise _fault(node, rule, "`ip addr` lists the addresses of a machine")
-    if node.rank == 0 and not _can_bind(family, address, node.port):
+    if node.rank == 0:
+        _take_port(node, family, address)
+
+
+def _take_port(node: Node, family: socket.AddressFamily, address: str) -> None:
+    reason = ""
+    if not claim_port(node.port):
+        reason = "another run of this machine has begun with that port"
+    elif not _can_bind(family, address, node.port):
+        reason = "the port is in use"
+    if reason:
         cure = "another port, the same with all nodes: --master ADDR:PORT"
-        rule = f"node 0 cannot listen at {node.master}: the port is in use"
+        rule = f"node 0 cannot listen at {node.master}: {reason}"
         raise TrainingError.one("T012", rule, "", cure)
 
 
@@ -91,20 +103,21 @@ def wait_for_master(node: Node) -> None:
         TrainingError: T022, nobody listens there.
     """
     deadline = time.monotonic() + node.patience
-    reason = _try_to_connect(node)
-    while reason and time.monotonic() < deadline:
-        time.sleep(SECONDS_BETWEEN_TRIES)
-        reason = _try_to_connect(node)
+    reason = try_to_connect(node, node.patience)
+    while reason and (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(SECONDS_BETWEEN_TRIES, left))
+        reason = try_to_connect(node, left)
     if reason:
         rule = f"nobody listens there after {node.patience} s: {reason}"
         cure = "start node 0 there, with the same --master, and let its port through the firewall"
         raise _fault(node, rule, cure)
 
 
-def _try_to_connect(node: Node) -> str:
-    """Return why node 0 cannot be reached, '' where it can."""
+def try_to_connect(node: Node, seconds: float = SECONDS_OF_A_TRY) -> str:
+    """Return why node 0 cannot be reached, '' where it can; it has so long at most to answer."""
+    patience = min(SECONDS_OF_A_TRY, max(seconds, 1.0))
     try:
-        with socket.create_connection((node.address.strip("[]"), node.port), SECONDS_OF_A_TRY):
+        with socket.create_connection((node.address.strip("[]"), node.port), patience):
             return ""
     except OSError as error:
         return error.strerror or str(error)

@@ -22,6 +22,8 @@ import psutil
 
 from archspec.errors import ArchspecError, EnvironmentFault
 from archspec.train.distributed import pulse
+from archspec.train.distributed.ascend_switches import set_switches
+from archspec.train.recipe.ascend_settings import AscendRecipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,17 +75,19 @@ def get_world_size() -> int:
     return int(os.environ.get("MS_WORKER_NUM", "1")) if "MS_ROLE" in os.environ else 1
 
 
-def join_group(device_target: str) -> tuple[int, int]:
+def join_group(device_target: str, switches: AscendRecipe | None = None) -> tuple[int, int]:
     """Choose the device and graph mode, join the other workers, and return (rank, world).
 
     Seeds, networks and data come after it. The scheduler never returns from here. Raises
     EnvironmentFault (E004) where this machine's MindSpore does not drive `device_target`, or
-    computes on another one already.
+    computes on another one already, or was given other switches.
     """
     import mindspore as ms
     from mindspore.communication import init
 
     choose_device(device_target)
+    if switches is not None:
+        set_switches(switches, device_target)
     ms.set_context(mode=ms.GRAPH_MODE)
     if "MS_ROLE" in os.environ:
         ms.set_auto_parallel_context(parallel_mode="data_parallel", gradients_mean=True)

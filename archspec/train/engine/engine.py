@@ -17,6 +17,7 @@ from archspec.graph.parts import list_parts
 from archspec.spec.spec import Spec
 from archspec.train.distributed.worker_group import get_rank
 from archspec.train.engine.evaluation_network import make_evaluation_network
+from archspec.train.engine.half_precision import lower_precision
 from archspec.train.engine.memory import plan_recompute
 from archspec.train.engine.optimizers import make_optimizer
 from archspec.train.engine.parameter_groups import find_frozen, freeze
@@ -115,7 +116,7 @@ def make_engine(
         synchronise_norms(network, world)
     recompute_parts(network, graph, recipe.recompute.kind)
     # Last, since it wraps cells: parameters are named and filled before.
-    network = ms.amp.auto_mixed_precision(network, recipe.amp)
+    network = lower_precision(network, graph, recipe)
     updates = batches // recipe.accumulate
     rates = learning_rates(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=updates)
     optimizer = make_optimizer(network, recipe, rates, parts)

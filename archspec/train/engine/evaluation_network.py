@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import mindspore as ms
-
+from archspec.graph.build import build_graph
 from archspec.spec.spec import Spec
+from archspec.train.engine.half_precision import lower_precision
 from archspec.train.recipe.recipe import Recipe
 from archspec.writers.mindspore.create_model import create_model
 
@@ -23,7 +23,7 @@ def make_evaluation_network(spec: Spec, recipe: Recipe, parameters: Mapping[str,
 
     Args:
         spec: the network's.
-        recipe: its `amp` and `val_amp`.
+        recipe: its `amp`, `amp_keep_float32` and `val_amp`.
         parameters: the network's own by their names, or the moving averages of them
             (`TrainStep.averages`).
     """
@@ -31,5 +31,6 @@ def make_evaluation_network(spec: Spec, recipe: Recipe, parameters: Mapping[str,
     for _, cell in network.cells_and_names():
         for key, parameter in tuple(cell._params.items()):
             setattr(cell, key, parameters[parameter.name])
-    level = "O0" if recipe.val_amp == "O0" else recipe.amp
-    return ms.amp.auto_mixed_precision(network, level).set_train(False)
+    if recipe.val_amp != "O0":
+        network = lower_precision(network, build_graph(spec), recipe)
+    return network.set_train(False)

@@ -65,7 +65,7 @@ def estimate_memory(graph: Graph, recipe: Recipe, kind: RecomputeKind, device_ta
     values = sum(prod(parameter.shape) for parameter in list_parameters(graph).values())
     copies = COPIES + (recipe.ema is not None) + (recipe.accumulate > 1)
     # With O2 a norm keeps its input in full precision beside the half one: as much as with O0.
-    width = 2 if recipe.amp == "O3" else 4
+    width = 2 if recipe.amp == "O3" and not recipe.amp_keep_float32 else 4
     held = 4 * values * copies + width * recipe.batch_size * _count_values(graph, kind)
     if device_target == "CPU":
         held += OF_MINDSPORE + OF_AN_OPERATOR * len(graph.ops)

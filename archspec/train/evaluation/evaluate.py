@@ -22,6 +22,7 @@ from archspec.train.evaluation.on_devices import examine_on_devices
 from archspec.train.evaluation.open_trained import HowToOpen, opened
 from archspec.train.evaluation.pixel_evaluation import PixelExamination
 from archspec.train.evaluation.trained import Trained
+from archspec.train.faults.hangs import HANG_AFTER
 from archspec.train.run.run_directory import Run
 
 Show = Callable[[int, int], None]
@@ -57,6 +58,7 @@ def examine(
     batch_size: int = 64,
     devices: int = 1,
     show: Show | None = None,
+    hang_after: float = HANG_AFTER,
     **how: Unpack[HowToOpen],
 ) -> Evaluation:
     """Return what can be found out about a network over every image once: figures, those of each
@@ -70,6 +72,7 @@ def examine(
         devices: processes of this machine that share the images; they open a folder themselves.
         show: is called after each step with the number of images that are done, and of all, where
             this process does them.
+        hang_after: seconds of standing still after which one of several processes hangs; 0: never.
         how: other arguments of `open_trained`, such as `ckpt` and `ema`.
 
     Raises:
@@ -89,7 +92,9 @@ def examine(
             raise ModelFileError.one("R004", message, str(trained.checkpoint))
         if isinstance(data, Source):
             raise TypeError("several devices open the data themselves: name their folder")
-        return examine_on_devices(trained, data, devices=devices, batch_size=batch_size)
+        return examine_on_devices(
+            trained, data, devices=devices, batch_size=batch_size, hang_after=hang_after
+        )
     batch_size = 1 if trained.reads_images else batch_size
     source = data if isinstance(data, Source) else trained.held_out(data)
     mine = held_out_indices(len(source), get_rank(), get_world_size())

@@ -13,13 +13,16 @@ from typing import Any
 
 from archspec.errors import TrainingError
 from archspec.files import to_yaml
+from archspec.machine.ascend import require_devices
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
-from archspec.train.distributed.msrun import find_free_port, launch_environment, msrun_command
+from archspec.train.distributed.msrun import launch_environment, msrun_command
 from archspec.train.distributed.nodes import USUAL_PORT
+from archspec.train.distributed.ports import find_free_port, hold_ports
 from archspec.train.distributed.supervise import supervise
 from archspec.train.evaluation.evaluation import Evaluation, read_evaluation
 from archspec.train.evaluation.trained import Trained
+from archspec.train.faults.hangs import HANG_AFTER
 from archspec.train.recipe.recipe import load_recipe
 from archspec.train.run.run_directory import open_run
 
@@ -46,28 +49,28 @@ class Request:
 
 
 def examine_on_devices(
-    trained: Trained, data_dir: Path | None, *, devices: int, batch_size: int
+    trained: Trained,
+    data_dir: Path | None,
+    *,
+    devices: int,
+    batch_size: int,
+    hang_after: float = HANG_AFTER,
 ) -> Evaluation:
     """Return what so many processes of this machine find out together, each image once.
 
     Raises:
         ArchspecError: what a worker raised; T010..T013, T024 and E003 as `supervise` does.
+        EnvironmentFault: E004, there are fewer Ascend devices here.
     """
-    prepare()
     target = trained.device_target or "CPU"
+    if target == "Ascend":
+        require_devices(devices)
+    prepare()
     folder = Path(tempfile.mkdtemp(prefix="densenet-validate-"))
     try:
         _write_request(folder, Request(trained, data_dir, target, batch_size))
-        command = msrun_command(
-            devices=devices,
-            device_target=target,
-            log_dir=folder / LOGS,
-            port=find_free_port(0 if target == "CPU" else USUAL_PORT),
-            module=WORKER,
-            arguments=[str(folder)],
-        )
-        environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
-        supervise(command, environment=environment, log_dir=folder / LOGS, poll=_look_at_nothing)
+        with hold_ports():
+            _evaluate(folder, target, devices, hang_after)
         found = read_evaluation(json.loads((folder / RESULT).read_text("utf-8")))
     except TrainingError as error:
         if not LEAVES_LOGS & {fault.code for fault in error.diagnostics}:
@@ -78,6 +81,25 @@ def examine_on_devices(
         raise
     shutil.rmtree(folder)
     return found
+
+
+def _evaluate(folder: Path, target: str, devices: int, hang_after: float) -> None:
+    command = msrun_command(
+        devices=devices,
+        device_target=target,
+        log_dir=folder / LOGS,
+        port=find_free_port(0 if target == "CPU" else USUAL_PORT),
+        module=WORKER,
+        arguments=[str(folder)],
+    )
+    environment = launch_environment({**os.environ, "PYTHONUNBUFFERED": "1"})
+    supervise(
+        command,
+        environment=environment,
+        log_dir=folder / LOGS,
+        poll=_look_at_nothing,
+        hang_after=hang_after,
+    )
 
 
 def _look_at_nothing() -> None:

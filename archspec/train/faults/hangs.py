@@ -31,7 +31,7 @@ STATES = {
 HOLDING = {"T", "t"}
 _STARTING = Pulse(0, is_meeting=False, is_long=True, doing="starting", beats=0)
 _SCHEDULING = Pulse(0, is_meeting=False, is_long=True, doing="waiting for workers", beats=0)
-_LIMIT = "train --hang-after 600 waits for 600 seconds, 0 for ever"
+_LIMIT = "--hang-after 600 waits for 600 seconds, 0 for ever"
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ WORKER_DIED = re.compile(r"Worker process (\d+) exit with exception\. Error code
 RAISED_ERROR = re.compile(
     r"^[A-Za-z_][\w.]*(?:Error|Exception|Fault|Interrupt|Exit)\b.*", re.MULTILINE
 )
+FOREIGN = re.compile(r"Repeated registration node.*scheduler process with port: ?(\d+)")
+"""What MindSpore says where a scheduler knows the worker already."""
 NOISE = re.compile(
     r"\[(?:WARNING|INFO|DEBUG)\]|-+$|- C\+\+ Call Stack|mindspore/ccsrc|Exception ignored|\s|$"
 )
@@ -76,6 +78,7 @@ class Watch:
         rank = rank or self._guess_rank()  # unknown where it died before it was seen
         # A signal comes from outside, whoever waited for whom.
         awaited = self._fault_of_awaited(rank) if code > 0 else None
+        awaited = awaited or _find_foreign_scheduler(rank, self._log_of(rank))
         return awaited or _make_fault("T011", f"rank {rank}", code, self._log_of(rank))
 
     def _guess_rank(self) -> str:
@@ -111,6 +114,16 @@ class Watch:
     def fault_of_msrun(self, code: int) -> TrainingError | None:
         """Return an error for an exit code of msrun's that nothing else explains."""
         return _make_fault("T013", "msrun", code, self.log_dir / "msrun.log") if code else None
+
+
+def _find_foreign_scheduler(rank: str, log: Path) -> TrainingError | None:
+    """Return the error of a worker that came to another job, which has such a worker already."""
+    found = FOREIGN.search(_read_tail(log))
+    if found is None:
+        return None
+    rule = f"port {found[1]} is another job's: its scheduler refused rank {rank}"
+    cure = "wait until it has ended, or take another port: --master ADDR:PORT"
+    return TrainingError.one("T012", rule, str(log), cure)
 
 
 def _make_fault(code: str, who: str, exit_code: int, log: Path) -> TrainingError:

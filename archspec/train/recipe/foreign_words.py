@@ -26,6 +26,7 @@ FOREIGN_KEYS: Mapping[str, str] = {
     "num_epochs": "epochs",
     "smoothing": "label_smoothing",  # timm
     "amp_level": "amp",  # MindCV
+    "amp_cast_list": "amp_keep_float32",  # MindCV
     "sync_bn": "sync_batch_norm",  # timm, MMEngine
     "sync_batchnorm": "sync_batch_norm",  # Lightning
     "grad_checkpointing": "recompute",  # timm

@@ -140,7 +140,7 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "epoch_size": Flag(90, ("epochs",), option="`--epochs`"),
     "dataset_sink_mode": Flag(
-        True, reason="each batch is fed by itself, so that a step can be saved", idle=(False,)
+        True, reason="each batch is fed by itself, see ascend.md", idle=(False,)
     ),
     "ema": Flag(False, ("ema.decay",), to.beside("ema", "ema_decay"), option="`--ema`"),
     "ema_decay": Flag(0.9999, ("ema.decay",), to.beside_another, option="`--ema DECAY`"),
@@ -175,7 +175,7 @@ FLAGS: Mapping[str, Flag] = {
     "val_amp_level": Flag(
         "O0", ("val_amp",), to.validation_in, reason="of validate.py", only_said=True
     ),
-    "amp_cast_list": Flag(None, reason="the levels are MindSpore's own", kinds=TEXT),
+    "amp_cast_list": Flag(None, ("amp_keep_float32",), to.kept_in_full, kinds=TEXT),
     "loss_scale_type": Flag("fixed", ("loss_scale",), to.beside_another),
     "loss_scale": Flag(1.0, ("loss_scale", "dynamic_loss_scale.initial"), to.loss_scale),
     "drop_overflow_update": Flag(

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from archspec.operators.table import find_by_word
+from archspec.train.recipe.kept_kinds import KINDS
+
 Config = Mapping[str, Any]
 """Every flag's value: the file's, else MindCV's default."""
 Convert = Callable[[Any, Config], Any]
@@ -22,6 +25,7 @@ class Skip(Enum):
 
 SKIP = Skip.SKIP
 """There is nothing to say: our default means the same, or the flag means nothing beside others."""
+_CELL = re.compile(r"nn\.([A-Za-z]+?)(?:[123]d)?(?![A-Za-z0-9])")
 MOST_MILESTONES = 1_000
 MINDSPORES_SCALE = 2**24
 """What a dynamic loss scale begins with, where MindSpore chooses."""
@@ -186,6 +190,26 @@ def loss(value: str, _: Config) -> Any:
     """Return the kind of loss where it is not our default."""
     kind = value.lower()
     return SKIP if kind == "ce" else kind
+
+
+def kept_in_full(value: str, config: Config) -> Any:
+    """Return the kinds of operators of the cells in a black list, `[nn.Dense, nn.GroupNorm]`;
+    MindCV takes it for one beside O2 alone.
+    """
+    if config["amp_level"] in ("O0", "O3"):
+        return SKIP
+    if config["amp_level"] == "O1":
+        raise NotTaken("it is a list of what is lowered, and recipes have what is kept")
+    names = _CELL.findall(value)
+    rows = {name: find_by_word(name) for name in names}
+    foreign = [name for name, row in rows.items() if row is None or row.kind not in KINDS]
+    kinds = [row.kind for row in rows.values() if row is not None and row.kind in KINDS]
+    kept = tuple(dict.fromkeys(kinds)) or SKIP
+    if foreign or not names:
+        raise NotTaken(f"{', '.join(foreign) or 'nothing in it'} is no cell that is known", kept)
+    if "batch_norm" not in kinds:
+        raise NotTaken("here batch norms are kept beside it", kept)
+    return kept
 
 
 def validation_in(value: str, config: Config) -> Any:

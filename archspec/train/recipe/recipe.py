@@ -19,6 +19,7 @@ from archspec.spec.load import load_model
 from archspec.spec.override import Override, Overrides
 from archspec.spec.spec import Spec
 from archspec.spec.written_model import WrittenModel
+from archspec.train.recipe.ascend_settings import AscendRecipe
 from archspec.train.recipe.data import DataRecipe
 from archspec.train.recipe.foreign_words import FOREIGN_KEYS
 from archspec.train.recipe.ineffective_settings import find_ineffective, find_meaningless
@@ -28,6 +29,7 @@ from archspec.train.recipe.keeping import (
     Interval,
     KeepRecipe,
 )
+from archspec.train.recipe.kept_kinds import KeptKinds
 from archspec.train.recipe.loss import LossRecipe
 from archspec.train.recipe.mask_settings import find_unfit
 from archspec.train.recipe.numbers import Batch, Seed, Share
@@ -81,6 +83,9 @@ class Recipe(WrittenModel):
     """Short for `loss.label_smoothing`."""
     amp: Literal["O0", "O2", "O3"] = "O0"
     """O2: half precision but for norms, O3: for all, as `mindspore.amp` defines them."""
+    amp_keep_float32: KeptKinds = ()
+    """Kinds of operators that stay in full precision: `dense, group_norm`; with O2 beside batch and
+    layer norms, MindSpore's own list, with O3 alone."""
     val_amp: Literal["same", "O0"] = "same"
     """Whether validation is in full precision where training is not."""
     loss_scale: LossScale = 1.0
@@ -106,6 +111,7 @@ class Recipe(WrittenModel):
     """For the spec: key paths and values, as with `--set`."""
     log_every: Annotated[int, Field(strict=True, ge=1)] = 10
     """Steps between two lines of metrics."""
+    ascend: AscendRecipe = AscendRecipe()
     tensorboard: Annotated[bool, Field(strict=True)] = False
     """Whether metrics are written as TensorBoard's event files too, into `tensorboard` in the run
     directory; takes `pip install 'densenet-archspec[tensorboard]'`."""
