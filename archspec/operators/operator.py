@@ -247,8 +247,9 @@ class Operator:
     """Of what leaves values as they are between two bounds, and cuts off the rest: the bounds."""
     scales_channels: bool = False
     """It multiplies each channel by a weight of its own, as all norms do."""
-    remains_of: tuple[str, ...] = ()
-    """Parts of operators in files that are this one where they complete no other."""
+    remains_of: Mapping[str, Attrs] = field(default_factory=dict)
+    """Parts of operators in files (`PARTS` in file_node.py) that are this one where they complete
+    no other, each with the attributes that it has beside the part's."""
     patterns: tuple[tuple[Attrs, Any], ...] = ()
     """How files write it out in several operators (archspec/readers/fusion.py),
     and the attributes that tells."""

@@ -55,6 +55,12 @@ STEPS: Mapping[str, Operator] = {
 }
 """Operators that a step says, by the step's name."""
 
+REMAINS: Mapping[str, tuple[str, Attrs]] = {
+    part: (row.kind, attrs) for row in ROWS for part, attrs in row.remains_of.items()
+}
+"""Parts in files that are an operator where they complete no other: its kind, and the attributes
+that it has beside the part's."""
+
 
 def norm_name(kind: str) -> str:
     """Return what the language calls a norm: `batch` of `batch_norm`."""

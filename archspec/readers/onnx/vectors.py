@@ -27,7 +27,7 @@ HALF = "mean of one axis"
 _BY_ELEMENT = frozenset(
     kind
     for row in OPERATORS.values()
-    if (row.shape is same_shape and row.kind != "output") or row.scales_channels
+    if (row.shape is same_shape and row.kind != "output") or row.remains_of
     for kind in (row.kind, *row.remains_of)
 )
 
