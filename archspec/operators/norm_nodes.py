@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from archspec.operators.onnx_writing import OnnxWriter, of_each_channel
 
+EPS = 1e-5
+"""Of a norm that says none, in ONNX."""
+
 
 def write_batch_norm(node: OnnxWriter) -> str:
     """Write one node, in evaluation mode."""

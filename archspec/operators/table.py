@@ -50,6 +50,12 @@ GLOBAL_POOLS = tuple(
     if row.step is not None and kind in row.step.kinds.values()
 )
 """Kinds of pools over all pixels."""
+JOINS = tuple(kind for kind, row in OPERATORS.items() if row.arity is None or row.arity > 1)
+"""Kinds that read several values, of which a spec's branches are joined."""
+JOINS_OF_ANY = tuple(kind for kind in JOINS if OPERATORS[kind].arity is None)
+"""Those of them that read any number."""
+COMMUTATIVE = tuple(kind for kind, row in OPERATORS.items() if row.commutes)
+"""Those of them that may read them in any order."""
 STEPS: Mapping[str, Operator] = {
     row.step.name: row for row in OPERATORS.values() if row.step is not None
 }

@@ -13,6 +13,7 @@ import numpy as np
 
 from archspec.graph.ir import Op
 from archspec.operators.file_node import CHANNEL_SCALE, CHANNEL_SHIFT
+from archspec.operators.norm_nodes import EPS
 from archspec.operators.table import NORMS, OPERATORS, attribute
 from archspec.readers.onnx.call import GROUPED, Call
 from archspec.readers.tensors import OperatorWeights, Source, Tensor, compute_later
@@ -29,7 +30,7 @@ def part_of_group_norm(call: Call) -> Feature:
     is_of_groups = call.weight(1, 1).dims == (x.pending[1],) and _are_trivial(call)
     if x.pending[2:][:1] not in known or not is_of_groups:
         raise Unsupported(UNKNOWN)
-    return replace(x, pending=("group norm", x.pending[1], call.number("epsilon", 1e-5)))
+    return replace(x, pending=("group norm", x.pending[1], call.number("epsilon", EPS)))
 
 
 def _are_trivial(call: Call) -> bool:
