@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from archspec.operators import (
     activations,
@@ -94,6 +95,6 @@ _BY_WORD: Mapping[str, Operator] = {
 }
 
 
-def attribute(kind: str, attrs: Attrs, name: str) -> object:
+def attribute(kind: str, attrs: Attrs, name: str) -> Any:
     """Return an attribute of an operator, or what it is where it is absent."""
     return attrs.get(name, OPERATORS[kind].defaults.get(name))

@@ -69,6 +69,20 @@ def test_the_texts_of_a_row_are_python(kind: str, attrs: Any) -> None:
         ast.parse(text)
 
 
+@pytest.mark.parametrize(("kind", "attrs"), ALL, ids=NAMES)
+def test_what_is_absent_is_the_default(kind: str, attrs: Any) -> None:
+    """To each function of the row, which looks for an attribute by itself."""
+    row, read = OPERATORS[kind], read_by(kind)
+    bare = {name: attrs[name] for name in attrs if row.defaults.get(name) is None}
+    full = {**row.defaults, **bare}
+    shape = row.shape(bare, read)
+    assert row.shape(full, read) == shape
+    assert row.tensors(full) == row.tensors(bare)
+    assert row.macs(full, read, shape) == row.macs(bare, read, shape)
+    if kind != "input":
+        assert written(kind, full) == written(kind, bare)
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(kind, name) for kind, row in OPERATORS.items() for name in row.said],
