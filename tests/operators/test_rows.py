@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from operators.examples import ALL, EXAMPLES, NAMES, default_of, read_by
+from operators.examples import ALL, EXAMPLES, NAMES, default_of, read_by, step_of
 
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
@@ -100,11 +100,7 @@ def test_a_rows_code_has_each_setting(kind: str, name: str) -> None:
 def test_the_language_says_an_example(kind: str) -> None:
     """Its step's settings come to the example's attributes."""
     row, attrs = OPERATORS[kind], EXAMPLES[kind][0]
-    settings = {setting: attrs[name] for name, setting in row.said.items() if name in attrs}
-    widths = {setting: attrs[name] for setting, name in row.step.widths.items()}
-    words = [{"kind": word} for word, named in row.step.kinds.items() if named == kind]
-    said = {row.step.name: {**settings, **widths, **dict(*words)}}
-    made = row.step.attrs(StepSpec.model_validate(said).settings, 16, {})
+    made = row.step.attrs(StepSpec.model_validate(step_of(kind)).settings, 16, {})
     assert made == attrs
 
 
