@@ -99,3 +99,17 @@ def step_of(kind: str) -> dict[str, Any]:
     words = [{"kind": word} for word, named in row.step.kinds.items() if named == kind]
     widths = {setting: attrs[name] for setting, name in row.step.widths.items()}
     return {row.step.name: {**said, **widths, **dict(*words)}}
+
+
+def steps_beside(*documents: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Kinds that none of these specs names, each with the step of its example, but for what does
+    nothing in evaluation. Of `activation: elu` and `conv: {...}` the kind is a text of its own.
+    """
+    written = str(documents)
+    found = []
+    for kind, row in OPERATORS.items():
+        words = {kind, norm_name(kind), row.step.name if row.step else kind}
+        is_said = row.step is not None or row.family == "activation"
+        if is_said and not row.is_of_training and not any(f"'{word}'" in written for word in words):
+            found.append((kind, step_of(kind)))
+    return found
