@@ -83,6 +83,7 @@ def test_a_row_names_operators_that_there_are(kind: str) -> None:
     own = {*row.required, *row.defaults, *DERIVED}
     for part, attrs in row.remains_of.items():
         assert {*row.required} <= {*PARTS[part], *attrs} <= own
+        assert {name for name, value in attrs.items() if value is None} <= row.untold
     assert {*row.unsaid} <= {*row.defaults} - {*row.said}
 
 
