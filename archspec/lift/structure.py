@@ -129,8 +129,8 @@ def _explain_nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
     alike: dict[str, list[str]] = {}
     for step in steps:
         if step.branches:
-            verb = "scales" if step.kind != step.operator else OPERATORS[step.kind].verb
-            alike.setdefault(verb, []).append(step.op)
+            row = OPERATORS.get(step.kind)  # None of a gate with what it scales
+            alike.setdefault(row.verb if row else "scales", []).append(step.op)
     if not alike:
         message = "no layers of a dense block, of which a spec has at least one"
         return [Diagnostic("R108", message, where)]

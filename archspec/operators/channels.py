@@ -169,8 +169,8 @@ ROWS = (
             _scale_attrs,
             said={"value": "value", "initial": "initial"},
             note=(
-                "a factor of each channel is learned, from 1e-6; `{value: 0.2}`: all times a "
-                "constant instead; `{initial: 0.1}`: what learned factors start from"
+                "a factor of each channel is learned; `{value: 0.2}`: all times a constant "
+                "instead; `{initial: 0.1}`: what learned factors start from"
             ),
         ),
         write_onnx=_write_scale,

@@ -3,12 +3,11 @@
 A pattern is what a value is made of: a kind, its number or its attributes with their numbers, and
 the patterns of what it reads. A text in place of a number stands for whichever there is, "1/beta"
 for the reciprocal of beta; a text alone stands for one and the same value wherever it is repeated.
-The values of what commutes may stand in any order. Numbers are added and
-multiplied only: x / 6 is ("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1,
-x).
+The values of what commutes may stand in any order. Numbers are added and multiplied only: x / 6
+is ("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1, x).
 
-Its kinds are those of the rows, and of `PARTS` (archspec/operators/file_node.py), which are a part
-alone.
+Its kinds are those of the rows, and what is a part alone: `PARTS` in
+archspec/operators/file_node.py.
 """
 
 from __future__ import annotations

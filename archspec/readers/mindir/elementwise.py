@@ -19,6 +19,7 @@ from archspec.readers.tensors import Tensor, transpose_later
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+_NO_BIAS = "is added to something else than a convolution or a dense layer without bias"
 
 # With a number on the right, MindSpore may write `Muls` for `Mul`.
 SIGNS: Mapping[str, str] = {
@@ -215,9 +216,6 @@ def bias(call: Call) -> Feature:
     if not _lacks_bias(call, x) or added.dims[0] != x.shape[1]:
         raise Unsupported(_NO_BIAS)
     return _with_bias(call, x, added)
-
-
-_NO_BIAS = "is added to something else than a convolution or a dense layer without bias"
 
 
 def _feature_and_weight(call: Call) -> tuple[Feature, Tensor]:
