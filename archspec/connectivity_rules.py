@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
 
+HALF = 0.5
+"""Of the input's channels, those that go through the layers where a spec names no share."""
+
 Sources = tuple[int, ...]
 Order = Literal["oldest_first", "newest_first"]
 
@@ -67,6 +70,12 @@ class Rule:
     """The key beside its name that it takes, and that stands for it: `window: 3`."""
     bypass: bool = False
     """Half of the input's channels go round the layers, where the spec names no share."""
+
+    def is_as_plain(self, other: Rule) -> bool:
+        """Return whether it is the same as another rule, but for what goes round the layers."""
+        is_bypass = self.bypass and not other.bypass
+        reads_so = (self.sources, self.gathers) == (other.sources, other.gathers)
+        return is_bypass and reads_so and self.needs == other.needs
 
 
 def _all_before(layer: int, wiring: Wiring) -> Sources:
@@ -175,7 +184,7 @@ def count_connections(wiring: Wiring, layers: int, aggregated: bool = False) -> 
 def count_bypassing(wiring: Wiring, channels: int) -> int:
     """Return how many of a block's input channels, the first ones, go round its layers."""
     # A decimal fraction: 1 - 0.9 of 10 channels is one, and none in binary floating point.
-    share = Fraction(str(wiring.share or 0.5)) if has_bypass(wiring) else 1
+    share = Fraction(str(wiring.share or HALF)) if has_bypass(wiring) else 1
     return math.floor((1 - share) * channels)
 
 

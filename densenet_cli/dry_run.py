@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
-from densenet_cli.nodes import show_nodes
 from densenet_cli.options import console, place_typed
+from densenet_cli.this_machine import show_nodes
 
 
 def show_plan(plan: Any, out: Path | None, node: Any = None) -> None:

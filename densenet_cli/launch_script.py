@@ -13,8 +13,8 @@ import typer
 from archspec.errors import ArchspecError
 from archspec.spec.reading.document import shorten_value
 from densenet_cli.flags import Command, list_flags, list_names
-from densenet_cli.nodes import USUAL_WAIT
 from densenet_cli.options import console, save
+from densenet_cli.this_machine import USUAL_WAIT
 from densenet_cli.words_of_train import read_words, train_command
 
 Text = str | None

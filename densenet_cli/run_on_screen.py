@@ -9,9 +9,9 @@ import typer
 
 from archspec.errors import ArchspecError, EnvironmentFault, format_count
 from archspec.signals import raise_for_signal, take_signals
-from densenet_cli.nodes import place_of
 from densenet_cli.options import console, quiet_screen
 from densenet_cli.profile import show_profile
+from densenet_cli.this_machine import place_of
 
 if TYPE_CHECKING:
     from archspec.train.distributed.nodes import Node

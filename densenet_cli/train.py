@@ -16,19 +16,6 @@ from densenet_cli.dry_run import show_plan, show_resumption
 from densenet_cli.faults import HangAfter, Restarts, choose_policy
 from densenet_cli.flags import RECIPE_FLAGS, SPEC_FLAGS, override_by_flags
 from densenet_cli.mpirun import refuse_unlike_mpirun
-from densenet_cli.nodes import (
-    USUAL_WAIT,
-    Hostfile,
-    Master,
-    NodeRank,
-    Nodes,
-    NodeWait,
-    Ssh,
-    SshSetup,
-    join_on_screen,
-    read_node,
-    take_hosts,
-)
 from densenet_cli.options import (
     Certify,
     DataDir,
@@ -43,6 +30,19 @@ from densenet_cli.profile import refuse_to_profile_several
 from densenet_cli.resumption import choose_devices_of_run, refuse_others, resume_run
 from densenet_cli.run_on_screen import train_on_screen
 from densenet_cli.ssh import tie_to_input
+from densenet_cli.this_machine import (
+    USUAL_WAIT,
+    Hostfile,
+    Master,
+    NodeRank,
+    Nodes,
+    NodeWait,
+    Ssh,
+    SshSetup,
+    join_on_screen,
+    read_node,
+    take_hosts,
+)
 from densenet_cli.weights import weights_for
 
 Text = str | None

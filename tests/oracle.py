@@ -45,7 +45,7 @@ def shapes(ops: Iterable[Any]) -> dict[str, tuple[int, ...]]:
     """
     found: dict[str, tuple[int, ...]] = {}
     for op in ops:
-        for suffix, shape in _shapes(op.kind, op.attrs).items():
+        for suffix, shape in shapes_of(op.kind, op.attrs).items():
             found[f"{op.name}.{suffix}"] = shape
     return found
 
@@ -77,16 +77,21 @@ def distance(found: Array, expected: Array) -> float:
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-_BY_CHANNEL: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), ("gamma", "beta")),
-    **dict.fromkeys(("rms_norm", "scale"), ("gamma",)),
-    "prelu": ("w",),
-    "batch_norm": ("gamma", "beta", "moving_mean", "moving_variance"),
-}
-"""Parameters of one value for each channel."""
+class _Asked(dict[str, Array]):
+    """Weights of 1 for each channel; which were asked for is known afterwards."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def __missing__(self, role: str) -> Array:
+        return self.setdefault(role, np.ones(self.channels))
 
 
-def _shapes(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def shapes_of(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an operator's parameters; of what has a value for each channel its
+    formula tells which.
+    """
     if kind == "conv":
         kernel = (attrs["kernel"], attrs["kernel"])
         shapes = {
@@ -112,7 +117,10 @@ def _shapes(kind: str, attrs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         return shapes | ({"bias": (attrs["out_channels"],)} if attrs.get("bias", True) else {})
     if "channels" not in attrs:
         return {}
-    return dict.fromkeys(_BY_CHANNEL.get(kind, ()), (attrs["channels"],))
+    channels = attrs["channels"]
+    asked = _Asked(channels)
+    KINDS[kind]([np.ones((1, channels, 2, 2))], asked, attrs)
+    return dict.fromkeys(asked, (channels,))
 
 
 def _windows(x: Array, attrs: Mapping[str, Any], filler: float) -> Array:

@@ -14,7 +14,6 @@ PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 LANGUAGES = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", PAGE, re.DOTALL | re.MULTILINE)
 PYTHON = [text for language, text in LANGUAGES if language == "python"]
 
-WINDOW = '_WINDOW = ("kernel", "stride", "padding")\n'
 # Run with the copy first on the path: spec.yaml and model.onnx lie in the working directory.
 ASKED = """
 import mindspore as ms, numpy as np
@@ -58,9 +57,10 @@ onnx.save(helper.make_model(helper.make_graph([softsign, pool], "g", [x], [y])),
 _, first, last = read_onnx(Path("model.onnx")).ops.values()
 assert (first.kind, last.kind) == ("softsign", "power_pool")
 assert last.attrs == {"kernel": 3, "stride": 2, "padding": 0, "power": 4}
-for kind in ("softsign", "power_pool"):
+for kind in ("softsign", "power_pool", "shift"):
     (attrs,) = EXAMPLES[kind]
-    made = oracle.KINDS[kind]([np.ones((2, *MAP))], {}, attrs)
+    assert OPERATORS[kind].tensors(attrs) == oracle.shapes_of(kind, attrs)
+    made = oracle.KINDS[kind]([np.ones((2, *MAP))], {"beta": np.ones(16)}, attrs)
     assert OPERATORS[kind].shape(attrs, [MAP]) == made.shape[1:]
 """
 
@@ -75,10 +75,10 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in ROOT.glob("tests/oracle*.py"):
         shutil.copy(path, folder)
     shutil.copytree(ROOT / "tests/operators", folder / "operators", ignore=ignored)
-    activation, definitions, pool, forward, example, rule = PYTHON
+    activation, of_pool, pool, of_shift, shift, forward, example, rule = PYTHON
     put(folder / "archspec/operators/activations.py", "\nROWS = (\n", activation)
-    put(folder / "archspec/operators/pools.py", "\nROWS = (\n", pool)
-    put(folder / "archspec/operators/pools.py", WINDOW, definitions)
+    put(folder / "archspec/operators/pools.py", "\nROWS = (\n", pool, of_pool)
+    put(folder / "archspec/operators/channels.py", "\nROWS = (\n", shift, of_shift)
     put(folder / "oracle.py", "\nKINDS: Mapping[str, Any] = {\n", forward)
     put(folder / "operators/examples.py", "\nEXAMPLES: Mapping[str, Settings] = {\n", example)
     put(folder / "archspec/connectivity_rules.py", "\nRULES: Mapping[str, Rule] = {\n", rule)
@@ -87,11 +87,11 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def put(file: Path, opening: str, row: str) -> None:
-    """Add a row to a table; where in it does not matter."""
+def put(file: Path, opening: str, row: str, definitions: str = "") -> None:
+    """Add a row to a table, where in it does not matter, and before the table what it needs."""
     before, found, after = file.read_text(encoding="utf-8").partition(opening)
     assert found, f"{file.name} has no table that opens so"
-    file.write_text(f"{before}{opening}{row}{after}", encoding="utf-8")
+    file.write_text(f"{before}{definitions}{opening}{row}{after}", encoding="utf-8")
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -110,9 +110,14 @@ def test_one_row_is_emitted_runs_is_read_and_lifted(copied: Path) -> None:
     schema = run(copied, "-m", "densenet_cli", "schema")
     assert '"softsign"' in schema
     assert '"power_pool"' in schema
+    assert '"shift"' in schema
     lifted = run(copied, "-m", "densenet_cli", "lift", "model.mindir")
     assert "activation: softsign" in lifted
     assert re.search(r"power_pool: *\{kernel: 3, stride: 2, power: 4\}", lifted)
+    assert re.search(r"^ *- shift$", lifted, re.MULTILINE)
+    assert lifted == run(copied, "-m", "densenet_cli", "lift", "written.onnx").replace(
+        "written", "model"
+    )
 
 
 def test_a_rule_is_a_word_of_the_language(copied: Path) -> None:

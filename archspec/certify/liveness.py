@@ -25,7 +25,7 @@ from archspec.compare.compare import MAX_LINES
 from archspec.compare.match import Match
 from archspec.errors import Diagnostic, name_first
 from archspec.graph.ir import Op
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import OPERATORS, attribute
 from archspec.readers.reading import Reading
 from archspec.readers.tensors import OperatorWeights, Values, values_of
 
@@ -207,7 +207,8 @@ class _LivenessWalk:
         return made
 
     def _apply_filters(self, ours: Op, op: Op, x: Reach) -> Reach:
-        groups, known = op.attrs.get("groups", 1), self._read_weights(ours, op)
+        groups = attribute(op.kind, op.attrs, "groups") or 1  # what has none is one group
+        known = self._read_weights(ours, op)
         filters = np.ones((op.attrs["out_channels"], len(x.at) // groups), bool)
         for values in known:
             # A file that tells no eps stores filters as they are used.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from archspec.compare.chains import Chain, Pair
-from archspec.compare.concat_sources import COMMUTATIVE
+from archspec.operators.table import COMMUTATIVE
 
 
 def cut_pairs(pairs: Iterable[Pair]) -> tuple[Pair, ...]:

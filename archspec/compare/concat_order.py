@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archspec.compare.chains import Chain
-from archspec.compare.concat_sources import COMMUTATIVE
 from archspec.compare.match import Match
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import COMMUTATIVE, OPERATORS
 
 
 @dataclass(frozen=True)

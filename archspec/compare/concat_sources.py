@@ -17,15 +17,13 @@ from archspec.compare.simplify import (
 )
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Graph, Op
+from archspec.operators.table import COMMUTATIVE
 
 MAX_JOINED = 8_000_000
 """Values that all concatenations join, nested ones written out:
 twice the most that a spec may connect."""
 
 PASSED_BY = ("concat", "output")
-COMMUTATIVE = ("add", "multiply")
-"""Kinds that take several values of equal shape:
-a concatenation among these stays an operator of its own."""
 
 
 class ResolvedReads:

@@ -8,7 +8,11 @@ from archspec.compare.block_count import count_blocks
 from archspec.compare.chains import Chain
 from archspec.compare.concat_order import JoinOrders
 from archspec.compare.match import BlockComparison, Match, find_surplus_layers
-from archspec.compare.missing_connections import describe_connection_faults
+from archspec.compare.missing_connections import (
+    describe_connection_faults,
+    describe_edge_faults,
+    name_lost_connection,
+)
 from archspec.compare.operator_differences import compare_attributes
 from archspec.errors import Diagnostic, format_count
 
@@ -25,7 +29,7 @@ def list_differences(match: Match, blocks: Sequence[BlockComparison]) -> Iterato
     for block in blocks:
         # Where layers are missing, edges are counted from another number: each would be a fault.
         if block.layers == block.expected_layers:
-            yield from _compare_connections(match, block)
+            yield from (Diagnostic("R103", line) for line in describe_edge_faults(match, block))
     yield from compare_attributes(match, derived=False)
 
 
@@ -112,7 +116,7 @@ def _explain_missing(match: Match, expected: Chain, in_part: bool) -> Iterator[D
     """A chain of the spec that the file has not,
     the part that it belongs to otherwise there or not.
     """
-    connection = _name_lost_connection(match, expected, in_part)
+    connection = name_lost_connection(match, expected, in_part)
     if connection:
         yield Diagnostic("R103", connection)
         return
@@ -121,28 +125,3 @@ def _explain_missing(match: Match, expected: Chain, in_part: bool) -> Iterator[D
         yield Diagnostic("R102", f"{title} lacks {_list_kinds(expected)}")
     if not is_in_layer and expected.ops[0].kind != "concat":
         yield Diagnostic("R102", f"{title} is missing")
-
-
-def _name_lost_connection(match: Match, expected: Chain, in_part: bool) -> str:
-    """What is lost with a join or a sum is the connection, and that is what the user looks for;
-    "" of another chain.
-    """
-    region, kind = match.spec.regions.get(expected.region), expected.ops[0].kind
-    if region is None:
-        return ""
-    if in_part and region.attrs.get("skip") and kind == region.attrs["join"]:
-        return f"{match.title_of(expected)} does not read {match.skip_title(region.name)}"
-    if region.kind == "dense_block" and kind == "add":
-        return f"{match.titles[region.name]} does not add its input to its output"
-    return ""
-
-
-def _compare_connections(match: Match, block: BlockComparison) -> Iterator[Diagnostic]:
-    for edges, verb in ((block.missing, "does not read"), (block.surplus, "must not read")):
-        for layer, source in edges:
-            of = f"layer {source}" if source else "the block's input"
-            yield _make_edge_fault(f"{match.titles[block.block]}, layer {layer}", of, verb)
-
-
-def _make_edge_fault(reader: str, source: str, verb: str) -> Diagnostic:
-    return Diagnostic("R103", f"{reader} {verb} {source}")

@@ -16,10 +16,10 @@ from itertools import chain
 
 from archspec.compare.chain_pieces import cut_pairs
 from archspec.compare.chains import Chain, Pair, contract_to_chains, pair_chains
-from archspec.compare.concat_sources import COMMUTATIVE, FlatGraph
+from archspec.compare.concat_sources import FlatGraph
 from archspec.compare.simplify import keep_leading_to
 from archspec.graph.ir import Op
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import COMMUTATIVE, OPERATORS
 
 
 def merge_equal_ops(flat: FlatGraph) -> FlatGraph:

@@ -146,7 +146,7 @@ class _Runs:
         """The norms that read a blur."""
         ops = self.flat.ops
         norms = (op for op in ops.values() if op.kind == "batch_norm")
-        return frozenset(op.name for op in norms if ops[op.inputs[0]].kind == "blur_pool")
+        return frozenset(op.name for op in norms if OPERATORS[ops[op.inputs[0]].kind].folds_scale)
 
     def chains(self) -> list[Chain]:
         """The graph's chains with no norm but those at which rows are counted.

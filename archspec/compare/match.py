@@ -11,9 +11,9 @@ from difflib import SequenceMatcher
 from functools import cached_property
 
 from archspec.compare.chains import Chain, Pair
-from archspec.compare.concat_sources import COMMUTATIVE
 from archspec.graph.connections import BlockConnections, derive_connections, layers_of
 from archspec.graph.ir import Graph, Op, Region
+from archspec.operators.table import COMMUTATIVE
 
 _IN_BLOCK: Mapping[str, str] = {"slice": "share of its input", "add": "residual sum"}
 

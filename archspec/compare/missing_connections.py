@@ -13,7 +13,7 @@ from functools import cached_property
 
 from archspec.compare.chains import Chain
 from archspec.compare.concat_sources import ResolvedReads
-from archspec.compare.match import Match
+from archspec.compare.match import BlockComparison, Match
 
 LackingValues = Mapping[str, frozenset[str]]
 """Values by the chain that reads them, or reads them not."""
@@ -36,6 +36,28 @@ def describe_connection_faults(match: Match) -> Iterator[str]:
             f"{match.reader_title(chain)} reads {match.source_title(value, chain)} twice"
             for value in sorted(doubled)
         )
+
+
+def describe_edge_faults(match: Match, block: BlockComparison) -> Iterator[str]:
+    """Yield what the layers of a block do not read of each other, or must not."""
+    for edges, verb in ((block.missing, "does not read"), (block.surplus, "must not read")):
+        for layer, source in edges:
+            of = f"layer {source}" if source else "the block's input"
+            yield f"{match.titles[block.block]}, layer {layer} {verb} {of}"
+
+
+def name_lost_connection(match: Match, expected: Chain, in_part: bool) -> str:
+    """Return what is lost with a join or a sum that the file has not: the connection, which is what
+    the user looks for; "" of another chain. `in_part`: the file has others of its part.
+    """
+    region, kind = match.spec.regions.get(expected.region), expected.ops[0].kind
+    if region is None:
+        return ""
+    if in_part and region.attrs.get("skip") and kind == region.attrs["join"]:
+        return f"{match.title_of(expected)} does not read {match.skip_title(region.name)}"
+    if region.kind == "dense_block" and kind == "add":
+        return f"{match.titles[region.name]} does not add its input to its output"
+    return ""
 
 
 @dataclass

@@ -159,9 +159,8 @@ def write_alike(spec: Graph, found: Graph) -> tuple[Graph, Graph]:
 
     Which of several factors in a row is the norm's own, such a file does not tell.
     """
-    is_written = any(
-        op.kind == "batch_norm" and op.attrs.get("eps", 0) is None for op in found.ops.values()
-    )
+    norms = (op for op in found.ops.values() if op.kind == "batch_norm")
+    is_written = any(norm.attrs["eps"] is None for norm in norms)
     return (_without_scales(spec), _without_scales(found)) if is_written else (spec, found)
 
 

@@ -45,18 +45,16 @@ def as_it_is_read(graph: Graph) -> Graph:
 
 def _may_be_read_otherwise(op: Op) -> bool:
     row = OPERATORS[op.kind]
-    return bool(row.cuts_pixels or row.over_whole_map or row.over_one_pixel)
+    return bool(row.cuts_pixels or row.is_read_as_whole or row.over_one_pixel)
 
 
 def _over_all_pixels(op: Op, shapes: Shapes) -> Op:
     row = OPERATORS[op.kind]
     if row.over_one_pixel and _reads_pixel(op, shapes):
         return replace(op, kind=row.over_one_pixel)
-    if not row.over_whole_map or op.attrs["padding"] or _reads_pixel(op, shapes):
+    if not row.is_read_as_whole or _reads_pixel(op, shapes):
         return op
-    if shapes[op.inputs[0]][1:] != (op.attrs["kernel"],) * 2:
-        return op
-    return replace(op, kind=row.over_whole_map, attrs={"keep": True})
+    return _as_whole_map_pool(op, shapes)
 
 
 def have_alike_outputs(graph: Graph, other: Graph) -> bool:
@@ -86,7 +84,7 @@ def simplify_pools(graph: Graph) -> Graph:
     """
     # A file's shapes may not fit; what has none stays as it is.
     shapes, _ = infer_shapes(graph)
-    ops = {name: _mean_of_whole_map(op, shapes) for name, op in graph.ops.items()}
+    ops = {name: _as_whole_map_pool(op, shapes) for name, op in graph.ops.items()}
     idle = [op for op in graph.ops.values() if _gives_its_pixel(op, shapes)]
     if not idle and ops == graph.ops:
         return graph
@@ -104,12 +102,14 @@ def simplify_pools(graph: Graph) -> Graph:
     return replace(graph, ops={name: reroute(op, passed) for name, op in ops.items()})
 
 
-def _mean_of_whole_map(op: Op, shapes: Shapes) -> Op:
-    if op.kind != "avg_pool" or op.attrs["padding"]:
+def _as_whole_map_pool(op: Op, shapes: Shapes) -> Op:
+    """A pool over a window that is the whole map, as one over all pixels."""
+    kind = OPERATORS[op.kind].over_whole_map
+    if not kind or op.attrs["padding"]:
         return op
     if shapes.get(op.inputs[0], ())[1:] != (op.attrs["kernel"],) * 2:
         return op
-    return replace(op, kind="global_avg_pool", attrs={"keep": True})
+    return replace(op, kind=kind, attrs={"keep": True})
 
 
 def _reads_pixel(op: Op, shapes: Shapes) -> bool:

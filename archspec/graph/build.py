@@ -52,8 +52,9 @@ def build_graph(spec: Spec) -> Graph:
     builder.add_head(value)
     graph = Graph.of(spec.name, builder.ops, builder.regions)
     _, faults = infer_shapes(graph)
-    widths = [region.attrs.get("out_channels", 1) for region in builder.regions]
-    if faults or builder.mismatches or min(widths) < 1:
+    attrs = (region.attrs for region in builder.regions)
+    widths = [each["out_channels"] for each in attrs if "out_channels" in each]
+    if faults or builder.mismatches or min(widths, default=1) < 1:
         raise GraphError(
             [
                 *find_causes(graph, spec, faults, builder.origins),

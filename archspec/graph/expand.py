@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from archspec.graph.squeeze_excite import JOIN, list_gate_operators, name_gate_operators
 from archspec.operators.operator import Attrs
 from archspec.operators.table import OPERATORS, STEPS
 from archspec.settings import Path
@@ -126,26 +127,10 @@ class _Expansion:
         if step.kind == "activation":
             return (self.choose_activation(step).kind,)
         if step.kind == "squeeze_excite":
-            return (
-                "se_pool",
-                "se_reduce",
-                f"se_{step.settings.activation.kind}",
-                "se_expand",
-                "se_gate",
-                "se",
-            )
+            return (*name_gate_operators(step.settings.activation), "se")
         if step.kind == "conv" and self.part.drop_rate and self.part.drop_after == "conv":
             return ("drop", "conv")
         return _BASE_NAMES.get(step.kind, (step.kind,))
-
-    def add_activation(
-        self, step: StepSpec, activation: ActivationSpec, value: int, path: Path, prefix: str = ""
-    ) -> int:
-        own = dict(activation.own_settings)
-        if "channels" in OPERATORS[activation.kind].required:
-            own["channels"] = self.count_channels(value)
-        base = f"{prefix}{activation.kind}"
-        return self.add_op(step, base, activation.kind, (value,), path, own)
 
     def choose_activation(self, step: StepSpec) -> ActivationSpec:
         return step.settings or self.part.activation
@@ -206,7 +191,9 @@ def _add_norm(
 def _add_activation(
     expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
 ) -> int:
-    return expansion.add_activation(step, expansion.choose_activation(step), value, path)
+    activation = expansion.choose_activation(step)
+    attrs = activation.attrs(expansion.count_channels(value))
+    return expansion.add_op(step, activation.kind, activation.kind, (value,), path, attrs)
 
 
 def _add_dropout(
@@ -224,17 +211,14 @@ def _add_dropout(
 def _add_squeeze_excite(
     expansion: _Expansion, step: StepSpec, value: int, known: KnownWidths, path: Path
 ) -> int:
-    gate, channels = step.settings, expansion.count_channels(value)
-    inner = max(1, channels // gate.reduction)
-    point = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
-    mean = expansion.add_op(step, "se_pool", "global_avg_pool", (value,), path, {"keep": True})
-    down = {"in_channels": channels, "out_channels": inner, **point}
-    reduced = expansion.add_op(step, "se_reduce", "conv", (mean,), path, down)
-    active = expansion.add_activation(step, gate.activation, reduced, path, "se_")
-    up = {"in_channels": inner, "out_channels": channels, **point}
-    expanded = expansion.add_op(step, "se_expand", "conv", (active,), path, up)
-    scale = expansion.add_op(step, "se_gate", gate.gate, (expanded,), path)
-    return expansion.add_op(step, "se", "multiply", (value, scale), path)
+    said, channels = step.settings, expansion.count_channels(value)
+    inner = max(1, channels // said.reduction)
+    names = name_gate_operators(said.activation)
+    made = value
+    operators = list_gate_operators(channels, inner, said.activation, said.gate)
+    for name, (kind, attrs) in zip(names, operators, strict=True):
+        made = expansion.add_op(step, name, kind, (made,), path, attrs)
+    return expansion.add_op(step, "se", JOIN, (value, made), path)
 
 
 def _add_branches(

@@ -16,7 +16,7 @@ class Parameter:
     """One tensor of an operator."""
 
     kind: str
-    """The operator's: `conv`, `batch_norm`, `dense`."""
+    """The operator's."""
     role: str
     """The last part of its name:
     `weight`, `bias`, `gamma`, `beta`, `moving_mean`, `moving_variance`."""

@@ -8,6 +8,7 @@ from itertools import chain, product
 from typing import Any
 
 from archspec.connectivity_rules import (
+    HALF,
     RULES,
     Order,
     count_bypassing,
@@ -60,7 +61,7 @@ def _find_fitting(block: LiftedBlock, common: float | None) -> Iterator[Wiring]:
         # By the language's own rules: what is meant here is what the builder will make of it.
         said = ConnectivitySpec.model_validate(wiring)
         if sources_of_output(said, len(block.layers)) == block.gathered:
-            yield _name_cross_stage_partial(wiring)
+            yield _name_bypass(wiring)
 
 
 def _describe_share(block: LiftedBlock, common: float | None) -> Wiring:
@@ -82,13 +83,14 @@ def _list_outputs(block: LiftedBlock) -> Iterator[Wiring]:
     yield {"output": list(block.gathered)}
 
 
-def _name_cross_stage_partial(wiring: Wiring) -> Wiring:
-    """Half of the channels on a dense way is what cross_stage_partial says."""
-    partial = {"rule": "dense", "share": 0.5}
-    if partial.items() <= wiring.items():
-        rest = {key: value for key, value in wiring.items() if key not in partial}
-        return {"rule": "cross_stage_partial", **rest}
-    return wiring
+def _name_bypass(wiring: Wiring) -> Wiring:
+    """Half of the channels on the way of one rule is what another says."""
+    if wiring.get("share") != HALF or "rule" not in wiring:
+        return wiring
+    rest = {key: value for key, value in wiring.items() if key not in ("rule", "share")}
+    plain = RULES[wiring["rule"]]
+    names = (name for name, rule in RULES.items() if rule.is_as_plain(plain))
+    return next(({"rule": name, **rest} for name in names), wiring)
 
 
 def _list_rules(block: LiftedBlock) -> Iterator[Wiring]:
@@ -114,7 +116,7 @@ def _is_read_by(rule: Wiring, block: LiftedBlock) -> bool:
 def _find_common_share(blocks: Sequence[LiftedBlock]) -> float | None:
     """The shortest share of the channels that enters the layers of all blocks, if there is one."""
     # Quarters, tenths, hundredths: what a person would write. A half is the published share.
-    shares = [0.5]
+    shares = [HALF]
     for whole in (4, 10, 100):
         shares.extend(parts / whole for parts in range(1, whole))
     for share in shares:

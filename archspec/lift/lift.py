@@ -108,8 +108,10 @@ def _explain_unsayable(op: Op) -> Iterator[str]:
         yield f"has a padding of {sides}; steps have the same on all sides"
     if op.attrs.get("weights_of"):
         yield "uses another operator's weights; each step has its own"
-    if op.attrs.get("approximate", "none") != "none":
-        yield "is approximated by tanh; the language's gelu is exact"
+    row = OPERATORS[op.kind]
+    for name, words in row.unsaid.items():
+        if op.attrs.get(name, row.defaults[name]) != row.defaults[name]:
+            yield words
     yield from find_beyond_bounds(op)
 
 

@@ -5,14 +5,19 @@ And the norm and activation that a spec says for all.
 
 from __future__ import annotations
 
-import struct
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from archspec.graph.expand import Part, expand_part
-from archspec.lift.operators_to_steps import Step, kinds_of, walk_steps
+from archspec.lift.operators_to_steps import (
+    Step,
+    is_operator,
+    is_same_value,
+    kinds_of,
+    walk_steps,
+)
 from archspec.operators.table import OPERATORS, norm_name
 from archspec.spec.steps import ActivationSpec, NormSpec, StepSpec
 
@@ -89,13 +94,6 @@ def shorten_float(value: Any) -> Any:
     return next((float(text) for text in texts if is_same_value(float(text), value)), value)
 
 
-def is_same_value(ours: Any, theirs: Any) -> bool:
-    """Return whether both are equal, or are stored as the same float32."""
-    if isinstance(ours, float) and isinstance(theirs, float):
-        return struct.pack("f", ours) == struct.pack("f", theirs)
-    return bool(ours == theirs)
-
-
 def matches_steps(
     steps: tuple[StepSpec, ...], instances: Sequence[PartInstance], style: Style, **widths: int
 ) -> bool:
@@ -122,21 +120,4 @@ def _matches_instance(
     if len(pieces) != len(found):
         return False
     pairs = zip(pieces, found, strict=True)
-    return all(_is_alike(piece.kind, piece.attrs, step) for piece, step in pairs)
-
-
-def _is_alike(kind: str, attrs: Mapping[str, Any], step: Step) -> bool:
-    """Compare an operator of the spec's with a step of the file's;
-    a squeeze-and-excitation ends with its product.
-    """
-    if kind != ("multiply" if step.kind == "squeeze_excite" else step.kind):
-        return False
-    row = OPERATORS[kind]
-    ours, theirs = {**row.defaults, **attrs}, {**row.defaults, **step.attrs}
-    # `inner` is a note of the step alone; the gate's own convolutions are compared.
-    left_out = {*row.in_training, "inner"}
-    for key in (ours.keys() | theirs.keys()) - left_out:
-        is_untold = key in row.untold and theirs.get(key) is None
-        if not is_untold and not is_same_value(ours.get(key), theirs.get(key)):
-            return False
-    return True
+    return all(is_operator(step, piece.kind, piece.attrs) for piece, step in pairs)

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 
-from archspec.compare.concat_sources import COMMUTATIVE, ResolvedReads
+from archspec.compare.concat_sources import ResolvedReads
 from archspec.errors import Diagnostic, ModelFileError
 from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
 from archspec.operators.shape_rules import Shape
+from archspec.operators.table import COMMUTATIVE
 
 MAX_JOINED = 4_100_000
 """Values that all operators of a file that is lifted read, concatenations written out;

@@ -4,20 +4,19 @@ widths are numbers still.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from archspec.graph.squeeze_excite import JOIN, Gate, list_gate_operators
 from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
-from archspec.operators.table import ACTIVATIONS, OPERATORS
+from archspec.operators.table import ACTIVATIONS, GATES, OPERATORS
+from archspec.spec.steps import ActivationSpec
 
 MAX_NESTED = 8
 """Branches inside branches."""
-
-# The operators of a squeeze-and-excitation; "" is an activation, and then a gate.
-_GATE = ("global_avg_pool", "conv", "", "conv", "")
-_POINT = {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,11 @@ class Step:
     out_channels: int
     branches: tuple[tuple[Step, ...], ...] = ()
     """Of a squeeze-and-excitation: nothing, and the gate."""
+
+    @property
+    def operator(self) -> str:
+        """The kind of operator that gives it."""
+        return JOIN if self.kind == "squeeze_excite" else self.kind
 
 
 def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
@@ -119,7 +123,7 @@ class _StepFinder:
         self, before: str, reads: Sequence[str], kind: str, name: str, in_channels: int, depth: int
     ) -> Step:
         """Branches and their join; of a product, what is passed on as it is comes first."""
-        if kind == "multiply" and reads[1:] == (before,):
+        if kind == JOIN and reads[1:] == (before,):
             reads = reads[::-1]
         branches, widths = list[tuple[Step, ...]](), list[int]()
         for end in reads:
@@ -140,32 +144,44 @@ class _StepFinder:
 
 def _as_squeeze_excite(step: Step) -> Step | None:
     """Branches of a product as a squeeze-and-excitation, where they are one."""
-    if step.kind != "multiply" or len(step.branches) != 2 or step.branches[0]:
+    if step.kind != JOIN or len(step.branches) != 2 or step.branches[0]:
         return None
-    gate = step.branches[1]
-    if len(gate) != len(_GATE):
+    if len(step.branches[1]) != len(Gate._fields):
         return None
-    if any(known not in ("", part.kind) for part, known in zip(gate, _GATE, strict=True)):
+    found = Gate(*step.branches[1])
+    if found.activation.kind not in ACTIVATIONS or found.gate.kind not in GATES:
         return None
-    mean, reduce, active, expand, last = gate
-    # The step squeeze_excite has no settings for these, so each must be what the step makes.
-    is_gated = mean.attrs.get("keep") and last.kind in OPERATORS and OPERATORS[last.kind].is_gate
-    is_pointwise = _is_pointwise(reduce) and _is_pointwise(expand)
-    if not (is_pointwise and _is_usual(active) and is_gated):
+    # The step squeeze_excite has no settings for the rest, so each must be what the step makes.
+    inner, activation = found.reduce.out_channels, ActivationSpec(kind=found.activation.kind)
+    made = list_gate_operators(step.in_channels, inner, activation, found.gate.kind)
+    pairs = zip(found, made, strict=True)
+    if not all(is_operator(each, kind, attrs) for each, (kind, attrs) in pairs):
         return None
-    attrs = MappingProxyType({"inner": reduce.out_channels})
+    attrs = MappingProxyType({"inner": inner})
     return Step(
         step.op, "squeeze_excite", attrs, step.in_channels, step.out_channels, step.branches
     )
 
 
-def _is_pointwise(step: Step) -> bool:
-    return all(step.attrs.get(key, False) == value for key, value in _POINT.items())
-
-
-def _is_usual(step: Step) -> bool:
-    """An activation whose settings are its kind's own."""
-    if step.kind not in ACTIVATIONS:
+def is_operator(step: Step, kind: str, attrs: Mapping[str, Any]) -> bool:
+    """Return whether a step of a file is an operator that a spec comes to, but for what no file
+    tells.
+    """
+    if kind != step.operator:
         return False
-    usual = OPERATORS[step.kind].settings
-    return all(step.attrs.get(key) in (None, value) for key, value in usual.items())
+    row = OPERATORS[kind]
+    ours, theirs = {**row.defaults, **attrs}, {**row.defaults, **step.attrs}
+    # `inner` is a note of the step alone; the gate's own convolutions are compared.
+    left_out = {*row.in_training, "inner"}
+    for key in (ours.keys() | theirs.keys()) - left_out:
+        is_untold = key in row.untold and theirs.get(key) is None
+        if not is_untold and not is_same_value(ours.get(key), theirs.get(key)):
+            return False
+    return True
+
+
+def is_same_value(ours: Any, theirs: Any) -> bool:
+    """Return whether both are equal, or are stored as the same float32."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return struct.pack("f", ours) == struct.pack("f", theirs)
+    return bool(ours == theirs)

@@ -58,7 +58,7 @@ def _find_mixed_joins(network: Network) -> list[_Skip]:
         reads = [ages[source] for source in node.reads]
         newest = max(reads, default=0)
         ages[node.name] = newest + OPERATORS[node.kind].enlarges
-        if len({*reads}) < 2 or node.kind not in ("concat", "add"):
+        if len({*reads}) < 2 or OPERATORS[node.kind].arity is not None:
             continue
         # A skip is a step of two values: a third age would need one skip inside another.
         if len({*reads}) > 2:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any
 
+from archspec.graph.squeeze_excite import Gate
 from archspec.lift.matching_steps import (
     PartInstance,
     Style,
@@ -82,22 +83,21 @@ class _StepWriter:
         reduction = _find_reduction([step for step, _ in places])
         activations, gates = set[str](), set[str]()
         for step, _ in places:
-            _, _, activation, _, gate = step.branches[1]
-            activations.add(activation.kind)
-            gates.add(gate.kind)
+            inside = Gate(*step.branches[1])
+            activations.add(inside.activation.kind)
+            gates.add(inside.gate.kind)
         if reduction is None or len(activations) > 1 or len(gates) > 1:
             return None
         said = {"reduction": reduction, "activation": activations.pop(), "gate": gates.pop()}
         return _write_kind("squeeze_excite", _drop_usual(said, SqueezeExciteStep().model_dump()))
 
     def write_branches(self, places: Sequence[Place], instances: Sequence[PartInstance]) -> Any:
-        kind = places[0][0].kind
+        join = places[0][0].operator
         lists = zip(*(step.branches for step, _ in places), strict=True)
         widths = [step.in_channels for step, _ in places]
         of = [
             self.write_list(list(zip(branch, instances, strict=True)), widths) for branch in lists
         ]
-        join = {"squeeze_excite": "multiply"}.get(kind, kind)
         return {"branches": {**({} if join == "concat" else {"join": join}), "of": of}}
 
     def write_widths(self, row: Operator, places: Sequence[Place]) -> dict[str, int | str]:

@@ -15,8 +15,6 @@ from archspec.lift.network import Network, Node, Unliftable, walk_narrow_nodes
 from archspec.lift.operators_to_steps import Step, find_steps
 from archspec.operators.table import OPERATORS
 
-_VERBS = {"add": "adds", "multiply": "multiplies", "concat": "joins"}
-
 
 @dataclass(frozen=True, slots=True)
 class Stages:
@@ -131,7 +129,8 @@ def _explain_nothing_dense(steps: list[Step], where: str) -> list[Diagnostic]:
     alike: dict[str, list[str]] = {}
     for step in steps:
         if step.branches:
-            alike.setdefault(_VERBS.get(step.kind, "scales"), []).append(step.op)
+            row = OPERATORS.get(step.kind)  # None of a gate with what it scales
+            alike.setdefault(row.verb if row else "scales", []).append(step.op)
     if not alike:
         message = "no layers of a dense block, of which a spec has at least one"
         return [Diagnostic("R108", message, where)]

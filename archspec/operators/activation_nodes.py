@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, sqrt
 
 from archspec.operators.file_node import Feature, FileNode, Read
-from archspec.operators.onnx_writing import OnnxWriter, WriteOnnx
+from archspec.operators.onnx_writing import OnnxWriter, WriteOnnx, of_each_channel
 
 UNBOUNDED = 1e30
 """Bounds of a model file beyond this are none."""
@@ -154,8 +154,7 @@ def write_leaky_relu(node: OnnxWriter) -> str:
 
 def write_prelu(node: OnnxWriter) -> str:
     """Write one node with a slope for each channel."""
-    slopes = node.tensor("w", -1, 1, 1) if node.is_map() else node.tensor("w")
-    return node.add("PRelu", node.inputs[0], slopes)
+    return node.add("PRelu", node.inputs[0], of_each_channel(node, "w"))
 
 
 def write_elu(node: OnnxWriter) -> str:

@@ -147,6 +147,7 @@ ROWS = (
         family="activation",
         about="x times the normal distribution's share below x",
         defaults={"approximate": "none"},
+        unsaid={"approximate": "is approximated by tanh; the language's gelu is exact"},
         patterns=(*EXACT_GELUS, *TANH_GELUS),
         mindir={"GeLU": lambda node: node.elementwise("gelu", approximate="tanh")},
         onnx={"Gelu": nodes.read_gelu, "com.microsoft::Gelu": nodes.read_gelu},

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from archspec.operators.file_node import Feature, FileNode
-from archspec.operators.onnx_writing import OnnxWriter
+from archspec.operators.file_node import CHANNEL_SCALE, Feature, FileNode
+from archspec.operators.onnx_writing import OnnxWriter, of_each_channel
 from archspec.operators.operator import Attrs, MindSpore, Operator, Step, Widths, always
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel, broken_rule
@@ -112,8 +112,7 @@ def _write_shuffle(node: OnnxWriter) -> str:
 def _write_scale(node: OnnxWriter) -> str:
     if not _is_learned(node.attrs):
         return node.add("Mul", *node.inputs, node.constant(node.attrs["value"]))
-    factors = node.tensor("gamma", -1, 1, 1) if node.is_map() else node.tensor("gamma")
-    return node.add("Mul", *node.inputs, factors)
+    return node.add("Mul", *node.inputs, of_each_channel(node, "gamma"))
 
 
 ROWS = (
@@ -158,7 +157,7 @@ ROWS = (
         is_idle=_is_one,
         keeps_logits=True,
         scales_channels=True,
-        remains_of=("times", "norm's scale"),
+        remains_of={"times": {}, CHANNEL_SCALE: {"initial": None}},
         other_names=("layer_scale", "res_scale", "residual_scaling"),
         other_keys={
             "init_values": "initial",  # timm
@@ -170,8 +169,8 @@ ROWS = (
             _scale_attrs,
             said={"value": "value", "initial": "initial"},
             note=(
-                "a factor of each channel is learned, from 1e-6; `{value: 0.2}`: all times a "
-                "constant instead; `{initial: 0.1}`: what learned factors start from"
+                "a factor of each channel is learned; `{value: 0.2}`: all times a constant "
+                "instead; `{initial: 0.1}`: what learned factors start from"
             ),
         ),
         write_onnx=_write_scale,

@@ -85,7 +85,8 @@ class ConvStep(SpecModel):
         return self
 
 
-def _conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
+def conv_attrs(conv: ConvStep, ins: int, known: Widths) -> Attrs:
+    """Return the attributes of a convolution that reads so many channels."""
     padding = conv.padding
     if padding is None:
         padding = same_padding(conv.kernel, conv.dilation)
@@ -238,6 +239,8 @@ ROWS = (
             definition=CONV,
             general=CONV_OF_ALL_KINDS,
             special=CONV_OF_STANDARDIZED_FILTERS,
+            as_wide={"groups": is_depthwise},
+            he_normal="nn.Conv2d",
         ),
         tensors=_conv_tensors,
         macs=_conv_macs,
@@ -261,7 +264,7 @@ ROWS = (
         step=Step(
             "conv",
             ConvStep,
-            _conv_attrs,
+            conv_attrs,
             said={name: name for name in _SAID},
             widths={"width": "out_channels"},
             words={"groups": ("depthwise", _filters_each_channel)},

@@ -106,7 +106,7 @@ ROWS = (
     Operator(
         "dense",
         _dense_shape,
-        MindSpore(cell="nn.Dense({ins}, {outs}, has_bias={bias})"),
+        MindSpore(cell="nn.Dense({ins}, {outs}, has_bias={bias})", he_uniform="nn.Dense"),
         tensors=_dense_tensors,
         macs=_dense_macs,
         carries=False,

@@ -18,6 +18,18 @@ Weight = Any
 Read = Callable[["FileNode"], Any]
 """Gives the feature that a node gives, several in a tuple, or None where it is another row's."""
 
+CHANNEL_SCALE, CHANNEL_SHIFT = "norm's scale", "norm's shift"
+"""Parts that multiply each channel by a weight of its own, or add one to it."""
+PARTS: Mapping[str, tuple[str, ...]] = {
+    CHANNEL_SCALE: ("channels",),
+    CHANNEL_SHIFT: ("channels",),
+    **dict.fromkeys(("plus", "times", "from", "power"), ("value",)),
+    **dict.fromkeys(("greater", "at_least", "at_most"), ("value",)),
+    **dict.fromkeys(("sqrt", "reciprocal", "erf", "mean"), ()),
+    **dict.fromkeys(("subtract", "divide", "select"), ()),
+}
+"""What is no operator by itself but may be a part of one, and the attributes that it has."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlidingFilters:

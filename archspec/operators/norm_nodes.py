@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from archspec.operators.onnx_writing import OnnxWriter
+from archspec.operators.onnx_writing import OnnxWriter, of_each_channel
+
+EPS = 1e-5
+"""Of a norm that says none, in ONNX."""
 
 
 def write_batch_norm(node: OnnxWriter) -> str:
@@ -49,5 +52,4 @@ def write_rms_norm(node: OnnxWriter) -> str:
     square = node.add("Mul", x, x)
     mean = node.add("ReduceMean", square, node.constant([1]), keepdims=1)
     root = node.add("Sqrt", node.add("Add", mean, node.constant(node.attrs["eps"])))
-    gamma = node.tensor("gamma", -1, 1, 1) if node.is_map() else node.tensor("gamma")
-    return node.add("Mul", node.add("Div", x, root), gamma)
+    return node.add("Mul", node.add("Div", x, root), of_each_channel(node, "gamma"))

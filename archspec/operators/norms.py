@@ -158,7 +158,7 @@ def _affine_places(node: FileNode) -> Sequence[int]:
 
 
 def _onnx_eps(node: FileNode) -> float:
-    return node.number("epsilon", EPS)
+    return node.number("epsilon", nodes.EPS)
 
 
 def _onnx_batch_norm(node: FileNode) -> Feature:

@@ -54,6 +54,11 @@ def as_it_is(node: OnnxWriter) -> str:
     return node.inputs[0]
 
 
+def of_each_channel(node: OnnxWriter, role: str) -> str:
+    """Return a parameter with one value for each channel, as it meets a map or a vector."""
+    return node.tensor(role, -1, 1, 1) if node.is_map() else node.tensor(role)
+
+
 def window_of(node: OnnxWriter) -> dict[str, Any]:
     """Return how a square window slides, as attributes of ONNX."""
     attrs = node.attrs

@@ -143,6 +143,13 @@ class MindSpore:
     varying: tuple[str, ...] = ()
     """Attributes that its cell is given and in which operators of one class may differ, as they do
     in `CHANNEL_COUNTS`: the class takes them as arguments then."""
+    as_wide: Mapping[str, Callable[[Attrs], bool]] = field(default_factory=dict)
+    """Attributes that `arguments` writes as the width that is read, where that says so of an
+    operator: in these those of one class may differ too."""
+    he_normal: str = ""
+    """The class of MindSpore's own whose filters the module starts He normal."""
+    he_uniform: str = ""
+    """The class of MindSpore's own whose weight the module starts He uniform."""
     is_inline: bool = False
     """It is written into the call that reads it: conv(relu(norm(x))) is one line."""
     has_state: Callable[[Attrs], bool] = always
@@ -159,6 +166,10 @@ class Operator:
     mindspore: MindSpore = MindSpore()
     arity: int | None = 1
     """Number of inputs; None: one or more."""
+    commutes: bool = False
+    """What it reads may stand in any order."""
+    verb: str = ""
+    """Of a join: what it does with several values, in messages."""
     channels: Callable[[Attrs, Sequence[int]], int] = declared_or_same
     """Of its output, where pixels are not known."""
     tensors: Callable[[Attrs], Mapping[str, Shape]] = _no_tensors
@@ -172,13 +183,16 @@ class Operator:
     """`activation`, `norm` or `pool`:
     what may stand in for one another, and is said by one step."""
     about: str = ""
-    """Of an activation: what becomes of x."""
+    """Of an activation: what becomes of x; of a join of two: what the second does to the first."""
     required: tuple[str, ...] = ()
     """Attributes that it must have."""
     defaults: Attrs = field(default_factory=dict)
     """What attributes are that are absent; None: a file that does not say it is right too."""
     in_training: frozenset[str] = frozenset()
     """Attributes that change nothing in evaluation."""
+    unsaid: Mapping[str, str] = field(default_factory=dict)
+    """Attributes that a file may have and no spec says, unless they are the default: and what the
+    operator is then, in words that follow its name."""
     untold: frozenset[str] = frozenset()
     """Attributes that are None where a model file does not tell them."""
     of_one_channel: Attrs = field(default_factory=dict)
@@ -187,6 +201,8 @@ class Operator:
     """It makes its channels by weights, which may be all zero."""
     folds_norm: bool = False
     """A batch norm behind it may be folded into its weights."""
+    folds_scale: bool = False
+    """A batch norm behind it may be folded into its fixed filters, which leaves a scale there."""
     mixes: Callable[[Attrs], bool] = never
     """Each output reads all channels, by weights of its own: their order is the weights' own."""
     axis_read: int = 1
@@ -212,7 +228,9 @@ class Operator:
     cuts_pixels: bool = False
     """It leaves some of the pixels out; where it leaves out none, it is nothing."""
     over_whole_map: str = ""
-    """The kind as which files have it where its window is the whole map, of several pixels."""
+    """The kind that it is as well where its window is the whole map."""
+    is_read_as_whole: bool = False
+    """Readers give it as that kind where the map has several pixels."""
     over_one_pixel: str = ""
     """The kind that it is as well over a map of one pixel."""
     is_clamp: bool = False
@@ -249,8 +267,9 @@ class Operator:
     """Of what leaves values as they are between two bounds, and cuts off the rest: the bounds."""
     scales_channels: bool = False
     """It multiplies each channel by a weight of its own, as all norms do."""
-    remains_of: tuple[str, ...] = ()
-    """Parts of operators in files that are this one where they complete no other."""
+    remains_of: Mapping[str, Attrs] = field(default_factory=dict)
+    """Parts of operators in files (`PARTS` in file_node.py) that are this one where they complete
+    no other, each with the attributes that it has beside the part's."""
     patterns: tuple[tuple[Attrs, Any], ...] = ()
     """How files write it out in several operators (archspec/readers/fusion.py),
     and the attributes that tells."""

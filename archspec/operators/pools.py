@@ -229,6 +229,7 @@ ROWS = (
         "MaxPool2d",
         keeps_one_pixel=always,
         over_whole_map="global_max_pool",
+        is_read_as_whole=True,
         mindir={
             **dict.fromkeys(("MaxPool", "MaxPool3D"), _read_max_pool),
             "MaxPool3DWithArgmax": lambda node: (_read_max_pool(node), None),
@@ -240,6 +241,7 @@ ROWS = (
         "avg_pool",
         "AvgPool2d",
         keeps_one_pixel=_adds_no_zeros,
+        over_whole_map="global_avg_pool",
         mindir=dict.fromkeys(("AvgPool", "AvgPool3D"), _read_avg_pool),
         onnx={"AveragePool": _read_avg_pool},
         write_onnx=nodes.write_avg_pool,
@@ -254,6 +256,7 @@ ROWS = (
         ),
         family="pool",
         required=_WINDOW,
+        folds_scale=True,
         resizes=True,
         keeps_sign=True,
         keeps_logits=True,

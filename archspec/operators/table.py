@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from archspec.operators import (
     activations,
@@ -50,10 +51,22 @@ GLOBAL_POOLS = tuple(
     if row.step is not None and kind in row.step.kinds.values()
 )
 """Kinds of pools over all pixels."""
+JOINS = tuple(kind for kind, row in OPERATORS.items() if row.arity is None or row.arity > 1)
+"""Kinds that read several values, of which a spec's branches are joined."""
+JOINS_OF_ANY = tuple(kind for kind in JOINS if OPERATORS[kind].arity is None)
+"""Those of them that read any number."""
+COMMUTATIVE = tuple(kind for kind, row in OPERATORS.items() if row.commutes)
+"""Those of them that may read them in any order."""
 STEPS: Mapping[str, Operator] = {
     row.step.name: row for row in OPERATORS.values() if row.step is not None
 }
 """Operators that a step says, by the step's name."""
+
+REMAINS: Mapping[str, tuple[str, Attrs]] = {
+    part: (row.kind, attrs) for row in ROWS for part, attrs in row.remains_of.items()
+}
+"""Parts in files that are an operator where they complete no other: its kind, and the attributes
+that it has beside the part's."""
 
 
 def norm_name(kind: str) -> str:
@@ -82,6 +95,6 @@ _BY_WORD: Mapping[str, Operator] = {
 }
 
 
-def attribute(kind: str, attrs: Attrs, name: str) -> object:
+def attribute(kind: str, attrs: Attrs, name: str) -> Any:
     """Return an attribute of an operator, or what it is where it is absent."""
     return attrs.get(name, OPERATORS[kind].defaults.get(name))

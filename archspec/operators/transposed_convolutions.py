@@ -86,6 +86,7 @@ ROWS = (
         MindSpore(
             cell="nn.Conv2dTranspose({ins}, {outs}, {kernel}, stride={stride}, "
             'pad_mode="pad", padding={padding}, has_bias={bias})',
+            he_normal="nn.Conv2dTranspose",
         ),
         tensors=_conv_transpose_tensors,
         macs=_conv_transpose_macs,

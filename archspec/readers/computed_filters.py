@@ -306,7 +306,8 @@ def _difference(value: OfWeight) -> str:
     for divisor, words in _DIVISORS:
         bound = bind_names(value.value, ("divide", None, _CENTRED, divisor))
         if bound is not None and bound["x"] == "x":
-            by = words.format(eps=decimal(float(bound.get("eps", 0))))
+            told = {"eps": decimal(float(bound["eps"]))} if "eps" in bound else {}
+            by = words.format(**told)
             ours = "the root of their variance + weight_eps"
             return f"divides its filters by {by}; standardized: true divides them by {ours}"
     return "reads filters that are computed in another way than is known here"

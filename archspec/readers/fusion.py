@@ -3,13 +3,11 @@
 A pattern is what a value is made of: a kind, its number or its attributes with their numbers, and
 the patterns of what it reads. A text in place of a number stands for whichever there is, "1/beta"
 for the reciprocal of beta; a text alone stands for one and the same value wherever it is repeated.
-The two values that are added or multiplied may stand in either order. Numbers are added and
-multiplied only: x / 6 is ("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1,
-x).
+The values of what commutes may stand in any order. Numbers are added and multiplied only: x / 6
+is ("times", 1 / 6, x), x - 1 is ("plus", -1, x); but 1 - x is ("from", 1, x).
 
-Its kinds are those of the rows, and what is a part alone: with a number `plus`, `times`, `from`,
-`power`, `greater`, `at_least` and `at_most`; `sqrt`, `reciprocal`, `erf` and the `mean` of the
-channels; `subtract`, `divide`, and `select` by a condition.
+Its kinds are those of the rows, and what is a part alone: `PARTS` in
+archspec/operators/file_node.py.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from math import inf, isclose
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import COMMUTATIVE, OPERATORS
 
 Pattern = Any
 
@@ -95,7 +93,7 @@ def _matches(
         if known is None:
             return
         bound = known
-    orders = set(permutations(op.inputs)) if kind in ("add", "multiply") else {op.inputs}
+    orders = set(permutations(op.inputs)) if kind in COMMUTATIVE else {op.inputs}
     for inputs in sorted(orders):
         yield from _of_all(ops, inputs, parts, bound)
 

@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archspec.operators.table import OPERATORS
 from archspec.readers.trace import Unsupported
 
 PIXELS = "pixel shuffle"
@@ -19,9 +20,10 @@ PIXELS = "pixel shuffle"
 
 _CHANNELS, _SQUARES = "NCabHW", "NCHaWb"
 """Pixels of a square among the channels, and where they belong on the map."""
+_ENLARGES = "pixel_shuffle"
 _KINDS: Mapping[tuple[str, str], str] = {
-    (_CHANNELS, _SQUARES): "pixel_shuffle",
-    (_SQUARES, _CHANNELS): "pixel_unshuffle",
+    (_CHANNELS, _SQUARES): _ENLARGES,
+    (_SQUARES, _CHANNELS): OPERATORS[_ENLARGES].undone_by,
 }
 
 Shape = tuple[Any, ...]
@@ -74,6 +76,6 @@ def _split_shape(shape: Shape, factor: int, order: str) -> Shape:
 
 def _join_shape(shape: Shape, factor: int, kind: str) -> Shape:
     batch, channels, height, width = shape
-    if kind == "pixel_shuffle":
+    if kind == _ENLARGES:
         return (batch, channels // factor**2, height * factor, width * factor)
     return (batch, channels * factor**2, height // factor, width // factor)

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from archspec.errors import Diagnostic, ModelFileError, name_first
 from archspec.graph.ir import Graph, Op
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import REMAINS
 from archspec.readers.tensors import OperatorWeights, values_of
 from archspec.readers.trace import Feature, Trace
 
@@ -48,10 +49,6 @@ def filters_in(path: Path, reading: Reading) -> Callable[[str], Any]:
     return filters_of
 
 
-_WHOLE = {part: row.kind for row in OPERATORS.values() for part in row.remains_of}
-"""Parts that completed no operator and are one by themselves."""
-
-
 def reading_of(trace: Trace, ends: Sequence[Feature], path: Path) -> Reading:
     """Return the operators that lead to a file's ends, whose outputs stand in the same order.
 
@@ -60,8 +57,10 @@ def reading_of(trace: Trace, ends: Sequence[Feature], path: Path) -> Reading:
     """
     outputs, notes = _without_softmax(ends)
     for name, op in trace.ops.items():
-        if op.kind in _WHOLE:
-            trace.ops[name] = replace(op, kind=_WHOLE[op.kind])
+        if op.kind in REMAINS:
+            kind, attrs = REMAINS[op.kind]
+            whole = MappingProxyType({**op.attrs, **attrs})
+            trace.ops[name] = replace(op, kind=kind, attrs=whole)
             trace.faults.pop(name, None)
     for output in outputs:
         if output.pending:

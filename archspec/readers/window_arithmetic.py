@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.pool_nodes import BINOMIAL
 from archspec.operators.shape_rules import sides
 from archspec.operators.table import OPERATORS
 from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
@@ -19,8 +20,6 @@ from archspec.readers.trace import MAX_CHANNELS, Call, Feature, Unsupported
 MAX_PADDING = 2**20
 NO_PADDING = (0, 0, 0, 0)
 NO_BLUR = "reads mirrored edges and is no blur by the binomial filter"
-
-_BINOMIAL: Mapping[int, tuple[int, ...]] = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1)}
 
 Array = Any
 Attrs = dict[str, Any]
@@ -167,9 +166,9 @@ def blur_filter(dims: tuple[int, ...], channels: int) -> Array:
         Unsupported: no blur has such weights.
     """
     size = dims[-1] if dims else 0
-    if size not in _BINOMIAL or dims != (channels, 1, size, size):
+    if size not in BINOMIAL or dims != (channels, 1, size, size):
         raise Unsupported(NO_BLUR)
-    row = np.array(_BINOMIAL[size], float)
+    row = np.array(BINOMIAL[size], float)
     return np.outer(row, row) / row.sum() ** 2
 
 

@@ -26,16 +26,29 @@ from typing_extensions import Self
 from archspec.operators.activations import ActivationSettings
 from archspec.operators.named_widths import WIDTH
 from archspec.operators.norms import NormSettings
-from archspec.operators.table import ACTIVATIONS, GATES, NORMS, OPERATORS, STEPS, norm_name
+from archspec.operators.table import (
+    ACTIVATIONS,
+    GATES,
+    JOINS,
+    JOINS_OF_ANY,
+    NORMS,
+    OPERATORS,
+    STEPS,
+    norm_name,
+)
 from archspec.settings import SpecModel, broken_rule
 
 if TYPE_CHECKING:
     ActivationKind = str
     GateKind = str
+    Join = str
+    SkipJoin = str
     NormKind = str
 else:
     ActivationKind = Literal[ACTIVATIONS]
     GateKind = Literal[GATES]
+    Join = Literal[JOINS]
+    SkipJoin = Literal[JOINS_OF_ANY]
     NormKind = Literal[tuple(map(norm_name, NORMS)) + ("none",)]  # noqa: RUF005
 
 MAX_STEPS = 64
@@ -138,6 +151,11 @@ class ActivationSpec(ActivationSettings):
         """The settings of its kind, defaults included."""
         return {**OPERATORS[self.kind].settings, **self.said_settings}
 
+    def attrs(self, channels: int) -> Mapping[str, Any]:
+        """Return the operator's attributes where it reads so many channels."""
+        needs_channels = "channels" in OPERATORS[self.kind].required
+        return {**self.own_settings, **({"channels": channels} if needs_channels else {})}
+
     @model_serializer(mode="wrap")
     def _write_short(self, whole: SerializerFunctionWrapHandler) -> Any:
         kept = {"kind", *self.said_settings}
@@ -163,15 +181,16 @@ class SqueezeExciteStep(SpecModel):
 class BranchesStep(SpecModel):
     """Several lists of steps that read the same feature map; an empty one passes it on as it is."""
 
-    join: Literal["concat", "add", "multiply"] = "concat"
-    """`add` and `multiply` take branches of equal shape."""
+    join: Join = "concat"
+    """How what they give is joined; all but `concat` take branches of equal shape."""
     of: Annotated[tuple[tuple[Step, ...], ...], Field(min_length=2, max_length=16)]
     """The lists of steps."""
 
     @model_validator(mode="after")
     def _check_number_of_branches(self) -> Self:
-        if self.join == "multiply" and len(self.of) > 2:
-            rule = "must be two to multiply: the second scales the first"
+        row = OPERATORS[self.join]
+        if row.arity == 2 and len(self.of) > 2:
+            rule = f"must be two to {self.join}: {row.about}"
             raise broken_rule("of", f"of (={len(self.of)} branches) {rule}")
         return self
 

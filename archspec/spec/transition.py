@@ -12,10 +12,11 @@ from pydantic_core import PydanticKnownError
 from typing_extensions import Self
 
 from archspec.operators.pools import PoolStep
+from archspec.operators.table import OPERATORS
 from archspec.settings import Flag, Path, Pooling, raise_broken_rules
 from archspec.spec.compression import WidthSpec
 from archspec.spec.faulty_steps import find_faulty_steps
-from archspec.spec.steps import StepSpec, make_step
+from archspec.spec.steps import SkipJoin, StepSpec, make_step
 from archspec.spec.templates import TransitionSteps, accept_bare_steps, resolve_steps
 
 
@@ -55,7 +56,7 @@ class TransitionSpec(WidthSpec):
     """The number of an earlier block, or `stem`, whose output is joined at the transition's end."""
     crop: Flag = False
     """Whether what was enlarged is cut, at its centre, to the size of the skip."""
-    join: Literal["concat", "add"] = "concat"
+    join: SkipJoin = "concat"
     """How the skip is joined."""
     order: Literal["skip_last", "skip_first"] = "skip_last"
     """Whether a concatenation has the skip behind what the steps give
@@ -71,8 +72,9 @@ class TransitionSpec(WidthSpec):
             is_said = getattr(self, key) != type(self).model_fields[key].default
             if is_said and self.skip is None:
                 faults.append(((key,), f"{key} needs a skip, {use}"))
-        if self.order == "skip_first" and self.join == "add":
-            faults.append((("order",), "order does nothing beside join: add, which has none"))
+        if self.order == "skip_first" and OPERATORS[self.join].commutes:
+            rule = f"order does nothing beside join: {self.join}, which has none"
+            faults.append((("order",), rule))
         faults += find_faulty_steps(self.steps, ("in", "out"))
         faults += find_faulty_steps(self.after, ("in", "out"), "after")
         raise_broken_rules(faults)

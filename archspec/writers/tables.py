@@ -136,7 +136,8 @@ def _local_name(name: str) -> str:
 
 def _describe_operator(op: Op, shapes: Mapping[str, Shape]) -> str:
     size = f" {op.attrs['kernel']}x{op.attrs['kernel']}" if "kernel" in op.attrs else ""
-    stride = f"/{op.attrs['stride']}" if op.attrs.get("stride", 1) > 1 else ""
+    has_stride = op.attrs.get("stride") not in (None, 1)
+    stride = f"/{op.attrs['stride']}" if has_stride else ""
     before, after = format_pixels(shapes[op.inputs[0]]), format_pixels(shapes[op.name])
     return f"{_local_name(op.name)}  {op.kind}{size}{stride}  {before} -> {after}"
 

@@ -5,7 +5,7 @@ one that is read for another, or lost on its way, is seen; and what it reads, hi
 from collections.abc import Mapping
 from typing import Any
 
-from archspec.operators.table import OPERATORS, ROWS
+from archspec.operators.table import OPERATORS, ROWS, norm_name
 
 Settings = tuple[Mapping[str, Any], ...]
 """Those of one operator or several of a kind."""
@@ -88,3 +88,28 @@ def default_of(kind: str, name: str) -> Any:
     fields = row.step.settings.model_fields if row.step else {}
     field = fields.get(row.said.get(name, ""))
     return field.default if field and not field.is_required() else row.settings.get(name)
+
+
+def step_of(kind: str) -> dict[str, Any]:
+    """The step of a spec that says a kind's first example; of norms and activations too."""
+    row, attrs = OPERATORS[kind], EXAMPLES[kind][0]
+    said = {setting: attrs[name] for name, setting in row.said.items() if name in attrs}
+    if row.step is None:
+        return {row.family: {"kind": norm_name(kind), **said}}
+    words = [{"kind": word} for word, named in row.step.kinds.items() if named == kind]
+    widths = {setting: attrs[name] for setting, name in row.step.widths.items()}
+    return {row.step.name: {**said, **widths, **dict(*words)}}
+
+
+def steps_beside(*documents: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Kinds that none of these specs names, each with the step of its example, but for what does
+    nothing in evaluation. Of `activation: elu` and `conv: {...}` the kind is a text of its own.
+    """
+    written = str(documents)
+    found = []
+    for kind, row in OPERATORS.items():
+        words = {kind, norm_name(kind), row.step.name if row.step else kind}
+        is_said = row.step is not None or row.family == "activation"
+        if is_said and not row.is_of_training and not any(f"'{word}'" in written for word in words):
+            found.append((kind, step_of(kind)))
+    return found

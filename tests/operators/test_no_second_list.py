@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archspec.operators.table import NORMS, OPERATORS, ROWS, norm_name
+from archspec.operators.table import JOINS, NORMS, OPERATORS, ROWS, norm_name
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
@@ -29,14 +29,22 @@ WORDS = {
 }
 """What files call operators, and where alone a format's own notation stands."""
 ATTRIBUTES = {name for row in ROWS for name in (*row.required, *row.defaults, *row.settings)}
-
+APART = {
+    "archspec/weights/pairing/grouping.py": "a file of weights tells no kinds: these are groups of"
+    " tensors by their dimensions, into which whatever there is falls",
+}
+"""Files that may name kinds, and why."""
 
 QUOTED = re.compile(r'"(\w+)"')
-LISTS = (ast.Dict, ast.Tuple, ast.List, ast.Set, ast.Call)
+WORD = r"`?\w+`?"
+IN_PROSE = re.compile(rf"{WORD}(?:, {WORD})*,? (?:and|or) {WORD}|`\w+`(?:, `\w+`)+")
+"""`a`, b and `c`; or, between backticks, without the last word."""
+LISTS = (ast.Dict, ast.Tuple, ast.List, ast.Set, ast.Call, ast.BinOp)
 
 
-def texts(nodes: Sequence[ast.AST]) -> list[str]:
-    return [node.value for node in nodes if isinstance(node, ast.Constant)]
+def texts(nodes: Sequence[ast.AST | None]) -> list[str]:
+    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    return [value for value in constants if isinstance(value, str)]
 
 
 def first_of(node: ast.AST) -> ast.AST:
@@ -49,22 +57,38 @@ def is_call(node: ast.AST, function: str) -> bool:
     return isinstance(node, ast.Call) and getattr(node.func, "id", "") == function
 
 
+def method_of(node: ast.AST) -> str:
+    """The name of the method that is called, '' where it is none."""
+    is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    return node.func.attr if is_method else ""
+
+
 def collected(node: ast.AST) -> list[str]:
     """The texts that a literal holds: a tuple, a list, a set, the keys of a mapping; the first of
-    pairs; the words of a text that is split; the names that `dict` is given.
+    pairs; the words of a text that is split; the names that `dict` is given; of several together
+    those of each.
     """
     if isinstance(node, ast.Dict):
-        return texts([key for key in node.keys if key])
+        return texts(node.keys)
     if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
         return texts(node.elts) or texts([first_of(each) for each in node.elts])
-    if not isinstance(node, ast.Call):
-        return []
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitOr, ast.Add)):
+        return [*collected(node.left), *collected(node.right)]
     if is_call(node, "dict"):
         return [word.arg for word in node.keywords if word.arg]
-    is_split = isinstance(node.func, ast.Attribute) and node.func.attr == "split"
-    if is_split and isinstance(node.func.value, ast.Constant):
-        return str(node.func.value.value).split()
+    if method_of(node) == "union":
+        return [word for part in (node.func.value, *node.args) for word in collected(part)]
+    if method_of(node) == "split" and isinstance(node.func.value, ast.Constant):
+        by = node.args[0].value if node.args else None
+        return [word.strip() for word in str(node.func.value.value).split(by)]
     return []
+
+
+def said(node: ast.AST) -> Iterator[list[str]]:
+    """The lists that a text has in prose: a docstring, a message, a part of one."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        found = IN_PROSE.findall(" ".join(node.value.split()))
+        yield from (re.findall(r"\w+", each) for each in found)
 
 
 def compared(scope: ast.AST) -> Iterator[tuple[int, list[str]]]:
@@ -92,8 +116,13 @@ def nodes_of(source: str) -> list[ast.AST]:
 def listed(source: str) -> Iterator[tuple[int, list[str]]]:
     """All that is listed in a file, each with its line."""
     tree, *nodes = nodes_of(source)
-    yield from ((node.lineno, collected(node)) for node in nodes if isinstance(node, LISTS))
-    if len(KINDS.intersection(QUOTED.findall(source))) < 2:
+    for node in nodes:
+        if isinstance(node, LISTS):
+            yield node.lineno, collected(node)
+        if isinstance(node, ast.Dict):
+            yield node.lineno, texts(node.values)
+        yield from ((node.lineno, words) for words in said(node))
+    if len({*KINDS, *JOINS}.intersection(QUOTED.findall(source))) < 2:
         return
     scopes = (ast.FunctionDef, ast.ClassDef)
     rest = [node for node in tree.body if not isinstance(node, scopes)]
@@ -104,14 +133,16 @@ def listed(source: str) -> Iterator[tuple[int, list[str]]]:
 
 def lists(source: str, place: str = "") -> list[tuple[int, list[str]]]:
     """What names two kinds, each once, and little else: one that has a kind twice is a sequence of
-    operators, and a long one of others' words has some of ours by chance.
+    operators, and a long one of others' words has some of ours by chance. Of joins, which a graph
+    is held together by, a list has nothing else.
     """
     own = [words for room, words in WORDS.items() if room not in place]
+    shares = [({*JOINS}, 1), *((known, 2) for known in (KINDS, *own))]
     found = set()
     for line, words in listed(source):
-        for known in (KINDS, *own) if len(words) > 1 else ():
+        for known, share in shares if len(words) > 1 else ():
             ours = [word for word in words if word in known]
-            is_of_ours = 2 * len(ours) >= len(words) and len({*words}) == len(words)
+            is_of_ours = share * len(ours) >= len(words) and len({*words}) == len(words)
             if len(ours) > 1 and is_of_ours:
                 found.add((line, tuple(words)))
     return [(line, [*words]) for line, words in sorted(found)]
@@ -128,14 +159,27 @@ def lists_of_attributes(source: str) -> list[tuple[int, list[str]]]:
     return found
 
 
+def defaults(source: str) -> list[tuple[int, str]]:
+    """What an attribute is where it is absent, said where it is asked for: a row says it."""
+    found = []
+    for node in nodes_of(source):
+        if method_of(node) in ("get", "pop", "setdefault") and len(node.args) == 2:
+            (name,), default = texts(node.args[:1]) or [""], node.args[1]
+            is_literal = not isinstance(default, (ast.Name, ast.Attribute, ast.Call))
+            if name in ATTRIBUTES and is_literal and ast.unparse(default) != "None":
+                found.append((node.lineno, name))
+    return found
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_has_a_list_of_its_own(path: Path) -> None:
     """Of kinds; of attributes, and of what files call operators, but for a format's own room."""
     place = str(path.relative_to(ROOT))
     source = path.read_text(encoding="utf-8")
-    assert lists(source, place) == []
+    assert (lists(source, place) != []) == (place in APART)
     if not any(room in place for room in WORDS):
         assert lists_of_attributes(source) == []
+        assert defaults(source) == []
 
 
 FORMS = [
@@ -155,15 +199,30 @@ FORMS = [
     'WRITERS = [("max_pool", f, 1), ("avg_pool", g, 2)]',
     'NODES = {"Relu": f, "LeakyRelu": g}',
     'NODES = ("ReLU6", "PReLU", "HSwish")',
+    'KINDS = {"plain": "max_pool", "soft": "avg_pool"}',
+    'SMOOTH = "elu, mish,silu".split(",")',
+    'SMOOTH = "elu|mish".split("|")',
+    'SMOOTH = {"elu"} | {"mish"}',
+    'SMOOTH = ("elu",) + OTHERS + ("mish",)',
+    'SMOOTH = {"elu"}.union({"mish"}, others)',
+    'MOST = {**usual} | {"conv": 1} | {"dense": 2}',
+    '"""Of elu, mish and silu."""',
+    'message = f"{name} must be `max_pool`, `avg_pool`"',
+    'rule = "a setting of softplus or elu"',
+    'JOINS = ("add", "multiply")',
+    'join: Literal["concat", "add"] = "concat"',
+    'if op.kind == "concat" or op.kind == "add": pass',
+    'VERBS = {"add": "adds", "multiply": "multiplies", "concat": "joins"}',
 ]
 
 
 @pytest.mark.parametrize("source", FORMS)
 def test_a_list_is_found_in_each_of_its_forms(source: str) -> None:
-    """A mapping, a comparison, branches, a part of a larger table; kinds of one family or of
-    several; and what ONNX and MindSpore call them.
+    """A mapping of them or to them, a comparison, branches, a part of a larger table, several
+    together, a sentence; kinds of one family or of several, or of joins; and what ONNX and
+    MindSpore call them.
     """
-    assert [line for line, _ in lists(source)] == [1]
+    assert {line for line, _ in lists(source)} == {1}
 
 
 @pytest.mark.parametrize(
@@ -172,6 +231,8 @@ def test_a_list_is_found_in_each_of_its_forms(source: str) -> None:
         '_SIZES = ("kernel", "stride", "padding")',
         'for name in {"eps", "momentum"} & attrs.keys(): pass',
         'LEFT_OUT = "approximate weights_of".split()',
+        'LEFT_OUT = "approximate, weights_of".split(",")',
+        'LEFT_OUT = {"approximate"} | {"weights_of"}',
     ],
 )
 def test_a_list_of_attributes_is_found_in_each_of_its_forms(source: str) -> None:
@@ -182,9 +243,26 @@ def test_a_list_of_attributes_is_found_in_each_of_its_forms(source: str) -> None
 @pytest.mark.parametrize(
     "source",
     [
+        'slope = op.attrs.get("slope", 0.01)',
+        'bias = {**attrs}.pop("bias", True)',
+        'said.setdefault("eps", -1)',
+    ],
+)
+def test_a_default_of_an_attribute_is_found_where_it_is_asked_for(source: str) -> None:
+    """A number, a truth, in whichever way a mapping is asked."""
+    assert [line for line, _ in defaults(source)] == [1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
         'OP = Op("x", "conv", (), {"kernel": 1, "stride": 1})',
         'STEM = ("kernel", "stride", "norm")',
-        'if op.kind == "concat" or op.kind == "add": pass',
+        'if op.kind == "concat" or op.kind == "slice": pass',
+        'known = attrs.get("name", 1) or attrs.get("slope", None)',
+        '"""What it has as conv, batch_norm is a conv with a bias."""',
+        '"""A conv and a relu are two."""',
+        '"""A scale and a shift are a norm."""',
         'CHAIN = ("conv", "relu", "conv")',
         'if a.kind == "conv" and b.kind == "dense": pass',
         'NODES = {"Relu": f, "Gemm": g, "A": 1, "B": 2, "C": 3, "D": 4}',
@@ -194,4 +272,4 @@ def test_what_is_no_list_is_left_alone(source: str) -> None:
     """What holds a graph together, a sequence of operators, one kind each of two values; the
     attributes of one operator, and the language's keys, some of which are called as attributes are.
     """
-    assert lists(source) == lists_of_attributes(source) == []
+    assert lists(source) == lists_of_attributes(source) == defaults(source) == []

@@ -14,7 +14,7 @@ from operators.examples import ALL, NAMES, read_by
 from archspec.certify.reach import Reach
 from archspec.graph.ir import Op
 from archspec.operators.shape_rules import ShapeFault
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import JOINS, OPERATORS
 
 Array = Any
 ROWS = [(kind, attrs) for kind, attrs in ALL if kind != "input"]
@@ -63,6 +63,44 @@ def test_what_a_row_says_of_other_kinds_holds(kind: str, attrs: Any) -> None:
         assert np.allclose(computed(row.times_input, {}, inputs), x * made)
     if row.same_as(attrs):
         assert np.allclose(computed(row.same_as(attrs), attrs, inputs), made)
+
+
+@pytest.mark.parametrize("kind", JOINS)
+def test_a_row_says_whether_the_order_of_what_it_reads_is_nothing(kind: str) -> None:
+    row, inputs = OPERATORS[kind], drawn(kind)
+    made, turned = computed(kind, {}, inputs), computed(kind, {}, inputs[::-1])
+    assert row.commutes == np.allclose(made, turned)
+    assert row.verb
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in OPERATORS.items() if row.over_whole_map])
+def test_over_the_whole_map_it_is_what_its_row_says(kind: str) -> None:
+    x = drawn(kind)[0][:, :, :6, :6]
+    window = {"kernel": 6, "stride": 1, "padding": 0}
+    expected = computed(OPERATORS[kind].over_whole_map, {"keep": True}, [x])
+    assert np.allclose(computed(kind, window, [x]), expected)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in OPERATORS.items() if row.over_one_pixel])
+def test_over_one_pixel_it_is_what_its_row_says(kind: str) -> None:
+    x = drawn(kind)[0][:, :, :1, :1]
+    for attrs in ({}, {"keep": True}):
+        expected = computed(OPERATORS[kind].over_one_pixel, attrs, [x])
+        assert np.array_equal(computed(kind, attrs, [x]), expected)
+
+
+def test_over_a_vector_a_convolution_is_what_its_row_says() -> None:
+    """With the same weights, as a matrix."""
+    kind = "conv"
+    attrs = {"in_channels": 16, "out_channels": 24, "kernel": 1, "stride": 3, "padding": 0}
+    other, own = OPERATORS[kind].over_vector({**attrs, "bias": True}) or ("", {})
+    x, draw = drawn(kind)[0][:, :, :1, :1], np.random.default_rng(1)
+    weight, bias = draw.normal(size=(24, 16, 1, 1)), draw.normal(size=24)
+    made = oracle.KINDS[kind]([x], {"weight": weight, "bias": bias}, attrs)
+    flat = {"weight": weight[:, :, 0, 0], "bias": bias}
+    assert np.allclose(oracle.KINDS[other]([x[:, :, 0, 0]], flat, own), made[:, :, 0, 0])
+    for more in ({"kernel": 3, "padding": 1}, {"groups": 4}, {"standardized": True}):
+        assert OPERATORS[kind].over_vector({**attrs, **more}) is None
 
 
 @pytest.mark.parametrize(("kind", "attrs"), ROWS, ids=IDS)

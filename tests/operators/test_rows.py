@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from operators.examples import ALL, EXAMPLES, NAMES, default_of, read_by
+from operators.examples import ALL, EXAMPLES, NAMES, default_of, read_by, step_of
 
 from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
@@ -69,6 +69,20 @@ def test_the_texts_of_a_row_are_python(kind: str, attrs: Any) -> None:
         ast.parse(text)
 
 
+@pytest.mark.parametrize(("kind", "attrs"), ALL, ids=NAMES)
+def test_what_is_absent_is_the_default(kind: str, attrs: Any) -> None:
+    """To each function of the row, which looks for an attribute by itself."""
+    row, read = OPERATORS[kind], read_by(kind)
+    bare = {name: attrs[name] for name in attrs if row.defaults.get(name) is None}
+    full = {**row.defaults, **bare}
+    shape = row.shape(bare, read)
+    assert row.shape(full, read) == shape
+    assert row.tensors(full) == row.tensors(bare)
+    assert row.macs(full, read, shape) == row.macs(bare, read, shape)
+    if kind != "input":
+        assert written(kind, full) == written(kind, bare)
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(kind, name) for kind, row in OPERATORS.items() for name in row.said],
@@ -86,11 +100,7 @@ def test_a_rows_code_has_each_setting(kind: str, name: str) -> None:
 def test_the_language_says_an_example(kind: str) -> None:
     """Its step's settings come to the example's attributes."""
     row, attrs = OPERATORS[kind], EXAMPLES[kind][0]
-    settings = {setting: attrs[name] for name, setting in row.said.items() if name in attrs}
-    widths = {setting: attrs[name] for setting, name in row.step.widths.items()}
-    words = [{"kind": word} for word, named in row.step.kinds.items() if named == kind]
-    said = {row.step.name: {**settings, **widths, **dict(*words)}}
-    made = row.step.attrs(StepSpec.model_validate(said).settings, 16, {})
+    made = row.step.attrs(StepSpec.model_validate(step_of(kind)).settings, 16, {})
     assert made == attrs
 
 

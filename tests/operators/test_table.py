@@ -1,11 +1,17 @@
 """One row for each kind of operator, and each row agrees with itself."""
 
+import re
+from collections.abc import Iterator
 from string import Formatter
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from operators.examples import EXAMPLES
 
-from archspec.operators.operator import MindSpore, Operator
+from archspec.operators.activations import ActivationSettings
+from archspec.operators.file_node import PARTS
+from archspec.operators.norms import NormSettings
+from archspec.operators.operator import DERIVED, MindSpore, Operator
 from archspec.operators.table import (
     ACTIVATIONS,
     NORMS,
@@ -15,6 +21,7 @@ from archspec.operators.table import (
     find_by_word,
     norm_name,
 )
+from archspec.spec.field_docs import describe_fields
 from archspec.spec.steps import ActivationKind, NormKind, StepSpec
 
 
@@ -59,36 +66,83 @@ def test_a_row_speaks_of_attributes_and_settings_that_it_has(kind: str) -> None:
     """Of none by another name, which would be passed over in silence."""
     row = OPERATORS[kind]
     own = {*row.required, *row.defaults}
-    assert row.in_training | row.untold | {*row.of_one_channel, *row.mindspore.varying} <= own
+    code = row.mindspore
+    assert {*row.of_one_channel, *code.varying, *code.as_wide} <= own
+    assert row.in_training | row.untold <= own
     settings = {*row.settings, *(row.step.settings.model_fields if row.step else ())}
     assert {meant.partition(",")[0] for meant in row.other_keys.values()} <= settings
 
 
-ATTRS = {"in_channels": 4, "out_channels": 6, "kernel": 3, "stride": 1, "padding": 0, "factor": 2}
-ATTRS |= {"channels": 4, "groups": 2, "start": 1, "stop": 3, "value": 0.5}
-PLACES = {"shape": (4, 5, 7), "size": (2, 3), "corner": (0, 1)}
-
-
 @pytest.mark.parametrize("kind", OPERATORS)
-def test_a_row_has_a_shape_and_a_number_of_channels_that_agree(kind: str) -> None:
-    """Both are asked for: where shapes do not fit, channels alone are counted on."""
+def test_a_row_names_operators_that_there_are(kind: str) -> None:
+    """Those that it is as well, or undoes; and parts, with attributes that come to its own."""
     row = OPERATORS[kind]
-    read = (4,) if kind == "dense" else (4, 6, 8)
-    count = 2 if row.arity is None else row.arity
-    own = {*row.required, *row.defaults}
-    attrs = {key: value for key, value in {**ATTRS, **PLACES}.items() if key in own}
-    shape = row.shape(attrs, [read] * count)
-    assert len(shape) in (1, 3)
-    assert all(isinstance(size, int) and size > 0 for size in shape)
-    assert row.channels(attrs, [4] * count) == shape[0]
+    others = {row.undone_by, row.times_input, row.over_whole_map, row.over_one_pixel}
+    assert others - {""} <= {*OPERATORS}
+    assert {*row.remains_of} <= {*PARTS}
+    own = {*row.required, *row.defaults, *DERIVED}
+    for part, attrs in row.remains_of.items():
+        assert {*row.required} <= {*PARTS[part], *attrs} <= own
+        assert {name for name, value in attrs.items() if value is None} <= row.untold
+    assert {*row.unsaid} <= {*row.defaults} - {*row.said}
+
+
+def test_no_part_is_two_operators_or_an_operator_itself() -> None:
+    """The later row would take it from the earlier, and nobody would know."""
+    parts = [part for row in ROWS for part in row.remains_of]
+    assert len(parts) == len({*parts})
+    assert not {*PARTS} & {*OPERATORS}
+
+
+def kinds_in(pattern: Any) -> Iterator[str]:
+    if not isinstance(pattern, str):
+        kind, _, *parts = pattern
+        yield kind
+        for part in parts:
+            yield from kinds_in(part)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in OPERATORS.items() if row.patterns])
+def test_a_pattern_is_made_of_operators_and_parts(kind: str) -> None:
+    """Another word is read of no file: the pattern would never be met."""
+    row = OPERATORS[kind]
+    for attrs, pattern in row.patterns:
+        assert {*kinds_in(pattern)} <= {*OPERATORS, *PARTS}
+        assert {*attrs} <= {*row.required, *row.defaults}
+
+
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.]*\w)")
+
+
+@pytest.mark.parametrize("key", sorted({*ActivationSettings.model_fields} - {"kind"}))
+def test_what_is_said_of_a_setting_are_its_owners_and_their_defaults(key: str) -> None:
+    """Its docstring is the schema's, and stands apart from the rows."""
+    words = describe_fields(ActivationSettings)[key]
+    owners = {
+        kind: OPERATORS[kind].settings for kind in ACTIVATIONS if key in OPERATORS[kind].settings
+    }
+    assert {word for word in re.findall(r"\w+", words) if word in ACTIVATIONS} == {*owners}
+    said = {float(number) for number in NUMBER.findall(words)}
+    assert {settings[key] for settings in owners.values()} <= said
+
+
+@pytest.mark.parametrize("key", sorted({*NormSettings.model_fields} - {"kind"}))
+def test_a_norms_default_is_the_language_s(key: str) -> None:
+    """One value, of all norms that have the setting."""
+    default = NormSettings.model_fields[key].default
+    owners = [kind for kind in NORMS if key in OPERATORS[kind].settings]
+    assert {OPERATORS[kind].settings[key] for kind in owners} == {default}
+    named = re.search(r"Of `(\w+)` alone", describe_fields(NormSettings)[key])
+    assert owners == ([f"{named[1]}_norm"] if named else [*NORMS])
 
 
 @pytest.mark.parametrize("kind", [kind for kind, row in OPERATORS.items() if row.has_filters])
 def test_a_row_knows_which_dimension_of_its_weight_runs_over_what_it_reads(kind: str) -> None:
     """Weights are permuted along it; what the operator gives stands along the other."""
-    row = OPERATORS[kind]
-    weight = row.tensors({**ATTRS, "groups": 1})["weight"]
-    assert (weight[row.axis_read], weight[1 - row.axis_read]) == (4, 6)
+    row, attrs = OPERATORS[kind], EXAMPLES[kind][0]
+    weight = row.tensors({**attrs, **row.of_one_channel})["weight"]
+    dims = (weight[row.axis_read], weight[1 - row.axis_read])
+    assert dims == (attrs["in_channels"], attrs["out_channels"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operators.examples import default_of
+from operators.examples import default_of, step_of, steps_beside
 
 from archspec.compare.compare import Comparison, compare
 from archspec.errors import ModelFileError
@@ -38,6 +38,7 @@ def activations(*kinds: str) -> list[Any]:
     return [{"activation": kind} for kind in kinds]
 
 
+SET = [kind for kind in ACTIVATIONS if OPERATORS[kind].settings]
 LAYERS: Document = {
     "windows": [
         {"conv": {"width": 12, "kernel": 3, "groups": 4, "bias": True}},
@@ -65,9 +66,7 @@ LAYERS: Document = {
     "activations": [
         {"activation": {"kind": "leaky_relu", "slope": 0.3}},
         *activations(*(kind for kind in ACTIVATIONS if kind != "leaky_relu")),
-        {"activation": {"kind": "elu", "alpha": 0.3}},
-        {"activation": {"kind": "softplus", "beta": 3.0}},
-        {"activation": {"kind": "hard_tanh", "low": -0.5, "high": 2.0}},
+        *(step_of(kind) for kind in SET if kind not in ("leaky_relu", "prelu")),
         {"norm": {"kind": "group", "groups": 2, "eps": 0.001}},
         CONV,
     ],
@@ -196,6 +195,7 @@ VECTORS: Document = {
         "dense",
     ],
 }
+TRANSITIONS["larger"] += [step for _, step in steps_beside(OPERATORS_OF_ALL_KINDS, WIRING, VECTORS)]
 ALIKE: Document = {
     "name": "alike",
     "input": {"channels": 2, "height": 8, "width": 8},
@@ -373,7 +373,7 @@ B, T = "features.denseblock", "features.transition"
             [f"{B}4.denselayer{n}.leaky_relu1 has slope 0.3, the spec says 0.2" for n in (1, 2)],
         ),
         (
-            setting("blocks", 3, "layer", 17, "norm", "groups", to=1),
+            setting("blocks", 3, "layer", -2, "norm", "groups", to=1),
             [f"{B}4.denselayer{n}.norm1 has groups 2, the spec says 1" for n in (1, 2)],
         ),
         (

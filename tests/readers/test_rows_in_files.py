@@ -456,3 +456,20 @@ def test_a_power_and_a_root_are_parts_of_operators(power: float) -> None:
     assert trace.faults[node("Pow", x, 3.0).op] == f"Pow {UNKNOWN}"
     with pytest.raises(Unsupported, match=UNKNOWN):
         node("Pow", x, V)
+
+
+def read_sum(dims: Sequence[int], is_turned: bool) -> Op:
+    """A convolution, whose map is as wide as it has channels, and a weight of these dims."""
+    asked = Asked("Add")
+    x = asked.feature(16, 9, 16, kind="conv", **EXAMPLES["conv"][1])
+    pair = (weight(*dims), x) if is_turned else (x, weight(*dims))
+    return asked.read(*pair)
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_a_sum_with_a_weight_for_each_channel_is_a_bias(is_turned: bool) -> None:
+    """In either order. A vector that is added to a map runs along its width."""
+    assert_is(read_sum((16, 1, 1), is_turned), "conv", {**EXAMPLES["conv"][1], "bias": True})
+    for dims in ((16,), (9, 16), (1, 1, 16), (16, 1)):
+        with pytest.raises(Unsupported, match="is added to something else"):
+            read_sum(dims, is_turned)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from hypothesis import strategies as st
+from operators.examples import EXAMPLES
 
 from archspec.operators.table import ACTIVATIONS, OPERATORS
 
@@ -22,11 +23,11 @@ NUMBERS: dict[str, st.SearchStrategy[float]] = {
 
 
 def activation_of(kind: str) -> st.SearchStrategy[Values]:
-    """An activation with some of its own settings."""
-    own = OPERATORS[kind].settings
-    return st.fixed_dictionaries(
-        {"kind": st.just(kind)}, optional={key: NUMBERS[key] for key in own}
-    )
+    """An activation with some of its own settings; of one without bounds above, its example's."""
+    own = {}
+    for key in OPERATORS[kind].settings:
+        own[key] = NUMBERS.get(key, st.just(EXAMPLES[kind][0][key]))
+    return st.fixed_dictionaries({"kind": st.just(kind)}, optional=own)
 
 
 activations = st.one_of(

@@ -8,11 +8,13 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from operators.examples import step_of
 from pydantic import BaseModel
 
 from archspec.errors import ArchspecError
 from archspec.files import to_yaml
 from archspec.graph.build import build_graph
+from archspec.operators.table import OPERATORS
 from archspec.settings import Path as KeyPath
 from archspec.spec.load import load_spec
 from archspec.spec.reading.document import Document
@@ -215,6 +217,18 @@ def paths(value: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
         yield from paths(item, (*path, key))
 
 
+def complete(values: Any) -> Any:
+    """A spec with an example of each kind of step, or of settings, that is not written in it."""
+    written = {part for path in paths(values) for part in path}
+    steps = [step_of(kind) for kind, row in OPERATORS.items() if row.step or row.settings]
+    missing = []
+    for step in steps:
+        if {part for path in paths(step) for part in path} - written:
+            missing.append(step)
+    values["transitions"][0]["steps"] += missing
+    return values
+
+
 def put(value: Any, path: KeyPath, other: Any) -> Any:
     """The value with another one at a path, where there is one still."""
     if not path:
@@ -255,6 +269,7 @@ def check_recipe(values: Any, folder: Path) -> None:
     assert not [where for where in found if not where.startswith(str(file))]
 
 
+SPEC = complete(SPEC)
 WHOLE = {check_spec: (SPEC,), check_recipe: RECIPES}
 
 

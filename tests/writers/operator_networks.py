@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from operators.examples import steps_beside
+
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
+from archspec.operators.table import OPERATORS
 from archspec.spec.connectivity import RuleName
 from archspec.spec.spec import Spec
 from archspec.spec.templates import load_templates
@@ -282,6 +285,18 @@ CASES: dict[str, dict[str, Any]] = {
         ]
     },
 }
+
+
+IN_TEST_MODULE = ("relu6", "gelu", "hard_swish")
+"""Activations that test_module.py has."""
+OF_TRAINING = [kind for kind, row in OPERATORS.items() if row.is_of_training]
+"""Those of a rate, which test_dropouts.py has."""
+UNSAID = ("relu", "slice")
+"""The usual activation, and what a share is cut by: networks have them without a word."""
+for kind, step in steps_beside(CASES, LAYER, IN_TEST_MODULE, UNSAID):
+    # As many channels as examples have; what makes no channels might be a convolution's bias.
+    wide = {"conv": {"width": 16, "kernel": 1}}
+    CASES[f"example of {kind}"] = between(wide, "activation", step, wide)
 
 
 def graph_of(**settings_of_spec: Any) -> Graph:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from writers.operator_networks import CASES, graph_of
+from writers.operator_networks import CASES, IN_TEST_MODULE, OF_TRAINING, graph_of
 
 from archspec.operators.table import OPERATORS
 from archspec.runtime import prepare
@@ -68,8 +68,7 @@ def test_every_kind_of_operator_stands_in_one_of_these_networks() -> None:
     test_module.py has the activations that are missing.
     """
     kinds = {op.kind for case in CASES.values() for op in graph_of(**case).ops.values()}
-    elsewhere = {"relu6", "gelu", "hard_swish", "dropout", "output"}
-    elsewhere |= {"dropout2d", "drop_path"}  # in test_dropouts.py
+    elsewhere = {*IN_TEST_MODULE, *OF_TRAINING, "output"}
     assert kinds | elsewhere == set(OPERATORS)
 
 

@@ -11,13 +11,15 @@ from types import MappingProxyType
 from typing import Any
 
 from archspec.graph.ir import Op
-from archspec.operators.table import NORMS, OPERATORS, attribute
+from archspec.operators.file_node import CHANNEL_SCALE, CHANNEL_SHIFT
+from archspec.operators.table import NORMS, OPERATORS, REMAINS, attribute
 from archspec.readers.fusion import recognise, recognise_multiple
 from archspec.readers.pixel_orders import PIXELS, permute
 from archspec.readers.tensors import Tensor, transpose_later
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+_NO_BIAS = "is added to something else than a convolution or a dense layer without bias"
 
 # With a number on the right, MindSpore may write `Muls` for `Mul`.
 SIGNS: Mapping[str, str] = {
@@ -93,7 +95,7 @@ def arithmetic(call: Call) -> Feature:
     sign = SIGNS.get(call.kind, "")
     has_weight = any(isinstance(value, Tensor) for value in call.inputs)
     if sign == "Add" and has_weight:
-        return bias(call)
+        return shift(call)
     if sign == "Mul" and has_weight:
         return scale(call)
     numbers = _numbers(call)
@@ -185,29 +187,57 @@ def scale(call: Call) -> Feature:
     """Each channel times a weight of its own:
     the scale of a norm that has none yet, else one by itself.
     """
-    is_last = isinstance(call.inputs[1], Tensor)
-    x, dims = call.feature(0 if is_last else 1), len(call.inputs[int(is_last)].dims)
-    weight = call.weight(int(is_last), dims)
-    if weight.dims != (x.shape[1], *(1 for _ in x.shape[2:])):
+    x, weight = _feature_and_weight(call)
+    if not _is_of_each_channel(weight, x):
         raise Unsupported(f"multiplies {x.shape} by weights of shape {weight.dims}")
     before = call.trace.ops[x.op]
     if before.kind in NORMS and before.name not in call.trace.weights:
         source = replace(x, op=before.inputs[0])
         return call.op(before.kind, [source], x.shape, weights=[weight], **before.attrs)
-    attrs = {"channels": x.shape[1], "initial": None}
-    return call.op("scale", [x], x.shape, weights=[weight], **attrs)
+    return call.part(CHANNEL_SCALE, [x], x.shape, weights=[weight], channels=x.shape[1])
+
+
+def shift(call: Call) -> Feature:
+    """Each channel and a weight of its own: a bias, else a shift by itself, if there is a row of
+    one.
+    """
+    x, weight = _feature_and_weight(call)
+    is_known = CHANNEL_SHIFT in REMAINS or _lacks_bias(call, x)
+    if not is_known or not _is_of_each_channel(weight, x):
+        raise Unsupported(_NO_BIAS)
+    if _lacks_bias(call, x):
+        return _with_bias(call, x, weight)
+    return call.part(CHANNEL_SHIFT, [x], x.shape, weights=[weight], channels=x.shape[1])
 
 
 def bias(call: Call) -> Feature:
     """A bias is part of the convolution or dense layer that it is added to."""
     x, added = call.feature(), call.weight(1, 1)
+    if not _lacks_bias(call, x) or added.dims[0] != x.shape[1]:
+        raise Unsupported(_NO_BIAS)
+    return _with_bias(call, x, added)
+
+
+def _feature_and_weight(call: Call) -> tuple[Feature, Tensor]:
+    """What a node reads, in either order."""
+    is_last = isinstance(call.inputs[1], Tensor)
+    x, dims = call.feature(0 if is_last else 1), len(call.inputs[int(is_last)].dims)
+    return x, call.weight(int(is_last), dims)
+
+
+def _is_of_each_channel(weight: Tensor, x: Feature) -> bool:
+    """A vector by itself would run along the width of a map."""
+    return weight.dims == (x.shape[1], *(1 for _ in x.shape[2:]))
+
+
+def _lacks_bias(call: Call, x: Feature) -> bool:
     op = call.trace.ops[x.op]
     row = OPERATORS.get(op.kind)  # None of a part of an operator
-    is_free = row is not None and row.has_filters and not attribute(op.kind, op.attrs, "bias")
-    if not is_free or added.dims[0] != x.shape[1]:
-        raise Unsupported(
-            "is added to something else than a convolution or a dense layer without bias"
-        )
+    return row is not None and row.has_filters and not attribute(op.kind, op.attrs, "bias")
+
+
+def _with_bias(call: Call, x: Feature, added: Tensor) -> Feature:
+    op = call.trace.ops[x.op]
     name = call.trace.free(f"{op.name}+bias")
     attrs = {key: value for key, value in op.attrs.items() if key != "bias"}
     attrs |= call.trace.shares(name, [added])

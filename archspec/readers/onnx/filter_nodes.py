@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from archspec.operators.norm_nodes import EPS
 from archspec.readers import computed_filters as filters
 from archspec.readers.computed_filters import OfWeight, of_weight
 from archspec.readers.onnx.call import Call, take_over_sizes
@@ -132,7 +133,7 @@ def _normalize(call: Call) -> OfWeight:
     are_given = filters.is_mean_of(mean, x) and filters.is_variance_of(variance, x)
     if not (takes_its_own or are_given):
         raise Unsupported("norms filters by another mean or variance than theirs")
-    return filters.normalize(x, call.attrs.get("epsilon", 1e-5))
+    return filters.normalize(x, call.attrs.get("epsilon", EPS))
 
 
 def _are_all(value: Any, number: int) -> bool:

@@ -12,13 +12,13 @@ from types import MappingProxyType
 import numpy as np
 
 from archspec.graph.ir import Op
+from archspec.operators.file_node import CHANNEL_SCALE, CHANNEL_SHIFT
+from archspec.operators.norm_nodes import EPS
 from archspec.operators.table import NORMS, OPERATORS, attribute
 from archspec.readers.onnx.call import GROUPED, Call
 from archspec.readers.tensors import OperatorWeights, Source, Tensor, compute_later
 from archspec.readers.trace import UNKNOWN, Feature, Unsupported
 
-SCALE, SHIFT = "norm's scale", "norm's shift"
-"""Parts that a norm is written in; a scale to which no shift comes is one by itself."""
 BARE = "bare"
 """Suffix of the bias that is added to a convolution in a node of its own."""
 
@@ -30,7 +30,7 @@ def part_of_group_norm(call: Call) -> Feature:
     is_of_groups = call.weight(1, 1).dims == (x.pending[1],) and _are_trivial(call)
     if x.pending[2:][:1] not in known or not is_of_groups:
         raise Unsupported(UNKNOWN)
-    return replace(x, pending=("group norm", x.pending[1], call.number("epsilon", 1e-5)))
+    return replace(x, pending=("group norm", x.pending[1], call.number("epsilon", EPS)))
 
 
 def _are_trivial(call: Call) -> bool:
@@ -47,7 +47,7 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
         made = _again(call, x)
         call.trace.copy(made.op, made.op, weight)
         return made
-    if op.kind == SCALE:
+    if op.kind == CHANNEL_SCALE:
         return _with_its_scales(call, op, weight)
     row = OPERATORS.get(op.kind)  # None of a part of an operator
     if row and row.has_filters and not attribute(op.kind, op.attrs, "bias"):
@@ -56,7 +56,7 @@ def shift(call: Call, x: Feature, weight: Tensor) -> Feature:
         call.trace.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)
         call.trace.copy(op.name, name, weight)
         return Feature(name, x.shape, doubtful=x.doubtful)
-    return _part_of_norm(call, SHIFT, x, weight)
+    return _part_of_norm(call, CHANNEL_SHIFT, x, weight)
 
 
 def _with_its_scales(call: Call, op: Op, weight: Tensor) -> Feature:
@@ -67,7 +67,7 @@ def _with_its_scales(call: Call, op: Op, weight: Tensor) -> Feature:
     """
     scales = call.trace.weights[op.name].scales
     before = call.trace.ops[op.inputs[0]]
-    while before.kind == SCALE and before.name not in call.trace.shared:
+    while before.kind == CHANNEL_SCALE and before.name not in call.trace.shared:
         scales = (*call.trace.weights[before.name].scales, *scales)
         before = call.trace.ops[before.inputs[0]]
     x, known = call.known(before.name), OperatorWeights()
@@ -91,12 +91,12 @@ def scale(call: Call, x: Feature, weight: Tensor) -> Feature:
         made = _again(call, x)
         call.trace.rescale(made.op, weight)
         return made
-    if op.kind == SHIFT:
+    if op.kind == CHANNEL_SHIFT:
         return add_affine(call, call.known(op.inputs[0]), weight)
     bare = op.name.rpartition(f"+{BARE}")[0]
     if bare in call.trace.ops:
         return add_affine(call, call.known(bare), weight)
-    return _part_of_norm(call, SCALE, x, weight)
+    return _part_of_norm(call, CHANNEL_SCALE, x, weight)
 
 
 def _again(call: Call, x: Feature) -> Feature:
@@ -144,8 +144,7 @@ def _are_all(values: Source, number: int) -> bool:
 
 
 def _part_of_norm(call: Call, kind: str, x: Feature, weight: Tensor) -> Feature:
-    attrs = {"channels": x.shape[1], "initial": None} if kind == SCALE else {}
-    made = call.part(kind, [x], x.shape, weights=[weight], **attrs)
+    made = call.part(kind, [x], x.shape, weights=[weight], channels=x.shape[1])
     if call.readers > 1:
         call.trace.shared.add(made.op)
     call.trace.faults[made.op] = f"{call.kind} shifts each channel, without a scale beside it"

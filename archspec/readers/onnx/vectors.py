@@ -27,7 +27,7 @@ HALF = "mean of one axis"
 _BY_ELEMENT = frozenset(
     kind
     for row in OPERATORS.values()
-    if (row.shape is same_shape and row.kind != "output") or row.scales_channels
+    if (row.shape is same_shape and row.kind != "output") or row.remains_of
     for kind in (row.kind, *row.remains_of)
 )
 
@@ -103,15 +103,11 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
     op, shape = call.trace.ops[x.op], x.shape[:2]
     if op.kind in GLOBAL_POOLS:
         return _remake(call, op, op.inputs, shape)
-    if (
-        op.kind == "avg_pool"
-        and not op.attrs["padding"]
-        and call.trace.shapes[op.inputs[0]][2:] == (op.attrs["kernel"],) * 2
-    ):
-        return _remake(call, replace(op, kind="global_avg_pool"), op.inputs, shape)
+    row = OPERATORS.get(op.kind)  # None of a part of an operator
+    if row and row.over_whole_map and _reads_whole_map(call, op):
+        return _remake(call, replace(op, kind=row.over_whole_map), op.inputs, shape)
     if depth == MAX_DEPTH:
         return call.op("global_avg_pool", [x], shape)
-    row = OPERATORS.get(op.kind)  # None of a part of an operator
     other = row.over_vector(op.attrs) if row else None
     if other is not None:
         kind, attrs = other
@@ -121,6 +117,12 @@ def vector(call: Call, x: Feature, depth: int = 0) -> Feature:
         source = vector(call, call.known(op.inputs[0]), depth + 1)
         return _remake(call, op, (source.op,), shape)
     return call.op("global_avg_pool", [x], shape)
+
+
+def _reads_whole_map(call: Call, op: Op) -> bool:
+    """Whether a pool's window is all that it reads."""
+    size = (op.attrs["kernel"],) * 2
+    return not op.attrs["padding"] and call.trace.shapes[op.inputs[0]][2:] == size
 
 
 def _remake(call: Call, op: Op, inputs: tuple[str, ...], shape: tuple[Any, ...]) -> Feature:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from archspec.graph.ir import Graph, Op
 from archspec.operators.operator import STATISTICS
-from archspec.operators.table import OPERATORS
+from archspec.operators.table import OPERATORS, attribute
 from archspec.weights.formats.number_types import Floats
 
 Values = npt.NDArray[np.float64]
@@ -159,12 +159,12 @@ def _is_plain(op: Op) -> bool:
 def _gains(op: Op) -> bool:
     if not _is_plain(op):
         return False
-    known: Mapping[str, int] = op.attrs
+    known: Mapping[str, int] = {**OPERATORS[op.kind].defaults, **op.attrs}
     kernel, padding = known["kernel"], known["padding"]
     has_windows = kernel > 1 and padding < kernel
-    is_usual = known["stride"] == known.get("dilation", 1) == known.get("groups", 1) == 1
+    is_usual = known["stride"] == known["dilation"] == known["groups"] == 1
     makes_fewer = known["out_channels"] < known["in_channels"]
-    return has_windows and is_usual and makes_fewer and not known.get("bias")
+    return has_windows and is_usual and makes_fewer and not known["bias"]
 
 
 def _find_shared(graph: Graph) -> frozenset[str]:
@@ -178,6 +178,6 @@ def _find_shared(graph: Graph) -> frozenset[str]:
 
 def _spread(scale: Values, conv: Op) -> Values:
     """Return the scales of the channels that a convolution reads, for its filters (O, I, 1, 1)."""
-    groups, outs = conv.attrs.get("groups", 1), conv.attrs["out_channels"]
+    groups, outs = attribute(conv.kind, conv.attrs, "groups"), conv.attrs["out_channels"]
     rows = scale.reshape(groups, -1).repeat(outs // groups, axis=0)
     return rows[:, :, None, None]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from archspec.graph.ir import Op
-from archspec.operators.convolutions import is_depthwise
 from archspec.operators.operator import CHANNEL_COUNTS, MindSpore
 from archspec.operators.table import OPERATORS
 
@@ -77,9 +76,9 @@ def fixed_attributes(op: Op) -> list[tuple[str, object]]:
     """Return the attributes that operators of one class have in common;
     groups that are as many as the channels may differ.
     """
-    varying = {*CHANNEL_COUNTS, *OPERATORS[op.kind].mindspore.varying}
-    if op.kind == "conv" and is_depthwise(op.attrs):
-        varying.add("groups")
+    code = OPERATORS[op.kind].mindspore
+    as_wide = (name for name, is_wide in code.as_wide.items() if is_wide(op.attrs))
+    varying = {*CHANNEL_COUNTS, *code.varying, *as_wide}
     return sorted((key, value) for key, value in op.attrs.items() if key not in varying)
 
 

@@ -40,7 +40,6 @@ def _describe_items(container: Container) -> str:
 
 def _stride_of(container: Container) -> int:
     """By how much a container divides the height and the width, those nested in it too."""
-    strides: int = prod(
-        item.attrs.get("stride", 1) for item in container.items if isinstance(item, Op)
-    )
+    ops = (item for item in container.items if isinstance(item, Op))
+    strides: int = prod(op.attrs["stride"] for op in ops if "stride" in op.attrs)
     return strides * prod(map(_stride_of, container.containers))

@@ -13,7 +13,7 @@ from two_machines import finish, has_epochs, join_machines, wait_for
 
 from archspec.errors import TrainingError
 from archspec.train.distributed.nodes import Node, check_nodes
-from densenet_cli.nodes import parse_master, read_node
+from densenet_cli.this_machine import parse_master, read_node
 
 NODES = ("--nodes", 2)
 
