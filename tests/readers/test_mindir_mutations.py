@@ -79,7 +79,11 @@ def test_every_change_of_the_function_is_found(name: str, changes: int, tmp_path
     assert same <= changes / 4
 
 
-@pytest.mark.parametrize("name", STYLES)
+ONE = [name for name in STYLES if name == "mindcv"]
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in STYLES if name != "mindcv"]
+
+
+@pytest.mark.parametrize("name", [*ONE, *OTHERS])
 def test_a_network_written_by_hand_is_not_accused(name: str, tmp_path: Path) -> None:
     """ONNX Runtime gives the same for the same steps and weights,
     so the text says what they say.
@@ -90,10 +94,6 @@ def test_a_network_written_by_hand_is_not_accused(name: str, tmp_path: Path) -> 
     comparison = compared(made, STYLES[name], tmp_path / "right")
     assert comparison.is_equal
     assert comparison.notes == ()
-
-
-ONE = [name for name in STYLES if name == "mindcv"]
-OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in STYLES if name != "mindcv"]
 
 
 @pytest.mark.parametrize("name", [*ONE, *OTHERS])
