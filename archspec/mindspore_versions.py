@@ -6,6 +6,7 @@ versions of that range is met here, and nowhere else:
 - Up to 2.9 MindSpore's protobuf modules are of a protoc whose modules protobuf 4 and later refuse
   to import. MindSpore has protobuf compute in Python alone, where they are welcome, but can do so
   only where nothing, such as onnx, has imported protobuf before.
+- Since 2.9 the module that compiles is `mindspore.graph.api`; it was `mindspore.common.api`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -21,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 OWN = "densenet-archspec"
 
@@ -108,6 +111,18 @@ def doubt_mindspore() -> str:
     if not found or is_tested(found):
         return ""
     return f"MindSpore {found} is outside the tested range {describe_range()}: results may differ"
+
+
+def import_compiler() -> Any:
+    """Return MindSpore's module that compiles, and looks for graphs that it has kept; None where
+    this version has none that is known.
+    """
+    for name in ("mindspore.graph.api", "mindspore.common.api"):
+        with suppress(ImportError):
+            module = import_module(name)
+            if hasattr(module, "entry_script_path"):
+                return module
+    return None
 
 
 def find_description(folder: Path, name: str) -> bytes:

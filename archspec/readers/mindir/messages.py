@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,6 @@ from archspec.runtime import prepare
 PACKAGE = "mind_ir."
 
 
-@cache
 def load_messages() -> SimpleNamespace:
     """Return the messages' classes by name: `ModelProto`, `GraphProto`, ...
 
@@ -20,12 +20,17 @@ def load_messages() -> SimpleNamespace:
     Raises EnvironmentFault (E001) where MindSpore is not installed.
     """
     prepare()
+    folder = find_folder()
+    assert folder is not None
+    return _read_messages(folder / "train")
+
+
+@cache
+def _read_messages(folder: Path) -> SimpleNamespace:
     from google.protobuf import message_factory  # type: ignore[import-untyped]
     from google.protobuf.descriptor_pb2 import FileDescriptorProto  # type: ignore[import-untyped]
 
-    folder = find_folder()
-    assert folder is not None
-    described = FileDescriptorProto.FromString(find_description(folder / "train", "mind_ir_pb2"))
+    described = FileDescriptorProto.FromString(find_description(folder, "mind_ir_pb2"))
     # In a pool of its own: MindSpore registers the same names when it is imported.
     made: dict[str, Any] = message_factory.GetMessages([described])
     return SimpleNamespace(**{name.removeprefix(PACKAGE): kind for name, kind in made.items()})
