@@ -21,10 +21,16 @@ WANTED = re.search(r'^ +"mindspore(.*?)"', (ROOT / "pyproject.toml").read_text()
 OTHERS = ("2.7.1", "2.8.*", "2.9.*")
 """What the whole suite does not run with: it has the newest one of the range."""
 TESTS = (
-    *("tests/certify", "tests/readers/test_mindir_read.py", "tests/cli/test_train.py"),
+    "tests/certify",
+    "tests/readers/test_mindir_read.py",
     *("tests/writers/test_module.py", "tests/writers/test_operators.py"),
+    *("tests/train/test_engine.py", "tests/train/test_equal_training.py"),
+    *("tests/train/test_sgd.py", "tests/train/test_optimizers.py", "tests/train/test_update.py"),
+    *("tests/train/test_checkpoint.py", "tests/train/test_compile_cache.py"),
+    *("tests/train/test_loop.py", "tests/train/test_trainer.py", "tests/train/test_msrun.py"),
+    *("tests/cli/test_train.py", "tests/cli/test_certify.py", "tests/cli/test_export.py"),
 )
-"""The fast tests of build, certify and train, by file or folder: those that MindSpore runs in."""
+"""Where the fast tests of build, certify and train are that MindSpore runs in."""
 NEEDED_ROOM = 6 * 1024**3
 """For an environment of a version, in bytes: MindSpore alone takes 2.5 GB."""
 
@@ -234,15 +240,18 @@ def show_mindspore(python):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", OTHERS)
-def test_train_build_and_certify_do_the_same_with_every_version_of_the_range(version):
+def test_train_build_and_certify_do_the_same_with_every_version_of_the_range(
+    version, record_property
+):
     """In an environment of its own, which takes 3 GB and is kept in `build`: the tests whose
     oracles are NumPy, a plain loop of steps, and the spec.
     """
     python = make_environment(version)
     ours = ("PYTEST", "COV", "DENSENET_CACHE")
     own = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    quick = ("-p", "no:cacheprovider", "-m", "not slow", "--tb=short")
     done = subprocess.run(
-        [python, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", "--tb=short", *TESTS],
+        [python, "-m", "pytest", *quick, *TESTS],
         capture_output=True,
         text=True,
         check=False,
@@ -250,3 +259,4 @@ def test_train_build_and_certify_do_the_same_with_every_version_of_the_range(ver
         env={**own, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
+    record_property(show_mindspore(python), done.stdout.strip().splitlines()[-1])
