@@ -1,7 +1,7 @@
 """Which MindSpore is here, which versions this package was tested with, and what differs.
 
 The range stands in the package's own metadata, as what it depends on. What differs between the
-versions of that range is met here, and nowhere else:
+versions of that range is met here; all other code does what every one of them allows:
 
 - Up to 2.9 MindSpore's protobuf modules are of a protoc whose modules protobuf 4 and later refuse
   to import. MindSpore has protobuf compute in Python alone, where they are welcome, but can do so
@@ -12,6 +12,7 @@ versions of that range is met here, and nowhere else:
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -48,9 +49,10 @@ def find_mindspore() -> str:
         return found
     try:
         text = (folder / "version.py").read_text("utf-8")
-        return str(ast.literal_eval(text.partition("=")[2].strip()))
-    except (OSError, SyntaxError, ValueError):
+    except OSError:
         return ""
+    said = re.search(r"""__version__\s*=\s*['"]([^'"]+)['"]""", text)
+    return said[1] if said else ""
 
 
 def list_versions() -> dict[str, str]:

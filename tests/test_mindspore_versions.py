@@ -120,7 +120,7 @@ def test_a_mindspore_that_pip_does_not_know_says_its_version_itself(tmp_path):
     package = tmp_path / "site" / "mindspore"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('it was imported')\n")
-    (package / "version.py").write_text("__version__ = '2.8.0'\n")
+    (package / "version.py").write_text("__version__ = '2.8.0'\n# of ours\n")
     code = "from archspec.mindspore_versions import find_mindspore; print(find_mindspore())"
     # -I: nothing that is installed here; what archspec.mindspore_versions needs is Python's own.
     paths = f"import sys; sys.path[:0] = [{str(tmp_path / 'site')!r}, {str(ROOT)!r}]; "

@@ -54,7 +54,7 @@ def _examine_mindspore() -> Finding:
         return Finding("MindSpore", "ok", found)
     if is_tested(found):
         return Finding("MindSpore", "ok", f"{found}: inside the tested range {describe_range()}")
-    cure = f"outside the tested range {describe_range()}, which pip install 'mindspore{wanted}' has"
+    cure = f"outside the tested range {describe_range()} (pip install 'mindspore{wanted}')"
     return Finding("MindSpore", "warning", found, cure)
 
 
