@@ -32,7 +32,7 @@ OWN = "densenet-archspec"
 def find_version(package: str) -> str:
     """Return an installed package's version, '' where there is none."""
     try:
-        return version(package)
+        return version(package) or ""  # None where pip left half of a package behind
     except PackageNotFoundError:
         return ""
 
