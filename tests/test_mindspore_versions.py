@@ -240,9 +240,7 @@ def show_mindspore(python):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", OTHERS)
-def test_train_build_and_certify_do_the_same_with_every_version_of_the_range(
-    version, record_property
-):
+def test_train_build_and_certify_do_the_same_with_every_version_of_the_range(version):
     """In an environment of its own, which takes 3 GB and is kept in `build`: the tests whose
     oracles are NumPy, a plain loop of steps, and the spec.
     """
@@ -259,4 +257,3 @@ def test_train_build_and_certify_do_the_same_with_every_version_of_the_range(
         env={**own, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
-    record_property(show_mindspore(python), done.stdout.strip().splitlines()[-1])
