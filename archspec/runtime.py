@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import EnvironmentFault
+from archspec.mindspore_versions import find_wanted, welcome_old_messages
 
 _SET_FOR_MINDSPORE: dict[str, str] = {}
 """What `prepare` has put into the environment that others read too."""
@@ -27,7 +28,7 @@ def prepare() -> None:
     Raises EnvironmentFault (E001) where MindSpore is not installed.
     """
     if importlib.util.find_spec("mindspore") is None:
-        cure = "pip install 'mindspore==2.10.*' on Python 3.10, 3.11 or 3.12"
+        cure = f"pip install 'mindspore{find_wanted()}' on Python 3.10, 3.11 or 3.12"
         raise EnvironmentFault.one("E001", "MindSpore is not installed", sys.executable, cure)
     # With AVX-512 oneDNN runs 3x3 convolutions of plain layout in a reference kernel, 20 to 80
     # times slower.
@@ -37,6 +38,7 @@ def prepare() -> None:
         os.environ.update(_SET_FOR_MINDSPORE)
     # Errors only: MindSpore warns dozens of times in a healthy run.
     os.environ.setdefault("GLOG_v", "3")
+    welcome_old_messages()
 
 
 @contextmanager

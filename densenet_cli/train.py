@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from archspec.mindspore_versions import doubt_mindspore
 from archspec.signals import exit_at_once, take_signals, watch_interrupts
 from archspec.spec.catalogue import DEFAULT_SPEC
 from archspec.spec.override import Override
@@ -136,6 +137,7 @@ def train(
     tie_to_input()
     refuse_unlike_mpirun(context)
     given = refuse_others(context)
+    _warn_of_mindspore()
     devices, nodes, master = take_hosts(context, devices, nodes, master)
     node = read_node(nodes, node_rank, master, node_wait, run=resume or out, is_dry=dry_run)
     if resume is not None:
@@ -179,6 +181,13 @@ def train(
         show_plan(plan, out, node)
     else:
         _start(plan, out, certify, profile, faults, node)
+
+
+def _warn_of_mindspore() -> None:
+    """Say that this MindSpore was not tested; it may do all the same, so nothing ends for it."""
+    doubt = doubt_mindspore()
+    if doubt:
+        typer.echo(doubt, err=True)
 
 
 def collect_overrides(given: dict[str, Any]) -> tuple[list[str | Override], list[Override]]:

@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from archspec.errors import Diagnostic, ModelFileError
 from archspec.files import to_yaml, write_atomic
 from archspec.graph.digest import digest_with_names
 from archspec.graph.ir import Graph
+from archspec.mindspore_versions import list_versions
 from archspec.runtime import cache_folder
 from archspec.spec.spec import Spec
 
@@ -70,7 +70,7 @@ def summarize_certificate(certificate: Mapping[str, Any]) -> str:
 
 def _cache_key(graph: Graph, module: str) -> str:
     # All that a certificate follows from: another version of either may compile otherwise.
-    parts = (module, digest_with_names(graph), version("densenet-archspec"), version("mindspore"))
+    parts = (module, digest_with_names(graph), *list_versions().values())
     return sha256("\n".join(parts).encode()).hexdigest()
 
 

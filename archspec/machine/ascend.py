@@ -43,16 +43,17 @@ class Match(NamedTuple):
     source: str
 
 
+CHECKER = "run_check/_check_version.py, AscendEnvChecker"
 MATCHES = (
-    Match(
-        "2.10",
-        ("8.2", "8.3", "8.5", "9.0", "9.1"),
-        "mindspore 2.10.0, run_check/_check_version.py, AscendEnvChecker",
-    ),
-    Match("2.7.1", ("8.3",), "mindspore.cn/mindformers/docs/en/r1.7.0/installation.html"),
-    Match("2.7.0", ("8.2",), "mindspore.cn/mindformers/docs/en/r1.7.0/installation.html"),
+    Match("2.10", ("8.2", "8.3", "8.5", "9.0", "9.1"), f"mindspore 2.10.0, {CHECKER}"),
+    Match("2.9", ("8.2", "8.3", "8.5", "9.0"), f"mindspore 2.9.0, {CHECKER}"),
+    Match("2.8", ("8.2", "8.3", "8.5"), f"mindspore 2.8.0, {CHECKER}"),
+    Match("2.7.2", ("8.5",), f"mindspore 2.7.2, {CHECKER}"),
+    Match("2.7.1", ("7.8", "8.2", "8.3"), f"mindspore 2.7.1, {CHECKER}"),
+    Match("2.7.0", ("7.7", "7.8", "8.2"), f"mindspore 2.7.0, {CHECKER}"),
 )
-"""The first that fits the version's beginning counts."""
+"""The first that fits the version's beginning counts. 7.7 and 7.8 are numbers that parts of CANN
+have, and that such a file takes as well."""
 
 
 def find_match(mindspore: str) -> Match | None:

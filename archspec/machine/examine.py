@@ -12,8 +12,8 @@ from archspec.machine.resources import (
     examine_convolutions,
     examine_packages,
     examine_resources,
-    find_version,
 )
+from archspec.mindspore_versions import find_mindspore
 
 
 def examine_machine(device_target: str, folder: Path) -> Iterator[Finding]:
@@ -27,5 +27,5 @@ def examine_machine(device_target: str, folder: Path) -> Iterator[Finding]:
     yield from examine_resources(folder)
     if device_target == "CPU":
         yield examine_convolutions()
-    yield from examine_ascend(find_version("mindspore"), device_target == "Ascend")
+    yield from examine_ascend(find_mindspore(), device_target == "Ascend")
     yield from examine_network()

@@ -8,13 +8,18 @@ import resource
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import psutil
-from packaging.requirements import Requirement
 
 from archspec.machine.finding import Finding
+from archspec.mindspore_versions import (
+    describe_range,
+    find_mindspore,
+    find_version,
+    find_wanted,
+    is_tested,
+)
 
 GIGABYTE = 1024**3
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -36,38 +41,21 @@ OPTIONAL = {
 def examine_packages() -> Iterator[Finding]:
     """Yield Python, MindSpore, and what is not needed by all."""
     yield Finding("Python", "ok", f"{platform.python_version()} ({sys.executable})")
-    found = find_version("mindspore")
-    wanted = _find_wanted("mindspore")
-    if not found:
-        yield Finding("MindSpore", "fault", "not installed", f"pip install 'mindspore{wanted}'")
-    elif wanted and not Requirement(f"mindspore{wanted}").specifier.contains(found):
-        cure = f"tested with mindspore{wanted} alone"
-        yield Finding("MindSpore", "warning", found, cure)
-    else:
-        yield Finding("MindSpore", "ok", found)
+    yield _examine_mindspore()
     for name, use in OPTIONAL.items():
         yield Finding(name, "note", find_version(name) or f"not installed ({use})")
 
 
-def find_version(package: str) -> str:
-    """Return an installed package's version, '' where there is none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
-def _find_wanted(package: str) -> str:
-    """Return which versions of a package this one was tested with, as its own metadata say it;
-    '' where it has none.
-    """
-    if not find_version("densenet-archspec"):  # a copy of the sources, not installed
-        return ""
-    for line in requires("densenet-archspec") or ():
-        wanted = Requirement(line)
-        if wanted.name == package:
-            return str(wanted.specifier)
-    return ""
+def _examine_mindspore() -> Finding:
+    found, wanted = find_mindspore(), find_wanted()
+    if not found:
+        return Finding("MindSpore", "fault", "not installed", f"pip install 'mindspore{wanted}'")
+    if not wanted:
+        return Finding("MindSpore", "ok", found)
+    if is_tested(found):
+        return Finding("MindSpore", "ok", f"{found}: inside the tested range {describe_range()}")
+    cure = f"outside the tested range {describe_range()} (pip install 'mindspore{wanted}')"
+    return Finding("MindSpore", "warning", found, cure)
 
 
 def examine_resources(folder: Path) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +16,7 @@ from archspec.graph.digest import structure_digest
 from archspec.graph.ir import Graph
 from archspec.graph.parts import list_parts
 from archspec.machine.ascend import require_devices
+from archspec.mindspore_versions import list_versions
 from archspec.runtime import import_opencv, import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
@@ -214,7 +214,7 @@ def _make_settings(asked: _Request, splits: Splits, graph: Graph) -> Settings:
         devices=asked.devices,
         nodes=asked.nodes,
         structure_digest=structure_digest(graph),
-        versions={name: version(name) for name in ("densenet-archspec", "mindspore")},
+        versions=list_versions(),
     )
 
 

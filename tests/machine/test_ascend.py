@@ -53,9 +53,13 @@ def test_cann_is_found_where_its_own_guide_looks_for_it(server):
     ("mindspore", "cann", "level", "words"),
     [
         ("2.10.0", "8.1.RC1", "warning", "8.1.RC1 is not for mindspore 2.10.0"),
-        ("2.7.1", "8.2.RC1", "warning", "8.2.RC1 is not for mindspore 2.7.1"),
+        ("2.7.1", "8.5.0", "warning", "8.5.0 is not for mindspore 2.7.1"),
+        ("2.7.1.post1", "8.3.RC1", "ok", "8.3.RC1, fits mindspore 2.7.1.post1"),
+        ("2.7.2", "8.3.RC1", "warning", "8.3.RC1 is not for mindspore 2.7.2"),
         ("2.7.0", "8.2.RC1", "ok", "8.2.RC1, fits mindspore 2.7.0"),
-        ("2.8.0", "8.3.RC1", "note", "no source says what mindspore 2.8.0 needs"),
+        ("2.8.0", "8.5.0", "ok", "8.5.0, fits mindspore 2.8.0"),
+        ("2.9.0", "9.0.0", "ok", "9.0.0, fits mindspore 2.9.0"),
+        ("2.6.0", "8.1.RC1", "note", "no source says what mindspore 2.6.0 needs"),
         ("2.10.0", "", "fault", "none"),
     ],
 )

@@ -19,12 +19,9 @@ def read_findings(tmp_path, no_mindspore, **more):
 
 def test_the_doctor_finds_what_the_system_says_without_starting_mindspore(tmp_path, no_mindspore):
     found = read_findings(tmp_path, no_mindspore, ONEDNN_MAX_CPU_ISA="AVX512_CORE")
-    assert found["MindSpore"] == {
-        "subject": "MindSpore",
-        "level": "ok",
-        "found": version("mindspore"),
-        "cure": "",
-    }
+    mindspore = found["MindSpore"]
+    assert (mindspore["level"], mindspore["cure"]) == ("ok", "")
+    assert mindspore["found"].startswith(f"{version('mindspore')}: inside the tested range ")
     # nproc would say OMP_NUM_THREADS, which some tests' processes have.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
     cores = subprocess.run(["nproc"], capture_output=True, text=True, check=True, env=plain).stdout

@@ -21,8 +21,8 @@ from archspec.graph.ir import Graph, Op
 from archspec.graph.shapes import infer_shapes
 from archspec.readers import protobuf
 from archspec.readers.mindir import interpret
-from archspec.readers.mindir.decode import protobuf_module
 from archspec.readers.mindir.interpret import MAX_STEPS
+from archspec.readers.mindir.messages import load_messages
 from archspec.readers.mindir.read import mindir_reading, read_mindir
 from archspec.readers.protobuf import MAX_BYTES
 from archspec.runtime import prepare
@@ -516,7 +516,7 @@ Edit = Callable[[Any], None]
 
 def rewritten(source: Path, target: Path, edit: Edit) -> Path:
     """The file with its protobuf message edited, weights left out to be small."""
-    message = protobuf_module().ModelProto.FromString(source.read_bytes())
+    message = load_messages().ModelProto.FromString(source.read_bytes())
     for parameter in message.graph.parameter:
         parameter.ClearField("raw_data")
     edit(message)

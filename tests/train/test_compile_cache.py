@@ -33,7 +33,7 @@ from archspec.train.planning import create, plan_run
 folder, spec, recipe, version = json.loads(sys.argv[1])
 if version:
     from archspec.train.engine import compile_cache
-    compile_cache.version = lambda name: version
+    compile_cache.list_versions = lambda: {"mindspore": version}
 plan = plan_run("densenetbc_digits", spec_overrides=spec, recipe_overrides=recipe)
 run = create(plan, Path(folder))
 events = []
@@ -269,7 +269,7 @@ def test_all_that_a_graph_follows_from_is_in_its_name(cache, monkeypatch):
     ]
     monkeypatch.setenv("MS_DEV_SOMETHING", "1")
     names.append(name())
-    monkeypatch.setattr(compile_cache, "version", lambda package: "9.9")
+    monkeypatch.setattr(compile_cache, "list_versions", lambda: {"mindspore": "9.9"})
     names.append(name())
     assert len(set(names)) == len(names)
     monkeypatch.setenv("MS_SCHED_PORT", "8119")  # another each time

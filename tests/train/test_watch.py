@@ -1,6 +1,9 @@
-"""Who is blamed where a worker ends by itself, as it does when it has waited for too long."""
+"""Who is blamed where a worker ends by itself, as it does when it has waited for too long; which
+processes there are.
+"""
 
 import os
+import subprocess
 
 import pytest
 
@@ -60,3 +63,35 @@ def test_a_worker_that_another_jobs_scheduler_knows_already_names_the_port(tmp_p
     (fault,) = watch.fault(os.getpid()).diagnostics
     assert fault.code == "T012"
     assert fault.message == "port 8118 is another job's: its scheduler refused rank 1"
+
+
+@pytest.fixture
+def start():
+    """Starts a process that waits, as a member of a job; all end with the test."""
+    started = []
+
+    def start(role, rank=0):
+        environment = {**os.environ, "MS_ROLE": role, "RANK_ID": str(rank)}
+        started.append(subprocess.Popen(["sleep", "60"], env=environment))
+        return started[-1].pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_every_process_is_known_whatever_msrun_says_of_it(is_quiet, start, tmp_path):
+    """2.7 names workers alone, later versions the scheduler and each command too."""
+    executes = "" if is_quiet else " Execute command: python -m x"
+    watch, log = Watch(tmp_path, 0.0), tmp_path / "msrun.log"
+    expected = {start("MS_SCHED"): "scheduler"}
+    log.write_text("" if is_quiet else f"Start scheduler process, log file:x.{executes}\n")
+    assert watch.fault(os.getpid()) is None
+    for rank in range(3):
+        expected[start("MS_WORKER", rank)] = str(rank)
+        with log.open("a") as lines:
+            lines.write(f"Start worker process with rank id:{rank}, log file:x.{executes}\n")
+        assert watch.fault(os.getpid()) is None
+    assert watch.members == expected

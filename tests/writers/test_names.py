@@ -14,6 +14,7 @@ import pytest
 from archspec.errors import GraphError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph
+from archspec.mindspore_versions import find_mindspore
 from archspec.runtime import prepare
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
@@ -33,13 +34,16 @@ def named(*names: str) -> Graph:
 
 
 def test_the_names_that_are_refused_are_those_of_the_installed_cell() -> None:
-    """A new version of MindSpore that adds one is noticed here;
+    """A new version of MindSpore that adds one is noticed here, and older ones have no others;
     what begins with _ no step may be called.
     """
     prepare()
     from mindspore import nn
 
-    assert {name for name in dir(nn.Cell()) if not name.startswith("_")} == CELL_NAMES
+    found = {name for name in dir(nn.Cell()) if not name.startswith("_")}
+    assert found <= CELL_NAMES
+    if find_mindspore().startswith("2.10."):
+        assert found == CELL_NAMES
 
 
 @pytest.mark.parametrize(

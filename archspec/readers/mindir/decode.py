@@ -13,27 +13,25 @@ A MINDIR is one protobuf message, as `mind_ir.proto` of MindSpore says:
       node         op_type, names of inputs, name of the output; or op_type Constant and its value
       output       name
 
-The file is untrusted: it is walked (`protobuf`), and MindSpore's own protobuf module parses small
-pieces of it.
+The file is untrusted: it is walked (`protobuf`), and MindSpore's own messages (`messages`)
+parse small pieces of it.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import mmap
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from archspec.readers.mindir.messages import load_messages
 from archspec.readers.protobuf import Broken, Wire, map_file, text_of
 from archspec.readers.tensors import Tensor, locate_values
-from archspec.runtime import prepare
 
 MAX_NODES = 200_000
 
@@ -90,30 +88,9 @@ def read_model(path: Path) -> Model:
         EnvironmentFault: E001, MindSpore, whose protobuf module is used, is not installed.
         ModelFileError: R005, the file cannot be read; R006, it is no MINDIR or is cut short.
     """
-    proto = protobuf_module()
+    proto = load_messages()
     with map_file(path, "MINDIR") as data:
         return _Parser(data, proto).model()
-
-
-def protobuf_module() -> ModuleType:
-    """Return MindSpore's module for the format, by its path:
-    importing mindspore itself takes seconds.
-    """
-    prepare()
-    for name in ("mindspore.train.mind_ir_pb2", "mind_ir_pb2"):
-        if name in sys.modules:
-            return sys.modules[name]
-    mindspore = importlib.util.find_spec("mindspore")
-    assert mindspore is not None
-    assert mindspore.origin is not None
-    file = Path(mindspore.origin).parent / "train" / "mind_ir_pb2.py"
-    spec = importlib.util.spec_from_file_location("mind_ir_pb2", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.modules[spec.name] = module
-    return module
 
 
 @dataclass(slots=True)
@@ -129,7 +106,7 @@ class _FunctionParts:
 class _Parser(Wire):
     """Builds a file's model of its bytes."""
 
-    def __init__(self, data: mmap.mmap, proto: ModuleType) -> None:
+    def __init__(self, data: mmap.mmap, proto: SimpleNamespace) -> None:
         super().__init__(data)
         self.proto = proto
         self.shared: dict[str, Any] = {}

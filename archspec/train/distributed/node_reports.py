@@ -17,12 +17,12 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from archspec.errors import ArchspecError, Diagnostic, TrainingError
 from archspec.files import write_atomic
+from archspec.mindspore_versions import list_versions
 from archspec.train.distributed.nodes import Node
 
 TRAINS, DONE, FAILED, INTERRUPTED, FOLLOWED = "trains", "done", "failed", "interrupted", "followed"
@@ -42,7 +42,6 @@ _WORDS = {
     FAILED: "has failed, as its own screen tells",
 }
 MOST_BYTES = 1 << 18
-PACKAGES = ("densenet-archspec", "mindspore")
 
 
 @dataclass
@@ -84,7 +83,7 @@ class NodeReports:
         if first is None or first.get("state") != TRAINS:
             return False
         self.attempt = str(first.get("attempt"))
-        own, theirs = _list_versions(), first.get("versions")
+        own, theirs = list_versions(), first.get("versions")
         if theirs != own:
             rule = f"node 0 has {_name_versions(theirs)}, {self.node.name} {_name_versions(own)}"
             raise TrainingError.one("T022", rule, "", "install the same versions on all nodes")
@@ -122,7 +121,7 @@ class NodeReports:
             "beat": self._beats,
             "host": socket.gethostname(),
             "process": os.getpid(),
-            "versions": _list_versions(),
+            "versions": list_versions(),
             "faults": [asdict(fault) for fault in error.diagnostics] if error else [],
         }
         with suppress(OSError):
@@ -298,10 +297,6 @@ def _faults_of(report: Mapping[str, Any]) -> list[Diagnostic]:
 
 def _name_node(rank: int, report: Mapping[str, Any]) -> str:
     return f"node {rank} ({report.get('host')})"
-
-
-def _list_versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}
 
 
 def _name_versions(versions: Any) -> str:

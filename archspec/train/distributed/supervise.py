@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from archspec.errors import EnvironmentFault
+from archspec.mindspore_versions import find_wanted
 from archspec.signals import collect_signals, exception_of
 from archspec.train.distributed.pulse import PULSE_FILES, PULSES
 from archspec.train.distributed.worker_group import SUPERVISOR
@@ -77,7 +78,7 @@ def supervise(
 def _find_program(name: str, environment: Mapping[str, str]) -> str:
     program = shutil.which(name, path=environment.get("PATH"))
     if program is None:
-        cure = "it comes with MindSpore: pip install 'mindspore==2.10.*'"
+        cure = f"it comes with MindSpore: pip install 'mindspore{find_wanted()}'"
         raise EnvironmentFault.one("E003", f"{name} is not on PATH", hint=cure)
     return program
 

@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from archspec.errors import EnvironmentFault, format_count
 from archspec.graph.build import build_graph
+from archspec.mindspore_versions import list_versions
 from archspec.runtime import cache_folder
 from archspec.spec.spec import Spec
 from archspec.train.engine.compiled_graphs import (
@@ -61,7 +61,7 @@ def describe_surroundings() -> dict[str, Any]:
         if name.startswith(_TELLING) and not name.startswith(_OF_THE_JOB):
             shown[name] = value
     return {
-        "versions": [version(name) for name in ("densenet-archspec", "mindspore")],
+        "versions": list_versions(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "sources": _digest_sources(),

@@ -1,6 +1,6 @@
 """Graphs that MindSpore compiled, as files: kept whole or not at all, and given back to it.
 
-MindSpore 2.10 keeps what it compiles in one folder a process, by the number of the compilation, and
+MindSpore keeps what it compiles in one folder a process, by the number of the compilation, and
 asks little of what it finds there: another wiring, weight decay or smoothing is ignored without a
 word. So each process has a folder that nobody else has, and in it lies one graph at a time, the
 right one.
@@ -19,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from archspec.mindspore_versions import import_compiler
 from archspec.train.distributed.worker_group import get_rank
 
 MOST_BYTES = 512 * 1024 * 1024
@@ -101,7 +102,6 @@ class Desk:
     def run(self, cell: Any, inputs: tuple[Any, ...], held: bytes | None) -> tuple[Any, Any]:
         """Return what a call gives, and what to keep of its compilation, None where nothing."""
         import mindspore as ms
-        from mindspore.graph import api
 
         if held is not None and self.is_blind:
             return cell(*inputs), None
@@ -109,6 +109,7 @@ class Desk:
             placed = self._place(held)
         except OSError:  # no space, which costs time alone
             return cell(*inputs), None
+        api = import_compiler()
         program = api.entry_script_path
         api.entry_script_path = str(self.entry)
         ms.set_context(enable_compile_cache=True, compile_cache_path=str(self.folder))
@@ -151,9 +152,8 @@ class Desk:
 def open_desk() -> Desk | None:
     """Return this process's; None where it can have none."""
     import mindspore as ms
-    from mindspore.graph import api
 
-    if not hasattr(api, "entry_script_path") or ms.get_context("enable_compile_cache"):
+    if import_compiler() is None or ms.get_context("enable_compile_cache"):
         return None  # a version that is not known, or whoever calls us keeps graphs already
     try:
         folder = tempfile.TemporaryDirectory(prefix="archspec-")

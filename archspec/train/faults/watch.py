@@ -41,6 +41,9 @@ SIGNAL_HINTS = {
     "SIGSEGV": "a fault inside MindSpore or its driver: see the log",
     "SIGBUS": "often shared memory ran out: see df /dev/shm",
 }
+STARTED = "Start worker process "
+"""What msrun says before each worker; of its scheduler, which it starts before them, 2.7 says
+nothing."""
 WORKER_DIED = re.compile(r"Worker process (\d+) exit with exception\. Error code: (-?\d+)")
 RAISED_ERROR = re.compile(
     r"^[A-Za-z_][\w.]*(?:Error|Exception|Fault|Interrupt|Exit)\b.*", re.MULTILINE
@@ -67,7 +70,8 @@ class Watch:
         if reported:
             return reported
         text = _read_tail(self.log_dir / "msrun.log")
-        if len(self.members) < text.count("Execute command: "):
+        workers = [role for role in self.members.values() if role != SCHEDULER]
+        if len(workers) < text.count(STARTED):
             self.members |= list_members(msrun)
         died = WORKER_DIED.search(text)
         if died:

@@ -14,7 +14,8 @@ from archspec.graph.ir import Graph
 TITLE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 PLACE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
 
-# What every `mindspore.nn.Cell` has (2.10.0): an operator of such a name would replace it.
+# What every `mindspore.nn.Cell` has (2.10.0, and none before it has others): an operator of such
+# a name would replace it.
 CELL_NAMES = frozenset(
     """
     IGNORE_LIST T_destination add_flags add_flags_recursive apply arguments_key bprop_debug
