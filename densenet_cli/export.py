@@ -156,7 +156,10 @@ def _export_python(trained: Any, file: Path) -> str:
 
 
 def _export_mindir(trained: Any, file: Path, batch_size: int | None) -> None:
+    from archspec.train.evaluation.exported import describe_network
     from archspec.writers.mindspore.export_mindir import export_mindir
 
     size = trained.spec.input
-    export_mindir(trained.network(), (size.channels, size.height, size.width), file, batch_size)
+    shape = (size.channels, size.height, size.width)
+    told = describe_network(trained.spec, trained.recipe, trained.classes)
+    export_mindir(trained.network(), shape, file, batch_size, told)

@@ -18,6 +18,7 @@ from PIL import Image
 from archspec.errors import ArchspecError, Place
 from archspec.graph.build import build_graph
 from archspec.readers.frontends import read_model_file
+from archspec.readers.mindir.decode import protobuf_module
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
@@ -30,9 +31,11 @@ from archspec.train.evaluation.export_preprocess import (
     make_random_photos,
 )
 from archspec.train.evaluation.export_python import export_python
+from archspec.train.evaluation.exported import describe_network
 from archspec.train.evaluation.open_trained import open_trained
 from archspec.train.evaluation.trained import Trained
 from archspec.train.recipe.recipe import load_recipe
+from archspec.writers.mindspore.export_mindir import export_mindir
 from archspec.writers.onnx.image_steps import put_in_front
 from archspec.writers.onnx.model import make_onnx
 from archspec.writers.onnx.onnx_files import save_onnx
@@ -128,16 +131,27 @@ def test_an_onnx_that_gives_something_else_is_not_written(digits_run, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("engine", "batch"),
+    [
+        ("onnxruntime", 3),
+        ("openvino", 3),
+        ("mindspore", None),
+        pytest.param("mindspore", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_an_exported_file_answers_and_is_judged_as_the_run_is(
-    digits_run, digit_files, engine, tmp_path
+    digits_run, digit_files, engine, batch, tmp_path
 ):
     """Image by image, by each engine; a fixed batch is filled up."""
     pytest.importorskip(engine, reason=f"{engine} is not installed")
     prepare()
     run = open_trained(str(digits_run))
-    file = tmp_path / "digits.onnx"
-    export_onnx(run, file, form=OnnxForm(batch=3, is_checked=False))
+    if engine == "mindspore":
+        file = export_as_mindir(run, tmp_path / "digits.mindir", batch)
+    else:
+        file = tmp_path / "digits.onnx"
+        export_onnx(run, file, form=OnnxForm(batch=batch, is_checked=False))
     exported = open_trained(str(file), engine=engine)
     for found, wanted in zip(
         predict(exported, digit_files), predict(run, digit_files), strict=True
@@ -148,6 +162,56 @@ def test_an_exported_file_answers_and_is_judged_as_the_run_is(
     found, wanted = (evaluate(network, batch_size=50) for network in (exported, run))
     assert (found.top1, found.images) == (wanted.top1, wanted.images)
     assert found.loss == pytest.approx(wanted.loss, abs=1e-5)
+
+
+def export_as_mindir(run: Trained, file: Path, batch: int | None = None) -> Path:
+    """As the command does it."""
+    size = run.spec.input
+    shape = (size.channels, size.height, size.width)
+    told = describe_network(run.spec, run.recipe, run.classes)
+    export_mindir(run.network(), shape, file, batch, told)
+    return file
+
+
+def test_mindspores_loader_sees_no_file_that_our_reader_has_not_passed(digits_run, tmp_path):
+    """Operators that run code, beside those of the output; weights that lie elsewhere; another
+    network; no text of what it is; cut short.
+    """
+    prepare()
+    whole = export_as_mindir(open_trained(str(digits_run)), tmp_path / "a.mindir").read_bytes()
+    proto = protobuf_module()
+
+    def changed(change) -> bytes:
+        model = proto.ModelProto.FromString(whole)
+        change(model)
+        return model.SerializeToString()
+
+    def run_code(model):
+        primitive = model.primitives.add(name="Custom:99", op_type="Custom")
+        model.graph.node.add(op_type=f"REF::{primitive.name}", name="9", output=["9"])
+
+    def run_code_by_its_name(model):
+        model.graph.node.add(op_type="ImageSummary", name="9", output=["9"])
+
+    def send_for_weights(model):
+        model.graph.parameter[0].ClearField("raw_data")
+        model.graph.parameter[0].external_data.location = "/etc/passwd"
+
+    def be_another(model):
+        model.user_info["spec"] = model.user_info["spec"].replace("layers: 4", "layers: 3", 1)
+
+    for name, data, words in (
+        ("code", changed(run_code), "R008 .*beside those that lead to its output: Custom$"),
+        ("named", changed(run_code_by_its_name), "R008 .*: ImageSummary$"),
+        ("weights", changed(send_for_weights), "R008 does not hold all values of weights: .*conv0"),
+        ("other", changed(be_another), "R004 is another network than it says"),
+        ("silent", changed(lambda model: model.user_info.clear()), "R004 does not say which"),
+        ("short", whole[:-500], "R006 is no MINDIR, or is cut short"),
+    ):
+        file = tmp_path / f"{name}.mindir"
+        file.write_bytes(data)
+        with pytest.raises(ArchspecError, match=words):
+            open_trained(str(file))
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +255,7 @@ def test_a_file_that_prepares_images_itself_gives_what_predict_gives(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINES[".onnx"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
 def test_a_file_that_prepares_images_itself_is_judged_as_the_run_is(
     digits_run, photos_of_digits, engine, loss, tmp_path
@@ -280,8 +344,11 @@ def test_a_file_that_does_not_say_what_it_is_is_no_network_to_ask(digit_files, t
             open_trained(str(tmp_path / name))
     with pytest.raises(ArchspecError, match=r"R004 .*leave out --ckpt, --ema"):
         open_trained("a.onnx", ckpt=Path("b.ckpt"), ema=True)
-    with pytest.raises(ArchspecError, match="R004 openvino runs exported files"):
-        open_trained("densenet121", engine="openvino")
+    for target, engine in (("densenet121", "openvino"), ("a.onnx", "mindspore")):
+        with pytest.raises(ArchspecError, match=f"R004 {engine} runs exported files"):
+            open_trained(target, engine=engine)
+    with pytest.raises(ArchspecError, match=r"R004 .*leave out --device-target"):
+        open_trained("a.onnx", device_target="CPU")
 
 
 @pytest.mark.slow

@@ -1,20 +1,26 @@
-"""What runs an exported network: ONNX Runtime, or OpenVINO."""
+"""What runs an exported network: ONNX Runtime, OpenVINO, or MindSpore."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.errors import ArchspecError, ModelFileError
-from archspec.runtime import import_onnx_runtime, import_openvino
+from archspec.readers.mindir.decode import read_model
+from archspec.readers.mindir.loadable import check_loadable
+from archspec.runtime import import_onnx_runtime, import_openvino, prepare
 
-EngineName = Literal["onnxruntime", "openvino"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+EngineName = Literal["onnxruntime", "openvino", "mindspore"]
+ENGINES: Mapping[str, tuple[EngineName, ...]] = {
+    ".onnx": ("onnxruntime", "openvino"),
+    ".mindir": ("mindspore",),
+}
+"""By what a file's name ends in; the first is taken where none is named."""
 MAX_REASON = 200
 
 Values = npt.NDArray[np.float32]
@@ -75,11 +81,12 @@ class ImageNetwork(ExportedNetwork):
 
 
 def load_network(file: Path, engine: EngineName) -> ExportedNetwork:
-    """Return an ONNX as a network that an engine runs on the CPU.
+    """Return an ONNX as a network that an engine runs on the CPU, or a MINDIR, which MindSpore runs
+    on its device.
 
     Raises:
-        EnvironmentFault: E009, the engine is not installed.
-        ModelFileError: R006, it does not take the file.
+        EnvironmentFault: E001, E009, the engine is not installed.
+        ModelFileError: R006, it does not take the file; see `check_loadable`.
     """
     try:
         return _LOAD[engine](file)
@@ -112,7 +119,24 @@ def _load_in_openvino(file: Path) -> ExportedNetwork:
     return ExportedNetwork(lambda images: [*model([images]).values()], batch)
 
 
+def _load_in_mindspore(file: Path) -> ExportedNetwork:
+    model = read_model(file)
+    check_loadable(model, file)
+    prepare()
+    import mindspore as ms
+
+    network = ms.nn.GraphCell(ms.load(str(file)))
+
+    def run(images: Values) -> list[Values]:
+        given = network(ms.Tensor(images))
+        return [each.asnumpy() for each in (given if isinstance(given, tuple) else (given,))]
+
+    ((_, (first, *_)),) = model.main.inputs
+    return ExportedNetwork(run, first if first > 0 else None)
+
+
 _LOAD: Mapping[EngineName, Callable[[Path], ExportedNetwork]] = {
     "onnxruntime": _load_in_onnx_runtime,
     "openvino": _load_in_openvino,
+    "mindspore": _load_in_mindspore,
 }

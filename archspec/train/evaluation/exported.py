@@ -1,4 +1,4 @@
-"""An ONNX that `densenet export` wrote, as a trained network: what it is stands in its metadata."""
+"""A file that `densenet export` wrote, as a trained network: what it is stands in its metadata."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from archspec.errors import ModelFileError, SpecError
 from archspec.files import to_yaml
+from archspec.readers.mindir.decode import read_model
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
 from archspec.spec.spec import Spec
@@ -49,8 +50,8 @@ def read_network(
     """Return what an exported network is, with a recipe to judge it by.
 
     Raises:
-        ModelFileError: R005, the file cannot be read; R006, it is no ONNX; R004, it does not say
-            what it is.
+        ModelFileError: R005, the file cannot be read; R006, it is no ONNX, or no MINDIR; R004, it
+            does not say what it is.
         SpecError: the recipe that is named is none, or the overrides do not fit it.
     """
     told = _read_metadata(file)
@@ -70,6 +71,20 @@ def read_network(
 
 
 def _read_metadata(file: Path) -> Mapping[str, str]:
+    told = read_model(file).told if is_mindir(file) else _read_metadata_of_onnx(file)
+    if not {SPEC, RECIPE, CLASSES} <= told.keys():
+        message = "does not say which network it is, as one that `densenet export` writes does"
+        cure = "`densenet lift` writes the spec of a foreign one"
+        raise ModelFileError.one("R004", message, str(file), cure)
+    return told
+
+
+def is_mindir(file: Path) -> bool:
+    """Return whether MindSpore runs a file."""
+    return file.suffix.lower() == ".mindir"
+
+
+def _read_metadata_of_onnx(file: Path) -> Mapping[str, str]:
     import onnx
 
     try:
@@ -85,12 +100,7 @@ def _read_metadata(file: Path) -> Mapping[str, str]:
         raise
     except Exception:  # protobuf's own has no class that all versions have
         raise ModelFileError.one("R006", "is no ONNX, or is cut short", str(file)) from None
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    if not {SPEC, RECIPE, CLASSES} <= told.keys():
-        message = "does not say which network it is, as one that `densenet export` writes does"
-        cure = "`densenet lift` writes the spec of a foreign one"
-        raise ModelFileError.one("R004", message, str(file), cure)
-    return told
+    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _read_classes(file: Path, text: str) -> tuple[str, ...]:

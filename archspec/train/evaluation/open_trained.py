@@ -12,6 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypedDict
 
+from archspec.certify.certify_file import certify_file
 from archspec.errors import ModelFileError, Place, SpecError
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
@@ -20,7 +21,7 @@ from archspec.spec.spec import Spec
 from archspec.train.data.inputs import can_stand_in, make_preprocess
 from archspec.train.data.kinds import identify_data
 from archspec.train.evaluation.engines import ENGINES, EngineName, ImageNetwork, load_network
-from archspec.train.evaluation.exported import ToldNetwork, read_network
+from archspec.train.evaluation.exported import ToldNetwork, is_mindir, read_network
 from archspec.train.evaluation.trained import DeviceTarget, Trained
 from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.recipe import Recipe, load_recipe
@@ -62,7 +63,7 @@ def open_trained(
     engine: EngineName | None = None,
 ) -> Trained:
     """Return the trained network of a run directory, of a checkpoint in one, of a spec with a
-    checkpoint, or of an ONNX that `export_onnx` wrote, which an engine runs.
+    checkpoint, or of an ONNX or MINDIR that `densenet export` wrote, which an engine runs.
 
     Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are
     prepared, and without data a grey network is taken for one of digits. With `ema` it is that of
@@ -70,14 +71,19 @@ def open_trained(
 
     Raises:
         ArchspecError: S..., T004; R001..R003 and others of `convert_file`; R004, a spec without a
-            checkpoint, or a checkpoint without a spec.
+            checkpoint, or a checkpoint without a spec; R004..R008, an exported file that is none.
     """
-    if target.endswith(".onnx"):
-        said = {"--ckpt": ckpt, "--set": overrides, "--ema": ema}
-        return _open_exported(target, engine, said, recipe, recipe_overrides)
-    if engine is not None:
-        message = f"{engine} runs exported files: name one that ends in .onnx"
+    suffix = Path(target).suffix.lower()
+    if engine is not None and engine not in ENGINES.get(suffix, ()):
+        (ending,) = (ending for ending, engines in ENGINES.items() if engine in engines)
+        message = f"{engine} runs exported files: name one that ends in {ending}"
         raise ModelFileError.one("R004", message, target)
+    if suffix in ENGINES and not os.path.isdir(target):
+        said = {"--ckpt": ckpt, "--set": overrides, "--ema": ema}
+        if not is_mindir(Path(target)):
+            said["--device-target"] = device_target
+        exported = _open_exported(target, engine, said, recipe, recipe_overrides)
+        return replace(exported, device_target=device_target)
     if target.endswith(".ckpt"):
         if ckpt is not None:
             message = f"is a checkpoint, and --ckpt {ckpt} another one"
@@ -109,12 +115,22 @@ def _open_exported(
         message = f"an exported network is as it was written: leave out {', '.join(others)}"
         raise ModelFileError.one("R004", message, target)
     told = read_network(file, recipe, recipe_overrides)
-    exported = load_network(file, engine or ENGINES[0])
+    if is_mindir(file):  # before MindSpore's own loader sees it
+        _check_is_network(file, told.spec)
+    exported = load_network(file, engine or ENGINES[file.suffix.lower()][0])
     if told.reads_images:
         _check_prepares_so(file, told)
         are_independent = told.own_recipe.loss.kind == "bce"
         exported = ImageNetwork(exported, are_independent=are_independent)
     return Trained(told.spec, told.recipe, file, told.classes, exported=exported)
+
+
+def _check_is_network(file: Path, spec: Spec) -> None:
+    """Raise ModelFileError (R004) where a file is another network than it says."""
+    differences = certify_file(file, spec).differences
+    if differences:
+        message = f"is another network than it says: {differences[0].message}"
+        raise ModelFileError.one("R004", message, str(file))
 
 
 def _check_prepares_so(file: Path, told: ToldNetwork) -> None:
