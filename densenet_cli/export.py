@@ -65,6 +65,13 @@ def export(
             help="Of an ONNX: uint8 images (N, H, W, C) of any size in, probabilities out.",
         ),
     ] = False,
+    serving: Annotated[
+        Literal["triton", "ovms"] | None,
+        typer.Option(
+            help="A folder of models (--output, default: models) as Triton or OpenVINO Model "
+            "Server loads it."
+        ),
+    ] = None,
     data_dir: DataDir = None,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Of an ONNX: do not run it beside MindSpore.")
@@ -79,20 +86,25 @@ def export(
     """
     from archspec.train.evaluation.open_trained import open_trained
 
-    chosen = _choose_format(file_format, output)
+    if serving is None:
+        chosen = _choose_format(file_format, output)
+    else:
+        chosen = _check_names_folder(file_format, output)
     if chosen != "onnx":
         _refuse_options_of_onnx(context)
-    if output is not None:
+    if output is not None and serving is None:
         check_can_save(output, f".{SUFFIXES[chosen]}")
     ckpt = weights_for(target, ckpt, pretrained, overrides or ())
     with quiet_screen() as screen, screen.status("exporting"):
         trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
         file, found = output or Path(f"{trained.spec.name}.{SUFFIXES[chosen]}"), ""
+        if serving is not None:
+            file = (output or Path("models")) / trained.spec.name / "1" / "model.onnx"
         if chosen == "onnx":
             form: dict[str, Any] = {"batch": batch_size, "is_sized": not dynamic_size}
             form |= {"has_preprocess": with_preprocess}
             form |= {"is_checked": not unchecked, **({} if opset is None else {"opset": opset})}
-            found = _export_onnx(trained, file, data_dir, form)
+            found = _export_onnx(trained, file, data_dir, form, serving)
         elif chosen == "python":
             found = _export_python(trained, file)
         else:
@@ -114,6 +126,15 @@ def _choose_format(file_format: str | None, output: Path | None) -> str:
     raise ArchspecError.one("W001", f"--output must end in one of {known}", str(output))
 
 
+def _check_names_folder(file_format: str | None, output: Path | None) -> str:
+    """The format of what is served; its output is a folder."""
+    if file_format not in (None, "onnx"):
+        raise typer.BadParameter("serves an ONNX", param_hint="--serving")
+    if output is not None and output.suffix.lower() in {f".{each}" for each in SUFFIXES.values()}:
+        raise typer.BadParameter("is a folder of models with --serving", param_hint="--output")
+    return "onnx"
+
+
 def _name_next(chosen: str, file: Path, target: str) -> str:
     if chosen == "python":
         return (
@@ -129,11 +150,22 @@ def _refuse_options_of_onnx(context: typer.Context) -> None:
             raise typer.BadParameter("goes with --format onnx", param_hint=flag)
 
 
-def _export_onnx(trained: Any, file: Path, data_dir: Path | None, form: dict[str, Any]) -> str:
+def _export_onnx(
+    trained: Any,
+    file: Path,
+    data_dir: Path | None,
+    form: dict[str, Any],
+    serving: Literal["triton", "ovms"] | None,
+) -> str:
     """Return what was found out of the file."""
     from archspec.train.evaluation.export_onnx import OnnxForm, export_onnx
+    from archspec.train.evaluation.export_serving import export_serving
 
-    found = export_onnx(trained, file, data_dir=data_dir, form=OnnxForm(**form))
+    how: dict[str, Any] = {"data_dir": data_dir, "form": OnnxForm(**form)}
+    if serving is None:
+        found = export_onnx(trained, file, **how)
+    else:
+        found = export_serving(trained, file.parents[2], serving, **how)
     lines = f"\ncertified: {found.connections:,} direct connections, read back from the file"
     if found.distance is None:
         return f"{lines}\nnot run (--unchecked), which the file says"

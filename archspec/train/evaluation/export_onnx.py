@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -108,10 +109,24 @@ def export_onnx(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
-            return _export(trained, file, Path(folder) / file.name, form, runtime, sample)
+            draft = Path(folder) / file.name
+            with told_of(draft, file):
+                return _export(trained, file, draft, form, runtime, sample)
     except OSError as error:
         message = f"cannot be written: {error.strerror}"
         raise ArchspecError.one("W002", message, str(file)) from None
+
+
+@contextmanager
+def told_of(draft: Path, file: Path) -> Iterator[None]:
+    """Let what is wrong with a draft be told of the file that it was to become."""
+    try:
+        yield
+    except ArchspecError as error:
+        faults = []
+        for fault in error.diagnostics:
+            faults.append(replace(fault, where=fault.where.replace(str(draft), str(file))))
+        raise type(error)(faults) from None
 
 
 def _find_runtime() -> Any:
