@@ -42,10 +42,13 @@ class ExportedNetwork:
         return self
 
     def __call__(self, images: Any) -> Any:
-        """Return the first output (N, classes, ...) for images (N, C, H, W), as a Tensor."""
+        """Return the output (N, classes, ...) for images (N, C, H, W) as a Tensor, or a tuple of
+        several.
+        """
         from mindspore import Tensor
 
-        return Tensor(self.compute(images.asnumpy())[0])
+        outputs = tuple(map(Tensor, self.compute(images.asnumpy())))
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def compute(self, images: Values) -> list[Values]:
         """Return all outputs for images (N, C, H, W)."""
