@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, ModelFileError
 from densenet_cli.options import (
     Checkpoint,
     DataDir,
@@ -97,6 +97,10 @@ def export(
     ckpt = weights_for(target, ckpt, pretrained, overrides or ())
     with quiet_screen() as screen, screen.status("exporting"):
         trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
+        if trained.exported is not None:
+            message = "is an exported network already"
+            cure = "name the run, or the spec and checkpoint, that it was made of"
+            raise ModelFileError.one("R004", message, target, cure)
         file, found = output or Path(f"{trained.spec.name}.{SUFFIXES[chosen]}"), ""
         if serving is not None:
             file = (output or Path("models")) / trained.spec.name / "1" / "model.onnx"
@@ -188,9 +192,10 @@ def _export_python(trained: Any, file: Path) -> str:
 
 
 def _export_mindir(trained: Any, file: Path, batch_size: int | None) -> None:
-    from archspec.train.evaluation.exported import describe_network
+    from archspec.train.evaluation.exported import check_batch, describe_network
     from archspec.writers.mindspore.export_mindir import export_mindir
 
+    check_batch(trained.spec, batch_size)
     size = trained.spec.input
     shape = (size.channels, size.height, size.width)
     told = describe_network(trained.spec, trained.recipe, trained.classes)

@@ -31,7 +31,7 @@ from archspec.train.evaluation.export_preprocess import (
     make_random_photos,
 )
 from archspec.train.evaluation.export_python import export_python
-from archspec.train.evaluation.exported import describe_network
+from archspec.train.evaluation.exported import check_batch, describe_network
 from archspec.train.evaluation.open_trained import open_trained
 from archspec.train.evaluation.trained import Trained
 from archspec.train.recipe.recipe import load_recipe
@@ -103,14 +103,24 @@ def test_a_module_replaces_no_checkpoint_that_nobody_named(digits_run, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.ckpt"]
 
 
-@pytest.mark.parametrize("said", ["growth_rat: 3", "a: [", "- 1"])
-def test_a_file_that_says_no_network_is_named_itself(said, digits_run, tmp_path):
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("spec", "growth_rat: 3"),
+        ("spec", "a: ["),
+        ("spec", "- 1"),
+        ("recipe", "x: 1"),
+        ("classes", '["0", "1"]'),
+        ("classes", '{"0": 1}'),
+    ],
+)
+def test_a_file_that_says_no_network_is_named_itself(key, said, digits_run, tmp_path):
     """Not the place where its words were read."""
     file = tmp_path / "a.onnx"
     export_onnx(open_trained(str(digits_run)), file, form=OnnxForm(is_checked=False))
     model = onnx.load(file)
     for entry in model.metadata_props:
-        entry.value = said if entry.key == "spec" else entry.value
+        entry.value = said if entry.key == key else entry.value
     onnx.save(model, file)
     with pytest.raises(ArchspecError) as refused_:
         open_trained(str(file))
@@ -212,6 +222,33 @@ def test_mindspores_loader_sees_no_file_that_our_reader_has_not_passed(digits_ru
         file.write_bytes(data)
         with pytest.raises(ArchspecError, match=words):
             open_trained(str(file))
+
+
+@pytest.mark.parametrize("engine", ENGINES[".onnx"])
+def test_what_an_engine_finds_wrong_while_it_runs_is_told_of_the_file(engine, digits_run, tmp_path):
+    """It reads other images than its network; or gives something else."""
+    pytest.importorskip(engine, reason=f"{engine} is not installed")
+    export_onnx(open_trained(str(digits_run)), tmp_path / "a.onnx", form=OnnxForm(is_checked=False))
+    images = np.zeros((2, 1, 8, 8), np.float32)
+    for change, words in (
+        (read_five_channels, rf"R006 {engine}: (?!Exception from)"),
+        (give_maps, r"R004 gives \(2, 24, 8, 8\) for 2 images"),
+    ):
+        model = onnx.load(tmp_path / "a.onnx")
+        change(model.graph)
+        file = tmp_path / f"{change.__name__}.onnx"
+        onnx.save(model, file)
+        with pytest.raises(ArchspecError, match=words):
+            open_trained(str(file), engine=engine).exported.compute(images)
+
+
+def read_five_channels(graph: onnx.GraphProto) -> None:
+    graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+
+
+def give_maps(graph: onnx.GraphProto) -> None:
+    graph.output[0].name = graph.node[0].output[0]
+    graph.output[0].type.tensor_type.ClearField("shape")
 
 
 @pytest.fixture(scope="module")
@@ -335,15 +372,20 @@ def test_a_file_that_does_not_say_what_it_is_is_no_network_to_ask(digit_files, t
     model = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], []))
     (tmp_path / "foreign.onnx").write_bytes(model.SerializeToString())
     (tmp_path / "text.onnx").write_text("nothing")
+    (tmp_path / "empty.onnx").touch()
     for name, words in (
         ("foreign.onnx", "R004 does not say which network it is"),
         ("text.onnx", "R006 is no ONNX"),
+        ("empty.onnx", "R006 is empty"),
         ("gone.onnx", "R005 cannot be read: No such file"),
     ):
         with pytest.raises(ArchspecError, match=words):
             open_trained(str(tmp_path / name))
     with pytest.raises(ArchspecError, match=r"R004 .*leave out --ckpt, --ema"):
         open_trained("a.onnx", ckpt=Path("b.ckpt"), ema=True)
+    size = Override(("input.height", 64), Place("--image-size 64", "command line"))
+    with pytest.raises(ArchspecError, match=r"R004 .*leave out --image-size"):
+        open_trained("a.onnx", overrides=[size])
     for target, engine in (("densenet121", "openvino"), ("a.onnx", "mindspore")):
         with pytest.raises(ArchspecError, match=f"R004 {engine} runs exported files"):
             open_trained(target, engine=engine)
@@ -382,6 +424,24 @@ def test_python_code_and_its_weights_give_the_runs_outputs_without_this_package(
     images = np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)
     wanted = run.network()(ms.Tensor(images)).asnumpy()
     assert (np.load(tmp_path / "new" / "made.npy") == wanted).all()
+
+
+def test_more_images_at_once_than_memory_holds_are_refused(digits_run, tmp_path):
+    """Before they are made: to try an ONNX, and to compile a MINDIR."""
+    run = open_trained(str(digits_run))
+    with pytest.raises(ArchspecError, match=r"W004 batch_size \(=100,000,000\): images of 25.6 GB"):
+        export_onnx(run, tmp_path / "a.onnx", form=OnnxForm(batch=100_000_000))
+    check_batch(run.spec, 8_000_000)
+    check_batch(run.spec, None)
+
+
+@pytest.mark.slow
+def test_an_exported_file_is_not_exported_again(digits_run, tmp_path):
+    """It says what to name instead."""
+    file = tmp_path / "a.onnx"
+    export_onnx(open_trained(str(digits_run)), file, form=OnnxForm(is_checked=False))
+    done = densenet("export", file, "-o", "b.mindir", cwd=tmp_path)
+    refused(done, "R004 is an exported network already", "name the run")
 
 
 def test_sizes_of_images_may_be_free_and_the_file_is_still_certified(digits_run, tmp_path):

@@ -106,7 +106,9 @@ def test_model_server_is_told_of_each_model_once(digits_run, tmp_path):
         own = {"config": {"name": NAME, "base_path": NAME}}
         assert listed == {"model_config_list": [other, own]}
         assert held(tmp_path) == ["config.json", f"{NAME}/1/model.onnx"]
-        assert (tmp_path / NAME / "1").is_dir()
+    export_serving(run, tmp_path, "triton", form=UNCHECKED)
+    export_serving(run, tmp_path, "ovms", form=UNCHECKED)
+    assert (tmp_path / NAME / "config.pbtxt").exists(), "for both servers still"
 
 
 def add_version(model: Path) -> None:

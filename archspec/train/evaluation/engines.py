@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.errors import ArchspecError, ModelFileError
+from archspec.operators.shape_rules import Shape
 from archspec.readers.mindir.decode import read_model
 from archspec.readers.mindir.loadable import check_loadable
 from archspec.runtime import import_onnx_runtime, import_openvino, prepare
@@ -22,6 +24,8 @@ ENGINES: Mapping[str, tuple[EngineName, ...]] = {
 }
 """By what a file's name ends in; the first is taken where none is named."""
 MAX_REASON = 200
+PLACE_OF_OPENVINO = "Exception from "
+"""Behind it stand lines of its code, and then what is wrong."""
 
 Values = npt.NDArray[np.float32]
 Run = Callable[[Values], list[Values]]
@@ -89,15 +93,50 @@ def load_network(file: Path, engine: EngineName) -> ExportedNetwork:
 
     Raises:
         EnvironmentFault: E001, E009, the engine is not installed.
-        ModelFileError: R006, it does not take the file; see `check_loadable`.
+        ModelFileError: R006, it does not take the file, now or when it runs; see `check_loadable`.
     """
+    with _explain(file, engine):
+        network = _LOAD[engine](file)
+    run = network.run
+
+    def explained(images: Values) -> list[Values]:
+        with _explain(file, engine):
+            return run(images)
+
+    network.run = explained
+    return network
+
+
+@contextmanager
+def _explain(file: Path, engine: EngineName) -> Iterator[None]:
     try:
-        return _LOAD[engine](file)
+        yield
     except ArchspecError:
         raise
     except Exception as error:  # those of the engines have no class in common
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:MAX_REASON]
+        lines = [line.strip() for line in str(error).splitlines()]
+        told = [line for line in lines if line and not line.startswith(PLACE_OF_OPENVINO)]
+        reason = (told or [type(error).__name__])[0][:MAX_REASON]
         raise ModelFileError.one("R006", f"{engine}: {reason}", str(file)) from None
+
+
+def check_outputs(network: ExportedNetwork, file: Path, shapes: Sequence[Shape]) -> None:
+    """Have a network look at what it gives, which is to be of these shapes for each image; else it
+    raises ModelFileError (R004).
+    """
+    run = network.run
+
+    def checked(images: Values) -> list[Values]:
+        made = run(images)
+        if [each.shape for each in made] != [(len(images), *shape) for shape in shapes]:
+            given = ", ".join(str(each.shape) for each in made)
+            message = (
+                f"gives {given} for {len(images)} images, not what the network that it names does"
+            )
+            raise ModelFileError.one("R004", message, str(file))
+        return made
+
+    network.run = checked
 
 
 def _load_in_onnx_runtime(file: Path) -> ExportedNetwork:

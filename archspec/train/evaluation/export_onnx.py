@@ -29,7 +29,7 @@ from archspec.train.evaluation.export_preprocess import (
     compare_prepared,
     make_random_photos,
 )
-from archspec.train.evaluation.exported import IN_THE_FILE, describe_network
+from archspec.train.evaluation.exported import IN_THE_FILE, check_batch, describe_network
 from archspec.train.evaluation.trained import Trained
 from archspec.verifiers.verify import verify_or_raise
 
@@ -104,6 +104,7 @@ def export_onnx(
     from archspec.writers.onnx.model import check_opset
 
     check_opset(form.opset)
+    check_batch(trained.spec, form.batch)
     runtime = _find_runtime() if form.is_checked else None
     sample = _choose_images(trained, data_dir, form.batch) if form.is_checked else None
     try:

@@ -59,7 +59,7 @@ def export_serving(
         draft = drafts / name
         with told_of(draft, place):
             found = export_onnx(trained, draft / FILE, data_dir=data_dir, form=form or OnnxForm())
-        if server == "triton":
+        if server == "triton" or (place / CONFIG).exists():  # one folder may be for both
             _describe_for_triton(draft, name, trained.classes)
         _put_in_place(draft, place, drafts / "replaced")
         if server == "ovms":

@@ -14,13 +14,22 @@ from typing import Any, TypedDict
 
 from archspec.certify.certify_file import certify_file
 from archspec.errors import ModelFileError, Place, SpecError
+from archspec.graph.build import build_graph
+from archspec.graph.shapes import infer_shapes
+from archspec.readers.frontends import MINDIR, frontend_of
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.override import Override, Setting
 from archspec.spec.spec import Spec
 from archspec.train.data.inputs import can_stand_in, make_preprocess
 from archspec.train.data.kinds import identify_data
-from archspec.train.evaluation.engines import ENGINES, EngineName, ImageNetwork, load_network
+from archspec.train.evaluation.engines import (
+    ENGINES,
+    EngineName,
+    ImageNetwork,
+    check_outputs,
+    load_network,
+)
 from archspec.train.evaluation.exported import ToldNetwork, is_mindir, read_network
 from archspec.train.evaluation.trained import DeviceTarget, Trained
 from archspec.train.recipe.choice import RECIPES
@@ -79,7 +88,8 @@ def open_trained(
         message = f"{engine} runs exported files: name one that ends in {ending}"
         raise ModelFileError.one("R004", message, target)
     if suffix in ENGINES and not os.path.isdir(target):
-        said = {"--ckpt": ckpt, "--set": overrides, "--ema": ema}
+        said: dict[str, Any] = {"--ckpt": ckpt, "--ema": ema}
+        said |= dict.fromkeys(map(_name_override, overrides), True)
         if not is_mindir(Path(target)):
             said["--device-target"] = device_target
         exported = _open_exported(target, engine, said, recipe, recipe_overrides)
@@ -118,6 +128,9 @@ def _open_exported(
     if is_mindir(file):  # before MindSpore's own loader sees it
         _check_is_network(file, told.spec)
     exported = load_network(file, engine or ENGINES[file.suffix.lower()][0])
+    graph = build_graph(told.spec)
+    shapes, _ = infer_shapes(graph)
+    check_outputs(exported, file, [shapes[name] for name in graph.outputs])
     if told.reads_images:
         _check_prepares_so(file, told)
         are_independent = told.own_recipe.loss.kind == "bce"
@@ -126,7 +139,11 @@ def _open_exported(
 
 
 def _check_is_network(file: Path, spec: Spec) -> None:
-    """Raise ModelFileError (R004) where a file is another network than it says."""
+    """Raise ModelFileError where a file is no MINDIR (R006), or another network than it says
+    (R004).
+    """
+    if frontend_of(file) is not MINDIR:
+        raise ModelFileError.one("R006", "is no MINDIR", str(file))
     differences = certify_file(file, spec).differences
     if differences:
         message = f"is another network than it says: {differences[0].message}"
@@ -157,6 +174,11 @@ def _locate_in_run(file: Path) -> tuple[Path, Path]:
     message = "is a checkpoint that lies in no run directory, so its network is not known"
     cure = f"name the spec, and --ckpt {shlex.quote(str(file))}"
     raise ModelFileError.one("R004", message, str(file), cure)
+
+
+def _name_override(given: Setting | Override) -> str:
+    """The flag that asks for it: `--image-size`."""
+    return str(given.place).split()[0] if isinstance(given, Override) else "--set"
 
 
 def _resize_input(run: Run, overrides: Sequence[Setting | Override]) -> Spec:
