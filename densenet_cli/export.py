@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from archspec.errors import ArchspecError, ModelFileError
+from archspec.runtime import prepare
+from archspec.signals import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from densenet_cli.options import (
     Checkpoint,
     DataDir,
@@ -84,6 +86,9 @@ def export(
 
     Example: densenet export runs/demo -o digits.onnx
     """
+    # As in train: an interrupt in the middle of importing MindSpore would be a crash.
+    watch_interrupts()
+    take_signals(exit_at_once)
     from archspec.train.evaluation.open_trained import open_trained
 
     if serving is None:
@@ -97,10 +102,7 @@ def export(
     ckpt = weights_for(target, ckpt, pretrained, overrides or ())
     with quiet_screen() as screen, screen.status("exporting"):
         trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
-        if trained.exported is not None:
-            message = "is an exported network already"
-            cure = "name the run, or the spec and checkpoint, that it was made of"
-            raise ModelFileError.one("R004", message, target, cure)
+        _begin(trained, target, needs_mindspore=not unchecked)
         file, found = output or Path(f"{trained.spec.name}.{SUFFIXES[chosen]}"), ""
         if serving is not None:
             file = (output or Path("models")) / trained.spec.name / "1" / "model.onnx"
@@ -128,6 +130,18 @@ def _choose_format(file_format: str | None, output: Path | None) -> str:
             return name
     known = ", ".join(f".{suffix}" for suffix in SUFFIXES.values())
     raise ArchspecError.one("W001", f"--output must end in one of {known}", str(output))
+
+
+def _begin(trained: Any, target: str, *, needs_mindspore: bool) -> None:
+    """Refuse an exported file, and be ready for signals: from now on there are drafts."""
+    if trained.exported is not None:
+        message = "is an exported network already"
+        cure = "name the run, or the spec and checkpoint, that it was made of"
+        raise ModelFileError.one("R004", message, target, cure)
+    if needs_mindspore:
+        prepare()
+        import mindspore  # noqa: F401
+    take_signals(raise_for_signal)
 
 
 def _check_names_folder(file_format: str | None, output: Path | None) -> str:

@@ -3,16 +3,18 @@
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from conftest import densenet, passed, refused
+from conftest import densenet, passed, refused, started
 from PIL import Image
 
 from archspec.errors import ArchspecError, Place
@@ -433,6 +435,19 @@ def test_more_images_at_once_than_memory_holds_are_refused(digits_run, tmp_path)
         export_onnx(run, tmp_path / "a.onnx", form=OnnxForm(batch=100_000_000))
     check_batch(run.spec, 8_000_000)
     check_batch(run.spec, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_ended_leaves_no_draft(number, digits_run, tmp_path):
+    """In the middle of it, when there is one."""
+    ended = started("export", digits_run, "-o", "models", "--serving", "triton", cwd=tmp_path)
+    while ended.poll() is None and not list(tmp_path.rglob(".export-*")):
+        time.sleep(0.02)
+    ended.send_signal(number)
+    ended.communicate()
+    assert ended.returncode != 0
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

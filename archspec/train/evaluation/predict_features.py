@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,6 +71,7 @@ def predict_features(
         raise TrainingError.one("T014", rule, str(trained.checkpoint), cure)
     asked = find_asked(files, leave_out, strict=strict)
     rows = ask(trained, files, asked, batch_size, leave_out, has_features=True)
+    rows = chain([*islice(rows, 1)], rows)  # what ends the first step leaves no draft
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".features-") as folder:
