@@ -43,7 +43,8 @@ def _list_kinds(model: Model) -> Iterator[str]:
     """What nodes do: an entry of the primitives, or a kind that stands in the node itself."""
     yield from (kind for kind, _ in model.primitives.values())
     for function in (model.main, *model.functions.values()):
-        values = {node.output for node in function.nodes} | {name for name, _ in function.inputs}
+        values = {node.output for node in function.nodes}
+        values.update(name for name, _ in function.inputs)
         known = chain(values, model.primitives, model.functions)
         yield from {node.primitive for node in function.nodes}.difference(known)
 

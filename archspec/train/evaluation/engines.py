@@ -128,7 +128,8 @@ def check_outputs(network: ExportedNetwork, file: Path, shapes: Sequence[Shape])
 
     def checked(images: Values) -> list[Values]:
         made = run(images)
-        if [each.shape for each in made] != [(len(images), *shape) for shape in shapes]:
+        wanted = [(len(images), *shape) for shape in shapes]
+        if [each.shape for each in made] != wanted:
             given = ", ".join(str(each.shape) for each in made)
             message = (
                 f"gives {given} for {len(images)} images, not what the network that it names does"
