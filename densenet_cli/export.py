@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from archspec.errors import ArchspecError
+from archspec.errors import ArchspecError, ModelFileError
+from archspec.runtime import prepare
+from archspec.signals import exit_at_once, raise_for_signal, take_signals, watch_interrupts
 from densenet_cli.options import (
     Checkpoint,
     DataDir,
@@ -87,6 +89,13 @@ def export(
     calibration_images: Annotated[
         int | None, typer.Option(min=1, help="Of int8: how many of them (default: 200).")
     ] = None,
+    serving: Annotated[
+        Literal["triton", "ovms"] | None,
+        typer.Option(
+            help="A folder of models (--output, default: models) as Triton or OpenVINO Model "
+            "Server loads it."
+        ),
+    ] = None,
     data_dir: DataDir = None,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Of an ONNX: do not run it beside MindSpore.")
@@ -99,25 +108,34 @@ def export(
 
     Example: densenet export runs/demo -o digits.onnx
     """
+    # As in train: an interrupt in the middle of importing MindSpore would be a crash.
+    watch_interrupts()
+    take_signals(exit_at_once)
     from archspec.train.evaluation.open_trained import open_trained
 
-    chosen = _choose_format(file_format, output)
+    if serving is None:
+        chosen = _choose_format(file_format, output)
+    else:
+        chosen = _check_names_folder(file_format, output)
     if chosen != "onnx":
         _refuse_options(context, OF_ONNX, "goes with --format onnx")
     if precision != "int8":
         _refuse_options(context, OF_INT8, "goes with --precision int8")
-    if output is not None:
+    if output is not None and serving is None:
         check_can_save(output, f".{SUFFIXES[chosen]}")
     ckpt = weights_for(target, ckpt, pretrained, overrides or ())
     with quiet_screen() as screen, screen.status("exporting"):
         trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
+        _begin(trained, target, needs_mindspore=not unchecked)
         file, found = output or Path(f"{trained.spec.name}.{SUFFIXES[chosen]}"), ""
+        if serving is not None:
+            file = (output or Path("models")) / trained.spec.name / "1" / "model.onnx"
         if chosen == "onnx":
             form: dict[str, Any] = {"batch": batch_size, "is_sized": not dynamic_size}
             form |= {"has_preprocess": with_preprocess, "is_checked": not unchecked}
             form |= {"opset": opset, "precision": precision or "float32"}
             images = (calibrate, calibration_images)
-            found = _export_onnx(trained, file, data_dir, form, images)
+            found = _export_onnx(trained, file, data_dir, form, images, serving)
         elif chosen == "python":
             found = _export_python(trained, file)
         else:
@@ -137,6 +155,27 @@ def _choose_format(file_format: str | None, output: Path | None) -> str:
             return name
     known = ", ".join(f".{suffix}" for suffix in SUFFIXES.values())
     raise ArchspecError.one("W001", f"--output must end in one of {known}", str(output))
+
+
+def _begin(trained: Any, target: str, *, needs_mindspore: bool) -> None:
+    """Refuse an exported file, and be ready for signals: from now on there are drafts."""
+    if trained.exported is not None:
+        message = "is an exported network already"
+        cure = "name the run, or the spec and checkpoint, that it was made of"
+        raise ModelFileError.one("R004", message, target, cure)
+    if needs_mindspore:
+        prepare()
+        import mindspore  # noqa: F401
+    take_signals(raise_for_signal)
+
+
+def _check_names_folder(file_format: str | None, output: Path | None) -> str:
+    """The format of what is served; its output is a folder."""
+    if file_format not in (None, "onnx"):
+        raise typer.BadParameter("serves an ONNX", param_hint="--serving")
+    if output is not None and output.suffix.lower() in {f".{each}" for each in SUFFIXES.values()}:
+        raise typer.BadParameter("is a folder of models with --serving", param_hint="--output")
+    return "onnx"
 
 
 def _name_next(chosen: str, file: Path, target: str) -> str:
@@ -160,16 +199,21 @@ def _export_onnx(
     data_dir: Path | None,
     form: dict[str, Any],
     images: tuple[Path | None, int | None],
+    serving: Literal["triton", "ovms"] | None,
 ) -> str:
     """Return what was found out of the file."""
     from archspec.train.evaluation.calibration_images import Calibration
     from archspec.train.evaluation.export_onnx import export_onnx
+    from archspec.train.evaluation.export_serving import export_serving
     from archspec.train.evaluation.onnx_form import OnnxForm
 
     folder, count = images
     calibration = Calibration(folder) if count is None else Calibration(folder, count)
     asked = OnnxForm(**form, calibration=calibration)
-    found = export_onnx(trained, file, data_dir=data_dir, form=asked)
+    if serving is None:
+        found = export_onnx(trained, file, data_dir=data_dir, form=asked)
+    else:
+        found = export_serving(trained, file.parents[2], serving, data_dir=data_dir, form=asked)
     lines = [f"\ncertified: {found.connections:,} direct connections, read back from the file"]
     lines += [f"note: {note}" for note in found.notes]
     lines += _describe_run(found, asked.precision, "pixels" if trained.tells_pixels else "images")
@@ -223,7 +267,11 @@ def _export_python(trained: Any, file: Path) -> str:
 
 
 def _export_mindir(trained: Any, file: Path, batch_size: int | None) -> None:
+    from archspec.train.evaluation.exported import check_batch, describe_network
     from archspec.writers.mindspore.export_mindir import export_mindir
 
+    check_batch(trained.spec, batch_size)
     size = trained.spec.input
-    export_mindir(trained.network(), (size.channels, size.height, size.width), file, batch_size)
+    shape = (size.channels, size.height, size.width)
+    told = describe_network(trained.spec, trained.recipe, trained.classes)
+    export_mindir(trained.network(), shape, file, batch_size, told)

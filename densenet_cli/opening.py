@@ -23,8 +23,8 @@ ImageSize = Annotated[
     int | None, typer.Option(help="Height and width; default: those it was trained at.")
 ]
 Engine = Annotated[
-    Literal["onnxruntime", "openvino"] | None,
-    typer.Option(help="What runs an exported .onnx (default: onnxruntime)."),
+    Literal["onnxruntime", "openvino", "mindspore"] | None,
+    typer.Option(help="What runs an exported file (default: onnxruntime; a .mindir: mindspore)."),
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes that read images.")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ from densenet_cli.options import (
     Std,
     Target,
     WhoseRecipe,
+    check_can_save,
     console,
     make_cell,
     print_notes,
@@ -68,6 +69,12 @@ def predict(
             "--out", "-o", help="Folder for masks, where the network tells classes of pixels."
         ),
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write what the blocks of the spec's `features` give, and the logits: an .npz."
+        ),
+    ] = None,
     skip_broken: Annotated[
         bool,
         typer.Option("--skip-broken", help="Leave out images that cannot be read, and name them."),
@@ -84,14 +91,14 @@ def predict(
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv each say what to print: give one of them")
     is_for_program = as_json or as_csv
+    if features is not None:
+        _check_features(features, is_told=is_for_program or out is not None)
     # As in train: an interrupt in the middle of importing MindSpore would be a crash.
     watch_interrupts()
     take_signals(exit_at_once)
     from archspec.train.data.source import raise_faults
     from archspec.train.evaluation.image_paths import find_images
     from archspec.train.evaluation.open_trained import open_trained
-    from archspec.train.evaluation.predict import predict as predict_images
-    from archspec.train.evaluation.predict_masks import predict_masks
 
     if count_device_ids(device_ids, 1, device_target or "CPU") > 1:
         raise typer.BadParameter("one process predicts, on one device", param_hint=FLAG)
@@ -100,12 +107,9 @@ def predict(
     broken: dict[int, Diagnostic] = {}
     with ImageProgress() as progress, quiet_screen():
         trained = open_trained(target, **how)
-        _check_out(trained, out)
-        tell = predict_images if out is None else partial(predict_masks, folder=out)
-        guesses = tell(
+        told = _choose_what_to_tell(trained, out, features, top_k)(
             trained,
             files,
-            top=top_k,
             batch_size=batch_size,
             leave_out=broken.__setitem__,
             strict=not skip_broken,
@@ -116,11 +120,43 @@ def predict(
         raise DataError(faults)
     if skip_broken:
         _say_left_out(faults)
-    found = [(file, best) for file, best in zip(files, guesses, strict=True) if best]
     print_notes(trained.notes, is_for_program)
-    _print_found(found, as_json, as_csv)
+    if features is None:
+        found = [(file, best) for file, best in zip(files, told, strict=True) if best]
+        _print_found(found, as_json, as_csv)
+    else:
+        console.out(_describe_arrays(features, told))
     if not skip_broken:  # what only decoding has found; the others are told all the same
         raise_faults(faults)
+
+
+def _check_features(file: Path, *, is_told: bool) -> None:
+    if is_told:
+        rule = "writes arrays, and prints no classes: leave out --json, --csv and --out"
+        raise typer.BadParameter(rule, param_hint="--features")
+    check_can_save(file, ".npz")
+
+
+def _choose_what_to_tell(
+    trained: Any, out: Path | None, features: Path | None, top: int
+) -> Callable[..., Any]:
+    from archspec.train.evaluation.predict import predict as predict_classes
+    from archspec.train.evaluation.predict_features import predict_features
+    from archspec.train.evaluation.predict_masks import predict_masks
+
+    if features is not None:
+        return partial(predict_features, file=features)
+    _check_out(trained, out)
+    if out is not None:
+        return partial(predict_masks, folder=out, top=top)
+    return partial(predict_classes, top=top)
+
+
+def _describe_arrays(file: Path, shapes: Mapping[str, Sequence[int]]) -> str:
+    lines = [make_printable(f"wrote {file}")]
+    for name, shape in shapes.items():
+        lines.append(f"{name} {' x '.join(map(str, shape))}")
+    return "\n".join(lines)
 
 
 def _check_out(trained: Any, out: Path | None) -> None:

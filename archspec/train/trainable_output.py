@@ -34,14 +34,17 @@ _HINTS_AT_OTHERS = {
 
 
 def tells_pixels(spec: Spec) -> bool:
-    """Return whether a network gives classes of each pixel, rather than of the image.
+    """Return whether a network gives classes of each pixel, rather than of the image; maps that it
+    gives beside them count for nothing.
 
     Raises:
         GraphError: the spec's graph breaks a rule.
     """
     graph = build_graph(spec)
     shapes, _ = infer_shapes(graph)
-    return [len(shapes[name]) for name in graph.outputs] == [3]
+    ranks = [len(shapes[name]) for name in graph.outputs]
+    has_head = bool(spec.head.steps_resolved())
+    return ranks[-1] == 3 and (has_head or len(ranks) == 1)
 
 
 def check_logits(spec: Spec, graph: Graph, *, per_pixel: bool = False) -> None:

@@ -13,6 +13,7 @@ from archspec.connectivity_rules import Order
 from archspec.errors import ArchspecError, Diagnostic, ModelFileError, make_printable
 from archspec.files import write_atomic
 from archspec.graph.build import build_graph
+from archspec.graph.ir import Graph
 from archspec.graph.parameters import Parameter, list_parameters
 from archspec.spec.load import is_users_choice, spec_of, take_classes_of_file
 from archspec.spec.override import Overrides
@@ -29,6 +30,7 @@ from archspec.weights.formats import ckpt
 from archspec.weights.formats.number_types import Floats
 from archspec.weights.formats.weight_files import Weights, check_target, read_weights, write_tensors
 from archspec.weights.grey_stem import fit_stem
+from archspec.weights.library_networks import is_built_by_libraries
 from archspec.weights.pairing.by_order import pair_by_order
 from archspec.weights.pairing.classifier_weights import count_classes, pair_classifier
 from archspec.weights.pairing.matching import match_shapes
@@ -162,7 +164,7 @@ def _convert(weights: Weights, spec: Spec, file: Path, how: _Request) -> Convers
         ordered.remark,
         _remark_forced(broken),
         _remark_unrun(weights.foreign),
-        _remark_foreign_names(how.target, spec),
+        _remark_foreign_names(how.target, spec, graph),
     )
     return Conversion(
         ordered.tensors,
@@ -255,11 +257,15 @@ def _put_in_order(
     return reorder_as_said(tensors, spec, how.order, is_settled, str(file))
 
 
-def _remark_foreign_names(target: str, spec: Spec) -> str:
-    """A line where the names that are written stand for networks that join in another order."""
-    if target == OURS or is_oldest_first(spec):
+def _remark_foreign_names(target: str, spec: Spec, graph: Graph) -> str:
+    """A line where the names that are written stand for networks of another structure."""
+    if target == OURS or is_built_by_libraries(spec, graph):
         return ""
-    return f"networks of the names of {TITLES[target]} join the oldest first, {spec.name} does not"
+    if not is_oldest_first(spec):
+        title = TITLES[target]
+        return f"networks of the names of {title} join the oldest first, {spec.name} does not"
+    kind = "a DenseNet as ImageNet's are"
+    return f"{spec.name} is not {kind}: no library builds the network of these names and weights"
 
 
 def _remark_forced(broken: Sequence[Diagnostic]) -> str:

@@ -3,21 +3,24 @@
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from conftest import densenet, passed, refused
+from conftest import densenet, passed, refused, started
 from PIL import Image
 
 from archspec.errors import ArchspecError, Place
 from archspec.graph.build import build_graph
 from archspec.readers.frontends import read_model_file
+from archspec.readers.mindir.messages import load_messages
 from archspec.runtime import prepare
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
@@ -30,10 +33,12 @@ from archspec.train.evaluation.export_preprocess import (
     make_random_photos,
 )
 from archspec.train.evaluation.export_python import export_python
+from archspec.train.evaluation.exported import check_batch, describe_network
 from archspec.train.evaluation.onnx_form import OnnxForm
 from archspec.train.evaluation.open_trained import open_trained
 from archspec.train.evaluation.trained import Trained
 from archspec.train.recipe.recipe import load_recipe
+from archspec.writers.mindspore.export_mindir import export_mindir
 from archspec.writers.onnx.image_steps import put_in_front
 from archspec.writers.onnx.model import make_onnx
 from archspec.writers.onnx.onnx_files import save_onnx
@@ -101,14 +106,24 @@ def test_a_module_replaces_no_checkpoint_that_nobody_named(digits_run, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.ckpt"]
 
 
-@pytest.mark.parametrize("said", ["growth_rat: 3", "a: [", "- 1"])
-def test_a_file_that_says_no_network_is_named_itself(said, digits_run, tmp_path):
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("spec", "growth_rat: 3"),
+        ("spec", "a: ["),
+        ("spec", "- 1"),
+        ("recipe", "x: 1"),
+        ("classes", '["0", "1"]'),
+        ("classes", '{"0": 1}'),
+    ],
+)
+def test_a_file_that_says_no_network_is_named_itself(key, said, digits_run, tmp_path):
     """Not the place where its words were read."""
     file = tmp_path / "a.onnx"
     export_onnx(open_trained(str(digits_run)), file, form=OnnxForm(is_checked=False))
     model = onnx.load(file)
     for entry in model.metadata_props:
-        entry.value = said if entry.key == "spec" else entry.value
+        entry.value = said if entry.key == key else entry.value
     onnx.save(model, file)
     with pytest.raises(ArchspecError) as refused_:
         open_trained(str(file))
@@ -129,16 +144,27 @@ def test_an_onnx_that_gives_something_else_is_not_written(digits_run, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("engine", "batch"),
+    [
+        ("onnxruntime", 3),
+        ("openvino", 3),
+        ("mindspore", None),
+        pytest.param("mindspore", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_an_exported_file_answers_and_is_judged_as_the_run_is(
-    digits_run, digit_files, engine, tmp_path
+    digits_run, digit_files, engine, batch, tmp_path
 ):
     """Image by image, by each engine; a fixed batch is filled up."""
     pytest.importorskip(engine, reason=f"{engine} is not installed")
     prepare()
     run = open_trained(str(digits_run))
-    file = tmp_path / "digits.onnx"
-    export_onnx(run, file, form=OnnxForm(batch=3, is_checked=False))
+    if engine == "mindspore":
+        file = export_as_mindir(run, tmp_path / "digits.mindir", batch)
+    else:
+        file = tmp_path / "digits.onnx"
+        export_onnx(run, file, form=OnnxForm(batch=batch, is_checked=False))
     exported = open_trained(str(file), engine=engine)
     for found, wanted in zip(
         predict(exported, digit_files), predict(run, digit_files), strict=True
@@ -149,6 +175,83 @@ def test_an_exported_file_answers_and_is_judged_as_the_run_is(
     found, wanted = (evaluate(network, batch_size=50) for network in (exported, run))
     assert (found.top1, found.images) == (wanted.top1, wanted.images)
     assert found.loss == pytest.approx(wanted.loss, abs=1e-5)
+
+
+def export_as_mindir(run: Trained, file: Path, batch: int | None = None) -> Path:
+    """As the command does it."""
+    size = run.spec.input
+    shape = (size.channels, size.height, size.width)
+    told = describe_network(run.spec, run.recipe, run.classes)
+    export_mindir(run.network(), shape, file, batch, told)
+    return file
+
+
+def test_mindspores_loader_sees_no_file_that_our_reader_has_not_passed(digits_run, tmp_path):
+    """Operators that run code, beside those of the output; weights that lie elsewhere; another
+    network; no text of what it is; cut short.
+    """
+    prepare()
+    whole = export_as_mindir(open_trained(str(digits_run)), tmp_path / "a.mindir").read_bytes()
+    proto = load_messages()
+
+    def changed(change) -> bytes:
+        model = proto.ModelProto.FromString(whole)
+        change(model)
+        return model.SerializeToString()
+
+    def run_code(model):
+        primitive = model.primitives.add(name="Custom:99", op_type="Custom")
+        model.graph.node.add(op_type=f"REF::{primitive.name}", name="9", output=["9"])
+
+    def run_code_by_its_name(model):
+        model.graph.node.add(op_type="ImageSummary", name="9", output=["9"])
+
+    def send_for_weights(model):
+        model.graph.parameter[0].ClearField("raw_data")
+        model.graph.parameter[0].external_data.location = "/etc/passwd"
+
+    def be_another(model):
+        model.user_info["spec"] = model.user_info["spec"].replace("layers: 4", "layers: 3", 1)
+
+    for name, data, words in (
+        ("code", changed(run_code), "R008 .*beside those that lead to its output: Custom$"),
+        ("named", changed(run_code_by_its_name), "R008 .*: ImageSummary$"),
+        ("weights", changed(send_for_weights), "R008 does not hold all values of weights: .*conv0"),
+        ("other", changed(be_another), "R004 is another network than it says"),
+        ("silent", changed(lambda model: model.user_info.clear()), "R004 does not say which"),
+        ("short", whole[:-500], "R006 is no MINDIR, or is cut short"),
+    ):
+        file = tmp_path / f"{name}.mindir"
+        file.write_bytes(data)
+        with pytest.raises(ArchspecError, match=words):
+            open_trained(str(file))
+
+
+@pytest.mark.parametrize("engine", ENGINES[".onnx"])
+def test_what_an_engine_finds_wrong_while_it_runs_is_told_of_the_file(engine, digits_run, tmp_path):
+    """It reads other images than its network; or gives something else."""
+    pytest.importorskip(engine, reason=f"{engine} is not installed")
+    export_onnx(open_trained(str(digits_run)), tmp_path / "a.onnx", form=OnnxForm(is_checked=False))
+    images = np.zeros((2, 1, 8, 8), np.float32)
+    for change, words in (
+        (read_five_channels, rf"R006 {engine}: (?!Exception from)"),
+        (give_maps, r"R004 gives \(2, 24, 8, 8\) for 2 images"),
+    ):
+        model = onnx.load(tmp_path / "a.onnx")
+        change(model.graph)
+        file = tmp_path / f"{change.__name__}.onnx"
+        onnx.save(model, file)
+        with pytest.raises(ArchspecError, match=words):
+            open_trained(str(file), engine=engine).exported.compute(images)
+
+
+def read_five_channels(graph: onnx.GraphProto) -> None:
+    graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+
+
+def give_maps(graph: onnx.GraphProto) -> None:
+    graph.output[0].name = graph.node[0].output[0]
+    graph.output[0].type.tensor_type.ClearField("shape")
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +295,7 @@ def test_a_file_that_prepares_images_itself_gives_what_predict_gives(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINES[".onnx"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
 def test_a_file_that_prepares_images_itself_is_judged_as_the_run_is(
     digits_run, photos_of_digits, engine, loss, tmp_path
@@ -272,17 +375,25 @@ def test_a_file_that_does_not_say_what_it_is_is_no_network_to_ask(digit_files, t
     model = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], []))
     (tmp_path / "foreign.onnx").write_bytes(model.SerializeToString())
     (tmp_path / "text.onnx").write_text("nothing")
+    (tmp_path / "empty.onnx").touch()
     for name, words in (
         ("foreign.onnx", "R004 does not say which network it is"),
         ("text.onnx", "R006 is no ONNX"),
+        ("empty.onnx", "R006 is empty"),
         ("gone.onnx", "R005 cannot be read: No such file"),
     ):
         with pytest.raises(ArchspecError, match=words):
             open_trained(str(tmp_path / name))
     with pytest.raises(ArchspecError, match=r"R004 .*leave out --ckpt, --ema"):
         open_trained("a.onnx", ckpt=Path("b.ckpt"), ema=True)
-    with pytest.raises(ArchspecError, match="R004 openvino runs exported files"):
-        open_trained("densenet121", engine="openvino")
+    size = Override(("input.height", 64), Place("--image-size 64", "command line"))
+    with pytest.raises(ArchspecError, match=r"R004 .*leave out --image-size"):
+        open_trained("a.onnx", overrides=[size])
+    for target, engine in (("densenet121", "openvino"), ("a.onnx", "mindspore")):
+        with pytest.raises(ArchspecError, match=f"R004 {engine} runs exported files"):
+            open_trained(target, engine=engine)
+    with pytest.raises(ArchspecError, match=r"R004 .*leave out --device-target"):
+        open_trained("a.onnx", device_target="CPU")
 
 
 @pytest.mark.slow
@@ -316,6 +427,37 @@ def test_python_code_and_its_weights_give_the_runs_outputs_without_this_package(
     images = np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)
     wanted = run.network()(ms.Tensor(images)).asnumpy()
     assert (np.load(tmp_path / "new" / "made.npy") == wanted).all()
+
+
+def test_more_images_at_once_than_memory_holds_are_refused(digits_run, tmp_path):
+    """Before they are made: to try an ONNX, and to compile a MINDIR."""
+    run = open_trained(str(digits_run))
+    with pytest.raises(ArchspecError, match=r"W004 batch_size \(=100,000,000\): images of 25.6 GB"):
+        export_onnx(run, tmp_path / "a.onnx", form=OnnxForm(batch=100_000_000))
+    check_batch(run.spec, 8_000_000)
+    check_batch(run.spec, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_ended_leaves_no_draft(number, digits_run, tmp_path):
+    """In the middle of it, when there is one."""
+    ended = started("export", digits_run, "-o", "models", "--serving", "triton", cwd=tmp_path)
+    while ended.poll() is None and not list(tmp_path.rglob(".export-*")):
+        time.sleep(0.02)
+    ended.send_signal(number)
+    ended.communicate()
+    assert ended.returncode != 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_exported_file_is_not_exported_again(digits_run, tmp_path):
+    """It says what to name instead."""
+    file = tmp_path / "a.onnx"
+    export_onnx(open_trained(str(digits_run)), file, form=OnnxForm(is_checked=False))
+    done = densenet("export", file, "-o", "b.mindir", cwd=tmp_path)
+    refused(done, "R004 is an exported network already", "name the run")
 
 
 def test_sizes_of_images_may_be_free_and_the_file_is_still_certified(digits_run, tmp_path):

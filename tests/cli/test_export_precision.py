@@ -104,7 +104,7 @@ def test_int8_says_its_accuracy_before_and_after_and_what_it_was_calibrated_by(
     assert {image.tobytes() for image in images} <= training
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINES[".onnx"])
 @pytest.mark.parametrize(
     "precision", [pytest.param("float16", marks=pytest.mark.slow), "bfloat16", "int8"]
 )
@@ -259,7 +259,7 @@ def test_broken_images_are_left_out_where_the_recipe_says_so(
             assert [len(batch) for batch in batches] == [count]
         else:
             with pytest.raises(ArchspecError, match="D005"):
-                next(batches)
+                list(batches)
 
 
 def test_filters_that_were_standardized_are_not_quantised(digits_run: Path, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def in_names(naming: str, prefix: str = "") -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
 @pytest.mark.parametrize("target", ["mindcv", "torchvision", "torchvision_old", "mindspore"])
-@pytest.mark.parametrize("name", ["densenetbc_digits", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["densenetbc_digits", pytest.param("densenet121", marks=pytest.mark.slow)]
+)
 def test_there_and_back_is_the_same(name, target, suffix, tmp_path):
     """Bit for bit and in order; the naming is recognised."""
     spec, weights = load_spec(name), weights_of(name)

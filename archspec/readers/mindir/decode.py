@@ -7,6 +7,7 @@ A MINDIR is one protobuf message, as `mind_ir.proto` of MindSpore says:
       graph        the main function
       functions    those that it calls: cells, loops, branches
       primitives   "REF::Conv2D:12" of a node means the entry "Conv2D:12": op_type, stride, ...
+      user_info    texts by name, of whoever wrote it
     GraphProto     one function
       input        name and dims        (an image: -1, 3, 224, 224)
       parameter    name, dims, values   (the weights: nearly all of the bytes)
@@ -71,14 +72,15 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A file's functions, primitives by name, and constants and parameters,
-    which all functions share.
+    """A file's functions, primitives by name, constants and parameters, which all functions share,
+    and what its writer says of it.
     """
 
     main: Function
     functions: Mapping[str, Function]
     primitives: Mapping[str, tuple[str, Mapping[str, Any]]]
     shared: Mapping[str, Any]
+    told: Mapping[str, str]
 
 
 def read_model(path: Path) -> Model:
@@ -114,6 +116,7 @@ class _Parser(Wire):
 
     def model(self) -> Model:
         graphs, functions, primitives = list[Function](), {}, {}
+        told = dict[str, str]()
         for what, _, begin, end in self.fields(self.proto.ModelProto, 0, len(self.data)):
             if what == "primitives":
                 name, primitive = self.primitive(begin, end)
@@ -123,9 +126,12 @@ class _Parser(Wire):
                 functions[name] = function
             if what == "graph":
                 graphs.append(self.function(begin, end)[1])
+            if what == "user_info":
+                entry = self.parsed(self.proto.ModelProto.UserInfoEntry, begin, end)
+                told[text_of(entry.key)] = text_of(entry.value)
         if not graphs:
             raise Broken("it holds no graph")
-        return Model(graphs[-1], functions, primitives, self.shared)
+        return Model(graphs[-1], functions, primitives, self.shared, told)
 
     def primitive(self, begin: int, end: int) -> tuple[str, tuple[str, Mapping[str, Any]]]:
         made = self.parsed(self.proto.PrimitiveProto, begin, end)

@@ -1,22 +1,32 @@
-"""What runs an exported network: ONNX Runtime, or OpenVINO."""
+"""What runs an exported network: ONNX Runtime, OpenVINO, or MindSpore."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
 from archspec.errors import ArchspecError, ModelFileError
-from archspec.runtime import as_the_user_set_it, import_onnx_runtime, import_openvino
+from archspec.operators.shape_rules import Shape
+from archspec.readers.mindir.decode import read_model
+from archspec.readers.mindir.loadable import check_loadable
+from archspec.runtime import as_the_user_set_it, import_onnx_runtime, import_openvino, prepare
 
-EngineName = Literal["onnxruntime", "openvino"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+EngineName = Literal["onnxruntime", "openvino", "mindspore"]
+ENGINES: Mapping[str, tuple[EngineName, ...]] = {
+    ".onnx": ("onnxruntime", "openvino"),
+    ".mindir": ("mindspore",),
+}
+"""By what a file's name ends in; the first is taken where none is named."""
 MAX_REASON = 200
 _OTHER_ENGINE = "--engine openvino: ONNX Runtime has not all operators on CPUs, none of bfloat16"
+PLACE_OF_OPENVINO = "Exception from "
+"""Behind it stand lines of its code, and then what is wrong."""
 
 Values = npt.NDArray[np.float32]
 Run = Callable[[Values], list[Values]]
@@ -37,10 +47,13 @@ class ExportedNetwork:
         return self
 
     def __call__(self, images: Any) -> Any:
-        """Return the first output (N, classes, ...) for images (N, C, H, W), as a Tensor."""
+        """Return the output (N, classes, ...) for images (N, C, H, W) as a Tensor, or a tuple of
+        several.
+        """
         from mindspore import Tensor
 
-        return Tensor(self.compute(images.asnumpy())[0])
+        outputs = tuple(map(Tensor, self.compute(images.asnumpy())))
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def compute(self, images: Values) -> list[Values]:
         """Return all outputs for images (N, C, H, W)."""
@@ -76,20 +89,57 @@ class ImageNetwork(ExportedNetwork):
 
 
 def load_network(file: Path, engine: EngineName) -> ExportedNetwork:
-    """Return an ONNX as a network that an engine runs on the CPU.
+    """Return an ONNX as a network that an engine runs on the CPU, or a MINDIR, which MindSpore runs
+    on its device.
 
     Raises:
-        EnvironmentFault: E009, the engine is not installed.
-        ModelFileError: R006, it does not take the file.
+        EnvironmentFault: E001, E009, the engine is not installed.
+        ModelFileError: R006, it does not take the file, now or when it runs; see `check_loadable`.
     """
+    with _explain(file, engine):
+        network = _LOAD[engine](file)
+    run = network.run
+
+    def explained(images: Values) -> list[Values]:
+        with _explain(file, engine):
+            return run(images)
+
+    network.run = explained
+    return network
+
+
+@contextmanager
+def _explain(file: Path, engine: EngineName) -> Iterator[None]:
     try:
-        return _LOAD[engine](file)
+        yield
     except ArchspecError:
         raise
     except Exception as error:  # those of the engines have no class in common
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:MAX_REASON]
+        lines = [line.strip() for line in str(error).splitlines()]
+        told = [line for line in lines if line and not line.startswith(PLACE_OF_OPENVINO)]
+        reason = (told or [type(error).__name__])[0][:MAX_REASON]
         cure = _OTHER_ENGINE if "NOT_IMPLEMENTED" in reason else ""
         raise ModelFileError.one("R006", f"{engine}: {reason}", str(file), cure) from None
+
+
+def check_outputs(network: ExportedNetwork, file: Path, shapes: Sequence[Shape]) -> None:
+    """Have a network look at what it gives, which is to be of these shapes for each image; else it
+    raises ModelFileError (R004).
+    """
+    run = network.run
+
+    def checked(images: Values) -> list[Values]:
+        made = run(images)
+        wanted = [(len(images), *shape) for shape in shapes]
+        if [each.shape for each in made] != wanted:
+            given = ", ".join(str(each.shape) for each in made)
+            message = (
+                f"gives {given} for {len(images)} images, not what the network that it names does"
+            )
+            raise ModelFileError.one("R004", message, str(file))
+        return made
+
+    network.run = checked
 
 
 def _load_in_onnx_runtime(file: Path) -> ExportedNetwork:
@@ -115,7 +165,24 @@ def _load_in_openvino(file: Path) -> ExportedNetwork:
     return ExportedNetwork(lambda images: [*model([images]).values()], batch)
 
 
+def _load_in_mindspore(file: Path) -> ExportedNetwork:
+    model = read_model(file)
+    check_loadable(model, file)
+    prepare()
+    import mindspore as ms
+
+    network = ms.nn.GraphCell(ms.load(str(file)))
+
+    def run(images: Values) -> list[Values]:
+        given = network(ms.Tensor(images))
+        return [each.asnumpy() for each in (given if isinstance(given, tuple) else (given,))]
+
+    ((_, (first, *_)),) = model.main.inputs
+    return ExportedNetwork(run, first if first > 0 else None)
+
+
 _LOAD: Mapping[EngineName, Callable[[Path], ExportedNetwork]] = {
     "onnxruntime": _load_in_onnx_runtime,
     "openvino": _load_in_openvino,
+    "mindspore": _load_in_mindspore,
 }

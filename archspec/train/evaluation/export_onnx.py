@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from archspec.train.evaluation.export_preprocess import (
     choose_image_steps,
     compare_prepared,
 )
-from archspec.train.evaluation.exported import IN_THE_FILE, describe_network
+from archspec.train.evaluation.exported import IN_THE_FILE, check_batch, describe_network
 from archspec.train.evaluation.onnx_form import IN_FLOAT32, OnnxForm
 from archspec.train.evaluation.trained import Trained
 from archspec.verifiers.verify import verify_or_raise
@@ -94,6 +95,7 @@ def export_onnx(
     from archspec.writers.onnx.model import check_opset
 
     check_opset(form.version)
+    check_batch(trained.spec, form.batch)
     _refuse_bfloat16_in_front(form)
     # The quantiser comes with the engine.
     is_needed = form.is_checked or form.precision == "int8"
@@ -104,10 +106,24 @@ def export_onnx(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
-            return _export(trained, file, Path(folder) / file.name, form, runtime, sample)
+            draft = Path(folder) / file.name
+            with told_of(draft, file):
+                return _export(trained, file, draft, form, runtime, sample)
     except OSError as error:
         message = f"cannot be written: {error.strerror}"
         raise ArchspecError.one("W002", message, str(file)) from None
+
+
+@contextmanager
+def told_of(draft: Path, file: Path) -> Iterator[None]:
+    """Let what is wrong with a draft be told of the file that it was to become."""
+    try:
+        yield
+    except ArchspecError as error:
+        faults = []
+        for fault in error.diagnostics:
+            faults.append(replace(fault, where=fault.where.replace(str(draft), str(file))))
+        raise type(error)(faults) from None
 
 
 def _export(
@@ -162,7 +178,8 @@ def _write_smaller(single: _Written, form: OnnxForm, check: Check) -> _Written:
     draft = folder / single.draft.name
     smaller = reduce_precision(check.trained, single.model, single.draft, form)
     save_onnx(smaller.model, draft)
-    certificate, loss = check.run(draft, form.precision)
+    with told_of(draft, single.draft):
+        certificate, loss = check.run(draft, form.precision)
     found = replace(single.found, notes=certificate.notes, calibrated=smaller.images)
     runs = None
     if loss is not None and check.sample is not None:

@@ -1,4 +1,4 @@
-"""An ONNX that `densenet export` wrote, as a trained network: what it is stands in its metadata."""
+"""A file that `densenet export` wrote, as a trained network: what it is stands in its metadata."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from archspec.errors import ModelFileError, SpecError
+from archspec.errors import ArchspecError, ModelFileError, SpecError
 from archspec.files import to_yaml
+from archspec.readers.mindir.decode import read_model
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
 from archspec.spec.spec import Spec
@@ -19,7 +20,20 @@ SPEC, RECIPE, CLASSES = "spec", "recipe", "classes"
 IN_THE_FILE = {"preprocess": "in the file"}
 """What the metadata says of one that reads images as they are."""
 MAX_BYTES = 2**31
-"""Of a file, weights beside it left out: what one message of ONNX may have."""
+"""Of a file, weights beside it left out: what one message of ONNX may have; of images at once."""
+
+
+def check_batch(spec: Spec, batch: int | None) -> None:
+    """Check that a fixed number of images at once can be made, to try a network or to compile it.
+
+    Raises:
+        ArchspecError: W004, they are too large.
+    """
+    size = spec.input
+    values = (batch or 1) * size.channels * size.height * size.width
+    if 4 * values > MAX_BYTES:
+        rule = f"batch_size (={batch:,}): images of {4 * values / 1e9:,.1f} GB, more than 2 at once"
+        raise ArchspecError.one("W004", rule, hint="fewer, or leave it free")
 
 
 def describe_network(spec: Spec, recipe: Recipe, classes: Sequence[str]) -> dict[str, str]:
@@ -49,8 +63,8 @@ def read_network(
     """Return what an exported network is, with a recipe to judge it by.
 
     Raises:
-        ModelFileError: R005, the file cannot be read; R006, it is no ONNX; R004, it does not say
-            what it is.
+        ModelFileError: R005, the file cannot be read; R006, it is no ONNX, or no MINDIR; R004, it
+            does not say what it is.
         SpecError: the recipe that is named is none, or the overrides do not fit it.
     """
     told = _read_metadata(file)
@@ -66,18 +80,35 @@ def read_network(
             raise ModelFileError.one("R004", message, str(file)) from None
         chosen = load_recipe(recipe or folder / f"{RECIPE}.yaml", overrides)
     reads_images = told.items() >= IN_THE_FILE.items()
-    return ToldNetwork(spec, own, chosen, _read_classes(file, told[CLASSES]), reads_images)
+    classes = _read_classes(file, told[CLASSES])
+    if classes and len(classes) != spec.head.num_classes:
+        message = f"has {len(classes):,} names for {spec.head.num_classes:,} classes"
+        raise ModelFileError.one("R004", message, str(file))
+    return ToldNetwork(spec, own, chosen, classes, reads_images)
 
 
 def _read_metadata(file: Path) -> Mapping[str, str]:
+    told = read_model(file).told if is_mindir(file) else _read_metadata_of_onnx(file)
+    if not {SPEC, RECIPE, CLASSES} <= told.keys():
+        message = "does not say which network it is, as one that `densenet export` writes does"
+        cure = "`densenet lift` writes the spec of a foreign one"
+        raise ModelFileError.one("R004", message, str(file), cure)
+    return told
+
+
+def is_mindir(file: Path) -> bool:
+    """Return whether MindSpore runs a file."""
+    return file.suffix.lower() == ".mindir"
+
+
+def _read_metadata_of_onnx(file: Path) -> Mapping[str, str]:
     import onnx
 
     try:
         size = file.stat().st_size
-        if size >= MAX_BYTES:
-            raise ModelFileError.one(
-                "R006", f"has {size:,} bytes, more than an ONNX can", str(file)
-            )
+        if not 0 < size < MAX_BYTES:
+            message = f"has {size:,} bytes, more than an ONNX can" if size else "is empty"
+            raise ModelFileError.one("R006", message, str(file))
         model = onnx.load(file, load_external_data=False)
     except OSError as error:
         raise ModelFileError.one("R005", f"cannot be read: {error.strerror}", str(file)) from None
@@ -85,12 +116,7 @@ def _read_metadata(file: Path) -> Mapping[str, str]:
         raise
     except Exception:  # protobuf's own has no class that all versions have
         raise ModelFileError.one("R006", "is no ONNX, or is cut short", str(file)) from None
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    if not {SPEC, RECIPE, CLASSES} <= told.keys():
-        message = "does not say which network it is, as one that `densenet export` writes does"
-        cure = "`densenet lift` writes the spec of a foreign one"
-        raise ModelFileError.one("R004", message, str(file), cure)
-    return told
+    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _read_classes(file: Path, text: str) -> tuple[str, ...]:

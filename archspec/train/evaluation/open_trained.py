@@ -12,15 +12,25 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypedDict
 
+from archspec.certify.certify_file import certify_file
 from archspec.errors import ModelFileError, Place, SpecError
+from archspec.graph.build import build_graph
+from archspec.graph.shapes import infer_shapes
+from archspec.readers.frontends import MINDIR, frontend_of
 from archspec.spec.catalogue import hint_at_nearest, shipped
 from archspec.spec.load import is_overridden, load_spec
 from archspec.spec.override import Override, Setting
 from archspec.spec.spec import Spec
 from archspec.train.data.inputs import can_stand_in, make_preprocess
 from archspec.train.data.kinds import identify_data
-from archspec.train.evaluation.engines import ENGINES, EngineName, ImageNetwork, load_network
-from archspec.train.evaluation.exported import ToldNetwork, read_network
+from archspec.train.evaluation.engines import (
+    ENGINES,
+    EngineName,
+    ImageNetwork,
+    check_outputs,
+    load_network,
+)
+from archspec.train.evaluation.exported import ToldNetwork, is_mindir, read_network
 from archspec.train.evaluation.trained import DeviceTarget, Trained
 from archspec.train.recipe.choice import RECIPES
 from archspec.train.recipe.recipe import Recipe, load_recipe
@@ -62,7 +72,7 @@ def open_trained(
     engine: EngineName | None = None,
 ) -> Trained:
     """Return the trained network of a run directory, of a checkpoint in one, of a spec with a
-    checkpoint, or of an ONNX that `export_onnx` wrote, which an engine runs.
+    checkpoint, or of an ONNX or MINDIR that `densenet export` wrote, which an engine runs.
 
     Without a recipe, a run has its own; for a checkpoint the kind of data decides how images are
     prepared, and without data a grey network is taken for one of digits. With `ema` it is that of
@@ -70,14 +80,20 @@ def open_trained(
 
     Raises:
         ArchspecError: S..., T004; R001..R003 and others of `convert_file`; R004, a spec without a
-            checkpoint, or a checkpoint without a spec.
+            checkpoint, or a checkpoint without a spec; R004..R008, an exported file that is none.
     """
-    if target.endswith(".onnx"):
-        said = {"--ckpt": ckpt, "--set": overrides, "--ema": ema}
-        return _open_exported(target, engine, said, recipe, recipe_overrides)
-    if engine is not None:
-        message = f"{engine} runs exported files: name one that ends in .onnx"
+    suffix = Path(target).suffix.lower()
+    if engine is not None and engine not in ENGINES.get(suffix, ()):
+        (ending,) = (ending for ending, engines in ENGINES.items() if engine in engines)
+        message = f"{engine} runs exported files: name one that ends in {ending}"
         raise ModelFileError.one("R004", message, target)
+    if suffix in ENGINES and not os.path.isdir(target):
+        said: dict[str, Any] = {"--ckpt": ckpt, "--ema": ema}
+        said |= dict.fromkeys(map(_name_override, overrides), True)
+        if not is_mindir(Path(target)):
+            said["--device-target"] = device_target
+        exported = _open_exported(target, engine, said, recipe, recipe_overrides)
+        return replace(exported, device_target=device_target)
     if target.endswith(".ckpt"):
         if ckpt is not None:
             message = f"is a checkpoint, and --ckpt {ckpt} another one"
@@ -109,12 +125,29 @@ def _open_exported(
         message = f"an exported network is as it was written: leave out {', '.join(others)}"
         raise ModelFileError.one("R004", message, target)
     told = read_network(file, recipe, recipe_overrides)
-    exported = load_network(file, engine or ENGINES[0])
+    if is_mindir(file):  # before MindSpore's own loader sees it
+        _check_is_network(file, told.spec)
+    exported = load_network(file, engine or ENGINES[file.suffix.lower()][0])
+    graph = build_graph(told.spec)
+    shapes, _ = infer_shapes(graph)
+    check_outputs(exported, file, [shapes[name] for name in graph.outputs])
     if told.reads_images:
         _check_prepares_so(file, told)
         are_independent = told.own_recipe.loss.kind == "bce"
         exported = ImageNetwork(exported, are_independent=are_independent)
     return Trained(told.spec, told.recipe, file, told.classes, exported=exported)
+
+
+def _check_is_network(file: Path, spec: Spec) -> None:
+    """Raise ModelFileError where a file is no MINDIR (R006), or another network than it says
+    (R004).
+    """
+    if frontend_of(file) is not MINDIR:
+        raise ModelFileError.one("R006", "is no MINDIR", str(file))
+    differences = certify_file(file, spec).differences
+    if differences:
+        message = f"is another network than it says: {differences[0].message}"
+        raise ModelFileError.one("R004", message, str(file))
 
 
 def _check_prepares_so(file: Path, told: ToldNetwork) -> None:
@@ -141,6 +174,11 @@ def _locate_in_run(file: Path) -> tuple[Path, Path]:
     message = "is a checkpoint that lies in no run directory, so its network is not known"
     cure = f"name the spec, and --ckpt {shlex.quote(str(file))}"
     raise ModelFileError.one("R004", message, str(file), cure)
+
+
+def _name_override(given: Setting | Override) -> str:
+    """The flag that asks for it: `--image-size`."""
+    return str(given.place).split()[0] if isinstance(given, Override) else "--set"
 
 
 def _resize_input(run: Run, overrides: Sequence[Setting | Override]) -> Spec:

@@ -25,8 +25,9 @@ LeaveOut = Callable[[int, Diagnostic], None]
 Values = npt.NDArray[np.float64]
 Guesses = list[tuple[str, float]]
 """Classes with their probabilities, the likeliest first."""
-Logits = npt.NDArray[np.float32]
-"""What a network gives for one image, (classes,) or (classes, H, W)."""
+Row = tuple[npt.NDArray[np.float32], ...]
+"""What a network gives for one image: (classes,) or (classes, H, W), behind feature maps where they
+are asked for."""
 
 
 def predict(
@@ -71,8 +72,9 @@ def predict(
     are_independent = trained.recipe.loss.kind == "bce"
     found: list[Guesses] = [[] for _ in files]
     answers = ask(trained, files, asked, batch_size, leave_out)
-    for done, (number, logits) in enumerate(answers, start=len(files) - len(asked) + 1):
-        if logits is not None:
+    for done, (number, row) in enumerate(answers, start=len(files) - len(asked) + 1):
+        if row is not None:
+            (logits,) = row
             shares = tell_probabilities(logits[None], are_independent=are_independent)
             found[number] = [(names[index], share) for index, share in top_guesses(shares, top)[0]]
         if show is not None:
@@ -108,9 +110,12 @@ def ask(
     asked: Sequence[int],
     batch_size: int,
     leave_out: LeaveOut | None,
-) -> Iterator[tuple[int, Logits | None]]:
+    *,
+    has_features: bool = False,
+) -> Iterator[tuple[int, Row | None]]:
     """Yield the number of each image that is asked of, and what the network gives for it: None
-    where only decoding finds that it is broken, and it is left out.
+    where only decoding finds that it is broken, and it is left out. With `has_features` it is all
+    that the network gives, else the logits alone.
 
     Raises:
         DataError: D005, such an image where none are left out.
@@ -121,7 +126,7 @@ def ask(
     labels = np.zeros(len(asked), np.int32)
     source = Source("images", (), labels, files=tuple(files[number] for number in asked))
     skipped: Skipped | None = None if leave_out is None else {}
-    network = trained.judge()
+    network = trained.folded() if has_features else trained.judge()
     batches = trained.batches(source, min(batch_size, len(asked)), skipped=skipped)
     answers = _answer_each(network, batches, len(asked))
     for done, (mark, row) in enumerate(answers):
@@ -130,17 +135,17 @@ def ask(
         yield asked[done], None if mark == NO_LABEL else row
 
 
-def _answer_each(
-    network: Any, batches: Iterable[Batch], count: int
-) -> Iterator[tuple[int, Logits]]:
+def _answer_each(network: Any, batches: Iterable[Batch], count: int) -> Iterator[tuple[int, Row]]:
     """The label of each of so many images, and what the network gives for it."""
     from mindspore import Tensor
 
     for batch, marks in batches:
         # The last batch is filled up with images that nobody asked of.
-        logits = check_finite(network(Tensor(batch)).asnumpy()[:count])
-        yield from zip(marks.tolist(), logits, strict=False)
-        count -= len(logits)
+        given = network(Tensor(batch))
+        outputs = given if isinstance(given, tuple) else (given,)
+        rows = [check_finite(output.asnumpy()[:count]) for output in outputs]
+        yield from zip(marks.tolist(), zip(*rows, strict=True), strict=False)
+        count -= len(rows[0])
 
 
 def tell_probabilities(logits: npt.NDArray[np.float32], *, are_independent: bool) -> Values:

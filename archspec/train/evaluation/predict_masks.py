@@ -77,8 +77,9 @@ def predict_masks(
     answers = ask(_of_whole_images(trained), files, asked, batch_size, leave_out)
     with _explain_failures(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for done, (number, logits) in enumerate(answers, start=len(files) - len(asked) + 1):
-            if logits is not None:
+        for done, (number, row) in enumerate(answers, start=len(files) - len(asked) + 1):
+            if row is not None:
+                (logits,) = row
                 size = read_image(files[number], trained.spec.input.channels).size
                 labels = _classes_at(logits, size)
                 _save(values.decode(labels), folder / f"{files[number].stem}.png")

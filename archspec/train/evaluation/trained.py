@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from archspec.errors import DataError
+from archspec.errors import DataError, TrainingError
 from archspec.runtime import prepare
 from archspec.spec.spec import Spec
 from archspec.train.data.batches import Batch, Skipped, load_batches
@@ -38,6 +38,22 @@ from archspec.weights.formats.number_types import Floats
 from archspec.weights.load_into import load_tensors
 
 DeviceTarget = Literal["CPU", "Ascend"]
+
+
+class LastOutput:
+    """A network, of which the last output counts alone: the head's."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+
+    def __call__(self, images: Any) -> Any:
+        """Return logits (N, classes, ...)."""
+        return self.network(images)[-1]
+
+    def set_train(self, mode: bool) -> LastOutput:
+        """Set the network's mode."""
+        self.network.set_train(mode)
+        return self
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,26 @@ class Trained:
         return network.set_train(False)
 
     def judge(self) -> Any:
-        """Return what gives the network's logits sooner, to within rounding: norms are folded into
+        """Return what gives the network's logits, and none of the maps that it gives beside them;
+        see `folded`.
+
+        Raises:
+            TrainingError: T014, it has no head.
+            ModelFileError: see `convert_file`.
+            EnvironmentFault: E004, the device cannot be used.
+        """
+        self._check_has_head()
+        network = self.folded()
+        return LastOutput(network) if self.spec.features else network
+
+    def _check_has_head(self) -> None:
+        if not self.spec.head.steps_resolved():
+            rule = "gives feature maps, and no classes: it has no head"
+            cure = "predict --features writes them"
+            raise TrainingError.one("T014", rule, str(self.checkpoint), cure)
+
+    def folded(self) -> Any:
+        """Return what computes the network sooner, to within rounding: norms are folded into
         convolutions where it computes on a CPU, and what is compiled is kept for the next time.
 
         Raises:
@@ -134,7 +169,9 @@ class Trained:
 
         Raises:
             DataError: D..., or D009 where the data's classes are not the checkpoint's.
+            TrainingError: T014, the network has no head, so there is nothing to validate.
         """
+        self._check_has_head()
         if self.run is None:
             source = _open_held_out_of_others(self.spec, self.recipe, data_dir)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,16 @@ from archspec.errors import ArchspecError
 
 
 def export_mindir(
-    network: Any, shape: tuple[int, int, int], target: Path, batch: int | None = None
+    network: Any,
+    shape: tuple[int, int, int],
+    target: Path,
+    batch: int | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> None:
     """Write a network that reads (N, *shape) as MINDIR, in evaluation mode;
     N is free unless `batch` is given. Parent folders are made.
+
+    `told` are texts by name that stand in the file, as its `user_info`.
 
     Raises:
         ArchspecError: W002, the file cannot be written; nothing half-written is left.
@@ -33,7 +39,11 @@ def export_mindir(
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
             with _pools_of_known_rank(network):
                 ms.export(
-                    network, example, file_name=str(Path(folder) / "model"), file_format="MINDIR"
+                    network,
+                    example,
+                    file_name=str(Path(folder) / "model"),
+                    file_format="MINDIR",
+                    custom_func=lambda model: model.user_info.update(told or {}),
                 )
             made = Path(folder) / "model.mindir"
             made.chmod(0o644)  # MindSpore writes 0400
