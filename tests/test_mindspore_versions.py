@@ -184,6 +184,7 @@ def test_modules_of_an_old_protoc_are_imported_after_protobuf(tmp_path):
     """As MindSpore's up to 2.9, where onnx, or whatever else, has imported it first."""
     write_old_modules(tmp_path)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    env.pop("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", None)  # of a MindSpore in this process
     refused, welcome = (
         subprocess.run(
             [sys.executable, "-c", READ, *words],
