@@ -61,7 +61,10 @@ def assert_equal(file: Path, images: list[Path], wanted: list[np.ndarray]) -> No
         np.testing.assert_allclose(arrays[name], values, atol=2e-5)
 
 
-@pytest.mark.parametrize("form", ["checkpoint", "onnxruntime", "openvino", "mindspore"])
+@pytest.mark.parametrize(
+    "form",
+    ["checkpoint", "onnxruntime", "openvino", pytest.param("mindspore", marks=pytest.mark.slow)],
+)
 def test_maps_are_those_of_the_network_image_by_image(form, trained, images, wanted, tmp_path):
     """In whatever form it runs; and classes and figures are those of the network without them."""
     network = trained

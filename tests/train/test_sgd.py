@@ -33,6 +33,10 @@ CASES = {
     ),
 }
 
+OTHERS_SHOW_IT = ("momentum and decay", "a scale that is no power of two", "rates by part")
+FAST = [case for case in CASES if case not in OTHERS_SHOW_IT]
+SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in OTHERS_SHOW_IT]
+
 
 @pytest.fixture(scope="module")
 def ms():
@@ -60,7 +64,7 @@ def run(ms, optimizer, parameters):
     return {p.name: p.asnumpy() for p in parameters}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*FAST, *SLOW])
 def test_six_steps_have_the_bits_of_mindspores_own_optimizer(ms, case):
     """Whose state also has these names, so that a run of earlier times goes on."""
     from archspec.train.engine.parameter_groups import group_parameters

@@ -121,7 +121,9 @@ def test_an_order_that_cannot_be_undone_is_refused(tmp_path):
     assert not out.exists()
 
 
-@pytest.mark.parametrize("given", [None, "oldest_first", "newest_first"])
+@pytest.mark.parametrize(
+    "given", [None, "oldest_first", pytest.param("newest_first", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("recorded", ["newest_first", "lists_apart"])
 def test_a_witness_settles_the_order(recorded, given, tmp_path):
     """Whatever was said first; MindSpore runs the network."""

@@ -18,6 +18,23 @@ from archspec.writers.mindspore.create_model import create_network
 from archspec.writers.mindspore.module import write_module
 
 TOLERANCE = 1e-5
+BESIDE_TORCH = (
+    "elu",
+    "elu of another alpha",
+    "mish",
+    "tanh",
+    "softplus",
+    "sharper softplus",
+    "hard tanh",
+    "instance norm",
+    "rms norm",
+    "scales of vectors",
+    "maxima of all pixels",
+    "bilinear with aligned corners",
+)
+"""test_operators_of_torch.py has these operators in both modes, so that networks of them are slow."""
+OTHERS = [case for case in CASES if case not in BESIDE_TORCH]
+SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in BESIDE_TORCH]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +52,7 @@ def outputs(ms: Any, network: Any, images: Any, mode: int) -> list[Any]:
     return [each.asnumpy() for each in (made if isinstance(made, tuple) else (made,))]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*OTHERS, *SLOW])
 def test_a_network_of_it_computes_what_its_graph_says(
     ms: Any, case: str, as_ruff_has_it: Any
 ) -> None:
