@@ -32,7 +32,7 @@ BESIDE_TORCH = (
     "maxima of all pixels",
     "bilinear with aligned corners",
 )
-"""test_operators_of_torch.py has these operators in both modes, so that networks of them are slow."""
+"""test_operators_of_torch.py has these operators in both modes: networks of them are slow."""
 OTHERS = [case for case in CASES if case not in BESIDE_TORCH]
 SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in BESIDE_TORCH]
 
