@@ -12,19 +12,22 @@ import typer
 from archspec.errors import ArchspecError, ModelFileError
 from archspec.runtime import prepare
 from archspec.signals import exit_at_once, raise_for_signal, take_signals, watch_interrupts
+from densenet_cli.opening import read_flags
 from densenet_cli.options import (
     Checkpoint,
     DataDir,
     Ema,
+    Mean,
     Overrides,
     Pretrained,
+    Std,
     Target,
+    WhoseRecipe,
     check_can_save,
     console,
     print_notes,
     quiet_screen,
 )
-from densenet_cli.weights import weights_for
 
 SUFFIXES = {"mindir": "mindir", "onnx": "onnx", "python": "py"}
 """By the format: what its files end in."""
@@ -40,6 +43,8 @@ OF_ONNX = {
     **OF_INT8,
 }
 """Options that say how an ONNX is written."""
+OF_IMAGES = {"recipe": "--recipe", "mean": "--mean", "std": "--std"}
+"""Options that say how images are prepared, which a file tells whoever runs it."""
 
 
 def export(
@@ -97,6 +102,9 @@ def export(
         ),
     ] = None,
     data_dir: DataDir = None,
+    recipe: WhoseRecipe = None,
+    mean: Mean = None,
+    std: Std = None,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Of an ONNX: do not run it beside MindSpore.")
     ] = False,
@@ -117,15 +125,12 @@ def export(
         chosen = _choose_format(file_format, output)
     else:
         chosen = _check_names_folder(file_format, output)
-    if chosen != "onnx":
-        _refuse_options(context, OF_ONNX, "goes with --format onnx")
-    if precision != "int8":
-        _refuse_options(context, OF_INT8, "goes with --precision int8")
+    _refuse_idle_options(context, chosen, precision)
     if output is not None and serving is None:
         check_can_save(output, f".{SUFFIXES[chosen]}")
-    ckpt = weights_for(target, ckpt, pretrained, overrides or ())
+    how = read_flags(context.params)
     with quiet_screen() as screen, screen.status("exporting"):
-        trained = open_trained(target, ckpt=ckpt, overrides=overrides or (), ema=ema)
+        trained = open_trained(target, **how)
         _begin(trained, target, needs_mindspore=not unchecked)
         file, found = output or Path(f"{trained.spec.name}.{SUFFIXES[chosen]}"), ""
         if serving is not None:
@@ -185,6 +190,15 @@ def _name_next(chosen: str, file: Path, target: str) -> str:
             f"load_param_into_net(network, mindspore.load_checkpoint('{file.stem}.ckpt'))"
         )
     return f"densenet certify {shlex.join([str(file), target])}"
+
+
+def _refuse_idle_options(context: typer.Context, chosen: str, precision: str | None) -> None:
+    if chosen != "onnx":
+        _refuse_options(context, OF_ONNX, "goes with --format onnx")
+    if chosen == "python":
+        _refuse_options(context, OF_IMAGES, "says how images are prepared, which code does not")
+    if precision != "int8":
+        _refuse_options(context, OF_INT8, "goes with --precision int8")
 
 
 def _refuse_options(context: typer.Context, flags: Mapping[str, str], rule: str) -> None:

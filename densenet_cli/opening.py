@@ -1,7 +1,8 @@
-"""What `validate` and `predict` have in common: the flags that say which network, prepared how."""
+"""Which network is meant, prepared how: flags that `validate`, `predict` and `export` share."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,8 +33,10 @@ Workers = Annotated[int | None, typer.Option(help="Processes that read images.")
 def read_flags(given: Mapping[str, Any], screen: Console = console) -> HowToOpen:
     """Return what the flags of a command say to `open_trained`, by the names of its parameters.
 
-    Published weights that are not in the cache folder are downloaded.
+    Published weights that are not in the cache folder are downloaded. A command may have some
+    of the flags only.
     """
+    given = defaultdict(lambda: None, given)
     for_spec, for_recipe = split_overrides(given["overrides"])
     for name in ("mean", "std"):
         for_recipe += override_by_channels(f"--{name}", given[name], f"data.{name}")
@@ -45,7 +48,7 @@ def read_flags(given: Mapping[str, Any], screen: Console = console) -> HowToOpen
         "recipe": given["recipe"],
         "overrides": for_spec,
         "recipe_overrides": for_recipe,
-        "data_dir": given.get("data_dir"),
+        "data_dir": given["data_dir"],
         "ema": given["ema"],
         "device_target": given["device_target"],
         "engine": given["engine"],

@@ -451,6 +451,24 @@ def test_an_export_that_is_ended_leaves_no_draft(number, digits_run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("flags", "key", "told"),
+    [
+        (("--mean", 10, "--recipe", "imagenet_ascend"), "mean", [10.0]),
+        (("--data-dir", "photos"), "crop_pct", 0.875),
+        ((), "crop_pct", None),
+    ],
+)
+def test_a_file_says_that_images_are_prepared_as_validate_does_with_the_same_flags(
+    flags, key, told, digits_run, tmp_path
+):
+    """Of a spec with a checkpoint the data decides, as there."""
+    (tmp_path / "photos" / "train" / "hat").mkdir(parents=True)
+    words = ("densenetbc_digits", "--ckpt", digits_run / "checkpoints" / "best.ckpt", *flags)
+    passed(densenet("export", *words, "-o", "a.onnx", "--unchecked", cwd=tmp_path))
+    assert json.loads(metadata(tmp_path / "a.onnx")[key]) == told
+
+
 @pytest.mark.slow
 def test_an_exported_file_is_not_exported_again(digits_run, tmp_path):
     """It says what to name instead."""
@@ -483,6 +501,7 @@ def test_sizes_of_images_may_be_free_and_the_file_is_still_certified(digits_run,
         (("-o", "file/a.onnx", "--unchecked"), ("W002", "file/a.onnx")),
         (("-o", "file/a.mindir"), ("W002", "file/a.mindir")),
         (("-o", "a.onnx", "--data-dir", "nothing"), ("nothing", "D0")),
+        (("-o", "a.py", "--mean", 1), ("--mean", "images")),
     ],
     ids=lambda each: " ".join(map(str, each)),
 )
