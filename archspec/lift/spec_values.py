@@ -20,7 +20,7 @@ from archspec.lift.operators_to_steps import Step, walk_steps
 from archspec.lift.step_lists import write_steps
 from archspec.lift.structure import Stages
 from archspec.lift.transitions import POOLS, describe_parts
-from archspec.operators.table import GLOBAL_POOLS, OPERATORS
+from archspec.operators.table import GLOBAL_POOLS, IN_TRAINING, OPERATORS
 from archspec.spec.head import HeadSpec
 from archspec.spec.stem import StemSpec
 from archspec.spec.templates import load_templates
@@ -45,7 +45,7 @@ def make_spec_values(stages: Stages, name: str) -> Values:
     return {
         "name": name,
         "input": dict(zip(("channels", "height", "width"), stages.image, strict=True)),
-        "norm": form.style.norm.model_dump(exclude={"momentum"}),
+        "norm": form.style.norm.model_dump(exclude=set(IN_TRAINING)),
         "activation": form.style.activation.model_dump(mode="json"),
         "stem": form.write_stem(),
         "blocks": form.write_blocks(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from archspec.operators import (
@@ -61,6 +62,10 @@ STEPS: Mapping[str, Operator] = {
     row.step.name: row for row in OPERATORS.values() if row.step is not None
 }
 """Operators that a step says, by the step's name."""
+
+_KEPT = tuple(row for row in ROWS if not row.is_of_training)
+IN_TRAINING: frozenset[str] = frozenset(chain.from_iterable(row.in_training for row in _KEPT))
+"""Attributes, of operators that evaluation has, which training alone has a use for."""
 
 REMAINS: Mapping[str, tuple[str, Attrs]] = {
     part: (row.kind, attrs) for row in ROWS for part, attrs in row.remains_of.items()

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from archspec.errors import format_count
-from archspec.operators.table import STEPS
+from archspec.operators.table import IN_TRAINING, STEPS
 from archspec.settings import Path
 from archspec.spec.reading.document import Document, drop_key, format_path, format_value
 from archspec.spec.reading.shorthand import ALONE, expand_path
@@ -29,7 +29,7 @@ MAX_VALUE = 40
 MAX_LISTED = 5
 """Settings that a description lists."""
 
-_OF_TRAINING = ("drop_rate", "drop_after", "momentum")
+_OF_TRAINING = IN_TRAINING | {"drop_rate", "drop_after"}
 _STEPS_OF_TRAINING = frozenset(name for name, row in STEPS.items() if row.is_of_training)
 _OF_THE_TASK = (("head", "num_classes"), ("input", "height"), ("input", "width"))
 

@@ -133,7 +133,8 @@ def _emit(
     what, bound = known
     x = replace(call.known(bound.pop("x")), doubtful=made.doubtful)
     if what in NORMS:
-        bound = {"channels": shape[1], "eps": decimal(bound["eps"])}
+        numbers = {name: decimal(value) for name, value in bound.items()}
+        bound = {"channels": shape[1], **numbers}
     return call.op(what, [x], shape, **bound)
 
 
