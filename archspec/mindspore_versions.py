@@ -5,7 +5,7 @@ versions of that range is met here; all other code does what every one of them a
 
 - Up to 2.9 MindSpore's protobuf modules are of a protoc whose modules protobuf 4 and later refuse
   to import. MindSpore has protobuf compute in Python alone, where they are welcome, but can do so
-  only where nothing, such as onnx, has imported protobuf before.
+  only where nothing, such as onnx, has imported protobuf before. Maps are lists of entries there.
 - Since 2.9 the module that compiles is `mindspore.graph.api`; it was `mindspore.common.api`.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -137,6 +137,17 @@ def find_description(folder: Path, name: str) -> bytes:
         if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
             constants.append(node.value)
     return max(constants, key=len)
+
+
+def fill_map(field: Any, texts: Mapping[str, str]) -> None:
+    """Put texts by name into a message, whose map is a list of entries with the modules of an old
+    protoc; both are written alike.
+    """
+    if hasattr(field, "update"):
+        field.update(texts)
+        return
+    for name, text in texts.items():
+        field.add(key=name, value=text)
 
 
 def welcome_old_messages() -> None:

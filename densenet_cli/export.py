@@ -21,7 +21,6 @@ from densenet_cli.options import (
     Overrides,
     Pretrained,
     Std,
-    Target,
     WhoseRecipe,
     check_can_save,
     console,
@@ -49,7 +48,10 @@ OF_IMAGES = {"recipe": "--recipe", "mean": "--mean", "std": "--std"}
 
 def export(
     context: typer.Context,
-    target: Target,
+    target: Annotated[
+        str,
+        typer.Argument(help="A run directory, or a spec together with --ckpt or --pretrained."),
+    ],
     ckpt: Checkpoint = None,
     pretrained: Pretrained = False,
     ema: Ema = False,
@@ -197,6 +199,7 @@ def _refuse_idle_options(context: typer.Context, chosen: str, precision: str | N
         _refuse_options(context, OF_ONNX, "goes with --format onnx")
     if chosen == "python":
         _refuse_options(context, OF_IMAGES, "says how images are prepared, which code does not")
+        _refuse_options(context, {"batch_size": "--batch-size"}, "is free in code")
     if precision != "int8":
         _refuse_options(context, OF_INT8, "goes with --precision int8")
 

@@ -195,7 +195,7 @@ def save(file: Path, text: str, replace: bool = True) -> None:
 
     if not replace and (file.exists() or file.is_symlink()):
         raise ArchspecError.one(
-            "W002", "exists, and is not overwritten", str(file), "-o names another file"
+            "W002", "exists, and is not overwritten", str(file), "name another file"
         )
     try:
         write_atomic(file, text)

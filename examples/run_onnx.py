@@ -42,6 +42,8 @@ def main(model, paths):
     texts = session.get_modelmeta().custom_metadata_map
     told = {key: json.loads(texts[key]) for key in TOLD}
     (images,) = session.get_inputs()
+    if images.type != "tensor(float)":
+        sys.exit(f"{model} prepares images itself (--with-preprocess): give it their pixels")
     height, width = images.shape[2:]
     for path in paths:
         (logits,) = session.run(None, {images.name: prepare(path, height, width, told)})

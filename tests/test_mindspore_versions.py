@@ -12,9 +12,10 @@ import pytest
 from conftest import ROOT, densenet, passed
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.internal import api_implementation
+from google.protobuf.message_factory import GetMessages
 
 from archspec import mindspore_versions
-from archspec.mindspore_versions import describe_range, is_tested
+from archspec.mindspore_versions import describe_range, fill_map, is_tested
 
 WANTED = re.search(r'^ +"mindspore(.*?)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]
 
@@ -132,6 +133,30 @@ def test_a_mindspore_that_pip_does_not_know_says_its_version_itself(tmp_path):
         check=False,
     )
     assert done.stdout == "2.8.0\n", done.stderr
+
+
+def message_with_texts(is_map):
+    """A message whose field `texts` is a map, or the list of entries that it is on the wire."""
+    file = FileDescriptorProto(name="texts.proto", package=f"texts_{is_map}".lower())
+    made = file.message_type.add(name="Told")
+    entry = made.nested_type.add(name="TextsEntry")
+    entry.field.add(name="key", number=1, type=9, label=1)
+    entry.field.add(name="value", number=2, type=9, label=1)
+    entry.options.map_entry = is_map
+    kind = f".{file.package}.Told.TextsEntry"
+    made.field.add(name="texts", number=1, type=11, label=3, type_name=kind)
+    return GetMessages([file])[f"{file.package}.Told"]()
+
+
+def test_texts_are_written_alike_where_a_module_takes_a_map_for_a_list():
+    """As MindSpore's does up to 2.9, in a process where protobuf computes in Python."""
+    texts = {"spec": "growth_rate: 4", "classes": "[]"}
+    with_map, with_list = message_with_texts(True), message_with_texts(False)
+    for message in (with_map, with_list):
+        fill_map(message.texts, texts)
+        fill_map(message.texts, {})
+    assert dict(with_map.texts) == texts
+    assert type(with_map).FromString(with_list.SerializeToString()) == with_map
 
 
 # As protoc before 3.20 wrote a module: what it describes, and its fields once more.

@@ -296,6 +296,8 @@ def test_what_is_no_number_is_as_far_off_as_can_be(value: float) -> None:
     assert measure_loss([np.ones((2, 4), np.float32)], wanted).distance == np.inf
     exact = measure_loss(wanted, wanted)
     assert (exact.distance, exact.agreeing, exact.judged) == (0, 2, 2)
+    maps = np.ones((2, 5, 7, 7), np.float32)  # of a block, before what the head gives
+    assert measure_loss([maps, *wanted], [maps, *wanted]).judged == 2
 
 
 def test_another_quantised_network_or_pair_is_told_with_its_place(

@@ -72,7 +72,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("precious")
     (tmp_path / "link.yaml").symlink_to("nowhere")
     done = densenet("lift", file, "-o", "spec.yaml", cwd=tmp_path)
-    refused(done, "spec.yaml W002 exists, and is not overwritten (-o names another file)")
+    refused(done, "spec.yaml W002 exists, and is not overwritten (name another file)")
     assert (tmp_path / "spec.yaml").read_text() == "precious"
     assert "W002 exists" in fault(tmp_path / file, tmp_path / "link.yaml")
     assert not (tmp_path / "nowhere").exists()

@@ -162,7 +162,17 @@ def _load_in_openvino(file: Path) -> ExportedNetwork:
     (reads,) = model.inputs
     first = reads.partial_shape[0]
     batch = None if first.is_dynamic else first.get_length()
-    return ExportedNetwork(lambda images: [*model([images]).values()], batch)
+    has_answered = not reads.partial_shape.is_dynamic
+
+    def run(images: Values) -> list[Values]:
+        nonlocal has_answered
+        # Of a file that prepares images of any size itself the first answer is wrong (2026.4).
+        if not has_answered:
+            model([images])
+            has_answered = True
+        return [*model([images]).values()]
+
+    return ExportedNetwork(run, batch)
 
 
 def _load_in_mindspore(file: Path) -> ExportedNetwork:

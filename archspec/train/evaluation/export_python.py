@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyword import iskeyword
 from pathlib import Path
 
 from archspec.certify.built_network import certify_built, summarize_certificate
@@ -11,7 +12,7 @@ from archspec.graph.build import build_graph
 from archspec.train.evaluation.trained import Trained
 from archspec.verifiers.verify import verify_or_raise
 from archspec.weights.formats.weight_files import write_tensors
-from archspec.writers.mindspore.module import write_module
+from archspec.writers.mindspore.module import MAKER, write_module
 
 
 def export_python(trained: Trained, file: Path) -> str:
@@ -21,8 +22,8 @@ def export_python(trained: Trained, file: Path) -> str:
     Neither needs this package. Parent folders are made.
 
     Raises:
-        ArchspecError: W002, they cannot be written, or another checkpoint would be replaced; W003,
-            the file's name is none that Python imports; see `certify_built`.
+        ArchspecError: W002, they cannot be written, or would replace code or a checkpoint that no
+            export wrote; W003, the file's name is none that Python imports; see `certify_built`.
     """
     _check_names(trained, file)
     graph = verify_or_raise(build_graph(trained.spec))
@@ -40,9 +41,12 @@ def export_python(trained: Trained, file: Path) -> str:
 
 
 def _check_names(trained: Trained, file: Path) -> None:
-    if not file.stem.isidentifier():
+    if not file.stem.isidentifier() or iskeyword(file.stem):
         cure = "letters, digits and _, such as my_net.py"
         raise ArchspecError.one("W003", "is no name that Python imports", str(file), cure)
+    if file.is_file() and MAKER not in file.read_text("utf-8", "replace").partition("\n")[0]:
+        message = "exists, and no export has written it"
+        raise ArchspecError.one("W002", message, str(file), "-o names another module")
     beside = weights_beside(file)
     if not beside.exists():
         return

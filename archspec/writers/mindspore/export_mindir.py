@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import ArchspecError
+from archspec.mindspore_versions import fill_map
 
 
 def export_mindir(
@@ -43,7 +44,7 @@ def export_mindir(
                     example,
                     file_name=str(Path(folder) / "model"),
                     file_format="MINDIR",
-                    custom_func=lambda model: model.user_info.update(told or {}),
+                    custom_func=lambda model: fill_map(model.user_info, told or {}),
                 )
             made = Path(folder) / "model.mindir"
             made.chmod(0o644)  # MindSpore writes 0400

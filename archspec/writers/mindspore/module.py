@@ -20,8 +20,10 @@ from archspec.writers.mindspore.containers import Container, nest_containers
 from archspec.writers.mindspore.initial_values import INITIALISE
 from archspec.writers.mindspore.names import find_name_faults
 
+MAKER = "written by densenet-archspec"
+"""By which a module of ours is known: in its first line."""
 HEADER = '''\
-"""{title}, written by densenet-archspec.
+"""{title}, {maker}.
 
 {before} -> {after}.
 Structure digest {digest}.
@@ -81,6 +83,7 @@ def _write_header(graph: Graph, body: str) -> str:
     written = {name: f"(N, {', '.join(map(str, shape))})" for name, shape in shapes.items()}
     return HEADER.format(
         title=graph.name,
+        maker=MAKER,
         before=", ".join(map(written.__getitem__, graph.inputs)),
         after=", ".join(map(written.__getitem__, graph.outputs)),
         digest=structure_digest(graph),
