@@ -80,6 +80,9 @@ def validate(
         source = trained.held_out(data_dir)
         if not as_json:
             screen.out("\n".join((*source.notes, _describe(trained, source))), highlight=False)
+        if devices > len(source):
+            rule = f"there are {len(source):,} images, fewer than devices"
+            raise typer.BadParameter(rule, param_hint="--devices")
         found = examine(
             trained,
             source if devices == 1 else data_dir,

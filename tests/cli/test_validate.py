@@ -134,6 +134,13 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_is_computed(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder.html"]
 
 
+def test_more_devices_than_images_are_a_usage_error(digits_run, no_mindspore, tmp_path):
+    """Before any of them is started."""
+    done = densenet("validate", digits_run, "--devices", 400, cwd=tmp_path, env=no_mindspore)
+    assert done.returncode == 2
+    assert "there are 359 images" in done.stderr
+
+
 @pytest.mark.slow
 def test_several_devices_find_what_one_does(digits_run, tmp_path):
     """359 images shared by two: each counts once, figures are of both; nothing is left behind."""

@@ -107,7 +107,8 @@ def choose_device(device_target: str) -> None:
         ms.set_device(device_target)
         return
     except (RuntimeError, ValueError) as error:
-        reason, cure = str(error).partition(". ")[0].strip(), ""
+        reason = str(error).partition(". ")[0].strip()
+    cure = "densenet doctor --device-target Ascend" if device_target == "Ascend" else ""
     if "runtime has been initialized" in reason:  # something was computed before in this process
         current = ms.get_current_device().device_target
         if current == device_target:

@@ -205,8 +205,10 @@ def kept_in_full(value: str, config: Config) -> Any:
     foreign = [name for name, row in rows.items() if row is None or row.kind not in KINDS]
     kinds = [row.kind for row in rows.values() if row is not None and row.kind in KINDS]
     kept = tuple(dict.fromkeys(kinds)) or SKIP
-    if foreign or not names:
-        raise NotTaken(f"{', '.join(foreign) or 'nothing in it'} is no cell that is known", kept)
+    if not names:
+        raise NotTaken("it names no cell; one is written [nn.Dense, nn.GroupNorm]", kept)
+    if foreign:
+        raise NotTaken(f"{', '.join(foreign)} is no cell that is known", kept)
     if "batch_norm" not in kinds:
         raise NotTaken("here batch norms are kept beside it", kept)
     return kept
