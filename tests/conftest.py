@@ -3,6 +3,7 @@ and one trained run.
 """
 
 import fcntl
+import gc
 import json
 import os
 import shutil
@@ -45,6 +46,14 @@ def pytest_configure() -> None:
         os.environ["DENSENET_CACHE"] = tempfile.mkdtemp(prefix="densenet-cache-")
     # xdist tells its workers how wide the screen is, and what they start would fold its tables.
     os.environ.pop("COLUMNS", None)
+
+
+def pytest_collection_finish() -> None:
+    """MindSpore collects garbage each time it compiles: what thousands of collected tests hold is
+    not looked through each time, which took as long as all else that their compiling takes.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def densenet(
