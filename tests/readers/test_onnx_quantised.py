@@ -329,6 +329,11 @@ def test_weights_need_a_scale_for_each_of_their_channels(tmp_path: Path) -> None
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelFileError, match="has 7 scales for 24 places"):
         onnx_reading(tmp_path / "model.onnx")
+    del node.attribute[:]
+    node.attribute.append(helper.make_attribute("axis", 4))  # 24 places again, if counted around
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="names axis 4 of 4"):
+        onnx_reading(tmp_path / "model.onnx")
 
 
 def test_a_pair_of_a_type_that_has_negative_numbers_stands_for_no_relu(tmp_path: Path) -> None:

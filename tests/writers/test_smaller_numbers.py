@@ -14,14 +14,13 @@ import oracle
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from readers.test_onnx_filter_nodes import compared as compare_file
 from writers.operator_networks import CASES, graph_of
 from writers.test_onnx import assert_valid, farthest, images_of, run, wanted_of
 
-from archspec.compare.compare import Comparison, compare
+from archspec.compare.compare import Comparison
 from archspec.errors import ArchspecError
 from archspec.graph.ir import Graph
-from archspec.readers.frontends import read_model_file
-from archspec.readers.reading import filters_in
 from archspec.writers.onnx.halves import HALVES, halve_numbers
 from archspec.writers.onnx.model import make_onnx
 from archspec.writers.onnx.onnx_files import save_onnx
@@ -49,14 +48,7 @@ def compared(graph: Graph, model: Any, folder: Path) -> Comparison:
     """As `certify` does."""
     file = folder / "small.onnx"
     save_onnx(model, file)
-    found = read_model_file(file)
-    return compare(
-        graph,
-        found.graph,
-        zero_biases=found.zero_biases,
-        norms_shift=found.norms_shift,
-        filters_of=filters_in(file, found),
-    )
+    return compare_file(graph, file)
 
 
 def wanted_by_numpy(graph: Graph) -> list[Any]:

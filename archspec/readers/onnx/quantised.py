@@ -77,7 +77,10 @@ def _compute_later(call: Call, kind: Any, *more: Source) -> Tensor:
     tensor, (scale, zero, axis) = call.inputs[0], _grid(call, kind)
     if not isinstance(tensor, Tensor):
         raise Unsupported("reads something else than a constant")
-    axes = (axis % max(len(tensor.dims), 1),)
+    dims = len(tensor.dims)
+    if scale.size > 1 and not -dims <= axis < dims:
+        raise Unsupported(f"names axis {axis} of {dims}")
+    axes = (axis % max(dims, 1),)
     if scale.size > 1 and tensor.dims[axes[0]] != scale.size:
         raise Unsupported(f"has {scale.size} scales for {tensor.dims[axes[0]]} places")
     node = call.kind.rpartition("::")[2]
