@@ -700,6 +700,23 @@ def test_a_name_that_is_no_text_is_a_fault(digits: Path, tmp_path: Path) -> None
         assert fault_of(tmp_path / "bytes.mindir").startswith("R006 is no MINDIR")
 
 
+@pytest.mark.parametrize("implementation", ["upb", "python"])
+def test_texts_of_a_model_are_read_whatever_protobuf_computes_with(
+    implementation: str, digits: Path, tmp_path: Path
+) -> None:
+    """MindSpore up to 2.9 has protobuf compute in Python alone, for all that a process starts."""
+    told = {"classes": '["a"]', "spec": "growth_rate: 4"}
+    file = rewritten(
+        digits, tmp_path / "told.mindir", lambda message: message.user_info.update(told)
+    )
+    code = (
+        "from pathlib import Path; from archspec.readers.mindir.decode import read_model\n"
+        f"assert read_model(Path({str(file)!r})).told == {told!r}\n"
+    )
+    environment = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": implementation}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)
+
+
 def test_mindspore_itself_is_not_imported(digits: Path) -> None:
     """Its import takes seconds and 400 MB; its protobuf module alone does."""
     code = (

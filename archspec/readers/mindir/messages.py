@@ -14,7 +14,8 @@ PACKAGE = "mind_ir."
 
 
 def load_messages() -> SimpleNamespace:
-    """Return the messages' classes by name: `ModelProto`, `GraphProto`, ...
+    """Return the messages' classes by name: `ModelProto`, `GraphProto`, ... and `UserInfoEntry`, an
+    entry of the map that a model has of texts by name.
 
     MindSpore, whose import takes seconds, is not imported, and its protobuf module not run.
     Raises EnvironmentFault (E001) where MindSpore is not installed.
@@ -33,4 +34,8 @@ def _read_messages(folder: Path) -> SimpleNamespace:
     described = FileDescriptorProto.FromString(find_description(folder, "mind_ir_pb2"))
     # In a pool of its own: MindSpore registers the same names when it is imported.
     made: dict[str, Any] = message_factory.GetMessages([described])
-    return SimpleNamespace(**{name.removeprefix(PACKAGE): kind for name, kind in made.items()})
+    found = {name.removeprefix(PACKAGE): kind for name, kind in made.items()}
+    # protobuf in Python alone, as MindSpore up to 2.9 has it, gives a class none of its maps'.
+    entry = found["ModelProto"].DESCRIPTOR.nested_types_by_name["UserInfoEntry"]
+    found["UserInfoEntry"] = message_factory.GetMessageClass(entry)
+    return SimpleNamespace(**found)
