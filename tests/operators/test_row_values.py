@@ -2,39 +2,21 @@
 believes it, and a flag that is wrong would be a wrong proof, not an error.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import oracle
 import pytest
-from operators.examples import ALL, NAMES, read_by
+from operators.example_values import computed, drawn
+from operators.examples import READING, READING_NAMES, read_by
 
 from archspec.certify.reach import Reach
-from archspec.graph.ir import Op
 from archspec.operators.shape_rules import ShapeFault
 from archspec.operators.table import JOINS, OPERATORS
 
-Array = Any
-ROWS = [(kind, attrs) for kind, attrs in ALL if kind != "input"]
-IDS = [name for (kind, _), name in zip(ALL, NAMES, strict=True) if kind != "input"]
 
-
-def drawn(kind: str, change: Callable[[Array], Array] = np.array) -> list[Array]:
-    """What an example reads: values on both sides of 0, changed."""
-    draw = np.random.default_rng(0)
-    return [change(draw.normal(size=(2, *shape), scale=3.0)) for shape in read_by(kind)]
-
-
-def computed(kind: str, attrs: Any, inputs: list[Array], factor: float = 1.0) -> Array:
-    op = Op("x", kind, tuple(f"x{number}" for number in range(len(inputs))), attrs)
-    weights = oracle.random_parameters([op], 0)
-    mine = {name.removeprefix("x."): factor * values for name, values in weights.items()}
-    return oracle.KINDS[kind](inputs, mine, attrs)
-
-
-@pytest.mark.parametrize(("kind", "attrs"), ROWS, ids=IDS)
+@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
 def test_what_a_row_says_of_signs_and_bounds_holds(kind: str, attrs: Any) -> None:
     row, inputs = OPERATORS[kind], drawn(kind)
     made = computed(kind, attrs, inputs)
@@ -50,7 +32,7 @@ def test_what_a_row_says_of_signs_and_bounds_holds(kind: str, attrs: Any) -> Non
         assert (made == np.clip(inputs[0], *row.interval(attrs))).all()
 
 
-@pytest.mark.parametrize(("kind", "attrs"), ROWS, ids=IDS)
+@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
 def test_what_a_row_says_of_other_kinds_holds(kind: str, attrs: Any) -> None:
     """That it does nothing, that another undoes it, is the same, or comes of it and its input."""
     row, inputs = OPERATORS[kind], drawn(kind)
@@ -103,7 +85,7 @@ def test_over_a_vector_a_convolution_is_what_its_row_says() -> None:
         assert OPERATORS[kind].over_vector({**attrs, **more}) is None
 
 
-@pytest.mark.parametrize(("kind", "attrs"), ROWS, ids=IDS)
+@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
 def test_what_a_row_says_of_pixels_holds(kind: str, attrs: Any) -> None:
     row, inputs = OPERATORS[kind], drawn(kind)
     made, x = computed(kind, attrs, inputs), inputs[0]
@@ -125,7 +107,7 @@ def gives_a_pixel(kind: str, attrs: Any) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("kind", "attrs"), ROWS, ids=IDS)
+@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
 def test_a_row_says_of_each_channel_on_what_it_depends(kind: str, attrs: Any) -> None:
     """Of as many as there are: which they are, tests of `reach` compare with numbers."""
     row, counts = OPERATORS[kind], [shape[0] for shape in read_by(kind)]
@@ -135,7 +117,7 @@ def test_a_row_says_of_each_channel_on_what_it_depends(kind: str, attrs: Any) ->
     assert len(row.reach(attrs, parts).at) == row.channels(attrs, counts)
 
 
-@pytest.mark.parametrize(("kind", "attrs"), ROWS, ids=IDS)
+@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
 def test_what_a_row_says_of_weights_of_zero_holds(kind: str, attrs: Any) -> None:
     """They cut channels off: of what has filters and of what scales; the shift is left."""
     row = OPERATORS[kind]
