@@ -62,6 +62,7 @@ TESTS = (
     "readers/test_rows_in_files.py",
     "readers/test_joins_in_files.py",
     "writers/test_operators.py",
+    "certify/test_reach.py",
 )
 """Those of rows, which ask the new ones too."""
 
@@ -75,7 +76,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for path in ROOT.glob("tests/oracle*.py"):
         shutil.copy(path, folder)
-    for name in ("operators", "readers", "spec", "writers"):
+    for name in ("certify", "operators", "readers", "spec", "writers"):
         shutil.copytree(ROOT / "tests" / name, folder / name, ignore=ignored)
     activation, of_norm, norm, of_join, join, of_pool, pool, of_shift, shift, *others = PYTHON
     forward, example, node, rule = others

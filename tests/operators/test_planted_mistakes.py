@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operators import test_join_shapes as joins
+from operators import test_fitting_shapes as shapes
 from operators import test_row_code as code
 from operators import test_row_flags as flags
+from operators import test_row_values as row_values
 from operators.examples import EXAMPLES
 
 from archspec.operators.operator import Attrs, always, each_alone, never
@@ -51,9 +52,17 @@ PLACES = flags.test_a_row_says_whether_the_place_of_a_channel_matters
 PIXELS = flags.test_what_resizes_gives_another_number_of_pixels
 TRAINING = flags.test_what_changes_nothing_in_evaluation_is_of_training_or_untold
 INT8 = flags.test_what_is_quantised_has_filters_or_ends_at_zero
-REACHED = joins.test_a_channel_of_a_join_depends_on_all_that_moves_it
-JOINED = joins.test_a_join_takes_what_numpy_joins_to_the_shape_that_it_says
-REFUSED = joins.test_a_join_refuses_some_and_says_which_of_what_it_reads_does_not_fit
+REACHED = shapes.test_a_channel_of_a_join_depends_on_all_that_moves_it
+JOINED = shapes.test_a_join_takes_what_numpy_joins_to_the_shape_that_it_says
+REFUSED = shapes.test_a_join_refuses_some_and_says_which_of_what_it_reads_does_not_fit
+
+SHAPES = shapes.test_an_operator_takes_what_numpy_computes_with_its_weights
+SIGNS = row_values.test_a_row_says_which_signs_and_bounds_its_values_have
+BOUNDS = row_values.test_a_row_says_whether_an_activation_leaves_values_between_bounds_as_they_are
+PRODUCT = row_values.test_a_row_says_which_activation_its_input_times_its_output_is
+UNDONE = row_values.test_a_row_says_what_undoes_it
+WHOLE = row_values.test_what_is_read_as_a_pool_of_the_whole_map_shares_its_nodes
+OF_PIXELS = row_values.test_what_a_row_says_of_pixels_holds
 
 PLANTED: Sequence[tuple[str, Mapping[str, Any], Check, tuple[Any, ...]]] = [
     *[(kind, {"keeps_logits": True}, LOGITS, ()) for kind in ("tanh", "rms_norm", "dropout")],

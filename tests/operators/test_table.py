@@ -58,6 +58,8 @@ def test_a_rows_attributes_are_those_that_it_needs_or_has_a_default_for(kind: st
     row = OPERATORS[kind]
     assert not {*row.required} & {*row.defaults}
     assert {*row.settings} <= {*row.required}
+    if row.family in ("activation", "norm"):
+        assert {*row.settings} == {*row.required} - DERIVED
     said = {*row.step.said.values(), *row.step.widths.values()} if row.step else set()
     assert said <= {*row.required, *row.defaults}
 

@@ -21,6 +21,7 @@ from archspec.operators.shape_rules import ShapeFault
 from archspec.operators.table import JOINS, OPERATORS
 from archspec.readers.mindir.node import MindirNode
 from archspec.readers.mindir.operators import PRIMITIVES
+from archspec.readers.onnx import operators as onnx_operators
 from archspec.readers.onnx.read import read_onnx
 from archspec.readers.trace import Feature, Trace, Unsupported
 
@@ -132,3 +133,21 @@ def test_what_a_row_does_not_join_no_mindir_has(kind: str, word: str) -> None:
         assert last.kind == kind
         assert is_joined(kind, pair), f"{kind} of {pair}"
         assert infer_shapes(Graph.of("one", trace.ops.values()))[1] == ()
+
+
+def join_anything(node: Any) -> Feature:
+    """What a row would read that looks at no shapes."""
+    read = [node.any_feature(index) for index in range(2)]
+    shape = (read[0].shape[0], sum(x.shape[1] for x in read), *read[0].shape[2:])
+    return node.op("concat", read, shape)
+
+
+def test_a_reading_that_looks_at_no_shapes_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in (PRIMITIVES, onnx_operators.OPERATORS):
+        monkeypatch.setitem(table, "Concat", join_anything)
+    with pytest.raises(AssertionError):
+        test_what_a_row_does_not_join_no_onnx_has("concat", tmp_path)
+    with pytest.raises(AssertionError):
+        test_what_a_row_does_not_join_no_mindir_has("concat", "Concat")

@@ -1,14 +1,15 @@
-"""What a join takes side by side: what NumPy joins to the shape that the row says, and nothing that
-tests of the row do not know.
+"""What a row's shape rule takes is what NumPy computes, to the shape that it says: what it took
+beyond that would be a network that no engine runs, and the proof would have no fault to find.
 """
 
+from contextlib import suppress
 from itertools import product
+from typing import Any
 
 import numpy as np
-import oracle
 import pytest
 from operators.example_values import computed, drawn, drawn_of
-from operators.examples import MAP, Shape
+from operators.examples import MAP, READING, Shape
 
 from archspec.certify.reach import Reach
 from archspec.operators.shape_rules import ShapeFault
@@ -30,6 +31,7 @@ SHAPES: tuple[Shape, ...] = (
 
 
 PAIRS = [*product(SHAPES, SHAPES)]
+ALONE = [(kind, attrs) for kind, attrs in READING if kind not in JOINS]
 
 
 def fault_of(kind: str, pair: tuple[Shape, Shape]) -> ShapeFault | None:
@@ -38,6 +40,30 @@ def fault_of(kind: str, pair: tuple[Shape, Shape]) -> ShapeFault | None:
     except ShapeFault as fault:
         return fault
     return None
+
+
+def shape_in_numpy(kind: str, attrs: Any, *read: Shape) -> Shape | None:
+    """With the weights that the operator has; None where they do not fit."""
+    with suppress(ValueError, IndexError):
+        return computed(kind, attrs, drawn_of(read)).shape[1:]
+    return None
+
+
+def shape_of(kind: str, attrs: Any, *read: Shape) -> Shape | None:
+    with suppress(ShapeFault):
+        return OPERATORS[kind].shape(attrs, read)
+    return None
+
+
+@pytest.mark.parametrize(("kind", "attrs"), ALONE, ids=[kind for kind, _ in ALONE])
+def test_an_operator_takes_what_numpy_computes_with_its_weights(kind: str, attrs: Any) -> None:
+    """Not another number of channels than it has weights for, nor a vector where it needs pixels;
+    and to something it comes.
+    """
+    found = {read: shape_of(kind, attrs, read) for read in SHAPES}
+    taken = {read: shape for read, shape in found.items() if shape is not None}
+    assert taken
+    assert taken == {read: shape_in_numpy(kind, attrs, read) for read in taken}
 
 
 @pytest.mark.parametrize("kind", JOINS)
@@ -50,11 +76,7 @@ def test_a_join_takes_what_numpy_joins_to_the_shape_that_it_says(kind: str) -> N
         if fault_of(kind, pair) is not None:
             continue
         shape, counts = row.shape({}, pair), [each[0] for each in pair]
-        try:
-            made = oracle.KINDS[kind](drawn_of(pair), {}, {}).shape[1:]
-        except ValueError:
-            made = ()
-        assert shape == made, f"{kind} of {pair}"
+        assert shape == shape_in_numpy(kind, {}, *pair), f"{kind} of {pair}"
         assert row.channels({}, counts) == shape[0], f"{kind} of {pair}"
         assert len({*counts}) == 1 or shape[0] == sum(counts), f"{kind} of {pair}"
 
