@@ -62,6 +62,7 @@ BOUNDS = row_values.test_a_row_says_whether_an_activation_leaves_values_between_
 PRODUCT = row_values.test_a_row_says_which_activation_its_input_times_its_output_is
 UNDONE = row_values.test_a_row_says_what_undoes_it
 WHOLE = row_values.test_what_is_read_as_a_pool_of_the_whole_map_shares_its_nodes
+OF_ONE = row_values.test_a_window_of_one_pixel_keeps_what_its_row_says
 OF_PIXELS = row_values.test_what_a_row_says_of_pixels_holds
 
 PLANTED: Sequence[tuple[str, Mapping[str, Any], Check, tuple[Any, ...]]] = [
