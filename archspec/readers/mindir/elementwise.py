@@ -238,7 +238,7 @@ def _lacks_bias(call: Call, x: Feature) -> bool:
 
 
 def _lacks_shift(call: Call, x: Feature) -> bool:
-    """A norm that is written out, of which the scale has been met; its row says if a shift follows."""
+    """A norm that is written out, of which the scale alone is known: its row says what follows."""
     op = call.trace.ops[x.op]
     known = call.trace.weights.get(op.name, OperatorWeights())
     if op.kind not in NORMS or not known.scales or known.others:
