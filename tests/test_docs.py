@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from archspec.connectivity_rules import RULES, count_connections, sources_of_layer
 from archspec.graph.build import build_graph
-from archspec.operators.table import ACTIVATIONS, OPERATORS, STEPS
+from archspec.operators.table import ACTIVATIONS, JOINS, NORMS, OPERATORS, STEPS, norm_name
 from archspec.spec.block import BlockSpec
 from archspec.spec.connectivity import ConnectivitySpec
 from archspec.spec.load import load_spec
@@ -278,17 +278,25 @@ def line_of_step(name):
     return f"| `{name}` | {', '.join(settings)} | {step.note} |"
 
 
-def line_of_activation(kind):
+def line_of_setting(kind):
+    """The line of an activation or a norm."""
     row = OPERATORS[kind]
     settings = ", ".join(f"`{key}` ({said(value)})" for key, value in row.settings.items())
-    return f"| `{kind}` | {settings} | {row.about} |"
+    return f"| `{norm_name(kind)}` | {settings} | {row.about} |"
+
+
+def line_of_join(kind):
+    row = OPERATORS[kind]
+    return f"| `{kind}` | {'two or more' if row.arity is None else 'two'} | {row.about} |"
 
 
 @pytest.mark.parametrize(
     ("heading", "lines"),
     [
         ("step", {name: line_of_step(name) for name in STEPS}),
-        ("activation", {kind: line_of_activation(kind) for kind in ACTIVATIONS}),
+        ("activation", {kind: line_of_setting(kind) for kind in ACTIVATIONS}),
+        ("norm", {norm_name(kind): line_of_setting(kind) for kind in NORMS}),
+        ("join", {kind: line_of_join(kind) for kind in JOINS}),
     ],
 )
 def test_a_table_of_operators_says_what_the_rows_say(heading, lines):

@@ -22,12 +22,10 @@ import onnx, onnxruntime, oracle
 from onnx import TensorProto, helper
 from archspec import build_graph, create_model, load_spec, verify
 from archspec.compare.compare import compare
-from archspec.operators.table import OPERATORS
 from archspec.readers.mindir.read import read_mindir
 from archspec.readers.onnx.read import read_onnx
 from archspec.writers.mindspore.export_mindir import export_mindir
 from archspec.writers.onnx.model import make_onnx
-from operators.examples import EXAMPLES, MAP
 
 spec = load_spec("spec.yaml")
 graph = build_graph(spec)
@@ -57,12 +55,16 @@ onnx.save(helper.make_model(helper.make_graph([softsign, pool], "g", [x], [y])),
 _, first, last = read_onnx(Path("model.onnx")).ops.values()
 assert (first.kind, last.kind) == ("softsign", "power_pool")
 assert last.attrs == {"kernel": 3, "stride": 2, "padding": 0, "power": 4}
-for kind in ("softsign", "power_pool", "shift"):
-    (attrs,) = EXAMPLES[kind]
-    assert OPERATORS[kind].tensors(attrs) == oracle.shapes_of(kind, attrs)
-    made = oracle.KINDS[kind]([np.ones((2, *MAP))], {"beta": np.ones(16)}, attrs)
-    assert OPERATORS[kind].shape(attrs, [MAP]) == made.shape[1:]
 """
+KINDS = ("softsign", "filter_response_norm", "maximum", "power_pool", "shift")
+TESTS = (
+    "operators",
+    "readers/test_rows_in_files.py",
+    "readers/test_joins_in_files.py",
+    "writers/test_operators.py",
+    "certify/test_reach.py",
+)
+"""Those of rows, which ask the new ones too."""
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +76,19 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for path in ROOT.glob("tests/oracle*.py"):
         shutil.copy(path, folder)
-    shutil.copytree(ROOT / "tests/operators", folder / "operators", ignore=ignored)
-    activation, of_pool, pool, of_shift, shift, forward, example, rule = PYTHON
+    for name in ("certify", "operators", "readers", "spec", "writers"):
+        shutil.copytree(ROOT / "tests" / name, folder / name, ignore=ignored)
+    activation, of_norm, norm, of_join, join, of_pool, pool, of_shift, shift, *others = PYTHON
+    forward, example, node, rule = others
     put(folder / "archspec/operators/activations.py", "\nROWS = (\n", activation)
+    put(folder / "archspec/operators/norms.py", "\nROWS = (\n", norm, of_norm)
+    put(folder / "archspec/operators/joins.py", "\nROWS = (\n", join, of_join)
     put(folder / "archspec/operators/pools.py", "\nROWS = (\n", pool, of_pool)
     put(folder / "archspec/operators/channels.py", "\nROWS = (\n", shift, of_shift)
     put(folder / "oracle.py", "\nKINDS: Mapping[str, Any] = {\n", forward)
     put(folder / "operators/examples.py", "\nEXAMPLES: Mapping[str, Settings] = {\n", example)
+    table = "APART: Mapping[tuple[str, str], tuple[int, Callable[[File], str], Attrs]]"
+    put(folder / "readers/test_rows_in_files.py", f"\n{table} = {{\n", node)
     put(folder / "archspec/connectivity_rules.py", "\nRULES: Mapping[str, Rule] = {\n", rule)
     (spec,) = (text for language, text in LANGUAGES if language == "yaml")
     (folder / "spec.yaml").write_text(spec, encoding="utf-8")
@@ -108,16 +116,27 @@ def test_one_row_is_emitted_runs_is_read_and_lifted(copied: Path) -> None:
     """In both modes as NumPy computes it; a network that is exported comes back as the spec."""
     run(copied, "-c", ASKED)
     schema = run(copied, "-m", "densenet_cli", "schema")
-    assert '"softsign"' in schema
-    assert '"power_pool"' in schema
-    assert '"shift"' in schema
+    for word in ("softsign", "filter_response", "maximum", "power_pool", "shift"):
+        assert f'"{word}"' in schema
     lifted = run(copied, "-m", "densenet_cli", "lift", "model.mindir")
     assert "activation: softsign" in lifted
+    assert re.search(r"^norm: *\{kind: filter_response, eps: 0.001\}$", lifted, re.MULTILINE)
+    assert "join: maximum" in lifted
     assert re.search(r"power_pool: *\{kernel: 3, stride: 2, power: 4\}", lifted)
     assert re.search(r"^ *- shift$", lifted, re.MULTILINE)
     assert lifted == run(copied, "-m", "densenet_cli", "lift", "written.onnx").replace(
         "written", "model"
     )
+
+
+def test_the_tests_of_rows_ask_new_ones_and_need_no_other_line(copied: Path) -> None:
+    """They stand in all tables, which are made of the rows and of the page's lines."""
+    named = " or ".join((*KINDS, "every_kind", "each_kind"))
+    own = f"({named}) and not its_graph"  # networks of them are built above
+    options = ("-v", "-p", "no:cacheprovider", "--import-mode=importlib")
+    told = run(copied, "-m", "pytest", *options, "-k", own, *TESTS)
+    for kind in KINDS:
+        assert told.count(f"[{kind}") > 20, told
 
 
 def test_a_rule_is_a_word_of_the_language(copied: Path) -> None:

@@ -183,7 +183,8 @@ class Operator:
     """`activation`, `norm` or `pool`:
     what may stand in for one another, and is said by one step."""
     about: str = ""
-    """Of an activation: what becomes of x; of a join of two: what the second does to the first."""
+    """Of an activation: what becomes of x; of a norm: which values it norms
+    together; of a join: what it gives."""
     required: tuple[str, ...] = ()
     """Attributes that it must have."""
     defaults: Attrs = field(default_factory=dict)

@@ -5,10 +5,13 @@ one that is read for another, or lost on its way, is seen; and what it reads, hi
 from collections.abc import Mapping
 from typing import Any
 
-from archspec.operators.table import OPERATORS, ROWS, norm_name
+from archspec.graph.ir import Op
+from archspec.operators.table import JOINS, OPERATORS, ROWS, norm_name
 
-Settings = tuple[Mapping[str, Any], ...]
+Attrs = Mapping[str, Any]
+Settings = tuple[Attrs, ...]
 """Those of one operator or several of a kind."""
+Shape = tuple[int, ...]
 MAP = (16, 9, 6)
 VECTOR = (16,)
 NORM = {"channels": 16, "eps": 0.003}
@@ -65,21 +68,55 @@ EXAMPLES: Mapping[str, Settings] = {
     "shuffle": ({"groups": 4},),
     "scale": ({"value": 0.25}, {"channels": 16, "initial": 0.1}),
 }
-READ: Mapping[str, tuple[tuple[int, ...], ...]] = {
+READ: Mapping[str, tuple[Shape, ...]] = {
     "input": (),
     "dense": (VECTOR,),
     "concat": (MAP, (3, 9, 6)),
     "multiply": (MAP, (16, 1, 1)),
-    "add": (MAP, MAP, MAP),
 }
-"""What it reads where that is not one map."""
+"""What it reads where that is neither one map nor, of a join, maps that are alike."""
 ALL = [(kind, attrs) for kind, each in EXAMPLES.items() for attrs in each]
 NAMES = [f"{kind} {number}" for kind, each in EXAMPLES.items() for number in range(len(each))]
+READING = [(kind, attrs) for kind, attrs in ALL if OPERATORS[kind].arity != 0]
+READING_NAMES = [name for (kind, _), name in zip(ALL, NAMES, strict=True) if kind != "input"]
+"""Those that read something."""
 
 
-def read_by(kind: str) -> tuple[tuple[int, ...], ...]:
+def read_by(kind: str) -> tuple[Shape, ...]:
     """The shapes, (C, H, W) or (C,), that an example reads."""
-    return READ.get(kind, (MAP,))
+    arity = OPERATORS[kind].arity
+    return READ.get(kind, (MAP,) * (3 if arity is None else arity))
+
+
+def making(shape: Shape, number: int = 1) -> tuple[str, Attrs]:
+    """The kind and attributes of what makes a value of this shape of the map that examples read;
+    those of other numbers differ.
+    """
+    channels, *pixels = shape
+    if len(pixels) == 0:
+        return "global_avg_pool", {}
+    if pixels == [1, 1]:
+        return "global_avg_pool", {"keep": True}
+    if channels < MAP[0]:
+        return "slice", {"start": 0, "stop": channels}
+    if shape != MAP:
+        return "crop", {"size": tuple(pixels), "corner": (0, 0)}
+    return ("sigmoid", "tanh")[number % 2], {}
+
+
+def network_of(kind: str, attrs: Attrs, *read: Shape) -> list[Op]:
+    """An image of MAP, what is made of it, and an operator that reads these; `read` are other
+    shapes than those of the kind's example.
+    """
+    if OPERATORS[kind].arity == 0:
+        return [Op("x", kind, (), attrs)]
+    ops, inputs = [Op("x", "input", (), {"shape": MAP})], ["x"]
+    for number, shape in enumerate(read or read_by(kind)):
+        if number or shape != MAP:
+            of_image, own = making(shape, number)
+            ops.append(Op(f"x{number}", of_image, ("x",), own))
+            inputs[number:] = [f"x{number}"]
+    return [*ops, Op("made", kind, tuple(inputs), attrs)]
 
 
 def default_of(kind: str, name: str) -> Any:
@@ -91,8 +128,16 @@ def default_of(kind: str, name: str) -> Any:
 
 
 def step_of(kind: str) -> dict[str, Any]:
-    """The step of a spec that says a kind's first example; of norms and activations too."""
-    row, attrs = OPERATORS[kind], EXAMPLES[kind][0]
+    """The step of a spec that says a kind's first example; of norms, activations, joins too."""
+    if kind in JOINS:
+        others = enumerate(read_by(kind)[1:], start=1)
+        branches = [[_say(*making(shape, number))] for number, shape in others]
+        return {"branches": {"join": kind, "of": [[], *branches]}}
+    return _say(kind, EXAMPLES[kind][0])
+
+
+def _say(kind: str, attrs: Attrs) -> dict[str, Any]:
+    row = OPERATORS[kind]
     said = {setting: attrs[name] for name, setting in row.said.items() if name in attrs}
     if row.step is None:
         return {row.family: {"kind": norm_name(kind), **said}}
@@ -109,7 +154,7 @@ def steps_beside(*documents: Any) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for kind, row in OPERATORS.items():
         words = {kind, norm_name(kind), row.step.name if row.step else kind}
-        is_said = row.step is not None or row.family == "activation"
+        is_said = row.step is not None or row.family != "" or kind in JOINS
         if is_said and not row.is_of_training and not any(f"'{word}'" in written for word in words):
             found.append((kind, step_of(kind)))
     return found

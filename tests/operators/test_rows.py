@@ -14,6 +14,7 @@ from archspec.graph.ir import Op
 from archspec.operators.table import OPERATORS
 from archspec.spec.steps import StepSpec
 from archspec.writers.mindspore.cells import is_cell, write_call, write_cell, write_definitions
+from archspec.writers.mindspore.formatting import LINE_LENGTH
 
 SAID = [
     (kind, name)
@@ -64,9 +65,14 @@ WRITTEN = [each for each in zip(ALL, NAMES, strict=True) if each[0][0] != "input
     ("kind", "attrs"), [each for each, _ in WRITTEN], ids=[name for _, name in WRITTEN]
 )
 def test_the_texts_of_a_row_are_python(kind: str, attrs: Any) -> None:
-    """They name no attribute that there is not, and what is filled in is whole."""
-    for text in filter(None, written(kind, attrs)):
+    """They name no attribute that there is not, what is filled in is whole, and no formatter would
+    break a line of what is defined.
+    """
+    made, called, *definitions = written(kind, attrs)
+    for text in filter(None, (made, called, *definitions)):
         ast.parse(text)
+    for line in "\n".join(definitions).splitlines():
+        assert len(line) <= LINE_LENGTH or '"""' in line, line
 
 
 @pytest.mark.parametrize(("kind", "attrs"), ALL, ids=NAMES)

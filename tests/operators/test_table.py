@@ -14,6 +14,7 @@ from archspec.operators.norms import NormSettings
 from archspec.operators.operator import DERIVED, MindSpore, Operator
 from archspec.operators.table import (
     ACTIVATIONS,
+    JOINS,
     NORMS,
     OPERATORS,
     ROWS,
@@ -57,6 +58,8 @@ def test_a_rows_attributes_are_those_that_it_needs_or_has_a_default_for(kind: st
     row = OPERATORS[kind]
     assert not {*row.required} & {*row.defaults}
     assert {*row.settings} <= {*row.required}
+    if row.family in ("activation", "norm"):
+        assert {*row.settings} == {*row.required} - DERIVED
     said = {*row.step.said.values(), *row.step.widths.values()} if row.step else set()
     assert said <= {*row.required, *row.defaults}
 
@@ -199,9 +202,13 @@ def test_families_are_those_that_the_language_asks_for() -> None:
             assert {"channels", "eps"} <= set(row.required)
 
 
+@pytest.mark.parametrize("kind", [*ACTIVATIONS, *NORMS, *JOINS])
+def test_what_stands_in_a_table_of_the_language_s_page_says_what_it_is(kind: str) -> None:
+    assert OPERATORS[kind].about
+
+
 @pytest.mark.parametrize("kind", ACTIVATIONS)
-def test_an_activation_says_what_it_is_and_how_files_write_it(kind: str) -> None:
+def test_an_activation_says_how_files_write_it(kind: str) -> None:
     row = OPERATORS[kind]
-    assert row.about
     assert row.mindir
     assert row.onnx

@@ -169,6 +169,8 @@ def cell_of(step: Step, channels: int, style: Style) -> str:
         return f"nn.SequentialCell({pad}, {CELLS[step.kind].format(**attrs)})"
     if padding:
         attrs["pads"] = f", pad_mode='pad', padding={padding}"
+    is_known = step.kind in CELLS
+    assert is_known, f"CELLS in {__file__} does not say how people write {step.kind} in MindSpore"
     return CELLS[step.kind].format(channels=channels, **attrs)
 
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from readers import mindspore_styles, onnx_styles
 from readers.onnx_styles import Array, Step
 
 from archspec.compare.compare import Comparison
@@ -18,8 +19,9 @@ Steps = Sequence[Step]
 Mutation = Callable[[Steps, random.Random], list[Step]]
 Order = Mapping[str, tuple[int, ...]]
 
-OTHER_ACTIVATIONS = sorted({*ACTIVATIONS} - {"relu", "prelu"})
-"""That have no weights."""
+WRITTEN = mindspore_styles.ACTIVATIONS.keys() & onnx_styles.ACTIVATIONS.keys()
+OTHER_ACTIVATIONS = sorted({*ACTIVATIONS} & WRITTEN - {"relu", "prelu"})
+"""That have no weights, and that networks of both formats may have."""
 
 
 def replaced(steps: Steps, name: str, *by: Step) -> list[Step]:

@@ -179,9 +179,8 @@ class File:
         """Add a step, and a norm that is folded into it."""
         attrs = {"bias": step.kind == "dense", "groups": 1, "dilation": 1, **step.attrs}
         sources = [self.values[name] for name in step.inputs]
-        value, shape = _WRITERS[step.kind](
-            self, step, attrs, sources, [self.shapes[name] for name in step.inputs], norm
-        )
+        shapes = [self.shapes[name] for name in step.inputs]
+        value, shape = writer_of(step.kind)(self, step, attrs, sources, shapes, norm)
         name = norm.name if norm else step.name
         self.values[name], self.shapes[name] = value, shape
 
@@ -681,7 +680,12 @@ def _same(kind: str) -> Callable[..., Any]:
     return lambda file, step, attrs, sources, shapes, norm: (file.node(kind, *sources), shapes[0])
 
 
-_WRITERS: Mapping[str, Callable[..., Any]] = {
+def _add(file: File, step: Any, attrs: Any, sources: Any, shapes: Any, norm: Any) -> Any:
+    """A sign between two; of more a sum."""
+    return file.node("Add" if len(sources) == 2 else "Sum", *sources), shapes[0]
+
+
+WRITERS: Mapping[str, Callable[..., Any]] = {
     "input": _input,
     "conv": _conv,
     "conv_transpose": _conv_transpose,
@@ -705,10 +709,16 @@ _WRITERS: Mapping[str, Callable[..., Any]] = {
     "global_max_pool": _global_max,
     "output": _same("Identity"),
     "upsample": _upsample,
-    "add": _same("Add"),
+    "add": _add,
     "multiply": _same("Mul"),
     **dict.fromkeys(ACTIVATIONS, _activation),
 }
+"""How exporters write kinds of operators. What is not here is in none of these networks."""
+
+
+def writer_of(kind: str) -> Callable[..., Any]:
+    assert kind in WRITERS, f"WRITERS in {__file__} does not say how exporters write {kind}"
+    return WRITERS[kind]
 
 
 def written(

@@ -195,7 +195,10 @@ VECTORS: Document = {
         "dense",
     ],
 }
-TRANSITIONS["larger"] += [step for _, step in steps_beside(OPERATORS_OF_ALL_KINDS, WIRING, VECTORS)]
+UNSAID = ("batch_norm", "concat")
+TRANSITIONS["larger"] += [
+    step for _, step in steps_beside(OPERATORS_OF_ALL_KINDS, WIRING, VECTORS, UNSAID)
+]
 ALIKE: Document = {
     "name": "alike",
     "input": {"channels": 2, "height": 8, "width": 8},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from operators.examples import ALL, EXAMPLES, MAP, NAMES
-from readers.onnx_styles import File, Step, Style, finished, run, written
+from operators.example_values import changes_numbers
+from operators.examples import ALL, EXAMPLES, MAP, NAMES, network_of, read_by
+from readers.onnx_styles import WRITERS, File, Step, Style, finished, run, written
 
 from archspec.errors import ModelFileError
 from archspec.graph.ir import Op
@@ -25,6 +27,7 @@ from archspec.operators.table import OPERATORS, ROWS
 from archspec.readers.mindir.decode import Constant
 from archspec.readers.mindir.node import MindirNode
 from archspec.readers.mindir.operators import PRIMITIVES
+from archspec.readers.onnx import operators as onnx_operators
 from archspec.readers.onnx.read import read_onnx
 from archspec.readers.tensors import Tensor
 from archspec.readers.trace import UNKNOWN, Feature, Trace, Unsupported
@@ -35,13 +38,17 @@ MINDIR = [(row.kind, word) for row in ROWS for word in row.mindir]
 
 
 def assert_is(found: Op, kind: str, attrs: Attrs) -> None:
-    """It is of this kind and has these attributes, but for those that the file does not tell."""
+    """It is of this kind and has these attributes, but for those that no file tells: of training,
+    and what learned weights start from. What numbers depend on is told here, whatever else there
+    is that does not tell it.
+    """
     row = OPERATORS[kind]
     assert found.kind == kind
     read = {**row.defaults, **found.attrs}
-    untold = row.in_training | {name for name in row.untold if read.get(name) is None}
-    expected = {name: attrs[name] for name in attrs.keys() - untold}
+    unasked = {name for name in row.untold & {*row.said} if not changes_numbers(kind, name)}
+    expected = {name: attrs[name] for name in attrs.keys() - row.in_training - unasked}
     assert {name: read[name] for name in expected} == expected
+    assert {name for name in read if read[name] is None} <= row.untold | {*row.defaults}
 
 
 def read(model: Any, folder: Path) -> list[Op]:
@@ -50,38 +57,33 @@ def read(model: Any, folder: Path) -> list[Op]:
 
 
 STYLES = [Style(opset=20, filters="normed"), Style(written_out=True)]
-FIRST: Mapping[str, list[Step]] = {
-    "dense": [Step("mean", "global_avg_pool", ("x",), {})],
-    "multiply": [Step("mean", "global_avg_pool", ("x",), {"keep": True})],
-    "concat": [Step("tanh", "tanh", ("x",), {})],
-    "add": [Step("tanh", "tanh", ("x",), {})],
-}
-"""What is made before an operator that does not read the image alone."""
+WRITTEN = [each for each in zip(ALL, NAMES, strict=True) if each[0][0] in WRITERS]
+"""Kinds of which `onnx_styles` knows how exporters write them; how we do, all rows are asked in
+tests/operators/test_row_code.py.
+"""
 
 
 @pytest.mark.parametrize("style", STYLES, ids=["usual", "written out"])
-@pytest.mark.parametrize(("kind", "attrs"), ALL, ids=NAMES)
+@pytest.mark.parametrize(
+    ("kind", "attrs"), [each for each, _ in WRITTEN], ids=[name for _, name in WRITTEN]
+)
 def test_an_example_comes_back_from_an_onnx(
     kind: str, attrs: Attrs, style: Style, tmp_path: Path
 ) -> None:
     """As exporters write it, in one node or several; ONNX Runtime gives what NumPy does. What is of
     training alone is not there.
     """
-    image, first = Step("x", "input", (), {"shape": MAP}), FIRST.get(kind, [])
-    inputs = ("x",) if kind == "dense" or not first else ("x", first[-1].name)
-    if kind == "dense":
-        inputs = ("mean",)
-    ends = [] if kind in ("input", "output") else [Step("made", kind, inputs, attrs)]
-    steps = [image, *first, *ends]
+    steps = network_of(kind, attrs)
+    is_there = kind != "output" and not OPERATORS[kind].is_of_training
+    steps = steps if kind != "output" else steps[:-1]
     model, weights = written(steps, style)
     found = read(model, tmp_path)
     images = np.random.default_rng(0).normal(size=(2, *MAP)).astype(np.float32)
     own = {name: weights[name] for name in oracle.shapes(steps)}
     assert oracle.distance(run(model, images), oracle.forward(steps, own, images)) < 1e-5
-    if not ends or OPERATORS[kind].is_of_training:
-        assert found == []
-    else:
-        assert len(found) == len(first) + 1
+    before = sum(op.kind != "input" for op in steps[:-1])
+    assert len(found) == before + (is_there and kind != "input")
+    if found:
         assert_is(found[-1], kind, attrs)
 
 
@@ -249,13 +251,26 @@ APART: Mapping[tuple[str, str], tuple[int, Callable[[File], str], Attrs]] = {
 """By a row and what ONNX calls it: the opset, its node, and what it is; others have no settings."""
 
 
+def line_of(table: str, kind: str, word: str, plain: Any) -> Any:
+    """The line that a table of this file has for a row and a format's word, else the plain one
+    where the operator has no settings.
+    """
+    row, lines = OPERATORS[kind], globals()[table]
+    needs_line = {*row.required, *row.defaults}
+    missing = f"{table} in {__file__} has no line for the settings of {kind}, which is a {word}"
+    assert (kind, word) in lines or not needs_line, missing
+    return lines.get((kind, word), plain)
+
+
 @pytest.mark.parametrize(("kind", "word"), ONNX)
 def test_a_row_reads_each_node_that_it_names(kind: str, word: str, tmp_path: Path) -> None:
-    """A node without settings is written by its name alone; any other needs a line above."""
+    """A node without settings is written by its name and what it reads; any other needs a line
+    above.
+    """
+    others = ["Tanh" for _ in read_by(kind)[1:]]
+    plain = (20, lambda f: f.node(word, "x", *(f.node(each, "x") for each in others)), {})
+    opset, build, attrs = line_of("APART", kind, word, plain)
     row = OPERATORS[kind]
-    plain = (20, lambda f: f.node(word, "x"), {})
-    is_plain = not {*row.required, *row.defaults}
-    opset, build, attrs = APART.get((kind, word), plain) if is_plain else APART[kind, word]
     file = File(Style(opset=opset))
     file.add(Step("x", "input", (), {"shape": MAP}))
     (*_, found) = read(finished(file, "x", (2, *MAP), build(file)), tmp_path)
@@ -433,12 +448,26 @@ PRIMITIVE: Mapping[tuple[str, str], tuple[Callable[[Asked], Op], Attrs]] = {
 
 @pytest.mark.parametrize(("kind", "word"), MINDIR)
 def test_a_row_reads_each_primitive_that_it_names(kind: str, word: str) -> None:
-    """One without settings reads a map and nothing else; any other needs a line above."""
-    row = OPERATORS[kind]
-    is_plain = not {*row.required, *row.defaults}
-    plain = (lambda asked: asked.of_map(), {})
-    read_it, attrs = PRIMITIVE.get((kind, word), plain) if is_plain else PRIMITIVE[kind, word]
-    assert_is(read_it(Asked(word)), "input" if row.is_of_training else kind, attrs)
+    """One without settings reads maps and nothing else; any other needs a line above."""
+    plain = (lambda asked: asked.read(*(asked.feature(*MAP) for _ in read_by(kind))), {})
+    read_it, attrs = line_of("PRIMITIVE", kind, word, plain)
+    is_nothing = OPERATORS[kind].is_of_training
+    assert_is(read_it(Asked(word)), "input" if is_nothing else kind, attrs)
+
+
+def test_a_reading_that_does_not_tell_what_numbers_depend_on_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The eps of a norm may be untold, and is where a norm was folded: not where a node has it."""
+
+    def read_none(node: Any) -> Any:
+        x = node.channels_last(-1)
+        return node.in_place("layer_norm", x, [node.weight(1, 1)], channels=16, eps=None)
+
+    word = "LayerNormalization"
+    monkeypatch.setitem(onnx_operators.OPERATORS, word, read_none)
+    with pytest.raises(AssertionError):
+        test_a_row_reads_each_node_that_it_names("layer_norm", word, tmp_path)
 
 
 @pytest.mark.parametrize("power", [2, 2.0])
@@ -456,6 +485,35 @@ def test_a_power_and_a_root_are_parts_of_operators(power: float) -> None:
     assert trace.faults[node("Pow", x, 3.0).op] == f"Pow {UNKNOWN}"
     with pytest.raises(Unsupported, match=UNKNOWN):
         node("Pow", x, V)
+
+
+@pytest.mark.parametrize(("kind", "has_shift"), [("layer_norm", True), ("rms_norm", False)])
+def test_a_norm_that_is_written_out_has_the_shift_that_its_row_has(
+    kind: str, has_shift: bool
+) -> None:
+    """Behind its scale, and one alone: what is added to an RMS norm, or once more, is no part."""
+    trace, of_each = Trace(), weight(16, 1, 1)
+
+    def node(word: str, *inputs: Any) -> Feature:
+        return PRIMITIVES[word](MindirNode(trace, "node", word, inputs, {}))
+
+    def added(to: Feature) -> str:
+        with suppress(Unsupported):
+            return trace.ops[node("Add", to, of_each).op].kind
+        return ""
+
+    x = Feature(trace.add(Op("x", "input", (), {"shape": MAP}), (2, *MAP)), (2, *MAP))
+    centred = node("Sub", x, node("ReduceMean", x, (1,), True)) if has_shift else x
+    mean = node("ReduceMean", node("Square", centred), (1,), True)
+    normed = node("Mul", centred, node("Rsqrt", node("Add", mean, 0.003)))
+    made = node("Mul", normed, of_each)
+    assert added(normed) != kind
+    if has_shift:
+        made = node("Add", made, weight(16, 1, 1))
+        known = trace.weights[made.op]
+        assert (len(known.scales), len(known.others)) == (1, 1)
+    assert_is(trace.ops[made.op], kind, EXAMPLES[kind][0])
+    assert added(made) != kind
 
 
 def read_sum(dims: Sequence[int], is_turned: bool) -> Op:

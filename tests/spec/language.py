@@ -6,9 +6,17 @@ import re
 from typing import Any
 
 from hypothesis import strategies as st
-from operators.examples import EXAMPLES
+from operators.examples import EXAMPLES, MAP, VECTOR, read_by
 
-from archspec.operators.table import ACTIVATIONS, OPERATORS
+from archspec.operators.shape_rules import ShapeFault
+from archspec.operators.table import (
+    ACTIVATIONS,
+    JOINS,
+    JOINS_OF_ANY,
+    NORMS,
+    OPERATORS,
+    norm_name,
+)
 
 Values = dict[str, Any]
 
@@ -20,6 +28,12 @@ NUMBERS: dict[str, st.SearchStrategy[float]] = {
     "high": st.floats(0.75, 7),
 }
 """Of settings of activations."""
+NUMBERS_OF_NORMS: dict[str, st.SearchStrategy[float]] = {
+    # Of what is constant an instance norm divides noise by the root of eps.
+    "eps": st.floats(1e-4, 1),
+    "momentum": st.floats(0, 1),
+    "groups": st.sampled_from([1, 2, 4]),
+}
 
 
 def activation_of(kind: str) -> st.SearchStrategy[Values]:
@@ -36,14 +50,29 @@ activations = st.one_of(
         activation_of
     ),
 )
+
+
+def norm_of(kind: str) -> st.SearchStrategy[Values]:
+    """A norm with some of its settings; always with those that must fit the channels."""
+    row, example = OPERATORS[kind], EXAMPLES[kind][0]
+    own = {key: NUMBERS_OF_NORMS.get(key, st.just(example[key])) for key in row.settings}
+    fitting = {key: own.pop(key) for key in row.of_one_channel}
+    return st.fixed_dictionaries({"kind": st.just(norm_name(kind)), **fitting}, optional=own)
+
+
+def takes_vectors(kind: str) -> bool:
+    try:
+        return bool(OPERATORS[kind].shape(EXAMPLES[kind][0], [VECTOR]))
+    except ShapeFault:
+        return False
+
+
+FIT_ALL = [norm_name(kind) for kind in NORMS if not OPERATORS[kind].of_one_channel]
+"""Norms whose defaults fit any number of channels."""
 norms = st.one_of(
-    st.sampled_from(["batch", "layer", "instance", "rms", "none"]),
-    st.fixed_dictionaries(
-        # Of what is constant an instance norm divides noise by the root of eps.
-        {"kind": st.sampled_from(["instance", "rms"]), "eps": st.floats(1e-4, 1)}
-    ),
+    st.sampled_from([*FIT_ALL, "none"]),
+    st.sampled_from(NORMS).flatmap(norm_of),
     st.fixed_dictionaries({}, optional={"eps": st.floats(1e-9, 1), "momentum": st.floats(0, 1)}),
-    st.fixed_dictionaries({"kind": st.just("group"), "groups": st.sampled_from([1, 2, 4])}),
 )
 widths = st.sampled_from([1, 4, 6, 8, 16, "in", "2in", "in/2", "out", "out/2", "1.5out"])
 windows = {"kernel": st.integers(1, 4), "stride": st.integers(1, 2)}
@@ -188,7 +217,7 @@ resizing = st.one_of(
 dense = of("dense", st.fixed_dictionaries({}, optional={"width": widths, "bias": st.booleans()}))
 of_vectors = st.one_of(
     st.just("activation"),
-    of("norm", st.sampled_from(["layer", "rms"])),
+    of("norm", st.sampled_from([norm_name(kind) for kind in NORMS if takes_vectors(kind)])),
     of("activation", activations.filter(lambda value: "prelu" not in str(value))),
     of("dropout", rates),
     of("drop_path", paths),
@@ -201,22 +230,35 @@ of_vectors = st.one_of(
 
 
 def branching(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Side by side: concatenated, a residual that keeps its width, a gate."""
+    """Side by side, by each of the joins: lists of any width, a list that keeps its width beside
+    what it reads, a gate.
+    """
     lists = st.lists(inner, max_size=2)
-    plain = st.lists(st.sampled_from(["norm", "activation"]), max_size=2)
-    gates = (
-        [
-            {"global_pool": {"keep": True, **kind}},
-            {"conv": {"kernel": 1, "bias": True}},
-            {"activation": "sigmoid"},
-        ]
-        for kind in ({}, {"kind": "max"})
-    )
-    return st.one_of(
-        of("branches", st.fixed_dictionaries({"of": st.lists(lists, min_size=2, max_size=3)})),
-        of("branches", plain.map(lambda steps: {"join": "add", "of": [[], steps]})),
-        *(st.just({"branches": {"join": "multiply", "of": [[], gate]}}) for gate in gates),
-    )
+    joined = {kind: joined_by(kind, st.lists(lists, min_size=2, max_size=3)) for kind in JOINS}
+    each = [
+        st.fixed_dictionaries({"join": st.just(kind), "of": branches})
+        for kind, branches in joined.items()
+    ]
+    return of("branches", st.one_of(*each))
+
+
+def joined_by(kind: str, lists: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """The branches of a join, which are as alike as those of its example."""
+    first, second, *_ = read_by(kind)
+    if second == first == MAP:
+        plain = st.lists(st.sampled_from(["norm", "activation"]), max_size=2)
+        return plain.map(lambda steps: [[], steps])
+    if second == (*MAP[:1], 1, 1):
+        return st.sampled_from([[[], gate_of({})], [[], gate_of({"kind": "max"})]])
+    return lists
+
+
+def gate_of(pool: Values) -> list[Any]:
+    return [
+        {"global_pool": {"keep": True, **pool}},
+        {"conv": {"kernel": 1, "bias": True}},
+        {"activation": "sigmoid"},
+    ]
 
 
 steps = st.one_of(keeping, keeping, branching(keeping))
@@ -311,9 +353,9 @@ def transitions(draw: st.DrawFn, index: int) -> Any:
     if kind == "usual":
         optional = {"pool": pools, "steps": transition_templates, **width}
         return draw(st.fixed_dictionaries({}, optional=optional))
-    join = draw(st.sampled_from(["concat", "concat", "add"]))
+    join = draw(st.sampled_from(["concat", *JOINS_OF_ANY]))
     steps = [draw(enlarging)]
-    if join == "add":  # as wide as a stem or an aggregation may be
+    if join != "concat":  # as wide as a stem or an aggregation may be
         steps.append({"conv": {"width": draw(st.sampled_from([4, 8])), "kernel": 1}})
     fixed: dict[str, st.SearchStrategy[Any]] = {
         "steps": st.just(steps),

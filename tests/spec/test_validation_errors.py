@@ -11,7 +11,7 @@ import pytest
 
 from archspec.errors import ArchspecError
 from archspec.graph.build import build_graph
-from archspec.operators.table import find_by_word, letters_of
+from archspec.operators.table import NORMS, find_by_word, letters_of, norm_name
 from archspec.spec.catalogue import shipped
 from archspec.spec.load import load_spec
 from archspec.spec.override import Override
@@ -233,7 +233,7 @@ def test_a_range_is_named_with_both_ends_as_the_field_declares_them(
     [
         ("se", "write squeeze_excite"),
         ("SELayer", "write squeeze_excite"),
-        ("lrn", "norm may be batch, layer, group, instance, rms"),
+        ("lrn", f"norm may be {', '.join(map(norm_name, NORMS))}"),
         ("LocalResponseNorm", "there is no local response norm"),
         ("flatten", "leave it out: global_pool gives a vector"),
         ("Identity", "leave it out"),

@@ -291,8 +291,8 @@ IN_TEST_MODULE = ("relu6", "gelu", "hard_swish")
 """Activations that test_module.py has."""
 OF_TRAINING = [kind for kind, row in OPERATORS.items() if row.is_of_training]
 """Those of a rate, which test_dropouts.py has."""
-UNSAID = ("relu", "slice")
-"""The usual activation, and what a share is cut by: networks have them without a word."""
+UNSAID = ("relu", "slice", "concat")
+"""The usual activation and join, and what a share is cut by: networks have them without a word."""
 for kind, step in steps_beside(CASES, LAYER, IN_TEST_MODULE, UNSAID):
     # As many channels as examples have; what makes no channels might be a convolution's bias.
     wide = {"conv": {"width": 16, "kernel": 1}}

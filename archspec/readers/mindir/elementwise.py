@@ -15,7 +15,7 @@ from archspec.operators.file_node import CHANNEL_SCALE, CHANNEL_SHIFT
 from archspec.operators.table import NORMS, OPERATORS, REMAINS, attribute
 from archspec.readers.fusion import recognise, recognise_multiple
 from archspec.readers.pixel_orders import PIXELS, permute
-from archspec.readers.tensors import Tensor, transpose_later
+from archspec.readers.tensors import OperatorWeights, Tensor, transpose_later
 from archspec.readers.trace import UNKNOWN, Call, Feature, Unsupported, decimal
 
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -198,14 +198,15 @@ def scale(call: Call) -> Feature:
 
 
 def shift(call: Call) -> Feature:
-    """Each channel and a weight of its own: a bias, else a shift by itself, if there is a row of
-    one.
+    """Each channel and a weight of its own: a bias, the shift of a norm that has none yet, else a
+    shift by itself, if there is a row of one.
     """
     x, weight = _feature_and_weight(call)
-    is_known = CHANNEL_SHIFT in REMAINS or _lacks_bias(call, x)
+    is_part = _lacks_bias(call, x) or _lacks_shift(call, x)
+    is_known = CHANNEL_SHIFT in REMAINS or is_part
     if not is_known or not _is_of_each_channel(weight, x):
         raise Unsupported(_NO_BIAS)
-    if _lacks_bias(call, x):
+    if is_part:
         return _with_bias(call, x, weight)
     return call.part(CHANNEL_SHIFT, [x], x.shape, weights=[weight], channels=x.shape[1])
 
@@ -236,12 +237,22 @@ def _lacks_bias(call: Call, x: Feature) -> bool:
     return row is not None and row.has_filters and not attribute(op.kind, op.attrs, "bias")
 
 
+def _lacks_shift(call: Call, x: Feature) -> bool:
+    """A norm that is written out, of which the scale alone is known: its row says what follows."""
+    op = call.trace.ops[x.op]
+    known = call.trace.weights.get(op.name, OperatorWeights())
+    if op.kind not in NORMS or not known.scales or known.others:
+        return False
+    return "beta" in OPERATORS[op.kind].tensors(op.attrs)
+
+
 def _with_bias(call: Call, x: Feature, added: Tensor) -> Feature:
+    """The operator that gives x once more, with what is added as its bias, or a norm's shift."""
     op = call.trace.ops[x.op]
     name = call.trace.free(f"{op.name}+bias")
     attrs = {key: value for key, value in op.attrs.items() if key != "bias"}
     attrs |= call.trace.shares(name, [added])
-    if not OPERATORS[op.kind].defaults["bias"]:
+    if OPERATORS[op.kind].defaults.get("bias") is False:
         attrs["bias"] = True
     call.trace.add(Op(name, op.kind, op.inputs, MappingProxyType(attrs)), x.shape)
     call.trace.copy(op.name, name, added)

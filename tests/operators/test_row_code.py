@@ -1,0 +1,75 @@
+"""What a row has written, run on its examples: a network of an image and the operator, cell by cell
+in MindSpore, and as the ONNX that is exported, which is read back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import oracle
+import pytest
+from operators.examples import READING, READING_NAMES, network_of
+
+from archspec.compare.compare import compare
+from archspec.graph.ir import Graph
+from archspec.operators.table import OPERATORS
+from archspec.readers.onnx.read import read_onnx
+from archspec.runtime import prepare
+from archspec.writers.mindspore.create_model import create_network
+from archspec.writers.onnx.model import make_onnx
+
+TOLERANCE = 1e-5
+
+
+def import_mindspore() -> Any:
+    """In the mode that compiles nothing."""
+    prepare()
+    import mindspore
+
+    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
+    return mindspore
+
+
+def graph_of(kind: str, attrs: Any) -> Graph:
+    return Graph.of("one", network_of(kind, attrs))
+
+
+def images_for(graph: Graph) -> Any:
+    shape = graph.ops["x"].attrs["shape"]
+    return np.random.default_rng(1).normal(0, 4, (2, *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
+def test_the_code_of_a_row_computes_what_numpy_does(kind: str, attrs: Any) -> None:
+    """With each setting as the example has it: a number that stands in a text in place of a
+    setting is another network's.
+    """
+    ms, graph = import_mindspore(), graph_of(kind, attrs)
+    weights, images = oracle.random_parameters(graph.ops.values(), 0), images_for(graph)
+    network = create_network(graph)
+    given = {name: ms.Parameter(value, name=name) for name, value in weights.items()}
+    assert ms.load_param_into_net(network, given) == ([], [])
+    made = network.set_train(False)(ms.Tensor(images)).asnumpy()
+    right = oracle.forward(graph.ops.values(), weights, images)
+    assert oracle.distance(made, right) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("kind", "attrs"), READING, ids=READING_NAMES)
+def test_the_onnx_of_a_row_computes_what_numpy_does_and_is_read_back(
+    kind: str, attrs: Any, tmp_path: Path
+) -> None:
+    """As the operator that it was, with each of its settings."""
+    graph, file = graph_of(kind, attrs), tmp_path / "one.onnx"
+    weights, images = oracle.random_parameters(graph.ops.values(), 0), images_for(graph)
+    file.write_bytes(make_onnx(graph, weights).SerializeToString())
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (made,) = session.run(None, {"x": images})
+    right = oracle.forward(graph.ops.values(), weights, images)
+    assert oracle.distance(made, right) <= TOLERANCE
+    found = compare(graph, read_onnx(file))
+    assert found.differences == ()
+    is_nothing = kind == "output" or OPERATORS[kind].is_of_training
+    assert is_nothing or [op.kind for op in read_onnx(file).ops.values()][-1] == kind
