@@ -17,6 +17,7 @@ from archspec.graph.ir import Graph
 from archspec.graph.parts import list_parts
 from archspec.machine.ascend import require_devices
 from archspec.mindspore_versions import list_versions
+from archspec.operators.table import OPERATORS
 from archspec.runtime import import_opencv, import_tensorboard
 from archspec.spec.load import is_users_choice, load_spec
 from archspec.spec.override import Override, Overrides, Setting, key_of, list_overrides
@@ -129,7 +130,8 @@ def plan_run(
     check_fit(spec, recipe, splits, asked.world)
     graph = _build_trainable(spec, recipe, splits)
     recipe, line = plan_recompute(recipe, graph, device_target=device_target, devices=devices)
-    has_batch_norm = any(op.kind == "batch_norm" for op in graph.ops.values())
+    ops = graph.ops.values()
+    has_batch_norm = any(OPERATORS[op.kind].has_statistics(op.attrs) for op in ops)
     norms = describe_norms(recipe, asked.world, has_batch_norm=has_batch_norm)
     kept = describe_kept(recipe, graph)
     switched = describe_switches(recipe.ascend, device_target)

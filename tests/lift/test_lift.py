@@ -280,6 +280,17 @@ def test_every_shipped_spec_is_lifted_from_onnx(name: str, style: str, tmp_path:
         assert found.text == lifted(spec)
 
 
+def test_a_norm_of_as_many_groups_as_channels_is_called_as_its_neighbours() -> None:
+    """It is an instance norm as well, and where no other norm has groups it is one."""
+    head = "growth_rate: 16\nblock_config: [3]\nstem: {channels: 16}\n"
+    grouped = lifted(spec_of(f"{head}norm: {{kind: group, groups: 16}}\n"))
+    assert "groups: 16" in grouped
+    assert "instance" not in grouped
+    by_channel = lifted(spec_of(f"{head}norm: instance\n"))
+    assert "norm: instance" in by_channel
+    assert "group" not in by_channel
+
+
 # ---- what cannot be lifted
 
 

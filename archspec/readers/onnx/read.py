@@ -93,13 +93,14 @@ def _zero_biases(reading: Reading) -> frozenset[str]:
 
 def _norms_shift(reading: Reading) -> bool:
     """Whether a beta or a mean is known that is not zero."""
-    norms = (
-        known
-        for name, known in reading.weights.items()
-        if reading.graph.ops[name].kind == "batch_norm"
-    )
+    norms = (known for name, known in reading.weights.items() if _has_statistics(reading, name))
     shifts = (each for norm in norms for each in norm.others if each is not norm.variance)
     return any(isinstance(shift, np.ndarray) and bool(shift.any()) for shift in shifts)
+
+
+def _has_statistics(reading: Reading, name: str) -> bool:
+    op = reading.graph.ops[name]
+    return OPERATORS[op.kind].has_statistics(op.attrs)
 
 
 def _is_zero(source: Source) -> bool:

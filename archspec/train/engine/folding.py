@@ -67,7 +67,8 @@ def find_folds(graph: Graph) -> tuple[Fold, ...]:
     shared = _find_shared(graph)
     found = []
     for op in graph.ops.values():
-        fold = _find_fold(graph, op) if _has_statistics(op) else None
+        has_statistics = OPERATORS[op.kind].has_statistics(op.attrs)
+        fold = _find_fold(graph, op) if has_statistics else None
         if fold is not None and not {fold.norm, fold.conv} & shared:
             found.append(fold)
     return tuple(found)
@@ -142,10 +143,6 @@ def _find_reader(graph: Graph, op: Op) -> Op | None:
     return graph.ops[readers[0]] if len(readers) == 1 else None
 
 
-def _has_statistics(op: Op) -> bool:
-    return set(STATISTICS) <= OPERATORS[op.kind].tensors(op.attrs).keys()
-
-
 def _is_homogeneous(op: Op) -> bool:
     interval = OPERATORS[op.kind].interval
     return interval is not None and set(interval(op.attrs)) <= HOMOGENEOUS
@@ -153,7 +150,7 @@ def _is_homogeneous(op: Op) -> bool:
 
 def _is_plain(op: Op) -> bool:
     """A convolution whose filters are its weights themselves."""
-    return op.kind == "conv" and not op.attrs.get("standardized")
+    return op.kind == "conv" and not OPERATORS[op.kind].standardizes(op.attrs)
 
 
 def _gains(op: Op) -> bool:
