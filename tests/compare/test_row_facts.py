@@ -59,7 +59,7 @@ def test_a_norm_of_a_scale_and_a_shift_is_one_that_is_written_out() -> None:
     assert is_written_out(Op("x", kind, (), attrs))
     assert not is_written_out(Op("x", kind, (), {**attrs, "eps": 1e-5}))
     others = [row.kind for row in ROWS if row.family == "norm" and row.kind != kind]
-    assert not any(is_written_out(Op("x", other, (), attrs)) for other in others[:1])
+    assert not any(is_written_out(Op("x", other, (), attrs)) for other in others)
 
 
 @pytest.mark.parametrize("op", OPS, ids=IDS)
