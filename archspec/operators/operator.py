@@ -310,8 +310,10 @@ class Operator:
 
     @property
     def is_by_value(self) -> bool:
-        """It does to each value what it does to one by itself, be it of a map or of a vector."""
-        return self.shape is same_shape or self.scales_channels
+        """It does to each value what it does to one by itself, of a map or of a vector; and so do
+        the parts that it is in files.
+        """
+        return self.shape is same_shape or bool(self.remains_of)
 
     @property
     def is_of_training(self) -> bool:
