@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from readers.onnx_styles import STYLES, Step, densenet, run, written
 from spec.language import specs
 
+from archspec.compare.whole_map_pools import as_it_is_read
 from archspec.errors import ArchspecError, ModelFileError
 from archspec.graph.build import build_graph
 from archspec.graph.ir import Graph, Op
@@ -46,10 +47,10 @@ CHAINS = ("unet",)
 
 
 def in_a_file(graph: Graph) -> Graph:
-    """The graph as a reader returns it: no regions, no dropout, no momentum."""
+    """The graph as a reader returns it: no regions, no dropout, no momentum, no crop of nothing."""
     passed: dict[str, str] = {}
     ops = []
-    for op in graph.ops.values():
+    for op in as_it_is_read(graph).ops.values():
         inputs = tuple(passed.get(source, source) for source in op.inputs)
         if OPERATORS[op.kind].is_of_training:
             passed[op.name] = inputs[0]
