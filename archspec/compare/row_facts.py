@@ -29,7 +29,7 @@ def has_bias(op: Op) -> bool:
 
 def has_statistics(op: Op) -> bool:
     """Return whether it has moving statistics, as a batch norm has."""
-    return OPERATORS[op.kind].has_statistics(op.attrs)
+    return OPERATORS[op.kind].has_statistics
 
 
 def is_written_out(op: Op) -> bool:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from archspec.operators import norm_nodes as nodes
 from archspec.operators.file_node import Feature, FileNode
-from archspec.operators.operator import STATISTICS, Attrs, MindSpore, Operator
+from archspec.operators.operator import Attrs, MindSpore, Operator
 from archspec.operators.shape_rules import Shape, ShapeFault, expect_map, of_its_channels
 from archspec.settings import Channels, SpecModel
 
@@ -68,7 +68,7 @@ def _scale_alone(attrs: Attrs) -> Mapping[str, Shape]:
 
 
 def _batch_norm_tensors(attrs: Attrs) -> Mapping[str, Shape]:
-    return dict.fromkeys((*STATISTICS, "gamma", "beta"), (attrs["channels"],))
+    return dict.fromkeys(("moving_mean", "moving_variance", "gamma", "beta"), (attrs["channels"],))
 
 
 def norm_of_scale_and_shift(channels: int) -> tuple[str, Attrs]:

@@ -309,6 +309,15 @@ class Operator:
         return self.scales_channels or self.family == "norm"
 
     @property
+    def has_statistics(self) -> bool:
+        """It is a norm with moving statistics: evaluation, which takes these in place of a batch's
+        own, has it as a scale and a shift of each channel, and so may a file.
+        """
+        if self.family != "norm":
+            return False
+        return not self.tensors({**self.settings, "channels": 1}).keys().isdisjoint(STATISTICS)
+
+    @property
     def is_by_value(self) -> bool:
         """It does to each value what it does to one by itself, of a map or of a vector; and so do
         the parts that it is in files.
@@ -329,9 +338,3 @@ class Operator:
         """Return the number of moving statistics, which no gradient changes."""
         tensors = self.tensors(attrs).items()
         return sum(prod(shape) for role, shape in tensors if role in STATISTICS)
-
-    def has_statistics(self, attrs: Attrs) -> bool:
-        """Return whether it has moving statistics: in evaluation, which takes these in place of a
-        batch's own, it is a scale and a shift of each channel.
-        """
-        return not self.tensors(attrs).keys().isdisjoint(STATISTICS)

@@ -131,7 +131,7 @@ def plan_run(
     graph = _build_trainable(spec, recipe, splits)
     recipe, line = plan_recompute(recipe, graph, device_target=device_target, devices=devices)
     ops = graph.ops.values()
-    has_batch_norm = any(OPERATORS[op.kind].has_statistics(op.attrs) for op in ops)
+    has_batch_norm = any(OPERATORS[op.kind].has_statistics for op in ops)
     norms = describe_norms(recipe, asked.world, has_batch_norm=has_batch_norm)
     kept = describe_kept(recipe, graph)
     switched = describe_switches(recipe.ascend, device_target)

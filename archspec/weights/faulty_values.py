@@ -36,7 +36,7 @@ def find_faulty_values(
 
 def _eps_by_variance(graph: Graph) -> dict[str, float]:
     """By the names of variances."""
-    norms = [op for op in graph.ops.values() if OPERATORS[op.kind].has_statistics(op.attrs)]
+    norms = [op for op in graph.ops.values() if OPERATORS[op.kind].has_statistics]
     return {f"{norm.name}.{MOVING_VARIANCE}": norm.attrs["eps"] for norm in norms}
 
 

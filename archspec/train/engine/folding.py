@@ -67,8 +67,7 @@ def find_folds(graph: Graph) -> tuple[Fold, ...]:
     shared = _find_shared(graph)
     found = []
     for op in graph.ops.values():
-        has_statistics = OPERATORS[op.kind].has_statistics(op.attrs)
-        fold = _find_fold(graph, op) if has_statistics else None
+        fold = _find_fold(graph, op) if _has_statistics(op) else None
         if fold is not None and not {fold.norm, fold.conv} & shared:
             found.append(fold)
     return tuple(found)
@@ -141,6 +140,10 @@ def _find_reader(graph: Graph, op: Op) -> Op | None:
     """Return what alone reads an operator."""
     readers = tuple(graph.digraph.successors(op.name))
     return graph.ops[readers[0]] if len(readers) == 1 else None
+
+
+def _has_statistics(op: Op) -> bool:
+    return set(STATISTICS) <= OPERATORS[op.kind].tensors(op.attrs).keys()
 
 
 def _is_homogeneous(op: Op) -> bool:
